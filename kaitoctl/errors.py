@@ -1,0 +1,94 @@
+"""The few ways in which kaitoctl can fail.
+
+Each class knows the process's exit code, and each instance may carry a hint: the one thing to do next.
+Below `cli/app.py` nobody exits and nobody prints; they raise one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class KaitoctlError(Exception):
+    """Root of everything that kaitoctl raises on purpose.
+
+    Args:
+        message: what failed, and which object or file.
+        hint: what the user can do about it; empty when there is nothing sensible to say.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class NegativeAnswer(KaitoctlError):
+    """The question was answered, and the answer is no: a rollout failed, nodes are missing."""
+
+    exit_code = 1
+
+
+class InputError(KaitoctlError):
+    """What the user gave is not usable; nothing was written.
+
+    Args:
+        message: a summary, or the only problem.
+        problems: one line per problem when there are several.
+        hint: what to change.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
+
+class Unreachable(KaitoctlError):
+    """The cluster could not be asked: no connection, no answer in time, or no valid TLS."""
+
+    exit_code = 3
+
+
+class ApiError(KaitoctlError):
+    """The API server answered with an error Status.
+
+    Args:
+        status: the HTTP status code.
+        reason: the Status's machine-readable reason, such as `NotFound` or `Conflict`.
+        message: the server's own words.
+        details: the Status's `details` object, empty when there was none.
+        retry_after_s: seconds the server asked to wait, or None.
+    """
+
+    exit_code = 4
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        details: dict[str, object] | None = None,
+        retry_after_s: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.reason = reason
+        self.details = details or {}
+        self.retry_after_s = retry_after_s
+
+    @property
+    def is_unknown_resource(self) -> bool:
+        """True when the server knows no such resource at all (no CRD), as opposed to no such object."""
+        return self.status == 404 and not self.details.get("name")
+
+
+class TimedOut(KaitoctlError):
+    """What was waited for did not happen in the time given."""
+
+    exit_code = 124

@@ -1,0 +1,391 @@
+"""The door: the only connection from kaitoctl to an API server.
+
+It borrows the official package's knowledge of kubeconfig files, in-cluster accounts and credential
+plugins (`kubernetes.aio.config`) and speaks raw JSON over aiohttp: objects stay dicts, a watch is a
+stream of lines, and nothing is retried behind the caller's back except what the server itself asks for
+(`Retry-After`). Watching *for ever* is not here; that is `reconcile.informer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from kaitoctl import __version__
+from kaitoctl.errors import ApiError, InputError, KaitoctlError, Unreachable
+from kaitoctl.kube.objects import Kind, Object
+from kaitoctl.kube.request import Request
+
+_CONNECT_TIMEOUT_S = 10.0
+_REQUEST_TIMEOUT_S = 60.0
+_PAGE = 500
+_RETRIES_WHEN_ASKED_TO_WAIT = 3
+_LONGEST_ASKED_WAIT_S = 30.0
+
+
+class ObjectList(NamedTuple):
+    """A complete list of one moment.
+
+    Args:
+        items: the objects, each with `apiVersion` and `kind` filled in.
+        resource_version: where a watch may go on from.
+    """
+
+    items: list[Object]
+    resource_version: str
+
+
+class WatchEvent(NamedTuple):
+    """One line of a watch: `ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`, and the object."""
+
+    type: str
+    object: Object
+
+
+class Client:
+    """A connection to one API server. Make one with `connect`; use it in one event loop.
+
+    Raises (every method):
+        ApiError: the server answered with an error Status.
+        Unreachable: no answer.
+    """
+
+    def __init__(self, configuration: Any, *, namespace: str = "default") -> None:
+        self._configuration = configuration
+        self.host: str = configuration.host.rstrip("/")
+        self.namespace = namespace
+        _refuse_to_leak_a_token(self.host, self._token())
+        self._ssl = _ssl_context(configuration) if self.host.startswith("https") else None
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            headers={"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"},
+            timeout=aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S),
+            auto_decompress=True,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def send(self, request: Request) -> Object:
+        """Carry out a request and return the object (or Status) that answers it."""
+        body = None if request.body is None else json.dumps(request.body).encode()
+        for attempt in range(_RETRIES_WHEN_ASKED_TO_WAIT + 1):
+            try:
+                async with self._open(
+                    request.method, request.path, request.query, body=body, content_type=request.content_type
+                ) as response:
+                    answer = _decode(await response.read())
+                    # kubectl tells created from configured by the status code, and so do we.
+                    if response.status == 201 and isinstance(answer, dict):
+                        answer.setdefault("metadata", {})
+                    return answer
+            except ApiError as error:
+                wait_s = error.retry_after_s
+                last = attempt == _RETRIES_WHEN_ASKED_TO_WAIT
+                if wait_s is None or wait_s > _LONGEST_ASKED_WAIT_S or last:
+                    raise
+                await asyncio.sleep(wait_s)
+        raise AssertionError("unreachable")
+
+    async def list(
+        self, kind: Kind, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+    ) -> ObjectList:
+        """All objects of a kind, fetched in pages.
+
+        Args:
+            kind: what to list.
+            namespace: empty for all namespaces.
+            label_selector: `a=1,b!=2,c in (x,y)`.
+            field_selector: `metadata.name=x`.
+        """
+        query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
+        items: list[Object] = []
+        while True:
+            page = await self.send(Request("GET", kind.path(namespace), query=query))
+            items += [
+                {"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"] or ()
+            ]
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return ObjectList(items, str(metadata.get("resourceVersion") or ""))
+            query = {**query, "continue": metadata["continue"]}
+
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_s: int = 290,
+    ) -> AsyncIterator[WatchEvent]:
+        """The changes after `resource_version`, until the server ends the stream.
+
+        Bookmarks are asked for and yielded. A peer that is silent for longer than `timeout_s` plus
+        some grace counts as dead.
+
+        Raises:
+            ApiError: also for an `ERROR` event inside the stream; status 410 means "list again".
+            Unreachable: the connection was refused or broke.
+        """
+        query = _selectors(label_selector, field_selector) | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_s),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=timeout_s + 5)
+        async with self._open("GET", kind.path(namespace), query, timeout=timeout) as response:
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line:
+                        yield _watch_event(line)
+
+    async def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """The body of a GET as text: pod logs, `/version`, whatever is not an object."""
+        async with self._open("GET", path, query or {}) as response:
+            return await response.text(errors="replace")
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Content-Type": content_type} if body is not None else {}
+        if token := self._token():
+            headers["Authorization"] = token
+        options: dict[str, Any] = {"timeout": timeout} if timeout else {}
+        if self._ssl is not None:
+            options["ssl"] = self._ssl
+            if self._configuration.tls_server_name:
+                options["server_hostname"] = self._configuration.tls_server_name
+        if proxy := self._configuration.proxy or _proxy_from_environment(self.host):
+            options["proxy"] = proxy
+        try:
+            async with self._session.request(
+                method,
+                self.host + path,
+                params=dict(query),
+                data=body,
+                headers=headers,
+                allow_redirects=False,  # a token goes nowhere but to the server of the kubeconfig
+                **options,
+            ) as response:
+                if response.status >= 300:
+                    raise _error(response.status, response.headers, await response.read(), path)
+                yield response
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(self.host, error) from error
+
+    def _token(self) -> str:
+        # The hook re-reads a projected service account token before it expires.
+        return str(self._configuration.get_api_key_with_prefix("BearerToken") or "")
+
+
+@asynccontextmanager
+async def connect(
+    *, kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None
+) -> AsyncIterator[Client]:
+    """A client for the cluster that kubectl would use: `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config`, in-cluster.
+
+    Args:
+        kubeconfig: a file, or None for the usual places.
+        context: a context of it, or None for the current one.
+        namespace: the default namespace, or None for the context's own.
+
+    Raises:
+        InputError: the kubeconfig is missing, unreadable or has no such context.
+    """
+    configuration, own_namespace = await _load(kubeconfig, context)
+    async with Client(configuration, namespace=namespace or own_namespace) as client:
+        yield client
+
+
+async def _load(kubeconfig: Path | None, context: str | None) -> tuple[Any, str]:
+    from kubernetes.aio.client import Configuration
+    from kubernetes.aio.config import ConfigException, kube_config, load_incluster_config
+
+    configuration = type.__call__(Configuration)
+    files = (
+        str(kubeconfig)
+        if kubeconfig
+        else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    )
+    existing = [name for name in files.split(os.pathsep) if name and Path(name).is_file()]
+    try:
+        if existing:
+            loader = await kube_config.load_kube_config(
+                config_file=os.pathsep.join(existing),
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+            _insist_on_credentials(loader, configuration, existing)
+            chosen = loader.current_context.get("context", {})
+            return configuration, str(chosen.get("namespace") or "default")
+        if kubeconfig is None and not context and os.environ.get("KUBERNETES_SERVICE_HOST"):
+            load_incluster_config(client_configuration=configuration)
+            own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+            return configuration, own.read_text().strip() if own.is_file() else "default"
+    except KaitoctlError:
+        raise
+    except ConfigException as error:
+        raise InputError(
+            f"kubeconfig {files}: {error}", hint="see the contexts with: kubectl config get-contexts"
+        ) from error
+    except Exception as error:  # a broken file surfaces as any of YAMLError, TypeError, KeyError, OSError...
+        raise InputError(
+            f"kubeconfig {files} cannot be used: {type(error).__name__}: {error}",
+            hint="kubectl config view shows what is in it",
+        ) from error
+    raise InputError(
+        f"no kubeconfig: {files} does not exist",
+        hint="name one with --kubeconfig or $KUBECONFIG, or use --sandbox for a cluster on this machine",
+    )
+
+
+def _insist_on_credentials(loader: Any, configuration: Any, files: list[str]) -> None:
+    """The official loader logs a failed credential plugin and goes on without: say it instead."""
+    user = getattr(loader, "_user", None)
+    if user is not None and "exec" in user:
+        has_token = bool(configuration.api_key.get("BearerToken"))
+        if not has_token and not configuration.cert_file:
+            command = user["exec"].safe_get("command")
+            raise InputError(
+                f"kubeconfig {os.pathsep.join(files)}: the credential plugin {command!r} gave no credentials",
+                hint=f"run it by hand to see why: {command}",
+            )
+
+
+def _refuse_to_leak_a_token(host: str, token: str) -> None:
+    parts = urlsplit(host)
+    if parts.scheme == "https" or not token:
+        return
+    name = parts.hostname or ""
+    try:
+        loopback = ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        loopback = name == "localhost"
+    if not loopback:
+        raise InputError(
+            f"the kubeconfig's server {host} is plain HTTP, and a token must not be sent in the clear",
+            hint="use the server's https:// address",
+        )
+
+
+def _ssl_context(configuration: Any) -> Any:
+    import ssl
+
+    try:
+        context = ssl.create_default_context(
+            cafile=configuration.ssl_ca_cert or None, cadata=configuration.ca_cert_data or None
+        )
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if configuration.cert_file:
+            context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the kubeconfig's certificates cannot be used: {error}") from error
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    # Python 3.13 made this strict by default; many clusters' own CAs lack the extensions it asks for.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _proxy_from_environment(host: str) -> str | None:
+    if not any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")) or not host.startswith(
+        "https"
+    ):
+        return None
+    from urllib.request import getproxies, proxy_bypass
+
+    return None if proxy_bypass(urlsplit(host).hostname or "") else getproxies().get("https")
+
+
+def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    query = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {name: value for name, value in query.items() if value}
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else {}
+    except ValueError as error:
+        raise Unreachable(
+            f"the server answered something that is not JSON: {body[:80]!r}",
+            hint="is the kubeconfig's server address that of a Kubernetes API server?",
+        ) from error
+
+
+def _watch_event(line: bytes) -> WatchEvent:
+    event = _decode(line)
+    if event["type"] == "ERROR":
+        raise _status_error(int(event["object"].get("code") or 500), event["object"], None)
+    return WatchEvent(event["type"], event["object"])
+
+
+def _error(status: int, headers: Mapping[str, str], body: bytes, path: str) -> ApiError:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = {}
+    if not isinstance(answer, dict) or answer.get("kind") != "Status":
+        words = body.decode(errors="replace").strip()[:200] or f"HTTP {status}"
+        reason = {404: "NotFound", 401: "Unauthorized", 403: "Forbidden"}.get(status, "")
+        answer = {"message": f"{words} ({path})", "reason": reason}
+    return _status_error(status, answer, headers.get("Retry-After"))
+
+
+def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiError:
+    details = answer.get("details") or {}
+    asked = retry_after or details.get("retryAfterSeconds")
+    try:
+        retry_after_s = float(asked) if asked else None
+    except ValueError:
+        retry_after_s = 1.0  # an HTTP date: rare, and a second is polite enough to ask again
+    return ApiError(
+        status,
+        str(answer.get("reason") or ""),
+        str(answer.get("message") or f"HTTP {status}"),
+        details=details,
+        retry_after_s=retry_after_s if status in (429, 503) else None,
+    )
+
+
+def _unreachable(host: str, error: Exception) -> Unreachable:
+    if isinstance(error, TimeoutError):
+        cause, hint = "no answer in time", "is the cluster up, and reachable from this network?"
+    elif isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
+        cause, hint = str(error), "the server's certificate does not match the kubeconfig's CA"
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.strerror or str(error.os_error) or str(error)
+        hint = "is the cluster up? `kubectl cluster-info` asks the same server"
+    else:
+        cause, hint = f"{type(error).__name__}: {error}", "the connection broke; try again"
+    return Unreachable(f"cannot reach the API server {host}: {cause}", hint=hint)

@@ -1,0 +1,66 @@
+"""`status.conditions`: read one, set one. Pure; the time is given.
+
+Source of the conventions: Kubernetes API conventions, "typical status properties".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from kaitoctl.kube.objects import Object
+
+
+def timestamp(now: datetime) -> str:
+    """A `metav1.Time`: RFC 3339 in UTC, whole seconds."""
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The moment that an RFC 3339 text of Kubernetes (Time or MicroTime) names.
+
+    Raises:
+        ValueError: not such a text.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def find(obj: Object, kind: str) -> Object | None:
+    """The condition of type `kind` in the object's status, or None."""
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == kind:
+            return dict(condition)
+    return None
+
+
+def is_true(obj: Object, kind: str, *, generation: int | None = None) -> bool:
+    """Whether the condition is True, and not older than `generation` when one is given."""
+    condition = find(obj, kind)
+    if condition is None or condition.get("status") != "True":
+        return False
+    return generation is None or int(condition.get("observedGeneration") or 0) >= generation
+
+
+def condition(kind: str, status: bool | None, reason: str, message: str) -> Object:
+    """A new condition without times; None as a status means Unknown."""
+    text = "Unknown" if status is None else str(status)
+    return {"type": kind, "status": text, "reason": reason, "message": message}
+
+
+def merge(
+    before: Iterable[Object], news: Iterable[Object], *, generation: int, now: datetime
+) -> list[Object]:
+    """The conditions after `news`, in the order of `news`, then what `before` had besides.
+
+    Guarantee: `lastTransitionTime` moves only when `status` does, so merging the same news twice
+    gives the same list.
+    """
+    old = {item["type"]: item for item in before}
+    merged = []
+    for item in news:
+        previous = old.pop(item["type"], None)
+        same_status = previous is not None and previous.get("status") == item["status"]
+        since = previous["lastTransitionTime"] if same_status and previous else timestamp(now)
+        merged.append({**item, "observedGeneration": generation, "lastTransitionTime": since})
+    return merged + list(old.values())

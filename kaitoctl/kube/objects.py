@@ -1,0 +1,267 @@
+"""Kubernetes objects as plain dicts: kinds, keys, owners, selectors, quantities.
+
+Whole objects stay `dict`, as the API server sends them; what this module adds is names for the few
+questions that everybody asks of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+Object = dict[str, Any]
+"""A Kubernetes object or fragment of one, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A resource type as the API server serves it.
+
+    Args:
+        group: API group, empty for the core group.
+        version: version within the group.
+        kind: the kind's name, `Deployment`.
+        plural: the name in URLs, `deployments`.
+        namespaced: whether objects live in a namespace.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """The name that kubectl prints: `deployment.apps`, `pod`."""
+        return f"{self.kind.lower()}.{self.group}" if self.group else self.kind.lower()
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The URL path of the collection, or of one object when `name` is given.
+
+        An empty namespace of a namespaced kind means all namespaces.
+        """
+        parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
+POD = Kind("", "v1", "Pod", "pods")
+SERVICE = Kind("", "v1", "Service", "services")
+EVENT = Kind("", "v1", "Event", "events")
+SECRET = Kind("", "v1", "Secret", "secrets")
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets")
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets")
+CONTROLLER_REVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
+JOB = Kind("batch", "v1", "Job", "jobs")
+LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+CRD = Kind(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
+NODE_CLAIM = Kind("karpenter.sh", "v1", "NodeClaim", "nodeclaims", namespaced=False)
+
+
+class ObjectKey(NamedTuple):
+    """Where an object lives: namespace (empty when cluster-scoped) and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+def key_of(obj: Object) -> ObjectKey:
+    """The key of an object."""
+    metadata = obj["metadata"]
+    return ObjectKey(metadata.get("namespace") or "", metadata["name"])
+
+
+def uid_of(obj: Object) -> str:
+    """The object's uid, empty before the server has given one."""
+    return str(obj.get("metadata", {}).get("uid") or "")
+
+
+def generation_of(obj: Object) -> int:
+    """The object's `metadata.generation`, 0 when it has none."""
+    return int(obj.get("metadata", {}).get("generation") or 0)
+
+
+def labels_of(obj: Object) -> dict[str, str]:
+    """The object's labels; never None."""
+    return obj.get("metadata", {}).get("labels") or {}
+
+
+def annotations_of(obj: Object) -> dict[str, str]:
+    """The object's annotations; never None."""
+    return obj.get("metadata", {}).get("annotations") or {}
+
+
+def is_being_deleted(obj: Object) -> bool:
+    """True once a deletion has been asked for, finalizers or not."""
+    return bool(obj.get("metadata", {}).get("deletionTimestamp"))
+
+
+def owner_reference(owner: Object) -> Object:
+    """A controller owner reference to `owner`.
+
+    Guarantee: garbage collection removes the child with the owner, and `is_controlled_by` holds.
+    """
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": uid_of(owner),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def controller_of(obj: Object) -> Object | None:
+    """The owner reference that says `controller: true`, or None."""
+    for reference in obj.get("metadata", {}).get("ownerReferences") or ():
+        if reference.get("controller"):
+            return dict(reference)
+    return None
+
+
+def is_controlled_by(child: Object, owner: Object) -> bool:
+    """True when `child` says that this very incarnation of `owner` (by uid) is its controller."""
+    reference = controller_of(child)
+    return reference is not None and bool(uid_of(owner)) and reference.get("uid") == uid_of(owner)
+
+
+# --- label selectors -----------------------------------------------------------------------------------
+
+
+def matches_selector(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
+    """Whether labels satisfy a `LabelSelector` (matchLabels and matchExpressions).
+
+    None selects nothing and an empty selector selects everything, as in Kubernetes.
+
+    Raises:
+        ValueError: an operator that Kubernetes does not know.
+    """
+    if selector is None:
+        return False
+    for key, value in (selector.get("matchLabels") or {}).items():
+        if labels.get(key) != value:
+            return False
+    return all(
+        matches_expression(expression, labels) for expression in selector.get("matchExpressions") or ()
+    )
+
+
+def matches_expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether labels satisfy one requirement `{key, operator, values}`.
+
+    Knows the operators of label selectors and, for node affinity, `Gt` and `Lt`.
+
+    Raises:
+        ValueError: any other operator.
+    """
+    key, operator, values = expression["key"], expression["operator"], expression.get("values") or ()
+    have = labels.get(key)
+    if operator == "In":
+        return have in values
+    if operator == "NotIn":
+        return have not in values
+    if operator == "Exists":
+        return have is not None
+    if operator == "DoesNotExist":
+        return have is None
+    if operator in ("Gt", "Lt"):
+        try:
+            number, bound = int(have or ""), int(next(iter(values), ""))
+        except ValueError:
+            return False
+        return number > bound if operator == "Gt" else number < bound
+    raise ValueError(f"unknown selector operator {operator!r}")
+
+
+def selector_text(match_labels: Mapping[str, str]) -> str:
+    """`matchLabels` in the form of the `labelSelector` query parameter: `a=1,b=2`, sorted."""
+    return ",".join(f"{key}={value}" for key, value in sorted(match_labels.items()))
+
+
+# --- quantities ----------------------------------------------------------------------------------------
+
+_SUFFIXES = {
+    "": Decimal(1),
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}
+_NUMBER_CHARACTERS = frozenset("0123456789.+-eE")
+
+
+def quantity(text: str | int | float) -> Decimal:
+    """A Kubernetes quantity as an exact number: `"50Gi"` is 53687091200, `"500m"` is 0.5.
+
+    Raises:
+        ValueError: not a quantity.
+
+    Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    raw = str(text)
+    if raw.isascii() and raw.isdigit():
+        return Decimal(raw)
+    number = raw.rstrip("KMGTPEikmnu")
+    # "1E" is an exabyte and "1E3" a thousand: an exponent keeps its E because a digit follows it.
+    suffix = raw[len(number) :]
+    try:
+        if suffix not in _SUFFIXES or not number or not set(number) <= _NUMBER_CHARACTERS:
+            raise InvalidOperation
+        return Decimal(number) * _SUFFIXES[suffix]
+    except InvalidOperation:
+        raise ValueError(f"{raw!r} is not a Kubernetes quantity") from None
+
+
+# --- small helpers over nested data --------------------------------------------------------------------
+
+
+def dig(obj: Any, *path: str | int) -> Any:
+    """The value at a path of keys and indexes, or None as soon as a step is missing or of another shape."""
+    for step in path:
+        if isinstance(obj, Mapping) and isinstance(step, str):
+            obj = obj.get(step)
+        elif isinstance(obj, list) and isinstance(step, int) and -len(obj) <= step < len(obj):
+            obj = obj[step]
+        else:
+            return None
+    return obj
+
+
+def by_name(items: Iterable[Object] | None) -> dict[str, Object]:
+    """Named list entries (containers, env, volumes) as a dict; entries without a name are left out."""
+    return {item["name"]: item for item in items or () if "name" in item}

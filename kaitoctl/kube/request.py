@@ -1,0 +1,135 @@
+"""One request to an API server, as data.
+
+Who decides (a reconciler, a command) says *what* to ask by building a `Request`; who acts
+(`kube.client.Client.send`, the sandbox's API, a test driver) carries it out. That seam is what makes
+a reconciler a plain generator, and every position of a fault an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kaitoctl.kube.objects import Kind, Object, key_of
+
+JSON = "application/json"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request to an API server.
+
+    Args:
+        method: upper-case HTTP method.
+        path: URL path, already quoted.
+        query: query parameters.
+        body: JSON value to send, or None.
+        content_type: of the body.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = JSON
+
+    @property
+    def is_write(self) -> bool:
+        """True when carrying it out may change the cluster (a dry run may not)."""
+        return self.method != "GET" and "dryRun" not in self.query
+
+
+def get(kind: Kind, namespace: str, name: str) -> Request:
+    """Ask for one object."""
+    return Request("GET", kind.path(namespace, name))
+
+
+def create(kind: Kind, obj: Object) -> Request:
+    """Create an object; the server answers 409 AlreadyExists when there is one of this name."""
+    return Request("POST", kind.path(key_of(obj).namespace), body=obj)
+
+
+def apply(kind: Kind, obj: Object, *, manager: str, force: bool = False, dry_run: bool = False) -> Request:
+    """Server-side apply: create the object or set exactly the fields given, owned by `manager`.
+
+    Fields that the manager applied before and that `obj` leaves out are removed.
+
+    Args:
+        kind: the object's kind.
+        obj: the fields to own, with apiVersion, kind and metadata.name.
+        manager: the field manager's name.
+        force: take fields over from other managers instead of answering 409 Conflict.
+        dry_run: let the server do everything but write.
+    """
+    query = {"fieldManager": manager, "fieldValidation": "Strict"}
+    if force:
+        query["force"] = "true"
+    if dry_run:
+        query["dryRun"] = "All"
+    key = key_of(obj)
+    return Request(
+        "PATCH", kind.path(key.namespace, key.name), query=query, body=obj, content_type=APPLY_PATCH
+    )
+
+
+def apply_status(kind: Kind, obj: Object, *, manager: str) -> Request:
+    """Server-side apply of `status` alone, always taking the fields over: a status has one writer.
+
+    `obj` may carry `metadata.uid` and `metadata.resourceVersion` as preconditions.
+    """
+    key = key_of(obj)
+    return Request(
+        "PATCH",
+        kind.path(key.namespace, key.name, "status"),
+        query={"fieldManager": manager, "force": "true"},
+        body=obj,
+        content_type=APPLY_PATCH,
+    )
+
+
+def merge_patch(
+    kind: Kind, namespace: str, name: str, patch: Object, *, manager: str, subresource: str = ""
+) -> Request:
+    """JSON merge patch (RFC 7386): objects are merged, null removes, lists are replaced."""
+    return Request(
+        "PATCH",
+        kind.path(namespace, name, subresource),
+        query={"fieldManager": manager},
+        body=patch,
+        content_type=MERGE_PATCH,
+    )
+
+
+def json_patch(
+    kind: Kind, namespace: str, name: str, operations: list[Object], *, manager: str, subresource: str = ""
+) -> Request:
+    """JSON patch (RFC 6902); a `test` operation makes it conditional."""
+    return Request(
+        "PATCH",
+        kind.path(namespace, name, subresource),
+        query={"fieldManager": manager},
+        body=operations,
+        content_type=JSON_PATCH,
+    )
+
+
+def delete(
+    kind: Kind,
+    namespace: str,
+    name: str,
+    *,
+    uid: str = "",
+    resource_version: str = "",
+    propagation: str = "Background",
+) -> Request:
+    """Delete one object, only if it still is the one meant when `uid` or `resource_version` is given."""
+    options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+    preconditions = {"uid": uid, "resourceVersion": resource_version}
+    if chosen := {key: value for key, value in preconditions.items() if value}:
+        options["preconditions"] = chosen
+    return Request("DELETE", kind.path(namespace, name), body=options)

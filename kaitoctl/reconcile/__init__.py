@@ -1,0 +1,1 @@
+"""A controller library: it knows Kubernetes, and nothing of KAITO."""
