@@ -90,10 +90,7 @@ class Client:
                 async with self._open(
                     request.method, request.path, request.query, body=body, content_type=request.content_type
                 ) as response:
-                    answer = _decode(await response.read())
-                    # kubectl tells created from configured by the status code, and so do we.
-                    if response.status == 201 and isinstance(answer, dict):
-                        answer.setdefault("metadata", {})
+                    answer: Object = _decode(await response.read())
                     return answer
             except ApiError as error:
                 wait_s = error.retry_after_s
@@ -151,8 +148,8 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_s),
         }
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=timeout_s + 5)
-        async with self._open("GET", kind.path(namespace), query, timeout=timeout) as response:
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=timeout_s + 5)
+        async with self._open("GET", kind.path(namespace), query, limits=limits) as response:
             rest = b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -174,12 +171,12 @@ class Client:
         *,
         body: bytes | None = None,
         content_type: str = "application/json",
-        timeout: aiohttp.ClientTimeout | None = None,
+        limits: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Content-Type": content_type} if body is not None else {}
         if token := self._token():
             headers["Authorization"] = token
-        options: dict[str, Any] = {"timeout": timeout} if timeout else {}
+        options: dict[str, Any] = {"timeout": limits} if limits else {}
         if self._ssl is not None:
             options["ssl"] = self._ssl
             if self._configuration.tls_server_name:
@@ -211,7 +208,9 @@ class Client:
 async def connect(
     *, kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None
 ) -> AsyncIterator[Client]:
-    """A client for the cluster that kubectl would use: `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config`, in-cluster.
+    """A client for the cluster that kubectl would use.
+
+    Looked for in this order: `kubeconfig`, `$KUBECONFIG`, `~/.kube/config`, the pod's own service account.
 
     Args:
         kubeconfig: a file, or None for the usual places.
@@ -236,7 +235,7 @@ async def _load(kubeconfig: Path | None, context: str | None) -> tuple[Any, str]
         if kubeconfig
         else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     )
-    existing = [name for name in files.split(os.pathsep) if name and Path(name).is_file()]
+    existing = _files_of(files)
     try:
         if existing:
             loader = await kube_config.load_kube_config(
@@ -250,8 +249,7 @@ async def _load(kubeconfig: Path | None, context: str | None) -> tuple[Any, str]
             return configuration, str(chosen.get("namespace") or "default")
         if kubeconfig is None and not context and os.environ.get("KUBERNETES_SERVICE_HOST"):
             load_incluster_config(client_configuration=configuration)
-            own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-            return configuration, own.read_text().strip() if own.is_file() else "default"
+            return configuration, _own_namespace()
     except KaitoctlError:
         raise
     except ConfigException as error:
@@ -267,6 +265,16 @@ async def _load(kubeconfig: Path | None, context: str | None) -> tuple[Any, str]
         f"no kubeconfig: {files} does not exist",
         hint="name one with --kubeconfig or $KUBECONFIG, or use --sandbox for a cluster on this machine",
     )
+
+
+def _files_of(path_list: str) -> list[str]:
+    return [name for name in path_list.split(os.pathsep) if name and Path(name).is_file()]
+
+
+def _own_namespace() -> str:
+    """The namespace of the pod that we run in."""
+    file = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    return file.read_text().strip() if file.is_file() else "default"
 
 
 def _insist_on_credentials(loader: Any, configuration: Any, files: list[str]) -> None:

@@ -1,1 +1,1 @@
-"""A cluster that is not there. (Its limits are listed here as it grows.)"""
+"""A cluster that is not there."""

@@ -1,0 +1,40 @@
+"""The names of KAITO's API: kinds, labels, annotations, conditions.
+
+Source: KAITO v0.3.2 and v0.4.0, `api/v1alpha1` (labels, condition types) and `pkg/utils/consts`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kaitoctl.kube.objects import Kind
+
+GROUP = "kaito.sh"
+WORKSPACE = Kind(GROUP, "v1alpha1", "Workspace", "workspaces")
+WORKSPACE_V1BETA1 = replace(WORKSPACE, version="v1beta1")
+
+FINALIZER = "workspace.finalizer.kaito.sh"
+
+LABEL_WORKSPACE = "kaito.sh/workspace"
+LABEL_WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
+LABEL_INSTANCE_TYPE = "node.kubernetes.io/instance-type"
+LABEL_NODE_POOL = "karpenter.sh/nodepool"
+LABEL_MACHINE_TYPE = "kaito.sh/machine-type"
+
+ANNOTATION_ENABLE_LB = "kaito.sh/enablelb"  # the one value that counts is "True"
+ANNOTATION_RUNTIME = "kaito.sh/runtime"  # transformers or vllm
+
+GPU = "nvidia.com/gpu"
+"""The extended resource that every preset asks for."""
+
+NODE_CLAIM_READY = "NodeClaimReady"
+RESOURCE_READY = "ResourceReady"
+INFERENCE_READY = "InferenceReady"
+JOB_STARTED = "JobStarted"
+WORKSPACE_SUCCEEDED = "WorkspaceSucceeded"
+WORKSPACE_DELETING = "WorkspaceDeleting"
+
+DEFAULT_INSTANCE_TYPE = "Standard_NC12s_v3"
+"""The CRD's default of `resource.instanceType` in v1alpha1 up to v0.4.0."""
+
+MAX_ADAPTERS = 10
