@@ -63,7 +63,7 @@ class Client:
         self._configuration = configuration
         self.host: str = configuration.host.rstrip("/")
         self.namespace = namespace
-        _refuse_to_leak_a_token(self.host, self._token())
+        _refuse_to_leak_a_token(self.host, bool(configuration.api_key.get("BearerToken")))
         self._ssl = _ssl_context(configuration) if self.host.startswith("https") else None
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
@@ -174,7 +174,7 @@ class Client:
         limits: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Content-Type": content_type} if body is not None else {}
-        if token := self._token():
+        if token := await self._token():
             headers["Authorization"] = token
         options: dict[str, Any] = {"timeout": limits} if limits else {}
         if self._ssl is not None:
@@ -199,9 +199,9 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(self.host, error) from error
 
-    def _token(self) -> str:
+    async def _token(self) -> str:
         # The hook re-reads a projected service account token before it expires.
-        return str(self._configuration.get_api_key_with_prefix("BearerToken") or "")
+        return str(await self._configuration.get_api_key_with_prefix("BearerToken") or "")
 
 
 @asynccontextmanager
@@ -290,9 +290,9 @@ def _insist_on_credentials(loader: Any, configuration: Any, files: list[str]) ->
             )
 
 
-def _refuse_to_leak_a_token(host: str, token: str) -> None:
+def _refuse_to_leak_a_token(host: str, has_token: bool) -> None:
     parts = urlsplit(host)
-    if parts.scheme == "https" or not token:
+    if parts.scheme == "https" or not has_token:
         return
     name = parts.hostname or ""
     try:

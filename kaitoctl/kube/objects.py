@@ -78,6 +78,9 @@ CRD = Kind(
 )
 NODE_CLAIM = Kind("karpenter.sh", "v1", "NodeClaim", "nodeclaims", namespaced=False)
 
+GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915", "habana.ai/gaudi")
+"""Extended resources under which device plugins offer whole GPUs."""
+
 
 class ObjectKey(NamedTuple):
     """Where an object lives: namespace (empty when cluster-scoped) and name."""

@@ -54,6 +54,12 @@ def create(kind: Kind, obj: Object) -> Request:
     return Request("POST", kind.path(key_of(obj).namespace), body=obj)
 
 
+def replace(kind: Kind, obj: Object, *, subresource: str = "") -> Request:
+    """Write a whole object; with its `metadata.resourceVersion` only if nobody wrote since."""
+    key = key_of(obj)
+    return Request("PUT", kind.path(key.namespace, key.name, subresource), body=obj)
+
+
 def apply(kind: Kind, obj: Object, *, manager: str, force: bool = False, dry_run: bool = False) -> Request:
     """Server-side apply: create the object or set exactly the fields given, owned by `manager`.
 

@@ -1,0 +1,155 @@
+"""What a Pod is doing, in the words of `kubectl get pods`, and what keeps it from getting on. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, is_being_deleted, quantity
+
+# Waiting reasons that do not heal by waiting: somebody has to change something.
+_HOPELESS = frozenset(
+    {
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "CrashLoopBackOff",
+    }
+)
+_PASSING = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a Pod does not get on.
+
+    Args:
+        reason: Kubernetes' own word, such as `ImagePullBackOff` or `Unschedulable`.
+        message: where and why, in one line.
+        container: the container concerned, empty for the whole Pod.
+        hopeless: True when waiting will not help.
+    """
+
+    reason: str
+    message: str
+    container: str = ""
+    hopeless: bool = False
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the Pod serves: condition Ready is True and it is not going away."""
+    conditions = dig(pod, "status", "conditions") or ()
+    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    return ready and not is_being_deleted(pod)
+
+
+def is_finished(pod: Object) -> bool:
+    """Whether all containers have ended for good; such a Pod holds no resources any more."""
+    return dig(pod, "status", "phase") in ("Succeeded", "Failed")
+
+
+def summary(pod: Object) -> str:
+    """The STATUS column: `Pending`, `Init:1/3`, `ImagePullBackOff`, `Running`, `Terminating`..."""
+    status = pod.get("status") or {}
+    if is_being_deleted(pod):
+        return "Terminating"
+    inits = status.get("initContainerStatuses") or ()
+    done = sum(1 for item in inits if dig(item, "state", "terminated", "exitCode") == 0)
+    total = len(dig(pod, "spec", "initContainers") or ())
+    for item in inits:
+        if dig(item, "state", "terminated", "exitCode") == 0:
+            continue
+        word = _state_word(item)
+        if word not in _PASSING and word != "Running":
+            return f"Init:{word}"
+        return f"Init:{done}/{total}"
+    for item in status.get("containerStatuses") or ():
+        word = _state_word(item)
+        if word not in ("", "Running"):
+            return word
+    return str(status.get("reason") or status.get("phase") or "Unknown")
+
+
+def trouble(pod: Object) -> Trouble | None:
+    """The first thing that keeps the Pod from becoming Ready, or None when it is just on its way."""
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed":
+        return Trouble(
+            str(status.get("reason") or "Failed"),
+            str(status.get("message") or "the pod has failed"),
+            "",
+            True,
+        )
+    for item in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+        if found := _container_trouble(item):
+            return found
+    for item in status.get("conditions") or ():
+        if item.get("type") == "PodScheduled" and item.get("status") == "False":
+            return Trouble(
+                str(item.get("reason") or "Unschedulable"), str(item.get("message") or "not scheduled")
+            )
+    return None
+
+
+def gpu_request(pod: Object, resource: str) -> int:
+    """How many whole devices of `resource` the Pod holds.
+
+    That is the sum over its containers, or the largest init container if that asks for more.
+    Unreadable quantities count as none: the scheduler would never have placed such a Pod.
+    """
+    spec = pod.get("spec") or {}
+    containers = sum(_devices(container, resource) for container in spec.get("containers") or ())
+    inits = max((_devices(container, resource) for container in spec.get("initContainers") or ()), default=0)
+    return max(containers, inits)
+
+
+def holds_gpus(pod: Object) -> bool:
+    """Whether the Pod asks for any vendor's GPUs."""
+    return any(gpu_request(pod, resource) for resource in GPU_RESOURCES)
+
+
+def _devices(container: Object, resource: str) -> int:
+    amount = dig(container, "resources", "requests", resource) or dig(
+        container, "resources", "limits", resource
+    )
+    try:
+        return int(quantity(amount or 0))
+    except ValueError:
+        return 0
+
+
+def _state_word(container: Object) -> str:
+    state = container.get("state") or {}
+    if waiting := state.get("waiting"):
+        return str(waiting.get("reason") or "")
+    if terminated := state.get("terminated"):
+        return str(terminated.get("reason") or f"ExitCode:{terminated.get('exitCode')}")
+    return "Running" if state.get("running") is not None else ""
+
+
+def _container_trouble(item: Object) -> Trouble | None:
+    name, state = item["name"], item.get("state") or {}
+    waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+    reason = str(waiting.get("reason") or "")
+    if reason and reason not in _PASSING:
+        message = str(waiting.get("message") or reason)
+        last = dig(item, "lastState", "terminated") or {}
+        if last:
+            message = f"{message} (last exit: {_exit(last)})"
+        return Trouble(reason, f"container {name}: {message}", name, reason in _HOPELESS)
+    if terminated and terminated.get("exitCode"):
+        return Trouble(
+            str(terminated.get("reason") or "Error"), f"container {name}: {_exit(terminated)}", name
+        )
+    return None
+
+
+def _exit(terminated: Object) -> str:
+    words = [f"exit code {terminated.get('exitCode')}"]
+    if reason := terminated.get("reason"):
+        words.insert(0, str(reason))
+    if message := terminated.get("message"):
+        words.append(str(message).strip())
+    return ", ".join(words)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+from builders import pod
+
+from kaitoctl.kube import pods
+from kaitoctl.kube.objects import Object
+
+
+def with_containers(*states: Object, inits: tuple[Object, ...] = ()) -> Object:
+    obj = pod(node_name="n")
+    obj["spec"]["initContainers"] = [{"name": f"i{n}"} for n in range(len(inits))]
+    obj["status"]["containerStatuses"] = [{"name": f"c{n}", "state": state} for n, state in enumerate(states)]
+    obj["status"]["initContainerStatuses"] = [
+        {"name": f"i{n}", "state": state} for n, state in enumerate(inits)
+    ]
+    return obj
+
+
+DONE: Object = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+RUNNING: Object = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+BACK_OFF: Object = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image x"}}
+STARTING: Object = {"waiting": {"reason": "PodInitializing"}}
+
+
+@pytest.mark.parametrize(
+    ("obj", "words"),
+    [
+        (with_containers(RUNNING), "Running"),
+        (with_containers(BACK_OFF), "ImagePullBackOff"),
+        (with_containers(STARTING, inits=(DONE, RUNNING)), "Init:1/2"),
+        (with_containers(STARTING, inits=(BACK_OFF,)), "Init:ImagePullBackOff"),
+        (with_containers(STARTING, inits=(DONE,)), "PodInitializing"),
+    ],
+)
+def test_the_summary_is_what_kubectl_prints(obj: Object, words: str) -> None:
+    assert pods.summary(obj) == words
+
+
+def test_trouble_names_the_container_and_whether_waiting_helps() -> None:
+    found = pods.trouble(with_containers(STARTING, inits=(BACK_OFF,)))
+    assert found is not None
+    assert (found.container, found.reason, found.hopeless) == ("i0", "ImagePullBackOff", True)
+
+
+def test_a_pod_on_its_way_is_in_no_trouble() -> None:
+    assert pods.trouble(with_containers(STARTING, inits=(RUNNING,))) is None
+
+
+def test_an_unscheduled_pod_says_why() -> None:
+    obj = pod()
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    obj["status"] = {"phase": "Pending", "conditions": [condition]}
+    found = pods.trouble(obj)
+    assert found is not None
+    assert (found.reason, found.message, found.hopeless) == ("Unschedulable", "0/1 nodes", False)
+
+
+def test_gpu_requests_take_the_larger_of_containers_and_inits() -> None:
+    obj = pod(gpus=1)
+    obj["spec"]["initContainers"] = [{"name": "i", "resources": {"limits": {"nvidia.com/gpu": "4"}}}]
+    assert pods.gpu_request(obj, "nvidia.com/gpu") == 4
