@@ -1,0 +1,204 @@
+"""Workspace + what there is -> the status it should show. Pure; the time is given.
+
+Condition types, reasons and messages are KAITO's where KAITO has a word for the case (v0.3.2 with the
+NodeClaim gate; `...Pending` reasons from v0.12), and ours where KAITO stays silent. A status speaks of one
+generation: every condition is computed anew in each pass, so none outlives the spec that it was true for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from kaitoctl.kaito import api
+from kaitoctl.kaito.nodes import Verdict, instance_type_of
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube.conditions import condition, merge
+from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of
+from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
+
+OWNER_GENERATION = "kaitoctl.dev/owner-generation"
+"""On a child: the generation of the Workspace that it was made for."""
+
+# Reasons that end a rollout: waiting will not help, somebody has to change something.
+FAILED = "workspaceFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a pass of the controller saw, and what came of it.
+
+    Args:
+        verdict: of the nodes; None when the Workspace was refused before nodes were looked at.
+        claims: the Workspace's NodeClaims.
+        can_claim: whether the cluster serves the NodeClaim API at all.
+        workload: the Deployment that is ours, None when there is none.
+        pods: the Workspace's pods.
+        refusal: why nothing can be built.
+        conflicts: same-named objects that belong to somebody else.
+        error: what the API server answered to the last failed write.
+    """
+
+    verdict: Verdict | None = None
+    claims: tuple[Object, ...] = ()
+    can_claim: bool = False
+    workload: Object | None = None
+    pods: tuple[Object, ...] = ()
+    refusal: str = ""
+    conflicts: tuple[str, ...] = ()
+    error: str = ""
+
+
+def status(workspace: Object, seen: Observed, now: datetime) -> Object:
+    """The whole status; equal to the present one when nothing has changed.
+
+    Guarantee: `InferenceReady` is True only while the workload of this very generation serves.
+    """
+    before = dig(workspace, "status", "conditions") or ()
+    news = conditions(workspace, seen)
+    result: Object = {"conditions": merge(before, news, generation=generation_of(workspace), now=now)}
+    if workers := worker_nodes(seen):
+        result["workerNodes"] = workers
+    return result
+
+
+def deleting(workspace: Object, now: datetime) -> Object:
+    """The status of a Workspace that is going away: one more condition, the rest as it was."""
+    present = dict(workspace.get("status") or {})
+    news = [condition(api.WORKSPACE_DELETING, True, "workspaceDeleted", "workspace is being deleted")]
+    before = present.get("conditions") or ()
+    kept = [item for item in before if item.get("type") != api.WORKSPACE_DELETING]
+    merged = merge(before, news, generation=generation_of(workspace), now=now)
+    present["conditions"] = kept + [item for item in merged if item["type"] == api.WORKSPACE_DELETING]
+    return present
+
+
+def worker_nodes(seen: Observed) -> list[str]:
+    """The nodes that the pods really are on, or before that the ones chosen for them; sorted."""
+    bound = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pods_.is_finished(pod)} - {None, ""}
+    return sorted(bound or (seen.verdict.selected if seen.verdict else ()))
+
+
+def conditions(workspace: Object, seen: Observed) -> list[Object]:
+    """The four conditions of an inference Workspace, without times."""
+    if seen.refusal:
+        return [
+            condition(api.RESOURCE_READY, False, "workspaceResourceStatusFailed", seen.refusal),
+            condition(api.INFERENCE_READY, False, "WorkspaceInferenceStatusFailed", seen.refusal),
+            condition(api.WORKSPACE_SUCCEEDED, False, FAILED, seen.refusal),
+        ]
+    claim, resource = _resource_conditions(workspace, seen)
+    inference = _inference_condition(workspace, seen, nodes_ready=resource["status"] == "True")
+    return [claim, resource, inference, _succeeded(resource, inference)]
+
+
+def is_current(workspace: Object, workload: Object) -> bool:
+    """Whether the workload was made for this generation of the Workspace."""
+    return annotations_of(workload).get(OWNER_GENERATION) == str(generation_of(workspace))
+
+
+def claim_failure(claim: Object) -> str:
+    """Why a NodeClaim could not be launched, or an empty string."""
+    for item in dig(claim, "status", "conditions") or ():
+        if item.get("type") == "Launched" and item.get("status") == "False":
+            return str(item.get("message") or item.get("reason") or "it could not be launched")
+    return ""
+
+
+def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Object]:
+    assert seen.verdict is not None
+    verdict = seen.verdict
+    if verdict.enough:
+        return (
+            condition(
+                api.NODE_CLAIM_READY,
+                True,
+                "installNodePluginsSuccess",
+                "nodeClaim plugins have been installed successfully",
+            ),
+            condition(
+                api.RESOURCE_READY, True, "workspaceResourceStatusSuccess", "workspace resource is ready"
+            ),
+        )
+    missing = f"{verdict.missing} of {verdict.required} nodes are missing"
+    if failures := [text for claim in seen.claims if (text := claim_failure(claim))]:
+        return (
+            condition(api.NODE_CLAIM_READY, False, "checkNodeClaimStatusFailed", failures[0]),
+            condition(
+                api.RESOURCE_READY, False, "workspaceResourceStatusFailed", f"{missing}: {failures[0]}"
+            ),
+        )
+    if verdict.unusable_preferred and not seen.claims:
+        reasons = "; ".join(verdict.unusable_preferred)
+        return (
+            condition(api.NODE_CLAIM_READY, False, "PreferredNodesUnusable", reasons),
+            condition(api.RESOURCE_READY, False, "PreferredNodesUnusable", f"{missing}: {reasons}"),
+        )
+    if not seen.can_claim:
+        text = f"{missing}: {_wanted(workspace)}; this cluster has no NodeClaim API that could create them"
+        return (
+            condition(api.NODE_CLAIM_READY, False, "nodeClaimFailedCreation", text),
+            condition(api.RESOURCE_READY, False, "NodesMissing", text),
+        )
+    # A claim can be Ready while its node's GPU plugin is not: then there is nothing to create any more.
+    waiting = [f"{node.name}: {node.failures[0].message}" for node in verdict.nodes if not node.usable]
+    details = "; ".join(waiting) or f"waiting for {_wanted(workspace)}"
+    return (
+        condition(
+            api.NODE_CLAIM_READY, None, "CreateNodeClaimPending", f"creating {verdict.missing} nodeClaims"
+        ),
+        condition(api.RESOURCE_READY, False, "workspaceResourceStatusNotReady", f"{missing}: {details}"),
+    )
+
+
+def _wanted(workspace: Object) -> str:
+    labels = dig(workspace, "resource", "labelSelector", "matchLabels") or {}
+    text = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    return f"nodes of type {instance_type_of(workspace)} with labels {text}"
+
+
+def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool) -> Object:
+    def says(ready: bool, reason: str, message: str) -> Object:
+        return condition(api.INFERENCE_READY, ready, reason, message)
+
+    if seen.conflicts:
+        return says(False, "NameConflict", "; ".join(seen.conflicts))
+    if seen.error:
+        return says(False, "WorkspaceInferenceStatusFailed", seen.error)
+    workload = seen.workload
+    if workload is None:
+        pending = "Inference workload is not created yet" if nodes_ready else "waiting for nodes"
+        return says(False, "WorkspaceInferenceStatusPending", pending)
+    if not is_current(workspace, workload):
+        return says(False, "WorkspaceInferenceStatusPending", "Inference workload is being updated")
+    if is_rolled_out(workload):
+        return says(True, "WorkspaceInferenceStatusSuccess", "Inference has been deployed successfully")
+    name = workload["metadata"]["name"]
+    if why := stalled(workload):
+        return says(False, "WorkspaceInferenceStatusFailed", f"deployment {name} is not progressing: {why}")
+    for pod in _newest_first(seen.pods):
+        if found := pods_.trouble(pod):
+            return says(False, found.reason, f"pod {pod['metadata']['name']}: {found.message}")
+    ready = int(dig(workload, "status", "readyReplicas") or 0)
+    detail = f"Inference workload is not ready: {ready} of {replicas(workload)} pods serve"
+    return says(False, "WorkspaceInferenceStatusPending", detail)
+
+
+def _newest_first(pods: tuple[Object, ...]) -> list[Object]:
+    return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
+
+
+_TERMINAL = frozenset(
+    {"WorkspaceInferenceStatusFailed", "NameConflict", "PreferredNodesUnusable", "NodesMissing"}
+    | {"workspaceResourceStatusFailed"}
+)
+
+
+def _succeeded(resource: Object, inference: Object) -> Object:
+    if resource["status"] == "True" and inference["status"] == "True":
+        return condition(api.WORKSPACE_SUCCEEDED, True, "workspaceSucceeded", "workspace succeeds")
+    for part in (resource, inference):
+        if part["status"] != "True" and part["reason"] in _TERMINAL:
+            return condition(api.WORKSPACE_SUCCEEDED, False, FAILED, part["message"])
+    first = resource if resource["status"] != "True" else inference
+    return condition(api.WORKSPACE_SUCCEEDED, False, "workspacePending", first["message"])

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from builders import adapter, workspace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaitoctl.kaito import catalog, desired
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kube.objects import Object, dig
+
+
+def children(ws: Object, *, gpus: int = 2, generation: str = "v0.4") -> dict[str, Object]:
+    made = desired.desired(ws, gpus=gpus, settings=Settings(generation=generation))
+    return {kind.kind: obj for kind, obj in made}
+
+
+def pod_spec(ws: Object, **options: object) -> Object:
+    spec: Object = children(ws, **options)["Deployment"]["spec"]["template"]["spec"]  # type: ignore[arg-type]
+    return spec
+
+
+def test_falcon_7b_becomes_a_deployment_and_a_cluster_ip_service() -> None:
+    made = children(workspace())
+    deployment, service = made["Deployment"]["spec"], made["Service"]["spec"]
+    labels = {"kaito.sh/workspace": "falcon"}
+    assert deployment["replicas"] == 1
+    assert deployment["selector"] == {"matchLabels": labels}
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert deployment["progressDeadlineSeconds"] == 1800
+    assert service["type"] == "ClusterIP"
+    assert service["selector"] == labels
+    assert [(p["name"], p["port"], p["targetPort"]) for p in service["ports"]] == [
+        ("http", 80, 5000),
+        ("torch", 29500, 29500),
+    ]
+
+
+def test_the_main_container_is_that_of_the_v0_4_0_images() -> None:
+    main = pod_spec(workspace())["containers"][0]
+    assert main["name"] == "falcon"
+    assert main["image"] == "mcr.microsoft.com/aks/kaito/kaito-falcon-7b:0.0.7"
+    assert main["command"] == [
+        "/bin/sh",
+        "-c",
+        "accelerate launch --gpu_ids=all --machine_rank=0 --num_machines=1 --num_processes=1 "
+        "/workspace/tfs/inference_api.py --chat_template=/workspace/chat_templates/falcon-instruct.jinja "
+        "--pipeline=text-generation --torch_dtype=bfloat16",
+    ]
+    assert main["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert main[probe]["httpGet"] == {"path": "/health", "port": 5000}
+    assert main["readinessProbe"]["initialDelaySeconds"] == 30
+
+
+def test_tag_command_and_probe_come_from_one_generation() -> None:
+    main = pod_spec(workspace(), generation="v0.3")["containers"][0]
+    assert main["image"].endswith(":0.0.6")
+    assert " inference_api.py " in main["command"][2]
+    assert main["readinessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_an_adapter_is_an_init_container_that_shares_the_volume_with_the_model() -> None:
+    spec = pod_spec(workspace(inference={"adapters": [adapter(strength="0.2")]}))
+    (init,) = spec["initContainers"]
+    assert (init["name"], init["image"]) == ("style", "registry.example/style:1")
+    assert init["command"][3:] == ["copy-adapter", "/mnt/adapter/style"]
+    assert {"name": "adapter-volume", "emptyDir": {}} in spec["volumes"]
+    assert init["volumeMounts"] == spec["containers"][0]["volumeMounts"]
+    assert spec["containers"][0]["env"] == [{"name": "style", "value": "0.2"}]
+
+
+def test_an_adapter_without_strength_counts_in_full() -> None:
+    spec = pod_spec(workspace(inference={"adapters": [adapter(strength=None)]}))
+    assert spec["containers"][0]["env"] == [{"name": "style", "value": "1.0"}]
+
+
+def test_several_gpus_of_a_node_share_memory() -> None:
+    assert {"name": "dshm", "emptyDir": {"medium": "Memory"}} in pod_spec(workspace(), gpus=2)["volumes"]
+    assert "volumes" not in pod_spec(workspace(), gpus=1)
+
+
+def test_pull_secrets_of_image_and_adapters_are_united() -> None:
+    entry = adapter()
+    entry["source"]["imagePullSecrets"] = ["b", "a"]
+    options = {"image": "registry.example/own:1", "imagePullSecrets": ["a"]}
+    preset = {"name": "falcon-7b", "accessMode": "private", "presetOptions": options}
+    spec = pod_spec(workspace(inference={"preset": preset, "adapters": [entry]}))
+    assert spec["containers"][0]["image"] == "registry.example/own:1"
+    assert spec["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+
+
+def test_nodes_are_chosen_by_all_labels_in_a_fixed_order() -> None:
+    one = workspace(resource={"labelSelector": {"matchLabels": {"b": "2", "a": "1"}}})
+    other = workspace(resource={"labelSelector": {"matchLabels": {"a": "1", "b": "2"}}})
+    assert json.dumps(children(one)) == json.dumps(children(other))
+    affinity = pod_spec(one)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    keys = [item["key"] for item in affinity["nodeSelectorTerms"][0]["matchExpressions"]]
+    assert keys == ["a", "b"]
+
+
+def test_the_load_balancer_annotation_counts_only_as_kaito_writes_it() -> None:
+    for value, kind in (("True", "LoadBalancer"), ("true", "ClusterIP")):
+        ws = workspace(metadata={"annotations": {"kaito.sh/enablelb": value}})
+        assert children(ws)["Service"]["spec"]["type"] == kind
+
+
+@pytest.mark.parametrize("name", sorted(catalog.presets()))
+def test_every_preset_is_built_or_refused_with_a_reason(name: str) -> None:
+    known = catalog.presets()[name]
+    preset: Object = {"name": name, "accessMode": known.access_mode}
+    if known.access_mode == "private":
+        preset["presetOptions"] = {"image": "registry.example/own:1"}
+    ws = workspace(inference={"preset": preset})
+    if reason := desired.refusal(ws):
+        assert known.distributed, reason
+        return
+    assert dig(children(ws), "Deployment", "spec", "template", "spec", "containers", 0, "image")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tuning": {"method": "lora"}}, "tuning"),
+        ({"inference": {"template": {"spec": {}}}}, "template"),
+        ({"inference": {"preset": {"name": "nope"}}}, "not in the catalog"),
+        ({"metadata": {"annotations": {"kaito.sh/runtime": "vllm"}}}, "vllm"),
+        ({"inference": {"preset": {"name": "llama-2-7b"}}}, "private"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(change: Object, words: str) -> None:
+    assert words in desired.refusal(workspace(**change))
+
+
+TRICKY = st.text(alphabet=st.sampled_from(list("ab;|&$()`\\\n'\"*?~#- ")), min_size=1, max_size=12)
+
+
+@given(name=TRICKY, image=TRICKY, strength=TRICKY, label=TRICKY)
+def test_no_user_text_reaches_a_shell_line(name: str, image: str, strength: str, label: str) -> None:
+    """A value is always a whole element of argv or env; the programs stay what the catalog says."""
+    plain = pod_spec(workspace(inference={"adapters": [adapter()]}))
+    ws = workspace(
+        inference={"adapters": [adapter(name, image, strength)]},
+        resource={"labelSelector": {"matchLabels": {"apps": label}}},
+    )
+    spec = pod_spec(ws)
+    for tricky, reference in zip(spec["initContainers"], plain["initContainers"], strict=True):
+        assert tricky["command"][:4] == reference["command"][:4]
+        assert tricky["command"][4] == f"/mnt/adapter/{name}"
+    assert spec["containers"][0]["command"] == plain["containers"][0]["command"]

@@ -1,0 +1,547 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kaitoctl.errors import InputError
+from kaitoctl.kaito import manifest, validation
+from kaitoctl.kaito.manifest import Adapter, WorkspaceRequest
+
+TEXT = st.one_of(
+    st.text(max_size=40),
+    st.text("\n :#-{}[]'\"|>&*!%@`\\,?=<~0x1eE.+_$\ttrue", max_size=20),
+    st.sampled_from(
+        ["a: b", "x\n---\ny: 1", "0.2", "1e3", "null", "yes", "2024-01-01", "{{ 7 * 7 }}", "{% raw %}", "- x"]
+    ),
+)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def request_for(**changes: Any) -> WorkspaceRequest:
+    base: dict[str, Any] = {
+        "name": "falcon",
+        "namespace": "default",
+        "preset": "falcon-7b",
+        "instance_type": "Standard_NC12s_v3",
+        "labels": {"apps": "falcon"},
+    }
+    return WorkspaceRequest(**{**base, **changes})
+
+
+def render(template: str, **values: Any) -> Any:
+    return manifest.render(template, values, source="mine.j2")
+
+
+def refused(template: str, **values: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        render(template, **values)
+    return caught.value.message
+
+
+# --- rendering ---------------------------------------------------------------------------------------
+
+
+def test_the_shipped_template_makes_the_workspace_of_the_guide() -> None:
+    assert manifest.workspace(request_for()) == {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": "falcon", "namespace": "default"},
+        "resource": {
+            "count": 1,
+            "instanceType": "Standard_NC12s_v3",
+            "labelSelector": {"matchLabels": {"apps": "falcon"}},
+        },
+        "inference": {"preset": {"name": "falcon-7b"}},
+    }
+
+
+def test_everything_a_request_can_say_reaches_the_workspace() -> None:
+    made = manifest.workspace(
+        request_for(
+            count=2,
+            preferred_nodes=("n1", "n2"),
+            adapters=(Adapter("a", "r.io/a:1", "0.2", ("s",)), Adapter("b", "r.io/b:1")),
+            private_image="r.io/model:1",
+            image_pull_secrets=("pull",),
+            annotations={"kaito.sh/enablelb": "True"},
+            api_version="v1beta1",
+        )
+    )
+    assert made["apiVersion"] == "kaito.sh/v1beta1"
+    assert made["metadata"]["annotations"] == {"kaito.sh/enablelb": "True"}
+    assert made["resource"]["count"] == 2
+    assert made["resource"]["preferredNodes"] == ["n1", "n2"]
+    assert made["inference"]["preset"] == {
+        "name": "falcon-7b",
+        "accessMode": "private",
+        "presetOptions": {"image": "r.io/model:1", "imagePullSecrets": ["pull"]},
+    }
+    assert made["inference"]["adapters"] == [
+        {"source": {"name": "a", "image": "r.io/a:1", "imagePullSecrets": ["s"]}, "strength": "0.2"},
+        {"source": {"name": "b", "image": "r.io/b:1"}, "strength": "1.0"},
+    ]
+
+
+@given(
+    name=TEXT.filter(bool),
+    labels=st.dictionaries(TEXT, TEXT, min_size=1, max_size=3),
+    adapters=st.lists(st.builds(Adapter, TEXT, TEXT, TEXT, st.just(())), max_size=2),
+    annotations=st.dictionaries(TEXT, TEXT, min_size=1, max_size=2),
+    instance_type=TEXT.filter(bool),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_value_changes_the_shape_and_every_leaf_is_its_value(
+    name: str,
+    labels: dict[str, str],
+    adapters: list[Adapter],
+    annotations: dict[str, str],
+    instance_type: str,
+) -> None:
+    made = manifest.workspace(
+        request_for(
+            name=name,
+            namespace=name,
+            preset=name,
+            labels=labels,
+            adapters=tuple(adapters),
+            annotations=annotations,
+            instance_type=instance_type,
+        )
+    )
+    inference: dict[str, Any] = {"preset": {"name": name}}
+    if adapters:
+        inference["adapters"] = [
+            {"source": {"name": a.name, "image": a.image}, "strength": a.strength} for a in adapters
+        ]
+    assert made == {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": name, "namespace": name, "annotations": annotations},
+        "resource": {"count": 1, "instanceType": instance_type, "labelSelector": {"matchLabels": labels}},
+        "inference": inference,
+    }
+
+
+HOSTILE_TEMPLATE = """\
+plain: {{ v }}
+single: '{{ v }}'
+double: "{{ v }}"
+inside: x{{ v }}y
+list: [{{ v }}, '{{ v }}']
+map: {k: {{ v }}}
+block: |-
+  a {{ v }}
+  b
+folded: >-
+  {{ v }}
+{{ k }}: key
+# {{ v }}
+"""
+
+
+@given(v=TEXT, k=TEXT.map(lambda text: f"k-{text}"))
+@settings(max_examples=150, deadline=None)
+def test_whatever_quotes_a_template_puts_around_it_a_text_stays_that_text(v: str, k: str) -> None:
+    assert render(HOSTILE_TEMPLATE, v=v, k=k) == {
+        "plain": v,
+        "single": v,
+        "double": v,
+        "inside": f"x{v}y",
+        "list": [v, v],
+        "map": {"k": v},
+        "block": f"a {v}\nb",
+        "folded": v,
+        k: "key",
+    }
+
+
+@given(v=JSON)
+@settings(max_examples=100, deadline=None)
+def test_an_unquoted_value_keeps_its_type(v: Any) -> None:
+    assert render("a: {{ v }}\nb: [{{ v }}]\nc: {{ v | tojson }}", v=v) == {"a": v, "b": [v], "c": v}
+
+
+def test_a_quoted_value_becomes_text() -> None:
+    assert render("a: '{{ n }}'\nb: v{{ n }}\nc: \"{{ t }}\"", n=2, t=True) == {
+        "a": "2",
+        "b": "v2",
+        "c": "true",
+    }
+
+
+def test_tojson_in_quotes_is_json_text() -> None:
+    assert json.loads(render("a: '{{ m | tojson }}'", m={"x": [1]})["a"]) == {"x": [1]}
+
+
+@pytest.mark.parametrize("value", [None, [1], {"a": 1}])
+def test_a_value_without_a_text_form_is_refused_inside_a_text(value: Any) -> None:
+    assert "inside a text or in quotes" in refused("a: x{{ v }}", v=value)
+    assert "inside a text or in quotes" in refused("a: '{{ v }}'", v=value)
+    assert "inside a text or in quotes" in refused("{{ v }}: a", v=value)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% macro m(x) %}{{ x }}{% endmacro %}\na: {{ m(v) }}",
+        "{% set x %}{{ v }}{% endset %}\na: {{ x | truncate(3) }}",
+        "{% filter upper %}a: {{ v }}{% endfilter %}",
+        "{% for x in v recursive %}{{ loop([]) }}{% endfor %}",
+        "{% block b %}a: 1{% endblock %}\n{{ self.b() }}",
+    ],
+)
+def test_a_template_cannot_get_hold_of_what_it_printed(template: str) -> None:
+    assert "do not work here" in refused(template, v=["x"])
+
+
+def test_a_template_can_compute() -> None:
+    template = (
+        "{% set full = 'ws-' ~ v %}\na: {{ full | upper }}\nb: {{ [full, n + 1] }}\nc: {{ v | default('x') }}"
+    )
+    assert render(template, v="x: y", n=1) == {"a": "WS-X: Y", "b": ["ws-x: y", 2], "c": "x: y"}
+
+
+def test_two_keys_that_values_make_equal_are_refused() -> None:
+    assert "'same' stands twice" in refused("{{ a }}: 1\n{{ b }}: 2", a="same", b="same")
+
+
+def test_values_are_copied() -> None:
+    labels = {"apps": "x"}
+    made = render("a: {{ v }}\nb: {{ v }}", v=labels)
+    made["a"]["apps"] = "changed"
+    assert labels == {"apps": "x"} == made["b"]
+
+
+@pytest.mark.parametrize(
+    ("template", "where", "what"),
+    [
+        ("a: 1\nb: {{ nothing }}", "mine.j2:2:", "'nothing' is undefined"),
+        ("a: {{ v.deeper.still }}", "mine.j2:1:", "deeper"),
+        ("a: 1\n\n{% if %}", "mine.j2:3:", "Expected an expression"),
+        ("a: 1\nb: {{ 1 / 0 }}", "mine.j2:2:", "ZeroDivisionError"),
+        ("a: 1\nb: {{ fail('say so') }}", "mine.j2:2:", "say so"),
+        ("a: {{ v.__class__ }}", "mine.j2:1:", "unsafe"),
+        ("a: {{ ''.__class__.__mro__ }}", "mine.j2:1:", "unsafe"),
+        ("a: {{ v.update({}) }}", "mine.j2:1:", "unsafe"),
+        ("a: {{ range }}", "mine.j2:1:", "not plain data"),
+        ("a: {{ v | map('upper') }}", "mine.j2:1:", "not plain data"),
+        ("a: {{ 'x' * 1000000000 }}", "mine.j2:1:", "too large"),
+        ("a: {{ 9 ** 9 ** 9 ** 99 }}", "mine.j2:1:", "too large"),
+        ("{% include '../../etc/passwd' %}", "mine.j2:1:", "no template"),
+        ("{% include 'tuning.yaml.j2' %}", "shipped template tuning:", "undefined"),
+        ("a: [1, }", "mine.j2: line 1 of what it renders to:", "expected"),
+        ("a: 1\na: 2", "mine.j2: line 2 of what it renders to:", "twice"),
+        ("a: !!python/name:os.system x", "mine.j2: line 1 of what it renders to:", "tag"),
+        ("a: 1\n---\nb: 2", "mine.j2:", "2 YAML documents"),
+        ("", "mine.j2:", "0 YAML documents"),
+        ("- 1", "mine.j2:", "a list instead of a Workspace"),
+        ("x" * 1_000_001, "mine.j2:", "longer than"),
+        (
+            "{% for i in range(99999) %}{{ v }}{% for j in range(999) %}xxxxxxxxxxx{% endfor %}{% endfor %}",
+            "mine.j2:1:",
+            "prints more",
+        ),
+    ],
+)
+def test_what_goes_wrong_names_its_place(template: str, where: str, what: str) -> None:
+    message = refused(template, v={"apps": "x"})
+    assert message.startswith(where)
+    assert what in message
+
+
+@pytest.mark.parametrize("value", [object(), {1: "x"}, math.nan, {"a": [{1}]}, b"x"])
+def test_a_value_that_is_not_plain_data_is_refused(value: Any) -> None:
+    refused("a: 1", v=value)
+
+
+def test_more_variables_win_over_the_request_and_maps_are_merged() -> None:
+    extra = manifest.set_values(["labels.tier=gpu", "count=3", "annotations.kaito\\.sh/enablelb=True"])
+    made = manifest.workspace(request_for(), extra=extra)
+    assert made["resource"]["labelSelector"]["matchLabels"] == {"apps": "falcon", "tier": "gpu"}
+    assert made["resource"]["count"] == 3
+    assert made["metadata"]["annotations"] == {"kaito.sh/enablelb": "True"}
+
+
+ON_TRANSFORMERS = {"annotations": {"kaito.sh/runtime": "transformers"}}
+OUTPUT = ["output_image=r.io/out:1", "output_secret=push"]
+
+# --- shipped templates ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sets"),
+    [
+        ("inference", {}, []),
+        ("inference", {"api_version": "v1beta1"}, []),
+        ("inference", {"adapters": (Adapter("a", "r.io/a:1", "0.5"),), **ON_TRANSFORMERS}, []),
+        ("inference", {"preset": "llama-2-7b", "private_image": "r.io/l", "image_pull_secrets": ("s",)}, []),
+        ("adapters", {"adapters": (Adapter("a", "r.io/a:1"),), **ON_TRANSFORMERS}, []),
+        ("custom-pod", {}, ["image=r.io/server:1", "gpus=2", "env.A=1"]),
+        ("tuning", {}, [*OUTPUT, "input_image=r.io/data:1"]),
+        ("tuning", {}, [*OUTPUT, "input_urls=https://x.io/d", "method=lora"]),
+    ],
+)
+def test_every_shipped_template_makes_a_workspace_without_fault(
+    name: str, changes: dict[str, Any], sets: list[str]
+) -> None:
+    text, source = manifest.template_text(name)
+    made = manifest.workspace(request_for(**changes), text, manifest.set_values(sets), source=source)
+    assert validation.judge(made) == []
+
+
+def test_all_shipped_templates_are_tested_here() -> None:
+    assert manifest.template_names() == ["adapters", "custom-pod", "inference", "tuning"]
+
+
+def test_the_adapters_template_insists_on_adapters() -> None:
+    text, source = manifest.template_text("adapters")
+    with pytest.raises(InputError, match="at least one adapter"):
+        manifest.workspace(request_for(), text, source=source)
+
+
+def test_a_template_is_a_shipped_name_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.j2").write_text("a: 1")
+    (tmp_path / "bare").write_text("b: 1")
+    (tmp_path / "inference").mkdir()
+    assert manifest.template_text("mine.j2") == ("a: 1", "mine.j2")
+    assert manifest.template_text(str(tmp_path / "mine.j2"))[0] == "a: 1"
+    assert manifest.template_text("bare")[0] == "b: 1"
+    assert "kind: Workspace" in manifest.template_text("inference")[0]
+
+
+@pytest.mark.parametrize("name", ["nope", "", "nope.yaml", "./nope", "../inference", "a\0b"])
+def test_a_template_that_is_not_there_is_an_input_error(name: str) -> None:
+    with pytest.raises(InputError):
+        manifest.template_text(name)
+
+
+def test_an_unknown_template_lists_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        manifest.template_text("infrence")
+    assert "inference" in caught.value.hint
+    (tmp_path / "latin.j2").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(InputError, match="not UTF-8"):
+        manifest.template_text(str(tmp_path / "latin.j2"))
+
+
+# --- small grammars ------------------------------------------------------------------------------------
+
+
+def test_an_adapter_is_written_on_one_line() -> None:
+    assert Adapter.parse("a=r.io/x:1") == Adapter("a", "r.io/x:1", "1.0", ())
+    assert Adapter.parse("a=r.io/x@sha256:0,strength=0.2,pull-secret=p,pull-secret=q") == Adapter(
+        "a", "r.io/x@sha256:0", "0.2", ("p", "q")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "=x", "a=", "a=x,", "a=x,strength", "a=x,strength=", "a=x,strength=1,strength=1", "a=x,size=3"],
+)
+def test_a_malformed_adapter_is_shown_with_the_grammar(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Adapter.parse(text)
+    assert repr(text) in caught.value.message
+    assert "name=image" in caught.value.hint
+
+
+def test_set_gives_types_to_numbers_and_words() -> None:
+    assert manifest.set_values(
+        ["a=1", "b.c=-2", "b.d=true", "e=null", "f=1.5", "g=", "h=True", "i=01", "j=a=b"]
+    ) == {
+        "a": 1,
+        "b": {"c": -2, "d": True},
+        "e": None,
+        "f": "1.5",
+        "g": "",
+        "h": "True",
+        "i": "01",
+        "j": "a=b",
+    }
+
+
+@pytest.mark.parametrize("items", [["a"], ["=1"], ["a..b=1"], [".a=1"], ["a=1", "a.b=2"], ["a.b=2", "a=1"]])
+def test_a_malformed_set_is_named(items: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        manifest.set_values(items)
+    assert repr(items[-1]) in caught.value.message
+
+
+# --- YAML ----------------------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(TEXT, JSON, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_an_object_survives_being_written_and_read(obj: dict[str, Any]) -> None:
+    text = manifest.to_yaml(obj)
+    assert manifest.load_yaml(text, "x") == [obj]
+
+
+def test_the_text_does_not_depend_on_the_order_of_keys() -> None:
+    obj = {
+        "status": {},
+        "kind": "W",
+        "inference": {"z": 1, "a": 2},
+        "metadata": {"labels": {}, "name": "x"},
+        "apiVersion": "v",
+    }
+    text = manifest.to_yaml(obj)
+    assert text == manifest.to_yaml(dict(reversed(obj.items())))
+    assert [line.split(":")[0] for line in text.splitlines()] == [
+        "apiVersion", "kind", "metadata", "  name", "  labels", "inference", "  a", "  z", "status",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.2",
+        "1e3",
+        "true",
+        "no",
+        "y",
+        "null",
+        "~",
+        "",
+        "012",
+        "0x1f",
+        "1_000",
+        "2024-01-01",
+        "12:30",
+        "=",
+        "<<",
+        ".inf",
+    ],
+)
+def test_text_that_looks_like_something_else_is_quoted(text: str) -> None:
+    assert manifest.to_yaml({"a": text}).strip() in (f'a: "{text}"', f"a: '{text}'")
+
+
+def test_no_aliases_are_written() -> None:
+    shared = {"x": [1]}
+    assert "&" not in manifest.to_yaml({"a": shared, "b": shared})
+
+
+SCALARS = {
+    "1e3": 1000, "1.": 1, "0.5": 0.5, ".5": 0.5, "1_0.5": 10.5, "-7": -7, "+5": 5, "0o17": 15, "017": 15,
+    "0x1F": 31, "-0x1F": -31, "0b11": 3, "1_000": 1000, "08": 8, "1" * 25: 1.1111111111111111e24,
+    "1e400": "1e400", "yes": True, "Off": False, "y": True, "N": False, "tRue": "tRue", "~": None, "": None,
+    "2024-01-01": "2024-01-01", "2024-01-01T00:00:00Z": "2024-01-01T00:00:00Z", "12:30:45": "12:30:45",
+    "'1'": "1", "!!str 1": "1", "!!int '1'": 1, "0.2.1": "0.2.1", "+": "+", ".": ".", "0x": "0x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS.items())
+def test_a_scalar_has_the_type_of_its_form(text: str, value: Any) -> None:
+    (read,) = manifest.load_yaml(f"a: {text}", "f")
+    assert read == {"a": value}
+    assert type(read["a"]) is type(value)
+
+
+def test_kubectl_reads_scalars_alike() -> None:
+    kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if kubectl is None:
+        pytest.skip("no kubectl here")
+    items = "".join(f"- {text}\n" for text in SCALARS)
+    document = f"apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {{name: w}}\nitems_: \n{items}"
+    done = subprocess.run(
+        [kubectl, "label", "--local", "-f", "-", "-o", "json", "a=b"],
+        input=document, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["items_"] == list(SCALARS.values())
+    assert manifest.load_yaml(document, "f")[0]["items_"] == list(SCALARS.values())
+
+
+def test_keys_are_text_and_merges_fill_in() -> None:
+    text = "1: a\non: b\nbase: &b {x: 1, y: 2}\nmore: {<<: *b, x: 3}\ntwo: {<<: [{z: 1}, *b]}"
+    assert manifest.load_yaml(text, "f") == [
+        {
+            "1": "a",
+            "on": "b",
+            "base": {"x": 1, "y": 2},
+            "more": {"x": 3, "y": 2},
+            "two": {"z": 1, "x": 1, "y": 2},
+        }
+    ]
+
+
+def test_aliased_values_are_separate() -> None:
+    (obj,) = manifest.load_yaml("a: &x {k: [1]}\nb: *x", "f")
+    obj["a"]["k"].append(2)
+    assert obj["b"] == {"k": [1]}
+
+
+def test_several_documents_and_empty_ones() -> None:
+    assert manifest.load_yaml("a: 1\n---\n# nothing\n---\nb: 2\n...\n", "f") == [{"a": 1}, {"b": 2}]
+    assert manifest.load_yaml("", "f") == []
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("a: 1\nb: ]", "f:2:4:", "expected"),
+        ("a: 1\na: 2", "f:2:", "twice"),
+        ("a: {b: 1, b: 2}", "f:1:", "twice"),
+        ("'a': 1\n\"a\": 2", "f:2:", "twice"),
+        ("a: *b", "f:1:4:", "*b"),
+        ("a: &x [*x]", "f:1:", "*x"),
+        ("a: !!python/object/apply:os.system ['x']", "f:1:", "tag"),
+        ("a: !!binary aGk=", "f:1:", "tag"),
+        ("? [a]\n: 1", "f:1:", "key is not text"),
+        ("a: .nan", "f:1:4:", "JSON"),
+        ("a: \x07", "f:1:1:", "not allowed"),
+        ("a: {<<: 1}", "f:1:", "<<"),
+        ("- 1", "f:", "a list instead of an object"),
+        ("[" * 200_000, "f:1:", "nested deeper"),
+        ("a: " + "{a: " * 500, "f:1:", "nested deeper"),
+        (LAUGHS, "f:", "aliases"),
+        ("a: \ud800", "f:1:1:", "not allowed"),
+        ("x" * 10_000_001, "f:", "longer"),
+    ],
+    ids=range(18),
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_with_its_place(text: str, where: str, what: str) -> None:
+    with pytest.raises(InputError) as caught:
+        manifest.load_yaml(text, "f")
+    assert caught.value.message.startswith(where)
+    assert what in caught.value.message
+
+
+def test_a_chain_of_aliases_cannot_nest_without_end() -> None:
+    chain = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}}}\n" for n in range(1, 300))
+    with pytest.raises(InputError, match="nested deeper"):
+        manifest.load_yaml(chain, "f")
+
+
+@given(st.text("ab:-[]{}&*!|>'\"\n #?,<~%@", max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_reading_either_works_or_is_an_input_error(text: str) -> None:
+    try:
+        documents = manifest.load_yaml(text, "f")
+    except InputError:
+        return
+    json.dumps(documents, allow_nan=False)

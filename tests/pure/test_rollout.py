@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+from builders import workspace
+
+from kaitoctl.kaito.rollout import Phase, Snapshot, progress
+from kaitoctl.kube.objects import Object
+
+
+def condition(kind: str, status: str, reason: str = "x", message: str = "", generation: int = 1) -> Object:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "observedGeneration": generation,
+    }
+
+
+def serving(generation: int = 1, **changes: Any) -> Object:
+    return workspace(
+        generation=generation,
+        status={"conditions": [condition("InferenceReady", "True"), condition("ResourceReady", "True")]},
+        **changes,
+    )
+
+
+def deployment(*, ready: int = 1, owner_generation: str | None = "1") -> Object:
+    annotations = {"kaitoctl.dev/owner-generation": owner_generation} if owner_generation else {}
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": "falcon", "generation": 1, "annotations": annotations},
+        "spec": {"replicas": 1},
+        "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": ready},
+    }
+
+
+def a_pod(state: Object | None = None, *, inits: tuple[Object, ...] = (), bound: bool = True) -> Object:
+    return {
+        "metadata": {"name": "falcon-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"initContainers": [{}] * len(inits)} | ({"nodeName": "gpu-a"} if bound else {}),
+        "status": {
+            "phase": "Pending",
+            "containerStatuses": [{"name": "falcon", "state": state}] if state else [],
+            "initContainerStatuses": [{"name": f"i{n}", "state": item} for n, item in enumerate(inits)],
+        },
+    }
+
+
+def phase(pod: Object) -> Phase:
+    return progress(Snapshot(workspace(), (deployment(ready=0),), (pod,))).phase
+
+
+def test_a_workspace_without_status_waits_for_a_controller() -> None:
+    assert progress(Snapshot(workspace())).phase is Phase.SUBMITTED
+
+
+def test_the_stations_of_a_pod() -> None:
+    creating: Object = {"waiting": {"reason": "ContainerCreating"}}
+    done: Object = {"terminated": {"exitCode": 0}}
+    assert phase(a_pod(bound=False)) is Phase.SCHEDULING
+    assert phase(a_pod(creating, inits=({"running": {"x": 1}},))) is Phase.ADAPTERS
+    assert phase(a_pod(creating, inits=(done,))) is Phase.PULLING
+    assert phase(a_pod({"running": {"startedAt": "t"}})) is Phase.LOADING
+
+
+def test_ready_needs_the_conditions_and_the_pods() -> None:
+    pod = a_pod({"running": {"startedAt": "t"}})
+    assert progress(Snapshot(serving(), (deployment(),), (pod,))).outcome == "ready"
+    assert progress(Snapshot(serving(), (deployment(ready=0),), (pod,))).outcome is None
+    assert progress(Snapshot(workspace(), (deployment(),), (pod,))).outcome is None
+
+
+def test_conditions_of_an_older_generation_do_not_count() -> None:
+    assert progress(Snapshot(serving(generation=2), (deployment(),), ())).outcome is None
+    stale = Snapshot(serving(), (deployment(owner_generation="0"),), ())
+    assert progress(stale).outcome is None
+
+
+def test_workloads_of_other_controllers_are_taken_as_they_are() -> None:
+    assert progress(Snapshot(serving(), (deployment(owner_generation=None),), ())).outcome == "ready"
+
+
+def test_a_pull_that_was_given_up_fails_the_rollout_and_names_the_container() -> None:
+    pod = a_pod({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}})
+    end = progress(Snapshot(workspace(), (deployment(ready=0),), (pod,)))
+    assert end.outcome == "failed"
+    assert "falcon-1: ImagePullBackOff: container falcon: not found" in end.detail
+
+
+def test_a_terminating_pod_of_the_past_fails_nothing() -> None:
+    old = a_pod({"waiting": {"reason": "CrashLoopBackOff"}})
+    old["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
+    assert progress(Snapshot(workspace(), (deployment(ready=0),), (old,))).outcome is None
+
+
+def test_what_the_controller_gave_up_fails_with_its_words() -> None:
+    given_up = condition("WorkspaceSucceeded", "False", "workspaceFailed", "no such nodes")
+    end = progress(Snapshot(workspace(status={"conditions": [given_up]})))
+    assert (end.outcome, end.detail) == ("failed", "no such nodes")
+    old = Snapshot(workspace(generation=2, status={"conditions": [given_up]}))
+    assert progress(old).outcome is None
+
+
+def test_a_deleted_workspace_ends_the_waiting() -> None:
+    assert progress(Snapshot(None)).outcome == "failed"
