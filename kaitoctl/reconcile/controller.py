@@ -1,0 +1,260 @@
+"""Changes become keys, keys become passes of a reconciler, failures become retries.
+
+The reconciler itself does no I/O: it is a generator that yields requests and is sent answers. `drive`
+carries them out here; tests drive the same generator with every fault at every position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of
+from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.informer import Change, Informer
+from kaitoctl.reconcile.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+_SHORTEST_REQUEUE_S = 0.01
+
+T = TypeVar("T")
+Keys = Callable[[Object], Iterable[ObjectKey]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a pass ended that did not fail.
+
+    Args:
+        requeue_after_s: look again after this many seconds, even if nothing changes; None for not.
+    """
+
+    requeue_after_s: float | None = None
+
+
+Reconcile = Callable[[ObjectKey], Generator[Request, Object, Outcome]]
+"""One pass over one key: yields requests, is sent their answers; errors are thrown in as ApiError."""
+
+
+async def drive(
+    client: Client, generator: Generator[Request, Object, T], *, allowed: Callable[[], bool] | None = None
+) -> T:
+    """Carry out the requests that a generator yields, and return what it returns.
+
+    ApiError and Unreachable are thrown into the generator, which may deal with them or let them pass.
+
+    Args:
+        client: where to send them.
+        generator: yields requests and is sent the objects that answer them.
+        allowed: asked before each request; False ends it all.
+
+    Guarantee: the generator is closed afterwards, also when this is cancelled.
+
+    Raises:
+        KaitoctlError: `allowed` said no; and whatever the generator raises.
+    """
+    try:
+        request = next(generator)
+        while True:
+            if allowed is not None and not allowed():
+                raise KaitoctlError("stopped before a request: no longer the leader")
+            try:
+                answer = await client.send(request)
+            except (ApiError, Unreachable) as error:
+                request = generator.throw(error)
+            else:
+                request = generator.send(answer)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    finally:
+        generator.close()
+
+
+class Controller:
+    """Calls `reconcile` for every key that something happened to, until nothing is left to do.
+
+    Level-based: a pass is told which key, never what happened. Passes over different keys run
+    concurrently, over one key never. A pass that fails is logged once and repeated with the key's own
+    back-off, without holding up the others.
+
+    Args:
+        name: for the logs.
+        client: carries out the reconciler's requests.
+        reconcile: one pass over one key.
+        workers: how many keys are worked on at a time.
+        resync_s: look at every key this often even if nothing changed; None for never.
+        allowed: asked before every request, False ends the pass: `lambda: election.is_leader`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        client: Client,
+        reconcile: Reconcile,
+        *,
+        workers: int = 4,
+        resync_s: float | None = None,
+        allowed: Callable[[], bool] | None = None,
+    ) -> None:
+        self.name = name
+        self._client = client
+        self._reconcile = reconcile
+        self._workers = workers
+        self._resync_s = resync_s
+        self._allowed = allowed
+        self._sources: list[tuple[Informer, Keys]] = []
+        self._queue: WorkQueue[ObjectKey] = WorkQueue()
+        self._news = asyncio.Event()
+        self._listening = False
+
+    def watches(self, informer: Informer, keys: Keys) -> None:
+        """Let each change of the informer's objects call for passes; call it before `run`.
+
+        Args:
+            informer: run by the caller, perhaps shared.
+            keys: which keys an object concerns; asked about the old and the new one.
+        """
+        self._sources.append((informer, keys))
+
+    async def run(self) -> None:
+        """Work until cancelled; starts when every informer is synced, and does not run the informers.
+
+        It may be run again after it was cancelled (leadership lost and won back): every key is then
+        looked at again.
+        """
+        await asyncio.gather(*(informer.wait_synced() for informer, _ in self._sources))
+        if not self._listening:
+            self._listening = True
+            for informer, keys in self._sources:
+                informer.subscribe(self._listener(keys))
+        else:
+            self._add_all(within_s=0.0)
+        slots = asyncio.Semaphore(self._workers)
+        async with asyncio.TaskGroup() as tasks:
+            if self._resync_s is not None:
+                tasks.create_task(self._resync(self._resync_s))
+            while True:
+                await slots.acquire()
+                key = await self._next()
+                working = tasks.create_task(self._pass(key), name=f"{self.name} {key}")
+                # Not a `finally` in the pass: a task that is cancelled before its first step runs none of it.
+                working.add_done_callback(partial(self._end, key, slots))
+
+    def _listener(self, keys: Keys) -> Callable[[Change], None]:
+        def listen(change: Change) -> None:
+            now = asyncio.get_running_loop().time()
+            for obj in (change.old, change.new):
+                for key in self._keys(keys, obj) if obj is not None else ():
+                    self._add(key, now)
+
+        return listen
+
+    def _keys(self, keys: Keys, obj: Object) -> Iterable[ObjectKey]:
+        """The keys that an object concerns; none, and a log line, when it is beyond telling."""
+        try:
+            return list(keys(obj))
+        except Exception:
+            logger.exception(
+                "%s: whom does %s concern?", self.name, key_of(obj), extra={"controller": self.name}
+            )
+            return ()
+
+    def _add(self, key: ObjectKey, at: float) -> None:
+        self._queue.add(key, at)
+        self._news.set()
+
+    def _add_all(self, *, within_s: float) -> None:
+        """Add every key there is, at random moments of the next `within_s` seconds."""
+        now = asyncio.get_running_loop().time()
+        for informer, keys in self._sources:
+            for obj in informer.store.values():
+                for key in self._keys(keys, obj):
+                    self._add(key, now + within_s * random.random())
+
+    async def _resync(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            self._add_all(within_s=every_s / 10)
+
+    async def _next(self) -> ObjectKey:
+        """The next key that is due; sleeps until there is one."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            self._news.clear()
+            key = self._queue.take(clock())
+            if key is not None:
+                return key
+            try:
+                async with asyncio.timeout_at(self._queue.next_due()):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+
+    async def _pass(self, key: ObjectKey) -> None:
+        clock = asyncio.get_running_loop().time
+        fields = {"controller": self.name, "key": str(key)}
+        try:
+            outcome = await drive(self._client, self._reconcile(key), allowed=self._allowed)
+            requeue_after_s = outcome.requeue_after_s
+        except KaitoctlError as error:
+            asked_s = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0
+            delay_s = self._queue.retry(key, clock(), at_least_s=asked_s)
+            # A lost race is everyday life; the first repetition, with a newer view, settles it.
+            level = (
+                logging.INFO
+                if isinstance(error, ApiError) and error.reason == "Conflict"
+                else logging.WARNING
+            )
+            logger.log(level, "%s %s: %s; again in %.3g s", self.name, key, error, delay_s, extra=fields)
+        except Exception:
+            delay_s = self._queue.retry(key, clock())
+            logger.exception("%s %s: failed; again in %.3g s", self.name, key, delay_s, extra=fields)
+        else:
+            self._queue.forget(key)
+            if requeue_after_s is not None:
+                self._queue.add(key, clock() + max(requeue_after_s, _SHORTEST_REQUEUE_S))
+
+    def _end(self, key: ObjectKey, slots: asyncio.Semaphore, _: object) -> None:
+        self._queue.done(key)
+        self._news.set()
+        slots.release()
+
+
+def own_key(obj: Object) -> Iterable[ObjectKey]:
+    """For `Controller.watches`: an object concerns its own key."""
+    return (key_of(obj),)
+
+
+def owner_keys(kind: Kind) -> Callable[[Object], Iterable[ObjectKey]]:
+    """For `Controller.watches`: an object concerns its controller, if that is of this kind (any version)."""
+
+    def keys(obj: Object) -> Iterable[ObjectKey]:
+        reference = controller_of(obj)
+        if reference is None or reference.get("kind") != kind.kind:
+            return ()
+        group, _, _ = str(reference.get("apiVersion") or "").rpartition("/")
+        if group != kind.group:
+            return ()
+        return (ObjectKey(key_of(obj).namespace if kind.namespaced else "", reference["name"]),)
+
+    return keys
+
+
+async def run_all(*things: Informer | Controller) -> None:
+    """Run informers and controllers together until cancelled; if one fails, all end.
+
+    Raises:
+        ExceptionGroup: what the failed one raised.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        for thing in things:
+            tasks.create_task(thing.run())

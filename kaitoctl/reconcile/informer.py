@@ -1,0 +1,343 @@
+"""Lists, then watches, for ever; and the read-only store that this keeps.
+
+`kube.client` gives one list and one stream; an `Informer` makes a lasting, truthful picture of them:
+it resumes after breaks, lists again when the past is forgotten (410), notices silent connections, and
+waits after *every* end of a stream. `controller` turns its changes into keys; `follow` is the same
+machine for somebody who waits for one object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import cast
+
+from kaitoctl.errors import ApiError, KaitoctlError
+from kaitoctl.kube.client import Client, WatchEvent
+from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of
+from kaitoctl.reconcile.backoff import Backoff
+
+logger = logging.getLogger(__name__)
+
+# API servers send a bookmark about every 60 s: https://kubernetes.io/docs/reference/using-api/api-concepts/
+_LONGEST_SILENCE_S = 75.0
+_LONG_LIVED_S = 30.0
+_RECONNECT_WITHIN_S = 0.2
+_FRUITLESS_TRIES = 3
+_NOT_ABOUT_OUR_POSITION = frozenset({401, 403, 429, 503})
+_REFUSED = frozenset({400, 401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object became another.
+
+    Args:
+        key: which object.
+        old: what the store held before, None for an addition.
+        new: what it holds now, None for a deletion. `old` and `new` may be two incarnations of one
+            name, told apart by their uids, when the deletion in between was missed.
+    """
+
+    key: ObjectKey
+    old: Object | None
+    new: Object | None
+
+
+class Store(Mapping[ObjectKey, Object]):
+    """What an informer knows, by key.
+
+    Assumes: nobody changes the objects it hands out; they are shared, and the next comparison would
+    be made against the changed one. Copy before writing.
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[ObjectKey, Object] = {}
+        self._owned: dict[str, dict[ObjectKey, None]] = {}
+
+    def __getitem__(self, key: ObjectKey) -> Object:
+        return self._objects[key]
+
+    def __iter__(self) -> Iterator[ObjectKey]:
+        return iter(self._objects)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def by_owner(self, uid: str) -> list[Object]:
+        """The objects whose controller has this uid; costs only what it returns."""
+        return [self._objects[key] for key in self._owned.get(uid, ())]
+
+    def _replace(self, key: ObjectKey, new: Object | None) -> Object | None:
+        """Make `new` the object of `key`, None removes it; returns what was there."""
+        old = self._objects.pop(key, None) if new is None else self._objects.get(key)
+        before, after = _owner_uid(old), _owner_uid(new)
+        if before and before != after:
+            self._owned[before].pop(key)
+            if not self._owned[before]:
+                del self._owned[before]
+        if new is not None:
+            self._objects[key] = new
+            if after:
+                self._owned.setdefault(after, {})[key] = None
+        return old
+
+
+class Informer:
+    """A lasting picture of all objects of a kind (or of those selected).
+
+    Run it once, next to whoever uses its `store`; it may be shared by any number of controllers.
+
+    Args:
+        client: the door to the cluster.
+        kind: what to watch.
+        namespace: empty for all namespaces.
+        label_selector: as in `Client.list`.
+        field_selector: as in `Client.list`.
+        gives_up_on: HTTP statuses that end `run` with their ApiError; every other failure is tried again.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        kind: Kind,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        gives_up_on: Collection[int] = (),
+    ) -> None:
+        self.kind = kind
+        self.store = Store()
+        self._client = client
+        self._namespace = namespace
+        self._label_selector = label_selector
+        self._field_selector = field_selector
+        self._gives_up_on = gives_up_on
+        self._listeners: list[Callable[[Change], None]] = []
+        self._first_picture = asyncio.Event()
+        self._is_served: bool | None = None
+        self._version = ""  # where the next watch goes on; empty when only a list can tell
+        self._fruitless = 0
+
+    @property
+    def synced(self) -> bool:
+        """True once the store shows the cluster: after the first list, or when there is nothing to list."""
+        return self._first_picture.is_set()
+
+    @property
+    def is_served(self) -> bool | None:
+        """Whether the server knows this kind at all (its CRD exists); None until it has been asked."""
+        return self._is_served
+
+    async def wait_synced(self) -> None:
+        """Return once `synced`; an optional CRD that is not served blocks nobody."""
+        await self._first_picture.wait()
+
+    def subscribe(self, listener: Callable[[Change], None]) -> None:
+        """Call `listener` with every change from now on, and first with what the store holds, as additions.
+
+        Guarantee: the store already shows a change when its listeners hear of it.
+        Assumes: the listener neither blocks nor raises; what it raises is logged.
+        """
+        self._listeners.append(listener)
+        for key, obj in list(self.store.items()):
+            self._tell(listener, Change(key, None, obj))
+
+    async def run(self) -> None:
+        """Keep the store up to date until cancelled.
+
+        Guarantee: there is a delay after every end of a stream, a clean one included; a watch that
+        breaks goes on where it stopped, and only a server that has forgotten that place is listed again.
+
+        Raises:
+            ApiError: only with a status from `gives_up_on`.
+        """
+        clock = asyncio.get_running_loop().time
+        backoff = Backoff()
+        while True:
+            began = clock()
+            asked_wait_s = 0.0
+            try:
+                if not self._version:
+                    await self._list()
+                    began = clock()
+                await self._watch()
+            except ApiError as error:
+                if error.status in self._gives_up_on:
+                    raise
+                asked_wait_s = error.retry_after_s or 0.0
+                self._judge(error)
+            except KaitoctlError as error:
+                logger.warning("watching %s: %s", self.kind.resource, error, extra=self._fields())
+            except Exception:
+                # No API server answers like this: nothing of it may be believed, nor may it end the watch.
+                logger.exception("watching %s: unexpected answer", self.kind.resource, extra=self._fields())
+                self._version = ""
+            if clock() - began >= _LONG_LIVED_S:
+                backoff.reset()
+                delay_s = random.random() * _RECONNECT_WITHIN_S
+            else:
+                delay_s = backoff.delay(clock())
+            await asyncio.sleep(max(delay_s, asked_wait_s))
+
+    async def _list(self) -> None:
+        items, version = await self._client.list(
+            self.kind,
+            self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+        )
+        self._is_served = True
+        now: dict[ObjectKey, Object] = {}
+        for obj in items:
+            if (key := self._key(obj)) is not None:
+                now[key] = obj
+        for key in [key for key in self.store if key not in now]:
+            self._set(key, None)
+        for key, obj in now.items():
+            self._set(key, obj)
+        self._version = version
+        self._first_picture.set()
+
+    async def _watch(self) -> None:
+        events = self._client.watch(
+            self.kind,
+            self._namespace,
+            resource_version=self._version,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+        )
+        try:
+            async with aclosing(cast(AsyncGenerator[WatchEvent, None], events)) as stream:
+                while True:
+                    async with asyncio.timeout(_LONGEST_SILENCE_S):
+                        event = await anext(stream)
+                    self._fruitless = 0
+                    self._learn(event)
+        except StopAsyncIteration:
+            logger.debug("watching %s: the stream ended", self.kind.resource, extra=self._fields())
+        except TimeoutError:
+            logger.info("watching %s: silent, connecting anew", self.kind.resource, extra=self._fields())
+
+    def _learn(self, event: WatchEvent) -> None:
+        obj = event.object
+        if event.type != "BOOKMARK":  # a bookmark has a place in the stream and no identity
+            if (key := self._key(obj)) is None:
+                return
+            known = self.store.get(key)
+            # Repeated or late news must not bring back the past.
+            if known is None or not _is_before(_version_of(obj), _version_of(known)):
+                self._set(key, None if event.type == "DELETED" else obj)
+        version = _version_of(obj)
+        if version and not _is_before(version, self._version):
+            self._version = version
+
+    def _judge(self, error: ApiError) -> None:
+        """What an error answer says about our place in the stream, and about the kind itself."""
+        if error.is_unknown_resource:
+            if self._is_served is False:  # not believed the first time: a proxy may have answered
+                for key in list(self.store):
+                    self._set(key, None)
+            else:
+                logger.info("%s is not served; asking again", self.kind.resource, extra=self._fields())
+            self._is_served = False
+            self._version = ""
+            self._first_picture.set()
+            return
+        logger.warning("watching %s: %s", self.kind.resource, error, extra=self._fields())
+        if error.status not in _NOT_ABOUT_OUR_POSITION:
+            self._fruitless += 1
+        if error.status == 410 or self._fruitless >= _FRUITLESS_TRIES:
+            self._version = ""
+            self._fruitless = 0
+
+    def _key(self, obj: Object) -> ObjectKey | None:
+        """The object's key, or None (and a log line) for something that is not an object."""
+        try:
+            key = key_of(obj)
+            controller_of(obj)
+            _version_of(obj)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            logger.warning(
+                "watching %s: left out a malformed object: %.200r",
+                self.kind.resource,
+                obj,
+                extra=self._fields(),
+            )
+            return None
+        return key
+
+    def _set(self, key: ObjectKey, new: Object | None) -> None:
+        known = self.store.get(key)
+        if known is new or (known is not None and new is not None and _is_same(known, new)):
+            return
+        change = Change(key, self.store._replace(key, new), new)
+        for listener in self._listeners:
+            self._tell(listener, change)
+
+    def _tell(self, listener: Callable[[Change], None], change: Change) -> None:
+        try:
+            listener(change)
+        except Exception:
+            logger.exception("a listener failed", extra={**self._fields(), "key": str(change.key)})
+
+    def _fields(self) -> dict[str, object]:
+        return {"resource": self.kind.resource, "namespace": self._namespace}
+
+
+async def follow(client: Client, kind: Kind, namespace: str, name: str) -> AsyncIterator[Object | None]:
+    """Each state of one object, the present one first; None while there is no such object.
+
+    Never ends by itself: leave the loop, or put a timeout around it.
+
+    Raises:
+        ApiError: the server refuses to show it (400, 401, 403). Whatever may pass is waited out.
+    """
+    informer = Informer(
+        client, kind, namespace=namespace, field_selector=f"metadata.name={name}", gives_up_on=_REFUSED
+    )
+    states: asyncio.Queue[Object | None] = asyncio.Queue()
+    informer.subscribe(lambda change: states.put_nowait(change.new))
+    running = asyncio.create_task(informer.run())
+    running.add_done_callback(lambda _: states.put_nowait(None))  # wakes the loop below
+    synced = asyncio.create_task(informer.wait_synced())
+    try:
+        await asyncio.wait({running, synced}, return_when=asyncio.FIRST_COMPLETED)
+        if states.empty():
+            yield None
+        while True:
+            state = await states.get()
+            if running.done():
+                running.result()
+            yield state
+    finally:
+        running.cancel()
+        synced.cancel()
+        await asyncio.gather(running, synced, return_exceptions=True)
+
+
+def _owner_uid(obj: Object | None) -> str:
+    reference = controller_of(obj) if obj is not None else None
+    return str(reference.get("uid") or "") if reference else ""
+
+
+def _version_of(obj: Object) -> str:
+    return str(obj["metadata"].get("resourceVersion") or "")
+
+
+def _is_same(one: Object, other: Object) -> bool:
+    version = _version_of(one)
+    return bool(version) and version == _version_of(other)
+
+
+def _is_before(version: str, other: str) -> bool:
+    """Whether one resource version is older; opaque ones never are.
+
+    Source: KEP-5504, resource versions of one resource are comparable as numbers.
+    """
+    return version.isdigit() and other.isdigit() and int(version) < int(other)

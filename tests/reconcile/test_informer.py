@@ -1,0 +1,543 @@
+"""The informer's picture and the server's state are one, whatever the server and the network do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import web
+from reconcile.api_server import TOKEN_IS_NOT_AWAITED, ApiServer, fail
+from virtual_time import run
+
+from kaitoctl.errors import ApiError
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.objects import CONFIG_MAP, NODE, Kind, ObjectKey
+from kaitoctl.reconcile.informer import Change, Informer, Store, follow
+
+pytestmark = pytest.mark.filterwarnings(TOKEN_IS_NOT_AWAITED)
+
+WIDGET = Kind("example.com", "v1", "Widget", "widgets")
+
+
+def with_informer(
+    story: Callable[[ApiServer, Informer, list[Change]], Awaitable[None]], *, server: ApiServer | None = None
+) -> None:
+    """Play a story with a synced informer over ConfigMaps and the changes it told of."""
+
+    async def play() -> None:
+        api = server or ApiServer()
+        async with api.running() as client:
+            informer = Informer(client, CONFIG_MAP)
+            changes: list[Change] = []
+            informer.subscribe(changes.append)
+            running = asyncio.create_task(informer.run())
+            await informer.wait_synced()
+            await settle()
+            await story(api, informer, changes)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
+
+
+async def settle(seconds: float = 5.0) -> None:
+    await asyncio.sleep(seconds)
+
+
+def is_same_picture(informer: Informer, api: ApiServer) -> bool:
+    return dict(informer.store) == api.all(informer.kind)
+
+
+def is_served(informer: Informer) -> bool | None:
+    return informer.is_served
+
+
+def test_store_follows_additions_changes_and_deletions() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.put(CONFIG_MAP, "a", data={"x": "1"})
+        api.put(CONFIG_MAP, "b")
+        api.put(CONFIG_MAP, "a", data={"x": "2"})
+        api.remove(CONFIG_MAP, "b")
+        await settle()
+        assert is_same_picture(informer, api)
+        assert [(change.key.name, bool(change.old), bool(change.new)) for change in changes] == [
+            ("a", False, True),
+            ("b", False, True),
+            ("a", True, True),
+            ("b", True, False),
+        ]
+        assert len(api.verbs("LIST")) == 1
+
+    with_informer(story)
+
+
+def test_list_is_read_in_pages() -> None:
+    server = ApiServer()
+    server.page = 3
+    for number in range(10):
+        server.put(CONFIG_MAP, f"c{number}")
+
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        assert is_same_picture(informer, api)
+        assert len(changes) == 10
+
+    with_informer(story, server=server)
+
+
+def test_failing_page_never_makes_a_partial_picture() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.page = 3
+        for number in range(10):
+            api.put(CONFIG_MAP, f"c{number}")
+
+        failures = iter(range(2))
+
+        def third_page_fails(http: web.Request) -> web.Response | None:
+            if http.query.get("continue") == "6" and next(failures, None) is not None:
+                return web.json_response({"kind": "Status", "code": 410, "reason": "Expired"}, status=410)
+            return None
+
+        api.faults.append(third_page_fails)
+        async with api.running() as client:
+            informer = Informer(client, CONFIG_MAP)
+            sizes: set[int] = set()
+            informer.subscribe(lambda change: sizes.add(len(informer.store)))
+            running = asyncio.create_task(informer.run())
+            await asyncio.sleep(0.5)
+            assert not informer.synced
+            assert not informer.store
+            await informer.wait_synced()
+            assert is_same_picture(informer, api)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
+
+
+def test_late_listener_gets_the_store_as_additions() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.put(CONFIG_MAP, "a")
+        await settle()
+        late: list[Change] = []
+        informer.subscribe(late.append)
+        assert late == changes
+
+    with_informer(story)
+
+
+def test_failing_listener_harms_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        def fails(change: Change) -> None:
+            raise RuntimeError("listener")
+
+        heard: list[Change] = []
+        informer.subscribe(fails)
+        informer.subscribe(heard.append)
+        api.put(CONFIG_MAP, "a")
+        await settle()
+        assert len(heard) == 1
+        assert is_same_picture(informer, api)
+
+    with_informer(story)
+    assert "a listener failed" in caplog.text
+
+
+@pytest.mark.parametrize("interrupt", [ApiServer.break_watches, ApiServer.end_watches])
+def test_interrupted_watch_goes_on_where_it_stopped(interrupt: Callable[[ApiServer], None]) -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        for number in range(4):
+            api.put(CONFIG_MAP, "a", data={"n": str(number)})
+            await asyncio.sleep(0.01)
+            interrupt(api)
+            await asyncio.sleep(0.01)
+            api.put(CONFIG_MAP, f"missed-{number}")
+            await settle(60)
+            assert is_same_picture(informer, api)
+        assert len(api.verbs("LIST")) == 1
+        assert len(changes) == 8  # each once
+
+    with_informer(story)
+
+
+def test_bookmarks_move_the_place_to_go_on_from() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.put(NODE, "elsewhere")  # another resource: only a bookmark tells of its version
+        await settle(70)
+        api.forget_history()
+        api.break_watches()
+        await settle()
+        assert len(api.verbs("LIST")) == 1
+        assert api.seen[-1].query["resourceVersion"] == str(api.version)
+        assert changes == []
+
+    with_informer(story)
+
+
+@pytest.mark.parametrize("as_event", [True, False])
+def test_410_makes_the_informer_list_again(as_event: bool) -> None:
+    server = ApiServer()
+    for name in ("kept", "changed", "gone", "reborn"):
+        server.put(CONFIG_MAP, name)
+
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        changes.clear()
+        if as_event:
+            api.say_gone()
+            await asyncio.sleep(0.01)
+        else:
+            api.break_watches()
+            await asyncio.sleep(0.01)
+        api.put(CONFIG_MAP, "changed", data={"x": "1"})
+        api.remove(CONFIG_MAP, "gone")
+        api.remove(CONFIG_MAP, "reborn")
+        api.put(CONFIG_MAP, "reborn")
+        api.put(CONFIG_MAP, "new")
+        api.forget_history()
+        await settle(10)
+        assert is_same_picture(informer, api)
+        assert len(api.verbs("LIST")) == 2
+        assert sorted((c.key.name, bool(c.old), bool(c.new)) for c in changes) == [
+            ("changed", True, True),
+            ("gone", True, False),
+            ("new", False, True),
+            ("reborn", True, True),
+        ]
+
+    with_informer(story, server=server)
+
+
+def test_persistent_410_costs_one_list_per_backoff_step() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        lists = len(api.verbs("LIST"))
+        api.faults.append(fail(410, times=10**6, verb="WATCH"))
+        api.end_watches()
+        await settle(60)
+        assert 3 <= len(api.verbs("LIST")) - lists <= 8
+        api.faults.clear()
+        api.put(CONFIG_MAP, "a")
+        await settle(65)
+        assert is_same_picture(informer, api)
+
+    with_informer(story)
+
+
+def test_server_that_ends_every_watch_at_once_is_not_asked_often() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        def ends_at_once(http: web.Request) -> web.Response | None:
+            return web.Response(status=200) if "watch" in http.query else None
+
+        before = len(api.verbs("WATCH"))
+        api.faults.append(ends_at_once)
+        api.end_watches()
+        await settle(60)
+        assert 3 <= len(api.verbs("WATCH")) - before <= 8
+
+    with_informer(story)
+
+
+def test_watch_that_lived_long_is_reopened_quickly() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        for _ in range(6):  # a proxy that cuts everything after 40 s
+            await settle(40)
+            ended = asyncio.get_running_loop().time()
+            api.end_watches()
+            await settle(1)
+            assert api.verbs("WATCH")[-1] - ended < 0.25
+
+    with_informer(story)
+
+
+def test_silent_connection_is_replaced_within_75_seconds() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.watchers.clear()  # nothing arrives any more on the open connection
+        api.put(CONFIG_MAP, "a")
+        await settle(76)
+        assert is_same_picture(informer, api)
+        assert len(api.verbs("LIST")) == 1
+
+    server = ApiServer()
+    server.bookmark_every_s = None
+    with_informer(story, server=server)
+
+
+def test_an_hour_of_watching_lists_once() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        for number in range(12):
+            await settle(300)
+            api.put(CONFIG_MAP, "a", data={"n": str(number)})
+        await settle()
+        assert is_same_picture(informer, api)
+        assert len(changes) == 12
+        assert len(api.verbs("LIST")) == 1
+
+    with_informer(story)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 401, 403])
+def test_errors_are_waited_out(status: int) -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.faults.append(fail(status, times=2))
+        api.break_watches()
+        api.put(CONFIG_MAP, "a")
+        await settle(30)
+        assert is_same_picture(informer, api)
+        assert len(api.verbs("LIST")) == 1
+
+    with_informer(story)
+
+
+def test_retry_after_is_respected() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.faults.append(fail(429, verb="WATCH", headers={"Retry-After": "20"}))
+        api.end_watches()
+        await settle(60)
+        refused, next_ = api.verbs("WATCH")[-2:]
+        assert next_ - refused >= 20
+
+    with_informer(story)
+
+
+def test_place_that_the_server_keeps_refusing_is_given_up() -> None:
+    # After a restore from a backup the server's versions are lower than ours, and every watch fails.
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        def too_large(http: web.Request) -> web.Response | None:
+            if "watch" in http.query and int(http.query["resourceVersion"]) > api.version:
+                return web.json_response({"kind": "Status", "code": 504, "reason": "Timeout"}, status=504)
+            return None
+
+        api.put(CONFIG_MAP, "a", data={"x": "later"})
+        await settle()
+        api.faults.append(too_large)
+        api.break_watches()
+        api.version = 3
+        api.history.clear()
+        api.objects.clear()
+        api.put(CONFIG_MAP, "a", data={"x": "restored"})
+        await settle(60)
+        assert is_same_picture(informer, api)
+
+    with_informer(story)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"type": "ADDED", "object": {}},
+        {"type": "ADDED", "object": {"metadata": {"resourceVersion": "5000"}}},
+        {"type": "ADDED", "object": "text"},
+        {"type": "MODIFIED", "object": {"metadata": None}},
+        {"type": "MODIFIED", "object": {"metadata": {"name": "a", "ownerReferences": ["x"]}}},
+        {"type": "BOOKMARK", "object": {}},
+        {"type": "UNHEARD-OF"},
+        {},
+        [],
+    ],
+)
+def test_malformed_events_are_survived(line: object, caplog: pytest.LogCaptureFixture) -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.put(CONFIG_MAP, "before")
+        api.say(json.dumps(line).encode() + b"\n")
+        api.put(CONFIG_MAP, "after")
+        await settle(10)
+        assert is_same_picture(informer, api)
+
+    with_informer(story)
+    assert "malformed" in caplog.text or "unexpected" in caplog.text
+
+
+def test_line_that_is_not_json_is_survived() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.say(b"<html>a proxy's page</html>\n")
+        api.put(CONFIG_MAP, "after")
+        await settle(10)
+        assert is_same_picture(informer, api)
+
+    with_informer(story)
+
+
+def test_answer_without_items_is_not_an_empty_list(caplog: pytest.LogCaptureFixture) -> None:
+    server = ApiServer()
+    server.put(CONFIG_MAP, "a")
+
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        def status_200(http: web.Request) -> web.Response | None:
+            return (
+                None if "watch" in http.query else web.json_response({"kind": "Status", "status": "Success"})
+            )
+
+        api.faults.append(status_200)
+        api.say_gone()
+        await settle(30)
+        assert set(informer.store) == {ObjectKey("default", "a")}
+
+    with_informer(story, server=server)
+    assert "unexpected answer" in caplog.text
+
+
+def test_repeated_and_late_news_do_not_bring_back_the_past() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        first = api.put(CONFIG_MAP, "a", data={"x": "1"})
+        old = json.dumps({"type": "MODIFIED", "object": first}).encode() + b"\n"
+        deleted = json.dumps({"type": "DELETED", "object": first}).encode() + b"\n"
+        new = json.dumps({"type": "MODIFIED", "object": api.put(CONFIG_MAP, "a", data={"x": "2"})}).encode()
+        for line in (old, new + b"\n", deleted, old):
+            api.say(line)
+        await settle()
+        assert is_same_picture(informer, api)
+        assert len(changes) == 2
+
+    with_informer(story)
+
+
+def test_kind_that_is_not_served_counts_as_synced_until_it_appears() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.not_served.add("apis/example.com/v1/widgets")
+        async with api.running() as client:
+            informer = Informer(client, WIDGET)
+            assert is_served(informer) is None
+            running = asyncio.create_task(informer.run())
+            await informer.wait_synced()
+            assert is_served(informer) is False
+            assert not informer.store
+            await asyncio.sleep(60)
+            assert len(api.verbs("LIST")) <= 8
+            api.not_served.clear()
+            api.put(WIDGET, "w")
+            await asyncio.sleep(61)
+            assert is_served(informer)
+            assert is_same_picture(informer, api)
+            api.not_served.add("apis/example.com/v1/widgets")  # its CRD is deleted, and the news was missed
+            api.break_watches()
+            await asyncio.sleep(150)
+            assert is_served(informer) is False
+            assert not informer.store
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
+
+
+def test_informer_starts_while_the_server_is_down() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        async with api.running():
+            pass
+        async with api.client() as client:
+            informer = Informer(client, CONFIG_MAP)
+            running = asyncio.create_task(informer.run())
+            await asyncio.sleep(100)
+            assert not informer.synced
+            assert not running.done()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
+
+
+def test_selectors_are_passed_on() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.put(CONFIG_MAP, "a", metadata={"labels": {"app": "x"}})
+        api.put(CONFIG_MAP, "b", metadata={"labels": {"app": "y"}})
+        api.put(CONFIG_MAP, "c", namespace="other", metadata={"labels": {"app": "x"}})
+        async with api.running() as client:
+            informer = Informer(client, CONFIG_MAP, namespace="default", label_selector="app=x")
+            running = asyncio.create_task(informer.run())
+            await informer.wait_synced()
+            assert set(informer.store) == {ObjectKey("default", "a")}
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
+
+
+# --- store ---------------------------------------------------------------------------------------------
+
+
+def test_store_finds_children_by_their_controller() -> None:
+    def child(name: str, *uids: str) -> dict[str, object]:
+        references = [{"uid": uid, "controller": True} for uid in uids]
+        return {"metadata": {"name": name, "namespace": "d", "ownerReferences": references}}
+
+    store = Store()
+    store._replace(ObjectKey("d", "a"), child("a", "u1"))
+    store._replace(ObjectKey("d", "b"), child("b", "u1"))
+    store._replace(ObjectKey("d", "c"), child("c"))
+    assert [obj["metadata"]["name"] for obj in store.by_owner("u1")] == ["a", "b"]
+    store._replace(ObjectKey("d", "a"), child("a", "u2"))
+    store._replace(ObjectKey("d", "b"), None)
+    assert store.by_owner("u1") == []
+    assert [obj["metadata"]["name"] for obj in store.by_owner("u2")] == ["a"]
+    assert not isinstance(store, dict)
+
+
+# --- follow --------------------------------------------------------------------------------------------
+
+
+def test_follow_yields_each_state_of_one_object() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.put(CONFIG_MAP, "other")
+        async with api.running() as client:
+            states = follow(client, CONFIG_MAP, "default", "a")
+            assert await anext(states) is None
+            created = api.put(CONFIG_MAP, "a", data={"x": "1"})
+            assert await anext(states) == created
+            api.put(CONFIG_MAP, "other", data={"x": "1"})
+            changed = api.put(CONFIG_MAP, "a", data={"x": "2"})
+            assert await anext(states) == changed
+            api.break_watches()
+            api.remove(CONFIG_MAP, "a")
+            assert await anext(states) is None
+            await states.aclose()  # type: ignore[attr-defined]
+            assert len(asyncio.all_tasks()) <= 1 + len(api.watchers) + 2
+
+    run(play())
+
+
+def test_follow_starts_with_the_present_state() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        present = api.put(CONFIG_MAP, "a")
+        async with api.running() as client:
+            async for state in follow(client, CONFIG_MAP, "default", "a"):
+                assert state == present
+                break
+
+    run(play())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_follow_raises_when_the_server_refuses(status: int) -> None:
+    async def first(client: Client) -> object:
+        return await anext(follow(client, CONFIG_MAP, "default", "a"))
+
+    async def play() -> None:
+        api = ApiServer()
+        api.faults.append(fail(status, times=100))
+        async with api.running() as client:
+            with pytest.raises(ApiError) as caught:
+                await first(client)
+            assert caught.value.status == status
+
+    run(play())
+
+
+def test_follow_waits_out_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.faults.append(fail(500, times=3))
+        present = api.put(CONFIG_MAP, "a")
+        async with api.running() as client:
+            states = follow(client, CONFIG_MAP, "default", "a")
+            assert await anext(states) == present
+            await states.aclose()  # type: ignore[attr-defined]
+
+    with caplog.at_level(logging.WARNING):
+        run(play())
+    assert "a scripted fault" in caplog.text
