@@ -1,0 +1,255 @@
+"""The Workspace reconciler on the sandbox's API without sockets: what it writes, and what it never does."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from typing import Any, get_args
+
+import pytest
+from world import WATCHED, Fault, World, falcon, gpu_node, node_status
+
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kube import conditions, request
+from kaitoctl.kube.objects import DEPLOYMENT, NODE, NODE_CLAIM, SERVICE, Object, generation_of, uid_of
+
+
+def prepared() -> World:
+    """A world with one node that the Workspace can use, so that nothing has to be bought."""
+    world = World()
+    world.apply(NODE, gpu_node("gpu-a", {"apps": "falcon-7b"}))
+    world.set_status(NODE, "gpu-a", node_status("2"))
+    return world
+
+
+def writes(world: World) -> list[str]:
+    """`PATCH deployments/falcon` and so on, of all requests so far."""
+    return [f"{asked.method} {'/'.join(asked.path.split('/')[-2:])}" for asked in world.requests]
+
+
+def is_ready(world: World) -> bool:
+    workspace = world.get(kaito.WORKSPACE, "falcon")
+    assert workspace is not None
+    return conditions.is_true(workspace, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(workspace))
+
+
+def test_to_ready_on_a_prepared_node_takes_the_four_writes_that_it_must() -> None:
+    world = prepared()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    assert is_ready(world)
+    assert writes(world) == [
+        "PATCH services/falcon",
+        "PATCH deployments/falcon",
+        "PATCH falcon/status",
+        "PATCH falcon/status",
+    ]
+
+
+def test_at_rest_nothing_is_written() -> None:
+    world = prepared()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    before = len(world.requests)
+    for _ in range(10):
+        world.reconcile()
+    assert len(world.requests) == before
+
+
+def test_missing_nodes_are_asked_for_once_each() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon(count=2))
+    world.settle()
+    assert len(world.list(NODE_CLAIM)) == 2
+    workspace = world.get(kaito.WORKSPACE, "falcon")
+    assert workspace is not None
+    assert len(workspace["status"]["workerNodes"]) == 2
+    assert workspace["metadata"]["finalizers"] == [kaito.FINALIZER]
+
+
+def test_deletion_takes_the_claims_away_first_and_keeps_other_finalizers() -> None:
+    world = World()
+    obj = falcon()
+    obj["metadata"]["finalizers"] = ["example.com/other"]
+    world.apply(kaito.WORKSPACE, obj)
+    world.settle()
+    world.do(request.delete(kaito.WORKSPACE, "default", "falcon"))
+    world.settle()
+    assert world.list(NODE_CLAIM) == []
+    left = world.get(kaito.WORKSPACE, "falcon")
+    assert left is not None
+    assert left["metadata"]["finalizers"] == ["example.com/other"]
+    assert conditions.is_true(left, kaito.WORKSPACE_DELETING)
+
+
+def test_deletion_leaves_nothing_behind() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    world.do(request.delete(kaito.WORKSPACE, "default", "falcon"))
+    world.settle()
+    for kind in (kaito.WORKSPACE, NODE_CLAIM, DEPLOYMENT, SERVICE):
+        assert world.list(kind) == []
+
+
+def test_a_new_incarnation_does_not_take_the_children_of_the_old_one() -> None:
+    world = prepared()
+    old = world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    world.do(request.delete(kaito.WORKSPACE, "default", "falcon", propagation="Orphan"))
+    left = world.get(DEPLOYMENT, "falcon")
+    assert left is not None, "orphaned, not deleted"
+    new = world.apply(kaito.WORKSPACE, falcon())
+    assert uid_of(new) != uid_of(old)
+    world.settle()
+    assert world.get(DEPLOYMENT, "falcon") == left
+    assert not is_ready(world)
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENT, SERVICE])
+def test_foreign_objects_of_our_name_are_not_touched(kind: Any) -> None:
+    world = prepared()
+    spec: Object = {
+        "selector": {"matchLabels": {"app": "x"}},
+        "template": {
+            "metadata": {"labels": {"app": "x"}},
+            "spec": {"containers": [{"name": "x", "image": "x:1"}]},
+        },
+    }
+    if kind is SERVICE:
+        spec = {"selector": {"app": "x"}, "ports": [{"port": 1}]}
+    obj = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": spec}
+    foreign = world.apply(kind, {**obj, "metadata": {"name": "falcon", "namespace": "default"}})
+    world.apply(kaito.WORKSPACE, falcon())
+    world.reconcile()
+    world.reconcile()
+    assert world.get(kind, "falcon") == {**obj, **foreign}
+    workspace = world.get(kaito.WORKSPACE, "falcon")
+    assert workspace is not None
+    condition = conditions.find(workspace, kaito.INFERENCE_READY)
+    assert condition is not None
+    assert condition["reason"] == "NameConflict"
+
+
+def test_a_changed_field_of_a_child_is_put_back_and_a_foreign_field_is_kept() -> None:
+    world = prepared()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    patch = {"metadata": {"annotations": {"team": "a"}}, "spec": {"replicas": 5}}
+    world.do(request.merge_patch(DEPLOYMENT, "default", "falcon", patch, manager="somebody"))
+    world.settle()
+    deployment = world.get(DEPLOYMENT, "falcon")
+    assert deployment is not None
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["metadata"]["annotations"]["team"] == "a"
+
+
+def test_a_removed_adapter_leaves_the_pods() -> None:
+    world = prepared()
+    adapter = {"source": {"name": "style", "image": "r.io/style:1"}, "strength": "0.5"}
+    obj = falcon()
+    obj["inference"]["adapters"] = [adapter]
+    world.apply(kaito.WORKSPACE, obj)
+    world.settle()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    deployment = world.get(DEPLOYMENT, "falcon")
+    assert deployment is not None
+    pod = deployment["spec"]["template"]["spec"]
+    assert "initContainers" not in pod
+    assert "env" not in pod["containers"][0]
+    assert is_ready(world)
+
+
+def test_an_old_view_of_the_workspace_does_not_roll_its_children_back() -> None:
+    world = prepared()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    old = {kind: world.list(kind) for kind in WATCHED}
+    obj = falcon()
+    obj["inference"]["adapters"] = [{"source": {"name": "a", "image": "r.io/a:1"}, "strength": "1.0"}]
+    world.apply(kaito.WORKSPACE, obj)
+    world.settle()
+    after = world.get(DEPLOYMENT, "falcon")
+    world.frozen = {**{kind: world.list(kind) for kind in WATCHED}, kaito.WORKSPACE: old[kaito.WORKSPACE]}
+    before = len(world.requests)
+    world.reconcile()
+    assert len(world.requests) == before
+    assert world.get(DEPLOYMENT, "falcon") == after
+
+
+def test_an_invalid_workspace_costs_nothing_and_says_why() -> None:
+    world = prepared()
+    obj = falcon()
+    obj["inference"]["preset"]["name"] = "no-such-model"
+    world.apply(kaito.WORKSPACE, obj)
+    world.settle()
+    assert writes(world) == ["PATCH falcon/status"]
+    workspace = world.get(kaito.WORKSPACE, "falcon")
+    assert workspace is not None
+    assert "no-such-model" in str(conditions.find(workspace, kaito.WORKSPACE_SUCCEEDED))
+
+
+# --- every fault at every position ------------------------------------------------------------------------
+
+FAULTS = [fault for fault in get_args(Fault) if fault != "stale"]
+
+
+def the_truth(world: World) -> None:
+    """Ready for a generation only while the workload of that generation serves."""
+    workspace = world.get(kaito.WORKSPACE, "falcon")
+    if workspace is None or not is_ready(world):
+        return
+    deployment = world.get(DEPLOYMENT, "falcon")
+    assert deployment is not None
+    made_for = deployment["metadata"]["annotations"]["kaitoctl.dev/owner-generation"]
+    assert made_for == str(generation_of(workspace))
+    assert deployment["status"]["observedGeneration"] == generation_of(deployment)
+
+
+def life(faults: dict[int, Any]) -> World:
+    """Create on nothing (a node is bought), change the adapters, arrive; with faults at given requests."""
+    world = World()
+    world.faults = faults
+    world.check = lambda: the_truth(world)
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    obj = falcon()
+    obj["inference"]["adapters"] = [{"source": {"name": "a", "image": "r.io/a:1"}, "strength": "0.2"}]
+    world.apply(kaito.WORKSPACE, obj)
+    world.settle()
+    return world
+
+
+def shape(world: World) -> Object:
+    """The end state, without what differs between any two runs."""
+    result: Object = {}
+    for kind in (kaito.WORKSPACE, DEPLOYMENT, SERVICE):
+        for obj in world.list(kind):
+            text = {key: value for key, value in obj.items() if key != "metadata"}
+            status = text.pop("status", {})
+            result[kind.kind] = (text, [c["status"] for c in status.get("conditions", ())])
+    result["claims"] = len(world.list(NODE_CLAIM))
+    return result
+
+
+def without_claim_names(state: Object) -> Object:
+    return {key: value for key, value in state.items() if key not in ("Deployment", "Service")} | {
+        kind: state[kind][0]["spec"]["selector"] for kind in ("Deployment", "Service")
+    }
+
+
+def test_every_single_and_double_fault_ends_where_no_fault_ends() -> None:
+    reference = life({})
+    wanted, length = without_claim_names(shape(reference)), len(reference.requests)
+    assert is_ready(reference)
+    singles = [{position: fault} for position in range(length) for fault in FAULTS]
+    pairs = [
+        {one: first, other: second}
+        for (one, other) in combinations(range(length + 2), 2)
+        for first, second in product(("crash-after", "conflict"), ("crash-before", "unavailable"))
+    ]
+    for plan in [*singles, *pairs]:
+        world = life(plan)
+        assert without_claim_names(shape(world)) == wanted, f"faults {plan}"
+        assert is_ready(world), f"faults {plan}"
+        assert len(world.requests) <= length + 8 * len(plan), f"faults {plan}: {writes(world)}"

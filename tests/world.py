@@ -1,0 +1,205 @@
+"""A cluster without sockets or time: the sandbox's API, called directly, and the Workspace reconciler on it.
+
+`World.settle` runs passes until nothing is written; faults are injected at any request, by its number.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Literal
+from urllib.parse import unquote
+
+from kaitoctl import packaged
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.manifest import load_yaml
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import (
+    CRD,
+    DEPLOYMENT,
+    NODE,
+    NODE_CLAIM,
+    POD,
+    SERVICE,
+    Kind,
+    Object,
+    ObjectKey,
+    dig,
+    generation_of,
+    key_of,
+)
+from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.informer import Store
+from kaitoctl.sandbox.api import Api, Call, Response
+from kaitoctl.workspace_controller import Stores, WorkspaceReconciler
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WATCHED = (kaito.WORKSPACE, DEPLOYMENT, SERVICE, NODE, POD, NODE_CLAIM)
+
+Fault = Literal["crash-before", "crash-after", "conflict", "unavailable", "refused", "stale"]
+
+
+class Crash(Exception):
+    """The controller's process died here."""
+
+
+@cache
+def crds() -> tuple[Object, ...]:
+    files = sorted(packaged.folder("schemas").glob("*.yaml"))
+    return tuple(crd for file in files for crd in load_yaml(file.read_text(), str(file)))
+
+
+class World:
+    """A cluster with the CRDs installed, and one controller process after another."""
+
+    def __init__(self) -> None:
+        self.api = Api(clock=lambda: NOW)
+        self.requests: list[Request] = []
+        self.faults: Mapping[int, Fault] = {}
+        self.frozen: Mapping[Kind, list[Object]] | None = None
+        self.check: Callable[[], None] = lambda: None
+        for crd in crds():
+            self.do(request.apply(CRD, crd, manager="test", force=True))
+
+    def do(self, asked: Request) -> Object:
+        """Carry out a request, without counting it and without faults."""
+        body = b"" if asked.body is None else json.dumps(asked.body).encode()
+        call = Call(asked.method, unquote(asked.path), dict(asked.query), body, asked.content_type)
+        answer = self.api.answer(call)
+        assert isinstance(answer, Response)
+        parsed: Object = json.loads(answer.body)
+        if answer.status >= 300:
+            reason, message = str(parsed.get("reason")), str(parsed.get("message"))
+            raise ApiError(answer.status, reason, message, details=parsed.get("details"))
+        return parsed
+
+    def list(self, kind: Kind) -> list[Object]:
+        found = self.do(Request("GET", kind.path()))["items"]
+        return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in found]
+
+    def get(self, kind: Kind, name: str, namespace: str = "default") -> Object | None:
+        found = [item for item in self.list(kind) if key_of(item).name == name]
+        return next((item for item in found if key_of(item).namespace in ("", namespace)), None)
+
+    def apply(self, kind: Kind, obj: Object) -> Object:
+        return self.do(request.apply(kind, obj, manager="user", force=True))
+
+    def set_status(self, kind: Kind, name: str, status: Object) -> None:
+        namespace = "default" if kind.namespaced else ""
+        self.do(
+            request.merge_patch(kind, namespace, name, {"status": status}, manager="x", subresource="status")
+        )
+
+    # --- the controller ----------------------------------------------------------------------------------
+
+    def stores(self) -> Stores:
+        """What the informers would show now; while `frozen`, what they showed then."""
+        views = {}
+        for kind in WATCHED:
+            objects = self.frozen[kind] if self.frozen else self.list(kind)
+            store = Store()
+            for obj in objects:
+                store._replace(key_of(obj), copy.deepcopy(obj))
+            views[kind] = store
+        return Stores(
+            views[kaito.WORKSPACE],
+            views[DEPLOYMENT],
+            views[SERVICE],
+            views[NODE],
+            views[POD],
+            views[NODE_CLAIM],
+            can_claim=lambda: True,
+        )
+
+    def reconcile(self, name: str = "falcon") -> int:
+        """One pass; returns the number of writes tried. Errors that a work queue would retry end the pass."""
+        reconciler = WorkspaceReconciler(self.stores(), Settings(), clock=lambda: NOW)
+        generator = reconciler.reconcile(ObjectKey("default", name))
+        writes = 0
+        try:
+            asked = next(generator)
+            while True:
+                writes += asked.is_write
+                try:
+                    answer = self._send(asked)
+                except ApiError as error:
+                    asked = generator.throw(error)
+                else:
+                    asked = generator.send(answer)
+        except (StopIteration, ApiError, Crash):
+            generator.close()
+            return writes
+
+    def _send(self, asked: Request) -> Object:
+        number = len(self.requests)
+        self.requests.append(asked)
+        fault = self.faults.get(number)
+        if fault == "crash-before":
+            raise Crash
+        if fault in ("conflict", "unavailable", "refused"):
+            status = {"conflict": 409, "unavailable": 503, "refused": 422}[fault]
+            raise ApiError(status, "Injected", f"injected fault at request {number}")
+        answer = self.do(asked)
+        self.check()
+        if fault == "crash-after":
+            raise Crash
+        return answer
+
+    def settle(self, name: str = "falcon", *, most: int = 25) -> None:
+        """Passes, with the rest of the cluster doing its part in between, until a pass writes nothing."""
+        for _ in range(most):
+            wrote = self.reconcile(name)
+            if not self.cluster_moves() and not wrote:
+                return
+        raise AssertionError(f"still writing after {most} passes: {self.requests[-5:]}")
+
+    def cluster_moves(self) -> bool:
+        """What provisioner and Deployment controller would do; True if that was something."""
+        moved = False
+        for claim in self.list(NODE_CLAIM):
+            name = claim["metadata"]["name"]
+            if claim["metadata"].get("deletionTimestamp"):
+                continue
+            if self.get(NODE, f"node-{name}") is None:
+                self.apply(NODE, gpu_node(f"node-{name}", claim["metadata"]["labels"]))
+                self.set_status(NODE, f"node-{name}", node_status("2"))
+                self.set_status(NODE_CLAIM, name, {"nodeName": f"node-{name}"})
+                moved = True
+        for deployment in self.list(DEPLOYMENT):
+            if dig(deployment, "status", "observedGeneration") != generation_of(deployment):
+                counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+                observed = {"observedGeneration": generation_of(deployment), **counts}
+                self.set_status(DEPLOYMENT, deployment["metadata"]["name"], observed)
+                moved = True
+        return moved
+
+
+def gpu_node(name: str, labels: Mapping[str, str], instance_type: str = "Standard_NC12s_v3") -> Object:
+    own = {"node.kubernetes.io/instance-type": instance_type}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {**labels, **own}}}
+
+
+def node_status(gpus: str) -> Object:
+    amounts = {"cpu": "12", "nvidia.com/gpu": gpus}
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}
+    return {"allocatable": amounts, "capacity": amounts, "conditions": [ready]}
+
+
+def falcon(**resource: object) -> Object:
+    """The guide's first example, as a user would apply it."""
+    return {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": "falcon", "namespace": "default"},
+        "resource": {
+            "instanceType": "Standard_NC12s_v3",
+            "labelSelector": {"matchLabels": {"apps": "falcon-7b"}},
+            **resource,
+        },
+        "inference": {"preset": {"name": "falcon-7b"}},
+    }
