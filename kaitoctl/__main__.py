@@ -1,0 +1,6 @@
+"""`python -m kaitoctl`."""
+
+from kaitoctl.cli.app import main
+
+if __name__ == "__main__":
+    main()

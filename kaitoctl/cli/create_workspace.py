@@ -1,0 +1,368 @@
+"""`kaitoctl create workspace`: render -> judge -> check nodes -> apply -> follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kaitoctl.cli import options, output
+from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
+from kaitoctl.errors import ApiError, InputError, NegativeAnswer
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.nodes import Verdict
+    from kaitoctl.kaito.rollout import Snapshot
+    from kaitoctl.kaito.validation import Problem
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+    from kaitoctl.kube.request import Request
+
+FIELD_MANAGER = "kaitoctl"
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is to happen with the manifest."""
+
+    dry_run: str
+    output: str | None
+    wait: bool
+    timeout_s: float
+    skip_node_check: bool
+    force_conflicts: bool
+
+
+def create_workspace(
+    name: Annotated[str, typer.Argument(help="The Workspace's name.")],
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="The model to serve.", metavar="NAME")
+    ] = None,
+    instance_type: Annotated[
+        str | None, typer.Option("--instance-type", help="Instance type of the GPU nodes.", metavar="TYPE")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="Number of nodes.")] = 1,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Label that nodes must carry (default: apps=NAME); may be repeated."),
+    ] = None,
+    preferred_node: Annotated[
+        list[str] | None,
+        typer.Option("--preferred-node", help="A prepared node to use; may be repeated.", metavar="NODE"),
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adapter",
+            help="A LoRA adapter, NAME=IMAGE[,strength=S][,pull-secret=P]; may be repeated.",
+            metavar="NAME=IMAGE",
+        ),
+    ] = None,
+    image_pull_secret: Annotated[
+        list[str] | None,
+        typer.Option("--image-pull-secret", help="Pull secret of the private image; may be repeated."),
+    ] = None,
+    private_image: Annotated[
+        str | None,
+        typer.Option(
+            "--private-image", help="Your own image of the preset (accessMode private).", metavar="IMAGE"
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template", help="A template: a file, or the name of a shipped one.", metavar="FILE|NAME"
+        ),
+    ] = None,
+    set_value: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A variable for the template; may be repeated.", metavar="KEY=VALUE"),
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    dry_run: Annotated[
+        str, typer.Option("--dry-run", help="none, client (offline) or server.", metavar="MODE")
+    ] = "none",
+    output_format: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="Print the Workspace as yaml, json or name.", metavar="FORMAT"),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow the rollout until it is ready.")
+    ] = True,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout", help="How long to follow (default: the preset's budget and 10m for nodes)."
+        ),
+    ] = None,
+    skip_node_check: Annotated[
+        bool, typer.Option("--skip-node-check", help="Apply even if the preferred nodes cannot be used.")
+    ] = False,
+    force_conflicts: Annotated[
+        bool, typer.Option("--force-conflicts", help="Take over fields that another manager owns.")
+    ] = False,
+    sandbox: Sandbox = False,
+    sandbox_name: SandboxName = "default",
+) -> None:
+    """Create a Workspace, or bring it to what is asked for, and follow its rollout.
+
+    Example: kaitoctl create workspace workspace-falcon-7b --preset falcon-7b
+    --instance-type Standard_NC12s_v3 --label apps=falcon-7b --sandbox
+
+    Without a cluster: add --dry-run=client -o yaml
+    """
+    from kaitoctl.kaito import manifest
+
+    options.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
+    if output_format is not None:
+        options.one_of(output_format, ("yaml", "json", "name"), option="--output")
+    if preset is None and template is None:
+        raise InputError("--preset is missing", hint="such as --preset falcon-7b")
+    how = _How(
+        dry_run,
+        output_format,
+        wait,
+        options.duration_s(timeout) if timeout else _budget_s(preset or ""),
+        skip_node_check,
+        force_conflicts,
+    )
+    request = manifest.WorkspaceRequest(
+        name=name,
+        namespace=namespace or "",
+        preset=preset or "",
+        instance_type=instance_type,
+        count=count,
+        labels=options.labels(label or [f"apps={name}"], option="--label" if label else "the default label"),
+        preferred_nodes=tuple(preferred_node or ()),
+        adapters=tuple(manifest.Adapter.parse(item) for item in adapter or ()),
+        image_pull_secrets=tuple(image_pull_secret or ()),
+        private_image=private_image,
+    )
+    text, source = manifest.template_text(template) if template else (None, "template")
+    workspace = manifest.workspace(request, text, manifest.set_values(set_value or ()), source=source)
+    _judge(workspace)
+    if dry_run == "client":
+        _print(workspace, output_format, "created (client dry run)")
+        return
+    import asyncio  # 20 ms that a dry run need not pay
+
+    target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
+    asyncio.run(_create(target, workspace, how))
+
+
+async def _create(target: Target, workspace: Object, how: _How) -> None:
+    from kaitoctl.cli import follow
+    from kaitoctl.kube.objects import key_of
+
+    async with connected(target) as client:
+        workspace["metadata"].setdefault("namespace", client.namespace)
+        await _check_nodes(client, workspace, skip=how.skip_node_check)
+        live, word = await _apply(client, workspace, how)
+        _print(live, how.output, word)
+        if how.dry_run != "none" or not how.wait:
+            return
+        seen = await follow.rollout(client, key_of(live), timeout_s=how.timeout_s)
+        if how.output is None:
+            await _show_result(client, seen)
+
+
+# --- judge -------------------------------------------------------------------------------------------------
+
+
+def _judge(workspace: Object) -> None:
+    """Refuse what the schema or KAITO's rules refuse; warn of what they accept and then ignore."""
+    from kaitoctl.kaito import validation
+
+    problems = validation.judge(workspace)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    for problem in problems:
+        if problem.severity == "warning":
+            output.warning(_line(problem), hint=problem.hint)
+    if not errors:
+        return
+    metadata = workspace.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    what = f"Workspace {name}" if name else "the Workspace"
+    if len(errors) == 1:
+        raise InputError(f"{what}: {_line(errors[0])}", hint=errors[0].hint)
+    lines = [_line(problem) + (f" ({problem.hint})" if problem.hint else "") for problem in errors]
+    raise InputError(f"{what} has {len(errors)} problems; nothing was written", problems=lines)
+
+
+def _line(problem: Problem) -> str:
+    return f"{problem.path}: {problem.message}" if problem.path else problem.message
+
+
+def _budget_s(preset: str) -> float:
+    """The preset's own readiness budget, and ten minutes for nodes to come up."""
+    from kaitoctl.kaito import catalog
+
+    known = catalog.preset(preset)
+    return (known.readiness_timeout_s if known else 1800) + 600.0
+
+
+# --- nodes -------------------------------------------------------------------------------------------------
+
+
+async def _check_nodes(client: Client, workspace: Object, *, skip: bool) -> None:
+    """Look at the preferred nodes before KAITO does, because KAITO drops them without a word."""
+    from kaitoctl.kaito import nodes as nodes_
+
+    names = nodes_.preferred_nodes(workspace)
+    if not names or skip:
+        return
+    output.step(f"checking {len(names)} preferred node{'s' if len(names) > 1 else ''}")
+    try:
+        verdict = await _verdict(client, workspace)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        output.warning(f"nodes cannot be checked: {error}", hint="continuing without; see --skip-node-check")
+        return
+    for sentence in verdict.unusable_preferred:
+        output.failure(sentence)
+    for node in verdict.nodes:
+        for finding in node.failures if node.preferred else ():
+            if finding.command:
+                output.note(finding.command)
+    usable = [node.name for node in verdict.nodes if node.preferred and node.usable]
+    if len(usable) < len(names):
+        raise NegativeAnswer(
+            f"{len(usable)} of {len(names)} preferred nodes can be used; nothing was written",
+            hint="mend the nodes as shown above, or apply all the same with --skip-node-check",
+        )
+    output.success(f"preferred nodes can be used: {', '.join(usable)}")
+
+
+async def _verdict(client: Client, workspace: Object) -> Verdict:
+    from kaitoctl.kaito import api
+    from kaitoctl.kaito import nodes as nodes_
+    from kaitoctl.kube.objects import NODE, POD, key_of, labels_of
+
+    listed = await client.list(NODE)
+    names = set(nodes_.preferred_nodes(workspace))
+    holding: list[Object] = []
+    for name in names & {str(node["metadata"]["name"]) for node in listed.items}:
+        try:
+            holding += (await client.list(POD, field_selector=f"spec.nodeName={name}")).items
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            output.warning("pods of all namespaces cannot be listed, so GPUs in use are not counted")
+            break
+    own = key_of(workspace)
+    others = [
+        pod
+        for pod in holding
+        if key_of(pod).namespace != own.namespace or labels_of(pod).get(api.LABEL_WORKSPACE) != own.name
+    ]
+    return nodes_.verdict(workspace, listed.items, others)
+
+
+# --- apply -------------------------------------------------------------------------------------------------
+
+
+async def _apply(client: Client, workspace: Object, how: _How) -> tuple[Object, str]:
+    """Server-side apply; the word is `created`, `configured` or `unchanged`."""
+    from kaitoctl.kaito import api
+    from kaitoctl.kube import request
+    from kaitoctl.kube.objects import key_of
+
+    kind = api.WORKSPACE if workspace["apiVersion"] == api.WORKSPACE.api_version else api.WORKSPACE_V1BETA1
+    key = key_of(workspace)
+    applying = request.apply(
+        kind, workspace, manager=FIELD_MANAGER, force=how.force_conflicts, dry_run=how.dry_run == "server"
+    )
+    before: Object | None = None
+    try:
+        before = await _present(client, request.get(kind, key.namespace, key.name))
+        live = await client.send(applying)
+    except ApiError as error:
+        raise _explained(error) from error
+    suffix = " (server dry run)" if how.dry_run == "server" else ""
+    if before is None:
+        return live, f"created{suffix}"
+    same = _without_bookkeeping(before) == _without_bookkeeping(live)
+    return live, f"{'unchanged' if same else 'configured'}{suffix}"
+
+
+async def _present(client: Client, asking: Request) -> Object | None:
+    try:
+        return await client.send(asking)
+    except ApiError as error:
+        if error.status == 404 and not error.is_unknown_resource:
+            return None
+        raise
+
+
+def _without_bookkeeping(workspace: Object) -> Object:
+    """What a person means by the Workspace: not who wrote it when, nor the status."""
+    ours = {"managedFields", "resourceVersion", "generation"}
+    metadata = {key: value for key, value in workspace["metadata"].items() if key not in ours}
+    return {**{key: value for key, value in workspace.items() if key != "status"}, "metadata": metadata}
+
+
+def _explained(error: ApiError) -> ApiError:
+    """The same refusal, with what the user can do about it."""
+    if error.is_unknown_resource:
+        return missing_crd()
+    hints = {
+        "Conflict": "another field manager owns these fields; --force-conflicts takes them over",
+        "Forbidden": "ask for the rights get, create and patch on workspaces.kaito.sh in this namespace",
+        "Unauthorized": "the kubeconfig's credentials are not accepted; log in again",
+    }
+    error.hint = error.hint or hints.get(error.reason, "")
+    return error
+
+
+def missing_crd() -> ApiError:
+    """The error of a cluster that does not know Workspaces, with the way to teach it."""
+    from kaitoctl import packaged
+
+    schema = packaged.folder("schemas") / "kaito.sh_workspaces.yaml"
+    return ApiError(
+        404,
+        "NotFound",
+        "this cluster does not know Workspaces (kaito.sh/v1alpha1): its CRD is not installed",
+        hint=f"kubectl apply --server-side -f {schema}",
+    )
+
+
+# --- show --------------------------------------------------------------------------------------------------
+
+
+def _print(workspace: Object, output_format: str | None, word: str) -> None:
+    if output_format is None:
+        output.data(f"{output.resource_name(workspace)} {word}")
+        return
+    clean = dict(workspace)
+    clean["metadata"] = {key: value for key, value in workspace["metadata"].items() if key != "managedFields"}
+    output.objects([clean], output_format)
+    if output_format != "name" and "client" not in word:
+        output.success(f"{output.resource_name(workspace)} {word}")
+
+
+async def _show_result(client: Client, seen: Snapshot) -> None:
+    """What there is now, and where to send prompts."""
+    from kaitoctl.kube import pods, request, workloads
+    from kaitoctl.kube.objects import SERVICE, dig, key_of
+
+    assert seen.workspace is not None
+    key = key_of(seen.workspace)
+    rows = [(output.resource_name(claim), str(dig(claim, "status", "nodeName"))) for claim in seen.claims]
+    for item in seen.workloads:
+        ready = dig(item, "status", "readyReplicas") or 0
+        rows.append((output.resource_name(item), f"{ready}/{workloads.replicas(item)} ready"))
+    for pod in seen.pods:
+        where = dig(pod, "spec", "nodeName")
+        rows.append((output.resource_name(pod), f"{pods.summary(pod)} on {where}"))
+    service = await _present(client, request.get(SERVICE, key.namespace, key.name))
+    if service:
+        address, port = dig(service, "spec", "clusterIP"), dig(service, "spec", "ports", 0, "port") or 80
+        rows.append((output.resource_name(service), f"{address}:{port}"))
+    output.table(("OBJECT", "DETAILS"), rows)
+    if service:
+        output.data(f"endpoint: http://{key.name}.{key.namespace}.svc:{port}/chat")

@@ -1,0 +1,160 @@
+"""Follow a Workspace's rollout until it is ready, has failed, or time is up: a line per change on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kaitoctl.cli import options, output
+from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
+from kaitoctl.kaito import api
+from kaitoctl.kaito.rollout import Phase, Progress, Snapshot, progress
+from kaitoctl.kube.objects import DEPLOYMENT, NODE_CLAIM, POD, STATEFUL_SET, Kind, ObjectKey
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.client import Client
+    from kaitoctl.reconcile.informer import Informer
+
+_NOBODY_CAME_S = 15.0
+# Rights that somebody who creates Workspaces need not have: without them the picture has fewer details.
+_REFUSED = (401, 403)
+
+
+@dataclass(slots=True)
+class _Views:
+    workspace: Informer
+    workloads: tuple[Informer, ...]
+    pods: Informer
+    claims: Informer
+
+    @property
+    def all(self) -> tuple[Informer, ...]:
+        return (self.workspace, *self.workloads, self.pods, self.claims)
+
+    def snapshot(self, key: ObjectKey) -> Snapshot:
+        return Snapshot(
+            self.workspace.store.get(key),
+            tuple(view.store[key] for view in self.workloads if key in view.store),
+            tuple(self.pods.store.values()),
+            tuple(self.claims.store.values()),
+        )
+
+
+async def rollout(client: Client, key: ObjectKey, *, timeout_s: float) -> Snapshot:
+    """Narrate the rollout of the Workspace's present generation; returns what there is once it is ready.
+
+    Raises:
+        NegativeAnswer: it failed.
+        TimedOut: it is still under way; nothing was undone.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    views = _views(client, key)
+    changed = asyncio.Event()
+    for view in views.all:
+        view.subscribe(lambda _: changed.set())
+    async with _running(views):
+        shown: Progress | None = None
+        while True:
+            seen = views.snapshot(key)
+            now = progress(seen)
+            if now != shown:
+                _narrate(now, options.elapsed(loop.time() - started))
+                shown = now
+            if now.outcome == "ready":
+                return seen
+            if now.outcome == "failed":
+                raise NegativeAnswer(
+                    f"Workspace {key}: the rollout failed while {now.phase.words}: {now.detail}",
+                    hint=f"kubectl describe workspace {key.name} -n {key.namespace}",
+                )
+            await _next(changed, started, timeout_s, now, key)
+
+
+async def _next(
+    changed: asyncio.Event, started: float, timeout_s: float, now: Progress, key: ObjectKey
+) -> None:
+    """Wait for a change; tell after a while that nobody has taken the Workspace up."""
+    loop = asyncio.get_running_loop()
+    try:
+        if now.phase is Phase.SUBMITTED and loop.time() < started + _NOBODY_CAME_S < started + timeout_s:
+            try:
+                async with asyncio.timeout_at(started + _NOBODY_CAME_S):
+                    await changed.wait()
+            except TimeoutError:
+                output.warning(
+                    "no controller has taken the Workspace up yet",
+                    hint="is KAITO installed? `kaitoctl run-controller` manages Workspaces, too",
+                )
+        async with asyncio.timeout_at(started + timeout_s):
+            await changed.wait()
+    except TimeoutError:
+        where = f"{now.phase.words}: {now.detail}" if now.detail else now.phase.words
+        raise TimedOut(
+            f"Workspace {key} is not ready after {options.elapsed(timeout_s)}; last seen {where}",
+            hint=f"it goes on in the cluster: kubectl get workspace {key.name} -n {key.namespace} -w",
+        ) from None
+    changed.clear()
+
+
+def _narrate(now: Progress, since: str) -> None:
+    text = f"{since:>6}  {now.phase.words}" + (f": {now.detail}" if now.detail else "")
+    if now.outcome == "ready":
+        output.success(text)
+    elif now.outcome == "failed":
+        output.failure(text)
+    else:
+        output.step(text)
+
+
+def _views(client: Client, key: ObjectKey) -> _Views:
+    from kaitoctl.reconcile.informer import Informer
+
+    def named(kind: Kind) -> Informer:
+        return Informer(
+            client,
+            kind,
+            namespace=key.namespace,
+            field_selector=f"metadata.name={key.name}",
+            gives_up_on=_REFUSED,
+        )
+
+    ours = f"{api.LABEL_WORKSPACE}={key.name}"
+    return _Views(
+        named(api.WORKSPACE),
+        (named(DEPLOYMENT), named(STATEFUL_SET)),
+        Informer(client, POD, namespace=key.namespace, label_selector=ours, gives_up_on=_REFUSED),
+        Informer(
+            client,
+            NODE_CLAIM,
+            label_selector=f"{ours},{api.LABEL_WORKSPACE_NAMESPACE}={key.namespace}",
+            gives_up_on=_REFUSED,
+        ),
+    )
+
+
+class _running:  # noqa: N801 - reads as the statement it is
+    """The views' informers, running for as long as the block; entered once their first lists are there."""
+
+    def __init__(self, views: _Views) -> None:
+        self._views = views
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> None:
+        for view in self._views.all:
+            task = asyncio.create_task(view.run())
+            self._tasks.append(task)
+            synced = asyncio.create_task(view.wait_synced())
+            await asyncio.wait({task, synced}, return_when=asyncio.FIRST_COMPLETED)
+            synced.cancel()
+            if task.done() and (error := task.exception()) is not None:
+                if view is self._views.workspace or not isinstance(error, ApiError):
+                    await self.__aexit__()
+                    raise error
+                output.warning(f"{view.kind.plural} cannot be watched, so less is shown: {error}")
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,71 @@
+"""What users type as option values, and what it means: labels, durations, formats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from kaitoctl.errors import InputError
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_PREFIX = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
+_LABEL_KEY = re.compile(rf"(?:{_PREFIX}/)?{_NAME}")
+_LABEL_VALUE = re.compile(rf"(?:{_NAME})?")
+_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?")
+
+
+def labels(items: Iterable[str], *, option: str = "--label") -> dict[str, str]:
+    """`KEY=VALUE` items as a dict.
+
+    Raises:
+        InputError: an item without `=`, not a label, or a key given twice with different values.
+    """
+    result: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"{option} {item!r}: write it as KEY=VALUE")
+        if not _LABEL_KEY.fullmatch(key):
+            raise InputError(f"{option} {item!r}: {key!r} is not a label key", hint="such as apps=falcon-7b")
+        if not _LABEL_VALUE.fullmatch(value):
+            hint = "letters, digits, '-', '_' and '.', at most 63, a letter or digit at both ends"
+            raise InputError(f"{option} {item!r}: {value!r} is not a label value", hint=hint)
+        if result.setdefault(key, value) != value:
+            raise InputError(f"{option} {item!r}: {key} has the value {result[key]!r} already")
+    return result
+
+
+def duration_s(text: str, *, option: str = "--timeout") -> float:
+    """Seconds from `90`, `90s`, `30m`, `1h30m`.
+
+    Raises:
+        InputError: not a duration, or none at all.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    parts = found.groupdict() if found else {}
+    seconds = sum(float(parts.get(unit) or 0) * size for unit, size in (("h", 3600), ("m", 60), ("s", 1)))
+    if seconds <= 0:
+        raise InputError(f"{option} {text!r} is not a duration", hint="such as 90s, 30m or 1h30m")
+    return seconds
+
+
+def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
+    """The value, if it is one of the choices.
+
+    Raises:
+        InputError: it is not.
+    """
+    if value not in choices:
+        raise InputError(f"{option} {value!r}: choose {', '.join(choices[:-1])} or {choices[-1]}")
+    return value
+
+
+def elapsed(seconds: float) -> str:
+    """`4s`, `3m20s`, `1h05m`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"

@@ -1,0 +1,125 @@
+"""The only file that prints: data on stdout, narration on stderr.
+
+What comes from a cluster is shown with its control characters made visible, so that no name or message
+can move the cursor or hide a line. Colour only on a terminal, and never with NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from kaitoctl.errors import KaitoctlError
+    from kaitoctl.kube.objects import Object
+
+_RED, _GREEN, _YELLOW, _DIM, _PLAIN = "31", "32", "33", "2", ""
+# Arabic, Hebrew and other letters are fine; what steers the writing direction is not.
+_STEERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+
+
+def visible(text: str) -> str:
+    """The text on one line, control and direction characters replaced by escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() and char not in _STEERING else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+# --- data ----------------------------------------------------------------------------------------------
+
+
+def data(text: str) -> None:
+    """One line (or a finished block) of the command's result, on stdout."""
+    _write(sys.stdout, text)
+
+
+def objects(items: Sequence[Object], output: str) -> None:
+    """Objects as `yaml`, `json` or `name`, on stdout; several as YAML documents or a JSON List."""
+    if output == "name":
+        for item in items:
+            data(resource_name(item))
+    elif output == "json":
+        value = items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(items)}
+        data(json.dumps(value, indent=4, ensure_ascii=False))
+    else:
+        from kaitoctl.kaito.manifest import to_yaml
+
+        data("---\n".join(to_yaml(item) for item in items).rstrip("\n"))
+
+
+def resource_name(obj: Object) -> str:
+    """`workspace.kaito.sh/phi`, `service/phi`: as kubectl names objects."""
+    group = obj["apiVersion"].rpartition("/")[0]
+    kind = obj["kind"].lower() + (f".{group}" if group else "")
+    return f"{kind}/{obj['metadata']['name']}"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Left-aligned columns in the manner of kubectl, on stdout."""
+    lines = [list(headers), *([visible(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    for line in lines:
+        data("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+# --- narration -------------------------------------------------------------------------------------------
+
+
+def step(text: str) -> None:
+    """Something begins or moves on."""
+    _narrate("►", text, _DIM)
+
+
+def success(text: str) -> None:
+    """Something went well."""
+    _narrate("✔", text, _GREEN)
+
+
+def warning(text: str, *, hint: str = "") -> None:
+    """Something that the user should know and that stops nobody."""
+    _narrate("!", text, _YELLOW)
+    if hint:
+        _write(sys.stderr, f"  {visible(hint)}")
+
+
+def failure(text: str) -> None:
+    """Something went wrong; details may follow."""
+    _narrate("✗", text, _RED)
+
+
+def note(text: str) -> None:
+    """A line below what was just said."""
+    _write(sys.stderr, f"  {visible(text)}")
+
+
+def error(problem: KaitoctlError) -> None:
+    """The last words of a command that failed: cause, details, and the one thing to do next."""
+    _write(sys.stderr, _painted("error: ", _RED, sys.stderr) + visible(problem.message))
+    for line in getattr(problem, "problems", ()):
+        _write(sys.stderr, f"  {visible(line)}")
+    if problem.hint:
+        _write(sys.stderr, f"hint: {visible(problem.hint)}")
+
+
+def _narrate(mark: str, text: str, colour: str) -> None:
+    _write(sys.stderr, f"{_painted(mark, colour, sys.stderr)} {visible(text)}")
+
+
+def _painted(text: str, colour: str, stream: TextIO) -> str:
+    if not colour or os.environ.get("NO_COLOR") or not stream.isatty():
+        return text
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except UnicodeEncodeError:  # a terminal that knows no check marks still gets the words
+        encoding = stream.encoding or "ascii"
+        print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

@@ -1,0 +1,218 @@
+"""The sandbox as a background process: start it, find it, stop it.
+
+Each sandbox has a folder of its own (state.db, kubeconfig, server.json, log) below
+`$KAITOCTL_STATE_DIR`, `$XDG_STATE_HOME/kaitoctl` or `~/.local/state/kaitoctl`. The process holds a lock on
+the file `lock` for as long as it lives; that, and not a process number, says whether it is up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+from kaitoctl.cli import output
+from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
+
+_START_TIMEOUT_S = 20.0
+_STOP_TIMEOUT_S = 10.0
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The files of one sandbox."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The sandbox's name."""
+        return self.path.name
+
+    @property
+    def state(self) -> Path:
+        """Everything that the API server stores."""
+        return self.path / "state.db"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For kaitoctl, kubectl and everybody else; readable by its owner alone."""
+        return self.path / "kubeconfig"
+
+    @property
+    def log(self) -> Path:
+        """What the process says."""
+        return self.path / "log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process while it lives."""
+        return self.path / "lock"
+
+    @property
+    def server(self) -> Path:
+        """Address, token and process number, so that a restarted sandbox is found where it was."""
+        return self.path / "server.json"
+
+    def remembered(self) -> dict[str, Any]:
+        """What `server.json` says; empty when there is none."""
+        try:
+            found = json.loads(self.server.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def folder(name: str) -> Folder:
+    """The folder of the sandbox `name`, not necessarily existing.
+
+    Raises:
+        InputError: the name is not a lower-case label.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--sandbox-name {name!r}: a sandbox's name consists of lower-case letters, digits and hyphens"
+        )
+    return Folder(_state_root() / "sandbox" / name)
+
+
+def names() -> list[str]:
+    """The names of all sandboxes that have a folder."""
+    root = _state_root() / "sandbox"
+    return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def _state_root() -> Path:
+    if own := os.environ.get("KAITOCTL_STATE_DIR"):
+        return Path(own)
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "kaitoctl"
+
+
+def is_up(sandbox: Folder) -> bool:
+    """Whether the sandbox's process lives."""
+    if not sandbox.lock.exists():
+        return False
+    with sandbox.lock.open("a") as file:
+        return not _try_lock(file)
+
+
+@contextlib.contextmanager
+def hold(sandbox: Folder) -> Iterator[None]:
+    """Hold the sandbox's lock: what its process does for as long as it lives.
+
+    Raises:
+        NegativeAnswer: another process holds it.
+    """
+    sandbox.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with sandbox.lock.open("a") as file:
+        if not _try_lock(file):
+            raise NegativeAnswer(f"sandbox {sandbox.name} is up already")
+        yield
+
+
+def _try_lock(file: TextIO) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
+    """Start the sandbox in the background unless it is up, and return its kubeconfig once it answers.
+
+    Args:
+        name: which sandbox.
+        arguments: options of `kaitoctl sandbox serve`, used only when it has to be started.
+
+    Raises:
+        NegativeAnswer: it ended while starting.
+        TimedOut: it does not answer.
+    """
+    sandbox = folder(name)
+    process: subprocess.Popen[bytes] | None = None
+    if not is_up(sandbox):
+        output.step(
+            f"starting sandbox {name}: a cluster simulated on this machine (kaitoctl sandbox down stops it)"
+        )
+        process = _spawn(sandbox, arguments)
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not _answers(sandbox):
+        if process is not None and process.poll() is not None and not is_up(sandbox):
+            raise NegativeAnswer(
+                f"sandbox {name} ended while starting: {_last_words(sandbox)}", hint=f"its log: {sandbox.log}"
+            )
+        if time.monotonic() > deadline:
+            raise TimedOut(
+                f"sandbox {name} does not answer after {_START_TIMEOUT_S:.0f} s",
+                hint=f"its log: {sandbox.log}",
+            )
+        time.sleep(0.02)
+    return sandbox.kubeconfig
+
+
+def stop(name: str) -> bool:
+    """Stop the sandbox; False when it was not up.
+
+    Raises:
+        TimedOut: it does not end.
+    """
+    sandbox = folder(name)
+    if not is_up(sandbox):
+        return False
+    os.kill(int(sandbox.remembered()["pid"]), signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while is_up(sandbox):
+        if time.monotonic() > deadline:
+            raise TimedOut(f"sandbox {name} does not stop", hint=f"its log: {sandbox.log}")
+        time.sleep(0.02)
+    return True
+
+
+def _spawn(sandbox: Folder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    sandbox.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    command = [sys.executable, "-m", "kaitoctl", "sandbox", "serve", "--sandbox-name", sandbox.name]
+    with sandbox.log.open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own program and our own arguments
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C in the terminal is meant for the command, not for the cluster
+            cwd="/",
+        )
+
+
+def _answers(sandbox: Folder) -> bool:
+    """Whether the API server says that it is ready (a bare HTTP exchange: `http.client` costs 30 ms)."""
+    import socket
+
+    address = sandbox.remembered().get("address")
+    if not address or not sandbox.kubeconfig.exists() or not is_up(sandbox):
+        return False
+    where = urlsplit(address)
+    try:
+        with socket.create_connection((where.hostname, where.port), timeout=2) as connection:
+            connection.sendall(f"GET /readyz HTTP/1.0\r\nHost: {where.netloc}\r\n\r\n".encode())
+            return connection.recv(64).split(b" ", 2)[1:2] == [b"200"]
+    except OSError:
+        return False
+
+
+def _last_words(sandbox: Folder) -> str:
+    lines = sandbox.log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,198 @@
+"""Nonsense, missing clusters, missing rights: the path, the cause and the fix, and the exit code."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+from shell import Shell
+
+CREATE = ["create", "workspace", "w"]
+FALCON = [*CREATE, "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([*CREATE, "--preset", "falcon7b"], "falcon-7b"),
+        ([*CREATE, "--preset", ""], "inference.preset.name"),
+        (CREATE, "--preset is missing"),
+        (["create", "workspace", "Not_A_Name", "--preset", "falcon-7b", "--label", "a=b"], "metadata.name"),
+        (["create", "workspace", "a" * 64, "--preset", "falcon-7b", "--label", "a=b"], "metadata.name"),
+        ([*FALCON, "--adapter", "style"], "name=image"),
+        ([*FALCON, "--adapter", "style="], "name=image"),
+        ([*FALCON, "--adapter", "style=r.io/x:1,strength=2"], "inference.adapters[0].strength"),
+        ([*FALCON, "--adapter", "style=r.io/x:1,strength=-0.1"], "inference.adapters[0].strength"),
+        ([*FALCON, "--adapter", "style=r.io/x:1,strength=NaN"], "inference.adapters[0].strength"),
+        ([*FALCON, "--adapter", "style=r.io/x:1,strength=much"], "inference.adapters[0].strength"),
+        ([*FALCON, "--adapter", "s=r.io/x:1", "--adapter", "s=r.io/y:1"], "inference.adapters[1]"),
+        ([*FALCON, "--adapter", "w=r.io/x:1"], "inference.adapters[0]"),
+        ([*FALCON, "--adapter", "style=<YOUR_IMAGE>"], "inference.adapters[0].source.image"),
+        ([*FALCON, "--label", "apps"], "KEY=VALUE"),
+        ([*FALCON, "--label", "=x"], "not a label key"),
+        ([*FALCON, "--label", "a=b c"], "not a label value"),
+        ([*FALCON, "--label", "a=1", "--label", "a=2"], "already"),
+        ([*FALCON, "--count", "0"], "resource.count"),
+        ([*FALCON, "--count", "many"], "--count"),
+        ([*FALCON, "--template", "no-such"], "inference"),
+        ([*FALCON, "--template", "/no/such/file.yaml"], "/no/such/file.yaml"),
+        ([*FALCON, "--set", "novalue"], "--set"),
+        ([*FALCON, "--dry-run", "maybe"], "--dry-run"),
+        ([*FALCON, "-o", "xml"], "--output"),
+        ([*FALCON, "--timeout", "soon"], "--timeout"),
+        ([*FALCON, "--private-image", "$(touch a)"], "inference.preset.presetOptions.image"),
+        ([*FALCON, "--no-such-option"], "--no-such-option"),
+        (["no-such-command"], "no-such-command"),
+        (["sandbox", "up", "--gpu-nodes", "Standard_NC12s_v3"], "TYPE=N"),
+        (["sandbox", "up", "--gpu-nodes", "Standard_NC12s_v4=1"], "Standard_NC12s_v3"),
+        (["sandbox", "kubeconfig"], "there is no sandbox"),
+        (["sandbox", "down", "--sandbox-name", "../x"], "--sandbox-name"),
+    ],
+)
+def test_bad_input_names_what_is_wrong_and_exits_with_2(
+    offline: Shell, arguments: list[str], words: str
+) -> None:
+    done = offline.kaitoctl(*arguments, code=2)
+    assert words in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("value", ["x\n  evil: true", "$(touch a)", "{{ 7*7 }}", 'a", evil: "b', "a: b", "#"])
+def test_a_value_never_becomes_structure(offline: Shell, tmp_path: Path, value: str) -> None:
+    template = tmp_path / "t.yaml"
+    template.write_text(
+        "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\n"
+        'metadata: {name: {{ name }}, annotations: {note: {{ note }}, quoted: "{{ note }}"}}\n'
+        "resource: {instanceType: Standard_NC12s_v3, labelSelector: {matchLabels: {{ labels }}}}\n"
+        "inference: {preset: {name: {{ preset }}}}\n"
+    )
+    done = offline.kaitoctl(
+        *FALCON, "--template", str(template), "--set", f"note={value}", "--dry-run=client", "-o", "yaml"
+    )
+    made = yaml.safe_load(done.stdout)
+    assert made["metadata"]["annotations"] == {"note": value, "quoted": value}
+    assert set(made) == {"apiVersion", "kind", "metadata", "resource", "inference"}
+    assert list(tmp_path.iterdir()) == [template]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: {% if %}", "t.yaml:1"),
+        ("a: 1\nb: {{ nobody_set_this }}", "t.yaml:2"),
+        ("a: [", "t.yaml"),
+        ("a: 1\na: 2", "stands twice"),
+        ("- a", "renders to a list"),
+        ("", "t.yaml"),
+        ("a: {{ ''.__class__.__mro__ }}", "t.yaml:1"),
+    ],
+)
+def test_a_bad_template_is_named_with_its_line(offline: Shell, tmp_path: Path, text: str, words: str) -> None:
+    template = tmp_path / "t.yaml"
+    template.write_text(text)
+    done = offline.kaitoctl(*FALCON, "--template", str(template), "--dry-run=client", code=2)
+    assert words in done.stderr
+
+
+def test_unknown_fields_of_a_template_are_errors(offline: Shell, tmp_path: Path) -> None:
+    template = tmp_path / "t.yaml"
+    template.write_text(
+        "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {name: w}\n"
+        "resource: {instanceTyp: x, labelSelector: {matchLabels: {a: b}}}\n"
+        "inference: {preset: {name: falcon-7b}}\n"
+    )
+    done = offline.kaitoctl(*FALCON, "--template", str(template), "--dry-run=client", code=2)
+    assert "resource.instanceTyp" in done.stderr
+    assert "instanceType" in done.stderr
+
+
+def test_an_unknown_instance_type_is_a_warning(offline: Shell) -> None:
+    done = offline.kaitoctl(
+        *CREATE, "--preset", "falcon-7b", "--instance-type", "Standard_New", "--dry-run=client", "-o", "name"
+    )
+    assert done.stdout == "workspace.kaito.sh/w\n"
+    assert "Standard_New" in done.stderr
+
+
+def test_without_a_kubeconfig_the_message_says_where_it_was_looked_for(offline: Shell) -> None:
+    done = offline.kaitoctl(*FALCON, code=2)
+    assert ".kube/config does not exist" in done.stderr
+    assert "--sandbox" in done.stderr
+
+
+def test_a_missing_kubeconfig_is_bad_input(offline: Shell) -> None:
+    assert "no such file" in offline.kaitoctl(*FALCON, "--kubeconfig", "/nope", code=2).stderr
+
+
+@pytest.mark.parametrize("text", ["", "][", "a: b", "\x00", "clusters: 1\ncontexts: []\ncurrent-context: x"])
+def test_a_broken_kubeconfig_is_bad_input(offline: Shell, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(text)
+    assert str(file) in offline.kaitoctl(*FALCON, "--kubeconfig", str(file), code=2).stderr
+
+
+def kubeconfig(tmp_path: Path, server: str, **user: str) -> str:
+    file = tmp_path / "kubeconfig"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    file.write_text(yaml.safe_dump(config))
+    return str(file)
+
+
+def test_an_unknown_context_is_bad_input(offline: Shell, tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    done = offline.kaitoctl(*FALCON, "--kubeconfig", file, "--context", "other", code=2)
+    assert "other" in done.stderr
+
+
+def test_a_cluster_that_is_down_is_unreachable(offline: Shell, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    file = kubeconfig(tmp_path, f"http://127.0.0.1:{port}")
+    done = offline.kaitoctl(*FALCON, "--kubeconfig", file, code=3)
+    assert f"cannot reach the API server http://127.0.0.1:{port}" in done.stderr
+
+
+def test_a_token_is_not_sent_in_the_clear(offline: Shell, tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path, "http://cluster.example", token="secret-token")
+    done = offline.kaitoctl(*FALCON, "--kubeconfig", file, code=2)
+    assert "plain HTTP" in done.stderr
+    assert "secret-token" not in done.stderr
+
+
+def test_a_wrong_token_is_refused_and_not_shown(shell: Shell, tmp_path: Path) -> None:
+    real = yaml.safe_load(Path(shell.kaitoctl("sandbox", "kubeconfig").stdout.strip()).read_text())
+    file = kubeconfig(tmp_path, real["clusters"][0]["cluster"]["server"], token="guess-what")
+    done = shell.kaitoctl(*FALCON, "--kubeconfig", file, code=4)
+    assert "log in again" in done.stderr
+    assert "guess-what" not in done.stderr
+
+
+def test_a_cluster_without_the_crd_is_told_how_to_get_it(shell: Shell, tmp_path: Path) -> None:
+    bare = Shell(tmp_path, "bare")
+    bare.kaitoctl("sandbox", "up", "--no-controller")
+    bare.kubectl("delete", "crd", "workspaces.kaito.sh")
+    done = bare.kaitoctl(*FALCON, "--sandbox", code=4)
+    assert "CRD is not installed" in done.stderr
+    schema = done.stderr.strip().rpartition(" ")[2]
+    bare.kubectl("apply", "--server-side", "--validate=false", "-f", schema)
+    bare.kaitoctl(*FALCON, "--sandbox", "--no-wait")
+    bare.kaitoctl("sandbox", "down", "--delete")
+
+
+def test_a_conflict_names_the_way_to_take_the_field_over(shell: Shell, namespace: str) -> None:
+    shell.kaitoctl(*FALCON, "-n", namespace, "--sandbox", "--no-wait", "--label", "apps=conflict")
+    patch = '{"inference":{"adapters":[{"source":{"name":"a","image":"r.io/a:1"},"strength":"1.0"}]}}'
+    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
+    adapter = ["--adapter", "b=r.io/b:1,strength=0.5"]
+    again = [*FALCON, "-n", namespace, "--sandbox", "--no-wait", "--label", "apps=conflict", *adapter]
+    assert "--force-conflicts" in shell.kaitoctl(*again, code=4).stderr
+    assert "configured" in shell.kaitoctl(*again, "--force-conflicts").stdout

@@ -1,0 +1,184 @@
+"""The guide's examples from the command line to Ready and away again, with kubectl as the second witness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from shell import Shell
+
+FALCON = ["--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
+Wait = Callable[[Callable[[], object]], None]
+
+
+def main_container(deployment: Any) -> Any:
+    return deployment["spec"]["template"]["spec"]["containers"][0]
+
+
+def create(shell: Shell, namespace: str, name: str, *more: str, code: int = 0) -> tuple[str, str]:
+    done = shell.kaitoctl(
+        "create", "workspace", name, *more, "-n", namespace, "--sandbox", "--timeout", "90s", code=code
+    )
+    return done.stdout, done.stderr
+
+
+def test_falcon_7b_from_nothing_to_ready_and_away_again(
+    shell: Shell, namespace: str, wait_until: Wait
+) -> None:
+    """The guide's first example: no node is there, so one is asked for, joins, and serves the model."""
+    stdout, stderr = create(shell, namespace, "falcon", *FALCON, "--label", "apps=falcon-7b")
+    assert stdout.startswith("workspace.kaito.sh/falcon created\n")
+    assert f"endpoint: http://falcon.{namespace}.svc:80/chat" in stdout
+    for station in ("preparing nodes", "loading model", "ready: 1 of 1 pods serve"):
+        assert station in stderr
+
+    ws = shell.get("workspace", "falcon", "-n", namespace)
+    conditions = {item["type"]: (item["status"], item["reason"]) for item in ws["status"]["conditions"]}
+    assert conditions == {
+        "NodeClaimReady": ("True", "installNodePluginsSuccess"),
+        "ResourceReady": ("True", "workspaceResourceStatusSuccess"),
+        "InferenceReady": ("True", "WorkspaceInferenceStatusSuccess"),
+        "WorkspaceSucceeded": ("True", "workspaceSucceeded"),
+    }
+    assert {item["observedGeneration"] for item in ws["status"]["conditions"]} == {
+        ws["metadata"]["generation"]
+    }
+
+    (claim,) = shell.get("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")["items"]
+    requirements = {item["key"]: item["values"] for item in claim["spec"]["requirements"]}
+    assert requirements["node.kubernetes.io/instance-type"] == ["Standard_NC12s_v3"]
+    assert claim["spec"]["taints"] == [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}]
+    node = claim["status"]["nodeName"]
+    assert ws["status"]["workerNodes"] == [node]
+    assert shell.get("node", node)["status"]["allocatable"]["nvidia.com/gpu"] == "2"
+
+    deployment = shell.get("deployment", "falcon", "-n", namespace)
+    assert main_container(deployment)["image"] == "mcr.microsoft.com/aks/kaito/kaito-falcon-7b:0.0.7"
+    assert deployment["metadata"]["ownerReferences"][0]["uid"] == ws["metadata"]["uid"]
+    service = shell.get("service", "falcon", "-n", namespace)
+    assert service["spec"]["type"] == "ClusterIP"
+    assert service["spec"]["selector"] == {"kaito.sh/workspace": "falcon"}
+
+    shell.kubectl("delete", "workspace", "falcon", "-n", namespace)
+    wait_until(lambda: not shell.names("deployments,services,pods,replicasets", "-n", namespace))
+    wait_until(lambda: node not in str(shell.names("nodes")))
+    assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
+
+
+def test_an_adapter_is_copied_by_an_init_container_and_merged_at_its_strength(
+    shell: Shell, namespace: str
+) -> None:
+    """The guide's third example, and then a changed adapter: the pod is made anew."""
+    label = ("--label", "apps=adapters")
+    adapter = "falcon-7b-adapter=registry.example/adapter:1,strength=0.2"
+    create(shell, namespace, "falcon", *FALCON, *label, "--adapter", adapter)
+    (pod,) = shell.get("pods", "-n", namespace, "-l", "kaito.sh/workspace=falcon")["items"]
+    (init,) = pod["spec"]["initContainers"]
+    assert (init["name"], init["image"]) == ("falcon-7b-adapter", "registry.example/adapter:1")
+    main = pod["spec"]["containers"][0]
+    assert {"name": "falcon-7b-adapter", "value": "0.2"} in main["env"]
+    shared = {"name": "adapter-volume", "mountPath": "/mnt/adapter"}
+    assert shared in main["volumeMounts"] and shared in init["volumeMounts"]
+    assert {"name": "adapter-volume", "emptyDir": {}} in pod["spec"]["volumes"]
+    assert pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+
+    changed = adapter.replace("0.2", "0.5")
+    stdout, _ = create(shell, namespace, "falcon", *FALCON, *label, "--adapter", changed)
+    assert "workspace.kaito.sh/falcon configured" in stdout
+    pods = shell.get("pods", "-n", namespace, "-l", "kaito.sh/workspace=falcon")["items"]
+    (now,) = [item for item in pods if "deletionTimestamp" not in item["metadata"]]
+    assert now["metadata"]["name"] != pod["metadata"]["name"]
+    assert {"name": "falcon-7b-adapter", "value": "0.5"} in now["spec"]["containers"][0]["env"]
+
+
+def test_a_prepared_node_is_used_and_nothing_is_bought(shell: Shell, namespace: str) -> None:
+    """The guide's second example: preferredNodes with matching labels and allocatable GPUs."""
+    shell.kaitoctl(
+        "sandbox", "node", "add", "prepared", "--instance-type", "Standard_NC6s_v3", "--label", "apps=own"
+    )
+    label = ("--preset", "falcon-7b", "--label", "apps=own")
+    _, stderr = create(shell, namespace, "own", *label, "--preferred-node", "prepared")
+    assert "preferred nodes can be used: prepared" in stderr
+    assert shell.get("workspace", "own", "-n", namespace)["status"]["workerNodes"] == ["prepared"]
+    assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
+    deployment = shell.get("deployment", "own", "-n", namespace)
+    assert main_container(deployment)["resources"]["limits"] == {"nvidia.com/gpu": "1"}
+    shell.kaitoctl("sandbox", "node", "rm", "prepared")
+
+
+def test_an_unlabelled_preferred_node_is_refused_with_the_command_that_mends_it(
+    shell: Shell, namespace: str
+) -> None:
+    shell.kaitoctl("sandbox", "node", "add", "bare", "--instance-type", "Standard_NC6s_v3")
+    arguments = ("--preset", "falcon-7b", "--label", "apps=bare", "--preferred-node", "bare")
+    stdout, stderr = create(shell, namespace, "w", *arguments, code=1)
+    assert stdout == ""
+    assert "kubectl label node bare apps=bare" in stderr
+    assert not shell.names("workspaces", "-n", namespace)
+
+    done = shell.kaitoctl(
+        *("create", "workspace", "w", *arguments, "-n", namespace, "--sandbox", "--skip-node-check"),
+        *("--timeout", "60s"),
+        code=1,
+    )
+    assert "bare: label apps=bare is missing" in done.stderr
+    assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
+    shell.kaitoctl("sandbox", "node", "rm", "bare")
+
+
+def test_applying_the_same_twice_changes_nothing(shell: Shell, namespace: str) -> None:
+    create(shell, namespace, "w", *FALCON, "--no-wait")
+    stdout, _ = create(shell, namespace, "w", *FALCON, "--no-wait")
+    assert stdout == "workspace.kaito.sh/w unchanged\n"
+
+
+def test_a_server_dry_run_writes_nothing(shell: Shell, namespace: str) -> None:
+    stdout, _ = create(shell, namespace, "w", *FALCON, "--dry-run=server", "-o", "yaml")
+    assert yaml.safe_load(stdout)["resource"]["count"] == 1
+    assert not shell.names("workspaces", "-n", namespace)
+
+
+def test_what_drifts_is_put_back(shell: Shell, namespace: str, wait_until: Wait) -> None:
+    create(shell, namespace, "w", *FALCON, "--label", "apps=drift")
+    patch = '{"spec":{"template":{"spec":{"containers":[{"name":"w","image":"evil:1"}]}}}}'
+    shell.kubectl("patch", "deployment", "w", "-n", namespace, "-p", patch)
+    shell.kubectl("scale", "deployment", "w", "-n", namespace, "--replicas=3")
+
+    def put_back() -> bool:
+        deployment = shell.get("deployment", "w", "-n", namespace)
+        image = main_container(deployment)["image"]
+        return deployment["spec"]["replicas"] == 1 and image.endswith("kaito-falcon-7b:0.0.7")
+
+    wait_until(put_back)
+    shell.kubectl("delete", "service", "w", "-n", namespace)
+    wait_until(lambda: shell.names("services", "-n", namespace))
+
+
+def test_a_foreign_object_of_the_same_name_is_left_alone_and_reported(
+    shell: Shell, namespace: str, wait_until: Wait
+) -> None:
+    shell.kubectl("create", "deployment", "w", "--image=nginx:1", "-n", namespace)
+    before = shell.get("deployment", "w", "-n", namespace)["spec"]
+    _, stderr = create(shell, namespace, "w", *FALCON, "--label", "apps=foreign", code=1)
+    assert f"Deployment {namespace}/w exists and belongs to" in stderr
+    assert shell.get("deployment", "w", "-n", namespace)["spec"] == before
+    assert not shell.names("services", "-n", namespace)
+
+    shell.kubectl("delete", "deployment", "w", "-n", namespace)
+    wait_until(lambda: shell.names("services", "-n", namespace))
+
+
+def test_a_failed_pull_ends_the_rollout_with_the_containers_name(shell: Shell, namespace: str) -> None:
+    adapter = "style=registry.example/does-not-exist:1,strength=1.0"
+    _, stderr = create(shell, namespace, "w", *FALCON, "--label", "apps=pull", "--adapter", adapter, code=1)
+    assert "container style" in stderr
+    assert "ImagePullBackOff" in stderr
+
+
+def test_a_rollout_that_takes_too_long_is_a_timeout_and_goes_on(shell: Shell, namespace: str) -> None:
+    done = shell.kaitoctl(
+        *("create", "workspace", "w", *FALCON, "-n", namespace, "--sandbox", "--timeout", "0.05s"), code=124
+    )
+    assert "it goes on in the cluster" in done.stderr
+    assert shell.names("workspaces", "-n", namespace) == ["workspace.kaito.sh/w"]

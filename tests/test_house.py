@@ -1,0 +1,65 @@
+"""The house itself: what the architecture promises and no single module can be asked about."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ["kubernetes", "aiohttp", "jsonschema", "rich", "pydantic"]
+DRY_RUN = ["create", "workspace", "w", "--preset", "falcon-7b", "--dry-run=client", "-o", "yaml"]
+
+_PROBE = """
+import sys
+from kaitoctl.cli.app import app, run
+sys.argv = ["kaitoctl", *{argv!r}]
+code = run(app)
+print([name for name in {heavy!r} if name in sys.modules], code, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "heavy"), [(["--help"], [*HEAVY, "asyncio", "jinja2", "yaml"]), (DRY_RUN, HEAVY)]
+)
+def test_commands_import_nothing_that_they_do_not_need(argv: list[str], heavy: list[str]) -> None:
+    program = _PROBE.format(argv=argv, heavy=heavy)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "[] 0", done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_carries_its_data_and_nothing_foreign(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ("templates", "schemas"):
+        for file in (ROOT / folder).iterdir():
+            assert f"kaitoctl/{folder}/{file.name}" in names
+    assert "kaitoctl/kaito/tables/presets.json" in names
+    top = {name.split("/")[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"kaitoctl"}
+
+
+def test_an_installed_wheel_renders_and_judges_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "kaitoctl", *DRY_RUN],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "kind: Workspace" in done.stdout
