@@ -334,9 +334,22 @@ def _finalizers(workspace: Object, *, ours: bool) -> Request:
 
 
 async def run(
-    client: Client, *, namespace: str = "", settings: Settings | None = None, workers: int = 4
+    client: Client,
+    *,
+    namespace: str = "",
+    settings: Settings | None = None,
+    workers: int = 4,
+    allowed: Callable[[], bool] | None = None,
 ) -> None:
-    """Manage all Workspaces of a namespace (of all namespaces when empty) until cancelled."""
+    """Manage all Workspaces of a namespace (of all namespaces when empty) until cancelled.
+
+    Args:
+        client: the door to the cluster.
+        namespace: the one to manage; empty for all.
+        settings: image registry and generation.
+        workers: how many Workspaces are worked on at a time.
+        allowed: asked before every request; False while another process leads.
+    """
     workspaces = Informer(client, api.WORKSPACE, namespace=namespace)
     deployments = Informer(client, DEPLOYMENT, namespace=namespace)
     services = Informer(client, SERVICE, namespace=namespace)
@@ -353,7 +366,7 @@ async def run(
         can_claim=lambda: claims.is_served is not False,
     )
     reconciler = WorkspaceReconciler(stores, settings or Settings())
-    controller = Controller("workspace", client, reconciler.reconcile, workers=workers)
+    controller = Controller("workspace", client, reconciler.reconcile, workers=workers, allowed=allowed)
     controller.watches(workspaces, lambda workspace: [key_of(workspace)])
     controller.watches(deployments, owner_keys(api.WORKSPACE))
     controller.watches(services, owner_keys(api.WORKSPACE))

@@ -114,7 +114,7 @@ def create_workspace(
 
     Without a cluster: add --dry-run=client -o yaml
     """
-    from kaitoctl.kaito import manifest
+    from kaitoctl.kaito import api, manifest
 
     options.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     if output_format is not None:
@@ -140,6 +140,8 @@ def create_workspace(
         adapters=tuple(manifest.Adapter.parse(item) for item in adapter or ()),
         image_pull_secrets=tuple(image_pull_secret or ()),
         private_image=private_image,
+        # KAITO v0.4.0 serves on vLLM unless told otherwise, and its vLLM server loads no adapters.
+        annotations={api.ANNOTATION_RUNTIME: "transformers"} if adapter else {},
     )
     text, source = manifest.template_text(template) if template else (None, "template")
     workspace = manifest.workspace(request, text, manifest.set_values(set_value or ()), source=source)

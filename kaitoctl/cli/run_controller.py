@@ -68,10 +68,14 @@ async def _run(target: Target, settings: Settings, workers: int, lease_namespace
     async with connected(target) as client:
         await _insist_on_crd(client)
 
-        async def work() -> None:
+        async def work(allowed: Callable[[], bool] | None = None) -> None:
             output.step(f"managing Workspaces of {target.namespace or 'all namespaces'} on {client.host}")
             await workspace_controller.run(
-                client, namespace=target.namespace or "", settings=settings, workers=workers
+                client,
+                namespace=target.namespace or "",
+                settings=settings,
+                workers=workers,
+                allowed=allowed,
             )
 
         task = asyncio.create_task(_led(client, lease_namespace, work) if lease_namespace else work())
@@ -84,7 +88,8 @@ async def _run(target: Target, settings: Settings, workers: int, lease_namespace
             output.step("stopped")
 
 
-async def _led(client: Client, namespace: str, work: Callable[[], Awaitable[None]]) -> None:
+async def _led(client: Client, namespace: str, work: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
+    """Run the work for exactly as long as the lease is held."""
     import os
     import socket
 
@@ -93,7 +98,7 @@ async def _led(client: Client, namespace: str, work: Callable[[], Awaitable[None
     identity = f"{socket.gethostname()}-{os.getpid()}"
     election = LeaderElection(client, namespace=namespace, name="kaitoctl-controller", identity=identity)
     output.step(f"waiting for the lease {namespace}/kaitoctl-controller")
-    await election.run(work)
+    await election.run(lambda: work(lambda: election.is_leader))
 
 
 async def _insist_on_crd(client: Client) -> None:

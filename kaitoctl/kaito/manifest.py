@@ -430,15 +430,16 @@ def _refuse_captured_output(tree: nodes.Template) -> None:
     """Refuse what lets a template print into a variable: placeholders would get into its hands, as text."""
     from jinja2 import TemplateSyntaxError, nodes
 
-    captures = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock, nodes.For, nodes.Name)
-    for node in tree.find_all(captures):
+    blocks = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock)
+    imports = (nodes.Import, nodes.FromImport)
+    for node in tree.find_all((*blocks, *imports, nodes.For, nodes.Name)):
         if isinstance(node, nodes.For) and not node.recursive:
             continue
         if isinstance(node, nodes.Name) and node.name not in ("self", "super"):
             continue
         raise TemplateSyntaxError(
-            "macros, {% filter %}, {% call %}, {% set %} blocks, recursive loops, self and super do not work "
-            "here; write {% set x = a ~ b %} and {{ x | filter }}",
+            "macros, imports, {% filter %}, {% call %}, {% set %} blocks, recursive loops, self and super do "
+            "not work here; write {% set x = a ~ b %} and {{ x | filter }}",
             node.lineno,
         )
 
@@ -714,7 +715,18 @@ class _Container:
 _ORDER = {
     key: rank
     for rank, key in enumerate(
-        ("apiVersion", "kind", "metadata", "name", "namespace", "resource", "inference", "tuning", "spec")
+        (
+            "apiVersion",
+            "kind",
+            "metadata",
+            "name",
+            "namespace",
+            "resource",
+            "inference",
+            "tuning",
+            "spec",
+            "preset",
+        )
     )
 }
 _LATE = {"status": 1}

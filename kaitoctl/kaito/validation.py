@@ -191,11 +191,16 @@ class Problem:
 
 
 def _error(path: str, code: str, message: str, hint: str = "") -> Problem:
-    return Problem(path, code, "error", message, hint)
+    return Problem(path, code, "error", _cut(message), hint)
 
 
 def _warning(path: str, code: str, message: str, hint: str = "") -> Problem:
-    return Problem(path, code, "warning", message, hint)
+    return Problem(path, code, "warning", _cut(message), hint)
+
+
+def _cut(message: str) -> str:
+    """A message quotes what the user wrote, which may be a megabyte."""
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
 
 
 def judge(workspace: Object, *, generation: str = DEFAULT_GENERATION) -> list[Problem]:
@@ -316,6 +321,7 @@ _DECIMAL = re.compile(r"[-+]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][-+
 
 _TRANSFORMERS = f"set the annotation {ANNOTATION_RUNTIME}: transformers"
 _LONGEST_NAME = 63
+_LONGEST_MESSAGE = 300
 _HEADLESS = "-headless"
 _RESERVED_SELECTOR_KEYS = frozenset(
     {
@@ -632,7 +638,7 @@ class _Rules:
                 f"{where}.name",
                 "KW142",
                 f"preset {name[:80]!r} is not in the catalog",
-                _did_you_mean(name, self._presets) or "see them all with: kaitoctl presets",
+                _did_you_mean(name, self._presets) or f"known presets: {', '.join(self._presets)}",
             )
         private = preset.get("accessMode") == "private"
         options = _map(preset.get("presetOptions"))

@@ -14,6 +14,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from math import inf
 from typing import cast
 
 from kaitoctl.errors import ApiError, KaitoctlError
@@ -160,12 +161,12 @@ class Informer:
         clock = asyncio.get_running_loop().time
         backoff = Backoff()
         while True:
-            began = clock()
+            watching_since = inf
             asked_wait_s = 0.0
             try:
                 if not self._version:
                     await self._list()
-                    began = clock()
+                watching_since = clock()
                 await self._watch()
             except ApiError as error:
                 if error.status in self._gives_up_on:
@@ -178,7 +179,7 @@ class Informer:
                 # No API server answers like this: nothing of it may be believed, nor may it end the watch.
                 logger.exception("watching %s: unexpected answer", self.kind.resource, extra=self._fields())
                 self._version = ""
-            if clock() - began >= _LONG_LIVED_S:
+            if clock() - watching_since >= _LONG_LIVED_S:
                 backoff.reset()
                 delay_s = random.random() * _RECONNECT_WITHIN_S
             else:
@@ -264,9 +265,10 @@ class Informer:
             _version_of(obj)
         except (KeyError, TypeError, AttributeError, ValueError):
             logger.warning(
-                "watching %s: left out a malformed object: %.200r",
+                "watching %s: left out a malformed object, a %s of %s",  # not its values: they may be secret
                 self.kind.resource,
-                obj,
+                type(obj).__name__,
+                sorted(obj) if isinstance(obj, dict) else "no fields",
                 extra=self._fields(),
             )
             return None

@@ -206,6 +206,7 @@ def test_a_value_without_a_text_form_is_refused_inside_a_text(value: Any) -> Non
         "{% filter upper %}a: {{ v }}{% endfilter %}",
         "{% for x in v recursive %}{{ loop([]) }}{% endfor %}",
         "{% block b %}a: 1{% endblock %}\n{{ self.b() }}",
+        "{% import 'inference.yaml.j2' as t with context %}a: {{ t | string }}",
     ],
 )
 def test_a_template_cannot_get_hold_of_what_it_printed(template: str) -> None:

@@ -202,6 +202,9 @@ def test_annotation_copied_to_a_grandchild_does_not_make_it_ours() -> None:
         }
     }
     assert decide(world, []) == Plan(())
+    copied = Child(CONFIG_MAP, {"metadata": {"name": "copy"}}, owned=False)
+    expected = Foreign(CONFIG_MAP, ObjectKey("d", "copy"), "Deployment x")
+    assert decide(world, [copied]) == Plan((), (expected,))
 
 
 def test_inputs_are_left_unchanged() -> None:

@@ -42,6 +42,18 @@ def test_key_in_work_is_handed_out_again_only_after_done() -> None:
     assert queue.take(5) == "a"
 
 
+def test_outdated_plan_of_a_key_in_work_does_not_hand_it_out() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for at in (5, 2):
+        queue.add("a", at)
+    assert queue.take(2) == "a"
+    queue.add("a", 5)
+    assert queue.take(9) is None
+    queue.done("a")
+    assert queue.take(9) == "a"
+    assert queue.take(9) is None
+
+
 def test_retry_backs_off_from_5_ms_to_5_minutes_within_ten_tries() -> None:
     queue: WorkQueue[str] = WorkQueue()
     delays = [queue.retry("a", float(now)) for now in range(12)]
@@ -73,13 +85,14 @@ def test_news_about_a_failing_key_is_not_held_back_by_its_back_off() -> None:
 @pytest.mark.parametrize("keys", [1, 100])
 def test_planned_and_overtaken_times_do_not_pile_up(keys: int) -> None:
     queue: WorkQueue[int] = WorkQueue()
+    queue.add(-1, 3000.0)
     for now in range(2000):
         for key in range(keys):
             queue.add(key, now + 3600.0)
             queue.add(key, float(now))
         while (taken := queue.take(now)) is not None:
             queue.done(taken)
-    assert len(queue._heap) <= 2 * keys + 64
+    assert len(queue._heap) <= 2 * (keys + 1) + 64
 
 
 class QueueAgainstModel(RuleBasedStateMachine):

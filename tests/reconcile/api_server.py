@@ -20,10 +20,6 @@ from kubernetes.aio.client import Configuration
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, key_of
 
-# kubernetes.aio 37 made `get_api_key_with_prefix` a coroutine, which `kube.client` does not await (yet).
-# Remove this, and its uses, once it does.
-TOKEN_IS_NOT_AWAITED = "ignore:coroutine 'Configuration.get_api_key_with_prefix' was never awaited"
-
 Fault = Callable[[web.Request], web.StreamResponse | None]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from reconcile.api_server import TOKEN_IS_NOT_AWAITED, ApiServer, fail
+from reconcile.api_server import ApiServer, fail
 from virtual_time import run
 
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
@@ -21,8 +21,6 @@ from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Controller, Outcome, drive, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.plan import Child, plan
-
-pytestmark = pytest.mark.filterwarnings(TOKEN_IS_NOT_AWAITED)
 
 Steps = Generator[Request, Object, Outcome]
 

@@ -7,13 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-from reconcile.api_server import TOKEN_IS_NOT_AWAITED, ApiServer
+from reconcile.api_server import ApiServer
 from virtual_time import run
 
 from kaitoctl.kube.objects import CONFIG_MAP, NAMESPACE, ObjectKey
-
-pytestmark = pytest.mark.filterwarnings(TOKEN_IS_NOT_AWAITED)
 
 PAGE = Path(__file__).parents[2] / "docs" / "reconcile-library.md"
 

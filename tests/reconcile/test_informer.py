@@ -6,18 +6,17 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 from aiohttp import web
-from reconcile.api_server import TOKEN_IS_NOT_AWAITED, ApiServer, fail
+from reconcile.api_server import ApiServer, fail
 from virtual_time import run
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import CONFIG_MAP, NODE, Kind, ObjectKey
 from kaitoctl.reconcile.informer import Change, Informer, Store, follow
-
-pytestmark = pytest.mark.filterwarnings(TOKEN_IS_NOT_AWAITED)
 
 WIDGET = Kind("example.com", "v1", "Widget", "widgets")
 
@@ -347,6 +346,50 @@ def test_malformed_events_are_survived(line: object, caplog: pytest.LogCaptureFi
 
     with_informer(story)
     assert "malformed" in caplog.text or "unexpected" in caplog.text
+
+
+def test_event_that_is_malformed_every_time_is_got_over() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        stuck_at = api.version
+
+        def always_malformed(http: web.Request) -> web.Response | None:
+            if "watch" in http.query and int(http.query["resourceVersion"]) <= stuck_at:
+                return web.Response(text="{}\n")
+            return None
+
+        api.faults.append(always_malformed)
+        api.break_watches()
+        api.put(CONFIG_MAP, "after")
+        await settle(30)
+        assert is_same_picture(informer, api)
+
+    with_informer(story)
+
+
+def test_values_of_a_malformed_object_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        event = {"type": "ADDED", "object": {"metadata": {}, "data": {"password": "hunter2"}}}
+        api.say(json.dumps(event).encode() + b"\n")
+        await settle()
+
+    with_informer(story)
+    assert "a dict of ['data', 'metadata']" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_server_too_slow_to_list_is_asked_ever_less() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.faults.append(lambda http: web.Response(headers={"Content-Length": "1000"}))  # begun, never ended
+        async with api.running() as client:
+            running = asyncio.create_task(Informer(client, CONFIG_MAP).run())
+            await settle(600)
+            gaps = [later - at for at, later in pairwise(api.verbs("LIST"))]
+            assert max(gaps) > 60 + 10
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
 
 
 def test_line_that_is_not_json_is_survived() -> None:

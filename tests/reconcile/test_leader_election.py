@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from reconcile.api_server import TOKEN_IS_NOT_AWAITED, ApiServer
+from reconcile.api_server import ApiServer
 from virtual_time import run
 
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import LEASE, Object, ObjectKey
 from kaitoctl.reconcile.leader_election import LeaderElection
-
-pytestmark = pytest.mark.filterwarnings(TOKEN_IS_NOT_AWAITED)
 
 
 def now() -> float:
@@ -68,6 +66,11 @@ def holder(api: ApiServer) -> str:
 
 def outage(http: web.Request) -> web.Response:
     return web.json_response({"kind": "Status", "code": 500, "message": "down"}, status=500)
+
+
+def silence(_: web.Request) -> web.Response:
+    """An answer that begins and never goes on."""
+    return web.Response(headers={"Content-Length": "1000"})
 
 
 def overlap(*candidates: Candidate) -> bool:
@@ -202,13 +205,7 @@ def test_answer_that_never_comes_does_not_prolong_the_lead() -> None:
         one = Candidate(api, client, "one")
         await asyncio.sleep(1)
         connection_made_at = now()
-
-        def hangs_up(http: web.Request) -> web.StreamResponse | None:
-            assert http.transport is not None
-            http.transport.pause_reading()
-            return web.json_response({}, status=200, headers={"Content-Length": "1000"})
-
-        api.faults.append(hangs_up)
+        api.faults.append(silence)
         await asyncio.sleep(15)
         assert one.worked[0][1] - connection_made_at <= 10
         api.faults.clear()
@@ -332,11 +329,12 @@ def test_lease_is_given_back_when_cancelled_before_the_claim_was_answered() -> N
     play(story)
 
 
-def test_giving_back_waits_for_no_dead_server() -> None:
+@pytest.mark.parametrize("dead", [outage, silence])
+def test_giving_back_waits_for_no_dead_server(dead: Callable[[web.Request], web.Response]) -> None:
     async def story(api: ApiServer, client: Client) -> None:
         one = Candidate(api, client, "one")
         await asyncio.sleep(1)
-        api.faults.append(outage)
+        api.faults.append(dead)
         began = now()
         await one.stop()
         assert now() - began <= 5
