@@ -1,0 +1,246 @@
+"""The kubelets of all nodes: each bound pod shows what its timetable says, until it is gone.
+
+Here is also what Kubernetes keeps in its node lifecycle and pod garbage collectors: pods of a node that is
+not ready are not ready, pods that do not tolerate a NoExecute taint are evicted, pods of a vanished node
+vanish.
+What happens when is decided in `timetable`; the logs are made up here too, and say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from kaitoctl.errors import ApiError
+from kaitoctl.kube import request
+from kaitoctl.kube.conditions import parse_timestamp
+from kaitoctl.kube.objects import NODE, POD, Object, ObjectKey, by_name, dig, is_being_deleted, key_of
+from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.controller import Outcome
+from kaitoctl.sandbox import nodes
+from kaitoctl.sandbox.clock import Clock, precise
+from kaitoctl.sandbox.workloads import pods, scheduler
+from kaitoctl.sandbox.workloads.pods import Writes
+from kaitoctl.sandbox.workloads.timetable import NEVER, Moment, fault_of, pod_at
+
+NAME = "kubelet"
+_LONGEST_STOP_S = 1.0
+# What the API server's DefaultTolerationSeconds admission gives every pod.
+_DEFAULT_TOLERATION_S = 300.0
+_NOT_READY = {**scheduler.NOT_READY_TAINT, "effect": "NoExecute"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kubelet:
+    """Reconciles one pod that has a node.
+
+    Args:
+        pods: store of all pods.
+        nodes: store of all nodes.
+        clock: the sandbox's time.
+    """
+
+    pods: Mapping[ObjectKey, Object]
+    nodes: Mapping[ObjectKey, Object]
+    clock: Clock
+
+    def reconcile(self, key: ObjectKey) -> Generator[Request, Object, Outcome]:
+        """Show what the pod does now, and come back when that changes."""
+        pod = self.pods.get(key)
+        name = dig(pod, "spec", "nodeName")
+        if pod is None or not name:
+            return Outcome()
+        node = self.nodes.get(ObjectKey("", name))
+        if node is None:
+            try:
+                yield request.get(NODE, "", name)  # the store may be behind
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                yield from pods.deleted(POD, pod, now=True)
+                return Outcome()
+            return Outcome(requeue_after_s=0.05)
+        if is_being_deleted(pod):
+            return (yield from self._stopped(pod))
+        if pods.is_terminal(pod):
+            return Outcome()
+        evicted_in_s = self._evicted_in_s(pod, node)
+        if evicted_in_s <= 0:
+            yield from pods.recorded(
+                pod,
+                "TaintManagerEviction",
+                f"Marking for deletion Pod {key}",
+                source="node-controller",
+                clock=self.clock,
+            )
+            yield from pods.deleted(POD, pod)
+            return Outcome()
+        if nodes.is_ready(node):
+            next_s = yield from self._shown(pod, node)
+        else:
+            yield from self._unready(pod)
+            next_s = NEVER
+        soonest = min(next_s, evicted_in_s)
+        return Outcome(None if soonest == NEVER else self.clock.wall_s(soonest))
+
+    def _shown(self, pod: Object, node: Object) -> Generator[Request, Object, float]:
+        """Bring the status up to date; returns the simulated seconds until it changes again."""
+        before = pod.get("status") or {}
+        start = before.get("startTime") or self.clock.stamp()
+        elapsed_s = self.clock.since_s(start)
+        now = pod_at(pod, elapsed_s, lambda seconds: self.clock.moment(start, seconds))
+        address = nodes.internal_ip(node)
+        status = {
+            **before,
+            **now.status,
+            "conditions": pods.merged_conditions(
+                before.get("conditions") or (), now.status["conditions"], self.clock
+            ),
+            "startTime": start,
+            **({"hostIP": address, "hostIPs": [{"ip": address}]} if address else {}),
+        }
+        yield from pods.status_patch(POD, pod, status, manager=NAME)
+        for reason, message, warning in news(pod, before, now):
+            yield from pods.recorded(pod, reason, message, source=NAME, clock=self.clock, warning=warning)
+        return now.next_s - elapsed_s
+
+    def _unready(self, pod: Object) -> Writes:
+        had = dig(pod, "status", "conditions") or []
+        ready = [
+            {"type": kind, "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"}
+            for kind in ("Ready", "ContainersReady")
+        ]
+        status = {**(pod.get("status") or {}), "conditions": pods.merged_conditions(had, ready, self.clock)}
+        yield from pods.status_patch(POD, pod, status, manager="node-controller")
+
+    def _stopped(self, pod: Object) -> Generator[Request, Object, Outcome]:
+        grace_s = pod["metadata"].get("deletionGracePeriodSeconds")
+        if grace_s == 0:
+            return Outcome()  # finalizers keep it, and they are not ours
+        # The API server writes the moment at which the grace ends.
+        asked = parse_timestamp(pod["metadata"]["deletionTimestamp"]) - timedelta(seconds=grace_s or 0)
+        left_s = min(_LONGEST_STOP_S, grace_s or 0) - self.clock.since_s(precise(asked))
+        if left_s > 0:
+            return Outcome(self.clock.wall_s(left_s))
+        yield from pods.deleted(POD, pod, now=True)
+        return Outcome()
+
+    def _evicted_in_s(self, pod: Object, node: Object) -> float:
+        """Simulated seconds until a NoExecute taint drives the pod away; infinite when none does."""
+        tolerations = dig(pod, "spec", "tolerations") or []
+        soonest = math.inf
+        for taint in dig(node, "spec", "taints") or ():
+            if taint.get("effect") == "NoExecute":
+                soonest = min(soonest, self._tolerated_for_s(taint, taint.get("timeAdded"), tolerations, 0.0))
+        if not nodes.is_ready(node):
+            ready: Object = next(
+                (item for item in dig(node, "status", "conditions") or () if item.get("type") == "Ready"), {}
+            )
+            since = ready.get("lastTransitionTime")
+            soonest = min(
+                soonest, self._tolerated_for_s(_NOT_READY, since, tolerations, _DEFAULT_TOLERATION_S)
+            )
+        return soonest
+
+    def _tolerated_for_s(
+        self, taint: Object, since: str | None, tolerations: list[Object], default_s: float
+    ) -> float:
+        matching = [item for item in tolerations if scheduler.tolerates(item, taint)]
+        if not matching and not default_s:
+            return 0.0
+        limits = [
+            float(item["tolerationSeconds"]) for item in matching if item.get("tolerationSeconds") is not None
+        ]
+        if matching and len(limits) < len(matching):
+            return math.inf
+        return min(limits, default=default_s) - (self.clock.since_s(since) if since else 0.0)
+
+
+def keys_on_node(store: Mapping[ObjectKey, Object]) -> Callable[[Object], list[ObjectKey]]:
+    """The pods that a change of a node concerns."""
+
+    def keys(node: Object) -> list[ObjectKey]:
+        name = key_of(node).name
+        return [key for key, pod in store.items() if dig(pod, "spec", "nodeName") == name]
+
+    return keys
+
+
+# --- events and logs -----------------------------------------------------------------------------------
+
+
+def news(pod: Object, before: Object, now: Moment) -> Iterator[tuple[str, str, bool]]:
+    """What the kubelet tells between two statuses: reason, message, whether it is a warning."""
+    for field in ("initContainerStatuses", "containerStatuses"):
+        old = by_name(before.get(field))
+        for status in now.status.get(field) or ():
+            yield from _container_news(pod, old.get(status["name"]) or {}, status)
+
+
+def _container_news(pod: Object, old: Object, new: Object) -> Iterator[tuple[str, str, bool]]:
+    name, image = new["name"], new["image"]
+    was, reason = _waiting_for(old), _waiting_for(new)
+    ran_before = bool(old.get("containerID"))
+    if reason == "ContainerCreating" and was != reason and not ran_before:
+        yield "Pulling", f'Pulling image "{image}"', False
+    if new.get("containerID") and (not ran_before or new["restartCount"] > old.get("restartCount", 0)):
+        pulled = (
+            f'Container image "{image}" already present on machine'
+            if ran_before
+            else f'Successfully pulled image "{image}" (simulated)'
+        )
+        yield "Pulled", pulled, False
+        yield "Created", f"Created container: {name}", False
+        yield "Started", f"Started container {name}", False
+    if reason == was:
+        return
+    if reason == "ErrImagePull":
+        yield "Failed", f'Failed to pull image "{image}": {new["state"]["waiting"]["message"]}', True
+        yield "Failed", "Error: ErrImagePull", True
+    elif reason == "ImagePullBackOff":
+        yield "BackOff", f'Back-off pulling image "{image}"', False
+    elif reason == "CrashLoopBackOff":
+        key = key_of(pod)
+        text = f"Back-off restarting failed container {name} in pod {key.name}_{key.namespace}"
+        yield "BackOff", f"{text}({pod['metadata'].get('uid', '')})", True
+
+
+def _waiting_for(status: Object) -> str:
+    return str(dig(status, "state", "waiting", "reason") or "")
+
+
+_LAST_WORDS = {
+    "crash": "Error: the process ended with exit code 1 (a fault that was asked for)",
+    "empty-data": "Error: no files found in the data source; nothing to copy",
+    "oom": "Loading checkpoint shards:  50% ...",
+    "probe-never": "Waiting for the model to load ...",
+    "slow-load": "Loading checkpoint shards:   7% (this will take a while) ...",
+}
+
+
+def log_of(pod: Object, container: str) -> str:
+    """What `kubectl logs` shows of a container: a few lines, which say that nothing really ran."""
+    for field, statuses, init in (
+        ("initContainers", "initContainerStatuses", True),
+        ("containers", "containerStatuses", False),
+    ):
+        spec = by_name(dig(pod, "spec", field)).get(container)
+        if spec is None:
+            continue
+        status = by_name(dig(pod, "status", statuses)).get(container) or {}
+        if not status.get("containerID"):
+            return ""
+        lines = [f"[simulated by the kaitoctl sandbox: no process of {spec.get('image')} ran]"]
+        if words := _LAST_WORDS.get(fault_of(pod, spec, init=init)):
+            lines.append(words)
+        elif dig(status, "state", "terminated") is not None:
+            lines.append("Done.")
+        elif status.get("ready"):
+            ports = [port.get("containerPort") for port in spec.get("ports") or ()]
+            lines.append(f"Serving on port {ports[0]}." if ports else "Running.")
+        else:
+            lines.append("Starting ...")
+        return "\n".join(lines) + "\n"
+    return ""
