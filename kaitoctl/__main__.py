@@ -1,6 +1,19 @@
-"""`python -m kaitoctl`."""
+"""The `kaitoctl` program, also as `python -m kaitoctl`."""
 
-from kaitoctl.cli.app import main
+from __future__ import annotations
+
+import gc
+
+
+def main() -> None:
+    """Start the command line."""
+    # Importing makes many objects and no garbage; the default threshold would look for some 30 times,
+    # a tenth of what a short command takes. Long-running commands collect often enough with this one.
+    gc.set_threshold(50_000)
+    from kaitoctl.cli.app import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

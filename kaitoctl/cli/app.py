@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import typer
+import typer.core
 
 from kaitoctl import __version__
 from kaitoctl.cli import output
-from kaitoctl.cli.create_workspace import create_workspace
-from kaitoctl.cli.run_controller import run_controller
-from kaitoctl.cli.run_sandbox import sandbox_app
 from kaitoctl.errors import KaitoctlError
 
 _EPILOG = (
@@ -25,7 +24,36 @@ _EPILOG = (
     "124 timed out, 130 interrupted."
 )
 
+# Each command's module has a typer app named `app`; this table is all that `--help` needs to know of it.
+_COMMANDS = {
+    "create": ("kaitoctl.cli.create_workspace", "Create a Workspace and follow its rollout."),
+    "run-controller": ("kaitoctl.cli.run_controller", "Manage Workspaces: be their controller."),
+    "sandbox": ("kaitoctl.cli.run_sandbox", "A cluster simulated on this machine."),
+}
+
+
+class _LazyGroup(typer.core.TyperGroup):
+    """Imports and builds a command when it is asked for, so that no command pays for the others."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands.update(dict.fromkeys(_COMMANDS))  # type: ignore[arg-type]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if self.commands.get(cmd_name) is None and cmd_name in _COMMANDS:
+            module, _ = _COMMANDS[cmd_name]
+            command = typer.main.get_command(import_module(module).app)
+            command.name = cmd_name
+            self.commands[cmd_name] = command
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in sorted(_COMMANDS)])
+
+
 app = typer.Typer(
+    cls=_LazyGroup,
     name="kaitoctl",
     help="Write, judge, apply, follow and run KAITO Workspaces.",
     epilog=_EPILOG,
@@ -35,11 +63,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-create_app = typer.Typer(help="Create objects.", no_args_is_help=True, rich_markup_mode=None)
-create_app.command("workspace")(create_workspace)
-app.add_typer(create_app, name="create")
-app.add_typer(sandbox_app, name="sandbox")
-app.command("run-controller")(run_controller)
 
 
 def _version(value: bool) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
     from kaitoctl.kube.request import Request
 
+app = typer.Typer(help="Create objects.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
 FIELD_MANAGER = "kaitoctl"
 
 
@@ -34,6 +36,12 @@ class _How:
     force_conflicts: bool
 
 
+@app.callback()
+def _create_group() -> None:
+    """Create objects."""
+
+
+@app.command("workspace")
 def create_workspace(
     name: Annotated[str, typer.Argument(help="The Workspace's name.")],
     preset: Annotated[

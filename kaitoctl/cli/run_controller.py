@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
 
 
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
 def run_controller(
     namespace: Annotated[
         str | None,

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from kaitoctl.kube.request import Request
     from kaitoctl.sandbox.nodes import Damage, InstanceShape
 
-sandbox_app = typer.Typer(
+app = typer.Typer(
     help="A cluster simulated on this machine: API server, controllers, GPU nodes; no containers run.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 node_app = typer.Typer(help="Add, remove and break nodes.", no_args_is_help=True, rich_markup_mode=None)
-sandbox_app.add_typer(node_app, name="node")
+app.add_typer(node_app, name="node")
 
 DEFAULT_SPEED = 20.0
 
@@ -42,7 +43,7 @@ NoController = Annotated[
 ]
 
 
-@sandbox_app.command("up")
+@app.command("up")
 def up(
     gpu_nodes: GpuNodes = None,
     label: Label = None,
@@ -69,7 +70,7 @@ def up(
     output.note(f"export KUBECONFIG={kubeconfig}")
 
 
-@sandbox_app.command("down")
+@app.command("down")
 def down(
     sandbox_name: SandboxName = "default",
     delete: Annotated[bool, typer.Option("--delete", help="Forget its state, too.")] = False,
@@ -92,7 +93,7 @@ def down(
     output.success(f"sandbox {sandbox_name} {words}" + (", its state is deleted" if delete else ""))
 
 
-@sandbox_app.command("status")
+@app.command("status")
 def status(
     output_format: Annotated[str, typer.Option("--output", "-o", help="table or json.")] = "table",
 ) -> None:
@@ -123,7 +124,7 @@ def status(
         output.step("there is no sandbox; kaitoctl sandbox up starts one")
 
 
-@sandbox_app.command("kubeconfig")
+@app.command("kubeconfig")
 def kubeconfig(sandbox_name: SandboxName = "default") -> None:
     """Print the path of the sandbox's kubeconfig.
 
@@ -183,7 +184,7 @@ def break_node(
     output.data(f"node/{name} {how}")
 
 
-@sandbox_app.command("serve", hidden=True)
+@app.command("serve", hidden=True)
 def serve(
     speed: Speed = DEFAULT_SPEED,
     no_controller: NoController = False,
