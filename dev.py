@@ -42,7 +42,7 @@ def install(extras: str) -> None:
     print(f"installing kaitoctl{extras} into {VENV} ...", flush=True)
     if not PYTHON.exists():
         venv.create(VENV, with_pip=True)
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--editable", f"{ROOT}{extras}"], check=True)
     stamp.write_text(wanted)
 
@@ -50,13 +50,13 @@ def install(extras: str) -> None:
 def demo() -> int:
     """The first example of KAITO's inference guide, on a simulated cluster."""
     install("")
-    kaitoctl = BIN / "kaitoctl"
+    kaitoctl = str(BIN / "kaitoctl")
     command = [
         *(kaitoctl, "create", "workspace", "workspace-falcon-7b"),
         *("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "apps=falcon-7b"),
         *("--sandbox", "--sandbox-name", "demo"),
     ]
-    print("$", " ".join(map(str, command)), flush=True)
+    print("$", " ".join(command), flush=True)
     code = subprocess.run(command, check=False).returncode
     print(
         f"\nThe simulated cluster is still up. Look around with kubectl, or take it away:\n"

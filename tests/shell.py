@@ -55,6 +55,12 @@ class Shell:
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def apply(self, obj: Any) -> None:
+        """Apply an object with kubectl."""
+        file = self.home / "object.json"
+        file.write_text(json.dumps(obj))
+        self.kubectl("apply", "--server-side", "--validate=false", "-f", str(file))
+
     def get(self, *arguments: str) -> Any:
         """An object (or List) as kubectl sees it."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
     from kaitoctl.reconcile.informer import Informer
 
-_NOBODY_CAME_S = 15.0
+_NOBODY_CAME_S = 5.0
 # Rights that somebody who creates Workspaces need not have: without them the picture has fewer details.
 _REFUSED = (401, 403)
 

@@ -162,6 +162,8 @@ def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
                 hint=f"its log: {sandbox.log}",
             )
         time.sleep(0.02)
+    if process is not None:
+        process.returncode = 0  # it is meant to outlive us; Popen would warn that nobody waited for it
     return sandbox.kubeconfig
 
 

@@ -61,7 +61,10 @@ class Client:
 
     def __init__(self, configuration: Any, *, namespace: str = "default") -> None:
         self._configuration = configuration
-        self.host: str = configuration.host.rstrip("/")
+        self._base: str = configuration.host.rstrip("/")
+        # For messages: whatever a server's URL has besides its address may be a secret.
+        where = urlsplit(self._base)
+        self.host = f"{where.scheme}://{where.netloc.rpartition('@')[2]}"
         self.namespace = namespace
         _refuse_to_leak_a_token(self.host, bool(configuration.api_key.get("BearerToken")))
         self._ssl = _ssl_context(configuration) if self.host.startswith("https") else None
@@ -186,7 +189,7 @@ class Client:
         try:
             async with self._session.request(
                 method,
-                self.host + path,
+                self._base + path,
                 params=dict(query),
                 data=body,
                 headers=headers,

@@ -29,7 +29,7 @@ def offline(tmp_path: Path) -> Shell:
 def namespace(shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own."""
     name = request.node.name.lower().replace("_", "-").split("[")[0][:60].strip("-")
-    shell.kubectl("create", "namespace", name)
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
     shell.kubectl("delete", "namespace", name, "--wait=false")
 

@@ -147,8 +147,8 @@ def test_what_drifts_is_put_back(shell: Shell, namespace: str, wait_until: Wait)
 
     def put_back() -> bool:
         deployment = shell.get("deployment", "w", "-n", namespace)
-        image = main_container(deployment)["image"]
-        return deployment["spec"]["replicas"] == 1 and image.endswith("kaito-falcon-7b:0.0.7")
+        image = str(main_container(deployment)["image"])
+        return bool(deployment["spec"]["replicas"] == 1) and image.endswith("kaito-falcon-7b:0.0.7")
 
     wait_until(put_back)
     shell.kubectl("delete", "service", "w", "-n", namespace)
@@ -158,7 +158,16 @@ def test_what_drifts_is_put_back(shell: Shell, namespace: str, wait_until: Wait)
 def test_a_foreign_object_of_the_same_name_is_left_alone_and_reported(
     shell: Shell, namespace: str, wait_until: Wait
 ) -> None:
-    shell.kubectl("create", "deployment", "w", "--image=nginx:1", "-n", namespace)
+    labels = {"app": "nginx"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "nginx", "image": "nginx:1"}]}}
+    shell.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "w", "namespace": namespace},
+            "spec": {"selector": {"matchLabels": labels}, "template": pod},
+        }
+    )
     before = shell.get("deployment", "w", "-n", namespace)["spec"]
     _, stderr = create(shell, namespace, "w", *FALCON, "--label", "apps=foreign", code=1)
     assert f"Deployment {namespace}/w exists and belongs to" in stderr

@@ -1,0 +1,87 @@
+"""`kaitoctl run-controller` as a process of its own, on a sandbox that has no Workspace controller."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from shell import BIN, Shell
+
+Wait = Callable[[Callable[[], object]], None]
+CREATE = ["create", "workspace", "w", "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    shell = Shell(tmp_path_factory.mktemp("home"), "bare")
+    shell.kaitoctl("sandbox", "up", "--no-controller", "--speed", "200")
+    yield shell
+    shell.kaitoctl("sandbox", "down", "--delete")
+
+
+@contextmanager
+def controller(shell: Shell, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [str(BIN / "kaitoctl"), "run-controller", "--sandbox", *arguments],
+        env=shell.env,
+        cwd=shell.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def holder(shell: Shell) -> str:
+    names = shell.names("leases", "-n", "default")
+    if not names:
+        return ""
+    return str(shell.get("lease", "kaitoctl-controller", "-n", "default")["spec"].get("holderIdentity") or "")
+
+
+def test_it_manages_workspaces_and_gives_its_lease_back_on_sigterm(bare: Shell, wait_until: Wait) -> None:
+    with controller(bare) as process:
+        bare.kaitoctl(*CREATE, "--sandbox", "--timeout", "60s")
+        assert holder(bare)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == 0, stderr
+        assert "Traceback" not in stderr
+        assert holder(bare) == ""
+
+
+def test_a_second_controller_waits_and_takes_over(bare: Shell, wait_until: Wait) -> None:
+    with controller(bare) as first:
+        wait_until(lambda: holder(bare))
+        leader = holder(bare)
+        with controller(bare) as second:
+            first.send_signal(signal.SIGTERM)
+            first.communicate(timeout=20)
+            wait_until(lambda: holder(bare) not in ("", leader))
+            assert second.poll() is None
+            assert str(second.pid) in holder(bare)
+
+
+def test_without_a_controller_the_waiting_user_is_told(bare: Shell, tmp_path: Path) -> None:
+    done = bare.kaitoctl(
+        *("create", "workspace", "lonely", "--preset", "falcon-7b", "--sandbox", "--timeout", "6s"), code=124
+    )
+    assert "no controller has taken the Workspace up yet" in done.stderr
+    assert "run-controller" in done.stderr
+
+
+def test_a_cluster_without_the_crd_is_refused_at_once(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "empty")
+    shell.kaitoctl("sandbox", "up", "--no-controller")
+    shell.kubectl("delete", "crd", "workspaces.kaito.sh")
+    done = shell.kaitoctl("run-controller", "--sandbox", code=4)
+    assert "CRD is not installed" in done.stderr
+    shell.kaitoctl("sandbox", "down", "--delete")
