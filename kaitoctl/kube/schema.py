@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from kaitoctl.kube.objects import Object
@@ -335,7 +335,7 @@ def _has_format(value: Any, name: str | None) -> bool:
         return _DATE_TIME.fullmatch(value) is not None
     if name in ("int32", "int64") and _is_number(value):
         bound = 2**31 if name == "int32" else 2**63
-        return -bound <= value < bound
+        return bool(-bound <= value < bound)
     return True
 
 
@@ -365,7 +365,7 @@ def _errors(obj: Any, schema: Schema, strict: bool) -> Iterable[Any]:
 
     checker = jsonschema.FormatChecker(formats=())
     for name in ("date-time", "int32", "int64"):
-        checker.checks(name)(lambda value, name=name: _has_format(value, name))
+        checker.checks(name)(partial(_has_format, name=name))
 
     def unique(_validator: Any, _kind: Any, value: Any, entry: Schema) -> Iterator[Any]:
         for position in _duplicates(value, entry) if isinstance(value, list) else ():

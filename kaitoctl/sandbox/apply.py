@@ -1,0 +1,445 @@
+"""Server-side apply: merge, ownership, conflicts. Pure.
+
+A `Shape` says how the fields of a kind merge (which lists are keyed, which are sets, what is one atomic
+value). `apply` and `update` take the live object, the wanted one and the owners so far, and answer with
+the new owners (`apply` also with the merged object). Objects are never changed in place; results share
+unchanged parts with what came in.
+
+Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from kaitoctl.kube.managed_fields import Fields, both, is_member, minus, path_text, paths, union
+from kaitoctl.kube.objects import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a value merges and is owned.
+
+    Args:
+        fields: the shapes of named fields that are not simply deduced.
+        items: of list entries or of a map's values; None to deduce them.
+        keys: fields that identify a list entry, with the value that a missing one stands for.
+        atomic: a map that is one value.
+        is_set: a list of unique scalars.
+    """
+
+    fields: Mapping[str, Shape] = field(default_factory=dict)
+    items: Shape | None = None
+    keys: tuple[tuple[str, Any], ...] = ()
+    atomic: bool = False
+    is_set: bool = False
+
+    def child(self, name: str) -> Shape:
+        """The shape of a field of this name."""
+        return self.fields.get(name) or self.items or DEDUCED
+
+    @property
+    def entry(self) -> Shape:
+        """The shape of a list entry."""
+        return self.items or DEDUCED
+
+    def elements(self, value: Any) -> dict[str, Any] | None:
+        """The parts of a value that are owned one by one, by path element; None when it is one value.
+
+        A keyed list whose entries cannot be told apart counts as one value.
+        """
+        if isinstance(value, dict):
+            return None if self.atomic else {f"f:{name}": item for name, item in value.items()}
+        if not isinstance(value, list) or not (self.keys or self.is_set):
+            return None
+        try:
+            found = {self.element(item, position): item for position, item in enumerate(value)}
+        except UnkeyedEntry:
+            return None
+        return found if len(found) == len(value) else None
+
+    def insist_on_keys(self, value: Any, path: str = "") -> None:
+        """Make sure that the entries of every keyed list and set can be told apart.
+
+        Raises:
+            UnkeyedEntry: one lacks a key, or two have the same.
+        """
+        elements = self.elements(value)
+        if elements is None and isinstance(value, list) and (self.keys or self.is_set):
+            seen = set()
+            for position, item in enumerate(value):
+                try:
+                    element = self.element(item, position)
+                except UnkeyedEntry as error:
+                    raise UnkeyedEntry(f"{path}: {error}") from None
+                if element in seen:
+                    raise UnkeyedEntry(f"{path}: duplicate entries for key {path_text((element,))}")
+                seen.add(element)
+        for element, part in (elements or {}).items():
+            if isinstance(part, (dict, list)):
+                self.element_shape(element).insist_on_keys(part, path + path_text((element,)))
+
+    def element(self, item: Any, position: int = 0) -> str:
+        """The path element of an entry of a keyed list or of a set.
+
+        Raises:
+            UnkeyedEntry: it lacks a key.
+        """
+        if self.is_set:
+            return f"v:{json.dumps(item, separators=(',', ':'))}"
+        key = {}
+        for name, default in self.keys:
+            value = item.get(name, default) if isinstance(item, dict) else None
+            if value is None:
+                raise UnkeyedEntry(
+                    f"element {position}: associative list with keys has an element that omits "
+                    f'key field "{name}" (and doesn\'t have default value)'
+                )
+            key[name] = value
+        return f"k:{json.dumps(key, separators=(',', ':'))}"
+
+    def element_shape(self, element: str) -> Shape:
+        """The shape of what a path element leads to."""
+        return self.child(element[2:]) if element.startswith("f:") else self.entry
+
+
+DEDUCED = Shape()
+
+
+class UnkeyedEntry(Exception):
+    """A list that merges by key or as a set has an entry that cannot be told apart."""
+
+
+class Manager(NamedTuple):
+    """Who wrote: name, `Apply` or `Update`, with which version (Update only), through which subresource."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str
+
+
+class Owned(NamedTuple):
+    """The fields of one manager and when that set last changed."""
+
+    fields: Fields
+    time: str
+
+
+Owners = dict[Manager, Owned]
+
+
+class ApplyConflict(Exception):
+    """Others own fields that an apply would change.
+
+    Args:
+        conflicts: (manager in words, path in words), in the order of managers.
+        fields: the fields in conflict.
+    """
+
+    def __init__(self, conflicts: list[tuple[str, str]], fields: Fields) -> None:
+        self.conflicts = conflicts
+        self.fields = fields
+        if len(conflicts) == 1:
+            words = "Apply failed with 1 conflict: conflict with {}: {}".format(*conflicts[0])
+        else:
+            lines = []
+            for manager in sorted({manager for manager, _ in conflicts}):
+                lines.append(f"conflicts with {manager}:")
+                lines += [f"- {path}" for owner, path in conflicts if owner == manager]
+            words = f"Apply failed with {len(conflicts)} conflicts: " + "\n".join(lines)
+        super().__init__(words)
+
+
+# --- managedFields <-> Owners -----------------------------------------------------------------------------
+
+
+def owners_of(managed_fields: Iterable[Object] | None) -> Owners:
+    """The owners that `metadata.managedFields` names."""
+    owners: Owners = {}
+    for entry in managed_fields or ():
+        operation = entry.get("operation") or ""
+        manager = Manager(
+            entry.get("manager") or "",
+            operation,
+            "" if operation == "Apply" else entry.get("apiVersion") or "",
+            entry.get("subresource") or "",
+        )
+        owners[manager] = Owned(entry.get("fieldsV1") or {}, entry.get("time") or "")
+    return owners
+
+
+def managed_fields_of(owners: Owners, api_version: str) -> list[Object]:
+    """`metadata.managedFields` as the server writes it: Apply first, then by time and name."""
+    ordered = sorted(owners.items(), key=lambda item: (item[0].operation, item[1].time, item[0]))
+    return [
+        {
+            "manager": manager.name,
+            "operation": manager.operation,
+            "apiVersion": manager.api_version or api_version,
+            **({"time": owned.time} if owned.time else {}),
+            "fieldsType": "FieldsV1",
+            "fieldsV1": owned.fields,
+            **({"subresource": manager.subresource} if manager.subresource else {}),
+        }
+        for manager, owned in ordered
+    ]
+
+
+def _in_words(manager: Manager) -> str:
+    words = json.dumps(manager.name)
+    if manager.subresource:
+        words += f' with subresource "{manager.subresource}"'
+    return f"{words} using {manager.api_version}" if manager.operation == "Update" else words
+
+
+# --- what nobody owns -----------------------------------------------------------------------------------
+
+_SYSTEM_METADATA = frozenset(
+    (
+        "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
+        "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink",
+    )
+)  # fmt: skip
+
+
+def ownable(obj: Object) -> Object:
+    """The part of an object that managers own: neither its identity nor what the server writes itself."""
+    metadata = {
+        key: value for key, value in (obj.get("metadata") or {}).items() if key not in _SYSTEM_METADATA
+    }
+    rest = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
+    return {"metadata": metadata, **rest} if metadata else rest
+
+
+# --- sets of fields --------------------------------------------------------------------------------------
+
+
+def fields_of(value: Any, shape: Shape, *, inner: bool = False) -> Fields:
+    """The fields that a value consists of.
+
+    Args:
+        value: an object or a part of it.
+        shape: how it merges.
+        inner: whether maps and keyed lists count besides what they hold; they do when somebody makes
+            them appear, they do not when somebody applies into them.
+    """
+    elements = shape.elements(value)
+    if not elements:
+        return {}
+    fields: Fields = {".": {}} if inner else {}
+    for element, part in elements.items():
+        node = fields_of(part, shape.element_shape(element), inner=inner)
+        # An entry of a keyed list is owned besides its fields.
+        fields[element] = {".": {}, **node} if node and element[0] == "k" else node
+    return fields
+
+
+def difference(old: Any, new: Any, shape: Shape) -> tuple[Fields, Fields]:
+    """What became different between two versions of an object: (set or changed, removed)."""
+    if old == new:
+        return {}, {}
+    changed, removed = _difference(old, new, shape)
+    for fields in (changed, removed):
+        fields.pop(".", None)
+        metadata = fields.get("f:metadata")
+        if metadata and "." in metadata:
+            fields["f:metadata"] = {key: node for key, node in metadata.items() if key != "."}
+    return changed, removed
+
+
+def _difference(old: Any, new: Any, shape: Shape) -> tuple[Fields, Fields]:
+    before, after = shape.elements(old), shape.elements(new)
+    if before is None or after is None:  # at least one side is one value
+        return fields_of(new, shape, inner=True) if after else {}, fields_of(old, shape, inner=True)
+    changed: Fields = {}
+    removed: Fields = {}
+    for element, part in after.items():
+        if element not in before:
+            changed[element] = fields_of(part, shape.element_shape(element), inner=True)
+        elif before[element] is not part and before[element] != part:
+            earlier, below = before[element], shape.element_shape(element)
+            if below.elements(earlier) is None or below.elements(part) is None:
+                changed[element] = fields_of(part, below, inner=True)
+                if gone := minus(fields_of(earlier, below, inner=True), changed[element]):
+                    removed[element] = {key: node for key, node in gone.items() if key != "."}
+            else:
+                more, less = _difference(earlier, part, below)
+                if more:
+                    changed[element] = more
+                if less:
+                    removed[element] = less
+                if not part or not earlier:  # became empty, or was: the map itself is what changed
+                    changed[element] = {".": {}, **more} if more else {}
+    for element, part in before.items():
+        if element not in after:
+            removed[element] = fields_of(part, shape.element_shape(element), inner=True)
+    return changed, removed
+
+
+# --- writing ---------------------------------------------------------------------------------------------
+
+
+def update(
+    live: Object | None, new: Object, owners: Owners, me: Manager, shape: Shape, *, now: str
+) -> Owners:
+    """The owners after `me` has put `new` in the place of `live`: who changes a field owns it alone."""
+    changed, removed = difference(ownable(live or {}), ownable(new), shape)
+    if not changed and not removed:
+        return owners
+    mine = owners.get(me)
+    before = mine.fields if mine else {}
+    after = minus(union(before, changed), removed)
+    rest = _taken_from_others(owners, me, changed, removed)
+    if after:
+        rest[me] = mine if mine and after == before else Owned(after, now)
+    return rest
+
+
+def apply(
+    live: Object | None,
+    config: Object,
+    owners: Owners,
+    me: Manager,
+    shape: Shape,
+    *,
+    force: bool,
+    now: str,
+) -> tuple[Object, Owners]:
+    """The object after `me` has applied `config`, and its owners.
+
+    Fields that `me` applied before and leaves out now are removed, unless others own them too.
+    Guarantee: applying the same config again gives an equal object and equal owners, times included.
+
+    Raises:
+        ApplyConflict: others own fields that would change, and `force` is not given.
+        UnkeyedEntry: a keyed list or set of the config is ambiguous.
+    """
+    shape.insist_on_keys(config)
+    mine = owners.get(me)
+    applied = fields_of(ownable(config), shape)
+    merged: Object = merge(live or {}, config, shape)
+    if mine:
+        kept = applied
+        for manager, owned in owners.items():
+            if manager != me:
+                kept = union(kept, owned.fields)
+        if gone := minus(mine.fields, kept):
+            merged = _without(merged, gone, kept, shape)
+    changed, removed = difference(ownable(live or {}), ownable(merged), shape)
+    if not force:
+        conflicts = []
+        contested: Fields = {}
+        for manager, owned in sorted(owners.items()):
+            if manager != me and (shared := both(owned.fields, changed)):
+                conflicts += [(_in_words(manager), path_text(path)) for path in paths(shared)]
+                contested = union(contested, shared)
+        if conflicts:
+            raise ApplyConflict(conflicts, contested)
+    rest = _taken_from_others(owners, me, changed, removed)
+    if applied:
+        unchanged = mine and mine.fields == applied and not changed and not removed
+        rest[me] = mine if mine and unchanged else Owned(applied, now)
+    return merged, rest
+
+
+def _taken_from_others(owners: Owners, me: Manager, changed: Fields, removed: Fields) -> Owners:
+    rest: Owners = {}
+    for manager, owned in owners.items():
+        if manager != me:
+            left = minus(minus(owned.fields, changed), removed)
+            if left:
+                rest[manager] = owned if left is owned.fields else Owned(left, owned.time)
+    return rest
+
+
+def merge(live: Any, config: Any, shape: Shape) -> Any:
+    """`live` with everything that `config` says; nothing is removed."""
+    if isinstance(live, dict) and isinstance(config, dict) and not shape.atomic:
+        merged = dict(live)
+        for name, value in config.items():
+            merged[name] = merge(live[name], value, shape.child(name)) if name in live else value
+        return merged
+    if isinstance(live, list) and isinstance(config, list) and (shape.keys or shape.is_set):
+        return _merge_entries(live, config, shape)
+    return config
+
+
+def _merge_entries(live: list[Any], config: list[Any], shape: Shape) -> list[Any]:
+    """Both lists' entries: in the order of `config`, with the others where they were."""
+    have, want = shape.elements(live) or {}, shape.elements(config) or {}
+    waiting = list(want)
+    merged: dict[str, Any] = {}
+
+    def take(element: str) -> None:
+        entry = want[element]
+        merged[element] = merge(have[element], entry, shape.entry) if element in have else entry
+
+    for element in have:
+        if element not in want:
+            merged[element] = have[element]
+        elif element not in merged:
+            while waiting:
+                first = waiting.pop(0)
+                take(first)
+                if first == element:
+                    break
+    for element in waiting:
+        take(element)
+    return list(merged.values())
+
+
+def _without(value: Any, gone: Fields, kept: Fields, shape: Shape) -> Any:
+    """`value` without the fields in `gone`, except for what leads to fields in `kept`."""
+    elements = shape.elements(value)
+    if elements is None:
+        return value
+    left: dict[str, Any] = {}
+    for element, part in elements.items():
+        node = gone.get(element)
+        if node is None or element in (f"f:{name}" for name, _ in shape.keys):
+            left[element] = part
+            continue
+        keep = kept.get(element)
+        if is_member(node) and keep is None:
+            continue
+        rest = _without(part, node, keep or {}, shape.element_shape(element))
+        if rest or not part or keep is not None:
+            left[element] = rest
+    if isinstance(value, list):
+        return list(left.values())
+    return {element[2:]: part for element, part in left.items()}
+
+
+# --- shapes of custom resources --------------------------------------------------------------------------
+
+_METADATA = Shape({"ownerReferences": Shape(keys=(("uid", None),)), "finalizers": Shape(is_set=True)})
+
+
+def shape_of_schema(schema: Mapping[str, Any] | None) -> Shape:
+    """How a custom resource merges: from `x-kubernetes-list-type`, `-list-map-keys` and `-map-type`."""
+    shape = _shape_of(schema or {})
+    return Shape({**shape.fields, "metadata": _METADATA}, shape.items)
+
+
+def _shape_of(schema: Mapping[str, Any]) -> Shape:
+    if items := schema.get("items"):
+        entry = _shape_of(items)
+        kind = schema.get("x-kubernetes-list-type", "atomic")
+        if kind == "map":
+            known = items.get("properties") or {}
+            names = schema.get("x-kubernetes-list-map-keys") or ()
+            return Shape(
+                items=entry, keys=tuple((name, (known.get(name) or {}).get("default")) for name in names)
+            )
+        return Shape(items=entry, is_set=kind == "set")
+    fields = {name: _shape_of(child) for name, child in (schema.get("properties") or {}).items()}
+    values = schema.get("additionalProperties")
+    return Shape(
+        {name: shape for name, shape in fields.items() if shape != DEDUCED},
+        _shape_of(values) if isinstance(values, dict) else None,
+        atomic=schema.get("x-kubernetes-map-type") == "atomic",
+    )

@@ -1,0 +1,217 @@
+"""The three patches that are not an apply: JSON patch, merge patch, strategic merge patch. Pure.
+
+What is patched is never changed in place; the result shares what the patch does not touch.
+
+Source: RFC 6902, RFC 7386, and for strategic merges the Kubernetes community's
+`contributors/devel/sig-api-machinery/strategic-merge-patch.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kaitoctl.kube.objects import Object
+from kaitoctl.sandbox.apply import Shape
+
+
+class PatchFailed(Exception):
+    """The patch does not fit what it is applied to."""
+
+
+# --- RFC 7386 -----------------------------------------------------------------------------------------------
+
+
+def merge_patched(target: Any, patch: Any) -> Any:
+    """`target` after a JSON merge patch: maps are merged, null removes, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patched(merged.get(name), value)
+    return merged
+
+
+# --- RFC 6902 -----------------------------------------------------------------------------------------------
+
+
+def json_patched(target: Any, operations: Any) -> Any:
+    """`target` after a JSON patch, all of it or nothing.
+
+    Raises:
+        PatchFailed: a malformed operation, a missing path, or a `test` that does not hold.
+    """
+    if not isinstance(operations, list):
+        raise PatchFailed("a JSON patch is a list of operations")
+    for operation in operations:
+        try:
+            target = _operated(target, operation)
+        except (KeyError, TypeError) as error:
+            raise PatchFailed(f"malformed operation {operation}: {error}") from None
+    return target
+
+
+def _operated(target: Any, operation: Object) -> Any:
+    kind, path = operation["op"], _pointer(operation["path"])
+    if kind == "test":
+        if _at(target, path) != operation.get("value"):
+            raise PatchFailed(f"testing value {operation['path']} failed: test failed")
+        return target
+    if kind == "add":
+        return _changed(target, path, operation["value"], insert=True)
+    if kind == "replace":
+        _at(target, path)
+        return _changed(target, path, operation["value"], insert=False)
+    if kind == "remove":
+        _at(target, path)
+        return _removed(target, path)
+    if kind in ("move", "copy"):
+        source = _pointer(operation["from"])
+        value = _at(target, source)
+        if kind == "move":
+            target = _removed(target, source)
+        return _changed(target, path, value, insert=True)
+    raise PatchFailed(f"unknown operation {kind!r}")
+
+
+def _pointer(text: str) -> list[str]:
+    if text and not text.startswith("/"):
+        raise PatchFailed(f"path {text!r} does not start with /")
+    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
+
+
+def _position(part: str, length: int) -> int:
+    if not part.isascii() or not part.isdigit() or int(part) >= length:
+        raise PatchFailed(f"there is no position {part!r} in a list of {length}")
+    return int(part)
+
+
+def _at(target: Any, path: list[str]) -> Any:
+    for part in path:
+        if isinstance(target, list):
+            target = target[_position(part, len(target))]
+        elif isinstance(target, dict) and part in target:
+            target = target[part]
+        else:
+            raise PatchFailed(f"the path /{'/'.join(path)} does not exist")
+    return target
+
+
+def _changed(target: Any, path: list[str], value: Any, *, insert: bool) -> Any:
+    if not path:
+        return value
+    part, *rest = path
+    if isinstance(target, list):
+        items = list(target)
+        if not rest and insert:
+            items.insert(len(items) if part == "-" else _position(part, len(items) + 1), value)
+        else:
+            position = _position(part, len(items))
+            items[position] = _changed(items[position], rest, value, insert=insert)
+        return items
+    if not isinstance(target, dict) or (rest and part not in target):
+        raise PatchFailed(f"the path of {part!r} does not exist")
+    return {**target, part: _changed(target.get(part), rest, value, insert=insert)}
+
+
+def _removed(target: Any, path: list[str]) -> Any:
+    if not path:
+        return None
+    part, *rest = path
+    if isinstance(target, list):
+        position = _position(part, len(target))
+        middle = [_removed(target[position], rest)] if rest else []
+        return [*target[:position], *middle, *target[position + 1 :]]
+    if rest:
+        return {**target, part: _removed(target[part], rest)}
+    return {name: value for name, value in target.items() if name != part}
+
+
+# --- strategic merge ----------------------------------------------------------------------------------------
+
+_DIRECTIVE = "$patch"
+_KEEP = "$retainKeys"
+_DELETE_FROM = "$deleteFromPrimitiveList/"
+_ORDER = "$setElementOrder/"
+
+
+def strategically_patched(target: Any, patch: Any, shape: Shape) -> Any:
+    """`target` after a strategic merge patch: like a merge patch, but keyed lists merge by key.
+
+    Knows `$patch: replace|delete|merge`, `$retainKeys`, `$deleteFromPrimitiveList` and `$setElementOrder`.
+
+    Raises:
+        PatchFailed: a list entry without its merge key, or an unknown directive.
+    """
+    if not isinstance(patch, dict):
+        return patch
+    directive = patch.get(_DIRECTIVE, "merge")
+    plain = {name: value for name, value in patch.items() if not name.startswith("$")}
+    if directive == "replace":
+        return plain
+    if directive == "delete":
+        return {}
+    if directive != "merge":
+        raise PatchFailed(f"unknown $patch directive {directive!r}")
+    merged = dict(target) if isinstance(target, dict) else {}
+    if (kept := patch.get(_KEEP)) is not None:
+        merged = {name: value for name, value in merged.items() if name in kept}
+    for name, value in plain.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, list):
+            merged[name] = _merged_list(merged.get(name) or [], value, shape.child(name))
+        else:
+            merged[name] = strategically_patched(merged.get(name), value, shape.child(name))
+    for name, value in patch.items():
+        if name.startswith(_DELETE_FROM):
+            field = name.removeprefix(_DELETE_FROM)
+            if isinstance(merged.get(field), list):
+                merged[field] = [item for item in merged[field] if item not in value]
+    for name, value in patch.items():
+        if name.startswith(_ORDER):
+            field = name.removeprefix(_ORDER)
+            if isinstance(merged.get(field), list):
+                merged[field] = _ordered(merged[field], value, shape.child(field))
+    return merged
+
+
+def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]:
+    if shape.is_set:
+        return [*target, *(item for item in patch if item not in target)]
+    if not shape.keys:
+        return [item for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)]
+    key = shape.keys[0][0]
+    if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
+        return [item for item in patch if _DIRECTIVE not in item]
+    merged = list(target)
+    for item in patch:
+        if not isinstance(item, dict) or key not in item:
+            raise PatchFailed(f"map: {item} does not contain declared merge key: {key}")
+        position = next((at for at, old in enumerate(merged) if old.get(key) == item[key]), None)
+        if item.get(_DIRECTIVE) == "delete":
+            merged = [old for old in merged if old.get(key) != item[key]]
+        elif position is None:
+            merged.append(strategically_patched({}, item, shape.entry))
+        else:
+            merged[position] = strategically_patched(merged[position], item, shape.entry)
+    return merged
+
+
+def _ordered(items: list[Any], order: list[Any], shape: Shape) -> list[Any]:
+    """Entries in the order given; the others stay behind the entry that they followed."""
+    key = shape.keys[0][0] if shape.keys else None
+
+    def identity(item: Any) -> Any:
+        return item.get(key) if key and isinstance(item, dict) else item
+
+    wanted = [identity(item) for item in order]
+    ranked = []
+    rank = -1
+    for item in items:
+        if identity(item) in wanted:
+            rank = wanted.index(identity(item))
+        ranked.append((rank, item))
+    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])]

@@ -1,0 +1,248 @@
+"""A running API server, and a small synchronous client that shows raw answers."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from kaitoctl.kube.objects import Kind, Object
+from kaitoctl.sandbox.server import ApiServer
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+
+
+class Answer:
+    """A response: status, headers, and the decoded body."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        raw = response.read()
+        is_json = (response.headers.get("Content-Type") or "").startswith("application/json")
+        self.body: Any = json.loads(raw) if is_json else raw.decode()
+
+    def __getitem__(self, name: str) -> Any:
+        return self.body[name]
+
+    @property
+    def version(self) -> int:
+        return int(self.body["metadata"]["resourceVersion"])
+
+
+class Stream:
+    """A watch, line by line."""
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self.response = response
+
+    def next(self) -> Object | None:
+        """The next event; None at the end of the stream."""
+        line = self.response.readline()
+        return json.loads(line) if line else None
+
+    def take(self, count: int) -> list[tuple[str, str]]:
+        """The next events as (type, name)."""
+        events = [self.next() for _ in range(count)]
+        return [(event["type"], event["object"]["metadata"].get("name", "")) for event in events if event]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Server:
+    """A server in a thread of its own."""
+
+    def __init__(self, state: Path | None = None) -> None:
+        self.api_server = ApiServer(state=state)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._run(self.api_server.start())
+        self._streams: list[Stream] = []
+        self._connection = self.connection()
+
+    def _run(self, coroutine: Any) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    def stop(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self._connection.close()
+        self._run(self.api_server.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    @property
+    def port(self) -> int:
+        return int(self.api_server.address.rpartition(":")[2])
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+        **query: Any,
+    ) -> Answer:
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {
+            "Authorization": f"Bearer {self.api_server.token}",
+            "Content-Type": content_type,
+            **(headers or {}),
+        }
+        url = f"{path}?{urlencode(query)}" if query else path
+        self._connection.request(method, url, raw, sent)
+        return Answer(self._connection.getresponse())
+
+    def get(self, path: str, **query: Any) -> Answer:
+        return self.send("GET", path, **query)
+
+    def create(self, path: str, obj: Object, **query: Any) -> Answer:
+        return self.send("POST", path, obj, **query)
+
+    def put(self, path: str, obj: Object, **query: Any) -> Answer:
+        return self.send("PUT", path, obj, **query)
+
+    def delete(self, path: str, options: Object | None = None, **query: Any) -> Answer:
+        return self.send("DELETE", path, options, **query)
+
+    def apply(self, path: str, obj: Object, manager: str = "me", **query: Any) -> Answer:
+        return self.send("PATCH", path, obj, content_type=APPLY, fieldManager=manager, **query)
+
+    def merge(self, path: str, patch: Any, **query: Any) -> Answer:
+        return self.send("PATCH", path, patch, content_type=MERGE, **query)
+
+    def watch(self, path: str, **query: Any) -> Stream:
+        connection = self.connection()
+        url = f"{path}?{urlencode({'watch': 'true', **query})}"
+        connection.request("GET", url, headers={"Authorization": f"Bearer {self.api_server.token}"})
+        stream = Stream(connection, connection.getresponse())
+        self._streams.append(stream)
+        return stream
+
+
+@contextmanager
+def running(state: Path | None = None) -> Iterator[Server]:
+    server = Server(state)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def config_map(name: str, **data: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def pod(name: str, **metadata: Any) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, **metadata},
+        "spec": {"containers": [{"name": "main", "image": "busybox:1"}]},
+    }
+
+
+def deployment(name: str, image: str = "web:1", **spec: Any) -> Object:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "main", "image": image}]},
+            },
+            **spec,
+        },
+    }
+
+
+WIDGET = Kind("example.com", "v1", "Widget", "widgets")
+
+WIDGET_SCHEMA: Object = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["size"],
+            "properties": {
+                "size": {"type": "integer", "minimum": 1},
+                "mode": {"type": "string", "enum": ["slow", "fast"], "default": "slow"},
+                "port": {"x-kubernetes-int-or-string": True},
+                "parts": {
+                    "type": "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                    "items": {
+                        "type": "object",
+                        "required": ["name"],
+                        "properties": {
+                            "name": {"type": "string"},
+                            "count": {"type": "integer", "default": 1},
+                        },
+                    },
+                },
+                "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            },
+        },
+        "status": {"type": "object", "properties": {"ready": {"type": "boolean"}}},
+    },
+}
+
+
+def widget_crd(**changes: Any) -> Object:
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": WIDGET_SCHEMA},
+        "subresources": {"status": {}},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wd"]},
+            "versions": [version],
+            **changes,
+        },
+    }
+
+
+def widget(name: str, **spec: Any) -> Object:
+    return {
+        "apiVersion": "example.com/v1",
+        "kind": "Widget",
+        "metadata": {"name": name},
+        "spec": {"size": 1, **spec},
+    }
+
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+WIDGETS = WIDGET.path("default")
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+PODS = "/api/v1/namespaces/default/pods"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
