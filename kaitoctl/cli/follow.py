@@ -99,7 +99,8 @@ async def _next(
 
 
 def _narrate(now: Progress, since: str) -> None:
-    text = f"{since:>6}  {now.phase.words}" + (f": {now.detail}" if now.detail else "")
+    link = " " if now.detail.startswith("on ") else ": "
+    text = f"{since:>4}  {now.phase.words}" + (link + now.detail if now.detail else "")
     if now.outcome == "ready":
         output.success(text)
     elif now.outcome == "failed":

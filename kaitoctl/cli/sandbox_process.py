@@ -146,9 +146,7 @@ def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
     sandbox = folder(name)
     process: subprocess.Popen[bytes] | None = None
     if not is_up(sandbox):
-        output.step(
-            f"starting sandbox {name}: a cluster simulated on this machine (kaitoctl sandbox down stops it)"
-        )
+        output.step(f"starting sandbox {name}, a cluster simulated on this machine")
         process = _spawn(sandbox, arguments)
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not _answers(sandbox):

@@ -149,23 +149,28 @@ def _detail(phase: Phase, seen: Snapshot) -> str:
         resource = conditions.find(seen.workspace, api.RESOURCE_READY) or {}
         return str(resource.get("message") or "")
     pods = _current_pods(seen)
-    if phase is Phase.SCHEDULING and not pods:
-        return "no pod yet"
-    if phase in (Phase.SCHEDULING, Phase.ADAPTERS, Phase.PULLING, Phase.LOADING):
-        behind = [pod for pod in pods if _pod_station(pod) == phase]
-        return "; ".join(_pod_line(pod) for pod in behind[:3])
     if phase is Phase.READY:
         ready = sum(pods_.is_ready(pod) for pod in pods)
-        return f"{ready} of {sum(replicas(item) for item in seen.workloads)} pods serve"
-    return ""
+        return f"{ready} of {_wanted(seen.workloads)} pods serve"
+    behind = [pod for pod in pods if _pod_station(pod) == phase]
+    if not behind:
+        return ""
+    where = _where(behind[0])
+    if len(pods) == 1:
+        return where
+    return f"{len(behind)} of {len(pods)} pods, {behind[0]['metadata']['name']} {where}".rstrip()
 
 
-def _pod_line(pod: Object) -> str:
+def _where(pod: Object) -> str:
+    """What is special about the pod: its trouble if it has any, how many adapters are done, its node."""
     found = pods_.trouble(pod)
     node = dig(pod, "spec", "nodeName")
-    where = f" on {node}" if node else ""
-    what = found.message if found else pods_.summary(pod)
-    return f"pod {pod['metadata']['name']}{where}: {what}"
+    words = [found.message] if found else []
+    if pods_.summary(pod).startswith("Init:") and not found:
+        words.append(f"{pods_.summary(pod).removeprefix('Init:')} done")
+    if node:
+        words.append(f"on {node}")
+    return " ".join(words)
 
 
 def _is_of_this_generation(workspace: Object, workload: Object) -> bool:

@@ -120,7 +120,7 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
                 api.RESOURCE_READY, True, "workspaceResourceStatusSuccess", "workspace resource is ready"
             ),
         )
-    missing = f"{verdict.missing} of {verdict.required} nodes are missing"
+    missing = f"{verdict.missing} of {verdict.required} nodes missing"
     if failures := [text for claim in seen.claims if (text := claim_failure(claim))]:
         return (
             condition(api.NODE_CLAIM_READY, False, "checkNodeClaimStatusFailed", failures[0]),
@@ -154,7 +154,7 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
 def _wanted(workspace: Object) -> str:
     labels = dig(workspace, "resource", "labelSelector", "matchLabels") or {}
     text = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    return f"nodes of type {instance_type_of(workspace)} with labels {text}"
+    return f"{instance_type_of(workspace)} with labels {text}"
 
 
 def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool) -> Object:
