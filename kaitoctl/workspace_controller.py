@@ -34,6 +34,7 @@ from kaitoctl.kube.objects import (
     NODE_CLAIM,
     POD,
     SERVICE,
+    STATEFUL_SET,
     Kind,
     Object,
     ObjectKey,
@@ -53,6 +54,8 @@ from kaitoctl.reconcile.plan import Child, Plan, plan
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
 
+WORKLOADS = (DEPLOYMENT, STATEFUL_SET)
+
 MANAGER = "kaitoctl-controller"
 """The field manager under which the controller writes."""
 
@@ -71,6 +74,7 @@ class Stores:
 
     workspaces: Store
     deployments: Store
+    stateful_sets: Store
     services: Store
     nodes: Store
     pods: Store
@@ -101,7 +105,7 @@ class WorkspaceReconciler:
             return Outcome()  # its children go with it, by their owner references
         if is_being_deleted(workspace):
             return (yield from self._release(workspace))
-        if refusal := refusal_of(workspace):
+        if refusal := refusal_of(workspace, self._settings):
             yield from self._report(workspace, Observed(refusal=refusal))
             return Outcome()
         return (yield from self._converge(workspace))
@@ -121,7 +125,7 @@ class WorkspaceReconciler:
             if not conflicts:  # half a workload beside somebody else's Service serves nobody
                 for step in changes.steps:
                     answer = yield step.request
-                    if step.kind == DEPLOYMENT and step.verb != "delete":
+                    if step.kind in WORKLOADS and step.verb != "delete":
                         workload = answer  # newer than the store, and one status write less
         except ApiError as error:
             problem = error
@@ -149,19 +153,26 @@ class WorkspaceReconciler:
         )
 
     def _workload(self, workspace: Object) -> Object | None:
-        """The Workspace's own Deployment as last seen; a foreign one of the same name does not count."""
-        found = self._stores.deployments.get(key_of(workspace))
-        return found if found is not None and is_controlled_by(found, workspace) else None
+        """The Workspace's own workload as last seen; a foreign one of the same name does not count."""
+        for store in (self._stores.deployments, self._stores.stateful_sets):
+            found = store.get(key_of(workspace))
+            if found is not None and is_controlled_by(found, workspace):
+                return found
+        return None
 
     def _children(self, workspace: Object) -> list[tuple[Kind, Object]]:
         """Objects that carry the names of the Workspace's children, and all that it owns."""
         key, uid = key_of(workspace), uid_of(workspace)
+        names = (key, ObjectKey(key.namespace, desired.headless_name(workspace)))
+        stores = (
+            (DEPLOYMENT, self._stores.deployments),
+            (STATEFUL_SET, self._stores.stateful_sets),
+            (SERVICE, self._stores.services),
+        )
         found: dict[tuple[Kind, ObjectKey], Object] = {}
-        for kind, store in ((DEPLOYMENT, self._stores.deployments), (SERVICE, self._stores.services)):
-            for child in store.by_owner(uid):
+        for kind, store in stores:
+            for child in [*store.by_owner(uid), *(store[name] for name in names if name in store)]:
                 found[kind, key_of(child)] = child
-            if (namesake := store.get(key)) is not None:
-                found[kind, key] = namesake
         return [(kind, child) for (kind, _), child in found.items()]
 
     # --- nodes -----------------------------------------------------------------------------------------
@@ -248,14 +259,14 @@ class WorkspaceReconciler:
 # --- decisions on plain objects ----------------------------------------------------------------------------
 
 
-def refusal_of(workspace: Object) -> str:
+def refusal_of(workspace: Object, settings: Settings | None = None) -> str:
     """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
     errors = [
         f"{problem.path}: {problem.message}" if problem.path else problem.message
         for problem in validation.problems(workspace)
         if problem.severity == "error"
     ]
-    return "; ".join(errors) or desired.refusal(workspace)
+    return "; ".join(errors) or desired.refusal(workspace, settings)
 
 
 def claim_names(workspace: Object, count: int) -> list[str]:
@@ -352,6 +363,7 @@ async def run(
     """
     workspaces = Informer(client, api.WORKSPACE, namespace=namespace)
     deployments = Informer(client, DEPLOYMENT, namespace=namespace)
+    stateful_sets = Informer(client, STATEFUL_SET, namespace=namespace)
     services = Informer(client, SERVICE, namespace=namespace)
     pods = Informer(client, POD, namespace=namespace, label_selector=api.LABEL_WORKSPACE)
     nodes = Informer(client, NODE)
@@ -359,6 +371,7 @@ async def run(
     stores = Stores(
         workspaces.store,
         deployments.store,
+        stateful_sets.store,
         services.store,
         nodes.store,
         pods.store,
@@ -368,21 +381,21 @@ async def run(
     reconciler = WorkspaceReconciler(stores, settings or Settings())
     controller = Controller("workspace", client, reconciler.reconcile, workers=workers, allowed=allowed)
     controller.watches(workspaces, lambda workspace: [key_of(workspace)])
-    controller.watches(deployments, owner_keys(api.WORKSPACE))
-    controller.watches(services, owner_keys(api.WORKSPACE))
-    controller.watches(deployments, lambda child: _namesake(child, workspaces.store))
-    controller.watches(services, lambda child: _namesake(child, workspaces.store))
+    for children in (deployments, stateful_sets, services):
+        controller.watches(children, owner_keys(api.WORKSPACE))
+        controller.watches(children, lambda child: _namesake(child, workspaces.store))
     controller.watches(pods, workspace_of_labels)
     controller.watches(pods, lambda pod: _waiting_for(pod, stores))
     controller.watches(claims, workspace_of_labels)
     controller.watches(nodes, lambda node: _interested(node, workspaces.store.values()))
-    await run_all(workspaces, deployments, services, pods, nodes, claims, controller)
+    await run_all(workspaces, deployments, stateful_sets, services, pods, nodes, claims, controller)
 
 
 def _namesake(child: Object, workspaces: Store) -> Iterable[ObjectKey]:
     """A foreign object of our name that comes or goes makes or ends a name conflict."""
     key = key_of(child)
-    return [key] if key in workspaces else []
+    of_headless = ObjectKey(key.namespace, key.name.removesuffix("-headless"))
+    return [name for name in {key, of_headless} if name in workspaces]
 
 
 def workspace_of_labels(child: Object) -> list[ObjectKey]:

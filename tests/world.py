@@ -16,9 +16,10 @@ from urllib.parse import unquote
 from kaitoctl import packaged
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.manifest import load_yaml
 from kaitoctl.kube import request
+from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import (
     CRD,
     DEPLOYMENT,
@@ -26,6 +27,7 @@ from kaitoctl.kube.objects import (
     NODE_CLAIM,
     POD,
     SERVICE,
+    STATEFUL_SET,
     Kind,
     Object,
     ObjectKey,
@@ -39,7 +41,7 @@ from kaitoctl.sandbox.api import Api, Call, Response
 from kaitoctl.workspace_controller import Stores, WorkspaceReconciler
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-WATCHED = (kaito.WORKSPACE, DEPLOYMENT, SERVICE, NODE, POD, NODE_CLAIM)
+WATCHED = (kaito.WORKSPACE, DEPLOYMENT, STATEFUL_SET, SERVICE, NODE, POD, NODE_CLAIM)
 
 Fault = Literal["crash-before", "crash-after", "conflict", "unavailable", "refused", "stale"]
 
@@ -109,6 +111,7 @@ class World:
         return Stores(
             views[kaito.WORKSPACE],
             views[DEPLOYMENT],
+            views[STATEFUL_SET],
             views[SERVICE],
             views[NODE],
             views[POD],
@@ -166,16 +169,22 @@ class World:
             if claim["metadata"].get("deletionTimestamp"):
                 continue
             if self.get(NODE, f"node-{name}") is None:
-                self.apply(NODE, gpu_node(f"node-{name}", claim["metadata"]["labels"]))
-                self.set_status(NODE, f"node-{name}", node_status("2"))
+                asked = {item["key"]: item["values"][0] for item in claim["spec"]["requirements"]}
+                wanted = asked["node.kubernetes.io/instance-type"]
+                self.apply(NODE, gpu_node(f"node-{name}", claim["metadata"]["labels"], wanted))
+                self.set_status(NODE, f"node-{name}", node_status(str(instance_types()[wanted].gpus)))
                 self.set_status(NODE_CLAIM, name, {"nodeName": f"node-{name}"})
                 moved = True
-        for deployment in self.list(DEPLOYMENT):
-            if dig(deployment, "status", "observedGeneration") != generation_of(deployment):
-                counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
-                observed = {"observedGeneration": generation_of(deployment), **counts}
-                self.set_status(DEPLOYMENT, deployment["metadata"]["name"], observed)
-                moved = True
+        for kind in (DEPLOYMENT, STATEFUL_SET):
+            for workload in self.list(kind):
+                if dig(workload, "status", "observedGeneration") != generation_of(workload):
+                    counts = dict.fromkeys(
+                        ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"),
+                        workload["spec"]["replicas"],
+                    )
+                    observed = {"observedGeneration": generation_of(workload), **counts}
+                    self.set_status(kind, workload["metadata"]["name"], observed)
+                    moved = True
         return moved
 
 

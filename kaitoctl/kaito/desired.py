@@ -1,21 +1,23 @@
 """Workspace -> the objects that should exist for it. Pure and deterministic: same input, same bytes.
 
-What KAITO names, we name alike (workload, Service, labels, ports, paths, flags); where its v0.3.2 and
+What KAITO names, we name alike (workload, Services, labels, ports, paths, flags); where its v0.3.2 and
 v0.4.0 controllers err, we differ, each time with the finding's number beside it (docs/adr/0005).
 
-Not here yet, and refused by `refusal` instead of half done: StatefulSets of distributed presets, custom
-pod templates, tuning Jobs, the vLLM runtime.
+A preset runs as a Deployment, or as a StatefulSet behind a headless Service where the model can spread
+over several nodes; a custom pod template runs as a Deployment. Tuning Jobs are not here yet: `refusal`
+refuses them instead of building them half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.catalog import ImageGeneration, Preset, Runtime
 from kaitoctl.kaito.nodes import TOLERATIONS
-from kaitoctl.kube.objects import DEPLOYMENT, SERVICE, Kind, Object, annotations_of, dig
+from kaitoctl.kube.objects import DEPLOYMENT, SERVICE, STATEFUL_SET, Kind, Object, annotations_of, dig
 
 PORT = 5000
 """Where `inference_api.py` listens."""
@@ -45,36 +47,84 @@ class Settings:
     generation: str = catalog.DEFAULT_GENERATION
 
 
-def refusal(workspace: Object) -> str:
-    """Why this controller cannot build the Workspace's workload; empty when it can."""
+def refusal(workspace: Object, settings: Settings | None = None) -> str:
+    """Why the Workspace's workload cannot be built; empty when it can.
+
+    Asked before nodes are: an impossible combination must not buy any (peers' K4 bought them first).
+    """
     if workspace.get("tuning"):
         return "tuning Workspaces are not built by this controller yet"
     inference = workspace.get("inference") or {}
     if inference.get("template"):
-        return "inference.template is not built by this controller yet"
+        return _template_refusal(inference["template"])
     preset = preset_of(workspace)
     if preset is None:
         return f'preset "{dig(inference, "preset", "name")}" is not in the catalog'
-    if preset.distributed:
-        return f'preset "{preset.name}" runs as a StatefulSet, which this controller does not build yet'
-    runtime = annotations_of(workspace).get(api.ANNOTATION_RUNTIME, "transformers")
-    if runtime != "transformers":
-        return f'runtime "{runtime}" is not built by this controller yet; use "transformers"'
-    if image_of(workspace, preset, Settings()) is None:
+    chosen = settings or Settings()
+    generation = preset.images.get(chosen.generation)
+    if generation is None:
+        return f'preset "{preset.name}" has no image of generation {chosen.generation}'
+    if image_of(workspace, preset, chosen) is None:
         return f'preset "{preset.name}" is private: inference.preset.presetOptions.image must name its image'
+    return _runtime_refusal(workspace, preset, generation)
+
+
+def _template_refusal(template: object) -> str:
+    """The API does not look into a template, so its shape is checked where it is used."""
+    containers = dig(template, "spec", "containers")
+    if not isinstance(containers, list) or not containers:
+        return "inference.template.spec.containers must list the pod's containers"
+    shapes = (
+        (("metadata",), dict),
+        (("metadata", "labels"), dict),
+        (("spec", "tolerations"), list),
+        (("spec", "affinity"), dict),
+        (("spec", "affinity", "nodeAffinity"), dict),
+    )
+    for path, shape in shapes:
+        if not isinstance(dig(template, *path) or shape(), shape):
+            return f"inference.template.{'.'.join(path)} must be a {'map' if shape is dict else 'list'}"
+    ports = [port for item in containers for port in dig(item, "ports") or ()]
+    if not all(isinstance(item, dict) for item in [*containers, *ports]):
+        return "inference.template.spec.containers and their ports must be maps"
+    return ""
+
+
+def _runtime_refusal(workspace: Object, preset: Preset, generation: ImageGeneration) -> str:
+    runtime = runtime_of(workspace)
+    if runtime == "transformers":
+        return ""
+    if runtime != "vllm":
+        return f'{api.ANNOTATION_RUNTIME} "{runtime}" is neither transformers nor vllm'
+    if preset.distributed or generation.vllm is None:
+        return f'preset "{preset.name}" has no vLLM runtime in image generation {generation.name}'
+    if dig(workspace, "inference", "adapters"):
+        return (
+            f"the vLLM server of image generation {generation.name} does not load adapters; use transformers"
+        )
     return ""
 
 
 def desired(workspace: Object, *, gpus: int, settings: Settings) -> list[tuple[Kind, Object]]:
-    """The Service and the workload for an inference Workspace that `refusal` has nothing against.
+    """The Services and the workload of an inference Workspace that `refusal` has nothing against.
 
     Args:
         workspace: the Workspace.
-        gpus: how many GPUs each pod asks for.
+        gpus: how many GPUs each pod of a preset asks for.
         settings: image registry and generation.
     """
     preset = preset_of(workspace)
-    assert preset is not None
+    if template := dig(workspace, "inference", "template"):
+        made = [(DEPLOYMENT, template_deployment(workspace, template))]
+        ports = _template_ports(template)
+        return ([(SERVICE, service(workspace, ports=ports))] if ports else []) + made
+    assert preset is not None, "refusal() said that there is one"
+    if preset.distributed:
+        return [
+            (SERVICE, service(workspace, first_pod_only=True)),
+            (SERVICE, headless_service(workspace)),
+            (STATEFUL_SET, stateful_set(workspace, preset, gpus, settings)),
+        ]
     return [(SERVICE, service(workspace)), (DEPLOYMENT, deployment(workspace, preset, gpus, settings))]
 
 
@@ -90,52 +140,195 @@ def image_of(workspace: Object, preset: Preset, settings: Settings) -> str | Non
     return preset.image(settings.generation, settings.registry)
 
 
-def service(workspace: Object) -> Object:
+def runtime_of(workspace: Object) -> str:
+    """Which server runs in the image: `transformers` unless the annotation says otherwise."""
+    return annotations_of(workspace).get(api.ANNOTATION_RUNTIME) or "transformers"
+
+
+def headless_name(workspace: Object) -> str:
+    """The name of the Service by which the pods of a distributed model find each other."""
+    return f"{workspace['metadata']['name']}-headless"
+
+
+_MODEL_PORTS: tuple[Object, ...] = (
+    {"name": "http", "protocol": "TCP", "port": 80, "targetPort": PORT},
+    {"name": "torch", "protocol": "TCP", "port": 29500, "targetPort": 29500},
+)
+
+
+def service(
+    workspace: Object, *, first_pod_only: bool = False, ports: Iterable[Object] = _MODEL_PORTS
+) -> Object:
     """The ClusterIP Service (a LoadBalancer on request) in front of the model server.
 
     Unlike KAITO's it does not publish pods that are still loading the model (K42).
+
+    Args:
+        workspace: the Workspace.
+        first_pod_only: a distributed model answers on its pod of rank 0 alone.
+        ports: Service ports.
     """
     load_balanced = annotations_of(workspace).get(api.ANNOTATION_ENABLE_LB) == "True"
-    return _object(
-        SERVICE,
-        workspace,
-        {
-            "type": "LoadBalancer" if load_balanced else "ClusterIP",
-            "ports": [
-                {"name": "http", "protocol": "TCP", "port": 80, "targetPort": PORT},
-                {"name": "torch", "protocol": "TCP", "port": 29500, "targetPort": 29500},
-            ],
-            "selector": _pod_labels(workspace),
-        },
-    )
+    selector = _pod_labels(workspace)
+    if first_pod_only:
+        selector["statefulset.kubernetes.io/pod-name"] = f"{workspace['metadata']['name']}-0"
+    spec = {
+        "type": "LoadBalancer" if load_balanced else "ClusterIP",
+        "ports": [dict(port) for port in ports],
+        "selector": selector,
+    }
+    return _object(SERVICE, workspace, spec)
+
+
+def headless_service(workspace: Object) -> Object:
+    """Names for the single pods of a distributed model; they must find each other before any is ready."""
+    spec = {
+        "clusterIP": "None",
+        "ports": [{"name": "torchrun", "protocol": "TCP", "port": 29500, "targetPort": 29500}],
+        "selector": _pod_labels(workspace),
+        "publishNotReadyAddresses": True,
+    }
+    return _object(SERVICE, workspace, spec, name=headless_name(workspace))
 
 
 def deployment(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
     """The Deployment that runs `inference_api.py`: one pod a node, all of its GPUs."""
-    generation = preset.images[settings.generation]
-    labels = _pod_labels(workspace)
     return _object(
         DEPLOYMENT,
         workspace,
         {
-            "replicas": int(dig(workspace, "resource", "count") or 1),
-            "selector": {"matchLabels": labels},
+            "replicas": _count(workspace),
+            "selector": {"matchLabels": _pod_labels(workspace)},
             # A GPU node has no room for a second pod, so the old one goes first.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             # Kubernetes' default of 600 s would fail a model that takes its full readiness budget (K8).
             "progressDeadlineSeconds": preset.readiness_timeout_s,
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": _pod_spec(workspace, preset, generation, gpus, settings),
-            },
+            "template": _pod_template(workspace, preset, gpus, settings),
         },
     )
+
+
+def stateful_set(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
+    """The StatefulSet of a model that spreads over several nodes: all pods at once, each with its rank."""
+    return _object(
+        STATEFUL_SET,
+        workspace,
+        {
+            "replicas": _count(workspace),
+            "selector": {"matchLabels": _pod_labels(workspace)},
+            "serviceName": headless_name(workspace),
+            "podManagementPolicy": "Parallel",
+            "template": _pod_template(workspace, preset, gpus, settings),
+        },
+    )
+
+
+def template_deployment(workspace: Object, template: Object) -> Object:
+    """The Deployment of a custom pod: the user's template, placed on the Workspace's nodes.
+
+    The user's own labels, tolerations and affinity stay (KAITO overwrites the affinity, K28).
+    """
+    pod = copy.deepcopy(template)
+    metadata = pod.get("metadata") or {}
+    labels = {**(metadata.get("labels") or {}), **_pod_labels(workspace)}
+    spec = pod["spec"]
+    spec["tolerations"] = [*(spec.get("tolerations") or ()), *map(dict, TOLERATIONS)]
+    spec["affinity"] = _with_node_affinity(spec.get("affinity") or {}, _node_affinity(workspace))
+    kept = {key: value for key, value in metadata.items() if key in ("annotations",) and value}
+    return _object(
+        DEPLOYMENT,
+        workspace,
+        {
+            "replicas": _count(workspace),
+            "selector": {"matchLabels": _pod_labels(workspace)},
+            "template": {"metadata": {**kept, "labels": labels}, "spec": spec},
+        },
+    )
+
+
+def _template_ports(template: Object) -> list[Object]:
+    """Service ports for the container ports of a custom pod; the first one answers on port 80, too.
+
+    KAITO v0.3.2 gives a custom pod no Service at all (K27).
+    """
+    found: list[Object] = []
+    for container in dig(template, "spec", "containers") or ():
+        for port in container.get("ports") or ():
+            number = port.get("containerPort")
+            name = "http" if not found else f"port-{number}"
+            found.append(
+                {
+                    "name": name,
+                    "protocol": port.get("protocol") or "TCP",
+                    "port": number if found else 80,
+                    "targetPort": number,
+                }
+            )
+    return found
+
+
+def _with_node_affinity(affinity: Object, ours: Object) -> Object:
+    """The user's affinity, each of its node terms narrowed by ours: terms are alternatives."""
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    (our_term,) = ours[required]["nodeSelectorTerms"]
+    node = dict(affinity.get("nodeAffinity") or {})
+    terms = dig(node, required, "nodeSelectorTerms") or [{}]
+    node[required] = {
+        "nodeSelectorTerms": [
+            {
+                **term,
+                "matchExpressions": [*(term.get("matchExpressions") or ()), *our_term["matchExpressions"]],
+            }
+            for term in terms
+        ]
+    }
+    return {**affinity, "nodeAffinity": node}
+
+
+def command_of(workspace: Object, preset: Preset, generation: ImageGeneration, gpus: int) -> list[str]:
+    """The main container's command: a shell line made of catalog text alone.
+
+    What depends on the Workspace's name is the line's argument `$1`, never its text.
+    """
+    if runtime_of(workspace) == "vllm":
+        assert generation.vllm is not None, "refusal() said that there is one"
+        parallel = {"tensor-parallel-size": str(gpus)} if generation.tensor_parallel else {}
+        runtime = generation.vllm
+        return [
+            "/bin/sh",
+            "-c",
+            command_line(replace(runtime, parameters={**runtime.parameters, **parallel})),
+        ]
+    if not preset.distributed:
+        return ["/bin/sh", "-c", command_line(generation.transformers)]
+    line = command_line(_rendezvous(generation.transformers, preset, _count(workspace)))
+    metadata = workspace["metadata"]
+    first_pod = f"{metadata['name']}-0.{headless_name(workspace)}.{metadata['namespace']}.svc.cluster.local"
+    return ["/bin/sh", "-c", line, "launch", first_pod]
+
+
+def _rendezvous(runtime: Runtime, preset: Preset, count: int) -> Runtime:
+    """The torchrun flags by which `count` pods become one model server.
+
+    Source: KAITO v0.3.2 `pkg/inference/preset-inferences.go`; the first pod is found by name instead of the
+    Service's address, which is not known before the Service exists.
+    """
+    launcher = {**runtime.launcher, "nnodes": str(count), "nproc_per_node": str(preset.world_size // count)}
+    if count > 1:
+        launcher |= {"node_rank": "${HOSTNAME##*-}", "master_addr": '"$1"', "master_port": "29500"}
+    meeting = {
+        "max_restarts": "3",
+        "rdzv_id": "job",
+        "rdzv_backend": "c10d",
+        "rdzv_endpoint": '"$1":29500',
+    }
+    return replace(runtime, launcher=launcher, rendezvous=meeting)
 
 
 def command_line(runtime: Runtime) -> str:
     """The shell line that launches the model server, flags sorted so that it never changes by itself.
 
-    Guarantee: made of catalog text alone; nothing that a user of Workspaces writes is in it.
+    Guarantee: nothing that a user of Workspaces writes is in it.
     """
     launcher = [runtime.base_command, *_flags(runtime.launcher), *_flags(runtime.rendezvous)]
     return " ".join([*launcher, runtime.main_file, *_flags(runtime.parameters)])
@@ -145,15 +338,14 @@ def _flags(parameters: Mapping[str, str]) -> list[str]:
     return [f"--{key}={value}" if value else f"--{key}" for key, value in sorted(parameters.items())]
 
 
-def _pod_spec(
-    workspace: Object, preset: Preset, generation: ImageGeneration, gpus: int, settings: Settings
-) -> Object:
+def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
+    generation = preset.images[settings.generation]
     adapters = dig(workspace, "inference", "adapters") or []
     volumes, mounts = _volumes(bool(adapters), gpus)
     main = {
         "name": workspace["metadata"]["name"],
         "image": image_of(workspace, preset, settings),
-        "command": ["/bin/sh", "-c", command_line(generation.transformers)],
+        "command": command_of(workspace, preset, generation, gpus),
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "resources": {"requests": {api.GPU: str(gpus)}, "limits": {api.GPU: str(gpus)}},
         **_probes(generation.probe_path, preset.readiness_timeout_s),
@@ -171,7 +363,7 @@ def _pod_spec(
         spec["volumes"] = volumes
     if secrets := _pull_secrets(workspace):
         spec["imagePullSecrets"] = [{"name": name} for name in secrets]
-    return spec
+    return {"metadata": {"labels": _pod_labels(workspace)}, "spec": spec}
 
 
 def strength_of(adapter: Object) -> str:
@@ -243,13 +435,17 @@ def _pod_labels(workspace: Object) -> dict[str, str]:
     return {api.LABEL_WORKSPACE: workspace["metadata"]["name"]}
 
 
-def _object(kind: Kind, workspace: Object, spec: Object) -> Object:
+def _count(workspace: Object) -> int:
+    return int(dig(workspace, "resource", "count") or 1)
+
+
+def _object(kind: Kind, workspace: Object, spec: Object, *, name: str = "") -> Object:
     metadata = workspace["metadata"]
     return {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
         "metadata": {
-            "name": metadata["name"],
+            "name": name or metadata["name"],
             "namespace": metadata["namespace"],
             "labels": {api.LABEL_WORKSPACE: metadata["name"]},
         },

@@ -10,7 +10,16 @@ from world import WATCHED, Fault, World, falcon, gpu_node, node_status
 
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import conditions, request
-from kaitoctl.kube.objects import DEPLOYMENT, NODE, NODE_CLAIM, SERVICE, Object, generation_of, uid_of
+from kaitoctl.kube.objects import (
+    DEPLOYMENT,
+    NODE,
+    NODE_CLAIM,
+    SERVICE,
+    STATEFUL_SET,
+    Object,
+    generation_of,
+    uid_of,
+)
 
 
 def prepared() -> World:
@@ -187,6 +196,75 @@ def test_an_invalid_workspace_costs_nothing_and_says_why() -> None:
     workspace = world.get(kaito.WORKSPACE, "falcon")
     assert workspace is not None
     assert "no-such-model" in str(conditions.find(workspace, kaito.WORKSPACE_SUCCEEDED))
+
+
+def big(count: int = 2) -> Object:
+    """A model that spreads over several nodes."""
+    obj = falcon(count=count, instanceType="Standard_NC96ads_A100_v4")
+    options = {"image": "registry.example/llama:1"}
+    obj["inference"]["preset"] = {"name": "llama-2-70b", "accessMode": "private", "presetOptions": options}
+    return obj
+
+
+def test_a_distributed_model_becomes_a_stateful_set_with_two_services() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, big())
+    world.settle()
+    assert is_ready(world)
+    assert [obj["metadata"]["name"] for obj in world.list(STATEFUL_SET)] == ["falcon"]
+    assert [obj["metadata"]["name"] for obj in world.list(SERVICE)] == ["falcon", "falcon-headless"]
+    assert world.list(DEPLOYMENT) == []
+
+
+def test_a_lost_headless_service_comes_back() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, big())
+    world.settle()
+    world.do(request.delete(SERVICE, "default", "falcon-headless"))
+    world.settle()
+    assert world.get(SERVICE, "falcon-headless") is not None
+
+
+def test_adapters_reach_a_stateful_set_too() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, big())
+    world.settle()
+    obj = big()
+    obj["inference"]["adapters"] = [{"source": {"name": "a", "image": "r.io/a:1"}, "strength": "1.0"}]
+    world.apply(kaito.WORKSPACE, obj)
+    world.settle()
+    workload = world.get(STATEFUL_SET, "falcon")
+    assert workload is not None
+    assert workload["spec"]["template"]["spec"]["initContainers"][0]["name"] == "a"
+
+
+def test_an_impossible_combination_buys_no_node() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, big(count=3))
+    world.settle()
+    assert world.list(NODE_CLAIM) == []
+    workspace = world.get(kaito.WORKSPACE, "falcon")
+    assert workspace is not None
+    assert "cannot share equally" in str(conditions.find(workspace, kaito.WORKSPACE_SUCCEEDED))
+
+
+def test_an_edited_template_reaches_the_pods() -> None:
+    world = prepared()
+    obj = falcon()
+    container = {"name": "server", "image": "r.io/x:1", "ports": [{"containerPort": 8080}]}
+    obj["inference"] = {"template": {"spec": {"containers": [container]}}}
+    world.apply(kaito.WORKSPACE, obj)
+    world.settle()
+    assert is_ready(world)
+    container["image"] = "r.io/x:2"
+    world.apply(kaito.WORKSPACE, obj)
+    world.settle()
+    deployment = world.get(DEPLOYMENT, "falcon")
+    assert deployment is not None
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "r.io/x:2"
+    before = len(world.requests)
+    world.reconcile()
+    assert len(world.requests) == before
 
 
 # --- every fault at every position ------------------------------------------------------------------------

@@ -12,6 +12,10 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import Object, dig
 
 
+def private(name: str) -> Object:
+    return {"name": name, "accessMode": "private", "presetOptions": {"image": "registry.example/own:1"}}
+
+
 def children(ws: Object, *, gpus: int = 2, generation: str = "v0.4") -> dict[str, Object]:
     made = desired.desired(ws, gpus=gpus, settings=Settings(generation=generation))
     return {kind.kind: obj for kind, obj in made}
@@ -114,24 +118,121 @@ def test_every_preset_is_built_or_refused_with_a_reason(name: str) -> None:
     if known.access_mode == "private":
         preset["presetOptions"] = {"image": "registry.example/own:1"}
     ws = workspace(inference={"preset": preset})
-    if reason := desired.refusal(ws):
-        assert known.distributed, reason
-        return
-    assert dig(children(ws), "Deployment", "spec", "template", "spec", "containers", 0, "image")
+    assert desired.refusal(ws) == ""
+    made = children(ws)
+    assert ("StatefulSet" in made) is known.distributed
+    workload = made["StatefulSet" if known.distributed else "Deployment"]
+    assert dig(workload, "spec", "template", "spec", "containers", 0, "image")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"tuning": {"method": "lora"}}, "tuning"),
-        ({"inference": {"template": {"spec": {}}}}, "template"),
+        ({"inference": {"preset": None, "template": {"spec": {}}}}, "containers"),
+        ({"inference": {"preset": None, "template": {"spec": {"containers": [1]}}}}, "maps"),
+        ({"inference": {"preset": None, "template": {"metadata": 1, "spec": {"containers": [{}]}}}}, "map"),
         ({"inference": {"preset": {"name": "nope"}}}, "not in the catalog"),
-        ({"metadata": {"annotations": {"kaito.sh/runtime": "vllm"}}}, "vllm"),
+        ({"metadata": {"annotations": {"kaito.sh/runtime": "tensorrt"}}}, "neither transformers nor vllm"),
+        (
+            {
+                "metadata": {"annotations": {"kaito.sh/runtime": "vllm"}},
+                "inference": {"adapters": [adapter()]},
+            },
+            "does not load adapters",
+        ),
+        (
+            {
+                "inference": {"preset": private("llama-2-13b")},
+                "metadata": {"annotations": {"kaito.sh/runtime": "vllm"}},
+            },
+            "no vLLM runtime",
+        ),
         ({"inference": {"preset": {"name": "llama-2-7b"}}}, "private"),
     ],
 )
 def test_what_cannot_be_built_is_refused(change: Object, words: str) -> None:
     assert words in desired.refusal(workspace(**change))
+
+
+def distributed(count: int = 2) -> dict[str, Object]:
+    resource = {"count": count, "instanceType": "Standard_NC96ads_A100_v4"}
+    made = desired.desired(
+        workspace("big", resource=resource, inference={"preset": private("llama-2-70b-chat")}),
+        gpus=4,
+        settings=Settings(),
+    )
+    return {f"{kind.kind}/{obj['metadata']['name']}": obj for kind, obj in made}
+
+
+def test_a_distributed_model_is_a_stateful_set_whose_pods_meet_at_the_first() -> None:
+    made = distributed()
+    assert set(made) == {"Service/big", "Service/big-headless", "StatefulSet/big"}
+    spec = made["StatefulSet/big"]["spec"]
+    assert (spec["replicas"], spec["podManagementPolicy"], spec["serviceName"]) == (
+        2,
+        "Parallel",
+        "big-headless",
+    )
+    main = spec["template"]["spec"]["containers"][0]
+    assert main["command"][3:] == ["launch", "big-0.big-headless.default.svc.cluster.local"]
+    line = main["command"][2]
+    assert line.startswith("cd /workspace/llama/llama-2 && torchrun ")
+    for flag in (
+        "--nnodes=2 --node_rank=${HOSTNAME##*-} --nproc_per_node=4",
+        '--master_addr="$1"',
+        '--rdzv_endpoint="$1":29500',
+        "--rdzv_id=job",
+        "inference_api.py --max_batch_size=8 --max_seq_len=512",
+    ):
+        assert flag in line
+    assert "big" not in line, "no user text in the shell line"
+
+
+def test_a_distributed_model_answers_on_its_first_pod_and_meets_before_it_is_ready() -> None:
+    made = distributed()
+    first = made["Service/big"]["spec"]["selector"]
+    assert first["statefulset.kubernetes.io/pod-name"] == "big-0"
+    headless = made["Service/big-headless"]["spec"]
+    assert headless["clusterIP"] == "None"
+    assert headless["publishNotReadyAddresses"] is True
+    assert [port["port"] for port in headless["ports"]] == [29500]
+
+
+def test_vllm_spreads_over_the_gpus_of_its_node() -> None:
+    ws = workspace(metadata={"annotations": {"kaito.sh/runtime": "vllm"}})
+    ws["inference"]["preset"]["name"] = "mistral-7b"
+    line = pod_spec(ws)["containers"][0]["command"][2]
+    assert line.startswith("python3 /workspace/vllm/inference_api.py ")
+    assert "--tensor-parallel-size=2" in line
+    ws["inference"]["preset"]["name"] = "falcon-7b"
+    assert "tensor-parallel" not in pod_spec(ws)["containers"][0]["command"][2]
+
+
+def custom(**spec: object) -> dict[str, Object]:
+    container = {"name": "server", "image": "r.io/x:1", "ports": [{"containerPort": 8080}]}
+    template = {"metadata": {"labels": {"team": "a"}}, "spec": {"containers": [container], **spec}}
+    ws = workspace(inference={"preset": None, "template": template})
+    assert desired.refusal(ws) == ""
+    return children(ws)
+
+
+def test_a_custom_pod_keeps_its_own_and_gets_the_workspaces_nodes() -> None:
+    own = {"key": "zone", "operator": "In", "values": ["1"]}
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    affinity = {"nodeAffinity": {required: {"nodeSelectorTerms": [{"matchExpressions": [own]}]}}}
+    made = custom(tolerations=[{"key": "x", "operator": "Exists"}], affinity=affinity)
+    template = made["Deployment"]["spec"]["template"]
+    assert template["metadata"]["labels"] == {"team": "a", "kaito.sh/workspace": "falcon"}
+    assert [item["key"] for item in template["spec"]["tolerations"]] == ["x", "nvidia.com/gpu", "sku"]
+    (term,) = template["spec"]["affinity"]["nodeAffinity"][required]["nodeSelectorTerms"]
+    assert [item["key"] for item in term["matchExpressions"]] == ["zone", "apps"]
+
+
+def test_a_custom_pod_with_ports_gets_a_service() -> None:
+    (port,) = custom()["Service"]["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (80, 8080)
+    assert "Service" not in custom(containers=[{"name": "s", "image": "r.io/x:1"}])
 
 
 TRICKY = st.text(alphabet=st.sampled_from(list("ab;|&$()`\\\n'\"*?~#- ")), min_size=1, max_size=12)
