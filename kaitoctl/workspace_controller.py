@@ -15,6 +15,7 @@ Rules that hold in every pass:
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from kaitoctl.kaito.status import Observed
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
+    EVENT,
     NODE,
     NODE_CLAIM,
     POD,
@@ -53,6 +55,8 @@ from kaitoctl.reconcile.plan import Child, Plan, plan
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
+
+logger = logging.getLogger(__name__)
 
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET)
 
@@ -237,7 +241,14 @@ class WorkspaceReconciler:
         )
 
     def _report(self, workspace: Object, seen: Observed) -> Generator[Request, Object, None]:
-        yield from self._write_status(workspace, status_.status(workspace, seen, self._clock()))
+        now = self._clock()
+        new = status_.status(workspace, seen, now)
+        yield from self._write_status(workspace, new)
+        for event in status_.events(workspace, new, now, component=MANAGER):
+            try:
+                yield request.create(EVENT, event)
+            except ApiError as error:  # told in the status already; an Event is a courtesy
+                logger.debug("no event for %s: %s", key_of(workspace), error)
 
     def _write_status(self, workspace: Object, new: Object) -> Generator[Request, Object, None]:
         if new == (workspace.get("status") or {}):

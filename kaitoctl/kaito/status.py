@@ -7,18 +7,21 @@ generation: every condition is computed anew in each pass, so none outlives the 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.nodes import Verdict, instance_type_of
 from kaitoctl.kube import pods as pods_
-from kaitoctl.kube.conditions import condition, merge
+from kaitoctl.kube.conditions import condition, merge, timestamp
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of
 from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
 
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
 """On a child: the generation of the Workspace that it was made for."""
+
+_LONGEST_EVENT = 1024  # the API server refuses longer messages
 
 # Reasons that end a rollout: waiting will not help, somebody has to change something.
 FAILED = "workspaceFailed"
@@ -71,6 +74,49 @@ def deleting(workspace: Object, now: datetime) -> Object:
     merged = merge(before, news, generation=generation_of(workspace), now=now)
     present["conditions"] = kept + [item for item in merged if item["type"] == api.WORKSPACE_DELETING]
     return present
+
+
+def events(workspace: Object, after: Object, now: datetime, *, component: str) -> list[Object]:
+    """An Event for each step that the new status means: resources or inference became ready, or failed.
+
+    What is merely pending for the first time is no news; `WorkspaceSucceeded` only repeats the others.
+    """
+    before = {item["type"]: item for item in dig(workspace, "status", "conditions") or ()}
+    made = []
+    for item in after.get("conditions") or ():
+        old = before.get(item["type"], {})
+        is_news = (item["status"], item["reason"]) != (old.get("status"), old.get("reason"))
+        is_step = item["status"] == "True" or old.get("status") == "True" or item["reason"] in _TERMINAL
+        if item["type"] in (api.RESOURCE_READY, api.INFERENCE_READY) and is_news and is_step:
+            made.append(_event(workspace, item, now, component))
+    return made
+
+
+def _event(workspace: Object, condition: Object, now: datetime, component: str) -> Object:
+    metadata = workspace["metadata"]
+    seed = f"{metadata['uid']}/{condition['type']}/{condition['reason']}/{now.isoformat()}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{metadata['name']}.{hashlib.sha256(seed.encode()).hexdigest()[:16]}",
+            "namespace": metadata["namespace"],
+        },
+        "involvedObject": {
+            "apiVersion": workspace["apiVersion"],
+            "kind": workspace["kind"],
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+        },
+        "type": "Normal" if condition["status"] == "True" else "Warning",
+        "reason": condition["reason"],
+        "message": condition["message"][:_LONGEST_EVENT],
+        "source": {"component": component},
+        "firstTimestamp": timestamp(now),
+        "lastTimestamp": timestamp(now),
+        "count": 1,
+    }
 
 
 def worker_nodes(seen: Observed) -> list[str]:

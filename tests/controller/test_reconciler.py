@@ -12,6 +12,7 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
+    EVENT,
     NODE,
     NODE_CLAIM,
     SERVICE,
@@ -31,8 +32,15 @@ def prepared() -> World:
 
 
 def writes(world: World) -> list[str]:
-    """`PATCH deployments/falcon` and so on, of all requests so far."""
-    return [f"{asked.method} {'/'.join(asked.path.split('/')[-2:])}" for asked in world.requests]
+    """`PATCH deployments/falcon` and so on, of all requests so far; Events do not count."""
+    all_of_them = (f"{asked.method} {'/'.join(asked.path.split('/')[-2:])}" for asked in world.requests)
+    return [text for text in all_of_them if not text.endswith("/events")]
+
+
+def events(world: World) -> list[tuple[str, str]]:
+    """Type and reason of all Events about the Workspace."""
+    found = [item for item in world.list(EVENT) if item["involvedObject"]["kind"] == "Workspace"]
+    return [(item["type"], item["reason"]) for item in found]
 
 
 def is_ready(world: World) -> bool:
@@ -51,6 +59,16 @@ def test_to_ready_on_a_prepared_node_takes_the_four_writes_that_it_must() -> Non
         "PATCH deployments/falcon",
         "PATCH falcon/status",
         "PATCH falcon/status",
+    ]
+
+
+def test_each_step_is_an_event_once() -> None:
+    world = prepared()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    assert sorted(events(world)) == [
+        ("Normal", "WorkspaceInferenceStatusSuccess"),
+        ("Normal", "workspaceResourceStatusSuccess"),
     ]
 
 
