@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from kaitoctl.errors import ApiError
@@ -198,12 +199,12 @@ class WorkspaceReconciler:
         pending = [claim for claim in claims if dig(claim, "status", "nodeName") not in serving]
         wanted = verdict.missing - len(pending)
         taken = {claim["metadata"]["name"] for claim in claims}
-        free = [name for name in claim_names(workspace, verdict.required) if name not in taken]
-        if wanted <= 0 or not free:
+        if wanted <= 0:
             return
+        free = (name for name in claim_names(workspace) if name not in taken)
         if api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
             yield _finalizers(workspace, ours=True)
-        for name in free[:wanted]:
+        for name in islice(free, wanted):
             yield request.apply(NODE_CLAIM, node_claim(workspace, name), manager=MANAGER)
 
     def _release(self, workspace: Object) -> Pass:
@@ -270,8 +271,10 @@ class WorkspaceReconciler:
 # --- decisions on plain objects ----------------------------------------------------------------------------
 
 
-def refusal_of(workspace: Object, settings: Settings | None = None) -> str:
+def refusal_of(workspace: Object, settings: Settings) -> str:
     """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
+    if (wanted := nodes_.required_nodes(workspace)) > settings.most_nodes:
+        return f"resource.count {wanted} is more than the {settings.most_nodes} nodes that one Workspace may have"
     errors = [
         f"{problem.path}: {problem.message}" if problem.path else problem.message
         for problem in validation.problems(workspace)
@@ -280,17 +283,15 @@ def refusal_of(workspace: Object, settings: Settings | None = None) -> str:
     return "; ".join(errors) or desired.refusal(workspace, settings)
 
 
-def claim_names(workspace: Object, count: int) -> list[str]:
-    """The names of the NodeClaims of a Workspace, one per slot.
+def claim_names(workspace: Object) -> Iterator[str]:
+    """The names of a Workspace's NodeClaims, slot after slot.
 
     Like KAITO's they are `ws` and nine hex digits; unlike KAITO's they hash no time, so asking twice
     for the same slot is asking once (U3, K24).
     """
-    names = []
-    for slot in range(count):
+    for slot in count():
         seed = f"{key_of(workspace)}/{uid_of(workspace)}/{slot}"
-        names.append("ws" + hashlib.sha256(seed.encode()).hexdigest()[:9])
-    return names
+        yield "ws" + hashlib.sha256(seed.encode()).hexdigest()[:9]
 
 
 def node_claim(workspace: Object, name: str) -> Object:

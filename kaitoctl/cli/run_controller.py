@@ -35,6 +35,9 @@ def run_controller(
     workers: Annotated[
         int, typer.Option("--workers", help="Workspaces handled at a time.", min=1, max=64)
     ] = 4,
+    most_nodes: Annotated[
+        int, typer.Option("--most-nodes", help="Refuse Workspaces that ask for more nodes than this.", min=1)
+    ] = 64,
     leader_elect: Annotated[
         bool, typer.Option("--leader-elect/--no-leader-elect", help="Hold a Lease while running.")
     ] = True,
@@ -58,7 +61,7 @@ def run_controller(
 
     options.one_of(image_generation, ("v0.3", "v0.4"), option="--image-generation")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = Settings(registry or catalog.DEFAULT_REGISTRY, image_generation)
+    settings = Settings(registry or catalog.DEFAULT_REGISTRY, image_generation, most_nodes)
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     asyncio.run(_run(target, settings, workers, lease_namespace if leader_elect else None))
 

@@ -41,10 +41,12 @@ class Settings:
     Args:
         registry: where public preset images are pulled from.
         generation: image generation; tag, command and probe path always come from the same one.
+        most_nodes: a Workspace that asks for more nodes is refused: a slip of the finger costs money.
     """
 
     registry: str = catalog.DEFAULT_REGISTRY
     generation: str = catalog.DEFAULT_GENERATION
+    most_nodes: int = 64
 
 
 def refusal(workspace: Object, settings: Settings | None = None) -> str:

@@ -266,6 +266,16 @@ def test_an_impossible_combination_buys_no_node() -> None:
     assert "cannot share equally" in str(conditions.find(workspace, kaito.WORKSPACE_SUCCEEDED))
 
 
+def test_a_count_of_millions_is_refused_at_once() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon(count=10**9))
+    world.settle()
+    assert world.list(NODE_CLAIM) == []
+    workspace = world.get(kaito.WORKSPACE, "falcon")
+    assert workspace is not None
+    assert "more than the 64 nodes" in str(conditions.find(workspace, kaito.WORKSPACE_SUCCEEDED))
+
+
 def test_an_edited_template_reaches_the_pods() -> None:
     world = prepared()
     obj = falcon()
