@@ -17,13 +17,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, desired, validation
+from kaitoctl.kaito import api, catalog, desired, validation
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
@@ -41,18 +41,21 @@ from kaitoctl.kube.objects import (
     Kind,
     Object,
     ObjectKey,
+    annotations_of,
     dig,
+    generation_of,
     is_being_deleted,
     is_controlled_by,
     key_of,
     labels_of,
+    selector_text,
     uid_of,
 )
-from kaitoctl.kube.pods import is_finished
+from kaitoctl.kube.pods import holds_gpus, is_finished
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile.controller import Controller, Outcome, owner_keys, run_all
+from kaitoctl.reconcile.controller import Controller, Outcome, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Informer, Store
-from kaitoctl.reconcile.plan import Child, Plan, plan
+from kaitoctl.reconcile.plan import Child, Plan, Step, plan
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
@@ -70,12 +73,23 @@ _OWNER_UID = f"{ANNOTATION_PREFIX}/workspace-uid"
 # Answers that the next try may change; anything else is a refusal that the status has to show.
 _TRANSIENT = frozenset({408, 409, 410, 429, 500, 502, 503, 504})
 
+# Deleted NodeClaims are gone when their machines are; the store tells, this is for news that got lost.
+_LOOK_AGAIN_S = 60.0
+
+_RESYNC_S = 600.0
+
 Pass = Generator[Request, Object, Outcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What a pass may look at: the informers' stores, and whether NodeClaims exist in this cluster."""
+    """What a pass may look at: the informers' stores, and whether NodeClaims exist in this cluster.
+
+    Args:
+        pods: the Workspaces' own pods, whole.
+        gpu_pods: all unfinished pods that hold GPUs, trimmed by `holding_gpus`.
+        can_claim: whether the cluster serves the NodeClaim API.
+    """
 
     workspaces: Store
     deployments: Store
@@ -83,6 +97,7 @@ class Stores:
     services: Store
     nodes: Store
     pods: Store
+    gpu_pods: Store
     claims: Store
     can_claim: Callable[[], bool]
 
@@ -102,6 +117,7 @@ class WorkspaceReconciler:
         self._stores = stores
         self._settings = settings
         self._clock = clock
+        self._asked: dict[str, _Asked] = {}
 
     def reconcile(self, key: ObjectKey) -> Pass:
         """One pass over the Workspace `key`."""
@@ -116,46 +132,72 @@ class WorkspaceReconciler:
         return (yield from self._converge(workspace))
 
     def _converge(self, workspace: Object) -> Pass:
-        key = key_of(workspace)
-        others = [pod for pod in self._stores.pods.values() if key not in workspace_of_labels(pod)]
-        verdict = nodes_.verdict(workspace, self._stores.nodes.values(), others)
-        changes = self._plan(workspace, verdict)
+        verdict = self._verdict(workspace)
+        changes = self._plan(workspace, verdict, self._children(workspace))
         if changes.stale:
-            return Outcome()  # our view of the Workspace is old; the newer one is on its way to us
-        problem: ApiError | None = None
-        conflicts = tuple(_conflict(kind, key, owner) for kind, key, owner in changes.foreign)
-        workload = self._workload(workspace)
-        try:
-            yield from self._claim_nodes(workspace, verdict)
-            if not conflicts:  # half a workload beside somebody else's Service serves nobody
-                for step in changes.steps:
-                    answer = yield step.request
-                    if step.kind in WORKLOADS and step.verb != "delete":
-                        workload = answer  # newer than the store, and one status write less
-        except ApiError as error:
-            problem = error
-        refused = str(problem) if problem and problem.status not in _TRANSIENT else ""
-        yield from self._report(workspace, self._observed(workspace, verdict, workload, conflicts, refused))
-        if problem:
-            raise problem  # the work queue waits and tries again
-        return Outcome()
+            live = yield request.get(api.WORKSPACE, *key_of(workspace))
+            if generation_of(live) > generation_of(workspace):
+                return Outcome()  # our view is old; the newer one is on its way to us
+            # A child claims a generation that never was: somebody wrote the stamp by hand.
+            changes = self._plan(workspace, verdict, _unstamped(self._children(workspace)))
 
-    def _plan(self, workspace: Object, verdict: Verdict) -> Plan:
-        observed = self._children(workspace)
+        conflicts = tuple(_conflict(kind, key, owner) for kind, key, owner in changes.foreign)
+        workload, outcome = self._workload(workspace), Outcome()
+        claiming, writing = _Trouble(), _Trouble()
+        if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
+            try:
+                outcome = yield from self._claim_nodes(workspace, verdict, claiming)
+            except ApiError as error:
+                claiming.error = error
+            try:
+                workload = yield from self._write(changes, workload)
+            except ApiError as error:
+                writing.error = error
+        seen = Observed(
+            verdict=verdict,
+            claims=tuple(self._claims(workspace)),
+            can_claim=self._stores.can_claim(),
+            workload=workload,
+            pods=tuple(self._own_pods(workspace)),
+            conflicts=conflicts,
+            error=writing.refused,
+            retrying=writing.passing,
+            claim_error=claiming.refused,
+            claim_note=claiming.note or claiming.passing,
+        )
+        yield from self._report(workspace, seen)
+        if problem := writing.error or claiming.error:
+            raise problem  # the work queue waits and tries again
+        return outcome
+
+    # --- children --------------------------------------------------------------------------------------
+
+    def _plan(self, workspace: Object, verdict: Verdict, observed: list[tuple[Kind, Object]]) -> Plan:
         workload = self._workload(workspace)
-        if not verdict.enough and workload is None:
-            return Plan((), (), False)  # no pods before there are nodes to run them
         gpus = nodes_.gpus_per_pod(workspace, [n for n in verdict.nodes if n.name in verdict.selected])
-        if not verdict.enough and workload is not None:
-            gpus = _gpus_of(workload) or gpus  # a lost node is no reason to change the pods
+        if workload is not None and status_.is_current(workspace, workload):
+            gpus = _gpus_of(workload) or gpus  # nodes that come and go are no reason to make pods anew
         children = desired.desired(workspace, gpus=gpus, settings=self._settings)
-        return plan(
+        changes = plan(
             workspace,
             [Child(kind, manifest) for kind, manifest in children],
             observed,
             manager=MANAGER,
             annotation_prefix=ANNOTATION_PREFIX,
         )
+        if not verdict.enough and workload is None:
+            return replace(changes, steps=())  # no pods before there are nodes to run them
+        return changes
+
+    def _write(self, changes: Plan, workload: Object | None) -> Generator[Request, Object, Object | None]:
+        """Carry the plan out; returns the workload as it is then, which saves a status write."""
+        for step in changes.steps:
+            if step.verb == "create":
+                yield from _insist_that_nobody_has(step)
+            answer = yield step.request
+            if step.kind in WORKLOADS and step.verb != "delete":
+                workload = answer
+        return workload
 
     def _workload(self, workspace: Object) -> Object | None:
         """The Workspace's own workload as last seen; a foreign one of the same name does not count."""
@@ -182,64 +224,87 @@ class WorkspaceReconciler:
 
     # --- nodes -----------------------------------------------------------------------------------------
 
-    def _claims(self, workspace: Object) -> list[Object]:
-        uid = uid_of(workspace)
-        return [
-            claim
-            for claim in self._stores.claims.values()
-            if (claim["metadata"].get("annotations") or {}).get(_OWNER_UID) == uid
-        ]
+    def _verdict(self, workspace: Object) -> Verdict:
+        key = key_of(workspace)
+        others = [pod for pod in self._stores.gpu_pods.values() if key not in workspace_of_labels(pod)]
+        return nodes_.verdict(workspace, self._stores.nodes.values(), others)
 
-    def _claim_nodes(self, workspace: Object, verdict: Verdict) -> Generator[Request, Object, None]:
-        """Ask for the nodes that are missing, unless they are on their way or prepared nodes need mending."""
+    def _own_pods(self, workspace: Object) -> list[Object]:
+        key = key_of(workspace)
+        return [pod for pod in self._stores.pods.values() if key in workspace_of_labels(pod)]
+
+    def _claims(self, workspace: Object) -> list[Object]:
+        return [claim for claim in self._stores.claims.values() if _is_claim_of(claim, workspace)]
+
+    def _claim_nodes(
+        self, workspace: Object, verdict: Verdict, trouble: _Trouble
+    ) -> Generator[Request, Object, Outcome]:
+        """Ask for the nodes that are missing and not on their way.
+
+        A node that still holds our pods is not replaced while it is there: a kubelet that restarts would buy
+        another one each time. A claim that vanished (Karpenter deletes those it finds no capacity for) is
+        made again, but with growing patience.
+        """
         if verdict.enough or verdict.unusable_preferred or not self._stores.can_claim():
-            return
-        claims = self._claims(workspace)
+            return Outcome()
+        if why_not := unclaimable(workspace):
+            trouble.refused = why_not
+            return Outcome()
         serving = set(verdict.selected)
-        pending = [claim for claim in claims if dig(claim, "status", "nodeName") not in serving]
-        wanted = verdict.missing - len(pending)
-        taken = {claim["metadata"]["name"] for claim in claims}
+        held = {
+            node
+            for pod in self._own_pods(workspace)
+            if (node := dig(pod, "spec", "nodeName")) and not is_finished(pod)
+            if ObjectKey("", node) in self._stores.nodes and node not in serving
+        }
+        claims = self._claims(workspace)
+        wanted_type = nodes_.instance_type_of(workspace)
+        pending = [
+            claim
+            for claim in claims
+            if claimed_type(claim) == wanted_type
+            and not is_being_deleted(claim)
+            and dig(claim, "status", "nodeName") not in serving | held
+        ]
+        wanted = verdict.missing - len(held) - len(pending)
         if wanted <= 0:
-            return
-        free = (name for name in claim_names(workspace) if name not in taken)
+            return Outcome()
         if api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
             yield _finalizers(workspace, ours=True)
-        for name in islice(free, wanted):
+        taken = {claim["metadata"]["name"] for claim in claims}
+        waits: list[float] = []
+        for name in islice((name for name in claim_names(workspace) if name not in taken), wanted):
+            before = self._asked.get(name, _Asked())
+            if (wait_s := before.wait_s(self._clock())) > 0:
+                trouble.note = f"NodeClaim {name} has vanished (no capacity?); asked {before.times} times"
+                waits.append(wait_s)
+                continue
             yield request.apply(NODE_CLAIM, node_claim(workspace, name), manager=MANAGER)
+            self._asked[name] = _Asked(before.times + 1, self._clock())
+        return Outcome(min(waits)) if waits else Outcome()
 
     def _release(self, workspace: Object) -> Pass:
-        """Deletion: NodeClaims first, and our finalizer only when they are gone; nobody else's finalizer."""
+        """Deletion: NodeClaims first, and our finalizer only when they are gone; nobody else's finalizer.
+
+        The last look is at the server itself: a store that lags would leave a paid node behind.
+        """
         if api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
             return Outcome()
-        yield from self._write_status(workspace, status_.deleting(workspace, self._clock()))
+        newest = yield from self._write_status(workspace, status_.deleting(workspace, self._clock()))
         claims = self._claims(workspace)
+        if not claims and self._stores.can_claim():
+            claims = yield from _live_claims(workspace)
         for claim in claims:
             if not is_being_deleted(claim):
                 yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
-        if not claims:
-            yield _finalizers(workspace, ours=False)
+        if claims:
+            return Outcome(requeue_after_s=_LOOK_AGAIN_S)
+        yield _finalizers(newest, ours=False)
+        for name in islice(claim_names(workspace), self._settings.most_nodes):
+            self._asked.pop(name, None)
         return Outcome()
 
     # --- status ----------------------------------------------------------------------------------------
-
-    def _observed(
-        self,
-        workspace: Object,
-        verdict: Verdict,
-        workload: Object | None,
-        conflicts: tuple[str, ...],
-        error: str,
-    ) -> Observed:
-        key = key_of(workspace)
-        return Observed(
-            verdict=verdict,
-            claims=tuple(self._claims(workspace)),
-            can_claim=self._stores.can_claim(),
-            workload=workload,
-            pods=tuple(pod for pod in self._stores.pods.values() if key in workspace_of_labels(pod)),
-            conflicts=conflicts,
-            error=error,
-        )
 
     def _report(self, workspace: Object, seen: Observed) -> Generator[Request, Object, None]:
         now = self._clock()
@@ -251,9 +316,10 @@ class WorkspaceReconciler:
             except ApiError as error:  # told in the status already; an Event is a courtesy
                 logger.debug("no event for %s: %s", key_of(workspace), error)
 
-    def _write_status(self, workspace: Object, new: Object) -> Generator[Request, Object, None]:
+    def _write_status(self, workspace: Object, new: Object) -> Generator[Request, Object, Object]:
+        """Write the status if it differs; returns the Workspace as it is then."""
         if new == (workspace.get("status") or {}):
-            return
+            return workspace
         metadata = workspace["metadata"]
         body = {
             "apiVersion": api.WORKSPACE.api_version,
@@ -265,7 +331,47 @@ class WorkspaceReconciler:
             },
             "status": new,
         }
-        yield request.apply_status(api.WORKSPACE, body, manager=MANAGER)
+        return (yield request.apply_status(api.WORKSPACE, body, manager=MANAGER))
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """What went wrong with one half of a pass.
+
+    Args:
+        error: what the API server answered.
+        refused: why it will not work until somebody changes something.
+        note: something worth telling that is no error.
+    """
+
+    error: ApiError | None = None
+    refused: str = ""
+    note: str = ""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if name == "error" and isinstance(value, ApiError) and value.status not in _TRANSIENT:
+            self.refused = str(value)
+
+    @property
+    def passing(self) -> str:
+        """The error's words while the next try may work."""
+        return str(self.error) if self.error and not self.refused else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How often a NodeClaim was asked for in this process's life, and when last."""
+
+    times: int = 0
+    at: datetime | None = None
+
+    def wait_s(self, now: datetime) -> float:
+        """Seconds until it is decent to ask again: 30 s, doubling, ten minutes at most."""
+        if self.at is None:
+            return 0.0
+        patience_s: float = min(30.0 * 2 ** (self.times - 1), 600.0)
+        return patience_s - (now - self.at).total_seconds()
 
 
 # --- decisions on plain objects ----------------------------------------------------------------------------
@@ -274,7 +380,7 @@ class WorkspaceReconciler:
 def refusal_of(workspace: Object, settings: Settings) -> str:
     """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
     if (wanted := nodes_.required_nodes(workspace)) > settings.most_nodes:
-        return f"resource.count {wanted} is more than the {settings.most_nodes} nodes that one Workspace may have"
+        return f"resource.count {wanted} is more than the {settings.most_nodes} nodes a Workspace may have"
     errors = [
         f"{problem.path}: {problem.message}" if problem.path else problem.message
         for problem in validation.problems(workspace)
@@ -294,6 +400,17 @@ def claim_names(workspace: Object) -> Iterator[str]:
         yield "ws" + hashlib.sha256(seed.encode()).hexdigest()[:9]
 
 
+def unclaimable(workspace: Object) -> str:
+    """Why no NodeClaim can make a node that this Workspace would use; empty when one can."""
+    for expression in dig(workspace, "resource", "labelSelector", "matchExpressions") or ():
+        if expression.get("operator") != "In" or len(expression.get("values") or ()) != 1:
+            return (
+                "nodes for matchExpressions other than In with one value cannot be created; "
+                "prepare nodes that satisfy them, or use matchLabels"
+            )
+    return ""
+
+
 def node_claim(workspace: Object, name: str) -> Object:
     """The NodeClaim that asks Karpenter for one node of the Workspace's instance type.
 
@@ -301,15 +418,25 @@ def node_claim(workspace: Object, name: str) -> Object:
     """
     metadata = workspace["metadata"]
     instance_type = nodes_.instance_type_of(workspace)
+    known = catalog.instance_type(instance_type)
     preset = desired.preset_of(workspace)
-    labels = dig(workspace, "resource", "labelSelector", "matchLabels") or {}
+    requirements = {
+        api.LABEL_NODE_POOL: "kaito",
+        api.LABEL_INSTANCE_TYPE: instance_type,
+        "kubernetes.io/os": "linux",
+    }
+    if known is not None and known.cloud == "aws":
+        node_class = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
+    else:
+        node_class = {"group": "karpenter.azure.com", "kind": "AKSNodeClass", "name": "default"}
+        requirements["karpenter.azure.com/sku-name"] = instance_type
     return {
         "apiVersion": NODE_CLAIM.api_version,
         "kind": NODE_CLAIM.kind,
         "metadata": {
             "name": name,
             "labels": {
-                **labels,
+                **_selected_labels(workspace),
                 api.LABEL_NODE_POOL: "kaito",
                 api.LABEL_WORKSPACE: metadata["name"],
                 api.LABEL_WORKSPACE_NAMESPACE: metadata["namespace"],
@@ -317,17 +444,100 @@ def node_claim(workspace: Object, name: str) -> Object:
             "annotations": {"karpenter.sh/do-not-disrupt": "true", _OWNER_UID: metadata["uid"]},
         },
         "spec": {
-            "nodeClassRef": {"group": "karpenter.azure.com", "kind": "AKSNodeClass", "name": "default"},
+            "nodeClassRef": node_class,
             "requirements": [
-                {"key": api.LABEL_NODE_POOL, "operator": "In", "values": ["kaito"]},
-                {"key": api.LABEL_INSTANCE_TYPE, "operator": "In", "values": [instance_type]},
-                {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]},
-                {"key": "karpenter.azure.com/sku-name", "operator": "In", "values": [instance_type]},
+                {"key": key, "operator": "In", "values": [value]} for key, value in requirements.items()
             ],
             "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
             "resources": {"requests": {"ephemeral-storage": preset.disk if preset else "0"}},
         },
     }
+
+
+def claimed_type(claim: Object) -> str:
+    """The instance type that a NodeClaim asks for."""
+    for requirement in dig(claim, "spec", "requirements") or ():
+        if requirement.get("key") == api.LABEL_INSTANCE_TYPE:
+            return str(next(iter(requirement.get("values") or ()), ""))
+    return ""
+
+
+def holding_gpus(pod: Object) -> Object | None:
+    """What the controller remembers of a pod of anybody's: nothing unless it holds GPUs, and little then."""
+    if not holds_gpus(pod):
+        return None
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    containers = ("containers", "initContainers")
+    return {
+        "metadata": {
+            key: metadata[key]
+            for key in ("name", "namespace", "labels", "uid", "resourceVersion")
+            if key in metadata
+        },
+        "spec": {
+            "nodeName": spec.get("nodeName"),
+            **{
+                kind: [{"resources": item.get("resources")} for item in spec.get(kind) or ()]
+                for kind in containers
+            },
+        },
+        "status": {"phase": dig(pod, "status", "phase")},
+    }
+
+
+def _selected_labels(workspace: Object) -> dict[str, str]:
+    selector = dig(workspace, "resource", "labelSelector") or {}
+    single = {item["key"]: item["values"][0] for item in selector.get("matchExpressions") or ()}
+    return {**(selector.get("matchLabels") or {}), **single}
+
+
+def _is_claim_of(claim: Object, workspace: Object) -> bool:
+    return annotations_of(claim).get(_OWNER_UID) == uid_of(workspace)
+
+
+def _live_claims(workspace: Object) -> Generator[Request, Object, list[Object]]:
+    """The Workspace's NodeClaims as the server has them now."""
+    key = key_of(workspace)
+    ours = {api.LABEL_WORKSPACE: key.name, api.LABEL_WORKSPACE_NAMESPACE: key.namespace}
+    try:
+        answer = yield Request("GET", NODE_CLAIM.path(), query={"labelSelector": selector_text(ours)})
+    except ApiError as error:
+        if error.is_unknown_resource:
+            return []
+        raise
+    return [claim for claim in answer.get("items") or () if _is_claim_of(claim, workspace)]
+
+
+def _insist_that_nobody_has(step: Step) -> Generator[Request, Object, None]:
+    """Look at the server before creating: a server-side apply would adopt what our store has not seen yet.
+
+    Raises:
+        ApiError: 409, there is such an object; by the next try the store will show whose it is.
+    """
+    try:
+        yield request.get(step.kind, *step.key)
+    except ApiError as error:
+        if error.status == 404:
+            return
+        raise
+    raise ApiError(409, "Conflict", f"{step.kind.kind} {step.key} exists, and has only just been seen")
+
+
+def _unstamped(children: list[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]:
+    """The children without the generation that they claim to be made for."""
+    return [
+        (
+            kind,
+            {
+                **child,
+                "metadata": {
+                    **child["metadata"],
+                    "annotations": annotations_of(child) | {status_.OWNER_GENERATION: ""},
+                },
+            },
+        )
+        for kind, child in children
+    ]
 
 
 def _gpus_of(workload: Object) -> int:
@@ -373,34 +583,42 @@ async def run(
         workers: how many Workspaces are worked on at a time.
         allowed: asked before every request; False while another process leads.
     """
-    workspaces = Informer(client, api.WORKSPACE, namespace=namespace)
-    deployments = Informer(client, DEPLOYMENT, namespace=namespace)
-    stateful_sets = Informer(client, STATEFUL_SET, namespace=namespace)
-    services = Informer(client, SERVICE, namespace=namespace)
-    pods = Informer(client, POD, namespace=namespace, label_selector=api.LABEL_WORKSPACE)
+
+    def of(kind: Kind, **options: Any) -> Informer:
+        return Informer(client, kind, namespace=namespace, **options)
+
+    workspaces, services = of(api.WORKSPACE), of(SERVICE)
+    deployments, stateful_sets = of(DEPLOYMENT), of(STATEFUL_SET)
+    pods = of(POD, label_selector=api.LABEL_WORKSPACE)
     nodes = Informer(client, NODE)
-    claims = Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE)
+    unfinished = "status.phase!=Succeeded,status.phase!=Failed"
+    gpu_pods = Informer(client, POD, field_selector=unfinished, optional=True, keep=holding_gpus)
+    claims = Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True)
     stores = Stores(
-        workspaces.store,
-        deployments.store,
-        stateful_sets.store,
-        services.store,
-        nodes.store,
-        pods.store,
-        claims.store,
+        workspaces=workspaces.store,
+        deployments=deployments.store,
+        stateful_sets=stateful_sets.store,
+        services=services.store,
+        nodes=nodes.store,
+        pods=pods.store,
+        gpu_pods=gpu_pods.store,
+        claims=claims.store,
         can_claim=lambda: claims.is_served is not False,
     )
     reconciler = WorkspaceReconciler(stores, settings or Settings())
-    controller = Controller("workspace", client, reconciler.reconcile, workers=workers, allowed=allowed)
-    controller.watches(workspaces, lambda workspace: [key_of(workspace)])
+    controller = Controller(
+        "workspace", client, reconciler.reconcile, workers=workers, resync_s=_RESYNC_S, allowed=allowed
+    )
+    controller.watches(workspaces, own_key)
     for children in (deployments, stateful_sets, services):
         controller.watches(children, owner_keys(api.WORKSPACE))
         controller.watches(children, lambda child: _namesake(child, workspaces.store))
     controller.watches(pods, workspace_of_labels)
-    controller.watches(pods, lambda pod: _waiting_for(pod, stores))
+    controller.watches(gpu_pods, lambda pod: _waiting_for(pod, stores))
     controller.watches(claims, workspace_of_labels)
     controller.watches(nodes, lambda node: _interested(node, workspaces.store.values()))
-    await run_all(workspaces, deployments, stateful_sets, services, pods, nodes, claims, controller)
+    claims.when_served(controller.look_at_all)
+    await run_all(workspaces, deployments, stateful_sets, services, pods, gpu_pods, nodes, claims, controller)
 
 
 def _namesake(child: Object, workspaces: Store) -> Iterable[ObjectKey]:
@@ -419,11 +637,9 @@ def workspace_of_labels(child: Object) -> list[ObjectKey]:
 
 
 def _waiting_for(pod: Object, stores: Stores) -> list[ObjectKey]:
-    """Who may want the GPUs that a pod gives back."""
+    """Who may want the GPUs of the node that a pod comes to or leaves."""
     node = stores.nodes.get(ObjectKey("", dig(pod, "spec", "nodeName") or ""))
-    if node is None or not (is_being_deleted(pod) or is_finished(pod)):
-        return []
-    return _interested(node, stores.workspaces.values())
+    return _interested(node, stores.workspaces.values()) if node is not None else []
 
 
 def _interested(node: Object, workspaces: Iterable[Object]) -> list[ObjectKey]:

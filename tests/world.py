@@ -36,9 +36,10 @@ from kaitoctl.kube.objects import (
     key_of,
 )
 from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.reconcile.informer import Store
 from kaitoctl.sandbox.api import Api, Call, Response
-from kaitoctl.workspace_controller import Stores, WorkspaceReconciler
+from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler, holding_gpus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATCHED = (kaito.WORKSPACE, DEPLOYMENT, STATEFUL_SET, SERVICE, NODE, POD, NODE_CLAIM)
@@ -115,28 +116,43 @@ class World:
             views[SERVICE],
             views[NODE],
             views[POD],
+            self._gpu_pods(views[POD]),
             views[NODE_CLAIM],
             can_claim=lambda: True,
         )
 
+    @staticmethod
+    def _gpu_pods(pods: Store) -> Store:
+        store = Store()
+        for key, pod in pods.items():
+            if (kept := holding_gpus(pod)) is not None:
+                store._replace(key, kept)
+        return store
+
     def reconcile(self, name: str = "falcon") -> int:
         """One pass; returns the number of writes tried. Errors that a work queue would retry end the pass."""
         reconciler = WorkspaceReconciler(self.stores(), Settings(), clock=lambda: NOW)
-        generator = reconciler.reconcile(ObjectKey("default", name))
-        writes = 0
+        before = len(self.requests)
+        self.drive(reconciler.reconcile(ObjectKey("default", name)))
+        return sum(asked.is_write for asked in self.requests[before:])
+
+    def drive(self, generator: Pass) -> Outcome | None:
+        """Carry out a pass; None when it ended with an error."""
         try:
             asked = next(generator)
             while True:
-                writes += asked.is_write
                 try:
                     answer = self._send(asked)
                 except ApiError as error:
                     asked = generator.throw(error)
                 else:
                     asked = generator.send(answer)
-        except (StopIteration, ApiError, Crash):
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
+        except (ApiError, Crash):
             generator.close()
-            return writes
+            return None
 
     def _send(self, asked: Request) -> Object:
         number = len(self.requests)

@@ -8,6 +8,8 @@ generation: every condition is computed anew in each pass, so none outlives the 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +17,7 @@ from kaitoctl.kaito import api
 from kaitoctl.kaito.nodes import Verdict, instance_type_of
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import condition, merge, timestamp
-from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of
+from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
 from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
 
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
@@ -39,7 +41,10 @@ class Observed:
         pods: the Workspace's pods.
         refusal: why nothing can be built.
         conflicts: same-named objects that belong to somebody else.
-        error: what the API server answered to the last failed write.
+        error: what the API server refused to write for good.
+        retrying: what it answered to a write that will be tried again.
+        claim_error: why nodes cannot be asked for.
+        claim_note: something worth knowing about nodes that were asked for.
     """
 
     verdict: Verdict | None = None
@@ -50,6 +55,9 @@ class Observed:
     refusal: str = ""
     conflicts: tuple[str, ...] = ()
     error: str = ""
+    retrying: str = ""
+    claim_error: str = ""
+    claim_note: str = ""
 
 
 def status(workspace: Object, seen: Observed, now: datetime) -> Object:
@@ -59,10 +67,11 @@ def status(workspace: Object, seen: Observed, now: datetime) -> Object:
     """
     before = dig(workspace, "status", "conditions") or ()
     news = conditions(workspace, seen)
-    result: Object = {"conditions": merge(before, news, generation=generation_of(workspace), now=now)}
-    if workers := worker_nodes(seen):
-        result["workerNodes"] = workers
-    return result
+    return {
+        "conditions": merge(before, news, generation=generation_of(workspace), now=now),
+        # Also when empty: a list that is left out would stay as somebody else wrote it.
+        "workerNodes": worker_nodes(seen),
+    }
 
 
 def deleting(workspace: Object, now: datetime) -> Object:
@@ -167,6 +176,13 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
             ),
         )
     missing = f"{verdict.missing} of {verdict.required} nodes missing"
+    if seen.claim_error:
+        return (
+            condition(api.NODE_CLAIM_READY, False, "nodeClaimFailedCreation", seen.claim_error),
+            condition(
+                api.RESOURCE_READY, False, "workspaceResourceStatusFailed", f"{missing}: {seen.claim_error}"
+            ),
+        )
     if failures := [text for claim in seen.claims if (text := claim_failure(claim))]:
         return (
             condition(api.NODE_CLAIM_READY, False, "checkNodeClaimStatusFailed", failures[0]),
@@ -174,8 +190,8 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
                 api.RESOURCE_READY, False, "workspaceResourceStatusFailed", f"{missing}: {failures[0]}"
             ),
         )
-    if verdict.unusable_preferred and not seen.claims:
-        reasons = "; ".join(verdict.unusable_preferred)
+    if verdict.unusable_preferred:
+        reasons = _few(verdict.unusable_preferred)
         return (
             condition(api.NODE_CLAIM_READY, False, "PreferredNodesUnusable", reasons),
             condition(api.RESOURCE_READY, False, "PreferredNodesUnusable", f"{missing}: {reasons}"),
@@ -188,13 +204,19 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
         )
     # A claim can be Ready while its node's GPU plugin is not: then there is nothing to create any more.
     waiting = [f"{node.name}: {node.failures[0].message}" for node in verdict.nodes if not node.usable]
-    details = "; ".join(waiting) or f"waiting for {_wanted(workspace)}"
+    details = seen.claim_note or _few(waiting) or f"waiting for {_wanted(workspace)}"
+    creating = seen.claim_note or f"creating {verdict.missing} nodeClaims"
     return (
-        condition(
-            api.NODE_CLAIM_READY, None, "CreateNodeClaimPending", f"creating {verdict.missing} nodeClaims"
-        ),
+        condition(api.NODE_CLAIM_READY, None, "CreateNodeClaimPending", creating),
         condition(api.RESOURCE_READY, False, "workspaceResourceStatusNotReady", f"{missing}: {details}"),
     )
+
+
+def _few(sentences: Iterable[str]) -> str:
+    """The first three of them, and how many more there are."""
+    all_of_them = list(sentences)
+    more = [f"and {len(all_of_them) - 3} more"] if len(all_of_them) > 3 else []
+    return "; ".join(all_of_them[:3] + more)
 
 
 def _wanted(workspace: Object) -> str:
@@ -208,31 +230,42 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
         return condition(api.INFERENCE_READY, ready, reason, message)
 
     if seen.conflicts:
-        return says(False, "NameConflict", "; ".join(seen.conflicts))
+        return says(False, "NameConflict", _few(seen.conflicts))
     if seen.error:
         return says(False, "WorkspaceInferenceStatusFailed", seen.error)
     workload = seen.workload
     if workload is None:
         pending = "Inference workload is not created yet" if nodes_ready else "waiting for nodes"
-        return says(False, "WorkspaceInferenceStatusPending", pending)
+        why = f": {seen.retrying}" if seen.retrying else ""
+        return says(False, "WorkspaceInferenceStatusPending", pending + why)
     if not is_current(workspace, workload):
-        return says(False, "WorkspaceInferenceStatusPending", "Inference workload is being updated")
+        why = f": {seen.retrying}" if seen.retrying else ""
+        return says(False, "WorkspaceInferenceStatusPending", "Inference workload is being updated" + why)
     if is_rolled_out(workload):
         return says(True, "WorkspaceInferenceStatusSuccess", "Inference has been deployed successfully")
     name = workload["metadata"]["name"]
     if why := stalled(workload):
         return says(False, "WorkspaceInferenceStatusFailed", f"deployment {name} is not progressing: {why}")
-    for pod in _newest_first(seen.pods):
+    for pod in _present(seen.pods):
         if found := pods_.trouble(pod):
-            return says(False, found.reason, f"pod {pod['metadata']['name']}: {found.message}")
+            message = f"pod {pod['metadata']['name']}: {found.message}"
+            if _REASON.fullmatch(found.reason):
+                return says(False, found.reason, message)
+            # The kubelet writes reasons such as OutOfnvidia.com/gpu, which a condition must not have.
+            return says(False, "WorkspaceInferenceStatusPending", f"{found.reason}: {message}")
     ready = int(dig(workload, "status", "readyReplicas") or 0)
     detail = f"Inference workload is not ready: {ready} of {replicas(workload)} pods serve"
     return says(False, "WorkspaceInferenceStatusPending", detail)
 
 
-def _newest_first(pods: tuple[Object, ...]) -> list[Object]:
-    return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
+def _present(pods: tuple[Object, ...]) -> list[Object]:
+    """The pods that matter, newest first: finished and terminating ones only when there are no others."""
+    newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
+    return [pod for pod in newest if not pods_.is_finished(pod) and not is_being_deleted(pod)] or newest
 
+
+# Source: the CRD's pattern for `status.conditions[].reason`.
+_REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 
 _TERMINAL = frozenset(
     {"WorkspaceInferenceStatusFailed", "NameConflict", "PreferredNodesUnusable", "NodesMissing"}
@@ -243,8 +276,10 @@ _TERMINAL = frozenset(
 def _succeeded(resource: Object, inference: Object) -> Object:
     if resource["status"] == "True" and inference["status"] == "True":
         return condition(api.WORKSPACE_SUCCEEDED, True, "workspaceSucceeded", "workspace succeeds")
+    serves = inference["status"] == "True"
     for part in (resource, inference):
-        if part["status"] != "True" and part["reason"] in _TERMINAL:
+        # What still serves has not failed, whatever became of a node.
+        if part["status"] != "True" and part["reason"] in _TERMINAL and not serves:
             return condition(api.WORKSPACE_SUCCEEDED, False, FAILED, part["message"])
     first = resource if resource["status"] != "True" else inference
     return condition(api.WORKSPACE_SUCCEEDED, False, "workspacePending", first["message"])

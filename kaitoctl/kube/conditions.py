@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from kaitoctl.kube.objects import Object
 
+_LONGEST_MESSAGE = 1024
+
 
 def timestamp(now: datetime) -> str:
     """A `metav1.Time`: RFC 3339 in UTC, whole seconds."""
@@ -43,9 +45,13 @@ def is_true(obj: Object, kind: str, *, generation: int | None = None) -> bool:
 
 
 def condition(kind: str, status: bool | None, reason: str, message: str) -> Object:
-    """A new condition without times; None as a status means Unknown."""
+    """A new condition without times; None as a status means Unknown.
+
+    Long messages are cut: the API server refuses more than 32768 characters, and nobody reads as many.
+    """
     text = "Unknown" if status is None else str(status)
-    return {"type": kind, "status": text, "reason": reason, "message": message}
+    cut = message if len(message) <= _LONGEST_MESSAGE else f"{message[: _LONGEST_MESSAGE - 3]}..."
+    return {"type": kind, "status": text, "reason": reason, "message": cut}
 
 
 def merge(

@@ -125,6 +125,11 @@ class Controller:
         """
         self._sources.append((informer, keys))
 
+    def look_at_all(self) -> None:
+        """Call for a pass over every key: something changed that concerns them all."""
+        if self._listening:
+            self._add_all(within_s=0.0)
+
     async def run(self) -> None:
         """Work until cancelled; starts when every informer is synced, and does not run the informers.
 

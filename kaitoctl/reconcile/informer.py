@@ -100,6 +100,8 @@ class Informer:
         label_selector: as in `Client.list`.
         field_selector: as in `Client.list`.
         gives_up_on: HTTP statuses that end `run` with their ApiError; every other failure is tried again.
+        optional: without the right to list the kind (403) it counts as not served; nobody waits for it.
+        keep: what to store of an object, None for nothing; the whole object when not given.
     """
 
     def __init__(
@@ -111,6 +113,8 @@ class Informer:
         label_selector: str = "",
         field_selector: str = "",
         gives_up_on: Collection[int] = (),
+        optional: bool = False,
+        keep: Callable[[Object], Object | None] | None = None,
     ) -> None:
         self.kind = kind
         self.store = Store()
@@ -119,6 +123,9 @@ class Informer:
         self._label_selector = label_selector
         self._field_selector = field_selector
         self._gives_up_on = gives_up_on
+        self._optional = optional
+        self._keep = keep
+        self._on_served: list[Callable[[], None]] = []
         self._listeners: list[Callable[[Change], None]] = []
         self._first_picture = asyncio.Event()
         self._is_served: bool | None = None
@@ -148,6 +155,10 @@ class Informer:
         self._listeners.append(listener)
         for key, obj in list(self.store.items()):
             self._tell(listener, Change(key, None, obj))
+
+    def when_served(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when a kind that was not served begins to be: no object's change tells that."""
+        self._on_served.append(listener)
 
     async def run(self) -> None:
         """Keep the store up to date until cancelled.
@@ -193,17 +204,19 @@ class Informer:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
-        self._is_served = True
+        was_missing, self._is_served = self._is_served is False, True
         now: dict[ObjectKey, Object] = {}
         for obj in items:
-            if (key := self._key(obj)) is not None:
-                now[key] = obj
+            if (key := self._key(obj)) is not None and (kept := self._kept(obj)) is not None:
+                now[key] = kept
         for key in [key for key in self.store if key not in now]:
             self._set(key, None)
         for key, obj in now.items():
             self._set(key, obj)
         self._version = version
         self._first_picture.set()
+        for listener in self._on_served if was_missing else ():
+            listener()
 
     async def _watch(self) -> None:
         events = self._client.watch(
@@ -233,14 +246,14 @@ class Informer:
             known = self.store.get(key)
             # Repeated or late news must not bring back the past.
             if known is None or not _is_before(_version_of(obj), _version_of(known)):
-                self._set(key, None if event.type == "DELETED" else obj)
+                self._set(key, None if event.type == "DELETED" else self._kept(obj))
         version = _version_of(obj)
         if version and not _is_before(version, self._version):
             self._version = version
 
     def _judge(self, error: ApiError) -> None:
         """What an error answer says about our place in the stream, and about the kind itself."""
-        if error.is_unknown_resource:
+        if error.is_unknown_resource or (self._optional and error.status == 403):
             if self._is_served is False:  # not believed the first time: a proxy may have answered
                 for key in list(self.store):
                     self._set(key, None)
@@ -256,6 +269,9 @@ class Informer:
         if error.status == 410 or self._fruitless >= _FRUITLESS_TRIES:
             self._version = ""
             self._fruitless = 0
+
+    def _kept(self, obj: Object) -> Object | None:
+        return obj if self._keep is None else self._keep(obj)
 
     def _key(self, obj: Object) -> ObjectKey | None:
         """The object's key, or None (and a log line) for something that is not an object."""

@@ -254,8 +254,8 @@ def differences(desired: Object, observed: Object) -> list[str]:
 
     Fields that `desired` does not mention, or as null, may have any value. Lists have to match entry by
     entry, except those that Kubernetes merges by a key (containers, env, volumes, ports ...), to which
-    others may have added. A missing value equals an empty map, list or text, but neither False nor 0: where
-    a server leaves out a zero value, leave it out of `desired` too. Quantities are compared as numbers.
+    others may have added; a Service's selector has to match whole. A missing value equals an empty map, list
+    or text, False and 0: servers leave such values out. Quantities are compared as numbers.
     """
     return list(_walk(desired, observed, "", "", ""))
 
@@ -263,7 +263,11 @@ def differences(desired: Object, observed: Object) -> list[str]:
 def _walk(desired: Any, observed: Any, path: str, field: str, parent: str) -> Iterable[str]:
     if desired is None or (_is_empty(desired) and _is_empty(observed)):
         return
-    if isinstance(desired, dict) and isinstance(observed, dict | None):
+    if path == "spec.selector" and isinstance(observed, dict) and "matchLabels" not in desired:
+        # A Service's selector is one value: a pair that somebody adds selects other pods, mostly none.
+        if desired != observed:
+            yield path
+    elif isinstance(desired, dict) and isinstance(observed, dict | None):
         for name, value in desired.items():
             yield from _walk(value, (observed or {}).get(name), _join(path, name), name, field)
     elif isinstance(desired, list) and isinstance(observed, list):
@@ -303,7 +307,7 @@ def _by_merge_key(entries: list[Any], names: tuple[str, ...]) -> dict[tuple[Any,
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, dict | list | str) and not value)
+    return not value
 
 
 def _is_same_quantity(one: Any, other: Any) -> bool:

@@ -6,21 +6,26 @@ from itertools import combinations, product
 from typing import Any, get_args
 
 import pytest
-from world import WATCHED, Fault, World, falcon, gpu_node, node_status
+from builders import workspace
+from world import NOW, WATCHED, Fault, World, falcon, gpu_node, node_status
 
 from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     EVENT,
     NODE,
     NODE_CLAIM,
+    POD,
     SERVICE,
     STATEFUL_SET,
     Object,
+    ObjectKey,
     generation_of,
     uid_of,
 )
+from kaitoctl.workspace_controller import WorkspaceReconciler, node_claim
 
 
 def prepared() -> World:
@@ -33,7 +38,8 @@ def prepared() -> World:
 
 def writes(world: World) -> list[str]:
     """`PATCH deployments/falcon` and so on, of all requests so far; Events do not count."""
-    all_of_them = (f"{asked.method} {'/'.join(asked.path.split('/')[-2:])}" for asked in world.requests)
+    wrote = (asked for asked in world.requests if asked.is_write)
+    all_of_them = (f"{asked.method} {'/'.join(asked.path.split('/')[-2:])}" for asked in wrote)
     return [text for text in all_of_them if not text.endswith("/events")]
 
 
@@ -44,9 +50,9 @@ def events(world: World) -> list[tuple[str, str]]:
 
 
 def is_ready(world: World) -> bool:
-    workspace = world.get(kaito.WORKSPACE, "falcon")
-    assert workspace is not None
-    return conditions.is_true(workspace, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(workspace))
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    return conditions.is_true(found, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(found))
 
 
 def test_to_ready_on_a_prepared_node_takes_the_four_writes_that_it_must() -> None:
@@ -87,10 +93,10 @@ def test_missing_nodes_are_asked_for_once_each() -> None:
     world.apply(kaito.WORKSPACE, falcon(count=2))
     world.settle()
     assert len(world.list(NODE_CLAIM)) == 2
-    workspace = world.get(kaito.WORKSPACE, "falcon")
-    assert workspace is not None
-    assert len(workspace["status"]["workerNodes"]) == 2
-    assert workspace["metadata"]["finalizers"] == [kaito.FINALIZER]
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert len(found["status"]["workerNodes"]) == 2
+    assert found["metadata"]["finalizers"] == [kaito.FINALIZER]
 
 
 def test_deletion_takes_the_claims_away_first_and_keeps_other_finalizers() -> None:
@@ -150,9 +156,9 @@ def test_foreign_objects_of_our_name_are_not_touched(kind: Any) -> None:
     world.reconcile()
     world.reconcile()
     assert world.get(kind, "falcon") == {**obj, **foreign}
-    workspace = world.get(kaito.WORKSPACE, "falcon")
-    assert workspace is not None
-    condition = conditions.find(workspace, kaito.INFERENCE_READY)
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    condition = conditions.find(found, kaito.INFERENCE_READY)
     assert condition is not None
     assert condition["reason"] == "NameConflict"
 
@@ -200,8 +206,165 @@ def test_an_old_view_of_the_workspace_does_not_roll_its_children_back() -> None:
     world.frozen = {**{kind: world.list(kind) for kind in WATCHED}, kaito.WORKSPACE: old[kaito.WORKSPACE]}
     before = len(world.requests)
     world.reconcile()
-    assert len(world.requests) == before
+    assert not any(asked.is_write for asked in world.requests[before:])
     assert world.get(DEPLOYMENT, "falcon") == after
+
+
+def test_a_stamp_of_a_generation_that_never_was_does_not_stop_the_controller() -> None:
+    world = prepared()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    patch = {"metadata": {"annotations": {"kaitoctl.dev/owner-generation": "99"}}, "spec": {"replicas": 0}}
+    world.do(request.merge_patch(DEPLOYMENT, "default", "falcon", patch, manager="somebody"))
+    world.settle()
+    deployment = world.get(DEPLOYMENT, "falcon")
+    assert deployment is not None
+    assert deployment["spec"]["replicas"] == 1
+
+
+def test_a_claim_that_the_store_has_not_seen_keeps_the_finalizer() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    world.do(request.delete(kaito.WORKSPACE, "default", "falcon"))
+    world.frozen = {**{kind: world.list(kind) for kind in WATCHED}, NODE_CLAIM: []}
+    world.reconcile()
+    assert world.list(NODE_CLAIM) == [], "found on the server, and deleted"
+    assert world.get(kaito.WORKSPACE, "falcon") is not None
+    world.frozen = None
+    world.settle()
+    assert world.get(kaito.WORKSPACE, "falcon") is None
+
+
+@pytest.mark.parametrize("what", ["cordon", "not-ready", "no-gpus"])
+def test_a_node_that_stumbles_under_our_pods_is_not_replaced(what: str) -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    (node,) = world.list(NODE)
+    name = node["metadata"]["name"]
+    world.apply(POD, our_pod(name))
+    if what == "cordon":
+        patch = {"spec": {"unschedulable": True}}
+        world.do(request.merge_patch(NODE, "", name, patch, manager="admin"))
+    else:
+        status = node_status("0" if what == "no-gpus" else "2")
+        if what == "not-ready":
+            status["conditions"][0]["status"] = "False"
+        world.set_status(NODE, name, status)
+    world.settle()
+    assert len(world.list(NODE_CLAIM)) == 1
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert conditions.find(found, kaito.RESOURCE_READY)["status"] == "False"  # type: ignore[index]
+    succeeded = conditions.find(found, kaito.WORKSPACE_SUCCEEDED)
+    assert succeeded is not None
+    assert succeeded["reason"] == "workspacePending", "what still serves has not failed"
+
+
+def our_pod(node: str) -> Object:
+    container = {"name": "falcon", "image": "x:1", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "default", "labels": {"kaito.sh/workspace": "falcon"}},
+        "spec": {"nodeName": node, "containers": [container]},
+    }
+
+
+def test_gpus_that_a_strangers_pod_holds_are_not_free() -> None:
+    world = prepared()
+    stranger = our_pod("gpu-a")
+    stranger["metadata"] = {"name": "training", "namespace": "default"}
+    world.apply(POD, stranger)
+    world.apply(kaito.WORKSPACE, falcon(preferredNodes=["gpu-a"]))
+    world.settle()
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert "0 of 2 GPUs" in str(conditions.find(found, kaito.RESOURCE_READY))
+    assert world.list(DEPLOYMENT) == []
+
+
+def test_a_name_conflict_is_seen_before_a_node_is_bought() -> None:
+    world = World()
+    spec = {"selector": {"app": "x"}, "ports": [{"port": 1}]}
+    metadata = {"name": "falcon", "namespace": "default"}
+    world.apply(SERVICE, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    assert world.list(NODE_CLAIM) == []
+
+
+def test_a_foreign_object_that_the_store_has_not_seen_is_not_adopted() -> None:
+    world = prepared()
+    world.apply(kaito.WORKSPACE, falcon())
+    before = {kind: world.list(kind) for kind in WATCHED}
+    metadata = {"name": "falcon", "namespace": "default"}
+    obj = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}}
+    foreign = world.apply(SERVICE, obj)
+    world.frozen = before
+    world.reconcile()
+    assert world.get(SERVICE, "falcon") == {"apiVersion": "v1", "kind": "Service", **foreign}
+
+
+def test_a_claim_that_vanishes_is_asked_for_again_with_patience() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon())
+    reconciler = WorkspaceReconciler(world.stores(), Settings(), clock=lambda: NOW)
+    creations = 0
+    for _ in range(5):
+        reconciler._stores = world.stores()
+        outcome = world.drive(reconciler.reconcile(ObjectKey("default", "falcon")))
+        for claim in world.list(NODE_CLAIM):
+            creations += 1
+            world.do(request.delete(NODE_CLAIM, "", claim["metadata"]["name"]))
+    assert creations == 1
+    assert outcome is not None
+    assert outcome.requeue_after_s == 30.0
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert "has vanished" in str(conditions.find(found, kaito.NODE_CLAIM_READY))
+
+
+def test_nodes_that_cannot_be_created_for_the_selector_are_not_bought() -> None:
+    world = World()
+    expression = {"key": "zone", "operator": "NotIn", "values": ["a"]}
+    selector = {"matchLabels": {"apps": "x"}, "matchExpressions": [expression]}
+    world.apply(kaito.WORKSPACE, falcon(labelSelector=selector))
+    world.settle()
+    assert world.list(NODE_CLAIM) == []
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert "cannot be created" in str(conditions.find(found, kaito.RESOURCE_READY))
+
+
+def test_an_aws_type_asks_for_an_ec2_node() -> None:
+    claim = node_claim(workspace(resource={"instanceType": "g5.xlarge"}), "ws1")
+    assert claim["spec"]["nodeClassRef"]["kind"] == "EC2NodeClass"
+    keys = [item["key"] for item in claim["spec"]["requirements"]]
+    assert "karpenter.azure.com/sku-name" not in keys
+
+
+def test_a_pair_that_somebody_adds_to_the_services_selector_is_removed() -> None:
+    world = prepared()
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    patch = {"spec": {"selector": {"version": "blue"}}}
+    world.do(request.merge_patch(SERVICE, "default", "falcon", patch, manager="somebody"))
+    world.settle()
+    service = world.get(SERVICE, "falcon")
+    assert service is not None
+    assert service["spec"]["selector"] == {"kaito.sh/workspace": "falcon"}
+
+
+def test_worker_nodes_that_somebody_else_wrote_go_away() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon(preferredNodes=["nope"]))
+    world.set_status(kaito.WORKSPACE, "falcon", {"workerNodes": ["old-node"]})
+    world.settle()
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert found["status"]["workerNodes"] == []
 
 
 def test_an_invalid_workspace_costs_nothing_and_says_why() -> None:
@@ -211,9 +374,9 @@ def test_an_invalid_workspace_costs_nothing_and_says_why() -> None:
     world.apply(kaito.WORKSPACE, obj)
     world.settle()
     assert writes(world) == ["PATCH falcon/status"]
-    workspace = world.get(kaito.WORKSPACE, "falcon")
-    assert workspace is not None
-    assert "no-such-model" in str(conditions.find(workspace, kaito.WORKSPACE_SUCCEEDED))
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert "no-such-model" in str(conditions.find(found, kaito.WORKSPACE_SUCCEEDED))
 
 
 def big(count: int = 2) -> Object:
@@ -261,9 +424,9 @@ def test_an_impossible_combination_buys_no_node() -> None:
     world.apply(kaito.WORKSPACE, big(count=3))
     world.settle()
     assert world.list(NODE_CLAIM) == []
-    workspace = world.get(kaito.WORKSPACE, "falcon")
-    assert workspace is not None
-    assert "cannot share equally" in str(conditions.find(workspace, kaito.WORKSPACE_SUCCEEDED))
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert "cannot share equally" in str(conditions.find(found, kaito.WORKSPACE_SUCCEEDED))
 
 
 def test_a_count_of_millions_is_refused_at_once() -> None:
@@ -271,9 +434,11 @@ def test_a_count_of_millions_is_refused_at_once() -> None:
     world.apply(kaito.WORKSPACE, falcon(count=10**9))
     world.settle()
     assert world.list(NODE_CLAIM) == []
-    workspace = world.get(kaito.WORKSPACE, "falcon")
-    assert workspace is not None
-    assert "more than the 64 nodes" in str(conditions.find(workspace, kaito.WORKSPACE_SUCCEEDED))
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert "more than the 64 nodes a Workspace may have" in str(
+        conditions.find(found, kaito.WORKSPACE_SUCCEEDED)
+    )
 
 
 def test_an_edited_template_reaches_the_pods() -> None:
@@ -302,13 +467,13 @@ FAULTS = [fault for fault in get_args(Fault) if fault != "stale"]
 
 def the_truth(world: World) -> None:
     """Ready for a generation only while the workload of that generation serves."""
-    workspace = world.get(kaito.WORKSPACE, "falcon")
-    if workspace is None or not is_ready(world):
+    found = world.get(kaito.WORKSPACE, "falcon")
+    if found is None or not is_ready(world):
         return
     deployment = world.get(DEPLOYMENT, "falcon")
     assert deployment is not None
     made_for = deployment["metadata"]["annotations"]["kaitoctl.dev/owner-generation"]
-    assert made_for == str(generation_of(workspace))
+    assert made_for == str(generation_of(found))
     assert deployment["status"]["observedGeneration"] == generation_of(deployment)
 
 

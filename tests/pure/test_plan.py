@@ -340,8 +340,9 @@ def test_contained(desired: Object, observed: Object) -> None:
     ("desired", "observed", "paths"),
     [
         ({"spec": {"replicas": 2}}, {"spec": {"replicas": 1}}, ["spec.replicas"]),
-        ({"spec": {"replicas": 0}}, {"spec": {}}, ["spec.replicas"]),
-        ({"spec": {"on": False}}, {}, ["spec.on"]),
+        ({"spec": {"replicas": 0}}, {"spec": {"replicas": 1}}, ["spec.replicas"]),
+        ({"spec": {"on": False}}, {"spec": {"on": True}}, ["spec.on"]),
+        ({"spec": {"selector": {"a": "1"}}}, {"spec": {"selector": {"a": "1", "b": "2"}}}, ["spec.selector"]),
         (
             {"spec": {"template": {"spec": {"containers": [container(image="j")]}}}},
             {"spec": {"template": {"spec": {"containers": [{"name": "s"}, container()]}}}},
@@ -384,6 +385,11 @@ def test_contained(desired: Object, observed: Object) -> None:
 )
 def test_not_contained(desired: Object, observed: Object, paths: list[str]) -> None:
     assert differences(desired, observed) == paths
+
+
+@pytest.mark.parametrize("zero", [False, 0, "", [], {}])
+def test_zero_values_that_servers_leave_out_are_no_difference(zero: object) -> None:
+    assert differences({"spec": {"x": zero}}, {"spec": {}}) == []
 
 
 JSON = st.recursive(
