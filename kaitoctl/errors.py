@@ -92,3 +92,9 @@ class TimedOut(KaitoctlError):
     """What was waited for did not happen in the time given."""
 
     exit_code = 124
+
+
+class Interrupted(KaitoctlError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130

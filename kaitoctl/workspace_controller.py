@@ -147,6 +147,7 @@ class WorkspaceReconciler:
         if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
             try:
                 outcome = yield from self._claim_nodes(workspace, verdict, claiming)
+                yield from self._give_back(workspace, verdict)
             except ApiError as error:
                 claiming.error = error
             try:
@@ -247,22 +248,12 @@ class WorkspaceReconciler:
         """
         if verdict.enough or verdict.unusable_preferred or not self._stores.can_claim():
             return Outcome()
-        if why_not := unclaimable(workspace):
-            trouble.refused = why_not
-            return Outcome()
-        serving = set(verdict.selected)
-        held = {
-            node
-            for pod in self._own_pods(workspace)
-            if (node := dig(pod, "spec", "nodeName")) and not is_finished(pod)
-            if ObjectKey("", node) in self._stores.nodes and node not in serving
-        }
+        serving, held = set(verdict.selected), self._held_nodes(workspace) - set(verdict.selected)
         claims = self._claims(workspace)
-        wanted_type = nodes_.instance_type_of(workspace)
         pending = [
             claim
             for claim in claims
-            if claimed_type(claim) == wanted_type
+            if fits_claim(workspace, claim)
             and not is_being_deleted(claim)
             and dig(claim, "status", "nodeName") not in serving | held
         ]
@@ -282,6 +273,25 @@ class WorkspaceReconciler:
             yield request.apply(NODE_CLAIM, node_claim(workspace, name), manager=MANAGER)
             self._asked[name] = _Asked(before.times + 1, self._clock())
         return Outcome(min(waits)) if waits else Outcome()
+
+    def _held_nodes(self, workspace: Object) -> set[str]:
+        """The nodes that exist and have unfinished pods of the Workspace on them."""
+        held = {dig(pod, "spec", "nodeName") for pod in self._own_pods(workspace) if not is_finished(pod)}
+        return {node for node in held if node and ObjectKey("", node) in self._stores.nodes}
+
+    def _give_back(self, workspace: Object, verdict: Verdict) -> Generator[Request, Object, None]:
+        """Delete the NodeClaims that the Workspace has outgrown: they cost money.
+
+        Only once it runs on other nodes: none of its pods are on them and it has nodes enough without.
+        """
+        if not verdict.enough:
+            return
+        needed = set(verdict.selected) | self._held_nodes(workspace)
+        for claim in self._claims(workspace):
+            node = dig(claim, "status", "nodeName")
+            is_superfluous = node not in needed if node else not fits_claim(workspace, claim)
+            if is_superfluous and not is_being_deleted(claim):
+                yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
 
     def _release(self, workspace: Object) -> Pass:
         """Deletion: NodeClaims first, and our finalizer only when they are gone; nobody else's finalizer.
@@ -400,17 +410,6 @@ def claim_names(workspace: Object) -> Iterator[str]:
         yield "ws" + hashlib.sha256(seed.encode()).hexdigest()[:9]
 
 
-def unclaimable(workspace: Object) -> str:
-    """Why no NodeClaim can make a node that this Workspace would use; empty when one can."""
-    for expression in dig(workspace, "resource", "labelSelector", "matchExpressions") or ():
-        if expression.get("operator") != "In" or len(expression.get("values") or ()) != 1:
-            return (
-                "nodes for matchExpressions other than In with one value cannot be created; "
-                "prepare nodes that satisfy them, or use matchLabels"
-            )
-    return ""
-
-
 def node_claim(workspace: Object, name: str) -> Object:
     """The NodeClaim that asks Karpenter for one node of the Workspace's instance type.
 
@@ -454,12 +453,15 @@ def node_claim(workspace: Object, name: str) -> Object:
     }
 
 
-def claimed_type(claim: Object) -> str:
-    """The instance type that a NodeClaim asks for."""
-    for requirement in dig(claim, "spec", "requirements") or ():
-        if requirement.get("key") == api.LABEL_INSTANCE_TYPE:
-            return str(next(iter(requirement.get("values") or ()), ""))
-    return ""
+def fits_claim(workspace: Object, claim: Object) -> bool:
+    """Whether the node that a NodeClaim asks for is one that the Workspace, as it is now, would use."""
+    wanted = {
+        "key": api.LABEL_INSTANCE_TYPE,
+        "operator": "In",
+        "values": [nodes_.instance_type_of(workspace)],
+    }
+    has_type = wanted in (dig(claim, "spec", "requirements") or ())
+    return has_type and _selected_labels(workspace).items() <= labels_of(claim).items()
 
 
 def holding_gpus(pod: Object) -> Object | None:
@@ -486,6 +488,7 @@ def holding_gpus(pod: Object) -> Object | None:
 
 
 def _selected_labels(workspace: Object) -> dict[str, str]:
+    """The selector as labels; the rules refuse expressions that cannot be said so."""
     selector = dig(workspace, "resource", "labelSelector") or {}
     single = {item["key"]: item["values"][0] for item in selector.get("matchExpressions") or ()}
     return {**(selector.get("matchLabels") or {}), **single}

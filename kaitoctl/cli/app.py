@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 a negative answer; 2 bad input; 3 cluster unreachable; 4 r
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -17,7 +16,7 @@ import typer.core
 
 from kaitoctl import __version__
 from kaitoctl.cli import output
-from kaitoctl.errors import KaitoctlError
+from kaitoctl.errors import Interrupted, KaitoctlError
 
 _EPILOG = (
     "Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 cluster unreachable, 4 refused by the API, "
@@ -26,9 +25,16 @@ _EPILOG = (
 
 # Each command's module has a typer app named `app`; this table is all that `--help` needs to know of it.
 _COMMANDS = {
+    "check-nodes": ("kaitoctl.cli.check_nodes", "Why a node would be used or skipped, and what mends it."),
+    "convert": ("kaitoctl.cli.convert", "Write Workspaces in another API version."),
     "create": ("kaitoctl.cli.create_workspace", "Create a Workspace and follow its rollout."),
+    "fit": ("kaitoctl.cli.fit", "Say where a preset runs, or what runs on given nodes."),
+    "models": ("kaitoctl.cli.models", "The models that KAITO can serve."),
     "run-controller": ("kaitoctl.cli.run_controller", "Manage Workspaces: be their controller."),
     "sandbox": ("kaitoctl.cli.run_sandbox", "A cluster simulated on this machine."),
+    "schema": ("kaitoctl.cli.schema_command", "The CRD of Workspaces, or a JSON Schema for editors."),
+    "skus": ("kaitoctl.cli.skus", "The GPU instance types that KAITO knows."),
+    "template": ("kaitoctl.cli.template", "Templates of Workspaces: list, show, begin one."),
 }
 
 
@@ -91,13 +97,10 @@ def run(command: Callable[[], Any]) -> int:
         result = command()
         return result if isinstance(result, int) else 0
     except SystemExit as ending:
-        return ending.code if isinstance(ending.code, int) else 2
-    except KeyboardInterrupt:
-        output.failure("interrupted")
-        return 130
-    except BrokenPipeError:  # `kaitoctl ... | head` is no failure
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = ending.code if isinstance(ending.code, int) else 2
+        if code == Interrupted.exit_code:  # typer turns Ctrl-C into this, without a word
+            output.failure("interrupted")
+        return code
     except BaseExceptionGroup as group:
         return _failed(_single(group))
     except KaitoctlError as error:
@@ -105,9 +108,6 @@ def run(command: Callable[[], Any]) -> int:
 
 
 def _failed(error: BaseException) -> int:
-    if isinstance(error, KeyboardInterrupt):
-        output.failure("interrupted")
-        return 130
     if not isinstance(error, KaitoctlError):
         raise error
     output.error(error)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kaitoctl.cli import options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
-from kaitoctl.errors import ApiError, InputError, NegativeAnswer
+from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.nodes import Verdict
     from kaitoctl.kaito.rollout import Snapshot
     from kaitoctl.kaito.validation import Problem
@@ -87,6 +91,20 @@ def create_workspace(
         list[str] | None,
         typer.Option("--set", help="A variable for the template; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
+    values: Annotated[
+        str | None,
+        typer.Option("--values", help="Variables for the template, in YAML or JSON.", metavar="FILE"),
+    ] = None,
+    api_version: Annotated[
+        str | None,
+        typer.Option(
+            "--api-version",
+            help="v1alpha1 or v1beta1 (default: the newest that the cluster serves and that means the same; "
+            "v1alpha1 with --dry-run=client).",
+            metavar="VERSION",
+        ),
+    ] = None,
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -122,18 +140,22 @@ def create_workspace(
 
     Without a cluster: add --dry-run=client -o yaml
     """
-    from kaitoctl.kaito import api, manifest
+    from kaitoctl.kaito import api, catalog_file, convert, manifest
 
     options.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     if output_format is not None:
         options.one_of(output_format, ("yaml", "json", "name"), option="--output")
-    if preset is None and template is None:
+    if api_version is not None:
+        options.one_of(api_version, convert.VERSIONS, option="--api-version")
+    known = catalog_file.read(catalog)
+    extra = manifest.merged(_values(values), manifest.set_values(set_value or ()))
+    if preset is None and template is None and "preset" not in extra:
         raise InputError("--preset is missing", hint="such as --preset falcon-7b")
     how = _How(
         dry_run,
         output_format,
         wait,
-        options.duration_s(timeout) if timeout else _budget_s(preset or ""),
+        options.duration_s(timeout) if timeout else _budget_s(known, preset or ""),
         skip_node_check,
         force_conflicts,
     )
@@ -152,22 +174,58 @@ def create_workspace(
         annotations={api.ANNOTATION_RUNTIME: "transformers"} if adapter else {},
     )
     text, source = manifest.template_text(template) if template else (None, "template")
-    workspace = manifest.workspace(request, text, manifest.set_values(set_value or ()), source=source)
-    _judge(workspace)
+
+    def rendered(version: str) -> Object:
+        asked = replace(request, api_version=version)
+        return manifest.workspace(asked, text, extra, source=source)
+
+    def chosen(served: Sequence[str]) -> str:
+        """The version to render for; it is said when that is not the newest one."""
+        if api_version is not None:
+            return api_version
+        version, reason = convert.chosen(request, served, known=known)
+        if reason:
+            output.step(f"writing {version}: {reason}")
+        return version
+
+    workspace = rendered(chosen(()))
     if dry_run == "client":
+        _judge(workspace, known)
         _print(workspace, output_format, "created (client dry run)")
         return
+    _judge(workspace, known, quietly=True)
     import asyncio  # 20 ms that a dry run need not pay
 
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
-    asyncio.run(_create(target, workspace, how))
+    asyncio.run(_create(target, lambda served: rendered(chosen(served)), known, how))
 
 
-async def _create(target: Target, workspace: Object, how: _How) -> None:
+def _values(path: str | None) -> Object:
+    """The variables in a file of the user's.
+
+    Raises:
+        InputError: the file cannot be read, or is not one map.
+    """
+    if path is None:
+        return {}
+    from kaitoctl.cli.files import text_of
+    from kaitoctl.kube.documents import load_yaml
+
+    documents = load_yaml(text_of(path, option="--values"), path)
+    if len(documents) > 1:
+        raise InputError(f"--values {path}: {len(documents)} documents; one is expected")
+    return documents[0] if documents else {}
+
+
+async def _create(
+    target: Target, rendered: Callable[[Sequence[str]], Object], known: Catalog, how: _How
+) -> None:
     from kaitoctl.cli import follow
     from kaitoctl.kube.objects import key_of
 
     async with connected(target) as client:
+        workspace = rendered(await _served_versions(client))
+        _judge(workspace, known)
         workspace["metadata"].setdefault("namespace", client.namespace)
         await _check_nodes(client, workspace, skip=how.skip_node_check)
         live, word = await _apply(client, workspace, how)
@@ -179,17 +237,32 @@ async def _create(target: Target, workspace: Object, how: _How) -> None:
             await _show_result(client, seen)
 
 
+async def _served_versions(client: Client) -> list[str]:
+    """The Workspace versions that the cluster serves; none when it will not say."""
+    from kaitoctl.kaito import api, convert
+    from kaitoctl.kube.request import Request
+
+    try:
+        return convert.served_versions(await client.send(Request("GET", f"/apis/{api.GROUP}")))
+    except ApiError as error:
+        if error.status == 404:
+            raise missing_crd() from error
+        if error.status != 403:
+            raise
+        return []
+
+
 # --- judge -------------------------------------------------------------------------------------------------
 
 
-def _judge(workspace: Object) -> None:
+def _judge(workspace: Object, known: Catalog, *, quietly: bool = False) -> None:
     """Refuse what the schema or KAITO's rules refuse; warn of what they accept and then ignore."""
     from kaitoctl.kaito import validation
 
-    problems = validation.judge(workspace)
+    problems = validation.judge(workspace, known=known)
     errors = [problem for problem in problems if problem.severity == "error"]
     for problem in problems:
-        if problem.severity == "warning":
+        if problem.severity == "warning" and not quietly:
             output.warning(_line(problem), hint=problem.hint)
     if not errors:
         return
@@ -206,12 +279,10 @@ def _line(problem: Problem) -> str:
     return f"{problem.path}: {problem.message}" if problem.path else problem.message
 
 
-def _budget_s(preset: str) -> float:
+def _budget_s(known: Catalog, preset: str) -> float:
     """The preset's own readiness budget, and ten minutes for nodes to come up."""
-    from kaitoctl.kaito import catalog
-
-    known = catalog.preset(preset)
-    return (known.readiness_timeout_s if known else 1800) + 600.0
+    found = known.preset(preset) or known.model(preset)
+    return (found.readiness_timeout_s if found else 1800) + 600.0
 
 
 # --- nodes -------------------------------------------------------------------------------------------------
@@ -289,6 +360,9 @@ async def _apply(client: Client, workspace: Object, how: _How) -> tuple[Object, 
     before: Object | None = None
     try:
         before = await _present(client, request.get(kind, key.namespace, key.name))
+        if before is not None:
+            trying = {**applying.query, "dryRun": "All"}
+            _judge_update(before, await client.send(replace(applying, query=trying)))
         live = await client.send(applying)
     except ApiError as error:
         raise _explained(error) from error
@@ -297,6 +371,22 @@ async def _apply(client: Client, workspace: Object, how: _How) -> tuple[Object, 
         return live, f"created{suffix}"
     same = _without_bookkeeping(before) == _without_bookkeeping(live)
     return live, f"{'unchanged' if same else 'configured'}{suffix}"
+
+
+def _judge_update(before: Object, after: Object) -> None:
+    """Refuse changes that KAITO's admission refuses; a cluster without its webhook would take them, and stick.
+
+    Raises:
+        InputError: a field changes that cannot.
+    """
+    from kaitoctl.kaito import validation
+
+    if errors := [item for item in validation.update_problems(before, after) if item.severity == "error"]:
+        hint = f"kubectl delete workspace {before['metadata']['name']}, then create it anew"
+        lines = [_line(problem) for problem in errors]
+        raise InputError(
+            f"Workspace {before['metadata']['name']} cannot be changed so", problems=lines, hint=hint
+        )
 
 
 async def _present(client: Client, asking: Request) -> Object | None:

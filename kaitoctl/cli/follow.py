@@ -54,9 +54,10 @@ async def rollout(client: Client, key: ObjectKey, *, timeout_s: float) -> Snapsh
     changed = asyncio.Event()
     for view in views.all:
         view.subscribe(lambda _: changed.set())
-    async with _running(views):
+    async with _running(views, changed) as running:
         shown: Progress | None = None
         while True:
+            running.insist_on_sight()
             seen = views.snapshot(key)
             now = progress(seen)
             if now != shown:
@@ -138,22 +139,35 @@ def _views(client: Client, key: ObjectKey) -> _Views:
 class _running:  # noqa: N801 - reads as the statement it is
     """The views' informers, running for as long as the block; entered once their first lists are there."""
 
-    def __init__(self, views: _Views) -> None:
+    def __init__(self, views: _Views, changed: asyncio.Event) -> None:
         self._views = views
-        self._tasks: list[asyncio.Task[None]] = []
+        self._changed = changed
+        self._tasks: dict[asyncio.Task[None], Informer] = {}
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> _running:
         for view in self._views.all:
             task = asyncio.create_task(view.run())
-            self._tasks.append(task)
+            self._tasks[task] = view
+            task.add_done_callback(lambda _: self._changed.set())
             synced = asyncio.create_task(view.wait_synced())
             await asyncio.wait({task, synced}, return_when=asyncio.FIRST_COMPLETED)
             synced.cancel()
-            if task.done() and (error := task.exception()) is not None:
-                if view is self._views.workspace or not isinstance(error, ApiError):
-                    await self.__aexit__()
-                    raise error
-                output.warning(f"{view.kind.plural} cannot be watched, so less is shown: {error}")
+        return self
+
+    def insist_on_sight(self) -> None:
+        """Go on with less when a detail cannot be watched (any more), but not without the Workspace.
+
+        Raises:
+            ApiError: the Workspace itself may not be watched.
+        """
+        for task, view in list(self._tasks.items()):
+            if not task.done():
+                continue
+            del self._tasks[task]
+            error = task.exception()
+            if error is not None and (view is self._views.workspace or not isinstance(error, ApiError)):
+                raise error
+            output.warning(f"{view.kind.plural} cannot be watched, so less is shown: {error}")
 
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:

@@ -48,7 +48,7 @@ def objects(items: Sequence[Object], output: str) -> None:
         value = items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(items)}
         data(json.dumps(value, indent=4, ensure_ascii=False))
     else:
-        from kaitoctl.kaito.manifest import to_yaml
+        from kaitoctl.kube.documents import to_yaml
 
         data("---\n".join(to_yaml(item) for item in items).rstrip("\n"))
 
@@ -120,6 +120,10 @@ def _painted(text: str, colour: str, stream: TextIO) -> str:
 def _write(stream: TextIO, text: str) -> None:
     try:
         print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # `kaitoctl ... | head` is no failure. What is still to come goes nowhere, also what Python flushes
+        # when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except UnicodeEncodeError:  # a terminal that knows no check marks still gets the words
         encoding = stream.encoding or "ascii"
         print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

@@ -73,7 +73,7 @@ async def _run(target: Target, settings: Settings, workers: int, lease_namespace
     from kaitoctl import workspace_controller
 
     async with connected(target) as client:
-        await _insist_on_crd(client)
+        await _insist_on_crd(client, target.namespace or "")
 
         async def work(allowed: Callable[[], bool] | None = None) -> None:
             output.step(f"managing Workspaces of {target.namespace or 'all namespaces'} on {client.host}")
@@ -85,7 +85,9 @@ async def _run(target: Target, settings: Settings, workers: int, lease_namespace
                 allowed=allowed,
             )
 
-        task = asyncio.create_task(_led(client, lease_namespace, work) if lease_namespace else work())
+        task = asyncio.create_task(
+            _led(client, lease_namespace, target.namespace or "", work) if lease_namespace else work()
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, task.cancel)
@@ -95,26 +97,29 @@ async def _run(target: Target, settings: Settings, workers: int, lease_namespace
             output.step("stopped")
 
 
-async def _led(client: Client, namespace: str, work: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
-    """Run the work for exactly as long as the lease is held."""
+async def _led(
+    client: Client, namespace: str, scope: str, work: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    """Run the work for exactly as long as the lease is held; there is one lease for each scope."""
     import os
     import socket
 
     from kaitoctl.reconcile.leader_election import LeaderElection
 
     identity = f"{socket.gethostname()}-{os.getpid()}"
-    election = LeaderElection(client, namespace=namespace, name="kaitoctl-controller", identity=identity)
-    output.step(f"waiting for the lease {namespace}/kaitoctl-controller")
+    name = f"kaitoctl-controller-{scope}" if scope else "kaitoctl-controller"
+    election = LeaderElection(client, namespace=namespace, name=name, identity=identity)
+    output.step(f"waiting for the lease {namespace}/{name}")
     await election.run(lambda: work(lambda: election.is_leader))
 
 
-async def _insist_on_crd(client: Client) -> None:
+async def _insist_on_crd(client: Client, namespace: str) -> None:
     """A controller without its CRD would wait in silence: say what is missing instead."""
     from kaitoctl.cli.create_workspace import missing_crd
     from kaitoctl.kaito import api
     from kaitoctl.kube.request import Request
 
     try:
-        await client.send(Request("GET", api.WORKSPACE.path(), query={"limit": "1"}))
+        await client.send(Request("GET", api.WORKSPACE.path(namespace), query={"limit": "1"}))
     except ApiError as error:
         raise (missing_crd() if error.is_unknown_resource else error) from error

@@ -26,6 +26,7 @@ from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
 
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
+_PROBE_S = 1.0
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 
 
@@ -117,9 +118,17 @@ def hold(sandbox: Folder) -> Iterator[None]:
     """
     sandbox.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     with sandbox.lock.open("a") as file:
-        if not _try_lock(file):
-            raise NegativeAnswer(f"sandbox {sandbox.name} is up already")
+        # Whoever asks whether we are up holds the lock for a moment: that is no other sandbox.
+        deadline = time.monotonic() + _PROBE_S
+        while not _try_lock(file):
+            if time.monotonic() > deadline:
+                raise NegativeAnswer(f"sandbox {sandbox.name} is up already")
+            time.sleep(0.01)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
+        file.truncate(0)
 
 
 def _try_lock(file: TextIO) -> bool:
@@ -174,9 +183,12 @@ def stop(name: str) -> bool:
     sandbox = folder(name)
     if not is_up(sandbox):
         return False
-    os.kill(int(sandbox.remembered()["pid"]), signal.SIGTERM)
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while is_up(sandbox):
+        # The lock file names the process that holds it, as soon as that is far enough to be stopped.
+        if (pid := sandbox.lock.read_text().strip()).isdecimal():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
         if time.monotonic() > deadline:
             raise TimedOut(f"sandbox {name} does not stop", hint=f"its log: {sandbox.log}")
         time.sleep(0.02)

@@ -17,7 +17,7 @@ from pathlib import Path
 from kaitoctl import packaged, workspace_controller
 from kaitoctl.cli.sandbox_process import Folder
 from kaitoctl.kaito import catalog
-from kaitoctl.kaito.manifest import load_yaml
+from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube import client
 from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox.cluster import Cluster, cluster
@@ -58,7 +58,7 @@ async def serve(folder: Folder, *, speed: float, with_controller: bool) -> None:
     async with AsyncExitStack() as stack:
         running = await _start(stack, folder, speed)
         running.write_kubeconfig(folder.kubeconfig)
-        _remember(folder, {"address": running.address, "token": running.token, "pid": os.getpid()})
+        _remember(folder, {"address": running.address, "token": running.token})
         await _until(stopping, folder.kubeconfig if with_controller else None)
 
 

@@ -72,24 +72,49 @@ def refusal(workspace: Object, settings: Settings | None = None) -> str:
 
 
 def _template_refusal(template: object) -> str:
-    """The API does not look into a template, so its shape is checked where it is used."""
-    containers = dig(template, "spec", "containers")
-    if not isinstance(containers, list) or not containers:
-        return "inference.template.spec.containers must list the pod's containers"
-    shapes = (
-        (("metadata",), dict),
-        (("metadata", "labels"), dict),
-        (("spec", "tolerations"), list),
-        (("spec", "affinity"), dict),
-        (("spec", "affinity", "nodeAffinity"), dict),
-    )
-    for path, shape in shapes:
-        if not isinstance(dig(template, *path) or shape(), shape):
-            return f"inference.template.{'.'.join(path)} must be a {'map' if shape is dict else 'list'}"
-    ports = [port for item in containers for port in dig(item, "ports") or ()]
-    if not all(isinstance(item, dict) for item in [*containers, *ports]):
-        return "inference.template.spec.containers and their ports must be maps"
+    """The API does not look into a template, so the parts that are used here are checked here."""
+    from kaitoctl.kube import schema
+
+    wrapped = {"type": "object", "properties": {"template": _TEMPLATE_SCHEMA}}
+    for problem in schema.problems({"template": template}, wrapped):
+        return f"inference.{problem.path}: {problem.message}"
     return ""
+
+
+def _map(*required: str, **properties: Object) -> Object:
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": properties,
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
+
+
+def _list(items: Object, least: int = 0) -> Object:
+    return {"type": "array", "items": items, "minItems": least}
+
+
+_PORT: Object = _map(
+    "containerPort",
+    containerPort={"type": "integer", "minimum": 1, "maximum": 65535},
+    protocol={"type": "string", "enum": ["TCP", "UDP", "SCTP"]},
+)
+_NODE_TERM: Object = _map(matchExpressions=_list(_map()), matchFields=_list(_map()))
+_TEXT_MAP: Object = {"type": "object", "additionalProperties": {"type": "string"}}
+_TEMPLATE_SCHEMA: Object = _map(
+    "spec",
+    metadata=_map(labels=_TEXT_MAP, annotations=_TEXT_MAP),
+    spec=_map(
+        "containers",
+        containers=_list(_map("name", name={"type": "string"}, ports=_list(_PORT)), least=1),
+        tolerations=_list(_map()),
+        affinity=_map(
+            nodeAffinity=_map(
+                requiredDuringSchedulingIgnoredDuringExecution=_map(nodeSelectorTerms=_list(_NODE_TERM))
+            )
+        ),
+    ),
+)
 
 
 def _runtime_refusal(workspace: Object, preset: Preset, generation: ImageGeneration) -> str:
@@ -193,6 +218,13 @@ def headless_service(workspace: Object) -> Object:
     return _object(SERVICE, workspace, spec, name=headless_name(workspace))
 
 
+# A GPU node has no room for a second pod, so the old one goes first.
+_ONE_POD_A_NODE: Object = {
+    "type": "RollingUpdate",
+    "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+}
+
+
 def deployment(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
     """The Deployment that runs `inference_api.py`: one pod a node, all of its GPUs."""
     return _object(
@@ -201,8 +233,7 @@ def deployment(workspace: Object, preset: Preset, gpus: int, settings: Settings)
         {
             "replicas": _count(workspace),
             "selector": {"matchLabels": _pod_labels(workspace)},
-            # A GPU node has no room for a second pod, so the old one goes first.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            "strategy": dict(_ONE_POD_A_NODE),
             # Kubernetes' default of 600 s would fail a model that takes its full readiness budget (K8).
             "progressDeadlineSeconds": preset.readiness_timeout_s,
             "template": _pod_template(workspace, preset, gpus, settings),
@@ -243,30 +274,27 @@ def template_deployment(workspace: Object, template: Object) -> Object:
         {
             "replicas": _count(workspace),
             "selector": {"matchLabels": _pod_labels(workspace)},
+            "strategy": dict(_ONE_POD_A_NODE),
             "template": {"metadata": {**kept, "labels": labels}, "spec": spec},
         },
     )
 
 
 def _template_ports(template: Object) -> list[Object]:
-    """Service ports for the container ports of a custom pod; the first one answers on port 80, too.
+    """Service ports for the container ports of a custom pod; the first one answers on port 80.
 
     KAITO v0.3.2 gives a custom pod no Service at all (K27).
     """
-    found: list[Object] = []
-    for container in dig(template, "spec", "containers") or ():
+    found: dict[tuple[int, str], Object] = {}
+    for container in template["spec"]["containers"]:
         for port in container.get("ports") or ():
-            number = port.get("containerPort")
-            name = "http" if not found else f"port-{number}"
-            found.append(
-                {
-                    "name": name,
-                    "protocol": port.get("protocol") or "TCP",
-                    "port": number if found else 80,
-                    "targetPort": number,
-                }
+            number, protocol = port["containerPort"], port.get("protocol") or "TCP"
+            name, outside = (f"{protocol.lower()}-{number}", number) if found else ("http", 80)
+            found.setdefault(
+                (outside, protocol),
+                {"name": name, "protocol": protocol, "port": outside, "targetPort": number},
             )
-    return found
+    return list(found.values())
 
 
 def _with_node_affinity(affinity: Object, ours: Object) -> Object:

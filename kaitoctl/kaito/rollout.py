@@ -6,7 +6,6 @@ the Workspace's name), so it follows ours and upstream's alike. It never says re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -17,6 +16,8 @@ from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
 from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
+
+_REVISION = "workspace.kaito.io/revision"
 
 
 class Phase(IntEnum):
@@ -86,45 +87,69 @@ def progress(seen: Snapshot) -> Progress:
     workspace = seen.workspace
     if workspace is None or is_being_deleted(workspace):
         return Progress(Phase.SUBMITTED, "the Workspace has been deleted", "failed")
-    if failure := _failure(seen):
-        return Progress(_station(seen), failure, "failed")
-    phase = _station(seen)
-    return Progress(phase, _detail(phase, seen), "ready" if phase is Phase.READY else None)
+    if failure := _failure(workspace, seen):
+        return Progress(_station(workspace, seen), failure, "failed")
+    phase = _station(workspace, seen)
+    return Progress(phase, _detail(workspace, phase, seen), "ready" if phase is Phase.READY else None)
 
 
-def _failure(seen: Snapshot) -> str:
-    assert seen.workspace is not None
+def _failure(workspace: Object, seen: Snapshot) -> str:
     for claim in seen.claims:
-        if why := claim_failure(claim):
+        if not is_being_deleted(claim) and (why := claim_failure(claim)):
             return f"NodeClaim {claim['metadata']['name']}: {why}"
-    for pod in _current_pods(seen):
+    for pod in _current_pods(workspace, seen):
         found = pods_.trouble(pod)
         if found and found.hopeless:
             return f"pod {pod['metadata']['name']}: {found.reason}: {found.message}"
-    for workload in seen.workloads:
-        if _is_of_this_generation(seen.workspace, workload) and (why := stalled(workload)):
+    for workload in _workloads(workspace, seen):
+        if why := stalled(workload):
             return f"{workload['kind']} {workload['metadata']['name']}: {why}"
-    succeeded = conditions.find(seen.workspace, api.WORKSPACE_SUCCEEDED) or {}
-    of_now = int(succeeded.get("observedGeneration") or 0) >= generation_of(seen.workspace)
+    succeeded = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
+    of_now = int(succeeded.get("observedGeneration") or 0) >= generation_of(workspace)
     if of_now and succeeded.get("status") == "False" and succeeded.get("reason") == FAILED:
         return str(succeeded.get("message") or "the controller gave up")
     return ""
 
 
-def _station(seen: Snapshot) -> Phase:
-    assert seen.workspace is not None
-    generation = generation_of(seen.workspace)
-    workload = next((item for item in seen.workloads if _is_of_this_generation(seen.workspace, item)), None)
-    if workload is None:
-        resource = conditions.find(seen.workspace, api.RESOURCE_READY) or {}
+def _station(workspace: Object, seen: Snapshot) -> Phase:
+    generation = generation_of(workspace)
+    if workspace.get("tuning") and conditions.is_true(
+        workspace, api.WORKSPACE_SUCCEEDED, generation=generation
+    ):
+        return Phase.READY  # a tuning job leaves no workload behind that could be looked at
+    workloads = _workloads(workspace, seen)
+    if not workloads:
+        resource = conditions.find(workspace, api.RESOURCE_READY) or {}
         if seen.claims or int(resource.get("observedGeneration") or 0) >= generation:
             return Phase.NODES if resource.get("status") != "True" else Phase.ACCEPTED
-        return Phase.ACCEPTED if dig(seen.workspace, "status", "conditions") else Phase.SUBMITTED
-    served = conditions.is_true(seen.workspace, api.INFERENCE_READY, generation=generation)
-    pods = _current_pods(seen)
-    if served and is_rolled_out(workload):
+        return Phase.ACCEPTED if dig(workspace, "status", "conditions") else Phase.SUBMITTED
+    serves = _is_said_to_serve(workspace, workloads) and not _is_denied(workspace)
+    if serves and all(map(is_rolled_out, workloads)):
         return Phase.READY
+    pods = _current_pods(workspace, seen)
     return min((_pod_station(pod) for pod in pods), default=Phase.SCHEDULING)
+
+
+def _is_denied(workspace: Object) -> bool:
+    """Whether the controller says that this generation has not succeeded (yet): nodes may be missing."""
+    succeeded = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
+    of_now = int(succeeded.get("observedGeneration") or 0) >= generation_of(workspace)
+    return of_now and succeeded.get("status") == "False"
+
+
+def _is_said_to_serve(workspace: Object, workloads: list[Object]) -> bool:
+    """Whether the controller says so of this generation.
+
+    KAITO v0.3.2 leaves a condition as it is when nothing but the generation would differ; it marks the
+    workload with the Workspace's revision instead.
+    """
+    if conditions.is_true(workspace, api.INFERENCE_READY, generation=generation_of(workspace)):
+        return True
+    revision = annotations_of(workspace).get(_REVISION)
+    of_revision = bool(revision) and all(
+        annotations_of(item).get(_REVISION) == revision for item in workloads
+    )
+    return of_revision and conditions.is_true(workspace, api.INFERENCE_READY)
 
 
 def _pod_station(pod: Object) -> Phase:
@@ -143,15 +168,14 @@ def _pod_station(pod: Object) -> Phase:
     return Phase.LOADING if running else Phase.PULLING
 
 
-def _detail(phase: Phase, seen: Snapshot) -> str:
-    assert seen.workspace is not None
+def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
     if phase is Phase.NODES:
-        resource = conditions.find(seen.workspace, api.RESOURCE_READY) or {}
+        resource = conditions.find(workspace, api.RESOURCE_READY) or {}
         return str(resource.get("message") or "")
-    pods = _current_pods(seen)
+    pods = _current_pods(workspace, seen)
     if phase is Phase.READY:
-        ready = sum(pods_.is_ready(pod) for pod in pods)
-        return f"{ready} of {_wanted(seen.workloads)} pods serve"
+        wanted = sum(map(replicas, _workloads(workspace, seen)))
+        return f"{sum(map(pods_.is_ready, pods))} of {wanted} pods serve" if wanted else ""
     behind = [pod for pod in pods if _pod_station(pod) == phase]
     if not behind:
         return ""
@@ -173,17 +197,29 @@ def _where(pod: Object) -> str:
     return " ".join(words)
 
 
-def _is_of_this_generation(workspace: Object, workload: Object) -> bool:
-    """Ours say for which generation they were made; upstream's do not, and are taken as they are."""
-    return OWNER_GENERATION not in annotations_of(workload) or is_current(workspace, workload)
+def _workloads(workspace: Object, seen: Snapshot) -> list[Object]:
+    """The workloads made for this generation.
+
+    Ours say for which generation they were made; upstream's do not, and are taken as they are.
+    """
+    return [
+        item
+        for item in seen.workloads
+        if OWNER_GENERATION not in annotations_of(item) or is_current(workspace, item)
+    ]
 
 
-def _current_pods(seen: Snapshot) -> list[Object]:
-    """The newest pods, as many as there should be; what is terminating belongs to the past."""
-    alive = [pod for pod in seen.pods if not is_being_deleted(pod)]
+def _current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
+    """The newest living pods, as many as the workloads have updated: the rest belongs to the past.
+
+    None while a workload has yet to take its spec up. Finished pods are replaced by others, so they say
+    nothing about the rollout.
+    """
+    workloads = _workloads(workspace, seen)
+    updated = 0
+    for workload in workloads:
+        if int(dig(workload, "status", "observedGeneration") or 0) >= generation_of(workload):
+            updated += int(dig(workload, "status", "updatedReplicas") or 0)
+    alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pods_.is_finished(pod)]
     alive.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
-    return alive[: _wanted(seen.workloads)]
-
-
-def _wanted(workloads: Iterable[Object]) -> int:
-    return sum(replicas(item) for item in workloads)
+    return alive[:updated]

@@ -118,7 +118,8 @@ def _event(workspace: Object, condition: Object, now: datetime, component: str) 
             "namespace": metadata["namespace"],
             "uid": metadata["uid"],
         },
-        "type": "Normal" if condition["status"] == "True" else "Warning",
+        # To be under way again is no reason for a warning.
+        "type": "Normal" if condition["status"] == "True" or "Pending" in condition["reason"] else "Warning",
         "reason": condition["reason"],
         "message": condition["message"][:_LONGEST_EVENT],
         "source": {"component": component},
@@ -253,8 +254,9 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
                 return says(False, found.reason, message)
             # The kubelet writes reasons such as OutOfnvidia.com/gpu, which a condition must not have.
             return says(False, "WorkspaceInferenceStatusPending", f"{found.reason}: {message}")
-    ready = int(dig(workload, "status", "readyReplicas") or 0)
-    detail = f"Inference workload is not ready: {ready} of {replicas(workload)} pods serve"
+    counts = workload.get("status") or {}
+    new, ready = (int(counts.get(name) or 0) for name in ("updatedReplicas", "readyReplicas"))
+    detail = f"Inference workload is not ready: {min(new, ready)} of {replicas(workload)} pods serve"
     return says(False, "WorkspaceInferenceStatusPending", detail)
 
 

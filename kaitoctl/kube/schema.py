@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, Literal
 
 from kaitoctl.kube.objects import Object
@@ -342,21 +343,22 @@ def _has_format(value: Any, name: str | None) -> bool:
 # --- what is wrong? ---------------------------------------------------------------------------------------
 
 
-def problems(obj: Object, schema: Schema, *, unknown: Literal["ignore", "error"] = "ignore") -> list[Problem]:
+def problems(
+    obj: Object, schema: Schema, *, unknown: Literal["ignore", "error"] = "ignore", most: int | None = None
+) -> list[Problem]:
     """Everything that is wrong with an object, in the order of its paths; empty when it fits.
 
     Args:
         obj: a whole object.
         schema: the structural schema of its version, see `load_crd_schema`.
         unknown: whether fields that the schema does not know are problems.
+        most: how many to look for; None for all.
     """
     strict = unknown == "error"
     if fits(obj, schema, unknown_is_error=strict):
         return []
-    return sorted(
-        (problem for error in _errors(obj, schema, strict) for problem in _worded(error)),
-        key=lambda problem: (problem.path, problem.rule),
-    )
+    worded = (problem for error in _errors(obj, schema, strict) for problem in _worded(error))
+    return sorted(islice(worded, most), key=lambda problem: (problem.path, problem.rule))
 
 
 def _errors(obj: Any, schema: Schema, strict: bool) -> Iterable[Any]:
@@ -444,7 +446,7 @@ def _worded(error: Any) -> Iterator[Problem]:
                 at = f"{path}.{name}" if path else name
                 yield Problem(at, _unknown_field(name, known), "unknown", value[name], known)
         return
-    words = {
+    words: dict[str, Callable[[], str]] = {
         "type": lambda: f"must be {_types(expected)}, not {shown}",
         "enum": lambda: (
             f"{shown} is not one of {', '.join(_shown(item) for item in expected)}"
@@ -469,7 +471,8 @@ def _worded(error: Any) -> Iterator[Problem]:
         "oneOf": lambda: f"{shown} must match exactly one of {len(expected)} allowed forms",
         "not": lambda: f"{shown} matches a form that is not allowed",
     }
-    yield Problem(path, words.get(rule, lambda: f"{shown} breaks {rule}")(), rule, value, expected)
+    message = words[rule]() if rule in words else f"{shown} breaks {rule}"
+    yield Problem(path, message, rule, value, expected)
 
 
 def _path_text(parts: Iterable[str | int]) -> str:

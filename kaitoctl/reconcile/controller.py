@@ -213,12 +213,9 @@ class Controller:
         except KaitoctlError as error:
             asked_s = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0
             delay_s = self._queue.retry(key, clock(), at_least_s=asked_s)
-            # A lost race is everyday life; the first repetition, with a newer view, settles it.
-            level = (
-                logging.INFO
-                if isinstance(error, ApiError) and error.reason == "Conflict"
-                else logging.WARNING
-            )
+            # A lost race (somebody wrote, or deleted, first) is everyday life: the next pass settles it.
+            lost = isinstance(error, ApiError) and error.reason in ("Conflict", "NotFound")
+            level = logging.INFO if lost else logging.WARNING
             logger.log(level, "%s %s: %s; again in %.3g s", self.name, key, error, delay_s, extra=fields)
         except Exception:
             delay_s = self._queue.retry(key, clock())

@@ -15,8 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from kaitoctl.kube.managed_fields import Fields, both, is_member, minus, path_text, paths, union
+from kaitoctl.kube.managed_fields import Fields, Path, both, is_member, minus, path_text, paths, union
 from kaitoctl.kube.objects import Object
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +63,28 @@ class Shape:
             return None
         return found if len(found) == len(value) else None
 
-    def insist_on_keys(self, value: Any, path: str = "") -> None:
+    def insist_on_keys(self, value: Any, path: Path = ()) -> None:
         """Make sure that the entries of every keyed list and set can be told apart.
 
         Raises:
             UnkeyedEntry: one lacks a key, or two have the same.
         """
-        elements = self.elements(value)
-        if elements is None and isinstance(value, list) and (self.keys or self.is_set):
+        if isinstance(value, dict) and not self.atomic:
+            for name, part in value.items():
+                if isinstance(part, (dict, list)):
+                    self.child(name).insist_on_keys(part, (*path, f"f:{name}"))
+        elif isinstance(value, list) and (self.keys or self.is_set):
             seen = set()
             for position, item in enumerate(value):
                 try:
                     element = self.element(item, position)
                 except UnkeyedEntry as error:
-                    raise UnkeyedEntry(f"{path}: {error}") from None
+                    raise UnkeyedEntry(f"{path_text(path)}: {error}") from None
                 if element in seen:
-                    raise UnkeyedEntry(f"{path}: duplicate entries for key {path_text((element,))}")
+                    what = path_text((element,))
+                    raise UnkeyedEntry(f"{path_text(path)}: duplicate entries for key {what}")
                 seen.add(element)
-        for element, part in (elements or {}).items():
-            if isinstance(part, (dict, list)):
-                self.element_shape(element).insist_on_keys(part, path + path_text((element,)))
+                self.entry.insist_on_keys(item, (*path, element))
 
     def element(self, item: Any, position: int = 0) -> str:
         """The path element of an entry of a keyed list or of a set.
@@ -89,8 +93,8 @@ class Shape:
             UnkeyedEntry: it lacks a key.
         """
         if self.is_set:
-            return f"v:{json.dumps(item, separators=(',', ':'))}"
-        key = {}
+            return f"v:{_encode(item)}"
+        key = []
         for name, default in self.keys:
             value = item.get(name, default) if isinstance(item, dict) else None
             if value is None:
@@ -98,8 +102,8 @@ class Shape:
                     f"element {position}: associative list with keys has an element that omits "
                     f'key field "{name}" (and doesn\'t have default value)'
                 )
-            key[name] = value
-        return f"k:{json.dumps(key, separators=(',', ':'))}"
+            key.append(f'"{name}":{_encode(value)}')
+        return f"k:{{{','.join(key)}}}"
 
     def element_shape(self, element: str) -> Shape:
         """The shape of what a path element leads to."""
@@ -227,12 +231,19 @@ def fields_of(value: Any, shape: Shape, *, inner: bool = False) -> Fields:
         inner: whether maps and keyed lists count besides what they hold; they do when somebody makes
             them appear, they do not when somebody applies into them.
     """
+    fields: Fields = {".": {}} if inner else {}
+    if isinstance(value, dict):  # the same as below, without naming the elements first: this is the hot loop
+        if shape.atomic or not value:
+            return {}
+        for name, part in value.items():
+            is_leaf = not isinstance(part, (dict, list))
+            fields[f"f:{name}"] = {} if is_leaf else fields_of(part, shape.child(name), inner=inner)
+        return fields
     elements = shape.elements(value)
     if not elements:
         return {}
-    fields: Fields = {".": {}} if inner else {}
     for element, part in elements.items():
-        node = fields_of(part, shape.element_shape(element), inner=inner)
+        node = fields_of(part, shape.entry, inner=inner)
         # An entry of a keyed list is owned besides its fields.
         fields[element] = {".": {}, **node} if node and element[0] == "k" else node
     return fields
@@ -329,8 +340,8 @@ def apply(
                 kept = union(kept, owned.fields)
         if gone := minus(mine.fields, kept):
             merged = _without(merged, gone, kept, shape)
-    changed, removed = difference(ownable(live or {}), ownable(merged), shape)
-    if not force:
+    changed, removed = difference(ownable(live), ownable(merged), shape) if live else ({}, {})
+    if not force and changed:
         conflicts = []
         contested: Fields = {}
         for manager, owned in sorted(owners.items()):

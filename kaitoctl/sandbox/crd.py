@@ -229,20 +229,32 @@ _SCHEMA_KEYWORDS: dict[str, tuple[type, ...]] = {
 }
 
 
+_INNER_TYPES: dict[str, type] = {
+    **dict.fromkeys(("properties", "allOf", "anyOf", "oneOf"), dict),
+    **dict.fromkeys(("required", "x-kubernetes-list-map-keys"), str),
+}
+
+
 def _keyword_causes(schema: Object, at: str) -> list[Object]:
-    """The keywords of one schema whose values are of the wrong type."""
-    causes = []
+    """The keywords of a schema, and of all schemas in it, whose values are of the wrong type."""
+    causes: list[Object] = []
     for keyword, types in _SCHEMA_KEYWORDS.items():
-        value = schema.get(keyword)
-        parts = {"properties": dict, "allOf": list, "anyOf": list, "oneOf": list}
-        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        is_wrong = value is not None and (
+        value: Any = schema.get(keyword)
+        inner: Any = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if value is not None and (
             not isinstance(value, types)
             or (isinstance(value, bool) and bool not in types)
-            or (keyword in parts and not all(isinstance(item, dict) for item in inner))
-        )
-        if is_wrong:
+            or not all(isinstance(item, _INNER_TYPES.get(keyword, object)) for item in inner)
+        ):
             causes.append(invalid_value(f"{at}.{keyword}", value, "is of the wrong type"))
+        elif keyword == "properties":
+            for name, below in (schema.get(keyword) or {}).items():
+                causes += _keyword_causes(below, f"{at}.properties[{name}]")
+        elif keyword in ("allOf", "anyOf", "oneOf"):
+            for position, below in enumerate(inner):
+                causes += _keyword_causes(below, f"{at}.{keyword}[{position}]")
+        elif keyword in ("items", "additionalProperties", "not") and isinstance(value, dict):
+            causes += _keyword_causes(value, f"{at}.{keyword}")
     return causes
 
 
@@ -324,7 +336,8 @@ def _causes(spec: Object, name: str, live: Object | None) -> list[Object]:
             why = "must be object at the root"
             causes.append(invalid_value(f"{at}.schema.openAPIV3Schema.type", schema.get("type", ""), why))
         else:
-            causes += _structural_causes(schema, f"{at}.schema.openAPIV3Schema")
+            at = f"{at}.schema.openAPIV3Schema"
+            causes += _keyword_causes(schema, at) or _structural_causes(schema, at)
     if live is not None:
         for field, was, new in (
             ("spec.group", live["spec"]["group"], spec["group"]),
@@ -339,9 +352,7 @@ def _causes(spec: Object, name: str, live: Object | None) -> list[Object]:
 
 def _structural_causes(schema: Object, at: str) -> list[Object]:
     """Where a schema is not structural: every value needs a type, unless it is one that says otherwise."""
-    causes = _keyword_causes(schema, at)
-    if causes:
-        return causes
+    causes: list[Object] = []
     is_free = schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("x-kubernetes-int-or-string")
     if not schema.get("type") and not is_free:
         causes.append(required(f"{at}.type", "must not be empty for specified object fields"))

@@ -15,7 +15,7 @@ from typing import Literal
 
 from kaitoctl.kube.objects import Object, ObjectKey, key_of
 
-_HISTORY = 10_000
+_HISTORY = 5_000  # events hold old versions: this bounds memory to some tens of MB per busy resource
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kaitoctl.kube import pods
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig
 from kaitoctl.sandbox.builtin import Resource
@@ -125,14 +126,7 @@ def _pod_ready(obj: Object, _: datetime) -> str:
 
 
 def _pod_status(obj: Object, _: datetime) -> str:
-    if dig(obj, "metadata", "deletionTimestamp"):
-        return "Terminating"
-    for status in dig(obj, "status", "containerStatuses") or ():
-        if reason := dig(status, "state", "waiting", "reason") or dig(
-            status, "state", "terminated", "reason"
-        ):
-            return str(reason)
-    return str(dig(obj, "status", "reason") or dig(obj, "status", "phase") or "Unknown")
+    return pods.summary(obj)
 
 
 def _pod_restarts(obj: Object, _: datetime) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaitoctl.kube.conditions import parse_timestamp, timestamp
 from kaitoctl.kube.managed_fields import Fields, minus
-from kaitoctl.kube.objects import Object, ObjectKey, dig
+from kaitoctl.kube.objects import Object, ObjectKey, dig, generation_of
 from kaitoctl.sandbox import admission, crd
 from kaitoctl.sandbox.apply import (
     ApplyConflict,
@@ -332,7 +332,7 @@ class Writes:
             admission.admit(resource, new, live)
         metadata = new["metadata"]
         if live is not None and resource.counts and _wanted(resource, new) != _wanted(resource, live):
-            metadata["generation"] = before_generation(live) + 1
+            metadata["generation"] = generation_of(live) + 1
         if owners is None:
             known = owners_of(live["metadata"].get("managedFields")) if live else {}
             if given and given != (live or {}).get("metadata", {}).get("managedFields"):
@@ -627,7 +627,7 @@ class Writes:
         if finalizers:
             marked["finalizers"] = finalizers
         if resource.counts and not already:
-            marked["generation"] = before_generation(obj) + 1
+            marked["generation"] = generation_of(obj) + 1
         new = {**obj, "metadata": marked}
         if resource is NAMESPACES:
             new["status"] = {**obj.get("status", {}), "phase": "Terminating"}
@@ -670,11 +670,6 @@ def _is_upgrade_of_kubectl(manager: str, live: Object | None, contested: Fields,
         return not minus(contested, fields_of(ownable(json.loads(last)), shape))
     except (ValueError, AttributeError):
         return False
-
-
-def before_generation(obj: Object) -> int:
-    """The generation so far."""
-    return int(obj["metadata"].get("generation") or 0)
 
 
 def _wanted(resource: Resource, obj: Object) -> Object:

@@ -326,6 +326,25 @@ def test_a_claim_that_vanishes_is_asked_for_again_with_patience() -> None:
     assert "has vanished" in str(conditions.find(found, kaito.NODE_CLAIM_READY))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": 1},
+        {"count": 2, "instanceType": "Standard_NC24s_v3"},
+        {"count": 2, "labelSelector": {"matchLabels": {"apps": "other"}}},
+    ],
+)
+def test_nodes_that_a_workspace_has_outgrown_are_given_back(change: dict[str, Any]) -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon(count=2))
+    world.settle()
+    assert len(world.list(NODE_CLAIM)) == 2
+    world.apply(kaito.WORKSPACE, falcon(**change))
+    world.settle()
+    assert len(world.list(NODE_CLAIM)) == change["count"]
+    assert is_ready(world)
+
+
 def test_nodes_that_cannot_be_created_for_the_selector_are_not_bought() -> None:
     world = World()
     expression = {"key": "zone", "operator": "NotIn", "values": ["a"]}
@@ -335,7 +354,7 @@ def test_nodes_that_cannot_be_created_for_the_selector_are_not_bought() -> None:
     assert world.list(NODE_CLAIM) == []
     found = world.get(kaito.WORKSPACE, "falcon")
     assert found is not None
-    assert "cannot be created" in str(conditions.find(found, kaito.RESOURCE_READY))
+    assert "cannot be said with labels" in str(conditions.find(found, kaito.RESOURCE_READY))
 
 
 def test_an_aws_type_asks_for_an_ec2_node() -> None:

@@ -129,9 +129,6 @@ def test_every_preset_is_built_or_refused_with_a_reason(name: str) -> None:
     ("change", "words"),
     [
         ({"tuning": {"method": "lora"}}, "tuning"),
-        ({"inference": {"preset": None, "template": {"spec": {}}}}, "containers"),
-        ({"inference": {"preset": None, "template": {"spec": {"containers": [1]}}}}, "maps"),
-        ({"inference": {"preset": None, "template": {"metadata": 1, "spec": {"containers": [{}]}}}}, "map"),
         ({"inference": {"preset": {"name": "nope"}}}, "not in the catalog"),
         ({"metadata": {"annotations": {"kaito.sh/runtime": "tensorrt"}}}, "neither transformers nor vllm"),
         (
@@ -233,6 +230,47 @@ def test_a_custom_pod_with_ports_gets_a_service() -> None:
     (port,) = custom()["Service"]["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (80, 8080)
     assert "Service" not in custom(containers=[{"name": "s", "image": "r.io/x:1"}])
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        1,
+        {},
+        {"spec": {}},
+        {"spec": {"containers": []}},
+        {"spec": {"containers": [1]}},
+        {"spec": {"containers": [{"name": "a", "ports": 5}]}},
+        {"spec": {"containers": [{"name": "a", "ports": [{"containerPort": "x"}]}]}},
+        {"metadata": 1, "spec": {"containers": [{"name": "a"}]}},
+        {"spec": {"containers": [{"name": "a"}], "tolerations": {}}},
+        {
+            "spec": {
+                "containers": [{"name": "a"}],
+                "affinity": {
+                    "nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [None]}
+                    }
+                },
+            }
+        },
+    ],
+)
+def test_a_template_of_another_shape_is_refused_with_its_path(template: object) -> None:
+    ws = workspace(inference={"preset": None, "template": template})
+    assert desired.refusal(ws).startswith("inference.template") or template == {}
+
+
+def test_every_port_of_a_custom_pod_has_its_own_name_and_number() -> None:
+    ports = [
+        {"containerPort": 8080},
+        {"containerPort": 80},
+        {"containerPort": 53, "protocol": "TCP"},
+        {"containerPort": 53, "protocol": "UDP"},
+    ]
+    made = custom(containers=[{"name": "s", "image": "r.io/x:1", "ports": ports}])["Service"]["spec"]["ports"]
+    assert len({(port["port"], port["protocol"]) for port in made}) == len(made)
+    assert len({port["name"] for port in made}) == len(made)
 
 
 TRICKY = st.text(alphabet=st.sampled_from(list("ab;|&$()`\\\n'\"*?~#- ")), min_size=1, max_size=12)

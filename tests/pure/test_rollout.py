@@ -26,13 +26,18 @@ def serving(generation: int = 1, **changes: Any) -> Object:
     )
 
 
-def deployment(*, ready: int = 1, owner_generation: str | None = "1") -> Object:
+def deployment(*, ready: int = 1, updated: int = 1, owner_generation: str | None = "1") -> Object:
     annotations = {"kaitoctl.dev/owner-generation": owner_generation} if owner_generation else {}
     return {
         "kind": "Deployment",
         "metadata": {"name": "falcon", "generation": 1, "annotations": annotations},
         "spec": {"replicas": 1},
-        "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": ready},
+        "status": {
+            "observedGeneration": 1,
+            "replicas": 1,
+            "updatedReplicas": updated,
+            "readyReplicas": ready,
+        },
     }
 
 
@@ -93,6 +98,42 @@ def test_a_terminating_pod_of_the_past_fails_nothing() -> None:
     old = a_pod({"waiting": {"reason": "CrashLoopBackOff"}})
     old["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
     assert progress(Snapshot(workspace(), (deployment(ready=0),), (old,))).outcome is None
+
+
+def test_the_broken_pod_of_the_past_does_not_fail_its_cure() -> None:
+    broken = a_pod({"waiting": {"reason": "CrashLoopBackOff"}})
+    cured = workspace(generation=2)
+    not_yet = Snapshot(cured, (deployment(ready=0, owner_generation="1"),), (broken,))
+    assert progress(not_yet).outcome is None
+    taken_up = Snapshot(cured, (deployment(ready=0, updated=0, owner_generation="2"),), (broken,))
+    assert progress(taken_up).outcome is None
+
+
+def test_an_evicted_pod_is_replaced_and_fails_nothing() -> None:
+    evicted = a_pod()
+    evicted["status"] = {"phase": "Failed", "reason": "Evicted", "message": "disk pressure"}
+    assert progress(Snapshot(workspace(), (deployment(ready=0),), (evicted,))).outcome is None
+
+
+def test_upstreams_revision_stands_in_for_a_generation_that_it_does_not_note() -> None:
+    ws = serving(generation=2, metadata={"annotations": {"workspace.kaito.io/revision": "2"}})
+    workload = deployment(owner_generation=None)
+    assert progress(Snapshot(ws, (workload,), ())).outcome is None
+    workload["metadata"]["annotations"] = {"workspace.kaito.io/revision": "2"}
+    assert progress(Snapshot(ws, (workload,), ())).outcome == "ready"
+
+
+def test_a_tuning_job_is_done_when_the_controller_says_so() -> None:
+    done = {"conditions": [condition("WorkspaceSucceeded", "True")]}
+    assert progress(Snapshot(workspace(tuning={"method": "lora"}, status=done))).outcome == "ready"
+
+
+def test_a_claim_of_the_past_fails_nothing() -> None:
+    launched = condition("Launched", "False", message="no capacity")
+    claim: Object = {"metadata": {"name": "ws1"}, "status": {"conditions": [launched]}}
+    assert progress(Snapshot(workspace(), claims=(claim,))).outcome == "failed"
+    claim["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert progress(Snapshot(workspace(), claims=(claim,))).outcome is None
 
 
 def test_what_the_controller_gave_up_fails_with_its_words() -> None:

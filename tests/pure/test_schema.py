@@ -177,7 +177,7 @@ def test_defaults_fill_what_is_missing_down_to_the_leaves() -> None:
         lost={"type": "string"},
         none={"type": "object", "properties": {"c": {"type": "integer", "default": 1}}},
     )
-    obj = {"list": [{}, {"a": 2}], "map": {"k": {}}, "null": None, "lost": None}
+    obj: Object = {"list": [{}, {"a": 2}], "map": {"k": {}}, "null": None, "lost": None}
     before = copy.deepcopy(obj)
     filled = default(obj, schema)
     assert filled == {"spec": {"a": 1}, "list": [{"a": 1}, {"a": 2}], "map": {"k": {"a": 1}}, "null": None}
