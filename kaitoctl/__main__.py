@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 
 def main() -> None:
@@ -10,9 +11,12 @@ def main() -> None:
     # Importing makes many objects and no garbage; the default threshold would look for some 30 times,
     # a tenth of what a short command takes. Long-running commands collect often enough with this one.
     gc.set_threshold(50_000)
-    from kaitoctl.cli.app import main as run
+    try:
+        from kaitoctl.cli.app import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # so early that nothing has begun
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ _COMMANDS = {
     "check-nodes": ("kaitoctl.cli.check_nodes", "Why a node would be used or skipped, and what mends it."),
     "convert": ("kaitoctl.cli.convert", "Write Workspaces in another API version."),
     "create": ("kaitoctl.cli.create_workspace", "Create a Workspace and follow its rollout."),
+    "explain": ("kaitoctl.cli.explain", "What a code of `validate` means."),
     "fit": ("kaitoctl.cli.fit", "Say where a preset runs, or what runs on given nodes."),
     "models": ("kaitoctl.cli.models", "The models that KAITO can serve."),
     "run-controller": ("kaitoctl.cli.run_controller", "Manage Workspaces: be their controller."),
@@ -35,6 +36,7 @@ _COMMANDS = {
     "schema": ("kaitoctl.cli.schema_command", "The CRD of Workspaces, or a JSON Schema for editors."),
     "skus": ("kaitoctl.cli.skus", "The GPU instance types that KAITO knows."),
     "template": ("kaitoctl.cli.template", "Templates of Workspaces: list, show, begin one."),
+    "validate": ("kaitoctl.cli.validate", "Judge Workspaces before any cluster does."),
 }
 
 
@@ -103,15 +105,26 @@ def run(command: Callable[[], Any]) -> int:
         return code
     except BaseExceptionGroup as group:
         return _failed(_single(group))
-    except KaitoctlError as error:
+    except Exception as error:
         return _failed(error)
 
 
 def _failed(error: BaseException) -> int:
-    if not isinstance(error, KaitoctlError):
-        raise error
-    output.error(error)
-    return error.exit_code
+    if output.debugging():
+        import traceback
+
+        traceback.print_exception(error)
+    output.error(error if isinstance(error, KaitoctlError) else _unforeseen(error))
+    return error.exit_code if isinstance(error, KaitoctlError) else 1
+
+
+def _unforeseen(error: BaseException) -> KaitoctlError:
+    """Words for what no code of ours foresaw: never a traceback, but the way to get one."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return KaitoctlError(f"{where}{error.strerror or error}")
+    words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return KaitoctlError(words, hint="this should not happen; KAITOCTL_DEBUG=1 shows where it does")
 
 
 def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:

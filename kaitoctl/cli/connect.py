@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kaitoctl.cli import output
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Target:
 @asynccontextmanager
 async def connected(target: Target) -> AsyncIterator[Client]:
     """A client for the target; a sandbox that is not up is started first."""
+    output.log_to_narration()
     kubeconfig = Path(target.kubeconfig) if target.kubeconfig else None
     if kubeconfig is not None and not os.path.isfile(kubeconfig):  # noqa: ASYNC240, PTH113 - one stat
         raise InputError(f"--kubeconfig {kubeconfig}: there is no such file")
@@ -59,7 +61,7 @@ async def connected(target: Target) -> AsyncIterator[Client]:
             raise InputError("--sandbox and --kubeconfig/--context name two clusters; give one of them")
         from kaitoctl.cli import sandbox_process
 
-        kubeconfig = sandbox_process.ensure_up(target.sandbox_name)
+        kubeconfig = await sandbox_process.ensure_up(target.sandbox_name)
     from kaitoctl.kube import client
 
     async with client.connect(

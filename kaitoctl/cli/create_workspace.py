@@ -177,7 +177,9 @@ def create_workspace(
 
     def rendered(version: str) -> Object:
         asked = replace(request, api_version=version)
-        return manifest.workspace(asked, text, extra, source=source)
+        made = manifest.workspace(asked, text, extra, source=source)
+        _insist_on_name(made, name, namespace)
+        return made
 
     def chosen(served: Sequence[str]) -> str:
         """The version to render for; it is said when that is not the newest one."""
@@ -197,7 +199,29 @@ def create_workspace(
     import asyncio  # 20 ms that a dry run need not pay
 
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
-    asyncio.run(_create(target, lambda served: rendered(chosen(served)), known, how))
+    try:
+        asyncio.run(_create(target, lambda served: rendered(chosen(served)), known, how))
+    except KeyboardInterrupt:
+        hint = f"what was applied goes on; kubectl get workspace {name} -w follows it"
+        raise Interrupted("interrupted", hint=hint) from None
+
+
+def _insist_on_name(made: Object, name: str, namespace: str | None) -> None:
+    """A template may add a lot, but not make another Workspace than the one asked for."""
+    metadata = made.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    if metadata.get("name") != name:
+        raise InputError(
+            f"the template makes a Workspace named {metadata.get('name')!r}, and not {name!r}",
+            hint="write  name: {{ name }}  in it",
+        )
+    if not metadata.get("namespace"):
+        metadata.pop("namespace", None)
+    elif namespace is not None and metadata["namespace"] != namespace:
+        raise InputError(
+            f"the template's namespace {metadata['namespace']!r} is not that of --namespace {namespace}",
+            hint="leave metadata.namespace out of it",
+        )
 
 
 def _values(path: str | None) -> Object:
@@ -245,11 +269,9 @@ async def _served_versions(client: Client) -> list[str]:
     try:
         return convert.served_versions(await client.send(Request("GET", f"/apis/{api.GROUP}")))
     except ApiError as error:
-        if error.status == 404:
-            raise missing_crd() from error
-        if error.status != 403:
-            raise
-        return []
+        if error.status == 403:
+            return []
+        raise (missing_crd() if error.status == 404 else _explained(error)) from error
 
 
 # --- judge -------------------------------------------------------------------------------------------------
@@ -374,7 +396,7 @@ async def _apply(client: Client, workspace: Object, how: _How) -> tuple[Object, 
 
 
 def _judge_update(before: Object, after: Object) -> None:
-    """Refuse changes that KAITO's admission refuses; a cluster without its webhook would take them, and stick.
+    """Refuse changes that KAITO's admission refuses; without its webhook a cluster takes them, and sticks.
 
     Raises:
         InputError: a field changes that cannot.
@@ -459,7 +481,10 @@ async def _show_result(client: Client, seen: Snapshot) -> None:
     for pod in seen.pods:
         where = dig(pod, "spec", "nodeName")
         rows.append((output.resource_name(pod), f"{pods.summary(pod)} on {where}"))
-    service = await _present(client, request.get(SERVICE, key.namespace, key.name))
+    try:
+        service = await _present(client, request.get(SERVICE, key.namespace, key.name))
+    except ApiError:  # who may create Workspaces need not be allowed to look at Services
+        service = None
     if service:
         address, port = dig(service, "spec", "clusterIP"), dig(service, "spec", "ports", 0, "port") or 80
         rows.append((output.resource_name(service), f"{address}:{port}"))

@@ -48,55 +48,67 @@ async def rollout(client: Client, key: ObjectKey, *, timeout_s: float) -> Snapsh
         NegativeAnswer: it failed.
         TimedOut: it is still under way; nothing was undone.
     """
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    views = _views(client, key)
-    changed = asyncio.Event()
-    for view in views.all:
-        view.subscribe(lambda _: changed.set())
-    async with _running(views, changed) as running:
-        shown: Progress | None = None
-        while True:
-            running.insist_on_sight()
-            seen = views.snapshot(key)
-            now = progress(seen)
-            if now != shown:
-                _narrate(now, options.elapsed(loop.time() - started))
-                shown = now
-            if now.outcome == "ready":
-                return seen
-            if now.outcome == "failed":
-                raise NegativeAnswer(
-                    f"Workspace {key}: the rollout failed while {now.phase.words}: {now.detail}",
-                    hint=f"kubectl describe workspace {key.name} -n {key.namespace}",
-                )
-            await _next(changed, started, timeout_s, now, key)
-
-
-async def _next(
-    changed: asyncio.Event, started: float, timeout_s: float, now: Progress, key: ObjectKey
-) -> None:
-    """Wait for a change; tell after a while that nobody has taken the Workspace up."""
-    loop = asyncio.get_running_loop()
+    following = _Following(key, asyncio.get_running_loop().time())
     try:
-        if now.phase is Phase.SUBMITTED and loop.time() < started + _NOBODY_CAME_S < started + timeout_s:
+        async with asyncio.timeout(timeout_s):
+            return await following.until_ready(_views(client, key))
+    except TimeoutError:
+        raise TimedOut(
+            f"Workspace {key} is not ready after {options.elapsed(timeout_s)}; last seen {following.words}",
+            hint=f"it goes on in the cluster: kubectl get workspace {key.name} -n {key.namespace} -w",
+        ) from None
+
+
+class _Following:
+    """One rollout as it is told: what was seen last, and since when."""
+
+    def __init__(self, key: ObjectKey, started: float) -> None:
+        self._key = key
+        self._started = started
+        self._seen: Progress | None = None
+
+    @property
+    def words(self) -> str:
+        """Where it stands."""
+        if self._seen is None:
+            return "nothing: the cluster does not show it"
+        return f"{self._seen.phase.words}: {self._seen.detail}".rstrip(": ")
+
+    async def until_ready(self, views: _Views) -> Snapshot:
+        changed = asyncio.Event()
+        for view in views.all:
+            view.subscribe(lambda _: changed.set())
+        async with _running(views, changed) as running:
+            while True:
+                running.insist_on_sight()
+                snapshot = views.snapshot(self._key)
+                now = progress(snapshot)
+                if now != self._seen:
+                    _narrate(now, options.elapsed(asyncio.get_running_loop().time() - self._started))
+                    self._seen = now
+                if now.outcome == "ready":
+                    return snapshot
+                if now.outcome == "failed":
+                    raise NegativeAnswer(
+                        f"Workspace {self._key}: the rollout failed while {self.words}",
+                        hint=f"kubectl describe workspace {self._key.name} -n {self._key.namespace}",
+                    )
+                await self._next(changed, now)
+
+    async def _next(self, changed: asyncio.Event, now: Progress) -> None:
+        """Wait for a change; tell after a while that nobody has taken the Workspace up."""
+        tell_at = self._started + _NOBODY_CAME_S
+        if now.phase is Phase.SUBMITTED and asyncio.get_running_loop().time() < tell_at:
             try:
-                async with asyncio.timeout_at(started + _NOBODY_CAME_S):
+                async with asyncio.timeout_at(tell_at):
                     await changed.wait()
             except TimeoutError:
                 output.warning(
                     "no controller has taken the Workspace up yet",
                     hint="is KAITO installed? `kaitoctl run-controller` manages Workspaces, too",
                 )
-        async with asyncio.timeout_at(started + timeout_s):
-            await changed.wait()
-    except TimeoutError:
-        where = f"{now.phase.words}: {now.detail}" if now.detail else now.phase.words
-        raise TimedOut(
-            f"Workspace {key} is not ready after {options.elapsed(timeout_s)}; last seen {where}",
-            hint=f"it goes on in the cluster: kubectl get workspace {key.name} -n {key.namespace} -w",
-        ) from None
-    changed.clear()
+        await changed.wait()
+        changed.clear()
 
 
 def _narrate(now: Progress, since: str) -> None:

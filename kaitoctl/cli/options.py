@@ -12,6 +12,7 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _PREFIX = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
 _LABEL_KEY = re.compile(rf"(?:{_PREFIX}/)?{_NAME}")
 _LABEL_VALUE = re.compile(rf"(?:{_NAME})?")
+_NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?")
 
 
@@ -48,6 +49,18 @@ def duration_s(text: str, *, option: str = "--timeout") -> float:
     if seconds <= 0:
         raise InputError(f"{option} {text!r} is not a duration", hint="such as 90s, 30m or 1h30m")
     return seconds
+
+
+def node_name(text: str) -> str:
+    """The text, if it can name a node.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if len(text) > 253 or not _NODE_NAME.fullmatch(text):
+        hint = "lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends"
+        raise InputError(f"{text[:80]!r} cannot name a node", hint=hint)
+    return text
 
 
 def one_of(value: str, choices: Sequence[str], *, option: str) -> str:

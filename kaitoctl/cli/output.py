@@ -46,18 +46,29 @@ def objects(items: Sequence[Object], output: str) -> None:
             data(resource_name(item))
     elif output == "json":
         value = items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(items)}
-        data(json.dumps(value, indent=4, ensure_ascii=False))
+        data(_json(value))
     else:
         from kaitoctl.kube.documents import to_yaml
 
         data("---\n".join(to_yaml(item) for item in items).rstrip("\n"))
 
 
+def _json(value: object) -> str:
+    """JSON that any terminal survives: characters that steer it are escapes, as JSON allows."""
+    text = json.dumps(value, indent=4, ensure_ascii=False)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(
+        char if char == "\n" or (char.isprintable() and char not in _STEERING) else json.dumps(char)[1:-1]
+        for char in text.replace("\x7f", "\\u007f")
+    )
+
+
 def resource_name(obj: Object) -> str:
     """`workspace.kaito.sh/phi`, `service/phi`: as kubectl names objects."""
-    group = obj["apiVersion"].rpartition("/")[0]
-    kind = obj["kind"].lower() + (f".{group}" if group else "")
-    return f"{kind}/{obj['metadata']['name']}"
+    group = str(obj.get("apiVersion")).rpartition("/")[0]
+    kind = str(obj.get("kind")).lower() + (f".{group}" if group else "")
+    return visible(f"{kind}/{(obj.get('metadata') or {}).get('name')}")
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -66,6 +77,27 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     for line in lines:
         data("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def log_to_narration() -> None:
+    """Let the library's warnings appear as narration, made visible; tracebacks only with KAITOCTL_DEBUG."""
+    import logging
+
+    class Narrating(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if debugging():
+                _write(sys.stderr, self.format(record))
+            elif not record.exc_info:  # a defect's details say nothing to a user; what it leads to is told
+                warning(record.getMessage())
+
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(Narrating(logging.WARNING))
+
+
+def debugging() -> bool:
+    """Whether the user wants to see where things fail."""
+    return bool(os.environ.get("KAITOCTL_DEBUG"))
 
 
 # --- narration -------------------------------------------------------------------------------------------
@@ -125,5 +157,9 @@ def _write(stream: TextIO, text: str) -> None:
         # when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except UnicodeEncodeError:  # a terminal that knows no check marks still gets the words
+        if stream is sys.stdout:  # data must arrive as it is
+            sys.stdout.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+            sys.stdout.flush()
+            return
         encoding = stream.encoding or "ascii"
-        print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

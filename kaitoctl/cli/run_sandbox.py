@@ -55,13 +55,18 @@ def up(
 
     Example: kaitoctl sandbox up --gpu-nodes Standard_NC12s_v3=2 --label apps=falcon-7b
     """
+    import asyncio
+    import math
+
     from kaitoctl.cli import sandbox_process
 
+    if not math.isfinite(speed):
+        raise InputError(f"--speed {speed}: that is not a number of seconds")
     wanted = _gpu_nodes(gpu_nodes or ())
     labels = options.labels(label or ())
     was_up = sandbox_process.is_up(sandbox_process.folder(sandbox_name))
     arguments = ["--speed", str(speed), *(["--no-controller"] if no_controller else [])]
-    kubeconfig = sandbox_process.ensure_up(sandbox_name, arguments)
+    kubeconfig = asyncio.run(sandbox_process.ensure_up(sandbox_name, arguments))
     if was_up:
         output.step(f"sandbox {sandbox_name} is up already")
     if wanted:
@@ -149,6 +154,7 @@ def add_node(
 
     Example: kaitoctl sandbox node add gpu-a --instance-type Standard_NC12s_v3 --label apps=falcon-7b
     """
+    options.node_name(name)
     _run(_add_node(sandbox_name, name, instance_type, options.labels(label or ())))
     output.data(f"node/{name} created")
 
@@ -164,6 +170,7 @@ def remove_node(
     from kaitoctl.kube import request
     from kaitoctl.kube.objects import NODE
 
+    options.node_name(name)
     _run(_send(sandbox_name, request.delete(NODE, "", name)))
     output.data(f"node/{name} deleted")
 
@@ -180,6 +187,9 @@ def break_node(
 
     Example: kaitoctl sandbox node break gpu-a --how plugin-missing
     """
+    options.node_name(name)
+    if how != "mended":
+        _damage(how)
     _run(_break(sandbox_name, name, how))
     output.data(f"node/{name} {how}")
 
@@ -284,7 +294,7 @@ def _gpu_nodes(items: Iterable[str]) -> dict[str, int]:
     wanted = {}
     for item in items:
         instance_type, separator, count = item.rpartition("=")
-        if not separator or not count.isdecimal() or not 0 < int(count) <= 1000:
+        if not separator or not count.isdecimal() or len(count) > 4 or not 0 < int(count) <= 1000:
             raise InputError(f"--gpu-nodes {item!r}: write TYPE=N, such as Standard_NC12s_v3=2")
         _shape(instance_type)
         wanted[instance_type] = int(count)

@@ -7,6 +7,7 @@ the file `lock` for as long as it lives; that, and not a process number, says wh
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -91,12 +92,13 @@ def folder(name: str) -> Folder:
 def names() -> list[str]:
     """The names of all sandboxes that have a folder."""
     root = _state_root() / "sandbox"
-    return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    found = (path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else ()
+    return sorted(name for name in found if _NAME.fullmatch(name))
 
 
 def _state_root() -> Path:
     if own := os.environ.get("KAITOCTL_STATE_DIR"):
-        return Path(own)
+        return Path(own).resolve()  # the background process has another working directory
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "kaitoctl"
 
@@ -141,7 +143,7 @@ def _try_lock(file: TextIO) -> bool:
     return True
 
 
-def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
+async def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
     """Start the sandbox in the background unless it is up, and return its kubeconfig once it answers.
 
     Args:
@@ -168,7 +170,7 @@ def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
                 f"sandbox {name} does not answer after {_START_TIMEOUT_S:.0f} s",
                 hint=f"its log: {sandbox.log}",
             )
-        time.sleep(0.02)
+        await asyncio.sleep(0.02)
     if process is not None:
         process.returncode = 0  # it is meant to outlive us; Popen would warn that nobody waited for it
     return sandbox.kubeconfig
@@ -186,13 +188,19 @@ def stop(name: str) -> bool:
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while is_up(sandbox):
         # The lock file names the process that holds it, as soon as that is far enough to be stopped.
-        if (pid := sandbox.lock.read_text().strip()).isdecimal():
+        if (pid := _pid(sandbox)) is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGTERM)
+                os.kill(pid, signal.SIGTERM)
         if time.monotonic() > deadline:
             raise TimedOut(f"sandbox {name} does not stop", hint=f"its log: {sandbox.log}")
         time.sleep(0.02)
     return True
+
+
+def _pid(sandbox: Folder) -> int | None:
+    """The process that holds the lock, as it wrote there itself."""
+    text = sandbox.lock.read_text(errors="replace").strip()
+    return int(text) if text.isascii() and text.isdigit() and 1 < int(text) < 2**31 else None
 
 
 def _spawn(sandbox: Folder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -213,18 +221,20 @@ def _answers(sandbox: Folder) -> bool:
     """Whether the API server says that it is ready (a bare HTTP exchange: `http.client` costs 30 ms)."""
     import socket
 
-    address = sandbox.remembered().get("address")
-    if not address or not sandbox.kubeconfig.exists() or not is_up(sandbox):
+    remembered = sandbox.remembered()
+    # Whoever listens at the address of last time need not be ours: the token would go there.
+    if not is_up(sandbox) or remembered.get("pid") != _pid(sandbox) or not sandbox.kubeconfig.exists():
         return False
-    where = urlsplit(address)
+    where = urlsplit(str(remembered.get("address")))
     try:
         with socket.create_connection((where.hostname, where.port), timeout=2) as connection:
             connection.sendall(f"GET /readyz HTTP/1.0\r\nHost: {where.netloc}\r\n\r\n".encode())
             return connection.recv(64).split(b" ", 2)[1:2] == [b"200"]
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
 def _last_words(sandbox: Folder) -> str:
     lines = sandbox.log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["it said nothing"])[-1]

@@ -17,8 +17,8 @@ from pathlib import Path
 from kaitoctl import packaged, workspace_controller
 from kaitoctl.cli.sandbox_process import Folder
 from kaitoctl.kaito import catalog
-from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube import client
+from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox.cluster import Cluster, cluster
 from kaitoctl.sandbox.nodes import InstanceShape
@@ -50,6 +50,7 @@ async def serve(folder: Folder, *, speed: float, with_controller: bool) -> None:
         speed: simulated seconds per second.
         with_controller: whether to manage Workspaces, too.
     """
+    logging.getLogger("aiohttp").setLevel(logging.ERROR)  # it quotes URLs, and ours have the token in them
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -58,7 +59,7 @@ async def serve(folder: Folder, *, speed: float, with_controller: bool) -> None:
     async with AsyncExitStack() as stack:
         running = await _start(stack, folder, speed)
         running.write_kubeconfig(folder.kubeconfig)
-        _remember(folder, {"address": running.address, "token": running.token})
+        _remember(folder, {"address": running.address, "token": running.token, "pid": os.getpid()})
         await _until(stopping, folder.kubeconfig if with_controller else None)
 
 
@@ -72,13 +73,14 @@ async def _start(stack: AsyncExitStack, folder: Folder, speed: float) -> Cluster
         return cluster(
             state=folder.state,
             port=port,
-            token=last.get("token"),
+            token=str(last.get("token") or "") or None,
             speed=speed,
             instance_types=shapes(),
             crds=crds,
         )
 
-    port = int(str(last.get("address", "")).rpartition(":")[2] or 0)
+    text = str(last.get("address", "")).rpartition(":")[2]
+    port = int(text) if text.isascii() and text.isdigit() and int(text) < 65536 else 0
     try:
         return await stack.enter_async_context(on(port))  # type: ignore[arg-type]
     except OSError:

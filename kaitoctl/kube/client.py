@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import math
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from kaitoctl.kube.request import Request
 
 _CONNECT_TIMEOUT_S = 10.0
 _REQUEST_TIMEOUT_S = 60.0
+_CREDENTIALS_TIMEOUT_S = 30.0  # a credential plugin may ask a browser, but not for ever
 _PAGE = 500
 _RETRIES_WHEN_ASKED_TO_WAIT = 3
 _LONGEST_ASKED_WAIT_S = 30.0
@@ -62,9 +64,12 @@ class Client:
     def __init__(self, configuration: Any, *, namespace: str = "default") -> None:
         self._configuration = configuration
         self._base: str = configuration.host.rstrip("/")
+        _insist_on_an_address(self._base)
         # For messages: whatever a server's URL has besides its address may be a secret.
         where = urlsplit(self._base)
         self.host = f"{where.scheme}://{where.netloc.rpartition('@')[2]}"
+        bearer = str(configuration.api_key.get("BearerToken") or "")
+        self._secrets = (where.path.strip("/"), bearer.rpartition(" ")[2])
         self.namespace = namespace
         _refuse_to_leak_a_token(self.host, bool(configuration.api_key.get("BearerToken")))
         self._ssl = _ssl_context(configuration) if self.host.startswith("https") else None
@@ -85,15 +90,20 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def send(self, request: Request) -> Object:
-        """Carry out a request and return the object (or Status) that answers it."""
+    async def send(self, request: Request, *, decode: Callable[[bytes], Any] = json.loads) -> Object:
+        """Carry out a request and return the object (or Status) that answers it.
+
+        Args:
+            request: what to ask.
+            decode: reads the body of the answer; raises ValueError for what is not JSON.
+        """
         body = None if request.body is None else json.dumps(request.body).encode()
         for attempt in range(_RETRIES_WHEN_ASKED_TO_WAIT + 1):
             try:
                 async with self._open(
                     request.method, request.path, request.query, body=body, content_type=request.content_type
                 ) as response:
-                    answer: Object = _decode(await response.read())
+                    answer: Object = _decode(await response.read(), decode)
                     return answer
             except ApiError as error:
                 wait_s = error.retry_after_s
@@ -104,7 +114,14 @@ class Client:
         raise AssertionError("unreachable")
 
     async def list(
-        self, kind: Kind, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        decode: Callable[[bytes], Any] = json.loads,
+        keep: Callable[[Object], bool] | None = None,
     ) -> ObjectList:
         """All objects of a kind, fetched in pages.
 
@@ -113,13 +130,17 @@ class Client:
             namespace: empty for all namespaces.
             label_selector: `a=1,b!=2,c in (x,y)`.
             field_selector: `metadata.name=x`.
+            decode: reads a page; `kube.trimmed` has decoders that keep only what is looked at.
+            keep: which objects to return; the others of a page are forgotten with it.
         """
         query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
         items: list[Object] = []
         while True:
-            page = await self.send(Request("GET", kind.path(namespace), query=query))
+            page = await self.send(Request("GET", kind.path(namespace), query=query), decode=decode)
             items += [
-                {"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"] or ()
+                {"apiVersion": kind.api_version, "kind": kind.kind, **item}
+                for item in page["items"] or ()
+                if keep is None or keep(item)
             ]
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
@@ -197,10 +218,17 @@ class Client:
                 **options,
             ) as response:
                 if response.status >= 300:
-                    raise _error(response.status, response.headers, await response.read(), path)
+                    body_text = self._without_secrets((await response.read()).decode(errors="replace"))
+                    raise _error(response.status, response.headers, body_text, path)
                 yield response
         except (aiohttp.ClientError, OSError) as error:
-            raise _unreachable(self.host, error) from error
+            raise _unreachable(self.host, error, self._without_secrets) from error
+
+    def _without_secrets(self, text: str) -> str:
+        """The text as it may be shown: servers and libraries like to quote the URL they were asked for."""
+        for secret in filter(None, self._secrets):
+            text = text.replace(secret, "***")
+        return text
 
     async def _token(self) -> str:
         # The hook re-reads a projected service account token before it expires.
@@ -241,12 +269,13 @@ async def _load(kubeconfig: Path | None, context: str | None) -> tuple[Any, str]
     existing = _files_of(files)
     try:
         if existing:
-            loader = await kube_config.load_kube_config(
-                config_file=os.pathsep.join(existing),
-                context=context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
+            async with asyncio.timeout(_CREDENTIALS_TIMEOUT_S):
+                loader = await kube_config.load_kube_config(
+                    config_file=os.pathsep.join(existing),
+                    context=context,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
             _insist_on_credentials(loader, configuration, existing)
             chosen = loader.current_context.get("context", {})
             return configuration, str(chosen.get("namespace") or "default")
@@ -255,6 +284,11 @@ async def _load(kubeconfig: Path | None, context: str | None) -> tuple[Any, str]
             return configuration, _own_namespace()
     except KaitoctlError:
         raise
+    except TimeoutError:
+        raise InputError(
+            f"kubeconfig {files}: its credential plugin said nothing for {_CREDENTIALS_TIMEOUT_S:.0f} s",
+            hint="run the plugin by hand to see what it waits for",
+        ) from None
     except ConfigException as error:
         raise InputError(
             f"kubeconfig {files}: {error}", hint="see the contexts with: kubectl config get-contexts"
@@ -291,6 +325,16 @@ def _insist_on_credentials(loader: Any, configuration: Any, files: list[str]) ->
                 f"kubeconfig {os.pathsep.join(files)}: the credential plugin {command!r} gave no credentials",
                 hint=f"run it by hand to see why: {command}",
             )
+
+
+def _insist_on_an_address(server: str) -> None:
+    try:
+        where = urlsplit(server)
+        fits = where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
+    except ValueError:  # a port out of range, half an IPv6 address
+        fits = False
+    if not fits:
+        raise InputError(f"the kubeconfig's server {server!r} is not an http(s) address")
 
 
 def _refuse_to_leak_a_token(host: str, has_token: bool) -> None:
@@ -344,42 +388,56 @@ def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     return {name: value for name, value in query.items() if value}
 
 
-def _decode(body: bytes) -> Any:
+def _decode(body: bytes, decode: Callable[[bytes], Any] = json.loads) -> Any:
     try:
-        return json.loads(body) if body else {}
-    except ValueError as error:
+        return decode(body) if body else {}
+    except (ValueError, RecursionError) as error:
         raise Unreachable(
             f"the server answered something that is not JSON: {body[:80]!r}",
             hint="is the kubeconfig's server address that of a Kubernetes API server?",
         ) from error
 
 
+def _object(answer: Any) -> Object:
+    if isinstance(answer, dict):
+        return answer
+    raise Unreachable(
+        f"the server answered {type(answer).__name__} where an object was due",
+        hint="is the kubeconfig's server address that of a Kubernetes API server?",
+    )
+
+
 def _watch_event(line: bytes) -> WatchEvent:
-    event = _decode(line)
+    event = _object(_decode(line))
+    if not isinstance(event.get("type"), str) or not isinstance(event.get("object"), dict):
+        raise Unreachable("the server sent a watch event of another shape")
     if event["type"] == "ERROR":
         raise _status_error(int(event["object"].get("code") or 500), event["object"], None)
     return WatchEvent(event["type"], event["object"])
 
 
-def _error(status: int, headers: Mapping[str, str], body: bytes, path: str) -> ApiError:
+def _error(status: int, headers: Mapping[str, str], body: str, path: str) -> ApiError:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = {}
     if not isinstance(answer, dict) or answer.get("kind") != "Status":
-        words = body.decode(errors="replace").strip()[:200] or f"HTTP {status}"
+        words = body.strip()[:200] or f"HTTP {status}"
         reason = {404: "NotFound", 401: "Unauthorized", 403: "Forbidden"}.get(status, "")
         answer = {"message": f"{words} ({path})", "reason": reason}
     return _status_error(status, answer, headers.get("Retry-After"))
 
 
 def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiError:
-    details = answer.get("details") or {}
+    details = answer.get("details")
+    details = details if isinstance(details, dict) else {}
     asked = retry_after or details.get("retryAfterSeconds")
     try:
-        retry_after_s = float(asked) if asked else None
-    except ValueError:
+        retry_after_s = max(0.0, float(asked)) if asked else None
+    except (ValueError, TypeError):
         retry_after_s = 1.0  # an HTTP date: rare, and a second is polite enough to ask again
+    if retry_after_s is not None and not math.isfinite(retry_after_s):
+        retry_after_s = 1.0
     return ApiError(
         status,
         str(answer.get("reason") or ""),
@@ -389,14 +447,14 @@ def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiEr
     )
 
 
-def _unreachable(host: str, error: Exception) -> Unreachable:
+def _unreachable(host: str, error: Exception, shown: Callable[[str], str]) -> Unreachable:
     if isinstance(error, TimeoutError):
         cause, hint = "no answer in time", "is the cluster up, and reachable from this network?"
     elif isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
-        cause, hint = str(error), "the server's certificate does not match the kubeconfig's CA"
+        cause, hint = shown(str(error)), "the server's certificate does not match the kubeconfig's CA"
     elif isinstance(error, aiohttp.ClientConnectorError):
         cause = error.strerror or str(error.os_error) or str(error)
         hint = "is the cluster up? `kubectl cluster-info` asks the same server"
     else:
-        cause, hint = f"{type(error).__name__}: {error}", "the connection broke; try again"
+        cause, hint = shown(f"{type(error).__name__}: {error}"), "the connection broke; try again"
     return Unreachable(f"cannot reach the API server {host}: {cause}", hint=hint)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kaitoctl.errors import InputError
 from kaitoctl.kube.objects import Kind, Object, key_of
 
 JSON = "application/json"
@@ -44,9 +45,21 @@ class Request:
         return self.method != "GET" and "dryRun" not in self.query
 
 
+def _path(kind: Kind, namespace: str, name: str, subresource: str = "") -> str:
+    """The path of one object.
+
+    Raises:
+        InputError: the name would make it the path of something else (of all objects, when empty).
+    """
+    for part in (name, namespace):
+        if part in (".", "..") or (not part and part is name):
+            raise InputError(f"{kind.kind} {part!r}: that is not a name")
+    return kind.path(namespace, name, subresource)
+
+
 def get(kind: Kind, namespace: str, name: str) -> Request:
     """Ask for one object."""
-    return Request("GET", kind.path(namespace, name))
+    return Request("GET", _path(kind, namespace, name))
 
 
 def create(kind: Kind, obj: Object) -> Request:
@@ -57,7 +70,7 @@ def create(kind: Kind, obj: Object) -> Request:
 def replace(kind: Kind, obj: Object, *, subresource: str = "") -> Request:
     """Write a whole object; with its `metadata.resourceVersion` only if nobody wrote since."""
     key = key_of(obj)
-    return Request("PUT", kind.path(key.namespace, key.name, subresource), body=obj)
+    return Request("PUT", _path(kind, key.namespace, key.name, subresource), body=obj)
 
 
 def apply(kind: Kind, obj: Object, *, manager: str, force: bool = False, dry_run: bool = False) -> Request:
@@ -79,7 +92,7 @@ def apply(kind: Kind, obj: Object, *, manager: str, force: bool = False, dry_run
         query["dryRun"] = "All"
     key = key_of(obj)
     return Request(
-        "PATCH", kind.path(key.namespace, key.name), query=query, body=obj, content_type=APPLY_PATCH
+        "PATCH", _path(kind, key.namespace, key.name), query=query, body=obj, content_type=APPLY_PATCH
     )
 
 
@@ -91,7 +104,7 @@ def apply_status(kind: Kind, obj: Object, *, manager: str) -> Request:
     key = key_of(obj)
     return Request(
         "PATCH",
-        kind.path(key.namespace, key.name, "status"),
+        _path(kind, key.namespace, key.name, "status"),
         query={"fieldManager": manager, "force": "true"},
         body=obj,
         content_type=APPLY_PATCH,
@@ -104,7 +117,7 @@ def merge_patch(
     """JSON merge patch (RFC 7386): objects are merged, null removes, lists are replaced."""
     return Request(
         "PATCH",
-        kind.path(namespace, name, subresource),
+        _path(kind, namespace, name, subresource),
         query={"fieldManager": manager},
         body=patch,
         content_type=MERGE_PATCH,
@@ -117,7 +130,7 @@ def json_patch(
     """JSON patch (RFC 6902); a `test` operation makes it conditional."""
     return Request(
         "PATCH",
-        kind.path(namespace, name, subresource),
+        _path(kind, namespace, name, subresource),
         query={"fieldManager": manager},
         body=operations,
         content_type=JSON_PATCH,
@@ -138,4 +151,4 @@ def delete(
     preconditions = {"uid": uid, "resourceVersion": resource_version}
     if chosen := {key: value for key, value in preconditions.items() if value}:
         options["preconditions"] = chosen
-    return Request("DELETE", kind.path(namespace, name), body=options)
+    return Request("DELETE", _path(kind, namespace, name), body=options)

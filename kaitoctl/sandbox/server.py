@@ -61,7 +61,11 @@ class ApiServer:
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, backlog=1024)
-        await site.start()
+        try:
+            await site.start()
+        except OSError:
+            await self.stop()  # lets go of the state file: the caller may try another port
+            raise
         self._port = self._runner.addresses[0][1]
         self.address = f"http://127.0.0.1:{self._port}"
         self._save()
