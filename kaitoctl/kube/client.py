@@ -13,8 +13,10 @@ import ipaddress
 import json
 import math
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -53,16 +55,46 @@ class WatchEvent(NamedTuple):
     object: Object
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request that was sent, and how it ended; a watch ends when it begins to stream.
+
+    Args:
+        method: upper-case HTTP method.
+        path: URL path.
+        query: query parameters.
+        status: the HTTP status code, None when there was no answer.
+        took_s: seconds until the answer's head arrived.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    status: int | None
+    took_s: float
+
+
+Observer = Callable[[Exchange], None]
+
+
 class Client:
     """A connection to one API server. Make one with `connect`; use it in one event loop.
+
+    Args:
+        configuration: of the official package.
+        namespace: the default one.
+        observer: told of every exchange, repetitions included; must neither block nor raise.
 
     Raises (every method):
         ApiError: the server answered with an error Status.
         Unreachable: no answer.
     """
 
-    def __init__(self, configuration: Any, *, namespace: str = "default") -> None:
+    def __init__(
+        self, configuration: Any, *, namespace: str = "default", observer: Observer | None = None
+    ) -> None:
         self._configuration = configuration
+        self._observer = observer
         self._base: str = configuration.host.rstrip("/")
         _insist_on_an_address(self._base)
         # For messages: whatever a server's URL has besides its address may be a secret.
@@ -164,6 +196,7 @@ class Client:
 
         Raises:
             ApiError: also for an `ERROR` event inside the stream; status 410 means "list again".
+        LookupError, TypeError: an event that is none; whoever watches has to begin anew.
             Unreachable: the connection was refused or broke.
         """
         query = _selectors(label_selector, field_selector) | {
@@ -207,6 +240,7 @@ class Client:
                 options["server_hostname"] = self._configuration.tls_server_name
         if proxy := self._configuration.proxy or _proxy_from_environment(self.host):
             options["proxy"] = proxy
+        began, is_answered = time.perf_counter(), False
         try:
             async with self._session.request(
                 method,
@@ -217,11 +251,15 @@ class Client:
                 allow_redirects=False,  # a token goes nowhere but to the server of the kubeconfig
                 **options,
             ) as response:
+                is_answered = True
+                self._tell(method, path, query, response.status, time.perf_counter() - began)
                 if response.status >= 300:
                     body_text = self._without_secrets((await response.read()).decode(errors="replace"))
                     raise _error(response.status, response.headers, body_text, path)
                 yield response
         except (aiohttp.ClientError, OSError) as error:
+            if not is_answered:
+                self._tell(method, path, query, None, time.perf_counter() - began)
             raise _unreachable(self.host, error, self._without_secrets) from error
 
     def _without_secrets(self, text: str) -> str:
@@ -230,6 +268,12 @@ class Client:
             text = text.replace(secret, "***")
         return text
 
+    def _tell(
+        self, method: str, path: str, query: Mapping[str, str], status: int | None, took_s: float
+    ) -> None:
+        if self._observer is not None:
+            self._observer(Exchange(method, path, query, status, took_s))
+
     async def _token(self) -> str:
         # The hook re-reads a projected service account token before it expires.
         return str(await self._configuration.get_api_key_with_prefix("BearerToken") or "")
@@ -237,7 +281,11 @@ class Client:
 
 @asynccontextmanager
 async def connect(
-    *, kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None
+    *,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    namespace: str | None = None,
+    observer: Observer | None = None,
 ) -> AsyncIterator[Client]:
     """A client for the cluster that kubectl would use.
 
@@ -247,12 +295,13 @@ async def connect(
         kubeconfig: a file, or None for the usual places.
         context: a context of it, or None for the current one.
         namespace: the default namespace, or None for the context's own.
+        observer: told of every exchange with the server.
 
     Raises:
         InputError: the kubeconfig is missing, unreadable or has no such context.
     """
     configuration, own_namespace = await _load(kubeconfig, context)
-    async with Client(configuration, namespace=namespace or own_namespace) as client:
+    async with Client(configuration, namespace=namespace or own_namespace, observer=observer) as client:
         yield client
 
 
@@ -408,9 +457,7 @@ def _object(answer: Any) -> Object:
 
 
 def _watch_event(line: bytes) -> WatchEvent:
-    event = _object(_decode(line))
-    if not isinstance(event.get("type"), str) or not isinstance(event.get("object"), dict):
-        raise Unreachable("the server sent a watch event of another shape")
+    event = _decode(line)
     if event["type"] == "ERROR":
         raise _status_error(int(event["object"].get("code") or 500), event["object"], None)
     return WatchEvent(event["type"], event["object"])

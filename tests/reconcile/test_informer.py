@@ -15,7 +15,7 @@ from virtual_time import run
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.objects import CONFIG_MAP, NODE, Kind, ObjectKey
+from kaitoctl.kube.objects import CONFIG_MAP, NODE, Kind, Object, ObjectKey
 from kaitoctl.reconcile.informer import Change, Informer, Store, follow
 
 WIDGET = Kind("example.com", "v1", "Widget", "widgets")
@@ -434,6 +434,72 @@ def test_repeated_and_late_news_do_not_bring_back_the_past() -> None:
         assert len(changes) == 2
 
     with_informer(story)
+
+
+def test_who_waits_for_a_kind_is_told_when_it_appears() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.not_served.add("apis/example.com/v1/widgets")
+        async with api.running() as client:
+            informer = Informer(client, WIDGET)
+            told: list[bool | None] = []
+            informer.when_served(lambda: told.append(informer.is_served))
+            running = asyncio.create_task(informer.run())
+            await informer.wait_synced()
+            await asyncio.sleep(60)
+            assert told == []
+            api.not_served.clear()
+            await asyncio.sleep(61)
+            assert told == [True], "though there is no object whose change could tell"
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
+
+
+def test_an_optional_kind_that_may_not_be_listed_blocks_nobody() -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.faults.append(fail(403, times=1_000_000, verb="LIST"))
+        async with api.running() as client:
+            informer = Informer(client, WIDGET, optional=True)
+            running = asyncio.create_task(informer.run())
+            await informer.wait_synced()
+            assert is_served(informer) is False
+            api.faults.clear()
+            await asyncio.sleep(61)
+            assert is_served(informer) is True
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
+
+
+def test_only_what_is_kept_is_stored() -> None:
+    def small_ones(obj: Object) -> Object | None:
+        return {"metadata": obj["metadata"]} if obj["data"]["size"] == "small" else None
+
+    async def play() -> None:
+        api = ApiServer()
+        api.put(CONFIG_MAP, "a", data={"size": "small"})
+        api.put(CONFIG_MAP, "b", data={"size": "large"})
+        async with api.running() as client:
+            informer = Informer(client, CONFIG_MAP, keep=small_ones)
+            changes: list[Change] = []
+            informer.subscribe(changes.append)
+            running = asyncio.create_task(informer.run())
+            await informer.wait_synced()
+            await settle()
+            assert [key.name for key in informer.store] == ["a"]
+            assert "data" not in informer.store[ObjectKey("default", "a")]
+            api.put(CONFIG_MAP, "a", data={"size": "large"})
+            await settle()
+            assert not informer.store
+            assert changes[-1].new is None
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(play())
 
 
 def test_kind_that_is_not_served_counts_as_synced_until_it_appears() -> None:
