@@ -36,31 +36,19 @@ _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
+# The rules are Kubernetes'; the words are ours, and shorter.
 _LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-    "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+    "a DNS label has lower-case letters, digits and '-', with a letter or digit at both ends (RFC 1123)"
 )
-_SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
+_SUBDOMAIN_RULE = "a DNS subdomain consists of DNS labels with '.' between them (RFC 1123)"
 _DNS_1035_RULE = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-    "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
-    "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+    "a Service's name has lower-case letters, digits and '-', and begins with a letter (RFC 1035)"
 )
 _VALUE_RULE = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
-    "for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+    "a label's value has letters, digits, '-', '_' and '.', with a letter or digit at both ends, or is empty"
 )
-_NAME_RULE = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-)
+_NAME_RULE = "a key's name has letters, digits, '-', '_' and '.', with a letter or digit at both ends"
+_CONFIG_KEY_RULE = "a key has letters, digits, '-', '_' and '.'"
 
 
 _METADATA_TYPES: dict[str, tuple[type, type]] = {
@@ -131,7 +119,7 @@ def metadata_causes(resource: Resource, metadata: Object) -> list[Object]:
                 causes.append(required(f"metadata.ownerReferences[{position}].{field}", "must not be empty"))
     controllers = [item for item in metadata.get("ownerReferences") or () if item.get("controller")]
     if len(controllers) > 1:
-        why = "Only one reference can have Controller set to true. Found more than one"
+        why = "only one owner can be the controller"
         causes.append(invalid_value("metadata.ownerReferences", controllers, why))
     for name in metadata.get("finalizers") or ():
         causes += _key_causes("metadata.finalizers", name)
@@ -262,12 +250,7 @@ def _pod(obj: Object, live: Object | None) -> Iterator[Object]:
                 tolerations.append(every)
     yield from _pod_spec_causes(spec, "spec")
     if live is not None and _frozen_pod_spec(spec) != _frozen_pod_spec(live["spec"]):
-        why = (
-            "pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions "
-            "to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it "
-            "was previously negative)"
-        )
+        why = "of a pod's spec only images, activeDeadlineSeconds and further tolerations may change"
         yield forbidden_field("spec", why)
 
 
@@ -479,7 +462,7 @@ def _deployment(obj: Object, live: Object | None) -> Iterator[Object]:
     elif strategy["type"] != "Recreate":
         yield unsupported("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
     elif strategy.get("rollingUpdate"):
-        why = "may not be specified when strategy `type` is 'Recreate'"
+        why = "Recreate has nothing to roll"
         yield forbidden_field("spec.strategy.rollingUpdate", why)
     yield from _replica_causes(spec)
     yield from _selector_causes(obj, live)
@@ -545,7 +528,7 @@ def _stateful_set(obj: Object, live: Object | None) -> Iterator[Object]:
         if frozen[0] != frozen[1]:
             *most, last = (f"'{name}'" for name in _MUTABLE_IN_STATEFUL_SET)
             fields = f"{', '.join(most)} and {last}"
-            why = f"updates to statefulset spec for fields other than {fields} are forbidden"
+            why = f"of a StatefulSet's spec only {fields} may change"
             yield forbidden_field("spec", why)
 
 
@@ -645,8 +628,7 @@ def _config_map(obj: Object, live: Object | None) -> Iterator[Object]:
     for field in ("data", "binaryData"):
         for key, value in (obj.get(field) or {}).items():
             if not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
-                why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
-                yield invalid_value(f"{field}[{key}]", key, why)
+                yield invalid_value(f"{field}[{key}]", key, _CONFIG_KEY_RULE)
             if not isinstance(value, str):
                 raise TypeError(f"{field}[{key}] must be a string, not {value!r}")
     if live is not None and live.get("immutable"):
@@ -665,8 +647,7 @@ def _secret(obj: Object, live: Object | None) -> Iterator[Object]:
     for key, value in (obj.get("data") or {}).items():
         base64.b64decode(value, validate=True)
         if not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
-            why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
-            yield invalid_value(f"data[{key}]", key, why)
+            yield invalid_value(f"data[{key}]", key, _CONFIG_KEY_RULE)
     if live is not None and obj["type"] != live["type"]:
         yield invalid_value("type", obj["type"], "field is immutable")
     if live is not None and live.get("immutable") and obj.get("data") != live.get("data"):
