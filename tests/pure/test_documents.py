@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kaitoctl.errors import InputError
+from kaitoctl.kube import documents
+
+TEXT = st.one_of(
+    st.text(max_size=40),
+    st.text("\n :#-{}[]'\"|>&*!%@`\\,?=<~0x1eE.+_$\ttrue", max_size=20),
+    st.sampled_from(
+        ["a: b", "x\n---\ny: 1", "0.2", "1e3", "null", "yes", "2024-01-01", "{{ 7 * 7 }}", "{% raw %}", "- x"]
+    ),
+)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(TEXT, JSON, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_an_object_survives_being_written_and_read(obj: dict[str, Any]) -> None:
+    text = documents.to_yaml(obj)
+    assert documents.load_yaml(text, "x") == [obj]
+
+
+def test_the_text_does_not_depend_on_the_order_of_keys() -> None:
+    obj = {
+        "status": {},
+        "kind": "W",
+        "inference": {"z": 1, "a": 2},
+        "metadata": {"labels": {}, "name": "x"},
+        "apiVersion": "v",
+    }
+    text = documents.to_yaml(obj)
+    assert text == documents.to_yaml(dict(reversed(obj.items())))
+    assert [line.split(":")[0] for line in text.splitlines()] == [
+        "apiVersion", "kind", "metadata", "  name", "  labels", "inference", "  a", "  z", "status",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.2",
+        "1e3",
+        "true",
+        "no",
+        "y",
+        "null",
+        "~",
+        "",
+        "012",
+        "0x1f",
+        "1_000",
+        "2024-01-01",
+        "12:30",
+        "=",
+        "<<",
+        ".inf",
+    ],
+)
+def test_text_that_looks_like_something_else_is_quoted(text: str) -> None:
+    assert documents.to_yaml({"a": text}).strip() in (f'a: "{text}"', f"a: '{text}'")
+
+
+def test_no_aliases_are_written() -> None:
+    shared = {"x": [1]}
+    assert "&" not in documents.to_yaml({"a": shared, "b": shared})
+
+
+SCALARS = {
+    "1e3": 1000, "1.": 1, "0.5": 0.5, ".5": 0.5, "1_0.5": 10.5, "-7": -7, "+5": 5, "0o17": 15, "017": 15,
+    "0x1F": 31, "-0x1F": -31, "0b11": 3, "1_000": 1000, "08": 8, "1" * 25: 1.1111111111111111e24,
+    "1e400": "1e400", "yes": True, "Off": False, "y": True, "N": False, "tRue": "tRue", "~": None, "": None,
+    "2024-01-01": "2024-01-01", "2024-01-01T00:00:00Z": "2024-01-01T00:00:00Z", "12:30:45": "12:30:45",
+    "'1'": "1", "!!str 1": "1", "!!int '1'": 1, "0.2.1": "0.2.1", "+": "+", ".": ".", "0x": "0x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS.items())
+def test_a_scalar_has_the_type_of_its_form(text: str, value: Any) -> None:
+    (read,) = documents.load_yaml(f"a: {text}", "f")
+    assert read == {"a": value}
+    assert type(read["a"]) is type(value)
+
+
+def test_kubectl_reads_scalars_alike() -> None:
+    kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if kubectl is None:
+        pytest.skip("no kubectl here")
+    items = "".join(f"- {text}\n" for text in SCALARS)
+    document = f"apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {{name: w}}\nitems_: \n{items}"
+    done = subprocess.run(
+        [kubectl, "label", "--local", "-f", "-", "-o", "json", "a=b"],
+        input=document, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["items_"] == list(SCALARS.values())
+    assert documents.load_yaml(document, "f")[0]["items_"] == list(SCALARS.values())
+
+
+def test_keys_are_text_and_merges_fill_in() -> None:
+    text = "1: a\non: b\nbase: &b {x: 1, y: 2}\nmore: {<<: *b, x: 3}\ntwo: {<<: [{z: 1}, *b]}"
+    assert documents.load_yaml(text, "f") == [
+        {
+            "1": "a",
+            "on": "b",
+            "base": {"x": 1, "y": 2},
+            "more": {"x": 3, "y": 2},
+            "two": {"z": 1, "x": 1, "y": 2},
+        }
+    ]
+
+
+def test_aliased_values_are_separate() -> None:
+    (obj,) = documents.load_yaml("a: &x {k: [1]}\nb: *x", "f")
+    obj["a"]["k"].append(2)
+    assert obj["b"] == {"k": [1]}
+
+
+def test_several_documents_and_empty_ones() -> None:
+    assert documents.load_yaml("a: 1\n---\n# nothing\n---\nb: 2\n...\n", "f") == [{"a": 1}, {"b": 2}]
+    assert documents.load_yaml("", "f") == []
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("a: 1\nb: ]", "f:2:4:", "expected"),
+        ("a: 1\na: 2", "f:2:", "twice"),
+        ("a: {b: 1, b: 2}", "f:1:", "twice"),
+        ("'a': 1\n\"a\": 2", "f:2:", "twice"),
+        ("a: *b", "f:1:4:", "*b"),
+        ("a: &x [*x]", "f:1:", "*x"),
+        ("a: !!python/object/apply:os.system ['x']", "f:1:", "tag"),
+        ("a: !!binary aGk=", "f:1:", "tag"),
+        ("? [a]\n: 1", "f:1:", "key is not text"),
+        ("a: .nan", "f:1:4:", "JSON"),
+        ("a: \x07", "f:1:4:", "not allowed"),
+        ("a: {<<: 1}", "f:1:", "<<"),
+        ("- 1", "f:", "a list instead of an object"),
+        ("[" * 200_000, "f:1:", "nested deeper"),
+        ("a: " + "{a: " * 500, "f:1:", "nested deeper"),
+        (LAUGHS, "f:", "aliases"),
+        ("a: \ud800", "f:1:4:", "not allowed"),
+        ("x" * 10_000_001, "f:", "longer"),
+    ],
+    ids=range(18),
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_with_its_place(text: str, where: str, what: str) -> None:
+    with pytest.raises(InputError) as caught:
+        documents.load_yaml(text, "f")
+    assert caught.value.message.startswith(where)
+    assert what in caught.value.message
+
+
+def test_a_chain_of_aliases_cannot_nest_without_end() -> None:
+    chain = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}}}\n" for n in range(1, 300))
+    with pytest.raises(InputError, match="nested deeper"):
+        documents.load_yaml(chain, "f")
+
+
+@given(st.text("ab:-[]{}&*!|>'\"\n #?,<~%@", max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_reading_either_works_or_is_an_input_error(text: str) -> None:
+    try:
+        read = documents.load_yaml(text, "f")
+    except InputError:
+        return
+    json.dumps(read, allow_nan=False)
+
+
+# --- places --------------------------------------------------------------------------------------------
+
+PLACED = """\
+# first
+---
+metadata:
+  name: w
+  annotations:
+    kaito.sh/runtime: vllm
+    "quoted.key/x": y
+inference:
+  adapters:
+    - source: {name: a, image: i}
+      strength: "1"
+    -   strength: "2"
+---
+list: [1, {a: 2},
+  3]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("metadata", (3, 1)),
+        ("metadata.name", (4, 3)),
+        ("metadata.annotations[kaito.sh/runtime]", (6, 5)),
+        ("metadata.annotations.kaito.sh/runtime", (6, 5)),
+        ("metadata.annotations[quoted.key/x]", (7, 5)),
+        ("inference.adapters[0]", (10, 7)),
+        ("inference.adapters[0].source.image", (10, 25)),
+        ("inference.adapters[1].strength", (12, 9)),
+        # what is missing is where its parent is
+        ("inference.adapters[1].source.name", (12, 9)),
+        ("inference.adapters[7].source", (9, 3)),
+        ("inference.preset.name", (8, 1)),
+        ("tuning", (3, 1)),
+        ("", (3, 1)),
+    ],
+)
+def test_a_path_has_a_place(path: str, place: tuple[int, int]) -> None:
+    document = next(documents.read(PLACED, "f"))
+    assert document.position(path) == place
+    assert document.line(4) == "  name: w"
+
+
+def test_each_document_counts_the_lines_of_the_whole_file() -> None:
+    first, second = documents.read(PLACED, "f")
+    assert (first.index, second.index) == (0, 1)
+    assert second.position("list[1].a") == (14, 12)
+    assert second.position("list[2]") == (15, 3)
+    assert second.line(15) == "  3]"
+
+
+def test_items_of_a_list_are_documents_with_places() -> None:
+    text = json.dumps({"kind": "List", "items": [{"kind": "A"}, {"kind": "B", "n": {"m": 1}}, 3]}, indent=1)
+    found = list(documents.read(text, "f"))
+    assert [document.obj.get("kind") for document in found] == ["A", "B", None]
+    assert [document.index for document in found] == [0, 1, 2]
+    line, _ = found[1].position("n.m") or (0, 0)
+    assert found[1].line(line).strip() == '"m": 1'
+
+
+def test_json_that_yaml_cannot_read_is_read_without_places() -> None:
+    (document,) = documents.read('{"a": "\\ud83d\\ude00"}', "f")
+    assert document.obj == {"a": "\N{GRINNING FACE}"}
+    assert document.position("a") is None
+
+
+def test_one_bad_document_spoils_no_other() -> None:
+    text = "a: 1\n---\nb: [\n---\n- 1\n---\nc: 1\nc: 2\n---\n%bad\n---\nd: 4\n"
+    found = list(documents.read(text, "f"))
+    assert [document.obj for document in found if not document.fault] == [{"a": 1}, {"d": 4}]
+    faults = [document.fault for document in found if document.fault]
+    assert [(fault.line, fault.message[:20]) for fault in faults[1:3]] == [
+        (5, "is a list instead of"),
+        (8, "the key 'c' stands t"),
+    ]
+
+
+def test_directives_belong_to_the_document_that_they_announce() -> None:
+    found = list(documents.read("%YAML 1.1\n---\na: 1\n", "f"))
+    assert [(document.obj, document.position("a")) for document in found] == [({"a": 1}, (3, 1))]
+
+
+KEYS = st.text("abc./0-", min_size=1, max_size=6)
+
+
+@given(
+    st.dictionaries(KEYS, st.lists(st.dictionaries(KEYS, st.integers(), max_size=3), max_size=3), max_size=4)
+)
+@settings(max_examples=150, deadline=None)
+def test_what_is_written_is_found_where_it_stands(obj: dict[str, Any]) -> None:
+    text = documents.to_yaml(obj)
+    found = list(documents.read(text, "f")) if obj else []
+    for document in found:
+        for key in obj:
+            line, column = document.position(f"[{key}]") or (0, 0)
+            assert document.line(line)[column - 1 :].lstrip("'\"? ").startswith(key[:1])
+
+
+# --- bounds --------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_documents_or_faults(raw: bytes) -> None:
+    for document in documents.read(raw.decode("utf-8-sig", "surrogateescape"), "f"):
+        assert (document.fault is None) or (document.obj == {} and document.fault.line >= 1)
+        document.position("a.b[0]")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: [" + "b," * 2_500_000 + "]", "values in one file"),
+        ("---\na: 1\n" * 500_000, "documents in one file"),
+        ("---\n" * 1_250_000, "documents in one file"),
+        ("---\nx: &x [1,1,1,1,1,1,1,1]\ny: &y [*x,*x,*x,*x,*x,*x]\nz: [*y,*y,*y,*y]\n" * 9_999, "aliases"),
+        ('{"a": [' + "1," * 2_500_000 + "1]}", "values in one file"),
+        ('{"a":' * 1_000_000, "nested deeper"),
+        ("x" * 10_000_001, "longer than"),
+    ],
+    ids=["values", "documents", "empty documents", "aliases", "json", "depth", "length"],
+)
+def test_five_megabytes_of_nonsense_stop_at_a_bound(text: str, why: str) -> None:
+    read = good = 0
+    for document in documents.read(text, "f"):
+        read += 1
+        good += document.fault is None
+    assert document.fault is not None
+    assert why in document.fault.message
+    assert read <= documents.MAX_DOCUMENTS + 1
+
+
+def test_a_bound_stops_the_reading_and_not_only_its_document() -> None:
+    text = "a: [" + "b," * documents.MAX_VALUES + "]\n---\nb: 1\n"
+    (document,) = documents.read(text, "f")
+    assert document.fault is not None
