@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaitoctl.cli import app
 from kaitoctl.kaito import catalog, validation
-from kaitoctl.kaito.validation import CODES, Problem
+from kaitoctl.kaito.validation import CODES, Problem, Setting
 
 DIGEST = "sha256:" + "0" * 64
 REMOVE = object()
@@ -129,7 +132,7 @@ PRESET, FIRST = "inference.preset", "inference.adapters[0]"
             {("KW122", "w", f"{LABELS}[kaito.sh/workspace]")},
         ),
         (
-            {"resource__labelSelector__matchExpressions": [{"key": "a", "operator": "Exists"}]},
+            {"resource__labelSelector__matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]},
             {("KW121", "w", "resource.labelSelector.matchExpressions")},
         ),
         ({"resource__count": 0}, {("KW123", "e", COUNT)}),
@@ -138,7 +141,7 @@ PRESET, FIRST = "inference.preset", "inference.adapters[0]"
         ({"resource__preferredNodes": ["n1", "n2.example.com"]}, set()),
         ({"resource__preferredNodes": ["N1"]}, {("KW124", "e", "resource.preferredNodes[0]")}),
         ({"resource__preferredNodes": ["n", "m", "n"]}, {("KW125", "w", "resource.preferredNodes[2]")}),
-        ({**BETA, "resource__preferredNodes": ["n"]}, {("KW126", "w", "resource.preferredNodes")}),
+        ({**BETA, "resource__preferredNodes": ["n"]}, set()),  # kaitoctl's own controller reads them
         # instance type and fit
         ({"resource__instanceType": "Standard_NC12s_v9"}, {("KW130", "w", TYPE)}),
         ({"resource__instanceType": "standard_nc12s_v3"}, {("KW130", "w", TYPE)}),
@@ -268,12 +271,12 @@ def test_adapters_that_nothing_loads_are_a_warning(changes: dict[str, Any], code
 
 def test_adapters_on_v03_images_need_no_annotation() -> None:
     obj = with_adapters(adapter(), metadata__annotations={})
-    assert validation.problems(obj, generation="v0.3") == []
+    assert validation.problems(obj, Setting("v0.3")) == []
 
 
 def test_a_preset_that_the_generation_lacks_is_an_error() -> None:
     obj = workspace(inference__preset__name="phi-3.5-mini-instruct")
-    (problem,) = validation.problems(obj, generation="v0.3")
+    (problem,) = validation.problems(obj, Setting("v0.3"))
     assert (problem.code, problem.path) == ("KW147", "inference.preset.name")
     assert validation.problems(obj) == []
 
@@ -419,9 +422,10 @@ def test_the_schema_and_the_rules_speak_once_each() -> None:
 
 
 def test_a_field_of_the_other_version_is_unknown() -> None:
-    obj = workspace(resource__partition={"mode": "mig"})
-    assert found(validation.judge(obj)) == {("KW102", "e", "resource.partition")}
-    assert validation.judge({**obj, **BETA}) == []
+    partition = {"resource__partition": {"mode": "mig", "profile": "1g.10gb"}}
+    assert found(validation.judge(workspace(**partition))) == {("KW102", "e", "resource.partition")}
+    served = workspace(**BETA, **partition, resource__instanceType=REMOVE, inference__preset__name="phi-4")
+    assert validation.judge(served, Setting(byo=True)) == []
 
 
 def test_a_schema_is_found_by_either_form_of_its_version() -> None:
@@ -526,6 +530,9 @@ FULL = with_adapters(
 )
 
 
+SETTINGS = [Setting(target, "aws", byo=True, config_maps={}) for target in ("v0.3", "v0.12")]
+
+
 @given(place=st.sampled_from(places(FULL)), nonsense=JSON)
 @settings(max_examples=400, deadline=None)
 def test_nonsense_anywhere_is_judged_and_never_raises(place: tuple[Any, ...], nonsense: Any) -> None:
@@ -538,6 +545,7 @@ def test_nonsense_anywhere_is_judged_and_never_raises(place: tuple[Any, ...], no
             target = target[step]
         target[place[-1]] = nonsense
     problems = [
+        *(problem for setting in SETTINGS for problem in validation.judge(obj, setting, old=FULL)),
         *validation.judge(obj),
         *validation.problems(obj),
         *validation.update_problems(obj, FULL),
@@ -553,13 +561,21 @@ def test_nonsense_anywhere_is_judged_and_never_raises(place: tuple[Any, ...], no
 @given(JSON, JSON)
 @settings(max_examples=100, deadline=None)
 def test_any_json_value_at_all_is_judged(old: Any, new: Any) -> None:
-    validation.judge(new)
+    for api_version in ("kaito.sh/v1alpha1", "kaito.sh/v1beta1"):
+        validation.judge({**new, "apiVersion": api_version} if isinstance(new, dict) else new, old=old)
     validation.update_problems(old, new)
 
 
 def test_numbers_of_any_size_are_judged() -> None:
     for count in (10**5000, -(10**5000), True, 1.0):
         validation.problems(workspace(resource__count=count))
+
+
+def test_of_endless_problems_a_hundred_are_told() -> None:
+    obj = workspace(resource__preferredNodes=[1] * 50_000, inference__adapters=[{}] * 50_000)
+    problems = validation.judge(obj)
+    assert len(problems) == 101
+    assert problems[-1].code == "KW104"
 
 
 def test_every_preset_runs_on_some_type_of_each_cloud() -> None:
@@ -576,9 +592,9 @@ def test_a_suggested_type_fits() -> None:
 
 
 def test_every_code_is_explained_and_used() -> None:
-    import inspect
-
-    source = inspect.getsource(validation)
+    folders = [Path(inspect.getfile(validation)).parent, Path(inspect.getfile(app)).parent]
+    source = "".join(file.read_text() for folder in folders for file in folder.glob("*.py"))
     for code, explanation in CODES.items():
-        assert explanation.endswith("."), code
+        assert explanation.meaning.endswith("."), code
+        assert explanation.title[0].islower() or explanation.title.startswith(("GPU", "URL")), code
         assert source.count(f'"{code}"') >= 2, f"{code} is explained but never found"

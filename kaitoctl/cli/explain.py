@@ -1,0 +1,55 @@
+"""`kaitoctl explain CODE`: the long explanation of what `validate` found, offline."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kaitoctl.cli import output
+from kaitoctl.errors import InputError
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.validation import Code
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_WIDTH = 80
+
+
+@app.command()
+def explain(
+    code: Annotated[
+        str | None, typer.Argument(help="A code such as KW156 (default: list all).", metavar="[CODE]")
+    ] = None,
+) -> None:
+    """Explain a code: what is wrong, for which KAITO versions, and what KAITO itself would answer.
+
+    Example: kaitoctl explain KW156
+    """
+    from kaitoctl.kaito.validation import CODES
+
+    if code is None:
+        output.table(("CODE", "MEANING"), [(name, known.title) for name, known in CODES.items()])
+        return
+    wanted = code.upper()
+    if wanted not in CODES:
+        from kaitoctl.kaito.catalog import close_matches
+
+        near = close_matches(wanted, CODES)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`kaitoctl explain` lists all codes"
+        raise InputError(f"there is no code {code[:20]!r}", hint=hint)
+    output.data(_page(wanted, CODES[wanted]))
+
+
+def _page(name: str, code: Code) -> str:
+    lines = [f"{name}: {code.title}", "", *textwrap.wrap(code.meaning, _WIDTH, break_on_hyphens=False)]
+    lines += ["", f"Judged for: KAITO {code.applies}"]
+    if code.upstream:
+        lines += ["", "What KAITO itself answers or does:"]
+        for case in code.upstream:
+            lines += textwrap.wrap(
+                case, _WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+            )
+    return "\n".join(lines)

@@ -1,0 +1,340 @@
+"""`kaitoctl validate`: judge manifests before any cluster sees them, wholly offline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kaitoctl.cli import options, output
+from kaitoctl.cli.catalog_options import CatalogFile
+from kaitoctl.errors import InputError
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.validation import Problem, Setting
+    from kaitoctl.kube.documents import Document
+    from kaitoctl.kube.objects import Object, ObjectKey
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+_PARTS = ("resource", "inference", "tuning")
+_PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
+_NARROWEST = 40
+_MOST_PROBLEMS = 1000  # of all documents together: whoever made that many mistakes made one of them often
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A problem and where it is: line and column from 1, None when the text does not say; the line's text."""
+
+    problem: Problem
+    line: int | None
+    column: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One document and what is wrong with it."""
+
+    index: int
+    source: str
+    name: str
+    namespace: str
+    places: tuple[_Place, ...]
+
+    def count(self, severity: str) -> int:
+        return sum(place.problem.severity == severity for place in self.places)
+
+    def is_valid(self, *, strict: bool) -> bool:
+        return not (self.places if strict else self.count("error"))
+
+
+@app.command()
+def validate(
+    filename: Annotated[
+        list[str],
+        typer.Option(
+            "--filename",
+            "-f",
+            help="A file, a folder, or - for stdin; may be repeated.",
+            metavar="FILE|DIR|-",
+        ),
+    ],
+    old: Annotated[
+        str | None,
+        typer.Option("--old", help="The Workspaces as they are now: judge the change, too.", metavar="FILE"),
+    ] = None,
+    config_maps: Annotated[
+        str | None,
+        typer.Option("--config-maps", help="All ConfigMaps that the Workspaces may name.", metavar="FILE"),
+    ] = None,
+    cloud_provider: Annotated[
+        str | None,
+        typer.Option("--cloud-provider", help="azure or aws (default: the instance type's).", metavar="NAME"),
+    ] = None,
+    target_version: Annotated[
+        str | None,
+        typer.Option(
+            "--target-version",
+            help="KAITO version: v0.3, v0.4 or v0.12 (default: v0.4 for v1alpha1, v0.12 for v1beta1).",
+            metavar="VERSION",
+        ),
+    ] = None,
+    node_provisioner: Annotated[
+        str | None,
+        typer.Option(
+            "--node-provisioner",
+            help="KAITO v0.12's: azure-gpu-provisioner, karpenter or byo (default: not known).",
+            metavar="NAME",
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings make a Workspace invalid, too.")] = False,
+    output_format: Annotated[
+        str, typer.Option("--output", "-o", help="table or json.", metavar="FORMAT")
+    ] = "table",
+    catalog: CatalogFile = None,
+) -> None:
+    """Judge Workspaces: schema, KAITO's rules, and what KAITO would silently ignore. Asks no cluster.
+
+    Exit code 0 when all are valid, 2 when one is not. Example: kaitoctl validate -f workspace.yaml
+    """
+    from kaitoctl.kaito.validation import TARGETS, Setting
+
+    options.one_of(output_format, ("table", "json"), option="--output")
+    if target_version is not None:
+        options.one_of(target_version, TARGETS, option="--target-version")
+    if cloud_provider is not None:
+        options.one_of(cloud_provider, ("azure", "aws"), option="--cloud-provider")
+    if node_provisioner is not None:
+        options.one_of(node_provisioner, _PROVISIONERS, option="--node-provisioner")
+    setting = Setting(
+        target_version,
+        cloud_provider,
+        None if node_provisioner is None else node_provisioner == "byo",
+        _config_maps(config_maps) if config_maps is not None else None,
+        **_catalog(catalog),
+    )
+    predecessors = _workspaces(old) if old is not None else {}
+    judged: list[_Judged] = []
+    skipped = told = 0
+    for document in _documents(filename):
+        if told > _MOST_PROBLEMS:
+            output.warning(f"stopped after {told} problems; the rest was not judged")
+            break
+        if document.fault is None and not _is_meant(document.obj):
+            skipped += 1
+            output.note(f"{document.source}: {_what(document.obj)} is skipped")
+            continue
+        result = _judge(document, setting, predecessors)
+        judged.append(result)
+        told += len(result.places)
+        if output_format == "table" and result.places:
+            output.data(_screen(result))
+    if output_format == "json":
+        listed = [_plain(result, strict=strict) for result in judged]
+        output.data(json.dumps({"documents": listed}, indent=2, ensure_ascii=False))
+    elif not judged:
+        raise InputError("no Workspace was found", hint="a Workspace has kind: Workspace")
+    invalid = sum(not result.is_valid(strict=strict) for result in judged)
+    _summary(judged, invalid, skipped)
+    if invalid:
+        raise typer.Exit(2)
+
+
+# --- in ----------------------------------------------------------------------------------------------------
+
+
+def _documents(filenames: Iterable[str]) -> Iterator[Document]:
+    from kaitoctl.kube.documents import MAX_CHARACTERS, read
+
+    for source, path in _files(filenames):
+        raw = _bytes(path, source, 4 * MAX_CHARACTERS)
+        # What is not text is read all the same: the reader says where, and the other files are judged.
+        yield from read(raw.decode("utf-8-sig", "surrogateescape"), source)
+
+
+def _files(filenames: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
+    for name in filenames:
+        path = Path(name)
+        if name == "-":
+            yield "stdin", None
+        elif "\0" not in name and path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+            if not found:
+                raise InputError(f"--filename {name}: no {', '.join(_SUFFIXES)} file in this folder")
+            yield from ((str(file), file) for file in found)
+        else:
+            yield name, path
+
+
+def _bytes(path: Path | None, source: str, most: int) -> bytes:
+    try:
+        if path is None:
+            return sys.stdin.buffer.read(most + 1)
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--filename {source}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _objects(filename: str) -> Iterator[Object]:
+    """The objects of a file that is not itself judged.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    for document in _documents([filename]):
+        if fault := document.fault:
+            raise InputError(f"{document.source}:{fault.line}:{fault.column}: {fault.message}")
+        yield document.obj
+
+
+def _workspaces(filename: str) -> dict[ObjectKey, Object]:
+    found = {_key(obj): obj for obj in _objects(filename) if _is_meant(obj)}
+    if not found:
+        raise InputError(f"--old {filename}: there is no Workspace in it")
+    return found
+
+
+def _config_maps(filename: str) -> dict[ObjectKey, Object]:
+    return {_key(obj): obj for obj in _objects(filename) if obj.get("kind") == "ConfigMap"}
+
+
+def _key(obj: Object) -> ObjectKey:
+    from kaitoctl.kube.objects import ObjectKey, dig
+
+    name, namespace = dig(obj, "metadata", "name"), dig(obj, "metadata", "namespace")
+    return ObjectKey(_text(namespace) or "default", _text(name))
+
+
+def _catalog(filename: str | None) -> dict[str, Any]:
+    if filename is None:
+        return {}
+    from kaitoctl.kaito import catalog_file
+
+    return {"catalog": catalog_file.read(filename)}
+
+
+def _is_meant(obj: Object) -> bool:
+    """Whether an object is a Workspace, or was meant to be one."""
+    kind, version = _text(obj.get("kind")), _text(obj.get("apiVersion"))
+    if kind.lower() == "workspace":
+        return True
+    return not kind and (version.startswith("kaito.sh/") or any(part in obj for part in _PARTS))
+
+
+def _what(obj: Object) -> str:
+    key = _key(obj)
+    return f"{_text(obj.get('kind'))[:63] or 'an object without kind'} {key.name[:253]}".rstrip()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+# --- judge -------------------------------------------------------------------------------------------------
+
+
+def _judge(document: Document, setting: Setting, predecessors: dict[ObjectKey, Object]) -> _Judged:
+    from kaitoctl.kaito import validation
+
+    problems: list[Problem]
+    if document.fault is not None:
+        problems = [validation.Problem("", "KW100", "error", document.fault.message)]
+    else:
+        old = predecessors.get(_key(document.obj))
+        if old is None and len(predecessors) == 1:
+            (old,) = predecessors.values()
+        problems = validation.judge(document.obj, setting, old=old)
+    places = []
+    for problem in problems:
+        line, column = document.position(problem.path) or (None, None)
+        places.append(_Place(problem, line, column, document.line(line) if line else ""))
+    places.sort(key=lambda place: (place.line or 0, place.column or 0))
+    key = _key(document.obj)
+    namespace = key.namespace if _text(document.obj.get("metadata", {}).get("namespace")) else ""
+    return _Judged(document.index, document.source, key.name, namespace, tuple(places))
+
+
+# --- out ---------------------------------------------------------------------------------------------------
+
+
+def _plain(result: _Judged, *, strict: bool) -> Object:
+    return {
+        "index": result.index,
+        "source": result.source,
+        "name": result.name,
+        "namespace": result.namespace,
+        "valid": result.is_valid(strict=strict),
+        "problems": [
+            {
+                "path": place.problem.path,
+                "code": place.problem.code,
+                "severity": place.problem.severity,
+                "message": place.problem.message,
+                "hint": place.problem.hint,
+                "line": place.line,
+                "column": place.column,
+            }
+            for place in result.places
+        ],
+    }
+
+
+def _screen(result: _Judged) -> str:
+    """The problems of a document for people: where, what, the line with a caret, and what to do."""
+    width = max(shutil.get_terminal_size().columns, _NARROWEST)
+    lines: list[str] = []
+    for place in result.places:
+        problem = place.problem
+        where = "".join(f":{number}" for number in (place.line, place.column) if number)
+        lines.append(output.visible(f"{result.source}{where}: {problem.severity} {problem.code}"))
+        said = f"{problem.path}: {problem.message}" if problem.path else problem.message
+        lines += _wrapped(said, width)
+        if place.text.strip() and place.column:
+            lines += _excerpt(place.line or 0, place.column, place.text, width)
+        if problem.hint:
+            lines += _wrapped(f"hint: {problem.hint}", width)
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        output.visible(text), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
+
+
+def _excerpt(number: int, column: int, text: str, width: int) -> list[str]:
+    """The line, cut so that the column is seen, and a caret below it."""
+    margin = f"  {number} | "
+    room = width - len(margin)
+    start = max(0, column - 1 - room // 2) if column > room else 0
+    before, after = output.visible(text[start : column - 1]), output.visible(text[column - 1 : start + room])
+    return [
+        f"{margin}{(before + after)[:room].rstrip()}",
+        f"{' ' * (len(margin) - 2)}| {' ' * min(len(before), room - 1)}^",
+    ]
+
+
+def _summary(judged: list[_Judged], invalid: int, skipped: int) -> None:
+    errors, warnings = (sum(result.count(kind) for result in judged) for kind in ("error", "warning"))
+    text = (
+        f"{_number(len(judged), 'document')}: {len(judged) - invalid} valid, {invalid} invalid; "
+        f"{_number(errors, 'error')}, {_number(warnings, 'warning')}"
+        + (f"; {skipped} skipped" if skipped else "")
+    )
+    (output.failure if invalid else output.success)(text)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,143 @@
+"""What is wrong with a Workspace: its schema's view, KAITO's rules, and what KAITO would silently ignore.
+
+`judge` is the whole answer; `problems` and `update_problems` are the rules alone. The rules of KAITO's
+admission webhook and ours, for what the webhook lets through and the controller then ignores, crashes on or
+never gets ready, are in `create` and `update`, the table of what is ignored in `ignored`, explanations of
+every code in `codes`. Nothing here asks a cluster: whether nodes are there is the business of `nodes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+
+from kaitoctl import packaged
+from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.validation.codes import CODES, Code
+from kaitoctl.kaito.validation.create import API_VERSIONS, create_problems, fits
+from kaitoctl.kaito.validation.grammar import image_fault, is_dns_label, is_dns_name, strength_fault
+from kaitoctl.kaito.validation.ignored import meant
+from kaitoctl.kaito.validation.problem import (
+    OWN,
+    TARGETS,
+    Problem,
+    Setting,
+    Severity,
+    as_map,
+    as_text,
+    error,
+)
+from kaitoctl.kaito.validation.subject import Subject
+from kaitoctl.kaito.validation.update import changes
+from kaitoctl.kube.objects import Object
+
+__all__ = [
+    "CODES",
+    "OWN",
+    "TARGETS",
+    "Code",
+    "Problem",
+    "Setting",
+    "Severity",
+    "fits",
+    "image_fault",
+    "is_dns_label",
+    "is_dns_name",
+    "judge",
+    "problems",
+    "schema_of",
+    "strength_fault",
+    "update_problems",
+]
+
+MOST_PROBLEMS = 100
+"""What is told of one document: a file of nonsense must not take minutes."""
+
+
+def judge(
+    workspace: Object,
+    setting: Setting | None = None,
+    *,
+    old: Object | None = None,
+    known: Catalog | None = None,
+) -> list[Problem]:
+    """Everything that is wrong with a Workspace: its schema's view first, then the rules'.
+
+    Args:
+        workspace: the object, defaults filled in or not.
+        setting: where it is to live; by default the KAITO version that its apiVersion suggests.
+        old: what it is to replace, None when it is to be created.
+        known: presets, models and instance types, instead of the setting's.
+
+    Guarantee: never raises, whatever JSON the objects are made of; at most a hundred and one problems.
+    """
+    from kaitoctl.kube import schema
+
+    setting = setting or Setting()
+    setting = setting if known is None else replace(setting, catalog=known)
+    version = as_text(as_map(workspace).get("apiVersion"))
+    found: list[Problem] = []
+    if version in API_VERSIONS:
+        for problem in schema.problems(workspace, schema_of(version), unknown="error", most=MOST_PROBLEMS):
+            is_unknown = problem.rule == "unknown"
+            hint = meant(problem.path) if is_unknown else ""
+            found.append(error(problem.path, "KW102" if is_unknown else "KW101", problem.message, hint))
+    said = {problem.path for problem in found}
+    below = tuple(path + mark for path in said if path for mark in ".[")
+    subject = Subject(as_map(workspace), setting, is_update=old is not None)
+    rules = create_problems(subject)
+    found += [
+        problem
+        for problem in islice(rules, MOST_PROBLEMS)
+        if problem.path not in said and not problem.path.startswith(below)
+    ]
+    if old is not None:
+        found += changes(Subject(as_map(old), setting), subject)
+    if len(found) > MOST_PROBLEMS:
+        del found[MOST_PROBLEMS:]
+        found.append(error("", "KW104", f"more than {MOST_PROBLEMS} problems"))
+    return found
+
+
+def problems(workspace: Object, setting: Setting | None = None) -> list[Problem]:
+    """What the rules find in a Workspace to be created; values of a wrong type are left to the schema.
+
+    Args:
+        workspace: the object, defaults filled in or not.
+        setting: where it is to live; by default kaitoctl's own controller.
+
+    Guarantee: never raises, whatever JSON the object is made of; the order is that of the fields.
+    """
+    return list(create_problems(Subject(as_map(workspace), setting or Setting(OWN))))
+
+
+def update_problems(old: Object, new: Object, setting: Setting | None = None) -> list[Problem]:
+    """What forbids turning the Workspace `old` into `new`; the rules for `new` by itself are not repeated.
+
+    Fields left out count as their defaults, as they do for the API server.
+
+    Guarantee: never raises, whatever JSON the objects are made of.
+    """
+    setting = setting or Setting()
+    return list(changes(Subject(as_map(old), setting), Subject(as_map(new), setting, is_update=True)))
+
+
+@cache
+def schema_of(api_version: str) -> Object:
+    """The OpenAPI v3 schema of Workspaces of an API version, `v1alpha1` or `kaito.sh/v1alpha1`.
+
+    Raises:
+        KeyError: KAITO has no such version.
+    """
+    import yaml
+
+    # libyaml is five times as fast; it is missing where no wheel was built.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = (packaged.folder("schemas") / "kaito.sh_workspaces.yaml").read_text("utf-8")
+    wanted = api_version.rpartition("/")[2]
+    for version in yaml.load(text, loader)["spec"]["versions"]:  # noqa: S506 - a safe loader
+        if version["name"] == wanted:
+            schema: Object = version["schema"]["openAPIV3Schema"]
+            return schema
+    raise KeyError(api_version)

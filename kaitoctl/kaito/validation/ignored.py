@@ -1,0 +1,311 @@
+"""What KAITO accepts and then silently ignores: a table, and the few lines that apply it.
+
+A row names a field, the KAITO versions that ignore it, and under which circumstances. `ANNOTATIONS` says the
+same of annotations, and `MEANT` what people mean by fields that do not exist.
+
+Source: KAITO v0.3.2, v0.4.0 and v0.12, the controllers: what none of their code reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from kaitoctl.kaito.api import (
+    ANNOTATION_ENABLE_LB,
+    ANNOTATION_RUNTIME,
+    LABEL_WORKSPACE,
+    LABEL_WORKSPACE_NAMESPACE,
+)
+from kaitoctl.kaito.validation.problem import OWN, Problem, as_map, as_text, error, warning
+from kaitoctl.kaito.validation.subject import Subject
+from kaitoctl.kube.objects import dig
+
+_V3, _V4, _V12 = "v0.3", "v0.4", "v0.12"
+
+TRANSFORMERS = f"set the annotation {ANNOTATION_RUNTIME}: transformers"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A field that is accepted and ignored.
+
+    Args:
+        field: its path; `[]` is every entry of a list.
+        code: of the warning.
+        targets: who ignores it.
+        when: the circumstances, a key of `CIRCUMSTANCES`.
+        message: for the user; `{preset}` and `{value}` are filled in.
+        hint: what to do instead.
+    """
+
+    field: str
+    code: str
+    targets: tuple[str, ...]
+    when: str
+    message: str
+    hint: str = ""
+
+
+CIRCUMSTANCES: Mapping[str, Callable[[Subject, Any], bool]] = {
+    "always": lambda subject, value: True,
+    "distributed preset": lambda subject, value: subject.preset is not None and subject.preset.distributed,
+    "llama server": lambda subject, value: (
+        subject.preset is not None and not subject.preset.distributed and subject.preset.world_size > 0
+    ),
+    "vLLM asked for": lambda subject, value: (
+        _loads_on_transformers(subject) and subject.asked_runtime == "vllm"
+    ),
+    "vLLM by default": lambda subject, value: (
+        _loads_on_transformers(subject) and subject.asked_runtime not in ("vllm", "transformers")
+    ),
+    "beside a template": lambda subject, value: subject.inference.get("template") is not None,
+    "public access": lambda subject, value: (
+        dig(subject.inference, "preset", "accessMode") != "private"
+        and (subject.preset is None or subject.preset.access_mode == "public")
+    ),
+    "private image": lambda subject, value: dig(subject.inference, "preset", "accessMode") == "private",
+    "is private": lambda subject, value: value == "private",
+    "several, on vLLM": lambda subject, value: (
+        subject.is_v1beta1
+        and subject.runtime == "vllm"
+        and subject.inference.get("preset") is not None
+        and subject.count > 1
+    ),
+    "tuning": lambda subject, value: bool(subject.tuning),
+    "load balancer for a template": lambda subject, value: (
+        value == "True" and subject.inference.get("template") is not None
+    ),
+}
+
+
+def _loads_on_transformers(subject: Subject) -> bool:
+    return subject.preset is not None and not subject.preset.world_size
+
+
+_ADAPTERS, _OPTIONS = "inference.adapters", "inference.preset.presetOptions"
+
+TABLE: tuple[Ignored, ...] = (
+    Ignored(
+        "resource.labelSelector.matchExpressions", "KW121", (_V3, _V4, _V12, OWN), "always",
+        "matchExpressions are ignored", "use matchLabels",
+    ),
+    Ignored(
+        "resource.preferredNodes", "KW126", (_V12,), "always",
+        "KAITO v0.12 does not read preferredNodes", "put a label of your own on these nodes and select by it",
+    ),
+    Ignored(
+        "resource.preferredNodes", "KW176", (_V3, _V4), "tuning",
+        "the tuning pod is not bound to these nodes",
+    ),
+    Ignored(
+        "resource.count", "KW164", (_V12,), "several, on vLLM",
+        "on vLLM KAITO estimates the number of nodes itself", "leave count out",
+    ),
+    Ignored(
+        _OPTIONS, "KW146", (_V3, _V4, OWN), "public access",
+        "accessMode is public: image and secrets are ignored", "set accessMode: private",
+    ),
+    *(
+        Ignored(
+            f"{part}.preset.{field}", "KW163", (_V12,), when,
+            "KAITO v0.12 runs its own base image and does not read this", "leave it out",
+        )
+        for part in ("inference", "tuning")
+        for field, when in (
+            ("accessMode", "is private"),
+            ("presetOptions.image", "always"),
+            ("presetOptions.imagePullSecrets", "always"),
+        )
+    ),
+    Ignored(
+        _ADAPTERS, "KW159", (_V3, _V4, _V12, OWN), "beside a template",
+        "adapters beside a template are not loaded",
+    ),
+    Ignored(
+        _ADAPTERS, "KW158", (_V3, _V4, OWN), "distributed preset",
+        "KAITO ignores adapters of {preset}, which is distributed",
+    ),
+    Ignored(
+        _ADAPTERS, "KW158", (_V3, _V4, OWN), "llama server", "the server of {preset} does not load adapters"
+    ),
+    Ignored(
+        _ADAPTERS, "KW158", (_V4, OWN), "vLLM asked for",
+        "KAITO's vLLM server of v0.4.0 does not load adapters", TRANSFORMERS,
+    ),
+    Ignored(
+        _ADAPTERS, "KW160", (_V4, OWN), "vLLM by default",
+        "KAITO v0.4.0 may serve on vLLM, which does not load adapters", TRANSFORMERS,
+    ),
+    Ignored(
+        "inference.adapters[].source.imagePullSecrets", "KW167", (_V3,), "private image",
+        "v0.3 takes only the preset's pull secrets when its image is private",
+        "add them to inference.preset.presetOptions.imagePullSecrets",
+    ),
+    Ignored(
+        "inference.template.spec.affinity", "KW168", (_V3, _V4), "always",
+        "KAITO overwrites the template's affinity with its own", "choose nodes with resource.labelSelector",
+    ),
+    Ignored(
+        f"metadata.annotations[{ANNOTATION_ENABLE_LB}]", "KW169", (_V3,), "load balancer for a template",
+        "v0.3 makes no Service for a pod template", "make a Service of your own",
+    ),
+)  # fmt: skip
+
+RESERVED_LABELS = frozenset(
+    {
+        LABEL_WORKSPACE,
+        LABEL_WORKSPACE_NAMESPACE,
+        "kaito.sh/ragengine",
+        "kaito.sh/ragenginenamespace",
+        "karpenter.kaito.sh/workspace-name",
+        "karpenter.kaito.sh/workspace-namespace",
+        "karpenter.kaito.sh/inferenceset",
+        "karpenter.kaito.sh/inferenceset-namespace",
+    }
+)
+"""Labels that KAITO v0.12 drops from a selector, and that no version's users put on nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An annotation that KAITO reads.
+
+    Args:
+        targets: who reads it.
+        values: those that count; empty when any does.
+        refused: whether other values are refused instead of ignored.
+        harmless: other values that mean what happens anyway.
+    """
+
+    targets: tuple[str, ...] = (_V12,)
+    values: tuple[str, ...] = ()
+    refused: bool = False
+    harmless: tuple[str, ...] = ()
+
+
+ANNOTATIONS: Mapping[str, Annotation] = {
+    ANNOTATION_ENABLE_LB: Annotation((_V3, _V4, _V12, OWN), ("True",), harmless=("", "no", "off")),
+    ANNOTATION_RUNTIME: Annotation((_V4, _V12, OWN), ("transformers", "vllm")),
+    "kaito.sh/bypass-resource-checks": Annotation(),
+    "kaito.sh/node-image-family": Annotation(values=("ubuntu", "azurelinux")),
+    "kaito.sh/node-class-name": Annotation(),
+    "kaito.sh/disable-benchmark": Annotation(values=("true",), harmless=("", "false")),
+    "kaito.sh/performance-mode": Annotation(values=("balanced", "interactivity", "throughput"), refused=True),
+    "kaito.sh/use-local-weights": Annotation(values=("true", "false"), refused=True),
+    "kaito.sh/model-streaming": Annotation(values=("disabled",), harmless=("", "enabled")),
+    "kaito.sh/model-mirror-storage-class": Annotation(),
+    "kaito.sh/streaming-service-account": Annotation(),
+}
+"""Every annotation that some KAITO version reads of a Workspace."""
+
+MEANT: tuple[tuple[str, str], ...] = (
+    (r"spec", "a Workspace has no spec: its fields stand at the top"),
+    (r"inference\.adapters\[\d+\]\.source\.volume", "the field is volumeSource"),
+    (r"(inference\.adapters\[\d+\]\.source|tuning\.(in|out)put)\.(pvc|volume)", "the field is volumeSource"),
+    (r"inference\.adapters\[\d+\]\.(name|image|imagePullSecrets)", "it belongs into source"),
+    (r"tuning\.output\.imageSecret", "the field is imagePushSecret"),
+    (r"resource\.(nodeSelector|labels|matchLabels)", "use resource.labelSelector.matchLabels"),
+    (r"inference\.preset\.(image|imagePullSecrets)", "it belongs into presetOptions"),
+    (r"inference\.model", "the field is preset.name"),
+    (r"(resource\.partition|.*\.modelAccessSecret)", "only kaito.sh/v1beta1 has it"),
+    (r"inference\.config", "KAITO has it from v0.12 on"),
+)
+"""Unknown fields by pattern, and what is meant."""
+
+
+def meant(path: str) -> str:
+    """The hint for an unknown field, empty when there is none."""
+    return next((hint for pattern, hint in MEANT if re.fullmatch(pattern, path)), "")
+
+
+def ignored_fields(subject: Subject) -> Iterator[Problem]:
+    """What the table has to say of a Workspace; of several rows about one field the first."""
+    said: set[str] = set()
+    for row in TABLE:
+        if subject.target not in row.targets:
+            continue
+        for path, value in _values(subject.workspace, row.field):
+            if value in (None, "", [], {}) or path in said or not CIRCUMSTANCES[row.when](subject, value):
+                continue
+            said.add(path)
+            preset = subject.preset.name if subject.preset else ""
+            yield warning(path, row.code, row.message.format(preset=preset), row.hint)
+
+
+def _values(obj: Any, pattern: str) -> Iterator[tuple[str, Any]]:
+    """The paths that a pattern stands for in an object, and what is there."""
+    head, star, tail = pattern.partition("[].")
+    value = obj
+    for step in _steps(head):
+        value = value.get(step) if isinstance(value, dict) else None
+    if not star:
+        yield head, value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            for below, found in _values(item, tail):
+                yield f"{head}[{index}].{below}", found
+
+
+@cache
+def _steps(pattern: str) -> tuple[str, ...]:
+    return tuple(step.strip("[]") for step in re.findall(r"[^.\[\]]+|\[[^\]]+\]", pattern))
+
+
+def annotation_problems(subject: Subject) -> Iterator[Problem]:
+    """What the table has to say of annotations, and of labels that were meant as such."""
+    for key, value in subject.annotations.items():
+        where = f"metadata.annotations[{key}]"
+        known = ANNOTATIONS.get(key)
+        if known is None:
+            if near := _near_annotation(key):
+                yield warning(where, "KW115", f"KAITO does not read {key}", f"Did you mean {near}?")
+            continue
+        text = as_text(value)
+        if subject.target not in known.targets:
+            if not (key == ANNOTATION_RUNTIME and text == "transformers"):
+                version = "kaitoctl's controller" if subject.target == OWN else f"KAITO {subject.target}"
+                yield warning(where, "KW116", f"{version} does not read {key}")
+        elif isinstance(value, str) and known.values and value not in (*known.values, *known.harmless):
+            yield from _wrong_value(where, key, value, known)
+    for key in as_map(subject.metadata.get("labels")):
+        if key in ANNOTATIONS:
+            yield warning(f"metadata.labels[{key}]", "KW115", f"{key} is an annotation, not a label")
+
+
+def _wrong_value(where: str, key: str, value: str, known: Annotation) -> Iterator[Problem]:
+    hint = f"use {' or '.join(known.values)}"
+    if known.refused:
+        yield error(where, "KW117", f"{value[:80]!r} is not a value of {key}", hint)
+    elif key != ANNOTATION_ENABLE_LB:
+        yield warning(where, "KW114", f"{value[:80]!r} is not a value of {key}", hint)
+    elif value.lower() not in ("false", "no", "off"):
+        yield warning(
+            where,
+            "KW114",
+            f"{value[:80]!r} does not ask for a load balancer",
+            'write "True", with a capital T',
+        )
+
+
+_SQUEEZED = re.compile(r"[-_.]")
+
+
+def _near_annotation(key: str) -> str:
+    """The annotation that an unknown key of KAITO's was meant to be, or empty."""
+    prefix, _, name = key.rpartition("/")
+    if "kaito" not in prefix.lower() or len(name) > 63:
+        return ""
+    by_form = {_SQUEEZED.sub("", known.rpartition("/")[2]): known for known in ANNOTATIONS}
+    form = _SQUEEZED.sub("", name.lower())
+    if form in by_form:
+        return by_form[form]
+    if prefix != "kaito.sh":
+        return ""
+    from difflib import get_close_matches
+
+    near = get_close_matches(form, by_form, n=1, cutoff=0.8)
+    return by_form[near[0]] if near else ""

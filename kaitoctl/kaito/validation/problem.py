@@ -1,0 +1,107 @@
+"""What a judgement is made of: `Problem`, and the `Setting` that decides which rules hold.
+
+The shapes at the end let a rule look at what has the right type and leave the rest to the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kaitoctl.kaito.api import WORKSPACE_V1BETA1
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kube.objects import Object, ObjectKey
+
+Severity = Literal["error", "warning"]
+
+TARGETS = ("v0.3", "v0.4", "v0.12")
+"""The KAITO versions that can be judged for."""
+
+OWN = "kaitoctl"
+"""The target that is no KAITO but kaitoctl's own controller: it has no webhook and serves on transformers."""
+
+_LONGEST_MESSAGE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a Workspace that will not work, or not as written.
+
+    Args:
+        path: where, as in the user's file: `inference.adapters[0].strength`.
+        code: a key of `CODES`.
+        severity: `error` (will not work) or `warning` (works, but not as one would think).
+        message: what is wrong, with the values concerned.
+        hint: what to do; empty when the message says it.
+    """
+
+    path: str
+    code: str
+    severity: Severity
+    message: str
+    hint: str = ""
+
+
+def error(path: str, code: str, message: str, hint: str = "") -> Problem:
+    """A problem that forbids."""
+    return Problem(path, code, "error", _cut(message), hint)
+
+
+def warning(path: str, code: str, message: str, hint: str = "") -> Problem:
+    """A problem that the user should know of."""
+    return Problem(path, code, "warning", _cut(message), hint)
+
+
+def _cut(message: str) -> str:
+    """A message quotes what the user wrote, which may be a megabyte."""
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a Workspace is to live.
+
+    Args:
+        target: one of `TARGETS` or `OWN`; None goes by the apiVersion: v1alpha1 is v0.4, v1beta1 is v0.12.
+        cloud: `azure` or `aws`, KAITO's CLOUD_PROVIDER; None takes the instance type's own.
+        byo: whether the nodes are the user's own (`nodeProvisioner: byo` of v0.12); None when not known.
+        config_maps: all ConfigMaps that there will be; None when not known.
+        catalog: of presets, models and instance types.
+    """
+
+    target: str | None = None
+    cloud: str | None = None
+    byo: bool | None = None
+    config_maps: Mapping[ObjectKey, Object] | None = None
+    catalog: Catalog = SHIPPED
+
+    def target_of(self, workspace: Mapping[str, Any]) -> str:
+        """The target that counts for a Workspace."""
+        if self.target is not None:
+            return self.target
+        return "v0.12" if workspace.get("apiVersion") == WORKSPACE_V1BETA1.api_version else "v0.4"
+
+
+# --- shapes ------------------------------------------------------------------------------------------------
+
+
+def as_map(value: Any) -> dict[str, Any]:
+    """The value if it is a map, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def as_text(value: Any) -> str:
+    """The value if it is text, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def as_whole(value: Any) -> int | None:
+    """The value if it is a whole number of a sane size, else None."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return value if is_whole else None

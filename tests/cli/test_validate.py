@@ -1,0 +1,269 @@
+"""`kaitoctl validate` and `kaitoctl explain` as processes: exit codes, both outputs, many files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shell import BIN, Shell
+
+from kaitoctl.kaito.validation import CODES
+
+ROOT = Path(__file__).parent.parent.parent
+GOLDEN = ROOT / "tests" / "data" / "validate-table.txt"
+PAGE = ROOT / "docs" / "validation.md"
+IS_WRITING = os.environ.get("GOLDEN") == "write"
+
+GOOD = """\
+apiVersion: kaito.sh/v1alpha1
+kind: Workspace
+metadata:
+  name: falcon
+  annotations:
+    kaito.sh/runtime: transformers
+resource:
+  instanceType: Standard_NC12s_v3
+  labelSelector:
+    matchLabels:
+      apps: falcon
+inference:
+  preset:
+    name: falcon-7b
+"""
+BAD = (
+    GOOD.replace("falcon-7b", "falcon7b")
+    .replace("kaito.sh/runtime", "kaito.sh/enable-lb")
+    .replace("  labelSelector", "  preferredNodes: [Node A]\n  labelSelector")
+    + """\
+  adapters:
+    - source:
+        name: helper
+        image: registry.example/a-rather-long-path/to-the-image/of-the-helper:1
+      strength: "1.5"
+      weight: 1
+"""
+)
+WARNED = GOOD.replace(
+    "    matchLabels", "    matchExpressions: [{key: a, operator: In, values: [b]}]\n    matchLabels"
+)
+
+
+def write(shell: Shell, **files: str) -> None:
+    for name, text in files.items():
+        path = shell.home / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+def judged(shell: Shell, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+    done = shell.kaitoctl("validate", *arguments, "-o", "json", code=code)
+    answer = json.loads(done.stdout)
+    assert list(answer) == ["documents"]
+    documents: list[dict[str, Any]] = answer["documents"]
+    return documents
+
+
+def test_a_good_file_is_valid_and_says_so_on_stderr(offline: Shell) -> None:
+    write(offline, good_yaml=GOOD)
+    done = offline.kaitoctl("validate", "-f", "good.yaml")
+    assert done.stdout == ""
+    assert done.stderr == "✔ 1 document: 1 valid, 0 invalid; 0 errors, 0 warnings\n"
+
+
+def test_json_has_the_promised_shape_and_places(offline: Shell) -> None:
+    write(offline, bad_yaml=BAD)
+    (document,) = judged(offline, "-f", "bad.yaml", code=2)
+    problems = document.pop("problems")
+    assert document == {"index": 0, "source": "bad.yaml", "name": "falcon", "namespace": "", "valid": False}
+    assert {tuple(problem) for problem in problems} == {
+        ("path", "code", "severity", "message", "hint", "line", "column")
+    }
+    assert [(p["code"], p["path"], p["line"], p["column"]) for p in problems] == [
+        ("KW115", "metadata.annotations[kaito.sh/enable-lb]", 6, 5),
+        ("KW124", "resource.preferredNodes[0]", 9, 20),
+        ("KW142", "inference.preset.name", 15, 5),
+        ("KW156", "inference.adapters[0].strength", 20, 7),
+        ("KW102", "inference.adapters[0].weight", 21, 7),
+    ]
+
+
+def test_the_table_shows_the_line_with_a_caret(offline: Shell) -> None:
+    """Run with GOLDEN=write to write the golden file anew."""
+    write(offline, bad_yaml=BAD)
+    done = offline.run(str(BIN / "kaitoctl"), "validate", "-f", "bad.yaml", COLUMNS="80")
+    assert done.returncode == 2
+    if IS_WRITING:
+        GOLDEN.write_text(done.stdout)
+    assert done.stdout == GOLDEN.read_text()
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_warnings_are_allowed_unless_strict(offline: Shell) -> None:
+    write(offline, warned_yaml=WARNED)
+    (document,) = judged(offline, "-f", "warned.yaml")
+    assert document["valid"]
+    assert [problem["severity"] for problem in document["problems"]] == ["warning"]
+    (document,) = judged(offline, "-f", "warned.yaml", "--strict", code=2)
+    assert not document["valid"]
+
+
+def test_folders_are_read_below_and_sorted_and_files_may_repeat(offline: Shell) -> None:
+    as_list = json.dumps({"apiVersion": "v1", "kind": "List", "items": [{"kind": "Workspace"}] * 2})
+    write(offline, d__b_yaml=GOOD, d__a_yml=GOOD, d__c_json=as_list, d__readme_txt="no", other_yaml=GOOD)
+    documents = judged(offline, "-f", "d", "-f", "other.yaml", code=2)
+    assert [(d["source"], d["index"], d["valid"]) for d in documents] == [
+        ("d/a.yml", 0, True),
+        ("d/b.yaml", 0, True),
+        ("d/c.json", 0, False),
+        ("d/c.json", 1, False),
+        ("other.yaml", 0, True),
+    ]
+
+
+def test_a_document_that_cannot_be_read_is_its_own_problem(offline: Shell) -> None:
+    write(offline, three_yaml=f"{GOOD}---\na: 1\na: 2\n---\n{GOOD}")
+    first, second, third = judged(offline, "-f", "three.yaml", code=2)
+    assert first["valid"]
+    assert third["valid"]
+    assert second["index"] == 1
+    (problem,) = second["problems"]
+    assert (problem["code"], problem["line"], problem["column"]) == ("KW100", 17, 1)
+    assert "twice" in problem["message"]
+
+
+def test_other_objects_are_skipped_with_a_note(offline: Shell) -> None:
+    write(offline, two_yaml=f"{GOOD}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n")
+    done = offline.kaitoctl("validate", "-f", "two.yaml")
+    assert "two.yaml: Secret s is skipped" in done.stderr
+    assert done.stderr.endswith("; 1 skipped\n")
+
+
+@pytest.mark.parametrize("text", ["", "apiVersion: v1\nkind: Secret\n"])
+def test_a_file_without_workspace_is_no_success(offline: Shell, text: str) -> None:
+    write(offline, none_yaml=text)
+    assert "no Workspace" in offline.kaitoctl("validate", "-f", "none.yaml", code=2).stderr
+
+
+def test_stdin_is_read(offline: Shell) -> None:
+    done = subprocess.run(
+        [str(BIN / "kaitoctl"), "validate", "-f", "-", "-o", "json"],
+        input=BAD, capture_output=True, text=True, check=False, env=offline.env,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["documents"][0]["source"] == "stdin"
+
+
+def test_old_judges_the_change(offline: Shell) -> None:
+    write(offline, old_yaml=GOOD, new_yaml=GOOD.replace("falcon-7b", "phi-2"))
+    (document,) = judged(offline, "-f", "new.yaml", "--old", "old.yaml", code=2)
+    assert [problem["code"] for problem in document["problems"]] == ["KW181"]
+    assert judged(offline, "-f", "new.yaml")[0]["valid"]
+
+
+def test_config_maps_are_looked_into(offline: Shell) -> None:
+    tuning = """\
+tuning:
+  preset: {name: phi-2}
+  method: qlora
+  config: mine
+  input: {urls: ["https://example.com/data"]}
+  output: {image: "r.io/out:1", imagePushSecret: push}
+"""
+    config = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\ndata: {training_config.yaml: "a: 1"}\n'
+    write(offline, w_yaml=GOOD[: GOOD.index("inference:")] + tuning, maps_yaml=config)
+    assert judged(offline, "-f", "w.yaml")[0]["valid"]
+    (document,) = judged(offline, "-f", "w.yaml", "--config-maps", "maps.yaml", code=2)
+    assert [(p["code"], p["path"]) for p in document["problems"]] == [("KW191", "tuning.config")]
+
+
+def test_the_target_decides(offline: Shell) -> None:
+    write(offline, w_yaml=GOOD.replace("Standard_NC12s_v3", "g5.4xlarge"))
+    for arguments, code in [
+        (["--target-version", "v0.3"], 2),
+        (["--target-version", "v0.4"], 0),
+        (["--target-version", "v0.4", "--cloud-provider", "azure"], 2),
+        (["--target-version", "v0.12"], 2),
+    ]:
+        judged(offline, "-f", "w.yaml", *arguments, code=code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-f", "missing.yaml"], "No such file"),
+        (["-f", "a\nb"], "No such file"),
+        (["-f", "w.yaml", "-o", "xml"], "--output"),
+        (["-f", "w.yaml", "--target-version", "v1"], "--target-version"),
+        (["-f", "w.yaml", "--cloud-provider", "gcp"], "--cloud-provider"),
+        (["-f", "w.yaml", "--old", "maps.yaml"], "no Workspace"),
+        (["-f", "w.yaml", "--old", "broken.yaml"], "broken.yaml:2:1:"),
+        (["-f", "empty"], "no .yaml"),
+        ([], "--filename"),
+    ],
+)
+def test_bad_usage_is_named(offline: Shell, arguments: list[str], said: str) -> None:
+    (offline.home / "empty").mkdir()
+    write(offline, w_yaml=GOOD, maps_yaml="apiVersion: v1\nkind: ConfigMap\n", broken_yaml="{")
+    assert said in offline.kaitoctl("validate", *arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfe", b"\x00", b"a: \xe2\x28\xa1", b"\xef\xbb\xbfa: 1", b"{" * 5000])
+def test_any_bytes_are_an_answer(offline: Shell, raw: bytes) -> None:
+    (offline.home / "raw.yaml").write_bytes(raw)
+    offline.kaitoctl("validate", "-f", "raw.yaml", code=2)
+
+
+def test_a_file_of_many_mistakes_ends_early(offline: Shell) -> None:
+    write(offline, many_yaml="---\nkind: Workspace\nspec: 1\n" * 2000)
+    done = offline.kaitoctl("validate", "-f", "many.yaml", code=2)
+    assert "the rest was not judged" in done.stderr
+
+
+def test_control_characters_do_not_reach_the_terminal(offline: Shell) -> None:
+    write(offline, w_yaml=GOOD.replace("name: falcon-7b", 'name: "a\\e[2Jb\\u202ec"'))
+    done = offline.kaitoctl("validate", "-f", "w.yaml", code=2)
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
+
+
+def test_every_code_has_a_page_and_they_are_listed(offline: Shell) -> None:
+    listed = offline.kaitoctl("explain").stdout
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == list(CODES)
+    page = offline.kaitoctl("explain", "kw156").stdout
+    assert page.startswith("KW156: ")
+    assert "between 0 and 1: inference.adapter" in " ".join(page.split())
+    assert max(map(len, page.splitlines())) <= 80
+
+
+def test_an_unknown_code_is_answered_with_its_neighbours(offline: Shell) -> None:
+    assert "Did you mean KW15" in offline.kaitoctl("explain", "KW15", code=2).stderr
+    assert "lists all" in offline.kaitoctl("explain", "x" * 1000, code=2).stderr
+
+
+def test_a_valid_file_needs_neither_jsonschema_nor_asyncio(offline: Shell) -> None:
+    write(offline, good_yaml=GOOD)
+    program = (
+        "import sys; from kaitoctl.cli.app import app, run;"
+        "sys.argv = ['kaitoctl', 'validate', '-f', 'good.yaml']; code = run(app);"
+        "heavy = ('jsonschema', 'asyncio', 'kubernetes', 'rich', 'jinja2');"
+        "print([name for name in heavy if name in sys.modules], code)"
+    )
+    done = offline.run(sys.executable, "-c", program)
+    assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+
+
+def test_the_docs_list_every_code() -> None:
+    """Run with GOLDEN=write to write the list anew."""
+    rows = [f"| {name} | {code.title} | {code.applies} |" for name, code in CODES.items()]
+    table = "\n".join(["| code | what it is | judged for KAITO |", "|---|---|---|", *rows])
+    before, mark, rest = PAGE.read_text().partition("<!-- all codes -->\n")
+    _, end, after = rest.partition("\n<!-- end -->")
+    page = f"{before}{mark}{table}{end}{after}"
+    if IS_WRITING:
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page
