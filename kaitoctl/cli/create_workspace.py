@@ -185,7 +185,9 @@ def create_workspace(
         """The version to render for; it is said when that is not the newest one."""
         if api_version is not None:
             return api_version
-        version, reason = convert.chosen(request, served, known=known)
+        texts = ("preset", "instance_type", "private_image")
+        said = {key: extra[key] for key in texts if isinstance(extra.get(key), str)}
+        version, reason = convert.chosen(replace(request, **said), served, known=known)
         if reason:
             output.step(f"writing {version}: {reason}")
         return version

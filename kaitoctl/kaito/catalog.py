@@ -1,15 +1,20 @@
-"""The presets and GPU instance types that KAITO knows, looked up by name.
+"""The presets, models and GPU instance types that KAITO knows, looked up by name.
 
 The figures live in `tables/*.json`, one row per line, each with its source; JSON, because it loads in
 under a millisecond. Slips of the sources are corrected there and say so in their `note`. What follows
-from the figures is decided elsewhere: `validation` (does it fit), `desired` (which command to run).
+from the figures is decided elsewhere: `fit` (what runs where), `validation`, `desired` (which command).
+
+KAITO up to v0.4 has *presets*, built into images, with requirements written down. KAITO v0.12 has *models*
+of Hugging Face, whose requirements it estimates from their size; an *alias* is a preset's name for one.
+`Catalog` is what ships with us plus the rows of a user's own file (`catalog_file` reads it); the functions
+of this module ask what ships. A table is read when something of it is asked for first.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -21,6 +26,9 @@ DEFAULT_GENERATION = "v0.4"
 
 DEFAULT_REGISTRY = "mcr.microsoft.com/aks/kaito"
 """Where the public preset images live (the default of KAITO's chart)."""
+
+TARGETS: Mapping[str, str] = MappingProxyType({"v0.3": "v0.3.2", "v0.4": "v0.4.0", "v0.12": "v0.12"})
+"""The KAITO versions that can be asked about, and what the tables call each."""
 
 _TABLES = Path(__file__).parent / "tables"
 
@@ -115,12 +123,83 @@ class Preset:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """A Hugging Face model in the catalog of KAITO v0.12, which serves it with vLLM.
+
+    Args:
+        name: the last part of the id in lower case; what the server calls itself.
+        id: on Hugging Face, as its owner spells it.
+        aliases: the short names that are presets' names, too; case does not count.
+        license: as Hugging Face names it.
+        task: the model card's pipeline tag, empty when it has none.
+        architectures: of the model's configuration.
+        weights_gib: size of the weights on disk.
+        disk: a quantity, what a new node must offer.
+        bytes_per_token: what one token takes in the key-value cache, over all layers.
+        attention: `MHA`, `MQA`, `GQA` or `MLA`.
+        context_limit: the most tokens that the model can look back on.
+        quantization: the method, empty when the weights are not quantized.
+        readiness_timeout_s: how long it may take from start to ready.
+        vllm: the flags of the vLLM server that depend on the model; an empty value means `--key` alone.
+        tool_call_parser: vLLM's parser of tool calls, empty when there is none.
+        reasoning_parser: vLLM's parser of reasoning, empty when there is none.
+        chat_template: file name of the chat template that is set, else empty.
+        distributed: whether it can spread over several nodes.
+        tuning_disk: the disk that tuning wants; empty when the model cannot be tuned.
+        transformers: the flags of the transformers runtime; None when it does not run there.
+        gated: whether Hugging Face wants its terms accepted first, so that a token is needed.
+        cuda_toolkit: whether the server compiles kernels at its start.
+        kv_cache_offload: whether parts of the key-value cache may move to the CPU's memory.
+        pinned: the commit that KAITO's table names (and that vLLM does not use), empty when it names none.
+        note: a correction or a catch, else empty.
+        source: where the figures are from.
+    """
+
+    name: str
+    id: str
+    weights_gib: float
+    bytes_per_token: int
+    context_limit: int
+    disk: str
+    source: str
+    aliases: tuple[str, ...] = ()
+    license: str = ""
+    task: str = ""
+    architectures: tuple[str, ...] = ()
+    attention: str = ""
+    quantization: str = ""
+    readiness_timeout_s: int = 1800
+    vllm: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    tool_call_parser: str = ""
+    reasoning_parser: str = ""
+    chat_template: str = ""
+    distributed: bool = True
+    tuning_disk: str = ""
+    transformers: Mapping[str, str] | None = None
+    gated: bool = False
+    cuda_toolkit: bool = False
+    kv_cache_offload: bool = True
+    pinned: str = ""
+    note: str = ""
+
+    @property
+    def preset_name(self) -> str:
+        """What a Workspace writes as `preset.name`: the short name where there is one."""
+        return self.aliases[0] if self.aliases else self.id.lower()
+
+    @property
+    def tuning(self) -> bool:
+        """Whether it can be tuned."""
+        return bool(self.tuning_disk)
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceType:
     """A cloud's machine type with GPUs.
 
     Args:
         name: as in the node label `node.kubernetes.io/instance-type`; exact case.
-        cloud: `azure` or `aws`.
+        cloud: `azure`, `aws` or `arc` (Azure Arc: machines of one's own).
         gpus: devices per node.
         gpu_memory_gib: over all devices of a node.
         gpu_model: maker and model.
@@ -129,6 +208,8 @@ class InstanceType:
         source: where the figures are from.
         arch: the node's `kubernetes.io/arch`.
         exists: False for a name that KAITO's tables have and the cloud has not.
+        nvme: whether nodes have fast local disks, which then hold the weights; None when not known.
+        cuda_capability: the devices' compute capability, such as `8.0`; empty when not known or not CUDA.
         note: a correction or a catch, else empty.
     """
 
@@ -142,6 +223,8 @@ class InstanceType:
     source: str
     arch: str = "amd64"
     exists: bool = True
+    nvme: bool | None = None
+    cuda_capability: str = ""
     note: str = ""
 
     @property
@@ -156,54 +239,67 @@ def presets() -> Mapping[str, Preset]:
     table = json.loads((_TABLES / "presets.json").read_text("utf-8"))
     launchers, generations = table["launchers"], table["generations"]
 
-    def runtime(row: dict[str, Any] | None) -> Runtime | None:
+    def runtime(row: dict[str, Any] | None) -> dict[str, Any] | None:
         if row is None:
             return None
-        launcher = launchers[row["launcher"]]
-        return Runtime(
-            base_command=launcher["base_command"],
-            launcher=MappingProxyType(launcher["launcher"]),
-            rendezvous=MappingProxyType(launcher["rendezvous"]),
-            main_file=row["main_file"],
-            parameters=MappingProxyType(row["parameters"]),
-        )
+        return {**launchers[row["launcher"]], **{key: row[key] for key in ("main_file", "parameters")}}
 
-    def generation(name: str, row: dict[str, Any]) -> ImageGeneration:
-        transformers = runtime(row["transformers"])
-        assert transformers is not None, "every row of the table has it"
-        shared = generations[name]
-        return ImageGeneration(
-            name=name,
-            tag=row["tag"],
-            probe_path=shared["probe_path"],
-            transformers=transformers,
-            vllm=runtime(row["vllm"]),
-            tensor_parallel=row["tensor_parallel"],
-            source=shared["source"],
-        )
+    def image(name: str, row: dict[str, Any]) -> dict[str, Any]:
+        runtimes = {"transformers": runtime(row["transformers"]), "vllm": runtime(row["vllm"])}
+        return {**generations[name], **row, **runtimes}
 
     return MappingProxyType(
         {
-            row["name"]: Preset(
-                **{
-                    **row,
-                    "images": MappingProxyType(
-                        {name: generation(name, image) for name, image in row["images"].items()}
-                    ),
-                }
+            row["name"]: preset_of(
+                {**row, "images": {name: image(name, below) for name, below in row["images"].items()}}
             )
             for row in table["presets"]
         }
     )
 
 
+def preset_of(row: Mapping[str, Any]) -> Preset:
+    """The preset that a row describes, its images by generation and their runtimes written out."""
+
+    def runtime(row: Mapping[str, Any]) -> Runtime:
+        maps = ("launcher", "rendezvous", "parameters")
+        return Runtime(**{**row, **{key: MappingProxyType(row[key]) for key in maps}})
+
+    def image(name: str, row: Mapping[str, Any]) -> ImageGeneration:
+        runtimes = {
+            "transformers": runtime(row["transformers"]),
+            "vllm": row["vllm"] and runtime(row["vllm"]),
+        }
+        return ImageGeneration(**{**row, **runtimes, "name": name})
+
+    images = {name: image(name, below) for name, below in row["images"].items()}
+    return Preset(**{**row, "images": MappingProxyType(images)})
+
+
+@cache
+def models() -> Mapping[str, Model]:
+    """All models of KAITO v0.12 by id in lower case, in the order of the table. Guarantee: immutable."""
+    table = json.loads((_TABLES / "models_v0_12.json").read_text("utf-8"))
+    return MappingProxyType({row["id"].lower(): model_of(row) for row in table})
+
+
+def model_of(row: Mapping[str, Any]) -> Model:
+    """The model that a row of a table describes."""
+    frozen = {key: MappingProxyType(row[key]) for key in ("vllm", "transformers") if row.get(key) is not None}
+    lists = {key: tuple(row[key]) for key in ("aliases", "architectures") if key in row}
+    return Model(**{**row, **frozen, **lists})
+
+
 @cache
 def instance_types() -> Mapping[str, InstanceType]:
     """All instance types by name, in the order of the table. Guarantee: immutable."""
     table = json.loads((_TABLES / "instance_types.json").read_text("utf-8"))
-    return MappingProxyType(
-        {row["name"]: InstanceType(**{**row, "versions": tuple(row["versions"])}) for row in table}
-    )
+    return MappingProxyType({row["name"]: instance_type_of(row) for row in table})
+
+
+def instance_type_of(row: Mapping[str, Any]) -> InstanceType:
+    """The instance type that a row of a table describes."""
+    return InstanceType(**{**row, "versions": tuple(row["versions"])})
 
 
 def preset(name: str) -> Preset | None:
@@ -214,6 +310,69 @@ def preset(name: str) -> Preset | None:
 def instance_type(name: str) -> InstanceType | None:
     """The instance type of this very name (KAITO compares with case), or None."""
     return instance_types().get(name)
+
+
+def model(name: str) -> Model | None:
+    """The model of KAITO v0.12 that a Hugging Face id or a legacy alias names, in any case; or None."""
+    return SHIPPED.model(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What ships with us, and over it the rows of a user's own file.
+
+    Args:
+        own_presets: by name; a shipped preset of the same name is hidden.
+        own_models: by id in lower case, likewise.
+        own_instance_types: by name, likewise.
+
+    Guarantee: a value that never changes; shipped tables are read when first asked for.
+    """
+
+    own_presets: Mapping[str, Preset] = field(default_factory=lambda: MappingProxyType({}))
+    own_models: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
+    own_instance_types: Mapping[str, InstanceType] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def presets(self) -> Mapping[str, Preset]:
+        """All presets by name."""
+        return MappingProxyType({**presets(), **self.own_presets}) if self.own_presets else presets()
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """All models of KAITO v0.12 by id in lower case."""
+        return MappingProxyType({**models(), **self.own_models}) if self.own_models else models()
+
+    @property
+    def instance_types(self) -> Mapping[str, InstanceType]:
+        """All instance types by name."""
+        if not self.own_instance_types:
+            return instance_types()
+        return MappingProxyType({**instance_types(), **self.own_instance_types})
+
+    def preset(self, name: str) -> Preset | None:
+        """The preset of this very name, or None."""
+        return self.presets.get(name)
+
+    def instance_type(self, name: str) -> InstanceType | None:
+        """The instance type of this very name, or None."""
+        return self.instance_types.get(name)
+
+    def model(self, name: str) -> Model | None:
+        """The model that a Hugging Face id or a legacy alias names, in any case, or None."""
+        wanted = name.lower()
+        everything = self.models
+        if found := everything.get(wanted):
+            return found
+        return next((item for item in everything.values() if wanted in map(str.lower, item.aliases)), None)
+
+    def model_names(self) -> list[str]:
+        """Every id and alias by which `model` finds something."""
+        return [name for item in self.models.values() for name in (*item.aliases, item.id)]
+
+
+SHIPPED = Catalog()
+"""What ships with us, and nothing more."""
 
 
 def close_matches(name: str, known: Iterable[str]) -> list[str]:

@@ -62,22 +62,26 @@ def test_the_two_generations_answer_probes_on_different_paths() -> None:
 
 @pytest.mark.parametrize("machine", catalog.instance_types().values(), ids=catalog.instance_types().keys())
 def test_the_figures_of_an_instance_type_make_sense(machine: catalog.InstanceType) -> None:
-    assert machine.cloud in ("azure", "aws")
+    assert machine.cloud in ("azure", "aws", "arc")
     assert machine.gpu_memory_gib == machine.gpus * machine.gpu_memory_per_gpu_gib
     assert machine.versions and set(machine.versions) <= {"v0.3.2", "v0.4.0", "v0.12"}
     assert (machine.gpu_resource == "nvidia.com/gpu") == machine.gpu_model.startswith("NVIDIA ")
     assert machine.source.startswith("KAITO v0.")
     assert machine.exists or machine.note
     assert machine.arch == "amd64" or machine.note
+    assert (machine.nvme is not None) == ("v0.12" in machine.versions)
+    assert (float(machine.cuda_capability or 0) >= 8) == (machine.gpu_resource == "nvidia.com/gpu") or (
+        "v0.12" not in machine.versions
+    )
 
 
 def test_the_union_of_all_tables_is_there() -> None:
     machines = catalog.instance_types()
-    assert len(machines) == 106
+    assert len(machines) == 106 + 8
     known_to = [machine.versions for machine in machines.values()]
-    # 38 of the webhook and 4 more of the handler for Azure, 57 for AWS; the last counts 14 and 35.
+    # 38 of the webhook and 4 more of the handler for Azure, 57 for AWS; v0.12 counts 14, 35 and 8 of Arc.
     assert sum("v0.3.2" in versions for versions in known_to) == 38 + 4 + 57
-    assert sum("v0.12" in versions for versions in known_to) == 14 + 35
+    assert sum("v0.12" in versions for versions in known_to) == 14 + 35 + 8
 
 
 def test_slips_of_the_sources_are_corrected_or_marked() -> None:
@@ -117,6 +121,59 @@ def test_nothing_is_suggested_for_something_else() -> None:
     assert catalog.close_matches("stable-diffusion", catalog.presets()) == []
     assert catalog.close_matches("", catalog.presets()) == []
     assert catalog.close_matches("x" * 1_000_000, catalog.instance_types()) == []
+
+
+# --- the models of v0.12 -------------------------------------------------------------------------------
+
+
+def test_all_models_and_aliases_of_v0_12_are_there() -> None:
+    models = catalog.models()
+    assert len(models) == 60
+    assert sum(len(model.aliases) for model in models.values()) == 25
+    assert sum(model.transformers is not None for model in models.values()) == 20
+    assert sum(model.tuning for model in models.values()) == 10
+    assert [model.name for model in models.values() if model.gated] == [
+        "llama-3.1-8b-instruct",
+        "llama-3.3-70b-instruct",
+    ]
+
+
+@pytest.mark.parametrize("model", catalog.models().values(), ids=catalog.models().keys())
+def test_the_figures_of_a_model_follow_kaitos_own_formulas(model: catalog.Model) -> None:
+    assert model.id.rpartition("/")[2].lower() == model.name
+    assert model.disk == f"{int(model.weights_gib + 80)}Gi"
+    seconds = 15 * 60 + 18 * int(model.weights_gib)
+    assert abs(model.readiness_timeout_s - min(max(seconds, 1800), 10800)) <= 18
+    assert model.vllm["dtype"] == ("auto" if model.quantization else "bfloat16")
+    assert model.bytes_per_token > 0 and model.context_limit >= 4096
+    assert model.attention in ("MHA", "MQA", "GQA", "MLA")
+    assert model.source.startswith("KAITO v0.12")
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [
+        ("phi-4", "microsoft/phi-4"),
+        ("PHI-4", "microsoft/phi-4"),
+        ("Microsoft/Phi-4", "microsoft/phi-4"),
+        ("gemma-3-4b-instruct", "google/gemma-3-4b-it"),
+        ("mistral-7b", "mistralai/Mistral-7B-v0.3"),
+        ("moonshotai/kimi-k2.5", "moonshotai/Kimi-K2.5"),
+    ],
+)
+def test_a_model_is_found_by_id_or_alias_in_any_case(name: str, id: str) -> None:  # noqa: A002
+    found = catalog.model(name)
+    assert found is not None and found.id == id
+
+
+@pytest.mark.parametrize("name", ["kimi-k2.5", "falcon-7b", "phi-2", "", "microsoft/"])
+def test_the_last_part_of_an_id_alone_is_no_name(name: str) -> None:
+    assert catalog.model(name) is None
+
+
+def test_a_workspace_writes_the_alias_or_else_the_id() -> None:
+    for model in catalog.models().values():
+        assert catalog.model(model.preset_name) is model
 
 
 def test_the_catalog_cannot_be_changed() -> None:

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from kaitoctl import packaged
-from kaitoctl.kaito import manifest, validation
-from kaitoctl.kube import schema
+from kaitoctl.kaito import validation
+from kaitoctl.kube import documents, schema
 
 VERSIONS = ("v1alpha1", "v1beta1")
 KEPT = ("default", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum")
@@ -160,4 +160,4 @@ def test_v1alpha1_fills_in_what_kaito_fills_in() -> None:
 
 def test_our_schema_files_read_alike_with_our_own_reader() -> None:
     for file in packaged.folder("schemas").glob("*.yaml"):
-        assert manifest.load_yaml(file.read_text("utf-8"), file.name) == [crd(file.name)]
+        assert documents.load_yaml(file.read_text("utf-8"), file.name) == [crd(file.name)]

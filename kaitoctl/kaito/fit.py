@@ -1,0 +1,385 @@
+"""What runs where: a preset on instance types, and presets on the nodes that there are. Pure.
+
+Both questions are one: how many nodes of a shape (so many GPUs of so much memory) does it take? KAITO up to
+v0.4 compares a preset's written requirements; KAITO v0.12 estimates them from a model's size, and its figures
+decide, even over the `resource.count` that a user wrote.
+
+Source: the instance type checks of KAITO v0.3.2 and v0.4.0 (`api/v1alpha1/workspace_validation.go`) for
+presets, the node estimator of KAITO v0.12 for models. Where KAITO lets too little through, because it sums
+memory over nodes that cannot share it, we do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kaitoctl.kaito import catalog
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.api import GPU
+from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
+from kaitoctl.kube.objects import Object, dig
+
+MAX_NODES = 8
+"""More nodes than this are not looked at unless asked for."""
+
+CONTEXT = 2048
+"""Tokens that the v0.12 estimator leaves room for, unless the Workspace's ConfigMap says otherwise."""
+
+# The figures of the v0.12 estimator.
+_USABLE_SHARE = 0.84  # vLLM's gpu-memory-utilization
+_RESERVED_GIB = 2.3
+_OVERHEAD = 1.05
+_WEIGHTS_MARGIN = 1.02
+
+_TIGHT = 0.95
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a node offers: devices, and the memory of each in GiB."""
+
+    gpus: int
+    memory_gib: float
+
+    def __str__(self) -> str:
+        return f"{self.gpus} x {self.memory_gib:g} GiB"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """How many nodes of a shape it takes.
+
+    Args:
+        nodes: the least number; 0 when no number is enough.
+        why: one clause: how it is spread, or what is missing.
+        used: the share of the memory at hand that it takes, from 0 to 1; 0 when it does not run.
+    """
+
+    nodes: int
+    why: str
+    used: float = 0.0
+
+    @property
+    def fits(self) -> bool:
+        """Whether it runs."""
+        return self.nodes > 0
+
+    @property
+    def tight(self) -> bool:
+        """Whether it runs with next to nothing left."""
+        return self.used >= _TIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One instance type as an answer to: where does this preset run?"""
+
+    instance_type: InstanceType
+    sizing: Sizing
+
+    @property
+    def memory_gib(self) -> int:
+        """GPU memory of all the nodes that it takes; of one node when it does not run."""
+        return self.instance_type.gpu_memory_gib * max(1, self.sizing.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One preset or model as an answer to: what runs on these nodes?
+
+    Args:
+        wanted: the preset or model.
+        nodes: the names of the nodes that it would take, empty when it does not run.
+        why: one clause: how it is spread, or what is missing.
+        tight: whether next to nothing is left.
+    """
+
+    wanted: Preset | Model
+    nodes: tuple[str, ...]
+    why: str
+    tight: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a Workspace writes: the preset's name, the model's alias or id."""
+        return self.wanted.name if isinstance(self.wanted, Preset) else self.wanted.preset_name
+
+    @property
+    def fits(self) -> bool:
+        """Whether it runs."""
+        return bool(self.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNode:
+    """A node as `placements` sees it.
+
+    Args:
+        name: of the node.
+        instance_type: its label, empty when it has none.
+        gpus: devices that pods may ask for.
+        free: devices that nobody holds.
+        memory_gib: memory of one device as the node's labels say, else the catalog; None when neither does.
+        catalogued_gib: the other way round: a driver reports a little less than the maker's figure.
+        faults: why it cannot be used at all.
+    """
+
+    name: str
+    instance_type: str
+    gpus: int
+    free: int
+    memory_gib: float | None
+    catalogued_gib: float | None
+    faults: tuple[str, ...] = ()
+
+
+# --- how much it takes -----------------------------------------------------------------------------------
+
+
+def sizing(
+    wanted: Preset | Model, shape: Shape, *, max_nodes: int = MAX_NODES, context: int = CONTEXT
+) -> Sizing:
+    """The least number of nodes of a shape that run a preset or model.
+
+    Args:
+        wanted: what is to run.
+        shape: of each node.
+        max_nodes: more are not looked at.
+        context: tokens to leave room for; counts for models only.
+    """
+    if shape.gpus < 1:
+        return Sizing(0, "there is no GPU")
+    if isinstance(wanted, Model):
+        return _model_sizing(wanted, shape, max_nodes, context)
+    return _preset_sizing(wanted, shape, max_nodes)
+
+
+def estimated_gpus(model: Model, shape: Shape, *, context: int = CONTEXT) -> int | None:
+    """How many GPUs KAITO v0.12 wants for a model on nodes of a shape; None when none is large enough."""
+    usable_gib = _usable_gib(model, shape, context)
+    if usable_gib <= 0:
+        return None
+    return math.floor(_WEIGHTS_MARGIN * model.weights_gib / usable_gib) + 1
+
+
+def estimated_nodes(model: Model, shape: Shape, *, context: int = CONTEXT) -> int | None:
+    """How many nodes KAITO v0.12 takes for a model (`status.targetNodeCount`); None when none is enough."""
+    gpus = estimated_gpus(model, shape, context=context)
+    return None if gpus is None else math.ceil(gpus / shape.gpus)
+
+
+def _model_sizing(model: Model, shape: Shape, max_nodes: int, context: int) -> Sizing:
+    if context > model.context_limit:
+        return Sizing(0, f"the model looks back {model.context_limit} tokens at most")
+    gpus, nodes = (estimate(model, shape, context=context) for estimate in (estimated_gpus, estimated_nodes))
+    if gpus is None or nodes is None:
+        return Sizing(0, f"{shape.memory_gib:g} GiB per GPU hold no weights beside the cache")
+    if nodes > 1 and not model.distributed:
+        return Sizing(0, f"{gpus} GPUs needed on one node, which has {shape.gpus}")
+    if nodes > max_nodes:
+        return Sizing(0, f"{gpus} GPUs needed, which is {nodes} nodes")
+    room = _usable_gib(model, shape, context) * nodes * shape.gpus
+    is_copied = nodes == 1 and shape.gpus > 1 and model.weights_gib < shape.memory_gib / 2
+    if nodes > 1:
+        how = f"pipeline over {nodes} nodes"
+        if shape.gpus > 1:
+            how = f"tensor parallel over {shape.gpus} GPUs, {how}"
+    elif shape.gpus == 1:
+        how = "on one GPU"
+    elif is_copied:
+        room /= shape.gpus
+        how = f"a copy on each of {shape.gpus} GPUs"
+    else:
+        how = f"tensor parallel over {shape.gpus} GPUs"
+    return Sizing(nodes, how, _WEIGHTS_MARGIN * model.weights_gib / room)
+
+
+def _usable_gib(model: Model, shape: Shape, context: int) -> float:
+    """What each GPU has left for weights; the key-value cache is shared by the GPUs of a node."""
+    cache_gib = context * model.bytes_per_token / shape.gpus / _GIB
+    return (_USABLE_SHARE * shape.memory_gib - _RESERVED_GIB - cache_gib) / _OVERHEAD
+
+
+def _preset_sizing(preset: Preset, shape: Shape, max_nodes: int) -> Sizing:
+    if shape.memory_gib < preset.per_gpu_memory_gib:
+        return Sizing(0, f"{preset.per_gpu_memory_gib} GiB per GPU needed")
+    if not preset.distributed:
+        if shape.gpus < preset.gpu_count:
+            return Sizing(0, f"{_gpus(preset.gpu_count)} needed on one node")
+        memory = shape.gpus * shape.memory_gib
+        if memory < preset.total_gpu_memory_gib:
+            return Sizing(0, f"{preset.total_gpu_memory_gib} GiB needed on one node")
+        return Sizing(1, "on one node", preset.total_gpu_memory_gib / memory)
+    enough = [
+        nodes
+        for nodes in range(1, preset.world_size + 1)
+        if preset.world_size % nodes == 0
+        and nodes * shape.gpus >= preset.gpu_count
+        and nodes * shape.gpus * shape.memory_gib >= preset.total_gpu_memory_gib
+    ]
+    if not enough:
+        return Sizing(0, f"{preset.total_gpu_memory_gib} GiB needed over {_gpus(preset.world_size)} at most")
+    nodes = enough[0]
+    if nodes > max_nodes:
+        return Sizing(0, f"{preset.gpu_count} GPUs needed, which is {nodes} nodes")
+    each = preset.world_size // nodes
+    used = preset.total_gpu_memory_gib / (nodes * shape.gpus * shape.memory_gib)
+    return Sizing(
+        nodes, f"{each} of {preset.world_size} processes on each node" if nodes > 1 else "on one node", used
+    )
+
+
+def _gpus(number: int) -> str:
+    return "1 GPU" if number == 1 else f"{number} GPUs"
+
+
+# --- a preset on instance types ----------------------------------------------------------------------------
+
+
+def target_of(wanted: Preset | Model) -> str:
+    """The newest KAITO version that knows a preset or model: `v0.3`, `v0.4` or `v0.12`."""
+    if isinstance(wanted, Model):
+        return "v0.12"
+    return max(wanted.images, default=catalog.DEFAULT_GENERATION)
+
+
+def choices(
+    wanted: Preset | Model,
+    machines: Iterable[InstanceType],
+    *,
+    target: str,
+    max_nodes: int = MAX_NODES,
+    context: int = CONTEXT,
+) -> tuple[Choice, ...]:
+    """Each instance type with how many nodes it takes: what fits first, and of that the smallest first.
+
+    Smallest is the least GPU memory over all nodes, then the fewest nodes, then the order of the catalog.
+
+    Args:
+        wanted: what is to run.
+        machines: the instance types to choose from.
+        target: the KAITO version, `v0.3`, `v0.4` or `v0.12`.
+        max_nodes: more nodes are not looked at.
+        context: tokens to leave room for; counts for models only.
+    """
+    judged = []
+    for machine in machines:
+        if fault := fault_of(machine, target):
+            judged.append(Choice(machine, Sizing(0, fault)))
+            continue
+        shape = Shape(machine.gpus, machine.gpu_memory_gib / machine.gpus)
+        judged.append(Choice(machine, sizing(wanted, shape, max_nodes=max_nodes, context=context)))
+    return tuple(
+        sorted(judged, key=lambda choice: (not choice.sizing.fits, choice.memory_gib, choice.sizing.nodes))
+    )
+
+
+def fault_of(machine: InstanceType, target: str | None = None) -> str:
+    """Why nothing runs on an instance type, whatever the preset; empty when nothing speaks against it.
+
+    Args:
+        machine: the instance type.
+        target: the KAITO version; None leaves versions out of it.
+    """
+    if not machine.exists:
+        return "the cloud has no such type"
+    if machine.gpu_resource != GPU:
+        return f"{machine.gpu_model}: not an NVIDIA GPU"
+    if machine.arch != "amd64":
+        return f"{machine.arch}, and the images are for amd64"
+    if target is not None and catalog.TARGETS[target] not in machine.versions:
+        return f"KAITO {target} does not know it"
+    if target == "v0.3" and machine.cloud == "aws":
+        return "KAITO v0.3 admits types of Azure only"
+    return ""
+
+
+# --- presets on the nodes that there are -------------------------------------------------------------------
+
+
+def gpu_nodes(
+    nodes: Iterable[Object], pods: Iterable[Object] | None = (), *, known: Catalog = catalog.SHIPPED
+) -> tuple[GpuNode, ...]:
+    """The nodes that have GPUs, or claim to, with what is free on them.
+
+    Args:
+        nodes: as the API server sends them.
+        pods: whose GPUs are taken; those that ended are not counted. None when that is not known.
+        known: where the memory of an instance type's GPUs is looked up when the node's labels do not tell.
+    """
+    listed = list(nodes)
+    names = [name for node in listed if isinstance(name := dig(node, "metadata", "name"), str)]
+    # The question of check-nodes, asked for a Workspace that names every node and wants nothing else.
+    everyone: Object = {"resource": {"instanceType": "-", "preferredNodes": names}}
+    seen = []
+    for node in nodes_.verdict(everyone, listed, pods).nodes:
+        machine = known.instance_type(node.instance_type)
+        if machine is None and any(finding.code == "no-gpu" for finding in node.failures):
+            continue  # an ordinary node
+        catalogued = machine.gpu_memory_gib / machine.gpus if machine else None
+        gpus, reported = node.gpus, node.gpus.memory_gib
+        seen.append(
+            GpuNode(
+                name=node.name,
+                instance_type=node.instance_type,
+                gpus=gpus.allocatable,
+                free=gpus.allocatable if gpus.free is None else gpus.free,
+                memory_gib=catalogued if reported is None else reported,
+                catalogued_gib=reported if catalogued is None else catalogued,
+                faults=tuple(finding.message for finding in node.failures),
+            )
+        )
+    return tuple(seen)
+
+
+def placements(
+    wanted: Iterable[Preset | Model], nodes: Sequence[GpuNode], *, context: int = CONTEXT
+) -> tuple[Placement, ...]:
+    """Each preset or model with the nodes that it would take, those that run first.
+
+    Nodes are taken together only when they are alike: KAITO gives all pods of a Workspace one size. A preset
+    of KAITO up to v0.4 may use the GPUs that are free; a model of v0.12 asks for all that a node has.
+
+    Args:
+        wanted: what could run.
+        nodes: from `gpu_nodes`.
+        context: tokens to leave room for; counts for models only.
+    """
+    usable = [node for node in nodes if not node.faults and node.memory_gib is not None]
+    answers = [_placement(item, usable, context) for item in wanted]
+    return tuple(sorted(answers, key=lambda answer: not answer.fits))
+
+
+def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -> Placement:
+    by_shape: dict[Shape, list[str]] = {}
+    partly_taken = False
+    for node in nodes:
+        # KAITO v0.12 reads the labels, and its pods ask for all GPUs that a node has; before, tables counted.
+        memory_gib = node.memory_gib if isinstance(wanted, Model) else node.catalogued_gib
+        assert memory_gib is not None
+        if isinstance(wanted, Model) and node.free < node.gpus:
+            partly_taken = True
+            continue
+        by_shape.setdefault(Shape(node.free, memory_gib), []).append(node.name)
+    best: tuple[float, Placement] | None = None
+    why = (
+        f"{'all GPUs of a node' if partly_taken else 'a usable GPU node'} must be free"
+        if not by_shape
+        else ""
+    )
+    nearest = math.inf
+    for shape, names in by_shape.items():
+        sized = sizing(wanted, shape, max_nodes=10**6, context=context)
+        if sized.fits and sized.nodes <= len(names):
+            memory = sized.nodes * shape.gpus * shape.memory_gib
+            if best is None or memory < best[0]:
+                best = memory, Placement(wanted, tuple(names[: sized.nodes]), sized.why, sized.tight)
+        elif (distance := -len(names) * shape.gpus * shape.memory_gib) < nearest:
+            # The reason that counts is the largest group's, which came closest.
+            nearest = distance
+            more = f"{sized.nodes} nodes of {shape} needed, {len(names)} there"
+            why = more if sized.fits else f"{sized.why} ({shape})"
+    return best[1] if best else Placement(wanted, (), why)

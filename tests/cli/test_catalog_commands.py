@@ -1,0 +1,274 @@
+"""models, skus, fit, template, convert, schema and the catalog of create, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from shell import BIN, Shell
+
+CREATE = ["create", "workspace", "w", "--dry-run=client", "-o", "json"]
+PHI = [*CREATE, "--preset", "phi-3-mini-4k-instruct", "--instance-type", "Standard_NC24ads_A100_v4"]
+
+
+def answer(shell: Shell, *arguments: str, **how: Any) -> Any:
+    return json.loads(shell.kaitoctl(*arguments, "-o", "json", **how).stdout)
+
+
+def first_words(text: str) -> list[str]:
+    return [line.split()[0] for line in text.splitlines()]
+
+
+# --- models and skus -----------------------------------------------------------------------------------
+
+
+def test_models_are_listed_by_version(offline: Shell) -> None:
+    everything = offline.kaitoctl("models", "list", "-o", "name").stdout.split()
+    old = offline.kaitoctl("models", "list", "--target-version", "v0.3", "-o", "name").stdout.split()
+    new = first_words(offline.kaitoctl("models", "list", "--target-version", "v0.12").stdout)[1:]
+    assert "falcon-7b" in old and "phi-3.5-mini-instruct" not in old
+    assert "phi-4" in new and "moonshotai/kimi-k2.5" in new and "falcon-7b" not in new
+    assert set(everything) >= {*old, *new}
+
+
+def test_a_model_describes_itself_and_its_source(offline: Shell) -> None:
+    shown = offline.kaitoctl("models", "describe", "META-llama/llama-3.1-8b-instruct").stdout
+    assert "HF_TOKEN" in shown and "14.96 GiB" in shown and "Source" in shown
+    both = offline.kaitoctl("models", "describe", "mistral-7b").stdout
+    assert "Preset:" in both and "Model:" in both
+
+
+def test_what_describe_prints_is_a_catalog_file(offline: Shell) -> None:
+    row = offline.kaitoctl("models", "describe", "falcon-40b", "-o", "yaml").stdout
+    (offline.home / "mine.yaml").write_text(row.replace("400Gi", "512Gi"))
+    shown = offline.kaitoctl("models", "describe", "falcon-40b", "--catalog", "mine.yaml").stdout
+    assert "512Gi" in shown
+    assert "512Gi" in offline.kaitoctl("models", "list", KAITOCTL_CATALOG="mine.yaml").stdout
+
+
+def test_instance_types_are_listed_by_cloud_and_version(offline: Shell) -> None:
+    arc = offline.kaitoctl("skus", "list", "--cloud", "arc", "-o", "name").stdout.split()
+    assert len(arc) == 8
+    wide = offline.kaitoctl("skus", "list", "--cloud", "aws", "-o", "wide").stdout
+    assert next(line for line in wide.splitlines() if line.startswith("g4ad.xlarge")).count(" no ") == 1
+    rows = answer(offline, "skus", "list", "--target-version", "v0.12")["instance_types"]
+    assert len(rows) == 14 + 35 + 8
+
+
+# --- fit -----------------------------------------------------------------------------------------------
+
+
+def test_fit_marks_the_smallest_and_says_why_not(offline: Shell) -> None:
+    done = offline.kaitoctl("fit", "llama-2-13b-chat", "--cloud", "azure", "--all")
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("Standard_NC12s_v3") and lines[1].endswith("← smallest")
+    assert sum("smallest" in line for line in lines) == 1
+    assert "GiB per GPU needed" in next(line for line in lines if line.startswith("Standard_NV24 "))
+
+
+def test_fit_answers_in_json_and_names(offline: Shell) -> None:
+    said = answer(offline, "fit", "qwen2.5-coder-32b-instruct", "--cloud", "azure")
+    assert said["target_version"] == "v0.12"
+    by_name = {choice["instance_type"]: choice for choice in said["choices"]}
+    assert by_name["Standard_NC24ads_A100_v4"]["nodes"] == 2
+    assert all(choice["fits"] for choice in said["choices"])
+    names = offline.kaitoctl(
+        "fit", "qwen2.5-coder-32b-instruct", "--cloud", "azure", "-o", "name"
+    ).stdout.split()
+    assert names == [choice["instance_type"] for choice in said["choices"]]
+
+
+def test_fit_exits_with_1_when_nothing_fits(offline: Shell) -> None:
+    done = offline.kaitoctl("fit", "deepseek-r1-0528", "--cloud", "arc", code=1)
+    assert "no instance type runs" in done.stderr and done.stdout == ""
+
+
+def node(name: str, gpus: int, kind: str, **spec: Any) -> Any:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"node.kubernetes.io/instance-type": kind}},
+        "spec": spec,
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "capacity": {"nvidia.com/gpu": str(gpus)},
+            "allocatable": {"nvidia.com/gpu": str(gpus)},
+        },
+    }
+
+
+@pytest.fixture
+def nodes(offline: Shell) -> Path:
+    items = [
+        node("a", 1, "Standard_NC24ads_A100_v4"),
+        node("b", 2, "Standard_NC12s_v3"),
+        node("c", 2, "Standard_NC48ads_A100_v4", unschedulable=True),
+    ]
+    file = offline.home / "nodes.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    return file
+
+
+def placements(said: Any) -> dict[str, list[str]]:
+    return {item["name"]: item["nodes"] for item in said["placements"] if "v0.4" in item["versions"]}
+
+
+def test_fit_says_what_runs_on_given_nodes(offline: Shell, nodes: Path) -> None:
+    said = answer(offline, "fit", "--nodes", str(nodes))
+    runs = placements(said)
+    assert runs["falcon-7b"] == ["b"] and runs["phi-3-medium-4k-instruct"] == ["b"]
+    assert "falcon-40b" not in runs
+    assert [item["name"] for item in said["nodes"] if item["faults"]] == ["c"]
+
+
+def test_fit_counts_the_gpus_that_pods_hold(offline: Shell, nodes: Path) -> None:
+    container = {"name": "c", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
+    pod = {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"nodeName": "b", "containers": [container]}}
+    (offline.home / "pods.yaml").write_text(yaml.safe_dump({"kind": "List", "items": [pod]}))
+    runs = placements(answer(offline, "fit", "--nodes", str(nodes), "--pods", "pods.yaml"))
+    assert runs["falcon-7b"] == ["a"]
+
+
+def test_fit_reads_nodes_from_stdin(offline: Shell, nodes: Path) -> None:
+    done = subprocess.run(
+        [str(BIN / "kaitoctl"), "fit", "falcon-40b", "--nodes", "-"],
+        input=nodes.read_text(),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=offline.env,
+    )
+    assert done.returncode == 1
+    assert "2 GPUs needed on one node" in done.stdout and "cannot run falcon-40b" in done.stderr
+
+
+def test_fit_asks_the_cluster_for_its_nodes(shell: Shell) -> None:
+    shell.kaitoctl(
+        "sandbox", "node", "add", "fit-a", "--instance-type", "Standard_NC12s_v3", "--label", "fit=a"
+    )
+    said = answer(shell, "fit", "--cluster", "--sandbox", "--all")
+    assert any(item["name"] == "fit-a" for item in said["nodes"])
+    assert {item["name"] for item in said["placements"]} >= {"falcon-7b", "phi-4"}
+
+
+# --- templates, values, versions ---------------------------------------------------------------------------
+
+
+def test_a_template_of_ones_own_begins_with_a_shipped_one(offline: Shell) -> None:
+    assert "custom-pod" in offline.kaitoctl("template", "list", "-o", "name").stdout.split()
+    offline.kaitoctl("template", "new", "mine.yaml.j2", "--from", "custom-pod")
+    shown = offline.kaitoctl("template", "show", "custom-pod").stdout
+    assert (offline.home / "mine.yaml.j2").read_text() == shown
+    offline.kaitoctl("template", "new", "mine.yaml.j2", code=2)
+    offline.kaitoctl("template", "new", "mine.yaml.j2", "--force")
+    assert "preset" in (offline.home / "mine.yaml.j2").read_text()
+    offline.kaitoctl(*PHI, "--template", "mine.yaml.j2")
+
+
+def test_values_come_from_a_file_and_set_wins(offline: Shell) -> None:
+    (offline.home / "values.yaml").write_text("image: r.io/server:1\nport: 80\nenv: {A: x, B: y}\n")
+    arguments = [*CREATE, "--template", "custom-pod", "--values", "values.yaml", "--set", "env.B=z"]
+    made = json.loads(offline.kaitoctl(*arguments, "--instance-type", "Standard_NC24ads_A100_v4").stdout)
+    (container,) = made["inference"]["template"]["spec"]["containers"]
+    assert container["image"] == "r.io/server:1" and container["ports"] == [{"containerPort": 80}]
+    assert container["env"] == [{"name": "A", "value": "x"}, {"name": "B", "value": "z"}]
+
+
+def test_create_renders_the_api_version_that_is_asked_for(offline: Shell) -> None:
+    assert json.loads(offline.kaitoctl(*PHI).stdout)["apiVersion"] == "kaito.sh/v1alpha1"
+    beta = json.loads(offline.kaitoctl(*PHI, "--api-version", "v1beta1").stdout)
+    assert beta["apiVersion"] == "kaito.sh/v1beta1" and "count" not in beta["resource"]
+
+
+def test_create_takes_the_newest_version_that_the_cluster_serves(shell: Shell, namespace: str) -> None:
+    arguments = [*PHI, "-n", namespace, "--sandbox", "--dry-run=server"]
+    assert json.loads(shell.kaitoctl(*arguments).stdout)["apiVersion"] == "kaito.sh/v1beta1"
+    falcon = [*CREATE, "--preset", "falcon-7b", "-n", namespace, "--sandbox", "--dry-run=server"]
+    done = shell.kaitoctl(*falcon)
+    assert json.loads(done.stdout)["apiVersion"] == "kaito.sh/v1alpha1"
+    assert "falcon-7b is a preset of KAITO up to v0.4" in done.stderr
+    (shell.home / "falcon.yaml").write_text("preset: falcon-7b\ninstance_type: Standard_NC12s_v3\n")
+    by_file = [*CREATE, "--values", "falcon.yaml", "-n", namespace, "--sandbox", "--dry-run=server"]
+    assert json.loads(shell.kaitoctl(*by_file).stdout)["apiVersion"] == "kaito.sh/v1alpha1"
+
+
+def test_create_judges_by_the_own_catalog(offline: Shell) -> None:
+    (offline.home / "mine.yaml").write_text("instance_types: [{name: rack-1, gpus: 1, gpu_memory_gib: 8}]")
+    arguments = [*CREATE, "--preset", "falcon-7b", "--instance-type", "rack-1"]
+    assert "does not know 'rack-1'" in offline.kaitoctl(*arguments, code=2).stderr
+    done = offline.kaitoctl(*arguments, "--catalog", "mine.yaml", code=2)
+    assert "8 GiB" in done.stderr
+    offline.kaitoctl(*arguments, code=2, KAITOCTL_CATALOG="mine.yaml")
+
+
+# --- convert and schema ------------------------------------------------------------------------------------
+
+
+def test_convert_writes_the_manifest_and_says_what_is_lost(offline: Shell) -> None:
+    made = offline.kaitoctl(*PHI[:-4], "--preset", "phi-3-mini-4k-instruct", "--preferred-node", "n1").stdout
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
+    (offline.home / "w.yaml").write_text(yaml.safe_dump_all([json.loads(made), config]))
+    done = offline.kaitoctl("convert", "-f", "w.yaml", "--to", "v1beta1")
+    first, second = yaml.safe_load_all(done.stdout)
+    assert first["apiVersion"] == "kaito.sh/v1beta1" and second == config
+    assert "kubectl label node n1 apps=w" in done.stderr
+
+
+def test_the_schema_is_for_clusters_and_for_editors(offline: Shell) -> None:
+    crd = yaml.safe_load(offline.kaitoctl("schema").stdout)
+    assert [version["name"] for version in crd["spec"]["versions"]] == ["v1alpha1", "v1beta1"]
+    (only,) = yaml.safe_load(offline.kaitoctl("schema", "--api-version", "v1alpha1").stdout)["spec"][
+        "versions"
+    ]
+    assert only["name"] == "v1alpha1" and only["storage"]
+    editor = json.loads(offline.kaitoctl("schema", "--json-schema", "--api-version", "v1beta1").stdout)
+    assert editor["properties"]["apiVersion"]["const"] == "kaito.sh/v1beta1"
+
+
+# --- bad input -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["models", "describe", "falcon7b"], "falcon-7b"),
+        (["models", "describe", "falcon-7b", "--target-version", "v0.12"], "v0.12"),
+        (["models", "list", "-o", "xml"], "--output"),
+        (["models", "list", "--target-version", "v1"], "--target-version"),
+        (["models", "list", "--catalog", "no-such.yaml"], "no-such.yaml"),
+        (["skus", "list", "--cloud", "moon"], "--cloud"),
+        (["fit"], "preset is missing"),
+        (["fit", "nope"], "neither a preset nor a model"),
+        (["fit", "--pods", "p.json", "falcon-7b"], "--nodes is missing"),
+        (["fit", "--nodes", "n.json", "--cluster"], "give one of them"),
+        (["fit", "--nodes", "no-such.json"], "no-such.json"),
+        (["fit", "falcon-7b", "--max-nodes", "0"], "--max-nodes"),
+        (["template", "show", "nope"], "nope"),
+        (["template", "new", "/no/such/dir/x"], "/no/such/dir/x"),
+        (["convert", "-f", "no-such.yaml", "--to", "v1beta1"], "no-such.yaml"),
+        (["convert", "-f", "no-such.yaml", "--to", "v2"], "--to"),
+        (["schema", "--api-version", "v2"], "--api-version"),
+        ([*PHI, "--api-version", "v2"], "--api-version"),
+        ([*PHI, "--values", "no-such.yaml"], "no-such.yaml"),
+        ([*PHI, "--catalog", "no-such.yaml"], "no-such.yaml"),
+        ([*PHI, "--api-version", "v1beta1", "--preferred-node", "n"], "preferredNodes"),
+    ],
+)
+def test_bad_input_names_what_is_wrong(offline: Shell, arguments: list[str], words: str) -> None:
+    done = offline.kaitoctl(*arguments, code=2)
+    assert words in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{", b"[]", b"- 1", b"a: &a [*a]", b"kind: Pod"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["fit", "--nodes"], ["convert", "--to", "v1beta1", "-f"], [*PHI, "--values"], [*PHI, "--catalog"]],
+)
+def test_no_file_is_a_traceback(offline: Shell, content: bytes, arguments: list[str]) -> None:
+    (offline.home / "file").write_bytes(content)
+    done = offline.run(str(BIN / "kaitoctl"), *arguments, "file")
+    assert done.returncode in (0, 1, 2) and "Traceback" not in done.stderr, done.stderr

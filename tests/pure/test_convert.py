@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kaitoctl.errors import InputError
+from kaitoctl.kaito import convert, validation
+from kaitoctl.kaito.convert import Remark
+from kaitoctl.kaito.manifest import WorkspaceRequest
+from kaitoctl.kube import schema
+
+
+def workspace(version: str = "v1alpha1", **parts: Any) -> Any:
+    base = {
+        "apiVersion": f"kaito.sh/{version}",
+        "kind": "Workspace",
+        "metadata": {"name": "w"},
+        "resource": {
+            "instanceType": "Standard_NC24ads_A100_v4",
+            "labelSelector": {"matchLabels": {"apps": "w", "team": "a b"}},
+        },
+        "inference": {"preset": {"name": "phi-3-mini-4k-instruct"}},
+    }
+    return {**base, **parts}
+
+
+def resource(**fields: Any) -> Any:
+    return {**workspace()["resource"], **fields}
+
+
+def remarks(obj: Any, to: str) -> dict[str, Remark]:
+    return {remark.path: remark for remark in convert.convert(obj, to).remarks}
+
+
+def test_a_plain_workspace_carries_over_without_a_word() -> None:
+    made = convert.convert(workspace(), "v1beta1")
+    assert made.remarks == ()
+    assert made.workspace == workspace("v1beta1")
+
+
+def test_what_the_server_writes_is_left_out() -> None:
+    live = workspace(status={"workerNodes": ["n"]})
+    live["metadata"] = {"name": "w", "uid": "u", "resourceVersion": "1", "generation": 2, "managedFields": []}
+    for to in convert.VERSIONS:
+        made = convert.convert(live, to).workspace
+        assert made["metadata"] == {"name": "w"} and "status" not in made
+
+
+def test_preferred_nodes_become_labels_to_put_on_nodes() -> None:
+    made = convert.convert(workspace(resource=resource(preferredNodes=["n1", "n2", "n1"])), "v1beta1")
+    assert "preferredNodes" not in made.workspace["resource"]
+    (remark,) = made.remarks
+    assert remark.path == "resource.preferredNodes"
+    assert remark.commands == (
+        "kubectl label node n1 apps=w 'team=a b'",
+        "kubectl label node n2 apps=w 'team=a b'",
+    )
+
+
+def test_deprecated_preset_settings_are_dropped_and_named() -> None:
+    private = {
+        "name": "phi-3-mini-4k-instruct",
+        "accessMode": "private",
+        "presetOptions": {"image": "r.io/x:1", "imagePullSecrets": ["s"]},
+    }
+    for use in ("inference", "tuning"):
+        made = convert.convert({**workspace(), use: {"preset": private}}, "v1beta1")
+        assert made.workspace[use]["preset"] == {"name": "phi-3-mini-4k-instruct"}
+        assert [remark.path for remark in made.remarks] == [
+            f"{use}.preset.accessMode",
+            f"{use}.preset.presetOptions.image",
+            f"{use}.preset.presetOptions.imagePullSecrets",
+        ]
+
+
+def test_the_default_instance_type_of_v1alpha1_is_written_out() -> None:
+    without = workspace(resource={"labelSelector": {"matchLabels": {"apps": "w"}}})
+    made = convert.convert(without, "v1beta1")
+    assert made.workspace["resource"]["instanceType"] == "Standard_NC12s_v3"
+    assert [remark.path for remark in made.remarks] == ["resource.instanceType"] * 2
+
+
+def test_one_node_is_what_is_meant_without_a_count() -> None:
+    assert (
+        "count" not in convert.convert(workspace(resource=resource(count=1)), "v1beta1").workspace["resource"]
+    )
+    two = convert.convert(workspace(resource=resource(count=2)), "v1beta1")
+    assert two.workspace["resource"]["count"] == 2 and two.remarks[0].path == "resource.count"
+
+
+def test_names_that_the_other_version_does_not_know_are_said() -> None:
+    old = workspace(inference={"preset": {"name": "falcon-7b"}})
+    assert "no preset 'falcon-7b'" in remarks(old, "v1beta1")["inference.preset.name"].message
+    new = workspace("v1beta1", inference={"preset": {"name": "phi-4"}})
+    assert "no preset 'phi-4'" in remarks(new, "v1alpha1")["inference.preset.name"].message
+    assert "inference.preset.name" not in remarks(workspace(), "v1beta1")
+
+
+def test_strength_is_refused_on_vllm_only() -> None:
+    adapted = workspace()
+    adapted["inference"]["adapters"] = [{"source": {"name": "a", "image": "r/a:1"}, "strength": "0.5"}]
+    assert "inference.adapters[0].strength" in remarks(adapted, "v1beta1")
+    adapted["metadata"]["annotations"] = {"kaito.sh/runtime": "transformers"}
+    assert remarks(adapted, "v1beta1") == {}
+
+
+def test_what_v1alpha1_has_no_place_for_is_dropped_and_named() -> None:
+    new = workspace(
+        "v1beta1",
+        resource=resource(partition={"mode": "mig", "profile": "1g.10gb"}),
+        inference={
+            "preset": {"name": "phi-3-mini-4k-instruct", "presetOptions": {"modelAccessSecret": "hf"}}
+        },
+        status={"performance": {"metrics": {}}},
+    )
+    made = convert.convert(new, "v1alpha1")
+    assert {remark.path for remark in made.remarks} == {
+        "resource.partition",
+        "inference.preset.presetOptions.modelAccessSecret",
+    }
+    assert schema.problems(made.workspace, validation.schema_of("v1alpha1"), unknown="error") == []
+
+
+def test_no_instance_type_means_something_else_in_v1alpha1() -> None:
+    new = workspace("v1beta1", resource={"labelSelector": {"matchLabels": {"apps": "w"}}})
+    assert "fills in Standard_NC12s_v3" in remarks(new, "v1alpha1")["resource.instanceType"].message
+
+
+def test_the_same_version_only_tidies() -> None:
+    kept = workspace(resource=resource(preferredNodes=["n1"], count=1))
+    made = convert.convert(kept, "v1alpha1")
+    assert made.workspace == kept and made.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("obj", "to"), [({"kind": "Pod"}, "v1beta1"), (workspace(kind="Pod"), "v1beta1"), (workspace(), "v2")]
+)
+def test_what_cannot_be_converted_is_an_input_error(obj: Any, to: str) -> None:
+    with pytest.raises(InputError):
+        convert.convert(obj, to)
+
+
+_PARTS = ("name", "preset", "resource", "inference", "tuning", "adapters", "preferredNodes", "labelSelector")
+_FIELDS = ("image", "matchLabels", "presetOptions", "strength", "count", "instanceType", "accessMode", "x")
+KEYS = st.sampled_from((*_PARTS, *_FIELDS, "metadata"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(KEYS, JSON, max_size=5),
+    st.sampled_from(convert.VERSIONS),
+    st.sampled_from(convert.VERSIONS),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_workspace_converts_once_and_for_all(parts: Any, came_from: str, to: str) -> None:
+    obj = {**parts, "apiVersion": f"kaito.sh/{came_from}", "kind": "Workspace"}
+    before = deepcopy(obj)
+    made = convert.convert(obj, to)
+    assert obj == before
+    again = convert.convert(made.workspace, to)
+    assert again.workspace == made.workspace and again.remarks == ()
+
+
+# --- which version ---------------------------------------------------------------------------------------
+
+BOTH = ["v1alpha1", "v1beta1"]
+
+
+def request(**fields: Any) -> WorkspaceRequest:
+    base = {"preset": "phi-3-mini-4k-instruct", "instance_type": "Standard_NC24ads_A100_v4"}
+    return WorkspaceRequest(name="w", namespace="", **{**base, **fields})
+
+
+def test_the_newest_served_version_is_chosen() -> None:
+    assert convert.chosen(request(), BOTH) == ("v1beta1", "")
+    assert convert.chosen(request(), ["v1alpha1"]) == ("v1alpha1", "")
+    assert convert.chosen(request(preset="org/unheard-of"), BOTH) == ("v1beta1", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"preset": "falcon-7b"}, "preset of KAITO up to v0.4"),
+        ({"preferred_nodes": ("n",)}, "preferredNodes"),
+        ({"private_image": "r/x:1"}, "private images"),
+        ({"instance_type": None}, "no default"),
+        ({"instance_type": "Standard_NC12s_v3"}, "not known to KAITO v0.12"),
+    ],
+)
+def test_what_only_v1alpha1_means_stays_there_and_says_why(fields: Any, why: str) -> None:
+    version, reason = convert.chosen(request(**fields), BOTH)
+    assert version == "v1alpha1" and why in reason
+    assert convert.chosen(request(**fields), ["v1beta1"]) == ("v1beta1", "")
+
+
+def test_without_a_cluster_it_is_the_guides_version_unless_the_model_is_newer() -> None:
+    assert convert.chosen(request(), []) == ("v1alpha1", "")
+    assert convert.chosen(request(preset="no-such"), []) == ("v1alpha1", "")
+    assert convert.chosen(request(preset="phi-4"), []) == ("v1beta1", "")
+    assert convert.chosen(request(preset="Qwen/Qwen3.5-2B"), []) == ("v1beta1", "")
+
+
+@pytest.mark.parametrize("answer", [{}, {"versions": None}, {"versions": [1, {"version": "v9"}]}])
+def test_an_api_server_that_names_no_version_serves_none(answer: Any) -> None:
+    assert convert.served_versions(answer) == []
+
+
+def test_the_served_versions_are_read_from_discovery() -> None:
+    group = {"kind": "APIGroup", "versions": [{"version": "v1beta1"}, {"version": "v1alpha1"}]}
+    assert convert.served_versions(group) == BOTH
