@@ -343,28 +343,12 @@ async def _check_nodes(client: Client, workspace: Object, *, skip: bool) -> None
 
 
 async def _verdict(client: Client, workspace: Object) -> Verdict:
-    from kaitoctl.kaito import api
+    """The same look at the cluster, and the same judgement, as `kaitoctl check-nodes`."""
+    from kaitoctl.cli.check_nodes import observe
     from kaitoctl.kaito import nodes as nodes_
-    from kaitoctl.kube.objects import NODE, POD, key_of, labels_of
 
-    listed = await client.list(NODE)
-    names = set(nodes_.preferred_nodes(workspace))
-    holding: list[Object] = []
-    for name in names & {str(node["metadata"]["name"]) for node in listed.items}:
-        try:
-            holding += (await client.list(POD, field_selector=f"spec.nodeName={name}")).items
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            output.warning("pods of all namespaces cannot be listed, so GPUs in use are not counted")
-            break
-    own = key_of(workspace)
-    others = [
-        pod
-        for pod in holding
-        if key_of(pod).namespace != own.namespace or labels_of(pod).get(api.LABEL_WORKSPACE) != own.name
-    ]
-    return nodes_.verdict(workspace, listed.items, others)
+    seen = await observe(client, workspace, nodes_.OWN_RULES)
+    return nodes_.verdict(workspace, seen.nodes, seen.pods, known_names=seen.names, pods_of=seen.pods_of)
 
 
 # --- apply -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`kaitoctl explain CODE`: the long explanation of what `validate` found, offline."""
+"""`kaitoctl explain CODE`: the long explanation of what `validate` or `check-nodes` found, offline."""
 
 from __future__ import annotations
 
@@ -21,26 +21,32 @@ _WIDTH = 80
 @app.command()
 def explain(
     code: Annotated[
-        str | None, typer.Argument(help="A code such as KW156 (default: list all).", metavar="[CODE]")
+        str | None,
+        typer.Argument(help="A code such as KW156 or label-missing (default: list all).", metavar="[CODE]"),
     ] = None,
 ) -> None:
     """Explain a code: what is wrong, for which KAITO versions, and what KAITO itself would answer.
 
     Example: kaitoctl explain KW156
     """
+    from kaitoctl.kaito.nodes import CODES as NODE_CODES
     from kaitoctl.kaito.validation import CODES
 
     if code is None:
-        output.table(("CODE", "MEANING"), [(name, known.title) for name, known in CODES.items()])
-        return
-    wanted = code.upper()
-    if wanted not in CODES:
+        rows = [(name, known.title) for name, known in CODES.items()]
+        rows += [(name, meaning.partition(". ")[0].rstrip(".")) for name, meaning in NODE_CODES.items()]
+        output.table(("CODE", "MEANING"), rows)
+    elif code.upper() in CODES:
+        output.data(_page(code.upper(), CODES[code.upper()]))
+    elif code.lower() in NODE_CODES:
+        paragraph = textwrap.wrap(NODE_CODES[code.lower()], _WIDTH, break_on_hyphens=False)
+        output.data("\n".join([f"{code.lower()}:", "", *paragraph]))
+    else:
         from kaitoctl.kaito.catalog import close_matches
 
-        near = close_matches(wanted, CODES)
+        near = close_matches(code, [*CODES, *NODE_CODES])
         hint = f"Did you mean {' or '.join(near)}?" if near else "`kaitoctl explain` lists all codes"
         raise InputError(f"there is no code {code[:20]!r}", hint=hint)
-    output.data(_page(wanted, CODES[wanted]))
 
 
 def _page(name: str, code: Code) -> str:

@@ -225,6 +225,7 @@ _SUFFIXES = {
     "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }
+_LARGEST_EXPONENT = 30
 _NUMBER_CHARACTERS = frozenset("0123456789.+-eE")
 
 
@@ -245,9 +246,12 @@ def quantity(text: str | int | float) -> Decimal:
     try:
         if suffix not in _SUFFIXES or not number or not set(number) <= _NUMBER_CHARACTERS:
             raise InvalidOperation
-        return Decimal(number) * _SUFFIXES[suffix]
-    except InvalidOperation:
-        raise ValueError(f"{raw!r} is not a Kubernetes quantity") from None
+        value = Decimal(number) * _SUFFIXES[suffix]
+        if value and abs(value.adjusted()) > _LARGEST_EXPONENT:
+            raise InvalidOperation  # no machine has it, and as an integer it would fill the memory
+        return value
+    except ArithmeticError:
+        raise ValueError(f"{raw[:40]!r} is not a Kubernetes quantity") from None
 
 
 # --- small helpers over nested data --------------------------------------------------------------------

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from builders import node, pod, workspace
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kaitoctl.kaito import nodes
 from kaitoctl.kube.objects import Object
@@ -95,3 +97,157 @@ def test_a_pod_never_asks_for_more_gpus_than_its_node_has() -> None:
     assert nodes.gpus_per_pod(ws, small.nodes) == 1
     large = nodes.verdict(ws, [node(instance_type="on-premise", gpus="8")])
     assert nodes.gpus_per_pod(ws, large.nodes) == 2  # the instance type's number is the upper bound
+
+
+# --- whose selection ---------------------------------------------------------------------------------------
+
+
+def of_rules(target: str, provisioner: str = "azure-gpu-provisioner") -> nodes.Rules:
+    return nodes.Rules(target, provisioner)
+
+
+def test_kaito_takes_a_node_that_nothing_can_run_on_and_buys_none() -> None:
+    ws = workspace(resource={"preferredNodes": ["gpu-a"]})
+    verdict = nodes.verdict(ws, [node(unschedulable=True)], rules=of_rules("v0.4"))
+    assert (verdict.enough, verdict.would_create, verdict.taken_unusable) == (False, 0, ("gpu-a",))
+    assert "KAITO would take gpu-a all the same" in verdict.summary
+
+
+def test_kaito_buys_a_node_for_each_that_lacks_the_labels() -> None:
+    ws = workspace(resource={"preferredNodes": ["a", "b"], "count": 2})
+    verdict = nodes.verdict(ws, [node("a"), node("b", labels={})], rules=of_rules("v0.4"))
+    assert verdict.summary == (
+        "1 of 2 required nodes usable. Applying now would make KAITO create 1 new Standard_NC12s_v3 node."
+    )
+
+
+def test_our_controller_buys_nothing_while_a_preferred_node_cannot_be_used() -> None:
+    ws = workspace(resource={"preferredNodes": ["gpu-a"]})
+    assert nodes.verdict(ws, [node(labels={})]).would_create == 0
+    assert nodes.verdict(workspace(), []).would_create == 1
+
+
+def test_kaito_asks_for_the_instance_types_gpus_on_every_node() -> None:
+    ws = workspace(resource={"preferredNodes": ["gpu-a"]})
+    small = node(instance_type="on-premise", gpus="1")
+    (judged,) = nodes.verdict(ws, [small], rules=of_rules("v0.4")).nodes
+    assert [finding.code for finding in judged.failures] == ["too-few-gpus"]
+
+
+def test_v0_12_does_not_read_preferred_nodes() -> None:
+    ws = workspace(resource={"preferredNodes": ["z"]})
+    other = node("z", instance_type="on-premise")
+    verdict = nodes.verdict(ws, [other, node("a")], rules=of_rules("v0.12", "karpenter"))
+    assert verdict.selected == ("a",)
+
+
+def test_v0_12_with_azures_provisioner_counts_only_its_own_nodes() -> None:
+    labels = {"node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
+    own = {**labels, "kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "default"}
+    verdict = nodes.verdict(workspace(), [node("a"), node("b", labels=own)], rules=of_rules("v0.12"))
+    assert verdict.selected == ("b",)
+
+
+def test_v0_12_creates_nothing_on_your_own_nodes_and_insists_on_gpu_labels() -> None:
+    ws = workspace()
+    del ws["resource"]["instanceType"]
+    rules = nodes.rules_for(ws, "v0.12")
+    verdict = nodes.verdict(ws, [node(instance_type="on-premise")], rules=rules)
+    assert rules.provisioner == "byo"
+    assert [finding.code for finding in verdict.nodes[0].failures] == ["gpu-labels-missing"]
+    assert verdict.would_create == 0
+
+
+def test_a_spot_node_is_tolerated_from_v0_12_on() -> None:
+    spot = node(
+        taints=[{"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}]
+    )
+    assert failures(spot) == ["taint-not-tolerated"]
+    assert nodes.verdict(workspace(), [spot], rules=of_rules("v0.12", "karpenter")).enough
+
+
+# --- what cannot be known, and what makes no sense ---------------------------------------------------------
+
+
+def test_without_a_list_of_pods_in_use_is_unknown_and_not_judged() -> None:
+    (judged,) = nodes.verdict(workspace(), [node()], None).nodes
+    assert (judged.usable, judged.gpus.in_use, judged.gpus.free) == (True, None, None)
+
+
+def test_the_workspaces_own_pods_do_not_count_as_taken() -> None:
+    own = pod(node_name="gpu-a", gpus=2, labels={"kaito.sh/workspace": "falcon"})
+    assert nodes.pods_of_others(workspace(), [own]) == []
+    elsewhere = {**own, "metadata": {**own["metadata"], "namespace": "other"}}
+    assert nodes.pods_of_others(workspace(), [elsewhere]) == [elsewhere]
+
+
+def test_a_quantity_of_a_hundred_million_digits_costs_nothing() -> None:
+    assert failures(node(gpus="1e99999999")) == ["bad-quantity"]
+
+
+def test_no_name_from_a_file_becomes_a_shell_command() -> None:
+    hostile = node("a; rm -rf /", labels={})
+    (judged,) = nodes.verdict(workspace(resource={"preferredNodes": ["a; rm -rf /"]}), [hostile]).nodes
+    assert judged.failures[0].command == "kubectl label node 'a; rm -rf /' apps=falcon-7b"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+_ODD = st.sampled_from(["1", "0", "-1", "0.5", "1Ki", "nan", "Infinity", True, "True", "gpu-a"]) | _JSON
+
+
+def _maybe(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({}, optional=fields) | _ODD
+
+
+_AMOUNTS = _maybe({"nvidia.com/gpu": _ODD, "nvidia.com/mig-1g.5gb": _ODD, "amd.com/gpu": _ODD})
+_LABELS = _maybe(
+    dict.fromkeys(
+        ("apps", "node.kubernetes.io/instance-type", "nvidia.com/gpu.memory", "nvidia.com/gpu.count"), _ODD
+    )
+)
+_CONTAINERS = st.lists(_maybe({"resources": _maybe({"requests": _AMOUNTS, "limits": _AMOUNTS})}), max_size=2)
+_NODES = _maybe(
+    {
+        "metadata": _maybe({"name": _ODD | st.just("gpu-a"), "labels": _LABELS, "deletionTimestamp": _ODD}),
+        "spec": _maybe(
+            {
+                "taints": st.lists(_maybe({"key": _ODD, "effect": st.just("NoSchedule")}), max_size=2) | _ODD,
+                "unschedulable": _ODD,
+            }
+        ),
+        "status": _maybe(
+            {
+                "capacity": _AMOUNTS,
+                "allocatable": _AMOUNTS,
+                "conditions": st.lists(_maybe({"type": st.just("Ready"), "status": _ODD}), max_size=2) | _ODD,
+            }
+        ),
+    }
+)
+_PODS = _maybe(
+    {
+        "metadata": _maybe({"name": _ODD, "labels": _LABELS}),
+        "spec": _maybe({"nodeName": _ODD, "containers": _CONTAINERS, "initContainers": _CONTAINERS}),
+        "status": _maybe({"phase": _ODD}),
+    }
+)
+_RULES = st.sampled_from(
+    [nodes.OWN_RULES, of_rules("v0.3"), *(of_rules("v0.12", how) for how in nodes.PROVISIONERS)]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(_NODES, max_size=3), st.lists(_PODS, max_size=3), _RULES)
+def test_a_verdict_is_given_whatever_nodes_and_pods_look_like(
+    found: list[Any], holding: list[Any], rules: nodes.Rules
+) -> None:
+    ws = workspace(resource={"preferredNodes": ["gpu-a"]})
+    verdict = nodes.verdict(ws, found, nodes.pods_of_others(ws, holding), rules=rules)
+    assert set(verdict.selected) <= {node.name for node in verdict.nodes if node.usable and node.exists}
+    assert 0 <= verdict.would_create <= verdict.required
+    assert all(finding.code in nodes.CODES for node in verdict.nodes for finding in node.findings)
+    assert verdict.summary.startswith(f"{len(verdict.selected)} of {verdict.required} required nodes")

@@ -1,0 +1,281 @@
+"""check-nodes on a large cluster beside kubectl, and offline beside orjson; interleaved in one run.
+
+    python bench/nodes.py [NODES] [ROUNDS]
+
+A local server has NODES nodes of 15 KB (as AKS shows them) and five times as many pods of 2.4 KB; it selects
+and pages as an API server does, so both programs read the same bytes. "some" is a Workspace whose instance
+type a tenth of the nodes have, and whose labels one in five hundred; "all" is one whose instance type all
+nodes have. Medians; memory is the peak.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+BIN = Path(sys.executable).parent
+TYPE = "Standard_NC12s_v3"
+PODS_PER_NODE = 5
+
+
+def node(number: int, *, gpu: bool, labelled: bool) -> dict[str, Any]:
+    name = f"aks-pool{number % 20}-24718361-vmss{number:06}"
+    labels = {f"kubernetes.azure.com/label-{index}": f"value-{index}" for index in range(18)}
+    labels |= {
+        "kubernetes.io/hostname": name,
+        "node.kubernetes.io/instance-type": TYPE if gpu else "Standard_D8s",
+    }
+    if labelled:
+        labels["apps"] = "falcon-7b"
+    amounts = {"cpu": "11740m", "memory": "108129Mi", "pods": "110"} | (
+        {"nvidia.com/gpu": "2"} if gpu else {}
+    )
+    owned: dict[str, Any] = {
+        f"f:field-{index}": {".": {}, "f:inner": {}, "f:other": {}} for index in range(110)
+    }
+    images = [
+        {"names": [f"mcr.microsoft.com/oss/image-{index}@sha256:{'ab' * 32}"] * 2, "sizeBytes": 10**8}
+        for index in range(25)
+    ]
+    kinds = ("MemoryPressure", "DiskPressure", "PIDPressure", "KernelDeadlock", "Ready")
+    return {
+        "metadata": {
+            "name": name,
+            "uid": f"{number:032x}",
+            "resourceVersion": str(number),
+            "labels": labels,
+            "annotations": {f"csi.volume.kubernetes.io/{index}": "x" * 60 for index in range(8)},
+            "managedFields": [{"manager": "kubelet", "operation": "Update", "fieldsV1": owned}],
+        },
+        "spec": {"podCIDR": "10.244.0.0/24", "providerID": f"azure:///{name}", "taints": [
+            {"key": "sku", "value": "gpu", "effect": "NoSchedule"}]},
+        "status": {
+            "capacity": amounts,
+            "allocatable": amounts,
+            "conditions": [
+                {"type": kind, "status": str(kind == "Ready"), "reason": f"Kubelet{kind}",
+                 "message": "m" * 60, "lastHeartbeatTime": "2026-11-23T10:00:00Z",
+                 "lastTransitionTime": "2026-11-20T10:00:00Z"}
+                for kind in kinds
+            ],
+            "images": images,
+        },
+    }  # fmt: skip
+
+
+def pod(number: int, node_name: str, *, gpus: int) -> dict[str, Any]:
+    resources = {"requests": {"cpu": "100m"} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})}
+    container: dict[str, Any] = {"name": "main", "image": "registry.example/app:1", "resources": resources}
+    container["env"] = [{"name": f"NAME_{index}", "value": "v" * 40} for index in range(15)]
+    owned: dict[str, Any] = {f"f:field-{index}": {".": {}, "f:inner": {}} for index in range(30)}
+    return {
+        "metadata": {"name": f"pod-{number}", "namespace": f"ns-{number % 50}", "managedFields": [owned]},
+        "spec": {"nodeName": node_name, "containers": [container]},
+        "status": {"phase": "Running", "podIP": "10.0.0.1"},
+    }
+
+
+class Collection:
+    """Objects as bytes, found by the selectors that the programs send."""
+
+    def __init__(self, kind: str, objects: list[dict[str, Any]]) -> None:
+        self.kind = kind
+        self.bodies = [json.dumps(obj, separators=(",", ":")).encode() for obj in objects]
+        self.keys = [
+            ({"metadata.name": obj["metadata"]["name"], "spec.nodeName": obj["spec"].get("nodeName", ""),
+              "status.phase": obj["status"].get("phase", "")}, dict(obj["metadata"].get("labels") or {}))
+            for obj in objects
+        ]  # fmt: skip
+        self.found: dict[tuple[str, str], list[bytes]] = {}
+        self.on_node: dict[str, list[int]] = {}  # API servers have this index, too
+        for number, (own, _) in enumerate(self.keys):
+            self.on_node.setdefault(own["spec.nodeName"], []).append(number)
+
+    def select(self, labels: str, fields: str) -> list[bytes]:
+        if (labels, fields) not in self.found:
+            node_name = fields.partition(",")[0].removeprefix("spec.nodeName=")
+            candidates = (
+                self.on_node.get(node_name, []) if "spec.nodeName=" in fields else range(len(self.keys))
+            )
+            self.found[labels, fields] = [
+                self.bodies[number]
+                for number in candidates
+                if _matches(labels, self.keys[number][1]) and _matches(fields, self.keys[number][0])
+            ]
+        return self.found[labels, fields]
+
+    def page(self, query: dict[str, str]) -> bytes:
+        selected = self.select(query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        start, limit = int(query.get("continue") or 0), int(query.get("limit") or len(selected) or 1)
+        more = str(start + limit) if start + limit < len(selected) else ""
+        head = {
+            "kind": f"{self.kind}List",
+            "apiVersion": "v1",
+            "metadata": {"resourceVersion": "9", "continue": more},
+        }
+        return (
+            json.dumps(head)[:-1].encode()
+            + b',"items":['
+            + b",".join(selected[start : start + limit])
+            + b"]}"
+        )
+
+
+def _matches(selector: str, have: dict[str, str]) -> bool:
+    for part in selector.split(",") if selector else ():
+        key, _, value = part.partition("!=") if "!=" in part else part.partition("=")
+        if (have.get(key) == value) == ("!=" in part):
+            return False
+    return True
+
+
+def serve(count: int, port: Any) -> None:
+    every = [node(number, gpu=number % 10 == 0, labelled=number % 500 == 0) for number in range(count)]
+    pods = [
+        pod(
+            number,
+            every[number % count]["metadata"]["name"],
+            gpus=2 if number % count % 30 == 0 and number < count else 0,
+        )
+        for number in range(count * PODS_PER_NODE)
+    ]
+    nodes, holding = Collection("Node", every), Collection("Pod", pods)
+    for item in every:
+        item["metadata"]["labels"]["node.kubernetes.io/instance-type"] = TYPE
+        item["status"]["allocatable"]["nvidia.com/gpu"] = "2"
+    roots = {"": (nodes, holding), "/all": (Collection("Node", every), holding)}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+            root = "/all" if parts.path.startswith("/all/") else ""
+            path = parts.path.removeprefix(root)
+            plain = {"namespaced": False, "verbs": ["list"]}
+            answers: dict[str, Any] = {
+                "/api": {"kind": "APIVersions", "versions": ["v1"]},
+                "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+                "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": [
+                    {"name": "nodes", "singularName": "node", "kind": "Node", **plain}]},
+            }  # fmt: skip
+            if path in answers:
+                body = json.dumps(answers[path]).encode()
+            else:
+                body = roots[root][path.endswith("/pods")].page(query)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    port.send(server.server_address[1])
+    server.serve_forever()
+
+
+def save(count: int, file: Path) -> None:
+    """A dump as kubectl writes it."""
+    items = [node(number, gpu=True, labelled=number % 500 == 0) for number in range(count)]
+    with file.open("w") as out:
+        json.dump({"kind": "List", "apiVersion": "v1", "items": items}, out, indent=4)
+
+
+def measured(command: list[str], env: dict[str, str]) -> tuple[float, float]:
+    """Wall time in seconds and peak memory in MiB of a program that may say no, and must not fail."""
+    started = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
+    assert child.stderr is not None
+    words = child.stderr.read().decode()
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode in (0, 1), words
+    return time.perf_counter() - started, used.ru_maxrss / 1024
+
+
+def kubeconfig(folder: Path, name: str, server: str) -> str:
+    file = folder / name
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+    }  # fmt: skip
+    file.write_text(json.dumps(config))
+    return str(file)
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    ours, port = multiprocessing.Pipe(duplex=False)
+    server = multiprocessing.Process(target=serve, args=(count, port), daemon=True)
+    server.start()
+    address = f"http://127.0.0.1:{ours.recv()}"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("KAITOCTL")}
+    check = [
+        str(BIN / "kaitoctl"),
+        "check-nodes",
+        "--preset",
+        "falcon-7b",
+        "--instance-type",
+        TYPE,
+        "-o",
+        "json",
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        some, every = kubeconfig(folder, "some", address), kubeconfig(folder, "all", f"{address}/all")
+        env["HOME"] = name
+        dump = folder / "nodes.json"
+        writer = multiprocessing.Process(target=save, args=(count, dump))
+        writer.start()  # not here: a program's peak memory starts at that of the process that started it
+        writer.join()
+        size = dump.stat().st_size / 2**20
+        parse = "import gc,sys,orjson; gc.disable(); orjson.loads(open(sys.argv[1],'rb').read())"
+        sides = {
+            "kubectl get nodes -o name": [
+                str(BIN / "kubectl"),
+                "--kubeconfig",
+                some,
+                "get",
+                "nodes",
+                "-o",
+                "name",
+            ],
+            "check-nodes, some": [*check, "--label", "apps=falcon-7b", "--kubeconfig", some],
+            "check-nodes, all": [*check, "--label", "apps=falcon-7b", "--kubeconfig", every],
+            "python, orjson.loads": [sys.executable, "-c", parse, str(dump)],
+            "check-nodes, offline": [*check, "--label", "apps=falcon-7b", "--nodes", str(dump)],
+        }
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, command in sides.items():
+                taken[name].append(measured(command, env))
+    server.terminate()
+    print(
+        f"{count} nodes of 15 KB, {count * PODS_PER_NODE} pods; dump {size:.0f} MiB; {rounds} rounds, medians"
+    )
+    wall = {name: statistics.median(seconds for seconds, _ in runs) for name, runs in taken.items()}
+    for name, runs in taken.items():
+        peak = statistics.median(mib for _, mib in runs)
+        rival = (
+            "python, orjson.loads" if "offline" in name or "orjson" in name else "kubectl get nodes -o name"
+        )
+        print(f"{name:<28}{wall[name]:>8.2f} s{peak:>8.0f} MiB   {wall[name] / wall[rival]:>6.3f} of {rival}")
+
+
+if __name__ == "__main__":
+    main()

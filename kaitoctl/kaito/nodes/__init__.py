@@ -1,0 +1,64 @@
+"""Workspace x Nodes x Pods x catalog -> Verdict: which nodes the Workspace will use, and why not the others.
+
+KAITO lists nodes by the Workspace's labels first and drops what does not fit without a word
+(`preferredNodes` cannot override that). Here every node that somebody could expect to be used gets its
+findings, each with the command that mends it. The controller, `create workspace` and `check-nodes` ask the
+same function; `Rules` says whose selection it mirrors.
+
+Source of the rules: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), and the
+kube-scheduler's own conditions (allocatable, cordon, taints), which KAITO does not look at.
+
+`codes` explains the findings, `answer` is the result as data, `facts` reads nodes, `judge` has the rules.
+"""
+
+from kaitoctl.kaito.nodes.answer import (
+    OWN_RULES,
+    PROVISIONERS,
+    Finding,
+    Gpus,
+    NodeVerdict,
+    Rules,
+    Verdict,
+    plural,
+)
+from kaitoctl.kaito.nodes.codes import CODES
+from kaitoctl.kaito.nodes.judge import (
+    TOLERATIONS,
+    gpus_held,
+    gpus_per_pod,
+    instance_type_of,
+    labels_asked,
+    labels_read,
+    offers_gpus,
+    pods_of_others,
+    preferred_nodes,
+    required_nodes,
+    rules_for,
+    verdict,
+    what_counts,
+)
+
+__all__ = [
+    "CODES",
+    "OWN_RULES",
+    "PROVISIONERS",
+    "TOLERATIONS",
+    "Finding",
+    "Gpus",
+    "NodeVerdict",
+    "Rules",
+    "Verdict",
+    "gpus_held",
+    "gpus_per_pod",
+    "instance_type_of",
+    "labels_asked",
+    "labels_read",
+    "offers_gpus",
+    "plural",
+    "pods_of_others",
+    "preferred_nodes",
+    "required_nodes",
+    "rules_for",
+    "verdict",
+    "what_counts",
+]

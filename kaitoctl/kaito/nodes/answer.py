@@ -1,0 +1,230 @@
+"""The answer of a node check, as data: rules, findings, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Level = Literal["fail", "warn", "pass"]
+Stage = Literal["selection", "scheduling", "model"]
+
+PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
+"""The values of `--node-provisioner` of KAITO v0.12."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Whose selection a verdict mirrors.
+
+    Args:
+        target: `kaitoctl` (our own controller), or a KAITO version of `catalog.TARGETS`.
+        provisioner: one of `PROVISIONERS`; counts from v0.12 on.
+    """
+
+    target: str = "kaitoctl"
+    provisioner: str = "azure-gpu-provisioner"
+
+    @property
+    def is_modern(self) -> bool:
+        """Whether nodes are chosen by labels alone, as from v0.12 on."""
+        return self.target == "v0.12"
+
+    @property
+    def is_byo(self) -> bool:
+        """Whether nobody creates nodes."""
+        return self.is_modern and self.provisioner == "byo"
+
+
+OWN_RULES = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found out about one node.
+
+    Args:
+        code: stable name, a key of `CODES`.
+        level: `fail` means that the node will not do.
+        message: what is so.
+        hint: what to do, in words.
+        command: what to do, as a command line; empty when no single command mends it.
+        stage: who objects: KAITO when it selects nodes, the scheduler, or the model when it starts.
+    """
+
+    code: str
+    level: Level
+    message: str
+    hint: str = ""
+    command: str = ""
+    stage: Stage = "scheduling"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """The GPUs of a node, in whole devices of `resource`.
+
+    Args:
+        resource: the extended resource's name, empty when the node offers none.
+        capacity: devices that the node has.
+        allocatable: devices that pods may ask for.
+        in_use: devices that unfinished pods hold; None when pods could not be listed.
+        product: model from the feature-discovery labels, else the catalogue's; empty when unknown.
+        memory_gib: memory of one device, None when unknown.
+    """
+
+    resource: str = ""
+    capacity: int = 0
+    allocatable: int = 0
+    in_use: int | None = 0
+    product: str = ""
+    memory_gib: float | None = None
+
+    @property
+    def free(self) -> int | None:
+        """Devices that a new pod could get now; None when in-use is unknown."""
+        return None if self.in_use is None else max(0, self.allocatable - self.in_use)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeVerdict:
+    """What was found out about one node.
+
+    Args:
+        name: the node's.
+        preferred: whether `preferredNodes` names it.
+        gpus: what it offers.
+        findings: the one to mend first comes first.
+        exists: False for a preferred node that the cluster does not have.
+        ready: whether its condition Ready is True.
+        instance_type: its label, empty without one.
+        labels_asked: how many labels the Workspace asks for.
+        labels_to_set: those that it lacks or has with another value.
+        taints: how many keep pods away unless they tolerate them.
+    """
+
+    name: str
+    preferred: bool
+    gpus: Gpus
+    findings: tuple[Finding, ...]
+    exists: bool = True
+    ready: bool = True
+    instance_type: str = ""
+    labels_asked: int = 0
+    labels_to_set: Mapping[str, str] = field(default_factory=dict)
+    taints: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing speaks against it."""
+        return all(finding.level != "fail" for finding in self.findings)
+
+    @property
+    def recognised(self) -> bool:
+        """Whether KAITO would select it, although the scheduler or the model may object."""
+        return all(finding.level != "fail" or finding.stage != "selection" for finding in self.findings)
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings that keep it from being used."""
+        return tuple(finding for finding in self.findings if finding.level == "fail")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What should be known and stops nobody."""
+        return tuple(finding for finding in self.findings if finding.level == "warn")
+
+    @property
+    def only_labels_are_wrong(self) -> bool:
+        """Whether setting `labels_to_set` would make it usable."""
+        codes = ("label-missing", "label-differs")
+        wrong = [
+            finding for finding in self.failures if finding.code in codes and finding.stage == "selection"
+        ]
+        return bool(self.labels_to_set) and len(wrong) == len(self.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer for a whole Workspace.
+
+    Args:
+        required: how many nodes it needs.
+        nodes: every node looked at, usable or not, in the order of preference.
+        selected: names of the usable nodes that it gets, at most `required`.
+        not_found: preferred nodes that do not exist.
+        near_names: for some of those, what was probably meant.
+        instance_type: what new nodes would be.
+        rules: whose selection this mirrors.
+    """
+
+    required: int
+    nodes: tuple[NodeVerdict, ...]
+    selected: tuple[str, ...]
+    not_found: tuple[str, ...] = ()
+    near_names: Mapping[str, str] = field(default_factory=dict)
+    instance_type: str = ""
+    rules: Rules = OWN_RULES
+
+    @property
+    def missing(self) -> int:
+        """How many nodes there are too few."""
+        return self.required - len(self.selected)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the Workspace can run on what there is."""
+        return self.missing <= 0
+
+    @property
+    def taken_unusable(self) -> tuple[str, ...]:
+        """Nodes that KAITO would select although they cannot be used, while usable ones are missing."""
+        if self.enough or self.rules.target == "kaitoctl":
+            return ()
+        taken = [node for node in self.nodes if node.recognised][: self.required]
+        return tuple(node.name for node in taken if not node.usable)
+
+    @property
+    def would_create(self) -> int:
+        """How many nodes the controller would create if the Workspace were applied now."""
+        if self.enough or self.rules.is_byo:
+            return 0
+        if self.rules.target == "kaitoctl":  # it buys nothing that somebody has prepared already
+            return 0 if self.unusable_preferred else self.missing
+        return max(0, self.required - sum(node.recognised for node in self.nodes))
+
+    @property
+    def unusable_preferred(self) -> tuple[str, ...]:
+        """One sentence for each preferred node that will not be used, missing ones first."""
+        preferred = [node for node in self.nodes if node.preferred and not node.usable]
+        return tuple(
+            f"{node.name}: " + "; ".join(finding.message for finding in node.failures)
+            for node in sorted(preferred, key=lambda node: node.exists)
+        )
+
+    @property
+    def summary(self) -> str:
+        """What there is and what applying now would do, in two or three sentences."""
+        words = [f"{len(self.selected)} of {self.required} required nodes usable."]
+        count, kind = self.would_create, f"{self.instance_type} node" if self.instance_type else "node"
+        if self.enough:
+            words.append("Applying now would create no node.")
+        elif self.rules.is_byo:
+            words.append("KAITO creates no nodes here (byo): the Workspace would wait for them.")
+        elif self.rules.target == "kaitoctl" and not count:
+            words.append("The controller would create no node while preferred ones cannot be used.")
+        elif self.rules.target == "kaitoctl":
+            words.append(f"Applying now would make the controller create {count} new {plural(kind, count)}.")
+        elif count:
+            words.append(f"Applying now would make KAITO create {count} new {plural(kind, count)}.")
+        else:
+            words.append("Applying now would make KAITO create no node.")
+        if names := self.taken_unusable:
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            words.append(f"KAITO would take {shown} all the same, and the pod there would not run.")
+        return " ".join(words)
+
+
+def plural(what: str, number: int) -> str:
+    """`node` or `nodes`."""
+    return what if number == 1 else f"{what}s"

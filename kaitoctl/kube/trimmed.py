@@ -1,0 +1,78 @@
+"""Lists that are only looked at, decoded into just the fields that somebody looks at.
+
+A node of a real cloud has 15 KB, of which a check reads half a kilobyte. The typed decoders here skip the
+rest while they parse: ten thousand nodes take a tenth of the time and memory of `json.loads`
+(docs/adr/0006). What comes out are plain dicts, as everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, TypedDict
+
+from kaitoctl.kube.objects import GPU_RESOURCES, Object
+
+Decode = Callable[[bytes], Any]
+"""Raises ValueError for what is not JSON."""
+
+
+def node_list(labels: Iterable[str]) -> Decode:
+    """A decoder of a NodeList that keeps names, these labels, taints, conditions and resources."""
+    condition = _struct(dict.fromkeys(("type", "status", "reason", "message"), Any))
+    metadata = {"name": Any, "deletionTimestamp": Any, "labels": _struct(dict.fromkeys(labels, Any)) | None}
+    return _decoder(
+        metadata,
+        {"unschedulable": Any, "taints": Any},
+        {"capacity": Any, "allocatable": Any, "conditions": _list_of(condition)},
+    )
+
+
+def pod_list(labels: Iterable[str]) -> Decode:
+    """A decoder of a PodList that keeps names, these labels, nodes, phases and GPU requests."""
+    amounts = _struct(dict.fromkeys(GPU_RESOURCES, Any)) | None
+    containers = _list_of(_struct({"resources": _struct({"requests": amounts, "limits": amounts})}))
+    metadata = {"name": Any, "namespace": Any, "labels": _struct(dict.fromkeys(labels, Any)) | None}
+    return _decoder(
+        metadata,
+        {"nodeName": Any, "containers": containers, "initContainers": containers},
+        {"phase": Any},
+    )
+
+
+def _struct(fields: dict[str, Any]) -> Any:
+    """The type of a map of which only these keys are kept."""
+    make: Any = TypedDict
+    return make("Trimmed", fields, total=False)
+
+
+def _list_of(item: Any) -> Any:
+    return list[item] | None
+
+
+def _decoder(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, Any]) -> Decode:
+    import msgspec
+
+    item = {
+        "apiVersion": Any,
+        "kind": Any,
+        "metadata": _struct(metadata),
+        "spec": _struct(spec),
+        "status": _struct(status),
+    }
+    page = {
+        "apiVersion": Any,
+        "kind": Any,
+        "metadata": _struct({"continue": Any, "resourceVersion": Any}),
+        "items": _list_of(_struct(item)),
+    }
+    typed = msgspec.json.Decoder(_struct(page))
+
+    def decode(body: bytes) -> Object:
+        try:
+            found: Object = typed.decode(body)
+        except msgspec.ValidationError:  # of another shape than the API's: whoever reads it says so
+            found = json.loads(body)
+        return found
+
+    return decode

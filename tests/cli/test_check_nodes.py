@@ -1,0 +1,371 @@
+"""`kaitoctl check-nodes`: offline on saved lists, and on a sandbox where each printed command mends."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from builders import node, pod, workspace
+from shell import BIN, Shell
+
+Wait = Callable[[Callable[[], object]], None]
+DATA = Path(__file__).parent.parent / "data" / "nodes"
+FLAGS = ["check-nodes", "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
+
+
+def save(file: Path, items: list[Any], kind: str = "List") -> str:
+    text = {"apiVersion": "v1", "kind": kind, "items": items}
+    file.write_text(json.dumps(text, indent=4) if file.suffix == ".json" else yaml.safe_dump(text))
+    return str(file)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> str:
+    file = tmp_path / "workspace.yaml"
+    file.write_text(yaml.safe_dump(workspace(resource={"preferredNodes": ["gpu-a"]})))
+    return str(file)
+
+
+# --- offline -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+@pytest.mark.parametrize("kind", ["List", "NodeList"])
+def test_saved_lists_are_read_as_kubectl_writes_them(
+    offline: Shell, tmp_path: Path, manifest: str, suffix: str, kind: str
+) -> None:
+    nodes = save(tmp_path / f"nodes.{suffix}", [node(), node("gpu-b", gpus="0", capacity="2")], kind)
+    pods = save(tmp_path / f"pods.{suffix}", [pod(node_name="gpu-b", gpus=1)], kind.replace("Node", "Pod"))
+    done = offline.kaitoctl("check-nodes", "-f", manifest, "--nodes", nodes, "--pods", pods, "-o", "json")
+    answer = json.loads(done.stdout)
+    assert answer == {
+        "workspace": "default/falcon",
+        "required": 1,
+        "usable": 1,
+        "enough": True,
+        "would_create": 0,
+        "selected": ["gpu-a"],
+        "not_found": [],
+        "nodes": answer["nodes"],
+    }
+    first = answer["nodes"][0]
+    assert set(first) == {"name", "usable", "preferred", "gpus", "findings"}
+    assert first["gpus"] == {
+        "resource": "nvidia.com/gpu",
+        "capacity": 2,
+        "allocatable": 2,
+        "in_use": 0,
+        "free": 2,
+        "product": "NVIDIA V100",
+        "memory_gib": 16,
+    }
+    assert set(first["findings"][0]) == {"code", "level", "message", "hint", "command"}
+
+
+def test_a_single_node_is_a_list_of_one(offline: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "node.json"
+    file.write_text(json.dumps(node()))
+    done = offline.kaitoctl(*FLAGS, "--nodes", str(file), "-o", "short")
+    assert done.stdout == "1 of 1 required nodes usable. Applying now would create no node.\n"
+    assert "in use are unknown" in done.stderr
+
+
+def test_utf_16_of_powershell_is_read(offline: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "nodes.json"
+    file.write_bytes(json.dumps({"kind": "List", "items": [node()]}).encode("utf-16"))
+    offline.kaitoctl(*FLAGS, "--nodes", str(file))
+
+
+def test_yaml_output_says_the_same_as_json(offline: Shell, tmp_path: Path) -> None:
+    nodes = save(tmp_path / "nodes.json", [node(labels={})])
+    ask = [*FLAGS, "--label", "apps=falcon-7b", "--preferred-node", "gpu-a", "--nodes", nodes, "-o"]
+    as_json, as_yaml = (offline.kaitoctl(*ask, form, code=1).stdout for form in ("json", "yaml"))
+    assert yaml.safe_load(as_yaml) == json.loads(as_json)
+    assert json.loads(as_json)["would_create"] == 1
+
+
+def test_strict_counts_warnings(offline: Shell, tmp_path: Path) -> None:
+    under_pressure = node()
+    under_pressure["status"]["conditions"].append({"type": "DiskPressure", "status": "True"})
+    nodes = save(tmp_path / "nodes.json", [under_pressure])
+    offline.kaitoctl(*FLAGS, "--nodes", nodes)
+    assert "1 warning, and --strict" in offline.kaitoctl(*FLAGS, "--nodes", nodes, "--strict", code=1).stderr
+
+
+def test_of_thousands_of_nodes_the_table_shows_a_few(offline: Shell, tmp_path: Path) -> None:
+    nodes = save(tmp_path / "nodes.json", [node(f"n-{number:04}", labels={}) for number in range(50)])
+    ask = [*FLAGS, "--label", "apps=x", "--nodes", nodes]
+    for item in (items := json.loads(Path(nodes).read_text())["items"]):
+        item["metadata"]["labels"] = {"node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
+    save(Path(nodes), items)
+    assert "... and 30 more: 30 label-missing (-o wide shows them)" in offline.kaitoctl(*ask, code=1).stdout
+    assert "n-0049" in offline.kaitoctl(*ask, "-o", "wide", code=1).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the file is empty"),
+        ('{"kind": "List", "items": [{"kind": "Node", "metad', "cut off"),
+        ('{"kind": "List", "items": [] }}', "Extra data (line 1, column 31)"),
+        ("kind: List\nitems: [", "neither JSON nor YAML"),
+        ("hello", "there is no Node in it"),
+        ("\x00\x01", "neither JSON nor YAML"),
+        ("[" * 100_000, "neither JSON nor YAML"),
+        ('{"kind": "PodList", "items": []}', "holds Pods, not Nodes"),
+        ('{"kind": "List", "items": {"a": 1}}', "items are no list"),
+    ],
+)
+def test_a_broken_list_of_nodes_is_bad_input(offline: Shell, tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "nodes"
+    file.write_text(text)
+    done = offline.kaitoctl(*FLAGS, "--nodes", str(file), code=2)
+    assert words in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check-nodes"], "which Workspace?"),
+        (["check-nodes", "w", "--preset", "falcon-7b"], "exclude each other"),
+        ([*FLAGS, "--pods", "p"], "--pods goes with --nodes"),
+        (["check-nodes", "w", "--nodes", "n"], "offline"),
+        ([*FLAGS, "--nodes", "nowhere.json"], "there is no such file"),
+        ([*FLAGS, "--nodes", "n", "--wait", "5m"], "--wait needs a cluster"),
+        ([*FLAGS, "--yes"], "go with --fix"),
+        ([*FLAGS, "-o", "xml"], "--output 'xml'"),
+        ([*FLAGS, "--target-version", "v9"], "--target-version 'v9'"),
+        (["check-nodes", "--preset", "falcon-7", "--nodes", "n"], "did you mean falcon-7b"),
+        (["check-nodes", "-f", "nowhere.yaml"], "there is no such file"),
+    ],
+)
+def test_bad_input_exits_with_2(offline: Shell, arguments: list[str], words: str) -> None:
+    assert words in offline.kaitoctl(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [None, [], {"count": "two"}, {"preferredNodes": "gpu-a"}, {"labelSelector": {"matchLabels": {"a": 1}}}],
+)
+def test_a_manifest_of_another_shape_is_bad_input(offline: Shell, tmp_path: Path, resource: Any) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(yaml.safe_dump({"kind": "Workspace", "metadata": {"name": "w"}, "resource": resource}))
+    nodes = save(tmp_path / "nodes.json", [])
+    assert "resource" in offline.kaitoctl("check-nodes", "-f", str(file), "--nodes", nodes, code=2).stderr
+
+
+def test_one_of_several_workspaces_is_named(offline: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(yaml.safe_dump_all([workspace("one"), workspace("two")]))
+    nodes = save(tmp_path / "nodes.json", [node()])
+    ask = ["check-nodes", "-f", str(file), "--nodes", nodes]
+    assert "name one of them: one, two" in offline.kaitoctl(*ask, code=2).stderr
+    assert "Workspace default/two" in offline.kaitoctl(*ask, "two").stdout
+
+
+def test_offline_nothing_of_a_cluster_is_imported(tmp_path: Path, manifest: str) -> None:
+    nodes = save(tmp_path / "nodes.json", [node()])
+    program = (
+        "import sys\nfrom kaitoctl.cli.app import app, run\n"
+        f"sys.argv = ['kaitoctl', 'check-nodes', '-f', {manifest!r}, '--nodes', {nodes!r}]\ncode = run(app)\n"
+        "heavy = ['kubernetes', 'aiohttp', 'asyncio', 'jsonschema', 'rich', 'jinja2']\n"
+        "print([name for name in heavy if name in sys.modules], code, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "[] 0"
+
+
+# --- on the sandbox ----------------------------------------------------------------------------------------
+
+
+LABEL = "check-nodes"
+
+
+@pytest.fixture(scope="module")
+def module_node(shell: Shell) -> Iterator[str]:
+    shell.kaitoctl(
+        *("sandbox", "node", "add", "gpu-check-a", "--instance-type", "Standard_NC12s_v3"),
+        *("--label", f"apps={LABEL}"),
+    )
+    yield "gpu-check-a"
+    shell.kubectl("delete", "node", "gpu-check-a")
+
+
+@pytest.fixture
+def gpu_node(shell: Shell, module_node: str) -> Iterator[str]:
+    """A healthy node, labelled apps=check-nodes, and put back afterwards."""
+    file = shell.home / "healthy.json"
+    file.write_text(shell.kubectl("get", "node", module_node, "-o", "json"))
+    before = json.loads(file.read_text())
+    yield module_node
+    now = shell.get("node", module_node)
+    del before["metadata"]["resourceVersion"]
+    file.write_text(json.dumps(before))
+    if now["metadata"]["labels"] != before["metadata"]["labels"] or now["spec"] != before["spec"]:
+        shell.kubectl("replace", "--validate=false", "-f", str(file))
+    if now["status"] != before["status"]:
+        shell.kubectl("replace", "--validate=false", "--subresource=status", "-f", str(file))
+
+
+def _label(value: str) -> list[str]:
+    return ["--label", f"apps={value}"]
+
+
+def check(shell: Shell, label: str, *more: str, code: int = 0) -> Any:
+    ask = [*FLAGS, *_label(label), *more, "--sandbox", "--target-version", "v0.4", "-o", "json"]
+    return json.loads(shell.kaitoctl(*ask, code=code).stdout)
+
+
+def codes(answer: Any, name: str) -> dict[str, str]:
+    (found,) = (item for item in answer["nodes"] if item["name"] == name)
+    return {item["code"]: item["command"] for item in found["findings"] if item["level"] == "fail"}
+
+
+def kubectl(shell: Shell, command: str) -> None:
+    """Run a command as it was printed."""
+    program, *arguments = shlex.split(command)
+    assert program == "kubectl"
+    shell.kubectl(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("breaking", "code"),
+    [
+        ("kubectl label node {} apps-", "label-missing"),
+        ("kubectl label node {} apps=other --overwrite", "label-differs"),
+        ("kaitoctl sandbox node break {} --how cordoned", "cordoned"),
+        ("kubectl taint node {} team=vision:NoSchedule", "taint-not-tolerated"),
+    ],
+    ids=lambda value: value.replace(" ", "-").replace("{}", "")[-20:].strip("-"),
+)
+def test_the_printed_command_mends_the_node(shell: Shell, gpu_node: str, breaking: str, code: str) -> None:
+    words = breaking.format(gpu_node)
+    kubectl(shell, words) if words.startswith("kubectl") else shell.kaitoctl(*words.split()[1:])
+    answer = check(shell, LABEL, "--preferred-node", gpu_node, code=1)
+    (found, command) = next(iter(codes(answer, gpu_node).items()))
+    assert found == code
+    kubectl(shell, command)
+    assert check(shell, LABEL, "--preferred-node", gpu_node)["selected"] == [gpu_node]
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("not-ready", "not-ready"),
+        ("plugin-missing", "gpu-not-allocatable"),
+    ],
+)
+def test_what_no_command_mends_says_where_to_look(shell: Shell, gpu_node: str, how: str, code: str) -> None:
+    shell.kaitoctl("sandbox", "node", "break", gpu_node, "--how", how)
+    answer = check(shell, LABEL, "--preferred-node", gpu_node, code=1)
+    (command,) = (text for found, text in codes(answer, gpu_node).items() if found == code)
+    kubectl(shell, command)
+
+
+@pytest.mark.parametrize(
+    ("allocatable", "code"),
+    [
+        ({"nvidia.com/gpu": "1"}, "too-few-gpus"),
+        ({"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "7"}, "only-mig-slices"),
+        ({"nvidia.com/gpu": None, "amd.com/gpu": "2"}, "other-vendor-gpu"),
+    ],
+    ids=["too-few", "mig", "amd"],
+)
+def test_what_the_device_plugin_reports_is_judged(
+    shell: Shell, gpu_node: str, allocatable: dict[str, Any], code: str
+) -> None:
+    patch = json.dumps({"status": {"allocatable": allocatable, "capacity": allocatable}})
+    shell.kubectl("patch", "node", gpu_node, "--subresource=status", "--type=merge", "-p", patch)
+    assert set(codes(check(shell, LABEL, code=1), gpu_node)) == {code}
+
+
+def test_gpus_that_a_pod_holds_are_in_use_and_waited_for(
+    shell: Shell, namespace: str, gpu_node: str, wait_until: Wait
+) -> None:
+    holder = pod("holder", gpus=1)
+    holder["metadata"]["namespace"] = namespace
+    holder["spec"]["containers"][0]["image"] = "registry.example/notebook:1"
+    holder["spec"]["nodeName"] = gpu_node
+    holder["spec"]["terminationGracePeriodSeconds"] = 0
+    del holder["status"]
+    shell.apply(holder)
+    answer = check(shell, LABEL, code=1)
+    assert set(codes(answer, gpu_node)) == {"gpus-in-use"}
+    assert answer["nodes"][0]["gpus"]["free"] == 1
+    freeing = threading.Timer(1.0, shell.kubectl, ["delete", "pod", "holder", "-n", namespace])
+    freeing.start()
+    assert check(shell, LABEL, "--wait", "60s")["selected"] == [gpu_node]
+    freeing.join()
+
+
+def test_wait_sees_a_node_heal_and_gives_up_in_time(shell: Shell, gpu_node: str) -> None:
+    shell.kaitoctl("sandbox", "node", "break", gpu_node, "--how", "cordoned")
+    assert not check(shell, LABEL, "--wait", "1s", code=1)["enough"]
+    mending = threading.Timer(0.8, shell.kubectl, ["uncordon", gpu_node])
+    mending.start()
+    assert check(shell, LABEL, "--wait", "60s")["enough"]
+    mending.join()
+
+
+def test_fix_sets_the_labels_after_being_told_to(shell: Shell, gpu_node: str) -> None:
+    shell.kubectl("label", "node", gpu_node, "apps-")
+    ask = ["--preferred-node", gpu_node, "--fix"]
+    assert "--yes" in shell.kaitoctl(*FLAGS, *_label(LABEL), *ask, "--sandbox", code=2).stderr
+    assert not check(shell, LABEL, *ask, "--dry-run", code=1)["enough"]
+    assert "apps" not in shell.get("node", gpu_node)["metadata"]["labels"]
+    assert check(shell, LABEL, *ask, "--yes")["enough"]
+    assert shell.get("node", gpu_node)["metadata"]["labels"]["apps"] == LABEL
+
+
+def test_a_workspace_of_the_cluster_is_checked_by_name(shell: Shell, namespace: str, gpu_node: str) -> None:
+    ws = workspace("falcon", resource={"labelSelector": {"matchLabels": {"apps": LABEL}}})
+    ws["metadata"] = {"name": "falcon", "namespace": namespace}
+    shell.apply(ws)
+    done = shell.kaitoctl("check-nodes", "falcon", "-n", namespace, "--sandbox")
+    assert done.stdout.startswith(f"Workspace {namespace}/falcon, preset falcon-7b, 1 x Standard_NC12s_v3")
+    missing = shell.kaitoctl("check-nodes", "falcn", "-n", namespace, "--sandbox", code=2)
+    assert "did you mean falcon?" in missing.stderr
+
+
+def test_a_name_that_no_node_has_is_compared_with_all_nodes(shell: Shell, gpu_node: str) -> None:
+    other = check(shell, "nobody", "--preferred-node", gpu_node.upper(), code=1)
+    assert other["not_found"] == [gpu_node.upper()]
+    (found,) = (item for item in other["nodes"] if item["name"] == gpu_node.upper())
+    assert found["findings"][0]["message"].endswith(f"did you mean {gpu_node}?")
+
+
+def test_a_saved_list_of_the_cluster_gives_the_same_verdict(shell: Shell, gpu_node: str) -> None:
+    nodes, pods = shell.home / "nodes.yaml", shell.home / "pods.json"
+    nodes.write_text(shell.kubectl("get", "nodes", "-o", "yaml"))
+    pods.write_text(shell.kubectl("get", "pods", "-A", "-o", "json"))
+    saved = [*FLAGS, *_label(LABEL), "--nodes", str(nodes), "--pods", str(pods), "-o", "json"]
+    assert json.loads(shell.kaitoctl(*saved).stdout) == check(shell, LABEL)
+
+
+def test_a_cluster_that_is_down_is_unreachable(offline: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "c",
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+                "users": [{"name": "u", "user": {}}],
+            }
+        )
+    )
+    assert "cannot reach" in offline.kaitoctl(*FLAGS, "--kubeconfig", str(file), code=3).stderr
+
+
+assert (BIN / "kubectl").exists()
