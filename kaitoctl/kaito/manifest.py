@@ -384,10 +384,12 @@ def _environment(finalize: Callable[[Any], str]) -> Environment:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"*", "**"})
+        intercepted_binops = frozenset({"*", "**", "%"})
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if operator == "**":
+            if operator == "%":
+                too_much = isinstance(left, str)  # '%999999999d' makes a gigabyte of one number
+            elif operator == "**":
                 too_much = isinstance(left, int) and left.bit_length() * abs(right) > 4096
             else:
                 sides = [
@@ -415,6 +417,11 @@ def _environment(finalize: Callable[[Any], str]) -> Environment:
     )
     environment.filters["tojson"] = _JsonText
     environment.globals["fail"] = fail
+    for name in ("lipsum", "cycler", "joiner"):
+        environment.globals.pop(name, None)
+    # They lay text out, which data has no use for, and take a width that may fill the memory.
+    for name in ("center", "format", "indent", "wordwrap"):
+        environment.filters.pop(name, None)
     return environment
 
 

@@ -394,3 +394,21 @@ def test_a_malformed_set_is_named(items: list[str]) -> None:
     with pytest.raises(InputError) as caught:
         manifest.set_values(items)
     assert repr(items[-1]) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "'%999999999d' % 1",
+        "'%999999999d' | format(1)",
+        "'a' | center(10**9)",
+        "'a' | indent(10**9)",
+        "'a' * 10**9",
+        "9 ** 9 ** 9",
+        "lipsum(n=100000)",
+        "range(10**9) | list",
+    ],
+)
+def test_expressions_that_would_fill_the_memory_are_refused(expression: str) -> None:
+    with pytest.raises(InputError, match="t:1"):
+        manifest.render("a: {{ " + expression + " }}", {}, source="t")
