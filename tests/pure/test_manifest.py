@@ -404,7 +404,7 @@ def test_a_malformed_set_is_named(items: list[str]) -> None:
         "'a' | center(10**9)",
         "'a' | indent(10**9)",
         "'a' * 10**9",
-        "9 ** 9 ** 9",
+        "9 ** (9 ** 9)",
         "lipsum(n=100000)",
         "range(10**9) | list",
     ],
