@@ -404,7 +404,11 @@ def _merge_entries(live: list[Any], config: list[Any], shape: Shape) -> list[Any
 
 
 def _without(value: Any, gone: Fields, kept: Fields, shape: Shape) -> Any:
-    """`value` without the fields in `gone`, except for what leads to fields in `kept`."""
+    """`value` without the fields in `gone`, except for what leads to fields in `kept`.
+
+    An entry of a keyed list goes with its owners, whatever others have put into it: without its key it
+    would be no entry. Source: structured-merge-diff, `Updater.prune`.
+    """
     elements = shape.elements(value)
     if elements is None:
         return value
@@ -415,7 +419,8 @@ def _without(value: Any, gone: Fields, kept: Fields, shape: Shape) -> Any:
             left[element] = part
             continue
         keep = kept.get(element)
-        if is_member(node) and keep is None:
+        is_kept = keep is not None and (element[0] != "k" or is_member(keep))
+        if is_member(node) and not is_kept:
             continue
         rest = _without(part, node, keep or {}, shape.element_shape(element))
         if rest or not part or keep is not None:

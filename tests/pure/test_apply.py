@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaitoctl.kube.managed_fields import Fields, both, paths
+from kaitoctl.kube.managed_fields import Fields, both, minus, paths
 from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox.apply import (
     ApplyConflict,
@@ -283,17 +283,38 @@ def test_owners_agree_on_what_they_share_and_own_only_what_is_there(
             assert node is not None or path[-1] in ("f:parts", "f:tags", "f:map", "f:spec"), (path, live)
 
 
+def _is_there(path: tuple[str, ...], there: Fields) -> bool:
+    node: Fields | None = there
+    for element in path:
+        node = node.get(element) if node else None
+        if node is None:
+            return False
+    return True
+
+
 @given(_STEPS, _CONFIGS)
 def test_without_force_an_apply_changes_nothing_of_others(
     steps: list[tuple[Manager, Object]], config: Object
 ) -> None:
+    """But for what they have put into the entry of somebody else, who takes the entry away."""
     live, owners = _play(steps)
     try:
-        _, after = _apply(live, config, owners)
+        merged, after = _apply(live, config, owners)
     except ApplyConflict as conflict:
         others = [owned.fields for manager, owned in owners.items() if manager != ONE]
         assert any(both(fields, conflict.fields) for fields in others)
         return
+    there = fields_of(merged, SHAPE, inner=True)
     for manager, owned in owners.items():
         if manager != ONE:
-            assert after[manager].fields == owned.fields
+            left = after[manager].fields if manager in after else {}
+            lost = [path for path in paths(minus(owned.fields, left)) if _is_there(path, there)]
+            assert not lost, (manager, lost)
+
+
+def test_an_entry_goes_with_its_owner_whatever_others_put_into_it() -> None:
+    live, owners = _play(
+        [(ONE, {"spec": {"parts": [{"name": "x"}]}}), (EDITOR, {"spec": {"parts": [{"name": "x", "m": 0}]}})]
+    )
+    merged, _ = _apply(live, {"spec": {"parts": []}}, owners)
+    assert merged == {"spec": {"parts": []}}
