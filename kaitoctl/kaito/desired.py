@@ -4,8 +4,7 @@ What KAITO names, we name alike (workload, Services, labels, ports, paths, flags
 v0.4.0 controllers err, we differ, each time with the finding's number beside it (docs/adr/0005).
 
 A preset runs as a Deployment, or as a StatefulSet behind a headless Service where the model can spread
-over several nodes; a custom pod template runs as a Deployment. Tuning Jobs are not here yet: `refusal`
-refuses them instead of building them half.
+over several nodes; a custom pod template runs as a Deployment. What tuning becomes is in `tuning`.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ ADAPTER_VOLUME = "adapter-volume"
 ADAPTER_PATH = "/mnt/adapter"
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 - a mount path inside the pod
 
-# $1 is the adapter's own directory. The name arrives as an argument, never as program text; dot files are
+# $1 is the directory to fill. Its name arrives as an argument, never as program text; dot files are
 # copied too, and an image without files in /data says so instead of serving an unadapted model.
-_COPY_ADAPTER = (
+COPY_DATA = (
     'if [ -z "$(ls -A /data 2>/dev/null)" ]; then echo "no files in /data of this image" >&2; exit 1; fi; '
     'mkdir -p -- "$1" && cp -a /data/. "$1"/'
 )
@@ -42,11 +41,18 @@ class Settings:
         registry: where public preset images are pulled from.
         generation: image generation; tag, command and probe path always come from the same one.
         most_nodes: a Workspace that asks for more nodes is refused: a slip of the finger costs money.
+        downloader_image: fetches data for tuning from URLs; has `sh` and `curl`.
+        pusher_image: pushes what tuning made, without any privilege; has `/busybox/sh` and `crane`.
+        adapter_base_image: what the pushed image is built on; needs `sh`, `ls` and `cp`, by which adapters
+            are loaded.
     """
 
     registry: str = catalog.DEFAULT_REGISTRY
     generation: str = catalog.DEFAULT_GENERATION
     most_nodes: int = 64
+    downloader_image: str = "docker.io/curlimages/curl:8.10.1"
+    pusher_image: str = "gcr.io/go-containerregistry/crane/debug:v0.20.2"
+    adapter_base_image: str = "docker.io/library/busybox:1.36.1"
 
 
 def refusal(workspace: Object, settings: Settings | None = None) -> str:
@@ -55,7 +61,9 @@ def refusal(workspace: Object, settings: Settings | None = None) -> str:
     Asked before nodes are: an impossible combination must not buy any (peers' K4 bought them first).
     """
     if workspace.get("tuning"):
-        return "tuning Workspaces are not built by this controller yet"
+        from kaitoctl.kaito import tuning  # which builds on this module
+
+        return tuning.refusal(workspace, settings or Settings())
     inference = workspace.get("inference") or {}
     if inference.get("template"):
         return _template_refusal(inference["template"])
@@ -132,14 +140,21 @@ def _runtime_refusal(workspace: Object, preset: Preset, generation: ImageGenerat
     return ""
 
 
-def desired(workspace: Object, *, gpus: int, settings: Settings) -> list[tuple[Kind, Object]]:
-    """The Services and the workload of an inference Workspace that `refusal` has nothing against.
+def desired(
+    workspace: Object, *, gpus: int, settings: Settings, output_dir: str = ""
+) -> list[tuple[Kind, Object]]:
+    """The objects that should exist for a Workspace that `refusal` has nothing against.
 
     Args:
         workspace: the Workspace.
         gpus: how many GPUs each pod of a preset asks for.
         settings: image registry and generation.
+        output_dir: where tuning writes, if its own ConfigMap says so (`tuning.output_dir`).
     """
+    if workspace.get("tuning"):
+        from kaitoctl.kaito import tuning
+
+        return tuning.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
     preset = preset_of(workspace)
     if template := dig(workspace, "inference", "template"):
         made = [(DEPLOYMENT, template_deployment(workspace, template))]
@@ -196,7 +211,7 @@ def service(
         ports: Service ports.
     """
     load_balanced = annotations_of(workspace).get(api.ANNOTATION_ENABLE_LB) == "True"
-    selector = _pod_labels(workspace)
+    selector = pod_labels(workspace)
     if first_pod_only:
         selector["statefulset.kubernetes.io/pod-name"] = f"{workspace['metadata']['name']}-0"
     spec = {
@@ -204,7 +219,7 @@ def service(
         "ports": [dict(port) for port in ports],
         "selector": selector,
     }
-    return _object(SERVICE, workspace, spec)
+    return child_object(SERVICE, workspace, spec)
 
 
 def headless_service(workspace: Object) -> Object:
@@ -212,10 +227,10 @@ def headless_service(workspace: Object) -> Object:
     spec = {
         "clusterIP": "None",
         "ports": [{"name": "torchrun", "protocol": "TCP", "port": 29500, "targetPort": 29500}],
-        "selector": _pod_labels(workspace),
+        "selector": pod_labels(workspace),
         "publishNotReadyAddresses": True,
     }
-    return _object(SERVICE, workspace, spec, name=headless_name(workspace))
+    return child_object(SERVICE, workspace, spec, name=headless_name(workspace))
 
 
 # A GPU node has no room for a second pod, so the old one goes first.
@@ -227,12 +242,12 @@ _ONE_POD_A_NODE: Object = {
 
 def deployment(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
     """The Deployment that runs `inference_api.py`: one pod a node, all of its GPUs."""
-    return _object(
+    return child_object(
         DEPLOYMENT,
         workspace,
         {
             "replicas": _count(workspace),
-            "selector": {"matchLabels": _pod_labels(workspace)},
+            "selector": {"matchLabels": pod_labels(workspace)},
             "strategy": dict(_ONE_POD_A_NODE),
             # Kubernetes' default of 600 s would fail a model that takes its full readiness budget (K8).
             "progressDeadlineSeconds": preset.readiness_timeout_s,
@@ -243,12 +258,12 @@ def deployment(workspace: Object, preset: Preset, gpus: int, settings: Settings)
 
 def stateful_set(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
     """The StatefulSet of a model that spreads over several nodes: all pods at once, each with its rank."""
-    return _object(
+    return child_object(
         STATEFUL_SET,
         workspace,
         {
             "replicas": _count(workspace),
-            "selector": {"matchLabels": _pod_labels(workspace)},
+            "selector": {"matchLabels": pod_labels(workspace)},
             "serviceName": headless_name(workspace),
             "podManagementPolicy": "Parallel",
             "template": _pod_template(workspace, preset, gpus, settings),
@@ -263,17 +278,17 @@ def template_deployment(workspace: Object, template: Object) -> Object:
     """
     pod = copy.deepcopy(template)
     metadata = pod.get("metadata") or {}
-    labels = {**(metadata.get("labels") or {}), **_pod_labels(workspace)}
+    labels = {**(metadata.get("labels") or {}), **pod_labels(workspace)}
     spec = pod["spec"]
     spec["tolerations"] = [*(spec.get("tolerations") or ()), *map(dict, TOLERATIONS)]
-    spec["affinity"] = _with_node_affinity(spec.get("affinity") or {}, _node_affinity(workspace))
+    spec["affinity"] = _with_node_affinity(spec.get("affinity") or {}, node_affinity(workspace))
     kept = {key: value for key, value in metadata.items() if key in ("annotations",) and value}
-    return _object(
+    return child_object(
         DEPLOYMENT,
         workspace,
         {
             "replicas": _count(workspace),
-            "selector": {"matchLabels": _pod_labels(workspace)},
+            "selector": {"matchLabels": pod_labels(workspace)},
             "strategy": dict(_ONE_POD_A_NODE),
             "template": {"metadata": {**kept, "labels": labels}, "spec": spec},
         },
@@ -381,7 +396,7 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
         **_probes(generation.probe_path, preset.readiness_timeout_s),
     }
     spec: Object = {
-        "affinity": {"nodeAffinity": _node_affinity(workspace)},
+        "affinity": {"nodeAffinity": node_affinity(workspace)},
         "tolerations": [dict(toleration) for toleration in TOLERATIONS],
         "containers": [main],
     }
@@ -393,7 +408,7 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
         spec["volumes"] = volumes
     if secrets := _pull_secrets(workspace):
         spec["imagePullSecrets"] = [{"name": name} for name in secrets]
-    return {"metadata": {"labels": _pod_labels(workspace)}, "spec": spec}
+    return {"metadata": {"labels": pod_labels(workspace)}, "spec": spec}
 
 
 def strength_of(adapter: Object) -> str:
@@ -411,7 +426,7 @@ def _adapter_container(adapter: Object, mounts: list[Object]) -> Object:
         "name": name,
         "image": adapter["source"]["image"],
         "imagePullPolicy": "Always",
-        "command": ["/bin/sh", "-c", _COPY_ADAPTER, "copy-adapter", f"{ADAPTER_PATH}/{name}"],
+        "command": ["/bin/sh", "-c", COPY_DATA, "copy-adapter", f"{ADAPTER_PATH}/{name}"],
         "volumeMounts": mounts,
     }
 
@@ -440,7 +455,7 @@ def _probes(path: str, budget_s: int) -> Object:
     }
 
 
-def _node_affinity(workspace: Object) -> Object:
+def node_affinity(workspace: Object) -> Object:
     """One required term with all of the selector's demands, in a fixed order."""
     selector = dig(workspace, "resource", "labelSelector") or {}
     expressions = [
@@ -461,7 +476,8 @@ def _pull_secrets(workspace: Object) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _pod_labels(workspace: Object) -> dict[str, str]:
+def pod_labels(workspace: Object) -> dict[str, str]:
+    """The labels by which the Workspace's pods are found."""
     return {api.LABEL_WORKSPACE: workspace["metadata"]["name"]}
 
 
@@ -469,7 +485,8 @@ def _count(workspace: Object) -> int:
     return int(dig(workspace, "resource", "count") or 1)
 
 
-def _object(kind: Kind, workspace: Object, spec: Object, *, name: str = "") -> Object:
+def child_object(kind: Kind, workspace: Object, spec: Object, *, name: str = "") -> Object:
+    """An object in the Workspace's namespace, of its name unless another is given, with its label."""
     metadata = workspace["metadata"]
     return {
         "apiVersion": kind.api_version,

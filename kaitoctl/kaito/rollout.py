@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-from kaitoctl.kaito import api
-from kaitoctl.kaito.status import FAILED, OWNER_GENERATION, claim_failure, is_current
+from kaitoctl.kaito import api, tuning
+from kaitoctl.kaito.status import FAILED, JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
 from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
@@ -28,9 +28,11 @@ class Phase(IntEnum):
     NODES = 2
     SCHEDULING = 3
     ADAPTERS = 4
-    PULLING = 5
-    LOADING = 6
-    READY = 7
+    DATA = 5
+    PULLING = 6
+    LOADING = 7
+    TUNING = 8
+    READY = 9
 
     @property
     def words(self) -> str:
@@ -44,8 +46,10 @@ _WORDS = {
     Phase.NODES: "preparing nodes",
     Phase.SCHEDULING: "scheduling",
     Phase.ADAPTERS: "copying adapters",
+    Phase.DATA: "fetching data",
     Phase.PULLING: "pulling image",
     Phase.LOADING: "loading model",
+    Phase.TUNING: "tuning",
     Phase.READY: "ready",
 }
 
@@ -98,6 +102,8 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
         if not is_being_deleted(claim) and (why := claim_failure(claim)):
             return f"NodeClaim {claim['metadata']['name']}: {why}"
     for pod in _current_pods(workspace, seen):
+        if workspace.get("tuning") and (ended := tuning.pod_failure(pod)) and ended.final:
+            return ended.message  # a Job's pod is not started again
         found = pods_.trouble(pod)
         if found and found.hopeless:
             return f"pod {pod['metadata']['name']}: {found.reason}: {found.message}"
@@ -118,6 +124,9 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
     ):
         return Phase.READY  # a tuning job leaves no workload behind that could be looked at
     workloads = _workloads(workspace, seen)
+    pods = _current_pods(workspace, seen)
+    if workspace.get("tuning") and pods:
+        return min(_tuning_station(workspace, pod) for pod in pods)
     if not workloads:
         resource = conditions.find(workspace, api.RESOURCE_READY) or {}
         if seen.claims or int(resource.get("observedGeneration") or 0) >= generation:
@@ -126,7 +135,6 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
     serves = _is_said_to_serve(workspace, workloads) and not _is_denied(workspace)
     if serves and all(map(is_rolled_out, workloads)):
         return Phase.READY
-    pods = _current_pods(workspace, seen)
     return min((_pod_station(pod) for pod in pods), default=Phase.SCHEDULING)
 
 
@@ -168,7 +176,17 @@ def _pod_station(pod: Object) -> Phase:
     return Phase.LOADING if running else Phase.PULLING
 
 
+def _tuning_station(workspace: Object, pod: Object) -> Phase:
+    """Of a tuning Job's pod: its init container fetches the data, and pushing is part of tuning."""
+    if tuning.has_started(workspace, [pod]):
+        return Phase.TUNING
+    station = _pod_station(pod)
+    return Phase.DATA if station is Phase.ADAPTERS else station
+
+
 def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
+    if workspace.get("tuning"):
+        return _tuning_detail(workspace, phase, seen)
     if phase is Phase.NODES:
         resource = conditions.find(workspace, api.RESOURCE_READY) or {}
         return str(resource.get("message") or "")
@@ -183,6 +201,20 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
     if len(pods) == 1:
         return where
     return f"{len(behind)} of {len(pods)} pods, {behind[0]['metadata']['name']} {where}".rstrip()
+
+
+def _tuning_detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
+    if phase is Phase.NODES:
+        return str((conditions.find(workspace, api.RESOURCE_READY) or {}).get("message") or "")
+    if phase is Phase.READY:
+        return f"the adapter is {dig(workspace, 'tuning', 'output', 'image')}"
+    pods = _current_pods(workspace, seen)
+    if not pods:
+        return ""
+    statuses = dig(pods[0], "status", "containerStatuses") or ()
+    name = workspace["metadata"]["name"]
+    is_over = any(item["name"] == name and dig(item, "state", "terminated") for item in statuses)
+    return "pushing the adapter" if is_over and not pods_.trouble(pods[0]) else _where(pods[0])
 
 
 def _where(pod: Object) -> str:
@@ -213,8 +245,15 @@ def _current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
     """The newest living pods, as many as the workloads have updated: the rest belongs to the past.
 
     None while a workload has yet to take its spec up. Finished pods are replaced by others, so they say
-    nothing about the rollout.
+    nothing about the rollout; but tuning is over when its pod is.
     """
+    if workspace.get("tuning"):
+        started = conditions.find(workspace, api.JOB_STARTED) or {}
+        of_now = int(started.get("observedGeneration") or 0) >= generation_of(workspace)
+        if not of_now or started.get("reason") == JOB_REPLACED:
+            return []  # what there is may belong to the job before
+        here = [pod for pod in seen.pods if not is_being_deleted(pod)]
+        return sorted(here, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))[-1:]
     workloads = _workloads(workspace, seen)
     updated = 0
     for workload in workloads:

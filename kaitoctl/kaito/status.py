@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from kaitoctl.kaito import api
+from kaitoctl.kaito import api, tuning
 from kaitoctl.kaito.nodes import Verdict, instance_type_of
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import condition, merge, timestamp
@@ -28,6 +28,9 @@ _LONGEST_EVENT = 1024  # the API server refuses longer messages
 # Reasons that end a rollout: waiting will not help, somebody has to change something.
 FAILED = "workspaceFailed"
 
+JOB_REPLACED = "WorkspaceTuningJobReplacePending"
+"""The reason of JobStarted while the Job before, and its pods, may still be there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -37,7 +40,7 @@ class Observed:
         verdict: of the nodes; None when the Workspace was refused before nodes were looked at.
         claims: the Workspace's NodeClaims.
         can_claim: whether the cluster serves the NodeClaim API at all.
-        workload: the Deployment that is ours, None when there is none.
+        workload: the Deployment, StatefulSet or Job that is ours, None when there is none.
         pods: the Workspace's pods.
         refusal: why nothing can be built.
         conflicts: same-named objects that belong to somebody else.
@@ -88,15 +91,18 @@ def deleting(workspace: Object, now: datetime) -> Object:
 def events(workspace: Object, after: Object, now: datetime, *, component: str) -> list[Object]:
     """An Event for each step that the new status means: resources or inference became ready, or failed.
 
-    What is merely pending for the first time is no news; `WorkspaceSucceeded` only repeats the others.
+    What is merely pending for the first time is no news; `WorkspaceSucceeded` only repeats the others,
+    except that it tells the end of tuning, and that a new one has begun.
     """
+    told = {api.RESOURCE_READY, api.JOB_STARTED if workspace.get("tuning") else api.INFERENCE_READY}
     before = {item["type"]: item for item in dig(workspace, "status", "conditions") or ()}
     made = []
     for item in after.get("conditions") or ():
         old = before.get(item["type"], {})
         is_news = (item["status"], item["reason"]) != (old.get("status"), old.get("reason"))
         is_step = item["status"] == "True" or old.get("status") == "True" or item["reason"] in _TERMINAL
-        if item["type"] in (api.RESOURCE_READY, api.INFERENCE_READY) and is_news and is_step:
+        is_end = item["type"] == api.WORKSPACE_SUCCEEDED and "True" in (item["status"], old.get("status"))
+        if (item["type"] in told or (workspace.get("tuning") and is_end)) and is_news and is_step:
             made.append(_event(workspace, item, now, component))
     return made
 
@@ -136,13 +142,17 @@ def worker_nodes(seen: Observed) -> list[str]:
 
 
 def conditions(workspace: Object, seen: Observed) -> list[Object]:
-    """The four conditions of an inference Workspace, without times."""
+    """The four conditions of a Workspace, without times."""
     if seen.refusal:
         return [
             condition(api.RESOURCE_READY, False, "workspaceResourceStatusFailed", seen.refusal),
-            condition(api.INFERENCE_READY, False, "WorkspaceInferenceStatusFailed", seen.refusal),
+            _job_failed(seen.refusal)
+            if workspace.get("tuning")
+            else condition(api.INFERENCE_READY, False, "WorkspaceInferenceStatusFailed", seen.refusal),
             condition(api.WORKSPACE_SUCCEEDED, False, FAILED, seen.refusal),
         ]
+    if workspace.get("tuning"):
+        return _tuning_conditions(workspace, seen)
     claim, resource = _resource_conditions(workspace, seen)
     inference = _inference_condition(workspace, seen, nodes_ready=resource["status"] == "True")
     return [claim, resource, inference, _succeeded(resource, inference)]
@@ -260,6 +270,98 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
     return says(False, "WorkspaceInferenceStatusPending", detail)
 
 
+def _tuning_conditions(workspace: Object, seen: Observed) -> list[Object]:
+    job = seen.workload
+    if job is not None and not tuning.is_made_for(job, workspace):
+        job = None
+    if job is not None and tuning.has_ended(job):
+        # Its node may go, or be somebody else's by now: that changes nothing about the result.
+        ended = "the tuning job has ended and needs no nodes any more"
+        claim = condition(api.NODE_CLAIM_READY, True, "installNodePluginsSuccess", ended)
+        resource = condition(api.RESOURCE_READY, True, "workspaceResourceStatusSuccess", ended)
+    else:
+        claim, resource = _resource_conditions(workspace, seen)
+    started, succeeded = _job_conditions(workspace, seen, job, resource)
+    return [claim, resource, started, succeeded]
+
+
+def _job_conditions(
+    workspace: Object, seen: Observed, job: Object | None, resource: Object
+) -> tuple[Object, Object]:
+    """JobStarted and WorkspaceSucceeded.
+
+    Args:
+        workspace: the Workspace.
+        seen: by the pass.
+        job: made for what the Workspace asks for now; None without.
+        resource: the condition ResourceReady.
+    """
+
+    def waits(started: Object) -> tuple[Object, Object]:
+        return started, condition(api.WORKSPACE_SUCCEEDED, False, "workspacePending", started["message"])
+
+    def fails(started: Object, why: str = "") -> tuple[Object, Object]:
+        return started, condition(api.WORKSPACE_SUCCEEDED, False, FAILED, why or started["message"])
+
+    if seen.conflicts:
+        return fails(condition(api.JOB_STARTED, False, "NameConflict", _few(seen.conflicts)))
+    if seen.error:
+        return fails(_job_failed(seen.error))
+    if job is None:
+        why = f": {seen.retrying}" if seen.retrying else ""
+        if seen.workload is not None:
+            words = f"{_job_to_be_replaced(workspace, seen.workload)}{why}"
+            return waits(condition(api.JOB_STARTED, False, JOB_REPLACED, words))
+        nodes_ready = resource["status"] == "True"
+        pending = _job_pending(("Tuning job has not started" if nodes_ready else "waiting for nodes") + why)
+        return fails(pending, resource["message"]) if resource["reason"] in _TERMINAL else waits(pending)
+    if tuning.has_succeeded(job):
+        return (
+            condition(api.JOB_STARTED, True, "WorkspaceTuningJobStatusStarted", "Tuning job has started"),
+            condition(api.WORKSPACE_SUCCEEDED, True, "workspaceSucceeded", "workspace succeeds"),
+        )
+    failure = tuning.failure(job, seen.pods)
+    if failure is not None and failure.final:
+        reason = f" ({failure.reason})" if failure.reason not in failure.message else ""
+        return fails(_job_failed(f"{failure.message}{reason}"))
+    if failure is not None:
+        is_reason = _REASON.fullmatch(failure.reason)
+        reason = failure.reason if is_reason else "WorkspaceTuningJobStatusPending"
+        return waits(condition(api.JOB_STARTED, False, reason, failure.message))
+    if not tuning.has_started(workspace, tuning.pods_of(job, seen.pods)):
+        return waits(_job_pending("Tuning job has not started"))
+    counts = job.get("status") or {}
+    active, ready = (int(counts.get(name) or 0) for name in ("active", "ready"))
+    pods = f"{active} active pod, {ready} ready pod"
+    return (
+        condition(api.JOB_STARTED, True, "WorkspaceTuningJobStatusStarted", "Tuning job has started"),
+        condition(
+            api.WORKSPACE_SUCCEEDED,
+            False,
+            "workspacePending",
+            f"workspace has not completed, tuning job has {pods}",
+        ),
+    )
+
+
+def _job_failed(why: str) -> Object:
+    return condition(api.JOB_STARTED, False, "WorkspaceTuningJobStatusFailed", why)
+
+
+def _job_pending(what: str) -> Object:
+    return condition(api.JOB_STARTED, False, "WorkspaceTuningJobStatusPending", what)
+
+
+def _job_to_be_replaced(workspace: Object, old: Object) -> str:
+    """A result of hours is never left behind, or overwritten, in silence."""
+    words = "Tuning job is made anew for the changed Workspace"
+    if not tuning.has_succeeded(old):
+        return words
+    pushed = tuning.pushed_image(old)
+    fate = "will be overwritten" if pushed == dig(workspace, "tuning", "output", "image") else "stays"
+    return f"{words}; {pushed}, which the last one pushed, {fate}"
+
+
 def _present(pods: tuple[Object, ...]) -> list[Object]:
     """The pods that matter, newest first: finished and terminating ones only when there are no others."""
     newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
@@ -271,7 +373,7 @@ _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 
 _TERMINAL = frozenset(
     {"WorkspaceInferenceStatusFailed", "NameConflict", "PreferredNodesUnusable", "NodesMissing"}
-    | {"workspaceResourceStatusFailed"}
+    | {"workspaceResourceStatusFailed", "WorkspaceTuningJobStatusFailed"}
 )
 
 

@@ -42,11 +42,15 @@ class Child:
         owned: False for a child that cannot carry the owner reference of its owner (cluster-scoped, or
             in another namespace): an annotation names the owner's uid instead, and garbage collection
             does not remove it.
+        replace_on: for kinds that cannot be changed, such as Jobs: the annotation of the manifest that says
+            what the object was made from. The object is left as it is while its annotation is the same; it
+            is deleted when that differs, and created anew by the plan that finds it gone.
     """
 
     kind: Kind
     manifest: Object
     owned: bool = True
+    replace_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,16 @@ def plan(
             foreign.append(Foreign(child.kind, key, _controller_text(present)))
         elif _owner_generation(present, annotation_prefix) > generation_of(owner):
             stale = True
-        elif not is_being_deleted(present) and (why := _why_update(wanted, stamped, present)):
+        elif is_being_deleted(present):
+            continue  # what comes after it can be decided when it is gone
+        elif child.replace_on:
+            if annotations_of(present).get(child.replace_on) != annotations_of(wanted).get(child.replace_on):
+                # Foreground: the old one's pods hold what the new one's will need.
+                request_ = request.delete(
+                    child.kind, key.namespace, key.name, uid=uid_of(present), propagation="Foreground"
+                )
+                steps.append(Step("delete", child.kind, key, request_, "to be made anew"))
+        elif why := _why_update(wanted, stamped, present):
             precise = {**stamped, "metadata": {**stamped["metadata"], "uid": uid_of(present)}}
             request_ = request.apply(child.kind, precise, manager=manager, force=True)
             steps.append(Step("update", child.kind, key, request_, why))
@@ -249,8 +262,27 @@ _QUANTITY_MAPS = frozenset({"requests", "limits"})
 _QUANTITIES = frozenset({"sizeLimit", "divisor"})
 
 
+class Difference(NamedTuple):
+    """A field that is not as wanted.
+
+    Args:
+        path: as `spec.containers[name=x].image`.
+        observed: its value now, None when it is absent.
+        desired: the value wanted.
+    """
+
+    path: str
+    observed: Any
+    desired: Any
+
+
 def differences(desired: Object, observed: Object) -> list[str]:
-    """The paths at which `observed` does not contain `desired`, as `spec.containers[name=x].image`.
+    """The paths of `compared`."""
+    return [difference.path for difference in compared(desired, observed)]
+
+
+def compared(desired: Object, observed: Object) -> list[Difference]:
+    """Where `observed` does not contain `desired`.
 
     Fields that `desired` does not mention, or as null, may have any value. Lists have to match entry by
     entry, except those that Kubernetes merges by a key (containers, env, volumes, ports ...), to which
@@ -260,13 +292,13 @@ def differences(desired: Object, observed: Object) -> list[str]:
     return list(_walk(desired, observed, "", "", ""))
 
 
-def _walk(desired: Any, observed: Any, path: str, field: str, parent: str) -> Iterable[str]:
+def _walk(desired: Any, observed: Any, path: str, field: str, parent: str) -> Iterable[Difference]:
     if desired is None or (_is_empty(desired) and _is_empty(observed)):
         return
     if path == "spec.selector" and isinstance(observed, dict) and "matchLabels" not in desired:
         # A Service's selector is one value: a pair that somebody adds selects other pods, mostly none.
         if desired != observed:
-            yield path
+            yield Difference(path, observed, desired)
     elif isinstance(desired, dict) and isinstance(observed, dict | None):
         for name, value in desired.items():
             yield from _walk(value, (observed or {}).get(name), _join(path, name), name, field)
@@ -274,12 +306,12 @@ def _walk(desired: Any, observed: Any, path: str, field: str, parent: str) -> It
         yield from _walk_list(desired, observed, path, field)
     elif field in _QUANTITIES or parent in _QUANTITY_MAPS:
         if not _is_same_quantity(desired, observed):
-            yield path
+            yield Difference(path, observed, desired)
     elif desired != observed:
-        yield path
+        yield Difference(path, observed, desired)
 
 
-def _walk_list(desired: list[Any], observed: list[Any], path: str, field: str) -> Iterable[str]:
+def _walk_list(desired: list[Any], observed: list[Any], path: str, field: str) -> Iterable[Difference]:
     names = _MERGE_KEYS.get(field, ())
     wanted, have = _by_merge_key(desired, names), _by_merge_key(observed, names)
     if wanted is not None and have is not None:
@@ -287,7 +319,7 @@ def _walk_list(desired: list[Any], observed: list[Any], path: str, field: str) -
             name, value = next(item for item in zip(names, merge_key, strict=True) if item[1] is not None)
             yield from _walk(entry, have.get(merge_key), f"{path}[{name}={value}]", "", field)
     elif len(desired) != len(observed):
-        yield path
+        yield Difference(path, observed, desired)
     else:
         for index, (entry, other) in enumerate(zip(desired, observed, strict=True)):
             yield from _walk(entry, other, f"{path}[{index}]", "", field)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    JOB,
     NODE,
     SERVICE,
     Kind,
@@ -159,6 +160,37 @@ def test_child_that_is_being_deleted_is_waited_for() -> None:
     next(iter(world.values()))["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert decide(world, [config("a", x="2")]) == Plan(())
     assert decide(world, []) == Plan(())
+
+
+def job(made_from: str, **spec: Any) -> Child:
+    metadata = {"name": "j", "annotations": {"made-from": made_from}}
+    return Child(JOB, {"metadata": metadata, "spec": spec}, replace_on="made-from")
+
+
+def test_child_that_cannot_be_changed_is_deleted_and_created_when_it_is_gone() -> None:
+    old, new = job("a", x=1), job("b", x=2)
+    world = act({}, decide({}, [old]))
+    decided = decide(world, [new])
+    assert verbs(decided) == [("delete", "j", "to be made anew")]
+    assert decided.steps[0].request.body["propagationPolicy"] == "Foreground"
+    slot = next(iter(world))
+    world[slot]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert decide(world, [new]) == Plan(())
+    assert verbs(decide({}, [new])) == [("create", "j", "missing")]
+
+
+@pytest.mark.parametrize("generation", [3, 4])
+def test_child_that_cannot_be_changed_is_left_alone_while_it_was_made_from_the_same(generation: int) -> None:
+    world = act({}, decide({}, [job("a", x=1)]))
+    next(iter(world.values()))["metadata"]["labels"] = {"edited": "by-somebody"}
+    assert decide(world, [job("a", x=2)], by=owner(generation=generation)) == Plan(())
+
+
+def test_child_to_be_replaced_is_not_taken_from_somebody_else_nor_from_a_newer_owner() -> None:
+    world = act({}, decide({}, [job("a")]))
+    assert decide(world, [job("b")], by=owner(uid="other")).foreign[0].controller == "Widget w"
+    older = decide(world, [job("b")], by=owner(generation=2))
+    assert (older.steps, older.stale) == ((), True)
 
 
 def test_same_name_of_another_kind_is_another_child() -> None:

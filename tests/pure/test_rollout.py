@@ -4,7 +4,7 @@ from typing import Any
 
 from builders import workspace
 
-from kaitoctl.kaito.rollout import Phase, Snapshot, progress
+from kaitoctl.kaito.rollout import Phase, Progress, Snapshot, progress
 from kaitoctl.kube.objects import Object
 
 
@@ -126,6 +126,34 @@ def test_upstreams_revision_stands_in_for_a_generation_that_it_does_not_note() -
 def test_a_tuning_job_is_done_when_the_controller_says_so() -> None:
     done = {"conditions": [condition("WorkspaceSucceeded", "True")]}
     assert progress(Snapshot(workspace(tuning={"method": "lora"}, status=done))).outcome == "ready"
+
+
+def tuning_pod(state: Object | None, *, init: Object | None = None, reason: str = "x") -> Progress:
+    """How far tuning is, with one pod whose containers are in the given states."""
+    pod = a_pod(state, inits=(init or {"terminated": {"exitCode": 0}},))
+    started = {"conditions": [condition("JobStarted", "False", reason)]}
+    return progress(Snapshot(workspace(tuning={"method": "lora"}, status=started), (), (pod,)))
+
+
+def test_the_stations_of_tuning_follow_each_other() -> None:
+    waiting: Object = {"waiting": {"reason": "PodInitializing"}}
+    assert tuning_pod(waiting, init={"running": {"x": 1}}).phase is Phase.DATA
+    assert tuning_pod(waiting).phase is Phase.PULLING
+    assert tuning_pod({"running": {"startedAt": "t"}}).phase is Phase.TUNING
+    done = tuning_pod({"terminated": {"exitCode": 0}})
+    assert (done.phase, done.detail) == (Phase.TUNING, "pushing the adapter")
+
+
+def test_a_tuning_pod_that_has_failed_ends_the_rollout() -> None:
+    end = tuning_pod({"terminated": {"exitCode": 1, "reason": "Error"}})
+    assert end.outcome == "failed"
+    assert "container falcon: Error, exit code 1" in end.detail
+
+
+def test_the_pod_of_a_job_that_is_being_replaced_says_nothing_of_the_next() -> None:
+    broken: Object = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    now = tuning_pod(broken, reason="WorkspaceTuningJobReplacePending")
+    assert now.outcome is None
 
 
 def test_a_claim_of_the_past_fails_nothing() -> None:

@@ -1,0 +1,80 @@
+"""Tuning from the command line to the pushed adapter, on the sandbox; its pods are simulated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from shell import Shell
+
+PHI = ("--template", "tuning", "--preset", "phi-2", "--instance-type", "Standard_NC6s_v3")
+URLS = ("--set", "input_urls=https://data.example/a.json")
+
+
+@pytest.fixture
+def push_secret(shell: Shell, namespace: str) -> None:
+    shell.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "push", "namespace": namespace},
+            "type": "kubernetes.io/dockerconfigjson",
+            "data": {".dockerconfigjson": "eyJhdXRocyI6e319"},
+        }
+    )
+
+
+def tune(shell: Shell, namespace: str, *more: str, image: str = "adapter:1", code: int = 0) -> str:
+    output = ("--set", f"output_image=registry.example/{image}", "--set", "output_secret=push")
+    where = ("-n", namespace, "--label", f"apps={namespace[:30].strip('-')}", "--sandbox", "--timeout", "90s")
+    done = shell.kaitoctl("create", "workspace", "tune", *PHI, *more, *output, *where, code=code)
+    return done.stderr
+
+
+def status_of(shell: Shell, namespace: str) -> dict[str, tuple[str, str]]:
+    ws: Any = shell.get("workspace", "tune", "-n", namespace)
+    return {item["type"]: (item["status"], item["reason"]) for item in ws["status"]["conditions"]}
+
+
+@pytest.mark.usefixtures("push_secret")
+def test_tuning_from_nothing_to_the_adapter_and_once_more(shell: Shell, namespace: str) -> None:
+    told = tune(shell, namespace, *URLS)
+    assert "tuning on" in told
+    assert "ready: the adapter is registry.example/adapter:1" in told
+    assert status_of(shell, namespace) == {
+        "NodeClaimReady": ("True", "installNodePluginsSuccess"),
+        "ResourceReady": ("True", "workspaceResourceStatusSuccess"),
+        "JobStarted": ("True", "WorkspaceTuningJobStatusStarted"),
+        "WorkspaceSucceeded": ("True", "workspaceSucceeded"),
+    }
+    job = shell.get("job", "tune", "-n", namespace)
+    assert job["status"]["succeeded"] == 1
+    (pod,) = shell.get("pods", "-n", namespace, "-l", "kaito.sh/workspace=tune")["items"]
+    assert [item["name"] for item in pod["spec"]["containers"]] == ["tune", "push-adapter"]
+    assert shell.names("configmaps", "-n", namespace) == ["configmap/tune-tuning-config"]
+
+    assert "adapter:2" in tune(shell, namespace, *URLS, image="adapter:2")
+    again = shell.get("job", "tune", "-n", namespace)
+    assert again["metadata"]["uid"] != job["metadata"]["uid"]
+
+    shell.kubectl("delete", "workspace", "tune", "-n", namespace)
+    assert not shell.names("jobs", "-n", namespace)
+
+
+@pytest.mark.usefixtures("push_secret")
+def test_data_that_cannot_be_pulled_ends_the_rollout_with_its_container(shell: Shell, namespace: str) -> None:
+    told = tune(shell, namespace, "--set", "input_image=registry.example/data/does-not-exist:1", code=1)
+    assert "ImagePullBackOff: container data-extractor" in told
+
+
+@pytest.mark.usefixtures("push_secret")
+def test_tuning_that_crashes_ends_the_rollout_with_its_exit_code(shell: Shell, namespace: str) -> None:
+    told = tune(shell, namespace, "--set", "input_image=registry.example/data/empty-data:1", code=1)
+    assert "container data-extractor" in told and "exit code 1" in told
+    assert status_of(shell, namespace)["WorkspaceSucceeded"] == ("False", "workspaceFailed")
+
+
+def test_a_missing_push_secret_is_told_before_a_node_is_bought(shell: Shell, namespace: str) -> None:
+    told = tune(shell, namespace, *URLS, code=1)
+    assert "Secret push (tuning.output.imagePushSecret) does not exist" in told
+    assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
