@@ -23,19 +23,22 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, catalog, desired, validation
+from kaitoctl.kaito import api, catalog, desired, tuning, validation
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.nodes import Verdict
 from kaitoctl.kaito.status import Observed
-from kaitoctl.kube import request
+from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
+    CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
+    JOB,
     NODE,
     NODE_CLAIM,
     POD,
+    SECRET,
     SERVICE,
     STATEFUL_SET,
     Kind,
@@ -53,7 +56,7 @@ from kaitoctl.kube.objects import (
 )
 from kaitoctl.kube.pods import holds_gpus, is_finished
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile.controller import Controller, Outcome, own_key, owner_keys, run_all
+from kaitoctl.reconcile.controller import Controller, Door, Outcome, Worked, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Informer, Store
 from kaitoctl.reconcile.plan import Child, Plan, Step, plan
 
@@ -62,7 +65,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WORKLOADS = (DEPLOYMENT, STATEFUL_SET)
+WORKLOADS = (DEPLOYMENT, STATEFUL_SET, JOB)
 
 MANAGER = "kaitoctl-controller"
 """The field manager under which the controller writes."""
@@ -73,7 +76,8 @@ _OWNER_UID = f"{ANNOTATION_PREFIX}/workspace-uid"
 # Answers that the next try may change; anything else is a refusal that the status has to show.
 _TRANSIENT = frozenset({408, 409, 410, 429, 500, 502, 503, 504})
 
-# Deleted NodeClaims are gone when their machines are; the store tells, this is for news that got lost.
+# Deleted NodeClaims are gone when their machines are; the store tells, this is for news that got lost. And
+# for Secrets and ConfigMaps of users' that are missing: to watch all of them would be to read all of them.
 _LOOK_AGAIN_S = 60.0
 
 _RESYNC_S = 600.0
@@ -88,6 +92,7 @@ class Stores:
     Args:
         pods: the Workspaces' own pods, whole.
         gpu_pods: all unfinished pods that hold GPUs, trimmed by `holding_gpus`.
+        config_maps: those labelled with a Workspace's name.
         can_claim: whether the cluster serves the NodeClaim API.
     """
 
@@ -99,6 +104,8 @@ class Stores:
     pods: Store
     gpu_pods: Store
     claims: Store
+    jobs: Store
+    config_maps: Store
     can_claim: Callable[[], bool]
 
 
@@ -132,21 +139,30 @@ class WorkspaceReconciler:
         return (yield from self._converge(workspace))
 
     def _converge(self, workspace: Object) -> Pass:
+        output_dir = ""
+        if workspace.get("tuning"):
+            if self._has_tuned(workspace):
+                return Outcome()
+            refusal, output_dir = yield from self._tuning_inputs(workspace)
+            if refusal:
+                yield from self._report(workspace, Observed(refusal=refusal))
+                return Outcome(requeue_after_s=_LOOK_AGAIN_S)
         verdict = self._verdict(workspace)
-        changes = self._plan(workspace, verdict, self._children(workspace))
+        changes = self._plan(workspace, verdict, self._children(workspace), output_dir)
         if changes.stale:
             live = yield request.get(api.WORKSPACE, *key_of(workspace))
             if generation_of(live) > generation_of(workspace):
                 return Outcome()  # our view is old; the newer one is on its way to us
             # A child claims a generation that never was: somebody wrote the stamp by hand.
-            changes = self._plan(workspace, verdict, _unstamped(self._children(workspace)))
+            changes = self._plan(workspace, verdict, _unstamped(self._children(workspace)), output_dir)
 
         conflicts = tuple(_conflict(kind, key, owner) for kind, key, owner in changes.foreign)
         workload, outcome = self._workload(workspace), Outcome()
         claiming, writing = _Trouble(), _Trouble()
         if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
             try:
-                outcome = yield from self._claim_nodes(workspace, verdict, claiming)
+                if not (workspace.get("tuning") and workload is not None and _is_over(workspace, workload)):
+                    outcome = yield from self._claim_nodes(workspace, verdict, claiming)
                 yield from self._give_back(workspace, verdict)
             except ApiError as error:
                 claiming.error = error
@@ -171,17 +187,45 @@ class WorkspaceReconciler:
             raise problem  # the work queue waits and tries again
         return outcome
 
+    # --- tuning ----------------------------------------------------------------------------------------
+
+    def _has_tuned(self, workspace: Object) -> bool:
+        """Whether this generation was tuned, and its Job has been cleaned up: no reason to tune once more."""
+        is_done = conditions.is_true(workspace, api.WORKSPACE_SUCCEEDED, generation=generation_of(workspace))
+        return is_done and self._workload(workspace) is None
+
+    def _tuning_inputs(self, workspace: Object) -> Generator[Request, Object, tuple[str, str]]:
+        """What is wrong with the Secret and the ConfigMap that the user names, and where tuning writes.
+
+        Asked as long as there is no Job for what the Workspace wants: before nodes cost money. Both are
+        looked up in the Workspace's own namespace, never in another one.
+        """
+        job, namespace = self._workload(workspace), key_of(workspace).namespace
+        if job is not None and tuning.is_made_for(job, workspace):
+            return "", ""
+        try:
+            secret = yield from _found(request.get(SECRET, namespace, tuning.push_secret(workspace)))
+            if refusal := tuning.secret_refusal(workspace, secret):
+                return refusal, ""
+        except ApiError as error:
+            if error.status != 403:  # a controller need not be allowed to read Secrets
+                raise
+        if not (name := tuning.named_config(workspace)):
+            return "", ""
+        config = yield from _found(request.get(CONFIG_MAP, namespace, name))
+        refusal = tuning.config_refusal(workspace, config)
+        return (refusal, "") if refusal or config is None else ("", tuning.output_dir(config))
+
     # --- children --------------------------------------------------------------------------------------
 
-    def _plan(self, workspace: Object, verdict: Verdict, observed: list[tuple[Kind, Object]]) -> Plan:
+    def _plan(
+        self, workspace: Object, verdict: Verdict, observed: list[tuple[Kind, Object]], output_dir: str
+    ) -> Plan:
         workload = self._workload(workspace)
-        gpus = nodes_.gpus_per_pod(workspace, [n for n in verdict.nodes if n.name in verdict.selected])
-        if workload is not None and status_.is_current(workspace, workload):
-            gpus = _gpus_of(workload) or gpus  # nodes that come and go are no reason to make pods anew
-        children = desired.desired(workspace, gpus=gpus, settings=self._settings)
+        gpus = pod_gpus(workspace, verdict, workload)
         changes = plan(
             workspace,
-            [Child(kind, manifest) for kind, manifest in children],
+            children_of(workspace, gpus=gpus, settings=self._settings, output_dir=output_dir),
             observed,
             manager=MANAGER,
             annotation_prefix=ANNOTATION_PREFIX,
@@ -195,14 +239,20 @@ class WorkspaceReconciler:
         for step in changes.steps:
             if step.verb == "create":
                 yield from _insist_that_nobody_has(step)
-            answer = yield step.request
+            try:
+                answer = yield step.request
+            except ApiError as error:
+                if step.verb == "delete" and error.status == 404:
+                    continue  # gone already; the store will show it
+                raise
             if step.kind in WORKLOADS and step.verb != "delete":
                 workload = answer
         return workload
 
     def _workload(self, workspace: Object) -> Object | None:
         """The Workspace's own workload as last seen; a foreign one of the same name does not count."""
-        for store in (self._stores.deployments, self._stores.stateful_sets):
+        serving = (self._stores.deployments, self._stores.stateful_sets)
+        for store in (self._stores.jobs,) if workspace.get("tuning") else serving:
             found = store.get(key_of(workspace))
             if found is not None and is_controlled_by(found, workspace):
                 return found
@@ -211,11 +261,17 @@ class WorkspaceReconciler:
     def _children(self, workspace: Object) -> list[tuple[Kind, Object]]:
         """Objects that carry the names of the Workspace's children, and all that it owns."""
         key, uid = key_of(workspace), uid_of(workspace)
-        names = (key, ObjectKey(key.namespace, desired.headless_name(workspace)))
+        names = (
+            key,
+            ObjectKey(key.namespace, desired.headless_name(workspace)),
+            ObjectKey(key.namespace, tuning.config_name(workspace)),
+        )
         stores = (
             (DEPLOYMENT, self._stores.deployments),
             (STATEFUL_SET, self._stores.stateful_sets),
             (SERVICE, self._stores.services),
+            (JOB, self._stores.jobs),
+            (CONFIG_MAP, self._stores.config_maps),
         )
         found: dict[tuple[Kind, ObjectKey], Object] = {}
         for kind, store in stores:
@@ -270,8 +326,9 @@ class WorkspaceReconciler:
                 trouble.note = f"NodeClaim {name} has vanished (no capacity?); asked {before.times} times"
                 waits.append(wait_s)
                 continue
-            yield request.apply(NODE_CLAIM, node_claim(workspace, name), manager=MANAGER)
-            self._asked[name] = _Asked(before.times + 1, self._clock())
+            claim = yield request.apply(NODE_CLAIM, node_claim(workspace, name), manager=MANAGER)
+            if uid_of(claim):  # a dry run's has none, and its absence later means nothing
+                self._asked[name] = _Asked(before.times + 1, self._clock())
         return Outcome(min(waits)) if waits else Outcome()
 
     def _held_nodes(self, workspace: Object) -> set[str]:
@@ -393,10 +450,30 @@ def refusal_of(workspace: Object, settings: Settings) -> str:
         return f"resource.count {wanted} is more than the {settings.most_nodes} nodes a Workspace may have"
     errors = [
         f"{problem.path}: {problem.message}" if problem.path else problem.message
-        for problem in validation.problems(workspace)
+        for problem in validation.problems(tuning.normalised(workspace))
         if problem.severity == "error"
     ]
     return "; ".join(errors) or desired.refusal(workspace, settings)
+
+
+def children_of(workspace: Object, *, gpus: int, settings: Settings, output_dir: str = "") -> list[Child]:
+    """The children that a Workspace should have, for `plan`; the arguments are those of `desired`."""
+    return [
+        Child(kind, manifest, replace_on=tuning.MADE_FROM if kind is JOB else "")
+        for kind, manifest in desired.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
+    ]
+
+
+def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> int:
+    """How many GPUs each pod of a preset asks for.
+
+    Nodes that come and go are no reason to make pods anew: a workload that was made for the Workspace as it
+    is keeps its number.
+    """
+    gpus = nodes_.gpus_per_pod(workspace, [node for node in verdict.nodes if node.name in verdict.selected])
+    if workload is not None and status_.is_current(workspace, workload):
+        return _gpus_of(workload) or gpus
+    return gpus
 
 
 def claim_names(workspace: Object) -> Iterator[str]:
@@ -418,7 +495,7 @@ def node_claim(workspace: Object, name: str) -> Object:
     metadata = workspace["metadata"]
     instance_type = nodes_.instance_type_of(workspace)
     known = catalog.instance_type(instance_type)
-    preset = desired.preset_of(workspace)
+    preset = tuning.row_of(workspace) or desired.preset_of(workspace)
     requirements = {
         api.LABEL_NODE_POOL: "kaito",
         api.LABEL_INSTANCE_TYPE: instance_type,
@@ -511,6 +588,21 @@ def _live_claims(workspace: Object) -> Generator[Request, Object, list[Object]]:
     return [claim for claim in answer.get("items") or () if _is_claim_of(claim, workspace)]
 
 
+def _is_over(workspace: Object, job: Object) -> bool:
+    """Whether the Job has ended and nothing else is wanted: a node would have nothing to do."""
+    return tuning.is_made_for(job, workspace) and tuning.has_ended(job)
+
+
+def _found(asking: Request) -> Generator[Request, Object, Object | None]:
+    """The answer, None when there is no such object."""
+    try:
+        return (yield asking)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
 def _insist_that_nobody_has(step: Step) -> Generator[Request, Object, None]:
     """Look at the server before creating: a server-side apply would adopt what our store has not seen yet.
 
@@ -569,6 +661,26 @@ def _finalizers(workspace: Object, *, ours: bool) -> Request:
 # --- wiring ------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What can be asked of a controller that runs.
+
+    Args:
+        controller: works off the keys.
+        informers: show it the cluster.
+        workspaces: the Workspaces as last seen.
+    """
+
+    controller: Controller
+    informers: tuple[Informer, ...]
+    workspaces: Store
+
+    @property
+    def synced(self) -> bool:
+        """True once every store shows the cluster."""
+        return all(informer.synced for informer in self.informers)
+
+
 async def run(
     client: Client,
     *,
@@ -576,6 +688,9 @@ async def run(
     settings: Settings | None = None,
     workers: int = 4,
     allowed: Callable[[], bool] | None = None,
+    door: Door | None = None,
+    observer: Callable[[Worked], None] | None = None,
+    started: Callable[[Running], None] | None = None,
 ) -> None:
     """Manage all Workspaces of a namespace (of all namespaces when empty) until cancelled.
 
@@ -585,13 +700,17 @@ async def run(
         settings: image registry and generation.
         workers: how many Workspaces are worked on at a time.
         allowed: asked before every request; False while another process leads.
+        door: carries out the passes' requests instead of `client`: a dry run's.
+        observer: told of every pass.
+        started: given what can be asked of the controller, before it begins.
     """
 
     def of(kind: Kind, **options: Any) -> Informer:
         return Informer(client, kind, namespace=namespace, **options)
 
     workspaces, services = of(api.WORKSPACE), of(SERVICE)
-    deployments, stateful_sets = of(DEPLOYMENT), of(STATEFUL_SET)
+    deployments, stateful_sets, jobs = of(DEPLOYMENT), of(STATEFUL_SET), of(JOB)
+    config_maps = of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE)
     pods = of(POD, label_selector=api.LABEL_WORKSPACE)
     nodes = Informer(client, NODE)
     unfinished = "status.phase!=Succeeded,status.phase!=Failed"
@@ -606,14 +725,23 @@ async def run(
         pods=pods.store,
         gpu_pods=gpu_pods.store,
         claims=claims.store,
+        jobs=jobs.store,
+        config_maps=config_maps.store,
         can_claim=lambda: claims.is_served is not False,
     )
     reconciler = WorkspaceReconciler(stores, settings or Settings())
     controller = Controller(
-        "workspace", client, reconciler.reconcile, workers=workers, resync_s=_RESYNC_S, allowed=allowed
+        "workspace",
+        door or client,
+        reconciler.reconcile,
+        workers=workers,
+        resync_s=_RESYNC_S,
+        allowed=allowed,
+        observer=observer,
     )
+    children_of_ours = (deployments, stateful_sets, services, jobs, config_maps)
     controller.watches(workspaces, own_key)
-    for children in (deployments, stateful_sets, services):
+    for children in children_of_ours:
         controller.watches(children, owner_keys(api.WORKSPACE))
         controller.watches(children, lambda child: _namesake(child, workspaces.store))
     controller.watches(pods, workspace_of_labels)
@@ -621,14 +749,18 @@ async def run(
     controller.watches(claims, workspace_of_labels)
     controller.watches(nodes, lambda node: _interested(node, workspaces.store.values()))
     claims.when_served(controller.look_at_all)
-    await run_all(workspaces, deployments, stateful_sets, services, pods, gpu_pods, nodes, claims, controller)
+    informers = (workspaces, *children_of_ours, pods, gpu_pods, nodes, claims)
+    if started is not None:
+        started(Running(controller, informers, workspaces.store))
+    await run_all(*informers, controller)
 
 
 def _namesake(child: Object, workspaces: Store) -> Iterable[ObjectKey]:
     """A foreign object of our name that comes or goes makes or ends a name conflict."""
     key = key_of(child)
-    of_headless = ObjectKey(key.namespace, key.name.removesuffix("-headless"))
-    return [name for name in {key, of_headless} if name in workspaces]
+    endings = ("-headless", "-tuning-config")
+    of_these = {ObjectKey(key.namespace, key.name.removesuffix(ending)) for ending in endings}
+    return [name for name in {key} | of_these if name in workspaces]
 
 
 def workspace_of_labels(child: Object) -> list[ObjectKey]:

@@ -21,8 +21,10 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import request
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import (
+    CONFIG_MAP,
     CRD,
     DEPLOYMENT,
+    JOB,
     NODE,
     NODE_CLAIM,
     POD,
@@ -42,7 +44,9 @@ from kaitoctl.sandbox.api import Api, Call, Response
 from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler, holding_gpus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-WATCHED = (kaito.WORKSPACE, DEPLOYMENT, STATEFUL_SET, SERVICE, NODE, POD, NODE_CLAIM)
+WATCHED = (
+    kaito.WORKSPACE, DEPLOYMENT, STATEFUL_SET, SERVICE, NODE, POD, NODE_CLAIM, JOB, CONFIG_MAP,
+)  # fmt: skip
 
 Fault = Literal["crash-before", "crash-after", "conflict", "unavailable", "refused", "stale"]
 
@@ -118,6 +122,8 @@ class World:
             views[POD],
             self._gpu_pods(views[POD]),
             views[NODE_CLAIM],
+            views[JOB],
+            views[CONFIG_MAP],
             can_claim=lambda: True,
         )
 
@@ -178,7 +184,7 @@ class World:
         raise AssertionError(f"still writing after {most} passes: {self.requests[-5:]}")
 
     def cluster_moves(self) -> bool:
-        """What provisioner and Deployment controller would do; True if that was something."""
+        """What provisioner, Deployment and Job controller would do; True if that was something."""
         moved = False
         for claim in self.list(NODE_CLAIM):
             name = claim["metadata"]["name"]
@@ -201,6 +207,10 @@ class World:
                     observed = {"observedGeneration": generation_of(workload), **counts}
                     self.set_status(kind, workload["metadata"]["name"], observed)
                     moved = True
+        for job in self.list(JOB):
+            if not job.get("status"):
+                self.set_status(JOB, job["metadata"]["name"], {"active": 1, "ready": 1})
+                moved = True
         return moved
 
 

@@ -15,7 +15,7 @@ from kaitoctl.cli import output
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
-    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.client import Client, Observer
 
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Namespace (default: the context's).", metavar="NAME")
@@ -50,8 +50,8 @@ class Target:
 
 
 @asynccontextmanager
-async def connected(target: Target) -> AsyncIterator[Client]:
-    """A client for the target; a sandbox that is not up is started first."""
+async def connected(target: Target, observer: Observer | None = None) -> AsyncIterator[Client]:
+    """A client for the target, its exchanges told to the observer; a sandbox that is not up is started."""
     output.log_to_narration()
     kubeconfig = Path(target.kubeconfig) if target.kubeconfig else None
     if kubeconfig is not None and not os.path.isfile(kubeconfig):  # noqa: ASYNC240, PTH113 - one stat
@@ -65,6 +65,6 @@ async def connected(target: Target) -> AsyncIterator[Client]:
     from kaitoctl.kube import client
 
     async with client.connect(
-        kubeconfig=kubeconfig, context=target.context, namespace=target.namespace
+        kubeconfig=kubeconfig, context=target.context, namespace=target.namespace, observer=observer
     ) as connection:
         yield connection

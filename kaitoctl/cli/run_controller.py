@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import logs, options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
-from kaitoctl.errors import ApiError
+from kaitoctl.cli.controller_options import ImageGeneration, MostNodes, Registry, settings_of
+from kaitoctl.errors import ApiError, InputError, KaitoctlError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from kaitoctl.cli.controller_server import Telemetry
     from kaitoctl.kaito.desired import Settings
     from kaitoctl.kube.client import Client
+    from kaitoctl.reconcile.dry_run import Decision
 
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+DEFAULT_METRICS_ADDRESS = "127.0.0.1:8080"
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How the controller is to run.
+
+    Args:
+        settings: of what it builds.
+        workers: Workspaces worked on at a time.
+        lease_namespace: where the Lease is; None to run without.
+        dry_run: decide and write nothing.
+        metrics_address: where to answer; None when the user has named none.
+        is_json: whether lines are JSON.
+    """
+
+    settings: Settings
+    workers: int
+    lease_namespace: str | None
+    dry_run: bool
+    metrics_address: str | None
+    is_json: bool
 
 
 @app.command()
@@ -26,24 +57,39 @@ def run_controller(
         str | None,
         typer.Option("--namespace", "-n", help="Manage one namespace only (default: all).", metavar="NAME"),
     ] = None,
-    image_generation: Annotated[
-        str, typer.Option("--image-generation", help="Generation of the preset images: v0.3 or v0.4.")
-    ] = "v0.4",
-    registry: Annotated[
-        str | None, typer.Option("--registry", help="Registry of the preset images.", metavar="HOST/PATH")
-    ] = None,
+    image_generation: ImageGeneration = "v0.4",
+    registry: Registry = None,
     workers: Annotated[
         int, typer.Option("--workers", help="Workspaces handled at a time.", min=1, max=64)
     ] = 4,
-    most_nodes: Annotated[
-        int, typer.Option("--most-nodes", help="Refuse Workspaces that ask for more nodes than this.", min=1)
-    ] = 64,
+    most_nodes: MostNodes = 64,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print each write that would be made, and make none (no Lease either)."
+        ),
+    ] = False,
     leader_elect: Annotated[
         bool, typer.Option("--leader-elect/--no-leader-elect", help="Hold a Lease while running.")
     ] = True,
     lease_namespace: Annotated[
         str, typer.Option("--lease-namespace", help="Where the Lease lives.", metavar="NAME")
     ] = "default",
+    metrics_address: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics-address",
+            help="Where /healthz, /readyz and /metrics answer; 0 for nowhere "
+            f"(default: {DEFAULT_METRICS_ADDRESS}, if it is free).",
+            metavar="HOST:PORT",
+        ),
+    ] = None,
+    log_format: Annotated[
+        str, typer.Option("--log-format", help="text, or json: one object per line.", metavar="FORMAT")
+    ] = "text",
+    log_level: Annotated[
+        str, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
+    ] = "info",
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     sandbox: Sandbox = False,
@@ -52,41 +98,67 @@ def run_controller(
     """Manage Workspaces: give each its workload, Service and nodes, and keep them so.
 
     Runs until SIGTERM or Ctrl-C. Example: kaitoctl run-controller --namespace models
+
+    What would it do here? kaitoctl run-controller --dry-run
     """
     import asyncio
-    import logging
 
-    from kaitoctl.kaito import catalog
-    from kaitoctl.kaito.desired import Settings
-
-    options.one_of(image_generation, ("v0.3", "v0.4"), option="--image-generation")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = Settings(registry or catalog.DEFAULT_REGISTRY, image_generation, most_nodes)
+    settings = settings_of(image_generation, registry, most_nodes)
+    options.one_of(log_format, logs.FORMATS, option="--log-format")
+    options.one_of(log_level, logs.LEVELS, option="--log-level")
+    logs.configure(log_format, log_level)
+    how = _How(
+        settings,
+        workers,
+        lease_namespace if leader_elect and not dry_run else None,
+        dry_run,
+        metrics_address,
+        log_format == "json",
+    )
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
-    asyncio.run(_run(target, settings, workers, lease_namespace if leader_elect else None))
+    try:
+        asyncio.run(_run(target, how))
+    except KaitoctlError as error:
+        if not how.is_json:
+            raise
+        logger.error("%s", error, extra={"reason": type(error).__name__, "hint": error.hint})
+        raise typer.Exit(error.exit_code) from error
 
 
-async def _run(target: Target, settings: Settings, workers: int, lease_namespace: str | None) -> None:
+async def _run(target: Target, how: _How) -> None:
     import asyncio
     import signal
 
     from kaitoctl import workspace_controller
+    from kaitoctl.cli.controller_server import Telemetry
+    from kaitoctl.reconcile.dry_run import DryRun
 
-    async with connected(target) as client:
-        await _insist_on_crd(client, target.namespace or "")
+    telemetry = Telemetry(elects=how.lease_namespace is not None)
+    scope = target.namespace or ""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(connected(target, telemetry.exchanged))
+        await _insist_on_crd(client, scope)
+        await _answer(stack, telemetry, how)
 
         async def work(allowed: Callable[[], bool] | None = None) -> None:
-            output.step(f"managing Workspaces of {target.namespace or 'all namespaces'} on {client.host}")
-            await workspace_controller.run(
-                client,
-                namespace=target.namespace or "",
-                settings=settings,
-                workers=workers,
-                allowed=allowed,
-            )
+            doing = "dry run: looking at" if how.dry_run else "managing"
+            _say(how, f"{doing} Workspaces of {scope or 'all namespaces'} on {client.host}")
+            try:
+                await workspace_controller.run(
+                    client,
+                    namespace=scope,
+                    settings=how.settings,
+                    workers=how.workers,
+                    allowed=allowed,
+                    door=DryRun(client, lambda decision: _tell(how, decision)) if how.dry_run else None,
+                    observer=telemetry.worked,
+                    started=telemetry.started,
+                )
+            finally:
+                telemetry.stopped()
 
         task = asyncio.create_task(
-            _led(client, lease_namespace, target.namespace or "", work) if lease_namespace else work()
+            _led(client, how.lease_namespace, scope, how, telemetry, work) if how.lease_namespace else work()
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,11 +166,34 @@ async def _run(target: Target, settings: Settings, workers: int, lease_namespace
         try:
             await task
         except asyncio.CancelledError:
-            output.step("stopped")
+            _say(how, "stopped")
+
+
+async def _answer(stack: AsyncExitStack, telemetry: Telemetry, how: _How) -> None:
+    """Open the HTTP endpoint; only an address that the user has named must be had."""
+    from kaitoctl.cli.controller_server import address_of, serving
+
+    address = address_of(how.metrics_address or DEFAULT_METRICS_ADDRESS)
+    if address is None:
+        return
+    try:
+        where = await stack.enter_async_context(serving(telemetry, *address))
+    except OSError as error:
+        why = f"{how.metrics_address or DEFAULT_METRICS_ADDRESS} cannot be had: {error.strerror or error}"
+        if how.metrics_address is not None:
+            raise InputError(f"--metrics-address {why}") from error
+        logger.warning("no metrics: %s; choose another --metrics-address", why)
+    else:
+        _say(how, f"metrics and health on http://{where}")
 
 
 async def _led(
-    client: Client, namespace: str, scope: str, work: Callable[[Callable[[], bool]], Awaitable[None]]
+    client: Client,
+    namespace: str,
+    scope: str,
+    how: _How,
+    telemetry: Telemetry,
+    work: Callable[[Callable[[], bool]], Awaitable[None]],
 ) -> None:
     """Run the work for exactly as long as the lease is held; there is one lease for each scope."""
     import os
@@ -109,8 +204,25 @@ async def _led(
     identity = f"{socket.gethostname()}-{os.getpid()}"
     name = f"kaitoctl-controller-{scope}" if scope else "kaitoctl-controller"
     election = LeaderElection(client, namespace=namespace, name=name, identity=identity)
-    output.step(f"waiting for the lease {namespace}/{name}")
+    telemetry.elected_by(lambda: election.is_leader)
+    _say(how, f"waiting for the lease {namespace}/{name}")
     await election.run(lambda: work(lambda: election.is_leader))
+
+
+def _say(how: _How, text: str) -> None:
+    if how.is_json:
+        logger.info("%s", text)
+    else:
+        output.step(text)
+
+
+def _tell(how: _How, decision: Decision) -> None:
+    """One line on stdout for a write that is not made."""
+    if how.is_json:
+        fields = {"verb": decision.verb, "kind": decision.kind, "key": str(decision.key)}
+        output.data(logs.line("info", __name__, str(decision), time.time(), **fields, reason=decision.why))
+    else:
+        output.data(output.visible(str(decision)))
 
 
 async def _insist_on_crd(client: Client, namespace: str) -> None:

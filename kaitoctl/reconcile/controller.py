@@ -12,10 +12,9 @@ import random
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
-from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.informer import Change, Informer
@@ -44,8 +43,37 @@ Reconcile = Callable[[ObjectKey], Generator[Request, Object, Outcome]]
 """One pass over one key: yields requests, is sent their answers; errors are thrown in as ApiError."""
 
 
+class Door(Protocol):
+    """Carries out requests: a `kube.client.Client`, or whoever answers in its place (`dry_run.DryRun`)."""
+
+    async def send(self, request: Request, /) -> Object:
+        """Carry out one request and return the object that answers it."""
+        ...
+
+
+Result = Literal["done", "requeued", "lost-race", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """How one pass went.
+
+    Args:
+        key: over which key.
+        result: `done`; `requeued` as the reconciler asked; `lost-race`: somebody wrote first, the next pass
+            settles it; `error`: it failed and will be repeated.
+        waited_s: seconds between being due and being begun.
+        worked_s: seconds from begin to end.
+    """
+
+    key: ObjectKey
+    result: Result
+    waited_s: float
+    worked_s: float
+
+
 async def drive(
-    client: Client, generator: Generator[Request, Object, T], *, allowed: Callable[[], bool] | None = None
+    client: Door, generator: Generator[Request, Object, T], *, allowed: Callable[[], bool] | None = None
 ) -> T:
     """Carry out the requests that a generator yields, and return what it returns.
 
@@ -93,17 +121,19 @@ class Controller:
         workers: how many keys are worked on at a time.
         resync_s: look at every key this often even if nothing changed; None for never.
         allowed: asked before every request, False ends the pass: `lambda: election.is_leader`.
+        observer: told of every pass when it has ended; must neither block nor raise.
     """
 
     def __init__(
         self,
         name: str,
-        client: Client,
+        client: Door,
         reconcile: Reconcile,
         *,
         workers: int = 4,
         resync_s: float | None = None,
         allowed: Callable[[], bool] | None = None,
+        observer: Callable[[Worked], None] | None = None,
     ) -> None:
         self.name = name
         self._client = client
@@ -111,6 +141,7 @@ class Controller:
         self._workers = workers
         self._resync_s = resync_s
         self._allowed = allowed
+        self._observer = observer
         self._sources: list[tuple[Informer, Keys]] = []
         self._queue: WorkQueue[ObjectKey] = WorkQueue()
         self._news = asyncio.Event()
@@ -124,6 +155,11 @@ class Controller:
             keys: which keys an object concerns; asked about the old and the new one.
         """
         self._sources.append((informer, keys))
+
+    @property
+    def waiting(self) -> int:
+        """How many keys wait for a pass, those included that are not due yet."""
+        return len(self._queue)
 
     def look_at_all(self) -> None:
         """Call for a pass over every key: something changed that concerns them all."""
@@ -149,8 +185,8 @@ class Controller:
                 tasks.create_task(self._resync(self._resync_s))
             while True:
                 await slots.acquire()
-                key = await self._next()
-                working = tasks.create_task(self._pass(key), name=f"{self.name} {key}")
+                key, waited_s = await self._next()
+                working = tasks.create_task(self._pass(key, waited_s), name=f"{self.name} {key}")
                 # Not a `finally` in the pass: a task that is cancelled before its first step runs none of it.
                 working.add_done_callback(partial(self._end, key, slots))
 
@@ -190,21 +226,32 @@ class Controller:
             await asyncio.sleep(every_s)
             self._add_all(within_s=every_s / 10)
 
-    async def _next(self) -> ObjectKey:
-        """The next key that is due; sleeps until there is one."""
+    async def _next(self) -> tuple[ObjectKey, float]:
+        """The next key that is due and for how many seconds it has been; sleeps until there is one."""
         clock = asyncio.get_running_loop().time
         while True:
             self._news.clear()
-            key = self._queue.take(clock())
+            due, now = self._queue.next_due(), clock()
+            key = self._queue.take(now)
             if key is not None:
-                return key
+                return key, now - (now if due is None else due)
             try:
                 async with asyncio.timeout_at(self._queue.next_due()):
                     await self._news.wait()
             except TimeoutError:
                 pass
 
-    async def _pass(self, key: ObjectKey) -> None:
+    async def _pass(self, key: ObjectKey, waited_s: float) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        worked = Worked(key, await self._try(key), waited_s, clock() - began)
+        fields = {"controller": self.name, "key": str(key), "result": worked.result}
+        logger.debug("%s %s: %s in %.3g s", self.name, key, worked.result, worked.worked_s, extra=fields)
+        if self._observer is not None:
+            self._observer(worked)
+
+    async def _try(self, key: ObjectKey) -> Result:
+        """One pass, and what follows from how it ended: nothing, a retry, another look later."""
         clock = asyncio.get_running_loop().time
         fields = {"controller": self.name, "key": str(key)}
         try:
@@ -216,14 +263,18 @@ class Controller:
             # A lost race (somebody wrote, or deleted, first) is everyday life: the next pass settles it.
             lost = isinstance(error, ApiError) and error.reason in ("Conflict", "NotFound")
             level = logging.INFO if lost else logging.WARNING
+            fields["reason"] = (error.reason if isinstance(error, ApiError) else "") or type(error).__name__
             logger.log(level, "%s %s: %s; again in %.3g s", self.name, key, error, delay_s, extra=fields)
+            return "lost-race" if lost else "error"
         except Exception:
             delay_s = self._queue.retry(key, clock())
             logger.exception("%s %s: failed; again in %.3g s", self.name, key, delay_s, extra=fields)
-        else:
-            self._queue.forget(key)
-            if requeue_after_s is not None:
-                self._queue.add(key, clock() + max(requeue_after_s, _SHORTEST_REQUEUE_S))
+            return "error"
+        self._queue.forget(key)
+        if requeue_after_s is None:
+            return "done"
+        self._queue.add(key, clock() + max(requeue_after_s, _SHORTEST_REQUEUE_S))
+        return "requeued"
 
     def _end(self, key: ObjectKey, slots: asyncio.Semaphore, _: object) -> None:
         self._queue.done(key)

@@ -15,12 +15,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import aclosing
 from dataclasses import dataclass
 from math import inf
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kaitoctl.errors import ApiError, KaitoctlError
-from kaitoctl.kube.client import Client, WatchEvent
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of
 from kaitoctl.reconcile.backoff import Backoff
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.client import Client, WatchEvent
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +229,7 @@ class Informer:
             field_selector=self._field_selector,
         )
         try:
-            async with aclosing(cast(AsyncGenerator[WatchEvent, None], events)) as stream:
+            async with aclosing(cast("AsyncGenerator[WatchEvent, None]", events)) as stream:
                 while True:
                     async with asyncio.timeout(_LONGEST_SILENCE_S):
                         event = await anext(stream)

@@ -1,0 +1,103 @@
+"""`kaitoctl diff`: what applying would change, in the Workspace and in what is made from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from builders import adapter, workspace
+from shell import Shell
+
+Wait = Callable[[Callable[[], object]], None]
+
+
+def manifest(namespace: str, **changes: Any) -> str:
+    made = workspace("w", **changes)
+    made["metadata"] = {"name": "w", "namespace": namespace}
+    made["metadata"]["annotations"] = {"kaito.sh/runtime": "transformers"}
+    return yaml.safe_dump(made)
+
+
+@pytest.fixture
+def running(shell: Shell, namespace: str, tmp_path: Path, wait_until: Wait) -> Callable[..., str]:
+    """A Workspace `w` that serves; returns what writes another manifest of it."""
+
+    def written(**changes: Any) -> str:
+        file = tmp_path / "workspace.yaml"
+        file.write_text(manifest(namespace, **changes))
+        return str(file)
+
+    shell.kubectl("apply", "--server-side", "--validate=false", "--field-manager=kaitoctl", "-f", written())
+
+    def serves() -> bool:
+        found = shell.get("workspaces", "-n", namespace)["items"][0].get("status", {})
+        return any(
+            item["type"] == "WorkspaceSucceeded" and item["status"] == "True"
+            for item in found.get("conditions", ())
+        )
+
+    wait_until(serves)
+    return written
+
+
+def versions(shell: Shell, namespace: str) -> list[str]:
+    kinds = "workspaces,deployments,services,pods"
+    return [item["metadata"]["resourceVersion"] for item in shell.get(kinds, "-n", namespace)["items"]]
+
+
+def test_it_tells_what_restarts_and_writes_nothing(
+    shell: Shell, namespace: str, running: Callable[..., str]
+) -> None:
+    before = versions(shell, namespace)
+    done = shell.kaitoctl("diff", "-f", running(), "--sandbox")
+    assert done.stdout.splitlines() == [
+        f"► Workspace/{namespace}/w unchanged",
+        f"► generated Service/{namespace}/w unchanged",
+        f"► generated Deployment/{namespace}/w unchanged",
+    ]
+    file = running(inference={"adapters": [adapter("style", strength="0.5")]})
+    done = shell.kaitoctl("diff", "-f", file, "--sandbox", code=1)
+    assert f"► Workspace/{namespace}/w changed\n" in done.stdout
+    assert f"► generated Deployment/{namespace}/w changed -> 1 pod restarts\n" in done.stdout
+    assert "spec.template.spec.initContainers" in done.stdout
+    assert versions(shell, namespace) == before
+
+    found = json.loads(shell.kaitoctl("diff", "-f", file, "--sandbox", "-o", "json", code=1).stdout)
+    assert found["differs"] is True
+    (told,) = found["workspaces"]
+    assert [(item["kind"], item["fate"], item["podsRestarted"]) for item in told["generated"]] == [
+        ("Service", "unchanged", 0),
+        ("Deployment", "changed", 1),
+    ]
+
+    drifted = ["deployment", "w", "-n", namespace]
+    shell.kubectl("label", *drifted, "theirs=x")  # nobody's business here
+    shell.kaitoctl("diff", "-f", running(), "--sandbox")
+
+
+def test_what_is_not_there_will_be_created(shell: Shell, namespace: str, tmp_path: Path) -> None:
+    (tmp_path / "w.yaml").write_text(manifest(namespace))
+    done = shell.kaitoctl("diff", "-f", str(tmp_path / "w.yaml"), "--sandbox", code=1)
+    assert [line.split(" -> ")[1] for line in done.stdout.splitlines()] == ["will be created"] * 3
+    assert shell.names("workspaces,deployments", "-n", namespace) == []
+
+
+def test_a_foreign_object_of_a_wanted_name_is_told(shell: Shell, namespace: str, tmp_path: Path) -> None:
+    spec = {"ports": [{"port": 1}]}
+    metadata = {"name": "w", "namespace": namespace}
+    shell.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    (tmp_path / "w.yaml").write_text(manifest(namespace))
+    done = shell.kaitoctl("diff", "-f", str(tmp_path / "w.yaml"), "--sandbox", code=1)
+    assert f"Service/{namespace}/w belongs to nobody and is left alone" in done.stdout
+
+
+def test_trouble_has_codes_above_one(shell: Shell, offline: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(manifest("no-such-namespace"))
+    shell.kaitoctl("diff", "-f", str(file), "--sandbox", code=4)
+    shell.kaitoctl("diff", "-f", str(tmp_path / "none.yaml"), "--sandbox", code=2)
+    offline.kaitoctl("diff", "-f", str(file), code=2, KUBECONFIG="/nowhere")

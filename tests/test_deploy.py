@@ -1,0 +1,261 @@
+"""deploy/: the role holds exactly the rights that the controller uses, and the pod may run where it must."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from world import World, crds, falcon, gpu_node, node_status
+
+from kaitoctl import workspace_controller
+from kaitoctl.cli.run_controller import _insist_on_crd, run_controller
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kube import request
+from kaitoctl.kube.access import Access, access
+from kaitoctl.kube.client import Exchange, connect
+from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, NODE, SECRET, STATEFUL_SET, Object, dig
+from kaitoctl.kube.request import APPLY_PATCH, Request
+from kaitoctl.reconcile.leader_election import LeaderElection
+from kaitoctl.sandbox.cluster import cluster
+
+FILE = Path(__file__).parent.parent / "deploy" / "controller.yaml"
+Right = tuple[str, str, str]
+"""Verb, API group, resource."""
+
+
+class RecordingWorld(World):
+    """Notes the rights that the controller's own requests take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rights: set[Right] = set()
+
+    def _send(self, asked: Request) -> Object:
+        self.rights |= set(rights_of(asked, exists=self._exists(asked)))
+        return super()._send(asked)
+
+    def _exists(self, asked: Request) -> bool:
+        used = access(asked.method, asked.path, asked.query)
+        if not used.name or "/" in used.resource:
+            return True
+        try:
+            self.do(Request("GET", asked.path))
+        except Exception:
+            return False
+        return True
+
+
+def right(used: Access) -> Right:
+    return used.verb, used.group, used.resource
+
+
+def rights_of(asked: Request, *, exists: bool) -> Iterator[Right]:
+    """As an API server sees it, with the admission plugin OwnerReferencesPermissionEnforcement."""
+    used = access(asked.method, asked.path, asked.query)
+    yield right(used)
+    if asked.content_type == APPLY_PATCH and not exists:
+        yield "create", used.group, used.resource
+    for reference in dig(asked.body, "metadata", "ownerReferences") or ():
+        if reference.get("blockOwnerDeletion"):
+            assert reference["kind"] == "Workspace"
+            yield "update", kaito.GROUP, "workspaces/finalizers"
+
+
+def a_life() -> set[Right]:
+    """Workspaces come, change their kind of workload, drift, and go; with bought and with prepared nodes."""
+    world = RecordingWorld()
+    world.apply(kaito.WORKSPACE, falcon(count=2))
+    world.settle()
+    world.apply(kaito.WORKSPACE, falcon(count=1))
+    world.settle()
+    preset = {
+        "name": "llama-2-13b",
+        "accessMode": "private",
+        "presetOptions": {"image": "registry.example/l:1"},
+    }
+    spread = {**falcon(), "inference": {"preset": preset}}
+    world.do(request.apply(kaito.WORKSPACE, spread, manager="user", force=True))
+    world.settle()
+    assert world.get(STATEFUL_SET, "falcon") is not None
+    pod = {"containers": [{"name": "c", "image": "registry.example/c:1"}]}
+    custom = {**falcon(), "inference": {"template": {"spec": pod}}}
+    world.do(request.apply(kaito.WORKSPACE, custom, manager="user", force=True))
+    world.settle()
+    assert world.get(STATEFUL_SET, "falcon") is None
+    assert world.get(DEPLOYMENT, "falcon") is not None
+    world.do(request.delete(kaito.WORKSPACE, "default", "falcon"))
+    world.settle()
+
+    prepared = RecordingWorld()
+    prepared.apply(NODE, gpu_node("gpu-a", {"apps": "falcon-7b"}))
+    prepared.set_status(NODE, "gpu-a", node_status("2"))
+    prepared.apply(kaito.WORKSPACE, falcon())
+    prepared.settle()
+    # A child that claims to be from the future makes the controller read the Workspace itself.
+    future = {"metadata": {"annotations": {"kaitoctl.dev/owner-generation": "99"}}}
+    prepared.do(request.merge_patch(DEPLOYMENT, "default", "falcon", future, manager="x"))
+    prepared.reconcile()
+    return world.rights | prepared.rights | a_life_of_tuning()
+
+
+def a_life_of_tuning() -> set[Right]:
+    """It is tuned with the defaults, with other data, and with a ConfigMap of the user's."""
+    world = RecordingWorld()
+    world.apply(NODE, gpu_node("gpu-t", {"apps": "tune"}, "Standard_NC6s_v3"))
+    world.set_status(NODE, "gpu-t", node_status("1"))
+    push = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push", "namespace": "default"}}
+    auth = {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "e30="}}
+    world.apply(SECRET, {**push, **auth})
+    world.apply(kaito.WORKSPACE, tuned("https://data.example/a.json"))
+    world.settle("tune")
+    world.apply(kaito.WORKSPACE, tuned("https://data.example/b.json"))
+    world.settle("tune")
+    shipped = world.get(CONFIG_MAP, "tune-tuning-config")
+    assert shipped is not None
+    mine = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine", "namespace": "default"}}
+    world.apply(CONFIG_MAP, {**mine, "data": shipped["data"]})
+    own = tuned("https://data.example/b.json")
+    own["tuning"]["config"] = "mine"
+    world.apply(kaito.WORKSPACE, own)
+    world.settle("tune")
+    return world.rights
+
+
+def tuned(url: str) -> Object:
+    made = falcon(instanceType="Standard_NC6s_v3", labelSelector={"matchLabels": {"apps": "tune"}})
+    del made["inference"]
+    made["metadata"]["name"] = "tune"
+    output = {"image": "registry.example/adapter:1", "imagePushSecret": "push"}
+    asked = {"preset": {"name": "phi-2"}, "method": "qlora", "input": {"urls": [url]}, "output": output}
+    return {**made, "tuning": asked}
+
+
+async def what_a_process_asks() -> set[Right]:
+    """The start, the election and the informers, on an API server with sockets."""
+    seen: set[Right] = set()
+    news = asyncio.Event()
+
+    def note(exchange: Exchange) -> None:
+        assert exchange.status is not None
+        seen.add(right(access(exchange.method, exchange.path, exchange.query)))
+        news.set()
+
+    async with _sandbox() as kubeconfig, connect(kubeconfig=kubeconfig, observer=note) as client:
+        await _insist_on_crd(client, "")
+        election = LeaderElection(
+            client,
+            namespace="default",
+            name="kaitoctl-controller",
+            identity="a",
+            lease_duration_s=0.9,
+            renew_deadline_s=0.6,
+            retry_period_s=0.05,
+        )
+        shown: list[workspace_controller.Running] = []
+
+        async def until_all_are_watched() -> None:
+            running = asyncio.create_task(workspace_controller.run(client, started=shown.append))
+            try:
+                while not (shown and _all_watched(shown[0], seen)):
+                    await news.wait()
+                    news.clear()
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+        async with asyncio.timeout(30):
+            await election.run(until_all_are_watched)
+    return seen
+
+
+def _all_watched(running: workspace_controller.Running, seen: set[Right]) -> bool:
+    kinds = [informer.kind for informer in running.informers]
+    leases = ("update", "coordination.k8s.io", "leases")
+    return leases in seen and all(("watch", kind.group, kind.plural) in seen for kind in kinds)
+
+
+@asynccontextmanager
+async def _sandbox() -> Any:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with cluster(crds=crds()) as running:
+            kubeconfig = Path(folder) / "kubeconfig"
+            running.write_kubeconfig(kubeconfig)
+            yield kubeconfig
+
+
+@pytest.fixture(scope="module")
+def objects() -> dict[str, Object]:
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": item for item in yaml.safe_load_all(FILE.read_text())
+    }
+
+
+def granted(role: Object) -> set[Right]:
+    return {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_the_role_grants_what_the_controller_asks_for_and_nothing_else(objects: dict[str, Object]) -> None:
+    asked = a_life() | asyncio.run(what_a_process_asks())
+    cluster_role, role = objects["ClusterRole/kaitoctl-controller"], objects["Role/kaitoctl-controller"]
+    given = granted(cluster_role) | granted(role)
+    # Looked at early when it may be: a mistake in it shows later, too, and nobody should read all Secrets.
+    asked.discard(("get", "", "secrets"))
+    assert asked - given == set(), "the controller asks for what it may not do"
+    assert given - asked == set(), "the role grants what the controller does not ask for"
+    assert {group for _, group, _ in granted(role)} == {"coordination.k8s.io"}
+
+
+def test_no_role_has_wildcards_and_the_lease_is_the_one_that_is_held(objects: dict[str, Object]) -> None:
+    assert '"*"' not in FILE.read_text()
+    role = objects["Role/kaitoctl-controller"]
+    named = [rule for rule in role["rules"] if "create" not in rule["verbs"]]
+    assert [rule["resourceNames"] for rule in named] == [["kaitoctl-controller"]]
+
+
+def test_the_pod_meets_the_restricted_pod_security_standard(objects: dict[str, Object]) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."""
+    labels = objects["Namespace/kaitoctl-system"]["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    pod = objects["Deployment/kaitoctl-controller"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes", "initContainers"} & pod.keys()
+    (container,) = pod["containers"]
+    security = container["securityContext"]
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["readOnlyRootFilesystem"] is True
+
+
+def test_its_arguments_exist_and_its_parts_fit_together(objects: dict[str, Object]) -> None:
+    deployment = objects["Deployment/kaitoctl-controller"]
+    template = deployment["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    command, *options = container["args"]
+    assert command == "run-controller"
+    names = {option.partition("=")[0].removeprefix("--").replace("-", "_") for option in options}
+    assert names <= set(run_controller.__annotations__)
+    assert "--lease-namespace=kaitoctl-system" in options
+    assert "--metrics-address=:8080" in options
+    assert [port["containerPort"] for port in container["ports"]] == [8080]
+    service = objects["Service/kaitoctl-controller-metrics"]["spec"]
+    labels = template["metadata"]["labels"]
+    assert service["selector"] == deployment["spec"]["selector"]["matchLabels"] == labels
+    assert template["spec"]["serviceAccountName"] in {
+        subject["name"]
+        for binding in ("ClusterRoleBinding/kaitoctl-controller", "RoleBinding/kaitoctl-controller")
+        for subject in objects[binding]["subjects"]
+    }
