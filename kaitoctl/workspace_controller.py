@@ -14,16 +14,16 @@ Rules that hold in every pass:
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import count, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, catalog, desired, tuning, validation
+from kaitoctl.kaito import api, desired, tuning, validation
+from kaitoctl.kaito import claims as claims_
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
@@ -54,7 +54,7 @@ from kaitoctl.kube.objects import (
     selector_text,
     uid_of,
 )
-from kaitoctl.kube.pods import holds_gpus, is_finished
+from kaitoctl.kube.pods import holding_gpus, is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Controller, Door, Outcome, Worked, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Informer, Store
@@ -71,7 +71,6 @@ MANAGER = "kaitoctl-controller"
 """The field manager under which the controller writes."""
 
 ANNOTATION_PREFIX = "kaitoctl.dev"
-_OWNER_UID = f"{ANNOTATION_PREFIX}/workspace-uid"
 
 # Answers that the next try may change; anything else is a refusal that the status has to show.
 _TRANSIENT = frozenset({408, 409, 410, 429, 500, 502, 503, 504})
@@ -291,7 +290,7 @@ class WorkspaceReconciler:
         return [pod for pod in self._stores.pods.values() if key in workspace_of_labels(pod)]
 
     def _claims(self, workspace: Object) -> list[Object]:
-        return [claim for claim in self._stores.claims.values() if _is_claim_of(claim, workspace)]
+        return [claim for claim in self._stores.claims.values() if claims_.is_of(claim, workspace)]
 
     def _claim_nodes(
         self, workspace: Object, verdict: Verdict, trouble: _Trouble
@@ -309,7 +308,7 @@ class WorkspaceReconciler:
         pending = [
             claim
             for claim in claims
-            if fits_claim(workspace, claim)
+            if claims_.fits(workspace, claim)
             and not is_being_deleted(claim)
             and dig(claim, "status", "nodeName") not in serving | held
         ]
@@ -320,13 +319,13 @@ class WorkspaceReconciler:
             yield _finalizers(workspace, ours=True)
         taken = {claim["metadata"]["name"] for claim in claims}
         waits: list[float] = []
-        for name in islice((name for name in claim_names(workspace) if name not in taken), wanted):
+        for name in islice((name for name in claims_.names(workspace) if name not in taken), wanted):
             before = self._asked.get(name, _Asked())
             if (wait_s := before.wait_s(self._clock())) > 0:
                 trouble.note = f"NodeClaim {name} has vanished (no capacity?); asked {before.times} times"
                 waits.append(wait_s)
                 continue
-            claim = yield request.apply(NODE_CLAIM, node_claim(workspace, name), manager=MANAGER)
+            claim = yield request.apply(NODE_CLAIM, claims_.node_claim(workspace, name), manager=MANAGER)
             if uid_of(claim):  # a dry run's has none, and its absence later means nothing
                 self._asked[name] = _Asked(before.times + 1, self._clock())
         return Outcome(min(waits)) if waits else Outcome()
@@ -346,7 +345,7 @@ class WorkspaceReconciler:
         needed = set(verdict.selected) | self._held_nodes(workspace)
         for claim in self._claims(workspace):
             node = dig(claim, "status", "nodeName")
-            is_superfluous = node not in needed if node else not fits_claim(workspace, claim)
+            is_superfluous = node not in needed if node else not claims_.fits(workspace, claim)
             if is_superfluous and not is_being_deleted(claim):
                 yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
 
@@ -367,7 +366,7 @@ class WorkspaceReconciler:
         if claims:
             return Outcome(requeue_after_s=_LOOK_AGAIN_S)
         yield _finalizers(newest, ours=False)
-        for name in islice(claim_names(workspace), self._settings.most_nodes):
+        for name in islice(claims_.names(workspace), self._settings.most_nodes):
             self._asked.pop(name, None)
         return Outcome()
 
@@ -476,105 +475,6 @@ def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> in
     return gpus
 
 
-def claim_names(workspace: Object) -> Iterator[str]:
-    """The names of a Workspace's NodeClaims, slot after slot.
-
-    Like KAITO's they are `ws` and nine hex digits; unlike KAITO's they hash no time, so asking twice
-    for the same slot is asking once (U3, K24).
-    """
-    for slot in count():
-        seed = f"{key_of(workspace)}/{uid_of(workspace)}/{slot}"
-        yield "ws" + hashlib.sha256(seed.encode()).hexdigest()[:9]
-
-
-def node_claim(workspace: Object, name: str) -> Object:
-    """The NodeClaim that asks Karpenter for one node of the Workspace's instance type.
-
-    Source: KAITO v0.3.2 `pkg/nodeclaim/nodeclaim.go`, moved to karpenter.sh/v1.
-    """
-    metadata = workspace["metadata"]
-    instance_type = nodes_.instance_type_of(workspace)
-    known = catalog.instance_type(instance_type)
-    preset = tuning.row_of(workspace) or desired.preset_of(workspace)
-    requirements = {
-        api.LABEL_NODE_POOL: "kaito",
-        api.LABEL_INSTANCE_TYPE: instance_type,
-        "kubernetes.io/os": "linux",
-    }
-    if known is not None and known.cloud == "aws":
-        node_class = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
-    else:
-        node_class = {"group": "karpenter.azure.com", "kind": "AKSNodeClass", "name": "default"}
-        requirements["karpenter.azure.com/sku-name"] = instance_type
-    return {
-        "apiVersion": NODE_CLAIM.api_version,
-        "kind": NODE_CLAIM.kind,
-        "metadata": {
-            "name": name,
-            "labels": {
-                **_selected_labels(workspace),
-                api.LABEL_NODE_POOL: "kaito",
-                api.LABEL_WORKSPACE: metadata["name"],
-                api.LABEL_WORKSPACE_NAMESPACE: metadata["namespace"],
-            },
-            "annotations": {"karpenter.sh/do-not-disrupt": "true", _OWNER_UID: metadata["uid"]},
-        },
-        "spec": {
-            "nodeClassRef": node_class,
-            "requirements": [
-                {"key": key, "operator": "In", "values": [value]} for key, value in requirements.items()
-            ],
-            "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
-            "resources": {"requests": {"ephemeral-storage": preset.disk if preset else "0"}},
-        },
-    }
-
-
-def fits_claim(workspace: Object, claim: Object) -> bool:
-    """Whether the node that a NodeClaim asks for is one that the Workspace, as it is now, would use."""
-    wanted = {
-        "key": api.LABEL_INSTANCE_TYPE,
-        "operator": "In",
-        "values": [nodes_.instance_type_of(workspace)],
-    }
-    has_type = wanted in (dig(claim, "spec", "requirements") or ())
-    return has_type and _selected_labels(workspace).items() <= labels_of(claim).items()
-
-
-def holding_gpus(pod: Object) -> Object | None:
-    """What the controller remembers of a pod of anybody's: nothing unless it holds GPUs, and little then."""
-    if not holds_gpus(pod):
-        return None
-    metadata, spec = pod["metadata"], pod.get("spec") or {}
-    containers = ("containers", "initContainers")
-    return {
-        "metadata": {
-            key: metadata[key]
-            for key in ("name", "namespace", "labels", "uid", "resourceVersion")
-            if key in metadata
-        },
-        "spec": {
-            "nodeName": spec.get("nodeName"),
-            **{
-                kind: [{"resources": item.get("resources")} for item in spec.get(kind) or ()]
-                for kind in containers
-            },
-        },
-        "status": {"phase": dig(pod, "status", "phase")},
-    }
-
-
-def _selected_labels(workspace: Object) -> dict[str, str]:
-    """The selector as labels; the rules refuse expressions that cannot be said so."""
-    selector = dig(workspace, "resource", "labelSelector") or {}
-    single = {item["key"]: item["values"][0] for item in selector.get("matchExpressions") or ()}
-    return {**(selector.get("matchLabels") or {}), **single}
-
-
-def _is_claim_of(claim: Object, workspace: Object) -> bool:
-    return annotations_of(claim).get(_OWNER_UID) == uid_of(workspace)
-
-
 def _live_claims(workspace: Object) -> Generator[Request, Object, list[Object]]:
     """The Workspace's NodeClaims as the server has them now."""
     key = key_of(workspace)
@@ -585,7 +485,7 @@ def _live_claims(workspace: Object) -> Generator[Request, Object, list[Object]]:
         if error.is_unknown_resource:
             return []
         raise
-    return [claim for claim in answer.get("items") or () if _is_claim_of(claim, workspace)]
+    return [claim for claim in answer.get("items") or () if claims_.is_of(claim, workspace)]
 
 
 def _is_over(workspace: Object, job: Object) -> bool:

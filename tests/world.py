@@ -37,11 +37,12 @@ from kaitoctl.kube.objects import (
     generation_of,
     key_of,
 )
+from kaitoctl.kube.pods import holding_gpus
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.reconcile.informer import Store
 from kaitoctl.sandbox.api import Api, Call, Response
-from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler, holding_gpus
+from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATCHED = (

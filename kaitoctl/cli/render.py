@@ -125,8 +125,9 @@ def _claims(workspace: Object, count: int) -> list[Object]:
     """
     from itertools import islice
 
+    from kaitoctl.kaito.claims import names as claim_names
+    from kaitoctl.kaito.claims import node_claim
     from kaitoctl.kube.objects import uid_of
-    from kaitoctl.workspace_controller import claim_names, node_claim
 
     identified = {**workspace, "metadata": {**workspace["metadata"], "uid": uid_of(workspace)}}
     claims = [node_claim(identified, name) for name in islice(claim_names(workspace), count)]

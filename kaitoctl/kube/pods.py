@@ -110,6 +110,29 @@ def holds_gpus(pod: Object) -> bool:
     return any(gpu_request(pod, resource) for resource in GPU_RESOURCES)
 
 
+def holding_gpus(pod: Object) -> Object | None:
+    """What there is to remember of a pod for its GPUs: nothing unless it holds some, and little then."""
+    if not holds_gpus(pod):
+        return None
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    containers = ("containers", "initContainers")
+    return {
+        "metadata": {
+            key: metadata[key]
+            for key in ("name", "namespace", "labels", "uid", "resourceVersion")
+            if key in metadata
+        },
+        "spec": {
+            "nodeName": spec.get("nodeName"),
+            **{
+                kind: [{"resources": item.get("resources")} for item in spec.get(kind) or ()]
+                for kind in containers
+            },
+        },
+        "status": {"phase": dig(pod, "status", "phase")},
+    }
+
+
 def _devices(container: Object, resource: str) -> int:
     amount = dig(container, "resources", "requests", resource) or dig(
         container, "resources", "limits", resource

@@ -10,6 +10,7 @@ from builders import workspace
 from world import NOW, WATCHED, Fault, World, falcon, gpu_node, node_status
 
 from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
@@ -25,7 +26,7 @@ from kaitoctl.kube.objects import (
     generation_of,
     uid_of,
 )
-from kaitoctl.workspace_controller import WorkspaceReconciler, node_claim
+from kaitoctl.workspace_controller import WorkspaceReconciler
 
 
 def prepared() -> World:

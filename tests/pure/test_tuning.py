@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from kaitoctl.kaito import catalog, tuning
 from kaitoctl.kaito import desired as desired_
+from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.documents import to_yaml
 from kaitoctl.kube.objects import CONFIG_MAP, Object, dig
-from kaitoctl.workspace_controller import node_claim, refusal_of
+from kaitoctl.workspace_controller import refusal_of
 
 URLS = {"urls": ["https://data.example/a.parquet?download=true", "https://data.example/b/a.parquet"]}
 IMAGE = {"image": "registry.example/data:1", "imagePullSecrets": ["pull"]}

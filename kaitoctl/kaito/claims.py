@@ -1,0 +1,94 @@
+"""The NodeClaims by which a Workspace asks Karpenter for nodes. Pure.
+
+They cost money, so a slot's name never changes: asking twice is asking once. They live in no namespace
+and cannot carry an owner reference to a Workspace; an annotation names its uid instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import count
+
+from kaitoctl.kaito import api, catalog, desired, tuning
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kube.objects import NODE_CLAIM, Object, annotations_of, dig, key_of, labels_of, uid_of
+
+OWNER_UID = "kaitoctl.dev/workspace-uid"
+
+
+def names(workspace: Object) -> Iterator[str]:
+    """The names of a Workspace's NodeClaims, slot after slot.
+
+    Like KAITO's they are `ws` and nine hex digits; unlike KAITO's they hash no time, so asking twice
+    for the same slot is asking once (U3, K24).
+    """
+    for slot in count():
+        seed = f"{key_of(workspace)}/{uid_of(workspace)}/{slot}"
+        yield "ws" + hashlib.sha256(seed.encode()).hexdigest()[:9]
+
+
+def node_claim(workspace: Object, name: str) -> Object:
+    """The NodeClaim that asks Karpenter for one node of the Workspace's instance type.
+
+    Source: KAITO v0.3.2 `pkg/nodeclaim/nodeclaim.go`, moved to karpenter.sh/v1.
+    """
+    metadata = workspace["metadata"]
+    instance_type = nodes_.instance_type_of(workspace)
+    known = catalog.instance_type(instance_type)
+    preset = tuning.row_of(workspace) or desired.preset_of(workspace)
+    requirements = {
+        api.LABEL_NODE_POOL: "kaito",
+        api.LABEL_INSTANCE_TYPE: instance_type,
+        "kubernetes.io/os": "linux",
+    }
+    if known is not None and known.cloud == "aws":
+        node_class = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
+    else:
+        node_class = {"group": "karpenter.azure.com", "kind": "AKSNodeClass", "name": "default"}
+        requirements["karpenter.azure.com/sku-name"] = instance_type
+    return {
+        "apiVersion": NODE_CLAIM.api_version,
+        "kind": NODE_CLAIM.kind,
+        "metadata": {
+            "name": name,
+            "labels": {
+                **_selected_labels(workspace),
+                api.LABEL_NODE_POOL: "kaito",
+                api.LABEL_WORKSPACE: metadata["name"],
+                api.LABEL_WORKSPACE_NAMESPACE: metadata["namespace"],
+            },
+            "annotations": {"karpenter.sh/do-not-disrupt": "true", OWNER_UID: metadata["uid"]},
+        },
+        "spec": {
+            "nodeClassRef": node_class,
+            "requirements": [
+                {"key": key, "operator": "In", "values": [value]} for key, value in requirements.items()
+            ],
+            "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
+            "resources": {"requests": {"ephemeral-storage": preset.disk if preset else "0"}},
+        },
+    }
+
+
+def fits(workspace: Object, claim: Object) -> bool:
+    """Whether the node that a NodeClaim asks for is one that the Workspace, as it is now, would use."""
+    wanted = {
+        "key": api.LABEL_INSTANCE_TYPE,
+        "operator": "In",
+        "values": [nodes_.instance_type_of(workspace)],
+    }
+    has_type = wanted in (dig(claim, "spec", "requirements") or ())
+    return has_type and _selected_labels(workspace).items() <= labels_of(claim).items()
+
+
+def is_of(claim: Object, workspace: Object) -> bool:
+    """Whether the NodeClaim was made for this very incarnation of the Workspace."""
+    return annotations_of(claim).get(OWNER_UID) == uid_of(workspace)
+
+
+def _selected_labels(workspace: Object) -> dict[str, str]:
+    """The selector as labels; the rules refuse expressions that cannot be said so."""
+    selector = dig(workspace, "resource", "labelSelector") or {}
+    single = {item["key"]: item["values"][0] for item in selector.get("matchExpressions") or ()}
+    return {**(selector.get("matchLabels") or {}), **single}
