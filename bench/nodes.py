@@ -1,6 +1,15 @@
 """check-nodes on a large cluster beside kubectl, and offline beside orjson; interleaved in one run.
 
     python bench/nodes.py [NODES] [ROUNDS]
+    python bench/nodes.py --alone NODES...
+
+The second form leaves the rivals out, and shows how check-nodes grows with the cluster.
+Growth over 1,000 nodes, one run of three rounds (wall time without that of `--help`; peak memory):
+
+               10,000 nodes         20,000 nodes
+    some       1.3 x, 1.3 x          3.1 x,  1.4 x   (from 25 labelled nodes on all pods are listed at once)
+    all        4.5 x, 1.8 x          6.3 x,  2.9 x
+    offline    7.4 x, 7.2 x         14.5 x, 14.0 x
 
 A local server has NODES nodes of 15 KB (as AKS shows them) and five times as many pods of 2.4 KB; it selects
 and pages as an API server does, so both programs read the same bytes. "some" is a Workspace whose instance
@@ -218,8 +227,43 @@ def kubeconfig(folder: Path, name: str, server: str) -> str:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--alone"]:
+        growth([int(number) for number in sys.argv[2:]] or [1000, 10_000, 20_000])
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    taken, size = compared(count, rounds, alone=False)
+    print(
+        f"{count} nodes of 15 KB, {count * PODS_PER_NODE} pods; dump {size:.0f} MiB; {rounds} rounds, medians"
+    )
+    wall = {name: statistics.median(seconds for seconds, _ in runs) for name, runs in taken.items()}
+    for name, runs in taken.items():
+        peak = statistics.median(mib for _, mib in runs)
+        rival = (
+            "python, orjson.loads" if "offline" in name or "orjson" in name else "kubectl get nodes -o name"
+        )
+        print(f"{name:<28}{wall[name]:>8.2f} s{peak:>8.0f} MiB   {wall[name] / wall[rival]:>6.3f} of {rival}")
+
+
+def growth(counts: list[int], rounds: int = 3) -> None:
+    """Time and memory beside those of the first size; without what `--help` takes."""
+    first: dict[str, tuple[float, float]] = {}
+    for count in counts:
+        taken, _ = compared(count, rounds, alone=True)
+        start = min(seconds for seconds, _ in taken.pop("kaitoctl --help"))
+        for name, runs in taken.items():
+            seconds = statistics.median(seconds for seconds, _ in runs)
+            peak = statistics.median(mib for _, mib in runs)
+            once, least = first.setdefault(name, (seconds - start, peak))
+            print(
+                f"{count:>6} nodes  {name:<21}{seconds:>7.2f} s{peak:>6.0f} MiB   "
+                f"{(seconds - start) / once:>6.1f} x time, {peak / least:.1f} x memory of {counts[0]}",
+                flush=True,
+            )
+
+
+def compared(count: int, rounds: int, *, alone: bool) -> tuple[dict[str, list[tuple[float, float]]], float]:
+    """Seconds and MiB of each run by program, and the size of the dump in MiB."""
     ours, port = multiprocessing.Pipe(duplex=False)
     server = multiprocessing.Process(target=serve, args=(count, port), daemon=True)
     server.start()
@@ -260,21 +304,17 @@ def main() -> None:
             "python, orjson.loads": [sys.executable, "-c", parse, str(dump)],
             "check-nodes, offline": [*check, "--label", "apps=falcon-7b", "--nodes", str(dump)],
         }
+        if alone:
+            sides = {name: command for name, command in sides.items() if name.startswith("check-nodes")}
+            sides["kaitoctl --help"] = [str(BIN / "kaitoctl"), "--help"]
+            measured(sides["check-nodes, offline"], env)  # the file comes from the disk once
+            measured(sides["check-nodes, all"], env)  # and the server finds what is selected once
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         for _ in range(rounds):
             for name, command in sides.items():
                 taken[name].append(measured(command, env))
     server.terminate()
-    print(
-        f"{count} nodes of 15 KB, {count * PODS_PER_NODE} pods; dump {size:.0f} MiB; {rounds} rounds, medians"
-    )
-    wall = {name: statistics.median(seconds for seconds, _ in runs) for name, runs in taken.items()}
-    for name, runs in taken.items():
-        peak = statistics.median(mib for _, mib in runs)
-        rival = (
-            "python, orjson.loads" if "offline" in name or "orjson" in name else "kubectl get nodes -o name"
-        )
-        print(f"{name:<28}{wall[name]:>8.2f} s{peak:>8.0f} MiB   {wall[name] / wall[rival]:>6.3f} of {rival}")
+    return taken, size
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, Sandbo
 from kaitoctl.errors import ApiError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from kaitoctl.kaito.nodes import Rules, Verdict
     from kaitoctl.kube.client import Client
@@ -368,8 +368,9 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> Seen:
         for name, node in nodes.items()
         if nodes_.offers_gpus(node) and (name in preferred_too or asked.items() <= labels_of(node).items())
     ]
-    pods = await _pods(client, workspace, names_asked)
-    return Seen(list(nodes.values()), pods, names, frozenset(names_asked))
+    pods = await pods_on(client, names_asked)
+    others = None if pods is None else nodes_.pods_of_others(workspace, pods)
+    return Seen(list(nodes.values()), others, names, frozenset(names_asked))
 
 
 def selectors(workspace: Object, rules: Rules) -> list[str]:
@@ -391,7 +392,13 @@ def selectors(workspace: Object, rules: Rules) -> list[str]:
     return found
 
 
-async def _pods(client: Client, workspace: Object, names: list[str]) -> list[Object] | None:
+async def pods_on(
+    client: Client, names: Sequence[str], *, vendors: Sequence[str] = ("nvidia.com/gpu",)
+) -> list[Object] | None:
+    """The pods that hold GPUs of these vendors on at least these nodes.
+
+    None, with a warning, where pods may not be listed.
+    """
     from kaitoctl.kaito import api
     from kaitoctl.kaito import nodes as nodes_
     from kaitoctl.kube import trimmed
@@ -403,7 +410,10 @@ async def _pods(client: Client, workspace: Object, names: list[str]) -> list[Obj
         lists = await _together(
             [
                 lambda fields=fields: client.list(
-                    POD, field_selector=fields, decode=decode, keep=lambda pod: nodes_.gpus_held(pod) > 0
+                    POD,
+                    field_selector=fields,
+                    decode=decode,
+                    keep=lambda pod: any(nodes_.gpus_held(pod, vendor) for vendor in vendors),
                 )
                 for fields in (one_by_one if len(names) <= _ONE_BY_ONE else [_UNFINISHED])
             ]
@@ -416,7 +426,7 @@ async def _pods(client: Client, workspace: Object, names: list[str]) -> list[Obj
             hint="ask for the right to list pods: kubectl auth can-i list pods -A",
         )
         return None
-    return nodes_.pods_of_others(workspace, [pod for listed in lists for pod in listed.items])
+    return [pod for listed in lists for pod in listed.items]
 
 
 async def _together(askings: list[Callable[..., Any]]) -> list[Any]:
@@ -595,7 +605,8 @@ def _answer(workspace: Object, verdict: Verdict, how: _How) -> int:
     elif how.output == "short":
         output.data("\n".join(node_table.short(verdict)))
     else:
-        lines = node_table.report(verdict, _title(workspace, verdict), _screen(), wide=how.output == "wide")
+        screen = node_table.Screen.of_stdout()
+        lines = node_table.report(verdict, _title(workspace, verdict), screen, wide=how.output == "wide")
         output.data("\n".join(lines))
     if how.strict and verdict.enough and (warned := _warned(verdict)):
         output.failure(f"{warned} warning{'s' if warned > 1 else ''}, and --strict")
@@ -621,14 +632,3 @@ def _title(workspace: Object, verdict: Verdict) -> str:
     by = "kaitoctl's controller" if rules.target == "kaitoctl" else f"KAITO {rules.target}"
     parts.append(f"as {by} would choose" + (f" ({rules.provisioner})" if rules.is_modern else ""))
     return ", ".join(parts)
-
-
-def _screen() -> Any:
-    import os
-    import shutil
-
-    from kaitoctl.cli.node_table import Screen
-
-    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        return Screen()
-    return Screen(shutil.get_terminal_size().columns, symbols=True, colour=not os.environ.get("NO_COLOR"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +37,13 @@ class Screen:
     width: int | None = None
     symbols: bool = False
     colour: bool = False
+
+    @classmethod
+    def of_stdout(cls) -> Screen:
+        """What stdout can show: no symbols where nobody looks, no colour with NO_COLOR."""
+        if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+            return cls()
+        return cls(shutil.get_terminal_size().columns, symbols=True, colour=not os.environ.get("NO_COLOR"))
 
     def marked(self, mark: str, text: str) -> str:
         """The text behind its mark; without symbols the text alone."""
@@ -108,19 +118,19 @@ def _counted(nodes: Sequence[NodeVerdict]) -> str:
 def report(verdict: Verdict, title: str, screen: Screen, *, wide: bool = False) -> list[str]:
     """The table, the findings by node, and the summary."""
     shown, rest = (list(verdict.nodes), []) if wide else _shown(verdict)
-    lines = [*_wrapped(visible(title), screen, ""), ""]
+    lines = [*wrapped(visible(title), screen, ""), ""]
     if verdict.nodes:
         lines += _table(shown, screen, wide)
     else:
         lines.append("No node carries the labels, has the instance type, or is named in preferredNodes.")
     if rest:
-        lines += _wrapped(_counted(rest), screen, "")
+        lines += wrapped(_counted(rest), screen, "")
     for node in shown:
         told = [*node.failures, *node.warnings]
         if told:
             lines += ["", *_findings(node, told, screen)]
     mark = "✔" if verdict.enough else "✗"
-    first, *more = _wrapped(visible(verdict.summary), screen, "", hang="  " if screen.symbols else "")
+    first, *more = wrapped(visible(verdict.summary), screen, "", hang="  " if screen.symbols else "")
     return [*lines, "", screen.marked(mark, first), *more]
 
 
@@ -195,7 +205,7 @@ def _drawn(
 ) -> list[str]:
     rows = [["NODE", *(column.header for column in columns)]]
     for node in nodes:
-        cells = [_cut(visible(node.name), longest)]
+        cells = [cut(visible(node.name), longest)]
         for column in columns:
             mark, text = column.mark(node), visible(column.cell(node))
             # A tick says yes by itself; a number of labels or a code stays beside its mark.
@@ -204,8 +214,12 @@ def _drawn(
                 text = painted if text in ("yes", "no") else f"{painted} {text}"
             cells.append(text)
         rows.append(cells)
+    return aligned(rows, [False, *(column.right for column in columns)])
+
+
+def aligned(rows: Sequence[Sequence[str]], rights: Sequence[bool]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell; colours take no room."""
     widths = [max(_length(row[number]) for row in rows) for number in range(len(rows[0]))]
-    rights = [False, *(column.right for column in columns)]
     lines = []
     for row in rows:
         padded = []
@@ -220,7 +234,7 @@ def _length(text: str) -> int:
     return len(re.sub(r"\x1b\[\d+m", "", text))
 
 
-def _cut(name: str, longest: int) -> str:
+def cut(name: str, longest: int) -> str:
     """The name without its middle: both ends of a cloud's node name tell something."""
     if len(name) <= longest:
         return name
@@ -247,12 +261,15 @@ def _number(node: NodeVerdict, number: int | None) -> str:
 
 
 def _model(gpus: Gpus, short: bool) -> str:
-    if not gpus.product:
-        return "-"
-    if not short:
-        return gpus.product
-    memory = f" {gpus.memory_gib:.0f}G" if gpus.memory_gib else ""
-    return _BOARD.sub("", gpus.product) + memory
+    return model(gpus.product, gpus.memory_gib, short=short)
+
+
+def model(product: str, memory_gib: float | None, *, short: bool) -> str:
+    """The product's name, or just what tells it from others: `A100 80G`."""
+    if not product or not short:
+        return product or "-"
+    memory = f" {memory_gib:.0f}G" if memory_gib else ""
+    return _BOARD.sub("", product) + memory
 
 
 def _taints(node: NodeVerdict) -> str:
@@ -279,15 +296,16 @@ def _findings(node: NodeVerdict, told: Iterable[Finding], screen: Screen) -> Ite
     yield screen.marked(_mark(node), visible(node.name) + ("" if screen.symbols else ":"))
     for finding in told:
         code = f"[{finding.code}]" if finding.level == "fail" else f"[{finding.code}, warning]"
-        yield from _wrapped(f"{visible(finding.message)} {code}", screen, "    ")
+        yield from wrapped(f"{visible(finding.message)} {code}", screen, "    ")
         if finding.hint:
-            yield from _wrapped(visible(finding.hint), screen, "      ")
+            yield from wrapped(visible(finding.hint), screen, "      ")
         if finding.command:
             word = "look" if finding.command.startswith(_LOOKING) else "fix"
             yield f"      {word}: {visible(finding.command)}"
 
 
-def _wrapped(text: str, screen: Screen, indent: str, *, hang: str = "") -> list[str]:
+def wrapped(text: str, screen: Screen, indent: str, *, hang: str = "") -> list[str]:
+    """The text in lines that fit the screen, those after the first behind `hang`."""
     if screen.width is None:
         return [indent + text]
     room = max(40, screen.width - len(hang))

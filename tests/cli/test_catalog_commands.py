@@ -153,6 +153,7 @@ def test_fit_asks_the_cluster_for_its_nodes(shell: Shell) -> None:
     said = answer(shell, "fit", "--cluster", "--sandbox", "--all")
     assert any(item["name"] == "fit-a" for item in said["nodes"])
     assert {item["name"] for item in said["placements"]} >= {"falcon-7b", "phi-4"}
+    shell.kaitoctl("sandbox", "node", "rm", "fit-a")
 
 
 # --- templates, values, versions ---------------------------------------------------------------------------

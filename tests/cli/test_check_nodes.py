@@ -222,7 +222,14 @@ def _label(value: str) -> list[str]:
 
 def check(shell: Shell, label: str, *more: str, code: int = 0) -> Any:
     ask = [*FLAGS, *_label(label), *more, "--sandbox", "--target-version", "v0.4", "-o", "json"]
-    return json.loads(shell.kaitoctl(*ask, code=code).stdout)
+    return ours(shell.kaitoctl(*ask, code=code).stdout)
+
+
+def ours(answer: str) -> Any:
+    """The answer without the nodes that other tests have in the shared sandbox."""
+    read = json.loads(answer)
+    read["nodes"] = [item for item in read["nodes"] if item["name"].lower().startswith("gpu-check")]
+    return read
 
 
 def codes(answer: Any, name: str) -> dict[str, str]:
@@ -348,7 +355,7 @@ def test_a_saved_list_of_the_cluster_gives_the_same_verdict(shell: Shell, gpu_no
     nodes.write_text(shell.kubectl("get", "nodes", "-o", "yaml"))
     pods.write_text(shell.kubectl("get", "pods", "-A", "-o", "json"))
     saved = [*FLAGS, *_label(LABEL), "--nodes", str(nodes), "--pods", str(pods), "-o", "json"]
-    assert json.loads(shell.kaitoctl(*saved).stdout) == check(shell, LABEL)
+    assert ours(shell.kaitoctl(*saved).stdout) == check(shell, LABEL)
 
 
 def test_a_cluster_that_is_down_is_unreachable(offline: Shell, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from shell import BIN, Shell
 
+from kaitoctl.kaito.nodes import CODES as NODE_CODES
 from kaitoctl.kaito.validation import CODES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -233,11 +234,12 @@ def test_control_characters_do_not_reach_the_terminal(offline: Shell) -> None:
 
 def test_every_code_has_a_page_and_they_are_listed(offline: Shell) -> None:
     listed = offline.kaitoctl("explain").stdout
-    assert [line.split()[0] for line in listed.splitlines()[1:]] == list(CODES)
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == [*CODES, *NODE_CODES]
     page = offline.kaitoctl("explain", "kw156").stdout
     assert page.startswith("KW156: ")
     assert "between 0 and 1: inference.adapter" in " ".join(page.split())
     assert max(map(len, page.splitlines())) <= 80
+    assert offline.kaitoctl("explain", "label-missing").stdout.startswith("label-missing:")
 
 
 def test_an_unknown_code_is_answered_with_its_neighbours(offline: Shell) -> None:

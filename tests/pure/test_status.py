@@ -76,9 +76,7 @@ def test_a_cluster_without_node_claims_says_which_nodes_it_lacks() -> None:
     made = status.status(ws, seen, NOW)
     condition = find({"status": made}, "ResourceReady")
     assert condition is not None
-    assert "1 of 1 nodes missing: Standard_NC12s_v3 with labels apps=falcon-7b" in str(
-        condition["message"]
-    )
+    assert "1 of 1 nodes missing: Standard_NC12s_v3 with labels apps=falcon-7b" in str(condition["message"])
     assert states(ws, seen)["WorkspaceSucceeded"] == ("False", "workspaceFailed")
 
 

@@ -8,7 +8,8 @@ same function; `Rules` says whose selection it mirrors.
 Source of the rules: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), and the
 kube-scheduler's own conditions (allocatable, cordon, taints), which KAITO does not look at.
 
-`codes` explains the findings, `answer` is the result as data, `facts` reads nodes, `judge` has the rules.
+`codes` explains the findings, `answer` is the result as data, `facts` reads nodes, `judge` has the rules;
+`inventory` counts all GPUs by who holds them.
 """
 
 from kaitoctl.kaito.nodes.answer import (
@@ -22,6 +23,7 @@ from kaitoctl.kaito.nodes.answer import (
     plural,
 )
 from kaitoctl.kaito.nodes.codes import CODES
+from kaitoctl.kaito.nodes.inventory import Holder, Inventory, NodeGpus, Share, gpu_inventory
 from kaitoctl.kaito.nodes.judge import (
     TOLERATIONS,
     gpus_held,
@@ -45,9 +47,14 @@ __all__ = [
     "TOLERATIONS",
     "Finding",
     "Gpus",
+    "Holder",
+    "Inventory",
+    "NodeGpus",
     "NodeVerdict",
     "Rules",
+    "Share",
     "Verdict",
+    "gpu_inventory",
     "gpus_held",
     "gpus_per_pod",
     "instance_type_of",

@@ -133,22 +133,22 @@ def pods_of_others(workspace: Object, pods: Iterable[Object]) -> list[Object]:
     return others
 
 
-def gpus_held(pod: Object) -> int:
-    """How many NVIDIA GPUs a pod holds on its node; 0 before it has one, and once it has finished.
+def gpus_held(pod: Object, resource: str = api.GPU) -> int:
+    """How many whole GPUs a pod holds on its node; 0 before it has one, and once it has finished.
 
     As `kube.pods.gpu_request` counts, for pods of any shape.
     """
     spec = mapping(below(pod, "spec"))
-    held = sum(_devices(item) for item in items(spec.get("containers")))
+    held = sum(_devices(item, resource) for item in items(spec.get("containers")))
     for item in items(spec.get("initContainers")):
-        held = max(held, _devices(item))
+        held = max(held, _devices(item, resource))
     return held if held and spec.get("nodeName") and not pods_.is_finished(pod) else 0
 
 
-def _devices(container: Any) -> int:
+def _devices(container: Any, resource: str) -> int:
     resources = mapping(below(container, "resources"))
     requests, limits = mapping(resources.get("requests")), mapping(resources.get("limits"))
-    amount = requests.get(api.GPU, limits.get(api.GPU))
+    amount = requests.get(resource, limits.get(resource))
     return 0 if amount is None else whole_number(amount) or 0
 
 

@@ -1,0 +1,296 @@
+"""Nodes x Pods -> Inventory: how many GPUs there are, who holds them, which are free and which are broken.
+
+A neighbour of `judge`, which asks what one Workspace would get; here nobody asks for anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito.nodes.facts import (
+    LABEL_COUNT,
+    LABEL_MEMORY,
+    LABEL_PRODUCT,
+    NodeFacts,
+    below,
+    facts_of,
+    mapping,
+    whole_number,
+)
+from kaitoctl.kaito.nodes.judge import gpus_held
+from kaitoctl.kube.objects import GPU_RESOURCES, Object
+
+_MIG = "nvidia.com/mig-"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Holder:
+    """Whose pods hold GPUs.
+
+    Args:
+        kind: `Workspace` for pods that carry its label, else `Pod`.
+        namespace: the pods'.
+        name: the Workspace's or the pod's.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one holder has in the whole inventory.
+
+    Args:
+        holder: whose it is.
+        gpus: whole devices.
+        nodes: on how many nodes.
+    """
+
+    holder: Holder
+    gpus: int
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGpus:
+    """The GPUs of one node, in whole devices of `resource`.
+
+    Args:
+        name: the node's.
+        resource: the extended resource's name, empty when the node has none.
+        capacity: devices that the node reports, or should when it reports none (its labels, the catalogue).
+        allocatable: devices that pods may ask for.
+        held: devices by holder, the largest first; None when its pods are not known.
+        faults: codes of `CODES` that keep pods from free devices, the gravest first.
+        instance_type: its label, empty without one.
+        product: model from the feature-discovery labels, else the catalogue's; empty when unknown.
+        memory_gib: memory of one device, None when unknown.
+
+    Guarantee: `in_use + free + broken == total` whenever `held` is known.
+    """
+
+    name: str
+    resource: str = ""
+    capacity: int = 0
+    allocatable: int = 0
+    held: tuple[tuple[Holder, int], ...] | None = ()
+    faults: tuple[str, ...] = ()
+    instance_type: str = ""
+    product: str = ""
+    memory_gib: float | None = None
+
+    @property
+    def in_use(self) -> int | None:
+        """Devices that unfinished pods hold; None when that is not known."""
+        return None if self.held is None else sum(devices for _, devices in self.held)
+
+    @property
+    def total(self) -> int:
+        """All devices; pods keep theirs when the device plugin forgets them."""
+        return max(self.capacity, self.allocatable, self.in_use or 0)
+
+    @property
+    def takes_pods(self) -> bool:
+        """Whether a new pod could be placed there at all."""
+        return not set(self.faults) & {"not-ready", "being-deleted", "cordoned"}
+
+    @property
+    def free(self) -> int | None:
+        """Devices that a new pod could get now; None when in-use is not known and matters."""
+        if not self.takes_pods or not self.allocatable:
+            return 0
+        return None if self.in_use is None else max(0, self.allocatable - self.in_use)
+
+    @property
+    def broken(self) -> int:
+        """Devices that nobody has and nobody could get; when in-use is not known, at least so many."""
+        if self.in_use is None:
+            return self.total - self.allocatable
+        return self.total - self.in_use - (self.free or 0)
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether it is worth a line in a list of GPU nodes."""
+        return bool(self.total or self.faults_of_gpus)
+
+    @property
+    def faults_of_gpus(self) -> tuple[str, ...]:
+        """Those faults that are about its GPUs."""
+        return tuple(code for code in self.faults if code in _GPU_FAULTS)
+
+
+_GPU_FAULTS = ("bad-quantity", "gpu-not-allocatable", "only-mig-slices")
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The GPUs of a cluster.
+
+    Args:
+        nodes: all nodes, by name.
+        shares: what each holder has, the largest first; None when pods could not be listed.
+        held_elsewhere: devices of pods on nodes that are not in the list.
+    """
+
+    nodes: tuple[NodeGpus, ...]
+    shares: tuple[Share, ...] | None = ()
+    held_elsewhere: int = 0
+
+    @property
+    def gpu_nodes(self) -> tuple[NodeGpus, ...]:
+        """The nodes that have GPUs, or should."""
+        return tuple(node for node in self.nodes if node.has_gpus)
+
+    @property
+    def total(self) -> int:
+        """All devices of all nodes."""
+        return sum(node.total for node in self.nodes)
+
+    @property
+    def in_use(self) -> int | None:
+        """Devices that pods hold; None when pods could not be listed."""
+        return None if self.shares is None else sum(node.in_use or 0 for node in self.nodes)
+
+    @property
+    def free(self) -> int | None:
+        """Devices that new pods could get; None when pods could not be listed."""
+        return None if self.shares is None else sum(node.free or 0 for node in self.nodes)
+
+    @property
+    def broken(self) -> int:
+        """Devices that nobody has and nobody could get."""
+        return sum(node.broken for node in self.nodes)
+
+    @property
+    def largest_free(self) -> tuple[int, str] | None:
+        """The most free devices on one node, and the first node that has so many; None when not known."""
+        if self.shares is None:
+            return None
+        return max(
+            ((node.free or 0, node.name) for node in self.nodes), key=lambda block: block[0], default=(0, "")
+        )
+
+
+def gpu_inventory(nodes: Iterable[Object], pods: Iterable[Object] | None) -> Inventory:
+    """Count the GPUs of these nodes by who holds them.
+
+    Args:
+        nodes: the cluster's nodes; what is no node is left out, and of two with one name the last counts.
+        pods: all pods; those that hold no GPUs do not matter. None when they could not be listed.
+
+    Guarantee: never raises, whatever the nodes and pods look like.
+    """
+    known = {facts.name: facts for node in nodes if (facts := facts_of(node)).name}
+    resources = {name: _resource(facts) for name, facts in known.items()}
+    held: dict[str, Counter[Holder]] = {}
+    elsewhere = 0
+    for pod in pods or ():
+        node_name = below(pod, "spec", "nodeName")
+        if not isinstance(node_name, str):
+            continue
+        if node_name not in known:
+            elsewhere += max((gpus_held(pod, kind) for kind in GPU_RESOURCES), default=0)
+            continue
+        # A node that lost its device plugin names no resource, and its pods still hold theirs.
+        kinds = [kind] if (kind := resources[node_name]) else GPU_RESOURCES
+        if devices := max(gpus_held(pod, kind) for kind in kinds):
+            held.setdefault(node_name, Counter())[_holder(pod)] += devices
+    counted = []
+    for name, facts in sorted(known.items()):
+        shares = None if pods is None else held.get(name, Counter())
+        counted.append(_counted(facts, resources[name], shares))
+    return Inventory(tuple(counted), None if pods is None else _shares(held), elsewhere)
+
+
+def _holder(pod: Object) -> Holder:
+    metadata = mapping(below(pod, "metadata"))
+    workspace = mapping(metadata.get("labels")).get(api.LABEL_WORKSPACE)
+    namespace = str(metadata.get("namespace") or "default")
+    if isinstance(workspace, str) and workspace:
+        return Holder("Workspace", namespace, workspace)
+    return Holder("Pod", namespace, str(metadata.get("name") or ""))
+
+
+def _shares(held: dict[str, Counter[Holder]]) -> tuple[Share, ...]:
+    gpus: Counter[Holder] = Counter()
+    nodes: Counter[Holder] = Counter()
+    for holders in held.values():
+        gpus.update(holders)
+        nodes.update(holders.keys())
+    shares = (Share(holder, devices, nodes[holder]) for holder, devices in gpus.items())
+    return tuple(sorted(shares, key=lambda share: (-share.gpus, share.holder)))
+
+
+def _resource(node: NodeFacts) -> str:
+    """The first resource of which the node reports devices; empty when it reports none."""
+    return next(
+        (
+            kind
+            for kind in GPU_RESOURCES
+            if _devices(node.capacity.get(kind)) or _devices(node.allocatable.get(kind))
+        ),
+        "",
+    )
+
+
+def _counted(node: NodeFacts, resource: str, held: Counter[Holder] | None) -> NodeGpus:
+    instance_type = node.labels.get(api.LABEL_INSTANCE_TYPE, "")
+    shape = catalog.instance_type(instance_type)
+    slices = any(str(key).startswith(_MIG) and _devices(amount) for key, amount in node.allocatable.items())
+    capacity = _devices(node.capacity.get(resource))
+    allocatable = _devices(node.allocatable.get(resource))
+    if not resource and not slices:
+        resource, capacity = _expected(node, shape)
+    memory_mib = whole_number(node.labels.get(LABEL_MEMORY), most=10**9)
+    is_known = shape is not None and resource == shape.gpu_resource != ""
+    return NodeGpus(
+        node.name,
+        resource,
+        capacity,
+        allocatable,
+        None if held is None else tuple(sorted(held.items(), key=lambda item: (-item[1], item[0]))),
+        tuple(_faults(node, capacity, allocatable, slices)),
+        instance_type,
+        node.labels.get(LABEL_PRODUCT) or (shape.gpu_model if shape and is_known else ""),
+        round(memory_mib / 1024, 1)
+        if memory_mib
+        else (shape.gpu_memory_per_gpu_gib if shape and is_known else None),
+    )
+
+
+def _expected(node: NodeFacts, shape: catalog.InstanceType | None) -> tuple[str, int]:
+    """What a node that reports no devices should have: its device plugin does not run."""
+    if told := _devices(node.labels.get(LABEL_COUNT)):
+        return api.GPU, told
+    if shape is not None and shape.gpu_resource in GPU_RESOURCES:
+        return shape.gpu_resource, shape.gpus
+    return "", 0
+
+
+def _faults(node: NodeFacts, capacity: int, allocatable: int, slices: bool) -> Iterable[str]:
+    if node.is_being_deleted:
+        yield "being-deleted"
+    if not node.is_ready:
+        yield "not-ready"
+    if node.is_cordoned:
+        yield "cordoned"
+    amounts = [side.get(kind) for kind in GPU_RESOURCES for side in (node.capacity, node.allocatable)]
+    if any(whole_number(amount) is None for amount in amounts):
+        yield "bad-quantity"
+    elif allocatable < capacity:
+        yield "gpu-not-allocatable"
+    elif slices and not allocatable:
+        yield "only-mig-slices"
+
+
+def _devices(amount: Any) -> int:
+    return whole_number(amount) or 0

@@ -1,0 +1,217 @@
+"""The GPUs of a cluster: counted by who holds them, and drawn so that a person sees it.
+
+KAITOCTL_REFRESH=1 pytest tests/pure/test_inventory.py draws the screens anew; read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from builders import node, pod
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaitoctl.cli.node_table import Screen
+from kaitoctl.cli.nodes import as_json, report
+from kaitoctl.kaito.nodes import Holder, Inventory, NodeGpus, gpu_inventory
+from kaitoctl.kube.objects import Object
+
+DATA = Path(__file__).parent.parent / "data" / "inventory"
+WORKSPACE = {"kaito.sh/workspace": "falcon"}
+
+
+def cluster(*, with_pods: bool = True) -> Inventory:
+    lists = yaml.safe_load((DATA / "cluster.yaml").read_text())
+    return gpu_inventory(lists["nodes"], lists["pods"] if with_pods else None)
+
+
+def counted(obj: Object, *pods: Object) -> NodeGpus:
+    (found,) = gpu_inventory([obj], pods).nodes
+    return found
+
+
+def deleted(obj: Object) -> Object:
+    obj["metadata"]["deletionTimestamp"] = "2026-11-23T10:00:00Z"
+    return obj
+
+
+def with_gpus(resource: str, number: str, **labels: str) -> Object:
+    obj = node(gpus=None, instance_type="own")
+    obj["status"]["capacity"] = obj["status"]["allocatable"] = {resource: number}
+    obj["metadata"]["labels"] |= labels
+    return obj
+
+
+HELD = pod(node_name="gpu-a", gpus=1)
+
+
+@pytest.mark.parametrize(
+    ("obj", "pods", "numbers", "faults"),
+    [
+        (node(), [], (2, 0, 2, 0), ()),
+        (node(), [HELD], (2, 1, 1, 0), ()),
+        (node(gpus="1", capacity="2"), [HELD], (2, 1, 0, 1), ("gpu-not-allocatable",)),
+        (node(gpus="0", capacity="2"), [HELD], (2, 1, 0, 1), ("gpu-not-allocatable",)),
+        (node(ready="False"), [HELD], (2, 1, 0, 1), ("not-ready",)),
+        (node(unschedulable=True), [HELD], (2, 1, 0, 1), ("cordoned",)),
+        (deleted(node(unschedulable=True)), [], (2, 0, 0, 2), ("being-deleted", "cordoned")),
+        # No device plugin: what the catalogue, or the labels, say that the machine has.
+        (node(gpus=None), [HELD], (2, 1, 0, 1), ("gpu-not-allocatable",)),
+        (node(gpus=None, labels={"nvidia.com/gpu.count": "4"}), [], (4, 0, 0, 4), ("gpu-not-allocatable",)),
+        (node(gpus=None, instance_type="Standard_D8s_v5"), [], (0, 0, 0, 0), ()),
+        (node(gpus="two"), [], (2, 0, 0, 2), ("bad-quantity",)),
+        (with_gpus("amd.com/gpu", "4"), [], (4, 0, 4, 0), ()),
+        (with_gpus("nvidia.com/mig-1g.5gb", "7"), [], (0, 0, 0, 0), ("only-mig-slices",)),
+        # More promised than there is: nobody loses what it holds.
+        (node(gpus="1"), [HELD, pod("q", node_name="gpu-a", gpus=1)], (2, 2, 0, 0), ()),
+    ],
+)
+def test_each_device_is_held_free_or_broken(
+    obj: Object, pods: list[Object], numbers: tuple[int, ...], faults: tuple[str, ...]
+) -> None:
+    found = counted(obj, *pods)
+    assert (found.total, found.in_use, found.free, found.broken) == numbers
+    assert found.faults == faults
+    assert found.has_gpus == bool(numbers[0] or faults)
+
+
+def test_the_pods_of_a_workspace_are_one_holder_and_others_their_own() -> None:
+    pods = [
+        pod("a", node_name="gpu-a", gpus=1, labels=WORKSPACE),
+        pod("b", node_name="gpu-b", gpus=2, labels=WORKSPACE),
+        pod("c", node_name="gpu-a", gpus=1),
+        pod("waiting", gpus=2),
+        pod("elsewhere", node_name="gpu-x", gpus=2),
+    ]
+    found = gpu_inventory([node("gpu-b"), node()], pods)
+    assert [(str(share.holder), share.gpus, share.nodes) for share in found.shares or ()] == [
+        ("Workspace default/falcon", 3, 2),
+        ("Pod default/c", 1, 1),
+    ]
+    assert found.held_elsewhere == 2
+    assert [item.name for item in found.nodes] == ["gpu-a", "gpu-b"]
+
+
+def test_the_largest_free_block_is_that_of_one_node() -> None:
+    found = gpu_inventory([node("a", gpus="2"), node("b", gpus="4"), node("c", gpus="4")], [])
+    assert (found.free, found.largest_free) == (10, (4, "b"))
+    assert gpu_inventory([], []).largest_free == (0, "")
+
+
+def test_without_pods_in_use_and_free_are_unknown() -> None:
+    found = cluster(with_pods=False)
+    assert (found.in_use, found.free, found.largest_free, found.shares) == (None, None, None, None)
+    assert (found.total, found.broken) == (15, 3)
+    assert as_json(found)["totals"]["free"] is None
+
+
+# --- whatever arrives --------------------------------------------------------------------------------------
+
+_KEYS = st.sampled_from(
+    [
+        *("metadata", "spec", "status", "name", "labels", "nodeName", "containers", "resources", "requests"),
+        *("capacity", "allocatable", "conditions", "nvidia.com/gpu", "amd.com/gpu", "kaito.sh/workspace"),
+        *(
+            "node.kubernetes.io/instance-type",
+            "nvidia.com/gpu.count",
+            "nvidia.com/mig-1g.5gb",
+            "unschedulable",
+        ),
+    ]
+)
+_WORDS = st.sampled_from(["a", "2", "-1", "1e9999", "Standard_NC12s_v3", "True", "\x1b[2J", ""])
+_ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 20) | st.floats() | _WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=5),
+    max_leaves=25,
+)
+_AMOUNTS = st.dictionaries(
+    st.sampled_from(["nvidia.com/gpu", "amd.com/gpu", "nvidia.com/mig-1g.5gb"]),
+    st.integers(-2, 40).map(str) | _ODD,
+    max_size=2,
+)
+_NODES = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries({"name": _WORDS | _ODD, "labels": _ODD}),
+        "spec": _ODD,
+        "status": st.fixed_dictionaries({"capacity": _AMOUNTS, "allocatable": _AMOUNTS, "conditions": _ODD}),
+    }
+)
+_PODS = st.fixed_dictionaries(
+    {
+        "metadata": _ODD,
+        "spec": st.fixed_dictionaries(
+            {
+                "nodeName": _WORDS | _ODD,
+                "containers": st.lists(
+                    st.fixed_dictionaries({"resources": st.fixed_dictionaries({"requests": _AMOUNTS})}),
+                    max_size=2,
+                ),
+            }
+        ),
+        "status": _ODD,
+    }
+)
+
+
+@given(st.lists(_NODES | _ODD, max_size=4), st.lists(_PODS | _ODD, max_size=5) | st.none())
+def test_odd_objects_are_counted_without_an_error_and_the_sums_hold(nodes: list[Any], pods: Any) -> None:
+    found = gpu_inventory(nodes, pods)
+    for item in found.nodes:
+        if item.in_use is not None:
+            assert item.free is not None
+            assert item.in_use + item.free + item.broken == item.total
+        assert min(item.broken, item.free or 0, item.total) >= 0
+    if found.shares is not None:
+        assert sum(share.gpus for share in found.shares) == found.in_use
+    as_json(found, everything=True)
+    for screen in (Screen(80, symbols=True), Screen()):
+        lines = report(found, screen, everything=True)
+        assert all(len(line) <= 80 for line in lines if screen.width)
+        assert all(line.isprintable() for line in lines)
+
+
+# --- the screens -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "screen", "how"),
+    [
+        ("cluster.80-columns.txt", Screen(80, symbols=True), {}),
+        ("cluster.all.80-columns.txt", Screen(80, symbols=True), {"everything": True}),
+        ("cluster.pipe.txt", Screen(), {}),
+        ("cluster.wide.txt", Screen(80), {"wide": True}),
+        ("cluster.colour.txt", Screen(120, symbols=True, colour=True), {}),
+    ],
+)
+def test_the_screen_reads_well(name: str, screen: Screen, how: dict[str, bool]) -> None:
+    lines = report(cluster(), screen, **how)
+    compared(name, lines)
+    assert all(len(line) <= 80 for line in lines if "80-columns" in name)
+    assert ("\x1b" in "".join(lines)) == screen.colour
+    assert ("✗" in "".join(lines)) == screen.symbols
+
+
+def test_the_screen_says_when_holders_are_unknown() -> None:
+    compared("cluster.no-pods.80-columns.txt", report(cluster(with_pods=False), Screen(80, symbols=True)))
+
+
+def test_a_node_of_many_devices_and_a_cluster_of_many_holders_still_fit() -> None:
+    pods = [pod(f"pod-{number:03}", node_name="large", gpus=1) for number in range(60)]
+    found = gpu_inventory([node("large", gpus="100")], pods)
+    lines = report(found, Screen(80))
+    assert all(len(line) <= 80 for line in lines)
+    assert "*  8 more with 8 GPUs (-o wide names them)" in lines
+    assert any("pod-059" in line for line in report(found, Screen(80), wide=True))
+    assert Holder("Pod", "default", "pod-059") in dict(found.nodes[0].held or ())
+
+
+def compared(name: str, lines: list[str]) -> None:
+    file, text = DATA / name, "\n".join(lines) + "\n"
+    if os.environ.get("KAITOCTL_REFRESH"):
+        file.write_text(text)
+    assert text == file.read_text()
