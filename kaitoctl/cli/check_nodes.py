@@ -10,6 +10,7 @@ import typer
 
 from kaitoctl.cli import options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
+from kaitoctl.cli.saved_lists import NodesFile, PodsFile
 from kaitoctl.errors import ApiError, InputError
 
 if TYPE_CHECKING:
@@ -79,22 +80,8 @@ def check_nodes(
         typer.Option("--preferred-node", help="A prepared node; may be repeated.", metavar="NODE"),
     ] = None,
     count: Annotated[int | None, typer.Option("--count", help="Number of nodes.", min=1)] = None,
-    nodes: Annotated[
-        str | None,
-        typer.Option(
-            "--nodes",
-            help="Offline: nodes as `kubectl get nodes -o json` (or yaml) wrote them.",
-            metavar="FILE",
-        ),
-    ] = None,
-    pods: Annotated[
-        str | None,
-        typer.Option(
-            "--pods",
-            help="Offline: pods as `kubectl get pods -A -o json` (or yaml) wrote them.",
-            metavar="FILE",
-        ),
-    ] = None,
+    nodes: NodesFile = None,
+    pods: PodsFile = None,
     target_version: Annotated[
         str | None,
         typer.Option(

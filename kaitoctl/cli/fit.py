@@ -9,6 +9,7 @@ import typer
 from kaitoctl.cli import catalog_options, options, output
 from kaitoctl.cli.catalog_options import CatalogFile, Cloud, Output, TargetVersion
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
+from kaitoctl.cli.saved_lists import NodesFile, PodsFile
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer
 
 if TYPE_CHECKING:
@@ -24,22 +25,8 @@ _FORMATS = ("table", "wide", "json", "yaml", "name")
 @app.command()
 def fit(
     preset: Annotated[str | None, typer.Argument(help="A preset, an alias or a Hugging Face id.")] = None,
-    nodes: Annotated[
-        str | None,
-        typer.Option(
-            "--nodes",
-            help="Nodes as `kubectl get nodes -o json` writes them; - reads stdin.",
-            metavar="FILE",
-        ),
-    ] = None,
-    pods: Annotated[
-        str | None,
-        typer.Option(
-            "--pods",
-            help="Pods as `kubectl get pods -A -o json` writes them; their GPUs are not free.",
-            metavar="FILE",
-        ),
-    ] = None,
+    nodes: NodesFile = None,
+    pods: PodsFile = None,
     cluster: Annotated[bool, typer.Option("--cluster", help="The nodes and pods of the cluster.")] = False,
     cloud: Cloud = None,
     show_all: Annotated[bool, typer.Option("--all", help="Also show what does not fit, and why.")] = False,

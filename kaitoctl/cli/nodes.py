@@ -9,6 +9,7 @@ import typer
 
 from kaitoctl.cli import options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
+from kaitoctl.cli.saved_lists import NodesFile, PodsFile
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,22 +43,8 @@ def nodes(
         str, typer.Option("--selector", "-l", help="Only nodes with these labels.", metavar="LABELS")
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Nodes without GPUs, too.")] = False,
-    nodes_file: Annotated[
-        str | None,
-        typer.Option(
-            "--nodes",
-            help="Offline: nodes as `kubectl get nodes -o json` (or yaml) wrote them.",
-            metavar="FILE",
-        ),
-    ] = None,
-    pods_file: Annotated[
-        str | None,
-        typer.Option(
-            "--pods",
-            help="Offline: pods as `kubectl get pods -A -o json` (or yaml) wrote them.",
-            metavar="FILE",
-        ),
-    ] = None,
+    nodes_file: NodesFile = None,
+    pods_file: PodsFile = None,
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="table, wide, json, yaml or name.", metavar="FORMAT")
     ] = "table",

@@ -5,10 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from kaitoctl.errors import InputError
 from kaitoctl.kube.objects import Object
+
+NodesFile = Annotated[
+    str | None,
+    typer.Option(
+        "--nodes",
+        help="Offline: nodes as `kubectl get nodes -o json` (or yaml) wrote them; - reads stdin.",
+        metavar="FILE",
+    ),
+]
+PodsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--pods",
+        help="Offline: pods as `kubectl get pods -A -o json` (or yaml) wrote them; their GPUs are not free.",
+        metavar="FILE",
+    ),
+]
 
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 

@@ -272,3 +272,16 @@ def dig(obj: Any, *path: str | int) -> Any:
 def by_name(items: Iterable[Object] | None) -> dict[str, Object]:
     """Named list entries (containers, env, volumes) as a dict; entries without a name are left out."""
     return {item["name"]: item for item in items or () if "name" in item}
+
+
+def merge_patched(target: Any, patch: Any) -> Any:
+    """`target` after a JSON merge patch (RFC 7386): maps are merged, null removes, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patched(merged.get(name), value)
+    return merged

@@ -14,7 +14,7 @@ from typing import Any
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.access import Access, access
-from kaitoctl.kube.objects import Object, ObjectKey, dig
+from kaitoctl.kube.objects import Object, ObjectKey, dig, merge_patched
 from kaitoctl.kube.request import APPLY_PATCH, JSON_PATCH, Request
 from kaitoctl.reconcile.controller import Door
 from kaitoctl.reconcile.plan import differences
@@ -155,18 +155,5 @@ def outcome(request: Request, live: Object | None) -> Object:
     body = json.loads(json.dumps(request.body))
     if live is not None:
         body.get("metadata", {}).pop("resourceVersion", None)
-    made: Object = _merged(copy.deepcopy(live) if live is not None else bare, body)
+    made: Object = merge_patched(copy.deepcopy(live) if live is not None else bare, body)
     return made
-
-
-def _merged(target: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = _merged(merged.get(name), value)
-    return merged

@@ -21,19 +21,6 @@ class PatchFailed(Exception):
 # --- RFC 7386 -----------------------------------------------------------------------------------------------
 
 
-def merge_patched(target: Any, patch: Any) -> Any:
-    """`target` after a JSON merge patch: maps are merged, null removes, all else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patched(merged.get(name), value)
-    return merged
-
-
 # --- RFC 6902 -----------------------------------------------------------------------------------------------
 
 

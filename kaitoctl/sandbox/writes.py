@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaitoctl.kube.conditions import parse_timestamp, timestamp
 from kaitoctl.kube.managed_fields import Fields, minus
-from kaitoctl.kube.objects import Object, ObjectKey, dig, generation_of
+from kaitoctl.kube.objects import Object, ObjectKey, dig, generation_of, merge_patched
 from kaitoctl.sandbox import admission, crd
 from kaitoctl.sandbox.apply import (
     ApplyConflict,
@@ -32,7 +32,7 @@ from kaitoctl.sandbox.apply import (
     update,
 )
 from kaitoctl.sandbox.builtin import CRDS, NAMESPACES, PODS, Resource
-from kaitoctl.sandbox.patch import PatchFailed, json_patched, merge_patched, strategically_patched
+from kaitoctl.sandbox.patch import PatchFailed, json_patched, strategically_patched
 from kaitoctl.sandbox.status import (
     Failure,
     already_exists,

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaitoctl.kube.objects import merge_patched
 from kaitoctl.sandbox.apply import Shape
 from kaitoctl.sandbox.builtin import DEPLOYMENTS, PODS, shape
-from kaitoctl.sandbox.patch import PatchFailed, json_patched, merge_patched, strategically_patched
+from kaitoctl.sandbox.patch import PatchFailed, json_patched, strategically_patched
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
