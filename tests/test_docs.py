@@ -1,6 +1,7 @@
-"""Every command in README and docs runs: the blocks marked `test:`, on a sandbox or with no cluster at all.
+"""Every command in README and docs runs: the blocks marked `test:`.
 
-A block without a mark is read, too: its kaitoctl commands must at least exist.
+`offline` is without any cluster, `sandbox` starts one, `cluster` has one that the kubeconfig names. What
+cannot run in a test is in `NOT_RUN` with the reason, and its kaitoctl commands must at least exist.
 """
 
 from __future__ import annotations
@@ -18,6 +19,17 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"(?:<!-- test: (?P<where>\w+) -->\n)?```console\n(?P<text>.*?)```", re.DOTALL)
 
+NOT_RUN = {
+    "README.md: python3 dev.py demo": "makes a virtual environment and installs into it; CI runs it",
+    "README.md: python3 dev.py test": "it is this test, and all others",
+    "README.md: python3 -m venv .venv && .venv/bin/pip install .": "installs from the network",
+    "README.md: kubectl apply --server-side -f schemas/kaito.sh_workspaces.yaml": "the controller never ends",
+    "docs/run-controller.md: kaitoctl run-controller --sandbox --dry-run": "the controller never ends",
+    "docs/run-controller.md: docker build -t registry.example/kaitoctl:0.1.0 . "
+    "&& docker push registry.example/kaitoctl:0.1.0": "needs docker and a registry",
+}
+"""The blocks that no test runs, by page and first command, and why."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -32,6 +44,11 @@ class Block:
     def commands(self) -> list[tuple[str, str]]:
         parts = re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]
         return [(line, "\n".join(rest)) for line, *rest in (part.rstrip("\n").split("\n") for part in parts)]
+
+    @property
+    def first(self) -> str:
+        """What the block is called in `NOT_RUN`: its page and its first command."""
+        return f"{self.page}: {self.commands[0][0] if self.commands else ''}"
 
 
 def blocks() -> Iterator[Block]:
@@ -48,14 +65,51 @@ def test_the_commands_of_the_docs_run(tmp_path: Path, where: str) -> None:
     """In the order of the pages, in one home, as a reader would."""
     shell = Shell(tmp_path, "default")
     try:
-        for block in BLOCKS:
-            for command, expected in block.commands if block.where == where else []:
-                done = shell.run("/bin/sh", "-c", f"set -e; {command}")
-                assert done.returncode == 0, f"{block.page}: $ {command}\n{done.stdout}{done.stderr}"
-                if expected:
-                    assert done.stdout.strip() == expected.strip(), f"{block.page}: $ {command}"
+        run(shell, where)
     finally:
         shell.run(str(BIN / "kaitoctl"), "sandbox", "down", "--delete")
+
+
+def test_the_commands_of_the_docs_run_on_a_cluster_of_the_kubeconfig(tmp_path: Path) -> None:
+    """The cluster and the files of a reader who has served falcon-7b already."""
+    shell = Shell(tmp_path, "default")
+
+    def written(name: str, label: str, file: str) -> str:
+        options = f"--preset falcon-7b --instance-type Standard_NC12s_v3 --label apps={label}"
+        made = shell.kaitoctl("create", "workspace", name, *options.split(), "--dry-run=client", "-o", "yaml")
+        (shell.home / file).write_text(made.stdout)
+        return str(shell.home / file)
+
+    try:
+        shell.kaitoctl("sandbox", "up", "--speed", "200")
+        node = ("--instance-type", "Standard_NC12s_v3", "--label", "apps=falcon-7b")
+        shell.kaitoctl("sandbox", "node", "add", "gpu-a", *node, "--label", "agentpool=gpu")
+        shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "models"}})
+        served = written("workspace-falcon-7b", "served", "served.yaml")
+        shell.kubectl("apply", "--server-side", "-n", "models", "-f", served)
+        shell.kubectl("apply", "--server-side", "-f", written("falcon", "falcon", "falcon.yaml"))
+        written("workspace-falcon-7b", "falcon-7b", "workspace.yaml")
+        for kind in ("nodes", "pods"):
+            (shell.home / f"{kind}.json").write_text(shell.kubectl("get", kind, "-A", "-o", "json"))
+        kubeconfig = shell.home / "state" / "sandbox" / "default" / "kubeconfig"
+        run(shell, "cluster", KUBECONFIG=str(kubeconfig))
+    finally:
+        shell.run(str(BIN / "kaitoctl"), "sandbox", "down", "--delete")
+
+
+def run(shell: Shell, where: str, **env: str) -> None:
+    """All blocks of one kind, each command as a reader would type it."""
+    for block in BLOCKS:
+        for command, expected in block.commands if block.where == where else []:
+            done = shell.run("/bin/sh", "-c", f"set -e; {command}", **env)
+            assert done.returncode == 0, f"{block.page}: $ {command}\n{done.stdout}{done.stderr}"
+            if expected:
+                assert done.stdout.strip() == expected.strip(), f"{block.page}: $ {command}"
+
+
+def test_every_block_is_run_or_has_a_reason_not_to() -> None:
+    assert {block.where for block in BLOCKS} <= {"", "offline", "sandbox", "cluster"}
+    assert {block.first for block in BLOCKS if not block.where} == set(NOT_RUN)
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if not b.where], ids=lambda b: f"{b.page}-{b.number}")

@@ -251,7 +251,7 @@ async def _create(
 
     async with connected(target) as client:
         workspace = rendered(await _served_versions(client))
-        _judge(workspace, known)
+        _judge(workspace, known, of_sandbox=target.sandbox)
         workspace["metadata"].setdefault("namespace", client.namespace)
         await _check_nodes(client, workspace, skip=how.skip_node_check)
         live, word = await _apply(client, workspace, how)
@@ -279,11 +279,15 @@ async def _served_versions(client: Client) -> list[str]:
 # --- judge -------------------------------------------------------------------------------------------------
 
 
-def _judge(workspace: Object, known: Catalog, *, quietly: bool = False) -> None:
-    """Refuse what the schema or KAITO's rules refuse; warn of what they accept and then ignore."""
+def _judge(workspace: Object, known: Catalog, *, quietly: bool = False, of_sandbox: bool = False) -> None:
+    """Refuse what the schema or KAITO's rules refuse; warn of what they accept and then ignore.
+
+    In the sandbox kaitoctl's own controller serves, whose presets are those of KAITO up to v0.4.
+    """
     from kaitoctl.kaito import validation
 
-    problems = validation.judge(workspace, known=known)
+    setting = validation.Setting(validation.OWN) if of_sandbox else None
+    problems = validation.judge(workspace, setting, known=known)
     errors = [problem for problem in problems if problem.severity == "error"]
     for problem in problems:
         if problem.severity == "warning" and not quietly:

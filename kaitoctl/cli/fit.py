@@ -82,6 +82,10 @@ def fit(
         listed, holding = objects(nodes or "", "Node", option="--nodes"), []
         if pods is not None:
             holding = objects(pods, "Pod", option="--pods")
+        else:
+            output.warning(
+                "which GPUs are in use is not known, so all of them count as free", hint="give --pods, too"
+            )
     _on_nodes(known, preset, target_version, listed, holding, max_model_len, show_all, output_format)
 
 

@@ -124,9 +124,11 @@ def _items(document: Any, kind: str, file: str, option: str) -> Iterator[Object]
         raise InputError(f"{option} {file}: its items are no list")
     if own is not None and own != kind:
         raise InputError(f"{option} {file} holds {own}s, not {kind}s", hint=_how(kind))
-    for item in listed:
-        if isinstance(item, dict) and item.get("kind") in (None, kind):
-            yield item
+    others = {str(item.get("kind")) for item in listed if isinstance(item, dict)} - {"None", kind}
+    fitting = [item for item in listed if isinstance(item, dict) and item.get("kind") in (None, kind)]
+    if others and not fitting:  # kubectl writes `kind: List` whatever is in it
+        raise InputError(f"{option} {file} holds {', '.join(sorted(others))}, not {kind}", hint=_how(kind))
+    yield from fitting
 
 
 def _how(kind: str) -> str:

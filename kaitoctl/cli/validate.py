@@ -1,4 +1,4 @@
-"""`kaitoctl validate`: judge manifests before any cluster sees them, wholly offline."""
+"""`kaitoctl validate`: judge manifests before any cluster sees them; offline, unless a cluster is named."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ import typer
 
 from kaitoctl.cli import options, output
 from kaitoctl.cli.catalog_options import CatalogFile
+from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, SandboxName, Target
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,6 +59,51 @@ class _Judged:
         return not (self.places if strict else self.count("error"))
 
 
+@dataclass(frozen=True, slots=True)
+class _World:
+    """Where the Workspaces are to live, and what is there already.
+
+    Args:
+        setting: for all of them.
+        old: the Workspaces of --old, None when it is not given.
+        namespace: of objects that name none.
+        existing: the Workspaces of the cluster.
+        untold: ConfigMaps that may or may not be there.
+    """
+
+    setting: Setting
+    old: dict[ObjectKey, Object] | None
+    namespace: str = "default"
+    existing: Mapping[ObjectKey, Object] = field(default_factory=dict)
+    untold: Collection[ObjectKey] = ()
+
+    def placed(self, obj: Object) -> Object:
+        """The object with the namespace that it would get; the one it was read from stays as written."""
+        metadata = obj.get("metadata")
+        if self.namespace == "default" or not isinstance(metadata, dict) or metadata.get("namespace"):
+            return obj
+        return {**obj, "metadata": {**metadata, "namespace": self.namespace}}
+
+    def predecessor(self, obj: Object) -> Object | None:
+        """What an object is to replace."""
+        if self.old is None:
+            return self.existing.get(_key(obj, self.namespace))
+        found = self.old.get(_key(obj, self.namespace)) or self.old.get(_key(obj))
+        return next(iter(self.old.values())) if found is None and len(self.old) == 1 else found
+
+    def setting_for(self, obj: Object) -> Setting:
+        """The setting, without ConfigMaps when one that the object names could not be read."""
+        if any(key in self.untold for key in _config_maps_named(obj, self.namespace)):
+            return replace(self.setting, config_maps=None)
+        return self.setting
+
+
+_Sandbox = Annotated[
+    bool,  # without the environment variable that other commands read: validate works offline by default
+    typer.Option("--sandbox", help="Ask the cluster simulated on this machine, starting it when needed."),
+]
+
+
 @app.command()
 def validate(
     filename: Annotated[
@@ -85,7 +131,8 @@ def validate(
         str | None,
         typer.Option(
             "--target-version",
-            help="KAITO version: v0.3, v0.4 or v0.12 (default: v0.4 for v1alpha1, v0.12 for v1beta1).",
+            help="KAITO version: v0.3, v0.4, v0.12 or kaitoctl (default: the named cluster's, "
+            "kaitoctl for the sandbox; else v0.4 for v1alpha1, v0.12 for v1beta1).",
             metavar="VERSION",
         ),
     ] = None,
@@ -97,36 +144,70 @@ def validate(
             metavar="NAME",
         ),
     ] = None,
+    feature_gates: Annotated[
+        str | None,
+        typer.Option(
+            "--feature-gates",
+            help="All gates of KAITO v0.12 that are on, such as enableMIG (default: not known).",
+            metavar="NAME,...",
+        ),
+    ] = None,
+    nodes: Annotated[
+        str | None,
+        typer.Option(
+            "--nodes",
+            help="With byo: nodes as `kubectl get nodes -o json` wrote them.",
+            metavar="FILE",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings make a Workspace invalid, too.")] = False,
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="table or json.", metavar="FORMAT")
     ] = "table",
     catalog: CatalogFile = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    sandbox: _Sandbox = False,
+    sandbox_name: SandboxName = "default",
 ) -> None:
-    """Judge Workspaces: schema, KAITO's rules, and what KAITO would silently ignore. Asks no cluster.
+    """Judge Workspaces: schema, KAITO's rules, and what KAITO would silently ignore.
+
+    Asks no cluster unless --context, --kubeconfig or --sandbox names one; then the target version, the
+    Workspaces as they are now and the ConfigMaps that they name come from there.
 
     Exit code 0 when all are valid, 2 when one is not. Example: kaitoctl validate -f workspace.yaml
     """
-    from kaitoctl.kaito.validation import TARGETS, Setting
+    from kaitoctl.kaito.validation import OWN, TARGETS, Setting
 
     options.one_of(output_format, ("table", "json"), option="--output")
     if target_version is not None:
-        options.one_of(target_version, TARGETS, option="--target-version")
+        options.one_of(target_version, (*TARGETS, OWN), option="--target-version")
     if cloud_provider is not None:
         options.one_of(cloud_provider, ("azure", "aws"), option="--cloud-provider")
     if node_provisioner is not None:
         options.one_of(node_provisioner, _PROVISIONERS, option="--node-provisioner")
+    if target_version is None and sandbox:
+        target_version = OWN  # kaitoctl's own controller runs there
     setting = Setting(
         target_version,
         cloud_provider,
         None if node_provisioner is None else node_provisioner == "byo",
         _config_maps(config_maps) if config_maps is not None else None,
+        None if feature_gates is None else _gates(feature_gates),
+        None if nodes is None else _nodes(nodes, byo=node_provisioner == "byo"),
         **_catalog(catalog),
     )
-    predecessors = _workspaces(old) if old is not None else {}
+    world = _World(setting, _workspaces(old) if old is not None else None, namespace or "default")
+    documents = _documents(filename)
+    if sandbox or context or kubeconfig:
+        target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
+        listed_first = list(documents)
+        world = _asked(target, world, listed_first)
+        documents = iter(listed_first)
     judged: list[_Judged] = []
     skipped = told = 0
-    for document in _documents(filename):
+    for document in documents:
         if told > _MOST_PROBLEMS:
             output.warning(f"stopped after {told} problems; the rest was not judged")
             break
@@ -134,7 +215,7 @@ def validate(
             skipped += 1
             output.note(f"{document.source}: {_what(document.obj)} is skipped")
             continue
-        result = _judge(document, setting, predecessors)
+        result = _judge(document, world)
         judged.append(result)
         told += len(result.places)
         if output_format == "table" and result.places:
@@ -209,11 +290,32 @@ def _config_maps(filename: str) -> dict[ObjectKey, Object]:
     return {_key(obj): obj for obj in _objects(filename) if obj.get("kind") == "ConfigMap"}
 
 
-def _key(obj: Object) -> ObjectKey:
+def _key(obj: Object, default: str = "default") -> ObjectKey:
     from kaitoctl.kube.objects import ObjectKey, dig
 
     name, namespace = dig(obj, "metadata", "name"), dig(obj, "metadata", "namespace")
-    return ObjectKey(_text(namespace) or "default", _text(name))
+    return ObjectKey(_text(namespace) or default, _text(name))
+
+
+def _config_maps_named(obj: Object, default: str) -> set[ObjectKey]:
+    from kaitoctl.kube.objects import ObjectKey, dig
+
+    names = {_text(dig(obj, part, "config")) for part in ("inference", "tuning")} - {""}
+    return {ObjectKey(_key(obj, default).namespace, name) for name in names}
+
+
+def _gates(text: str) -> frozenset[str]:
+    """The names of gates that are on; as KAITO's own flag writes them, `name=true` will do."""
+    gates = (item.strip().partition("=") for item in text.split(",") if item.strip())
+    return frozenset(name for name, _, value in gates if value.lower() in ("", "true"))
+
+
+def _nodes(filename: str, *, byo: bool) -> list[Object]:
+    from kaitoctl.cli import saved_lists
+
+    if not byo:
+        raise InputError("--nodes goes with --node-provisioner byo: KAITO looks at no nodes otherwise")
+    return saved_lists.objects(filename, "Node", option="--nodes")
 
 
 def _catalog(filename: str | None) -> dict[str, Any]:
@@ -244,17 +346,55 @@ def _text(value: Any) -> str:
 # --- judge -------------------------------------------------------------------------------------------------
 
 
-def _judge(document: Document, setting: Setting, predecessors: dict[ObjectKey, Object]) -> _Judged:
+def _asked(target: Target, world: _World, documents: Iterable[Document]) -> _World:
+    """The world as a cluster knows it; what options say goes first."""
+    from kaitoctl.cli import validate_on_cluster as cluster
+
+    setting = world.setting
+    objects = [document.obj for document in documents if document.fault is None]
+    workspaces = [obj for obj in objects if _is_meant(obj)]
+    config_maps = [obj for obj in objects if obj.get("kind") == "ConfigMap"]
+
+    def plan(namespace: str) -> cluster.Wanted:
+        named = {key for obj in workspaces for key in _config_maps_named(obj, namespace)}
+        given = {_key(obj, namespace) for obj in config_maps}
+        versions = {_key(obj, namespace): _text(obj.get("apiVersion")) for obj in workspaces}
+        return cluster.Wanted(
+            version=setting.target is None,
+            workspaces=(
+                {key: version.rpartition("/")[2] for key, version in versions.items()}
+                if world.old is None
+                else {}
+            ),
+            config_maps=frozenset(named - given if setting.config_maps is None else ()),
+            nodes=bool(setting.byo) and setting.nodes is None,
+        )
+
+    found = cluster.ask(target, plan)
+    there = found.config_maps | {_key(obj, found.namespace): obj for obj in config_maps}
+    return replace(
+        world,
+        setting=replace(
+            setting,
+            target=setting.target or found.target,
+            config_maps=there if setting.config_maps is None else setting.config_maps,
+            nodes=found.nodes if setting.nodes is None else setting.nodes,
+        ),
+        namespace=found.namespace,
+        existing=found.workspaces,
+        untold=found.untold if setting.config_maps is None else (),
+    )
+
+
+def _judge(document: Document, world: _World) -> _Judged:
     from kaitoctl.kaito import validation
 
     problems: list[Problem]
     if document.fault is not None:
         problems = [validation.Problem("", "KW100", "error", document.fault.message)]
     else:
-        old = predecessors.get(_key(document.obj))
-        if old is None and len(predecessors) == 1:
-            (old,) = predecessors.values()
-        problems = validation.judge(document.obj, setting, old=old)
+        obj = world.placed(document.obj)
+        problems = validation.judge(obj, world.setting_for(obj), old=world.predecessor(obj))
     places = []
     for problem in problems:
         line, column = document.position(problem.path) or (None, None)

@@ -69,7 +69,8 @@ def refusal(workspace: Object, settings: Settings | None = None) -> str:
         return _template_refusal(inference["template"])
     preset = preset_of(workspace)
     if preset is None:
-        return f'preset "{dig(inference, "preset", "name")}" is not in the catalog'
+        name = dig(inference, "preset", "name")
+        return f'preset "{name}" is none of those that kaitoctl\'s controller serves (KAITO up to v0.4)'
     chosen = settings or Settings()
     generation = preset.images.get(chosen.generation)
     if generation is None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from fake_server import Answer, serving
 from shell import BIN, Shell
 
 from kaitoctl.kaito.nodes import CODES as NODE_CODES
@@ -193,6 +195,114 @@ def test_the_target_decides(offline: Shell) -> None:
         judged(offline, "-f", "w.yaml", *arguments, code=code)
 
 
+BETA = """\
+apiVersion: kaito.sh/v1beta1
+kind: Workspace
+metadata: {name: own}
+resource:
+  labelSelector: {matchLabels: {apps: own}}
+  partition: {mode: mig, profile: 1g.20gb}
+inference:
+  preset: {name: phi-4}
+"""
+
+
+def codes(document: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(problem["code"], problem["severity"]) for problem in document["problems"]]
+
+
+def test_gates_decide_whether_gpus_can_be_divided(offline: Shell) -> None:
+    write(offline, w_yaml=BETA.replace("phi-4", "phi-4-mini-instruct"))
+    byo = ("-f", "w.yaml", "--node-provisioner", "byo")
+    assert codes(judged(offline, *byo)[0]) == [("KW129", "warning")]
+    assert codes(judged(offline, *byo, "--feature-gates", "vLLM=true,enableMIG=true")[0]) == []
+    assert codes(judged(offline, *byo, "--feature-gates", "enableMIG=false", code=2)[0]) == [
+        ("KW129", "error")
+    ]
+
+
+def test_nodes_of_ones_own_are_looked_at(offline: Shell) -> None:
+    node = {"kind": "Node", "metadata": {"name": "n", "labels": {"apps": "own"}}}
+    whole = "".join(line for line in BETA.splitlines(keepends=True) if "partition" not in line)
+    write(offline, w_yaml=whole, nodes_json=json.dumps({"kind": "List", "items": [node]}))
+    byo = ("-f", "w.yaml", "--node-provisioner", "byo", "--nodes", "nodes.json")
+    assert codes(judged(offline, *byo, code=2)[0]) == [("KW201", "error")]
+    node["metadata"]["labels"] |= {  # type: ignore[index]
+        f"nvidia.com/gpu.{key}": value
+        for key, value in (("product", "A100"), ("count", "1"), ("memory", "81920"))
+    }
+    write(offline, nodes_json=json.dumps({"kind": "List", "items": [node]}))
+    assert codes(judged(offline, *byo)[0]) == []
+
+
+# --- with a cluster ----------------------------------------------------------------------------------------
+
+
+def test_a_cluster_that_is_named_tells_the_version_and_what_there_is(shell: Shell, namespace: str) -> None:
+    text = BETA.replace("  partition: {mode: mig, profile: 1g.20gb}\n", "").replace(
+        "resource:", "resource:\n  instanceType: Standard_NC24ads_A100_v4"
+    )
+    text = text.replace("{name: own}", f"{{name: own, namespace: {namespace}}}")
+    text = text.replace("inference:", "inference:\n  config: mine")
+    write(shell, beta_yaml=text)
+    kubeconfig = str(shell.home / "state" / "sandbox" / shell.sandbox / "kubeconfig")
+    arguments = ("-f", "beta.yaml", "--kubeconfig", kubeconfig)
+    done = shell.kaitoctl("validate", *arguments, code=2)
+    assert "judged for KAITO v0.12" in done.stderr
+    assert f"there is no ConfigMap {namespace}/mine" in " ".join(done.stdout.split())
+
+    data = {"inference_config.yaml": "vllm:\n  max-model-len: 16385\n"}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine", "namespace": namespace}}
+    shell.apply({**config, "data": data})
+    assert codes(judged(shell, *arguments, code=2)[0]) == [("KW195", "error")]
+    shell.apply({**config, "data": {"inference_config.yaml": ""}})
+    assert codes(judged(shell, *arguments)[0]) == []
+
+    shell.kubectl("apply", "--server-side", "--validate=false", "-f", str(shell.home / "beta.yaml"))
+    assert codes(judged(shell, *arguments)[0]) == []
+    write(shell, beta_yaml=text.replace("phi-4", "phi-4-mini-instruct"))
+    assert codes(judged(shell, *arguments, code=2)[0]) == [("KW181", "error")]
+    assert codes(judged(shell, "-f", "beta.yaml")[0]) == []  # no cluster named, none asked
+    # In the sandbox kaitoctl's own controller serves, and it knows no models of v0.12.
+    own = judged(shell, "-f", "beta.yaml", "--sandbox", code=2)[0]
+    assert "KW142" in [code for code, _ in codes(own)]
+
+
+def test_the_targets_of_clusters(offline: Shell) -> None:
+    """Answers that no sandbox gives: an older KAITO, and one that may not be looked at."""
+    write(offline, w_yaml=GOOD)
+    image = {"containers": [{"image": "mcr.microsoft.com/aks/kaito/workspace:0.3.2"}]}
+    controller = {"metadata": {"name": "kaito-workspace"}, "spec": {"template": {"spec": image}}}
+    group = json.dumps({"versions": [{"version": "v1alpha1"}]})
+    old = yaml.safe_load(GOOD.replace("falcon-7b", "phi-2"))
+
+    def answer(deployments: tuple[int, str], *, served: int = 200, workspace: int = 404) -> Answer:
+        def one(_: str, path: str) -> tuple[int, str]:
+            path = path.removeprefix("/s3cret-path")
+            if path == "/apis/kaito.sh":
+                return served, group if served == 200 else "{}"
+            if "/deployments" in path:
+                return deployments
+            assert path == "/apis/kaito.sh/v1alpha1/namespaces/default/workspaces/falcon"
+            return workspace, json.dumps(old) if workspace == 200 else "{}"
+
+        return one
+
+    none, one = (200, '{"items": []}'), (200, json.dumps({"items": [controller]}))
+    for told, said, code in [
+        (answer(one), "KAITO v0.3: its controller's image is 0.3.2", 0),
+        (answer(none), "KAITO v0.4: the cluster serves v1alpha1 only", 0),
+        (answer((403, "{}")), "may not be read", 0),
+        (answer(none, workspace=403), "Workspace default/falcon may not be read; judged as if new", 0),
+        (answer(none, workspace=200), "invalid", 2),
+        (answer(none, served=403), "does not say which versions it serves; judged by apiVersion", 0),
+        (answer(none, served=404), "does not know Workspaces; judged by apiVersion", 0),
+    ]:
+        with serving(told, offline.home) as kubeconfig:
+            done = offline.kaitoctl("validate", "-f", "w.yaml", "--kubeconfig", kubeconfig, code=code)
+        assert said in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -204,6 +314,8 @@ def test_the_target_decides(offline: Shell) -> None:
         (["-f", "w.yaml", "--old", "maps.yaml"], "no Workspace"),
         (["-f", "w.yaml", "--old", "broken.yaml"], "broken.yaml:2:1:"),
         (["-f", "empty"], "no .yaml"),
+        (["-f", "w.yaml", "--nodes", "w.yaml"], "--node-provisioner byo"),
+        (["-f", "w.yaml", "--kubeconfig", "missing"], "no such file"),
         ([], "--filename"),
     ],
 )
@@ -252,7 +364,7 @@ def test_a_valid_file_needs_neither_jsonschema_nor_asyncio(offline: Shell) -> No
     program = (
         "import sys; from kaitoctl.cli.app import app, run;"
         "sys.argv = ['kaitoctl', 'validate', '-f', 'good.yaml']; code = run(app);"
-        "heavy = ('jsonschema', 'asyncio', 'kubernetes', 'rich', 'jinja2');"
+        "heavy = ('jsonschema', 'asyncio', 'aiohttp', 'kubernetes', 'rich', 'jinja2');"
         "print([name for name in heavy if name in sys.modules], code)"
     )
     done = offline.run(sys.executable, "-c", program)

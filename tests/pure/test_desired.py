@@ -129,7 +129,7 @@ def test_every_preset_is_built_or_refused_with_a_reason(name: str) -> None:
     ("change", "words"),
     [
         ({"tuning": {"method": "lora"}}, "not in the catalog"),
-        ({"inference": {"preset": {"name": "nope"}}}, "not in the catalog"),
+        ({"inference": {"preset": {"name": "nope"}}}, "none of those"),
         ({"metadata": {"annotations": {"kaito.sh/runtime": "tensorrt"}}}, "neither transformers nor vllm"),
         (
             {

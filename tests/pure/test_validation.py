@@ -422,10 +422,10 @@ def test_the_schema_and_the_rules_speak_once_each() -> None:
 
 
 def test_a_field_of_the_other_version_is_unknown() -> None:
-    partition = {"resource__partition": {"mode": "mig", "profile": "1g.10gb"}}
+    partition = {"resource__partition": {"mode": "mig", "profile": "3g.40gb"}}
     assert found(validation.judge(workspace(**partition))) == {("KW102", "e", "resource.partition")}
     served = workspace(**BETA, **partition, resource__instanceType=REMOVE, inference__preset__name="phi-4")
-    assert validation.judge(served, Setting(byo=True)) == []
+    assert validation.judge(served, Setting(byo=True, gates=frozenset({"enableMIG"}))) == []
 
 
 def test_a_schema_is_found_by_either_form_of_its_version() -> None:

@@ -105,7 +105,8 @@ CODES: Mapping[str, Code] = {
     "KW114": Code(
         "an annotation's value that KAITO does not know",
         "KAITO acts as if the annotation were not there. kaito.sh/enablelb counts only as True with a "
-        "capital T, kaito.sh/runtime as transformers or vllm.",
+        "capital T, kaito.sh/runtime as transformers or vllm, and kaito.sh/bypass-resource-checks with any "
+        "value.",
         _ALL,
         ("KAITO admits it and ignores it.",),
     ),
@@ -125,7 +126,8 @@ CODES: Mapping[str, Code] = {
     "KW117": Code(
         "an annotation's value that KAITO refuses",
         "kaito.sh/performance-mode is balanced, interactivity or throughput; kaito.sh/use-local-weights "
-        "is true or false. They are checked on create.",
+        "is true or false; kaito.sh/node-image-family is ubuntu or azurelinux. They are checked on create "
+        "of v1beta1.",
         "v0.12",
         ("The webhook refuses the Workspace.",),
     ),
@@ -190,12 +192,15 @@ CODES: Mapping[str, Code] = {
     ),
     "KW129": Code(
         "a partition that cannot be",
-        "resource.partition divides GPUs of nodes of your own: not for tuning, mode mig with a profile, "
-        "mode accelerator with a count, and KAITO's gate enableMIG or enableAccelerator switched on.",
+        "resource.partition divides GPUs of nodes of your own: not for tuning, mode mig with a profile "
+        "that KAITO knows, mode accelerator with a count, and KAITO's gate enableMIG or enableAccelerator "
+        "switched on. Whether it is cannot be told offline, unless --feature-gates says so.",
         "v0.12",
         (
             "`GPU partitioning is only supported with BYO nodes (disableNodeAutoProvisioning=true): "
             "resource.partition`",
+            "`MIG support is not enabled, set feature gate enableMIG=true: resource.partition`, and so on "
+            "for the others; on update only `field is immutable: resource.partition`",
         ),
     ),
     "KW130": Code(
@@ -498,8 +503,8 @@ CODES: Mapping[str, Code] = {
     ),
     "KW164": Code(
         "count is ignored",
-        "On vLLM KAITO estimates the number of nodes from the model's size and the GPUs' memory; "
-        "resource.count is deprecated and overridden.",
+        "On vLLM KAITO estimates the number of nodes from the model's size, the GPUs' memory and "
+        "max-model-len of the inference ConfigMap; resource.count is deprecated and overridden.",
         "v0.12",
         ("KAITO admits it and ignores it.",),
     ),
@@ -624,6 +629,8 @@ CODES: Mapping[str, Code] = {
             "`invalid value: During tuning Name field cannot be changed once set: tuning.Input.Name`",
             "v0.12: `instanceType cannot be changed once set when node auto-provisioning is enabled: "
             "resource.instanceType`",
+            "v0.12, while the gate ModelStreaming is on: `annotation kaito.sh/model-streaming is immutable "
+            "after creation: metadata.annotations[kaito.sh/model-streaming]`",
         ),
     ),
     "KW182": Code(
@@ -704,6 +711,23 @@ CODES: Mapping[str, Code] = {
         "max-model-len of the inference ConfigMap may not exceed the model's limit.",
         "v0.12",
         ("The webhook refuses the Workspace.",),
+    ),
+    "KW200": Code(
+        "no node of your own",
+        "Where KAITO v0.12 makes no nodes (nodeProvisioner: byo), nodes that carry all labels of "
+        "resource.labelSelector must be there before a Workspace with a preset is created.",
+        "v0.12",
+        ("`No nodes found matching the specified label selector: `",),
+    ),
+    "KW201": Code(
+        "nodes of your own that KAITO cannot reckon with",
+        "Every node that matches must carry the labels nvidia.com/gpu.product, nvidia.com/gpu.count and "
+        "nvidia.com/gpu.memory of NVIDIA's feature discovery, and all must say the same.",
+        "v0.12",
+        (
+            "`Failed to get GPU config from nvidia labels on node N: ...: `",
+            "`Non-uniform GPU product: ...`, `Non-uniform GPU count: ...`, `Non-uniform GPU memory: ...`",
+        ),
     ),
 }
 """Every code that a `Problem` can carry."""

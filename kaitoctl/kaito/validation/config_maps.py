@@ -47,6 +47,24 @@ def problems(subject: Subject) -> Iterator[Problem]:
             yield error(where, code, f"ConfigMap {place}: {message}")
 
 
+def max_model_len(subject: Subject) -> int | None:
+    """The context that the inference ConfigMap asks for; None when it does not, or is not known."""
+    name, known = as_text(subject.inference.get("config")), subject.setting.config_maps or {}
+    found = known.get(subject.config_map_key(name[:253])) if name else None
+    text = as_map((found or {}).get("data")).get(_INFERENCE)
+    try:
+        return _max_model_len(_content(text, _INFERENCE)) if isinstance(text, str) else None
+    except InputError:
+        return None
+
+
+def _max_model_len(content: Mapping[str, Any]) -> int | None:
+    value = as_map(content.get("vllm")).get("max-model-len")
+    if isinstance(value, str) and len(value) < 10 and value.isascii() and value.isdigit():
+        value = int(value)  # it becomes a flag, so text is as good
+    return as_whole(value)
+
+
 def _content(text: str, source: str) -> Mapping[str, Any]:
     from kaitoctl.kube.documents import load_yaml
 
@@ -82,7 +100,7 @@ def _training(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[st
 
 
 def _context(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    wanted = as_whole(as_map(content.get("vllm")).get("max-model-len"))
+    wanted = _max_model_len(content)
     model = subject.model
     if model is not None and wanted is not None and model.context_limit and wanted > model.context_limit:
         yield "KW195", f"max-model-len {wanted} is more than {model.id} can ({model.context_limit})"

@@ -12,11 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kaitoctl.kaito import catalog
-from kaitoctl.kaito.api import DEFAULT_INSTANCE_TYPE, GPU, MAX_ADAPTERS, WORKSPACE, WORKSPACE_V1BETA1
+from kaitoctl.kaito.api import (
+    ANNOTATION_RUNTIME,
+    GPU,
+    MAX_ADAPTERS,
+    WORKSPACE,
+    WORKSPACE_V1BETA1,
+)
 from kaitoctl.kaito.catalog import InstanceType, Preset
 from kaitoctl.kaito.validation import config_maps, ignored, pod_keys
 from kaitoctl.kaito.validation.grammar import (
     LONGEST_NAME,
+    MIG_PROFILES,
     image_fault,
     is_dns_label,
     is_dns_name,
@@ -24,9 +31,11 @@ from kaitoctl.kaito.validation.grammar import (
     is_label_key,
     is_label_value,
     is_service_name,
+    mig_memory_gb,
     strength_fault,
     url_fault,
 )
+from kaitoctl.kaito.validation.own_nodes import RESERVED_LABELS, Flaw
 from kaitoctl.kaito.validation.problem import (
     OWN,
     Problem,
@@ -44,10 +53,11 @@ API_VERSIONS = (WORKSPACE.api_version, WORKSPACE_V1BETA1.api_version)
 
 _HEADLESS = "-headless"
 _TYPE, _COUNT, _SELECTOR = "resource.instanceType", "resource.count", "resource.labelSelector"
-_DEFAULT_TYPE_V12 = "Standard_NC24ads_A100_v4"
+_GATES = {"mig": "enableMIG", "accelerator": "enableAccelerator"}
+_BYPASS = "kaito.sh/bypass-resource-checks"
+_RUNTIME = f"metadata.annotations[{ANNOTATION_RUNTIME}]"
 _GONE_IN_V12 = ("phi-2", "falcon-7b", "falcon-7b-instruct", "falcon-40b", "falcon-40b-instruct")
 _SOURCES = ("urls", "image", "volumeSource")
-_TABLE_OF = {"v0.3": "v0.3.2", "v0.4": "v0.4.0", "v0.12": "v0.12"}
 
 
 def create_problems(subject: Subject) -> Iterator[Problem]:
@@ -59,6 +69,9 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     yield from _nodes(subject)
     yield from _instance_type(subject)
     yield from _partition(subject)
+    yield from _own_nodes(subject)
+    yield from _model_fits(subject)
+    yield from _estimate(subject)
     yield from ignored.ignored_fields(subject)
     if isinstance(subject.workspace.get("inference"), dict):
         yield from _inference(subject)
@@ -144,7 +157,7 @@ def _selection(subject: Subject) -> Iterator[Problem]:
         yield error(f"{_SELECTOR}.matchLabels", "KW120", "no label selects the nodes", example)
     yield from _label_faults(f"{_SELECTOR}.matchLabels", labels)
     keys = set(as_map(labels))
-    if subject.is_new and keys and keys <= ignored.RESERVED_LABELS:
+    if subject.is_new and keys and keys <= RESERVED_LABELS:
         yield error(
             f"{_SELECTOR}.matchLabels",
             "KW127",
@@ -153,7 +166,7 @@ def _selection(subject: Subject) -> Iterator[Problem]:
         )
     else:
         for key in as_map(labels):
-            if key in ignored.RESERVED_LABELS:
+            if key in RESERVED_LABELS:
                 where = f"{_SELECTOR}.matchLabels[{key}]"
                 yield warning(where, "KW122", f"{key} is KAITO's own label", "select by a label of your own")
     for index, expression in enumerate(as_list(selector.get("matchExpressions"))):
@@ -190,7 +203,8 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
         return
     name = subject.resource.get("instanceType")
     if subject.setting.byo and subject.is_v1beta1 and isinstance(name, str) and name:
-        yield error(_TYPE, "KW139", f"{name[:80]} is given, but the nodes are your own", "leave it out")
+        if not subject.is_update:  # an old value may stay
+            yield error(_TYPE, "KW139", f"{name[:80]} is given, but the nodes are your own", "leave it out")
         return
     if name is None or name == "":
         if subject.is_v1beta1:
@@ -199,13 +213,13 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
             elif subject.setting.byo is None:
                 yield warning(_TYPE, "KW138", "no instance type: only nodes of your own can be used")
             return
-        meant = _DEFAULT_TYPE_V12 if subject.is_new else DEFAULT_INSTANCE_TYPE
+        meant = subject.default_instance_type
         name = meant if name is None else name
         yield warning(_TYPE, "KW138", f"no instance type, which means {meant}", "name the type of your nodes")
     if not isinstance(name, str) or not name:
         return
-    known = _known_type(subject, name)
-    if known is None or not _is_offered(subject, known):
+    known = subject.machine
+    if known is None or not subject.offers(known):
         yield from _unknown_type(subject, name, known)
     elif not known.exists:
         yield error(_TYPE, "KW132", f"{known.name}: {known.note}")
@@ -215,29 +229,6 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
         yield error(_TYPE, "KW133", f"{known.name} is {known.arch}; {known.note}")
     elif subject.preset is not None:
         yield from _preset_fits(subject, subject.preset, known)
-    elif subject.model is not None and subject.runtime == "transformers":
-        yield from _model_fits(subject, known)
-
-
-def _known_type(subject: Subject, name: str) -> InstanceType | None:
-    """The type of that name; v0.12 compares without case."""
-    types = subject.setting.catalog.instance_types
-    known = types.get(name)
-    if known is None and subject.is_new and len(name) <= 253:
-        folded = name.lower()
-        known = next((machine for machine in types.values() if machine.name.lower() == folded), None)
-    return known
-
-
-def _is_offered(subject: Subject, machine: InstanceType) -> bool:
-    """Whether this KAITO, on this cloud, does something about the type besides letting it through."""
-    if subject.target == OWN or machine.name in subject.setting.catalog.own_instance_types:
-        return True
-    if subject.target == "v0.3":
-        return machine.cloud == "azure"
-    if subject.setting.cloud not in (None, machine.cloud):
-        return False
-    return not subject.is_new or _TABLE_OF["v0.12"] in machine.versions
 
 
 def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> Iterator[Problem]:
@@ -249,7 +240,7 @@ def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> It
     offered = [
         machine
         for machine in subject.setting.catalog.instance_types.values()
-        if machine.cloud == cloud and machine.exists and _is_offered(subject, machine)
+        if machine.cloud == cloud and machine.exists and subject.offers(machine)
     ]
     hint = (
         _did_you_mean(name, (machine.name for machine in offered)) if known is None else _like(known, offered)
@@ -313,17 +304,55 @@ def _types_that_fit(subject: Subject, preset: Preset, cloud: str) -> str:
     return f"for example {smallest[0].name}" if smallest else ""
 
 
-def _model_fits(subject: Subject, machine: InstanceType) -> Iterator[Problem]:
-    model = subject.model
-    assert model is not None
-    if model.weights_gib <= machine.gpu_memory_gib:
+def _own_nodes(subject: Subject) -> Iterator[Problem]:
+    found = subject.own_nodes
+    if isinstance(found, Flaw):
+        hint = "kaitoctl check-nodes says what mends it"
+        yield error(f"{_SELECTOR}.matchLabels", found.code, found.message, hint)
+
+
+def _model_fits(subject: Subject) -> Iterator[Problem]:
+    """KAITO v0.12's check of the memory in total: for nodes of one's own, and for transformers."""
+    model, hardware = subject.model, subject.hardware
+    is_transformers = subject.runtime == "transformers"
+    if model is None or hardware is None or subject.is_partitioned or not (subject.is_byo or is_transformers):
         return
-    has = f"{machine.name} has {machine.gpu_memory_gib} GiB of GPU memory"
-    needs = f"{has}, {model.id} needs {model.weights_gib:.0f}"
-    if subject.count > 1:
-        yield error(_TYPE, "KW162", f"transformers cannot spread a model over nodes: {needs}")
-    elif "kaito.sh/bypass-resource-checks" not in subject.annotations:
-        yield error(_TYPE, "KW136", needs)
+    where = _TYPE if subject.own_nodes is None else f"{_SELECTOR}.matchLabels"
+    times = f"{hardware.nodes} x {hardware.name}" if hardware.nodes > 1 else hardware.name
+    needs = f"{model.id} needs {model.weights_gib:.0f}"
+    # A model that cannot be spread must fit on each node, although KAITO adds them up.
+    usable = hardware.nodes if model.distributed else 1
+    if usable * hardware.memory_gib < model.weights_gib and _BYPASS not in subject.annotations:
+        has = f"{times} has {usable * hardware.memory_gib} GiB of GPU memory"
+        yield error(where, "KW136", f"{has}, {needs}" + ("" if model.distributed else " on each node"))
+    if is_transformers and model.distributed and hardware.memory_gib < model.weights_gib:
+        has = f"{hardware.name} has {hardware.memory_gib} GiB of GPU memory"
+        yield error(_RUNTIME, "KW162", f"transformers cannot spread a model over nodes: {has}, {needs}")
+
+
+def _estimate(subject: Subject) -> Iterator[Problem]:
+    """On vLLM KAITO v0.12 makes its own estimate of the number of nodes, and `count` does not matter."""
+    is_estimated = subject.is_new and subject.is_v1beta1 and subject.runtime == "vllm"
+    if (
+        not is_estimated
+        or as_whole(subject.resource.get("count")) is None
+        or not subject.inference.get("preset")
+    ):
+        return
+    model, hardware = subject.model, subject.hardware
+    nodes = None
+    if model is not None and hardware is not None and not subject.is_partitioned:
+        from kaitoctl.kaito import fit
+
+        shape = fit.Shape(hardware.gpus, hardware.memory_gib / hardware.gpus)
+        context = config_maps.max_model_len(subject) or fit.CONTEXT
+        nodes = fit.estimated_nodes(model, shape, context=context)
+    if nodes is None and subject.count > 1:
+        message = "on vLLM KAITO estimates the number of nodes itself"
+        yield warning(_COUNT, "KW164", message, "leave count out")
+    elif nodes is not None and model is not None and hardware is not None and nodes != subject.count:
+        message = f"KAITO estimates {nodes} of {hardware.name} for {model.id} and overrides {subject.count}"
+        yield warning(_COUNT, "KW164", message, "leave count out")
 
 
 def fits(preset: Preset, machine: InstanceType, count: int = 1) -> bool:
@@ -352,11 +381,36 @@ def _partition(subject: Subject) -> Iterator[Problem]:
         )
     if subject.tuning:
         yield error(where, "KW129", "tuning does not run on parts of GPUs")
-    mode = partition.get("mode")
-    if mode == "mig" and not partition.get("profile"):
-        yield error(f"{where}.profile", "KW129", "mode mig wants a profile", "for example 1g.10gb")
-    if mode == "accelerator" and not partition.get("count"):
-        yield error(f"{where}.count", "KW129", "mode accelerator wants a count")
+    mode, profile, count = (partition.get(key) for key in ("mode", "profile", "count"))
+    gate = _GATES.get(as_text(mode))
+    gates = subject.setting.gates
+    if gate and (gates is None or gate not in gates):
+        finding = warning if gates is None else error
+        yield finding(f"{where}.mode", "KW129", f"mode {mode} works only while KAITO's gate {gate} is on")
+    if mode == "mig":
+        if count is not None:
+            yield error(f"{where}.count", "KW129", "count belongs to mode accelerator", "leave it out")
+        yield from _mig_profile(subject, f"{where}.profile", as_text(profile))
+    elif mode == "accelerator":
+        if profile:
+            yield error(f"{where}.profile", "KW129", "profile belongs to mode mig", "leave it out")
+        if count is None:
+            yield error(f"{where}.count", "KW129", "mode accelerator wants a count")
+
+
+def _mig_profile(subject: Subject, where: str, profile: str) -> Iterator[Problem]:
+    if not profile:
+        yield error(where, "KW129", "mode mig wants a profile", "for example 1g.10gb")
+        return
+    memory_gb = mig_memory_gb(profile)
+    if memory_gb is None:
+        yield error(where, "KW129", f"{profile[:80]!r} is not a MIG profile", "for example 1g.10gb")
+    elif profile.removesuffix("+me") not in MIG_PROFILES:
+        hint = _did_you_mean(profile, MIG_PROFILES) or f"known are {', '.join(MIG_PROFILES)}"
+        yield error(where, "KW129", f"KAITO does not know the MIG profile {profile[:80]}", hint)
+    elif (model := subject.model) and memory_gb < model.weights_gib and _BYPASS not in subject.annotations:
+        message = f"{profile} has {memory_gb} GiB of GPU memory, {model.id} needs {model.weights_gib:.0f}"
+        yield error(where, "KW136", message)
 
 
 # --- inference ---------------------------------------------------------------------------------------------
@@ -462,7 +516,7 @@ def _has_local_weights(subject: Subject) -> bool:
 
 
 def _runtime(subject: Subject) -> Iterator[Problem]:
-    annotation = "metadata.annotations[kaito.sh/runtime]"
+    annotation = _RUNTIME
     model = subject.model
     if model is not None and model.transformers is None and subject.asked_runtime == "transformers":
         yield error(annotation, "KW162", f"{model.id} does not run on transformers", "use vllm")

@@ -1,4 +1,4 @@
-"""The grammars of Kubernetes and container registries that the rules ask about: names, labels, images."""
+"""The grammars that the rules ask about: names, labels, images, strengths, URLs, MIG profiles."""
 
 from __future__ import annotations
 
@@ -28,8 +28,25 @@ _IMAGE = re.compile(
 )
 # Source: what KAITO up to v0.4 wants of images of adapters and of tuning: a slash and a tag.
 _FULL_IMAGE = re.compile(r".+/[^:/]+:[^:/]+")
+_MIG_PROFILE = re.compile(r"[1-9]g\.([0-9]{1,4})(\.[0-9]{1,2})?gb(\+me)?")
 _BLANK_TO_FILL = re.compile(r"<[^<>]*>|\$\{?[A-Za-z_]|\bYOUR_")
 _DECIMAL = re.compile(r"[-+]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][-+]?[0-9]{1,3})?")
+
+MIG_PROFILES = (
+    *("1g.6gb", "2g.12gb", "4g.24gb"),  # A30
+    *("1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"),  # A100 of 40 GB
+    *("1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"),  # A100 and H100 of 80 GB
+    *("1g.12gb", "1g.24gb", "2g.24gb", "3g.48gb", "4g.48gb", "7g.96gb"),  # H100 of 94 and 96 GB
+    *("3g.47gb", "4g.47gb", "7g.94gb"),
+    *("1g.16.5gb", "1g.18gb", "1g.35gb", "2g.33gb", "2g.35gb", "3g.71gb"),  # H200
+    *("4g.66gb", "4g.71gb", "7g.141gb"),
+    *("1g.23gb", "1g.45gb", "2g.45gb", "2g.46gb", "3g.90gb", "4g.90gb", "4g.92gb", "7g.180gb"),  # B200
+)
+"""The shares of a GPU that NVIDIA or KAITO name; `+me` may follow.
+
+Source: KAITO, `pkg/utils/mig`, two versions of it, and NVIDIA's table of MIG profiles: the two write some
+profiles differently, and which table an installation has cannot be told.
+"""
 
 
 def is_dns_label(text: str) -> bool:
@@ -90,6 +107,12 @@ def strength_fault(text: str) -> str:
     if not _DECIMAL.fullmatch(text):
         return f"{text[:40]!r} is not a decimal"
     return "" if 0 <= Decimal(text) <= 1 else f"{text[:40]} is not between 0 and 1"
+
+
+def mig_memory_gb(profile: str) -> int | None:
+    """The whole GB of memory of a MIG profile such as `1g.10gb` or `1g.16.5gb+me`; None when it is none."""
+    found = _MIG_PROFILE.fullmatch(profile)
+    return (int(found[1]) or None) if found else None
 
 
 def url_fault(text: str) -> str:

@@ -17,14 +17,16 @@ from typing import Any
 from kaitoctl.kaito.api import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_RUNTIME,
-    LABEL_WORKSPACE,
-    LABEL_WORKSPACE_NAMESPACE,
 )
 from kaitoctl.kaito.validation.problem import OWN, Problem, as_map, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import dig
 
 _V3, _V4, _V12 = "v0.3", "v0.4", "v0.12"
+
+ANNOTATION_STREAMING = "kaito.sh/model-streaming"
+_ROLE, _ROLES = "kaito.sh/inference-role", ("prefill", "decode")
+_NO = ("false", "no", "off", "0")
 
 TRANSFORMERS = f"set the annotation {ANNOTATION_RUNTIME}: transformers"
 
@@ -69,12 +71,6 @@ CIRCUMSTANCES: Mapping[str, Callable[[Subject, Any], bool]] = {
     ),
     "private image": lambda subject, value: dig(subject.inference, "preset", "accessMode") == "private",
     "is private": lambda subject, value: value == "private",
-    "several, on vLLM": lambda subject, value: (
-        subject.is_v1beta1
-        and subject.runtime == "vllm"
-        and subject.inference.get("preset") is not None
-        and subject.count > 1
-    ),
     "tuning": lambda subject, value: bool(subject.tuning),
     "load balancer for a template": lambda subject, value: (
         value == "True" and subject.inference.get("template") is not None
@@ -100,10 +96,6 @@ TABLE: tuple[Ignored, ...] = (
     Ignored(
         "resource.preferredNodes", "KW176", (_V3, _V4), "tuning",
         "the tuning pod is not bound to these nodes",
-    ),
-    Ignored(
-        "resource.count", "KW164", (_V12,), "several, on vLLM",
-        "on vLLM KAITO estimates the number of nodes itself", "leave count out",
     ),
     Ignored(
         _OPTIONS, "KW146", (_V3, _V4, OWN), "public access",
@@ -155,20 +147,6 @@ TABLE: tuple[Ignored, ...] = (
     ),
 )  # fmt: skip
 
-RESERVED_LABELS = frozenset(
-    {
-        LABEL_WORKSPACE,
-        LABEL_WORKSPACE_NAMESPACE,
-        "kaito.sh/ragengine",
-        "kaito.sh/ragenginenamespace",
-        "karpenter.kaito.sh/workspace-name",
-        "karpenter.kaito.sh/workspace-namespace",
-        "karpenter.kaito.sh/inferenceset",
-        "karpenter.kaito.sh/inferenceset-namespace",
-    }
-)
-"""Labels that KAITO v0.12 drops from a selector, and that no version's users put on nodes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
@@ -177,26 +155,30 @@ class Annotation:
     Args:
         targets: who reads it.
         values: those that count; empty when any does.
-        refused: whether other values are refused instead of ignored.
+        refused: whether v1beta1 refuses other values, on create, instead of ignoring them.
         harmless: other values that mean what happens anyway.
+        folded: whether case and blanks around do not count.
+        by_presence: whether the value does not count at all.
     """
 
     targets: tuple[str, ...] = (_V12,)
     values: tuple[str, ...] = ()
     refused: bool = False
     harmless: tuple[str, ...] = ()
+    folded: bool = False
+    by_presence: bool = False
 
 
 ANNOTATIONS: Mapping[str, Annotation] = {
     ANNOTATION_ENABLE_LB: Annotation((_V3, _V4, _V12, OWN), ("True",), harmless=("", "no", "off")),
     ANNOTATION_RUNTIME: Annotation((_V4, _V12, OWN), ("transformers", "vllm")),
-    "kaito.sh/bypass-resource-checks": Annotation(),
-    "kaito.sh/node-image-family": Annotation(values=("ubuntu", "azurelinux")),
+    "kaito.sh/bypass-resource-checks": Annotation(by_presence=True),
+    "kaito.sh/node-image-family": Annotation(values=("ubuntu", "azurelinux"), refused=True, folded=True),
     "kaito.sh/node-class-name": Annotation(),
     "kaito.sh/disable-benchmark": Annotation(values=("true",), harmless=("", "false")),
     "kaito.sh/performance-mode": Annotation(values=("balanced", "interactivity", "throughput"), refused=True),
     "kaito.sh/use-local-weights": Annotation(values=("true", "false"), refused=True),
-    "kaito.sh/model-streaming": Annotation(values=("disabled",), harmless=("", "enabled")),
+    ANNOTATION_STREAMING: Annotation(values=("disabled",), harmless=("", "enabled")),
     "kaito.sh/model-mirror-storage-class": Annotation(),
     "kaito.sh/streaming-service-account": Annotation(),
 }
@@ -269,16 +251,25 @@ def annotation_problems(subject: Subject) -> Iterator[Problem]:
             if not (key == ANNOTATION_RUNTIME and text == "transformers"):
                 version = "kaitoctl's controller" if subject.target == OWN else f"KAITO {subject.target}"
                 yield warning(where, "KW116", f"{version} does not read {key}")
-        elif isinstance(value, str) and known.values and value not in (*known.values, *known.harmless):
-            yield from _wrong_value(where, key, value, known)
-    for key in as_map(subject.metadata.get("labels")):
+        elif known.by_presence:
+            if text.strip().lower() in _NO:
+                message = f"{text[:80]!r} does not switch {key} off: it counts by being there"
+                yield warning(where, "KW114", message, "leave it out")
+        elif isinstance(value, str) and known.values:
+            plain = value.strip().lower() if known.folded else value
+            if plain not in (*known.values, *known.harmless):
+                yield from _wrong_value(subject, where, key, value, known)
+    for key, value in as_map(subject.metadata.get("labels")).items():
         if key in ANNOTATIONS:
             yield warning(f"metadata.labels[{key}]", "KW115", f"{key} is an annotation, not a label")
+        elif key == _ROLE and subject.is_new and isinstance(value, str) and value not in _ROLES:
+            message, hint = f"{value[:80]!r} is not a value of {key}", f"use {' or '.join(_ROLES)}"
+            yield warning(f"metadata.labels[{key}]", "KW114", message, hint)
 
 
-def _wrong_value(where: str, key: str, value: str, known: Annotation) -> Iterator[Problem]:
+def _wrong_value(subject: Subject, where: str, key: str, value: str, known: Annotation) -> Iterator[Problem]:
     hint = f"use {' or '.join(known.values)}"
-    if known.refused:
+    if known.refused and subject.is_v1beta1 and not subject.is_update:
         yield error(where, "KW117", f"{value[:80]!r} is not a value of {key}", hint)
     elif key != ANNOTATION_ENABLE_LB:
         yield warning(where, "KW114", f"{value[:80]!r} is not a value of {key}", hint)

@@ -5,7 +5,7 @@ The shapes at the end let a rule look at what has the right type and leave the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,6 +67,8 @@ class Setting:
         cloud: `azure` or `aws`, KAITO's CLOUD_PROVIDER; None takes the instance type's own.
         byo: whether the nodes are the user's own (`nodeProvisioner: byo` of v0.12); None when not known.
         config_maps: all ConfigMaps that there will be; None when not known.
+        gates: KAITO v0.12's feature gates that are on, such as `enableMIG`; None when not known.
+        nodes: all nodes of the cluster, for `byo`; None when not known.
         catalog: of presets, models and instance types.
     """
 
@@ -74,6 +76,8 @@ class Setting:
     cloud: str | None = None
     byo: bool | None = None
     config_maps: Mapping[ObjectKey, Object] | None = None
+    gates: frozenset[str] | None = None
+    nodes: Sequence[Object] | None = None
     catalog: Catalog = SHIPPED
 
     def target_of(self, workspace: Mapping[str, Any]) -> str:

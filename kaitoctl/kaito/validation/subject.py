@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from kaitoctl.kaito.api import ANNOTATION_RUNTIME, WORKSPACE_V1BETA1
-from kaitoctl.kaito.catalog import Model, Preset
+from kaitoctl.kaito.api import ANNOTATION_RUNTIME, DEFAULT_INSTANCE_TYPE, GPU, WORKSPACE_V1BETA1
+from kaitoctl.kaito.catalog import InstanceType, Model, Preset
+from kaitoctl.kaito.validation import own_nodes
+from kaitoctl.kaito.validation.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation.problem import OWN, Setting, as_map, as_text, as_whole
 from kaitoctl.kube.objects import Object, ObjectKey, dig
+
+_TABLE = "v0.12"
 
 
 class Subject:
@@ -81,3 +85,62 @@ class Subject:
     def config_map_key(self, name: str) -> ObjectKey:
         """Where a ConfigMap that the Workspace names is looked for."""
         return ObjectKey(self.namespace or "default", name)
+
+    # --- nodes ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_byo(self) -> bool:
+        """Whether KAITO v0.12 is known to make no nodes; its v1alpha1 webhook knows nothing of that."""
+        return self.is_new and self.is_v1beta1 and bool(self.setting.byo)
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether pods get parts of nodes."""
+        return self.is_v1beta1 and isinstance(self.resource.get("partition"), dict)
+
+    @property
+    def default_instance_type(self) -> str:
+        """What leaving it out means; empty in v1beta1, which has no default."""
+        if self.is_v1beta1:
+            return ""
+        return "Standard_NC24ads_A100_v4" if self.is_new else DEFAULT_INSTANCE_TYPE
+
+    @cached_property
+    def machine(self) -> InstanceType | None:
+        """The instance type in the catalog, the default one when none is written; v0.12 ignores case."""
+        written = self.resource.get("instanceType")
+        name = self.default_instance_type if written is None else as_text(written)
+        types = self.setting.catalog.instance_types
+        known = types.get(name)
+        if known is None and self.is_new and name and len(name) <= 253:
+            folded = name.lower()
+            known = next((machine for machine in types.values() if machine.name.lower() == folded), None)
+        return known
+
+    def offers(self, machine: InstanceType) -> bool:
+        """Whether this KAITO, on this cloud, does something about the type besides letting it through."""
+        if self.target == OWN or machine.name in self.setting.catalog.own_instance_types:
+            return True
+        if self.target == "v0.3":
+            return machine.cloud == "azure"
+        if self.setting.cloud not in (None, machine.cloud):
+            return False
+        return not self.is_new or _TABLE in machine.versions
+
+    @cached_property
+    def own_nodes(self) -> Hardware | Flaw | None:
+        """The user's own nodes; None where KAITO does not look at them, or they are not known."""
+        nodes = self.setting.nodes
+        if not self.is_byo or self.is_partitioned or nodes is None or not self.inference.get("preset"):
+            return None
+        return own_nodes.hardware(nodes, as_map(dig(self.resource, "labelSelector", "matchLabels")))
+
+    @cached_property
+    def hardware(self) -> Hardware | None:
+        """What KAITO v0.12 reckons with: the user's own nodes, else those of the instance type."""
+        if self.own_nodes is not None:
+            return self.own_nodes if isinstance(self.own_nodes, Hardware) else None
+        machine = self.machine
+        if machine is None or not machine.exists or machine.gpu_resource != GPU or not self.offers(machine):
+            return None
+        return Hardware(self.count, machine.gpus, machine.gpu_memory_gib, machine.name)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kaitoctl.kaito.api import ANNOTATION_ENABLE_LB, DEFAULT_INSTANCE_TYPE
+from kaitoctl.kaito.api import ANNOTATION_ENABLE_LB
+from kaitoctl.kaito.validation.ignored import ANNOTATION_STREAMING
 from kaitoctl.kaito.validation.problem import Problem, as_map, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import Object, dig
 
+_STREAMING_GATE = "ModelStreaming"
 _ANEW = "delete the Workspace and create it anew"
 
 
@@ -40,6 +42,7 @@ def changes(old: Subject, new: Subject) -> Iterator[Problem]:
             "the Service is there already and stays as it is",
             "delete the Service, and KAITO makes it anew",
         )
+    yield from _streaming_change(old, new)
     for part in ("inference", "tuning"):
         before, after = (side.workspace.get(part) is not None for side in (old, new))
         if before != after:
@@ -54,7 +57,7 @@ def changes(old: Subject, new: Subject) -> Iterator[Problem]:
 def _resource_changes(old: Subject, new: Subject) -> Iterator[Problem]:
     defaults: dict[str, Any] = {"count": 1}
     if not (old.is_v1beta1 or new.is_v1beta1):
-        defaults["instanceType"] = "Standard_NC24ads_A100_v4" if new.is_new else DEFAULT_INSTANCE_TYPE
+        defaults["instanceType"] = new.default_instance_type
     was, will = (
         defaults | {key: value for key, value in side.resource.items() if value is not None}
         for side in (old, new)
@@ -62,9 +65,25 @@ def _resource_changes(old: Subject, new: Subject) -> Iterator[Problem]:
     for key in ("count", "instanceType", "labelSelector", *(["partition"] if new.is_new else [])):
         if was.get(key) == will.get(key):
             continue
-        clears = key == "instanceType" and new.is_v1beta1 and new.setting.byo and not will.get(key)
-        if not clears:  # on nodes of one's own an old value may go
-            yield _immutable(f"resource.{key}", was.get(key), will.get(key))
+        if key == "instanceType" and new.is_v1beta1:
+            # On nodes of one's own an old value may go, elsewhere a missing one may come.
+            may_change = not will.get(key) if new.setting.byo else not was.get(key)
+            if may_change:
+                continue
+        yield _immutable(f"resource.{key}", was.get(key), will.get(key))
+
+
+def _streaming_change(old: Subject, new: Subject) -> Iterator[Problem]:
+    if not (new.is_new and new.is_v1beta1):
+        return
+    was, will = (as_text(side.annotations.get(ANNOTATION_STREAMING)) for side in (old, new))
+    gates = new.setting.gates
+    if was == will or (gates is not None and _STREAMING_GATE not in gates):
+        return
+    finding = warning if gates is None else error
+    when = f" while KAITO's gate {_STREAMING_GATE} is on"
+    message = f"{ANNOTATION_STREAMING} cannot change from {was[:80]!r} to {will[:80]!r}{when}"
+    yield finding(f"metadata.annotations[{ANNOTATION_STREAMING}]", "KW181", message, _ANEW)
 
 
 def _inference_changes(old: Object, new: Object) -> Iterator[Problem]:

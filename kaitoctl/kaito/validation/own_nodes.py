@@ -1,0 +1,97 @@
+"""Nodes of one's own, from KAITO v0.12 on: which ones a selector means, and what its webhook asks of them.
+
+KAITO reads the labels that NVIDIA's feature discovery puts on nodes, of every node that matches, Ready or
+not; nothing else of a node counts at admission. Whether pods can run there is the business of `kaito.nodes`.
+
+Source: KAITO v0.12 `api/v1beta1/workspace_validation.go` and `pkg/sku` (figures from node labels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kaitoctl.kaito.api import LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
+from kaitoctl.kaito.validation.problem import as_map, as_text
+from kaitoctl.kube.objects import Object
+
+RESERVED_LABELS = frozenset(
+    {
+        LABEL_WORKSPACE,
+        LABEL_WORKSPACE_NAMESPACE,
+        "kaito.sh/ragengine",
+        "kaito.sh/ragenginenamespace",
+        "karpenter.kaito.sh/workspace-name",
+        "karpenter.kaito.sh/workspace-namespace",
+        "karpenter.kaito.sh/inferenceset",
+        "karpenter.kaito.sh/inferenceset-namespace",
+    }
+)
+"""Labels that KAITO v0.12 drops from a selector, and that no version's users put on nodes."""
+
+_PRODUCT, _COUNT, _MEMORY = (f"nvidia.com/gpu.{name}" for name in ("product", "count", "memory"))
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What KAITO v0.12 reckons with: so many nodes that are alike.
+
+    Args:
+        nodes: how many.
+        gpus: of each node.
+        memory_gib: GPU memory of each node, over all its GPUs.
+        name: what to call one of them.
+    """
+
+    nodes: int
+    gpus: int
+    memory_gib: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why KAITO does not take the nodes: a key of `CODES`, and the message."""
+
+    code: str
+    message: str
+
+
+def hardware(nodes: Iterable[Object], match_labels: Mapping[str, Any]) -> Hardware | Flaw:
+    """What the nodes that a selector means are, or why KAITO refuses them.
+
+    Args:
+        nodes: all of the cluster, whatever they are made of.
+        match_labels: of the Workspace; KAITO's own labels do not count.
+    """
+    asked = {key: value for key, value in match_labels.items() if key not in RESERVED_LABELS}
+    seen: dict[tuple[str, int, int], str] = {}
+    matching = 0
+    for node in nodes:
+        metadata = as_map(as_map(node).get("metadata"))
+        labels = as_map(metadata.get("labels"))
+        if any(labels.get(key) != value for key, value in asked.items()):
+            continue
+        matching += 1
+        name = as_text(metadata.get("name"))[:253]
+        product = as_text(labels.get(_PRODUCT))
+        count, memory_mib = _number(labels.get(_COUNT)), _number(labels.get(_MEMORY))
+        if not (product and count and memory_mib):
+            return Flaw("KW201", f"node {name} does not carry {_PRODUCT}, {_COUNT} and {_MEMORY}")
+        seen.setdefault((product, count, memory_mib), name)
+        if len(seen) > 1:
+            (one, other), (first, second) = seen, seen.values()
+            what = next(
+                what for what, a, b in zip(("product", "count", "memory"), one, other, strict=True) if a != b
+            )
+            return Flaw("KW201", f"nodes {first} and {second} differ in {what} of their GPUs")
+    if not matching:
+        return Flaw("KW200", "no node carries all labels of the selector")
+    ((product, count, memory_mib),) = seen
+    return Hardware(matching, count, int(memory_mib / 1024 + 0.5) * count, f"{count} x {product[:63]}")
+
+
+def _number(value: Any) -> int:
+    text = as_text(value)
+    return int(text) if len(text) < 10 and text.isascii() and text.isdigit() else 0
