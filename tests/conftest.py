@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No example has a deadline: machines are shared, and tests never assert wall time. In CI the examples are the
+# same in each run, so that a landing is judged by the change; everywhere else they are new each time.
+settings.register_profile("everywhere", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "everywhere")
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 
