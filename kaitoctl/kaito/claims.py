@@ -21,7 +21,7 @@ def names(workspace: Object) -> Iterator[str]:
     """The names of a Workspace's NodeClaims, slot after slot.
 
     Like KAITO's they are `ws` and nine hex digits; unlike KAITO's they hash no time, so asking twice
-    for the same slot is asking once (U3, K24).
+    for the same slot is asking once.
     """
     for slot in count():
         seed = f"{key_of(workspace)}/{uid_of(workspace)}/{slot}"

@@ -1,7 +1,7 @@
 """Workspace -> the objects that should exist for it. Pure and deterministic: same input, same bytes.
 
 What KAITO names, we name alike (workload, Services, labels, ports, paths, flags); where its v0.3.2 and
-v0.4.0 controllers err, we differ, each time with the finding's number beside it (docs/adr/0005).
+v0.4.0 controllers err, we differ (docs/adr/0005).
 
 A preset runs as a Deployment, or as a StatefulSet behind a headless Service where the model can spread
 over several nodes; a custom pod template runs as a Deployment. What tuning becomes is in `tuning`.
@@ -58,7 +58,7 @@ class Settings:
 def refusal(workspace: Object, settings: Settings | None = None) -> str:
     """Why the Workspace's workload cannot be built; empty when it can.
 
-    Asked before nodes are: an impossible combination must not buy any (peers' K4 bought them first).
+    Asked before nodes are: KAITO v0.4.0 buys them first and then finds the combination impossible.
     """
     if workspace.get("tuning"):
         from kaitoctl.kaito import tuning  # which builds on this module
@@ -204,7 +204,7 @@ def service(
 ) -> Object:
     """The ClusterIP Service (a LoadBalancer on request) in front of the model server.
 
-    Unlike KAITO's it does not publish pods that are still loading the model (K42).
+    Unlike KAITO's it does not publish pods that are still loading the model.
 
     Args:
         workspace: the Workspace.
@@ -250,7 +250,7 @@ def deployment(workspace: Object, preset: Preset, gpus: int, settings: Settings)
             "replicas": _count(workspace),
             "selector": {"matchLabels": pod_labels(workspace)},
             "strategy": dict(_ONE_POD_A_NODE),
-            # Kubernetes' default of 600 s would fail a model that takes its full readiness budget (K8).
+            # Kubernetes' default of 600 s would fail a model that takes its full readiness budget.
             "progressDeadlineSeconds": preset.readiness_timeout_s,
             "template": _pod_template(workspace, preset, gpus, settings),
         },
@@ -275,7 +275,7 @@ def stateful_set(workspace: Object, preset: Preset, gpus: int, settings: Setting
 def template_deployment(workspace: Object, template: Object) -> Object:
     """The Deployment of a custom pod: the user's template, placed on the Workspace's nodes.
 
-    The user's own labels, tolerations and affinity stay (KAITO overwrites the affinity, K28).
+    The user's own labels, tolerations and affinity stay (KAITO overwrites the affinity).
     """
     pod = copy.deepcopy(template)
     metadata = pod.get("metadata") or {}
@@ -299,7 +299,7 @@ def template_deployment(workspace: Object, template: Object) -> Object:
 def _template_ports(template: Object) -> list[Object]:
     """Service ports for the container ports of a custom pod; the first one answers on port 80.
 
-    KAITO v0.3.2 gives a custom pod no Service at all (K27).
+    KAITO v0.3.2 gives a custom pod no Service at all.
     """
     found: dict[tuple[int, str], Object] = {}
     for container in template["spec"]["containers"]:
@@ -413,7 +413,7 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
 
 
 def strength_of(adapter: Object) -> str:
-    """The adapter's strength as written; KAITO's controller crashes where it is absent (K2), we take 1.0."""
+    """The adapter's strength as written; KAITO's controller crashes where it is absent, we take 1.0."""
     return str(adapter.get("strength") or "1.0")
 
 
@@ -436,7 +436,7 @@ def _volumes(has_adapters: bool, gpus: int) -> tuple[list[Object], list[Object]]
     volumes: list[Object] = []
     mounts: list[Object] = []
     if gpus > 1:
-        # NCCL between the GPUs of one node needs more than the runtime's 64 MiB (K43).
+        # NCCL between the GPUs of one node needs more than the runtime's 64 MiB.
         volumes.append({"name": "dshm", "emptyDir": {"medium": "Memory"}})
         mounts.append({"name": "dshm", "mountPath": SHARED_MEMORY_PATH})
     if has_adapters:
@@ -449,7 +449,7 @@ def _probes(path: str, budget_s: int) -> Object:
     ask = {"httpGet": {"path": path, "port": PORT}}
     period_s = 10
     return {
-        # Loading may take the preset's whole budget; until then liveness is not asked (K9).
+        # Loading may take the preset's whole budget; until then liveness is not asked.
         "startupProbe": {**ask, "periodSeconds": period_s, "failureThreshold": max(1, budget_s // period_s)},
         "livenessProbe": {**ask, "initialDelaySeconds": 600, "periodSeconds": period_s},
         "readinessProbe": {**ask, "initialDelaySeconds": 30, "periodSeconds": period_s},
@@ -469,7 +469,7 @@ def node_affinity(workspace: Object) -> Object:
 
 
 def _pull_secrets(workspace: Object) -> list[str]:
-    """The preset's and all adapters' pull secrets; KAITO drops the latter for private images (K50)."""
+    """The preset's and all adapters' pull secrets; KAITO drops the latter for private images."""
     options = dig(workspace, "inference", "preset", "presetOptions") or {}
     names = list(options.get("imagePullSecrets") or ())
     for adapter in dig(workspace, "inference", "adapters") or ():

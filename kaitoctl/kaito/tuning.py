@@ -5,7 +5,7 @@ pushes the adapter (a rootless container that waits for the finished file). `des
 Workspace share; `status` and `rollout` ask here how a Job is doing.
 
 Where KAITO's v0.3.2 errs we differ, with the number of the finding beside it (docs/adr/0005). No text of a
-user's is ever part of a shell line: it is an argument of a constant script (K35).
+user's is ever part of a shell line: it is an argument of a constant script.
 
 A Job cannot be changed, and tuning costs hours: it is made anew when what it was made from (`MADE_FROM`)
 differs, and for no other reason, such as a newer version of this program.
@@ -164,7 +164,7 @@ def row_of(workspace: Object) -> TuningPreset | None:
 def normalised(workspace: Object) -> Object:
     """The Workspace with its method in lower case.
 
-    KAITO's webhook takes any case, its controller only this one (K37).
+    KAITO's webhook takes any case, its controller only this one.
     """
     method = dig(workspace, "tuning", "method")
     if not isinstance(method, str) or method == method.lower():
@@ -222,7 +222,7 @@ def refusal(workspace: Object, settings: Settings) -> str:
     asked, preset = workspace["tuning"], _preset_of(workspace)
     if preset is None:
         return f'preset "{dig(asked, "preset", "name")}" is not in the catalog'
-    if row_of(workspace) is None:  # KAITO's controller crashes (K38)
+    if row_of(workspace) is None:  # KAITO's controller crashes
         return f'preset "{preset.name}" cannot be tuned; these can: {", ".join(tuning_presets())}'
     if settings.generation not in preset.images or settings.generation not in _table()["generations"]:
         return f'preset "{preset.name}" has no image of generation {settings.generation}'
@@ -346,7 +346,7 @@ _FOUR_BITS: Object = {
 def config_map(workspace: Object) -> Object:
     """Our own default parameters of the method.
 
-    KAITO copies its template once, owned by nobody, and never again (K39); this one is the Workspace's child.
+    KAITO copies its template once, owned by nobody, and never again; this one is the Workspace's child.
     """
     from kaitoctl.kube.documents import to_yaml
 
@@ -358,7 +358,7 @@ def config_map(workspace: Object) -> Object:
 
 
 def job(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object:
-    """The Job: one pod, one try, on the nodes of the Workspace (K15, K40), with nothing privileged (K35)."""
+    """The Job: one pod, one try, on the nodes of the Workspace, with nothing privileged."""
     volumes = [
         {"name": "config-volume", "configMap": {"name": named_config(workspace) or config_name(workspace)}},
         {"name": "results-volume", "emptyDir": {}},
@@ -439,7 +439,7 @@ def _data_container(workspace: Object, settings: Settings) -> Object:
 
 
 def _push_container(workspace: Object, settings: Settings, folder: str) -> Object:
-    """KAITO runs a privileged docker daemon here and writes the image's name into its script (K35)."""
+    """KAITO runs a privileged docker daemon here and writes the image's name into its script."""
     image = workspace["tuning"]["output"]["image"]
     arguments = [_literal(folder), settings.adapter_base_image, _literal(image)]
     return {
