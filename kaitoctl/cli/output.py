@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 _RED, _GREEN, _YELLOW, _DIM, _PLAIN = "31", "32", "33", "2", ""
+_GAP = "   "
+_LEAST_ROOM = 20
 # Arabic, Hebrew and other letters are fine; what steers the writing direction is not.
 _STEERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
@@ -72,11 +74,23 @@ def resource_name(obj: Object) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Left-aligned columns in the manner of kubectl, on stdout."""
+    """Left-aligned columns in the manner of kubectl, on stdout; on a terminal the last one is cut to fit."""
     lines = [list(headers), *([visible(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    room = _room_for_last(sum(widths[:-1]) + len(_GAP) * (len(widths) - 1))
     for line in lines:
-        data("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        if len(line[-1]) > room:
+            line[-1] = f"{line[-1][: room - 1]}…"
+        data(_GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _room_for_last(used: int) -> int:
+    """Characters that the last column may have: what is left of the terminal, but enough to read."""
+    if not sys.stdout.isatty():
+        return sys.maxsize
+    from shutil import get_terminal_size
+
+    return max(get_terminal_size().columns - used, _LEAST_ROOM)
 
 
 def log_to_narration() -> None:
