@@ -340,10 +340,10 @@ class WorkspaceReconciler:
 
         Only once it runs on other nodes: none of its pods are on them and it has nodes enough without.
         """
-        if not verdict.enough:
+        if not verdict.enough or not (claims := self._claims(workspace)):
             return
         needed = set(verdict.selected) | self._held_nodes(workspace)
-        for claim in self._claims(workspace):
+        for claim in claims:
             node = dig(claim, "status", "nodeName")
             is_superfluous = node not in needed if node else not claims_.fits(workspace, claim)
             if is_superfluous and not is_being_deleted(claim):
@@ -406,18 +406,16 @@ class _Trouble:
 
     Args:
         error: what the API server answered.
-        refused: why it will not work until somebody changes something.
         note: something worth telling that is no error.
     """
 
     error: ApiError | None = None
-    refused: str = ""
     note: str = ""
 
-    def __setattr__(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-        if name == "error" and isinstance(value, ApiError) and value.status not in _TRANSIENT:
-            self.refused = str(value)
+    @property
+    def refused(self) -> str:
+        """The error's words when it will not work until somebody changes something."""
+        return str(self.error) if self.error and self.error.status not in _TRANSIENT else ""
 
     @property
     def passing(self) -> str:

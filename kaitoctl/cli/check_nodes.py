@@ -58,6 +58,14 @@ class Seen:
     names: tuple[str, ...] = ()
     pods_of: frozenset[str] | None = None
 
+    def verdict(self, workspace: Object, rules: Rules) -> Verdict:
+        """The answer for a Workspace, from what was seen."""
+        from kaitoctl.kaito import nodes as nodes_
+
+        return nodes_.verdict(
+            workspace, self.nodes, self.pods, rules=rules, known_names=self.names, pods_of=self.pods_of
+        )
+
 
 @app.command()
 def check_nodes(
@@ -153,7 +161,7 @@ def check_nodes(
         assert workspace is not None
         rules = nodes_.rules_for(workspace, target_version, node_provisioner or "")
         seen = _from_lists(workspace, rules, nodes, pods)
-        verdict = nodes_.verdict(workspace, seen.nodes, seen.pods, rules=rules)
+        verdict = seen.verdict(workspace, rules)
         raise typer.Exit(_answer(workspace, verdict, how))
     import asyncio
 
@@ -456,12 +464,8 @@ async def _on_cluster(
 
 
 async def _verdict(client: Client, workspace: Object, rules: Rules) -> Verdict:
-    from kaitoctl.kaito import nodes as nodes_
 
-    seen = await observe(client, workspace, rules)
-    return nodes_.verdict(
-        workspace, seen.nodes, seen.pods, rules=rules, known_names=seen.names, pods_of=seen.pods_of
-    )
+    return (await observe(client, workspace, rules)).verdict(workspace, rules)
 
 
 def _fixes(verdict: Verdict) -> dict[str, Mapping[str, str]]:

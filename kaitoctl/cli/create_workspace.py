@@ -351,8 +351,7 @@ async def _verdict(client: Client, workspace: Object) -> Verdict:
     from kaitoctl.cli.check_nodes import observe
     from kaitoctl.kaito import nodes as nodes_
 
-    seen = await observe(client, workspace, nodes_.OWN_RULES)
-    return nodes_.verdict(workspace, seen.nodes, seen.pods, known_names=seen.names, pods_of=seen.pods_of)
+    return (await observe(client, workspace, nodes_.OWN_RULES)).verdict(workspace, nodes_.OWN_RULES)
 
 
 # --- apply -------------------------------------------------------------------------------------------------

@@ -225,7 +225,7 @@ async def _verdict(client: Client, workspace: Object, remarks: list[str]) -> Any
             raise
         remarks.append("nodes cannot be listed: the instance type says how many GPUs a pod gets")
         seen = Seen([], None)
-    return nodes_.verdict(workspace, seen.nodes, seen.pods, known_names=seen.names)
+    return seen.verdict(workspace, nodes_.OWN_RULES)
 
 
 async def _present(client: Client, kind: Kind, key: ObjectKey) -> Object | None:

@@ -124,19 +124,6 @@ def merge_patch(
     )
 
 
-def json_patch(
-    kind: Kind, namespace: str, name: str, operations: list[Object], *, manager: str, subresource: str = ""
-) -> Request:
-    """JSON patch (RFC 6902); a `test` operation makes it conditional."""
-    return Request(
-        "PATCH",
-        _path(kind, namespace, name, subresource),
-        query={"fieldManager": manager},
-        body=operations,
-        content_type=JSON_PATCH,
-    )
-
-
 def delete(
     kind: Kind,
     namespace: str,
