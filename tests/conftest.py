@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from controlplane import programs
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from controlplane.plane import ControlPlane
 
 # No example has a deadline: machines are shared, and tests never assert wall time. In CI the examples are the
 # same in each run, so that a landing is judged by the change; everywhere else they are new each time.
@@ -35,3 +41,35 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == file.read_text(), f"{file} differs; read the diff, then pytest --update-golden"
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A real control plane, shared by the tests: each keeps to a namespace and to nodes of its own."""
+    from controlplane.plane import running
+
+    try:
+        found = programs.find()
+    except programs.Unavailable as error:
+        (pytest.fail if programs.must_run() else pytest.skip)(str(error))
+    with running(found) as plane:
+        yield plane
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for the control plane: `-m control_plane` runs that alone."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "control_plane" in item.fixturenames:
+            item.add_marker("control_plane")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases ran on the real control plane, so that nobody takes a skip for a pass."""
+    counts: Counter[str] = Counter()
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.getreports(outcome):
+            if "control_plane" in report.keywords and (report.when == "call" or outcome != "passed"):
+                counts[outcome] += 1
+    if counts:
+        said = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+        terminalreporter.write_sep("=", f"on Kubernetes {programs.version()}: {said}")
