@@ -50,8 +50,11 @@ def explain(
 
 
 def _page(name: str, code: Code) -> str:
+    from kaitoctl.kaito.validation import OWN
+
     lines = [f"{name}: {code.title}", "", *textwrap.wrap(code.meaning, _WIDTH, break_on_hyphens=False)]
-    lines += ["", f"Judged for: KAITO {code.applies}"]
+    for_whom = "kaitoctl's own controller" if code.applies == OWN else f"KAITO {code.applies}"
+    lines += ["", f"Judged for: {for_whom}"]
     if code.upstream:
         lines += ["", "What KAITO itself answers or does:"]
         for case in code.upstream:

@@ -33,6 +33,8 @@ INFERENCE_READY = "InferenceReady"
 JOB_STARTED = "JobStarted"
 WORKSPACE_SUCCEEDED = "WorkspaceSucceeded"
 WORKSPACE_DELETING = "WorkspaceDeleting"
+FIELDS_IGNORED = "FieldsIgnored"
+"""kaitoctl's own: there only while the Workspace asks for something that its controller does not do."""
 
 DEFAULT_INSTANCE_TYPE = "Standard_NC12s_v3"
 """The CRD's default of `resource.instanceType` in v1alpha1 up to v0.4.0."""

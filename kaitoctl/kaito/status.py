@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from kaitoctl.kaito import api, tuning
+from kaitoctl.kaito import api, tuning, validation
 from kaitoctl.kaito.nodes import Verdict, instance_type_of
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import condition, merge, timestamp
@@ -68,8 +68,13 @@ def status(workspace: Object, seen: Observed, now: datetime) -> Object:
 
     Guarantee: `InferenceReady` is True only while the workload of this very generation serves.
     """
-    before = dig(workspace, "status", "conditions") or ()
-    news = conditions(workspace, seen)
+    news = [*conditions(workspace, seen), *_ignored(workspace, seen)]
+    told = {item["type"] for item in news}
+    before = [
+        item
+        for item in dig(workspace, "status", "conditions") or ()
+        if item["type"] != api.FIELDS_IGNORED or item["type"] in told
+    ]
     return {
         "conditions": merge(before, news, generation=generation_of(workspace), now=now),
         # Also when empty: a list that is left out would stay as somebody else wrote it.
@@ -92,14 +97,17 @@ def events(workspace: Object, after: Object, now: datetime, *, component: str) -
     """An Event for each step that the new status means: resources or inference became ready, or failed.
 
     What is merely pending for the first time is no news; `WorkspaceSucceeded` only repeats the others,
-    except that it tells the end of tuning, and that a new one has begun.
+    except that it tells the end of tuning, and that a new one has begun. Fields that are ignored are told
+    whenever they are others than before.
     """
     told = {api.RESOURCE_READY, api.JOB_STARTED if workspace.get("tuning") else api.INFERENCE_READY}
+    told.add(api.FIELDS_IGNORED)
     before = {item["type"]: item for item in dig(workspace, "status", "conditions") or ()}
     made = []
     for item in after.get("conditions") or ():
         old = before.get(item["type"], {})
         is_news = (item["status"], item["reason"]) != (old.get("status"), old.get("reason"))
+        is_news |= item["type"] == api.FIELDS_IGNORED and item["message"] != old.get("message")
         is_step = item["status"] == "True" or old.get("status") == "True" or item["reason"] in _TERMINAL
         is_end = item["type"] == api.WORKSPACE_SUCCEEDED and "True" in (item["status"], old.get("status"))
         if (item["type"] in told or (workspace.get("tuning") and is_end)) and is_news and is_step:
@@ -109,6 +117,8 @@ def events(workspace: Object, after: Object, now: datetime, *, component: str) -
 
 def _event(workspace: Object, condition: Object, now: datetime, component: str) -> Object:
     metadata = workspace["metadata"]
+    # To be under way again is no reason for a warning.
+    is_good = condition["status"] == "True" and condition["type"] != api.FIELDS_IGNORED
     seed = f"{metadata['uid']}/{condition['type']}/{condition['reason']}/{now.isoformat()}"
     return {
         "apiVersion": "v1",
@@ -124,8 +134,7 @@ def _event(workspace: Object, condition: Object, now: datetime, component: str) 
             "namespace": metadata["namespace"],
             "uid": metadata["uid"],
         },
-        # To be under way again is no reason for a warning.
-        "type": "Normal" if condition["status"] == "True" or "Pending" in condition["reason"] else "Warning",
+        "type": "Normal" if is_good or "Pending" in condition["reason"] else "Warning",
         "reason": condition["reason"],
         "message": condition["message"][:_LONGEST_EVENT],
         "source": {"component": component},
@@ -156,6 +165,14 @@ def conditions(workspace: Object, seen: Observed) -> list[Object]:
     claim, resource = _resource_conditions(workspace, seen)
     inference = _inference_condition(workspace, seen, nodes_ready=resource["status"] == "True")
     return [claim, resource, inference, _succeeded(resource, inference)]
+
+
+def _ignored(workspace: Object, seen: Observed) -> list[Object]:
+    """A condition that names what the Workspace asks for in vain; none when there is nothing of the kind."""
+    found = [f"{problem.path}: {problem.message}" for problem in validation.not_used(workspace)]
+    if seen.verdict and seen.verdict.enough and (reasons := seen.verdict.unusable_preferred):
+        found.append(f"resource.preferredNodes: other nodes are used: {_few(reasons)}")
+    return [condition(api.FIELDS_IGNORED, True, "FieldsIgnored", "; ".join(found))] if found else []
 
 
 def is_current(workspace: Object, workload: Object) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.cli import app
 from kaitoctl.kaito import catalog, validation
-from kaitoctl.kaito.validation import CODES, Problem, Setting
+from kaitoctl.kaito.validation import CODES, OWN, Problem, Setting
 
 DIGEST = "sha256:" + "0" * 64
 REMOVE = object()
@@ -133,7 +133,7 @@ PRESET, FIRST = "inference.preset", "inference.adapters[0]"
         ),
         (
             {"resource__labelSelector__matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]},
-            {("KW121", "w", "resource.labelSelector.matchExpressions")},
+            set(),
         ),
         ({"resource__count": 0}, {("KW123", "e", COUNT)}),
         ({"resource__count": -1}, {("KW123", "e", COUNT)}),
@@ -206,7 +206,7 @@ PRESET, FIRST = "inference.preset", "inference.adapters[0]"
         ),
         (
             {"inference__preset__presetOptions": {"image": "r.io/x"}},
-            {("KW146", "w", f"{PRESET}.presetOptions")},
+            {("KW146", "w", f"{PRESET}.presetOptions.image")},
         ),
         # runtime
         ({"metadata__annotations": {"kaito.sh/runtime": "vllm"}}, set()),
@@ -259,8 +259,10 @@ def test_an_adapter_is_judged_on_create_too(adapters: list[Any], expected: set[t
         (LLAMA, "KW158"),
         ({"inference__preset": {**LLAMA["inference__preset"], "name": "llama-2-7b"}}, "KW158"),
         ({"metadata__annotations": {"kaito.sh/runtime": "vllm"}}, "KW158"),
-        ({"metadata__annotations": {}}, "KW160"),
-        ({"inference": {"template": {"spec": {}}}}, "KW159"),
+        (
+            {"metadata__annotations": {}, "inference": {"template": {"spec": {}}}},
+            "KW159",
+        ),
     ],
 )
 def test_adapters_that_nothing_loads_are_a_warning(changes: dict[str, Any], code: str) -> None:
@@ -269,9 +271,10 @@ def test_adapters_that_nothing_loads_are_a_warning(changes: dict[str, Any], code
     assert rules(obj) == {(code, "w", "inference.adapters")}
 
 
-def test_adapters_on_v03_images_need_no_annotation() -> None:
+@pytest.mark.parametrize(("target", "codes"), [("v0.3", []), ("v0.4", ["KW160"]), (OWN, [])])
+def test_adapters_need_an_annotation_where_vllm_is_the_default(target: str, codes: list[str]) -> None:
     obj = with_adapters(adapter(), metadata__annotations={})
-    assert validation.problems(obj, Setting("v0.3")) == []
+    assert [problem.code for problem in validation.problems(obj, Setting(target))] == codes
 
 
 def test_a_preset_that_the_generation_lacks_is_an_error() -> None:

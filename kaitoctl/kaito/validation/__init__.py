@@ -17,7 +17,7 @@ from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.validation.codes import CODES, Code
 from kaitoctl.kaito.validation.create import API_VERSIONS, create_problems, fits
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_label, is_dns_name, strength_fault
-from kaitoctl.kaito.validation.ignored import meant
+from kaitoctl.kaito.validation.ignored import annotation_problems, ignored_fields, meant, unseen_fields
 from kaitoctl.kaito.validation.problem import (
     OWN,
     TARGETS,
@@ -45,6 +45,7 @@ __all__ = [
     "is_dns_label",
     "is_dns_name",
     "judge",
+    "not_used",
     "problems",
     "schema_of",
     "strength_fault",
@@ -110,6 +111,16 @@ def problems(workspace: Object, setting: Setting | None = None) -> list[Problem]
     Guarantee: never raises, whatever JSON the object is made of; the order is that of the fields.
     """
     return list(create_problems(Subject(as_map(workspace), setting or Setting(OWN))))
+
+
+def not_used(workspace: Object) -> list[Problem]:
+    """What kaitoctl's own controller accepts of a Workspace and does not use.
+
+    Guarantee: never raises, whatever JSON the object is made of.
+    """
+    subject = Subject(as_map(workspace), Setting(OWN))
+    found = (*annotation_problems(subject), *ignored_fields(subject), *unseen_fields(subject))
+    return list({problem.path: problem for problem in found}.values())
 
 
 def update_problems(old: Object, new: Object, setting: Setting | None = None) -> list[Problem]:

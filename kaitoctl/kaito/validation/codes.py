@@ -131,6 +131,12 @@ CODES: Mapping[str, Code] = {
         "v0.12",
         ("The webhook refuses the Workspace.",),
     ),
+    "KW118": Code(
+        "a field that kaitoctl's controller does not use",
+        "The Workspace asks for something that kaitoctl's own controller does not do. It does the rest, "
+        "and says the same in the condition FieldsIgnored of the Workspace.",
+        "kaitoctl",
+    ),
     "KW120": Code(
         "no label selects the nodes",
         "resource.labelSelector.matchLabels says which nodes may be used and what new nodes are labelled "

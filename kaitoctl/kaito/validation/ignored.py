@@ -1,7 +1,8 @@
 """What KAITO accepts and then silently ignores: a table, and the few lines that apply it.
 
-A row names a field, the KAITO versions that ignore it, and under which circumstances. `ANNOTATIONS` says the
-same of annotations, and `MEANT` what people mean by fields that do not exist.
+A row names a field, who ignores it (KAITO versions, and kaitoctl's own controller), and under which
+circumstances. `ANNOTATIONS` says the same of annotations, and `MEANT` what people mean by fields that do not
+exist.
 
 Source: KAITO v0.3.2, v0.4.0 and v0.12, the controllers: what none of their code reads.
 """
@@ -18,7 +19,7 @@ from kaitoctl.kaito.api import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_RUNTIME,
 )
-from kaitoctl.kaito.validation.problem import OWN, Problem, as_map, as_text, error, warning
+from kaitoctl.kaito.validation.problem import OWN, Problem, as_list, as_map, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import dig
 
@@ -69,13 +70,30 @@ CIRCUMSTANCES: Mapping[str, Callable[[Subject, Any], bool]] = {
         dig(subject.inference, "preset", "accessMode") != "private"
         and (subject.preset is None or subject.preset.access_mode == "public")
     ),
+    "public access of inference": lambda subject, value: (
+        dig(subject.inference, "preset", "accessMode") != "private"
+    ),
+    "public access of tuning": lambda subject, value: (
+        dig(subject.tuning, "preset", "accessMode") != "private"
+    ),
     "private image": lambda subject, value: dig(subject.inference, "preset", "accessMode") == "private",
     "is private": lambda subject, value: value == "private",
     "tuning": lambda subject, value: bool(subject.tuning),
     "load balancer for a template": lambda subject, value: (
         value == "True" and subject.inference.get("template") is not None
     ),
+    "load balancer for no port": lambda subject, value: (
+        value == "True" and not subject.inference.get("preset") and not _has_ports(subject)
+    ),
+    "without a model server": lambda subject, value: (
+        value != "transformers" and not subject.inference.get("preset")
+    ),
 }
+
+
+def _has_ports(subject: Subject) -> bool:
+    containers = as_list(dig(subject.inference, "template", "spec", "containers"))
+    return any(as_map(item).get("ports") for item in containers)
 
 
 def _loads_on_transformers(subject: Subject) -> bool:
@@ -83,10 +101,15 @@ def _loads_on_transformers(subject: Subject) -> bool:
 
 
 _ADAPTERS, _OPTIONS = "inference.adapters", "inference.preset.presetOptions"
+_ONLY_IN_V1BETA1 = (
+    "resource.partition",
+    "inference.preset.presetOptions.modelAccessSecret",
+    "tuning.preset.presetOptions.modelAccessSecret",
+)
 
 TABLE: tuple[Ignored, ...] = (
     Ignored(
-        "resource.labelSelector.matchExpressions", "KW121", (_V3, _V4, _V12, OWN), "always",
+        "resource.labelSelector.matchExpressions", "KW121", (_V3, _V4, _V12), "always",
         "matchExpressions are ignored", "use matchLabels",
     ),
     Ignored(
@@ -98,8 +121,15 @@ TABLE: tuple[Ignored, ...] = (
         "the tuning pod is not bound to these nodes",
     ),
     Ignored(
-        _OPTIONS, "KW146", (_V3, _V4, OWN), "public access",
+        _OPTIONS, "KW146", (_V3, _V4), "public access",
         "accessMode is public: image and secrets are ignored", "set accessMode: private",
+    ),
+    *(
+        Ignored(
+            f"{part}.preset.presetOptions.image", "KW146", (OWN,), f"public access of {part}",
+            "accessMode is public: the image is ignored", "set accessMode: private",
+        )
+        for part in ("inference", "tuning")
     ),
     *(
         Ignored(
@@ -118,18 +148,19 @@ TABLE: tuple[Ignored, ...] = (
         "adapters beside a template are not loaded",
     ),
     Ignored(
-        _ADAPTERS, "KW158", (_V3, _V4, OWN), "distributed preset",
+        _ADAPTERS, "KW158", (_V3, _V4), "distributed preset",
         "KAITO ignores adapters of {preset}, which is distributed",
     ),
-    Ignored(
-        _ADAPTERS, "KW158", (_V3, _V4, OWN), "llama server", "the server of {preset} does not load adapters"
+    *(
+        Ignored(_ADAPTERS, "KW158", targets, when, "the server of {preset} does not load adapters")
+        for targets, when in (((_V3, _V4, OWN), "llama server"), ((OWN,), "distributed preset"))
     ),
     Ignored(
         _ADAPTERS, "KW158", (_V4, OWN), "vLLM asked for",
         "KAITO's vLLM server of v0.4.0 does not load adapters", TRANSFORMERS,
     ),
     Ignored(
-        _ADAPTERS, "KW160", (_V4, OWN), "vLLM by default",
+        _ADAPTERS, "KW160", (_V4,), "vLLM by default",
         "KAITO v0.4.0 may serve on vLLM, which does not load adapters", TRANSFORMERS,
     ),
     Ignored(
@@ -144,6 +175,22 @@ TABLE: tuple[Ignored, ...] = (
     Ignored(
         f"metadata.annotations[{ANNOTATION_ENABLE_LB}]", "KW169", (_V3,), "load balancer for a template",
         "v0.3 makes no Service for a pod template", "make a Service of your own",
+    ),
+    Ignored(
+        f"metadata.annotations[{ANNOTATION_ENABLE_LB}]", "KW118", (OWN,), "load balancer for no port",
+        "there is nothing to balance: no container has a port", "leave it out, or name containerPorts",
+    ),
+    Ignored(
+        f"metadata.annotations[{ANNOTATION_RUNTIME}]", "KW118", (OWN,), "without a model server",
+        "it chooses the server of an inference preset, and there is none", "leave it out",
+    ),
+    *(
+        Ignored(field, "KW118", (OWN,), "always", "kaitoctl's controller does not use it", hint)
+        for field, hint in (
+            ("inference.config", "it belongs to the servers of KAITO v0.12"),
+            (_ONLY_IN_V1BETA1[0], "each pod gets whole GPUs"),
+            *((field, "the images hold their weights already") for field in _ONLY_IN_V1BETA1[1:]),
+        )
     ),
 )  # fmt: skip
 
@@ -230,6 +277,21 @@ def _values(obj: Any, pattern: str) -> Iterator[tuple[str, Any]]:
         for index, item in enumerate(value):
             for below, found in _values(item, tail):
                 yield f"{head}[{index}].{below}", found
+
+
+def unseen_fields(subject: Subject) -> Iterator[Problem]:
+    """Fields that only v1beta1 has, of a Workspace read as v1alpha1: the API server leaves them out.
+
+    It keeps note of who wrote them in `metadata.managedFields`.
+    """
+    if subject.is_v1beta1:
+        return
+    for row in TABLE:
+        if row.field in _ONLY_IN_V1BETA1 and OWN in row.targets:
+            steps = [f"f:{step}" for step in _steps(row.field)]
+            entries = map(as_map, as_list(subject.metadata.get("managedFields")))
+            if any(dig(entry.get("fieldsV1"), *steps) is not None for entry in entries):
+                yield warning(row.field, row.code, row.message, row.hint)
 
 
 @cache
