@@ -8,6 +8,8 @@ Rules that hold in every pass:
 - an object that is not controlled by this very Workspace (by uid) is never touched, but reported;
 - a child never goes back to an older generation of its Workspace;
 - the status is written last and also after a refused write, so it is always truthful;
+- what is applied is recorded first, so whatever runs can be found in the history and come back;
+- an invalid edit stops nothing: what was applied last is kept as it was, and the status says why;
 - NodeClaims, which cost money, have names that follow from the Workspace and a slot: repeating a request
   cannot buy a second node.
 """
@@ -22,16 +24,18 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, desired, tuning, validation
+from kaitoctl.kaito import api, desired, revisions, tuning, validation
 from kaitoctl.kaito import claims as claims_
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.nodes import Verdict
+from kaitoctl.kaito.revisions import Record
 from kaitoctl.kaito.status import Observed
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     DEPLOYMENT,
     EVENT,
     JOB,
@@ -56,6 +60,7 @@ from kaitoctl.kube.objects import (
 )
 from kaitoctl.kube.pods import holding_gpus, is_finished
 from kaitoctl.kube.request import Request
+from kaitoctl.kube.workloads import outdated_pods
 from kaitoctl.reconcile.controller import Controller, Door, Outcome, Worked, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Informer, Store
 from kaitoctl.reconcile.plan import Child, Plan, Step, plan
@@ -81,6 +86,8 @@ _LOOK_AGAIN_S = 60.0
 
 _RESYNC_S = 600.0
 
+_MOST_COLLISIONS = 16
+
 Pass = Generator[Request, Object, Outcome]
 
 
@@ -92,6 +99,7 @@ class Stores:
         pods: the Workspaces' own pods, whole.
         gpu_pods: all unfinished pods that hold GPUs, trimmed by `holding_gpus`.
         config_maps: those labelled with a Workspace's name.
+        revisions: those labelled with a Workspace's name, as `revisions.kept`.
         can_claim: whether the cluster serves the NodeClaim API.
     """
 
@@ -105,6 +113,7 @@ class Stores:
     claims: Store
     jobs: Store
     config_maps: Store
+    revisions: Store
     can_claim: Callable[[], bool]
 
 
@@ -133,11 +142,11 @@ class WorkspaceReconciler:
         if is_being_deleted(workspace):
             return (yield from self._release(workspace))
         if refusal := refusal_of(workspace, self._settings):
-            yield from self._report(workspace, Observed(refusal=refusal))
-            return Outcome()
+            return (yield from self._refuse(workspace, refusal))
         return (yield from self._converge(workspace))
 
     def _converge(self, workspace: Object) -> Pass:
+        """Build what the Workspace asks for, and tell what there is."""
         output_dir = ""
         if workspace.get("tuning"):
             if self._has_tuned(workspace):
@@ -146,18 +155,75 @@ class WorkspaceReconciler:
             if refusal:
                 yield from self._report(workspace, Observed(refusal=refusal))
                 return Outcome(requeue_after_s=_LOOK_AGAIN_S)
+        history = self._revisions(workspace)
+        record = revisions.record(workspace, history, deployed=revisions.number_on(self._serving(workspace)))
+        if any(_made_for(one) > generation_of(workspace) for one in history) and (
+            yield from self._is_outdated(workspace)
+        ):
+            return Outcome()
+        built = yield from self._build(workspace, workspace, record.number, record, output_dir)
+        if built is None:
+            return Outcome()
+        yield from self._report(workspace, built.seen)
+        return built.outcome()
+
+    def _refuse(self, workspace: Object, refusal: str) -> Pass:
+        """Build nothing of what is refused, but keep what was applied last as its revision says."""
+        seen, problem, built = Observed(), None, None
+        try:
+            good = yield from self._last_good(workspace)
+            if good is not None:
+                number = revisions.number_on(self._serving(workspace))
+                built = yield from self._build(good, workspace, number)
+                if built is None:
+                    return Outcome()
+                seen = built.seen
+        except ApiError as error:
+            problem = error
+        seen = replace(
+            seen,
+            refusal=refusal,
+            workload=seen.workload or self._serving(workspace),
+            pods=tuple(self._own_pods(workspace)),
+        )
+        yield from self._report(workspace, seen)
+        if problem is not None:
+            raise problem
+        return built.outcome() if built else Outcome()
+
+    def _build(
+        self,
+        workspace: Object,
+        asked: Object,
+        number: int,
+        record: Record | None = None,
+        output_dir: str = "",
+    ) -> Generator[Request, Object, _Built | None]:
+        """Nodes and children for a Workspace; None when our view of it is too old to act on.
+
+        Args:
+            workspace: to be built.
+            asked: as it is in the cluster: the same, unless that is refused.
+            number: of the revision that is built.
+            record: what to do about the history before; None when it is of the past.
+            output_dir: where tuning writes.
+        """
         verdict = self._verdict(workspace)
-        changes = self._plan(workspace, verdict, self._children(workspace), output_dir)
+
+        def planned(observed: list[tuple[Kind, Object]], number: int) -> Plan:
+            return self._plan(workspace, verdict, observed, output_dir, number)
+
+        children = self._children(workspace)
+        changes = planned(children, number)
         if changes.stale:
-            live = yield request.get(api.WORKSPACE, *key_of(workspace))
-            if generation_of(live) > generation_of(workspace):
-                return Outcome()  # our view is old; the newer one is on its way to us
-            # A child claims a generation that never was: somebody wrote the stamp by hand.
-            changes = self._plan(workspace, verdict, _unstamped(self._children(workspace)), output_dir)
+            if (yield from self._is_outdated(asked)):
+                return None
+            children = _unstamped(children)
+            changes = planned(children, number)
 
         conflicts = tuple(_conflict(kind, key, owner) for kind, key, owner in changes.foreign)
         workload, outcome = self._workload(workspace), Outcome()
-        claiming, writing = _Trouble(), _Trouble()
+        claiming, writing, pruning = _Trouble(), _Trouble(), _Trouble()
         if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
             try:
                 if not (workspace.get("tuning") and workload is not None and _is_over(workspace, workload)):
@@ -166,9 +232,18 @@ class WorkspaceReconciler:
             except ApiError as error:
                 claiming.error = error
             try:
+                if record is not None and (changes.steps or workload is not None):
+                    settled = yield from self._record(workspace, record)
+                    changes = changes if settled == number else planned(children, settled)
                 workload = yield from self._write(changes, workload)
+                yield from self._replace_together(workspace, workload)
             except ApiError as error:
                 writing.error = error
+            try:
+                for one in record.superfluous if record is not None else ():
+                    yield from _gone(request.delete(CONTROLLER_REVISION, *key_of(one), uid=uid_of(one)))
+            except ApiError as error:  # no reason to tell users that their model does not serve
+                pruning.error = error
         seen = Observed(
             verdict=verdict,
             claims=tuple(self._claims(workspace)),
@@ -181,10 +256,60 @@ class WorkspaceReconciler:
             claim_error=claiming.refused,
             claim_note=claiming.note or claiming.passing,
         )
-        yield from self._report(workspace, seen)
-        if problem := writing.error or claiming.error:
-            raise problem  # the work queue waits and tries again
-        return outcome
+        return _Built(seen, outcome, writing.error or claiming.error or pruning.error)
+
+    def _is_outdated(self, workspace: Object) -> Generator[Request, Object, bool]:
+        """Whether our view of a Workspace is old: something was made for a generation that we do not know.
+
+        If it is not, somebody wrote the stamp of a generation that never was.
+        """
+        live = yield request.get(api.WORKSPACE, *key_of(workspace))
+        return generation_of(live) > generation_of(workspace)
+
+    # --- history ---------------------------------------------------------------------------------------
+
+    def _revisions(self, workspace: Object) -> list[Object]:
+        return self._stores.revisions.by_owner(uid_of(workspace))
+
+    def _record(self, workspace: Object, record: Record) -> Generator[Request, Object, int]:
+        """Write the revision of what is about to be applied; returns its number."""
+        if record.present is not None:
+            if record.patch:
+                metadata = record.present["metadata"]
+                same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+                patch = {**record.patch, "metadata": {**record.patch["metadata"], **same}}
+                yield request.merge_patch(
+                    CONTROLLER_REVISION, *key_of(record.present), patch, manager=MANAGER
+                )
+            return record.number
+        for collisions in range(_MOST_COLLISIONS):
+            made = revisions.revision(workspace, record.number, collisions=collisions)
+            try:
+                yield request.create(CONTROLLER_REVISION, made)
+                return record.number
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                taken = yield from _found(request.get(CONTROLLER_REVISION, *key_of(made)))
+                if taken is None:
+                    raise
+                if is_controlled_by(taken, workspace) and revisions.has_same_data(taken, workspace):
+                    return revisions.number_of(taken)  # written already, and our store is behind
+        raise ApiError(409, "Conflict", f"all names for the revision of {key_of(workspace)} are taken")
+
+    def _last_good(self, workspace: Object) -> Generator[Request, Object, Object | None]:
+        """The Workspace as its serving workload was made from it; None when that cannot be told."""
+        workload = self._serving(workspace)
+        number = revisions.number_on(workload)
+        known = [one for one in self._revisions(workspace) if number and revisions.number_of(one) == number]
+        if workload is None or not known:
+            return None
+        whole = yield from _found(request.get(CONTROLLER_REVISION, *key_of(known[-1])))
+        if whole is None or not is_controlled_by(whole, workspace) or not isinstance(whole.get("data"), dict):
+            return None
+        good = revisions.as_of(workspace, whole["data"])
+        good["metadata"]["generation"] = _made_for(workload)
+        return good if good.get("inference") and not refusal_of(good, self._settings) else None
 
     # --- tuning ----------------------------------------------------------------------------------------
 
@@ -218,13 +343,20 @@ class WorkspaceReconciler:
     # --- children --------------------------------------------------------------------------------------
 
     def _plan(
-        self, workspace: Object, verdict: Verdict, observed: list[tuple[Kind, Object]], output_dir: str
+        self,
+        workspace: Object,
+        verdict: Verdict,
+        observed: list[tuple[Kind, Object]],
+        output_dir: str,
+        number: int,
     ) -> Plan:
         workload = self._workload(workspace)
         gpus = pod_gpus(workspace, verdict, workload)
         changes = plan(
             workspace,
-            children_of(workspace, gpus=gpus, settings=self._settings, output_dir=output_dir),
+            children_of(
+                workspace, gpus=gpus, settings=self._settings, output_dir=output_dir, revision=number
+            ),
             observed,
             manager=MANAGER,
             annotation_prefix=ANNOTATION_PREFIX,
@@ -248,10 +380,30 @@ class WorkspaceReconciler:
                 workload = answer
         return workload
 
+    def _replace_together(
+        self, workspace: Object, workload: Object | None
+    ) -> Generator[Request, Object, None]:
+        """Delete all outdated pods of a distributed model at once.
+
+        A StatefulSet replaces one pod after another and waits until each is ready; but a pod becomes ready
+        only in a group, and pods of two templates are none.
+        """
+        if workload is None or workload.get("kind") != STATEFUL_SET.kind:
+            return
+        if status_.is_current(workspace, workload):
+            for pod in outdated_pods(workload, self._own_pods(workspace)):
+                yield from _gone(request.delete(POD, *key_of(pod), uid=uid_of(pod)))
+
     def _workload(self, workspace: Object) -> Object | None:
         """The Workspace's own workload as last seen; a foreign one of the same name does not count."""
-        serving = (self._stores.deployments, self._stores.stateful_sets)
-        for store in (self._stores.jobs,) if workspace.get("tuning") else serving:
+        if not workspace.get("tuning"):
+            return self._serving(workspace)
+        found = self._stores.jobs.get(key_of(workspace))
+        return found if found is not None and is_controlled_by(found, workspace) else None
+
+    def _serving(self, workspace: Object) -> Object | None:
+        """The Workspace's own Deployment or StatefulSet."""
+        for store in (self._stores.deployments, self._stores.stateful_sets):
             found = store.get(key_of(workspace))
             if found is not None and is_controlled_by(found, workspace):
                 return found
@@ -424,6 +576,31 @@ class _Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class _Built:
+    """What came of building.
+
+    Args:
+        seen: for the status.
+        wish: how the pass is to end.
+        problem: why it has to be repeated.
+    """
+
+    seen: Observed
+    wish: Outcome
+    problem: ApiError | None
+
+    def outcome(self) -> Outcome:
+        """How the pass ends, once the status is written.
+
+        Raises:
+            ApiError: the work queue waits and tries again.
+        """
+        if self.problem is not None:
+            raise self.problem
+        return self.wish
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """How often a NodeClaim was asked for in this process's life, and when last."""
 
@@ -453,12 +630,38 @@ def refusal_of(workspace: Object, settings: Settings) -> str:
     return "; ".join(errors) or desired.refusal(workspace, settings)
 
 
-def children_of(workspace: Object, *, gpus: int, settings: Settings, output_dir: str = "") -> list[Child]:
-    """The children that a Workspace should have, for `plan`; the arguments are those of `desired`."""
+def children_of(
+    workspace: Object, *, gpus: int, settings: Settings, output_dir: str = "", revision: int = 0
+) -> list[Child]:
+    """The children that a Workspace should have, for `plan`.
+
+    Args:
+        workspace: the Workspace.
+        gpus: as in `desired`.
+        settings: as in `desired`.
+        output_dir: as in `desired`.
+        revision: the number that the workload carries, on itself and never on its pods; 0 for none.
+    """
+    made = desired.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
     return [
-        Child(kind, manifest, replace_on=tuning.MADE_FROM if kind is JOB else "")
-        for kind, manifest in desired.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
+        Child(
+            kind,
+            _numbered(manifest, revision) if revision and kind in WORKLOADS else manifest,
+            replace_on=tuning.MADE_FROM if kind is JOB else "",
+        )
+        for kind, manifest in made
     ]
+
+
+def _numbered(workload: Object, revision: int) -> Object:
+    annotations = {**annotations_of(workload), revisions.NUMBER: str(revision)}
+    return {**workload, "metadata": {**workload["metadata"], "annotations": annotations}}
+
+
+def _made_for(child: Object) -> int:
+    """The generation that the child is stamped with; 0 without."""
+    text = annotations_of(child).get(status_.OWNER_GENERATION, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> int:
@@ -499,6 +702,15 @@ def _found(asking: Request) -> Generator[Request, Object, Object | None]:
         if error.status == 404:
             return None
         raise
+
+
+def _gone(deleting: Request) -> Generator[Request, Object, None]:
+    """Delete something that may be gone already, or be another one of the same name."""
+    try:
+        yield deleting
+    except ApiError as error:
+        if error.status not in (404, 409):
+            raise
 
 
 def _insist_that_nobody_has(step: Step) -> Generator[Request, Object, None]:
@@ -609,6 +821,7 @@ async def run(
     workspaces, services = of(api.WORKSPACE), of(SERVICE)
     deployments, stateful_sets, jobs = of(DEPLOYMENT), of(STATEFUL_SET), of(JOB)
     config_maps = of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE)
+    history = of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME, keep=revisions.kept)
     pods = of(POD, label_selector=api.LABEL_WORKSPACE)
     nodes = Informer(client, NODE)
     unfinished = "status.phase!=Succeeded,status.phase!=Failed"
@@ -625,6 +838,7 @@ async def run(
         claims=claims.store,
         jobs=jobs.store,
         config_maps=config_maps.store,
+        revisions=history.store,
         can_claim=lambda: claims.is_served is not False,
     )
     reconciler = WorkspaceReconciler(stores, settings or Settings())
@@ -642,12 +856,13 @@ async def run(
     for children in children_of_ours:
         controller.watches(children, owner_keys(api.WORKSPACE))
         controller.watches(children, lambda child: _namesake(child, workspaces.store))
+    controller.watches(history, owner_keys(api.WORKSPACE))
     controller.watches(pods, workspace_of_labels)
     controller.watches(gpu_pods, lambda pod: _waiting_for(pod, stores))
     controller.watches(claims, workspace_of_labels)
     controller.watches(nodes, lambda node: _interested(node, workspaces.store.values()))
     claims.when_served(controller.look_at_all)
-    informers = (workspaces, *children_of_ours, pods, gpu_pods, nodes, claims)
+    informers = (workspaces, *children_of_ours, history, pods, gpu_pods, nodes, claims)
     if started is not None:
         started(Running(controller, informers, workspaces.store))
     await run_all(*informers, controller)

@@ -18,7 +18,17 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import request
 from kaitoctl.kube.access import Access, access
 from kaitoctl.kube.client import Exchange, connect
-from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, NODE, SECRET, STATEFUL_SET, Object, dig
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NODE,
+    POD,
+    SECRET,
+    STATEFUL_SET,
+    Object,
+    dig,
+    owner_reference,
+)
 from kaitoctl.kube.request import APPLY_PATCH, Request
 from kaitoctl.reconcile.leader_election import LeaderElection
 from kaitoctl.sandbox.cluster import cluster
@@ -82,6 +92,7 @@ def a_life() -> set[Right]:
     world.do(request.apply(kaito.WORKSPACE, spread, manager="user", force=True))
     world.settle()
     assert world.get(STATEFUL_SET, "falcon") is not None
+    a_group_is_replaced(world)
     pod = {"containers": [{"name": "c", "image": "registry.example/c:1"}]}
     custom = {**falcon(), "inference": {"template": {"spec": pod}}}
     world.do(request.apply(kaito.WORKSPACE, custom, manager="user", force=True))
@@ -100,7 +111,36 @@ def a_life() -> set[Right]:
     future = {"metadata": {"annotations": {"kaitoctl.dev/owner-generation": "99"}}}
     prepared.do(request.merge_patch(DEPLOYMENT, "default", "falcon", future, manager="x"))
     prepared.reconcile()
-    return world.rights | prepared.rights | a_life_of_tuning()
+    return world.rights | prepared.rights | a_life_of_tuning() | a_life_of_edits()
+
+
+def a_group_is_replaced(world: World) -> None:
+    """A pod of the StatefulSet is of another template than the newest."""
+    owner = world.get(STATEFUL_SET, "falcon")
+    assert owner is not None
+    metadata: Object = {
+        "name": "falcon-0",
+        "namespace": "default",
+        "labels": {"kaito.sh/workspace": "falcon", "controller-revision-hash": "old"},
+        "ownerReferences": [owner_reference(owner)],
+    }
+    spec = {"containers": [{"name": "falcon", "image": "registry.example/l:1"}]}
+    world.apply(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    world.set_status(STATEFUL_SET, "falcon", {"updateRevision": "new"})
+    world.reconcile()
+    assert world.list(POD) == []
+
+
+def a_life_of_edits() -> set[Right]:
+    """More of them than the history keeps, back to an old one, and one that is refused."""
+    world = RecordingWorld()
+    for name in (*"abcdefghijkl", "k", "not a name"):
+        obj = falcon()
+        source = {"name": name, "image": "registry.example/adapter:1"}
+        obj["inference"]["adapters"] = [{"source": source, "strength": "1.0"}]
+        world.apply(kaito.WORKSPACE, obj)
+        world.settle()
+    return world.rights
 
 
 def a_life_of_tuning() -> set[Right]:

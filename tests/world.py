@@ -16,12 +16,14 @@ from urllib.parse import unquote
 from kaitoctl import packaged
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito import revisions
 from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import request
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     CRD,
     DEPLOYMENT,
     JOB,
@@ -47,6 +49,7 @@ from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATCHED = (
     kaito.WORKSPACE, DEPLOYMENT, STATEFUL_SET, SERVICE, NODE, POD, NODE_CLAIM, JOB, CONFIG_MAP,
+    CONTROLLER_REVISION,
 )  # fmt: skip
 
 Fault = Literal["crash-before", "crash-after", "conflict", "unavailable", "refused", "stale"]
@@ -112,7 +115,8 @@ class World:
             objects = self.frozen[kind] if self.frozen else self.list(kind)
             store = Store()
             for obj in objects:
-                store._replace(key_of(obj), copy.deepcopy(obj))
+                kept = revisions.kept(obj) if kind is CONTROLLER_REVISION else copy.deepcopy(obj)
+                store._replace(key_of(obj), kept)
             views[kind] = store
         return Stores(
             views[kaito.WORKSPACE],
@@ -125,6 +129,7 @@ class World:
             views[NODE_CLAIM],
             views[JOB],
             views[CONFIG_MAP],
+            views[CONTROLLER_REVISION],
             can_claim=lambda: True,
         )
 

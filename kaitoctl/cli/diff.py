@@ -152,7 +152,7 @@ async def _children(
     client: Client, workspace: Object, settings: Settings, remarks: list[str]
 ) -> list[Comparison]:
     from kaitoctl import workspace_controller as controller
-    from kaitoctl.kaito import api
+    from kaitoctl.kaito import api, revisions
     from kaitoctl.kube.objects import annotations_of, is_controlled_by, key_of
     from kaitoctl.reconcile.comparison import compare
     from kaitoctl.reconcile.plan import plan
@@ -173,7 +173,10 @@ async def _children(
     gpus = controller.pod_gpus(workspace, verdict, workload)
     planned = plan(
         workspace,
-        controller.children_of(workspace, gpus=gpus, settings=settings),
+        # A revision's new number restarts nothing: the one that is there is no difference.
+        controller.children_of(
+            workspace, gpus=gpus, settings=settings, revision=revisions.number_on(workload)
+        ),
         observed,
         manager=controller.MANAGER,
         annotation_prefix=controller.ANNOTATION_PREFIX,

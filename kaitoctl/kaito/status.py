@@ -153,12 +153,13 @@ def worker_nodes(seen: Observed) -> list[str]:
 def conditions(workspace: Object, seen: Observed) -> list[Object]:
     """The four conditions of a Workspace, without times."""
     if seen.refusal:
+        why = _refused(workspace, seen)
         return [
-            condition(api.RESOURCE_READY, False, "workspaceResourceStatusFailed", seen.refusal),
-            _job_failed(seen.refusal)
+            condition(api.RESOURCE_READY, False, "workspaceResourceStatusFailed", why),
+            _job_failed(why)
             if workspace.get("tuning")
-            else condition(api.INFERENCE_READY, False, "WorkspaceInferenceStatusFailed", seen.refusal),
-            condition(api.WORKSPACE_SUCCEEDED, False, FAILED, seen.refusal),
+            else condition(api.INFERENCE_READY, False, "WorkspaceInferenceStatusFailed", why),
+            condition(api.WORKSPACE_SUCCEEDED, False, FAILED, why),
         ]
     if workspace.get("tuning"):
         return _tuning_conditions(workspace, seen)
@@ -173,6 +174,30 @@ def _ignored(workspace: Object, seen: Observed) -> list[Object]:
     if seen.verdict and seen.verdict.enough and (reasons := seen.verdict.unusable_preferred):
         found.append(f"resource.preferredNodes: other nodes are used: {_few(reasons)}")
     return [condition(api.FIELDS_IGNORED, True, "FieldsIgnored", "; ".join(found))] if found else []
+
+
+def _refused(workspace: Object, seen: Observed) -> str:
+    """Why the Workspace is refused, and what becomes of what was built for it before.
+
+    The conditions are False nevertheless: they speak of the generation that is refused.
+    """
+    if seen.workload is None:
+        return seen.refusal
+    refused = f"generation {generation_of(workspace)} is refused: {seen.refusal}"
+    return f"{refused}; {_former(workspace, seen.workload)}{_trouble_of(seen)}"
+
+
+def _former(workspace: Object, workload: Object) -> str:
+    """What a workload does that was made for something else than the Workspace asks for now."""
+    made_for = annotations_of(workload).get(OWNER_GENERATION) or "an earlier one"
+    what = "what was built before" if is_current(workspace, workload) else f"generation {made_for}"
+    return f"{what} {'still serves' if is_rolled_out(workload) else 'is kept as it was'}"
+
+
+def _trouble_of(seen: Observed) -> str:
+    """What hinders the repair of what is kept."""
+    trouble = seen.error or seen.retrying or seen.claim_error
+    return f"; {trouble}" if trouble else ""
 
 
 def is_current(workspace: Object, workload: Object) -> bool:
@@ -259,9 +284,11 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
 
     if seen.conflicts:
         return says(False, "NameConflict", _few(seen.conflicts))
-    if seen.error:
-        return says(False, "WorkspaceInferenceStatusFailed", seen.error)
     workload = seen.workload
+    if seen.error:
+        is_former = workload is not None and not is_current(workspace, workload)
+        kept = f"; {_former(workspace, workload)}" if is_former and workload is not None else ""
+        return says(False, "WorkspaceInferenceStatusFailed", seen.error + kept)
     if workload is None:
         pending = "Inference workload is not created yet" if nodes_ready else "waiting for nodes"
         why = f": {seen.retrying}" if seen.retrying else ""

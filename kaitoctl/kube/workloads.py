@@ -9,7 +9,18 @@ Source: the rules of `kubectl rollout status`.
 
 from __future__ import annotations
 
-from kaitoctl.kube.objects import Object, dig, generation_of
+from collections.abc import Iterable
+
+from kaitoctl.kube.objects import (
+    Object,
+    dig,
+    generation_of,
+    is_being_deleted,
+    is_controlled_by,
+    labels_of,
+)
+
+_POD_REVISION = "controller-revision-hash"
 
 
 def is_rolled_out(workload: Object) -> bool:
@@ -36,3 +47,18 @@ def stalled(workload: Object) -> str:
         if condition.get("type") == "Progressing" and condition.get("status") == "False":
             return str(condition.get("message") or condition.get("reason") or "it is not progressing")
     return ""
+
+
+def outdated_pods(stateful_set: Object, pods: Iterable[Object]) -> list[Object]:
+    """The set's pods that are of an older template and still to be stopped; none while nobody knows yet."""
+    status = stateful_set.get("status") or {}
+    wanted = status.get("updateRevision")
+    if not wanted or int(status.get("observedGeneration") or 0) < generation_of(stateful_set):
+        return []
+    return [
+        pod
+        for pod in pods
+        if is_controlled_by(pod, stateful_set)
+        and not is_being_deleted(pod)
+        and labels_of(pod).get(_POD_REVISION, wanted) != wanted
+    ]

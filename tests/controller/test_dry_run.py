@@ -56,12 +56,13 @@ def test_it_tells_what_a_new_workspace_would_become_and_leaves_the_cluster_as_it
     assert picture(world) == before
     assert {asked.method for asked in requests} == {"GET"}
     assert short(told) == [
+        ("create", "ControllerRevision"),
         ("create", "Service"),
         ("create", "Deployment"),
         ("apply", "Workspace/status"),
         ("create", "Event"),
     ]
-    assert str(told[1]) == "would create Deployment default/falcon: missing"
+    assert str(told[2]) == "would create Deployment default/falcon: missing"
 
 
 def test_it_tells_which_nodes_would_be_asked_for_and_repeats_nothing() -> None:

@@ -10,10 +10,12 @@ from builders import workspace
 from world import NOW, WATCHED, Fault, World, falcon, gpu_node, node_status
 
 from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito import revisions
 from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
+    CONTROLLER_REVISION,
     DEPLOYMENT,
     EVENT,
     NODE,
@@ -56,12 +58,13 @@ def is_ready(world: World) -> bool:
     return conditions.is_true(found, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(found))
 
 
-def test_to_ready_on_a_prepared_node_takes_the_four_writes_that_it_must() -> None:
+def test_to_ready_on_a_prepared_node_takes_the_five_writes_that_it_must() -> None:
     world = prepared()
     world.apply(kaito.WORKSPACE, falcon())
     world.settle()
     assert is_ready(world)
     assert writes(world) == [
+        "POST default/controllerrevisions",
         "PATCH services/falcon",
         "PATCH deployments/falcon",
         "PATCH falcon/status",
@@ -520,7 +523,14 @@ def shape(world: World) -> Object:
             status = text.pop("status", {})
             result[kind.kind] = (text, [c["status"] for c in status.get("conditions", ())])
     result["claims"] = len(world.list(NODE_CLAIM))
+    result["history"] = history(world)
     return result
+
+
+def history(world: World) -> list[tuple[int, Object]]:
+    """Number and data of each revision, oldest first."""
+    found = world.list(CONTROLLER_REVISION)
+    return [(revisions.number_of(one), one["data"]) for one in revisions.ordered(found)]
 
 
 def without_claim_names(state: Object) -> Object:

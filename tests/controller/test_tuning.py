@@ -141,6 +141,7 @@ def test_tuning_on_a_prepared_node_takes_the_writes_that_it_must() -> None:
     world.settle(NAME)
     wrote = [asked for asked in world.requests if asked.is_write and not asked.path.endswith("/events")]
     assert [asked.path.rpartition("default/")[2] for asked in wrote] == [
+        "controllerrevisions",
         f"configmaps/{NAME}-tuning-config",
         f"jobs/{NAME}",
         f"workspaces/{NAME}/status",
