@@ -17,7 +17,7 @@ Rules that hold in every pass:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -57,13 +57,14 @@ from kaitoctl.kube.objects import (
     labels_of,
     selector_text,
     uid_of,
+    without_managed_fields,
 )
 from kaitoctl.kube.pods import holding_gpus, is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.workloads import outdated_pods
 from kaitoctl.reconcile.controller import Controller, Door, Outcome, Worked, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Informer, Store
-from kaitoctl.reconcile.plan import Child, Plan, Step, plan
+from kaitoctl.reconcile.plan import Child, Plan, plan
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
@@ -87,6 +88,9 @@ _LOOK_AGAIN_S = 60.0
 _RESYNC_S = 600.0
 
 _MOST_COLLISIONS = 16
+
+# Nodes that are judged only to say why they are not used.
+_NODES_TOLD = 50
 
 Pass = Generator[Request, Object, Outcome]
 
@@ -368,8 +372,6 @@ class WorkspaceReconciler:
     def _write(self, changes: Plan, workload: Object | None) -> Generator[Request, Object, Object | None]:
         """Carry the plan out; returns the workload as it is then, which saves a status write."""
         for step in changes.steps:
-            if step.verb == "create":
-                yield from _insist_that_nobody_has(step)
             try:
                 answer = yield step.request
             except ApiError as error:
@@ -433,16 +435,34 @@ class WorkspaceReconciler:
     # --- nodes -----------------------------------------------------------------------------------------
 
     def _verdict(self, workspace: Object) -> Verdict:
+        """Of the nodes that the Workspace names and of those with all its labels: no other can be used.
+
+        Only while they are too few, others of its instance type are judged as well, and only so many as
+        people read: what is said of them tells what is missing.
+        """
+        store, labels = self._stores.nodes, nodes_.labels_asked(workspace)
+        keys = [ObjectKey("", name) for name in nodes_.preferred_nodes(workspace)]
+        nodes = {key: store[key] for key in keys if key in store}
+        names = () if len(nodes) == len(keys) else [key.name for key in store]
+        of_type = {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
+        nodes |= {key_of(node): node for node in store.labelled(labels or of_type)}
+        verdict = self._judged(workspace, nodes.values(), names)
+        if verdict.enough or not labels:
+            return verdict
+        nodes |= {key_of(node): node for node in islice(store.labelled(of_type), _NODES_TOLD)}
+        return self._judged(workspace, nodes.values(), names)
+
+    def _judged(self, workspace: Object, nodes: Collection[Object], names: Collection[str]) -> Verdict:
         key = key_of(workspace)
-        others = [pod for pod in self._stores.gpu_pods.values() if key not in workspace_of_labels(pod)]
-        return nodes_.verdict(workspace, self._stores.nodes.values(), others)
+        pods = (pod for node in nodes for pod in self._stores.gpu_pods.by(_node_of_pod, key_of(node).name))
+        others = [pod for pod in pods if key not in workspace_of_labels(pod)]
+        return nodes_.verdict(workspace, nodes, others, known_names=names)
 
     def _own_pods(self, workspace: Object) -> list[Object]:
-        key = key_of(workspace)
-        return [pod for pod in self._stores.pods.values() if key in workspace_of_labels(pod)]
+        return self._stores.pods.by(workspace_of_labels, key_of(workspace))
 
     def _claims(self, workspace: Object) -> list[Object]:
-        return [claim for claim in self._stores.claims.values() if claims_.is_of(claim, workspace)]
+        return self._stores.claims.by(claims_.owner_uids, uid_of(workspace))
 
     def _claim_nodes(
         self, workspace: Object, verdict: Verdict, trouble: _Trouble
@@ -713,21 +733,6 @@ def _gone(deleting: Request) -> Generator[Request, Object, None]:
             raise
 
 
-def _insist_that_nobody_has(step: Step) -> Generator[Request, Object, None]:
-    """Look at the server before creating: a server-side apply would adopt what our store has not seen yet.
-
-    Raises:
-        ApiError: 409, there is such an object; by the next try the store will show whose it is.
-    """
-    try:
-        yield request.get(step.kind, *step.key)
-    except ApiError as error:
-        if error.status == 404:
-            return
-        raise
-    raise ApiError(409, "Conflict", f"{step.kind.kind} {step.key} exists, and has only just been seen")
-
-
 def _unstamped(children: list[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]:
     """The children without the generation that they claim to be made for."""
     return [
@@ -816,14 +821,15 @@ async def run(
     """
 
     def of(kind: Kind, **options: Any) -> Informer:
-        return Informer(client, kind, namespace=namespace, **options)
+        options.setdefault("keep", without_managed_fields)
+        return Informer(client, kind, namespace=namespace, packed=True, **options)
 
     workspaces, services = of(api.WORKSPACE), of(SERVICE)
     deployments, stateful_sets, jobs = of(DEPLOYMENT), of(STATEFUL_SET), of(JOB)
     config_maps = of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE)
     history = of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME, keep=revisions.kept)
     pods = of(POD, label_selector=api.LABEL_WORKSPACE)
-    nodes = Informer(client, NODE)
+    nodes = Informer(client, NODE, keep=nodes_.trimmed)
     unfinished = "status.phase!=Succeeded,status.phase!=Failed"
     gpu_pods = Informer(client, POD, field_selector=unfinished, optional=True, keep=holding_gpus)
     claims = Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True)
@@ -860,7 +866,7 @@ async def run(
     controller.watches(pods, workspace_of_labels)
     controller.watches(gpu_pods, lambda pod: _waiting_for(pod, stores))
     controller.watches(claims, workspace_of_labels)
-    controller.watches(nodes, lambda node: _interested(node, workspaces.store.values()))
+    controller.watches(nodes, lambda node: _interested(node, workspaces.store))
     claims.when_served(controller.look_at_all)
     informers = (workspaces, *children_of_ours, history, pods, gpu_pods, nodes, claims)
     if started is not None:
@@ -884,17 +890,31 @@ def workspace_of_labels(child: Object) -> list[ObjectKey]:
     return [ObjectKey(namespace, name)] if name and namespace else []
 
 
+def _node_of_pod(pod: Object) -> tuple[str, ...]:
+    name = dig(pod, "spec", "nodeName")
+    return (name,) if name else ()
+
+
 def _waiting_for(pod: Object, stores: Stores) -> list[ObjectKey]:
     """Who may want the GPUs of the node that a pod comes to or leaves."""
     node = stores.nodes.get(ObjectKey("", dig(pod, "spec", "nodeName") or ""))
-    return _interested(node, stores.workspaces.values()) if node is not None else []
+    return _interested(node, stores.workspaces) if node is not None else []
 
 
-def _interested(node: Object, workspaces: Iterable[Object]) -> list[ObjectKey]:
-    """The Workspaces that may use the node: they name it, or ask for its instance type."""
-    name, instance_type = node["metadata"]["name"], labels_of(node).get(api.LABEL_INSTANCE_TYPE)
-    return [
-        key_of(workspace)
-        for workspace in workspaces
-        if name in nodes_.preferred_nodes(workspace) or nodes_.instance_type_of(workspace) == instance_type
-    ]
+def _interested(node: Object, workspaces: Store) -> list[ObjectKey]:
+    """The Workspaces that may use the node: they name it, or it has all the labels that they ask for.
+
+    What others say of it, while they wait for nodes, is put right when they are looked at again.
+    """
+    name, labels = node["metadata"]["name"], labels_of(node)
+    found = workspaces.by(_sought, name)
+    for label in labels.items():
+        asking = workspaces.by(_sought, label)
+        found += [one for one in asking if nodes_.labels_asked(one).items() <= labels.items()]
+    return [key_of(workspace) for workspace in found]
+
+
+def _sought(workspace: Object) -> list[str | tuple[str, str]]:
+    """By what a Workspace's nodes are told: their names, and one of the labels that they must have."""
+    labels = nodes_.labels_asked(workspace) or {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
+    return [*nodes_.preferred_nodes(workspace), min(labels.items())]

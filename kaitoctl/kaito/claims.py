@@ -87,6 +87,12 @@ def is_of(claim: Object, workspace: Object) -> bool:
     return annotations_of(claim).get(OWNER_UID) == uid_of(workspace)
 
 
+def owner_uids(claim: Object) -> tuple[str, ...]:
+    """The uid of the Workspace that a NodeClaim was made for, as a list of one or none."""
+    uid = annotations_of(claim).get(OWNER_UID)
+    return (uid,) if uid else ()
+
+
 def _selected_labels(workspace: Object) -> dict[str, str]:
     """The selector as labels; the rules refuse expressions that cannot be said so."""
     selector = dig(workspace, "resource", "labelSelector") or {}

@@ -73,7 +73,19 @@ def replace(kind: Kind, obj: Object, *, subresource: str = "") -> Request:
     return Request("PUT", _path(kind, key.namespace, key.name, subresource), body=obj)
 
 
-def apply(kind: Kind, obj: Object, *, manager: str, force: bool = False, dry_run: bool = False) -> Request:
+# Stores count versions from 1 and use that one up themselves: no object ever has it.
+_VERSION_OF_NOTHING = "1"
+
+
+def apply(
+    kind: Kind,
+    obj: Object,
+    *,
+    manager: str,
+    force: bool = False,
+    dry_run: bool = False,
+    only_new: bool = False,
+) -> Request:
     """Server-side apply: create the object or set exactly the fields given, owned by `manager`.
 
     Fields that the manager applied before and that `obj` leaves out are removed.
@@ -84,8 +96,13 @@ def apply(kind: Kind, obj: Object, *, manager: str, force: bool = False, dry_run
         manager: the field manager's name.
         force: take fields over from other managers instead of answering 409 Conflict.
         dry_run: let the server do everything but write.
+        only_new: create it or nothing: 409 Conflict when there is such an object, whoever has made it.
+            Source: apiserver `pkg/registry/generic/registry/store.go`, Update: a resourceVersion is
+            compared with that of an existing object, and of no account when there is none.
     """
     query = {"fieldManager": manager, "fieldValidation": "Strict"}
+    if only_new:
+        obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": _VERSION_OF_NOTHING}}
     if force:
         query["force"] = "true"
     if dry_run:

@@ -144,8 +144,8 @@ def plan(
         wanted_names.add(identity)
         _, present = there.get(identity, (child.kind, None))
         if present is None:
-            # Not forced: if somebody else creates this name meanwhile, the answer is 409 and not an adoption.
-            request_ = request.apply(child.kind, stamped, manager=manager)
+            # If somebody else creates this name meanwhile, the answer is 409 and not an adoption.
+            request_ = request.apply(child.kind, stamped, manager=manager, only_new=True)
             steps.append(Step("create", child.kind, key, request_, "missing"))
         elif not _is_ours(present, owner, child.owned, annotation_prefix):
             foreign.append(Foreign(child.kind, key, _controller_text(present)))

@@ -459,6 +459,7 @@ class Writes:
             raise self._untyped(resource, key, str(error)) from None
         merged["metadata"] = dict(merged["metadata"])
         if entry is None or live is None:
+            merged["metadata"].pop("resourceVersion", None)  # compared with what exists, or with nothing
             return self.create(resource, key.namespace, merged, author, owners=owners)
         return self._write(resource, entry, live, merged, subresource, author, owners)
 

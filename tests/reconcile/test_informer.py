@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import pairwise
 
 import pytest
@@ -15,7 +15,7 @@ from virtual_time import run
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.objects import CONFIG_MAP, NODE, Kind, Object, ObjectKey
+from kaitoctl.kube.objects import CONFIG_MAP, NODE, Kind, Object, ObjectKey, key_of
 from kaitoctl.reconcile.informer import Change, Informer, Store, follow
 
 WIDGET = Kind("example.com", "v1", "Widget", "widgets")
@@ -568,21 +568,100 @@ def test_selectors_are_passed_on() -> None:
 # --- store ---------------------------------------------------------------------------------------------
 
 
-def test_store_finds_children_by_their_controller() -> None:
-    def child(name: str, *uids: str) -> dict[str, object]:
+def labelled(name: str, **labels: str) -> Object:
+    return {"metadata": {"name": name, "namespace": "d", "labels": labels}}
+
+
+def filled(*objects: Object, packed: bool = False) -> Store:
+    store = Store(packed=packed)
+    for obj in objects:
+        store._replace(key_of(obj), obj)
+    return store
+
+
+def names(objects: Iterable[Object]) -> list[str]:
+    return [obj["metadata"]["name"] for obj in objects]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_store_finds_children_by_their_controller(packed: bool) -> None:
+    def child(name: str, *uids: str) -> Object:
         references = [{"uid": uid, "controller": True} for uid in uids]
         return {"metadata": {"name": name, "namespace": "d", "ownerReferences": references}}
 
-    store = Store()
-    store._replace(ObjectKey("d", "a"), child("a", "u1"))
-    store._replace(ObjectKey("d", "b"), child("b", "u1"))
-    store._replace(ObjectKey("d", "c"), child("c"))
-    assert [obj["metadata"]["name"] for obj in store.by_owner("u1")] == ["a", "b"]
+    store = filled(child("a", "u1"), child("b", "u1"), child("c"), packed=packed)
+    assert names(store.by_owner("u1")) == ["a", "b"]
     store._replace(ObjectKey("d", "a"), child("a", "u2"))
     store._replace(ObjectKey("d", "b"), None)
     assert store.by_owner("u1") == []
-    assert [obj["metadata"]["name"] for obj in store.by_owner("u2")] == ["a"]
+    assert names(store.by_owner("u2")) == ["a"]
     assert not isinstance(store, dict)
+
+
+def test_store_finds_what_carries_all_labels() -> None:
+    store = filled(labelled("a", x="1", y="1"), labelled("b", x="1"), labelled("c", x="2", y="1"))
+    assert names(store.labelled({"x": "1"})) == ["a", "b"]
+    assert names(store.labelled({"x": "1", "y": "1"})) == ["a"]
+    assert names(store.labelled({"x": "1", "z": "1"})) == []
+    store._replace(ObjectKey("d", "b"), labelled("b", x="1", y="1"))
+    assert names(store.labelled({"x": "1", "y": "1"})) == ["a", "b"]
+
+
+def test_an_index_looks_at_each_version_of_an_object_once() -> None:
+    looked: list[str] = []
+
+    def index(obj: Object) -> tuple[str, ...]:
+        looked.append(obj["metadata"]["name"])
+        return ("all",)
+
+    store = filled(*(labelled(f"o{number}") for number in range(100)))
+    assert len(store.by(index, "all")) == 100
+    assert len(looked) == 100
+    store.by(index, "all")
+    store.by(index, "none")
+    assert len(looked) == 100
+    store._replace(ObjectKey("d", "o7"), labelled("o7", x="1"))
+    assert looked[100:] == ["o7", "o7"]  # what it was and what it is
+
+
+def test_objects_that_no_index_understands_are_kept_all_the_same() -> None:
+    store = filled({"metadata": {"name": "a", "namespace": "d", "labels": {"x": ["1"]}}})
+    assert names(store.labelled({"x": "1"})) == []
+    store._replace(ObjectKey("d", "a"), labelled("a", x="1"))
+    assert names(store.labelled({"x": "1"})) == ["a"]
+
+
+def test_who_changes_an_object_of_a_packed_store_changes_only_his_own() -> None:
+    store = filled(labelled("a", x="1"), packed=True)
+    store[ObjectKey("d", "a")]["metadata"]["labels"]["x"] = "2"
+    assert store[ObjectKey("d", "a")] == labelled("a", x="1")
+
+
+def test_a_change_of_what_is_not_kept_is_no_news() -> None:
+    changes: list[Change] = []
+
+    async def story(api: ApiServer) -> None:
+        async with api.running() as client:
+            informer = Informer(client, CONFIG_MAP, keep=without_data, packed=True)
+            informer.subscribe(changes.append)
+            running = asyncio.create_task(informer.run())
+            await settle()
+            api.put(CONFIG_MAP, "a", data={"x": "1"})
+            api.put(CONFIG_MAP, "a", data={"x": "2"})
+            last = api.put(CONFIG_MAP, "a", data={"x": "3"})
+            await settle()
+            (known,) = informer.store.values()
+            assert known["metadata"]["resourceVersion"] == last["metadata"]["resourceVersion"]
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(story(ApiServer()))
+    assert len(changes) == 1
+
+
+def without_data(obj: Object) -> Object:
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "generation"}
+    return {**{key: value for key, value in obj.items() if key != "data"}, "metadata": metadata}
 
 
 # --- follow --------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ from sandbox_api.serving import (
     widget_crd,
 )
 
+from kaitoctl.kube import request
 from kaitoctl.kube.managed_fields import extract
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import CONFIG_MAP, Object
 
 DEPLOYMENT = f"{DEPLOYMENTS}/d"
 WIDGET = f"{WIDGETS}/w"
@@ -38,6 +39,14 @@ def test_apply_creates_then_updates(server: Server) -> None:
     assert second.status == 200
     assert second["spec"]["template"]["spec"]["containers"][0]["image"] == "web:2"
     assert _owners(second.body) == [("me", "Apply", "")]
+
+
+def test_an_apply_of_what_must_be_new_creates_it_or_nothing(server: Server) -> None:
+    asked = request.apply(CONFIG_MAP, config_map("c"), manager="me", only_new=True)
+    assert server.apply(f"{CONFIG_MAPS}/c", asked.body).status == 201
+    for more in ({}, {"force": "true"}):
+        answer = server.apply(f"{CONFIG_MAPS}/c", asked.body, "me", **more)
+        assert (answer.status, answer["reason"]) == (409, "Conflict")
 
 
 def test_an_apply_without_changes_writes_nothing(server: Server) -> None:

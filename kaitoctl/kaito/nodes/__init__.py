@@ -23,6 +23,7 @@ from kaitoctl.kaito.nodes.answer import (
     plural,
 )
 from kaitoctl.kaito.nodes.codes import CODES
+from kaitoctl.kaito.nodes.facts import trimmed
 from kaitoctl.kaito.nodes.inventory import Holder, Inventory, NodeGpus, Share, gpu_inventory
 from kaitoctl.kaito.nodes.judge import (
     TOLERATIONS,
@@ -66,6 +67,7 @@ __all__ = [
     "preferred_nodes",
     "required_nodes",
     "rules_for",
+    "trimmed",
     "verdict",
     "what_counts",
 ]

@@ -80,6 +80,29 @@ def facts_of(node: Object) -> NodeFacts:
     )
 
 
+def trimmed(node: Object) -> Object:
+    """A node with nothing but its identity and what a verdict reads of it; heartbeats do not change it."""
+    metadata, spec, status = node["metadata"], mapping(node.get("spec")), mapping(node.get("status"))
+    return {
+        "metadata": _only(
+            metadata, "name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp"
+        ),
+        "spec": _only(spec, "taints", "unschedulable"),
+        "status": {
+            **_only(status, "capacity", "allocatable"),
+            "conditions": [
+                _only(item, "type", "status", "reason", "message")
+                for item in items(status.get("conditions"))
+                if isinstance(item, dict)
+            ],
+        },
+    }
+
+
+def _only(obj: Mapping[str, Any], *names: str) -> Object:
+    return {name: obj[name] for name in names if name in obj}
+
+
 def gpus_of(node: NodeFacts, in_use: int | None) -> Gpus:
     """The GPUs of a node; what its labels do not tell is the catalogue's figure for its instance type."""
     labels = node.labels

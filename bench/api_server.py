@@ -1,0 +1,232 @@
+"""The sandbox's API server in a process of its own, which counts what it is asked; for the benchmarks.
+
+No workload controllers run in it: what is measured are the clients. Its owner speaks to it through a pipe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import resource
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from kaitoctl import packaged
+from kaitoctl.kube.documents import load_yaml
+from kaitoctl.sandbox.api import Call, Response, Watch
+from kaitoctl.sandbox.server import ApiServer
+
+INSTANCE_TYPE = "Standard_NC12s_v3"
+WORKSPACES = "/apis/kaito.sh/v1alpha1/namespaces/default/workspaces"
+
+
+@dataclass
+class Seen:
+    """What the server was asked since it was last looked at; times are those of the machine's one clock."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    created: dict[str, float] = field(default_factory=dict)
+    first_child: dict[str, float] = field(default_factory=dict)
+    status: dict[str, float] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    writes: list[tuple[str, str, dict[str, str], str, bytes]] = field(default_factory=list)
+
+
+def node(number: int) -> dict[str, Any]:
+    amounts = {"cpu": "12", "memory": "220Gi", "nvidia.com/gpu": "2"}
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}
+    name = f"gpu-{number:05}"
+    labels = {
+        "apps": f"ws-{number:05}",
+        "kubernetes.io/hostname": name,
+        "node.kubernetes.io/instance-type": INSTANCE_TYPE,
+        "nvidia.com/gpu.product": "Tesla-V100-PCIE-16GB",
+        "nvidia.com/gpu.memory": "16384",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "status": {"allocatable": amounts, "capacity": amounts, "conditions": [ready]},
+    }
+
+
+def workspace(number: int) -> dict[str, Any]:
+    """A Workspace that its own node, of the same number, can take."""
+    name = f"ws-{number:05}"
+    return {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": name, "namespace": "default"},
+        "resource": {
+            "instanceType": INSTANCE_TYPE,
+            "labelSelector": {"matchLabels": {"apps": name}},
+        },
+        "inference": {"preset": {"name": "falcon-7b"}},
+    }
+
+
+class _Counted:
+    """Stands before the API: counts, and keeps the writes of the first Workspace."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.server = server
+        self.seen = Seen()
+        self.keep_writes = False
+        self._answer = server.api.answer
+        server.api.answer = self.answer  # type: ignore[method-assign]
+
+    def answer(self, call: Call) -> Response | Watch:
+        now = time.perf_counter()
+        seen, parts = self.seen, call.path.split("/")
+        answer = self._answer(call)
+        if call.method == "GET":
+            kind = "watch" if "watch" in call.query else "get"
+            seen.requests[f"{kind} {parts[-1] if kind == 'watch' else parts[-2]}"] += 1
+            return answer
+        last = parts[-1]
+        if last == "status":
+            name, kind = parts[-2], f"{parts[-3]}/status"
+            if parts[-3] == "workspaces":
+                seen.status.setdefault(name, time.perf_counter())
+        elif call.method == "POST":
+            name, kind = "", last
+        else:
+            name, kind = last, parts[-2]
+        if kind not in ("workspaces", "workspaces/status", "events", "leases", "nodes"):
+            if not name:
+                name = json.loads(call.body)["metadata"]["name"]
+            seen.first_child.setdefault(name, now)
+        seen.requests[f"{call.method} {kind}"] += 1
+        if isinstance(answer, Response) and answer.status >= 300:
+            seen.refused.append(f"{call.method} {call.path} {answer.status} {answer.body[:300]!r}")
+        if self.keep_writes:
+            seen.writes.append((call.method, call.path, dict(call.query), call.content_type, call.body))
+        return answer
+
+    def make(self, method: str, path: str, obj: dict[str, Any]) -> None:
+        """A write of the owner's, which is not counted."""
+        answer = self._answer(Call(method, path, {"fieldManager": "bench"}, json.dumps(obj).encode()))
+        assert isinstance(answer, Response)
+        assert answer.status < 300, answer.body
+
+    def create(self, first: int, count: int) -> None:
+        for number in range(first, first + count):
+            self.make("POST", WORKSPACES, workspace(number))
+            self.seen.created[f"ws-{number:05}"] = time.perf_counter()
+
+    async def trickle(self, first: int, count: int, pause_s: float) -> None:
+        for number in range(first, first + count):
+            self.create(number, 1)
+            await asyncio.sleep(pause_s)
+
+    def add_nodes(self, count: int) -> None:
+        for number in range(count):
+            obj = node(number)
+            self.make("POST", "/api/v1/nodes", obj)
+            self.make("PATCH", f"/api/v1/nodes/{obj['metadata']['name']}/status?", {})
+
+    def forget(self) -> None:
+        """End all watches and forget the past: whoever comes back must list again."""
+        store = self.server.api.store
+        for table in store._tables.values():
+            table.events.clear()
+            table.forgotten = store.version + 1
+        store.version += 2
+        for watch in list(self.server._watches):
+            watch.close()
+
+
+async def _serve(pipe: Connection) -> None:
+    server = ApiServer()
+    await server.start()
+    counted = _Counted(server)
+    for file in sorted(packaged.folder("schemas").glob("*.yaml")):
+        for crd in load_yaml(file.read_text(), str(file)):
+            counted.make("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+    done = asyncio.Event()
+    running: set[asyncio.Task[None]] = set()
+
+    def obey() -> None:
+        try:
+            word, *rest = pipe.recv()
+        except EOFError:
+            done.set()
+            return
+        answer: Any = None
+        if word == "nodes":
+            for number in range(*rest):
+                counted.make("POST", "/api/v1/nodes", node(number))
+        elif word == "create":
+            counted.create(*rest)
+        elif word == "trickle":
+            running.add(asyncio.get_running_loop().create_task(counted.trickle(*rest)))
+        elif word == "forget":
+            counted.forget()
+        elif word == "record":
+            counted.keep_writes = rest[0]
+        elif word == "progress":
+            answer = len(counted.seen.status), len(counted.seen.first_child)
+        elif word == "seen":
+            answer, counted.seen = counted.seen, Seen()
+        elif word == "cpu":
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            answer = used.ru_utime + used.ru_stime
+        pipe.send(answer)
+
+    asyncio.get_running_loop().add_reader(pipe.fileno(), obey)
+    pipe.send((server.address, server.token))
+    await done.wait()
+    await server.stop()
+
+
+def _process(pipe: Connection) -> None:
+    import logging
+
+    logging.getLogger("aiohttp").setLevel(logging.ERROR)
+    asyncio.run(_serve(pipe))
+
+
+class Server:
+    """The server's process as its owner sees it."""
+
+    def __init__(self, pipe: Connection, pid: int) -> None:
+        self._pipe = pipe
+        self.pid = pid
+        self.address, self.token = pipe.recv()
+
+    def ask(self, *words: Any) -> Any:
+        self._pipe.send(words)
+        return self._pipe.recv()
+
+    def kubeconfig(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "bench",
+            "clusters": [{"name": "bench", "cluster": {"server": self.address}}],
+            "users": [{"name": "bench", "user": {"token": self.token}}],
+            "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
+        }
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_process, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        assert process.pid is not None
+        yield Server(ours, process.pid)
+    finally:
+        ours.close()
+        process.join(10)
+        if process.is_alive():
+            process.terminate()

@@ -1,0 +1,242 @@
+"""The Workspace controller beside a bare pipelined client and beside a kopf operator, for the same writes.
+
+    python bench/controller.py [--workspaces N] [--rounds R] [--json FILE] [--only SIDE]
+    python bench/controller.py --kubeconfig FILE ...     on a cluster that is there, with KAITO's CRD
+
+Three programs in turn, each on a fresh API server (the sandbox's, a process of its own):
+
+    kaitoctl    `kaitoctl run-controller`
+    bare        the limit: raw asyncio, pipelined, decides nothing (peers/bare.py)
+    kopf        an operator with one handler (peers/kopf_operator.py), from a venv of its own
+
+All of them make, for each Workspace, the writes that kaitoctl was seen to make for one. N Workspaces appear
+at once, each beside a node of its own. Measured are: the time until each has its status; CPU and memory of
+the program (/proc); writes per Workspace, counted at the server; from a Workspace's creation to the arrival
+of the first write for it, at the server, while Workspaces come one at a time; and what is asked for at rest.
+Ratios count: machines are shared. Medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench import api_server
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = Path(__file__).resolve().parent / "peers"
+VENV = Path(os.environ.get("KAITOCTL_BENCH_VENV") or ROOT / ".venv-bench")
+SIDES = ("kaitoctl", "bare", "kopf")
+TRICKLE, PAUSE_S, REST_S = 100, 0.02, 10.0
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def python_with_kopf() -> str:
+    """A Python that has kopf, in a venv that is made when it is not there."""
+    python = VENV / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "kopf", "uvloop"], check=True)
+    return str(python)
+
+
+class Process:
+    """What /proc says of a program."""
+
+    def __init__(self, pid: int) -> None:
+        self.folder = Path(f"/proc/{pid}")
+
+    @property
+    def cpu_s(self) -> float:
+        fields = (self.folder / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+    def memory_kib(self, field: str) -> int:
+        for line in (self.folder / "status").read_text().splitlines():
+            if line.startswith(field):
+                return int(line.split()[1])
+        raise KeyError(field)
+
+    def forget_peak(self) -> None:
+        (self.folder / "clear_refs").write_text("5")
+
+    def settle(self, still_s: float = 0.5) -> None:
+        """Wait until it has used no CPU to speak of for a while."""
+        before = self.cpu_s
+        while True:
+            time.sleep(still_s)
+            now = self.cpu_s
+            if now - before <= still_s * 0.04:
+                return
+            before = now
+
+
+@contextmanager
+def started(side: str, server: api_server.Server, folder: Path, writes: Path) -> Iterator[Process]:
+    """The program, watching."""
+    config = folder / "kubeconfig"
+    config.write_text(json.dumps(server.kubeconfig()))
+    commands = {
+        "kaitoctl": [
+            *(str(Path(sys.executable).parent / "kaitoctl"), "run-controller", "--kubeconfig", str(config)),
+            *("--no-leader-elect", "--metrics-address", "0"),
+        ],
+        "bare": [sys.executable, str(PEERS / "bare.py"), str(config), str(writes)],
+        "kopf": [python_with_kopf(), str(PEERS / "kopf_operator.py"), str(config), str(writes)],
+    }
+    with (folder / f"{side}.log").open("w") as log:
+        program = subprocess.Popen(commands[side], stdout=log, stderr=log)
+        try:
+            time.sleep(1.0)
+            process = Process(program.pid)
+            process.settle()
+            yield process
+        finally:
+            program.terminate()
+            program.wait(20)
+
+
+def until(condition: Any, what: str, timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.02)
+
+
+def recorded(folder: Path) -> list[list[dict[str, str]]]:
+    """The writes that kaitoctl makes for one Workspace: those before its status, then the others."""
+    with api_server.running() as server:
+        server.ask("nodes", 1)
+        with started("kaitoctl", server, folder, Path()) as process:
+            server.ask("record", True)
+            server.ask("create", 0, 1)
+            until(lambda: server.ask("progress")[0] == 1, "the first status", 20)
+            process.settle()
+            seen = server.ask("seen")
+    rounds: list[list[dict[str, str]]] = [[], []]
+    bodies = [json.loads(body) for *_, body in seen.writes]
+    references = [item for body in bodies for item in body["metadata"].get("ownerReferences") or ()]
+    uid = references[0]["uid"]
+    for method, path, query, content_type, body in seen.writes:
+        target = path.replace("ws-00000", "NAME") + ("?" + urlencode(query) if query else "")
+        text = body.decode().replace("ws-00000", "NAME").replace(uid, "UID")
+        asked = {"method": method, "target": target, "content_type": content_type, "body": text}
+        rounds[bool(rounds[1]) or path.endswith("/status")].append(asked)
+    return rounds
+
+
+def measured(side: str, count: int, folder: Path, writes: Path) -> dict[str, float]:
+    """One run of one program."""
+    with api_server.running() as server:
+        server.ask("nodes", count + TRICKLE)
+        with started(side, server, folder, writes) as process:
+            server.ask("seen")
+            server.ask("trickle", count, TRICKLE, PAUSE_S)
+            try:
+                until(lambda: server.ask("progress")[0] == TRICKLE, "the trickle", 20)
+            except TimeoutError:
+                print(server.ask("seen").refused[:3], file=sys.stderr)
+                raise
+            process.settle()
+            seen = server.ask("seen")
+            waits = sorted((seen.first_child[name] - seen.created[name]) * 1000 for name in seen.created)
+            cpu_s, memory = process.cpu_s, process.memory_kib("VmRSS")
+            server_s = server.ask("cpu")
+            began = time.perf_counter()
+            server.ask("create", 0, count)
+            created = time.perf_counter()
+            until(lambda: server.ask("progress")[0] >= count, "convergence", 60 + count * 0.2)
+            seen_last = server.ask("progress")
+            process.settle()
+            seen = server.ask("seen")
+            assert seen_last[0] == count
+            last = max(seen.status.values())
+            wrote = sum(
+                number for name, number in seen.requests.items() if not name.startswith(("get", "watch"))
+            )
+            result = {
+                "converged_s": last - created,
+                "created_s": created - began,
+                "cpu_ms_per_workspace": (process.cpu_s - cpu_s) * 1000 / count,
+                "server_cpu_ms_per_workspace": (server.ask("cpu") - server_s) * 1000 / count,
+                "writes_per_workspace": wrote / count,
+                "reads_per_workspace": (sum(seen.requests.values()) - wrote) / count,
+                "refused": len(seen.refused),
+                "event_to_child_p50_ms": statistics.median(waits),
+                "event_to_child_p95_ms": waits[int(len(waits) * 0.95)],
+                "kib_per_workspace": (process.memory_kib("VmRSS") - memory) / count,
+                "steady_mib": process.memory_kib("VmRSS") / 1024,
+                "peak_mib": process.memory_kib("VmHWM") / 1024,
+            }
+            print(side, dict(seen.requests), seen.refused[:2], file=sys.stderr)
+            if side == "kaitoctl":
+                cpu_s = process.cpu_s
+                time.sleep(REST_S)
+                rest = server.ask("seen")
+                result["requests_at_rest"] = sum(rest.requests.values())
+                result["cpu_percent_at_rest"] = (process.cpu_s - cpu_s) / REST_S * 100
+                process.forget_peak()
+                server.ask("forget")
+                time.sleep(2.0)
+                process.settle()
+                result["relist_peak_ratio"] = process.memory_kib("VmHWM") / 1024 / result["steady_mib"]
+                again = server.ask("seen")
+                result["writes_after_relist"] = sum(
+                    number for name, number in again.requests.items() if name.startswith(("P", "D"))
+                )
+    return result
+
+
+def table(runs: dict[str, list[dict[str, float]]]) -> str:
+    names = list(runs)
+    rows = dict.fromkeys(key for side in names for run in runs[side] for key in run)
+    lines = [f"{'':<30}" + "".join(f"{name:>12}" for name in names)]
+    for row in rows:
+        cells = []
+        for name in names:
+            values = [run[row] for run in runs[name] if row in run]
+            cells.append(f"{statistics.median(values):>12.2f}" if values else f"{'':>12}")
+        lines.append(f"{row:<30}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--workspaces", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", choices=SIDES, action="append")
+    chosen = parser.parse_args()
+    runs: dict[str, list[dict[str, float]]] = {side: [] for side in chosen.only or SIDES}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        writes = folder / "writes.json"
+        writes.write_text(json.dumps(recorded(folder)))
+        for _ in range(chosen.rounds):
+            for side in runs:
+                try:
+                    runs[side].append(measured(side, chosen.workspaces, folder, writes))
+                except BaseException:
+                    print((folder / f"{side}.log").read_text()[-3000:], file=sys.stderr)
+                    raise
+    print(table(runs))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(runs, indent=1))
+
+
+if __name__ == "__main__":
+    main()

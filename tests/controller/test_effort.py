@@ -1,0 +1,108 @@
+"""What a pass costs, counted and not timed: it must not depend on how many other Workspaces there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from world import NOW, World, falcon, gpu_node, node_status
+
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kube.objects import NODE, POD, Object, ObjectKey
+from kaitoctl.reconcile.informer import Store
+from kaitoctl.workspace_controller import Stores, WorkspaceReconciler, _interested, _waiting_for
+
+
+class CountingStore(Store):
+    """Counts the objects that it hands out."""
+
+    def __init__(self, objects: Store) -> None:
+        super().__init__(packed=True)
+        self.handed_out = 0
+        for key, obj in objects.items():
+            self._replace(key, obj)
+
+    def __getitem__(self, key: ObjectKey) -> Object:
+        self.handed_out += 1
+        return super().__getitem__(key)
+
+
+def crowd(others: int) -> World:
+    """A settled Workspace, and others like it with a node, children and a pod each."""
+    world = World()
+    for name in ["falcon", *(f"other-{number}" for number in range(others))]:
+        labels = {"apps": name}
+        world.apply(NODE, gpu_node(f"gpu-{name}", labels))
+        world.set_status(NODE, f"gpu-{name}", node_status("2"))
+        obj = falcon(labelSelector={"matchLabels": labels})
+        obj["metadata"]["name"] = name
+        world.apply(kaito.WORKSPACE, obj)
+        world.apply(POD, holding_two_gpus(name))
+        world.reconcile(name)
+        world.cluster_moves()
+        world.reconcile(name)
+    return world
+
+
+def holding_two_gpus(name: str) -> Object:
+    resources = {"limits": {"nvidia.com/gpu": "2"}, "requests": {"nvidia.com/gpu": "2"}}
+    metadata = {"name": f"{name}-0", "namespace": "default", "labels": {kaito.LABEL_WORKSPACE: name}}
+    containers = [{"name": name, "image": "registry.example/x:1", "resources": resources}]
+    spec = {"nodeName": f"gpu-{name}", "containers": containers}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def counted(world: World, work: Callable[[WorkspaceReconciler, Stores], object]) -> int:
+    """How many objects the work looks at, the second time: the first one builds the indexes."""
+    found = world.stores()
+    counting = {
+        field.name: CountingStore(store)
+        for field in fields(found)
+        if isinstance(store := getattr(found, field.name), Store)
+    }
+    changes: dict[str, Any] = dict(counting)
+    stores = replace(found, **changes)
+    reconciler = WorkspaceReconciler(stores, Settings(), clock=lambda: NOW)
+    work(reconciler, stores)
+    before = sum(store.handed_out for store in counting.values())
+    work(reconciler, stores)
+    return sum(store.handed_out for store in counting.values()) - before
+
+
+def one_pass(reconciler: WorkspaceReconciler, _: Stores) -> None:
+    assert list(reconciler.reconcile(ObjectKey("default", "falcon"))) == [], "it is settled"
+
+
+def news_of_a_node(_: WorkspaceReconciler, stores: Stores) -> None:
+    node = stores.nodes[ObjectKey("", "gpu-falcon")]
+    assert _interested(node, stores.workspaces) == [ObjectKey("default", "falcon")]
+
+
+def news_of_a_pod(_: WorkspaceReconciler, stores: Stores) -> None:
+    pod = stores.gpu_pods[ObjectKey("default", "falcon-0")]
+    assert _waiting_for(pod, stores) == [ObjectKey("default", "falcon")]
+
+
+@pytest.mark.parametrize("work", [one_pass, news_of_a_node, news_of_a_pod])
+def test_no_work_grows_with_the_number_of_other_workspaces(
+    work: Callable[[WorkspaceReconciler, Stores], None],
+) -> None:
+    assert counted(crowd(1), work) == counted(crowd(12), work) < 20
+
+
+def test_a_workspace_without_nodes_looks_at_as_many_as_people_read() -> None:
+    def waiting(nodes: int) -> World:
+        world = World()
+        for number in range(nodes):
+            world.apply(NODE, gpu_node(f"gpu-{number}", {"apps": "other"}))
+            world.set_status(NODE, f"gpu-{number}", node_status("2"))
+        world.apply(kaito.WORKSPACE, falcon())
+        return world
+
+    def look(reconciler: WorkspaceReconciler, stores: Stores) -> None:
+        next(reconciler.reconcile(ObjectKey("default", "falcon")))
+
+    assert counted(waiting(60), look) == counted(waiting(90), look)
