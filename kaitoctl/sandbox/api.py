@@ -17,7 +17,7 @@ from typing import Any
 
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import Object, ObjectKey
-from kaitoctl.sandbox import crd, discovery, selectors, tables
+from kaitoctl.sandbox import crd, discovery, openapi, protobuf, selectors, tables
 from kaitoctl.sandbox.builtin import BUILTIN, CRDS, NAMESPACES, Resource
 from kaitoctl.sandbox.garbage import Garbage
 from kaitoctl.sandbox.status import (
@@ -27,7 +27,6 @@ from kaitoctl.sandbox.status import (
     method_not_allowed,
     not_found,
     too_large_version,
-    unsupported_media_type,
 )
 from kaitoctl.sandbox.store import Entry, Event, Expired, Store, to_json, watch_line
 from kaitoctl.sandbox.writes import Author, Writes
@@ -263,6 +262,11 @@ class Api:
             return _NO_SUCH_PAGE
         if parts[0] in ("healthz", "readyz", "livez"):
             return Response(200, b"ok", "text/plain; charset=utf-8")
+        if parts == ["openapi", "v2"]:
+            described = openapi.document_v2(self.resources.values())
+            if openapi.V2_PROTOBUF in call.accept:
+                return Response(200, openapi.to_protobuf(described), openapi.V2_PROTOBUF_SENT)
+            return _json(200, described)
         document = discovery.document(self.resources.values(), parts, call.accept)
         if document is None:
             return _NO_SUCH_PAGE
@@ -516,9 +520,9 @@ def _decoded(body: bytes, content_type: str) -> Any:
         Failure: 400.
     """
     media = _media(content_type)
-    if media.startswith("application/vnd.kubernetes.protobuf"):
-        raise unsupported_media_type(("application/json", "application/yaml"))
     try:
+        if media.startswith(protobuf.MEDIA_TYPE):
+            return protobuf.decode(body)
         if media.endswith("yaml") and body.lstrip()[:1] != b"{":
             return _from_yaml(body)
         return json.loads(body, parse_constant=_refuse_constant)

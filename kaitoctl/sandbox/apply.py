@@ -31,6 +31,7 @@ class Shape:
         keys: fields that identify a list entry, with the value that a missing one stands for.
         atomic: a map that is one value.
         is_set: a list of unique scalars.
+        merge: by which field a strategic merge patch merges a list, "" for scalars; None replaces it.
     """
 
     fields: Mapping[str, Shape] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Shape:
     keys: tuple[tuple[str, Any], ...] = ()
     atomic: bool = False
     is_set: bool = False
+    merge: str | None = None
 
     def child(self, name: str) -> Shape:
         """The shape of a field of this name."""

@@ -1,20 +1,19 @@
-"""The kinds that a cluster has from birth, as one table: names, verbs, how their fields merge. Pure.
+"""The kinds that a cluster has from birth, as one table: names, scope, subresources. Pure.
 
-What they must look like and what is filled in is in `admission`; custom resources are in `crd`.
+Their fields are in `types`, what they must look like and what is filled in is in `admission`; custom
+resources are in `crd`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kaitoctl.kube import objects
 from kaitoctl.kube.objects import Kind, Object
+from kaitoctl.sandbox import types
 from kaitoctl.sandbox.apply import DEDUCED, Shape
-
-Tree = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +29,7 @@ class Resource:
         shape: how its fields merge.
         counts: whether `metadata.generation` counts changes of what is wanted.
         selectable: fields besides name and namespace for field selectors.
+        struct: the type of a built-in kind; None for custom resources.
         schema: the structural schema of a custom resource; None for built-in kinds.
         storage_version: the version that objects are kept in.
         columns: `additionalPrinterColumns` of a custom resource.
@@ -44,6 +44,7 @@ class Resource:
     shape: Shape = DEDUCED
     counts: bool = False
     selectable: tuple[str, ...] = ()
+    struct: types.Struct | None = None
     schema: Object | None = None
     storage_version: str = ""
     columns: tuple[Object, ...] = ()
@@ -62,73 +63,6 @@ class Resource:
         return self.schema is not None
 
 
-def shape(tree: Tree) -> Shape:
-    """A shape from its short form.
-
-    The keys of `tree` are field names with a mark: `ports[containerPort,protocol=TCP]` merges by these
-    keys (the value is what a missing key stands for), `finalizers{}` is a set, `nodeSelector!` is one value.
-    Values are the marks of the fields below.
-    """
-    fields: dict[str, Shape] = {}
-    for marked, below in tree.items():
-        match = re.fullmatch(r"(\w+)(?:\[(.*)\]|(\{\})|(!))?", marked)
-        if match is None:
-            raise ValueError(marked)
-        name, keys, is_set, atomic = match.groups()
-        inner = shape(below)
-        if keys is not None:
-            parts = (part.partition("=") for part in keys.split(","))
-            pairs = tuple((key, (default if sign else None)) for key, sign, default in parts)
-            fields[name] = Shape(items=inner, keys=pairs)
-        elif is_set:
-            fields[name] = Shape(is_set=True)
-        else:
-            fields[name] = Shape(inner.fields, atomic=bool(atomic))
-    return Shape(fields)
-
-
-# Source of the marks: the listType, listMapKey and mapType comments of k8s.io/api, as published in the
-# API's OpenAPI document (x-kubernetes-list-type and friends), Kubernetes 1.34.
-_META: Tree = {"ownerReferences[uid]": {}, "finalizers{}": {}}
-_CONDITIONS: Tree = {"conditions[type]": {}}
-_REFERENCE: Tree = {
-    "fieldRef!": {},
-    "secretKeyRef!": {},
-    "configMapKeyRef!": {},
-    "resourceFieldRef!": {},
-    "fileKeyRef!": {},
-}
-_CONTAINER: Tree = {
-    "env[name]": {"valueFrom": _REFERENCE},
-    "ports[containerPort,protocol=TCP]": {},
-    "volumeMounts[mountPath]": {},
-    "volumeDevices[devicePath]": {},
-    "resizePolicy": {},
-    "resources": {"claims[name]": {}},
-}
-_SELECTOR: Tree = {"selector!": {}}
-_POD_SPEC: Tree = {
-    "containers[name]": _CONTAINER,
-    "initContainers[name]": _CONTAINER,
-    "ephemeralContainers[name]": _CONTAINER,
-    "volumes[name]": {"secret": {}, "configMap": {}},
-    "imagePullSecrets[name]": {},
-    "hostAliases[ip]": {},
-    "nodeSelector!": {},
-    "topologySpreadConstraints[topologyKey,whenUnsatisfiable]": {"labelSelector!": {}},
-    "resourceClaims[name]": {},
-    "schedulingGates[name]": {},
-    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution!": {}}},
-}
-_TEMPLATE: Tree = {"metadata": _META, "spec": _POD_SPEC}
-_CLAIM: Tree = {
-    "metadata": _META,
-    "spec": {"dataSource!": {}, "selector!": {}},
-    "status": _CONDITIONS,
-}
-_WORKLOAD: Tree = {"spec": {"template": _TEMPLATE, **_SELECTOR}, "status": _CONDITIONS}
-
-
 _SCALE = {
     "specReplicasPath": ".spec.replicas",
     "statusReplicasPath": ".status.replicas",
@@ -141,7 +75,6 @@ def _resource(
     version: str,
     kind: str,
     plural: str,
-    tree: Tree | None = None,
     *,
     short: str = "",
     categories: str = "",
@@ -150,13 +83,16 @@ def _resource(
     selectable: str = "",
     namespaced: bool = True,
 ) -> Resource:
+    struct = types.struct_of(group, version, kind)
+    assert struct is not None, kind
     return Resource(
         kind=Kind(group, version, kind, plural, namespaced),
         singular=kind.lower(),
         short_names=tuple(short.split()),
         categories=tuple(categories.split()),
         subresources=frozenset(subresources.split()),
-        shape=shape({"metadata": _META, **(tree or {})}),
+        shape=types.shape(struct),
+        struct=struct,
         counts=counts,
         selectable=tuple(selectable.split()),
         storage_version=version,
@@ -165,10 +101,8 @@ def _resource(
     )
 
 
-def _of(kind: Kind, tree: Tree | None = None, **more: Any) -> Resource:
-    return _resource(
-        kind.group, kind.version, kind.kind, kind.plural, tree, namespaced=kind.namespaced, **more
-    )
+def _of(kind: Kind, **more: Any) -> Resource:
+    return _resource(kind.group, kind.version, kind.kind, kind.plural, namespaced=kind.namespaced, **more)
 
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -178,28 +112,18 @@ _EVENT_FIELDS = (
     "reportingComponent source type"
 )
 
-NAMESPACES = _of(
-    objects.NAMESPACE, {"status": _CONDITIONS}, short="ns", subresources="status", selectable="status.phase"
-)
+NAMESPACES = _of(objects.NAMESPACE, short="ns", subresources="status", selectable="status.phase")
 PODS = _of(
     objects.POD,
-    {
-        "spec": _POD_SPEC,
-        "status": {**_CONDITIONS, "podIPs[ip]": {}, "hostIPs": {}},
-    },
     short="po",
     categories="all",
-    subresources="status log binding",
+    subresources="status log binding eviction",
     selectable="spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName status.phase "
     "status.podIP status.nominatedNodeName spec.hostNetwork",
     counts=True,
 )
 SERVICES = _of(
     objects.SERVICE,
-    {
-        "spec": {"ports[port,protocol=TCP]": {}, "selector!": {}, "clusterIPs": {}},
-        "status": {**_CONDITIONS, "loadBalancer": {}},
-    },
     short="svc",
     categories="all",
     subresources="status",
@@ -207,14 +131,13 @@ SERVICES = _of(
 )
 CRDS = _of(
     objects.CRD,
-    {"status": _CONDITIONS},
     short="crd crds",
     categories="api-extensions",
     subresources="status",
     counts=True,
 )
 DEPLOYMENTS = _of(
-    objects.DEPLOYMENT, _WORKLOAD, short="deploy", categories="all", subresources="status scale", counts=True
+    objects.DEPLOYMENT, short="deploy", categories="all", subresources="status scale", counts=True
 )
 
 BUILTIN: tuple[Resource, ...] = (
@@ -223,84 +146,39 @@ BUILTIN: tuple[Resource, ...] = (
     SERVICES,
     CRDS,
     DEPLOYMENTS,
-    _of(
-        objects.NODE,
-        {
-            "spec": {"podCIDRs{}": {}},
-            "status": {**_CONDITIONS, "addresses[type]": {}},
-        },
-        short="no",
-        subresources="status",
-        selectable="spec.unschedulable",
-    ),
+    _of(objects.NODE, short="no", subresources="status", selectable="spec.unschedulable"),
     _of(objects.EVENT, short="ev", selectable=_EVENT_FIELDS),
     _of(objects.SECRET, selectable="type"),
     _of(objects.CONFIG_MAP, short="cm"),
     _of(
         objects.REPLICA_SET,
-        _WORKLOAD,
         short="rs",
         categories="all",
         subresources="status scale",
         counts=True,
         selectable="status.replicas",
     ),
-    _of(
-        objects.STATEFUL_SET,
-        {"spec": {"template": _TEMPLATE, **_SELECTOR}, "status": _CONDITIONS},
-        short="sts",
-        categories="all",
-        subresources="status scale",
-        counts=True,
-    ),
+    _of(objects.STATEFUL_SET, short="sts", categories="all", subresources="status scale", counts=True),
     _of(objects.CONTROLLER_REVISION),
-    _of(
-        objects.JOB,
-        _WORKLOAD,
-        categories="all",
-        subresources="status",
-        counts=True,
-        selectable="status.successful",
-    ),
+    _of(objects.JOB, categories="all", subresources="status", counts=True, selectable="status.successful"),
     _of(objects.LEASE),
     _resource(
         "apps",
         "v1",
         "DaemonSet",
         "daemonsets",
-        _WORKLOAD,
         short="ds",
         categories="all",
         subresources="status",
         counts=True,
     ),
     _resource("", "v1", "Endpoints", "endpoints", short="ep"),
+    _resource("", "v1", "ServiceAccount", "serviceaccounts", short="sa"),
     _resource(
-        "",
-        "v1",
-        "ServiceAccount",
-        "serviceaccounts",
-        {"imagePullSecrets": {}, "secrets[name]": {}},
-        short="sa",
+        "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", short="pvc", subresources="status"
     ),
     _resource(
-        "",
-        "v1",
-        "PersistentVolumeClaim",
-        "persistentvolumeclaims",
-        _CLAIM,
-        short="pvc",
-        subresources="status",
-    ),
-    _resource(
-        "",
-        "v1",
-        "PersistentVolume",
-        "persistentvolumes",
-        {"spec": {"claimRef!": {}}},
-        short="pv",
-        subresources="status",
-        namespaced=False,
+        "", "v1", "PersistentVolume", "persistentvolumes", short="pv", subresources="status", namespaced=False
     ),
     _resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
     _resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", short="sc", namespaced=False),
@@ -309,7 +187,6 @@ BUILTIN: tuple[Resource, ...] = (
         "v1",
         "PodDisruptionBudget",
         "poddisruptionbudgets",
-        {"spec": _SELECTOR, "status": _CONDITIONS},
         short="pdb",
         subresources="status",
         counts=True,
@@ -317,6 +194,6 @@ BUILTIN: tuple[Resource, ...] = (
     _resource("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", short="pc", namespaced=False),
     _resource(_RBAC, "v1", "Role", "roles"),
     _resource(_RBAC, "v1", "RoleBinding", "rolebindings"),
-    _resource(_RBAC, "v1", "ClusterRole", "clusterroles", {"aggregationRule!": {}}, namespaced=False),
+    _resource(_RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False),
     _resource(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
 )

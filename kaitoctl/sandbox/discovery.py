@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from kaitoctl.kube.objects import Object
+from kaitoctl.sandbox import openapi
 from kaitoctl.sandbox.builtin import Resource
 
 _KUBERNETES = ("1", "34")
@@ -17,12 +17,12 @@ _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryL
 
 def document(resources: Iterable[Resource], parts: list[str], accept: str) -> tuple[Object, str] | None:
     """The document at a path that is not a resource's, with its media type; None when there is none."""
-    by_group = _by_group(resources)
     if parts[0] == "version":
         return _version(), "application/json"
     if parts[:2] == ["openapi", "v3"]:
-        found = _openapi(by_group, parts[2:])
+        found = openapi.document(resources, "/".join(parts[2:])) if parts[2:] else openapi.index(resources)
         return (found, "application/json") if found else None
+    by_group = _by_group(resources)
     if parts[0] not in ("api", "apis"):
         return None
     if len(parts) == 1 and "as=APIGroupDiscoveryList" in accept:
@@ -169,42 +169,6 @@ def _aggregated(resource: Resource) -> Object:
         **({"shortNames": list(resource.short_names)} if resource.short_names else {}),
         **({"categories": list(resource.categories)} if resource.categories else {}),
         **({"subresources": listed} if listed else {}),
-    }
-
-
-def _openapi(by_group: dict[str, dict[str, list[Resource]]], rest: list[str]) -> Object | None:
-    """OpenAPI v3, as much as tells kubectl that the server validates fields itself."""
-    roots = {
-        (f"apis/{group}/{version}" if group else f"api/{version}"): found
-        for group, versions in by_group.items()
-        for version, found in versions.items()
-    }
-    if not rest:
-        urls = {root: {"serverRelativeURL": f"/openapi/v3/{root}?hash=0"} for root in roots}
-        return {"paths": urls}
-    root = "/".join(rest)
-    if root not in roots:
-        return None
-    names = ("dryRun", "fieldManager", "fieldValidation", "force")
-    parameters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
-    operations: dict[str, Any] = {}
-    components: dict[str, Any] = {}
-    for resource in roots[root]:
-        kind = resource.kind
-        identity = {"group": kind.group, "version": kind.version, "kind": kind.kind}
-        described = {"x-kubernetes-group-version-kind": identity, "parameters": parameters, "responses": {}}
-        operations[kind.path("{namespace}", "{name}").replace("%7B", "{").replace("%7D", "}")] = {
-            "patch": {**described, "x-kubernetes-action": "patch"}
-        }
-        components[f"{kind.group or 'core'}.{kind.version}.{kind.kind}"] = {
-            **(resource.schema or {"type": "object"}),
-            "x-kubernetes-group-version-kind": [identity],
-        }
-    return {
-        "openapi": "3.0.0",
-        "info": {"title": "kaitoctl sandbox", "version": "unversioned"},
-        "paths": operations,
-        "components": {"schemas": components},
     }
 
 

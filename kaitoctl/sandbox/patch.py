@@ -166,11 +166,11 @@ def strategically_patched(target: Any, patch: Any, shape: Shape) -> Any:
 
 
 def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]:
-    if shape.is_set:
-        return [*target, *(item for item in patch if item not in target)]
-    if not shape.keys:
+    key = shape.merge
+    if key is None:
         return [item for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)]
-    key = shape.keys[0][0]
+    if not key:
+        return [*target, *(item for item in patch if item not in target)]
     if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
         return [item for item in patch if _DIRECTIVE not in item]
     merged = list(target)
@@ -189,7 +189,7 @@ def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]
 
 def _ordered(items: list[Any], order: list[Any], shape: Shape) -> list[Any]:
     """Entries in the order given; the others stay behind the entry that they followed."""
-    key = shape.keys[0][0] if shape.keys else None
+    key = shape.merge
 
     def identity(item: Any) -> Any:
         return item.get(key) if key and isinstance(item, dict) else item

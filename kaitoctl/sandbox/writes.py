@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kaitoctl.kube.conditions import parse_timestamp, timestamp
 from kaitoctl.kube.managed_fields import Fields, minus
 from kaitoctl.kube.objects import Object, ObjectKey, dig, generation_of, merge_patched
-from kaitoctl.sandbox import admission, crd
+from kaitoctl.sandbox import admission, crd, types
 from kaitoctl.sandbox.apply import (
     ApplyConflict,
     Manager,
@@ -134,11 +134,10 @@ class Writes:
                 kind.kind, kind.group, "", [required("metadata.name", "name or generateName is required")]
             )
         key = ObjectKey(metadata.get("namespace") or "", name)
+        self._drop_unknown(resource, given, author)
+        metadata = given["metadata"]
         if kind.namespaced:
             self._namespace_must_take(resource, key)
-        if self._store.find(resource.name, key) is not None:
-            raise already_exists(kind.plural, kind.group, name)
-        self._drop_unknown(resource, given, author)
         if resource.is_custom:
             if "status" in resource.subresources:
                 given.pop("status", None)
@@ -153,6 +152,8 @@ class Writes:
         if resource.counts:
             metadata["generation"] = 1
         new = self._settle(resource, given, None, "", author, owners)
+        if self._store.find(resource.name, key) is not None:  # an invalid object is told so first
+            raise already_exists(kind.plural, kind.group, name)
         self._addresses.allocate(resource, new)
         if author.dry_run:
             return Entry(key, new, self._store.version)
@@ -212,10 +213,20 @@ class Writes:
         return {"apiVersion": kind.api_version, "kind": kind.kind, **obj, "metadata": metadata}
 
     def _drop_unknown(self, resource: Resource, obj: Object, author: Author) -> None:
-        """Prune a custom resource's unknown fields, and say so as the client wished."""
-        if resource.schema is None:
-            return
-        unknown = crd.unknown_fields(resource, obj)
+        """Read an object as its type or schema says: unknown fields go, and the client is told as it wished.
+
+        Raises:
+            Failure: 400, a field is of the wrong type, or unknown and the client is strict.
+        """
+        if resource.struct is not None:
+            kept, unknown = self._decoded(resource, resource.struct, obj)
+        else:
+            kept, unknown = obj, crd.unknown_fields(resource, obj)
+            if unknown:
+                kept = crd.pruned(resource, obj)
+        if kept is not obj:
+            obj.clear()
+            obj.update(kept)
         if not unknown:
             return
         words = [f'unknown field "{path}"' for path in unknown]
@@ -226,9 +237,15 @@ class Writes:
             )
         if author.validation == "Warn":
             author.warnings.extend(words)
-        kept = crd.pruned(resource, obj)
-        obj.clear()
-        obj.update(kept)
+
+    def _decoded(self, resource: Resource, struct: types.Struct, obj: Object) -> tuple[Object, list[str]]:
+        try:
+            return types.decode(struct, obj)
+        except types.TypeMismatch as error:
+            kind, version = resource.kind.kind, resource.kind.version
+            raise bad_request(
+                f"{kind} in version {version!r} cannot be handled as a {kind}: {error}"
+            ) from None
 
     # --- update ---
 
@@ -458,13 +475,22 @@ class Writes:
         except UnkeyedEntry as error:
             raise self._untyped(resource, key, str(error)) from None
         merged["metadata"] = dict(merged["metadata"])
+        if resource.struct is not None:
+            merged, _ = self._decoded(resource, resource.struct, merged)
         if entry is None or live is None:
             merged["metadata"].pop("resourceVersion", None)  # compared with what exists, or with nothing
             return self.create(resource, key.namespace, merged, author, owners=owners)
         return self._write(resource, entry, live, merged, subresource, author, owners)
 
     def _must_be_declared(self, resource: Resource, key: ObjectKey, config: Object) -> None:
-        if resource.schema is not None and (unknown := crd.unknown_fields(resource, config)):
+        try:
+            if resource.struct is not None:
+                unknown = types.decode(resource.struct, config)[1]
+            else:
+                unknown = crd.unknown_fields(resource, config)
+        except types.TypeMismatch as error:
+            raise self._untyped(resource, key, f".{error}") from None
+        if unknown:
             lines = [f".{path}: field not declared in schema" for path in unknown]
             words = lines[0] if len(lines) == 1 else "errors:\n" + "\n".join(f"  {line}" for line in lines)
             raise self._untyped(resource, key, words)

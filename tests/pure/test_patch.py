@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaitoctl.kube.objects import merge_patched
-from kaitoctl.sandbox.apply import Shape
-from kaitoctl.sandbox.builtin import DEPLOYMENTS, PODS, shape
+from kaitoctl.sandbox.builtin import DEPLOYMENTS, PODS
 from kaitoctl.sandbox.patch import PatchFailed, json_patched, strategically_patched
 
 _JSON = st.recursive(
@@ -155,11 +154,3 @@ def test_a_map_that_is_one_value_for_applies_still_merges_strategically() -> Non
         "a": "b",
         "c": "d",
     }
-
-
-def test_the_short_form_of_shapes_reads_its_marks() -> None:
-    tree = shape({"list[a,b=TCP]": {"inner!": {}}, "set{}": {}})
-    assert tree.child("list").keys == (("a", None), ("b", "TCP"))
-    assert tree.child("list").entry.child("inner").atomic
-    assert tree.child("set") == Shape(is_set=True)
-    assert tree.child("other") == Shape()
