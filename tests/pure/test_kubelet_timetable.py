@@ -206,6 +206,14 @@ def test_a_failing_init_container_keeps_the_pod_pending() -> None:
     assert state(status) == {"waiting": {"reason": "PodInitializing"}}
 
 
+def test_what_an_init_container_brought_can_make_the_server_crash_while_loading() -> None:
+    obj = pod(inits=(container("load", image="example.org/data:incompatible"),))
+    status = at(obj, 60)
+    assert state(status, "load")["terminated"]["exitCode"] == 0
+    assert restarts(status) > 0
+    assert restarts(at(pod(container("main", image="example.org/incompatible:1")), 60)) == 0
+
+
 def test_a_pod_that_is_never_restarted_ends() -> None:
     assert at(pod(policy="Never"), 14)["phase"] == "Succeeded"
     assert at(pod(policy="Never", fault="crash"), 5)["phase"] == "Failed"

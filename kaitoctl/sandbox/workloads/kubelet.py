@@ -216,6 +216,7 @@ _LAST_WORDS = {
     "empty-data": "Error: no files found in the data source; nothing to copy",
     "oom": "Loading checkpoint shards:  50% ...",
     "probe-never": "Waiting for the model to load ...",
+    "incompatible": "RuntimeError: Error(s) in loading state_dict: size mismatch for layers.0.weight",
     "slow-load": "Loading checkpoint shards:   7% (this will take a while) ...",
 }
 

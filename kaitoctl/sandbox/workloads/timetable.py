@@ -21,6 +21,8 @@ An image whose last path segment (name and tag) contains the image word below ha
 | `oom`          | `oom`                          | OOMKilled (exit code 137) half way through loading     |
 | `slow-load`    | `slow-load`                    | loading takes 15 times as long (300 s with a GPU)      |
 | `probe-never`  | `probe-never`                  | the server never answers a probe                       |
+| `incompatible` | `incompatible`, in the image   | main containers cannot use what the init container     |
+|                | of an *init* container         | brought: exit code 1 half way through loading          |
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ from kaitoctl.sandbox.workloads.pods import is_sidecar
 FAULT_ANNOTATION = "sandbox.kaitoctl.dev/fault"
 FAULT_CONTAINER_ANNOTATION = "sandbox.kaitoctl.dev/fault-container"
 
-FAULTS = ("pull-error", "unauthorized", "crash", "empty-data", "oom", "slow-load", "probe-never")
+FAULTS = (
+    "pull-error", "unauthorized", "crash", "empty-data", "oom", "slow-load", "probe-never", "incompatible",
+)  # fmt: skip
+_INCOMPATIBLE = "incompatible"
 _IMAGE_WORDS = {fault: fault for fault in FAULTS} | {"does-not-exist": "pull-error"}
 
 PULL_S = 4.0
@@ -115,8 +120,16 @@ def fault_of(pod: Object, container: Object, *, init: bool) -> str:
     chosen = annotations.get(FAULT_CONTAINER_ANNOTATION)
     if fault in FAULTS and (container["name"] == chosen if chosen else not init):
         return fault
-    image = str(container.get("image") or "").split("@")[0].rsplit("/", 1)[-1]
-    return next((fault for word, fault in _IMAGE_WORDS.items() if word in image), "")
+    image = _last_segment(container)
+    brought = "" if init else " ".join(map(_last_segment, dig(pod, "spec", "initContainers") or ()))
+    if _INCOMPATIBLE in brought:
+        return _INCOMPATIBLE
+    found = next((fault for word, fault in _IMAGE_WORDS.items() if word in image), "")
+    return "" if found == _INCOMPATIBLE else found
+
+
+def _last_segment(container: Object) -> str:
+    return str(container.get("image") or "").split("@")[0].rsplit("/", 1)[-1]
 
 
 def pod_at(pod: Object, elapsed_s: float, moment: Callable[[float], str]) -> Moment:
@@ -199,6 +212,8 @@ def _main_life(pod: Object, container: Object, begin: float, policy: str, until:
 def _faulty(fault: str, load_s: float) -> _Run | None:
     if fault in ("crash", "empty-data"):
         return _Run(started_s=0, ends_s=CRASH_S, exit_code=1, reason="Error")
+    if fault == _INCOMPATIBLE:
+        return _Run(started_s=0, ends_s=load_s / 2, exit_code=1, reason="Error")
     if fault == "oom":
         return _Run(started_s=0, ends_s=load_s / 2, exit_code=137, reason="OOMKilled")
     return None
