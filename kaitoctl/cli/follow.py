@@ -13,6 +13,8 @@ from kaitoctl.kaito.rollout import Phase, Progress, Snapshot, progress
 from kaitoctl.kube.objects import DEPLOYMENT, NODE_CLAIM, POD, STATEFUL_SET, Kind, ObjectKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kaitoctl.kube.client import Client
     from kaitoctl.reconcile.informer import Informer
 
@@ -41,14 +43,26 @@ class _Views:
         )
 
 
-async def rollout(client: Client, key: ObjectKey, *, timeout_s: float) -> Snapshot:
+async def rollout(
+    client: Client,
+    key: ObjectKey,
+    *,
+    timeout_s: float,
+    has_arrived: Callable[[Snapshot], bool] = lambda seen: True,
+) -> Snapshot:
     """Narrate the rollout of the Workspace's present generation; returns what there is once it is ready.
+
+    Args:
+        client: the door to the cluster.
+        key: the Workspace's.
+        timeout_s: how long to follow.
+        has_arrived: asked of what says that it is ready: right after a change it may be the old state.
 
     Raises:
         NegativeAnswer: it failed.
         TimedOut: it is still under way; nothing was undone.
     """
-    following = _Following(key, asyncio.get_running_loop().time())
+    following = _Following(key, asyncio.get_running_loop().time(), has_arrived)
     try:
         async with asyncio.timeout(timeout_s):
             return await following.until_ready(_views(client, key))
@@ -62,8 +76,9 @@ async def rollout(client: Client, key: ObjectKey, *, timeout_s: float) -> Snapsh
 class _Following:
     """One rollout as it is told: what was seen last, and since when."""
 
-    def __init__(self, key: ObjectKey, started: float) -> None:
+    def __init__(self, key: ObjectKey, started: float, has_arrived: Callable[[Snapshot], bool]) -> None:
         self._key = key
+        self._has_arrived = has_arrived
         self._started = started
         self._seen: Progress | None = None
 
@@ -83,6 +98,8 @@ class _Following:
                 running.insist_on_sight()
                 snapshot = views.snapshot(self._key)
                 now = progress(snapshot)
+                if now.outcome == "ready" and not self._has_arrived(snapshot):
+                    now = Progress(Phase.ACCEPTED, "the pods are still those from before")
                 if now != self._seen:
                     _narrate(now, options.elapsed(asyncio.get_running_loop().time() - self._started))
                     self._seen = now

@@ -196,7 +196,8 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
         return f"{sum(map(pods_.is_ready, pods))} of {wanted} pods serve" if wanted else ""
     behind = [pod for pod in pods if _pod_station(pod) == phase]
     if not behind:
-        return ""
+        leaving = sum(map(is_being_deleted, seen.pods))
+        return f"waiting for {leaving} old pod{'s' if leaving > 1 else ''} to stop" if leaving else ""
     where = _where(behind[0])
     if len(pods) == 1:
         return where
@@ -223,10 +224,17 @@ def _where(pod: Object) -> str:
     node = dig(pod, "spec", "nodeName")
     words = [found.message] if found else []
     if pods_.summary(pod).startswith("Init:") and not found:
-        words.append(f"{pods_.summary(pod).removeprefix('Init:')} done")
+        words.append(f"{_next_init(pod)} ({pods_.summary(pod).removeprefix('Init:')} done)".lstrip())
     if node:
         words.append(f"on {node}")
     return " ".join(words)
+
+
+def _next_init(pod: Object) -> str:
+    """The init container that the pod is at."""
+    statuses = dig(pod, "status", "initContainerStatuses") or ()
+    unfinished = (item for item in statuses if dig(item, "state", "terminated", "exitCode") != 0)
+    return str(next((item["name"] for item in unfinished), ""))
 
 
 def _workloads(workspace: Object, seen: Snapshot) -> list[Object]:
