@@ -17,7 +17,7 @@ Rules that hold in every pass:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -796,6 +796,18 @@ class Running:
         return all(informer.synced for informer in self.informers)
 
 
+_KEEP: Mapping[Kind, Callable[[Object], Object] | None] = {
+    api.WORKSPACE: None,  # managedFields tell of fields that only another API version has
+    CONTROLLER_REVISION: revisions.kept,
+    NODE: nodes_.trimmed,
+}
+
+
+def keep_of(kind: Kind) -> Callable[[Object], Object] | None:
+    """What the stores keep of an object of this kind, for `Informer`; None for all of it."""
+    return _KEEP.get(kind, without_managed_fields)
+
+
 async def run(
     client: Client,
     *,
@@ -821,15 +833,14 @@ async def run(
     """
 
     def of(kind: Kind, **options: Any) -> Informer:
-        options.setdefault("keep", without_managed_fields)
-        return Informer(client, kind, namespace=namespace, packed=True, **options)
+        return Informer(client, kind, namespace=namespace, packed=True, keep=keep_of(kind), **options)
 
     workspaces, services = of(api.WORKSPACE), of(SERVICE)
     deployments, stateful_sets, jobs = of(DEPLOYMENT), of(STATEFUL_SET), of(JOB)
     config_maps = of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE)
-    history = of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME, keep=revisions.kept)
+    history = of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME)
     pods = of(POD, label_selector=api.LABEL_WORKSPACE)
-    nodes = Informer(client, NODE, keep=nodes_.trimmed)
+    nodes = Informer(client, NODE, keep=keep_of(NODE))
     unfinished = "status.phase!=Succeeded,status.phase!=Failed"
     gpu_pods = Informer(client, POD, field_selector=unfinished, optional=True, keep=holding_gpus)
     claims = Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True)

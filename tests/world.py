@@ -16,7 +16,6 @@ from urllib.parse import unquote
 from kaitoctl import packaged
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito import revisions
 from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import request
@@ -44,7 +43,7 @@ from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.reconcile.informer import Store
 from kaitoctl.sandbox.api import Api, Call, Response
-from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler
+from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler, keep_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATCHED = (
@@ -115,8 +114,8 @@ class World:
             objects = self.frozen[kind] if self.frozen else self.list(kind)
             store = Store()
             for obj in objects:
-                kept = revisions.kept(obj) if kind is CONTROLLER_REVISION else copy.deepcopy(obj)
-                store._replace(key_of(obj), kept)
+                keep = keep_of(kind) or copy.deepcopy
+                store._replace(key_of(obj), keep(obj))
             views[kind] = store
         return Stores(
             views[kaito.WORKSPACE],
