@@ -31,6 +31,7 @@ from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.nodes import Verdict
 from kaitoctl.kaito.revisions import Record
+from kaitoctl.kaito.snapshot import CONTROLLER
 from kaitoctl.kaito.status import Observed
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
@@ -73,7 +74,7 @@ logger = logging.getLogger(__name__)
 
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET, JOB)
 
-MANAGER = "kaitoctl-controller"
+MANAGER = CONTROLLER
 """The field manager under which the controller writes."""
 
 ANNOTATION_PREFIX = "kaitoctl.dev"

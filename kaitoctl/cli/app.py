@@ -40,6 +40,7 @@ _COMMANDS = {
     "skus": ("kaitoctl.cli.skus", "The GPU instance types that KAITO knows."),
     "template": ("kaitoctl.cli.template", "Templates of Workspaces: list, show, begin one."),
     "validate": ("kaitoctl.cli.validate", "Judge Workspaces before any cluster does."),
+    "why": ("kaitoctl.cli.why", "Why a Workspace is not ready: the cause, and what mends it."),
 }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.nodes import Verdict
-    from kaitoctl.kaito.rollout import Snapshot
+    from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kaito.validation import Problem
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object

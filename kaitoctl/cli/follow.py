@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from kaitoctl.cli import options, output
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito import api
-from kaitoctl.kaito.rollout import Phase, Progress, Snapshot, progress
+from kaitoctl.kaito.rollout import Phase, Progress, progress
+from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import DEPLOYMENT, NODE_CLAIM, POD, STATEFUL_SET, Kind, ObjectKey
 
 if TYPE_CHECKING:

@@ -13,6 +13,9 @@ GROUP = "kaito.sh"
 WORKSPACE = Kind(GROUP, "v1alpha1", "Workspace", "workspaces")
 WORKSPACE_V1BETA1 = replace(WORKSPACE, version="v1beta1")
 
+MACHINE = Kind("karpenter.sh", "v1alpha5", "Machine", "machines", namespaced=False)
+"""What KAITO v0.3 and v0.4 ask for nodes with, unless their Karpenter gate is on."""
+
 FINALIZER = "workspace.finalizer.kaito.sh"
 
 LABEL_WORKSPACE = "kaito.sh/workspace"
@@ -28,6 +31,7 @@ GPU = "nvidia.com/gpu"
 """The extended resource that every preset asks for."""
 
 NODE_CLAIM_READY = "NodeClaimReady"
+NODES_READY = "NodesReady"  # from v0.12 on
 RESOURCE_READY = "ResourceReady"
 INFERENCE_READY = "InferenceReady"
 JOB_STARTED = "JobStarted"

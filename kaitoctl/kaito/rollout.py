@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Literal
 
 from kaitoctl.kaito import api, tuning
+from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.status import FAILED, JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
 from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
@@ -26,13 +27,14 @@ class Phase(IntEnum):
     SUBMITTED = 0
     ACCEPTED = 1
     NODES = 2
-    SCHEDULING = 3
-    ADAPTERS = 4
-    DATA = 5
-    PULLING = 6
-    LOADING = 7
-    TUNING = 8
-    READY = 9
+    GPU_PLUGIN = 3
+    SCHEDULING = 4
+    ADAPTERS = 5
+    DATA = 6
+    PULLING = 7
+    LOADING = 8
+    TUNING = 9
+    READY = 10
 
     @property
     def words(self) -> str:
@@ -44,6 +46,7 @@ _WORDS = {
     Phase.SUBMITTED: "waiting for a controller",
     Phase.ACCEPTED: "accepted",
     Phase.NODES: "preparing nodes",
+    Phase.GPU_PLUGIN: "waiting for the GPU plugin",
     Phase.SCHEDULING: "scheduling",
     Phase.ADAPTERS: "copying adapters",
     Phase.DATA: "fetching data",
@@ -52,23 +55,6 @@ _WORDS = {
     Phase.TUNING: "tuning",
     Phase.READY: "ready",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All that belongs to one Workspace at one moment.
-
-    Args:
-        workspace: None when it does not exist (any more).
-        workloads: Deployments and StatefulSets of its name.
-        pods: pods labelled with its name.
-        claims: its NodeClaims.
-    """
-
-    workspace: Object | None
-    workloads: tuple[Object, ...] = ()
-    pods: tuple[Object, ...] = ()
-    claims: tuple[Object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +87,7 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
     for claim in seen.claims:
         if not is_being_deleted(claim) and (why := claim_failure(claim)):
             return f"NodeClaim {claim['metadata']['name']}: {why}"
-    for pod in _current_pods(workspace, seen):
+    for pod in current_pods(workspace, seen):
         if workspace.get("tuning") and (ended := tuning.pod_failure(pod)) and ended.final:
             return ended.message  # a Job's pod is not started again
         found = pods_.trouble(pod)
@@ -124,18 +110,28 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
     ):
         return Phase.READY  # a tuning job leaves no workload behind that could be looked at
     workloads = _workloads(workspace, seen)
-    pods = _current_pods(workspace, seen)
+    pods = current_pods(workspace, seen)
     if workspace.get("tuning") and pods:
         return min(_tuning_station(workspace, pod) for pod in pods)
     if not workloads:
         resource = conditions.find(workspace, api.RESOURCE_READY) or {}
         if seen.claims or int(resource.get("observedGeneration") or 0) >= generation:
-            return Phase.NODES if resource.get("status") != "True" else Phase.ACCEPTED
+            return _nodes_station(workspace, seen) if resource.get("status") != "True" else Phase.ACCEPTED
         return Phase.ACCEPTED if dig(workspace, "status", "conditions") else Phase.SUBMITTED
     serves = _is_said_to_serve(workspace, workloads) and not _is_denied(workspace)
     if serves and all(map(is_rolled_out, workloads)):
         return Phase.READY
     return min((_pod_station(pod) for pod in pods), default=Phase.SCHEDULING)
+
+
+def _nodes_station(workspace: Object, seen: Snapshot) -> Phase:
+    """Whether the nodes are still on their way, or are there and show no GPU yet."""
+    told = conditions.find(workspace, api.NODES_READY) or {}
+    if told.get("status") == "False" and told.get("reason") == "NodePluginsNotReady":
+        return Phase.GPU_PLUGIN
+    claims = [claim for claim in seen.claims if not is_being_deleted(claim)]
+    joined = [claim for claim in claims if conditions.is_true(claim, "Registered")]
+    return Phase.GPU_PLUGIN if claims and len(joined) == len(claims) else Phase.NODES
 
 
 def _is_denied(workspace: Object) -> bool:
@@ -187,10 +183,10 @@ def _tuning_station(workspace: Object, pod: Object) -> Phase:
 def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
     if workspace.get("tuning"):
         return _tuning_detail(workspace, phase, seen)
-    if phase is Phase.NODES:
+    if phase in (Phase.NODES, Phase.GPU_PLUGIN):
         resource = conditions.find(workspace, api.RESOURCE_READY) or {}
         return str(resource.get("message") or "")
-    pods = _current_pods(workspace, seen)
+    pods = current_pods(workspace, seen)
     if phase is Phase.READY:
         wanted = sum(map(replicas, _workloads(workspace, seen)))
         return f"{sum(map(pods_.is_ready, pods))} of {wanted} pods serve" if wanted else ""
@@ -205,11 +201,11 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
 
 
 def _tuning_detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
-    if phase is Phase.NODES:
+    if phase in (Phase.NODES, Phase.GPU_PLUGIN):
         return str((conditions.find(workspace, api.RESOURCE_READY) or {}).get("message") or "")
     if phase is Phase.READY:
         return f"the adapter is {dig(workspace, 'tuning', 'output', 'image')}"
-    pods = _current_pods(workspace, seen)
+    pods = current_pods(workspace, seen)
     if not pods:
         return ""
     statuses = dig(pods[0], "status", "containerStatuses") or ()
@@ -249,7 +245,7 @@ def _workloads(workspace: Object, seen: Snapshot) -> list[Object]:
     ]
 
 
-def _current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
+def current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
     """The newest living pods, as many as the workloads have updated: the rest belongs to the past.
 
     None while a workload has yet to take its spec up. Finished pods are replaced by others, so they say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, is_being_deleted, quantity
 
@@ -50,6 +51,18 @@ def is_finished(pod: Object) -> bool:
     return dig(pod, "status", "phase") in ("Succeeded", "Failed")
 
 
+def container_statuses(pod: Object) -> list[Object]:
+    """The states of its containers as the kubelet tells them, init containers first."""
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def container_specs(pod: Object) -> list[Object]:
+    """Its containers, init containers first."""
+    spec = pod.get("spec") or {}
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+
+
 def summary(pod: Object) -> str:
     """The STATUS column: `Pending`, `Init:1/3`, `ImagePullBackOff`, `Running`, `Terminating`..."""
     status = pod.get("status") or {}
@@ -82,7 +95,7 @@ def trouble(pod: Object) -> Trouble | None:
             "",
             True,
         )
-    for item in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+    for item in container_statuses(pod):
         if found := _container_trouble(item):
             return found
     for item in status.get("conditions") or ():
@@ -91,6 +104,48 @@ def trouble(pod: Object) -> Trouble | None:
                 str(item.get("reason") or "Unschedulable"), str(item.get("message") or "not scheduled")
             )
     return None
+
+
+class Reference(NamedTuple):
+    """What a Pod needs of its namespace.
+
+    Args:
+        kind: `Secret`, `ConfigMap` or `PersistentVolumeClaim`.
+        name: its name.
+        use: `pull` an image, `env` of a container, or `volume`.
+        by: the container (`env`) or volume that needs it.
+    """
+
+    kind: str
+    name: str
+    use: Literal["pull", "env", "volume"]
+    by: str = ""
+
+
+def references(pod: Object) -> list[Reference]:
+    """The Secrets, ConfigMaps and claims of volumes that the Pod cannot do without, in order of use."""
+    spec = pod.get("spec") or {}
+    found = [Reference("Secret", item["name"], "pull") for item in spec.get("imagePullSecrets") or () if item]
+    for volume in spec.get("volumes") or ():
+        name = str(volume.get("name"))
+        if claim := dig(volume, "persistentVolumeClaim", "claimName"):
+            found.append(Reference("PersistentVolumeClaim", claim, "volume", name))
+        for source in (volume, *(dig(volume, "projected", "sources") or ())):
+            for kind, part, key in (("Secret", "secret", "secretName"), ("ConfigMap", "configMap", "name")):
+                given = source.get(part) or {}
+                named = given.get(key) or given.get("name")  # a projected secret says `name`
+                if named and not given.get("optional"):
+                    found.append(Reference(kind, named, "volume", name))
+    for container in container_specs(pod):
+        by = str(container.get("name"))
+        given_env = [item.get("valueFrom") or {} for item in container.get("env") or ()]
+        for source, prefix in ((given_env, "KeyRef"), (container.get("envFrom") or (), "Ref")):
+            for item in source:
+                for kind, part in (("Secret", "secret"), ("ConfigMap", "configMap")):
+                    named = item.get(part + prefix) or {}
+                    if named.get("name") and not named.get("optional"):
+                        found.append(Reference(kind, named["name"], "env", by))
+    return found
 
 
 def gpu_request(pod: Object, resource: str) -> int:

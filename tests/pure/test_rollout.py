@@ -4,7 +4,8 @@ from typing import Any
 
 from builders import workspace
 
-from kaitoctl.kaito.rollout import Phase, Progress, Snapshot, progress
+from kaitoctl.kaito.rollout import Phase, Progress, progress
+from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object
 
 

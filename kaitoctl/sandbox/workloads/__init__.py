@@ -18,6 +18,7 @@ from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     CRD,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -57,7 +58,7 @@ class Workloads:
         jobs = Informer(client, JOB)
         services = Informer(client, SERVICE)
         subsets = Informer(client, endpoints.ENDPOINTS)
-        slices = Informer(client, endpoints.ENDPOINT_SLICE)
+        slices = Informer(client, ENDPOINT_SLICE)
 
         scheduling = scheduler.Scheduler(self._pods.store, self._nodes.store, clock)
         assigning = Controller("scheduler", client, scheduling.reconcile, workers=1)

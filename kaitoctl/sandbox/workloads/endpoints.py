@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaitoctl.kube.objects import (
+    ENDPOINT_SLICE,
     SERVICE,
     Kind,
     Object,
@@ -27,7 +28,6 @@ from kaitoctl.sandbox.workloads import pods
 from kaitoctl.sandbox.workloads.pods import Writes
 
 ENDPOINTS = Kind("", "v1", "Endpoints", "endpoints")
-ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 _MANAGER = "endpoints-controller"
 
 

@@ -1,0 +1,426 @@
+"""Gathers what belongs to a Workspace: once for `why`, `events` and `logs`, lastingly for whoever follows it.
+
+What may not be seen is left out, and `Snapshot.unseen` says so; only the Workspace itself is insisted on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kaitoctl.errors import ApiError, InputError
+from kaitoctl.kaito import api, convert, diagnosis, installation
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.rollout import Phase, progress
+from kaitoctl.kaito.snapshot import Named, Snapshot, node_names
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import request
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    EVENT,
+    JOB,
+    NODE,
+    NODE_CLAIM,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    REPLICA_SET,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    Kind,
+    Object,
+    ObjectKey,
+    dig,
+)
+from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.informer import Informer
+
+# Rights that somebody who looks at Workspaces need not have: without them the picture has fewer details.
+_REFUSED = (401, 403)
+_MOST_NODES = 32
+_LOG_LINES = 60
+_KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
+_NODE_POOL_LABELS = ("karpenter.kaito.sh/workspace-name", "karpenter.kaito.sh/workspace-namespace")
+
+
+class Look:
+    """A lasting picture of one Workspace and all that belongs to it; make one with `looking`.
+
+    Attributes:
+        key: the Workspace's.
+        kind: Workspaces in the version that is read.
+        changed: set whenever something has changed.
+    """
+
+    def __init__(self, client: Client, key: ObjectKey, kind: Kind, claim_kinds: Iterable[Kind]) -> None:
+        self.key = key
+        self.kind = kind
+        self.changed = asyncio.Event()
+        self._client = client
+        self._tasks: dict[asyncio.Task[None], tuple[str, Informer]] = {}
+        self._nodes: dict[str, Informer] = {}
+        self._unseen: dict[str, str] = {}
+        ours = f"{api.LABEL_WORKSPACE}={key.name}"
+        self._workspace = self._named(kind)
+        self._views: dict[str, tuple[Informer, ...]] = {
+            "workloads": (self._named(DEPLOYMENT), self._named(STATEFUL_SET)),
+            "jobs": (self._named(JOB),),
+            "pods": (self._labelled(POD, ours),),
+            "replica_sets": (self._labelled(REPLICA_SET, ours),),
+            "services": (self._named(SERVICE), self._named(SERVICE, f"{key.name}-headless")),
+            "slices": (self._labelled(ENDPOINT_SLICE, f"kubernetes.io/service-name={key.name}"),),
+            "events": (
+                Informer(client, EVENT, namespace=key.namespace, gives_up_on=_REFUSED, keep=self._kept_event),
+            ),
+            "claims": tuple(
+                Informer(client, of, label_selector=labels, gives_up_on=_REFUSED)
+                for of in claim_kinds
+                for labels in (
+                    f"{ours},{api.LABEL_WORKSPACE_NAMESPACE}={key.namespace}",
+                    f"{_NODE_POOL_LABELS[0]}={key.name},{_NODE_POOL_LABELS[1]}={key.namespace}",
+                )
+            ),
+        }
+
+    def _named(self, kind: Kind, name: str = "") -> Informer:
+        fields = f"metadata.name={name or self.key.name}"
+        return Informer(
+            self._client, kind, namespace=self.key.namespace, field_selector=fields, gives_up_on=_REFUSED
+        )
+
+    def _labelled(self, kind: Kind, labels: str) -> Informer:
+        return Informer(
+            self._client, kind, namespace=self.key.namespace, label_selector=labels, gives_up_on=_REFUSED
+        )
+
+    def _kept_event(self, event: Object) -> Object | None:
+        """Events about what is called like the Workspace, or begins so: its children all do."""
+        return event if str(dig(event, "involvedObject", "name") or "").startswith(self.key.name) else None
+
+    async def start(self) -> None:
+        """Watch everything; returns when the first picture is there."""
+        informers = [self._workspace, *(one for views in self._views.values() for one in views)]
+        await asyncio.gather(*(self._watch(informer) for informer in informers))
+        await self.follow_nodes()
+
+    async def _watch(self, informer: Informer) -> None:
+        informer.subscribe(lambda _: self.changed.set())
+        task = asyncio.create_task(informer.run())
+        self._tasks[task] = (informer.kind.plural, informer)
+        task.add_done_callback(lambda _: self.changed.set())
+        synced = asyncio.create_task(informer.wait_synced())
+        await asyncio.wait({task, synced}, return_when=asyncio.FIRST_COMPLETED)
+        synced.cancel()
+
+    async def follow_nodes(self) -> None:
+        """Watch the nodes that have turned up since, each by its name."""
+        if "nodes" in self._unseen:
+            return
+        new = [name for name in node_names(self._seen()) if name not in self._nodes]
+        for name in new[: max(0, _MOST_NODES - len(self._nodes))]:
+            self._nodes[name] = Informer(
+                self._client, NODE, field_selector=f"metadata.name={name}", gives_up_on=_REFUSED
+            )
+        await asyncio.gather(*(self._watch(self._nodes[name]) for name in new if name in self._nodes))
+
+    def snapshot(self) -> Snapshot:
+        """What there is now.
+
+        Raises:
+            ApiError: the Workspace itself may not be looked at (any more).
+        """
+        for task, (plural, informer) in list(self._tasks.items()):
+            if not task.done():
+                continue
+            del self._tasks[task]
+            error = task.exception()
+            if error is not None and (informer is self._workspace or not isinstance(error, ApiError)):
+                raise error
+            self._unseen[plural] = str(error)
+        return self._seen()
+
+    def _seen(self) -> Snapshot:
+        parts: dict[str, Any] = {
+            part: tuple(obj for view in views for obj in view.store.values())
+            for part, views in self._views.items()
+        }
+        nodes = tuple(obj for view in self._nodes.values() for obj in view.store.values())
+        return Snapshot(
+            self._workspace.store.get(self.key),
+            **parts,
+            nodes=nodes,
+            unseen=dict(sorted(self._unseen.items())),
+        )
+
+    async def stop(self) -> None:
+        """End all watches."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def looking(client: Client, key: ObjectKey) -> AsyncIterator[Look]:
+    """A lasting picture of a Workspace, kept up to date for as long as the block.
+
+    Raises:
+        ApiError: the cluster knows no Workspaces, or will not show this one.
+    """
+    kind, claim_kinds = await _kinds(client)
+    look = Look(client, key, kind, claim_kinds)
+    try:
+        await look.start()
+        yield look
+    finally:
+        await look.stop()
+
+
+async def once(client: Client, key: ObjectKey) -> Snapshot:
+    """What belongs to a Workspace now.
+
+    Raises:
+        InputError: there is no such Workspace.
+        ApiError: the cluster knows no Workspaces, or will not show this one.
+    """
+    async with looking(client, key) as look:
+        seen = look.snapshot()
+    if seen.workspace is None:
+        raise await no_such(client, look.kind, key)
+    return seen
+
+
+async def no_such(client: Client, kind: Kind, key: ObjectKey) -> InputError:
+    """The error for a name that no Workspace has, with the nearest one that exists."""
+    from kaitoctl.kaito import catalog
+
+    try:
+        there = [str(item["metadata"]["name"]) for item in (await client.list(kind, key.namespace)).items]
+    except ApiError:
+        there = []
+    near = catalog.close_matches(key.name, there)
+    hint = f"did you mean {near[0]}?" if near else f"kaitoctl status -n {key.namespace} lists them"
+    return InputError(f"there is no Workspace {key}", hint=hint)
+
+
+async def workspace_kind(client: Client) -> Kind:
+    """Workspaces in the newest version that the cluster serves and that we know.
+
+    Raises:
+        ApiError: it serves none.
+    """
+    from kaitoctl.cli.create_workspace import missing_crd
+
+    try:
+        answer = await client.send(Request("GET", f"/apis/{api.GROUP}"))
+    except ApiError as error:
+        if error.status == 404:
+            raise missing_crd() from error
+        if error.status not in _REFUSED:
+            raise
+        return api.WORKSPACE  # it will not say; asking for Workspaces will tell
+    if served := convert.served_versions(answer):
+        return api.WORKSPACE_V1BETA1 if api.WORKSPACE_V1BETA1.version in served else api.WORKSPACE
+    names = ", ".join(str(item.get("version")) for item in answer.get("versions") or ())
+    raise ApiError(
+        404,
+        "NotFound",
+        f"this cluster serves {api.GROUP} in version {names or 'none'}; kaitoctl speaks "
+        f"{' and '.join(convert.VERSIONS)}",
+        hint="kaitoctl explain crd-version",
+    )
+
+
+async def _kinds(client: Client) -> tuple[Kind, list[Kind]]:
+    """Workspaces, and what nodes are asked for with, in the versions that the cluster serves."""
+    kind, answer = await asyncio.gather(
+        workspace_kind(client), _optional(client.send(Request("GET", f"/apis/{NODE_CLAIM.group}")))
+    )
+    versions = {str(item.get("version")) for item in (answer or {}).get("versions") or ()}
+    claims = [replace(NODE_CLAIM, version=version) for version in ("v1", "v1beta1") if version in versions][
+        :1
+    ]
+    if api.MACHINE.version in versions:
+        claims.append(api.MACHINE)
+    return kind, claims or [NODE_CLAIM]
+
+
+async def _optional(asking: Any) -> Any:
+    try:
+        return await asking
+    except ApiError:
+        return None
+
+
+# --- what only a diagnosis asks ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What further questions brought, and those that were refused."""
+
+    unseen: dict[str, str]
+
+    async def or_none(self, what: str, asking: Any) -> Any:
+        """The answer; None where there is none, and a note where it was refused."""
+        try:
+            return await asking
+        except ApiError as error:
+            if error.status != 404:
+                self.unseen[what] = str(error)
+            return None
+
+
+async def deeply(client: Client, seen: Snapshot, *, rules: nodes_.Rules | None = None) -> Snapshot:
+    """The snapshot with what a diagnosis needs besides: node verdict, references, logs, revisions.
+
+    Args:
+        client: the cluster.
+        seen: what was seen so far.
+        rules: whose choice of nodes counts; None goes by who manages the Workspace.
+    """
+    workspace = seen.workspace
+    if workspace is None:
+        return seen
+    asked = _Asked(dict(seen.unseen))
+    where = progress(seen)
+    unplaced = any(not dig(pod, "spec", "nodeName") for pod in seen.pods)
+    verdict = None
+    if where.outcome != "ready" and (where.phase <= Phase.SCHEDULING or unplaced):
+        verdict = await asked.or_none("nodes", _verdict(client, workspace, rules or rules_of(seen)))
+    if "nodes" in asked.unseen and verdict is not None:
+        del asked.unseen["nodes"]
+    missing, logs, revisions, events, here = await asyncio.gather(
+        _missing(client, seen, asked),
+        _logs(client, seen, asked),
+        _revisions(client, seen, asked),
+        _events_of_cluster(client, seen, asked),
+        _controllers(client, seen, asked),
+    )
+    return replace(
+        seen,
+        verdict=verdict,
+        missing=missing,
+        logs=logs,
+        revisions=revisions,
+        events=(*seen.events, *events),
+        controllers=here,
+        unseen=dict(sorted(asked.unseen.items())),
+    )
+
+
+def rules_of(seen: Snapshot) -> nodes_.Rules:
+    """Whose choice of nodes counts: our own controller's, or that of the KAITO that the version suggests."""
+    if seen.is_ours:
+        return nodes_.OWN_RULES
+    workspace = seen.workspace or {}
+    is_modern = workspace.get("apiVersion") == api.WORKSPACE_V1BETA1.api_version
+    return nodes_.rules_for(workspace, "v0.12" if is_modern else "v0.4")
+
+
+async def _verdict(client: Client, workspace: Object, rules: nodes_.Rules) -> nodes_.Verdict:
+    from kaitoctl.cli.check_nodes import observe
+
+    return (await observe(client, workspace, rules)).verdict(workspace, rules)
+
+
+async def _missing(client: Client, seen: Snapshot, asked: _Asked) -> frozenset[Named]:
+    """Which of the Secrets, ConfigMaps and claims do not exist; nothing of what is in them is kept."""
+    assert seen.workspace is not None
+    namespace = seen.workspace["metadata"].get("namespace") or ""
+    wanted = {named for _, named in diagnosis.references(seen.workspace)}
+    wanted |= {Named(ref.kind, ref.name) for pod in seen.pods for ref in pods_.references(pod)}
+
+    async def is_missing(named: Named) -> bool:
+        kind = _KINDS[named.kind]
+        asking = request.get(kind, namespace, named.name)
+        try:
+            await client.send(asking, decode=lambda _: {})
+        except ApiError as error:
+            if error.status == 404:
+                return True
+            asked.unseen[kind.plural] = str(error)
+        return False
+
+    names = sorted(wanted)
+    answers = await asyncio.gather(*(is_missing(named) for named in names))
+    return frozenset(named for named, gone in zip(names, answers, strict=True) if gone)
+
+
+async def _logs(client: Client, seen: Snapshot, asked: _Asked) -> dict[tuple[str, str], str]:
+    """The last lines of containers that have ended with an error, of the run that did."""
+    found: dict[tuple[str, str], str] = {}
+
+    async def read(pod: Object, container: str, *, previous: bool) -> None:
+        metadata = pod["metadata"]
+        query = {"container": container, "tailLines": str(_LOG_LINES)}
+        path = POD.path(metadata.get("namespace") or "", metadata["name"], "log")
+        for more in ({"previous": "true"}, {}) if previous else ({},):
+            try:
+                text = await client.text(path, {**query, **more})
+            except ApiError as error:
+                if error.status in _REFUSED:
+                    asked.unseen["pods/log"] = str(error)
+                continue
+            if text:
+                found[metadata["name"], container] = text
+                return
+
+    await asyncio.gather(
+        *(
+            read(pod, item["name"], previous=bool(dig(item, "lastState", "terminated")))
+            for pod in seen.pods
+            for item in pods_.container_statuses(pod)
+            if any(
+                dig(item, state, "terminated", "exitCode")
+                or dig(item, state, "terminated", "reason") == "OOMKilled"
+                for state in ("state", "lastState")
+            )
+        )
+    )
+    return found
+
+
+async def _revisions(client: Client, seen: Snapshot, asked: _Asked) -> tuple[Object, ...]:
+    assert seen.workspace is not None
+    metadata = seen.workspace["metadata"]
+    labels = f"workspace.kaito.io/name={metadata['name']}"
+    listing = client.list(CONTROLLER_REVISION, metadata.get("namespace") or "", label_selector=labels)
+    listed = await asked.or_none("controllerrevisions", listing)
+    return tuple(listed.items) if listed else ()
+
+
+async def _events_of_cluster(client: Client, seen: Snapshot, asked: _Asked) -> list[Object]:
+    """Events about nodes and NodeClaims, which live in the namespace `default`."""
+    names = [claim["metadata"]["name"] for claim in seen.claims] + [
+        node["metadata"]["name"] for node in seen.nodes
+    ]
+    lists = await asyncio.gather(
+        *(
+            asked.or_none(
+                "events of nodes",
+                client.list(EVENT, "default", field_selector=f"involvedObject.name={name}"),
+            )
+            for name in names[:_MOST_NODES]
+        )
+    )
+    return [event for listed in lists if listed for event in listed.items]
+
+
+async def _controllers(client: Client, seen: Snapshot, asked: _Asked) -> tuple[str, ...] | None:
+    """What manages Workspaces here; asked only when this one seems not to be managed."""
+    assert seen.workspace is not None
+    generation = int(seen.workspace["metadata"].get("generation") or 0)
+    observed = [
+        int(item.get("observedGeneration") or 0) for item in dig(seen.workspace, "status", "conditions") or ()
+    ]
+    if observed and max(observed) >= generation:
+        return None
+    listed = await asked.or_none("deployments of all namespaces", client.list(DEPLOYMENT))
+    return None if listed is None else tuple(one.words for one in installation.controllers(listed.items))

@@ -1,0 +1,144 @@
+"""What every rule of a diagnosis looks at, and the questions that several of them ask."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+
+from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito.diagnosis.cause import Cause, Weight
+from kaitoctl.kaito.rollout import Progress, current_pods
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.conditions import parse_timestamp
+from kaitoctl.kube.objects import Object, dig, generation_of, is_being_deleted, key_of
+
+_EVIDENCE_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the rules judge.
+
+    Args:
+        seen: what there is.
+        workspace: the Workspace of it.
+        progress: how far it is.
+        now: the time.
+    """
+
+    seen: Snapshot
+    workspace: Object
+    progress: Progress
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        """The Workspace's name."""
+        return key_of(self.workspace).name
+
+    @property
+    def namespace(self) -> str:
+        """The Workspace's namespace, as an option of kubectl's."""
+        return f"-n {word(key_of(self.workspace).namespace or 'default')}"
+
+    @property
+    def pods(self) -> list[Object]:
+        """The pods that count; without a workload of this generation, all that live."""
+        alive = [pod for pod in self.seen.pods if not is_being_deleted(pod)]
+        return current_pods(self.workspace, self.seen) or alive
+
+    def age_s(self, moment: object) -> float:
+        """Seconds since a timestamp; 0 when it is none."""
+        try:
+            return max(0.0, (self.now - parse_timestamp(str(moment))).total_seconds())
+        except ValueError:
+            return 0.0
+
+
+def budget_of(workspace: Object) -> float:
+    """Seconds that the preset may take from start to ready; 30 minutes when nobody knows it."""
+    name = preset_name(workspace)
+    known = catalog.preset(name) or catalog.model(name)
+    return float(known.readiness_timeout_s if known else 1800)
+
+
+def preset_name(workspace: Object) -> str:
+    """The preset that it serves or tunes; empty for a pod template."""
+    return str(
+        dig(workspace, "inference", "preset", "name") or dig(workspace, "tuning", "preset", "name") or ""
+    )
+
+
+def blame(
+    code: str,
+    about: str,
+    message: str,
+    evidence: list[tuple[str, str]],
+    *,
+    hint: str = "",
+    command: str = "",
+    weight: Weight = "fault",
+) -> Cause:
+    """A cause with its evidence on single lines, repetitions left out."""
+    unique = tuple(dict.fromkeys((source, " ".join(words.split())) for source, words in evidence if words))
+    return Cause(code, about, message, unique[:_EVIDENCE_LINES], hint, command, weight)
+
+
+def title_of(obj: Object) -> str:
+    """`Pod falcon-1`."""
+    return f"{obj.get('kind')} {obj['metadata']['name']}"
+
+
+def word(text: str) -> str:
+    """One word of a shell command, whatever a cluster claims that something is called."""
+    return shlex.quote(text)
+
+
+def span(seconds: float) -> str:
+    """`40s`, `12m`, `1h05m`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    return f"{whole // 60}m" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def denials(case: Case) -> list[Object]:
+    """The conditions of this generation that are False, those that the others repeat last."""
+    found = [
+        item
+        for item in dig(case.workspace, "status", "conditions") or ()
+        if item.get("status") == "False" and is_of_now(case, item)
+    ]
+    return sorted(found, key=lambda item: item.get("type") == api.WORKSPACE_SUCCEEDED)
+
+
+def told_of(case: Case) -> list[tuple[str, str]]:
+    """What the controller says, as evidence."""
+    return [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)[:1]]
+
+
+def told_by(event: Object) -> tuple[str, str]:
+    """What an event says, as evidence."""
+    count = int(dig(event, "series", "count") or event.get("count") or 1)
+    times = f" (x{count})" if count > 1 else ""
+    return f"event {event.get('reason')}{times}", str(event.get("message") or event.get("note") or "")
+
+
+def observed(condition: Object) -> int:
+    """The generation that a condition is about; 0 when it does not say."""
+    return int(condition.get("observedGeneration") or 0)
+
+
+def is_of_now(case: Case, condition: Object) -> bool:
+    """Whether a condition is about the present generation."""
+    return observed(condition) >= generation_of(case.workspace)
+
+
+def adapter_of(case: Case, container: str) -> str:
+    """The adapter that an init container copies: of its name, or `puller-NAME` from v0.12 on."""
+    for adapter in dig(case.workspace, "inference", "adapters") or ():
+        name = str(dig(adapter, "source", "name") or "")
+        if name and container in (name, f"puller-{name}"):
+            return name
+    return ""

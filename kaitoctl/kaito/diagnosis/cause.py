@@ -1,0 +1,39 @@
+"""What a diagnosis consists of: `Cause`, and how causes are ordered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Weight = Literal["fault", "wait", "note"]
+"""`fault`: somebody has to change something. `wait`: it may pass. `note`: nothing depends on it now."""
+
+_WEIGHTS = ("fault", "wait", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One thing that keeps a Workspace from being ready.
+
+    Args:
+        code: a key of `diagnosis.CODES`, of `nodes.CODES` or of `validation.CODES`.
+        about: the object, `Pod falcon-1, container falcon`.
+        message: what is so, one sentence.
+        evidence: what the cluster said, a line each: where from, and the words.
+        hint: what to do, in words.
+        command: what to do (or where to look), as a command line; empty when no single command helps.
+        weight: whether waiting may help.
+    """
+
+    code: str
+    about: str
+    message: str
+    evidence: tuple[tuple[str, str], ...] = ()
+    hint: str = ""
+    command: str = ""
+    weight: Weight = "fault"
+
+    @property
+    def order(self) -> int:
+        """The weight as a number, the gravest first."""
+        return _WEIGHTS.index(self.weight)

@@ -1,0 +1,247 @@
+"""Rules about the Workspace itself: its deletion, its name, its spec, its controller."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kaitoctl.kaito import api, nodes, validation
+from kaitoctl.kaito.diagnosis.case import (
+    Case,
+    blame,
+    denials,
+    is_of_now,
+    observed,
+    span,
+    title_of,
+    told_of,
+    word,
+)
+from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kube.objects import (
+    Object,
+    annotations_of,
+    controller_of,
+    dig,
+    generation_of,
+    is_being_deleted,
+    uid_of,
+)
+
+_TAKEN_UP_WITHIN_S = 15.0
+_EVIDENCE_LINES = 4
+
+
+def deletion(case: Case) -> Iterator[Cause]:
+    """It is going away, and something holds it."""
+    metadata = case.workspace["metadata"]
+    if not is_being_deleted(case.workspace):
+        return
+    finalizers = [str(item) for item in metadata.get("finalizers") or ()]
+    evidence = [
+        ("metadata", f"deletionTimestamp {metadata['deletionTimestamp']}, finalizers {', '.join(finalizers)}")
+    ]
+    foreign = [item for item in finalizers if item != api.FINALIZER]
+    look = f"kubectl get workspace {case.name} {case.namespace} -o jsonpath='{{.metadata.finalizers}}'"
+    if case.seen.claims and not foreign:
+        names = [claim["metadata"]["name"] for claim in case.seen.claims]
+        evidence += [(title_of(claim), _holds(claim)) for claim in case.seen.claims[:_EVIDENCE_LINES]]
+        message = f"it waits for {len(names)} {nodes.plural('node', len(names))} to be given back"
+        yield blame(
+            "finalizer-holds-deletion",
+            title_of(case.workspace),
+            message,
+            evidence,
+            hint="draining a node takes as long as its pods; then see what the NodeClaim says",
+            command=f"kubectl describe {case.seen.claims[0]['kind'].lower()} {word(names[0])}",
+            weight="wait",
+        )
+    elif foreign:
+        message = f"finalizer {', '.join(foreign)} of somebody else holds the deletion"
+        hint = "start the controller that owns the finalizer, or take it off when what it guards is gone"
+        yield blame(
+            "finalizer-holds-deletion",
+            title_of(case.workspace),
+            message,
+            evidence,
+            hint=hint,
+            command=look,
+        )
+    elif finalizers:
+        message = "KAITO's finalizer holds the deletion, and nothing is left that it would wait for"
+        yield blame(
+            "finalizer-holds-deletion",
+            title_of(case.workspace),
+            message,
+            evidence,
+            hint="the controller does not run, or is busy: see its log",
+            command="kaitoctl doctor",
+        )
+
+
+def clash(case: Case) -> Iterator[Cause]:
+    """Something else has the name of one of its children."""
+    for obj in (*case.seen.workloads, *case.seen.jobs, *case.seen.services):
+        owner = controller_of(obj)
+        if owner is not None and owner.get("uid") == uid_of(case.workspace):
+            continue
+        whose = f"belongs to {owner['kind']} {owner['name']}" if owner else "belongs to nobody"
+        kind = str(obj["kind"])
+        name = word(obj["metadata"]["name"])
+        yield blame(
+            "name-conflict",
+            title_of(obj),
+            f"{kind} {name} {whose}, and the Workspace needs the name",
+            [("metadata", f"created {obj['metadata'].get('creationTimestamp')}, {whose}"), *told_of(case)],
+            hint="give the Workspace another name, or move that object away",
+            command=f"kubectl get {kind.lower()} {name} {case.namespace} -o yaml",
+        )
+
+
+_IMMUTABLE = re.compile(
+    r"field is immutable|updates to statefulset spec|may not change|cannot be changed", re.I
+)
+
+
+def immutable(case: Case) -> Iterator[Cause]:
+    """A change that what was made before cannot follow."""
+    anew = "delete the Workspace and create it anew, or change the field back"
+    remove = f"kubectl delete workspace {case.name} {case.namespace}"
+    for item in dig(case.workspace, "status", "conditions") or ():
+        words = str(item.get("message") or "")
+        if item.get("status") != "True" and _IMMUTABLE.search(words):
+            message = "a change needs a field of an existing object to change that cannot"
+            yield blame(
+                "immutable-field",
+                title_of(case.workspace),
+                message,
+                [(f"condition {item['type']}", words)],
+                hint=anew,
+                command=remove,
+            )
+            return
+    revisions = sorted(case.seen.revisions, key=lambda item: int(item.get("revision") or 0))
+    if not revisions:
+        return
+    before = revisions[0]
+    data = before.get("data") or {}
+    parts = {part: data.get(part) for part in ("resource", "inference", "tuning") if data.get(part)}
+    old = {
+        **{key: value for key, value in case.workspace.items() if key not in ("inference", "tuning")},
+        **parts,
+    }
+    changed = [item for item in validation.update_problems(old, case.workspace) if item.severity == "error"]
+    if changed:
+        yield blame(
+            "immutable-field",
+            title_of(case.workspace),
+            f"{changed[0].path} was changed after the Workspace was created",
+            [
+                (f"ControllerRevision {before['metadata']['name']}", f"{item.path}: {item.message}")
+                for item in changed
+            ],
+            hint=anew,
+            command=remove,
+        )
+
+
+def invalid(case: Case) -> Iterator[Cause]:
+    """The controller refused it, or stumbled: by which rule."""
+    refused = [
+        item
+        for item in dig(case.workspace, "status", "conditions") or ()
+        if item.get("status") == "False"
+        and str(item.get("reason")).endswith("StatusFailed")
+        and is_of_now(case, item)
+    ]
+    if case.seen.workloads or case.seen.jobs or case.seen.claims or not (refused or _is_silent(case)):
+        return
+    target = None if not case.seen.is_ours else validation.OWN
+    rules = [
+        item
+        for item in validation.problems(case.workspace, validation.Setting(target))
+        if item.severity == "error"
+    ]
+    if rules and (refused or _waited_s(case) > _TAKEN_UP_WITHIN_S):
+        evidence = [(f"condition {item['type']}", str(item.get("message"))) for item in refused[:1]]
+        evidence += [(item.code, f"{item.path}: {item.message}") for item in rules]
+        yield blame(
+            "workspace-invalid",
+            title_of(case.workspace),
+            f"{rules[0].path}: {rules[0].message}" if rules[0].path else rules[0].message,
+            evidence,
+            hint=rules[0].hint or "change the Workspace",
+            command=f"kaitoctl explain {rules[0].code}",
+        )
+
+
+def controller(case: Case) -> Iterator[Cause]:
+    """Nobody has taken it up, or nobody has taken the last change up."""
+    waited_s = _waited_s(case)
+    here = case.seen.controllers
+    evidence = [("cluster", words) for words in here or ()]
+    if here == ():
+        evidence = [("cluster", "no KAITO and no kaitoctl controller was found in any namespace")]
+    found = dig(case.workspace, "status", "conditions") or []
+    if not found and not case.seen.workloads and waited_s > _TAKEN_UP_WITHIN_S:
+        silent = _is_silent(case)
+        message = (
+            f"a controller has marked the Workspace and written no status in {span(waited_s)}"
+            if silent
+            else f"no controller has taken the Workspace up in {span(waited_s)}"
+        )
+        evidence.insert(0, ("status", "it has no conditions"))
+        yield blame(
+            "controller-silent" if silent else "controller-not-running",
+            title_of(case.workspace),
+            message,
+            evidence,
+            hint="see the controller's log"
+            if silent
+            else "start KAITO's controller, or manage Workspaces with: kaitoctl run-controller",
+            command="kaitoctl doctor",
+        )
+    elif found and all(observed(item) < generation_of(case.workspace) for item in found):
+        newest = max(map(observed, found))
+        yield blame(
+            "generation-not-observed",
+            title_of(case.workspace),
+            f"its conditions speak of generation {newest}, and it is at {generation_of(case.workspace)}",
+            evidence,
+            hint="see that the controller runs",
+            command="kaitoctl doctor",
+            weight="fault" if case.seen.is_ours and here == () else "wait",
+        )
+
+
+def told(case: Case) -> Iterator[Cause]:
+    """What the controller itself says; for when nothing else was found."""
+    for item in denials(case):
+        if "Pending" in str(item.get("reason")) or not item.get("message"):
+            continue
+        yield blame(
+            "controller-says",
+            title_of(case.workspace),
+            str(item.get("message")),
+            [(f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")],
+            hint="see the controller's log",
+            command=f"kubectl describe workspace {case.name} {case.namespace}",
+            weight="fault" if case.progress.outcome == "failed" else "wait",
+        )
+        return
+
+
+def _waited_s(case: Case) -> float:
+    return case.age_s(case.workspace["metadata"].get("creationTimestamp"))
+
+
+def _is_silent(case: Case) -> bool:
+    """Whether a controller has left its mark, and nothing else."""
+    marked = api.FINALIZER in (case.workspace["metadata"].get("finalizers") or ())
+    marked = marked or any(key.startswith("workspace.kaito.io/") for key in annotations_of(case.workspace))
+    return marked and not dig(case.workspace, "status", "conditions")
+
+
+def _holds(claim: Object) -> str:
+    state = "is being deleted" if is_being_deleted(claim) else "is not being deleted"
+    return f"{state}, finalizers {', '.join(claim['metadata'].get('finalizers') or ()) or 'none'}"

@@ -1,0 +1,73 @@
+"""Deployments of a cluster -> the controllers that manage Workspaces. Pure.
+
+Source of KAITO's names: its charts v0.3.2 to v0.12 (image `.../kaito/workspace:VERSION`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kaitoctl.kube.objects import Object, dig, key_of
+
+_KAITO = re.compile(r"kaito[^:@]*/workspace(?::v?(?P<version>[^@]+))?(?:@|$)")
+_PROVISIONER = re.compile(r"--node-provisioner[= ](\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A controller of Workspaces.
+
+    Args:
+        kind: `KAITO` or `kaitoctl`.
+        version: from its image's tag; empty when that does not say.
+        namespace: of its Deployment.
+        name: of its Deployment.
+        ready: pods that are ready.
+        wanted: pods that there should be.
+        provisioner: KAITO v0.12's `--node-provisioner`; empty when it is not given.
+    """
+
+    kind: str
+    version: str
+    namespace: str
+    name: str
+    ready: int
+    wanted: int
+    provisioner: str = ""
+
+    @property
+    def words(self) -> str:
+        """One line about it."""
+        version = f" {self.version}" if self.version else ""
+        where = f"Deployment {self.namespace}/{self.name}"
+        return f"{self.kind}{version}: {where}, {self.ready} of {self.wanted} pods ready"
+
+
+def controllers(deployments: Iterable[Object]) -> list[Installed]:
+    """The controllers of Workspaces among all Deployments of a cluster."""
+    found = []
+    for item in deployments:
+        for container in dig(item, "spec", "template", "spec", "containers") or ():
+            image = str(container.get("image") or "")
+            words = [*(container.get("command") or ()), *(container.get("args") or ())]
+            if match := _KAITO.search(image):
+                kind, version = "KAITO", match["version"] or ""
+            elif "run-controller" in words:
+                kind, version = "kaitoctl", image.rpartition(":")[2] if ":" in image else ""
+            else:
+                continue
+            given = _PROVISIONER.search(" ".join(map(str, words)))
+            wanted = dig(item, "spec", "replicas")
+            found.append(
+                Installed(
+                    kind,
+                    version,
+                    *key_of(item),
+                    ready=int(dig(item, "status", "readyReplicas") or 0),
+                    wanted=1 if wanted is None else int(wanted),
+                    provisioner=given[1] if given else "",
+                )
+            )
+    return found

@@ -1,0 +1,110 @@
+"""All that belongs to one Workspace at one moment. Pure: what `rollout`, `tree` and `diagnosis` look at.
+
+Whoever gathers it (`cli.look`) leaves out what it may not see and says so in `unseen`; empty fields mean
+"there is none" only when their kind is not named there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from kaitoctl.kaito.nodes import Verdict
+from kaitoctl.kaito.status import OWNER_GENERATION
+from kaitoctl.kube.objects import Object, annotations_of, dig, uid_of
+
+CONTROLLER = "kaitoctl-controller"
+"""The field manager under which kaitoctl's own controller writes."""
+
+
+class Named(NamedTuple):
+    """An object that others refer to by name: `Secret`, `ConfigMap` or `PersistentVolumeClaim`."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that belongs to one Workspace at one moment.
+
+    Args:
+        workspace: None when it does not exist (any more).
+        workloads: Deployments and StatefulSets of its name, whoever made them.
+        pods: pods labelled with its name.
+        claims: its NodeClaims (or Machines, of KAITO v0.3 and v0.4).
+        jobs: Jobs of its name.
+        replica_sets: labelled with its name.
+        services: of its name, and the headless one.
+        slices: the EndpointSlices of the Service.
+        nodes: those that pods, claims or the status name.
+        revisions: the ControllerRevisions that KAITO keeps of it.
+        events: about any of these.
+        verdict: which nodes it could use; None when nobody asked, or nodes may not be listed.
+        missing: what pods or the Workspace refer to and the namespace does not have.
+        logs: the last lines of troubled containers, by pod and container; of the run before, if it ended.
+        controllers: what manages Workspaces in this cluster, in words; None when nobody looked.
+        unseen: what could not be looked at, and why.
+    """
+
+    workspace: Object | None
+    workloads: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+    claims: tuple[Object, ...] = ()
+    jobs: tuple[Object, ...] = ()
+    replica_sets: tuple[Object, ...] = ()
+    services: tuple[Object, ...] = ()
+    slices: tuple[Object, ...] = ()
+    nodes: tuple[Object, ...] = ()
+    revisions: tuple[Object, ...] = ()
+    events: tuple[Object, ...] = ()
+    verdict: Verdict | None = None
+    missing: frozenset[Named] = frozenset()
+    logs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    controllers: tuple[str, ...] | None = None
+    unseen: Mapping[str, str] = field(default_factory=dict)
+
+    def events_of(self, obj: Object) -> list[Object]:
+        """The events about an object, the newest first."""
+        metadata = obj["metadata"]
+        about = [
+            event
+            for event in self.events
+            if dig(event, "involvedObject", "name") == metadata["name"]
+            and dig(event, "involvedObject", "kind") == obj.get("kind")
+            and (dig(event, "involvedObject", "uid") or "") in ("", uid_of(obj))
+        ]
+        return sorted(about, key=event_time, reverse=True)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether kaitoctl's own controller manages the Workspace."""
+        managers = {item.get("manager") for item in dig(self.workspace, "metadata", "managedFields") or ()}
+        made = (*self.workloads, *self.jobs)
+        return CONTROLLER in managers or any(OWNER_GENERATION in annotations_of(item) for item in made)
+
+    def node(self, name: str) -> Object | None:
+        """The node of this name, if it is among those seen."""
+        return next((node for node in self.nodes if node["metadata"]["name"] == name), None)
+
+
+def event_time(event: Object) -> str:
+    """When an event was seen last, as RFC 3339; both of Kubernetes' event APIs are understood."""
+    times = (
+        dig(event, "series", "lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        event.get("firstTimestamp"),
+        dig(event, "metadata", "creationTimestamp"),
+    )
+    return str(next((time for time in times if time), ""))
+
+
+def node_names(seen: Snapshot) -> list[str]:
+    """The nodes that pods, claims or the status name, sorted."""
+    names = {dig(pod, "spec", "nodeName") for pod in seen.pods}
+    names |= {dig(claim, "status", "nodeName") for claim in seen.claims}
+    worker_nodes = dig(seen.workspace, "status", "workerNodes")
+    names |= set(worker_nodes) if isinstance(worker_nodes, list) else set()
+    return sorted(name for name in names if isinstance(name, str) and name)
