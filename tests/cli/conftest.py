@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from shell import BIN, Shell
+
+_NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +31,8 @@ def offline(tmp_path: Path) -> Shell:
 @pytest.fixture
 def namespace(shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own."""
-    name = request.node.name.lower().replace("_", "-").split("[")[0][:60].strip("-")
+    name = request.node.name.lower().replace("_", "-").split("[")[0][:56].strip("-")
+    name += f"-{next(_NUMBERS)}"  # the last one of this name may still be on its way out
     shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
     shell.kubectl("delete", "namespace", name, "--wait=false")

@@ -28,7 +28,7 @@ from kaitoctl.kube.objects import (
     uid_of,
 )
 
-_TAKEN_UP_WITHIN_S = 15.0
+_TAKEN_UP_WITHIN_S = 5.0
 _EVIDENCE_LINES = 4
 
 

@@ -16,17 +16,30 @@ from datetime import timedelta
 from kaitoctl.errors import ApiError
 from kaitoctl.kube import request
 from kaitoctl.kube.conditions import parse_timestamp
-from kaitoctl.kube.objects import NODE, POD, Object, ObjectKey, by_name, dig, is_being_deleted, key_of
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    NODE,
+    POD,
+    SECRET,
+    Object,
+    ObjectKey,
+    by_name,
+    dig,
+    is_being_deleted,
+    key_of,
+)
+from kaitoctl.kube.pods import Reference, container_specs, references
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.sandbox import nodes
 from kaitoctl.sandbox.clock import Clock, precise
 from kaitoctl.sandbox.workloads import pods, scheduler
 from kaitoctl.sandbox.workloads.pods import Writes
-from kaitoctl.sandbox.workloads.timetable import NEVER, Moment, fault_of, pod_at
+from kaitoctl.sandbox.workloads.timetable import NEVER, Moment, fault_of, pod_at, pod_ip
 
 NAME = "kubelet"
 _LONGEST_STOP_S = 1.0
+_LOOK_FOR_MISSING_S = 20.0
 # What the API server's DefaultTolerationSeconds admission gives every pod.
 _DEFAULT_TOLERATION_S = 300.0
 _NOT_READY = {**scheduler.NOT_READY_TAINT, "effect": "NoExecute"}
@@ -88,6 +101,9 @@ class Kubelet:
     def _shown(self, pod: Object, node: Object) -> Generator[Request, Object, float]:
         """Bring the status up to date; returns the simulated seconds until it changes again."""
         before = pod.get("status") or {}
+        if not before.get("startTime") and (gone := (yield from self._missing(pod))):
+            yield from self._held(pod, gone)
+            return _LOOK_FOR_MISSING_S
         start = before.get("startTime") or self.clock.stamp()
         elapsed_s = self.clock.since_s(start)
         now = pod_at(pod, elapsed_s, lambda seconds: self.clock.moment(start, seconds))
@@ -105,6 +121,39 @@ class Kubelet:
         for reason, message, warning in news(pod, before, now):
             yield from pods.recorded(pod, reason, message, source=NAME, clock=self.clock, warning=warning)
         return now.next_s - elapsed_s
+
+    def _missing(self, pod: Object) -> Generator[Request, Object, Reference | None]:
+        """The first Secret or ConfigMap that the pod cannot start without and that does not exist."""
+        for reference in references(pod):
+            kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(reference.kind)
+            if kind is None or reference.use == "pull":  # the kubelet pulls without a secret, too
+                continue
+            try:
+                yield request.get(kind, key_of(pod).namespace, reference.name)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                return reference
+        return None
+
+    def _held(self, pod: Object, gone: Reference) -> Writes:
+        """Show a pod that waits for what is missing; its time begins when that is there."""
+        before = pod.get("status") or {}
+        status = pod_at(pod, 0.0, lambda _: "").status
+        words = f'{gone.kind.lower()} "{gone.name}" not found'
+        if gone.use == "env":
+            for field in ("initContainerStatuses", "containerStatuses"):
+                for item in status.get(field) or ():
+                    if item["name"] == gone.by:
+                        item["state"] = {
+                            "waiting": {"reason": "CreateContainerConfigError", "message": words}
+                        }
+            told = ("Failed", f"Error: {words}")
+        else:
+            told = ("FailedMount", f'MountVolume.SetUp failed for volume "{gone.by}" : {words}')
+        conditions = pods.merged_conditions(before.get("conditions") or (), status["conditions"], self.clock)
+        yield from pods.status_patch(POD, pod, {**before, **status, "conditions": conditions}, manager=NAME)
+        yield from pods.recorded(pod, *told, source=NAME, clock=self.clock, warning=True)
 
     def _unready(self, pod: Object) -> Writes:
         had = dig(pod, "status", "conditions") or []
@@ -177,6 +226,7 @@ def news(pod: Object, before: Object, now: Moment) -> Iterator[tuple[str, str, b
         old = by_name(before.get(field))
         for status in now.status.get(field) or ():
             yield from _container_news(pod, old.get(status["name"]) or {}, status)
+            yield from _probe_news(pod, old.get(status["name"]) or {}, status)
 
 
 def _container_news(pod: Object, old: Object, new: Object) -> Iterator[tuple[str, str, bool]]:
@@ -207,6 +257,22 @@ def _container_news(pod: Object, old: Object, new: Object) -> Iterator[tuple[str
         yield "BackOff", f"{text}({pod['metadata'].get('uid', '')})", True
 
 
+def _probe_news(pod: Object, old: Object, new: Object) -> Iterator[tuple[str, str, bool]]:
+    """What is told when a probe has killed the container; nothing else ends one with 137 and `Error`."""
+    ended = dig(new, "state", "terminated") or dig(new, "lastState", "terminated") or {}
+    before = dig(old, "state", "terminated") or dig(old, "lastState", "terminated") or {}
+    if (ended.get("exitCode"), ended.get("reason")) != (137, "Error"):
+        return
+    if ended.get("finishedAt") == before.get("finishedAt"):
+        return
+    name = new["name"]
+    spec = next((item for item in container_specs(pod) if item["name"] == name), {})
+    probe = "startup" if spec.get("startupProbe") else "liveness"
+    failed = f'{probe.capitalize()} probe failed: Get "http://{pod_ip(pod)}/": connection refused (simulated)'
+    yield "Unhealthy", failed, True
+    yield "Killing", f"Container {name} failed {probe} probe, will be restarted", False
+
+
 def _waiting_for(status: Object) -> str:
     return str(dig(status, "state", "waiting", "reason") or "")
 
@@ -214,6 +280,9 @@ def _waiting_for(status: Object) -> str:
 _LAST_WORDS = {
     "crash": "Error: the process ended with exit code 1 (a fault that was asked for)",
     "empty-data": "Error: no files found in the data source; nothing to copy",
+    "cuda-oom": "Loading checkpoint shards:  50% ...\n"
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of "
+    "15.77 GiB of which 1.21 GiB is free.",
     "oom": "Loading checkpoint shards:  50% ...",
     "probe-never": "Waiting for the model to load ...",
     "incompatible": "RuntimeError: Error(s) in loading state_dict: size mismatch for layers.0.weight",

@@ -4,6 +4,15 @@ A claim is launched, after 20 simulated seconds its node joins, 5 s later the de
 and only then the claim is Initialized and Ready. Deleting the claim drains and deletes the node, then the
 finalizer goes. A claim whose node was deleted by hand is deleted too.
 
+The label `sandbox.kaitoctl.dev/fault` on a claim names something that goes wrong with its machine:
+
+| fault            | what happens                                                       |
+|------------------|--------------------------------------------------------------------|
+| `quota`          | the cloud refuses to launch it: the quota is used up               |
+| `no-capacity`    | the cloud has none to give at the moment                           |
+| `never-joins`    | it is launched, and its node never registers                       |
+| `plugin-missing` | its node joins, and no device plugin ever offers its GPUs          |
+
 Source: https://karpenter.sh/docs/concepts/nodeclaims/ (conditions, labels, finalizer).
 """
 
@@ -41,6 +50,19 @@ _MANAGER = "karpenter"
 _CLAIM_ANNOTATION = "sandbox.kaitoctl.dev/node-claim"
 _DISRUPTED: Object = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}
 _LOOK_AGAIN_S = 1.0
+
+FAULT_LABEL = "sandbox.kaitoctl.dev/fault"
+_NO_CAPACITY = "all requested instance types were unavailable during launch"
+_REFUSALS = {
+    "unknown-type": ("InstanceTypeNotFound", _NO_CAPACITY),
+    "no-capacity": ("InsufficientCapacityError", _NO_CAPACITY),
+    "quota": (
+        "LaunchFailed",
+        "creating instance: operation could not be completed as it results in exceeding approved quota: "
+        "vCPUs of this family left 0 (simulated)",
+    ),
+}
+"""Why a machine cannot be had, by fault: reason and message."""
 
 
 def node_name(claim: Object) -> str:
@@ -102,34 +124,34 @@ class Provisioner:
             patch = {"metadata": {"finalizers": [*finalizers, FINALIZER]}}
             yield pods.spec_patch(NODE_CLAIM, claim, patch, manager=_MANAGER)
             return Outcome()
-        chosen = instance_type(claim, self.shapes)
-        if chosen is None:
-            yield from self._refused(claim)
+        chosen, fault = instance_type(claim, self.shapes), labels_of(claim).get(FAULT_LABEL, "")
+        if refusal := _REFUSALS.get("unknown-type" if chosen is None else fault):
+            yield from self._refused(claim, *refusal)
             return Outcome()
+        assert chosen is not None
         launched = conditions.find(claim, "Launched")
         if launched is None or launched.get("status") != "True":
             yield from self._launched(claim, chosen)
             return Outcome()
         name = node_name(claim)
         node = self.nodes.get(ObjectKey("", name))
+        if node is None and fault == "never-joins":
+            return Outcome()
         if node is None:
             return (yield from self._joining(claim, chosen, launched["lastTransitionTime"]))
         return (yield from self._initializing(claim, node, self.shapes[chosen]))
 
-    def _refused(self, claim: Object) -> Writes:
-        message = "all requested instance types were unavailable during launch"
+    def _refused(self, claim: Object, reason: str, message: str) -> Writes:
         known = conditions.find(claim, "Launched") or {}
         yield from self._told(
             claim,
             [
-                {"type": "Launched", "status": "False", "reason": "InstanceTypeNotFound", "message": message},
+                {"type": "Launched", "status": "False", "reason": reason, "message": message},
                 {"type": "Ready", "status": "False", "reason": "NotLaunched", "message": message},
             ],
         )
-        if known.get("reason") != "InstanceTypeNotFound":
-            yield from pods.recorded(
-                claim, "InsufficientCapacityError", message, source=_MANAGER, clock=self.clock, warning=True
-            )
+        if known.get("reason") != reason:
+            yield from pods.recorded(claim, reason, message, source=_MANAGER, clock=self.clock, warning=True)
 
     def _launched(self, claim: Object, chosen: str) -> Writes:
         shape = self.shapes[chosen]
@@ -196,14 +218,15 @@ class Provisioner:
         gpus = nodes.gpu_resources(shape)
         name = key_of(node).name
         registered = {"type": "Registered", "status": "True", "reason": "Registered", "message": ""}
+        broken = labels_of(claim).get(FAULT_LABEL) == "plugin-missing"
         left_s = DEVICE_PLUGIN_S - self.clock.since_s(ready.get("lastTransitionTime") or self.clock.stamp())
-        if not nodes.is_ready(node) or (gpus and left_s > 0):
+        if not nodes.is_ready(node) or (gpus and (broken or left_s > 0)):
             unmet = f"Resource {next(iter(gpus), '')!r} not registered" if gpus else "Node status is NotReady"
             waiting = {"type": "Initialized", "status": "Unknown", "reason": "NodeNotReady", "message": unmet}
             if gpus:
                 waiting["reason"] = "ResourceNotRegistered"
             yield from self._told(claim, [registered, waiting], nodeName=name)
-            return Outcome(self.clock.wall_s(left_s) if nodes.is_ready(node) else None)
+            return Outcome(self.clock.wall_s(left_s) if nodes.is_ready(node) and not broken else None)
         equipped = nodes.with_device_plugin(node, shape)
         status: Object = node.get("status") or {}
         if equipped["status"] != status:

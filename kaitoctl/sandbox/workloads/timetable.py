@@ -18,6 +18,7 @@ An image whose last path segment (name and tag) contains the image word below ha
 | `unauthorized` | `unauthorized`                 | the same with the registry's "401 Unauthorized"        |
 | `crash`        | `crash`                        | exit code 1 after 1 s, CrashLoopBackOff                |
 | `empty-data`   | `empty-data`                   | as `crash`; the log says that there were no files      |
+| `cuda-oom`     | `cuda-oom`                     | exit code 1 half way through loading; the log says why |
 | `oom`          | `oom`                          | OOMKilled (exit code 137) half way through loading     |
 | `slow-load`    | `slow-load`                    | loading takes 15 times as long (300 s with a GPU)      |
 | `probe-never`  | `probe-never`                  | the server never answers a probe                       |
@@ -40,8 +41,10 @@ from kaitoctl.sandbox.workloads.pods import is_sidecar
 FAULT_ANNOTATION = "sandbox.kaitoctl.dev/fault"
 FAULT_CONTAINER_ANNOTATION = "sandbox.kaitoctl.dev/fault-container"
 
+# A word that is part of another one comes after it.
 FAULTS = (
-    "pull-error", "unauthorized", "crash", "empty-data", "oom", "slow-load", "probe-never", "incompatible",
+    "pull-error", "unauthorized", "crash", "empty-data", "cuda-oom", "oom", "slow-load", "probe-never",
+    "incompatible",
 )  # fmt: skip
 _INCOMPATIBLE = "incompatible"
 _IMAGE_WORDS = {fault: fault for fault in FAULTS} | {"does-not-exist": "pull-error"}
@@ -212,7 +215,7 @@ def _main_life(pod: Object, container: Object, begin: float, policy: str, until:
 def _faulty(fault: str, load_s: float) -> _Run | None:
     if fault in ("crash", "empty-data"):
         return _Run(started_s=0, ends_s=CRASH_S, exit_code=1, reason="Error")
-    if fault == _INCOMPATIBLE:
+    if fault in ("cuda-oom", _INCOMPATIBLE):
         return _Run(started_s=0, ends_s=load_s / 2, exit_code=1, reason="Error")
     if fault == "oom":
         return _Run(started_s=0, ends_s=load_s / 2, exit_code=137, reason="OOMKilled")
