@@ -488,6 +488,9 @@ class WorkspaceReconciler:
         wanted = verdict.missing - len(held) - len(pending)
         if wanted <= 0:
             return Outcome()
+        if why := claims_.contradiction(workspace):
+            trouble.refusal = why
+            return Outcome()
         if api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
             yield _finalizers(workspace, ours=True)
         taken = {claim["metadata"]["name"] for claim in claims}
@@ -579,16 +582,19 @@ class _Trouble:
 
     Args:
         error: what the API server answered.
+        refusal: why it was not even asked.
         note: something worth telling that is no error.
     """
 
     error: ApiError | None = None
+    refusal: str = ""
     note: str = ""
 
     @property
     def refused(self) -> str:
-        """The error's words when it will not work until somebody changes something."""
-        return str(self.error) if self.error and self.error.status not in _TRANSIENT else ""
+        """Why it will not work until somebody changes something."""
+        is_final = self.error is not None and self.error.status not in _TRANSIENT
+        return str(self.error) if is_final else self.refusal
 
     @property
     def passing(self) -> str:

@@ -193,25 +193,26 @@ def headless_name(workspace: Object) -> str:
     return f"{workspace['metadata']['name']}-headless"
 
 
-_MODEL_PORTS: tuple[Object, ...] = (
-    {"name": "http", "protocol": "TCP", "port": 80, "targetPort": PORT},
-    {"name": "torch", "protocol": "TCP", "port": 29500, "targetPort": 29500},
-)
+_HTTP: Object = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": PORT}
+_TORCH: Object = {"name": "torch", "protocol": "TCP", "port": 29500, "targetPort": 29500}
 
 
 def service(
-    workspace: Object, *, first_pod_only: bool = False, ports: Iterable[Object] = _MODEL_PORTS
+    workspace: Object, *, first_pod_only: bool = False, ports: Iterable[Object] | None = None
 ) -> Object:
     """The ClusterIP Service (a LoadBalancer on request) in front of the model server.
 
-    Unlike KAITO's it does not publish pods that are still loading the model.
+    Unlike KAITO's it does not publish pods that are still loading the model, nor, on a load balancer, the
+    port where the model's processes meet, which asks nobody who they are.
 
     Args:
         workspace: the Workspace.
         first_pod_only: a distributed model answers on its pod of rank 0 alone.
-        ports: Service ports.
+        ports: Service ports; None for those of the model server.
     """
     load_balanced = annotations_of(workspace).get(api.ANNOTATION_ENABLE_LB) == "True"
+    if ports is None:
+        ports = (_HTTP,) if load_balanced else (_HTTP, _TORCH)
     selector = pod_labels(workspace)
     if first_pod_only:
         selector["statefulset.kubernetes.io/pod-name"] = f"{workspace['metadata']['name']}-0"

@@ -4,7 +4,7 @@ The Job's pod fetches the data (an init container), tunes (the main container, a
 pushes the adapter (a rootless container that waits for the finished file). `desired` has what all pods of a
 Workspace share; `status` and `rollout` ask here how a Job is doing.
 
-Where KAITO's v0.3.2 errs we differ, with the number of the finding beside it (docs/adr/0005). No text of a
+Where KAITO's v0.3.2 errs we differ (docs/adr/0005). No text of a
 user's is ever part of a shell line: it is an argument of a constant script.
 
 A Job cannot be changed, and tuning costs hours: it is made anew when what it was made from (`MADE_FROM`)
