@@ -18,7 +18,7 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kube import request
+from kaitoctl.kube import conditions, request
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
@@ -243,3 +243,42 @@ def falcon(**resource: object) -> Object:
         },
         "inference": {"preset": {"name": "falcon-7b"}},
     }
+
+
+def prepared() -> World:
+    """A world with one node that the Workspace can use, so that nothing has to be bought."""
+    world = World()
+    world.apply(NODE, gpu_node("gpu-a", {"apps": "falcon-7b"}))
+    world.set_status(NODE, "gpu-a", node_status("2"))
+    return world
+
+
+def writes(world: World) -> list[str]:
+    """`PATCH deployments/falcon` and so on, of all requests so far; Events do not count."""
+    wrote = (asked for asked in world.requests if asked.is_write)
+    all_of_them = (f"{asked.method} {'/'.join(asked.path.split('/')[-2:])}" for asked in wrote)
+    return [text for text in all_of_them if not text.endswith("/events")]
+
+
+def is_ready(world: World) -> bool:
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    return conditions.is_true(found, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(found))
+
+
+def our_pod(node: str) -> Object:
+    container = {"name": "falcon", "image": "x:1", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "default", "labels": {"kaito.sh/workspace": "falcon"}},
+        "spec": {"nodeName": node, "containers": [container]},
+    }
+
+
+def big(count: int = 2) -> Object:
+    """A model that spreads over several nodes."""
+    obj = falcon(count=count, instanceType="Standard_NC96ads_A100_v4")
+    options = {"image": "registry.example/llama:1"}
+    obj["inference"]["preset"] = {"name": "llama-2-70b", "accessMode": "private", "presetOptions": options}
+    return obj

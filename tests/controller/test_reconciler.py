@@ -7,7 +7,19 @@ from typing import Any, get_args
 
 import pytest
 from builders import workspace
-from world import NOW, WATCHED, Fault, World, falcon, gpu_node, node_status
+from world import (
+    NOW,
+    WATCHED,
+    Fault,
+    World,
+    big,
+    falcon,
+    is_ready,
+    node_status,
+    our_pod,
+    prepared,
+    writes,
+)
 
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito import revisions
@@ -31,31 +43,10 @@ from kaitoctl.kube.objects import (
 from kaitoctl.workspace_controller import WorkspaceReconciler
 
 
-def prepared() -> World:
-    """A world with one node that the Workspace can use, so that nothing has to be bought."""
-    world = World()
-    world.apply(NODE, gpu_node("gpu-a", {"apps": "falcon-7b"}))
-    world.set_status(NODE, "gpu-a", node_status("2"))
-    return world
-
-
-def writes(world: World) -> list[str]:
-    """`PATCH deployments/falcon` and so on, of all requests so far; Events do not count."""
-    wrote = (asked for asked in world.requests if asked.is_write)
-    all_of_them = (f"{asked.method} {'/'.join(asked.path.split('/')[-2:])}" for asked in wrote)
-    return [text for text in all_of_them if not text.endswith("/events")]
-
-
 def events(world: World) -> list[tuple[str, str]]:
     """Type and reason of all Events about the Workspace."""
     found = [item for item in world.list(EVENT) if item["involvedObject"]["kind"] == "Workspace"]
     return [(item["type"], item["reason"]) for item in found]
-
-
-def is_ready(world: World) -> bool:
-    found = world.get(kaito.WORKSPACE, "falcon")
-    assert found is not None
-    return conditions.is_true(found, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(found))
 
 
 def test_to_ready_on_a_prepared_node_takes_the_five_writes_that_it_must() -> None:
@@ -266,16 +257,6 @@ def test_a_node_that_stumbles_under_our_pods_is_not_replaced(what: str) -> None:
     assert succeeded["reason"] == "workspacePending", "what still serves has not failed"
 
 
-def our_pod(node: str) -> Object:
-    container = {"name": "falcon", "image": "x:1", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "p", "namespace": "default", "labels": {"kaito.sh/workspace": "falcon"}},
-        "spec": {"nodeName": node, "containers": [container]},
-    }
-
-
 def test_gpus_that_a_strangers_pod_holds_are_not_free() -> None:
     world = prepared()
     stranger = our_pod("gpu-a")
@@ -400,14 +381,6 @@ def test_an_invalid_workspace_costs_nothing_and_says_why() -> None:
     found = world.get(kaito.WORKSPACE, "falcon")
     assert found is not None
     assert "no-such-model" in str(conditions.find(found, kaito.WORKSPACE_SUCCEEDED))
-
-
-def big(count: int = 2) -> Object:
-    """A model that spreads over several nodes."""
-    obj = falcon(count=count, instanceType="Standard_NC96ads_A100_v4")
-    options = {"image": "registry.example/llama:1"}
-    obj["inference"]["preset"] = {"name": "llama-2-70b", "accessMode": "private", "presetOptions": options}
-    return obj
 
 
 def test_a_distributed_model_becomes_a_stateful_set_with_two_services() -> None:

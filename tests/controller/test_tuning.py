@@ -271,14 +271,14 @@ def test_a_controller_that_may_not_read_secrets_trusts_that_there_is_one() -> No
     assert len(world.list(JOB)) == 1
 
 
-def test_k37_a_method_in_another_case_is_tuned() -> None:
+def test_a_method_in_another_case_is_tuned() -> None:
     world = begun(method="QLoRA")
     config = world.get(CONFIG_MAP, f"{NAME}-tuning-config")
     assert config is not None
     assert "load_in_4bit: true" in config["data"]["training_config.yaml"]
 
 
-def test_k39_the_configuration_is_owned_refreshed_and_goes_with_the_workspace() -> None:
+def test_the_configuration_is_owned_refreshed_and_goes_with_the_workspace() -> None:
     world = begun()
     owner = world.get(kaito.WORKSPACE, NAME)
     config = world.get(CONFIG_MAP, f"{NAME}-tuning-config")

@@ -42,6 +42,17 @@ def test_falcon_7b_becomes_a_deployment_and_a_cluster_ip_service() -> None:
     ]
 
 
+def test_loading_may_take_as_long_as_the_preset_needs() -> None:
+    for name, preset in catalog.presets().items():
+        own = {"name": name, "accessMode": "private", "presetOptions": {"image": "r.io/own:1"}}
+        made = children(workspace(inference={"preset": own}))
+        workload = made["StatefulSet" if preset.distributed else "Deployment"]["spec"]
+        startup = workload["template"]["spec"]["containers"][0]["startupProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] >= preset.readiness_timeout_s, name
+        if not preset.distributed:  # a StatefulSet has no such deadline
+            assert workload["progressDeadlineSeconds"] == preset.readiness_timeout_s, name
+
+
 def test_the_main_container_is_that_of_the_v0_4_0_images() -> None:
     main = pod_spec(workspace())["containers"][0]
     assert main["name"] == "falcon"

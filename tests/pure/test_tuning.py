@@ -78,7 +78,7 @@ def test_the_job_has_one_pod_and_one_try() -> None:
     assert pod_of(tuned())["restartPolicy"] == "Never"
 
 
-def test_k15_the_job_runs_on_the_nodes_of_its_workspace() -> None:
+def test_the_job_runs_on_the_nodes_of_its_workspace() -> None:
     spec, ws = pod_of(tuned()), workspace()
     inference = desired_.desired(ws, gpus=1, settings=Settings())[1][1]["spec"]["template"]["spec"]
     assert spec["affinity"] == inference["affinity"]
@@ -87,7 +87,7 @@ def test_k15_the_job_runs_on_the_nodes_of_its_workspace() -> None:
     assert term["matchExpressions"] == [{"key": "apps", "operator": "In", "values": ["falcon-7b"]}]
 
 
-def test_k40_the_pod_tolerates_gpu_nodes_and_new_ones_get_a_disk() -> None:
+def test_the_pod_tolerates_gpu_nodes_and_new_ones_get_a_disk() -> None:
     assert [item["key"] for item in pod_of(tuned())["tolerations"]] == ["nvidia.com/gpu", "sku"]
     for name, disk in (("phi-3-mini-4k-instruct", "50Gi"), ("mistral-7b", "100Gi")):
         claim = node_claim(tuned(preset={"name": name}), "ws1")
@@ -126,7 +126,7 @@ def test_a_private_image_is_used_with_its_pull_secret() -> None:
     assert pod_of(ws)["imagePullSecrets"] == [{"name": name} for name in ("pull", "push", "own")]
 
 
-def test_k35_nothing_is_privileged_and_only_the_pusher_sees_the_push_secret() -> None:
+def test_nothing_is_privileged_and_only_the_pusher_sees_the_push_secret() -> None:
     spec = pod_of(tuned())
     assert "privileged" not in str(spec)
     pusher = container(tuned(), tuning.PUSHER)
@@ -144,7 +144,7 @@ TRICKY = st.text(alphabet=st.sampled_from(list("ab;|&$()`\\\n'\"*?~#- ")), min_s
 
 
 @given(url=TRICKY, image=TRICKY, output=TRICKY)
-def test_k35_no_user_text_reaches_a_shell_line(url: str, image: str, output: str) -> None:
+def test_no_user_text_reaches_a_shell_line(url: str, image: str, output: str) -> None:
     for given_, plain in (({"urls": [url]}, URLS), ({"image": image}, IMAGE)):
         spec = pod_of(tuned(input=given_, output={**OUTPUT, "image": output}))
         reference = pod_of(tuned(input=plain))
@@ -154,12 +154,12 @@ def test_k35_no_user_text_reaches_a_shell_line(url: str, image: str, output: str
         assert as_started(spec["containers"][1]["command"])[-1] == output
 
 
-def test_k37_any_case_of_the_method_is_the_same_tuning() -> None:
+def test_any_case_of_the_method_is_the_same_tuning() -> None:
     assert refusal_of(tuned(method="QLoRA"), Settings()) == ""
     assert children(tuned(method="QLoRA")) == children(tuned(method="qlora"))
 
 
-def test_k39_the_default_configuration_is_a_child_of_the_workspace() -> None:
+def test_the_default_configuration_is_a_child_of_the_workspace() -> None:
     made = children(tuned(method="qlora"))["ConfigMap"]
     assert made["metadata"]["name"] == "tune-tuning-config"
     config = yaml.safe_load(made["data"]["training_config.yaml"])["training_config"]
@@ -190,7 +190,7 @@ def test_the_results_are_written_where_the_users_configuration_says() -> None:
 
 
 def test_the_table_agrees_with_the_catalog() -> None:
-    """K38: what the catalog calls tunable has a row, in every generation."""
+    """What the catalog calls tunable has a row, in every generation."""
     assert set(tuning.tuning_presets()) == {p.name for p in catalog.presets().values() if p.tuning}
     for name, preset in catalog.presets().items():
         for generation in preset.images:
@@ -226,7 +226,7 @@ def test_what_cannot_be_tuned_is_refused(changes: Object, words: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["falcon-7b-instruct", "mistral-7b-instruct", "llama-2-7b"])
-def test_k38_a_preset_without_tuning_is_refused(name: str) -> None:
+def test_a_preset_without_tuning_is_refused(name: str) -> None:
     assert "cannot be tuned" in tuning.refusal(tuned(preset={"name": name}), Settings())
 
 
