@@ -34,6 +34,7 @@ _COMMANDS = {
     "models": ("kaitoctl.cli.models", "The models that KAITO can serve."),
     "nodes": ("kaitoctl.cli.nodes", "The GPUs of the cluster: who holds them, free ones, broken ones."),
     "render": ("kaitoctl.cli.render", "The objects that the controller would create, offline."),
+    "rollout": ("kaitoctl.cli.rollout", "What a Workspace was before, back to it, and whether it is there."),
     "run-controller": ("kaitoctl.cli.run_controller", "Manage Workspaces: be their controller."),
     "sandbox": ("kaitoctl.cli.run_sandbox", "A cluster simulated on this machine."),
     "schema": ("kaitoctl.cli.schema_command", "The CRD of Workspaces, or a JSON Schema for editors."),

@@ -14,10 +14,13 @@ from kaitoctl.cli.controller_options import ImageGeneration, MostNodes, Registry
 from kaitoctl.errors import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kaitoctl.kaito.desired import Settings
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object, ObjectKey
     from kaitoctl.reconcile.comparison import Comparison
+    from kaitoctl.reconcile.plan import Difference
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -266,12 +269,16 @@ def _block(prefix: str, item: Comparison) -> list[str]:
     elif item.fate == "foreign":
         words = f"belongs to {item.controller} and is left alone"
     head = f"► {prefix}{item.kind.kind}/{item.key} {words}"
-    width = max((len(found.path) for found in item.differences), default=0)
-    rows = [
-        f"  {found.path.ljust(width)}   - {_value(found.observed)}   + {_value(found.desired)}"
-        for found in item.differences
+    return [output.visible(head), *(f"  {row}" for row in rows(item.differences))]
+
+
+def rows(differences: Sequence[Difference]) -> list[str]:
+    """A line per field: its path, what it is, what it becomes."""
+    width = max((len(found.path) for found in differences), default=0)
+    return [
+        output.visible(f"{found.path.ljust(width)}   - {_value(found.observed)}   + {_value(found.desired)}")
+        for found in differences
     ]
-    return [output.visible(line) for line in (head, *rows)]
 
 
 def _value(value: Any) -> str:

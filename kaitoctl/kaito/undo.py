@@ -1,0 +1,171 @@
+"""Back to an earlier revision of a Workspace: what to apply, what that means, what it cannot do. Pure.
+
+Server-side apply removes what its manager owns and no longer names, and refuses to change what others own.
+So the manifest names as little as possible: what the manager owns, and what differs. What others own and
+the revision does not have remains; `remainder` is the patch that would take it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kaitoctl.kaito import desired, revisions, tuning
+from kaitoctl.kaito.nodes import required_nodes
+from kaitoctl.kube import managed_fields
+from kaitoctl.kube.objects import STATEFUL_SET, Object, annotations_of, dig, uid_of
+
+# Maps that are one value to the API server. Source: x-kubernetes-map-type of the CRD.
+_ATOMIC = frozenset({"labelSelector"})
+
+
+def choose(history: list[Object], live: Object, number: int | None) -> Object | None:
+    """The revision to go back to; None when there is none.
+
+    Args:
+        history: the Workspace's revisions, whole, oldest first.
+        live: the Workspace.
+        number: which one; None for the newest that is not what the Workspace asks for now: the one before,
+            or after an edit that was never applied, the last that was.
+    """
+    if number is None:
+        return next((one for one in reversed(history) if not revisions.has_same_data(one, live)), None)
+    return next((one for one in history if revisions.number_of(one) == number), None)
+
+
+def wanted(live: Object, revision: Object) -> Object:
+    """The Workspace as the revision has it, with a change-cause that is true of it."""
+    made = revisions.as_of(live, revision["data"])
+    cause = annotations_of(revision).get(revisions.CHANGE_CAUSE)
+    if not cause and revisions.CHANGE_CAUSE in annotations_of(live):
+        name, number = live["metadata"]["name"], revisions.number_of(revision)
+        cause = f"kaitoctl rollout undo {name} --to-revision={number}"
+    if cause:
+        made["metadata"]["annotations"] = {**annotations_of(made), revisions.CHANGE_CAUSE: cause}
+    return made
+
+
+def manifest(live: Object, goal: Object, manager: str) -> Object:
+    """What `manager` applies to come as near to `goal` as its ownership allows.
+
+    Guarantee: a field that others own is named only when its value changes.
+    """
+    owned = managed_fields.extract(live, manager)
+    metadata = {
+        **owned["metadata"],
+        "name": live["metadata"]["name"],
+        "namespace": live["metadata"]["namespace"],
+        "uid": uid_of(live),
+    }
+    annotations = _named(annotations_of(goal), annotations_of(live), annotations_of(owned))
+    if annotations:
+        metadata["annotations"] = annotations
+    else:
+        metadata.pop("annotations", None)
+    goals, lives, mine = (
+        {part: obj[part] for part in revisions.PARTS if obj.get(part) is not None}
+        for obj in (goal, live, owned)
+    )
+    parts = _named(goals, lives, mine)
+    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata, **parts}
+
+
+def _named(goal: Object, live: Object, owned: Object) -> Object:
+    """The fields of `goal` that are owned, or that differ."""
+    found: Object = {}
+    for key, value in goal.items():
+        there, mine = live.get(key), owned.get(key)
+        if key not in _ATOMIC and isinstance(value, dict) and isinstance(there, dict):
+            inner = _named(value, there, mine if isinstance(mine, dict) else {})
+            if inner or key in owned:
+                found[key] = inner
+        elif key in owned or value != there:
+            found[key] = value
+    return found
+
+
+def remainder(after: Object, goal: Object) -> Object:
+    """The merge patch that takes away what an apply left, empty when there is nothing.
+
+    What nobody owns is a default of the API's, and comes back by itself.
+
+    Args:
+        after: the Workspace as the apply leaves it, with its `managedFields`.
+        goal: as it should be.
+    """
+    return _rest(after, revisions.data_of(after), revisions.data_of(goal), ())
+
+
+def _rest(after: Object, old: Object, new: Object, path: tuple[str, ...]) -> Object:
+    patch: Object = {key: None for key in old if key not in new and _owners(after, (*path, key))}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if inner := _rest(after, before, value, (*path, key)):
+                patch[key] = inner
+        elif value != before:
+            patch[key] = value
+    return patch
+
+
+def owners(live: Object, patch: Object) -> list[tuple[str, list[str]]]:
+    """The fields that a patch changes, each with the managers that own it, sorted."""
+
+    def leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                yield from leaves(value, (*path, key))
+        else:
+            yield path
+
+    return [(".".join(path), _owners(live, path)) for path in sorted(leaves(patch, ()))]
+
+
+def _owners(live: Object, path: tuple[str, ...]) -> list[str]:
+    found = set()
+    for entry in live["metadata"].get("managedFields") or ():
+        if dig(entry.get("fieldsV1"), *(f"f:{step}" for step in path)) is not None:
+            found.add(str(entry.get("manager")))
+    return sorted(found)
+
+
+def consequence(live: Object, goal: Object) -> str:
+    """What the change does to what runs, as far as kaitoctl's own controller would do it."""
+    if live.get("tuning"):
+        again = tuning.fingerprint(live) != tuning.fingerprint(goal)
+        return "the tuning job is made anew" if again else "the tuning job stays"
+    if desired.refusal(live) or desired.refusal(goal):
+        return "pods may restart"
+    before, after = (_workload(obj) for obj in (live, goal))
+    if before["kind"] == after["kind"] and dig(before, "spec", "template") == dig(after, "spec", "template"):
+        return "no pod restarts"
+    pods = required_nodes(live)
+    return f"{pods} pods restart" if pods != 1 else "1 pod restarts"
+
+
+def _workload(workspace: Object) -> Object:
+    made = desired.desired(workspace, gpus=1, settings=desired.Settings())
+    return next(obj for kind, obj in made if kind.group == STATEFUL_SET.group)
+
+
+def summary(revision: Object) -> str:
+    """What a revision asks for, in a few words."""
+    data = revision.get("data") or {}
+    resource = data.get("resource") or {}
+    if asked := data.get("tuning"):
+        words = ["tuning", dig(asked, "preset", "name"), asked.get("method")]
+    elif dig(data, "inference", "template"):
+        containers = dig(data, "inference", "template", "spec", "containers") or ()
+        words = ["custom pod", *(str(dig(item, "image")) for item in containers)]
+    else:
+        words = [dig(data, "inference", "preset", "name")]
+    words += [f"{resource.get('count') or 1} x {resource.get('instanceType') or 'any'}"]
+    words += [_adapter(item) for item in dig(data, "inference", "adapters") or ()]
+    words += [f"{key}={value}" for key, value in sorted((dig(data, "metadata", "annotations") or {}).items())]
+    return ", ".join(str(word) for word in words if word)
+
+
+def _adapter(item: Any) -> str:
+    strength = dig(item, "strength")
+    name = dig(item, "source", "name") or "?"
+    return f"adapter {name}={strength}" if strength else f"adapter {name}"

@@ -1,0 +1,312 @@
+"""`kaitoctl rollout`: history, undo and status, with kubectl as the second hand on the same Workspace."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from builders import adapter, workspace
+from fake_server import always, serving
+from shell import BIN, Shell
+
+Apply = Callable[..., None]
+CAUSE = "kubernetes.io/change-cause"
+
+
+@pytest.fixture
+def apply(shell: Shell, namespace: str, tmp_path: Path) -> Apply:
+    """Apply a Workspace `w` with these adapters, and wait until it serves."""
+
+    def applied(
+        *adapters: str, manager: str = "kaitoctl", cause: str = "", ready: bool = True, **changes: Any
+    ) -> None:
+        made = workspace("w", **changes)
+        made["metadata"] = {"name": "w", "namespace": namespace}
+        if cause:
+            made["metadata"]["annotations"] = {CAUSE: cause}
+        made["inference"] |= {"adapters": [adapter(name) for name in adapters]} if adapters else {}
+        file = tmp_path / "workspace.json"
+        file.write_text(json.dumps(made))
+        how = ("--server-side", "--field-manager", manager) if manager != "client" else ()
+        shell.kubectl("apply", *how, "--validate=false", "-f", str(file))
+        if ready:
+            shell.kaitoctl("rollout", "status", "w", "-n", namespace, "--sandbox", "--timeout", "60s")
+
+    return applied
+
+
+def rollout(shell: Shell, namespace: str, *arguments: str, code: int = 0) -> tuple[str, str]:
+    done = shell.kaitoctl("rollout", *arguments, "-n", namespace, "--sandbox", code=code)
+    return done.stdout, done.stderr
+
+
+def numbers(shell: Shell, namespace: str) -> dict[int, list[str]]:
+    """The adapters of each revision."""
+    stdout, _ = rollout(shell, namespace, "history", "w", "-o", "json")
+    found = json.loads(stdout)
+    items = found["items"] if found["kind"] == "List" else [found]
+    return {
+        item["revision"]: [one["source"]["name"] for one in item["data"]["inference"].get("adapters", ())]
+        for item in items
+    }
+
+
+def pods(shell: Shell, namespace: str) -> list[Any]:
+    found = shell.get("pods", "-n", namespace, "-l", "kaito.sh/workspace=w")["items"]
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def test_there_and_back_again(shell: Shell, namespace: str, apply: Apply) -> None:
+    apply(cause="plain")
+    before = shell.get("workspace", "w", "-n", namespace)
+    template = shell.get("deployment", "w", "-n", namespace)["spec"]["template"]
+    apply("a", cause="with a")
+    stdout, _ = rollout(shell, namespace, "history", "workspace/w")
+    assert [line.split() for line in stdout.splitlines()] == [
+        ["workspace.kaito.sh/w"],
+        ["REVISION", "NOW", "ASKS", "FOR", "CHANGE-CAUSE"],
+        ["1", "falcon-7b,", "1", "x", "Standard_NC12s_v3", "plain"],
+        ["2", "*", "falcon-7b,", "1", "x", "Standard_NC12s_v3,", "adapter", "a=0.2", "with", "a"],
+    ]
+    stdout, stderr = rollout(shell, namespace, "undo", "w")
+    assert stdout == "workspace.kaito.sh/w rolled back\n"
+    assert "goes back to revision 1: 1 pod restarts" in stderr
+    assert "ready: 1 of 1 pods serve" in stderr
+    after = shell.get("workspace", "w", "-n", namespace)
+    assert {key: after[key] for key in ("resource", "inference")} == {
+        key: before[key] for key in ("resource", "inference")
+    }
+    assert after["metadata"]["annotations"][CAUSE] == "plain"
+    assert shell.get("deployment", "w", "-n", namespace)["spec"]["template"] == template
+    assert "initContainers" not in pods(shell, namespace)[0]["spec"]
+    assert numbers(shell, namespace) == {2: ["a"], 3: []}
+    stdout, _ = rollout(shell, namespace, "undo", "w", "--to-revision", "3")
+    assert stdout == "workspace.kaito.sh/w skipped rollback (it is at revision 3 already)\n"
+
+
+def test_a_revision_is_shown_whole(shell: Shell, namespace: str, apply: Apply) -> None:
+    apply("a", ready=False)
+    shell.kaitoctl("rollout", "status", "w", "-n", namespace, "--sandbox")
+    stdout, _ = rollout(shell, namespace, "history", "w", "--revision", "1")
+    head, _, text = stdout.partition("\n")
+    assert head == "workspace.kaito.sh/w with revision #1"
+    assert yaml.safe_load(text)["inference"]["adapters"] == [adapter("a")]
+    stdout, _ = rollout(shell, namespace, "history", "w", "--revision", "1", "-o", "yaml")
+    found = yaml.safe_load(stdout)
+    assert (found["kind"], found["revision"]) == ("ControllerRevision", 1)
+    assert found["metadata"]["labels"] == {"workspace.kaito.io/name": "w"}
+    (deployment,) = shell.get("deployments", "-n", namespace)["items"]
+    assert deployment["metadata"]["annotations"]["workspace.kaito.io/revision"] == "1"
+
+
+@pytest.mark.parametrize("mode", ["client", "server"])
+def test_a_dry_run_changes_nothing(shell: Shell, namespace: str, apply: Apply, mode: str) -> None:
+    apply()
+    apply("a")
+    before = shell.get("workspace", "w", "-n", namespace)
+    stdout, stderr = rollout(shell, namespace, "undo", "w", "--dry-run", mode, "-o", "yaml")
+    assert "adapters" not in yaml.safe_load(stdout)["inference"]
+    assert f"rolled back ({mode} dry run)" in stderr
+    assert shell.get("workspace", "w", "-n", namespace) == before
+    assert set(numbers(shell, namespace)) == {1, 2}
+
+
+@pytest.mark.parametrize("manager", ["client", "kubectl"])
+def test_what_kubectl_owns_is_taken_over_only_when_forced(
+    shell: Shell, namespace: str, apply: Apply, manager: str
+) -> None:
+    apply(manager=manager, cause="plain")
+    apply("a", manager=manager, cause="with a")
+    owner = "kubectl-client-side-apply" if manager == "client" else "kubectl"
+    _, stderr = rollout(shell, namespace, "undo", "w", code=4)
+    assert f"inference.adapters: owned by {owner}" in stderr
+    assert "--force-conflicts" in stderr
+    assert shell.get("workspace", "w", "-n", namespace)["metadata"]["generation"] == 2
+
+    rollout(shell, namespace, "undo", "w", "--force-conflicts", "--dry-run", "server")
+    assert shell.get("workspace", "w", "-n", namespace)["metadata"]["generation"] == 2
+    rollout(shell, namespace, "undo", "w", "--force-conflicts")
+    assert numbers(shell, namespace) == {2: ["a"], 3: []}
+    stdout, _ = rollout(shell, namespace, "history", "w")
+    assert [line.split()[-1] for line in stdout.splitlines()[2:]] == ["a", "plain"]
+
+
+def test_a_value_that_somebody_else_set_is_named_with_who_did(
+    shell: Shell, namespace: str, apply: Apply
+) -> None:
+    apply("a")
+    patch = json.dumps({"inference": {"adapters": [adapter("b")]}})
+    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
+    rollout(shell, namespace, "status", "w")
+    _, stderr = rollout(shell, namespace, "undo", "w", code=4)
+    assert "kubectl-patch" in stderr
+    assert ".inference.adapters" in stderr
+    rollout(shell, namespace, "undo", "w", "--force-conflicts")
+    assert numbers(shell, namespace) == {2: ["b"], 3: ["a"]}
+    apply("c")  # kaitoctl owns it as before
+
+
+def test_what_never_changes_is_refused_in_words(shell: Shell, namespace: str, apply: Apply) -> None:
+    apply()
+    apply(resource={"instanceType": "Standard_NC24s_v3"}, ready=False)
+    shell.kaitoctl("rollout", "status", "w", "-n", namespace, "--sandbox")
+    _, stderr = rollout(shell, namespace, "undo", "w", code=2)
+    assert "cannot go back to revision 1" in stderr
+    assert "resource.instanceType cannot change from 'Standard_NC24s_v3' to 'Standard_NC12s_v3'" in stderr
+
+
+def test_after_a_refused_edit_it_goes_back_to_what_was_applied_last(
+    shell: Shell, namespace: str, apply: Apply
+) -> None:
+    apply()
+    apply("a")
+    (pod,) = pods(shell, namespace)
+    apply("b", "b", ready=False)
+    _, stderr = rollout(shell, namespace, "status", "w", code=1)
+    assert "generation 3 is refused: " in stderr
+    assert "generation 2 still serves" in stderr
+    _, stderr = rollout(shell, namespace, "history", "w")
+    assert "it has not been applied (yet)" in stderr
+    rollout(shell, namespace, "undo", "w")
+    assert [item["metadata"]["name"] for item in pods(shell, namespace)] == [pod["metadata"]["name"]]
+    assert numbers(shell, namespace) == {1: [], 2: ["a"]}
+
+
+def test_a_group_of_pods_is_replaced_whole(shell: Shell, namespace: str, apply: Apply) -> None:
+    preset = {
+        "name": "llama-2-70b",
+        "accessMode": "private",
+        "presetOptions": {"image": "registry.example/llama:1"},
+    }
+    big = {
+        "resource": {
+            "count": 2,
+            "instanceType": "Standard_NC96ads_A100_v4",
+            "labelSelector": {"matchLabels": {"apps": "big"}},
+        },
+        "inference": {"preset": preset},
+    }
+    apply(**big)
+    old = {pod["metadata"]["uid"] for pod in pods(shell, namespace)}
+    assert len(old) == 2
+    apply("a", **big)
+    now = pods(shell, namespace)
+    assert len(now) == 2
+    assert not old & {pod["metadata"]["uid"] for pod in now}
+    assert all(pod["spec"]["initContainers"][0]["name"] == "a" for pod in now)
+    _, stderr = rollout(shell, namespace, "undo", "w")
+    assert "2 pods restart" in stderr
+
+
+def test_revisions_of_kaitos_own_controller_are_listed(shell: Shell, namespace: str, apply: Apply) -> None:
+    apply()
+    owner = shell.get("workspaces.v1alpha1.kaito.sh", "w", "-n", namespace)
+    reference = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "name": "w",
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    metadata = {
+        "name": "w-89ae1",
+        "namespace": namespace,
+        "labels": {"workspace.kaito.io/name": "w"},
+        "annotations": {"workspace.kaito.io/hash": "89ae1"},
+        "ownerReferences": [reference],
+    }
+    data = {
+        "resource": owner["resource"],
+        "inference": {**owner["inference"], "adapters": [adapter("theirs")]},
+        "tuning": None,
+    }
+    shell.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "ControllerRevision",
+            "metadata": metadata,
+            "data": data,
+            "revision": 7,
+        }
+    )
+    stdout, _ = rollout(shell, namespace, "history", "w")
+    assert "adapter theirs=0.2" in stdout
+    rollout(shell, namespace, "undo", "w", "--to-revision", "7")
+    # What the Workspace asks for now has the highest number, theirs or ours.
+    assert numbers(shell, namespace) == {8: [], 9: ["theirs"]}
+
+
+def test_nonsense_has_clear_answers(shell: Shell, namespace: str, apply: Apply) -> None:
+    for arguments, code, words in (
+        (("history", "none"), 4, 'workspaces.kaito.sh "none" not found'),
+        (("undo", "none"), 4, 'workspaces.kaito.sh "none" not found'),
+        (("status", "none"), 4, 'workspaces.kaito.sh "none" not found'),
+        (("undo", "deployment/w"), 2, "only Workspaces have a rollout"),
+        (("undo", "workspace/"), 2, "does not name a Workspace"),
+        (("undo", "w", "--to-revision", "-1"), 2, "numbered from 1"),
+        (("undo", "w", "--to-revision", "x"), 2, "not a valid int"),
+        (("undo", "w", "--dry-run", "maybe"), 2, "choose none, client or server"),
+        (("undo", "w", "-o", "xml"), 2, "choose yaml, json or name"),
+        (("history", "w", "-o", "xml"), 2, "choose table, json or yaml"),
+        (("undo", "w", "--timeout", "soon"), 2, "is not a duration"),
+        (("status", "w", "--timeout", "soon"), 2, "is not a duration"),
+    ):
+        _, stderr = rollout(shell, namespace, *arguments, code=code)
+        assert words in stderr, arguments
+    apply(resource={"preferredNodes": ["nope"]}, ready=False)
+    for arguments in (("history", "w"), ("history", "w", "--revision", "1"), ("undo", "w")):
+        _, stderr = rollout(shell, namespace, *arguments, code=1)
+        assert f"Workspace {namespace}/w has no revisions" in stderr
+    apply(ready=False)
+    rollout(shell, namespace, "status", "w")
+    _, stderr = rollout(shell, namespace, "undo", "w", code=1)
+    assert "has no earlier revision than 1" in stderr
+    for command in (("undo", "w", "--to-revision", "5"), ("history", "w", "--revision", "5")):
+        _, stderr = rollout(shell, namespace, *command, code=2)
+        assert "has no revision 5" in stderr
+        assert "it has 1" in stderr
+
+
+@pytest.mark.parametrize("command", [("history", "w"), ("undo", "w"), ("status", "w")])
+def test_a_cluster_that_says_no_or_nothing(offline: Shell, tmp_path: Path, command: tuple[str, ...]) -> None:
+    offline.kaitoctl("rollout", *command, code=2, KUBECONFIG="/nowhere")
+    message = 'controllerrevisions.apps is forbidden: User "u" cannot list'
+    status = {"kind": "Status", "message": message, "reason": "Forbidden"}
+    with serving(always(403, status), tmp_path) as kubeconfig:
+        done = offline.kaitoctl("rollout", *command, "--kubeconfig", kubeconfig, code=4)
+    assert message in done.stderr
+    assert "it takes the right to" in done.stderr
+    done = offline.kaitoctl("rollout", *command, "--kubeconfig", kubeconfig, code=3)  # it is down now
+    assert "error: " in done.stderr
+
+
+def test_on_a_terminal_it_asks_and_takes_no_for_an_answer(shell: Shell, namespace: str, apply: Apply) -> None:
+    apply()
+    apply("a")
+    for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+        ours, theirs = pty.openpty()
+        command = ("rollout", "undo", "w", "-n", namespace, "--sandbox", "--no-wait")
+        process = subprocess.Popen(
+            [str(BIN / "kaitoctl"), *command],
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=shell.env,
+            cwd=shell.home,
+        )
+        os.close(theirs)
+        os.write(ours, answer)
+        _, stderr = process.communicate(timeout=60)
+        os.close(ours)
+        assert process.returncode == code, stderr
+        assert b"Go back?" in stderr
+        generation = shell.get("workspace", "w", "-n", namespace)["metadata"]["generation"]
+        assert generation == (2 if code else 3)

@@ -1,0 +1,165 @@
+"""Undo: which revision, what is applied for it, what others keep, what restarts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import adapter, workspace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaitoctl.kaito import revisions, undo
+from kaitoctl.kube.objects import Object, annotations_of, merge_patched
+
+CAUSE = "kubernetes.io/change-cause"
+
+
+def owned(obj: Object, manager: str, fields: Object, *, operation: str = "Apply") -> Object:
+    """The object with one more entry in its managedFields."""
+    entry = {"manager": manager, "operation": operation, "fieldsV1": fields}
+    entries = [*(obj["metadata"].get("managedFields") or ()), entry]
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": entries}}
+
+
+def with_adapters(*names: str, **changes: Any) -> Object:
+    return workspace(inference={"adapters": [adapter(name) for name in names]}, **changes)
+
+
+def history(*specs: Object) -> list[Object]:
+    return [revisions.revision(obj, number) for number, obj in enumerate(specs, 1)]
+
+
+ALL: Object = {"f:resource": {}, "f:inference": {"f:preset": {"f:name": {}}, "f:adapters": {}}}
+
+
+def test_without_a_number_it_is_the_one_before_or_the_last_that_was_applied() -> None:
+    past = history(with_adapters("a"), with_adapters("b"))
+    assert undo.choose(past, with_adapters("b"), None) is past[0]
+    assert undo.choose(past, with_adapters("never", "applied"), None) is past[1]
+    assert undo.choose(past, with_adapters("b"), 2) is past[1]
+    assert undo.choose(past, with_adapters("b"), 3) is None
+    assert undo.choose(past[:1], with_adapters("a"), None) is None
+    assert undo.choose([], with_adapters("a"), None) is None
+
+
+def test_what_the_manager_owns_is_named_and_what_the_revision_lacks_is_not() -> None:
+    live = owned(with_adapters("a"), "kaitoctl", ALL)
+    goal = undo.wanted(live, history(workspace())[0])
+    made = undo.manifest(live, goal, "kaitoctl")
+    assert made["inference"] == {"preset": {"name": "falcon-7b"}}
+    assert made["resource"] == workspace()["resource"]
+    assert made["metadata"] == {"name": "falcon", "namespace": "default", "uid": "ws-uid"}
+
+
+def test_what_others_own_is_named_only_where_it_differs() -> None:
+    live = owned(with_adapters("a"), "kubectl", ALL)
+    same = undo.manifest(live, live, "kaitoctl")
+    assert "inference" not in same and "resource" not in same
+    goal = undo.wanted(live, history(with_adapters("b"))[0])
+    assert undo.manifest(live, goal, "kaitoctl")["inference"] == {"adapters": [adapter("b")]}
+
+
+def test_labels_and_annotations_of_the_managers_own_stay() -> None:
+    metadata = {"labels": {"team": "a"}, "annotations": {"kaito.sh/runtime": "vllm", "note": "x"}}
+    fields: Object = {
+        "f:metadata": {
+            "f:labels": {"f:team": {}},
+            "f:annotations": {"f:note": {}, "f:kaito.sh/runtime": {}},
+        }
+    }
+    live = owned(workspace(metadata=metadata), "kaitoctl", fields)
+    made = undo.manifest(live, undo.wanted(live, history(workspace())[0]), "kaitoctl")
+    assert made["metadata"]["labels"] == {"team": "a"}
+    assert made["metadata"]["annotations"] == {"note": "x"}
+
+
+def test_an_atomic_map_is_named_whole() -> None:
+    selector = {"labelSelector": {"matchLabels": {"apps": "other", "zone": "1"}}}
+    live = workspace()
+    goal = undo.wanted(live, history(workspace(resource=selector))[0])
+    assert undo.manifest(live, goal, "kaitoctl")["resource"] == selector
+
+
+def test_what_is_left_is_told_with_its_owners() -> None:
+    live = owned(with_adapters("a"), "kubectl-edit", {"f:inference": {"f:adapters": {}}}, operation="Update")
+    rest = undo.remainder(live, workspace())
+    assert rest == {"inference": {"adapters": None}}
+    assert undo.owners(live, rest) == [("inference.adapters", ["kubectl-edit"])]
+
+
+def test_a_default_that_nobody_owns_is_not_left() -> None:
+    live = workspace()
+    goal = workspace()
+    del goal["inference"]["preset"]["accessMode"]
+    assert undo.remainder(live, goal) == {}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "present", "cause"),
+    [
+        ("try a", "try b", "try a"),
+        ("", "try b", "kaitoctl rollout undo falcon --to-revision=1"),
+        ("try a", "", "try a"),
+        ("", "", None),
+    ],
+)
+def test_the_change_cause_is_true_afterwards(recorded: str, present: str, cause: str | None) -> None:
+    def caused(text: str) -> Object:
+        return workspace(metadata={"annotations": {CAUSE: text} if text else {}})
+
+    live = caused(present)
+    goal = undo.wanted(live, history(caused(recorded))[0])
+    assert annotations_of(goal).get(CAUSE) == cause
+
+
+@pytest.mark.parametrize(
+    ("live", "goal", "words"),
+    [
+        (with_adapters("a"), workspace(), "1 pod restarts"),
+        (workspace(), workspace(resource={"preferredNodes": ["n"]}), "no pod restarts"),
+        (workspace(inference={"preset": {"name": "of v0.12"}}), workspace(), "pods may restart"),
+    ],
+)
+def test_it_says_what_restarts(live: Object, goal: Object, words: str) -> None:
+    assert undo.consequence(live, goal) == words
+
+
+def test_a_revision_in_a_few_words() -> None:
+    (one,) = history(with_adapters("a", "b", metadata={"annotations": {"kaito.sh/runtime": "vllm"}}))
+    words = "falcon-7b, 1 x Standard_NC12s_v3, adapter a=0.2, adapter b=0.2, kaito.sh/runtime=vllm"
+    assert undo.summary(one) == words
+    pod = {"spec": {"containers": [{"name": "c", "image": "r.example/c:1"}]}}
+    (custom,) = history({**workspace(), "inference": {"template": pod}})
+    assert undo.summary(custom) == "custom pod, r.example/c:1, 1 x Standard_NC12s_v3"
+    assert undo.summary({"data": {"inference": [], "resource": None}}) == "1 x any"
+
+
+_JSON = st.recursive(
+    st.none() | st.integers(0, 3) | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+_PARTS = st.dictionaries(st.sampled_from("abc"), _JSON.filter(lambda value: value is not None), max_size=3)
+
+
+def _owner_of_all(value: Any) -> Object:
+    return (
+        {f"f:{key}": _owner_of_all(inner) for key, inner in value.items()} if isinstance(value, dict) else {}
+    )
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return value
+
+
+@given(_PARTS, _PARTS)
+def test_the_remainder_leads_from_any_state_to_any_other(old: Object, new: Object) -> None:
+    before, after = ({**workspace(), "inference": _without_nulls(part)} for part in (old, new))
+    live = owned(before, "somebody", _owner_of_all({"inference": before["inference"]}))
+    assert (
+        merge_patched(before["inference"], undo.remainder(live, after).get("inference", {}))
+        == after["inference"]
+    )
