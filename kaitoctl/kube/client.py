@@ -1,35 +1,39 @@
 """The door: the only connection from kaitoctl to an API server.
 
-It borrows the official package's knowledge of kubeconfig files, in-cluster accounts and credential
-plugins (`kubernetes.aio.config`) and speaks raw JSON over aiohttp: objects stay dicts, a watch is a
-stream of lines, and nothing is retried behind the caller's back except what the server itself asks for
-(`Retry-After`). Watching *for ever* is not here; that is `reconcile.informer`.
+`kubeconfig` says which server and who we are, `http` carries bytes; here they become objects, watches and
+errors. Objects stay dicts, a watch is a stream of lines, and nothing is retried behind the caller's back
+except what the server itself asks for (`Retry-After`). Watching *for ever* is not here; that is
+`reconcile.informer`. The official package is asked when another program has to give the credentials.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import json
 import math
 import os
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-
-import aiohttp
+from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError, InputError, KaitoctlError, Unreachable
+from kaitoctl.kube import http, kubeconfig
+from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
 from kaitoctl.kube.request import Request
 
 _CONNECT_TIMEOUT_S = 10.0
 _REQUEST_TIMEOUT_S = 60.0
+_TOKEN_FILE_READ_EVERY_S = 60.0
 _CREDENTIALS_TIMEOUT_S = 30.0  # a credential plugin may ask a browser, but not for ever
 _PAGE = 500
 _RETRIES_WHEN_ASKED_TO_WAIT = 3
@@ -81,7 +85,7 @@ class Client:
     """A connection to one API server. Make one with `connect`; use it in one event loop.
 
     Args:
-        configuration: of the official package.
+        server: where it is, and who we are there.
         namespace: the default one.
         observer: told of every exchange, repetitions included; must neither block nor raise.
 
@@ -91,30 +95,31 @@ class Client:
     """
 
     def __init__(
-        self, configuration: Any, *, namespace: str = "default", observer: Observer | None = None
+        self, server: Server, *, namespace: str = "default", observer: Observer | None = None
     ) -> None:
-        self._configuration = configuration
-        self._observer = observer
-        self._base: str = configuration.host.rstrip("/")
-        _insist_on_an_address(self._base)
+        base = server.address.rstrip("/")
+        _insist_on_an_address(base)
         # For messages: whatever a server's URL has besides its address may be a secret.
-        where = urlsplit(self._base)
+        where = urlsplit(base)
         self.host = f"{where.scheme}://{where.netloc.rpartition('@')[2]}"
-        bearer = str(configuration.api_key.get("BearerToken") or "")
-        self._secrets = (where.path.strip("/"), bearer.rpartition(" ")[2])
         self.namespace = namespace
-        _refuse_to_leak_a_token(self.host, bool(configuration.api_key.get("BearerToken")))
-        self._ssl = _ssl_context(configuration) if self.host.startswith("https") else None
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            headers={"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"},
-            timeout=aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S),
-            auto_decompress=True,
+        self._server = server
+        self._observer = observer
+        self._secrets = [where.path.strip("/"), server.token]
+        _refuse_to_leak_a_secret(self.host, server.has_secret)
+        context = _ssl_context(server) if where.scheme == "https" else None
+        self._pool = http.Pool(
+            base,
+            ssl=context,
+            server_hostname=server.tls_server_name,
+            proxy=server.proxy or _proxy_from_environment(self.host),
+            connect_timeout_s=_CONNECT_TIMEOUT_S,
         )
+        self._authorization, self._read_at = _authorization(server), -math.inf
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._pool.close()
 
     async def __aenter__(self) -> Client:
         return self
@@ -129,14 +134,11 @@ class Client:
             request: what to ask.
             decode: reads the body of the answer; raises ValueError for what is not JSON.
         """
-        body = None if request.body is None else json.dumps(request.body).encode()
+        body = None if request.body is None else _encode(request.body).encode()
         for attempt in range(_RETRIES_WHEN_ASKED_TO_WAIT + 1):
             try:
-                async with self._open(
-                    request.method, request.path, request.query, body=body, content_type=request.content_type
-                ) as response:
-                    answer: Object = _decode(await response.read(), decode)
-                    return answer
+                answered: Object = _decode(await self._read(request, body), decode)
+                return answered
             except ApiError as error:
                 wait_s = error.retry_after_s
                 last = attempt == _RETRIES_WHEN_ASKED_TO_WAIT
@@ -205,62 +207,83 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_s),
         }
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=timeout_s + 5)
-        async with self._open("GET", kind.path(namespace), query, limits=limits) as response:
-            rest = b""
-            async for chunk in response.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    if line:
-                        yield _watch_event(line)
+        try:
+            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                answer = await self._open("GET", kind.path(namespace), query)
+        except TimeoutError as error:
+            raise _unreachable(self.host, error, self._without_secrets) from error
+        try:
+            async with aclosing(answer.chunks()) as chunks:
+                rest = b""
+                while (chunk := await self._next(chunks, timeout_s + 5)) is not None:
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        if line:
+                            yield _watch_event(line)
+        finally:
+            answer.close()
+
+    async def _next(self, chunks: AsyncIterator[bytes], silent_s: float) -> bytes | None:
+        """The next piece of a stream, None at its end."""
+        try:
+            async with asyncio.timeout(silent_s):
+                return await anext(chunks, None)
+        except OSError as error:
+            raise _unreachable(self.host, error, self._without_secrets) from error
 
     async def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """The body of a GET as text: pod logs, `/version`, whatever is not an object."""
-        async with self._open("GET", path, query or {}) as response:
-            return await response.text(errors="replace")
+        return (await self._read(Request("GET", path, query=query or {}), None)).decode(errors="replace")
 
-    @asynccontextmanager
+    async def _read(self, request: Request, body: bytes | None) -> bytes:
+        """The body that answers a request."""
+        try:
+            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                answer = await self._open(
+                    request.method, request.path, request.query, body, request.content_type
+                )
+                try:
+                    return await answer.read()
+                finally:
+                    answer.close()
+        except OSError as error:
+            raise _unreachable(self.host, error, self._without_secrets) from error
+
     async def _open(
         self,
         method: str,
         path: str,
         query: Mapping[str, str],
-        *,
         body: bytes | None = None,
         content_type: str = "application/json",
-        limits: aiohttp.ClientTimeout | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        headers = {"Content-Type": content_type} if body is not None else {}
-        if token := await self._token():
-            headers["Authorization"] = token
-        options: dict[str, Any] = {"timeout": limits} if limits else {}
-        if self._ssl is not None:
-            options["ssl"] = self._ssl
-            if self._configuration.tls_server_name:
-                options["server_hostname"] = self._configuration.tls_server_name
-        if proxy := self._configuration.proxy or _proxy_from_environment(self.host):
-            options["proxy"] = proxy
-        began, is_answered = time.perf_counter(), False
+    ) -> http.Answer:
+        """An answer that is no error, its body unread."""
+        headers = {"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        elif "watch" not in query:
+            headers["Accept-Encoding"] = "gzip"
+        if authorization := await self._authorized():
+            headers["Authorization"] = authorization
+        target = f"{path}?{urlencode(query)}" if query else path
+        began, status = time.perf_counter(), None
         try:
-            async with self._session.request(
-                method,
-                self._base + path,
-                params=dict(query),
-                data=body,
-                headers=headers,
-                allow_redirects=False,  # a token goes nowhere but to the server of the kubeconfig
-                **options,
-            ) as response:
-                is_answered = True
-                self._tell(method, path, query, response.status, time.perf_counter() - began)
-                if response.status >= 300:
-                    body_text = self._without_secrets((await response.read()).decode(errors="replace"))
-                    raise _error(response.status, response.headers, body_text, path)
-                yield response
-        except (aiohttp.ClientError, OSError) as error:
-            if not is_answered:
-                self._tell(method, path, query, None, time.perf_counter() - began)
+            answer = await self._pool.ask(method, target, headers, body)
+            status = answer.status
+        except OSError as error:
             raise _unreachable(self.host, error, self._without_secrets) from error
+        finally:
+            if self._observer is not None:
+                self._observer(Exchange(method, path, query, status, time.perf_counter() - began))
+        if answer.status < 300:
+            return answer
+        try:
+            text = self._without_secrets((await answer.read()).decode(errors="replace"))
+        except OSError as error:
+            raise _unreachable(self.host, error, self._without_secrets) from error
+        finally:
+            answer.close()
+        raise _error(answer.status, answer.headers, text, path)
 
     def _without_secrets(self, text: str) -> str:
         """The text as it may be shown: servers and libraries like to quote the URL they were asked for."""
@@ -268,15 +291,22 @@ class Client:
             text = text.replace(secret, "***")
         return text
 
-    def _tell(
-        self, method: str, path: str, query: Mapping[str, str], status: int | None, took_s: float
-    ) -> None:
-        if self._observer is not None:
-            self._observer(Exchange(method, path, query, status, took_s))
-
-    async def _token(self) -> str:
-        # The hook re-reads a projected service account token before it expires.
-        return str(await self._configuration.get_api_key_with_prefix("BearerToken") or "")
+    async def _authorized(self) -> str:
+        """The value of the header Authorization; empty for none."""
+        server = self._server
+        if server.authorization is not None:
+            # The official package's hook renews what another program gave before it expires.
+            self._authorization = await server.authorization()
+        elif server.token_file and (now := time.monotonic()) - self._read_at > _TOKEN_FILE_READ_EVERY_S:
+            try:
+                token = Path(server.token_file).read_text(encoding="ascii").strip()  # noqa: ASYNC240 - one small file
+            except (OSError, ValueError) as error:
+                if not self._authorization:
+                    raise InputError(f"the token file {server.token_file} cannot be read: {error}") from error
+            else:
+                self._authorization, self._read_at = f"Bearer {token}", now
+                self._secrets = [*self._secrets[:2], token]
+        return self._authorization
 
 
 @asynccontextmanager
@@ -300,67 +330,77 @@ async def connect(
     Raises:
         InputError: the kubeconfig is missing, unreadable or has no such context.
     """
-    configuration, own_namespace = await _load(kubeconfig, context)
-    async with Client(configuration, namespace=namespace or own_namespace, observer=observer) as client:
+    server = await _found(kubeconfig, context)
+    chosen = namespace or server.namespace or "default"
+    async with Client(server, namespace=chosen, observer=observer) as client:
         yield client
 
 
-async def _load(kubeconfig: Path | None, context: str | None) -> tuple[Any, str]:
-    from kubernetes.aio.client import Configuration
-    from kubernetes.aio.config import ConfigException, kube_config, load_incluster_config
-
-    configuration = type.__call__(Configuration)
-    files = (
-        str(kubeconfig)
-        if kubeconfig
-        else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    )
-    existing = _files_of(files)
-    try:
-        if existing:
-            async with asyncio.timeout(_CREDENTIALS_TIMEOUT_S):
-                loader = await kube_config.load_kube_config(
-                    config_file=os.pathsep.join(existing),
-                    context=context,
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
-            _insist_on_credentials(loader, configuration, existing)
-            chosen = loader.current_context.get("context", {})
-            return configuration, str(chosen.get("namespace") or "default")
-        if kubeconfig is None and not context and os.environ.get("KUBERNETES_SERVICE_HOST"):
-            load_incluster_config(client_configuration=configuration)
-            return configuration, _own_namespace()
-    except KaitoctlError:
-        raise
-    except TimeoutError:
-        raise InputError(
-            f"kubeconfig {files}: its credential plugin said nothing for {_CREDENTIALS_TIMEOUT_S:.0f} s",
-            hint="run the plugin by hand to see what it waits for",
-        ) from None
-    except ConfigException as error:
-        raise InputError(
-            f"kubeconfig {files}: {error}", hint="see the contexts with: kubectl config get-contexts"
-        ) from error
-    except Exception as error:  # a broken file surfaces as any of YAMLError, TypeError, KeyError, OSError...
-        raise InputError(
-            f"kubeconfig {files} cannot be used: {type(error).__name__}: {error}",
-            hint="kubectl config view shows what is in it",
-        ) from error
+async def _found(file: Path | None, context: str | None) -> Server:
+    files = str(file) if file else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    if existing := _files_of(files):
+        return kubeconfig.from_files(existing, context) or await _from_elsewhere(existing, context)
+    if file is None and not context and (server := kubeconfig.from_pod()) is not None:
+        return server
     raise InputError(
         f"no kubeconfig: {files} does not exist",
         hint="name one with --kubeconfig or $KUBECONFIG, or use --sandbox for a cluster on this machine",
     )
 
 
+async def _from_elsewhere(files: list[str], context: str | None) -> Server:
+    """The server of a user whose credentials another program or service gives."""
+    from kubernetes.aio.client import Configuration
+    from kubernetes.aio.config import ConfigException, kube_config
+
+    where = os.pathsep.join(files)
+    configuration = type.__call__(Configuration)
+    try:
+        async with asyncio.timeout(_CREDENTIALS_TIMEOUT_S):
+            loader = await kube_config.load_kube_config(
+                config_file=where,
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+        _insist_on_credentials(loader, configuration, files)
+    except KaitoctlError:
+        raise
+    except TimeoutError:
+        raise InputError(
+            f"kubeconfig {where}: its credential plugin said nothing for {_CREDENTIALS_TIMEOUT_S:.0f} s",
+            hint="run the plugin by hand to see what it waits for",
+        ) from None
+    except ConfigException as error:
+        raise InputError(
+            f"kubeconfig {where}: {error}", hint="see the contexts with: kubectl config get-contexts"
+        ) from error
+    except Exception as error:  # a broken file surfaces as any of YAMLError, TypeError, KeyError, OSError...
+        raise InputError(
+            f"kubeconfig {where} cannot be used: {type(error).__name__}: {error}",
+            hint="kubectl config view shows what is in it",
+        ) from error
+
+    async def authorization() -> str:
+        return str(await configuration.get_api_key_with_prefix("BearerToken") or "")
+
+    has_token = bool(configuration.api_key.get("BearerToken"))
+    return Server(
+        configuration.host,
+        namespace=str(loader.current_context.get("context", {}).get("namespace") or ""),
+        authorization=authorization if has_token else None,
+        ca_file=configuration.ssl_ca_cert or "",
+        ca_data=configuration.ca_cert_data or "",
+        verifies=bool(configuration.verify_ssl),
+        tls_server_name=configuration.tls_server_name or "",
+        proxy=configuration.proxy or "",
+        client_certificate=configuration.cert_file or "",
+        client_key=configuration.key_file or "",
+    )
+
+
 def _files_of(path_list: str) -> list[str]:
     return [name for name in path_list.split(os.pathsep) if name and Path(name).is_file()]
-
-
-def _own_namespace() -> str:
-    """The namespace of the pod that we run in."""
-    file = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-    return file.read_text().strip() if file.is_file() else "default"
 
 
 def _insist_on_credentials(loader: Any, configuration: Any, files: list[str]) -> None:
@@ -386,9 +426,9 @@ def _insist_on_an_address(server: str) -> None:
         raise InputError(f"the kubeconfig's server {server!r} is not an http(s) address")
 
 
-def _refuse_to_leak_a_token(host: str, has_token: bool) -> None:
+def _refuse_to_leak_a_secret(host: str, has_secret: bool) -> None:
     parts = urlsplit(host)
-    if parts.scheme == "https" or not has_token:
+    if parts.scheme == "https" or not has_secret:
         return
     name = parts.hostname or ""
     try:
@@ -402,19 +442,23 @@ def _refuse_to_leak_a_token(host: str, has_token: bool) -> None:
         )
 
 
-def _ssl_context(configuration: Any) -> Any:
-    import ssl
+def _authorization(server: Server) -> str:
+    if server.basic is not None:
+        return f"Basic {base64.b64encode(':'.join(server.basic).encode()).decode()}"
+    return f"Bearer {server.token}" if server.token else ""
 
+
+def _ssl_context(server: Server) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(
-            cafile=configuration.ssl_ca_cert or None, cadata=configuration.ca_cert_data or None
+            cafile=server.ca_file or None, cadata=None if server.ca_file else server.ca_data or None
         )
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+        if server.client_certificate:
+            _load_client_certificate(context, server)
     except (OSError, ValueError) as error:
         raise InputError(f"the kubeconfig's certificates cannot be used: {error}") from error
-    if not configuration.verify_ssl:
+    if not server.verifies:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     # Python 3.13 made this strict by default; many clusters' own CAs lack the extensions it asks for.
@@ -422,14 +466,32 @@ def _ssl_context(configuration: Any) -> Any:
     return context
 
 
-def _proxy_from_environment(host: str) -> str | None:
+def _load_client_certificate(context: ssl.SSLContext, server: Server) -> None:
+    """Give the context what proves who we are; OpenSSL reads it from files only."""
+    certificate, key = server.client_certificate, server.client_key
+    if isinstance(certificate, str) and isinstance(key, str):
+        context.load_cert_chain(certificate, keyfile=key or None)
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="kaitoctl-") as name:  # for nobody else to look into
+        paths = []
+        for part, content in (("certificate", certificate), ("key", key)):
+            if isinstance(content, bytes):
+                (path := Path(name) / part).write_bytes(content)
+                content = str(path)
+            paths.append(content)
+        context.load_cert_chain(paths[0], keyfile=paths[1] or None)
+
+
+def _proxy_from_environment(host: str) -> str:
     if not any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")) or not host.startswith(
         "https"
     ):
-        return None
+        return ""
     from urllib.request import getproxies, proxy_bypass
 
-    return None if proxy_bypass(urlsplit(host).hostname or "") else getproxies().get("https")
+    return "" if proxy_bypass(urlsplit(host).hostname or "") else getproxies().get("https", "")
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
@@ -472,7 +534,7 @@ def _error(status: int, headers: Mapping[str, str], body: str, path: str) -> Api
         words = body.strip()[:200] or f"HTTP {status}"
         reason = {404: "NotFound", 401: "Unauthorized", 403: "Forbidden"}.get(status, "")
         answer = {"message": f"{words} ({path})", "reason": reason}
-    return _status_error(status, answer, headers.get("Retry-After"))
+    return _status_error(status, answer, headers.get("retry-after"))
 
 
 def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiError:
@@ -494,14 +556,20 @@ def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiEr
     )
 
 
-def _unreachable(host: str, error: Exception, shown: Callable[[str], str]) -> Unreachable:
+def _unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unreachable:
     if isinstance(error, TimeoutError):
         cause, hint = "no answer in time", "is the cluster up, and reachable from this network?"
-    elif isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
+    elif isinstance(error, ssl.SSLError):
         cause, hint = shown(str(error)), "the server's certificate does not match the kubeconfig's CA"
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.strerror or str(error.os_error) or str(error)
-        hint = "is the cluster up? `kubectl cluster-info` asks the same server"
+    elif isinstance(error, http.Broken):
+        cause, hint = shown(str(error)), "the connection broke; try again"
     else:
-        cause, hint = shown(f"{type(error).__name__}: {error}"), "the connection broke; try again"
+        if error.errno is None or isinstance(error, socket.gaierror):
+            cause = error.strerror or str(error)
+        else:
+            cause = os.strerror(error.errno)
+        hint = "is the cluster up? `kubectl cluster-info` asks the same server"
     return Unreachable(f"cannot reach the API server {host}: {cause}", hint=hint)
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from kubernetes.aio.client import Configuration
 
 from kaitoctl.kube.client import Client
+from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, key_of
 
 Fault = Callable[[web.Request], web.StreamResponse | None]
@@ -145,8 +145,8 @@ class ApiServer:
             self.end_watches()
             await runner.cleanup()
 
-    def client(self) -> Client:
-        return Client(Configuration(host=self.url))
+    def client(self, token: str = "") -> Client:
+        return Client(Server(self.url, token=token))
 
     async def _answer(self, http: web.Request) -> web.StreamResponse:
         verb = http.method
@@ -228,6 +228,8 @@ class ApiServer:
                 return _error(409, "Conflict", "uid differs", name)
             self._remove(*slot)
             return web.json_response(_status(200, "", "deleted"))
+        if http.method == "PATCH" and known is None:
+            body["metadata"].pop("resourceVersion", None)  # compared with what exists, or with nothing
         if conflict := _conflict(body["metadata"], known):
             return _error(409, "Conflict", conflict, name)
         if http.method == "PATCH":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 
-from kubernetes.aio.client import Configuration
 from reconcile.api_server import ApiServer
 from virtual_time import run
 
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kube import request
 from kaitoctl.kube.client import Client, Exchange
+from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import CONFIG_MAP, Object, ObjectKey
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Controller, Outcome, Worked, own_key, run_all
@@ -86,9 +86,7 @@ def test_an_exchange_without_an_answer_has_no_status() -> None:
     told: list[Exchange] = []
 
     async def story() -> None:
-        configuration = type.__call__(Configuration)
-        configuration.host = "http://127.0.0.1:1"
-        async with Client(configuration, observer=told.append) as client:
+        async with Client(Server("http://127.0.0.1:1"), observer=told.append) as client:
             try:
                 await client.send(request.get(CONFIG_MAP, "default", "a"))
             except Unreachable:

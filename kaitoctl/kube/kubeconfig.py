@@ -1,0 +1,182 @@
+"""Which server, and who we are there: read from kubeconfig files as kubectl reads them, or from the pod.
+
+Tokens, certificates and passwords are read here. What has to be asked of another program (`exec`) or service
+(`auth-provider`) is left to the official package, whose import costs more than a whole command: `client`
+brings it in when a user needs it, and not before.
+
+Source: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kaitoctl.errors import InputError
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_ASKED_ELSEWHERE = ("exec", "auth-provider")
+_CONTEXTS_HINT = "see the contexts with: kubectl config get-contexts"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """An API server, and our credentials there.
+
+    Args:
+        address: `http(s)://host[:port][/path]`.
+        namespace: the context's own, empty when it has none.
+        token: a bearer token.
+        token_file: where a token is that somebody renews; read again every minute.
+        authorization: asked for the value of the header before each request, when given.
+        basic: user name and password.
+        ca_file: certificates to trust, PEM.
+        ca_data: the same, as text; the system's when neither is given.
+        verifies: False trusts any certificate.
+        tls_server_name: whose certificate it must be, if not the address's host's.
+        proxy: the URL of a proxy; empty for the environment's.
+        client_certificate: PEM, as bytes or as the path of a file; with `client_key`.
+        client_key: PEM, likewise.
+    """
+
+    address: str
+    namespace: str = ""
+    token: str = field(default="", repr=False)
+    token_file: str = ""
+    authorization: Callable[[], Awaitable[str]] | None = None
+    basic: tuple[str, str] | None = field(default=None, repr=False)
+    ca_file: str = ""
+    ca_data: str = ""
+    verifies: bool = True
+    tls_server_name: str = ""
+    proxy: str = ""
+    client_certificate: bytes | str = field(default="", repr=False)
+    client_key: bytes | str = field(default="", repr=False)
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether a secret goes with every request."""
+        return bool(self.token or self.token_file or self.authorization or self.basic)
+
+
+def from_files(files: list[str], context: str | None = None) -> Server | None:
+    """The server of a context; None when its user is to be asked for elsewhere.
+
+    Args:
+        files: merged, the first that names something wins.
+        context: None for the current one.
+
+    Raises:
+        InputError: a file is no kubeconfig, or has no such context.
+    """
+    parts = [(Path(name).absolute().parent, name, _parsed(name)) for name in files]
+    where = os.pathsep.join(files)
+    wanted = context or next(filter(None, (config.get("current-context") for _, _, config in parts)), None)
+    if not wanted:
+        raise InputError(f"kubeconfig {where}: it has no current context", hint=_CONTEXTS_HINT)
+    _, chosen = _named(parts, "context", wanted)
+    folder, cluster = _named(parts, "cluster", chosen.get("cluster"))
+    user_folder, user = _named(parts, "user", chosen["user"]) if chosen.get("user") else (folder, {})
+    if any(user.get(name) for name in _ASKED_ELSEWHERE):
+        return None
+    token_file = _path(user_folder, user.get("tokenFile"))
+    basic = (str(user["username"]), str(user.get("password") or "")) if user.get("username") else None
+    try:
+        return Server(
+            str(cluster.get("server") or ""),
+            namespace=str(chosen.get("namespace") or ""),
+            token="" if token_file else str(user.get("token") or ""),
+            token_file=token_file,
+            basic=None if token_file or user.get("token") else basic,
+            ca_file=_path(folder, cluster.get("certificate-authority")),
+            ca_data=_decoded(cluster.get("certificate-authority-data")).decode(),
+            verifies=not cluster.get("insecure-skip-tls-verify"),
+            tls_server_name=str(cluster.get("tls-server-name") or ""),
+            proxy=str(cluster.get("proxy-url") or ""),
+            client_certificate=_decoded(user.get("client-certificate-data"))
+            or _path(user_folder, user.get("client-certificate")),
+            client_key=_decoded(user.get("client-key-data")) or _path(user_folder, user.get("client-key")),
+        )
+    except ValueError as error:
+        raise InputError(
+            f"kubeconfig {where}: a certificate or key of context {wanted!r} is not base64: {error}"
+        ) from None
+
+
+def from_pod() -> Server | None:
+    """The server of the cluster that we run in as a pod; None when we do not."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host:
+        return None
+    token, authority = _SERVICE_ACCOUNT / "token", _SERVICE_ACCOUNT / "ca.crt"
+    for file in (token, authority):
+        if not file.is_file():
+            raise InputError(
+                f"this is a pod, and it has no service account: {file} is missing",
+                hint="automountServiceAccountToken must not be false",
+            )
+    own = _SERVICE_ACCOUNT / "namespace"
+    return Server(
+        f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        namespace=own.read_text().strip() if own.is_file() else "",
+        token_file=str(token),
+        ca_file=str(authority),
+    )
+
+
+def _parsed(name: str) -> dict[str, Any]:
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+        config = _json_or_yaml(text)
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"kubeconfig {name} cannot be used: {error}", hint="kubectl config view shows what is in it"
+        ) from error
+    if config is None:
+        config = {}
+    if not isinstance(config, dict):
+        raise InputError(
+            f"kubeconfig {name} cannot be used: it is no map", hint="kubectl config view shows what is in it"
+        )
+    return config
+
+
+def _json_or_yaml(text: str) -> Any:
+    if text.lstrip()[:1] == "{":
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass  # a map of YAML's may begin so, too
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(text, loader)  # noqa: S506 - a safe one
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+def _named(
+    parts: list[tuple[Path, str, dict[str, Any]]], what: str, name: Any
+) -> tuple[Path, dict[str, Any]]:
+    """The context, cluster or user of a name, and the folder that its paths start from."""
+    for folder, _, config in parts:
+        for entry in config.get(f"{what}s") or ():
+            if isinstance(entry, dict) and entry.get("name") == name:
+                found = entry.get(what)
+                return folder, found if isinstance(found, dict) else {}
+    where = os.pathsep.join(file for _, file, _ in parts)
+    raise InputError(f"kubeconfig {where}: there is no {what} {name!r}", hint=_CONTEXTS_HINT)
+
+
+def _path(folder: Path, value: Any) -> str:
+    return str(folder / str(value)) if value else ""
+
+
+def _decoded(value: Any) -> bytes:
+    return base64.b64decode(str(value)) if value else b""
