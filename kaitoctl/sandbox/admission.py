@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kaitoctl.kube.objects import Object, dig, matches_selector, quantity
-from kaitoctl.sandbox.builtin import SERVICES, Resource
+from kaitoctl.sandbox.builtin import CRDS, SERVICES, Resource
 from kaitoctl.sandbox.status import (
     Failure,
     bad_request,
@@ -32,7 +32,6 @@ from kaitoctl.sandbox.status import (
 from kaitoctl.sandbox.store import Event, Store
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
@@ -41,9 +40,6 @@ _LABEL_RULE = (
     "a DNS label has lower-case letters, digits and '-', with a letter or digit at both ends (RFC 1123)"
 )
 _SUBDOMAIN_RULE = "a DNS subdomain consists of DNS labels with '.' between them (RFC 1123)"
-_DNS_1035_RULE = (
-    "a Service's name has lower-case letters, digits and '-', and begins with a letter (RFC 1035)"
-)
 _VALUE_RULE = (
     "a label's value has letters, digits, '-', '_' and '.', with a letter or digit at both ends, or is empty"
 )
@@ -134,10 +130,7 @@ def _name_causes(resource: Resource, name: Any) -> Iterator[Object]:
     elif group == "rbac.authorization.k8s.io":
         if name in (".", "..") or "/" in name or "%" in name:
             yield invalid_value(field, name, "may not contain '/' or '%' and may not be '.' or '..'")
-    elif plural == "services" and not group:
-        if not _LABEL_1035.fullmatch(name) or len(name) > 63:
-            yield invalid_value(field, name, _DNS_1035_RULE)
-    elif plural == "namespaces" and not group:
+    elif plural in ("namespaces", "services") and not group:
         if not _LABEL.fullmatch(name) or len(name) > 63:
             yield invalid_value(field, name, _LABEL_RULE)
     elif len(name) > 253:
@@ -183,23 +176,60 @@ def as_typed(resource: Resource) -> Iterator[None]:
         ) from None
 
 
-def prepare_create(resource: Resource, obj: Object) -> None:
-    """Give a new object the status that it starts with, whatever it brought."""
+def complete(resource: Resource, obj: Object) -> None:
+    """Give a new object what the server adds to it and nobody owns: its first status, what only it knows.
+
+    Raises:
+        Failure: 400.
+    """
     kind = resource.kind
-    if "status" not in resource.subresources or kind.plural == "nodes":
-        return  # a kubelet registers its node together with the status
-    first: dict[str, Object] = {
-        "pods": {"phase": "Pending"},
-        "namespaces": {"phase": "Active"},
-        "services": {"loadBalancer": {}},
-        "persistentvolumes": {"phase": "Pending"},
-        "persistentvolumeclaims": {"phase": "Pending"},
-    }
-    obj.pop("status", None)
-    obj["status"] = first.get(kind.plural, {}) if not kind.group else {}
-    if kind.plural == "pods":
-        with as_typed(resource):
-            obj["status"]["qosClass"] = _qos_class(obj)
+    if "status" in resource.subresources and kind.plural != "nodes":
+        first: dict[str, Object] = {
+            "pods": {"phase": "Pending"},
+            "namespaces": {"phase": "Active"},
+            "services": {"loadBalancer": {}},
+            "persistentvolumes": {"phase": "Pending"},
+            "persistentvolumeclaims": {"phase": "Pending"},
+        }
+        if resource is not CRDS:
+            obj["status"] = first.get(kind.plural, {}) if not kind.group else {}
+    with as_typed(resource):
+        if (of_kind := _COMPLETIONS.get(kind.kind)) is not None:
+            of_kind(obj)
+
+
+def _complete_pod(pod: Object) -> None:
+    pod["status"]["qosClass"] = _qos_class(pod)
+    spec = pod["spec"]
+    spec.setdefault("serviceAccountName", "default")
+    tolerations = spec.setdefault("tolerations", [])
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if not any(item.get("key") == key for item in tolerations):
+            every = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            tolerations.append(every)
+
+
+def _complete_namespace(namespace: Object) -> None:
+    namespace["spec"].setdefault("finalizers", ["kubernetes"])
+
+
+def _complete_job(job: Object) -> None:
+    spec, uid, name = job["spec"], job["metadata"]["uid"], job["metadata"]["name"]
+    if spec.setdefault("manualSelector", False):
+        return
+    labels = dict(spec["template"]["metadata"].get("labels") or {})
+    for prefix in ("", "batch.kubernetes.io/"):
+        labels[f"{prefix}controller-uid"] = uid
+        labels[f"{prefix}job-name"] = name
+    spec["template"]["metadata"] = {**spec["template"]["metadata"], "labels": labels}
+    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+
+
+_COMPLETIONS: dict[str, Callable[[Object], None]] = {
+    "Pod": _complete_pod,
+    "Namespace": _complete_namespace,
+    "Job": _complete_job,
+}
 
 
 def _qos_class(pod: Object) -> str:
@@ -241,13 +271,6 @@ def _pod(obj: Object, live: Object | None) -> Iterator[Object]:
     spec = obj.setdefault("spec", {})
     _default_pod_spec(spec)
     spec.setdefault("enableServiceLinks", True)
-    if live is None:
-        spec.setdefault("serviceAccountName", "default")
-        tolerations = spec.setdefault("tolerations", [])
-        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-            if not any(item.get("key") == key for item in tolerations):
-                every = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-                tolerations.append(every)
     yield from _pod_spec_causes(spec, "spec")
     if live is not None and _frozen_pod_spec(spec) != _frozen_pod_spec(live["spec"]):
         why = "of a pod's spec only images, activeDeadlineSeconds and further tolerations may change"
@@ -338,7 +361,7 @@ def _pod_spec_causes(
     for position, volume in enumerate(spec.get("volumes") or ()):
         yield from _unique_label(volume.get("name"), volumes, f"{at}.volumes[{position}].name")
     names: set[str] = set()
-    for field in ("initContainers", "containers"):
+    for field in ("containers", "initContainers"):
         for position, container in enumerate(spec.get(field) or ()):
             yield from _container_causes(container, names, volumes, f"{at}.{field}[{position}]")
 
@@ -460,7 +483,7 @@ def _deployment(obj: Object, live: Object | None) -> Iterator[Object]:
         rolling.setdefault("maxSurge", "25%")
         rolling.setdefault("maxUnavailable", "25%")
     elif strategy["type"] != "Recreate":
-        yield unsupported("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
+        yield unsupported("spec.strategy", strategy, ("Recreate", "RollingUpdate"))
     elif strategy.get("rollingUpdate"):
         why = "Recreate has nothing to roll"
         yield forbidden_field("spec.strategy.rollingUpdate", why)
@@ -503,7 +526,9 @@ def _stateful_set(obj: Object, live: Object | None) -> Iterator[Object]:
     spec.setdefault("podManagementPolicy", "OrderedReady")
     strategy = spec.setdefault("updateStrategy", {})
     if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("partition", 0)
+        rolling.setdefault("maxUnavailable", 1)
     policy = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
     policy.setdefault("whenDeleted", "Retain")
     policy.setdefault("whenScaled", "Retain")
@@ -521,15 +546,9 @@ def _stateful_set(obj: Object, live: Object | None) -> Iterator[Object]:
     }
     yield from _pod_spec_causes(mounted, "spec.template.spec", restart=("Always",))
     if live is not None:
-        frozen = [
-            {key: value for key, value in item.items() if key not in _MUTABLE_IN_STATEFUL_SET}
-            for item in (spec, live["spec"])
-        ]
-        if frozen[0] != frozen[1]:
-            *most, last = (f"'{name}'" for name in _MUTABLE_IN_STATEFUL_SET)
-            fields = f"{', '.join(most)} and {last}"
-            why = f"of a StatefulSet's spec only {fields} may change"
-            yield forbidden_field("spec", why)
+        for field in sorted(spec.keys() | live["spec"].keys()):
+            if field not in _MUTABLE_IN_STATEFUL_SET and spec.get(field) != live["spec"].get(field):
+                yield invalid_value(f"spec.{field}", spec.get(field), "field is immutable")
 
 
 def _job(obj: Object, live: Object | None) -> Iterator[Object]:
@@ -542,17 +561,7 @@ def _job(obj: Object, live: Object | None) -> Iterator[Object]:
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
     spec.setdefault("podReplacementPolicy", "TerminatingOrFailed")
-    if live is None:
-        if not spec.get("manualSelector"):
-            uid = obj["metadata"]["uid"]
-            name = obj["metadata"]["name"]
-            labels = dict(spec["template"]["metadata"].get("labels") or {})
-            for prefix in ("", "batch.kubernetes.io/"):
-                labels[f"{prefix}controller-uid"] = uid
-                labels[f"{prefix}job-name"] = name
-            spec["template"]["metadata"] = {**spec["template"]["metadata"], "labels": labels}
-            spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
-    else:
+    if live is not None:
         for field in ("template", "selector", "completions", "completionMode"):
             was = live["spec"].get(field)
             if field == "selector" and field not in spec:
@@ -620,7 +629,7 @@ def _namespace(obj: Object, live: Object | None) -> Iterator[Object]:
     labels = obj["metadata"].get("labels") or {}
     if labels.get("kubernetes.io/metadata.name") != name:
         obj["metadata"]["labels"] = {**labels, "kubernetes.io/metadata.name": name}
-    obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
+    obj.setdefault("spec", {})
     yield from ()
 
 

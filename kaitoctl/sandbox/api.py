@@ -24,7 +24,10 @@ from kaitoctl.sandbox.status import (
     Failure,
     bad_request,
     expired,
+    forbidden_field,
+    invalid,
     method_not_allowed,
+    no_such_resource,
     not_found,
     too_large_version,
 )
@@ -247,6 +250,8 @@ class Api:
         if resource is None and rest[0].startswith("selfsubject") and call.method == "POST":
             return _json(201, discovery.access_review(f"{group}/{version}", call.body))
         if resource is None or len(rest) > 3 or (namespace and not resource.kind.namespaced):
+            if any(item[:2] == (group, version) and not it.is_custom for item, it in self.resources.items()):
+                raise no_such_resource()
             return _NO_SUCH_PAGE
         if len(rest) == 1:
             return self._collection(call, resource, namespace)
@@ -414,10 +419,9 @@ class Api:
         asked = _number(query.get("resourceVersion"), "resourceVersion")
         send_initial = query.get("sendInitialEvents")
         if send_initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-            raise bad_request(
-                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting "
-                "resourceVersionMatch to NotOlderThan"
-            )
+            why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            cause = forbidden_field("resourceVersionMatch", why)
+            raise invalid("ListOptions", "meta.k8s.io", "", [cause])
         if asked > self.store.version:
             raise too_large_version(asked, self.store.version)
         watch = Watch(resource, self, _in_namespace(namespace, predicate))

@@ -277,6 +277,8 @@ def _difference(old: Any, new: Any, shape: Shape) -> tuple[Fields, Fields]:
             earlier, below = before[element], shape.element_shape(element)
             if below.elements(earlier) is None or below.elements(part) is None:
                 changed[element] = fields_of(part, below, inner=True)
+                if earlier is None and len(changed[element]) > 1:
+                    changed[element].pop(".", None)  # the field was there, and empty
                 if gone := minus(fields_of(earlier, below, inner=True), changed[element]):
                     removed[element] = {key: node for key, node in gone.items() if key != "."}
             else:

@@ -90,7 +90,8 @@ def in_version(resource: Resource, obj: Object) -> Object:
     """A stored object in the version of `resource`; the object itself when that is how it is stored."""
     if resource.schema is None or obj.get("apiVersion") == resource.kind.api_version:
         return obj
-    return as_stored(resource, {**obj, "apiVersion": resource.kind.api_version})
+    # What the stored version's schema fills in is there already; this version's is no part of a conversion.
+    return pruned(resource, {**obj, "apiVersion": resource.kind.api_version})
 
 
 def as_stored(resource: Resource, obj: Object) -> Object:

@@ -161,7 +161,8 @@ def strategically_patched(target: Any, patch: Any, shape: Shape) -> Any:
         if name.startswith(_ORDER):
             field = name.removeprefix(_ORDER)
             if isinstance(merged.get(field), list):
-                merged[field] = _ordered(merged[field], value, shape.child(field))
+                before = target.get(field) if isinstance(target, dict) else None
+                merged[field] = _ordered(merged[field], value, before or [], shape.child(field))
     return merged
 
 
@@ -170,7 +171,8 @@ def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]
     if key is None:
         return [item for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)]
     if not key:
-        return [*target, *(item for item in patch if item not in target)]
+        merged = [*target, *(item for item in patch if item not in target)]
+        return _ordered(merged, patch, target, shape)
     if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
         return [item for item in patch if _DIRECTIVE not in item]
     merged = list(target)
@@ -184,21 +186,32 @@ def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]
             merged.append(strategically_patched({}, item, shape.entry))
         else:
             merged[position] = strategically_patched(merged[position], item, shape.entry)
-    return merged
+    return _ordered(merged, [item for item in patch if _DIRECTIVE not in item], target, shape)
 
 
-def _ordered(items: list[Any], order: list[Any], shape: Shape) -> list[Any]:
-    """Entries in the order given; the others stay behind the entry that they followed."""
+def _ordered(items: list[Any], order: list[Any], server: list[Any], shape: Shape) -> list[Any]:
+    """Entries in the order of a patch, and the server's own where they were relative to them.
+
+    Args:
+        items: after the patch.
+        order: entries, or keys of entries, in the patch's order.
+        server: the entries before the patch.
+        shape: of the list.
+    """
     key = shape.merge
 
     def identity(item: Any) -> Any:
         return item.get(key) if key and isinstance(item, dict) else item
 
     wanted = [identity(item) for item in order]
-    ranked = []
-    rank = -1
-    for item in items:
-        if identity(item) in wanted:
-            rank = wanted.index(identity(item))
-        ranked.append((rank, item))
-    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])]
+    before = [identity(item) for item in server]
+    patched = sorted(
+        (item for item in items if identity(item) in wanted), key=lambda it: wanted.index(identity(it))
+    )
+    kept = [item for item in items if identity(item) not in wanted]
+    made: list[Any] = []
+    while patched and kept:
+        mine, yours = identity(patched[0]), identity(kept[0])
+        first = mine in before and yours in before and before.index(yours) < before.index(mine)
+        made.append((kept if first else patched).pop(0))
+    return [*made, *patched, *kept]

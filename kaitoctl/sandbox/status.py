@@ -136,6 +136,11 @@ def method_not_allowed() -> Failure:
     return Failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 
 
+def no_such_resource() -> Failure:
+    """404: the version of the API is served and has no such resource."""
+    return Failure(404, "NotFound", "the server could not find the requested resource")
+
+
 def unsupported_media_type(accepted: Sequence[str]) -> Failure:
     """415: a patch of a kind that the resource does not take."""
     message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(

@@ -45,7 +45,7 @@ class Field:
     marks: dict[str, str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Struct:
     """A struct.
 
@@ -156,6 +156,12 @@ def _default_of_key(struct: Struct | None, key: str) -> str | None:
     return struct.members[key].marks.get("default") if struct else None
 
 
+@cache
+def blank(struct: Struct) -> Object:
+    """What a typed server writes of an object that says nothing; not to be changed."""
+    return _read_struct(struct, {}, "", [])
+
+
 # --- reading as a typed server does -------------------------------------------------------------------------
 
 
@@ -204,6 +210,8 @@ def _make_readers(struct: Struct) -> list[tuple[str, Any, Any, bool]]:
             absent = _empty_struct(structs()[type_])
         elif always and not is_pointer and type_ in _ZERO:
             absent = (lambda zero: lambda: zero)(_ZERO[type_])
+        elif always or (type_ in ("time", "microtime") and "omitzero" not in item.marks):
+            absent = lambda: None  # noqa: E731
         keeps = (
             is_pointer or is_struct or always or type_ in ("time", "quantity", "intorstring", "raw", "any")
         )

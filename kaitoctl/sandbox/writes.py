@@ -138,11 +138,9 @@ class Writes:
         metadata = given["metadata"]
         if kind.namespaced:
             self._namespace_must_take(resource, key)
-        if resource.is_custom:
-            if "status" in resource.subresources:
-                given.pop("status", None)
-        else:
-            admission.prepare_create(resource, given)
+        if "status" in resource.subresources and resource.kind.kind != "Node":
+            # A kubelet alone registers what it is about together with its status.
+            given.pop("status", None)
         if resource is CRDS:
             crd.prepare(self._api, given, None, author.now)
         for name_ in _GIVEN_BY_SERVER:
@@ -267,12 +265,21 @@ class Writes:
         kind, key = resource.kind, entry.key
         new = self._identified(resource, key.namespace, key.name, obj)
         live = crd.in_version(resource, entry.obj)
+        if not is_put:
+            self._uid_must_stay(resource, entry, new["metadata"])
         self._must_be_the_same(resource, entry, new["metadata"])
         if resource.is_custom and is_put and not new["metadata"].get("resourceVersion"):
             cause = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid(kind.kind, kind.group, key.name, [cause])
         self._drop_unknown(resource, new, author)
         return self._write(resource, entry, live, new, subresource, author, None)
+
+    def _uid_must_stay(self, resource: Resource, entry: Entry, metadata: Object) -> None:
+        """A patch sees the object that it patches: with another uid it does not miss it, it changes it."""
+        uid = metadata.get("uid")
+        if uid and uid != entry.obj["metadata"]["uid"]:
+            cause = invalid_value("metadata.uid", uid, "field is immutable")
+            raise invalid(resource.kind.kind, resource.kind.group, entry.key.name, [cause])
 
     def _must_be_the_same(self, resource: Resource, entry: Entry, metadata: Object) -> None:
         kind, live = resource.kind, entry.obj["metadata"]
@@ -343,6 +350,7 @@ class Writes:
         Raises:
             Failure: 422, it breaks the rules of its kind.
         """
+        is_new = live is None
         if resource.is_custom:
             new = crd.admitted(resource, new)
         else:
@@ -352,13 +360,19 @@ class Writes:
             metadata["generation"] = generation_of(live) + 1
         if owners is None:
             known = owners_of(live["metadata"].get("managedFields")) if live else {}
+            if live is None and resource.struct is not None:
+                live = types.blank(resource.struct)
             if given and given != (live or {}).get("metadata", {}).get("managedFields"):
                 known = {} if given == [{}] else owners_of(given)
             me = Manager(author.manager, "Update", resource.kind.api_version, subresource)
-            owners = update(live, new, known, me, resource.shape, now=author.now)
+            # The real server, too, leaves the time out for scales.
+            now = author.now if subresource != "scale" else ""
+            owners = update(live, new, known, me, resource.shape, now=now)
         metadata.pop("managedFields", None)
         if owners:
             metadata["managedFields"] = managed_fields_of(owners, resource.kind.api_version)
+        if is_new and not resource.is_custom:
+            admission.complete(resource, new)
         return new
 
     def _no_new_finalizers_while_deleting(self, resource: Resource, before: Object, after: Object) -> None:
@@ -443,6 +457,7 @@ class Writes:
             raise bad_request("metadata.managedFields must be nil")
         live = None
         if entry is not None:
+            self._uid_must_stay(resource, entry, identity)
             self._must_be_the_same(resource, entry, identity)
             live = crd.in_version(resource, entry.obj)
         elif uid := identity.get("uid"):
@@ -455,7 +470,8 @@ class Writes:
             config = _without(config, "status")
         if not resource.is_custom:
             config = admission.without_nulls(config)
-        self._must_be_declared(resource, key, config)
+        namespace = dig(body, "metadata", "namespace") or ""
+        self._must_be_declared(resource, key, namespace, config)
         owners = owners_of(live["metadata"].get("managedFields")) if live else {}
         me = Manager(author.manager, "Apply", "", subresource)
         shape, now = resource.shape, author.now
@@ -473,7 +489,7 @@ class Writes:
             ]
             raise Failure(409, "Conflict", str(error), causes=causes) from None
         except UnkeyedEntry as error:
-            raise self._untyped(resource, key, str(error)) from None
+            raise self._untyped(resource, key, namespace, str(error)) from None
         merged["metadata"] = dict(merged["metadata"])
         if resource.struct is not None:
             merged, _ = self._decoded(resource, resource.struct, merged)
@@ -482,26 +498,27 @@ class Writes:
             return self.create(resource, key.namespace, merged, author, owners=owners)
         return self._write(resource, entry, live, merged, subresource, author, owners)
 
-    def _must_be_declared(self, resource: Resource, key: ObjectKey, config: Object) -> None:
+    def _must_be_declared(self, resource: Resource, key: ObjectKey, namespace: str, config: Object) -> None:
         try:
             if resource.struct is not None:
                 unknown = types.decode(resource.struct, config)[1]
             else:
                 unknown = crd.unknown_fields(resource, config)
         except types.TypeMismatch as error:
-            raise self._untyped(resource, key, f".{error}") from None
+            raise self._untyped(resource, key, namespace, f".{error}") from None
         if unknown:
             lines = [f".{path}: field not declared in schema" for path in unknown]
             words = lines[0] if len(lines) == 1 else "errors:\n" + "\n".join(f"  {line}" for line in lines)
-            raise self._untyped(resource, key, words)
+            raise self._untyped(resource, key, namespace, words)
 
-    def _untyped(self, resource: Resource, key: ObjectKey, words: str) -> Failure:
+    def _untyped(self, resource: Resource, key: ObjectKey, namespace: str, words: str) -> Failure:
         # The real server, too, has no reason and code 500 here: its typed merge fails before validation.
         kind = resource.kind
         return Failure(
             500,
             "",
-            f"failed to create typed patch object ({key}; {kind.api_version}, Kind={kind.kind}): {words}",
+            f"failed to create typed patch object ({namespace}/{key.name}; "
+            f"{kind.api_version}, Kind={kind.kind}): {words}",
         )
 
     # --- subresources with objects of their own ---
@@ -512,6 +529,9 @@ class Writes:
         Raises:
             Failure: 400, 409 when it is assigned already.
         """
+        name = dig(binding, "metadata", "name")
+        if name != entry.key.name:
+            raise bad_request(f"the Binding is of {name!r}, not of the pod that the URL names")
         node = dig(binding, "target", "name")
         if not node:
             raise bad_request("a Binding needs target.name")
@@ -636,10 +656,8 @@ class Writes:
                 "uid": metadata["uid"],
             },
         }
-        waits = bool(finalizers) or grace_s > 0
-        if resource in (NAMESPACES, CRDS):
-            waits = waits or not self._api.garbage.is_empty(resource, name)
-        if not waits:
+        # A namespace or definition is shown as it begins to go, however little there is to take along.
+        if not finalizers and not grace_s and resource not in (NAMESPACES, CRDS):
             if not dry_run:
                 self._store.remove(resource.name, entry.key)
             return gone
@@ -653,7 +671,7 @@ class Writes:
         marked: Object = {**metadata, "deletionTimestamp": when, "deletionGracePeriodSeconds": grace_s}
         if finalizers:
             marked["finalizers"] = finalizers
-        if resource.counts and not already:
+        if resource.counts and not already and resource is not CRDS:
             marked["generation"] = generation_of(obj) + 1
         new = {**obj, "metadata": marked}
         if resource is NAMESPACES:

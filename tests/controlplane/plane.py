@@ -96,12 +96,20 @@ class ControlPlane:
     Args:
         folder: where its files are.
         audit_level: how much of each request the audit log keeps.
+        bare: only what an API itself promises, deletion with its consequences included; nobody schedules
+            or runs pods, makes pods of Deployments, or adds to what is created.
     """
 
     def __init__(
-        self, found: Mapping[str, Path], folder: Path, *, audit_level: AuditLevel = "Metadata"
+        self,
+        found: Mapping[str, Path],
+        folder: Path,
+        *,
+        audit_level: AuditLevel = "Metadata",
+        bare: bool = False,
     ) -> None:
         self.folder = folder
+        self._bare = bare
         self.port = _free_port()
         self.address = f"https://127.0.0.1:{self.port}"
         self._authority = Authority(folder)
@@ -113,11 +121,10 @@ class ControlPlane:
         token_key = write_key(folder / "service-accounts.key")
         self.etcd = Program(found["etcd"], _etcd(folder), folder)
         self.api_server = Program(found["kube-apiserver"], self._api_server(token_key, audit_level), folder)
-        self.others = [
-            Program(found["kube-controller-manager"], self._controllers(token_key), folder),
-            Program(found["kube-scheduler"], self._scheduler(), folder),
-            Program(found["kwok"], self._kwok(), folder),
-        ]
+        self.others = [Program(found["kube-controller-manager"], self._controllers(token_key), folder)]
+        if not bare:
+            self.others.append(Program(found["kube-scheduler"], self._scheduler(), folder))
+            self.others.append(Program(found["kwok"], self._kwok(), folder))
 
     # --- who may speak to it --------------------------------------------------------------------------------
 
@@ -209,6 +216,8 @@ class ControlPlane:
         self.install()
         for program in self.others:
             program.start()
+        if self._bare:
+            return
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         self._until(lambda: self.send("GET", account)[0] == 200, "the default ServiceAccount")
 
@@ -274,6 +283,7 @@ class ControlPlane:
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self._audit_log}",
             "--profiling=false",
+            *(["--disable-admission-plugins=ServiceAccount"] if self._bare else []),
         ]
 
     def _controllers(self, token_key: Path) -> list[str]:
@@ -286,6 +296,7 @@ class ControlPlane:
             "--secure-port=0",
             "--kube-api-qps=1000",
             "--kube-api-burst=1000",
+            *(["--controllers=garbage-collector-controller,namespace-controller"] if self._bare else []),
         ]
 
     def _scheduler(self) -> list[str]:
@@ -308,7 +319,7 @@ class ControlPlane:
 
 @contextmanager
 def running(
-    found: Mapping[str, Path] | None = None, *, audit_level: AuditLevel = "Metadata"
+    found: Mapping[str, Path] | None = None, *, audit_level: AuditLevel = "Metadata", bare: bool = False
 ) -> Iterator[ControlPlane]:
     """A control plane, with the CRDs of `schemas/`, for as long as the context lasts.
 
@@ -318,7 +329,7 @@ def running(
     found = programs.find() if found is None else found
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kaitoctl-controlplane-"))
-        plane = ControlPlane(found, Path(folder), audit_level=audit_level)
+        plane = ControlPlane(found, Path(folder), audit_level=audit_level, bare=bare)
         stack.callback(plane.stop)
         plane.start()
         yield plane

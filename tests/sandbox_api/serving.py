@@ -6,7 +6,8 @@ import asyncio
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ STRATEGIC = "application/strategic-merge-patch+json"
 class Answer:
     """A response: status, headers, and the decoded body."""
 
-    def __init__(self, response: http.client.HTTPResponse) -> None:
+    def __init__(
+        self, response: http.client.HTTPResponse, translate: Callable[[str], str] = lambda text: text
+    ) -> None:
         self.status = response.status
         self.headers = response.headers
-        raw = response.read()
+        raw = translate(response.read().decode())
         is_json = (response.headers.get("Content-Type") or "").startswith("application/json")
-        self.body: Any = json.loads(raw) if is_json else raw.decode()
+        self.body: Any = json.loads(raw) if is_json else raw
 
     def __getitem__(self, name: str) -> Any:
         return self.body[name]
@@ -42,14 +45,20 @@ class Answer:
 class Stream:
     """A watch, line by line."""
 
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+    def __init__(
+        self,
+        connection: http.client.HTTPConnection,
+        response: http.client.HTTPResponse,
+        translate: Callable[[str], str] = lambda text: text,
+    ) -> None:
         self._connection = connection
+        self._translate = translate
         self.response = response
 
     def next(self) -> Object | None:
         """The next event; None at the end of the stream."""
         line = self.response.readline()
-        return json.loads(line) if line else None
+        return json.loads(self._translate(line.decode())) if line else None
 
     def take(self, count: int) -> list[tuple[str, str]]:
         """The next events as (type, name)."""
@@ -60,8 +69,75 @@ class Stream:
         self._connection.close()
 
 
-class Server:
-    """A server in a thread of its own."""
+class Client:
+    """Requests of all kinds; whoever carries them out says how."""
+
+    own_words = True  # whether the sentences of its refusals are ours: the rules are Kubernetes'
+
+    def exchange(self, method: str, path: str, raw: bytes | None, headers: dict[str, str]) -> Answer:
+        raise NotImplementedError
+
+    def watch(self, path: str, **query: Any) -> Stream:
+        raise NotImplementedError
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+        **query: Any,
+    ) -> Answer:
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        url = f"{path}?{urlencode(query)}" if query else path
+        return self.exchange(method, url, raw, {"Content-Type": content_type, **(headers or {})})
+
+    def get(self, path: str, **query: Any) -> Answer:
+        return self.send("GET", path, **query)
+
+    def create(self, path: str, obj: Object, **query: Any) -> Answer:
+        return self.send("POST", path, obj, **query)
+
+    def put(self, path: str, obj: Object, **query: Any) -> Answer:
+        return self.send("PUT", path, obj, **query)
+
+    def delete(self, path: str, options: Object | None = None, **query: Any) -> Answer:
+        return self.send("DELETE", path, options, **query)
+
+    def apply(self, path: str, obj: Object, manager: str = "me", **query: Any) -> Answer:
+        return self.send("PATCH", path, obj, content_type=APPLY, fieldManager=manager, **query)
+
+    def merge(self, path: str, patch: Any, **query: Any) -> Answer:
+        return self.send("PATCH", path, patch, content_type=MERGE, **query)
+
+    def until(self, holds: Callable[[], Any]) -> Any:
+        """What `holds` answers once that is true: some things a cluster does in its own time."""
+        for _ in range(600):
+            if answer := holds():
+                return answer
+            time.sleep(0.05)
+        raise AssertionError("never happened")
+
+    def gone(self, path: str) -> None:
+        """Wait until an object is gone."""
+        self.until(lambda: self.get(path).status == 404)
+
+    def define(self, crd: Object) -> Answer:
+        """Create a CustomResourceDefinition and wait until its versions are served."""
+        created = self.create(CRDS, crd)
+        assert created.status == 201, created.body
+        spec = crd["spec"]
+        for version in spec["versions"]:
+            if version["served"]:
+                path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
+                self.until(lambda path=path: self.get(path).status == 200)
+        return created
+
+
+class Server(Client):
+    """A sandbox's server in a thread of its own."""
 
     def __init__(self, state: Path | None = None) -> None:
         self.api_server = ApiServer(state=state)
@@ -91,43 +167,11 @@ class Server:
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        content_type: str = "application/json",
-        headers: dict[str, str] | None = None,
-        **query: Any,
-    ) -> Answer:
-        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        sent = {
-            "Authorization": f"Bearer {self.api_server.token}",
-            "Content-Type": content_type,
-            **(headers or {}),
-        }
-        url = f"{path}?{urlencode(query)}" if query else path
-        self._connection.request(method, url, raw, sent)
+    def exchange(self, method: str, path: str, raw: bytes | None, headers: dict[str, str]) -> Answer:
+        self._connection.request(
+            method, path, raw, {"Authorization": f"Bearer {self.api_server.token}", **headers}
+        )
         return Answer(self._connection.getresponse())
-
-    def get(self, path: str, **query: Any) -> Answer:
-        return self.send("GET", path, **query)
-
-    def create(self, path: str, obj: Object, **query: Any) -> Answer:
-        return self.send("POST", path, obj, **query)
-
-    def put(self, path: str, obj: Object, **query: Any) -> Answer:
-        return self.send("PUT", path, obj, **query)
-
-    def delete(self, path: str, options: Object | None = None, **query: Any) -> Answer:
-        return self.send("DELETE", path, options, **query)
-
-    def apply(self, path: str, obj: Object, manager: str = "me", **query: Any) -> Answer:
-        return self.send("PATCH", path, obj, content_type=APPLY, fieldManager=manager, **query)
-
-    def merge(self, path: str, patch: Any, **query: Any) -> Answer:
-        return self.send("PATCH", path, patch, content_type=MERGE, **query)
 
     def watch(self, path: str, **query: Any) -> Stream:
         connection = self.connection()

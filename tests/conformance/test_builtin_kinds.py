@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from sandbox_api.serving import CONFIG_MAPS, DEPLOYMENTS, PODS, Server, config_map, deployment, pod
+from sandbox_api.serving import CONFIG_MAPS, DEPLOYMENTS, PODS, Client, config_map, deployment, pod
 
 from kaitoctl.kube.objects import Object
 
@@ -31,7 +31,7 @@ def _stateful_set(name: str) -> Object:
     return obj
 
 
-def test_a_deployment_gets_its_defaults(server: Server) -> None:
+def test_a_deployment_gets_its_defaults(server: Client) -> None:
     spec = server.create(DEPLOYMENTS, deployment("d"))["spec"]
     assert (spec["replicas"], spec["revisionHistoryLimit"], spec["progressDeadlineSeconds"]) == (1, 10, 600)
     assert spec["strategy"] == {
@@ -54,13 +54,13 @@ def test_a_deployment_gets_its_defaults(server: Server) -> None:
         ("a@sha256:0", "IfNotPresent"),
     ],
 )
-def test_the_pull_policy_follows_the_tag(server: Server, image: str, policy: str) -> None:
+def test_the_pull_policy_follows_the_tag(server: Client, image: str, policy: str) -> None:
     obj = pod("p")
     obj["spec"]["containers"][0]["image"] = image
     assert server.create(PODS, obj)["spec"]["containers"][0]["imagePullPolicy"] == policy
 
 
-def test_a_pod_gets_its_defaults(server: Server) -> None:
+def test_a_pod_gets_its_defaults(server: Client) -> None:
     obj = pod("p")
     obj["spec"]["containers"][0] |= {
         "ports": [{"containerPort": 80}],
@@ -82,7 +82,7 @@ def test_a_pod_gets_its_defaults(server: Server) -> None:
     assert [item["effect"] for item in created["spec"]["tolerations"]] == ["NoExecute", "NoExecute"]
 
 
-def test_a_service_gets_an_address_of_its_own_for_its_life(server: Server) -> None:
+def test_a_service_gets_an_address_of_its_own_for_its_life(server: Client) -> None:
     first = server.create(SERVICES, _service("a"))["spec"]
     second = server.create(SERVICES, _service("b"))["spec"]
     assert first["clusterIP"].startswith("10.96.") and first["clusterIP"] != second["clusterIP"]
@@ -98,20 +98,21 @@ def test_a_service_gets_an_address_of_its_own_for_its_life(server: Server) -> No
     assert "provided IP is already allocated" in taken["message"]
 
 
-def test_a_headless_service_has_no_address(server: Server) -> None:
+def test_a_headless_service_has_no_address(server: Client) -> None:
     spec = server.create(SERVICES, {"metadata": {"name": "h"}, "spec": {"clusterIP": "None"}})["spec"]
     assert (spec["clusterIP"], spec["clusterIPs"]) == ("None", ["None"])
 
 
-def test_a_node_port_is_given_once(server: Server) -> None:
+def test_a_node_port_is_given_once(server: Client) -> None:
     ports = {
         server.create(SERVICES, _service(name, type="NodePort"))["spec"]["ports"][0]["nodePort"]
         for name in "ab"
     }
-    assert ports == {30000, 30001}
+    assert len(ports) == 2
+    assert all(30000 <= port < 32768 for port in ports)
 
 
-def test_a_job_gets_a_selector_and_keeps_its_template(server: Server) -> None:
+def test_a_job_gets_a_selector_and_keeps_its_template(server: Client) -> None:
     job = server.create(JOBS, _job("j")).body
     uid = job["metadata"]["uid"]
     assert job["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
@@ -121,33 +122,33 @@ def test_a_job_gets_a_selector_and_keeps_its_template(server: Server) -> None:
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
     refused = server.put(f"{JOBS}/j", changed)
     assert (refused.status, refused["details"]["causes"][0]["field"]) == (422, "spec.template")
-    again = server.apply(f"{JOBS}/k", {"apiVersion": "batch/v1", "kind": "Job", **_job("k")})
-    assert (
-        server.apply(f"{JOBS}/k", {"apiVersion": "batch/v1", "kind": "Job", **_job("k")}).body == again.body
-    )
+    applied = {"apiVersion": "batch/v1", "kind": "Job", **_job("k")}
+    server.apply(f"{JOBS}/k", applied)
+    again = server.apply(f"{JOBS}/k", applied)
+    assert server.apply(f"{JOBS}/k", applied).body == again.body
 
 
-def test_a_jobs_pods_must_not_restart_always(server: Server) -> None:
+def test_a_jobs_pods_must_not_restart_always(server: Client) -> None:
     assert server.create(JOBS, _job("j", restartPolicy="Always")).status == 422
 
 
-def test_a_stateful_set_can_change_few_things(server: Server) -> None:
+def test_a_stateful_set_can_change_few_things(server: Client) -> None:
     path = f"{STATEFUL_SETS}/s"
     spec = server.create(STATEFUL_SETS, _stateful_set("s"))["spec"]
     assert spec["podManagementPolicy"] == "OrderedReady"
-    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
+    rolling = {"partition": 0, "maxUnavailable": 1}
+    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
     assert server.merge(path, {"spec": {"replicas": 3}}).status == 200
     refused = server.merge(path, {"spec": {"serviceName": "other"}})
-    assert refused.status == 422
-    assert "of a StatefulSet's spec only 'replicas', 'ordinals', 'template'" in refused["message"]
+    assert (refused.status, refused["details"]["causes"][0]["field"]) == (422, "spec.serviceName")
 
 
-def test_a_namespace_is_labelled_with_its_name(server: Server) -> None:
+def test_a_namespace_is_labelled_with_its_name(server: Client) -> None:
     labels = server.create("/api/v1/namespaces", {"metadata": {"name": "n"}})["metadata"]["labels"]
     assert labels == {"kubernetes.io/metadata.name": "n"}
 
 
-def test_a_secret_is_written_in_plain_and_read_encoded(server: Server) -> None:
+def test_a_secret_is_written_in_plain_and_read_encoded(server: Client) -> None:
     path = "/api/v1/namespaces/default/secrets"
     secret = server.create(path, {"metadata": {"name": "s"}, "stringData": {"a": "b"}})
     assert (secret["data"], secret["type"]) == ({"a": "Yg=="}, "Opaque")
@@ -165,7 +166,7 @@ def _with_container(**fields: Any) -> Object:
     [
         (CONFIG_MAPS, config_map("Upper"), "metadata.name", "a DNS subdomain consists of"),
         (CONFIG_MAPS, config_map("a" * 254), "metadata.name", "must be no more than 253 characters"),
-        (SERVICES, _service("1a"), "metadata.name", "a Service's name has"),
+        (SERVICES, _service("a.b"), "metadata.name", "a DNS label has"),
         (
             PODS,
             pod("p", labels={"a": "b c"}),
@@ -220,7 +221,7 @@ def _with_container(**fields: Any) -> Object:
             "`selector` does not match template `labels`",
         ),
         (DEPLOYMENTS, deployment("d", replicas=-1), "spec.replicas", "must be greater than or equal to 0"),
-        (DEPLOYMENTS, deployment("d", strategy={"type": "x"}), "spec.strategy.type", "Unsupported value"),
+        (DEPLOYMENTS, deployment("d", strategy={"type": "x"}), "spec.strategy", "Unsupported value"),
         (SERVICES, {"metadata": {"name": "s"}, "spec": {}}, "spec.ports", "Required value"),
         (SERVICES, _service("s", ports=[{"port": 1}, {"port": 2}]), "spec.ports[0].name", "Required value"),
         (SERVICES, _service("s", clusterIP="1.2.3.4"), "spec.clusterIPs", "is not in the valid range"),
@@ -228,19 +229,20 @@ def _with_container(**fields: Any) -> Object:
     ],
 )
 def test_what_breaks_the_rules_is_422_and_says_where(
-    server: Server, path: str, obj: Object, field: str, message: str
+    server: Client, path: str, obj: Object, field: str, message: str
 ) -> None:
     answer = server.create(path, obj)
     assert (answer.status, answer["reason"]) == (422, "Invalid"), answer.body
     causes = {cause["field"]: cause["message"] for cause in answer["details"]["causes"]}
-    assert message in causes[field]
+    assert field in causes
+    assert message in causes[field] or not server.own_words
 
 
-def test_container_names_are_unique_even_across_init_containers(server: Server) -> None:
+def test_container_names_are_unique_even_across_init_containers(server: Client) -> None:
     obj = pod("p")
     obj["spec"]["initContainers"] = [{"name": "main", "image": "i"}]
     (cause,) = server.create(PODS, obj)["details"]["causes"]
-    assert (cause["reason"], cause["field"]) == ("FieldValueDuplicate", "spec.containers[0].name")
+    assert (cause["reason"], cause["field"]) == ("FieldValueDuplicate", "spec.initContainers[0].name")
 
 
 @pytest.mark.parametrize(
@@ -260,11 +262,11 @@ def test_container_names_are_unique_even_across_init_containers(server: Server) 
         (JOBS, {"metadata": {"name": "j"}, "spec": {"template": None}}),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused_not_crashed_on(server: Server, path: str, obj: Object) -> None:
+def test_a_value_of_the_wrong_type_is_refused_not_crashed_on(server: Client, path: str, obj: Object) -> None:
     assert server.create(path, obj).status in (400, 422)
 
 
-def test_a_selector_is_for_ever(server: Server) -> None:
+def test_a_selector_is_for_ever(server: Client) -> None:
     server.create(DEPLOYMENTS, deployment("d"))
     change = {"selector": {"matchLabels": {"b": "c"}}, "template": {"metadata": {"labels": {"b": "c"}}}}
     answer = server.merge(f"{DEPLOYMENTS}/d", {"spec": change})
@@ -272,12 +274,12 @@ def test_a_selector_is_for_ever(server: Server) -> None:
     assert "spec.selector" in [cause["field"] for cause in answer["details"]["causes"]]
 
 
-def test_a_pods_spec_is_frozen_but_for_its_images(server: Server) -> None:
+def test_a_pods_spec_is_frozen_but_for_its_images(server: Client) -> None:
     server.create(PODS, pod("p"))
     image = [{"op": "replace", "path": "/spec/containers/0/image", "value": "other:1"}]
     assert server.send("PATCH", f"{PODS}/p", image, content_type="application/json-patch+json").status == 200
     refused = server.merge(f"{PODS}/p", {"spec": {"hostNetwork": True}})
-    assert "of a pod's spec only images" in refused["message"]
+    assert (refused.status, refused["details"]["causes"][0]["field"]) == (422, "spec")
 
 
 @pytest.mark.parametrize(
@@ -298,14 +300,14 @@ def test_a_pods_spec_is_frozen_but_for_its_images(server: Server) -> None:
     ],
 )
 def test_a_value_of_another_type_is_400_and_says_where(
-    server: Server, path: str, obj: Object, message: str
+    server: Client, path: str, obj: Object, message: str
 ) -> None:
     answer = server.create(path, obj)
     assert (answer.status, answer["reason"]) == (400, "BadRequest")
-    assert message in answer["message"]
+    assert message in answer["message"] or not server.own_words
 
 
-def test_unknown_fields_of_built_in_kinds_are_dropped_warned_about_or_refused(server: Server) -> None:
+def test_unknown_fields_of_built_in_kinds_are_dropped_warned_about_or_refused(server: Client) -> None:
     obj = _with_container(imagePullPolice="Never")
     made = server.create(PODS, obj)
     assert "imagePullPolice" not in made["spec"]["containers"][0]
@@ -317,7 +319,7 @@ def test_unknown_fields_of_built_in_kinds_are_dropped_warned_about_or_refused(se
     assert "field not declared in schema" in applied["message"]
 
 
-def test_a_built_in_object_is_kept_as_its_type_writes_it(server: Server) -> None:
+def test_a_built_in_object_is_kept_as_its_type_writes_it(server: Client) -> None:
     """What says nothing is left out, structs are there, quantities and lists are canonical."""
     container = {"name": "c", "image": "i", "stdin": False, "args": [], "env": [{"name": "A", "value": ""}]}
     limits = {"cpu": "1000m", "memory": "1024Mi", "ephemeral-storage": 1_500_000}

@@ -1,0 +1,81 @@
+"""What only the sandbox's server does, or only there can be brought about; `conformance` has the rest."""
+
+from __future__ import annotations
+
+import json
+
+from sandbox_api.serving import CONFIG_MAPS, PODS, Server, config_map, pod
+
+from kaitoctl.sandbox.api import Api, Call, Response
+from kaitoctl.sandbox.store import Store, to_json
+
+
+def _names(answer: object) -> list[str]:
+    return [item["metadata"]["name"] for item in answer["items"]]  # type: ignore[index]
+
+
+def test_the_namespaces_of_a_new_cluster_exist(server: Server) -> None:
+    names = [item["metadata"]["name"] for item in server.get("/api/v1/namespaces")["items"]]
+    assert names == ["default", "kube-node-lease", "kube-public", "kube-system"]
+
+
+def test_a_pods_log_comes_from_who_runs_pods(server: Server) -> None:
+    server.create(PODS, pod("p"))
+    server.api_server.api.pod_logs = lambda namespace, name, container: f"{namespace}/{name}\nlast\n"
+    assert server.get(f"{PODS}/p/log").body == "default/p\nlast\n"
+    assert server.get(f"{PODS}/p/log", tailLines="1").body == "last\n"
+
+
+def test_watches_end_when_the_server_stops(server: Server) -> None:
+    stream = server.watch(CONFIG_MAPS)
+    server._run(server.api_server.stop())
+    assert stream.next() is None
+
+
+def _forgetful() -> Api:
+    api = Api(Store(history=5))
+    for number in range(40):
+        body = to_json(config_map(f"m{number:02}"))
+        answer = api.answer(Call("POST", CONFIG_MAPS, body=body))
+        assert isinstance(answer, Response)
+    return api
+
+
+def test_a_forgotten_past_is_410_with_a_token_for_the_rest() -> None:
+    api = _forgetful()
+    past = {"resourceVersion": "7", "resourceVersionMatch": "Exact"}
+    listed = api.answer(Call("GET", CONFIG_MAPS, past))
+    assert isinstance(listed, Response)
+    assert (listed.status, json.loads(listed.body)["reason"]) == (410, "Expired")
+    page = api.answer(Call("GET", CONFIG_MAPS, {"limit": "38"}))
+    assert isinstance(page, Response)
+    token = json.loads(page.body)["metadata"]["continue"]
+    for number in range(40):
+        api.answer(Call("DELETE", f"{CONFIG_MAPS}/m{number:02}" if number < 38 else f"{CONFIG_MAPS}/x"))
+    late = api.answer(Call("GET", CONFIG_MAPS, {"continue": token}))
+    assert isinstance(late, Response)
+    assert late.status == 410
+    inconsistent = json.loads(late.body)["metadata"]["continue"]
+    rest = api.answer(Call("GET", CONFIG_MAPS, {"continue": inconsistent}))
+    assert isinstance(rest, Response)
+    assert _names(json.loads(rest.body)) == ["m38", "m39"]
+
+
+def test_a_watch_from_a_forgotten_past_gets_410_in_its_stream() -> None:
+    from kaitoctl.sandbox.api import Watch
+
+    watch = _forgetful().answer(Call("GET", CONFIG_MAPS, {"watch": "true", "resourceVersion": "7"}))
+    assert isinstance(watch, Watch)
+    event = json.loads(watch.take())
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert watch.ended
+
+
+def test_a_large_namespace_is_emptied_between_requests(server: Server) -> None:
+    server.create("/api/v1/namespaces", {"metadata": {"name": "n"}})
+    for number in range(300):
+        server.create("/api/v1/namespaces/n/configmaps", config_map(f"m{number}"))
+    stream = server.watch("/api/v1/namespaces", fieldSelector="metadata.name=n")
+    server.delete("/api/v1/namespaces/n")
+    assert [kind for kind, _ in stream.take(3)] == ["ADDED", "MODIFIED", "DELETED"]
+    assert server.get("/api/v1/namespaces/n/configmaps")["items"] == []
