@@ -135,7 +135,7 @@ def test_a_strategic_patch_knows_its_directives() -> None:
         "spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}},
     }
     assert strategically_patched(target, patch, DEPLOYMENTS.shape) == {
-        "metadata": {"finalizers": ["b", "c"]},
+        "metadata": {"finalizers": ["c", "b"]},
         "spec": {"strategy": {"type": "Recreate"}},
     }
     assert strategically_patched(target, {"spec": {"$patch": "replace", "n": 1}}, DEPLOYMENTS.shape)[

@@ -129,10 +129,9 @@ class Client:
         created = self.create(CRDS, crd)
         assert created.status == 201, created.body
         spec = crd["spec"]
-        for version in spec["versions"]:
-            if version["served"]:
-                path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
-                self.until(lambda path=path: self.get(path).status == 200)
+        served = [version["name"] for version in spec["versions"] if version["served"]]
+        paths = [f"/apis/{spec['group']}/{version}/{spec['names']['plural']}" for version in served]
+        self.until(lambda: all(self.get(path).status == 200 for path in paths))
         return created
 
 
