@@ -283,10 +283,19 @@ class WorkspaceReconciler:
                 metadata = record.present["metadata"]
                 same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
                 patch = {**record.patch, "metadata": {**record.patch["metadata"], **same}}
-                yield request.merge_patch(
+                asked = request.merge_patch(
                     CONTROLLER_REVISION, *key_of(record.present), patch, manager=MANAGER
                 )
-            return record.number
+                try:
+                    yield asked
+                    return record.number
+                except ApiError as error:
+                    # Its data was written in another form than the API server's, to which any patch now
+                    # seems to change it. It stays as it is, and the history has it twice.
+                    if error.reason != "Invalid":
+                        raise
+            else:
+                return record.number
         for collisions in range(_MOST_COLLISIONS):
             made = revisions.revision(workspace, record.number, collisions=collisions)
             try:
@@ -298,7 +307,8 @@ class WorkspaceReconciler:
                 taken = yield from _found(request.get(CONTROLLER_REVISION, *key_of(made)))
                 if taken is None:
                     raise
-                if is_controlled_by(taken, workspace) and revisions.has_same_data(taken, workspace):
+                is_it = is_controlled_by(taken, workspace) and revisions.has_same_data(taken, workspace)
+                if is_it and revisions.number_of(taken) >= record.number:
                     return revisions.number_of(taken)  # written already, and our store is behind
         raise ApiError(409, "Conflict", f"all names for the revision of {key_of(workspace)} are taken")
 

@@ -8,6 +8,7 @@ import pytest
 from builders import adapter
 from world import WATCHED, Fault, World, falcon, gpu_node, node_status
 
+from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito import revisions
 from kaitoctl.kaito.status import OWNER_GENERATION
@@ -27,12 +28,13 @@ from kaitoctl.kube.objects import (
     owner_reference,
     uid_of,
 )
+from kaitoctl.kube.request import Request
 
 FAULTS = [fault for fault in get_args(Fault) if fault != "stale"]
 
 
-def prepared() -> World:
-    world = World()
+def prepared(world: World | None = None) -> World:
+    world = world or World()
     world.apply(NODE, gpu_node("gpu-a", {"apps": "falcon-7b"}))
     world.set_status(NODE, "gpu-a", node_status("2"))
     return world
@@ -189,6 +191,24 @@ def test_an_old_view_of_the_workspace_does_not_renumber() -> None:
     world.frozen = {**{kind: world.list(kind) for kind in WATCHED}, **children, kaito.WORKSPACE: old}
     assert writes_of(world, passes=1) == 0
     assert world.list(CONTROLLER_REVISION) == before
+
+
+def test_a_revision_that_cannot_be_changed_is_written_anew() -> None:
+    """Another program wrote its data in another form of JSON: to a real API server any patch changes that."""
+
+    class Strict(World):
+        def do(self, asked: Request) -> Object:
+            if asked.method == "PATCH" and "controllerrevisions" in asked.path:
+                raise ApiError(422, "Invalid", "data: field is immutable")
+            return super().do(asked)
+
+    world = prepared(Strict())
+    edit(world, with_adapters("a"))
+    edit(world, with_adapters("b"))
+    edit(world, with_adapters("a"))
+    assert history(world) == [(1, ["a"]), (2, ["b"]), (3, ["a"])]
+    assert said(world, kaito.WORKSPACE_SUCCEEDED)[0] == "True"
+    assert writes_of(world) == 0
 
 
 def test_nothing_is_recorded_before_it_is_applied() -> None:
