@@ -104,7 +104,9 @@ async def cluster(
     """
     from kaitoctl.sandbox.server import ApiServer
 
-    server = ApiServer(state=state, token=token, port=port)
+    # One clock: a pod's grace ends at the moment that the server writes, and the kubelet waits for it.
+    clock = _clock(speed)
+    server = ApiServer(state=state, token=token, port=port, clock=clock.now)
     await server.start()
     try:
         up = Cluster(server)
@@ -113,7 +115,7 @@ async def cluster(
                 await client.send(request.apply(CRD, crd, manager=_MANAGER, force=True))
             for node in nodes:
                 await add_node(client, node)
-            workloads = Workloads(client, _clock(speed), instance_types or {})
+            workloads = Workloads(client, clock, instance_types or {})
             server.api.pod_logs = workloads.log
             try:
                 async with asyncio.TaskGroup() as tasks:

@@ -14,6 +14,8 @@ import contextlib
 import hmac
 import json
 import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
@@ -36,14 +38,22 @@ class ApiServer:
         state: the SQLite file to keep everything in; None for a cluster that is forgotten at the end.
         token: the bearer token to insist on; None for a random one.
         port: 0 for a free one.
+        clock: what time it is, in UTC.
     """
 
-    def __init__(self, *, state: Path | None = None, token: str | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        state: Path | None = None,
+        token: str | None = None,
+        port: int = 0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         store = Store()
         self._database = Database(state) if state else None
         if self._database:
             self._database.load(store)
-        self.api = Api(store)
+        self.api = Api(store, clock=clock)
         self.token = token or secrets.token_urlsafe(32)
         self.address = ""
         self._port = port
