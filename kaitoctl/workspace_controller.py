@@ -884,6 +884,7 @@ async def run(
         resync_s=_RESYNC_S,
         allowed=allowed,
         observer=observer,
+        is_thorough=True,
     )
     children_of_ours = (deployments, stateful_sets, services, jobs, config_maps)
     controller.watches(workspaces, own_key)

@@ -73,7 +73,11 @@ class Worked:
 
 
 async def drive(
-    client: Door, generator: Generator[Request, Object, T], *, allowed: Callable[[], bool] | None = None
+    client: Door,
+    generator: Generator[Request, Object, T],
+    *,
+    allowed: Callable[[], bool] | None = None,
+    wrote: Callable[[Object], None] | None = None,
 ) -> T:
     """Carry out the requests that a generator yields, and return what it returns.
 
@@ -83,6 +87,7 @@ async def drive(
         client: where to send them.
         generator: yields requests and is sent the objects that answer them.
         allowed: asked before each request; False ends it all.
+        wrote: told of what each write was answered with.
 
     Guarantee: the generator is closed afterwards, also when this is cancelled.
 
@@ -99,6 +104,8 @@ async def drive(
             except (ApiError, Unreachable) as error:
                 request = generator.throw(error)
             else:
+                if wrote is not None and request.is_write:
+                    wrote(answer)
                 request = generator.send(answer)
     except StopIteration as stop:
         value: T = stop.value
@@ -122,6 +129,8 @@ class Controller:
         resync_s: look at every key this often even if nothing changed; None for never.
         allowed: asked before every request, False ends the pass: `lambda: election.is_leader`.
         observer: told of every pass when it has ended; must neither block nor raise.
+        is_thorough: a pass leaves nothing for the next that only its own writes would call for. They are
+            shown in the stores at once then, and are no reason to look at the same key again.
     """
 
     def __init__(
@@ -134,6 +143,7 @@ class Controller:
         resync_s: float | None = None,
         allowed: Callable[[], bool] | None = None,
         observer: Callable[[Worked], None] | None = None,
+        is_thorough: bool = False,
     ) -> None:
         self.name = name
         self._client = client
@@ -142,6 +152,8 @@ class Controller:
         self._resync_s = resync_s
         self._allowed = allowed
         self._observer = observer
+        self._is_thorough = is_thorough
+        self._writing: ObjectKey | None = None  # whose own write is being told
         self._sources: list[tuple[Informer, Keys]] = []
         self._queue: WorkQueue[ObjectKey] = WorkQueue()
         self._news = asyncio.Event()
@@ -195,9 +207,19 @@ class Controller:
             now = asyncio.get_running_loop().time()
             for obj in (change.old, change.new):
                 for key in self._keys(keys, obj) if obj is not None else ():
-                    self._add(key, now)
+                    if key != self._writing:
+                        self._add(key, now)
 
         return listen
+
+    def _wrote(self, key: ObjectKey, answer: Object) -> None:
+        """Show the stores what a pass over the key has written; others whom it concerns are told as ever."""
+        self._writing = key
+        try:
+            for informer in dict.fromkeys(informer for informer, _ in self._sources):
+                informer.learn(answer)
+        finally:
+            self._writing = None
 
     def _keys(self, keys: Keys, obj: Object) -> Iterable[ObjectKey]:
         """The keys that an object concerns; none, and a log line, when it is beyond telling."""
@@ -255,7 +277,8 @@ class Controller:
         clock = asyncio.get_running_loop().time
         fields = {"controller": self.name, "key": str(key)}
         try:
-            outcome = await drive(self._client, self._reconcile(key), allowed=self._allowed)
+            wrote = partial(self._wrote, key) if self._is_thorough else None
+            outcome = await drive(self._client, self._reconcile(key), allowed=self._allowed, wrote=wrote)
             requeue_after_s = outcome.requeue_after_s
         except KaitoctlError as error:
             asked_s = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0

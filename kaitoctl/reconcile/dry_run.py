@@ -156,4 +156,5 @@ def outcome(request: Request, live: Object | None) -> Object:
     if live is not None:
         body.get("metadata", {}).pop("resourceVersion", None)
     made: Object = merge_patched(copy.deepcopy(live) if live is not None else bare, body)
+    made["metadata"].pop("resourceVersion", None)  # there never was such a version
     return made

@@ -29,7 +29,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from kaitoctl.errors import ApiError, KaitoctlError
-from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of, labels_of
+from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, dig, key_of, labels_of
 from kaitoctl.reconcile.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -220,6 +220,30 @@ class Informer:
     def when_served(self, listener: Callable[[], None]) -> None:
         """Call `listener` when a kind that was not served begins to be: no object's change tells that."""
         self._on_served.append(listener)
+
+    def learn(self, obj: Object) -> None:
+        """Take an object that a write was answered with for the news that it is: the watch tells it later.
+
+        Guarantee: what the watch has told already is not undone, and what is of another kind, namespace or
+        selection is left out; so is all while there is no place in the stream to compare with.
+        """
+        version = str(dig(obj, "metadata", "resourceVersion") or "")
+        if not _is_before(self._version, version) or not self._selects(obj):
+            return
+        key = self._key(obj)
+        known = self.store.get(key) if key is not None else None
+        if key is not None and (known is None or _is_before(_version_of(known), version)):
+            self._set(key, self._kept(obj))
+
+    def _selects(self, obj: Object) -> bool:
+        """Whether the watch would show the object; False also where only the server can tell."""
+        kind, namespace = self.kind, dig(obj, "metadata", "namespace")
+        return (
+            (obj.get("apiVersion"), obj.get("kind")) == (kind.api_version, kind.kind)
+            and self._namespace in ("", namespace)
+            and not self._field_selector
+            and (not self._label_selector or self._label_selector in labels_of(obj))  # a key alone: has it
+        )
 
     async def run(self) -> None:
         """Keep the store up to date until cancelled.

@@ -293,7 +293,8 @@ def compared(desired: Object, observed: Object) -> list[Difference]:
 
 
 def _walk(desired: Any, observed: Any, path: str, field: str, parent: str) -> Iterable[Difference]:
-    if desired is None or (_is_empty(desired) and _is_empty(observed)):
+    # Most of what is compared is equal, and found so without a look at its parts.
+    if desired is None or desired == observed or (_is_empty(desired) and _is_empty(observed)):
         return
     if path == "spec.selector" and isinstance(observed, dict) and "matchLabels" not in desired:
         # A Service's selector is one value: a pair that somebody adds selects other pods, mostly none.

@@ -334,6 +334,53 @@ def test_conflict_is_settled_within_a_second_and_no_warning(caplog: pytest.LogCa
     assert "resourceVersion differs" in caplog.text
 
 
+def labels_itself(of: ObjectKey) -> Steps:
+    """Two writes to the object itself, of which the watch tells one after the other."""
+    for value in ("1", "2"):
+        obj = {"metadata": {"namespace": of.namespace, "name": of.name, "labels": {"x": value}}}
+        yield request.apply(CONFIG_MAP, {**obj, "apiVersion": "v1", "kind": "ConfigMap"}, manager="m")
+    return Outcome()
+
+
+def test_a_thorough_pass_is_not_repeated_for_what_it_has_written_itself() -> None:
+    async def story(bench: Bench) -> None:
+        for number in range(30):
+            bench.api.put(CONFIG_MAP, f"c{number}")
+        async with bench.controlling(labels_itself, is_thorough=True):
+            await asyncio.sleep(5)
+            assert len(bench.passes) == 30
+            assert dict(bench.config_maps.store) == bench.api.all(CONFIG_MAP)
+            bench.api.put(CONFIG_MAP, "c7", data={"by": "somebody else"})
+            await asyncio.sleep(5)
+            assert len(bench.times("c7")) == 2
+            assert len(bench.passes) == 31
+
+    play(story)
+
+
+def test_what_a_thorough_pass_writes_is_news_to_whom_else_it_concerns() -> None:
+    async def story(bench: Bench) -> None:
+        other = bench.api.put(CONFIG_MAP, "other")
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "controller": True}
+        bench.api.put(CONFIG_MAP, "a")
+
+        def writes_to_the_child_of_another(of: ObjectKey) -> Steps:
+            if of.name == "a" and key("child") not in bench.secrets.store:
+                owner = {**reference, "uid": other["metadata"]["uid"]}
+                metadata = {"namespace": "default", "name": "child", "ownerReferences": [owner]}
+                child = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+                yield request.apply(SECRET, child, manager="m")
+                assert key("child") in bench.secrets.store, "shown before the watch tells it"
+            return Outcome()
+
+        async with bench.controlling(writes_to_the_child_of_another, is_thorough=True):
+            await asyncio.sleep(5)
+            assert len(bench.times("a")) == 1
+            assert len(bench.times("other")) == 2
+
+    play(story)
+
+
 def test_server_is_left_alone_for_as_long_as_it_asked() -> None:
     async def story(bench: Bench) -> None:
         bench.api.put(CONFIG_MAP, "a")

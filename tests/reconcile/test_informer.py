@@ -637,6 +637,43 @@ def test_who_changes_an_object_of_a_packed_store_changes_only_his_own() -> None:
     assert store[ObjectKey("d", "a")] == labelled("a", x="1")
 
 
+def test_an_answer_does_not_undo_what_the_watch_has_told() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        old = api.put(CONFIG_MAP, "a", data={"x": "1"})
+        api.put(CONFIG_MAP, "b")
+        newer = api.put(CONFIG_MAP, "a", data={"x": "2"})
+        gone = api.put(CONFIG_MAP, "c")
+        api.remove(CONFIG_MAP, "c")
+        await settle()
+        told = len(changes)
+        for late in (old, newer, gone):
+            informer.learn(late)
+        assert is_same_picture(informer, api)
+        assert len(changes) == told
+
+    with_informer(story)
+
+
+def test_answers_that_the_watch_would_not_show_are_left_out() -> None:
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        api.put(CONFIG_MAP, "a")
+        await settle()
+        metadata = {"name": "x", "namespace": "default", "resourceVersion": "999999", "uid": "u"}
+        obj: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        informer.learn({**obj, "kind": "Secret"})
+        informer.learn({**obj, "metadata": {**metadata, "resourceVersion": "made up"}})
+        informer.learn({"kind": "Status"})
+        assert is_same_picture(informer, api)
+        selecting = Informer(api.client(), CONFIG_MAP, label_selector="team")
+        selecting._version = "1"
+        selecting.learn(obj)
+        assert not selecting.store
+        selecting.learn({**obj, "metadata": {**metadata, "labels": {"team": "a"}}})
+        assert len(selecting.store) == 1
+
+    with_informer(story)
+
+
 def test_a_change_of_what_is_not_kept_is_no_news() -> None:
     changes: list[Change] = []
 
