@@ -74,9 +74,8 @@ def pod(
     name: str = "p", *, node_name: str = "", gpus: int = 0, labels: dict[str, str] | None = None
 ) -> Object:
     """A pod that holds GPUs on a node."""
-    spec: Object = {
-        "containers": [{"name": "main", "resources": {"requests": {"nvidia.com/gpu": str(gpus)}}}]
-    }
+    gpu = {"nvidia.com/gpu": str(gpus)}
+    spec: Object = {"containers": [{"name": "main", "resources": {"limits": gpu, "requests": gpu}}]}
     if node_name:
         spec["nodeName"] = node_name
     return {

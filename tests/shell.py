@@ -1,4 +1,4 @@
-"""kaitoctl and kubectl as a user runs them: as processes, against a sandbox in the background."""
+"""kaitoctl and kubectl as a user runs them: as processes, against a sandbox or a real API server."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kaitoctl.cli.sandbox_server import shapes
+from kaitoctl.sandbox import nodes
+
 BIN = Path(sys.executable).parent
+READY_SINCE = "2026-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs programs with a home of their own; nothing of the developer's machine is seen or touched."""
+    """Runs programs with a home of their own; nothing of the developer's machine is seen or touched.
+
+    Args:
+        home: their home and working directory.
+        sandbox: the name of the sandbox that `--sandbox` means.
+        cluster: what in the environment makes a cluster the default: KAITOCTL_SANDBOX or KUBECONFIG.
+    """
 
     home: Path
-    sandbox: str
+    sandbox: str = "none"
+    cluster: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
         return {
+            **self.cluster,
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.home),
             "KAITOCTL_STATE_DIR": str(self.home / "state"),
@@ -45,13 +59,19 @@ class Shell:
         """Run kaitoctl and insist on its exit code."""
         done = self.run(str(BIN / "kaitoctl"), *arguments, **env)
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
         return done
 
+    @property
+    def kubeconfig(self) -> str:
+        """The file that leads to the cluster."""
+        return self.cluster.get("KUBECONFIG") or str(
+            self.home / "state/sandbox" / self.sandbox / "kubeconfig"
+        )
+
     def kubectl(self, *arguments: str, code: int = 0) -> str:
-        """Run the real kubectl on the sandbox and return what it prints."""
-        kubeconfig = self.home / "state" / "sandbox" / self.sandbox / "kubeconfig"
-        done = self.run(str(BIN / "kubectl"), "--kubeconfig", str(kubeconfig), *arguments)
+        """Run the real kubectl on the cluster and return what it prints."""
+        done = self.run(str(BIN / "kubectl"), "--kubeconfig", self.kubeconfig, *arguments)
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -68,3 +88,17 @@ class Shell:
     def names(self, *arguments: str) -> list[str]:
         """What `kubectl get -o name` prints."""
         return self.kubectl("get", *arguments, "-o", "name").split()
+
+    def add_node(self, name: str, instance_type: str, **labels: str) -> None:
+        """Register a node that is Ready, as its kubelet would; its GPUs are in allocatable."""
+        made = nodes.node(
+            name, shapes()[instance_type], instance_type=instance_type, labels=labels, ready_since=READY_SINCE
+        )
+        file = self.home / "node.json"
+        file.write_text(json.dumps(made))
+        self.kubectl("create", "--validate=false", "-f", str(file))
+        # A new node is tainted until the cluster's controllers have taken it in.
+        deadline = time.monotonic() + 30
+        while self.get("node", name)["spec"].get("taints"):
+            assert time.monotonic() < deadline, f"node {name} stays tainted"
+            time.sleep(0.05)

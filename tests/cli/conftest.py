@@ -1,25 +1,56 @@
-"""A sandbox in the background for the tests of the command line."""
+"""Where the command line is tested: on a sandbox, and on a real control plane with our controller."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from controlplane.controller import deployed_controller
 from shell import BIN, Shell
+
+if TYPE_CHECKING:
+    from controlplane.plane import ControlPlane
 
 _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def sandbox_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A shell with a sandbox that is up, forty times as fast as the default."""
-    shell = Shell(tmp_path_factory.mktemp("home"), "tests")
+    shell = Shell(tmp_path_factory.mktemp("home"), "tests", {"KAITOCTL_SANDBOX": "1"})
     shell.kaitoctl("sandbox", "up", "--speed", "200")
     yield shell
     shell.kaitoctl("sandbox", "down", "--delete")
+
+
+@pytest.fixture(scope="module")
+def real_shell(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell of a cluster administrator, where kaitoctl's controller runs with the rights of `deploy/`."""
+    home = tmp_path_factory.mktemp("home")
+    with deployed_controller(control_plane, home):
+        # The name is none, so that a stray --sandbox is refused.
+        yield Shell(home, sandbox="..", cluster={"KUBECONFIG": str(control_plane.kubeconfig)})
+
+
+@pytest.fixture(
+    scope="module",
+    params=["sandbox", pytest.param("control-plane", marks=pytest.mark.control_plane)],
+)
+def shell(request: pytest.FixtureRequest) -> Shell:
+    """A shell with a cluster that manages Workspaces: once a sandbox, once a real control plane.
+
+    Commands need no option to find it. What only a sandbox can do asks for `sandbox_shell`; a module of
+    such tests defines a fixture `shell` that is it.
+    """
+    chosen: Shell = request.getfixturevalue(
+        "real_shell" if request.param == "control-plane" else "sandbox_shell"
+    )
+    return chosen
 
 
 @pytest.fixture
@@ -31,6 +62,19 @@ def offline(tmp_path: Path) -> Shell:
 @pytest.fixture
 def namespace(shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own."""
+    with own_namespace(shell, request) as name:
+        yield name
+
+
+@pytest.fixture
+def sandbox_namespace(sandbox_shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same on the sandbox, for what is to be seen there alone."""
+    with own_namespace(sandbox_shell, request) as name:
+        yield name
+
+
+@contextmanager
+def own_namespace(shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
     name = request.node.name.lower().replace("_", "-").split("[")[0][:56].strip("-")
     name += f"-{next(_NUMBERS)}"  # the last one of this name may still be on its way out
     shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})

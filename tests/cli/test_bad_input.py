@@ -168,15 +168,18 @@ def test_a_token_is_not_sent_in_the_clear(offline: Shell, tmp_path: Path) -> Non
     assert "secret-token" not in done.stderr
 
 
-def test_a_wrong_token_is_refused_and_not_shown(shell: Shell, tmp_path: Path) -> None:
-    real = yaml.safe_load(Path(shell.kaitoctl("sandbox", "kubeconfig").stdout.strip()).read_text())
-    file = kubeconfig(tmp_path, real["clusters"][0]["cluster"]["server"], token="guess-what")
-    done = shell.kaitoctl(*FALCON, "--kubeconfig", file, code=4)
+def test_a_wrong_token_is_refused_and_not_shown(shell: Shell, offline: Shell) -> None:
+    config = yaml.safe_load(Path(shell.kubeconfig).read_text())
+    for user in config["users"]:
+        user["user"] = {"token": "guess-what"}
+    file = offline.home / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    done = offline.kaitoctl(*FALCON, "--kubeconfig", str(file), code=4)
     assert "log in again" in done.stderr
     assert "guess-what" not in done.stderr
 
 
-def test_a_cluster_without_the_crd_is_told_how_to_get_it(shell: Shell, tmp_path: Path) -> None:
+def test_a_cluster_without_the_crd_is_told_how_to_get_it(tmp_path: Path) -> None:
     bare = Shell(tmp_path, "bare")
     bare.kaitoctl("sandbox", "up", "--no-controller")
     bare.kubectl("delete", "crd", "workspaces.kaito.sh")
@@ -189,10 +192,10 @@ def test_a_cluster_without_the_crd_is_told_how_to_get_it(shell: Shell, tmp_path:
 
 
 def test_a_conflict_names_the_way_to_take_the_field_over(shell: Shell, namespace: str) -> None:
-    shell.kaitoctl(*FALCON, "-n", namespace, "--sandbox", "--no-wait", "--label", "apps=conflict")
+    shell.kaitoctl(*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict")
     patch = '{"inference":{"adapters":[{"source":{"name":"a","image":"r.io/a:1"},"strength":"1.0"}]}}'
     shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
     adapter = ["--adapter", "b=r.io/b:1,strength=0.5"]
-    again = [*FALCON, "-n", namespace, "--sandbox", "--no-wait", "--label", "apps=conflict", *adapter]
+    again = [*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict", *adapter]
     assert "--force-conflicts" in shell.kaitoctl(*again, code=4).stderr
     assert "configured" in shell.kaitoctl(*again, "--force-conflicts").stdout

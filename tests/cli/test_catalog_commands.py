@@ -147,13 +147,11 @@ def test_fit_reads_nodes_from_stdin(offline: Shell, nodes: Path) -> None:
 
 
 def test_fit_asks_the_cluster_for_its_nodes(shell: Shell) -> None:
-    shell.kaitoctl(
-        "sandbox", "node", "add", "fit-a", "--instance-type", "Standard_NC12s_v3", "--label", "fit=a"
-    )
-    said = answer(shell, "fit", "--cluster", "--sandbox", "--all")
+    shell.add_node("fit-a", "Standard_NC12s_v3", fit="a")
+    said = answer(shell, "fit", "--cluster", "--all")
     assert any(item["name"] == "fit-a" for item in said["nodes"])
     assert {item["name"] for item in said["placements"]} >= {"falcon-7b", "phi-4"}
-    shell.kaitoctl("sandbox", "node", "rm", "fit-a")
+    shell.kubectl("delete", "node", "fit-a")
 
 
 # --- templates, values, versions ---------------------------------------------------------------------------
@@ -186,14 +184,14 @@ def test_create_renders_the_api_version_that_is_asked_for(offline: Shell) -> Non
 
 
 def test_create_takes_the_newest_version_that_the_cluster_serves(shell: Shell, namespace: str) -> None:
-    arguments = [*PHI, "-n", namespace, "--sandbox", "--dry-run=server"]
+    arguments = [*PHI, "-n", namespace, "--dry-run=server"]
     assert json.loads(shell.kaitoctl(*arguments).stdout)["apiVersion"] == "kaito.sh/v1beta1"
-    falcon = [*CREATE, "--preset", "falcon-7b", "-n", namespace, "--sandbox", "--dry-run=server"]
+    falcon = [*CREATE, "--preset", "falcon-7b", "-n", namespace, "--dry-run=server"]
     done = shell.kaitoctl(*falcon)
     assert json.loads(done.stdout)["apiVersion"] == "kaito.sh/v1alpha1"
     assert "falcon-7b is a preset of KAITO up to v0.4" in done.stderr
     (shell.home / "falcon.yaml").write_text("preset: falcon-7b\ninstance_type: Standard_NC12s_v3\n")
-    by_file = [*CREATE, "--values", "falcon.yaml", "-n", namespace, "--sandbox", "--dry-run=server"]
+    by_file = [*CREATE, "--values", "falcon.yaml", "-n", namespace, "--dry-run=server"]
     assert json.loads(shell.kaitoctl(*by_file).stdout)["apiVersion"] == "kaito.sh/v1alpha1"
 
 

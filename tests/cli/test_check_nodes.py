@@ -184,36 +184,18 @@ def test_offline_nothing_of_a_cluster_is_imported(tmp_path: Path, manifest: str)
     assert done.stderr.splitlines()[-1] == "[] 0"
 
 
-# --- on the sandbox ----------------------------------------------------------------------------------------
+# --- on a cluster -----------------------------------------------------------------------------------------
 
 
 LABEL = "check-nodes"
 
 
-@pytest.fixture(scope="module")
-def module_node(shell: Shell) -> Iterator[str]:
-    shell.kaitoctl(
-        *("sandbox", "node", "add", "gpu-check-a", "--instance-type", "Standard_NC12s_v3"),
-        *("--label", f"apps={LABEL}"),
-    )
+@pytest.fixture
+def gpu_node(shell: Shell) -> Iterator[str]:
+    """A healthy node, labelled apps=check-nodes."""
+    shell.add_node("gpu-check-a", "Standard_NC12s_v3", apps=LABEL)
     yield "gpu-check-a"
     shell.kubectl("delete", "node", "gpu-check-a")
-
-
-@pytest.fixture
-def gpu_node(shell: Shell, module_node: str) -> Iterator[str]:
-    """A healthy node, labelled apps=check-nodes, and put back afterwards."""
-    file = shell.home / "healthy.json"
-    file.write_text(shell.kubectl("get", "node", module_node, "-o", "json"))
-    before = json.loads(file.read_text())
-    yield module_node
-    now = shell.get("node", module_node)
-    del before["metadata"]["resourceVersion"]
-    file.write_text(json.dumps(before))
-    if now["metadata"]["labels"] != before["metadata"]["labels"] or now["spec"] != before["spec"]:
-        shell.kubectl("replace", "--validate=false", "-f", str(file))
-    if now["status"] != before["status"]:
-        shell.kubectl("replace", "--validate=false", "--subresource=status", "-f", str(file))
 
 
 def _label(value: str) -> list[str]:
@@ -221,7 +203,7 @@ def _label(value: str) -> list[str]:
 
 
 def check(shell: Shell, label: str, *more: str, code: int = 0) -> Any:
-    ask = [*FLAGS, *_label(label), *more, "--sandbox", "--target-version", "v0.4", "-o", "json"]
+    ask = [*FLAGS, *_label(label), *more, "--target-version", "v0.4", "-o", "json"]
     return ours(shell.kaitoctl(*ask, code=code).stdout)
 
 
@@ -249,14 +231,13 @@ def kubectl(shell: Shell, command: str) -> None:
     [
         ("kubectl label node {} apps-", "label-missing"),
         ("kubectl label node {} apps=other --overwrite", "label-differs"),
-        ("kaitoctl sandbox node break {} --how cordoned", "cordoned"),
+        ("kubectl cordon {}", "cordoned"),
         ("kubectl taint node {} team=vision:NoSchedule", "taint-not-tolerated"),
     ],
     ids=lambda value: value.replace(" ", "-").replace("{}", "")[-20:].strip("-"),
 )
 def test_the_printed_command_mends_the_node(shell: Shell, gpu_node: str, breaking: str, code: str) -> None:
-    words = breaking.format(gpu_node)
-    kubectl(shell, words) if words.startswith("kubectl") else shell.kaitoctl(*words.split()[1:])
+    kubectl(shell, breaking.format(gpu_node))
     answer = check(shell, LABEL, "--preferred-node", gpu_node, code=1)
     (found, command) = next(iter(codes(answer, gpu_node).items()))
     assert found == code
@@ -265,14 +246,20 @@ def test_the_printed_command_mends_the_node(shell: Shell, gpu_node: str, breakin
 
 
 @pytest.mark.parametrize(
-    ("how", "code"),
+    ("status", "code"),
     [
-        ("not-ready", "not-ready"),
-        ("plugin-missing", "gpu-not-allocatable"),
+        ({"conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady"}]}, "not-ready"),
+        (
+            {"capacity": {"nvidia.com/gpu": None}, "allocatable": {"nvidia.com/gpu": None}},
+            "gpu-not-allocatable",
+        ),
     ],
+    ids=["not-ready", "plugin-missing"],
 )
-def test_what_no_command_mends_says_where_to_look(shell: Shell, gpu_node: str, how: str, code: str) -> None:
-    shell.kaitoctl("sandbox", "node", "break", gpu_node, "--how", how)
+def test_what_no_command_mends_says_where_to_look(
+    shell: Shell, gpu_node: str, status: dict[str, Any], code: str
+) -> None:
+    shell.kubectl("patch", "node", gpu_node, "--subresource=status", "-p", json.dumps({"status": status}))
     answer = check(shell, LABEL, "--preferred-node", gpu_node, code=1)
     (command,) = (text for found, text in codes(answer, gpu_node).items() if found == code)
     kubectl(shell, command)
@@ -315,7 +302,7 @@ def test_gpus_that_a_pod_holds_are_in_use_and_waited_for(
 
 
 def test_wait_sees_a_node_heal_and_gives_up_in_time(shell: Shell, gpu_node: str) -> None:
-    shell.kaitoctl("sandbox", "node", "break", gpu_node, "--how", "cordoned")
+    shell.kubectl("cordon", gpu_node)
     assert not check(shell, LABEL, "--wait", "1s", code=1)["enough"]
     mending = threading.Timer(0.8, shell.kubectl, ["uncordon", gpu_node])
     mending.start()
@@ -326,21 +313,25 @@ def test_wait_sees_a_node_heal_and_gives_up_in_time(shell: Shell, gpu_node: str)
 def test_fix_sets_the_labels_after_being_told_to(shell: Shell, gpu_node: str) -> None:
     shell.kubectl("label", "node", gpu_node, "apps-")
     ask = ["--preferred-node", gpu_node, "--fix"]
-    assert "--yes" in shell.kaitoctl(*FLAGS, *_label(LABEL), *ask, "--sandbox", code=2).stderr
+    assert "--yes" in shell.kaitoctl(*FLAGS, *_label(LABEL), *ask, code=2).stderr
     assert not check(shell, LABEL, *ask, "--dry-run", code=1)["enough"]
     assert "apps" not in shell.get("node", gpu_node)["metadata"]["labels"]
     assert check(shell, LABEL, *ask, "--yes")["enough"]
     assert shell.get("node", gpu_node)["metadata"]["labels"]["apps"] == LABEL
 
 
-def test_a_workspace_of_the_cluster_is_checked_by_name(shell: Shell, namespace: str, gpu_node: str) -> None:
+def test_a_workspace_of_the_cluster_is_checked_by_name(
+    shell: Shell, namespace: str, gpu_node: str, wait_until: Wait
+) -> None:
     ws = workspace("falcon", resource={"labelSelector": {"matchLabels": {"apps": LABEL}}})
     ws["metadata"] = {"name": "falcon", "namespace": namespace}
     shell.apply(ws)
-    done = shell.kaitoctl("check-nodes", "falcon", "-n", namespace, "--sandbox")
+    done = shell.kaitoctl("check-nodes", "falcon", "-n", namespace)
     assert done.stdout.startswith(f"Workspace {namespace}/falcon, preset falcon-7b, 1 x Standard_NC12s_v3")
-    missing = shell.kaitoctl("check-nodes", "falcn", "-n", namespace, "--sandbox", code=2)
+    missing = shell.kaitoctl("check-nodes", "falcn", "-n", namespace, code=2)
     assert "did you mean falcon?" in missing.stderr
+    shell.kubectl("delete", "workspace", "falcon", "-n", namespace)
+    wait_until(lambda: not shell.names("pods", "-n", namespace))
 
 
 def test_a_name_that_no_node_has_is_compared_with_all_nodes(shell: Shell, gpu_node: str) -> None:

@@ -17,6 +17,7 @@ Wait = Callable[[Callable[[], object]], None]
 
 def manifest(namespace: str, **changes: Any) -> str:
     made = workspace("w", **changes)
+    made["resource"]["labelSelector"] = {"matchLabels": {"apps": namespace}}
     made["metadata"] = {"name": "w", "namespace": namespace}
     made["metadata"]["annotations"] = {"kaito.sh/runtime": "transformers"}
     return yaml.safe_dump(made)
@@ -53,20 +54,20 @@ def test_it_tells_what_restarts_and_writes_nothing(
     shell: Shell, namespace: str, running: Callable[..., str]
 ) -> None:
     before = versions(shell, namespace)
-    done = shell.kaitoctl("diff", "-f", running(), "--sandbox")
+    done = shell.kaitoctl("diff", "-f", running())
     assert done.stdout.splitlines() == [
         f"► Workspace/{namespace}/w unchanged",
         f"► generated Service/{namespace}/w unchanged",
         f"► generated Deployment/{namespace}/w unchanged",
     ]
     file = running(inference={"adapters": [adapter("style", strength="0.5")]})
-    done = shell.kaitoctl("diff", "-f", file, "--sandbox", code=1)
+    done = shell.kaitoctl("diff", "-f", file, code=1)
     assert f"► Workspace/{namespace}/w changed\n" in done.stdout
     assert f"► generated Deployment/{namespace}/w changed -> 1 pod restarts\n" in done.stdout
     assert "spec.template.spec.initContainers" in done.stdout
     assert versions(shell, namespace) == before
 
-    found = json.loads(shell.kaitoctl("diff", "-f", file, "--sandbox", "-o", "json", code=1).stdout)
+    found = json.loads(shell.kaitoctl("diff", "-f", file, "-o", "json", code=1).stdout)
     assert found["differs"] is True
     (told,) = found["workspaces"]
     assert [(item["kind"], item["fate"], item["podsRestarted"]) for item in told["generated"]] == [
@@ -76,12 +77,12 @@ def test_it_tells_what_restarts_and_writes_nothing(
 
     drifted = ["deployment", "w", "-n", namespace]
     shell.kubectl("label", *drifted, "theirs=x")  # nobody's business here
-    shell.kaitoctl("diff", "-f", running(), "--sandbox")
+    shell.kaitoctl("diff", "-f", running())
 
 
 def test_what_is_not_there_will_be_created(shell: Shell, namespace: str, tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_text(manifest(namespace))
-    done = shell.kaitoctl("diff", "-f", str(tmp_path / "w.yaml"), "--sandbox", code=1)
+    done = shell.kaitoctl("diff", "-f", str(tmp_path / "w.yaml"), code=1)
     assert [line.split(" -> ")[1] for line in done.stdout.splitlines()] == ["will be created"] * 3
     assert shell.names("workspaces,deployments", "-n", namespace) == []
 
@@ -91,13 +92,13 @@ def test_a_foreign_object_of_a_wanted_name_is_told(shell: Shell, namespace: str,
     metadata = {"name": "w", "namespace": namespace}
     shell.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
     (tmp_path / "w.yaml").write_text(manifest(namespace))
-    done = shell.kaitoctl("diff", "-f", str(tmp_path / "w.yaml"), "--sandbox", code=1)
+    done = shell.kaitoctl("diff", "-f", str(tmp_path / "w.yaml"), code=1)
     assert f"Service/{namespace}/w belongs to nobody and is left alone" in done.stdout
 
 
 def test_trouble_has_codes_above_one(shell: Shell, offline: Shell, tmp_path: Path) -> None:
     file = tmp_path / "w.yaml"
     file.write_text(manifest("no-such-namespace"))
-    shell.kaitoctl("diff", "-f", str(file), "--sandbox", code=4)
-    shell.kaitoctl("diff", "-f", str(tmp_path / "none.yaml"), "--sandbox", code=2)
+    shell.kaitoctl("diff", "-f", str(file), code=4)
+    shell.kaitoctl("diff", "-f", str(tmp_path / "none.yaml"), code=2)
     offline.kaitoctl("diff", "-f", str(file), code=2, KUBECONFIG="/nowhere")

@@ -17,9 +17,7 @@ def main_container(deployment: Any) -> Any:
 
 
 def create(shell: Shell, namespace: str, name: str, *more: str, code: int = 0) -> tuple[str, str]:
-    done = shell.kaitoctl(
-        "create", "workspace", name, *more, "-n", namespace, "--sandbox", "--timeout", "90s", code=code
-    )
+    done = shell.kaitoctl("create", "workspace", name, *more, "-n", namespace, "--timeout", "90s", code=code)
     return done.stdout, done.stderr
 
 
@@ -94,9 +92,7 @@ def test_an_adapter_is_copied_by_an_init_container_and_merged_at_its_strength(
 
 def test_a_prepared_node_is_used_and_nothing_is_bought(shell: Shell, namespace: str) -> None:
     """The guide's second example: preferredNodes with matching labels and allocatable GPUs."""
-    shell.kaitoctl(
-        "sandbox", "node", "add", "prepared", "--instance-type", "Standard_NC6s_v3", "--label", "apps=own"
-    )
+    shell.add_node("prepared", "Standard_NC6s_v3", apps="own")
     label = ("--preset", "falcon-7b", "--label", "apps=own")
     _, stderr = create(shell, namespace, "own", *label, "--preferred-node", "prepared")
     assert "preferred nodes can be used: prepared" in stderr
@@ -104,13 +100,13 @@ def test_a_prepared_node_is_used_and_nothing_is_bought(shell: Shell, namespace: 
     assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
     deployment = shell.get("deployment", "own", "-n", namespace)
     assert main_container(deployment)["resources"]["limits"] == {"nvidia.com/gpu": "1"}
-    shell.kaitoctl("sandbox", "node", "rm", "prepared")
+    shell.kubectl("delete", "node", "prepared")
 
 
 def test_an_unlabelled_preferred_node_is_refused_with_the_command_that_mends_it(
     shell: Shell, namespace: str
 ) -> None:
-    shell.kaitoctl("sandbox", "node", "add", "bare", "--instance-type", "Standard_NC6s_v3")
+    shell.add_node("bare", "Standard_NC6s_v3")
     arguments = ("--preset", "falcon-7b", "--label", "apps=bare", "--preferred-node", "bare")
     stdout, stderr = create(shell, namespace, "w", *arguments, code=1)
     assert stdout == ""
@@ -118,13 +114,13 @@ def test_an_unlabelled_preferred_node_is_refused_with_the_command_that_mends_it(
     assert not shell.names("workspaces", "-n", namespace)
 
     done = shell.kaitoctl(
-        *("create", "workspace", "w", *arguments, "-n", namespace, "--sandbox", "--skip-node-check"),
+        *("create", "workspace", "w", *arguments, "-n", namespace, "--skip-node-check"),
         *("--timeout", "60s"),
         code=1,
     )
     assert "bare: label apps=bare is missing" in done.stderr
     assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
-    shell.kaitoctl("sandbox", "node", "rm", "bare")
+    shell.kubectl("delete", "node", "bare")
 
 
 def test_applying_the_same_twice_changes_nothing(shell: Shell, namespace: str) -> None:
@@ -187,7 +183,7 @@ def test_a_failed_pull_ends_the_rollout_with_the_containers_name(shell: Shell, n
 
 def test_a_rollout_that_takes_too_long_is_a_timeout_and_goes_on(shell: Shell, namespace: str) -> None:
     done = shell.kaitoctl(
-        *("create", "workspace", "w", *FALCON, "-n", namespace, "--sandbox", "--timeout", "0.05s"), code=124
+        *("create", "workspace", "w", *FALCON, "-n", namespace, "--timeout", "0.05s"), code=124
     )
     assert "it goes on in the cluster" in done.stderr
     assert shell.names("workspaces", "-n", namespace) == ["workspace.kaito.sh/w"]

@@ -121,15 +121,12 @@ def test_bad_input_exits_with_2(offline: Shell, arguments: list[str], words: str
     assert words in offline.kaitoctl("nodes", *arguments, code=2).stderr
 
 
-# --- on the sandbox ----------------------------------------------------------------------------------------
+# --- on a cluster -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def gpu_node(shell: Shell) -> Iterator[str]:
-    shell.kaitoctl(
-        *("sandbox", "node", "add", "gpu-inventory-a", "--instance-type", "Standard_NC12s_v3"),
-        *("--label", "apps=inventory"),
-    )
+    shell.add_node("gpu-inventory-a", "Standard_NC12s_v3", apps="inventory")
     yield "gpu-inventory-a"
     shell.kubectl("delete", "node", "gpu-inventory-a")
 
@@ -137,12 +134,12 @@ def gpu_node(shell: Shell) -> Iterator[str]:
 def test_the_gpus_of_a_workspace_are_shown_as_its_own(
     shell: Shell, namespace: str, gpu_node: str, wait_until: Wait
 ) -> None:
-    ask = ["nodes", "--sandbox", "-l", "apps=inventory"]
-    shell.kaitoctl("sandbox", "node", "break", gpu_node, "--how", "cordoned")
+    ask = ["nodes", "-l", "apps=inventory"]
+    shell.kubectl("cordon", gpu_node)
     assert json.loads(shell.kaitoctl(*ask, "-o", "json").stdout)["totals"]["broken"] == 2
     shell.kubectl("uncordon", gpu_node)
     shell.kaitoctl(
-        *("create", "workspace", "falcon", "-n", namespace, "--preset", "falcon-7b", "--sandbox"),
+        *("create", "workspace", "falcon", "-n", namespace, "--preset", "falcon-7b"),
         *("--instance-type", "Standard_NC12s_v3", "--label", "apps=inventory", "--preferred-node", gpu_node),
     )
     answer = json.loads(shell.kaitoctl(*ask, "-o", "json").stdout)

@@ -28,6 +28,7 @@ def apply(shell: Shell, namespace: str, tmp_path: Path) -> Apply:
         *adapters: str, manager: str = "kaitoctl", cause: str = "", ready: bool = True, **changes: Any
     ) -> None:
         made = workspace("w", **changes)
+        made["resource"]["labelSelector"] = {"matchLabels": {"apps": namespace}}
         made["metadata"] = {"name": "w", "namespace": namespace}
         if cause:
             made["metadata"]["annotations"] = {CAUSE: cause}
@@ -37,13 +38,13 @@ def apply(shell: Shell, namespace: str, tmp_path: Path) -> Apply:
         how = ("--server-side", "--field-manager", manager) if manager != "client" else ()
         shell.kubectl("apply", *how, "--validate=false", "-f", str(file))
         if ready:
-            shell.kaitoctl("rollout", "status", "w", "-n", namespace, "--sandbox", "--timeout", "60s")
+            shell.kaitoctl("rollout", "status", "w", "-n", namespace, "--timeout", "60s")
 
     return applied
 
 
 def rollout(shell: Shell, namespace: str, *arguments: str, code: int = 0) -> tuple[str, str]:
-    done = shell.kaitoctl("rollout", *arguments, "-n", namespace, "--sandbox", code=code)
+    done = shell.kaitoctl("rollout", *arguments, "-n", namespace, code=code)
     return done.stdout, done.stderr
 
 
@@ -93,7 +94,7 @@ def test_there_and_back_again(shell: Shell, namespace: str, apply: Apply) -> Non
 
 def test_a_revision_is_shown_whole(shell: Shell, namespace: str, apply: Apply) -> None:
     apply("a", ready=False)
-    shell.kaitoctl("rollout", "status", "w", "-n", namespace, "--sandbox")
+    shell.kaitoctl("rollout", "status", "w", "-n", namespace)
     stdout, _ = rollout(shell, namespace, "history", "w", "--revision", "1")
     head, _, text = stdout.partition("\n")
     assert head == "workspace.kaito.sh/w with revision #1"
@@ -156,7 +157,7 @@ def test_a_value_that_somebody_else_set_is_named_with_who_did(
 def test_what_never_changes_is_refused_in_words(shell: Shell, namespace: str, apply: Apply) -> None:
     apply()
     apply(resource={"instanceType": "Standard_NC24s_v3"}, ready=False)
-    shell.kaitoctl("rollout", "status", "w", "-n", namespace, "--sandbox")
+    shell.kaitoctl("rollout", "status", "w", "-n", namespace)
     _, stderr = rollout(shell, namespace, "undo", "w", code=2)
     assert "cannot go back to revision 1" in stderr
     assert "resource.instanceType cannot change from 'Standard_NC24s_v3' to 'Standard_NC12s_v3'" in stderr
@@ -293,7 +294,7 @@ def test_on_a_terminal_it_asks_and_takes_no_for_an_answer(shell: Shell, namespac
     apply("a")
     for answer, code in ((b"n\n", 1), (b"y\n", 0)):
         ours, theirs = pty.openpty()
-        command = ("rollout", "undo", "w", "-n", namespace, "--sandbox", "--no-wait")
+        command = ("rollout", "undo", "w", "-n", namespace, "--no-wait")
         process = subprocess.Popen(
             [str(BIN / "kaitoctl"), *command],
             stdin=theirs,

@@ -1,4 +1,4 @@
-"""Tuning from the command line to the pushed adapter, on the sandbox; its pods are simulated."""
+"""Tuning from the command line to the pushed adapter, on a cluster whose pods are simulated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def push_secret(shell: Shell, namespace: str) -> None:
 
 def tune(shell: Shell, namespace: str, *more: str, image: str = "adapter:1", code: int = 0) -> str:
     output = ("--set", f"output_image=registry.example/{image}", "--set", "output_secret=push")
-    where = ("-n", namespace, "--label", f"apps={namespace[:30].strip('-')}", "--sandbox", "--timeout", "90s")
+    where = ("-n", namespace, "--label", f"apps={namespace[:30].strip('-')}", "--timeout", "90s")
     done = shell.kaitoctl("create", "workspace", "tune", *PHI, *more, *output, *where, code=code)
     return done.stderr
 
@@ -51,7 +51,7 @@ def test_tuning_from_nothing_to_the_adapter_and_once_more(shell: Shell, namespac
     assert job["status"]["succeeded"] == 1
     (pod,) = shell.get("pods", "-n", namespace, "-l", "kaito.sh/workspace=tune")["items"]
     assert [item["name"] for item in pod["spec"]["containers"]] == ["tune", "push-adapter"]
-    assert shell.names("configmaps", "-n", namespace) == ["configmap/tune-tuning-config"]
+    assert "configmap/tune-tuning-config" in shell.names("configmaps", "-n", namespace)
 
     assert "adapter:2" in tune(shell, namespace, *URLS, image="adapter:2")
     again = shell.get("job", "tune", "-n", namespace)
@@ -74,7 +74,11 @@ def test_tuning_that_crashes_ends_the_rollout_with_its_exit_code(shell: Shell, n
     assert status_of(shell, namespace)["WorkspaceSucceeded"] == ("False", "workspaceFailed")
 
 
-def test_a_missing_push_secret_is_told_before_a_node_is_bought(shell: Shell, namespace: str) -> None:
+def test_a_missing_push_secret_is_told_before_a_node_is_bought(
+    sandbox_shell: Shell, sandbox_namespace: str
+) -> None:
+    """Where the controller may read Secrets, which `deploy/` does not grant."""
+    shell, namespace = sandbox_shell, sandbox_namespace
     told = tune(shell, namespace, *URLS, code=1)
     assert "Secret push (tuning.output.imagePushSecret) does not exist" in told
     assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")

@@ -14,6 +14,12 @@ FAULT = "sandbox.kaitoctl.dev/fault"
 Wait = Callable[[Callable[[], object]], None]
 
 
+@pytest.fixture(scope="module")
+def shell(sandbox_shell: Shell) -> Shell:
+    """Nobody else can break so much on demand."""
+    return sandbox_shell
+
+
 def create(
     shell: Shell,
     namespace: str,

@@ -185,27 +185,45 @@ class ControlPlane:
         assert status < 300, f"{method} {path}: {status} {answer}"
         return answer
 
+    def apply(self, obj: Object) -> Object:
+        """Server-side apply an object of a kind that the server knows; returns it."""
+        version = obj["apiVersion"]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        plural = {
+            item["kind"]: item["name"]
+            for item in self.do("GET", root)["resources"]
+            if "/" not in item["name"]
+        }
+        space = obj["metadata"].get("namespace")
+        where = f"{root}/namespaces/{space}" if space else root
+        path = f"{where}/{plural[obj['kind']]}/{obj['metadata']['name']}?fieldManager=tests&force=true"
+        applied: Object = self.do("PATCH", path, obj, content_type="application/apply-patch+yaml")
+        return applied
+
     def install(self, crds: Sequence[Object] | None = None) -> None:
         """Apply CRDs, those of `schemas/` when none are given, and wait until they are served."""
         if crds is None:
             files = sorted(packaged.folder("schemas").glob("*.yaml"))
             crds = [crd for file in files for crd in yaml.safe_load_all(file.read_text())]
         for crd in crds:
-            path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}"
-            query = "?fieldManager=tests&force=true"
-            self.do("PATCH", f"{path}{query}", crd, content_type="application/apply-patch+yaml")
+            self.apply(crd)
         # The documents of /openapi/v3 come last; kubectl and KWOK look there for the kinds.
         wanted = {
             f"apis/{crd['spec']['group']}/{it['name']}" for crd in crds for it in crd["spec"]["versions"]
         }
         self._until(lambda: wanted <= self.do("GET", "/openapi/v3")["paths"].keys(), f"OpenAPI of {wanted}")
 
-    def audit_events(self) -> list[Object]:
-        """Every request that has been answered so far, oldest first, as `audit.k8s.io/v1` Events."""
+    def audit_events(self, since: int = 0) -> list[Object]:
+        """The requests that were answered after `audit_mark` was `since`, as `audit.k8s.io/v1` Events."""
         if not self._audit_log.exists():
             return []
-        lines = self._audit_log.read_text().splitlines()
-        return [json.loads(line) for line in lines if line]
+        with self._audit_log.open("rb") as log:
+            log.seek(since)
+            return [json.loads(line) for line in log if line.endswith(b"\n")]
+
+    def audit_mark(self) -> int:
+        """Where the audit log ends now."""
+        return self._audit_log.stat().st_size if self._audit_log.exists() else 0
 
     # --- up and down ----------------------------------------------------------------------------------------
 
@@ -282,6 +300,8 @@ class ControlPlane:
             "--endpoint-reconciler-type=none",
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self._audit_log}",
+            # Never rotated, so that a mark stays one.
+            "--audit-log-maxsize=100000",
             "--profiling=false",
             *(["--disable-admission-plugins=ServiceAccount"] if self._bare else []),
         ]
