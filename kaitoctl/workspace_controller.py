@@ -228,7 +228,7 @@ class WorkspaceReconciler:
 
         conflicts = tuple(_conflict(kind, key, owner) for kind, key, owner in changes.foreign)
         workload, outcome = self._workload(workspace), Outcome()
-        claiming, writing, pruning = _Trouble(), _Trouble(), _Trouble()
+        claiming, writing, recording = _Trouble(), _Trouble(), _Trouble()
         if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
             try:
                 if not (workspace.get("tuning") and workload is not None and _is_over(workspace, workload)):
@@ -236,19 +236,21 @@ class WorkspaceReconciler:
                 yield from self._give_back(workspace, verdict)
             except ApiError as error:
                 claiming.error = error
-            try:
-                if record is not None and (changes.steps or workload is not None):
+            if record is not None and (changes.steps or workload is not None):
+                try:
                     settled = yield from self._record(workspace, record)
                     changes = changes if settled == number else planned(children, settled)
-                workload = yield from self._write(changes, workload)
-                yield from self._replace_together(workspace, workload)
+                except ApiError as error:
+                    # What is not recorded is not applied; what serves already does so without.
+                    (writing if changes.steps else recording).error = error
+                if not (writing.error or recording.error):
+                    recording.error = yield from self._prune(record)
+            try:
+                if writing.error is None:
+                    workload = yield from self._write(changes, workload)
+                    yield from self._replace_together(workspace, workload)
             except ApiError as error:
                 writing.error = error
-            try:
-                for one in record.superfluous if record is not None else ():
-                    yield from _gone(request.delete(CONTROLLER_REVISION, *key_of(one), uid=uid_of(one)))
-            except ApiError as error:  # no reason to tell users that their model does not serve
-                pruning.error = error
         seen = Observed(
             verdict=verdict,
             claims=tuple(self._claims(workspace)),
@@ -261,7 +263,7 @@ class WorkspaceReconciler:
             claim_error=claiming.refused,
             claim_note=claiming.note or claiming.passing,
         )
-        return _Built(seen, outcome, writing.error or claiming.error or pruning.error)
+        return _Built(seen, outcome, writing.error or claiming.error or recording.error)
 
     def _is_outdated(self, workspace: Object) -> Generator[Request, Object, bool]:
         """Whether our view of a Workspace is old: something was made for a generation that we do not know.
@@ -311,6 +313,15 @@ class WorkspaceReconciler:
                 if is_it and revisions.number_of(taken) >= record.number:
                     return revisions.number_of(taken)  # written already, and our store is behind
         raise ApiError(409, "Conflict", f"all names for the revision of {key_of(workspace)} are taken")
+
+    def _prune(self, record: Record) -> Generator[Request, Object, ApiError | None]:
+        """Delete the revisions beyond the limit; returns what went wrong: no reason to apply nothing."""
+        try:
+            for one in record.superfluous:
+                yield from _gone(request.delete(CONTROLLER_REVISION, *key_of(one), uid=uid_of(one)))
+        except ApiError as error:
+            return error
+        return None
 
     def _last_good(self, workspace: Object) -> Generator[Request, Object, Object | None]:
         """The Workspace as its serving workload was made from it; None when that cannot be told."""

@@ -239,6 +239,36 @@ def test_old_revisions_that_may_not_be_deleted_do_not_deny_that_the_model_serves
     assert said(world, kaito.INFERENCE_READY)[0] == "True"
 
 
+def test_a_change_cause_that_cannot_be_recorded_does_not_deny_that_the_model_serves() -> None:
+    class Forbidding(World):
+        def do(self, asked: Request) -> Object:
+            if asked.method == "PATCH" and "controllerrevisions" in asked.path:
+                raise ApiError(403, "Forbidden", "no")
+            return super().do(asked)
+
+    world = prepared(Forbidding())
+    edit(world, with_adapters())
+    obj = with_adapters()
+    obj["metadata"]["annotations"] = {revisions.CHANGE_CAUSE: "first try"}
+    world.apply(kaito.WORKSPACE, obj)
+    world.reconcile()
+    assert said(world, kaito.INFERENCE_READY)[0] == "True"
+
+
+def test_what_cannot_be_recorded_is_not_applied() -> None:
+    class Forbidding(World):
+        def do(self, asked: Request) -> Object:
+            if asked.method == "POST" and asked.path.endswith("/controllerrevisions"):
+                raise ApiError(403, "Forbidden", "no history for you")
+            return super().do(asked)
+
+    world = prepared(Forbidding())
+    world.apply(kaito.WORKSPACE, with_adapters())
+    world.reconcile()
+    assert world.list(DEPLOYMENT) == []
+    assert said(world, kaito.INFERENCE_READY) == ("False", "no history for you")
+
+
 # --- a refused edit ----------------------------------------------------------------------------------------
 
 
