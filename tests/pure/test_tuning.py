@@ -7,8 +7,7 @@ import json
 import subprocess
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from kaitoctl.kaito import catalog, tuning
 from kaitoctl.kaito import desired as desired_
 from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kube.documents import to_yaml
 from kaitoctl.kube.objects import CONFIG_MAP, Object, dig
 from kaitoctl.workspace_controller import refusal_of
 
@@ -56,17 +54,6 @@ def container(ws: Object, name: str, **options: Any) -> Object:
 
 
 # --- what is built -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("method", "source"), [*product(("lora", "qlora"), ("urls", "image"))])
-def test_what_tuning_becomes(method: str, source: str, golden: Callable[[str, str], None]) -> None:
-    parts = []
-    for generation, gpus in (("v0.3", 1), ("v0.4", 2)):
-        ws = tuned(method=method, input=URLS if source == "urls" else IMAGE)
-        made = desired_.desired(ws, gpus=gpus, settings=Settings(generation=generation))
-        parts.append(f"# {method} from {source}, images {generation}, {gpus} GPUs")
-        parts += ["---\n" + to_yaml(obj).rstrip("\n") for _, obj in made]
-    golden(f"tuning/{method}-{source}.yaml", "\n".join(parts) + "\n")
 
 
 def test_the_job_has_one_pod_and_one_try() -> None:
