@@ -143,7 +143,7 @@ def difference(before: list[Object], after: list[Object]) -> str:
 
 
 class Report:
-    """The text of a golden file: each change and refusal once, with the number of combinations that have it."""
+    """The text of a golden file: each change once, with the number of combinations that have it."""
 
     def __init__(self, title: str, made: list[Object] | str) -> None:
         documents = made if isinstance(made, str) else "---\n".join(map(to_yaml, made)).rstrip("\n")
