@@ -720,7 +720,7 @@ def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> in
     """
     gpus = nodes_.gpus_per_pod(workspace, [node for node in verdict.nodes if node.name in verdict.selected])
     if workload is not None and status_.is_current(workspace, workload):
-        return _gpus_of(workload) or gpus
+        return gpus_of(workload) or gpus
     return gpus
 
 
@@ -778,7 +778,8 @@ def _unstamped(children: list[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]
     ]
 
 
-def _gpus_of(workload: Object) -> int:
+def gpus_of(workload: Object) -> int:
+    """How many GPUs each pod of the workload asks for, 0 when it asks for none."""
     limit = dig(workload, "spec", "template", "spec", "containers", 0, "resources", "limits", api.GPU)
     return int(limit) if str(limit or "").isdecimal() else 0
 

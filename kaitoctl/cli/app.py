@@ -25,19 +25,23 @@ _EPILOG = (
 
 # Each command's module has a typer app named `app`; this table is all that `--help` needs to know of it.
 _COMMANDS = {
+    "add-adapter": ("kaitoctl.cli.add_adapter", "Serve with one more LoRA adapter."),
     "check-nodes": ("kaitoctl.cli.check_nodes", "Why a node would be used or skipped, and what mends it."),
     "convert": ("kaitoctl.cli.convert", "Write Workspaces in another API version."),
     "create": ("kaitoctl.cli.create_workspace", "Create a Workspace and follow its rollout."),
     "diff": ("kaitoctl.cli.diff", "What applying would change, in the objects made from it, too."),
     "explain": ("kaitoctl.cli.explain", "What a code of `validate` means."),
     "fit": ("kaitoctl.cli.fit", "Say where a preset runs, or what runs on given nodes."),
+    "list-adapters": ("kaitoctl.cli.list_adapters", "Adapters: as said, in the pods, loaded."),
     "models": ("kaitoctl.cli.models", "The models that KAITO can serve."),
     "nodes": ("kaitoctl.cli.nodes", "The GPUs of the cluster: who holds them, free ones, broken ones."),
+    "remove-adapter": ("kaitoctl.cli.remove_adapter", "Serve without one of the adapters."),
     "render": ("kaitoctl.cli.render", "The objects that the controller would create, offline."),
     "rollout": ("kaitoctl.cli.rollout", "What a Workspace was before, back to it, and whether it is there."),
     "run-controller": ("kaitoctl.cli.run_controller", "Manage Workspaces: be their controller."),
     "sandbox": ("kaitoctl.cli.run_sandbox", "A cluster simulated on this machine."),
     "schema": ("kaitoctl.cli.schema_command", "The CRD of Workspaces, or a JSON Schema for editors."),
+    "set-adapter": ("kaitoctl.cli.set_adapter", "Change an adapter's strength, image or pull secret."),
     "skus": ("kaitoctl.cli.skus", "The GPU instance types that KAITO knows."),
     "template": ("kaitoctl.cli.template", "Templates of Workspaces: list, show, begin one."),
     "validate": ("kaitoctl.cli.validate", "Judge Workspaces before any cluster does."),

@@ -155,7 +155,7 @@ def create_workspace(
         dry_run,
         output_format,
         wait,
-        options.duration_s(timeout) if timeout else _budget_s(known, preset or ""),
+        options.duration_s(timeout) if timeout else budget_s(known, preset or ""),
         skip_node_check,
         force_conflicts,
     )
@@ -250,7 +250,7 @@ async def _create(
     from kaitoctl.kube.objects import key_of
 
     async with connected(target) as client:
-        workspace = rendered(await _served_versions(client))
+        workspace = rendered(await served_versions(client))
         _judge(workspace, known, of_sandbox=target.sandbox)
         workspace["metadata"].setdefault("namespace", client.namespace)
         await _check_nodes(client, workspace, skip=how.skip_node_check)
@@ -263,8 +263,8 @@ async def _create(
             await _show_result(client, seen)
 
 
-async def _served_versions(client: Client) -> list[str]:
-    """The Workspace versions that the cluster serves; none when it will not say."""
+async def served_versions(client: Client) -> list[str]:
+    """The Workspace versions that the cluster serves, oldest first; none when it will not say."""
     from kaitoctl.kaito import api, convert
     from kaitoctl.kube.request import Request
 
@@ -273,7 +273,7 @@ async def _served_versions(client: Client) -> list[str]:
     except ApiError as error:
         if error.status == 403:
             return []
-        raise (missing_crd() if error.status == 404 else _explained(error)) from error
+        raise (missing_crd() if error.status == 404 else explained(error)) from error
 
 
 # --- judge -------------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def _line(problem: Problem) -> str:
     return f"{problem.path}: {problem.message}" if problem.path else problem.message
 
 
-def _budget_s(known: Catalog, preset: str) -> float:
+def budget_s(known: Catalog, preset: str) -> float:
     """The preset's own readiness budget, and ten minutes for nodes to come up."""
     found = known.preset(preset) or known.model(preset)
     return (found.readiness_timeout_s if found else 1800) + 600.0
@@ -370,13 +370,13 @@ async def _apply(client: Client, workspace: Object, how: _How) -> tuple[Object, 
     )
     before: Object | None = None
     try:
-        before = await _present(client, request.get(kind, key.namespace, key.name))
+        before = await present(client, request.get(kind, key.namespace, key.name))
         if before is not None:
             trying = {**applying.query, "dryRun": "All"}
             _judge_update(before, await client.send(replace(applying, query=trying)))
         live = await client.send(applying)
     except ApiError as error:
-        raise _explained(error) from error
+        raise explained(error) from error
     suffix = " (server dry run)" if how.dry_run == "server" else ""
     if before is None:
         return live, f"created{suffix}"
@@ -400,7 +400,8 @@ def _judge_update(before: Object, after: Object) -> None:
         )
 
 
-async def _present(client: Client, asking: Request) -> Object | None:
+async def present(client: Client, asking: Request) -> Object | None:
+    """The answer, None when there is no such object."""
     try:
         return await client.send(asking)
     except ApiError as error:
@@ -416,7 +417,7 @@ def _without_bookkeeping(workspace: Object) -> Object:
     return {**{key: value for key, value in workspace.items() if key != "status"}, "metadata": metadata}
 
 
-def _explained(error: ApiError) -> ApiError:
+def explained(error: ApiError) -> ApiError:
     """The same refusal, with what the user can do about it."""
     if error.is_unknown_resource:
         return missing_crd()
@@ -471,7 +472,7 @@ async def _show_result(client: Client, seen: Snapshot) -> None:
         where = dig(pod, "spec", "nodeName")
         rows.append((output.resource_name(pod), f"{pods.summary(pod)} on {where}"))
     try:
-        service = await _present(client, request.get(SERVICE, key.namespace, key.name))
+        service = await present(client, request.get(SERVICE, key.namespace, key.name))
     except ApiError:  # who may create Workspaces need not be allowed to look at Services
         service = None
     if service:

@@ -144,6 +144,39 @@ def note(text: str) -> None:
     _write(sys.stderr, f"  {visible(text)}")
 
 
+def differences(lines: Iterable[str]) -> None:
+    """Lines of a unified diff: what goes in red, what comes in green; on a terminal cut to its width."""
+    from shutil import get_terminal_size
+
+    room = get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
+    for line in lines:
+        text = visible(line)
+        text = text if len(text) <= room else f"{text[: room - 1]}…"
+        colour = {"+": _GREEN, "-": _RED}.get(line[:1], _PLAIN)
+        _write(sys.stderr, _painted(text, colour, sys.stderr))
+
+
+def can_ask() -> bool:
+    """Whether somebody sits there who can answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+async def ask(question: str) -> bool:
+    """The answer to a question, no unless it is yes; Ctrl-C ends the command as always."""
+    import asyncio
+
+    print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    loop = asyncio.get_running_loop()
+    typed = asyncio.Event()
+    # A thread that waits for a line could not be interrupted.
+    loop.add_reader(sys.stdin.fileno(), typed.set)
+    try:
+        await typed.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def error(problem: KaitoctlError) -> None:
     """The last words of a command that failed: cause, details, and the one thing to do next."""
     _write(sys.stderr, _painted("error: ", _RED, sys.stderr) + visible(problem.message))

@@ -84,7 +84,7 @@ async def _ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
         found, wanted = Found(client.namespace), plan(client.namespace)
         served = await _served_versions(client)
         if wanted.version:
-            found.target = await _target(client, served)
+            found.target = await kaito_version(client, served)
         for version in served:
             # In the version that is written where it is served, so that both have the same defaults.
             kind = Kind(api.GROUP, version, api.WORKSPACE.kind, api.WORKSPACE.plural)
@@ -114,7 +114,7 @@ async def _served_versions(client: Client) -> list[str]:
         return []
 
 
-async def _target(client: Client, served: list[str]) -> str | None:
+async def kaito_version(client: Client, served: list[str]) -> str | None:
     """The KAITO version: v1beta1 came with v0.12 (of those that are judged for); before, the image tells."""
     if not served:
         return None

@@ -1,0 +1,165 @@
+"""What the adapter commands look at in a cluster: Workspaces, pods, the model server's own word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kaitoctl.cli import output
+from kaitoctl.cli.create_workspace import explained, served_versions
+from kaitoctl.errors import ApiError, KaitoctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kaitoctl.kaito.adapter_rollout import Row
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+_LOG_BYTES = 2_000_000
+
+
+async def workspace_named(client: Client, name: str, namespace: str = "") -> Object:
+    """The Workspace, in the API version that it was written in.
+
+    Raises:
+        ApiError: there is none; the hint names one of a similar name.
+    """
+    from kaitoctl.kaito import adapters, api
+    from kaitoctl.kube import request
+
+    served = await served_versions(client) or [api.WORKSPACE.version]
+    namespace = namespace or client.namespace
+    kind = api.WORKSPACE_V1BETA1 if api.WORKSPACE_V1BETA1.version in served else api.WORKSPACE
+    try:
+        found = await client.send(request.get(kind, namespace, name))
+        written = adapters.written_as(found).rpartition("/")[2]
+        if written != kind.version and written in served:
+            kind = api.WORKSPACE if kind is api.WORKSPACE_V1BETA1 else api.WORKSPACE_V1BETA1
+            found = await client.send(request.get(kind, namespace, name))
+    except ApiError as error:
+        if error.status == 404 and not error.is_unknown_resource:
+            error.hint = await _similar(client, kind.path(namespace), name, namespace)
+        raise explained(error) from error
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+
+
+async def _similar(client: Client, path: str, name: str, namespace: str) -> str:
+    from difflib import get_close_matches
+
+    from kaitoctl.kube.request import Request
+
+    try:
+        listed = await client.send(Request("GET", path, query={"limit": "500"}))
+    except ApiError:
+        return ""
+    names = [str(item["metadata"]["name"]) for item in listed.get("items") or ()]
+    near = get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return (
+        f"there are: {', '.join(names[:10])}" if names else f"there is no Workspace in namespace {namespace}"
+    )
+
+
+async def pods_of(client: Client, workspace: Object) -> list[Object]:
+    """The Workspace's current pods; none, with a warning, when they may not be listed."""
+    from kaitoctl.kaito import adapter_rollout, api
+    from kaitoctl.kube.objects import POD, key_of
+
+    key = key_of(workspace)
+    try:
+        listed = await client.list(POD, key.namespace, label_selector=f"{api.LABEL_WORKSPACE}={key.name}")
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        output.warning(f"its pods cannot be seen: {error}")
+        return []
+    return adapter_rollout.current(listed.items)
+
+
+async def workload_of(client: Client, workspace: Object) -> Object | None:
+    """The Deployment or StatefulSet of the Workspace; None without, or when it may not be seen."""
+    from kaitoctl.cli.create_workspace import present
+    from kaitoctl.kube import request
+    from kaitoctl.kube.objects import DEPLOYMENT, STATEFUL_SET, is_controlled_by, key_of
+
+    for kind in (DEPLOYMENT, STATEFUL_SET):
+        try:
+            found = await present(client, request.get(kind, *key_of(workspace)))
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            found = None
+        if found is not None and is_controlled_by(found, workspace):
+            return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+    return None
+
+
+async def log_of(client: Client, workspace: Object, pod: str, container: str, *, tail: int = 0) -> str:
+    """A container's log, its last lines or its beginning; empty when it cannot be read."""
+    from kaitoctl.kube.objects import POD, key_of
+
+    query = {"container": container, "limitBytes": str(_LOG_BYTES)}
+    if tail:
+        query["tailLines"] = str(tail)
+    try:
+        return await client.text(POD.path(key_of(workspace).namespace, pod, "log"), query)
+    except KaitoctlError:
+        return ""
+
+
+async def proof(client: Client, workspace: Object, pods: Sequence[Object]) -> tuple[list[Row], str]:
+    """The adapters as said, as in the pods, and as loaded; and why that is not known, if it is not."""
+    from kaitoctl.kaito import adapter_rollout
+    from kaitoctl.kube import pods as pods_
+
+    ready = [pod for pod in pods if pods_.is_ready(pod)]
+    if not pods or not adapter_rollout.rows(workspace, pods):
+        return adapter_rollout.rows(workspace, pods), ""
+    if not ready:
+        return adapter_rollout.rows(workspace, pods, ()), "no model server is ready"
+    if adapter_rollout.is_on_vllm(ready, workspace):
+        loaded, why = await _models_listed(client, workspace)
+    else:
+        name = workspace["metadata"]["name"]
+        log = await log_of(client, workspace, ready[0]["metadata"]["name"], name)
+        loaded, why = (
+            adapter_rollout.loaded_by_log(log),
+            "the log of the model server does not say what it loaded",
+        )
+    rows = adapter_rollout.rows(workspace, pods, loaded)
+    return rows, "" if loaded is not None else why
+
+
+async def _models_listed(client: Client, workspace: Object) -> tuple[list[str] | None, str]:
+    """What vLLM lists, asked through the API server's proxy to the Service."""
+    import json
+
+    from kaitoctl.kaito import adapter_rollout
+    from kaitoctl.kube.objects import SERVICE, key_of
+
+    key = key_of(workspace)
+    path = f"{SERVICE.path(key.namespace)}/{key.name}:80/proxy/v1/models"
+    try:
+        answer: Any = json.loads(await client.text(path))
+    except KaitoctlError as error:
+        return None, f"model server not asked: {error}"
+    except ValueError:
+        return None, "model server not asked: what answers is not JSON"
+    loaded = adapter_rollout.loaded_by_models(answer)
+    return loaded, "the model server lists no models"
+
+
+def is_ours(workspace: Object) -> bool:
+    """Whether kaitoctl's own controller manages the Workspace."""
+    from kaitoctl.workspace_controller import MANAGER
+
+    return any(item.get("manager") == MANAGER for item in workspace["metadata"].get("managedFields") or ())
+
+
+def is_made_by_us(workload: Object) -> bool:
+    """Whether kaitoctl's own controller made the workload."""
+    from kaitoctl.kaito.status import OWNER_GENERATION
+    from kaitoctl.kube.objects import annotations_of
+
+    return OWNER_GENERATION in annotations_of(workload)
