@@ -29,6 +29,9 @@ _BUILT_AS = {
 }
 
 
+NAMES = tuple(_BUILT_AS)
+
+
 class Unavailable(Exception):
     """There is no control plane on this machine; the text says why, and what would make one."""
 
@@ -64,7 +67,7 @@ def find() -> Mapping[str, Path]:
         Unavailable: one is missing.
     """
     found = _found()
-    if missing := [name for name in _BUILT_AS if name not in found]:
+    if missing := [name for name in NAMES if name not in found]:
         go = "" if shutil.which("go") else "install Go, then "
         how = f"{go}`python3 dev.py controlplane` builds them"
         raise Unavailable(f"no control plane: {', '.join(missing)} missing; {how}")
@@ -78,7 +81,7 @@ def build() -> Mapping[str, Path]:
         Unavailable: there is no Go, or the build failed; its output went to stderr.
     """
     found = _found()
-    if len(found) == len(_BUILT_AS):
+    if len(found) == len(NAMES):
         return found
     go = shutil.which("go")
     if go is None:
@@ -114,7 +117,7 @@ def build() -> Mapping[str, Path]:
 def _found() -> dict[str, Path]:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     folders = [Path(assets)] if assets else []
-    candidates = ((name, folder / name) for folder in [cache(), *folders] for name in _BUILT_AS)
+    candidates = ((name, folder / name) for folder in [cache(), *folders] for name in NAMES)
     # The last one counts: what the developer has named goes before what we have built.
     return {name: file for name, file in candidates if os.access(file, os.X_OK)}
 
