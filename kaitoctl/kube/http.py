@@ -1,9 +1,9 @@
 """HTTP/1.1 as a client of one API server needs it, over asyncio: kept connections, streams, TLS, a proxy.
 
-A general HTTP library costs more than all that is asked through it: aiohttp takes 200 ms to import and
-140 us of CPU for a request (docs/adr/0008). What no API server asks for is not here: redirects are
-answers like others, there are no cookies, and nothing is repeated but a GET on a kept connection that the
-server has just closed.
+httptools (the parser of Node.js) reads what comes; here is what is done with it. aiohttp, which would do
+that too, takes 200 ms to import and 140 us of CPU for a request (docs/adr/0008). What no API server asks for
+is not here: redirects are answers like others, there are no cookies, and nothing is repeated but a GET on a
+kept connection that the server has just closed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import re
 import ssl as ssl_
 import zlib
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+import httptools
 
 _LONGEST_HEAD = 64 * 1024
 _MUCH = 1024 * 1024  # unread; the peer is made to wait
@@ -28,26 +30,27 @@ class Broken(ConnectionError):
     """The connection ended, or what came through it is not HTTP."""
 
 
-class Head(NamedTuple):
-    """The first half of an answer; the names of headers are in lower case."""
-
-    status: int
-    headers: dict[str, str]
-
-
 class _Connection(asyncio.Protocol):
-    """Bytes in both directions; reads wait until there are enough."""
+    """One connection, and what has come so far of the answer to its present request."""
 
     def __init__(self) -> None:
         self.transport: Any = None
-        self.received = False  # anything of the present answer
         self.idle_since = 0.0
         self.is_used = False
-        self._buffer = bytearray()
+        self._parser: Any = None  # while an answer is expected
         self._waiter: asyncio.Future[None] | None = None
         self._is_over = False
-        self._error: Exception | None = None
+        self._error = ""
         self._is_paused = False
+        self.expect_answer()
+
+    def expect_answer(self) -> None:
+        """Begin anew: what comes from now on is another answer."""
+        self._parser = httptools.HttpResponseParser(self)
+        self.status, self.headers = 0, dict[str, str]()
+        self.received = 0  # bytes of the head
+        self.has_head = self.is_complete = self._is_kept = False
+        self._body = bytearray()
 
     # --- told by the event loop ---
 
@@ -55,37 +58,101 @@ class _Connection(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        self.received = True
-        if self._waiter is None:
-            if len(self._buffer) > _MUCH and not self._is_paused:
-                self._is_paused = True
-                self.transport.pause_reading()
-        else:
-            self._wake()
+        if self.is_complete:
+            self._fail("the server sent more than it was asked for")
+            return
+        if not self.has_head:
+            self.received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail("the server answered something that is not HTTP")
+        if not self.has_head and self.received > _LONGEST_HEAD:
+            self._fail("the server answered something that is not HTTP")
+        if self._waiter is None and len(self._body) > _MUCH and not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+        self._wake()
 
     def eof_received(self) -> None:
         self._is_over = True
+        if self.has_head and not self.headers.keys() & {"content-length", "transfer-encoding"}:
+            self.is_complete = True  # an answer that says no length goes on until the end
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_over, self._error = True, exc
+        self._is_over = True
+        if exc is not None:
+            self._error = self._error or str(exc)
+        else:
+            self.eof_received()
         self._wake()
+
+    def _fail(self, why: str) -> None:
+        self._is_over, self._error = True, why
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # --- asked by `Answer` ---
+    # --- told by the parser ---
+
+    def on_message_begin(self) -> None:
+        if self.is_complete:
+            self._fail("the server sent more than it was asked for")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status < 200:  # 100 Continue and the like announce the answer
+            self.headers.clear()
+        else:
+            self.has_head = True
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        self.is_complete = self.has_head
+        self._is_kept = self._parser.should_keep_alive()
+
+    # --- asked by `Answer` and `Pool` ---
 
     @property
-    def is_clean(self) -> bool:
-        """Whether another request may be sent: it is open, and nothing unasked has come."""
-        return not self._is_over and not self._buffer
+    def is_reusable(self) -> bool:
+        """Whether another request may be sent: it is open, the answer whole, and nothing unasked has come."""
+        return not self._is_over and self.is_complete and self._is_kept
+
+    async def head(self) -> None:
+        """Wait for the head of the answer."""
+        while not self.has_head:
+            await self._more()
+
+    async def whole(self) -> bytes:
+        """Wait for the rest of the answer; returns what is unread of its body."""
+        while not self.is_complete:
+            await self._more()
+        return self._taken()
+
+    async def some(self) -> bytes:
+        """What is unread of the body, and that is something; empty at its end."""
+        while not self._body and not self.is_complete:
+            await self._more()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        if self._error:
+            raise Broken(self._error)
+        taken = bytes(self._body)
+        self._body.clear()
+        return taken
 
     async def _more(self) -> None:
         if self._is_over:
-            raise Broken(str(self._error) if self._error else "the server closed the connection")
+            raise Broken(self._error or "the server closed the connection")
         if self._is_paused:
             self._is_paused = False
             self.transport.resume_reading()
@@ -95,63 +162,15 @@ class _Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
-    async def until(self, mark: bytes, most: int) -> bytes:
-        """What comes before the mark, which is taken, too."""
-        start = 0
-        while (end := self._buffer.find(mark, start)) < 0:
-            if len(self._buffer) > most:
-                raise Broken("the server answered something that is not HTTP")
-            start = max(0, len(self._buffer) - len(mark))
-            await self._more()
-        found = bytes(self._buffer[:end])
-        del self._buffer[: end + len(mark)]
-        return found
-
-    async def exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            await self._more()
-        found = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return found
-
-    async def some(self, most: int) -> bytes:
-        """What there is, and that is something; empty at the end of the stream."""
-        while not self._buffer:
-            if self._is_over and self._error is None:
-                return b""
-            await self._more()
-        found = bytes(self._buffer[:most])
-        del self._buffer[:most]
-        return found
-
-    async def head(self) -> Head:
-        while True:
-            first, *lines = (await self.until(b"\r\n\r\n", _LONGEST_HEAD)).decode("latin-1").split("\r\n")
-            version, _, rest = first.partition(" ")
-            code = rest[:3]
-            if not version.startswith("HTTP/1.") or not (code.isascii() and code.isdigit()):
-                raise Broken("the server answered something that is not HTTP")
-            if code[0] != "1":  # 100 Continue and the like announce the answer
-                break
-        headers: dict[str, str] = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            name, value = name.strip().lower(), value.strip()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        if version == "HTTP/1.0":
-            headers.setdefault("connection", "close")
-        return Head(int(code), headers)
-
 
 class Answer:
     """An answer whose head has arrived. Call `close` when done with it, read or not."""
 
-    def __init__(self, pool: Pool, connection: _Connection, head: Head) -> None:
-        self.status, self.headers = head
+    def __init__(self, pool: Pool, connection: _Connection) -> None:
+        self.status, self.headers = connection.status, connection.headers
         self._pool = pool
         self._connection = connection
-        self._is_read = head.status in (204, 304)
-        self._is_gzipped = head.headers.get("content-encoding", "").lower() == "gzip"
+        self._is_gzipped = self.headers.get("content-encoding", "").lower() == "gzip"
 
     async def read(self) -> bytes:
         """The whole body.
@@ -159,14 +178,7 @@ class Answer:
         Raises:
             Broken: the connection ended in the middle of it.
         """
-        length = self._length
-        if self._is_read:
-            body = b""
-        elif length is not None and not self._is_chunked:
-            body = await self._connection.exactly(length)
-            self._is_read = True
-        else:
-            body = b"".join([chunk async for chunk in self.chunks()])
+        body = await self._connection.whole()
         if not self._is_gzipped or not body:
             return body
         try:
@@ -180,50 +192,15 @@ class Answer:
         Raises:
             Broken: the connection ended in the middle of it.
         """
-        connection, length = self._connection, self._length
-        if self._is_read:
-            return
-        if self._is_chunked:
-            while size := _chunk_size(await connection.until(b"\r\n", _LONGEST_HEAD)):
-                while size:
-                    part = await connection.some(size)
-                    if not part:
-                        raise Broken("the server closed the connection in the middle of an answer")
-                    size -= len(part)
-                    yield part
-                await connection.exactly(2)
-            while await connection.until(b"\r\n", _LONGEST_HEAD):
-                pass  # trailers
-        else:
-            left = length
-            while left != 0 and (part := await connection.some(left or _MUCH)):
-                left = None if left is None else left - len(part)
-                yield part
-            if left:
-                raise Broken("the server closed the connection in the middle of an answer")
-        self._is_read = True
+        while chunk := await self._connection.some():
+            yield chunk
 
     def close(self) -> None:
         """Give the connection back if it can be used again, else end it."""
-        keeps = "close" not in self.headers.get("connection", "").lower()
-        is_framed = self._is_chunked or self._length is not None or self.status in (204, 304)
-        if self._is_read and keeps and is_framed and self._connection.is_clean:
+        if self._connection.is_reusable:
             self._pool.give_back(self._connection)
         else:
             self._connection.transport.abort()
-
-    @property
-    def _is_chunked(self) -> bool:
-        return self.headers.get("transfer-encoding", "").lower() == "chunked"
-
-    @property
-    def _length(self) -> int | None:
-        text = self.headers.get("content-length")
-        if text is None:
-            return None
-        if not (text.isascii() and text.isdigit() and len(text) < 16):
-            raise Broken("the server answered something that is not HTTP")
-        return int(text)
 
 
 class Pool:
@@ -280,10 +257,11 @@ class Pool:
         request = f"{method} {self._prefix}{quoted(target)}{self._greeting}{lines}\r\n".encode("latin-1")
         while True:
             connection = self._take() or await self._connect()
-            connection.received = False
+            connection.expect_answer()
             try:
                 connection.transport.write(request + body if body else request)
-                return Answer(self, connection, await connection.head())
+                await connection.head()
+                return Answer(self, connection)
             except Broken:
                 connection.transport.abort()
                 if not connection.is_used or connection.received or method != "GET":
@@ -309,7 +287,7 @@ class Pool:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()  # the warmest; those beneath grow old and are ended
-            if connection.is_clean and now - connection.idle_since < _KEPT_FOR_S:
+            if connection.is_reusable and now - connection.idle_since < _KEPT_FOR_S:
                 if self._idle and now - self._idle[0].idle_since > _KEPT_FOR_S:
                     self._idle.pop(0).transport.abort()
                 return connection
@@ -344,9 +322,9 @@ class Pool:
         where = f"{host}:{self._port}"
         asking = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{_proxy_authorization(proxy)}\r\n"
         connection.transport.write(asking.encode("latin-1"))
-        head = await connection.head()
-        if head.status != 200:
-            raise Broken(f"the proxy {proxy.hostname} answered HTTP {head.status}")
+        await connection.head()
+        if connection.status != 200:
+            raise Broken(f"the proxy {proxy.hostname} answered HTTP {connection.status}")
         assert self._ssl is not None
         connection.transport = await asyncio.get_running_loop().start_tls(
             connection.transport, connection, self._ssl, server_hostname=self._server_hostname
@@ -367,13 +345,3 @@ def _proxy_authorization(proxy: SplitResult) -> str:
         return ""
     pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
     return f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"
-
-
-def _chunk_size(line: bytes) -> int:
-    digits = line.partition(b";")[0].strip()
-    try:
-        if not digits or digits.strip(b"0123456789abcdefABCDEF") or len(digits) > 12:
-            raise ValueError
-        return int(digits, 16)
-    except ValueError:
-        raise Broken("the server answered something that is not HTTP") from None
