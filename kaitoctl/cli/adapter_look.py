@@ -24,8 +24,10 @@ async def workspace_named(client: Client, name: str, namespace: str = "") -> Obj
     Raises:
         ApiError: there is none; the hint names one of a similar name.
     """
+    from kaitoctl.cli import look
     from kaitoctl.kaito import adapters, api
     from kaitoctl.kube import request
+    from kaitoctl.kube.objects import ObjectKey
 
     served = await served_versions(client) or [api.WORKSPACE.version]
     namespace = namespace or client.namespace
@@ -38,27 +40,9 @@ async def workspace_named(client: Client, name: str, namespace: str = "") -> Obj
             found = await client.send(request.get(kind, namespace, name))
     except ApiError as error:
         if error.status == 404 and not error.is_unknown_resource:
-            error.hint = await _similar(client, kind.path(namespace), name, namespace)
+            error.hint = (await look.no_such(client, kind, ObjectKey(namespace, name))).hint
         raise explained(error) from error
     return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
-
-
-async def _similar(client: Client, path: str, name: str, namespace: str) -> str:
-    from difflib import get_close_matches
-
-    from kaitoctl.kube.request import Request
-
-    try:
-        listed = await client.send(Request("GET", path, query={"limit": "500"}))
-    except ApiError:
-        return ""
-    names = [str(item["metadata"]["name"]) for item in listed.get("items") or ()]
-    near = get_close_matches(name, names, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return (
-        f"there are: {', '.join(names[:10])}" if names else f"there is no Workspace in namespace {namespace}"
-    )
 
 
 async def pods_of(client: Client, workspace: Object) -> list[Object]:

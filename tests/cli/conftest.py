@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from adapting import Served
 from controlplane.controller import deployed_controller
 from shell import BIN, Shell
 
@@ -51,6 +52,22 @@ def shell(request: pytest.FixtureRequest) -> Shell:
         "real_shell" if request.param == "control-plane" else "sandbox_shell"
     )
     return chosen
+
+
+@pytest.fixture(scope="module")
+def _falcon(shell: Shell) -> Iterator[Served]:
+    name = f"models-{next(_NUMBERS)}"
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    served = Served(shell, name)
+    served.create()
+    yield served
+    shell.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def falcon(_falcon: Served) -> Served:
+    """A Workspace that serves, without adapters; one for all tests of a module."""
+    return _falcon.without_adapters()
 
 
 @pytest.fixture

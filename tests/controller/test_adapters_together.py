@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 from world import World, falcon
@@ -12,9 +14,12 @@ from world import World, falcon
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import adapters, api
 from kaitoctl.kaito.adapters import Change, Written
-from kaitoctl.kube import request
+from kaitoctl.kube import request as api_request
 from kaitoctl.kube.objects import Object
 from kaitoctl.kube.request import Request
+
+if TYPE_CHECKING:
+    from controlplane.plane import ControlPlane
 
 Person = Generator[Request, Object, Any]
 
@@ -25,31 +30,47 @@ def entry(name: str) -> Object:
 
 def changing(change: Change, *, force: bool = False) -> Person:
     """A person with kaitoctl: look, then write."""
-    seen = yield request.get(api.WORKSPACE, "default", "falcon")
+    seen = yield api_request.get(api.WORKSPACE, "default", "falcon")
     return (yield from adapters.writing(seen, change, manager="kaitoctl", force=force))
 
 
 def editing(name: str) -> Person:
     """A person with `kubectl edit`: look, then replace; a conflict is said, and the person gives up."""
-    seen = yield request.get(api.WORKSPACE, "default", "falcon")
+    seen = yield api_request.get(api.WORKSPACE, "default", "falcon")
     edited = adapters.with_entries(seen, [*adapters.entries_of(seen), entry(name)])
-    put = request.replace(api.WORKSPACE, edited)
+    put = api_request.replace(api.WORKSPACE, edited)
     yield Request(put.method, put.path, {"fieldManager": "kubectl-edit"}, put.body)
 
 
 def reporting() -> Person:
     """The controller, which writes the status."""
     body = {"status": {"workerNodes": ["gpu-a"]}}
-    yield request.merge_patch(
+    yield api_request.merge_patch(
         api.WORKSPACE, "default", "falcon", body, manager="controller", subresource="status"
     )
+
+
+@dataclass(frozen=True)
+class RealServer:
+    """A real API server behind the same call as `World`'s."""
+
+    plane: ControlPlane
+
+    def do(self, asked: Request) -> Object:
+        """Carry out a request."""
+        path = f"{asked.path}?{urlencode(asked.query)}"
+        status, answer = self.plane.send(asked.method, path, asked.body, content_type=asked.content_type)
+        if status >= 300:
+            raise ApiError(status, answer["reason"], answer["message"], details=answer.get("details"))
+        found: Object = answer
+        return found
 
 
 @dataclass
 class Meeting:
     """People at one Workspace, each with the request that comes next, or with what became of it."""
 
-    world: World
+    send: Callable[[Request], Object]
     people: list[Person]
     asked: dict[int, Request] = field(default_factory=dict)
     results: dict[int, Any] = field(default_factory=dict)
@@ -63,7 +84,7 @@ class Meeting:
         person, asked = self.people[who], self.asked.pop(who)
         try:
             try:
-                answer = self.world.do(asked)
+                answer = self.send(asked)
             except ApiError as error:
                 self.asked[who] = person.throw(error)
             else:
@@ -74,29 +95,43 @@ class Meeting:
             self.results[who] = error
 
 
-def outcomes(people: Callable[[], list[Person]], *present: str) -> Iterator[tuple[set[str], list[Any]]]:
+Outcomes = Callable[..., Iterator[tuple[set[str], list[Any]]]]
+
+
+@pytest.fixture(params=["sandbox", pytest.param("control-plane", marks=pytest.mark.control_plane)])
+def outcomes(request: pytest.FixtureRequest) -> Outcomes:
     """For every order of the requests: the adapters at the end, and what became of each person.
 
     What became is the person's result, or the ApiError that it ended with.
     """
-    orders: list[tuple[int, ...]] = [()]
-    while orders:
-        order = orders.pop()
-        world = World()
-        world.apply(api.WORKSPACE, adapters.with_entries(falcon(), [entry(name) for name in present]))
-        meeting = Meeting(world, people())
-        for who in order:
-            meeting.let(who)
-        if meeting.asked:
-            orders += [(*order, who) for who in meeting.asked]
-            continue
-        found = world.get(api.WORKSPACE, "falcon")
-        assert found is not None
-        names = {adapters.name_of(item) for item in adapters.entries_of(found)}
-        yield names, [meeting.results[who] for who in range(len(meeting.people))]
+    is_real = request.param == "control-plane"
+    do = RealServer(request.getfixturevalue("control_plane")).do if is_real else None
+
+    def all_of_them(
+        people: Callable[[], list[Person]], *present: str
+    ) -> Iterator[tuple[set[str], list[Any]]]:
+        orders: list[tuple[int, ...]] = [()]
+        while orders:
+            order = orders.pop()
+            send = do or World().do
+            with contextlib.suppress(ApiError):
+                send(api_request.delete(api.WORKSPACE, "default", "falcon"))
+            made = adapters.with_entries(falcon(), [entry(name) for name in present])
+            send(api_request.apply(api.WORKSPACE, made, manager="user"))
+            meeting = Meeting(send, people())
+            for who in order:
+                meeting.let(who)
+            if meeting.asked:
+                orders += [(*order, who) for who in meeting.asked]
+                continue
+            found = send(api_request.get(api.WORKSPACE, "default", "falcon"))
+            names = {adapters.name_of(item) for item in adapters.entries_of(found)}
+            yield names, [meeting.results[who] for who in range(len(meeting.people))]
+
+    return all_of_them
 
 
-def test_two_people_add_different_adapters_and_both_end_up_in_the_workspace() -> None:
+def test_two_people_add_different_adapters_and_both_end_up_in_the_workspace(outcomes: Outcomes) -> None:
     seen = set()
     for names, results in outcomes(lambda: [changing(adapters.adding(entry(name))) for name in ("a", "b")]):
         assert names == {"a", "b"}
@@ -104,7 +139,9 @@ def test_two_people_add_different_adapters_and_both_end_up_in_the_workspace() ->
     assert seen == {(1, 1), (1, 2), (2, 1)}  # the orders in which somebody was faster are among them
 
 
-def test_a_controller_that_writes_the_status_in_between_costs_a_try_and_loses_nothing() -> None:
+def test_a_controller_that_writes_the_status_in_between_costs_a_try_and_loses_nothing(
+    outcomes: Outcomes,
+) -> None:
     def people() -> list[Person]:
         return [*(changing(adapters.adding(entry(name))) for name in ("a", "b")), reporting()]
 
@@ -113,7 +150,7 @@ def test_a_controller_that_writes_the_status_in_between_costs_a_try_and_loses_no
     assert len(found) > 80
 
 
-def test_one_adds_while_another_removes_and_each_gets_what_was_asked_for() -> None:
+def test_one_adds_while_another_removes_and_each_gets_what_was_asked_for(outcomes: Outcomes) -> None:
     def people() -> list[Person]:
         return [changing(adapters.adding(entry("new"))), changing(adapters.removing("old"), force=True)]
 
@@ -124,7 +161,7 @@ def test_one_adds_while_another_removes_and_each_gets_what_was_asked_for() -> No
         assert not by_hand[1]
 
 
-def test_kubectl_edit_meanwhile_is_kept_or_is_a_clear_conflict_with_its_name() -> None:
+def test_kubectl_edit_meanwhile_is_kept_or_is_a_clear_conflict_with_its_name(outcomes: Outcomes) -> None:
     endings = set()
     for names, (ours, theirs) in outcomes(lambda: [changing(adapters.adding(entry("a"))), editing("b")]):
         expected = set()
@@ -139,7 +176,7 @@ def test_kubectl_edit_meanwhile_is_kept_or_is_a_clear_conflict_with_its_name() -
     assert frozenset("b") in endings and frozenset("a") in endings
 
 
-def test_with_force_the_list_is_taken_over_and_the_others_adapters_stay() -> None:
+def test_with_force_the_list_is_taken_over_and_the_others_adapters_stay(outcomes: Outcomes) -> None:
     for names, (_, theirs) in outcomes(
         lambda: [changing(adapters.adding(entry("a")), force=True), editing("b")]
     ):
@@ -151,7 +188,7 @@ def test_a_workspace_that_is_deleted_meanwhile_is_not_made_anew_with_adapters_al
     seen = world.apply(api.WORKSPACE, falcon())
     steps = adapters.writing(seen, adapters.adding(entry("a")), manager="kaitoctl")
     asked = next(steps)
-    world.do(request.delete(api.WORKSPACE, "default", "falcon"))
+    world.do(api_request.delete(api.WORKSPACE, "default", "falcon"))
     with pytest.raises(ApiError) as refused:
         world.do(asked)
     asked = steps.throw(refused.value)
@@ -170,7 +207,7 @@ def test_what_we_applied_before_stays_when_an_adapter_comes_and_goes() -> None:
         **falcon(preferredNodes=["gpu-a"]),
         "metadata": {"name": "falcon", "namespace": "default", "labels": {"a": "b"}},
     }
-    before = world.do(request.apply(api.WORKSPACE, made, manager="kaitoctl"))
+    before = world.do(api_request.apply(api.WORKSPACE, made, manager="kaitoctl"))
     seen = before
     for change in (adapters.adding(entry("a")), adapters.removing("a")):
         steps = adapters.writing(seen, change, manager="kaitoctl")

@@ -1,0 +1,199 @@
+"""What can go wrong with an adapter, each with its cause brought about; what is shown and asked before."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import shlex
+import subprocess
+import time
+
+import pytest
+from adapting import SECRET, Served, image
+from shell import BIN, Shell
+
+
+@pytest.fixture(scope="module")
+def shell(sandbox_shell: Shell) -> Shell:
+    """Only a sandbox knows all of these causes."""
+    return sandbox_shell
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("does-not-exist", "does not exist in its registry"),
+        ("unauthorized", "may not be pulled (no pull secret is given)"),
+        ("empty-data", "has no files in /data"),
+        ("incompatible", "the model server cannot load it over falcon-7b"),
+    ],
+)
+def test_a_failure_says_which_adapter_and_why_and_the_command_goes_back(
+    shell: Shell, falcon: Served, name: str, words: str
+) -> None:
+    done = falcon.add(name, code=1)
+    error = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert f"Workspace {falcon.namespace}/falcon: adapter {name}: " in error
+    assert words in error
+    listed = shell.kaitoctl("list-adapters", "falcon", "-n", falcon.namespace, "-o", "json", code=1)
+    (row,) = json.loads(listed.stdout)
+    assert (row["name"], row["loaded"]) == (name, False)
+
+    back = done.stderr.rpartition("hint: to go back: ")[2].strip()
+    words_of_back = shlex.split(back)
+    assert words_of_back[:3] == ["kaitoctl", "remove-adapter", "falcon"]
+    shell.kaitoctl(*words_of_back[1:], "--yes", "--timeout", "90s")
+    assert falcon.in_pod == falcon.said == {}
+
+
+def test_a_failure_is_taken_back_when_asked_for_and_is_still_a_failure(shell: Shell, falcon: Served) -> None:
+    falcon.add("style", "--strength", "0.5")
+    broken = ("--name", "style", "--image", image("empty-data"), "--rollback-on-failure")
+    done = falcon.adapter("set", *broken, code=1)
+    assert "has no files in /data" in done.stderr
+    assert "the change was taken back, and the Workspace serves as before" in done.stderr
+    assert falcon.in_pod == falcon.said == {"style": "0.5"}
+    found = shell.get("workspace", "falcon", "-n", falcon.namespace)["inference"]["adapters"]
+    assert found[0]["source"]["image"] == image("style")
+    falcon.adapter("remove", "--name", "style")
+
+
+def test_a_rollout_that_takes_too_long_is_a_timeout_with_the_way_back(shell: Shell, falcon: Served) -> None:
+    where = ("-n", falcon.namespace, "--yes", "--timeout", "0.01s")
+    done = shell.kaitoctl(
+        "add-adapter", "falcon", "--name", "late", "--image", image("slow-load"), *where, code=124
+    )
+    assert f"to go back: kaitoctl remove-adapter falcon --name late -n {falcon.namespace}" in done.stderr
+    falcon.adapter("remove", "--name", "late")
+    assert falcon.said == {}
+
+
+@pytest.mark.parametrize("mode", ["client", "server"])
+def test_a_dry_run_shows_all_and_writes_nothing(shell: Shell, falcon: Served, mode: str) -> None:
+    before = shell.get("workspace", "falcon", "-n", falcon.namespace)["metadata"]["resourceVersion"]
+    words = ("--name", "style", "--image", image("style"), f"--dry-run={mode}", "-o", "json")
+    done = falcon.adapter("add", *words, yes=False)
+    assert json.loads(done.stdout)["inference"]["adapters"][0]["source"]["name"] == "style"
+    assert "1 pod restarts" in done.stderr
+    assert shell.get("workspace", "falcon", "-n", falcon.namespace)["metadata"]["resourceVersion"] == before
+
+
+# --- before anything is written ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--name", "falcon", "--image", "a/b:1"), "the Workspace's own name"),
+        (("--name", "Style", "--image", "a/b:1"), "cannot name a container"),
+        (("--name", "style", "--image", "A/b:1"), "lower case"),
+        (("--name", "style", "--image", "a/b:1", "--strength", "nan"), "is not a decimal"),
+        (("--name", "style", "--image", "a/b:1", "--strength", "1.5"), "not between 0 and 1"),
+        (
+            ("--name", "style", "--image", "a/b:1", "--image-pull-secret", "absent"),
+            "there is no Secret absent",
+        ),
+        (("--name", "style", "--volume-claim", "weights"), "volumeSource cannot hold an adapter"),
+        (("--name", "style", "--from-tuning", "tune", "--image", "a/b:1"), "Give one of"),
+        (("--name", "style"), "Give one of"),
+        (("--image", "a/b:1"), "--name is missing"),
+        (("--name", "style", "--image", "a/b:1", "--dry-run", "x"), "--dry-run 'x'"),
+        (("--name", "style", "--image", "a/b:1", "--target-version", "v9"), "--target-version 'v9'"),
+        (("--name", "style", "--image", "a/b:1", "--no-wait", "--rollback-on-failure"), "--no-wait"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_pod_is_gone(
+    shell: Shell, falcon: Served, arguments: tuple[str, ...], words: str
+) -> None:
+    done = falcon.adapter("add", *arguments, code=2)
+    assert words in done.stderr
+    assert falcon.said == {}
+
+
+def test_without_a_terminal_it_wants_to_be_told_yes(shell: Shell, falcon: Served) -> None:
+    done = falcon.adapter("add", "--name", "style", "--image", "a/b:1", code=2, yes=False)
+    assert "there is no terminal to ask on" in done.stderr and "--yes" in done.stderr
+    assert falcon.said == {}
+
+
+def test_a_secret_that_is_no_pull_secret_is_refused(shell: Shell, falcon: Served) -> None:
+    metadata = {"name": "opaque", "namespace": falcon.namespace}
+    shell.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"})
+    done = falcon.add("style", "--image-pull-secret", "opaque", code=2)
+    assert "is of type Opaque" in done.stderr
+    shell.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {**metadata, "name": "pull"}, **SECRET})
+    falcon.add("style", "--image-pull-secret", "pull", "--no-wait")
+    falcon.adapter("remove", "--name", "style")
+
+
+def test_a_name_that_was_mistyped_is_guessed(shell: Shell, falcon: Served) -> None:
+    done = Served(shell, falcon.namespace, "falcn").add("a", code=4)
+    assert "did you mean falcon?" in done.stderr
+
+
+def test_a_server_that_loads_no_adapters_is_a_refusal(shell: Shell, namespace: str) -> None:
+    label = ("--label", "apps=llama", "-n", namespace, "--no-wait")
+    private = ("--preset", "llama-2-7b", "--private-image", "registry.example/llama:1")
+    shell.kaitoctl("create", "workspace", "llama", *private, "--instance-type", "Standard_NC12s_v3", *label)
+    llama = Served(shell, namespace, "llama")
+    assert "does not load adapters" in llama.adapter("add", "--name", "a", "--image", "a/b:1", code=2).stderr
+    assert llama.said == {}
+
+
+# --- on a terminal -----------------------------------------------------------------------------------------
+
+
+def on_a_terminal(shell: Shell, answer: str, *arguments: str) -> tuple[int, str]:
+    """Run kaitoctl on a terminal of 80 columns, and type an answer when it asks."""
+    ours, theirs = pty.openpty()
+    os.set_inheritable(theirs, True)
+    process = subprocess.Popen(
+        [str(BIN / "kaitoctl"), *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**shell.env, "COLUMNS": "80", "TERM": "xterm"},
+        cwd=shell.home,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not select.select([ours], [], [], 0.2)[0]:
+            if process.poll() is not None:
+                break
+            continue
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        seen += chunk
+        if answer and b"[y/N]" in seen:
+            os.write(ours, answer.encode())
+            answer = ""
+    os.close(ours)
+    return process.wait(30), seen.decode()
+
+
+def test_on_a_terminal_it_shows_what_will_happen_and_takes_no_for_an_answer(
+    shell: Shell, falcon: Served
+) -> None:
+    words = ("add-adapter", "falcon", "--name", "style", "--image", image("style"), "-n", falcon.namespace)
+    code, seen = on_a_terminal(shell, "n\n", *words)
+    assert (code, falcon.said) == (1, {})
+    assert "nothing was written" in seen
+    plain = (
+        seen.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[2m", "").replace("\x1b[33m", "")
+    )
+    plain = plain.replace("\x1b[0m", "")
+    assert "1 pod restarts" in plain
+    diff = [line for line in plain.splitlines() if line.startswith(("+ ", "- "))]
+    assert diff and max(map(len, diff)) <= 80
+    code, seen = on_a_terminal(shell, "yes\n", *words, "--no-wait")
+    assert (code, falcon.said) == (0, {"style": "1.0"}), seen
+    falcon.adapter("remove", "--name", "style")
