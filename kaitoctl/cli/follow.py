@@ -1,205 +1,240 @@
-"""Follow a Workspace's rollout until it is ready, has failed, or time is up: a line per change on stderr."""
+"""Follow a Workspace until it is ready, has failed, or time is up, and show every change.
+
+On a terminal the picture is drawn in place, elsewhere each change is one line with its time; `Objects` writes
+JSON instead, `Recording` keeps it in a file for `kaitoctl replay`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol, TextIO
 
-from kaitoctl.cli import options, output
-from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
-from kaitoctl.kaito import api
+from kaitoctl.cli import look, options, output, status_screen
+from kaitoctl.cli.node_table import Screen
+from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.rollout import Phase, Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kube.objects import DEPLOYMENT, NODE_CLAIM, POD, STATEFUL_SET, Kind, ObjectKey
+from kaitoctl.kaito.view import View, as_json, view
+from kaitoctl.kube.conditions import timestamp
+from kaitoctl.kube.objects import ObjectKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kaitoctl.kube.client import Client
-    from kaitoctl.reconcile.informer import Informer
 
-_NOBODY_CAME_S = 5.0
-# Rights that somebody who creates Workspaces need not have: without them the picture has fewer details.
-_REFUSED = (401, 403)
+_MOST_OFTEN_S = 0.2
+_LOOK_AGAIN_S = 1.0  # ages grow, and some causes are only a matter of time
 
 
-@dataclass(slots=True)
-class _Views:
-    workspace: Informer
-    workloads: tuple[Informer, ...]
-    pods: Informer
-    claims: Informer
+class Teller(Protocol):
+    """Who shows a Workspace as it changes.
 
-    @property
-    def all(self) -> tuple[Informer, ...]:
-        return (self.workspace, *self.workloads, self.pods, self.claims)
+    Attributes:
+        rest_s: the least time between two calls of `show`.
+    """
 
-    def snapshot(self, key: ObjectKey) -> Snapshot:
-        return Snapshot(
-            self.workspace.store.get(key),
-            tuple(view.store[key] for view in self.workloads if key in view.store),
-            tuple(self.pods.store.values()),
-            tuple(self.claims.store.values()),
-        )
+    rest_s: float
+
+    def show(self, shown: View, now: datetime) -> None:
+        """Show it, if that is any news."""
+
+    def close(self) -> None:
+        """It was the last one."""
+
+
+class Lines:
+    """One line for each change: narration with a mark, or data when it is what was asked for."""
+
+    rest_s = 0.0
+
+    def __init__(self, *, as_data: bool = False) -> None:
+        self._as_data = as_data
+        self._where: object = None
+        self._trouble = ""
+        self._unseen: set[str] = set()
+
+    def show(self, shown: View, now: datetime) -> None:
+        """Write a line when it has moved on, and one when something new is wrong."""
+        stamp = timestamp(now)
+        for what in set(shown.unseen) - self._unseen:
+            output.warning(f"{what} cannot be watched, so less is shown")
+        self._unseen |= set(shown.unseen)
+        where = (shown.phase, shown.detail, shown.outcome)
+        if where != self._where:
+            self._where = where
+            self._write(shown.outcome or "", f"{stamp}  {shown.where}", shown)
+        cause = shown.cause
+        if shown.trouble != self._trouble and cause is not None and cause.weight == "fault":
+            command = f" -> {cause.command}" if cause.command else ""
+            self._write("trouble", f"{stamp}  {cause.about}: {cause.message} [{cause.code}]{command}", shown)
+        self._trouble = shown.trouble
+
+    def _write(self, outcome: str, text: str, shown: View) -> None:
+        if self._as_data:
+            stamp, _, rest = text.partition("  ")
+            output.data(output.visible(f"{stamp}  {shown.workspace}  {rest}"))
+        elif outcome == "ready":
+            output.success(text)
+        elif outcome == "failed":
+            output.failure(text)
+        elif outcome == "trouble":
+            output.warning(text)
+        else:
+            output.step(text)
+
+    def close(self) -> None:
+        """Nothing to do: lines stay."""
+
+
+class Live:
+    """The whole picture, drawn in place."""
+
+    rest_s = _MOST_OFTEN_S
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._canvas = output.Canvas(stream)
+        self._drawn: list[str] = []
+
+    def show(self, shown: View, now: datetime) -> None:
+        """Draw it when any line differs."""
+        lines = status_screen.lines(shown, now, Screen.of(self._stream))
+        if lines != self._drawn:
+            self._canvas.draw(lines)
+            self._drawn = lines
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._canvas.close()
+
+
+class Objects:
+    """One JSON object for each change, on stdout or in a file."""
+
+    rest_s = 0.0
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        self._file = file
+        self._seen: View | None = None
+
+    def show(self, shown: View, now: datetime) -> None:
+        """Write it when it differs."""
+        if shown == self._seen:
+            return
+        self._seen = shown
+        text = json.dumps({"time": timestamp(now), **as_json(shown)})
+        if self._file is None:
+            output.data(text)
+        else:
+            self._file.write(text + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def recording(path: str) -> Objects:
+    """A teller that writes to a new file; nothing of Secrets is in what it writes.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        return Objects(Path(path).open("w", encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--record {path}: {error.strerror}") from None
+
+
+def on(stream: TextIO) -> Teller:
+    """Who shows changes on stdout or stderr: drawn on a terminal, lines elsewhere."""
+    if Screen.of(stream).symbols:
+        return Live(stream)
+    return Lines(as_data=stream is sys.stdout)
 
 
 async def rollout(
     client: Client,
     key: ObjectKey,
     *,
-    timeout_s: float,
+    timeout_s: float | None,
     has_arrived: Callable[[Snapshot], bool] = lambda seen: True,
+    tellers: Sequence[Teller] | None = None,
 ) -> Snapshot:
-    """Narrate the rollout of the Workspace's present generation; returns what there is once it is ready.
+    """Show the rollout of the Workspace's present generation; returns what there is once it is ready.
 
     Args:
         client: the door to the cluster.
         key: the Workspace's.
-        timeout_s: how long to follow.
+        timeout_s: how long to follow; None for ever.
         has_arrived: asked of what says that it is ready: right after a change it may be the old state.
+        tellers: who shows it; by default stderr.
 
     Raises:
+        InputError: there is no such Workspace.
         NegativeAnswer: it failed.
         TimedOut: it is still under way; nothing was undone.
     """
-    following = _Following(key, asyncio.get_running_loop().time(), has_arrived)
+    showing = [on(sys.stderr)] if tellers is None else tellers
+    last = ["nothing: the cluster does not show it"]
     try:
         async with asyncio.timeout(timeout_s):
-            return await following.until_ready(_views(client, key))
+            return await _until_ready(client, key, has_arrived, showing, last)
     except TimeoutError:
         raise TimedOut(
-            f"Workspace {key} is not ready after {options.elapsed(timeout_s)}; last seen {following.words}",
-            hint=f"it goes on in the cluster: kubectl get workspace {key.name} -n {key.namespace} -w",
+            f"Workspace {key} is not ready after {options.elapsed(timeout_s or 0)}; last seen {last[0]}",
+            hint=f"it goes on in the cluster: kaitoctl status {key.name} -n {key.namespace} -w",
         ) from None
+    finally:
+        for teller in showing:
+            teller.close()
 
 
-class _Following:
-    """One rollout as it is told: what was seen last, and since when."""
-
-    def __init__(self, key: ObjectKey, started: float, has_arrived: Callable[[Snapshot], bool]) -> None:
-        self._key = key
-        self._has_arrived = has_arrived
-        self._started = started
-        self._seen: Progress | None = None
-
-    @property
-    def words(self) -> str:
-        """Where it stands."""
-        if self._seen is None:
-            return "nothing: the cluster does not show it"
-        return f"{self._seen.phase.words}: {self._seen.detail}".rstrip(": ")
-
-    async def until_ready(self, views: _Views) -> Snapshot:
-        changed = asyncio.Event()
-        for view in views.all:
-            view.subscribe(lambda _: changed.set())
-        async with _running(views, changed) as running:
-            while True:
-                running.insist_on_sight()
-                snapshot = views.snapshot(self._key)
-                now = progress(snapshot)
-                if now.outcome == "ready" and not self._has_arrived(snapshot):
-                    now = Progress(Phase.ACCEPTED, "the pods are still those from before")
-                if now != self._seen:
-                    _narrate(now, options.elapsed(asyncio.get_running_loop().time() - self._started))
-                    self._seen = now
-                if now.outcome == "ready":
-                    return snapshot
-                if now.outcome == "failed":
-                    raise NegativeAnswer(
-                        f"Workspace {self._key}: the rollout failed while {self.words}",
-                        hint=f"kubectl describe workspace {self._key.name} -n {self._key.namespace}",
-                    )
-                await self._next(changed, now)
-
-    async def _next(self, changed: asyncio.Event, now: Progress) -> None:
-        """Wait for a change; tell after a while that nobody has taken the Workspace up."""
-        tell_at = self._started + _NOBODY_CAME_S
-        if now.phase is Phase.SUBMITTED and asyncio.get_running_loop().time() < tell_at:
-            try:
-                async with asyncio.timeout_at(tell_at):
-                    await changed.wait()
-            except TimeoutError:
-                output.warning(
-                    "no controller has taken the Workspace up yet",
-                    hint="is KAITO installed? `kaitoctl run-controller` manages Workspaces, too",
+async def _until_ready(
+    client: Client,
+    key: ObjectKey,
+    has_arrived: Callable[[Snapshot], bool],
+    tellers: Sequence[Teller],
+    last: list[str],
+) -> Snapshot:
+    async with look.looking(client, key) as picture:
+        if picture.snapshot().workspace is None:
+            raise await look.no_such(client, picture.kind, key)
+        while True:
+            picture.changed.clear()
+            await picture.follow_nodes()
+            seen, now = picture.snapshot(), datetime.now(UTC)
+            if seen.workspace is None:
+                raise NegativeAnswer(f"Workspace {key} has been deleted")
+            where = progress(seen)
+            if where.outcome == "ready" and not has_arrived(seen):
+                where = Progress(Phase.ACCEPTED, "the pods are still those from before")
+            if where.outcome == "failed":
+                seen = await look.deeply(client, seen)
+            shown = view(seen, now, at=where)
+            last[0] = shown.where
+            for teller in tellers:
+                teller.show(shown, now)
+            if shown.outcome == "ready":
+                return seen
+            if shown.outcome == "failed":
+                raise NegativeAnswer(
+                    f"Workspace {key}: the rollout failed while {shown.where}",
+                    hint=f"kaitoctl why {key.name} -n {key.namespace}",
                 )
-        await changed.wait()
-        changed.clear()
+            await _change(picture, max(teller.rest_s for teller in tellers))
 
 
-def _narrate(now: Progress, since: str) -> None:
-    link = " " if now.detail.startswith("on ") else ": "
-    text = f"{since:>4}  {now.phase.words}" + (link + now.detail if now.detail else "")
-    if now.outcome == "ready":
-        output.success(text)
-    elif now.outcome == "failed":
-        output.failure(text)
-    else:
-        output.step(text)
-
-
-def _views(client: Client, key: ObjectKey) -> _Views:
-    from kaitoctl.reconcile.informer import Informer
-
-    def named(kind: Kind) -> Informer:
-        return Informer(
-            client,
-            kind,
-            namespace=key.namespace,
-            field_selector=f"metadata.name={key.name}",
-            gives_up_on=_REFUSED,
-        )
-
-    ours = f"{api.LABEL_WORKSPACE}={key.name}"
-    return _Views(
-        named(api.WORKSPACE),
-        (named(DEPLOYMENT), named(STATEFUL_SET)),
-        Informer(client, POD, namespace=key.namespace, label_selector=ours, gives_up_on=_REFUSED),
-        Informer(
-            client,
-            NODE_CLAIM,
-            label_selector=f"{ours},{api.LABEL_WORKSPACE_NAMESPACE}={key.namespace}",
-            gives_up_on=_REFUSED,
-        ),
-    )
-
-
-class _running:  # noqa: N801 - reads as the statement it is
-    """The views' informers, running for as long as the block; entered once their first lists are there."""
-
-    def __init__(self, views: _Views, changed: asyncio.Event) -> None:
-        self._views = views
-        self._changed = changed
-        self._tasks: dict[asyncio.Task[None], Informer] = {}
-
-    async def __aenter__(self) -> _running:
-        for view in self._views.all:
-            task = asyncio.create_task(view.run())
-            self._tasks[task] = view
-            task.add_done_callback(lambda _: self._changed.set())
-            synced = asyncio.create_task(view.wait_synced())
-            await asyncio.wait({task, synced}, return_when=asyncio.FIRST_COMPLETED)
-            synced.cancel()
-        return self
-
-    def insist_on_sight(self) -> None:
-        """Go on with less when a detail cannot be watched (any more), but not without the Workspace.
-
-        Raises:
-            ApiError: the Workspace itself may not be watched.
-        """
-        for task, view in list(self._tasks.items()):
-            if not task.done():
-                continue
-            del self._tasks[task]
-            error = task.exception()
-            if error is not None and (view is self._views.workspace or not isinstance(error, ApiError)):
-                raise error
-            output.warning(f"{view.kind.plural} cannot be watched, so less is shown: {error}")
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+async def _change(picture: look.Look, rest_s: float) -> None:
+    """Wait for a change, but not for ever; and not return too soon after the last one."""
+    await asyncio.sleep(rest_s)
+    try:
+        async with asyncio.timeout(_LOOK_AGAIN_S):
+            await picture.changed.wait()
+    except TimeoutError:
+        return

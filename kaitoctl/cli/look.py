@@ -38,6 +38,9 @@ from kaitoctl.kube.objects import (
     Object,
     ObjectKey,
     dig,
+    is_being_deleted,
+    key_of,
+    labels_of,
 )
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.informer import Informer
@@ -424,3 +427,105 @@ async def _controllers(client: Client, seen: Snapshot, asked: _Asked) -> tuple[s
         return None
     listed = await asked.or_none("deployments of all namespaces", client.list(DEPLOYMENT))
     return None if listed is None else tuple(one.words for one in installation.controllers(listed.items))
+
+
+# --- many Workspaces -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A Workspace in a list.
+
+    Args:
+        workspace: the object.
+        key: its key.
+        state: `Ready`, `Progressing`, `Failed`, `Deleting` or `Waiting`.
+        nodes: how many it runs on, of those it needs.
+        gpus: devices that its pods hold.
+        adapters: how many it asks for.
+        since: when it was created.
+        where: where it stands, in words.
+    """
+
+    workspace: Object
+    key: ObjectKey
+    state: str
+    nodes: str
+    gpus: str
+    adapters: int
+    since: str
+    where: str
+
+    def as_json(self) -> Object:
+        """The row as documented in docs/status.md."""
+        return {
+            "namespace": self.key.namespace,
+            "name": self.key.name,
+            "state": self.state.lower(),
+            "nodes": self.nodes,
+            "gpus": int(self.gpus) if self.gpus.isdigit() else None,
+            "adapters": self.adapters,
+            "since": self.since,
+            "where": self.where,
+        }
+
+
+async def all_of(client: Client, namespace: str) -> tuple[list[Row], dict[str, str]]:
+    """The Workspaces of a namespace (empty for all), and what could not be looked at."""
+    kind, claim_kinds = await _kinds(client)
+    asked = _Asked({})
+    workspaces = (await client.list(kind, namespace)).items
+
+    async def listed(of: Kind, where: str, labels: str = "") -> list[Object]:
+        found = await asked.or_none(of.plural, client.list(of, where, label_selector=labels))
+        return list(found.items) if found else []
+
+    deployments, sets, jobs, pods, claims = await asyncio.gather(
+        listed(DEPLOYMENT, namespace),
+        listed(STATEFUL_SET, namespace),
+        listed(JOB, namespace, api.LABEL_WORKSPACE),
+        listed(POD, namespace, api.LABEL_WORKSPACE),
+        listed(claim_kinds[0], "", api.LABEL_WORKSPACE),
+    )
+    rows = []
+    for workspace in sorted(workspaces, key=key_of):
+        key = key_of(workspace)
+        seen = Snapshot(
+            workspace,
+            tuple(item for item in (*deployments, *sets) if key_of(item) == key),
+            tuple(pod for pod in pods if _is_of(pod, key) and key_of(pod).namespace == key.namespace),
+            tuple(
+                claim
+                for claim in claims
+                if _is_of(claim, key) and labels_of(claim).get(api.LABEL_WORKSPACE_NAMESPACE) == key.namespace
+            ),
+            jobs=tuple(item for item in jobs if key_of(item) == key),
+        )
+        rows.append(_row(seen, workspace, pods_seen=POD.plural not in asked.unseen))
+    return rows, asked.unseen
+
+
+def _is_of(obj: Object, key: ObjectKey) -> bool:
+    return labels_of(obj).get(api.LABEL_WORKSPACE) == key.name
+
+
+def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:
+    where = progress(seen)
+    if is_being_deleted(workspace):
+        state, words = "Deleting", f"finalizers: {', '.join(workspace['metadata'].get('finalizers') or ())}"
+    else:
+        waits = "Waiting" if where.phase is Phase.SUBMITTED else "Progressing"
+        state = {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
+        words = f"{where.phase.words}: {where.detail}".rstrip(": ")
+    here = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pods_.is_finished(pod)} - {None, ""}
+    held = sum(nodes_.gpus_held(pod) for pod in seen.pods)
+    return Row(
+        workspace,
+        key_of(workspace),
+        state,
+        f"{len(here)}/{nodes_.required_nodes(workspace)}" if pods_seen else "?",
+        str(held) if pods_seen else "?",
+        len(dig(workspace, "inference", "adapters") or ()),
+        str(workspace["metadata"].get("creationTimestamp") or ""),
+        words,
+    )

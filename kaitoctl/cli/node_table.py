@@ -10,6 +10,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 from kaitoctl.cli.output import visible
 from kaitoctl.kaito.nodes import Finding, Gpus, NodeVerdict, Verdict
@@ -18,7 +19,7 @@ from kaitoctl.kube.objects import Object
 _MOST_ROWS = 20
 _LEAST_NAME = 12
 _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
-_COLOURS = {"✔": _GREEN, "✗": _RED, "!": _YELLOW, "-": _DIM}
+_COLOURS = {"✔": _GREEN, "✗": _RED, "!": _YELLOW, "◌": _YELLOW, "-": _DIM, "·": _DIM}
 # What only narrows a product's name down: size, board, memory type.
 _BOARD = re.compile(r"^NVIDIA[- ]|\b(?:Tesla|GeForce)[- ]|[- ](?:PCI[Ee]?|SXM\d?|NVL|HBM\d\w?|\d+GB)\b")
 _LOOKING = ("kubectl get ", "kubectl describe ")
@@ -41,7 +42,12 @@ class Screen:
     @classmethod
     def of_stdout(cls) -> Screen:
         """What stdout can show: no symbols where nobody looks, no colour with NO_COLOR."""
-        if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return cls.of(sys.stdout)
+
+    @classmethod
+    def of(cls, stream: TextIO) -> Screen:
+        """What a stream can show."""
+        if not stream.isatty() or os.environ.get("TERM") == "dumb":
             return cls()
         return cls(shutil.get_terminal_size().columns, symbols=True, colour=not os.environ.get("NO_COLOR"))
 
@@ -162,10 +168,10 @@ def _table(nodes: Sequence[NodeVerdict], screen: Screen, wide: bool) -> list[str
     room = screen.width or 10_000
     for columns in layouts:
         lines = _drawn(columns, nodes, screen, 200)
-        if all(_length(line) <= room for line in lines):
+        if all(shown_length(line) <= room for line in lines):
             return lines
     least = layouts[-1]
-    over = max(_length(line) for line in _drawn(least, nodes, screen, 200)) - room
+    over = max(shown_length(line) for line in _drawn(least, nodes, screen, 200)) - room
     longest = max(len(visible(node.name)) for node in nodes)
     return _drawn(least, nodes, screen, max(_LEAST_NAME, longest - over))
 
@@ -219,18 +225,19 @@ def _drawn(
 
 def aligned(rows: Sequence[Sequence[str]], rights: Sequence[bool]) -> list[str]:
     """Rows of cells as lines, each column as wide as its widest cell; colours take no room."""
-    widths = [max(_length(row[number]) for row in rows) for number in range(len(rows[0]))]
+    widths = [max(shown_length(row[number]) for row in rows) for number in range(len(rows[0]))]
     lines = []
     for row in rows:
         padded = []
         for cell, width, right in zip(row, widths, rights, strict=True):
-            space = " " * (width - _length(cell))
+            space = " " * (width - shown_length(cell))
             padded.append(space + cell if right else cell + space)
         lines.append("  ".join(padded).rstrip())
     return lines
 
 
-def _length(text: str) -> int:
+def shown_length(text: str) -> int:
+    """How many columns a text takes; colours take none."""
     return len(re.sub(r"\x1b\[\d+m", "", text))
 
 

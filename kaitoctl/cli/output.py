@@ -93,6 +93,43 @@ def _room_for_last(used: int) -> int:
     return max(get_terminal_size().columns - used, _LEAST_ROOM)
 
 
+class Canvas:
+    """A block of lines at the end of a terminal's text, drawn again in place.
+
+    Args:
+        stream: a terminal; lines must be no wider than it, and show no control characters but colours.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._drawn = 0
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Replace the block; what is too high for the terminal is cut, and says so."""
+        from shutil import get_terminal_size
+
+        room = max(2, get_terminal_size().lines - 1)
+        if len(lines) > room:
+            lines = [*lines[: room - 1], f"... {len(lines) - room + 1} more lines"]
+        up = f"\x1b[{self._drawn}A\r" if self._drawn else "\x1b[?25l"
+        text = "".join(f"{line}\x1b[K\n" for line in lines)
+        self._put(f"{up}{text}\x1b[J")
+        self._drawn = len(lines)
+
+    def close(self) -> None:
+        """Leave the block where it is, and give the cursor back."""
+        if self._drawn:
+            self._put("\x1b[?25h")
+
+    def _put(self, text: str) -> None:
+        try:
+            print(text, file=self._stream, end="", flush=True)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+
+
 def log_to_narration() -> None:
     """Let the library's warnings appear as narration, made visible; tracebacks only with KAITOCTL_DEBUG."""
     import logging

@@ -75,6 +75,8 @@ async def _why(target: Target, name: str, output_format: str) -> int:
 
 def as_json(found: Diagnosis, key: ObjectKey, seen: Snapshot) -> Object:
     """The diagnosis as documented in docs/status.md."""
+    from kaitoctl.kaito.view import cause_json
+
     first = found.cause
     return {
         "workspace": str(key),
@@ -84,19 +86,6 @@ def as_json(found: Diagnosis, key: ObjectKey, seen: Snapshot) -> Object:
         "cause": None if first is None else cause_json(first),
         "others": [cause_json(cause) for cause in found.causes if cause is not first],
         "unseen": dict(seen.unseen),
-    }
-
-
-def cause_json(cause: Cause) -> Object:
-    """One cause for machines."""
-    return {
-        "code": cause.code,
-        "weight": cause.weight,
-        "about": cause.about,
-        "message": cause.message,
-        "evidence": [{"source": source, "text": text} for source, text in cause.evidence],
-        "hint": cause.hint,
-        "command": cause.command,
     }
 
 

@@ -1,0 +1,162 @@
+"""`kaitoctl status`: how Workspaces do; one of them as a tree, live if asked for."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kaitoctl.cli import options, output
+from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
+from kaitoctl.errors import InputError, Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from kaitoctl.cli.look import Row
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_OUTPUTS = ("table", "json", "yaml", "name")
+_HEADERS = ("NAME", "STATE", "NODES", "GPUS", "ADAPTERS", "AGE", "WHERE IT STANDS")
+
+
+@app.command()
+def status(
+    name: Annotated[
+        str | None, typer.Argument(help="The Workspace (default: list all).", metavar="[WORKSPACE]")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow until it is ready or has failed.")
+    ] = False,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="List all namespaces.")] = False,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", help="With -w: how long to follow.", metavar="DURATION")
+    ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option("--record", help="With -w: keep every change for `kaitoctl replay`.", metavar="FILE"),
+    ] = None,
+    output_format: Annotated[
+        str, typer.Option("--output", "-o", help="table, json, yaml or name.", metavar="FORMAT")
+    ] = "table",
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = False,
+    sandbox_name: SandboxName = "default",
+) -> None:
+    """Show how Workspaces do: all of them as a list, or one with all that belongs to it.
+
+    With -w the picture changes in place on a terminal; elsewhere each change is one line, or with -o json one
+    object. Exit code 0: ready (without -w: not failed), 1: failed, 124: timed out.
+
+    Example: kaitoctl status workspace-falcon-7b -w
+    """
+    import asyncio
+
+    options.one_of(output_format, _OUTPUTS, option="--output")
+    if name is None and (watch or record or timeout):
+        raise InputError("-w, --timeout and --record need a Workspace", hint="kaitoctl status NAME -w")
+    if name is not None and (everywhere or output_format == "name"):
+        raise InputError("-A and -o name list Workspaces; leave the name out")
+    if (record or timeout) and not watch:
+        raise InputError("--record and --timeout go with -w")
+    if watch and output_format == "yaml":
+        raise InputError("-w streams JSON, one object a line, and no YAML", hint="-o json")
+    timeout_s = options.duration_s(timeout) if timeout else None
+    target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
+    if name is None:
+        asyncio.run(_list(target, everywhere, output_format))
+    elif watch:
+        try:
+            asyncio.run(_follow(target, name, timeout_s, record, output_format))
+        except KeyboardInterrupt:
+            hint = f"the rollout goes on; kaitoctl status {name} -w follows it again"
+            raise Interrupted("interrupted", hint=hint) from None
+    else:
+        raise typer.Exit(asyncio.run(_show(target, name, output_format)))
+
+
+async def _show(target: Target, name: str, output_format: str) -> int:
+    from datetime import UTC, datetime
+
+    from kaitoctl.cli import look, status_screen
+    from kaitoctl.cli.catalog_options import structured
+    from kaitoctl.cli.node_table import Screen
+    from kaitoctl.kaito.view import as_json, view
+    from kaitoctl.kube.objects import ObjectKey
+
+    async with connected(target) as client:
+        seen = await look.deeply(client, await look.once(client, ObjectKey(client.namespace, name)))
+    now = datetime.now(UTC)
+    shown = view(seen, now)
+    if output_format in ("json", "yaml"):
+        structured(as_json(shown), output_format)
+    else:
+        output.data("\n".join(status_screen.lines(shown, now, Screen.of_stdout())))
+    return 1 if shown.outcome == "failed" else 0
+
+
+async def _follow(
+    target: Target, name: str, timeout_s: float | None, record: str | None, output_format: str
+) -> None:
+    from kaitoctl.cli import follow
+    from kaitoctl.kube.objects import ObjectKey
+
+    tellers = [follow.Objects() if output_format == "json" else follow.on(sys.stdout)]
+    if record is not None:
+        tellers.append(follow.recording(record))
+    async with connected(target) as client:
+        key = ObjectKey(client.namespace, name)
+        await follow.rollout(client, key, timeout_s=timeout_s, tellers=tellers)
+
+
+async def _list(target: Target, everywhere: bool, output_format: str) -> None:
+    from datetime import UTC, datetime
+
+    from kaitoctl.cli import look
+
+    async with connected(target) as client:
+        found, unseen = await look.all_of(client, "" if everywhere else client.namespace)
+        where = client.namespace
+    for what, reason in unseen.items():
+        output.warning(f"{what} cannot be listed, so less is shown: {reason}")
+    _print(found, everywhere, output_format, datetime.now(UTC), where)
+
+
+def _print(rows: Sequence[Row], everywhere: bool, output_format: str, now: datetime, where: str) -> None:
+    import json
+
+    from kaitoctl.cli.status_screen import age
+
+    if output_format == "name":
+        for row in rows:
+            output.data(output.resource_name(row.workspace))
+    elif output_format in ("json", "yaml"):
+        value = {"workspaces": [row.as_json() for row in rows]}
+        if output_format == "json":
+            output.data(json.dumps(value, indent=2))
+        else:
+            from kaitoctl.kube.documents import to_yaml
+
+            output.data(to_yaml(value).rstrip("\n"))
+    elif not rows:
+        output.step("there is no Workspace" + ("" if everywhere else f" in namespace {where}"))
+    else:
+        cells = [
+            [
+                *([row.key.namespace] if everywhere else ()),
+                row.key.name,
+                row.state,
+                row.nodes,
+                row.gpus,
+                str(row.adapters or "-"),
+                age(row.since, now),
+                row.where,
+            ]
+            for row in rows
+        ]
+        output.table((*(("NAMESPACE",) if everywhere else ()), *_HEADERS), cells)
