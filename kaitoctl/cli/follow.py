@@ -69,8 +69,11 @@ class Lines:
             self._write(shown.outcome or "", f"{stamp}  {shown.where}", shown)
         cause = shown.cause
         if shown.trouble != self._trouble and cause is not None and cause.weight == "fault":
-            command = f" -> {cause.command}" if cause.command else ""
-            self._write("trouble", f"{stamp}  {cause.about}: {cause.message} [{cause.code}]{command}", shown)
+            text = f"{stamp}  {cause.about}: {cause.message} [{cause.code}]"
+            if self._as_data:
+                self._write("trouble", text + (f" -> {cause.command}" if cause.command else ""), shown)
+            else:
+                output.warning(text, hint=cause.hint)
         self._trouble = shown.trouble
 
     def _write(self, outcome: str, text: str, shown: View) -> None:
@@ -81,8 +84,6 @@ class Lines:
             output.success(text)
         elif outcome == "failed":
             output.failure(text)
-        elif outcome == "trouble":
-            output.warning(text)
         else:
             output.step(text)
 

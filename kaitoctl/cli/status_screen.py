@@ -19,6 +19,7 @@ _MARKS = {"ok": "✔", "busy": "◌", "bad": "✗", "off": "-"}
 _LEAST_NAME = 24
 _NO_GOOD_NEWS = ("WorkspaceDeleting", "FieldsIgnored")
 _LEAST_INFO = 6
+_LONGEST_MESSAGE = 200
 
 
 def age(moment: str, now: datetime) -> str:
@@ -56,6 +57,8 @@ def lines(shown: View, now: datetime, screen: Screen) -> list[str]:
 def _stations(shown: View, now: datetime, screen: Screen) -> Iterator[str]:
     words = [_station(phase, shown, screen) for phase in shown.stations]
     gap = "  " if screen.symbols else " > "
+    if screen.width is not None and shown_length(gap.join(words)) > screen.width:
+        gap = gap[1:]
     line = ""
     for word in words:
         longer = f"{line}{gap}{word}" if line else word
@@ -166,7 +169,7 @@ def _conditions(shown: View, now: datetime, screen: Screen) -> list[str]:
             row.append(visible(item.message))
         rows.append(row)
         below.append(
-            wrapped(visible(item.message), screen, "    ")
+            wrapped(visible(_short(item.message)), screen, "    ")
             if screen.width is not None and item.status != "True" and item.message
             else []
         )
@@ -181,6 +184,10 @@ def _conditions(shown: View, now: datetime, screen: Screen) -> list[str]:
             f"* of an older generation than {shown.generation}: it may not hold any more", screen, ""
         )
     return made
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
 
 
 def _is_stale(item: Condition, shown: View) -> bool:

@@ -72,9 +72,9 @@ def test_a_second_controller_waits_and_takes_over(bare: Shell, wait_until: Wait)
 
 def test_without_a_controller_the_waiting_user_is_told(bare: Shell, tmp_path: Path) -> None:
     done = bare.kaitoctl(
-        *("create", "workspace", "lonely", "--preset", "falcon-7b", "--sandbox", "--timeout", "6s"), code=124
+        *("create", "workspace", "lonely", "--preset", "falcon-7b", "--sandbox", "--timeout", "9s"), code=124
     )
-    assert "no controller has taken the Workspace up yet" in done.stderr
+    assert "no controller has taken the Workspace up in" in done.stderr
     assert "run-controller" in done.stderr
 
 
