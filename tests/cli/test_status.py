@@ -25,6 +25,12 @@ Wait = Callable[[Callable[[], object]], None]
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
+@pytest.fixture(scope="module")
+def shell(sandbox_shell: Shell) -> Shell:
+    """Screens show what only the sandbox's timetable brings about."""
+    return sandbox_shell
+
+
 def workspace(name: str, namespace: str, **inference: Any) -> Any:
     labels = {"apps": f"{namespace[-50:]}-{name}".strip("-")}
     return {
@@ -85,7 +91,10 @@ def screens(shell: Shell) -> str:
     shell.apply(workspace("falcon", name))
     shell.apply(workspace("broken", name, adapters=adapter("style:does-not-exist")))
     shell.kaitoctl("status", "falcon", "-n", name, "-w", "--timeout", "60s", "--sandbox")
-    shell.kaitoctl("status", "broken", "-n", name, "-w", "--timeout", "60s", "--sandbox", code=1)
+    # Until Kubernetes has given the rollout up: from then on nothing changes any more.
+    given_up = ("wait", "--for=condition=Progressing=False", "deployment/broken", "-n", name, "--timeout=60s")
+    shell.kubectl("wait", "--for=create", "deployment/broken", "-n", name, "--timeout=60s")
+    shell.kubectl(*given_up)
     return name
 
 
@@ -292,13 +301,19 @@ def test_without_rights_the_answer_has_fewer_details_and_says_so(
     shell: Shell, screens: str, limited: Callable[..., str]
 ) -> None:
     kubeconfig = limited("events", "secrets", "nodes", "nodeclaims", "services", "replicasets", "log")
-    done = shell.kaitoctl("why", "broken", "-n", screens, "--kubeconfig", kubeconfig, "-o", "json", code=1)
+    done = shell.kaitoctl(
+        "why", "broken", "-n", screens, "--kubeconfig", kubeconfig, "-o", "json", code=1, KAITOCTL_SANDBOX=""
+    )
     found = json.loads(done.stdout)
     assert found["cause"]["code"] == "adapter-image-bad"
     assert {"events", "nodeclaims", "replicasets", "services"} <= set(found["unseen"])
-    text = shell.kaitoctl("status", "broken", "-n", screens, "--kubeconfig", kubeconfig, code=1).stdout
+    text = shell.kaitoctl(
+        "status", "broken", "-n", screens, "--kubeconfig", kubeconfig, code=1, KAITOCTL_SANDBOX=""
+    ).stdout
     assert "Could not look at: " in text
-    listed = shell.kaitoctl("status", "-n", screens, "--kubeconfig", limited("pods", "jobs"))
+    listed = shell.kaitoctl(
+        "status", "-n", screens, "--kubeconfig", limited("pods", "jobs"), KAITOCTL_SANDBOX=""
+    )
     assert "pods cannot be listed" in listed.stderr
     assert "falcon" in listed.stdout
 
@@ -307,5 +322,14 @@ def test_without_the_right_to_the_workspace_there_is_no_answer(
     shell: Shell, screens: str, limited: Callable[..., str]
 ) -> None:
     for command in ("why", "status"):
-        done = shell.kaitoctl(command, "falcon", "-n", screens, "--kubeconfig", limited("workspaces"), code=4)
+        done = shell.kaitoctl(
+            command,
+            "falcon",
+            "-n",
+            screens,
+            "--kubeconfig",
+            limited("workspaces"),
+            code=4,
+            KAITOCTL_SANDBOX="",
+        )
         assert "workspaces: no" in done.stderr

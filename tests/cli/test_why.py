@@ -16,7 +16,7 @@ Wait = Callable[[Callable[[], object]], None]
 
 @pytest.fixture(scope="module")
 def shell(sandbox_shell: Shell) -> Shell:
-    """Nobody else can break so much on demand."""
+    """What goes wrong here goes wrong because the sandbox was asked for it."""
     return sandbox_shell
 
 
