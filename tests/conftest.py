@@ -56,11 +56,17 @@ def control_plane() -> Iterator[ControlPlane]:
         yield plane
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks for the control plane: `-m control_plane` runs that alone."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what asks for the control plane, and leave out of it what only a sandbox can do."""
+    left_out = []
     for item in items:
         if isinstance(item, pytest.Function) and "control_plane" in item.fixturenames:
             item.add_marker("control_plane")
+        if item.get_closest_marker("control_plane") and item.get_closest_marker("sandbox_alone"):
+            left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

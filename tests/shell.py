@@ -102,3 +102,12 @@ class Shell:
         while self.get("node", name)["spec"].get("taints"):
             assert time.monotonic() < deadline, f"node {name} stays tainted"
             time.sleep(0.05)
+
+    def break_node(self, name: str, how: nodes.Damage) -> None:
+        """Break a node as `kaitoctl sandbox node break` does, through the API."""
+        broken = nodes.broken(self.get("node", name), how)
+        del broken["metadata"]["resourceVersion"]  # whatever others have written meanwhile
+        file = self.home / "node.json"
+        file.write_text(json.dumps(broken))
+        for part in ((), ("--subresource=status",)):
+            self.kubectl("replace", "--validate=false", *part, "-f", str(file))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +44,7 @@ def real_shell(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFac
 def shell(request: pytest.FixtureRequest) -> Shell:
     """A shell with a cluster that manages Workspaces: once a sandbox, once a real control plane.
 
-    Commands need no option to find it. What only a sandbox can do asks for `sandbox_shell`; a module of
-    such tests defines a fixture `shell` that is it.
+    Commands need no option to find it. What only a sandbox can do is marked `sandbox_alone`.
     """
     chosen: Shell = request.getfixturevalue(
         "real_shell" if request.param == "control-plane" else "sandbox_shell"
@@ -79,19 +77,6 @@ def offline(tmp_path: Path) -> Shell:
 @pytest.fixture
 def namespace(shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own."""
-    with own_namespace(shell, request) as name:
-        yield name
-
-
-@pytest.fixture
-def sandbox_namespace(sandbox_shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The same on the sandbox, for what is to be seen there alone."""
-    with own_namespace(sandbox_shell, request) as name:
-        yield name
-
-
-@contextmanager
-def own_namespace(shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
     name = request.node.name.lower().replace("_", "-").split("[")[0][:56].strip("-")
     name += f"-{next(_NUMBERS)}"  # the last one of this name may still be on its way out
     shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})

@@ -77,8 +77,8 @@ def test_the_timeout_holds_while_nothing_can_be_watched(offline: Shell, tmp_path
     assert "is not ready after 1s" in done.stderr
 
 
-def test_a_name_that_is_none_reaches_no_collection(sandbox_shell: Shell) -> None:
-    shell = sandbox_shell
+@pytest.mark.sandbox_alone("it is its own command")
+def test_a_name_that_is_none_reaches_no_collection(shell: Shell) -> None:
     before = shell.names("nodes")
     for name in ("", ".", "..", "a/b", "A"):
         for command in (["rm", name], ["break", name], ["add", name, "--instance-type", "Standard_NC6s_v3"]):

@@ -74,11 +74,8 @@ def test_tuning_that_crashes_ends_the_rollout_with_its_exit_code(shell: Shell, n
     assert status_of(shell, namespace)["WorkspaceSucceeded"] == ("False", "workspaceFailed")
 
 
-def test_a_missing_push_secret_is_told_before_a_node_is_bought(
-    sandbox_shell: Shell, sandbox_namespace: str
-) -> None:
-    """Where the controller may read Secrets, which `deploy/` does not grant."""
-    shell, namespace = sandbox_shell, sandbox_namespace
+@pytest.mark.sandbox_alone("deploy/ does not grant the controller a look at the missing Secret")
+def test_a_missing_push_secret_is_told_before_a_node_is_bought(shell: Shell, namespace: str) -> None:
     told = tune(shell, namespace, *URLS, code=1)
     assert "Secret push (tuning.output.imagePushSecret) does not exist" in told
     assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")

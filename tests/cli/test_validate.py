@@ -266,14 +266,13 @@ def test_a_cluster_that_is_named_tells_the_version_and_what_there_is(shell: Shel
     assert codes(judged(shell, "-f", "beta.yaml")[0]) == []  # no cluster named, none asked
 
 
+@pytest.mark.sandbox_alone("elsewhere nobody says whose controller it is")
 def test_in_the_sandbox_our_own_controller_serves_which_knows_no_models_of_later_versions(
-    sandbox_shell: Shell, sandbox_namespace: str
+    shell: Shell, namespace: str
 ) -> None:
     text = BETA.replace("  partition: {mode: mig, profile: 1g.20gb}\n", "")
-    write(
-        sandbox_shell, beta_yaml=text.replace("{name: own}", f"{{name: own, namespace: {sandbox_namespace}}}")
-    )
-    own = judged(sandbox_shell, "-f", "beta.yaml", "--sandbox", code=2)[0]
+    write(shell, beta_yaml=text.replace("{name: own}", f"{{name: own, namespace: {namespace}}}"))
+    own = judged(shell, "-f", "beta.yaml", "--sandbox", code=2)[0]
     assert "KW142" in [code for code, _ in codes(own)]
 
 

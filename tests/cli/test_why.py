@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 from shell import Shell
 
+from kaitoctl.sandbox.nodes import Damage
+
 FAULT = "sandbox.kaitoctl.dev/fault"
+NO_KUBELET = pytest.mark.sandbox_alone("KWOK pulls, mounts, probes and logs nothing")
+NO_CLOUD = pytest.mark.sandbox_alone("KWOK's machines always come")
 Wait = Callable[[Callable[[], object]], None]
-
-
-@pytest.fixture(scope="module")
-def shell(sandbox_shell: Shell) -> Shell:
-    """What goes wrong here goes wrong because the sandbox was asked for it."""
-    return sandbox_shell
 
 
 def create(
@@ -60,7 +58,7 @@ def blamed(shell: Shell, namespace: str, wait_until: Wait) -> Callable[..., Any]
         seen: list[Any] = []
 
         def is_told() -> bool:
-            done = shell.run("kaitoctl", "why", name, "-n", namespace, "-o", "json", "--sandbox")
+            done = shell.run("kaitoctl", "why", name, "-n", namespace, "-o", "json")
             seen.append(json.loads(done.stdout))
             assert done.returncode == (0 if seen[-1]["cause"] is None else 1)
             return bool(seen[-1]["cause"]) and seen[-1]["cause"]["code"] == code
@@ -95,12 +93,9 @@ def template(container: dict[str, Any], **spec: Any) -> dict[str, Any]:
 def node(shell: Shell, namespace: str) -> Iterator[str]:
     """A node that carries the test's label."""
     name = f"node-{namespace}"[:50].strip("-")
-    shell.kaitoctl(
-        *("sandbox", "node", "add", name, "--instance-type", "Standard_NC12s_v3"),
-        *("--label", f"apps={namespace}"),
-    )
+    shell.add_node(name, "Standard_NC12s_v3", apps=namespace)
     yield name
-    shell.kaitoctl("sandbox", "node", "rm", name)
+    shell.kubectl("delete", "node", name)
 
 
 def test_a_label_that_is_missing(shell: Shell, namespace: str, node: str, blamed: Any) -> None:
@@ -120,8 +115,10 @@ def test_a_label_that_is_missing(shell: Shell, namespace: str, node: str, blamed
         ("not-ready", "not-ready"),
     ],
 )
-def test_a_broken_node(shell: Shell, namespace: str, node: str, blamed: Any, damage: str, code: str) -> None:
-    shell.kaitoctl("sandbox", "node", "break", node, "--how", damage)
+def test_a_broken_node(
+    shell: Shell, namespace: str, node: str, blamed: Any, damage: Damage, code: str
+) -> None:
+    shell.break_node(node, damage)
     create(shell, namespace, preferred=(node,))
     assert node in blamed(code)["command"]
 
@@ -136,12 +133,13 @@ def test_gpus_that_another_workspace_holds(
     shell: Shell, namespace: str, node: str, blamed: Any, wait_until: Wait
 ) -> None:
     create(shell, namespace, preferred=(node,), name="first")
-    ready = ("why", "first", "-n", namespace, "--sandbox", "-o", "json")
+    ready = ("why", "first", "-n", namespace, "-o", "json")
     wait_until(lambda: json.loads(shell.kaitoctl(*ready).stdout)["ready"])
     create(shell, namespace, preferred=(node,))
     assert "0 of 2 GPUs free" in blamed("gpus-in-use")["message"]
 
 
+@NO_CLOUD
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
@@ -158,6 +156,7 @@ def test_a_machine_that_does_not_come(
     assert blamed(code)["about"].startswith("NodeClaim ws")
 
 
+@NO_CLOUD
 def test_an_instance_type_that_nobody_sells(shell: Shell, namespace: str, blamed: Any) -> None:
     create(shell, namespace, instance_type="Standard_NC999")
     assert "InstanceTypeNotFound" in evidence(blamed("instance-type-unavailable"))
@@ -195,7 +194,11 @@ def test_a_pull_secret_that_exists_is_not_blamed_for_being_missing(
 
 
 @pytest.mark.parametrize(
-    ("tag", "code"), [("does-not-exist", "adapter-image-bad"), ("empty-data", "adapter-empty")]
+    ("tag", "code"),
+    [
+        ("does-not-exist", "adapter-image-bad"),
+        pytest.param("empty-data", "adapter-empty", marks=NO_KUBELET),
+    ],
 )
 def test_an_adapter_that_cannot_be_copied(
     shell: Shell, namespace: str, blamed: Any, tag: str, code: str
@@ -214,8 +217,8 @@ def test_an_adapter_that_cannot_be_copied(
 @pytest.mark.parametrize(
     ("tag", "code", "told"),
     [
-        ("oom", "out-of-memory", "OOMKilled"),
-        ("cuda-oom", "cuda-out-of-memory", "CUDA out of memory"),
+        pytest.param("oom", "out-of-memory", "OOMKilled", marks=NO_KUBELET),
+        pytest.param("cuda-oom", "cuda-out-of-memory", "CUDA out of memory", marks=NO_KUBELET),
         ("crash", "crash-loop", "exit code 1"),
     ],
 )
@@ -226,6 +229,7 @@ def test_a_server_that_ends(
     assert told in evidence(blamed(code))
 
 
+@NO_KUBELET
 def test_a_probe_that_kills_a_slow_start(shell: Shell, namespace: str, blamed: Any) -> None:
     probe = {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 5, "failureThreshold": 3}
     slow = {"image": "registry.example/server:slow-load", "livenessProbe": probe, "readinessProbe": probe}
@@ -234,6 +238,7 @@ def test_a_probe_that_kills_a_slow_start(shell: Shell, namespace: str, blamed: A
     assert "Liveness probe failed" in evidence(blamed("probe-kills-slow-start"))
 
 
+@NO_KUBELET
 @pytest.mark.parametrize(
     ("spec", "code"),
     [
@@ -251,6 +256,7 @@ def test_what_a_container_refers_to_is_missing(
     assert "gone does not exist" in blamed(code)["message"]
 
 
+@NO_KUBELET
 def test_a_volume_of_a_config_map_that_is_missing_and_then_there(
     shell: Shell, namespace: str, blamed: Any, wait_until: Wait
 ) -> None:
@@ -259,7 +265,7 @@ def test_a_volume_of_a_config_map_that_is_missing_and_then_there(
     assert "FailedMount" in evidence(blamed("config-map-missing"))
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gone", "namespace": namespace}}
     shell.apply(config)
-    ready = ("why", "w", "-n", namespace, "--sandbox", "-o", "json")
+    ready = ("why", "w", "-n", namespace, "-o", "json")
     wait_until(lambda: json.loads(shell.run("kaitoctl", *ready).stdout)["ready"])
 
 
@@ -278,6 +284,7 @@ def test_a_name_that_somebody_else_has(shell: Shell, namespace: str, blamed: Any
     assert blamed("name-conflict")["about"] == "Deployment w"
 
 
+@NO_CLOUD
 def test_a_deployment_of_the_workspace_that_cannot_follow(shell: Shell, namespace: str, blamed: Any) -> None:
     """Made by an older controller with another selector, which is immutable."""
     create(shell, namespace, labels={FAULT: "never-joins"})
@@ -296,6 +303,7 @@ def test_a_deployment_of_the_workspace_that_cannot_follow(shell: Shell, namespac
     assert "immutable" in evidence(blamed("immutable-field"))
 
 
+@NO_CLOUD
 def test_a_field_that_was_changed_behind_kaitos_back(shell: Shell, namespace: str, blamed: Any) -> None:
     """KAITO keeps what it was told first as a ControllerRevision."""
     create(shell, namespace, labels={FAULT: "never-joins"})
