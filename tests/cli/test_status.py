@@ -80,6 +80,7 @@ def settled(text: str) -> str:
     text = re.sub(r"\b(back-off )\w+\b", r"\g<1>10s", text)
     text = re.sub(r"\(x\d+\)", "(x2)", text)
     text = re.sub(r"\b\d+ restarts?\b", "2 restarts", text)
+    text = re.sub(r"((?:True|False|Unknown) +\S+ +)\d{1,2}s$", r"\g<1>9s", text, flags=re.MULTILINE)
     return re.sub(r" *\b\d{1,2}s\b", lambda found: "9s".rjust(len(found[0])), text)
 
 
@@ -207,7 +208,7 @@ def test_ctrl_c_ends_with_130_and_the_cursor_comes_back(shell: Shell, namespace:
     process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=env, cwd=shell.home)
     os.close(theirs)
     seen = b""
-    while "◌ Pending".encode() not in seen and "Launched".encode() not in seen:
+    while "◌ Pending".encode() not in seen and b"Launched" not in seen:
         seen += os.read(ours, 65536)
     process.send_signal(signal.SIGINT)
     try:
