@@ -7,6 +7,7 @@ written so that nobody's adapter is lost, is in `kaito.adapters`.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -67,9 +68,6 @@ TargetVersion = Annotated[
         metavar="VERSION",
     ),
 ]
-
-_LOG_LINES = 60
-_LOG_BYTES = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +335,7 @@ class _Changing:
         except TimedOut as error:
             await self._taken_back(done, change, error)
         except NegativeAnswer as error:
-            meaning = await self._explained(workspace, change, error)
+            meaning = await self._explained(workspace, error)
             await self._taken_back(done, change, NegativeAnswer(meaning))
         else:
             output.success(words.proven(rows))
@@ -350,35 +348,32 @@ class _Changing:
             return self.how.timeout_s
         return budget_s(SHIPPED, str(dig(workspace, "inference", "preset", "name") or ""))
 
-    async def _explained(self, workspace: Object, change: Change, error: NegativeAnswer) -> str:
-        """What the failure means, in terms of adapters; details are told at once."""
-        from kaitoctl.kaito import adapter_rollout
-        from kaitoctl.kube.objects import dig, key_of
+    async def _explained(self, workspace: Object, error: NegativeAnswer) -> str:
+        """The root cause in one sentence; its evidence, and what mends it, are told at once."""
+        from datetime import UTC, datetime
 
+        from kaitoctl.cli import look as look_
+        from kaitoctl.kaito import nodes as nodes_
+        from kaitoctl.kaito.diagnosis import diagnose
+        from kaitoctl.kube.objects import key_of
+
+        key = key_of(workspace)
+        rules = nodes_.OWN_RULES if self.target.sandbox else None
         try:
-            pods = await look.pods_of(self.client, workspace)
+            seen = await look_.deeply(self.client, await look_.once(self.client, key), rules=rules)
         except KaitoctlError:  # what is known already must not be lost for it
             return error.message
-        found = adapter_rollout.suspect(workspace, pods)
-        if found is None:
+        cause = diagnose(seen, datetime.now(UTC)).cause
+        if cause is None:
             return error.message
-        log = await look.log_of(self.client, workspace, found.pod, found.container, tail=_LOG_LINES)
-        pod = next((item for item in pods if item["metadata"]["name"] == found.pod), {})
-        secrets = [str(item.get("name")) for item in dig(pod, "spec", "imagePullSecrets") or ()]
-        cause = adapter_rollout.cause(
-            workspace,
-            found,
-            log,
-            changed=change.name,
-            secrets=secrets,
-            options=words.where_options(self.target, workspace),
-        )
-        for line in cause.words:
-            output.note(f"{found.container}: {line}")
-        if cause.hint:
-            output.note(f"what mends it: {cause.hint}")
-        whose = f"adapter {cause.adapter}: " if cause.adapter else ""
-        return f"Workspace {key_of(workspace)}: {whose}{cause.message}"
+        for source, text in cause.evidence:
+            output.note(words.shortened(f"{source}: {text}"))
+        command = cause.command
+        if command.startswith("kaitoctl "):
+            command = " ".join([command, *map(shlex.quote, words.cluster_options(self.target))])
+        for text in filter(None, (cause.hint, command)):
+            output.note(f"what mends it: {text}")
+        return f"Workspace {key}: {cause.message}"
 
     async def _taken_back(self, done: Written, change: Change, error: KaitoctlError) -> None:
         """Say how to take the change back, or do it.

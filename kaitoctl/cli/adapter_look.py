@@ -79,13 +79,11 @@ async def workload_of(client: Client, workspace: Object) -> Object | None:
     return None
 
 
-async def log_of(client: Client, workspace: Object, pod: str, container: str, *, tail: int = 0) -> str:
-    """A container's log, its last lines or its beginning; empty when it cannot be read."""
+async def log_of(client: Client, workspace: Object, pod: str, container: str) -> str:
+    """The beginning of a container's log; empty when it cannot be read."""
     from kaitoctl.kube.objects import POD, key_of
 
     query = {"container": container, "limitBytes": str(_LOG_BYTES)}
-    if tail:
-        query["tailLines"] = str(tail)
     try:
         return await client.text(POD.path(key_of(workspace).namespace, pod, "log"), query)
     except KaitoctlError:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.cli import output
 
+_LONGEST_EVIDENCE = 240
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -128,15 +130,25 @@ def _span(seconds: float) -> str:
     return f"{math.ceil(seconds / 60)} minutes"
 
 
+def shortened(text: str) -> str:
+    """The beginning and the end of what container runtimes like to say three times over."""
+    half = _LONGEST_EVIDENCE // 2
+    return text if len(text) <= 2 * half else f"{text[:half]} … {text[-half:]}"
+
+
 def where_options(target: Target, workspace: Object) -> list[str]:
     """The options that lead another command to the same Workspace."""
     from kaitoctl.kube.objects import key_of
 
     namespace = key_of(workspace).namespace
-    words = ["-n", namespace] if target.namespace or namespace != "default" else []
-    if target.sandbox:
-        words.append("--sandbox")
-        words += ["--sandbox-name", target.sandbox_name] if target.sandbox_name != "default" else []
+    is_said = target.namespace or namespace != "default"
+    return [*(["-n", namespace] if is_said else []), *cluster_options(target)]
+
+
+def cluster_options(target: Target) -> list[str]:
+    """The options that lead another command to the same cluster."""
+    found = ["--sandbox"] if target.sandbox else []
+    found += ["--sandbox-name", target.sandbox_name] if found and target.sandbox_name != "default" else []
     for option, value in (("--context", target.context), ("--kubeconfig", target.kubeconfig)):
-        words += [option, value] if value else []
-    return words
+        found += [option, value] if value else []
+    return found

@@ -261,6 +261,22 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "nothing there.",
             "Build the adapter's image with adapter_config.json and the weights in /data.",
         ),
+        "adapter-without-shell": Code(
+            "an adapter's image cannot copy its files",
+            "the pod stays at `Init:RunContainerError` or `Init:CrashLoopBackOff` with exit code 126 or 127",
+            "The init container runs sh, mkdir and cp of the adapter's own image. An image made from "
+            "scratch has none of them.",
+            "Build the adapter's image on one that has them, such as busybox.",
+        ),
+        "adapter-misfit": Code(
+            "the model server cannot load an adapter",
+            "log `size mismatch for`, `Target modules ... not found in the base model`, `Can't find "
+            "'adapter_config.json'`; then CrashLoopBackOff",
+            "The adapter's files were copied, and the model does not take them: they were made from another "
+            "model, lack adapter_config.json, or have another rank than the adapter they are merged with.",
+            "Take the adapter out (`kaitoctl remove-adapter`), or give it an image that was made from this "
+            "very model (`kaitoctl set-adapter`).",
+        ),
         "container-cannot-start": Code(
             "a container cannot be started",
             "`CreateContainerError`, `RunContainerError`, `StartError`",

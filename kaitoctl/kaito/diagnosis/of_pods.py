@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.kaito import nodes, tuning
+from kaitoctl.kaito.desired import ADAPTER_PATH
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -203,6 +204,10 @@ def images(case: Case) -> Iterator[Cause]:
                 yield _unpulled(case, pod, item, reason)
 
 
+def _set_adapter(case: Case, adapter: str, change: str) -> str:
+    return f"kaitoctl set-adapter {case.name} {case.namespace} --name {word(adapter)} {change}"
+
+
 def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
     name, image = str(item["name"]), str(item.get("image") or _image_of(pod, str(item["name"])))
     about = f"{title_of(pod)}, container {name}"
@@ -240,6 +245,9 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
             else "create a pull secret and name it in the Workspace"
         )
         command = f"kubectl get secret {word(secrets[0])} {case.namespace}" if secrets else create
+        if adapter and not secrets:
+            hint = f"create a pull secret and give it to the adapter: {create}"
+            command = _set_adapter(case, adapter, "--image-pull-secret NAME")
         return blame("image-unauthorized", about, message, told, hint=hint, command=command)
     if _NO_WAY.search(words):
         message = f"the node cannot reach {registry} for {image}"
@@ -248,9 +256,9 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
         code = "adapter-image-bad" if adapter else "image-not-found"
         hint = f"correct the image{of}, or push it"
         command = f"kubectl edit workspace {case.name} {case.namespace}"
-        return blame(
-            code, about, f"there is no image {image}{of and ','}{of}", told, hint=hint, command=command
-        )
+        if adapter:
+            command = _set_adapter(case, adapter, "--image IMAGE:TAG")
+        return blame(code, about, f"there is no image {image}{of}", told, hint=hint, command=command)
     code = "adapter-image-bad" if adapter else "image-pull-failed"
     look = f"kubectl describe pod {word(pod['metadata']['name'])} {case.namespace}"
     return blame(
@@ -268,6 +276,15 @@ _GATED = re.compile(
 )
 _NO_SPACE = re.compile(r"No space left on device", re.I)
 _NO_FILES = re.compile(r"no files|can't stat '?/data|cannot stat '?/data", re.I)
+_NO_PROGRAM = re.compile(r"executable file not found|no such file or directory", re.I)
+# Source: the messages of PyTorch, PEFT and vLLM.
+_MISFIT = re.compile(
+    r"size mismatch for|Error\(s\) in loading state_dict|Target modules? .* not found in the base model|"
+    r"LoRA rank \d+ is greater than max_lora_rank|does not support LoRA",
+    re.I,
+)
+_RANKS = re.compile(r"must have the same r value", re.I)
+_NO_CONFIG = re.compile(r"can'?t find 'adapter_config\.json'", re.I)
 _UNSTARTABLE = frozenset({"CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun"})
 _EXITS = {
     1: "the program's own error",
@@ -288,6 +305,10 @@ def containers(case: Case) -> Iterator[Cause]:
             waiting = str(dig(item, "state", "waiting", "reason") or "")
             if waiting in _UNSTARTABLE:
                 words = str(dig(item, "state", "waiting", "message") or waiting)
+                adapter = adapter_of(case, str(item["name"]))
+                if adapter and _NO_PROGRAM.search(words):
+                    yield _without_shell(case, pod, item, adapter, [(f"container {item['name']}", words)])
+                    continue
                 yield blame(
                     "container-cannot-start",
                     f"{title_of(pod)}, container {item['name']}",
@@ -298,6 +319,33 @@ def containers(case: Case) -> Iterator[Cause]:
                 )
             elif ended := _ended(item):
                 yield _why_ended(case, pod, item, ended)
+
+
+def _without_shell(case: Case, pod: Object, item: Object, adapter: str, told: list[tuple[str, str]]) -> Cause:
+    return blame(
+        "adapter-without-shell",
+        f"{title_of(pod)}, container {item['name']}",
+        f"the image of adapter {adapter} has no sh, mkdir or cp, by which its files are copied",
+        told,
+        hint="build it on an image that has them, such as busybox",
+        command=_set_adapter(case, adapter, "--image IMAGE:TAG"),
+    )
+
+
+def _misfit(case: Case, log: str) -> tuple[str, re.Pattern[str]] | None:
+    """What is wrong with the adapters that the model server fails to load, and how it says so."""
+    names = [str(dig(item, "source", "name")) for item in dig(case.workspace, "inference", "adapters") or ()]
+    if not names:
+        return None
+    named = [name for name in names if re.search(rf"{ADAPTER_PATH}/{re.escape(name)}\b", log)]
+    whose = named[0] if len(named) == 1 else " or ".join(names)
+    if _NO_CONFIG.search(log):
+        return f"adapter {whose} has no adapter_config.json in /data", _NO_CONFIG
+    if _MISFIT.search(log):
+        return f"adapter {whose} does not fit the model, {preset_name(case.workspace)}", _MISFIT
+    if _RANKS.search(log):
+        return f"the adapters {', '.join(names)} cannot be merged: their ranks differ", _RANKS
+    return None
 
 
 def _ended(item: Object) -> Object | None:
@@ -356,6 +404,13 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         message = f"the image of adapter {adapter} has no files in /data"
         hint = "build it with adapter_config.json and the weights in /data"
         return ended_so("adapter-empty", message, _NO_FILES, hint=hint)
+    if adapter and code in (126, 127):
+        return _without_shell(case, pod, item, adapter, [*told, *_log_lines(log, None)])
+    if not adapter and (misfit := _misfit(case, log)):
+        message, pattern = misfit
+        hint = "an adapter fits only the model that it was made from; take it out, or correct its image"
+        back = f"kaitoctl list-adapters {case.name} {case.namespace}"
+        return ended_so("adapter-misfit", message, pattern, hint=hint, command=back)
     killed = [
         event
         for event in case.seen.events_of(pod)
