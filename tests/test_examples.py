@@ -175,12 +175,12 @@ def has_ended(workspace: Object) -> bool:
 
 
 async def until_all_have_ended(client: Client) -> None:
-    for _ in range(4000):
+    for _ in range(1000):
         workspaces = (await client.list(kaito.WORKSPACE)).items
         if all(map(has_ended, workspaces)):
             return
         await asyncio.sleep(0.05)
-    raise AssertionError([item["metadata"]["name"] for item in workspaces if not has_ended(item)])
+    raise AssertionError([item for item in workspaces if not has_ended(item)])
 
 
 @pytest.fixture(scope="module")

@@ -356,7 +356,9 @@ class Writes:
         else:
             admission.admit(resource, new, live)
         metadata = new["metadata"]
-        if live is not None and resource.counts and _wanted(resource, new) != _wanted(resource, live):
+        # Written in a version that has not all fields, also a status takes them away: that counts for nothing.
+        counts = resource.counts and subresource != "status"
+        if live is not None and counts and _wanted(resource, new) != _wanted(resource, live):
             metadata["generation"] = generation_of(live) + 1
         if owners is None:
             known = owners_of(live["metadata"].get("managedFields")) if live else {}

@@ -329,3 +329,10 @@ def test_the_condition_goes_with_its_reason_and_comes_back_with_an_event() -> No
     told(world, annotated(serving(), "kaito.sh/enablelb", "yes"), "v1alpha1")
     texts = [item["message"] for item in world.list(EVENT) if item["reason"] == "FieldsIgnored"]
     assert len(texts) == len(set(texts)) == 1, "at one moment of the test's clock, an Event has one name"
+
+
+def test_a_status_moves_no_generation_whatever_its_version_leaves_out() -> None:
+    world = World()
+    found = told(world, falcon(partition={"mode": "accelerator", "count": 2}), "v1beta1")
+    assert found["metadata"]["generation"] == 1
+    assert {item["observedGeneration"] for item in found["status"]["conditions"]} == {1}
