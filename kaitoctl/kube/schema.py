@@ -119,10 +119,10 @@ def _is_open(schema: Schema) -> bool:
     return not named_only or bool(schema.get("x-kubernetes-preserve-unknown-fields"))
 
 
-def default(value: Any, schema: Schema) -> Any:
+def default(value: Any, schema: Schema, *, keep_nulls: bool = False) -> Any:
     """`value` with the schema's defaults for what is missing; `value` itself when nothing is.
 
-    A null in a field that is not nullable counts as missing.
+    A null in a field that is not nullable counts as missing, unless they are kept where there is no default.
     """
     if isinstance(value, dict):
         filled: dict[str, Any] | None = None
@@ -132,26 +132,26 @@ def default(value: Any, schema: Schema) -> Any:
             if item is None and not (name in value and below.get("nullable")):
                 if "default" in below:
                     after = default(_copy(below["default"]), below)
-                elif name in value:
+                elif name in value and not keep_nulls:
                     filled = dict(value) if filled is None else filled
                     del filled[name]
                     continue
                 else:
                     continue
             else:
-                after = default(item, below)
+                after = default(item, below, keep_nulls=keep_nulls)
             if after is not item:
                 filled = dict(value) if filled is None else filled
                 filled[name] = after
         values = schema.get("additionalProperties")
         if isinstance(values, dict):
             for name, item in value.items():
-                if name not in known and (after := default(item, values)) is not item:
+                if name not in known and (after := default(item, values, keep_nulls=keep_nulls)) is not item:
                     filled = dict(value) if filled is None else filled
                     filled[name] = after
         return value if filled is None else filled
     if isinstance(value, list) and (items := schema.get("items")):
-        done = [default(item, items) for item in value]
+        done = [default(item, items, keep_nulls=keep_nulls) for item in value]
         return done if any(new is not old for new, old in zip(done, value, strict=True)) else value
     return value
 

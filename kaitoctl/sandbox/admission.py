@@ -85,13 +85,6 @@ def decoded_metadata(metadata: Object) -> Object:
     }
 
 
-def without_nulls(value: Any) -> Any:
-    """A value as a typed server reads it: a null field is absent."""
-    if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
 def metadata_causes(resource: Resource, metadata: Object) -> list[Object]:
     """What is wrong with the metadata of an object."""
     causes = list(_name_causes(resource, metadata.get("name")))
@@ -201,7 +194,8 @@ def complete(resource: Resource, obj: Object) -> None:
 def _complete_pod(pod: Object) -> None:
     pod["status"]["qosClass"] = _qos_class(pod)
     spec = pod["spec"]
-    spec.setdefault("serviceAccountName", "default")
+    if not spec.get("serviceAccountName"):
+        spec["serviceAccountName"] = spec["serviceAccount"] = "default"
     tolerations = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if not any(item.get("key") == key for item in tolerations):
@@ -301,6 +295,8 @@ def _default_pod_spec(spec: Object) -> None:
     spec.setdefault("schedulerName", "default-scheduler")
     spec.setdefault("terminationGracePeriodSeconds", 30)
     spec.setdefault("securityContext", {})
+    if account := spec.get("serviceAccountName") or spec.get("serviceAccount"):
+        spec["serviceAccountName"] = spec["serviceAccount"] = account  # the older name of the same
     for field in ("initContainers", "containers"):
         for container in spec.get(field) or ():
             _default_container(container)
@@ -357,6 +353,11 @@ def _pod_spec_causes(
         yield required(f"{at}.containers")
     if spec["restartPolicy"] not in restart:
         yield unsupported(f"{at}.restartPolicy", spec["restartPolicy"], restart)
+    for key, value in (spec.get("nodeSelector") or {}).items():
+        yield from _key_causes(f"{at}.nodeSelector", key)
+        yield from _label_value_causes(f"{at}.nodeSelector", value)
+    for position, toleration in enumerate(spec.get("tolerations") or ()):
+        yield from _toleration_causes(toleration, f"{at}.tolerations[{position}]")
     volumes: set[str] = set()
     for position, volume in enumerate(spec.get("volumes") or ()):
         yield from _unique_label(volume.get("name"), volumes, f"{at}.volumes[{position}].name")
@@ -364,6 +365,26 @@ def _pod_spec_causes(
     for field in ("containers", "initContainers"):
         for position, container in enumerate(spec.get(field) or ()):
             yield from _container_causes(container, names, volumes, f"{at}.{field}[{position}]")
+
+
+def _toleration_causes(toleration: Object, at: str) -> Iterator[Object]:
+    operator, value = toleration.get("operator") or "Equal", toleration.get("value") or ""
+    if key := toleration.get("key"):
+        yield from _key_causes(f"{at}.key", key)
+    elif operator != "Exists":
+        yield invalid_value(f"{at}.operator", operator, "must be Exists when `key` is empty")
+    effect = toleration.get("effect")
+    if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
+        yield invalid_value(f"{at}.effect", effect, "must be NoExecute when `tolerationSeconds` is set")
+    if operator == "Exists" and value:
+        yield invalid_value(f"{at}.operator", value, "value must be empty when `operator` is 'Exists'")
+    elif operator == "Equal":
+        yield from _label_value_causes(f"{at}.operator", value)
+    elif operator not in ("Equal", "Exists", "Gt", "Lt"):
+        yield unsupported(f"{at}.operator", operator, ("Equal", "Exists"))
+    effects = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+    if effect and effect not in effects:
+        yield unsupported(f"{at}.effect", effect, effects)
 
 
 def _unique_label(name: Any, names: set[str], field: str) -> Iterator[Object]:
@@ -441,8 +462,13 @@ def _selector_causes(obj: Object, live: Object | None) -> Iterator[Object]:
     spec = obj["spec"]
     selector = spec.get("selector")
     if not selector or not (selector.get("matchLabels") or selector.get("matchExpressions")):
+        if live is not None:
+            yield invalid_value("spec.selector", selector, "field is immutable")
         if selector is None:
             yield required("spec.selector")
+            labels = dig(spec, "template", "metadata", "labels") or {}
+            why = "`selector` does not match template `labels`"
+            yield invalid_value("spec.template.metadata.labels", labels, why)
         else:
             yield invalid_value("spec.selector", selector, "empty selector is invalid for this kind")
         return
@@ -482,12 +508,23 @@ def _deployment(obj: Object, live: Object | None) -> Iterator[Object]:
         rolling = strategy.setdefault("rollingUpdate", {})
         rolling.setdefault("maxSurge", "25%")
         rolling.setdefault("maxUnavailable", "25%")
+        if all(str(rolling[name]) in ("0", "0%") for name in ("maxSurge", "maxUnavailable")):
+            why = "may not be 0 when `maxSurge` is 0"
+            yield invalid_value("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"], why)
     elif strategy["type"] != "Recreate":
         yield unsupported("spec.strategy", strategy, ("Recreate", "RollingUpdate"))
     elif strategy.get("rollingUpdate"):
         why = "Recreate has nothing to roll"
         yield forbidden_field("spec.strategy.rollingUpdate", why)
     yield from _replica_causes(spec)
+    ready_s, deadline_s = spec.get("minReadySeconds") or 0, spec["progressDeadlineSeconds"]
+    for field in ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
+        if (spec.get(field) or 0) < 0:
+            yield invalid_value(f"spec.{field}", spec[field], "must be greater than or equal to 0")
+    if deadline_s <= ready_s:
+        yield invalid_value(
+            "spec.progressDeadlineSeconds", deadline_s, "must be greater than minReadySeconds"
+        )
     yield from _selector_causes(obj, live)
     yield from _pod_spec_causes(pod, "spec.template.spec", restart=("Always",))
 
@@ -582,28 +619,56 @@ def _template_of_job(spec: Object) -> Object:
 
 def _service(obj: Object, live: Object | None) -> Iterator[Object]:
     spec = obj.setdefault("spec", {})
+    if (address := spec.get("clusterIP")) and address != "None" and not _is_address(address):
+        cause_ = invalid_value("spec.clusterIPs[0]", address, "must be a valid IP address")
+        raise invalid("Service", "", obj["metadata"]["name"], [cause_])  # all else is judged later
     kind = spec.setdefault("type", "ClusterIP")
     spec.setdefault("sessionAffinity", "None")
-    spec.setdefault("internalTrafficPolicy", "Cluster")
+    if kind != "ExternalName":
+        spec.setdefault("internalTrafficPolicy", "Cluster")
     known = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
     if kind not in known:
         yield unsupported("spec.type", kind, known)
-    if kind in ("NodePort", "LoadBalancer"):
+    is_reached_from_outside = kind in ("NodePort", "LoadBalancer") or (
+        kind == "ClusterIP" and spec.get("externalIPs")
+    )
+    if is_reached_from_outside:
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
+    elif live is not None and live["spec"].get("allocateLoadBalancerNodePorts") is not None:
+        spec.pop("allocateLoadBalancerNodePorts", None)
     if live is not None and kind != "ExternalName":
         for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             was = live["spec"].get(field)
             if was is not None and not spec.get(field):
                 spec[field] = was
-            elif was and spec.get(field) != was:
-                why = "may not change once set" if field != "clusterIP" else "field is immutable"
-                yield invalid_value(f"spec.{field}", spec.get(field), why)
+        if (was := live["spec"].get("clusterIP")) and spec.get("clusterIP") != was:
+            yield invalid_value("spec.clusterIPs[0]", spec.get("clusterIP"), "may not change once set")
+    for key, value in (spec.get("selector") or {}).items():
+        yield from _key_causes("spec.selector", key)
+        yield from _label_value_causes("spec.selector", value)
+    for position, address in enumerate(spec.get("externalIPs") or ()):
+        if not _is_address(address):
+            yield invalid_value(f"spec.externalIPs[{position}]", address, "must be a valid IP address")
     headless = spec.get("clusterIP") == "None"
+    if kind == "ExternalName" and not spec.get("externalName"):
+        yield required("spec.externalName")
+    if spec["sessionAffinity"] == "ClientIP":
+        spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}).setdefault(
+            "timeoutSeconds", 10800
+        )
+    affinities = ("ClientIP", "None")
+    if spec["sessionAffinity"] not in affinities:
+        yield unsupported("spec.sessionAffinity", spec["sessionAffinity"], affinities)
+    if spec.get("externalTrafficPolicy") and not is_reached_from_outside:
+        why = "may only be set for externally-accessible services"
+        yield invalid_value("spec.externalTrafficPolicy", spec["externalTrafficPolicy"], why)
     if not spec.get("ports") and not headless and kind != "ExternalName":
         yield required("spec.ports")
     names: set[str] = set()
+    used: set[tuple[Any, str]] = set()
+    had = {port.get("nodePort") for port in dig(live or {}, "spec", "ports") or ()} - {None}
     for position, port in enumerate(spec.get("ports") or ()):
         at = f"spec.ports[{position}]"
         port.setdefault("protocol", "TCP")
@@ -612,6 +677,20 @@ def _service(obj: Object, live: Object | None) -> Iterator[Object]:
             yield invalid_value(f"{at}.port", number, "must be between 1 and 65535, inclusive")
         if not port.get("targetPort"):
             port["targetPort"] = number
+        if kind == "ClusterIP" and port.get("nodePort"):
+            if port["nodePort"] in had:
+                del port["nodePort"]  # it was given with the type that the Service had
+            else:
+                yield forbidden_field(f"{at}.nodePort", "may not be used when `type` is ClusterIP")
+        protocols = ("SCTP", "TCP", "UDP")
+        if port["protocol"] not in protocols:
+            yield unsupported(f"{at}.protocol", port["protocol"], protocols)
+        target = port["targetPort"]
+        if isinstance(target, int) and not 1 <= target <= 65535:
+            yield invalid_value(f"{at}.targetPort", target, "must be between 1 and 65535, inclusive")
+        if (number, port["protocol"]) in used:
+            yield duplicate(at, {"port": number, "protocol": port["protocol"]})
+        used.add((number, port["protocol"]))
         if len(spec["ports"]) > 1 and not port.get("name"):
             yield required(f"{at}.name")
         elif port.get("name") and port["name"] in names:
@@ -640,6 +719,8 @@ def _config_map(obj: Object, live: Object | None) -> Iterator[Object]:
                 yield invalid_value(f"{field}[{key}]", key, _CONFIG_KEY_RULE)
             if not isinstance(value, str):
                 raise TypeError(f"{field}[{key}] must be a string, not {value!r}")
+    for key in (obj.get("data") or {}).keys() & (obj.get("binaryData") or {}).keys():
+        yield invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData")
     if live is not None and live.get("immutable"):
         for field in ("data", "binaryData", "immutable"):
             if obj.get(field) != live.get(field):
@@ -706,6 +787,14 @@ _RULES: dict[str, _Rules] = {
 }
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 class Addresses:
     """Cluster IPs and node ports: handed out once each, free again when the Service is gone."""
 
@@ -731,7 +820,7 @@ class Addresses:
             self._ips |= ips
             self._ports |= ports
 
-    def allocate(self, resource: Resource, service: Object) -> None:
+    def allocate(self, resource: Resource, service: Object, live: Object | None = None) -> None:
         """Give a Service the addresses that it needs and has not chosen itself.
 
         Raises:
@@ -745,12 +834,14 @@ class Addresses:
         chosen = spec.get("clusterIP")
         if not chosen:
             chosen = self._free_ip()
-        elif chosen != "None":
+        elif chosen != "None" and (live is None or live["spec"].get("clusterIP") != chosen):
             self._must_be_free(service, chosen)
         spec["clusterIP"] = chosen
         spec.setdefault("clusterIPs", [chosen])
-        spec.setdefault("ipFamilies", ["IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        # Whoever is headless and chooses no pods says itself where it leads, in either family.
+        is_open = chosen == "None" and not spec.get("selector")
+        spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if is_open else ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "RequireDualStack" if is_open else "SingleStack")
         if spec["type"] in ("NodePort", "LoadBalancer"):
             for port in spec.get("ports") or ():
                 if not port.get("nodePort"):
@@ -769,11 +860,8 @@ class Addresses:
 
     def _must_be_free(self, service: Object, address: str) -> None:
         why = ""
-        try:
-            if ipaddress.ip_address(address) not in self._NETWORK:
-                why = f"the provided IP ({address}) is not in the valid range {self._NETWORK}"
-        except ValueError:
-            why = "must be a valid IP address"
+        if ipaddress.ip_address(address) not in self._NETWORK:
+            why = f"the provided IP ({address}) is not in the valid range {self._NETWORK}"
         if address in self._ips:
             why = f"failed to allocate IP {address}: provided IP is already allocated"
         if why:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -32,7 +32,7 @@ from kaitoctl.sandbox.status import (
     too_large_version,
 )
 from kaitoctl.sandbox.store import Entry, Event, Expired, Store, to_json, watch_line
-from kaitoctl.sandbox.writes import Author, Writes
+from kaitoctl.sandbox.writes import Author, Writes, must_be_patch
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class Call:
     content_type: str = "application/json"
     accept: str = "application/json"
     user_agent: str = ""
+    warnings: list[str] = field(default_factory=list)
+    """What the client is told besides the answer, also when that is a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +226,12 @@ class Api:
         try:
             answer = self._route(call)
         except Failure as failure:
-            answer = _failed(failure)
+            answer = _failed(failure, call.warnings)
         except Exception:
             # Whatever a client sends, the cluster lives on; the log has what we did not foresee.
             _log.exception("request failed", extra={"method": call.method, "path": call.path})
-            answer = _failed(Failure(500, "InternalError", "Internal error occurred; see the sandbox's log"))
+            words = "Internal error occurred; see the sandbox's log"
+            answer = _failed(Failure(500, "InternalError", words), ())
         if call.method != "GET":
             self.garbage.collect(limit=50)
         return answer
@@ -259,6 +262,8 @@ class Api:
             return _NO_SUCH_PAGE
         subresource = rest[2] if len(rest) == 3 else ""
         if subresource and subresource not in resource.subresources:
+            if not resource.is_custom:
+                raise no_such_resource()
             return _NO_SUCH_PAGE
         return self._object(call, resource, ObjectKey(namespace, rest[1]), subresource)
 
@@ -305,7 +310,13 @@ class Api:
             chosen = {**call.query, "fieldSelector": f"metadata.name={key.name}"}
             return self._watch(Call("GET", call.path, chosen, accept=call.accept), resource, key.namespace)
         entry = self.store.find(resource.name, key)
-        is_apply = call.method == "PATCH" and _media(call.content_type).startswith("application/apply-patch")
+        media = _media(call.content_type)
+        is_apply = call.method == "PATCH" and media.startswith("application/apply-patch")
+        if call.method == "PUT" and entry is None and not subresource:
+            obj, author = _decoded(call.body, call.content_type), self._author(call)
+            return self._one(201, resource, self.writes.put_new(resource, key, obj, author), author.warnings)
+        if call.method == "PATCH":
+            must_be_patch(media, resource)
         if entry is None and not (is_apply and not subresource):
             raise not_found(resource.kind.plural, resource.kind.group, key.name)
         if subresource == "log" and call.method == "GET":
@@ -334,7 +345,6 @@ class Api:
             written = self.writes.replace(resource, entry, new, subresource, author)
         elif call.method == "PATCH":
             patch = _decoded(call.body, call.content_type)
-            media = _media(call.content_type)
             if subresource == "scale" and entry is not None:
                 return _json(200, self.writes.patch_scale(resource, entry, patch, media, author))
             written = self.writes.patch(resource, key, entry, patch, media, subresource, author)
@@ -357,6 +367,7 @@ class Api:
             force=is_true(query.get("force")),
             validation=validation,
             now=self.writes.now(),
+            warnings=call.warnings,
         )
 
     # --- reads ---
@@ -446,8 +457,7 @@ class Api:
     def _one(
         self, code: int, resource: Resource, entry: Entry, warnings: list[str] | None = None, accept: str = ""
     ) -> Response:
-        # A quoted string of HTTP: json.dumps escapes what it must, and nothing beyond ASCII gets through.
-        headers = {"Warning": ", ".join(f"299 - {json.dumps(text)}" for text in warnings)} if warnings else {}
+        headers = _warning(warnings or ())
         if tables.wanted(accept):
             shown = [crd.in_version(resource, entry.obj)]
             metadata = {"resourceVersion": str(entry.version)}
@@ -478,10 +488,16 @@ def _json(code: int, value: Object) -> Response:
     return Response(code, to_json(value))
 
 
-def _failed(failure: Failure) -> Response:
-    retry = failure.details.get("retryAfterSeconds")
-    headers = {"Retry-After": str(retry)} if retry else {}
+def _failed(failure: Failure, warnings: Sequence[str]) -> Response:
+    headers = _warning(warnings)
+    if retry := failure.details.get("retryAfterSeconds"):
+        headers["Retry-After"] = str(retry)
     return Response(failure.code, to_json(failure.status), headers=headers)
+
+
+def _warning(warnings: Sequence[str]) -> dict[str, str]:
+    # A quoted string of HTTP: json.dumps escapes what it must, and nothing beyond ASCII gets through.
+    return {"Warning": ", ".join(f"299 - {json.dumps(text)}" for text in warnings)} if warnings else {}
 
 
 def _media(content_type: str) -> str:

@@ -239,7 +239,10 @@ def fields_of(value: Any, shape: Shape, *, inner: bool = False) -> Fields:
             return {}
         for name, part in value.items():
             is_leaf = not isinstance(part, (dict, list))
-            fields[f"f:{name}"] = {} if is_leaf else fields_of(part, shape.child(name), inner=inner)
+            node = {} if is_leaf else fields_of(part, shape.child(name), inner=inner)
+            if node and not inner and isinstance(part, dict) and name not in shape.fields:
+                node = {".": {}, **node}  # an entry of a map, and no field that is there anyhow
+            fields[f"f:{name}"] = node
         return fields
     elements = shape.elements(value)
     if not elements:
@@ -287,8 +290,6 @@ def _difference(old: Any, new: Any, shape: Shape) -> tuple[Fields, Fields]:
                     changed[element] = more
                 if less:
                     removed[element] = less
-                if not part or not earlier:  # became empty, or was: the map itself is what changed
-                    changed[element] = {".": {}, **more} if more else {}
     for element, part in before.items():
         if element not in after:
             removed[element] = fields_of(part, shape.element_shape(element), inner=True)
@@ -380,6 +381,8 @@ def merge(live: Any, config: Any, shape: Shape) -> Any:
         return merged
     if isinstance(live, list) and isinstance(config, list) and (shape.keys or shape.is_set):
         return _merge_entries(live, config, shape)
+    if config is None and live and shape.elements(live) is not None:
+        return live  # null says nothing of what is owned part by part
     return config
 
 
@@ -436,13 +439,25 @@ def _without(value: Any, gone: Fields, kept: Fields, shape: Shape) -> Any:
 
 # --- shapes of custom resources --------------------------------------------------------------------------
 
-_METADATA = Shape({"ownerReferences": Shape(keys=(("uid", None),)), "finalizers": Shape(is_set=True)})
+_METADATA = Shape(
+    {
+        "labels": Shape(),
+        "annotations": Shape(),
+        "ownerReferences": Shape(keys=(("uid", None),)),
+        "finalizers": Shape(is_set=True),
+    }
+)
 
 
 def shape_of_schema(schema: Mapping[str, Any] | None) -> Shape:
     """How a custom resource merges: from `x-kubernetes-list-type`, `-list-map-keys` and `-map-type`."""
     shape = _shape_of(schema or {})
     return Shape({**shape.fields, "metadata": _METADATA}, shape.items)
+
+
+def _has_parts(schema: Mapping[str, Any], name: str) -> bool:
+    """Whether a field has parts: then it matters that it is declared, be it in no other way remarkable."""
+    return schema["properties"][name].get("type") in ("object", None)
 
 
 def _shape_of(schema: Mapping[str, Any]) -> Shape:
@@ -459,7 +474,7 @@ def _shape_of(schema: Mapping[str, Any]) -> Shape:
     fields = {name: _shape_of(child) for name, child in (schema.get("properties") or {}).items()}
     values = schema.get("additionalProperties")
     return Shape(
-        {name: shape for name, shape in fields.items() if shape != DEDUCED},
+        {name: shape for name, shape in fields.items() if shape != DEDUCED or _has_parts(schema, name)},
         _shape_of(values) if isinstance(values, dict) else None,
         atomic=schema.get("x-kubernetes-map-type") == "atomic",
     )

@@ -112,20 +112,29 @@ def pruned(resource: Resource, obj: Object) -> Object:
     return kept
 
 
-def admitted(resource: Resource, obj: Object) -> Object:
+def admitted(resource: Resource, obj: Object, *, is_applied: bool = False) -> Object:
     """A custom resource with its defaults.
+
+    An apply means the nulls that it has; in other writes they say nothing.
 
     Raises:
         Failure: 422, with one cause per problem.
     """
     schema = resource.schema or _OPEN
-    filled: Object = schemas.default(obj, schema)
+    filled: Object = schemas.default(obj, schema, keep_nulls=is_applied)
     causes = admission.metadata_causes(resource, filled["metadata"])
     if not schemas.fits(filled, schema):
         causes += [_cause(problem) for problem in schemas.problems(filled, schema)]
     if causes:
         raise invalid(resource.kind.kind, resource.kind.group, filled["metadata"].get("name", ""), causes)
     return filled
+
+
+def mismatch(resource: Resource, config: Object) -> str:
+    """The first value of an applied object that is of another type than its field, in words; else empty."""
+    problems = schemas.problems(config, resource.schema or _OPEN)
+    of_type = (item for item in problems if item.rule == "type" and item.value is not None)
+    return next((f".{item.path}: expected {item.expected}" for item in of_type), "")
 
 
 def _cause(problem: schemas.Problem) -> Object:

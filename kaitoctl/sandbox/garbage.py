@@ -77,13 +77,10 @@ class Garbage:
         entry = self._store.find(*place)
         if entry is None or not entry.obj["metadata"].get("deletionTimestamp"):
             return
-        waits = "foregroundDeletion" in (entry.obj["metadata"].get("finalizers") or ())
+        finalizers = entry.obj["metadata"].get("finalizers") or ()
+        waits = "foregroundDeletion" in finalizers or "orphan" in finalizers
         if (waits or place[0] in (NAMESPACES.name, CRDS.name)) and place not in self._leaving:
             self._leaving.append(place)
-
-    def has_dependents(self, uid: str) -> bool:
-        """Whether any object names this owner."""
-        return bool(self._dependents.get(uid))
 
     def is_empty(self, resource: Resource, name: str) -> bool:
         """Whether a namespace or CRD has no content."""
@@ -153,6 +150,11 @@ class Garbage:
             return
         metadata = entry.obj["metadata"]
         finalizers = list(metadata.get("finalizers") or ())
+        if "orphan" in finalizers:
+            self.orphan_dependents_of(metadata["uid"])
+            finalizers.remove("orphan")
+            self._api.writes.rewrite_metadata(resource, entry, finalizers=finalizers)
+            return
         if "foregroundDeletion" in finalizers:
             dependents = self._dependents.get(metadata["uid"], {})
             for dependent in list(dependents):

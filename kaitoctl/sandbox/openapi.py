@@ -150,12 +150,9 @@ def _definitions(resources: list[Resource], prefix: str) -> Object:
                 "x-kubernetes-group-version-kind": [_identity(resource)],
             }
         else:
-            _define(_METADATA, prefix, definitions)
+            _define(types.METADATA, prefix, definitions)
             definitions[_name_of_custom(resource)] = _custom(resource, prefix)
     return definitions
-
-
-_METADATA = types.structs()["meta.v1.ObjectMeta"]
 
 
 def _name(struct: Struct) -> str:
@@ -175,7 +172,7 @@ def _name_of_custom(resource: Resource) -> str:
 
 def _custom(resource: Resource, prefix: str) -> Object:
     schema = dict(resource.schema or {})
-    metadata = {"$ref": f"{prefix}{_name(_METADATA)}"}
+    metadata = {"$ref": f"{prefix}{_name(types.METADATA)}"}
     own = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": metadata}
     schema["properties"] = {**(schema.get("properties") or {}), **own}
     schema["x-kubernetes-group-version-kind"] = [_identity(resource)]

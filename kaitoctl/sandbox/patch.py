@@ -49,7 +49,8 @@ def _operated(target: Any, operation: Object) -> Any:
     if kind == "add":
         return _changed(target, path, operation["value"], insert=True)
     if kind == "replace":
-        _at(target, path)
+        if not isinstance(_at(target, path[:-1]), dict):  # what a map lacks is added, as the real server does
+            _at(target, path)
         return _changed(target, path, operation["value"], insert=False)
     if kind == "remove":
         _at(target, path)
@@ -148,8 +149,15 @@ def strategically_patched(target: Any, patch: Any, shape: Shape) -> Any:
     for name, value in plain.items():
         if value is None:
             merged.pop(name, None)
+        elif isinstance(value, list) and name not in merged:
+            entry = shape.child(name).entry
+            plain_ones = [item for item in value if not (isinstance(item, dict) and _DIRECTIVE in item)]
+            merged[name] = [
+                strategically_patched({}, item, entry) if isinstance(item, dict) else item
+                for item in plain_ones
+            ]
         elif isinstance(value, list):
-            merged[name] = _merged_list(merged.get(name) or [], value, shape.child(name))
+            merged[name] = _merged_list(merged[name] or [], value, shape.child(name))
         else:
             merged[name] = strategically_patched(merged.get(name), value, shape.child(name))
     for name, value in patch.items():

@@ -25,6 +25,7 @@ class Failure(Exception):
         self.message = message
         self.details = {key: value for key, value in details.items() if value}
         self.list_metadata: Object = {}
+        self.has_details = bool(details)
 
     @property
     def status(self) -> Object:
@@ -36,7 +37,7 @@ class Failure(Exception):
             "status": "Failure",
             "message": self.message,
             **({"reason": self.reason} if self.reason else {}),
-            **({"details": self.details} if self.details else {}),
+            **({"details": self.details} if self.has_details else {}),
             "code": self.code,
         }
 
@@ -133,12 +134,13 @@ def expired(message: str) -> Failure:
 
 def method_not_allowed() -> Failure:
     """405: the resource has no such verb."""
-    return Failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+    message = "the server does not allow this method on the requested resource"
+    return Failure(405, "MethodNotAllowed", message, kind="")
 
 
 def no_such_resource() -> Failure:
     """404: the version of the API is served and has no such resource."""
-    return Failure(404, "NotFound", "the server could not find the requested resource")
+    return Failure(404, "NotFound", "the server could not find the requested resource", kind="")
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> Failure:

@@ -102,6 +102,9 @@ def _members(struct: Struct, found: dict[str, Struct]) -> Iterator[Field]:
             yield item
 
 
+METADATA = structs()["meta.v1.ObjectMeta"]
+
+
 def struct_of(group: str, version: str, kind: str) -> Struct | None:
     """The struct of a built-in kind."""
     package = group.partition(".")[0] if group else "core"

@@ -21,6 +21,7 @@ from kaitoctl.sandbox import admission, crd, types
 from kaitoctl.sandbox.apply import (
     ApplyConflict,
     Manager,
+    Owned,
     Owners,
     Shape,
     UnkeyedEntry,
@@ -57,6 +58,15 @@ _PATCH_TYPES = (
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )
+# Source: the kinds whose strategy in k8s.io/kubernetes `pkg/registry` has AllowCreateOnUpdate.
+_CREATED_BY_PUT = (
+    "services", "endpoints", "events", "leases", "roles", "rolebindings", "clusterroles",
+    "clusterrolebindings",
+)  # fmt: skip
+# Source: ReturnDeletedObject there.
+_SHOWN_WHEN_DELETED = (
+    "pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "storageclasses",
+)  # fmt: skip
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: generated names spell nothing
 _EMPTY_IS_ABSENT = ("labels", "annotations", "finalizers", "ownerReferences")
 _GIVEN_BY_SERVER = (
@@ -144,7 +154,8 @@ class Writes:
         if resource is CRDS:
             crd.prepare(self._api, given, None, author.now)
         for name_ in _GIVEN_BY_SERVER:
-            metadata.pop(name_, None)
+            if name_ != "generation" or resource.counts:
+                metadata.pop(name_, None)
         metadata["uid"] = str(uuid.UUID(int=random.getrandbits(128), version=4))
         metadata["creationTimestamp"] = author.now
         if resource.counts:
@@ -172,7 +183,9 @@ class Writes:
             ]
             raise forbidden(resource.kind.plural, resource.kind.group, key.name, why, causes)
 
-    def _identified(self, resource: Resource, namespace: str, name: str, obj: Any) -> Object:
+    def _identified(
+        self, resource: Resource, namespace: str, name: str, obj: Any, *, is_put: bool = False
+    ) -> Object:
         """The object with a metadata of its own, and with what the URL says about it.
 
         Raises:
@@ -193,6 +206,8 @@ class Writes:
                     f"(must be of type {kind.kind} in {kind.api_version}): its {field_} is {obj[field_]!r}"
                 )
         metadata = admission.decoded_metadata(metadata)
+        if is_put and not metadata.get("name"):
+            raise bad_request(f"the name of the object ({name} based on URL) is missing: it must be provided")
         if name and metadata.setdefault("name", name) != name:
             raise bad_request(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
@@ -222,6 +237,9 @@ class Writes:
             kept, unknown = obj, crd.unknown_fields(resource, obj)
             if unknown:
                 kept = crd.pruned(resource, obj)
+            metadata, more = self._decoded(resource, types.METADATA, kept["metadata"])
+            kept = {**kept, "metadata": metadata}
+            unknown += [f"metadata.{path}" for path in more]
         if kept is not obj:
             obj.clear()
             obj.update(kept)
@@ -247,6 +265,21 @@ class Writes:
 
     # --- update ---
 
+    def put_new(self, resource: Resource, key: ObjectKey, obj: Any, author: Author) -> Entry:
+        """Answer a PUT of what does not exist: some kinds are created by it.
+
+        Raises:
+            Failure: 404, or what is wrong with the object, which is looked at first.
+        """
+        given = self._identified(resource, key.namespace, key.name, obj, is_put=True)
+        if resource.kind.plural in _CREATED_BY_PUT:
+            if uid := given["metadata"].get("uid"):
+                why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+                raise conflict(resource.kind.plural, resource.kind.group, key.name, why)
+            return self.create(resource, key.namespace, given, author)
+        self._drop_unknown(resource, given, author)
+        raise not_found(resource.kind.plural, resource.kind.group, key.name)
+
     def replace(
         self,
         resource: Resource,
@@ -263,15 +296,21 @@ class Writes:
             Failure: 400, 409 when it was derived from another version, 422.
         """
         kind, key = resource.kind, entry.key
-        new = self._identified(resource, key.namespace, key.name, obj)
         live = crd.in_version(resource, entry.obj)
+        try:
+            new = self._identified(resource, key.namespace, key.name, obj, is_put=is_put)
+            self._drop_unknown(resource, new, author)
+        except Failure as failure:
+            if is_put or failure.code != 400:
+                raise
+            # It is the patch that is wrong, and no object was sent.
+            raise invalid("", "", "", [invalid_value("patch", "...", failure.message)]) from None
         if not is_put:
             self._uid_must_stay(resource, entry, new["metadata"])
         self._must_be_the_same(resource, entry, new["metadata"])
         if resource.is_custom and is_put and not new["metadata"].get("resourceVersion"):
             cause = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid(kind.kind, kind.group, key.name, [cause])
-        self._drop_unknown(resource, new, author)
         return self._write(resource, entry, live, new, subresource, author, None)
 
     def _uid_must_stay(self, resource: Resource, entry: Entry, metadata: Object) -> None:
@@ -327,6 +366,7 @@ class Writes:
         new = self._settle(resource, new, live, subresource, author, owners, given)
         if new == live:
             return entry
+        self._addresses.allocate(resource, new, live)
         if author.dry_run:
             return Entry(entry.key, new, entry.version)
         if resource.kind.version != resource.storage_version:
@@ -352,7 +392,7 @@ class Writes:
         """
         is_new = live is None
         if resource.is_custom:
-            new = crd.admitted(resource, new)
+            new = crd.admitted(resource, new, is_applied=owners is not None)
         else:
             admission.admit(resource, new, live)
         metadata = new["metadata"]
@@ -362,6 +402,7 @@ class Writes:
             metadata["generation"] = generation_of(live) + 1
         if owners is None:
             known = owners_of(live["metadata"].get("managedFields")) if live else {}
+            is_untracked = live is not None and not known and not given
             if live is None and resource.struct is not None:
                 live = types.blank(resource.struct)
             if given and given != (live or {}).get("metadata", {}).get("managedFields"):
@@ -369,7 +410,8 @@ class Writes:
             me = Manager(author.manager, "Update", resource.kind.api_version, subresource)
             # The real server, too, leaves the time out for scales.
             now = author.now if subresource != "scale" else ""
-            owners = update(live, new, known, me, resource.shape, now=now)
+            # Of an object that nobody owns anything of, nobody comes to: not before it is applied.
+            owners = {} if is_untracked else update(live, new, known, me, resource.shape, now=now)
         metadata.pop("managedFields", None)
         if owners:
             metadata["managedFields"] = managed_fields_of(owners, resource.kind.api_version)
@@ -424,9 +466,7 @@ class Writes:
         return self.replace(resource, entry, new, subresource, author, is_put=False)
 
     def _patched(self, live: Object, patch: Any, media: str, resource: Resource) -> Any:
-        accepted = [kind for kind in _PATCH_TYPES if "strategic" not in kind or not resource.is_custom]
-        if media not in accepted:
-            raise unsupported_media_type(accepted)
+        must_be_patch(media, resource)
         try:
             if media == "application/json-patch+json":
                 return json_patched(live, patch)
@@ -455,6 +495,8 @@ class Writes:
             raise bad_request("an apply patch must have apiVersion and kind")
         config = self._identified(resource, key.namespace, key.name, body)
         identity = config["metadata"]
+        # What an apply says is empty, it owns.
+        config["metadata"] = {**(body["metadata"] if dig(body, "metadata") else {}), **identity}
         if identity.get("managedFields"):
             raise bad_request("metadata.managedFields must be nil")
         live = None
@@ -470,13 +512,14 @@ class Writes:
             config = {**_only(config, "apiVersion", "kind", "status"), "metadata": name}
         elif "status" in resource.subresources:
             config = _without(config, "status")
-        if not resource.is_custom:
-            config = admission.without_nulls(config)
         namespace = dig(body, "metadata", "namespace") or ""
         self._must_be_declared(resource, key, namespace, config)
         owners = owners_of(live["metadata"].get("managedFields")) if live else {}
         me = Manager(author.manager, "Apply", "", subresource)
         shape, now = resource.shape, author.now
+        if live is not None and not owners:
+            before = Manager("before-first-apply", "Update", resource.kind.api_version, "")
+            owners = {before: Owned(fields_of(ownable(live), shape), now)}
         try:
             try:
                 merged, owners = apply(live, config, owners, me, shape, force=author.force, now=now)
@@ -495,6 +538,8 @@ class Writes:
         merged["metadata"] = dict(merged["metadata"])
         if resource.struct is not None:
             merged, _ = self._decoded(resource, resource.struct, merged)
+        else:
+            merged["metadata"], _ = self._decoded(resource, types.METADATA, merged["metadata"])
         if entry is None or live is None:
             merged["metadata"].pop("resourceVersion", None)  # compared with what exists, or with nothing
             return self.create(resource, key.namespace, merged, author, owners=owners)
@@ -505,7 +550,10 @@ class Writes:
             if resource.struct is not None:
                 unknown = types.decode(resource.struct, config)[1]
             else:
-                unknown = crd.unknown_fields(resource, config)
+                more = types.decode(types.METADATA, config["metadata"], "metadata")[1]
+                unknown = [*crd.unknown_fields(resource, config), *more]
+                if mismatch := crd.mismatch(resource, config):
+                    raise self._untyped(resource, key, namespace, mismatch)
         except types.TypeMismatch as error:
             raise self._untyped(resource, key, namespace, f".{error}") from None
         if unknown:
@@ -641,10 +689,10 @@ class Writes:
         )
         if policy not in ("Orphan", "Background", "Foreground"):
             raise bad_request(f'propagationPolicy: "{policy}" is none of Orphan, Background, Foreground')
-        if policy == "Orphan" and not dry_run:
-            self._api.garbage.orphan_dependents_of(metadata["uid"])
-        elif policy == "Foreground" and self._api.garbage.has_dependents(metadata["uid"]):
-            finalizers = list(dict.fromkeys([*finalizers, "foregroundDeletion"]))
+        # The garbage collector takes these away when it has done its part.
+        for name_, its_policy in (("orphan", "Orphan"), ("foregroundDeletion", "Foreground")):
+            if policy == its_policy:
+                finalizers = list(dict.fromkeys([*finalizers, name_]))
         grace_s = self._grace_s(resource, obj, options)
         gone = {
             "kind": "Status",
@@ -660,9 +708,14 @@ class Writes:
         }
         # A namespace or definition is shown as it begins to go, however little there is to take along.
         if not finalizers and not grace_s and resource not in (NAMESPACES, CRDS):
+            last = entry
+            if resource is PODS:
+                ending = {"deletionTimestamp": author.now, "deletionGracePeriodSeconds": 0}
+                final = {**metadata, **ending, "generation": generation_of(obj) + 1}
+                last = Entry(entry.key, {**obj, "metadata": final}, entry.version)
             if not dry_run:
-                self._store.remove(resource.name, entry.key)
-            return gone
+                last = self._store.remove(resource.name, entry.key, last.obj)
+            return last if kind.plural in _SHOWN_WHEN_DELETED else gone
         already = metadata.get("deletionTimestamp")
         earlier_s = metadata.get("deletionGracePeriodSeconds") or 0
         if already and grace_s >= earlier_s and finalizers == (metadata.get("finalizers") or []):
@@ -673,7 +726,7 @@ class Writes:
         marked: Object = {**metadata, "deletionTimestamp": when, "deletionGracePeriodSeconds": grace_s}
         if finalizers:
             marked["finalizers"] = finalizers
-        if resource.counts and not already and resource is not CRDS:
+        if metadata.get("generation") and not already and resource is not CRDS:
             marked["generation"] = generation_of(obj) + 1
         new = {**obj, "metadata": marked}
         if resource is NAMESPACES:
@@ -703,6 +756,17 @@ class Writes:
             self._store.remove(resource.name, entry.key, new)
         else:
             self._store.put(resource.name, new)
+
+
+def must_be_patch(media: str, resource: Resource) -> None:
+    """Make sure that a resource takes patches of this media type.
+
+    Raises:
+        Failure: 415.
+    """
+    accepted = [kind for kind in _PATCH_TYPES if "strategic" not in kind or not resource.is_custom]
+    if media not in accepted:
+        raise unsupported_media_type(accepted)
 
 
 def _is_upgrade_of_kubectl(manager: str, live: Object | None, contested: Fields, shape: Shape) -> bool:

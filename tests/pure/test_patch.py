@@ -60,6 +60,8 @@ def test_a_merge_patch_is_idempotent_and_leaves_its_target_alone(target: Any, pa
         ({"op": "copy", "from": "/list/0", "path": "/list/-"}, {"list": [1, 2, 1], "x/y": {"~": 0}}),
         ({"op": "test", "path": "/list", "value": [1, 2]}, {"list": [1, 2], "x/y": {"~": 0}}),
         ({"op": "replace", "path": "", "value": 7}, 7),
+        # Not so in the RFC, but in Kubernetes' library.
+        ({"op": "replace", "path": "/n", "value": 7}, {"list": [1, 2], "x/y": {"~": 0}, "n": 7}),
     ],
 )
 def test_a_json_patch_does_what_the_rfc_says(operation: Any, result: Any) -> None:
@@ -73,7 +75,7 @@ def test_a_json_patch_does_what_the_rfc_says(operation: Any, result: Any) -> Non
     "operations",
     [
         [{"op": "remove", "path": "/none"}],
-        [{"op": "replace", "path": "/none", "value": 1}],
+        [{"op": "replace", "path": "/list/7", "value": 1}],
         [{"op": "add", "path": "/none/deep", "value": 1}],
         [{"op": "add", "path": "/list/7", "value": 1}],
         [{"op": "add", "path": "/list/x", "value": 1}],
