@@ -396,7 +396,7 @@ class Writes:
         else:
             admission.admit(resource, new, live)
         metadata = new["metadata"]
-        # Written in a version that has not all fields, also a status takes them away: that counts for nothing.
+        # Written in a version that lacks fields, a status takes them away, too: that counts for nothing.
         counts = resource.counts and subresource != "status"
         if live is not None and counts and _wanted(resource, new) != _wanted(resource, live):
             metadata["generation"] = generation_of(live) + 1
