@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
 def main() -> None:
-    """Start the command line."""
+    """Start the command line, or answer without it."""
+    from kaitoctl.cli import quick
+
+    if (said := quick.answer(sys.argv[1:], os.environ)) is not None:
+        sys.stdout.write(said)
+        return
     # Importing makes many objects and no garbage; the default threshold would look for some 30 times,
     # a tenth of what a short command takes. Long-running commands collect often enough with this one.
     gc.set_threshold(50_000)

@@ -1,7 +1,7 @@
 """HTTP/1.1 as a client of one API server needs it, over asyncio: kept connections, streams, TLS, a proxy.
 
 httptools (the parser of Node.js) reads what comes; here is what is done with it. aiohttp, which would do
-that too, takes 200 ms to import and 140 us of CPU for a request (docs/adr/0008). What no API server asks for
+that too, takes 200 ms to import and 140 us of CPU for a request (docs/adr/0011). What no API server asks for
 is not here: redirects are answers like others, there are no cookies, and nothing is repeated but a GET on a
 kept connection that the server has just closed.
 """
