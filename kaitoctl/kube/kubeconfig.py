@@ -165,8 +165,11 @@ def _named(
     parts: list[tuple[Path, str, dict[str, Any]]], what: str, name: Any
 ) -> tuple[Path, dict[str, Any]]:
     """The context, cluster or user of a name, and the folder that its paths start from."""
-    for folder, _, config in parts:
-        for entry in config.get(f"{what}s") or ():
+    for folder, file, config in parts:
+        entries = config.get(f"{what}s") or []
+        if not isinstance(entries, list):
+            raise InputError(f"kubeconfig {file} cannot be used: {what}s is no list")
+        for entry in entries:
             if isinstance(entry, dict) and entry.get("name") == name:
                 found = entry.get(what)
                 return folder, found if isinstance(found, dict) else {}
@@ -179,4 +182,4 @@ def _path(folder: Path, value: Any) -> str:
 
 
 def _decoded(value: Any) -> bytes:
-    return base64.b64decode(str(value)) if value else b""
+    return base64.b64decode("".join(str(value).split()), validate=True) if value else b""

@@ -1,0 +1,195 @@
+"""kubeconfigs: whatever is read here is what the official package reads, and what is wrong is said."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import kube_config
+
+from kaitoctl.errors import InputError
+from kaitoctl.kube import kubeconfig
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.kubeconfig import Server
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def config(cluster: dict[str, Any], user: dict[str, Any], **context: Any) -> dict[str, Any]:
+    return {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u", **context}}],
+        "clusters": [{"name": "k", "cluster": {"server": "https://k.example:6443", **cluster}}],
+        "users": [{"name": "u", "user": user}],
+    }
+
+
+def written(folder: Path, *configs: Any) -> list[str]:
+    files = []
+    for number, content in enumerate(configs):
+        file = folder / f"config-{number}"
+        file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        files.append(str(file))
+    return files
+
+
+def official(files: list[str]) -> Any:
+    """What the official package makes of the files."""
+    made = type.__call__(Configuration)
+    asyncio.run(
+        kube_config.load_kube_config(
+            config_file=":".join(files), client_configuration=made, persist_config=False
+        )
+    )
+    return made
+
+
+def header_of(server: Server) -> str:
+    async def asked() -> str:
+        return await Client(server)._authorized()
+
+    return asyncio.run(asked())
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user"),
+    [
+        ({}, {}),
+        ({}, {"token": "t0ken"}),
+        ({}, {"tokenFile": "token.txt"}),
+        ({}, {"username": "me", "password": "s3cret"}),
+        ({"tls-server-name": "other.example"}, {"token": "t"}),
+        ({"insecure-skip-tls-verify": True}, {"token": "t"}),
+        ({"proxy-url": "http://proxy.example:3128"}, {"token": "t"}),
+    ],
+    ids=str,
+)
+def test_it_is_read_as_by_the_official_package(
+    tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any]
+) -> None:
+    (tmp_path / "token.txt").write_text("from-a-file\n")
+    files = written(tmp_path, config(cluster, user))
+    ours, theirs = kubeconfig.from_files(files), official(files)
+    assert ours is not None
+    assert ours.address == theirs.host
+    assert ours.verifies is bool(theirs.verify_ssl)
+    assert (ours.tls_server_name or None, ours.proxy or None) == (theirs.tls_server_name, theirs.proxy)
+    assert header_of(ours) == (_bearer(theirs) or _basic(user))
+
+
+def _bearer(theirs: Any) -> str:
+    return str(asyncio.run(theirs.get_api_key_with_prefix("BearerToken")) or "").rstrip()
+
+
+def _basic(user: dict[str, Any]) -> str:
+    return f"Basic {encoded('me:s3cret')}" if "username" in user else ""
+
+
+def test_a_token_file_outranks_a_token(tmp_path: Path) -> None:
+    """Source: client-go `tools/clientcmd/api/types.go`, AuthInfo."""
+    (tmp_path / "token.txt").write_text("from-a-file\n")
+    user = {"tokenFile": "token.txt", "token": "older"}
+    server = kubeconfig.from_files(written(tmp_path, config({}, user)))
+    assert server is not None
+    assert header_of(server) == "Bearer from-a-file"
+
+
+def test_paths_start_at_the_file_that_names_them_and_the_first_file_wins(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one = config(
+        {"certificate-authority": "ca.crt"}, {"client-certificate": "me.crt", "client-key": "/me.key"}
+    )
+    two = {**config({"server": "https://never"}, {"token": "never"}), "current-context": "other"}
+    files = [*written(tmp_path / "one", one), *written(tmp_path / "two", two)]
+    server = kubeconfig.from_files(files)
+    assert server is not None
+    assert server.address == "https://k.example:6443"
+    assert server.ca_file == str(tmp_path / "one" / "ca.crt")
+    assert (server.client_certificate, server.client_key) == (str(tmp_path / "one" / "me.crt"), "/me.key")
+    assert server.token == ""
+
+
+def test_a_context_may_be_in_another_file_than_its_cluster(tmp_path: Path) -> None:
+    whole = config({}, {"token": "t"}, namespace="models")
+    parts = [{key: whole[key]} for key in ("users", "clusters", "contexts", "current-context")]
+    server = kubeconfig.from_files(written(tmp_path, *parts))
+    assert server == Server("https://k.example:6443", namespace="models", token="t")
+
+
+def test_certificates_may_be_inside(tmp_path: Path) -> None:
+    inside = {"client-certificate-data": encoded("CERT"), "client-key-data": encoded("KEY")}
+    server = kubeconfig.from_files(
+        written(tmp_path, config({"certificate-authority-data": encoded("CA")}, inside))
+    )
+    assert server is not None
+    assert (server.ca_data, server.client_certificate, server.client_key) == ("CA", b"CERT", b"KEY")
+
+
+def test_json_is_read_too(tmp_path: Path) -> None:
+    server = kubeconfig.from_files(written(tmp_path, json.dumps(config({}, {"token": "t"}))))
+    assert server is not None
+    assert server.token == "t"
+
+
+@pytest.mark.parametrize("user", [{"exec": {"command": "x"}}, {"auth-provider": {"name": "oidc"}}])
+def test_users_whom_a_program_or_service_vouches_for_are_left_to_others(
+    tmp_path: Path, user: dict[str, Any]
+) -> None:
+    assert kubeconfig.from_files(written(tmp_path, config({}, user))) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "no current context"),
+        ("[]", "it is no map"),
+        ("a: [", "cannot be used"),
+        ("{", "cannot be used"),
+        ({"current-context": "x"}, "there is no context 'x'"),
+        ({**config({}, {}), "clusters": []}, "there is no cluster 'k'"),
+        ({**config({}, {}), "users": None}, "there is no user 'u'"),
+        (config({"certificate-authority-data": "%%%"}, {}), "not base64"),
+        ({**config({}, {}), "contexts": [5, {"name": "c", "context": "x"}]}, "there is no cluster None"),
+        ({**config({}, {}), "contexts": 5}, "contexts is no list"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_file(tmp_path: Path, content: Any, words: str) -> None:
+    files = written(tmp_path, content)
+    with pytest.raises(InputError) as caught:
+        kubeconfig.from_files(files)
+    assert words in str(caught.value)
+    assert files[0] in str(caught.value)
+
+
+def test_secrets_are_not_in_the_words_of_a_server() -> None:
+    shown = repr(Server("https://x", token="s3cret", basic=("me", "s3cret"), client_key=b"s3cret"))
+    assert "s3cret" not in shown
+
+
+def test_a_token_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "token"
+    file.write_text("one")
+    now = [100.0]
+    monkeypatch.setattr("kaitoctl.kube.client.time.monotonic", lambda: now[0])
+
+    async def story() -> list[str]:
+        client = Client(Server("https://x.example", token_file=str(file)))
+        seen = [await client._authorized()]
+        file.write_text("two")
+        seen.append(await client._authorized())
+        now[0] += 61
+        seen.append(await client._authorized())
+        file.unlink()
+        now[0] += 61
+        return [*seen, await client._authorized()]
+
+    assert asyncio.run(story()) == ["Bearer one", "Bearer one", "Bearer two", "Bearer two"]
