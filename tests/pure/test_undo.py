@@ -75,7 +75,7 @@ def test_labels_and_annotations_of_the_managers_own_stay() -> None:
 
 
 def test_an_atomic_map_is_named_whole() -> None:
-    selector = {"labelSelector": {"matchLabels": {"apps": "other", "zone": "1"}}}
+    selector = {"labelSelector": {"matchLabels": {"apps": "falcon-7b", "zone": "1"}}}
     live = workspace()
     goal = undo.wanted(live, history(workspace(resource=selector))[0])
     assert undo.manifest(live, goal, "kaitoctl")["resource"] == selector
