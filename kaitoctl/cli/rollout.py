@@ -13,6 +13,7 @@ from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, Sandbo
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 
 if TYPE_CHECKING:
+    from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object, ObjectKey
     from kaitoctl.kube.request import Request
@@ -241,7 +242,8 @@ async def _undo(target: Target, name: str, how: _How) -> None:
         after = await _change(client, known, goal, rest, force=how.force_conflicts)
         _print(after, how, "rolled back")
         if how.wait:
-            await _follow(client, after, how.timeout_s)
+            expected = max(number, revisions.newest(known.history) + (chosen is not known.history[-1]))
+            await _follow(client, after, how.timeout_s, numbers=(number, expected))
 
 
 def _insist_that_it_can_change(live: Object, goal: Object, number: int) -> None:
@@ -308,6 +310,7 @@ async def _change(client: Client, known: Known, goal: Object, rest: Object, *, f
     In this order: an apply that came first would give the present revision the change-cause of the old one.
     """
     from kaitoctl.cli.create_workspace import FIELD_MANAGER
+    from kaitoctl.kaito import undo as undo_
     from kaitoctl.kube import request
     from kaitoctl.kube.objects import key_of, uid_of
 
@@ -315,7 +318,11 @@ async def _change(client: Client, known: Known, goal: Object, rest: Object, *, f
         live = known.workspace
         patch = {**rest, "metadata": {**(rest.get("metadata") or {}), "uid": uid_of(live)}}
         await _sent(client, request.merge_patch(known.kind, *key_of(live), patch, manager=FIELD_MANAGER))
-    return await _applied(client, _applying(known, goal, force=force, dry_run=False))
+    after = await _applied(client, _applying(known, goal, force=force, dry_run=False))
+    if left := undo_.remainder(after, goal):
+        fields = ", ".join(path for path, _ in undo_.owners(after, left))
+        output.warning(f"not all came back: somebody else has just written {fields}")
+    return after
 
 
 def _applying(known: Known, goal: Object, *, force: bool, dry_run: bool) -> Request:
@@ -428,11 +435,30 @@ async def _sent(client: Client, asked: Request) -> Object:
         raise _explained(error) from error
 
 
-async def _follow(client: Client, workspace: Object, timeout_s: float | None) -> None:
-    from kaitoctl.cli import follow
-    from kaitoctl.kube.objects import key_of
+async def _follow(
+    client: Client, workspace: Object, timeout_s: float | None, *, numbers: tuple[int, int] = (0, 0)
+) -> None:
+    """Follow the rollout.
 
-    await follow.rollout(client, key_of(workspace), timeout_s=timeout_s or _budget_s(workspace))
+    Args:
+        client: the door to the cluster.
+        workspace: the Workspace as it is.
+        timeout_s: None for the budget of its preset.
+        numbers: of the revision that is to come, as it was and as it will be; an edit of annotations alone
+            shows in nothing else.
+    """
+    from kaitoctl.cli import follow
+    from kaitoctl.kaito import revisions
+    from kaitoctl.kaito.status import OWNER_GENERATION
+    from kaitoctl.kube.objects import annotations_of, key_of
+
+    def has_arrived(seen: Snapshot) -> bool:
+        ours = [item for item in seen.workloads if OWNER_GENERATION in annotations_of(item)]
+        found = map(revisions.number_on, ours)
+        return all(number in (0, numbers[0]) or number >= numbers[1] for number in found)
+
+    timeout_s = timeout_s or _budget_s(workspace)
+    await follow.rollout(client, key_of(workspace), timeout_s=timeout_s, has_arrived=has_arrived)
 
 
 def _budget_s(workspace: Object) -> float:

@@ -93,7 +93,12 @@ def remainder(after: Object, goal: Object) -> Object:
         after: the Workspace as the apply leaves it, with its `managedFields`.
         goal: as it should be.
     """
-    return _rest(after, revisions.data_of(after), revisions.data_of(goal), ())
+    return _rest(after, _compared(after), _compared(goal), ())
+
+
+def _compared(workspace: Object) -> Object:
+    """What a revision holds, with annotations even if there are none: a patch must not remove metadata."""
+    return {"metadata": {"annotations": {}}, **revisions.data_of(workspace)}
 
 
 def _rest(after: Object, old: Object, new: Object, path: tuple[str, ...]) -> Object:

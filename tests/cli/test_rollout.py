@@ -154,6 +154,18 @@ def test_a_value_that_somebody_else_set_is_named_with_who_did(
     apply("c")  # kaitoctl owns it as before
 
 
+def test_annotations_that_change_what_is_built_come_back_too(
+    shell: Shell, namespace: str, apply: Apply
+) -> None:
+    apply()
+    lb = json.dumps({"metadata": {"annotations": {"kaito.sh/enablelb": "True"}}})
+    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", lb)
+    rollout(shell, namespace, "undo", "w", "--to-revision", "1", "--force-conflicts")
+    assert shell.get("service", "w", "-n", namespace)["spec"]["type"] == "ClusterIP"
+    found = shell.get("workspace", "w", "-n", namespace)
+    assert "kaito.sh/enablelb" not in found["metadata"].get("annotations", {})
+
+
 def test_what_never_changes_is_refused_in_words(shell: Shell, namespace: str, apply: Apply) -> None:
     apply()
     apply(resource={"instanceType": "Standard_NC24s_v3"}, ready=False)

@@ -88,6 +88,15 @@ def test_what_is_left_is_told_with_its_owners() -> None:
     assert undo.owners(live, rest) == [("inference.adapters", ["kubectl-edit"])]
 
 
+def test_an_annotation_of_somebody_elses_is_left_and_nothing_else_of_the_metadata() -> None:
+    metadata = {"annotations": {"kaito.sh/enablelb": "True", "note": "x"}}
+    fields: Object = {"f:metadata": {"f:annotations": {".": {}, "f:kaito.sh/enablelb": {}, "f:note": {}}}}
+    live = owned(workspace(metadata=metadata), "kubectl-annotate", fields, operation="Update")
+    rest = undo.remainder(live, undo.wanted(live, history(workspace())[0]))
+    assert rest == {"metadata": {"annotations": {"kaito.sh/enablelb": None}}}
+    assert undo.owners(live, rest) == [("metadata.annotations.kaito.sh/enablelb", ["kubectl-annotate"])]
+
+
 def test_a_default_that_nobody_owns_is_not_left() -> None:
     live = workspace()
     goal = workspace()
