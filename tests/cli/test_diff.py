@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from builders import adapter, workspace
+from builders import adapter, node, pod, workspace
 from shell import Shell
+
+from kaitoctl.cli.check_nodes import Seen
+from kaitoctl.kaito.nodes import OWN_RULES
 
 Wait = Callable[[Callable[[], object]], None]
 
@@ -102,3 +105,28 @@ def test_trouble_has_codes_above_one(shell: Shell, offline: Shell, tmp_path: Pat
     shell.kaitoctl("diff", "-f", str(file), code=4)
     shell.kaitoctl("diff", "-f", str(tmp_path / "none.yaml"), code=2)
     offline.kaitoctl("diff", "-f", str(file), code=2, KUBECONFIG="/nowhere")
+
+
+def test_of_nodes_whose_pods_nobody_listed_the_gpus_in_use_are_unknown() -> None:
+    """What diff and create judge by: only nodes with the right labels have their pods listed."""
+    ws = workspace(resource={"preferredNodes": ["listed", "bare"]})
+    nodes = [node("listed"), node("bare", labels={})]
+    taken = [pod(node_name="listed", gpus=1)]
+    seen = Seen(nodes, taken, pods_of=frozenset({"listed"})).verdict(ws, OWN_RULES)
+    in_use = {found.name: found.gpus.in_use for found in seen.nodes}
+    assert in_use == {"listed": 1, "bare": None}
+    in_use = {found.name: found.gpus.in_use for found in Seen(nodes, None).verdict(ws, OWN_RULES).nodes}
+    assert in_use == {"listed": None, "bare": None}
+
+
+def test_a_node_without_the_labels_is_told_by_its_labels_and_not_by_its_gpus(
+    shell: Shell, namespace: str, tmp_path: Path
+) -> None:
+    bare = node(f"bare-{namespace}", labels={})
+    shell.apply({key: value for key, value in bare.items() if key != "status"})
+    file = tmp_path / "w.yaml"
+    file.write_text(manifest(namespace, resource={"preferredNodes": [f"bare-{namespace}"]}))
+    done = shell.kaitoctl("diff", "-f", str(file), code=1)
+    assert "the workload waits for nodes: 0 of 1 required nodes usable" in done.stderr
+    assert "free" not in done.stderr
+    shell.kubectl("delete", "node", f"bare-{namespace}")
