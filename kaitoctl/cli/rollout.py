@@ -265,7 +265,7 @@ def _tell(known: Known, goal: Object, number: int) -> None:
     from kaitoctl.kaito.undo import consequence
     from kaitoctl.reconcile.comparison import between
 
-    what = consequence(known.workspace, goal)
+    what = consequence(known.workspace, goal, known.history)
     output.step(f"{_words(known)} goes back to revision {number}: {what}")
     for row in rows(between(known.workspace, goal)):
         output.note(row)
@@ -450,7 +450,7 @@ async def _follow(
     from kaitoctl.cli import follow
     from kaitoctl.kaito import revisions
     from kaitoctl.kaito.status import OWNER_GENERATION
-    from kaitoctl.kube.objects import annotations_of, key_of
+    from kaitoctl.kube.objects import annotations_of, generation_of, key_of
 
     def has_arrived(seen: Snapshot) -> bool:
         ours = [item for item in seen.workloads if OWNER_GENERATION in annotations_of(item)]
@@ -458,7 +458,13 @@ async def _follow(
         return all(number in (0, numbers[0]) or number >= numbers[1] for number in found)
 
     timeout_s = timeout_s or _budget_s(workspace)
-    await follow.rollout(client, key_of(workspace), timeout_s=timeout_s, has_arrived=has_arrived)
+    key = key_of(workspace)
+    try:
+        await follow.rollout(client, key, timeout_s=timeout_s, has_arrived=has_arrived)
+    except NegativeAnswer as error:
+        if generation_of(workspace) > 1:
+            error.hint += f"; kaitoctl rollout undo {key.name} -n {key.namespace} goes back"
+        raise
 
 
 def _budget_s(workspace: Object) -> float:

@@ -7,7 +7,7 @@ the revision does not have remains; `remainder` is the patch that would take it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kaitoctl.kaito import desired, revisions, tuning
@@ -134,8 +134,17 @@ def _owners(live: Object, path: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def consequence(live: Object, goal: Object) -> str:
-    """What the change does to what runs, as far as kaitoctl's own controller would do it."""
+def consequence(live: Object, goal: Object, history: Sequence[Object] = ()) -> str:
+    """What the change does to what runs, as far as kaitoctl's own controller would do it.
+
+    Args:
+        live: the Workspace as it is.
+        goal: as it will be.
+        history: its revisions, oldest first. What it asks for now runs only if it is one of them; if not,
+            the newest does.
+    """
+    if history and not any(revisions.has_same_data(one, live) for one in history):
+        live = revisions.as_of(live, history[-1]["data"])
     if live.get("tuning"):
         again = tuning.fingerprint(live) != tuning.fingerprint(goal)
         return "the tuning job is made anew" if again else "the tuning job stays"

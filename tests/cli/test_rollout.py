@@ -185,9 +185,11 @@ def test_after_a_refused_edit_it_goes_back_to_what_was_applied_last(
     _, stderr = rollout(shell, namespace, "status", "w", code=1)
     assert "generation 3 is refused: " in stderr
     assert "generation 2 still serves" in stderr
+    assert f"kaitoctl rollout undo w -n {namespace} goes back" in stderr
     _, stderr = rollout(shell, namespace, "history", "w")
     assert "it has not been applied (yet)" in stderr
-    rollout(shell, namespace, "undo", "w")
+    _, stderr = rollout(shell, namespace, "undo", "w")
+    assert "goes back to revision 2: no pod restarts" in stderr
     assert [item["metadata"]["name"] for item in pods(shell, namespace)] == [pod["metadata"]["name"]]
     assert numbers(shell, namespace) == {1: [], 2: ["a"]}
 

@@ -134,6 +134,13 @@ def test_it_says_what_restarts(live: Object, goal: Object, words: str) -> None:
     assert undo.consequence(live, goal) == words
 
 
+def test_to_take_back_what_was_never_applied_restarts_nothing() -> None:
+    past = history(workspace(), with_adapters("a"))
+    refused = with_adapters("b", "b")
+    assert undo.consequence(refused, undo.wanted(refused, past[1]), past) == "no pod restarts"
+    assert undo.consequence(refused, undo.wanted(refused, past[0]), past) == "1 pod restarts"
+
+
 def test_a_revision_in_a_few_words() -> None:
     (one,) = history(with_adapters("a", "b", metadata={"annotations": {"kaito.sh/runtime": "vllm"}}))
     words = "falcon-7b, 1 x Standard_NC12s_v3, adapter a=0.2, adapter b=0.2, kaito.sh/runtime=vllm"
