@@ -73,6 +73,11 @@ def demo() -> int:
     return code
 
 
+def controlplane() -> int:
+    """Build the programs of a Kubernetes control plane, and say where they are."""
+    return subprocess.run([sys.executable, CONTROL_PLANE], cwd=ROOT, check=False).returncode
+
+
 def test(names: list[str], pytest_arguments: list[str]) -> int:
     """Run the steps, all of them even when one fails, and say which did."""
     unknown = [name for name in names if name not in STEPS]
@@ -106,7 +111,7 @@ def main() -> int:
         case ["demo"]:
             return demo()
         case ["controlplane"]:
-            return subprocess.run([sys.executable, CONTROL_PLANE], cwd=ROOT, check=False).returncode
+            return controlplane()
         case ["test", *names]:
             return test(names, rest)
         case _:

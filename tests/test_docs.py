@@ -24,6 +24,9 @@ NOT_RUN = {
     "README.md: python3 dev.py test": "it is this test, and all others",
     "README.md: python3 -m venv .venv && .venv/bin/pip install .": "installs from the network",
     "README.md: kubectl apply --server-side -f schemas/kaito.sh_workspaces.yaml": "the controller never ends",
+    "docs/development.md: python3 dev.py controlplane": "builds for minutes; CI's tests begin with it",
+    "docs/development.md: .venv/bin/python -m pytest -m control_plane": "it is many of these tests",
+    "docs/development.md: PYTHONPATH=.:tests .venv/bin/python -m controlplane.plane": "it never ends",
     "docs/run-controller.md: kaitoctl run-controller --sandbox --dry-run": "the controller never ends",
     "docs/run-controller.md: docker build -t registry.example/kaitoctl:0.1.0 . "
     "&& docker push registry.example/kaitoctl:0.1.0": "needs docker and a registry",
