@@ -50,7 +50,12 @@ def stalled(workload: Object) -> str:
 
 
 def outdated_pods(stateful_set: Object, pods: Iterable[Object]) -> list[Object]:
-    """The set's pods that are of an older template and still to be stopped; none while nobody knows yet."""
+    """The set's pods that are of an older template and still to be stopped; none while nobody knows yet.
+
+    None either where somebody has set a partition: below it a pod comes back as it was, again and again.
+    """
+    if dig(stateful_set, "spec", "updateStrategy", "rollingUpdate", "partition"):
+        return []
     status = stateful_set.get("status") or {}
     wanted = status.get("updateRevision")
     if not wanted or int(status.get("observedGeneration") or 0) < generation_of(stateful_set):

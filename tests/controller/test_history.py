@@ -454,6 +454,16 @@ def test_a_pod_that_is_gone_already_does_not_keep_the_others() -> None:
     assert world.list(POD) == []
 
 
+def test_below_a_partition_that_somebody_set_pods_stay() -> None:
+    world = a_group_to_be_replaced()
+    patch = {"spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}}
+    world.do(request.merge_patch(STATEFUL_SET, "default", "falcon", patch, manager="somebody"))
+    world.reconcile()
+    rolled(world, "new")
+    world.reconcile()
+    assert len(world.list(POD)) == 2
+
+
 def test_a_pod_of_somebody_elses_is_not_deleted() -> None:
     world = a_group_to_be_replaced()
     labels = {"kaito.sh/workspace": "falcon", "controller-revision-hash": "old"}
