@@ -1,4 +1,4 @@
-"""`kaitoctl explain CODE`: the long explanation of what `validate` or `check-nodes` found, offline."""
+"""`kaitoctl explain CODE`: the long explanation of what `validate`, `check-nodes` or `why` found, offline."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kaitoctl.cli import output
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
+    from kaitoctl.kaito.diagnosis import Code as Cause
     from kaitoctl.kaito.validation import Code
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -24,18 +25,30 @@ def explain(
         str | None,
         typer.Argument(help="A code such as KW156 or label-missing (default: list all).", metavar="[CODE]"),
     ] = None,
+    troubleshooting: Annotated[
+        bool,
+        typer.Option("--troubleshooting", help="Print the whole chapter on troubleshooting, in Markdown."),
+    ] = False,
 ) -> None:
     """Explain a code: what is wrong, for which KAITO versions, and what KAITO itself would answer.
 
     Example: kaitoctl explain KW156
     """
+    from kaitoctl.kaito.diagnosis import CODES as CAUSES
     from kaitoctl.kaito.nodes import CODES as NODE_CODES
     from kaitoctl.kaito.validation import CODES
 
-    if code is None:
+    if troubleshooting:
+        if code is not None:
+            raise InputError("--troubleshooting prints all of it; leave the code out")
+        output.data(chapter().rstrip("\n"))
+    elif code is None:
         rows = [(name, known.title) for name, known in CODES.items()]
         rows += [(name, meaning.partition(". ")[0].rstrip(".")) for name, meaning in NODE_CODES.items()]
+        rows += [(name, cause.title) for name, cause in CAUSES.items()]
         output.table(("CODE", "MEANING"), rows)
+    elif code.lower() in CAUSES:
+        output.data("\n".join(_cause_page(code.lower(), CAUSES[code.lower()])))
     elif code.upper() in CODES:
         output.data(_page(code.upper(), CODES[code.upper()]))
     elif code.lower() in NODE_CODES:
@@ -44,7 +57,7 @@ def explain(
     else:
         from kaitoctl.kaito.catalog import close_matches
 
-        near = close_matches(code, [*CODES, *NODE_CODES])
+        near = close_matches(code, [*CODES, *NODE_CODES, *CAUSES])
         hint = f"Did you mean {' or '.join(near)}?" if near else "`kaitoctl explain` lists all codes"
         raise InputError(f"there is no code {code[:20]!r}", hint=hint)
 
@@ -62,3 +75,76 @@ def _page(name: str, code: Code) -> str:
                 case, _WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
             )
     return "\n".join(lines)
+
+
+def _cause_page(name: str, cause: Cause) -> list[str]:
+    parts = [("Shows as", cause.shows), ("Means", cause.meaning), ("Mended by", cause.mend)]
+    lines = [f"{name}: {cause.title}"]
+    for heading, text in parts:
+        lines += ["", f"{heading}:"]
+        lines += textwrap.wrap(
+            text,
+            _WIDTH,
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    return lines
+
+
+_CHAPTER = """\
+# Troubleshooting
+
+A Workspace does not become ready. `kaitoctl why` walks from the Workspace over its NodeClaims, nodes,
+workload and pods to their containers, events and logs, and names one cause, with evidence and what mends it.
+It works the same whoever manages the Workspace: KAITO v0.3 to v0.12, or kaitoctl's own controller.
+
+<!-- test: cluster -->
+```console
+$ kaitoctl status falcon
+$ kaitoctl why falcon || true
+$ kaitoctl explain image-not-found
+```
+
+`kaitoctl doctor` looks at the installation itself. What follows is every cause that `why` knows, in the order
+in which a rollout meets them; the headings are the codes. This page is what
+`kaitoctl explain --troubleshooting` prints.
+"""
+_PAGE_WIDTH = 120
+
+
+def chapter() -> str:
+    """docs/troubleshooting.md: every cause that `why` can name."""
+    from kaitoctl.kaito.diagnosis import CODES as CAUSES
+    from kaitoctl.kaito.nodes import CODES as NODE_CODES
+
+    def wrapped(text: str, first: str = "") -> list[str]:
+        return textwrap.wrap(
+            first + text,
+            _PAGE_WIDTH,
+            subsequent_indent="  " if first.startswith("- ") else "",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+
+    lines = [_CHAPTER]
+    for name, cause in CAUSES.items():
+        lines += [
+            f"## {name}",
+            "",
+            *wrapped(f"**{cause.title[:1].upper()}{cause.title[1:]}.** {cause.meaning}"),
+            "",
+        ]
+        lines += wrapped(cause.shows, "- Shows as: ")
+        lines += [*wrapped(cause.mend, "- Mended by: "), ""]
+    lines += ["## What is wrong with a node", ""]
+    lines += [
+        *wrapped(
+            "These are the codes of `kaitoctl check-nodes`, too; `why` names them when a node is the cause."
+        ),
+        "",
+    ]
+    for name, meaning in NODE_CODES.items():
+        lines += [f"### {name}", "", *wrapped(meaning), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"

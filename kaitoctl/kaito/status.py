@@ -206,9 +206,9 @@ def is_current(workspace: Object, workload: Object) -> bool:
 
 
 def claim_failure(claim: Object) -> str:
-    """Why a NodeClaim could not be launched, or an empty string."""
+    """Why a NodeClaim (or a Machine, of KAITO v0.3) could not be launched, or an empty string."""
     for item in dig(claim, "status", "conditions") or ():
-        if item.get("type") == "Launched" and item.get("status") == "False":
+        if item.get("type") in ("Launched", "MachineLaunched") and item.get("status") == "False":
             return str(item.get("message") or item.get("reason") or "it could not be launched")
     return ""
 

@@ -536,6 +536,7 @@ def service(case: Case) -> Iterator[Cause]:
         evidence,
         hint="compare its selector with the pods' labels",
         command=f"kubectl get endpointslices {case.namespace} -l kubernetes.io/service-name={case.name}",
+        weight="wait",
     )
 
 

@@ -1,0 +1,378 @@
+"""`kaitoctl doctor`: is the installation sound? One check a line, each with what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from kaitoctl import __version__
+from kaitoctl.cli import options, output
+from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
+from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
+
+if TYPE_CHECKING:
+    from kaitoctl.cli.node_table import Screen
+    from kaitoctl.kube.client import Client
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+Result = Literal["ok", "warning", "error", "skipped"]
+_MARKS: dict[Result, str] = {"ok": "✔", "warning": "!", "error": "✗", "skipped": "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        category: `cluster`, `workspaces`, `rights`, `nodes`.
+        name: stable, for machines.
+        result: a warning stops nobody.
+        message: what is so.
+        hint: what mends it; empty when nothing needs to be.
+    """
+
+    category: str
+    name: str
+    result: Result
+    message: str
+    hint: str = ""
+
+
+@app.command()
+def doctor(
+    output_format: Annotated[
+        str,
+        typer.Option("--output", "-o", help="text, short (what is wrong), json or yaml.", metavar="FORMAT"),
+    ] = "text",
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = False,
+    sandbox_name: SandboxName = "default",
+) -> None:
+    """Check the installation: the cluster, who manages Workspaces, your rights, GPUs, node provisioners.
+
+    Exit code 0: nothing is wrong (there may be warnings); 1: something is; 3: the cluster cannot be reached.
+
+    Example: kaitoctl doctor
+    """
+    options.one_of(output_format, ("text", "short", "json", "yaml"), option="--output")
+    target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
+    raise typer.Exit(asyncio.run(_doctor(target, output_format)))
+
+
+async def _doctor(target: Target, output_format: str) -> int:
+    from kaitoctl.cli.catalog_options import structured
+    from kaitoctl.cli.node_table import Screen
+
+    checks: list[Check] = []
+    unreachable: Unreachable | None = None
+    try:
+        async with connected(target) as client:
+            async for check in examined(client, is_sandbox=target.sandbox):
+                checks.append(check)
+    except Unreachable as error:
+        if not checks:
+            unreachable = error
+            checks.append(Check("cluster", "api-server", "error", error.message, error.hint))
+        else:
+            raise
+    sound = all(check.result != "error" for check in checks)
+    if output_format in ("json", "yaml"):
+        value = {
+            "ok": sound,
+            "checks": [
+                {
+                    "category": check.category,
+                    "name": check.name,
+                    "result": check.result,
+                    "message": check.message,
+                    "hint": check.hint,
+                }
+                for check in checks
+            ],
+        }
+        structured(value, output_format)
+    else:
+        output.data("\n".join(report(checks, Screen.of_stdout(), short=output_format == "short")))
+    return 3 if unreachable else 0 if sound else 1
+
+
+def report(checks: Sequence[Check], screen: Screen, *, short: bool = False) -> list[str]:
+    """The checks by category, and the verdict."""
+    from kaitoctl.cli.node_table import wrapped
+    from kaitoctl.cli.output import visible
+
+    lines: list[str] = []
+    category = ""
+    for check in checks:
+        if short and check.result in ("ok", "skipped"):
+            continue
+        if check.category != category and not short:
+            category = check.category
+            lines += ["", category, "-" * len(category)] if lines else [category, "-" * len(category)]
+        word = "" if screen.symbols else f"{check.result}: "
+        first, *more = wrapped(visible(word + check.message), screen, "", hang="  ")
+        lines += [screen.marked(_MARKS[check.result], first), *more]
+        if check.hint and check.result != "ok":
+            lines += wrapped(visible(check.hint), screen, "    ")
+    errors = sum(check.result == "error" for check in checks)
+    warnings = sum(check.result == "warning" for check in checks)
+    words = [
+        f"{number} {what}{'s' if number != 1 else ''}"
+        for number, what in ((errors, "error"), (warnings, "warning"))
+        if number
+    ]
+    verdict = (
+        "Nothing is wrong."
+        if not words
+        else f"There {'is' if errors + warnings == 1 else 'are'} {' and '.join(words)}."
+    )
+    return [
+        *lines,
+        *([""] if lines else []),
+        screen.marked("✗" if errors else "!" if warnings else "✔", verdict),
+    ]
+
+
+# --- the checks ----------------------------------------------------------------------------------------
+
+
+async def examined(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check]:
+    """All checks, in the order in which a rollout depends on them.
+
+    Raises:
+        Unreachable: there is no cluster to examine.
+    """
+    from kaitoctl.kube.request import Request
+
+    try:
+        version = await client.send(Request("GET", "/version"))
+        what = f"{client.host} answers, Kubernetes {version.get('gitVersion') or 'of unknown version'}"
+    except ApiError as error:
+        if error.status == 401:
+            yield Check(
+                "cluster", "api-server", "error", f"{client.host} does not know you: {error}", "log in again"
+            )
+            return
+        what = f"{client.host} answers, and does not tell its version"
+    yield Check("cluster", "api-server", "ok", f"{what}; kaitoctl {__version__}")
+    if is_sandbox:
+        yield Check("cluster", "sandbox", "ok", "this is a sandbox: pods are simulated, no container runs")
+    for asking in (_workspaces, _controllers, _rights, _nodes, _provisioners, _storage):
+        try:
+            for check in await asking(client, is_sandbox):
+                yield check
+        except KaitoctlError as error:
+            if isinstance(error, Unreachable):
+                raise
+            name = asking.__name__.lstrip("_")
+            yield Check(
+                _CATEGORIES[name], name, "skipped", f"{name}: {error}", "ask for the right to list them"
+            )
+
+
+_CATEGORIES = {
+    "workspaces": "workspaces",
+    "controllers": "workspaces",
+    "rights": "rights",
+    "nodes": "nodes",
+    "provisioners": "nodes",
+    "storage": "nodes",
+}
+
+
+async def _versions(client: Client, group: str) -> list[str] | None:
+    from kaitoctl.kube.request import Request
+
+    try:
+        answer = await client.send(Request("GET", f"/apis/{group}"))
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+    return [str(item.get("version")) for item in answer.get("versions") or ()]
+
+
+async def _workspaces(client: Client, _: bool) -> Iterable[Check]:
+    from kaitoctl import packaged
+    from kaitoctl.kaito import api, convert
+
+    versions = await _versions(client, api.GROUP)
+    if versions is None:
+        schema = packaged.folder("schemas") / "kaito.sh_workspaces.yaml"
+        hint = f"install KAITO, or the CRD alone: kubectl apply --server-side -f {schema} [crd-missing]"
+        return [Check("workspaces", "crd", "error", "the cluster does not know Workspaces", hint)]
+    if not set(versions) & set(convert.VERSIONS):
+        known = " and ".join(convert.VERSIONS)
+        message = f"Workspaces are served as {', '.join(versions)}; kaitoctl speaks {known}"
+        return [Check("workspaces", "crd", "error", message, "see: kaitoctl explain crd-version")]
+    return [Check("workspaces", "crd", "ok", f"Workspaces are served as {', '.join(sorted(versions))}")]
+
+
+async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
+    from kaitoctl.kaito import installation
+    from kaitoctl.kube.objects import DEPLOYMENT
+
+    found = installation.controllers((await client.list(DEPLOYMENT)).items)
+    if not found and is_sandbox:
+        return [
+            Check(
+                "workspaces",
+                "controller",
+                "ok",
+                "the sandbox manages Workspaces, unless started with --no-controller",
+            )
+        ]
+    if not found:
+        hint = "install KAITO, or kaitoctl run-controller; one that runs outside the cluster is not seen here"
+        return [Check("workspaces", "controller", "warning", "no controller of Workspaces was found", hint)]
+    checks = []
+    for one in found:
+        result: Result = "ok" if one.ready else "error"
+        hint = f"kubectl describe deployment {one.name} -n {one.namespace}"
+        more = f", nodes by {one.provisioner}" if one.provisioner else ""
+        checks.append(Check("workspaces", "controller", result, one.words + more, hint))
+    if len({one.kind for one in found}) > 1:
+        message = "KAITO's and kaitoctl's controllers are both installed: they would work against each other"
+        checks.append(Check("workspaces", "one-controller", "error", message, "remove one of them"))
+    return checks
+
+
+# What each command needs: verb, group, resource, whether in the namespace, and for what.
+_RIGHTS = (
+    ("create", "kaito.sh", "workspaces", True, "create workspace"),
+    ("patch", "kaito.sh", "workspaces", True, "create workspace"),
+    ("watch", "kaito.sh", "workspaces", True, "status"),
+    ("watch", "", "pods", True, "status"),
+    ("watch", "apps", "deployments", True, "status"),
+    ("watch", "apps", "statefulsets", True, "status"),
+    ("watch", "karpenter.sh", "nodeclaims", False, "status"),
+    ("list", "", "nodes", False, "check-nodes"),
+    ("list", "", "pods", False, "check-nodes, nodes"),
+    ("list", "", "events", True, "why, events"),
+    ("get", "", "secrets", True, "why"),
+    ("get", "", "pods/log", True, "why, logs"),
+    ("create", "", "services/proxy", True, "chat"),
+)
+
+
+async def _rights(client: Client, _: bool) -> Iterable[Check]:
+    from kaitoctl.kube.objects import Kind
+    from kaitoctl.kube.request import Request
+
+    kind = Kind("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False)
+
+    async def may(verb: str, group: str, resource: str, namespaced: bool) -> bool | None:
+        plain, _, subresource = resource.partition("/")
+        attributes = {"verb": verb, "group": group, "resource": plain, "subresource": subresource}
+        if namespaced:
+            attributes["namespace"] = client.namespace
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": {"resourceAttributes": attributes}}
+        try:
+            answer = await client.send(Request("POST", kind.path(), body=body))
+        except ApiError as error:
+            if error.status in (404, 405):
+                return None
+            raise
+        return bool((answer.get("status") or {}).get("allowed"))
+
+    answers: list[Any] = await asyncio.gather(*(may(*row[:4]) for row in _RIGHTS))
+    if all(answer is None for answer in answers):
+        return [
+            Check(
+                "rights",
+                "access",
+                "skipped",
+                "this cluster has no access reviews: everybody may do everything",
+            )
+        ]
+    checks = []
+    for (verb, group, resource, namespaced, purpose), allowed in zip(_RIGHTS, answers, strict=True):
+        if allowed is False:
+            where = f"in namespace {client.namespace}" if namespaced else "in the whole cluster"
+            name = f"{resource}.{group}" if group else resource
+            message = f"you may not {verb} {name} {where} (for {purpose})"
+            hint = f"kubectl auth can-i {verb} {name}" + (f" -n {client.namespace}" if namespaced else " -A")
+            # Without the right to write them there is no managing Workspaces; the rest costs details.
+            result: Result = "error" if group == "kaito.sh" else "warning"
+            checks.append(Check("rights", f"{verb} {name}", result, message, hint))
+    return checks or [
+        Check("rights", "access", "ok", f"you may do all that kaitoctl asks for in {client.namespace}")
+    ]
+
+
+async def _nodes(client: Client, _: bool) -> Iterable[Check]:
+    from kaitoctl.kaito import nodes as nodes_
+    from kaitoctl.kaito.nodes.facts import LABEL_PRODUCT, READ_LABELS
+    from kaitoctl.kube import trimmed
+    from kaitoctl.kube.objects import NODE, labels_of
+
+    listed = (await client.list(NODE, decode=trimmed.node_list(READ_LABELS))).items
+    found = nodes_.gpu_inventory(listed, None)
+    if not found.gpu_nodes:
+        hint = "a node provisioner creates them on demand; on your own nodes the device plugin must run"
+        return [Check("nodes", "gpus", "warning", f"none of {len(listed)} nodes has GPUs", hint)]
+    broken = [node.name for node in found.gpu_nodes if "gpu-not-allocatable" in node.faults]
+    offering = [item for item in listed if nodes_.offers_gpus(item)]
+    checks = []
+    if broken:
+        names = ", ".join(broken[:4]) + (f" and {len(broken) - 4} more" if len(broken) > 4 else "")
+        message = f"the device plugin offers no GPUs on {names}"
+        checks.append(
+            Check("nodes", "device-plugin", "error", message, "see: kaitoctl explain device-plugin-missing")
+        )
+    if offering:
+        message = f"the device plugin offers GPUs on {len(offering)} of {len(found.gpu_nodes)} GPU nodes"
+        checks.append(Check("nodes", "device-plugin", "ok", message))
+    unlabelled = [item for item in offering if not labels_of(item).get(LABEL_PRODUCT)]
+    if unlabelled:
+        message = f"{len(unlabelled)} GPU nodes have no labels of GPU feature discovery"
+        hint = "KAITO v0.12 needs them on your own nodes: kaitoctl explain gpu-labels-missing"
+        checks.append(Check("nodes", "feature-discovery", "warning", message, hint))
+    elif offering:
+        checks.append(
+            Check("nodes", "feature-discovery", "ok", "GPU feature discovery has labelled the GPU nodes")
+        )
+    return checks
+
+
+async def _provisioners(client: Client, _: bool) -> Iterable[Check]:
+    from kaitoctl.kube.objects import NODE_CLAIM
+
+    versions = await _versions(client, NODE_CLAIM.group)
+    if versions is None:
+        hint = "prepare nodes yourself (kaitoctl check-nodes), or install Karpenter or gpu-provisioner"
+        message = "there is no NodeClaim API: nobody creates nodes on demand"
+        return [Check("nodes", "node-provisioner", "warning", message, hint)]
+    return [
+        Check("nodes", "node-provisioner", "ok", f"NodeClaims are served as {', '.join(sorted(versions))}")
+    ]
+
+
+async def _storage(client: Client, _: bool) -> Iterable[Check]:
+    from kaitoctl.kube.objects import Kind, annotations_of
+
+    kind = Kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", False)
+    try:
+        classes = (await client.list(kind)).items
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return [Check("nodes", "storage", "skipped", "this cluster serves no storage classes")]
+    default = [
+        str(item["metadata"]["name"])
+        for item in classes
+        if annotations_of(item).get("storageclass.kubernetes.io/is-default-class") == "true"
+    ]
+    if default:
+        return [Check("nodes", "storage", "ok", f"the default storage class is {default[0]}")]
+    hint = "volumes for tuning and weights need storageClassName, or a default class"
+    return [
+        Check("nodes", "storage", "warning", f"none of {len(classes)} storage classes is the default", hint)
+    ]

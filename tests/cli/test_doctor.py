@@ -1,0 +1,141 @@
+"""`kaitoctl doctor` on a sandbox, and on clusters that lack this or that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_server import serving
+from shell import Shell
+
+ALL_GROUPS = {"kaito.sh": ["v1alpha1", "v1beta1"], "karpenter.sh": ["v1"]}
+
+
+def by_name(done: Any) -> dict[str, Any]:
+    return {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+
+
+def test_a_sandbox_is_sound(sandbox_shell: Shell) -> None:
+    done = sandbox_shell.kaitoctl("doctor", "--sandbox", "-o", "json")
+    checks = by_name(done)
+    assert json.loads(done.stdout)["ok"]
+    assert checks["crd"]["message"] == "Workspaces are served as v1alpha1, v1beta1"
+    assert (
+        checks["sandbox"]["result"]
+        == checks["access"]["result"]
+        == checks["node-provisioner"]["result"]
+        == "ok"
+    )
+    assert "✔" not in sandbox_shell.kaitoctl("doctor", "--sandbox").stdout, "no symbols in a pipe"
+
+
+def test_a_cluster_that_is_down_ends_with_3(offline: Shell, tmp_path: Path) -> None:
+    with serving(lambda method, path: (200, "{}"), tmp_path) as kubeconfig:
+        pass  # it is gone by now
+    done = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, "-o", "json", code=3)
+    assert by_name(done)["api-server"]["result"] == "error"
+
+
+def deployment(image: str, *args: str, ready: int = 1) -> Any:
+    container = {"name": "c", "image": image, "args": list(args)}
+    return {
+        "metadata": {"name": "controller", "namespace": "system"},
+        "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
+        "status": {"readyReplicas": ready},
+    }
+
+
+def cluster(
+    *deployments: Any,
+    groups: dict[str, list[str]] = ALL_GROUPS,
+    refused: tuple[str, ...] = (),
+    denied: tuple[str, ...] = (),
+    nodes: tuple[Any, ...] = (),
+) -> Any:
+    """A cluster that has just this; `refused` are paths with 403, `denied` resources in access reviews."""
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        path = path.removeprefix("/s3cret-path").split("?")[0]
+        if any(word in path for word in refused):
+            return 403, json.dumps({"kind": "Status", "reason": "Forbidden", "message": f"{path}: no"})
+        if path == "/version":
+            return 200, json.dumps({"gitVersion": "v1.33.1"})
+        if path.endswith("selfsubjectaccessreviews"):
+            return 201, json.dumps({"status": {"allowed": not denied}})
+        found = {"/apis/apps/v1/deployments": deployments, "/api/v1/nodes": nodes}
+        found["/apis/storage.k8s.io/v1/storageclasses"] = ()
+        if path in found:
+            return 200, json.dumps({"metadata": {}, "items": list(found[path])})
+        group = path.removeprefix("/apis/")
+        if group in groups:
+            return 200, json.dumps({"versions": [{"version": version} for version in groups[group]]})
+        return 404, json.dumps({"kind": "Status", "reason": "NotFound", "message": path})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "name", "result", "words"),
+    [
+        (cluster(groups={}), "crd", "error", "does not know Workspaces"),
+        (cluster(groups={"kaito.sh": ["v2"]}), "crd", "error", "served as v2; kaitoctl speaks"),
+        (cluster(groups={"kaito.sh": ["v1alpha1"]}), "node-provisioner", "warning", "nobody creates nodes"),
+        (cluster(), "controller", "warning", "no controller of Workspaces was found"),
+        (
+            cluster(deployment("mcr.microsoft.com/aks/kaito/workspace:0.3.2")),
+            "controller",
+            "ok",
+            "KAITO 0.3.2: Deployment system/controller, 1 of 1 pods ready",
+        ),
+        (
+            cluster(deployment("ghcr.io/kaito-project/kaito/workspace:0.12.0", "--node-provisioner=byo")),
+            "controller",
+            "ok",
+            "KAITO 0.12.0: Deployment system/controller, 1 of 1 pods ready, nodes by byo",
+        ),
+        (
+            cluster(deployment("r.example/kaitoctl:0.1.0", "run-controller", ready=0)),
+            "controller",
+            "error",
+            "kaitoctl 0.1.0: Deployment system/controller, 0 of 1 pods ready",
+        ),
+        (
+            cluster(deployment("a/kaito/workspace:1"), deployment("k", "run-controller")),
+            "one-controller",
+            "error",
+            "would work against each other",
+        ),
+        (cluster(denied=("all",)), "create workspaces.kaito.sh", "error", "you may not create"),
+        (cluster(denied=("all",)), "list nodes", "warning", "you may not list nodes in"),
+        (cluster(refused=("/deployments",)), "controllers", "skipped", "deployments: no"),
+        (cluster(refused=("/version",)), "api-server", "ok", "does not tell its version"),
+        (
+            cluster(
+                nodes=({"metadata": {"name": "g", "labels": {"nvidia.com/gpu.count": "1"}}},)
+            ),
+            "device-plugin",
+            "error",
+            "the device plugin offers no GPUs on g",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said(
+    offline: Shell, tmp_path: Path, answer: Any, name: str, result: str, words: str
+) -> None:
+    with serving(answer, tmp_path) as kubeconfig:
+        done = offline.run("kaitoctl", "doctor", "--kubeconfig", kubeconfig, "-o", "json")
+    checks = by_name(done)
+    assert checks[name]["result"] == result, checks
+    assert words in checks[name]["message"]
+    wrong = any(check["result"] == "error" for check in checks.values())
+    assert done.returncode == (1 if wrong else 0), done.stderr
+    assert all(check["hint"] for check in checks.values() if check["result"] in ("error", "warning"))
+
+
+def test_short_shows_only_what_is_wrong(offline: Shell, tmp_path: Path) -> None:
+    with serving(cluster(groups={}), tmp_path) as kubeconfig:
+        text = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, "-o", "short", code=1).stdout
+    assert text.startswith("error: the cluster does not know Workspaces")
+    assert "Kubernetes v1.33.1" not in text

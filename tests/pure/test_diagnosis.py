@@ -1,0 +1,391 @@
+"""Causes in snapshots as KAITO v0.3 to v0.12 leave them; those of the sandbox are in tests/cli/test_why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import adapter, node, workspace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaitoctl.cli.explain import chapter
+from kaitoctl.kaito import diagnosis, nodes, validation
+from kaitoctl.kaito.diagnosis import CODES, diagnose
+from kaitoctl.kaito.snapshot import Named, Snapshot
+from kaitoctl.kube.objects import Object
+
+NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
+LONG_AGO, JUST_NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:59:58Z"
+ROOT = Path(__file__).parents[2]
+
+
+def ws(*conditions: Object, created: str = LONG_AGO, generation: int = 1, **changes: Any) -> Object:
+    made = workspace(generation=generation, **changes)
+    made["metadata"]["creationTimestamp"] = created
+    made["status"] = {"conditions": list(conditions)}
+    return made
+
+
+def condition(kind: str, status: str, reason: str, message: str = "", generation: int = 1) -> Object:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "observedGeneration": generation,
+    }
+
+
+OWNER = {
+    "apiVersion": "kaito.sh/v1alpha1",
+    "kind": "Workspace",
+    "name": "falcon",
+    "uid": "ws-uid",
+    "controller": True,
+}
+
+
+def workload(kind: str = "StatefulSet", *, ready: int = 0, **metadata: Any) -> Object:
+    counts = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": ready}
+    return {
+        "kind": kind,
+        "metadata": {"name": "falcon", "uid": "w", "generation": 1, "ownerReferences": [OWNER], **metadata},
+        "spec": {"replicas": 1},
+        "status": counts,
+    }
+
+
+def service() -> Object:
+    return {"kind": "Service", "metadata": {"name": "falcon", "ownerReferences": [OWNER]}, "spec": {}}
+
+
+def a_pod(*containers: Object, inits: tuple[Object, ...] = (), name: str = "falcon-0", **more: Any) -> Object:
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "creationTimestamp": LONG_AGO, "labels": {"kaito.sh/workspace": "falcon"}},
+        "spec": {"nodeName": "gpu-a", "containers": [{"name": "falcon", "image": "r.example/m:1"}], **more},
+        "status": {
+            "phase": "Pending",
+            "containerStatuses": list(containers),
+            "initContainerStatuses": list(inits),
+        },
+    }
+
+
+def waiting(reason: str, message: str = "", name: str = "falcon", **more: Any) -> Object:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"name": name, "image": "r.example/m:1", "state": state, **more}
+
+
+def ended(code: int, reason: str = "Error", name: str = "falcon") -> Object:
+    last = {"lastState": {"terminated": {"exitCode": code, "reason": reason}}}
+    return waiting("CrashLoopBackOff", "back-off", name, restartCount=3, **last)
+
+
+def event(about: Object, reason: str, message: str, kind: str = "Warning") -> Object:
+    involved = {"kind": about["kind"], "name": about["metadata"]["name"]}
+    return {"involvedObject": involved, "reason": reason, "message": message, "type": kind, "count": 2}
+
+
+def claim(*conditions: Object, kind: str = "NodeClaim", created: str = LONG_AGO, **status: Any) -> Object:
+    metadata = {"name": "ws0123", "creationTimestamp": created}
+    return {"kind": kind, "metadata": metadata, "status": {"conditions": list(conditions), **status}}
+
+
+def code_of(seen: Snapshot) -> str:
+    found = diagnose(seen, NOW)
+    assert not found.is_ready
+    return found.cause.code if found.cause else ""
+
+
+def of_pod(pod: Object, *events: Object, **more: Any) -> Snapshot:
+    """A Workspace of KAITO v0.12 whose one pod is this."""
+    pending = condition("InferenceReady", "False", "WorkspaceInferenceStatusPending", "not ready")
+    return Snapshot(ws(pending), (workload(),), (pod,), services=(service(),), events=events, **more)
+
+
+PULL = 'Back-off pulling image "r.example/m:1"'
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("failed to authorize: failed to fetch anonymous token: 401 Unauthorized", "image-unauthorized"),
+        ("pull access denied, repository does not exist or may require authorization", "image-unauthorized"),
+        ("403 Forbidden", "image-unauthorized"),
+        ("manifest unknown: manifest tagged by 1 is not found", "image-not-found"),
+        ("r.example/m:1: not found", "image-not-found"),
+        ("dial tcp: lookup r.example: no such host", "registry-unreachable"),
+        ("toomanyrequests: You have reached your pull rate limit", "registry-unreachable"),
+        ("x509: certificate signed by unknown authority", "registry-unreachable"),
+        ("unexpected media type", "image-pull-failed"),
+    ],
+)
+def test_why_an_image_cannot_be_pulled_may_stand_only_in_an_event(words: str, code: str) -> None:
+    pod = a_pod(waiting("ImagePullBackOff", PULL))
+    told = event(pod, "Failed", f'Failed to pull image "r.example/m:1": {words}')
+    assert code_of(of_pod(pod, told)) == code
+    assert code_of(of_pod(a_pod(waiting("ErrImagePull", words)))) == code
+
+
+def test_a_pull_secret_is_blamed_only_when_it_is_missing_and_wanted() -> None:
+    pod = a_pod(waiting("ErrImagePull", "401 Unauthorized"), imagePullSecrets=[{"name": "acr"}])
+    assert code_of(of_pod(pod)) == "image-unauthorized"
+    assert code_of(of_pod(pod, missing=frozenset({Named("Secret", "acr")}))) == "pull-secret-missing"
+    gone = a_pod(waiting("ErrImagePull", "not found"), imagePullSecrets=[{"name": "acr"}])
+    assert code_of(of_pod(gone, missing=frozenset({Named("Secret", "acr")}))) == "image-not-found"
+
+
+@pytest.mark.parametrize("container", ["style", "puller-style"])
+def test_an_adapters_container_is_known_by_its_name_of_each_version(container: str) -> None:
+    seen = of_pod(a_pod(inits=(waiting("ErrImagePull", "not found", container),)))
+    with_adapter = Snapshot(
+        {**ws(), "inference": {"preset": {"name": "falcon-7b"}, "adapters": [adapter()]}},
+        seen.workloads,
+        seen.pods,
+    )
+    assert code_of(with_adapter) == "adapter-image-bad"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "reason", "log", "code"),
+    [
+        (137, "OOMKilled", "", "out-of-memory"),
+        (1, "Error", "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried", "cuda-out-of-memory"),
+        (1, "Error", "ValueError: No available memory for the cache blocks.", "cuda-out-of-memory"),
+        (1, "Error", "OSError: You are trying to access a gated repo.", "model-access-denied"),
+        (1, "Error", "OSError: [Errno 28] No space left on device", "disk-full"),
+        (127, "Error", "sh: accelerate: not found", "crash-loop"),
+        (1, "Error", "", "crash-loop"),
+    ],
+)
+def test_how_a_server_ends(exit_code: int, reason: str, log: str, code: str) -> None:
+    seen = of_pod(a_pod(ended(exit_code, reason)), logs={("falcon-0", "falcon"): log})
+    assert code_of(seen) == code
+
+
+def test_without_events_a_killed_container_with_a_probe_is_still_the_probes_doing() -> None:
+    spec = {"name": "falcon", "livenessProbe": {"periodSeconds": 10}}
+    pod = a_pod(ended(137), containers=[spec])
+    assert code_of(of_pod(pod, unseen={"events": "forbidden"})) == "probe-kills-slow-start"
+    assert code_of(of_pod(a_pod(ended(137)))) == "crash-loop"
+
+
+def test_a_container_that_has_recovered_is_not_blamed() -> None:
+    well = {**ended(1), "state": {"running": {}}, "ready": True}
+    assert code_of(of_pod(a_pod(well))) == ""
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (
+            "creating instance: OperationNotAllowed: exceeding approved NCADSA100v4Family Cores quota",
+            "quota-exceeded",
+        ),
+        (
+            "VcpuLimitExceeded: You have requested more vCPU capacity than your current limit",
+            "quota-exceeded",
+        ),
+        ("all requested instance types were unavailable during launch", "instance-type-unavailable"),
+        (
+            "SkuNotAvailable: the requested size is not available in location westus",
+            "instance-type-unavailable",
+        ),
+        ("AuthorizationFailed: no permission", "node-claim-failed"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "launched"), [("NodeClaim", "Launched"), ("Machine", "MachineLaunched")])
+def test_why_a_machine_was_not_launched(kind: str, launched: str, message: str, code: str) -> None:
+    failed = {"type": launched, "status": "False", "reason": "LaunchFailed", "message": message}
+    seen = Snapshot(
+        ws(condition("MachineReady", "False", "checkMachineStatusFailed", "timed out")),
+        claims=(claim(failed, kind=kind),),
+    )
+    assert code_of(seen) == code
+
+
+def test_a_machine_that_is_on_its_way_is_waited_for_and_then_blamed() -> None:
+    launched = {"type": "Launched", "status": "True"}
+    unknown = ws(condition("NodeClaimReady", "Unknown", "CreateNodeClaimPending"))
+    young = diagnose(Snapshot(unknown, claims=(claim(launched, created=JUST_NOW),)), NOW)
+    old = diagnose(Snapshot(unknown, claims=(claim(launched),)), NOW)
+    assert [found.cause.weight for found in (young, old) if found.cause] == ["wait", "fault"]
+    assert code_of(Snapshot(unknown, claims=(claim(),))) == "node-claim-pending"
+
+
+def test_a_node_without_gpus_is_the_device_plugins_doing() -> None:
+    joined = [{"type": kind, "status": "True"} for kind in ("Launched", "Registered")]
+    bare = node("gpu-a", gpus=None)
+    seen = Snapshot(
+        ws(condition("NodeClaimReady", "Unknown", "x")),
+        claims=(claim(*joined, nodeName="gpu-a"),),
+        nodes=(bare,),
+    )
+    assert code_of(seen) == "device-plugin-missing"
+
+
+def test_label_mismatches_of_upstreams_nodes() -> None:
+    """v0.4: the preferred node lacks the label, KAITO buys a machine, and that fails."""
+    asked = ws(
+        condition("MachineReady", "Unknown", "CreateMachinePending"), resource={"preferredNodes": ["gpu-a"]}
+    )
+    judged = nodes.verdict(asked, [node("gpu-a", labels={})], rules=nodes.Rules("v0.4"))
+    assert code_of(Snapshot(asked, verdict=judged)) == "label-missing"
+    quota = {"type": "Launched", "status": "False", "reason": "x", "message": "quota exceeded"}
+    both = diagnose(Snapshot(asked, claims=(claim(quota),), verdict=judged), NOW)
+    assert [cause.code for cause in both.causes[:2]] == ["quota-exceeded", "label-missing"]
+
+
+def test_gpus_that_are_taken_leave_the_pod_of_upstream_pending() -> None:
+    """KAITO selects the node and makes the pod, which no scheduler places."""
+    pod = a_pod()
+    del pod["spec"]["nodeName"]
+    words = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    pod["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    ]
+    other = {
+        "metadata": {"name": "o", "namespace": "x"},
+        "spec": {"nodeName": "gpu-a", "containers": [{"resources": {"requests": {"nvidia.com/gpu": "2"}}}]},
+    }
+    seen = of_pod(pod)
+    judged = nodes.verdict(ws(), [node("gpu-a")], [other], rules=nodes.Rules("v0.4"))
+    assert code_of(Snapshot(seen.workspace, seen.workloads, seen.pods, verdict=judged)) == "gpus-in-use"
+    assert code_of(seen) == "unschedulable", "without the right to list nodes the scheduler's words remain"
+
+
+def test_a_finalizer_waits_for_nodes_or_for_somebody_else() -> None:
+    going = ws()
+    going["metadata"] |= {"deletionTimestamp": LONG_AGO, "finalizers": ["workspace.finalizer.kaito.sh"]}
+    waits = diagnose(Snapshot(going, claims=(claim(),)), NOW)
+    assert waits.cause
+    assert (waits.cause.code, waits.cause.weight) == ("finalizer-holds-deletion", "wait")
+    going["metadata"]["finalizers"].append("example.com/x")
+    assert "example.com/x" in (diagnose(Snapshot(going), NOW).causes[0].message)
+
+
+def test_a_controller_that_is_silent_is_told_from_one_that_is_not_there() -> None:
+    assert code_of(Snapshot(ws())) == "controller-not-running"
+    assert code_of(Snapshot(ws(created=JUST_NOW))) == ""
+    marked = ws()
+    marked["metadata"]["finalizers"] = ["workspace.finalizer.kaito.sh"]
+    assert code_of(Snapshot(marked)) == "controller-silent"
+    unknown = ws(inference={"preset": {"name": "no-such-model"}})
+    unknown["metadata"]["finalizers"] = ["workspace.finalizer.kaito.sh"]
+    assert code_of(Snapshot(unknown)) == "workspace-invalid", "v0.3 writes no condition for it"
+
+
+def test_a_change_that_nobody_has_taken_up() -> None:
+    stale = ws(condition("ResourceReady", "True", "x"), generation=2)
+    found = diagnose(Snapshot(stale, (workload(ready=1),)), NOW)
+    assert found.cause
+    assert found.cause.code == "generation-not-observed"
+
+
+def test_upstream_says_ready_while_the_pod_crashes() -> None:
+    """v0.3 compares readyReplicas with the old pod still counted; condition and workload say ready."""
+    said = ws(condition("InferenceReady", "True", "WorkspaceInferenceStatusSuccess"))
+    crashing = Snapshot(said, (workload("Deployment", ready=0),), (a_pod(ended(1)),), services=(service(),))
+    assert code_of(crashing) == "crash-loop"
+
+
+def test_a_ready_workspace_has_only_notes() -> None:
+    said = ws(condition("InferenceReady", "True", "WorkspaceInferenceStatusSuccess"))
+    pod = a_pod({"name": "falcon", "state": {"running": {}}, "ready": True})
+    pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    found = diagnose(Snapshot(said, (workload(ready=1),), (pod,)), NOW)
+    assert found.is_ready
+    assert found.cause is None
+    assert [(cause.code, cause.weight) for cause in found.causes] == [("no-endpoints", "note")]
+
+
+def test_pods_that_the_api_server_refuses() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
+    made = workload("Deployment")
+    made["status"]["conditions"] = [failure]
+    assert code_of(Snapshot(ws(condition("ResourceReady", "True", "x")), (made,))) == "pods-refused"
+
+
+def test_the_controllers_own_words_are_the_last_resort() -> None:
+    said = ws(condition("InferenceReady", "False", "SASTokenFetchFailed", "no token"))
+    assert code_of(Snapshot(said, (workload(),), services=(service(),))) == "controller-says"
+    crashed = Snapshot(said, (workload(),), (a_pod(ended(1)),), services=(service(),))
+    assert [cause.code for cause in diagnose(crashed, NOW).causes] == ["crash-loop"]
+
+
+# --- the table -------------------------------------------------------------------------------------------
+
+
+def test_every_code_is_explained_and_used() -> None:
+    folder = ROOT / "kaitoctl"
+    rules = [
+        *(folder / "kaito" / "diagnosis").glob("of_*.py"),
+        folder / "cli" / "look.py",
+        folder / "cli" / "doctor.py",
+    ]
+    source = "".join(file.read_text() for file in rules if file.exists())
+    for code in CODES:
+        assert code in source, f"{code} is explained and never found"
+    assert not set(CODES) & {*nodes.CODES, *validation.CODES}
+
+
+def test_the_chapter_on_troubleshooting_is_the_table() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    assert page == chapter(), "kaitoctl explain --troubleshooting > docs/troubleshooting.md"
+    assert all(f"## {code}\n" in page for code in (*CODES, *nodes.CODES))
+
+
+# --- whatever a cluster holds ----------------------------------------------------------------------------
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.sampled_from(["", "x", "True", "2026-01-01T00:00:00Z"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+_STATE = st.fixed_dictionaries(
+    {},
+    optional={
+        "waiting": st.fixed_dictionaries(
+            {}, optional={"reason": st.sampled_from(["ErrImagePull", "CrashLoopBackOff", ""])}
+        ),
+        "terminated": st.fixed_dictionaries({}, optional={"exitCode": st.integers(0, 255)}),
+        "running": st.just({}),
+    },
+)
+
+
+@given(
+    st.lists(st.tuples(_STATE, _STATE, st.booleans()), max_size=3),
+    st.sampled_from(["True", "False", "Unknown"]),
+    st.integers(0, 2),
+    st.booleans(),
+)
+def test_it_never_says_ready_while_a_pod_is_not(
+    states: list[tuple[Object, Object, bool]], said: str, ready: int, is_bound: bool
+) -> None:
+    containers = [
+        {"name": "falcon", "state": now, "lastState": last, "ready": ok} for now, last, ok in states
+    ]
+    pod = a_pod(*containers)
+    if not is_bound:
+        del pod["spec"]["nodeName"]
+    workspace_ = ws(condition("InferenceReady", said, "r"), condition("ResourceReady", said, "r"))
+    found = diagnose(Snapshot(workspace_, (workload(ready=ready),), (pod,)), NOW)
+    assert not found.is_ready or (said == "True" and ready == 1)
+
+
+def test_references_of_a_workspace() -> None:
+    preset = {"name": "falcon-7b", "presetOptions": {"modelAccessSecret": "hf", "imagePullSecrets": ["a"]}}
+    asked = ws(inference={"preset": preset, "config": "params"})
+    assert diagnosis.references(asked) == [
+        ("inference.config", Named("ConfigMap", "params")),
+        ("presetOptions.modelAccessSecret", Named("Secret", "hf")),
+        ("pull", Named("Secret", "a")),
+    ]
