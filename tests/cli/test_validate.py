@@ -15,6 +15,7 @@ import yaml
 from fake_server import Answer, serving
 from shell import BIN, Shell
 
+from kaitoctl.kaito.diagnosis import CODES as CAUSES
 from kaitoctl.kaito.nodes import CODES as NODE_CODES
 from kaitoctl.kaito.validation import CODES
 
@@ -354,7 +355,7 @@ def test_control_characters_do_not_reach_the_terminal(offline: Shell) -> None:
 
 def test_every_code_has_a_page_and_they_are_listed(offline: Shell) -> None:
     listed = offline.kaitoctl("explain").stdout
-    assert [line.split()[0] for line in listed.splitlines()[1:]] == [*CODES, *NODE_CODES]
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == [*CODES, *NODE_CODES, *CAUSES]
     page = offline.kaitoctl("explain", "kw156").stdout
     assert page.startswith("KW156: ")
     assert "between 0 and 1: inference.adapter" in " ".join(page.split())
