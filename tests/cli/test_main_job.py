@@ -123,6 +123,28 @@ def test_an_unlabelled_preferred_node_is_refused_with_the_command_that_mends_it(
     shell.kubectl("delete", "node", "bare")
 
 
+def test_a_model_that_spreads_over_nodes_is_a_stateful_set_of_one_pod_a_node(
+    shell: Shell, namespace: str, wait_until: Wait
+) -> None:
+    model = ("--preset", "llama-2-13b", "--private-image", "registry.example/llama-2-13b:1")
+    nodes = ("--instance-type", "Standard_NC12s_v3", "--count", "2", "--label", f"apps={namespace[-60:]}")
+    _, stderr = create(shell, namespace, "llama", *model, *nodes)
+    assert "ready: 2 of 2 pods serve" in stderr
+    pods = shell.get("pods", "-n", namespace)["items"]
+    assert {pod["metadata"]["name"] for pod in pods} == {"llama-0", "llama-1"}
+    serving = {pod["spec"]["nodeName"] for pod in pods}
+    assert len(serving) == 2
+    found = shell.get("workspace", "llama", "-n", namespace)
+    assert set(found["status"]["workerNodes"]) == serving
+    assert not shell.names("deployments", "-n", namespace)
+    headless = shell.get("service", "llama-headless", "-n", namespace)
+    assert headless["spec"]["clusterIP"] == "None"
+
+    shell.kubectl("delete", "workspace", "llama", "-n", namespace)
+    wait_until(lambda: not shell.names("statefulsets,services,pods", "-n", namespace))
+    wait_until(lambda: not serving & {name.partition("/")[2] for name in shell.names("nodes")})
+
+
 def test_applying_the_same_twice_changes_nothing(shell: Shell, namespace: str) -> None:
     create(shell, namespace, "w", *FALCON, "--no-wait")
     stdout, _ = create(shell, namespace, "w", *FALCON, "--no-wait")

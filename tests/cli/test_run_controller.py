@@ -1,4 +1,4 @@
-"""`kaitoctl run-controller` as a process of its own, on a sandbox that has no Workspace controller."""
+"""`kaitoctl run-controller` as a process of its own, on clusters that have no Workspace controller."""
 
 from __future__ import annotations
 
@@ -7,17 +7,28 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from shell import BIN, Shell
+
+if TYPE_CHECKING:
+    from controlplane.plane import ControlPlane
 
 Wait = Callable[[Callable[[], object]], None]
 CREATE = ["create", "workspace", "w", "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    shell = Shell(tmp_path_factory.mktemp("home"), "bare")
+@pytest.fixture(
+    scope="module", params=["sandbox", pytest.param("control-plane", marks=pytest.mark.control_plane)]
+)
+def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    home = tmp_path_factory.mktemp("home")
+    if request.param == "control-plane":
+        plane: ControlPlane = request.getfixturevalue("control_plane")
+        yield Shell(home, cluster={"KUBECONFIG": str(plane.kubeconfig)})
+        return
+    shell = Shell(home, "bare", {"KAITOCTL_SANDBOX": "1"})
     shell.kaitoctl("sandbox", "up", "--no-controller", "--speed", "200")
     yield shell
     shell.kaitoctl("sandbox", "down", "--delete")
@@ -26,7 +37,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 @contextmanager
 def controller(shell: Shell, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [str(BIN / "kaitoctl"), "run-controller", "--sandbox", *arguments],
+        [str(BIN / "kaitoctl"), "run-controller", "--metrics-address=0", *arguments],
         env=shell.env,
         cwd=shell.home,
         stdout=subprocess.PIPE,
@@ -49,7 +60,8 @@ def holder(shell: Shell) -> str:
 
 def test_it_manages_workspaces_and_gives_its_lease_back_on_sigterm(bare: Shell, wait_until: Wait) -> None:
     with controller(bare) as process:
-        bare.kaitoctl(*CREATE, "--sandbox", "--timeout", "60s")
+        bare.kaitoctl(*CREATE, "--timeout", "60s")
+        bare.kubectl("delete", "workspace", "w")
         assert holder(bare)
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=20)
@@ -72,10 +84,11 @@ def test_a_second_controller_waits_and_takes_over(bare: Shell, wait_until: Wait)
 
 def test_without_a_controller_the_waiting_user_is_told(bare: Shell, tmp_path: Path) -> None:
     done = bare.kaitoctl(
-        *("create", "workspace", "lonely", "--preset", "falcon-7b", "--sandbox", "--timeout", "9s"), code=124
+        *("create", "workspace", "lonely", "--preset", "falcon-7b", "--timeout", "9s"), code=124
     )
     assert "no controller has taken the Workspace up in" in done.stderr
     assert "run-controller" in done.stderr
+    bare.kubectl("delete", "workspace", "lonely")
 
 
 def test_a_cluster_without_the_crd_is_refused_at_once(tmp_path: Path) -> None:
