@@ -218,8 +218,8 @@ class _Changing:
         if self.how.dry_run != "none":
             _print(after, self.how, f"configured ({self.how.dry_run} dry run)")
             return
-        if not self.how.yes and not await output.ask("Go on?"):
-            raise NegativeAnswer("nothing was written")
+        if not self.how.yes:
+            await _insist_on_yes()
         done = await self._written(workspace, change, check)
         if done.tries > 1:
             output.step("somebody else wrote the Workspace meanwhile; what they wrote stays")
@@ -349,7 +349,7 @@ class _Changing:
         return budget_s(SHIPPED, str(dig(workspace, "inference", "preset", "name") or ""))
 
     async def _explained(self, workspace: Object, error: NegativeAnswer) -> str:
-        """The root cause in one sentence; its evidence, and what mends it, are told at once."""
+        """The root cause in one sentence; its evidence and the command that mends it are told at once."""
         from datetime import UTC, datetime
 
         from kaitoctl.cli import look as look_
@@ -371,8 +371,8 @@ class _Changing:
         command = cause.command
         if command.startswith("kaitoctl "):
             command = " ".join([command, *map(shlex.quote, words.cluster_options(self.target))])
-        for text in filter(None, (cause.hint, command)):
-            output.note(f"what mends it: {text}")
+        if command:
+            output.note(f"try: {command}")
         return f"Workspace {key}: {cause.message}"
 
     async def _taken_back(self, done: Written, change: Change, error: KaitoctlError) -> None:
@@ -466,6 +466,15 @@ def insist(problems: Sequence[Problem], what: str) -> None:
             line + (f" ({item.hint})" if item.hint else "") for line, item in zip(lines, errors, strict=True)
         ]
         raise InputError(f"{what}: nothing was written", problems=hinted)
+
+
+async def _insist_on_yes() -> None:
+    try:
+        is_yes = await output.ask("Go on?")
+    except asyncio.CancelledError:
+        raise Interrupted("interrupted; nothing was written") from None
+    if not is_yes:
+        raise NegativeAnswer("nothing was written")
 
 
 def _insist_on_inference(workspace: Object) -> None:

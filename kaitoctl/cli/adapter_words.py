@@ -111,16 +111,16 @@ def outage(workspace: Object, workload: Object, pods: Sequence[Object]) -> str:
     found = catalog.SHIPPED.preset(preset) or catalog.SHIPPED.model(preset)
     most_s = found.readiness_timeout_s if found else 1800
     took_s = adapter_rollout.took_s(pods)
-    long = f"at most {_span(most_s)}"
-    if took_s is not None:
-        long = f"about {_span(took_s)} (as its last start took), {long}"
+    long, most = f"at most {_span(most_s)}", ""
+    if took_s is not None:  # the start before, on this very cluster
+        long, most = f"about {_span(took_s)}", f", {_span(most_s)} at most"
     if count == 0:
         return "no pod runs now: nothing restarts"
     if count == 1:
-        return f"1 pod restarts: {long} without service"
+        return f"1 pod restarts: {long} without service{most}"
     if workload["kind"] == "StatefulSet":
-        return f"{count} pods restart: {long} without service"
-    return f"{count} pods restart, one after the other, {long} each; the others serve meanwhile"
+        return f"{count} pods restart: {long} without service{most}"
+    return f"{count} pods restart one by one, {long} each{most}; the others serve meanwhile"
 
 
 def _span(seconds: float) -> str:

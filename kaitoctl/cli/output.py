@@ -209,6 +209,9 @@ async def ask(question: str) -> bool:
     loop.add_reader(sys.stdin.fileno(), typed.set)
     try:
         await typed.wait()
+    except asyncio.CancelledError:
+        _write(sys.stderr, "")  # what comes next begins on a line of its own
+        raise
     finally:
         loop.remove_reader(sys.stdin.fileno())
     return sys.stdin.readline().strip().lower() in ("y", "yes")

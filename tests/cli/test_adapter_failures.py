@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import select
 import shlex
 import subprocess
+import termios
 import time
 
 import pytest
@@ -147,7 +149,6 @@ def test_a_server_that_loads_no_adapters_is_a_refusal(shell: Shell, namespace: s
 def on_a_terminal(shell: Shell, answer: str, *arguments: str) -> tuple[int, str]:
     """Run kaitoctl on a terminal of 80 columns, and type an answer when it asks."""
     ours, theirs = pty.openpty()
-    os.set_inheritable(theirs, True)
     process = subprocess.Popen(
         [str(BIN / "kaitoctl"), *arguments],
         stdin=theirs,
@@ -156,6 +157,7 @@ def on_a_terminal(shell: Shell, answer: str, *arguments: str) -> tuple[int, str]
         env={**shell.env, "COLUMNS": "80", "TERM": "xterm"},
         cwd=shell.home,
         start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
     )
     os.close(theirs)
     seen = b""
@@ -193,6 +195,9 @@ def test_on_a_terminal_it_shows_what_will_happen_and_takes_no_for_an_answer(
     assert "1 pod restarts" in plain
     diff = [line for line in plain.splitlines() if line.startswith(("+ ", "- "))]
     assert diff and max(map(len, diff)) <= 80
+    code, seen = on_a_terminal(shell, "\x03", *words)
+    assert (code, falcon.said) == (130, {})
+    assert "interrupted; nothing was written" in seen
     code, seen = on_a_terminal(shell, "yes\n", *words, "--no-wait")
     assert (code, falcon.said) == (0, {"style": "1.0"}), seen
     falcon.adapter("remove", "--name", "style")

@@ -332,19 +332,21 @@ def _without_shell(case: Case, pod: Object, item: Object, adapter: str, told: li
     )
 
 
-def _misfit(case: Case, log: str) -> tuple[str, re.Pattern[str]] | None:
-    """What is wrong with the adapters that the model server fails to load, and how it says so."""
+def _misfit(case: Case, log: str) -> tuple[str, re.Pattern[str], str] | None:
+    """What is wrong with the adapters that the model server fails to load, how it says so, what to do."""
     names = [str(dig(item, "source", "name")) for item in dig(case.workspace, "inference", "adapters") or ()]
     if not names:
         return None
     named = [name for name in names if re.search(rf"{ADAPTER_PATH}/{re.escape(name)}\b", log)]
-    whose = named[0] if len(named) == 1 else " or ".join(names)
+    suspects = named if len(named) == 1 else names
+    whose, remove = " or ".join(suspects), f"kaitoctl remove-adapter {case.name} {case.namespace} --name "
+    command = remove + (word(suspects[0]) if len(suspects) == 1 else "ADAPTER")
     if _NO_CONFIG.search(log):
-        return f"adapter {whose} has no adapter_config.json in /data", _NO_CONFIG
+        return f"adapter {whose} has no adapter_config.json in /data", _NO_CONFIG, command
     if _MISFIT.search(log):
-        return f"adapter {whose} does not fit the model, {preset_name(case.workspace)}", _MISFIT
+        return f"adapter {whose} does not fit the model, {preset_name(case.workspace)}", _MISFIT, command
     if _RANKS.search(log):
-        return f"the adapters {', '.join(names)} cannot be merged: their ranks differ", _RANKS
+        return f"the adapters {', '.join(names)} cannot be merged: their ranks differ", _RANKS, command
     return None
 
 
@@ -403,14 +405,14 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
     if adapter and (_NO_FILES.search(log) or (not log and code == 1)):
         message = f"the image of adapter {adapter} has no files in /data"
         hint = "build it with adapter_config.json and the weights in /data"
-        return ended_so("adapter-empty", message, _NO_FILES, hint=hint)
+        command = _set_adapter(case, adapter, "--image IMAGE:TAG")
+        return ended_so("adapter-empty", message, _NO_FILES, hint=hint, command=command)
     if adapter and code in (126, 127):
         return _without_shell(case, pod, item, adapter, [*told, *_log_lines(log, None)])
     if not adapter and (misfit := _misfit(case, log)):
-        message, pattern = misfit
+        message, pattern, command = misfit
         hint = "an adapter fits only the model that it was made from; take it out, or correct its image"
-        back = f"kaitoctl list-adapters {case.name} {case.namespace}"
-        return ended_so("adapter-misfit", message, pattern, hint=hint, command=back)
+        return ended_so("adapter-misfit", message, pattern, hint=hint, command=command)
     killed = [
         event
         for event in case.seen.events_of(pod)
