@@ -1,5 +1,8 @@
 # The same as the commands of dev.py, for those whose fingers type make.
-.PHONY: demo test controlplane
+.PHONY: demo test controlplane bench
 
 demo test controlplane:
 	python3 dev.py $@
+
+bench:
+	python3 dev.py bench

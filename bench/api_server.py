@@ -128,9 +128,7 @@ class _Counted:
 
     def add_nodes(self, count: int) -> None:
         for number in range(count):
-            obj = node(number)
-            self.make("POST", "/api/v1/nodes", obj)
-            self.make("PATCH", f"/api/v1/nodes/{obj['metadata']['name']}/status?", {})
+            self.make("POST", "/api/v1/nodes", node(number))
 
     def forget(self) -> None:
         """End all watches and forget the past: whoever comes back must list again."""
@@ -161,8 +159,7 @@ async def _serve(pipe: Connection) -> None:
             return
         answer: Any = None
         if word == "nodes":
-            for number in range(*rest):
-                counted.make("POST", "/api/v1/nodes", node(number))
+            counted.add_nodes(*rest)
         elif word == "create":
             counted.create(*rest)
         elif word == "trickle":
@@ -206,11 +203,12 @@ class Server:
         return self._pipe.recv()
 
     def kubeconfig(self) -> dict[str, Any]:
+        """With the token in the address, too: kubectl sends no other without TLS."""
         return {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "bench",
-            "clusters": [{"name": "bench", "cluster": {"server": self.address}}],
+            "clusters": [{"name": "bench", "cluster": {"server": f"{self.address}/{self.token}"}}],
             "users": [{"name": "bench", "user": {"token": self.token}}],
             "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
         }

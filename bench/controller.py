@@ -1,7 +1,8 @@
 """The Workspace controller beside a bare pipelined client and beside a kopf operator, for the same writes.
 
-    python bench/controller.py [--workspaces N] [--rounds R] [--json FILE] [--only SIDE]
-    python bench/controller.py --kubeconfig FILE ...     on a cluster that is there, with KAITO's CRD
+    python -m bench controller [--rounds N] [--workspaces N]
+    python -m bench.controller [--workspaces N] [--rounds N] [--only SIDE]     every measurement, in a table
+    python -m bench scaling [--sizes 1000,10000,20000]                         kaitoctl alone
 
 Three programs in turn, each on a fresh API server (the sandbox's, a process of its own):
 
@@ -20,21 +21,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from bench import api_server
+from bench.figures import Figure, of_pairs, of_values
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / "peers"
@@ -182,7 +183,7 @@ def measured(side: str, count: int, folder: Path, writes: Path) -> dict[str, flo
                 "steady_mib": process.memory_kib("VmRSS") / 1024,
                 "peak_mib": process.memory_kib("VmHWM") / 1024,
             }
-            print(side, dict(seen.requests), seen.refused[:2], file=sys.stderr)
+            assert not seen.refused, seen.refused[:3]
             if side == "kaitoctl":
                 cpu_s = process.cpu_s
                 time.sleep(REST_S)
@@ -214,28 +215,100 @@ def table(runs: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--workspaces", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", choices=SIDES, action="append")
-    chosen = parser.parse_args()
-    runs: dict[str, list[dict[str, float]]] = {side: [] for side in chosen.only or SIDES}
+def runs_of(sides: Sequence[str], rounds: int, count: int) -> dict[str, list[dict[str, float]]]:
+    """Every program once, then every program again."""
+    runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         writes = folder / "writes.json"
         writes.write_text(json.dumps(recorded(folder)))
-        for _ in range(chosen.rounds):
+        for _ in range(rounds):
             for side in runs:
                 try:
-                    runs[side].append(measured(side, chosen.workspaces, folder, writes))
+                    runs[side].append(measured(side, count, folder, writes))
                 except BaseException:
                     print((folder / f"{side}.log").read_text()[-3000:], file=sys.stderr)
                     raise
-    print(table(runs))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(runs, indent=1))
+    return runs
+
+
+def figures(rounds: int = 3, count: int = 1000) -> list[Figure]:
+    runs = runs_of(SIDES, rounds, count)
+
+    def column(side: str, what: str) -> list[float]:
+        return [run[what] for run in runs[side]]
+
+    def speed(peer: str, aim: str) -> Figure:
+        pairs = [
+            (count / mine, count / other)
+            for mine, other in zip(
+                column("kaitoctl", "converged_s"), column(peer, "converged_s"), strict=True
+            )
+        ]
+        return of_pairs("controller", f"Workspaces a second, beside {peer}", pairs, peer, aim, unit="/s")
+
+    def own(name: str, what: str, unit: str, aim: str = "") -> Figure:
+        others = ", ".join(f"{peer} {statistics.median(column(peer, what)):.3g}" for peer in SIDES[1:])
+        return of_values("controller", name, column("kaitoctl", what), unit=unit, aim=aim, beside=others)
+
+    def alone(name: str, what: str, unit: str, aim: str) -> Figure:
+        return of_values("controller", name, column("kaitoctl", what), unit=unit, aim=aim)
+
+    waits = list(
+        zip(column("kaitoctl", "event_to_child_p50_ms"), column("bare", "event_to_child_p50_ms"), strict=True)
+    )
+    return [
+        speed("bare", ">= 0.7"),
+        speed("kopf", ">= 4"),
+        own("CPU for a Workspace", "cpu_ms_per_workspace", "ms", "<= 1.0"),
+        own("the API server's CPU for a Workspace", "server_cpu_ms_per_workspace", "ms"),
+        own("writes for a Workspace", "writes_per_workspace", "", "= 5"),
+        own("reads for a Workspace", "reads_per_workspace", "", "= 0"),
+        own("memory for a Workspace", "kib_per_workspace", "KiB", "<= 10"),
+        of_pairs("controller", "event to first write, median, beside bare", waits, "bare", "<= 1.5"),
+        own("event to first write, 95 of 100", "event_to_child_p95_ms", "ms"),
+        alone("requests in 10 s at rest", "requests_at_rest", "", "= 0"),
+        alone("CPU at rest", "cpu_percent_at_rest", "%", "<= 0.5"),
+        alone("peak of a relist after 410, of the steady memory", "relist_peak_ratio", "x", "<= 2"),
+        alone("writes after a relist", "writes_after_relist", "", "= 0"),
+    ]
+
+
+def scaling(sizes: Sequence[int] = (1000, 10_000)) -> list[Figure]:
+    """How the controller alone grows with the number of Workspaces."""
+    runs = {size: runs_of(["kaitoctl"], 1, size)["kaitoctl"][0] for size in sizes}
+
+    def exponent(what: str) -> float:
+        points = [(math.log(size), math.log(run[what] * size)) for size, run in runs.items()]
+        mean_x, mean_y = (statistics.fmean(axis) for axis in zip(*points, strict=True))
+        return sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
+
+    found = []
+    for size, run in runs.items():
+        aim = "<= 150" if size == 10_000 else ""
+        found.append(
+            of_values("scaling", f"{size} Workspaces: memory", [run["peak_mib"]], unit="MiB", aim=aim)
+        )
+        found.append(
+            of_values("scaling", f"{size} Workspaces: CPU for each", [run["cpu_ms_per_workspace"]], unit="ms")
+        )
+        found.append(
+            of_values(
+                "scaling", f"{size} Workspaces: relist after 410", [run["relist_peak_ratio"]], aim="<= 2"
+            )
+        )
+    fitted = exponent("cpu_ms_per_workspace")
+    beside = f"fitted over {', '.join(map(str, sizes))}; 1 is linear"
+    return [*found, of_values("scaling", "CPU grows with the power", [fitted], unit="", beside=beside)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--workspaces", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=SIDES, action="append")
+    chosen = parser.parse_args()
+    print(table(runs_of(chosen.only or SIDES, chosen.rounds, chosen.workspaces)))
 
 
 if __name__ == "__main__":

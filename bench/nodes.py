@@ -1,7 +1,7 @@
 """check-nodes on a large cluster beside kubectl, and offline beside orjson; interleaved in one run.
 
-    python bench/nodes.py [NODES] [ROUNDS]
-    python bench/nodes.py --alone NODES...
+    python -m bench nodes [--rounds N]
+    python -m bench.nodes NODES...
 
 The second form leaves the rivals out, and shows how check-nodes grows with the cluster.
 Growth over 1,000 nodes, one run of three rounds (wall time without that of `--help`; peak memory):
@@ -31,6 +31,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from bench.figures import Figure, of_pairs, of_values
 
 BIN = Path(sys.executable).parent
 TYPE = "Standard_NC12s_v3"
@@ -226,23 +228,24 @@ def kubeconfig(folder: Path, name: str, server: str) -> str:
     return str(file)
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["--alone"]:
-        growth([int(number) for number in sys.argv[2:]] or [1000, 10_000, 20_000])
-        return
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+def figures(rounds: int = 3, count: int = 10_000) -> list[Figure]:
     taken, size = compared(count, rounds, alone=False)
-    print(
-        f"{count} nodes of 15 KB, {count * PODS_PER_NODE} pods; dump {size:.0f} MiB; {rounds} rounds, medians"
-    )
-    wall = {name: statistics.median(seconds for seconds, _ in runs) for name, runs in taken.items()}
-    for name, runs in taken.items():
-        peak = statistics.median(mib for _, mib in runs)
-        rival = (
-            "python, orjson.loads" if "offline" in name or "orjson" in name else "kubectl get nodes -o name"
-        )
-        print(f"{name:<28}{wall[name]:>8.2f} s{peak:>8.0f} MiB   {wall[name] / wall[rival]:>6.3f} of {rival}")
+
+    def beside(what: str, side: str, peer: str, aim: str) -> Figure:
+        pairs = [(a, b) for (a, _), (b, _) in zip(taken[side], taken[peer], strict=True)]
+        return of_pairs("nodes", what, pairs, peer, aim, unit="s")
+
+    def memory(what: str, side: str) -> Figure:
+        return of_values("nodes", what, [mib for _, mib in taken[side]], unit="MiB", aim="<= 100")
+
+    rival = "kubectl get nodes -o name"
+    return [
+        beside(f"{count} nodes, a tenth may be used", "check-nodes, some", rival, "<= 0.05"),
+        memory(f"{count} nodes, a tenth may be used: memory", "check-nodes, some"),
+        beside(f"{count} nodes, all may be used", "check-nodes, all", rival, "<= 0.05"),
+        memory(f"{count} nodes, all may be used: memory", "check-nodes, all"),
+        beside(f"a dump of {size:.0f} MiB, offline", "check-nodes, offline", "python, orjson.loads", ""),
+    ]
 
 
 def growth(counts: list[int], rounds: int = 3) -> None:
@@ -318,4 +321,4 @@ def compared(count: int, rounds: int, *, alone: bool) -> tuple[dict[str, list[tu
 
 
 if __name__ == "__main__":
-    main()
+    growth([int(number) for number in sys.argv[1:]] or [1000, 10_000, 20_000])

@@ -1,6 +1,6 @@
 """Judging manifests beside a bare YAML loader and beside kubectl, interleaved in one run; medians and ratios.
 
-    python bench/validate.py [ROUNDS]
+    python -m bench validate [--rounds N]
 
 Many: 200 Workspaces of about 3 KB in one file. Ours reads, judges and places them in this process; the
 loader is `yaml.CSafeLoader` alone in this process; kubectl is `kubectl label --local` on the same file, a
@@ -10,8 +10,6 @@ process, so ours stands beside it once more as a process. One: cold processes on
 from __future__ import annotations
 
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from bench.figures import Figure, in_turn, of_pairs, wall_ms
 from kaitoctl.kaito import validation
 from kaitoctl.kube import documents
 
@@ -71,52 +70,38 @@ def judged(text: str) -> int:
     return sum(not validation.judge(document.obj) for document in documents.read(text, "bench"))
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def process(*command: str) -> Callable[[], Any]:
-    return lambda: subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-
-
-def compare(rounds: int, what: str, ours: Callable[[], Any], theirs: Callable[[], Any], aim: float) -> None:
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    mine, other = (statistics.median(side) * 1000 for side in zip(*pairs, strict=True))
-    ratio = statistics.median(a / b for a, b in pairs)
-    print(f"{what:<44}{mine:>8.0f}ms{other:>8.0f}ms{ratio:>8.2f}{aim:>6.1f}")
-
-
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+def figures(rounds: int = 9) -> list[Figure]:
     text = "---\n".join(workspace(number) for number in range(COUNT))
     assert judged(text) == COUNT
     kaitoctl, kubectl = (str(shutil.which(name, path=BIN)) for name in ("kaitoctl", "kubectl"))
-    print(f"{len(text) / COUNT:.0f} characters a document; {rounds} rounds, medians")
-    print(f"{'what':<44}{'kaitoctl':>10}{'other':>10}{'ratio':>8}{'aim':>6}")
     with tempfile.TemporaryDirectory() as folder:
-        many, one, pod = (str(Path(folder, name)) for name in ("many.yaml", "one.yaml", "pod.yaml"))
+        many, one = (str(Path(folder, name)) for name in ("many.yaml", "one.yaml"))
         Path(many).write_text(text)
         Path(one).write_text(workspace(0))
-        Path(pod).write_text("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n")
-        compare(
-            rounds,
-            f"{COUNT} documents, CSafeLoader alone",
-            lambda: judged(text),
-            lambda: list(yaml.load_all(text, yaml.CSafeLoader)),
-            1.3,
-        )
         local = ("label", "--local", "-o", "name", "a=b", "-f")
-        validate = process(kaitoctl, "validate", "-f", many)
-        compare(
-            rounds, f"{COUNT} documents, kubectl label --local", validate, process(kubectl, *local, many), 0.8
+        taken = in_turn(
+            rounds,
+            {
+                "ours": lambda: milliseconds(lambda: judged(text)),
+                "loader": lambda: milliseconds(lambda: list(yaml.load_all(text, yaml.CSafeLoader))),
+                "validate": lambda: wall_ms([kaitoctl, "validate", "-f", many]),
+                "kubectl label": lambda: wall_ms([kubectl, *local, many]),
+                "validate one": lambda: wall_ms([kaitoctl, "validate", "-f", one]),
+                "kubectl label one": lambda: wall_ms([kubectl, *local, one]),
+            },
         )
-        validate = process(kaitoctl, "validate", "-f", one)
-        compare(rounds, "one document, kubectl label --local", validate, process(kubectl, *local, one), 2.0)
-        create = process(kubectl, "create", "configmap", "x", "--dry-run=client", "-o", "yaml")
-        compare(rounds, "one document, kubectl create --dry-run", validate, create, 2.0)
+
+    def beside(what: str, side: str, peer: str, aim: str) -> Figure:
+        return of_pairs("validate", what, list(zip(taken[side], taken[peer], strict=True)), peer, aim)
+
+    return [
+        beside(f"{COUNT} documents, in this process", "ours", "loader", "<= 1.3"),
+        beside(f"{COUNT} documents, a process", "validate", "kubectl label", "<= 0.8"),
+        beside("one document, a process", "validate one", "kubectl label one", "<= 2.0"),
+    ]
 
 
-if __name__ == "__main__":
-    main()
+def milliseconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return (time.perf_counter() - started) * 1000

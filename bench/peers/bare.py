@@ -15,10 +15,11 @@ import sys
 from collections import deque
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 CONFIG = json.loads(Path(sys.argv[1]).read_text())
-HOST, _, _port = CONFIG["clusters"][0]["cluster"]["server"].removeprefix("http://").partition(":")
-PORT, TOKEN = int(_port), CONFIG["users"][0]["user"]["token"]
+_where = urlsplit(CONFIG["clusters"][0]["cluster"]["server"])
+HOST, PORT, TOKEN = _where.hostname, _where.port, CONFIG["users"][0]["user"]["token"]
 
 
 def head(method: str, target: str, content_type: str, length: int) -> bytes:

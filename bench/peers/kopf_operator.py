@@ -17,7 +17,7 @@ import aiohttp
 import kopf
 
 CONFIG = json.loads(Path(sys.argv[1]).read_text())
-SERVER = CONFIG["clusters"][0]["cluster"]["server"]
+SERVER = CONFIG["clusters"][0]["cluster"]["server"].rpartition("/")[0]
 TOKEN = CONFIG["users"][0]["user"]["token"]
 ROUNDS = json.loads(Path(sys.argv[2]).read_text())
 SESSION: list[aiohttp.ClientSession] = []

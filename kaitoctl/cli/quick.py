@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+
+TYPE_CHECKING = False  # as type checkers read it; importing typing would take as long as all of this
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypeAlias
 
 _WIDTH = 80
 """How wide the help page of the table is; wider terminals get the same."""
 
 
-class Item(NamedTuple):
+if TYPE_CHECKING:
+    Item: TypeAlias = tuple[str, str]
     """A name to complete, and what it means."""
-
-    name: str
-    help: str
 
 
 def answer(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
@@ -85,7 +86,7 @@ def _items(before: Sequence[str], begun: str) -> list[Item] | None:
         return None
     if begun.startswith("-"):
         return [
-            Item(name, text)
+            (name, text)
             for names, text, is_repeated in command["options"]
             if is_repeated or not set(names) & set(rest)
             for name in names
@@ -93,11 +94,11 @@ def _items(before: Sequence[str], begun: str) -> list[Item] | None:
         ]
     if rest or "commands" not in command:
         return None
-    return [Item(name, text) for name, text in command["commands"] if name.startswith(begun)]
+    return [(name, text) for name, text in command["commands"] if name.startswith(begun)]
 
 
 def _bash(items: list[Item], _: Mapping[str, str]) -> str:
-    return "\n".join(item.name for item in items) + "\n"
+    return "\n".join(name for name, _ in items) + "\n"
 
 
 def _zsh(items: list[Item], _: Mapping[str, str]) -> str:
@@ -106,14 +107,11 @@ def _zsh(items: list[Item], _: Mapping[str, str]) -> str:
             text = text.replace(char, instead)
         return text
 
-    lines = [
-        f'"{escaped(item.name)}":"{escaped(item.help)}"' if item.help else f'"{escaped(item.name)}"'
-        for item in items
-    ]
+    lines = [f'"{escaped(name)}":"{escaped(text)}"' if text else f'"{escaped(name)}"' for name, text in items]
     return f"_arguments '*: :(({chr(10).join(lines)}))'\n" if lines else "_files\n"
 
 
 def _fish(items: list[Item], environment: Mapping[str, str]) -> str | None:
     if environment.get("_TYPER_COMPLETE_FISH_ACTION") != "get-args":
         return None  # the question whether there are any is answered by the exit code
-    return "\n".join(f"{item.name}\t{item.help}" if item.help else item.name for item in items) + "\n"
+    return "\n".join(f"{name}\t{text}" if text else name for name, text in items) + "\n"

@@ -1,0 +1,69 @@
+"""All benchmarks, or some: `python -m bench [PART...]`. Writes docs/performance.json and docs/performance.md.
+
+A part that is not run keeps the figures that it had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import controller, nodes, page, sandbox, startup, validate
+from bench.figures import Figure, table
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
+    "startup": lambda chosen: startup.figures(chosen.rounds or 15),
+    "validate": lambda chosen: validate.figures(chosen.rounds or 9),
+    "nodes": lambda chosen: nodes.figures(chosen.rounds or 3),
+    "sandbox": lambda chosen: sandbox.figures(chosen.rounds or 3),
+    "controller": lambda chosen: controller.figures(chosen.rounds or 3, chosen.workspaces),
+    "scaling": lambda chosen: controller.scaling([int(size) for size in chosen.sizes.split(",")]),
+}
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        named = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
+        model = named[0] if named else model
+    return f"{os.cpu_count()} cores ({model}), {platform.system()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, []], help="all when none is named", metavar="PART"
+    )
+    parser.add_argument("--rounds", type=int, default=0, help="of each part; its own number when not given")
+    parser.add_argument("--workspaces", type=int, default=1000, help="of the part controller")
+    parser.add_argument("--sizes", default="1000,10000", help="Workspaces of the part scaling")
+    chosen = parser.parse_args()
+    file = DOCS / "performance.json"
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    for name in chosen.parts or PARTS:
+        print(f"== {name}", flush=True)
+        found = PARTS[name](chosen)
+        print(table(found), flush=True)
+        load = os.getloadavg()[0]
+        known[name] = {
+            "measured": datetime.now(UTC).date().isoformat(),
+            "machine": machine(),
+            "load": round(load, 1),
+            "figures": [figure.as_json() for figure in found],
+        }
+        file.write_text(json.dumps(known, indent=1) + "\n")
+        (DOCS / "performance.md").write_text(page.page(known))
+
+
+if __name__ == "__main__":
+    main()
