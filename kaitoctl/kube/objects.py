@@ -105,6 +105,11 @@ def uid_of(obj: Object) -> str:
     return str(obj.get("metadata", {}).get("uid") or "")
 
 
+def resource_version_of(obj: Object) -> str:
+    """The version of an object as read, opaque; empty for one that was not."""
+    return str(obj["metadata"].get("resourceVersion") or "")
+
+
 def generation_of(obj: Object) -> int:
     """The object's `metadata.generation`, 0 when it has none."""
     return int(obj.get("metadata", {}).get("generation") or 0)

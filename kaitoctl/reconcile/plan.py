@@ -25,6 +25,7 @@ from kaitoctl.kube.objects import (
     key_of,
     owner_reference,
     quantity,
+    resource_version_of,
     uid_of,
 )
 from kaitoctl.kube.request import Request
@@ -157,11 +158,19 @@ def plan(
             if annotations_of(present).get(child.replace_on) != annotations_of(wanted).get(child.replace_on):
                 # Foreground: the old one's pods hold what the new one's will need.
                 request_ = request.delete(
-                    child.kind, key.namespace, key.name, uid=uid_of(present), propagation="Foreground"
+                    child.kind,
+                    key.namespace,
+                    key.name,
+                    uid=uid_of(present),
+                    resource_version=resource_version_of(present),
+                    propagation="Foreground",
                 )
                 steps.append(Step("delete", child.kind, key, request_, "to be made anew"))
         elif why := _why_update(wanted, stamped, present):
-            precise = {**stamped, "metadata": {**stamped["metadata"], "uid": uid_of(present)}}
+            # Taken over from whoever owns the fields, but only from the object that was judged: another
+            # process of ours may have brought it forward meanwhile.
+            judged = {"uid": uid_of(present), "resourceVersion": resource_version_of(present)}
+            precise = {**stamped, "metadata": {**stamped["metadata"], **judged}}
             request_ = request.apply(child.kind, precise, manager=manager, force=True)
             steps.append(Step("update", child.kind, key, request_, why))
     for identity, (kind, obj) in there.items():
@@ -174,7 +183,9 @@ def plan(
             stale = True
             continue
         key = key_of(obj)
-        request_ = request.delete(kind, key.namespace, key.name, uid=uid_of(obj))
+        request_ = request.delete(
+            kind, key.namespace, key.name, uid=uid_of(obj), resource_version=resource_version_of(obj)
+        )
         steps.append(Step("delete", kind, key, request_, "no longer wanted"))
     steps.sort(key=lambda step: (step.verb == "delete", *_identity(step.kind, step.key)))
     foreign.sort(key=lambda item: _identity(item.kind, item.key))
