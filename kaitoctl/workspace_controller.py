@@ -11,7 +11,8 @@ Rules that hold in every pass:
 - what is applied is recorded first, so whatever runs can be found in the history and come back;
 - an invalid edit stops nothing: what was applied last is kept as it was, and the status says why;
 - NodeClaims, which cost money, have names that follow from the Workspace and a slot: repeating a request
-  cannot buy a second node.
+  cannot buy a second node; none comes or goes on the word of a store alone, and those of a Workspace that is
+  no more are given back.
 """
 
 from __future__ import annotations
@@ -142,6 +143,7 @@ class WorkspaceReconciler:
     def reconcile(self, key: ObjectKey) -> Pass:
         """One pass over the Workspace `key`."""
         workspace = self._stores.workspaces.get(key)
+        yield from self._give_back_strays(key, workspace)
         if workspace is None:
             return Outcome()  # its children go with it, by their owner references
         if is_being_deleted(workspace):
@@ -232,8 +234,8 @@ class WorkspaceReconciler:
         if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
             try:
                 if not (workspace.get("tuning") and workload is not None and _is_over(workspace, workload)):
-                    outcome = yield from self._claim_nodes(workspace, verdict, claiming)
-                yield from self._give_back(workspace, verdict)
+                    outcome = yield from self._claim_nodes(workspace, asked, verdict, claiming)
+                yield from self._give_back(workspace, asked, verdict)
             except ApiError as error:
                 claiming.error = error
             if record is not None and (changes.steps or workload is not None):
@@ -487,7 +489,7 @@ class WorkspaceReconciler:
         return self._stores.claims.by(claims_.owner_uids, uid_of(workspace))
 
     def _claim_nodes(
-        self, workspace: Object, verdict: Verdict, trouble: _Trouble
+        self, workspace: Object, asked: Object, verdict: Verdict, trouble: _Trouble
     ) -> Generator[Request, Object, Outcome]:
         """Ask for the nodes that are missing and not on their way.
 
@@ -513,7 +515,9 @@ class WorkspaceReconciler:
             trouble.refusal = why
             return Outcome()
         if api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
-            yield _finalizers(workspace, ours=True)
+            yield _finalizers(workspace, ours=True)  # refused if our view is old
+        elif not (yield from _is_newest(asked)):
+            return Outcome()  # no node is bought for what was wanted once
         taken = {claim["metadata"]["name"] for claim in claims}
         waits: list[float] = []
         for name in islice((name for name in claims_.names(workspace) if name not in taken), wanted):
@@ -532,7 +536,9 @@ class WorkspaceReconciler:
         held = {dig(pod, "spec", "nodeName") for pod in self._own_pods(workspace) if not is_finished(pod)}
         return {node for node in held if node and ObjectKey("", node) in self._stores.nodes}
 
-    def _give_back(self, workspace: Object, verdict: Verdict) -> Generator[Request, Object, None]:
+    def _give_back(
+        self, workspace: Object, asked: Object, verdict: Verdict
+    ) -> Generator[Request, Object, None]:
         """Delete the NodeClaims that the Workspace has outgrown: they cost money.
 
         Only once it runs on other nodes: none of its pods are on them and it has nodes enough without.
@@ -540,10 +546,33 @@ class WorkspaceReconciler:
         if not verdict.enough or not (claims := self._claims(workspace)):
             return
         needed = set(verdict.selected) | self._held_nodes(workspace)
+        superfluous = []
         for claim in claims:
             node = dig(claim, "status", "nodeName")
             is_superfluous = node not in needed if node else not claims_.fits(workspace, claim)
             if is_superfluous and not is_being_deleted(claim):
+                superfluous.append(claim)
+        if superfluous and (yield from _is_newest(asked)):
+            for claim in superfluous:
+                yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
+
+    def _give_back_strays(self, key: ObjectKey, workspace: Object | None) -> Generator[Request, Object, None]:
+        """Delete the NodeClaims of Workspaces of this name that are no more: nobody else would.
+
+        They are left when somebody takes our finalizer away, or when two controllers overlap. The server
+        says which Workspace there is: a store may lag.
+        """
+        uid = uid_of(workspace) if workspace else ""
+        strays = [
+            claim
+            for claim in self._stores.claims.by(workspace_of_labels, key)
+            if (owners := claims_.owner_uids(claim)) and uid not in owners and not is_being_deleted(claim)
+        ]
+        if not strays:
+            return
+        live = yield from _found(request.get(api.WORKSPACE, *key))
+        for claim in strays:
+            if live is None or uid_of(live) not in claims_.owner_uids(claim):
                 yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
 
     def _release(self, workspace: Object) -> Pass:
@@ -722,6 +751,18 @@ def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> in
     if workload is not None and status_.is_current(workspace, workload):
         return gpus_of(workload) or gpus
     return gpus
+
+
+def _is_newest(workspace: Object) -> Generator[Request, Object, bool]:
+    """Whether the server has no newer spec than our view, asked before nodes come or go: they cost money.
+
+    When it has, the newer view is on its way to us.
+    """
+    live = yield from _found(request.get(api.WORKSPACE, *key_of(workspace)))
+    return live is not None and (uid_of(live), generation_of(live)) == (
+        uid_of(workspace),
+        generation_of(workspace),
+    )
 
 
 def _live_claims(workspace: Object) -> Generator[Request, Object, list[Object]]:
