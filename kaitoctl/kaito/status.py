@@ -16,7 +16,7 @@ from datetime import datetime
 from kaitoctl.kaito import api, tuning, validation
 from kaitoctl.kaito.nodes import Verdict, instance_type_of
 from kaitoctl.kube import pods as pods_
-from kaitoctl.kube.conditions import condition, merge, timestamp
+from kaitoctl.kube.conditions import condition, is_true, merge, timestamp
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
 from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
 
@@ -297,6 +297,9 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
         why = f": {seen.retrying}" if seen.retrying else ""
         return says(False, "WorkspaceInferenceStatusPending", "Inference workload is being updated" + why)
     if is_rolled_out(workload):
+        if seen.retrying and not is_true(workspace, api.INFERENCE_READY, generation=generation_of(workspace)):
+            detail = f"Inference workload serves, and not all around it is there: {seen.retrying}"
+            return says(False, "WorkspaceInferenceStatusPending", detail)
         return says(True, "WorkspaceInferenceStatusSuccess", "Inference has been deployed successfully")
     name = workload["metadata"]["name"]
     if why := stalled(workload):
