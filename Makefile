@@ -1,7 +1,7 @@
 # The same as the commands of dev.py, for those whose fingers type make.
-.PHONY: demo test controlplane bench
+.PHONY: demo test controlplane bench soak
 
-demo test controlplane:
+demo test controlplane soak:
 	python3 dev.py $@
 
 bench:

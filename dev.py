@@ -5,6 +5,7 @@
     python3 dev.py test           everything that must hold: format, lint, types, contracts, tests, wheel
     python3 dev.py controlplane   build the Kubernetes control plane that some tests run on; needs Go
     python3 dev.py bench          measure beside kubectl, kopf and a bare client; write docs/performance.md
+    python3 dev.py soak           the fault tests at length: every pair of faults, and more at random
 
 `python3 dev.py test lint types` runs only those; arguments after `--` go to pytest. With Go on the PATH,
 `test` builds the control plane, too, minutes the first time. Without Go, the tests that want it are skipped;
@@ -116,6 +117,10 @@ def main() -> int:
         case ["bench", *parts]:
             install("[dev]")
             return subprocess.run([PYTHON, "-m", "bench", *parts], cwd=ROOT, check=False).returncode
+        case ["soak"]:
+            install("[dev]")
+            command = [PYTHON, "-m", "pytest", "tests/faults", "--soak", *rest]
+            return subprocess.run(command, cwd=ROOT, check=False).returncode
         case ["test", *names]:
             return test(names, rest)
         case _:

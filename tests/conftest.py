@@ -26,6 +26,9 @@ GOLDEN = Path(__file__).parent / "data" / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+    parser.addoption("--plan", metavar="LIFE:STEP:FAULT,...", help="run one plan of faults, step by step")
+    parser.addoption("--soak", action="store_true", help="run all pairs of faults, and more at random")
+    parser.addoption("--fault-seed", metavar="N", help="the seed of the faults at random")
 
 
 @pytest.fixture

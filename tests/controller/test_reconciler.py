@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from builders import workspace
 from world import (
     NOW,
     WATCHED,
-    Fault,
     World,
     big,
     falcon,
@@ -22,12 +20,10 @@ from world import (
 )
 
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito import revisions
 from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
-    CONTROLLER_REVISION,
     DEPLOYMENT,
     EVENT,
     NODE,
@@ -37,7 +33,6 @@ from kaitoctl.kube.objects import (
     STATEFUL_SET,
     Object,
     ObjectKey,
-    generation_of,
     uid_of,
 )
 from kaitoctl.workspace_controller import WorkspaceReconciler
@@ -454,76 +449,3 @@ def test_an_edited_template_reaches_the_pods() -> None:
     before = len(world.requests)
     world.reconcile()
     assert len(world.requests) == before
-
-
-# --- every fault at every position ------------------------------------------------------------------------
-
-FAULTS = [fault for fault in get_args(Fault) if fault != "stale"]
-
-
-def the_truth(world: World) -> None:
-    """Ready for a generation only while the workload of that generation serves."""
-    found = world.get(kaito.WORKSPACE, "falcon")
-    if found is None or not is_ready(world):
-        return
-    deployment = world.get(DEPLOYMENT, "falcon")
-    assert deployment is not None
-    made_for = deployment["metadata"]["annotations"]["kaitoctl.dev/owner-generation"]
-    assert made_for == str(generation_of(found))
-    assert deployment["status"]["observedGeneration"] == generation_of(deployment)
-
-
-def life(faults: dict[int, Any]) -> World:
-    """Create on nothing (a node is bought), change the adapters, arrive; with faults at given requests."""
-    world = World()
-    world.faults = faults
-    world.check = lambda: the_truth(world)
-    world.apply(kaito.WORKSPACE, falcon())
-    world.settle()
-    obj = falcon()
-    obj["inference"]["adapters"] = [{"source": {"name": "a", "image": "r.io/a:1"}, "strength": "0.2"}]
-    world.apply(kaito.WORKSPACE, obj)
-    world.settle()
-    return world
-
-
-def shape(world: World) -> Object:
-    """The end state, without what differs between any two runs."""
-    result: Object = {}
-    for kind in (kaito.WORKSPACE, DEPLOYMENT, SERVICE):
-        for obj in world.list(kind):
-            text = {key: value for key, value in obj.items() if key != "metadata"}
-            status = text.pop("status", {})
-            result[kind.kind] = (text, [c["status"] for c in status.get("conditions", ())])
-    result["claims"] = len(world.list(NODE_CLAIM))
-    result["history"] = history(world)
-    return result
-
-
-def history(world: World) -> list[tuple[int, Object]]:
-    """Number and data of each revision, oldest first."""
-    found = world.list(CONTROLLER_REVISION)
-    return [(revisions.number_of(one), one["data"]) for one in revisions.ordered(found)]
-
-
-def without_claim_names(state: Object) -> Object:
-    return {key: value for key, value in state.items() if key not in ("Deployment", "Service")} | {
-        kind: state[kind][0]["spec"]["selector"] for kind in ("Deployment", "Service")
-    }
-
-
-def test_every_single_and_double_fault_ends_where_no_fault_ends() -> None:
-    reference = life({})
-    wanted, length = without_claim_names(shape(reference)), len(reference.requests)
-    assert is_ready(reference)
-    singles = [{position: fault} for position in range(length) for fault in FAULTS]
-    pairs = [
-        {one: first, other: second}
-        for (one, other) in combinations(range(length + 2), 2)
-        for first, second in product(("crash-after", "conflict"), ("crash-before", "unavailable"))
-    ]
-    for plan in [*singles, *pairs]:
-        world = life(plan)
-        assert without_claim_names(shape(world)) == wanted, f"faults {plan}"
-        assert is_ready(world), f"faults {plan}"
-        assert len(world.requests) <= length + 8 * len(plan), f"faults {plan}: {writes(world)}"
