@@ -119,7 +119,7 @@ def main() -> int:
             return subprocess.run([PYTHON, "-m", "bench", *parts], cwd=ROOT, check=False).returncode
         case ["soak"]:
             install("[dev]")
-            command = [PYTHON, "-m", "pytest", "tests/faults", "--soak", *rest]
+            command = [str(PYTHON), "-m", "pytest", "tests/faults", "--soak", *rest]
             return subprocess.run(command, cwd=ROOT, check=False).returncode
         case ["test", *names]:
             return test(names, rest)
