@@ -26,14 +26,18 @@ _EPILOG = (
 # Each command's module has a typer app named `app`; this table is all that `--help` needs to know of it.
 _COMMANDS = {
     "add-adapter": ("kaitoctl.cli.add_adapter", "Serve with one more LoRA adapter."),
+    "chat": ("kaitoctl.cli.chat", "Speak with the model that a Workspace serves."),
     "check-nodes": ("kaitoctl.cli.check_nodes", "Why a node would be used or skipped, and what mends it."),
     "convert": ("kaitoctl.cli.convert", "Write Workspaces in another API version."),
     "create": ("kaitoctl.cli.create_workspace", "Create a Workspace and follow its rollout."),
     "diff": ("kaitoctl.cli.diff", "What applying would change, in the objects made from it, too."),
     "doctor": ("kaitoctl.cli.doctor", "Whether the installation is sound: controllers, rights, GPUs."),
+    "endpoint": ("kaitoctl.cli.endpoint", "Where a Workspace's model server is reached."),
+    "events": ("kaitoctl.cli.events", "What was told about a Workspace and all that belongs to it."),
     "explain": ("kaitoctl.cli.explain", "What a code of `validate`, `check-nodes` or `why` means."),
     "fit": ("kaitoctl.cli.fit", "Say where a preset runs, or what runs on given nodes."),
     "list-adapters": ("kaitoctl.cli.list_adapters", "Adapters: as said, in the pods, loaded."),
+    "logs": ("kaitoctl.cli.pod_logs", "What a Workspace's containers say."),
     "models": ("kaitoctl.cli.models", "The models that KAITO can serve."),
     "nodes": ("kaitoctl.cli.nodes", "The GPUs of the cluster: who holds them, free ones, broken ones."),
     "remove-adapter": ("kaitoctl.cli.remove_adapter", "Serve without one of the adapters."),

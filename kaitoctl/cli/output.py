@@ -93,6 +93,27 @@ def _room_for_last(used: int) -> int:
     return max(get_terminal_size().columns - used, _LEAST_ROOM)
 
 
+def passage(text: str) -> str:
+    """A text of several lines, such as a log: lines and tabs stay, what else steers a terminal is escaped.
+
+    Of a line that was written over by carriage returns (a progress bar) the last state remains.
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return "\n".join("\t".join(visible(part) for part in line.split("\t")) for line in lines)
+
+
+def piece(text: str) -> None:
+    """A piece of a text on stdout, without a line's end: a model speaks word by word."""
+    _write(sys.stdout, passage(text), end="")
+
+
+def prompt(text: str) -> None:
+    """Ask for a line: on stderr, without a line's end."""
+    _write(sys.stderr, text, end="")
+
+
 class Canvas:
     """A block of lines at the end of a terminal's text, drawn again in place.
 
@@ -236,17 +257,17 @@ def _painted(text: str, colour: str, stream: TextIO) -> str:
     return f"\x1b[{colour}m{text}\x1b[0m"
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO, text: str, end: str = "\n") -> None:
     try:
-        print(text, file=stream, flush=True)
+        print(text, file=stream, flush=True, end=end)
     except BrokenPipeError:
         # `kaitoctl ... | head` is no failure. What is still to come goes nowhere, also what Python flushes
         # when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except UnicodeEncodeError:  # a terminal that knows no check marks still gets the words
         if stream is sys.stdout:  # data must arrive as it is
-            sys.stdout.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+            sys.stdout.buffer.write(f"{text}{end}".encode("utf-8", "backslashreplace"))
             sys.stdout.flush()
             return
         encoding = stream.encoding or "ascii"
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True, end=end)

@@ -35,6 +35,7 @@ _CONNECT_TIMEOUT_S = 10.0
 _REQUEST_TIMEOUT_S = 60.0
 _TOKEN_FILE_READ_EVERY_S = 60.0
 _CREDENTIALS_TIMEOUT_S = 30.0  # a credential plugin may ask a browser, but not for ever
+_LONGEST_SILENCE_S = 300.0  # a large model may think that long before its first word
 _PAGE = 500
 _RETRIES_WHEN_ASKED_TO_WAIT = 3
 _LONGEST_ASKED_WAIT_S = 30.0
@@ -234,6 +235,28 @@ class Client:
     async def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """The body of a GET as text: pod logs, `/version`, whatever is not an object."""
         return (await self._read(Request("GET", path, query=query or {}), None)).decode(errors="replace")
+
+    async def stream(self, request: Request, *, silent_s: float = _LONGEST_SILENCE_S) -> AsyncIterator[bytes]:
+        """The body of an answer piece by piece, as it comes: logs that are followed, a model that speaks.
+
+        Args:
+            request: what to ask.
+            silent_s: how long the server may say nothing before it counts as dead.
+        """
+        body = None if request.body is None else json.dumps(request.body).encode()
+        try:
+            async with asyncio.timeout(silent_s):
+                answer = await self._open(
+                    request.method, request.path, request.query, body, request.content_type
+                )
+        except TimeoutError as error:
+            raise _unreachable(self.host, error, self._without_secrets) from error
+        try:
+            async with aclosing(answer.chunks()) as chunks:
+                while (chunk := await self._next(chunks, silent_s)) is not None:
+                    yield chunk
+        finally:
+            answer.close()
 
     async def _read(self, request: Request, body: bytes | None) -> bytes:
         """The body that answers a request."""

@@ -1,0 +1,115 @@
+"""`kaitoctl endpoint`: where prompts go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kaitoctl.cli import options, output
+from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
+from kaitoctl.errors import NegativeAnswer
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.snapshot import Snapshot
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_KINDS = ("cluster", "proxy", "port-forward", "load-balancer")
+
+
+@app.command()
+def endpoint(
+    name: Annotated[str, typer.Argument(help="The Workspace.", metavar="WORKSPACE")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--type",
+            help="cluster (from a pod), proxy (through the API server), port-forward (the command for it), "
+            "load-balancer.",
+            metavar="KIND",
+        ),
+    ] = "cluster",
+    output_format: Annotated[
+        str, typer.Option("--output", "-o", help="text or json (all of them).")
+    ] = "text",
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = False,
+    sandbox_name: SandboxName = "default",
+) -> None:
+    """Print the address of a Workspace's model server. Exit code 1 when it does not serve.
+
+    Example: curl -d '{"prompt": "What is Kubernetes?"}' "$(kaitoctl endpoint workspace-falcon-7b)"
+    """
+    import asyncio
+
+    options.one_of(kind, _KINDS, option="--type")
+    options.one_of(output_format, ("text", "json"), option="--output")
+    target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
+    asyncio.run(_endpoint(target, name, kind, output_format))
+
+
+async def _endpoint(target: Target, name: str, kind: str, output_format: str) -> None:
+    from kaitoctl.cli import look
+    from kaitoctl.cli.catalog_options import structured
+    from kaitoctl.kube.objects import ObjectKey
+
+    async with connected(target) as client:
+        seen = await look.once(client, ObjectKey(client.namespace, name))
+        found = addresses(client, seen)
+    if output_format == "json":
+        structured(found, "json")
+    elif not found["addresses"][kind]:
+        hint = "annotate the Workspace with kaito.sh/enablelb=True before it is created"
+        raise NegativeAnswer(f"Workspace {name} has no {kind} address", hint=hint)
+    else:
+        output.data(output.visible(str(found["addresses"][kind])))
+
+
+def addresses(client: Client, seen: Snapshot) -> Object:
+    """Every way to the model server, as documented in docs/status.md.
+
+    Raises:
+        NegativeAnswer: it does not serve.
+    """
+    from kaitoctl.kaito import conversation
+    from kaitoctl.kaito.rollout import progress
+    from kaitoctl.kube.objects import SERVICE, dig, key_of
+
+    workspace = seen.workspace
+    assert workspace is not None
+    key, where = key_of(workspace), progress(seen)
+    why = f"kaitoctl why {key.name} -n {key.namespace}"
+    if workspace.get("tuning"):
+        raise NegativeAnswer(f"Workspace {key} tunes a model and serves none")
+    if where.outcome != "ready":
+        raise NegativeAnswer(f"Workspace {key} does not serve: {where.phase.words}", hint=why)
+    main = next((item for item in seen.services if item["metadata"]["name"] == key.name), None)
+    if main is None:
+        raise NegativeAnswer(f"Workspace {key} is ready, and has no Service", hint=why)
+    protocol = conversation.protocol_of(workspace, seen.workloads)
+    path = conversation.path_of(protocol)
+    ports = [item for item in dig(main, "spec", "ports") or () if item.get("name") == "http"]
+    port = (ports or dig(main, "spec", "ports") or [{"port": 80}])[0].get("port")
+    suffix = "" if port == 80 else f":{port}"
+    balanced = dig(main, "status", "loadBalancer", "ingress", 0) or {}
+    outside = balanced.get("ip") or balanced.get("hostname")
+    proxy = SERVICE.path(key.namespace, f"{key.name}:{port}", "proxy").replace("%3A", ":")
+    return {
+        "workspace": str(key),
+        "protocol": protocol,
+        "path": path,
+        "service": f"{key.name}.{key.namespace}.svc",
+        "port": port,
+        "proxy_path": proxy,
+        "addresses": {
+            "cluster": f"http://{key.name}.{key.namespace}.svc{suffix}{path}",
+            "proxy": f"{client.host}{proxy}{path}",
+            "port-forward": f"kubectl port-forward -n {key.namespace} service/{key.name} 8080:{port}",
+            "load-balancer": f"http://{outside}{suffix}{path}" if outside else None,
+        },
+    }

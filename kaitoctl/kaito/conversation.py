@@ -1,0 +1,110 @@
+"""How a model server is spoken to: requests and answers of the three kinds that KAITO runs. Pure.
+
+Source: KAITO v0.3.2 and v0.4.0, `presets/**/inference_api.py`; vLLM's OpenAI-compatible server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from kaitoctl.kaito import api
+from kaitoctl.kube.objects import Object, annotations_of, dig
+
+Protocol = Literal["openai", "transformers", "llama"]
+
+
+class Message(NamedTuple):
+    """One turn: `system`, `user` or `assistant`, and what was said."""
+
+    role: str
+    content: str
+
+
+def protocol_of(workspace: Object, workloads: Iterable[Object]) -> Protocol:
+    """Which server runs: what the workload's command says; before that the annotation and the preset."""
+    words = " ".join(
+        str(word)
+        for item in workloads
+        for container in dig(item, "spec", "template", "spec", "containers") or ()
+        for word in (*(container.get("command") or ()), *(container.get("args") or ()))
+    )
+    if "vllm" in words or (not words and annotations_of(workspace).get(api.ANNOTATION_RUNTIME) == "vllm"):
+        return "openai"
+    if str(dig(workspace, "inference", "preset", "name") or "").startswith("llama-2-"):
+        return "llama"
+    return "transformers"
+
+
+def path_of(protocol: Protocol) -> str:
+    """Where prompts go."""
+    return "/v1/chat/completions" if protocol == "openai" else "/chat"
+
+
+def body_of(
+    protocol: Protocol,
+    messages: Sequence[Message],
+    *,
+    model: str,
+    max_tokens: int,
+    temperature: float | None,
+    stream: bool,
+) -> Object:
+    """The request for the next turn of a conversation."""
+    said = [{"role": message.role, "content": message.content} for message in messages]
+    warmth = {} if temperature is None else {"temperature": temperature}
+    if protocol == "openai":
+        return {"model": model, "messages": said, "max_tokens": max_tokens, "stream": stream, **warmth}
+    if protocol == "llama":
+        return {"input_data": {"input_string": [said]}, "parameters": {"max_gen_len": max_tokens, **warmth}}
+    return {
+        "prompt": _prompt(messages),
+        "return_full_text": False,
+        "generate_kwargs": {"max_new_tokens": max_tokens, **warmth},
+    }
+
+
+def _prompt(messages: Sequence[Message]) -> str:
+    """A conversation for a server that completes text; a lone prompt stays as it is."""
+    if len(messages) == 1:
+        return messages[0].content
+    names = {"system": "", "user": "User: ", "assistant": "Assistant: "}
+    return "\n".join([*(f"{names[message.role]}{message.content}" for message in messages), "Assistant:"])
+
+
+def answer_of(protocol: Protocol, answer: Any) -> str:
+    """What the model said, of an answer that came whole.
+
+    Raises:
+        ValueError: it is no answer of this server.
+    """
+    said = None
+    if protocol == "openai":
+        said = dig(answer, "choices", 0, "message", "content")
+    elif protocol == "llama":
+        said = dig(answer, "results", 0, -1, "content")
+    else:
+        said = dig(answer, "Result")
+        if isinstance(said, list):
+            said = said[0] if said else None
+    if not isinstance(said, str):
+        raise ValueError(f"the model server answered something else: {json.dumps(answer)[:200]}")
+    return said.strip()
+
+
+def delta_of(line: str) -> str | None:
+    """The next piece of what a model says, of one line of server-sent events; None at the end.
+
+    Raises:
+        ValueError: the server says that something went wrong.
+    """
+    if not line.startswith("data:"):
+        return ""
+    text = line.removeprefix("data:").strip()
+    if text == "[DONE]":
+        return None
+    event = json.loads(text)
+    if error := dig(event, "error"):
+        raise ValueError(str(dig(error, "message") or error))
+    return str(dig(event, "choices", 0, "delta", "content") or "")

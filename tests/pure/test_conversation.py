@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import workspace
+
+from kaitoctl.kaito.conversation import Message, Protocol, answer_of, body_of, delta_of, path_of, protocol_of
+from kaitoctl.kube.objects import Object
+
+SAID = [Message("user", "What is it?"), Message("assistant", "A cluster."), Message("user", "Of what?")]
+
+
+def workload(*command: str) -> Object:
+    return {"spec": {"template": {"spec": {"containers": [{"name": "w", "command": list(command)}]}}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "workloads", "protocol"),
+    [
+        (workspace(), [workload("/bin/sh", "-c", "accelerate launch inference_api.py")], "transformers"),
+        (workspace(), [workload("python3 /workspace/vllm/inference_api.py --port=5000")], "openai"),
+        (workspace(metadata={"annotations": {"kaito.sh/runtime": "vllm"}}), [], "openai"),
+        (workspace(inference={"preset": {"name": "llama-2-13b-chat"}}), [], "llama"),
+        (workspace(inference={"preset": {"name": "phi-4"}}), [], "transformers"),
+    ],
+)
+def test_which_server_runs(asked: Object, workloads: list[Object], protocol: Protocol) -> None:
+    assert protocol_of(asked, workloads) == protocol
+    assert path_of(protocol) == ("/v1/chat/completions" if protocol == "openai" else "/chat")
+
+
+def body(protocol: Protocol, said: list[Message], **more: Any) -> Any:
+    settings = {"model": "m", "max_tokens": 9, "temperature": None, "stream": True, **more}
+    return body_of(protocol, said, **settings)
+
+
+def test_history_is_kept_in_each_servers_way() -> None:
+    turns = [{"role": message.role, "content": message.content} for message in SAID]
+    assert body("openai", SAID) == {"model": "m", "messages": turns, "max_tokens": 9, "stream": True}
+    assert body("llama", SAID, temperature=0.5) == {
+        "input_data": {"input_string": [turns]},
+        "parameters": {"max_gen_len": 9, "temperature": 0.5},
+    }
+    assert body("transformers", SAID)["prompt"] == (
+        "User: What is it?\nAssistant: A cluster.\nUser: Of what?\nAssistant:"
+    )
+    assert body("transformers", SAID[:1]) == {
+        "prompt": "What is it?",
+        "return_full_text": False,
+        "generate_kwargs": {"max_new_tokens": 9},
+    }
+
+
+@pytest.mark.parametrize(
+    ("protocol", "answer"),
+    [
+        ("openai", {"choices": [{"message": {"content": " GPUs. "}}]}),
+        ("transformers", {"Result": " GPUs. "}),
+        ("transformers", {"Result": ["GPUs."]}),
+        (
+            "llama",
+            {"results": [[{"role": "User", "content": "x"}, {"role": "Assistant", "content": "GPUs."}]]},
+        ),
+    ],
+)
+def test_what_each_server_answers(protocol: Protocol, answer: Any) -> None:
+    assert answer_of(protocol, answer) == "GPUs."
+    cases: list[Any] = [None, {}, [], {"Result": 1}, {"choices": "x"}, {"results": [[]]}]
+    for nonsense in cases:
+        with pytest.raises(ValueError, match="answered something else"):
+            answer_of(protocol, nonsense)
+
+
+def test_pieces_of_a_stream() -> None:
+    assert delta_of('data: {"choices": [{"delta": {"content": "GP"}}]}') == "GP"
+    assert delta_of('data: {"choices": [{"delta": {"role": "assistant"}}]}') == ""
+    assert delta_of(": a comment") == ""
+    assert delta_of("data: [DONE]") is None
+    with pytest.raises(ValueError, match="too long"):
+        delta_of('data: {"error": {"message": "the prompt is too long"}}')
