@@ -634,6 +634,8 @@ def _service(obj: Object, live: Object | None) -> Iterator[Object]:
     )
     if is_reached_from_outside:
         spec.setdefault("externalTrafficPolicy", "Cluster")
+    elif live is not None and spec.get("externalTrafficPolicy") == live["spec"].get("externalTrafficPolicy"):
+        spec.pop("externalTrafficPolicy", None)  # it goes with the type that the Service had
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     elif live is not None and live["spec"].get("allocateLoadBalancerNodePorts") is not None:
