@@ -341,12 +341,12 @@ class _Changing:
             output.success(words.proven(rows))
 
     def _budget_s(self, workspace: Object) -> float:
-        from kaitoctl.kaito.catalog import SHIPPED
+        from kaitoctl.kaito.catalog import current
         from kaitoctl.kube.objects import dig
 
         if self.how.timeout_s is not None:
             return self.how.timeout_s
-        return budget_s(SHIPPED, str(dig(workspace, "inference", "preset", "name") or ""))
+        return budget_s(current(), str(dig(workspace, "inference", "preset", "name") or ""))
 
     async def _explained(self, workspace: Object, error: NegativeAnswer) -> str:
         """The root cause in one sentence; its evidence and the command that mends it are told at once."""

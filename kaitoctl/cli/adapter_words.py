@@ -108,7 +108,7 @@ def outage(workspace: Object, workload: Object, pods: Sequence[Object]) -> str:
     status = dig(workload, "status", "replicas")
     count = int(status if status is not None else replicas(workload))
     preset = str(dig(workspace, "inference", "preset", "name") or "")
-    found = catalog.SHIPPED.preset(preset) or catalog.SHIPPED.model(preset)
+    found = catalog.preset(preset) or catalog.model(preset)
     most_s = found.readiness_timeout_s if found else 1800
     took_s = adapter_rollout.took_s(pods)
     long, most = f"at most {_span(most_s)}", ""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kaitoctl.cli import adapter_change as change_
+from kaitoctl.cli import catalog_options
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target
 from kaitoctl.errors import InputError
 
@@ -62,6 +64,7 @@ def add_adapter(
     rollback_on_failure: change_.RollbackOnFailure = False,
     force_conflicts: change_.ForceConflicts = False,
     target_version: change_.TargetVersion = None,
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -73,6 +76,7 @@ def add_adapter(
     Shows first what changes and how long nothing serves. Example: kaitoctl add-adapter workspace-falcon-7b
     --name style --image registry.example/style:1 --strength 0.5
     """
+    catalog_options.use(catalog)
     from kaitoctl.kaito import adapters
 
     sources = [value for value in (image, volume_claim, from_tuning) if value is not None]

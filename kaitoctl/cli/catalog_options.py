@@ -47,6 +47,19 @@ def check(output_format: str, formats: tuple[str, ...], target: str | None = Non
         options.one_of(target, TARGETS, option="--target-version")
 
 
+def use(filename: str | None) -> Catalog:
+    """Make what ships, and over it the user's file if one is named, the catalog of this process.
+
+    Raises:
+        InputError: the file cannot be read, or a row is not right.
+    """
+    from kaitoctl.kaito import catalog, catalog_file
+
+    known = catalog_file.read(filename)
+    catalog.use(known)
+    return known
+
+
 def wanted(known: Catalog, name: str, target: str | None) -> list[Preset | Model]:
     """What a name stands for: a preset, a model, or (an alias) both, of a KAITO version if one is given.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.saved_lists import NodesFile, PodsFile
 from kaitoctl.errors import ApiError, InputError
@@ -119,6 +120,7 @@ def check_nodes(
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="table, wide, short, json or yaml.", metavar="FORMAT")
     ] = "table",
+    catalog_file: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -134,6 +136,7 @@ def check_nodes(
     from kaitoctl.kaito import catalog
     from kaitoctl.kaito import nodes as nodes_
 
+    catalog_options.use(catalog_file)
     options.one_of(output_format, _OUTPUTS, option="--output")
     target_version = target_version or ("kaitoctl" if sandbox else "v0.4")
     options.one_of(target_version, (*catalog.TARGETS, "kaitoctl"), option="--target-version")
@@ -205,7 +208,7 @@ def _from_flags(
     from kaitoctl.kaito import api, catalog
 
     if preset and catalog.preset(preset) is None:
-        near = catalog.close_matches(preset, catalog.presets())
+        near = catalog.close_matches(preset, catalog.current().presets)
         hint = f"did you mean {' or '.join(near)}?" if near else "kaitoctl models lists them"
         raise InputError(f'preset "{preset}" is not in the catalog', hint=hint)
     resource: Object = {
@@ -277,7 +280,7 @@ def _sound(workspace: Object, where: str) -> Object:
     if problems:
         raise InputError(f"{where} is not a Workspace", problems=problems)
     if isinstance(kind, str) and kind and catalog.instance_type(kind) is None:
-        near = catalog.close_matches(kind, catalog.instance_types())
+        near = catalog.close_matches(kind, catalog.current().instance_types)
         hint = f"did you mean {' or '.join(near)}?" if near else "its number and size of GPUs are not known"
         output.warning(f'instance type "{kind}" is not in the catalog', hint=hint)
     workspace.setdefault("apiVersion", api.WORKSPACE.api_version)

@@ -140,14 +140,15 @@ def create_workspace(
 
     Without a cluster: add --dry-run=client -o yaml
     """
-    from kaitoctl.kaito import api, catalog_file, convert, manifest
+    from kaitoctl.cli.catalog_options import use
+    from kaitoctl.kaito import api, convert, manifest
 
     options.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     if output_format is not None:
         options.one_of(output_format, ("yaml", "json", "name"), option="--output")
     if api_version is not None:
         options.one_of(api_version, convert.VERSIONS, option="--api-version")
-    known = catalog_file.read(catalog)
+    known = use(catalog)
     extra = manifest.merged(_values(values), manifest.set_values(set_value or ()))
     if preset is None and template is None and "preset" not in extra:
         raise InputError("--preset is missing", hint="such as --preset falcon-7b")

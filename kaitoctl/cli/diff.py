@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.controller_options import ImageGeneration, MostNodes, Registry, settings_of
 from kaitoctl.errors import ApiError
@@ -61,6 +62,7 @@ def diff(
     image_generation: ImageGeneration = "v0.4",
     registry: Registry = None,
     most_nodes: MostNodes = 64,
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -75,6 +77,7 @@ def diff(
     import asyncio
 
     options.one_of(output_format, ("text", "json"), option="--output")
+    catalog_options.use(catalog)
     settings = settings_of(image_generation, registry, most_nodes)
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     answers = asyncio.run(_compare(target, filename, settings, force=force_conflicts))

@@ -52,10 +52,8 @@ def fit(
 
     Exits with 1 when nothing fits.
     """
-    from kaitoctl.kaito import catalog_file
-
     catalog_options.check(output_format, _FORMATS, target_version)
-    known = catalog_file.read(catalog)
+    known = catalog_options.use(catalog)
     if nodes is not None and cluster:
         raise InputError("--nodes and --cluster name two sets of nodes; give one of them")
     if nodes is None and not cluster:

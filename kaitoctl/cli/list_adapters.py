@@ -9,7 +9,8 @@ import typer
 
 from kaitoctl.cli import adapter_look as look
 from kaitoctl.cli import adapter_words as words
-from kaitoctl.cli import options, output
+from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def list_adapters(
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="table or json.", metavar="FORMAT")
     ] = "table",
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -36,6 +38,7 @@ def list_adapters(
     Exit code 1 when the pods have not what the Workspace says, or the server has not loaded it.
     Example: kaitoctl list-adapters workspace-falcon-7b
     """
+    catalog_options.use(catalog)
     import asyncio
 
     options.one_of(output_format, ("table", "json"), option="--output")

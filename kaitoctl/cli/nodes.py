@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.saved_lists import NodesFile, PodsFile
 from kaitoctl.errors import InputError
@@ -48,6 +49,7 @@ def nodes(
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="table, wide, json, yaml or name.", metavar="FORMAT")
     ] = "table",
+    catalog: CatalogFile = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     sandbox: Sandbox = False,
@@ -59,6 +61,7 @@ def nodes(
 
     Without a cluster: kaitoctl nodes --nodes nodes.json --pods pods.json
     """
+    catalog_options.use(catalog)
     options.one_of(output_format, _OUTPUTS, option="--output")
     if pods_file is not None and nodes_file is None:
         raise InputError("--pods goes with --nodes: a saved list of pods says nothing about today's nodes")

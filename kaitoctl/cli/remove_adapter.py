@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from kaitoctl.cli import adapter_change as change_
+from kaitoctl.cli import catalog_options
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -25,6 +27,7 @@ def remove_adapter(
     rollback_on_failure: change_.RollbackOnFailure = False,
     force_conflicts: change_.ForceConflicts = False,
     target_version: change_.TargetVersion = None,
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -36,6 +39,7 @@ def remove_adapter(
     Shows first what changes and how long nothing serves. Example: kaitoctl remove-adapter
     workspace-falcon-7b --name style
     """
+    catalog_options.use(catalog)
     from kaitoctl.kaito import adapters
 
     settings = change_.how(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.controller_options import ImageGeneration, MostNodes, Registry, settings_of
 from kaitoctl.errors import InputError
 
@@ -60,6 +61,7 @@ def render(
     image_generation: ImageGeneration = "v0.4",
     registry: Registry = None,
     most_nodes: MostNodes = 64,
+    catalog: CatalogFile = None,
 ) -> None:
     """Print the objects that run-controller would create for Workspaces. Asks no cluster.
 
@@ -72,6 +74,7 @@ def render(
     options.one_of(output_format, ("yaml", "json"), option="--output")
     if nodes == "-" and "-" in filename:
         raise InputError("only one of -f and --nodes can be stdin")
+    catalog_options.use(catalog)
     settings = settings_of(image_generation, registry, most_nodes)
     workspaces = workspaces_in(documents_of(filename), namespace, settings)
     listed = _nodes(nodes) if nodes is not None else None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 
@@ -180,6 +181,7 @@ def undo(
         bool,
         typer.Option("--force-conflicts", help="Take over, or remove, fields that another manager owns."),
     ] = False,
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -191,6 +193,7 @@ def undo(
     Says first what changes and how many pods restart; asks on a terminal.
     Example: kaitoctl rollout undo falcon --to-revision 2
     """
+    catalog_options.use(catalog)
     import asyncio
 
     options.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
@@ -355,6 +358,7 @@ async def _applied(client: Client, applying: Request) -> Object:
 def status(
     name: Name,
     timeout: Timeout = None,
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -365,6 +369,7 @@ def status(
 
     Exit code 0: ready; 1: failed; 124: not within the time. Example: kaitoctl rollout status falcon
     """
+    catalog_options.use(catalog)
     import asyncio
 
     timeout_s = options.duration_s(timeout) if timeout is not None else None

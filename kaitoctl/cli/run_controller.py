@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import logs, options, output
+from kaitoctl.cli import catalog_options, logs, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.controller_options import ImageGeneration, MostNodes, Registry, settings_of
 from kaitoctl.errors import ApiError, InputError, KaitoctlError
@@ -63,6 +64,7 @@ def run_controller(
         int, typer.Option("--workers", help="Workspaces handled at a time.", min=1, max=64)
     ] = 4,
     most_nodes: MostNodes = 64,
+    catalog: CatalogFile = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -103,6 +105,7 @@ def run_controller(
     """
     import asyncio
 
+    catalog_options.use(catalog)
     settings = settings_of(image_generation, registry, most_nodes)
     options.one_of(log_format, logs.FORMATS, option="--log-format")
     options.one_of(log_level, logs.LEVELS, option="--log-level")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import SandboxName, Target, connected
 from kaitoctl.errors import InputError
 
@@ -49,6 +51,7 @@ def up(
     label: Label = None,
     speed: Speed = DEFAULT_SPEED,
     no_controller: NoController = False,
+    catalog: CatalogFile = None,
     sandbox_name: SandboxName = "default",
 ) -> None:
     """Start the sandbox in the background, with its state of last time.
@@ -62,10 +65,13 @@ def up(
 
     if not math.isfinite(speed):
         raise InputError(f"--speed {speed}: that is not a number of seconds")
+    catalog_options.use(catalog)
     wanted = _gpu_nodes(gpu_nodes or ())
     labels = options.labels(label or ())
     was_up = sandbox_process.is_up(sandbox_process.folder(sandbox_name))
     arguments = ["--speed", str(speed), *(["--no-controller"] if no_controller else [])]
+    if catalog:
+        arguments += ["--catalog", str(Path(catalog).absolute())]
     kubeconfig = asyncio.run(sandbox_process.ensure_up(sandbox_name, arguments))
     if was_up:
         output.step(f"sandbox {sandbox_name} is up already")
@@ -198,6 +204,7 @@ def break_node(
 def serve(
     speed: Speed = DEFAULT_SPEED,
     no_controller: NoController = False,
+    catalog: CatalogFile = None,
     sandbox_name: SandboxName = "default",
 ) -> None:
     """Be the sandbox, in the foreground, until SIGTERM."""
@@ -205,6 +212,7 @@ def serve(
 
     from kaitoctl.cli import sandbox_process
 
+    catalog_options.use(catalog)
     folder = sandbox_process.folder(sandbox_name)
     with sandbox_process.hold(folder):
         from kaitoctl.cli import sandbox_server

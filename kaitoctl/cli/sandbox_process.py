@@ -206,6 +206,9 @@ def _pid(sandbox: Folder) -> int | None:
 def _spawn(sandbox: Folder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     sandbox.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     command = [sys.executable, "-m", "kaitoctl", "sandbox", "serve", "--sandbox-name", sandbox.name]
+    environment = dict(os.environ)
+    if own := environment.get("KAITOCTL_CATALOG"):  # it will look from somewhere else
+        environment["KAITOCTL_CATALOG"] = str(Path(own).absolute())
     with sandbox.log.open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own program and our own arguments
             [*command, *arguments],
@@ -214,6 +217,7 @@ def _spawn(sandbox: Folder, arguments: Sequence[str]) -> subprocess.Popen[bytes]
             stderr=log,
             start_new_session=True,  # Ctrl-C in the terminal is meant for the command, not for the cluster
             cwd="/",
+            env=environment,
         )
 
 

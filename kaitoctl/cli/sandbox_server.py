@@ -38,7 +38,7 @@ def shapes() -> dict[str, InstanceShape]:
             gpu_product=item.gpu_model.replace(" ", "-"),
             gpu_memory_mib=item.gpu_memory_per_gpu_gib * 1024,
         )
-        for item in catalog.instance_types().values()
+        for item in catalog.current().instance_types.values()
     }
 
 

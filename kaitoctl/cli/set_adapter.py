@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from kaitoctl.cli import adapter_change as change_
+from kaitoctl.cli import catalog_options
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target
 from kaitoctl.errors import InputError
 
@@ -39,6 +41,7 @@ def set_adapter(
     rollback_on_failure: change_.RollbackOnFailure = False,
     force_conflicts: change_.ForceConflicts = False,
     target_version: change_.TargetVersion = None,
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -50,6 +53,7 @@ def set_adapter(
     Shows first what changes and how long nothing serves. Example: kaitoctl set-adapter workspace-falcon-7b
     --name style --strength 0.2
     """
+    catalog_options.use(catalog)
     from kaitoctl.kaito import adapters
 
     if strength is None and image is None and image_pull_secret is None:

@@ -321,9 +321,9 @@ def _nodes(filename: str, *, byo: bool) -> list[Object]:
 def _catalog(filename: str | None) -> dict[str, Any]:
     if filename is None:
         return {}
-    from kaitoctl.kaito import catalog_file
+    from kaitoctl.cli.catalog_options import use
 
-    return {"catalog": catalog_file.read(filename)}
+    return {"catalog": use(filename)}
 
 
 def _is_meant(obj: Object) -> bool:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def why(
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="text, short, json or yaml.", metavar="FORMAT")
     ] = "text",
+    catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -44,6 +46,7 @@ def why(
     """
     import asyncio
 
+    catalog_options.use(catalog)
     options.one_of(output_format, _OUTPUTS, option="--output")
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     raise typer.Exit(asyncio.run(_why(target, name, output_format)))

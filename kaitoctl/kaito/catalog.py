@@ -6,8 +6,9 @@ from the figures is decided elsewhere: `fit` (what runs where), `validation`, `d
 
 KAITO up to v0.4 has *presets*, built into images, with requirements written down. KAITO v0.12 has *models*
 of Hugging Face, whose requirements it estimates from their size; an *alias* is a preset's name for one.
-`Catalog` is what ships with us plus the rows of a user's own file (`catalog_file` reads it); the functions
-of this module ask what ships. A table is read when something of it is asked for first.
+`Catalog` is what ships with us plus the rows of a user's own file (`catalog_file` reads it). A process goes
+by one of them from beginning to end (`use`, `current`): `preset`, `model` and `instance_type` ask that one,
+the plural functions what ships. A table is read when something of it is asked for first.
 """
 
 from __future__ import annotations
@@ -303,18 +304,18 @@ def instance_type_of(row: Mapping[str, Any]) -> InstanceType:
 
 
 def preset(name: str) -> Preset | None:
-    """The preset of this very name, or None."""
-    return presets().get(name)
+    """The preset of this very name in the catalog in use, or None."""
+    return current().preset(name)
 
 
 def instance_type(name: str) -> InstanceType | None:
-    """The instance type of this very name (KAITO compares with case), or None."""
-    return instance_types().get(name)
+    """The instance type of this very name (KAITO compares with case) in the catalog in use, or None."""
+    return current().instance_type(name)
 
 
 def model(name: str) -> Model | None:
-    """The model of KAITO v0.12 that a Hugging Face id or a legacy alias names, in any case; or None."""
-    return SHIPPED.model(name)
+    """The model that a Hugging Face id or a legacy alias names in the catalog in use; case does not count."""
+    return current().model(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +374,18 @@ class Catalog:
 
 SHIPPED = Catalog()
 """What ships with us, and nothing more."""
+
+_in_use = [SHIPPED]
+
+
+def current() -> Catalog:
+    """The catalog that this process goes by: what ships, unless `use` was called."""
+    return _in_use[-1]
+
+
+def use(known: Catalog) -> None:
+    """Make this the catalog that the process goes by. For its beginning: nothing is judged anew."""
+    _in_use[:] = [known]
 
 
 def close_matches(name: str, known: Iterable[str]) -> list[str]:

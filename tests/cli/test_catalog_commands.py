@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from builders import node as gpu_node
 from shell import BIN, Shell
 
 CREATE = ["create", "workspace", "w", "--dry-run=client", "-o", "json"]
@@ -202,6 +203,90 @@ def test_create_judges_by_the_own_catalog(offline: Shell) -> None:
     done = offline.kaitoctl(*arguments, "--catalog", "mine.yaml", code=2)
     assert "8 GiB" in done.stderr
     offline.kaitoctl(*arguments, code=2, KAITOCTL_CATALOG="mine.yaml")
+
+
+RACK = "instance_types: [{name: rack-1, gpus: 4, gpu_memory_gib: 160, gpu_model: NVIDIA A100}]"
+WORKSPACE = {
+    "apiVersion": "kaito.sh/v1alpha1",
+    "kind": "Workspace",
+    "metadata": {"name": "w"},
+    "resource": {"instanceType": "rack-1", "labelSelector": {"matchLabels": {"apps": "w"}}},
+    "inference": {"preset": {"name": "falcon-7b"}},
+}
+
+
+def gpus_rendered(shell: Shell, *arguments: str, **env: Any) -> str:
+    made = json.loads(shell.kaitoctl("render", "-f", "w.yaml", "-o", "json", *arguments, **env).stdout)
+    (deployment,) = (item for item in made["items"] if item["kind"] == "Deployment")
+    return str(
+        deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+    )
+
+
+def test_the_controllers_objects_follow_from_the_own_catalog(offline: Shell) -> None:
+    (offline.home / "mine.yaml").write_text(RACK)
+    (offline.home / "w.yaml").write_text(yaml.safe_dump(WORKSPACE))
+    assert gpus_rendered(offline) == "1", "of a machine that nobody knows, what the preset needs"
+    assert gpus_rendered(offline, "--catalog", "mine.yaml") == "4"
+    assert gpus_rendered(offline, KAITOCTL_CATALOG="mine.yaml") == "4"
+
+
+def test_nodes_are_judged_by_the_own_catalog(offline: Shell) -> None:
+    (offline.home / "mine.yaml").write_text(RACK)
+    (offline.home / "w.yaml").write_text(yaml.safe_dump(WORKSPACE))
+    labels = {"apps": "w", "node.kubernetes.io/instance-type": "rack-1"}
+    (offline.home / "nodes.yaml").write_text(yaml.safe_dump(gpu_node("n1", labels=labels, gpus="2")))
+    check = ["check-nodes", "-f", "w.yaml", "--nodes", "nodes.yaml", "--target-version", "kaitoctl"]
+    offline.kaitoctl(*check)
+    for done in (
+        offline.kaitoctl(*check, "--catalog", "mine.yaml", code=1),
+        offline.kaitoctl(*check, code=1, KAITOCTL_CATALOG="mine.yaml"),
+    ):
+        assert "each pod asks for 4, as many as rack-1 has" in done.stdout
+
+
+LOOKS_UP = [
+    ["create", "workspace", "w", "--preset", "phi-2"],
+    ["validate", "-f", "w.yaml"],
+    ["render", "-f", "w.yaml"],
+    ["diff", "-f", "w.yaml"],
+    ["check-nodes", "-f", "w.yaml"],
+    ["nodes"],
+    ["why", "w"],
+    ["run-controller"],
+    ["add-adapter", "w", "--name", "a", "--image", "r.io/a:1"],
+    ["set-adapter", "w", "--name", "a", "--strength", "1"],
+    ["remove-adapter", "w", "--name", "a"],
+    ["list-adapters", "w"],
+    ["rollout", "status", "w"],
+    ["rollout", "undo", "w"],
+    ["sandbox", "up"],
+    ["fit", "phi-2"],
+    ["models", "list"],
+    ["skus", "list"],
+]
+
+
+@pytest.mark.parametrize("command", LOOKS_UP, ids=lambda words: "-".join(words[:2]))
+def test_every_command_that_looks_something_up_reads_the_own_catalog(
+    offline: Shell, command: list[str]
+) -> None:
+    (offline.home / "broken.yaml").write_text("instance_types: [{name: x, gpus: none}]")
+    for done in (
+        offline.kaitoctl(*command, "--catalog", "broken.yaml", code=2),
+        offline.kaitoctl(*command, code=2, KAITOCTL_CATALOG="broken.yaml"),
+    ):
+        assert "broken.yaml" in done.stderr
+
+
+def test_a_sandbox_makes_machines_of_the_own_catalog(offline: Shell) -> None:
+    (offline.home / "mine.yaml").write_text(RACK)
+    up = ["sandbox", "up", "--no-controller", "--gpu-nodes", "rack-1=1", "--sandbox-name", "racks"]
+    offline.kaitoctl(*up, code=2)
+    offline.kaitoctl(*up, KAITOCTL_CATALOG="mine.yaml")
+    shown = offline.kaitoctl("nodes", "--sandbox", "--sandbox-name", "racks", "-o", "json").stdout
+    offline.kaitoctl("sandbox", "down", "--delete", "--sandbox-name", "racks")
+    assert [item["gpus"]["allocatable"] for item in json.loads(shown)["nodes"]] == [4]
 
 
 # --- convert and schema ------------------------------------------------------------------------------------

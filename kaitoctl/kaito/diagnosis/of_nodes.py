@@ -75,7 +75,8 @@ def _unlaunched(case: Case, claim: Object, words: str, told: list[tuple[str, str
         hint = "raise the quota, give machines back, or take another family: kaitoctl fit PRESET"
     elif _UNAVAILABLE.search(words):
         code, message = "instance-type-unavailable", f"the cloud has no {kind} to give"
-        near = [] if catalog.instance_type(kind) else catalog.close_matches(kind, catalog.instance_types())
+        known = catalog.current().instance_types
+        near = [] if kind in known else catalog.close_matches(kind, known)
         hint = f"did you mean {near[0]}?" if near else "wait, or take another type: kaitoctl fit PRESET"
     else:
         code, message = (

@@ -6,11 +6,11 @@ The shapes at the end let a rule look at what has the right type and leave the r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kaitoctl.kaito.api import WORKSPACE_V1BETA1
-from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.catalog import Catalog, current
 from kaitoctl.kube.objects import Object, ObjectKey
 
 Severity = Literal["error", "warning"]
@@ -69,7 +69,7 @@ class Setting:
         config_maps: all ConfigMaps that there will be; None when not known.
         gates: KAITO v0.12's feature gates that are on, such as `enableMIG`; None when not known.
         nodes: all nodes of the cluster, for `byo`; None when not known.
-        catalog: of presets, models and instance types.
+        catalog: of presets, models and instance types; the one in use unless another is given.
     """
 
     target: str | None = None
@@ -78,7 +78,7 @@ class Setting:
     config_maps: Mapping[ObjectKey, Object] | None = None
     gates: frozenset[str] | None = None
     nodes: Sequence[Object] | None = None
-    catalog: Catalog = SHIPPED
+    catalog: Catalog = field(default_factory=current)
 
     def target_of(self, workspace: Mapping[str, Any]) -> str:
         """The target that counts for a Workspace."""
