@@ -16,6 +16,7 @@ import pytest
 TESTS = Path(__file__).parent
 
 SHAPES = "controller/test_upstream_shapes.py"
+FAULTS = "faults/test_plans.py"
 RECONCILER = "controller/test_reconciler.py"
 IGNORED = "controller/test_ignored_fields.py"
 TUNING = "controller/test_tuning.py"
@@ -117,7 +118,7 @@ WORKSPACE_CONTROLLER = [
         "pkg/controllers/workspace_controller.go:822",
         [
             f"{SHAPES}::test_an_update_that_fails_is_not_reported_as_done",
-            f"{RECONCILER}::test_every_single_and_double_fault_ends_where_no_fault_ends",
+            f"{FAULTS}::test_every_fault_at_every_request_ends_as_without",
             f"{TUNING}::test_every_single_fault_ends_where_no_fault_ends",
         ],
     ),
@@ -210,7 +211,7 @@ WORKSPACE_CONTROLLER = [
         "a creation whose answer is lost is repeated under another name",
         "pkg/machine/machine.go:109",
         [
-            f"{RECONCILER}::test_every_single_and_double_fault_ends_where_no_fault_ends",
+            f"{FAULTS}::test_every_fault_at_every_request_ends_as_without",
             f"{RECONCILER}::test_missing_nodes_are_asked_for_once_each",
         ],
     ),
@@ -373,7 +374,7 @@ WORKSPACE_CONTROLLER = [
         [
             f"{RECONCILER}::test_to_ready_on_a_prepared_node_takes_the_five_writes_that_it_must",
             f"{SHAPES}::test_every_condition_is_of_the_generation_that_it_speaks_of",
-            f"{RECONCILER}::test_every_single_and_double_fault_ends_where_no_fault_ends",
+            f"{FAULTS}::test_every_fault_at_every_request_ends_as_without",
         ],
     ),
     (
@@ -518,7 +519,7 @@ UNDER_FAULTS = [
         "names of node claims hash the time, so that a crash buys a second node",
         "v0.3.2 machine.go:42, nodeclaim.go:137",
         [
-            f"{RECONCILER}::test_every_single_and_double_fault_ends_where_no_fault_ends",
+            f"{FAULTS}::test_every_fault_at_every_request_ends_as_without",
             f"{SHAPES}::test_no_fault_on_the_way_leaves_a_distributed_model_without_one_of_its_parts",
         ],
     ),
@@ -574,7 +575,7 @@ UNDER_FAULTS = [
         "v0.3.2 workspace_status.go:25",
         [
             f"{RECONCILER}::test_to_ready_on_a_prepared_node_takes_the_five_writes_that_it_must",
-            f"{RECONCILER}::test_every_single_and_double_fault_ends_where_no_fault_ends",
+            f"{FAULTS}::test_every_fault_at_every_request_ends_as_without",
         ],
     ),
     (
