@@ -303,6 +303,8 @@ class ControlPlane:
             # Never rotated, so that a mark stays one.
             "--audit-log-maxsize=100000",
             "--profiling=false",
+            # Else a server that is asked to stop waits a minute for watches that never end.
+            "--shutdown-watch-termination-grace-period=1s",
             *(["--disable-admission-plugins=ServiceAccount"] if self._bare else []),
         ]
 
