@@ -112,6 +112,14 @@ def test_a_node_port_is_given_once(server: Client) -> None:
     assert all(30000 <= port < 32768 for port in ports)
 
 
+def test_what_came_with_a_services_type_goes_with_it(server: Client) -> None:
+    made = server.create(SERVICES, _service("a", type="LoadBalancer"))["spec"]
+    assert made["externalTrafficPolicy"] == "Cluster"
+    spec = server.merge(f"{SERVICES}/a", {"spec": {"type": "ClusterIP"}})["spec"]
+    assert not {"externalTrafficPolicy", "allocateLoadBalancerNodePorts"} & spec.keys()
+    assert "nodePort" not in spec["ports"][0]
+
+
 def test_a_job_gets_a_selector_and_keeps_its_template(server: Client) -> None:
     job = server.create(JOBS, _job("j")).body
     uid = job["metadata"]["uid"]
