@@ -173,6 +173,8 @@ def run(
             "this makes the pods anew, and there is no terminal to ask on; nothing was written",
             hint="add --yes to go on without being asked, or look first with --dry-run=server",
         )
+    name = options.workspace_name(name)
+    tuning = None if tuning is None else options.workspace_name(tuning)
     try:
         asyncio.run(_run(target, name, make, settings, tuning))
     except KeyboardInterrupt:

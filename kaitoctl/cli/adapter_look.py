@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.cli import output
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from kaitoctl.kaito.adapter_rollout import Row
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Object
+    from kaitoctl.kube.objects import Kind, Object
 
 _LOG_BYTES = 2_000_000
 
@@ -26,22 +27,27 @@ async def workspace_named(client: Client, name: str, namespace: str = "") -> Obj
     """
     from kaitoctl.cli import look
     from kaitoctl.kaito import adapters, api
-    from kaitoctl.kube import request
     from kaitoctl.kube.objects import ObjectKey
 
     served = await served_versions(client) or [api.WORKSPACE.version]
     namespace = namespace or client.namespace
-    kind = api.WORKSPACE_V1BETA1 if api.WORKSPACE_V1BETA1.version in served else api.WORKSPACE
+    newest = api.WORKSPACE_V1BETA1 if api.WORKSPACE_V1BETA1.version in served else api.WORKSPACE
     try:
-        found = await client.send(request.get(kind, namespace, name))
+        found = await _read(client, newest, namespace, name)
         written = adapters.written_as(found).rpartition("/")[2]
-        if written != kind.version and written in served:
-            kind = api.WORKSPACE if kind is api.WORKSPACE_V1BETA1 else api.WORKSPACE_V1BETA1
-            found = await client.send(request.get(kind, namespace, name))
+        if written != newest.version and written in served:
+            found = await _read(client, replace(newest, version=written), namespace, name)
     except ApiError as error:
         if error.status == 404 and not error.is_unknown_resource:
-            error.hint = (await look.no_such(client, kind, ObjectKey(namespace, name))).hint
+            error.hint = (await look.no_such(client, newest, ObjectKey(namespace, name))).hint
         raise explained(error) from error
+    return found
+
+
+async def _read(client: Client, kind: Kind, namespace: str, name: str) -> Object:
+    from kaitoctl.kube import request
+
+    found = await client.send(request.get(kind, namespace, name))
     return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
 
 

@@ -102,7 +102,7 @@ def add_adapter(
         source = {"image": image} if tuned is None else adapters.from_tuning(found, tuned)
         default = "1.0" if adapters.wants_strength(version) else None
         wanted = adapters.entry(
-            name or from_tuning or "",
+            name or (from_tuning or "").rpartition("/")[2],
             image=source.get("image") or "",
             volume_claim=volume_claim or "",
             strength=default if strength is None else strength,

@@ -43,7 +43,7 @@ def list_adapters(
 
     options.one_of(output_format, ("table", "json"), option="--output")
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
-    rows, why = asyncio.run(_asked(target, workspace))
+    rows, why = asyncio.run(_asked(target, options.workspace_name(workspace)))
     if output_format == "json":
         output.data(json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False))
     elif rows:

@@ -12,7 +12,7 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _PREFIX = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
 _LABEL_KEY = re.compile(rf"(?:{_PREFIX}/)?{_NAME}")
 _LABEL_VALUE = re.compile(rf"(?:{_NAME})?")
-_NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?")
 
 
@@ -57,10 +57,24 @@ def node_name(text: str) -> str:
     Raises:
         InputError: it cannot.
     """
-    if len(text) > 253 or not _NODE_NAME.fullmatch(text):
+    if len(text) > 253 or not _DNS_NAME.fullmatch(text):
         hint = "lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends"
         raise InputError(f"{text[:80]!r} cannot name a node", hint=hint)
     return text
+
+
+def workspace_name(text: str) -> str:
+    """The name in `falcon`, `workspace/falcon` or `workspace.kaito.sh/falcon`, as kubectl writes it.
+
+    Raises:
+        InputError: the text is no such name.
+    """
+    kind, slash, name = text.rpartition("/")
+    if slash and kind not in ("workspace", "workspaces", "workspace.kaito.sh", "workspaces.kaito.sh"):
+        raise InputError(f"{text[:80]!r}: this is about Workspaces", hint="such as workspace/falcon")
+    if not name or len(name) > 253 or not _DNS_NAME.fullmatch(name):
+        raise InputError(f"{text[:80]!r} does not name a Workspace", hint="such as falcon")
+    return name
 
 
 def one_of(value: str, choices: Sequence[str], *, option: str) -> str:

@@ -79,7 +79,7 @@ def history(
 
     options.one_of(output_format, ("table", "json", "yaml"), option="--output")
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
-    asyncio.run(_history(target, _plain_name(name), revision, output_format))
+    asyncio.run(_history(target, options.workspace_name(name), revision, output_format))
 
 
 async def _history(target: Target, name: str, number: int | None, output_format: str) -> None:
@@ -205,7 +205,7 @@ def undo(
     # As for kubectl, revision 0 is the one before.
     how = _How(to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts)
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
-    plain = _plain_name(name)
+    plain = options.workspace_name(name)
     try:
         asyncio.run(_undo(target, plain, how))
     except KeyboardInterrupt:
@@ -375,7 +375,7 @@ def status(
     timeout_s = options.duration_s(timeout) if timeout is not None else None
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     try:
-        asyncio.run(_status(target, _plain_name(name), timeout_s))
+        asyncio.run(_status(target, options.workspace_name(name), timeout_s))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 
@@ -494,16 +494,6 @@ def _explained(error: ApiError) -> ApiError:
 
 
 # --- words -------------------------------------------------------------------------------------------------
-
-
-def _plain_name(text: str) -> str:
-    """The name in `falcon`, `workspace/falcon` or `workspace.kaito.sh/falcon`, as kubectl writes it."""
-    kind, slash, name = text.rpartition("/")
-    if slash and kind not in ("workspace", "workspaces", "workspace.kaito.sh", "workspaces.kaito.sh"):
-        raise InputError(f"{text!r}: only Workspaces have a rollout here", hint="such as workspace/falcon")
-    if not name:
-        raise InputError(f"{text!r} does not name a Workspace")
-    return name
 
 
 def _words(known: Known) -> str:

@@ -129,10 +129,11 @@ class Manager(NamedTuple):
 
 
 class Owned(NamedTuple):
-    """The fields of one manager and when that set last changed."""
+    """The fields of one manager, when that set last changed, and in which version (Apply only)."""
 
     fields: Fields
     time: str
+    api_version: str = ""
 
 
 Owners = dict[Manager, Owned]
@@ -174,7 +175,9 @@ def owners_of(managed_fields: Iterable[Object] | None) -> Owners:
             "" if operation == "Apply" else entry.get("apiVersion") or "",
             entry.get("subresource") or "",
         )
-        owners[manager] = Owned(entry.get("fieldsV1") or {}, entry.get("time") or "")
+        version = entry.get("apiVersion") or ""
+        owned = Owned(entry.get("fieldsV1") or {}, entry.get("time") or "")
+        owners[manager] = owned if manager.api_version else owned._replace(api_version=version)
     return owners
 
 
@@ -185,7 +188,7 @@ def managed_fields_of(owners: Owners, api_version: str) -> list[Object]:
         {
             "manager": manager.name,
             "operation": manager.operation,
-            "apiVersion": manager.api_version or api_version,
+            "apiVersion": manager.api_version or owned.api_version or api_version,
             **({"time": owned.time} if owned.time else {}),
             "fieldsType": "FieldsV1",
             "fieldsV1": owned.fields,
@@ -358,7 +361,8 @@ def apply(
     rest = _taken_from_others(owners, me, changed, removed)
     if applied:
         unchanged = mine and mine.fields == applied and not changed and not removed
-        rest[me] = mine if mine and unchanged else Owned(applied, now)
+        version = str(config.get("apiVersion") or "")
+        rest[me] = mine if mine and unchanged else Owned(applied, now, version)
     return merged, rest
 
 
@@ -368,7 +372,7 @@ def _taken_from_others(owners: Owners, me: Manager, changed: Fields, removed: Fi
         if manager != me:
             left = minus(minus(owned.fields, changed), removed)
             if left:
-                rest[manager] = owned if left is owned.fields else Owned(left, owned.time)
+                rest[manager] = owned if left is owned.fields else owned._replace(fields=left)
     return rest
 
 

@@ -11,9 +11,11 @@ import shlex
 import subprocess
 import termios
 import time
+from pathlib import Path
 
 import pytest
 from adapting import SECRET, Served, image
+from fake_server import Answer, serving
 from shell import BIN, Shell
 
 
@@ -79,6 +81,75 @@ def test_a_dry_run_shows_all_and_writes_nothing(shell: Shell, falcon: Served, mo
     assert json.loads(done.stdout)["inference"]["adapters"][0]["source"]["name"] == "style"
     assert "1 pod restarts" in done.stderr
     assert shell.get("workspace", "falcon", "-n", falcon.namespace)["metadata"]["resourceVersion"] == before
+
+
+# --- what the model server says ----------------------------------------------------------------------------
+
+
+def kaito(runtime: str, said: str) -> Answer:
+    """A cluster with KAITO v0.12 and a Workspace that serves; `said` is what its model server says."""
+    entries = [{"source": {"name": name, "image": image(name)}} for name in ("style", "tone")]
+    mount = [{"name": "adapter-volume", "mountPath": "/mnt/adapter"}]
+    metadata = {"name": "phi", "namespace": "default", "uid": "u", "resourceVersion": "1"}
+    pullers = [f"puller-{name}" for name in ("style", "tone")]
+    pod = {
+        "metadata": {"name": "phi-0", "namespace": "default"},
+        "spec": {
+            "initContainers": [
+                {"name": name, "image": "puller:1", "volumeMounts": mount} for name in pullers
+            ],
+            "containers": [{"name": "phi", "command": [f"python3 /workspace/{runtime}/inference_api.py"]}],
+        },
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "initContainerStatuses": [
+                {"name": name, "state": {"terminated": {"exitCode": 0}}} for name in pullers
+            ],
+        },
+    }
+    answers = {
+        "/apis/kaito.sh": {"versions": [{"version": "v1alpha1"}, {"version": "v1beta1"}]},
+        "/apis/kaito.sh/v1beta1/namespaces/default/workspaces/phi": {
+            "metadata": metadata,
+            "inference": {"preset": {"name": "phi-4"}, "adapters": entries},
+        },
+        "/api/v1/namespaces/default/pods": {"metadata": {}, "items": [pod]},
+        "/api/v1/namespaces/default/services/phi:80/proxy/v1/models": said if runtime == "vllm" else None,
+        "/api/v1/namespaces/default/pods/phi-0/log": said if runtime == "tfs" else None,
+    }
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        found = answers.get(path.removeprefix("/s3cret-path").partition("?")[0])
+        text = found if isinstance(found, str) else json.dumps(found)
+        return (404, "{}") if found is None else (200, text)
+
+    return answer
+
+
+MODELS = {"data": [{"id": "phi-4"}, {"id": "style", "parent": "phi-4"}, {"id": "tone", "parent": "phi-4"}]}
+MERGED = "INFO 11-23 inference_api.py:149] Adapter added: "
+
+
+@pytest.mark.parametrize(
+    ("runtime", "said", "loaded", "code"),
+    [
+        ("vllm", json.dumps(MODELS), [True, True], 0),
+        ("vllm", json.dumps({"data": MODELS["data"][:2]}), [True, False], 1),
+        ("vllm", "<html>502 Bad Gateway</html>", [None, None], 0),
+        ("tfs", f"loading\n{MERGED}style, tone\nready", [True, True], 0),
+        ("tfs", f"{MERGED}tone", [False, True], 1),
+        ("tfs", "Did not find any valid adapters mounted, using base model", [False, False], 1),
+        ("tfs", "Uvicorn running", [None, None], 0),
+    ],
+)
+def test_what_the_model_server_says_it_has_loaded_is_a_column_of_its_own(
+    offline: Shell, tmp_path: Path, runtime: str, said: str, loaded: list[bool | None], code: int
+) -> None:
+    with serving(kaito(runtime, said), tmp_path) as kubeconfig:
+        listing = ("list-adapters", "phi", "--kubeconfig", kubeconfig)
+        done = offline.kaitoctl(*listing, "-o", "json", code=code)
+        assert [row["loaded"] for row in json.loads(done.stdout)] == loaded
+        assert "not asked" in offline.kaitoctl(*listing, code=code).stdout or loaded != [None, None]
 
 
 # --- before anything is written ----------------------------------------------------------------------------

@@ -102,6 +102,34 @@ def test_adapters_that_somebody_else_owns_are_a_conflict_with_a_name_and_a_way(
     assert falcon.said == {"theirs": "1.0", "style": "1.0"}
 
 
+def test_a_workspace_of_v1beta1_stays_one_and_takes_what_v012_takes(shell: Shell, namespace: str) -> None:
+    """Written as v1alpha1 it would get an instance type that nobody asked for."""
+    labels = {"matchLabels": {"apps": "own"}}
+    made = {
+        **workspace_of(namespace),
+        "apiVersion": "kaito.sh/v1beta1",
+        "resource": {"labelSelector": labels},
+        "inference": {"preset": {"name": "phi-4"}},
+    }
+    shell.apply(made)
+    falcon, v012 = Served(shell, namespace), ("--target-version", "v0.12", "--no-wait")
+    falcon.add("style", *v012)
+    falcon.adapter("add", "--name", "tone", "--volume-claim", "weights", *v012)
+    refused = falcon.add("loud", "--strength", "0.5", *v012, code=2)
+    assert "vLLM has no strength of adapters" in refused.stderr
+    workspaces = ("workspaces.v1beta1.kaito.sh", "falcon", "-n", namespace)
+    found = shell.get(*workspaces)
+    entries = shell.get(*workspaces, "--show-managed-fields")["metadata"]["managedFields"]
+    ours = next(entry for entry in entries if entry["manager"] == "kaitoctl")
+    assert ours["apiVersion"] == "kaito.sh/v1beta1"
+    assert ours["fieldsV1"] == {"f:inference": {"f:adapters": {}}}
+    claim = {"persistentVolumeClaim": {"claimName": "weights"}}
+    assert found["inference"]["adapters"] == [
+        {"source": {"name": "style", "image": image("style")}},
+        {"source": {"name": "tone", "volumeSource": claim}},
+    ]
+
+
 # --- from tuning -------------------------------------------------------------------------------------------
 
 

@@ -264,7 +264,7 @@ def test_nonsense_has_clear_answers(shell: Shell, namespace: str, apply: Apply) 
         (("history", "none"), 4, 'workspaces.kaito.sh "none" not found'),
         (("undo", "none"), 4, 'workspaces.kaito.sh "none" not found'),
         (("status", "none"), 4, 'workspaces.kaito.sh "none" not found'),
-        (("undo", "deployment/w"), 2, "only Workspaces have a rollout"),
+        (("undo", "deployment/w"), 2, "this is about Workspaces"),
         (("undo", "workspace/"), 2, "does not name a Workspace"),
         (("undo", "w", "--to-revision", "-1"), 2, "numbered from 1"),
         (("undo", "w", "--to-revision", "x"), 2, "not a valid int"),

@@ -149,9 +149,10 @@ def test_identity_has_no_owner() -> None:
 
 def test_owners_survive_being_written_down() -> None:
     status = Manager("one", "Update", "v1", "status")
-    _, owners = _apply(None, _spec(a=1), {})
+    _, owners = _apply(None, {"apiVersion": "v1", **_spec(a=1)}, {})
     owners = update(_spec(a=1), {**_spec(a=1), "status": {"x": 1}}, owners, status, SHAPE, now="t0")
-    written = managed_fields_of(owners, "v1")
+    written = managed_fields_of(owners, "v2")
+    assert [entry["apiVersion"] for entry in written] == ["v1", "v1"]  # whoever writes in another one later
     assert [entry["operation"] for entry in written] == ["Apply", "Update"]
     assert written[1]["subresource"] == "status"
     assert owners_of(written) == owners
