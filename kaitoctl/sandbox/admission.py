@@ -640,11 +640,6 @@ def _service(obj: Object, live: Object | None) -> Iterator[Object]:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     elif live is not None and live["spec"].get("allocateLoadBalancerNodePorts") is not None:
         spec.pop("allocateLoadBalancerNodePorts", None)
-    if live is not None and not is_reached_from_outside:
-        # What was a default of the type before goes with it; what is set anew is judged below.
-        was = live["spec"].get("externalTrafficPolicy")
-        if was is not None and spec.get("externalTrafficPolicy") == was:
-            del spec["externalTrafficPolicy"]
     if live is not None and kind != "ExternalName":
         for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             was = live["spec"].get(field)
