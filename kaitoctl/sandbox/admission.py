@@ -449,12 +449,24 @@ def _resource_causes(resources: Object, at: str) -> Iterator[Object]:
                 continue
             if amounts[side, name] < 0:
                 yield invalid_value(f"{at}.{side}[{name}]", text, "must be greater than or equal to 0")
+            elif not _is_shared(name) and amounts[side, name] % 1:
+                yield invalid_value(f"{at}.{side}[{name}]", text, "must be an integer")
     for (side, name), amount in amounts.items():
+        if side == "limits":
+            continue
         limit = amounts.get(("limits", name))
-        if side == "requests" and limit is not None and amount > limit:
-            text = resources["requests"][name]
-            why = f"must be less than or equal to {name} limit of {resources['limits'][name]}"
-            yield invalid_value(f"{at}.requests", text, why)
+        if limit is None and not _is_shared(name):
+            yield required(f"{at}.limits", "Limit must be set for non overcommitable resources")
+        elif limit is not None and (amount > limit or (amount != limit and not _is_shared(name))):
+            bound = "less than or equal to" if _is_shared(name) else "equal to"
+            why = f"must be {bound} {name} limit of {resources['limits'][name]}"
+            yield invalid_value(f"{at}.requests", resources["requests"][name], why)
+
+
+def _is_shared(resource: str) -> bool:
+    """Whether pods may ask for less than their limit: not of devices, GPUs among them."""
+    domain, slash, _ = resource.rpartition("/")
+    return not slash or domain == "kubernetes.io" or domain.endswith(".kubernetes.io")
 
 
 def _selector_causes(obj: Object, live: Object | None) -> Iterator[Object]:

@@ -220,6 +220,26 @@ def _with_container(**fields: Any) -> Object:
             "spec.containers[0].resources.requests",
             "must be less than or equal to cpu limit of 1",
         ),
+        (
+            PODS,
+            _with_container(resources={"requests": {"nvidia.com/gpu": "1"}}),
+            "spec.containers[0].resources.limits",
+            "Limit must be set for non overcommitable resources",
+        ),
+        (
+            PODS,
+            _with_container(
+                resources={"limits": {"nvidia.com/gpu": "2"}, "requests": {"nvidia.com/gpu": "1"}}
+            ),
+            "spec.containers[0].resources.requests",
+            "must be equal to nvidia.com/gpu limit of 2",
+        ),
+        (
+            PODS,
+            _with_container(resources={"limits": {"nvidia.com/gpu": "500m"}}),
+            "spec.containers[0].resources.limits[nvidia.com/gpu]",
+            "must be an integer",
+        ),
         (DEPLOYMENTS, deployment("d", selector=None), "spec.selector", "Required value"),
         (DEPLOYMENTS, deployment("d", selector={}), "spec.selector", "empty selector is invalid"),
         (
