@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -73,38 +73,57 @@ def test_the_commands_of_the_docs_run(tmp_path: Path, where: str) -> None:
         shell.run(str(BIN / "kaitoctl"), "sandbox", "down", "--delete")
 
 
-def test_the_commands_of_the_docs_run_on_a_cluster_of_the_kubeconfig(tmp_path: Path) -> None:
-    """The cluster and the files of a reader who has served falcon-7b already."""
+@pytest.fixture(params=["sandbox", pytest.param("control-plane", marks=pytest.mark.control_plane)])
+def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
+    """Whose kubeconfig leads to a cluster that manages Workspaces."""
+    if request.param == "control-plane":
+        from controlplane.controller import deployed_controller
+
+        plane = request.getfixturevalue("control_plane")
+        with deployed_controller(plane, tmp_path):
+            yield Shell(tmp_path, "..", {"KUBECONFIG": str(plane.kubeconfig)})
+        return
     shell = Shell(tmp_path, "default")
-
-    def written(name: str, label: str, file: str) -> str:
-        options = f"--preset falcon-7b --instance-type Standard_NC12s_v3 --label apps={label}"
-        made = shell.kaitoctl("create", "workspace", name, *options.split(), "--dry-run=client", "-o", "yaml")
-        (shell.home / file).write_text(made.stdout)
-        return str(shell.home / file)
-
     try:
         shell.kaitoctl("sandbox", "up", "--speed", "200")
-        node = ("--instance-type", "Standard_NC12s_v3", "--label", "apps=falcon-7b")
-        shell.kaitoctl("sandbox", "node", "add", "gpu-a", *node, "--label", "agentpool=gpu")
-        shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "models"}})
-        served = written("workspace-falcon-7b", "served", "served.yaml")
-        shell.kubectl("apply", "--server-side", "-n", "models", "-f", served)
-        shell.kubectl("apply", "--server-side", "-f", written("falcon", "falcon", "falcon.yaml"))
-        written("workspace-falcon-7b", "falcon-7b", "workspace.yaml")
-        for kind in ("nodes", "pods"):
-            (shell.home / f"{kind}.json").write_text(shell.kubectl("get", kind, "-A", "-o", "json"))
-        kubeconfig = shell.home / "state" / "sandbox" / "default" / "kubeconfig"
-        run(shell, "cluster", KUBECONFIG=str(kubeconfig))
+        yield replace(shell, cluster={"KUBECONFIG": shell.kubeconfig})
     finally:
         shell.run(str(BIN / "kaitoctl"), "sandbox", "down", "--delete")
 
 
-def run(shell: Shell, where: str, **env: str) -> None:
+def test_the_commands_of_the_docs_run_on_a_cluster_of_the_kubeconfig(reader: Shell) -> None:
+    """The cluster and the files of a reader who has served falcon-7b already."""
+
+    def written(name: str, label: str, file: str) -> str:
+        options = f"--preset falcon-7b --instance-type Standard_NC12s_v3 --label apps={label}"
+        made = reader.kaitoctl(
+            "create", "workspace", name, *options.split(), "--dry-run=client", "-o", "yaml"
+        )
+        (reader.home / file).write_text(made.stdout)
+        return str(reader.home / file)
+
+    reader.add_node("gpu-a", "Standard_NC12s_v3", apps="falcon-7b", agentpool="gpu")
+    reader.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "models"}})
+    served = written("workspace-falcon-7b", "served", "served.yaml")
+    try:
+        reader.kubectl("apply", "--server-side", "-n", "models", "-f", served)
+        reader.kubectl("apply", "--server-side", "-f", written("falcon", "falcon", "falcon.yaml"))
+        reader.kaitoctl("rollout", "status", "falcon", "--timeout", "60s")
+        written("workspace-falcon-7b", "falcon-7b", "workspace.yaml")
+        for kind in ("nodes", "pods"):
+            (reader.home / f"{kind}.json").write_text(reader.kubectl("get", kind, "-A", "-o", "json"))
+        run(reader, "cluster")
+    finally:
+        reader.kubectl("delete", "workspace", "falcon", "--ignore-not-found")
+        reader.kubectl("delete", "namespace", "models", "--wait=false")
+        reader.kubectl("delete", "node", "gpu-a")
+
+
+def run(shell: Shell, where: str) -> None:
     """All blocks of one kind, each command as a reader would type it."""
     for block in BLOCKS:
         for command, expected in block.commands if block.where == where else []:
-            done = shell.run("/bin/sh", "-c", f"set -e; {command}", **env)
+            done = shell.run("/bin/sh", "-c", f"set -e; {command}")
             assert done.returncode == 0, f"{block.page}: $ {command}\n{done.stdout}{done.stderr}"
             if expected:
                 assert done.stdout.strip() == expected.strip(), f"{block.page}: $ {command}"
