@@ -51,8 +51,8 @@ async def _read(client: Client, kind: Kind, namespace: str, name: str) -> Object
     return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
 
 
-async def pods_of(client: Client, workspace: Object) -> list[Object]:
-    """The Workspace's current pods; none, with a warning, when they may not be listed."""
+async def pods_of(client: Client, workspace: Object) -> list[Object] | None:
+    """The Workspace's current pods; None, with a warning, when they may not be listed."""
     from kaitoctl.kaito import adapter_rollout, api
     from kaitoctl.kube.objects import POD, key_of
 
@@ -63,23 +63,22 @@ async def pods_of(client: Client, workspace: Object) -> list[Object]:
         if error.status != 403:
             raise
         output.warning(f"its pods cannot be seen: {error}")
-        return []
+        return None
     return adapter_rollout.current(listed.items)
 
 
 async def workload_of(client: Client, workspace: Object) -> Object | None:
-    """The Deployment or StatefulSet of the Workspace; None without, or when it may not be seen."""
+    """The Deployment or StatefulSet of the Workspace; None without.
+
+    Raises:
+        ApiError: it may not be seen.
+    """
     from kaitoctl.cli.create_workspace import present
     from kaitoctl.kube import request
     from kaitoctl.kube.objects import DEPLOYMENT, STATEFUL_SET, is_controlled_by, key_of
 
     for kind in (DEPLOYMENT, STATEFUL_SET):
-        try:
-            found = await present(client, request.get(kind, *key_of(workspace)))
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            found = None
+        found = await present(client, request.get(kind, *key_of(workspace)))
         if found is not None and is_controlled_by(found, workspace):
             return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
     return None
@@ -96,12 +95,12 @@ async def log_of(client: Client, workspace: Object, pod: str, container: str) ->
         return ""
 
 
-async def proof(client: Client, workspace: Object, pods: Sequence[Object]) -> tuple[list[Row], str]:
+async def proof(client: Client, workspace: Object, pods: Sequence[Object] | None) -> tuple[list[Row], str]:
     """The adapters as said, as in the pods, and as loaded; and why that is not known, if it is not."""
     from kaitoctl.kaito import adapter_rollout
     from kaitoctl.kube import pods as pods_
 
-    ready = [pod for pod in pods if pods_.is_ready(pod)]
+    ready = [pod for pod in pods or () if pods_.is_ready(pod)]
     if not pods or not adapter_rollout.rows(workspace, pods):
         return adapter_rollout.rows(workspace, pods), ""
     if not ready:

@@ -30,6 +30,8 @@ def said(row: Row) -> str:
 
 def in_pods(row: Row) -> str:
     """What the pods have of an adapter."""
+    if row.pods is None:
+        return "not seen"
     if not row.pods:
         return "no pod"
     there = [found for found in row.pods if found is not None]
@@ -50,6 +52,8 @@ def loaded(row: Row) -> str:
 
 def proven(rows: Sequence[Row]) -> str:
     """What the rows prove, once they all agree."""
+    if any(row.pods is None for row in rows):
+        return "its controller says that it serves; the pods cannot be seen"
     wanted = [row for row in rows if row.is_asked_for]
     if not wanted:
         return "the pods serve without adapters"

@@ -14,7 +14,7 @@ from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.adapter_rollout import Row
+    from kaitoctl.kaito.adapter_rollout import InPod, Row
     from kaitoctl.kube.objects import Object
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -67,12 +67,13 @@ def _plain(row: Row) -> Object:
         "name": row.name,
         "source": row.source,
         "spec": {"strength": row.strength or None} if row.is_asked_for else None,
-        "pods": [
-            {"state": found.state, "strength": found.strength or None, "image": found.image or None}
-            if found
-            else None
-            for found in row.pods
-        ],
+        "pods": None if row.pods is None else [_in_pod(found) for found in row.pods],
         "loaded": row.loaded,
         "agrees": row.agrees,
     }
+
+
+def _in_pod(found: InPod | None) -> Object | None:
+    if found is None:
+        return None
+    return {"state": found.state, "strength": found.strength or None, "image": found.image or None}

@@ -56,7 +56,7 @@ class Row:
         source: where its files come from.
         strength: that the Workspace says; empty when it says none.
         is_asked_for: whether the Workspace has it.
-        pods: what each current pod has of it, None for a pod without it.
+        pods: what each current pod has of it, None for a pod without it; None when pods cannot be seen.
         loaded: whether the model server says that it has it; None when it was not asked, or does not say.
     """
 
@@ -64,12 +64,14 @@ class Row:
     source: str
     strength: str
     is_asked_for: bool
-    pods: tuple[InPod | None, ...] = ()
+    pods: tuple[InPod | None, ...] | None = ()
     loaded: bool | None = None
 
     @property
     def agrees(self) -> bool:
-        """Whether every pod has what the Workspace says."""
+        """Whether every pod has what the Workspace says, as far as that can be seen."""
+        if self.pods is None:
+            return True
         if not self.is_asked_for:
             return not any(self.pods)
         return bool(self.pods) and all(
@@ -122,15 +124,17 @@ def _state(status: Object) -> str:
     return "waiting" if reason in ("", "PodInitializing", "ContainerCreating") else reason
 
 
-def rows(workspace: Object, pods: Sequence[Object], loaded: Collection[str] | None = None) -> list[Row]:
+def rows(
+    workspace: Object, pods: Sequence[Object] | None, loaded: Collection[str] | None = None
+) -> list[Row]:
     """Every adapter that the Workspace says or a pod has: those said first, in their order.
 
     Args:
         workspace: the Workspace.
-        pods: its current ones.
+        pods: its current ones, None when they cannot be seen.
         loaded: the names that the model server says it has loaded; None when it does not say.
     """
-    here = [in_pod(workspace, pod) for pod in pods]
+    here = [in_pod(workspace, pod) for pod in pods or ()]
     said = {name_of(item): item for item in entries_of(workspace)}
     names = dict.fromkeys([*said, *(name for found in here for name in found)])
     made = []
@@ -140,7 +144,8 @@ def rows(workspace: Object, pods: Sequence[Object], loaded: Collection[str] | No
         source = source_text(item) if item else next((one.image for one in found if one and one.image), "")
         strength = "" if item is None or item.get("strength") is None else str(item["strength"])
         is_loaded = None if loaded is None else name in loaded
-        made.append(Row(name, source, strength, item is not None, found, is_loaded))
+        in_pods = None if pods is None else found
+        made.append(Row(name, source, strength, item is not None, in_pods, is_loaded))
     return made
 
 

@@ -58,7 +58,8 @@ def pod(
 def test_a_pod_has_an_adapter_once_its_files_are_copied_at_the_strength_that_is_said() -> None:
     (row,) = adapter_rollout.rows(serving(STYLE), [pod(init(), env={"style": "0.2"})])
     assert row.agrees
-    assert (row.strength, row.pods[0].state if row.pods[0] else "") == ("0.2", "copied")
+    assert row.strength == "0.2"
+    assert row.pods == (adapter_rollout.InPod("style", "registry.example/style:1", "0.2", "copied"),)
     for other in (
         pod(init(), env={"style": "0.9"}),
         pod(init(image="registry.example/style:0"), env={"style": "0.2"}),
@@ -66,6 +67,12 @@ def test_a_pod_has_an_adapter_once_its_files_are_copied_at_the_strength_that_is_
         pod(),
     ):
         assert not adapter_rollout.rows(serving(STYLE), [other])[0].agrees
+
+
+def test_pods_that_cannot_be_seen_neither_agree_nor_disagree() -> None:
+    (row,) = adapter_rollout.rows(serving(STYLE), None)
+    assert (row.pods, row.agrees) == (None, True)
+    assert not adapter_rollout.rows(serving(STYLE), [])[0].agrees
 
 
 def test_an_adapter_that_only_a_pod_has_does_not_agree() -> None:
