@@ -769,6 +769,8 @@ def _lease(obj: Object, live: Object | None) -> Iterator[Object]:
 
 
 def _controller_revision(obj: Object, live: Object | None) -> Iterator[Object]:
+    if obj.get("data") is None:
+        yield required("data", "data is mandatory")
     if live is not None and obj.get("data") != live.get("data"):
         yield invalid_value("data", obj.get("data"), "field is immutable")
 
@@ -782,6 +784,25 @@ def _claim(obj: Object, live: Object | None) -> Iterator[Object]:
         yield required("spec.resources[storage]")
 
 
+def _volume(obj: Object, live: Object | None) -> Iterator[Object]:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("volumeMode", "Filesystem")
+    spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
+    yield from ()
+
+
+def _storage_class(obj: Object, live: Object | None) -> Iterator[Object]:
+    obj.setdefault("reclaimPolicy", "Delete")
+    obj.setdefault("volumeBindingMode", "Immediate")
+    if not obj.get("provisioner"):
+        yield required("provisioner")
+
+
+def _priority_class(obj: Object, live: Object | None) -> Iterator[Object]:
+    obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    yield from ()
+
+
 _Rules = Callable[[Object, Object | None], Iterator[Object]]
 _RULES: dict[str, _Rules] = {
     "pods": _pod,
@@ -791,6 +812,9 @@ _RULES: dict[str, _Rules] = {
     "configmaps": _config_map,
     "secrets": _secret,
     "persistentvolumeclaims": _claim,
+    "persistentvolumes": _volume,
+    "storageclasses.storage.k8s.io": _storage_class,
+    "priorityclasses.scheduling.k8s.io": _priority_class,
     "deployments.apps": _deployment,
     "replicasets.apps": _replica_set,
     "statefulsets.apps": _stateful_set,

@@ -20,6 +20,7 @@ from kaitoctl.kube.objects import Object, ObjectKey
 from kaitoctl.sandbox import crd, discovery, openapi, protobuf, selectors, tables
 from kaitoctl.sandbox.builtin import BUILTIN, CRDS, NAMESPACES, Resource
 from kaitoctl.sandbox.garbage import Garbage
+from kaitoctl.sandbox.pods import logged_container, must_be_dispensable, must_have_logged
 from kaitoctl.sandbox.status import (
     Failure,
     bad_request,
@@ -87,6 +88,7 @@ class Watch:
         self.ended = False
         self.ring: Callable[[], None] = lambda: None
         self.as_table = False
+        self.include = ""
         self._resource = resource
         self._api = api
         self._store = api.store
@@ -154,7 +156,12 @@ class Watch:
             rows = [shown] if kind != "BOOKMARK" else []
             metadata = shown["metadata"] if kind == "BOOKMARK" else {}
             shown = tables.table(
-                self._resource, rows, metadata, now=self._api.clock(), headless=self._has_head
+                self._resource,
+                rows,
+                metadata,
+                now=self._api.clock(),
+                headless=self._has_head,
+                include=self.include,
             )
             self._has_head = True
         self._lines.append(watch_line(kind, to_json(shown)))
@@ -250,8 +257,8 @@ class Api:
         if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
             namespace, rest = rest[1], rest[2:]
         resource = self.resources.get((group, version, rest[0]))
-        if resource is None and rest[0].startswith("selfsubject") and call.method == "POST":
-            return _json(201, discovery.access_review(f"{group}/{version}", call.body))
+        if resource is None and discovery.is_review(rest[0]) and call.method == "POST":
+            return _json(201, discovery.access_review(f"{group}/{version}", rest[0], call.body))
         if resource is None or len(rest) > 3 or (namespace and not resource.kind.namespaced):
             if any(item[:2] == (group, version) and not it.is_custom for item, it in self.resources.items()):
                 raise no_such_resource()
@@ -320,7 +327,10 @@ class Api:
         if entry is None and not (is_apply and not subresource):
             raise not_found(resource.kind.plural, resource.kind.group, key.name)
         if subresource == "log" and call.method == "GET":
-            text = self.pod_logs(key.namespace, key.name, call.query.get("container", ""))
+            assert entry is not None
+            container = logged_container(entry.obj, call.query.get("container", ""))
+            must_have_logged(entry.obj, container, previous=is_true(call.query.get("previous")))
+            text = self.pod_logs(key.namespace, key.name, container)
             tail = int(call.query.get("tailLines") or -1)
             if tail >= 0:
                 text = "".join(text.splitlines(keepends=True)[-tail:] if tail else ())
@@ -335,9 +345,13 @@ class Api:
             return _json(200, result) if isinstance(result, dict) else self._one(200, resource, result)
         if call.method == "POST" and subresource == "binding" and entry is not None:
             self.writes.bind(resource, entry, _decoded(call.body, call.content_type), author)
-            return _json(
-                201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-            )
+            return _json(201, _SUCCESS)
+        if call.method == "POST" and subresource == "eviction" and entry is not None:
+            asked = _decoded(call.body, call.content_type)
+            options = asked.get("deleteOptions") if isinstance(asked, dict) else None
+            must_be_dispensable(self.store, entry.obj)
+            self.writes.delete(resource, entry, options if isinstance(options, dict) else {}, author)
+            return _json(201, _SUCCESS)
         if call.method == "PUT" and entry is not None:
             new = _decoded(call.body, call.content_type)
             if subresource == "scale":
@@ -411,7 +425,8 @@ class Api:
             chosen.append(entry)
         if tables.wanted(call.accept):
             shown = [crd.in_version(resource, entry.obj) for entry in chosen]
-            return _json(200, tables.table(resource, shown, metadata, now=self.clock()))
+            include = query.get("includeObject", "")
+            return _json(200, tables.table(resource, shown, metadata, now=self.clock(), include=include))
         return self._list_of(resource, chosen, metadata)
 
     def _expired(self, error: Expired, token: str | None, after: ObjectKey | None) -> Failure:
@@ -439,6 +454,7 @@ class Api:
         watch.timeout_s = float(_number(query.get("timeoutSeconds"), "timeoutSeconds"))
         watch.wants_bookmarks = is_true(query.get("allowWatchBookmarks"))
         watch.as_table = tables.wanted(call.accept)
+        watch.include = query.get("includeObject", "")
         initial = is_true(send_initial) or (send_initial is None and not asked)
         try:
             missed = [] if initial or not asked else self.store.events_since(resource.name, asked)
@@ -476,6 +492,7 @@ class Api:
         return Response(200, b'%s,"items":[%s]}' % (head[:-1], items))
 
 
+_SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 _NO_SUCH_PAGE = Response(404, b"404 page not found\n", "text/plain; charset=utf-8")
 
 

@@ -10,7 +10,7 @@ from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox import openapi
 from kaitoctl.sandbox.builtin import Resource
 
-_KUBERNETES = ("1", "34")
+_KUBERNETES = ("1", "37")
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -132,6 +132,8 @@ def _below(resource: Resource, name: str) -> Object:
         return {"kind": "Scale", "group": "autoscaling", "version": "v1", "verbs": ["get", "patch", "update"]}
     if name == "binding":
         return {"kind": "Binding", "verbs": ["create"]}
+    if name == "eviction":
+        return {"kind": "Eviction", "group": "policy", "version": "v1", "verbs": ["create"]}
     verbs = ["get"] if name == "log" else ["get", "patch", "update"]
     return {"kind": resource.kind.kind, "verbs": verbs}
 
@@ -172,8 +174,37 @@ def _aggregated(resource: Resource) -> Object:
     }
 
 
-def access_review(api_version: str, body: bytes) -> Object:
-    """A SelfSubjectAccessReview answered: everybody may do everything, so what is asked may stay unread."""
+def is_review(resource: str) -> bool:
+    """Whether it is a resource that is only asked, never kept."""
+    return resource in _REVIEWS
+
+
+def access_review(api_version: str, resource: str, body: bytes) -> Object:
+    """What one may do oneself, and who one is: everybody may do everything, so what is asked may stay unread.
+
+    Args:
+        api_version: of the review.
+        resource: `selfsubjectaccessreviews`, `selfsubjectrulesreviews` or `selfsubjectreviews`.
+        body: JSON; protobuf stays unread.
+    """
+    kind, status = _REVIEWS[resource]
     review = json.loads(body) if body.startswith(b"{") else {}
-    named = {"kind": "SelfSubjectAccessReview", "apiVersion": api_version, "metadata": {}, "spec": {}}
-    return {**named, **review, "status": {"allowed": True}}
+    return {"kind": kind, "apiVersion": api_version, "metadata": {}, "spec": {}, **review, "status": status}
+
+
+_EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+_REVIEWS: dict[str, tuple[str, Object]] = {
+    "selfsubjectaccessreviews": ("SelfSubjectAccessReview", {"allowed": True}),
+    "selfsubjectrulesreviews": (
+        "SelfSubjectRulesReview",
+        {
+            "resourceRules": [_EVERYTHING],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+            "incomplete": False,
+        },
+    ),
+    "selfsubjectreviews": (
+        "SelfSubjectReview",
+        {"userInfo": {"username": "sandbox-user", "groups": ["system:masters", "system:authenticated"]}},
+    ),
+}

@@ -23,6 +23,7 @@ class _Column:
     read: Callable[[Object, datetime], Any]
     kind: str = "string"
     priority: int = 0  # above 0: with `-o wide` only
+    form: str = ""
 
 
 def wanted(accept: str) -> bool:
@@ -31,7 +32,13 @@ def wanted(accept: str) -> bool:
 
 
 def table(
-    resource: Resource, objects: list[Object], metadata: Object, *, now: datetime, headless: bool = False
+    resource: Resource,
+    objects: list[Object],
+    metadata: Object,
+    *,
+    now: datetime,
+    headless: bool = False,
+    include: str = "",
 ) -> Object:
     """Objects of one resource as a Table.
 
@@ -41,21 +48,25 @@ def table(
         metadata: of the list.
         now: what ages are counted to.
         headless: leave the columns' definitions out, as in all but the first event of a watch.
+        include: what comes with each row: `Object`, `None`, or its `Metadata`, as when it is empty.
     """
     columns = _columns(resource)
     heads = [
         {
             "name": column.name,
             "type": column.kind,
-            "format": "name" if column.name == "Name" else "",
+            "format": column.form,
             "description": "",
             "priority": column.priority,
         }
         for column in columns
     ]
-    rows = [
-        {"cells": [column.read(obj, now) for column in columns], "object": _identity(obj)} for obj in objects
-    ]
+    rows = []
+    for obj in objects:
+        row: Object = {"cells": [column.read(obj, now) for column in columns]}
+        if include != "None":
+            row["object"] = obj if include == "Object" else _identity(obj)
+        rows.append(row)
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -70,10 +81,14 @@ def _identity(obj: Object) -> Object:
 
 
 def _columns(resource: Resource) -> list[_Column]:
-    name = _Column("Name", lambda obj, _: obj["metadata"]["name"])
-    if resource.is_custom and resource.columns:
-        return [name, *(_custom(column) for column in resource.columns)]
-    return [name, *_BUILTIN.get(resource.name, ()), _AGE]
+    if resource.is_custom:
+        columns = resource.columns or (_AGE_OF_CUSTOM,)
+        return [_NAME, *(_custom(column) for column in columns)]
+    columns_of_kind = _BUILTIN[resource.name]
+    return [*columns_of_kind] if resource.name == "events" else [_NAME, *columns_of_kind]
+
+
+_AGE_OF_CUSTOM: Object = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
 # Up to (a bound, in seconds), print this unit, and this smaller one behind it.
@@ -86,6 +101,7 @@ _AGES = (
     (48 * 3600, 3600, "h", 0, ""),
     (8 * 86400, 86400, "d", 3600, "h"),
     (2 * 365 * 86400, 86400, "d", 0, ""),
+    (8 * 365 * 86400, 365 * 86400, "y", 86400, "d"),
 )
 
 
@@ -129,8 +145,12 @@ def _pod_status(obj: Object, _: datetime) -> str:
     return pods.summary(obj)
 
 
-def _pod_restarts(obj: Object, _: datetime) -> str:
-    return str(sum(item.get("restartCount", 0) for item in dig(obj, "status", "containerStatuses") or ()))
+def _pod_restarts(obj: Object, now: datetime) -> str:
+    statuses = dig(obj, "status", "containerStatuses") or ()
+    restarts = sum(item.get("restartCount", 0) for item in statuses)
+    ended = [dig(item, "lastState", "terminated", "finishedAt") for item in statuses]
+    last = max(filter(None, ended), default=None)
+    return f"{restarts} ({age(last, now)} ago)" if restarts and last else str(restarts)
 
 
 def _node_status(obj: Object, _: datetime) -> str:
@@ -163,58 +183,314 @@ def _event_object(obj: Object, _: datetime) -> str:
     return f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}"
 
 
+def _last_seen(obj: Object) -> str | None:
+    return dig(obj, "series", "lastObservedTime") or obj.get("lastTimestamp") or _first_seen(obj)
+
+
+def _first_seen(obj: Object) -> str | None:
+    return obj.get("firstTimestamp") or obj.get("eventTime")
+
+
 def _count(path: str) -> Callable[[Object, datetime], int]:
     return lambda obj, _: len(dig(obj, *path.split(".")) or ())
 
 
+def _names(path: str, name: str = "name", absent: str = "<none>") -> Callable[[Object, datetime], str]:
+    """One field of all entries of a list, with commas."""
+    steps = path.split(".")
+    return lambda obj, _: ",".join(str(item.get(name, "")) for item in dig(obj, *steps) or ()) or absent
+
+
+def _pairs(path: str) -> Callable[[Object, datetime], str]:
+    """A map of labels: `a=b,c=d`."""
+    steps = path.split(".")
+    return lambda obj, _: (
+        ",".join(f"{key}={val}" for key, val in sorted((dig(obj, *steps) or {}).items())) or "<none>"
+    )
+
+
+def _age_of(path: str) -> Callable[[Object, datetime], str]:
+    steps = path.split(".")
+    return lambda obj, now: age(dig(obj, *steps), now)
+
+
+def _external_ip(obj: Object, _: datetime) -> str:
+    spec = obj["spec"]
+    if spec.get("type") == "ExternalName":
+        return str(spec.get("externalName"))
+    found = [
+        item.get("ip") or item.get("hostname") for item in dig(obj, "status", "loadBalancer", "ingress") or ()
+    ]
+    found += spec.get("externalIPs") or []
+    return ",".join(map(str, found)) or ("<pending>" if spec.get("type") == "LoadBalancer" else "<none>")
+
+
+def _completions(obj: Object, _: datetime) -> str:
+    spec, done = obj["spec"], dig(obj, "status", "succeeded") or 0
+    if spec.get("completions") is not None:
+        return f"{done}/{spec['completions']}"
+    parallelism = spec.get("parallelism") or 0
+    return f"{done}/1 of {parallelism}" if parallelism > 1 else f"{done}/1"
+
+
+def _duration(obj: Object, now: datetime) -> str:
+    start, end = (dig(obj, "status", field) for field in ("startTime", "completionTime"))
+    return age(start, parse_timestamp(end) if end else now) if start else ""
+
+
+def _controller(obj: Object, _: datetime) -> str:
+    owner: Object = next(
+        (item for item in obj["metadata"].get("ownerReferences") or () if item.get("controller")), {}
+    )
+    if not owner:
+        return "<none>"
+    group = str(owner["apiVersion"]).rpartition("/")[0]
+    return f"{str(owner['kind']).lower()}{'.' if group else ''}{group}/{owner['name']}"
+
+
+def _endpoints(obj: Object, _: datetime) -> str:
+    found = [
+        f"{address['ip']}:{port['port']}"
+        for subset in obj.get("subsets") or ()
+        for port in subset.get("ports") or ({"port": ""},)
+        for address in subset.get("addresses") or ()
+    ]
+    return _shortened(found)
+
+
+def _slice_endpoints(obj: Object, _: datetime) -> str:
+    return _shortened(
+        [address for item in obj.get("endpoints") or () for address in item.get("addresses") or ()]
+    )
+
+
+def _shortened(found: list[str]) -> str:
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    return (",".join(found[:3]) + more) or "<none>"
+
+
+_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+
+
+def _modes(path: str) -> Callable[[Object, datetime], str]:
+    steps = path.split(".")
+    return lambda obj, _: ",".join(_MODES.get(mode, mode) for mode in dig(obj, *steps) or ())
+
+
+def _claim(obj: Object, _: datetime) -> str:
+    reference = dig(obj, "spec", "claimRef") or {}
+    return f"{reference.get('namespace')}/{reference.get('name')}" if reference else ""
+
+
+def _node_address(kind: str) -> Callable[[Object, datetime], str]:
+    def read(obj: Object, _: datetime) -> str:
+        found = dig(obj, "status", "addresses") or ()
+        return next((str(item["address"]) for item in found if item["type"] == kind), "<none>")
+
+    return read
+
+
+def _nominated(obj: Object, _: datetime) -> str:
+    return str(dig(obj, "status", "nominatedNodeName") or "<none>")
+
+
+def _gates(obj: Object, _: datetime) -> str:
+    gates = [item["conditionType"] for item in dig(obj, "spec", "readinessGates") or ()]
+    true = {item["type"] for item in dig(obj, "status", "conditions") or () if item["status"] == "True"}
+    return f"{sum(gate in true for gate in gates)}/{len(gates)}" if gates else "<none>"
+
+
+def _subjects(kind: str) -> Callable[[Object, datetime], str]:
+    def read(obj: Object, _: datetime) -> str:
+        found = [item for item in obj.get("subjects") or () if item["kind"] == kind]
+        return ",".join(
+            f"{item.get('namespace')}/{item['name']}" if kind == "ServiceAccount" else item["name"]
+            for item in found
+        )
+
+    return read
+
+
+def _source(obj: Object, _: datetime) -> str:
+    source = obj.get("source") or {}
+    both = [source.get("component") or obj.get("reportingComponent"), source.get("host")]
+    return ", ".join(filter(None, both))
+
+
+def _established(obj: Object, _: datetime) -> bool:
+    found = dig(obj, "status", "conditions") or ()
+    return any(item["type"] == "Established" and item["status"] == "True" for item in found)
+
+
+_NAME = _Column("Name", lambda obj, _: obj["metadata"]["name"], form="name")
+_CREATED = _Column("Created At", lambda obj, _: obj["metadata"].get("creationTimestamp"), "date")
+_CONTAINERS = (
+    _Column("Containers", _names("spec.template.spec.containers"), priority=1),
+    _Column("Images", _names("spec.template.spec.containers", "image"), priority=1),
+)
+_SELECTOR = _Column("Selector", _pairs("spec.selector.matchLabels"), priority=1)
+_BINDING = (
+    _Column("Role", lambda obj, _: f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}"),
+    _AGE,
+    _Column("Users", _subjects("User"), priority=1),
+    _Column("Groups", _subjects("Group"), priority=1),
+    _Column("ServiceAccounts", _subjects("ServiceAccount"), priority=1),
+)
 _REPLICAS = (
     _Column("Desired", _at("spec.replicas", 0), "integer"),
     _Column("Current", _at("status.replicas", 0), "integer"),
     _Column("Ready", _at("status.readyReplicas", 0), "integer"),
+    _AGE,
+    *_CONTAINERS,
+    _SELECTOR,
 )
+# The columns behind the name. Source: what a Kubernetes 1.37 API server answers; tests compare them with one.
 _BUILTIN: dict[str, tuple[_Column, ...]] = {
     "pods": (
         _Column("Ready", _pod_ready),
         _Column("Status", _pod_status),
         _Column("Restarts", _pod_restarts),
+        _AGE,
         _Column("IP", _at("status.podIP"), priority=1),
         _Column("Node", _at("spec.nodeName"), priority=1),
+        _Column("Nominated Node", _nominated, priority=1),
+        _Column("Readiness Gates", _gates, priority=1),
     ),
     "nodes": (
         _Column("Status", _node_status),
         _Column("Roles", _node_roles),
-        _Column("Version", _at("status.nodeInfo.kubeletVersion")),
+        _AGE,
+        _Column("Version", _at("status.nodeInfo.kubeletVersion", "")),
+        _Column("Internal-IP", _node_address("InternalIP"), priority=1),
+        _Column("External-IP", _node_address("ExternalIP"), priority=1),
+        _Column("OS-Image", _at("status.nodeInfo.osImage", "<unknown>"), priority=1),
+        _Column("Kernel-Version", _at("status.nodeInfo.kernelVersion", "<unknown>"), priority=1),
+        _Column("Container-Runtime", _at("status.nodeInfo.containerRuntimeVersion", "<unknown>"), priority=1),
     ),
-    "namespaces": (_Column("Status", _at("status.phase")),),
+    "namespaces": (_Column("Status", _at("status.phase")), _AGE),
     "services": (
         _Column("Type", _at("spec.type")),
         _Column("Cluster-IP", _at("spec.clusterIP")),
-        _Column("External-IP", lambda obj, _: ",".join(dig(obj, "spec", "externalIPs") or ()) or "<none>"),
+        _Column("External-IP", _external_ip),
         _Column("Port(s)", _ports),
+        _AGE,
+        _Column("Selector", _pairs("spec.selector"), priority=1),
     ),
-    "configmaps": (_Column("Data", _count("data"), "integer"),),
-    "secrets": (_Column("Type", _at("type")), _Column("Data", _count("data"), "integer")),
+    "configmaps": (
+        _Column("Data", lambda obj, _: len(obj.get("data") or ()) + len(obj.get("binaryData") or ())),
+        _AGE,
+    ),
+    "secrets": (_Column("Type", _at("type")), _Column("Data", _count("data")), _AGE),
+    "serviceaccounts": (_AGE,),
+    "endpoints": (_Column("Endpoints", _endpoints), _AGE),
+    "endpointslices.discovery.k8s.io": (
+        _Column("AddressType", _at("addressType")),
+        _Column("Ports", _names("ports", "port", "<unset>")),
+        _Column("Endpoints", _slice_endpoints),
+        _AGE,
+    ),
+    "persistentvolumeclaims": (
+        _Column("Status", _at("status.phase", "")),
+        _Column("Volume", _at("spec.volumeName", "")),
+        _Column("Capacity", _at("status.capacity.storage", "")),
+        _Column("Access Modes", _modes("status.accessModes")),
+        _Column("StorageClass", _at("spec.storageClassName", "")),
+        _Column("VolumeAttributesClass", _at("spec.volumeAttributesClassName", "<unset>")),
+        _AGE,
+        _Column("VolumeMode", _at("spec.volumeMode", "<unset>"), priority=1),
+    ),
+    "persistentvolumes": (
+        _Column("Capacity", _at("spec.capacity.storage", "")),
+        _Column("Access Modes", _modes("spec.accessModes")),
+        _Column("Reclaim Policy", _at("spec.persistentVolumeReclaimPolicy", "")),
+        _Column("Status", _at("status.phase", "")),
+        _Column("Claim", _claim),
+        _Column("StorageClass", _at("spec.storageClassName", "")),
+        _Column("VolumeAttributesClass", _at("spec.volumeAttributesClassName", "<unset>")),
+        _Column("Reason", _at("status.reason", "")),
+        _AGE,
+        _Column("VolumeMode", _at("spec.volumeMode", "<unset>"), priority=1),
+    ),
+    "storageclasses.storage.k8s.io": (
+        _Column("Provisioner", _at("provisioner")),
+        _Column("ReclaimPolicy", _at("reclaimPolicy", "Delete")),
+        _Column("VolumeBindingMode", _at("volumeBindingMode", "Immediate")),
+        _Column("AllowVolumeExpansion", lambda obj, _: bool(obj.get("allowVolumeExpansion"))),
+        _AGE,
+    ),
     "events": (
-        _Column("Type", _at("type")),
-        _Column("Reason", _at("reason")),
+        _Column("Last Seen", lambda obj, now: age(_last_seen(obj), now)),
+        _Column("Type", _at("type", "")),
+        _Column("Reason", _at("reason", "")),
         _Column("Object", _event_object),
-        _Column("Message", _at("message")),
+        _Column("Subobject", _at("involvedObject.fieldPath", ""), priority=1),
+        _Column("Source", _source, priority=1),
+        _Column("Message", lambda obj, _: str(obj.get("message") or "").strip()),
+        _Column("First Seen", lambda obj, now: age(_first_seen(obj), now), priority=1),
+        _Column("Count", lambda obj, _: dig(obj, "series", "count") or obj.get("count") or 1, priority=1),
+        _Column("Name", lambda obj, _: obj["metadata"]["name"], priority=1, form="name"),
     ),
     "deployments.apps": (
         _Column("Ready", _of("status.readyReplicas", "spec.replicas")),
-        _Column("Up-to-date", _at("status.updatedReplicas", 0), "integer"),
-        _Column("Available", _at("status.availableReplicas", 0), "integer"),
+        _Column("Up-to-date", _at("status.updatedReplicas", 0)),
+        _Column("Available", _at("status.availableReplicas", 0)),
+        _AGE,
+        *_CONTAINERS,
+        _SELECTOR,
     ),
-    "statefulsets.apps": (_Column("Ready", _of("status.readyReplicas", "spec.replicas")),),
+    "statefulsets.apps": (_Column("Ready", _of("status.readyReplicas", "spec.replicas")), _AGE, *_CONTAINERS),
     "replicasets.apps": _REPLICAS,
-    "controllerrevisions.apps": (_Column("Revision", _at("revision", 0), "integer"),),
+    "daemonsets.apps": (
+        _Column("Desired", _at("status.desiredNumberScheduled", 0), "integer"),
+        _Column("Current", _at("status.currentNumberScheduled", 0), "integer"),
+        _Column("Ready", _at("status.numberReady", 0), "integer"),
+        _Column("Up-to-date", _at("status.updatedNumberScheduled", 0), "integer"),
+        _Column("Available", _at("status.numberAvailable", 0), "integer"),
+        _Column("Node Selector", _pairs("spec.template.spec.nodeSelector")),
+        _AGE,
+        *_CONTAINERS,
+        _SELECTOR,
+    ),
+    "controllerrevisions.apps": (
+        _Column("Controller", _controller),
+        _Column("Revision", _at("revision", 0)),
+        _AGE,
+    ),
     "jobs.batch": (
         _Column("Status", _job_status),
-        _Column("Completions", _of("status.succeeded", "spec.completions")),
+        _Column("Completions", _completions),
+        _Column("Duration", _duration),
+        _AGE,
+        *_CONTAINERS,
+        _SELECTOR,
     ),
-    "leases.coordination.k8s.io": (_Column("Holder", _at("spec.holderIdentity")),),
+    "poddisruptionbudgets.policy": (
+        _Column("Min Available", lambda obj, _: str(_at("spec.minAvailable", "N/A")(obj, _))),
+        _Column("Max Unavailable", lambda obj, _: str(_at("spec.maxUnavailable", "N/A")(obj, _))),
+        _Column("Allowed Disruptions", _at("status.disruptionsAllowed", 0), "integer"),
+        _AGE,
+    ),
+    "priorityclasses.scheduling.k8s.io": (
+        _Column("Value", _at("value", 0), "integer"),
+        _Column("Global-Default", lambda obj, _: bool(obj.get("globalDefault")), "boolean"),
+        _AGE,
+        _Column("PreemptionPolicy", _at("preemptionPolicy", "PreemptLowerPriority")),
+    ),
+    "leases.coordination.k8s.io": (_Column("Holder", _at("spec.holderIdentity", "")), _AGE),
+    "roles.rbac.authorization.k8s.io": (_CREATED,),
+    "clusterroles.rbac.authorization.k8s.io": (_CREATED,),
+    "rolebindings.rbac.authorization.k8s.io": _BINDING,
+    "clusterrolebindings.rbac.authorization.k8s.io": _BINDING,
     "customresourcedefinitions.apiextensions.k8s.io": (
-        _Column("Created At", _at("metadata.creationTimestamp")),
+        _Column("Scope", _at("spec.scope")),
+        _Column("Versions", _names("spec.versions")),
+        _CREATED,
+        _Column("Group", _at("spec.group"), priority=1),
+        _Column("Kind", _at("spec.names.kind"), priority=1),
+        _Column(
+            "ShortNames", lambda obj, _: ",".join(dig(obj, "spec", "names", "shortNames") or ()), priority=1
+        ),
+        _Column("Established", _established, "boolean", priority=1),
     ),
 }
 

@@ -108,6 +108,8 @@ METADATA = structs()["meta.v1.ObjectMeta"]
 def struct_of(group: str, version: str, kind: str) -> Struct | None:
     """The struct of a built-in kind."""
     package = group.partition(".")[0] if group else "core"
+    if kind == "DeleteOptions":  # the same in every version
+        package, version = "meta", "v1"
     return structs().get(f"{package}.{version}.{kind}")
 
 

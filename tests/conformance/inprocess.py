@@ -50,7 +50,8 @@ class InProcess(Client):
             dict(parse_qsl(query)),
             raw or b"",
             headers["Content-Type"],
-            user_agent=agent,
+            headers.get("Accept", ""),
+            agent,
         )
         answer = self.api.answer(call)
         assert isinstance(answer, Response)
