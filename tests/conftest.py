@@ -75,10 +75,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many cases ran on the real control plane, so that nobody takes a skip for a pass."""
     counts: Counter[str] = Counter()
+    folders: Counter[str] = Counter()
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.getreports(outcome):
             if "control_plane" in report.keywords and (report.when == "call" or outcome != "passed"):
                 counts[outcome] += 1
+                folders["/".join(report.nodeid.partition("::")[0].split("/")[:2])] += 1
     if counts:
         said = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
         terminalreporter.write_sep("=", f"on Kubernetes {programs.version()}: {said}")
+        terminalreporter.write_line(", ".join(f"{number} in {name}" for name, number in folders.items()))
