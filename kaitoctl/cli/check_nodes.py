@@ -489,6 +489,7 @@ async def _fix(client: Client, fixes: Mapping[str, Mapping[str, str]], how: _How
     from dataclasses import replace
 
     from kaitoctl.cli.create_workspace import FIELD_MANAGER
+    from kaitoctl.kaito.nodes import plural
     from kaitoctl.kube import request
     from kaitoctl.kube.objects import NODE
 
@@ -497,7 +498,7 @@ async def _fix(client: Client, fixes: Mapping[str, Mapping[str, str]], how: _How
     if not how.yes and not how.dry_run:
         if not sys.stdin.isatty():
             raise InputError("--fix asks before it writes, and nobody is here to answer", hint="add --yes")
-        if not typer.confirm(f"Set these labels on {len(fixes)} nodes?", err=True):
+        if not typer.confirm(f"Set these labels on {len(fixes)} {plural('node', len(fixes))}?", err=True):
             output.step("nothing was written")
             return
     for node, labels in fixes.items():

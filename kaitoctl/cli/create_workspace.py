@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Create objects.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
+_TUNING_S = 24 * 3600.0
+
 FIELD_MANAGER = "kaitoctl"
 
 
@@ -35,7 +37,7 @@ class _How:
     dry_run: str
     output: str | None
     wait: bool
-    timeout_s: float
+    timeout_s: float | None
     skip_node_check: bool
     force_conflicts: bool
 
@@ -121,7 +123,8 @@ def create_workspace(
     timeout: Annotated[
         str | None,
         typer.Option(
-            "--timeout", help="How long to follow (default: the preset's budget and 10m for nodes)."
+            "--timeout",
+            help="How long to follow (default: the preset's budget and 10m for nodes; tuning: a day).",
         ),
     ] = None,
     skip_node_check: Annotated[
@@ -156,7 +159,7 @@ def create_workspace(
         dry_run,
         output_format,
         wait,
-        options.duration_s(timeout) if timeout else budget_s(known, preset or ""),
+        options.duration_s(timeout) if timeout else None,
         skip_node_check,
         force_conflicts,
     )
@@ -259,7 +262,8 @@ async def _create(
         _print(live, how.output, word)
         if how.dry_run != "none" or not how.wait:
             return
-        seen = await follow.rollout(client, key_of(live), timeout_s=how.timeout_s)
+        timeout_s = how.timeout_s or following_s(known, live)
+        seen = await follow.rollout(client, key_of(live), timeout_s=timeout_s)
         if how.output is None:
             await _show_result(client, seen)
 
@@ -312,6 +316,15 @@ def budget_s(known: Catalog, preset: str) -> float:
     """The preset's own readiness budget, and ten minutes for nodes to come up."""
     found = known.preset(preset) or known.model(preset)
     return (found.readiness_timeout_s if found else 1800) + 600.0
+
+
+def following_s(known: Catalog, workspace: Object) -> float:
+    """How long to follow a rollout if nobody says; how long tuning takes depends on its data."""
+    from kaitoctl.kube.objects import dig
+
+    if workspace.get("tuning"):
+        return _TUNING_S
+    return budget_s(known, str(dig(workspace, "inference", "preset", "name") or ""))
 
 
 # --- nodes -------------------------------------------------------------------------------------------------

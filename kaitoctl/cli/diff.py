@@ -238,15 +238,14 @@ async def _verdict(client: Client, workspace: Object, remarks: list[str]) -> Any
 
 
 async def _present(client: Client, kind: Kind, key: ObjectKey) -> Object | None:
+    from kaitoctl.cli.create_workspace import missing_crd, present
     from kaitoctl.kube import request
 
     try:
-        found = await client.send(request.get(kind, *key))
+        found = await present(client, request.get(kind, *key))
     except ApiError as error:
-        if error.status == 404:
-            return None
-        raise
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+        raise (missing_crd() if error.is_unknown_resource else error) from error
+    return None if found is None else {"apiVersion": kind.api_version, "kind": kind.kind, **found}
 
 
 # --- out ---------------------------------------------------------------------------------------------------

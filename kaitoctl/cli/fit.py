@@ -101,6 +101,7 @@ def _on_instance_types(
     output_format: str,
 ) -> None:
     from kaitoctl.kaito import fit as fit_
+    from kaitoctl.kaito.nodes import plural
 
     # An alias means a preset and a model; `create workspace` without a cluster makes the preset's.
     wanted = catalog_options.wanted(known, name, target)[0]
@@ -133,16 +134,18 @@ def _on_instance_types(
             output.note(f"{len(choices) - len(fitting)} other instance types do not fit; --all says why")
     if not fitting:
         raise NegativeAnswer(
-            f"no instance type runs {name} on at most {max_nodes} nodes",
+            f"no instance type runs {name} on at most {max_nodes} {plural('node', max_nodes)}",
             hint="--all says why; or raise --max-nodes",
         )
 
 
 def _called(wanted: Preset | Model) -> str:
     from kaitoctl.kaito.catalog import Preset
+    from kaitoctl.kaito.nodes import plural
 
     if isinstance(wanted, Preset):
-        return f"{wanted.name} ({wanted.gpu_count} GPUs, {wanted.total_gpu_memory_gib} GiB)"
+        gpus = f"{wanted.gpu_count} {plural('GPU', wanted.gpu_count)}"
+        return f"{wanted.name} ({gpus}, {wanted.total_gpu_memory_gib} GiB)"
     return f"{wanted.id} (weights {wanted.weights_gib:g} GiB)"
 
 

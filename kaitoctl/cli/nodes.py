@@ -94,7 +94,7 @@ def _predicate(selector: str) -> Callable[[Object], bool] | None:
 def _from_lists(nodes_file: str, pods_file: str | None, chosen: Callable[[Object], bool] | None) -> Inventory:
     from kaitoctl.cli import saved_lists
     from kaitoctl.kaito import api
-    from kaitoctl.kaito.nodes import gpu_inventory
+    from kaitoctl.kaito.nodes import gpu_inventory, plural
     from kaitoctl.kaito.nodes.facts import READ_LABELS, below, texts
     from kaitoctl.kube import trimmed
 
@@ -112,9 +112,9 @@ def _from_lists(nodes_file: str, pods_file: str | None, chosen: Callable[[Object
         return gpu_inventory(found, None)
     decode = trimmed.pod_list([api.LABEL_WORKSPACE])
     listed = gpu_inventory(found, saved_lists.objects(pods_file, "Pod", option="--pods", decode=decode))
-    if listed.held_elsewhere and chosen is None:
+    if (held := listed.held_elsewhere) and chosen is None:
         output.warning(
-            f"pods hold {listed.held_elsewhere} GPUs on nodes that are not in {nodes_file}",
+            f"pods hold {held} {plural('GPU', held)} on nodes that are not in {nodes_file}",
             hint="save both lists at the same time",
         )
     return listed

@@ -462,7 +462,10 @@ async def _follow(
         found = map(revisions.number_on, ours)
         return all(number in (0, numbers[0]) or number >= numbers[1] for number in found)
 
-    timeout_s = timeout_s or _budget_s(workspace)
+    from kaitoctl.cli.create_workspace import following_s
+    from kaitoctl.kaito import catalog
+
+    timeout_s = timeout_s or following_s(catalog.current(), workspace)
     key = key_of(workspace)
     try:
         await follow.rollout(client, key, timeout_s=timeout_s, has_arrived=has_arrived)
@@ -470,14 +473,6 @@ async def _follow(
         if generation_of(workspace) > 1:
             error.hint += f"; kaitoctl rollout undo {key.name} -n {key.namespace} goes back"
         raise
-
-
-def _budget_s(workspace: Object) -> float:
-    """The preset's readiness budget, and ten minutes for nodes to come up."""
-    from kaitoctl.kaito import desired
-
-    preset = desired.preset_of(workspace)
-    return (preset.readiness_timeout_s if preset else 1800) + 600.0
 
 
 def _explained(error: ApiError) -> ApiError:

@@ -380,6 +380,6 @@ def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -
         elif (distance := -len(names) * shape.gpus * shape.memory_gib) < nearest:
             # The reason that counts is the largest group's, which came closest.
             nearest = distance
-            more = f"{sized.nodes} nodes of {shape} needed, {len(names)} there"
+            more = f"{sized.nodes} {nodes_.plural('node', sized.nodes)} of {shape} needed, {len(names)} there"
             why = more if sized.fits else f"{sized.why} ({shape})"
     return best[1] if best else Placement(wanted, (), why)

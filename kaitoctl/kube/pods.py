@@ -19,6 +19,8 @@ _HOPELESS = frozenset(
         "CrashLoopBackOff",
     }
 )
+_CONTAINERS = ("containers", "initContainers")
+_MOST_DEVICES = 1_000_000  # more is a slip or an attack
 _PASSING = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -153,11 +155,14 @@ def gpu_request(pod: Object, resource: str) -> int:
 
     That is the sum over its containers, or the largest init container if that asks for more.
     Unreadable quantities count as none: the scheduler would never have placed such a Pod.
+
+    Guarantee: never raises, whatever the Pod looks like.
     """
-    spec = pod.get("spec") or {}
-    containers = sum(_devices(container, resource) for container in spec.get("containers") or ())
-    inits = max((_devices(container, resource) for container in spec.get("initContainers") or ()), default=0)
-    return max(containers, inits)
+    spec = pod.get("spec") if isinstance(pod, dict) else None
+    if not isinstance(spec, dict):
+        return 0
+    containers, inits = (_devices_of(spec.get(part), resource) for part in _CONTAINERS)
+    return max([sum(containers), *inits])
 
 
 def holds_gpus(pod: Object) -> bool:
@@ -170,7 +175,6 @@ def holding_gpus(pod: Object) -> Object | None:
     if not holds_gpus(pod):
         return None
     metadata, spec = pod["metadata"], pod.get("spec") or {}
-    containers = ("containers", "initContainers")
     return {
         "metadata": {
             key: metadata[key]
@@ -181,21 +185,36 @@ def holding_gpus(pod: Object) -> Object | None:
             "nodeName": spec.get("nodeName"),
             **{
                 kind: [{"resources": item.get("resources")} for item in spec.get(kind) or ()]
-                for kind in containers
+                for kind in _CONTAINERS
             },
         },
         "status": {"phase": dig(pod, "status", "phase")},
     }
 
 
-def _devices(container: Object, resource: str) -> int:
-    amount = dig(container, "resources", "requests", resource) or dig(
-        container, "resources", "limits", resource
-    )
+def _devices_of(containers: object, resource: str) -> list[int]:
+    return [_devices(item, resource) for item in containers] if isinstance(containers, list) else []
+
+
+def _devices(container: object, resource: str) -> int:
+    resources = container.get("resources") if isinstance(container, dict) else None
+    if not isinstance(resources, dict):
+        return 0
+    amount = None
+    for part in ("requests", "limits"):
+        if amount is None and isinstance(amounts := resources.get(part), dict):
+            amount = amounts.get(resource)
+    if amount is None:
+        return 0
+    if isinstance(amount, str) and len(amount) < 5 and amount.isascii() and amount.isdigit():
+        return int(amount)
     try:
-        return int(quantity(amount or 0))
+        number = quantity(str(amount)[:40])
     except ValueError:
         return 0
+    # Looked at before it becomes an int: 1e99999999 has that many digits.
+    is_sensible = number.is_finite() and 0 <= number <= _MOST_DEVICES and number == number.to_integral_value()
+    return int(number) if is_sensible else 0
 
 
 def _state_word(container: Object) -> str:

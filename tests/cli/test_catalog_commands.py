@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from builders import node as gpu_node
+from builders import pod as gpu_pod
 from shell import BIN, Shell
 
 CREATE = ["create", "workspace", "w", "--dry-run=client", "-o", "json"]
@@ -356,3 +357,12 @@ def test_no_file_is_a_traceback(offline: Shell, content: bytes, arguments: list[
     (offline.home / "file").write_bytes(content)
     done = offline.run(str(BIN / "kaitoctl"), *arguments, "file")
     assert done.returncode in (0, 1, 2) and "Traceback" not in done.stderr, done.stderr
+
+
+def test_one_of_a_thing_is_named_as_one(offline: Shell) -> None:
+    done = offline.kaitoctl("fit", "falcon-40b", "--max-nodes", "1", "--cloud", "arc", code=1)
+    assert "on at most 1 node\n" in done.stderr
+    (offline.home / "nodes.yaml").write_text(yaml.safe_dump(gpu_node("n1")))
+    (offline.home / "pods.yaml").write_text(yaml.safe_dump(gpu_pod(node_name="n2", gpus=1)))
+    done = offline.kaitoctl("nodes", "--nodes", "nodes.yaml", "--pods", "pods.yaml")
+    assert "pods hold 1 GPU on nodes that are not in nodes.yaml" in done.stderr

@@ -79,3 +79,12 @@ def test_a_missing_push_secret_is_told_before_a_node_is_bought(shell: Shell, nam
     told = tune(shell, namespace, *URLS, code=1)
     assert "Secret push (tuning.output.imagePushSecret) does not exist" in told
     assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
+
+
+def test_tuning_is_followed_for_a_day_and_inference_for_its_presets_budget() -> None:
+    from kaitoctl.cli.create_workspace import following_s
+    from kaitoctl.kaito.catalog import SHIPPED
+
+    assert following_s(SHIPPED, {"tuning": {"preset": {"name": "phi-2"}}}) == 24 * 3600
+    serving = {"inference": {"preset": {"name": "falcon-7b"}}}
+    assert following_s(SHIPPED, serving) == 1800 + 600

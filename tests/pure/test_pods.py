@@ -60,3 +60,13 @@ def test_gpu_requests_take_the_larger_of_containers_and_inits() -> None:
     obj = pod(gpus=1)
     obj["spec"]["initContainers"] = [{"name": "i", "resources": {"limits": {"nvidia.com/gpu": "4"}}}]
     assert pods.gpu_request(obj, "nvidia.com/gpu") == 4
+
+
+def test_odd_requests_count_as_none() -> None:
+    for odd in ({}, {"spec": 1}, {"spec": {"containers": 1}}, {"spec": {"containers": [None, 1]}}, None):
+        assert pods.gpu_request(odd, "nvidia.com/gpu") == 0  # type: ignore[arg-type]
+    amounts: tuple[object, ...] = ("x", "-1", "0.5", "1e99999999", {}, [], True)
+    for amount in amounts:
+        obj = pod(gpus=1)
+        obj["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": amount}}
+        assert pods.gpu_request(obj, "nvidia.com/gpu") == 0, amount

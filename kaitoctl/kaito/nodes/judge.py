@@ -134,22 +134,9 @@ def pods_of_others(workspace: Object, pods: Iterable[Object]) -> list[Object]:
 
 
 def gpus_held(pod: Object, resource: str = api.GPU) -> int:
-    """How many whole GPUs a pod holds on its node; 0 before it has one, and once it has finished.
-
-    As `kube.pods.gpu_request` counts, for pods of any shape.
-    """
-    spec = mapping(below(pod, "spec"))
-    held = sum(_devices(item, resource) for item in items(spec.get("containers")))
-    for item in items(spec.get("initContainers")):
-        held = max(held, _devices(item, resource))
-    return held if held and spec.get("nodeName") and not pods_.is_finished(pod) else 0
-
-
-def _devices(container: Any, resource: str) -> int:
-    resources = mapping(below(container, "resources"))
-    requests, limits = mapping(resources.get("requests")), mapping(resources.get("limits"))
-    amount = requests.get(resource, limits.get(resource))
-    return 0 if amount is None else whole_number(amount) or 0
+    """How many whole GPUs a pod holds on its node; 0 before it has one, and once it has finished."""
+    held = pods_.gpu_request(pod, resource)
+    return held if held and below(pod, "spec", "nodeName") and not pods_.is_finished(pod) else 0
 
 
 def offers_gpus(node: Object) -> bool:

@@ -276,7 +276,8 @@ def _preset_fits(subject: Subject, preset: Preset, machine: InstanceType) -> Ite
         return
     hint = _types_that_fit(subject, preset, machine.cloud)
     if nodes * machine.gpus < preset.gpu_count:
-        has = f"{times} has {nodes * machine.gpus} GPUs"
+        gpus = nodes * machine.gpus
+        has = f"{times} has {gpus} GPU{'' if gpus == 1 else 's'}"
         yield error(_TYPE, "KW134", f"{has}, {preset.name} needs {preset.gpu_count}", hint)
     if machine.gpu_memory_per_gpu_gib < preset.per_gpu_memory_gib:
         has = f"{machine.name} has {machine.gpu_memory_per_gpu_gib} GiB per GPU"
