@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kaitoctl.cli import adapter_change as change_
-from kaitoctl.cli import catalog_options
+from kaitoctl.cli import catalog_options, complete
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target
 from kaitoctl.errors import InputError
@@ -21,7 +21,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def add_adapter(
-    workspace: Annotated[str | None, typer.Argument(help="The Workspace's name; -f may do without.")] = None,
+    workspace: Annotated[
+        str | None,
+        typer.Argument(help="The Workspace's name; -f may do without.", autocompletion=complete.workspaces),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option("--name", help="The adapter's name (default: that of --from-tuning).", metavar="NAME"),

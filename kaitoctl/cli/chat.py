@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaitoctl.cli import output
+from kaitoctl.cli import complete, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 
@@ -47,7 +47,9 @@ class _Server:
 
 @app.command()
 def chat(
-    name: Annotated[str, typer.Argument(help="The Workspace.", metavar="WORKSPACE")],
+    name: Annotated[
+        str, typer.Argument(help="The Workspace.", metavar="WORKSPACE", autocompletion=complete.workspaces)
+    ],
     prompt: Annotated[
         str | None,
         typer.Argument(help="What to ask; without it, and with -, stdin is read.", metavar="[PROMPT]"),

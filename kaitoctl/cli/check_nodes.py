@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli import catalog_options, complete, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.saved_lists import NodesFile, PodsFile
@@ -71,22 +71,41 @@ class Seen:
 @app.command()
 def check_nodes(
     name: Annotated[
-        str | None, typer.Argument(help="A Workspace of the cluster, or one of FILE.", metavar="[WORKSPACE]")
+        str | None,
+        typer.Argument(
+            help="A Workspace of the cluster, or one of FILE.",
+            metavar="[WORKSPACE]",
+            autocompletion=complete.workspaces,
+        ),
     ] = None,
     filename: Annotated[
         str | None,
         typer.Option("--filename", "-f", help="A Workspace's manifest; - for stdin.", metavar="FILE"),
     ] = None,
-    preset: Annotated[str | None, typer.Option("--preset", help="A preset instead.", metavar="NAME")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="A preset instead.", metavar="NAME", autocompletion=complete.presets),
+    ] = None,
     instance_type: Annotated[
-        str | None, typer.Option("--instance-type", help="Instance type of the GPU nodes.", metavar="TYPE")
+        str | None,
+        typer.Option(
+            "--instance-type",
+            help="Instance type of the GPU nodes.",
+            metavar="TYPE",
+            autocompletion=complete.instance_types,
+        ),
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", help="Label that nodes must carry; may be repeated.")
     ] = None,
     preferred_node: Annotated[
         list[str] | None,
-        typer.Option("--preferred-node", help="A prepared node; may be repeated.", metavar="NODE"),
+        typer.Option(
+            "--preferred-node",
+            help="A prepared node; may be repeated.",
+            metavar="NODE",
+            autocompletion=complete.nodes,
+        ),
     ] = None,
     count: Annotated[int | None, typer.Option("--count", help="Number of nodes.", min=1)] = None,
     nodes: NodesFile = None,

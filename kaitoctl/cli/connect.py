@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import output
+from kaitoctl.cli import complete, output
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client, Observer
 
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Namespace (default: the context's).", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace (default: the context's).",
+        metavar="NAME",
+        autocompletion=complete.namespaces,
+    ),
 ]
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", metavar="NAME")]
 Kubeconfig = Annotated[

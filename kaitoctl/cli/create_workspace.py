@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import complete, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
@@ -51,10 +51,17 @@ def _create_group() -> None:
 def create_workspace(
     name: Annotated[str, typer.Argument(help="The Workspace's name.")],
     preset: Annotated[
-        str | None, typer.Option("--preset", help="The model to serve.", metavar="NAME")
+        str | None,
+        typer.Option("--preset", help="The model to serve.", metavar="NAME", autocompletion=complete.presets),
     ] = None,
     instance_type: Annotated[
-        str | None, typer.Option("--instance-type", help="Instance type of the GPU nodes.", metavar="TYPE")
+        str | None,
+        typer.Option(
+            "--instance-type",
+            help="Instance type of the GPU nodes.",
+            metavar="TYPE",
+            autocompletion=complete.instance_types,
+        ),
     ] = None,
     count: Annotated[int, typer.Option("--count", help="Number of nodes.")] = 1,
     label: Annotated[
@@ -63,7 +70,12 @@ def create_workspace(
     ] = None,
     preferred_node: Annotated[
         list[str] | None,
-        typer.Option("--preferred-node", help="A prepared node to use; may be repeated.", metavar="NODE"),
+        typer.Option(
+            "--preferred-node",
+            help="A prepared node to use; may be repeated.",
+            metavar="NODE",
+            autocompletion=complete.nodes,
+        ),
     ] = None,
     adapter: Annotated[
         list[str] | None,

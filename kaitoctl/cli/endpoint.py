@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import complete, options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import NegativeAnswer
 
@@ -22,7 +22,9 @@ _KINDS = ("cluster", "proxy", "port-forward", "load-balancer")
 
 @app.command()
 def endpoint(
-    name: Annotated[str, typer.Argument(help="The Workspace.", metavar="WORKSPACE")],
+    name: Annotated[
+        str, typer.Argument(help="The Workspace.", metavar="WORKSPACE", autocompletion=complete.workspaces)
+    ],
     kind: Annotated[
         str,
         typer.Option(

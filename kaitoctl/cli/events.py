@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import complete, options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import Interrupted
 
@@ -20,7 +20,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def events(
-    name: Annotated[str, typer.Argument(help="The Workspace.", metavar="WORKSPACE")],
+    name: Annotated[
+        str, typer.Argument(help="The Workspace.", metavar="WORKSPACE", autocompletion=complete.workspaces)
+    ],
     warnings: Annotated[bool, typer.Option("--warnings", help="Only what is wrong.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on as more is told.")] = False,
     output_format: Annotated[

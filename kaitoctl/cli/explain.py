@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import output
+from kaitoctl.cli import complete, output
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ _WIDTH = 80
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(help="A code such as KW156 or label-missing (default: list all).", metavar="[CODE]"),
+        typer.Argument(
+            help="A code such as KW156 or label-missing (default: list all).",
+            metavar="[CODE]",
+            autocompletion=complete.codes,
+        ),
     ] = None,
     troubleshooting: Annotated[
         bool,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli import catalog_options, complete, options, output
 from kaitoctl.cli.catalog_options import CatalogFile, Cloud, Output, TargetVersion
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.saved_lists import NodesFile, PodsFile
@@ -24,7 +24,10 @@ _FORMATS = ("table", "wide", "json", "yaml", "name")
 
 @app.command()
 def fit(
-    preset: Annotated[str | None, typer.Argument(help="A preset, an alias or a Hugging Face id.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Argument(help="A preset, an alias or a Hugging Face id.", autocompletion=complete.presets),
+    ] = None,
     nodes: NodesFile = None,
     pods: PodsFile = None,
     cluster: Annotated[bool, typer.Option("--cluster", help="The nodes and pods of the cluster.")] = False,

@@ -9,7 +9,7 @@ import typer
 
 from kaitoctl.cli import adapter_look as look
 from kaitoctl.cli import adapter_words as words
-from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli import catalog_options, complete, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 
@@ -22,7 +22,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def list_adapters(
-    workspace: Annotated[str, typer.Argument(help="The Workspace's name.")],
+    workspace: Annotated[
+        str, typer.Argument(help="The Workspace's name.", autocompletion=complete.workspaces)
+    ],
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="table or json.", metavar="FORMAT")
     ] = "table",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import catalog_options, output
+from kaitoctl.cli import catalog_options, complete, output
 from kaitoctl.cli.catalog_options import CatalogFile, Output, TargetVersion
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def list_models(
 
 @app.command("describe")
 def describe_model(
-    name: Annotated[str, typer.Argument(help="A preset, an alias or a Hugging Face id.")],
+    name: Annotated[
+        str, typer.Argument(help="A preset, an alias or a Hugging Face id.", autocompletion=complete.presets)
+    ],
     target_version: TargetVersion = None,
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="table, json or yaml.", metavar="FORMAT")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import complete, options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 
@@ -21,7 +21,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="The Workspace.", metavar="WORKSPACE")],
+    name: Annotated[
+        str, typer.Argument(help="The Workspace.", metavar="WORKSPACE", autocompletion=complete.workspaces)
+    ],
     adapter: Annotated[
         str,
         typer.Option("--adapter", help="What copied this adapter, instead of the server.", metavar="NAME"),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kaitoctl.cli import adapter_change as change_
-from kaitoctl.cli import catalog_options
+from kaitoctl.cli import catalog_options, complete
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target
 
@@ -17,7 +17,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def remove_adapter(
     name: Annotated[str, typer.Option("--name", help="The adapter's name.", metavar="NAME")],
-    workspace: Annotated[str | None, typer.Argument(help="The Workspace's name; -f may do without.")] = None,
+    workspace: Annotated[
+        str | None,
+        typer.Argument(help="The Workspace's name; -f may do without.", autocompletion=complete.workspaces),
+    ] = None,
     filename: change_.Filename = None,
     dry_run: change_.DryRun = "none",
     output_format: change_.OutputFormat = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli import catalog_options, complete, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
@@ -26,7 +26,12 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Name = Annotated[str, typer.Argument(help="The Workspace's name; workspace/NAME is fine, too.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="The Workspace's name; workspace/NAME is fine, too.", autocompletion=complete.workspaces
+    ),
+]
 Timeout = Annotated[
     str | None,
     typer.Option("--timeout", help="How long to follow (default: the preset's budget and 10m for nodes)."),

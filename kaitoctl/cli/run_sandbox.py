@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli import catalog_options, complete, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import SandboxName, Target, connected
 from kaitoctl.errors import InputError
@@ -152,7 +152,15 @@ def kubeconfig(sandbox_name: SandboxName = "default") -> None:
 @node_app.command("add")
 def add_node(
     name: Annotated[str, typer.Argument(help="The node's name.")],
-    instance_type: Annotated[str, typer.Option("--instance-type", help="Its instance type.", metavar="TYPE")],
+    instance_type: Annotated[
+        str,
+        typer.Option(
+            "--instance-type",
+            help="Its instance type.",
+            metavar="TYPE",
+            autocompletion=complete.instance_types,
+        ),
+    ],
     label: Label = None,
     sandbox_name: SandboxName = "default",
 ) -> None:

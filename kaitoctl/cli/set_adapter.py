@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kaitoctl.cli import adapter_change as change_
-from kaitoctl.cli import catalog_options
+from kaitoctl.cli import catalog_options, complete
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target
 from kaitoctl.errors import InputError
@@ -18,7 +18,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def set_adapter(
     name: Annotated[str, typer.Option("--name", help="The adapter's name.", metavar="NAME")],
-    workspace: Annotated[str | None, typer.Argument(help="The Workspace's name; -f may do without.")] = None,
+    workspace: Annotated[
+        str | None,
+        typer.Argument(help="The Workspace's name; -f may do without.", autocompletion=complete.workspaces),
+    ] = None,
     strength: Annotated[str | None, typer.Option("--strength", help="From 0 to 1.", metavar="S")] = None,
     image: Annotated[
         str | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import complete, options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import InputError, Interrupted
 
@@ -26,7 +26,12 @@ _HEADERS = ("NAME", "STATE", "NODES", "GPUS", "ADAPTERS", "AGE", "WHERE IT STAND
 @app.command()
 def status(
     name: Annotated[
-        str | None, typer.Argument(help="The Workspace (default: list all).", metavar="[WORKSPACE]")
+        str | None,
+        typer.Argument(
+            help="The Workspace (default: list all).",
+            metavar="[WORKSPACE]",
+            autocompletion=complete.workspaces,
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Follow until it is ready or has failed.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import catalog_options, options, output
+from kaitoctl.cli import catalog_options, complete, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 
@@ -27,7 +27,9 @@ _MARKS = {"fault": "✗", "wait": "!", "note": "-"}
 
 @app.command()
 def why(
-    name: Annotated[str, typer.Argument(help="The Workspace.", metavar="WORKSPACE")],
+    name: Annotated[
+        str, typer.Argument(help="The Workspace.", metavar="WORKSPACE", autocompletion=complete.workspaces)
+    ],
     output_format: Annotated[
         str, typer.Option("--output", "-o", help="text, short, json or yaml.", metavar="FORMAT")
     ] = "text",

@@ -1,0 +1,124 @@
+"""Live names for shell completion: Workspaces, nodes, namespaces, presets, instance types.
+
+A shell waits for the answer with the user's next key: it comes within 300 ms, or not at all. What a cluster
+does not say in time is left out, without a word; a sandbox that is not up is not started for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.objects import Kind
+
+_BUDGET_S = 0.3
+_MOST = 200
+_LOADED = time.monotonic()
+
+
+def workspaces(ctx: Any, incomplete: str) -> list[str]:
+    """The Workspaces of the namespace that the command line means."""
+    return _live(ctx, incomplete, _workspace_kind())
+
+
+def nodes(ctx: Any, incomplete: str) -> list[str]:
+    """The cluster's nodes."""
+    from kaitoctl.kube.objects import NODE
+
+    return _live(ctx, incomplete, NODE)
+
+
+def namespaces(ctx: Any, incomplete: str) -> list[str]:
+    """The cluster's namespaces."""
+    from kaitoctl.kube.objects import NAMESPACE
+
+    return _live(ctx, incomplete, NAMESPACE)
+
+
+def presets(incomplete: str) -> list[str]:
+    """The presets of the catalog."""
+    from kaitoctl.kaito import catalog
+
+    return _beginning(catalog.presets(), incomplete)
+
+
+def instance_types(incomplete: str) -> list[str]:
+    """The instance types of the catalog."""
+    from kaitoctl.kaito import catalog
+
+    return _beginning(catalog.instance_types(), incomplete)
+
+
+def codes(incomplete: str) -> list[str]:
+    """The codes that `explain` knows."""
+    from kaitoctl.kaito.diagnosis import CODES as CAUSES
+    from kaitoctl.kaito.nodes import CODES as NODE_CODES
+    from kaitoctl.kaito.validation import CODES
+
+    return _beginning([*CODES, *NODE_CODES, *CAUSES], incomplete)
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    return sorted({name for name in names if name.startswith(incomplete)})[:_MOST]
+
+
+def _workspace_kind() -> Kind:
+    from kaitoctl.kaito import api
+
+    return api.WORKSPACE  # served by every KAITO
+
+
+def _live(ctx: Any, incomplete: str, kind: Kind) -> list[str]:
+    """Names of a kind, of the cluster that the options so far mean; none when that takes too long."""
+    left_s = _BUDGET_S - (time.monotonic() - _LOADED) - _started_s()
+    if left_s <= 0:
+        return []
+    _give_up_after(left_s)
+    import asyncio
+    import contextlib
+    import io
+
+    try:
+        # Warnings, and whatever a credential plugin has to say, would stand in the user's command line.
+        with contextlib.redirect_stderr(io.StringIO()):
+            return _beginning(asyncio.run(_listed(ctx.params, kind)), incomplete)
+    except Exception:
+        return []
+    finally:
+        _give_up_after(0)
+
+
+def _started_s() -> float:
+    """Seconds that the process took until this module was loaded, as far as that can be told."""
+    return time.process_time() if sys.platform != "win32" else 0.1
+
+
+def _give_up_after(seconds: float) -> None:
+    """End the process without a word when time is up, whatever it waits for: even a name server."""
+    import signal
+
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+async def _listed(params: dict[str, Any], kind: Kind) -> list[str]:
+    from kaitoctl.cli.connect import Target, connected
+
+    in_sandbox = bool(params.get("sandbox")) or bool(os.environ.get("KAITOCTL_SANDBOX"))
+    name = str(params.get("sandbox_name") or os.environ.get("KAITOCTL_SANDBOX_NAME") or "default")
+    if in_sandbox:
+        from kaitoctl.cli import sandbox_process
+
+        if not sandbox_process.is_up(sandbox_process.folder(name)):
+            return []
+    target = Target(
+        params.get("namespace"), params.get("context"), params.get("kubeconfig"), in_sandbox, name
+    )
+    async with connected(target) as client:
+        namespace = client.namespace if kind.namespaced and not params.get("everywhere") else ""
+        return [str(item["metadata"]["name"]) for item in (await client.list(kind, namespace)).items]
