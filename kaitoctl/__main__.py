@@ -11,6 +11,8 @@ def main() -> None:
     """Start the command line, or answer without it."""
     from kaitoctl.cli import quick
 
+    if os.path.basename(sys.argv[0]) == "kubectl-kaitoctl":  # noqa: PTH119 - pathlib takes longer
+        sys.argv[0] = "kubectl kaitoctl"  # as its user typed it
     if (said := quick.answer(sys.argv[1:], os.environ)) is not None:
         sys.stdout.write(said)
         return

@@ -1,0 +1,143 @@
+"""Completion of live names in three shells, and kaitoctl as a plugin of kubectl."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from shell import BIN, Shell
+
+
+@pytest.fixture(scope="module")
+def shell(sandbox_shell: Shell) -> Shell:
+    """Completion is the same everywhere; one cluster will do."""
+    return sandbox_shell
+
+
+@pytest.fixture(scope="module")
+def living(shell: Shell) -> str:
+    """A namespace with two Workspaces."""
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "living"}})
+    for name in ("falcon", "phi"):
+        shell.apply(
+            {
+                "apiVersion": "kaito.sh/v1alpha1",
+                "kind": "Workspace",
+                "metadata": {"name": name, "namespace": "living"},
+                "resource": {"labelSelector": {"matchLabels": {"sandbox.kaitoctl.dev/fault": "quota"}}},
+                "inference": {"preset": {"name": "falcon-7b"}},
+            }
+        )
+    return "living"
+
+
+def completed(shell: Shell, line: str, **env: str) -> list[str]:
+    words = line.split(" ")
+    variables = {"_KAITOCTL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    done = shell.run(str(BIN / "kaitoctl"), **variables, **env)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout.split()
+
+
+def in_time(shell: Shell, line: str) -> list[str]:
+    """What is completed when the machine is not too busy for it: nothing is an answer, too."""
+    for _ in range(20):
+        if found := completed(shell, line):
+            return found
+    return []
+
+
+@pytest.mark.parametrize("command", ["why", "status", "logs", "events", "endpoint", "chat", "check-nodes"])
+def test_workspaces_of_the_namespace_that_the_line_names(shell: Shell, living: str, command: str) -> None:
+    assert in_time(shell, f"kaitoctl {command} -n {living} ") == ["falcon", "phi"]
+    assert in_time(shell, f"kaitoctl {command} -n {living} p") == ["phi"]
+
+
+def test_nodes_namespaces_and_what_the_catalog_has(shell: Shell, living: str) -> None:
+    shell.run("kaitoctl", "sandbox", "node", "add", "node-to-complete", "--instance-type", "Standard_NC6s_v3")
+    line = "kaitoctl create workspace w --preferred-node node-to"
+    assert in_time(shell, line) == ["node-to-complete"]
+    assert in_time(shell, "kaitoctl status -n liv") == [living]
+    assert completed(shell, "kaitoctl create workspace w --preset falcon-7b-") == ["falcon-7b-instruct"]
+    assert completed(shell, "kaitoctl explain image-un") == ["image-unauthorized"]
+    assert "Standard_NC12s_v3" in completed(shell, "kaitoctl check-nodes --instance-type Standard_NC12")
+
+
+@pytest.mark.parametrize(
+    ("shell_name", "line", "found"),
+    [
+        ("zsh", "kaitoctl explain image-un", '"image-unauthorized"'),
+        ("fish", "kaitoctl explain image-un", "image-unauthorized"),
+    ],
+)
+def test_zsh_and_fish(offline: Shell, shell_name: str, line: str, found: str) -> None:
+    variables = {
+        "_KAITOCTL_COMPLETE": f"complete_{shell_name}",
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "_TYPER_COMPLETE_WORD_TO_COMPLETE": line.split()[-1],
+    }
+    assert found in offline.run(str(BIN / "kaitoctl"), **variables).stdout
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[str]:
+    """A kubeconfig for a server that takes connections and never says a word."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    taken: list[socket.socket] = []
+
+    def take() -> None:
+        while True:
+            try:
+                taken.append(listening.accept()[0])
+            except OSError:
+                return
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    config = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{listening.getsockname()[1]}"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    yield str(file)
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    for connection in taken:
+        connection.close()
+    thread.join()
+
+
+def test_a_cluster_that_says_nothing_is_not_waited_for(offline: Shell, silent: str) -> None:
+    """The door itself would wait for a minute."""
+    words = {"_KAITOCTL_COMPLETE": "complete_bash", "COMP_WORDS": "kaitoctl why ", "COMP_CWORD": "2"}
+    env = {**offline.env, "KUBECONFIG": silent, **words}
+    done = subprocess.run(
+        [str(BIN / "kaitoctl")], env=env, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_no_cluster_and_no_sandbox_complete_to_nothing_and_start_nothing(offline: Shell) -> None:
+    assert completed(offline, "kaitoctl why ") == []
+    assert completed(offline, "kaitoctl why --sandbox ") == []
+    assert not (offline.home / "state").exists()
+
+
+def test_kubectl_runs_and_completes_it_as_a_plugin(shell: Shell, living: str) -> None:
+    listed = shell.run(str(BIN / "kubectl"), "kaitoctl", "status", "-n", living, "-o", "name")
+    assert listed.stdout.split() == ["workspace.kaito.sh/falcon", "workspace.kaito.sh/phi"]
+    wrong = shell.run(str(BIN / "kubectl"), "kaitoctl", "status", "--nonsense")
+    assert wrong.returncode == 2
+    assert "kubectl kaitoctl status" in wrong.stderr
+    offered = shell.run(str(BIN / "kubectl"), "__complete", "kaitoctl", "explain", "image-un")
+    assert offered.stdout.split()[0] == "image-unauthorized"
