@@ -317,20 +317,11 @@ class _Changing:
     # --- after -----------------------------------------------------------------------------------------
 
     async def _follow(self, done: Written, change: Change) -> None:
-        from kaitoctl.cli import follow
         from kaitoctl.kaito import adapter_rollout
-        from kaitoctl.kube.objects import key_of
-
-        workspace = done.after
-
-        def has_arrived(seen: Snapshot) -> bool:
-            # Who may not see pods goes by what the controller says.
-            return "pods" in seen.unseen or adapter_rollout.has_arrived(workspace, seen.pods)
 
         try:
-            seen = await follow.rollout(
-                self.client, key_of(workspace), timeout_s=self._budget_s(workspace), has_arrived=has_arrived
-            )
+            seen = await self._ready(done.after)
+            workspace = seen.workspace or done.after  # others may have changed it since
             pods = None if "pods" in seen.unseen else adapter_rollout.current(seen.pods)
             rows, why = await look.proof(self.client, workspace, pods)
             if self.how.output is None:
@@ -348,10 +339,32 @@ class _Changing:
         except TimedOut as error:
             await self._taken_back(done, change, error)
         except NegativeAnswer as error:
-            meaning = await self._explained(workspace, error)
+            meaning = await self._explained(done.after, error)
             await self._taken_back(done, change, NegativeAnswer(meaning))
         else:
             output.success(words.proven(rows))
+
+    async def _ready(self, workspace: Object) -> Snapshot:
+        """Follow until the pods serve with the adapters that the Workspace says."""
+        from kaitoctl.cli import follow
+        from kaitoctl.kaito import adapter_rollout
+        from kaitoctl.kube.objects import key_of
+
+        def has_arrived(seen: Snapshot) -> bool:
+            # As it is now: others may have changed it since. Who may not see pods goes by the controller.
+            now = seen.workspace or workspace
+            return "pods" in seen.unseen or adapter_rollout.has_arrived(now, seen.pods)
+
+        def is_from_before(seen: Snapshot) -> bool:
+            return adapter_rollout.are_from_before(seen.workspace or workspace, seen.pods)
+
+        return await follow.rollout(
+            self.client,
+            key_of(workspace),
+            timeout_s=self._budget_s(workspace),
+            has_arrived=has_arrived,
+            is_from_before=is_from_before,
+        )
 
     def _budget_s(self, workspace: Object) -> float:
         from kaitoctl.kaito.catalog import current
@@ -394,8 +407,7 @@ class _Changing:
         Raises:
             KaitoctlError: always: `error`, with what became of it.
         """
-        from kaitoctl.cli import follow
-        from kaitoctl.kaito import adapter_rollout, adapters
+        from kaitoctl.kaito import adapters
         from kaitoctl.kube.objects import key_of
 
         before, after = (adapters.entry_of(item, change.name) for item in (done.before, done.after))
@@ -416,14 +428,7 @@ class _Changing:
             undone = await self._written(
                 workspace, adapters.restoring(change.name, before, after), _Check.of_nothing()
             )
-            await follow.rollout(
-                self.client,
-                key,
-                timeout_s=self._budget_s(workspace),
-                has_arrived=lambda seen: (
-                    "pods" in seen.unseen or adapter_rollout.has_arrived(undone.after, seen.pods)
-                ),
-            )
+            await self._ready(undone.after)
         except KaitoctlError as second:
             error.hint = f"taking it back failed, too: {second.message}; {hint}"
             raise error from second

@@ -165,6 +165,7 @@ async def rollout(
     *,
     timeout_s: float | None,
     has_arrived: Callable[[Snapshot], bool] = lambda seen: True,
+    is_from_before: Callable[[Snapshot], bool] = lambda seen: False,
     tellers: Sequence[Teller] | None = None,
 ) -> Snapshot:
     """Show the rollout of the Workspace's present generation; returns what there is once it is ready.
@@ -174,6 +175,7 @@ async def rollout(
         key: the Workspace's.
         timeout_s: how long to follow; None for ever.
         has_arrived: asked of what says that it is ready: right after a change it may be the old state.
+        is_from_before: asked of what says that it has failed, for the same reason.
         tellers: who shows it; by default stderr.
 
     Raises:
@@ -185,7 +187,7 @@ async def rollout(
     last = ["nothing: the cluster does not show it"]
     try:
         async with asyncio.timeout(timeout_s):
-            return await _until_ready(client, key, has_arrived, showing, last)
+            return await _until_ready(client, key, has_arrived, is_from_before, showing, last)
     except TimeoutError:
         raise TimedOut(
             f"Workspace {key} is not ready after {options.elapsed(timeout_s or 0)}; last seen {last[0]}",
@@ -200,6 +202,7 @@ async def _until_ready(
     client: Client,
     key: ObjectKey,
     has_arrived: Callable[[Snapshot], bool],
+    is_from_before: Callable[[Snapshot], bool],
     tellers: Sequence[Teller],
     last: list[str],
 ) -> Snapshot:
@@ -213,7 +216,8 @@ async def _until_ready(
             if seen.workspace is None:
                 raise NegativeAnswer(f"Workspace {key} has been deleted")
             where = progress(seen)
-            if where.outcome == "ready" and not has_arrived(seen):
+            is_old = where.outcome == "ready" and not has_arrived(seen)
+            if is_old or (where.outcome == "failed" and is_from_before(seen)):
                 where = Progress(Phase.ACCEPTED, "the pods are still those from before")
             if where.outcome == "failed":
                 seen = await look.deeply(client, seen)

@@ -68,19 +68,24 @@ class Row:
     loaded: bool | None = None
 
     @property
-    def agrees(self) -> bool:
-        """Whether every pod has what the Workspace says, as far as that can be seen."""
-        if self.pods is None:
-            return True
+    def is_as_said(self) -> bool:
+        """Whether every pod was made with what the Workspace says, as far as that can be seen."""
         if not self.is_asked_for:
-            return not any(self.pods)
-        return bool(self.pods) and all(
+            return not any(self.pods or ())
+        return all(
             found is not None
-            and found.is_there
             and (not self.strength or found.strength in ("", self.strength))
             and (not found.image or found.image == self.source)
-            for found in self.pods
+            for found in self.pods or ()
         )
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every pod has what the Workspace says, ready to be loaded, as far as that can be seen."""
+        if self.pods is None or not self.is_asked_for:
+            return self.is_as_said
+        is_there = all(found is not None and found.is_there for found in self.pods)
+        return bool(self.pods) and self.is_as_said and is_there
 
 
 def current(pods: Iterable[Object]) -> list[Object]:
@@ -156,6 +161,11 @@ def has_arrived(workspace: Object, pods: Iterable[Object]) -> bool:
     """
     here = current(pods)
     return bool(here) and all(row.agrees for row in rows(workspace, here))
+
+
+def are_from_before(workspace: Object, pods: Iterable[Object]) -> bool:
+    """Whether current pods were made for other adapters: what fails in them says nothing of these."""
+    return not all(row.is_as_said for row in rows(workspace, current(pods)))
 
 
 # --- loaded ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ def test_an_adapters_life(shell: Shell, falcon: Served) -> None:
     """Add two, change a strength, remove one, remove the other; the pod is made anew each time."""
     done = falcon.add("style", "--strength", "0.5")
     assert done.stdout.splitlines()[0] == "workspace.kaito.sh/falcon configured"
-    assert "1 pod restarts: " in done.stderr and "at most 30 minutes without service" in done.stderr
+    assert "! 1 pod restarts: " in done.stderr and " without service" in done.stderr
     assert '+     strength: "0.5"' in done.stderr and "+   initContainers:" in done.stderr
     assert falcon.in_pod == falcon.said == {"style": "0.5"}
 
@@ -38,13 +38,11 @@ def test_an_adapters_life(shell: Shell, falcon: Served) -> None:
     assert "adapters" not in shell.get("workspace", "falcon", "-n", falcon.namespace)["inference"]
 
 
-def test_five_people_at_once_and_each_adapter_is_there(shell: Shell, namespace: str) -> None:
-    falcon = Served(shell, namespace)
-    falcon.create("--no-wait")
-    names = ["a", "b", "c", "d", "e"]
+def test_four_people_at_once_and_each_sees_all_adapters_in_the_pod(falcon: Served) -> None:
+    names = ["a", "b", "c", "d"]
     with ThreadPoolExecutor(len(names)) as people:
-        told = list(people.map(lambda name: falcon.add(name, "--no-wait"), names))
-    assert falcon.said == dict.fromkeys(names, "1.0"), [done.stderr for done in told]
+        told = list(people.map(falcon.add, names))
+    assert falcon.in_pod == falcon.said == dict.fromkeys(names, "1.0"), [done.stderr for done in told]
 
 
 def test_a_workspace_that_is_going_away_is_left_alone(shell: Shell, namespace: str) -> None:

@@ -101,6 +101,14 @@ def test_the_old_pod_that_still_serves_does_not_count_as_the_change_having_arriv
     assert not adapter_rollout.has_arrived(serving(STYLE), [old])
 
 
+def test_what_fails_in_a_pod_made_for_other_adapters_says_nothing_of_these() -> None:
+    failing = pod(init(), env={"style": "0.2"}, states=({"waiting": {"reason": "ImagePullBackOff"}},))
+    assert not adapter_rollout.are_from_before(serving(STYLE), [failing])
+    assert adapter_rollout.are_from_before(serving(adapter(image="registry.example/mended:1")), [failing])
+    assert adapter_rollout.are_from_before(serving(), [failing])
+    assert not adapter_rollout.are_from_before(serving(STYLE), [])
+
+
 @pytest.mark.parametrize(
     ("log", "loaded"),
     [
