@@ -39,7 +39,7 @@ class Seen:
 
 
 def node(number: int) -> dict[str, Any]:
-    amounts = {"cpu": "12", "memory": "220Gi", "nvidia.com/gpu": "2"}
+    amounts = {"cpu": "12", "memory": "220Gi", "pods": "110", "nvidia.com/gpu": "2"}
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}
     name = f"gpu-{number:05}"
     labels = {

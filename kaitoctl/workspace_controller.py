@@ -883,7 +883,7 @@ async def run(
     *,
     namespace: str = "",
     settings: Settings | None = None,
-    workers: int = 4,
+    workers: int = 16,
     allowed: Callable[[], bool] | None = None,
     door: Door | None = None,
     observer: Callable[[Worked], None] | None = None,

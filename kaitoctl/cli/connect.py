@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,7 +58,9 @@ class Target:
 
 
 @asynccontextmanager
-async def connected(target: Target, observer: Observer | None = None) -> AsyncIterator[Client]:
+async def connected(
+    target: Target, observer: Observer | None = None, *, runs_long: bool = False
+) -> AsyncIterator[Client]:
     """A client for the target, its exchanges told to the observer; a sandbox that is not up is started."""
     output.log_to_narration()
     kubeconfig = Path(target.kubeconfig) if target.kubeconfig else None
@@ -69,9 +72,13 @@ async def connected(target: Target, observer: Observer | None = None) -> AsyncIt
         from kaitoctl.cli import sandbox_process
 
         kubeconfig = await sandbox_process.ensure_up(target.sandbox_name)
-    from kaitoctl.kube import client
+    from kaitoctl.kube import client, trimmed
 
     async with client.connect(
-        kubeconfig=kubeconfig, context=target.context, namespace=target.namespace, observer=observer
+        kubeconfig=kubeconfig,
+        context=target.context,
+        namespace=target.namespace,
+        observer=observer,
+        decode=trimmed.whole() if runs_long else json.loads,
     ) as connection:
         yield connection

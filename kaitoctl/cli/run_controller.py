@@ -62,7 +62,7 @@ def run_controller(
     registry: Registry = None,
     workers: Annotated[
         int, typer.Option("--workers", help="Workspaces handled at a time.", min=1, max=64)
-    ] = 4,
+    ] = 16,
     most_nodes: MostNodes = 64,
     catalog: CatalogFile = None,
     dry_run: Annotated[
@@ -139,7 +139,7 @@ async def _run(target: Target, how: _How) -> None:
     telemetry = Telemetry(elects=how.lease_namespace is not None)
     scope = target.namespace or ""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(connected(target, telemetry.exchanged))
+        client = await stack.enter_async_context(connected(target, telemetry.exchanged, runs_long=True))
         await _insist_on_crd(client, scope)
         await _answer(stack, telemetry, how)
 

@@ -30,6 +30,7 @@ from kaitoctl.kube import http, kubeconfig
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
 from kaitoctl.kube.request import Request
+from kaitoctl.kube.trimmed import Decode
 
 _CONNECT_TIMEOUT_S = 10.0
 _REQUEST_TIMEOUT_S = 60.0
@@ -89,6 +90,7 @@ class Client:
         server: where it is, and who we are there.
         namespace: the default one.
         observer: told of every exchange, repetitions included; must neither block nor raise.
+        decode: reads JSON; `trimmed.whole` where there is much of it.
 
     Raises (every method):
         ApiError: the server answered with an error Status.
@@ -96,7 +98,12 @@ class Client:
     """
 
     def __init__(
-        self, server: Server, *, namespace: str = "default", observer: Observer | None = None
+        self,
+        server: Server,
+        *,
+        namespace: str = "default",
+        observer: Observer | None = None,
+        decode: Decode = json.loads,
     ) -> None:
         base = server.address.rstrip("/")
         _insist_on_an_address(base)
@@ -106,6 +113,7 @@ class Client:
         self.namespace = namespace
         self._server = server
         self._observer = observer
+        self._decode = decode
         self._secrets = [where.path.strip("/"), server.token]
         _refuse_to_leak_a_secret(self.host, server.has_secret)
         context = _ssl_context(server) if where.scheme == "https" else None
@@ -128,7 +136,7 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def send(self, request: Request, *, decode: Callable[[bytes], Any] = json.loads) -> Object:
+    async def send(self, request: Request, *, decode: Decode | None = None) -> Object:
         """Carry out a request and return the object (or Status) that answers it.
 
         Args:
@@ -138,7 +146,7 @@ class Client:
         body = None if request.body is None else _encoded(request.body)
         for attempt in range(_RETRIES_WHEN_ASKED_TO_WAIT + 1):
             try:
-                answered: Object = _decode(await self._read(request, body), decode)
+                answered: Object = _decode(await self._read(request, body), decode or self._decode)
                 return answered
             except ApiError as error:
                 wait_s = error.retry_after_s
@@ -155,7 +163,7 @@ class Client:
         *,
         label_selector: str = "",
         field_selector: str = "",
-        decode: Callable[[bytes], Any] = json.loads,
+        decode: Decode | None = None,
         keep: Callable[[Object], bool] | None = None,
     ) -> ObjectList:
         """All objects of a kind, fetched in pages.
@@ -220,7 +228,7 @@ class Client:
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         if line:
-                            yield _watch_event(line)
+                            yield _watch_event(line, self._decode)
         finally:
             answer.close()
 
@@ -339,6 +347,7 @@ async def connect(
     context: str | None = None,
     namespace: str | None = None,
     observer: Observer | None = None,
+    decode: Decode = json.loads,
 ) -> AsyncIterator[Client]:
     """A client for the cluster that kubectl would use.
 
@@ -349,13 +358,14 @@ async def connect(
         context: a context of it, or None for the current one.
         namespace: the default namespace, or None for the context's own.
         observer: told of every exchange with the server.
+        decode: as in `Client`.
 
     Raises:
         InputError: the kubeconfig is missing, unreadable or has no such context.
     """
     server = await _found(kubeconfig, context)
     chosen = namespace or server.namespace or "default"
-    async with Client(server, namespace=chosen, observer=observer) as client:
+    async with Client(server, namespace=chosen, observer=observer, decode=decode) as client:
         yield client
 
 
@@ -522,7 +532,7 @@ def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     return {name: value for name, value in query.items() if value}
 
 
-def _decode(body: bytes, decode: Callable[[bytes], Any] = json.loads) -> Any:
+def _decode(body: bytes, decode: Decode) -> Any:
     try:
         return decode(body) if body else {}
     except (ValueError, RecursionError) as error:
@@ -541,8 +551,8 @@ def _object(answer: Any) -> Object:
     )
 
 
-def _watch_event(line: bytes) -> WatchEvent:
-    event = _decode(line)
+def _watch_event(line: bytes, decode: Decode) -> WatchEvent:
+    event = _decode(line, decode)
     if event["type"] == "ERROR":
         raise _status_error(int(event["object"].get("code") or 500), event["object"], None)
     return WatchEvent(event["type"], event["object"])

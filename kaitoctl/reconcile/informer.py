@@ -190,6 +190,7 @@ class Informer:
         self._listeners: list[Callable[[Change], None]] = []
         self._first_picture = asyncio.Event()
         self._is_served: bool | None = None
+        self._versions: dict[ObjectKey, str] = {}  # of what is stored: a look at these unpacks nothing
         self._version = ""  # where the next watch goes on; empty when only a list can tell
         self._fruitless = 0
 
@@ -231,8 +232,7 @@ class Informer:
         if not _is_before(self._version, version) or not self._selects(obj):
             return
         key = self._key(obj)
-        known = self.store.get(key) if key is not None else None
-        if key is not None and (known is None or _is_before(_version_of(known), version)):
+        if key is not None and _is_before(self._versions.get(key, "0"), version):
             self._set(key, self._kept(obj))
 
     def _selects(self, obj: Object) -> bool:
@@ -325,14 +325,16 @@ class Informer:
 
     def _learn(self, event: WatchEvent) -> None:
         obj = event.object
+        version = _version_of(obj)
         if event.type != "BOOKMARK":  # a bookmark has a place in the stream and no identity
             if (key := self._key(obj)) is None:
                 return
-            known = self.store.get(key)
-            # Repeated or late news must not bring back the past.
-            if known is None or not _is_before(_version_of(obj), _version_of(known)):
-                self._set(key, None if event.type == "DELETED" else self._kept(obj))
-        version = _version_of(obj)
+            known = self._versions.get(key)
+            if known is None or not _is_before(version, known):  # late news must not bring back the past
+                if event.type == "DELETED":
+                    self._set(key, None)
+                elif not version or version != known:
+                    self._set(key, self._kept(obj))
         if version and not _is_before(version, self._version):
             self._version = version
 
@@ -376,14 +378,17 @@ class Informer:
         return key
 
     def _set(self, key: ObjectKey, new: Object | None) -> None:
-        known = self.store.get(key)
-        if known is new or (known is not None and new is not None and _is_same(known, new)):
+        if new is None:
+            self._versions.pop(key, None)
+        elif (version := _version_of(new)) and version == self._versions.get(key):
             return
-        change = Change(key, self.store._replace(key, new), new)
-        if self._keep and known and new and _without_version(known) == _without_version(new):
+        else:
+            self._versions[key] = version
+        old = self.store._replace(key, new)
+        if old is new or (self._keep and old and new and _without_version(old) == _without_version(new)):
             return
         for listener in self._listeners:
-            self._tell(listener, change)
+            self._tell(listener, Change(key, old, new))
 
     def _tell(self, listener: Callable[[Change], None], change: Change) -> None:
         try:
@@ -458,11 +463,6 @@ def _version_of(obj: Object) -> str:
 
 def _without_version(obj: Object) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "resourceVersion": ""}}
-
-
-def _is_same(one: Object, other: Object) -> bool:
-    version = _version_of(one)
-    return bool(version) and version == _version_of(other)
 
 
 def _is_before(version: str, other: str) -> bool:
