@@ -381,8 +381,7 @@ def _service(item: Object, seen: Snapshot) -> Item:
 # Tokens of Hugging Face, bearer tokens, user and password in a URL, and what calls itself a secret.
 _SECRETS = re.compile(
     r"\bhf_\w{8,}|(?<=Bearer )\S+|(?<=://)[^/\s@]+:[^/\s@]+(?=@)|"
-    r"((?:password|token|secret|api[-_]?key)\s*[=:]\s*)[^\s,;\"']+",
-    re.I,
+    r"((?i:password|token|secret|api[-_]?key)\s*[=:]\s*)(?!PASSWORD\b)[^\s,;\"']+",
 )
 
 

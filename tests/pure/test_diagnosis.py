@@ -258,6 +258,42 @@ def test_gpus_that_are_taken_leave_the_pod_of_upstream_pending() -> None:
     assert code_of(seen) == "unschedulable", "without the right to list nodes the scheduler's words remain"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'persistentvolumeclaim "weights" not found',
+        "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+    ],
+)
+def test_a_volume_claim_that_is_not_there(words: str) -> None:
+    pod = a_pod(volumes=[{"name": "w", "persistentVolumeClaim": {"claimName": "weights"}}])
+    del pod["spec"]["nodeName"]
+    placed = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    pod["status"]["conditions"] = [placed]
+    assert code_of(of_pod(pod)) == "volume-claim-missing"
+
+
+def test_an_evicted_pod_and_a_server_that_takes_too_long() -> None:
+    gone = a_pod()
+    gone["status"] = {
+        "phase": "Failed",
+        "reason": "Evicted",
+        "message": "The node was low on resource: memory.",
+    }
+    assert code_of(of_pod(gone)) == "pod-evicted"
+    loading = {"name": "falcon", "state": {"running": {"startedAt": LONG_AGO}}, "ready": False}
+    assert code_of(of_pod(a_pod(loading))) == "slow-start"
+
+
+def test_a_container_that_cannot_be_started_or_configured() -> None:
+    assert (
+        code_of(of_pod(a_pod(waiting("RunContainerError", "exec: no such file")))) == "container-cannot-start"
+    )
+    lacks = waiting("CreateContainerConfigError", "couldn't find key HF_TOKEN in Secret default/hf")
+    assert code_of(of_pod(a_pod(lacks))) == "key-missing"
+    assert code_of(of_pod(a_pod(waiting("InvalidImageName", "bad")))) == "image-name-invalid"
+
+
 def test_a_finalizer_waits_for_nodes_or_for_somebody_else() -> None:
     going = ws()
     going["metadata"] |= {"deletionTimestamp": LONG_AGO, "finalizers": ["workspace.finalizer.kaito.sh"]}
