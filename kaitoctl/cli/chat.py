@@ -240,7 +240,8 @@ def _explained(error: ApiError) -> ApiError:
         405: "the API server does not pass requests on; use kubectl port-forward and --url",
         503: "no pod answers behind the Service: kaitoctl why",
     }
-    error.hint = error.hint or hints.get(error.status, "")
+    if not error.hint or error.status == 403:  # there is another way than that right
+        error.hint = hints.get(error.status, error.hint)
     return error
 
 

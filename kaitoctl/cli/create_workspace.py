@@ -452,7 +452,8 @@ def explained(error: ApiError) -> ApiError:
         "Forbidden": "ask for the rights get, create and patch on workspaces.kaito.sh in this namespace",
         "Unauthorized": "the kubeconfig's credentials are not accepted; log in again",
     }
-    error.hint = error.hint or hints.get(error.reason, "")
+    if not error.hint or error.reason == "Forbidden":  # all the rights at once, not the first one missing
+        error.hint = hints.get(error.reason, error.hint)
     return error
 
 

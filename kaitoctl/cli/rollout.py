@@ -489,7 +489,8 @@ def _explained(error: ApiError) -> ApiError:
         "controllerrevisions.apps in this namespace",
         "Unauthorized": "the kubeconfig's credentials are not accepted; log in again",
     }
-    error.hint = error.hint or hints.get(error.reason, "")
+    if not error.hint or error.reason == "Forbidden":  # all the rights at once, not the first one missing
+        error.hint = hints.get(error.reason, error.hint)
     return error
 
 

@@ -30,6 +30,17 @@ class Access(NamedTuple):
     namespace: str = ""
     name: str = ""
 
+    @property
+    def hint(self) -> str:
+        """What somebody who lacks the right can do, and the command that looks whether they have it."""
+        resource, _, below = self.resource.partition("/")
+        asked = f"{resource}.{self.group}" if self.group else resource
+        if below:
+            asked += f" --subresource={below}"
+        where = f"-n {self.namespace}" if self.namespace else "-A"
+        command = f"kubectl auth can-i {self.verb} {asked} {where}"
+        return f"ask for the right to {self.verb} {self.resource}: {command}"
+
 
 def access(method: str, path: str, query: Mapping[str, str]) -> Access:
     """The right that a request takes.

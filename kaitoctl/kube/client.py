@@ -27,6 +27,7 @@ from urllib.parse import urlencode, urlsplit
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError, InputError, KaitoctlError, Unreachable
 from kaitoctl.kube import http, kubeconfig
+from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
 from kaitoctl.kube.request import Request
@@ -314,7 +315,11 @@ class Client:
             raise _unreachable(self.host, error, self._without_secrets) from error
         finally:
             answer.close()
-        raise _error(answer.status, answer.headers, text, path)
+        refusal = _error(answer.status, answer.headers, text, path)
+        # Quotas, admission and namespaces on their way out say Forbidden, too; but not in these words.
+        if refusal.status == 403 and " cannot " in refusal.message:
+            refusal.hint = access(method, path, query).hint
+        raise refusal
 
     def _without_secrets(self, text: str) -> str:
         """The text as it may be shown: servers and libraries like to quote the URL they were asked for."""

@@ -37,3 +37,18 @@ CLAIMS = ("karpenter.sh", "nodeclaims")
 )
 def test_a_request_takes_the_right_that_kubernetes_asks_for(asked: Request, expected: Access) -> None:
     assert access(asked.method, asked.path, asked.query) == expected
+
+
+@pytest.mark.parametrize(
+    ("right", "command"),
+    [
+        (Access("list", "", "nodes"), "kubectl auth can-i list nodes -A"),
+        (Access("get", "", "pods/log", "ns", "a"), "kubectl auth can-i get pods --subresource=log -n ns"),
+        (
+            Access("patch", "kaito.sh", "workspaces", "ns", "w"),
+            "kubectl auth can-i patch workspaces.kaito.sh -n ns",
+        ),
+    ],
+)
+def test_who_lacks_a_right_is_told_how_to_look_for_it(right: Access, command: str) -> None:
+    assert right.hint == f"ask for the right to {right.verb} {right.resource}: {command}"
