@@ -107,5 +107,5 @@ def test_a_condition_of_an_older_generation_is_marked() -> None:
     "spoiled", [{"tree": None}, {"phase": "x"}, {"cause": {"code": 1}}, {"stations": [7]}, {"budget_s": "x"}]
 )
 def test_what_is_no_view_is_refused(spoiled: Object) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - whoever reads the file says where
+    with pytest.raises(ValueError):
         of_json({**as_json(view(snapshot(pod()), NOW)), **spoiled})
