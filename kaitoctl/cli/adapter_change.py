@@ -334,7 +334,7 @@ class _Changing:
                     "adapter_config.json"
                 )
         except ApiError as error:
-            error.hint = error.hint or "the change was written, and cannot be followed; see --no-wait"
+            error.message = f"the change was written, and cannot be followed: {error.message}"
             raise
         except TimedOut as error:
             await self._taken_back(done, change, error)
