@@ -63,7 +63,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what asks for the control plane, and leave out of it what only a sandbox can do."""
     left_out = []
     for item in items:
-        if isinstance(item, pytest.Function) and "control_plane" in item.fixturenames:
+        if isinstance(item, pytest.Function) and {"control_plane", "bare_control_plane"} & {
+            *item.fixturenames
+        }:
             item.add_marker("control_plane")
         if item.get_closest_marker("control_plane") and item.get_closest_marker("sandbox_alone"):
             left_out.append(item)

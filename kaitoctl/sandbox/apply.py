@@ -342,7 +342,7 @@ def apply(
     applied = fields_of(ownable(config), shape)
     merged: Object = merge(live or {}, config, shape)
     if mine:
-        kept = applied
+        kept = union(applied, {"f:metadata": {"f:name": {}}})  # which nobody owns, and everything has
         for manager, owned in owners.items():
             if manager != me:
                 kept = union(kept, owned.fields)
@@ -431,7 +431,9 @@ def _without(value: Any, gone: Fields, kept: Fields, shape: Shape) -> Any:
             continue
         keep = kept.get(element)
         is_kept = keep is not None and (element[0] != "k" or is_member(keep))
-        if is_member(node) and not is_kept:
+        # A declared field goes whole when nobody owns any part of it, with what was filled in there.
+        is_field = element[0] == "f" and element[2:] in shape.fields
+        if (is_member(node) or is_field) and not is_kept:
             continue
         rest = _without(part, node, keep or {}, shape.element_shape(element))
         if rest or not part or keep is not None:

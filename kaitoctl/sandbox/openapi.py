@@ -188,7 +188,11 @@ def _define(struct: Struct, prefix: str, definitions: Object) -> None:
     properties = {item.name: _property(item, prefix, definitions) for item in struct.members.values()}
     if properties:
         made["properties"] = properties
-    needed = [item.name for item in struct.members.values() if "always" in item.marks]
+    needed = [
+        item.name
+        for item in struct.members.values()
+        if "required" in item.marks or ("always" in item.marks and "optional" not in item.marks)
+    ]
     if needed:
         made["required"] = needed
     if struct.atomic:
@@ -202,9 +206,10 @@ def _property(item: Field, prefix: str, definitions: Object) -> Object:
         schema["x-kubernetes-list-type"] = "map" if "keys" in marks else "set" if "set" in marks else "atomic"
     if "keys" in marks:
         schema["x-kubernetes-list-map-keys"] = marks["keys"].split(",")
-    if "atomic" in marks:
-        schema["x-kubernetes-map-type"] = "atomic"
-    strategies = [name for name in ("merge", "retainKeys") if name in marks]
+    for name in ("atomic", "granular"):
+        if name in marks:
+            schema["x-kubernetes-map-type"] = name
+    strategies = [name for name in ("merge", "retainKeys", "replace") if name in marks]
     if strategies:
         schema["x-kubernetes-patch-strategy"] = ",".join(strategies)
     if marks.get("merge"):

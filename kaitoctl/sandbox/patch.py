@@ -43,7 +43,12 @@ def json_patched(target: Any, operations: Any) -> Any:
 def _operated(target: Any, operation: Object) -> Any:
     kind, path = operation["op"], _pointer(operation["path"])
     if kind == "test":
-        if _at(target, path) != operation.get("value"):
+        wanted = operation.get("value")
+        if wanted is None and path and isinstance(parent := _at(target, path[:-1]), dict):
+            target_value = parent.get(path[-1])  # what is missing is null, as the real server does
+        else:
+            target_value = _at(target, path)
+        if target_value != wanted:
             raise PatchFailed(f"testing value {operation['path']} failed: test failed")
         return target
     if kind == "add":

@@ -36,7 +36,9 @@ class Field:
         name: as in JSON; `.` for a struct whose fields JSON shows in place (protobuf nests it).
         number: in protobuf; 0 when it is not there.
         type: as in the table: `*int32`, `[]Container`, `{}string`, `core.v1.PodSpec`.
-        marks: `always` (written even when empty), `set`, `atomic`, `keys`, `merge`, `retainKeys`, `default`.
+        marks: `always` (written even when empty; such a field is required unless it is `optional`),
+            `required`, `set`, `atomic`, `keys`, `merge`, `retainKeys`, `replace`, `default`,
+            `omitzero`, `granular` (merges although its struct is `atomic`).
     """
 
     name: str
@@ -148,8 +150,8 @@ def _field_shape(item: Field, known: dict[str, Shape]) -> Shape:
         made = Shape(items=_struct_shape(inner, known) if inner else None, atomic="atomic" in marks)
     elif (struct := structs().get(type_)) is not None:
         made = _struct_shape(struct, known)
-        if "atomic" in marks and not made.atomic:
-            made = Shape(made.fields, atomic=True)
+        if made.atomic is not ("atomic" in marks or (made.atomic and "granular" not in marks)):
+            made = Shape(made.fields, atomic=not made.atomic)
     elif type_ in ("quantity", "intorstring", "raw", "any"):
         made = Shape(atomic=type_ != "any")
     else:

@@ -141,14 +141,26 @@ class Types:
                 return
             name = "."
         marks = ["" if "omitempty" in options or "omitzero" in options or name == "." else "always"]
+        may_lack, must_have = (
+            any(marker.split("(")[0] in (f"+{word}", f"+k8s:{word}") for marker in markers)
+            for word in ("optional", "required")
+        )
+        if marks[0]:
+            marks.append("optional" if may_lack else "")
+        else:
+            marks.append("required" if must_have else "")
         marks.append("omitzero" if "omitzero" in options else "")
         marks.append("atomic" if "+mapType=atomic" in markers or "+structType=atomic" in markers else "")
+        is_granular = "+mapType=granular" in markers or "+structType=granular" in markers
+        marks.append("granular" if is_granular else "")
         keys = [marker.partition("=")[2] for marker in markers if marker.startswith("+listMapKey=")]
         if keys and "+listType=map" in markers:
             marks.append(f"keys={','.join(keys)}")
         marks.append("set" if "+listType=set" in markers else "")
         if "merge" in tags.get("patchStrategy", "").split(","):
             marks.append(f"merge={tags.get('patchMergeKey', '')}")
+        if tags.get("patchStrategy") == "replace":
+            marks.append("replace")
         if "retainKeys" in tags.get("patchStrategy", ""):
             marks.append("retainKeys")
         defaults = [marker.partition("=")[2] for marker in markers if marker.startswith("+default=")]

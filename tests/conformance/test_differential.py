@@ -106,6 +106,10 @@ KNOWN: dict[str, list[Object]] = {
             {"spec": {"template": {"spec": {"volumes": [{"name": "v"}, {"name": "v"}]}}}},
         ),
     ],
+    "a field goes whole with its owner": [
+        _step("apply", _WORKSPACE),
+        _step("apply", _WORKSPACE, {key: value for key, value in _WORKSPACE.items() if key != "inference"}),
+    ],
     "nobody comes to own what nobody owned": [
         _step("apply", _CONFIG_MAP, {**_CONFIG_MAP, "data": None}),
         _step("put", _CONFIG_MAP, query={"fieldManager": "other"}),

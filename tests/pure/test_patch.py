@@ -61,6 +61,7 @@ def test_a_merge_patch_is_idempotent_and_leaves_its_target_alone(target: Any, pa
         ({"op": "test", "path": "/list", "value": [1, 2]}, {"list": [1, 2], "x/y": {"~": 0}}),
         ({"op": "replace", "path": "", "value": 7}, 7),
         # Not so in the RFC, but in Kubernetes' library.
+        ({"op": "test", "path": "/n", "value": None}, {"list": [1, 2], "x/y": {"~": 0}}),
         ({"op": "replace", "path": "/n", "value": 7}, {"list": [1, 2], "x/y": {"~": 0}, "n": 7}),
     ],
 )
