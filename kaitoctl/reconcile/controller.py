@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Literal, Protocol, TypeVar
 
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
@@ -23,6 +24,10 @@ from kaitoctl.reconcile.workqueue import WorkQueue
 logger = logging.getLogger(__name__)
 
 _SHORTEST_REQUEUE_S = 0.01
+
+# A server that is away is no fault of the key's: once it is back, nobody waits for minutes. As client-go's
+# reflector, `tools/cache/reflector.go`.
+_LONGEST_OUTAGE_DELAY_S = 30.0
 
 T = TypeVar("T")
 Keys = Callable[[Object], Iterable[ObjectKey]]
@@ -282,7 +287,8 @@ class Controller:
             requeue_after_s = outcome.requeue_after_s
         except KaitoctlError as error:
             asked_s = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0
-            delay_s = self._queue.retry(key, clock(), at_least_s=asked_s)
+            at_most_s = _LONGEST_OUTAGE_DELAY_S if isinstance(error, Unreachable) else inf
+            delay_s = self._queue.retry(key, clock(), at_least_s=asked_s, at_most_s=at_most_s)
             # A lost race (somebody wrote, or deleted, first) is everyday life: the next pass settles it.
             lost = isinstance(error, ApiError) and error.reason in ("Conflict", "NotFound")
             level = logging.INFO if lost else logging.WARNING

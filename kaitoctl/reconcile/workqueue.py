@@ -38,6 +38,7 @@ class WorkQueue(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []  # may hold outdated entries: `_due` is the truth
         self._taken: set[K] = set()
         self._backoffs: dict[K, Backoff] = {}
+        self._patient_until: dict[K, float] = {}  # when the last delay of a failing key is over
         self._order = count()
 
     def add(self, key: K, at: float) -> None:
@@ -64,24 +65,31 @@ class WorkQueue(Generic[K]):
         if key in self._due:
             self._push(self._due[key], key)
 
-    def retry(self, key: K, now: float, *, at_least_s: float = 0.0) -> float:
+    def retry(self, key: K, now: float, *, at_least_s: float = 0.0, at_most_s: float = inf) -> float:
         """Add `key` with its own growing back-off, and return that delay in seconds.
+
+        The delay grows once per delay: what fails because news came before the delay was over goes on
+        waiting for its end. A dozen news within a second would else cost minutes.
 
         Args:
             key: what failed.
             now: the monotonic time.
             at_least_s: the shortest delay, as a server may have asked for.
+            at_most_s: the longest, where the failure was not about the key.
         """
         backoff = self._backoffs.get(key)
         if backoff is None:
             backoff = self._backoffs[key] = self._new_backoff()
-        delay_s = max(backoff.delay(now), at_least_s)
+        left_s = self._patient_until.get(key, -inf) - now
+        delay_s = max(left_s if left_s > 0 else min(backoff.delay(now), at_most_s), at_least_s)
+        self._patient_until[key] = now + delay_s
         self.add(key, now + delay_s)
         return delay_s
 
     def forget(self, key: K) -> None:
         """`key` succeeded: its back-off starts over."""
         self._backoffs.pop(key, None)
+        self._patient_until.pop(key, None)
 
     def next_due(self) -> float | None:
         """When the next key that nobody works on is due, or None when there is none."""

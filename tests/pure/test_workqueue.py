@@ -56,7 +56,10 @@ def test_outdated_plan_of_a_key_in_work_does_not_hand_it_out() -> None:
 
 def test_retry_backs_off_from_5_ms_to_5_minutes_within_ten_tries() -> None:
     queue: WorkQueue[str] = WorkQueue()
-    delays = [queue.retry("a", float(now)) for now in range(12)]
+    now, delays = 0.0, []
+    for _ in range(12):
+        delays.append(queue.retry("a", now))
+        now += delays[-1]
     assert 0.005 <= delays[0] <= 0.006
     assert all(later > earlier for earlier, later in pairwise(delays[:10]))
     assert min(delays[10:]) >= 290
@@ -70,9 +73,24 @@ def test_retry_waits_as_long_as_the_server_asked() -> None:
 
 def test_back_off_belongs_to_one_key_and_ends_with_success() -> None:
     queue: WorkQueue[str] = WorkQueue(backoff=lambda: Backoff(jitter=0))
-    assert [queue.retry("a", 0), queue.retry("a", 0), queue.retry("b", 0)] == [0.8, 1.6, 0.8]
+    assert [queue.retry("a", 0), queue.retry("a", 0.8), queue.retry("b", 0)] == [0.8, 1.6, 0.8]
     queue.forget("a")
     assert queue.retry("a", 0) == 0.8
+
+
+def test_what_fails_on_news_within_its_delay_waits_no_longer_for_it() -> None:
+    queue: WorkQueue[str] = WorkQueue(backoff=lambda: Backoff(jitter=0))
+    queue.retry("a", 0)
+    assert [round(queue.retry("a", now), 3) for now in (0.1, 0.2, 0.7)] == [0.7, 0.6, 0.1]
+    assert queue.retry("a", 0.8) == 1.6
+
+
+def test_a_failure_that_is_not_about_the_key_has_a_longest_delay() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    now = 0.0
+    for _ in range(20):
+        now += queue.retry("a", now, at_most_s=30.0)
+    assert queue.retry("a", now, at_most_s=30.0) == 30.0
 
 
 def test_news_about_a_failing_key_is_not_held_back_by_its_back_off() -> None:
