@@ -17,9 +17,11 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -183,7 +185,7 @@ class Client:
             page = await self.send(Request("GET", kind.path(namespace), query=query), decode=decode)
             items += [
                 {"apiVersion": kind.api_version, "kind": kind.kind, **item}
-                for item in page["items"] or ()
+                for item in _items(page)
                 if keep is None or keep(item)
             ]
             metadata = page.get("metadata") or {}
@@ -288,6 +290,8 @@ class Client:
         query: Mapping[str, str],
         body: bytes | None = None,
         content_type: str = "application/json",
+        *,
+        is_second_try: bool = False,
     ) -> http.Answer:
         """An answer that is no error, its body unread."""
         headers = {"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"}
@@ -309,6 +313,11 @@ class Client:
                 self._observer(Exchange(method, path, query, status, time.perf_counter() - began))
         if answer.status < 300:
             return answer
+        if answer.status == 401 and self._server.token_file and not is_second_try:
+            # The file may have a new token already: not in a minute, but now.
+            answer.close()
+            self._read_at = -math.inf
+            return await self._open(method, path, query, body, content_type, is_second_try=True)
         try:
             text = self._without_secrets((await answer.read()).decode(errors="replace"))
         except OSError as error:
@@ -547,6 +556,17 @@ def _decode(body: bytes, decode: Decode) -> Any:
         ) from error
 
 
+def _items(page: Any) -> Sequence[Object]:
+    """The objects of a list; an answer that is none must never be taken for an empty one."""
+    items = page.get("items", ()) if isinstance(page, dict) else ()
+    if isinstance(items, list) or (items is None and "metadata" in page):
+        return items or ()
+    raise Unreachable(
+        "the server answered something that is not a list where one was due",
+        hint="is the kubeconfig's server address that of a Kubernetes API server?",
+    )
+
+
 def _object(answer: Any) -> Object:
     if isinstance(answer, dict):
         return answer
@@ -582,7 +602,7 @@ def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiEr
     try:
         retry_after_s = max(0.0, float(asked)) if asked else None
     except (ValueError, TypeError):
-        retry_after_s = 1.0  # an HTTP date: rare, and a second is polite enough to ask again
+        retry_after_s = _until(str(asked))
     if retry_after_s is not None and not math.isfinite(retry_after_s):
         retry_after_s = 1.0
     return ApiError(
@@ -592,6 +612,15 @@ def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiEr
         details=details,
         retry_after_s=retry_after_s if status in (429, 503) else None,
     )
+
+
+def _until(date: str) -> float:
+    """Seconds until an HTTP date; one for what is none."""
+    try:
+        when = parsedate_to_datetime(date)
+        return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 1.0
 
 
 def _unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unreachable:
