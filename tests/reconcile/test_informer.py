@@ -418,7 +418,7 @@ def test_answer_without_items_is_not_an_empty_list(caplog: pytest.LogCaptureFixt
         assert set(informer.store) == {ObjectKey("default", "a")}
 
     with_informer(story, server=server)
-    assert "unexpected answer" in caplog.text
+    assert "not a list where one was due" in caplog.text
 
 
 def test_repeated_and_late_news_do_not_bring_back_the_past() -> None:
