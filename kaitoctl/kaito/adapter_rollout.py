@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.kaito.adapters import entries_of, name_of, source_text
+from kaitoctl.kaito.adapters import entries_of, entry_of, name_of, source_text
 from kaitoctl.kaito.desired import ADAPTER_PATH
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import parse_timestamp
@@ -31,7 +31,7 @@ class InPod:
 
     Args:
         container: the init container that fetches it; empty for a volume.
-        image: of that container, when it is the adapter's own.
+        image: that holds the adapter; empty when it does not show.
         strength: in the model server's environment; empty when it says nothing.
         state: `copied`, `mounted`, `copying`, `waiting`, or Kubernetes' word for what is wrong.
     """
@@ -101,9 +101,10 @@ def in_pod(workspace: Object, pod: Object) -> dict[str, InPod]:
     for container in dig(pod, "spec", "initContainers") or ():
         if not any(mount.get("mountPath") == ADAPTER_PATH for mount in container.get("volumeMounts") or ()):
             continue
-        is_puller = str(container["name"]).startswith(_PULLER)
         name = str(container["name"]).removeprefix(_PULLER)
-        image = "" if is_puller else str(container.get("image") or "")
+        image = str(container.get("image") or "")
+        if name != container["name"]:
+            image = _pulled(container, entry_of(workspace, name))
         state = _state(statuses.get(container["name"]) or {})
         found[name] = InPod(container["name"], image, env.get(name, ""), state)
     for volume in dig(pod, "spec", "volumes") or ():
@@ -111,6 +112,19 @@ def in_pod(workspace: Object, pod: Object) -> dict[str, InPod]:
         if name and name != volume["name"]:
             found[name] = InPod("", "", env.get(name, ""), "mounted")
     return found
+
+
+def _pulled(container: Object, entry: Object | None) -> str:
+    """The image that a puller copies: that of the entry, if its script names it; empty without a script.
+
+    Source: KAITO v0.12, `pkg/workspace/image/puller.go`; it drops the tag of a reference with a digest.
+    """
+    script = " ".join(map(str, container.get("args") or ()))
+    image = source_text(entry) if entry else ""
+    if not script or not image:
+        return ""
+    wanted = image.rpartition("@")[2]
+    return image if re.search(rf"{re.escape(wanted)}(?![\w.-])", script) else "another"
 
 
 def _environment(workspace: Object, pod: Object) -> dict[str, str]:

@@ -32,26 +32,27 @@ def cause(
     *,
     secrets: tuple[str, ...] = (),
     entries: tuple[Object, ...] = (STYLE,),
+    name: str = "style",
 ) -> Cause:
-    """The root cause, with one pod whose container `style` and whose server are in these states."""
+    """The root cause, with one pod whose init container and whose server are in these states."""
     pod = {
         "kind": "Pod",
         "metadata": {"name": "falcon-1", "namespace": "default"},
         "spec": {
             "nodeName": "gpu-a",
-            "initContainers": [{"name": "style", "image": "registry.example/style:1"}],
+            "initContainers": [{"name": name, "image": "registry.example/style:1"}],
             "containers": [{"name": "falcon", "image": "registry.example/falcon:1"}],
-            "imagePullSecrets": [{"name": name} for name in secrets],
+            "imagePullSecrets": [{"name": secret} for secret in secrets],
         },
         "status": {
             "phase": "Pending",
-            "initContainerStatuses": [{"name": "style", "image": "registry.example/style:1", **init}],
+            "initContainerStatuses": [{"name": name, "image": "registry.example/style:1", **init}],
             "containerStatuses": [
                 {"name": "falcon", **(server or waiting("PodInitializing", ""))},
             ],
         },
     }
-    where = ("falcon-1", "falcon" if server else "style")
+    where = ("falcon-1", "falcon" if server else name)
     obj = workspace(inference={"adapters": list(entries)})
     found = diagnose(Snapshot(obj, pods=(pod,), logs={where: log} if log else {}), NOW).cause
     assert found is not None
@@ -128,6 +129,19 @@ def test_a_failed_copy_says_what_the_image_lacks(log: str, code: str) -> None:
 def test_an_image_without_a_shell_cannot_copy_itself(init: Object) -> None:
     found = cause(init)
     assert (found.code, "adapter style has no sh" in found.message) == ("adapter-without-shell", True)
+
+
+@pytest.mark.parametrize(
+    ("log", "code"),
+    [
+        ("Error determining manifest: reading manifest 1: manifest unknown", "adapter-image-bad"),
+        ("Error: reading manifest 1: unauthorized: authentication required", "image-unauthorized"),
+        ("panic: runtime error", "crash-loop"),
+    ],
+)
+def test_a_puller_of_v012_has_the_registrys_answer_in_its_log(log: str, code: str) -> None:
+    found = cause(crashed(), log=log, name="puller-style")
+    assert (found.code, "adapter style" in found.message) == (code, True), found
 
 
 # The messages of PyTorch, PEFT and vLLM.

@@ -87,6 +87,23 @@ def test_the_pullers_and_volumes_of_v012_count_as_adapters() -> None:
     assert [row.agrees for row in adapter_rollout.rows(obj, [found])] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "pulled", "same"),
+    [
+        ("registry.example/style:1", "docker://registry.example/style:1", True),
+        ("style:1", "docker://docker.io/library/style:1", True),
+        ("registry.example/style", "docker://registry.example/style:latest", True),
+        ("registry.example/style:1@sha256:ab", "docker://registry.example/style@sha256:ab", True),
+        ("registry.example/style:1", "docker://registry.example/style:10", False),
+        ("registry.example/style:2", "docker://registry.example/style:1", False),
+    ],
+)
+def test_what_a_puller_of_v012_copies_stands_in_its_script(wanted: str, pulled: str, same: bool) -> None:
+    puller = {**init("puller-style", "mcr.example/skopeo:1"), "args": [f'skopeo copy "{pulled}" dir:/tmp']}
+    (row,) = adapter_rollout.rows(serving(adapter(image=wanted, strength=None)), [pod(puller)])
+    assert row.agrees is same
+
+
 def test_init_containers_that_mount_no_adapter_volume_are_none() -> None:
     other = {"name": "setup", "image": "busybox:1"}
     assert adapter_rollout.rows(serving(), [pod(other)]) == []

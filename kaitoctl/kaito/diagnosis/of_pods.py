@@ -402,6 +402,16 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         return ended_so("model-access-denied", message, _GATED, hint=hint)
     if _NO_SPACE.search(log):
         return ended_so("disk-full", "the disk is full", _NO_SPACE, hint="take nodes with a larger disk")
+    if adapter and name != adapter:  # KAITO v0.12 pulls in a container, whose log has the registry's answer
+        if _UNAUTHORIZED.search(log):
+            message = f"the registry refuses to hand out the image of adapter {adapter}"
+            command = _set_adapter(case, adapter, "--image-pull-secret NAME")
+            hint = "give the adapter a pull secret that is valid for it"
+            return ended_so("image-unauthorized", message, _UNAUTHORIZED, hint=hint, command=command)
+        if _NO_IMAGE.search(log):
+            message, hint = f"there is no image of adapter {adapter}", "correct the image, or push it"
+            command = _set_adapter(case, adapter, "--image IMAGE:TAG")
+            return ended_so("adapter-image-bad", message, _NO_IMAGE, hint=hint, command=command)
     if adapter and (_NO_FILES.search(log) or (not log and code == 1)):
         message = f"the image of adapter {adapter} has no files in /data"
         hint = "build it with adapter_config.json and the weights in /data"
