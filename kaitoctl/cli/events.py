@@ -78,7 +78,13 @@ def _chosen(seen: Snapshot, warnings: bool) -> list[Object]:
     from kaitoctl.kaito.snapshot import event_time
 
     found = {id(event): event for event in seen.events if not warnings or event.get("type") == "Warning"}
-    return sorted(found.values(), key=event_time)
+
+    def order(event: Object) -> tuple[str, int]:
+        """Times are whole seconds; within one, the versions tell what came first."""
+        version = str(event["metadata"].get("resourceVersion") or "")
+        return event_time(event), int(version) if version.isdecimal() else 0
+
+    return sorted(found.values(), key=order)
 
 
 def _row(event: Object) -> tuple[str, ...]:

@@ -147,13 +147,28 @@ def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str
         "Secret": f"kubectl create secret generic {name} {case.namespace} --from-literal=KEY=VALUE",
         "PersistentVolumeClaim": f"kubectl get pvc {case.namespace}",
     }
+    if named.name == tuning.push_secret(case.workspace):
+        image = str(dig(case.workspace, "tuning", "output", "image") or "")
+        commands["Secret"] = _for_registry(case, named.name, _registry_of(image))
     return blame(
         _CODES[named.kind],
         about,
         f"{named.kind} {named.name} does not exist in namespace {namespace}",
         evidence,
-        hint="create it; the pod goes on by itself",
+        hint="create it; the pod goes on by itself" if case.seen.pods else "create it",
         command=commands[named.kind],
+    )
+
+
+def _registry_of(image: str) -> str:
+    first = image.split("/")[0]
+    return first if "." in first or ":" in first else "docker.io"
+
+
+def _for_registry(case: Case, name: str, registry: str) -> str:
+    return (
+        f"kubectl create secret docker-registry {word(name)} {case.namespace} "
+        f"--docker-server={word(registry)} --docker-username=USER --docker-password=PASSWORD"
     )
 
 
@@ -221,11 +236,8 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
     words = " ".join(text for _, text in told)
     secrets = sorted({ref.name for ref in pods_.references(pod) if ref.use == "pull"})
     gone = [secret for secret in secrets if Named("Secret", secret) in case.seen.missing]
-    registry = image.split("/")[0] if "." in image.split("/")[0] else "docker.io"
-    create = (
-        f"kubectl create secret docker-registry {word(gone[0] if gone else 'NAME')} {case.namespace} "
-        f"--docker-server={word(registry)} --docker-username=USER --docker-password=PASSWORD"
-    )
+    registry = _registry_of(image)
+    create = _for_registry(case, gone[0] if gone else "NAME", registry)
     adapter = adapter_of(case, name)
     of = f" of adapter {adapter}" if adapter else ""
     if reason == "InvalidImageName":
