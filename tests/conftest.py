@@ -80,7 +80,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     folders: Counter[str] = Counter()
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.getreports(outcome):
-            if "control_plane" in report.keywords and (report.when == "call" or outcome != "passed"):
+            if "control_plane" in getattr(report, "keywords", ()) and (
+                report.when == "call" or outcome != "passed"
+            ):
                 counts[outcome] += 1
                 folders["/".join(report.nodeid.partition("::")[0].split("/")[:2])] += 1
     if counts:

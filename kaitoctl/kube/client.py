@@ -3,15 +3,15 @@
 `kubeconfig` says which server and who we are, `http` carries bytes; here they become objects, watches and
 errors. Objects stay dicts, a watch is a stream of lines, and nothing is retried behind the caller's back
 except what the server itself asks for (`Retry-After`). Watching *for ever* is not here; that is
-`reconcile.informer`. The official package is asked when another program has to give the credentials.
+`reconcile.informer`. The official package is asked when a service has to give the credentials.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import json
+import logging
 import math
 import os
 import socket
@@ -19,7 +19,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
-from kaitoctl.errors import ApiError, InputError, KaitoctlError, Unreachable
-from kaitoctl.kube import http, kubeconfig
+from kaitoctl.errors import ApiError, InputError, Unreachable
+from kaitoctl.kube import exec_plugin, http, kubeconfig, proxies
 from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
@@ -38,11 +38,13 @@ from kaitoctl.kube.trimmed import Decode
 _CONNECT_TIMEOUT_S = 10.0
 _REQUEST_TIMEOUT_S = 60.0
 _TOKEN_FILE_READ_EVERY_S = 60.0
-_CREDENTIALS_TIMEOUT_S = 30.0  # a credential plugin may ask a browser, but not for ever
+_CREDENTIALS_TIMEOUT_S = 30.0  # for who vouches for us
 _LONGEST_SILENCE_S = 300.0  # a large model may think that long before its first word
 _PAGE = 500
 _RETRIES_WHEN_ASKED_TO_WAIT = 3
 _LONGEST_ASKED_WAIT_S = 30.0
+
+_log = logging.getLogger(__name__)
 
 
 class ObjectList(NamedTuple):
@@ -118,13 +120,17 @@ class Client:
         self._observer = observer
         self._decode = decode
         self._secrets = [where.path.strip("/"), server.token]
-        _refuse_to_leak_a_secret(self.host, server.has_secret)
-        context = _ssl_context(server) if where.scheme == "https" else None
+        _refuse_to_leak_a_secret(self.host, server)
+        if where.scheme == "https":
+            proxy = server.proxy or proxies.from_environment(self.host, os.environ)
+        else:
+            proxy = server.proxy
+        context = _ssl_context(server, self.host) if where.scheme == "https" else None
         self._pool = http.Pool(
             base,
             ssl=context,
             server_hostname=server.tls_server_name,
-            proxy=server.proxy or _proxy_from_environment(self.host),
+            proxy=proxies.checked(proxy, "the kubeconfig's proxy-url"),
             connect_timeout_s=_CONNECT_TIMEOUT_S,
         )
         self._authorization, self._read_at = _authorization(server), -math.inf
@@ -386,7 +392,8 @@ async def connect(
 async def _found(file: Path | None, context: str | None) -> Server:
     files = str(file) if file else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     if existing := _files_of(files):
-        return kubeconfig.from_files(existing, context) or await _from_elsewhere(existing, context)
+        read = kubeconfig.from_files(existing, context)
+        return await (_from_elsewhere(existing, context) if read is None else _vouched_for(read))
     if file is None and not context and (server := kubeconfig.from_pod()) is not None:
         return server
     raise InputError(
@@ -395,8 +402,19 @@ async def _found(file: Path | None, context: str | None) -> Server:
     )
 
 
+async def _vouched_for(server: Server) -> Server:
+    """The server with the credentials that its plugin gives, if it has one."""
+    if server.plugin is None:
+        return server
+    given = await server.plugin.ask()
+    made = replace(server, authorization=exec_plugin.renewing(server.plugin, given) if given.token else None)
+    if not given.certificate:
+        return made
+    return replace(made, client_certificate=given.certificate, client_key=given.key)
+
+
 async def _from_elsewhere(files: list[str], context: str | None) -> Server:
-    """The server of a user whose credentials another program or service gives."""
+    """The server of a user whose credentials another service gives."""
     from kubernetes.aio.client import Configuration
     from kubernetes.aio.config import ConfigException, kube_config
 
@@ -410,13 +428,9 @@ async def _from_elsewhere(files: list[str], context: str | None) -> Server:
                 client_configuration=configuration,
                 persist_config=False,
             )
-        _insist_on_credentials(loader, configuration, files)
-    except KaitoctlError:
-        raise
     except TimeoutError:
         raise InputError(
-            f"kubeconfig {where}: its credential plugin said nothing for {_CREDENTIALS_TIMEOUT_S:.0f} s",
-            hint="run the plugin by hand to see what it waits for",
+            f"kubeconfig {where}: its auth-provider said nothing for {_CREDENTIALS_TIMEOUT_S:.0f} s"
         ) from None
     except ConfigException as error:
         raise InputError(
@@ -450,19 +464,6 @@ def _files_of(path_list: str) -> list[str]:
     return [name for name in path_list.split(os.pathsep) if name and Path(name).is_file()]
 
 
-def _insist_on_credentials(loader: Any, configuration: Any, files: list[str]) -> None:
-    """The official loader logs a failed credential plugin and goes on without: say it instead."""
-    user = getattr(loader, "_user", None)
-    if user is not None and "exec" in user:
-        has_token = bool(configuration.api_key.get("BearerToken"))
-        if not has_token and not configuration.cert_file:
-            command = user["exec"].safe_get("command")
-            raise InputError(
-                f"kubeconfig {os.pathsep.join(files)}: the credential plugin {command!r} gave no credentials",
-                hint=f"run it by hand to see why: {command}",
-            )
-
-
 def _insist_on_an_address(server: str) -> None:
     try:
         where = urlsplit(server)
@@ -470,22 +471,24 @@ def _insist_on_an_address(server: str) -> None:
     except ValueError:  # a port out of range, half an IPv6 address
         fits = False
     if not fits:
-        raise InputError(f"the kubeconfig's server {server!r} is not an http(s) address")
+        scheme, separator, rest = server.rpartition("://")
+        shown = f"{scheme}{separator}{rest.rpartition('@')[2]}"  # without user and password
+        raise InputError(f"the kubeconfig's server {shown!r} is not an http(s) address")
 
 
-def _refuse_to_leak_a_secret(host: str, has_secret: bool) -> None:
+def _refuse_to_leak_a_secret(host: str, server: Server) -> None:
     parts = urlsplit(host)
-    if parts.scheme == "https" or not has_secret:
+    if parts.scheme == "https" or not server.has_secret:
         return
-    name = parts.hostname or ""
-    try:
-        loopback = ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        loopback = name == "localhost"
-    if not loopback:
+    if not proxies.is_loopback(parts.hostname or ""):
         raise InputError(
             f"the kubeconfig's server {host} is plain HTTP, and a token must not be sent in the clear",
             hint="use the server's https:// address",
+        )
+    if server.proxy:
+        raise InputError(
+            f"the kubeconfig's server {host} is plain HTTP, and its proxy-url would see the token",
+            hint="use the server's https:// address, or no proxy-url",
         )
 
 
@@ -495,7 +498,7 @@ def _authorization(server: Server) -> str:
     return f"Bearer {server.token}" if server.token else ""
 
 
-def _ssl_context(server: Server) -> ssl.SSLContext:
+def _ssl_context(server: Server, host: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(
             cafile=server.ca_file or None, cadata=None if server.ca_file else server.ca_data or None
@@ -506,6 +509,10 @@ def _ssl_context(server: Server) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         raise InputError(f"the kubeconfig's certificates cannot be used: {error}") from error
     if not server.verifies:
+        _log.warning(
+            "anybody may pose as %s: its certificate is not verified (insecure-skip-tls-verify)",
+            host,
+        )
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     # Python 3.13 made this strict by default; many clusters' own CAs lack the extensions it asks for.
@@ -529,16 +536,6 @@ def _load_client_certificate(context: ssl.SSLContext, server: Server) -> None:
                 content = str(path)
             paths.append(content)
         context.load_cert_chain(paths[0], keyfile=paths[1] or None)
-
-
-def _proxy_from_environment(host: str) -> str:
-    if not any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")) or not host.startswith(
-        "https"
-    ):
-        return ""
-    from urllib.request import getproxies, proxy_bypass
-
-    return "" if proxy_bypass(urlsplit(host).hostname or "") else getproxies().get("https", "")
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -323,7 +323,7 @@ class Pool:
         asking = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{_proxy_authorization(proxy)}\r\n"
         connection.transport.write(asking.encode("latin-1"))
         await connection.head()
-        if connection.status != 200:
+        if connection.status // 100 != 2:
             raise Broken(f"the proxy {proxy.hostname} answered HTTP {connection.status}")
         assert self._ssl is not None
         connection.transport = await asyncio.get_running_loop().start_tls(

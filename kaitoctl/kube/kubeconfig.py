@@ -1,8 +1,8 @@
 """Which server, and who we are there: read from kubeconfig files as kubectl reads them, or from the pod.
 
-Tokens, certificates and passwords are read here. What has to be asked of another program (`exec`) or service
-(`auth-provider`) is left to the official package, whose import costs more than a whole command: `client`
-brings it in when a user needs it, and not before.
+Tokens, certificates and passwords are read here; another program (`exec`) is asked by `exec_plugin`. What a
+service has to be asked for (`auth-provider`) is left to the official package, whose import costs more than a
+whole command: `client` brings it in when a user needs it, and not before.
 
 Source: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
 """
@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kaitoctl.errors import InputError
+from kaitoctl.kube.exec_plugin import Plugin
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_ASKED_ELSEWHERE = ("exec", "auth-provider")
+_SECRETS = frozenset({"token", "password", "client-key-data", "auth-provider"})
+_log = logging.getLogger(__name__)
+
 _CONTEXTS_HINT = "see the contexts with: kubectl config get-contexts"
 
 
@@ -42,9 +47,10 @@ class Server:
         proxy: the URL of a proxy; empty for the environment's.
         client_certificate: PEM, as bytes or as the path of a file; with `client_key`.
         client_key: PEM, likewise.
+        plugin: a program that has to be asked for credentials.
     """
 
-    address: str
+    address: str = field(repr=False)
     namespace: str = ""
     token: str = field(default="", repr=False)
     token_file: str = ""
@@ -54,9 +60,10 @@ class Server:
     ca_data: str = ""
     verifies: bool = True
     tls_server_name: str = ""
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)
     client_certificate: bytes | str = field(default="", repr=False)
     client_key: bytes | str = field(default="", repr=False)
+    plugin: Plugin | None = field(default=None, repr=False)
 
     @property
     def has_secret(self) -> bool:
@@ -65,7 +72,7 @@ class Server:
 
 
 def from_files(files: list[str], context: str | None = None) -> Server | None:
-    """The server of a context; None when its user is to be asked for elsewhere.
+    """The server of a context; None when a service has to be asked for its user.
 
     Args:
         files: merged, the first that names something wins.
@@ -82,8 +89,17 @@ def from_files(files: list[str], context: str | None = None) -> Server | None:
     _, chosen = _named(parts, "context", wanted)
     folder, cluster = _named(parts, "cluster", chosen.get("cluster"))
     user_folder, user = _named(parts, "user", chosen["user"]) if chosen.get("user") else (folder, {})
-    if any(user.get(name) for name in _ASKED_ELSEWHERE):
+    _warn_of_readers(parts)
+    if provider := user.get("auth-provider"):
+        name = provider.get("name") if isinstance(provider, dict) else provider
+        if name != "oidc":  # the only one that kubectl still has
+            raise InputError(
+                f"kubeconfig {where}: the auth-provider {name!r} is no longer in use",
+                hint="kubectl has dropped it: let your cloud's tool write the kubeconfig anew, with exec",
+            )
         return None
+    asked = user.get("exec")
+    plugin = Plugin(asked, where, user_folder, cluster, folder) if isinstance(asked, dict) else None
     token_file = _path(user_folder, user.get("tokenFile"))
     basic = (str(user["username"]), str(user.get("password") or "")) if user.get("username") else None
     try:
@@ -101,6 +117,7 @@ def from_files(files: list[str], context: str | None = None) -> Server | None:
             client_certificate=_decoded(user.get("client-certificate-data"))
             or _path(user_folder, user.get("client-certificate")),
             client_key=_decoded(user.get("client-key-data")) or _path(user_folder, user.get("client-key")),
+            plugin=plugin,
         )
     except ValueError as error:
         raise InputError(
@@ -127,6 +144,20 @@ def from_pod() -> Server | None:
         token_file=str(token),
         ca_file=str(authority),
     )
+
+
+def _warn_of_readers(parts: list[tuple[Path, str, dict[str, Any]]]) -> None:
+    """Say which files hold a secret and may be read by others than their owner."""
+    for _, file, config in parts:
+        users = config.get("users")
+        held = (
+            [item.get("user") for item in users if isinstance(item, dict)] if isinstance(users, list) else []
+        )
+        if not any(isinstance(user, dict) and user.keys() & _SECRETS for user in held):
+            continue
+        mode = os.stat(file).st_mode  # noqa: PTH116 - a name, as it was given
+        if os.name != "nt" and mode & (stat.S_IRGRP | stat.S_IROTH):
+            _log.warning("kubeconfig %s holds secrets, and others may read it: chmod 600 %s", file, file)
 
 
 def _parsed(name: str) -> dict[str, Any]:
@@ -158,7 +189,10 @@ def _json_or_yaml(text: str) -> Any:
     try:
         return yaml.load(text, loader)  # noqa: S506 - a safe one
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+        # Not its own words: they quote the line, and with it what may be a secret.
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{where}{getattr(error, 'problem', None) or 'not YAML'}") from None
 
 
 def _named(

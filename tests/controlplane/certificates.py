@@ -51,16 +51,17 @@ class Authority:
         self.certificate = folder / "ca.crt"
         self.certificate.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, name: str) -> Pair:
-        """For a server on loopback."""
-        names = [
-            x509.DNSName("localhost"),
-            x509.DNSName("kubernetes.default.svc"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        ]
-        return self._issue(
-            name, _name(name), ExtendedKeyUsageOID.SERVER_AUTH, x509.SubjectAlternativeName(names)
-        )
+    def server(
+        self,
+        name: str,
+        hosts: Sequence[str] = ("localhost", "kubernetes.default.svc", "127.0.0.1"),
+        *,
+        expired: bool = False,
+    ) -> Pair:
+        """For a server, by default on loopback."""
+        names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+        until = datetime.now(UTC) - timedelta(minutes=1) if expired else None
+        return self._issue(name, _name(name), ExtendedKeyUsageOID.SERVER_AUTH, names, until=until)
 
     def client(self, user: str, groups: Sequence[str] = ()) -> Pair:
         """For a user, as Kubernetes reads it: the common name is the user, each organization a group."""
@@ -72,9 +73,10 @@ class Authority:
         subject: x509.Name,
         usage: x509.ObjectIdentifier,
         *extensions: x509.ExtensionType,
+        until: datetime | None = None,
     ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, self._name, key.public_key())
+        builder = _builder(subject, self._name, key.public_key(), until)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
@@ -110,8 +112,18 @@ def _name(common: str, organizations: Sequence[str] = ()) -> x509.Name:
     )
 
 
+def _host(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    until: datetime | None = None,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -121,6 +133,6 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SKEW)
-        .not_valid_after(now + _VALID)
+        .not_valid_after(until or now + _VALID)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )

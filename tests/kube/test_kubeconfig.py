@@ -140,11 +140,8 @@ def test_json_is_read_too(tmp_path: Path) -> None:
     assert server.token == "t"
 
 
-@pytest.mark.parametrize("user", [{"exec": {"command": "x"}}, {"auth-provider": {"name": "oidc"}}])
-def test_users_whom_a_program_or_service_vouches_for_are_left_to_others(
-    tmp_path: Path, user: dict[str, Any]
-) -> None:
-    assert kubeconfig.from_files(written(tmp_path, config({}, user))) is None
+def test_users_whom_a_service_vouches_for_are_left_to_others(tmp_path: Path) -> None:
+    assert kubeconfig.from_files(written(tmp_path, config({}, {"auth-provider": {"name": "oidc"}}))) is None
 
 
 @pytest.mark.parametrize(
