@@ -181,3 +181,12 @@ def test_a_watch_of_a_custom_resource_ends_with_its_definition_gone(server: Clie
     server.delete(f"{CRDS}/widgets.example.com")
     assert stream.take(1) == [("DELETED", "w")]
     server.gone(WIDGETS)
+
+
+def test_a_watch_from_a_forgotten_past_is_told_to_list_again_in_its_stream(server: Client) -> None:
+    stream = server.watch(CONFIG_MAPS, resourceVersion=server.forgotten_version())
+    event = stream.next()
+    assert event is not None
+    assert (stream.response.status, event["type"]) == (200, "ERROR")
+    assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
+    assert stream.next() is None

@@ -112,6 +112,9 @@ class Client:
     def merge(self, path: str, patch: Any, **query: Any) -> Answer:
         return self.send("PATCH", path, patch, content_type=MERGE, **query)
 
+    def forgotten_version(self) -> str:
+        raise NotImplementedError
+
     def until(self, holds: Callable[[], Any]) -> Any:
         """What `holds` answers once that is true: some things a cluster does in its own time."""
         for _ in range(600):
@@ -146,6 +149,13 @@ class Server(Client):
         self._run(self.api_server.start())
         self._streams: list[Stream] = []
         self._connection = self.connection()
+
+    def forgotten_version(self) -> str:
+        """A version that is too old to watch from."""
+        self.api_server.api.store._history = 2
+        for number in range(6):
+            self.create("/api/v1/namespaces/kube-system/configmaps", config_map(f"forget-{number}"))
+        return "2"
 
     def _run(self, coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
