@@ -16,7 +16,7 @@ import typer
 
 from kaitoctl.cli import adapter_look as look
 from kaitoctl.cli import adapter_words as words
-from kaitoctl.cli import options, output
+from kaitoctl.cli import consent, options, output
 from kaitoctl.cli.connect import Target, connected
 from kaitoctl.cli.create_workspace import FIELD_MANAGER, budget_s, explained, served_versions
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, NegativeAnswer, TimedOut
@@ -168,11 +168,8 @@ def run(
         return
     if not name:
         raise InputError("which Workspace? Its name is missing", hint="or edit a manifest with -f FILE")
-    if settings.dry_run == "none" and not settings.yes and not output.can_ask():
-        raise InputError(
-            "this makes the pods anew, and there is no terminal to ask on; nothing was written",
-            hint="add --yes to go on without being asked, or look first with --dry-run=server",
-        )
+    if settings.dry_run == "none":
+        consent.insist_that_it_can_be_given(yes=settings.yes)
     name = options.workspace_name(name)
     tuning = None if tuning is None else options.workspace_name(tuning)
     try:
@@ -221,7 +218,7 @@ class _Changing:
             _print(after, self.how, f"configured ({self.how.dry_run} dry run)")
             return
         if not self.how.yes:
-            await _insist_on_yes()
+            await consent.insist("Go on?")
         done = await self._written(workspace, change, check)
         if done.tries > 1:
             output.step("somebody else wrote the Workspace meanwhile; what they wrote stays")
@@ -486,15 +483,6 @@ def insist(problems: Sequence[Problem], what: str) -> None:
             line + (f" ({item.hint})" if item.hint else "") for line, item in zip(lines, errors, strict=True)
         ]
         raise InputError(f"{what}: nothing was written", problems=hinted)
-
-
-async def _insist_on_yes() -> None:
-    try:
-        is_yes = await output.ask("Go on?")
-    except asyncio.CancelledError:
-        raise Interrupted("interrupted; nothing was written") from None
-    if not is_yes:
-        raise NegativeAnswer("nothing was written")
 
 
 def _insist_on_inference(workspace: Object) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import catalog_options, complete, options, output
+from kaitoctl.cli import catalog_options, complete, consent, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
@@ -209,6 +208,8 @@ def undo(
         raise InputError(f"--to-revision {to_revision}: revisions are numbered from 1")
     # As for kubectl, revision 0 is the one before.
     how = _How(to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts)
+    if dry_run == "none":
+        consent.insist_that_it_can_be_given(yes=yes)
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     plain = options.workspace_name(name)
     try:
@@ -246,7 +247,8 @@ async def _undo(target: Target, name: str, how: _How) -> None:
         if how.dry_run == "server":
             _print(merge_patched(trial, rest), how, "rolled back")
             return
-        _ask(how)
+        if not how.yes:
+            await consent.insist("Go back?")
         after = await _change(client, known, goal, rest, force=how.force_conflicts)
         _print(after, how, "rolled back")
         if how.wait:
@@ -277,18 +279,6 @@ def _tell(known: Known, goal: Object, number: int) -> None:
     output.step(f"{_words(known)} goes back to revision {number}: {what}")
     for row in rows(between(known.workspace, goal)):
         output.note(row)
-
-
-def _ask(how: _How) -> None:
-    """Ask a person; whoever has no terminal has said what to do.
-
-    Raises:
-        NegativeAnswer: the person would rather not.
-    """
-    if how.yes or not sys.stdin.isatty():
-        return
-    if not typer.confirm("Go back?", err=True):
-        raise NegativeAnswer("nothing was changed")
 
 
 async def _tried(client: Client, known: Known, goal: Object, *, force: bool) -> tuple[Object, Object]:

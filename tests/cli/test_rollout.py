@@ -44,7 +44,8 @@ def apply(shell: Shell, namespace: str, tmp_path: Path) -> Apply:
 
 
 def rollout(shell: Shell, namespace: str, *arguments: str, code: int = 0) -> tuple[str, str]:
-    done = shell.kaitoctl("rollout", *arguments, "-n", namespace, code=code)
+    consent = ("--yes",) if arguments[0] == "undo" else ()
+    done = shell.kaitoctl("rollout", *arguments, *consent, "-n", namespace, code=code)
     return done.stdout, done.stderr
 
 
@@ -313,15 +314,27 @@ def test_on_a_terminal_it_asks_and_takes_no_for_an_answer(shell: Shell, namespac
             [str(BIN / "kaitoctl"), *command],
             stdin=theirs,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=theirs,
             env=shell.env,
             cwd=shell.home,
         )
         os.close(theirs)
         os.write(ours, answer)
-        _, stderr = process.communicate(timeout=60)
+        process.communicate(timeout=60)
+        said = os.read(ours, 65536)
         os.close(ours)
-        assert process.returncode == code, stderr
-        assert b"Go back?" in stderr
+        assert process.returncode == code, said
+        assert b"Go back?" in said
         generation = shell.get("workspace", "w", "-n", namespace)["metadata"]["generation"]
         assert generation == (2 if code else 3)
+
+
+def test_where_nobody_can_be_asked_yes_has_to_be_said_first(
+    shell: Shell, namespace: str, apply: Apply
+) -> None:
+    apply()
+    apply("a")
+    done = shell.kaitoctl("rollout", "undo", "w", "-n", namespace, code=2)
+    assert "there is no terminal to ask on" in done.stderr
+    assert "--yes" in done.stderr
+    assert shell.get("workspace", "w", "-n", namespace)["metadata"]["generation"] == 2
