@@ -265,6 +265,13 @@ def _pod(obj: Object, live: Object | None) -> Iterator[Object]:
     spec = obj.setdefault("spec", {})
     _default_pod_spec(spec)
     spec.setdefault("enableServiceLinks", True)
+    for field in ("initContainers", "containers"):
+        for container in spec.get(field) or ():  # of pods alone: a template stays as it is
+            resources = container["resources"]
+            if limits := resources.get("limits"):
+                requests = resources.setdefault("requests", {})
+                for name, amount in limits.items():
+                    requests.setdefault(name, amount)
     yield from _pod_spec_causes(spec, "spec")
     if live is not None and _frozen_pod_spec(spec) != _frozen_pod_spec(live["spec"]):
         why = "of a pod's spec only images, activeDeadlineSeconds and further tolerations may change"
@@ -317,11 +324,7 @@ def _default_container(container: Object) -> None:
     container.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
-    resources = container.setdefault("resources", {})
-    if limits := resources.get("limits"):
-        requests = resources.setdefault("requests", {})
-        for name, amount in limits.items():
-            requests.setdefault(name, amount)
+    container.setdefault("resources", {})
     for port in container.get("ports") or ():
         port.setdefault("protocol", "TCP")
     for probe in (container.get(name) for name in ("livenessProbe", "readinessProbe", "startupProbe")):

@@ -71,6 +71,12 @@ def _step(verb: str, obj: Object, body: object = None, **more: object) -> Object
     return {**made, "query": {"fieldManager": "me", **(more.get("query") or {})}}  # type: ignore[dict-item]
 
 
+def _with_limits(deployment: Object) -> Object:
+    limited = {**_MAIN, "resources": {"limits": {"cpu": "1000m", "nvidia.com/gpu": 1}}}
+    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [limited]}}
+    return {**deployment, "spec": {**_SPEC, "template": template}}
+
+
 KNOWN: dict[str, list[Object]] = {
     "what a typed server writes anyway is nobody's": [_step("create", _DEPLOYMENT)],
     "a null in an apply removes nothing of others": [
@@ -105,6 +111,9 @@ KNOWN: dict[str, list[Object]] = {
             _DEPLOYMENT,
             {"spec": {"template": {"spec": {"volumes": [{"name": "v"}, {"name": "v"}]}}}},
         ),
+    ],
+    "limits are requests too, in pods and not in their templates": [
+        _step("create", _DEPLOYMENT, _with_limits(_DEPLOYMENT)),
     ],
     "a field goes whole with its owner": [
         _step("apply", _WORKSPACE),
