@@ -185,18 +185,43 @@ class Client:
             decode: reads a page; `kube.trimmed` has decoders that keep only what is looked at.
             keep: which objects to return; the others of a page are forgotten with it.
         """
-        query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
         items: list[Object] = []
+        version = ""
+        async for page in self.pages(
+            kind,
+            namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            decode=decode,
+            keep=keep,
+        ):
+            items += page.items
+            version = page.resource_version
+        return ObjectList(items, version)
+
+    async def pages(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        decode: Decode | None = None,
+        keep: Callable[[Object], bool] | None = None,
+    ) -> AsyncIterator[ObjectList]:
+        """As `list`, page by page, for who need not have all of it at once; all are of one moment."""
+        query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
         while True:
             page = await self.send(Request("GET", kind.path(namespace), query=query), decode=decode)
-            items += [
+            items = [
                 {"apiVersion": kind.api_version, "kind": kind.kind, **item}
                 for item in _items(page)
                 if keep is None or keep(item)
             ]
             metadata = page.get("metadata") or {}
+            yield ObjectList(items, str(metadata.get("resourceVersion") or ""))
             if not metadata.get("continue"):
-                return ObjectList(items, str(metadata.get("resourceVersion") or ""))
+                return
             query = {**query, "continue": metadata["continue"]}
 
     async def watch(

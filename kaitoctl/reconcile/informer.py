@@ -80,11 +80,11 @@ class Store(Mapping[ObjectKey, Object]):
     def __init__(self, *, packed: bool = False) -> None:
         self._objects: dict[ObjectKey, Any] = {}
         self._indexes: dict[Index, dict[Hashable, dict[ObjectKey, None]]] = {}
-        self._pack: Callable[[Object], Any] = marshal.dumps if packed else _as_it_is
-        self._unpack: Callable[[Any], Object] = marshal.loads if packed else _as_it_is
+        self.pack: Callable[[Object], Any] = marshal.dumps if packed else _as_it_is
+        self.unpack: Callable[[Any], Object] = marshal.loads if packed else _as_it_is
 
     def __getitem__(self, key: ObjectKey) -> Object:
-        return self._unpack(self._objects[key])
+        return self.unpack(self._objects[key])
 
     def __contains__(self, key: object) -> bool:
         return key in self._objects
@@ -140,7 +140,7 @@ class Store(Mapping[ObjectKey, Object]):
             for value in after - before:
                 found.setdefault(value, {})[key] = None
         if new is not None:
-            self._objects[key] = self._pack(new)
+            self._objects[key] = self.pack(new)
         elif old is not None:
             del self._objects[key]
         return old
@@ -283,21 +283,25 @@ class Informer:
             await asyncio.sleep(max(delay_s, asked_wait_s))
 
     async def _list(self) -> None:
-        items, version = await self._client.list(
+        # Nothing is believed before the last page is there; until then it waits in its packed form.
+        now: dict[ObjectKey, tuple[str, Any]] = {}
+        version = ""
+        async for page in self._client.pages(
             self.kind,
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
-        )
+        ):
+            version = page.resource_version
+            for obj in page.items:
+                if (key := self._key(obj)) is not None and (kept := self._kept(obj)) is not None:
+                    now[key] = _version_of(obj), self.store.pack(kept)
         was_missing, self._is_served = self._is_served is False, True
-        now: dict[ObjectKey, Object] = {}
-        for obj in items:
-            if (key := self._key(obj)) is not None and (kept := self._kept(obj)) is not None:
-                now[key] = kept
         for key in [key for key in self.store if key not in now]:
             self._set(key, None)
-        for key, obj in now.items():
-            self._set(key, obj)
+        for key, (its_version, packed) in now.items():
+            if not its_version or its_version != self._versions.get(key):
+                self._set(key, self.store.unpack(packed))
         self._version = version
         self._first_picture.set()
         for listener in self._on_served if was_missing else ():
