@@ -53,23 +53,64 @@ _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PE
 _NODE_POOL_LABELS = ("karpenter.kaito.sh/workspace-name", "karpenter.kaito.sh/workspace-namespace")
 
 
-class Look:
-    """A lasting picture of one Workspace and all that belongs to it; make one with `looking`.
+class _Picture:
+    """Informers side by side, and what became of those that were refused.
 
     Attributes:
-        key: the Workspace's.
         kind: Workspaces in the version that is read.
         changed: set whenever something has changed.
     """
 
-    def __init__(self, client: Client, key: ObjectKey, kind: Kind, claim_kinds: Iterable[Kind]) -> None:
-        self.key = key
+    def __init__(self, client: Client, kind: Kind) -> None:
         self.kind = kind
         self.changed = asyncio.Event()
         self._client = client
         self._tasks: dict[asyncio.Task[None], tuple[str, Informer]] = {}
-        self._nodes: dict[str, Informer] = {}
         self._unseen: dict[str, str] = {}
+
+    async def _watch(self, informer: Informer) -> None:
+        """Run an informer; returns when its first picture is there, or it has been refused."""
+        informer.subscribe(lambda _: self.changed.set())
+        task = asyncio.create_task(informer.run())
+        self._tasks[task] = (informer.kind.plural, informer)
+        task.add_done_callback(lambda _: self.changed.set())
+        synced = asyncio.create_task(informer.wait_synced())
+        await asyncio.wait({task, synced}, return_when=asyncio.FIRST_COMPLETED)
+        synced.cancel()
+
+    def _insist_on(self, wanted: Informer) -> None:
+        """Go on without what was refused, but not without this.
+
+        Raises:
+            ApiError: it was refused.
+        """
+        for task, (plural, informer) in list(self._tasks.items()):
+            if not task.done():
+                continue
+            del self._tasks[task]
+            error = task.exception()
+            if error is not None and (informer is wanted or not isinstance(error, ApiError)):
+                raise error
+            self._unseen[plural] = str(error)
+
+    async def stop(self) -> None:
+        """End all watches."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class Look(_Picture):
+    """A lasting picture of one Workspace and all that belongs to it; make one with `looking`.
+
+    Attributes:
+        key: the Workspace's.
+    """
+
+    def __init__(self, client: Client, key: ObjectKey, kind: Kind, claim_kinds: Iterable[Kind]) -> None:
+        super().__init__(client, kind)
+        self.key = key
+        self._nodes: dict[str, Informer] = {}
         ours = f"{api.LABEL_WORKSPACE}={key.name}"
         self._workspace = self._named(kind)
         self._views: dict[str, tuple[Informer, ...]] = {
@@ -113,15 +154,6 @@ class Look:
         await asyncio.gather(*(self._watch(informer) for informer in informers))
         await self.follow_nodes()
 
-    async def _watch(self, informer: Informer) -> None:
-        informer.subscribe(lambda _: self.changed.set())
-        task = asyncio.create_task(informer.run())
-        self._tasks[task] = (informer.kind.plural, informer)
-        task.add_done_callback(lambda _: self.changed.set())
-        synced = asyncio.create_task(informer.wait_synced())
-        await asyncio.wait({task, synced}, return_when=asyncio.FIRST_COMPLETED)
-        synced.cancel()
-
     async def follow_nodes(self) -> None:
         """Watch the nodes that have turned up since, each by its name."""
         if "nodes" in self._unseen:
@@ -139,14 +171,7 @@ class Look:
         Raises:
             ApiError: the Workspace itself may not be looked at (any more).
         """
-        for task, (plural, informer) in list(self._tasks.items()):
-            if not task.done():
-                continue
-            del self._tasks[task]
-            error = task.exception()
-            if error is not None and (informer is self._workspace or not isinstance(error, ApiError)):
-                raise error
-            self._unseen[plural] = str(error)
+        self._insist_on(self._workspace)
         return self._seen()
 
     def _seen(self) -> Snapshot:
@@ -161,12 +186,6 @@ class Look:
             nodes=nodes,
             unseen=dict(sorted(self._unseen.items())),
         )
-
-    async def stop(self) -> None:
-        """End all watches."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -470,43 +489,67 @@ class Row:
         }
 
 
-async def all_of(client: Client, namespace: str) -> tuple[list[Row], dict[str, str]]:
-    """The Workspaces of a namespace (empty for all), and what could not be looked at."""
+class Overview(_Picture):
+    """A lasting list of the Workspaces of a namespace, or of all; make one with `overviewing`."""
+
+    def __init__(self, client: Client, namespace: str, kind: Kind, claim_kinds: Iterable[Kind]) -> None:
+        super().__init__(client, kind)
+
+        def of(kind: Kind, labels: str = "") -> Informer:
+            where = namespace if kind.namespaced else ""
+            return Informer(client, kind, namespace=where, label_selector=labels, gives_up_on=_REFUSED)
+
+        self._workspaces = of(kind)
+        self._workloads = (of(DEPLOYMENT), of(STATEFUL_SET))
+        self._jobs = of(JOB, api.LABEL_WORKSPACE)
+        self._pods = of(POD, api.LABEL_WORKSPACE)
+        self._claims = tuple(of(kind, api.LABEL_WORKSPACE) for kind in claim_kinds)
+
+    async def start(self) -> None:
+        """Watch everything; returns when the first picture is there."""
+        views = (self._workspaces, *self._workloads, self._jobs, self._pods, *self._claims)
+        await asyncio.gather(*(self._watch(view) for view in views))
+
+    def rows(self) -> tuple[list[Row], dict[str, str]]:
+        """The Workspaces as they are now, by key, and what could not be looked at.
+
+        Raises:
+            ApiError: Workspaces may not be listed (any more).
+        """
+        self._insist_on(self._workspaces)
+        pods: dict[ObjectKey, list[Object]] = {}
+        for pod in self._pods.store.values():
+            key = ObjectKey(key_of(pod).namespace, labels_of(pod)[api.LABEL_WORKSPACE])
+            pods.setdefault(key, []).append(pod)
+        claims: dict[ObjectKey, list[Object]] = {}
+        for claim in (claim for view in self._claims for claim in view.store.values()):
+            labels = labels_of(claim)
+            key = ObjectKey(labels.get(api.LABEL_WORKSPACE_NAMESPACE, ""), labels[api.LABEL_WORKSPACE])
+            claims.setdefault(key, []).append(claim)
+        found = []
+        for key in sorted(self._workspaces.store):
+            workspace = self._workspaces.store[key]
+            seen = Snapshot(
+                workspace,
+                tuple(view.store[key] for view in self._workloads if key in view.store),
+                tuple(pods.get(key, ())),
+                tuple(claims.get(key, ())),
+                jobs=(self._jobs.store[key],) if key in self._jobs.store else (),
+            )
+            found.append(_row(seen, workspace, pods_seen=POD.plural not in self._unseen))
+        return found, dict(sorted(self._unseen.items()))
+
+
+@asynccontextmanager
+async def overviewing(client: Client, namespace: str) -> AsyncIterator[Overview]:
+    """The Workspaces of a namespace (empty for all), kept up to date for as long as the block."""
     kind, claim_kinds = await _kinds(client)
-    asked = _Asked({})
-    workspaces = (await client.list(kind, namespace)).items
-
-    async def listed(of: Kind, where: str, labels: str = "") -> list[Object]:
-        found = await asked.or_none(of.plural, client.list(of, where, label_selector=labels))
-        return list(found.items) if found else []
-
-    deployments, sets, jobs, pods, claims = await asyncio.gather(
-        listed(DEPLOYMENT, namespace),
-        listed(STATEFUL_SET, namespace),
-        listed(JOB, namespace, api.LABEL_WORKSPACE),
-        listed(POD, namespace, api.LABEL_WORKSPACE),
-        listed(claim_kinds[0], "", api.LABEL_WORKSPACE),
-    )
-    rows = []
-    for workspace in sorted(workspaces, key=key_of):
-        key = key_of(workspace)
-        seen = Snapshot(
-            workspace,
-            tuple(item for item in (*deployments, *sets) if key_of(item) == key),
-            tuple(pod for pod in pods if _is_of(pod, key) and key_of(pod).namespace == key.namespace),
-            tuple(
-                claim
-                for claim in claims
-                if _is_of(claim, key) and labels_of(claim).get(api.LABEL_WORKSPACE_NAMESPACE) == key.namespace
-            ),
-            jobs=tuple(item for item in jobs if key_of(item) == key),
-        )
-        rows.append(_row(seen, workspace, pods_seen=POD.plural not in asked.unseen))
-    return rows, asked.unseen
-
-
-def _is_of(obj: Object, key: ObjectKey) -> bool:
-    return labels_of(obj).get(api.LABEL_WORKSPACE) == key.name
+    picture = Overview(client, namespace, kind, claim_kinds)
+    try:
+        await picture.start()
+        yield picture
+    finally:
+        await picture.stop()
 
 
 def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:

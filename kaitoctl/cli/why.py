@@ -142,7 +142,7 @@ def _told(cause: Cause, screen: Screen) -> Iterable[str]:
     if cause.evidence:
         yield ""
         for source, text in cause.evidence:
-            first, *more = wrapped(_cut(visible(f"{source}: {text}")), screen, "  ", hang="  ")
+            first, *more = wrapped(visible(f"{source}: {_cut(text)}"), screen, "  ", hang="  ")
             yield from (first, *more)
     yield ""
     if cause.hint:

@@ -186,6 +186,19 @@ def test_json_streams_one_object_a_line_and_a_record_plays_it_again(shell: Shell
     assert "Deployment falcon" in drawn
 
 
+def test_the_list_is_followed_until_time_is_up(shell: Shell, namespace: str) -> None:
+    shell.apply(workspace("falcon", namespace))
+    ask = ("status", "-n", namespace, "-w", "--timeout", "4s")
+    lines = shell.kaitoctl(*ask, code=124).stdout.splitlines()
+    assert all(re.match(rf"{STAMP}  {namespace}/falcon  \w+  \S", line) for line in lines), lines
+    assert lines[-1].endswith("Ready  ready: 1 of 1 pods serve")
+    seen = [json.loads(line) for line in shell.kaitoctl(*ask, "-o", "json", code=124).stdout.splitlines()]
+    assert [(one["name"], one["state"]) for one in seen] == [("falcon", "ready")], "no change, no line"
+    drawn = on_a_terminal(shell, *ask, code=124)
+    assert "NAME    STATE" in drawn
+    assert drawn.endswith("\x1b[?25h")
+
+
 def test_a_failure_ends_with_1_and_its_cause(shell: Shell, namespace: str) -> None:
     shell.apply(workspace("falcon", namespace, adapters=adapter("style:does-not-exist")))
     done = shell.kaitoctl("status", "falcon", "-n", namespace, "-w", "--sandbox", code=1)
@@ -225,7 +238,7 @@ def test_ctrl_c_ends_with_130_and_the_cursor_comes_back(shell: Shell, namespace:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("status", "-w"), "need a Workspace"),
+        (("status", "-w", "--record", "f"), "of one Workspace"),
         (("status", "w", "-A"), "list Workspaces"),
         (("status", "w", "--record", "f"), "go with -w"),
         (("status", "w", "-w", "-o", "yaml"), "no YAML"),
