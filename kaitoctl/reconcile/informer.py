@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 # API servers send a bookmark about every 60 s: https://kubernetes.io/docs/reference/using-api/api-concepts/
 _LONGEST_SILENCE_S = 75.0
 _LONG_LIVED_S = 30.0
+# News can get lost in a server's own cache, and no watch would ever tell: a list is the remedy, now and then.
+_LIST_AGAIN_S = 2 * 3600.0
 _RECONNECT_WITHIN_S = 0.2
 _FRUITLESS_TRIES = 3
 _NOT_ABOUT_OUR_POSITION = frozenset({401, 403, 429, 503})
@@ -249,19 +251,23 @@ class Informer:
         """Keep the store up to date until cancelled.
 
         Guarantee: there is a delay after every end of a stream, a clean one included; a watch that
-        breaks goes on where it stopped, and only a server that has forgotten that place is listed again.
+        breaks goes on where it stopped, and only a server that has forgotten that place is listed again,
+        and every server after two hours.
 
         Raises:
             ApiError: only with a status from `gives_up_on`.
         """
         clock = asyncio.get_running_loop().time
-        backoff = Backoff()
+        backoff, listed_at = Backoff(), -inf
         while True:
             watching_since = inf
             asked_wait_s = 0.0
             try:
+                if clock() - listed_at >= _LIST_AGAIN_S:
+                    self._version = ""
                 if not self._version:
                     await self._list()
+                    listed_at = clock()
                 watching_since = clock()
                 await self._watch()
             except ApiError as error:

@@ -18,10 +18,12 @@ from faults import proxy as happens
 from faults.proxy import Gate, Rule
 from faults.wire import MOST_WRITES, Wire, wire
 
+from kaitoctl import packaged
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import conditions, request
-from kaitoctl.kube.objects import DEPLOYMENT, LEASE, NODE, SERVICE, Object, dig, uid_of
+from kaitoctl.kube.documents import load_yaml
+from kaitoctl.kube.objects import CRD, DEPLOYMENT, LEASE, NODE, SERVICE, Object, dig, uid_of
 
 if TYPE_CHECKING:
     from controlplane.plane import ControlPlane
@@ -400,6 +402,32 @@ def test_every_child_that_is_deleted_by_hand_comes_back(play: Play) -> None:
         await wire.judge(most_writes=3 * MOST_WRITES)
 
     play(life)
+
+
+def test_the_crd_is_taken_away_and_installed_again(tmp_path: Path) -> None:
+    """On a sandbox alone: others use the control plane's CRDs."""
+
+    async def life() -> None:
+        async with wire(tmp_path, f"wire-{next(_NUMBERS)}", None) as made:
+            controller = await made.start()
+            await made.create()
+            await made.until(made.is_ready)
+            await made.delete(CRD, "workspaces.kaito.sh")
+
+            async def is_gone() -> bool:
+                return await made.get(CRD, "workspaces.kaito.sh") is None
+
+            await made.until(is_gone)
+            await asyncio.sleep(0.5)
+            for file in sorted(packaged.folder("schemas").glob("*.yaml")):
+                for crd in load_yaml(file.read_text(), str(file)):
+                    await made.apply(CRD, crd)
+            made.proxy.asked.clear()
+            await made.create()
+            await made.judge(most_writes=2 * MOST_WRITES)
+            await controller.stop()
+
+    asyncio.run(life())
 
 
 # --- credentials and kinds that change --------------------------------------------------------------------
