@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import http.client
 import json
+import os
 import random
+import shutil
 import signal
 import socket
 import ssl
@@ -32,6 +34,7 @@ from kaitoctl.kube.objects import Object
 
 AuditLevel = Literal["None", "Metadata", "Request", "RequestResponse"]
 
+_FOLDER = "kaitoctl-controlplane-"
 _START_S = 120.0
 _STOP_S = 30.0
 _LOOK_AGAIN_S = 0.05
@@ -350,11 +353,25 @@ def running(
     """
     found = programs.find() if found is None else found
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kaitoctl-controlplane-"))
+        sweep(Path(tempfile.gettempdir()))
+        mine = f"{_FOLDER}{os.getpid()}-"
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=mine))
         plane = ControlPlane(found, Path(folder), audit_level=audit_level, bare=bare)
         stack.callback(plane.stop)
         plane.start()
         yield plane
+
+
+def sweep(parent: Path) -> None:
+    """Remove what test processes have left that were killed; their programs died with them."""
+    for folder in parent.glob(f"{_FOLDER}[0-9]*-*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, OSError):
+            continue  # not ours, or somebody else's that is alive
 
 
 def _etcd_socket(folder: Path) -> Path:
