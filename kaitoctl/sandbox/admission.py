@@ -196,6 +196,12 @@ def _complete_pod(pod: Object) -> None:
     spec = pod["spec"]
     if not spec.get("serviceAccountName"):
         spec["serviceAccountName"] = spec["serviceAccount"] = "default"
+    spec.setdefault("priority", 0)
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    _tolerate_a_while(spec)
+
+
+def _tolerate_a_while(spec: Object) -> None:
     tolerations = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if not any(item.get("key") == key for item in tolerations):
@@ -272,8 +278,24 @@ def _pod(obj: Object, live: Object | None) -> Iterator[Object]:
                 requests = resources.setdefault("requests", {})
                 for name, amount in limits.items():
                     requests.setdefault(name, amount)
+    if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
+    if live is not None:  # what was filled in when the pod was made need not be said again
+        _tolerate_a_while(spec)
+        for field in ("priority", "preemptionPolicy", "serviceAccountName", "serviceAccount"):
+            if field not in spec and field in live["spec"]:
+                spec[field] = live["spec"][field]
+    if (deadline_s := spec.get("activeDeadlineSeconds")) is not None and deadline_s < 1:
+        yield invalid_value("spec.activeDeadlineSeconds", deadline_s, "must be between 1 and 2147483647")
     yield from _pod_spec_causes(spec, "spec")
-    if live is not None and _frozen_pod_spec(spec) != _frozen_pod_spec(live["spec"]):
+    added = [
+        field
+        for field in ("containers", "initContainers")
+        if live is not None and len(spec.get(field) or ()) != len(live["spec"].get(field) or ())
+    ]
+    for field in added:
+        yield forbidden_field(f"spec.{field}", "pod updates may not add or remove containers")
+    if live is not None and not added and _frozen_pod_spec(spec) != _frozen_pod_spec(live["spec"]):
         why = "of a pod's spec only images, activeDeadlineSeconds and further tolerations may change"
         yield forbidden_field("spec", why)
 
@@ -283,7 +305,6 @@ def _frozen_pod_spec(spec: Object) -> Object:
     free = (
         "activeDeadlineSeconds",
         "tolerations",
-        "terminationGracePeriodSeconds",
         "nodeName",
         "schedulingGates",
     )

@@ -17,11 +17,18 @@ from kaitoctl.kube.objects import Object, dig, merge_patched
 
 PATHS = {
     "ConfigMap": "/api/v1/namespaces/default/configmaps",
+    "Pod": "/api/v1/namespaces/default/pods",
     "Deployment": "/apis/apps/v1/namespaces/default/deployments",
     "Service": "/api/v1/namespaces/default/services",
     "Workspace": "/apis/kaito.sh/v1beta1/namespaces/default/workspaces",
 }
-API_VERSIONS = {"ConfigMap": "v1", "Deployment": "apps/v1", "Service": "v1", "Workspace": "kaito.sh/v1beta1"}
+API_VERSIONS = {
+    "ConfigMap": "v1",
+    "Pod": "v1",
+    "Deployment": "apps/v1",
+    "Service": "v1",
+    "Workspace": "kaito.sh/v1beta1",
+}
 _PATCHES = {"merge": MERGE, "json": JSON_PATCH, "strategic": STRATEGIC}
 _OF_THE_SERVER = ("uid", "creationTimestamp", "deletionTimestamp", "selfLink")
 
@@ -115,6 +122,8 @@ class Side:
             (body.get("details") or {}).pop("uid", None)
         spec = body.get("spec")
         if isinstance(spec, dict):
+            if spec.get("serviceAccountName") == "default":  # its admission is off on the bare control plane
+                del spec["serviceAccountName"], spec["serviceAccount"]
             if spec.get("clusterIP") not in (None, "None"):
                 spec["clusterIP"], spec["clusterIPs"] = "an address", ["an address"]
             for port in spec.get("ports") or ():

@@ -119,6 +119,17 @@ VALUES: dict[str, dict[str, list[Any]]] = {
         "unknown": [{"a": "b"}],
     },
 }  # fmt: skip
+_OF_PODS = "spec.template.spec."
+VALUES["Pod"] = {
+    **_METADATA,
+    **{
+        f"spec.{path.removeprefix(_OF_PODS)}": values
+        for path, values in VALUES["Deployment"].items()
+        if path.startswith(_OF_PODS)
+    },
+    "spec.activeDeadlineSeconds": [1, 0, None],
+    "spec.nodeName": ["n", None],
+}
 _BASES: dict[str, Object] = {
     "ConfigMap": {"data": {"a": "1"}},
     "Deployment": {
@@ -127,6 +138,7 @@ _BASES: dict[str, Object] = {
             "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [_CONTAINER]}},
         }
     },
+    "Pod": {"spec": {"containers": [_CONTAINER]}},
     "Service": {"spec": {"ports": [{"port": 80}], "selector": {"app": "x"}}},
     "Workspace": {
         "resource": {"instanceType": "Standard_NC12s_v3", "labelSelector": {"matchLabels": {"a": "b"}}},
