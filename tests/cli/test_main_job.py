@@ -28,8 +28,10 @@ def test_falcon_7b_from_nothing_to_ready_and_away_again(
     stdout, stderr = create(shell, namespace, "falcon", *FALCON, "--label", "apps=falcon-7b")
     assert stdout.startswith("workspace.kaito.sh/falcon created\n")
     assert f"endpoint: http://falcon.{namespace}.svc:80/chat" in stdout
-    for station in ("preparing nodes", "loading model", "ready: 1 of 1 pods serve"):
-        assert station in stderr
+    assert "ready: 1 of 1 pods serve" in stderr
+    if "KAITOCTL_SANDBOX" in shell.cluster:  # elsewhere a node or a pod may be there before anybody looks
+        assert "preparing nodes" in stderr
+        assert "loading model" in stderr
 
     ws = shell.get("workspace", "falcon", "-n", namespace)
     conditions = {item["type"]: (item["status"], item["reason"]) for item in ws["status"]["conditions"]}
