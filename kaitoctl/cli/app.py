@@ -129,7 +129,7 @@ def _failed(error: BaseException) -> int:
     if output.debugging():
         import traceback
 
-        traceback.print_exception(error)
+        output.trace("".join(traceback.format_exception(error)))
     output.error(error if isinstance(error, KaitoctlError) else _unforeseen(error))
     return error.exit_code if isinstance(error, KaitoctlError) else 1
 

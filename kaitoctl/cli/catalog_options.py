@@ -94,9 +94,7 @@ def versions(item: Preset | Model) -> list[str]:
 def structured(value: Any, output_format: str) -> None:
     """A value as JSON or YAML, on stdout."""
     if output_format == "json":
-        import json
-
-        output.data(json.dumps(value, indent=2, ensure_ascii=False))
+        output.document(value)
     else:
         from kaitoctl.kube.documents import to_yaml
 

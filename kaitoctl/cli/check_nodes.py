@@ -609,9 +609,7 @@ def _answer(workspace: Object, verdict: Verdict, how: _How) -> int:
     if how.output in ("json", "yaml"):
         value = node_table.as_json(verdict, _key(workspace))
         if how.output == "json":
-            import json
-
-            output.data(json.dumps(value, indent=2, ensure_ascii=False))
+            output.document(value)
         else:
             from kaitoctl.kube.documents import to_yaml
 

@@ -21,8 +21,18 @@ MostNodes = Annotated[
     int, typer.Option("--most-nodes", help="Refuse Workspaces that ask for more nodes than this.", min=1)
 ]
 
+AllowPrivilegedTemplates = Annotated[
+    bool,
+    typer.Option(
+        "--allow-privileged-templates",
+        help="Custom pods may have what the baseline Pod Security Standard forbids: hostPath, privileged ...",
+    ),
+]
 
-def settings_of(image_generation: str, registry: str | None, most_nodes: int) -> Settings:
+
+def settings_of(
+    image_generation: str, registry: str | None, most_nodes: int, allow_privileged_templates: bool
+) -> Settings:
     """The controller's settings.
 
     Raises:
@@ -32,4 +42,9 @@ def settings_of(image_generation: str, registry: str | None, most_nodes: int) ->
     from kaitoctl.kaito.desired import Settings
 
     options.one_of(image_generation, ("v0.3", "v0.4"), option="--image-generation")
-    return Settings(registry or catalog.DEFAULT_REGISTRY, image_generation, most_nodes)
+    return Settings(
+        registry or catalog.DEFAULT_REGISTRY,
+        image_generation,
+        most_nodes,
+        allows_privileged_templates=allow_privileged_templates,
+    )

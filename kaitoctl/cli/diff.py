@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,13 @@ import typer
 from kaitoctl.cli import catalog_options, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
-from kaitoctl.cli.controller_options import ImageGeneration, MostNodes, Registry, settings_of
+from kaitoctl.cli.controller_options import (
+    AllowPrivilegedTemplates,
+    ImageGeneration,
+    MostNodes,
+    Registry,
+    settings_of,
+)
 from kaitoctl.errors import ApiError
 
 if TYPE_CHECKING:
@@ -62,6 +67,7 @@ def diff(
     image_generation: ImageGeneration = "v0.4",
     registry: Registry = None,
     most_nodes: MostNodes = 64,
+    allow_privileged_templates: AllowPrivilegedTemplates = False,
     catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
@@ -78,7 +84,7 @@ def diff(
 
     options.one_of(output_format, ("text", "json"), option="--output")
     catalog_options.use(catalog)
-    settings = settings_of(image_generation, registry, most_nodes)
+    settings = settings_of(image_generation, registry, most_nodes, allow_privileged_templates)
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     answers = asyncio.run(_compare(target, filename, settings, force=force_conflicts))
     if output_format == "json":
@@ -86,7 +92,7 @@ def diff(
             "differs": any(answer.differs for answer in answers),
             "workspaces": [_plain_answer(answer) for answer in answers],
         }
-        output.data(json.dumps(value, indent=2, ensure_ascii=False))
+        output.document(value)
     else:
         output.data("\n".join(line for answer in answers for line in _lines(answer)))
         for answer in answers:
@@ -286,7 +292,7 @@ def rows(differences: Sequence[Difference]) -> list[str]:
 def _value(value: Any) -> str:
     if value is None:
         return "(none)"
-    text = json.dumps(value, ensure_ascii=False)
+    text = output.json_text(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 

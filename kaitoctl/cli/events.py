@@ -106,14 +106,13 @@ def _json(row: tuple[str, ...]) -> Object:
 
 
 def _print(found: Iterable[Object], output_format: str) -> None:
-    import json
     from datetime import UTC, datetime
 
     from kaitoctl.cli.status_screen import age
 
     rows = [_row(event) for event in found]
     if output_format == "json":
-        output.data(json.dumps({"events": [_json(row) for row in rows]}, indent=2))
+        output.document({"events": [_json(row) for row in rows]})
     elif rows:
         now = datetime.now(UTC)
         headers = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
@@ -123,9 +122,8 @@ def _print(found: Iterable[Object], output_format: str) -> None:
 
 
 def _tell(event: Object, row: tuple[str, ...], output_format: str) -> None:
-    import json
 
     if output_format == "json":
-        output.data(json.dumps(_json(row)))
+        output.document(_json(row), indent=None)
     else:
         output.data(output.visible("  ".join((*row[:4], " ".join(row[4].split())))))

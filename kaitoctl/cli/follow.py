@@ -7,7 +7,6 @@ JSON instead, `Recording` keeps it in a file for `kaitoctl replay`.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -127,7 +126,7 @@ class Objects:
         if shown == self._seen:
             return
         self._seen = shown
-        text = json.dumps({"time": timestamp(now), **as_json(shown)})
+        text = output.json_text({"time": timestamp(now), **as_json(shown)})
         if self._file is None:
             output.data(text)
         else:

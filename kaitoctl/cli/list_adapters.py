@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,7 +46,7 @@ def list_adapters(
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     rows, why = asyncio.run(_asked(target, options.workspace_name(workspace)))
     if output_format == "json":
-        output.data(json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False))
+        output.document([_plain(row) for row in rows])
     elif rows:
         words.show_rows(rows)
     if not rows:

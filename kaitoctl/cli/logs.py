@@ -10,6 +10,8 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from kaitoctl.cli import output
+
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -26,10 +28,23 @@ def configure(style: str, level: str) -> None:
         level: the least one of `LEVELS` that is told.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines() if style == "json" else logging.Formatter(_TEXT))
+    handler.setFormatter(JsonLines() if style == "json" else TextLines(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # One line per scrape and probe would drown the rest.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+class TextLines(logging.Formatter):
+    """One line for each record, whatever a cluster has written into its message; a traceback below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in the base class
+        """The record's own line."""
+        record.message = output.visible(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, and the traceback that it may have."""
+        return output.passage(super().format(record))
 
 
 class JsonLines(logging.Formatter):

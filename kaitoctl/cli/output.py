@@ -48,16 +48,21 @@ def objects(items: Sequence[Object], output: str) -> None:
             data(resource_name(item))
     elif output == "json":
         value = items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(items)}
-        data(_json(value))
+        document(value, indent=4)
     else:
         from kaitoctl.kube.documents import to_yaml
 
         data("---\n".join(to_yaml(item) for item in items).rstrip("\n"))
 
 
-def _json(value: object) -> str:
+def document(value: object, *, indent: int | None = 2) -> None:
+    """A JSON document on stdout; without `indent` on one line."""
+    data(json_text(value, indent))
+
+
+def json_text(value: object, indent: int | None = None) -> str:
     """JSON that any terminal survives: characters that steer it are escapes, as JSON allows."""
-    text = json.dumps(value, indent=4, ensure_ascii=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
     if text.isascii() and "\x7f" not in text:
         return text
     return "".join(
@@ -158,7 +163,7 @@ def log_to_narration() -> None:
     class Narrating(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if debugging():
-                _write(sys.stderr, self.format(record))
+                trace(self.format(record))
             elif not record.exc_info:  # a defect's details say nothing to a user; what it leads to is told
                 warning(record.getMessage())
 
@@ -170,6 +175,11 @@ def log_to_narration() -> None:
 def debugging() -> bool:
     """Whether the user wants to see where things fail."""
     return bool(os.environ.get("KAITOCTL_DEBUG"))
+
+
+def trace(text: str) -> None:
+    """Where something failed, for who is debugging."""
+    _write(sys.stderr, passage(text.rstrip("\n")))
 
 
 # --- narration -------------------------------------------------------------------------------------------

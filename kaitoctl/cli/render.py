@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,13 @@ import typer
 
 from kaitoctl.cli import catalog_options, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
-from kaitoctl.cli.controller_options import ImageGeneration, MostNodes, Registry, settings_of
+from kaitoctl.cli.controller_options import (
+    AllowPrivilegedTemplates,
+    ImageGeneration,
+    MostNodes,
+    Registry,
+    settings_of,
+)
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +66,7 @@ def render(
     image_generation: ImageGeneration = "v0.4",
     registry: Registry = None,
     most_nodes: MostNodes = 64,
+    allow_privileged_templates: AllowPrivilegedTemplates = False,
     catalog: CatalogFile = None,
 ) -> None:
     """Print the objects that run-controller would create for Workspaces. Asks no cluster.
@@ -75,7 +81,7 @@ def render(
     if nodes == "-" and "-" in filename:
         raise InputError("only one of -f and --nodes can be stdin")
     catalog_options.use(catalog)
-    settings = settings_of(image_generation, registry, most_nodes)
+    settings = settings_of(image_generation, registry, most_nodes, allow_privileged_templates)
     workspaces = workspaces_in(documents_of(filename), namespace, settings)
     listed = _nodes(nodes) if nodes is not None else None
     made = [rendered(workspace, listed, settings) for workspace in workspaces]
@@ -158,7 +164,7 @@ def _print(made: list[Rendered], output_format: str, *, with_claims: bool) -> No
     if output_format == "json":
         items = [item for one in made for item in (*(one.claims if with_claims else ()), *one.objects)]
         value = {"apiVersion": "v1", "kind": "List", "items": items}
-        output.data(json.dumps(value, indent=2, ensure_ascii=False))
+        output.document(value)
         return
     documents: list[str] = []
     for one in made:

@@ -13,7 +13,13 @@ import typer
 from kaitoctl.cli import catalog_options, logs, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
-from kaitoctl.cli.controller_options import ImageGeneration, MostNodes, Registry, settings_of
+from kaitoctl.cli.controller_options import (
+    AllowPrivilegedTemplates,
+    ImageGeneration,
+    MostNodes,
+    Registry,
+    settings_of,
+)
 from kaitoctl.errors import ApiError, InputError, KaitoctlError
 
 if TYPE_CHECKING:
@@ -64,6 +70,7 @@ def run_controller(
         int, typer.Option("--workers", help="Workspaces handled at a time.", min=1, max=64)
     ] = 16,
     most_nodes: MostNodes = 64,
+    allow_privileged_templates: AllowPrivilegedTemplates = False,
     catalog: CatalogFile = None,
     dry_run: Annotated[
         bool,
@@ -106,7 +113,7 @@ def run_controller(
     import asyncio
 
     catalog_options.use(catalog)
-    settings = settings_of(image_generation, registry, most_nodes)
+    settings = settings_of(image_generation, registry, most_nodes, allow_privileged_templates)
     options.one_of(log_format, logs.FORMATS, option="--log-format")
     options.one_of(log_level, logs.LEVELS, option="--log-level")
     logs.configure(log_format, log_level)

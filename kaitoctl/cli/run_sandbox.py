@@ -112,8 +112,6 @@ def status(
 
     Example: kaitoctl sandbox status -o json
     """
-    import json
-
     from kaitoctl.cli import sandbox_process
 
     options.one_of(output_format, ("table", "json"), option="--output")
@@ -124,7 +122,7 @@ def status(
         address = folder.remembered().get("address", "") if is_up else ""
         rows.append({"name": name, "up": is_up, "address": address, "kubeconfig": str(folder.kubeconfig)})
     if output_format == "json":
-        output.data(json.dumps({"sandboxes": rows}, indent=2))
+        output.document({"sandboxes": rows})
     elif rows:
         cells = [
             (str(r["name"]), "up" if r["up"] else "down", str(r["address"]), str(r["kubeconfig"]))

@@ -35,14 +35,12 @@ def schema(
     if api_version is not None:
         options.one_of(api_version, convert.VERSIONS, option="--api-version")
     if json_schema:
-        import json
-
         from kaitoctl.kaito import catalog_file
         from kaitoctl.kaito import json_schema as json_schema_
 
         versions = [api_version] if api_version else convert.VERSIONS
         made = json_schema_.of_workspaces(versions, known=catalog_file.read(catalog))
-        output.data(json.dumps(made, indent=2))
+        output.document(made)
         return
     text = (packaged.folder("schemas") / "kaito.sh_workspaces.yaml").read_text("utf-8")
     if api_version is None:

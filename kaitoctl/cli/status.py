@@ -187,8 +187,6 @@ def _tell(
     rows: Sequence[Row], told: dict[ObjectKey, Row], now: datetime, output_format: str
 ) -> dict[ObjectKey, Row]:
     """A line, or an object, for each Workspace that has changed; returns what has been told then."""
-    import json
-
     from kaitoctl.kube.conditions import timestamp
 
     stamp, known = timestamp(now), {row.key: row for row in rows}
@@ -197,13 +195,13 @@ def _tell(
         if before is not None and before.as_json() == row.as_json():
             continue
         if output_format == "json":
-            output.data(json.dumps({"time": stamp, **row.as_json()}))
+            output.document({"time": stamp, **row.as_json()}, indent=None)
         else:
             output.data(output.visible(f"{stamp}  {key}  {row.state}  {row.where}"))
     for key in [key for key in told if key not in known]:
         if output_format == "json":
             gone = {"namespace": key.namespace, "name": key.name, "state": "gone"}
-            output.data(json.dumps({"time": stamp, **gone}))
+            output.document({"time": stamp, **gone}, indent=None)
         else:
             output.data(output.visible(f"{stamp}  {key}  Gone"))
     return known
@@ -242,15 +240,13 @@ def _cells(rows: Sequence[Row], everywhere: bool, now: datetime) -> list[list[st
 
 
 def _print(rows: Sequence[Row], everywhere: bool, output_format: str, now: datetime, where: str) -> None:
-    import json
-
     if output_format == "name":
         for row in rows:
             output.data(output.resource_name(row.workspace))
     elif output_format in ("json", "yaml"):
         value = {"workspaces": [row.as_json() for row in rows]}
         if output_format == "json":
-            output.data(json.dumps(value, indent=2))
+            output.document(value)
         else:
             from kaitoctl.kube.documents import to_yaml
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
@@ -222,7 +221,7 @@ def validate(
             output.data(_screen(result))
     if output_format == "json":
         listed = [_plain(result, strict=strict) for result in judged]
-        output.data(json.dumps({"documents": listed}, indent=2, ensure_ascii=False))
+        output.document({"documents": listed})
     elif not judged:
         raise InputError("no Workspace was found", hint="a Workspace has kind: Workspace")
     invalid = sum(not result.is_valid(strict=strict) for result in judged)

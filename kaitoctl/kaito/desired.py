@@ -33,6 +33,10 @@ COPY_DATA = (
 )
 
 
+NO_NEW_PRIVILEGES: Object = {"allowPrivilegeEscalation": False}
+"""For images that are not ours to choose: KAITO's run as root, and need nobody knows what of its powers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the controller's operator chooses for all Workspaces.
@@ -45,6 +49,8 @@ class Settings:
         pusher_image: pushes what tuning made, without any privilege; has `/busybox/sh` and `crane`.
         adapter_base_image: what the pushed image is built on; needs `sh`, `ls` and `cp`, by which adapters
             are loaded.
+        allows_privileged_templates: custom pods may have what the baseline Pod Security Standard forbids:
+            whoever may write Workspaces gets at the nodes' files and network by them.
     """
 
     registry: str = catalog.DEFAULT_REGISTRY
@@ -53,6 +59,7 @@ class Settings:
     downloader_image: str = "docker.io/curlimages/curl:8.10.1"
     pusher_image: str = "gcr.io/go-containerregistry/crane/debug:v0.20.2"
     adapter_base_image: str = "docker.io/library/busybox:1.36.1"
+    allows_privileged_templates: bool = False
 
 
 def refusal(workspace: Object, settings: Settings | None = None) -> str:
@@ -66,7 +73,7 @@ def refusal(workspace: Object, settings: Settings | None = None) -> str:
         return tuning.refusal(workspace, settings or Settings())
     inference = workspace.get("inference") or {}
     if inference.get("template"):
-        return _template_refusal(inference["template"])
+        return _template_refusal(inference["template"], settings or Settings())
     preset = preset_of(workspace)
     if preset is None:
         name = dig(inference, "preset", "name")
@@ -80,13 +87,19 @@ def refusal(workspace: Object, settings: Settings | None = None) -> str:
     return _runtime_refusal(workspace, preset, generation)
 
 
-def _template_refusal(template: object) -> str:
+def _template_refusal(template: Object, settings: Settings) -> str:
     """The API does not look into a template, so the parts that are used here are checked here."""
-    from kaitoctl.kube import schema
+    from kaitoctl.kube import pod_security, schema
 
     wrapped = {"type": "object", "properties": {"template": _TEMPLATE_SCHEMA}}
     for problem in schema.problems({"template": template}, wrapped):
         return f"inference.{problem.path}: {problem.message}"
+    forbidden = pod_security.violations(template["spec"], "baseline")
+    if forbidden and not settings.allows_privileged_templates:
+        return (
+            f"inference.template.spec.{forbidden[0]} is not allowed by the baseline Pod Security Standard, "
+            "nor by this controller unless it runs with --allow-privileged-templates"
+        )
     return ""
 
 
@@ -392,6 +405,7 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
     main = {
         "name": workspace["metadata"]["name"],
         "image": image_of(workspace, preset, settings),
+        "securityContext": dict(NO_NEW_PRIVILEGES),
         "command": command_of(workspace, preset, generation, gpus),
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "resources": {"requests": {api.GPU: str(gpus)}, "limits": {api.GPU: str(gpus)}},
@@ -400,9 +414,10 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
     spec: Object = {
         "affinity": {"nodeAffinity": node_affinity(workspace)},
         "tolerations": [dict(toleration) for toleration in TOLERATIONS],
+        "automountServiceAccountToken": False,  # a model server has no business with the API
         "containers": [main],
     }
-    if strengths := [{"name": _adapter_name(item), "value": strength_of(item)} for item in adapters]:
+    if strengths := [{"name": _adapter_name(item), "value": literal(strength_of(item))} for item in adapters]:
         main["env"] = strengths
         spec["initContainers"] = [_adapter_container(item, mounts) for item in adapters]
     if volumes:
@@ -422,13 +437,19 @@ def _adapter_name(adapter: Object) -> str:
     return str(adapter["source"]["name"])
 
 
+def literal(argument: str) -> str:
+    """The argument or value as Kubernetes hands it over unchanged: it replaces `$(NAME)`, and `$$` by `$`."""
+    return argument.replace("$", "$$")
+
+
 def _adapter_container(adapter: Object, mounts: list[Object]) -> Object:
     name = _adapter_name(adapter)
     return {
         "name": name,
         "image": adapter["source"]["image"],
         "imagePullPolicy": "Always",
-        "command": ["/bin/sh", "-c", COPY_DATA, "copy-adapter", f"{ADAPTER_PATH}/{name}"],
+        "securityContext": dict(NO_NEW_PRIVILEGES),
+        "command": ["/bin/sh", "-c", COPY_DATA, "copy-adapter", literal(f"{ADAPTER_PATH}/{name}")],
         "volumeMounts": mounts,
     }
 

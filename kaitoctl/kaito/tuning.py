@@ -113,6 +113,16 @@ until crane append --platform linux/amd64 --base "$base" --new_layer "$work/laye
 done
 """
 
+# For the containers whose images we choose: the restricted Pod Security Standard, and more.
+_UNPRIVILEGED: Object = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
 
 # --- the table ---------------------------------------------------------------------------------------------
 
@@ -372,6 +382,7 @@ def job(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object
         "affinity": {"nodeAffinity": desired_.node_affinity(workspace)},
         "tolerations": [dict(toleration) for toleration in TOLERATIONS],
         "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
         "initContainers": [_data_container(workspace, settings)],
         "containers": [
             _main_container(workspace, gpus, settings, folder),
@@ -411,7 +422,8 @@ def _main_container(workspace: Object, gpus: int, settings: Settings, folder: st
     return {
         "name": workspace["metadata"]["name"],
         "image": image_of(workspace, settings),
-        "command": ["/bin/sh", "-c", line, "tune", _literal(folder)],
+        "securityContext": dict(desired_.NO_NEW_PRIVILEGES),
+        "command": ["/bin/sh", "-c", line, "tune", desired_.literal(folder)],
         "env": env,
         "ports": [{"containerPort": desired_.PORT, "protocol": "TCP"}],
         "resources": {"requests": {api.GPU: str(gpus)}, "limits": {api.GPU: str(gpus)}},
@@ -427,13 +439,16 @@ def _data_container(workspace: Object, settings: Settings) -> Object:
             "name": "data-extractor",
             "image": image,
             "imagePullPolicy": "Always",
+            "securityContext": dict(desired_.NO_NEW_PRIVILEGES),
             "command": ["/bin/sh", "-c", desired_.COPY_DATA, "copy-data", DATA_PATH],
             "volumeMounts": mounts,
         }
+    urls = [desired_.literal(url) for url in given["urls"]]
     return {
         "name": "data-downloader",
         "image": settings.downloader_image,
-        "command": ["/bin/sh", "-c", _DOWNLOAD, "download-data", DATA_PATH, *map(_literal, given["urls"])],
+        "securityContext": copy.deepcopy(_UNPRIVILEGED),
+        "command": ["/bin/sh", "-c", _DOWNLOAD, "download-data", DATA_PATH, *urls],
         "volumeMounts": mounts,
     }
 
@@ -441,31 +456,19 @@ def _data_container(workspace: Object, settings: Settings) -> Object:
 def _push_container(workspace: Object, settings: Settings, folder: str) -> Object:
     """KAITO runs a privileged docker daemon here and writes the image's name into its script."""
     image = workspace["tuning"]["output"]["image"]
-    arguments = [_literal(folder), settings.adapter_base_image, _literal(image)]
+    arguments = [desired_.literal(folder), settings.adapter_base_image, desired_.literal(image)]
     return {
         "name": PUSHER,
         "image": settings.pusher_image,
         "command": ["/busybox/sh", "-c", _PUSH, PUSHER, *arguments],
         "env": [{"name": "DOCKER_CONFIG", "value": _DOCKER_CONFIG}],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": copy.deepcopy(_UNPRIVILEGED),
         "volumeMounts": [
             {"name": "results-volume", "mountPath": folder, "readOnly": True},
             {"name": "push-volume", "mountPath": "/tmp"},  # noqa: S108 - inside the pod
             {"name": "docker-config", "mountPath": _DOCKER_CONFIG, "readOnly": True},
         ],
     }
-
-
-def _literal(argument: str) -> str:
-    """The argument as Kubernetes hands it over unchanged: it replaces `$(NAME)`, and `$$` by `$`."""
-    return argument.replace("$", "$$")
 
 
 def _docker_config(secret: str) -> Object:

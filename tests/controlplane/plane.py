@@ -292,6 +292,7 @@ class ControlPlane:
             f"--tls-cert-file={served.certificate}",
             f"--tls-private-key-file={served.key}",
             f"--client-ca-file={self.certificate_authority}",
+            "--allow-privileged=true",  # as in every cluster with a network plugin
             "--authorization-mode=RBAC",
             # OpenShift's strictness about owner references, so that the shipped role is tried against it.
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
