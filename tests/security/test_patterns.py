@@ -1,0 +1,161 @@
+"""No text makes a regular expression of ours work for long, and nothing evaluates what it is given."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import kaitoctl
+
+SOURCE = Path(kaitoctl.__file__).parent
+LENGTH = 5_000
+"""Characters: more than a name may have, and as much as a line of a log."""
+CPU_S = 0.5
+PIECES = [
+    *"a0-._:/= [{(\"'\\\n\x1b$<,;#AZ",
+    "a-", "a.", "-a", "a/", "0a", "ab ", "1.", "a:", "a=", "--", "..", "://", "a,", " a", "<a", "1h", "0.0",
+    "kaito/workspace", "--node-provisioner", "NVIDIA-", "quota ", "not found ", "Adapter added: ", "hf_a",
+    "e+1", "token=", "https://a:a", "{#", "#}", "{# ", "Bearer a", "[0]", "a.b[1]", "secret \"a\" ",
+    "couldn't find key",
+]  # fmt: skip
+Use = tuple[re.Pattern[str], bool]
+"""A pattern, and whether it is looked for anywhere in a text."""
+ENDS = ["", "!", "\x00", "\n"]
+
+
+def modules() -> Iterator[Any]:
+    for found in pkgutil.walk_packages([str(SOURCE)], "kaitoctl."):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+def inside(value: Any, depth: int = 0) -> Iterator[re.Pattern[str]]:
+    if isinstance(value, re.Pattern) and isinstance(value.pattern, str):
+        yield value
+    elif isinstance(value, list | tuple | set | frozenset) and depth < 3:
+        for item in value:
+            yield from inside(item, depth + 1)
+    elif isinstance(value, dict) and depth < 3:
+        for item in value.values():
+            yield from inside(item, depth + 1)
+
+
+def written() -> Iterator[Use]:
+    """Those that stand in the code where they are used."""
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if getattr(node.func.value, "id", "") == "re" and node.args:
+                first = node.args[0]
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    anywhere = node.func.attr not in ("match", "fullmatch", "compile")
+                    yield re.compile(first.value), anywhere
+
+
+def kept() -> Iterator[Use]:
+    """Those that a module keeps; looked for anywhere in a text unless each use of the name is a match."""
+    for module in modules():
+        source = Path(module.__file__).read_text("utf-8")
+        for name, value in vars(module).items():
+            uses = set(re.findall(rf"\b{name}\.([a-z]+)\(", source))
+            anywhere = not uses or not uses <= {"match", "fullmatch"}
+            yield from ((one, anywhere) for one in inside(value))
+
+
+def patterns() -> dict[re.Pattern[str], bool]:
+    found: dict[re.Pattern[str], bool] = {}
+    for pattern, anywhere in (*kept(), *written()):
+        found[pattern] = found.get(pattern, False) or anywhere
+    return found
+
+
+class TookTooLong(Exception):
+    pass
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise TookTooLong
+
+
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    """Interrupts what computes for longer than CPU_S of this process's own time; waiting does not count."""
+    before = signal.signal(signal.SIGVTALRM, _stop)
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, before)
+
+
+def slowest(pattern: re.Pattern[str], anywhere: bool) -> str:
+    """The text that takes the pattern longer than the bound; empty when there is none."""
+    for piece in PIECES:
+        for end in ENDS:
+            text = (piece * LENGTH)[:LENGTH] + end
+            for ask in (pattern.fullmatch, pattern.match, *([pattern.search] if anywhere else [])):
+                signal.setitimer(signal.ITIMER_VIRTUAL, CPU_S)
+                try:
+                    ask(text)
+                except TookTooLong:
+                    return f"{ask.__name__} of {piece!r} and so on, then {end!r}"
+                finally:
+                    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    return ""
+
+
+PATTERNS = patterns()
+
+
+def test_the_patterns_are_found() -> None:
+    assert len(PATTERNS) > 50
+
+
+@pytest.mark.usefixtures("bounded")
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda one: one.pattern[:40])
+def test_no_text_makes_a_pattern_work_for_long(pattern: re.Pattern[str]) -> None:
+    assert slowest(pattern, PATTERNS[pattern]) == ""
+
+
+@pytest.mark.usefixtures("bounded")
+def test_a_pattern_that_does_is_noticed() -> None:
+    assert slowest(re.compile(r"(a+)+b"), False)
+
+
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "asyncio.create_subprocess_shell"}
+FORBIDDEN_MODULES = {"pickle", "shelve", "dill", "telnetlib", "ftplib", "xml"}
+
+
+def faults(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None)
+            names = [module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+            yield from (f"imports {name}" for name in names if name.split(".")[0] in FORBIDDEN_MODULES)
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        if called in FORBIDDEN_CALLS or any(word.arg == "shell" for word in node.keywords):
+            yield f"{node.lineno}: {called}"
+        if called in ("yaml.load", "yaml.load_all"):
+            loader = ast.unparse(node.args[1])
+            if not loader.lower().endswith("loader") or loader in ("yaml.Loader", "yaml.UnsafeLoader"):
+                yield f"{node.lineno}: {called} with {loader}"
+
+
+def test_nothing_is_evaluated_unpickled_or_given_to_a_shell() -> None:
+    """marshal is not among them: the informer packs its own memory with it, and reads nothing else."""
+    found = {
+        str(file.relative_to(SOURCE)): list(faults(ast.parse(file.read_text("utf-8"))))
+        for file in SOURCE.rglob("*.py")
+    }
+    assert {file: what for file, what in found.items() if what} == {}
+    assert list(faults(ast.parse("import pickle\neval(x)\nos.system(x)\nrun(x, shell=True)"))) != []
