@@ -94,11 +94,18 @@ def in_version(resource: Resource, obj: Object) -> Object:
     return pruned(resource, {**obj, "apiVersion": resource.kind.api_version})
 
 
+def in_storage_version(resource: Resource, obj: Object) -> Object:
+    """An object as it is kept, whatever version it was written in; the object itself when it is that one."""
+    if resource.kind.version == resource.storage_version:
+        return obj
+    return {**obj, "apiVersion": f"{resource.kind.group}/{resource.storage_version}"}
+
+
 def as_stored(resource: Resource, obj: Object) -> Object:
     """An object as it is shown today: pruned and with the defaults of today's schema."""
     schema = resource.schema or _OPEN
     shown: Object = schemas.default(schemas.prune(obj, schema), schema)
-    return shown
+    return {**shown, "apiVersion": resource.kind.api_version}
 
 
 def unknown_fields(resource: Resource, obj: Object) -> list[str]:

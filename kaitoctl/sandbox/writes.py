@@ -166,7 +166,7 @@ class Writes:
         self._addresses.allocate(resource, new)
         if author.dry_run:
             return Entry(key, new, self._store.version)
-        return self._store.put(resource.name, new)
+        return self._store.put(resource.name, crd.in_storage_version(resource, new))
 
     def _namespace_must_take(self, resource: Resource, key: ObjectKey) -> None:
         namespace = self._store.find(NAMESPACES.name, ObjectKey("", key.namespace))
@@ -369,8 +369,7 @@ class Writes:
         self._addresses.allocate(resource, new, live)
         if author.dry_run:
             return Entry(entry.key, new, entry.version)
-        if resource.kind.version != resource.storage_version:
-            new["apiVersion"] = f"{resource.kind.group}/{resource.storage_version}"
+        new = crd.in_storage_version(resource, new)
         if self._is_finished(resource, new["metadata"]):
             return self._store.remove(resource.name, entry.key, new)
         return self._store.put(resource.name, new)
@@ -645,9 +644,7 @@ class Writes:
         if new == live:
             return self.scale_of(resource, live)
         if not author.dry_run:
-            if resource.kind.version != resource.storage_version:
-                new["apiVersion"] = f"{resource.kind.group}/{resource.storage_version}"
-            self._store.put(resource.name, new)
+            self._store.put(resource.name, crd.in_storage_version(resource, new))
         return self.scale_of(resource, new)
 
     def patch_scale(self, resource: Resource, entry: Entry, patch: Any, media: str, author: Author) -> Object:

@@ -147,6 +147,16 @@ def test_every_served_version_shows_the_same_objects(server: Client) -> None:
     assert (now["apiVersion"], now["spec"]["size"]) == ("example.com/v1", 5)
 
 
+def test_what_was_made_in_one_version_says_in_which_it_is_read(server: Client) -> None:
+    server.define(_two_versions())
+    older = "/apis/example.com/v1beta1/namespaces/default/widgets"
+    made = server.create(older, {**widget("w"), "apiVersion": "example.com/v1beta1"})
+    assert made["apiVersion"] == "example.com/v1beta1"
+    assert server.get(WIDGET)["apiVersion"] == "example.com/v1"
+    assert [item["apiVersion"] for item in server.get(WIDGETS)["items"]] == ["example.com/v1"]
+    assert server.get(f"{older}/w")["apiVersion"] == "example.com/v1beta1"
+
+
 def test_a_version_that_is_no_longer_served_is_404(server: Client) -> None:
     crd = _two_versions()
     server.define(crd)
