@@ -292,7 +292,7 @@ def test_nonsense_has_clear_answers(shell: Shell, namespace: str, apply: Apply) 
         assert "it has 1" in stderr
 
 
-@pytest.mark.parametrize("command", [("history", "w"), ("undo", "w"), ("status", "w")])
+@pytest.mark.parametrize("command", [("history", "w"), ("undo", "w", "--yes"), ("status", "w")])
 def test_a_cluster_that_says_no_or_nothing(offline: Shell, tmp_path: Path, command: tuple[str, ...]) -> None:
     offline.kaitoctl("rollout", *command, code=2, KUBECONFIG="/nowhere")
     message = 'controllerrevisions.apps is forbidden: User "u" cannot list'
