@@ -17,6 +17,7 @@ Rules that hold in every pass:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,8 +25,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, desired, revisions, tuning, validation
+from kaitoctl.errors import ApiError, KaitoctlError
+from kaitoctl.kaito import api, convert, desired, revisions, tuning, validation
 from kaitoctl.kaito import claims as claims_
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
@@ -64,6 +65,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.kube.pods import holding_gpus, is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.workloads import outdated_pods
+from kaitoctl.reconcile.backoff import Backoff
 from kaitoctl.reconcile.controller import Controller, Door, Outcome, Worked, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Informer, Store
 from kaitoctl.reconcile.plan import Child, Plan, plan
@@ -129,14 +131,21 @@ class WorkspaceReconciler:
     Args:
         stores: the world as last seen.
         settings: image registry and generation.
+        kind: Workspaces in the version that the stores show them in.
         clock: the present time, for condition times.
     """
 
     def __init__(
-        self, stores: Stores, settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        stores: Stores,
+        settings: Settings,
+        *,
+        kind: Kind = api.WORKSPACE_V1BETA1,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._stores = stores
         self._settings = settings
+        self._kind = kind
         self._clock = clock
         self._asked: dict[str, _Asked] = {}
 
@@ -272,7 +281,7 @@ class WorkspaceReconciler:
 
         If it is not, somebody wrote the stamp of a generation that never was.
         """
-        live = yield request.get(api.WORKSPACE, *key_of(workspace))
+        live = yield request.get(api.kind_of(workspace), *key_of(workspace))
         return generation_of(live) > generation_of(workspace)
 
     # --- history ---------------------------------------------------------------------------------------
@@ -570,7 +579,7 @@ class WorkspaceReconciler:
         ]
         if not strays:
             return
-        live = yield from _found(request.get(api.WORKSPACE, *key))
+        live = yield from _found(request.get(self._kind, *key))
         for claim in strays:
             if live is None or uid_of(live) not in claims_.owner_uids(claim):
                 yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
@@ -610,12 +619,13 @@ class WorkspaceReconciler:
 
     def _write_status(self, workspace: Object, new: Object) -> Generator[Request, Object, Object]:
         """Write the status if it differs; returns the Workspace as it is then."""
-        if new == (workspace.get("status") or {}):
+        present = workspace.get("status") or {}
+        if all(present.get(field) == new.get(field) for field in status_.FIELDS):
             return workspace
         metadata = workspace["metadata"]
         body = {
-            "apiVersion": api.WORKSPACE.api_version,
-            "kind": api.WORKSPACE.kind,
+            "apiVersion": workspace["apiVersion"],
+            "kind": workspace["kind"],
             "metadata": {
                 "name": metadata["name"],
                 "namespace": metadata["namespace"],
@@ -623,7 +633,20 @@ class WorkspaceReconciler:
             },
             "status": new,
         }
-        return (yield request.apply_status(api.WORKSPACE, body, manager=MANAGER))
+        kind = api.kind_of(workspace)
+        try:
+            return (yield request.apply_status(kind, body, manager=MANAGER))
+        except ApiError as error:
+            if "not declared in schema" not in str(error):
+                raise
+        # Somebody writes in v1alpha1 what has a field of v1beta1: then no API server applies anything.
+        patch = {
+            "metadata": {"uid": metadata["uid"]},
+            "status": dict.fromkeys(status_.FIELDS) | new,
+        }
+        return (
+            yield request.merge_patch(kind, *key_of(workspace), patch, manager=MANAGER, subresource="status")
+        )
 
 
 @dataclass(slots=True)
@@ -758,7 +781,7 @@ def _is_newest(workspace: Object) -> Generator[Request, Object, bool]:
 
     When it has, the newer view is on its way to us.
     """
-    live = yield from _found(request.get(api.WORKSPACE, *key_of(workspace)))
+    live = yield from _found(request.get(api.kind_of(workspace), *key_of(workspace)))
     return live is not None and (uid_of(live), generation_of(live)) == (
         uid_of(workspace),
         generation_of(workspace),
@@ -840,7 +863,7 @@ def _finalizers(workspace: Object, *, ours: bool) -> Request:
             "finalizers": [*others, api.FINALIZER] if ours else others,
         }
     }
-    return request.merge_patch(api.WORKSPACE, metadata["namespace"], metadata["name"], patch, manager=MANAGER)
+    return request.merge_patch(api.kind_of(workspace), *key_of(workspace), patch, manager=MANAGER)
 
 
 # --- wiring ------------------------------------------------------------------------------------------------
@@ -866,15 +889,16 @@ class Running:
         return all(informer.synced for informer in self.informers)
 
 
-_KEEP: Mapping[Kind, Callable[[Object], Object] | None] = {
-    api.WORKSPACE: None,  # managedFields tell of fields that only another API version has
+_KEEP: Mapping[Kind, Callable[[Object], Object]] = {
+    api.WORKSPACE: status_.kept,
+    api.WORKSPACE_V1BETA1: status_.kept,
     CONTROLLER_REVISION: revisions.kept,
     NODE: nodes_.trimmed,
 }
 
 
-def keep_of(kind: Kind) -> Callable[[Object], Object] | None:
-    """What the stores keep of an object of this kind, for `Informer`; None for all of it."""
+def keep_of(kind: Kind) -> Callable[[Object], Object]:
+    """What the stores keep of an object of this kind, for `Informer`."""
     return _KEEP.get(kind, without_managed_fields)
 
 
@@ -891,6 +915,9 @@ async def run(
 ) -> None:
     """Manage all Workspaces of a namespace (of all namespaces when empty) until cancelled.
 
+    In the newest API version that the cluster serves: a status written through an older one would cost the
+    Workspace whatever only the newer one has. While the cluster serves none, it waits.
+
     Args:
         client: the door to the cluster.
         namespace: the one to manage; empty for all.
@@ -901,11 +928,12 @@ async def run(
         observer: told of every pass.
         started: given what can be asked of the controller, before it begins.
     """
+    served = await _served(client)
 
     def of(kind: Kind, **options: Any) -> Informer:
         return Informer(client, kind, namespace=namespace, packed=True, keep=keep_of(kind), **options)
 
-    workspaces, services = of(api.WORKSPACE), of(SERVICE)
+    workspaces, services = of(served), of(SERVICE)
     deployments, stateful_sets, jobs = of(DEPLOYMENT), of(STATEFUL_SET), of(JOB)
     config_maps = of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE)
     history = of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME)
@@ -928,7 +956,7 @@ async def run(
         revisions=history.store,
         can_claim=lambda: claims.is_served is not False,
     )
-    reconciler = WorkspaceReconciler(stores, settings or Settings())
+    reconciler = WorkspaceReconciler(stores, settings or Settings(), kind=served)
     controller = Controller(
         "workspace",
         door or client,
@@ -942,9 +970,9 @@ async def run(
     children_of_ours = (deployments, stateful_sets, services, jobs, config_maps)
     controller.watches(workspaces, own_key)
     for children in children_of_ours:
-        controller.watches(children, owner_keys(api.WORKSPACE))
+        controller.watches(children, owner_keys(served))
         controller.watches(children, lambda child: _namesake(child, workspaces.store))
-    controller.watches(history, owner_keys(api.WORKSPACE))
+    controller.watches(history, owner_keys(served))
     controller.watches(pods, workspace_of_labels)
     controller.watches(gpu_pods, lambda pod: _waiting_for(pod, stores))
     controller.watches(claims, workspace_of_labels)
@@ -954,6 +982,25 @@ async def run(
     if started is not None:
         started(Running(controller, informers, workspaces.store))
     await run_all(*informers, controller)
+
+
+async def _served(client: Client) -> Kind:
+    """Workspaces in the newest version that the cluster serves and we know, once it serves one."""
+    clock, backoff, told = asyncio.get_running_loop().time, Backoff(), ""
+    while True:
+        try:
+            answer = await client.send(Request("GET", f"/apis/{api.GROUP}"))
+            if (kind := api.newest(convert.served_versions(answer))) is not None:
+                return kind
+            why = f"no version of {api.WORKSPACE.resource} that kaitoctl speaks is served"
+        except ApiError as error:
+            why = f"{api.WORKSPACE.resource} is not served" if error.status == 404 else str(error)
+        except KaitoctlError as error:
+            why = str(error)
+        if why != told:
+            logger.warning("%s; asking again", why)
+            told = why
+        await asyncio.sleep(backoff.delay(clock()))
 
 
 def _namesake(child: Object, workspaces: Store) -> Iterable[ObjectKey]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Literal
@@ -17,6 +18,7 @@ from kaitoctl import packaged
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.catalog import instance_types
+from kaitoctl.kaito.convert import VERSIONS
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.documents import load_yaml
@@ -64,16 +66,31 @@ def crds() -> tuple[Object, ...]:
     return tuple(crd for file in files for crd in load_yaml(file.read_text(), str(file)))
 
 
-class World:
-    """A cluster with the CRDs installed, and one controller process after another."""
+def serving(crd: Object, versions: Collection[str]) -> Object:
+    """The CRD with these versions alone; the last of them is stored."""
+    kept = [version for version in crd["spec"]["versions"] if version["name"] in versions]
+    last = [{**version, "storage": version is kept[-1]} for version in kept]
+    return {**crd, "spec": {**crd["spec"], "versions": last}}
 
-    def __init__(self) -> None:
+
+class World:
+    """A cluster with the CRDs installed, and one controller process after another.
+
+    Args:
+        version: of Workspaces, in which the controller works, and in which they are looked at.
+        served: the versions of Workspaces that there are.
+    """
+
+    def __init__(self, version: str = "v1beta1", *, served: Collection[str] = VERSIONS) -> None:
+        self.kind = replace(kaito.WORKSPACE, version=version)
         self.api = Api(clock=lambda: NOW)
         self.requests: list[Request] = []
         self.faults: Mapping[int, Fault] = {}
         self.frozen: Mapping[Kind, list[Object]] | None = None
         self.check: Callable[[], None] = lambda: None
         for crd in crds():
+            if crd["spec"]["names"]["kind"] == self.kind.kind:
+                crd = serving(crd, served)
             self.do(request.apply(CRD, crd, manager="test", force=True))
 
     def do(self, asked: Request) -> Object:
@@ -89,6 +106,8 @@ class World:
         return parsed
 
     def list(self, kind: Kind) -> list[Object]:
+        if kind == kaito.WORKSPACE:
+            kind = self.kind
         found = self.do(Request("GET", kind.path()))["items"]
         return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in found]
 
@@ -114,8 +133,7 @@ class World:
             objects = self.frozen[kind] if self.frozen else self.list(kind)
             store = Store()
             for obj in objects:
-                keep = keep_of(kind) or copy.deepcopy
-                store._replace(key_of(obj), keep(obj))
+                store._replace(key_of(obj), copy.deepcopy(keep_of(kind)(obj)))
             views[kind] = store
         return Stores(
             views[kaito.WORKSPACE],
@@ -142,7 +160,7 @@ class World:
 
     def reconcile(self, name: str = "falcon") -> int:
         """One pass; returns the number of writes tried. Errors that a work queue would retry end the pass."""
-        reconciler = WorkspaceReconciler(self.stores(), Settings(), clock=lambda: NOW)
+        reconciler = WorkspaceReconciler(self.stores(), Settings(), kind=self.kind, clock=lambda: NOW)
         before = len(self.requests)
         self.drive(reconciler.reconcile(ObjectKey("default", name)))
         return sum(asked.is_write for asked in self.requests[before:])

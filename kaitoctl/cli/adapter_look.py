@@ -20,22 +20,23 @@ _LOG_BYTES = 2_000_000
 
 
 async def workspace_named(client: Client, name: str, namespace: str = "") -> Object:
-    """The Workspace, in the API version that it was written in.
+    """The Workspace, in the API version that it was written in unless writing that would cost it fields.
 
     Raises:
         ApiError: there is none; the hint names one of a similar name.
     """
     from kaitoctl.cli import look
-    from kaitoctl.kaito import adapters, api
+    from kaitoctl.kaito import adapters, api, convert
     from kaitoctl.kube.objects import ObjectKey
 
     served = await served_versions(client) or [api.WORKSPACE.version]
     namespace = namespace or client.namespace
-    newest = api.WORKSPACE_V1BETA1 if api.WORKSPACE_V1BETA1.version in served else api.WORKSPACE
+    newest = api.newest(served) or api.WORKSPACE
     try:
         found = await _read(client, newest, namespace, name)
         written = adapters.written_as(found).rpartition("/")[2]
-        if written != newest.version and written in served:
+        is_older = written != newest.version and written in served
+        if is_older and not convert.lost_by_writing(found, written):
             found = await _read(client, replace(newest, version=written), namespace, name)
     except ApiError as error:
         if error.status == 404 and not error.is_unknown_resource:

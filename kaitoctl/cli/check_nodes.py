@@ -312,7 +312,7 @@ async def _from_cluster(client: Client, name: str, rules_target: str) -> Object:
     from kaitoctl.kube import request
 
     kinds = [api.WORKSPACE, api.WORKSPACE_V1BETA1]
-    if rules_target == "v0.12":
+    if rules_target in ("v0.12", "kaitoctl"):
         kinds.reverse()
     for kind in kinds:
         try:

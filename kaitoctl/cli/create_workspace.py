@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kaito.validation import Problem
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Object
+    from kaitoctl.kube.objects import Object, ObjectKey
     from kaitoctl.kube.request import Request
 
 app = typer.Typer(help="Create objects.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
@@ -398,6 +398,8 @@ async def _apply(client: Client, workspace: Object, how: _How) -> tuple[Object, 
     try:
         before = await present(client, request.get(kind, key.namespace, key.name))
         if before is not None:
+            if kind == api.WORKSPACE:
+                await _insist_that_nothing_is_lost(client, key)
             trying = {**applying.query, "dryRun": "All"}
             _judge_update(before, await client.send(replace(applying, query=trying)))
         live = await client.send(applying)
@@ -408,6 +410,28 @@ async def _apply(client: Client, workspace: Object, how: _How) -> tuple[Object, 
         return live, f"created{suffix}"
     same = _without_bookkeeping(before) == _without_bookkeeping(live)
     return live, f"{'unchanged' if same else 'configured'}{suffix}"
+
+
+async def _insist_that_nothing_is_lost(client: Client, key: ObjectKey) -> None:
+    """Refuse to write a Workspace in v1alpha1 when what it has of v1beta1 would go without a word.
+
+    Raises:
+        InputError: it has such fields.
+    """
+    from kaitoctl.kaito import api, convert
+    from kaitoctl.kube import request
+
+    try:
+        stored = await client.send(request.get(api.WORKSPACE_V1BETA1, *key))
+    except ApiError as error:
+        if error.status == 404:
+            return  # v1beta1 is not served, or the Workspace is gone
+        raise
+    if lost := convert.lost_by_writing(stored, api.WORKSPACE.version):
+        raise InputError(
+            f"Workspace {key} has {' and '.join(lost)}, which a write in v1alpha1 would take away",
+            hint="--api-version v1beta1 keeps it",
+        )
 
 
 def _judge_update(before: Object, after: Object) -> None:

@@ -164,13 +164,14 @@ async def _children(
     client: Client, workspace: Object, settings: Settings, remarks: list[str]
 ) -> list[Comparison]:
     from kaitoctl import workspace_controller as controller
-    from kaitoctl.kaito import api, revisions
+    from kaitoctl.cli.look import workspace_kind
+    from kaitoctl.kaito import revisions
     from kaitoctl.kube.objects import annotations_of, is_controlled_by, key_of
     from kaitoctl.reconcile.comparison import compare
     from kaitoctl.reconcile.plan import plan
 
     # Whatever version the file is written in: the controller reads, and is owner by, this one.
-    workspace = {**workspace, "apiVersion": api.WORKSPACE.api_version}
+    workspace = {**workspace, "apiVersion": (await workspace_kind(client)).api_version}
     # The kinds and names do not depend on how many GPUs a pod gets; the rest waits for the workload.
     named = [
         (child.kind, key_of(child.manifest))

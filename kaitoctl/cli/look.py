@@ -247,8 +247,8 @@ async def workspace_kind(client: Client) -> Kind:
         if error.status not in _REFUSED:
             raise
         return api.WORKSPACE  # it will not say; asking for Workspaces will tell
-    if served := convert.served_versions(answer):
-        return api.WORKSPACE_V1BETA1 if api.WORKSPACE_V1BETA1.version in served else api.WORKSPACE
+    if (kind := api.newest(convert.served_versions(answer))) is not None:
+        return kind
     names = ", ".join(str(item.get("version")) for item in answer.get("versions") or ())
     raise ApiError(
         404,

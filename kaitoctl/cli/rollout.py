@@ -376,11 +376,10 @@ def status(
 
 
 async def _status(target: Target, name: str, timeout_s: float | None) -> None:
-    from kaitoctl.kaito import api
     from kaitoctl.kube.objects import ObjectKey
 
     async with connected(target) as client:
-        _, workspace = await _workspace(client, ObjectKey(client.namespace, name), api.WORKSPACE)
+        _, workspace = await _workspace(client, ObjectKey(client.namespace, name))
         await _follow(client, workspace, timeout_s)
     output.data(f'workspace "{name}" successfully rolled out')
 
@@ -394,8 +393,8 @@ async def revisions_of(client: Client, key: ObjectKey) -> Known:
     Raises:
         ApiError: there is no such Workspace, or somebody may not look.
     """
-    from kaitoctl.kaito import api, revisions
-    from kaitoctl.kube.objects import CONTROLLER_REVISION, controller_of, is_controlled_by
+    from kaitoctl.kaito import revisions
+    from kaitoctl.kube.objects import CONTROLLER_REVISION, is_controlled_by
 
     selector = f"{revisions.LABEL_NAME}={key.name}"
     try:
@@ -403,21 +402,16 @@ async def revisions_of(client: Client, key: ObjectKey) -> Known:
     except ApiError as error:
         raise _explained(error) from error
     found = [one for one in revisions.ordered(listed.items) if isinstance(one.get("data"), dict)]
-    # A Workspace is not quite the same in another API version, so look at it as whoever recorded it did.
-    recorder = (controller_of(found[-1]) if found else None) or {}
-    is_new = recorder.get("apiVersion") == api.WORKSPACE_V1BETA1.api_version
-    kind = api.WORKSPACE_V1BETA1 if is_new else api.WORKSPACE
-    kind, workspace = await _workspace(client, key, kind)
+    kind, workspace = await _workspace(client, key)
     return Known(kind, workspace, [one for one in found if is_controlled_by(one, workspace)])
 
 
-async def _workspace(client: Client, key: ObjectKey, kind: Kind) -> tuple[Kind, Object]:
-    """The Workspace, in another API version when this one is not served."""
+async def _workspace(client: Client, key: ObjectKey) -> tuple[Kind, Object]:
+    """The Workspace in the newest API version that is served: a write in an older one loses fields."""
     from kaitoctl.kaito import api
     from kaitoctl.kube import request
 
-    other = api.WORKSPACE if kind == api.WORKSPACE_V1BETA1 else api.WORKSPACE_V1BETA1
-    for version in (kind, other):
+    for version in (api.WORKSPACE_V1BETA1, api.WORKSPACE):
         try:
             return version, await client.send(request.get(version, *key))
         except ApiError as error:

@@ -238,10 +238,11 @@ def _tell(how: _How, decision: Decision) -> None:
 async def _insist_on_crd(client: Client, namespace: str) -> None:
     """A controller without its CRD would wait in silence: say what is missing instead."""
     from kaitoctl.cli.create_workspace import missing_crd
-    from kaitoctl.kaito import api
+    from kaitoctl.cli.look import workspace_kind
     from kaitoctl.kube.request import Request
 
+    kind = await workspace_kind(client)
     try:
-        await client.send(Request("GET", api.WORKSPACE.path(namespace), query={"limit": "1"}))
+        await client.send(Request("GET", kind.path(namespace), query={"limit": "1"}))
     except ApiError as error:
         raise (missing_crd() if error.is_unknown_resource else error) from error

@@ -17,7 +17,7 @@ from kaitoctl.kaito import api, validation
 from kaitoctl.kaito.validation import OWN, Problem, Setting
 from kaitoctl.kube import managed_fields, request
 from kaitoctl.kube.conditions import find, is_true
-from kaitoctl.kube.objects import Kind, Object, dig, generation_of, key_of, uid_of
+from kaitoctl.kube.objects import Object, dig, generation_of, key_of, uid_of
 from kaitoctl.kube.request import Request
 
 FIELD = "inference.adapters"
@@ -409,7 +409,7 @@ def writing(
 
     Guarantee: an adapter that anybody wrote at any moment is lost only when this very change removes it.
     """
-    kind = kind_of(workspace)
+    kind = api.kind_of(workspace)
     for tries in range(1, _TRIES + 1):
         present = entries_of(workspace)
         wanted = change.on(present)
@@ -427,11 +427,6 @@ def writing(
         else:
             return Written(workspace, made, tries)
     raise AssertionError("the last try returns or raises")
-
-
-def kind_of(workspace: Object) -> Kind:
-    """The kind of a Workspace in its own API version."""
-    return replace(api.WORKSPACE, version=str(workspace["apiVersion"]).rpartition("/")[2])
 
 
 def is_stale(error: ApiError) -> bool:

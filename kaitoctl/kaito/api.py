@@ -5,13 +5,21 @@ Source: KAITO v0.3.2 and v0.4.0, `api/v1alpha1` (labels, condition types) and `p
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
-from kaitoctl.kube.objects import Kind
+from kaitoctl.kube.objects import Kind, Object
 
 GROUP = "kaito.sh"
 WORKSPACE = Kind(GROUP, "v1alpha1", "Workspace", "workspaces")
 WORKSPACE_V1BETA1 = replace(WORKSPACE, version="v1beta1")
+
+ONLY_IN_V1BETA1 = (
+    "resource.partition",
+    "inference.preset.presetOptions.modelAccessSecret",
+    "tuning.preset.presetOptions.modelAccessSecret",
+)
+"""What a user can write in v1beta1 alone: a write of v1alpha1 takes it away."""
 
 MACHINE = Kind("karpenter.sh", "v1alpha5", "Machine", "machines", namespaced=False)
 """What KAITO v0.3 and v0.4 ask for nodes with, unless their Karpenter gate is on."""
@@ -44,3 +52,18 @@ DEFAULT_INSTANCE_TYPE = "Standard_NC12s_v3"
 """The CRD's default of `resource.instanceType` in v1alpha1 up to v0.4.0."""
 
 MAX_ADAPTERS = 10
+
+
+def kind_of(workspace: Object) -> Kind:
+    """The kind of a Workspace in its own API version."""
+    return replace(WORKSPACE, version=str(workspace["apiVersion"]).rpartition("/")[2])
+
+
+def newest(versions: Collection[str]) -> Kind | None:
+    """Workspaces in the newest version that is served and that we know; None when none is.
+
+    To read is harmless in any version; what is written through an old one loses every field that only a
+    newer one has, also when the write is a status.
+    """
+    known = (WORKSPACE_V1BETA1, WORKSPACE)
+    return next((kind for kind in known if kind.version in versions), None)

@@ -75,6 +75,8 @@ def contradiction(workspace: Object) -> str:
 
     Every claim for such a Workspace would buy a node that it does not use, and so call for the next one.
     """
+    if not nodes_.instance_type_of(workspace):
+        return "no new node can be asked for: resource.instanceType is not given"
     given = {**_requirements(workspace), **_own_labels(workspace)}
     for key, value in sorted(_selected_pairs(workspace)):
         if given.setdefault(key, value) != value:

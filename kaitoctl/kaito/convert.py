@@ -242,6 +242,19 @@ def _why_not_v1beta1(request: WorkspaceRequest, known: Catalog) -> str:
     return ""
 
 
+def lost_by_writing(stored: Object, version: str) -> list[str]:
+    """The fields that any write of an API version, even of a status, takes away from a stored Workspace.
+
+    Args:
+        stored: the Workspace in the newest version that is served.
+        version: of the write, such as `v1alpha1`.
+    """
+    if version != WORKSPACE.version:
+        return []
+    fields = (*api.ONLY_IN_V1BETA1, "status.performance")
+    return [field for field in fields if dig(stored, *field.split(".")) is not None]
+
+
 def served_versions(group: Mapping[str, Any]) -> list[str]:
     """The Workspace versions in an API server's answer to `/apis/kaito.sh`."""
     found = group.get("versions")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kaitoctl.kaito import api, tuning, validation
-from kaitoctl.kaito.nodes import Verdict, instance_type_of
+from kaitoctl.kaito.nodes import Verdict, instance_type_of, required_nodes
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import condition, is_true, merge, timestamp
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
@@ -22,6 +22,9 @@ from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
 
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
 """On a child: the generation of the Workspace that it was made for."""
+
+FIELDS = ("conditions", "workerNodes", "state", "targetNodeCount")
+"""What of a status is the controller's; `performance`, say, is written by who measures it."""
 
 _LONGEST_EVENT = 1024  # the API server refuses longer messages
 
@@ -64,7 +67,11 @@ class Observed:
 
 
 def status(workspace: Object, seen: Observed, now: datetime) -> Object:
-    """The whole status; equal to the present one when nothing has changed.
+    """The controller's `FIELDS` of the status; equal to the present ones when nothing has changed.
+
+    `state` and `targetNodeCount`, which v1beta1 has, are there while nobody has written the Workspace in
+    another version: an API server carries out no server-side apply of v1beta1, by whomever, on an object
+    with a field manager of v1alpha1 and a field that v1alpha1 does not have.
 
     Guarantee: `InferenceReady` is True only while the workload of this very generation serves.
     """
@@ -75,16 +82,54 @@ def status(workspace: Object, seen: Observed, now: datetime) -> Object:
         for item in dig(workspace, "status", "conditions") or ()
         if item["type"] != api.FIELDS_IGNORED or item["type"] in told
     ]
-    return {
+    made: Object = {
         "conditions": merge(before, news, generation=generation_of(workspace), now=now),
         # Also when empty: a list that is left out would stay as somebody else wrote it.
         "workerNodes": worker_nodes(seen),
     }
+    if _is_of_v1beta1_alone(workspace):
+        made["state"] = state(workspace, news)
+        made["targetNodeCount"] = required_nodes(workspace)
+    return made
+
+
+def _is_of_v1beta1_alone(workspace: Object) -> bool:
+    newest = api.WORKSPACE_V1BETA1.api_version
+    written = (item.get("apiVersion") for item in workspace["metadata"].get("managedFields") or ())
+    return bool(workspace["apiVersion"] == newest) and all(version == newest for version in written)
+
+
+def kept(workspace: Object) -> Object:
+    """What a controller keeps of a Workspace: all, but of its `managedFields` only the API versions."""
+    metadata = workspace["metadata"]
+    versions = {str(item.get("apiVersion")) for item in metadata.get("managedFields") or ()}
+    managers = [{"apiVersion": version} for version in sorted(versions)]
+    return {**workspace, "metadata": {**metadata, "managedFields": managers}}
+
+
+def state(workspace: Object, news: Iterable[Object]) -> str:
+    """`status.state`: the conditions of this pass in one word.
+
+    Inference is Pending until it serves, then Ready or NotReady; NotReady also as soon as waiting will not
+    help. Tuning goes from Pending over Running to Succeeded or Failed.
+    """
+    found = {item["type"]: item for item in news}
+    succeeded, started = found[api.WORKSPACE_SUCCEEDED], found.get(api.JOB_STARTED, {})
+    is_done, has_failed = succeeded["status"] == "True", succeeded["reason"] == FAILED
+    if workspace.get("tuning"):
+        if is_done or has_failed:
+            return "Succeeded" if is_done else "Failed"
+        return "Running" if started.get("status") == "True" else "Pending"
+    if is_done:
+        return "Ready"
+    was = dig(workspace, "status", "state")
+    return "NotReady" if has_failed or was in ("Ready", "NotReady") else "Pending"
 
 
 def deleting(workspace: Object, now: datetime) -> Object:
     """The status of a Workspace that is going away: one more condition, the rest as it was."""
-    present = dict(workspace.get("status") or {})
+    before_it = workspace.get("status") or {}
+    present = {field: before_it[field] for field in FIELDS if field in before_it}
     news = [condition(api.WORKSPACE_DELETING, True, "workspaceDeleted", "workspace is being deleted")]
     before = present.get("conditions") or ()
     kept = [item for item in before if item.get("type") != api.WORKSPACE_DELETING]
@@ -275,7 +320,7 @@ def _few(sentences: Iterable[str]) -> str:
 def _wanted(workspace: Object) -> str:
     labels = dig(workspace, "resource", "labelSelector", "matchLabels") or {}
     text = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    return f"{instance_type_of(workspace)} with labels {text}"
+    return f"{instance_type_of(workspace) or 'nodes'} with labels {text}"
 
 
 def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool) -> Object:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kaitoctl.kaito import desired, revisions, tuning
+from kaitoctl.kaito import api, desired, revisions, tuning
 from kaitoctl.kaito.nodes import required_nodes
 from kaitoctl.kube import managed_fields
-from kaitoctl.kube.objects import STATEFUL_SET, Object, annotations_of, dig, uid_of
+from kaitoctl.kube.objects import STATEFUL_SET, Object, annotations_of, controller_of, dig, uid_of
 
 # Maps that are one value to the API server. Source: x-kubernetes-map-type of the CRD.
 _ATOMIC = frozenset({"labelSelector"})
@@ -36,6 +36,10 @@ def choose(history: list[Object], live: Object, number: int | None) -> Object | 
 def wanted(live: Object, revision: Object) -> Object:
     """The Workspace as the revision has it, with a change-cause that is true of it."""
     made = revisions.as_of(live, revision["data"])
+    recorder = (controller_of(revision) or {}).get("apiVersion")
+    if recorder == api.WORKSPACE.api_version != live["apiVersion"]:
+        for field in api.ONLY_IN_V1BETA1:  # who recorded it could not see them
+            _keep(live, made, field.split("."))
     cause = annotations_of(revision).get(revisions.CHANGE_CAUSE)
     if not cause and revisions.CHANGE_CAUSE in annotations_of(live):
         name, number = live["metadata"]["name"], revisions.number_of(revision)
@@ -43,6 +47,18 @@ def wanted(live: Object, revision: Object) -> Object:
     if cause:
         made["metadata"]["annotations"] = {**annotations_of(made), revisions.CHANGE_CAUSE: cause}
     return made
+
+
+def _keep(live: Object, made: Object, path: Sequence[str]) -> None:
+    """Take over a field of the Workspace as it is, where what it belongs to is still asked for."""
+    value, (*above, name) = dig(live, *path), path
+    inside: Any = made
+    for step in above:
+        if step == "presetOptions" and isinstance(inside, dict) and inside.get(step) is None:
+            inside[step] = {}
+        inside = dig(inside, step)
+    if value is not None and isinstance(inside, dict):
+        inside.setdefault(name, value)
 
 
 def manifest(live: Object, goal: Object, manager: str) -> Object:

@@ -49,7 +49,7 @@ from kaitoctl.sandbox.store import Entry, to_json
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATCHED = (
-    kaito.WORKSPACE, DEPLOYMENT, STATEFUL_SET, SERVICE, NODE, POD, NODE_CLAIM, JOB, CONFIG_MAP,
+    kaito.WORKSPACE_V1BETA1, DEPLOYMENT, STATEFUL_SET, SERVICE, NODE, POD, NODE_CLAIM, JOB, CONFIG_MAP,
     CONTROLLER_REVISION,
 )  # fmt: skip
 KINDS = (*WATCHED, SECRET)
@@ -61,6 +61,9 @@ Table = tuple[Entry, ...]
 
 def resource_of(kind: Kind) -> str:
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+_TABLE_OF = {resource_of(kind): number for number, kind in enumerate(KINDS)}  # whatever the version
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,10 +85,10 @@ class State:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def objects(self, kind: Kind) -> Iterator[Object]:
-        return (entry.obj for entry in self.tables[KINDS.index(kind)])
+        return (entry.obj for entry in self.tables[_TABLE_OF[resource_of(kind)]])
 
     def get(self, kind: Kind, name: str, namespace: str = "default") -> Object | None:
-        for entry in self.tables[KINDS.index(kind)]:
+        for entry in self.tables[_TABLE_OF[resource_of(kind)]]:
             if entry.key.name == name and entry.key.namespace in ("", namespace):
                 return entry.obj
         return None
@@ -281,11 +284,10 @@ class Cluster:
 
     def _place(self, asked: Request) -> Place:
         for kind in KINDS:
-            prefix = kind.path().rstrip("/")
-            group, _, plural = prefix.rpartition("/")
-            if not asked.path.startswith(group + "/"):
+            group, plural = f"/apis/{kind.group}/" if kind.group else "/api/", kind.plural
+            if not asked.path.startswith(group):
                 continue
-            parts = asked.path.removeprefix(group + "/").split("/")
+            _, *parts = asked.path.removeprefix(group).split("/")
             namespace = ""
             if parts[0] == "namespaces" and len(parts) > 2:
                 namespace, parts = parts[1], parts[2:]

@@ -211,14 +211,13 @@ def _learn(reconciler: WorkspaceReconciler, asked: Request | None, answer: Answe
         store = Store()
         for key, obj in getattr(reconciler._stores, name).items():
             store._replace(key, obj)
-        keep = keep_of(kind)
-        store._replace(key_of(written), keep(written) if keep else written)
+        store._replace(key_of(written), keep_of(kind)(written))
         learned: dict[str, Any] = {name: store}
         reconciler._stores = replace(reconciler._stores, **learned)
 
 
 _STORES = {
-    kaito.WORKSPACE: "workspaces",
+    kaito.WORKSPACE_V1BETA1: "workspaces",
     DEPLOYMENT: "deployments",
     STATEFUL_SET: "stateful_sets",
     SERVICE: "services",
@@ -277,8 +276,7 @@ _SELECTS = {
 def _shown(kind: Kind, entry: Entry) -> Object:
     """An object of its own, as the controller's informer keeps it."""
     whole = {**json.loads(entry.json), "apiVersion": kind.api_version, "kind": kind.kind}
-    keep = keep_of(kind)
-    return keep(whole) if keep else whole
+    return keep_of(kind)(whole)
 
 
 @cache

@@ -80,8 +80,13 @@ def required_nodes(workspace: Object) -> int:
 
 
 def instance_type_of(workspace: Object) -> str:
-    """`resource.instanceType`, or the default that the CRD of v1alpha1 gives."""
-    return str(below(workspace, "resource", "instanceType") or api.DEFAULT_INSTANCE_TYPE)
+    """`resource.instanceType`, or the default of the CRD; empty in v1beta1, which has none.
+
+    Without one, nodes of any type will do if they have the labels, and none can be asked for.
+    """
+    named = below(workspace, "resource", "instanceType")
+    is_v1beta1 = below(workspace, "apiVersion") == api.WORKSPACE_V1BETA1.api_version
+    return str(named or ("" if is_v1beta1 else api.DEFAULT_INSTANCE_TYPE))
 
 
 def preferred_nodes(workspace: Object) -> list[str]:

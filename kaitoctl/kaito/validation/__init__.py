@@ -17,7 +17,7 @@ from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.validation.codes import CODES, Code
 from kaitoctl.kaito.validation.create import API_VERSIONS, create_problems, fits
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_label, is_dns_name, strength_fault
-from kaitoctl.kaito.validation.ignored import annotation_problems, ignored_fields, meant, unseen_fields
+from kaitoctl.kaito.validation.ignored import annotation_problems, ignored_fields, meant
 from kaitoctl.kaito.validation.problem import (
     OWN,
     TARGETS,
@@ -119,7 +119,7 @@ def not_used(workspace: Object) -> list[Problem]:
     Guarantee: never raises, whatever JSON the object is made of.
     """
     subject = Subject(as_map(workspace), Setting(OWN))
-    found = (*annotation_problems(subject), *ignored_fields(subject), *unseen_fields(subject))
+    found = (*annotation_problems(subject), *ignored_fields(subject))
     return list({problem.path: problem for problem in found}.values())
 
 

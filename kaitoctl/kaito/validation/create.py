@@ -374,8 +374,8 @@ def fits(preset: Preset, machine: InstanceType, count: int = 1) -> bool:
 
 def _partition(subject: Subject) -> Iterator[Problem]:
     partition, where = subject.resource.get("partition"), "resource.partition"
-    if not isinstance(partition, dict) or not subject.is_v1beta1:
-        return
+    if not isinstance(partition, dict) or not subject.is_v1beta1 or subject.target == OWN:
+        return  # kaitoctl's own controller has none, and says so in FieldsIgnored
     if subject.setting.byo is False or subject.resource.get("instanceType"):
         yield error(
             where, "KW129", "GPUs of nodes that KAITO makes cannot be divided", "leave out instanceType"

@@ -18,6 +18,7 @@ from typing import Any
 from kaitoctl.kaito.api import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_RUNTIME,
+    ONLY_IN_V1BETA1,
 )
 from kaitoctl.kaito.validation.problem import OWN, Problem, as_list, as_map, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
@@ -101,12 +102,6 @@ def _loads_on_transformers(subject: Subject) -> bool:
 
 
 _ADAPTERS, _OPTIONS = "inference.adapters", "inference.preset.presetOptions"
-_ONLY_IN_V1BETA1 = (
-    "resource.partition",
-    "inference.preset.presetOptions.modelAccessSecret",
-    "tuning.preset.presetOptions.modelAccessSecret",
-)
-
 TABLE: tuple[Ignored, ...] = (
     Ignored(
         "resource.labelSelector.matchExpressions", "KW121", (_V3, _V4, _V12), "always",
@@ -188,8 +183,8 @@ TABLE: tuple[Ignored, ...] = (
         Ignored(field, "KW118", (OWN,), "always", "kaitoctl's controller does not use it", hint)
         for field, hint in (
             ("inference.config", "it belongs to the servers of KAITO v0.12"),
-            (_ONLY_IN_V1BETA1[0], "each pod gets whole GPUs"),
-            *((field, "the images hold their weights already") for field in _ONLY_IN_V1BETA1[1:]),
+            (ONLY_IN_V1BETA1[0], "each pod gets whole GPUs"),
+            *((field, "the images hold their weights already") for field in ONLY_IN_V1BETA1[1:]),
         )
     ),
 )  # fmt: skip
@@ -277,21 +272,6 @@ def _values(obj: Any, pattern: str) -> Iterator[tuple[str, Any]]:
         for index, item in enumerate(value):
             for below, found in _values(item, tail):
                 yield f"{head}[{index}].{below}", found
-
-
-def unseen_fields(subject: Subject) -> Iterator[Problem]:
-    """Fields that only v1beta1 has, of a Workspace read as v1alpha1: the API server leaves them out.
-
-    It keeps note of who wrote them in `metadata.managedFields`.
-    """
-    if subject.is_v1beta1:
-        return
-    for row in TABLE:
-        if row.field in _ONLY_IN_V1BETA1 and OWN in row.targets:
-            steps = [f"f:{step}" for step in _steps(row.field)]
-            entries = map(as_map, as_list(subject.metadata.get("managedFields")))
-            if any(dig(entry.get("fieldsV1"), *steps) is not None for entry in entries):
-                yield warning(row.field, row.code, row.message, row.hint)
 
 
 @cache
