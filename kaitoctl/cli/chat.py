@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaitoctl.cli import complete, output
+from kaitoctl.cli import complete, options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 
@@ -90,6 +90,7 @@ def chat(
     """
     import asyncio
 
+    name = options.workspace_name(name)
     how = _How(system, adapter, max_tokens, temperature, stream, url)
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     if prompt == "-" or (prompt is None and not sys.stdin.isatty()):

@@ -307,9 +307,11 @@ def _sound(workspace: Object, where: str) -> Object:
 
 
 async def _from_cluster(client: Client, name: str, rules_target: str) -> Object:
+    from kaitoctl.cli import look
     from kaitoctl.cli.create_workspace import missing_crd
-    from kaitoctl.kaito import api, catalog
+    from kaitoctl.kaito import api
     from kaitoctl.kube import request
+    from kaitoctl.kube.objects import ObjectKey
 
     kinds = [api.WORKSPACE, api.WORKSPACE_V1BETA1]
     if rules_target in ("v0.12", "kaitoctl"):
@@ -318,14 +320,11 @@ async def _from_cluster(client: Client, name: str, rules_target: str) -> Object:
         try:
             return await client.send(request.get(kind, client.namespace, name))
         except ApiError as error:
-            if error.status != 404:
-                raise
             if error.is_unknown_resource:
                 continue
-        there = [str(item["metadata"]["name"]) for item in (await client.list(kind, client.namespace)).items]
-        near = catalog.close_matches(name, there)
-        hint = f"did you mean {near[0]}?" if near else f"kubectl get workspaces -n {client.namespace}"
-        raise InputError(f"there is no Workspace {client.namespace}/{name}", hint=hint)
+            if error.status != 404:
+                raise
+            raise await look.no_such(client, kind, ObjectKey(client.namespace, name)) from error
     raise missing_crd()
 
 

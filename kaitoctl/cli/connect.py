@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import complete, output
+from kaitoctl.cli import complete, options, output
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,8 +63,12 @@ async def connected(
 ) -> AsyncIterator[Client]:
     """A client for the target, its exchanges told to the observer; a sandbox that is not up is started."""
     output.log_to_narration()
+    if target.namespace:
+        options.namespace_name(target.namespace)
     kubeconfig = Path(target.kubeconfig) if target.kubeconfig else None
     if kubeconfig is not None and not os.path.isfile(kubeconfig):  # noqa: ASYNC240, PTH113 - one stat
+        if os.path.isdir(kubeconfig):  # noqa: ASYNC240, PTH112
+            raise InputError(f"--kubeconfig {kubeconfig}: that is a folder, not a file")
         raise InputError(f"--kubeconfig {kubeconfig}: there is no such file")
     if target.sandbox:
         if target.kubeconfig or target.context:

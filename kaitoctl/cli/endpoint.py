@@ -52,7 +52,7 @@ def endpoint(
     options.one_of(kind, _KINDS, option="--type")
     options.one_of(output_format, ("text", "json"), option="--output")
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
-    asyncio.run(_endpoint(target, name, kind, output_format))
+    asyncio.run(_endpoint(target, options.workspace_name(name), kind, output_format))
 
 
 async def _endpoint(target: Target, name: str, kind: str, output_format: str) -> None:

@@ -43,7 +43,7 @@ def events(
     options.one_of(output_format, ("table", "json"), option="--output")
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     try:
-        asyncio.run(_events(target, name, warnings, watch, output_format))
+        asyncio.run(_events(target, options.workspace_name(name), warnings, watch, output_format))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kaitoctl.errors import ApiError, InputError
+from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, convert, diagnosis, installation
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.rollout import Phase, progress
@@ -47,6 +47,8 @@ from kaitoctl.reconcile.informer import Informer
 
 # Rights that somebody who looks at Workspaces need not have: without them the picture has fewer details.
 _REFUSED = (401, 403)
+# ... and 400: of a name that no selector may hold, or that is too long for one, nothing is ever shown.
+_NEVER_SHOWN = (400, *_REFUSED)
 _MOST_NODES = 32
 _LOG_LINES = 60
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
@@ -121,10 +123,12 @@ class Look(_Picture):
             "services": (self._named(SERVICE), self._named(SERVICE, f"{key.name}-headless")),
             "slices": (self._labelled(ENDPOINT_SLICE, f"kubernetes.io/service-name={key.name}"),),
             "events": (
-                Informer(client, EVENT, namespace=key.namespace, gives_up_on=_REFUSED, keep=self._kept_event),
+                Informer(
+                    client, EVENT, namespace=key.namespace, gives_up_on=_NEVER_SHOWN, keep=self._kept_event
+                ),
             ),
             "claims": tuple(
-                Informer(client, of, label_selector=labels, gives_up_on=_REFUSED)
+                Informer(client, of, label_selector=labels, gives_up_on=_NEVER_SHOWN)
                 for of in claim_kinds
                 for labels in (
                     f"{ours},{api.LABEL_WORKSPACE_NAMESPACE}={key.namespace}",
@@ -136,12 +140,12 @@ class Look(_Picture):
     def _named(self, kind: Kind, name: str = "") -> Informer:
         fields = f"metadata.name={name or self.key.name}"
         return Informer(
-            self._client, kind, namespace=self.key.namespace, field_selector=fields, gives_up_on=_REFUSED
+            self._client, kind, namespace=self.key.namespace, field_selector=fields, gives_up_on=_NEVER_SHOWN
         )
 
     def _labelled(self, kind: Kind, labels: str) -> Informer:
         return Informer(
-            self._client, kind, namespace=self.key.namespace, label_selector=labels, gives_up_on=_REFUSED
+            self._client, kind, namespace=self.key.namespace, label_selector=labels, gives_up_on=_NEVER_SHOWN
         )
 
     def _kept_event(self, event: Object) -> Object | None:
@@ -161,7 +165,7 @@ class Look(_Picture):
         new = [name for name in node_names(self._seen()) if name not in self._nodes]
         for name in new[: max(0, _MOST_NODES - len(self._nodes))]:
             self._nodes[name] = Informer(
-                self._client, NODE, field_selector=f"metadata.name={name}", gives_up_on=_REFUSED
+                self._client, NODE, field_selector=f"metadata.name={name}", gives_up_on=_NEVER_SHOWN
             )
         await asyncio.gather(*(self._watch(self._nodes[name]) for name in new if name in self._nodes))
 
@@ -208,8 +212,7 @@ async def once(client: Client, key: ObjectKey) -> Snapshot:
     """What belongs to a Workspace now.
 
     Raises:
-        InputError: there is no such Workspace.
-        ApiError: the cluster knows no Workspaces, or will not show this one.
+        ApiError: the cluster knows no Workspaces, not this one, or will not show it.
     """
     async with looking(client, key) as look:
         seen = look.snapshot()
@@ -218,7 +221,7 @@ async def once(client: Client, key: ObjectKey) -> Snapshot:
     return seen
 
 
-async def no_such(client: Client, kind: Kind, key: ObjectKey) -> InputError:
+async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:
     """The error for a name that no Workspace has, with the nearest one that exists."""
     from kaitoctl.kaito import catalog
 
@@ -228,7 +231,7 @@ async def no_such(client: Client, kind: Kind, key: ObjectKey) -> InputError:
         there = []
     near = catalog.close_matches(key.name, there)
     hint = f"did you mean {near[0]}?" if near else f"kaitoctl status -n {key.namespace} lists them"
-    return InputError(f"there is no Workspace {key}", hint=hint)
+    return ApiError(404, "NotFound", f"there is no Workspace {key}", details={"name": key.name}, hint=hint)
 
 
 async def workspace_kind(client: Client) -> Kind:
@@ -497,7 +500,7 @@ class Overview(_Picture):
 
         def of(kind: Kind, labels: str = "") -> Informer:
             where = namespace if kind.namespaced else ""
-            return Informer(client, kind, namespace=where, label_selector=labels, gives_up_on=_REFUSED)
+            return Informer(client, kind, namespace=where, label_selector=labels, gives_up_on=_NEVER_SHOWN)
 
         self._workspaces = of(kind)
         self._workloads = (of(DEPLOYMENT), of(STATEFUL_SET))

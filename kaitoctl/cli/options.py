@@ -63,6 +63,18 @@ def node_name(text: str) -> str:
     return text
 
 
+def namespace_name(text: str) -> str:
+    """The text, if it can name a namespace.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if len(text) > 63 or not _DNS_NAME.fullmatch(text) or "." in text:
+        hint = "lower-case letters, digits and '-', at most 63, a letter or digit at both ends"
+        raise InputError(f"--namespace {text[:80]!r} cannot name a namespace", hint=hint)
+    return text
+
+
 def workspace_name(text: str) -> str:
     """The name in `falcon`, `workspace/falcon` or `workspace.kaito.sh/falcon`, as kubectl writes it.
 

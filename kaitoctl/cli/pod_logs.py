@@ -65,7 +65,7 @@ def logs(
         query["sinceSeconds"] = str(max(1, int(options.duration_s(since, option="--since"))))
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     try:
-        asyncio.run(_logs(target, name, adapter, container, pod, query))
+        asyncio.run(_logs(target, options.workspace_name(name), adapter, container, pod, query))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 

@@ -408,6 +408,7 @@ async def revisions_of(client: Client, key: ObjectKey) -> Known:
 
 async def _workspace(client: Client, key: ObjectKey) -> tuple[Kind, Object]:
     """The Workspace in the newest API version that is served: a write in an older one loses fields."""
+    from kaitoctl.cli import look
     from kaitoctl.kaito import api
     from kaitoctl.kube import request
 
@@ -415,8 +416,11 @@ async def _workspace(client: Client, key: ObjectKey) -> tuple[Kind, Object]:
         try:
             return version, await client.send(request.get(version, *key))
         except ApiError as error:
-            if not error.is_unknown_resource:
-                raise _explained(error) from error
+            if error.is_unknown_resource:
+                continue
+            if error.status == 404:
+                error.hint = (await look.no_such(client, version, key)).hint
+            raise _explained(error) from error
     from kaitoctl.cli.create_workspace import missing_crd
 
     raise missing_crd()
@@ -468,7 +472,6 @@ def _explained(error: ApiError) -> ApiError:
     """The same refusal, with what the user can do about it."""
     hints = {
         "Conflict": "another field manager owns these fields; --force-conflicts takes them over",
-        "NotFound": "kubectl get workspaces -A lists them",
         "Forbidden": "it takes the right to get (undo: and patch) workspaces.kaito.sh, and to list "
         "controllerrevisions.apps in this namespace",
         "Unauthorized": "the kubeconfig's credentials are not accepted; log in again",

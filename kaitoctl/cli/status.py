@@ -76,6 +76,7 @@ def status(
         raise InputError("--record and --timeout go with -w")
     if watch and output_format == "yaml":
         raise InputError("-w streams JSON, one object a line, and no YAML", hint="-o json")
+    name = None if name is None else options.workspace_name(name)
     timeout_s = options.duration_s(timeout) if timeout else None
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     if name is None and watch:

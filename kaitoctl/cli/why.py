@@ -51,7 +51,7 @@ def why(
     catalog_options.use(catalog)
     options.one_of(output_format, _OUTPUTS, option="--output")
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
-    raise typer.Exit(asyncio.run(_why(target, name, output_format)))
+    raise typer.Exit(asyncio.run(_why(target, options.workspace_name(name), output_format)))
 
 
 async def _why(target: Target, name: str, output_format: str) -> int:

@@ -245,6 +245,10 @@ def test_ctrl_c_ends_with_130_and_the_cursor_comes_back(shell: Shell, namespace:
         (("status", "-o", "nonsense"), "choose table, json, yaml or name"),
         (("why", "w", "-o", "nonsense"), "choose text, json, yaml or short"),
         (("replay", "no-such-file"), "no-such-file"),
+        *(
+            ((command, "A B"), "does not name a Workspace")
+            for command in ("status", "why", "logs", "events", "endpoint", "chat")
+        ),
     ],
 )
 def test_nonsense_is_refused(offline: Shell, arguments: tuple[str, ...], words: str) -> None:
@@ -268,20 +272,29 @@ def test_a_file_that_is_no_record_is_refused_by_line(offline: Shell, text: str) 
 
 
 def test_a_name_that_does_not_exist_suggests_the_nearest(shell: Shell, screens: str) -> None:
-    for command in ("status", "why"):
-        done = shell.kaitoctl(command, "falcn", "-n", screens, "--sandbox", code=2)
+    commands = ("status", "why", "logs", "events", "endpoint", "check-nodes", "list-adapters")
+    for command in (*commands, "rollout history"):
+        done = shell.kaitoctl(*command.split(), "falcn", "-n", screens, "--sandbox", code=4)
         assert "did you mean falcon?" in done.stderr
+        assert done.stdout == ""
+
+
+def test_no_namespace_and_no_file_is_said_before_the_cluster_is_asked(offline: Shell) -> None:
+    done = offline.kaitoctl("why", "w", "-n", "A B", code=2)
+    assert "--namespace 'A B' cannot name a namespace" in done.stderr
+    assert "that is a folder" in offline.kaitoctl("why", "w", "--kubeconfig", ".", code=2).stderr
 
 
 # --- rights that are missing -----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def limited(shell: Shell, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+def limited(shell: Shell, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """A kubeconfig for the sandbox behind a door that refuses some resources."""
     kubeconfig = shell.home / "state" / "sandbox" / "tests" / "kubeconfig"
     server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     refused: list[str] = []
+    codes = [403]
 
     def answer(method: str, path: str) -> tuple[int, str]:
         path = path.removeprefix("/s3cret-path")
@@ -289,10 +302,10 @@ def limited(shell: Shell, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
             status = {
                 "kind": "Status",
                 "reason": "Forbidden",
-                "code": 403,
+                "code": codes[0],
                 "message": f"{path.split('?')[0]}: no",
             }
-            return 403, json.dumps(status)
+            return codes[0], json.dumps(status)
         if "watch=true" in path:
             time.sleep(0.2)
             return 200, ""
@@ -304,8 +317,8 @@ def limited(shell: Shell, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
 
     with serving(answer, tmp_path) as file:
 
-        def refusing(*words: str) -> str:
-            refused[:] = words
+        def refusing(*words: str, code: int = 403) -> str:
+            refused[:], codes[:] = words, [code]
             return file
 
         yield refusing
@@ -330,6 +343,18 @@ def test_without_rights_the_answer_has_fewer_details_and_says_so(
     )
     assert "pods cannot be listed" in listed.stderr
     assert "falcon" in listed.stdout
+
+
+def test_a_selector_that_the_server_cannot_read_ends_the_look(
+    shell: Shell, screens: str, limited: Callable[..., str]
+) -> None:
+    """Names of more than 63 characters cannot be labels: asked again, the server says the same."""
+    for command in ("why", "status"):
+        kubeconfig = limited("pods", "replicasets", code=400)
+        done = shell.kaitoctl(
+            command, "falcon", "-n", screens, "--kubeconfig", kubeconfig, "-o", "json", KAITOCTL_SANDBOX=""
+        )
+        assert command == "status" or {"pods", "replicasets"} <= set(json.loads(done.stdout)["unseen"])
 
 
 def test_without_the_right_to_the_workspace_there_is_no_answer(
