@@ -13,7 +13,8 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import NODE, POD, Object, ObjectKey
 from kaitoctl.reconcile.informer import Store
-from kaitoctl.workspace_controller import Stores, WorkspaceReconciler, _interested, _waiting_for
+from kaitoctl.workspace_controller import Stores, WorkspaceReconciler
+from kaitoctl.workspace_controller.running import _interested, _waiting_for
 
 
 class CountingStore(Store):

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from kaitoctl import workspace_controller
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import api, claims, desired
 from kaitoctl.kaito import status as status_
@@ -34,7 +33,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile import plan as plan_
 from kaitoctl.reconcile.plan import Plan
-from kaitoctl.workspace_controller import WorkspaceReconciler
+from kaitoctl.workspace_controller import MANAGER, WORKLOADS, WorkspaceReconciler, reconciler
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -67,7 +66,7 @@ def _planning(change: Callable[..., Plan]) -> Patch:
             observed = list(observed)
             return change(plan_.plan(owner, wanted, observed, **options), owner, observed)
 
-        monkeypatch.setattr(workspace_controller, "plan", mutated)
+        monkeypatch.setattr(reconciler, "plan", mutated)
 
     return patch
 
@@ -102,7 +101,7 @@ def _swallowed_update_error(
             ]
             workload = {**workload, "metadata": {**workload["metadata"], "annotations": stamp}}
             continue
-        if step.kind in workspace_controller.WORKLOADS and step.verb != "delete":
+        if step.kind in WORKLOADS and step.verb != "delete":
             workload = answer
     return workload
 
@@ -136,18 +135,14 @@ def _everyones_finalizers(workspace: Object, *, ours: bool) -> Request:
     metadata = workspace["metadata"]
     finalizers = [*(metadata.get("finalizers") or ()), api.FINALIZER] if ours else []
     patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}
-    return request.merge_patch(
-        api.WORKSPACE, metadata["namespace"], metadata["name"], patch, manager=workspace_controller.MANAGER
-    )
+    return request.merge_patch(api.WORKSPACE, metadata["namespace"], metadata["name"], patch, manager=MANAGER)
 
 
 def _finalizers_without_precondition(workspace: Object, *, ours: bool) -> Request:
     metadata = workspace["metadata"]
     others = [name for name in metadata.get("finalizers") or () if name != api.FINALIZER]
     patch = {"metadata": {"finalizers": [*others, api.FINALIZER] if ours else others}}
-    return request.merge_patch(
-        api.WORKSPACE, metadata["namespace"], metadata["name"], patch, manager=workspace_controller.MANAGER
-    )
+    return request.merge_patch(api.WORKSPACE, metadata["namespace"], metadata["name"], patch, manager=MANAGER)
 
 
 def _all_is_ours(*_: object) -> bool:
@@ -164,11 +159,9 @@ def _waits_in_the_pass(
 ) -> Generator[Request, Object, Object | None]:
     for step in changes.steps:
         answer = yield step.request
-        while step.kind in workspace_controller.WORKLOADS and not answer.get("status", {}).get(
-            "readyReplicas"
-        ):
+        while step.kind in WORKLOADS and not answer.get("status", {}).get("readyReplicas"):
             answer = yield request.get(step.kind, *step.key)
-        if step.kind in workspace_controller.WORKLOADS:
+        if step.kind in WORKLOADS:
             workload = answer
     return workload
 
@@ -178,7 +171,7 @@ def _writes_each_time(
 ) -> Generator[Request, Object, Object]:
     metadata = {name: workspace["metadata"][name] for name in ("name", "namespace", "uid")}
     body = {"apiVersion": api.WORKSPACE.api_version, "kind": "Workspace", "metadata": metadata, "status": new}
-    return (yield request.apply_status(api.WORKSPACE, body, manager=workspace_controller.MANAGER))
+    return (yield request.apply_status(api.WORKSPACE, body, manager=MANAGER))
 
 
 def _without_updates_of_stateful_sets(changes: Plan, owner: Object, observed: Any) -> Plan:
@@ -262,7 +255,7 @@ def _conflicts_are_nothing(
             if error.status == 409 or (step.verb == "delete" and error.status == 404):
                 continue
             raise
-        if step.kind in workspace_controller.WORKLOADS and step.verb != "delete":
+        if step.kind in WORKLOADS and step.verb != "delete":
             workload = answer
     return workload
 
@@ -281,7 +274,7 @@ def _a_broken_list_is_empty(workspace: Object) -> Generator[Request, Object, lis
         return []
 
 
-_LIVE_CLAIMS = workspace_controller._live_claims
+_LIVE_CLAIMS = reconciler._live_claims
 
 
 def _any_generation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +292,7 @@ def _adds_its_finalizer_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def reconcile(self: WorkspaceReconciler, key: ObjectKey) -> Any:
         workspace = self._stores.workspaces.get(key)
         if workspace is not None and api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
-            yield workspace_controller._finalizers(workspace, ours=True)
+            yield reconciler._finalizers(workspace, ours=True)
         return (yield from begun(self, key))
 
     monkeypatch.setattr(WorkspaceReconciler, "reconcile", reconcile)
@@ -325,7 +318,7 @@ def _status_before_workload(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _no_way_back_is_barred(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_, "_owner_generation", lambda obj, prefix: 0)
-    monkeypatch.setattr(workspace_controller, "_made_for", lambda obj: 0)  # the history bars it, too
+    monkeypatch.setattr(reconciler, "made_for", lambda obj: 0)  # the history bars it, too
 
 
 def _adopts_what_it_creates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +364,7 @@ MUTANTS = (
         "U4",
         ("delete-slowly",),
         1,
-        lambda patch: patch.setattr(workspace_controller, "_finalizers", _everyones_finalizers),
+        lambda patch: patch.setattr(reconciler, "_finalizers", _everyones_finalizers),
     ),
     Mutant(
         "foreign-objects-adopted",
@@ -398,7 +391,7 @@ MUTANTS = (
         "U14",
         ("bad-name",),
         1,
-        lambda patch: patch.setattr(workspace_controller, "refusal_of", _nothing_is_refused),
+        lambda patch: patch.setattr(reconciler, "refusal_of", _nothing_is_refused),
     ),
     Mutant("asks-again-and-again", "U15", ("create",), 1, _reconciler("_write", _asks_again_and_again)),
     Mutant("no-owner-reference", "", ("create",), 1, _no_owner),
@@ -408,14 +401,14 @@ MUTANTS = (
         "",
         ("tuning", "recreate"),
         2,
-        lambda patch: patch.setattr(workspace_controller, "_found", _errors_are_absence),
+        lambda patch: patch.setattr(reconciler, "_found", _errors_are_absence),
     ),
     Mutant(
         "no-version-precondition",
         "",
         ("delete-slowly",),
         2,
-        lambda patch: patch.setattr(workspace_controller, "_finalizers", _finalizers_without_precondition),
+        lambda patch: patch.setattr(reconciler, "_finalizers", _finalizers_without_precondition),
     ),
     Mutant("generation-forgotten", "", ("adapters",), 1, _any_generation),
     Mutant("claim-names-at-random", "", ("buy-two",), 1, _names_at_random),
@@ -425,7 +418,7 @@ MUTANTS = (
         "",
         ("delete",),
         2,
-        lambda patch: patch.setattr(workspace_controller, "_live_claims", _a_broken_list_is_empty),
+        lambda patch: patch.setattr(reconciler, "_live_claims", _a_broken_list_is_empty),
     ),
     Mutant("status-before-workload", "", ("adapters",), 1, _status_before_workload),
     Mutant("way-back-not-barred", "", ("adapters",), 1, _no_way_back_is_barred),

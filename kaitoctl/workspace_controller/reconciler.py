@@ -17,23 +17,20 @@ Rules that hold in every pass:
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
 
-from kaitoctl.errors import ApiError, KaitoctlError
-from kaitoctl.kaito import api, convert, desired, revisions, tuning, validation
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api, desired, revisions, tuning
 from kaitoctl.kaito import claims as claims_
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.nodes import Verdict
 from kaitoctl.kaito.revisions import Record
-from kaitoctl.kaito.snapshot import CONTROLLER
 from kaitoctl.kaito.status import Observed
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
@@ -42,7 +39,6 @@ from kaitoctl.kube.objects import (
     DEPLOYMENT,
     EVENT,
     JOB,
-    NODE,
     NODE_CLAIM,
     POD,
     SECRET,
@@ -51,36 +47,34 @@ from kaitoctl.kube.objects import (
     Kind,
     Object,
     ObjectKey,
-    annotations_of,
     dig,
     generation_of,
     is_being_deleted,
     is_controlled_by,
     key_of,
-    labels_of,
     selector_text,
     uid_of,
-    without_managed_fields,
 )
-from kaitoctl.kube.pods import holding_gpus, is_finished
+from kaitoctl.kube.pods import is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.workloads import outdated_pods
-from kaitoctl.reconcile.backoff import Backoff
-from kaitoctl.reconcile.controller import Controller, Door, Outcome, Worked, own_key, owner_keys, run_all
-from kaitoctl.reconcile.informer import Informer, Store
-from kaitoctl.reconcile.plan import Child, Plan, plan
-
-if TYPE_CHECKING:
-    from kaitoctl.kube.client import Client
+from kaitoctl.reconcile.controller import Outcome
+from kaitoctl.reconcile.plan import Plan, plan
+from kaitoctl.workspace_controller.decisions import (
+    ANNOTATION_PREFIX,
+    MANAGER,
+    WORKLOADS,
+    children_of,
+    conflict,
+    is_over,
+    made_for,
+    pod_gpus,
+    refusal_of,
+    unstamped,
+)
+from kaitoctl.workspace_controller.stores import Stores, node_of_pod, workspace_of_labels
 
 logger = logging.getLogger(__name__)
-
-WORKLOADS = (DEPLOYMENT, STATEFUL_SET, JOB)
-
-MANAGER = CONTROLLER
-"""The field manager under which the controller writes."""
-
-ANNOTATION_PREFIX = "kaitoctl.dev"
 
 # Answers that the next try may change; anything else is a refusal that the status has to show.
 _TRANSIENT = frozenset({408, 409, 410, 429, 500, 502, 503, 504})
@@ -89,40 +83,12 @@ _TRANSIENT = frozenset({408, 409, 410, 429, 500, 502, 503, 504})
 # for Secrets and ConfigMaps of users' that are missing: to watch all of them would be to read all of them.
 _LOOK_AGAIN_S = 60.0
 
-_RESYNC_S = 600.0
-
 _MOST_COLLISIONS = 16
 
 # Nodes that are judged only to say why they are not used.
 _NODES_TOLD = 50
 
 Pass = Generator[Request, Object, Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """What a pass may look at: the informers' stores, and whether NodeClaims exist in this cluster.
-
-    Args:
-        pods: the Workspaces' own pods, whole.
-        gpu_pods: all unfinished pods that hold GPUs, trimmed by `holding_gpus`.
-        config_maps: those labelled with a Workspace's name.
-        revisions: those labelled with a Workspace's name, as `revisions.kept`.
-        can_claim: whether the cluster serves the NodeClaim API.
-    """
-
-    workspaces: Store
-    deployments: Store
-    stateful_sets: Store
-    services: Store
-    nodes: Store
-    pods: Store
-    gpu_pods: Store
-    claims: Store
-    jobs: Store
-    config_maps: Store
-    revisions: Store
-    can_claim: Callable[[], bool]
 
 
 class WorkspaceReconciler:
@@ -173,7 +139,7 @@ class WorkspaceReconciler:
                 return Outcome(requeue_after_s=_LOOK_AGAIN_S)
         history = self._revisions(workspace)
         record = revisions.record(workspace, history, deployed=revisions.number_on(self._serving(workspace)))
-        if any(_made_for(one) > generation_of(workspace) for one in history) and (
+        if any(made_for(one) > generation_of(workspace) for one in history) and (
             yield from self._is_outdated(workspace)
         ):
             return Outcome()
@@ -234,15 +200,15 @@ class WorkspaceReconciler:
         if changes.stale:
             if (yield from self._is_outdated(asked)):
                 return None
-            children = _unstamped(children)
+            children = unstamped(children)
             changes = planned(children, number)
 
-        conflicts = tuple(_conflict(kind, key, owner) for kind, key, owner in changes.foreign)
+        conflicts = tuple(conflict(kind, key, owner) for kind, key, owner in changes.foreign)
         workload, outcome = self._workload(workspace), Outcome()
         claiming, writing, recording = _Trouble(), _Trouble(), _Trouble()
         if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
             try:
-                if not (workspace.get("tuning") and workload is not None and _is_over(workspace, workload)):
+                if not (workspace.get("tuning") and workload is not None and is_over(workspace, workload)):
                     outcome = yield from self._claim_nodes(workspace, asked, verdict, claiming)
                 yield from self._give_back(workspace, asked, verdict)
             except ApiError as error:
@@ -345,7 +311,7 @@ class WorkspaceReconciler:
         if whole is None or not is_controlled_by(whole, workspace) or not isinstance(whole.get("data"), dict):
             return None
         good = revisions.as_of(workspace, whole["data"])
-        good["metadata"]["generation"] = _made_for(workload)
+        good["metadata"]["generation"] = made_for(workload)
         return good if good.get("inference") and not refusal_of(good, self._settings) else None
 
     # --- tuning ----------------------------------------------------------------------------------------
@@ -487,7 +453,7 @@ class WorkspaceReconciler:
 
     def _judged(self, workspace: Object, nodes: Collection[Object], names: Collection[str]) -> Verdict:
         key = key_of(workspace)
-        pods = (pod for node in nodes for pod in self._stores.gpu_pods.by(_node_of_pod, key_of(node).name))
+        pods = (pod for node in nodes for pod in self._stores.gpu_pods.by(node_of_pod, key_of(node).name))
         others = [pod for pod in pods if key not in workspace_of_labels(pod)]
         return nodes_.verdict(workspace, nodes, others, known_names=names)
 
@@ -715,65 +681,23 @@ class _Asked:
         return patience_s - (now - self.at).total_seconds()
 
 
-# --- decisions on plain objects ----------------------------------------------------------------------------
+def _found(asking: Request) -> Generator[Request, Object, Object | None]:
+    """The answer, None when there is no such object."""
+    try:
+        return (yield asking)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
 
 
-def refusal_of(workspace: Object, settings: Settings) -> str:
-    """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
-    if (wanted := nodes_.required_nodes(workspace)) > settings.most_nodes:
-        return f"resource.count {wanted} is more than the {settings.most_nodes} nodes a Workspace may have"
-    errors = [
-        f"{problem.path}: {problem.message}" if problem.path else problem.message
-        for problem in validation.problems(tuning.normalised(workspace))
-        if problem.severity == "error"
-    ]
-    return "; ".join(errors) or desired.refusal(workspace, settings)
-
-
-def children_of(
-    workspace: Object, *, gpus: int, settings: Settings, output_dir: str = "", revision: int = 0
-) -> list[Child]:
-    """The children that a Workspace should have, for `plan`.
-
-    Args:
-        workspace: the Workspace.
-        gpus: as in `desired`.
-        settings: as in `desired`.
-        output_dir: as in `desired`.
-        revision: the number that the workload carries, on itself and never on its pods; 0 for none.
-    """
-    made = desired.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
-    return [
-        Child(
-            kind,
-            _numbered(manifest, revision) if revision and kind in WORKLOADS else manifest,
-            replace_on=tuning.MADE_FROM if kind is JOB else "",
-        )
-        for kind, manifest in made
-    ]
-
-
-def _numbered(workload: Object, revision: int) -> Object:
-    annotations = {**annotations_of(workload), revisions.NUMBER: str(revision)}
-    return {**workload, "metadata": {**workload["metadata"], "annotations": annotations}}
-
-
-def _made_for(child: Object) -> int:
-    """The generation that the child is stamped with; 0 without."""
-    text = annotations_of(child).get(status_.OWNER_GENERATION, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> int:
-    """How many GPUs each pod of a preset asks for.
-
-    Nodes that come and go are no reason to make pods anew: a workload that was made for the Workspace as it
-    is keeps its number.
-    """
-    gpus = nodes_.gpus_per_pod(workspace, [node for node in verdict.nodes if node.name in verdict.selected])
-    if workload is not None and status_.is_current(workspace, workload):
-        return gpus_of(workload) or gpus
-    return gpus
+def _gone(deleting: Request) -> Generator[Request, Object, None]:
+    """Delete something that may be gone already, or be another one of the same name."""
+    try:
+        yield deleting
+    except ApiError as error:
+        if error.status not in (404, 409):
+            raise
 
 
 def _is_newest(workspace: Object) -> Generator[Request, Object, bool]:
@@ -801,57 +725,6 @@ def _live_claims(workspace: Object) -> Generator[Request, Object, list[Object]]:
     return [claim for claim in answer.get("items") or () if claims_.is_of(claim, workspace)]
 
 
-def _is_over(workspace: Object, job: Object) -> bool:
-    """Whether the Job has ended and nothing else is wanted: a node would have nothing to do."""
-    return tuning.is_made_for(job, workspace) and tuning.has_ended(job)
-
-
-def _found(asking: Request) -> Generator[Request, Object, Object | None]:
-    """The answer, None when there is no such object."""
-    try:
-        return (yield asking)
-    except ApiError as error:
-        if error.status == 404:
-            return None
-        raise
-
-
-def _gone(deleting: Request) -> Generator[Request, Object, None]:
-    """Delete something that may be gone already, or be another one of the same name."""
-    try:
-        yield deleting
-    except ApiError as error:
-        if error.status not in (404, 409):
-            raise
-
-
-def _unstamped(children: list[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]:
-    """The children without the generation that they claim to be made for."""
-    return [
-        (
-            kind,
-            {
-                **child,
-                "metadata": {
-                    **child["metadata"],
-                    "annotations": annotations_of(child) | {status_.OWNER_GENERATION: ""},
-                },
-            },
-        )
-        for kind, child in children
-    ]
-
-
-def gpus_of(workload: Object) -> int:
-    """How many GPUs each pod of the workload asks for, 0 when it asks for none."""
-    limit = dig(workload, "spec", "template", "spec", "containers", 0, "resources", "limits", api.GPU)
-    return int(limit) if str(limit or "").isdecimal() else 0
-
-
-def _conflict(kind: Kind, key: ObjectKey, owner: str) -> str:
-    return f"{kind.kind} {key} exists and belongs to {owner or 'nobody we know'}; it is left alone"
-
-
 def _finalizers(workspace: Object, *, ours: bool) -> Request:
     """Add or remove our finalizer; the resourceVersion makes it a 409 when somebody else wrote meanwhile."""
     metadata = workspace["metadata"]
@@ -864,186 +737,3 @@ def _finalizers(workspace: Object, *, ours: bool) -> Request:
         }
     }
     return request.merge_patch(api.kind_of(workspace), *key_of(workspace), patch, manager=MANAGER)
-
-
-# --- wiring ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What can be asked of a controller that runs.
-
-    Args:
-        controller: works off the keys.
-        informers: show it the cluster.
-        workspaces: the Workspaces as last seen.
-    """
-
-    controller: Controller
-    informers: tuple[Informer, ...]
-    workspaces: Store
-
-    @property
-    def synced(self) -> bool:
-        """True once every store shows the cluster."""
-        return all(informer.synced for informer in self.informers)
-
-
-_KEEP: Mapping[Kind, Callable[[Object], Object]] = {
-    api.WORKSPACE: status_.kept,
-    api.WORKSPACE_V1BETA1: status_.kept,
-    CONTROLLER_REVISION: revisions.kept,
-    NODE: nodes_.trimmed,
-}
-
-
-def keep_of(kind: Kind) -> Callable[[Object], Object]:
-    """What the stores keep of an object of this kind, for `Informer`."""
-    return _KEEP.get(kind, without_managed_fields)
-
-
-async def run(
-    client: Client,
-    *,
-    namespace: str = "",
-    settings: Settings | None = None,
-    workers: int = 16,
-    allowed: Callable[[], bool] | None = None,
-    door: Door | None = None,
-    observer: Callable[[Worked], None] | None = None,
-    started: Callable[[Running], None] | None = None,
-) -> None:
-    """Manage all Workspaces of a namespace (of all namespaces when empty) until cancelled.
-
-    In the newest API version that the cluster serves: a status written through an older one would cost the
-    Workspace whatever only the newer one has. While the cluster serves none, it waits.
-
-    Args:
-        client: the door to the cluster.
-        namespace: the one to manage; empty for all.
-        settings: image registry and generation.
-        workers: how many Workspaces are worked on at a time.
-        allowed: asked before every request; False while another process leads.
-        door: carries out the passes' requests instead of `client`: a dry run's.
-        observer: told of every pass.
-        started: given what can be asked of the controller, before it begins.
-    """
-    served = await _served(client)
-
-    def of(kind: Kind, **options: Any) -> Informer:
-        return Informer(client, kind, namespace=namespace, packed=True, keep=keep_of(kind), **options)
-
-    workspaces, services = of(served), of(SERVICE)
-    deployments, stateful_sets, jobs = of(DEPLOYMENT), of(STATEFUL_SET), of(JOB)
-    config_maps = of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE)
-    history = of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME)
-    pods = of(POD, label_selector=api.LABEL_WORKSPACE)
-    nodes = Informer(client, NODE, keep=keep_of(NODE))
-    unfinished = "status.phase!=Succeeded,status.phase!=Failed"
-    gpu_pods = Informer(client, POD, field_selector=unfinished, optional=True, keep=holding_gpus)
-    claims = Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True)
-    stores = Stores(
-        workspaces=workspaces.store,
-        deployments=deployments.store,
-        stateful_sets=stateful_sets.store,
-        services=services.store,
-        nodes=nodes.store,
-        pods=pods.store,
-        gpu_pods=gpu_pods.store,
-        claims=claims.store,
-        jobs=jobs.store,
-        config_maps=config_maps.store,
-        revisions=history.store,
-        can_claim=lambda: claims.is_served is not False,
-    )
-    reconciler = WorkspaceReconciler(stores, settings or Settings(), kind=served)
-    controller = Controller(
-        "workspace",
-        door or client,
-        reconciler.reconcile,
-        workers=workers,
-        resync_s=_RESYNC_S,
-        allowed=allowed,
-        observer=observer,
-        is_thorough=True,
-    )
-    children_of_ours = (deployments, stateful_sets, services, jobs, config_maps)
-    controller.watches(workspaces, own_key)
-    for children in children_of_ours:
-        controller.watches(children, owner_keys(served))
-        controller.watches(children, lambda child: _namesake(child, workspaces.store))
-    controller.watches(history, owner_keys(served))
-    controller.watches(pods, workspace_of_labels)
-    controller.watches(gpu_pods, lambda pod: _waiting_for(pod, stores))
-    controller.watches(claims, workspace_of_labels)
-    controller.watches(nodes, lambda node: _interested(node, workspaces.store))
-    claims.when_served(controller.look_at_all)
-    informers = (workspaces, *children_of_ours, history, pods, gpu_pods, nodes, claims)
-    if started is not None:
-        started(Running(controller, informers, workspaces.store))
-    await run_all(*informers, controller)
-
-
-async def _served(client: Client) -> Kind:
-    """Workspaces in the newest version that the cluster serves and we know, once it serves one."""
-    clock, backoff, told = asyncio.get_running_loop().time, Backoff(), ""
-    while True:
-        try:
-            answer = await client.send(Request("GET", f"/apis/{api.GROUP}"))
-            if (kind := api.newest(convert.served_versions(answer))) is not None:
-                return kind
-            why = f"no version of {api.WORKSPACE.resource} that kaitoctl speaks is served"
-        except ApiError as error:
-            why = f"{api.WORKSPACE.resource} is not served" if error.status == 404 else str(error)
-        except KaitoctlError as error:
-            why = str(error)
-        if why != told:
-            logger.warning("%s; asking again", why)
-            told = why
-        await asyncio.sleep(backoff.delay(clock()))
-
-
-def _namesake(child: Object, workspaces: Store) -> Iterable[ObjectKey]:
-    """A foreign object of our name that comes or goes makes or ends a name conflict."""
-    key = key_of(child)
-    endings = ("-headless", "-tuning-config")
-    of_these = {ObjectKey(key.namespace, key.name.removesuffix(ending)) for ending in endings}
-    return [name for name in {key} | of_these if name in workspaces]
-
-
-def workspace_of_labels(child: Object) -> list[ObjectKey]:
-    """The key of the Workspace that a pod or NodeClaim is labelled with, as a list of one or none."""
-    labels = labels_of(child)
-    namespace = child["metadata"].get("namespace") or labels.get(api.LABEL_WORKSPACE_NAMESPACE) or ""
-    name = labels.get(api.LABEL_WORKSPACE)
-    return [ObjectKey(namespace, name)] if name and namespace else []
-
-
-def _node_of_pod(pod: Object) -> tuple[str, ...]:
-    name = dig(pod, "spec", "nodeName")
-    return (name,) if name else ()
-
-
-def _waiting_for(pod: Object, stores: Stores) -> list[ObjectKey]:
-    """Who may want the GPUs of the node that a pod comes to or leaves."""
-    node = stores.nodes.get(ObjectKey("", dig(pod, "spec", "nodeName") or ""))
-    return _interested(node, stores.workspaces) if node is not None else []
-
-
-def _interested(node: Object, workspaces: Store) -> list[ObjectKey]:
-    """The Workspaces that may use the node: they name it, or it has all the labels that they ask for.
-
-    What others say of it, while they wait for nodes, is put right when they are looked at again.
-    """
-    name, labels = node["metadata"]["name"], labels_of(node)
-    found = workspaces.by(_sought, name)
-    for label in labels.items():
-        asking = workspaces.by(_sought, label)
-        found += [one for one in asking if nodes_.labels_asked(one).items() <= labels.items()]
-    return [key_of(workspace) for workspace in found]
-
-
-def _sought(workspace: Object) -> list[str | tuple[str, str]]:
-    """By what a Workspace's nodes are told: their names, and one of the labels that they must have."""
-    labels = nodes_.labels_asked(workspace) or {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
-    return [*nodes_.preferred_nodes(workspace), min(labels.items())]

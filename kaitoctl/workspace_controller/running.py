@@ -1,0 +1,199 @@
+"""The reconciler on a cluster: informers fill its stores, and say which Workspaces a change is news to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kaitoctl.errors import ApiError, KaitoctlError
+from kaitoctl.kaito import api, convert, revisions
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    JOB,
+    NODE,
+    NODE_CLAIM,
+    POD,
+    SERVICE,
+    STATEFUL_SET,
+    Kind,
+    Object,
+    ObjectKey,
+    dig,
+    key_of,
+    labels_of,
+)
+from kaitoctl.kube.pods import holding_gpus
+from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.backoff import Backoff
+from kaitoctl.reconcile.controller import Controller, Door, Worked, own_key, owner_keys, run_all
+from kaitoctl.reconcile.informer import Informer, Store
+from kaitoctl.workspace_controller.reconciler import WorkspaceReconciler
+from kaitoctl.workspace_controller.stores import Stores, keep_of, workspace_of_labels
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.client import Client
+
+logger = logging.getLogger(__name__)
+
+_RESYNC_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What can be asked of a controller that runs.
+
+    Args:
+        controller: works off the keys.
+        informers: show it the cluster.
+        workspaces: the Workspaces as last seen.
+    """
+
+    controller: Controller
+    informers: tuple[Informer, ...]
+    workspaces: Store
+
+    @property
+    def synced(self) -> bool:
+        """True once every store shows the cluster."""
+        return all(informer.synced for informer in self.informers)
+
+
+async def run(
+    client: Client,
+    *,
+    namespace: str = "",
+    settings: Settings | None = None,
+    workers: int = 16,
+    allowed: Callable[[], bool] | None = None,
+    door: Door | None = None,
+    observer: Callable[[Worked], None] | None = None,
+    started: Callable[[Running], None] | None = None,
+) -> None:
+    """Manage all Workspaces of a namespace (of all namespaces when empty) until cancelled.
+
+    In the newest API version that the cluster serves: a status written through an older one would cost the
+    Workspace whatever only the newer one has. While the cluster serves none, it waits.
+
+    Args:
+        client: the door to the cluster.
+        namespace: the one to manage; empty for all.
+        settings: image registry and generation.
+        workers: how many Workspaces are worked on at a time.
+        allowed: asked before every request; False while another process leads.
+        door: carries out the passes' requests instead of `client`: a dry run's.
+        observer: told of every pass.
+        started: given what can be asked of the controller, before it begins.
+    """
+    served = await _served(client)
+
+    def of(kind: Kind, **options: Any) -> Informer:
+        return Informer(client, kind, namespace=namespace, packed=True, keep=keep_of(kind), **options)
+
+    workspaces, services = of(served), of(SERVICE)
+    deployments, stateful_sets, jobs = of(DEPLOYMENT), of(STATEFUL_SET), of(JOB)
+    config_maps = of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE)
+    history = of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME)
+    pods = of(POD, label_selector=api.LABEL_WORKSPACE)
+    nodes = Informer(client, NODE, keep=keep_of(NODE))
+    unfinished = "status.phase!=Succeeded,status.phase!=Failed"
+    gpu_pods = Informer(client, POD, field_selector=unfinished, optional=True, keep=holding_gpus)
+    claims = Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True)
+    stores = Stores(
+        workspaces=workspaces.store,
+        deployments=deployments.store,
+        stateful_sets=stateful_sets.store,
+        services=services.store,
+        nodes=nodes.store,
+        pods=pods.store,
+        gpu_pods=gpu_pods.store,
+        claims=claims.store,
+        jobs=jobs.store,
+        config_maps=config_maps.store,
+        revisions=history.store,
+        can_claim=lambda: claims.is_served is not False,
+    )
+    reconciler = WorkspaceReconciler(stores, settings or Settings(), kind=served)
+    controller = Controller(
+        "workspace",
+        door or client,
+        reconciler.reconcile,
+        workers=workers,
+        resync_s=_RESYNC_S,
+        allowed=allowed,
+        observer=observer,
+        is_thorough=True,
+    )
+    children_of_ours = (deployments, stateful_sets, services, jobs, config_maps)
+    controller.watches(workspaces, own_key)
+    for children in children_of_ours:
+        controller.watches(children, owner_keys(served))
+        controller.watches(children, lambda child: _namesake(child, workspaces.store))
+    controller.watches(history, owner_keys(served))
+    controller.watches(pods, workspace_of_labels)
+    controller.watches(gpu_pods, lambda pod: _waiting_for(pod, stores))
+    controller.watches(claims, workspace_of_labels)
+    controller.watches(nodes, lambda node: _interested(node, workspaces.store))
+    claims.when_served(controller.look_at_all)
+    informers = (workspaces, *children_of_ours, history, pods, gpu_pods, nodes, claims)
+    if started is not None:
+        started(Running(controller, informers, workspaces.store))
+    await run_all(*informers, controller)
+
+
+async def _served(client: Client) -> Kind:
+    """Workspaces in the newest version that the cluster serves and we know, once it serves one."""
+    clock, backoff, told = asyncio.get_running_loop().time, Backoff(), ""
+    while True:
+        try:
+            answer = await client.send(Request("GET", f"/apis/{api.GROUP}"))
+            if (kind := api.newest(convert.served_versions(answer))) is not None:
+                return kind
+            why = f"no version of {api.WORKSPACE.resource} that kaitoctl speaks is served"
+        except ApiError as error:
+            why = f"{api.WORKSPACE.resource} is not served" if error.status == 404 else str(error)
+        except KaitoctlError as error:
+            why = str(error)
+        if why != told:
+            logger.warning("%s; asking again", why)
+            told = why
+        await asyncio.sleep(backoff.delay(clock()))
+
+
+def _namesake(child: Object, workspaces: Store) -> Iterable[ObjectKey]:
+    """A foreign object of our name that comes or goes makes or ends a name conflict."""
+    key = key_of(child)
+    endings = ("-headless", "-tuning-config")
+    of_these = {ObjectKey(key.namespace, key.name.removesuffix(ending)) for ending in endings}
+    return [name for name in {key} | of_these if name in workspaces]
+
+
+def _waiting_for(pod: Object, stores: Stores) -> list[ObjectKey]:
+    """Who may want the GPUs of the node that a pod comes to or leaves."""
+    node = stores.nodes.get(ObjectKey("", dig(pod, "spec", "nodeName") or ""))
+    return _interested(node, stores.workspaces) if node is not None else []
+
+
+def _interested(node: Object, workspaces: Store) -> list[ObjectKey]:
+    """The Workspaces that may use the node: they name it, or it has all the labels that they ask for.
+
+    What others say of it, while they wait for nodes, is put right when they are looked at again.
+    """
+    name, labels = node["metadata"]["name"], labels_of(node)
+    found = workspaces.by(_sought, name)
+    for label in labels.items():
+        asking = workspaces.by(_sought, label)
+        found += [one for one in asking if nodes_.labels_asked(one).items() <= labels.items()]
+    return [key_of(workspace) for workspace in found]
+
+
+def _sought(workspace: Object) -> list[str | tuple[str, str]]:
+    """By what a Workspace's nodes are told: their names, and one of the labels that they must have."""
+    labels = nodes_.labels_asked(workspace) or {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
+    return [*nodes_.preferred_nodes(workspace), min(labels.items())]

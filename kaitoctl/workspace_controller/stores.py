@@ -1,0 +1,74 @@
+"""What a pass may look at: the informers' stores, and what of each object they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kaitoctl.kaito import api, revisions
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import status as status_
+from kaitoctl.kube.objects import (
+    CONTROLLER_REVISION,
+    NODE,
+    Kind,
+    Object,
+    ObjectKey,
+    dig,
+    labels_of,
+    without_managed_fields,
+)
+from kaitoctl.reconcile.informer import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What a pass may look at: the informers' stores, and whether NodeClaims exist in this cluster.
+
+    Args:
+        pods: the Workspaces' own pods, whole.
+        gpu_pods: all unfinished pods that hold GPUs, trimmed by `holding_gpus`.
+        config_maps: those labelled with a Workspace's name.
+        revisions: those labelled with a Workspace's name, as `revisions.kept`.
+        can_claim: whether the cluster serves the NodeClaim API.
+    """
+
+    workspaces: Store
+    deployments: Store
+    stateful_sets: Store
+    services: Store
+    nodes: Store
+    pods: Store
+    gpu_pods: Store
+    claims: Store
+    jobs: Store
+    config_maps: Store
+    revisions: Store
+    can_claim: Callable[[], bool]
+
+
+_KEEP: Mapping[Kind, Callable[[Object], Object]] = {
+    api.WORKSPACE: status_.kept,
+    api.WORKSPACE_V1BETA1: status_.kept,
+    CONTROLLER_REVISION: revisions.kept,
+    NODE: nodes_.trimmed,
+}
+
+
+def keep_of(kind: Kind) -> Callable[[Object], Object]:
+    """What the stores keep of an object of this kind, for `Informer`."""
+    return _KEEP.get(kind, without_managed_fields)
+
+
+def workspace_of_labels(child: Object) -> list[ObjectKey]:
+    """The key of the Workspace that a pod or NodeClaim is labelled with, as a list of one or none."""
+    labels = labels_of(child)
+    namespace = child["metadata"].get("namespace") or labels.get(api.LABEL_WORKSPACE_NAMESPACE) or ""
+    name = labels.get(api.LABEL_WORKSPACE)
+    return [ObjectKey(namespace, name)] if name and namespace else []
+
+
+def node_of_pod(pod: Object) -> tuple[str, ...]:
+    """The name of the node that a pod is on, as a tuple of one or none."""
+    name = dig(pod, "spec", "nodeName")
+    return (name,) if name else ()
