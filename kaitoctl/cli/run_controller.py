@@ -245,4 +245,6 @@ async def _insist_on_crd(client: Client, namespace: str) -> None:
     try:
         await client.send(Request("GET", kind.path(namespace), query={"limit": "1"}))
     except ApiError as error:
+        if error.status in (408, 429) or error.status >= 500:
+            return  # no news of the CRD; the controller asks again, as after it has started
         raise (missing_crd() if error.is_unknown_resource else error) from error
