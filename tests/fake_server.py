@@ -48,6 +48,7 @@ def serving(answer: Answer, tmp_path: Path) -> Iterator[str]:
         "users": [{"name": "u", "user": {"token": "s3cret-token"}}],
     }
     file = tmp_path / "kubeconfig"
+    file.touch(mode=0o600)
     file.write_text(yaml.safe_dump(config))
     try:
         yield str(file)

@@ -135,10 +135,10 @@ def test_a_screen(
 def test_the_table_of_nodes(shell: Shell, golden: Golden, colour: bool) -> None:
     for name, more in (("screen-a", ("--label", "apps=screen")), ("screen-b", ())):
         there = shell.run(
-            "kaitoctl", "sandbox", "node", "add", name, "--instance-type", "Standard_NC6s_v3", *more
+            "kaitoctl", "sandbox", "node", "add", name, "--instance-type", "Standard_NC8as_T4_v3", *more
         )
         assert there.returncode in (0, 2), there.stderr
-    asked = ("--preset", "falcon-7b", "--instance-type", "Standard_NC6s_v3", "--label", "apps=screen")
+    asked = ("--preset", "falcon-7b", "--instance-type", "Standard_NC8as_T4_v3", "--label", "apps=screen")
     named = ("--preferred-node", "screen-a", "--preferred-node", "screen-b")
     no_color = "" if colour else "1"
     text = on_a_terminal(shell, "check-nodes", *asked, *named, "--sandbox", no_color=no_color)

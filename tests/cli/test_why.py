@@ -262,7 +262,7 @@ def test_a_volume_of_a_config_map_that_is_missing_and_then_there(
 ) -> None:
     volume = {"name": "config", "configMap": {"name": "gone"}}
     create(shell, namespace, template=template({}, volumes=[volume]))
-    assert "FailedMount" in evidence(blamed("config-map-missing"))
+    wait_until(lambda: "FailedMount" in evidence(blamed("config-map-missing")))
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gone", "namespace": namespace}}
     shell.apply(config)
     ready = ("why", "w", "-n", namespace, "-o", "json")

@@ -191,12 +191,17 @@ class Wire:
         assert deployment is not None
         pod = deployment["spec"]["template"]["spec"]
         assert [one["name"] for one in pod.get("initContainers") or ()] == list(adapters)
+        await self.until(self.is_at_rest)
         writes = self.proxy.writes()
         assert len(writes) <= most_writes, f"{len(writes)} writes:\n" + "\n".join(writes)
-        await asyncio.sleep(0.3)
-        assert self.proxy.writes() == writes, "still writing"
         for one in self.controllers:
             assert "Traceback" not in one.text(), one.text()
+
+    async def is_at_rest(self) -> bool:
+        """Whether nothing is written for a while."""
+        writes = self.proxy.writes()
+        await asyncio.sleep(0.5)
+        return self.proxy.writes() == writes
 
     async def claims(self) -> list[Object]:
         """The NodeClaims of the namespace's Workspaces."""
