@@ -11,10 +11,11 @@ def main() -> None:
     """Start the command line, or answer without it."""
     from kaitoctl.cli import quick
 
+    _open_what_is_closed()
     if os.path.basename(sys.argv[0]) == "kubectl-kaitoctl":  # noqa: PTH119 - pathlib takes longer
         sys.argv[0] = "kubectl kaitoctl"  # as its user typed it
     if (said := quick.answer(sys.argv[1:], os.environ)) is not None:
-        sys.stdout.write(said)
+        _say(said)
         return
     # Importing makes many objects and no garbage; the default threshold would look for some 30 times,
     # a tenth of what a short command takes. Long-running commands collect often enough with this one.
@@ -25,6 +26,24 @@ def main() -> None:
         run()
     except KeyboardInterrupt:  # so early that nothing has begun
         sys.exit(130)
+
+
+def _open_what_is_closed() -> None:
+    """Lead standard streams that are closed (`>&-`) nowhere, before a socket takes their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for good
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer goes nowhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            sys.exit(f"error: {error.strerror}")
 
 
 if __name__ == "__main__":

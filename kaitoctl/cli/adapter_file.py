@@ -106,6 +106,10 @@ def _chosen(text: str, filename: str, name: str | None, namespace: str | None) -
             document for document in found if dig(document.obj, "metadata", "namespace") in (None, namespace)
         ]
     if len(found) == 1:
+        for part in ("metadata", "inference"):
+            if not isinstance(found[0].obj.get(part, {}), dict | None):
+                line, column = found[0].position(part) or (1, 1)
+                raise InputError(f"{filename}:{line}:{column}: {part} is not a map")
         return found[0]
     if not known:
         raise InputError(f"{filename}: there is no Workspace in it")

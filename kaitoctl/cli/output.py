@@ -270,10 +270,11 @@ def _painted(text: str, colour: str, stream: TextIO) -> str:
 def _write(stream: TextIO, text: str, end: str = "\n") -> None:
     try:
         print(text, file=stream, flush=True, end=end)
-    except BrokenPipeError:
-        # `kaitoctl ... | head` is no failure. What is still to come goes nowhere, also what Python flushes
-        # when it ends.
+    except OSError as error:
+        # What is still to come goes nowhere, also what Python flushes when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not isinstance(error, BrokenPipeError):  # `kaitoctl ... | head` is no failure
+            raise
     except UnicodeEncodeError:  # a terminal that knows no check marks still gets the words
         if stream is sys.stdout:  # data must arrive as it is
             sys.stdout.buffer.write(f"{text}{end}".encode("utf-8", "backslashreplace"))

@@ -387,6 +387,7 @@ def _asked(target: Target, world: _World, documents: Iterable[Document]) -> _Wor
 
 def _judge(document: Document, world: _World) -> _Judged:
     from kaitoctl.kaito import validation
+    from kaitoctl.kube.objects import dig
 
     problems: list[Problem]
     if document.fault is not None:
@@ -400,7 +401,7 @@ def _judge(document: Document, world: _World) -> _Judged:
         places.append(_Place(problem, line, column, document.line(line) if line else ""))
     places.sort(key=lambda place: (place.line or 0, place.column or 0))
     key = _key(document.obj)
-    namespace = key.namespace if _text(document.obj.get("metadata", {}).get("namespace")) else ""
+    namespace = key.namespace if _text(dig(document.obj, "metadata", "namespace")) else ""
     return _Judged(document.index, document.source, key.name, namespace, tuple(places))
 
 

@@ -109,6 +109,10 @@ def test_what_cannot_be_done_to_a_file_leaves_it_as_it_is(
             "serves no model",
         ),
         (
+            "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {name: phi}\ninference: x\n",
+            "models.yaml:4:1: inference is not a map",
+        ),
+        (
             "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {name: phi}\n"
             "inference: {preset: {name: falcon-7b}, # why\n  config: x}\n",
             "one key a line",

@@ -135,6 +135,20 @@ def test_the_quick_answers_are_the_same_and_need_no_typer(arguments: list[str]) 
     assert done.stderr == "False\n"
 
 
+@pytest.mark.parametrize("command", ["--help", "skus", "validate -f -", "chat w"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_standard_streams_are_no_surprise(offline: Shell, command: str, closed: str) -> None:
+    done = offline.run("/bin/sh", "-c", f"kaitoctl {command} {closed}")
+    assert done.returncode in (0, 2)
+    assert "Error: " not in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["--help", "skus list"])
+def test_a_full_disk_is_said(offline: Shell, command: str) -> None:
+    done = offline.run("/bin/sh", "-c", f"kaitoctl {command} > /dev/full")
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
 def test_no_arguments_show_the_page_as_bad_input(offline: Shell) -> None:
     done = offline.run("kaitoctl")
     assert done.returncode == 2

@@ -334,7 +334,17 @@ def test_bad_usage_is_named(offline: Shell, arguments: list[str], said: str) -> 
     assert said in offline.kaitoctl("validate", *arguments, code=2).stderr
 
 
-@pytest.mark.parametrize("raw", [b"\xff\xfe", b"\x00", b"a: \xe2\x28\xa1", b"\xef\xbb\xbfa: 1", b"{" * 5000])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff\xfe",
+        b"\x00",
+        b"a: \xe2\x28\xa1",
+        b"\xef\xbb\xbfa: 1",
+        b"{" * 5000,
+        b"kind: Workspace\napiVersion: kaito.sh/v1beta1\nmetadata: 3",
+    ],
+)
 def test_any_bytes_are_an_answer(offline: Shell, raw: bytes) -> None:
     (offline.home / "raw.yaml").write_bytes(raw)
     offline.kaitoctl("validate", "-f", "raw.yaml", code=2)
