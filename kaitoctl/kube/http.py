@@ -16,6 +16,7 @@ import zlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+from weakref import WeakSet
 
 import httptools
 
@@ -231,6 +232,7 @@ class Pool:
         self._proxy = urlsplit(proxy) if proxy else None
         self._connect_timeout_s = connect_timeout_s
         self._idle: list[_Connection] = []
+        self._open: WeakSet[_Connection] = WeakSet()
         authority = where.netloc.rpartition("@")[2]
         # A proxy that sees the request is told where it goes.
         whole = f"http://{authority}" if self._proxy and ssl is None else ""
@@ -277,9 +279,10 @@ class Pool:
         self._idle.append(connection)
 
     async def close(self) -> None:
-        """End all kept connections."""
-        for connection in self._idle:
-            connection.transport.abort()
+        """End all connections, also those whose user was cancelled before it had them."""
+        for connection in list(self._open):
+            if connection.transport is not None:
+                connection.transport.abort()
         self._idle.clear()
         await asyncio.sleep(0)  # transports close in the next round of the loop
 
@@ -301,8 +304,10 @@ class Pool:
             host, port = self._proxy.hostname or "", self._proxy.port or 80
         ssl = None if self._proxy else self._ssl
         async with asyncio.timeout(self._connect_timeout_s):
-            _, connection = await loop.create_connection(
-                _Connection,
+            connection = _Connection()
+            self._open.add(connection)
+            await loop.create_connection(
+                lambda: connection,
                 host,
                 port,
                 ssl=ssl,

@@ -328,7 +328,7 @@ def test_a_workspace_of_the_cluster_is_checked_by_name(
     shell.apply(ws)
     done = shell.kaitoctl("check-nodes", "falcon", "-n", namespace)
     assert done.stdout.startswith(f"Workspace {namespace}/falcon, preset falcon-7b, 1 x Standard_NC12s_v3")
-    missing = shell.kaitoctl("check-nodes", "falcn", "-n", namespace, code=2)
+    missing = shell.kaitoctl("check-nodes", "falcn", "-n", namespace, code=4)
     assert "did you mean falcon?" in missing.stderr
     shell.kubectl("delete", "workspace", "falcon", "-n", namespace)
     wait_until(lambda: not shell.names("pods", "-n", namespace))

@@ -82,7 +82,7 @@ def test_logs_of_the_right_container(shell: Shell, speaking: str) -> None:
         (("falcon", "-f", "--previous"), 2, "cannot be followed"),
         (("falcon", "--adapter", "a", "-c", "b"), 2, "give one of them"),
         (("waiting",), 1, "has no pods yet"),
-        (("falcn",), 2, "did you mean falcon?"),
+        (("falcn",), 4, "did you mean falcon?"),
     ],
 )
 def test_logs_that_are_not_there(
