@@ -13,10 +13,18 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
-from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of
+from kaitoctl.kube.objects import (
+    Kind,
+    Object,
+    ObjectKey,
+    controller_of,
+    generation_of,
+    key_of,
+    resource_version_of,
+)
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.informer import Change, Informer
 from kaitoctl.reconcile.workqueue import WorkQueue
@@ -28,6 +36,8 @@ _SHORTEST_REQUEUE_S = 0.01
 # A server that is away is no fault of the key's: once it is back, nobody waits for minutes. As client-go's
 # reflector, `tools/cache/reflector.go`.
 _LONGEST_OUTAGE_DELAY_S = 30.0
+
+_SERVERS_OWN = frozenset({"resourceVersion", "managedFields"})
 
 T = TypeVar("T")
 Keys = Callable[[Object], Iterable[ObjectKey]]
@@ -77,12 +87,51 @@ class Worked:
     worked_s: float
 
 
+class _News(NamedTuple):
+    """One version of one object."""
+
+    api_version: str
+    kind: str
+    key: ObjectKey
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnWrite:
+    """A write of a pass, as its answer is shown to the stores.
+
+    Args:
+        key: the pass's.
+        request: which write.
+    """
+
+    key: ObjectKey
+    request: Request
+
+    def is_all_of(self, change: Change) -> bool:
+        """Whether the change is the write's alone; the answer may show what somebody else wrote before it.
+
+        A write moves the generation by one at most, and one of the status changes nothing besides.
+        """
+        old, new = change.old, change.new
+        if old is None or new is None:
+            return True
+        if not self.request.path.endswith("/status"):
+            return generation_of(new) <= generation_of(old) + 1
+        return _without_status(old) == _without_status(new)
+
+
+def _without_status(obj: Object) -> Object:
+    metadata = {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}
+    return {**obj, "status": None, "metadata": metadata}
+
+
 async def drive(
     client: Door,
     generator: Generator[Request, Object, T],
     *,
     allowed: Callable[[], bool] | None = None,
-    wrote: Callable[[Object], None] | None = None,
+    wrote: Callable[[Request, Object], None] | None = None,
 ) -> T:
     """Carry out the requests that a generator yields, and return what it returns.
 
@@ -92,7 +141,7 @@ async def drive(
         client: where to send them.
         generator: yields requests and is sent the objects that answer them.
         allowed: asked before each request; False ends it all.
-        wrote: told of what each write was answered with.
+        wrote: told of each write, and what it was answered with.
 
     Guarantee: the generator is closed afterwards, also when this is cancelled.
 
@@ -110,7 +159,7 @@ async def drive(
                 request = generator.throw(error)
             else:
                 if wrote is not None and request.is_write:
-                    wrote(answer)
+                    wrote(request, answer)
                 request = generator.send(answer)
     except StopIteration as stop:
         value: T = stop.value
@@ -135,7 +184,8 @@ class Controller:
         allowed: asked before every request, False ends the pass: `lambda: election.is_leader`.
         observer: told of every pass when it has ended; must neither block nor raise.
         is_thorough: a pass leaves nothing for the next that only its own writes would call for. They are
-            shown in the stores at once then, and are no reason to look at the same key again.
+            shown in the stores at once then, and are no reason to look at the same key again, whether the
+            watch tells them before they are answered or after.
     """
 
     def __init__(
@@ -158,8 +208,10 @@ class Controller:
         self._allowed = allowed
         self._observer = observer
         self._is_thorough = is_thorough
-        self._writing: ObjectKey | None = None  # whose own write is being told
+        self._own: _OwnWrite | None = None  # which is being told
+        self._told: dict[ObjectKey, dict[_News, float]] = {}  # while a thorough pass runs: what, and when
         self._sources: list[tuple[Informer, Keys]] = []
+        self._informers: dict[tuple[str, str], list[Informer]] = {}
         self._queue: WorkQueue[ObjectKey] = WorkQueue()
         self._news = asyncio.Event()
         self._listening = False
@@ -172,6 +224,9 @@ class Controller:
             keys: which keys an object concerns; asked about the old and the new one.
         """
         self._sources.append((informer, keys))
+        same_kind = self._informers.setdefault((informer.kind.api_version, informer.kind.kind), [])
+        if informer not in same_kind:
+            same_kind.append(informer)
 
     @property
     def waiting(self) -> int:
@@ -193,7 +248,7 @@ class Controller:
         if not self._listening:
             self._listening = True
             for informer, keys in self._sources:
-                informer.subscribe(self._listener(keys))
+                informer.subscribe(self._listener(informer.kind, keys))
         else:
             self._add_all(within_s=0.0)
         slots = asyncio.Semaphore(self._workers)
@@ -207,24 +262,36 @@ class Controller:
                 # Not a `finally` in the pass: a task that is cancelled before its first step runs none of it.
                 working.add_done_callback(partial(self._end, key, slots))
 
-    def _listener(self, keys: Keys) -> Callable[[Change], None]:
+    def _listener(self, kind: Kind, keys: Keys) -> Callable[[Change], None]:
         def listen(change: Change) -> None:
-            now = asyncio.get_running_loop().time()
+            now, own = asyncio.get_running_loop().time(), self._own
             for obj in (change.old, change.new):
                 for key in self._keys(keys, obj) if obj is not None else ():
-                    if key != self._writing:
+                    if own is not None and own.key == key and own.is_all_of(change):
+                        continue
+                    told = self._told.get(key)
+                    version = resource_version_of(change.new) if change.new is not None else ""
+                    if told is None or not version:
                         self._add(key, now)
+                    else:  # perhaps of what the pass has just written; once that is answered, we know
+                        told.setdefault(_News(kind.api_version, kind.kind, change.key, version), now)
 
         return listen
 
-    def _wrote(self, key: ObjectKey, answer: Object) -> None:
+    def _wrote(self, key: ObjectKey, request: Request, answer: Object) -> None:
         """Show the stores what a pass over the key has written; others whom it concerns are told as ever."""
-        self._writing = key
+        informers = self._informers.get((answer.get("apiVersion", ""), answer.get("kind", "")))
+        if not informers:
+            return
+        kind = informers[0].kind
+        news = _News(kind.api_version, kind.kind, key_of(answer), resource_version_of(answer))
+        self._told[key].pop(news, None)
+        self._own = _OwnWrite(key, request)
         try:
-            for informer in dict.fromkeys(informer for informer, _ in self._sources):
+            for informer in informers:
                 informer.learn(answer)
         finally:
-            self._writing = None
+            self._own = None
 
     def _keys(self, keys: Keys, obj: Object) -> Iterable[ObjectKey]:
         """The keys that an object concerns; none, and a log line, when it is beyond telling."""
@@ -270,6 +337,8 @@ class Controller:
 
     async def _pass(self, key: ObjectKey, waited_s: float) -> None:
         clock = asyncio.get_running_loop().time
+        if self._is_thorough:
+            self._told[key] = {}
         began = clock()
         worked = Worked(key, await self._try(key), waited_s, clock() - began)
         fields = {"controller": self.name, "key": str(key), "result": worked.result}
@@ -306,6 +375,8 @@ class Controller:
         return "requeued"
 
     def _end(self, key: ObjectKey, slots: asyncio.Semaphore, _: object) -> None:
+        if told := self._told.pop(key, None):
+            self._queue.add(key, min(told.values()))
         self._queue.done(key)
         self._news.set()
         slots.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
@@ -54,7 +55,7 @@ class Bench:
             self.passes.append((of.name, now()))
             return (yield from reconcile(of))
 
-        controller = Controller("test", self.client, counted, **options)
+        controller = Controller("test", options.pop("door", self.client), counted, **options)
         controller.watches(self.config_maps, own_key)
         controller.watches(self.secrets, owner_keys(CONFIG_MAP))
         running = asyncio.create_task(run_all(self.config_maps, self.secrets, controller))
@@ -377,6 +378,63 @@ def test_what_a_thorough_pass_writes_is_news_to_whom_else_it_concerns() -> None:
             await asyncio.sleep(5)
             assert len(bench.times("a")) == 1
             assert len(bench.times("other")) == 2
+
+    play(story)
+
+
+class AnswersLate:
+    """A door whose answers take a second, long after the watch has told of the write."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def send(self, asked: Request, /) -> Object:
+        answer = await self.client.send(asked)
+        await asyncio.sleep(1)
+        return answer
+
+
+def test_what_the_watch_tells_of_an_own_write_before_its_answer_calls_for_no_other_pass() -> None:
+    async def story(bench: Bench) -> None:
+        for number in range(30):
+            bench.api.put(CONFIG_MAP, f"c{number}")
+        async with bench.controlling(labels_itself, is_thorough=True, door=AnswersLate(bench.client)):
+            await asyncio.sleep(60)
+            assert len(bench.passes) == 30
+            bench.api.put(CONFIG_MAP, "c7", data={"by": "somebody else"})
+            await asyncio.sleep(0.5)
+            bench.api.put(CONFIG_MAP, "c7", data={"by": "somebody else, while the pass waits"})
+            await asyncio.sleep(60)
+            assert len(bench.times("c7")) == 3
+            assert len(bench.passes) == 32
+
+    play(story)
+
+
+@pytest.mark.parametrize("edit", [{"data": {"x": "1"}}, {"metadata": {"annotations": {"x": "1"}}}])
+def test_an_edit_that_first_shows_in_the_answer_to_a_status_write_calls_for_a_pass(
+    edit: dict[str, Any],
+) -> None:
+    async def story(bench: Bench) -> None:
+        bench.api.put(CONFIG_MAP, "a")
+        edits = [edit]
+
+        def edit_before_the_write(http: web.Request) -> None:
+            if http.method == "PATCH" and edits:
+                listening, bench.api.watchers = bench.api.watchers, set()  # the watch tells it too late
+                bench.api.put(CONFIG_MAP, "a", **copy.deepcopy(edits.pop()))
+                bench.api.watchers = listening
+
+        def tells(of: ObjectKey) -> Steps:
+            status = {"metadata": {"namespace": of.namespace, "name": of.name}, "status": {"seen": "yes"}}
+            yield request.apply_status(CONFIG_MAP, status, manager="m")
+            return Outcome()
+
+        bench.api.faults.append(edit_before_the_write)
+        async with bench.controlling(tells, is_thorough=True):
+            await asyncio.sleep(5)
+            assert not edits
+            assert len(bench.times("a")) == 2
 
     play(story)
 
