@@ -7,7 +7,6 @@ written so that nobody's adapter is lost, is in `kaito.adapters`.
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -175,8 +174,8 @@ def run(
     try:
         asyncio.run(_run(target, name, make, settings, tuning))
     except KeyboardInterrupt:
-        hint = f"what was written goes on; see: kaitoctl list-adapters {name}"
-        raise Interrupted("interrupted", hint=hint) from None
+        hint = f"what was written goes on; see: kaitoctl list-adapters {name}{target.in_namespace()}"
+        raise Interrupted("interrupted", hint=target.addressed(hint)) from None
 
 
 async def _run(target: Target, name: str, make: Make, settings: How, tuning: str | None) -> None:
@@ -357,6 +356,7 @@ class _Changing:
 
         return await follow.rollout(
             self.client,
+            self.target,
             key_of(workspace),
             timeout_s=self._budget_s(workspace),
             has_arrived=has_arrived,
@@ -386,16 +386,13 @@ class _Changing:
             seen = await look_.deeply(self.client, await look_.once(self.client, key), rules=rules)
         except KaitoctlError:  # what is known already must not be lost for it
             return error.message
-        cause = diagnose(seen, datetime.now(UTC)).cause
+        cause = diagnose(seen, datetime.now(UTC), addressed=self.target.addressed).cause
         if cause is None:
             return error.message
         for source, text in cause.evidence:
             output.note(words.shortened(f"{source}: {text}"))
-        command = cause.command
-        if command.startswith("kaitoctl "):
-            command = " ".join([command, *map(shlex.quote, words.cluster_options(self.target))])
-        if command:
-            output.note(f"try: {command}")
+        if cause.command:
+            output.note(f"try: {cause.command}")
         return f"Workspace {key}: {cause.message}"
 
     async def _taken_back(self, done: Written, change: Change, error: KaitoctlError) -> None:
@@ -416,7 +413,7 @@ class _Changing:
             else f"to go back: kubectl edit workspace {key.name} -n {key.namespace}"
         )
         if not self.how.rollback_on_failure:
-            error.hint = hint
+            error.hint = hint  # `connected` makes it lead to this cluster
             raise error
         output.failure(error.message)
         output.step(f"taking the change of {change.name} back")

@@ -141,18 +141,8 @@ def shortened(text: str) -> str:
 
 
 def where_options(target: Target, workspace: Object) -> list[str]:
-    """The options that lead another command to the same Workspace."""
+    """The options that lead another command to the same namespace."""
     from kaitoctl.kube.objects import key_of
 
     namespace = key_of(workspace).namespace
-    is_said = target.namespace or namespace != "default"
-    return [*(["-n", namespace] if is_said else []), *cluster_options(target)]
-
-
-def cluster_options(target: Target) -> list[str]:
-    """The options that lead another command to the same cluster."""
-    found = ["--sandbox"] if target.sandbox else []
-    found += ["--sandbox-name", target.sandbox_name] if found and target.sandbox_name != "default" else []
-    for option, value in (("--context", target.context), ("--kubeconfig", target.kubeconfig)):
-        found += [option, value] if value else []
-    return found
+    return ["-n", namespace] if target.namespace or namespace != "default" else []

@@ -481,7 +481,7 @@ async def _on_cluster(
             output.step("no label is missing that would help")
         if how.wait_s and not _is_enough(verdict, how):
             verdict = await _wait(client, workspace, rules, verdict, how)
-        return _answer(workspace, verdict, how)
+        return _answer(workspace, verdict.addressed(target.addressed), how)
 
 
 async def _verdict(client: Client, workspace: Object, rules: Rules) -> Verdict:

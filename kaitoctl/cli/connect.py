@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kaitoctl.cli import complete, options, output
-from kaitoctl.errors import InputError
+from kaitoctl.errors import InputError, KaitoctlError
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client, Observer
@@ -46,6 +48,17 @@ SandboxName = Annotated[
 ]
 
 
+# The commands that ask a cluster, and not only when told to.
+_OURS = (
+    "add-adapter|chat|check-nodes|create workspace|diff|doctor|endpoint|events|list-adapters|logs|nodes"
+    "|remove-adapter|rollout history|rollout status|rollout undo|run-controller|set-adapter|status|why"
+)
+_KUBECTL = (
+    "apply|auth|cluster-info|create|delete|describe|edit|get|label|logs|port-forward|rollout|taint|uncordon"
+)
+_COMMAND = re.compile(rf"\bkaitoctl (?:{_OURS})(?![\w-])|\bkubectl(?= (?:{_KUBECTL})(?![\w-]))")
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Which cluster a command speaks to."""
@@ -56,12 +69,43 @@ class Target:
     sandbox: bool = False
     sandbox_name: str = "default"
 
+    def addressed(self, text: str) -> str:
+        """Advice whose commands, of kaitoctl and kubectl, reach this very cluster when they are pasted.
+
+        The options stand right after the command, whatever follows; what the environment says already is left
+        out. The namespace is the advice's own matter.
+        """
+        given = [("--context", self.context), ("--kubeconfig", self.kubeconfig)]
+        ours = kubectl = " ".join(f"{option} {shlex.quote(value)}" for option, value in given if value)
+        if self.sandbox:
+            from kaitoctl.cli import sandbox_process
+
+            is_said = os.environ.get("KAITOCTL_SANDBOX", "").lower() in ("1", "true", "t", "yes", "y", "on")
+            is_named = self.sandbox_name == (os.environ.get("KAITOCTL_SANDBOX_NAME") or "default")
+            named = "" if is_named else f"--sandbox-name {self.sandbox_name}"
+            ours = " ".join(word for word in ("" if is_said else "--sandbox", named) if word)
+            kubectl = f"--kubeconfig {shlex.quote(str(sandbox_process.folder(self.sandbox_name).kubeconfig))}"
+
+        def with_options(found: re.Match[str]) -> str:
+            options = kubectl if found[0] == "kubectl" else ours
+            return f"{found[0]} {options}" if options else found[0]
+
+        return _COMMAND.sub(with_options, text)
+
+    def in_namespace(self) -> str:
+        """` -n NAMESPACE` for a command about the same namespace; empty for that of the context."""
+        return f" -n {self.namespace}" if self.namespace else ""
+
 
 @asynccontextmanager
 async def connected(
     target: Target, observer: Observer | None = None, *, runs_long: bool = False
 ) -> AsyncIterator[Client]:
-    """A client for the target, its exchanges told to the observer; a sandbox that is not up is started."""
+    """A client for the target, its exchanges told to the observer; a sandbox that is not up is started.
+
+    Raises:
+        KaitoctlError: whatever the block raises; the commands of its hint lead to the same cluster.
+    """
     output.log_to_narration()
     if target.namespace:
         options.namespace_name(target.namespace)
@@ -78,11 +122,15 @@ async def connected(
         kubeconfig = await sandbox_process.ensure_up(target.sandbox_name)
     from kaitoctl.kube import client, trimmed
 
-    async with client.connect(
-        kubeconfig=kubeconfig,
-        context=target.context,
-        namespace=target.namespace,
-        observer=observer,
-        decode=trimmed.whole() if runs_long else json.loads,
-    ) as connection:
-        yield connection
+    try:
+        async with client.connect(
+            kubeconfig=kubeconfig,
+            context=target.context,
+            namespace=target.namespace,
+            observer=observer,
+            decode=trimmed.whole() if runs_long else json.loads,
+        ) as connection:
+            yield connection
+    except KaitoctlError as error:
+        error.hint = target.addressed(error.hint)
+        raise

@@ -220,8 +220,8 @@ def create_workspace(
     try:
         asyncio.run(_create(target, lambda served: rendered(chosen(served)), known, how))
     except KeyboardInterrupt:
-        hint = f"what was applied goes on; kubectl get workspace {name} -w follows it"
-        raise Interrupted("interrupted", hint=hint) from None
+        hint = f"what was applied goes on; kaitoctl status {name}{target.in_namespace()} -w follows it"
+        raise Interrupted("interrupted", hint=target.addressed(hint)) from None
 
 
 def _insist_on_name(made: Object, name: str, namespace: str | None) -> None:
@@ -269,13 +269,13 @@ async def _create(
         workspace = rendered(await served_versions(client))
         _judge(workspace, known, of_sandbox=target.sandbox)
         workspace["metadata"].setdefault("namespace", client.namespace)
-        await _check_nodes(client, workspace, skip=how.skip_node_check)
+        await _check_nodes(client, target, workspace, skip=how.skip_node_check)
         live, word = await _apply(client, workspace, how)
         _print(live, how.output, word)
         if how.dry_run != "none" or not how.wait:
             return
         timeout_s = how.timeout_s or following_s(known, live)
-        seen = await follow.rollout(client, key_of(live), timeout_s=timeout_s)
+        seen = await follow.rollout(client, target, key_of(live), timeout_s=timeout_s)
         if how.output is None:
             await _show_result(client, seen)
 
@@ -342,7 +342,7 @@ def following_s(known: Catalog, workspace: Object) -> float:
 # --- nodes -------------------------------------------------------------------------------------------------
 
 
-async def _check_nodes(client: Client, workspace: Object, *, skip: bool) -> None:
+async def _check_nodes(client: Client, target: Target, workspace: Object, *, skip: bool) -> None:
     """Look at the preferred nodes before KAITO does, because KAITO drops them without a word."""
     from kaitoctl.kaito import nodes as nodes_
 
@@ -362,7 +362,7 @@ async def _check_nodes(client: Client, workspace: Object, *, skip: bool) -> None
     for node in verdict.nodes:
         for finding in node.failures if node.preferred else ():
             if finding.command:
-                output.note(finding.command)
+                output.note(target.addressed(finding.command))
     usable = [node.name for node in verdict.nodes if node.preferred and node.usable]
     if len(usable) < len(names):
         raise NegativeAnswer(
@@ -441,9 +441,11 @@ def _judge_update(before: Object, after: Object) -> None:
         InputError: a field changes that cannot.
     """
     from kaitoctl.kaito import validation
+    from kaitoctl.kube.objects import key_of
 
     if errors := [item for item in validation.update_problems(before, after) if item.severity == "error"]:
-        hint = f"kubectl delete workspace {before['metadata']['name']}, then create it anew"
+        key = key_of(before)
+        hint = f"kubectl delete workspace {key.name} -n {key.namespace}, then create it anew"
         lines = [_line(problem) for problem in errors]
         raise InputError(
             f"Workspace {before['metadata']['name']} cannot be changed so", problems=lines, hint=hint

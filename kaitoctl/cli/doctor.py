@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -75,7 +75,8 @@ async def _doctor(target: Target, output_format: str) -> int:
     try:
         async with connected(target) as client:
             async for check in examined(client, is_sandbox=target.sandbox):
-                checks.append(check)  # noqa: PERF401 - they count even if the connection breaks
+                # They count even if the connection breaks.
+                checks.append(replace(check, hint=target.addressed(check.hint)))  # noqa: PERF401
     except Unreachable as error:
         if not checks:
             unreachable = error

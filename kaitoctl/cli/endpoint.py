@@ -63,6 +63,8 @@ async def _endpoint(target: Target, name: str, kind: str, output_format: str) ->
     async with connected(target) as client:
         seen = await look.once(client, ObjectKey(client.namespace, name))
         found = addresses(client, seen)
+    forward = found["addresses"]["port-forward"]
+    found["addresses"]["port-forward"] = target.addressed(forward)
     if output_format == "json":
         structured(found, "json")
     elif not found["addresses"][kind]:

@@ -23,6 +23,7 @@ from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey
 
 if TYPE_CHECKING:
+    from kaitoctl.cli.connect import Target
     from kaitoctl.kube.client import Client
 
 _MOST_OFTEN_S = 0.2
@@ -160,6 +161,7 @@ def on(stream: TextIO) -> Teller:
 
 async def rollout(
     client: Client,
+    target: Target,
     key: ObjectKey,
     *,
     timeout_s: float | None,
@@ -171,6 +173,7 @@ async def rollout(
 
     Args:
         client: the door to the cluster.
+        target: how it was named; advice leads there.
         key: the Workspace's.
         timeout_s: how long to follow; None for ever.
         has_arrived: asked of what says that it is ready: right after a change it may be the old state.
@@ -186,7 +189,7 @@ async def rollout(
     last = ["nothing: the cluster does not show it"]
     try:
         async with asyncio.timeout(timeout_s):
-            return await _until_ready(client, key, has_arrived, is_from_before, showing, last)
+            return await _until_ready(client, target, key, has_arrived, is_from_before, showing, last)
     except TimeoutError:
         raise TimedOut(
             f"Workspace {key} is not ready after {options.elapsed(timeout_s or 0)}; last seen {last[0]}",
@@ -199,6 +202,7 @@ async def rollout(
 
 async def _until_ready(
     client: Client,
+    target: Target,
     key: ObjectKey,
     has_arrived: Callable[[Snapshot], bool],
     is_from_before: Callable[[Snapshot], bool],
@@ -220,7 +224,7 @@ async def _until_ready(
                 where = Progress(Phase.ACCEPTED, "the pods are still those from before")
             if where.outcome == "failed":
                 seen = await look.deeply(client, seen)
-            shown = view(seen, now, at=where)
+            shown = view(seen, now, at=where, addressed=target.addressed)
             last[0] = shown.where
             for teller in tellers:
                 teller.show(shown, now)

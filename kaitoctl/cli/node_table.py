@@ -22,7 +22,7 @@ _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
 _COLOURS = {"✔": _GREEN, "✗": _RED, "!": _YELLOW, "◌": _YELLOW, "-": _DIM, "·": _DIM}
 # What only narrows a product's name down: size, board, memory type.
 _BOARD = re.compile(r"^NVIDIA[- ]|\b(?:Tesla|GeForce)[- ]|[- ](?:PCI[Ee]?|SXM\d?|NVL|HBM\d\w?|\d+GB)\b")
-_LOOKING = ("kubectl get ", "kubectl describe ")
+_LOOKING = re.compile(r" (?:get|describe) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +307,7 @@ def _findings(node: NodeVerdict, told: Iterable[Finding], screen: Screen) -> Ite
         if finding.hint:
             yield from wrapped(visible(finding.hint), screen, "      ")
         if finding.command:
-            word = "look" if finding.command.startswith(_LOOKING) else "fix"
+            word = "look" if _LOOKING.search(finding.command) else "fix"
             yield f"      {word}: {visible(finding.command)}"
 
 

@@ -129,7 +129,8 @@ def _container(pod: Object, name: str, adapter: str, container: str) -> str:
 
 
 async def _say(client: Client, pod: Object, container: str, query: dict[str, str], prefixed: bool) -> None:
-    from kaitoctl.kube.objects import POD, dig, key_of
+    from kaitoctl.kaito import api
+    from kaitoctl.kube.objects import POD, dig, key_of, labels_of
     from kaitoctl.kube.pods import container_statuses
     from kaitoctl.kube.request import Request
 
@@ -150,7 +151,8 @@ async def _say(client: Client, pod: Object, container: str, query: dict[str, str
     except ApiError as error:
         if error.status == 400:  # it has not run yet, or not before
             raise NegativeAnswer(
-                f"pod {key.name}: {error.message}", hint=f"kaitoctl events {container}"
+                f"pod {key.name}: {error.message}",
+                hint=f"kaitoctl events {labels_of(pod).get(api.LABEL_WORKSPACE)} -n {key.namespace}",
             ) from None
         raise
     if said:

@@ -102,13 +102,14 @@ async def _history(target: Target, name: str, number: int | None, output_format:
     if number is not None:
         _show_whole(known, shown[0])
         return
-    _show_table(known)
+    _show_table(target, known)
 
 
-def _show_table(known: Known) -> None:
+def _show_table(target: Target, known: Known) -> None:
     from kaitoctl.kaito import revisions, undo
-    from kaitoctl.kube.objects import annotations_of
+    from kaitoctl.kube.objects import annotations_of, key_of
 
+    key = key_of(known.workspace)
     current = [one for one in known.history if revisions.has_same_data(one, known.workspace)][-1:]
     output.data(output.resource_name(known.workspace))
     output.table(
@@ -126,7 +127,7 @@ def _show_table(known: Known) -> None:
     if not current:
         output.warning(
             "what the Workspace asks for now is none of these: it has not been applied (yet)",
-            hint=f"kaitoctl rollout status {known.workspace['metadata']['name']} says why",
+            hint=target.addressed(f"kaitoctl rollout status {key.name} -n {key.namespace} says why"),
         )
 
 
@@ -215,7 +216,8 @@ def undo(
     try:
         asyncio.run(_undo(target, plain, how))
     except KeyboardInterrupt:
-        hint = f"what was applied goes on; kaitoctl rollout status {plain} follows it"
+        command = f"kaitoctl rollout status {plain}{target.in_namespace()}"
+        hint = target.addressed(f"what was applied goes on; {command} follows it")
         raise Interrupted("interrupted", hint=hint) from None
 
 
@@ -253,20 +255,21 @@ async def _undo(target: Target, name: str, how: _How) -> None:
         _print(after, how, "rolled back")
         if how.wait:
             expected = max(number, revisions.newest(known.history) + (chosen is not known.history[-1]))
-            await _follow(client, after, how.timeout_s, numbers=(number, expected))
+            await _follow(client, target, after, how.timeout_s, numbers=(number, expected))
 
 
 def _insist_that_it_can_change(live: Object, goal: Object, number: int) -> None:
     from kaitoctl.kaito import validation
+    from kaitoctl.kube.objects import key_of
 
     found = [item for item in validation.update_problems(live, goal) if item.severity == "error"]
     if found:
-        name = live["metadata"]["name"]
+        key = key_of(live)
         raise InputError(
-            f"Workspace {name} cannot go back to revision {number}: these fields never change",
+            f"Workspace {key.name} cannot go back to revision {number}: these fields never change",
             problems=[f"{item.path}: {item.message}" for item in found],
-            hint=f"kaitoctl rollout history {name} --revision {number} shows it; delete the Workspace and "
-            "create it anew from that",
+            hint=f"kaitoctl rollout history {key.name} -n {key.namespace} --revision {number} shows it; "
+            "delete the Workspace and create it anew from that",
         )
 
 
@@ -380,7 +383,7 @@ async def _status(target: Target, name: str, timeout_s: float | None) -> None:
 
     async with connected(target) as client:
         _, workspace = await _workspace(client, ObjectKey(client.namespace, name))
-        await _follow(client, workspace, timeout_s)
+        await _follow(client, target, workspace, timeout_s)
     output.data(f'workspace "{name}" successfully rolled out')
 
 
@@ -434,12 +437,18 @@ async def _sent(client: Client, asked: Request) -> Object:
 
 
 async def _follow(
-    client: Client, workspace: Object, timeout_s: float | None, *, numbers: tuple[int, int] = (0, 0)
+    client: Client,
+    target: Target,
+    workspace: Object,
+    timeout_s: float | None,
+    *,
+    numbers: tuple[int, int] = (0, 0),
 ) -> None:
     """Follow the rollout.
 
     Args:
         client: the door to the cluster.
+        target: how it was named.
         workspace: the Workspace as it is.
         timeout_s: None for the budget of its preset.
         numbers: of the revision that is to come, as it was and as it will be; an edit of annotations alone
@@ -461,7 +470,7 @@ async def _follow(
     timeout_s = timeout_s or following_s(catalog.current(), workspace)
     key = key_of(workspace)
     try:
-        await follow.rollout(client, key, timeout_s=timeout_s, has_arrived=has_arrived)
+        await follow.rollout(client, target, key, timeout_s=timeout_s, has_arrived=has_arrived)
     except NegativeAnswer as error:
         if generation_of(workspace) > 1:
             error.hint += f"; kaitoctl rollout undo {key.name} -n {key.namespace} goes back"

@@ -90,8 +90,8 @@ def status(
         try:
             asyncio.run(_follow(target, name, timeout_s, record, output_format))
         except KeyboardInterrupt:
-            hint = f"the rollout goes on; kaitoctl status {name} -w follows it again"
-            raise Interrupted("interrupted", hint=hint) from None
+            hint = f"the rollout goes on; kaitoctl status {name}{target.in_namespace()} -w follows it again"
+            raise Interrupted("interrupted", hint=target.addressed(hint)) from None
     else:
         raise typer.Exit(asyncio.run(_show(target, name, output_format)))
 
@@ -108,7 +108,7 @@ async def _show(target: Target, name: str, output_format: str) -> int:
     async with connected(target) as client:
         seen = await look.deeply(client, await look.once(client, ObjectKey(client.namespace, name)))
     now = datetime.now(UTC)
-    shown = view(seen, now)
+    shown = view(seen, now, addressed=target.addressed)
     if output_format in ("json", "yaml"):
         structured(as_json(shown), output_format)
     else:
@@ -127,7 +127,7 @@ async def _follow(
         tellers.append(follow.recording(record))
     async with connected(target) as client:
         key = ObjectKey(client.namespace, name)
-        await follow.rollout(client, key, timeout_s=timeout_s, tellers=tellers)
+        await follow.rollout(client, target, key, timeout_s=timeout_s, tellers=tellers)
 
 
 async def _list(target: Target, everywhere: bool, output_format: str) -> None:

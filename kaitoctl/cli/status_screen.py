@@ -208,5 +208,4 @@ def _cause(shown: View, screen: Screen) -> Iterator[str]:
     yield from more
     if cause.command:
         yield f"    {visible(cause.command)}"
-    namespace, _, name = shown.workspace.rpartition("/")
-    yield f"  More: kaitoctl why {name}" + (f" -n {namespace}" if namespace else "")
+    yield f"  More: {visible(shown.more)}"

@@ -68,7 +68,7 @@ async def _why(target: Target, name: str, output_format: str) -> int:
         key = ObjectKey(client.namespace, name)
         rules = nodes_.OWN_RULES if target.sandbox else None
         seen = await look.deeply(client, await look.once(client, key), rules=rules)
-    found = diagnose(seen, datetime.now(UTC))
+    found = diagnose(seen, datetime.now(UTC), addressed=target.addressed)
     if output_format in ("json", "yaml"):
         structured(as_json(found, key, seen), output_format)
     elif output_format == "short":

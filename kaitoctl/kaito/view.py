@@ -8,7 +8,7 @@ message: that is what `status -o json` prints, `--record` writes and `replay` re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -121,6 +121,7 @@ class View:
         conditions: of the Workspace.
         cause: what keeps it from being ready, if that can be seen; its words may change by the second.
         unseen: what could not be looked at.
+        more: the command that says more.
     """
 
     workspace: str
@@ -137,6 +138,7 @@ class View:
     cause: Cause | None = field(compare=False)
     trouble: str
     unseen: tuple[str, ...] = ()
+    more: str = ""
 
     @property
     def where(self) -> str:
@@ -145,15 +147,18 @@ class View:
         return self.phase.words + (link + self.detail if self.detail else "")
 
 
-def view(seen: Snapshot, now: datetime, *, at: Progress | None = None) -> View:
+def view(
+    seen: Snapshot, now: datetime, *, at: Progress | None = None, addressed: Callable[[str], str] = str
+) -> View:
     """What a screen shows of a Workspace that exists (or has just gone).
 
     Args:
         seen: what there is.
         now: the time; of causes, some need it.
         at: where it is, for somebody who knows better than the snapshot alone can tell.
+        addressed: makes commands in an advice lead to the cluster that was looked at.
     """
-    found = diagnose(seen, now)
+    found = diagnose(seen, now, addressed=addressed)
     progress, cause = at or found.progress, found.cause
     workspace = seen.workspace or {"kind": "Workspace", "metadata": {"name": "?"}}
     stations: tuple[Phase, ...] = _TUNING if workspace.get("tuning") else _SERVING
@@ -174,7 +179,13 @@ def view(seen: Snapshot, now: datetime, *, at: Progress | None = None) -> View:
         cause=cause,
         trouble=f"{cause.code} {cause.about}" if cause else "",
         unseen=tuple(seen.unseen),
+        more=addressed(_more(str(key_of(workspace)))),
     )
+
+
+def _more(workspace: str) -> str:
+    namespace, _, name = workspace.rpartition("/")
+    return f"kaitoctl why {name}" + (f" -n {namespace}" if namespace else "")
 
 
 def title(workspace: Object) -> str:
@@ -497,6 +508,7 @@ def of_json(value: Any) -> View:
             cause=found,
             trouble=f"{found.code} {found.about}" if found else "",
             unseen=tuple(map(str, value["unseen"])),
+            more=_more(str(value["workspace"])),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a view of a Workspace: {error}") from error

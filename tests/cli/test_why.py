@@ -76,6 +76,11 @@ def blamed(shell: Shell, namespace: str, wait_until: Wait) -> Callable[..., Any]
     return asking
 
 
+def kubectl(shell: Shell) -> str:
+    """How kubectl reaches the shell's cluster: a sandbox by its kubeconfig, another by itself."""
+    return f"kubectl --kubeconfig {shell.kubeconfig}" if "KAITOCTL_SANDBOX" in shell.cluster else "kubectl"
+
+
 def evidence(cause: Any) -> str:
     return "\n".join(f"{item['source']}: {item['text']}" for item in cause["evidence"])
 
@@ -103,7 +108,7 @@ def test_a_label_that_is_missing(shell: Shell, namespace: str, node: str, blamed
     create(shell, namespace, preferred=(node,))
     cause = blamed("label-missing")
     assert cause["about"] == f"Node {node}"
-    assert cause["command"] == f"kubectl label node {node} apps={namespace}"
+    assert cause["command"] == f"{kubectl(shell)} label node {node} apps={namespace}"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,7 @@ def test_a_broken_node(
 def test_a_taint_that_is_not_tolerated(shell: Shell, namespace: str, node: str, blamed: Any) -> None:
     shell.kubectl("taint", "node", node, "team=vision:NoSchedule")
     create(shell, namespace, preferred=(node,))
-    assert blamed("taint-not-tolerated")["command"] == f"kubectl taint node {node} team:NoSchedule-"
+    assert blamed("taint-not-tolerated")["command"] == f"{kubectl(shell)} taint node {node} team:NoSchedule-"
 
 
 def test_gpus_that_another_workspace_holds(
@@ -189,7 +194,7 @@ def test_a_pull_secret_that_exists_is_not_blamed_for_being_missing(
     shell.apply({**secret, "stringData": {"password": "geheim"}})
     create(shell, namespace, preset=private("falcon:unauthorized", "acr"))
     cause = blamed("image-unauthorized")
-    assert cause["command"] == f"kubectl get secret acr -n {namespace}"
+    assert cause["command"] == f"{kubectl(shell)} get secret acr -n {namespace}"
     assert "geheim" not in json.dumps(cause)
 
 

@@ -83,8 +83,13 @@ class Diagnosis:
         return None if first is None or first.weight == "note" else first
 
 
-def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
+def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] = str) -> Diagnosis:
     """The causes in a snapshot, the gravest and nearest to the root first.
+
+    Args:
+        seen: what there is.
+        now: the time; some causes need it.
+        addressed: makes commands in an advice lead to the cluster that was looked at.
 
     Guarantee: not ready while a pod of the present spec is not.
     """
@@ -104,4 +109,5 @@ def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
         found = [cause for cause in found if cause.code not in _LAST_RESORT]
     if where.outcome == "ready":
         found = [replace(cause, weight="note") for cause in found]
+    found = [replace(item, hint=addressed(item.hint), command=addressed(item.command)) for item in found]
     return Diagnosis(where, tuple(sorted(found, key=lambda cause: cause.order)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Level = Literal["fail", "warn", "pass"]
@@ -200,6 +200,22 @@ class Verdict:
         return tuple(
             f"{node.name}: " + "; ".join(finding.message for finding in node.failures)
             for node in sorted(preferred, key=lambda node: node.exists)
+        )
+
+    def addressed(self, addressed: Callable[[str], str]) -> Verdict:
+        """The same answer, whose commands lead to the cluster that was looked at."""
+        return replace(
+            self,
+            nodes=tuple(
+                replace(
+                    node,
+                    findings=tuple(
+                        replace(item, hint=addressed(item.hint), command=addressed(item.command))
+                        for item in node.findings
+                    ),
+                )
+                for node in self.nodes
+            ),
         )
 
     @property
