@@ -161,3 +161,13 @@ def test_v1alpha1_fills_in_what_kaito_fills_in() -> None:
 def test_our_schema_files_read_alike_with_our_own_reader() -> None:
     for file in packaged.folder("schemas").glob("*.yaml"):
         assert documents.load_yaml(file.read_text("utf-8"), file.name) == [crd(file.name)]
+
+
+def test_the_schemas_that_are_judged_by_are_those_of_the_crd(pytestconfig: pytest.Config) -> None:
+    table = Path(validation.__file__).parents[1] / "tables" / "workspace_schemas.json"
+    versions = crd("kaito.sh_workspaces.yaml")["spec"]["versions"]
+    schemas = {version["name"]: version["schema"]["openAPIV3Schema"] for version in versions}
+    text = json.dumps(schemas, indent=1) + "\n"
+    if pytestconfig.getoption("--update-golden"):
+        table.write_text(text)
+    assert text == table.read_text(), "pytest --update-golden tests/pure/test_schemas.py writes it anew"

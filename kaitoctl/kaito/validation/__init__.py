@@ -8,11 +8,12 @@ every code in `codes`. Nothing here asks a cluster: whether nodes are there is t
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 
-from kaitoctl import packaged
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.validation.codes import CODES, Code
 from kaitoctl.kaito.validation.create import API_VERSIONS, create_problems, fits
@@ -134,21 +135,18 @@ def update_problems(old: Object, new: Object, setting: Setting | None = None) ->
     return list(changes(Subject(as_map(old), setting), Subject(as_map(new), setting, is_update=True)))
 
 
-@cache
 def schema_of(api_version: str) -> Object:
     """The OpenAPI v3 schema of Workspaces of an API version, `v1alpha1` or `kaito.sh/v1alpha1`.
 
     Raises:
         KeyError: KAITO has no such version.
     """
-    import yaml
+    return _schemas()[api_version.rpartition("/")[2]]
 
-    # libyaml is five times as fast; it is missing where no wheel was built.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = (packaged.folder("schemas") / "kaito.sh_workspaces.yaml").read_text("utf-8")
-    wanted = api_version.rpartition("/")[2]
-    for version in yaml.load(text, loader)["spec"]["versions"]:  # noqa: S506 - a safe loader
-        if version["name"] == wanted:
-            schema: Object = version["schema"]["openAPIV3Schema"]
-            return schema
-    raise KeyError(api_version)
+
+@cache
+def _schemas() -> dict[str, Object]:
+    """What schemas/kaito.sh_workspaces.yaml has under each version, as JSON: read in a fortieth of the time."""
+    table = Path(__file__).parent.parent / "tables" / "workspace_schemas.json"
+    schemas: dict[str, Object] = json.loads(table.read_text("utf-8"))
+    return schemas
