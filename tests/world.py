@@ -17,8 +17,8 @@ from urllib.parse import unquote
 from kaitoctl import packaged
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.api import VERSIONS
 from kaitoctl.kaito.catalog import instance_types
-from kaitoctl.kaito.convert import VERSIONS
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.documents import load_yaml

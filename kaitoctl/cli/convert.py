@@ -30,10 +30,10 @@ def convert(
     Example: kaitoctl convert -f workspace.yaml --to v1beta1
     """
     from kaitoctl.cli.files import objects_in
-    from kaitoctl.kaito import catalog_file
+    from kaitoctl.kaito import api, catalog_file
     from kaitoctl.kaito import convert as convert_
 
-    options.one_of(to, convert_.VERSIONS, option="--to")
+    options.one_of(to, api.VERSIONS, option="--to")
     options.one_of(output_format, ("yaml", "json"), option="--output")
     known = catalog_file.read(catalog)
     converted = []

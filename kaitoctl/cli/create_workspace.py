@@ -162,7 +162,7 @@ def create_workspace(
     if output_format is not None:
         options.one_of(output_format, ("yaml", "json", "name"), option="--output")
     if api_version is not None:
-        options.one_of(api_version, convert.VERSIONS, option="--api-version")
+        options.one_of(api_version, api.VERSIONS, option="--api-version")
     known = use(catalog)
     extra = manifest.merged(_values(values), manifest.set_values(set_value or ()))
     if preset is None and template is None and "preset" not in extra:
@@ -282,11 +282,11 @@ async def _create(
 
 async def served_versions(client: Client) -> list[str]:
     """The Workspace versions that the cluster serves, oldest first; none when it will not say."""
-    from kaitoctl.kaito import api, convert
+    from kaitoctl.kaito import api
     from kaitoctl.kube.request import Request
 
     try:
-        return convert.served_versions(await client.send(Request("GET", f"/apis/{api.GROUP}")))
+        return api.served_versions(await client.send(Request("GET", f"/apis/{api.GROUP}")))
     except ApiError as error:
         if error.status == 403:
             return []

@@ -202,15 +202,15 @@ async def _versions(client: Client, group: str) -> list[str] | None:
 
 async def _workspaces(client: Client, _: bool) -> Iterable[Check]:
     from kaitoctl import packaged
-    from kaitoctl.kaito import api, convert
+    from kaitoctl.kaito import api
 
     versions = await _versions(client, api.GROUP)
     if versions is None:
         schema = packaged.folder("schemas") / "kaito.sh_workspaces.yaml"
         hint = f"install KAITO, or the CRD alone: kubectl apply --server-side -f {schema} [crd-missing]"
         return [Check("workspaces", "crd", "error", "the cluster does not know Workspaces", hint)]
-    if not set(versions) & set(convert.VERSIONS):
-        known = " and ".join(convert.VERSIONS)
+    if not set(versions) & set(api.VERSIONS):
+        known = " and ".join(api.VERSIONS)
         message = f"Workspaces are served as {', '.join(versions)}; kaitoctl speaks {known}"
         return [Check("workspaces", "crd", "error", message, "see: kaitoctl explain crd-version")]
     return [Check("workspaces", "crd", "ok", f"Workspaces are served as {', '.join(sorted(versions))}")]
@@ -311,11 +311,12 @@ async def _rights(client: Client, _: bool) -> Iterable[Check]:
 async def _nodes(client: Client, _: bool) -> Iterable[Check]:
     from kaitoctl.kaito import nodes as nodes_
     from kaitoctl.kaito.nodes.facts import LABEL_PRODUCT, READ_LABELS
+    from kaitoctl.kaito.nodes.inventory import gpu_inventory
     from kaitoctl.kube import trimmed
     from kaitoctl.kube.objects import NODE, labels_of
 
     listed = (await client.list(NODE, decode=trimmed.node_list(READ_LABELS))).items
-    found = nodes_.gpu_inventory(listed, None)
+    found = gpu_inventory(listed, None)
     if not found.gpu_nodes:
         hint = "a node provisioner creates them on demand; on your own nodes the device plugin must run"
         return [Check("nodes", "gpus", "warning", f"none of {len(listed)} nodes has GPUs", hint)]

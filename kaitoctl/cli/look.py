@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, convert, diagnosis, installation
+from kaitoctl.kaito import api, diagnosis, installation
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Named, Snapshot, node_names
@@ -56,15 +56,16 @@ _NODE_POOL_LABELS = ("karpenter.kaito.sh/workspace-name", "karpenter.kaito.sh/wo
 
 
 class _Picture:
-    """Informers side by side, and what became of those that were refused.
+    """Informers side by side, and what became of those that were refused; `once` watches nothing.
 
     Attributes:
         kind: Workspaces in the version that is read.
         changed: set whenever something has changed.
     """
 
-    def __init__(self, client: Client, kind: Kind) -> None:
+    def __init__(self, client: Client, kind: Kind, *, once: bool = False) -> None:
         self.kind = kind
+        self._once = once
         self.changed = asyncio.Event()
         self._client = client
         self._tasks: dict[asyncio.Task[None], tuple[str, Informer]] = {}
@@ -73,7 +74,7 @@ class _Picture:
     async def _watch(self, informer: Informer) -> None:
         """Run an informer; returns when its first picture is there, or it has been refused."""
         informer.subscribe(lambda _: self.changed.set())
-        task = asyncio.create_task(informer.run())
+        task = asyncio.create_task(informer.run(once=self._once))
         self._tasks[task] = (informer.kind.plural, informer)
         task.add_done_callback(lambda _: self.changed.set())
         synced = asyncio.create_task(informer.wait_synced())
@@ -91,7 +92,9 @@ class _Picture:
                 continue
             del self._tasks[task]
             error = task.exception()
-            if error is not None and (informer is wanted or not isinstance(error, ApiError)):
+            if error is None:  # it was to look once
+                continue
+            if informer is wanted or not isinstance(error, ApiError):
                 raise error
             self._unseen[plural] = str(error)
 
@@ -109,8 +112,10 @@ class Look(_Picture):
         key: the Workspace's.
     """
 
-    def __init__(self, client: Client, key: ObjectKey, kind: Kind, claim_kinds: Iterable[Kind]) -> None:
-        super().__init__(client, kind)
+    def __init__(
+        self, client: Client, key: ObjectKey, kind: Kind, claim_kinds: Iterable[Kind], *, once: bool = False
+    ) -> None:
+        super().__init__(client, kind, once=once)
         self.key = key
         self._nodes: dict[str, Informer] = {}
         ours = f"{api.LABEL_WORKSPACE}={key.name}"
@@ -193,14 +198,14 @@ class Look(_Picture):
 
 
 @asynccontextmanager
-async def looking(client: Client, key: ObjectKey) -> AsyncIterator[Look]:
-    """A lasting picture of a Workspace, kept up to date for as long as the block.
+async def looking(client: Client, key: ObjectKey, *, once: bool = False) -> AsyncIterator[Look]:
+    """A lasting picture of a Workspace, kept up to date for as long as the block; or looked at `once`.
 
     Raises:
         ApiError: the cluster knows no Workspaces, or will not show this one.
     """
     kind, claim_kinds = await _kinds(client)
-    look = Look(client, key, kind, claim_kinds)
+    look = Look(client, key, kind, claim_kinds, once=once)
     try:
         await look.start()
         yield look
@@ -214,7 +219,7 @@ async def once(client: Client, key: ObjectKey) -> Snapshot:
     Raises:
         ApiError: the cluster knows no Workspaces, not this one, or will not show it.
     """
-    async with looking(client, key) as look:
+    async with looking(client, key, once=True) as look:
         seen = look.snapshot()
     if seen.workspace is None:
         raise await no_such(client, look.kind, key)
@@ -240,24 +245,24 @@ async def workspace_kind(client: Client) -> Kind:
     Raises:
         ApiError: it serves none.
     """
-    from kaitoctl.cli.create_workspace import missing_crd
-
     try:
         answer = await client.send(Request("GET", f"/apis/{api.GROUP}"))
     except ApiError as error:
         if error.status == 404:
+            from kaitoctl.cli.create_workspace import missing_crd
+
             raise missing_crd() from error
         if error.status not in _REFUSED:
             raise
         return api.WORKSPACE  # it will not say; asking for Workspaces will tell
-    if (kind := api.newest(convert.served_versions(answer))) is not None:
+    if (kind := api.newest(api.served_versions(answer))) is not None:
         return kind
     names = ", ".join(str(item.get("version")) for item in answer.get("versions") or ())
     raise ApiError(
         404,
         "NotFound",
         f"this cluster serves {api.GROUP} in version {names or 'none'}; kaitoctl speaks "
-        f"{' and '.join(convert.VERSIONS)}",
+        f"{' and '.join(api.VERSIONS)}",
         hint="kaitoctl explain crd-version",
     )
 
@@ -495,8 +500,10 @@ class Row:
 class Overview(_Picture):
     """A lasting list of the Workspaces of a namespace, or of all; make one with `overviewing`."""
 
-    def __init__(self, client: Client, namespace: str, kind: Kind, claim_kinds: Iterable[Kind]) -> None:
-        super().__init__(client, kind)
+    def __init__(
+        self, client: Client, namespace: str, kind: Kind, claim_kinds: Iterable[Kind], *, once: bool = False
+    ) -> None:
+        super().__init__(client, kind, once=once)
 
         def of(kind: Kind, labels: str = "") -> Informer:
             where = namespace if kind.namespaced else ""
@@ -544,10 +551,10 @@ class Overview(_Picture):
 
 
 @asynccontextmanager
-async def overviewing(client: Client, namespace: str) -> AsyncIterator[Overview]:
-    """The Workspaces of a namespace (empty for all), kept up to date for as long as the block."""
+async def overviewing(client: Client, namespace: str, *, once: bool = False) -> AsyncIterator[Overview]:
+    """The Workspaces of a namespace (empty for all), kept up to date like `looking`."""
     kind, claim_kinds = await _kinds(client)
-    picture = Overview(client, namespace, kind, claim_kinds)
+    picture = Overview(client, namespace, kind, claim_kinds, once=once)
     try:
         await picture.start()
         yield picture

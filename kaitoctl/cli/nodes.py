@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kaitoctl.cli.node_table import Screen
-    from kaitoctl.kaito.nodes import Holder, Inventory, NodeGpus
+    from kaitoctl.kaito.nodes.inventory import Holder, Inventory, NodeGpus
     from kaitoctl.kube.objects import Object
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -94,8 +94,9 @@ def _predicate(selector: str) -> Callable[[Object], bool] | None:
 def _from_lists(nodes_file: str, pods_file: str | None, chosen: Callable[[Object], bool] | None) -> Inventory:
     from kaitoctl.cli import saved_lists
     from kaitoctl.kaito import api
-    from kaitoctl.kaito.nodes import gpu_inventory, plural
+    from kaitoctl.kaito.nodes import plural
     from kaitoctl.kaito.nodes.facts import READ_LABELS, below, texts
+    from kaitoctl.kaito.nodes.inventory import gpu_inventory
     from kaitoctl.kube import trimmed
 
     # A selector may read any label.
@@ -122,8 +123,8 @@ def _from_lists(nodes_file: str, pods_file: str | None, chosen: Callable[[Object
 
 async def _from_cluster(target: Target, selector: str) -> Inventory:
     from kaitoctl.cli.check_nodes import pods_on
-    from kaitoctl.kaito.nodes import gpu_inventory
     from kaitoctl.kaito.nodes.facts import READ_LABELS
+    from kaitoctl.kaito.nodes.inventory import gpu_inventory
     from kaitoctl.kube import trimmed
     from kaitoctl.kube.objects import GPU_RESOURCES, NODE
 

@@ -30,15 +30,15 @@ def schema(
     # yaml-language-server: $schema=workspace.schema.json
     """
     from kaitoctl import packaged
-    from kaitoctl.kaito import convert
+    from kaitoctl.kaito import api
 
     if api_version is not None:
-        options.one_of(api_version, convert.VERSIONS, option="--api-version")
+        options.one_of(api_version, api.VERSIONS, option="--api-version")
     if json_schema:
         from kaitoctl.kaito import catalog_file
         from kaitoctl.kaito import json_schema as json_schema_
 
-        versions = [api_version] if api_version else convert.VERSIONS
+        versions = [api_version] if api_version else api.VERSIONS
         made = json_schema_.of_workspaces(versions, known=catalog_file.read(catalog))
         output.document(made)
         return

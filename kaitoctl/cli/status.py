@@ -137,7 +137,7 @@ async def _list(target: Target, everywhere: bool, output_format: str) -> None:
 
     async with connected(target) as client:
         where = client.namespace
-        async with look.overviewing(client, "" if everywhere else where) as picture:
+        async with look.overviewing(client, "" if everywhere else where, once=True) as picture:
             found, unseen = picture.rows()
     for what, reason in unseen.items():
         output.warning(f"{what} cannot be listed, so less is shown: {reason}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from kaitoctl.cli import output
 from kaitoctl.cli.connect import Target, connected
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, convert
+from kaitoctl.kaito import api
 from kaitoctl.kaito.validation import is_dns_label, is_dns_name
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, NODE, Kind, Object, ObjectKey, dig
@@ -105,7 +105,7 @@ async def _ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
 
 async def _served_versions(client: Client) -> list[str]:
     try:
-        return convert.served_versions(await client.send(Request("GET", f"/apis/{api.GROUP}")))
+        return api.served_versions(await client.send(Request("GET", f"/apis/{api.GROUP}")))
     except ApiError as error:
         if error.status not in (403, 404):
             raise

@@ -5,14 +5,17 @@ Source: KAITO v0.3.2 and v0.4.0, `api/v1alpha1` (labels, condition types) and `p
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
-from kaitoctl.kube.objects import Kind, Object
+from kaitoctl.kube.objects import Kind, Object, dig
 
 GROUP = "kaito.sh"
 WORKSPACE = Kind(GROUP, "v1alpha1", "Workspace", "workspaces")
 WORKSPACE_V1BETA1 = replace(WORKSPACE, version="v1beta1")
+VERSIONS = (WORKSPACE.version, WORKSPACE_V1BETA1.version)
+"""The API versions of the Workspace, oldest first."""
 
 ONLY_IN_V1BETA1 = (
     "resource.partition",
@@ -67,3 +70,10 @@ def newest(versions: Collection[str]) -> Kind | None:
     """
     known = (WORKSPACE_V1BETA1, WORKSPACE)
     return next((kind for kind in known if kind.version in versions), None)
+
+
+def served_versions(group: Mapping[str, Any]) -> list[str]:
+    """The Workspace versions in an API server's answer to `/apis/kaito.sh`."""
+    found = group.get("versions")
+    names = [dig(item, "version") for item in found] if isinstance(found, list) else []
+    return [version for version in VERSIONS if version in names]

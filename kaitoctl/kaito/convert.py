@@ -10,20 +10,19 @@ Source: the field trees of KAITO v0.3.2 and v0.12, and what the controller of v0
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, catalog
-from kaitoctl.kaito.api import WORKSPACE, WORKSPACE_V1BETA1
+from kaitoctl.kaito.api import VERSIONS, WORKSPACE, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.manifest import WorkspaceRequest
 from kaitoctl.kube.objects import Object, dig
 
-VERSIONS = (WORKSPACE.version, WORKSPACE_V1BETA1.version)
-"""The API versions of the Workspace, oldest first."""
+if TYPE_CHECKING:
+    from kaitoctl.kaito.manifest import WorkspaceRequest
 
 # What a server writes; a manifest has none of it.
 _SERVERS_OWN = (
@@ -253,10 +252,3 @@ def lost_by_writing(stored: Object, version: str) -> list[str]:
         return []
     fields = (*api.ONLY_IN_V1BETA1, "status.performance")
     return [field for field in fields if dig(stored, *field.split(".")) is not None]
-
-
-def served_versions(group: Mapping[str, Any]) -> list[str]:
-    """The Workspace versions in an API server's answer to `/apis/kaito.sh`."""
-    found = group.get("versions")
-    names = [dig(item, "version") for item in found] if isinstance(found, list) else []
-    return [version for version in VERSIONS if version in names]

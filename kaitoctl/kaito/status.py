@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from kaitoctl.kaito import api, tuning, validation
+from kaitoctl.kaito import api, tuning
 from kaitoctl.kaito.nodes import Verdict, instance_type_of, required_nodes
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import condition, is_true, merge, timestamp
@@ -215,6 +215,8 @@ def conditions(workspace: Object, seen: Observed) -> list[Object]:
 
 def _ignored(workspace: Object, seen: Observed) -> list[Object]:
     """A condition that names what the Workspace asks for in vain; none when there is nothing of the kind."""
+    from kaitoctl.kaito import validation
+
     found = [f"{problem.path}: {problem.message}" for problem in validation.not_used(workspace)]
     if seen.verdict and seen.verdict.enough and (reasons := seen.verdict.unusable_preferred):
         found.append(f"resource.preferredNodes: other nodes are used: {_few(reasons)}")

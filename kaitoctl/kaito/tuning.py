@@ -24,7 +24,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kaitoctl.kaito import api, catalog, validation
+from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito import desired as desired_
 from kaitoctl.kaito.catalog import Preset, Runtime
 from kaitoctl.kaito.nodes import TOLERATIONS, required_nodes
@@ -257,6 +257,8 @@ def _input_refusal(given: Object) -> str:
 
 
 def _output_refusal(given: Object) -> str:
+    from kaitoctl.kaito import validation
+
     if given.get("volumeSource"):
         return "tuning.output.volumeSource is not supported: use image and imagePushSecret"
     if not given.get("image"):
@@ -292,6 +294,8 @@ def config_refusal(workspace: Object, config: Object | None) -> str:
         workspace: the Workspace, which names it.
         config: the one of its namespace, never of another; None when there is none.
     """
+    from kaitoctl.kaito import validation
+
     place = ObjectKey(key_of(workspace).namespace, named_config(workspace))
     setting = validation.Setting(validation.OWN, config_maps={place: config} if config else {})
     for problem in validation.problems(normalised(workspace), setting):

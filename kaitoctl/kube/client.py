@@ -21,14 +21,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError, InputError, Unreachable
-from kaitoctl.kube import exec_plugin, http, kubeconfig, proxies
+from kaitoctl.kube import http, kubeconfig, proxies
 from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
@@ -431,6 +430,8 @@ async def _vouched_for(server: Server) -> Server:
     """The server with the credentials that its plugin gives, if it has one."""
     if server.plugin is None:
         return server
+    from kaitoctl.kube import exec_plugin
+
     given = await server.plugin.ask()
     made = replace(server, authorization=exec_plugin.renewing(server.plugin, given) if given.token else None)
     if not given.certificate:
@@ -638,6 +639,8 @@ def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiEr
 
 def _until(date: str) -> float:
     """Seconds until an HTTP date; one for what is none."""
+    from email.utils import parsedate_to_datetime
+
     try:
         when = parsedate_to_datetime(date)
         return max(0.0, (when - datetime.now(UTC)).total_seconds())

@@ -17,10 +17,12 @@ import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import InputError
-from kaitoctl.kube.exec_plugin import Plugin
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.exec_plugin import Plugin
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECRETS = frozenset({"token", "password", "client-key-data", "auth-provider"})
@@ -98,8 +100,11 @@ def from_files(files: list[str], context: str | None = None) -> Server | None:
                 hint="kubectl has dropped it: let your cloud's tool write the kubeconfig anew, with exec",
             )
         return None
-    asked = user.get("exec")
-    plugin = Plugin(asked, where, user_folder, cluster, folder) if isinstance(asked, dict) else None
+    plugin = None
+    if isinstance(asked := user.get("exec"), dict):
+        from kaitoctl.kube.exec_plugin import Plugin
+
+        plugin = Plugin(asked, where, user_folder, cluster, folder)
     token_file = _path(user_folder, user.get("tokenFile"))
     basic = (str(user["username"]), str(user.get("password") or "")) if user.get("username") else None
     try:

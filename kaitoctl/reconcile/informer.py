@@ -247,8 +247,8 @@ class Informer:
             and (not self._label_selector or self._label_selector in labels_of(obj))  # a key alone: has it
         )
 
-    async def run(self) -> None:
-        """Keep the store up to date until cancelled.
+    async def run(self, *, once: bool = False) -> None:
+        """Keep the store up to date until cancelled; `once` ends when it is `synced`, and watches nothing.
 
         Guarantee: there is a delay after every end of a stream, a clean one included; a watch that
         breaks goes on where it stopped, and only a server that has forgotten that place is listed again,
@@ -268,6 +268,8 @@ class Informer:
                 if not self._version:
                     await self._list()
                     listed_at = clock()
+                if once:
+                    return
                 watching_since = clock()
                 await self._watch()
             except ApiError as error:
@@ -281,6 +283,8 @@ class Informer:
                 # No API server answers like this: nothing of it may be believed, nor may it end the watch.
                 logger.exception("watching %s: unexpected answer", self.kind.resource, extra=self._fields())
                 self._version = ""
+            if once and self.synced:
+                return
             if clock() - watching_since >= _LONG_LIVED_S:
                 backoff.reset()
                 delay_s = random.random() * _RECONNECT_WITHIN_S

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError, KaitoctlError
-from kaitoctl.kaito import api, convert, revisions
+from kaitoctl.kaito import api, revisions
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import (
@@ -153,7 +153,7 @@ async def _served(client: Client) -> Kind:
     while True:
         try:
             answer = await client.send(Request("GET", f"/apis/{api.GROUP}"))
-            if (kind := api.newest(convert.served_versions(answer))) is not None:
+            if (kind := api.newest(api.served_versions(answer))) is not None:
                 return kind
             why = f"no version of {api.WORKSPACE.resource} that kaitoctl speaks is served"
         except ApiError as error:

@@ -17,7 +17,7 @@ from world import Fault, World, crds, falcon, gpu_node, is_ready, node_status, p
 from kaitoctl import workspace_controller
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito import revisions, undo, validation
-from kaitoctl.kaito.convert import VERSIONS
+from kaitoctl.kaito.api import VERSIONS
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.client import connect
 from kaitoctl.kube.objects import (

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import convert, validation
+from kaitoctl.kaito import api, convert, validation
 from kaitoctl.kaito.convert import Remark
 from kaitoctl.kaito.manifest import WorkspaceRequest
 from kaitoctl.kube import schema
@@ -45,7 +45,7 @@ def test_a_plain_workspace_carries_over_without_a_word() -> None:
 def test_what_the_server_writes_is_left_out() -> None:
     live = workspace(status={"workerNodes": ["n"]})
     live["metadata"] = {"name": "w", "uid": "u", "resourceVersion": "1", "generation": 2, "managedFields": []}
-    for to in convert.VERSIONS:
+    for to in api.VERSIONS:
         made = convert.convert(live, to).workspace
         assert made["metadata"] == {"name": "w"} and "status" not in made
 
@@ -156,8 +156,8 @@ JSON = st.recursive(
 
 @given(
     st.dictionaries(KEYS, JSON, max_size=5),
-    st.sampled_from(convert.VERSIONS),
-    st.sampled_from(convert.VERSIONS),
+    st.sampled_from(api.VERSIONS),
+    st.sampled_from(api.VERSIONS),
 )
 @settings(max_examples=200, deadline=None)
 def test_any_workspace_converts_once_and_for_all(parts: Any, came_from: str, to: str) -> None:
@@ -210,9 +210,9 @@ def test_without_a_cluster_it_is_the_guides_version_unless_the_model_is_newer() 
 
 @pytest.mark.parametrize("answer", [{}, {"versions": None}, {"versions": [1, {"version": "v9"}]}])
 def test_an_api_server_that_names_no_version_serves_none(answer: Any) -> None:
-    assert convert.served_versions(answer) == []
+    assert api.served_versions(answer) == []
 
 
 def test_the_served_versions_are_read_from_discovery() -> None:
     group = {"kind": "APIGroup", "versions": [{"version": "v1beta1"}, {"version": "v1alpha1"}]}
-    assert convert.served_versions(group) == BOTH
+    assert api.served_versions(group) == BOTH

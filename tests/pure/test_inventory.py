@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.cli.node_table import Screen
 from kaitoctl.cli.nodes import as_json, report
-from kaitoctl.kaito.nodes import Holder, Inventory, NodeGpus, gpu_inventory
+from kaitoctl.kaito.nodes.inventory import Holder, Inventory, NodeGpus, gpu_inventory
 from kaitoctl.kube.objects import Object
 
 DATA = Path(__file__).parent.parent / "data" / "inventory"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from kaitoctl.kaito import catalog, convert, json_schema, validation
+from kaitoctl.kaito import api, catalog, json_schema, validation
 from kaitoctl.kube import schema
 
 
@@ -22,7 +22,7 @@ def workspace(version: str = "v1beta1", **parts: Any) -> Any:
     return {**base, **parts}
 
 
-@pytest.mark.parametrize("versions", [["v1alpha1"], ["v1beta1"], list(convert.VERSIONS)])
+@pytest.mark.parametrize("versions", [["v1alpha1"], ["v1beta1"], list(api.VERSIONS)])
 def test_it_is_a_json_schema_of_draft_2020_12(versions: list[str]) -> None:
     made = json_schema.of_workspaces(versions)
     Draft202012Validator.check_schema(made)
@@ -74,7 +74,7 @@ def described(node: Any) -> bool:
     return all("description" in item and described(item) for item in below)
 
 
-@pytest.mark.parametrize("version", convert.VERSIONS)
+@pytest.mark.parametrize("version", api.VERSIONS)
 def test_every_field_is_described(version: str) -> None:
     made = json_schema.of_workspaces([version])
     made["properties"]["metadata"] = {}
@@ -100,7 +100,7 @@ JSON = st.recursive(
 )
 
 
-@given(JSON, JSON, st.sampled_from(convert.VERSIONS))
+@given(JSON, JSON, st.sampled_from(api.VERSIONS))
 @settings(max_examples=200, deadline=None)
 def test_it_agrees_with_the_crd(resource: Any, inference: Any, version: str) -> None:
     obj = workspace(version, resource=resource, inference=inference)

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import convert, json_schema, manifest, validation
+from kaitoctl.kaito import api, convert, json_schema, manifest, validation
 from kaitoctl.kaito.manifest import Adapter, WorkspaceRequest
 from kaitoctl.kube import schema
 
@@ -53,7 +53,7 @@ def suits(version: str, fields: dict[str, Any], values: dict[str, Any], name: st
     return name != "private-image" or (version == "v1beta1") == ("model_access_secret" in values)
 
 
-@pytest.mark.parametrize("version", convert.VERSIONS)
+@pytest.mark.parametrize("version", api.VERSIONS)
 @pytest.mark.parametrize(("name", "fields", "values"), CASES)
 def test_every_template_passes_every_schema(
     name: str, fields: dict[str, Any], values: dict[str, Any], version: str
@@ -65,7 +65,7 @@ def test_every_template_passes_every_schema(
     made = made_by(name, version, fields, values)
     assert made["apiVersion"] == f"kaito.sh/{version}"
     assert schema.problems(made, validation.schema_of(version), unknown="error") == []
-    for versions in ([version], convert.VERSIONS):
+    for versions in ([version], api.VERSIONS):
         assert list(Draft202012Validator(json_schema.of_workspaces(versions)).iter_errors(made)) == []
 
 

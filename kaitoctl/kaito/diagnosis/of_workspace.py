@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito import api, nodes, validation
+from kaitoctl.kaito import api, nodes
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
@@ -123,6 +123,8 @@ def immutable(case: Case) -> Iterator[Cause]:
     revisions = sorted(case.seen.revisions, key=lambda item: int(item.get("revision") or 0))
     if not revisions:
         return
+    from kaitoctl.kaito import validation
+
     before = revisions[0]
     data = before.get("data") or {}
     parts = {part: data.get(part) for part in ("resource", "inference", "tuning") if data.get(part)}
@@ -156,13 +158,13 @@ def invalid(case: Case) -> Iterator[Cause]:
     ]
     if case.seen.workloads or case.seen.jobs or case.seen.claims or not (refused or _is_silent(case)):
         return
-    target = None if not case.seen.is_ours else validation.OWN
-    rules = [
-        item
-        for item in validation.problems(case.workspace, validation.Setting(target))
-        if item.severity == "error"
-    ]
-    if rules and (refused or _waited_s(case) > _TAKEN_UP_WITHIN_S):
+    if not refused and _waited_s(case) <= _TAKEN_UP_WITHIN_S:
+        return
+    from kaitoctl.kaito import validation
+
+    setting = validation.Setting(validation.OWN if case.seen.is_ours else None)
+    rules = [item for item in validation.problems(case.workspace, setting) if item.severity == "error"]
+    if rules:
         evidence = [(f"condition {item['type']}", str(item.get("message"))) for item in refused[:1]]
         evidence += [(item.code, f"{item.path}: {item.message}") for item in rules]
         yield blame(

@@ -9,7 +9,7 @@ Source of the rules: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers`
 kube-scheduler's own conditions (allocatable, cordon, taints), which KAITO does not look at.
 
 `codes` explains the findings, `answer` is the result as data, `facts` reads nodes, `judge` has the rules;
-`inventory` counts all GPUs by who holds them.
+`inventory`, for itself, counts all GPUs by who holds them.
 """
 
 from kaitoctl.kaito.nodes.answer import (
@@ -24,7 +24,6 @@ from kaitoctl.kaito.nodes.answer import (
 )
 from kaitoctl.kaito.nodes.codes import CODES
 from kaitoctl.kaito.nodes.facts import trimmed
-from kaitoctl.kaito.nodes.inventory import Holder, Inventory, NodeGpus, Share, gpu_inventory
 from kaitoctl.kaito.nodes.judge import (
     TOLERATIONS,
     gpus_held,
@@ -48,14 +47,9 @@ __all__ = [
     "TOLERATIONS",
     "Finding",
     "Gpus",
-    "Holder",
-    "Inventory",
-    "NodeGpus",
     "NodeVerdict",
     "Rules",
-    "Share",
     "Verdict",
-    "gpu_inventory",
     "gpus_held",
     "gpus_per_pod",
     "instance_type_of",

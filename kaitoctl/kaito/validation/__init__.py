@@ -146,7 +146,7 @@ def schema_of(api_version: str) -> Object:
 
 @cache
 def _schemas() -> dict[str, Object]:
-    """What schemas/kaito.sh_workspaces.yaml has under each version, as JSON: read in a fortieth of the time."""
+    """What schemas/kaito.sh_workspaces.yaml has under each version, as JSON, which loads sooner."""
     table = Path(__file__).parent.parent / "tables" / "workspace_schemas.json"
     schemas: dict[str, Object] = json.loads(table.read_text("utf-8"))
     return schemas
