@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -10,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -120,15 +119,20 @@ async def connected(
         from kaitoctl.cli import sandbox_process
 
         kubeconfig = await sandbox_process.ensure_up(target.sandbox_name)
-    from kaitoctl.kube import client, trimmed
+    from kaitoctl.kube import client
 
+    fast: Any = {}
+    if runs_long:
+        from kaitoctl.kube import fast_json
+
+        fast = {"decode": fast_json.decode, "encode": fast_json.encode}
     try:
         async with client.connect(
             kubeconfig=kubeconfig,
             context=target.context,
             namespace=target.namespace,
             observer=observer,
-            decode=trimmed.whole() if runs_long else json.loads,
+            **fast,
         ) as connection:
             yield connection
     except KaitoctlError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from aiohttp import web
 from prometheus_client import (
@@ -30,6 +30,7 @@ from kaitoctl.kaito import api
 from kaitoctl.kube import conditions
 from kaitoctl.kube.access import access
 from kaitoctl.kube.objects import generation_of
+from kaitoctl.reconcile.controller import Result
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Exchange
@@ -58,25 +59,25 @@ class Telemetry:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._registry.register(_Lookups(self))
-        self._reconciles = Counter(
+        reconciles = Counter(
             "kaitoctl_reconcile",
             "Passes over a Workspace by how they ended: done, requeued, lost-race, error.",
             ("controller", "result"),
             registry=self._registry,
         )
-        self._errors = Counter(
+        errors = Counter(
             "kaitoctl_reconcile_errors",
             "Passes that failed and will be repeated.",
             ("controller",),
             registry=self._registry,
         )
-        self._latency = Histogram(
+        latency = Histogram(
             "kaitoctl_workqueue_latency_seconds",
             "How long a key was due before its pass began.",
             ("controller",),
             registry=self._registry,
         )
-        self._duration = Histogram(
+        duration = Histogram(
             "kaitoctl_workqueue_work_duration_seconds",
             "How long a pass took.",
             ("controller",),
@@ -88,9 +89,10 @@ class Telemetry:
             ("verb", "resource", "code"),
             registry=self._registry,
         )
-        for result in ("done", "requeued", "lost-race", "error"):  # a rate needs a zero to begin with
-            self._reconciles.labels(_CONTROLLER, result)
-        self._errors.labels(_CONTROLLER)
+        # Looked up once: there are five of them for a pass. And a rate needs a zero to begin with.
+        self._reconciles = {result: reconciles.labels(_CONTROLLER, result) for result in get_args(Result)}
+        self._errors = errors.labels(_CONTROLLER)
+        self._latency, self._duration = latency.labels(_CONTROLLER), duration.labels(_CONTROLLER)
 
     # --- told by others ----------------------------------------------------------------------------------
 
@@ -102,11 +104,11 @@ class Telemetry:
 
     def worked(self, worked: Worked) -> None:
         """For `workspace_controller.run`: a pass ended."""
-        self._reconciles.labels(_CONTROLLER, worked.result).inc()
+        self._reconciles[worked.result].inc()
         if worked.result == "error":
-            self._errors.labels(_CONTROLLER).inc()
-        self._latency.labels(_CONTROLLER).observe(worked.waited_s)
-        self._duration.labels(_CONTROLLER).observe(worked.worked_s)
+            self._errors.inc()
+        self._latency.observe(worked.waited_s)
+        self._duration.observe(worked.worked_s)
 
     def elected_by(self, is_leader: Callable[[], bool]) -> None:
         """For whoever makes the election: how to ask whether we lead."""

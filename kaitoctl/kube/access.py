@@ -49,7 +49,9 @@ def access(method: str, path: str, query: Mapping[str, str]) -> Access:
 
     Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
     """
-    parts = [unquote(part) for part in path.strip("/").split("/")]
+    parts = path.strip("/").split("/")
+    if "%" in path:
+        parts = [unquote(part) for part in parts]
     length = {"api": 2, "apis": 3}.get(parts[0], len(parts))
     group, rest = parts[1] if parts[0] == "apis" and len(parts) > 1 else "", parts[length:]
     if not rest:

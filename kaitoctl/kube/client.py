@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -34,6 +35,7 @@ from kaitoctl.kube.objects import Kind, Object
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.trimmed import Decode
 
+_HEADERS = {"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"}
 _CONNECT_TIMEOUT_S = 10.0
 _REQUEST_TIMEOUT_S = 60.0
 _TOKEN_FILE_READ_EVERY_S = 60.0
@@ -85,6 +87,8 @@ class Exchange:
 
 
 Observer = Callable[[Exchange], None]
+Encode = Callable[[Any], bytes]
+"""Compact JSON."""
 
 
 class Client:
@@ -94,7 +98,8 @@ class Client:
         server: where it is, and who we are there.
         namespace: the default one.
         observer: told of every exchange, repetitions included; must neither block nor raise.
-        decode: reads JSON; `trimmed.whole` where there is much of it.
+        decode: reads JSON; `fast_json.decode` where there is much of it.
+        encode: writes JSON; `fast_json.encode` where there is much of it.
 
     Raises (every method):
         ApiError: the server answered with an error Status.
@@ -108,6 +113,7 @@ class Client:
         namespace: str = "default",
         observer: Observer | None = None,
         decode: Decode = json.loads,
+        encode: Encode | None = None,
     ) -> None:
         base = server.address.rstrip("/")
         _insist_on_an_address(base)
@@ -118,6 +124,7 @@ class Client:
         self._server = server
         self._observer = observer
         self._decode = decode
+        self._encode = encode or _encode
         self._secrets = [where.path.strip("/"), server.token]
         _refuse_to_leak_a_secret(self.host, server)
         if where.scheme == "https":
@@ -151,7 +158,7 @@ class Client:
             request: what to ask.
             decode: reads the body of the answer; raises ValueError for what is not JSON.
         """
-        body = None if request.body is None else _encoded(request.body)
+        body = None if request.body is None else html_safe(self._encode(request.body))
         for attempt in range(_RETRIES_WHEN_ASKED_TO_WAIT + 1):
             try:
                 answered: Object = _decode(await self._read(request, body), decode or self._decode)
@@ -240,7 +247,7 @@ class Client:
 
         Raises:
             ApiError: also for an `ERROR` event inside the stream; status 410 means "list again".
-        LookupError, TypeError: an event that is none; whoever watches has to begin anew.
+            LookupError, TypeError: an event that is none; whoever watches has to begin anew.
             Unreachable: the connection was refused or broke.
         """
         query = _selectors(label_selector, field_selector) | {
@@ -324,14 +331,14 @@ class Client:
         is_second_try: bool = False,
     ) -> http.Answer:
         """An answer that is no error, its body unread."""
-        headers = {"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"}
+        headers = dict(_HEADERS)
         if body is not None:
             headers["Content-Type"] = content_type
         elif "watch" not in query:
             headers["Accept-Encoding"] = "gzip"
         if authorization := await self._authorized():
             headers["Authorization"] = authorization
-        target = f"{path}?{urlencode(query)}" if query else path
+        target = f"{path}?{_query_text(tuple(query.items()))}" if query else path
         began, status = time.perf_counter(), None
         try:
             answer = await self._pool.ask(method, target, headers, body)
@@ -392,6 +399,7 @@ async def connect(
     namespace: str | None = None,
     observer: Observer | None = None,
     decode: Decode = json.loads,
+    encode: Encode | None = None,
 ) -> AsyncIterator[Client]:
     """A client for the cluster that kubectl would use.
 
@@ -403,13 +411,14 @@ async def connect(
         namespace: the default namespace, or None for the context's own.
         observer: told of every exchange with the server.
         decode: as in `Client`.
+        encode: as in `Client`.
 
     Raises:
         InputError: the kubeconfig is missing, unreadable or has no such context.
     """
     server = await _found(kubeconfig, context)
     chosen = namespace or server.namespace or "default"
-    async with Client(server, namespace=chosen, observer=observer, decode=decode) as client:
+    async with Client(server, namespace=chosen, observer=observer, decode=decode, encode=encode) as client:
         yield client
 
 
@@ -564,6 +573,11 @@ def _load_client_certificate(context: ssl.SSLContext, server: Server) -> None:
         context.load_cert_chain(paths[0], keyfile=paths[1] or None)
 
 
+@lru_cache(128)  # a controller says the same of all its writes
+def _query_text(query: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(query)
+
+
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     query = {"labelSelector": label_selector, "fieldSelector": field_selector}
     return {name: value for name, value in query.items() if value}
@@ -664,16 +678,22 @@ def _unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unre
     return Unreachable(f"cannot reach the API server {host}: {cause}", hint=hint)
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_json = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
-def _encoded(value: Any) -> bytes:
+def _encode(value: Any) -> bytes:
+    return _json.encode(value).encode()
+
+
+_UNSAFE_IN_HTML = {char: f"\\u{ord(char):04x}".encode() for char in "<>&\u2028\u2029"}
+
+
+def html_safe(body: bytes) -> bytes:
     """JSON in the one form in which API servers write it, too: compact, and safe to be put into HTML.
 
     A ControllerRevision's immutable `data` is compared by its bytes: in another form, a patch of anything
     else in it seems to change it. Source: Go's encoding/json, `HTMLEscape`.
     """
-    text = _encode(value)
-    for char in "<>&":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text.encode()
+    for char, escape in _UNSAFE_IN_HTML.items():
+        body = body.replace(char.encode(), escape)
+    return body

@@ -15,7 +15,7 @@ _LONGEST_MESSAGE = 1024
 
 def timestamp(now: datetime) -> str:
     """A `metav1.Time`: RFC 3339 in UTC, whole seconds."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{now.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -20,21 +20,6 @@ _WORTH_ITS_IMPORT = 512 * 1024
 """Bytes: smaller bodies are parsed whole before msgspec is imported (20 ms and more)."""
 
 
-def whole() -> Decode:
-    """A decoder of whole objects that is three times as fast as json's, once it is imported."""
-    import msgspec
-
-    fast = msgspec.json.Decoder().decode
-
-    def decode(body: bytes) -> Any:
-        try:
-            return fast(body)
-        except msgspec.DecodeError:  # json reads more (NaN), and raises what callers expect
-            return json.loads(body)
-
-    return decode
-
-
 def node_list(labels: Iterable[str]) -> Decode:
     """A decoder of a NodeList that keeps names, these labels, taints, conditions and resources."""
     condition = _struct(dict.fromkeys(("type", "status", "reason", "message"), Any))

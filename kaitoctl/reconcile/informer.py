@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 # API servers send a bookmark about every 60 s: https://kubernetes.io/docs/reference/using-api/api-concepts/
 _LONGEST_SILENCE_S = 75.0
+_GRAIN_S = 1.0
 _LONG_LIVED_S = 30.0
 # News can get lost in a server's own cache, and no watch would ever tell: a list is the remedy, now and then.
 _LIST_AGAIN_S = 2 * 3600.0
@@ -318,6 +319,7 @@ class Informer:
             listener()
 
     async def _watch(self) -> None:
+        clock = asyncio.get_running_loop().time
         events = self._client.watch(
             self.kind,
             self._namespace,
@@ -326,13 +328,18 @@ class Informer:
             field_selector=self._field_selector,
         )
         try:
-            async with aclosing(cast("AsyncGenerator[WatchEvent, None]", events)) as stream:
-                while True:
-                    async with asyncio.timeout(_LONGEST_SILENCE_S):
-                        event = await anext(stream)
+            async with (
+                aclosing(cast("AsyncGenerator[WatchEvent, None]", events)) as stream,
+                asyncio.timeout(_LONGEST_SILENCE_S) as patience,
+            ):
+                heard_at = clock()
+                async for event in stream:
+                    # A timer for each event would cost as much as the event.
+                    if (now := clock()) - heard_at > _GRAIN_S:
+                        patience.reschedule(now + _LONGEST_SILENCE_S)
+                        heard_at = now
                     self._fruitless = 0
                     self._learn(event)
-        except StopAsyncIteration:
             logger.debug("watching %s: the stream ended", self.kind.resource, extra=self._fields())
         except TimeoutError:
             logger.info("watching %s: silent, connecting anew", self.kind.resource, extra=self._fields())

@@ -1,0 +1,34 @@
+"""JSON for those who read and write much of it: several times as fast as `json`, once it is imported.
+
+Importing msgspec takes 20 ms, more than most commands spend on all their JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode(body: bytes) -> Any:
+    """What the JSON says.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return _decode(body)
+    except msgspec.DecodeError:  # json reads more (NaN), and raises what callers expect
+        return json.loads(body)
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON of an object."""
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, OverflowError):  # json writes more: half of a surrogate pair, huge numbers
+        return json.dumps(value, separators=(",", ":")).encode()
