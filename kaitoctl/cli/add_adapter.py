@@ -82,11 +82,17 @@ def add_adapter(
     catalog_options.use(catalog)
     from kaitoctl.kaito import adapters
 
-    sources = [value for value in (image, volume_claim, from_tuning) if value is not None]
-    if len(sources) != 1:
+    sources = {"--image": image, "--volume-claim": volume_claim, "--from-tuning": from_tuning}
+    given = [option for option, value in sources.items() if value is not None]
+    if not given:
         raise InputError(
-            "where is the adapter? Give one of --image, --volume-claim and --from-tuning",
+            f"where is the adapter? Give one of {', '.join(sources)}",
             hint="such as --image registry.example/style:1",
+        )
+    if len(given) > 1:
+        raise InputError(
+            f"{' and '.join(given)} exclude each other: an adapter comes from one place",
+            hint=f"give one of {', '.join(given)}",
         )
     if not (name or from_tuning):
         raise InputError("the adapter's --name is missing", hint="such as --name style")

@@ -12,7 +12,7 @@ import typer
 
 from kaitoctl.cli import complete, options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
-from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
+from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer, Unreachable
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.conversation import Message, Protocol
@@ -63,7 +63,14 @@ def chat(
     ] = "",
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="The longest answer.", min=1)] = 512,
     temperature: Annotated[
-        float | None, typer.Option("--temperature", help="How freely it chooses words.", min=0, max=2)
+        float | None,
+        typer.Option(
+            "--temperature",
+            help="How freely it chooses words.",
+            min=0,
+            max=2,
+            callback=options.number,
+        ),
     ] = None,
     stream: Annotated[
         bool, typer.Option("--stream/--no-stream", help="Show words as they come (vLLM).")
@@ -91,6 +98,8 @@ def chat(
     import asyncio
 
     name = options.workspace_name(name)
+    if url:
+        options.http_url(url, option="--url")
     how = _How(system, adapter, max_tokens, temperature, stream, url)
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
@@ -156,8 +165,15 @@ async def _connected(target: Target, name: str, how: _How) -> AsyncIterator[_Ser
             raise InputError("--adapter needs a server that can choose (vLLM)", hint=hint)
         if how.url:
             async with Client(Server(address=how.url)) as direct:
-                model = await _model(direct, "", protocol, how)
-                yield _Server(direct, "", protocol, model)
+                try:
+                    model = await _model(direct, "", protocol, how)
+                    yield _Server(direct, "", protocol, model)
+                except Unreachable as error:
+                    cause = error.message.partition(": ")[2]
+                    hint = f"does the port-forward still run? {found['addresses']['port-forward']}"
+                    raise Unreachable(
+                        f"nothing answers at --url {direct.host}: {cause}", hint=hint
+                    ) from error
         else:
             model = await _model(client, found["proxy_path"], protocol, how)
             yield _Server(client, found["proxy_path"], protocol, model)

@@ -99,7 +99,6 @@ def addresses(client: Client, seen: Snapshot) -> Object:
     path = conversation.path_of(protocol)
     ports = [item for item in dig(main, "spec", "ports") or () if item.get("name") == "http"]
     port = (ports or dig(main, "spec", "ports") or [{"port": 80}])[0].get("port")
-    suffix = "" if port == 80 else f":{port}"
     balanced = dig(main, "status", "loadBalancer", "ingress", 0) or {}
     outside = balanced.get("ip") or balanced.get("hostname")
     proxy = SERVICE.path(key.namespace, f"{key.name}:{port}", "proxy").replace("%3A", ":")
@@ -111,9 +110,9 @@ def addresses(client: Client, seen: Snapshot) -> Object:
         "port": port,
         "proxy_path": proxy,
         "addresses": {
-            "cluster": f"http://{key.name}.{key.namespace}.svc{suffix}{path}",
+            "cluster": f"http://{key.name}.{key.namespace}.svc:{port}{path}",
             "proxy": f"{client.host}{proxy}{path}",
             "port-forward": f"kubectl port-forward -n {key.namespace} service/{key.name} 8080:{port}",
-            "load-balancer": f"http://{outside}{suffix}{path}" if outside else None,
+            "load-balancer": f"http://{outside}:{port}{path}" if outside else None,
         },
     }

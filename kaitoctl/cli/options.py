@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
 
 from kaitoctl.errors import InputError
 
@@ -49,6 +51,38 @@ def duration_s(text: str, *, option: str = "--timeout") -> float:
     if seconds <= 0:
         raise InputError(f"{option} {text!r} is not a duration", hint="such as 90s, 30m or 1h30m")
     return seconds
+
+
+def number(value: float | None) -> float | None:
+    """The value of an option with a range, unless it is `nan`, which no range excludes.
+
+    Raises:
+        typer.BadParameter: it is.
+    """
+    if value is not None and math.isnan(value):
+        import typer
+
+        raise typer.BadParameter("nan is not a number")
+    return value
+
+
+def http_url(text: str, *, option: str) -> str:
+    """The text, if it is the address of a server; without user and password, which would be shown.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, half an IPv6 address
+        fits = False
+    hint = "such as http://127.0.0.1:8080"
+    if not fits or not text.isascii() or not text.isprintable() or " " in text:
+        scheme, separator, rest = text.rpartition("://")
+        shown = f"{scheme}{separator}{rest.rpartition('@')[2]}"
+        raise InputError(f"{option} {shown[:200]!r} is not an http(s) address", hint=hint)
+    return text
 
 
 def node_name(text: str) -> str:

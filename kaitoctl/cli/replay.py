@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kaitoctl.cli import options
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,13 +19,21 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _LONGEST_PAUSE_S = 3.0
+_HINT = "kaitoctl status NAME -w --record FILE writes such files"
 
 
 @app.command()
 def replay(
     file: Annotated[str, typer.Argument(help="What --record wrote; - for stdin.", metavar="FILE")],
     speed: Annotated[
-        float, typer.Option("--speed", help="Seconds of the record per second.", min=0.1, max=100000)
+        float,
+        typer.Option(
+            "--speed",
+            help="Seconds of the record per second.",
+            min=0.1,
+            max=100000,
+            callback=options.number,
+        ),
     ] = 10.0,
 ) -> None:
     """Play a recorded rollout: drawn on a terminal, one line per change elsewhere.
@@ -38,6 +47,8 @@ def replay(
     from kaitoctl.cli import follow
 
     frames = list(_frames(file))
+    if not frames:
+        raise InputError(f"{'stdin' if file == '-' else file}: there is nothing in it to play", hint=_HINT)
     teller = follow.on(sys.stdout)
     before = None
     try:
@@ -49,7 +60,7 @@ def replay(
             before = moment
     finally:
         teller.close()
-    raise typer.Exit(1 if frames and frames[-1][0].outcome == "failed" else 0)
+    raise typer.Exit(1 if frames[-1][0].outcome == "failed" else 0)
 
 
 def _frames(file: str) -> Iterator[tuple[View, datetime]]:
@@ -67,7 +78,6 @@ def _frames(file: str) -> Iterator[tuple[View, datetime]]:
             yield of_json(value), parse_timestamp(str(value["time"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             words = str(error)[:120]
-            hint = "kaitoctl status NAME -w --record FILE writes such files"
             raise InputError(
-                f"{file}, line {number}: not a record of a rollout: {words}", hint=hint
+                f"{file}, line {number}: not a record of a rollout: {words}", hint=_HINT
             ) from None

@@ -39,7 +39,16 @@ Label = Annotated[
     list[str] | None,
     typer.Option("--label", help="Label of the nodes, KEY=VALUE; may be repeated.", metavar="KEY=VALUE"),
 ]
-Speed = Annotated[float, typer.Option("--speed", help="Simulated seconds per second.", min=0.1, max=10000)]
+Speed = Annotated[
+    float,
+    typer.Option(
+        "--speed",
+        help="Simulated seconds per second.",
+        min=0.1,
+        max=10000,
+        callback=options.number,
+    ),
+]
 NoController = Annotated[
     bool, typer.Option("--no-controller", help="Leave the Workspace controller out (see run-controller).")
 ]

@@ -30,6 +30,7 @@ from kaitoctl.sandbox.status import (
     method_not_allowed,
     no_such_resource,
     not_found,
+    nothing_serves,
     too_large_version,
 )
 from kaitoctl.sandbox.store import Entry, Event, Expired, Store, to_json, watch_line
@@ -257,6 +258,8 @@ class Api:
         if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
             namespace, rest = rest[1], rest[2:]
         resource = self.resources.get((group, version, rest[0]))
+        if not group and rest[0] in ("pods", "services") and rest[2:3] == ["proxy"]:
+            raise nothing_serves()
         if resource is None and discovery.is_review(rest[0]) and call.method == "POST":
             return _json(201, discovery.access_review(f"{group}/{version}", rest[0], call.body))
         if resource is None or len(rest) > 3 or (namespace and not resource.kind.namespaced):

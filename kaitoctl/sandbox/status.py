@@ -143,6 +143,12 @@ def no_such_resource() -> Failure:
     return Failure(404, "NotFound", "the server could not find the requested resource", kind="")
 
 
+def nothing_serves() -> Failure:
+    """501: what is asked of a pod would have to be answered by a process."""
+    words = "pods of the sandbox are simulated: no container runs in them, so nothing answers"
+    return Failure(501, "NotImplemented", words)
+
+
 def unsupported_media_type(accepted: Sequence[str]) -> Failure:
     """415: a patch of a kind that the resource does not take."""
     message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(

@@ -86,6 +86,15 @@ def test_a_dry_run_of_a_file_prints_it_and_leaves_it(offline: Shell, manifest: P
         (("phi", "--name", "a", "--image", "a/b:1", "--strength", "2"), "not between 0 and 1"),
         (("phi", "--name", "a", "--image", "a/b:1", "--dry-run=server"), "asks no server"),
         (("phi", "--name", "a", "--from-tuning", "t"), "--from-tuning asks a cluster"),
+        (("phi", "--name", "a"), "where is the adapter?"),
+        (
+            ("phi", "--name", "a", "--from-tuning", "t", "--image", "a/b:1"),
+            "--image and --from-tuning exclude each other",
+        ),
+        (
+            ("phi", "--name", "a", "--volume-claim", "v", "--image", "a/b:1"),
+            "--image and --volume-claim exclude each other",
+        ),
         (("phi", "--name", "a", "--image", "a/b:1", "--force-conflicts"), "is for a cluster"),
     ],
 )

@@ -110,11 +110,12 @@ def test_events_of_the_whole_tree_in_order(shell: Shell, speaking: str) -> None:
 
 def test_the_endpoint_as_text_and_as_json(shell: Shell, speaking: str) -> None:
     text = shell.kaitoctl("endpoint", "falcon", "-n", speaking).stdout
-    assert text == f"http://falcon.{speaking}.svc/chat\n"
+    assert text == f"http://falcon.{speaking}.svc:80/chat\n"
     found = json.loads(shell.kaitoctl("endpoint", "falcon", "-n", speaking, "-o", "json").stdout)
     assert found["proxy_path"] == f"/api/v1/namespaces/{speaking}/services/falcon:80/proxy"
     forward = shell.kaitoctl("endpoint", "falcon", "-n", speaking, "--type", "port-forward").stdout
-    assert forward == f"kubectl port-forward -n {speaking} service/falcon 8080:80\n"
+    ours = f"kubectl --kubeconfig {shell.kubeconfig}"
+    assert forward == f"{ours} port-forward -n {speaking} service/falcon 8080:80\n"
 
 
 @pytest.mark.parametrize(
@@ -209,6 +210,32 @@ def test_a_server_that_does_not_answer(
     assert words in shell.kaitoctl(*ask, code=code, KAITOCTL_SANDBOX="").stderr
 
 
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [
+        ("nonsense", 2, "--url 'nonsense' is not an http(s) address"),
+        ("http://", 2, "--url 'http://' is not an http(s) address"),
+        ("file:///etc/passwd", 2, "--url 'file:///etc/passwd' is not an http(s) address"),
+        ("http://127.0.0.1:99999", 2, "is not an http(s) address"),
+        ("http://a b", 2, "is not an http(s) address"),
+        ("ftp://me:geheim@host", 2, "--url 'ftp://host' is not an http(s) address"),
+        (
+            "http://me:geheim@127.0.0.1:1",
+            3,
+            "nothing answers at --url http://127.0.0.1:1: Connection refused",
+        ),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_named(
+    shell: Shell, speaking: str, url: str, code: int, words: str
+) -> None:
+    done = shell.kaitoctl("chat", "falcon", "hello", "-n", speaking, "--url", url, code=code)
+    assert words in done.stderr
+    assert "kubeconfig's" not in done.stderr
+    assert "API server" not in done.stderr
+    assert "geheim" not in done.stderr
+
+
 def test_words_come_as_they_are_spoken(shell: Shell, speaking: str, served: Any) -> None:
     pieces = ["A system", " for", " containers."]
     events = [f"data: {json.dumps({'choices': [{'delta': {'content': piece}}]})}" for piece in pieces]
@@ -225,7 +252,8 @@ def test_words_come_as_they_are_spoken(shell: Shell, speaking: str, served: Any)
 
 def test_a_sandbox_runs_no_model_and_says_so(shell: Shell, speaking: str) -> None:
     done = shell.kaitoctl("chat", "falcon", "hello", "-n", speaking, code=4)
-    assert "port-forward" in done.stderr
+    assert "pods of the sandbox are simulated" in done.stderr
+    assert "port-forward" not in done.stderr, "nobody would answer there, either"
     assert "does not serve" in shell.kaitoctl("chat", "waiting", "hello", "-n", speaking, code=1).stderr
     assert "empty" in shell.kaitoctl("chat", "falcon", "", "-n", speaking, code=2).stderr
     choose = shell.kaitoctl("chat", "falcon", "hello", "--adapter", "style", "-n", speaking, code=2)

@@ -208,7 +208,9 @@ def test_a_failure_ends_with_1_and_its_cause(shell: Shell, namespace: str) -> No
 
 
 def test_time_that_is_up_ends_with_124(shell: Shell, namespace: str) -> None:
-    shell.apply(workspace("falcon", namespace, adapters=adapter("style:slow-load")))
+    never = workspace("falcon", namespace)
+    never["resource"]["labelSelector"]["matchLabels"]["sandbox.kaitoctl.dev/fault"] = "never-joins"
+    shell.apply(never)
     shell.kaitoctl("status", "falcon", "-n", namespace, "-w", "--timeout", "0.05s", "--sandbox", code=124)
 
 
@@ -271,6 +273,19 @@ def test_nonsense_is_refused(offline: Shell, arguments: tuple[str, ...], words: 
 def test_a_file_that_is_no_record_is_refused_by_line(offline: Shell, text: str) -> None:
     (offline.home / "r.jsonl").write_text(f"\n{text}\n")
     assert "r.jsonl, line 2: not a record" in offline.kaitoctl("replay", "r.jsonl", code=2).stderr
+
+
+@pytest.mark.parametrize("nothing", ["", "\n \n"])
+def test_a_record_without_a_line_is_no_record(offline: Shell, nothing: str) -> None:
+    (offline.home / "r.jsonl").write_text(nothing)
+    assert "r.jsonl: there is nothing in it" in offline.kaitoctl("replay", "r.jsonl", code=2).stderr
+
+
+@pytest.mark.parametrize("speed", ["nan", "NaN", "0", "-1", "inf", "-inf", "fast"])
+@pytest.mark.parametrize("command", ["replay no-such-file", "sandbox up"])
+def test_a_speed_at_which_nothing_moves_is_refused(offline: Shell, command: str, speed: str) -> None:
+    done = offline.kaitoctl(*command.split(), "--speed", speed, code=2)
+    assert "Invalid value for '--speed'" in done.stderr
 
 
 def test_a_name_that_does_not_exist_suggests_the_nearest(shell: Shell, screens: str) -> None:

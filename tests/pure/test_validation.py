@@ -366,7 +366,24 @@ def test_what_is_not_an_image_reference_is_told_why(reference: str, why: str) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "1", "0.5", "1.0", "1.", ".5", "0.25", "1e-3", "5E-1", "10e-1", "00.5"]
+    "text",
+    [
+        "0",
+        "-0",
+        "1",
+        "0.5",
+        "+0.5",
+        "1.0",
+        "1.0000",
+        "1.",
+        ".5",
+        "0.25",
+        "1e-1",
+        "1e-3",
+        "5E-1",
+        "10e-1",
+        "00.5",
+    ],
 )
 def test_a_strength_is_accepted(text: str) -> None:
     assert validation.strength_fault(text) == ""
@@ -391,6 +408,9 @@ def test_a_strength_is_accepted(text: str) -> None:
         " 0.5",
         "0,5",
         "0x1",
+        "0x1p-1",
+        "--1",
+        "0.5 ",
         "1_0",
         "½",
         "\u0660",

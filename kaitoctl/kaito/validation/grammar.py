@@ -103,7 +103,12 @@ def is_full_image(reference: str) -> bool:
 
 
 def strength_fault(text: str) -> str:
-    """Why a text is not an adapter's strength, empty when it is one."""
+    """Why a text is not an adapter's strength, empty when it is one.
+
+    What both readers take: KAITO's webhook, which parses it in Go, and the model server, in Python. So no
+    `0x1p-1`, which only Go knows, and neither ` 0.5` nor `1_0`, which only Python does. Both take NaN, on which
+    no model runs.
+    """
     if not _DECIMAL.fullmatch(text):
         return f"{text[:40]!r} is not a decimal"
     return "" if 0 <= Decimal(text) <= 1 else f"{text[:40]} is not between 0 and 1"
