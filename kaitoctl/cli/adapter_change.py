@@ -167,8 +167,6 @@ def run(
         return
     if not name:
         raise InputError("which Workspace? Its name is missing", hint="or edit a manifest with -f FILE")
-    if settings.dry_run == "none":
-        consent.insist_that_it_can_be_given(yes=settings.yes)
     name = options.workspace_name(name)
     tuning = None if tuning is None else options.workspace_name(tuning)
     try:
@@ -205,6 +203,8 @@ class _Changing:
         if wanted == present:
             _print(workspace, self.how, "unchanged")
             return
+        if self.how.dry_run == "none":
+            consent.insist_that_it_can_be_given(yes=self.how.yes)
         check = _Check(setting, pods)
         check(workspace, adapters.with_entries(workspace, wanted))
         check.tell()

@@ -9,7 +9,7 @@ from kaitoctl.errors import InputError, Interrupted, NegativeAnswer
 
 
 def insist_that_it_can_be_given(*, yes: bool) -> None:
-    """Before anything is done: `--yes`, or a terminal to ask on.
+    """Before anything is shown or done: `--yes`, or a terminal to ask on.
 
     Raises:
         InputError: neither.

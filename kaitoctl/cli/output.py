@@ -78,24 +78,33 @@ def resource_name(obj: Object) -> str:
     return visible(f"{kind}/{(obj.get('metadata') or {}).get('name')}")
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Left-aligned columns in the manner of kubectl, on stdout; on a terminal the last one is cut to fit."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, most: int | None = None) -> None:
+    """Left-aligned columns in the manner of kubectl, on stdout; on a terminal the last one is cut to fit.
+
+    Args:
+        headers: of the columns.
+        rows: their cells.
+        most: the width elsewhere, by default any; 0 cuts nothing, not even on a terminal.
+    """
     lines = [list(headers), *([visible(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
-    room = _room_for_last(sum(widths[:-1]) + len(_GAP) * (len(widths) - 1))
+    room = _room_for_last(sum(widths[:-1]) + len(_GAP) * (len(widths) - 1), most)
     for line in lines:
         if len(line[-1]) > room:
             line[-1] = f"{line[-1][: room - 1]}…"
         data(_GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _room_for_last(used: int) -> int:
-    """Characters that the last column may have: what is left of the terminal, but enough to read."""
-    if not sys.stdout.isatty():
+def _room_for_last(used: int, most: int | None) -> int:
+    """Characters that the last column may have: what is left of the width, but enough to read."""
+    if most == 0 or (most is None and not sys.stdout.isatty()):
         return sys.maxsize
-    from shutil import get_terminal_size
+    width = most or 0
+    if sys.stdout.isatty():
+        from shutil import get_terminal_size
 
-    return max(get_terminal_size().columns - used, _LEAST_ROOM)
+        width = get_terminal_size().columns
+    return max(width - used, _LEAST_ROOM)
 
 
 def passage(text: str) -> str:

@@ -25,6 +25,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+_WIDTH = 100
+_LONGEST_CAUSE = 32
+
 Name = Annotated[
     str,
     typer.Argument(
@@ -67,7 +70,8 @@ def history(
         int | None, typer.Option("--revision", help="Show this one whole.", metavar="N")
     ] = None,
     output_format: Annotated[
-        str, typer.Option("--output", "-o", help="table, json or yaml.", metavar="FORMAT")
+        str,
+        typer.Option("--output", "-o", help="table, wide (cut nothing), json or yaml.", metavar="FORMAT"),
     ] = "table",
     namespace: Namespace = None,
     context: Context = None,
@@ -81,7 +85,7 @@ def history(
     """
     import asyncio
 
-    options.one_of(output_format, ("table", "json", "yaml"), option="--output")
+    options.one_of(output_format, ("table", "wide", "json", "yaml"), option="--output")
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     asyncio.run(_history(target, options.workspace_name(name), revision, output_format))
 
@@ -96,39 +100,48 @@ async def _history(target: Target, name: str, number: int | None, output_format:
         shown = [_numbered(known, number)]
     elif not shown:
         raise _no_revisions(known)
-    if output_format != "table":
+    if output_format in ("json", "yaml"):
         output.objects([_without_managed_fields(one) for one in shown], output_format)
         return
     if number is not None:
         _show_whole(known, shown[0])
         return
-    _show_table(target, known)
+    _show_table(target, known, wide=output_format == "wide")
 
 
-def _show_table(target: Target, known: Known) -> None:
+def _show_table(target: Target, known: Known, *, wide: bool) -> None:
     from kaitoctl.kaito import revisions, undo
-    from kaitoctl.kube.objects import annotations_of, key_of
+    from kaitoctl.kube.objects import key_of
 
     key = key_of(known.workspace)
     current = [one for one in known.history if revisions.has_same_data(one, known.workspace)][-1:]
     output.data(output.resource_name(known.workspace))
     output.table(
-        ("REVISION", "NOW", "ASKS FOR", "CHANGE-CAUSE"),
+        ("REVISION", "NOW", "CHANGE-CAUSE", "ASKS FOR"),
         [
             (
                 str(revisions.number_of(one)),
                 "*" if one in current else "",
+                _cause(one, wide=wide),
                 undo.summary(one),
-                annotations_of(one).get(revisions.CHANGE_CAUSE) or "<none>",
             )
             for one in known.history
         ],
+        most=0 if wide else _WIDTH,
     )
     if not current:
         output.warning(
             "what the Workspace asks for now is none of these: it has not been applied (yet)",
             hint=target.addressed(f"kaitoctl rollout status {key.name} -n {key.namespace} says why"),
         )
+
+
+def _cause(one: Object, *, wide: bool) -> str:
+    from kaitoctl.kaito.revisions import CHANGE_CAUSE
+    from kaitoctl.kube.objects import annotations_of
+
+    text = annotations_of(one).get(CHANGE_CAUSE) or "<none>"
+    return text if wide or len(text) <= _LONGEST_CAUSE else f"{text[: _LONGEST_CAUSE - 1]}…"
 
 
 def _show_whole(known: Known, one: Object) -> None:
@@ -209,8 +222,6 @@ def undo(
         raise InputError(f"--to-revision {to_revision}: revisions are numbered from 1")
     # As for kubectl, revision 0 is the one before.
     how = _How(to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts)
-    if dry_run == "none":
-        consent.insist_that_it_can_be_given(yes=yes)
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     plain = options.workspace_name(name)
     try:
@@ -238,6 +249,8 @@ async def _undo(target: Target, name: str, how: _How) -> None:
         if revisions.has_same_data(chosen, live):
             _print(live, how, f"skipped rollback (it is at revision {number} already)")
             return
+        if how.dry_run == "none":
+            consent.insist_that_it_can_be_given(yes=how.yes)
         goal = undo_.wanted(live, chosen)
         _insist_that_it_can_change(live, goal, number)
         _tell(known, goal, number)
@@ -274,14 +287,19 @@ def _insist_that_it_can_change(live: Object, goal: Object, number: int) -> None:
 
 
 def _tell(known: Known, goal: Object, number: int) -> None:
-    from kaitoctl.cli.diff import rows
+    from kaitoctl.cli.adapter_words import difference
+    from kaitoctl.kaito.revisions import PARTS
     from kaitoctl.kaito.undo import consequence
-    from kaitoctl.reconcile.comparison import between
+    from kaitoctl.kube.objects import annotations_of
+
+    def shown(workspace: Object) -> Object:
+        parts = {part: workspace[part] for part in PARTS if part in workspace}
+        annotations = annotations_of(workspace)
+        return {**({"metadata": {"annotations": annotations}} if annotations else {}), **parts}
 
     what = consequence(known.workspace, goal, known.history)
     output.step(f"{_words(known)} goes back to revision {number}: {what}")
-    for row in rows(between(known.workspace, goal)):
-        output.note(row)
+    output.differences(difference(shown(known.workspace), shown(goal)))
 
 
 async def _tried(client: Client, known: Known, goal: Object, *, force: bool) -> tuple[Object, Object]:

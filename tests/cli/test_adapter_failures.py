@@ -168,7 +168,7 @@ def test_what_the_model_server_says_it_has_loaded_is_a_column_of_its_own(
             "there is no Secret absent",
         ),
         (("--name", "style", "--volume-claim", "weights"), "volumeSource cannot hold an adapter"),
-        (("--name", "style", "--from-tuning", "tune", "--image", "a/b:1"), "Give one of"),
+        (("--name", "style", "--from-tuning", "tune", "--image", "a/b:1"), "exclude each other"),
         (("--name", "style"), "Give one of"),
         (("--image", "a/b:1"), "--name is missing"),
         (("--name", "style", "--image", "a/b:1", "--dry-run", "x"), "--dry-run 'x'"),
@@ -188,6 +188,16 @@ def test_without_a_terminal_it_wants_to_be_told_yes(shell: Shell, falcon: Served
     done = falcon.adapter("add", "--name", "style", "--image", "a/b:1", code=2, yes=False)
     assert "there is no terminal to ask on" in done.stderr and "--yes" in done.stderr
     assert falcon.said == {}
+
+
+def test_what_changes_nothing_asks_nobody(shell: Shell, falcon: Served) -> None:
+    falcon.add("style", "--no-wait")
+    strength = falcon.said["style"]
+    same = falcon.adapter("set", "--name", "style", "--strength", strength, yes=False)
+    assert same.stdout == "workspace.kaito.sh/falcon unchanged\n"
+    falcon.adapter("set", "--name", "style", "--strength", "0.123", code=2, yes=False)
+    assert falcon.said == {"style": strength}
+    falcon.adapter("remove", "--name", "style")
 
 
 def test_a_secret_that_is_no_pull_secret_is_refused(shell: Shell, falcon: Served) -> None:

@@ -17,6 +17,8 @@ from builders import adapter, workspace
 from fake_server import always, serving
 from shell import BIN, Shell
 
+from kaitoctl.kube.documents import to_yaml
+
 Apply = Callable[..., None]
 CAUSE = "kubernetes.io/change-cause"
 
@@ -74,9 +76,16 @@ def test_there_and_back_again(shell: Shell, namespace: str, apply: Apply) -> Non
     stdout, _ = rollout(shell, namespace, "history", "workspace/w")
     assert [line.split() for line in stdout.splitlines()] == [
         ["workspace.kaito.sh/w"],
-        ["REVISION", "NOW", "ASKS", "FOR", "CHANGE-CAUSE"],
-        ["1", "falcon-7b,", "1", "x", "Standard_NC12s_v3", "plain"],
-        ["2", "*", "falcon-7b,", "1", "x", "Standard_NC12s_v3,", "adapter", "a=0.2", "with", "a"],
+        ["REVISION", "NOW", "CHANGE-CAUSE", "ASKS", "FOR"],
+        ["1", "plain", "falcon-7b,", "1", "x", "Standard_NC12s_v3"],
+        ["2", "*", "with", "a", "falcon-7b,", "1", "x", "Standard_NC12s_v3,", "adapter", "a=0.2"],
+    ]
+    _, stderr = rollout(shell, namespace, "undo", "w", "--dry-run", "client")
+    diff = [line for line in stderr.splitlines() if line[:2] in ("- ", "+ ")]
+    assert [line[2:].strip() for line in diff] == [
+        "kubernetes.io/change-cause: with a",
+        "kubernetes.io/change-cause: plain",
+        *[line.strip() for line in to_yaml({"adapters": [adapter("a")]}).splitlines()],
     ]
     stdout, stderr = rollout(shell, namespace, "undo", "w")
     assert stdout == "workspace.kaito.sh/w rolled back\n"
@@ -92,6 +101,23 @@ def test_there_and_back_again(shell: Shell, namespace: str, apply: Apply) -> Non
     assert numbers(shell, namespace) == {2: ["a"], 3: []}
     stdout, _ = rollout(shell, namespace, "undo", "w", "--to-revision", "3")
     assert stdout == "workspace.kaito.sh/w skipped rollback (it is at revision 3 already)\n"
+
+
+def test_a_history_is_cut_to_100_columns_unless_asked_for_wide(
+    shell: Shell, namespace: str, apply: Apply
+) -> None:
+    names, cause = [f"adapter-{number}" for number in range(6)], "because the people of marketing asked"
+    apply(*names, cause=cause, ready=False)
+    rollout(shell, namespace, "status", "w")
+    stdout, _ = rollout(shell, namespace, "history", "w")
+    (row,) = [line for line in stdout.splitlines() if line.startswith("1 ")]
+    assert len(row) == 100
+    assert row.endswith("…")
+    assert "because the people of marketing…   falcon-7b" in row
+    stdout, _ = rollout(shell, namespace, "history", "w", "-o", "wide")
+    (row,) = [line for line in stdout.splitlines() if line.startswith("1 ")]
+    assert f"{cause}   falcon-7b" in row
+    assert all(f"adapter {name}=0.2" in row for name in names)
 
 
 def test_a_revision_is_shown_whole(shell: Shell, namespace: str, apply: Apply) -> None:
@@ -138,7 +164,8 @@ def test_what_kubectl_owns_is_taken_over_only_when_forced(
     rollout(shell, namespace, "undo", "w", "--force-conflicts")
     assert numbers(shell, namespace) == {2: ["a"], 3: []}
     stdout, _ = rollout(shell, namespace, "history", "w")
-    assert [line.split()[-1] for line in stdout.splitlines()[2:]] == ["a", "plain"]
+    causes = [line.partition("falcon-7b")[0].split()[-1] for line in stdout.splitlines()[2:]]
+    assert causes == ["a", "plain"]
 
 
 def test_a_value_that_somebody_else_set_is_named_with_who_did(
@@ -272,7 +299,7 @@ def test_nonsense_has_clear_answers(shell: Shell, namespace: str, apply: Apply) 
         (("undo", "w", "--to-revision", "x"), 2, "not a valid int"),
         (("undo", "w", "--dry-run", "maybe"), 2, "choose none, client or server"),
         (("undo", "w", "-o", "xml"), 2, "choose yaml, json or name"),
-        (("history", "w", "-o", "xml"), 2, "choose table, json or yaml"),
+        (("history", "w", "-o", "xml"), 2, "choose table, wide, json or yaml"),
         (("undo", "w", "--timeout", "soon"), 2, "is not a duration"),
         (("status", "w", "--timeout", "soon"), 2, "is not a duration"),
     ):
@@ -341,4 +368,6 @@ def test_where_nobody_can_be_asked_yes_has_to_be_said_first(
     done = shell.kaitoctl("rollout", "undo", "w", "-n", namespace, code=2)
     assert "there is no terminal to ask on" in done.stderr
     assert "--yes" in done.stderr
+    idle = shell.kaitoctl("rollout", "undo", "w", "--to-revision", "2", "-n", namespace)
+    assert idle.stdout == "workspace.kaito.sh/w skipped rollback (it is at revision 2 already)\n"
     assert shell.get("workspace", "w", "-n", namespace)["metadata"]["generation"] == 2

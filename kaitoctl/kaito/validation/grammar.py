@@ -106,8 +106,8 @@ def strength_fault(text: str) -> str:
     """Why a text is not an adapter's strength, empty when it is one.
 
     What both readers take: KAITO's webhook, which parses it in Go, and the model server, in Python. So no
-    `0x1p-1`, which only Go knows, and neither ` 0.5` nor `1_0`, which only Python does. Both take NaN, on which
-    no model runs.
+    `0x1p-1`, which only Go knows, and neither ` 0.5` nor `1_0`, which only Python does. Both take NaN, and no
+    model runs on it.
     """
     if not _DECIMAL.fullmatch(text):
         return f"{text[:40]!r} is not a decimal"
