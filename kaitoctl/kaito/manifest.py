@@ -130,7 +130,7 @@ def workspace(
     *,
     source: str = "template",
 ) -> Object:
-    """The Workspace that a request and a template make.
+    """The Workspace that a request makes, alone or with a template.
 
     Args:
         request: what the template is filled with.
@@ -142,8 +142,56 @@ def workspace(
         InputError: as `render`.
     """
     if template is None:
+        if not extra and (made := _without_template(request)) is not None:
+            return made
         template, source = template_text(DEFAULT_TEMPLATE)
     return render(template, merged(values_of(request), extra or {}), source=source)
+
+
+def _without_template(request: WorkspaceRequest) -> Object | None:
+    """What the template `inference` makes of a request alone, without the 30 ms that jinja2 takes.
+
+    None for a request that the template refuses: it says why.
+    """
+    is_new = request.api_version == "v1beta1"
+    if is_new and (request.preferred_nodes or request.private_image):
+        return None
+    metadata: Object = {"name": request.name}
+    if request.namespace:
+        metadata["namespace"] = request.namespace
+    if request.annotations:
+        metadata["annotations"] = dict(request.annotations)
+    resource: Object = {}
+    if not is_new or request.count != 1:
+        resource["count"] = request.count
+    if request.instance_type:
+        resource["instanceType"] = request.instance_type
+    resource["labelSelector"] = {"matchLabels": dict(request.labels)}
+    if request.preferred_nodes:
+        resource["preferredNodes"] = list(request.preferred_nodes)
+    preset: Object = {"name": request.preset}
+    if request.private_image:
+        options: Object = {"image": request.private_image}
+        if request.image_pull_secrets:
+            options["imagePullSecrets"] = list(request.image_pull_secrets)
+        preset |= {"accessMode": "private", "presetOptions": options}
+    inference: Object = {"preset": preset}
+    if request.adapters:
+        inference["adapters"] = [_entry(adapter) for adapter in request.adapters]
+    return {
+        "apiVersion": f"kaito.sh/{request.api_version}",
+        "kind": "Workspace",
+        "metadata": metadata,
+        "resource": resource,
+        "inference": inference,
+    }
+
+
+def _entry(adapter: Adapter) -> Object:
+    source: Object = {"name": adapter.name, "image": adapter.image}
+    if adapter.image_pull_secrets:
+        source["imagePullSecrets"] = list(adapter.image_pull_secrets)
+    return {"source": source, "strength": adapter.strength}
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

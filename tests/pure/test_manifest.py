@@ -103,7 +103,8 @@ def test_no_value_changes_the_shape_and_every_leaf_is_its_value(
             adapters=tuple(adapters),
             annotations=annotations,
             instance_type=instance_type,
-        )
+        ),
+        manifest.template_text("inference")[0],
     )
     inference: dict[str, Any] = {"preset": {"name": name}}
     if adapters:
@@ -117,6 +118,36 @@ def test_no_value_changes_the_shape_and_every_leaf_is_its_value(
         "resource": {"count": 1, "instanceType": instance_type, "labelSelector": {"matchLabels": labels}},
         "inference": inference,
     }
+
+
+@given(
+    st.builds(
+        WorkspaceRequest,
+        TEXT,
+        TEXT,
+        TEXT,
+        instance_type=st.none() | TEXT,
+        count=st.integers(-1, 3),
+        labels=st.dictionaries(TEXT, TEXT, max_size=2),
+        preferred_nodes=st.lists(TEXT, max_size=2).map(tuple),
+        adapters=st.lists(
+            st.builds(Adapter, TEXT, TEXT, TEXT, st.lists(TEXT, max_size=2).map(tuple)), max_size=2
+        ).map(tuple),
+        image_pull_secrets=st.lists(TEXT, max_size=2).map(tuple),
+        private_image=st.none() | TEXT,
+        api_version=st.sampled_from(["v1alpha1", "v1beta1"]),
+        annotations=st.dictionaries(TEXT, TEXT, max_size=2),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_without_a_template_the_workspace_is_that_of_the_shipped_template(request: WorkspaceRequest) -> None:
+    def made(text: str | None) -> str:
+        try:
+            return json.dumps(manifest.workspace(request, text, source="shipped template inference"))
+        except InputError as error:
+            return str(error)
+
+    assert made(None) == made(manifest.template_text("inference")[0])
 
 
 HOSTILE_TEMPLATE = """\
