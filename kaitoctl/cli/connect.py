@@ -55,7 +55,7 @@ _OURS = (
 _KUBECTL = (
     "apply|auth|cluster-info|create|delete|describe|edit|get|label|logs|port-forward|rollout|taint|uncordon"
 )
-_COMMAND = re.compile(rf"\bkaitoctl (?:{_OURS})(?![\w-])|\bkubectl(?= (?:{_KUBECTL})(?![\w-]))")
+_COMMAND = rf"\bkaitoctl (?:{_OURS})(?![\w-])|\bkubectl(?= (?:{_KUBECTL})(?![\w-]))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Target:
             options = kubectl if found[0] == "kubectl" else ours
             return f"{found[0]} {options}" if options else found[0]
 
-        return _COMMAND.sub(with_options, text)
+        return re.sub(_COMMAND, with_options, text)
 
     def in_namespace(self) -> str:
         """` -n NAMESPACE` for a command about the same namespace; empty for that of the context."""

@@ -11,8 +11,8 @@ from kaitoctl.cli import complete, output
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.diagnosis import Code as Cause
-    from kaitoctl.kaito.validation import Code
+    from kaitoctl.kaito.diagnosis.codes import Code as Cause
+    from kaitoctl.kaito.validation.codes import Code
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -38,9 +38,9 @@ def explain(
 
     Example: kaitoctl explain KW156
     """
-    from kaitoctl.kaito.diagnosis import CODES as CAUSES
+    from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
     from kaitoctl.kaito.nodes import CODES as NODE_CODES
-    from kaitoctl.kaito.validation import CODES
+    from kaitoctl.kaito.validation.codes import CODES
 
     if troubleshooting:
         if code is not None:
@@ -120,7 +120,7 @@ _PAGE_WIDTH = 120
 
 def chapter() -> str:
     """docs/troubleshooting.md: every cause that `why` can name."""
-    from kaitoctl.kaito.diagnosis import CODES as CAUSES
+    from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
     from kaitoctl.kaito.nodes import CODES as NODE_CODES
 
     def wrapped(text: str, first: str = "") -> list[str]:

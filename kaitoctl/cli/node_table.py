@@ -21,8 +21,8 @@ _LEAST_NAME = 12
 _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
 _COLOURS = {"✔": _GREEN, "✗": _RED, "!": _YELLOW, "◌": _YELLOW, "-": _DIM, "·": _DIM}
 # What only narrows a product's name down: size, board, memory type.
-_BOARD = re.compile(r"^NVIDIA[- ]|\b(?:Tesla|GeForce)[- ]|[- ](?:PCI[Ee]?|SXM\d?|NVL|HBM\d\w?|\d+GB)\b")
-_LOOKING = re.compile(r" (?:get|describe) ")
+_BOARD = r"^NVIDIA[- ]|\b(?:Tesla|GeForce)[- ]|[- ](?:PCI[Ee]?|SXM\d?|NVL|HBM\d\w?|\d+GB)\b"
+_LOOKING = r" (?:get|describe) "
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,7 @@ def model(product: str, memory_gib: float | None, *, short: bool) -> str:
     if not product or not short:
         return product or "-"
     memory = f" {memory_gib:.0f}G" if memory_gib else ""
-    return _BOARD.sub("", product) + memory
+    return re.sub(_BOARD, "", product) + memory
 
 
 def _taints(node: NodeVerdict) -> str:
@@ -307,7 +307,7 @@ def _findings(node: NodeVerdict, told: Iterable[Finding], screen: Screen) -> Ite
         if finding.hint:
             yield from wrapped(visible(finding.hint), screen, "      ")
         if finding.command:
-            word = "look" if _LOOKING.search(finding.command) else "fix"
+            word = "look" if re.search(_LOOKING, finding.command) else "fix"
             yield f"      {word}: {visible(finding.command)}"
 
 

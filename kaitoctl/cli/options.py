@@ -12,10 +12,10 @@ from kaitoctl.errors import InputError
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _PREFIX = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
-_LABEL_KEY = re.compile(rf"(?:{_PREFIX}/)?{_NAME}")
-_LABEL_VALUE = re.compile(rf"(?:{_NAME})?")
-_DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?")
+_LABEL_KEY = rf"(?:{_PREFIX}/)?{_NAME}"
+_LABEL_VALUE = rf"(?:{_NAME})?"
+_DNS_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+_DURATION = r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?"
 
 
 def labels(items: Iterable[str], *, option: str = "--label") -> dict[str, str]:
@@ -29,9 +29,9 @@ def labels(items: Iterable[str], *, option: str = "--label") -> dict[str, str]:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"{option} {item!r}: write it as KEY=VALUE")
-        if not _LABEL_KEY.fullmatch(key):
+        if not re.fullmatch(_LABEL_KEY, key):
             raise InputError(f"{option} {item!r}: {key!r} is not a label key", hint="such as apps=falcon-7b")
-        if not _LABEL_VALUE.fullmatch(value):
+        if not re.fullmatch(_LABEL_VALUE, value):
             hint = "letters, digits, '-', '_' and '.', at most 63, a letter or digit at both ends"
             raise InputError(f"{option} {item!r}: {value!r} is not a label value", hint=hint)
         if result.setdefault(key, value) != value:
@@ -45,7 +45,7 @@ def duration_s(text: str, *, option: str = "--timeout") -> float:
     Raises:
         InputError: not a duration, or none at all.
     """
-    found = _DURATION.fullmatch(text.strip())
+    found = re.fullmatch(_DURATION, text.strip())
     parts = found.groupdict() if found else {}
     seconds = sum(float(parts.get(unit) or 0) * size for unit, size in (("h", 3600), ("m", 60), ("s", 1)))
     if seconds <= 0:
@@ -91,7 +91,7 @@ def node_name(text: str) -> str:
     Raises:
         InputError: it cannot.
     """
-    if len(text) > 253 or not _DNS_NAME.fullmatch(text):
+    if len(text) > 253 or not re.fullmatch(_DNS_NAME, text):
         hint = "lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends"
         raise InputError(f"{text[:80]!r} cannot name a node", hint=hint)
     return text
@@ -103,7 +103,7 @@ def namespace_name(text: str) -> str:
     Raises:
         InputError: it cannot.
     """
-    if len(text) > 63 or not _DNS_NAME.fullmatch(text) or "." in text:
+    if len(text) > 63 or not re.fullmatch(_DNS_NAME, text) or "." in text:
         hint = "lower-case letters, digits and '-', at most 63, a letter or digit at both ends"
         raise InputError(f"--namespace {text[:80]!r} cannot name a namespace", hint=hint)
     return text
@@ -118,7 +118,7 @@ def workspace_name(text: str) -> str:
     kind, slash, name = text.rpartition("/")
     if slash and kind not in ("workspace", "workspaces", "workspace.kaito.sh", "workspaces.kaito.sh"):
         raise InputError(f"{text[:80]!r}: this is about Workspaces", hint="such as workspace/falcon")
-    if not name or len(name) > 253 or not _DNS_NAME.fullmatch(name):
+    if not name or len(name) > 253 or not re.fullmatch(_DNS_NAME, name):
         raise InputError(f"{text[:80]!r} does not name a Workspace", hint="such as falcon")
     return name
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from kaitoctl.kube.objects import Object, dig, key_of
 
-_KAITO = re.compile(r"kaito[^:@]*/workspace(?::v?(?P<version>[^@]+))?(?:@|$)")
-_PROVISIONER = re.compile(r"--node-provisioner[= ](\S+)")
+_KAITO = r"kaito[^:@]*/workspace(?::v?(?P<version>[^@]+))?(?:@|$)"
+_PROVISIONER = r"--node-provisioner[= ](\S+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ def controllers(deployments: Iterable[Object]) -> list[Installed]:
         for container in dig(item, "spec", "template", "spec", "containers") or ():
             image = str(container.get("image") or "")
             words = [*(container.get("command") or ()), *(container.get("args") or ())]
-            if match := _KAITO.search(image):
+            if match := re.search(_KAITO, image):
                 kind, version = "KAITO", match["version"] or ""
             elif "run-controller" in words:
                 kind, version = "kaitoctl", image.rpartition(":")[2] if ":" in image else ""
             else:
                 continue
-            given = _PROVISIONER.search(" ".join(map(str, words)))
+            given = re.search(_PROVISIONER, " ".join(map(str, words)))
             wanted = dig(item, "spec", "replicas")
             found.append(
                 Installed(

@@ -204,7 +204,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_INTEGER = r"-?(0|[1-9][0-9]{0,17})"
 _WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -229,7 +229,7 @@ def set_values(items: Iterable[str]) -> dict[str, Any]:
                 raise InputError(f"--set {item!r}: {key!r} already has a value of its own")
         if isinstance(target.get(keys[-1]), dict):
             raise InputError(f"--set {item!r}: {path!r} already has keys below it")
-        target[keys[-1]] = int(text) if _INTEGER.fullmatch(text) else _WORDS.get(text, text)
+        target[keys[-1]] = int(text) if re.fullmatch(_INTEGER, text) else _WORDS.get(text, text)
     return values
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-from kaitoctl.kaito import api, tuning
+from kaitoctl.kaito import api
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.status import FAILED, JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
 from kaitoctl.kube import conditions
@@ -88,8 +88,11 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
         if not is_being_deleted(claim) and (why := claim_failure(claim)):
             return f"NodeClaim {claim['metadata']['name']}: {why}"
     for pod in current_pods(workspace, seen):
-        if workspace.get("tuning") and (ended := tuning.pod_failure(pod)) and ended.final:
-            return ended.message  # a Job's pod is not started again
+        if workspace.get("tuning"):
+            from kaitoctl.kaito import tuning
+
+            if (ended := tuning.pod_failure(pod)) and ended.final:
+                return ended.message  # a Job's pod is not started again
         found = pods_.trouble(pod)
         if found and found.hopeless:
             return f"pod {pod['metadata']['name']}: {found.reason}: {found.message}"
@@ -174,6 +177,8 @@ def _pod_station(pod: Object) -> Phase:
 
 def _tuning_station(workspace: Object, pod: Object) -> Phase:
     """Of a tuning Job's pod: its init container fetches the data, and pushing is part of tuning."""
+    from kaitoctl.kaito import tuning
+
     if tuning.has_started(workspace, [pod]):
         return Phase.TUNING
     station = _pod_station(pod)

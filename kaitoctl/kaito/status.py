@@ -7,13 +7,12 @@ generation: every condition is computed anew in each pass, so none outlives the 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from kaitoctl.kaito import api, tuning
+from kaitoctl.kaito import api
 from kaitoctl.kaito.nodes import Verdict, instance_type_of, required_nodes
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import condition, is_true, merge, timestamp
@@ -161,6 +160,8 @@ def events(workspace: Object, after: Object, now: datetime, *, component: str) -
 
 
 def _event(workspace: Object, condition: Object, now: datetime, component: str) -> Object:
+    import hashlib  # OpenSSL's part of it: 1 ms
+
     metadata = workspace["metadata"]
     # To be under way again is no reason for a warning.
     is_good = condition["status"] == "True" and condition["type"] != api.FIELDS_IGNORED
@@ -354,7 +355,7 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
     for pod in _present(seen.pods):
         if found := pods_.trouble(pod):
             message = f"pod {pod['metadata']['name']}: {found.message}"
-            if _REASON.fullmatch(found.reason):
+            if re.fullmatch(_REASON, found.reason):
                 return says(False, found.reason, message)
             # The kubelet writes reasons such as OutOfnvidia.com/gpu, which a condition must not have.
             return says(False, "WorkspaceInferenceStatusPending", f"{found.reason}: {message}")
@@ -365,6 +366,8 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
 
 
 def _tuning_conditions(workspace: Object, seen: Observed) -> list[Object]:
+    from kaitoctl.kaito import tuning
+
     job = seen.workload
     if job is not None and not tuning.is_made_for(job, workspace):
         job = None
@@ -409,6 +412,8 @@ def _job_conditions(
         nodes_ready = resource["status"] == "True"
         pending = _job_pending(("Tuning job has not started" if nodes_ready else "waiting for nodes") + why)
         return fails(pending, resource["message"]) if resource["reason"] in _TERMINAL else waits(pending)
+    from kaitoctl.kaito import tuning
+
     if tuning.has_succeeded(job):
         return (
             condition(api.JOB_STARTED, True, "WorkspaceTuningJobStatusStarted", "Tuning job has started"),
@@ -419,7 +424,7 @@ def _job_conditions(
         reason = f" ({failure.reason})" if failure.reason not in failure.message else ""
         return fails(_job_failed(f"{failure.message}{reason}"))
     if failure is not None:
-        is_reason = _REASON.fullmatch(failure.reason)
+        is_reason = re.fullmatch(_REASON, failure.reason)
         reason = failure.reason if is_reason else "WorkspaceTuningJobStatusPending"
         return waits(condition(api.JOB_STARTED, False, reason, failure.message))
     if not tuning.has_started(workspace, tuning.pods_of(job, seen.pods)):
@@ -448,6 +453,8 @@ def _job_pending(what: str) -> Object:
 
 def _job_to_be_replaced(workspace: Object, old: Object) -> str:
     """A result of hours is never left behind, or overwritten, in silence."""
+    from kaitoctl.kaito import tuning
+
     words = "Tuning job is made anew for the changed Workspace"
     if not tuning.has_succeeded(old):
         return words
@@ -463,7 +470,7 @@ def _present(pods: tuple[Object, ...]) -> list[Object]:
 
 
 # Source: the CRD's pattern for `status.conditions[].reason`.
-_REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
+_REASON = r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
 
 _TERMINAL = frozenset(
     {"WorkspaceInferenceStatusFailed", "NameConflict", "PreferredNodesUnusable", "NodesMissing"}

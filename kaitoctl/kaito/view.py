@@ -390,16 +390,16 @@ def _service(item: Object, seen: Snapshot) -> Item:
 
 
 # Tokens of Hugging Face, bearer tokens, user and password in a URL, and what calls itself a secret.
-_SECRETS = re.compile(
+_SECRETS = (
     r"\bhf_\w{8,}|(?<=Bearer )\S+|(?<=://)[^/\s@]+:[^/\s@]+(?=@)|"
-    r"((?i:password|token|secret|api[-_]?key)\s*[=:]\s*)(?!PASSWORD\b)[^\s,;\"']+",
+    r"((?i:password|token|secret|api[-_]?key)\s*[=:]\s*)(?!PASSWORD\b)[^\s,;\"']+"
 )
 
 
 def without_secrets(value: Any) -> Any:
     """JSON without what looks like a token or password: logs and messages may quote them."""
     if isinstance(value, str):
-        return _SECRETS.sub(lambda found: f"{found[1] or ''}***", value)
+        return re.sub(_SECRETS, lambda found: f"{found[1] or ''}***", value)
     if isinstance(value, dict):
         return {key: without_secrets(item) for key, item in value.items()}
     return [without_secrets(item) for item in value] if isinstance(value, list) else value

@@ -691,16 +691,16 @@ def _dumper() -> type[CSafeDumper]:
     return Dumper
 
 
-_OTHER_BREAKS = re.compile("[\r\x85\u2028\u2029]")  # which some readers fold like a newline
-_BLOCK_SAFE = re.compile(r"[^\s][\t\n\x20-\x7e]*")
+_OTHER_BREAKS = "[\r\x85\u2028\u2029]"  # which some readers fold like a newline
+_BLOCK_SAFE = r"[^\s][\t\n\x20-\x7e]*"
 
 
 def _style(text: str) -> str | None:
     """The quoting a text needs for every reader to see text; None leaves it to the library."""
-    if _OTHER_BREAKS.search(text):
+    if re.search(_OTHER_BREAKS, text):
         return '"'
     if "\n" in text:
-        is_block = _BLOCK_SAFE.fullmatch(text) and not re.search(r"[ \t]$", text, re.MULTILINE)
+        is_block = re.fullmatch(_BLOCK_SAFE, text) and not re.search(r"[ \t]$", text, re.MULTILINE)
         return "|" if is_block else '"'
     try:
         is_text = typed(text) == text

@@ -324,16 +324,15 @@ def _pattern(text: str) -> re.Pattern[str] | None:
         return None
 
 
-_DATE_TIME = re.compile(
-    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
-    r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)",
-    re.ASCII,
+_DATE_TIME = (
+    r"(?a)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
+    r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)"
 )
 
 
 def _has_format(value: Any, name: str | None) -> bool:
     if name == "date-time" and isinstance(value, str):
-        return _DATE_TIME.fullmatch(value) is not None
+        return re.fullmatch(_DATE_TIME, value) is not None
     if name in ("int32", "int64") and _is_number(value):
         bound = 2**31 if name == "int32" else 2**63
         return bool(-bound <= value < bound)

@@ -15,9 +15,9 @@ import yaml
 from fake_server import Answer, serving
 from shell import BIN, Shell
 
-from kaitoctl.kaito.diagnosis import CODES as CAUSES
+from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
 from kaitoctl.kaito.nodes import CODES as NODE_CODES
-from kaitoctl.kaito.validation import CODES
+from kaitoctl.kaito.validation.codes import CODES
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "data" / "validate-table.txt"

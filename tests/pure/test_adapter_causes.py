@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from builders import adapter, workspace
 
-from kaitoctl.kaito.diagnosis import CODES, Cause, diagnose
+from kaitoctl.kaito.diagnosis import Cause, diagnose
+from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object
 

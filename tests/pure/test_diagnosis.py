@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaitoctl.cli.explain import chapter
-from kaitoctl.kaito import diagnosis, nodes, validation
-from kaitoctl.kaito.diagnosis import CODES, diagnose
+from kaitoctl.kaito import diagnosis, nodes
+from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.snapshot import Named, Snapshot
+from kaitoctl.kaito.validation import codes as validation_codes
 from kaitoctl.kube.objects import Object
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
@@ -366,7 +368,7 @@ def test_every_code_is_explained_and_used() -> None:
     source = "".join(file.read_text() for file in rules if file.exists())
     for code in CODES:
         assert code in source, f"{code} is explained and never found"
-    assert not set(CODES) & {*nodes.CODES, *validation.CODES}
+    assert not set(CODES) & {*nodes.CODES, *validation_codes.CODES}
 
 
 def test_the_chapter_on_troubleshooting_is_the_table() -> None:

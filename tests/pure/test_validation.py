@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kaitoctl.cli import app
 from kaitoctl.kaito import catalog, validation
-from kaitoctl.kaito.validation import CODES, OWN, Problem, Setting
+from kaitoctl.kaito.validation import OWN, Problem, Setting
+from kaitoctl.kaito.validation.codes import CODES
 
 DIGEST = "sha256:" + "0" * 64
 REMOVE = object()

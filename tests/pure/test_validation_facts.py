@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from kaitoctl.kaito import validation
-from kaitoctl.kaito.validation import CODES, OWN, Setting
+from kaitoctl.kaito.validation import OWN, Setting
+from kaitoctl.kaito.validation.codes import CODES
 from kaitoctl.kube.objects import ObjectKey
 
 REMOVE = object()

@@ -15,15 +15,12 @@ from datetime import datetime
 from kaitoctl.kaito.diagnosis import of_nodes, of_pods, of_workspace
 from kaitoctl.kaito.diagnosis.case import Case, budget_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
-from kaitoctl.kaito.diagnosis.codes import CODES, Code
 from kaitoctl.kaito.diagnosis.of_pods import endpoints, references
 from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 
 __all__ = [
-    "CODES",
     "Cause",
-    "Code",
     "Diagnosis",
     "Weight",
     "budget_of",

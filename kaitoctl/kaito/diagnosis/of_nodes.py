@@ -18,12 +18,11 @@ _CLAIM_TAKEN_UP_WITHIN_S = 60.0
 _JOINS_WITHIN_S = 900.0
 _PLUGIN_WITHIN_S = 180.0
 
-_QUOTA = re.compile(r"quota|limit ?exceeded|VcpuLimit|exceeding approved", re.I)
-_UNAVAILABLE = re.compile(
-    r"unavailable during launch|InsufficientCapacity|InsufficientInstanceCapacity|SkuNotAvailable|"
+_QUOTA = r"(?i)quota|limit ?exceeded|VcpuLimit|exceeding approved"
+_UNAVAILABLE = (
+    r"(?i)unavailable during launch|InsufficientCapacity|InsufficientInstanceCapacity|SkuNotAvailable|"
     r"ZonalAllocation|OverconstrainedAllocation|AllocationFailed|InstanceTypeNotFound|not available in|"
-    r"sold out",
-    re.I,
+    r"sold out"
 )
 _CLAIM_FAILURES = ("Launched", "MachineLaunched")
 
@@ -70,10 +69,10 @@ def claims(case: Case) -> Iterator[Cause]:
 
 def _unlaunched(case: Case, claim: Object, words: str, told: list[tuple[str, str]], look: str) -> Cause:
     kind = nodes.instance_type_of(case.workspace)
-    if _QUOTA.search(words):
+    if re.search(_QUOTA, words):
         code, message = "quota-exceeded", f"the cloud's quota does not allow another {kind}"
         hint = "raise the quota, give machines back, or take another family: kaitoctl fit PRESET"
-    elif _UNAVAILABLE.search(words):
+    elif re.search(_UNAVAILABLE, words):
         code, message = "instance-type-unavailable", f"the cloud has no {kind} to give"
         known = catalog.current().instance_types
         near = [] if kind in known else catalog.close_matches(kind, known)

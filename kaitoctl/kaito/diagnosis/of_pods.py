@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito import nodes, tuning
-from kaitoctl.kaito.desired import ADAPTER_PATH
+from kaitoctl.kaito import nodes
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -80,8 +79,8 @@ def scheduling(case: Case) -> Iterator[Cause]:
         return
 
 
-_NOT_FOUND = re.compile(r"(configmap|secret|persistentvolumeclaim)s? \"([^\"]+)\" not found", re.I)
-_NO_KEY = re.compile(r"couldn't find key|non-existent config key|references non-existent", re.I)
+_NOT_FOUND = r"(?i)(configmap|secret|persistentvolumeclaim)s? \"([^\"]+)\" not found"
+_NO_KEY = r"(?i)couldn't find key|non-existent config key|references non-existent"
 _KINDS = {"configmap": "ConfigMap", "secret": "Secret", "persistentvolumeclaim": "PersistentVolumeClaim"}
 _CODES = {
     "ConfigMap": "config-map-missing",
@@ -103,14 +102,14 @@ def configuration(case: Case) -> Iterator[Cause]:
                 told_by(event) for event in case.seen.events_of(pod) if event.get("reason") == "FailedMount"
             ]
         for source, words in told:
-            if found := _NOT_FOUND.search(words):
+            if found := re.search(_NOT_FOUND, words):
                 named = Named(_KINDS[found[1].lower()], found[2])
                 evidence = [(source, words)]
                 if named in case.seen.missing:
                     evidence.append(("cluster", f"there is no {named.kind} {named.name} in this namespace"))
                 yield _missing(case, named, title_of(pod), evidence)
                 break
-            if _NO_KEY.search(words):
+            if re.search(_NO_KEY, words):
                 message = f"an entry is missing: {words.partition(': ')[2]}"
                 yield blame(
                     "key-missing",
@@ -140,6 +139,8 @@ def _unmounted(case: Case, pod: Object) -> Iterator[Cause]:
 
 
 def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str]]) -> Cause:
+    from kaitoctl.kaito import tuning
+
     namespace = key_of(case.workspace).namespace or "default"
     name = word(named.name)
     commands = {
@@ -196,14 +197,13 @@ def references(workspace: Object) -> list[tuple[str, Named]]:
     return found
 
 
-_UNAUTHORIZED = re.compile(
-    r"40[13]\b|unauthorized|forbidden|denied|authentication required|may require|authorization failed", re.I
+_UNAUTHORIZED = (
+    r"(?i)40[13]\b|unauthorized|forbidden|denied|authentication required|may require|authorization failed"
 )
-_NO_IMAGE = re.compile(r"not found|manifest unknown|name unknown|does not exist|no such image", re.I)
-_NO_WAY = re.compile(
-    r"i/o timeout|no such host|x509|connection refused|connection reset|deadline exceeded|TLS handshake|"
-    r"too many requests|toomanyrequests|\b429\b|dial tcp|EOF$",
-    re.I,
+_NO_IMAGE = r"(?i)not found|manifest unknown|name unknown|does not exist|no such image"
+_NO_WAY = (
+    r"(?i)i/o timeout|no such host|x509|connection refused|connection reset|deadline exceeded|TLS handshake|"
+    r"too many requests|toomanyrequests|\b429\b|dial tcp|EOF$"
 )
 _PULLING = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -244,11 +244,11 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
         message = f"{image} cannot be read as an image's name"
         hint = "write it as REGISTRY/REPOSITORY:TAG"
         return blame("image-name-invalid", about, message, told, hint=hint)
-    if _UNAUTHORIZED.search(words) and gone:
+    if re.search(_UNAUTHORIZED, words) and gone:
         told.append(("cluster", f"there is no Secret {gone[0]} in this namespace"))
         message = f"pull secret {gone[0]} does not exist, and {registry} wants credentials for {image}"
         return blame("pull-secret-missing", about, message, told, hint="create it", command=create)
-    if _UNAUTHORIZED.search(words):
+    if re.search(_UNAUTHORIZED, words):
         message = f"{registry} refuses to hand out the image{of}, {image}"
         told.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
         hint = (
@@ -261,10 +261,10 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
             hint = f"create a pull secret and give it to the adapter: {create}"
             command = _set_adapter(case, adapter, "--image-pull-secret NAME")
         return blame("image-unauthorized", about, message, told, hint=hint, command=command)
-    if _NO_WAY.search(words):
+    if re.search(_NO_WAY, words):
         message = f"the node cannot reach {registry} for {image}"
         return blame("registry-unreachable", about, message, told, hint="try the registry from the node")
-    if _NO_IMAGE.search(words):
+    if re.search(_NO_IMAGE, words):
         code = "adapter-image-bad" if adapter else "image-not-found"
         hint = f"correct the image{of}, or push it"
         command = f"kubectl edit workspace {case.name} {case.namespace}"
@@ -278,25 +278,23 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
     )
 
 
-_CUDA = re.compile(
-    r"CUDA out of memory|OutOfMemoryError|No available memory for the cache blocks|CUDA error: out of memory|"
-    r"larger than the maximum number of tokens that can be stored in KV cache",
-    re.I,
+_CUDA = (
+    r"(?i)CUDA out of memory|OutOfMemoryError|No available memory for the cache blocks|"
+    r"CUDA error: out of memory|larger than the maximum number of tokens that can be stored in KV cache"
 )
-_GATED = re.compile(
-    r"401 Client Error|403 Client Error|gated repo|Access to model .* is restricted|Invalid user token", re.I
+_GATED = (
+    r"(?i)401 Client Error|403 Client Error|gated repo|Access to model .* is restricted|Invalid user token"
 )
-_NO_SPACE = re.compile(r"No space left on device", re.I)
-_NO_FILES = re.compile(r"no files|can't stat '?/data|cannot stat '?/data", re.I)
-_NO_PROGRAM = re.compile(r"executable file not found|no such file or directory", re.I)
+_NO_SPACE = r"(?i)No space left on device"
+_NO_FILES = r"(?i)no files|can't stat '?/data|cannot stat '?/data"
+_NO_PROGRAM = r"(?i)executable file not found|no such file or directory"
 # Source: the messages of PyTorch, PEFT and vLLM.
-_MISFIT = re.compile(
-    r"size mismatch for|Error\(s\) in loading state_dict|Target modules? .* not found in the base model|"
-    r"LoRA rank \d+ is greater than max_lora_rank|does not support LoRA",
-    re.I,
+_MISFIT = (
+    r"(?i)size mismatch for|Error\(s\) in loading state_dict|Target modules? .* not found in the base model|"
+    r"LoRA rank \d+ is greater than max_lora_rank|does not support LoRA"
 )
-_RANKS = re.compile(r"must have the same r value", re.I)
-_NO_CONFIG = re.compile(r"can'?t find 'adapter_config\.json'", re.I)
+_RANKS = r"(?i)must have the same r value"
+_NO_CONFIG = r"(?i)can'?t find 'adapter_config\.json'"
 _UNSTARTABLE = frozenset({"CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun"})
 _EXITS = {
     1: "the program's own error",
@@ -318,7 +316,7 @@ def containers(case: Case) -> Iterator[Cause]:
             if waiting in _UNSTARTABLE:
                 words = str(dig(item, "state", "waiting", "message") or waiting)
                 adapter = adapter_of(case, str(item["name"]))
-                if adapter and _NO_PROGRAM.search(words):
+                if adapter and re.search(_NO_PROGRAM, words):
                     yield _without_shell(case, pod, item, adapter, [(f"container {item['name']}", words)])
                     continue
                 yield blame(
@@ -344,20 +342,22 @@ def _without_shell(case: Case, pod: Object, item: Object, adapter: str, told: li
     )
 
 
-def _misfit(case: Case, log: str) -> tuple[str, re.Pattern[str], str] | None:
+def _misfit(case: Case, log: str) -> tuple[str, str, str] | None:
     """What is wrong with the adapters that the model server fails to load, how it says so, what to do."""
     names = [str(dig(item, "source", "name")) for item in dig(case.workspace, "inference", "adapters") or ()]
     if not names:
         return None
+    from kaitoctl.kaito.desired import ADAPTER_PATH
+
     named = [name for name in names if re.search(rf"{ADAPTER_PATH}/{re.escape(name)}\b", log)]
     suspects = named if len(named) == 1 else names
     whose, remove = " or ".join(suspects), f"kaitoctl remove-adapter {case.name} {case.namespace} --name "
     command = remove + (word(suspects[0]) if len(suspects) == 1 else "ADAPTER")
-    if _NO_CONFIG.search(log):
+    if re.search(_NO_CONFIG, log):
         return f"adapter {whose} has no adapter_config.json in /data", _NO_CONFIG, command
-    if _MISFIT.search(log):
+    if re.search(_MISFIT, log):
         return f"adapter {whose} does not fit the model, {preset_name(case.workspace)}", _MISFIT, command
-    if _RANKS.search(log):
+    if re.search(_RANKS, log):
         return f"the adapters {', '.join(names)} cannot be merged: their ranks differ", _RANKS, command
     return None
 
@@ -383,7 +383,7 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
     look = f"kaitoctl logs {case.name} {case.namespace}{option} --previous"
 
     def ended_so(
-        code: str, message: str, pattern: re.Pattern[str] | None = None, *, hint: str, command: str = look
+        code: str, message: str, pattern: str | None = None, *, hint: str, command: str = look
     ) -> Cause:
         return blame(code, about, message, [*told, *_log_lines(log, pattern)], hint=hint, command=command)
 
@@ -398,7 +398,7 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         )
         message = f"{name} used more main memory than {'its limit of ' + limit if limit else 'the node has'}"
         return ended_so("out-of-memory", message, hint="take a node with more memory, or raise the limit")
-    if _CUDA.search(log):
+    if re.search(_CUDA, log):
         message = "the model does not fit the GPU memory that the pod has"
         fit = f"kaitoctl fit {word(preset)}" if (preset := preset_name(case.workspace)) else look
         return ended_so(
@@ -408,23 +408,23 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
             hint="take GPUs with more memory, or a smaller context",
             command=fit,
         )
-    if _GATED.search(log):
+    if re.search(_GATED, log):
         message = "the model's weights may not be downloaded with the token that the pod has"
         hint = "accept the licence on huggingface.co and name a Secret with HF_TOKEN in modelAccessSecret"
         return ended_so("model-access-denied", message, _GATED, hint=hint)
-    if _NO_SPACE.search(log):
+    if re.search(_NO_SPACE, log):
         return ended_so("disk-full", "the disk is full", _NO_SPACE, hint="take nodes with a larger disk")
     if adapter and name != adapter:  # KAITO v0.12 pulls in a container, whose log has the registry's answer
-        if _UNAUTHORIZED.search(log):
+        if re.search(_UNAUTHORIZED, log):
             message = f"the registry refuses to hand out the image of adapter {adapter}"
             command = _set_adapter(case, adapter, "--image-pull-secret NAME")
             hint = "give the adapter a pull secret that is valid for it"
             return ended_so("image-unauthorized", message, _UNAUTHORIZED, hint=hint, command=command)
-        if _NO_IMAGE.search(log):
+        if re.search(_NO_IMAGE, log):
             message, hint = f"there is no image of adapter {adapter}", "correct the image, or push it"
             command = _set_adapter(case, adapter, "--image IMAGE:TAG")
             return ended_so("adapter-image-bad", message, _NO_IMAGE, hint=hint, command=command)
-    if adapter and (_NO_FILES.search(log) or (not log and code == 1)):
+    if adapter and (re.search(_NO_FILES, log) or (not log and code == 1)):
         message = f"the image of adapter {adapter} has no files in /data"
         hint = "build it with adapter_config.json and the weights in /data"
         command = _set_adapter(case, adapter, "--image IMAGE:TAG")
@@ -461,9 +461,9 @@ def _has_killing_probe(pod: Object, name: str) -> bool:
     )
 
 
-def _log_lines(log: str, pattern: re.Pattern[str] | None) -> list[tuple[str, str]]:
+def _log_lines(log: str, pattern: str | None) -> list[tuple[str, str]]:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    if pattern is not None and (told := [line for line in lines if pattern.search(line)]):
+    if pattern is not None and (told := [line for line in lines if re.search(pattern, line)]):
         return [("log", told[-1])]
     return [("log", line) for line in lines[-2:]]
 
@@ -487,6 +487,10 @@ def evicted(case: Case) -> Iterator[Cause]:
 
 def tuned(case: Case) -> Iterator[Cause]:
     """A tuning job that failed."""
+    if not case.seen.jobs:
+        return
+    from kaitoctl.kaito import tuning
+
     for job in case.seen.jobs:
         failure = tuning.failure(job, case.seen.pods)
         if failure is not None and failure.final and case.workspace.get("tuning"):

@@ -98,9 +98,7 @@ def clash(case: Case) -> Iterator[Cause]:
         )
 
 
-_IMMUTABLE = re.compile(
-    r"field is immutable|updates to statefulset spec|may not change|cannot be changed", re.I
-)
+_IMMUTABLE = r"(?i)field is immutable|updates to statefulset spec|may not change|cannot be changed"
 
 
 def immutable(case: Case) -> Iterator[Cause]:
@@ -109,7 +107,7 @@ def immutable(case: Case) -> Iterator[Cause]:
     remove = f"kubectl delete workspace {case.name} {case.namespace}"
     for item in dig(case.workspace, "status", "conditions") or ():
         words = str(item.get("message") or "")
-        if item.get("status") != "True" and _IMMUTABLE.search(words):
+        if item.get("status") != "True" and re.search(_IMMUTABLE, words):
             message = "a change needs a field of an existing object to change that cannot"
             yield blame(
                 "immutable-field",

@@ -2,8 +2,9 @@
 
 `judge` is the whole answer; `problems` and `update_problems` are the rules alone. The rules of KAITO's
 admission webhook and ours, for what the webhook lets through and the controller then ignores, crashes on or
-never gets ready, are in `create` and `update`, the table of what is ignored in `ignored`, explanations of
-every code in `codes`. Nothing here asks a cluster: whether nodes are there is the business of `nodes`.
+never gets ready, are in `create` and `update`, the table of what is ignored in `ignored`; `codes` explains
+every code to people, and no rule needs it. Nothing here asks a cluster: whether nodes are there is the
+business of `nodes`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.validation.codes import CODES, Code
 from kaitoctl.kaito.validation.create import API_VERSIONS, create_problems, fits
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_label, is_dns_name, strength_fault
 from kaitoctl.kaito.validation.ignored import annotation_problems, ignored_fields, meant
@@ -34,10 +34,8 @@ from kaitoctl.kaito.validation.update import changes
 from kaitoctl.kube.objects import Object
 
 __all__ = [
-    "CODES",
     "OWN",
     "TARGETS",
-    "Code",
     "Problem",
     "Setting",
     "Severity",

@@ -324,7 +324,7 @@ def _wrong_value(subject: Subject, where: str, key: str, value: str, known: Anno
         )
 
 
-_SQUEEZED = re.compile(r"[-_.]")
+_SQUEEZED = r"[-_.]"
 
 
 def _near_annotation(key: str) -> str:
@@ -332,8 +332,8 @@ def _near_annotation(key: str) -> str:
     prefix, _, name = key.rpartition("/")
     if "kaito" not in prefix.lower() or len(name) > 63:
         return ""
-    by_form = {_SQUEEZED.sub("", known.rpartition("/")[2]): known for known in ANNOTATIONS}
-    form = _SQUEEZED.sub("", name.lower())
+    by_form = {re.sub(_SQUEEZED, "", known.rpartition("/")[2]): known for known in ANNOTATIONS}
+    form = re.sub(_SQUEEZED, "", name.lower())
     if form in by_form:
         return by_form[form]
     if prefix != "kaito.sh":
