@@ -1,0 +1,255 @@
+"""What things cost, counted and not timed: the same on a busy machine as on a quiet one.
+
+The limits stand a quarter above what is needed today. What passes one has made a command or the controller
+dearer: find out why before moving it. What a cost must not depend on at all, and the writes for a Workspace,
+are in tests/controller/test_effort.py and test_burst.py; times are in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from world import NOW, WATCHED, World, crds, falcon, gpu_node, node_status
+
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import CRD, NODE, ObjectKey, key_of
+from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.informer import Store
+from kaitoctl.sandbox.api import Api, Call, Response, Watch
+from kaitoctl.sandbox.server import ApiServer
+from kaitoctl.workspace_controller import WorkspaceReconciler, keep_of
+
+T = TypeVar("T")
+DRY_RUN = ["create", "workspace", "w", "--preset", "falcon-7b", "--dry-run=client", "-o", "yaml"]
+
+# --- modules imported --------------------------------------------------------------------------------------
+
+_PROBE = """
+import sys
+from kaitoctl.__main__ import main
+sys.argv = ["kaitoctl", *{argv!r}]
+try:
+    main()
+finally:
+    own = [name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names]
+    print(len(own), file=sys.stderr)
+"""
+
+
+def modules(argv: list[str], **environment: str) -> int:
+    """How many a command imports, the standard library's left out: it differs between Pythons."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE.format(argv=argv)],
+        capture_output=True,
+        text=True,
+        check=True,
+        input=json.dumps(falcon()),
+        env={**os.environ, **environment},
+    )
+    return int(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("argv", "most"), [(["--version"], 8), (["--help"], 8), (["validate", "-f", "-"], 75), (DRY_RUN, 105)]
+)
+def test_a_command_imports_few_modules(argv: list[str], most: int) -> None:
+    assert modules(argv) <= most
+
+
+def test_completion_imports_as_little_as_the_version() -> None:
+    asked = {"_KAITOCTL_COMPLETE": "complete_bash", "COMP_WORDS": "kaitoctl nodes --", "COMP_CWORD": "2"}
+    assert modules([], **asked) <= 8
+
+
+# --- requests and bytes ------------------------------------------------------------------------------------
+
+
+def add(do: Callable[[Request], Any], name: str) -> None:
+    """A Workspace, and a node for it."""
+    labels = {"apps": name}
+    do(request.create(NODE, {**gpu_node(f"gpu-{name}", labels), "status": node_status("2")}))
+    obj = falcon(labelSelector={"matchLabels": labels})
+    obj["metadata"]["name"] = name
+    do(request.create(kaito.WORKSPACE, obj))
+
+
+COMMANDS = {
+    "nodes": (2, 1600),
+    "status -A": (8, 900),
+    "status ws-000": (19, 1600),
+    "check-nodes --preset falcon-7b --label apps=ws-000": (3, 1600),
+}
+"""By command: the most requests, and the most bytes of answers for each further Workspace with its node."""
+
+
+def asked_and_answered(objects: int, folder: Path) -> dict[str, Counter[str]]:
+    """How many requests each command makes, and how many bytes it is answered with."""
+
+    async def story() -> dict[str, Counter[str]]:
+        server = ApiServer()
+        await server.start()
+
+        def do(asked: Request) -> None:
+            body = json.dumps(asked.body).encode()
+            answer = server.api.answer(
+                Call(asked.method, asked.path, dict(asked.query), body, asked.content_type)
+            )
+            assert isinstance(answer, Response)
+            assert answer.status < 300, answer.body
+
+        for crd in crds():
+            do(request.apply(CRD, crd, manager="test", force=True))
+        for number in range(objects):
+            add(do, f"ws-{number:03}")
+        counted = counting(server.api)
+        config = folder / "config"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps(server.kubeconfig()))
+        env = {**os.environ, "KUBECONFIG": str(config), "HOME": str(folder)}
+        found = {}
+        for words in COMMANDS:
+            command = [sys.executable, "-m", "kaitoctl", *words.split()]
+            process = await asyncio.create_subprocess_exec(*command, env=env, stdout=subprocess.DEVNULL)
+            await process.communicate()
+            assert process.returncode in (0, 1), words
+            found[words] = counted.copy()
+            counted.clear()
+        await server.stop()
+        return found
+
+    return asyncio.run(story())
+
+
+def counting(api: Api) -> Counter[str]:
+    """The requests from now on, and the bytes of the answers."""
+    found: Counter[str] = Counter()
+    answer = api.answer
+
+    def counted(call: Call) -> Response | Watch:
+        answered = answer(call)
+        if isinstance(answered, Response):  # how many watches begin before a command ends, is chance
+            found["requests"] += 1
+            found["bytes"] += len(answered.body)
+        return answered
+
+    api.answer = counted  # type: ignore[method-assign]
+    return found
+
+
+def test_a_command_asks_as_often_in_a_larger_cluster_and_reads_little_of_it(tmp_path: Path) -> None:
+    few, many = (asked_and_answered(objects, tmp_path) for objects in (30, 50))
+    for command, (requests, most) in COMMANDS.items():
+        assert few[command]["requests"] == many[command]["requests"] <= requests, command
+        assert (many[command]["bytes"] - few[command]["bytes"]) / 20 <= most, command
+
+
+# --- what a Workspace costs the controller -----------------------------------------------------------------
+
+
+def world_of(count: int) -> World:
+    """Workspaces that are ready, each on a node of its own."""
+    world = World()
+    for number in range(count):
+        name = f"ws-{number:03}"
+        add(world.do, name)
+        for _ in range(2):
+            world.reconcile(name)
+            world.cluster_moves()
+    return world
+
+
+def kept(count: int) -> tuple[int, int]:
+    """Bytes and blocks of memory that the stores hold, filled as informers fill them."""
+    world = world_of(count)
+    bodies = {kind: [json.dumps(obj) for obj in world.list(kind)] for kind in WATCHED}
+    gc.collect()
+    tracemalloc.start()
+    try:
+        stores = []
+        for kind, texts in bodies.items():
+            store = Store(packed=kind != NODE)  # as in workspace_controller.running
+            stores.append(store)
+            for obj in map(json.loads, texts):
+                store._replace(key_of(obj), keep_of(kind)(obj))
+        del store, obj
+        gc.collect()
+        found = tracemalloc.take_snapshot().statistics("filename")
+    finally:
+        tracemalloc.stop()
+    return sum(item.size for item in found), sum(item.count for item in found)
+
+
+def test_a_workspace_takes_little_memory() -> None:
+    few, many = kept(5), kept(15)
+    size, blocks = ((after - before) / 10 for before, after in zip(few, many, strict=True))
+    assert size <= 10 * 1024, "bytes of a Workspace, its node and its children"
+    assert blocks <= 60
+
+
+def calls(world: World, name: str) -> tuple[int, int]:
+    """How many functions a pass calls, Python's and C's, and how many requests it makes."""
+    reconciler = WorkspaceReconciler(world.stores(), Settings(), kind=world.kind, clock=lambda: NOW)
+    steps = reconciler.reconcile(ObjectKey("default", name))
+    called, requests, answer = 0, 0, None
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal called
+        called += event in ("call", "c_call")
+
+    while True:
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            asked = steps.send(answer)  # type: ignore[arg-type]
+        except StopIteration:
+            return called, requests
+        finally:
+            sys.setprofile(before)
+        requests += 1
+        answer = world.do(asked)
+
+
+def test_a_pass_does_little() -> None:
+    world = World()
+    for name in ("warm-up", "ws"):
+        add(world.do, name)
+        found = []
+        for _ in range(3):
+            found.append(calls(world, name))
+            world.cluster_moves()
+    (first, writes), (second, later_writes), (settled, none) = found
+    assert (writes, later_writes, none) == (5, 2, 0)
+    assert first <= 2300
+    assert second <= 2900
+    assert settled <= 2800
+
+
+def test_a_pass_keeps_nothing() -> None:
+    """What stays behind after each look at a Workspace would grow for as long as the controller runs."""
+    world = world_of(1)
+    reconciler = WorkspaceReconciler(world.stores(), Settings(), kind=world.kind, clock=lambda: NOW)
+
+    def look() -> None:
+        assert list(reconciler.reconcile(ObjectKey("default", "ws-000"))) == [], "it is settled"
+
+    def blocks_after(passes: int) -> int:
+        for _ in range(passes):
+            look()
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    blocks_after(5)  # caches are filled
+    assert abs(blocks_after(50) - blocks_after(50)) < 50
