@@ -215,17 +215,17 @@ def parse(text: str, source: str) -> Catalog:
 
 def plain(row: Preset | Model | InstanceType) -> dict[str, Any]:
     """A row as a catalogue file has it. Guarantee: `parse` makes an equal row of it."""
-    made: dict[str, Any] = _unfrozen({name: getattr(row, name) for name in row.__dataclass_fields__})
+    made: dict[str, Any] = _unfrozen(row)
     return made
 
 
 def _unfrozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _unfrozen(item) for key, item in value.items()}
+    if hasattr(value, "_asdict"):
+        return _unfrozen(value._asdict())
     if isinstance(value, tuple):
         return list(value)
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _unfrozen(getattr(value, name)) for name in value.__dataclass_fields__}
     return value
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.catalog import ImageGeneration, Preset, Runtime
@@ -357,7 +357,7 @@ def command_of(workspace: Object, preset: Preset, generation: ImageGeneration, g
         return [
             "/bin/sh",
             "-c",
-            command_line(replace(runtime, parameters={**runtime.parameters, **parallel})),
+            command_line(runtime._replace(parameters={**runtime.parameters, **parallel})),
         ]
     if not preset.distributed:
         return ["/bin/sh", "-c", command_line(generation.transformers)]
@@ -382,7 +382,7 @@ def _rendezvous(runtime: Runtime, preset: Preset, count: int) -> Runtime:
         "rdzv_backend": "c10d",
         "rdzv_endpoint": '"$1":29500',
     }
-    return replace(runtime, launcher=launcher, rendezvous=meeting)
+    return runtime._replace(launcher=launcher, rendezvous=meeting)
 
 
 def command_line(runtime: Runtime) -> str:

@@ -128,15 +128,15 @@ def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
 
 def test_the_schema_names_exactly_the_fields_of_the_rows() -> None:
     for section, fields in (
-        ("presets", catalog.Preset.__dataclass_fields__),
-        ("models", catalog.Model.__dataclass_fields__),
-        ("instance_types", catalog.InstanceType.__dataclass_fields__),
+        ("presets", catalog.Preset._fields),
+        ("models", catalog.Model._fields),
+        ("instance_types", catalog.InstanceType._fields),
     ):
         assert set(catalog_file.SCHEMA["properties"][section]["items"]["properties"]) == set(fields)
     image = catalog_file.SCHEMA["properties"]["presets"]["items"]["properties"]["images"]["properties"][
         "v0.4"
     ]
-    assert set(image["properties"]) == set(catalog.ImageGeneration.__dataclass_fields__)
+    assert set(image["properties"]) == set(catalog.ImageGeneration._fields)
     assert schema.problems({}, catalog_file.SCHEMA, unknown="error") == []
 
 
