@@ -362,8 +362,12 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> Seen:
     preferred = nodes_.preferred_nodes(workspace)
     nodes: dict[str, Object] = {}
     everything = len(preferred) > _ONE_BY_ONE
-    for selector in [""] if everything else selectors(workspace, rules):
-        listed = await client.list(NODE, label_selector=selector, decode=decode)
+    for listed in await _together(
+        [
+            lambda selector=selector: client.list(NODE, label_selector=selector, decode=decode)
+            for selector in ([""] if everything else selectors(workspace, rules))
+        ]
+    ):
         nodes |= {str(node["metadata"]["name"]): node for node in listed.items}
     missing = [] if everything else [name for name in preferred if name not in nodes]
     for listed in await _together(

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, diagnosis, installation
@@ -44,6 +44,9 @@ from kaitoctl.kube.objects import (
 )
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.informer import Informer
+
+if TYPE_CHECKING:
+    from kaitoctl.cli.check_nodes import Seen
 
 # Rights that somebody who looks at Workspaces need not have: without them the picture has fewer details.
 _REFUSED = (401, 403)
@@ -319,14 +322,8 @@ async def deeply(client: Client, seen: Snapshot, *, rules: nodes_.Rules | None =
     if workspace is None:
         return seen
     asked = _Asked(dict(seen.unseen))
-    where = progress(seen)
-    unplaced = any(not dig(pod, "spec", "nodeName") for pod in seen.pods)
-    verdict = None
-    if where.outcome != "ready" and (where.phase <= Phase.SCHEDULING or unplaced):
-        verdict = await asked.or_none("nodes", _verdict(client, workspace, rules or rules_of(seen)))
-    if "nodes" in asked.unseen and verdict is not None:
-        del asked.unseen["nodes"]
-    missing, logs, revisions, events, here = await asyncio.gather(
+    verdict, missing, logs, revisions, events, here = await asyncio.gather(
+        _verdict(client, seen, asked, rules),
         _missing(client, seen, asked),
         _logs(client, seen, asked),
         _revisions(client, seen, asked),
@@ -354,10 +351,23 @@ def rules_of(seen: Snapshot) -> nodes_.Rules:
     return nodes_.rules_for(workspace, "v0.12" if is_modern else "v0.4")
 
 
-async def _verdict(client: Client, workspace: Object, rules: nodes_.Rules) -> nodes_.Verdict:
+async def _verdict(
+    client: Client, seen: Snapshot, asked: _Asked, rules: nodes_.Rules | None
+) -> nodes_.Verdict | None:
+    """Which nodes it will use, where that still matters and may be asked."""
+    assert seen.workspace is not None
+    where = progress(seen)
+    unplaced = any(not dig(pod, "spec", "nodeName") for pod in seen.pods)
+    if where.outcome == "ready" or (where.phase > Phase.SCHEDULING and not unplaced):
+        return None
     from kaitoctl.cli.check_nodes import observe
 
-    return (await observe(client, workspace, rules)).verdict(workspace, rules)
+    rules = rules or rules_of(seen)
+    found: Seen | None = await asked.or_none("nodes", observe(client, seen.workspace, rules))
+    if found is None:
+        return None
+    asked.unseen.pop("nodes", None)
+    return found.verdict(seen.workspace, rules)
 
 
 async def _missing(client: Client, seen: Snapshot, asked: _Asked) -> frozenset[Named]:
