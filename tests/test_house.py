@@ -13,6 +13,46 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ["kubernetes", "aiohttp", "jsonschema", "rich", "pydantic"]
 DRY_RUN = ["create", "workspace", "w", "--preset", "falcon-7b", "--dry-run=client", "-o", "yaml"]
 
+# What a command runs through, and what is not to come with it (docs/adr/0011).
+_FOR_A_CLUSTER = ["kaitoctl.kube.client"]
+_NOT_FOR_A_CLUSTER = [
+    *HEAVY,
+    "jinja2",
+    "yaml",
+    "email",
+    "msgspec",
+    "kaitoctl.kube.exec_plugin",
+    "kaitoctl.kube.documents",
+]
+_ROOMS = {
+    "status": (
+        [*_FOR_A_CLUSTER, "kaitoctl.cli.look", "kaitoctl.cli.status_screen", "kaitoctl.kaito.view"],
+        [
+            *_NOT_FOR_A_CLUSTER,
+            *("kaitoctl.kaito.manifest", "kaitoctl.kaito.validation", "kaitoctl.kaito.tuning"),
+            *("kaitoctl.kaito.desired", "kaitoctl.kaito.nodes.inventory", "kaitoctl.kaito.diagnosis.codes"),
+            *("kaitoctl.cli.check_nodes", "kaitoctl.cli.create_workspace"),
+        ],
+    ),
+    "check-nodes": (
+        [*_FOR_A_CLUSTER, "kaitoctl.cli.check_nodes", "kaitoctl.cli.node_table", "kaitoctl.kaito.nodes"],
+        [*_NOT_FOR_A_CLUSTER, "kaitoctl.kaito.nodes.inventory", "kaitoctl.kaito.validation"],
+    ),
+    "nodes": (
+        [*_FOR_A_CLUSTER, "kaitoctl.cli.nodes", "kaitoctl.cli.check_nodes", "kaitoctl.kaito.nodes.inventory"],
+        [*_NOT_FOR_A_CLUSTER, "kaitoctl.kaito.validation", "kaitoctl.kaito.diagnosis"],
+    ),
+    "validate": (
+        [
+            "kaitoctl.cli.validate",
+            "kaitoctl.kaito.validation",
+            "kaitoctl.kube.documents",
+            "kaitoctl.kube.schema",
+        ],
+        [*HEAVY, "jinja2", "asyncio", "kaitoctl.kaito.validation.codes", "kaitoctl.kaito.manifest"],
+    ),
+}
+
 _PROBE = """
 import sys
 from kaitoctl.cli.app import app, run
@@ -23,12 +63,27 @@ print([name for name in {heavy!r} if name in sys.modules], code, file=sys.stderr
 
 
 @pytest.mark.parametrize(
-    ("argv", "heavy"), [(["--help"], [*HEAVY, "asyncio", "jinja2", "yaml"]), (DRY_RUN, HEAVY)]
+    ("argv", "heavy"),
+    [
+        (["--help"], [*HEAVY, "asyncio", "jinja2", "yaml"]),
+        (
+            DRY_RUN,
+            [*HEAVY, "asyncio", "jinja2", "ssl", "kaitoctl.kaito.validation.codes", "kaitoctl.kaito.nodes"],
+        ),
+    ],
 )
 def test_commands_import_nothing_that_they_do_not_need(argv: list[str], heavy: list[str]) -> None:
     program = _PROBE.format(argv=argv, heavy=heavy)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == "[] 0", done.stderr
+
+
+@pytest.mark.parametrize("command", _ROOMS)
+def test_rooms_bring_no_furniture_of_others(command: str) -> None:
+    rooms, foreign = _ROOMS[command]
+    program = f"import sys, {', '.join(rooms)}\nprint([name for name in {foreign!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -531,6 +531,38 @@ def test_kind_that_is_not_served_counts_as_synced_until_it_appears() -> None:
     run(play())
 
 
+@pytest.mark.parametrize("not_served", [False, True])
+def test_to_run_once_lists_once_and_watches_nothing(not_served: bool) -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.faults.append(fail(500))
+        api.put(WIDGET, "w")
+        if not_served:
+            api.not_served.add("apis/example.com/v1/widgets")
+        async with api.running() as client:
+            informer = Informer(client, WIDGET)
+            await informer.run(once=True)
+            assert informer.synced
+            assert is_served(informer) is not not_served
+            assert len(informer.store) == (0 if not_served else 1)
+            await settle()
+            assert (len(api.verbs("LIST")), api.verbs("WATCH")) == (2, [])
+
+    run(play())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_to_run_once_raises_what_an_informer_gives_up_on(status: int) -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.faults.append(fail(status, times=100))
+        async with api.running() as client:
+            with pytest.raises(ApiError):
+                await Informer(client, CONFIG_MAP, gives_up_on=(status,)).run(once=True)
+
+    run(play())
+
+
 def test_informer_starts_while_the_server_is_down() -> None:
     async def play() -> None:
         api = ApiServer()
