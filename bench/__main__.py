@@ -1,6 +1,7 @@
-"""All benchmarks, or some: `python -m bench [PART...]`. Writes docs/performance.json and docs/performance.md.
+"""All benchmarks, or some: `python -m bench [PART...]`.
 
-A part that is not run keeps the figures that it had.
+Writes docs/performance.json, docs/performance.md and the pictures in docs/performance/. A part that is not
+run keeps the figures that it had.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import controller, nodes, page, sandbox, startup, validate
-from bench.figures import Figure, table
+from bench import controller, nodes, page, plots, real, sandbox, scaling, startup, validate
+from bench.figures import Figure, Skipped, table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
@@ -23,7 +24,8 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "nodes": lambda chosen: nodes.figures(chosen.rounds or 3),
     "sandbox": lambda chosen: sandbox.figures(chosen.rounds or 3),
     "controller": lambda chosen: controller.figures(chosen.rounds or 3, chosen.workspaces),
-    "scaling": lambda chosen: controller.scaling([int(size) for size in chosen.sizes.split(",")]),
+    "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces),
+    "scaling": lambda chosen: scaling.figures([int(size) for size in chosen.sizes.split(",")]),
 }
 
 
@@ -45,14 +47,18 @@ def main() -> None:
         "parts", nargs="*", choices=[*PARTS, []], help="all when none is named", metavar="PART"
     )
     parser.add_argument("--rounds", type=int, default=0, help="of each part; its own number when not given")
-    parser.add_argument("--workspaces", type=int, default=1000, help="of the part controller")
-    parser.add_argument("--sizes", default="1000,10000", help="Workspaces of the part scaling")
+    parser.add_argument("--workspaces", type=int, default=1000, help="of controller and real")
+    parser.add_argument("--sizes", default="1000,10000,20000", help="of the part scaling")
     chosen = parser.parse_args()
     file = DOCS / "performance.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
     for name in chosen.parts or PARTS:
         print(f"== {name}", flush=True)
-        found = PARTS[name](chosen)
+        try:
+            found = PARTS[name](chosen)
+        except Skipped as why:
+            print(f"skipped: {why}", flush=True)
+            continue
         print(table(found), flush=True)
         load = os.getloadavg()[0]
         known[name] = {
@@ -62,7 +68,16 @@ def main() -> None:
             "figures": [figure.as_json() for figure in found],
         }
         file.write_text(json.dumps(known, indent=1) + "\n")
-        (DOCS / "performance.md").write_text(page.page(known))
+        write(known)
+    for figure in page.unexplained(known):
+        print(f"missed, and bench/page.py does not say why: {figure}")
+
+
+def write(known: page.Known) -> None:
+    """The page and its pictures."""
+    folder = DOCS / "performance"
+    pictured = [part for part in known if plots.draw(page.figures_of(known, part), folder / f"{part}.svg")]
+    (DOCS / "performance.md").write_text(page.page(known, pictured))
 
 
 if __name__ == "__main__":

@@ -72,6 +72,11 @@ def workspace(number: int) -> dict[str, Any]:
     }
 
 
+def owner(child: str) -> str:
+    """The Workspace of a child, which is named after it."""
+    return child[: len("ws-00000")]
+
+
 class _Counted:
     """Stands before the API: counts, and keeps the writes of the first Workspace."""
 
@@ -100,9 +105,8 @@ class _Counted:
         else:
             name, kind = last, parts[-2]
         if kind not in ("workspaces", "workspaces/status", "events", "leases", "nodes"):
-            if not name:
-                name = json.loads(call.body)["metadata"]["name"]
-            seen.first_child.setdefault(name, now)
+            name = name or json.loads(call.body)["metadata"]["name"]
+            seen.first_child.setdefault(owner(name), now)
         seen.requests[f"{call.method} {kind}"] += 1
         if isinstance(answer, Response) and answer.status >= 300:
             seen.refused.append(f"{call.method} {call.path} {answer.status} {answer.body[:300]!r}")
@@ -130,15 +134,16 @@ class _Counted:
         for number in range(count):
             self.make("POST", "/api/v1/nodes", node(number))
 
-    def forget(self) -> None:
-        """End all watches and forget the past: whoever comes back must list again."""
+    def forget(self, first: int, count: int) -> None:
+        """End all watches, create Workspaces, and forget the past: who comes back must list to see them."""
+        for watch in list(self.server._watches):
+            watch.close()
+        self.create(first, count)
         store = self.server.api.store
         for table in store._tables.values():
             table.events.clear()
             table.forgotten = store.version + 1
         store.version += 2
-        for watch in list(self.server._watches):
-            watch.close()
 
 
 async def _serve(pipe: Connection) -> None:
@@ -165,7 +170,7 @@ async def _serve(pipe: Connection) -> None:
         elif word == "trickle":
             running.add(asyncio.get_running_loop().create_task(counted.trickle(*rest)))
         elif word == "forget":
-            counted.forget()
+            counted.forget(*rest)
         elif word == "record":
             counted.keep_writes = rest[0]
         elif word == "progress":
@@ -192,6 +197,8 @@ def _process(pipe: Connection) -> None:
 
 class Server:
     """The server's process as its owner sees it."""
+
+    can_forget = True
 
     def __init__(self, pipe: Connection, pid: int) -> None:
         self._pipe = pipe

@@ -2,7 +2,6 @@
 
     python -m bench controller [--rounds N] [--workspaces N]
     python -m bench.controller [--workspaces N] [--rounds N] [--only SIDE]     every measurement, in a table
-    python -m bench scaling [--sizes 1000,10000,20000]                         kaitoctl alone
 
 Three programs in turn, each on a fresh API server (the sandbox's, a process of its own):
 
@@ -21,17 +20,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from bench import api_server
@@ -42,7 +40,26 @@ PEERS = Path(__file__).resolve().parent / "peers"
 VENV = Path(os.environ.get("KAITOCTL_BENCH_VENV") or ROOT / ".venv-bench")
 SIDES = ("kaitoctl", "bare", "kopf")
 TRICKLE, PAUSE_S, REST_S = 100, 0.02, 10.0
+WARM_UP = 50
+"""A burst before the one that is measured: connections and buffers that it opens belong to no Workspace."""
+CHANGED = 10
+"""So many Workspaces are created while nobody watches, before the relist that must find them."""
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Server(Protocol):
+    """What a measurement asks of a server: `api_server.Server`, or `real.Server`."""
+
+    can_forget: bool
+
+    def ask(self, *words: Any) -> Any: ...
+
+    def kubeconfig(self) -> dict[str, Any]: ...
+
+
+Serving = Callable[[], AbstractContextManager[Server]]
+Runs = dict[str, list[dict[str, float]]]
+"""By program, what `measured` found in each round."""
 
 
 def python_with_kopf() -> str:
@@ -86,9 +103,10 @@ class Process:
 
 
 @contextmanager
-def started(side: str, server: api_server.Server, folder: Path, writes: Path) -> Iterator[Process]:
+def started(side: str, server: Server, folder: Path, writes: Path) -> Iterator[Process]:
     """The program, watching."""
     config = folder / "kubeconfig"
+    config.touch(mode=0o600)
     config.write_text(json.dumps(server.kubeconfig()))
     commands = {
         "kaitoctl": [
@@ -140,10 +158,10 @@ def recorded(folder: Path) -> list[list[dict[str, str]]]:
     return rounds
 
 
-def measured(side: str, count: int, folder: Path, writes: Path) -> dict[str, float]:
-    """One run of one program."""
-    with api_server.running() as server:
-        server.ask("nodes", count + TRICKLE)
+def measured(side: str, count: int, folder: Path, writes: Path, serving: Serving) -> dict[str, float]:
+    """One run of one program on a server of its own."""
+    with serving() as server:
+        server.ask("nodes", count + TRICKLE + WARM_UP + CHANGED)
         with started(side, server, folder, writes) as process:
             server.ask("seen")
             server.ask("trickle", count, TRICKLE, PAUSE_S)
@@ -155,6 +173,10 @@ def measured(side: str, count: int, folder: Path, writes: Path) -> dict[str, flo
             process.settle()
             seen = server.ask("seen")
             waits = sorted((seen.first_child[name] - seen.created[name]) * 1000 for name in seen.created)
+            server.ask("create", count + TRICKLE, WARM_UP)
+            until(lambda: server.ask("progress")[0] == WARM_UP, "the warm-up", 60)
+            process.settle()
+            server.ask("seen")
             cpu_s, memory = process.cpu_s, process.memory_kib("VmRSS")
             server_s = server.ask("cpu")
             began = time.perf_counter()
@@ -170,7 +192,7 @@ def measured(side: str, count: int, folder: Path, writes: Path) -> dict[str, flo
                 number for name, number in seen.requests.items() if not name.startswith(("get", "watch"))
             )
             result = {
-                "converged_s": last - created,
+                "converged_s": last - began,
                 "created_s": created - began,
                 "cpu_ms_per_workspace": (process.cpu_s - cpu_s) * 1000 / count,
                 "server_cpu_ms_per_workspace": (server.ask("cpu") - server_s) * 1000 / count,
@@ -190,19 +212,19 @@ def measured(side: str, count: int, folder: Path, writes: Path) -> dict[str, flo
                 rest = server.ask("seen")
                 result["requests_at_rest"] = sum(rest.requests.values())
                 result["cpu_percent_at_rest"] = (process.cpu_s - cpu_s) / REST_S * 100
+            if side == "kaitoctl" and server.can_forget:
                 process.forget_peak()
-                server.ask("forget")
-                time.sleep(2.0)
+                server.ask("forget", count + TRICKLE + WARM_UP, CHANGED)
+                until(lambda: server.ask("progress")[0] == CHANGED, "the changes", 60)
                 process.settle()
                 result["relist_peak_ratio"] = process.memory_kib("VmHWM") / 1024 / result["steady_mib"]
                 again = server.ask("seen")
-                result["writes_after_relist"] = sum(
-                    number for name, number in again.requests.items() if name.startswith(("P", "D"))
-                )
+                wrote = sum(number for name, number in again.requests.items() if name.startswith(("P", "D")))
+                result["writes_per_change_after_relist"] = wrote / CHANGED
     return result
 
 
-def table(runs: dict[str, list[dict[str, float]]]) -> str:
+def table(runs: Runs) -> str:
     names = list(runs)
     rows = dict.fromkeys(key for side in names for run in runs[side] for key in run)
     lines = [f"{'':<30}" + "".join(f"{name:>12}" for name in names)]
@@ -215,9 +237,9 @@ def table(runs: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def runs_of(sides: Sequence[str], rounds: int, count: int) -> dict[str, list[dict[str, float]]]:
+def runs_of(sides: Sequence[str], rounds: int, count: int, serving: Serving = api_server.running) -> Runs:
     """Every program once, then every program again."""
-    runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    runs: Runs = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         writes = folder / "writes.json"
@@ -225,7 +247,7 @@ def runs_of(sides: Sequence[str], rounds: int, count: int) -> dict[str, list[dic
         for _ in range(rounds):
             for side in runs:
                 try:
-                    runs[side].append(measured(side, count, folder, writes))
+                    runs[side].append(measured(side, count, folder, writes, serving))
                 except BaseException:
                     print((folder / f"{side}.log").read_text()[-3000:], file=sys.stderr)
                     raise
@@ -235,71 +257,48 @@ def runs_of(sides: Sequence[str], rounds: int, count: int) -> dict[str, list[dic
 def figures(rounds: int = 3, count: int = 1000) -> list[Figure]:
     runs = runs_of(SIDES, rounds, count)
 
+    def alone(name: str, what: str, unit: str, aim: str) -> Figure:
+        return of_values("controller", name, [run[what] for run in runs["kaitoctl"]], unit=unit, aim=aim)
+
+    return [
+        *beside_peers("controller", runs, count),
+        alone("requests in 10 s at rest", "requests_at_rest", "", "= 0"),
+        alone("CPU at rest", "cpu_percent_at_rest", "%", "<= 0.5"),
+        alone("peak of a relist after 410, of the steady memory", "relist_peak_ratio", "x", "<= 2"),
+        alone("writes for a change that a relist finds", "writes_per_change_after_relist", "", "= 5"),
+    ]
+
+
+def beside_peers(part: str, runs: Runs, count: int) -> list[Figure]:
+    """What can be said of all three programs."""
+
     def column(side: str, what: str) -> list[float]:
         return [run[what] for run in runs[side]]
 
-    def speed(peer: str, aim: str) -> Figure:
-        pairs = [
-            (count / mine, count / other)
-            for mine, other in zip(
-                column("kaitoctl", "converged_s"), column(peer, "converged_s"), strict=True
-            )
-        ]
-        return of_pairs("controller", f"Workspaces a second, beside {peer}", pairs, peer, aim, unit="/s")
+    def ratio(name: str, what: str, peer: str, aim: str, unit: str, per: float = 0.0) -> Figure:
+        """Of the values, or of `per` divided by them."""
+        ours, theirs = (
+            [per / value if per else value for value in column(side, what)] for side in ("kaitoctl", peer)
+        )
+        return of_pairs(part, name, list(zip(ours, theirs, strict=True)), peer, aim, unit=unit)
 
     def own(name: str, what: str, unit: str, aim: str = "") -> Figure:
         others = ", ".join(f"{peer} {statistics.median(column(peer, what)):.3g}" for peer in SIDES[1:])
-        return of_values("controller", name, column("kaitoctl", what), unit=unit, aim=aim, beside=others)
+        return of_values(part, name, column("kaitoctl", what), unit=unit, aim=aim, beside=others)
 
-    def alone(name: str, what: str, unit: str, aim: str) -> Figure:
-        return of_values("controller", name, column("kaitoctl", what), unit=unit, aim=aim)
-
-    waits = list(
-        zip(column("kaitoctl", "event_to_child_p50_ms"), column("bare", "event_to_child_p50_ms"), strict=True)
-    )
+    cpu, wait = "cpu_ms_per_workspace", "event_to_child_p50_ms"
     return [
-        speed("bare", ">= 0.7"),
-        speed("kopf", ">= 4"),
-        own("CPU for a Workspace", "cpu_ms_per_workspace", "ms", "<= 1.0"),
+        ratio("Workspaces a second, beside bare", "converged_s", "bare", ">= 0.7", "/s", count),
+        ratio("Workspaces a second, beside kopf", "converged_s", "kopf", ">= 4", "/s", count),
+        ratio("Workspaces a second of its own CPU, beside kopf", cpu, "kopf", ">= 4", "/s", 1000),
+        own("CPU for a Workspace", cpu, "ms", "<= 1.0"),
         own("the API server's CPU for a Workspace", "server_cpu_ms_per_workspace", "ms"),
         own("writes for a Workspace", "writes_per_workspace", "", "= 5"),
         own("reads for a Workspace", "reads_per_workspace", "", "= 0"),
         own("memory for a Workspace", "kib_per_workspace", "KiB", "<= 10"),
-        of_pairs("controller", "event to first write, median, beside bare", waits, "bare", "<= 1.5"),
+        ratio("event to first write, median, beside bare", wait, "bare", "<= 1.5", "ms"),
         own("event to first write, 95 of 100", "event_to_child_p95_ms", "ms"),
-        alone("requests in 10 s at rest", "requests_at_rest", "", "= 0"),
-        alone("CPU at rest", "cpu_percent_at_rest", "%", "<= 0.5"),
-        alone("peak of a relist after 410, of the steady memory", "relist_peak_ratio", "x", "<= 2"),
-        alone("writes after a relist", "writes_after_relist", "", "= 0"),
     ]
-
-
-def scaling(sizes: Sequence[int] = (1000, 10_000)) -> list[Figure]:
-    """How the controller alone grows with the number of Workspaces."""
-    runs = {size: runs_of(["kaitoctl"], 1, size)["kaitoctl"][0] for size in sizes}
-
-    def exponent(what: str) -> float:
-        points = [(math.log(size), math.log(run[what] * size)) for size, run in runs.items()]
-        mean_x, mean_y = (statistics.fmean(axis) for axis in zip(*points, strict=True))
-        return sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
-
-    found = []
-    for size, run in runs.items():
-        aim = "<= 150" if size == 10_000 else ""
-        found.append(
-            of_values("scaling", f"{size} Workspaces: memory", [run["peak_mib"]], unit="MiB", aim=aim)
-        )
-        found.append(
-            of_values("scaling", f"{size} Workspaces: CPU for each", [run["cpu_ms_per_workspace"]], unit="ms")
-        )
-        found.append(
-            of_values(
-                "scaling", f"{size} Workspaces: relist after 410", [run["relist_peak_ratio"]], aim="<= 2"
-            )
-        )
-    fitted = exponent("cpu_ms_per_workspace")
-    beside = f"fitted over {', '.join(map(str, sizes))}; 1 is linear"
-    return [*found, of_values("scaling", "CPU grows with the power", [fitted], unit="", beside=beside)]
 
 
 def main() -> None:

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+NOISE = 1.05
+"""What takes less than so many times the smallest is not told from it."""
+
+
+class Skipped(Exception):
+    """A part cannot be measured on this machine; the text says why."""
+
+
+Curves = Mapping[str, Mapping[int, float]]
+"""What was measured, by program and by size."""
+
+
+class Curve(NamedTuple):
+    """Pairs of a size and a value, and the power with which the values grow."""
+
+    points: Sequence[tuple[int, float]]
+    power: float
 
 
 @dataclass(frozen=True)
@@ -24,6 +43,8 @@ class Figure:
         unit: `x` for a ratio.
         aim: `<= 1.5`, `>= 0.7`, `= 5`; empty for a figure that only explains.
         beside: the medians of both sides, for people.
+        curves: for a figure of growth, what was measured, by program.
+        curves_unit: of its values.
     """
 
     part: str
@@ -35,7 +56,8 @@ class Figure:
     unit: str = "x"
     aim: str = ""
     beside: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    curves_unit: str = ""
 
     @property
     def is_met(self) -> bool | None:
@@ -65,6 +87,40 @@ def of_pairs(
     return of_values(part, name, ratios, aim=aim, beside=beside)
 
 
+def of_growth(
+    part: str, name: str, curves: Curves, *, unit: str, empty: Mapping[str, float] | None = None
+) -> Figure:
+    """The power with which ours, the first of the curves, grows; 1 is linear.
+
+    Args:
+        part: of which benchmark.
+        name: what grows.
+        curves: values by size, by program.
+        unit: of the values.
+        empty: by program, what it takes for nothing; 0 when not given. A start-up that is always the same is
+            no growth, nor is what lies within its noise: where fewer than two sizes lie beyond, it is 0.
+    """
+    powers = {}
+    for side, points in curves.items():
+        start = (empty or {}).get(side, 0.0)
+        beyond = {size: value - start for size, value in points.items() if value > start * NOISE}
+        powers[side] = exponent(beyond) if len(beyond) > 1 else 0.0
+    first, *_ = powers.values()
+    ends = ", ".join(
+        f"{side} {min(points.values()):.3g} to {max(points.values()):.3g} {unit}"
+        for side, points in curves.items()
+    )
+    kept = {side: Curve(list(points.items()), powers[side]) for side, points in curves.items()}
+    return Figure(part, name, first, first, first, 1, unit="", beside=ends, curves=kept, curves_unit=unit)
+
+
+def exponent(points: Mapping[int, float]) -> float:
+    """The power of the size with which the values grow, by least squares of the logarithms."""
+    logs = [(math.log(size), math.log(value)) for size, value in points.items()]
+    mean_x, mean_y = (statistics.fmean(axis) for axis in zip(*logs, strict=True))
+    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
+
+
 def wall_ms(command: Sequence[str], env: Mapping[str, str] | None = None) -> float:
     """How long a program takes that must succeed."""
     started = time.perf_counter()
@@ -81,6 +137,12 @@ def in_turn(rounds: int, sides: Mapping[str, Callable[[], float]]) -> dict[str, 
         for name, side in sides.items():
             taken[name].append(side())
     return taken
+
+
+def of_json(found: Mapping[str, Any]) -> Figure:
+    """What `Figure.as_json` was made of."""
+    curves = {side: Curve(*curve) for side, curve in found.get("curves", {}).items()}
+    return Figure(**{**found, "curves": curves})
 
 
 def table(figures: Sequence[Figure]) -> str:

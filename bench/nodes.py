@@ -1,15 +1,6 @@
 """check-nodes on a large cluster beside kubectl, and offline beside orjson; interleaved in one run.
 
     python -m bench nodes [--rounds N]
-    python -m bench.nodes NODES...
-
-The second form leaves the rivals out, and shows how check-nodes grows with the cluster.
-Growth over 1,000 nodes, one run of three rounds (wall time without that of `--help`; peak memory):
-
-               10,000 nodes         20,000 nodes
-    some       1.3 x, 1.3 x          3.1 x,  1.4 x   (from 25 labelled nodes on all pods are listed at once)
-    all        4.5 x, 1.8 x          6.3 x,  2.9 x
-    offline    7.4 x, 7.2 x         14.5 x, 14.0 x
 
 A local server has NODES nodes of 15 KB (as AKS shows them) and five times as many pods of 2.4 KB; it selects
 and pages as an API server does, so both programs read the same bytes. "some" is a Workspace whose instance
@@ -22,11 +13,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -205,16 +194,25 @@ def save(count: int, file: Path) -> None:
         json.dump({"kind": "List", "apiVersion": "v1", "items": items}, out, indent=4)
 
 
+# In a small process of its own: the peak memory of a program starts at that of the process that started it.
+_RUN = """
+import os, sys, time
+to_nowhere = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+started = time.perf_counter()
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=to_nowhere)
+_, status, used = os.wait4(child, 0)
+print(time.perf_counter() - started, used.ru_maxrss / 1024, os.waitstatus_to_exitcode(status))
+"""
+
+
 def measured(command: list[str], env: dict[str, str]) -> tuple[float, float]:
     """Wall time in seconds and peak memory in MiB of a program that may say no, and must not fail."""
-    started = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
-    assert child.stderr is not None
-    words = child.stderr.read().decode()
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode in (0, 1), words
-    return time.perf_counter() - started, used.ru_maxrss / 1024
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _RUN, *command], capture_output=True, text=True, check=True, env=env
+    )
+    seconds, mib, code = done.stdout.split()
+    assert code in ("0", "1"), done.stderr
+    return float(seconds), float(mib)
 
 
 def kubeconfig(folder: Path, name: str, server: str) -> str:
@@ -248,23 +246,6 @@ def figures(rounds: int = 3, count: int = 10_000) -> list[Figure]:
     ]
 
 
-def growth(counts: list[int], rounds: int = 3) -> None:
-    """Time and memory beside those of the first size; without what `--help` takes."""
-    first: dict[str, tuple[float, float]] = {}
-    for count in counts:
-        taken, _ = compared(count, rounds, alone=True)
-        start = min(seconds for seconds, _ in taken.pop("kaitoctl --help"))
-        for name, runs in taken.items():
-            seconds = statistics.median(seconds for seconds, _ in runs)
-            peak = statistics.median(mib for _, mib in runs)
-            once, least = first.setdefault(name, (seconds - start, peak))
-            print(
-                f"{count:>6} nodes  {name:<21}{seconds:>7.2f} s{peak:>6.0f} MiB   "
-                f"{(seconds - start) / once:>6.1f} x time, {peak / least:.1f} x memory of {counts[0]}",
-                flush=True,
-            )
-
-
 def compared(count: int, rounds: int, *, alone: bool) -> tuple[dict[str, list[tuple[float, float]]], float]:
     """Seconds and MiB of each run by program, and the size of the dump in MiB."""
     ours, port = multiprocessing.Pipe(duplex=False)
@@ -287,9 +268,7 @@ def compared(count: int, rounds: int, *, alone: bool) -> tuple[dict[str, list[tu
         some, every = kubeconfig(folder, "some", address), kubeconfig(folder, "all", f"{address}/all")
         env["HOME"] = name
         dump = folder / "nodes.json"
-        writer = multiprocessing.Process(target=save, args=(count, dump))
-        writer.start()  # not here: a program's peak memory starts at that of the process that started it
-        writer.join()
+        save(count, dump)
         size = dump.stat().st_size / 2**20
         parse = "import gc,sys,orjson; gc.disable(); orjson.loads(open(sys.argv[1],'rb').read())"
         sides = {
@@ -309,7 +288,6 @@ def compared(count: int, rounds: int, *, alone: bool) -> tuple[dict[str, list[tu
         }
         if alone:
             sides = {name: command for name, command in sides.items() if name.startswith("check-nodes")}
-            sides["kaitoctl --help"] = [str(BIN / "kaitoctl"), "--help"]
             measured(sides["check-nodes, offline"], env)  # the file comes from the disk once
             measured(sides["check-nodes, all"], env)  # and the server finds what is selected once
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
@@ -318,7 +296,3 @@ def compared(count: int, rounds: int, *, alone: bool) -> tuple[dict[str, list[tu
                 taken[name].append(measured(command, env))
     server.terminate()
     return taken, size
-
-
-if __name__ == "__main__":
-    growth([int(number) for number in sys.argv[1:]] or [1000, 10_000, 20_000])

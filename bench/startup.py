@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from bench import api_server
 from bench.figures import Figure, in_turn, of_pairs, wall_ms
@@ -24,14 +25,21 @@ DRY_RUN = ["--dry-run=client", "-o", "yaml"]
 COMPLETE = {"_KAITOCTL_COMPLETE": "complete_bash", "COMP_WORDS": "kaitoctl check-nodes --", "COMP_CWORD": "2"}
 
 
+READS = {
+    "nodes": ["nodes"],
+    "status": ["status", "ws-00001"],
+    "status -A": ["status", "-A"],
+    "check-nodes": ["check-nodes", "--preset", "falcon-7b", "--label", "apps=ws-00001"],
+}
+"""What is compared with `kubectl get`, on a cluster of `bench.api_server`'s nodes and Workspaces."""
+
+
 def figures(rounds: int = ROUNDS) -> list[Figure]:
-    kaitoctl, kubectl = str(BIN / "kaitoctl"), str(BIN / "kubectl")
     with api_server.running() as server, tempfile.TemporaryDirectory() as home:
         server.ask("nodes", 10)
         server.ask("create", 0, 10)
-        config = Path(home) / "config"
-        config.write_text(json.dumps(server.kubeconfig()))
-        env = {**os.environ, "HOME": home, "KUBECONFIG": str(config)}
+        env = environment(Path(home), server.kubeconfig())
+        kaitoctl, kubectl = str(BIN / "kaitoctl"), str(BIN / "kubectl")
         sides = {
             "kubectl version": [kubectl, "version", "--client"],
             "--version": [kaitoctl, "--version"],
@@ -39,18 +47,9 @@ def figures(rounds: int = ROUNDS) -> list[Figure]:
             "completion": [kaitoctl],
             "kubectl create": [kubectl, "create", "deployment", "x", "--image=y", *DRY_RUN],
             "create": [kaitoctl, *CREATE, *DRY_RUN],
-            "kubectl get": [kubectl, "get", "nodes"],
-            "nodes": [kaitoctl, "nodes"],
-            "status": [kaitoctl, "status", "ws-00001"],
-            "check-nodes": [kaitoctl, "check-nodes", "--preset", "falcon-7b", "--label", "apps=ws-00001"],
         }
-        envs = {"completion": {**env, **COMPLETE}}
-        for name, command in sides.items():
-            wall_ms(command, envs.get(name, env))  # caches get warm
-        taken = in_turn(
-            rounds,
-            {name: lambda n=name, c=command: wall_ms(c, envs.get(n, env)) for name, command in sides.items()},  # type: ignore[misc]
-        )
+        taken = timed(sides, rounds, env, {"completion": {**env, **COMPLETE}})
+        reading = reads("startup", rounds, env)
 
     def beside(what: str, side: str, peer: str, aim: str) -> Figure:
         return of_pairs("startup", what, list(zip(taken[side], taken[peer], strict=True)), peer, aim)
@@ -60,7 +59,38 @@ def figures(rounds: int = ROUNDS) -> list[Figure]:
         beside("completion of an option", "completion", "kubectl version", "<= 1.0"),
         beside("--help", "--help", "kubectl version", "<= 1.5"),
         beside("create workspace --dry-run=client", "create", "kubectl create", "<= 2.5"),
-        beside("nodes", "nodes", "kubectl get", "<= 3.0"),
-        beside("status", "status", "kubectl get", "<= 3.0"),
-        beside("check-nodes", "check-nodes", "kubectl get", "<= 3.0"),
+        *reading,
     ]
+
+
+def reads(part: str, rounds: int, env: dict[str, str]) -> list[Figure]:
+    """Commands that read, beside `kubectl get nodes`, on the cluster that the environment names."""
+    peer = "kubectl get"
+    sides = {peer: [str(BIN / "kubectl"), "get", "nodes"]}
+    sides |= {name: [str(BIN / "kaitoctl"), *words] for name, words in READS.items()}
+    taken = timed(sides, rounds, env, {})
+    return [
+        of_pairs(part, name, list(zip(taken[name], taken[peer], strict=True)), peer, "<= 3.0")
+        for name in READS
+    ]
+
+
+def environment(home: Path, kubeconfig: dict[str, Any]) -> dict[str, str]:
+    """One in which all commands find this cluster, and no settings of the developer's."""
+    config = home / "config"
+    config.touch(mode=0o600)
+    config.write_text(json.dumps(kubeconfig))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KAITOCTL")}
+    return {**kept, "HOME": str(home), "KUBECONFIG": str(config)}
+
+
+def timed(
+    sides: dict[str, list[str]], rounds: int, env: dict[str, str], envs: dict[str, dict[str, str]]
+) -> dict[str, list[float]]:
+    """Milliseconds of each run; `envs` are the environments that differ."""
+    for name, command in sides.items():
+        wall_ms(command, envs.get(name, env))  # caches get warm
+    return in_turn(
+        rounds,
+        {name: lambda n=name, c=command: wall_ms(c, envs.get(n, env)) for name, command in sides.items()},  # type: ignore[misc]
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,25 +18,42 @@ import aiohttp
 import kopf
 
 CONFIG = json.loads(Path(sys.argv[1]).read_text())
-SERVER = CONFIG["clusters"][0]["cluster"]["server"].rpartition("/")[0]
-TOKEN = CONFIG["users"][0]["user"]["token"]
+CLUSTER, USER = CONFIG["clusters"][0]["cluster"], CONFIG["users"][0]["user"]
+TOKEN = USER.get("token")
+SERVER = CLUSTER["server"].removesuffix(f"/{TOKEN}")
 ROUNDS = json.loads(Path(sys.argv[2]).read_text())
 SESSION: list[aiohttp.ClientSession] = []
 
 
 @kopf.on.login()
 def login(**_: Any) -> kopf.ConnectionInfo:
-    return kopf.ConnectionInfo(server=SERVER, token=TOKEN)
+    return kopf.ConnectionInfo(
+        server=SERVER,
+        token=TOKEN,
+        ca_path=CLUSTER.get("certificate-authority"),
+        certificate_path=USER.get("client-certificate"),
+        private_key_path=USER.get("client-key"),
+    )
+
+
+def tls() -> ssl.SSLContext | bool:
+    """With the client certificate, where the server has TLS."""
+    if TOKEN:
+        return True
+    context = ssl.create_default_context(cafile=CLUSTER["certificate-authority"])
+    context.load_cert_chain(USER["client-certificate"], USER["client-key"])
+    return context
 
 
 @kopf.on.startup()
 async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.enabled = False
     settings.networking.request_timeout = 60
+    identity = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
     SESSION.append(
         aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {TOKEN}", "User-Agent": "kopf"},
-            connector=aiohttp.TCPConnector(limit=0),
+            headers={"User-Agent": "kopf", **identity},
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls()),
         )
     )
 

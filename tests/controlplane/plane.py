@@ -218,11 +218,16 @@ class ControlPlane:
 
     def audit_events(self, since: int = 0) -> list[Object]:
         """The requests that were answered after `audit_mark` was `since`, as `audit.k8s.io/v1` Events."""
+        return self.audit_events_from(since)[0]
+
+    def audit_events_from(self, mark: int) -> tuple[list[Object], int]:
+        """As `audit_events`, and the mark from which to go on."""
         if not self._audit_log.exists():
-            return []
+            return [], mark
         with self._audit_log.open("rb") as log:
-            log.seek(since)
-            return [json.loads(line) for line in log if line.endswith(b"\n")]
+            log.seek(mark)
+            whole = [line for line in log if line.endswith(b"\n")]
+        return [json.loads(line) for line in whole], mark + sum(map(len, whole))
 
     def audit_mark(self) -> int:
         """Where the audit log ends now."""
