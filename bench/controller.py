@@ -71,6 +71,12 @@ def python_with_kopf() -> str:
     return str(python)
 
 
+def kopf_version() -> str:
+    """Which kopf the venv has; empty when there is none."""
+    found = sorted(VENV.glob("lib/*/site-packages/kopf-*.dist-info"))
+    return found[-1].name.removeprefix("kopf-").removesuffix(".dist-info") if found else ""
+
+
 class Process:
     """What /proc says of a program."""
 

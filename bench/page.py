@@ -183,8 +183,11 @@ def _section(part: str, title: str, known: Known, has_picture: bool) -> str:
     missed = [figure for figure in figures if figure.is_met is False]
     if missed:
         lines += ["", "Missed:", ""]
-        reasons = WHY_MISSED.get(part, {})
-        lines += [f"- {figure.name}: {reasons.get(figure.name, 'not yet looked into.')}" for figure in missed]
+        alike: dict[str, list[str]] = {}
+        for figure in missed:
+            reason = WHY_MISSED.get(part, {}).get(figure.name, "not yet looked into.")
+            alike.setdefault(reason, []).append(figure.name)
+        lines += [f"- {'; '.join(names)}: {reason}" for reason, names in alike.items()]
     lines += ["", f"Measured {found['measured']} on {found['machine']}; load {found['load']}.", ""]
     return "\n".join(lines)
 
