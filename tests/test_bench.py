@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench import page, plots
-from bench.figures import Figure, of_growth
+from bench import page, plots, real
+from bench.figures import Figure, Skipped, of_growth
 
 DOCS = Path(__file__).parent.parent / "docs"
 KNOWN = json.loads((DOCS / "performance.json").read_text())
@@ -71,3 +71,12 @@ def test_the_same_figures_make_the_same_picture(tmp_path: Path) -> None:
     assert one == again != other
     assert growth == growth_again
     assert not plots.draw([Figure("startup", "without aim", 1, 1, 1, 1)], tmp_path / "none.svg")
+
+
+def test_without_a_control_plane_its_part_is_skipped_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("KAITOCTL_CONTROLPLANE_CACHE", str(tmp_path))
+    with pytest.raises(Skipped, match=r"kube-apiserver.* missing; .*dev.py controlplane"):
+        real.figures(rounds=1, count=1)

@@ -18,7 +18,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import pytest
 from world import NOW, WATCHED, World, crds, falcon, gpu_node, node_status
@@ -33,7 +33,6 @@ from kaitoctl.sandbox.api import Api, Call, Response, Watch
 from kaitoctl.sandbox.server import ApiServer
 from kaitoctl.workspace_controller import WorkspaceReconciler, keep_of
 
-T = TypeVar("T")
 DRY_RUN = ["create", "workspace", "w", "--preset", "falcon-7b", "--dry-run=client", "-o", "yaml"]
 
 # --- modules imported --------------------------------------------------------------------------------------
@@ -207,15 +206,24 @@ def test_a_workspace_takes_little_memory() -> None:
     assert blocks <= 60
 
 
-def calls(world: World, name: str) -> tuple[int, int]:
-    """How many functions a pass calls, Python's and C's, and how many requests it makes."""
+class Effort(NamedTuple):
+    """What a pass does: functions called (Python's and C's), requests made, and the bytes of both sides."""
+
+    calls: int
+    requests: int
+    sent: int
+    answered: int
+
+
+def effort(world: World, name: str) -> Effort:
+    """Of one pass."""
     reconciler = WorkspaceReconciler(world.stores(), Settings(), kind=world.kind, clock=lambda: NOW)
     steps = reconciler.reconcile(ObjectKey("default", name))
-    called, requests, answer = 0, 0, None
+    calls, requests, sent, answered, answer = 0, 0, 0, 0, None
 
     def count(_: object, event: str, __: object) -> None:
-        nonlocal called
-        called += event in ("call", "c_call")
+        nonlocal calls
+        calls += event in ("call", "c_call")
 
     while True:
         before = sys.getprofile()
@@ -223,11 +231,13 @@ def calls(world: World, name: str) -> tuple[int, int]:
         try:
             asked = steps.send(answer)  # type: ignore[arg-type]
         except StopIteration:
-            return called, requests
+            return Effort(calls, requests, sent, answered)
         finally:
             sys.setprofile(before)
-        requests += 1
         answer = world.do(asked)
+        requests += 1
+        sent += len(json.dumps(asked.body))
+        answered += len(json.dumps(answer))
 
 
 def test_a_pass_does_little() -> None:
@@ -236,13 +246,16 @@ def test_a_pass_does_little() -> None:
         add(world.do, name)
         found = []
         for _ in range(3):
-            found.append(calls(world, name))
+            found.append(effort(world, name))
             world.cluster_moves()
-    (first, writes), (second, later_writes), (settled, none) = found
-    assert (writes, later_writes, none) == (5, 2, 0)
-    assert first <= 2300
-    assert second <= 2900
-    assert settled <= 2800
+    first, ready, settled = found
+    assert [it.requests for it in found] == [5, 2, 0]
+    assert first.calls <= 2300
+    assert ready.calls <= 2900
+    assert settled.calls <= 2800
+    assert first.sent <= 6300
+    assert first.answered <= 13_000
+    assert ready.sent <= 2000
 
 
 def test_a_pass_keeps_nothing() -> None:
