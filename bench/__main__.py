@@ -7,6 +7,7 @@ run keeps the figures that it had.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import kaitoctl
 from bench import controller, nodes, page, plots, real, sandbox, scaling, startup, validate
 from bench.figures import Figure, Skipped, table
 
@@ -54,6 +56,9 @@ def main() -> None:
     parser.add_argument("--workspaces", type=int, default=1000, help="of controller and real")
     parser.add_argument("--sizes", default="1000,10000,20000", help="of the part scaling")
     chosen = parser.parse_args()
+    # As after an installation: a developer's environment may forbid what then compiles at every start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(Path(kaitoctl.__file__).parent, quiet=1)
     file = DOCS / "performance.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
     for name in chosen.parts or PARTS:
