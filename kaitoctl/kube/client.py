@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import os
+import re
 import socket
 import ssl
 import time
@@ -685,6 +686,7 @@ def _encode(value: Any) -> bytes:
     return _json.encode(value).encode()
 
 
+_UNSAFE = re.compile(b"[<>&]|\xe2\x80[\xa8\xa9]")
 _UNSAFE_IN_HTML = {char: f"\\u{ord(char):04x}".encode() for char in "<>&\u2028\u2029"}
 
 
@@ -694,6 +696,8 @@ def html_safe(body: bytes) -> bytes:
     A ControllerRevision's immutable `data` is compared by its bytes: in another form, a patch of anything
     else in it seems to change it. Source: Go's encoding/json, `HTMLEscape`.
     """
+    if _UNSAFE.search(body) is None:
+        return body
     for char, escape in _UNSAFE_IN_HTML.items():
         body = body.replace(char.encode(), escape)
     return body

@@ -38,16 +38,18 @@ class _Connection(asyncio.Protocol):
         self.transport: Any = None
         self.idle_since = 0.0
         self.is_used = False
-        self._parser: Any = None  # while an answer is expected
+        self._parser: Any = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_over = False
         self._error = ""
         self._is_paused = False
+        self.is_complete = False
         self.expect_answer()
 
     def expect_answer(self) -> None:
         """Begin anew: what comes from now on is another answer."""
-        self._parser = httptools.HttpResponseParser(self)
+        if not self.is_complete or self._parser is None:  # else it waits for the next message by itself
+            self._parser = httptools.HttpResponseParser(self)
         self.status, self.headers = 0, dict[str, str]()
         self.received = 0  # bytes of the head
         self.has_head = self.is_complete = self._is_kept = False
