@@ -75,7 +75,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many cases ran on the real control plane, so that nobody takes a skip for a pass."""
+    """Say how many plans of faults ran, and how many cases on the real control plane.
+
+    So that nobody takes a filter or a skip for a pass.
+    """
+    counted: Counter[str] = Counter()
+    for report in terminalreporter.getreports(""):
+        for name, value in getattr(report, "user_properties", ()) if report.when == "teardown" else ():
+            counted.update(value if name == "counted" else {})
+    if counted:
+        said = ", ".join(f"{number:,} {topic}" for topic, number in counted.items())
+        terminalreporter.write_sep("=", f"faults: {said}")
     counts: Counter[str] = Counter()
     folders: Counter[str] = Counter()
     for outcome in ("passed", "failed", "error", "skipped"):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 from faults.model import Cluster
-
-COUNTS = pytest.StashKey[dict[str, int]]()
-SEED = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -31,23 +30,12 @@ def seed(request: pytest.FixtureRequest) -> int:
     """Of all that is left to chance: the same every day, another one for each long run."""
     config = request.config
     by_itself = random.Random().randrange(10**9) if config.getoption("--soak") else 1
-    chosen = int(config.getoption("--fault-seed") or by_itself)
-    config.stash[SEED] = chosen
-    return chosen
+    return int(config.getoption("--fault-seed") or by_itself)
 
 
 @pytest.fixture
-def count(request: pytest.FixtureRequest) -> dict[str, int]:
-    """Adds to what the summary tells, by topic."""
-    return request.config.stash.setdefault(COUNTS, {})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many plans ran, so that nobody takes a filter for a pass."""
-    stash = terminalreporter.config.stash
-    counts = stash.get(COUNTS, {})
-    if counts:
-        said = ", ".join(f"{number:,} {topic}" for topic, number in counts.items())
-        if (chosen := stash.get(SEED, None)) is not None:
-            said += f", --fault-seed {chosen}"
-        terminalreporter.write_sep("=", f"faults: {said}")
+def count(record_property: Callable[[str, object], None]) -> Iterator[Counter[str]]:
+    """Adds to what the summary tells, by topic; it travels with the test's report, from any process."""
+    counts: Counter[str] = Counter()
+    yield counts
+    record_property("counted", dict(counts))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections import Counter
 
 import pytest
 from faults.model import Cluster
@@ -22,21 +23,21 @@ _AT_RANDOM = {False: 150, True: 3000}
 _LONGEST_AT_RANDOM = 8
 
 
-def _judge(explorer: Explorer, count: dict[str, int], faults: int) -> None:
+def _judge(explorer: Explorer, count: Counter[str], faults: int) -> None:
     violations, plans = [], 0
     began = time.process_time()
     for outcome in explorer.plans(faults):
         plans += 1
         if outcome.violation:
             violations.append(f"{explorer.replay(outcome.plan)}\n    {outcome.violation}")
-    count["plans"] = count.get("plans", 0) + plans
-    count["ms of processor"] = count.get("ms of processor", 0) + int(1000 * (time.process_time() - began))
+    count["plans"] += plans
+    count["ms of processor"] += int(1000 * (time.process_time() - began))
     assert not violations, f"{len(violations)} of {plans} plans:\n" + "\n".join(violations[:10])
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_fault_at_every_request_ends_as_without(
-    name: str, cluster: Cluster, count: dict[str, int], request: pytest.FixtureRequest
+    name: str, cluster: Cluster, count: Counter[str], request: pytest.FixtureRequest
 ) -> None:
     deep = name in _PAIRS_EVERY_DAY or request.config.getoption("--soak")
     _judge(Explorer(SCENARIOS[name], cluster), count, 2 if deep else 1)
@@ -44,7 +45,7 @@ def test_every_fault_at_every_request_ends_as_without(
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_many_faults_at_random_end_as_without(
-    name: str, cluster: Cluster, count: dict[str, int], seed: int, request: pytest.FixtureRequest
+    name: str, cluster: Cluster, count: Counter[str], seed: int, request: pytest.FixtureRequest
 ) -> None:
     soak = bool(request.config.getoption("--soak"))
     chance = random.Random(seed)
@@ -54,19 +55,19 @@ def test_many_faults_at_random_end_as_without(
         outcome = explorer.at_random(chance, faults=chance.randint(3, _LONGEST_AT_RANDOM))
         if outcome.violation:
             violations.append(f"{explorer.replay(outcome.plan)}\n    {outcome.violation}")
-    count["plans"] = count.get("plans", 0) + _AT_RANDOM[soak]
+    count["plans"] += _AT_RANDOM[soak]
     assert not violations, f"--fault-seed {seed}:\n" + "\n".join(violations[:10])
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_defect_is_found(
-    mutant: Mutant, cluster: Cluster, count: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    mutant: Mutant, cluster: Cluster, count: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutant.patch(monkeypatch)
-    count["defects put in"] = count.get("defects put in", 0) + 1
+    count["defects put in"] += 1
     found = _first_violation(mutant, cluster)
     assert found, f"{mutant.name}: no plan finds it"
-    count["of them found"] = count.get("of them found", 0) + 1
+    count["of them found"] += 1
 
 
 def _first_violation(mutant: Mutant, cluster: Cluster) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def plane(request: pytest.FixtureRequest) -> ControlPlane | None:
 
 
 @pytest.fixture
-def play(plane: ControlPlane | None, tmp_path: Path, count: dict[str, int]) -> Play:
+def play(plane: ControlPlane | None, tmp_path: Path, count: Counter[str]) -> Play:
     """Run a life on a namespace of its own."""
 
     def playing(life: Life, **options: Any) -> None:
@@ -52,7 +53,7 @@ def play(plane: ControlPlane | None, tmp_path: Path, count: dict[str, int]) -> P
             async with wire(tmp_path, f"wire-{next(_NUMBERS)}", plane, **options) as made:
                 await life(made)
 
-        count["lives over the wire"] = count.get("lives over the wire", 0) + 1
+        count["lives over the wire"] += 1
         asyncio.run(whole())
 
     return playing
@@ -61,7 +62,7 @@ def play(plane: ControlPlane | None, tmp_path: Path, count: dict[str, int]) -> P
 # --- the process dies -----------------------------------------------------------------------------------
 
 
-def test_killed_before_and_after_each_write(play: Play, count: dict[str, int]) -> None:
+def test_killed_before_and_after_each_write(play: Play, count: Counter[str]) -> None:
     """A process dies at its first write, before and after the server has done it; the next one goes on."""
 
     async def life(wire: Wire) -> None:
@@ -85,7 +86,7 @@ def test_killed_before_and_after_each_write(play: Play, count: dict[str, int]) -
             deaths += 1
             assert deaths < 40, f"no end of writes: {wire.proxy.writes()}"
         wire.proxy.rules = []
-        count["deaths at a write"] = count.get("deaths at a write", 0) + deaths
+        count["deaths at a write"] += deaths
         assert deaths >= 12, f"{deaths} deaths: there are six writes at least"
         await wire.judge(most_writes=MOST_WRITES + deaths)
         assert len(await wire.claims()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def test_a_child_that_is_deleted_by_hand_is_back_at_once(tmp_path: Path, kind: K
 
 
 def test_services_that_are_not_watched_are_found_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: dict[str, int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: Counter[str]
 ) -> None:
     watches = Controller.watches
 
@@ -83,9 +84,9 @@ def test_services_that_are_not_watched_are_found_out(
         watches(self, informer, (lambda _: ()) if informer.kind is SERVICE else keys)
 
     monkeypatch.setattr(Controller, "watches", without_services)
-    count["defects put in"] = count.get("defects put in", 0) + 1
+    count["defects put in"] += 1
     assert not repaired_soon(tmp_path, SERVICE)
-    count["of them found"] = count.get("of them found", 0) + 1
+    count["of them found"] += 1
 
 
 def tries_in_an_outage(home: Path) -> int:
@@ -109,12 +110,12 @@ def test_an_outage_of_two_minutes_costs_few_requests(tmp_path: Path) -> None:
 
 
 def test_a_missing_back_off_is_found_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: dict[str, int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: Counter[str]
 ) -> None:
     monkeypatch.setattr(Backoff, "delay", lambda self, now: 0.5)
-    count["defects put in"] = count.get("defects put in", 0) + 1
+    count["defects put in"] += 1
     assert tries_in_an_outage(tmp_path) > _MOST_TRIES
-    count["of them found"] = count.get("of them found", 0) + 1
+    count["of them found"] += 1
 
 
 def test_an_event_that_got_lost_is_made_good_by_a_list_after_two_hours(tmp_path: Path) -> None:
