@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from kaitoctl.kube import fast_json
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import Object, ObjectKey
 from kaitoctl.sandbox import crd, discovery, openapi, protobuf, selectors, tables
@@ -33,7 +34,7 @@ from kaitoctl.sandbox.status import (
     nothing_serves,
     too_large_version,
 )
-from kaitoctl.sandbox.store import Entry, Event, Expired, Store, to_json, watch_line
+from kaitoctl.sandbox.store import Entry, Event, Expired, Store, watch_line
 from kaitoctl.sandbox.writes import Author, Writes, must_be_patch
 
 _log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class Watch:
 
     def fail(self, failure: Failure) -> None:
         """End with an error."""
-        self._lines.append(watch_line("ERROR", to_json(failure.status)))
+        self._lines.append(watch_line("ERROR", fast_json.encode(failure.status)))
         self.close()
 
     def _on_event(self, event: Event) -> None:
@@ -165,7 +166,7 @@ class Watch:
                 include=self.include,
             )
             self._has_head = True
-        self._lines.append(watch_line(kind, to_json(shown)))
+        self._lines.append(watch_line(kind, fast_json.encode(shown)))
 
 
 def _last_seen(event: Event, after: bool) -> Object:
@@ -290,7 +291,7 @@ class Api:
         document = discovery.document(self.resources.values(), parts, call.accept)
         if document is None:
             return _NO_SUCH_PAGE
-        return Response(200, to_json(document[0]), document[1])
+        return Response(200, fast_json.encode(document[0]), document[1])
 
     def _collection(self, call: Call, resource: Resource, namespace: str) -> Response | Watch:
         query = call.query
@@ -486,11 +487,13 @@ class Api:
     def _shown(self, resource: Resource, entry: Entry) -> bytes:
         if resource.kind.version == resource.storage_version:
             return entry.json
-        return to_json(crd.in_version(resource, entry.obj))
+        return fast_json.encode(crd.in_version(resource, entry.obj))
 
     def _list_of(self, resource: Resource, entries: list[Entry], metadata: Object) -> Response:
         kind = resource.kind
-        head = to_json({"kind": resource.list_kind, "apiVersion": kind.api_version, "metadata": metadata})
+        head = fast_json.encode(
+            {"kind": resource.list_kind, "apiVersion": kind.api_version, "metadata": metadata}
+        )
         items = b",".join([self._shown(resource, entry) for entry in entries])
         return Response(200, b'%s,"items":[%s]}' % (head[:-1], items))
 
@@ -505,14 +508,14 @@ def is_true(text: str | None) -> bool:
 
 
 def _json(code: int, value: Object) -> Response:
-    return Response(code, to_json(value))
+    return Response(code, fast_json.encode(value))
 
 
 def _failed(failure: Failure, warnings: Sequence[str]) -> Response:
     headers = _warning(warnings)
     if retry := failure.details.get("retryAfterSeconds"):
         headers["Retry-After"] = str(retry)
-    return Response(failure.code, to_json(failure.status), headers=headers)
+    return Response(failure.code, fast_json.encode(failure.status), headers=headers)
 
 
 def _warning(warnings: Sequence[str]) -> dict[str, str]:
@@ -565,7 +568,7 @@ def _decoded(body: bytes, content_type: str) -> Any:
             return protobuf.decode(body)
         if media.endswith("yaml") and body.lstrip()[:1] != b"{":
             return _from_yaml(body)
-        return json.loads(body, parse_constant=_refuse_constant)
+        return fast_json.decode(body, parse_constant=_refuse_constant)
     except ValueError as error:
         raise bad_request(f"error decoding the body: {error}") from None
     except RecursionError:

@@ -7,22 +7,15 @@ the `resourceVersion`. What a write means (defaults, ownership, generations) is 
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kaitoctl.kube import fast_json
 from kaitoctl.kube.objects import Object, ObjectKey, key_of
 
 _HISTORY = 5_000  # events hold old versions: this bounds memory to some tens of MB per busy resource
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-
-
-def to_json(value: object) -> bytes:
-    """Compact JSON in UTF-8."""
-    return _encode(value).encode("utf-8", "surrogatepass")
 
 
 class Entry:
@@ -40,7 +33,7 @@ class Entry:
     def json(self) -> bytes:
         """The object as JSON, encoded once."""
         if self._json is None:
-            self._json = to_json(self.obj)
+            self._json = fast_json.encode(self.obj)
         return self._json
 
 

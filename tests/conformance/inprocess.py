@@ -11,13 +11,13 @@ from urllib.parse import parse_qsl, unquote
 from sandbox_api.serving import Answer, Client
 from world import crds
 
+from kaitoctl.kube import fast_json
 from kaitoctl.sandbox.api import Api, Call, Response
-from kaitoctl.sandbox.store import to_json
 
 
 @cache
 def _definitions() -> tuple[bytes, ...]:
-    return tuple(to_json(crd) for crd in crds())
+    return tuple(fast_json.encode(crd) for crd in crds())
 
 
 class _Answer(Answer):

@@ -23,7 +23,7 @@ from urllib.parse import unquote
 from kaitoctl import packaged
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kube import request
+from kaitoctl.kube import fast_json, request
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
@@ -45,7 +45,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.kube.request import Request
 from kaitoctl.sandbox.api import Api, Call, Response
 from kaitoctl.sandbox.garbage import Garbage
-from kaitoctl.sandbox.store import Entry, to_json
+from kaitoctl.sandbox.store import Entry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATCHED = (
@@ -157,7 +157,7 @@ class Cluster:
 
     def number_of(self, asked: Request) -> int:
         """The identity of a request; equal ones have the same."""
-        body = b"" if asked.body is None else to_json(asked.body)
+        body = b"" if asked.body is None else fast_json.encode(asked.body)
         key = (asked.method, asked.path, str(sorted(asked.query.items())), asked.content_type, body)
         return self._requests.setdefault(key, len(self._requests))
 
@@ -199,14 +199,14 @@ class Cluster:
 
     def error(self, status: int, reason: str, message: str) -> Answer:
         """An answer that the server never gave."""
-        body = to_json({"kind": "Status", "reason": reason, "message": message, "code": status})
+        body = fast_json.encode({"kind": "Status", "reason": reason, "message": message, "code": status})
         return self._answer(status, body)
 
     # --- the API in a state ---
 
     def _ask(self, state: State, asked: Request) -> Transition:
         if asked.path.endswith("/events"):
-            return Transition(state, self._answer(201, to_json(asked.body)))
+            return Transition(state, self._answer(201, fast_json.encode(asked.body)))
         self.worked_out += 1
         self._enter(state)
         place = self._place(asked)
@@ -298,5 +298,5 @@ class Cluster:
 
 
 def _call(asked: Request) -> Call:
-    body = b"" if asked.body is None else to_json(asked.body)
+    body = b"" if asked.body is None else fast_json.encode(asked.body)
     return Call(asked.method, unquote(asked.path), dict(asked.query), body, asked.content_type)

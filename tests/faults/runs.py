@@ -31,7 +31,7 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito import claims, revisions
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.revisions import LABEL_NAME
-from kaitoctl.kube import conditions
+from kaitoctl.kube import conditions, fast_json
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -58,7 +58,7 @@ from kaitoctl.kube.pods import holding_gpus
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.workloads import is_rolled_out
 from kaitoctl.reconcile.informer import Store
-from kaitoctl.sandbox.store import Entry, to_json
+from kaitoctl.sandbox.store import Entry
 from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler, keep_of
 
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
@@ -445,7 +445,7 @@ def history(state: State) -> tuple[tuple[int, str], ...]:
     if (known := state.facts.get("history")) is None:
         known = state.facts["history"] = tuple(
             sorted(
-                (revisions.number_of(obj), to_json(obj["data"]).decode())
+                (revisions.number_of(obj), fast_json.encode(obj["data"]).decode())
                 for obj in state.objects(CONTROLLER_REVISION)
             )
         )

@@ -22,9 +22,9 @@ from sandbox_api.serving import (
     widget_crd,
 )
 
+from kaitoctl.kube import fast_json
 from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox.api import Api, Call, Response
-from kaitoctl.sandbox.store import to_json
 
 _ODD: st.SearchStrategy[Any] = st.sampled_from(
     [
@@ -99,7 +99,7 @@ def _mutated(obj: Any, path: list[Any], value: Any) -> Any:
 @given(data=st.data())
 def test_no_body_is_the_servers_own_fault(data: st.DataObject, caplog: pytest.LogCaptureFixture) -> None:
     api = Api()
-    api.answer(Call("POST", CRDS, body=to_json(widget_crd())))
+    api.answer(Call("POST", CRDS, body=fast_json.encode(widget_crd())))
     path, obj = data.draw(st.sampled_from(_BODIES))
     name = obj["metadata"]["name"]
     body = _mutated(obj, data.draw(st.sampled_from(_places(obj))), data.draw(_ODD))
@@ -107,7 +107,7 @@ def test_no_body_is_the_servers_own_fault(data: st.DataObject, caplog: pytest.Lo
         st.sampled_from(["POST", "PUT", "apply", "merge", "strategic", "json", "status", "scale"])
     )
     if how != "POST":
-        api.answer(Call("POST", path, body=to_json(obj)))
+        api.answer(Call("POST", path, body=fast_json.encode(obj)))
     encoded = json.dumps(body).encode()
     query = {"fieldManager": "m", "force": "true"}
     patch = "application/merge-patch+json"

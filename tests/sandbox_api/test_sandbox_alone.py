@@ -6,8 +6,9 @@ import json
 
 from sandbox_api.serving import CONFIG_MAPS, PODS, Server, config_map, pod
 
+from kaitoctl.kube import fast_json
 from kaitoctl.sandbox.api import Api, Call, Response
-from kaitoctl.sandbox.store import Store, to_json
+from kaitoctl.sandbox.store import Store
 
 
 def _names(answer: object) -> list[str]:
@@ -35,7 +36,7 @@ def test_watches_end_when_the_server_stops(server: Server) -> None:
 def _forgetful() -> Api:
     api = Api(Store(history=5))
     for number in range(40):
-        body = to_json(config_map(f"m{number:02}"))
+        body = fast_json.encode(config_map(f"m{number:02}"))
         answer = api.answer(Call("POST", CONFIG_MAPS, body=body))
         assert isinstance(answer, Response)
     return api
