@@ -15,7 +15,12 @@ def main() -> None:
     if os.path.basename(sys.argv[0]) == "kubectl-kaitoctl":  # noqa: PTH119 - pathlib takes longer
         sys.argv[0] = "kubectl kaitoctl"  # as its user typed it
     if (said := quick.answer(sys.argv[1:], os.environ)) is not None:
-        _say(said)
+        from kaitoctl.cli.stream import write
+
+        try:
+            write(sys.stdout, said, end="")
+        except OSError as error:
+            sys.exit(f"error: {error.strerror}")
         return
     # Importing makes many objects and no garbage; the default threshold would look for some 30 times,
     # a tenth of what a short command takes. Long-running commands collect often enough with this one.
@@ -37,17 +42,6 @@ def _open_what_is_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for good
-
-
-def _say(text: str) -> None:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        # What is still in the buffer goes nowhere when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            sys.exit(f"error: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -94,6 +94,12 @@ class TimedOut(KaitoctlError):
     exit_code = 124
 
 
+class Unread(KaitoctlError):
+    """Whoever read the output has gone; nothing went wrong."""
+
+    exit_code = 0
+
+
 class Interrupted(KaitoctlError):
     """The user pressed Ctrl-C."""
 

@@ -1,7 +1,7 @@
 """The root command: where errors become words and exit codes, and signals become endings.
 
 Exit codes: 0 done; 1 a negative answer; 2 bad input; 3 cluster unreachable; 4 refused by the API;
-124 timed out; 130 interrupted.
+124 timed out; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import typer
@@ -16,11 +17,12 @@ import typer.core
 
 from kaitoctl import __version__
 from kaitoctl.cli import output
-from kaitoctl.errors import Interrupted, KaitoctlError
+from kaitoctl.errors import Interrupted, KaitoctlError, Unread
 
+_TERMINATED = 143
 _EPILOG = (
     "Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 cluster unreachable, 4 refused by the API, "
-    "124 timed out, 130 interrupted."
+    "124 timed out, 130 interrupted, 143 terminated."
 )
 
 # Each command's module has a typer app named `app`; this table is all that `--help` needs to know of it.
@@ -105,8 +107,26 @@ def _root(
 
 
 def main() -> None:
-    """The `kaitoctl` program."""
-    sys.exit(run(app))
+    """The `kaitoctl` program.
+
+    SIGTERM ends a command as Ctrl-C does, so that it leaves nothing behind, with an exit code of its own.
+    """
+    import signal
+
+    was_terminated = False
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal was_terminated
+        was_terminated = True
+        interrupt = signal.getsignal(signal.SIGINT)  # asyncio's own, while that runs
+        if callable(interrupt):
+            interrupt(signal.SIGINT, frame)
+
+    # Where a shell has Ctrl-C ignored, for a job in the background, SIGTERM ends it at once.
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.signal(signal.SIGTERM, terminate)
+    code = run(app)
+    sys.exit(_TERMINATED if was_terminated and code == Interrupted.exit_code else code)
 
 
 def run(command: Callable[[], Any]) -> int:
@@ -126,6 +146,8 @@ def run(command: Callable[[], Any]) -> int:
 
 
 def _failed(error: BaseException) -> int:
+    if isinstance(error, Unread):
+        return error.exit_code
     if output.debugging():
         import traceback
 

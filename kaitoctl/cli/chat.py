@@ -117,6 +117,7 @@ def chat(
 async def _chat(target: Target, name: str, prompt: str | None, how: _How) -> None:
     from kaitoctl.kaito.conversation import Message
 
+    output.end_unread()
     begun = [Message("system", how.system)] if how.system else []
     async with _connected(target, name, how) as server:
         if prompt is not None:
@@ -124,7 +125,8 @@ async def _chat(target: Target, name: str, prompt: str | None, how: _How) -> Non
             return
         output.step(f"speaking with {server.model or name}; /clear forgets, Ctrl-D ends")
         said = list(begun)
-        while (line := await _line()) is not None:
+        while line := await output.asked("> "):
+            line = line.rstrip("\n")
             if line.strip() == "/clear":
                 said = list(begun)
                 output.step("forgotten")
@@ -133,15 +135,6 @@ async def _chat(target: Target, name: str, prompt: str | None, how: _How) -> Non
             elif line.strip():
                 said.append(Message("user", line))
                 said.append(Message("assistant", await _turn(server, said, how)))
-
-
-async def _line() -> str | None:
-    """The next line that the user types; None at the end."""
-    import asyncio
-
-    output.prompt("> ")
-    line = await asyncio.to_thread(sys.stdin.readline)
-    return line.rstrip("\n") if line else None
 
 
 @asynccontextmanager

@@ -60,6 +60,7 @@ async def _events(target: Target, name: str, warnings: bool, watch: bool, output
                 output.warning(f"events cannot be listed: {seen.unseen['events']}")
             _print(_chosen(seen, warnings), output_format)
             return
+        output.end_unread()
         told: set[tuple[str, ...]] = set()
         async with look.looking(client, key) as picture:
             if picture.snapshot().workspace is None:

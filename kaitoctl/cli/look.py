@@ -273,7 +273,7 @@ async def workspace_kind(client: Client) -> Kind:
 async def _kinds(client: Client) -> tuple[Kind, list[Kind]]:
     """Workspaces, and what nodes are asked for with, in the versions that the cluster serves."""
     kind, answer = await asyncio.gather(
-        workspace_kind(client), _optional(client.send(Request("GET", f"/apis/{NODE_CLAIM.group}")))
+        workspace_kind(client), _optional(client, Request("GET", f"/apis/{NODE_CLAIM.group}"))
     )
     versions = {str(item.get("version")) for item in (answer or {}).get("versions") or ()}
     claims = [replace(NODE_CLAIM, version=version) for version in ("v1", "v1beta1") if version in versions][
@@ -284,9 +284,9 @@ async def _kinds(client: Client) -> tuple[Kind, list[Kind]]:
     return kind, claims or [NODE_CLAIM]
 
 
-async def _optional(asking: Any) -> Any:
+async def _optional(client: Client, asked: Request) -> Any:
     try:
-        return await asking
+        return await client.send(asked)
     except ApiError:
         return None
 
@@ -441,15 +441,12 @@ async def _events_of_cluster(client: Client, seen: Snapshot, asked: _Asked) -> l
     names = [claim["metadata"]["name"] for claim in seen.claims] + [
         node["metadata"]["name"] for node in seen.nodes
     ]
-    lists = await asyncio.gather(
-        *(
-            asked.or_none(
-                "events of nodes",
-                client.list(EVENT, "default", field_selector=f"involvedObject.name={name}"),
-            )
-            for name in names[:_MOST_NODES]
-        )
-    )
+
+    async def of(name: str) -> Any:
+        fields = f"involvedObject.name={name}"
+        return await asked.or_none("events of nodes", client.list(EVENT, "default", field_selector=fields))
+
+    lists = await asyncio.gather(*map(of, names[:_MOST_NODES]))
     return [event for listed in lists if listed for event in listed.items]
 
 

@@ -12,6 +12,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from kaitoctl.cli.stream import write
+from kaitoctl.errors import Unread
+
 if TYPE_CHECKING:
     from kaitoctl.errors import KaitoctlError
     from kaitoctl.kube.objects import Object
@@ -31,6 +34,15 @@ def visible(text: str) -> str:
         char if char.isprintable() and char not in _STEERING else char.encode("unicode_escape").decode()
         for char in text
     )
+
+
+_ends_unread = False
+
+
+def end_unread() -> None:
+    """From now on, end the command when the reader of stdout has gone: it has nothing else to do."""
+    global _ends_unread
+    _ends_unread = True
 
 
 # --- data ----------------------------------------------------------------------------------------------
@@ -121,11 +133,6 @@ def passage(text: str) -> str:
 def piece(text: str) -> None:
     """A piece of a text on stdout, without a line's end: a model speaks word by word."""
     _write(sys.stdout, passage(text), end="")
-
-
-def prompt(text: str) -> None:
-    """Ask for a line: on stderr, without a line's end."""
-    _write(sys.stderr, text, end="")
 
 
 class Canvas:
@@ -240,9 +247,14 @@ def can_ask() -> bool:
 
 async def ask(question: str) -> bool:
     """The answer to a question, no unless it is yes; Ctrl-C ends the command as always."""
+    return (await asked(f"{visible(question)} [y/N] ")).strip().lower() in ("y", "yes")
+
+
+async def asked(prompt: str) -> str:
+    """The line that is typed on the terminal after a prompt, with its end; empty at the end of all."""
     import asyncio
 
-    print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    _write(sys.stderr, prompt, end="")
     loop = asyncio.get_running_loop()
     typed = asyncio.Event()
     # A thread that waits for a line could not be interrupted.
@@ -254,7 +266,7 @@ async def ask(question: str) -> bool:
         raise
     finally:
         loop.remove_reader(sys.stdin.fileno())
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return sys.stdin.readline()
 
 
 def error(problem: KaitoctlError) -> None:
@@ -277,17 +289,6 @@ def _painted(text: str, colour: str, stream: TextIO) -> str:
 
 
 def _write(stream: TextIO, text: str, end: str = "\n") -> None:
-    try:
-        print(text, file=stream, flush=True, end=end)
-    except OSError as error:
-        # What is still to come goes nowhere, also what Python flushes when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if not isinstance(error, BrokenPipeError):  # `kaitoctl ... | head` is no failure
-            raise
-    except UnicodeEncodeError:  # a terminal that knows no check marks still gets the words
-        if stream is sys.stdout:  # data must arrive as it is
-            sys.stdout.buffer.write(f"{text}{end}".encode("utf-8", "backslashreplace"))
-            sys.stdout.flush()
-            return
-        encoding = stream.encoding or "ascii"
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True, end=end)
+    is_read = write(stream, text, end)
+    if not is_read and stream is sys.stdout and _ends_unread:
+        raise Unread("nobody reads what this writes")

@@ -82,6 +82,7 @@ async def _logs(
         seen = await look.once(client, ObjectKey(client.namespace, name))
         chosen = [(pod, _container(pod, name, adapter, container)) for pod in _pods(seen, name, only)]
         if query.get("follow"):
+            output.end_unread()
             await asyncio.gather(*(_say(client, pod, of, query, len(chosen) > 1) for pod, of in chosen))
         else:
             for pod, of in chosen:

@@ -159,21 +159,32 @@ async def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
     if not is_up(sandbox):
         output.step(f"starting sandbox {name}, a cluster simulated on this machine")
         process = _spawn(sandbox, arguments)
+    try:
+        await _until_it_answers(sandbox, process)
+    except asyncio.CancelledError:
+        if process is not None:  # who gives up waiting for it wants none
+            process.terminate()
+            process.wait()
+        raise
+    if process is not None:
+        process.returncode = 0  # it is meant to outlive us; Popen would warn that nobody waited for it
+    return sandbox.kubeconfig
+
+
+async def _until_it_answers(sandbox: Folder, process: subprocess.Popen[bytes] | None) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not _answers(sandbox):
         if process is not None and process.poll() is not None and not is_up(sandbox):
             raise NegativeAnswer(
-                f"sandbox {name} ended while starting: {_last_words(sandbox)}", hint=f"its log: {sandbox.log}"
+                f"sandbox {sandbox.name} ended while starting: {_last_words(sandbox)}",
+                hint=f"its log: {sandbox.log}",
             )
         if time.monotonic() > deadline:
             raise TimedOut(
-                f"sandbox {name} does not answer after {_START_TIMEOUT_S:.0f} s",
+                f"sandbox {sandbox.name} does not answer after {_START_TIMEOUT_S:.0f} s",
                 hint=f"its log: {sandbox.log}",
             )
         await asyncio.sleep(0.02)
-    if process is not None:
-        process.returncode = 0  # it is meant to outlive us; Popen would warn that nobody waited for it
-    return sandbox.kubeconfig
 
 
 def stop(name: str) -> bool:

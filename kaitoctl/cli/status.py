@@ -79,6 +79,8 @@ def status(
     name = None if name is None else options.workspace_name(name)
     timeout_s = options.duration_s(timeout) if timeout else None
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
+    if watch:
+        output.end_unread()
     if name is None and watch:
         try:
             asyncio.run(_follow_list(target, everywhere, timeout_s, output_format))
