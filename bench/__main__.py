@@ -26,8 +26,8 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "validate": lambda chosen: validate.figures(chosen.rounds or 9),
     "nodes": lambda chosen: nodes.figures(chosen.rounds or 3),
     "sandbox": lambda chosen: sandbox.figures(chosen.rounds or 3),
-    "controller": lambda chosen: controller.figures(chosen.rounds or 3, chosen.workspaces),
-    "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces),
+    "controller": lambda chosen: controller.figures(chosen.rounds or 3, chosen.workspaces or 1000),
+    "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces or 300),
     "scaling": lambda chosen: scaling.figures([int(size) for size in chosen.sizes.split(",")]),
 }
 
@@ -53,7 +53,7 @@ def main() -> None:
         "parts", nargs="*", choices=[*PARTS, []], help="all when none is named", metavar="PART"
     )
     parser.add_argument("--rounds", type=int, default=0, help="of each part; its own number when not given")
-    parser.add_argument("--workspaces", type=int, default=1000, help="of controller and real")
+    parser.add_argument("--workspaces", type=int, default=0, help="of controller (1000) and real (300)")
     parser.add_argument("--sizes", default="1000,10000,20000", help="of the part scaling")
     chosen = parser.parse_args()
     # As after an installation: a developer's environment may forbid what then compiles at every start.

@@ -171,7 +171,13 @@ def running(*, bare: bool = True) -> Iterator[Server]:
 def figures(rounds: int = 3, count: int = 300) -> list[Figure]:
     reading = commands(rounds * 3)
     runs = controller.runs_of(controller.SIDES, rounds, count, running)
-    return [*reading, *controller.beside_peers("real", runs, count), *until_ready()]
+    at_rest = [run["requests_at_rest"] for run in runs["kaitoctl"]]
+    return [
+        *reading,
+        *controller.beside_peers("real", runs, count),
+        of_values("real", "requests in 10 s at rest", at_rest, unit="", aim="= 0"),
+        *until_ready(),
+    ]
 
 
 def commands(rounds: int) -> list[Figure]:
