@@ -272,5 +272,5 @@ def test_a_pass_keeps_nothing() -> None:
         gc.collect()
         return sys.getallocatedblocks()
 
-    blocks_after(5)  # caches are filled
-    assert abs(blocks_after(50) - blocks_after(50)) < 50
+    before = blocks_after(20)  # caches are filled
+    assert blocks_after(300) - before < 150, "a block for every other pass would be a leak"
