@@ -29,13 +29,16 @@ PYTHON = BIN / "python"
 
 CONTROL_PLANE = "tests/controlplane/programs.py"
 
+# Most tests wait for servers more than they reckon. A file stays in one process: its tests share fixtures.
+PROCESSES = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "loadfile"]
+
 STEPS = {
     "format": ["-m", "ruff", "format", "--check", "."],
     "lint": ["-m", "ruff", "check", "."],
     "types": ["-m", "mypy"],
     "contracts": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     "controlplane": [CONTROL_PLANE, "--if-possible"],
-    "tests": ["-m", "pytest"],
+    "tests": ["-m", "pytest", *PROCESSES],
     "wheel": ["-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"],
 }
 
