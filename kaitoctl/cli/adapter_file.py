@@ -43,7 +43,7 @@ def edit(filename: str, name: str | None, namespace: str | None, make: Make, how
     document = _chosen(text, filename, name, namespace)
     before = document.obj
     if not before.get("inference"):
-        raise InputError(f"{filename}: Workspace {_name(before)} serves no model: it has no inference")
+        raise InputError(f"{files.called(filename)}: {_titled(before)} serves no model: it has no inference")
     setting = validation.Setting(how.target_version)
     change = make(before, setting.target_of(before), None)
     present = adapters.entries_of(before)
@@ -51,7 +51,7 @@ def edit(filename: str, name: str | None, namespace: str | None, make: Make, how
     after = adapters.with_entries(before, wanted) if wanted != present else before
     if after is not before:
         problems = adapters.faults(before, after, setting)
-        change_.insist(problems, f"{filename}: Workspace {_name(before)}")
+        change_.insist(problems, f"{files.called(filename)}: {_titled(before)}")
         for problem in problems:
             if problem.severity == "warning":
                 output.warning(f"{problem.path}: {problem.message}", hint=problem.hint)
@@ -59,7 +59,7 @@ def edit(filename: str, name: str | None, namespace: str | None, make: Make, how
         made = text if after is before else edited(text, document, after)
     except Refused as error:
         raise InputError(
-            f"{filename}: Workspace {_name(before)}: {error}",
+            f"{files.called(filename)}: {_titled(before)}: {error}",
             hint="write its inference.adapters as one key a line, without anchors; nothing was written",
         ) from None
     _tell_difference(text, made)
@@ -96,9 +96,9 @@ def _chosen(text: str, filename: str, name: str | None, namespace: str | None) -
     documents = list(read(text, filename))
     for document in documents:
         if fault := document.fault:
-            raise InputError(f"{filename}:{fault.line}:{fault.column}: {fault.message}")
+            raise InputError(f"{files.called(filename)}:{fault.line}:{fault.column}: {fault.message}")
     found = [document for document in documents if convert.is_workspace(document.obj)]
-    known = ", ".join(_name(document.obj) for document in found)
+    known = ", ".join(_name(document.obj) or "one without a name" for document in found)
     if name is not None:
         found = [document for document in found if dig(document.obj, "metadata", "name") == name]
     if namespace is not None:
@@ -109,16 +109,23 @@ def _chosen(text: str, filename: str, name: str | None, namespace: str | None) -
         for part in ("metadata", "inference"):
             if not isinstance(found[0].obj.get(part, {}), dict | None):
                 line, column = found[0].position(part) or (1, 1)
-                raise InputError(f"{filename}:{line}:{column}: {part} is not a map")
+                raise InputError(f"{files.called(filename)}:{line}:{column}: {part} is not a map")
         return found[0]
     if not known:
-        raise InputError(f"{filename}: there is no Workspace in it")
+        raise InputError(f"{files.called(filename)}: there is no Workspace in it")
     if not found:
         raise InputError(
-            f"{filename}: there is no Workspace {name or namespace} in it", hint=f"there are: {known}"
+            f"{files.called(filename)}: there is no Workspace {name or namespace} in it",
+            hint=f"there are: {known}",
         )
     what = f"{len(found)} Workspaces" + (f" {name}" if name else "")
-    raise InputError(f"{filename}: there are {what} in it: which one?", hint=f"name it (or -n): {known}")
+    raise InputError(
+        f"{files.called(filename)}: there are {what} in it: which one?", hint=f"name it (or -n): {known}"
+    )
+
+
+def _titled(workspace: Object) -> str:
+    return f"Workspace {name}" if (name := _name(workspace)) else "the Workspace, which has no name,"
 
 
 def _name(workspace: Object) -> str:

@@ -17,7 +17,7 @@ import typer.core
 
 from kaitoctl import __version__
 from kaitoctl.cli import output
-from kaitoctl.errors import Interrupted, KaitoctlError, Unread
+from kaitoctl.errors import InputError, Interrupted, KaitoctlError, Unread
 
 _TERMINATED = 143
 _EPILOG = (
@@ -152,12 +152,16 @@ def _failed(error: BaseException) -> int:
         import traceback
 
         output.trace("".join(traceback.format_exception(error)))
-    output.error(error if isinstance(error, KaitoctlError) else _unforeseen(error))
-    return error.exit_code if isinstance(error, KaitoctlError) else 1
+    problem = error if isinstance(error, KaitoctlError) else _unforeseen(error)
+    output.error(problem)
+    return problem.exit_code
 
 
 def _unforeseen(error: BaseException) -> KaitoctlError:
     """Words for what no code of ours foresaw: never a traceback, but the way to get one."""
+    if isinstance(error, UnicodeEncodeError):  # an argument, or a JSON escape, that is half a character
+        shown = error.object[max(0, error.start - 20) : error.end + 20]
+        return InputError(f"{shown!r} cannot be written as UTF-8: a character in it is none")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return KaitoctlError(f"{where}{error.strerror or error}")

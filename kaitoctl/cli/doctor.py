@@ -374,7 +374,6 @@ async def _storage(client: Client, _: bool) -> Iterable[Check]:
     ]
     if default:
         return [Check("nodes", "storage", "ok", f"the default storage class is {default[0]}")]
+    what = f"none of the {len(classes)} storage classes" if classes else "there is no storage class: none"
     hint = "volumes for tuning and weights need storageClassName, or a default class"
-    return [
-        Check("nodes", "storage", "warning", f"none of {len(classes)} storage classes is the default", hint)
-    ]
+    return [Check("nodes", "storage", "warning", f"{what} is the default", hint)]

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 MAX_BYTES = 40_000_000  # the ten million characters that `load_yaml` reads
 
 
+def called(path: str) -> str:
+    """What a path is called where a message begins with it."""
+    return "stdin" if path == "-" else path
+
+
 def text_of(path: str, *, option: str) -> str:
     """The text of a file, of stdin when the path is `-`.
 
@@ -44,7 +49,7 @@ def objects_in(path: str, *, option: str) -> list[Object]:
     from kaitoctl.kube.documents import load_yaml
 
     found: list[Object] = []
-    for document in load_yaml(text_of(path, option=option), path):
+    for document in load_yaml(text_of(path, option=option), called(path)):
         items = document.get("items")
         is_list = str(document.get("kind") or "").endswith("List") and isinstance(items, list)
         found += items if is_list and items is not None else [document]

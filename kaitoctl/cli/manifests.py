@@ -37,6 +37,7 @@ def workspaces_in(documents: Mapping[str, list[Object]], namespace: str, setting
         InputError: there is no Workspace, one twice, or one that the controller would build nothing for; all
             that is wrong is said, with the name of the Workspace.
     """
+    from kaitoctl.cli.files import called
     from kaitoctl.kaito import convert
     from kaitoctl.kube.objects import key_of
 
@@ -46,16 +47,21 @@ def workspaces_in(documents: Mapping[str, list[Object]], namespace: str, setting
         for number, obj in enumerate(objects, start=1):
             kind = obj.get("kind")
             if not convert.is_workspace(obj) and kind != "Workspace":
-                output.note(f"{file}: document {number} is a {str(kind)[:63]}, not a Workspace; skipped")
+                output.note(
+                    f"{called(file)}: document {number} is a {str(kind)[:63]}, not a Workspace; skipped"
+                )
                 continue
             wrong = _problems(obj, namespace, settings)
-            problems += [f"{file}: document {number}: {line}" for line in wrong]
+            problems += [f"{called(file)}: document {number}: {line}" for line in wrong]
             if not wrong:
                 found.append(_complete(obj, namespace))
     if problems:
         raise InputError("nothing was made: there are problems", problems=problems)
     if not found:
-        raise InputError(f"-f {', '.join(documents)}: there is no Workspace", hint="one has kind: Workspace")
+        raise InputError(
+            f"{', '.join(map(called, documents))}: there is no Workspace in it",
+            hint="one has kind: Workspace",
+        )
     keys = [key_of(workspace) for workspace in found]
     if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
         raise InputError(f"given twice: {', '.join(twice)}")

@@ -45,10 +45,11 @@ def replay(
     import time
 
     from kaitoctl.cli import follow
+    from kaitoctl.cli.files import called
 
     frames = list(_frames(file))
     if not frames:
-        raise InputError(f"{'stdin' if file == '-' else file}: there is nothing in it to play", hint=_HINT)
+        raise InputError(f"{called(file)}: there is nothing in it to play", hint=_HINT)
     teller = follow.on(sys.stdout)
     before = None
     try:
@@ -66,7 +67,7 @@ def replay(
 def _frames(file: str) -> Iterator[tuple[View, datetime]]:
     import json
 
-    from kaitoctl.cli.files import text_of
+    from kaitoctl.cli.files import called, text_of
     from kaitoctl.kaito.view import of_json
     from kaitoctl.kube.conditions import parse_timestamp
 
@@ -79,5 +80,5 @@ def _frames(file: str) -> Iterator[tuple[View, datetime]]:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             words = str(error)[:120]
             raise InputError(
-                f"{file}, line {number}: not a record of a rollout: {words}", hint=_HINT
+                f"{called(file)}, line {number}: not a record of a rollout: {words}", hint=_HINT
             ) from None

@@ -316,6 +316,8 @@ def located(error: Exception, text: str = "") -> tuple[int, int, str]:
     if mark is None and isinstance(error, Refused) and len(error.args) == 2:
         mark = error.args[1]
     what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error.args[0])
+    if isinstance(error, UnicodeEncodeError):
+        what = "this is not UTF-8 text"
     if mark:
         return mark.line + 1, mark.column + 1, what
     before = ""

@@ -7,3 +7,6 @@
 What it does not do, and why, is in docs/sandbox.md; `tests/conformance` asks it and a real API server the
 same things.
 """
+
+KUBERNETES = ("1", "37")
+"""The version that the API server and its nodes say they are: major, minor."""

@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterable
 
 from kaitoctl.kube.objects import Object
-from kaitoctl.sandbox import openapi
+from kaitoctl.sandbox import KUBERNETES, openapi
 from kaitoctl.sandbox.builtin import Resource
 
-_KUBERNETES = ("1", "37")
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -62,7 +61,7 @@ def priority(version: str) -> tuple[int, int, int]:
 
 
 def _version() -> Object:
-    major, minor = _KUBERNETES
+    major, minor = KUBERNETES
     return {
         "major": major,
         "minor": minor,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, labels_of
+from kaitoctl.sandbox import KUBERNETES
 
 Damage = Literal["not-ready", "plugin-missing", "gpus-unhealthy", "cordoned"]
 DAMAGES: tuple[Damage, ...] = ("not-ready", "plugin-missing", "gpus-unhealthy", "cordoned")
@@ -97,7 +98,7 @@ def node(
             "nodeInfo": {
                 "architecture": "amd64",
                 "operatingSystem": "linux",
-                "kubeletVersion": "v1.33.0",
+                "kubeletVersion": f"v{'.'.join(KUBERNETES)}.0",
                 "kubeProxyVersion": "",
                 "containerRuntimeVersion": "sandbox://1",
                 "osImage": "kaitoctl sandbox (simulated)",

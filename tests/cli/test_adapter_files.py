@@ -115,7 +115,11 @@ def test_what_cannot_be_done_to_a_file_leaves_it_as_it_is(
         ("", "there is no Workspace in it"),
         (
             "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {name: phi}\ntuning: {}\n",
-            "serves no model",
+            "Workspace phi serves no model",
+        ),
+        (
+            "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {}\ntuning: {}\n",
+            "there are: one without a name",
         ),
         (
             "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {name: phi}\ninference: x\n",
@@ -136,3 +140,10 @@ def test_a_file_that_cannot_be_edited_is_told_with_its_name(
     done = offline.kaitoctl("add-adapter", "phi", "-f", str(manifest), *words_of_it, code=2)
     assert words in done.stderr and str(manifest) in done.stderr
     assert manifest.read_text() == text
+
+
+def test_a_workspace_without_a_name_is_spoken_of_all_the_same(offline: Shell, manifest: Path) -> None:
+    manifest.write_text("apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {}\ntuning: {}\n")
+    words = ("--name", "a", "--image", "a/b:1")
+    done = offline.kaitoctl("add-adapter", "-f", str(manifest), *words, code=2)
+    assert "the Workspace, which has no name, serves no model" in done.stderr

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from shell import Shell
+from shell import BIN, Shell
 
 CREATE = ["create", "workspace", "w"]
 FALCON = [*CREATE, "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
@@ -199,3 +201,69 @@ def test_a_conflict_names_the_way_to_take_the_field_over(shell: Shell, namespace
     again = [*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict", *adapter]
     assert "--force-conflicts" in shell.kaitoctl(*again, code=4).stderr
     assert "configured" in shell.kaitoctl(*again, "--force-conflicts").stdout
+
+
+NO_WORKSPACE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
+HALF = (
+    '{"apiVersion":"kaito.sh/v1alpha1","kind":"Workspace","metadata":{"name":"half-\\ud800"},"resource":{}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "words"),
+    [
+        (
+            "add-adapter -f - --name a --image a/b:1",
+            NO_WORKSPACE,
+            "error: stdin: there is no Workspace in it",
+        ),
+        ("render -f -", NO_WORKSPACE, "error: stdin: there is no Workspace in it"),
+        ("render -f -", NO_WORKSPACE, "  stdin: document 1 is a ConfigMap, not a Workspace; skipped"),
+        ("render -f -", "a: [", "stdin:"),
+        ("replay -", "{}", "error: stdin, line 1: not a record"),
+        ("replay -", "", "error: stdin: there is nothing in it"),
+        (
+            "render -f -",
+            "kind: Workspace\nmetadata: {name: w}\n",
+            "apiVersion: it is missing; it has to be one of",
+        ),
+        ("convert -f - --to v1beta1", HALF, "'half-\\ud800"),
+    ],
+)
+def test_what_comes_from_stdin_is_called_so(offline: Shell, command: str, text: str, words: str) -> None:
+    done = subprocess.run(
+        [str(BIN / "kaitoctl"), *command.split()],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=offline.env,
+        cwd=offline.home,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "None" not in done.stderr
+    assert "this should not happen" not in done.stderr
+
+
+def test_an_argument_that_is_no_text_is_shown(sandbox_shell: Shell) -> None:
+    named = ("--preset", "falcon-7b", "--preferred-node", "n\udcff")  # how Python has the byte 0xff
+    command = [str(BIN / "kaitoctl"), "check-nodes", *named]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=sandbox_shell.env)
+    assert done.returncode == 2
+    assert "n\\udcff" in done.stderr
+    assert "cannot be written as UTF-8" in done.stderr
+
+
+def test_a_file_that_is_no_text_is_called_so(offline: Shell) -> None:
+    (offline.home / "w.yaml").write_bytes(b"a: \xed\xa0\x80\n")
+    done = offline.kaitoctl("validate", "-f", "w.yaml", code=2)
+    assert "this is not UTF-8 text" in done.stdout
+
+
+def test_nodes_of_the_sandbox_are_of_the_version_of_its_server(sandbox_shell: Shell) -> None:
+    server = json.loads(sandbox_shell.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+    sandbox_shell.add_node("versioned", "Standard_NC12s_v3")
+    kubelet = sandbox_shell.get("node", "versioned")["status"]["nodeInfo"]["kubeletVersion"]
+    sandbox_shell.kubectl("delete", "node", "versioned")
+    assert server.startswith(f"{kubelet}+")

@@ -109,6 +109,7 @@ def cluster(
         ),
         (cluster(denied=("all",)), "create workspaces.kaito.sh", "error", "you may not create"),
         (cluster(denied=("all",)), "list nodes", "warning", "you may not list nodes in"),
+        (cluster(), "storage", "warning", "there is no storage class: none is the default"),
         (cluster(refused=("/deployments",)), "controllers", "skipped", "deployments: no"),
         (cluster(refused=("/version",)), "api-server", "ok", "does not tell its version"),
         (

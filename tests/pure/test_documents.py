@@ -147,7 +147,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("[" * 200_000, "f:1:", "nested deeper"),
         ("a: " + "{a: " * 500, "f:1:", "nested deeper"),
         (LAUGHS, "f:", "aliases"),
-        ("a: \ud800", "f:1:4:", "not allowed"),
+        ("a: \ud800", "f:1:4:", "not UTF-8"),
         ("x" * 10_000_001, "f:", "longer"),
     ],
     ids=range(18),
