@@ -13,6 +13,7 @@ import yaml
 from world import World, crds, falcon, gpu_node, node_status
 
 from kaitoctl import workspace_controller
+from kaitoctl.cli.doctor import _RIGHTS
 from kaitoctl.cli.run_controller import _insist_on_crd, run_controller
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import request
@@ -301,3 +302,19 @@ def test_its_arguments_exist_and_its_parts_fit_together(objects: dict[str, Objec
         for binding in ("ClusterRoleBinding/kaitoctl-controller", "RoleBinding/kaitoctl-controller")
         for subject in objects[binding]["subjects"]
     }
+
+
+def test_the_roles_of_users_carry_what_doctor_looks_for_to_view_and_edit() -> None:
+    roles = list(yaml.safe_load_all((FILE.parent / "users.yaml").read_text()))
+    aggregated = {
+        label.removeprefix("rbac.authorization.k8s.io/aggregate-to-"): granted(role)
+        for role in roles
+        for label, value in role["metadata"]["labels"].items()
+        if value == "true"
+    }
+    assert aggregated.keys() == {"view", "edit"}, "one role each: edit takes in view, and admin edit"
+    assert aggregated["view"] == {(verb, kaito.GROUP, "workspaces") for verb in ("get", "list", "watch")}
+    writing = ("create", "update", "patch", "delete", "deletecollection")
+    assert aggregated["edit"] == {(verb, kaito.GROUP, "workspaces") for verb in writing}
+    wanted = {(verb, group, kind) for verb, group, kind, *_ in _RIGHTS if group == kaito.GROUP}
+    assert wanted <= aggregated["view"] | aggregated["edit"]

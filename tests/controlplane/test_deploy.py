@@ -213,3 +213,30 @@ def test_the_pods_are_let_in_by_the_restricted_standard(control_plane: ControlPl
     finally:
         shell.kubectl("scale", "deployment", ACCOUNT, "-n", NAMESPACE, "--replicas=0")
     assert {pod["spec"]["serviceAccountName"] for pod in pods} == {ACCOUNT}
+
+
+def test_who_may_view_or_edit_a_namespace_may_do_so_with_its_workspaces(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    shell = Shell(tmp_path, cluster={"KUBECONFIG": str(control_plane.kubeconfig)})
+    users = {"view": (True, False), "edit": (True, True), "admin": (True, True)}
+    shell.kubectl("create", "namespace", "shared")
+
+    def may(role: str, verb: str) -> bool:
+        where = ("-n", "shared", "--as", f"her-{role}")
+        asked = (str(BIN / "kubectl"), f"--kubeconfig={shell.kubeconfig}", "auth", "can-i")
+        return shell.run(*asked, verb, "workspaces.kaito.sh", *where).stdout.strip() == "yes"
+
+    try:
+        for role in users:
+            named = (f"her-{role}", f"--clusterrole={role}", f"--user=her-{role}")
+            shell.kubectl("create", "rolebinding", *named, "-n", "shared")
+            assert not may(role, "list"), "Kubernetes' roles know nothing of Workspaces"
+        shell.kubectl("apply", "--server-side", "-f", str(DEPLOY.parent / "users.yaml"))
+        deadline = time.monotonic() + 30
+        while {role: (may(role, "watch"), may(role, "patch")) for role in users} != users:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        shell.kubectl("delete", "--ignore-not-found", "-f", str(DEPLOY.parent / "users.yaml"))
+        shell.kubectl("delete", "namespace", "shared", "--wait=false")
