@@ -209,11 +209,6 @@ def _pairs(path: str) -> Callable[[Object, datetime], str]:
     )
 
 
-def _age_of(path: str) -> Callable[[Object, datetime], str]:
-    steps = path.split(".")
-    return lambda obj, now: age(dig(obj, *steps), now)
-
-
 def _external_ip(obj: Object, _: datetime) -> str:
     spec = obj["spec"]
     if spec.get("type") == "ExternalName":

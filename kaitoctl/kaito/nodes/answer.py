@@ -153,7 +153,6 @@ class Verdict:
         nodes: every node looked at, usable or not, in the order of preference.
         selected: names of the usable nodes that it gets, at most `required`.
         not_found: preferred nodes that do not exist.
-        near_names: for some of those, what was probably meant.
         instance_type: what new nodes would be.
         rules: whose selection this mirrors.
     """
@@ -162,7 +161,6 @@ class Verdict:
     nodes: tuple[NodeVerdict, ...]
     selected: tuple[str, ...]
     not_found: tuple[str, ...] = ()
-    near_names: Mapping[str, str] = field(default_factory=dict)
     instance_type: str = ""
     rules: Rules = OWN_RULES
 

@@ -211,7 +211,7 @@ def verdict(
 
     ordered = _alike(sorted(judged.values(), key=order), need)
     selected = tuple(node.name for node in ordered if node.usable)[: need.required]
-    return Verdict(need.required, tuple(ordered), selected, not_found, near, need.instance_type, rules)
+    return Verdict(need.required, tuple(ordered), selected, not_found, need.instance_type, rules)
 
 
 def gpus_per_pod(workspace: Object, selected: Iterable[NodeVerdict]) -> int:
