@@ -64,9 +64,9 @@ _FIRST_WRITE = (
     "that would be refused later. To send the first write earlier would mean to take that back."
 )
 _AFTER_A_RELIST = (
-    "every kind is listed on its own, some later than others. Until the Deployments are listed, the next pass for a Workspace takes "
-    "its new Deployment for missing, is refused (409), says so in the status and tries again; nothing is made twice. Needed would be to believe the answers "
-    "to own writes also while a list is under way."
+    "every kind is listed on its own, some later than others. Until the kind of a child is listed, the next pass takes the child that "
+    "was just made for missing, is refused (409), says so in the status and tries again; nothing is made twice. Needed would be to "
+    "believe the answers to own writes also while a list is under way."
 )
 
 _REAL_SERVER = (
@@ -148,8 +148,8 @@ WHY_MISSED: dict[str, dict[str, str]] = {
     }
     | {
         "controller, 10000 Workspaces: memory": (
-            "54 MiB are the program with nothing to do; a Workspace with its node and three children takes 11 KiB, 8 of them the packed "
-            "objects with their keys and indexes (tracemalloc). Keeping less of nodes and Deployments would be needed."
+            "about 54 MiB are the program with nothing to do, 28 its 10,000 nodes, which are kept as dicts (2.8 KiB each), 81 the "
+            "Workspaces and their children, packed (8.3 KiB each). Packing the nodes, too, would be needed, or keeping less of Deployments."
         )
     },
 }
