@@ -195,6 +195,8 @@ class Informer:
         self._is_served: bool | None = None
         self._versions: dict[ObjectKey, str] = {}  # of what is stored: a look at these unpacks nothing
         self._version = ""  # where the next watch goes on; empty when only a list can tell
+        self._heard = "0"  # where the last watch ended
+        self._learned: set[ObjectKey] = set()  # from answers, since there is no such place
         self._fruitless = 0
 
     @property
@@ -228,15 +230,17 @@ class Informer:
     def learn(self, obj: Object) -> None:
         """Take an object that a write was answered with for the news that it is: the watch tells it later.
 
-        Guarantee: what the watch has told already is not undone, and what is of another kind, namespace or
-        selection is left out; so is all while there is no place in the stream to compare with.
+        Guarantee: what the watch or a list has told already is not undone, and what is of another kind,
+        namespace or selection is left out.
         """
         version = str(dig(obj, "metadata", "resourceVersion") or "")
-        if not _is_before(self._version, version) or not self._selects(obj):
+        if not _is_before(self._version or self._heard, version) or not self._selects(obj):
             return
         key = self._key(obj)
         if key is not None and _is_before(self._versions.get(key, "0"), version):
             self._set(key, self._kept(obj))
+            if not self._version:  # the list that is under way may be of a moment before
+                self._learned.add(key)
 
     def _selects(self, obj: Object) -> bool:
         """Whether the watch would show the object; False also where only the server can tell."""
@@ -265,7 +269,7 @@ class Informer:
             asked_wait_s = 0.0
             try:
                 if clock() - listed_at >= _LIST_AGAIN_S:
-                    self._version = ""
+                    self._lose_place()
                 if not self._version:
                     await self._list()
                     listed_at = clock()
@@ -283,7 +287,7 @@ class Informer:
             except Exception:
                 # No API server answers like this: nothing of it may be believed, nor may it end the watch.
                 logger.exception("watching %s: unexpected answer", self.kind.resource, extra=self._fields())
-                self._version = ""
+                self._lose_place()
             if once and self.synced:
                 return
             if clock() - watching_since >= _LONG_LIVED_S:
@@ -308,10 +312,12 @@ class Informer:
                 if (key := self._key(obj)) is not None and (kept := self._kept(obj)) is not None:
                     now[key] = _version_of(obj), self.store.pack(kept)
         was_missing, self._is_served = self._is_served is False, True
-        for key in [key for key in self.store if key not in now]:
+        newer = {key for key in self._learned if _is_before(version, self._versions.get(key, ""))}
+        self._learned.clear()
+        for key in [key for key in self.store if key not in now and key not in newer]:
             self._set(key, None)
         for key, (its_version, packed) in now.items():
-            if not its_version or its_version != self._versions.get(key):
+            if key not in newer and (not its_version or its_version != self._versions.get(key)):
                 self._set(key, self.store.unpack(packed))
         self._version = version
         self._first_picture.set()
@@ -359,6 +365,10 @@ class Informer:
         if version and not _is_before(version, self._version):
             self._version = version
 
+    def _lose_place(self) -> None:
+        """Only a list can tell where to go on."""
+        self._heard, self._version = self._version or self._heard, ""
+
     def _judge(self, error: ApiError) -> None:
         """What an error answer says about our place in the stream, and about the kind itself."""
         if error.is_unknown_resource or (self._optional and error.status == 403):
@@ -368,14 +378,14 @@ class Informer:
             else:
                 logger.info("%s is not served; asking again", self.kind.resource, extra=self._fields())
             self._is_served = False
-            self._version = ""
+            self._lose_place()
             self._first_picture.set()
             return
         logger.warning("watching %s: %s", self.kind.resource, error, extra=self._fields())
         if error.status not in _NOT_ABOUT_OUR_POSITION:
             self._fruitless += 1
         if error.status == 410 or self._fruitless >= _FRUITLESS_TRIES:
-            self._version = ""
+            self._lose_place()
             self._fruitless = 0
 
     def _kept(self, obj: Object) -> Object | None:

@@ -101,7 +101,7 @@ async def run(
     config_maps = of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE)
     history = of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME)
     pods = of(POD, label_selector=api.LABEL_WORKSPACE)
-    nodes = Informer(client, NODE, keep=keep_of(NODE))
+    nodes = Informer(client, NODE, keep=keep_of(NODE), packed=True)
     unfinished = "status.phase!=Succeeded,status.phase!=Failed"
     gpu_pods = Informer(client, POD, field_selector=unfinished, optional=True, keep=holding_gpus)
     claims = Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True)

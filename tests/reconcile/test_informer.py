@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 from aiohttp import web
-from reconcile.api_server import ApiServer, fail
+from reconcile.api_server import ApiServer, Place, fail
 from virtual_time import run
 
 from kaitoctl.errors import ApiError
@@ -682,6 +682,41 @@ def test_an_answer_does_not_undo_what_the_watch_has_told() -> None:
             informer.learn(late)
         assert is_same_picture(informer, api)
         assert len(changes) == told
+
+    with_informer(story)
+
+
+def test_answers_are_believed_while_a_list_is_under_way() -> None:
+    """What a controller makes then, it must not take for missing a moment later."""
+
+    async def story(api: ApiServer, informer: Informer, changes: list[Change]) -> None:
+        gone = api.put(CONFIG_MAP, "gone")
+        api.remove(CONFIG_MAP, "gone")
+        await settle()
+        made: list[Object] = []
+        shown: list[str] = []
+
+        def list_of_the_moment_before(http: web.Request) -> web.Response | None:
+            if "watch" in http.query or http.method != "GET" or made:
+                return None
+            answer = api._list(http, Place.of(http.path))
+            api.forget_history()
+            made.append(api.put(CONFIG_MAP, "new"))
+            for late in (*made, gone):
+                informer.learn(late)
+            shown.extend(key.name for key in informer.store)
+            return answer
+
+        api.faults.append(list_of_the_moment_before)
+        changes.clear()
+        api.say_gone()
+        await settle()
+        assert shown == ["new"]
+        assert is_same_picture(informer, api)
+        assert len(changes) == 1, "it was never taken for gone"
+        api.remove(CONFIG_MAP, "new")
+        await settle()
+        assert is_same_picture(informer, api)
 
     with_informer(story)
 
