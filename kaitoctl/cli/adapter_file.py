@@ -125,7 +125,7 @@ def _chosen(text: str, filename: str, name: str | None, namespace: str | None) -
 
 
 def _titled(workspace: Object) -> str:
-    return f"Workspace {name}" if (name := _name(workspace)) else "the Workspace, which has no name,"
+    return f"Workspace {name}" if (name := _name(workspace)) else "the Workspace without a name"
 
 
 def _name(workspace: Object) -> str:

@@ -162,10 +162,12 @@ async def _connected(target: Target, name: str, how: _How) -> AsyncIterator[_Ser
                     model = await _model(direct, "", protocol, how)
                     yield _Server(direct, "", protocol, model)
                 except Unreachable as error:
-                    cause = error.message.partition(": ")[2]
                     hint = f"does the port-forward still run? {found['addresses']['port-forward']}"
+                    silence = f"cannot reach the API server {direct.host}: "
+                    is_silent = error.message.startswith(silence)
+                    words = f"--url {direct.host}: {error.message.removeprefix(silence)}"
                     raise Unreachable(
-                        f"nothing answers at --url {direct.host}: {cause}", hint=hint
+                        f"nothing answers at {words}" if is_silent else words, hint=hint
                     ) from error
         else:
             model = await _model(client, found["proxy_path"], protocol, how)

@@ -288,14 +288,20 @@ def _insist_that_it_can_change(live: Object, goal: Object, number: int) -> None:
 
 def _tell(known: Known, goal: Object, number: int) -> None:
     from kaitoctl.cli.adapter_words import difference
-    from kaitoctl.kaito.revisions import PARTS
+    from kaitoctl.kaito.revisions import CHANGE_CAUSE, data_of
     from kaitoctl.kaito.undo import consequence
-    from kaitoctl.kube.objects import annotations_of
+    from kaitoctl.kube.objects import annotations_of, dig
 
     def shown(workspace: Object) -> Object:
-        parts = {part: workspace[part] for part in PARTS if part in workspace}
-        annotations = annotations_of(workspace)
-        return {**({"metadata": {"annotations": annotations}} if annotations else {}), **parts}
+        data, cause = data_of(workspace), annotations_of(workspace).get(CHANGE_CAUSE)
+        if cause is None:
+            return data
+        return {
+            **data,
+            "metadata": {
+                "annotations": {**(dig(data, "metadata", "annotations") or {}), CHANGE_CAUSE: cause}
+            },
+        }
 
     what = consequence(known.workspace, goal, known.history)
     output.step(f"{_words(known)} goes back to revision {number}: {what}")

@@ -16,18 +16,23 @@ def write(stream: TextIO, text: str, end: str = "\n") -> bool:
         OSError: the stream takes no more, such as a file on a full disk.
     """
     try:
-        print(text, file=stream, flush=True, end=end)
+        _print(stream, text, end)
     except OSError as error:
         # What is still to come goes nowhere, also what Python flushes when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if not isinstance(error, BrokenPipeError):
             raise
         return False
+    return True
+
+
+def _print(stream: TextIO, text: str, end: str) -> None:
+    try:
+        print(text, file=stream, flush=True, end=end)
     except UnicodeEncodeError:  # a terminal that knows no check marks still gets the words
         if stream is sys.stdout:  # data must arrive as it is
             sys.stdout.buffer.write(f"{text}{end}".encode("utf-8", "backslashreplace"))
             sys.stdout.flush()
-            return True
+            return
         encoding = stream.encoding or "ascii"
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True, end=end)
-    return True

@@ -292,7 +292,7 @@ class Client:
             request: what to ask.
             silent_s: how long the server may say nothing before it counts as dead.
         """
-        body = None if request.body is None else json.dumps(request.body).encode()
+        body = None if request.body is None else self._encode(request.body)
         try:
             async with asyncio.timeout(silent_s):
                 answer = await self._open(

@@ -43,12 +43,12 @@ class _Connection(asyncio.Protocol):
         self._is_over = False
         self._error = ""
         self._is_paused = False
-        self.is_complete = False
+        self.is_complete = self._is_kept = False
         self.expect_answer()
 
     def expect_answer(self) -> None:
         """Begin anew: what comes from now on is another answer."""
-        if not self.is_complete or self._parser is None:  # else it waits for the next message by itself
+        if not (self.is_complete and self._is_kept):  # else it waits for the next message by itself
             self._parser = httptools.HttpResponseParser(self)
         self.status, self.headers = 0, dict[str, str]()
         self.received = 0  # bytes of the head

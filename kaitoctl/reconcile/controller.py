@@ -87,31 +87,45 @@ class Worked:
     worked_s: float
 
 
-class _News(NamedTuple):
-    """One version of one object."""
+class _Told(NamedTuple):
+    """What a key was told of while a pass over it ran."""
 
-    api_version: str
-    kind: str
-    key: ObjectKey
-    version: str
+    at: float
+    kind: Kind
+    change: Change
 
 
 @dataclass(frozen=True, slots=True)
 class _OwnWrite:
-    """A write of a pass, as its answer is shown to the stores.
+    """A write of a pass that has been answered.
 
     Args:
         key: the pass's.
         request: which write.
+        answer: the object as it is then.
     """
 
     key: ObjectKey
     request: Request
+    answer: Object
+
+    def is_all_that(self, told: _Told) -> bool:
+        """Whether the pass was told of this write, and of nothing else."""
+        new, kind = told.change.new, told.kind
+        return (
+            new is not None
+            and (kind.api_version, kind.kind) == (self.answer.get("apiVersion"), self.answer.get("kind"))
+            and told.change.key == key_of(self.answer)
+            and resource_version_of(new) == resource_version_of(self.answer) != ""
+            and self.is_all_of(told.change)
+        )
 
     def is_all_of(self, change: Change) -> bool:
-        """Whether the change is the write's alone; the answer may show what somebody else wrote before it.
+        """Whether the change is the write's alone.
 
-        A write moves the generation by one at most, and one of the status changes nothing besides.
+        An answer may show what somebody else wrote before it, and so may a list, which tells of the newest
+        version alone. A write moves the generation by one at most, and one of the status changes nothing
+        besides; where it moves none, it has a resourceVersion or sets all that the pass cares for.
         """
         old, new = change.old, change.new
         if old is None or new is None:
@@ -209,7 +223,7 @@ class Controller:
         self._observer = observer
         self._is_thorough = is_thorough
         self._own: _OwnWrite | None = None  # which is being told
-        self._told: dict[ObjectKey, dict[_News, float]] = {}  # while a thorough pass runs: what, and when
+        self._told: dict[ObjectKey, list[_Told]] = {}  # while a thorough pass runs
         self._sources: list[tuple[Informer, Keys]] = []
         self._informers: dict[tuple[str, str], list[Informer]] = {}
         self._queue: WorkQueue[ObjectKey] = WorkQueue()
@@ -269,26 +283,20 @@ class Controller:
                 for key in self._keys(keys, obj) if obj is not None else ():
                     if own is not None and own.key == key and own.is_all_of(change):
                         continue
-                    told = self._told.get(key)
-                    version = resource_version_of(change.new) if change.new is not None else ""
-                    if told is None or not version:
+                    if key in self._told:  # perhaps its own write; once that is answered, we know
+                        self._told[key].append(_Told(now, kind, change))
+                    else:
                         self._add(key, now)
-                    else:  # perhaps of what the pass has just written; once that is answered, we know
-                        told.setdefault(_News(kind.api_version, kind.kind, change.key, version), now)
 
         return listen
 
     def _wrote(self, key: ObjectKey, request: Request, answer: Object) -> None:
         """Show the stores what a pass over the key has written; others whom it concerns are told as ever."""
-        informers = self._informers.get((answer.get("apiVersion", ""), answer.get("kind", "")))
-        if not informers:
-            return
-        kind = informers[0].kind
-        news = _News(kind.api_version, kind.kind, key_of(answer), resource_version_of(answer))
-        self._told[key].pop(news, None)
-        self._own = _OwnWrite(key, request)
+        own = _OwnWrite(key, request, answer)
+        self._told[key] = [told for told in self._told[key] if not own.is_all_that(told)]
+        self._own = own
         try:
-            for informer in informers:
+            for informer in self._informers.get((answer.get("apiVersion", ""), answer.get("kind", "")), ()):
                 informer.learn(answer)
         finally:
             self._own = None
@@ -338,7 +346,7 @@ class Controller:
     async def _pass(self, key: ObjectKey, waited_s: float) -> None:
         clock = asyncio.get_running_loop().time
         if self._is_thorough:
-            self._told[key] = {}
+            self._told[key] = []
         began = clock()
         worked = Worked(key, await self._try(key), waited_s, clock() - began)
         fields = {"controller": self.name, "key": str(key), "result": worked.result}
@@ -376,7 +384,7 @@ class Controller:
 
     def _end(self, key: ObjectKey, slots: asyncio.Semaphore, _: object) -> None:
         if told := self._told.pop(key, None):
-            self._queue.add(key, min(told.values()))
+            self._queue.add(key, told[0].at)
         self._queue.done(key)
         self._news.set()
         slots.release()

@@ -128,7 +128,7 @@ async def run(
         resync_s=_RESYNC_S,
         allowed=allowed,
         observer=observer,
-        is_thorough=True,
+        is_thorough=door is None,  # a dry run writes nothing that anybody could be told of
     )
     children_of_ours = (deployments, stateful_sets, services, jobs, config_maps)
     controller.watches(workspaces, own_key)

@@ -146,4 +146,4 @@ def test_a_workspace_without_a_name_is_spoken_of_all_the_same(offline: Shell, ma
     manifest.write_text("apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {}\ntuning: {}\n")
     words = ("--name", "a", "--image", "a/b:1")
     done = offline.kaitoctl("add-adapter", "-f", str(manifest), *words, code=2)
-    assert "the Workspace, which has no name, serves no model" in done.stderr
+    assert "the Workspace without a name serves no model" in done.stderr

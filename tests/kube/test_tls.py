@@ -68,9 +68,10 @@ class Peer:
 class Proxy(Peer):
     """Answers CONNECT by connecting to a port of this machine, whatever host was asked for."""
 
-    def __init__(self, to: Peer, *, refuses: bool = False) -> None:
+    def __init__(self, to: Peer, *, refuses: bool = False, says: str = "HTTP/1.1 200 Fine\r\n") -> None:
         super().__init__()
         self._to = to
+        self._says = says
         self._refuses = refuses
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -82,7 +83,7 @@ class Proxy(Peer):
                 writer.close()
                 return
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to.port)
-            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            writer.write(f"{self._says}\r\n".encode())
             try:
                 await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
             finally:
@@ -434,6 +435,23 @@ def test_through_a_proxy_tls_is_spoken_with_the_server_itself(tmp_path: Path, au
         assert all(f"Proxy-Authorization: Basic {whom}\r\n" in head for head in proxy.heads)
         assert proxy.tokens == 0
         assert not any("proxy-authorization" in head.lower() for head in api.heads)
+
+    story(main)
+
+
+@pytest.mark.parametrize(
+    "head", ["HTTP/1.0 200 OK\r\nContent-Length: 0\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n"]
+)
+def test_a_proxy_may_say_of_the_tunnel_what_no_tunnel_has(
+    tmp_path: Path, authority: Authority, head: str
+) -> None:
+    async def main() -> None:
+        async with (
+            listening(Peer(), showing(authority.server("far", ["k8s.example"]))) as api,
+            listening(Proxy(api, says=head)) as proxy,
+        ):
+            cluster = {**trusting(authority), "proxy-url": f"http://127.0.0.1:{proxy.port}"}
+            assert "hello" in await ask(tmp_path, "https://k8s.example:6443", cluster)
 
     story(main)
 
