@@ -55,7 +55,10 @@ _OURS = (
 _KUBECTL = (
     "apply|auth|cluster-info|create|delete|describe|edit|get|label|logs|port-forward|rollout|taint|uncordon"
 )
-_COMMAND = rf"\bkaitoctl (?:{_OURS})(?![\w-])|\bkubectl(?= (?:{_KUBECTL})(?![\w-]))"
+_COMMAND = (
+    rf"\bkaitoctl (?:{_OURS})(?![\w-])(?! --(?:sandbox|context|kubeconfig)\b)"
+    rf"|\bkubectl(?= (?:{_KUBECTL})(?![\w-]))"
+)
 
 
 @dataclass(frozen=True, slots=True)
