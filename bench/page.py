@@ -150,8 +150,8 @@ WHY_MISSED: dict[str, dict[str, str]] = {
     }
     | {
         "controller, 10000 Workspaces: memory": (
-            "about 54 MiB are the program with nothing to do, 28 its 10,000 nodes, which are kept as dicts (2.8 KiB each), 81 the "
-            "Workspaces and their children, packed (8.3 KiB each). Packing the nodes, too, would be needed, or keeping less of Deployments."
+            "about 54 MiB are the program with nothing to do, the rest its nodes, Workspaces and their children, packed. Keeping less of "
+            "Deployments would be needed."
         )
     },
 }

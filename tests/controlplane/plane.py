@@ -309,6 +309,7 @@ class ControlPlane:
             "--endpoint-reconciler-type=none",
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self._audit_log}",
+            "--audit-log-maxsize=4000",  # MiB: a mark is a place in one file, and after 100 there is another
             # Never rotated, so that a mark stays one.
             "--audit-log-maxsize=100000",
             "--profiling=false",
