@@ -48,9 +48,19 @@ class InputError(KaitoctlError):
 
 
 class Unreachable(KaitoctlError):
-    """The cluster could not be asked: no connection, no answer in time, or no valid TLS."""
+    """The cluster could not be asked: no connection, no answer in time, or no valid TLS.
+
+    Args:
+        message: which server, and why.
+        cause: why, by itself; empty when there was an answer that makes no sense.
+        hint: what to look at.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, cause: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.cause = cause
 
 
 class ApiError(KaitoctlError):

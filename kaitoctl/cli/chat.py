@@ -163,12 +163,8 @@ async def _connected(target: Target, name: str, how: _How) -> AsyncIterator[_Ser
                     yield _Server(direct, "", protocol, model)
                 except Unreachable as error:
                     hint = f"does the port-forward still run? {found['addresses']['port-forward']}"
-                    silence = f"cannot reach the API server {direct.host}: "
-                    is_silent = error.message.startswith(silence)
-                    words = f"--url {direct.host}: {error.message.removeprefix(silence)}"
-                    raise Unreachable(
-                        f"nothing answers at {words}" if is_silent else words, hint=hint
-                    ) from error
+                    where = f"{'nothing answers at ' if error.cause else ''}--url {direct.host}"
+                    raise Unreachable(f"{where}: {error.cause or error.message}", hint=hint) from error
         else:
             model = await _model(client, found["proxy_path"], protocol, how)
             yield _Server(client, found["proxy_path"], protocol, model)

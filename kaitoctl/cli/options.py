@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
 
 from kaitoctl.errors import InputError
 
@@ -67,21 +66,17 @@ def number(value: float | None) -> float | None:
 
 
 def http_url(text: str, *, option: str) -> str:
-    """The text, if it is the address of a server; without user and password, which would be shown.
+    """The text, if it is the address of a server.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not; told without user and password.
     """
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port out of range, half an IPv6 address
-        fits = False
-    hint = "such as http://127.0.0.1:8080"
-    if not fits or not text.isascii() or not text.isprintable() or " " in text:
-        scheme, separator, rest = text.rpartition("://")
-        shown = f"{scheme}{separator}{rest.rpartition('@')[2]}"
-        raise InputError(f"{option} {shown[:200]!r} is not an http(s) address", hint=hint)
+    from kaitoctl.kube import http
+
+    if not http.is_address(text) or not text.isascii() or not text.isprintable() or " " in text:
+        shown = http.without_user(text)[:200]
+        hint = "such as http://127.0.0.1:8080"
+        raise InputError(f"{option} {shown!r} is not an http(s) address", hint=hint)
     return text
 
 

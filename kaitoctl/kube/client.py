@@ -91,6 +91,12 @@ Observer = Callable[[Exchange], None]
 Encode = Callable[[Any], bytes]
 """Compact JSON."""
 
+_json = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
+
+def _encode(value: Any) -> bytes:
+    return _json.encode(value).encode()
+
 
 class Client:
     """A connection to one API server. Make one with `connect`; use it in one event loop.
@@ -114,7 +120,7 @@ class Client:
         namespace: str = "default",
         observer: Observer | None = None,
         decode: Decode = json.loads,
-        encode: Encode | None = None,
+        encode: Encode = _encode,
     ) -> None:
         base = server.address.rstrip("/")
         _insist_on_an_address(base)
@@ -125,7 +131,7 @@ class Client:
         self._server = server
         self._observer = observer
         self._decode = decode
-        self._encode = encode or _encode
+        self._encode = encode
         self._secrets = [where.path.strip("/"), server.token]
         _refuse_to_leak_a_secret(self.host, server)
         if where.scheme == "https":
@@ -400,7 +406,7 @@ async def connect(
     namespace: str | None = None,
     observer: Observer | None = None,
     decode: Decode = json.loads,
-    encode: Encode | None = None,
+    encode: Encode = _encode,
 ) -> AsyncIterator[Client]:
     """A client for the cluster that kubectl would use.
 
@@ -501,15 +507,8 @@ def _files_of(path_list: str) -> list[str]:
 
 
 def _insist_on_an_address(server: str) -> None:
-    try:
-        where = urlsplit(server)
-        fits = where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
-    except ValueError:  # a port out of range, half an IPv6 address
-        fits = False
-    if not fits:
-        scheme, separator, rest = server.rpartition("://")
-        shown = f"{scheme}{separator}{rest.rpartition('@')[2]}"  # without user and password
-        raise InputError(f"the kubeconfig's server {shown!r} is not an http(s) address")
+    if not http.is_address(server):
+        raise InputError(f"the kubeconfig's server {http.without_user(server)!r} is not an http(s) address")
 
 
 def _refuse_to_leak_a_secret(host: str, server: Server) -> None:
@@ -676,14 +675,7 @@ def _unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unre
         else:
             cause = os.strerror(error.errno)
         hint = "is the cluster up? `kubectl cluster-info` asks the same server"
-    return Unreachable(f"cannot reach the API server {host}: {cause}", hint=hint)
-
-
-_json = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-
-
-def _encode(value: Any) -> bytes:
-    return _json.encode(value).encode()
+    return Unreachable(f"cannot reach the API server {host}: {cause}", cause=cause, hint=hint)
 
 
 _UNSAFE = re.compile(b"[<>&]|\xe2\x80[\xa8\xa9]")

@@ -314,7 +314,7 @@ class Pool:
                 port,
                 ssl=ssl,
                 server_hostname=self._server_hostname if ssl else None,
-                happy_eyeballs_delay=None if _is_address(host) else _HAPPY_EYEBALLS_S,
+                happy_eyeballs_delay=None if _is_ip(host) else _HAPPY_EYEBALLS_S,
             )
             if self._proxy and self._ssl:
                 try:
@@ -338,7 +338,22 @@ class Pool:
         )
 
 
-def _is_address(host: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether the text is what `Pool` takes: `http(s)://host[:port][/path]`."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, half an IPv6 address
+        return False
+
+
+def without_user(text: str) -> str:
+    """What was meant as an address, as it may be shown: without user and password."""
+    scheme, separator, rest = text.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _is_ip(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
 
 
