@@ -15,12 +15,10 @@ import logging
 import math
 import os
 import re
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -28,7 +26,7 @@ from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError, InputError, Unreachable
-from kaitoctl.kube import credentials, http, kubeconfig, proxies, retries, tls
+from kaitoctl.kube import credentials, failures, http, kubeconfig, proxies, retries, tls
 from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
@@ -110,8 +108,9 @@ class Client:
         observer: told of every exchange, repetitions included; must neither block nor raise.
         decode: reads JSON; `fast_json.decode` where there is much of it.
         encode: writes JSON; `fast_json.encode` where there is much of it.
-        patient: somebody waits for what is asked: what may pass is tried again for a few seconds, and who
-            keeps us waiting is said.
+        patient: somebody waits for what is asked: what may pass is tried again for a few seconds, and a
+            question is not waited for as long as a controller would.
+        says_waits: say whom we wait for when an answer takes long.
         request_timeout_s: for the whole of each request; infinite for no end, None for what is usual.
 
     Raises (every method):
@@ -128,6 +127,7 @@ class Client:
         decode: Decode = json.loads,
         encode: Encode = _encode,
         patient: bool = False,
+        says_waits: bool = False,
         request_timeout_s: float | None = None,
     ) -> None:
         base = server.address.rstrip("/")
@@ -141,6 +141,7 @@ class Client:
         self._decode = decode
         self._encode = encode
         self._patient = patient
+        self._says_waits = says_waits
         self._timeout_s = request_timeout_s
         self._said_at = self._gave_up_at = -math.inf
         self._is_logging_in = False
@@ -181,7 +182,12 @@ class Client:
         body = None if request.body is None else html_safe(self._encode(request.body))
 
         async def once() -> Object:
-            answered: Object = _decode(await self._read(request, body), decode or self._decode)
+            raw = await self._read(request, body)
+            if not raw and request.method == "GET":
+                raise failures.no_json("")
+            answered: Object = self._decoded(raw, decode)
+            if decode is None:
+                _insist_on_an_object(request, answered)
             return answered
 
         return await self._tried(request, once)
@@ -223,7 +229,7 @@ class Client:
     @contextmanager
     def _said_when_slow(self, trouble: Sequence[str] = ("",)) -> Iterator[None]:
         """Say what we wait for when it takes longer than somebody waits without wondering."""
-        if not self._patient:
+        if not self._says_waits:
             yield
             return
 
@@ -332,7 +338,7 @@ class Client:
                 async with asyncio.timeout(self._timeout_s or _REQUEST_TIMEOUT_S):
                     answer = await self._open("GET", kind.path(namespace), query)
         except TimeoutError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
         try:
             async with aclosing(answer.chunks()) as chunks:
                 rest = b""
@@ -340,7 +346,7 @@ class Client:
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         if line:
-                            yield _watch_event(line, self._decode)
+                            yield _watch_event(self._decoded(line))
         finally:
             answer.close()
 
@@ -350,7 +356,7 @@ class Client:
             async with asyncio.timeout(silent_s):
                 return await anext(chunks, None)
         except OSError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
 
     async def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """The body of a GET as text: pod logs, `/version`, whatever is not an object."""
@@ -371,7 +377,7 @@ class Client:
                     request.method, request.path, request.query, body, request.content_type
                 )
         except TimeoutError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
         try:
             async with aclosing(answer.chunks()) as chunks:
                 while (chunk := await self._next(chunks, silent_s)) is not None:
@@ -394,7 +400,7 @@ class Client:
                 finally:
                     answer.close()
         except OSError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from None
+            raise failures.unreachable(self.host, error, self._without_secrets) from None
 
     async def _open(
         self,
@@ -420,7 +426,7 @@ class Client:
             answer = await self._pool.ask(method, target, headers, body)
             status = answer.status
         except OSError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
         finally:
             if self._observer is not None:
                 self._observer(Exchange(method, path, query, status, time.perf_counter() - began))
@@ -434,14 +440,20 @@ class Client:
         try:
             text = self._without_secrets((await answer.read()).decode(errors="replace"))
         except OSError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
         finally:
             answer.close()
-        refusal = _error(answer.status, answer.headers, text, path)
+        refusal = failures.refusal(answer.status, answer.headers, text, path)
         # Quotas, admission and namespaces on their way out say Forbidden, too; but not in these words.
         if refusal.status == 403 and " cannot " in refusal.message:
             refusal.hint = access(method, path, query).hint
         raise refusal
+
+    def _decoded(self, body: bytes, decode: Decode | None = None) -> Any:
+        try:
+            return (decode or self._decode)(body) if body else {}
+        except (ValueError, RecursionError):
+            raise failures.no_json(self._without_secrets(body[:4000].decode(errors="replace"))) from None
 
     def _without_secrets(self, text: str) -> str:
         """The text as it may be shown: servers and libraries like to quote what they were asked with."""
@@ -495,6 +507,7 @@ async def connect(
     decode: Decode = json.loads,
     encode: Encode = _encode,
     patient: bool = False,
+    says_waits: bool = False,
     request_timeout_s: float | None = None,
 ) -> AsyncIterator[Client]:
     """A client for the cluster that kubectl would use.
@@ -509,6 +522,7 @@ async def connect(
         decode: as in `Client`.
         encode: as in `Client`.
         patient: as in `Client`.
+        says_waits: as in `Client`.
         request_timeout_s: as in `Client`.
 
     Raises:
@@ -522,6 +536,7 @@ async def connect(
         decode=decode,
         encode=encode,
         patient=patient,
+        says_waits=says_waits,
         request_timeout_s=request_timeout_s,
     ) as client:
         if server.plugin or server.issuer:
@@ -577,20 +592,11 @@ def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     return {name: value for name, value in query.items() if value}
 
 
-def _decode(body: bytes, decode: Decode) -> Any:
-    try:
-        return decode(body) if body else {}
-    except (ValueError, RecursionError) as error:
-        raise Unreachable(
-            f"the server answered something that is not JSON: {body[:80]!r}",
-            hint="is the kubeconfig's server address that of a Kubernetes API server?",
-        ) from error
-
-
 def _items(page: Any) -> Sequence[Object]:
     """The objects of a list; an answer that is none must never be taken for an empty one."""
     items = page.get("items", ()) if isinstance(page, dict) else ()
-    if isinstance(items, list) or (items is None and "metadata" in page):
+    is_list = isinstance(items, list) or (items is None and "metadata" in page)
+    if is_list and all(isinstance(item, dict) for item in items or ()):
         return items or ()
     raise Unreachable(
         "the server answered something that is not a list where one was due",
@@ -598,77 +604,23 @@ def _items(page: Any) -> Sequence[Object]:
     )
 
 
-def _object(answer: Any) -> Object:
+def _insist_on_an_object(request: Request, answer: Any) -> None:
+    """Refuse what no API server answers: somebody else may speak in its place."""
     if isinstance(answer, dict):
-        return answer
+        about = access(request.method, request.path, request.query)
+        is_object = about.name and about.verb in ("get", "patch", "update") and "/" not in about.resource
+        if not is_object or isinstance(answer.get("metadata"), dict):
+            return
     raise Unreachable(
-        f"the server answered {type(answer).__name__} where an object was due",
+        "the server answered something that is not an object where one was due",
         hint="is the kubeconfig's server address that of a Kubernetes API server?",
     )
 
 
-def _watch_event(line: bytes, decode: Decode) -> WatchEvent:
-    event = _decode(line, decode)
+def _watch_event(event: Any) -> WatchEvent:
     if event["type"] == "ERROR":
-        raise _status_error(int(event["object"].get("code") or 500), event["object"], None)
+        raise failures.status_error(int(event["object"].get("code") or 500), event["object"])
     return WatchEvent(event["type"], event["object"])
-
-
-def _error(status: int, headers: Mapping[str, str], body: str, path: str) -> ApiError:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = {}
-    if not isinstance(answer, dict) or answer.get("kind") != "Status":
-        words = body.strip()[:200] or f"HTTP {status}"
-        reason = {404: "NotFound", 401: "Unauthorized", 403: "Forbidden"}.get(status, "")
-        answer = {"message": f"{words} ({path})", "reason": reason}
-    return _status_error(status, answer, headers.get("retry-after"))
-
-
-def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiError:
-    details = answer.get("details")
-    details = details if isinstance(details, dict) else {}
-    asked = retry_after or details.get("retryAfterSeconds")
-    try:
-        retry_after_s = max(0.0, float(asked)) if asked else None
-    except (ValueError, TypeError):
-        retry_after_s = _until(str(asked))
-    if retry_after_s is not None and not math.isfinite(retry_after_s):
-        retry_after_s = 1.0
-    return ApiError(
-        status,
-        str(answer.get("reason") or ""),
-        str(answer.get("message") or f"HTTP {status}"),
-        details=details,
-        retry_after_s=retry_after_s if status in (429, 503) else None,
-    )
-
-
-def _until(date: str) -> float:
-    """Seconds until an HTTP date; one for what is none."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        when = parsedate_to_datetime(date)
-        return max(0.0, (when - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 1.0
-
-
-def _unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unreachable:
-    cause, is_broken = shown(tls.cause(error)), False
-    if isinstance(error, TimeoutError):
-        hint = "is the cluster up, and reachable from this network?"
-    elif isinstance(error, ssl.SSLError):
-        hint = "the server's certificate does not match the kubeconfig's CA"
-    elif isinstance(error, http.Broken):
-        hint, is_broken = "the connection broke; try again", True
-    else:
-        hint = "is the cluster up? `kubectl cluster-info` asks the same server"
-    return Unreachable(
-        f"cannot reach the API server {host}: {cause}", cause=cause, is_broken=is_broken, hint=hint
-    )
 
 
 _UNSAFE = re.compile(b"[<>&]|\xe2\x80[\xa8\xa9]")
