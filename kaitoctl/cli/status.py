@@ -125,9 +125,9 @@ async def _follow(
     from kaitoctl.kube.objects import ObjectKey
 
     tellers = [follow.Objects() if output_format == "json" else follow.on(sys.stdout)]
-    if record is not None:
-        tellers.append(follow.recording(record))
     async with connected(target) as client:
+        if record is not None:
+            tellers.append(follow.recording(record))
         key = ObjectKey(client.namespace, name)
         await follow.rollout(client, target, key, timeout_s=timeout_s, tellers=tellers)
 

@@ -146,7 +146,14 @@ class Client:
         self._said_at = self._gave_up_at = -math.inf
         self._is_logging_in = False
         self._warned: set[str] = set()
-        self._secrets = [where.path.strip("/"), server.token, *(server.basic or ()), where.password or ""]
+        self._secrets = (
+            where.path.strip("/"),
+            server.token,
+            *(server.basic or ())[1:],
+            where.password or "",
+            *(value for name, value in server.impersonation if name.startswith("Impersonate-Extra-")),
+        )
+        self._sent = ""  # the secret in the header Authorization
         _refuse_to_leak_a_secret(self.host, server)
         proxy = proxies.checked(server.proxy, "the kubeconfig's proxy-url", names_scheme=True)
         if not proxy and where.scheme == "https":
@@ -457,7 +464,7 @@ class Client:
 
     def _without_secrets(self, text: str) -> str:
         """The text as it may be shown: servers and libraries like to quote what they were asked with."""
-        for secret in self._secrets:
+        for secret in (*self._secrets, self._sent):
             if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, "***")
         return text
@@ -488,8 +495,7 @@ class Client:
             authorization = await self._credentials.authorization()
         finally:
             self._is_logging_in = False
-        if (secret := authorization.partition(" ")[2]) not in self._secrets[-1:]:
-            self._secrets = [*self._secrets[:6], secret]
+        self._sent = authorization.partition(" ")[2]
         if (pair := self._credentials.pair) != self._pair:
             self._pair = pair
             if self.host.startswith("https:"):
@@ -563,7 +569,8 @@ def _found(file: Path | None, context: str | None) -> Server:
 
 def _insist_on_an_address(server: str) -> None:
     if not http.is_address(server):
-        raise InputError(f"the kubeconfig's server {http.without_user(server)!r} is not an http(s) address")
+        shown = re.sub(r"(//[^/]*)/.*", r"\1/...", http.without_user(server), flags=re.DOTALL)
+        raise InputError(f"the kubeconfig's server {shown!r} is not an http(s) address")
 
 
 def _refuse_to_leak_a_secret(host: str, server: Server) -> None:

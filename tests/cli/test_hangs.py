@@ -7,20 +7,17 @@ nothing depends on how busy the machine is. What is bounded is the time of that 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
-import virtual_time
 import yaml
 from cli.every_command import CALLS, FOR_EVER, asking, calls
-
-from kaitoctl.cli import app as app_
+from cli.in_process import Ending, beside
 
 SOON_S = 3.0
 ANSWERED_S = 15.0  # the end, where the server does answer
@@ -113,44 +110,10 @@ SILENCES: dict[str, Fault] = {
 FAULTS = ANSWERS | SILENCES
 
 
-class Ending(NamedTuple):
-    """How a command ended: its exit code, the moment, and what it said on stderr, with the moments."""
-
-    code: int
-    at_s: float
-    said: list[tuple[float, str]]
-
-    @property
-    def text(self) -> str:
-        return "".join(text for _, text in self.said)
-
-
-class _Stopwatch(io.StringIO):
-    """A stderr that notes the time of the loop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[tuple[float, str]] = []
-
-    def write(self, text: str) -> int:
-        try:
-            now = asyncio.get_running_loop().time()
-        except RuntimeError:  # the end of a command is said when its loop is gone
-            now = self.said[-1][0] if self.said else 0.0
-        self.said.append((now, text))
-        return len(text)
-
-
 def ended(
-    arguments: list[str],
-    fault: Fault,
-    listening: socket.socket,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    at_most_s: float = ENDED_AT_S,
+    arguments: list[str], fault: Fault, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> Ending:
     """Run a command against a server with a fault."""
-    stderr, ended_at = _Stopwatch(), [0.0]
 
     async def serve(reader: Reader, writer: Writer) -> None:
         try:
@@ -165,34 +128,23 @@ def ended(
         finally:
             writer.transport.abort()
 
-    async def beside_the_server(work: Coroutine[Any, Any, Any]) -> Any:
+    @asynccontextmanager
+    async def up() -> AsyncIterator[None]:
         tasks: set[asyncio.Task[None]] = set()
         server = await asyncio.start_server(
             lambda reader, writer: tasks.add(asyncio.create_task(serve(reader, writer))),
             sock=listening.dup(),
         )
         try:
-            async with asyncio.timeout(at_most_s):
-                return await work
+            yield
         finally:
-            ended_at[0] = asyncio.get_running_loop().time()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             server.close()
             await asyncio.sleep(0)
 
-    def run(work: Coroutine[Any, Any, Any]) -> Any:
-        return virtual_time.run(beside_the_server(work))
-
-    root = logging.getLogger()
-    with monkeypatch.context() as patched:
-        patched.setattr(asyncio, "run", run)
-        patched.setattr("sys.stderr", stderr)
-        patched.setattr("sys.stdout", io.StringIO())
-        patched.setattr(root, "handlers", [])
-        code = app_.run(lambda: app_.app(arguments))
-    return Ending(code, ended_at[0], stderr.said)
+    return beside(up, arguments, monkeypatch, at_most_s=ENDED_AT_S)
 
 
 @pytest.fixture
