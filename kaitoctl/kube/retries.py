@@ -21,6 +21,9 @@ _LONGEST_WAIT_S = 2.0
 # What stands between us and the API server says these while that is being replaced.
 _GATEWAYS = frozenset({502, 503, 504})
 # The store changes its leader or is overloaded for a moment; whether it has written is not known.
+# Many write the object, and the server has given up reading it again; a write that names no version may be
+# sent again as it is. (A conflict of field managers has other words.)
+_MODIFIED = "the object has been modified"
 _ETCD = (
     "etcdserver: leader changed",
     "etcdserver: no leader",
@@ -59,7 +62,8 @@ def wait_s(request: Request, error: KaitoctlError, attempt: int) -> float | None
         if error.retry_after_s is not None:
             return max(error.retry_after_s, growing_s)
         says_etcd = error.status >= 500 and any(words in error.message for words in _ETCD)
-        may_pass = says_etcd or (error.status in _GATEWAYS and not request.is_write)
+        is_stale = error.status == 409 and _MODIFIED in error.message
+        may_pass = says_etcd or is_stale or (error.status in _GATEWAYS and not request.is_write)
     else:
         may_pass = isinstance(error, Unreachable) and error.is_broken
     return growing_s if may_pass and is_repeatable(request) else None
