@@ -23,6 +23,9 @@ SUPPLY = "security/test_supply_chain.py"
 TLS = "kube/test_tls.py"
 CREDENTIALS = "kube/test_credentials.py"
 KUBECONFIG = "kube/test_kubeconfig.py"
+BESIDE = "kube/test_kubeconfig_beside_kubectl.py"
+OIDC = "kube/test_oidc.py"
+CANARIES = "security/test_canaries.py"
 HOSTILE = "cli/test_hostile_clusters.py"
 SERVERS = "cli/test_hostile_servers.py"
 DEPLOY = "test_deploy.py"
@@ -160,12 +163,16 @@ RULES = [
             f"{TLS}::test_less_than_tls_1_2_is_not_spoken",
             f"{TLS}::test_a_client_certificate_says_who_we_are",
             f"{TLS}::test_through_a_proxy_tls_is_spoken_with_the_server_itself",
+            f"{BESIDE}::test_the_server_is_told_what_kubectl_tells_it",
         ],
     ),
     Rule(
         "S12",
-        "a secret goes to the server alone: not in the clear, not to a redirect, not to a proxy",
+        "a secret goes to the server alone: not in the clear, not to a redirect, not to a proxy; and with it "
+        "goes who is impersonated",
         [
+            f"{BESIDE}::test_the_server_is_told_what_kubectl_tells_it",
+            f"{OIDC}::test_an_issuer_of_another_authority_is_not_trusted",
             f"{TLS}::test_a_secret_never_leaves_this_machine_in_the_clear",
             f"{TLS}::test_on_this_machine_it_may_but_not_by_way_of_a_proxy",
             f"{TLS}::test_a_redirect_is_not_followed",
@@ -198,8 +205,15 @@ RULES = [
             f"{KUBECONFIG}::test_secrets_are_not_in_the_words_of_a_server",
             f"{TLS}::test_a_server_shows_none_of_its_secrets",
             "pure/test_view.py::test_nothing_secret_is_recorded",
+            f"{OIDC}::test_what_cannot_be_renewed_is_said_without_any_secret",
+            f"{CANARIES}::test_no_command_tells_a_secret_of_a_cluster_that_is_sound",
+            f"{CANARIES}::test_no_command_tells_what_a_server_quotes",
+            f"{CANARIES}::test_no_command_tells_what_is_in_a_broken_kubeconfig",
+            f"{CANARIES}::test_no_command_tells_what_a_plugin_was_given_or_gives",
+            f"{CANARIES}::test_the_canaries_are_heard",
         ],
-        but="what a pod writes into its own log is shown by `logs`: that is what it is asked for",
+        but="what a pod writes into its own log is shown by `logs`, and the environment of containers by "
+        "`diff`: that is what they are asked for",
     ),
     Rule(
         "S15",
