@@ -154,7 +154,8 @@ def _credentials(output: bytes, plugin: Plugin) -> Credentials:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise plugin.fault("what it wrote is no ExecCredential") from None
     if version != plugin.spec["apiVersion"]:
-        raise plugin.fault(f"it speaks {version!r} instead of {plugin.spec['apiVersion']!r}")
+        known = f"{version!r}" if version in _VERSIONS else "another version"
+        raise plugin.fault(f"it speaks {known} instead of {plugin.spec['apiVersion']!r}")
     if any(not isinstance(text, str) for text in texts.values()):
         raise plugin.fault("what it wrote is no ExecCredential")
     token, certificate, key, expires = texts.values()

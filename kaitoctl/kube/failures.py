@@ -62,11 +62,13 @@ def status_error(status: int, answer: Object, retry_after: str | None = None) ->
     if retry_after_s is not None and not math.isfinite(retry_after_s):
         retry_after_s = 1.0
     message = str(answer.get("message") or f"HTTP {status}")
-    is_ours = 200 <= status < 500 and status != 407
+    is_about_the_request = 400 <= status < 500 and status != 407
+    if not is_about_the_request and str(status) not in message:
+        message += f" (HTTP {status})"
     return ApiError(
         status,
         str(answer.get("reason") or ""),
-        message if str(status) in message or (is_ours and status >= 400) else f"{message} (HTTP {status})",
+        message,
         details=details,
         retry_after_s=retry_after_s if status == 429 or status >= 500 else None,
         hint=_HINTS.get(status, ""),

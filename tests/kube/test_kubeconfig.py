@@ -7,6 +7,7 @@ import base64
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -14,8 +15,8 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import kube_config
 
 from kaitoctl.errors import InputError
-from kaitoctl.kube import kubeconfig
-from kaitoctl.kube.client import Client
+from kaitoctl.kube import credentials, kubeconfig
+from kaitoctl.kube.client import Client, connect
 from kaitoctl.kube.kubeconfig import Server
 
 
@@ -170,6 +171,66 @@ def test_what_is_wrong_is_said_with_the_file(tmp_path: Path, content: Any, words
 def test_secrets_are_not_in_the_words_of_a_server() -> None:
     shown = repr(Server("https://x", token="s3cret", basic=("me", "s3cret"), client_key=b"s3cret"))
     assert "s3cret" not in shown
+
+
+def a_pod(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+    """Make it look as if we ran in a pod. Source: client-go `rest.InClusterConfig`."""
+    for name, text in {"token": "t0ken\n", "ca.crt": "CA", "namespace": "models\n"}.items():
+        (folder / name).write_text(text)
+    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT", folder)
+    given = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "6443", **environment}
+    for name in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "POD_NAMESPACE"):
+        if given.get(name):
+            monkeypatch.setenv(name, given[name])
+        else:
+            monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "address", "namespace"),
+    [
+        ({}, "https://10.0.0.1:6443", "models"),
+        ({"KUBERNETES_SERVICE_HOST": "fd00::1"}, "https://[fd00::1]:6443", "models"),
+        ({"POD_NAMESPACE": "other"}, "https://10.0.0.1:6443", "other"),
+    ],
+)
+def test_in_a_pod_its_service_account_counts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    address: str,
+    namespace: str,
+) -> None:
+    a_pod(tmp_path, monkeypatch, **environment)
+    server = kubeconfig.from_pod()
+    assert server is not None
+    assert (server.address, server.namespace) == (address, namespace)
+    assert (server.token_file, server.ca_file) == (str(tmp_path / "token"), str(tmp_path / "ca.crt"))
+    assert asyncio.run(credentials.of(server, urlsplit(server.address)).authorization()) == "Bearer t0ken"
+
+
+@pytest.mark.parametrize("missing", ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"])
+def test_without_a_service_it_is_no_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    a_pod(tmp_path, monkeypatch, **{missing: ""})
+    assert kubeconfig.from_pod() is None
+
+
+def test_a_kubeconfig_outranks_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "account").mkdir()
+    a_pod(tmp_path / "account", monkeypatch)
+    (file,) = written(tmp_path, config({"server": "http://127.0.0.1:1"}, {"token": "t"}))
+
+    async def host() -> str:
+        async with connect() as client:
+            return client.host
+
+    monkeypatch.setenv("KUBECONFIG", file)
+    assert asyncio.run(host()) == "http://127.0.0.1:1"
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(InputError, match="certificates cannot be used"):  # of the account: it was taken
+        asyncio.run(host())
 
 
 def test_a_token_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
