@@ -1,7 +1,8 @@
 """Kubeconfigs of all shapes, for `test_kubeconfig_beside_kubectl`: what people, tools and accidents write.
 
 Each case is a function of the place where servers and certificates are. It gives the kubeconfig, or a list of
-those that `$KUBECONFIG` names in this order; a text is written as it is, None is a file that does not exist.
+those that `$KUBECONFIG` names in this order; a text is written as it is, None is a file that does not exist,
+and a function makes something else of it.
 """
 
 from __future__ import annotations
@@ -289,6 +290,15 @@ FILES: dict[str, Case] = {
         },
     ),
     "a missing file": _merged(lambda place: None, lambda place: config(place, {"token": "t"})),
+    "a folder among the files": _merged(
+        lambda place: config(place, {"token": "t"}), lambda place: lambda file: file.mkdir()
+    ),
+    "a link that leads nowhere": _merged(
+        lambda place: lambda file: file.symlink_to("/missing"), lambda place: config(place, {"token": "t"})
+    ),
+    "bytes that are not UTF-8": _merged(
+        lambda place: config(place, {"token": "t"}), lambda place: lambda file: file.write_bytes(b"a: \xff")
+    ),
     "an empty file": _merged(lambda place: "", lambda place: config(place, {"token": "t"})),
     "a file that is broken": _merged(
         lambda place: config(place, {"token": "t"}), lambda place: "users: [{name: x, user: {token: s3cret}"

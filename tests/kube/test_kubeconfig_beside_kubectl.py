@@ -61,7 +61,9 @@ def files(here: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
         for place_in_list, content in enumerate(made if isinstance(made, list) else [made]):
             file = folder / f"config-{place_in_list}"
             names.append(str(file))
-            if content is not None:
+            if callable(content):
+                content(file)
+            elif content is not None:
                 file.touch(mode=0o600)
                 file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
         found[name] = os.pathsep.join(names)
