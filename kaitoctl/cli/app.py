@@ -164,10 +164,12 @@ def _failed(error: BaseException) -> int:
 def _unforeseen(error: BaseException) -> KaitoctlError:
     """Words for what no code of ours foresaw: never a traceback, but the way to get one."""
     if isinstance(error, UnicodeEncodeError):  # an argument, or a JSON escape, that is half a character
-        half = f"U+{ord(error.object[error.start]):04X}"  # and nothing around it, which may be a secret
-        return InputError(
-            f"{half} is half a character, and cannot be written as UTF-8: look for it in the input"
-        )
+        import re
+
+        # Enough to find it by, and too little of what may be a secret.
+        before = re.search(r"[\w.-]{0,5}\Z", error.object[: error.start])
+        shown = (before[0] if before else "") + error.object[error.start]
+        return InputError(f"{shown!r} cannot be written as UTF-8: a character in it is only half of one")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return KaitoctlError(f"{where}{error.strerror or error}")

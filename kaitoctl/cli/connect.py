@@ -64,7 +64,7 @@ def with_request_timeout(command: Any) -> None:
     if "kubeconfig" in names:
         option = typer.core.TyperOption(
             param_decls=["--request-timeout"],
-            help="The longest that one request may take, 0 for no limit (default: 1m).",
+            help="Give up on a request after this long, 0 for never (default: 1m; 20s without an answer).",
             metavar="DURATION",
             expose_value=False,
             callback=keep,

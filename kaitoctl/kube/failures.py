@@ -47,7 +47,10 @@ def refusal(status: int, headers: Mapping[str, str], body: str, path: str) -> Ap
     if not isinstance(answer, dict) or answer.get("kind") != "Status":
         message = f"{_words(body) or f'HTTP {status}'} ({path})"
         answer = {"message": message, "reason": _REASONS.get(status, "")}
-    return status_error(status, answer, headers.get("retry-after"))
+    error = status_error(status, answer, headers.get("retry-after"))
+    if "/proxy" in path and status >= 500:
+        error.hint = ""  # what is behind the API server is in trouble, not itself
+    return error
 
 
 def status_error(status: int, answer: Object, retry_after: str | None = None) -> ApiError:
