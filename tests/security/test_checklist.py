@@ -173,6 +173,7 @@ RULES = [
         [
             f"{BESIDE}::test_the_server_is_told_what_kubectl_tells_it",
             f"{OIDC}::test_an_issuer_of_another_authority_is_not_trusted",
+            "controlplane/test_impersonation.py::test_an_administrator_who_acts_for_somebody_else_may_do_less",
             f"{TLS}::test_a_secret_never_leaves_this_machine_in_the_clear",
             f"{TLS}::test_on_this_machine_it_may_but_not_by_way_of_a_proxy",
             f"{TLS}::test_a_redirect_is_not_followed",
