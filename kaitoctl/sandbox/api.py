@@ -192,18 +192,29 @@ class Api:
         self.pod_logs: Callable[[str, str, str], str] = lambda _namespace, _pod, _container: ""
         """Text of a container's log by namespace, pod and container; whoever runs pods sets it."""
         self.resources: dict[tuple[str, str, str], Resource] = {}
-        for resource in BUILTIN:
-            self.serve(resource)
         self.garbage = Garbage(self)
         self.writes = Writes(self, clock)
         self.store.on_event = self._on_event
-        for entry in list(self.store.entries(CRDS.name)):
-            crd.serve(self, entry.obj)
-        self.garbage.index_everything()
+        self._learn()
         for name in _NAMESPACES_FROM_BIRTH:
             if self.store.find(NAMESPACES.name, ObjectKey("", name)) is None:
                 obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
                 self.writes.create(NAMESPACES, "", obj, Author("kube-apiserver", now=timestamp(clock())))
+
+    def take_back(self) -> None:
+        """Undo what was written since the store's `begin`, and all that followed from it."""
+        if self.store.rollback():
+            self._learn()
+
+    def _learn(self) -> None:
+        """Derive from the store what is served and what waits for whom."""
+        self.resources.clear()
+        for resource in BUILTIN:
+            self.serve(resource)
+        for entry in list(self.store.entries(CRDS.name)):
+            crd.serve(self, entry.obj)
+        self.garbage = Garbage(self)
+        self.garbage.index_everything()
 
     def serve(self, resource: Resource) -> None:
         """Serve a resource from now on."""
