@@ -88,7 +88,7 @@ def _prune(
         free = _is_open(schema)
         embedded = embedded or bool(schema.get("x-kubernetes-embedded-resource"))
         changed: dict[str, Any] = {}
-        gone = []
+        gone = set()
         for name, item in value.items():
             below = known.get(name)
             if embedded and name in _IDENTITY:
@@ -101,7 +101,7 @@ def _prune(
                     if after is not item:
                         changed[name] = after
             elif not free:
-                gone.append(name)
+                gone.add(name)
                 if dropped is not None:
                     dropped.append(f"{path}.{name}" if path else name)
         if not gone and not changed:
