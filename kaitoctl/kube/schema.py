@@ -156,6 +156,34 @@ def default(value: Any, schema: Schema, *, keep_nulls: bool = False) -> Any:
     return value
 
 
+def without_nulls(value: Any, schema: Schema | None) -> Any:
+    """`value` without the nulls that the API server drops or fills in; `value` itself when it has none.
+
+    A null in a field that is not nullable is dropped, and where the schema has a default it is filled in as
+    if the field were missing; both are "missing" here. An entry of a list stays, and so does a null that no
+    schema speaks of. Only `kubectl apply --server-side` is stricter.
+
+    Source: k8s.io/apiextensions-apiserver `pkg/apiserver/schema/defaulting` (prunenulls.go, algorithm.go),
+    `pkg/apiserver/customresource_handler.go`.
+    """
+    if not schema:
+        return value
+    if isinstance(value, dict):
+        known, values = schema.get("properties") or {}, schema.get("additionalProperties")
+        kept: dict[str, Any] = {}
+        for name, item in value.items():
+            below = known.get(name, values if isinstance(values, dict) else None)
+            if item is None and below is not None and not below.get("nullable"):
+                continue
+            kept[name] = without_nulls(item, below) if isinstance(item, (dict, list)) else item
+        is_same = len(kept) == len(value) and all(kept[name] is item for name, item in value.items())
+        return value if is_same else kept
+    if isinstance(value, list) and (items := schema.get("items")):
+        done = [without_nulls(item, items) for item in value]
+        return done if any(new is not old for new, old in zip(done, value, strict=True)) else value
+    return value
+
+
 def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _copy(item) for name, item in value.items()}
