@@ -203,7 +203,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_integer(value: Any) -> bool:
-    return _is_number(value) and (isinstance(value, int) or value.is_integer())
+    """Whether the API server takes a number for an integer: of 64 bits, or a float that holds one exactly."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return isinstance(value, float) and value.is_integer() and abs(value) < 2**53
 
 
 _IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
@@ -401,7 +404,9 @@ def _errors(obj: Any, schema: Schema, strict: bool) -> Iterable[Any]:
             yield jsonschema.ValidationError("duplicate", path=[position], instance=value[position])
 
     extend: Callable[..., Any] = jsonschema.validators.extend
-    validator = extend(jsonschema.Draft202012Validator, {"x-kubernetes-list-type": unique})
+    plain = jsonschema.Draft202012Validator
+    types = plain.TYPE_CHECKER.redefine("integer", lambda _checker, value: _is_integer(value))
+    validator = extend(plain, {"x-kubernetes-list-type": unique}, type_checker=types)
     found: Iterable[Any] = validator(_translated(schema, strict, True), format_checker=checker).iter_errors(
         obj
     )

@@ -20,7 +20,7 @@ from kaitoctl.kaito.api import (
     WORKSPACE_V1BETA1,
 )
 from kaitoctl.kaito.catalog import InstanceType, Preset
-from kaitoctl.kaito.validation import config_maps, ignored, pod_keys, releases
+from kaitoctl.kaito.validation import config_maps, ignored, pod_keys, references, releases
 from kaitoctl.kaito.validation.grammar import (
     LONGEST_NAME,
     MIG_PROFILES,
@@ -53,6 +53,7 @@ API_VERSIONS = (WORKSPACE.api_version, WORKSPACE_V1BETA1.api_version)
 
 _HEADLESS = "-headless"
 _TYPE, _COUNT, _SELECTOR = "resource.instanceType", "resource.count", "resource.labelSelector"
+_MOST_NODES = 2**31 - 1
 _GATES = {"mig": "enableMIG", "accelerator": "enableAccelerator"}
 _BYPASS = "kaito.sh/bypass-resource-checks"
 _RUNTIME = f"metadata.annotations[{ANNOTATION_RUNTIME}]"
@@ -78,6 +79,7 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     if isinstance(subject.workspace.get("tuning"), dict):
         yield from _tuning(subject)
     yield from config_maps.problems(subject)
+    yield from references.problems(subject)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -103,7 +105,8 @@ def _identity(subject: Subject) -> Iterator[Problem]:
 def _metadata(subject: Subject) -> Iterator[Problem]:
     name, namespace = subject.metadata.get("name"), subject.metadata.get("namespace")
     if name is None or name == "":
-        yield error("metadata.name", "KW110", "the Workspace has no name")
+        if not as_text(subject.metadata.get("generateName")):
+            yield error("metadata.name", "KW110", "the Workspace has no name")
     elif isinstance(name, str):
         has_headless = subject.has_estimator or (subject.preset is not None and subject.preset.distributed)
         if not is_service_name(name):
@@ -188,6 +191,8 @@ def _nodes(subject: Subject) -> Iterator[Problem]:
     count = as_whole(subject.resource.get("count"))
     if count is not None and count < 1:
         yield error(_COUNT, "KW123", f"{count} nodes are too few")
+    elif count is not None and count > _MOST_NODES:
+        yield error(_COUNT, "KW123", f"{count} is more than a workload's 32-bit number of replicas")
     seen: set[str] = set()
     for index, node in enumerate(as_list(subject.resource.get("preferredNodes"))):
         where = f"resource.preferredNodes[{index}]"

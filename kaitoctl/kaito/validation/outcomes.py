@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from kaitoctl.kaito.validation.grammar import is_service_name
+from kaitoctl.kaito.validation.grammar import is_dns_name, is_service_name
 from kaitoctl.kaito.validation.problem import OWN, Answer, Problem
 from kaitoctl.kaito.validation.subject import Subject
 
 
 def _name(subject: Subject, problem: Problem) -> Answer:
+    if not is_dns_name(subject.name):
+        return "refuses"  # the API server does
     # Kubernetes takes a digit in front of a Service's name since its gate RelaxedServiceNameValidation.
     return "admits" if is_service_name("a" + subject.name[:62]) else "never-ready"
 
@@ -51,8 +53,6 @@ def _image(subject: Subject, problem: Problem) -> Answer:
 
 
 def _tuned(subject: Subject, problem: Problem) -> Answer:
-    if subject.is_update:
-        return "ignores"
     return "never-ready" if subject.target in ("v0.9", "v0.12") else "crashes"
 
 
@@ -69,14 +69,14 @@ def _length(subject: Subject, problem: Problem) -> Answer:
 _Judge = Callable[[Subject, Problem], Answer]
 
 _CASES: Mapping[_Judge, tuple[Answer, ...]] = {
-    _name: ("admits", "never-ready"),
+    _name: ("refuses", "admits", "never-ready"),
     _no_label: ("never-ready", "admits"),
     _count: ("never-ready", "ignores"),
     _selector: ("never-ready", "ignores"),
     _label: ("refuses", "never-ready"),
     _type: ("never-ready", "admits"),
     _image: ("never-ready", "ignores"),
-    _tuned: ("crashes", "never-ready", "ignores"),
+    _tuned: ("crashes", "never-ready"),
     _partition: ("refuses", "never-ready"),
     _length: ("never-ready", "ignores"),
 }
@@ -141,6 +141,15 @@ ADMITTED: Mapping[str, Answer | _Judge] = {
 }
 """What becomes of a problem that the admission lets through; a code that is missing is then no problem."""
 
+FIXED = frozenset(
+    (
+        "KW123", "KW130", "KW131", "KW132", "KW133", "KW134", "KW135", "KW136", "KW137", "KW138", "KW147",
+        "KW149", "KW166", "KW170", "KW171",
+    )
+)  # fmt: skip
+"""What is said of the instance type, the number of nodes and the preset, which cannot change: of a Workspace
+that exists nobody judges it again, and no edit could help."""
+
 _ORDER: tuple[Answer, ...] = ("refuses", "crashes", "never-ready", "ignores", "admits")
 
 
@@ -168,7 +177,7 @@ def answered(rules: Iterable[Problem], refusals: Iterable[Problem], subject: Sub
 
 def _admitted(subject: Subject, problem: Problem) -> Problem | None:
     answer = ADMITTED.get(problem.code)
-    if answer is None:
+    if answer is None or (subject.is_update and problem.code in FIXED):
         return None
     if callable(answer):
         answer = answer(subject, problem)
