@@ -268,7 +268,9 @@ def _like(known: InstanceType, offered: list[InstanceType]) -> str:
     able = [
         machine
         for machine in offered
-        if machine.gpu_resource == GPU and machine.gpu_memory_gib >= known.gpu_memory_gib
+        if machine.gpu_resource == GPU
+        and machine.gpu_memory_gib >= known.gpu_memory_gib
+        and machine.gpu_memory_per_gpu_gib >= known.gpu_memory_per_gpu_gib
     ]
     smallest = min(
         able, key=lambda machine: (machine.gpu_memory_gib, machine.gpus, machine.name), default=None

@@ -31,7 +31,7 @@ def _no_label(subject: Subject, problem: Problem) -> Answer:
 
 
 def _count(subject: Subject, problem: Problem) -> Answer:
-    is_estimated = subject.target in ("v0.9", "v0.12") and subject.runtime == "vllm"
+    is_estimated = subject.has_estimator and subject.runtime == "vllm"
     return "ignores" if is_estimated and subject.inference.get("preset") else "never-ready"
 
 
@@ -44,7 +44,9 @@ def _label(subject: Subject, problem: Problem) -> Answer:
 
 
 def _type(subject: Subject, problem: Problem) -> Answer:
-    return "never-ready" if subject.target in ("v0.9", "v0.12") and problem.severity == "error" else "admits"
+    # Only the estimate of nodes for a preset needs the type's figures.
+    is_sized = subject.has_estimator and bool(subject.inference.get("preset"))
+    return "never-ready" if is_sized and problem.severity == "error" else "admits"
 
 
 def _image(subject: Subject, problem: Problem) -> Answer:
@@ -53,7 +55,7 @@ def _image(subject: Subject, problem: Problem) -> Answer:
 
 
 def _tuned(subject: Subject, problem: Problem) -> Answer:
-    return "never-ready" if subject.target in ("v0.9", "v0.12") else "crashes"
+    return "never-ready" if subject.has_estimator else "crashes"
 
 
 def _partition(subject: Subject, problem: Problem) -> Answer:
