@@ -7,6 +7,7 @@ somebody asks for one: only then is the text walked a second time. Opening files
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -153,12 +154,31 @@ def load_yaml(text: str, source: str) -> list[Object]:
     return objects
 
 
+_WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+def as_kubectl_reads(raw: bytes) -> str:
+    """The text of a file's bytes: UTF-16 where a byte order mark says so, else UTF-8.
+
+    PowerShell's `>` writes UTF-16. Bytes that are no text stay in it as surrogates, which `read` refuses
+    with their place.
+
+    Source: k8s.io/cli-runtime v0.37 `pkg/resource/visitor.go`, FileVisitor (unicode.BOMOverride).
+    """
+    for mark, encoding in _WIDE.items():
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(encoding, "replace")
+    return raw.decode("utf-8-sig", "surrogateescape")
+
+
 def decoded(raw: bytes, source: str) -> str:
-    """The text of a file's bytes.
+    """The text of a file's bytes, see `as_kubectl_reads`.
 
     Raises:
-        InputError: not UTF-8.
+        InputError: neither UTF-8 nor UTF-16 with a byte order mark.
     """
+    if raw[:2] in _WIDE:
+        return as_kubectl_reads(raw)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
