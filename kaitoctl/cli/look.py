@@ -97,8 +97,8 @@ class _Picture:
             error = task.exception()
             if error is None:  # it was to look once
                 continue
-            if informer is wanted or not isinstance(error, ApiError):
-                raise error
+            if informer is wanted or not isinstance(error, ApiError) or error.status not in _NEVER_SHOWN:
+                raise error  # a server in trouble is no reason to show half a picture
             self._unseen[plural] = str(error)
 
     async def stop(self) -> None:
@@ -207,7 +207,7 @@ async def looking(client: Client, key: ObjectKey, *, once: bool = False) -> Asyn
     Raises:
         ApiError: the cluster knows no Workspaces, or will not show this one.
     """
-    kind, claim_kinds = await _kinds(client)
+    kind, claim_kinds = await _kinds(client, insists=once)
     look = Look(client, key, kind, claim_kinds, once=once)
     try:
         await look.start()
@@ -270,11 +270,15 @@ async def workspace_kind(client: Client) -> Kind:
     )
 
 
-async def _kinds(client: Client) -> tuple[Kind, list[Kind]]:
-    """Workspaces, and what nodes are asked for with, in the versions that the cluster serves."""
-    kind, answer = await asyncio.gather(
-        workspace_kind(client), _optional(client, Request("GET", f"/apis/{NODE_CLAIM.group}"))
-    )
+async def _kinds(client: Client, *, insists: bool) -> tuple[Kind, list[Kind]]:
+    """Workspaces, and what nodes are asked for with, in the versions that the cluster serves.
+
+    Args:
+        client: the cluster.
+        insists: whether a server in trouble is an error; who follows waits until that is over.
+    """
+    asking = _optional(client, Request("GET", f"/apis/{NODE_CLAIM.group}"), insists=insists)
+    kind, answer = await asyncio.gather(workspace_kind(client), asking)
     versions = {str(item.get("version")) for item in (answer or {}).get("versions") or ()}
     claims = [replace(NODE_CLAIM, version=version) for version in ("v1", "v1beta1") if version in versions][
         :1
@@ -284,10 +288,12 @@ async def _kinds(client: Client) -> tuple[Kind, list[Kind]]:
     return kind, claims or [NODE_CLAIM]
 
 
-async def _optional(client: Client, asked: Request) -> Any:
+async def _optional(client: Client, asked: Request, *, insists: bool) -> Any:
     try:
         return await client.send(asked)
-    except ApiError:
+    except ApiError as error:
+        if insists and error.status not in (404, *_REFUSED):
+            raise
         return None
 
 
@@ -560,7 +566,7 @@ class Overview(_Picture):
 @asynccontextmanager
 async def overviewing(client: Client, namespace: str, *, once: bool = False) -> AsyncIterator[Overview]:
     """The Workspaces of a namespace (empty for all), kept up to date like `looking`."""
-    kind, claim_kinds = await _kinds(client)
+    kind, claim_kinds = await _kinds(client, insists=once)
     picture = Overview(client, namespace, kind, claim_kinds, once=once)
     try:
         await picture.start()
