@@ -15,6 +15,7 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, diagnosis, installation
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.rollout import Phase, progress
+from kaitoctl.kaito.serving import slice_of_endpoints
 from kaitoctl.kaito.snapshot import Named, Snapshot, node_names
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube import request
@@ -24,6 +25,7 @@ from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    ENDPOINTS,
     EVENT,
     JOB,
     NODE,
@@ -55,6 +57,7 @@ _NEVER_SHOWN = (400, *_REFUSED)
 _MOST_NODES = 32
 _LOG_LINES = 60
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
+_SERVICE_NAME = "kubernetes.io/service-name"
 _NODE_POOL_LABELS = ("karpenter.kaito.sh/workspace-name", "karpenter.kaito.sh/workspace-namespace")
 
 
@@ -121,6 +124,7 @@ class Look(_Picture):
         super().__init__(client, kind, once=once)
         self.key = key
         self._nodes: dict[str, Informer] = {}
+        self._endpoints: Informer | None = None
         ours = f"{api.LABEL_WORKSPACE}={key.name}"
         self._workspace = self._named(kind)
         self._views: dict[str, tuple[Informer, ...]] = {
@@ -129,7 +133,7 @@ class Look(_Picture):
             "pods": (self._labelled(POD, ours),),
             "replica_sets": (self._labelled(REPLICA_SET, ours),),
             "services": (self._named(SERVICE), self._named(SERVICE, f"{key.name}-headless")),
-            "slices": (self._labelled(ENDPOINT_SLICE, f"kubernetes.io/service-name={key.name}"),),
+            "slices": (self._labelled(ENDPOINT_SLICE, f"{_SERVICE_NAME}={key.name}"),),
             "events": (
                 Informer(
                     client, EVENT, namespace=key.namespace, gives_up_on=_NEVER_SHOWN, keep=self._kept_event
@@ -164,6 +168,10 @@ class Look(_Picture):
         """Watch everything; returns when the first picture is there."""
         informers = [self._workspace, *(one for views in self._views.values() for one in views)]
         await asyncio.gather(*(self._watch(informer) for informer in informers))
+        self._insist_on(self._workspace)
+        if ENDPOINT_SLICE.plural in self._unseen:  # some roles show Endpoints, which are older, and no slices
+            self._endpoints = self._named(ENDPOINTS)
+            await self._watch(self._endpoints)
         await self.follow_nodes()
 
     async def follow_nodes(self) -> None:
@@ -192,12 +200,12 @@ class Look(_Picture):
             for part, views in self._views.items()
         }
         nodes = tuple(obj for view in self._nodes.values() for obj in view.store.values())
-        return Snapshot(
-            self._workspace.store.get(self.key),
-            **parts,
-            nodes=nodes,
-            unseen=dict(sorted(self._unseen.items())),
-        )
+        unseen = dict(sorted(self._unseen.items()))
+        if self._endpoints is not None and ENDPOINTS.plural not in unseen:
+            found = self._endpoints.store.values()
+            parts["slices"] = tuple(one for obj in found for one in slice_of_endpoints(obj))
+            del unseen[ENDPOINT_SLICE.plural]
+        return Snapshot(self._workspace.store.get(self.key), **parts, nodes=nodes, unseen=unseen)
 
 
 @asynccontextmanager
@@ -473,7 +481,7 @@ class Row:
     Args:
         workspace: the object.
         key: its key.
-        state: `Ready`, `Progressing`, `Failed`, `Deleting` or `Waiting`.
+        state: `Ready`, `Progressing`, `NotServing`, `Failed`, `Deleting` or `Waiting`.
         nodes: how many it runs on, of those it needs.
         gpus: devices that its pods hold.
         adapters: how many it asks for.
@@ -521,10 +529,15 @@ class Overview(_Picture):
         self._jobs = of(JOB, api.LABEL_WORKSPACE)
         self._pods = of(POD, api.LABEL_WORKSPACE)
         self._claims = tuple(of(kind, api.LABEL_WORKSPACE) for kind in claim_kinds)
+        self._services = of(SERVICE)
+        self._slices = of(ENDPOINT_SLICE)
 
     async def start(self) -> None:
         """Watch everything; returns when the first picture is there."""
-        views = (self._workspaces, *self._workloads, self._jobs, self._pods, *self._claims)
+        views = (
+            *(self._workspaces, *self._workloads, self._jobs, self._pods, *self._claims),
+            *(self._services, self._slices),
+        )
         await asyncio.gather(*(self._watch(view) for view in views))
 
     def rows(self) -> tuple[list[Row], dict[str, str]]:
@@ -543,7 +556,11 @@ class Overview(_Picture):
             labels = labels_of(claim)
             key = ObjectKey(labels.get(api.LABEL_WORKSPACE_NAMESPACE, ""), labels[api.LABEL_WORKSPACE])
             claims.setdefault(key, []).append(claim)
-        found = []
+        slices: dict[ObjectKey, list[Object]] = {}
+        for one in self._slices.store.values():
+            key = ObjectKey(key_of(one).namespace, labels_of(one).get(_SERVICE_NAME, ""))
+            slices.setdefault(key, []).append(one)
+        found, unseen = [], dict(sorted(self._unseen.items()))
         for key in sorted(self._workspaces.store):
             workspace = self._workspaces.store[key]
             seen = Snapshot(
@@ -552,9 +569,12 @@ class Overview(_Picture):
                 tuple(pods.get(key, ())),
                 tuple(claims.get(key, ())),
                 jobs=(self._jobs.store[key],) if key in self._jobs.store else (),
+                services=(self._services.store[key],) if key in self._services.store else (),
+                slices=tuple(slices.get(key, ())),
+                unseen=unseen,
             )
-            found.append(_row(seen, workspace, pods_seen=POD.plural not in self._unseen))
-        return found, dict(sorted(self._unseen.items()))
+            found.append(_row(seen, workspace, pods_seen=POD.plural not in unseen))
+        return found, unseen
 
 
 @asynccontextmanager
@@ -575,8 +595,8 @@ def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:
         state, words = "Deleting", f"finalizers: {', '.join(workspace['metadata'].get('finalizers') or ())}"
     else:
         waits = "Waiting" if where.phase is Phase.SUBMITTED else "Progressing"
-        state = {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
-        words = f"{where.phase.words}: {where.detail}".rstrip(": ")
+        state = "NotServing" if where.down else {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
+        words = f"{where.words}: {where.detail}".rstrip(": ")
     here = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pods_.is_finished(pod)} - {None, ""}
     held = sum(nodes_.gpus_held(pod) for pod in seen.pods)
     return Row(

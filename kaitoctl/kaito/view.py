@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from kaitoctl.kaito import api, nodes
-from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose, endpoints
-from kaitoctl.kaito.rollout import Phase, Progress, current_pods
+from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose
+from kaitoctl.kaito.rollout import DOWN, Phase, Progress, current_pods
+from kaitoctl.kaito.serving import main_service, serving
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.status import claim_failure
 from kaitoctl.kube import conditions
@@ -122,6 +123,7 @@ class View:
         cause: what keeps it from being ready, if that can be seen; its words may change by the second.
         unseen: what could not be looked at.
         more: the command that says more.
+        down: nobody is served, and no waiting helps.
     """
 
     workspace: str
@@ -139,12 +141,13 @@ class View:
     trouble: str
     unseen: tuple[str, ...] = ()
     more: str = ""
+    down: bool = False
 
     @property
     def where(self) -> str:
         """Where it stands, in words."""
         link = " " if self.detail.startswith("on ") else ": "
-        return self.phase.words + (link + self.detail if self.detail else "")
+        return (DOWN if self.down else self.phase.words) + (link + self.detail if self.detail else "")
 
 
 def view(
@@ -180,6 +183,7 @@ def view(
         trouble=f"{cause.code} {cause.about}" if cause else "",
         unseen=tuple(seen.unseen),
         more=addressed(_more(str(key_of(workspace)))),
+        down=progress.down,
     )
 
 
@@ -226,6 +230,8 @@ def _conditions(workspace: Object) -> Iterable[Condition]:
 def _tree(workspace: Object, seen: Snapshot, progress: Progress) -> Item:
     mark: Mark = "ok" if progress.outcome == "ready" else "bad" if progress.outcome == "failed" else "busy"
     status = {"ok": "Ready", "bad": "Failed", "busy": "Progressing", "off": ""}[mark]
+    if progress.down:
+        mark, status = "bad", "NotServing"
     if is_being_deleted(workspace):
         mark, status = "busy", "Deleting"
     in_claims = {str(dig(claim, "status", "nodeName") or "") for claim in seen.claims}
@@ -375,15 +381,18 @@ def _containers(pod: Object) -> Iterable[Item]:
 
 def _service(item: Object, seen: Snapshot) -> Item:
     name, spec = str(item["metadata"]["name"]), item.get("spec") or {}
-    if spec.get("clusterIP") == "None":
+    is_main = item is main_service(seen)
+    if spec.get("clusterIP") == "None" and not is_main:
         return Item("Service", name, "ok", "Headless", _created(item))
     ports = ",".join(str(port.get("port")) for port in spec.get("ports") or ())
     address = f"{spec.get('clusterIP') or '-'}:{ports}"
-    if "endpointslices" in seen.unseen or name != key_of(seen.workspace or item).name:
+    if not is_main:
         return Item("Service", name, "ok", str(spec.get("type") or "ClusterIP"), _created(item), address)
-    count = len(endpoints(seen))
+    found = serving(seen)
+    count = len(found.pods)
     status = f"{count} {nodes.plural('endpoint', count)}"
-    return Item("Service", name, "ok" if count else "busy", status, _created(item), address)
+    mark: Mark = "ok" if count else "busy" if found.gap == "pods" else "bad"
+    return Item("Service", name, mark, status, _created(item), address)
 
 
 # --- for machines --------------------------------------------------------------------------------------
@@ -419,6 +428,7 @@ def _as_json(shown: View) -> Object:
         "phase": shown.phase.name.lower(),
         "detail": shown.detail,
         "outcome": shown.outcome,
+        "down": shown.down,
         "since": shown.since,
         "budget_s": shown.budget_s,
         "stations": [phase.name.lower() for phase in shown.stations],
@@ -509,6 +519,7 @@ def of_json(value: Any) -> View:
             trouble=f"{found.code} {found.about}" if found else "",
             unseen=tuple(map(str, value["unseen"])),
             more=_more(str(value["workspace"])),
+            down=value.get("down") is True,
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a view of a Workspace: {error}") from error

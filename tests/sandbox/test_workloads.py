@@ -37,7 +37,7 @@ from kaitoctl.kube.request import Request
 from kaitoctl.sandbox import nodes
 from kaitoctl.sandbox.cluster import Cluster, cluster
 from kaitoctl.sandbox.nodes import InstanceShape
-from kaitoctl.sandbox.workloads.endpoints import ENDPOINTS
+from kaitoctl.kube.objects import ENDPOINTS
 from kaitoctl.sandbox.workloads.timetable import FAULT_ANNOTATION
 
 PLAIN = InstanceShape(cpu=16, memory_mib=65_536)
