@@ -56,6 +56,7 @@ _REFUSED = (401, 403)
 _NEVER_SHOWN = (400, *_REFUSED)
 _MOST_NODES = 32
 _LOG_LINES = 60
+_MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
 _SERVICE_NAME = "kubernetes.io/service-name"
 _NODE_POOL_LABELS = ("karpenter.kaito.sh/workspace-name", "karpenter.kaito.sh/workspace-namespace")
@@ -365,8 +366,9 @@ async def _verdict(
     """Which nodes it will use, where that still matters and may be asked."""
     assert seen.workspace is not None
     where = progress(seen)
-    unplaced = any(not dig(pod, "spec", "nodeName") for pod in seen.pods)
-    if where.outcome == "ready" or (where.phase > Phase.SCHEDULING and not unplaced):
+    waiting = [pod for pod in seen.pods if not dig(pod, "spec", "nodeName") and not pods_.is_finished(pod)]
+    is_gated = bool(waiting) and all(diagnosis.gates_of(pod) for pod in waiting)
+    if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
         return None
     from kaitoctl.cli.check_nodes import observe
 
@@ -420,19 +422,27 @@ async def _logs(client: Client, seen: Snapshot, asked: _Asked) -> dict[tuple[str
                 found[metadata["name"], container] = text
                 return
 
+    newest = sorted(
+        seen.pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True
+    )
+    troubled = [
+        (pod, item) for pod in newest for item in pods_.container_statuses(pod) if _has_ended_badly(item)
+    ]
     await asyncio.gather(
         *(
             read(pod, item["name"], previous=bool(dig(item, "lastState", "terminated")))
-            for pod in seen.pods
-            for item in pods_.container_statuses(pod)
-            if any(
-                dig(item, state, "terminated", "exitCode")
-                or dig(item, state, "terminated", "reason") == "OOMKilled"
-                for state in ("state", "lastState")
-            )
+            for pod, item in troubled[:_MOST_LOGS]
         )
     )
     return found
+
+
+def _has_ended_badly(item: Object) -> bool:
+    """Whether a container has ended with an error, or ends over and over."""
+    return dig(item, "state", "waiting", "reason") == "CrashLoopBackOff" or any(
+        dig(item, state, "terminated", "exitCode") or dig(item, state, "terminated", "reason") == "OOMKilled"
+        for state in ("state", "lastState")
+    )
 
 
 async def _revisions(client: Client, seen: Snapshot, asked: _Asked) -> tuple[Object, ...]:
@@ -595,7 +605,9 @@ def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:
         state, words = "Deleting", f"finalizers: {', '.join(workspace['metadata'].get('finalizers') or ())}"
     else:
         waits = "Waiting" if where.phase is Phase.SUBMITTED else "Progressing"
-        state = "NotServing" if where.down else {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
+        state = (
+            "NotServing" if where.down else {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
+        )
         words = f"{where.words}: {where.detail}".rstrip(": ")
     here = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pods_.is_finished(pod)} - {None, ""}
     held = sum(nodes_.gpus_held(pod) for pod in seen.pods)

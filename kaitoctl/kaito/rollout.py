@@ -103,7 +103,7 @@ def progress(seen: Snapshot) -> Progress:
 
 
 def _down(workspace: Object, seen: Snapshot) -> str:
-    """Why nobody is served although nothing is under way any more; empty while something is, or somebody is."""
+    """Why nobody is served and nothing is under way; empty while something is, or somebody is served."""
     if workspace.get("tuning"):
         return ""
     workloads = _workloads(workspace, seen)
@@ -157,6 +157,8 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
             return _nodes_station(workspace, seen) if resource.get("status") != "True" else Phase.ACCEPTED
         return Phase.ACCEPTED if dig(workspace, "status", "conditions") else Phase.SUBMITTED
     serves = _is_said_to_serve(workspace, workloads) and not _is_denied(workspace)
+    if lacks_nodes(workspace) and all(map(is_rolled_out, workloads)) and serving(seen).is_any:
+        return _nodes_station(workspace, seen)  # its pods run on, and their nodes are not what they were
     if serves and all(map(is_rolled_out, workloads)):
         found = serving(seen)
         if found.is_any or found.gap != "pods":
@@ -172,6 +174,13 @@ def _nodes_station(workspace: Object, seen: Snapshot) -> Phase:
     claims = [claim for claim in seen.claims if not is_being_deleted(claim)]
     joined = [claim for claim in claims if conditions.is_true(claim, "Registered")]
     return Phase.GPU_PLUGIN if claims and len(joined) == len(claims) else Phase.NODES
+
+
+def lacks_nodes(workspace: Object) -> bool:
+    """Whether the controller says of this generation that its nodes are not (all) in order."""
+    resource = conditions.find(workspace, api.RESOURCE_READY) or {}
+    of_now = int(resource.get("observedGeneration") or 0) >= generation_of(workspace)
+    return of_now and resource.get("status") == "False"
 
 
 def _is_denied(workspace: Object) -> bool:
@@ -214,7 +223,9 @@ def _pod_station(pod: Object) -> Phase:
 
 def _has_begun(item: Object) -> bool:
     """Whether the container has run, be it that it has ended since: then its image is there."""
-    states = [dig(item, state, kind) for state in ("state", "lastState") for kind in ("running", "terminated")]
+    states = [
+        dig(item, state, kind) for state in ("state", "lastState") for kind in ("running", "terminated")
+    ]
     return any(state is not None for state in states) or bool(item.get("restartCount"))
 
 

@@ -1,8 +1,8 @@
-"""Whether anybody is served: the one answer that `why`, `status`, `rollout`, `endpoint` and `doctor` share. Pure.
+"""Whether anybody is served: the one answer that `why`, `status`, `endpoint` and `doctor` share. Pure.
 
-A Workspace serves when the port of its Service that prompts go to leads to at least one ready pod of its own.
-Conditions say what a controller saw last, perhaps weeks ago; this looks at what is there: pods, the nodes that
-they are on, the Service, and its EndpointSlices.
+A Workspace serves when the port of its Service that prompts go to leads to at least one ready pod of its
+own. Conditions say what a controller saw last, perhaps weeks ago; this looks at what is there: pods, the
+nodes that they are on, the Service, and its EndpointSlices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Serving:
     """Who is reached through the Service.
 
     Args:
-        pods: names of the ready pods behind the port that is asked; their addresses where pods may not be seen.
+        pods: names of the ready pods behind the port that is asked, or their addresses without the right to
+            see pods.
         gap: where the way ends, if it leads to none.
         words: the same for people, such as `Service falcon is missing`.
     """
@@ -55,7 +56,7 @@ def serving(seen: Snapshot) -> Serving:
         return Serving(_names(ready))
     service = main_service(seen)
     if service is None:
-        if dig(seen.workspace, "inference", "template"):
+        if dig(seen.workspace, "inference", "template") is not None:
             return Serving(_names(ready))  # KAITO gives a custom pod no Service, ours none without ports
         return Serving(gap="missing", words=f"Service {_name(seen)} is missing")
     return _behind(seen, service, ready)
@@ -87,7 +88,9 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
             f"{target_port(port, open_[0])}"
         )
         return Serving(gap="type", words=words)
-    reached = [pod for pod in open_ if any(_leads_to(item, pod, port) for item in slices)] if slices else open_
+    reached = (
+        [pod for pod in open_ if any(_leads_to(item, pod, port) for item in slices)] if slices else open_
+    )
     if not reached:
         return Serving(gap="endpoints", words=f"no endpoint of Service {name} is a ready pod")
     return Serving(_names(reached))
@@ -122,11 +125,9 @@ def main_service(seen: Snapshot) -> Object | None:
 def asked_port(service: Object) -> Object | None:
     """The port that prompts go to: the one called `http`, or else 80, or else the first."""
     ports = [port for port in dig(service, "spec", "ports") or () if isinstance(port, dict)]
-    for is_it in (lambda port: port.get("name") == "http", lambda port: port.get("port") == _MAIN_PORT):
-        for port in ports:
-            if is_it(port):
-                return port
-    return ports[0] if ports else None
+    named = [port for port in ports if port.get("name") == "http"]
+    plain = [port for port in ports if port.get("port") == _MAIN_PORT]
+    return next(iter((*named, *plain, *ports)), None)
 
 
 def target_port(port: Object, pod: Object) -> int | None:
@@ -144,7 +145,9 @@ def listening(pod: Object) -> set[int]:
     declared = {number for _, number in _container_ports(pod)}
     for container in dig(pod, "spec", "containers") or ():
         for probe in (container.get(kind) or {} for kind in _PROBES):
-            asked = dig(probe, "httpGet", "port") or dig(probe, "tcpSocket", "port") or dig(probe, "grpc", "port")
+            asked = (
+                dig(probe, "httpGet", "port") or dig(probe, "tcpSocket", "port") or dig(probe, "grpc", "port")
+            )
             if asked and (number := target_port({"targetPort": asked}, pod)):
                 declared.add(number)
     return declared
@@ -160,12 +163,12 @@ def _container_ports(pod: Object) -> list[tuple[str, int]]:
 
 
 def _is_open(seen: Snapshot, pod: Object, port: Object) -> bool:
-    """Whether a container listens where the port leads; of custom pods nobody knows all that they listen on."""
+    """Whether a container listens where the port leads; nobody knows all that custom pods listen on."""
     target = target_port(port, pod)
     if target is None or (port.get("protocol") or "TCP") != "TCP":
         return False
     known = listening(pod)
-    return not known or target in known or bool(dig(seen.workspace, "inference", "template"))
+    return not known or target in known or dig(seen.workspace, "inference", "template") is not None
 
 
 def _wrong_port(name: str, port: Object, pods: list[Object]) -> str:

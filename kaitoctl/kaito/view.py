@@ -239,9 +239,8 @@ def _tree(workspace: Object, seen: Snapshot, progress: Progress) -> Item:
     children += [_node(node) for node in _by_name(seen.nodes) if node["metadata"]["name"] not in in_claims]
     children += [_workload(item, workspace, seen) for item in (*seen.workloads, *seen.jobs)]
     owners = {uid_of(item) for item in (*seen.workloads, *seen.jobs, *seen.replica_sets)}
-    children += [
-        _pod(pod) for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") not in owners
-    ]
+    orphans = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") not in owners]
+    children += _pods(orphans)
     children += [_service(item, seen) for item in _by_name(seen.services)]
     return Item("Workspace", key_of(workspace).name, mark, status, _created(workspace), "", tuple(children))
 
@@ -309,7 +308,7 @@ def _workload(item: Object, workspace: Object, seen: Snapshot) -> Item:
         whose = f"of {owner['kind']} {owner['name']}" if owner else "of nobody"
         return Item(kind, name, "bad", "NotOurs", _created(item), whose)
     own = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") == uid]
-    children = [_pod(pod) for pod in own]
+    children = _pods(own)
     sets = [one for one in _by_name(seen.replica_sets) if (controller_of(one) or {}).get("uid") == uid]
     for one in sets:
         pods = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") == uid_of(one)]
@@ -328,9 +327,28 @@ def _workload(item: Object, workspace: Object, seen: Snapshot) -> Item:
 def _replica_set(item: Object, pods: list[Object]) -> Item:
     ready, wanted = _whole(dig(item, "status", "readyReplicas")), replicas(item)
     mark: Mark = "off" if not wanted else "ok" if ready == wanted else "busy"
-    children = tuple(map(_pod, pods))
+    children = tuple(_pods(pods))
     name = str(item["metadata"]["name"])
     return Item("ReplicaSet", name, mark, f"{ready}/{wanted} ready", _created(item), "", children)
+
+
+_MOST_FAILED = 3
+
+
+def _pods(pods: list[Object]) -> list[Item]:
+    """Pods of one owner; those that failed alike are counted where there are many: some leave thousands."""
+    alike: dict[str, list[Object]] = {}
+    for pod in pods:
+        if dig(pod, "status", "phase") == "Failed" and not is_being_deleted(pod):
+            alike.setdefault(pods_.summary(pod), []).append(pod)
+    many = {status: found for status, found in alike.items() if len(found) > _MOST_FAILED}
+    hidden = {id(pod) for found in many.values() for pod in found}
+    shown = [_pod(pod) for pod in pods if id(pod) not in hidden]
+    counted = [
+        Item("Pod", f"{len(found)} pods", "bad", status, max(map(_created, found)), "the newest is this old")
+        for status, found in sorted(many.items())
+    ]
+    return shown + counted
 
 
 def _pod(pod: Object) -> Item:

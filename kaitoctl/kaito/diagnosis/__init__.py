@@ -1,9 +1,9 @@
 """Why a Workspace is not ready: one root cause, and what else was found. Pure.
 
 The modules `of_...` hold the rules, each of one subject, `reasons` the words of Kubernetes that they know,
-`codes` explains what they find, `case` has what they share. A rule reads what Kubernetes and every KAITO leave behind: conditions, NodeClaims and Machines,
-workloads, pods, events. What it needs and is not there (events that may not be listed, logs) costs evidence,
-or leads to a more general code; it never fails the whole.
+`codes` explains what they find, `case` has what they share. A rule reads what Kubernetes and every KAITO
+leave behind: conditions, NodeClaims and Machines, workloads, pods, events. What it needs and is not there
+(events that may not be listed, logs) costs evidence, or leads to a more general code; it never fails the whole.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from kaitoctl.kaito.diagnosis import (
 from kaitoctl.kaito.diagnosis.case import Case, budget_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.of_configuration import references
+from kaitoctl.kaito.diagnosis.of_scheduling import gates_of
 from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 
@@ -37,6 +38,7 @@ __all__ = [
     "Weight",
     "budget_of",
     "diagnose",
+    "gates_of",
     "references",
 ]
 
@@ -129,8 +131,8 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
             said = [(known.code, known.message) for known in found]
             if (cause.code, cause.message) not in said:
                 found.append(cause)
-        if found and found[0].code == "finalizer-holds-deletion":
-            break  # what is going away need not become ready
+        if found and found[0].code in ("finalizer-holds-deletion", "workspace-invalid"):
+            break  # what is going away need not become ready; for what is refused nothing is built
     best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
     found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
     if where.outcome == "ready":

@@ -69,9 +69,11 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
     what, hint = _MEANINGS.get(code, ("", "see the message"))
     said = what.format(node=where) if what else f"{group.reason}"
     evidence = [("pod" if count == 1 else f"{count} pods", f"{group.reason}: {group.words}")]
-    evidence += [told_by(event) for event in case.seen.events_of(newest) if event.get("type") == "Warning"][:1]
+    evidence += [told_by(event) for event in case.seen.events_of(newest) if event.get("type") == "Warning"][
+        :1
+    ]
     if code == "pod-rejected" and re.search(_DEVICES, f"{group.reason} {group.words}"):
-        hint = "what the kubelet knows of the node's GPUs is stale: see the device plugin's pod there, and restart it"
+        hint = "what the kubelet knows of the node's GPUs is stale: see and restart its device plugin"
     look = f"kubectl describe node {word(group.node)}" if group.node else describe(case, newest)
     if code == "pod-rejected" and re.search(_DEVICES, group.words) and group.node:
         look = f"kubectl get pods -A --field-selector spec.nodeName={word(group.node)}"

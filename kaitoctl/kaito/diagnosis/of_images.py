@@ -32,9 +32,11 @@ _NO_WAY = (
 )
 # Source: containerd v2.1 core/images, docker/distribution, CRI-O's containers/image; runc and the kernel.
 WRONG_PLATFORM = (
-    r"(?i)no match(ing manifest)? for platform|no matching manifest for|does not match the (specified|detected host|"
+    r"(?i)no match(ing manifest)? for platform|no matching manifest for|does not match the "
+    r"(specified|detected host|"
     r"expected) platform|no image found in (image index|manifest list) for architecture|exec format error|"
-    r"image operating system .* cannot be used|unsupported (platform|architecture)|not supported on this platform"
+    r"image operating system .* cannot be used|unsupported (platform|architecture)|not supported on this "
+    r"platform"
 )
 _PULL_CODES = frozenset({"image-pull-failed", "image-name-invalid", "registry-unreachable"})
 _PULLS_WITHIN_S = 900.0
@@ -68,7 +70,8 @@ def _slow_pull(case: Case, pod: Object, item: Object) -> Iterator[Cause]:
         f"{title_of(pod)}, container {name}",
         f"node {node} has been pulling {image} for {span(since_s)}",
         [told_by(events[0])],
-        hint=f"see the network between the node and {registry_of(image)}; a registry near the cluster is faster",
+        hint=f"see the network between the node and {registry_of(image)}; a registry near the cluster is "
+        f"faster",
         command=f"kubectl describe node {word(node)}",
         weight="fault" if since_s > _PULLS_AT_MOST_S else "wait",
     )
@@ -161,7 +164,6 @@ def wrong_platform(case: Case, pod: Object, name: str, image: str, told: list[tu
         hint="build it for linux/amd64 (docker build --platform linux/amd64), and push it",
         command=set_adapter(case, adapter, "--image IMAGE:TAG") if adapter else describe(case, pod),
     )
-
 
 
 def registry_of(image: str) -> str:

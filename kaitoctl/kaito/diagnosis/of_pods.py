@@ -91,11 +91,23 @@ _START_HINTS = (
         r"(?i)driver/library version mismatch|nvml|nvidia-container-cli|libcuda|libnvidia|nvidia-smi",
         "the NVIDIA driver of the node is at fault, not the image: restart the node, or reinstall its driver",
     ),
-    (r"(?i)exec: |executable file not found|no such file or directory", "the image lacks the program that is to run"),
-    (r"(?i)permission denied|operation not permitted", "the user of the container may not do that: see its image"),
+    (
+        r"(?i)exec: |executable file not found|no such file or directory",
+        "the image lacks the program that is to run",
+    ),
+    (
+        r"(?i)permission denied|operation not permitted",
+        "the user of the container may not do that: see its image",
+    ),
     (r"(?i)mount|rootfs|not a directory", "a mount into the container fails: see its volumes and subPaths"),
-    (r"(?i)memory|cgroup", "its limits are too small to start a process, or the node's cgroups are out of order"),
-    (r"(?i)already in use|context deadline exceeded|name .* is reserved", "the container runtime of the node is stuck"),
+    (
+        r"(?i)memory|cgroup",
+        "its limits are too small to start a process, or the node's cgroups are out of order",
+    ),
+    (
+        r"(?i)already in use|context deadline exceeded|name .* is reserved",
+        "the container runtime of the node is stuck",
+    ),
     (r"(?i)hook", "a hook of the container fails: see its lifecycle, and its log"),
 )
 
@@ -222,7 +234,9 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
             command = set_adapter(case, adapter, "--image IMAGE:TAG")
             return ended_so("adapter-image-bad", message, NO_IMAGE, hint=hint, command=command)
     if re.search(WRONG_PLATFORM, log):
-        return wrong_platform(case, pod, name, str(item.get("image")), [*told, *_log_lines(log, WRONG_PLATFORM)])
+        return wrong_platform(
+            case, pod, name, str(item.get("image")), [*told, *_log_lines(log, WRONG_PLATFORM)]
+        )
     if adapter and re.search(_NO_FILES, log):
         message = f"the image of adapter {adapter} has no files in /data"
         hint = "build it with adapter_config.json and the weights in /data"
@@ -241,7 +255,8 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         return ended_so(
             "crash-loop",
             message,
-            hint="a server stays: see its command and arguments (a process that goes to the background ends the "
+            hint="a server stays: see its command and arguments (a process that goes to the background "
+            "ends the "
             "container), and its log",
         )
     what = _EXITS.get(
@@ -254,7 +269,10 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
 def _killed(case: Case, pod: Object, item: Object, ended: Object, told: list[tuple[str, str]]) -> Cause:
     """A process that somebody killed: a probe only where an event or the time that passed says so."""
     name = str(item["name"])
-    about, look = f"{title_of(pod)}, container {name}", f"kaitoctl logs {case.name} {case.namespace} --previous"
+    about, look = (
+        f"{title_of(pod)}, container {name}",
+        f"kaitoctl logs {case.name} {case.namespace} --previous",
+    )
     ran_s, most_s = _ran_s(ended), _startup_s(pod, name)
     ran = f"it ran for {span(ran_s)}"
     probes = [
@@ -296,7 +314,8 @@ def _killed(case: Case, pod: Object, item: Object, ended: Object, told: list[tup
         about,
         message,
         [*told, ("container", ran), *unseen, *lines],
-        hint="no probe was seen doing it: the kernel kills a child process when memory is short (see the node's "
+        hint="no probe was seen doing it: the kernel kills a child process when memory is short (see the "
+        "node's "
         "kernel log), and so does a node that shuts down",
         command=f"kubectl describe node {word(str(dig(pod, 'spec', 'nodeName') or ''))}",
     )

@@ -21,7 +21,9 @@ def gates_of(pod: Object) -> list[str]:
     """The scheduling gates that hold a pod that has no node."""
     if dig(pod, "spec", "nodeName") or pods_.is_finished(pod):
         return []
-    return [str(item.get("name")) for item in dig(pod, "spec", "schedulingGates") or () if isinstance(item, dict)]
+    return [
+        str(item.get("name")) for item in dig(pod, "spec", "schedulingGates") or () if isinstance(item, dict)
+    ]
 
 
 def gated(case: Case) -> Iterator[Cause]:
@@ -72,7 +74,7 @@ _VOLUMES = "kubectl get persistentvolumeclaims {ns} -o wide"
 OBSTACLES = (
     Obstacle(
         r"persistentvolumeclaim \S+ not found|unbound immediate PersistentVolumeClaims|"
-        r"persistentvolumeclaim \S+ is being deleted|waiting for ephemeral volume controller",  # volumebinding
+        r"persistentvolumeclaim \S+ is being deleted|waiting for ephemeral volume controller",
         "create the claim, or see why it is not bound",
         "kubectl get pvc {ns}",
         "volume-claim-missing",
@@ -96,9 +98,15 @@ OBSTACLES = (
     Obstacle(r"untolerated taint|taints that the pod didn't tolerate", "see the taints and whose they are"),
     Obstacle(r"node affinity/selector|scheduler-enforced node affinity", "see the labels that nodes lack"),
     Obstacle(r"free ports", "another pod holds the host port: see what runs on the node", "kaitoctl nodes"),
-    Obstacle(r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", "{describe}"),
+    Obstacle(
+        r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", "{describe}"
+    ),
     Obstacle(r"were unschedulable", "the node is cordoned: see by whom, and why"),
-    Obstacle(r"requested node name|required features|had unknown conditions", "see the pod and the node", "{describe}"),
+    Obstacle(
+        r"requested node name|required features|had unknown conditions",
+        "see the pod and the node",
+        "{describe}",
+    ),
     Obstacle(
         r"(?i)resourceclaim|device class|cannot allocate all claims|dynamic resource",  # dynamicresources
         "see the pod's ResourceClaims and their driver",

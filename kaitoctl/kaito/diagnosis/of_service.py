@@ -1,4 +1,4 @@
-"""Rules about the way to the model: a Service that reaches nobody, nodes that are lost, and who is served at all."""
+"""Rules about the way to the model: a Service that reaches nobody, lost nodes, who is served."""
 
 from __future__ import annotations
 
@@ -47,13 +47,17 @@ def service(case: Case) -> Iterator[Cause]:
 
 def _seen(case: Case, main: Object | None) -> list[tuple[str, str]]:
     if main is None:
-        return [("cluster", f"there is no Service {case.name}, and {len(ready_pods(case.seen))} pods are ready")]
+        return [
+            ("cluster", f"there is no Service {case.name}, and {len(ready_pods(case.seen))} pods are ready")
+        ]
     spec = main.get("spec") or {}
     ports = [
         f"{port.get('port')} -> {port.get('targetPort') or port.get('port')}/{port.get('protocol') or 'TCP'}"
         for port in spec.get("ports") or ()
     ]
-    words = f"type {spec.get('type') or 'ClusterIP'}, selector {spec.get('selector')}, ports {', '.join(ports)}"
+    words = (
+        f"type {spec.get('type') or 'ClusterIP'}, selector {spec.get('selector')}, ports {', '.join(ports)}"
+    )
     ready = len([one for one in case.seen.slices for end in one.get("endpoints") or () if _is_ready(end)])
     slices = f"{len(case.seen.slices)} EndpointSlices with {ready} ready endpoints"
     return [("Service", words), ("cluster", slices)]
@@ -66,11 +70,13 @@ def _is_ready(endpoint: Object) -> bool:
 def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, str]:
     """What to do, and a command that does it: of a Service that reaches nobody none takes anything away."""
     if main is None:
-        return "the controller makes it when it next looks at the Workspace: see that it runs", "kaitoctl doctor"
+        return (
+            "the controller makes it when it next looks at the Workspace: see that it runs",
+            "kaitoctl doctor",
+        )
     look = describe(case, main)
-    labels = next(
-        (labels for item in case.seen.workloads if (labels := dig(item, "spec", "selector", "matchLabels"))), {}
-    )
+    chosen_by = (dig(item, "spec", "selector", "matchLabels") for item in case.seen.workloads)
+    labels: Object = next(filter(None, chosen_by), {})
     if found.gap == "selector" and labels:
         pairs = word(",".join(f"{key}={value}" for key, value in sorted(labels.items())))
         return (
@@ -120,7 +126,8 @@ def lost_nodes(case: Case) -> Iterator[Cause]:
                 ("condition Ready", f"{ready.get('status')} {ready.get('reason')}: {ready.get('message')}"),
                 ("pod", f"{pods[0]['metadata']['name']} is {pods_.summary(pods[0])}"),
             ],
-            hint="see whether the machine still runs: its pods are replaced once it is back, or its Node is gone",
+            hint="see whether the machine still runs: its pods are replaced once it is back, or its Node "
+            "is gone",
             command=f"kubectl describe node {word(name)}",
         )
 

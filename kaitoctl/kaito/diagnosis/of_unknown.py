@@ -38,7 +38,9 @@ def said_of_pods(case: Case) -> Iterator[Cause]:
         for item in dig(pod, "status", "conditions") or ():
             if str(item.get("type")) in ("PodResizePending", "PodResizeInProgress") and item.get("message"):
                 words = str(item.get("message"))
-                yield _told(case, pod, f"condition {item['type']}", str(item.get("reason")), words, [], "wait")
+                yield _told(
+                    case, pod, f"condition {item['type']}", str(item.get("reason")), words, [], "wait"
+                )
         yield from _warned(case, pod, "event")
         since_s = case.age_s(pod["metadata"].get("creationTimestamp"))
         if is_creating(pod) and not case.seen.events_of(pod) and since_s > _SILENT_S:

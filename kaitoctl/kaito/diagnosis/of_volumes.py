@@ -9,6 +9,7 @@ from kaitoctl.kaito.diagnosis.case import Case, blame, describe, is_creating, ti
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import NOT_FOUND
 from kaitoctl.kaito.diagnosis.reasons import code_of
+from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, dig
 
@@ -17,7 +18,8 @@ from kaitoctl.kube.objects import Object, dig
 _VOLUME_HINTS = (
     (
         r"(?i)Multi-Attach|already (exclusively )?attached|already used by",
-        "the disk can be on one node at a time: wait until the pod that holds it has ended, or use a volume with "
+        "the disk can be on one node at a time: wait until the pod that holds it has ended, or use a "
+        "volume with "
         "access mode ReadWriteMany",
     ),
     (
@@ -46,11 +48,13 @@ _VOLUME_HINTS = (
 _SANDBOX_HINTS = (
     (
         r"(?i)no runtime for|RuntimeHandler|runtime handler|unknown runtime",
-        "the container runtime of the node does not have this runtime class: see the GPU operator's container "
+        "the container runtime of the node does not have this runtime class: see the GPU operator's "
+        "container "
         "toolkit there",
     ),
     (
-        r"(?i)assign an? (ip|address)|no (free |available )?(ip|address)|ip address|ipam|insufficient.*ip|IPs",
+        r"(?i)assign an? (ip|address)|no (free |available )?(ip|address)|ip "
+        r"address|ipam|insufficient.*ip|IPs",
         "the network has no address left: enlarge the subnet, or take pods off the node",
     ),
     (
@@ -61,7 +65,10 @@ _SANDBOX_HINTS = (
         r"(?i)sandbox image|pause",
         "the node cannot pull the sandbox image: see its registry settings",
     ),
-    (r"(?i)resource ?claim|dynamic resource|DRA|prepare", "see the ResourceClaims and their driver on the node"),
+    (
+        r"(?i)resource ?claim|dynamic resource|DRA|prepare",
+        "see the ResourceClaims and their driver on the node",
+    ),
     (r"(?i)no space left|disk", "the node's disk is full"),
     (r"(?i)cgroup|systemd", "the node's cgroups are out of order: restart its container runtime"),
 )
@@ -92,11 +99,7 @@ def volumes(case: Case) -> Iterator[Cause]:
 
 def _is_prepared(pod: Object) -> bool:
     """Whether the kubelet is still at work on what comes before the containers."""
-    begun = next(
-        (item for item in dig(pod, "status", "conditions") or () if item.get("type") == "PodReadyToStartContainers"),
-        {},
-    )
-    return is_creating(pod) and not pods_.is_finished(pod) and begun.get("status") != "True"
+    return is_creating(pod) and not conditions.is_true(pod, "PodReadyToStartContainers")
 
 
 def _hint(words: str, hints: tuple[tuple[str, str], ...], default: str) -> str:

@@ -21,7 +21,11 @@ _AUTOSCALERS = r"(?i)keda|autoscal|knative|zeroscaler|sablier|kube-downscaler"
 
 def workload_gone(case: Case) -> Iterator[Cause]:
     """The controller calls it ready, and what it speaks of is not there."""
-    if not case.progress.down or case.seen.workloads or {"deployments", "statefulsets"} & set(case.seen.unseen):
+    if (
+        not case.progress.down
+        or case.seen.workloads
+        or {"deployments", "statefulsets"} & set(case.seen.unseen)
+    ):
         return
     said = [
         (f"condition {item['type']}", f"{item.get('status')} since {item.get('lastTransitionTime') or '?'}")
@@ -81,7 +85,11 @@ def paused(case: Case) -> Iterator[Cause]:
         strategy = dig(workload, "spec", "updateStrategy") or {}
         partition = dig(strategy, "rollingUpdate", "partition")
         is_behind = int(dig(workload, "status", "updatedReplicas") or 0) < replicas(workload)
-        if str(workload["kind"]) == "StatefulSet" and is_behind and (partition or strategy.get("type") == "OnDelete"):
+        if (
+            str(workload["kind"]) == "StatefulSet"
+            and is_behind
+            and (partition or strategy.get("type") == "OnDelete")
+        ):
             how = f"partition {partition}" if partition else "updateStrategy OnDelete"
             yield blame(
                 "workload-paused",
@@ -98,7 +106,7 @@ def paused(case: Case) -> Iterator[Cause]:
 
 def _suspended(case: Case, job: Object) -> Cause:
     name, queue = word(job["metadata"]["name"]), labels_of(job).get(_QUEUE)
-    resume = f"kubectl patch job {name} {case.namespace} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'"
+    resume = f'kubectl patch job {name} {case.namespace} --type merge -p \'{{"spec":{{"suspend":false}}}}\''
     return blame(
         "workload-paused",
         title_of(job),
@@ -137,9 +145,9 @@ class Refusal:
     passes: bool = False
 
 
-# Source of the messages: Kubernetes v1.37.2, plugin/pkg/admission (resourcequota, limitranger, serviceaccount,
-# priority, runtimeclass, namespace/lifecycle), staging/src/k8s.io/apiserver/pkg/admission/plugin (webhook,
-# policy/validating), staging/src/k8s.io/pod-security-admission; OpenShift's SCC admission.
+# Source of the messages: Kubernetes v1.37.2, plugin/pkg/admission (resourcequota, limitranger,
+# serviceaccount, priority, runtimeclass, namespace/lifecycle), staging/src/k8s.io/apiserver/pkg/admission/
+# plugin (webhook, policy/validating), staging/src/k8s.io/pod-security-admission; OpenShift's SCC admission.
 REFUSALS = (
     Refusal(
         r"failed calling webhook \"?(?P<name>[^\s\":]+)",
@@ -154,7 +162,8 @@ REFUSALS = (
         "kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations",
     ),
     Refusal(
-        r"exceeded quota: (?P<name>[^\s,]+)|failed quota: (?P<name2>[^\s:,]+)|must specify (limits|requests)\.",
+        r"exceeded quota: (?P<name>[^\s,]+)|failed quota: (?P<name2>[^\s:,]+)|must specify "
+        r"(limits|requests)\.",
         "the quota of the namespace is used up or asks for limits",
         "raise the quota, or give back what is not needed in this namespace",
         "kubectl describe resourcequota {ns}",
@@ -166,13 +175,15 @@ REFUSALS = (
         "kubectl describe limitrange {ns}",
     ),
     Refusal(
-        r"(?i)error looking up service ?account \S*?/?(?P<name>[^/\s:]+):|serviceaccounts? \"(?P<name2>[^\"]+)\" not found",
+        r"(?i)error looking up service ?account \S*?/?(?P<name>[^/\s:]+):|serviceaccounts? "
+        r"\"(?P<name2>[^\"]+)\" not found",
         "ServiceAccount {name} does not exist in this namespace",
         "create it, with the rights that its pods need",
         "kubectl create serviceaccount {name} {ns}",
     ),
     Refusal(
-        r"no PriorityClass with name (?P<name>\S+) was found|priorityclass\S* \"(?P<name2>[^\"]+)\" not found",
+        r"no PriorityClass with name (?P<name>\S+) was found|priorityclass\S* "
+        r"\"(?P<name2>[^\"]+)\" not found",
         "PriorityClass {name} does not exist",
         "create the PriorityClass, or take its name out of the pod template",
         "kubectl get priorityclasses",
@@ -246,7 +257,9 @@ def _refused(case: Case, obj: Object) -> list[tuple[str, str]]:
     failure = conditions.find(obj, "ReplicaFailure")
     events = case.seen.events_of(obj)
     failed = [event for event in events if event.get("reason") in ("FailedCreate", "ReplicaSetCreateError")]
-    made = max((event_time(event) for event in events if event.get("reason") == "SuccessfulCreate"), default="")
+    made = max(
+        (event_time(event) for event in events if event.get("reason") == "SuccessfulCreate"), default=""
+    )
     # Events outlive what they speak of: they count only where pods are missing, and none was created since.
     is_short = not case.pods or int(dig(obj, "status", "replicas") or 0) < replicas(obj)
     told = [told_by(event) for event in failed if is_short and event_time(event) >= made]

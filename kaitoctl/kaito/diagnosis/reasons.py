@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 Place = Literal["waiting", "terminated", "pod", "event", "workload-event", "scheduled", "disruption"]
-"""Where a reason stands: `state.waiting` or `state.terminated` of a container, `status` of a pod, an event about
-a pod or a workload, the pod's condition PodScheduled, or its condition DisruptionTarget."""
+"""Where a reason stands: `state.waiting` or `state.terminated` of a container, `status` of a pod, an event
+about a pod or a workload, the pod's condition PodScheduled, or its condition DisruptionTarget."""
 
 _Table = Mapping[str, str]
 
@@ -87,7 +87,7 @@ _SOURCES: Mapping[Place, Mapping[str, _Table]] = {
             "OutOfephemeral-storage": "pod-rejected",
             "OutOfpods": "pod-rejected",
         },
-        "pkg/kubelet/lifecycle/predicate.go, by the plugins' names in pkg/scheduler/framework/plugins/names": {
+        "pkg/kubelet/lifecycle/predicate.go, by names of pkg/scheduler/framework/plugins/names": {
             "NodeAffinity": "pod-rejected",
             "NodeName": "pod-rejected",
             "NodePorts": "pod-rejected",
