@@ -3,7 +3,8 @@
 The modules `of_...` hold the rules, each of one subject, `reasons` the words of Kubernetes that they know,
 `codes` explains what they find, `case` has what they share. A rule reads what Kubernetes and every KAITO
 leave behind: conditions, NodeClaims and Machines, workloads, pods, events. What it needs and is not there
-(events that may not be listed, logs) costs evidence, or leads to a more general code; it never fails the whole.
+(events that may not be listed, logs) costs evidence, or leads to a more general code; it never fails the
+whole.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from kaitoctl.kaito.diagnosis.case import (
     blame,
     describe,
     events_about,
+    is_creating,
     span,
     title_of,
     told_by,
@@ -52,6 +53,16 @@ def images(case: Case) -> Iterator[Cause]:
                 yield _unpulled(case, pod, item, reason)
             elif reason in ("ContainerCreating", "PodInitializing"):
                 yield from _slow_pull(case, pod, item)
+        told = [
+            told_by(event)
+            for event in case.seen.events_of(pod)
+            if code_of("event", str(event.get("reason"))) == "image-pull-failed"
+        ]
+        if told and is_creating(pod):
+            message, hint = f"an image cannot be used: {told[0][1]}", "see the message"
+            yield blame(
+                "image-pull-failed", title_of(pod), message, told, hint=hint, command=describe(case, pod)
+            )
 
 
 def _slow_pull(case: Case, pod: Object, item: Object) -> Iterator[Cause]:
@@ -102,7 +113,10 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
     if reason == "InvalidImageName":
         message = f"{image} cannot be read as an image's name"
         hint = "write it as REGISTRY/REPOSITORY:TAG"
-        return blame("image-name-invalid", about, message, told, hint=hint)
+        command = f"kubectl edit workspace {case.name} {case.namespace}"
+        if adapter:
+            command = set_adapter(case, adapter, "--image IMAGE:TAG")
+        return blame("image-name-invalid", about, message, told, hint=hint, command=command)
     if re.search(WRONG_PLATFORM, words):
         return wrong_platform(case, pod, name, image, told)
     if reason == "ErrImageNeverPull":

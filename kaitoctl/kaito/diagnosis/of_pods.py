@@ -71,6 +71,16 @@ def containers(case: Case) -> Iterator[Cause]:
                 words = str(dig(item, "state", "waiting", "message") or waiting)
                 if not is_reference_missing(words):  # which is a cause of its own
                     yield _unstarted(case, pod, item, waiting, words)
+            elif waiting == "CrashLoopBackOff" and not _ended(item):
+                words = str(dig(item, "state", "waiting", "message") or waiting)
+                yield blame(
+                    "crash-loop",
+                    f"{title_of(pod)}, container {item['name']}",
+                    f"{item['name']} ends again and again, and its status does not say how",
+                    [(f"container {item['name']}", f"{waiting}: {words}")],
+                    hint="read its log",
+                    command=f"kaitoctl logs {case.name} {case.namespace} --previous",
+                )
             elif ended := _ended(item):
                 reason = str(ended.get("reason") or "")
                 if code_of("terminated", reason) == "container-cannot-start":

@@ -125,6 +125,7 @@ def lost_nodes(case: Case) -> Iterator[Cause]:
             [
                 ("condition Ready", f"{ready.get('status')} {ready.get('reason')}: {ready.get('message')}"),
                 ("pod", f"{pods[0]['metadata']['name']} is {pods_.summary(pods[0])}"),
+                ("pod", str(dig(pods[0], "status", "message") or "")),
             ],
             hint="see whether the machine still runs: its pods are replaced once it is back, or its Node "
             "is gone",
