@@ -15,9 +15,12 @@ from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.controller_options import (
     AllowPrivilegedTemplates,
+    AllowTemplateScheduling,
     ImageGeneration,
     MostNodes,
     Registry,
+    TemplateSecrets,
+    TemplateServiceAccounts,
     settings_of,
 )
 from kaitoctl.errors import ApiError, InputError, KaitoctlError
@@ -71,6 +74,9 @@ def run_controller(
     ] = 16,
     most_nodes: MostNodes = 64,
     allow_privileged_templates: AllowPrivilegedTemplates = False,
+    template_service_accounts: TemplateServiceAccounts = None,
+    template_secrets: TemplateSecrets = None,
+    allow_template_scheduling: AllowTemplateScheduling = False,
     catalog: CatalogFile = None,
     dry_run: Annotated[
         bool,
@@ -113,7 +119,15 @@ def run_controller(
     import asyncio
 
     catalog_options.use(catalog)
-    settings = settings_of(image_generation, registry, most_nodes, allow_privileged_templates)
+    settings = settings_of(
+        image_generation,
+        registry,
+        most_nodes,
+        allow_privileged_templates,
+        template_service_accounts=template_service_accounts,
+        template_secrets=template_secrets,
+        allow_template_scheduling=allow_template_scheduling,
+    )
     options.one_of(log_format, logs.FORMATS, option="--log-format")
     options.one_of(log_level, logs.LEVELS, option="--log-level")
     logs.configure(log_format, log_level)
