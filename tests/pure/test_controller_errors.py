@@ -11,8 +11,8 @@ from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object
 
 PASSING = [
-    'Operation cannot be fulfilled on workspaces.kaito.sh "w": the object has been modified; please apply your '
-    "changes to the latest version and try again",
+    'Operation cannot be fulfilled on workspaces.kaito.sh "w": the object has been modified; please apply '
+    "your changes to the latest version and try again",
     "failed to update Workspace annotations: Operation cannot be fulfilled on workspaces.kaito.sh",
     'Operation cannot be fulfilled on workspaces.kaito.sh "w": StorageError: invalid object, Code: 4, Key: '
     "/registry/w, AdditionalErrorMsg: Precondition failed: UID in precondition: a, UID in object meta: b",
@@ -37,10 +37,10 @@ PASSING = [
 ]
 
 FINAL = [
-    "failed to update Workspace status targetNodeCount: failed to calculate target node count: failed to get GPU "
-    "config for instance type Standard_NC12s_v3: invalid value: Unsupported SKU 'Standard_NC12s_v3' for cloud "
-    "provider: sku",
-    'Service "7b" is invalid: metadata.name: Invalid value: "7b": a DNS-1035 label must consist of lower case',
+    "failed to update Workspace status targetNodeCount: failed to calculate target node count: failed to get "
+    "GPU config for instance type Standard_NC12s_v3: invalid value: Unsupported SKU 'Standard_NC12s_v3' for "
+    "cloud provider: sku",
+    'Service "7b" is invalid: metadata.name: Invalid value: "7b": a DNS-1035 label must consist of a-z',
     'pods "w-0" is forbidden: exceeded quota: q, requested: requests.nvidia.com/gpu=1, used: 0, limited: 0',
     'admission webhook "validation.workspace.kaito.sh" denied the request: validation failed',
     'no matches for kind "NodeClaim" in version "karpenter.sh/v1"',
@@ -59,8 +59,9 @@ def test_an_error_that_the_next_pass_may_not_meet_ends_no_rollout(error: str) ->
 def test_an_error_that_stays_until_somebody_changes_something_ends_it(error: str) -> None:
     assert prospect(error) == "final"
     assert progress(Snapshot(failed(error))).detail == error
-    late = workspace(status={"conditions": [of("InferenceReady", f"not ready (last reconcile error: {error})"),
-                                            of("WorkspaceSucceeded", "waits", "workspacePending")]})  # fmt: skip
+    appended = of("InferenceReady", f"not ready (last reconcile error: {error})")
+    waits = of("WorkspaceSucceeded", "waits", "workspacePending")
+    late = workspace(status={"conditions": [appended, waits]})
     assert error in progress(Snapshot(late)).detail
     assert progress(Snapshot(late)).outcome == "failed"
 

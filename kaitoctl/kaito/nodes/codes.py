@@ -52,8 +52,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "of-another-workspace": (
             "KAITO v0.12 made this node for another Workspace and never shares it: with karpenter the labels "
             "karpenter.kaito.sh/workspace-name and -namespace say so, with azure-gpu-provisioner "
-            "kaito.sh/workspace and kaito.sh/workspacenamespace. To change them would take the node away from "
-            "the model that runs there."
+            "kaito.sh/workspace and kaito.sh/workspacenamespace. To change them would take the node away "
+            "from the model that runs there."
         ),
         "preferred-ignored": (
             "resource.preferredNodes names this node, and KAITO v0.12 does not read that field. Nodes are "

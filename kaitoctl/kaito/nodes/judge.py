@@ -432,7 +432,8 @@ def _ownership_finding(need: _Need, node: NodeFacts, key: str) -> Iterable[Findi
         message = f"label {key} is missing: KAITO has not made the node for this Workspace"
         hint = "KAITO sets it on nodes that it makes, and takes no others; it makes those that are missing"
         yield Finding("label-missing", "fail", message, hint, stage="selection")
-    elif key != api.LABEL_WORKSPACE_NAMESPACE or name == need.owner[1]:  # one finding, not one for each of its labels
+    elif key != api.LABEL_WORKSPACE_NAMESPACE or need.labels.get(api.LABEL_WORKSPACE, name) == name:
+        # One finding, not one for each of its two labels.
         message = f"KAITO made it for the Workspace {owner}"
         yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
 
