@@ -48,8 +48,8 @@ def refusal(found: list[Rival]) -> InputError:
         f"KAITO's controller manages Workspaces here: {'; '.join(rival.words for rival in found)}. Two "
         "controllers undo each other's work: they recreate models' pods and overwrite statuses",
         hint=f"stop it first: {'; '.join(stops)} (models go on serving; kaitoctl doctor then names webhooks "
-        f"of KAITO that stay behind), or say that you take its Workspaces over: {OPTION}. Taking over restarts "
-        f"models: look first with {OPTION} --dry-run",
+        f"of KAITO that stay behind), or say that you take its Workspaces over: {OPTION}. Taking over "
+        f"restarts models: look first with {OPTION} --dry-run",
     )
 
 
