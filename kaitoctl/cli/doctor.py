@@ -16,6 +16,7 @@ from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 
 if TYPE_CHECKING:
     from kaitoctl.cli.node_table import Screen
+    from kaitoctl.kaito.installation import Installed
     from kaitoctl.kube.client import Client
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -166,7 +167,16 @@ async def examined(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check]:
     yield Check("cluster", "api-server", "ok", f"{what}; kaitoctl {__version__}")
     if is_sandbox:
         yield Check("cluster", "sandbox", "ok", "this is a sandbox: pods are simulated, no container runs")
-    for asking in (_workspaces, _controllers, _serving, _rights, _nodes, _provisioners, _storage):
+    for asking in (
+        _workspaces,
+        _controllers,
+        _webhooks,
+        _serving,
+        _rights,
+        _nodes,
+        _provisioners,
+        _storage,
+    ):
         try:
             for check in await asking(client, is_sandbox):
                 yield check
@@ -183,6 +193,7 @@ _CATEGORIES = {
     "workspaces": "workspaces",
     "controllers": "workspaces",
     "serving": "workspaces",
+    "webhooks": "workspaces",
     "rights": "rights",
     "nodes": "nodes",
     "provisioners": "nodes",
@@ -270,14 +281,65 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
         return [Check("workspaces", "controller", "warning", "no controller of Workspaces was found", hint)]
     checks = []
     for one in found:
-        result: Result = "ok" if one.ready else "error"
+        result: Result = "ok" if one.ready else "error" if one.wanted else "warning"
         hint = f"kubectl describe deployment {one.name} -n {one.namespace}"
         more = f", nodes by {one.provisioner}" if one.provisioner else ""
+        more += "" if one.is_alive else ": it is scaled to nothing"
         checks.append(Check("workspaces", "controller", result, one.words + more, hint))
-    if len({one.kind for one in found}) > 1:
-        message = "KAITO's and kaitoctl's controllers are both installed: they would work against each other"
-        checks.append(Check("workspaces", "one-controller", "error", message, "remove one of them"))
+    alive = [f"{one.kind} ({one.namespace}/{one.name})" for one in found if one.is_alive]
+    alive += await _ours_elsewhere(client, found)
+    if len(alive) > 1:
+        message = f"{' and '.join(alive)} are at work: they would work against each other"
+        hint = "keep one: kubectl scale deployment NAME -n NAMESPACE --replicas=0 stops the other"
+        checks.append(Check("workspaces", "one-controller", "error", message, hint))
     return checks
+
+
+async def _ours_elsewhere(client: Client, found: Sequence[Installed]) -> list[str]:
+    """A kaitoctl controller outside of the cluster: it holds its lease, and no Deployment shows it."""
+    from datetime import UTC, datetime
+
+    from kaitoctl.kaito import rivals
+    from kaitoctl.kube.objects import LEASE, key_of
+
+    if any(one.kind == "kaitoctl" and one.is_alive for one in found):
+        return []
+    try:
+        leases = (await client.list(LEASE)).items
+    except ApiError:
+        return []
+    ours = [item for item in leases if key_of(item).name.startswith("kaitoctl-controller")]
+    held = [item for item in ours if rivals.is_held(item, datetime.now(UTC))]
+    return [f"kaitoctl ({item['spec']['holderIdentity']}, lease {key_of(item)})" for item in held[:1]]
+
+
+async def _webhooks(client: Client, _: bool) -> Iterable[Check]:
+    from kaitoctl.cli import doctor_webhooks
+    from kaitoctl.kaito import installation
+    from kaitoctl.kube.objects import DEPLOYMENT
+
+    total, dead = await doctor_webhooks.unanswered(client)
+    if not total:
+        return []
+    if not dead:
+        message = f"{total} webhooks are asked about Workspaces and what belongs to them, and answered"
+        return [Check("workspaces", "webhooks", "ok", message)]
+    try:
+        found = installation.controllers((await client.list(DEPLOYMENT)).items)
+        lives = any(one.kind == "KAITO" and one.is_alive for one in found)
+    except ApiError:
+        lives = True  # nobody is advised to delete what may be in use
+    return [
+        Check(
+            "workspaces",
+            "webhooks",
+            "error" if hook.refuses else "warning",
+            f"webhook {hook.configuration} is asked about every write of {', '.join(hook.covers)}, and "
+            f"nobody answers: {why}; such writes {'are refused' if hook.refuses else 'are slow'}",
+            doctor_webhooks.advice(hook, kaito_is_alive=lives),
+        )
+        for hook, why in dead
+    ]
 
 
 # What each command needs: verb, group, resource, whether in the namespace, and for what.

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-from kaitoctl.kaito import api
+from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.serving import serving
 from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kaito.status import FAILED, JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
+from kaitoctl.kaito.status import JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
 from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
@@ -134,11 +134,7 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
     for workload in _workloads(workspace, seen):
         if why := stalled(workload):
             return f"{workload['kind']} {workload['metadata']['name']}: {why}"
-    succeeded = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
-    of_now = int(succeeded.get("observedGeneration") or 0) >= generation_of(workspace)
-    if of_now and succeeded.get("status") == "False" and succeeded.get("reason") == FAILED:
-        return str(succeeded.get("message") or "the controller gave up")
-    return ""
+    return controller_errors.failure(workspace, is_ours=seen.is_ours)
 
 
 def _station(workspace: Object, seen: Snapshot) -> Phase:
