@@ -133,6 +133,16 @@ def annotations_of(obj: Object) -> dict[str, str]:
     return obj.get("metadata", {}).get("annotations") or {}
 
 
+def without(obj: Object, *names: str) -> Object:
+    """A shallow copy without these fields."""
+    return {key: value for key, value in obj.items() if key not in names}
+
+
+def only(obj: Object, *names: str) -> Object:
+    """A shallow copy with those of these fields that are there, in this order."""
+    return {key: obj[key] for key in names if key in obj}
+
+
 def without_managed_fields(obj: Object) -> Object:
     """The object without the server's record of who owns which field, often half of its size."""
     metadata = obj["metadata"]

@@ -121,7 +121,7 @@ def _world(api: Api) -> object:
             for name in store.resources()
             if store.events_since(name, 1)
         ),
-        sorted(api.resources),
+        sorted(api.kinds.resources),
     )
 
 
