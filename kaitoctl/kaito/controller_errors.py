@@ -116,6 +116,12 @@ def prospect(error: str) -> Prospect:
     return "passing" if _PASSING.search(error) else "unknown"
 
 
+def standing(message: str) -> str:
+    """The error at the end of a condition's message, unless it passes by itself; empty without."""
+    error = split(message).error
+    return error if prospect(error) != "passing" else ""
+
+
 def last_error(workspace: Object) -> str:
     """The error of KAITO's last pass over this generation, as its conditions tell it; empty without."""
     for item in dig(workspace, "status", "conditions") or ():

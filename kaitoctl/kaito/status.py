@@ -50,6 +50,7 @@ class Observed:
         retrying: what it answered to a write that will be tried again.
         claim_error: why nodes cannot be asked for.
         claim_note: something worth knowing about nodes that were asked for.
+        adopts: the workload is KAITO's, made for what the Workspace asks for now.
     """
 
     verdict: Verdict | None = None
@@ -63,6 +64,7 @@ class Observed:
     retrying: str = ""
     claim_error: str = ""
     claim_note: str = ""
+    adopts: bool = False
 
 
 def status(workspace: Object, seen: Observed, now: datetime) -> Object:
@@ -403,7 +405,7 @@ def _tuning_conditions(workspace: Object, seen: Observed) -> list[Object]:
     from kaitoctl.kaito import tuning
 
     job = seen.workload
-    if job is not None and not tuning.is_made_for(job, workspace):
+    if job is not None and not seen.adopts and not tuning.is_made_for(job, workspace):
         job = None
     if job is not None and tuning.has_ended(job):
         # Its node may go, or be somebody else's by now: that changes nothing about the result.

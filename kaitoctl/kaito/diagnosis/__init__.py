@@ -1,9 +1,9 @@
 """Why a Workspace is not ready: one root cause, and what else was found. Pure.
 
-`of_workspace`, `of_nodes` and `of_pods` hold the rules, `codes` explains what they find, `case` has what they
-share. A rule reads what Kubernetes and every KAITO leave behind: conditions, NodeClaims and Machines,
-workloads, pods, events. What it needs and is not there (events that may not be listed, logs) costs evidence,
-or leads to a more general code; it never fails the whole.
+`of_controller`, `of_workspace`, `of_nodes` and `of_pods` hold the rules, `codes` explains what they find,
+`case` has what they share. A rule reads what Kubernetes and every KAITO leave behind: conditions, NodeClaims
+and Machines, workloads, pods, events. What it needs and is not there (events that may not be listed, logs)
+costs evidence, or leads to a more general code; it never fails the whole.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from kaitoctl.kaito.diagnosis import of_nodes, of_pods, of_workspace
+from kaitoctl.kaito.diagnosis import of_controller, of_nodes, of_pods, of_workspace
 from kaitoctl.kaito.diagnosis.case import Case, budget_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.of_pods import endpoints, references
 from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import is_being_deleted
 
 __all__ = [
     "Cause",
@@ -30,10 +31,13 @@ __all__ = [
 ]
 
 RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
+    of_controller.busy,
     of_workspace.deletion,
     of_workspace.clash,
     of_workspace.immutable,
     of_workspace.invalid,
+    of_controller.locked_out,
+    of_controller.stumbles,
     of_workspace.controller,
     of_pods.configuration,
     of_nodes.claims,
@@ -54,6 +58,10 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
 
 # What these say, whatever else was found explains better.
 _LAST_RESORT = frozenset({"controller-says", "progress-deadline", "tuning-failed", "unschedulable"})
+
+# Why KAITO, which is there, does not take a Workspace up; and the words for not knowing why.
+_HELD_UP = frozenset({"controller-busy", "workspace-invalid"})
+_NOT_TAKEN_UP = frozenset({"controller-not-running", "controller-silent", "generation-not-observed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +108,10 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
             said = [(known.code, known.message) for known in found]
             if (cause.code, cause.message) not in said:
                 found.append(cause)
-        if found and found[0].code == "finalizer-holds-deletion":
+        if found and is_being_deleted(case.workspace):
             break  # what is going away need not become ready
+    if of_controller.is_kaito_here(seen.controllers) and _HELD_UP & {cause.code for cause in found}:
+        found = [cause for cause in found if cause.code not in _NOT_TAKEN_UP]
     if any(cause.code not in _LAST_RESORT and cause.weight != "note" for cause in found):
         found = [cause for cause in found if cause.code not in _LAST_RESORT]
     if where.outcome == "ready":

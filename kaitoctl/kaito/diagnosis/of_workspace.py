@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito import api, nodes
+from kaitoctl.kaito import api, controller_errors, nodes
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
@@ -18,6 +18,7 @@ from kaitoctl.kaito.diagnosis.case import (
     word,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -151,7 +152,10 @@ def invalid(case: Case) -> Iterator[Cause]:
         item
         for item in dig(case.workspace, "status", "conditions") or ()
         if item.get("status") == "False"
-        and str(item.get("reason")).endswith("StatusFailed")
+        and (
+            str(item.get("reason")).endswith("StatusFailed")
+            or controller_errors.standing(str(item.get("message") or ""))
+        )
         and is_of_now(case, item)
     ]
     if case.seen.workloads or case.seen.jobs or case.seen.claims or not (refused or _is_silent(case)):
@@ -198,6 +202,8 @@ def controller(case: Case) -> Iterator[Cause]:
             evidence,
             hint="see the controller's log"
             if silent
+            else "KAITO is installed: see whether its pod is ready, who holds its lease, and its log"
+            if is_kaito_here(here)
             else "start KAITO's controller, or manage Workspaces with: kaitoctl run-controller",
             command="kaitoctl doctor",
         )
