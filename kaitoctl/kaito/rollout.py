@@ -80,7 +80,17 @@ def progress(seen: Snapshot) -> Progress:
     if failure := _failure(workspace, seen):
         return Progress(_station(workspace, seen), failure, "failed")
     phase = _station(workspace, seen)
-    return Progress(phase, _detail(workspace, phase, seen), "ready" if phase is Phase.READY else None)
+    if phase is Phase.READY:
+        return Progress(phase, _detail(workspace, phase, seen), "ready")
+    return Progress(phase, _with_error(_detail(workspace, phase, seen), workspace))
+
+
+def _with_error(detail: str, workspace: Object) -> str:
+    """The detail, and the error of KAITO's last pass unless that passes by itself or stands there already."""
+    error = controller_errors.last_error(workspace)
+    if not error or error in detail or controller_errors.prospect(error) == "passing":
+        return detail
+    return f"{detail}; the controller's last error: {error}" if detail else f"the controller's error: {error}"
 
 
 def _failure(workspace: Object, seen: Snapshot) -> str:

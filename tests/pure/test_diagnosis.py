@@ -535,3 +535,10 @@ def test_five_workspaces_that_are_not_ready_keep_an_old_kaito_from_all_others(be
 def test_a_workspace_that_has_just_been_made_is_not_kept_waiting_yet() -> None:
     seen = Snapshot(ws(created=JUST_NOW), controllers=(OLD_KAITO,), waiting=waiting_of(5))
     assert code_of(seen) == ""
+
+
+@pytest.mark.parametrize("kind", ["WorkspaceSucceeded", "ResourceReady"])
+def test_a_lost_update_of_kaitos_is_no_cause(kind: str) -> None:
+    lost = 'Operation cannot be fulfilled on workspaces.kaito.sh "falcon": the object has been modified'
+    said = ws(condition(kind, "False", "workspaceFailed", lost))
+    assert diagnose(Snapshot(said, (workload(),), services=(service(),)), NOW).causes == ()

@@ -225,6 +225,8 @@ def told(case: Case) -> Iterator[Cause]:
     for item in denials(case):
         if "Pending" in str(item.get("reason")) or not item.get("message"):
             continue
+        if not case.seen.is_ours and controller_errors.prospect(str(item["message"])) == "passing":
+            continue  # KAITO's own lost update, say: the next pass heals it
         yield blame(
             "controller-says",
             title_of(case.workspace),
