@@ -491,8 +491,10 @@ def test_a_workspace_that_kaitos_own_webhook_locks_out_of_its_controller(source:
     assert "run-controller" not in "".join(cause.hint + cause.command for cause in found.causes)
 
 
-@pytest.mark.parametrize("here", [(KAITO,), (OLD_KAITO,)])
-def test_nobody_is_advised_to_start_a_second_controller(here: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "here", [(KAITO,), (OLD_KAITO,), ("kaitoctl 0.1.0: Deployment k/c, 0 of 1 pods ready",), None]
+)
+def test_nobody_is_advised_to_start_a_second_controller(here: tuple[str, ...] | None) -> None:
     found = diagnose(Snapshot(ws(), controllers=here), NOW)
     assert found.cause
     assert found.cause.code == "controller-not-running"

@@ -200,11 +200,7 @@ def controller(case: Case) -> Iterator[Cause]:
             title_of(case.workspace),
             message,
             evidence,
-            hint="see the controller's log"
-            if silent
-            else "KAITO is installed: see whether its pod is ready, who holds its lease, and its log"
-            if is_kaito_here(here)
-            else "start KAITO's controller, or manage Workspaces with: kaitoctl run-controller",
+            hint="see the controller's log" if silent else _start(here),
             command="kaitoctl doctor",
         )
     elif found and all(observed(item) < generation_of(case.workspace) for item in found):
@@ -218,6 +214,17 @@ def controller(case: Case) -> Iterator[Cause]:
             command="kaitoctl doctor",
             weight="fault" if case.seen.is_ours and here == () else "wait",
         )
+
+
+def _start(here: tuple[str, ...] | None) -> str:
+    """What to do where no controller takes a Workspace up; a second one beside KAITO's would fight it."""
+    if here is None:
+        return "ask who may list Deployments whether KAITO is installed, and whether its pod is ready"
+    if is_kaito_here(here):
+        return "KAITO is installed: see whether its pod is ready, who holds its lease, and its log"
+    if here:
+        return "see whether kaitoctl's controller is ready, who holds its lease, and its log"
+    return "start KAITO's controller, or manage Workspaces with: kaitoctl run-controller"
 
 
 def told(case: Case) -> Iterator[Cause]:
