@@ -429,6 +429,12 @@ def test_references_of_a_workspace() -> None:
     ]
 
 
+def test_a_secret_that_a_container_reads_and_that_is_missing() -> None:
+    containers = [{"name": "falcon", "image": "r.example/m:1", "envFrom": [{"secretRef": {"name": "gone"}}]}]
+    pod = a_pod(waiting("CreateContainerConfigError", 'secret "gone" not found'), containers=containers)
+    assert code_of(of_pod(pod, missing=frozenset({Named("Secret", "gone")}))) == "secret-missing"
+
+
 # --- KAITO's controller ------------------------------------------------------------------------------------
 
 UNSUPPORTED = (

@@ -36,6 +36,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_workspace.clash,
     of_workspace.immutable,
     of_workspace.invalid,
+    of_controller.refused_template,
     of_controller.locked_out,
     of_controller.stumbles,
     of_workspace.controller,

@@ -73,6 +73,15 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "`kaitoctl why` on the Workspaces that it names. The controller goes on by itself when one of "
             "them is ready or its time is up. Do not start another controller beside it.",
         ),
+        "template-refused": Code(
+            "the controller does not make this custom pod",
+            "`inference.template.... not allowed unless the controller runs with --allow-...`",
+            "kaitoctl's controller makes no pod that gives the author of a Workspace more than writing "
+            "Workspaces does: what the baseline Pod Security Standard forbids, ServiceAccounts and their "
+            "tokens, Secrets, other nodes, priorities. What runs already goes on.",
+            "Take the field out of the template. Or whoever runs the controller allows just that, with the "
+            "option that the message names; docs/security.md has all of them.",
+        ),
         "reconcile-error": Code(
             "the controller's last pass ended with an error",
             "`(last reconcile error: ...)` at the end of the conditions' messages",

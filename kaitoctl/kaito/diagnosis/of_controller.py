@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from kaitoctl.kaito import api, controller_errors
-from kaitoctl.kaito.diagnosis.case import Case, blame, is_of_now, span, title_of, word
+from kaitoctl.kaito import api, controller_errors, custom_pod
+from kaitoctl.kaito.diagnosis.case import Case, blame, denials, is_of_now, span, title_of, word
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of
@@ -38,6 +38,22 @@ def stumbles(case: Case) -> Iterator[Cause]:
             weight="fault" if controller_errors.prospect(error) == "final" else "wait",
         )
         return
+
+
+def refused_template(case: Case) -> Iterator[Cause]:
+    """The custom pod is not made: it would give more than writing Workspaces does."""
+    for item in denials(case):
+        message = str(item.get("message") or "")
+        if "inference.template." in message and custom_pod.UNLESS in message:
+            yield blame(
+                "template-refused",
+                title_of(case.workspace),
+                message,
+                [(f"condition {item['type']}", f"{item.get('reason')}: {message}")],
+                hint="take the field out of the template, or ask whoever runs the controller for that option",
+                command="kaitoctl explain template-refused",
+            )
+            return
 
 
 def locked_out(case: Case) -> Iterator[Cause]:
