@@ -253,7 +253,7 @@ def test_every_check_of_the_admission_plugin_is_named_with_a_function_that_is_th
     assert all(callable(getattr(pod_security, name)) for name in pod_security.CHECKS.values())
 
 
-@pytest.mark.parametrize("kind", pod_reach.CONTAINER_LISTS)
+@pytest.mark.parametrize("kind", [*KINDS, "ephemeralContainers"])
 @pytest.mark.parametrize("field", PROBES)
 @pytest.mark.parametrize("how", ["httpGet", "tcpSocket"])
 def test_no_probe_and_no_hook_asks_another_host_from_the_node(kind: str, field: str, how: str) -> None:
@@ -426,6 +426,11 @@ REACHING: dict[str, tuple[Object, str, str]] = {
         PRIVILEGED,
     ),
     "a field of the future": (template(hostEverything=True), "spec.hostEverything: True", PRIVILEGED),
+    "a container of the future": (
+        container("initContainers", nodeAccess={"all": True}),
+        "spec.initContainers[0].nodeAccess",
+        PRIVILEGED,
+    ),
     "a volume of the future": (volume(host={}), "spec.volumes[0].host", PRIVILEGED),
     "a source of the future": (
         container(env=[{"name": "A", "valueFrom": {"vaultRef": {"name": "s"}}}]),
@@ -573,6 +578,7 @@ def test_every_field_that_the_api_server_has_is_sorted(control_plane: ControlPla
         return set(schemas[f"io.k8s.api.core.v1.{kind}"]["properties"])
 
     assert fields("PodSpec") - set(pod_reach.POD_FIELDS) == set()
+    assert fields("Container") - set(pod_reach.CONTAINER_FIELDS) == set()
     assert fields("Volume") - set(pod_reach.VOLUMES) == set()
     assert fields("VolumeProjection") - set(pod_reach.PROJECTIONS) == set()
     assert fields("EnvVarSource") - set(pod_reach.ENVIRONMENT) == set()
