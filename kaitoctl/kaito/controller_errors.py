@@ -18,7 +18,7 @@ from kaitoctl.kaito.status import FAILED
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, dig, generation_of
 
-_APPENDED = re.compile(r"\s*\(last reconcile error: (?P<error>.*?)\)?\s*$", re.DOTALL)
+_APPENDED = "(last reconcile error: "
 
 # What the next try may find otherwise, with who says so.
 _PASSING = re.compile(
@@ -102,8 +102,8 @@ class Said(NamedTuple):
 
 def split(message: str) -> Said:
     """The message without the error that KAITO appends to it, and that error."""
-    found = _APPENDED.search(message)
-    return Said(message[: found.start()], found["error"].strip()) if found else Said(message, "")
+    said, is_appended, error = message.partition(_APPENDED)
+    return Said(said.rstrip(), error.rstrip().removesuffix(")").strip()) if is_appended else Said(message, "")
 
 
 def prospect(error: str) -> Prospect:

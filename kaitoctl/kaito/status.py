@@ -273,8 +273,9 @@ def _refused(workspace: Object, seen: Observed) -> str:
 
 def _former(workspace: Object, workload: Object) -> str:
     """What a workload does that was made for something else than the Workspace asks for now."""
-    made_for = annotations_of(workload).get(OWNER_GENERATION) or "an earlier one"
-    what = "what was built before" if is_current(workspace, workload) else f"generation {made_for}"
+    made_for = annotations_of(workload).get(OWNER_GENERATION)  # KAITO's has none
+    is_told = made_for and not is_current(workspace, workload)
+    what = f"generation {made_for}" if is_told else "what was built before"
     return f"{what} {'still serves' if is_rolled_out(workload) else 'is kept as it was'}"
 
 
