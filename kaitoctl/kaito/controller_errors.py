@@ -2,7 +2,7 @@
 
 Two habits of its releases, both in `pkg/workspace/controllers/workspace_controller.go`:
 
-- up to v0.4.6 any error of a pass becomes condition WorkspaceSucceeded False, reason `workspaceFailed`, and
+- up to v0.8 any error of a pass becomes condition WorkspaceSucceeded False, reason `workspaceFailed`, and
   the next pass is tried at once: also its own lost updates, and its patience with a node that is not ready;
 - from v0.9 on the error of the last pass stands at the end of every condition's message:
   `... (last reconcile error: ERROR)`.
