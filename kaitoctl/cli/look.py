@@ -352,7 +352,8 @@ async def deeply(client: Client, seen: Snapshot, *, rules: nodes_.Rules | None =
         logs=logs,
         revisions=revisions,
         events=(*seen.events, *events),
-        controllers=here,
+        controllers=here[0],
+        waiting=here[1],
         unseen=dict(sorted(asked.unseen.items())),
     )
 
@@ -474,17 +475,30 @@ async def _events_of_cluster(client: Client, seen: Snapshot, asked: _Asked) -> l
     return [event for listed in lists if listed for event in listed.items]
 
 
-async def _controllers(client: Client, seen: Snapshot, asked: _Asked) -> tuple[str, ...] | None:
-    """What manages Workspaces here; asked only when this one seems not to be managed."""
+async def _controllers(
+    client: Client, seen: Snapshot, asked: _Asked
+) -> tuple[tuple[str, ...] | None, tuple[ObjectKey, ...]]:
+    """What manages Workspaces here, and which others it may be busy with.
+
+    Asked only when this one seems not to be managed.
+    """
+    from kaitoctl.kaito.diagnosis import of_controller
+
     assert seen.workspace is not None
     generation = int(seen.workspace["metadata"].get("generation") or 0)
     observed = [
         int(item.get("observedGeneration") or 0) for item in dig(seen.workspace, "status", "conditions") or ()
     ]
     if observed and max(observed) >= generation:
-        return None
+        return None, ()
     listed = await asked.or_none("deployments of all namespaces", client.list(DEPLOYMENT))
-    return None if listed is None else tuple(one.words for one in installation.controllers(listed.items))
+    if listed is None:
+        return None, ()
+    here = tuple(one.words for one in installation.controllers(listed.items))
+    if not of_controller.is_kaito_here(here):
+        return here, ()
+    others = await asked.or_none("Workspaces of all namespaces", client.list(api.kind_of(seen.workspace)))
+    return here, of_controller.waiting(others.items, key_of(seen.workspace)) if others else ()
 
 
 # --- many Workspaces -----------------------------------------------------------------------------------

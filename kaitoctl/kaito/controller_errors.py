@@ -2,7 +2,7 @@
 
 Two habits of its releases, both in `pkg/workspace/controllers/workspace_controller.go`:
 
-- up to v0.4.6 any error of a pass becomes condition WorkspaceSucceeded False, reason `workspaceFailed`, and
+- up to v0.8 any error of a pass becomes condition WorkspaceSucceeded False, reason `workspaceFailed`, and
   the next pass is tried at once: also its own lost updates, and its patience with a node that is not ready;
 - from v0.9 on the error of the last pass stands at the end of every condition's message:
   `... (last reconcile error: ERROR)`.
@@ -18,7 +18,7 @@ from kaitoctl.kaito.status import FAILED
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, dig, generation_of
 
-_APPENDED = re.compile(r"\s*\(last reconcile error: (?P<error>.*?)\)?\s*$", re.DOTALL)
+_APPENDED = "(last reconcile error: "
 
 # What the next try may find otherwise, with who says so.
 _PASSING = re.compile(
@@ -102,8 +102,8 @@ class Said(NamedTuple):
 
 def split(message: str) -> Said:
     """The message without the error that KAITO appends to it, and that error."""
-    found = _APPENDED.search(message)
-    return Said(message[: found.start()], found["error"].strip()) if found else Said(message, "")
+    said, is_appended, error = message.partition(_APPENDED)
+    return Said(said.rstrip(), error.rstrip().removesuffix(")").strip()) if is_appended else Said(message, "")
 
 
 def prospect(error: str) -> Prospect:
@@ -114,6 +114,12 @@ def prospect(error: str) -> Prospect:
     if _FINAL.search(error):
         return "final"
     return "passing" if _PASSING.search(error) else "unknown"
+
+
+def standing(message: str) -> str:
+    """The error at the end of a condition's message, unless it passes by itself; empty without."""
+    error = split(message).error
+    return error if prospect(error) != "passing" else ""
 
 
 def last_error(workspace: Object) -> str:

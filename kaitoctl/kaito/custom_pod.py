@@ -17,6 +17,9 @@ from kaitoctl.kube.pod_reach import Reach
 if TYPE_CHECKING:
     from kaitoctl.kaito.desired import Settings
 
+UNLESS = "unless the controller runs with"
+"""In every refusal that an operator can lift."""
+
 _ANY = "*"
 _MOST_SAID = 5
 
@@ -43,7 +46,7 @@ def _refused(template: Object, settings: Settings) -> Iterator[str]:
         for what in pod_security.violations(template, "baseline"):
             yield (
                 f"inference.template.{what} is not allowed by the baseline Pod Security Standard, "
-                f"nor by this controller unless it runs with {PRIVILEGED}"
+                f"nor here {UNLESS} {PRIVILEGED}"
             )
     for reach in pod_reach.reaches(template):
         if why := _against(reach, settings):
@@ -60,7 +63,7 @@ def _against(reach: Reach, settings: Settings) -> str:
         why = "gives the pod a Secret of the namespace, which writing Workspaces does not"
     elif reach.kind == "scheduling":
         is_allowed, option = settings.allows_template_scheduling, SCHEDULING
-        why = "puts the pod where, or before whom, the scheduler would not"
+        why = "chooses where, or before whom, the pod runs"
     elif reach.kind == "cluster":
         is_allowed, option = settings.allows_privileged_templates, PRIVILEGED
         why = "gives the pod what only the node or the cluster may reach"
@@ -72,7 +75,7 @@ def _against(reach: Reach, settings: Settings) -> str:
     if is_allowed:
         return ""
     name = f" {reach.name or repr(_ANY)}" if option in (SERVICE_ACCOUNT, SECRET) else ""
-    return f"{why}: not allowed unless the controller runs with {option}{name}"
+    return f"{why}: not allowed {UNLESS} {option}{name}"
 
 
 def _is_among(name: str, allowed: frozenset[str]) -> bool:

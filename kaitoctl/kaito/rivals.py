@@ -4,8 +4,8 @@ Two controllers of Workspaces undo each other's work without end: workloads are 
 overwritten. A Deployment tells best; where Deployments may not be listed, the lease that KAITO holds while it
 runs, and the Workspaces themselves, which say who has written them and when.
 
-Source: KAITO v0.3.2 to v0.12 `cmd/workspace/main.go` (LeaderElectionID), `docker/workspace/Dockerfile` (the
-program `/manager`, by which its writes are signed), `charts/kaito/workspace`.
+Source: KAITO v0.3.2 to v0.12 `cmd/workspace/main.go` (LeaderElectionID; from v0.8 on the user agent, by which
+its writes are signed), `docker/workspace/Dockerfile` (before, the program's name), `charts/kaito/workspace`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ LEASE = "ef60f9b0.io"
 NAMESPACES = ("kaito-workspace", "kaito-system", "kube-system")
 """Where its lease is: by its charts' documentation, by hand, and as an add-on of AKS."""
 
-WRITERS = frozenset({"manager", "workspace", "kaito-workspace"})
-"""The field managers by which its writes are signed: the name of the program."""
+WRITERS = frozenset({"manager", "kaito-workspace"})
+"""The field managers by which its writes are signed: up to v0.7, and from v0.8 on."""
 
 LATELY = timedelta(minutes=10)
 """How long ago a write counts where nothing better can be seen: at rest KAITO writes nothing."""

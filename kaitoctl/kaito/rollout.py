@@ -99,7 +99,7 @@ def progress(seen: Snapshot) -> Progress:
         return Progress(phase, _detail(workspace, phase, seen), "ready")
     if why := _down(workspace, seen):
         return Progress(phase, why, down=True)
-    return Progress(phase, _detail(workspace, phase, seen))
+    return Progress(phase, _with_error(_detail(workspace, phase, seen), workspace))
 
 
 def _down(workspace: Object, seen: Snapshot) -> str:
@@ -116,6 +116,14 @@ def _down(workspace: Object, seen: Snapshot) -> str:
     if not _is_said_to_serve(workspace, workloads) or _is_denied(workspace):
         return ""
     return found.words if workloads else "its Deployment or StatefulSet is missing"
+
+
+def _with_error(detail: str, workspace: Object) -> str:
+    """The detail, and the error of KAITO's last pass unless that passes by itself or stands there already."""
+    error = controller_errors.last_error(workspace)
+    if not error or error in detail or controller_errors.prospect(error) == "passing":
+        return detail
+    return f"{detail}; the controller's last error: {error}" if detail else f"the controller's error: {error}"
 
 
 def _failure(workspace: Object, seen: Snapshot) -> str:

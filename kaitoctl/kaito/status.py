@@ -50,6 +50,7 @@ class Observed:
         retrying: what it answered to a write that will be tried again.
         claim_error: why nodes cannot be asked for.
         claim_note: something worth knowing about nodes that were asked for.
+        adopts: the workload is KAITO's, made for what the Workspace asks for now.
     """
 
     verdict: Verdict | None = None
@@ -63,6 +64,7 @@ class Observed:
     retrying: str = ""
     claim_error: str = ""
     claim_note: str = ""
+    adopts: bool = False
 
 
 def status(workspace: Object, seen: Observed, now: datetime) -> Object:
@@ -271,8 +273,9 @@ def _refused(workspace: Object, seen: Observed) -> str:
 
 def _former(workspace: Object, workload: Object) -> str:
     """What a workload does that was made for something else than the Workspace asks for now."""
-    made_for = annotations_of(workload).get(OWNER_GENERATION) or "an earlier one"
-    what = "what was built before" if is_current(workspace, workload) else f"generation {made_for}"
+    made_for = annotations_of(workload).get(OWNER_GENERATION)  # KAITO's has none
+    is_told = made_for and not is_current(workspace, workload)
+    what = f"generation {made_for}" if is_told else "what was built before"
     return f"{what} {'still serves' if is_rolled_out(workload) else 'is kept as it was'}"
 
 
@@ -403,7 +406,7 @@ def _tuning_conditions(workspace: Object, seen: Observed) -> list[Object]:
     from kaitoctl.kaito import tuning
 
     job = seen.workload
-    if job is not None and not tuning.is_made_for(job, workspace):
+    if job is not None and not seen.adopts and not tuning.is_made_for(job, workspace):
         job = None
     if job is not None and tuning.has_ended(job):
         # Its node may go, or be somebody else's by now: that changes nothing about the result.

@@ -21,8 +21,6 @@ from kaitoctl.kube.objects import Object
 
 Kind = Literal["identity", "secret", "scheduling", "cluster", "unknown", "never"]
 
-CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
-
 POD_FIELDS: Mapping[str, Kind | None] = {
     # Read below.
     "containers": None,
@@ -75,6 +73,39 @@ POD_FIELDS: Mapping[str, Kind | None] = {
     "ephemeralContainers": "never",
 }
 """Field of a pod's spec -> what it reaches for; None for nothing."""
+
+CONTAINER_FIELDS: Mapping[str, Kind | None] = dict.fromkeys(
+    [
+        # Read below, or by `pod_security`.
+        "env",
+        "envFrom",
+        "lifecycle",
+        "livenessProbe",
+        "ports",
+        "readinessProbe",
+        "securityContext",
+        "startupProbe",
+        # Of the container itself.
+        "args",
+        "command",
+        "image",
+        "imagePullPolicy",
+        "name",
+        "resizePolicy",
+        "resources",
+        "restartPolicy",
+        "restartPolicyRules",
+        "stdin",
+        "stdinOnce",
+        "terminationMessagePath",
+        "terminationMessagePolicy",
+        "tty",
+        "volumeDevices",
+        "volumeMounts",
+        "workingDir",
+    ]
+)
+"""Field of a container -> what it reaches for: none does by itself."""
 
 VOLUMES: Mapping[str, Kind | None] = {
     "name": None,
@@ -176,9 +207,10 @@ def reaches(template: Object) -> list[Reach]:
     spec = _map(template.get("spec"))
     found = [*_seccomp(template), *_fields("spec", spec, POD_FIELDS), *_identity(spec), *_tolerations(spec)]
     found += [*_affinity(spec), *_volumes(spec)]
-    for name in CONTAINER_LISTS:
+    for name in ("initContainers", "containers"):
         for index, container in enumerate(_maps(spec.get(name))):
-            found += _environment(f"spec.{name}[{index}]", container)
+            where = f"spec.{name}[{index}]"
+            found += [*_fields(where, container, CONTAINER_FIELDS), *_environment(where, container)]
     return found
 
 

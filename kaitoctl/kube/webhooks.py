@@ -61,7 +61,7 @@ def covering(configurations: Iterable[Object], kinds: Iterable[Kind]) -> Iterato
     for item in configurations:
         for hook in item.get("webhooks") or ():
             covers = tuple(
-                kind.plural for kind in wanted if any(_covers(rule, kind) for rule in hook["rules"] or ())
+                kind.plural for kind in wanted if any(_covers(rule, kind) for rule in hook.get("rules") or ())
             )
             if covers:
                 yield Webhook(

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from cli.test_run_controller import Wait, bare, controller
+from cli.test_run_controller import CREATE, Wait, bare, controller
 from shell import Shell
 
 __all__ = ["bare"]
@@ -101,3 +101,36 @@ def test_a_kaito_that_starts_later_stops_it(cluster: Shell) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
     assert "KAITO's controller manages Workspaces here" in err
+
+
+def test_why_sees_a_kaito_that_is_busy_and_never_advises_a_second_controller(cluster: Shell) -> None:
+    install(cluster, 1)
+    names = [f"busy-{number}" for number in range(6)]
+    made = cluster.kaitoctl(*CREATE[:2], "busy", *CREATE[3:], "--dry-run=client", "-o", "json").stdout
+    items = [{**json.loads(made), "metadata": {"name": name}} for name in names]
+    (cluster.home / "busy.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    cluster.kubectl("apply", "-f", "busy.json")
+    try:
+        assert "run-controller" not in cluster.run("kaitoctl", "why", names[5]).stdout
+        waits = {
+            "type": "ResourceReady",
+            "status": "False",
+            "reason": "workspaceResourceStatusNotReady",
+            "message": "no nodes",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        patch = json.dumps({"status": {"conditions": [waits]}})
+        for name in names[:5]:
+            cluster.kubectl("patch", "workspace", name, "--subresource=status", "--type=merge", "-p", patch)
+        # A Workspace is left alone for its first seconds: it is deleted, which counts at once.
+        finalizer = json.dumps({"metadata": {"finalizers": ["workspace.finalizer.kaito.sh"]}})
+        cluster.kubectl("patch", "workspace", names[5], "--type=merge", "-p", finalizer)
+        cluster.kubectl("delete", "workspace", names[5], "--wait=false")
+        busy = json.loads(cluster.kaitoctl("why", names[5], "-o", "json", code=1).stdout)["cause"]
+        assert (busy["code"], busy["weight"]) == ("controller-busy", "wait")
+        assert busy["command"].endswith("why busy-0 -n default")
+    finally:
+        cluster.kubectl(
+            "patch", "workspace", names[5], "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+        )
+        cluster.kubectl("delete", "workspace", *names, "--ignore-not-found")

@@ -73,6 +73,7 @@ def test_what_nobody_knows_is_final_only_where_the_controller_says_so() -> None:
         status={"conditions": [of("WorkspaceSucceeded", "waits (last reconcile error: boom)", "p")]}
     )
     assert failure(appended, is_ours=False) == ""
+    assert progress(Snapshot(appended)).detail.endswith("error: boom"), "but it is shown"
     assert last_error(appended) == "boom"
 
 

@@ -109,7 +109,8 @@ def written(manager: str, ago: timedelta, **entry: Any) -> Object:
 
 def test_a_write_of_kaitos_counts_while_it_is_young() -> None:
     recent = written("manager", timedelta(seconds=30), subresource="status")
-    assert rivals.of_writes([recent], NOW, rivals.JUST_NOW) is not None
+    for one in (recent, written("kaito-workspace", timedelta(seconds=30))):
+        assert rivals.of_writes([one], NOW, rivals.JUST_NOW) is not None
     assert (
         rivals.of_writes([recent, written("manager", timedelta(hours=1))], NOW, rivals.JUST_NOW) is not None
     )

@@ -223,6 +223,7 @@ RULES = [
             f"{HOSTILE}::test_a_log_record_is_one_line_whatever_is_in_it",
             f"{SERVERS}::test_what_steers_a_terminal_arrives_as_text",
             "cli/test_speaking.py::test_one_prompt_and_its_answer",
+            "cli/test_controller_server.py::test_no_name_forges_a_sample_or_a_label",
         ],
     ),
     Rule(

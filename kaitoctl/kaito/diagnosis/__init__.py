@@ -15,6 +15,7 @@ from datetime import datetime
 
 from kaitoctl.kaito.diagnosis import (
     of_configuration,
+    of_controller,
     of_failed_pods,
     of_images,
     of_nodes,
@@ -32,6 +33,7 @@ from kaitoctl.kaito.diagnosis.of_configuration import references
 from kaitoctl.kaito.diagnosis.of_scheduling import gates_of
 from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import is_being_deleted
 
 __all__ = [
     "Cause",
@@ -44,10 +46,14 @@ __all__ = [
 ]
 
 RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
+    of_controller.busy,
     of_workspace.deletion,
     of_workspace.clash,
     of_workspace.immutable,
     of_workspace.invalid,
+    of_controller.refused_template,
+    of_controller.locked_out,
+    of_controller.stumbles,
     of_workspace.controller,
     of_workloads.workload_gone,
     of_workloads.scaled_to_zero,
@@ -86,6 +92,10 @@ _LAST_RESORT = {
     "progress-deadline": 3,
     "controller-says": 4,
 }
+
+# Why KAITO, which is there, does not take a Workspace up; and the words for not knowing why.
+_HELD_UP = frozenset({"controller-busy", "workspace-invalid"})
+_NOT_TAKEN_UP = frozenset({"controller-not-running", "controller-silent", "generation-not-observed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +142,10 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
             said = [(known.code, known.message) for known in found]
             if (cause.code, cause.message) not in said:
                 found.append(cause)
-        if found and found[0].code in ("finalizer-holds-deletion", "workspace-invalid"):
-            break  # what is going away need not become ready; for what is refused nothing is built
+        if found and is_being_deleted(case.workspace):
+            break  # what is going away need not become ready
+    if of_controller.is_kaito_here(seen.controllers) and _HELD_UP & {cause.code for cause in found}:
+        found = [cause for cause in found if cause.code not in _NOT_TAKEN_UP]
     best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
     found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
     if where.outcome == "ready":

@@ -63,6 +63,32 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "`kaitoctl validate` finds most of what those versions trip over. The controller's log has "
             "the error.",
         ),
+        "controller-busy": Code(
+            "KAITO is busy with other Workspaces",
+            "the Workspace has no status, or its deletion does not begin, while KAITO's pod is ready; five "
+            "other Workspaces are not ready",
+            "KAITO works on five Workspaces at a time. Up to v0.8 it waits inside a pass until nodes and "
+            "pods are ready, up to 30 minutes; five that never will be, for want of nodes say, stop all "
+            "others, deletions included.",
+            "`kaitoctl why` on the Workspaces that it names. The controller goes on by itself when one of "
+            "them is ready or its time is up. Do not start another controller beside it.",
+        ),
+        "template-refused": Code(
+            "the controller does not make this custom pod",
+            "`inference.template.... not allowed unless the controller runs with --allow-...`",
+            "kaitoctl's controller makes no pod that gives the author of a Workspace more than writing "
+            "Workspaces does: what the baseline Pod Security Standard forbids, ServiceAccounts and their "
+            "tokens, Secrets, other nodes, priorities. What runs already goes on.",
+            "Take the field out of the template. Or whoever runs the controller allows just that, with the "
+            "option that the message names; docs/security.md has all of them.",
+        ),
+        "reconcile-error": Code(
+            "the controller's last pass ended with an error",
+            "`(last reconcile error: ...)` at the end of the conditions' messages",
+            "From v0.9 on KAITO appends the error of its last pass to every condition of the Workspace. What "
+            "passes by itself, such as a lost update or a timeout, is not counted here.",
+            "Change what the error names. Where it names nothing of yours, the controller's log has more.",
+        ),
         "generation-not-observed": Code(
             "the last change has not been taken up",
             "conditions have an `observedGeneration` smaller than `metadata.generation`",
