@@ -87,7 +87,7 @@ class _World:
     namespace: str = "default"
     existing: Mapping[ObjectKey, Object] = field(default_factory=dict)
     untold: Collection[ObjectKey] = ()
-    seen: dict[ObjectKey, str] = field(default_factory=dict)
+    seen: dict[ObjectKey, Document] = field(default_factory=dict)
 
     def placed(self, obj: Object) -> Object:
         """The object with the namespace that it would get; the one it was read from stays as written."""
@@ -192,7 +192,6 @@ def validate(
     Exit code 0 when all are valid, 2 when one is not. Example: kaitoctl validate -f workspace.yaml
     """
     from kaitoctl.kaito.validation import OWN, Setting
-    from kaitoctl.kaito.validation.of_cluster import gates_on
 
     options.one_of(output_format, ("table", "json"), option="--output")
     if target_version is not None:
@@ -208,7 +207,7 @@ def validate(
         cloud_provider,
         None if node_provisioner is None else node_provisioner == "byo",
         _config_maps(config_maps) if config_maps is not None else None,
-        None if feature_gates is None else gates_on(feature_gates),
+        None if feature_gates is None else _gates(feature_gates),
         None if nodes is None else _nodes(nodes, byo=node_provisioner == "byo"),
         provisioner=node_provisioner,
         **_catalog(catalog),
@@ -342,6 +341,12 @@ def _config_maps_named(obj: Object, default: str) -> set[ObjectKey]:
     return {ObjectKey(_key(obj, default).namespace, name) for name in names}
 
 
+def _gates(text: str) -> frozenset[str]:
+    from kaitoctl.kaito.validation.of_cluster import gates_on
+
+    return gates_on(text)
+
+
 def _nodes(filename: str, *, byo: bool) -> list[Object]:
     from kaitoctl.cli import saved_lists
 
@@ -467,13 +472,13 @@ def _twice(obj: Object, document: Document, world: _World) -> list[Problem]:
     key = _key(obj, world.namespace)
     if not key.name:
         return []
-    line = (document.position("metadata.name") or (0, 0))[0]
-    here = f"{document.source}:{line}" if line else document.source
-    first = world.seen.setdefault(key, here)
-    if first == here:
+    first = world.seen.setdefault(key, document)
+    if first is document:
         return []
+    line = (first.position("metadata.name") or (0, 0))[0]
+    place = f"{first.source[:200]}:{line}" if line else first.source[:200]
     answer: validation.Answer = "" if world.setting.target == validation.OWN else "admits"
-    message = f"Workspace {key} stands in {first[:200]}, too; the last one stays"
+    message = f"Workspace {key} stands in {place}, too; the last one stays"
     return [validation.Problem("metadata.name", "KW109", "warning", message, kaito=answer)]
 
 

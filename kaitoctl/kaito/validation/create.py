@@ -20,7 +20,7 @@ from kaitoctl.kaito.api import (
     WORKSPACE_V1BETA1,
 )
 from kaitoctl.kaito.catalog import InstanceType, Preset
-from kaitoctl.kaito.validation import config_maps, ignored, pod_keys, references, releases
+from kaitoctl.kaito.validation import config_maps, ignored, pod_keys, releases
 from kaitoctl.kaito.validation.grammar import (
     LONGEST_NAME,
     MIG_PROFILES,
@@ -79,7 +79,10 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     if isinstance(subject.workspace.get("tuning"), dict):
         yield from _tuning(subject)
     yield from config_maps.problems(subject)
-    yield from references.problems(subject)
+    if subject.setting.named is not None:
+        from kaitoctl.kaito.validation import references
+
+        yield from references.problems(subject)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -385,10 +388,9 @@ def _partition(subject: Subject) -> Iterator[Problem]:
     partition, where = subject.resource.get("partition"), "resource.partition"
     if not isinstance(partition, dict) or not subject.is_v1beta1 or subject.target == OWN:
         return  # kaitoctl's own controller has none, and says so in FieldsIgnored
-    if subject.setting.byo is False or subject.resource.get("instanceType"):
-        yield error(
-            where, "KW129", "GPUs of nodes that KAITO makes cannot be divided", "leave out instanceType"
-        )
+    if not subject.setting.byo or subject.resource.get("instanceType"):
+        hint = "leave out instanceType, and say --node-provisioner byo"
+        yield error(where, "KW129", "GPUs of nodes that KAITO makes cannot be divided", hint)
     if subject.tuning:
         yield error(where, "KW129", "tuning does not run on parts of GPUs")
     mode, profile, count = (partition.get(key) for key in ("mode", "profile", "count"))
