@@ -219,6 +219,8 @@ def validate(
         listed_first = list(documents)
         world = _asked(target, world, listed_first)
         documents = iter(listed_first)
+    if world.setting.byo is None:  # then KAITO's own default
+        world = replace(world, setting=replace(world.setting, byo=False))
     judged: list[_Judged] = []
     skipped = told = 0
     for document in documents:

@@ -219,10 +219,11 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
     if name is None or name == "":
         meant = subject.default_instance_type
         if not meant:
-            if not subject.setting.byo:
-                message = "no instance type for the nodes that are to be made"
-                hint = "name one; for nodes of your own say --node-provisioner byo"
-                yield error(_TYPE, "KW138", message, hint)
+            hint = "name one; for nodes of your own say --node-provisioner byo"
+            if subject.setting.byo is False:
+                yield error(_TYPE, "KW138", "no instance type for the nodes that are to be made", hint)
+            elif subject.setting.byo is None:
+                yield warning(_TYPE, "KW138", "no instance type: only nodes of your own can be used")
             return
         name = meant if name is None else name
         yield warning(_TYPE, "KW138", f"no instance type, which means {meant}", "name the type of your nodes")
@@ -388,7 +389,7 @@ def _partition(subject: Subject) -> Iterator[Problem]:
     partition, where = subject.resource.get("partition"), "resource.partition"
     if not isinstance(partition, dict) or not subject.is_v1beta1 or subject.target == OWN:
         return  # kaitoctl's own controller has none, and says so in FieldsIgnored
-    if not subject.setting.byo or subject.resource.get("instanceType"):
+    if subject.setting.byo is False or subject.resource.get("instanceType"):
         hint = "leave out instanceType, and say --node-provisioner byo"
         yield error(where, "KW129", "GPUs of nodes that KAITO makes cannot be divided", hint)
     if subject.tuning:
