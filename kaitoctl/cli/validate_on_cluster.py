@@ -176,7 +176,7 @@ async def _ask_controller(
 async def _controller(client: Client) -> tuple[of_cluster.Controller | None, bool]:
     """The controller of Workspaces, and whether all places could be read; its usual places come first."""
     is_told = True
-    for namespace in (*_NAMESPACES, None):
+    for namespace in (*_NAMESPACES, ""):
         try:
             deployments = (await client.list(DEPLOYMENT, namespace)).items
         except ApiError as error:

@@ -151,13 +151,14 @@ def update_problems(old: Object, new: Object, setting: Setting | None = None) ->
 
 
 def _plain(workspace: Object) -> Object:
-    """The object as the API server stores it: without nulls that mean nothing."""
+    """The object as the API server stores it: without unknown fields, and nulls that mean nothing."""
     version, found = as_text(as_map(workspace).get("apiVersion")), as_map(workspace)
     if version not in API_VERSIONS:
         return found
     from kaitoctl.kube import schema
 
-    stored: Object = schema.without_nulls(found, schema_of(version))
+    known = schema_of(version)
+    stored: Object = schema.prune(schema.without_nulls(found, known), known)
     return stored
 
 

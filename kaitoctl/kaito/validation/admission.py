@@ -313,8 +313,12 @@ def _resource_update(old: Subject, new: Subject, release: Release) -> Iterator[P
     if fault or old_fault:
         where = f"{_SELECTOR}.{fault}" if fault else _SELECTOR
         yield refused(where, "KW128", "the selector cannot be said with labels")
-    elif labels != old_labels:
+    elif labels != old_labels or _has_selector(new) != _has_selector(old):
         yield _immutable(_SELECTOR, old_labels, labels)
+
+
+def _has_selector(subject: Subject) -> bool:
+    return subject.resource.get("labelSelector") is not None  # none is not an empty one, for the webhook
 
 
 def _inference_update(old: Subject, new: Subject, release: Release) -> Iterator[Problem]:
