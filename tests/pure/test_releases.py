@@ -102,6 +102,18 @@ def test_several_small_gpus_need_a_context_length_up_to_v0_4_6() -> None:
     assert codes(obj, "v0.4.6") == []
 
 
+def test_fields_that_came_later_are_unknown_before() -> None:
+    obj = workspace()
+    obj["resource"]["partition"] = {"mode": "mig", "profile": "1g.10gb"}
+    del obj["resource"]["instanceType"]
+    for release in ("v0.4.6", "v0.9"):
+        assert ("KW102", "refuses") in codes(obj, release, byo=True)
+    assert ("KW102", "refuses") not in codes(obj, "v0.12", byo=True)
+    old = workspace("v1alpha1", preset={"name": "falcon-7b"}, config="c")
+    assert ("KW102", "refuses") in codes(old, "v0.4")
+    assert ("KW102", "refuses") not in codes(old, "v0.4.6")
+
+
 def test_volumes_by_release() -> None:
     volume = {"persistentVolumeClaim": {"claimName": "p"}}
     tuned = {

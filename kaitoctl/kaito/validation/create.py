@@ -65,6 +65,7 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     """Everything that the rules find, in the order of the fields."""
     yield from _identity(subject)
     yield from _metadata(subject)
+    yield from _later_fields(subject)
     yield from _purpose(subject)
     yield from _selection(subject)
     yield from _nodes(subject)
@@ -141,6 +142,14 @@ def _label_faults(where: str, labels: Any) -> Iterator[Problem]:
             yield error(f"{where}[{key[:80]}]", "KW113", f"{key[:80]!r} is not a label's key")
         elif isinstance(value, str) and not is_label_value(value):
             yield error(f"{where}[{key}]", "KW113", f"{value[:80]!r} is not a label's value")
+
+
+def _later_fields(subject: Subject) -> Iterator[Problem]:
+    """Fields that the schema has, and the CRD of this release has not yet."""
+    for path in subject.release.unknown_fields if subject.release else ():
+        if dig(subject.workspace, *path.split(".")) is not None:
+            message = f"unknown field in KAITO {subject.target}"
+            yield error(path, "KW102", message, ignored.meant(path))
 
 
 def _purpose(subject: Subject) -> Iterator[Problem]:
@@ -439,9 +448,6 @@ def _inference(subject: Subject) -> Iterator[Problem]:
         yield from _preset(subject, "inference.preset", preset)
     if subject.target != OWN:
         yield from pod_keys.template_problems("inference.template", template)
-    if "config" in subject.inference and subject.is_old:
-        message = f"unknown field in KAITO {subject.target}"
-        yield error("inference.config", "KW102", message, ignored.meant("inference.config"))
     yield from _runtime(subject)
     yield from _adapters(subject)
 
