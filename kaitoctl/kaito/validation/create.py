@@ -113,7 +113,10 @@ def _metadata(subject: Subject) -> Iterator[Problem]:
             yield error("metadata.name", "KW110", "the Workspace has no name")
     elif isinstance(name, str):
         has_headless = subject.has_estimator or (subject.preset is not None and subject.preset.distributed)
-        if not is_service_name(name):
+        if not is_service_name(name) and is_dns_label(name):
+            message = f"{name!r} starts with a digit, and only a new Kubernetes takes a Service of that name"
+            yield error("metadata.name", "KW110", message, "let it start with a letter")
+        elif not is_service_name(name):
             yield error(
                 "metadata.name",
                 "KW110",
