@@ -207,9 +207,10 @@ def validate(
         cloud_provider,
         None if node_provisioner is None else node_provisioner == "byo",
         _config_maps(config_maps) if config_maps is not None else None,
-        None if feature_gates is None else _gates(feature_gates),
+        None if feature_gates is None else _gates(feature_gates)[0],
         None if nodes is None else _nodes(nodes, byo=node_provisioner == "byo"),
         provisioner=node_provisioner,
+        gates_off=_gates(feature_gates or "")[1],
         **_catalog(catalog),
     )
     world = _World(setting, _workspaces(old) if old is not None else None, namespace or "default")
@@ -343,10 +344,13 @@ def _config_maps_named(obj: Object, default: str) -> set[ObjectKey]:
     return {ObjectKey(_key(obj, default).namespace, name) for name in names}
 
 
-def _gates(text: str) -> frozenset[str]:
-    from kaitoctl.kaito.validation.of_cluster import gates_on
+def _gates(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The gates that are on, and those that are off."""
+    if not text:
+        return frozenset(), frozenset()
+    from kaitoctl.kaito.validation.of_cluster import gates_off, gates_on
 
-    return gates_on(text)
+    return gates_on(text), gates_off(text)
 
 
 def _nodes(filename: str, *, byo: bool) -> list[Object]:
@@ -434,6 +438,7 @@ def _asked(target: Target, world: _World, documents: Iterable[Document]) -> _Wor
             byo=found.byo if setting.byo is None else setting.byo,
             provisioner=setting.provisioner or found.provisioner,
             gates=found.gates if setting.gates is None else setting.gates,
+            gates_off=found.gates_off if setting.gates is None else setting.gates_off,
             cloud=setting.cloud or found.cloud,
             named=found.named | brought,
         ),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaitoctl.kaito import catalog, validation
-from kaitoctl.kaito.validation import Setting, releases
+from kaitoctl.kaito.validation import Setting, of_cluster, releases
 from kaitoctl.kaito.validation.grammar import data_url_fault, docker_fault, go_float, selector_as_map
 from kaitoctl.kube.objects import ObjectKey
 
@@ -100,6 +100,50 @@ def test_several_small_gpus_need_a_context_length_up_to_v0_4_6() -> None:
     assert ("KW198", "refuses") in codes(said, "v0.4.6", config_maps=config("vllm: {}\n"))
     obj["metadata"]["annotations"] = {"kaito.sh/runtime": "transformers"}
     assert codes(obj, "v0.4.6") == []
+
+
+def test_without_the_gate_vllm_the_server_is_transformers() -> None:
+    obj = workspace(preset={"name": "phi-4-mini-instruct"})
+    assert codes(obj, "v0.12") == []
+    assert ("KW162", "refuses") in codes(obj, "v0.12", gates_off=frozenset({"vLLM"}))
+
+
+def controller(*words: str, image: str = "mcr.microsoft.com/aks/kaito/workspace:0.12.0", **env: str) -> Any:
+    variables = [{"name": name, "value": value} for name, value in env.items()]
+    container = {"image": image, "args": list(words), "env": variables}
+    pod = {"spec": {"containers": [container]}}
+    return {"metadata": {"name": "kaito-workspace"}, "spec": {"template": pod}}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "expected"),
+    [
+        (
+            controller(
+                "--feature-gates=vLLM=false,enableMIG=true", "--node-provisioner=byo", CLOUD_PROVIDER="aws"
+            ),
+            ("v0.12.0", "byo", {"enableMIG"}, "aws", {"vLLM"}, True),
+        ),
+        (controller("--node-provisioner=karpenter"), ("v0.12.0", "karpenter", set(), "", set(), False)),
+        (controller(image="r.io/workspace:v0.9.4"), ("v0.9.4", "", set(), "", set(), False)),
+        (
+            controller("--feature-gates=disableNodeAutoProvisioning=true", image="r.io/workspace:0.9.4"),
+            ("v0.9.4", "", {"disableNodeAutoProvisioning"}, "", set(), True),
+        ),
+        (controller(image="r.io/workspace:0.4.0"), ("v0.4.0", "", set(), "", set(), None)),
+        (controller("run-controller", image="r.io/x:1"), ("kaitoctl", "", set(), "", set(), None)),
+    ],
+)
+def test_a_controllers_deployment_tells_how_it_runs(deployment: Any, expected: tuple[Any, ...]) -> None:
+    found = of_cluster.controller([{}, deployment])
+    assert found is not None
+    said = (found.target, found.provisioner, found.gates, found.cloud, found.gates_off, found.byo)
+    assert said == expected
+
+
+@pytest.mark.parametrize("deployment", [{}, {"spec": 1}, controller(image="nginx:1"), controller(image="")])
+def test_another_deployment_is_no_controller(deployment: Any) -> None:
+    assert of_cluster.controller([deployment]) is None
 
 
 def test_fields_that_came_later_are_unknown_before() -> None:

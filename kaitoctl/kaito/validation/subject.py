@@ -104,7 +104,8 @@ class Subject:
             return "transformers"
         if self.target == OWN:
             return "vllm" if self.asked_runtime == "vllm" else "transformers"
-        return "transformers" if self.asked_runtime == "transformers" else "vllm"
+        is_plain = self.asked_runtime == "transformers" or "vLLM" in self.setting.gates_off
+        return "transformers" if is_plain else "vllm"
 
     @cached_property
     def preset(self) -> Preset | None:
