@@ -49,7 +49,7 @@ class Controller:
             return self.provisioner == "byo"
         if release is None or not release.has_own_nodes:
             return None
-        return release.name == "v0.9" and _OLD_BYO in self.gates  # the flag overwrites the gate since v0.10
+        return release.name == "v0.9" and _OLD_BYO in self.gates  # a flag says it since v0.11
 
 
 def controller(deployments: Iterable[Object]) -> Controller | None:
