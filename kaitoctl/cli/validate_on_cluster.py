@@ -64,7 +64,7 @@ class Found:
         config_maps: those that exist.
         untold: the ConfigMaps that may or may not exist.
         nodes: all of the cluster; None when not asked for, or not told.
-        named: Secrets and claims: the object, or None where there is none; those not told are not there.
+        named: Secrets and claims: the object, or None where there is none; without what may not be read.
         byo: whether nodes must be brought; None when it did not say.
         provisioner: KAITO's; None when it did not say.
         gates: KAITO's feature gates that are on; None when it did not say.

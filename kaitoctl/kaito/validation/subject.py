@@ -57,7 +57,7 @@ class Subject:
 
     @property
     def cloud(self) -> str:
-        """The cloud that KAITO runs on: as said, else the instance type's own."""
+        """The cloud that KAITO runs on: as given, else the instance type's own."""
         types = self.setting.catalog.instance_types
         known = types.get(self.type_name)
         return self.setting.cloud or (known.cloud if known and known.cloud != "arc" else "azure")
