@@ -68,10 +68,13 @@ def explain(
 
 def _page(name: str, code: Code) -> str:
     from kaitoctl.kaito.validation import OWN
+    from kaitoctl.kaito.validation.outcomes import possible
 
     lines = [f"{name}: {code.title}", "", *textwrap.wrap(code.meaning, _WIDTH, break_on_hyphens=False)]
     for_whom = "kaitoctl's own controller" if code.applies == OWN else f"KAITO {code.applies}"
     lines += ["", f"Judged for: {for_whom}"]
+    if answers := possible(name):
+        lines += ["", f"KAITO (`kaito` in JSON), by release and case: {', '.join(answers)}"]
     if code.upstream:
         lines += ["", "What KAITO itself answers or does:"]
         for case in code.upstream:

@@ -87,7 +87,7 @@ class _World:
     namespace: str = "default"
     existing: Mapping[ObjectKey, Object] = field(default_factory=dict)
     untold: Collection[ObjectKey] = ()
-    seen: dict[ObjectKey, str] = field(default_factory=dict)
+    seen: dict[ObjectKey, Document] = field(default_factory=dict)
 
     def placed(self, obj: Object) -> Object:
         """The object with the namespace that it would get; the one it was read from stays as written."""
@@ -192,7 +192,6 @@ def validate(
     Exit code 0 when all are valid, 2 when one is not. Example: kaitoctl validate -f workspace.yaml
     """
     from kaitoctl.kaito.validation import OWN, Setting
-    from kaitoctl.kaito.validation.of_cluster import gates_on
 
     options.one_of(output_format, ("table", "json"), option="--output")
     if target_version is not None:
@@ -208,9 +207,10 @@ def validate(
         cloud_provider,
         None if node_provisioner is None else node_provisioner == "byo",
         _config_maps(config_maps) if config_maps is not None else None,
-        None if feature_gates is None else gates_on(feature_gates),
+        None if feature_gates is None else _gates(feature_gates)[0],
         None if nodes is None else _nodes(nodes, byo=node_provisioner == "byo"),
         provisioner=node_provisioner,
+        gates_off=_gates(feature_gates or "")[1],
         **_catalog(catalog),
     )
     world = _World(setting, _workspaces(old) if old is not None else None, namespace or "default")
@@ -220,6 +220,8 @@ def validate(
         listed_first = list(documents)
         world = _asked(target, world, listed_first)
         documents = iter(listed_first)
+    if world.setting.byo is None:  # then KAITO's own default
+        world = replace(world, setting=replace(world.setting, byo=False))
     judged: list[_Judged] = []
     skipped = told = 0
     for document in documents:
@@ -342,6 +344,15 @@ def _config_maps_named(obj: Object, default: str) -> set[ObjectKey]:
     return {ObjectKey(_key(obj, default).namespace, name) for name in names}
 
 
+def _gates(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The gates that are on, and those that are off."""
+    if not text:
+        return frozenset(), frozenset()
+    from kaitoctl.kaito.validation.of_cluster import gates_off, gates_on
+
+    return gates_on(text), gates_off(text)
+
+
 def _nodes(filename: str, *, byo: bool) -> list[Object]:
     from kaitoctl.cli import saved_lists
 
@@ -427,6 +438,7 @@ def _asked(target: Target, world: _World, documents: Iterable[Document]) -> _Wor
             byo=found.byo if setting.byo is None else setting.byo,
             provisioner=setting.provisioner or found.provisioner,
             gates=found.gates if setting.gates is None else setting.gates,
+            gates_off=found.gates_off if setting.gates is None else setting.gates_off,
             cloud=setting.cloud or found.cloud,
             named=found.named | brought,
         ),
@@ -467,13 +479,13 @@ def _twice(obj: Object, document: Document, world: _World) -> list[Problem]:
     key = _key(obj, world.namespace)
     if not key.name:
         return []
-    line = (document.position("metadata.name") or (0, 0))[0]
-    here = f"{document.source}:{line}" if line else document.source
-    first = world.seen.setdefault(key, here)
-    if first == here:
+    first = world.seen.setdefault(key, document)
+    if first is document:
         return []
+    line = (first.position("metadata.name") or (0, 0))[0]
+    place = f"{first.source[:200]}:{line}" if line else first.source[:200]
     answer: validation.Answer = "" if world.setting.target == validation.OWN else "admits"
-    message = f"Workspace {key} stands in {first[:200]}, too; the last one stays"
+    message = f"Workspace {key} stands in {place}, too; the last one stays"
     return [validation.Problem("metadata.name", "KW109", "warning", message, kaito=answer)]
 
 

@@ -64,10 +64,11 @@ class Found:
         config_maps: those that exist.
         untold: the ConfigMaps that may or may not exist.
         nodes: all of the cluster; None when not asked for, or not told.
-        named: Secrets and claims: the object, or None where there is none; those not told are not there.
+        named: Secrets and claims: the object, or None where there is none; without what may not be read.
         byo: whether nodes must be brought; None when it did not say.
         provisioner: KAITO's; None when it did not say.
         gates: KAITO's feature gates that are on; None when it did not say.
+        gates_off: those that are switched off.
         cloud: KAITO's; None when it did not say.
     """
 
@@ -81,6 +82,7 @@ class Found:
     byo: bool | None = None
     provisioner: str | None = None
     gates: frozenset[str] | None = None
+    gates_off: frozenset[str] = frozenset()
     cloud: str | None = None
 
 
@@ -150,6 +152,7 @@ async def _ask_controller(
     controller, is_told = await _controller(client)
     if controller is not None:
         found.byo, found.gates = controller.byo, controller.gates
+        found.gates_off = controller.gates_off
         found.provisioner, found.cloud = controller.provisioner or None, controller.cloud or None
         if controller.target == OWN:
             found.gates = None

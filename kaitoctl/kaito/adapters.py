@@ -27,6 +27,7 @@ _OWNED: tuple[str, ...] = ("f:inference", "f:adapters")
 # What `validation` warns of because KAITO goes on without the adapter. Who adds one wants it loaded.
 _NOT_LOADED = ("KW158", "KW159")
 _MAYBE_NOT_LOADED = "KW160"
+_WITHOUT_EFFECT = "KW161"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,9 @@ def faults(
             is_ours and problem.severity == "warning" and (problem.path, problem.code, problem.message) in old
         ):
             continue
+        elif problem.code == _WITHOUT_EFFECT:
+            # KAITO asks on creation only; a change that restarts pods and does nothing is not worth it.
+            problem = replace(problem, severity="error")
         found.append(problem)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs as encodings
 import copy
 import json
 import os
@@ -269,6 +270,92 @@ def test_a_cluster_that_is_named_tells_the_version_and_what_there_is(shell: Shel
     write(shell, beta_yaml=text.replace("phi-4", "phi-4-mini-instruct"))
     assert codes(judged(shell, *arguments, code=2)[0]) == [("KW181", "error")]
     assert codes(judged(shell, "-f", "beta.yaml")[0]) == []  # no cluster named, none asked
+
+
+def test_what_a_workspace_names_and_is_not_there_is_named(shell: Shell, namespace: str) -> None:
+    text = BETA.replace("  partition: {mode: mig, profile: 1g.20gb}\n", "").replace(
+        "resource:", "resource:\n  instanceType: Standard_NC24ads_A100_v4"
+    )
+    text = text.replace("{name: own}", f"{{name: own, namespace: {namespace}}}")
+    text = text.replace("phi-4", "llama-3.1-8b-instruct, presetOptions: {modelAccessSecret: hf}")
+    text += (
+        "  adapters:\n    - source: {name: a, image: 'r.io/a:1', imagePullSecrets: [pull]}\n"
+        "    - source: {name: b, volumeSource: {persistentVolumeClaim: {claimName: disk}}}\n"
+    )
+    write(shell, beta_yaml=text)
+    arguments = ("-f", "beta.yaml", "--kubeconfig", shell.kubeconfig, "--target-version", "v0.12")
+    shell = replace(shell, cluster={"KUBECONFIG": shell.kubeconfig})
+    found = codes(judged(shell, *arguments, code=2)[0])
+    assert sorted(found) == [("KW186", "error"), ("KW186", "warning"), ("KW188", "error")]
+
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace}}
+    login = {"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{}"}}
+    shell.apply({**secret, "metadata": {"name": "pull", "namespace": namespace}, **login})
+    hidden = {"metadata": {"name": "hf", "namespace": namespace}, "stringData": {"TOKEN": "hf_canary"}}
+    shell.apply({**secret, **hidden})
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    place = {"name": "disk", "namespace": namespace}
+    shell.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": place, "spec": claim})
+    done = shell.kaitoctl("validate", *arguments, "-o", "json", code=2)
+    (document,) = json.loads(done.stdout)["documents"]
+    assert codes(document) == [("KW187", "error")]
+    assert "canary" not in done.stdout + done.stderr
+
+    shell.apply({**secret, **hidden, "stringData": {"HF_TOKEN": "hf_canary"}})
+    assert codes(judged(shell, *arguments)[0]) == []
+
+
+def test_what_may_not_be_read_is_not_judged(offline: Shell) -> None:
+    """Secrets are what most users may not read."""
+    text = GOOD.replace(
+        "name: falcon-7b",
+        "name: falcon-7b\n  adapters: [{source: {name: a, image: 'r.io/a:1', "
+        "imagePullSecrets: [pull]}, strength: '1'}]",
+    )
+    write(offline, w_yaml=text)
+
+    def answer(_: str, path: str) -> tuple[int, str]:
+        if path.endswith("/apis/kaito.sh"):
+            return 200, json.dumps({"versions": [{"version": "v1alpha1"}]})
+        if "/deployments" in path:
+            return 200, json.dumps({"items": []})
+        return (403, "{}") if "/secrets/" in path else (404, "{}")
+
+    with serving(answer, offline.home) as kubeconfig:
+        done = offline.kaitoctl(
+            "validate", "-f", "w.yaml", "--kubeconfig", kubeconfig, "--target-version", "v0.4"
+        )
+    assert "Secret default/pull may not be read; whether it is there was not checked" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_workspace_that_stands_twice_is_named_once_more(offline: Shell) -> None:
+    write(offline, a_yaml=GOOD, b_yaml=f"{GOOD}---\n{GOOD.replace('name: falcon', 'name: other', 1)}")
+    documents = judged(offline, "-f", "a.yaml", "-f", "b.yaml")
+    assert [codes(document) for document in documents] == [[], [("KW109", "warning")], []]
+    assert "a.yaml:4, too" in documents[1]["problems"][0]["message"]
+
+
+def test_utf16_is_read_as_powershell_writes_it(offline: Shell) -> None:
+    (offline.home / "w.yaml").write_bytes(
+        encodings.BOM_UTF16_LE + GOOD.replace("\n", "\r\n").encode("utf-16-le")
+    )
+    assert codes(judged(offline, "-f", "w.yaml")[0]) == []
+    bad = GOOD.replace("falcon-7b", "falcon7b").encode("utf-16-be")
+    (offline.home / "w.yaml").write_bytes(encodings.BOM_UTF16_BE + bad)
+    (problem,) = judged(offline, "-f", "w.yaml", code=2)[0]["problems"]
+    assert (problem["line"], problem["kaito"]) == (14, "refuses")
+
+
+def test_any_release_can_be_judged_for_and_says_by_which(offline: Shell) -> None:
+    write(offline, w_yaml=GOOD)
+    done = offline.kaitoctl("validate", "-f", "w.yaml", "--target-version", "v0.5.1", "-o", "json")
+    assert "v0.5.1: judged as KAITO v0.4.6" in done.stderr
+    (document,) = json.loads(done.stdout)["documents"]
+    assert (document["judgedAs"], document["admission"]) == ("v0.4.6", "admits")
+    done = offline.kaitoctl("validate", "-f", "w.yaml", "--target-version", "kaitoctl", "-o", "json")
+    (document,) = json.loads(done.stdout)["documents"]
+    assert (document["judgedAs"], document["admission"]) == ("kaitoctl", None)
 
 
 @pytest.mark.sandbox_alone("elsewhere nobody says whose controller it is")

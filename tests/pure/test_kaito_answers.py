@@ -1,11 +1,14 @@
 """What the admission of real KAITO releases answered, beside what `judge` says that it answers.
 
-The measurement is `tests/data/kaito_answers.yaml`. KAITO refuses when some problem says `refuses`, and admits
-otherwise; nothing else may decide it.
+`tests/data/kaito_answers.yaml` was measured on a control plane. `tests/data/kaito_code_answers.jsonl` holds
+generated manifests, one for each kind of answer, and what the validation code of KAITO's own tags answered
+(`Validate` of `api/v1alpha1` and `api/v1beta1`, compiled unchanged; CLOUD_PROVIDER azure, default gates).
+KAITO refuses when some problem says `refuses`, and admits otherwise; nothing else may decide it.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,9 @@ from kaitoctl.kaito.validation.releases import RELEASES, judged_as, nearest
 from kaitoctl.kube.objects import ObjectKey
 
 DATA = Path(__file__).parent.parent / "data" / "kaito_answers.yaml"
+GENERATED = DATA.with_name("kaito_code_answers.jsonl")
 ROWS: list[dict[str, Any]] = yaml.safe_load(DATA.read_text("utf-8"))
+CODE_ROWS: list[dict[str, Any]] = [json.loads(line) for line in GENERATED.read_text("utf-8").splitlines()]
 
 UNDECIDABLE = {
     "b12-hf-unknown": "KAITO asks huggingface.co about a model that no table has; there was no way to it",
@@ -54,6 +59,22 @@ def test_what_kaito_answers_is_computed(row: dict[str, Any], release: str) -> No
     problems = judged(row, release)
     answer = "refuses" if any(problem.kaito == "refuses" for problem in problems) else "admits"
     assert answer == row["answers"][release], problems
+
+
+@pytest.mark.parametrize("release", sorted({row["release"] for row in CODE_ROWS}))
+def test_what_kaitos_own_code_answers_of_generated_manifests_is_computed(release: str) -> None:
+    wrong = []
+    for row in CODE_ROWS:
+        if row["release"] != release:
+            continue
+        maps = {ObjectKey("ns", name): {"data": data} for name, data in row.get("config_maps", {}).items()}
+        byo = row.get("node_provisioner") == "byo"
+        where = Setting(release, "azure", byo, maps, nodes=row.get("nodes") if byo else None)
+        problems = validation.judge(row["workspace"], where, old=row.get("old"))
+        answer = "refuses" if any(problem.kaito == "refuses" for problem in problems) else "admits"
+        if answer != row["answer"]:
+            wrong.append((row, problems))
+    assert wrong == []
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "became_ready" in row], ids=lambda row: row["name"])

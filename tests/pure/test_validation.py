@@ -152,7 +152,7 @@ PRESET, FIRST = "inference.preset", "inference.adapters[0]"
         ({"resource__instanceType": "Standard_ND96asr_A100_v4"}, {("KW132", "e", TYPE)}),
         ({"resource__instanceType": "g5g.xlarge"}, {("KW133", "e", TYPE)}),
         ({"resource__instanceType": REMOVE}, {("KW138", "w", TYPE)}),
-        ({**BETA, "resource__instanceType": REMOVE}, {("KW138", "e", TYPE)}),
+        ({**BETA, "resource__instanceType": REMOVE}, {("KW138", "w", TYPE)}),
         ({"resource__instanceType": "Standard_NC6s_v3"}, set()),
         ({"resource__instanceType": "Standard_NV6"}, {("KW136", "e", TYPE)}),
         ({"resource__instanceType": "Standard_NV6", "resource__count": 4}, {("KW136", "e", TYPE)}),

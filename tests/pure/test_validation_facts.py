@@ -427,7 +427,7 @@ CREATE = [
         "KW102",
         f"{FIRST}.source.volume",
     ),
-    Fact("v1alpha1 has a default instance type", {TYPE: REMOVE}, "wwe", "KW138", TYPE),
+    Fact("v1alpha1 has a default instance type", {TYPE: REMOVE}, "www", "KW138", TYPE),
     Fact("no nodes at all", {"resource.count": 0}, "eew", "KW123", "resource.count"),
     # 15: what v0.4 changed
     Fact("a name that is no DNS label", {"metadata.name": "a.b"}, "eee", "KW110", "metadata.name"),
@@ -1122,7 +1122,7 @@ def test_v1beta1_is_not_served_before_v012() -> None:
         ({}, False, set()),
         ({}, True, {("KW139", "e", TYPE)}),
         ({TYPE: REMOVE}, True, set()),
-        ({TYPE: REMOVE}, None, {("KW138", "e", TYPE)}),
+        ({TYPE: REMOVE}, None, {("KW138", "w", TYPE)}),
         ({TYPE: REMOVE}, False, {("KW138", "e", TYPE)}),
     ],
 )

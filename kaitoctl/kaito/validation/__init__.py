@@ -35,7 +35,6 @@ from kaitoctl.kaito.validation.problem import (
     error,
 )
 from kaitoctl.kaito.validation.subject import Subject
-from kaitoctl.kaito.validation.update import CHANGES, changes
 from kaitoctl.kube.objects import Object
 
 __all__ = [
@@ -96,7 +95,11 @@ def judge(
     below = tuple(path + mark for path in said if path for mark in ".[")
     subject = Subject(workspace, setting, is_update=old is not None)
     before = None if old is None else Subject(_plain(old), setting)
-    rules = [*islice(create_problems(subject), MOST_PROBLEMS), *(changes(before, subject) if before else ())]
+    rules = list(islice(create_problems(subject), MOST_PROBLEMS))
+    if before is not None:
+        from kaitoctl.kaito.validation.update import changes
+
+        rules += changes(before, subject)
     rest = [
         problem
         for problem in answered(rules, refusals(subject, before), subject)
@@ -140,19 +143,22 @@ def update_problems(old: Object, new: Object, setting: Setting | None = None) ->
     Guarantee: never raises, whatever JSON the objects are made of.
     """
     setting = setting or Setting()
+    from kaitoctl.kaito.validation.update import CHANGES, changes
+
     before, after = Subject(_plain(old), setting), Subject(_plain(new), setting, is_update=True)
     found = answered(changes(before, after), refusals(after, before), after)
     return [problem for problem in found if problem.code in CHANGES or setting.target == OWN]
 
 
 def _plain(workspace: Object) -> Object:
-    """The object as the API server stores it: without nulls that mean nothing."""
+    """The object as the API server stores it: without unknown fields, and nulls that mean nothing."""
     version, found = as_text(as_map(workspace).get("apiVersion")), as_map(workspace)
     if version not in API_VERSIONS:
         return found
     from kaitoctl.kube import schema
 
-    stored: Object = schema.without_nulls(found, schema_of(version))
+    known = schema_of(version)
+    stored: Object = schema.prune(schema.without_nulls(found, known), known)
     return stored
 
 

@@ -78,7 +78,7 @@ def _type_presence(new: Subject, release: Release) -> Iterator[Problem]:
     if new.setting.byo and new.type_name:
         message = f"{new.type_name[:80]} is given, but the nodes are your own"
         yield refused(_TYPE, "KW139", message, "leave it out")
-    elif not new.setting.byo and not new.type_name:
+    elif new.setting.byo is False and not new.type_name:
         yield refused(_TYPE, "KW138", "no instance type for the nodes that are to be made")
 
 
@@ -122,7 +122,7 @@ def _resources(new: Subject, release: Release) -> Iterator[Problem]:
     is_byo = bool(new.setting.byo) and release.has_own_nodes and new.is_v1beta1
     partition = new.resource.get("partition")
     if isinstance(partition, dict) and new.is_v1beta1 and "resource.partition" not in release.unknown_fields:
-        if not is_byo:
+        if new.setting.byo is False:
             yield refused("resource.partition", "KW129", "GPUs of nodes that KAITO makes cannot be divided")
         return  # the rules of `create` know the rest of it, and say what is refused
     if is_byo:
@@ -300,9 +300,9 @@ def _resource_update(old: Subject, new: Subject, release: Release) -> Iterator[P
             yield refused(_TYPE, "KW139", f"{will[:80]} is given, but the nodes are your own", "leave it out")
         elif will and was != will:
             yield _immutable(_TYPE, was, will)
-    elif not will:
+    elif not will and new.setting.byo is False:
         yield refused(_TYPE, "KW138", "no instance type for the nodes that are to be made")
-    elif was and was != will:
+    elif was and will and was != will:
         yield _immutable(_TYPE, was, will)
     before, after = old.resource.get("partition"), new.resource.get("partition")
     if new.is_v1beta1 and "resource.partition" not in release.unknown_fields and before != after:
@@ -313,8 +313,12 @@ def _resource_update(old: Subject, new: Subject, release: Release) -> Iterator[P
     if fault or old_fault:
         where = f"{_SELECTOR}.{fault}" if fault else _SELECTOR
         yield refused(where, "KW128", "the selector cannot be said with labels")
-    elif labels != old_labels:
+    elif labels != old_labels or _has_selector(new) != _has_selector(old):
         yield _immutable(_SELECTOR, old_labels, labels)
+
+
+def _has_selector(subject: Subject) -> bool:
+    return subject.resource.get("labelSelector") is not None  # none is not an empty one, for the webhook
 
 
 def _inference_update(old: Subject, new: Subject, release: Release) -> Iterator[Problem]:

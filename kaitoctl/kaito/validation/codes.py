@@ -316,8 +316,8 @@ CODES: Mapping[str, Code] = {
     ),
     "KW138": Code(
         "no instance type",
-        "Without instanceType, v1alpha1 means Standard_NC12s_v3 (v0.12: Standard_NC24ads_A100_v4), which "
-        "also decides how many GPUs each pod asks for; v1beta1 has no default since v0.9 and wants one "
+        "Without instanceType, v1alpha1 means Standard_NC12s_v3 (since v0.4.5 Standard_NC24ads_A100_v4), "
+        "which also decides how many GPUs each pod asks for; v1beta1 has no default since v0.9 and wants one "
         "unless "
         "the nodes are your own (--node-provisioner byo).",
         _ALL,

@@ -80,7 +80,11 @@ def max_model_len(subject: Subject) -> int | None:
     text = as_map((found or {}).get("data")).get(_INFERENCE)
     if not isinstance(text, str):
         return None
-    return _whole(as_text(as_map(as_map(_raw(text)).get("vllm")).get(_LENGTH)))
+    try:
+        content = _raw(text)
+    except InputError:
+        return None
+    return _whole(as_text(as_map(as_map(content).get("vllm")).get(_LENGTH)))
 
 
 def _found(subject: Subject, part: str) -> Mapping[str, Any] | None:

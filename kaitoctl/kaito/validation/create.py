@@ -20,7 +20,7 @@ from kaitoctl.kaito.api import (
     WORKSPACE_V1BETA1,
 )
 from kaitoctl.kaito.catalog import InstanceType, Preset
-from kaitoctl.kaito.validation import config_maps, ignored, pod_keys, references, releases
+from kaitoctl.kaito.validation import config_maps, ignored, pod_keys, releases
 from kaitoctl.kaito.validation.grammar import (
     LONGEST_NAME,
     MIG_PROFILES,
@@ -65,6 +65,7 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     """Everything that the rules find, in the order of the fields."""
     yield from _identity(subject)
     yield from _metadata(subject)
+    yield from _later_fields(subject)
     yield from _purpose(subject)
     yield from _selection(subject)
     yield from _nodes(subject)
@@ -79,7 +80,10 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     if isinstance(subject.workspace.get("tuning"), dict):
         yield from _tuning(subject)
     yield from config_maps.problems(subject)
-    yield from references.problems(subject)
+    if subject.setting.named is not None:
+        from kaitoctl.kaito.validation import references
+
+        yield from references.problems(subject)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -109,7 +113,10 @@ def _metadata(subject: Subject) -> Iterator[Problem]:
             yield error("metadata.name", "KW110", "the Workspace has no name")
     elif isinstance(name, str):
         has_headless = subject.has_estimator or (subject.preset is not None and subject.preset.distributed)
-        if not is_service_name(name):
+        if not is_service_name(name) and is_dns_label(name):
+            message = f"{name!r} starts with a digit, and only a new Kubernetes takes a Service of that name"
+            yield error("metadata.name", "KW110", message, "let it start with a letter")
+        elif not is_service_name(name):
             yield error(
                 "metadata.name",
                 "KW110",
@@ -138,6 +145,14 @@ def _label_faults(where: str, labels: Any) -> Iterator[Problem]:
             yield error(f"{where}[{key[:80]}]", "KW113", f"{key[:80]!r} is not a label's key")
         elif isinstance(value, str) and not is_label_value(value):
             yield error(f"{where}[{key}]", "KW113", f"{value[:80]!r} is not a label's value")
+
+
+def _later_fields(subject: Subject) -> Iterator[Problem]:
+    """Fields that the schema has, and the CRD of this release has not yet."""
+    for path in subject.release.unknown_fields if subject.release else ():
+        if dig(subject.workspace, *path.split(".")) is not None:
+            message = f"unknown field in KAITO {subject.target}"
+            yield error(path, "KW102", message, ignored.meant(path))
 
 
 def _purpose(subject: Subject) -> Iterator[Problem]:
@@ -216,10 +231,11 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
     if name is None or name == "":
         meant = subject.default_instance_type
         if not meant:
-            if not subject.setting.byo:
-                message = "no instance type for the nodes that are to be made"
-                hint = "name one; for nodes of your own say --node-provisioner byo"
-                yield error(_TYPE, "KW138", message, hint)
+            hint = "name one; for nodes of your own say --node-provisioner byo"
+            if subject.setting.byo is False:
+                yield error(_TYPE, "KW138", "no instance type for the nodes that are to be made", hint)
+            elif subject.setting.byo is None:
+                yield warning(_TYPE, "KW138", "no instance type: only nodes of your own can be used")
             return
         name = meant if name is None else name
         yield warning(_TYPE, "KW138", f"no instance type, which means {meant}", "name the type of your nodes")
@@ -386,9 +402,8 @@ def _partition(subject: Subject) -> Iterator[Problem]:
     if not isinstance(partition, dict) or not subject.is_v1beta1 or subject.target == OWN:
         return  # kaitoctl's own controller has none, and says so in FieldsIgnored
     if subject.setting.byo is False or subject.resource.get("instanceType"):
-        yield error(
-            where, "KW129", "GPUs of nodes that KAITO makes cannot be divided", "leave out instanceType"
-        )
+        hint = "leave out instanceType, and say --node-provisioner byo"
+        yield error(where, "KW129", "GPUs of nodes that KAITO makes cannot be divided", hint)
     if subject.tuning:
         yield error(where, "KW129", "tuning does not run on parts of GPUs")
     mode, profile, count = (partition.get(key) for key in ("mode", "profile", "count"))
@@ -436,9 +451,6 @@ def _inference(subject: Subject) -> Iterator[Problem]:
         yield from _preset(subject, "inference.preset", preset)
     if subject.target != OWN:
         yield from pod_keys.template_problems("inference.template", template)
-    if "config" in subject.inference and subject.is_old:
-        message = f"unknown field in KAITO {subject.target}"
-        yield error("inference.config", "KW102", message, ignored.meant("inference.config"))
     yield from _runtime(subject)
     yield from _adapters(subject)
 

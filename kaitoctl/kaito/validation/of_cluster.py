@@ -31,6 +31,7 @@ class Controller:
         target: the release that its image's tag says, or `OWN`.
         provisioner: of `--node-provisioner`; empty when it is not said.
         gates: the feature gates that are switched on.
+        gates_off: those that are switched off.
         cloud: of CLOUD_PROVIDER, `azure` or `aws`; empty when it is another.
     """
 
@@ -38,6 +39,7 @@ class Controller:
     provisioner: str = ""
     gates: frozenset[str] = frozenset()
     cloud: str = ""
+    gates_off: frozenset[str] = frozenset()
 
     @property
     def byo(self) -> bool | None:
@@ -45,7 +47,9 @@ class Controller:
         release = nearest(self.target)
         if self.provisioner:
             return self.provisioner == "byo"
-        return _OLD_BYO in self.gates if release is not None and release.has_own_nodes else None
+        if release is None or not release.has_own_nodes:
+            return None
+        return release.name == "v0.9" and _OLD_BYO in self.gates  # a flag says it since v0.11
 
 
 def controller(deployments: Iterable[Object]) -> Controller | None:
@@ -76,13 +80,23 @@ def _of_container(tag: str, words: list[str], container: Mapping[str, Any]) -> C
         flags.get("node-provisioner", ""),
         gates_on(flags.get("feature-gates", "")),
         cloud if cloud in ("azure", "aws") else "",
+        gates_off(flags.get("feature-gates", "")),
     )
 
 
 def gates_on(text: str) -> frozenset[str]:
     """The names of gates that are on; as KAITO's own flag writes them, `name=true` will do."""
-    gates = (item.strip().partition("=") for item in text.split(",") if item.strip())
-    return frozenset(name for name, _, value in gates if value.lower() in ("", "true"))
+    return frozenset(name for name, value in _gates(text) if value in ("", "true"))
+
+
+def gates_off(text: str) -> frozenset[str]:
+    """The names of gates that are switched off, `name=false`."""
+    return frozenset(name for name, value in _gates(text) if value == "false")
+
+
+def _gates(text: str) -> list[tuple[str, str]]:
+    parts = (item.strip().partition("=") for item in text.split(",") if item.strip())
+    return [(name.strip(), value.strip().lower()) for name, _, value in parts]
 
 
 def target_of_crd(crd: Object) -> str | None:

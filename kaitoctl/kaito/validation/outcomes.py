@@ -44,8 +44,8 @@ def _label(subject: Subject, problem: Problem) -> Answer:
 
 
 def _type(subject: Subject, problem: Problem) -> Answer:
-    # Only the estimate of nodes for a preset needs the type's figures.
-    is_sized = subject.has_estimator and bool(subject.inference.get("preset"))
+    # A preset's command and the estimate of its nodes need the type's figures, a template does not.
+    is_sized = subject.has_estimator and bool(subject.inference.get("preset") or subject.tuning)
     return "never-ready" if is_sized and problem.severity == "error" else "admits"
 
 

@@ -85,6 +85,7 @@ class Setting:
         nodes: all nodes of the cluster, for `byo`; None when not known.
         catalog: of presets, models and instance types; the one in use unless another is given.
         provisioner: KAITO's `--node-provisioner`; None when not known.
+        gates_off: gates that are switched off; of those that are on by default only vLLM matters here.
         named: Secrets and claims that Workspaces name, by kind and key: the object, or None when it does not
             exist; those that could not be looked for are not there. None when nobody looked.
     """
@@ -97,6 +98,7 @@ class Setting:
     nodes: Sequence[Object] | None = None
     catalog: Catalog = field(default_factory=current)
     provisioner: str | None = None
+    gates_off: frozenset[str] = frozenset()
     named: Mapping[tuple[str, ObjectKey], Object | None] | None = None
 
     def target_of(self, workspace: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ class Subject:
 
     @property
     def cloud(self) -> str:
-        """The cloud that KAITO runs on: as said, else the instance type's own."""
+        """The cloud that KAITO runs on: as given, else the instance type's own."""
         types = self.setting.catalog.instance_types
         known = types.get(self.type_name)
         return self.setting.cloud or (known.cloud if known and known.cloud != "arc" else "azure")
@@ -104,7 +104,8 @@ class Subject:
             return "transformers"
         if self.target == OWN:
             return "vllm" if self.asked_runtime == "vllm" else "transformers"
-        return "transformers" if self.asked_runtime == "transformers" else "vllm"
+        is_plain = self.asked_runtime == "transformers" or "vLLM" in self.setting.gates_off
+        return "transformers" if is_plain else "vllm"
 
     @cached_property
     def preset(self) -> Preset | None:

@@ -79,7 +79,7 @@ def _type_change(old: Subject, new: Subject) -> Iterator[Problem]:
         yield _immutable(where, was, will)
     elif new.setting.byo and not was:
         yield error(where, "KW139", f"{will[:80]} is given, but the nodes are your own", "leave it out")
-    elif not new.setting.byo and not will:
+    elif new.setting.byo is False and not will:
         yield error(where, "KW138", "no instance type for the nodes that are to be made")
     elif was and will:
         yield _immutable(where, was, will)

@@ -1,0 +1,256 @@
+"""What the releases between v0.4.5 and v0.12 answer that the measured manifests do not show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kaitoctl.kaito import catalog, validation
+from kaitoctl.kaito.validation import Setting, of_cluster, releases
+from kaitoctl.kaito.validation.grammar import data_url_fault, docker_fault, go_float, selector_as_map
+from kaitoctl.kube.objects import ObjectKey
+
+A100, T4X4 = "Standard_NC24ads_A100_v4", "Standard_NC64as_T4_v3"
+
+
+def workspace(version: str = "v1beta1", /, **inference: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": f"kaito.sh/{version}",
+        "kind": "Workspace",
+        "metadata": {"name": "w"},
+        "resource": {"instanceType": A100, "labelSelector": {"matchLabels": {"a": "b"}}},
+        "inference": inference or {"preset": {"name": "phi-4"}},
+    }
+
+
+def codes(obj: dict[str, Any], release: str, **setting: Any) -> list[tuple[str, str]]:
+    return [(p.code, p.kaito) for p in validation.judge(obj, Setting(release, **setting))]
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "expected"),
+    [
+        ("phi-4", "", {"v0.4.6": [], "v0.9": [], "v0.12": []}),
+        ("phi-4", "hf", {"v0.4.6": ["KW177"], "v0.9": ["KW177"], "v0.12": []}),
+        ("llama-3.1-8b-instruct", "", {"v0.4.6": ["KW166"], "v0.9": ["KW166"], "v0.12": ["KW166"]}),
+        ("llama-3.1-8b-instruct", "hf", {"v0.4.6": [], "v0.9": [], "v0.12": []}),
+        ("gemma-3-4b-instruct", "", {"v0.4.6": ["KW142"], "v0.9": [], "v0.12": []}),
+        ("PHI-4", "", {"v0.4.6": ["KW142"], "v0.9": ["KW142"], "v0.12": []}),
+        ("microsoft/phi-4", "", {"v0.4.6": ["KW142"], "v0.9": [], "v0.12": []}),
+        ("falcon-7b", "", {"v0.4.6": [], "v0.9": [], "v0.12": ["KW142"]}),
+        ("a/b", "", {"v0.4.6": ["KW142"], "v0.9": ["KW149"], "v0.12": ["KW149"]}),
+    ],
+)
+def test_presets_and_tokens_by_release(name: str, secret: str, expected: dict[str, list[str]]) -> None:
+    options = {"presetOptions": {"modelAccessSecret": secret}} if secret else {}
+    for release, wanted in expected.items():
+        found = codes(workspace(preset={"name": name, **options}), release)
+        assert [code for code, _ in found] == wanted, release
+
+
+def config(text: str) -> dict[ObjectKey, dict[str, Any]]:
+    return {ObjectKey("default", "c"): {"kind": "ConfigMap", "data": {"inference_config.yaml": text}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("vllm:\n", []),
+        ("vllm:\n  max-model-len: 4096\n", []),
+        ('vllm:\n  max-model-len: "4096"\n', []),
+        ("vllm:\n  max-model-len: ' 4096 '\n", []),
+        ("vllm:\n  max-model-len:\n", []),
+        ("vllm:\n  max-model-len: abc\n", ["KW197"]),
+        ("vllm:\n  max-model-len: auto\n", ["KW197"]),
+        ("vllm:\n  max-model-len: 4096.0\n", ["KW197"]),
+        ("vllm:\n  max-model-len: 4e3\n", ["KW197"]),
+        ("vllm:\n  max-model-len: 0x1000\n", ["KW197"]),
+        ("vllm:\n  max-model-len: 4_096\n", ["KW197"]),
+        ("vllm:\n  max-model-len: true\n", ["KW197"]),
+        ("vllm:\n  max-model-len: 999999999\n", ["KW195"]),
+        ("vllm:\n  x: {a: b}\n", ["KW196"]),
+        ("vllm:\n  x: [a]\n", ["KW196"]),
+        ("vllm: [a]\n", ["KW196"]),
+        ("vllm: text\n", ["KW196"]),
+        ("vllm:\n  enforce-eager: true\n  seed: 1\n", []),
+        ("[a]", ["KW191"]),
+        ("vllm: {", ["KW191"]),
+        ("other: {a: [b]}\n", []),
+    ],
+)
+def test_inference_parameters_are_flat_and_lengths_whole(text: str, expected: list[str]) -> None:
+    obj = workspace(preset={"name": "phi-4"}, config="c")
+    for release in ("v0.9", "v0.12"):
+        found = codes(obj, release, config_maps=config(text))
+        assert found == [(code, "refuses") for code in expected], release
+    kept = [code for code in expected if code not in ("KW195", "KW197")]
+    found = codes(obj, "v0.4.6", config_maps=config(text))
+    assert [code for code, answer in found if answer == "refuses"] == kept
+
+
+def test_several_small_gpus_need_a_context_length_up_to_v0_4_6() -> None:
+    obj = workspace(preset={"name": "phi-4-mini-instruct"})
+    obj["resource"]["instanceType"] = T4X4
+    assert ("KW198", "refuses") in codes(obj, "v0.4.6")
+    said = {**obj, "inference": {**obj["inference"], "config": "c"}}
+    length = config("vllm:\n  max-model-len: 4096\n")
+    assert codes(said, "v0.4.6", config_maps=length) == []
+    assert ("KW198", "refuses") in codes(said, "v0.4.6", config_maps=config("vllm: {}\n"))
+    obj["metadata"]["annotations"] = {"kaito.sh/runtime": "transformers"}
+    assert codes(obj, "v0.4.6") == []
+
+
+def test_without_the_gate_vllm_the_server_is_transformers() -> None:
+    obj = workspace(preset={"name": "phi-4-mini-instruct"})
+    assert codes(obj, "v0.12") == []
+    assert ("KW162", "refuses") in codes(obj, "v0.12", gates_off=frozenset({"vLLM"}))
+
+
+def controller(*words: str, image: str = "mcr.microsoft.com/aks/kaito/workspace:0.12.0", **env: str) -> Any:
+    variables = [{"name": name, "value": value} for name, value in env.items()]
+    container = {"image": image, "args": list(words), "env": variables}
+    pod = {"spec": {"containers": [container]}}
+    return {"metadata": {"name": "kaito-workspace"}, "spec": {"template": pod}}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "expected"),
+    [
+        (
+            controller(
+                "--feature-gates=vLLM=false,enableMIG=true", "--node-provisioner=byo", CLOUD_PROVIDER="aws"
+            ),
+            ("v0.12.0", "byo", {"enableMIG"}, "aws", {"vLLM"}, True),
+        ),
+        (controller("--node-provisioner=karpenter"), ("v0.12.0", "karpenter", set(), "", set(), False)),
+        (controller(image="r.io/workspace:v0.9.4"), ("v0.9.4", "", set(), "", set(), False)),
+        (
+            controller("--feature-gates=disableNodeAutoProvisioning=true", image="r.io/workspace:0.9.4"),
+            ("v0.9.4", "", {"disableNodeAutoProvisioning"}, "", set(), True),
+        ),
+        (controller(image="r.io/workspace:0.4.0"), ("v0.4.0", "", set(), "", set(), None)),
+        (controller("run-controller", image="r.io/x:1"), ("kaitoctl", "", set(), "", set(), None)),
+    ],
+)
+def test_a_controllers_deployment_tells_how_it_runs(deployment: Any, expected: tuple[Any, ...]) -> None:
+    found = of_cluster.controller([{}, deployment])
+    assert found is not None
+    said = (found.target, found.provisioner, found.gates, found.cloud, found.gates_off, found.byo)
+    assert said == expected
+
+
+@pytest.mark.parametrize("deployment", [{}, {"spec": 1}, controller(image="nginx:1"), controller(image="")])
+def test_another_deployment_is_no_controller(deployment: Any) -> None:
+    assert of_cluster.controller([deployment]) is None
+
+
+def test_fields_that_came_later_are_unknown_before() -> None:
+    obj = workspace()
+    obj["resource"]["partition"] = {"mode": "mig", "profile": "1g.10gb"}
+    del obj["resource"]["instanceType"]
+    for release in ("v0.4.6", "v0.9"):
+        assert ("KW102", "refuses") in codes(obj, release, byo=True)
+    assert ("KW102", "refuses") not in codes(obj, "v0.12", byo=True)
+    old = workspace("v1alpha1", preset={"name": "falcon-7b"}, config="c")
+    assert ("KW102", "refuses") in codes(old, "v0.4")
+    assert ("KW102", "refuses") not in codes(old, "v0.4.6")
+
+
+def test_volumes_by_release() -> None:
+    volume = {"persistentVolumeClaim": {"claimName": "p"}}
+    tuned = {
+        **{key: value for key, value in workspace().items() if key != "inference"},
+        "tuning": {
+            "preset": {"name": "phi-4"},
+            "method": "lora",
+            "input": {"volumeSource": volume},
+            "output": {"volumeSource": volume},
+        },
+    }
+    assert {code for code, _ in codes(tuned, "v0.4.6")} == {"KW173", "KW174"}
+    assert codes(tuned, "v0.9") == codes(tuned, "v0.12") == []
+    both = {**tuned, "tuning": {**tuned["tuning"], "output": {
+        "volumeSource": volume, "image": "r.io/a:1", "imagePushSecret": "s",
+    }}}  # fmt: skip
+    assert codes(both, "v0.9") == codes(both, "v0.12") == [("KW174", "refuses")]
+
+
+def test_the_tables_of_releases_are_whole() -> None:
+    known = catalog.current()
+    for name, count in (("v0.4.6", 19), ("v0.9", 29)):
+        release = releases.named(name)
+        assert release is not None
+        names = releases.preset_names(release, known)
+        assert len(names) == count
+        for preset in names:
+            row = releases.preset(release, preset, known)
+            assert row is not None
+            assert row.total_gib or row.weights_gib
+        for cloud, machine in (("azure", A100), ("aws", "p4d.24xlarge")):
+            assert releases.gpu_type(release, machine, cloud, known) is not None
+        assert releases.gpu_type(release, A100.lower(), "azure", known) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.5", 0.5),
+        ("1", 1),
+        (".5", 0.5),
+        ("5.", 5),
+        ("1e-1", 0.1),
+        ("+0.5", 0.5),
+        ("0x1p-1", 0.5),
+        ("1_0", 10),
+    ],
+)
+def test_go_reads_these_as_numbers(text: str, value: float) -> None:
+    assert go_float(text) == value
+
+
+@pytest.mark.parametrize("text", ["", " 0.5", "0,5", "half", "1e", "0x1", "_1", "1__0", "50%", "٣"])
+def test_go_reads_these_as_none(text: str) -> None:
+    assert go_float(text) is None
+
+
+@pytest.mark.parametrize(
+    "image", ["nginx", "a/b", "MyOrg/x:1", "r.io:5000/a/b:t", "localhost/x", f"r.io/a@sha256:{'0' * 64}"]
+)
+def test_gos_parser_takes_these_images(image: str) -> None:
+    assert docker_fault(image) == ""
+
+
+@pytest.mark.parametrize(
+    "image", ["", "r.io/A:1", "<YOUR_IMAGE>", "a b", "r.io/a:", "a" * 64, "r.io/a@sha256:0", "http://r.io/a"]
+)
+def test_gos_parser_refuses_these_images(image: str) -> None:
+    assert docker_fault(image)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_refused"),
+    [
+        ("https://example.com/a", False),
+        ("HTTP://example.com/a", False),
+        ("https://100.64.0.1/a", False),
+        ("https://a.internal/x", False),
+        ("ftp://example.com/a", True),
+        ("example.com/a", True),
+        ("http://localhost/a", True),
+        ("http://10.1.2.3/a", True),
+        ("http://[::1]/a", True),
+        ("http://169.254.169.254/a", True),
+        ("http://metadata.google.internal/a", True),
+    ],
+)
+def test_which_addresses_of_data_are_refused(url: str, is_refused: bool) -> None:
+    assert bool(data_url_fault(url)) is is_refused
+
+
+def test_an_expression_with_one_value_is_a_label() -> None:
+    one = {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d"]}]}
+    assert selector_as_map(one) == ({"a": "b", "c": "d"}, "")
+    two = {"matchExpressions": [{"key": "c", "operator": "In", "values": ["d", "e"]}]}
+    assert selector_as_map(two)[1] == "matchExpressions[0]"
