@@ -280,7 +280,8 @@ def model(product: str, memory_gib: float | None, *, short: bool) -> str:
 
 
 def _taints(node: NodeVerdict) -> str:
-    if any(finding.code == "taint-not-tolerated" for finding in node.findings):
+    blocking = ("taint-not-tolerated", "taint-of-controller")
+    if any(finding.code in blocking for finding in node.failures):
         return "blocking"
     return "tolerated" if node.taints else "-"
 

@@ -34,7 +34,7 @@ def test_a_labelled_ready_node_with_free_gpus_is_used() -> None:
         ({"taints": [{"key": "team", "value": "x", "effect": "NoSchedule"}]}, "taint-not-tolerated"),
         ({"gpus": None}, "no-gpu"),
         ({"gpus": "0", "capacity": "2"}, "gpu-not-allocatable"),
-        ({"gpus": "1"}, "too-few-gpus"),
+        ({"gpus": "1"}, "gpu-unhealthy"),
         ({"gpus": "two"}, "bad-quantity"),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_spot_node_is_tolerated_from_v0_12_on() -> None:
     spot = node(
         taints=[{"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}]
     )
-    assert failures(spot) == ["taint-not-tolerated"]
+    assert failures(spot) == ["taint-of-controller"]
     assert nodes.verdict(workspace(), [spot], rules=of_rules("v0.12", "karpenter")).enough
 
 
