@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaitoctl.cli import options, output
+from kaitoctl.cli import files, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, SandboxName, Target
 from kaitoctl.errors import InputError
@@ -244,6 +244,7 @@ def _documents(filenames: Iterable[str]) -> Iterator[Document]:
 
 def _files(filenames: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
     for name in filenames:
+        files.insist_on_name(name, option="--filename")
         path = Path(name)
         if name == "-":
             yield "stdin", None
