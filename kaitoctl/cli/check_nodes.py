@@ -395,14 +395,18 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> Seen:
     if any(name not in nodes for name in missing):  # for "did you mean"
         listed = await client.list(NODE, decode=trimmed.node_list(()))
         names = tuple(str(node["metadata"]["name"]) for node in listed.items)
-    # Of nodes that lack the labels a few will do: so many may be advised to be labelled.
+    # Of nodes without the labels a few will do, for so many may be advised to be labelled.
     asked, preferred_too = nodes_.labels_asked(workspace, rules), frozenset(preferred)
-    offering = [name for name, node in nodes.items() if nodes_.offers_gpus(node)]
+    carried = {name: labels_of(node) for name, node in nodes.items() if nodes_.offers_gpus(node)}
     names_asked = [
-        name for name in offering if name in preferred_too or asked.items() <= labels_of(nodes[name]).items()
+        name for name, have in carried.items() if name in preferred_too or asked.items() <= have.items()
     ]
-    rest = [name for name in offering if name not in set(names_asked)]
-    names_asked += rest[: max(0, min(_LABELS_ADVISED, _ONE_BY_ONE - len(names_asked)))]
+    unlabelled = [
+        name
+        for name, have in carried.items()
+        if name not in names_asked and nodes_.could_be_labelled(asked, have)
+    ]
+    names_asked += unlabelled[: max(0, min(_LABELS_ADVISED, _ONE_BY_ONE - len(names_asked)))]
     crowds: Counter[str] = Counter()
     pods = await pods_on(client, names_asked, seen=lambda pod: crowds.update(nodes_.crowds(workspace, [pod])))
     if pods is None:

@@ -8,12 +8,13 @@ same function; `Rules` says whose selection it mirrors.
 Source of the rules: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), and the
 kube-scheduler's own conditions (allocatable, cordon, taints), which KAITO does not look at.
 
-`asked` reads the Workspace and `facts` the nodes; `sharing`, `taints`, `health` and `custom_pod` are what
+`asked` reads the Workspace and `facts` the nodes; `sharing` and `taints` are what
 is known of their subjects; `of_...` make the findings, a module for each subject; `advice` decides which
 commands may be printed; `judge` puts it together, `answer` is the result as data, `codes` explains the
 findings. `inventory`, for itself, counts all GPUs by who holds them.
 """
 
+from kaitoctl.kaito.nodes.advice import could_be_labelled
 from kaitoctl.kaito.nodes.answer import (
     OWN_RULES,
     PROVISIONERS,
@@ -57,6 +58,7 @@ __all__ = [
     "NodeVerdict",
     "Rules",
     "Verdict",
+    "could_be_labelled",
     "crowds",
     "gpus_held",
     "gpus_per_pod",

@@ -9,6 +9,7 @@ only on an empty node that the user has named.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaitoctl.kaito import api
@@ -121,6 +122,13 @@ def owner_of(workspace: tuple[str, str], node: NodeFacts) -> str:
     if name := labels.get("karpenter.kaito.sh/inferenceset"):
         return f"InferenceSet {name}"
     return ""
+
+
+def could_be_labelled(asked: Mapping[str, str], have: Mapping[str, str]) -> bool:
+    """Whether only labels are missing that a person may set: another value is somebody else's."""
+    return all(
+        have.get(key) == value or (key not in have and not is_platforms(key)) for key, value in asked.items()
+    )
 
 
 def is_platforms(key: str) -> bool:

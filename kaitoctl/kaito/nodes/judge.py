@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from kaitoctl.kaito import api, catalog
-from kaitoctl.kaito.nodes import of_gpus, of_labels, of_scheduling, of_state, taints
+from kaitoctl.kaito.nodes import of_gpus, of_placement, of_state, taints
 from kaitoctl.kaito.nodes.advice import advice_on
 from kaitoctl.kaito.nodes.answer import (
     OWN_RULES,
@@ -163,21 +163,21 @@ def _judge(
     own_pod = need.pod
     findings = [
         *of_state.deletion_findings(node),
-        *of_labels.label_findings(need, node, advice),
-        *of_labels.selection_findings(need, node, preferred),
+        *of_placement.label_findings(need, node, advice),
+        *of_placement.selection_findings(need, node, preferred),
         *of_state.platform_findings(
             node, os_name=own_pod.os_name if own_pod else "", own_image=own_pod is not None
         ),
         *of_state.condition_findings(node, keeps_passing=keeps_passing),
         *of_state.cordon_findings(node, advice),
         *of_state.owned_taint_findings(node, need.tolerations, advice, now, keeps_passing=keeps_passing),
-        *of_scheduling.taint_findings(need, node, advice),
-        *of_scheduling.custom_pod_findings(need, node),
+        *of_placement.taint_findings(need, node, advice),
+        *of_placement.custom_pod_findings(need, node),
         *of_gpus.gpu_findings(need, node, gpus),
-        *of_scheduling.room_findings(need, node, pods_there),
+        *of_placement.room_findings(need, node, pods_there),
     ]
     if node.name in need.repeated:
-        findings.append(of_labels.listed_twice(node.name))
+        findings.append(of_placement.listed_twice(node.name))
     missing = {key: value for key, value in need.labels.items() if node.labels.get(key) != value}
     return NodeVerdict(
         node.name,
@@ -205,7 +205,7 @@ def _not_found(name: str, near: str | None, need: Need) -> NodeVerdict:
     )
     findings = [Finding("not-found", "fail", message, hint, "kubectl get nodes", "selection")]
     if name in need.repeated:
-        findings.append(of_labels.listed_twice(name))
+        findings.append(of_placement.listed_twice(name))
     return NodeVerdict(
         name,
         True,

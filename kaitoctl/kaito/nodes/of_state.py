@@ -1,15 +1,99 @@
-"""Findings about the node itself, whoever asks: deletion, platform, conditions, controllers' taints. Pure."""
+"""Findings about the node itself, whoever asks: deletion, platform, conditions, controllers' taints. Pure.
+
+Problem detectors have condition types of their own, and they do not agree on what True means: most say a
+problem, those of EKS that all is well. A type that is not in the tables is read by its name.
+
+Source: kubernetes `k8s.io/api/core/v1` (NodeConditionType); node-problem-detector 6632ca6 (2026-08),
+`config/*.json`; learn.microsoft.com/azure/aks/node-problem-detector and aks/gpu-health-monitoring;
+aws/eks-node-monitoring-agent 51af549 (2026-08), `pkg/conditions/conditions.go`; karpenter-provider-azure
+`pkg/cloudprovider/cloudprovider.go` (RepairPolicies); docs.nebius.com/kubernetes/maintenance/health-checks;
+k3s and RKE2 (EtcdIsVoter).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from kaitoctl.kaito.nodes import health, taints
+from kaitoctl.kaito.nodes import taints
 from kaitoctl.kaito.nodes.advice import Advice, is_cordon, word
 from kaitoctl.kaito.nodes.answer import Finding, Level
 from kaitoctl.kaito.nodes.facts import NodeFacts
 from kaitoctl.kube.objects import Object
+
+PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
+"""Conditions of the kubelet that have a finding of their own."""
+
+_NPD, _AKS, _EKS = "the node problem detector", "AKS' node problem detector", "the EKS node monitoring agent"
+
+BAD_WHEN_TRUE: Mapping[str, str] = {
+    "NetworkUnavailable": "the cloud's route controller or the network plugin",
+    "KernelDeadlock": _NPD,
+    "ReadonlyFilesystem": _NPD,
+    "XfsShutdown": _NPD,
+    "CperHardwareErrorFatal": _NPD,
+    "FrequentKubeletRestart": _NPD,
+    "FrequentDockerRestart": _NPD,
+    "FrequentContainerdRestart": _NPD,
+    "FrequentUnregisterNetDevice": _NPD,
+    "CorruptDockerOverlay2": _NPD,
+    "DiskBadBlock": _NPD,
+    "NTPProblem": _NPD,
+    "ContainerRuntimeUnhealthy": _NPD,
+    "KubeletUnhealthy": _NPD,
+    "KubeProxyUnhealthy": _NPD,
+    "FilesystemCorruptionProblem": _AKS,
+    "KubeletProblem": _AKS,
+    "ContainerRuntimeProblem": _AKS,
+    "VMEventScheduled": _AKS,
+    "GPUMissing": _AKS,
+    "NVLinkStatusInactive": _AKS,
+    "XIDErrors": _AKS,
+    "IBLinkFlapping": _AKS,
+    "UnhealthyNvidiaDevicePlugin": _AKS,
+    "UnhealthyNvidiaDCGMServices": _AKS,
+    "PreemptionScheduled": "Azure (a spot machine is about to be taken away)",
+    "NebiusGPUError": "Nebius' health checks",
+    "NebiusBootDiskIOError": "Nebius' health checks",
+}
+"""Types that report a problem by True, and who reports it."""
+
+BAD_WHEN_FALSE: Mapping[str, str] = {
+    "AcceleratedHardwareReady": _EKS,
+    "ContainerRuntimeReady": _EKS,
+    "KernelReady": _EKS,
+    "NetworkingReady": _EKS,
+    "StorageReady": _EKS,
+    "kubernetes.azure.com/NodeHealthy": "AKS",
+}
+"""Types that report a problem by False."""
+
+# True says nothing bad, whatever the name sounds like.
+_HARMLESS = frozenset({"Ready", "EtcdIsVoter", *PRESSURES})
+
+# Names by which True means that all is well; NotReady, Unhealthy, Unavailable and Invalid are no such names.
+_GOOD_NAME = re.compile(
+    r"(?<!not)(?<!un)(?<!in)(?<!dis)(?:ready|healthy|health|available|ok|alive|online|connected|valid|succeeded|"
+    r"running|initialized|registered|enabled|installed|synced|reachable|passed|schedulable)$",
+    re.IGNORECASE,
+)
+
+
+def problems(conditions: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, str, str, str]]:
+    """Type, status, words and reporter (empty when unknown) of each condition that reports a problem.
+
+    Args:
+        conditions: status and message by type.
+    """
+    for kind, (status, words) in conditions.items():
+        if kind in _HARMLESS or status not in ("True", "False"):
+            continue
+        reporter = BAD_WHEN_TRUE.get(kind) or BAD_WHEN_FALSE.get(kind) or ""
+        says_by_false = kind in BAD_WHEN_FALSE or (not reporter and _GOOD_NAME.search(kind) is not None)
+        if status == ("False" if says_by_false else "True"):
+            yield kind, status, words, reporter
+
 
 _PLATFORM = frozenset({"linux", "amd64"})
 # Taints that follow a condition which has a finding of its own.
@@ -64,7 +148,7 @@ def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Find
         message = f"the node is not Ready: {why or 'it has never reported'}"
         yield Finding("not-ready", "fail", message, "see its conditions", look, "selection")
     tainted = {_OF_CONDITIONS.get(str(taint.get("key"))) for taint in node.taints}
-    for kind in health.PRESSURES:
+    for kind in PRESSURES:
         if kind in tainted:
             level: Level = "warn" if keeps_passing else "fail"
             message = f"the node reports {kind}, and its taint keeps new pods away"
@@ -73,7 +157,7 @@ def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Find
             )
         elif node.conditions.get(kind, ("", ""))[0] == "True":
             yield Finding("pressure", "warn", f"the node reports {kind}", "pods may be evicted from it", look)
-    for kind, status, words, reporter in health.problems(node.conditions):
+    for kind, status, words, reporter in problems(node.conditions):
         told = f": {words[:300]}" if words else ""
         hint = f"reported by {reporter}; choose another node until it is fixed" if reporter else ""
         message = f"condition {kind} is {status}{told}"
