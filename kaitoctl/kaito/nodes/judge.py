@@ -172,7 +172,7 @@ def _judge(
         *of_state.cordon_findings(node, advice),
         *of_state.owned_taint_findings(node, need.tolerations, advice, now, keeps_passing=keeps_passing),
         *of_placement.taint_findings(need, node, advice),
-        *of_placement.custom_pod_findings(need, node),
+        *(of_placement.custom_pod_findings(need, node) if own_pod else ()),
         *of_gpus.gpu_findings(need, node, gpus),
         *of_placement.room_findings(need, node, pods_there),
     ]

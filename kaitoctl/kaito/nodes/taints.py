@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from kaitoctl.kube.conditions import parse_timestamp
@@ -136,7 +137,11 @@ _STARTS_WITHIN_S = 1800.0
 
 def owner_of(taint: Object) -> Owner | None:
     """Who sets and removes this taint by itself; None for one that somebody has set by hand."""
-    key = str(taint.get("key") or "")
+    return _owner_of(str(taint.get("key") or ""))
+
+
+@lru_cache(maxsize=1024)  # thousands of nodes have the same few taints
+def _owner_of(key: str) -> Owner | None:
     if found := _BY_KEY.get(key):
         return found
     for prefix, owner in _BY_PREFIX:
