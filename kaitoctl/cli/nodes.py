@@ -169,6 +169,8 @@ def as_json(found: Inventory, *, everything: bool = False) -> Object:
 
 
 def _node(node: NodeGpus) -> Object:
+    from kaitoctl.cli.node_table import sharing_json
+
     return {
         "name": node.name,
         "instance_type": node.instance_type,
@@ -183,22 +185,11 @@ def _node(node: NodeGpus) -> Object:
             "in_use": node.in_use,
             "free": node.free,
             "broken": node.broken,
-            "sharing": _sharing(node),
+            "sharing": sharing_json(node.sharing),
         },
         "holders": None
         if node.held is None
         else [{**_named(holder), "gpus": devices} for holder, devices in node.held],
-    }
-
-
-def _sharing(node: NodeGpus) -> Object | None:
-    if (shared := node.sharing) is None:
-        return None
-    return {
-        "strategy": shared.strategy,
-        "replicas": shared.replicas,
-        "gpus": shared.gpus,
-        "profile": shared.profile,
     }
 
 

@@ -66,6 +66,7 @@ def test_saved_lists_are_read_as_kubectl_writes_them(
         "free": 2,
         "product": "NVIDIA V100",
         "memory_gib": 16,
+        "sharing": None,
     }
     assert set(first["findings"][0]) == {"code", "level", "message", "hint", "command"}
 

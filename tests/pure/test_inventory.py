@@ -119,8 +119,8 @@ def test_the_pods_of_a_workspace_are_one_holder_and_others_their_own() -> None:
 
 
 def test_the_largest_free_block_is_that_of_one_node() -> None:
-    own = {"instance_type": "own"}
-    found = gpu_inventory([node("a"), node("b", gpus="4", **own), node("c", gpus="4", **own)], [])
+    four = {name: node(name, gpus="4", instance_type="own") for name in ("b", "c")}
+    found = gpu_inventory([node("a"), *four.values()], [])
     assert (found.free, found.largest_free) == (10, (4, "b"))
     assert gpu_inventory([], []).largest_free == (0, "")
 
