@@ -133,6 +133,8 @@ def test_a_slice_has_its_own_memory_also_where_only_its_profile_tells() -> None:
     [
         ("nvidia.com/gpu.shared", "gpus-renamed"),
         ("nvidia.com/GA102GL_A10", "gpus-renamed"),
+        ("aliyun.com/gpu-mem", "gpus-renamed"),
+        ("volcano.sh/vgpu-number", "gpus-renamed"),
         ("nvidia.com/mig-1g.5gb", "only-mig-slices"),
         ("nvidia.com/mig-1g.5gb.shared", "only-mig-slices"),
         ("amd.com/gpu", "other-vendor-gpu"),
@@ -170,6 +172,13 @@ def test_gpus_that_are_being_changed_are_waited_for(labels: dict[str, str], code
     assert [(item.code, item.level) for item in found.findings if item.code in codes] == (
         [(code, level)] if code else []
     )
+
+
+def test_a_device_plugin_that_is_switched_off_is_named() -> None:
+    finding = said(
+        judged(labelled({"nvidia.com/gpu.deploy.device-plugin": "false"}, gpus="0")), "gpu-not-allocatable"
+    )
+    assert finding and "switched off" in finding.message
 
 
 def test_mig_that_failed_and_left_no_gpu_fails() -> None:

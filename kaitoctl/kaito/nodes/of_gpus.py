@@ -170,6 +170,9 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         return Finding("only-mig-slices", "fail", message, hint, plugin)
     if names := sharing.renamed(dict.fromkeys(amounts)):
         return _renamed_finding(node, names)
+    if labels.get(sharing.LABEL_PLUGIN) == "false":
+        message = f"the device plugin is switched off on this node ({sharing.LABEL_PLUGIN}=false)"
+        return Finding("gpu-not-allocatable", "fail", message, "ask why, or choose another node", plugin)
     if gpus.capacity:
         message = f"it has {counted(gpus.capacity, 'GPU')}, and none is allocatable"
         hint = "the device plugin stopped or holds them for unhealthy; see its pod on this node"
@@ -205,7 +208,7 @@ def _renamed_finding(node: NodeFacts, names: list[str]) -> Finding:
         )
     else:
         message = f"it offers {offers}, and the pods ask for {api.GPU}"
-        hint = "its GPUs are kept for virtual machines or under a name of their own: choose another node"
+        hint = "its GPUs are shared by another plugin, or kept for virtual machines: choose another node"
     return Finding("gpus-renamed", "fail", message, hint, look)
 
 

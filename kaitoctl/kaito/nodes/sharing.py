@@ -59,6 +59,18 @@ _PROFILE_GIB = re.compile(r"\d+g\.(\d+)gb")
 _SHARED = "-SHARED"
 
 _MIG = "nvidia.com/mig-"
+# What schedulers and device plugins that share GPUs by memory or by cores call them.
+# Source: gpushare-device-plugin (Aliyun), volcano-sh/devices, tencent gpu-manager, 4paradigm vGPU scheduler,
+# awslabs virtual GPU plugin, elastic-ai elastic-gpu: each project's README.
+_SHARING_PLUGINS = (
+    "aliyun.com/gpu",
+    "volcano.sh/vgpu",
+    "volcano.sh/gpu",
+    "tencent.com/vcuda",
+    "4pd.io/",
+    "k8s.amazonaws.com/vgpu",
+    "elasticgpu.io/",
+)
 # What GPU operator labels the driver's upgrade with while the node is not the way that it will be.
 _UPGRADED = frozenset({"", "upgrade-done", "upgrade-required", "unknown"})
 
@@ -138,12 +150,9 @@ def mig_slices(amounts: Mapping[str, Any]) -> list[str]:
 
 
 def renamed(amounts: Mapping[str, Any]) -> list[str]:
-    """NVIDIA's resources of another name: `nvidia.com/gpu.shared`, or those for virtual machines."""
-    return sorted(
-        key
-        for key in map(str, amounts)
-        if key.startswith("nvidia.com/") and not key.startswith(_MIG) and key != api.GPU
-    )
+    """GPUs under another name: `nvidia.com/gpu.shared`, those for virtual machines, of plugins that share."""
+    others = (key for key in map(str, amounts) if key != api.GPU and not key.startswith(_MIG))
+    return sorted(key for key in others if key.startswith(("nvidia.com/", *_SHARING_PLUGINS)))
 
 
 def changing(labels: Mapping[str, str]) -> tuple[str, str]:
