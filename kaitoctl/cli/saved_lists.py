@@ -258,8 +258,8 @@ def _objects(document: Any, source: _Source, others: dict[str, None]) -> Iterato
         raise source.refused(_said(document))
     own = document.get("kind")
     if own == "Status":
-        told = f"{document.get('reason') or 'Failure'}: {document.get('message') or ''}"
-        raise source.refused(f"an error of the API server ({told[:160].rstrip(': ')})")
+        words = f"{document.get('reason') or 'Failure'}: {document.get('message') or ''}"
+        raise source.refused(f"an error of the API server ({words[:160].rstrip(': ')})")
     if own == "Table":
         raise source.refused("a Table, the API server's rows for a screen")
     if "items" not in document:

@@ -22,8 +22,8 @@ _WORTH_ITS_IMPORT = 512 * 1024
 
 def node_list(labels: Iterable[str]) -> Decode:
     """A decoder of a NodeList that keeps names, these labels, taints, conditions, platform and resources."""
-    told = ("type", "status", "reason", "message", "lastTransitionTime")
-    condition = _struct(dict.fromkeys(told, Any))
+    fields = ("type", "status", "reason", "message", "lastTransitionTime")
+    condition = _struct(dict.fromkeys(fields, Any))
     platform = _struct({"operatingSystem": Any, "architecture": Any}) | None
     metadata = {"name": Any, "deletionTimestamp": Any, "labels": _struct(dict.fromkeys(labels, Any)) | None}
     return _decoder(

@@ -44,7 +44,7 @@ def tainted(key: str, *, effect: str = "NoSchedule", **more: Any) -> Object:
 
 def with_condition(kind: str, status: str) -> Object:
     obj = node()
-    obj["status"]["conditions"].append({"type": kind, "status": status, "message": "told so"})
+    obj["status"]["conditions"].append({"type": kind, "status": status, "message": "fan 3 stopped"})
     return obj
 
 
@@ -286,7 +286,11 @@ def test_pressure_that_keeps_pods_away_fails_and_makes_our_controller_buy_nothin
 )
 def test_a_condition_that_reports_a_problem_is_a_warning_with_its_message(kind: str, status: str) -> None:
     finding = said(judged(with_condition(kind, status)), "node-problem")
-    assert finding and finding.level == "warn" and finding.message == f"condition {kind} is {status}: told so"
+    assert (
+        finding
+        and finding.level == "warn"
+        and finding.message == f"condition {kind} is {status}: fan 3 stopped"
+    )
 
 
 @pytest.mark.parametrize(

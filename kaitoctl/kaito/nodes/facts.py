@@ -96,8 +96,8 @@ def facts_of(node: Object) -> NodeFacts:
     ready_since = ""
     for item in items(status.get("conditions")):
         if isinstance(item, dict):
-            kind, told = str(item.get("type")), str(item.get("message") or item.get("reason") or "")
-            conditions[kind] = (str(item.get("status")), told)
+            kind, words = str(item.get("type")), str(item.get("message") or item.get("reason") or "")
+            conditions[kind] = (str(item.get("status")), words)
             if kind == "Ready":
                 ready_since = str(item.get("lastTransitionTime") or "")
     return NodeFacts(
@@ -157,7 +157,7 @@ def gpus_of(node: NodeFacts, in_use: int | None) -> Gpus:
     shared = sharing.sharing_of(
         labels,
         devices=max(capacity, allocatable),
-        gpus_told=whole_number(labels.get(LABEL_COUNT)) or 0,
+        gpus_labelled=whole_number(labels.get(LABEL_COUNT)) or 0,
         gpus_of_type=known.gpus if known and is_known else 0,
         product=product,
     )

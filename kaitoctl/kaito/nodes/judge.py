@@ -100,7 +100,7 @@ def verdict(
         known_names: further nodes of the cluster, for "did you mean".
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.
         crowds: how many pods are on each node (`crowds`); None when that is not known.
-        now: the time, by which taints that were forgotten are told; None leaves that out.
+        now: the time, by which forgotten taints are recognised; None leaves that out.
 
     Guarantee: never raises, whatever the nodes and pods look like.
     """

@@ -186,8 +186,8 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         labels.get(LABEL_PRESENT),
         labels.get(LABEL_PCI),
     ):
-        told = labels.get(LABEL_PRODUCT) or "an NVIDIA GPU"
-        message = f"its labels say {told}, but neither capacity nor allocatable shows {api.GPU}"
+        product = labels.get(LABEL_PRODUCT) or "an NVIDIA GPU"
+        message = f"its labels say {product}, but neither capacity nor allocatable shows {api.GPU}"
         hint = "the device plugin does not run on this node, or the driver failed; see its pod there"
         return Finding("gpu-not-allocatable", "fail", message, hint, plugin)
     message = f"status.allocatable has no {api.GPU}"

@@ -129,7 +129,7 @@ def listed_twice(name: str) -> Finding:
 
 
 _GIB = Decimal(2**30)
-# A new node's disk is told by its size; what kubelet and system keep of it is not allocatable.
+# A preset names the size of a new node's disk; what kubelet and system keep of it is not allocatable.
 _ALLOCATABLE_SHARE = Decimal("0.8")
 _WORDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral storage"}
 
@@ -209,10 +209,10 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
             )
             yield Finding("no-room", "fail", message, "choose a larger node, or request less", look)
         elif amount < (least := _least(need, kind)) or amount <= 0:
-            told = (
+            needs = (
                 f", and {need.preset.name} needs about {_said(kind, least)}" if need.preset and least else ""
             )
-            message = f"only {_said(kind, amount)} {word_for} allocatable{told}"
+            message = f"only {_said(kind, amount)} {word_for} allocatable{needs}"
             hint = "see what is reserved on the node (kubelet's systemReserved, kubeReserved)"
             yield Finding("no-room", "warn", message, hint, look)
 

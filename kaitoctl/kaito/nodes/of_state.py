@@ -158,9 +158,9 @@ def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Find
         elif node.conditions.get(kind, ("", ""))[0] == "True":
             yield Finding("pressure", "warn", f"the node reports {kind}", "pods may be evicted from it", look)
     for kind, status, words, reporter in problems(node.conditions):
-        told = f": {words[:300]}" if words else ""
+        said = f": {words[:300]}" if words else ""
         hint = f"reported by {reporter}; choose another node until it is fixed" if reporter else ""
-        message = f"condition {kind} is {status}{told}"
+        message = f"condition {kind} is {status}{said}"
         yield Finding("node-problem", "warn", message, hint or "see what reports this condition", look)
 
 

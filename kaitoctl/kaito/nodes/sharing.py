@@ -108,40 +108,40 @@ class Sharing:
     def memory_gib(self, of_label: float | None) -> float | None:
         """Memory that one device may use; the label has that of a whole GPU, or of a slice."""
         if self.strategy == "mig":
-            told = _PROFILE_GIB.search(self.profile)
-            return of_label or (float(told.group(1)) if told else None)
+            found = _PROFILE_GIB.search(self.profile)
+            return of_label or (float(found.group(1)) if found else None)
         if self.strategy == "mps" and of_label:
             return round(of_label / self.replicas, 1)
         return of_label
 
 
 def sharing_of(
-    labels: Mapping[str, str], *, devices: int, gpus_told: int, gpus_of_type: int, product: str
+    labels: Mapping[str, str], *, devices: int, gpus_labelled: int, gpus_of_type: int, product: str
 ) -> Sharing | None:
     """How the `nvidia.com/gpu` devices of a node are shared; None when each is a GPU of its own.
 
     Args:
         labels: the node's.
         devices: how many it has.
-        gpus_told: what `nvidia.com/gpu.count` says, 0 without.
+        gpus_labelled: what `nvidia.com/gpu.count` says, 0 without.
         gpus_of_type: GPUs of its instance type by the catalogue, 0 when not known.
         product: what `nvidia.com/gpu.product` says.
     """
-    told = labels.get(LABEL_STRATEGY) or labels.get(GKE_STRATEGY) or ""
+    strategy = labels.get(LABEL_STRATEGY) or labels.get(GKE_STRATEGY) or ""
     replicas = max(_number(labels.get(LABEL_REPLICAS)), _number(labels.get(GKE_CLIENTS)), 1)
     named = _MIG_PRODUCT.search(product)
     profile = (named.group("profile") if named else "") or labels.get(GKE_PARTITION, "")
     if profile or LABEL_SLICES in labels:
-        return Sharing("mig", replicas, gpus_told or max(1, devices // replicas), profile)
+        return Sharing("mig", replicas, gpus_labelled or max(1, devices // replicas), profile)
     # Without labels numbers tell: no machine has more GPUs than its type.
-    behind = gpus_told or gpus_of_type
+    behind = gpus_labelled or gpus_of_type
     if replicas == 1 and behind and devices > behind:
         replicas = -(-devices // behind)
     if replicas == 1:
         # One replica is no sharing; a product called shared without a number is, by whatever number.
         return Sharing("unknown", 2, behind or 1) if product.endswith(_SHARED) else None
     mps: Strategy = "mps" if labels.get(LABEL_MPS) == "true" else "unknown"
-    return Sharing(_STRATEGIES.get(told, mps), replicas, behind or max(1, devices // replicas))
+    return Sharing(_STRATEGIES.get(strategy, mps), replicas, behind or max(1, devices // replicas))
 
 
 def mig_slices(amounts: Mapping[str, Any]) -> list[str]:
@@ -170,8 +170,8 @@ def changing(labels: Mapping[str, str]) -> tuple[str, str]:
     if upgrade == "upgrade-failed":
         return "gpu-driver-upgrade", f"the upgrade of its GPU driver has failed ({LABEL_UPGRADE}={upgrade})"
     if upgrade not in _UPGRADED or paused == "paused-for-driver-upgrade":
-        told = f"{LABEL_UPGRADE}={upgrade}" if upgrade else f"{LABEL_PLUGIN}={paused}"
-        return "gpu-driver-upgrade", f"its GPU driver is being upgraded ({told})"
+        label = f"{LABEL_UPGRADE}={upgrade}" if upgrade else f"{LABEL_PLUGIN}={paused}"
+        return "gpu-driver-upgrade", f"its GPU driver is being upgraded ({label})"
     return "", ""
 
 

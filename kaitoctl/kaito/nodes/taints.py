@@ -172,9 +172,9 @@ def age_s(taint: Object, owner: Owner, ready_since: str, now: datetime | None) -
     ):
         since = datetime.fromtimestamp(int(value), UTC)  # the autoscaler writes when it set the taint
     else:
-        told = taint.get("timeAdded") or (ready_since if owner.kind == "starting" else "")
+        moment = taint.get("timeAdded") or (ready_since if owner.kind == "starting" else "")
         try:
-            since = parse_timestamp(str(told)) if told else None
+            since = parse_timestamp(str(moment)) if moment else None
         except ValueError:
             since = None
     return None if since is None else max(0.0, (now - since).total_seconds())
