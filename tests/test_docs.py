@@ -31,6 +31,7 @@ NOT_RUN = {
     "docs/development.md: .venv/bin/python -m pytest -m control_plane": "it is many of these tests",
     "docs/development.md: PYTHONPATH=.:tests .venv/bin/python -m controlplane.plane": "it never ends",
     "docs/run-controller.md: kaitoctl run-controller --sandbox --dry-run": "the controller never ends",
+    "docs/run-controller.md: kubectl scale deployment KAITO -n kaito-workspace --replicas=0": "wants KAITO",
     "docs/run-controller.md: docker build -t registry.example/kaitoctl:0.1.0 . "
     "&& docker push registry.example/kaitoctl:0.1.0": "needs docker and a registry",
 }

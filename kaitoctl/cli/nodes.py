@@ -39,6 +39,8 @@ _WORDS = {
     "mig-failed": "MIG failed",
     "gpu-driver-upgrade": "driver upgrade",
     "gpus-renamed": "renamed",
+    "no-gpu": "not offered",
+    "gpu-not-allocatable": "not offered",
     "only-mig-slices": "only MIG",
     "pressure": "pressure",
     "node-problem": "problem",
@@ -305,7 +307,7 @@ def _word(code: str, node: NodeGpus) -> str:
     """A code for a screen; broken is what the totals count as broken, too."""
     if code == "gpu-unhealthy":
         return f"{node.broken} broken" if node.broken else "unhealthy"
-    return _WORDS.get(code) or ("broken" if node.broken else "none allocatable")
+    return _WORDS[code]
 
 
 def _legend(found: Inventory, letters: dict[Holder, str], screen: Screen, wide: bool) -> list[str]:
@@ -337,7 +339,13 @@ def _totals(found: Inventory, everything: bool) -> list[str]:
     from kaitoctl.kaito.nodes import plural
 
     gpu_nodes, others = len(found.gpu_nodes), len(found.nodes) - len(found.gpu_nodes)
-    counts = [f"{_number(found.in_use)} in use", f"{_number(found.free)} free", f"{found.broken} broken"]
+    # What pods hold is in use, also where the device plugin has forgotten it since.
+    lost = sum(max(0, (node.in_use or 0) - node.allocatable) for node in found.nodes)
+    counts = [
+        f"{_number(found.in_use)} in use" + (f" ({lost} of them not offered any more)" if lost else ""),
+        f"{_number(found.free)} free",
+        f"{found.broken} broken",
+    ]
     first = (
         f"{gpu_nodes} {plural('node', gpu_nodes)} with {found.total} {plural('GPU', found.total)}: "
         + ", ".join(counts)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kaitoctl.kaito.nodes import Verdict
 from kaitoctl.kaito.status import OWNER_GENERATION
-from kaitoctl.kube.objects import Object, annotations_of, dig, uid_of
+from kaitoctl.kube.objects import Object, ObjectKey, annotations_of, dig, uid_of
 
 CONTROLLER = "kaitoctl-controller"
 """The field manager under which kaitoctl's own controller writes."""
@@ -45,6 +45,7 @@ class Snapshot:
         missing: what pods or the Workspace refer to and the namespace does not have.
         logs: the last lines of troubled containers, by pod and container; of the run before, if it ended.
         controllers: what manages Workspaces in this cluster, in words; None when nobody looked.
+        waiting: other Workspaces that a controller has begun with and that are not ready; as `controllers`.
         unseen: what could not be looked at, and why.
     """
 
@@ -63,6 +64,7 @@ class Snapshot:
     missing: frozenset[Named] = frozenset()
     logs: Mapping[tuple[str, str], str] = field(default_factory=dict)
     controllers: tuple[str, ...] | None = None
+    waiting: tuple[ObjectKey, ...] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
 
     def events_of(self, obj: Object) -> list[Object]:

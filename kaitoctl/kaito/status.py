@@ -50,6 +50,7 @@ class Observed:
         retrying: what it answered to a write that will be tried again.
         claim_error: why nodes cannot be asked for.
         claim_note: something worth knowing about nodes that were asked for.
+        adopts: the workload is KAITO's, made for what the Workspace asks for now.
     """
 
     verdict: Verdict | None = None
@@ -63,6 +64,7 @@ class Observed:
     retrying: str = ""
     claim_error: str = ""
     claim_note: str = ""
+    adopts: bool = False
 
 
 def status(workspace: Object, seen: Observed, now: datetime) -> Object:
@@ -88,8 +90,28 @@ def status(workspace: Object, seen: Observed, now: datetime) -> Object:
     }
     if _is_of_v1beta1_alone(workspace):
         made["state"] = state(workspace, news)
-        made["targetNodeCount"] = required_nodes(workspace)
+        made["targetNodeCount"] = _target_node_count(workspace)
     return made
+
+
+_TARGET = ("f:status", "f:targetNodeCount")
+
+
+def _target_node_count(workspace: Object) -> int:
+    """How many nodes are asked for; never fewer than KAITO has found out that the model needs.
+
+    KAITO from v0.9 on estimates it once, from the model's size, and never looks at it again: written lower,
+    a model of two nodes would stay on one after KAITO is back.
+    """
+    from kaitoctl.kaito.snapshot import CONTROLLER  # which builds on this module
+
+    present = dig(workspace, "status", "targetNodeCount")
+    entries = workspace["metadata"].get("managedFields") or ()
+    by_others = any(
+        item.get("manager") != CONTROLLER and dig(item, "fieldsV1", *_TARGET) is not None for item in entries
+    )
+    found = present if by_others and isinstance(present, int) else 0
+    return max(required_nodes(workspace), found)
 
 
 def _is_of_v1beta1_alone(workspace: Object) -> bool:
@@ -99,10 +121,24 @@ def _is_of_v1beta1_alone(workspace: Object) -> bool:
 
 
 def kept(workspace: Object) -> Object:
-    """What a controller keeps of a Workspace: all, but of its `managedFields` only the API versions."""
+    """What a controller keeps of a Workspace: all, but little of its `managedFields`.
+
+    The API versions, and who has written `status.targetNodeCount`.
+    """
     metadata = workspace["metadata"]
-    versions = {str(item.get("apiVersion")) for item in metadata.get("managedFields") or ()}
-    managers = [{"apiVersion": version} for version in sorted(versions)]
+    entries = metadata.get("managedFields") or ()
+    versions = {str(item.get("apiVersion")) for item in entries}
+    managers: list[Object] = [{"apiVersion": version} for version in sorted(versions)]
+    outer, inner = _TARGET
+    managers += [
+        {
+            "apiVersion": str(item.get("apiVersion")),
+            "manager": str(item.get("manager")),
+            "fieldsV1": {outer: {inner: {}}},
+        }
+        for item in entries
+        if dig(item, "fieldsV1", outer, inner) is not None
+    ]
     return {**workspace, "metadata": {**metadata, "managedFields": managers}}
 
 
@@ -237,8 +273,9 @@ def _refused(workspace: Object, seen: Observed) -> str:
 
 def _former(workspace: Object, workload: Object) -> str:
     """What a workload does that was made for something else than the Workspace asks for now."""
-    made_for = annotations_of(workload).get(OWNER_GENERATION) or "an earlier one"
-    what = "what was built before" if is_current(workspace, workload) else f"generation {made_for}"
+    made_for = annotations_of(workload).get(OWNER_GENERATION)  # KAITO's has none
+    is_told = made_for and not is_current(workspace, workload)
+    what = f"generation {made_for}" if is_told else "what was built before"
     return f"{what} {'still serves' if is_rolled_out(workload) else 'is kept as it was'}"
 
 
@@ -369,7 +406,7 @@ def _tuning_conditions(workspace: Object, seen: Observed) -> list[Object]:
     from kaitoctl.kaito import tuning
 
     job = seen.workload
-    if job is not None and not tuning.is_made_for(job, workspace):
+    if job is not None and not seen.adopts and not tuning.is_made_for(job, workspace):
         job = None
     if job is not None and tuning.has_ended(job):
         # Its node may go, or be somebody else's by now: that changes nothing about the result.

@@ -509,6 +509,11 @@ def is_made_for(made: Object, workspace: Object) -> bool:
     return annotations_of(made).get(MADE_FROM) == fingerprint(workspace)
 
 
+def is_of_kaito(made: Object) -> bool:
+    """Whether KAITO's controller made the Job: nothing on it says what it was made from."""
+    return MADE_FROM not in annotations_of(made)
+
+
 def pushed_image(made: Object) -> str:
     """The image that the Job pushes, or has pushed."""
     for item in dig(made, "spec", "template", "spec", "containers") or ():

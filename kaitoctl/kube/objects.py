@@ -75,6 +75,7 @@ EVENT = Kind("", "v1", "Event", "events")
 SECRET = Kind("", "v1", "Secret", "secrets")
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
 PERSISTENT_VOLUME_CLAIM = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+ENDPOINTS = Kind("", "v1", "Endpoints", "endpoints")
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets")
@@ -130,6 +131,16 @@ def labels_of(obj: Object) -> dict[str, str]:
 def annotations_of(obj: Object) -> dict[str, str]:
     """The object's annotations; never None."""
     return obj.get("metadata", {}).get("annotations") or {}
+
+
+def without(obj: Object, *names: str) -> Object:
+    """A shallow copy without these fields."""
+    return {key: value for key, value in obj.items() if key not in names}
+
+
+def only(obj: Object, *names: str) -> Object:
+    """A shallow copy with those of these fields that are there, in this order."""
+    return {key: obj[key] for key in names if key in obj}
 
 
 def without_managed_fields(obj: Object) -> Object:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kaitoctl.kube import schema as schemas
 from kaitoctl.kube.objects import Kind, Object
@@ -23,43 +23,14 @@ from kaitoctl.sandbox.status import (
     unsupported,
 )
 
-if TYPE_CHECKING:
-    from kaitoctl.sandbox.api import Api
-
 _OPEN: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 # --- serving ------------------------------------------------------------------------------------------------
 
 
-def serve(api: Api, crd: Object) -> None:
-    """Serve the versions that a CRD serves, and no other."""
-    spec, names = crd["spec"], crd["spec"]["names"]
-    group, plural = spec["group"], names["plural"]
-    storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
-    earlier = api.resource_of(f"{plural}.{group}")
-    wanted: dict[tuple[str, str, str], Resource] = {}
-    for version in spec["versions"]:
-        if version.get("served"):
-            wanted[group, version["name"], plural] = _resource(crd, version, storage)
-    for key in [key for key in api.resources if key[0] == group and key[2] == plural and key not in wanted]:
-        del api.resources[key]
-    # A watch or a request never sees an older schema than the last one accepted.
-    for resource in wanted.values():
-        api.serve(resource)
-    now = api.resource_of(f"{plural}.{group}")
-    if earlier is not None and now is not None and earlier.schema != now.schema:
-        api.store.rewrite(now.name, lambda obj: as_stored(now, obj))
-
-
-def unserve(api: Api, crd: Object) -> None:
-    """Stop serving what a CRD defined."""
-    group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
-    for key in [key for key in api.resources if key[0] == group and key[2] == plural]:
-        del api.resources[key]
-
-
-def _resource(crd: Object, version: Object, storage: str) -> Resource:
+def resource_of(crd: Object, version: Object, storage: str) -> Resource:
+    """What one version of a CRD makes the API serve."""
     spec, names = crd["spec"], crd["spec"]["names"]
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or _OPEN
     subresources = version.get("subresources") or {}
@@ -278,7 +249,7 @@ def _keyword_causes(schema: Object, at: str) -> list[Object]:
 # --- the definitions themselves -----------------------------------------------------------------------------
 
 
-def prepare(api: Api, crd: Object, live: Object | None, now: str) -> None:
+def prepare(crd: Object, live: Object | None, now: str) -> None:
     """Check a CRD that is to be written, and fill in its names and its status.
 
     Raises:

@@ -123,6 +123,10 @@ class WorkspaceReconciler:
             return Outcome()  # its children go with it, by their owner references
         if is_being_deleted(workspace):
             return (yield from self._release(workspace))
+        if workspace.get("tuning") and (
+            self._has_tuned(workspace) or (yield from self._is_kaitos(workspace))
+        ):
+            return Outcome()
         if refusal := refusal_of(workspace, self._settings):
             return (yield from self._refuse(workspace, refusal))
         return (yield from self._converge(workspace))
@@ -131,8 +135,6 @@ class WorkspaceReconciler:
         """Build what the Workspace asks for, and tell what there is."""
         output_dir = ""
         if workspace.get("tuning"):
-            if self._has_tuned(workspace):
-                return Outcome()
             refusal, output_dir = yield from self._tuning_inputs(workspace)
             if refusal:
                 yield from self._report(workspace, Observed(refusal=refusal))
@@ -317,9 +319,24 @@ class WorkspaceReconciler:
     # --- tuning ----------------------------------------------------------------------------------------
 
     def _has_tuned(self, workspace: Object) -> bool:
-        """Whether this generation was tuned, and its Job has been cleaned up: no reason to tune once more."""
+        """Whether this generation was tuned: no reason to tune once more.
+
+        By us, and its Job has been cleaned up; or by KAITO, whose Job says nothing of what it was made from.
+        """
         is_done = conditions.is_true(workspace, api.WORKSPACE_SUCCEEDED, generation=generation_of(workspace))
-        return is_done and self._workload(workspace) is None
+        job = self._workload(workspace)
+        return is_done and (job is None or (tuning.is_of_kaito(job) and tuning.has_succeeded(job)))
+
+    def _is_kaitos(self, workspace: Object) -> Generator[Request, Object, bool]:
+        """Whether KAITO has begun to tune this generation: its Job goes on to its end, which is reported."""
+        job = self._workload(workspace)
+        began = conditions.is_true(workspace, api.JOB_STARTED, generation=generation_of(workspace))
+        if job is None or not tuning.is_of_kaito(job) or not began:
+            return False
+        if tuning.has_ended(job):
+            pods = tuple(self._own_pods(workspace))
+            yield from self._report(workspace, Observed(workload=job, pods=pods, adopts=True))
+        return True
 
     def _tuning_inputs(self, workspace: Object) -> Generator[Request, Object, tuple[str, str]]:
         """What is wrong with the Secret and the ConfigMap that the user names, and where tuning writes.

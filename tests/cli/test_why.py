@@ -251,14 +251,16 @@ def test_a_probe_that_kills_a_slow_start(shell: Shell, namespace: str, blamed: A
             {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "gone", "key": "a"}}}]},
             "config-map-missing",
         ),
-        ({"envFrom": [{"secretRef": {"name": "gone"}}]}, "secret-missing"),
+        ({"envFrom": [{"configMapRef": {"name": "gone"}}]}, "config-map-missing"),
+        ({"envFrom": [{"secretRef": {"name": "gone"}}]}, "template-refused"),
     ],
 )
 def test_what_a_container_refers_to_is_missing(
     shell: Shell, namespace: str, blamed: Any, spec: Any, code: str
 ) -> None:
     create(shell, namespace, template=template(spec))
-    assert "gone does not exist" in blamed(code)["message"]
+    words = "allow-template-secret gone" if code == "template-refused" else "gone does not exist"
+    assert words in blamed(code)["message"]
 
 
 @NO_KUBELET

@@ -500,3 +500,75 @@ def test_every_single_fault_ends_where_no_fault_ends() -> None:
         job = world.get(JOB, NAME)
         assert job is not None
         assert job["spec"]["template"]["spec"]["containers"][1]["command"][-1] == OTHER["output"]["image"]
+
+
+# --- taken over from KAITO ---------------------------------------------------------------------------------
+
+
+def taken_over(*kinds: str, generation: int = 1, **changes: Any) -> World:
+    """KAITO has begun to tune: its Job, which says nothing of what it was made from, and its conditions."""
+    world = prepared(secret=False)
+    world.apply(kaito.WORKSPACE, tuned(**changes))
+    found = world.get(kaito.WORKSPACE, NAME)
+    assert found is not None
+    owner = {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "name": NAME,
+        "uid": uid_of(found),
+        "controller": True,
+    }
+    labels = {"kaito.sh/workspace": NAME}
+    pod = {"restartPolicy": "Never", "containers": [{"name": NAME, "image": "registry.example/tuning:1"}]}
+    world.apply(
+        JOB,
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": NAME, "namespace": "default", "ownerReferences": [owner], "labels": labels},
+            "spec": {"template": {"metadata": {"labels": labels}, "spec": pod}},
+        },
+    )
+    true = {"status": "True", "reason": "x", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    said = [{"type": kind, **true, "observedGeneration": generation} for kind in kinds]
+    world.set_status(kaito.WORKSPACE, NAME, {"conditions": said})
+    return world
+
+
+@pytest.mark.parametrize("preset", ["phi-2", "a-model-of-tomorrow"])
+def test_tuning_that_kaito_has_finished_stays_finished(preset: str) -> None:
+    world = taken_over("JobStarted", "WorkspaceSucceeded", preset={"name": preset})
+    finish(world)
+    job = world.get(JOB, NAME)
+    assert world.reconcile(NAME) == 0
+    assert has_tuned(world)
+    assert world.get(JOB, NAME) == job
+
+
+@pytest.mark.parametrize("preset", ["phi-2", "a-model-of-tomorrow"])
+def test_tuning_that_kaito_has_begun_goes_on_and_its_end_is_told(preset: str) -> None:
+    world = taken_over("JobStarted", preset={"name": preset})
+    world.set_status(JOB, NAME, {"active": 1})
+    job = world.get(JOB, NAME)
+    assert world.reconcile(NAME) == 0, "hours of work go on"
+    assert world.get(JOB, NAME) == job
+    finish(world)
+    world.settle(NAME)
+    assert states(world)["WorkspaceSucceeded"] == ("True", "workspaceSucceeded")
+    assert uid_of(world.get(JOB, NAME) or {}) == uid_of(job or {})
+    assert world.reconcile(NAME) == 0
+
+
+def test_a_change_after_it_makes_a_job_of_its_own() -> None:
+    world = taken_over("JobStarted", "WorkspaceSucceeded")
+    finish(world)
+    before = uid_of(world.get(JOB, NAME) or {})
+    world.apply(SECRET, push_secret())
+    world.apply(
+        kaito.WORKSPACE, tuned(output={"image": "registry.example/adapter:2", "imagePushSecret": "push"})
+    )
+    world.settle(NAME)
+    job = world.get(JOB, NAME)
+    assert job is not None
+    assert uid_of(job) != before
+    assert tuning.MADE_FROM in job["metadata"]["annotations"]

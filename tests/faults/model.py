@@ -44,7 +44,6 @@ from kaitoctl.kube.objects import (
 )
 from kaitoctl.kube.request import Request
 from kaitoctl.sandbox.api import Api, Call, Response
-from kaitoctl.sandbox.garbage import Garbage
 from kaitoctl.sandbox.store import Entry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -218,6 +217,7 @@ class Cluster:
         random.seed(f"{place}/{born}")  # the API draws uids from here
         self._api.garbage.collect = lambda limit: False  # type: ignore[method-assign] # later, and not at once
         answer = self._api.answer(_call(asked))
+        del self._api.garbage.collect
         assert isinstance(answer, Response)
         result, created, deleted = self._leave(state)
         return Transition(result, self._answer(answer.status, answer.body), created, deleted)
@@ -233,8 +233,7 @@ class Cluster:
         for entry in state.tables[KINDS.index(SERVICE)]:
             api.writes._addresses._ips.add(entry.obj["spec"].get("clusterIP") or "None")
         api.writes._addresses._next_ip = 10
-        api.garbage = Garbage(api)
-        api.garbage.index_everything()
+        api.garbage.learn()
 
     def _leave(self, before: State) -> tuple[State, tuple[str, ...], tuple[str, ...]]:
         store = self._api.store

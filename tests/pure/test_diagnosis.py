@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from kaitoctl.cli.explain import chapter
 from kaitoctl.kaito import diagnosis, nodes
-from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.diagnosis import diagnose, of_controller
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.snapshot import Named, Snapshot
 from kaitoctl.kaito.validation import codes as validation_codes
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, ObjectKey
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
 LONG_AGO, JUST_NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:59:58Z"
@@ -61,7 +61,11 @@ def workload(kind: str = "StatefulSet", *, ready: int = 0, **metadata: Any) -> O
 
 
 def service() -> Object:
-    return {"kind": "Service", "metadata": {"name": "falcon", "ownerReferences": [OWNER]}, "spec": {}}
+    return {
+        "kind": "Service",
+        "metadata": {"name": "falcon", "ownerReferences": [OWNER]},
+        "spec": {"selector": {"kaito.sh/workspace": "falcon"}, "ports": [{"port": 80, "targetPort": 5000}]},
+    }
 
 
 def a_pod(*containers: Object, inits: tuple[Object, ...] = (), name: str = "falcon-0", **more: Any) -> Object:
@@ -169,11 +173,47 @@ def test_how_a_server_ends(exit_code: int, reason: str, log: str, code: str) -> 
     assert code_of(seen) == code
 
 
-def test_without_events_a_killed_container_with_a_probe_is_still_the_probes_doing() -> None:
-    spec = {"name": "falcon", "livenessProbe": {"periodSeconds": 10}}
-    pod = a_pod(ended(137), containers=[spec])
-    assert code_of(of_pod(pod, unseen={"events": "forbidden"})) == "probe-kills-slow-start"
-    assert code_of(of_pod(a_pod(ended(137)))) == "crash-loop"
+def killed(ran_s: int, *, code: int = 137, reason: str = "Error", **probes: Object) -> Object:
+    """A pod whose server was killed after so many seconds."""
+    item = ended(code, reason)
+    times = {
+        "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=ran_s)).isoformat(),
+    }
+    item["lastState"]["terminated"] |= times
+    return a_pod(item, containers=[{"name": "falcon", **probes}])
+
+
+LIVENESS: Object = {"initialDelaySeconds": 600, "periodSeconds": 10}
+
+
+def test_a_probe_is_blamed_for_a_kill_by_events_or_by_the_clock_alone() -> None:
+    slow = killed(640, livenessProbe=LIVENESS)
+    told = event(slow, "Killing", "Container falcon failed liveness probe, will be restarted", "Normal")
+    assert code_of(of_pod(slow, told)) == "probe-kills-slow-start"
+    assert code_of(of_pod(slow, unseen={"events": "forbidden"})) == "probe-kills-slow-start"
+    assert code_of(of_pod(slow)) == "container-killed", "its events may be seen, and there are none"
+    served = killed(5 * 3600, livenessProbe=LIVENESS)
+    assert code_of(of_pod(served, told)) == "probe-kills-server"
+    assert code_of(of_pod(served, unseen={"events": "forbidden"})) == "container-killed"
+    started = event(slow, "Unhealthy", "Startup probe failed: connection refused")
+    assert code_of(of_pod(killed(5 * 3600, startupProbe=LIVENESS), started)) == "probe-kills-slow-start"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(137, "Error"), (143, "Error"), (137, "ContainerStatusUnknown")]
+)
+def test_a_kill_without_a_probe_has_an_unknown_author(code: int, reason: str) -> None:
+    readiness = killed(60, code=code, reason=reason, livenessProbe=LIVENESS)
+    told = event(readiness, "Unhealthy", "Readiness probe failed: connection refused")
+    assert code_of(of_pod(readiness, told)) == "container-killed"
+
+
+def test_a_probe_of_another_container_is_not_blamed() -> None:
+    pod = killed(640, livenessProbe=LIVENESS)
+    told = event(pod, "Killing", "Container proxy failed liveness probe, will be restarted", "Normal")
+    told["involvedObject"]["fieldPath"] = "spec.containers{proxy}"
+    assert code_of(of_pod(pod, told)) == "container-killed"
 
 
 def test_a_container_that_has_recovered_is_not_blamed() -> None:
@@ -335,10 +375,12 @@ def test_a_ready_workspace_has_only_notes() -> None:
     said = ws(condition("InferenceReady", "True", "WorkspaceInferenceStatusSuccess"))
     pod = a_pod({"name": "falcon", "state": {"running": {}}, "ready": True})
     pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
-    found = diagnose(Snapshot(said, (workload(ready=1),), (pod,)), NOW)
+    gone = a_pod(name="falcon-old")
+    gone["status"] = {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
+    found = diagnose(Snapshot(said, (workload(ready=1),), (pod, gone), services=(service(),)), NOW)
     assert found.is_ready
     assert found.cause is None
-    assert [(cause.code, cause.weight) for cause in found.causes] == [("no-endpoints", "note")]
+    assert [(cause.code, cause.weight) for cause in found.causes] == [("pod-evicted", "note")]
 
 
 def test_pods_that_the_api_server_refuses() -> None:
@@ -362,6 +404,7 @@ def test_every_code_is_explained_and_used() -> None:
     folder = ROOT / "kaitoctl"
     rules = [
         *(folder / "kaito" / "diagnosis").glob("of_*.py"),
+        folder / "kaito" / "diagnosis" / "reasons.py",
         folder / "cli" / "look.py",
         folder / "cli" / "doctor.py",
     ]
@@ -427,3 +470,126 @@ def test_references_of_a_workspace() -> None:
         ("presetOptions.modelAccessSecret", Named("Secret", "hf")),
         ("pull", Named("Secret", "a")),
     ]
+
+
+def test_a_secret_that_a_container_reads_and_that_is_missing() -> None:
+    containers = [{"name": "falcon", "image": "r.example/m:1", "envFrom": [{"secretRef": {"name": "gone"}}]}]
+    pod = a_pod(waiting("CreateContainerConfigError", 'secret "gone" not found'), containers=containers)
+    assert code_of(of_pod(pod, missing=frozenset({Named("Secret", "gone")}))) == "secret-missing"
+
+
+# --- KAITO's controller ------------------------------------------------------------------------------------
+
+UNSUPPORTED = (
+    "failed to calculate target node count: failed to get GPU config for instance type Standard_X: "
+    "invalid value: Unsupported SKU 'Standard_X' for cloud provider: sku"
+)
+
+
+def appended(kind: str, reason: str, error: str) -> Object:
+    return condition(kind, "False", reason, f"it waits (last reconcile error: {error})")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "weight"),
+    [
+        (UNSUPPORTED, "reconcile-error", "fault"),
+        ('Service "w" is invalid: spec.ports: Required value', "reconcile-error", "fault"),
+        ("boom", "reconcile-error", "wait"),
+        ('Operation cannot be fulfilled on workspaces.kaito.sh "w": the object has been modified', "", ""),
+        ("context deadline exceeded", "", ""),
+    ],
+)
+def test_the_error_that_kaito_appends_to_its_conditions_is_read(error: str, code: str, weight: str) -> None:
+    waits = appended("InferenceReady", "WorkspaceInferenceStatusPending", error)
+    also = appended("WorkspaceSucceeded", "workspacePending", error)
+    found = diagnose(Snapshot(ws(waits, also)), NOW)
+    assert (found.cause.code if found.cause else "") == code
+    assert not code or found.cause is None or found.cause.weight == weight
+    assert not code or (found.cause is not None and error in found.cause.message)
+
+
+def test_a_rule_that_explains_the_appended_error_is_nearer_to_the_root() -> None:
+    waits = appended(
+        "InferenceReady", "WorkspaceInferenceStatusPending", "Unsupported inference preset name x"
+    )
+    unknown = ws(waits, inference={"preset": {"name": "no-such-model"}})
+    codes = [cause.code for cause in diagnose(Snapshot(unknown), NOW).causes]
+    assert codes[:2] == ["workspace-invalid", "reconcile-error"]
+
+
+KAITO = "KAITO 0.12.0: Deployment kaito-workspace/workspace, 1 of 1 pods ready"
+OLD_KAITO = "KAITO 0.4.6: Deployment kaito-workspace/workspace, 1 of 1 pods ready"
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ({"name": "a"}, "KW151"),
+        ({"image": "r.example/a:1"}, "KW152"),
+        ({"name": "A_b", "image": "r.example/a:1"}, "KW152"),
+        ({"name": "a", "image": "R.example/Not An Image"}, "KW145"),
+        ({"name": "a", "urls": ["https://example.org/a"]}, "KW151"),
+    ],
+)
+def test_a_workspace_that_kaitos_own_webhook_locks_out_of_its_controller(source: Object, rule: str) -> None:
+    made = ws(inference={"adapters": [{"source": source}]})
+    found = diagnose(Snapshot(made, controllers=(KAITO,)), NOW)
+    assert found.cause
+    assert (found.cause.code, found.cause.command) == ("workspace-invalid", f"kaitoctl explain {rule}")
+    assert "run-controller" not in "".join(cause.hint + cause.command for cause in found.causes)
+
+
+@pytest.mark.parametrize(
+    "here", [(KAITO,), (OLD_KAITO,), ("kaitoctl 0.1.0: Deployment k/c, 0 of 1 pods ready",), None]
+)
+def test_nobody_is_advised_to_start_a_second_controller(here: tuple[str, ...] | None) -> None:
+    found = diagnose(Snapshot(ws(), controllers=here), NOW)
+    assert found.cause
+    assert found.cause.code == "controller-not-running"
+    assert not any("run-controller" in cause.hint + cause.command for cause in found.causes)
+    nobody = diagnose(Snapshot(ws(), controllers=()), NOW)
+    assert nobody.cause
+    assert "run-controller" in nobody.cause.hint
+
+
+def others(number: int, status: str = "False") -> list[Object]:
+    made = []
+    for index in range(number):
+        other = ws(condition("WorkspaceSucceeded", status, "workspacePending"))
+        other["metadata"] |= {"name": f"other-{index}", "namespace": "team"}
+        made.append(other)
+    return made
+
+
+def waiting_of(number: int, status: str = "False") -> tuple[ObjectKey, ...]:
+    return of_controller.waiting([*others(number, status), ws()], ObjectKey("default", "falcon"))
+
+
+@pytest.mark.parametrize("being_deleted", [False, True])
+def test_five_workspaces_that_are_not_ready_keep_an_old_kaito_from_all_others(being_deleted: bool) -> None:
+    made = ws(condition("ResourceReady", "True", "x"), generation=2) if being_deleted else ws()
+    if being_deleted:
+        made["metadata"] |= {"deletionTimestamp": LONG_AGO, "finalizers": ["workspace.finalizer.kaito.sh"]}
+    seen = Snapshot(made, controllers=(OLD_KAITO,), waiting=waiting_of(5))
+    found = diagnose(seen, NOW)
+    assert found.cause
+    assert found.cause.code == "controller-busy"
+    assert found.cause.command == "kaitoctl why other-0 -n team"
+    assert "team/other-4" in str(found.cause.evidence)
+    assert not any("run-controller" in cause.hint + cause.command for cause in found.causes)
+    for fewer in (waiting_of(4), waiting_of(9, "True")):
+        assert code_of(Snapshot(made, controllers=(OLD_KAITO,), waiting=fewer)) != "controller-busy"
+    assert code_of(Snapshot(made, controllers=(KAITO,), waiting=waiting_of(9))) != "controller-busy"
+
+
+def test_a_workspace_that_has_just_been_made_is_not_kept_waiting_yet() -> None:
+    seen = Snapshot(ws(created=JUST_NOW), controllers=(OLD_KAITO,), waiting=waiting_of(5))
+    assert code_of(seen) == ""
+
+
+@pytest.mark.parametrize("kind", ["WorkspaceSucceeded", "ResourceReady"])
+def test_a_lost_update_of_kaitos_is_no_cause(kind: str) -> None:
+    lost = 'Operation cannot be fulfilled on workspaces.kaito.sh "falcon": the object has been modified'
+    said = ws(condition(kind, "False", "workspaceFailed", lost))
+    assert diagnose(Snapshot(said, (workload(),), services=(service(),)), NOW).causes == ()

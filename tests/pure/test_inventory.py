@@ -136,16 +136,18 @@ def test_shares_of_a_gpu_are_counted_and_called_shares() -> None:
     assert "ready, shared" in text
 
 
-def test_a_node_is_called_broken_when_the_totals_count_it() -> None:
+def test_a_node_is_called_broken_only_when_the_totals_count_it() -> None:
     dead = node(gpus="0", capacity="2")
-    for pods, word, broken in (
-        ([HELD], "broken", 1),
-        ([pod(node_name="gpu-a", gpus=2)], "none allocatable", 0),
-    ):
+    for pods, broken in (([HELD], 1), ([pod(node_name="gpu-a", gpus=2)], 0)):
         found = gpu_inventory([dead], pods)
         assert found.broken == broken
-        assert word in report(found, Screen())[1]
+        line = report(found, Screen())[1]
+        assert "not offered" in line
+        assert "broken" not in line
         assert f"{broken} broken" in "\n".join(report(found, Screen()))
+    (partly,) = gpu_inventory([node(gpus="1")], []).nodes
+    assert partly.broken == 1
+    assert "1 broken" in report(gpu_inventory([node(gpus="1")], []), Screen())[1]
 
 
 def test_without_pods_in_use_and_free_are_unknown() -> None:

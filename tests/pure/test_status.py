@@ -128,3 +128,13 @@ def test_a_name_conflict_is_reported_and_ends_the_rollout() -> None:
     made = states(ws, observed(ws, node(), conflicts=("Service default/falcon exists",)))
     assert made["InferenceReady"] == ("False", "NameConflict")
     assert made["WorkspaceSucceeded"] == ("False", "workspaceFailed")
+
+
+def test_what_kaito_built_is_said_to_serve_in_words_that_can_be_read() -> None:
+    theirs = deployment()
+    theirs["metadata"]["annotations"] = {}
+    ws = workspace()
+    made = status.status(ws, Observed(refusal="preset is not known", workload=theirs), NOW)
+    said = find({"status": made}, "WorkspaceSucceeded")
+    assert said is not None
+    assert said["message"].endswith("preset is not known; what was built before still serves")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito import api, nodes
+from kaitoctl.kaito import api, controller_errors, nodes
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
@@ -18,6 +18,7 @@ from kaitoctl.kaito.diagnosis.case import (
     word,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -151,9 +152,29 @@ def invalid(case: Case) -> Iterator[Cause]:
         item
         for item in dig(case.workspace, "status", "conditions") or ()
         if item.get("status") == "False"
-        and str(item.get("reason")).endswith("StatusFailed")
+        and (
+            str(item.get("reason")).endswith("StatusFailed")
+            or controller_errors.standing(str(item.get("message") or ""))
+        )
         and is_of_now(case, item)
     ]
+    words = [
+        str(item.get("message") or "") for item in refused if item.get("type") != api.WORKSPACE_SUCCEEDED
+    ]
+    if case.seen.is_ours and len(words) > 1 and len(set(words)) == 1 and words[0]:
+        # Our controller says the same of nodes and of the server only where it builds nothing at all.
+        yield blame(
+            "workspace-invalid",
+            title_of(case.workspace),
+            words[0],
+            [
+                (f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")
+                for item in refused
+            ],
+            hint="the controller refuses what the Workspace asks for: change that",
+            command=f"kubectl edit workspace {case.name} {case.namespace}",
+        )
+        return
     if case.seen.workloads or case.seen.jobs or case.seen.claims or not (refused or _is_silent(case)):
         return
     if not refused and _waited_s(case) <= _TAKEN_UP_WITHIN_S:
@@ -196,9 +217,7 @@ def controller(case: Case) -> Iterator[Cause]:
             title_of(case.workspace),
             message,
             evidence,
-            hint="see the controller's log"
-            if silent
-            else "start KAITO's controller, or manage Workspaces with: kaitoctl run-controller",
+            hint="see the controller's log" if silent else _start(here),
             command="kaitoctl doctor",
         )
     elif found and all(observed(item) < generation_of(case.workspace) for item in found):
@@ -214,11 +233,24 @@ def controller(case: Case) -> Iterator[Cause]:
         )
 
 
+def _start(here: tuple[str, ...] | None) -> str:
+    """What to do where no controller takes a Workspace up; a second one beside KAITO's would fight it."""
+    if here is None:
+        return "ask who may list Deployments whether KAITO is installed, and whether its pod is ready"
+    if is_kaito_here(here):
+        return "KAITO is installed: see whether its pod is ready, who holds its lease, and its log"
+    if here:
+        return "see whether kaitoctl's controller is ready, who holds its lease, and its log"
+    return "start KAITO's controller, or manage Workspaces with: kaitoctl run-controller"
+
+
 def told(case: Case) -> Iterator[Cause]:
     """What the controller itself says; for when nothing else was found."""
     for item in denials(case):
         if "Pending" in str(item.get("reason")) or not item.get("message"):
             continue
+        if not case.seen.is_ours and controller_errors.prospect(str(item["message"])) == "passing":
+            continue  # KAITO's own lost update, say: the next pass heals it
         yield blame(
             "controller-says",
             title_of(case.workspace),

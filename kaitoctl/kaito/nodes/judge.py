@@ -19,7 +19,7 @@ from kaitoctl.kaito.nodes.answer import (
     Rules,
     Verdict,
 )
-from kaitoctl.kaito.nodes.asked import Need, instance_type_of, need_of, preset_gpus, preset_of
+from kaitoctl.kaito.nodes.asked import RESERVED, Need, instance_type_of, need_of, preset_gpus, preset_of
 from kaitoctl.kaito.nodes.facts import (
     NodeFacts,
     below,
@@ -178,7 +178,11 @@ def _judge(
     ]
     if node.name in need.repeated:
         findings.append(of_placement.listed_twice(node.name))
-    missing = {key: value for key, value in need.labels.items() if node.labels.get(key) != value}
+    missing = {
+        key: value
+        for key, value in need.labels.items()
+        if node.labels.get(key) != value and key not in RESERVED
+    }
     return NodeVerdict(
         node.name,
         preferred,

@@ -22,6 +22,9 @@ def label_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Find
         have = node.labels.get(key)
         if have == value:
             continue
+        if key in RESERVED:
+            yield from _ownership_findings(need, node, key)
+            continue
         if have is None:
             message, code = f"label {key}={value} is missing", "label-missing"
         else:
@@ -35,12 +38,24 @@ def label_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Find
         yield Finding("no-label-selects", "fail", message, "say it with resource.labelSelector.matchLabels")
 
 
+def _ownership_findings(need: Need, node: NodeFacts, key: str) -> Iterable[Finding]:
+    """A label by which KAITO says whose node it is: nobody is ever advised to set one by hand."""
+    name = node.labels.get(api.LABEL_WORKSPACE) or ""
+    owner = f"{node.labels.get(api.LABEL_WORKSPACE_NAMESPACE) or 'default'}/{name or node.labels.get(key)}"
+    if not name and not node.labels.get(key):
+        message = f"label {key} is missing: KAITO has not made the node for this Workspace"
+        hint = "KAITO sets it on nodes that it makes, and takes no others; it makes those that are missing"
+        yield Finding("label-missing", "fail", message, hint, stage="selection")
+    elif key != api.LABEL_WORKSPACE_NAMESPACE or need.labels.get(api.LABEL_WORKSPACE, name) == name:
+        # One finding, not one for each of its two labels.
+        message = f"KAITO made it for the Workspace {owner}"
+        yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
+
+
 def _label_advice(key: str, value: str, overwrite: bool, advice: Advice) -> tuple[str, str]:
     """Hint and command; a command that changes the node only where that takes nothing from anybody."""
     if why_not := advice.why_not:
         return why_not, advice.look("pods" if advice.held and not advice.owner else "labels")
-    if key in RESERVED:
-        return "KAITO sets this label on the nodes that it creates for a Workspace", advice.look("labels")
     if is_platforms(key):
         return "the platform sets this label: choose a node that has it", advice.look("labels")
     command = f"kubectl label node {word(advice.node.name)} {word(f'{key}={value}')}"

@@ -1,21 +1,23 @@
 """What deletions entail: dependents go with their owner, content with its namespace. Pure.
 
 Work is queued as events come in and done a little at a time (`collect`), so that deleting something large
-does not stop the server from answering. Deleting is always done by `Writes.delete`, with its finalizers
+does not stop the server from answering. Deleting is always done by `Deletes.delete`, with its finalizers
 and grace periods.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from datetime import datetime
 
+from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import Object, ObjectKey
-from kaitoctl.sandbox.builtin import CRDS, NAMESPACES, Resource
-from kaitoctl.sandbox.store import Event
-
-if TYPE_CHECKING:
-    from kaitoctl.sandbox.api import Api
+from kaitoctl.sandbox.api.deletes import Deletes
+from kaitoctl.sandbox.api.kinds import Kinds
+from kaitoctl.sandbox.api.requests import Author
+from kaitoctl.sandbox.builtin import CRDS, NAMESPACES
+from kaitoctl.sandbox.store import Event, Store
 
 Place = tuple[str, ObjectKey]
 """A resource's name and the key of an object."""
@@ -24,9 +26,14 @@ Place = tuple[str, ObjectKey]
 class Garbage:
     """The garbage collector and the namespace controller of an `Api`."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self._store = api.store
+    def __init__(self, store: Store, kinds: Kinds, deletes: Deletes, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._deletes = deletes
+        self._clock = clock
+        self._forget()
+
+    def _forget(self) -> None:
         self._place: dict[str, Place] = {}  # by uid
         self._dependents: dict[str, dict[Place, bool]] = {}  # owner's uid -> dependent -> does it block?
         self._orphans: deque[Place] = deque()  # objects with an owner that may be gone
@@ -36,8 +43,9 @@ class Garbage:
 
     # --- what is known ---
 
-    def index_everything(self) -> None:
-        """Learn about the objects of a restored store."""
+    def learn(self) -> None:
+        """Forget what was known, and learn from the objects that the store has."""
+        self._forget()
         for resource in self._store.resources():
             for entry in self._store.entries(resource):
                 self.notice(resource, Event("ADDED", entry, None))
@@ -82,15 +90,6 @@ class Garbage:
         if (waits or place[0] in (NAMESPACES.name, CRDS.name)) and place not in self._leaving:
             self._leaving.append(place)
 
-    def is_empty(self, resource: Resource, name: str) -> bool:
-        """Whether a namespace or CRD has no content."""
-        if resource is CRDS:
-            return not self._store.count(name)
-        return not any(self._store.count(content, name) for content in self._namespaced())
-
-    def _namespaced(self) -> list[str]:
-        return list({item.name: 0 for item in self._api.resources.values() if item.kind.namespaced})
-
     # --- what is done ---
 
     @property
@@ -112,16 +111,14 @@ class Garbage:
         return not self.is_idle
 
     def _delete(self, place: Place, policy: str = "Background") -> None:
-        from kaitoctl.sandbox.writes import Author
-
-        entry, resource = self._store.find(*place), self._api.resource_of(place[0])
+        entry, resource = self._store.find(*place), self._kinds.resource_of(place[0])
         if entry is not None and resource is not None and not entry.obj["metadata"].get("deletionTimestamp"):
-            author = Author("kube-controller-manager", now=self._api.writes.now())
-            self._api.writes.delete(resource, entry, {"propagationPolicy": policy}, author)
+            author = Author("kube-controller-manager", now=timestamp(self._clock()))
+            self._deletes.delete(resource, entry, {"propagationPolicy": policy}, author)
 
     def _check_owners(self, place: Place) -> None:
         """Delete an object without any living owner; forget the dead ones of the others."""
-        entry, resource = self._store.find(*place), self._api.resource_of(place[0])
+        entry, resource = self._store.find(*place), self._kinds.resource_of(place[0])
         if entry is None or resource is None:
             return
         references = _references(entry.obj)
@@ -129,7 +126,7 @@ class Garbage:
         if references and not alive:
             self._delete(place)
         elif len(alive) < len(references):
-            self._api.writes.rewrite_metadata(resource, entry, ownerReferences=alive)
+            self._deletes.rewrite_metadata(resource, entry, ownerReferences=alive)
 
     def _lives(self, reference: Object, namespace: str) -> bool:
         owner = self._place.get(reference["uid"])
@@ -138,14 +135,14 @@ class Garbage:
     def orphan_dependents_of(self, uid: str) -> None:
         """Make an owner's dependents forget it."""
         for place in list(self._dependents.get(uid, ())):
-            entry, resource = self._store.find(*place), self._api.resource_of(place[0])
+            entry, resource = self._store.find(*place), self._kinds.resource_of(place[0])
             if entry is not None and resource is not None:
                 others = [item for item in _references(entry.obj) if item["uid"] != uid]
-                self._api.writes.rewrite_metadata(resource, entry, ownerReferences=others)
+                self._deletes.rewrite_metadata(resource, entry, ownerReferences=others)
 
     def _let_go(self, place: Place) -> None:
         """Bring the deletion of an owner (foreground), a namespace or a CRD forward."""
-        entry, resource = self._store.find(*place), self._api.resource_of(place[0])
+        entry, resource = self._store.find(*place), self._kinds.resource_of(place[0])
         if entry is None or resource is None:
             return
         metadata = entry.obj["metadata"]
@@ -153,7 +150,7 @@ class Garbage:
         if "orphan" in finalizers:
             self.orphan_dependents_of(metadata["uid"])
             finalizers.remove("orphan")
-            self._api.writes.rewrite_metadata(resource, entry, finalizers=finalizers)
+            self._deletes.rewrite_metadata(resource, entry, finalizers=finalizers)
             return
         if "foregroundDeletion" in finalizers:
             dependents = self._dependents.get(metadata["uid"], {})
@@ -161,17 +158,17 @@ class Garbage:
                 self._delete(dependent, "Foreground")
             if not any(self._dependents.get(metadata["uid"], {}).values()):
                 finalizers.remove("foregroundDeletion")
-                self._api.writes.rewrite_metadata(resource, entry, finalizers=finalizers)
+                self._deletes.rewrite_metadata(resource, entry, finalizers=finalizers)
             return
         if resource not in (NAMESPACES, CRDS):
             return
         if metadata["uid"] not in self._emptied:
             self._emptied.add(metadata["uid"])
-            contents = [entry.key.name] if resource is CRDS else self._namespaced()
+            contents = [entry.key.name] if resource is CRDS else self._kinds.namespaced()
             namespace = "" if resource is CRDS else entry.key.name
             for content in contents:
                 self._doomed.extend((content, item.key) for item in self._store.entries(content, namespace))
-        if not finalizers and self.is_empty(resource, entry.key.name):
+        if not finalizers and self._kinds.is_empty(resource, entry.key.name):
             self._store.remove(resource.name, entry.key)
 
 

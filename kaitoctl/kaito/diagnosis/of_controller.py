@@ -1,0 +1,140 @@
+"""Rules about KAITO's controller: its errors, what it cannot get past, and what it is busy with instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from kaitoctl.kaito import api, controller_errors, custom_pod
+from kaitoctl.kaito.diagnosis.case import Case, blame, denials, is_of_now, span, title_of, word
+from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kube import conditions
+from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of
+
+WORKERS = 5
+"""Workspaces that KAITO works on at a time. Source: v0.3.2 to v0.12 `MaxConcurrentReconciles`."""
+
+# Up to v0.8 a pass waits inside until NodeClaims and workloads are ready (`CheckResourceStatus`).
+_WAITS_INSIDE = re.compile(r"^KAITO(?: 0\.[0-8](?:\.|:|$)|:)")
+
+# What KAITO's webhook looks at on updates alone: the controller's first write, a finalizer, is one.
+_REFUSED_LATER = frozenset({"KW151", "KW152", "KW145"})
+_AT_ONCE_S = 5.0
+
+
+def stumbles(case: Case) -> Iterator[Cause]:
+    """Its last pass ended with an error that the next one will meet again."""
+    for item in dig(case.workspace, "status", "conditions") or ():
+        error = controller_errors.standing(str(item.get("message") or ""))
+        if not error or not is_of_now(case, item):
+            continue
+        yield blame(
+            "reconcile-error",
+            title_of(case.workspace),
+            f"the controller's last pass ended with: {error}",
+            [(f"condition {item['type']}", str(item.get("message")))],
+            hint="change what it names; the controller tries again by itself",
+            command=f"kubectl describe workspace {case.name} {case.namespace}",
+            weight="fault" if controller_errors.prospect(error) == "final" else "wait",
+        )
+        return
+
+
+def refused_template(case: Case) -> Iterator[Cause]:
+    """The custom pod is not made: it would give more than writing Workspaces does."""
+    for item in denials(case):
+        message = str(item.get("message") or "")
+        if "inference.template." in message and custom_pod.UNLESS in message:
+            yield blame(
+                "template-refused",
+                title_of(case.workspace),
+                message,
+                [(f"condition {item['type']}", f"{item.get('reason')}: {message}")],
+                hint="take the field out of the template, or ask whoever runs the controller for that option",
+                command="kaitoctl explain template-refused",
+            )
+            return
+
+
+def locked_out(case: Case) -> Iterator[Cause]:
+    """Admitted when it was created; but KAITO's own first write to it is refused by KAITO's own webhook."""
+    if _is_taken_up(case) or not _may_be_kaitos(case) or _waited_s(case) <= _AT_ONCE_S:
+        return
+    from kaitoctl.kaito import validation
+
+    rules = [
+        problem
+        for problem in validation.problems(case.workspace, validation.Setting())
+        if problem.severity == "error"
+        and problem.code in _REFUSED_LATER
+        and problem.path.startswith("inference.adapters")
+    ]
+    if not rules:
+        return
+    yield blame(
+        "workspace-invalid",
+        title_of(case.workspace),
+        f"{rules[0].path}: {rules[0].message}; KAITO let it in, and refuses its own controller's first write",
+        [
+            ("status", "no finalizer, no condition"),
+            *((rule.code, f"{rule.path}: {rule.message}") for rule in rules),
+        ],
+        hint=rules[0].hint or "change the Workspace",
+        command=f"kaitoctl explain {rules[0].code}",
+    )
+
+
+def busy(case: Case) -> Iterator[Cause]:
+    """All its workers wait inside their passes for other Workspaces; this one's turn does not come."""
+    here = case.seen.controllers or ()
+    waits = is_being_deleted(case.workspace) or not _is_taken_up(case)
+    if not waits or len(case.seen.waiting) < WORKERS or not any(map(_WAITS_INSIDE.match, here)):
+        return
+    if case.seen.claims and any(map(is_being_deleted, case.seen.claims)):
+        return  # its turn has come: nodes go
+    age_s = max(_waited_s(case), case.age_s(case.workspace["metadata"].get("deletionTimestamp")))
+    if not is_being_deleted(case.workspace) and age_s <= _AT_ONCE_S:
+        return
+    names = [str(key) for key in case.seen.waiting]
+    first = case.seen.waiting[0]
+    yield blame(
+        "controller-busy",
+        title_of(case.workspace),
+        f"KAITO works on {WORKERS} Workspaces at a time, and {len(names)} that are not ready keep it waiting",
+        [("cluster", words) for words in here]
+        + [
+            ("other Workspaces", f"not ready: {', '.join(names[:WORKERS])}"),
+            ("status", f"for {span(age_s)}"),
+        ],
+        hint="see what these wait for: each holds a worker until it is ready, 30 minutes at most",
+        command=f"kaitoctl why {word(first.name)} -n {word(first.namespace)}",
+        weight="wait",
+    )
+
+
+def waiting(workspaces: Iterable[Object], but: ObjectKey) -> tuple[ObjectKey, ...]:
+    """The other Workspaces that a controller has begun with and not brought to an end, for `Snapshot`."""
+    found = []
+    for item in workspaces:
+        begun = dig(item, "status", "conditions") and not is_being_deleted(item)
+        if begun and key_of(item) != but and not conditions.is_true(item, api.WORKSPACE_SUCCEEDED):
+            found.append(key_of(item))
+    return tuple(sorted(found))
+
+
+def is_kaito_here(controllers: Iterable[str] | None) -> bool:
+    """Whether KAITO is among what manages Workspaces in the cluster, in words."""
+    return any(words.startswith("KAITO") for words in controllers or ())
+
+
+def _may_be_kaitos(case: Case) -> bool:
+    return case.seen.controllers is None or is_kaito_here(case.seen.controllers)
+
+
+def _is_taken_up(case: Case) -> bool:
+    found = dig(case.workspace, "status", "conditions") or ()
+    return any(is_of_now(case, item) for item in found) or bool(case.seen.workloads)
+
+
+def _waited_s(case: Case) -> float:
+    return case.age_s(case.workspace["metadata"].get("creationTimestamp"))
