@@ -87,10 +87,10 @@ def add(do: Callable[[Request], Any], name: str) -> None:
 
 
 COMMANDS = {
-    "nodes": (2, 1600, 86),
-    "status -A": (8, 900, 96),
-    "status ws-000": (19, 1600, 100),
-    "check-nodes --preset falcon-7b --label apps=ws-000": (3, 1600, 80),
+    "nodes": (2, 1600, 94),
+    "status -A": (8, 900, 98),
+    "status ws-000": (19, 1600, 102),
+    "check-nodes --preset falcon-7b --label apps=ws-000": (3, 1600, 89),
 }
 """By command: the most requests, bytes of answers for each further Workspace with its node, and modules."""
 

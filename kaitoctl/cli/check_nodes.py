@@ -1,14 +1,15 @@
-"""`kaitoctl check-nodes`: which nodes a Workspace would use, why not the others, and what mends them."""
+"""`kaitoctl check-nodes`: which nodes a Workspace would use, why not the others, and what fixes them."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaitoctl.cli import catalog_options, complete, options, output
+from kaitoctl.cli import catalog_options, complete, files, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.saved_lists import NodesFile, PodsFile
@@ -27,6 +28,7 @@ _OUTPUTS = ("table", "wide", "short", "json", "yaml")
 # Up to so many nodes are asked for one by one: API servers index names, and pods by their node.
 _ONE_BY_ONE = 24
 _AT_A_TIME = 8
+_LABELS_ADVISED = 8
 _SETTLED_S = 0.2
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -52,19 +54,30 @@ class Seen:
         pods: those that hold GPUs, the Workspace's own left out; None when they could not be listed.
         names: further nodes of the cluster.
         pods_of: the nodes whose pods are listed, None for all.
+        crowds: how many pods of any kind are on a node; None when they could not be listed.
     """
 
     nodes: list[Object]
     pods: list[Object] | None
     names: tuple[str, ...] = ()
     pods_of: frozenset[str] | None = None
+    crowds: Mapping[str, int] | None = None
 
     def verdict(self, workspace: Object, rules: Rules) -> Verdict:
         """The answer for a Workspace, from what was seen."""
+        from datetime import UTC, datetime
+
         from kaitoctl.kaito import nodes as nodes_
 
         return nodes_.verdict(
-            workspace, self.nodes, self.pods, rules=rules, known_names=self.names, pods_of=self.pods_of
+            workspace,
+            self.nodes,
+            self.pods,
+            rules=rules,
+            known_names=self.names,
+            pods_of=self.pods_of,
+            crowds=self.crowds,
+            now=datetime.now(UTC),
         )
 
 
@@ -146,7 +159,7 @@ def check_nodes(
     sandbox: Sandbox = False,
     sandbox_name: SandboxName = "default",
 ) -> None:
-    """Say which nodes a Workspace would use, why not the others, and what mends them.
+    """Say which nodes a Workspace would use, why not the others, and what fixes them.
 
     Exit code 0: enough nodes; 1: not enough. Example: kaitoctl check-nodes -f workspace.yaml
 
@@ -169,6 +182,9 @@ def check_nodes(
         yes,
         dry_run,
     )
+    for option, file in (("-f", filename), ("--nodes", nodes), ("--pods", pods)):
+        if file is not None:
+            files.insist_on_name(file, option=option)
     flags = [preset, instance_type, label, preferred_node, count]
     _insist_on_sense(name, filename, any(flags), nodes, pods, how)
     workspace: Object | None = None
@@ -273,10 +289,10 @@ def _sound(workspace: Object, where: str) -> Object:
         InputError: it has not.
     """
     from kaitoctl.kaito import api, catalog
+    from kaitoctl.kube import label_selectors
     from kaitoctl.kube.objects import dig
 
     metadata, resource = workspace.get("metadata"), workspace.get("resource")
-    labels = dig(resource, "labelSelector", "matchLabels")
     preferred, kind = dig(resource, "preferredNodes"), dig(resource, "instanceType")
     count = dig(resource, "count")
     problems = []
@@ -284,10 +300,7 @@ def _sound(workspace: Object, where: str) -> Object:
         problems.append("metadata is not a map")
     if not isinstance(resource, dict):
         problems.append("resource is missing: it says which nodes to use")
-    if labels is not None and not (
-        isinstance(labels, dict) and all(isinstance(value, str) for value in labels.values())
-    ):
-        problems.append("resource.labelSelector.matchLabels: every value must be text (quote numbers, true)")
+    problems += label_selectors.problems(dig(resource, "labelSelector"), "resource.labelSelector")
     if preferred is not None and not (
         isinstance(preferred, list) and all(isinstance(item, str) for item in preferred)
     ):
@@ -342,10 +355,11 @@ def _from_lists(workspace: Object, rules: Rules, nodes: str, pods: str | None) -
     if pods is None:
         output.warning("GPUs in use are unknown: there is no --pods FILE")
         return Seen(found, None)
-    holding = saved_lists.objects(
+    everybody = saved_lists.objects(
         pods, "Pod", option="--pods", decode=trimmed.pod_list([api.LABEL_WORKSPACE])
     )
-    return Seen(found, nodes_.pods_of_others(workspace, holding))
+    others = nodes_.pods_of_others(workspace, everybody)
+    return Seen(found, others, crowds=nodes_.crowds(workspace, everybody))
 
 
 async def observe(client: Client, workspace: Object, rules: Rules) -> Seen:
@@ -381,16 +395,24 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> Seen:
     if any(name not in nodes for name in missing):  # for "did you mean"
         listed = await client.list(NODE, decode=trimmed.node_list(()))
         names = tuple(str(node["metadata"]["name"]) for node in listed.items)
-    # Of nodes that lack the labels nobody asks how many GPUs are free.
+    # Of nodes without the labels a few will do, for so many may be advised to be labelled.
     asked, preferred_too = nodes_.labels_asked(workspace, rules), frozenset(preferred)
+    carried = {name: labels_of(node) for name, node in nodes.items() if nodes_.offers_gpus(node)}
     names_asked = [
-        name
-        for name, node in nodes.items()
-        if nodes_.offers_gpus(node) and (name in preferred_too or asked.items() <= labels_of(node).items())
+        name for name, have in carried.items() if name in preferred_too or asked.items() <= have.items()
     ]
-    pods = await pods_on(client, names_asked)
-    others = None if pods is None else nodes_.pods_of_others(workspace, pods)
-    return Seen(list(nodes.values()), others, names, frozenset(names_asked))
+    unlabelled = [
+        name
+        for name, have in carried.items()
+        if name not in names_asked and nodes_.could_be_labelled(asked, have)
+    ]
+    names_asked += unlabelled[: max(0, min(_LABELS_ADVISED, _ONE_BY_ONE - len(names_asked)))]
+    crowds: Counter[str] = Counter()
+    pods = await pods_on(client, names_asked, seen=lambda pod: crowds.update(nodes_.crowds(workspace, [pod])))
+    if pods is None:
+        return Seen(list(nodes.values()), None, names, frozenset(names_asked))
+    others = nodes_.pods_of_others(workspace, pods)
+    return Seen(list(nodes.values()), others, names, frozenset(names_asked), crowds)
 
 
 def selectors(workspace: Object, rules: Rules) -> list[str]:
@@ -403,7 +425,12 @@ def selectors(workspace: Object, rules: Rules) -> list[str]:
     if rules.is_byo:
         return found or [""]
     # Of the instance type, and without the first label; with it, and without the second...
-    of_type = [f"{api.LABEL_INSTANCE_TYPE}={nodes_.instance_type_of(workspace)}"]
+    meant = nodes_.instance_types_meant(workspace)
+    of_type = [
+        f"{api.LABEL_INSTANCE_TYPE}={meant[0]}"
+        if len(meant) == 1
+        else f"{api.LABEL_INSTANCE_TYPE} in ({','.join(meant)})"
+    ]
     if not asked:
         return of_type
     for number, (key, value) in enumerate(asked):
@@ -413,11 +440,21 @@ def selectors(workspace: Object, rules: Rules) -> list[str]:
 
 
 async def pods_on(
-    client: Client, names: Sequence[str], *, vendors: Sequence[str] = ("nvidia.com/gpu",)
+    client: Client,
+    names: Sequence[str],
+    *,
+    vendors: Sequence[str] = ("nvidia.com/gpu",),
+    seen: Callable[[Object], None] = lambda _: None,
 ) -> list[Object] | None:
     """The pods that hold GPUs of these vendors on at least these nodes.
 
     None, with a warning, where pods may not be listed.
+
+    Args:
+        client: the cluster.
+        names: of the nodes.
+        vendors: the extended resources that count.
+        seen: is shown every unfinished pod there, whatever it holds.
     """
     from kaitoctl.kaito import api
     from kaitoctl.kaito import nodes as nodes_
@@ -426,6 +463,11 @@ async def pods_on(
 
     decode = trimmed.pod_list([api.LABEL_WORKSPACE])
     one_by_one = [f"spec.nodeName={name},{_UNFINISHED}" for name in names]
+
+    def keep(pod: Object) -> bool:
+        seen(pod)
+        return any(nodes_.gpus_held(pod, vendor) for vendor in vendors)
+
     try:
         lists = await _together(
             [
@@ -433,7 +475,7 @@ async def pods_on(
                     POD,
                     field_selector=fields,
                     decode=decode,
-                    keep=lambda pod: any(nodes_.gpus_held(pod, vendor) for vendor in vendors),
+                    keep=keep,
                 )
                 for fields in (one_by_one if len(names) <= _ONE_BY_ONE else [_UNFINISHED])
             ]
@@ -477,6 +519,8 @@ async def _on_cluster(
             workspace["metadata"].setdefault("namespace", client.namespace)
         rules = nodes_.rules_for(workspace, version, provisioner)
         verdict = await _verdict(client, workspace, rules)
+        if how.fix:
+            _tell_what_stays(verdict)
         if how.fix and (fixes := _fixes(verdict)):
             await _fix(client, fixes, how)
             if not how.dry_run:
@@ -493,15 +537,28 @@ async def _verdict(client: Client, workspace: Object, rules: Rules) -> Verdict:
     return (await observe(client, workspace, rules)).verdict(workspace, rules)
 
 
+def _tell_what_stays(verdict: Verdict) -> None:
+    """Nodes that the user named, lack labels and get none, because they are or may be somebody else's."""
+    for node in verdict.nodes:
+        if node.preferred and node.labels_to_set and not node.may_be_labelled:
+            why = next((item.hint for item in node.failures if item.code.startswith("label-")), "")
+            output.warning(f"{node.name}: its labels stay as they are", hint=why)
+
+
 def _fixes(verdict: Verdict) -> dict[str, Mapping[str, str]]:
     """The labels to set, by node: on preferred nodes, and on as many others as are needed."""
-    fixes = {node.name: node.labels_to_set for node in verdict.nodes if node.preferred and node.exists}
+    fixes = {
+        node.name: node.labels_to_set
+        for node in verdict.nodes
+        if node.preferred and node.exists and node.may_be_labelled
+    }
     fixes = {name: labels for name, labels in fixes.items() if labels}
-    helped = sum(node.preferred and node.only_labels_are_wrong for node in verdict.nodes)
+    helped = sum(node.name in fixes and node.only_labels_are_wrong for node in verdict.nodes)
     still = max(0, verdict.missing - helped)
     for node in verdict.nodes:
         wrong = {finding.code for finding in node.failures}
-        if still and not node.preferred and node.only_labels_are_wrong and wrong == {"label-missing"}:
+        may = node.may_be_labelled and node.only_labels_are_wrong and wrong == {"label-missing"}
+        if still and not node.preferred and may:
             fixes[node.name] = node.labels_to_set
             still -= 1
     return fixes

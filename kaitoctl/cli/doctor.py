@@ -417,7 +417,9 @@ async def _nodes(client: Client, _: bool) -> Iterable[Check]:
     if not found.gpu_nodes:
         hint = "a node provisioner creates them on demand; on your own nodes the device plugin must run"
         return [Check("nodes", "gpus", "warning", f"none of {len(listed)} nodes has GPUs", hint)]
-    broken = [node.name for node in found.gpu_nodes if "gpu-not-allocatable" in node.faults]
+    silent = {"gpu-not-allocatable", "no-gpu"}
+    broken = [node.name for node in found.gpu_nodes if silent & set(node.faults)]
+    partly = [node.name for node in found.gpu_nodes if "gpu-unhealthy" in node.faults]
     offering = [item for item in listed if nodes_.offers_gpus(item)]
     checks = []
     if broken:
@@ -429,6 +431,10 @@ async def _nodes(client: Client, _: bool) -> Iterable[Check]:
     if offering:
         message = f"the device plugin offers GPUs on {len(offering)} of {len(found.gpu_nodes)} GPU nodes"
         checks.append(Check("nodes", "device-plugin", "ok", message))
+    if partly:
+        names = ", ".join(partly[:4]) + (f" and {len(partly) - 4} more" if len(partly) > 4 else "")
+        hint = "see: kaitoctl explain gpu-unhealthy"
+        checks.append(Check("nodes", "gpus", "warning", f"some GPUs are not allocatable on {names}", hint))
     unlabelled = [item for item in offering if not labels_of(item).get(LABEL_PRODUCT)]
     if unlabelled:
         message = f"{len(unlabelled)} GPU nodes have no labels of GPU feature discovery"

@@ -19,6 +19,16 @@ def called(path: str) -> str:
     return "stdin" if path == "-" else path
 
 
+def insist_on_name(path: str, *, option: str) -> None:
+    """Refuse the empty name, which as a path means the present folder: a shell variable was not set.
+
+    Raises:
+        InputError: it is empty.
+    """
+    if not path.strip():
+        raise InputError(f"{option} {path!r} names no file")
+
+
 def text_of(path: str, *, option: str) -> str:
     """The text of a file, of stdin when the path is `-`.
 
@@ -27,6 +37,7 @@ def text_of(path: str, *, option: str) -> str:
     """
     from kaitoctl.kube.documents import decoded
 
+    insist_on_name(path, option=option)
     try:
         if path == "-":
             raw = sys.stdin.buffer.read(MAX_BYTES + 1)

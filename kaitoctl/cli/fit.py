@@ -236,7 +236,8 @@ def _tell_of_nodes(nodes: tuple[GpuNode, ...]) -> None:
         elif node.memory_gib is None:
             output.warning(f"{node.name}: the memory of its GPUs is not known, so it is left out")
         else:
-            output.note(f"{node.name}: {node.free} of {node.gpus} GPUs free, {node.memory_gib:g} GiB each")
+            what = "GPUs free" if node.is_whole else "shares or slices of GPUs can be used by one pod"
+            output.note(f"{node.name}: {node.free} of {node.gpus} {what}, {node.memory_gib:g} GiB each")
 
 
 def _placement_row(answer: Placement) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from kaitoctl.cli.output import visible
 from kaitoctl.kaito.nodes import Finding, Gpus, NodeVerdict, Verdict
+from kaitoctl.kaito.nodes.sharing import Sharing
 from kaitoctl.kube.objects import Object
 
 _MOST_ROWS = 20
@@ -85,6 +86,7 @@ def as_json(verdict: Verdict, workspace: str) -> Object:
                     "free": node.gpus.free,
                     "product": node.gpus.product,
                     "memory_gib": node.gpus.memory_gib,
+                    "sharing": sharing_json(node.gpus.sharing),
                 },
                 "findings": [
                     {
@@ -99,6 +101,18 @@ def as_json(verdict: Verdict, workspace: str) -> Object:
             }
             for node in verdict.nodes
         ],
+    }
+
+
+def sharing_json(sharing: Sharing | None) -> Object | None:
+    """How devices are made of GPUs; null for whole ones."""
+    if sharing is None:
+        return None
+    return {
+        "strategy": sharing.strategy,
+        "replicas": sharing.replicas,
+        "gpus": sharing.gpus,
+        "profile": sharing.profile,
     }
 
 
@@ -280,7 +294,8 @@ def model(product: str, memory_gib: float | None, *, short: bool) -> str:
 
 
 def _taints(node: NodeVerdict) -> str:
-    if any(finding.code == "taint-not-tolerated" for finding in node.findings):
+    blocking = ("taint-not-tolerated", "taint-of-controller")
+    if any(finding.code in blocking for finding in node.failures):
         return "blocking"
     return "tolerated" if node.taints else "-"
 

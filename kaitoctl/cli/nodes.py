@@ -32,9 +32,20 @@ _WORDS = {
     "being-deleted": "deleting",
     "not-ready": "not ready",
     "cordoned": "cordoned",
+    "taint-of-controller": "tainted",
+    "other-platform": "other platform",
     "bad-quantity": "bad quantity",
+    "mig-changing": "MIG changing",
+    "mig-failed": "MIG failed",
+    "gpu-driver-upgrade": "driver upgrade",
+    "gpus-renamed": "renamed",
+    "no-gpu": "not offered",
     "gpu-not-allocatable": "not offered",
     "only-mig-slices": "only MIG",
+    "pressure": "pressure",
+    "node-problem": "problem",
+    "gpus-shared": "shared",
+    "gpus-sliced": "MIG slices",
 }
 
 
@@ -160,10 +171,13 @@ def as_json(found: Inventory, *, everything: bool = False) -> Object:
 
 
 def _node(node: NodeGpus) -> Object:
+    from kaitoctl.cli.node_table import sharing_json
+
     return {
         "name": node.name,
         "instance_type": node.instance_type,
         "faults": list(node.faults),
+        "warnings": list(node.warnings),
         "gpus": {
             "resource": node.resource,
             "product": node.product,
@@ -173,6 +187,7 @@ def _node(node: NodeGpus) -> Object:
             "in_use": node.in_use,
             "free": node.free,
             "broken": node.broken,
+            "sharing": sharing_json(node.sharing),
         },
         "holders": None
         if node.held is None
@@ -232,7 +247,7 @@ def _table(nodes: Sequence[NodeGpus], letters: dict[Holder, str], screen: Screen
     for row, node, bar in zip(rows, nodes, bars, strict=True):
         if row[1] == "".join(bar):  # a bar that was cut stays plain
             row[1] = "".join(_painted(cell, screen) for cell in bar)
-        mark = "!" if node.faults_of_gpus and node.takes_pods else "✗" if node.faults else "✔"
+        mark = "!" if node.takes_pods and (node.faults or node.warnings) else "✗" if node.faults else "✔"
         row[-1] = screen.marked(mark, row[-1])
     return aligned([headers, *rows], rights)
 
@@ -281,11 +296,18 @@ def _number(number: int | None) -> str:
 
 def _state(node: NodeGpus, wide: bool) -> str:
     if wide:
-        return ",".join(node.faults) or "ready"
+        return ",".join([*(node.faults or ("ready",)), *node.warnings])
     if not node.faults:
-        return "ready"
-    first, more = _WORDS[node.faults[0]], len(node.faults) - 1
-    return first + (f" +{more}" if more else "")
+        return ", ".join(["ready", *(_word(code, node) for code in node.warnings[:1])])
+    more = len(node.faults) - 1
+    return _word(node.faults[0], node) + (f" +{more}" if more else "")
+
+
+def _word(code: str, node: NodeGpus) -> str:
+    """A code for a screen; broken is what the totals count as broken, too."""
+    if code == "gpu-unhealthy":
+        return f"{node.broken} broken" if node.broken else "unhealthy"
+    return _WORDS[code]
 
 
 def _legend(found: Inventory, letters: dict[Holder, str], screen: Screen, wide: bool) -> list[str]:
@@ -329,6 +351,8 @@ def _totals(found: Inventory, everything: bool) -> list[str]:
         + ", ".join(counts)
         + "."
     )
+    if shares := _shares(found):
+        first = f"{first} {shares}"
     largest = found.largest_free
     if largest is None:
         second = "Largest free block on one node: unknown."
@@ -342,6 +366,18 @@ def _totals(found: Inventory, everything: bool) -> list[str]:
         "." if everything else " (--all shows them)."
     )
     return [first, second, *([hidden] if others else [])]
+
+
+def _shares(found: Inventory) -> str:
+    """That some devices are no GPUs of their own."""
+    from kaitoctl.kaito.nodes import plural
+
+    devices = sum(node.total for node in found.shared)
+    if not devices:
+        return ""
+    nodes = len(found.shared)
+    are = "is" if devices == 1 else "are"
+    return f"Of them {devices} on {nodes} {plural('node', nodes)} {are} shares or MIG slices, not whole GPUs."
 
 
 def _print(found: Inventory, output_format: str, everything: bool) -> None:

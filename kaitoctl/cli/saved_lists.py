@@ -1,7 +1,14 @@
-"""Lists that kubectl has written: `kubectl get nodes -o json > nodes.json`, or YAML, or `-` for stdin."""
+"""Lists that kubectl has written: `kubectl get nodes -o json > nodes.json`, or YAML, or `-` for stdin.
+
+What is read: a List (or NodeList), single objects, JSON arrays, JSON objects one after another (JSON lines,
+`jq -c`), YAML documents; UTF-8, UTF-16 and UTF-32 with their marks; gzip. All else is refused with what it
+seems to be: a file that holds an error message is no cluster without nodes.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kaitoctl.cli import files
 from kaitoctl.errors import InputError
 from kaitoctl.kube.objects import Object
 
@@ -29,109 +37,267 @@ PodsFile = Annotated[
     ),
 ]
 
-_BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_MOST_UNPACKED = 2_000_000_000  # bytes; a hundred thousand nodes of 20 KB
+_GZIP = b"\x1f\x8b"
+# The longer marks first: UTF-32's little-endian one begins as UTF-16's does.
+_MARKS = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+# What kubectl, its plugins and shells say where a list was expected.
+_ERROR = re.compile(
+    r"(?i)(?:error\b|error from server|unable to connect|the connection to the server|you must be logged in|"
+    r"no resources found|unauthorized|forbidden|panic:|fatal|warning:|[EWF]\d{4} |[^:]+: .*command not found|"
+    r"get \"?https?://|no such file)"
+)
+_TABLE = re.compile(r"(?:NAMESPACE\s+)?NAME\s+[A-Z]")
+_NAMES = re.compile(r"(?:node|pod)s?/\S+\s*$")
+_DESCRIBED = re.compile(r"Name:\s+\S+\s*$")
 
 
 def objects(
     file: str, kind: str, *, option: str, decode: Callable[[bytes], Any] | None = None
 ) -> list[Object]:
-    """The objects of a kind in a file; a List of several kinds may hold others.
+    """The objects of a kind in a file; others beside them are left out.
 
     Args:
         file: a path, or `-` for stdin.
-        kind: such as `Node`; objects that do not say their kind count as it.
+        kind: such as `Node`; objects that do not say their kind count as it when they have a name.
         option: for messages, `--nodes`.
         decode: reads a JSON list (`kube.trimmed`); the whole of it when None.
 
     Raises:
-        InputError: no such file, or it holds neither an object nor a list.
+        InputError: no such file, or it holds neither such objects nor a list of them.
     """
+    source = _Source(file, kind, option)
     body = _body(file, option)
-    documents = (
-        [_json(body, file, option, decode)] if body.lstrip()[:1] == b"{" else _yaml(body, file, option)
-    )
-    found = [obj for document in documents for obj in _items(document, kind, file, option)]
-    if not found and any(not isinstance(document, dict) for document in documents):
-        raise InputError(f"{option} {file}: there is no {kind} in it", hint=_how(kind))
+    _insist_on_data(body, source)
+    start = body.lstrip()[:1]
+    if start == b"{" or (start == b"[" and _is_json(body)):
+        documents = _json(body, source, decode if start == b"{" else None)
+    else:
+        documents = _yaml(body, source)
+    others: dict[str, None] = {}
+    found = [obj for document in documents for obj in _objects(document, source, others)]
+    if not found and others:
+        raise source.refused(" and ".join(other if other.endswith("s") else f"{other}s" for other in others))
+    if not documents:
+        raise source.refused("nothing")
     return found
 
 
+class _Source:
+    """A file and what it should hold, for messages."""
+
+    def __init__(self, file: str, kind: str, option: str) -> None:
+        self.kind, self.option = kind, option
+        self.name = f"{option} {file}"
+
+    def refused(self, what: str) -> InputError:
+        """The error for a file that holds something else."""
+        return InputError(f"{self.name} holds {what}, not {self.kind}s", hint=self._how())
+
+    def _how(self) -> str:
+        plural = f"{self.kind.lower()}s"
+        everywhere = " -A" if self.kind == "Pod" else ""
+        return f"save them with: kubectl get {plural}{everywhere} -o json > {plural}.json"
+
+
+# --- bytes ---------------------------------------------------------------------------------------------
+
+
 def _body(file: str, option: str) -> bytes:
+    files.insist_on_name(file, option=option)
     try:
         body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{option} {file}: there is no such file") from None
-    except OSError as error:
-        raise InputError(f"{option} {file} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} {file} cannot be read: {why}") from error
+    if body.startswith(_GZIP):
+        body = _unpacked(body, f"{option} {file}")
+    body = _as_utf_8(body, f"{option} {file}")
     if not body.strip():
         raise InputError(f"{option} {file}: the file is empty")
-    for mark, encoding in _BOMS.items():  # PowerShell's `>` writes UTF-16
-        if body.startswith(mark):
-            try:
-                return body.decode(encoding).encode()
-            except UnicodeDecodeError as error:
-                raise InputError(f"{option} {file} is not text: {error}") from error
     return body
 
 
-def _json(body: bytes, file: str, option: str, decode: Callable[[bytes], Any] | None) -> Any:
-    import json
+def _unpacked(body: bytes, name: str) -> bytes:
+    import zlib
 
+    reading = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = reading.decompress(body, _MOST_UNPACKED)
+    except zlib.error as error:
+        raise InputError(f"{name} is not gzip: {error}") from error
+    if reading.unconsumed_tail:
+        raise InputError(f"{name} unpacks to more than {_MOST_UNPACKED:,} bytes")
+    if not reading.eof:
+        raise InputError(f"{name}: the gzip file is cut off", hint="save it again")
+    return unpacked
+
+
+def _as_utf_8(body: bytes, name: str) -> bytes:
+    """PowerShell's `>` writes UTF-16; a text that begins with a null byte every other one is it, too."""
+    encoding = next((encoding for mark, encoding in _MARKS.items() if body.startswith(mark)), "")
+    if not encoding and len(body) > 3 and 0 in body[:2] and body[0] != body[1]:
+        encoding = "utf-16-le" if body[1] == 0 else "utf-16-be"
+    if not encoding:
+        return body
+    try:
+        return body.decode(encoding).encode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not text: {error}") from error
+
+
+def _insist_on_data(body: bytes, source: _Source) -> None:
+    """Refuse what is no data at all, by its first line."""
+    start = body.lstrip()[:400].decode("utf-8", "replace")
+    first = start.partition("\n")[0].strip()
+    if first.startswith(("{", "[")):
+        return
+    if first.startswith("<"):
+        raise source.refused("an HTML or XML page")
+    if _TABLE.match(first):
+        raise source.refused("the table that kubectl get prints without -o json")
+    if _NAMES.match(first):
+        raise source.refused("names (-o name)")
+    if _DESCRIBED.match(first):
+        raise source.refused("what kubectl describe prints")
+    if _ERROR.match(first):
+        raise source.refused(f"an error message ({first[:80]!r})")
+
+
+# --- JSON and YAML -------------------------------------------------------------------------------------
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether what begins as an array is one: YAML has lists of that form, too."""
+    try:
+        json.loads(body)
+    except json.JSONDecodeError as error:
+        return error.msg == "Extra data"
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _json(body: bytes, source: _Source, decode: Callable[[bytes], Any] | None) -> list[Any]:
     try:
         document = decode(body) if decode else json.loads(body)
         if decode and isinstance(document, dict) and "items" not in document:  # one object, not a list
             document = json.loads(body)
-        return document
+        return [document]
     except (ValueError, RecursionError):
         pass
     try:  # again, for an error with a line
-        json.loads(body)
+        return [json.loads(body)]
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        cut = error.pos >= len(error.doc.rstrip()) - 1 or "Unterminated" in error.msg
-        hint = "the file seems cut off: save it again" if cut else ""
-        raise InputError(f"{option} {file} is not JSON: {error.msg} ({where})", hint=hint) from error
+        if error.msg == "Extra data" and error.doc.startswith(("{", "["), error.pos):
+            return _stream(error.doc, source)
+        raise _not_json(error, source) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{option} {file} is not JSON: {error}") from error
-    raise AssertionError("what one parser refuses the other does, too")
+        raise InputError(f"{source.name} is not JSON: {error}") from error
 
 
-def _yaml(body: bytes, file: str, option: str) -> list[Any]:
+def _stream(text: str, source: _Source) -> list[Any]:
+    """JSON values one after another, whatever white space is between them."""
+    decoder, position = json.JSONDecoder(), len(text) - len(text.lstrip())
+    found = []
+    try:
+        while position < len(text):
+            value, position = decoder.raw_decode(text, position)
+            found.append(value)
+            while position < len(text) and text[position] in " \t\r\n":
+                position += 1
+    except json.JSONDecodeError as error:
+        raise _not_json(error, source) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source.name} is not JSON: {error}") from error
+    return found
+
+
+def _not_json(error: json.JSONDecodeError, source: _Source) -> InputError:
+    where = f"line {error.lineno}, column {error.colno}"
+    cut = error.pos >= len(error.doc.rstrip()) - 1 or "Unterminated" in error.msg
+    hint = "the file seems cut off: save it again" if cut else ""
+    return InputError(f"{source.name} is not JSON: {error.msg} ({where})", hint=hint)
+
+
+def _yaml(body: bytes, source: _Source) -> list[Any]:
     from yaml import YAMLError
 
     from kaitoctl.kube import documents
 
-    text = documents.decoded(body, f"{option} {file}")
+    text = documents.decoded(body, source.name)
     try:
         found = documents.parsed(text, lambda word, plain: documents.typed(word) if plain else word)
         return [document for document in found if document is not None]
     except (YAMLError, documents.Refused, ValueError) as error:
         line, column, what = documents.located(error, text)
         where = f"line {line}, column {column}"
-        raise InputError(f"{option} {file} is neither JSON nor YAML: {what} ({where})") from error
+        raise InputError(f"{source.name} is neither JSON nor YAML: {what} ({where})") from error
 
 
-def _items(document: Any, kind: str, file: str, option: str) -> Iterator[Object]:
+# --- objects -------------------------------------------------------------------------------------------
+
+
+def _objects(document: Any, source: _Source, others: dict[str, None]) -> Iterator[Object]:
+    """The objects of the kind in one document; other kinds are noted."""
+    if isinstance(document, list):
+        for item in document:
+            if not isinstance(item, dict):
+                raise source.refused(f"an array with {_said(item)} in it")
+            yield from _objects(item, source, others)
+        return
     if not isinstance(document, dict):
-        raise InputError(f"{option} {file}: there is no {kind} in it", hint=_how(kind))
+        raise source.refused(_said(document))
     own = document.get("kind")
+    if own == "Status":
+        words = f"{document.get('reason') or 'Failure'}: {document.get('message') or ''}"
+        raise source.refused(f"an error of the API server ({words[:160].rstrip(': ')})")
+    if own == "Table":
+        raise source.refused("a Table, the API server's rows for a screen")
     if "items" not in document:
-        listed: Any = [document]
-    else:
-        listed = document["items"] if document["items"] is not None else []
-        own = None if own in (None, "List") else str(own).removesuffix("List")
+        yield from _one(document, source, others)
+        return
+    listed = document["items"] if document["items"] is not None else []
     if not isinstance(listed, list):
-        raise InputError(f"{option} {file}: its items are no list")
-    if own is not None and own != kind:
-        raise InputError(f"{option} {file} holds {own}s, not {kind}s", hint=_how(kind))
-    others = {str(item.get("kind")) for item in listed if isinstance(item, dict)} - {"None", kind}
-    fitting = [item for item in listed if isinstance(item, dict) and item.get("kind") in (None, kind)]
-    if others and not fitting:  # kubectl writes `kind: List` whatever is in it
-        raise InputError(f"{option} {file} holds {', '.join(sorted(others))}, not {kind}", hint=_how(kind))
-    yield from fitting
+        raise InputError(f"{source.name}: its items are no list")
+    if own not in (None, "List", f"{source.kind}List"):
+        others[str(own).removesuffix("List")] = None
+        return
+    for item in listed:
+        if not isinstance(item, dict):
+            raise source.refused(f"a list with {_said(item)} in it")
+        yield from _one(item, source, others)
 
 
-def _how(kind: str) -> str:
-    plural = f"{kind.lower()}s"
-    everywhere = " -A" if kind == "Pod" else ""
-    return f"save one with: kubectl get {plural}{everywhere} -o json > {plural}.json"
+def _one(obj: Object, source: _Source, others: dict[str, None]) -> Iterator[Object]:
+    own = obj.get("kind")
+    if own == source.kind:
+        yield obj
+    elif own is not None:
+        others[str(own)] = None
+    elif _has_a_name(obj) or (source.kind == "Workspace" and "resource" in obj):
+        yield obj
+    else:
+        keys = ", ".join(str(key)[:30] for key in list(obj)[:3])
+        raise source.refused(f"a map without kind and name ({keys})" if keys else "an empty map")
+
+
+def _has_a_name(obj: Object) -> bool:
+    metadata = obj.get("metadata")
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
+
+
+def _said(value: object) -> str:
+    """What something is that is no object; never its words, for it may be a password."""
+    if value is None:
+        return "null"
+    words = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "an array"}
+    return words.get(type(value), "something else")

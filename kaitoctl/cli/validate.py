@@ -285,6 +285,8 @@ def _documents(filenames: Iterable[str]) -> Iterator[Document]:
 
 def _files(filenames: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
     for name in filenames:
+        if not name.strip():
+            raise InputError(f"--filename {name!r} names no file")
         path = Path(name)
         if name == "-":
             yield "stdin", None

@@ -121,10 +121,11 @@ class GpuNode:
         name: of the node.
         instance_type: its label, empty when it has none.
         gpus: devices that pods may ask for.
-        free: devices that nobody holds.
+        free: devices that nobody holds; of shares and slices of GPUs only as many as one pod can use.
         memory_gib: memory of one device as the node's labels say, else the catalog; None when neither does.
         catalogued_gib: the other way round: a driver reports a little less than the maker's figure.
         faults: why it cannot be used at all.
+        is_whole: whether each device is a GPU of its own.
     """
 
     name: str
@@ -134,6 +135,7 @@ class GpuNode:
     memory_gib: float | None
     catalogued_gib: float | None
     faults: tuple[str, ...] = ()
+    is_whole: bool = True
 
 
 # --- how much it takes -----------------------------------------------------------------------------------
@@ -319,17 +321,19 @@ def gpu_nodes(
         machine = known.instance_type(node.instance_type)
         if machine is None and any(finding.code == "no-gpu" for finding in node.failures):
             continue  # an ordinary node
-        catalogued = machine.gpu_memory_gib / machine.gpus if machine else None
         gpus, reported = node.gpus, node.gpus.memory_gib
+        catalogued = machine.gpu_memory_gib / machine.gpus if machine and gpus.sharing is None else None
+        free = gpus.allocatable if gpus.free is None else gpus.free
         seen.append(
             GpuNode(
                 name=node.name,
                 instance_type=node.instance_type,
                 gpus=gpus.allocatable,
-                free=gpus.allocatable if gpus.free is None else gpus.free,
+                free=min(free, gpus.together),
                 memory_gib=catalogued if reported is None else reported,
                 catalogued_gib=reported if catalogued is None else catalogued,
                 faults=tuple(finding.message for finding in node.failures),
+                is_whole=gpus.sharing is None,
             )
         )
     return tuple(seen)
@@ -355,21 +359,23 @@ def placements(
 
 def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -> Placement:
     by_shape: dict[Shape, list[str]] = {}
-    partly_taken = False
+    partly_taken = in_parts = False
     for node in nodes:
         # KAITO v0.12 reads the labels, and its pods ask for all GPUs that a node has; before, tables counted.
         memory_gib = node.memory_gib if isinstance(wanted, Model) else node.catalogued_gib
         assert memory_gib is not None
+        if isinstance(wanted, Model) and not node.is_whole and node.gpus > 1:
+            in_parts = True  # it would be given them all, and can use one
+            continue
         if isinstance(wanted, Model) and node.free < node.gpus:
             partly_taken = True
             continue
         by_shape.setdefault(Shape(node.free, memory_gib), []).append(node.name)
     best: tuple[float, Placement] | None = None
-    why = (
-        f"{'all GPUs of a node' if partly_taken else 'a usable GPU node'} must be free"
-        if not by_shape
-        else ""
-    )
+    what = "all GPUs of a node" if partly_taken else "a usable GPU node"
+    if in_parts and not partly_taken:
+        what = "a node with whole GPUs, not shares or slices of them,"
+    why = "" if by_shape else f"{what} must be free"
     nearest = math.inf
     for shape, names in by_shape.items():
         sized = sizing(wanted, shape, max_nodes=10**6, context=context)

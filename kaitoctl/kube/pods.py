@@ -153,16 +153,31 @@ def references(pod: Object) -> list[Reference]:
 def gpu_request(pod: Object, resource: str) -> int:
     """How many whole devices of `resource` the Pod holds.
 
-    That is the sum over its containers, or the largest init container if that asks for more.
-    Unreadable quantities count as none: the scheduler would never have placed such a Pod.
+    Containers run together, and with them the sidecars: init containers with restartPolicy Always. An
+    ordinary init container runs before the containers, beside the sidecars that come before it. The larger of
+    the two counts. Unreadable quantities count as none: the scheduler would never have placed such a Pod.
 
     Guarantee: never raises, whatever the Pod looks like.
+
+    Source: kubernetes `component-helpers/resource/helpers.go` (PodRequests).
     """
     spec = pod.get("spec") if isinstance(pod, dict) else None
     if not isinstance(spec, dict):
         return 0
-    containers, inits = (_devices_of(spec.get(part), resource) for part in _CONTAINERS)
-    return max([sum(containers), *inits])
+    sidecars = most_at_start = 0
+    inits = spec.get("initContainers")
+    for container in inits if isinstance(inits, list) else ():
+        devices = _devices(container, resource)
+        if _is_sidecar(container):
+            sidecars += devices
+            most_at_start = max(most_at_start, sidecars)
+        else:
+            most_at_start = max(most_at_start, sidecars + devices)
+    return max(sum(_devices_of(spec.get("containers"), resource)) + sidecars, most_at_start)
+
+
+def _is_sidecar(container: object) -> bool:
+    return isinstance(container, dict) and container.get("restartPolicy") == "Always"
 
 
 def holds_gpus(pod: Object) -> bool:
@@ -184,7 +199,13 @@ def holding_gpus(pod: Object) -> Object | None:
         "spec": {
             "nodeName": spec.get("nodeName"),
             **{
-                kind: [{"resources": item.get("resources")} for item in spec.get(kind) or ()]
+                kind: [
+                    {
+                        "resources": item.get("resources"),
+                        **({"restartPolicy": "Always"} if _is_sidecar(item) else {}),
+                    }
+                    for item in spec.get(kind) or ()
+                ]
                 for kind in _CONTAINERS
             },
         },

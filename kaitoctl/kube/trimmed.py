@@ -21,24 +21,27 @@ _WORTH_ITS_IMPORT = 512 * 1024
 
 
 def node_list(labels: Iterable[str]) -> Decode:
-    """A decoder of a NodeList that keeps names, these labels, taints, conditions and resources."""
-    condition = _struct(dict.fromkeys(("type", "status", "reason", "message"), Any))
+    """A decoder of a NodeList that keeps names, these labels, taints, conditions, platform and resources."""
+    fields = ("type", "status", "reason", "message", "lastTransitionTime")
+    condition = _struct(dict.fromkeys(fields, Any))
+    platform = _struct({"operatingSystem": Any, "architecture": Any}) | None
     metadata = {"name": Any, "deletionTimestamp": Any, "labels": _struct(dict.fromkeys(labels, Any)) | None}
     return _decoder(
         metadata,
         {"unschedulable": Any, "taints": Any},
-        {"capacity": Any, "allocatable": Any, "conditions": _list_of(condition)},
+        {"capacity": Any, "allocatable": Any, "conditions": _list_of(condition), "nodeInfo": platform},
     )
 
 
 def pod_list(labels: Iterable[str]) -> Decode:
     """A decoder of a PodList that keeps names, these labels, nodes, phases and GPU requests."""
     amounts = _struct(dict.fromkeys(GPU_RESOURCES, Any)) | None
-    containers = _list_of(_struct({"resources": _struct({"requests": amounts, "limits": amounts})}))
+    resources = {"resources": _struct({"requests": amounts, "limits": amounts})}
+    containers, inits = _list_of(_struct(resources)), _list_of(_struct({**resources, "restartPolicy": Any}))
     metadata = {"name": Any, "namespace": Any, "labels": _struct(dict.fromkeys(labels, Any)) | None}
     return _decoder(
         metadata,
-        {"nodeName": Any, "containers": containers, "initContainers": containers},
+        {"nodeName": Any, "containers": containers, "initContainers": inits},
         {"phase": Any},
     )
 

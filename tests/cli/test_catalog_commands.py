@@ -243,7 +243,7 @@ def test_nodes_are_judged_by_the_own_catalog(offline: Shell) -> None:
         offline.kaitoctl(*check, "--catalog", "mine.yaml", code=1),
         offline.kaitoctl(*check, code=1, KAITOCTL_CATALOG="mine.yaml"),
     ):
-        assert "each pod asks for 4, as many as rack-1 has" in done.stdout
+        assert "2 of 4 GPUs allocatable (a rack-1 has 4)" in done.stdout
 
 
 LOOKS_UP = [

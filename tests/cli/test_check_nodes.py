@@ -66,6 +66,7 @@ def test_saved_lists_are_read_as_kubectl_writes_them(
         "free": 2,
         "product": "NVIDIA V100",
         "memory_gib": 16,
+        "sharing": None,
     }
     assert set(first["findings"][0]) == {"code", "level", "message", "hint", "command"}
 
@@ -117,7 +118,7 @@ def test_of_thousands_of_nodes_the_table_shows_a_few(offline: Shell, tmp_path: P
         ('{"kind": "List", "items": [{"kind": "Node", "metad', "cut off"),
         ('{"kind": "List", "items": [] }}', "Extra data (line 1, column 31)"),
         ("kind: List\nitems: [", "neither JSON nor YAML"),
-        ("hello", "there is no Node in it"),
+        ("hello", "holds a text, not Nodes"),
         ("\x00\x01", "neither JSON nor YAML"),
         ("[" * 100_000, "neither JSON nor YAML"),
         ('{"kind": "PodList", "items": []}', "holds Pods, not Nodes"),
@@ -268,11 +269,11 @@ def test_what_no_command_mends_says_where_to_look(
 @pytest.mark.parametrize(
     ("allocatable", "code"),
     [
-        ({"nvidia.com/gpu": "1"}, "too-few-gpus"),
+        ({"nvidia.com/gpu": "1"}, "gpu-unhealthy"),
         ({"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "7"}, "only-mig-slices"),
         ({"nvidia.com/gpu": None, "amd.com/gpu": "2"}, "other-vendor-gpu"),
     ],
-    ids=["too-few", "mig", "amd"],
+    ids=["unhealthy", "mig", "amd"],
 )
 def test_what_the_device_plugin_reports_is_judged(
     shell: Shell, gpu_node: str, allocatable: dict[str, Any], code: str

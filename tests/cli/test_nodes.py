@@ -57,7 +57,8 @@ def test_json_and_yaml_say_the_same_and_names_are_names(offline: Shell, saved: l
     assert answer["nodes"][0] == {
         "name": "aks-gpua100-24718361-vmss000001",
         "instance_type": "Standard_ND96asr_v4",
-        "faults": ["gpu-not-allocatable"],
+        "faults": ["gpu-unhealthy"],
+        "warnings": [],
         "gpus": {
             "resource": "nvidia.com/gpu",
             "product": "NVIDIA-A100-SXM4-40GB",
@@ -67,6 +68,7 @@ def test_json_and_yaml_say_the_same_and_names_are_names(offline: Shell, saved: l
             "in_use": 3,
             "free": 4,
             "broken": 1,
+            "sharing": None,
         },
         "holders": [
             {"kind": "Workspace", "namespace": "models", "name": "llama-2-13b", "gpus": 2},

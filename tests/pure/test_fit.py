@@ -257,6 +257,35 @@ def test_nodes_are_read_with_what_is_free_on_them() -> None:
     assert not any(item.faults for item in seen)
 
 
+def test_shares_and_slices_are_not_taken_for_whole_gpus() -> None:
+    mig = api_node("mig", "3")
+    mig["metadata"]["labels"] = {
+        "nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB-MIG-2g.20gb",
+        "nvidia.com/gpu.memory": "19968",
+    }
+    sliced = api_node("shared", "8")
+    sliced["metadata"]["labels"] = {
+        "nvidia.com/gpu.product": "Tesla-V100-PCIE-16GB-SHARED",
+        "nvidia.com/gpu.memory": "16384",
+        "nvidia.com/gpu.count": "2",
+        "nvidia.com/gpu.replicas": "4",
+    }
+    seen = fit.gpu_nodes([mig, sliced])
+    assert [(item.name, item.gpus, item.free, item.is_whole) for item in seen] == [
+        ("mig", 3, 1, False),
+        ("shared", 8, 2, False),
+    ]
+    small, large = catalog.preset("falcon-7b"), catalog.preset("llama-2-13b-chat")
+    assert small and large
+    (one,) = fit.placements([small], seen[:1])
+    (two,) = fit.placements([large], seen[:1])
+    assert (one.nodes, two.nodes) == (("mig",), ())
+    model = catalog.model("phi-4")
+    assert model is not None
+    (none,) = fit.placements([model], seen)
+    assert not none.fits and none.why.startswith("a node with whole GPUs")
+
+
 def test_a_cordoned_node_is_read_with_its_fault() -> None:
     closed = api_node("a", "1")
     closed["spec"] = {"unschedulable": True}

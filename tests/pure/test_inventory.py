@@ -46,6 +46,16 @@ def with_gpus(resource: str, number: str, **labels: str) -> Object:
     return obj
 
 
+def tainted(obj: Object, key: str) -> Object:
+    obj["spec"]["taints"] = [{"key": key, "effect": "NoSchedule"}]
+    return obj
+
+
+def labelled(obj: Object, **labels: str) -> Object:
+    obj["metadata"]["labels"] |= labels
+    return obj
+
+
 HELD = pod(node_name="gpu-a", gpus=1)
 
 
@@ -54,20 +64,32 @@ HELD = pod(node_name="gpu-a", gpus=1)
     [
         (node(), [], (2, 0, 2, 0), ()),
         (node(), [HELD], (2, 1, 1, 0), ()),
-        (node(gpus="1", capacity="2"), [HELD], (2, 1, 0, 1), ("gpu-not-allocatable",)),
+        (node(gpus="1", capacity="2"), [HELD], (2, 1, 0, 1), ("gpu-unhealthy",)),
         (node(gpus="0", capacity="2"), [HELD], (2, 1, 0, 1), ("gpu-not-allocatable",)),
         (node(ready="False"), [HELD], (2, 1, 0, 1), ("not-ready",)),
         (node(unschedulable=True), [HELD], (2, 1, 0, 1), ("cordoned",)),
         (deleted(node(unschedulable=True)), [], (2, 0, 0, 2), ("being-deleted", "cordoned")),
         # No device plugin: what the catalogue, or the labels, say that the machine has.
-        (node(gpus=None), [HELD], (2, 1, 0, 1), ("gpu-not-allocatable",)),
+        (node(gpus=None), [HELD], (2, 1, 0, 1), ("no-gpu",)),
         (node(gpus=None, labels={"nvidia.com/gpu.count": "4"}), [], (4, 0, 0, 4), ("gpu-not-allocatable",)),
         (node(gpus=None, instance_type="Standard_D8s_v5"), [], (0, 0, 0, 0), ()),
         (node(gpus="two"), [], (2, 0, 0, 2), ("bad-quantity",)),
         (with_gpus("amd.com/gpu", "4"), [], (4, 0, 4, 0), ()),
         (with_gpus("nvidia.com/mig-1g.5gb", "7"), [], (0, 0, 0, 0), ("only-mig-slices",)),
         # More promised than there is: nobody loses what it holds.
-        (node(gpus="1"), [HELD, pod("q", node_name="gpu-a", gpus=1)], (2, 2, 0, 0), ()),
+        (node(gpus="1"), [HELD, pod("q", node_name="gpu-a", gpus=1)], (2, 2, 0, 0), ("gpu-unhealthy",)),
+        # A GPU that has fallen off the bus is in the machine all the same.
+        (node(gpus="1"), [], (2, 0, 1, 1), ("gpu-unhealthy",)),
+        (tainted(node(), "karpenter.sh/disrupted"), [], (2, 0, 0, 2), ("taint-of-controller",)),
+        (tainted(node(), "team"), [], (2, 0, 2, 0), ()),
+        (labelled(node(), **{"kubernetes.io/arch": "arm64"}), [], (2, 0, 0, 2), ("other-platform",)),
+        (
+            labelled(node(), **{"nvidia.com/mig.config.state": "rebooting"}),
+            [],
+            (2, 0, 0, 2),
+            ("mig-changing",),
+        ),
+        (with_gpus("nvidia.com/gpu.shared", "8"), [], (0, 0, 0, 0), ("gpus-renamed",)),
     ],
 )
 def test_each_device_is_held_free_or_broken(
@@ -97,9 +119,35 @@ def test_the_pods_of_a_workspace_are_one_holder_and_others_their_own() -> None:
 
 
 def test_the_largest_free_block_is_that_of_one_node() -> None:
-    found = gpu_inventory([node("a", gpus="2"), node("b", gpus="4"), node("c", gpus="4")], [])
+    four = {name: node(name, gpus="4", instance_type="own") for name in ("b", "c")}
+    found = gpu_inventory([node("a"), *four.values()], [])
     assert (found.free, found.largest_free) == (10, (4, "b"))
     assert gpu_inventory([], []).largest_free == (0, "")
+
+
+def test_shares_of_a_gpu_are_counted_and_called_shares() -> None:
+    shares = {"nvidia.com/gpu.replicas": "4", "nvidia.com/gpu.count": "1"}
+    obj = labelled(node("a", gpus="4", instance_type="own"), **shares)
+    found = gpu_inventory([obj, node("b")], [pod(node_name="a", gpus=1)])
+    assert (found.total, found.free, found.largest_free) == (6, 5, (2, "b"))
+    assert found.nodes[0].warnings == ("gpus-shared",)
+    text = "\n".join(report(found, Screen()))
+    assert "Of them 4 on 1 node are shares or MIG slices, not whole GPUs." in text
+    assert "ready, shared" in text
+
+
+def test_a_node_is_called_broken_only_when_the_totals_count_it() -> None:
+    dead = node(gpus="0", capacity="2")
+    for pods, broken in (([HELD], 1), ([pod(node_name="gpu-a", gpus=2)], 0)):
+        found = gpu_inventory([dead], pods)
+        assert found.broken == broken
+        line = report(found, Screen())[1]
+        assert "not offered" in line
+        assert "broken" not in line
+        assert f"{broken} broken" in "\n".join(report(found, Screen()))
+    (partly,) = gpu_inventory([node(gpus="1")], []).nodes
+    assert partly.broken == 1
+    assert "1 broken" in report(gpu_inventory([node(gpus="1")], []), Screen())[1]
 
 
 def test_without_pods_in_use_and_free_are_unknown() -> None:

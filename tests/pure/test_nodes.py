@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def test_a_labelled_ready_node_with_free_gpus_is_used() -> None:
         ({"taints": [{"key": "team", "value": "x", "effect": "NoSchedule"}]}, "taint-not-tolerated"),
         ({"gpus": None}, "no-gpu"),
         ({"gpus": "0", "capacity": "2"}, "gpu-not-allocatable"),
-        ({"gpus": "1"}, "too-few-gpus"),
+        ({"gpus": "1"}, "gpu-unhealthy"),
         ({"gpus": "two"}, "bad-quantity"),
     ],
 )
@@ -162,7 +163,7 @@ def test_a_spot_node_is_tolerated_from_v0_12_on() -> None:
     spot = node(
         taints=[{"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}]
     )
-    assert failures(spot) == ["taint-not-tolerated"]
+    assert failures(spot) == ["taint-of-controller"]
     assert nodes.verdict(workspace(), [spot], rules=of_rules("v0.12", "karpenter")).enough
 
 
@@ -203,10 +204,23 @@ def _maybe(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries({}, optional=fields) | _ODD
 
 
-_AMOUNTS = _maybe({"nvidia.com/gpu": _ODD, "nvidia.com/mig-1g.5gb": _ODD, "amd.com/gpu": _ODD})
+_AMOUNTS = _maybe(
+    dict.fromkeys(
+        (
+            *("nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "amd.com/gpu", "nvidia.com/gpu.shared"),
+            *("memory", "cpu", "pods", "ephemeral-storage"),
+        ),
+        _ODD,
+    )
+)
 _LABELS = _maybe(
     dict.fromkeys(
-        ("apps", "node.kubernetes.io/instance-type", "nvidia.com/gpu.memory", "nvidia.com/gpu.count"), _ODD
+        (
+            *("apps", "node.kubernetes.io/instance-type", "kubernetes.io/arch", "kaito.sh/workspace"),
+            *("nvidia.com/gpu.memory", "nvidia.com/gpu.count", "nvidia.com/gpu.replicas"),
+            *("nvidia.com/gpu.product", "nvidia.com/mig.config.state"),
+        ),
+        _ODD,
     )
 )
 _CONTAINERS = st.lists(_maybe({"resources": _maybe({"requests": _AMOUNTS, "limits": _AMOUNTS})}), max_size=2)
@@ -215,7 +229,21 @@ _NODES = _maybe(
         "metadata": _maybe({"name": _ODD | st.just("gpu-a"), "labels": _LABELS, "deletionTimestamp": _ODD}),
         "spec": _maybe(
             {
-                "taints": st.lists(_maybe({"key": _ODD, "effect": st.just("NoSchedule")}), max_size=2) | _ODD,
+                "taints": st.lists(
+                    _maybe(
+                        {
+                            "key": st.sampled_from(
+                                ["karpenter.sh/disrupted", "ToBeDeletedByClusterAutoscaler"]
+                            )
+                            | _ODD,
+                            "value": st.just("9999999999") | _ODD,
+                            "effect": st.just("NoSchedule"),
+                            "timeAdded": _ODD,
+                        }
+                    ),
+                    max_size=2,
+                )
+                | _ODD,
                 "unschedulable": _ODD,
             }
         ),
@@ -223,7 +251,18 @@ _NODES = _maybe(
             {
                 "capacity": _AMOUNTS,
                 "allocatable": _AMOUNTS,
-                "conditions": st.lists(_maybe({"type": st.just("Ready"), "status": _ODD}), max_size=2) | _ODD,
+                "nodeInfo": _maybe({"architecture": _ODD}),
+                "conditions": st.lists(
+                    _maybe(
+                        {
+                            "type": st.sampled_from(["Ready", "XIDErrors", "GPUHealthy"]) | _ODD,
+                            "status": st.sampled_from(["True", "False"]) | _ODD,
+                            "lastTransitionTime": _ODD,
+                        }
+                    ),
+                    max_size=2,
+                )
+                | _ODD,
             }
         ),
     }
@@ -235,18 +274,58 @@ _PODS = _maybe(
         "status": _maybe({"phase": _ODD}),
     }
 )
+_TERMS = st.lists(
+    _maybe(
+        {"matchExpressions": st.lists(_maybe({"key": _ODD, "operator": _ODD, "values": _ODD}), max_size=2)}
+    ),
+    max_size=2,
+)
+_TEMPLATES = _maybe(
+    {
+        "spec": _maybe(
+            {
+                "containers": _CONTAINERS | _ODD,
+                "initContainers": _CONTAINERS | _ODD,
+                "tolerations": st.lists(_maybe({"key": _ODD, "operator": _ODD}), max_size=2) | _ODD,
+                "nodeSelector": _maybe({"apps": _ODD}),
+                "nodeName": _ODD,
+                "affinity": _maybe(
+                    {
+                        "nodeAffinity": _maybe(
+                            {
+                                "requiredDuringSchedulingIgnoredDuringExecution": _maybe(
+                                    {"nodeSelectorTerms": _TERMS | _ODD}
+                                )
+                            }
+                        )
+                    }
+                ),
+            }
+        )
+    }
+)
 _RULES = st.sampled_from(
     [nodes.OWN_RULES, of_rules("v0.3"), *(of_rules("v0.12", how) for how in nodes.PROVISIONERS)]
 )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(_NODES, max_size=3), st.lists(_PODS, max_size=3), _RULES)
+@given(st.lists(_NODES, max_size=3), st.lists(_PODS, max_size=3), _RULES, _TEMPLATES | st.none())
 def test_a_verdict_is_given_whatever_nodes_and_pods_look_like(
-    found: list[Any], holding: list[Any], rules: nodes.Rules
+    found: list[Any], holding: list[Any], rules: nodes.Rules, template: Any
 ) -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-a"]})
-    verdict = nodes.verdict(ws, found, nodes.pods_of_others(ws, holding), rules=rules)
+    if template is not None:
+        ws["inference"] = {"template": template}
+    verdict = nodes.verdict(
+        ws,
+        found,
+        nodes.pods_of_others(ws, holding),
+        rules=rules,
+        crowds=nodes.crowds(ws, holding),
+        now=datetime(2026, 11, 28, tzinfo=UTC),
+    )
+    assert set(nodes.labels_read(ws, rules)) >= {"apps"} - ({"apps"} if rules.is_modern else set())
     assert set(verdict.selected) <= {node.name for node in verdict.nodes if node.usable and node.exists}
     assert 0 <= verdict.would_create <= verdict.required
     assert all(finding.code in nodes.CODES for node in verdict.nodes for finding in node.findings)

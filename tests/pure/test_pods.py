@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from builders import pod
 
-from kaitoctl.kube import pods
+from kaitoctl.kube import pods, trimmed
 from kaitoctl.kube.objects import Object
 
 
@@ -54,6 +56,31 @@ def test_an_unscheduled_pod_says_why() -> None:
     found = pods.trouble(obj)
     assert found is not None
     assert (found.reason, found.message, found.hopeless) == ("Unschedulable", "0/1 nodes", False)
+
+
+@pytest.mark.parametrize(
+    ("inits", "devices"),
+    [
+        ([], 1),
+        ([("Always", 1)], 2),
+        ([(None, 3)], 3),
+        ([("Always", 1), (None, 3)], 4),  # the sidecar runs beside the init container after it
+        ([(None, 3), ("Always", 1)], 3),  # and not beside the one before it
+        ([("Always", 1), ("Always", 2)], 4),
+        ([(None, 1), ("Never", 2)], 2),
+    ],
+)
+def test_sidecars_hold_gpus_beside_the_containers(inits: list[tuple[str | None, int]], devices: int) -> None:
+    obj = pod(node_name="n", gpus=1)
+    obj["spec"]["initContainers"] = [
+        {"name": "i", "restartPolicy": policy, "resources": {"limits": {"nvidia.com/gpu": str(number)}}}
+        for policy, number in inits
+    ]
+    assert pods.gpu_request(obj, "nvidia.com/gpu") == devices
+    assert pods.gpu_request(pods.holding_gpus(obj) or {}, "nvidia.com/gpu") == devices
+    decode = trimmed.pod_list([])
+    body = json.dumps({"items": [obj] * 2000}).encode()  # large enough for the typed decoder
+    assert pods.gpu_request(decode(body)["items"][0], "nvidia.com/gpu") == devices
 
 
 def test_gpu_requests_take_the_larger_of_containers_and_inits() -> None:

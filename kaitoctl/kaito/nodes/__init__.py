@@ -2,16 +2,19 @@
 
 KAITO lists nodes by the Workspace's labels first and drops what does not fit without a word
 (`preferredNodes` cannot override that). Here every node that somebody could expect to be used gets its
-findings, each with the command that mends it. The controller, `create workspace` and `check-nodes` ask the
+findings, each with the command that fixes it. The controller, `create workspace` and `check-nodes` ask the
 same function; `Rules` says whose selection it mirrors.
 
 Source of the rules: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), and the
 kube-scheduler's own conditions (allocatable, cordon, taints), which KAITO does not look at.
 
-`codes` explains the findings, `answer` is the result as data, `facts` reads nodes, `judge` has the rules;
-`inventory`, for itself, counts all GPUs by who holds them.
+`asked` reads the Workspace and `facts` the nodes; `sharing` and `taints` are what
+is known of their subjects; `of_...` make the findings, a module for each subject; `advice` decides which
+commands may be printed; `judge` puts it together, `answer` is the result as data, `codes` explains the
+findings. `inventory`, for itself, counts all GPUs by who holds them.
 """
 
+from kaitoctl.kaito.nodes.advice import could_be_labelled
 from kaitoctl.kaito.nodes.answer import (
     OWN_RULES,
     PROVISIONERS,
@@ -22,20 +25,25 @@ from kaitoctl.kaito.nodes.answer import (
     Verdict,
     plural,
 )
-from kaitoctl.kaito.nodes.codes import CODES
-from kaitoctl.kaito.nodes.facts import trimmed
-from kaitoctl.kaito.nodes.judge import (
+from kaitoctl.kaito.nodes.asked import (
     TOLERATIONS,
-    gpus_held,
-    gpus_per_pod,
     instance_type_of,
+    instance_types_meant,
     labels_asked,
     labels_read,
-    offers_gpus,
-    pods_of_others,
     preferred_nodes,
     required_nodes,
     rules_for,
+)
+from kaitoctl.kaito.nodes.codes import CODES
+from kaitoctl.kaito.nodes.facts import trimmed
+from kaitoctl.kaito.nodes.judge import (
+    crowds,
+    gpus_held,
+    gpus_per_pod,
+    is_own_pod,
+    offers_gpus,
+    pods_of_others,
     verdict,
     what_counts,
 )
@@ -50,9 +58,13 @@ __all__ = [
     "NodeVerdict",
     "Rules",
     "Verdict",
+    "could_be_labelled",
+    "crowds",
     "gpus_held",
     "gpus_per_pod",
     "instance_type_of",
+    "instance_types_meant",
+    "is_own_pod",
     "labels_asked",
     "labels_read",
     "offers_gpus",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from kaitoctl.kaito.nodes.sharing import Sharing
+
 Level = Literal["fail", "warn", "pass"]
 Stage = Literal["selection", "scheduling", "model"]
 
@@ -48,7 +50,7 @@ class Finding:
         level: `fail` means that the node will not do.
         message: what is so.
         hint: what to do, in words.
-        command: what to do, as a command line; empty when no single command mends it.
+        command: what to do, as a command line; empty when no single command fixes it.
         stage: who objects: KAITO when it selects nodes, the scheduler, or the model when it starts.
     """
 
@@ -70,7 +72,8 @@ class Gpus:
         allocatable: devices that pods may ask for.
         in_use: devices that unfinished pods hold; None when pods could not be listed.
         product: model from the feature-discovery labels, else the catalogue's; empty when unknown.
-        memory_gib: memory of one device, None when unknown.
+        memory_gib: memory that a pod may use of one device, None when unknown.
+        sharing: what the devices are, None when each is a GPU of its own.
     """
 
     resource: str = ""
@@ -79,11 +82,17 @@ class Gpus:
     in_use: int | None = 0
     product: str = ""
     memory_gib: float | None = None
+    sharing: Sharing | None = None
 
     @property
     def free(self) -> int | None:
         """Devices that a new pod could get now; None when in-use is unknown."""
         return None if self.in_use is None else max(0, self.allocatable - self.in_use)
+
+    @property
+    def together(self) -> int:
+        """Devices that one pod can use as so many GPUs: of shares and slices fewer than there are."""
+        return self.allocatable if self.sharing is None else min(self.allocatable, self.sharing.together)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +103,13 @@ class NodeVerdict:
         name: the node's.
         preferred: whether `preferredNodes` names it.
         gpus: what it offers.
-        findings: the one to mend first comes first.
+        findings: the one to fix first comes first.
         exists: False for a preferred node that the cluster does not have.
         ready: whether its condition Ready is True.
         instance_type: its label, empty without one.
         labels_asked: how many labels the Workspace asks for.
         labels_to_set: those that it lacks or has with another value, without those that are KAITO's own.
+        may_be_labelled: whether setting them takes nothing away from anybody.
         taints: how many keep pods away unless they tolerate them.
     """
 
@@ -112,6 +122,7 @@ class NodeVerdict:
     instance_type: str = ""
     labels_asked: int = 0
     labels_to_set: Mapping[str, str] = field(default_factory=dict)
+    may_be_labelled: bool = False
     taints: int = 0
 
     @property

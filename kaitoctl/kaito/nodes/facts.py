@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito.nodes import sharing
 from kaitoctl.kaito.nodes.answer import Gpus
 from kaitoctl.kube.objects import Object, quantity
 
@@ -18,6 +19,15 @@ LABEL_MEMORY = "nvidia.com/gpu.memory"
 LABEL_COUNT = "nvidia.com/gpu.count"
 LABEL_PRESENT = "nvidia.com/gpu.present"
 LABELS_OWNER = ("karpenter.kaito.sh/workspace-namespace", "karpenter.kaito.sh/workspace-name")
+# By which KAITO marks the nodes of its other kinds, each with a namespace.
+LABELS_OF_OTHERS = (
+    "kaito.sh/ragengine",
+    "kaito.sh/ragenginenamespace",
+    "karpenter.kaito.sh/inferenceset",
+    "karpenter.kaito.sh/inferenceset-namespace",
+)
+LABELS_OS = ("kubernetes.io/os", "beta.kubernetes.io/os")
+LABELS_ARCH = ("kubernetes.io/arch", "beta.kubernetes.io/arch")
 LABEL_PCI = "feature.node.kubernetes.io/pci-10de.present"  # 10de is NVIDIA's PCI vendor id
 
 READ_LABELS = (
@@ -32,13 +42,31 @@ READ_LABELS = (
     LABEL_COUNT,
     LABEL_PRESENT,
     LABEL_PCI,
+    *LABELS_OF_OTHERS,
+    *LABELS_OS,
+    *LABELS_ARCH,
+    *sharing.LABELS,
 )
 """The node labels that a verdict reads besides those of the Workspace's selector."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What counts of a node, in shapes that can be relied on whatever the node looked like."""
+    """What counts of a node, in shapes that can be relied on whatever the node looked like.
+
+    Args:
+        name: its name.
+        labels: those with a text as value.
+        is_being_deleted: whether its deletion has been asked for.
+        is_cordoned: whether it is closed for new pods.
+        taints: as in its spec.
+        conditions: status and message (or reason) by type.
+        capacity: amounts by resource.
+        allocatable: what of them pods may ask for.
+        platform: all that is said of its operating system and CPU: `("linux", "amd64")` and nothing else
+            where labels and kubelet agree.
+        ready_since: when its condition Ready last changed, empty when that is not known.
+    """
 
     name: str
     labels: Mapping[str, str]
@@ -48,6 +76,8 @@ class NodeFacts:
     conditions: Mapping[str, tuple[str, str]]
     capacity: Mapping[str, Any]
     allocatable: Mapping[str, Any]
+    platform: tuple[str, ...] = ()
+    ready_since: str = ""
 
     @property
     def is_ready(self) -> bool:
@@ -61,23 +91,33 @@ def facts_of(node: Object) -> NodeFacts:
     spec = mapping(below(node, "spec"))
     taints = tuple(item for item in items(spec.get("taints")) if isinstance(item, dict))
     closed = any(taint.get("key") == "node.kubernetes.io/unschedulable" for taint in taints)
+    labels = texts(below(node, "metadata", "labels"))
+    conditions: dict[str, tuple[str, str]] = {}
+    ready_since = ""
+    for item in items(status.get("conditions")):
+        if isinstance(item, dict):
+            kind, words = str(item.get("type")), str(item.get("message") or item.get("reason") or "")
+            conditions[kind] = (str(item.get("status")), words)
+            if kind == "Ready":
+                ready_since = str(item.get("lastTransitionTime") or "")
     return NodeFacts(
         name_of(node),
-        texts(below(node, "metadata", "labels")),
+        labels,
         bool(below(node, "metadata", "deletionTimestamp")),
         spec.get("unschedulable") is True or closed,
         taints,
-        {
-            str(item.get("type")): (
-                str(item.get("status")),
-                str(item.get("message") or item.get("reason") or ""),
-            )
-            for item in items(status.get("conditions"))
-            if isinstance(item, dict)
-        },
+        conditions,
         mapping(status.get("capacity")),
         mapping(status.get("allocatable")),
+        _platform(labels, mapping(status.get("nodeInfo"))),
+        ready_since,
     )
+
+
+def _platform(labels: Mapping[str, str], info: Mapping[str, Any]) -> tuple[str, ...]:
+    systems = (*(labels.get(key) for key in LABELS_OS), info.get("operatingSystem"))
+    cpus = (*(labels.get(key) for key in LABELS_ARCH), info.get("architecture"))
+    return tuple(dict.fromkeys(word for word in (*systems, *cpus) if isinstance(word, str) and word))
 
 
 def trimmed(node: Object) -> Object:
@@ -90,8 +130,9 @@ def trimmed(node: Object) -> Object:
         "spec": _only(spec, "taints", "unschedulable"),
         "status": {
             **_only(status, "capacity", "allocatable"),
+            "nodeInfo": _only(mapping(status.get("nodeInfo")), "operatingSystem", "architecture"),
             "conditions": [
-                _only(item, "type", "status", "reason", "message")
+                _only(item, "type", "status", "reason", "message", "lastTransitionTime")
                 for item in items(status.get("conditions"))
                 if isinstance(item, dict)
             ],
@@ -110,17 +151,28 @@ def gpus_of(node: NodeFacts, in_use: int | None) -> Gpus:
     memory_mib = whole_number(labels.get(LABEL_MEMORY), most=10**9)
     memory_gib = round(memory_mib / 1024, 1) if memory_mib else None
     product = labels.get(LABEL_PRODUCT, "")
+    capacity = whole_number(node.capacity.get(api.GPU)) or 0
     allocatable = whole_number(node.allocatable.get(api.GPU)) or 0
-    if known and known.gpu_resource == api.GPU and allocatable:
-        memory_gib = memory_gib or known.gpu_memory_per_gpu_gib
+    is_known = known is not None and known.gpu_resource == api.GPU and allocatable
+    shared = sharing.sharing_of(
+        labels,
+        devices=max(capacity, allocatable),
+        gpus_labelled=whole_number(labels.get(LABEL_COUNT)) or 0,
+        gpus_of_type=known.gpus if known and is_known else 0,
+        product=product,
+    )
+    if known and is_known:
+        if shared is None or shared.strategy != "mig":
+            memory_gib = memory_gib or known.gpu_memory_per_gpu_gib
         product = product or known.gpu_model
     return Gpus(
         resource=api.GPU if allocatable else "",
-        capacity=whole_number(node.capacity.get(api.GPU)) or 0,
+        capacity=capacity,
         allocatable=allocatable,
         in_use=in_use,
         product=product,
-        memory_gib=memory_gib,
+        memory_gib=shared.memory_gib(memory_gib) if shared else memory_gib,
+        sharing=shared,
     )
 
 

@@ -1,6 +1,7 @@
 """Nodes x Pods -> Inventory: how many GPUs there are, who holds them, which are free and which are broken.
 
-A neighbour of `judge`, which asks what one Workspace would get; here nobody asks for anything.
+A neighbour of `judge`, which asks what one Workspace would get; here nobody asks for anything. What is wrong
+with a node is found by the same functions, so that both say the same of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito.nodes import of_gpus, of_state, sharing
+from kaitoctl.kaito.nodes.advice import Advice
+from kaitoctl.kaito.nodes.answer import Finding
 from kaitoctl.kaito.nodes.facts import (
     LABEL_COUNT,
     LABEL_MEMORY,
@@ -18,13 +22,13 @@ from kaitoctl.kaito.nodes.facts import (
     NodeFacts,
     below,
     facts_of,
+    gpus_of,
     mapping,
     whole_number,
 )
 from kaitoctl.kaito.nodes.judge import gpus_held
+from kaitoctl.kaito.nodes.sharing import Sharing
 from kaitoctl.kube.objects import GPU_RESOURCES, Object
-
-_MIG = "nvidia.com/mig-"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,9 +75,11 @@ class NodeGpus:
         allocatable: devices that pods may ask for.
         held: devices by holder, the largest first; None when its pods are not known.
         faults: codes of `CODES` that keep pods from free devices, the gravest first.
+        warnings: codes of what should be known and keeps nobody away.
         instance_type: its label, empty without one.
         product: model from the feature-discovery labels, else the catalogue's; empty when unknown.
-        memory_gib: memory of one device, None when unknown.
+        memory_gib: memory that a pod may use of one device, None when unknown.
+        sharing: what the devices are, None when each is a GPU of its own.
 
     Guarantee: `in_use + free + broken == total` whenever `held` is known.
     """
@@ -87,6 +93,8 @@ class NodeGpus:
     instance_type: str = ""
     product: str = ""
     memory_gib: float | None = None
+    warnings: tuple[str, ...] = ()
+    sharing: Sharing | None = None
 
     @property
     def in_use(self) -> int | None:
@@ -101,7 +109,7 @@ class NodeGpus:
     @property
     def takes_pods(self) -> bool:
         """Whether a new pod could be placed there at all."""
-        return not set(self.faults) & {"not-ready", "being-deleted", "cordoned"}
+        return all(code in _GPU_FAULTS and code not in _CLOSING for code in self.faults)
 
     @property
     def free(self) -> int | None:
@@ -123,12 +131,30 @@ class NodeGpus:
         return bool(self.total or self.faults_of_gpus)
 
     @property
+    def free_block(self) -> int | None:
+        """Free devices that one pod can use as so many GPUs; of shares and slices fewer than are free."""
+        if self.free is None or self.sharing is None:
+            return self.free
+        return min(self.free, self.sharing.together)
+
+    @property
     def faults_of_gpus(self) -> tuple[str, ...]:
         """Those faults that are about its GPUs."""
         return tuple(code for code in self.faults if code in _GPU_FAULTS)
 
 
-_GPU_FAULTS = ("bad-quantity", "gpu-not-allocatable", "only-mig-slices")
+# While its GPUs are being changed the node takes nobody, whatever it still offers.
+_CLOSING = ("mig-changing", "gpu-driver-upgrade")
+_GPU_FAULTS = (
+    *_CLOSING,
+    "bad-quantity",
+    "mig-failed",
+    "no-gpu",
+    "gpu-not-allocatable",
+    "gpus-renamed",
+    "only-mig-slices",
+    "gpu-unhealthy",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +202,15 @@ class Inventory:
         if self.shares is None:
             return None
         return max(
-            ((node.free or 0, node.name) for node in self.nodes), key=lambda block: block[0], default=(0, "")
+            ((node.free_block or 0, node.name) for node in self.nodes),
+            key=lambda block: block[0],
+            default=(0, ""),
         )
+
+    @property
+    def shared(self) -> tuple[NodeGpus, ...]:
+        """Nodes whose devices are shares or slices of GPUs."""
+        return tuple(node for node in self.nodes if node.sharing is not None and node.total)
 
 
 def gpu_inventory(nodes: Iterable[Object], pods: Iterable[Object] | None) -> Inventory:
@@ -245,26 +278,41 @@ def _resource(node: NodeFacts) -> str:
 def _counted(node: NodeFacts, resource: str, held: Counter[Holder] | None) -> NodeGpus:
     instance_type = node.labels.get(api.LABEL_INSTANCE_TYPE, "")
     shape = catalog.instance_type(instance_type)
-    slices = any(str(key).startswith(_MIG) and _devices(amount) for key, amount in node.allocatable.items())
-    capacity = _devices(node.capacity.get(resource))
     allocatable = _devices(node.allocatable.get(resource))
-    if not resource and not slices:
+    capacity = _devices(node.capacity.get(resource))
+    shared: Sharing | None = None
+    if resource == api.GPU:
+        seen = gpus_of(node, 0)
+        shared = seen.sharing
+        capacity = of_gpus.expected(node, seen)[0] if allocatable else capacity
+    elif not resource and not _offers_otherwise(node):
         resource, capacity = _expected(node, shape)
     memory_mib = whole_number(node.labels.get(LABEL_MEMORY), most=10**9)
+    memory_gib = round(memory_mib / 1024, 1) if memory_mib else None
     is_known = shape is not None and resource == shape.gpu_resource != ""
+    if shape and is_known and not (shared and shared.strategy == "mig"):
+        memory_gib = memory_gib or shape.gpu_memory_per_gpu_gib
+    found = list(_findings(node, resource, capacity, allocatable))
+    faults = [finding.code for finding in found if finding.level == "fail"]
     return NodeGpus(
         node.name,
         resource,
         capacity,
         allocatable,
         None if held is None else tuple(sorted(held.items(), key=lambda item: (-item[1], item[0]))),
-        tuple(_faults(node, capacity, allocatable, slices)),
+        tuple(dict.fromkeys(faults)),
         instance_type,
         node.labels.get(LABEL_PRODUCT) or (shape.gpu_model if shape and is_known else ""),
-        round(memory_mib / 1024, 1)
-        if memory_mib
-        else (shape.gpu_memory_per_gpu_gib if shape and is_known else None),
+        shared.memory_gib(memory_gib) if shared else memory_gib,
+        tuple(dict.fromkeys(finding.code for finding in found if finding.code not in faults)),
+        shared,
     )
+
+
+def _offers_otherwise(node: NodeFacts) -> bool:
+    """Whether its GPUs are offered as slices or under another name."""
+    amounts = {key: amount for key, amount in node.allocatable.items() if _devices(amount)}
+    return bool(sharing.mig_slices(amounts) or sharing.renamed(amounts))
 
 
 def _expected(node: NodeFacts, shape: catalog.InstanceType | None) -> tuple[str, int]:
@@ -276,20 +324,34 @@ def _expected(node: NodeFacts, shape: catalog.InstanceType | None) -> tuple[str,
     return "", 0
 
 
-def _faults(node: NodeFacts, capacity: int, allocatable: int, slices: bool) -> Iterable[str]:
-    if node.is_being_deleted:
-        yield "being-deleted"
-    if not node.is_ready:
-        yield "not-ready"
-    if node.is_cordoned:
-        yield "cordoned"
+def _findings(node: NodeFacts, resource: str, capacity: int, allocatable: int) -> Iterable[Finding]:
+    """What keeps everybody from its free devices: what check-nodes says of it, whoever asks.
+
+    Taints that were set by hand are left out: they keep the node for somebody.
+    """
+    nobody = Advice(node, "", None, is_named=False)
+    yield from of_state.deletion_findings(node)
+    yield from of_state.condition_findings(node, keeps_passing=False)
+    yield from of_state.cordon_findings(node, nobody)
+    yield from of_state.owned_taint_findings(node, (), nobody, None, keeps_passing=False)
     amounts = [side.get(kind) for kind in GPU_RESOURCES for side in (node.capacity, node.allocatable)]
     if any(whole_number(amount) is None for amount in amounts):
-        yield "bad-quantity"
+        yield Finding("bad-quantity", "fail", "")
+        return
+    is_nvidia = resource in ("", api.GPU)
+    if is_nvidia and (resource or _offers_otherwise(node)):
+        yield from of_state.platform_findings(node)
+        changing = of_gpus.changing_finding(node, is_enough=allocatable > 0)
+        if changing is not None:
+            yield changing
+        gpus = gpus_of(node, 0)
+        yield from of_gpus.sharing_findings(node, gpus, 1)
+        if not allocatable:
+            yield of_gpus.why_no_gpu(node, gpus)
+        elif (unhealthy := of_gpus.unhealthy_finding(node, gpus, capacity)) is not None:
+            yield unhealthy
     elif allocatable < capacity:
-        yield "gpu-not-allocatable"
-    elif slices and not allocatable:
-        yield "only-mig-slices"
+        yield Finding("gpu-unhealthy" if allocatable else "gpu-not-allocatable", "fail", "")
 
 
 def _devices(amount: Any) -> int:

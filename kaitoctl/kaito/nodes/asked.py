@@ -1,0 +1,330 @@
+"""What a Workspace asks of its nodes, read once from its manifest; a custom pod asks by itself, too. Pure.
+
+KAITO up to v0.12 overwrites the template's affinity with the one that it makes from matchLabels, appends its
+tolerations, and leaves nodeSelector, nodeName and resources as they are. kaitoctl's own controller keeps the
+affinity, too.
+
+Source: KAITO v0.4.0 and v0.12.0, `pkg/workspace/manifests/manifests.go` (GenerateManifestWithPodTemplate).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito.nodes.answer import OWN_RULES, Rules
+from kaitoctl.kaito.nodes.facts import (
+    LABEL_COUNT,
+    LABELS_OF_OTHERS,
+    LABELS_OWNER,
+    READ_LABELS,
+    NodeFacts,
+    below,
+    items,
+    mapping,
+    texts,
+    whole_number,
+)
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube.objects import Object, matches_expression, quantity
+
+_ROOM = ("cpu", "memory", "ephemeral-storage")
+
+
+@dataclass(frozen=True, slots=True)
+class CustomPod:
+    """What a pod template asks of a node.
+
+    Args:
+        gpus: whole `nvidia.com/gpu` devices, init containers and sidecars included.
+        others: other extended resources by name, such as `nvidia.com/mig-3g.20gb`.
+        room: cpu (cores), memory and ephemeral storage (bytes) that it requests.
+        tolerations: its own.
+        node_selector: labels that its node must carry.
+        node_name: the node that it names itself, empty without.
+        terms: the alternatives of its required node affinity.
+        os_name: the operating system that it names.
+    """
+
+    gpus: int
+    others: Mapping[str, int]
+    room: Mapping[str, Decimal]
+    tolerations: tuple[Object, ...]
+    node_selector: Mapping[str, str]
+    node_name: str
+    terms: tuple[Object, ...]
+    os_name: str = ""
+
+    @property
+    def label_keys(self) -> list[str]:
+        """Keys of the node labels that decide where it runs."""
+        keys = [below(item, "key") for term in self.terms for item in items(term.get("matchExpressions"))]
+        return [*self.node_selector, *(key for key in keys if isinstance(key, str))]
+
+    def fits_terms(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether one of the alternatives of its node affinity lets it onto a node."""
+        return not self.terms or any(_fits(term, name, labels) for term in self.terms)
+
+
+def custom_pod(workspace: Object) -> CustomPod | None:
+    """The custom pod of a Workspace, None when it has none.
+
+    Guarantee: never raises, whatever the template looks like.
+    """
+    template = below(workspace, "inference", "template")
+    spec = mapping(below(template, "spec"))
+    if not spec:
+        return None
+    pod: Object = {"spec": spec}
+    affinity = below(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+    named = below(spec, "nodeName")
+    os_name = below(spec, "os", "name")
+    return CustomPod(
+        pods_.gpu_request(pod, api.GPU),
+        {kind: pods_.gpu_request(pod, kind) for kind in _extended(spec) if kind != api.GPU},
+        {kind: amount for kind in _ROOM if (amount := _requested(spec, kind))},
+        tuple(item for item in items(spec.get("tolerations")) if isinstance(item, dict)),
+        texts(spec.get("nodeSelector")),
+        named if isinstance(named, str) else "",
+        tuple(term for term in items(below(affinity, "nodeSelectorTerms")) if isinstance(term, dict)),
+        os_name if isinstance(os_name, str) else "",
+    )
+
+
+def _extended(spec: Object) -> list[str]:
+    """The resources that a device plugin offers: those with a domain of their own."""
+    found: dict[str, None] = {}
+    for container in [*items(spec.get("initContainers")), *items(spec.get("containers"))]:
+        for part in ("requests", "limits"):
+            for kind in mapping(below(container, "resources", part)):
+                if isinstance(kind, str) and "/" in kind:
+                    found[kind] = None
+    return list(found)
+
+
+def _requested(spec: Object, kind: str) -> Decimal:
+    """What the containers request together; a limit without a request is one, too."""
+    total = Decimal(0)
+    for container in items(spec.get("containers")):
+        amounts = mapping(below(container, "resources"))
+        amount = mapping(amounts.get("requests")).get(kind, mapping(amounts.get("limits")).get(kind))
+        try:
+            total += quantity(str(amount)[:40]) if amount is not None else 0
+        except ValueError:
+            continue
+    return total
+
+
+def _fits(term: Object, name: str, labels: Mapping[str, str]) -> bool:
+    expressions = list(_requirements(term, "matchExpressions"))
+    fields = list(_requirements(term, "matchFields"))
+    if not expressions and not fields:
+        return False  # an empty term matches no node
+    try:
+        return all(matches_expression(item, labels) for item in expressions) and all(
+            matches_expression(item, {"metadata.name": name}) for item in fields
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _requirements(term: Object, part: str) -> Iterator[Any]:
+    yield from (item for item in items(term.get(part)) if isinstance(item, dict))
+
+
+# What every generated pod tolerates; anything else keeps it away from a node.
+TOLERATIONS: tuple[Object, ...] = (
+    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+    {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
+)
+# KAITO v0.12 adds this one.
+_SPOT: Object = {
+    "key": "kubernetes.azure.com/scalesetpriority",
+    "operator": "Equal",
+    "value": "spot",
+    "effect": "NoSchedule",
+}
+# From v0.12 on KAITO drops these keys from matchLabels.
+RESERVED = frozenset({api.LABEL_WORKSPACE, api.LABEL_WORKSPACE_NAMESPACE, *LABELS_OWNER, *LABELS_OF_OTHERS})
+"""Labels that KAITO writes on nodes itself, to say whose they are."""
+
+
+def required_nodes(workspace: Object) -> int:
+    """`resource.count`, 1 when absent."""
+    count = below(workspace, "resource", "count")
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 1
+
+
+def instance_type_of(workspace: Object) -> str:
+    """`resource.instanceType`, or the default of the CRD; empty in v1beta1, which has none.
+
+    Without one, nodes of any type will do if they have the labels, and none can be asked for.
+    """
+    named = below(workspace, "resource", "instanceType")
+    is_v1beta1 = below(workspace, "apiVersion") == api.WORKSPACE_V1BETA1.api_version
+    return str(named or ("" if is_v1beta1 else api.DEFAULT_INSTANCE_TYPE))
+
+
+def instance_types_meant(workspace: Object) -> list[str]:
+    """The instance type, and the catalogue's name for it where that differs in upper and lower case."""
+    wanted = instance_type_of(workspace)
+    return [wanted, *(name for name in catalog.current().instance_types if is_same_type(name, wanted))]
+
+
+def is_same_type(name: str, other: str) -> bool:
+    """Whether two names of instance types differ in upper and lower case only."""
+    return name != other and name.lower() == other.lower()
+
+
+def preferred_nodes(workspace: Object) -> list[str]:
+    """`resource.preferredNodes` without repetitions, in the user's order."""
+    return list(dict.fromkeys(_named(workspace)))
+
+
+def labels_asked(workspace: Object, rules: Rules = OWN_RULES) -> dict[str, str]:
+    """The labels that a node must carry to be selected."""
+    asked = texts(below(workspace, "resource", "labelSelector", "matchLabels"))
+    if not rules.is_modern:
+        return asked
+    asked = {key: value for key, value in asked.items() if key not in RESERVED}
+    metadata = mapping(below(workspace, "metadata"))
+    if rules.provisioner == "azure-gpu-provisioner":
+        asked = {
+            api.LABEL_WORKSPACE: str(metadata.get("name") or ""),
+            api.LABEL_WORKSPACE_NAMESPACE: str(metadata.get("namespace") or "default"),
+        }
+    return asked
+
+
+def labels_read(workspace: Object, rules: Rules = OWN_RULES) -> list[str]:
+    """The keys of all node labels that a verdict for this Workspace reads."""
+    expressions = items(below(workspace, "resource", "labelSelector", "matchExpressions"))
+    keys = [key for item in expressions if isinstance(key := below(item, "key"), str)]
+    template = custom_pod(workspace)
+    chosen = template.label_keys if template else ()
+    return list(dict.fromkeys([*READ_LABELS, *labels_asked(workspace, rules), *keys, *chosen]))
+
+
+def rules_for(workspace: Object, target: str, provisioner: str = "") -> Rules:
+    """The rules of a target version; without a provisioner the one that the Workspace suggests.
+
+    From v0.12 on KAITO refuses an instance type on your own nodes and demands one everywhere else.
+    """
+    suggested = "azure-gpu-provisioner" if below(workspace, "resource", "instanceType") else "byo"
+    return Rules(target, provisioner or suggested)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a Workspace asks of a node, read once.
+
+    Args:
+        rules: whose selection counts.
+        required: how many nodes.
+        labels: those that a node must carry.
+        expressions: the selector's matchExpressions.
+        instance_type: as written, empty when any will do.
+        shape: the instance type in the catalogue.
+        preferred: position of each preferred node by name.
+        repeated: preferred nodes that are named more than once.
+        preset: what will run, None for a custom pod or an unknown preset.
+        owner: namespace and name of the Workspace, the name empty when there is none yet.
+        pod: the custom pod of `inference.template`.
+        is_tuning: whether it tunes.
+    """
+
+    rules: Rules
+    required: int
+    labels: Mapping[str, str]
+    expressions: tuple[Object, ...]
+    instance_type: str
+    shape: catalog.InstanceType | None
+    preferred: Mapping[str, int]
+    repeated: frozenset[str]
+    preset: catalog.Preset | None
+    owner: tuple[str, str]
+    pod: CustomPod | None = None
+    is_tuning: bool = False
+
+    @property
+    def tolerations(self) -> tuple[Object, ...]:
+        """What its pods tolerate: a custom pod has its own besides."""
+        own = self.pod.tolerations if self.pod else ()
+        return (*own, *TOLERATIONS, _SPOT) if self.rules.is_modern else (*own, *TOLERATIONS)
+
+    def concerns(self, name: str, labels: Mapping[str, Any]) -> bool:
+        """Whether somebody could expect the node to be used: its name, its type, or all labels say so."""
+        if name in self.preferred:
+            return True
+        have = str(labels.get(api.LABEL_INSTANCE_TYPE) or "")
+        if self.instance_type and have.lower() == self.instance_type.lower():
+            return True
+        return bool(self.labels) and all(labels.get(key) == value for key, value in self.labels.items())
+
+    def gpus_asked(self, node: NodeFacts, offered: int) -> tuple[int, int]:
+        """How many GPUs the node must have, and how many the pod will get there.
+
+        Args:
+            node: the node.
+            offered: how many of its devices one pod can use.
+        """
+        if self.pod is not None:
+            return self.pod.gpus, self.pod.gpus
+        least = preset_gpus(self.preset)
+        if self.rules.target == "kaitoctl":
+            if self.shape and node.labels.get(api.LABEL_INSTANCE_TYPE) == self.instance_type:
+                return self.shape.gpus, self.shape.gpus
+            return least, max(least, min(offered, self.shape.gpus if self.shape else offered))
+        if self.rules.is_byo:
+            count = whole_number(node.labels.get(LABEL_COUNT)) or 1
+        else:
+            count = self.shape.gpus if self.shape else least
+        return count, count
+
+
+def need_of(workspace: Object, rules: Rules) -> Need:
+    """What a Workspace asks of a node under these rules."""
+    named = _named(workspace)
+    wanted = "" if rules.is_byo else instance_type_of(workspace)
+    required = required_nodes(workspace)
+    planned = below(workspace, "status", "targetNodeCount")
+    if rules.is_modern and isinstance(planned, int) and planned > 0:
+        required = planned
+    metadata = mapping(below(workspace, "metadata"))
+    expressions = items(below(workspace, "resource", "labelSelector", "matchExpressions"))
+    return Need(
+        rules,
+        required,
+        labels_asked(workspace, rules),
+        tuple(item for item in expressions if isinstance(item, dict)),
+        wanted,
+        catalog.instance_type(wanted),
+        {name: position for position, name in enumerate(dict.fromkeys(named))},
+        frozenset(name for name, times in Counter(named).items() if times > 1),
+        preset_of(workspace),
+        (str(metadata.get("namespace") or "default"), str(metadata.get("name") or "")),
+        custom_pod(workspace),
+        bool(below(workspace, "tuning")),
+    )
+
+
+def preset_of(workspace: Object) -> catalog.Preset | None:
+    """The preset that it serves or tunes, None when the catalogue has none of that name."""
+    for use in ("inference", "tuning"):
+        if name := below(workspace, use, "preset", "name"):
+            return catalog.preset(str(name))
+    return None
+
+
+def preset_gpus(preset: catalog.Preset | None) -> int:
+    """The least number of GPUs; 1 when the preset is not known."""
+    return preset.gpu_count if preset else 1
+
+
+def _named(workspace: Object) -> list[str]:
+    named = items(below(workspace, "resource", "preferredNodes"))
+    return [name for name in named if isinstance(name, str) and name]

@@ -1,0 +1,261 @@
+"""Findings about what places pods on a node: KAITO by labels and type, the scheduler by the rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import lru_cache
+
+from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito.nodes import taints
+from kaitoctl.kaito.nodes.advice import Advice, is_platforms, word
+from kaitoctl.kaito.nodes.answer import Finding
+from kaitoctl.kaito.nodes.asked import RESERVED, Need, is_same_type
+from kaitoctl.kaito.nodes.facts import LABELS_OWNER, NodeFacts, items, whole_number
+from kaitoctl.kube.label_selectors import expression_problem
+from kaitoctl.kube.objects import Object, matches_expression, quantity
+
+
+def label_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Finding]:
+    """Labels that the node lacks or has with another value."""
+    for key, value in need.labels.items():
+        have = node.labels.get(key)
+        if have == value:
+            continue
+        if key in RESERVED:
+            yield from _ownership_findings(need, node, key)
+            continue
+        if have is None:
+            message, code = f"label {key}={value} is missing", "label-missing"
+        else:
+            message, code = f"label {key} is {have!r}, not {value!r}", "label-differs"
+        hint, command = _label_advice(key, value, have is not None, advice)
+        yield Finding(code, "fail", message, hint, command, "selection")
+    for expression in need.expressions:
+        yield from _expression_findings(need, node, expression, advice)
+    if need.expressions and not need.labels and need.rules.target in ("v0.3", "v0.4") and not need.is_tuning:
+        message = f"the selector has no matchLabels, and pods of KAITO {need.rules.target} then match no node"
+        yield Finding("no-label-selects", "fail", message, "say it with resource.labelSelector.matchLabels")
+
+
+def _ownership_findings(need: Need, node: NodeFacts, key: str) -> Iterable[Finding]:
+    """A label by which KAITO says whose node it is: nobody is ever advised to set one by hand."""
+    name = node.labels.get(api.LABEL_WORKSPACE) or ""
+    owner = f"{node.labels.get(api.LABEL_WORKSPACE_NAMESPACE) or 'default'}/{name or node.labels.get(key)}"
+    if not name and not node.labels.get(key):
+        message = f"label {key} is missing: KAITO has not made the node for this Workspace"
+        hint = "KAITO sets it on nodes that it makes, and takes no others; it makes those that are missing"
+        yield Finding("label-missing", "fail", message, hint, stage="selection")
+    elif key != api.LABEL_WORKSPACE_NAMESPACE or need.labels.get(api.LABEL_WORKSPACE, name) == name:
+        # One finding, not one for each of its two labels.
+        message = f"KAITO made it for the Workspace {owner}"
+        yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
+
+
+def _label_advice(key: str, value: str, overwrite: bool, advice: Advice) -> tuple[str, str]:
+    """Hint and command; a command that changes the node only where that takes nothing from anybody."""
+    if why_not := advice.why_not:
+        return why_not, advice.look("pods" if advice.held and not advice.owner else "labels")
+    if is_platforms(key):
+        return "the platform sets this label: choose a node that has it", advice.look("labels")
+    command = f"kubectl label node {word(advice.node.name)} {word(f'{key}={value}')}"
+    if not overwrite:
+        if advice.may_add_label(key):
+            return "KAITO lists nodes by these labels first; preferredNodes does not override that", command
+        return f"look who uses the node; if nobody does, label it {key}={value}", advice.look("pods")
+    if advice.may_overwrite_label(key):
+        return "another Workspace may rely on it: look before you change it", f"{command} --overwrite"
+    return "another Workspace may rely on this value: choose another node", advice.look("labels")
+
+
+def _expression_findings(
+    need: Need, node: NodeFacts, expression: Object, advice: Advice
+) -> Iterable[Finding]:
+    """matchExpressions: our own controller goes by them, KAITO reads them nowhere."""
+    is_ours = need.rules.target == "kaitoctl"
+    if problem := expression_problem(expression):
+        yield Finding(
+            "selector-not-understood",
+            "fail" if is_ours else "warn",
+            f"resource.labelSelector.matchExpressions cannot be understood: {problem}",
+            "the API server refuses pods with it" if is_ours else "KAITO does not read matchExpressions",
+        )
+        return
+    if matches_expression(expression, node.labels):
+        return
+    values = ",".join(str(value) for value in items(expression.get("values")))
+    words = f"{expression['key']} {expression['operator']} {values}".rstrip()
+    if is_ours:
+        message = f"labels do not satisfy: {words}"
+        yield Finding("label-differs", "fail", message, "choose a node that does", advice.look("labels"))
+        return
+    version = need.rules.target
+    yield Finding(
+        "expression-ignored",
+        "warn",
+        f"labels do not satisfy {words}, and KAITO {version} does not read matchExpressions",
+        "it may use the node all the same: say it with matchLabels",
+        advice.look("labels"),
+    )
+
+
+def selection_findings(need: Need, node: NodeFacts, preferred: bool) -> Iterable[Finding]:
+    """Why KAITO passes the node over although its labels fit."""
+    rules = need.rules
+    if preferred and rules.is_modern:
+        yield Finding(
+            "preferred-ignored",
+            "warn",
+            "KAITO v0.12 does not read preferredNodes",
+            "choose nodes by their labels",
+            stage="selection",
+        )
+    have = node.labels.get(api.LABEL_INSTANCE_TYPE, "")
+    if need.instance_type and have != need.instance_type and (not preferred or rules.is_modern):
+        message = f"instance type is {have or 'unknown'}, not {need.instance_type}"
+        if is_same_type(have, need.instance_type):
+            message += ": upper and lower case count"
+            hint = _type_hint(have, rules.is_modern, node.name)
+        elif rules.is_modern:
+            hint = f"ask for --instance-type {have}" if have else "choose a node whose type is known"
+        else:
+            hint = f"name {node.name} in preferredNodes"
+        yield Finding("instance-type-differs", "fail", message, hint, stage="selection")
+    if rules.is_modern and rules.provisioner == "karpenter":
+        owner = tuple(node.labels.get(key, "") for key in LABELS_OWNER)
+        if any(owner) and owner != need.owner:
+            message = f"KAITO made it for the Workspace {'/'.join(owner)}"
+            yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
+
+
+def _type_hint(have: str, is_modern: bool, name: str) -> str:
+    """KAITO takes only names that it knows, so the node's way of writing is right only if it is known."""
+    if catalog.instance_type(have) is not None:
+        return f"write it as the node does: --instance-type {have}"
+    if is_modern:
+        return "the node's label is not as clouds write it: choose another node"
+    return f"name {name} in preferredNodes"
+
+
+def listed_twice(name: str) -> Finding:
+    """A preferred node that is named more than once."""
+    message = "preferredNodes names the node more than once; it counts once"
+    return Finding("listed-twice", "warn", message, f"name {name} once", stage="selection")
+
+
+_GIB = Decimal(2**30)
+# A preset names the size of a new node's disk; what kubelet and system keep of it is not allocatable.
+_ALLOCATABLE_SHARE = Decimal("0.8")
+_WORDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral storage"}
+
+
+def taint_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Finding]:
+    """Taints that somebody has set by hand and the pods do not tolerate."""
+    for taint in node.taints:
+        if not taints.keeps_away(taint) or taints.owner_of(taint) is not None:
+            continue
+        if any(taints.tolerates(toleration, taint) for toleration in need.tolerations):
+            continue
+        hint = "they tolerate nvidia.com/gpu:NoSchedule and sku=gpu:NoSchedule"
+        if need.pod is not None:
+            hint += ", and what the template's tolerations say"
+        if why_not := advice.why_not:
+            hint, command = why_not, advice.look("pods" if advice.held else "labels")
+        elif advice.may_remove_taint:
+            taken_off = f"{taint.get('key')}:{taint.get('effect')}-"
+            command = f"kubectl taint node {word(node.name)} {word(taken_off)}"
+        else:
+            hint, command = f"{hint}; it may keep the node for others: look who uses it", advice.look("pods")
+        message = f"taint {taints.text_of(taint)} is not tolerated by the pods that a Workspace makes"
+        yield Finding("taint-not-tolerated", "fail", message, hint, command)
+
+
+def custom_pod_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
+    """What a custom pod says by itself about where it runs."""
+    pod = need.pod
+    if pod is None:
+        return
+    look = f"kubectl get node {word(node.name)} --show-labels"
+    if pod.node_name and pod.node_name != node.name:
+        message = f"the template's nodeName is {pod.node_name}, so that pods never run here"
+        yield Finding("custom-pod-elsewhere", "fail", message, "take nodeName out of the template", look)
+    for key, value in pod.node_selector.items():
+        if node.labels.get(key) != value:
+            message = f"the template's nodeSelector asks for {key}={value}"
+            hint = "change the template, or choose a node that has the label"
+            yield Finding("custom-pod-elsewhere", "fail", message, hint, look)
+    # KAITO writes its own affinity over the template's.
+    if need.rules.target == "kaitoctl" and not pod.fits_terms(node.name, node.labels):
+        message = "the template's node affinity does not allow this node"
+        hint = "change the template, or choose a node that it allows"
+        yield Finding("custom-pod-elsewhere", "fail", message, hint, look)
+    for kind, amount in pod.others.items():
+        have = whole_number(node.allocatable.get(kind)) or 0
+        if have < amount:
+            message = f"{have} {kind} allocatable, and the custom pod asks for {amount}"
+            yield Finding("too-few-gpus", "fail", message, "choose a node that offers as many")
+
+
+def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterable[Finding]:
+    """No room on the node besides its GPUs.
+
+    Args:
+        need: what is asked.
+        node: the node.
+        pods_there: unfinished pods on it, the Workspace's own left out; None when that is not known.
+    """
+    look = f"kubectl describe node {word(node.name)}"
+    most = whole_number(node.allocatable.get("pods"), most=100_000)
+    if "pods" in node.allocatable and most is not None and most <= (pods_there or 0):
+        message = (
+            f"the node has {pods_there} pods and takes {most}"
+            if most
+            else "the node takes no pods: 0 allocatable"
+        )
+        yield Finding("no-room", "fail", message, "choose another node, or raise the kubelet's maxPods", look)
+    for kind, word_for in _WORDS.items():
+        amount = _amount(node.allocatable.get(kind))
+        if amount is None:
+            continue
+        asked = need.pod.room.get(kind, Decimal(0)) if need.pod else Decimal(0)
+        if amount < asked:
+            message = (
+                f"{_said(kind, amount)} {word_for} allocatable, and the pod requests {_said(kind, asked)}"
+            )
+            yield Finding("no-room", "fail", message, "choose a larger node, or request less", look)
+        elif amount < (least := _least(need, kind)) or amount <= 0:
+            needs = (
+                f", and {need.preset.name} needs about {_said(kind, least)}" if need.preset and least else ""
+            )
+            message = f"only {_said(kind, amount)} {word_for} allocatable{needs}"
+            hint = "see what is reserved on the node (kubelet's systemReserved, kubeReserved)"
+            yield Finding("no-room", "warn", message, hint, look)
+
+
+def _least(need: Need, kind: str) -> Decimal:
+    """What a preset takes of a node though its pods request nothing: weights pass through memory and disk."""
+    if need.preset is None:
+        return Decimal(0)
+    if kind == "memory":
+        nodes = need.required if need.preset.distributed else 1
+        return need.preset.total_gpu_memory_gib * _GIB / nodes
+    if kind == "ephemeral-storage":
+        return (_amount(need.preset.disk) or Decimal(0)) * _ALLOCATABLE_SHARE
+    return Decimal(0)
+
+
+def _amount(value: object) -> Decimal | None:
+    return None if value is None else _quantity(str(value)[:40])
+
+
+@lru_cache(maxsize=4096)  # thousands of nodes have the same few amounts
+def _quantity(text: str) -> Decimal | None:
+    try:
+        amount = quantity(text)
+    except (ValueError, ArithmeticError):
+        return None
+    return amount if amount.is_finite() else None
+
+
+def _said(kind: str, amount: Decimal) -> str:
+    return f"{amount.normalize():f}" if kind == "cpu" else f"{float(amount / _GIB):.3g} GiB"

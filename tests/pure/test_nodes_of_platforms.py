@@ -1,0 +1,532 @@
+"""What platforms, device plugins and detectors put on nodes: each member of a family has its answer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from builders import node, pod, workspace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaitoctl.kaito import nodes
+from kaitoctl.kaito.nodes import Finding, of_state, taints
+from kaitoctl.kube.objects import Object
+
+V0_4 = nodes.Rules("v0.4")
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+def judged(
+    obj: Object, ws: Object | None = None, pods: Any = (), *, rules: nodes.Rules = V0_4, **more: Any
+) -> nodes.NodeVerdict:
+    """The verdict on a node that is preferred."""
+    asking = ws or workspace()
+    asking["resource"]["preferredNodes"] = [obj["metadata"]["name"]]
+    (found,) = nodes.verdict(asking, [obj], pods, rules=rules, **more).nodes
+    return found
+
+
+def said(verdict: nodes.NodeVerdict, code: str) -> Finding | None:
+    return next((finding for finding in verdict.findings if finding.code == code), None)
+
+
+def labelled(labels: dict[str, str], *, gpus: str = "2", **more: Any) -> Object:
+    obj = node(gpus=gpus, **more)
+    obj["metadata"]["labels"] |= labels
+    return obj
+
+
+def tainted(key: str, *, effect: str = "NoSchedule", **more: Any) -> Object:
+    return node(taints=[{"key": key, "effect": effect, **more}])
+
+
+def with_condition(kind: str, status: str) -> Object:
+    obj = node()
+    obj["status"]["conditions"].append({"type": kind, "status": status, "message": "fan 3 stopped"})
+    return obj
+
+
+def custom(spec: dict[str, Any], gpus: str = "1") -> Object:
+    container = {"name": "main", "image": "i", "resources": {"limits": {"nvidia.com/gpu": gpus}}}
+    ws = workspace()
+    ws["inference"] = {"template": {"spec": {"containers": [container], **spec}}}
+    return ws
+
+
+# --- GPUs that are not whole -------------------------------------------------------------------------------
+
+GFD = "nvidia.com/gpu."
+MIG_40 = {GFD + "product": "NVIDIA-A100-SXM4-80GB-MIG-3g.40gb", GFD + "memory": "40192"}
+NOT_WHOLE = {
+    "time-slicing": ({GFD + "replicas": "2", GFD + "sharing-strategy": "time-slicing"}, "gpus-shared"),
+    "mps": ({GFD + "replicas": "2", GFD + "sharing-strategy": "mps"}, "gpus-shared"),
+    "mps-capable": ({GFD + "replicas": "2", "nvidia.com/mps.capable": "true"}, "gpus-shared"),
+    "product-only": ({GFD + "product": "Tesla-T4-SHARED"}, "gpus-shared"),
+    "count-only": ({GFD + "count": "1"}, "gpus-shared"),
+    "gke-time-sharing": (
+        {
+            "cloud.google.com/gke-gpu-sharing-strategy": "time-sharing",
+            "cloud.google.com/gke-max-shared-clients-per-gpu": "2",
+        },
+        "gpus-shared",
+    ),
+    "gke-mps": (
+        {
+            "cloud.google.com/gke-gpu-sharing-strategy": "mps",
+            "cloud.google.com/gke-max-shared-clients-per-gpu": "2",
+        },
+        "gpus-shared",
+    ),
+    "mig-single": (MIG_40, "gpus-sliced"),
+    "mig-shared": ({GFD + "product": "NVIDIA-A100-SXM4-80GB-MIG-3g.40gb-SHARED"}, "gpus-sliced"),
+    "mig-media": ({GFD + "product": "NVIDIA-H100-80GB-HBM3-MIG-1g.10gb.me"}, "gpus-sliced"),
+    "mig-slices": ({GFD + "slices.gi": "3"}, "gpus-sliced"),
+    "gke-partitions": ({"cloud.google.com/gke-gpu-partition-size": "3g.20gb"}, "gpus-sliced"),
+}
+
+
+@pytest.mark.parametrize("how", NOT_WHOLE)
+def test_two_devices_that_are_not_two_gpus_do_not_run_a_preset_of_two(how: str) -> None:
+    labels, code = NOT_WHOLE[how]
+    found = judged(labelled(labels, instance_type="own"))
+    finding = said(found, code)
+    assert finding is not None and finding.level == "fail", found.findings
+    assert found.gpus.together == 1
+    # Of our own controller, which asks for no more than a node has, one of them is enough.
+    own = judged(labelled(labels, instance_type="own"), rules=nodes.OWN_RULES)
+    mine = said(own, code)
+    assert mine is not None and mine.level == "warn"
+
+
+def test_more_devices_than_the_machine_has_are_shares() -> None:
+    found = judged(labelled({}, gpus="8"))  # a Standard_NC12s_v3 has 2
+    assert said(found, "gpus-shared") and found.gpus.sharing and found.gpus.sharing.replicas == 4
+
+
+def test_replicas_of_one_are_no_sharing() -> None:
+    labels = {GFD + "replicas": "1", GFD + "sharing-strategy": "none", GFD + "count": "2"}
+    assert judged(labelled(labels)).gpus.sharing is None
+
+
+def test_mps_gives_each_device_its_part_of_the_memory() -> None:
+    labels = {GFD + "replicas": "4", GFD + "sharing-strategy": "mps", GFD + "memory": "81920"}
+    labels |= {GFD + "count": "1", GFD + "product": "A100"}
+    found = judged(labelled(labels, gpus="4", instance_type="own"), rules=nodes.OWN_RULES)
+    assert found.gpus.memory_gib == 20
+    labels[GFD + "memory"] = "16384"
+    small = judged(labelled(labels, gpus="4", instance_type="own"), rules=nodes.OWN_RULES)
+    finding = said(small, "gpu-memory-too-small")
+    assert finding and "1 share of 4 GiB" in finding.message
+
+
+def test_a_slice_has_its_own_memory_also_where_only_its_profile_tells() -> None:
+    labels = {"cloud.google.com/gke-gpu-partition-size": "1g.5gb"}
+    found = judged(labelled(labels, gpus="7", instance_type="own"), rules=nodes.OWN_RULES)
+    assert found.gpus.memory_gib == 5
+    assert said(found, "gpu-memory-too-small")
+
+
+@pytest.mark.parametrize(
+    ("resource", "code"),
+    [
+        ("nvidia.com/gpu.shared", "gpus-renamed"),
+        ("nvidia.com/GA102GL_A10", "gpus-renamed"),
+        ("aliyun.com/gpu-mem", "gpus-renamed"),
+        ("volcano.sh/vgpu-number", "gpus-renamed"),
+        ("nvidia.com/mig-1g.5gb", "only-mig-slices"),
+        ("nvidia.com/mig-1g.5gb.shared", "only-mig-slices"),
+        ("amd.com/gpu", "other-vendor-gpu"),
+        ("gpu.intel.com/xe", "other-vendor-gpu"),
+        ("habana.ai/gaudi", "other-vendor-gpu"),
+        ("aws.amazon.com/neuroncore", "other-vendor-gpu"),
+        ("google.com/tpu", "other-vendor-gpu"),
+    ],
+)
+def test_devices_of_other_names_are_named(resource: str, code: str) -> None:
+    obj = node(gpus="0", instance_type="own")
+    obj["status"]["allocatable"][resource] = obj["status"]["capacity"][resource] = "4"
+    found = judged(obj)
+    finding = said(found, code)
+    assert finding and resource in finding.message
+    assert "kubectl label" not in finding.command
+
+
+@pytest.mark.parametrize(
+    ("labels", "code", "level"),
+    [
+        ({"nvidia.com/mig.config.state": "pending"}, "mig-changing", "fail"),
+        ({"nvidia.com/mig.config.state": "rebooting"}, "mig-changing", "fail"),
+        ({"nvidia.com/gpu.deploy.device-plugin": "paused-for-mig-change"}, "mig-changing", "fail"),
+        ({"nvidia.com/mig.config.state": "failed"}, "mig-failed", "warn"),
+        ({"nvidia.com/gpu-driver-upgrade-state": "drain-required"}, "gpu-driver-upgrade", "fail"),
+        ({"nvidia.com/gpu-driver-upgrade-state": "upgrade-failed"}, "gpu-driver-upgrade", "warn"),
+        ({"nvidia.com/gpu-driver-upgrade-state": "upgrade-done"}, "", ""),
+        ({"nvidia.com/mig.config": "all-disabled", "nvidia.com/mig.config.state": "success"}, "", ""),
+    ],
+)
+def test_gpus_that_are_being_changed_are_waited_for(labels: dict[str, str], code: str, level: str) -> None:
+    found = judged(labelled(labels))
+    codes = {"mig-changing", "mig-failed", "gpu-driver-upgrade"}
+    assert [(item.code, item.level) for item in found.findings if item.code in codes] == (
+        [(code, level)] if code else []
+    )
+
+
+def test_a_device_plugin_that_is_switched_off_is_named() -> None:
+    finding = said(
+        judged(labelled({"nvidia.com/gpu.deploy.device-plugin": "false"}, gpus="0")), "gpu-not-allocatable"
+    )
+    assert finding and "switched off" in finding.message
+
+
+def test_mig_that_failed_and_left_no_gpu_fails() -> None:
+    found = judged(labelled({"nvidia.com/mig.config.state": "failed"}, gpus="0", capacity="2"))
+    assert [item.code for item in found.failures] == ["mig-failed"]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "gpus", "labels"),
+    [("8", "7", {}), ("7", "7", {}), ("7", "7", {GFD + "count": "8"}), ("8", "7", {GFD + "count": "7"})],
+    ids=["unhealthy", "lost", "feature-discovery-knows", "plugin-knows"],
+)
+def test_seven_of_eight_gpus_are_a_fault_of_the_machine(
+    capacity: str, gpus: str, labels: dict[str, str]
+) -> None:
+    obj = labelled(labels, gpus=gpus, capacity=capacity, instance_type="Standard_ND96asr_v4")
+    ws = workspace(resource={"instanceType": "Standard_ND96asr_v4"})
+    found = judged(obj, ws)
+    finding = said(found, "gpu-unhealthy")
+    assert finding and finding.level == "fail" and finding.message.startswith("7 of 8 GPUs allocatable")
+    assert "--instance-type" not in finding.hint
+    enough = said(judged(obj), "gpu-unhealthy")  # of which 2 are asked for
+    assert enough and enough.level == "warn"
+
+
+# --- taints ------------------------------------------------------------------------------------------------
+
+OWNED = [
+    *taints._BY_KEY,
+    *(f"{prefix}anything" for prefix, _ in taints._BY_PREFIX),
+    *(f"{driver}/agent-not-ready" for driver in ("ebs.csi.aws.com", "efs.csi.aws.com", "s3.csi.aws.com")),
+    "node.example.com/uninitialized",
+]
+WITH_OWN_FINDING = {"node.kubernetes.io/unschedulable", *of_state._OF_CONDITIONS}
+
+
+@pytest.mark.parametrize("effect", ["NoSchedule", "NoExecute"])
+@pytest.mark.parametrize("key", OWNED)
+def test_a_taint_that_a_controller_owns_is_never_to_be_taken_off(key: str, effect: str) -> None:
+    found = judged(tainted(key, effect=effect, value="true"))
+    assert not found.usable
+    if key not in WITH_OWN_FINDING:
+        finding = said(found, "taint-of-controller")
+        assert finding and key in finding.message and finding.hint
+    assert all("kubectl taint" not in f"{item.command} {item.hint}" for item in found.findings)
+
+
+@pytest.mark.parametrize("key", ["team", "dedicated", "example.com/maintenance"])
+def test_a_taint_that_somebody_set_may_be_taken_off_an_empty_node(key: str) -> None:
+    finding = said(judged(tainted(key)), "taint-not-tolerated")
+    assert finding and finding.command == f"kubectl taint node gpu-a {key}:NoSchedule-"
+    held = said(judged(tainted(key), pods=[pod(node_name="gpu-a", gpus=1)]), "taint-not-tolerated")
+    assert held and "kubectl taint" not in held.command and "of others" in held.hint
+    unknown = said(judged(tainted(key), pods=None), "taint-not-tolerated")
+    assert unknown and "kubectl taint" not in unknown.command
+
+
+@pytest.mark.parametrize(
+    ("taint", "words"),
+    [
+        ({"key": "ToBeDeletedByClusterAutoscaler", "value": "1764000000"}, "days already"),
+        ({"key": "karpenter.sh/unregistered", "effect": "NoExecute"}, "days already"),
+        ({"key": "karpenter.sh/disrupted", "timeAdded": "2026-11-28T11:55:00Z"}, ""),
+        ({"key": "karpenter.sh/disrupted"}, ""),
+        ({"key": "ToBeDeletedByClusterAutoscaler", "value": "1795867140"}, ""),  # a minute ago
+    ],
+)
+def test_a_taint_that_was_forgotten_is_called_old_with_evidence(taint: Object, words: str) -> None:
+    obj = node(taints=[{"effect": "NoSchedule", **taint}])
+    obj["status"]["conditions"][0]["lastTransitionTime"] = "2026-11-01T00:00:00Z"
+    finding = said(judged(obj, now=NOW), "taint-of-controller")
+    assert finding and (words in finding.message if words else "already" not in finding.message)
+    assert ("see whether it still runs" in finding.hint) == bool(words)
+    assert "kubectl taint" not in finding.command
+
+
+def test_a_candidate_for_removal_is_a_warning() -> None:
+    found = judged(tainted("DeletionCandidateOfClusterAutoscaler", effect="PreferNoSchedule"))
+    finding = said(found, "taint-of-controller")
+    assert found.usable and finding and finding.level == "warn"
+
+
+def test_pressure_that_keeps_pods_away_fails_and_makes_our_controller_buy_nothing() -> None:
+    obj = tainted("node.kubernetes.io/disk-pressure")
+    assert [item.code for item in judged(obj).failures] == ["pressure"]
+    assert judged(obj, rules=nodes.OWN_RULES).usable
+
+
+# --- conditions --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        *((kind, "True") for kind in of_state.BAD_WHEN_TRUE),
+        *((kind, "False") for kind in of_state.BAD_WHEN_FALSE),
+        ("GcmXidErrorsProblem", "True"),
+        ("GpuNotReady", "True"),
+        ("FabricUnhealthy", "True"),
+        ("DeviceUnavailable", "True"),
+        ("GPUHealthy", "False"),
+        ("example.com/NvLinkReady", "False"),
+        ("RdmaAvailable", "False"),
+    ],
+)
+def test_a_condition_that_reports_a_problem_is_a_warning_with_its_message(kind: str, status: str) -> None:
+    finding = said(judged(with_condition(kind, status)), "node-problem")
+    assert (
+        finding
+        and finding.level == "warn"
+        and finding.message == f"condition {kind} is {status}: fan 3 stopped"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        *((kind, "False") for kind in of_state.BAD_WHEN_TRUE),
+        *((kind, "True") for kind in of_state.BAD_WHEN_FALSE),
+        *((kind, "Unknown") for kind in of_state.BAD_WHEN_TRUE),
+        ("EtcdIsVoter", "True"),
+        ("GPUHealthy", "True"),
+        ("GcmXidErrorsProblem", "False"),
+        ("RdmaAvailable", "True"),
+    ],
+)
+def test_a_condition_that_reports_none_is_not_mentioned(kind: str, status: str) -> None:
+    assert said(judged(with_condition(kind, status)), "node-problem") is None
+
+
+# --- platform and room -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "info", "fits"),
+    [
+        ({"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}, {}, True),
+        ({}, {"operatingSystem": "linux", "architecture": "amd64"}, True),
+        ({}, {}, True),
+        ({"kubernetes.io/os": "windows"}, {}, False),
+        ({"beta.kubernetes.io/os": "windows"}, {}, False),
+        ({"kubernetes.io/arch": "arm64"}, {}, False),
+        ({}, {"operatingSystem": "linux", "architecture": "arm64"}, False),
+        ({"kubernetes.io/arch": "amd64"}, {"architecture": "arm64"}, False),
+        ({"kubernetes.io/arch": "ppc64le"}, {}, False),
+    ],
+)
+def test_images_run_on_linux_amd64(labels: dict[str, str], info: dict[str, str], fits: bool) -> None:
+    obj = labelled(labels)
+    obj["status"]["nodeInfo"] = info
+    assert (said(judged(obj), "other-platform") is None) == fits
+    own_image = said(judged(obj, custom({})), "other-platform")
+    assert fits or (own_image and own_image.level == "warn")
+
+
+@pytest.mark.parametrize(
+    ("allocatable", "level", "words"),
+    [
+        ({"pods": "0"}, "fail", "takes no pods"),
+        ({"pods": "3"}, "fail", "has 3 pods and takes 3"),
+        ({"pods": "4"}, "", ""),
+        ({"memory": "8Gi"}, "warn", "only 8 GiB memory"),
+        ({"memory": "0"}, "warn", "only 0 GiB memory"),
+        ({"cpu": "0"}, "warn", "only 0 cpu"),
+        ({"ephemeral-storage": "5Gi"}, "warn", "only 5 GiB ephemeral storage"),
+        ({"memory": "100Gi", "cpu": "11", "ephemeral-storage": "100Gi", "pods": "110"}, "", ""),
+        ({"memory": "nonsense"}, "", ""),
+    ],
+)
+def test_a_node_with_gpus_and_no_room_is_named(allocatable: dict[str, str], level: str, words: str) -> None:
+    obj = node()
+    obj["status"]["allocatable"] |= allocatable
+    finding = said(judged(obj, crowds={"gpu-a": 3}), "no-room")
+    assert (finding.level if finding else "") == level
+    assert not finding or words in finding.message
+
+
+def test_pods_are_counted_whatever_they_hold_but_not_the_workspaces_own() -> None:
+    own = pod("own", node_name="gpu-a", labels={"kaito.sh/workspace": "falcon"})
+    done = pod("done", node_name="gpu-a")
+    done["status"]["phase"] = "Succeeded"
+    there = [pod("a", node_name="gpu-a"), pod("b", node_name="gpu-a", gpus=1), own, done, pod("waiting")]
+    assert nodes.crowds(workspace(), there) == {"gpu-a": 2}
+
+
+# --- custom pods -------------------------------------------------------------------------------------------
+
+
+def test_a_custom_pods_gpus_are_its_own_sidecars_included() -> None:
+    sidecar = {"name": "s", "restartPolicy": "Always", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
+    obj = node(instance_type="own", gpus="2")
+    assert judged(obj, custom({})).usable
+    finding = said(judged(obj, custom({"initContainers": [sidecar]})), "too-few-gpus")
+    assert finding and "each pod asks for 3" in finding.message
+    assert judged(node(gpus="0"), custom({}, gpus="0")).usable  # which asks for none
+
+
+def test_a_custom_pods_tolerations_count() -> None:
+    obj = tainted("team", value="vision")
+    assert not judged(obj, custom({})).usable
+    for toleration in (
+        {"key": "team", "operator": "Exists"},
+        {"key": "team", "value": "vision", "effect": "NoSchedule"},
+        {"operator": "Exists"},
+    ):
+        assert judged(obj, custom({"tolerations": [toleration]})).usable
+    assert not judged(obj, custom({"tolerations": [{"key": "team", "value": "other"}]})).usable
+
+
+def affinity(*terms: Object) -> dict[str, Any]:
+    required = {"nodeSelectorTerms": list(terms)}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
+
+
+def test_where_a_custom_pod_wants_to_run_counts() -> None:
+    zone = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+    code = "custom-pod-elsewhere"
+    assert said(judged(node(), custom({"nodeSelector": {"disk": "nvme"}})), code)
+    assert said(judged(node(), custom({"nodeName": "gpu-b"})), code)
+    assert not said(judged(node(), custom({"nodeName": "gpu-a"})), code)
+    # KAITO overwrites the affinity; our own controller keeps it.
+    assert not said(judged(node(), custom(affinity(zone))), code)
+    assert said(judged(node(), custom(affinity(zone)), rules=nodes.OWN_RULES), code)
+    ours = judged(labelled({"zone": "a"}), custom(affinity({}, zone)), rules=nodes.OWN_RULES)
+    assert not said(ours, code)
+    field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["gpu-a"]}]}
+    assert not said(judged(node(), custom(affinity(field)), rules=nodes.OWN_RULES), code)
+
+
+def test_a_custom_pod_may_ask_for_slices() -> None:
+    ws = custom({})
+    (container,) = ws["inference"]["template"]["spec"]["containers"]
+    container["resources"]["limits"] = {"nvidia.com/mig-3g.20gb": "1", "memory": "64Gi"}
+    obj = node(gpus="0")
+    obj["status"]["allocatable"] |= {"nvidia.com/mig-3g.20gb": "2", "memory": "100Gi"}
+    assert judged(obj, ws).usable
+    obj["status"]["allocatable"] |= {"nvidia.com/mig-3g.20gb": "0", "memory": "32Gi"}
+    assert {item.code for item in judged(obj, ws).failures} == {"too-few-gpus", "no-room"}
+
+
+# --- selection ---------------------------------------------------------------------------------------------
+
+
+def test_an_instance_type_of_other_case_is_shown_and_named() -> None:
+    obj = node(instance_type="standard_nc12s_v3", labels=None)
+    obj["metadata"]["labels"] = {"node.kubernetes.io/instance-type": "standard_nc12s_v3", "apps": "falcon-7b"}
+    (found,) = nodes.verdict(workspace(), [obj], rules=V0_4).nodes
+    finding = said(found, "instance-type-differs")
+    assert finding and "upper and lower case count" in finding.message
+    asked_wrong = workspace(resource={"instanceType": "standard_nc12s_v3"})
+    (found,) = nodes.verdict(asked_wrong, [node()], rules=V0_4).nodes
+    finding = said(found, "instance-type-differs")
+    assert finding and finding.hint == "write it as the node does: --instance-type Standard_NC12s_v3"
+    assert nodes.instance_types_meant(asked_wrong) == ["standard_nc12s_v3", "Standard_NC12s_v3"]
+
+
+def selecting(**selector: Any) -> Object:
+    return workspace(resource={"labelSelector": selector})
+
+
+def test_expressions_count_for_whom_reads_them() -> None:
+    unmet = [{"key": "zone", "operator": "In", "values": ["a"]}]
+    ws = selecting(matchLabels={"apps": "falcon-7b"}, matchExpressions=unmet)
+    for target in ("v0.3", "v0.4", "v0.12"):
+        rules = nodes.Rules(target, "karpenter")
+        found = judged(node(), ws, rules=rules)
+        ignored = said(found, "expression-ignored")
+        assert found.usable and ignored and target in ignored.message
+    assert said(judged(node(), ws, rules=nodes.OWN_RULES), "label-differs")
+
+
+def test_without_match_labels_pods_of_kaito_v0_4_match_no_node() -> None:
+    met = [{"key": "apps", "operator": "In", "values": ["falcon-7b"]}]
+    ws = selecting(matchExpressions=met)
+    assert [item.code for item in judged(node(), ws).failures] == ["no-label-selects"]
+    assert judged(node(), ws, rules=nodes.Rules("v0.12", "karpenter")).usable
+    assert judged(node(), ws, rules=nodes.OWN_RULES).usable
+
+
+# --- advice ------------------------------------------------------------------------------------------------
+
+_OWNERS = st.sampled_from(
+    [
+        {},
+        {"kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "default"},
+        {"kaito.sh/workspace": "other", "kaito.sh/workspacenamespace": "default"},
+        {"kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "elsewhere"},
+        {"karpenter.kaito.sh/workspace-name": "other", "karpenter.kaito.sh/workspace-namespace": "default"},
+        {"kaito.sh/ragengine": "r"},
+        {"karpenter.kaito.sh/inferenceset": "s"},
+    ]
+)
+_RULES = st.sampled_from(
+    [nodes.OWN_RULES, V0_4, *(nodes.Rules("v0.12", name) for name in nodes.PROVISIONERS)]
+)
+
+
+@given(
+    rules=_RULES,
+    owner=_OWNERS,
+    apps=st.sampled_from([None, "falcon-7b", "other"]),
+    keys=st.lists(st.sampled_from(["team", "karpenter.sh/disrupted", "sku"]), max_size=2, unique=True),
+    cordoned=st.booleans(),
+    held=st.sampled_from([None, 0, 1]),
+    preferred=st.booleans(),
+)
+def test_no_command_takes_a_node_from_somebody(
+    rules: nodes.Rules,
+    owner: dict[str, str],
+    apps: str | None,
+    keys: list[str],
+    cordoned: bool,
+    held: int | None,
+    preferred: bool,
+) -> None:
+    obj = node(unschedulable=cordoned, taints=[{"key": key, "effect": "NoSchedule"} for key in keys])
+    obj["metadata"]["labels"] |= owner
+    if apps is None:
+        del obj["metadata"]["labels"]["apps"]
+    else:
+        obj["metadata"]["labels"]["apps"] = apps
+    pods = None if held is None else [pod(node_name="gpu-a", gpus=held)]
+    ws = workspace(resource={"preferredNodes": ["gpu-a"] if preferred else []})
+    (found,) = nodes.verdict(ws, [obj], pods, rules=rules).nodes or (None,)
+    if found is None:
+        return
+    commands = [item.command for item in found.findings]
+    mine = {} if owner.get("kaito.sh/workspacenamespace") == "elsewhere" else owner
+    is_others = bool(owner) and mine.get("kaito.sh/workspace") != "falcon"
+    labels = [command for command in commands if command.startswith("kubectl label")]
+    changes = [*labels, *(command for command in commands if command.startswith("kubectl taint"))]
+    if is_others or held:
+        assert not changes
+        assert not found.may_be_labelled or not found.labels_to_set
+    if is_others or "karpenter.sh/disrupted" in keys:
+        assert not any(command.startswith("kubectl uncordon") for command in commands)
+    if any("--overwrite" in command for command in labels):
+        assert preferred and held == 0
+    assert not any("kaito.sh/" in command for command in labels)
+    assert not any("karpenter.sh" in command for command in changes)
+
+
+@pytest.mark.parametrize(
+    "key", ["node.kubernetes.io/instance-type", "kubernetes.azure.com/agentpool", "nvidia.com/gpu.product"]
+)
+def test_labels_of_the_platform_are_never_to_be_written(key: str) -> None:
+    ws = selecting(matchLabels={key: "x"})
+    for obj in (node(), labelled({key: "y"})):
+        found = judged(obj, ws)
+        assert all("kubectl label" not in item.command for item in found.findings)
+        assert not found.may_be_labelled
