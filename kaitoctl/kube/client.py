@@ -29,7 +29,7 @@ from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError, InputError, Unreachable
-from kaitoctl.kube import http, kubeconfig, proxies
+from kaitoctl.kube import http, kubeconfig, proxies, refusals
 from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
@@ -369,8 +369,7 @@ class Client:
         finally:
             answer.close()
         refusal = _error(answer.status, answer.headers, text, path)
-        # Quotas, admission and namespaces on their way out say Forbidden, too; but not in these words.
-        if refusal.status == 403 and " cannot " in refusal.message:
+        if refusals.kind_of(refusal) == "rights":
             refusal.hint = access(method, path, query).hint
         raise refusal
 
