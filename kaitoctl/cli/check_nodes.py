@@ -17,7 +17,7 @@ from kaitoctl.errors import ApiError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kaitoctl.kaito.nodes import Rules, Verdict
+    from kaitoctl.kaito.nodes import NodeVerdict, Rules, Verdict
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
@@ -27,6 +27,7 @@ _OUTPUTS = ("table", "wide", "short", "json", "yaml")
 # Up to so many nodes are asked for one by one: API servers index names, and pods by their node.
 _ONE_BY_ONE = 24
 _AT_A_TIME = 8
+_SPARE = 1  # nodes looked at beyond those that are needed: some are another's
 _SETTLED_S = 0.2
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -489,22 +490,60 @@ async def _on_cluster(
 
 
 async def _verdict(client: Client, workspace: Object, rules: Rules) -> Verdict:
+    verdict = (await observe(client, workspace, rules)).verdict(workspace, rules)
+    return await sparing_others(client, workspace, verdict)
 
-    return (await observe(client, workspace, rules)).verdict(workspace, rules)
+
+async def sparing_others(client: Client, workspace: Object, verdict: Verdict) -> Verdict:
+    """The verdict, its advice leaving alone what other Workspaces hold or select.
+
+    Of the nodes that it advises to change, as many are looked at as are needed and named; of the others
+    nothing is advised but to look.
+    """
+    from kaitoctl.kaito import api, nodes_of_others
+    from kaitoctl.kube import request
+    from kaitoctl.kube.objects import NODE
+
+    advised = nodes_of_others.advised(verdict)
+    if not advised:
+        return verdict
+    names = advised[: verdict.missing + sum(node.preferred for node in verdict.nodes) + _SPARE]
+    nodes = await _together(
+        [lambda name=name: client.send(request.get(NODE, "", name)) for name in names]  # all their labels
+    )
+    pods = await pods_on(client, names)
+    others: list[Object] = []
+    try:
+        others = (await client.list(api.WORKSPACE)).items
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        if error.status == 403:
+            output.warning("Workspaces of all namespaces cannot be listed: others may select these nodes")
+    whose = nodes_of_others.taken(workspace, others, nodes, pods or ())
+    return nodes_of_others.spared(verdict, whose, () if pods is None else names)
 
 
 def _fixes(verdict: Verdict) -> dict[str, Mapping[str, str]]:
-    """The labels to set, by node: on preferred nodes, and on as many others as are needed."""
-    fixes = {node.name: node.labels_to_set for node in verdict.nodes if node.preferred and node.exists}
-    fixes = {name: labels for name, labels in fixes.items() if labels}
-    helped = sum(node.preferred and node.only_labels_are_wrong for node in verdict.nodes)
+    """The labels to set, by node: on preferred nodes, and on as many others as are needed.
+
+    Only where the advice is to set them: never on a node that is another's.
+    """
+    may = [node for node in verdict.nodes if node.exists and _is_labelled_by_advice(node)]
+    fixes = {node.name: node.labels_to_set for node in may if node.preferred}
+    helped = sum(node.preferred and node.only_labels_are_wrong for node in may)
     still = max(0, verdict.missing - helped)
-    for node in verdict.nodes:
+    for node in may:
         wrong = {finding.code for finding in node.failures}
         if still and not node.preferred and node.only_labels_are_wrong and wrong == {"label-missing"}:
             fixes[node.name] = node.labels_to_set
             still -= 1
     return fixes
+
+
+def _is_labelled_by_advice(node: NodeVerdict) -> bool:
+    wrong = [finding for finding in node.failures if finding.code in ("label-missing", "label-differs")]
+    return bool(wrong) and all(finding.command.startswith("kubectl label ") for finding in wrong)
 
 
 async def _fix(client: Client, fixes: Mapping[str, Mapping[str, str]], how: _How) -> None:

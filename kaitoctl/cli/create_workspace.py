@@ -448,17 +448,18 @@ async def _check_nodes(client: Client, target: Target, workspace: Object, *, ski
     if len(usable) < len(names):
         raise NegativeAnswer(
             f"{len(usable)} of {len(names)} preferred nodes can be used; nothing was written",
-            hint="mend the nodes as shown above, or apply all the same with --skip-node-check",
+            hint="fix the nodes as shown above, or apply all the same with --skip-node-check",
         )
     output.success(f"preferred nodes can be used: {', '.join(usable)}")
 
 
 async def _verdict(client: Client, workspace: Object) -> Verdict:
     """The same look at the cluster, and the same judgement, as `kaitoctl check-nodes`."""
-    from kaitoctl.cli.check_nodes import observe
+    from kaitoctl.cli.check_nodes import observe, sparing_others
     from kaitoctl.kaito import nodes as nodes_
 
-    return (await observe(client, workspace, nodes_.OWN_RULES)).verdict(workspace, nodes_.OWN_RULES)
+    verdict = (await observe(client, workspace, nodes_.OWN_RULES)).verdict(workspace, nodes_.OWN_RULES)
+    return await sparing_others(client, workspace, verdict)
 
 
 # --- apply -------------------------------------------------------------------------------------------------

@@ -292,10 +292,10 @@ def _judge(need: _Need, node: NodeFacts, in_use: int | None) -> NodeVerdict:
     gpus = gpus_of(node, in_use)
     findings = [
         *_deletion_findings(node),
-        *_label_findings(need, node),
+        *_label_findings(need, node, in_use),
         *_selection_findings(need, node, preferred),
         *_condition_findings(node),
-        *_scheduling_findings(need, node),
+        *_scheduling_findings(need, node, in_use),
         *_gpu_findings(need, node, gpus),
     ]
     if node.name in need.repeated:
@@ -384,11 +384,11 @@ def _deletion_findings(node: NodeFacts) -> Iterable[Finding]:
         )
 
 
-def _label_findings(need: _Need, node: NodeFacts) -> Iterable[Finding]:
+def _label_findings(need: _Need, node: NodeFacts, in_use: int | None) -> Iterable[Finding]:
     hint = "KAITO lists nodes by these labels first; preferredNodes does not override that"
-    differs = (
-        hint if node.name in need.preferred else "another Workspace may rely on it: look before you change it"
-    )
+    differs = "another Workspace may rely on this value: choose another node"
+    owner = (node.labels.get(api.LABEL_WORKSPACE_NAMESPACE), node.labels.get(api.LABEL_WORKSPACE))
+    is_others = any(owner) and owner != need.owner
     for key, value in need.labels.items():
         have = node.labels.get(key)
         if have == value:
@@ -396,10 +396,20 @@ def _label_findings(need: _Need, node: NodeFacts) -> Iterable[Finding]:
         command = f"kubectl label node {_word(node.name)} {_word(f'{key}={value}')}"
         if have is None:
             message = f"label {key}={value} is missing"
+            if is_others or in_use:
+                hint = "the node is another's: leave it alone, and choose another node"
+                command = f"kubectl get pods -A --field-selector spec.nodeName={_word(node.name)}"
+            elif key in _RESERVED:
+                hint = "KAITO sets this label on the nodes that it creates for a Workspace"
+                command = f"kubectl get node {_word(node.name)} --show-labels"
             yield Finding("label-missing", "fail", message, hint, command, "selection")
         else:
             message = f"label {key} is {have!r}, not {value!r}"
-            yield Finding("label-differs", "fail", message, differs, f"{command} --overwrite", "selection")
+            look = f"kubectl get node {_word(node.name)} --show-labels"
+            if node.name in need.preferred and in_use == 0 and not is_others:
+                look = f"{command} --overwrite"
+                differs = "another Workspace may rely on it: look before you change it"
+            yield Finding("label-differs", "fail", message, differs, look, "selection")
     for expression in need.expressions:
         try:
             if matches_expression(expression, node.labels):
@@ -450,11 +460,15 @@ def _condition_findings(node: NodeFacts) -> Iterable[Finding]:
             yield Finding("pressure", "warn", f"the node reports {kind}", "pods may be evicted from it", look)
 
 
-def _scheduling_findings(need: _Need, node: NodeFacts) -> Iterable[Finding]:
+def _scheduling_findings(need: _Need, node: NodeFacts, in_use: int | None) -> Iterable[Finding]:
     name = _word(node.name)
     if node.is_cordoned:
         yield Finding(
-            "cordoned", "fail", "the node is cordoned", "let it take pods again", f"kubectl uncordon {name}"
+            "cordoned",
+            "fail",
+            "the node is cordoned",
+            "ask who closed it: a drain or an upgrade may be under way; then let it take pods again",
+            f"kubectl uncordon {name}",
         )
     tolerations = (*TOLERATIONS, _SPOT) if need.rules.is_modern else TOLERATIONS
     for taint in node.taints:
@@ -464,12 +478,16 @@ def _scheduling_findings(need: _Need, node: NodeFacts) -> Iterable[Finding]:
         if not any(_tolerates(toleration, taint) for toleration in tolerations):
             key, value, effect = taint.get("key"), taint.get("value"), taint.get("effect")
             text = f"{key}={value}:{effect}" if value else f"{key}:{effect}"
+            hint = "they tolerate nvidia.com/gpu:NoSchedule and sku=gpu:NoSchedule"
+            command = f"kubectl taint node {name} {_word(f'{key}:{effect}-')}"
+            if in_use or "/" in str(key) or "Autoscaler" in str(key):  # a controller's, or a guard of others
+                hint, command = f"{hint}; leave it to who set it", f"kubectl describe node {name}"
             yield Finding(
                 "taint-not-tolerated",
                 "fail",
                 f"taint {text} is not tolerated by the pods that a Workspace makes",
-                "they tolerate nvidia.com/gpu:NoSchedule and sku=gpu:NoSchedule",
-                f"kubectl taint node {name} {_word(f'{key}:{effect}-')}",
+                hint,
+                command,
             )
 
 
@@ -531,7 +549,7 @@ def _why_no_gpu(need: _Need, node: NodeFacts, gpus: Gpus) -> Finding:
     slices = [key for key, amount in amounts if key.startswith(_MIG) and whole_number(amount)]
     if slices:
         message = f"it offers only MIG slices: {', '.join(sorted(slices)[:4])}"
-        command = f"kubectl label node {_word(node.name)} nvidia.com/mig.config=all-disabled --overwrite"
+        command = f"kubectl get pods -A --field-selector spec.nodeName={_word(node.name)}"
         return Finding("only-mig-slices", "fail", message, f"the pods ask for whole {api.GPU}", command)
     if gpus.capacity:
         message = f"it has {_count(gpus.capacity, 'GPU')}, and none is allocatable"
