@@ -53,14 +53,16 @@ class Unreachable(KaitoctlError):
     Args:
         message: which server, and why.
         cause: why, by itself; empty when there was an answer that makes no sense.
+        is_broken: there was a connection, and it was lost before the answer was whole.
         hint: what to look at.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, cause: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, cause: str = "", is_broken: bool = False, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.cause = cause
+        self.is_broken = is_broken
 
 
 class ApiError(KaitoctlError):

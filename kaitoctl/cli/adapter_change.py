@@ -114,13 +114,13 @@ def how(
     Raises:
         InputError: one of them is none, or two contradict each other.
     """
-    from kaitoctl.kaito.validation import OWN, TARGETS
-
     options.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     if output_format is not None:
         options.one_of(output_format, ("yaml", "json", "name"), option="--output")
     if target_version is not None:
-        options.one_of(target_version, (*TARGETS, OWN), option="--target-version")
+        from kaitoctl.cli.validate import target_option
+
+        target_version = target_option(target_version)
     if rollback_on_failure and not wait:
         raise InputError("--rollback-on-failure and --no-wait: who does not wait sees no failure")
     return How(
@@ -498,8 +498,8 @@ def _worded(error: ApiError, workspace: Object) -> ApiError:
         )
         error.hint = (
             "change them where they are kept (a manifest: -f FILE), or take them over with "
-            "--force-conflicts: all adapters stay until that manifest is applied again by kubectl or helm, which "
-            "takes away what it does not name, without a word"
+            "--force-conflicts: all adapters stay until that manifest is applied again by kubectl or helm, "
+            "which takes away what it does not name, without a word"
         )
         return error
     if adapters.is_stale(error):

@@ -70,6 +70,10 @@ class _LazyGroup(typer.core.TyperGroup):
             module, _ = _COMMANDS[cmd_name]
             command = typer.main.get_command(import_module(module).app)
             command.name = cmd_name
+            if "kaitoctl.cli.connect" in sys.modules:  # else it asks no cluster
+                from kaitoctl.cli.connect import with_request_timeout
+
+                with_request_timeout(command)
             self.commands[cmd_name] = command
         return self.commands.get(cmd_name)
 
@@ -160,8 +164,10 @@ def _failed(error: BaseException) -> int:
 def _unforeseen(error: BaseException) -> KaitoctlError:
     """Words for what no code of ours foresaw: never a traceback, but the way to get one."""
     if isinstance(error, UnicodeEncodeError):  # an argument, or a JSON escape, that is half a character
-        shown = error.object[max(0, error.start - 20) : error.end + 20]
-        return InputError(f"{shown!r} cannot be written as UTF-8: a character in it is none")
+        half = f"U+{ord(error.object[error.start]):04X}"  # and nothing around it, which may be a secret
+        return InputError(
+            f"{half} is half a character, and cannot be written as UTF-8: look for it in the input"
+        )
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return KaitoctlError(f"{where}{error.strerror or error}")

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,31 @@ SandboxName = Annotated[
     str,
     typer.Option("--sandbox-name", help="Which sandbox.", metavar="NAME", envvar="KAITOCTL_SANDBOX_NAME"),
 ]
+
+
+_request_timeout_s: ContextVar[float | None] = ContextVar("request_timeout_s", default=None)
+
+
+def with_request_timeout(command: Any) -> None:
+    """Give a command that can be pointed at a cluster, and those below it, kubectl's `--request-timeout`."""
+    import typer.core
+
+    def keep(ctx: Any, param: Any, value: str | None) -> None:
+        _request_timeout_s.set(None if value is None else options.request_timeout_s(value))
+
+    for below in getattr(command, "commands", {}).values():
+        with_request_timeout(below)
+    names = [param.name for param in command.params]
+    if "kubeconfig" in names:
+        option = typer.core.TyperOption(
+            param_decls=["--request-timeout"],
+            help="The longest that one request may take, 0 for no limit (default: 1m).",
+            metavar="DURATION",
+            expose_value=False,
+            callback=keep,
+            show_default=False,
+        )
+        command.params.insert(names.index("kubeconfig") + 1, option)
 
 
 # The commands that ask a cluster, and not only when told to.
@@ -135,6 +161,9 @@ async def connected(
             context=target.context,
             namespace=target.namespace,
             observer=observer,
+            patient=not runs_long,
+            says_waits=True,
+            request_timeout_s=_request_timeout_s.get(),
             **fast,
         ) as connection:
             yield connection

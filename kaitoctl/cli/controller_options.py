@@ -9,6 +9,8 @@ import typer
 from kaitoctl.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kaitoctl.kaito.desired import Settings
 
 ImageGeneration = Annotated[
@@ -29,9 +31,40 @@ AllowPrivilegedTemplates = Annotated[
     ),
 ]
 
+TemplateServiceAccounts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-template-service-account",
+        help="A ServiceAccount that custom pods may run as, with its token; * for any. May be repeated.",
+        metavar="NAME",
+    ),
+]
+TemplateSecrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-template-secret",
+        help="A Secret that custom pods may read; * for any. May be repeated.",
+        metavar="NAME",
+    ),
+]
+AllowTemplateScheduling = Annotated[
+    bool,
+    typer.Option(
+        "--allow-template-scheduling",
+        help="Custom pods may choose a node, a priority class, a runtime class, and tolerate any taint.",
+    ),
+]
+
 
 def settings_of(
-    image_generation: str, registry: str | None, most_nodes: int, allow_privileged_templates: bool
+    image_generation: str,
+    registry: str | None,
+    most_nodes: int,
+    allow_privileged_templates: bool,
+    *,
+    template_service_accounts: Sequence[str] | None = None,
+    template_secrets: Sequence[str] | None = None,
+    allow_template_scheduling: bool = False,
 ) -> Settings:
     """The controller's settings.
 
@@ -47,4 +80,7 @@ def settings_of(
         image_generation,
         most_nodes,
         allows_privileged_templates=allow_privileged_templates,
+        template_service_accounts=frozenset(template_service_accounts or ()),
+        template_secrets=frozenset(template_secrets or ()),
+        allows_template_scheduling=allow_template_scheduling,
     )

@@ -12,9 +12,12 @@ from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.controller_options import (
     AllowPrivilegedTemplates,
+    AllowTemplateScheduling,
     ImageGeneration,
     MostNodes,
     Registry,
+    TemplateSecrets,
+    TemplateServiceAccounts,
     settings_of,
 )
 from kaitoctl.errors import ApiError
@@ -68,6 +71,9 @@ def diff(
     registry: Registry = None,
     most_nodes: MostNodes = 64,
     allow_privileged_templates: AllowPrivilegedTemplates = False,
+    template_service_accounts: TemplateServiceAccounts = None,
+    template_secrets: TemplateSecrets = None,
+    allow_template_scheduling: AllowTemplateScheduling = False,
     catalog: CatalogFile = None,
     namespace: Namespace = None,
     context: Context = None,
@@ -84,7 +90,15 @@ def diff(
 
     options.one_of(output_format, ("text", "json"), option="--output")
     catalog_options.use(catalog)
-    settings = settings_of(image_generation, registry, most_nodes, allow_privileged_templates)
+    settings = settings_of(
+        image_generation,
+        registry,
+        most_nodes,
+        allow_privileged_templates,
+        template_service_accounts=template_service_accounts,
+        template_secrets=template_secrets,
+        allow_template_scheduling=allow_template_scheduling,
+    )
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     answers = asyncio.run(_compare(target, filename, settings, force=force_conflicts))
     if output_format == "json":

@@ -16,11 +16,13 @@ from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 
 if TYPE_CHECKING:
     from kaitoctl.cli.node_table import Screen
+    from kaitoctl.kaito.installation import Installed
     from kaitoctl.kube.client import Client
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 Result = Literal["ok", "warning", "error", "skipped"]
+_MOST_SHOWN = 4
 _MARKS: dict[Result, str] = {"ok": "✔", "warning": "!", "error": "✗", "skipped": "-"}
 
 
@@ -165,7 +167,16 @@ async def examined(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check]:
     yield Check("cluster", "api-server", "ok", f"{what}; kaitoctl {__version__}")
     if is_sandbox:
         yield Check("cluster", "sandbox", "ok", "this is a sandbox: pods are simulated, no container runs")
-    for asking in (_workspaces, _controllers, _rights, _nodes, _provisioners, _storage):
+    for asking in (
+        _workspaces,
+        _controllers,
+        _webhooks,
+        _serving,
+        _rights,
+        _nodes,
+        _provisioners,
+        _storage,
+    ):
         try:
             for check in await asking(client, is_sandbox):
                 yield check
@@ -181,6 +192,8 @@ async def examined(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check]:
 _CATEGORIES = {
     "workspaces": "workspaces",
     "controllers": "workspaces",
+    "serving": "workspaces",
+    "webhooks": "workspaces",
     "rights": "rights",
     "nodes": "nodes",
     "provisioners": "nodes",
@@ -216,6 +229,39 @@ async def _workspaces(client: Client, _: bool) -> Iterable[Check]:
     return [Check("workspaces", "crd", "ok", f"Workspaces are served as {', '.join(sorted(versions))}")]
 
 
+async def _serving(client: Client, _: bool) -> Iterable[Check]:
+    """Workspaces that their controller takes for ready, and that serve nobody."""
+    from kaitoctl.cli import look
+
+    try:
+        async with look.overviewing(client, client.namespace, once=True) as picture:
+            rows = picture.rows()[0]
+    except ApiError as error:
+        if error.status == 404:
+            return []  # no Workspaces at all: said above
+        raise
+    down = [row for row in rows if row.state == "NotServing"]
+    ready = sum(row.state == "Ready" for row in rows)
+    if not down and not ready:
+        return []
+    if not down:
+        message = f"{ready} {'Workspace serves' if ready == 1 else 'Workspaces serve'} in {client.namespace}"
+        return [Check("workspaces", "serving", "ok", message)]
+    shown = [
+        Check(
+            "workspaces",
+            "serving",
+            "error",
+            f"Workspace {row.key}: {row.where}",
+            f"kaitoctl why {row.key.name} -n {row.key.namespace}",
+        )
+        for row in down[:_MOST_SHOWN]
+    ]
+    if rest := len(down) - len(shown):
+        shown.append(Check("workspaces", "serving", "error", f"{rest} more serve nobody", "kaitoctl status"))
+    return shown
+
+
 async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
     from kaitoctl.kaito import installation
     from kaitoctl.kube.objects import DEPLOYMENT
@@ -235,14 +281,65 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
         return [Check("workspaces", "controller", "warning", "no controller of Workspaces was found", hint)]
     checks = []
     for one in found:
-        result: Result = "ok" if one.ready else "error"
+        result: Result = "ok" if one.ready else "error" if one.wanted else "warning"
         hint = f"kubectl describe deployment {one.name} -n {one.namespace}"
         more = f", nodes by {one.provisioner}" if one.provisioner else ""
+        more += "" if one.is_alive else ": it is scaled to nothing"
         checks.append(Check("workspaces", "controller", result, one.words + more, hint))
-    if len({one.kind for one in found}) > 1:
-        message = "KAITO's and kaitoctl's controllers are both installed: they would work against each other"
-        checks.append(Check("workspaces", "one-controller", "error", message, "remove one of them"))
+    alive = [f"{one.kind} ({one.namespace}/{one.name})" for one in found if one.is_alive]
+    alive += await _ours_elsewhere(client, found)
+    if len(alive) > 1:
+        message = f"{' and '.join(alive)} are at work: they would work against each other"
+        hint = "keep one: kubectl scale deployment NAME -n NAMESPACE --replicas=0 stops the other"
+        checks.append(Check("workspaces", "one-controller", "error", message, hint))
     return checks
+
+
+async def _ours_elsewhere(client: Client, found: Sequence[Installed]) -> list[str]:
+    """A kaitoctl controller outside of the cluster: it holds its lease, and no Deployment shows it."""
+    from datetime import UTC, datetime
+
+    from kaitoctl.kaito import rivals
+    from kaitoctl.kube.objects import LEASE, key_of
+
+    if any(one.kind == "kaitoctl" and one.is_alive for one in found):
+        return []
+    try:
+        leases = (await client.list(LEASE)).items
+    except ApiError:
+        return []
+    ours = [item for item in leases if key_of(item).name.startswith("kaitoctl-controller")]
+    held = [item for item in ours if rivals.is_held(item, datetime.now(UTC))]
+    return [f"kaitoctl ({item['spec']['holderIdentity']}, lease {key_of(item)})" for item in held[:1]]
+
+
+async def _webhooks(client: Client, _: bool) -> Iterable[Check]:
+    from kaitoctl.cli import doctor_webhooks
+    from kaitoctl.kaito import installation
+    from kaitoctl.kube.objects import DEPLOYMENT
+
+    total, dead = await doctor_webhooks.unanswered(client)
+    if not total:
+        return []
+    if not dead:
+        message = f"{total} webhooks are asked about Workspaces and what belongs to them, and answered"
+        return [Check("workspaces", "webhooks", "ok", message)]
+    try:
+        found = installation.controllers((await client.list(DEPLOYMENT)).items)
+        lives = any(one.kind == "KAITO" and one.is_alive for one in found)
+    except ApiError:
+        lives = True  # nobody is advised to delete what may be in use
+    return [
+        Check(
+            "workspaces",
+            "webhooks",
+            "error" if hook.refuses else "warning",
+            f"webhook {hook.configuration} is asked about every write of {', '.join(hook.covers)}, and "
+            f"nobody answers: {why}; such writes {'are refused' if hook.refuses else 'are slow'}",
+            doctor_webhooks.advice(hook, kaito_is_alive=lives),
+        )
+        for hook, why in dead
+    ]
 
 
 # What each command needs: verb, group, resource, whether in the namespace, and for what.

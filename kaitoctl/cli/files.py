@@ -25,6 +25,8 @@ def text_of(path: str, *, option: str) -> str:
     Raises:
         InputError: it cannot be read, is too large, or not UTF-8.
     """
+    from kaitoctl.kube.documents import decoded
+
     try:
         if path == "-":
             raw = sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -33,9 +35,7 @@ def text_of(path: str, *, option: str) -> str:
                 raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise InputError(f"{option} {path}: larger than {MAX_BYTES:,} bytes")
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{option} {path}: not UTF-8 text (byte {error.start})") from None
+        return decoded(raw, f"{option} {path}")
     except (OSError, ValueError) as error:
         raise InputError(f"{option} {path}: {getattr(error, 'strerror', None) or error}") from None
 

@@ -104,13 +104,13 @@ def as_json(verdict: Verdict, workspace: str) -> Object:
 
 def short(verdict: Verdict) -> list[str]:
     """One line for each thing that fails on a node that is named or has the labels, and the summary."""
-    near = [node for node in verdict.nodes if node.preferred or not node.labels_to_set]
+    near = [node for node in verdict.nodes if node.preferred or node.has_all_labels]
     lines = []
     for node in near:
         for finding in node.failures:
             end = f" -> {finding.command}" if finding.command else ""
             lines.append(visible(f"{node.name}: {finding.code}: {finding.message}{end}"))
-    if rest := [node for node in verdict.nodes if not node.preferred and node.labels_to_set]:
+    if rest := [node for node in verdict.nodes if not node.preferred and not node.has_all_labels]:
         lines.append(_counted(rest))
     return [*lines, verdict.summary]
 
@@ -185,7 +185,7 @@ def _layout(
             lambda node: _yes(node.ready) if node.exists else "-",
             lambda node: _tick(node, node.ready),
         ),
-        _Column("LABELS", _labels, lambda node: _tick(node, not node.labels_to_set)),
+        _Column("LABELS", _labels, lambda node: _tick(node, node.has_all_labels)),
         _Column(
             "ALLOC" if short else "ALLOCATABLE", lambda node: _number(node, node.gpus.allocatable), right=True
         ),
@@ -258,7 +258,7 @@ def _tick(node: NodeVerdict, value: bool) -> str:
 
 
 def _labels(node: NodeVerdict) -> str:
-    return f"{node.labels_asked - len(node.labels_to_set)}/{node.labels_asked}" if node.exists else "-"
+    return f"{max(0, node.labels_asked - node.labels_lacking)}/{node.labels_asked}" if node.exists else "-"
 
 
 def _number(node: NodeVerdict, number: int | None) -> str:

@@ -52,6 +52,20 @@ def duration_s(text: str, *, option: str = "--timeout") -> float:
     return seconds
 
 
+def request_timeout_s(text: str) -> float:
+    """Seconds from what kubectl's option takes: `0` for no end, `10`, `10s`, `1m30s`, `500ms`.
+
+    Raises:
+        InputError: not a duration.
+    """
+    option = "--request-timeout"
+    if re.fullmatch(r"0+(?:ms|s|m|h)?", text.strip()):
+        return math.inf
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)ms", text.strip()):
+        return float(found[1]) / 1000 or math.inf
+    return duration_s(text, option=option)
+
+
 def number(value: float | None) -> float | None:
     """The value of an option with a range, unless it is `nan`, which no range excludes.
 

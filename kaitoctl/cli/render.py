@@ -11,9 +11,12 @@ from kaitoctl.cli import catalog_options, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.controller_options import (
     AllowPrivilegedTemplates,
+    AllowTemplateScheduling,
     ImageGeneration,
     MostNodes,
     Registry,
+    TemplateSecrets,
+    TemplateServiceAccounts,
     settings_of,
 )
 from kaitoctl.errors import InputError
@@ -67,6 +70,9 @@ def render(
     registry: Registry = None,
     most_nodes: MostNodes = 64,
     allow_privileged_templates: AllowPrivilegedTemplates = False,
+    template_service_accounts: TemplateServiceAccounts = None,
+    template_secrets: TemplateSecrets = None,
+    allow_template_scheduling: AllowTemplateScheduling = False,
     catalog: CatalogFile = None,
 ) -> None:
     """Print the objects that run-controller would create for Workspaces. Asks no cluster.
@@ -81,7 +87,15 @@ def render(
     if nodes == "-" and "-" in filename:
         raise InputError("only one of -f and --nodes can be stdin")
     catalog_options.use(catalog)
-    settings = settings_of(image_generation, registry, most_nodes, allow_privileged_templates)
+    settings = settings_of(
+        image_generation,
+        registry,
+        most_nodes,
+        allow_privileged_templates,
+        template_service_accounts=template_service_accounts,
+        template_secrets=template_secrets,
+        allow_template_scheduling=allow_template_scheduling,
+    )
     workspaces = workspaces_in(documents_of(filename), namespace, settings)
     listed = _nodes(nodes) if nodes is not None else None
     made = [rendered(workspace, listed, settings) for workspace in workspaces]

@@ -10,24 +10,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import catalog_options, logs, options, output
+from kaitoctl.cli import beside_kaito, catalog_options, logs, options, output
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Sandbox, SandboxName, Target, connected
 from kaitoctl.cli.controller_options import (
     AllowPrivilegedTemplates,
+    AllowTemplateScheduling,
     ImageGeneration,
     MostNodes,
     Registry,
+    TemplateSecrets,
+    TemplateServiceAccounts,
     settings_of,
 )
-from kaitoctl.errors import ApiError, InputError, KaitoctlError
+from kaitoctl.errors import ApiError, InputError, KaitoctlError, NegativeAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from kaitoctl.cli.controller_server import Telemetry
     from kaitoctl.kaito.desired import Settings
+    from kaitoctl.kaito.rivals import Rival
     from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Kind
     from kaitoctl.reconcile.dry_run import Decision
 
 logger = logging.getLogger(__name__)
@@ -48,6 +53,7 @@ class _How:
         dry_run: decide and write nothing.
         metrics_address: where to answer; None when the user has named none.
         is_json: whether lines are JSON.
+        takes_over: run also where KAITO's controller is at work.
     """
 
     settings: Settings
@@ -56,6 +62,7 @@ class _How:
     dry_run: bool
     metrics_address: str | None
     is_json: bool
+    takes_over: bool
 
 
 @app.command()
@@ -71,11 +78,21 @@ def run_controller(
     ] = 16,
     most_nodes: MostNodes = 64,
     allow_privileged_templates: AllowPrivilegedTemplates = False,
+    template_service_accounts: TemplateServiceAccounts = None,
+    template_secrets: TemplateSecrets = None,
+    allow_template_scheduling: AllowTemplateScheduling = False,
     catalog: CatalogFile = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run", help="Print each write that would be made, and make none (no Lease either)."
+        ),
+    ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Start although KAITO's controller is at work here: its Workspaces are taken over.",
         ),
     ] = False,
     leader_elect: Annotated[
@@ -113,7 +130,15 @@ def run_controller(
     import asyncio
 
     catalog_options.use(catalog)
-    settings = settings_of(image_generation, registry, most_nodes, allow_privileged_templates)
+    settings = settings_of(
+        image_generation,
+        registry,
+        most_nodes,
+        allow_privileged_templates,
+        template_service_accounts=template_service_accounts,
+        template_secrets=template_secrets,
+        allow_template_scheduling=allow_template_scheduling,
+    )
     options.one_of(log_format, logs.FORMATS, option="--log-format")
     options.one_of(log_level, logs.LEVELS, option="--log-level")
     logs.configure(log_format, log_level)
@@ -124,6 +149,7 @@ def run_controller(
         dry_run,
         metrics_address,
         log_format == "json",
+        take_over,
     )
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
     try:
@@ -147,8 +173,21 @@ async def _run(target: Target, how: _How) -> None:
     scope = target.namespace or ""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connected(target, telemetry.exchanged, runs_long=True))
-        await _insist_on_crd(client, scope)
+        kind = await _insist_on_crd(client, scope)
+        await beside_kaito.insist_on_being_alone(client, kind, scope, takes_over=how.takes_over)
         await _answer(stack, telemetry, how)
+
+        met: list[Rival] = []
+
+        def meet(rival: Rival) -> None:
+            """KAITO has started: to go on would be a fight over every Workspace."""
+            if rival in met:
+                return
+            met.append(rival)
+            if how.takes_over:
+                logger.warning("KAITO's controller is at work beside this one: %s", rival.words)
+            else:
+                task.cancel()
 
         async def work(allowed: Callable[[], bool] | None = None) -> None:
             doing = "dry run: looking at" if how.dry_run else "managing"
@@ -163,6 +202,7 @@ async def _run(target: Target, how: _How) -> None:
                     door=DryRun(client, lambda decision: _tell(how, decision)) if how.dry_run else None,
                     observer=telemetry.worked,
                     started=telemetry.started,
+                    beside=meet,
                 )
             finally:
                 telemetry.stopped()
@@ -177,6 +217,9 @@ async def _run(target: Target, how: _How) -> None:
             await task
         except asyncio.CancelledError:
             _say(how, "stopped")
+        if met and not how.takes_over:
+            error = beside_kaito.refusal(met)
+            raise NegativeAnswer(error.message, hint=error.hint)
 
 
 async def _answer(stack: AsyncExitStack, telemetry: Telemetry, how: _How) -> None:
@@ -235,8 +278,12 @@ def _tell(how: _How, decision: Decision) -> None:
         output.data(output.visible(str(decision)))
 
 
-async def _insist_on_crd(client: Client, namespace: str) -> None:
-    """A controller without its CRD would wait in silence: say what is missing instead."""
+async def _insist_on_crd(client: Client, namespace: str) -> Kind:
+    """A controller without its CRD would wait in silence: say what is missing instead.
+
+    Returns:
+        Workspaces in a version that is served.
+    """
     from kaitoctl.cli.create_workspace import missing_crd
     from kaitoctl.cli.look import workspace_kind
     from kaitoctl.kube.request import Request
@@ -246,5 +293,6 @@ async def _insist_on_crd(client: Client, namespace: str) -> None:
         await client.send(Request("GET", kind.path(namespace), query={"limit": "1"}))
     except ApiError as error:
         if error.status in (408, 429) or error.status >= 500:
-            return  # no news of the CRD; the controller asks again, as after it has started
+            return kind  # no news of the CRD; the controller asks again, as after it has started
         raise (missing_crd() if error.is_unknown_resource else error) from error
+    return kind

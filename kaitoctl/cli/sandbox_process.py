@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from urllib.parse import urlsplit
 from kaitoctl.cli import output
 from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
 
+_LEAST_FREE_BYTES = 64 * 1024
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 _PROBE_S = 1.0
@@ -175,10 +177,7 @@ async def _until_it_answers(sandbox: Folder, process: subprocess.Popen[bytes] | 
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not _answers(sandbox):
         if process is not None and process.poll() is not None and not is_up(sandbox):
-            raise NegativeAnswer(
-                f"sandbox {sandbox.name} ended while starting: {_last_words(sandbox)}",
-                hint=f"its log: {sandbox.log}",
-            )
+            raise _ended_early(sandbox)
         if time.monotonic() > deadline:
             raise TimedOut(
                 f"sandbox {sandbox.name} does not answer after {_START_TIMEOUT_S:.0f} s",
@@ -249,7 +248,16 @@ def _answers(sandbox: Folder) -> bool:
         return False
 
 
-def _last_words(sandbox: Folder) -> str:
+def _ended_early(sandbox: Folder) -> NegativeAnswer:
+    """Why the process ended, in its own words as far as it could write them."""
     lines = sandbox.log.read_text(errors="replace").strip().splitlines()
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (errors or lines or ["it said nothing"])[-1]
+    hint = f"its log: {sandbox.log}"
+    if errors := [number for number, line in enumerate(lines) if line.startswith("error: ")]:
+        words = lines[errors[-1]].removeprefix("error: ")
+        hints = [line.removeprefix("hint: ") for line in lines[errors[-1] :] if line.startswith("hint: ")]
+        hint = "; ".join([*hints, hint])
+    elif not lines and shutil.disk_usage(sandbox.path).free < _LEAST_FREE_BYTES:
+        words = f"no space is left on the disk of {sandbox.path}"  # not even for the log
+    else:
+        words = lines[-1] if lines else "it wrote nothing to its log"
+    return NegativeAnswer(f"sandbox {sandbox.name} ended while starting: {words}", hint=hint)

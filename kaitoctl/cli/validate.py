@@ -43,16 +43,27 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """One document and what is wrong with it."""
+    """One document and what is wrong with it; `target` is what it was judged for."""
 
     index: int
     source: str
     name: str
     namespace: str
     places: tuple[_Place, ...]
+    target: str
 
     def count(self, severity: str) -> int:
         return sum(place.problem.severity == severity for place in self.places)
+
+    @property
+    def admission(self) -> str | None:
+        """What KAITO's admission would answer: `refuses` or `admits`; None where no KAITO is judged for."""
+        from kaitoctl.kaito.validation import OWN
+
+        if self.target == OWN:
+            return None
+        is_refused = any(place.problem.kaito == "refuses" for place in self.places)
+        return "refuses" if is_refused else "admits"
 
     def is_valid(self, *, strict: bool) -> bool:
         return not (self.places if strict else self.count("error"))
@@ -68,6 +79,7 @@ class _World:
         namespace: of objects that name none.
         existing: the Workspaces of the cluster.
         untold: ConfigMaps that may or may not be there.
+        seen: where each Workspace of the input stood first.
     """
 
     setting: Setting
@@ -75,6 +87,7 @@ class _World:
     namespace: str = "default"
     existing: Mapping[ObjectKey, Object] = field(default_factory=dict)
     untold: Collection[ObjectKey] = ()
+    seen: dict[ObjectKey, str] = field(default_factory=dict)
 
     def placed(self, obj: Object) -> Object:
         """The object with the namespace that it would get; the one it was read from stays as written."""
@@ -130,7 +143,7 @@ def validate(
         str | None,
         typer.Option(
             "--target-version",
-            help="KAITO version: v0.3, v0.4, v0.12 or kaitoctl (default: the named cluster's, "
+            help="KAITO release, such as v0.4, v0.9.4 or v0.12, or kaitoctl (default: the named cluster's, "
             "kaitoctl for the sandbox; else v0.4 for v1alpha1, v0.12 for v1beta1).",
             metavar="VERSION",
         ),
@@ -139,7 +152,8 @@ def validate(
         str | None,
         typer.Option(
             "--node-provisioner",
-            help="KAITO v0.12's: azure-gpu-provisioner, karpenter or byo (default: not known).",
+            help="KAITO's: azure-gpu-provisioner, karpenter or byo (default: the named cluster's, "
+            "else azure-gpu-provisioner, as KAITO's own).",
             metavar="NAME",
         ),
     ] = None,
@@ -172,16 +186,17 @@ def validate(
 ) -> None:
     """Judge Workspaces: schema, KAITO's rules, and what KAITO would silently ignore.
 
-    Asks no cluster unless --context, --kubeconfig or --sandbox names one; then the target version, the
-    Workspaces as they are now and the ConfigMaps that they name come from there.
+    Asks no cluster unless --context, --kubeconfig or --sandbox names one; then KAITO's release and settings,
+    the Workspaces as they are now and what they name come from there.
 
     Exit code 0 when all are valid, 2 when one is not. Example: kaitoctl validate -f workspace.yaml
     """
-    from kaitoctl.kaito.validation import OWN, TARGETS, Setting
+    from kaitoctl.kaito.validation import OWN, Setting
+    from kaitoctl.kaito.validation.of_cluster import gates_on
 
     options.one_of(output_format, ("table", "json"), option="--output")
     if target_version is not None:
-        options.one_of(target_version, (*TARGETS, OWN), option="--target-version")
+        target_version = target_option(target_version)
     if cloud_provider is not None:
         options.one_of(cloud_provider, ("azure", "aws"), option="--cloud-provider")
     if node_provisioner is not None:
@@ -193,8 +208,9 @@ def validate(
         cloud_provider,
         None if node_provisioner is None else node_provisioner == "byo",
         _config_maps(config_maps) if config_maps is not None else None,
-        None if feature_gates is None else _gates(feature_gates),
+        None if feature_gates is None else gates_on(feature_gates),
         None if nodes is None else _nodes(nodes, byo=node_provisioner == "byo"),
+        provisioner=node_provisioner,
         **_catalog(catalog),
     )
     world = _World(setting, _workspaces(old) if old is not None else None, namespace or "default")
@@ -230,16 +246,39 @@ def validate(
         raise typer.Exit(2)
 
 
+def target_option(text: str) -> str:
+    """The value of --target-version, and a note where another release than it was measured.
+
+    Raises:
+        InputError: it is no release that can be judged for.
+    """
+    from kaitoctl.kaito.validation import OWN, TARGETS
+    from kaitoctl.kaito.validation.releases import judged_as, nearest
+
+    if text == OWN:
+        return text
+    release = nearest(text)
+    if release is None:
+        known = ", ".join(TARGETS)
+        raise InputError(
+            f"--target-version {text[:40]!r}: not a release of KAITO",
+            hint=f"use {OWN}, or a release since v0.3; with rules of their own: {known}",
+        )
+    if note := judged_as(text, release):
+        output.note(f"{text}: {note}")
+    return text
+
+
 # --- in ----------------------------------------------------------------------------------------------------
 
 
 def _documents(filenames: Iterable[str]) -> Iterator[Document]:
-    from kaitoctl.kube.documents import MAX_CHARACTERS, read
+    from kaitoctl.kube.documents import MAX_CHARACTERS, as_kubectl_reads, read
 
     for source, path in _files(filenames):
         raw = _bytes(path, source, 4 * MAX_CHARACTERS)
         # What is not text is read all the same: the reader says where, and the other files are judged.
-        yield from read(raw.decode("utf-8-sig", "surrogateescape"), source)
+        yield from read(as_kubectl_reads(raw), source)
 
 
 def _files(filenames: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
@@ -303,12 +342,6 @@ def _config_maps_named(obj: Object, default: str) -> set[ObjectKey]:
     return {ObjectKey(_key(obj, default).namespace, name) for name in names}
 
 
-def _gates(text: str) -> frozenset[str]:
-    """The names of gates that are on; as KAITO's own flag writes them, `name=true` will do."""
-    gates = (item.strip().partition("=") for item in text.split(",") if item.strip())
-    return frozenset(name for name, _, value in gates if value.lower() in ("", "true"))
-
-
 def _nodes(filename: str, *, byo: bool) -> list[Object]:
     from kaitoctl.cli import saved_lists
 
@@ -348,16 +381,28 @@ def _text(value: Any) -> str:
 def _asked(target: Target, world: _World, documents: Iterable[Document]) -> _World:
     """The world as a cluster knows it; what options say goes first."""
     from kaitoctl.cli import validate_on_cluster as cluster
+    from kaitoctl.kaito.validation.references import CLAIM, SECRET, references
+    from kaitoctl.kube.objects import ObjectKey
 
     setting = world.setting
     objects = [document.obj for document in documents if document.fault is None]
     workspaces = [obj for obj in objects if _is_meant(obj)]
     config_maps = [obj for obj in objects if obj.get("kind") == "ConfigMap"]
+    brought = {
+        (_text(obj.get("kind")), _key(obj, world.namespace)): obj
+        for obj in objects
+        if obj.get("kind") in (SECRET, CLAIM)
+    }
 
     def plan(namespace: str) -> cluster.Wanted:
         named = {key for obj in workspaces for key in _config_maps_named(obj, namespace)}
         given = {_key(obj, namespace) for obj in config_maps}
         versions = {_key(obj, namespace): _text(obj.get("apiVersion")) for obj in workspaces}
+        named_too = {
+            (item.kind, ObjectKey(_key(obj, namespace).namespace, item.name))
+            for obj in workspaces
+            for item in references(obj)
+        }
         return cluster.Wanted(
             version=setting.target is None,
             workspaces=(
@@ -366,7 +411,8 @@ def _asked(target: Target, world: _World, documents: Iterable[Document]) -> _Wor
                 else {}
             ),
             config_maps=frozenset(named - given if setting.config_maps is None else ()),
-            nodes=bool(setting.byo) and setting.nodes is None,
+            nodes=setting.byo if setting.nodes is None else False,
+            named=frozenset(named_too - brought.keys()),
         )
 
     found = cluster.ask(target, plan)
@@ -378,6 +424,11 @@ def _asked(target: Target, world: _World, documents: Iterable[Document]) -> _Wor
             target=setting.target or found.target,
             config_maps=there if setting.config_maps is None else setting.config_maps,
             nodes=found.nodes if setting.nodes is None else setting.nodes,
+            byo=found.byo if setting.byo is None else setting.byo,
+            provisioner=setting.provisioner or found.provisioner,
+            gates=found.gates if setting.gates is None else setting.gates,
+            cloud=setting.cloud or found.cloud,
+            named=found.named | brought,
         ),
         namespace=found.namespace,
         existing=found.workspaces,
@@ -391,10 +442,13 @@ def _judge(document: Document, world: _World) -> _Judged:
 
     problems: list[Problem]
     if document.fault is not None:
-        problems = [validation.Problem("", "KW100", "error", document.fault.message)]
+        is_own = world.setting.target == validation.OWN
+        answer: validation.Answer = "" if is_own else "refuses"
+        problems = [validation.Problem("", "KW100", "error", document.fault.message, kaito=answer)]
     else:
         obj = world.placed(document.obj)
         problems = validation.judge(obj, world.setting_for(obj), old=world.predecessor(obj))
+        problems += _twice(obj, document, world)
     places = []
     for problem in problems:
         line, column = document.position(problem.path) or (None, None)
@@ -402,7 +456,25 @@ def _judge(document: Document, world: _World) -> _Judged:
     places.sort(key=lambda place: (place.line or 0, place.column or 0))
     key = _key(document.obj)
     namespace = key.namespace if _text(dig(document.obj, "metadata", "namespace")) else ""
-    return _Judged(document.index, document.source, key.name, namespace, tuple(places))
+    target = world.setting.target_of(document.obj)
+    return _Judged(document.index, document.source, key.name, namespace, tuple(places), target)
+
+
+def _twice(obj: Object, document: Document, world: _World) -> list[Problem]:
+    """A word about a Workspace that stands in the input a second time."""
+    from kaitoctl.kaito import validation
+
+    key = _key(obj, world.namespace)
+    if not key.name:
+        return []
+    line = (document.position("metadata.name") or (0, 0))[0]
+    here = f"{document.source}:{line}" if line else document.source
+    first = world.seen.setdefault(key, here)
+    if first == here:
+        return []
+    answer: validation.Answer = "" if world.setting.target == validation.OWN else "admits"
+    message = f"Workspace {key} stands in {first[:200]}, too; the last one stays"
+    return [validation.Problem("metadata.name", "KW109", "warning", message, kaito=answer)]
 
 
 # --- out ---------------------------------------------------------------------------------------------------
@@ -415,6 +487,8 @@ def _plain(result: _Judged, *, strict: bool) -> Object:
         "name": result.name,
         "namespace": result.namespace,
         "valid": result.is_valid(strict=strict),
+        "judgedAs": _measured(result.target),
+        "admission": result.admission,
         "problems": [
             {
                 "path": place.problem.path,
@@ -422,12 +496,21 @@ def _plain(result: _Judged, *, strict: bool) -> Object:
                 "severity": place.problem.severity,
                 "message": place.problem.message,
                 "hint": place.problem.hint,
+                "kaito": place.problem.kaito or None,
                 "line": place.line,
                 "column": place.column,
             }
             for place in result.places
         ],
     }
+
+
+def _measured(target: str) -> str:
+    """The release whose measured answers count for a target."""
+    from kaitoctl.kaito.validation.releases import named
+
+    release = named(target)
+    return release.measured if release else target
 
 
 def _screen(result: _Judged) -> str:
@@ -437,7 +520,8 @@ def _screen(result: _Judged) -> str:
     for place in result.places:
         problem = place.problem
         where = "".join(f":{number}" for number in (place.line, place.column) if number)
-        lines.append(output.visible(f"{result.source}{where}: {problem.severity} {problem.code}"))
+        answer = f" (KAITO: {problem.kaito})" if problem.kaito else ""
+        lines.append(output.visible(f"{result.source}{where}: {problem.severity} {problem.code}{answer}"))
         said = f"{problem.path}: {problem.message}" if problem.path else problem.message
         lines += _wrapped(said, width)
         if place.text.strip() and place.column:

@@ -7,7 +7,6 @@ and judged as if it were not known. `validate` imports this when a cluster is na
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,16 +14,24 @@ from kaitoctl.cli import output
 from kaitoctl.cli.connect import Target, connected
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
-from kaitoctl.kaito.validation import is_dns_label, is_dns_name
+from kaitoctl.kaito.validation import OWN, is_dns_label, is_dns_name, of_cluster
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, NODE, Kind, Object, ObjectKey, dig
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    CRD,
+    DEPLOYMENT,
+    NODE,
+    PERSISTENT_VOLUME_CLAIM,
+    SECRET,
+    Kind,
+    Object,
+    ObjectKey,
+)
 from kaitoctl.kube.request import Request, get
 
 _AT_A_TIME = 8
 # Where KAITO's chart and the add-on of AKS put its controller.
 _NAMESPACES = ("kaito-workspace", "kube-system")
-_LABEL = "app.kubernetes.io/name"
-_IMAGE = re.compile(r"(?:.*/)?(?:kaito-)?workspace:v?(?P<tag>[0-9]+\.[0-9]+(?:[.+-].*)?)(?:@.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +42,15 @@ class Wanted:
         version: whether KAITO's version is wanted.
         workspaces: the Workspaces that are to be written, each with its API version.
         config_maps: those that Workspaces name.
-        nodes: whether the nodes are wanted.
+        nodes: whether the nodes are wanted; None when only where KAITO makes none.
+        named: the Secrets and claims that Workspaces name, by kind.
     """
 
     version: bool
     workspaces: Mapping[ObjectKey, str]
     config_maps: frozenset[ObjectKey]
-    nodes: bool
+    nodes: bool | None
+    named: frozenset[tuple[str, ObjectKey]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -55,6 +64,11 @@ class Found:
         config_maps: those that exist.
         untold: the ConfigMaps that may or may not exist.
         nodes: all of the cluster; None when not asked for, or not told.
+        named: Secrets and claims: the object, or None where there is none; those not told are not there.
+        byo: whether nodes must be brought; None when it did not say.
+        provisioner: KAITO's; None when it did not say.
+        gates: KAITO's feature gates that are on; None when it did not say.
+        cloud: KAITO's; None when it did not say.
     """
 
     namespace: str
@@ -63,6 +77,11 @@ class Found:
     config_maps: dict[ObjectKey, Object] = field(default_factory=dict)
     untold: set[ObjectKey] = field(default_factory=set)
     nodes: list[Object] | None = None
+    named: dict[tuple[str, ObjectKey], Object | None] = field(default_factory=dict)
+    byo: bool | None = None
+    provisioner: str | None = None
+    gates: frozenset[str] | None = None
+    cloud: str | None = None
 
 
 def ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
@@ -83,8 +102,8 @@ async def _ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
     async with connected(target) as client:
         found, wanted = Found(client.namespace), plan(client.namespace)
         served = await _served_versions(client)
-        if wanted.version:
-            found.target = await kaito_version(client, served)
+        if wanted.version or wanted.workspaces:
+            await _ask_controller(client, served, found, is_version_wanted=wanted.version)
         for version in served:
             # In the version that is written where it is served, so that both have the same defaults.
             kind = Kind(api.GROUP, version, api.WORKSPACE.kind, api.WORKSPACE.plural)
@@ -98,7 +117,8 @@ async def _ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
         found.config_maps, found.untold = await _existing(
             client, CONFIG_MAP, wanted.config_maps, "not looked into"
         )
-        if wanted.nodes:
+        found.named = await _named(client, wanted.named)
+        if found.byo if wanted.nodes is None else wanted.nodes:
             found.nodes = await _nodes(client)
     return found
 
@@ -115,24 +135,48 @@ async def _served_versions(client: Client) -> list[str]:
 
 
 async def kaito_version(client: Client, served: list[str]) -> str | None:
-    """The KAITO version: v1beta1 came with v0.12 (of those that are judged for); before, the image tells."""
+    """KAITO's release: its controller's image tells, else the content of its CRD, else nothing does."""
+    found = Found("")
+    await _ask_controller(client, served, found, is_version_wanted=True)
+    return found.target
+
+
+async def _ask_controller(
+    client: Client, served: list[str], found: Found, *, is_version_wanted: bool
+) -> None:
+    """Find out how KAITO runs; served versions alone tell no release."""
     if not served:
-        return None
-    if api.WORKSPACE_V1BETA1.version in served:
-        target, why = "v0.12", f"the cluster serves {api.WORKSPACE_V1BETA1.api_version}"
+        return
+    controller, is_told = await _controller(client)
+    if controller is not None:
+        found.byo, found.gates = controller.byo, controller.gates
+        found.provisioner, found.cloud = controller.provisioner or None, controller.cloud or None
+        if controller.target == OWN:
+            found.gates = None
+    if not is_version_wanted:
+        return
+    hidden = "" if is_told else "; Deployments may not be read everywhere"
+    if controller is not None:
+        found.target = controller.target
+        output.note(f"judged for {of_cluster.said(found.target)}: its controller's image says so")
+        return
+    crd = await _crd(client)
+    found.target = of_cluster.target_of_crd(crd) if crd is not None else None
+    if found.target is not None:
+        words = of_cluster.said(found.target)
+        output.note(f"judged for {words}: its CRD is of that kind, and no controller was found{hidden}")
     else:
-        tag, is_told = await _controller_tag(client)
-        target = "v0.3" if tag.startswith("0.3") else "v0.4"
-        why = f"its controller's image is {tag}" if tag else f"the cluster serves {served[-1]} only"
-        why += "" if is_told else "; its Deployments may not be read"
-    output.note(f"judged for KAITO {target}: {why}")
-    return target
+        versions = " and ".join(served)
+        output.warning(
+            f"which KAITO it is cannot be told: no controller and no CRD of a known release was found{hidden}"
+            f"; judged by apiVersion (it serves {versions})"
+        )
 
 
-async def _controller_tag(client: Client) -> tuple[str, bool]:
-    """The tag of the controller's image, empty when there is none; and whether all places could be read."""
+async def _controller(client: Client) -> tuple[of_cluster.Controller | None, bool]:
+    """The controller of Workspaces, and whether all places could be read; its usual places come first."""
     is_told = True
-    for namespace in _NAMESPACES:
+    for namespace in (*_NAMESPACES, ""):
         try:
             deployments = (await client.list(DEPLOYMENT, namespace)).items
         except ApiError as error:
@@ -140,14 +184,31 @@ async def _controller_tag(client: Client) -> tuple[str, bool]:
                 raise
             is_told = False
             continue
-        for deployment in deployments:
-            name, label = dig(deployment, "metadata", "name"), dig(deployment, "metadata", "labels", _LABEL)
-            if not ("kaito" in str(name) or "workspace" in (name, label)):
-                continue
-            for container in dig(deployment, "spec", "template", "spec", "containers") or ():
-                if match := _IMAGE.fullmatch(str(dig(container, "image"))):
-                    return match["tag"], True
-    return "", is_told
+        if found := of_cluster.controller(deployments):
+            return found, True
+    return None, is_told
+
+
+async def _crd(client: Client) -> Object | None:
+    name = f"{api.WORKSPACE.plural}.{api.GROUP}"
+    try:
+        return await client.send(get(CRD, "", name))
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return None
+
+
+async def _named(
+    client: Client, wanted: Iterable[tuple[str, ObjectKey]]
+) -> dict[tuple[str, ObjectKey], Object | None]:
+    found: dict[tuple[str, ObjectKey], Object | None] = {}
+    for kind in (SECRET, PERSISTENT_VOLUME_CLAIM):
+        keys = {key for name, key in wanted if name == kind.kind}
+        existing, untold = await _existing(client, kind, keys, "whether it is there was not checked")
+        asked = {key for key in keys if is_dns_label(key.namespace) and is_dns_name(key.name)}
+        found |= {(kind.kind, key): existing.get(key) for key in asked - untold}
+    return found
 
 
 async def _existing(

@@ -51,6 +51,10 @@ class Settings:
             are loaded.
         allows_privileged_templates: custom pods may have what the baseline Pod Security Standard forbids:
             whoever may write Workspaces gets at the nodes' files and network by them.
+        template_service_accounts: the ServiceAccounts that custom pods may run as, with their tokens.
+        template_secrets: the Secrets that custom pods may read; `*` in either for all.
+        allows_template_scheduling: custom pods may choose a node, a priority, a runtime, or a scheduler, and
+            tolerate the taints of Kubernetes itself.
     """
 
     registry: str = catalog.DEFAULT_REGISTRY
@@ -60,6 +64,9 @@ class Settings:
     pusher_image: str = "gcr.io/go-containerregistry/crane/debug:v0.20.2"
     adapter_base_image: str = "docker.io/library/busybox:1.36.1"
     allows_privileged_templates: bool = False
+    template_service_accounts: frozenset[str] = frozenset()
+    template_secrets: frozenset[str] = frozenset()
+    allows_template_scheduling: bool = False
 
 
 def refusal(workspace: Object, settings: Settings | None = None) -> str:
@@ -89,18 +96,13 @@ def refusal(workspace: Object, settings: Settings | None = None) -> str:
 
 def _template_refusal(template: Object, settings: Settings) -> str:
     """The API does not look into a template, so the parts that are used here are checked here."""
-    from kaitoctl.kube import pod_security, schema
+    from kaitoctl.kaito import custom_pod
+    from kaitoctl.kube import schema
 
     wrapped = {"type": "object", "properties": {"template": _TEMPLATE_SCHEMA}}
     for problem in schema.problems({"template": template}, wrapped):
         return f"inference.{problem.path}: {problem.message}"
-    forbidden = pod_security.violations(template["spec"], "baseline")
-    if forbidden and not settings.allows_privileged_templates:
-        return (
-            f"inference.template.spec.{forbidden[0]} is not allowed by the baseline Pod Security Standard, "
-            "nor by this controller unless it runs with --allow-privileged-templates"
-        )
-    return ""
+    return custom_pod.refusal(template, settings)
 
 
 def _map(*required: str, **properties: Object) -> Object:
@@ -171,7 +173,7 @@ def desired(
         return tuning.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
     preset = preset_of(workspace)
     if template := dig(workspace, "inference", "template"):
-        made = [(DEPLOYMENT, template_deployment(workspace, template))]
+        made = [(DEPLOYMENT, template_deployment(workspace, template, settings))]
         ports = _template_ports(template)
         return ([(SERVICE, service(workspace, ports=ports))] if ports else []) + made
     assert preset is not None, "refusal() said that there is one"
@@ -286,17 +288,22 @@ def stateful_set(workspace: Object, preset: Preset, gpus: int, settings: Setting
     )
 
 
-def template_deployment(workspace: Object, template: Object) -> Object:
+def template_deployment(workspace: Object, template: Object, settings: Settings) -> Object:
     """The Deployment of a custom pod: the user's template, placed on the Workspace's nodes.
 
-    The user's own labels, tolerations and affinity stay (KAITO overwrites the affinity).
+    The user's own labels, tolerations and affinity stay (KAITO overwrites the affinity); a token of the API
+    is mounted only where the operator allows the ServiceAccount.
     """
+    from kaitoctl.kaito import custom_pod
+
     pod = copy.deepcopy(template)
     metadata = pod.get("metadata") or {}
     labels = {**(metadata.get("labels") or {}), **pod_labels(workspace)}
     spec = pod["spec"]
     spec["tolerations"] = [*(spec.get("tolerations") or ()), *map(dict, TOLERATIONS)]
     spec["affinity"] = _with_node_affinity(spec.get("affinity") or {}, node_affinity(workspace))
+    if not custom_pod.may_have_token(spec, settings):
+        spec["automountServiceAccountToken"] = False
     kept = {key: value for key, value in metadata.items() if key in ("annotations",) and value}
     return child_object(
         DEPLOYMENT,

@@ -9,9 +9,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kaitoctl.kube.objects import Object, dig, key_of
+from kaitoctl.kube.objects import Object, dig, key_of, labels_of
 
 _KAITO = r"kaito[^:@]*/workspace(?::v?(?P<version>[^@]+))?(?:@|$)"
+# What its charts set, whatever the image is called where it was copied to; nobody else has both.
+_ENVIRONMENT = frozenset({"PRESET_REGISTRY_NAME", "WEBHOOK_SERVICE"})
+_ADDON = ("kubernetes.azure.com/managedby", "addonmanager.kubernetes.io/mode")
 _PROVISIONER = r"--node-provisioner[= ](\S+)"
 
 
@@ -27,6 +30,7 @@ class Installed:
         ready: pods that are ready.
         wanted: pods that there should be.
         provisioner: KAITO v0.12's `--node-provisioner`; empty when it is not given.
+        is_addon: a cloud's add-on manager keeps it as it is.
     """
 
     kind: str
@@ -36,6 +40,12 @@ class Installed:
     ready: int
     wanted: int
     provisioner: str = ""
+    is_addon: bool = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs, or is to run."""
+        return self.ready > 0 or self.wanted > 0
 
     @property
     def words(self) -> str:
@@ -52,8 +62,12 @@ def controllers(deployments: Iterable[Object]) -> list[Installed]:
         for container in dig(item, "spec", "template", "spec", "containers") or ():
             image = str(container.get("image") or "")
             words = [*(container.get("command") or ()), *(container.get("args") or ())]
+            variables = {str(item.get("name")) for item in container.get("env") or ()}
             if match := re.search(_KAITO, image):
                 kind, version = "KAITO", match["version"] or ""
+            elif variables >= _ENVIRONMENT:
+                tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+                kind, version = "KAITO", tag.removeprefix("v")
             elif "run-controller" in words:
                 kind, version = "kaitoctl", image.rpartition(":")[2] if ":" in image else ""
             else:
@@ -68,6 +82,7 @@ def controllers(deployments: Iterable[Object]) -> list[Installed]:
                     ready=int(dig(item, "status", "readyReplicas") or 0),
                     wanted=1 if wanted is None else int(wanted),
                     provisioner=given[1] if given else "",
+                    is_addon=any(label in labels_of(item) for label in _ADDON),
                 )
             )
     return found

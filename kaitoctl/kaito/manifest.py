@@ -23,7 +23,7 @@ from kaitoctl.kube.documents import MAX_CHARACTERS, Refused, kind_of, located, p
 from kaitoctl.kube.objects import Object
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, nodes
+    from jinja2 import Environment
 
 DEFAULT_TEMPLATE = "inference"
 
@@ -396,9 +396,7 @@ def render(template: str, values: Mapping[str, Any], *, source: str) -> Object:
     placeholders = _Placeholders()
     try:
         environment = _environment(placeholders.stand_in)
-        tree = environment.parse(template)
-        _refuse_captured_output(tree)
-        text = _bounded(environment.from_string(tree).generate(_plain(values)))
+        text = _bounded(environment.from_string(template).generate(_plain(values)))
     except TemplateSyntaxError as error:
         raise InputError(f"{error.filename or source}:{error.lineno}: {error.message}") from None
     except TemplateNotFound as error:
@@ -408,6 +406,8 @@ def render(template: str, values: Mapping[str, Any], *, source: str) -> Object:
         ) from None
     except (TemplateError, Refused) as error:
         raise InputError(f"{_place(error, source)}: {error}") from None
+    except RecursionError:
+        raise InputError(f"{source}: the template is nested too deeply") from None
     except Exception as error:  # whatever an expression can raise: TypeError, ZeroDivisionError, ...
         raise InputError(f"{_place(error, source)}: {type(error).__name__}: {error}") from None
 
@@ -428,25 +428,7 @@ _UNNAMED = "<template>"  # how jinja calls a template that came as text
 
 
 def _environment(finalize: Callable[[Any], str]) -> Environment:
-    from jinja2 import FunctionLoader, StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"*", "**", "%"})
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if operator == "%":
-                too_much = isinstance(left, str)  # '%999999999d' makes a gigabyte of one number
-            elif operator == "**":
-                too_much = isinstance(left, int) and left.bit_length() * abs(right) > 4096
-            else:
-                sides = [
-                    len(side) if isinstance(side, (str, list, tuple)) else side for side in (left, right)
-                ]
-                too_much = math.prod(sides) > MAX_CHARACTERS
-            if too_much:
-                raise Refused(f"{operator} makes something too large")
-            return super().call_binop(context, operator, left, right)
+    from kaitoctl.kaito import template_sandbox
 
     def shipped(name: str) -> tuple[str, str, None] | None:
         plain_name = name.removesuffix(_SUFFIX)
@@ -455,40 +437,10 @@ def _environment(finalize: Callable[[Any], str]) -> Environment:
     def fail(message: str) -> None:
         raise Refused(str(message))
 
-    environment = Sandbox(
-        undefined=StrictUndefined,
-        finalize=finalize,
-        loader=FunctionLoader(shipped),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
+    environment = template_sandbox.environment(finalize, shipped)
     environment.filters["tojson"] = _JsonText
     environment.globals["fail"] = fail
-    for name in ("lipsum", "cycler", "joiner"):
-        environment.globals.pop(name, None)
-    # They lay text out, which data has no use for, and take a width that may fill the memory.
-    for name in ("center", "format", "indent", "wordwrap"):
-        environment.filters.pop(name, None)
     return environment
-
-
-def _refuse_captured_output(tree: nodes.Template) -> None:
-    """Refuse what lets a template print into a variable: placeholders would get into its hands, as text."""
-    from jinja2 import TemplateSyntaxError, nodes
-
-    blocks = (nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock)
-    imports = (nodes.Import, nodes.FromImport)
-    for node in tree.find_all((*blocks, *imports, nodes.For, nodes.Name)):
-        if isinstance(node, nodes.For) and not node.recursive:
-            continue
-        if isinstance(node, nodes.Name) and node.name not in ("self", "super"):
-            continue
-        raise TemplateSyntaxError(
-            "macros, imports, {% filter %}, {% call %}, {% set %} blocks, recursive loops, self and super do "
-            "not work here; write {% set x = a ~ b %} and {{ x | filter }}",
-            node.lineno,
-        )
 
 
 def _bounded(pieces: Iterable[str]) -> str:

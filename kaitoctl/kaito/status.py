@@ -88,8 +88,28 @@ def status(workspace: Object, seen: Observed, now: datetime) -> Object:
     }
     if _is_of_v1beta1_alone(workspace):
         made["state"] = state(workspace, news)
-        made["targetNodeCount"] = required_nodes(workspace)
+        made["targetNodeCount"] = _target_node_count(workspace)
     return made
+
+
+_TARGET = ("f:status", "f:targetNodeCount")
+
+
+def _target_node_count(workspace: Object) -> int:
+    """How many nodes are asked for; never fewer than KAITO has found out that the model needs.
+
+    KAITO from v0.9 on estimates it once, from the model's size, and never looks at it again: written lower,
+    a model of two nodes would stay on one after KAITO is back.
+    """
+    from kaitoctl.kaito.snapshot import CONTROLLER  # which builds on this module
+
+    present = dig(workspace, "status", "targetNodeCount")
+    entries = workspace["metadata"].get("managedFields") or ()
+    by_others = any(
+        item.get("manager") != CONTROLLER and dig(item, "fieldsV1", *_TARGET) is not None for item in entries
+    )
+    found = present if by_others and isinstance(present, int) else 0
+    return max(required_nodes(workspace), found)
 
 
 def _is_of_v1beta1_alone(workspace: Object) -> bool:
@@ -99,10 +119,24 @@ def _is_of_v1beta1_alone(workspace: Object) -> bool:
 
 
 def kept(workspace: Object) -> Object:
-    """What a controller keeps of a Workspace: all, but of its `managedFields` only the API versions."""
+    """What a controller keeps of a Workspace: all, but little of its `managedFields`.
+
+    The API versions, and who has written `status.targetNodeCount`.
+    """
     metadata = workspace["metadata"]
-    versions = {str(item.get("apiVersion")) for item in metadata.get("managedFields") or ()}
-    managers = [{"apiVersion": version} for version in sorted(versions)]
+    entries = metadata.get("managedFields") or ()
+    versions = {str(item.get("apiVersion")) for item in entries}
+    managers: list[Object] = [{"apiVersion": version} for version in sorted(versions)]
+    outer, inner = _TARGET
+    managers += [
+        {
+            "apiVersion": str(item.get("apiVersion")),
+            "manager": str(item.get("manager")),
+            "fieldsV1": {outer: {inner: {}}},
+        }
+        for item in entries
+        if dig(item, "fieldsV1", outer, inner) is not None
+    ]
     return {**workspace, "metadata": {**metadata, "managedFields": managers}}
 
 

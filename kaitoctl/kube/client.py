@@ -1,35 +1,32 @@
 """The door: the only connection from kaitoctl to an API server.
 
-`kubeconfig` says which server and who we are, `http` carries bytes; here they become objects, watches and
-errors. Objects stay dicts, a watch is a stream of lines, and nothing is retried behind the caller's back
-except what the server itself asks for (`Retry-After`). Watching *for ever* is not here; that is
-`reconcile.informer`. The official package is asked when a service has to give the credentials.
+`kubeconfig` says which server and who we are, `credentials` keeps that fresh, `tls` says whom we trust,
+`http` carries bytes; here they become objects, watches and errors. Objects stay dicts, a watch is a stream of
+lines. Only what the server itself asks for (`Retry-After`) is retried behind the caller's back; for a command
+that somebody waits for (`patient`), also what may pass (`retries`), and a long silence is said. Watching *for
+ever* is not here; that is `reconcile.informer`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import logging
 import math
 import os
 import re
-import socket
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError, InputError, Unreachable
-from kaitoctl.kube import http, kubeconfig, proxies, refusals
+from kaitoctl.kube import credentials, failures, http, kubeconfig, proxies, refusals, retries, tls
 from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
@@ -39,13 +36,17 @@ from kaitoctl.kube.trimmed import Decode
 _HEADERS = {"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"}
 _CONNECT_TIMEOUT_S = 10.0
 _REQUEST_TIMEOUT_S = 60.0
-_TOKEN_FILE_READ_EVERY_S = 60.0
-_CREDENTIALS_TIMEOUT_S = 30.0  # for who vouches for us
+_SILENCE_S = 20.0  # until a question is answered; a write may have to wait for webhooks
+_SLOW_S = 3.0  # after which somebody who waits wants to know for what
+_SAID_EVERY_S = 15.0
+_PATIENT_AGAIN_S = 60.0
 _LONGEST_SILENCE_S = 300.0  # a large model may think that long before its first word
 _PAGE = 500
 _RETRIES_WHEN_ASKED_TO_WAIT = 3
-_LONGEST_ASKED_WAIT_S = 30.0
+_MOST_WARNINGS = 100  # said once each; a controller runs long
+_SHORTEST_SECRET = 6  # shorter ones are in any text
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -107,6 +108,10 @@ class Client:
         observer: told of every exchange, repetitions included; must neither block nor raise.
         decode: reads JSON; `fast_json.decode` where there is much of it.
         encode: writes JSON; `fast_json.encode` where there is much of it.
+        patient: somebody waits for what is asked: what may pass is tried again for a few seconds, and a
+            question is not waited for as long as a controller would.
+        says_waits: say whom we wait for when an answer takes long.
+        request_timeout_s: for the whole of each request; infinite for no end, None for what is usual.
 
     Raises (every method):
         ApiError: the server answered with an error Status.
@@ -121,6 +126,9 @@ class Client:
         observer: Observer | None = None,
         decode: Decode = json.loads,
         encode: Encode = _encode,
+        patient: bool = False,
+        says_waits: bool = False,
+        request_timeout_s: float | None = None,
     ) -> None:
         base = server.address.rstrip("/")
         _insist_on_an_address(base)
@@ -132,21 +140,27 @@ class Client:
         self._observer = observer
         self._decode = decode
         self._encode = encode
-        self._secrets = [where.path.strip("/"), server.token]
+        self._patient = patient
+        self._says_waits = says_waits
+        self._timeout_s = request_timeout_s
+        self._said_at = self._gave_up_at = -math.inf
+        self._is_logging_in = False
+        self._warned: set[str] = set()
+        self._secrets = [where.path.strip("/"), server.token, *(server.basic or ()), where.password or ""]
         _refuse_to_leak_a_secret(self.host, server)
-        if where.scheme == "https":
-            proxy = server.proxy or proxies.from_environment(self.host, os.environ)
-        else:
-            proxy = server.proxy
-        context = _ssl_context(server, self.host) if where.scheme == "https" else None
+        proxy = proxies.checked(server.proxy, "the kubeconfig's proxy-url", names_scheme=True)
+        if not proxy and where.scheme == "https":
+            proxy = proxies.from_environment(self.host, os.environ)
         self._pool = http.Pool(
             base,
-            ssl=context,
+            ssl=tls.context(server, self.host) if where.scheme == "https" else None,
             server_hostname=server.tls_server_name,
-            proxy=proxies.checked(proxy, "the kubeconfig's proxy-url"),
+            proxy=proxy,
             connect_timeout_s=_CONNECT_TIMEOUT_S,
+            more=server.impersonation,
         )
-        self._authorization, self._read_at = _authorization(server), -math.inf
+        self._credentials = credentials.of(server, where)
+        self._pair: tuple[bytes, bytes] | None = None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -166,17 +180,73 @@ class Client:
             decode: reads the body of the answer; raises ValueError for what is not JSON.
         """
         body = None if request.body is None else html_safe(self._encode(request.body))
-        for attempt in range(_RETRIES_WHEN_ASKED_TO_WAIT + 1):
-            try:
-                answered: Object = _decode(await self._read(request, body), decode or self._decode)
-                return answered
-            except ApiError as error:
-                wait_s = error.retry_after_s
-                last = attempt == _RETRIES_WHEN_ASKED_TO_WAIT
-                if wait_s is None or wait_s > _LONGEST_ASKED_WAIT_S or last:
-                    raise
+
+        async def once() -> Object:
+            raw = await self._read(request, body)
+            if not raw and request.method == "GET":
+                raise failures.no_json("")
+            answered: Object = self._decoded(raw, decode)
+            if decode is None:
+                _insist_on_an_object(request, answered)
+            return answered
+
+        return await self._tried(request, once)
+
+    async def _tried(self, request: Request, once: Callable[[], Awaitable[T]]) -> T:
+        """What a request is answered with, tried again as long as that makes sense."""
+        began, attempt, trouble = asyncio.get_running_loop().time(), 0, [""]
+        with self._said_when_slow(trouble):
+            while True:
+                attempt += 1
+                try:
+                    return await once()
+                except (ApiError, Unreachable) as error:
+                    wait_s = self._wait_s(request, error, attempt, began)
+                    if wait_s is None:
+                        raise
+                    trouble[0] = str(error)
                 await asyncio.sleep(wait_s)
-        raise AssertionError("unreachable")
+
+    def _wait_s(
+        self, request: Request, error: ApiError | Unreachable, attempt: int, began: float
+    ) -> float | None:
+        """Seconds until the next try, None when there is none."""
+        if not self._patient:
+            asked_s = error.retry_after_s if isinstance(error, ApiError) else None
+            too_long = asked_s is None or asked_s > retries.LONGEST_ASKED_WAIT_S
+            return None if too_long or attempt > _RETRIES_WHEN_ASKED_TO_WAIT else asked_s
+        wait_s = retries.wait_s(request, error, attempt)
+        if wait_s is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        is_weary = now - self._gave_up_at < _PATIENT_AGAIN_S
+        if is_weary or now + wait_s - began > retries.PATIENCE_S:
+            # Whatever else is asked would wait as long again: all of a command together are patient once.
+            self._gave_up_at = now
+            return None
+        return wait_s
+
+    @contextmanager
+    def _said_when_slow(self, trouble: Sequence[str] = ("",)) -> Iterator[None]:
+        """Say what we wait for when it takes longer than somebody waits without wondering."""
+        if not self._says_waits:
+            yield
+            return
+
+        def say() -> None:
+            now = loop.time()
+            if now - self._said_at >= _SAID_EVERY_S:
+                self._said_at = now
+                whom = f"the API server {self.host}"
+                whom = "the credentials that the kubeconfig names" if self._is_logging_in else whom
+                _log.warning("waiting for %s: %s", whom, trouble[0] or "no answer yet")
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_SLOW_S, say)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def list(
         self,
@@ -264,10 +334,11 @@ class Client:
             "timeoutSeconds": str(timeout_s),
         }
         try:
-            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
-                answer = await self._open("GET", kind.path(namespace), query)
+            with self._said_when_slow():
+                async with asyncio.timeout(self._timeout_s or _REQUEST_TIMEOUT_S):
+                    answer = await self._open("GET", kind.path(namespace), query)
         except TimeoutError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
         try:
             async with aclosing(answer.chunks()) as chunks:
                 rest = b""
@@ -275,7 +346,7 @@ class Client:
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         if line:
-                            yield _watch_event(line, self._decode)
+                            yield _watch_event(self._decoded(line))
         finally:
             answer.close()
 
@@ -285,11 +356,12 @@ class Client:
             async with asyncio.timeout(silent_s):
                 return await anext(chunks, None)
         except OSError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
 
     async def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """The body of a GET as text: pod logs, `/version`, whatever is not an object."""
-        return (await self._read(Request("GET", path, query=query or {}), None)).decode(errors="replace")
+        asked = Request("GET", path, query=query or {})
+        return (await self._tried(asked, lambda: self._read(asked, None))).decode(errors="replace")
 
     async def stream(self, request: Request, *, silent_s: float = _LONGEST_SILENCE_S) -> AsyncIterator[bytes]:
         """The body of an answer piece by piece, as it comes: logs that are followed, a model that speaks.
@@ -305,7 +377,7 @@ class Client:
                     request.method, request.path, request.query, body, request.content_type
                 )
         except TimeoutError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
         try:
             async with aclosing(answer.chunks()) as chunks:
                 while (chunk := await self._next(chunks, silent_s)) is not None:
@@ -315,17 +387,20 @@ class Client:
 
     async def _read(self, request: Request, body: bytes | None) -> bytes:
         """The body that answers a request."""
+        timeout_s = _REQUEST_TIMEOUT_S if self._timeout_s is None else self._timeout_s
+        silence_s = _SILENCE_S if self._patient and not request.is_write and self._timeout_s is None else None
         try:
-            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
-                answer = await self._open(
-                    request.method, request.path, request.query, body, request.content_type
-                )
+            async with asyncio.timeout(timeout_s if timeout_s < math.inf else None):
+                async with asyncio.timeout(silence_s):
+                    answer = await self._open(
+                        request.method, request.path, request.query, body, request.content_type
+                    )
                 try:
                     return await answer.read()
                 finally:
                     answer.close()
         except OSError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from None
 
     async def _open(
         self,
@@ -341,7 +416,7 @@ class Client:
         headers = dict(_HEADERS)
         if body is not None:
             headers["Content-Type"] = content_type
-        elif "watch" not in query:
+        elif "watch" not in query and self._server.compresses:
             headers["Accept-Encoding"] = "gzip"
         if authorization := await self._authorized():
             headers["Authorization"] = authorization
@@ -351,50 +426,76 @@ class Client:
             answer = await self._pool.ask(method, target, headers, body)
             status = answer.status
         except OSError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
         finally:
             if self._observer is not None:
                 self._observer(Exchange(method, path, query, status, time.perf_counter() - began))
+        if "warning" in answer.headers:
+            self._say_warnings(answer.headers["warning"])
         if answer.status < 300:
             return answer
-        if answer.status == 401 and self._server.token_file and not is_second_try:
-            # The file may have a new token already: not in a minute, but now.
+        if answer.status == 401 and not is_second_try and await self._credentials.renew():
             answer.close()
-            self._read_at = -math.inf
             return await self._open(method, path, query, body, content_type, is_second_try=True)
         try:
             text = self._without_secrets((await answer.read()).decode(errors="replace"))
         except OSError as error:
-            raise _unreachable(self.host, error, self._without_secrets) from error
+            raise failures.unreachable(self.host, error, self._without_secrets) from error
         finally:
             answer.close()
-        refusal = _error(answer.status, answer.headers, text, path)
+        refusal = failures.refusal(answer.status, answer.headers, text, path)
+        asked = access(method, path, query)
+        refusal.hint = refusals.hint_of(refusal, asked.namespace) or refusal.hint
         if refusals.kind_of(refusal) == "rights":
-            refusal.hint = access(method, path, query).hint
+            refusal.hint = asked.hint
         raise refusal
 
+    def _decoded(self, body: bytes, decode: Decode | None = None) -> Any:
+        try:
+            return (decode or self._decode)(body) if body else {}
+        except (ValueError, RecursionError):
+            raise failures.no_json(self._without_secrets(body[:4000].decode(errors="replace"))) from None
+
     def _without_secrets(self, text: str) -> str:
-        """The text as it may be shown: servers and libraries like to quote the URL they were asked for."""
-        for secret in filter(None, self._secrets):
-            text = text.replace(secret, "***")
+        """The text as it may be shown: servers and libraries like to quote what they were asked with."""
+        for secret in self._secrets:
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
         return text
 
+    def _say_warnings(self, header: str) -> None:
+        """Say what a server warns of, each once."""
+        from kaitoctl.kube import warning_header
+
+        for text in warning_header.texts(header):
+            if text not in self._warned and len(self._warned) < _MOST_WARNINGS:
+                self._warned.add(text)
+                _log.warning("the API server warns: %s", self._without_secrets(text))
+
+    async def log_in(self) -> None:
+        """Ask who gives our credentials, before anything else is asked.
+
+        Raises:
+            InputError: there are none.
+            Unreachable: who gives them does not answer.
+        """
+        with self._said_when_slow():
+            await self._authorized()
+
     async def _authorized(self) -> str:
-        """The value of the header Authorization; empty for none."""
-        server = self._server
-        if server.authorization is not None:
-            # The official package's hook renews what another program gave before it expires.
-            self._authorization = await server.authorization()
-        elif server.token_file and (now := time.monotonic()) - self._read_at > _TOKEN_FILE_READ_EVERY_S:
-            try:
-                token = Path(server.token_file).read_text(encoding="ascii").strip()  # noqa: ASYNC240 - one small file
-            except (OSError, ValueError) as error:
-                if not self._authorization:
-                    raise InputError(f"the token file {server.token_file} cannot be read: {error}") from error
-            else:
-                self._authorization, self._read_at = f"Bearer {token}", now
-                self._secrets = [*self._secrets[:2], token]
-        return self._authorization
+        """The value of the header Authorization, empty for none; by then TLS has our certificate, too."""
+        self._is_logging_in = True
+        try:
+            authorization = await self._credentials.authorization()
+        finally:
+            self._is_logging_in = False
+        if (secret := authorization.partition(" ")[2]) not in self._secrets[-1:]:
+            self._secrets = [*self._secrets[:6], secret]
+        if (pair := self._credentials.pair) != self._pair:
+            self._pair = pair
+            if self.host.startswith("https:"):
+                self._pool.show(tls.context(self._server, self.host, pair))
+        return authorization
 
 
 @asynccontextmanager
@@ -406,6 +507,9 @@ async def connect(
     observer: Observer | None = None,
     decode: Decode = json.loads,
     encode: Encode = _encode,
+    patient: bool = False,
+    says_waits: bool = False,
+    request_timeout_s: float | None = None,
 ) -> AsyncIterator[Client]:
     """A client for the cluster that kubectl would use.
 
@@ -418,91 +522,44 @@ async def connect(
         observer: told of every exchange with the server.
         decode: as in `Client`.
         encode: as in `Client`.
+        patient: as in `Client`.
+        says_waits: as in `Client`.
+        request_timeout_s: as in `Client`.
 
     Raises:
-        InputError: the kubeconfig is missing, unreadable or has no such context.
+        InputError: the kubeconfig is missing, unreadable or has no such context; nobody gives credentials.
     """
-    server = await _found(kubeconfig, context)
-    chosen = namespace or server.namespace or "default"
-    async with Client(server, namespace=chosen, observer=observer, decode=decode, encode=encode) as client:
+    server = _found(kubeconfig, context)
+    async with Client(
+        server,
+        namespace=namespace or server.namespace or "default",
+        observer=observer,
+        decode=decode,
+        encode=encode,
+        patient=patient,
+        says_waits=says_waits,
+        request_timeout_s=request_timeout_s,
+    ) as client:
+        if server.plugin or server.issuer:
+            await client.log_in()
         yield client
 
 
-async def _found(file: Path | None, context: str | None) -> Server:
-    files = str(file) if file else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    if existing := _files_of(files):
-        read = kubeconfig.from_files(existing, context)
-        return await (_from_elsewhere(existing, context) if read is None else _vouched_for(read))
+def _found(file: Path | None, context: str | None) -> Server:
+    if file is not None:
+        files = [str(file)]
+    elif listed := os.environ.get("KUBECONFIG"):
+        files = list(dict.fromkeys(filter(None, listed.split(os.pathsep))))
+    else:
+        files = [str(Path.home() / ".kube" / "config")]
+    if existing := [name for name in files if os.path.exists(name)]:  # noqa: PTH110 - one stat
+        return kubeconfig.from_files(existing, context)
     if file is None and not context and (server := kubeconfig.from_pod()) is not None:
         return server
     raise InputError(
-        f"no kubeconfig: {files} does not exist",
+        f"no kubeconfig: {os.pathsep.join(files)} does not exist",
         hint="name one with --kubeconfig or $KUBECONFIG, or use --sandbox for a cluster on this machine",
     )
-
-
-async def _vouched_for(server: Server) -> Server:
-    """The server with the credentials that its plugin gives, if it has one."""
-    if server.plugin is None:
-        return server
-    from kaitoctl.kube import exec_plugin
-
-    given = await server.plugin.ask()
-    made = replace(server, authorization=exec_plugin.renewing(server.plugin, given) if given.token else None)
-    if not given.certificate:
-        return made
-    return replace(made, client_certificate=given.certificate, client_key=given.key)
-
-
-async def _from_elsewhere(files: list[str], context: str | None) -> Server:
-    """The server of a user whose credentials another service gives."""
-    from kubernetes.aio.client import Configuration
-    from kubernetes.aio.config import ConfigException, kube_config
-
-    where = os.pathsep.join(files)
-    configuration = type.__call__(Configuration)
-    try:
-        async with asyncio.timeout(_CREDENTIALS_TIMEOUT_S):
-            loader = await kube_config.load_kube_config(
-                config_file=where,
-                context=context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-    except TimeoutError:
-        raise InputError(
-            f"kubeconfig {where}: its auth-provider said nothing for {_CREDENTIALS_TIMEOUT_S:.0f} s"
-        ) from None
-    except ConfigException as error:
-        raise InputError(
-            f"kubeconfig {where}: {error}", hint="see the contexts with: kubectl config get-contexts"
-        ) from error
-    except Exception as error:  # a broken file surfaces as any of YAMLError, TypeError, KeyError, OSError...
-        raise InputError(
-            f"kubeconfig {where} cannot be used: {type(error).__name__}: {error}",
-            hint="kubectl config view shows what is in it",
-        ) from error
-
-    async def authorization() -> str:
-        return str(await configuration.get_api_key_with_prefix("BearerToken") or "")
-
-    has_token = bool(configuration.api_key.get("BearerToken"))
-    return Server(
-        configuration.host,
-        namespace=str(loader.current_context.get("context", {}).get("namespace") or ""),
-        authorization=authorization if has_token else None,
-        ca_file=configuration.ssl_ca_cert or "",
-        ca_data=configuration.ca_cert_data or "",
-        verifies=bool(configuration.verify_ssl),
-        tls_server_name=configuration.tls_server_name or "",
-        proxy=configuration.proxy or "",
-        client_certificate=configuration.cert_file or "",
-        client_key=configuration.key_file or "",
-    )
-
-
-def _files_of(path_list: str) -> list[str]:
-    return [name for name in path_list.split(os.pathsep) if name and Path(name).is_file()]
 
 
 def _insist_on_an_address(server: str) -> None:
@@ -526,52 +583,6 @@ def _refuse_to_leak_a_secret(host: str, server: Server) -> None:
         )
 
 
-def _authorization(server: Server) -> str:
-    if server.basic is not None:
-        return f"Basic {base64.b64encode(':'.join(server.basic).encode()).decode()}"
-    return f"Bearer {server.token}" if server.token else ""
-
-
-def _ssl_context(server: Server, host: str) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(
-            cafile=server.ca_file or None, cadata=None if server.ca_file else server.ca_data or None
-        )
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if server.client_certificate:
-            _load_client_certificate(context, server)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the kubeconfig's certificates cannot be used: {error}") from error
-    if not server.verifies:
-        _log.warning(
-            "anybody may pose as %s: its certificate is not verified (insecure-skip-tls-verify)",
-            host,
-        )
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    # Python 3.13 made this strict by default; many clusters' own CAs lack the extensions it asks for.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
-def _load_client_certificate(context: ssl.SSLContext, server: Server) -> None:
-    """Give the context what proves who we are; OpenSSL reads it from files only."""
-    certificate, key = server.client_certificate, server.client_key
-    if isinstance(certificate, str) and isinstance(key, str):
-        context.load_cert_chain(certificate, keyfile=key or None)
-        return
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="kaitoctl-") as name:  # for nobody else to look into
-        paths = []
-        for part, content in (("certificate", certificate), ("key", key)):
-            if isinstance(content, bytes):
-                (path := Path(name) / part).write_bytes(content)
-                content = str(path)
-            paths.append(content)
-        context.load_cert_chain(paths[0], keyfile=paths[1] or None)
-
-
 @lru_cache(128)  # a controller says the same of all its writes
 def _query_text(query: tuple[tuple[str, str], ...]) -> str:
     return urlencode(query)
@@ -582,20 +593,11 @@ def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     return {name: value for name, value in query.items() if value}
 
 
-def _decode(body: bytes, decode: Decode) -> Any:
-    try:
-        return decode(body) if body else {}
-    except (ValueError, RecursionError) as error:
-        raise Unreachable(
-            f"the server answered something that is not JSON: {body[:80]!r}",
-            hint="is the kubeconfig's server address that of a Kubernetes API server?",
-        ) from error
-
-
 def _items(page: Any) -> Sequence[Object]:
     """The objects of a list; an answer that is none must never be taken for an empty one."""
     items = page.get("items", ()) if isinstance(page, dict) else ()
-    if isinstance(items, list) or (items is None and "metadata" in page):
+    is_list = isinstance(items, list) or (items is None and "metadata" in page)
+    if is_list and all(isinstance(item, dict) for item in items or ()):
         return items or ()
     raise Unreachable(
         "the server answered something that is not a list where one was due",
@@ -603,78 +605,23 @@ def _items(page: Any) -> Sequence[Object]:
     )
 
 
-def _object(answer: Any) -> Object:
+def _insist_on_an_object(request: Request, answer: Any) -> None:
+    """Refuse what no API server answers: somebody else may speak in its place."""
     if isinstance(answer, dict):
-        return answer
+        about = access(request.method, request.path, request.query)
+        is_object = about.name and about.verb in ("get", "patch", "update") and "/" not in about.resource
+        if not is_object or isinstance(answer.get("metadata"), dict):
+            return
     raise Unreachable(
-        f"the server answered {type(answer).__name__} where an object was due",
+        "the server answered something that is not an object where one was due",
         hint="is the kubeconfig's server address that of a Kubernetes API server?",
     )
 
 
-def _watch_event(line: bytes, decode: Decode) -> WatchEvent:
-    event = _decode(line, decode)
+def _watch_event(event: Any) -> WatchEvent:
     if event["type"] == "ERROR":
-        raise _status_error(int(event["object"].get("code") or 500), event["object"], None)
+        raise failures.status_error(int(event["object"].get("code") or 500), event["object"])
     return WatchEvent(event["type"], event["object"])
-
-
-def _error(status: int, headers: Mapping[str, str], body: str, path: str) -> ApiError:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = {}
-    if not isinstance(answer, dict) or answer.get("kind") != "Status":
-        words = body.strip()[:200] or f"HTTP {status}"
-        reason = {404: "NotFound", 401: "Unauthorized", 403: "Forbidden"}.get(status, "")
-        answer = {"message": f"{words} ({path})", "reason": reason}
-    return _status_error(status, answer, headers.get("retry-after"))
-
-
-def _status_error(status: int, answer: Object, retry_after: str | None) -> ApiError:
-    details = answer.get("details")
-    details = details if isinstance(details, dict) else {}
-    asked = retry_after or details.get("retryAfterSeconds")
-    try:
-        retry_after_s = max(0.0, float(asked)) if asked else None
-    except (ValueError, TypeError):
-        retry_after_s = _until(str(asked))
-    if retry_after_s is not None and not math.isfinite(retry_after_s):
-        retry_after_s = 1.0
-    return ApiError(
-        status,
-        str(answer.get("reason") or ""),
-        str(answer.get("message") or f"HTTP {status}"),
-        details=details,
-        retry_after_s=retry_after_s if status in (429, 503) else None,
-    )
-
-
-def _until(date: str) -> float:
-    """Seconds until an HTTP date; one for what is none."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        when = parsedate_to_datetime(date)
-        return max(0.0, (when - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 1.0
-
-
-def _unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unreachable:
-    if isinstance(error, TimeoutError):
-        cause, hint = "no answer in time", "is the cluster up, and reachable from this network?"
-    elif isinstance(error, ssl.SSLError):
-        cause, hint = shown(str(error)), "the server's certificate does not match the kubeconfig's CA"
-    elif isinstance(error, http.Broken):
-        cause, hint = shown(str(error)), "the connection broke; try again"
-    else:
-        if error.errno is None or isinstance(error, socket.gaierror):
-            cause = error.strerror or str(error)
-        else:
-            cause = os.strerror(error.errno)
-        hint = "is the cluster up? `kubectl cluster-info` asks the same server"
-    return Unreachable(f"cannot reach the API server {host}: {cause}", cause=cause, hint=hint)
 
 
 _UNSAFE = re.compile(b"[<>&]|\xe2\x80[\xa8\xa9]")

@@ -7,6 +7,7 @@ somebody asks for one: only then is the text walked a second time. Opening files
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -136,7 +137,7 @@ def read(text: str, source: str, *, unpack: bool = True) -> Iterator[Document]:
 def load_yaml(text: str, source: str) -> list[Object]:
     """The documents of a YAML (or JSON) text, empty ones left out.
 
-    Scalars mean what they mean to kubectl: `1e3` is a number, a date is text, a key is always text.
+    Scalars mean what they mean to kubectl: `1e3` is a number, a date is text, the key `on` is "true".
 
     Args:
         text: at most ten million characters.
@@ -153,12 +154,31 @@ def load_yaml(text: str, source: str) -> list[Object]:
     return objects
 
 
+_WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+def as_kubectl_reads(raw: bytes) -> str:
+    """The text of a file's bytes: UTF-16 where a byte order mark says so, else UTF-8.
+
+    PowerShell's `>` writes UTF-16. Bytes that are no text stay in it as surrogates, which `read` refuses
+    with their place.
+
+    Source: k8s.io/cli-runtime v0.37 `pkg/resource/visitor.go`, FileVisitor (unicode.BOMOverride).
+    """
+    for mark, encoding in _WIDE.items():
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(encoding, "replace")
+    return raw.decode("utf-8-sig", "surrogateescape")
+
+
 def decoded(raw: bytes, source: str) -> str:
-    """The text of a file's bytes.
+    """The text of a file's bytes, see `as_kubectl_reads`.
 
     Raises:
-        InputError: not UTF-8.
+        InputError: neither UTF-8 nor UTF-16 with a byte order mark.
     """
+    if raw[:2] in _WIDE:
+        return as_kubectl_reads(raw)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -318,6 +338,8 @@ def located(error: Exception, text: str = "") -> tuple[int, int, str]:
     what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error.args[0])
     if isinstance(error, UnicodeEncodeError):
         what = "this is not UTF-8 text"
+    if "maximum nesting depth" in what:  # libyaml's own limit from 0.2.6 on: it reads ahead of us
+        what = f"nested deeper than {_MAX_DEPTH} levels"
     if mark:
         return mark.line + 1, mark.column + 1, what
     before = ""
@@ -402,6 +424,25 @@ def typed(text: str) -> Any:
     return text
 
 
+def key_text(text: str) -> str:
+    """What an unquoted key is called in JSON: `1e3` is "1000", `on` is "true", a fraction stays as written.
+
+    Source: sigs.k8s.io/yaml, by which kubectl and the API server make JSON of YAML; a test asks kubectl.
+
+    Raises:
+        Refused: it is null.
+    """
+    match value := typed(text):
+        case None:
+            raise Refused("a key is null; put it in quotes if it is text")
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case _:
+            return text
+
+
 def _integer(text: str) -> int | float | str:
     sign, digits = -1 if text[0] == "-" else 1, text.lstrip("+-")
     is_octal = digits[0] == "0" and len(digits) > 1
@@ -482,10 +523,11 @@ class _Builder:
     def _scalar(self, event: Any) -> None:
         text, tag, style = event.value, event.tag, event.style
         top = self._open[-1] if self._open else None
-        # A key is the text as written, so that `1: x` and `on: x` are "1" and "on".
         is_key = top is not None and top.key is None and top.is_map
-        if tag is None:
-            value = self._meaning(text, not (style or is_key))
+        if is_key and tag is None and not style:
+            value = key_text(text) if (as_text := self._meaning(text, False)) == text else as_text
+        elif tag is None:
+            value = self._meaning(text, not style)
         elif tag in _TEXT_TAGS or (is_key and tag in _OTHER_TAGS):
             value = self._meaning(text, False)
         elif tag in _OTHER_TAGS:
@@ -620,7 +662,7 @@ def _places(text: str) -> list[Any]:
             children, waiting = opened[-1] if opened else (roots, None)
             mark = event.start_mark
             if isinstance(children, dict) and waiting is None:
-                key = event.value if name == "ScalarEvent" else ""
+                key = _key_of(event) if name == "ScalarEvent" else ""
                 opened[-1] = (children, (key, mark))
                 continue
             below: Any = {"MappingStartEvent": {}, "SequenceStartEvent": []}.get(name)
@@ -635,6 +677,14 @@ def _places(text: str) -> list[Any]:
     except (YAMLError, UnicodeError):
         pass
     return roots
+
+
+def _key_of(event: Any) -> str:
+    """The key that a scalar makes, as `values` has it."""
+    try:
+        return event.value if event.style or event.tag else key_text(event.value)
+    except Refused:
+        return str(event.value)
 
 
 # --- YAML out ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.kube.documents import Document, Refused, read, to_yaml
+from kaitoctl.kube.documents import Document, Refused, key_text, read, to_yaml
 from kaitoctl.kube.objects import Object
 
 _LAYOUT = "its layout does not let it be edited without touching more than the change"
@@ -113,7 +113,11 @@ def _entries(node: Any) -> dict[str, tuple[Any, Any]]:
     """A map's key and value nodes, by key."""
     if node.id != "mapping":
         raise Refused(_LAYOUT)
-    return {key.value: (key, value) for key, value in node.value if key.id == "scalar"}
+    return {
+        key.value if key.style else key_text(key.value): (key, value)
+        for key, value in node.value
+        if key.id == "scalar"
+    }
 
 
 def _dash_offset(nodes: list[Any]) -> int:

@@ -14,8 +14,6 @@ import json
 import math
 import os
 import sys
-import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +26,6 @@ TIMEOUT_S = 30.0
 TIMEOUT_WITH_SOMEBODY_S = 300.0  # who may have to log in
 
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
-_RENEWED_BEFORE_S = 10.0
 _CONFIG = "client.authentication.k8s.io/exec"
 _TOLD = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
 _TEXTS = ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")
@@ -107,11 +104,7 @@ class Plugin:
         if self.spec.get("provideClusterInfo"):
             spec["cluster"] = self._cluster_info()
         info = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
-        more = self.spec.get("env") or ()
-        try:
-            own = {str(item["name"]): str(item["value"]) for item in more}
-        except (KeyError, TypeError):
-            raise self.fault("its exec.env is no list of names with values") from None
+        own = {item["name"]: item.get("value") or "" for item in self.spec.get("env") or ()}
         return {**os.environ, **own, "KUBERNETES_EXEC_INFO": json.dumps(info)}
 
     def _cluster_info(self) -> dict[str, Any]:
@@ -123,7 +116,7 @@ class Plugin:
                 raise self.fault(f"{file}: {error.strerror}") from None
             told["certificate-authority-data"] = base64.b64encode(authority).decode()
         for extension in self.cluster.get("extensions") or ():
-            if isinstance(extension, dict) and extension.get("name") == _CONFIG:
+            if extension and extension.get("name") == _CONFIG:
                 told["config"] = extension.get("extension")
         return told
 
@@ -150,20 +143,6 @@ class Credentials:
     certificate: bytes = field(default=b"", repr=False)
     key: bytes = field(default=b"", repr=False)
     expires_at: float = math.inf
-
-
-def renewing(plugin: Plugin, first: Credentials) -> Callable[[], Awaitable[str]]:
-    """What goes into the header Authorization; the program is asked again when its token expires."""
-    given, one_at_a_time = first, asyncio.Lock()
-
-    async def authorization() -> str:
-        nonlocal given
-        async with one_at_a_time:
-            if time.time() > given.expires_at - _RENEWED_BEFORE_S:
-                given = await plugin.ask()
-        return f"Bearer {given.token}"
-
-    return authorization
 
 
 def _credentials(output: bytes, plugin: Plugin) -> Credentials:

@@ -13,7 +13,7 @@ import base64
 import re
 import ssl as ssl_
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 from weakref import WeakSet
@@ -215,6 +215,7 @@ class Pool:
         server_hostname: whose certificate it must be; the address's host when empty.
         proxy: `http://[user:password@]host:port`, through which everything goes; empty for none.
         connect_timeout_s: for each connection.
+        more: headers that go with every request; the only ones that may come more than once.
     """
 
     def __init__(
@@ -225,6 +226,7 @@ class Pool:
         server_hostname: str = "",
         proxy: str = "",
         connect_timeout_s: float,
+        more: Sequence[tuple[str, str]] = (),
     ) -> None:
         where = urlsplit(address)
         self._ssl = ssl
@@ -233,6 +235,8 @@ class Pool:
         self._server_hostname = server_hostname or self._host
         self._proxy = urlsplit(proxy) if proxy else None
         self._connect_timeout_s = connect_timeout_s
+        self._more = "".join([f"{name}: {value}\r\n" for name, value in more])
+        self._lines = len(more)
         self._idle: list[_Connection] = []
         self._open: WeakSet[_Connection] = WeakSet()
         authority = where.netloc.rpartition("@")[2]
@@ -253,12 +257,19 @@ class Pool:
             OSError: there is no connection to be had; of ssl.SSLError when it cannot be trusted.
             TimeoutError: there was none in time.
         """
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) + self._more
         if body is not None:
             lines += f"Content-Length: {len(body)}\r\n"
-        if "\r" in target or "\n" in target or lines.count("\n") != len(headers) + (body is not None):
+        if (
+            "\r" in target
+            or "\n" in target
+            or lines.count("\n") != self._lines + len(headers) + (body is not None)
+        ):
             raise ValueError("a header or target with a line break")
-        request = f"{method} {self._prefix}{quoted(target)}{self._greeting}{lines}\r\n".encode("latin-1")
+        try:
+            request = f"{method} {self._prefix}{quoted(target)}{self._greeting}{lines}\r\n".encode()
+        except UnicodeEncodeError:  # it holds the whole text, secrets and all
+            raise ValueError("a header or target that is not Unicode") from None
         while True:
             connection = self._take() or await self._connect()
             connection.expect_answer()
@@ -279,6 +290,13 @@ class Pool:
         connection.is_used = True
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
+
+    def show(self, ssl: ssl_.SSLContext) -> None:
+        """From the next request on, prove by another context who we are; what is at work ends as it is."""
+        self._ssl = ssl
+        for connection in self._idle:
+            connection.transport.abort()
+        self._idle.clear()
 
     async def close(self) -> None:
         """End all connections, also those whose user was cancelled before it had them."""

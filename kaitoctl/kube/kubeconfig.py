@@ -1,10 +1,11 @@
 """Which server, and who we are there: read from kubeconfig files as kubectl reads them, or from the pod.
 
-Tokens, certificates and passwords are read here; another program (`exec`) is asked by `exec_plugin`. What a
-service has to be asked for (`auth-provider`) is left to the official package, whose import costs more than a
-whole command: `client` brings it in when a user needs it, and not before.
+Tokens, certificates and passwords are read here; a program (`exec`) is asked by `exec_plugin`, the issuer of
+an `auth-provider` by `oidc`. `kubeconfig_shape` knows the types. What kubectl refuses is refused, by name and
+place: no message quotes a value of a user entry.
 
-Source: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
+Source: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ and client-go
+v0.37 `tools/clientcmd` (`loader.go` merges, `validation.go` refuses, `client_config.go` says what wins).
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kaitoctl.errors import InputError
+from kaitoctl.kube import kubeconfig_shape
 
 if TYPE_CHECKING:
     from kaitoctl.kube.exec_plugin import Plugin
+    from kaitoctl.kube.oidc import Issuer
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECRETS = frozenset({"token", "password", "client-key-data", "auth-provider"})
 _log = logging.getLogger(__name__)
 
 _CONTEXTS_HINT = "see the contexts with: kubectl config get-contexts"
+_VIEW_HINT = "kubectl config view shows what is in it, without its secrets"
+_MODES = ("Never", "IfAvailable", "Always")
+_MODE_OPTIONAL_IN = ("client.authentication.k8s.io/v1beta1", "client.authentication.k8s.io/v1alpha1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,102 +43,234 @@ class Server:
     Args:
         address: `http(s)://host[:port][/path]`.
         namespace: the context's own, empty when it has none.
-        token: a bearer token.
+        token: a bearer token; what a token file says outranks it.
         token_file: where a token is that somebody renews; read again every minute.
-        authorization: asked for the value of the header before each request, when given.
         basic: user name and password.
+        impersonation: headers that say on whose behalf we ask.
         ca_file: certificates to trust, PEM.
         ca_data: the same, as text; the system's when neither is given.
         verifies: False trusts any certificate.
         tls_server_name: whose certificate it must be, if not the address's host's.
         proxy: the URL of a proxy; empty for the environment's.
+        compresses: whether answers may come compressed.
         client_certificate: PEM, as bytes or as the path of a file; with `client_key`.
         client_key: PEM, likewise.
         plugin: a program that has to be asked for credentials.
+        issuer: who has to be asked for an id-token once ours has expired.
     """
 
     address: str = field(repr=False)
     namespace: str = ""
     token: str = field(default="", repr=False)
     token_file: str = ""
-    authorization: Callable[[], Awaitable[str]] | None = None
     basic: tuple[str, str] | None = field(default=None, repr=False)
+    impersonation: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_file: str = ""
     ca_data: str = ""
     verifies: bool = True
     tls_server_name: str = ""
     proxy: str = field(default="", repr=False)
+    compresses: bool = True
     client_certificate: bytes | str = field(default="", repr=False)
     client_key: bytes | str = field(default="", repr=False)
     plugin: Plugin | None = field(default=None, repr=False)
+    issuer: Issuer | None = field(default=None, repr=False)
 
     @property
     def has_secret(self) -> bool:
         """Whether a secret goes with every request."""
-        return bool(self.token or self.token_file or self.authorization or self.basic)
+        return bool(self.token or self.token_file or self.basic or self.issuer or self.plugin)
 
 
-def from_files(files: list[str], context: str | None = None) -> Server | None:
-    """The server of a context; None when a service has to be asked for its user.
+class _Part(NamedTuple):
+    """One file: where its relative paths start from, its name, and what it holds."""
+
+    folder: Path
+    file: str
+    config: dict[str, Any]
+
+
+class _Found(NamedTuple):
+    """A context, cluster or user, and the file that has it."""
+
+    entry: dict[str, Any]
+    part: _Part
+
+    def path(self, key: str) -> str:
+        """The file that a key names, from the folder of the kubeconfig; empty for none."""
+        value = self.entry.get(key)
+        return str(self.part.folder / value) if value else ""
+
+    def data(self, key: str) -> bytes:
+        """What a key has as base64."""
+        return base64.b64decode("".join((self.entry.get(key) or "").split()))
+
+
+def from_files(files: list[str], context: str | None = None) -> Server:
+    """The server of a context.
 
     Args:
         files: merged, the first that names something wins.
         context: None for the current one.
 
     Raises:
-        InputError: a file is no kubeconfig, or has no such context.
+        InputError: a file is no kubeconfig or has no such context, or kubectl would refuse the context, its
+            cluster or its user.
     """
-    parts = [(Path(name).absolute().parent, name, _parsed(name)) for name in files]
-    where = os.pathsep.join(files)
-    wanted = context or next(filter(None, (config.get("current-context") for _, _, config in parts)), None)
+    parts = [_Part(Path(name).absolute().parent, name, _parsed(name)) for name in files]
+    where = f"kubeconfig {os.pathsep.join(files)}"
+    wanted = context or next(filter(None, (part.config.get("current-context") for part in parts)), None)
     if not wanted:
-        raise InputError(f"kubeconfig {where}: it has no current context", hint=_CONTEXTS_HINT)
-    _, chosen = _named(parts, "context", wanted)
-    folder, cluster = _named(parts, "cluster", chosen.get("cluster"))
-    user_folder, user = _named(parts, "user", chosen["user"]) if chosen.get("user") else (folder, {})
+        raise InputError(f"{where}: it has no current context", hint=_CONTEXTS_HINT)
+    chosen = _named(parts, "context", wanted).entry
+    cluster = _named(parts, "cluster", chosen.get("cluster"))
+    name = chosen.get("user") or ""
+    user = _named(parts, "user", name) if name else _Found({}, cluster.part)
     _warn_of_readers(parts)
-    if provider := user.get("auth-provider"):
-        name = provider.get("name") if isinstance(provider, dict) else provider
-        if name != "oidc":  # the only one that kubectl still has
-            raise InputError(
-                f"kubeconfig {where}: the auth-provider {name!r} is no longer in use",
-                hint="kubectl has dropped it: let your cloud's tool write the kubeconfig anew, with exec",
-            )
-        return None
-    plugin = None
-    if isinstance(asked := user.get("exec"), dict):
-        from kaitoctl.kube.exec_plugin import Plugin
+    if why := _refused_cluster(cluster) or _refused_user(user, str(cluster.entry.get("server") or "")):
+        raise InputError(f"{where}: {why} (context {wanted!r})", hint=_VIEW_HINT)
+    return _server(chosen, cluster, user, where, name)
 
-        plugin = Plugin(asked, where, user_folder, cluster, folder)
-    token_file = _path(user_folder, user.get("tokenFile"))
-    basic = (str(user["username"]), str(user.get("password") or "")) if user.get("username") else None
+
+def _server(chosen: dict[str, Any], cluster: _Found, user: _Found, where: str, name: str) -> Server:
+    impersonation: tuple[tuple[str, str], ...] = ()
+    if user.entry.get("as"):
+        from kaitoctl.kube import impersonation as impersonation_
+
+        try:
+            impersonation = impersonation_.headers(user.entry)
+        except ValueError as error:
+            raise InputError(f"{where}: user {name!r}: {error}") from None
+    its, mine = cluster.entry, user.entry
+    basic = (mine["username"], mine.get("password") or "") if mine.get("username") else None
+    token, token_file = (mine.get("token") or "").strip(), user.path("tokenFile")
+    certificate = user.data("client-certificate-data") or user.path("client-certificate")
+    is_static = bool(token or token_file or basic)
     try:
-        return Server(
-            str(cluster.get("server") or ""),
-            namespace=str(chosen.get("namespace") or ""),
-            token="" if token_file else str(user.get("token") or ""),
-            token_file=token_file,
-            basic=None if token_file or user.get("token") else basic,
-            ca_file=_path(folder, cluster.get("certificate-authority")),
-            ca_data=_decoded(cluster.get("certificate-authority-data")).decode(),
-            verifies=not cluster.get("insecure-skip-tls-verify"),
-            tls_server_name=str(cluster.get("tls-server-name") or ""),
-            proxy=str(cluster.get("proxy-url") or ""),
-            client_certificate=_decoded(user.get("client-certificate-data"))
-            or _path(user_folder, user.get("client-certificate")),
-            client_key=_decoded(user.get("client-key-data")) or _path(user_folder, user.get("client-key")),
-            plugin=plugin,
-        )
-    except ValueError as error:
+        authority = cluster.data("certificate-authority-data").decode()
+    except ValueError:
+        raise InputError(f"{where}: its certificate-authority-data is not PEM") from None
+    return Server(
+        its.get("server") or "",
+        namespace=chosen.get("namespace") or "",
+        token=token,
+        token_file=token_file,
+        basic=basic,
+        impersonation=impersonation,
+        ca_file=cluster.path("certificate-authority"),
+        ca_data=authority,
+        verifies=not its.get("insecure-skip-tls-verify"),
+        tls_server_name=its.get("tls-server-name") or "",
+        proxy=its.get("proxy-url") or "",
+        compresses=not its.get("disable-compression"),
+        client_certificate=certificate,
+        client_key=(user.data("client-key-data") or user.path("client-key")) if certificate else "",
+        # What is written in the file wins: another is not even asked.
+        plugin=None if is_static or certificate else _plugin(user, cluster, where),
+        issuer=None if is_static else _issuer(user, where, name),
+    )
+
+
+def _plugin(user: _Found, cluster: _Found, where: str) -> Plugin | None:
+    if user.entry.get("exec") is None:
+        return None
+    from kaitoctl.kube.exec_plugin import Plugin
+
+    return Plugin(
+        user.entry["exec"],
+        where.removeprefix("kubeconfig "),
+        user.part.folder,
+        cluster.entry,
+        cluster.part.folder,
+    )
+
+
+def _issuer(user: _Found, where: str, name: str) -> Issuer | None:
+    provider = user.entry.get("auth-provider")
+    if provider is None:
+        return None
+    if provider.get("name") != "oidc":  # the only one that kubectl still has
         raise InputError(
-            f"kubeconfig {where}: a certificate or key of context {wanted!r} is not base64: {error}"
-        ) from None
+            f"{where}: the auth-provider {provider.get('name') or ''!r} is no longer in use",
+            hint="kubectl has dropped it: let your cloud's tool write the kubeconfig again, with exec",
+        )
+    from kaitoctl.kube.oidc import Issuer
+
+    return Issuer(provider.get("config") or {}, where, name, Path(user.part.file))
+
+
+# --- what kubectl refuses ----------------------------------------------------------------------------------
+
+
+def _refused_cluster(cluster: _Found) -> str:
+    """Why kubectl would not use the cluster; empty when it would.
+
+    Source: client-go `validateClusterInfo`, and `transport.TLSConfigFor` for the last one.
+    """
+    its = cluster.entry
+    authorities = [key for key in ("certificate-authority", "certificate-authority-data") if its.get(key)]
+    if len(authorities) > 1:
+        return "its cluster has both certificate-authority and certificate-authority-data; keep one"
+    if authorities and its.get("insecure-skip-tls-verify"):
+        return f"its cluster has insecure-skip-tls-verify beside {authorities[0]}; keep one"
+    return ""
+
+
+def _refused_user(user: _Found, address: str) -> str:
+    """Why kubectl would not use the user; empty when it would.
+
+    Source: client-go `validateAuthInfo`, `transport.HTTPWrappersForConfig` (a token file beside a password);
+    without any credentials kubectl asks for a name and a password.
+    """
+    mine = user.entry
+    has = {key for key, value in mine.items() if value not in (None, "", [], {})}
+    name = "its user"
+    if has & {"username", "password"} and has & {"token", "tokenFile"}:
+        return f"{name} has both a token and a password; keep one"
+    if "password" in has and "username" not in has:
+        return f"{name} has a password and no username"
+    if has & {"client-certificate", "client-certificate-data"}:
+        for part in ("client-certificate", "client-key"):
+            if {part, f"{part}-data"} <= has:
+                return f"{name} has both {part} and {part}-data; keep one"
+        if not has & {"client-key", "client-key-data"}:
+            return f"{name} has a client certificate and no client-key"
+    if mine.get("exec") is not None:
+        if mine.get("auth-provider") is not None:
+            return f"{name} has both exec and auth-provider; keep one"
+        if why := _refused_exec(mine["exec"]):
+            return f"{name}'s exec {why}"
+    if has & {"as-uid", "as-groups", "as-user-extra"} and "as" not in has:
+        return f"{name} has as-uid, as-groups or as-user-extra without as"
+    is_somebody = has & {"token", "tokenFile", "username", "client-certificate", "client-certificate-data"}
+    asks = mine.get("exec") is not None or mine.get("auth-provider") is not None
+    if not is_somebody and not asks and address.startswith("https:"):
+        return f"{name} has no credentials: no token, no client certificate, no exec"
+    return ""
+
+
+def _refused_exec(spec: dict[str, Any]) -> str:
+    version, mode = spec.get("apiVersion"), spec.get("interactiveMode")
+    if not spec.get("command"):
+        return "has no command"
+    if not version:
+        return "has no apiVersion"
+    if any(not (item or {}).get("name") for item in spec.get("env") or ()):
+        return "has an env entry without a name"
+    if not mode and version not in _MODE_OPTIONAL_IN:
+        return "needs an interactiveMode: Never, IfAvailable or Always"
+    if mode and mode not in _MODES:
+        return "has an interactiveMode that is not Never, IfAvailable or Always"
+    return ""
+
+
+# --- where it is read from ---------------------------------------------------------------------------------
 
 
 def from_pod() -> Server | None:
     """The server of the cluster that we run in as a pod; None when we do not."""
-    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    if not host:
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
+    if not host or not port:
         return None
     token, authority = _SERVICE_ACCOUNT / "token", _SERVICE_ACCOUNT / "ca.crt"
     for file in (token, authority):
@@ -145,41 +282,38 @@ def from_pod() -> Server | None:
     own = _SERVICE_ACCOUNT / "namespace"
     return Server(
         f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
-        namespace=own.read_text().strip() if own.is_file() else "",
+        namespace=os.environ.get("POD_NAMESPACE") or (own.read_text().strip() if own.is_file() else ""),
         token_file=str(token),
         ca_file=str(authority),
     )
 
 
-def _warn_of_readers(parts: list[tuple[Path, str, dict[str, Any]]]) -> None:
+def _warn_of_readers(parts: list[_Part]) -> None:
     """Say which files hold a secret and may be read by others than their owner."""
     for _, file, config in parts:
-        users = config.get("users")
-        held = (
-            [item.get("user") for item in users if isinstance(item, dict)] if isinstance(users, list) else []
-        )
-        if not any(isinstance(user, dict) and user.keys() & _SECRETS for user in held):
+        held = [(item or {}).get("user") or {} for item in config.get("users") or ()]
+        if not any(user.keys() & _SECRETS for user in held):
             continue
         mode = os.stat(file).st_mode  # noqa: PTH116 - a name, as it was given
         if os.name != "nt" and mode & (stat.S_IRGRP | stat.S_IROTH):
-            _log.warning("kubeconfig %s holds secrets, and others may read it: chmod 600 %s", file, file)
+            _log.warning("kubeconfig %s holds credentials, and others may read it: chmod 600 %s", file, file)
 
 
 def _parsed(name: str) -> dict[str, Any]:
     try:
-        text = Path(name).read_text(encoding="utf-8")
-        config = _json_or_yaml(text)
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"kubeconfig {name} cannot be used: {error}", hint="kubectl config view shows what is in it"
-        ) from error
-    if config is None:
-        config = {}
-    if not isinstance(config, dict):
-        raise InputError(
-            f"kubeconfig {name} cannot be used: it is no map", hint="kubectl config view shows what is in it"
-        )
-    return config
+        config = _json_or_yaml(Path(name).read_text(encoding="utf-8-sig"))
+        why = kubeconfig_shape.fault(config)
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+    except UnicodeDecodeError as error:
+        why = f"it is not UTF-8 text (byte {error.start})"
+    except ValueError as error:
+        why = str(error)
+    except RecursionError:
+        why = "it is nested too deeply"
+    if why:
+        raise InputError(f"kubeconfig {name} cannot be used: {why}", hint=_VIEW_HINT)
+    return config or {}
 
 
 def _json_or_yaml(text: str) -> Any:
@@ -188,37 +322,29 @@ def _json_or_yaml(text: str) -> Any:
             return json.loads(text)
         except ValueError:
             pass  # a map of YAML's may begin so, too
+    import re
+
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return yaml.load(text, loader)  # noqa: S506 - a safe one
     except yaml.YAMLError as error:
-        # Not its own words: they quote the line, and with it what may be a secret.
+        # Not its own words: they quote the line, a tag or an anchor, and with it what may be a secret.
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"{where}{getattr(error, 'problem', None) or 'not YAML'}") from None
+        problem = re.sub(r"'[^']{4,}'", "'...'", getattr(error, "problem", None) or "not YAML")
+        raise ValueError(f"{where}{problem}") from None
+    except (ValueError, ArithmeticError, TypeError, AttributeError):  # they quote the value
+        raise ValueError("a value in it is not what its tag or form says") from None
 
 
-def _named(
-    parts: list[tuple[Path, str, dict[str, Any]]], what: str, name: Any
-) -> tuple[Path, dict[str, Any]]:
-    """The context, cluster or user of a name, and the folder that its paths start from."""
-    for folder, file, config in parts:
-        entries = config.get(f"{what}s") or []
-        if not isinstance(entries, list):
-            raise InputError(f"kubeconfig {file} cannot be used: {what}s is no list")
-        for entry in entries:
-            if isinstance(entry, dict) and entry.get("name") == name:
-                found = entry.get(what)
-                return folder, found if isinstance(found, dict) else {}
-    where = os.pathsep.join(file for _, file, _ in parts)
-    raise InputError(f"kubeconfig {where}: there is no {what} {name!r}", hint=_CONTEXTS_HINT)
-
-
-def _path(folder: Path, value: Any) -> str:
-    return str(folder / str(value)) if value else ""
-
-
-def _decoded(value: Any) -> bytes:
-    return base64.b64decode("".join(str(value).split()), validate=True) if value else b""
+def _named(parts: list[_Part], what: str, name: Any) -> _Found:
+    """The context, cluster or user of a name, in the first file that has it."""
+    for part in parts:
+        for entry in part.config.get(f"{what}s") or ():
+            if entry and entry.get("name") == name:
+                return _Found(entry.get(what) or {}, part)
+    where = os.pathsep.join(part.file for part in parts)
+    called = repr(name) if name else "named in its context"
+    raise InputError(f"kubeconfig {where}: there is no {what} {called}", hint=_CONTEXTS_HINT)

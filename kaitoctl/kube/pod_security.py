@@ -1,7 +1,8 @@
-"""What of a pod the Pod Security Standards forbid. Pure.
+"""What of a pod, or of a pod template, the Pod Security Standards forbid. Pure.
 
-Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/. A test compares the answers with
-those of a real API server.
+Every check of `k8s.io/pod-security-admission/policy` (v0.37, policy version `latest`) is here, in its levels
+`baseline` and `restricted`; `CHECKS` maps each to where. A test compares the answers with those of a real API
+server. What the standards leave open and we do not is in `pod_reach`.
 """
 
 from __future__ import annotations
@@ -45,8 +46,40 @@ _SYSCTLS = frozenset(
         "net.ipv4.tcp_fin_timeout",
         "net.ipv4.tcp_keepalive_intvl",
         "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_wmem",
+        "net.ipv4.tcp_slow_start_after_idle",
+        "net.ipv4.tcp_notsent_lowat",
     ]
 )
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_HANDLERS = ("postStart", "preStop")
+_ASKING_A_HOST = ("httpGet", "tcpSocket")
+_PROFILES = ("RuntimeDefault", "Localhost")
+_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+
+CHECKS = {
+    "hostNamespaces": "_baseline",
+    "hostPathVolumes": "_baseline",
+    "sysctls": "_baseline",
+    "procMount": "_baseline_container",
+    "hostPorts": "_baseline_container",
+    "hostProbesAndHostLifecycle": "_baseline_container",
+    "privileged": "_baseline_context",
+    "windowsHostProcess": "_baseline_context",
+    "capabilities_baseline": "_baseline_context",
+    "seLinuxOptions": "_baseline_context",
+    "seccompProfile_baseline": "_baseline_context",
+    "appArmorProfile": "_baseline_context",  # and the annotations of `_annotations`
+    "restrictedVolumes": "_restricted",
+    "procMount_restricted": "_restricted_container",
+    "runAsUser": "_restricted",
+    "runAsNonRoot": "_restricted",
+    "allowPrivilegeEscalation": "_restricted_container",
+    "seccompProfile_restricted": "_restricted_container",
+    "capabilities_restricted": "_restricted_container",
+}
+"""Check of the admission plugin -> the function that answers it here."""
 _VOLUMES = frozenset(
     [
         "name",
@@ -63,21 +96,31 @@ _VOLUMES = frozenset(
 )
 
 
-def violations(pod: Object, level: Level) -> list[str]:
-    """What the standard forbids of a pod's spec, each as a path below `spec` with its value.
+def violations(template: Object, level: Level) -> list[str]:
+    """What the standard forbids of a pod or a pod template, each as a path with its value.
 
     Args:
-        pod: a pod's `spec`; whatever in it is of another type than it should be is passed over.
+        template: a pod or a template, with `spec` and perhaps `metadata`; whatever in it is of another type
+            than it should be is passed over.
         level: `restricted` forbids all that `baseline` does, and more.
     """
-    found = list(_baseline(pod))
-    return found + list(_restricted(pod)) if level == "restricted" else found
+    pod = _map(template.get("spec"))
+    found = [*_annotations(template), *(f"spec.{what}" for what in _baseline(pod))]
+    return found + [f"spec.{what}" for what in _restricted(pod)] if level == "restricted" else found
+
+
+def _annotations(template: Object) -> Iterator[str]:
+    """AppArmor as it was asked for before Kubernetes 1.30; container runtimes obey it to this day."""
+    for key, value in _map(_map(template.get("metadata")).get("annotations")).items():
+        is_profile = str(key).startswith(_APPARMOR)
+        if is_profile and value not in ("", "runtime/default") and not str(value).startswith("localhost/"):
+            yield f"metadata.annotations[{key}]: {value}"
 
 
 def _baseline(pod: Object) -> Iterator[str]:
     yield from (f"{name}: true" for name in _HOST if pod.get(name) is True)
     for index, volume in enumerate(_maps(pod.get("volumes"))):
-        if "hostPath" in volume:
+        if volume.get("hostPath") is not None:
             yield f"volumes[{index}].hostPath"
     for index, sysctl in enumerate(_maps(dig(pod, "securityContext", "sysctls"))):
         if sysctl.get("name") not in _SYSCTLS:
@@ -85,12 +128,24 @@ def _baseline(pod: Object) -> Iterator[str]:
     for where, context in _contexts(pod):
         yield from _baseline_context(where, context)
     for where, container in _containers(pod):
-        mount = dig(container, "securityContext", "procMount") or "Default"
-        if mount != "Default" and pod.get("hostUsers") is not False:  # harmless in a user namespace
-            yield f"{where}.securityContext.procMount: {mount}"
-        for index, port in enumerate(_maps(container.get("ports"))):
-            if port.get("hostPort"):
-                yield f"{where}.ports[{index}].hostPort: {port['hostPort']}"
+        yield from _baseline_container(where, container, has_user_namespace=_has_user_namespace(pod))
+
+
+def _baseline_container(where: str, container: Object, *, has_user_namespace: bool) -> Iterator[str]:
+    mount = dig(container, "securityContext", "procMount") or "Default"
+    if mount != "Default" and not has_user_namespace:
+        yield f"{where}.securityContext.procMount: {mount}"
+    for index, port in enumerate(_maps(container.get("ports"))):
+        if port.get("hostPort"):
+            yield f"{where}.ports[{index}].hostPort: {port['hostPort']}"
+    # The kubelet asks, from the node's own network: it would reach what the pod cannot.
+    asking = [(name, _map(container.get(name))) for name in _PROBES]
+    lifecycle = _map(container.get("lifecycle"))
+    asking += [(f"lifecycle.{name}", _map(lifecycle.get(name))) for name in _HANDLERS]
+    for name, handler in asking:
+        for how in _ASKING_A_HOST:
+            if host := _map(handler.get(how)).get("host"):
+                yield f"{where}.{name}.{how}.host: {host}"
 
 
 def _baseline_context(where: str, context: Object) -> Iterator[str]:
@@ -105,32 +160,47 @@ def _baseline_context(where: str, context: Object) -> Iterator[str]:
     if str(dig(selinux, "type") or "") not in _SELINUX_TYPES or dig(selinux, "user") or dig(selinux, "role"):
         yield f"{where}.seLinuxOptions"
     for name in ("seccompProfile", "appArmorProfile"):
-        if dig(context, name, "type") == "Unconfined":
-            yield f"{where}.{name}.type: Unconfined"
+        if isinstance(profile := context.get(name), dict) and profile.get("type") not in _PROFILES:
+            yield f"{where}.{name}.type: {profile.get('type')}"
 
 
 def _restricted(pod: Object) -> Iterator[str]:
     for index, volume in enumerate(_maps(pod.get("volumes"))):
         yield from (f"volumes[{index}].{name}" for name in volume if name not in _VOLUMES)
-    shared = _map(pod.get("securityContext"))
-    for where, context in _contexts(pod):
-        if context.get("runAsUser") == 0:
-            yield f"{where}.runAsUser: 0"
+    if not _has_user_namespace(pod):  # where root of the pod is nobody on the node
+        for where, context in _contexts(pod):
+            if context.get("runAsUser") == 0:
+                yield f"{where}.runAsUser: 0"
+        shared = _map(pod.get("securityContext")).get("runAsNonRoot")
+        if shared is False:
+            yield "securityContext.runAsNonRoot is not true"
+        for where, container in _containers(pod):
+            if _map(container.get("securityContext")).get("runAsNonRoot", shared) is not True:
+                yield f"{where}.securityContext.runAsNonRoot is not true"
     for where, container in _containers(pod):
-        where = f"{where}.securityContext"
-        context = _map(container.get("securityContext"))
-        if context.get("allowPrivilegeEscalation") is not False:
-            yield f"{where}.allowPrivilegeEscalation is not false"
-        if context.get("runAsNonRoot", shared.get("runAsNonRoot")) is not True:
-            yield f"{where}.runAsNonRoot is not true"
-        profile = dig(context, "seccompProfile", "type") or dig(shared, "seccompProfile", "type")
-        if profile not in ("RuntimeDefault", "Localhost"):
-            yield f"{where}.seccompProfile.type is neither RuntimeDefault nor Localhost"
-        if "ALL" not in _names(dig(context, "capabilities", "drop")):
-            yield f"{where}.capabilities.drop lacks ALL"
-        for name in _names(dig(context, "capabilities", "add")):
-            if name != "NET_BIND_SERVICE" and name in _CAPABILITIES:  # the others are told by `_baseline`
-                yield f"{where}.capabilities.add: {name}"
+        yield from _restricted_container(f"{where}.securityContext", container, pod)
+
+
+def _restricted_container(where: str, container: Object, pod: Object) -> Iterator[str]:
+    context, shared = _map(container.get("securityContext")), _map(pod.get("securityContext"))
+    if _has_user_namespace(pod) and (mount := context.get("procMount") or "Default") != "Default":
+        yield f"{where}.procMount: {mount}"  # without one, `_baseline` says so
+    if dig(pod, "os", "name") == "windows":
+        return  # it has neither of what follows
+    if context.get("allowPrivilegeEscalation") is not False:
+        yield f"{where}.allowPrivilegeEscalation is not false"
+    profile = dig(context, "seccompProfile", "type") or dig(shared, "seccompProfile", "type")
+    if profile not in _PROFILES:
+        yield f"{where}.seccompProfile.type is neither RuntimeDefault nor Localhost"
+    if "ALL" not in _names(dig(context, "capabilities", "drop")):
+        yield f"{where}.capabilities.drop lacks ALL"
+    for name in _names(dig(context, "capabilities", "add")):
+        if name != "NET_BIND_SERVICE" and name in _CAPABILITIES:  # `_baseline` names the others
+            yield f"{where}.capabilities.add: {name}"
+
+
+def _has_user_namespace(pod: Object) -> bool:
+    return pod.get("hostUsers") is False
 
 
 def _contexts(pod: Object) -> Iterator[tuple[str, Object]]:

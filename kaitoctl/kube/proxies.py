@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 from kaitoctl.errors import InputError
 
 
-def checked(url: str, where: str) -> str:
+def checked(url: str, where: str, *, names_scheme: bool = False) -> str:
     """The proxy's URL, `http://` where it names no scheme; empty for none.
 
     Args:
         url: as somebody wrote it.
         where: where that was, for the message.
+        names_scheme: whether it has to: a kubeconfig's must, the environment's need not.
 
     Raises:
         InputError: it is no URL of a proxy that we can speak to. Its user and password are not told.
@@ -30,7 +31,7 @@ def checked(url: str, where: str) -> str:
         fits = bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port out of range, half an IPv6 address
         raise InputError(f"{where} is not the URL of a proxy") from None
-    if not fits:
+    if not fits or (names_scheme and whole is not url):
         raise InputError(f"{where} is not the URL of a proxy")
     if parts.scheme != "http":
         raise InputError(

@@ -41,8 +41,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         # --- not the API server itself
         "not-the-server": Kind(
             (),
-            r"(?i)^\W*(<html|<!doctype|<\?xml)",
-            "this is no answer of an API server: see the kubeconfig's server, and the proxies before it",
+            r"(?i)^\W*(<html|<!doctype|<\?xml)|^a page, not an API server's answer",
+            "see the kubeconfig's server address, and the proxies before it",
         ),
         # A webhook or a policy chooses status and words: whatever it says, it is what refused.
         "webhook": Kind(
@@ -65,7 +65,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "for, or ask who keeps the policy",
         ),
         # --- who asks
-        "credentials": Kind((401,), "", "the kubeconfig's credentials are not accepted; log in again"),
+        "credentials": Kind((401,), ""),  # `failures` has the hint
         "rights": Kind((403,), r'\bUser "[^"]*" cannot '),
         "owner-rights": Kind(
             (403,),
@@ -144,11 +144,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         # --- a moment
         "busy": Kind((429,), "", "the server is busy; try again in a while"),
-        "unwell": Kind(
-            (500, 502, 503, 504),
-            "",
-            "the API server, or a proxy before it, is not well; try again in a while",
-        ),
+        "unwell": Kind((500, 502, 503, 504), ""),  # `failures` has a hint for each
     }
 )
 """By name; the first that fits is it."""

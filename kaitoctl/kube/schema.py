@@ -88,7 +88,7 @@ def _prune(
         free = _is_open(schema)
         embedded = embedded or bool(schema.get("x-kubernetes-embedded-resource"))
         changed: dict[str, Any] = {}
-        gone = []
+        gone = set()
         for name, item in value.items():
             below = known.get(name)
             if embedded and name in _IDENTITY:
@@ -101,7 +101,7 @@ def _prune(
                     if after is not item:
                         changed[name] = after
             elif not free:
-                gone.append(name)
+                gone.add(name)
                 if dropped is not None:
                     dropped.append(f"{path}.{name}" if path else name)
         if not gone and not changed:
@@ -156,6 +156,34 @@ def default(value: Any, schema: Schema, *, keep_nulls: bool = False) -> Any:
     return value
 
 
+def without_nulls(value: Any, schema: Schema | None) -> Any:
+    """`value` without the nulls that the API server drops or fills in; `value` itself when it has none.
+
+    A null in a field that is not nullable is dropped, and where the schema has a default it is filled in as
+    if the field were missing; both are "missing" here. An entry of a list stays, and so does a null that no
+    schema speaks of. Only `kubectl apply --server-side` is stricter.
+
+    Source: k8s.io/apiextensions-apiserver `pkg/apiserver/schema/defaulting` (prunenulls.go, algorithm.go),
+    `pkg/apiserver/customresource_handler.go`.
+    """
+    if not schema:
+        return value
+    if isinstance(value, dict):
+        known, values = schema.get("properties") or {}, schema.get("additionalProperties")
+        kept: dict[str, Any] = {}
+        for name, item in value.items():
+            below = known.get(name, values if isinstance(values, dict) else None)
+            if item is None and below is not None and not below.get("nullable"):
+                continue
+            kept[name] = without_nulls(item, below) if isinstance(item, (dict, list)) else item
+        is_same = len(kept) == len(value) and all(kept[name] is item for name, item in value.items())
+        return value if is_same else kept
+    if isinstance(value, list) and (items := schema.get("items")):
+        done = [without_nulls(item, items) for item in value]
+        return done if any(new is not old for new, old in zip(done, value, strict=True)) else value
+    return value
+
+
 def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _copy(item) for name, item in value.items()}
@@ -175,7 +203,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_integer(value: Any) -> bool:
-    return _is_number(value) and (isinstance(value, int) or value.is_integer())
+    """Whether the API server takes a number for an integer: of 64 bits, or a float that holds one exactly."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return isinstance(value, float) and value.is_integer() and abs(value) < 2**53
 
 
 _IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
@@ -373,7 +404,9 @@ def _errors(obj: Any, schema: Schema, strict: bool) -> Iterable[Any]:
             yield jsonschema.ValidationError("duplicate", path=[position], instance=value[position])
 
     extend: Callable[..., Any] = jsonschema.validators.extend
-    validator = extend(jsonschema.Draft202012Validator, {"x-kubernetes-list-type": unique})
+    plain = jsonschema.Draft202012Validator
+    types = plain.TYPE_CHECKER.redefine("integer", lambda _checker, value: _is_integer(value))
+    validator = extend(plain, {"x-kubernetes-list-type": unique}, type_checker=types)
     found: Iterable[Any] = validator(_translated(schema, strict, True), format_checker=checker).iter_errors(
         obj
     )

@@ -28,7 +28,7 @@ from functools import cache
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
-from kaitoctl.errors import ApiError, KaitoctlError
+from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, dig, key_of, labels_of
 from kaitoctl.reconcile.backoff import Backoff
 
@@ -260,9 +260,11 @@ class Informer:
         and every server after two hours.
 
         Raises:
-            ApiError: only with a status from `gives_up_on`.
+            ApiError: only with a status from `gives_up_on`; when `once`, with any.
+            Unreachable: only when `once`: no answer, or one that makes no sense.
         """
         clock = asyncio.get_running_loop().time
+        lists_left = _FRUITLESS_TRIES  # of which the server may forget the beginning before the end
         backoff, listed_at = Backoff(), -inf
         while True:
             watching_since = inf
@@ -280,11 +282,21 @@ class Informer:
             except ApiError as error:
                 if error.status in self._gives_up_on:
                     raise
+                lists_left -= 1
+                if once and not self._is_no_kind(error) and (error.status != 410 or not lists_left):
+                    raise
                 asked_wait_s = error.retry_after_s or 0.0
                 self._judge(error)
             except KaitoctlError as error:
+                if once:
+                    raise
                 logger.warning("watching %s: %s", self.kind.resource, error, extra=self._fields())
-            except Exception:
+            except Exception as error:
+                if once:
+                    raise Unreachable(
+                        f"listing {self.kind.resource}: no API server answers like this "
+                        f"({type(error).__name__})"
+                    ) from None
                 # No API server answers like this: nothing of it may be believed, nor may it end the watch.
                 logger.exception("watching %s: unexpected answer", self.kind.resource, extra=self._fields())
                 self._lose_place()
@@ -369,9 +381,13 @@ class Informer:
         """Only a list can tell where to go on."""
         self._heard, self._version = self._version or self._heard, ""
 
+    def _is_no_kind(self, error: ApiError) -> bool:
+        """Whether an error answer says that there is no such kind, for us."""
+        return error.is_unknown_resource or (self._optional and error.status == 403)
+
     def _judge(self, error: ApiError) -> None:
         """What an error answer says about our place in the stream, and about the kind itself."""
-        if error.is_unknown_resource or (self._optional and error.status == 403):
+        if self._is_no_kind(error):
             if self._is_served is False:  # not believed the first time: a proxy may have answered
                 for key in list(self.store):
                     self._set(key, None)

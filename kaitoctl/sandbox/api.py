@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from kaitoctl.errors import InputError
 from kaitoctl.kube import fast_json
 from kaitoctl.kube.conditions import timestamp
+from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import Object, ObjectKey
 from kaitoctl.sandbox import crd, discovery, openapi, protobuf, selectors, tables
 from kaitoctl.sandbox.builtin import BUILTIN, CRDS, NAMESPACES, Resource
@@ -192,18 +194,29 @@ class Api:
         self.pod_logs: Callable[[str, str, str], str] = lambda _namespace, _pod, _container: ""
         """Text of a container's log by namespace, pod and container; whoever runs pods sets it."""
         self.resources: dict[tuple[str, str, str], Resource] = {}
-        for resource in BUILTIN:
-            self.serve(resource)
         self.garbage = Garbage(self)
         self.writes = Writes(self, clock)
         self.store.on_event = self._on_event
-        for entry in list(self.store.entries(CRDS.name)):
-            crd.serve(self, entry.obj)
-        self.garbage.index_everything()
+        self._learn()
         for name in _NAMESPACES_FROM_BIRTH:
             if self.store.find(NAMESPACES.name, ObjectKey("", name)) is None:
                 obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
                 self.writes.create(NAMESPACES, "", obj, Author("kube-apiserver", now=timestamp(clock())))
+
+    def take_back(self) -> None:
+        """Undo what was written since the store's `begin`, and all that followed from it."""
+        if self.store.rollback():
+            self._learn()
+
+    def _learn(self) -> None:
+        """Derive from the store what is served and what waits for whom."""
+        self.resources.clear()
+        for resource in BUILTIN:
+            self.serve(resource)
+        for entry in list(self.store.entries(CRDS.name)):
+            crd.serve(self, entry.obj)
+        self.garbage = Garbage(self)
+        self.garbage.index_everything()
 
     def serve(self, resource: Resource) -> None:
         """Serve a resource from now on."""
@@ -580,19 +593,14 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _from_yaml(body: bytes) -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """YAML as the API server reads it: a time is a string."""
-
-    Loader.yaml_implicit_resolvers = {
-        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    """The one document of a YAML body, read as kubectl and the API server read YAML, within bounds."""
     try:
-        return yaml.load(body, Loader)  # noqa: S506  (a safe loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {error}") from None
+        found = load_yaml(body.decode(), "YAML")
+    except InputError as error:
+        raise ValueError(error.message) from None
+    if len(found) > 1:
+        raise ValueError(f"{len(found)} YAML documents instead of one")
+    return found[0] if found else None
 
 
 def _delete_options(call: Call) -> Object:

@@ -2,17 +2,20 @@
 
 Every request's writes are one transaction, made before the request is answered; the operating system
 keeps what was written when the process dies (`synchronous=OFF` risks it only when the machine itself does).
+A file that cannot be understood whole is refused: a cluster that starts with half of its objects would let
+controllers delete what belongs to the other half.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kaitoctl.errors import InputError
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, key_of
 from kaitoctl.sandbox.store import Store
 
 _SCHEMA = """
@@ -24,6 +27,10 @@ CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 0), versi
 _FORMAT = 1
 
 
+class NotSaved(Exception):
+    """The file does not take a transaction (disk full, read-only, broken); it holds what it held before."""
+
+
 class Database:
     """The file that a store is kept in.
 
@@ -32,41 +39,106 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # Exclusive: a second server on the same file would hand out the same versions again.
             self._connection = sqlite3.connect(
                 path, isolation_level=None, timeout=0.5, check_same_thread=False
             )
-            self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=OFF")
-            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if found > _FORMAT:
-                raise InputError(f"{path} was written by a newer kaitoctl", hint="use another state folder")
-            self._connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_FORMAT};COMMIT")
         except sqlite3.Error as error:
-            raise InputError(
-                f"the sandbox's state {path} cannot be used: {error}",
-                hint="is another sandbox running on it? Otherwise remove the file to start afresh",
-            ) from error
+            raise self._unusable(error) from error
+        try:
+            self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open(self) -> None:
+        execute = self._connection.execute
+        try:
+            # Exclusive: a second server on the same file would hand out the same versions again.
+            execute("PRAGMA locking_mode=EXCLUSIVE")
+            execute("PRAGMA journal_mode=WAL")
+            execute("PRAGMA synchronous=OFF")
+            found = execute("PRAGMA user_version").fetchone()[0]
+            if found > _FORMAT:
+                raise InputError(
+                    f"{self._path} was written by a newer kaitoctl", hint="use another state folder"
+                )
+            self._connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_FORMAT};COMMIT")
+        except sqlite3.OperationalError as error:
+            raise self._unusable(error) from error
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
 
     def load(self, store: Store) -> None:
-        """Fill an empty store with what the file holds."""
-        row = self._connection.execute("SELECT version FROM counter").fetchone()
-        if row is not None:
-            store.restore(row[0], self._rows())
+        """Fill an empty store with what the file holds.
+
+        Raises:
+            InputError: that is not all that was once written.
+        """
+        try:
+            objects = list(self._rows())
+            version = self._version([obj for _, obj, _ in objects])
+            if version is not None:
+                store.restore(version, iter(objects))
+        except (sqlite3.Error, ValueError, LookupError, TypeError) as error:
+            self.close()
+            raise self._damaged(error) from error
 
     def _rows(self) -> Iterator[tuple[str, Object, bytes]]:
-        for resource, encoded in self._connection.execute("SELECT resource, json FROM objects"):
-            yield resource, json.loads(encoded), encoded
+        rows = self._connection.execute("SELECT resource, namespace, name, json FROM objects")
+        for resource, namespace, name, encoded in rows:
+            obj = json.loads(encoded)
+            if key_of(obj) != (namespace, name) or not obj["metadata"]["uid"]:
+                raise ValueError(f"{resource} {namespace}/{name} holds another object")
+            yield resource, obj, encoded
+
+    def _version(self, objects: Sequence[Object]) -> int | None:
+        """The number of the last write; None in a new file."""
+        row = self._connection.execute("SELECT version FROM counter").fetchone()
+        if row is None and not objects:
+            return None
+        version = row[0] if row else None
+        newest = max((int(obj["metadata"]["resourceVersion"]) for obj in objects), default=None)
+        if not isinstance(version, int) or newest is None or newest > version:
+            known = "none" if newest is None else f"{len(objects)} up to number {newest}"
+            raise ValueError(f"the number of the last write is {version}, the objects are {known}")
+        return version
+
+    def _unusable(self, error: Exception) -> InputError:
+        return InputError(
+            f"the sandbox's state {self._path} cannot be used: {error}",
+            hint="is another sandbox running on it? Is the disk full, or the folder read-only?",
+        )
+
+    def _damaged(self, error: Exception) -> InputError:
+        words = str(error) if isinstance(error, (sqlite3.Error, ValueError)) else repr(error)
+        return InputError(
+            f"the sandbox's state {self._path} is damaged: {words}",
+            hint="put a copy back, or move it and the files beside it away to start with an empty cluster",
+        )
 
     def save(self, store: Store) -> None:
-        """Write what the store has not saved yet, as one transaction."""
+        """Write what the store has not saved yet, as one transaction.
+
+        Raises:
+            NotSaved: nothing of it was written.
+        """
         if not store.unsaved:
             return
+        try:
+            self._connection.execute("BEGIN")
+            self._write(store)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):  # some errors have ended the transaction already
+                self._connection.execute("ROLLBACK")
+            raise NotSaved(f"the sandbox cannot write to {self._path}: {error}") from error
+        store.unsaved.clear()
+
+    def _write(self, store: Store) -> None:
         execute = self._connection.execute
-        execute("BEGIN")
         for (resource, key), entry in store.unsaved.items():
             if entry is None:
                 execute(
@@ -79,8 +151,6 @@ class Database:
                     (resource, key.namespace, key.name, entry.json),
                 )
         execute("INSERT OR REPLACE INTO counter VALUES (0, ?)", (store.version,))
-        execute("COMMIT")
-        store.unsaved.clear()
 
     def close(self) -> None:
         """Close the file."""

@@ -14,7 +14,7 @@ import contextlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from aiohttp import web
 
 from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox.api import Api, Call, Response, Watch
-from kaitoctl.sandbox.persistence import Database
+from kaitoctl.sandbox.persistence import Database, NotSaved
+from kaitoctl.sandbox.status import Failure, insufficient_storage
 from kaitoctl.sandbox.store import Store
 
 _BODY_LIMIT = 3 * 1024 * 1024  # as etcd's and the real API server's limit for a request
 _BOOKMARK_EVERY_S = 60.0
+_DISK_RETRY_S = 1.0
 _CONTEXT = "kaitoctl-sandbox"
 _OPEN_PATHS = ("/healthz", "/readyz", "/livez")
 
@@ -111,6 +113,22 @@ class ApiServer:
         else:
             self.api.store.unsaved.clear()
 
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Whatever is written within is saved before anybody hears of it.
+
+        Raises:
+            NotSaved: the disk did not take it, and the cluster is as it was before.
+        """
+        self.api.store.begin()
+        try:
+            yield
+            self._save()
+        except BaseException:
+            self.api.take_back()
+            raise
+        self.api.store.commit()
+
     # --- requests ---
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -134,18 +152,20 @@ class ApiServer:
                 chunks.append(chunk)
             body = b"".join(chunks)
         headers = request.headers
-        answer = self.api.answer(
-            Call(
-                request.method,
-                path,
-                request.query,
-                body,
-                headers.get("Content-Type") or "application/json",
-                headers.get("Accept", ""),
-                headers.get("User-Agent", ""),
-            )
+        call = Call(
+            request.method,
+            path,
+            request.query,
+            body,
+            headers.get("Content-Type") or "application/json",
+            headers.get("Accept", ""),
+            headers.get("User-Agent", ""),
         )
-        self._save()
+        try:
+            with self._kept():
+                answer = self.api.answer(call)
+        except NotSaved as error:
+            return _failed(insufficient_storage(str(error)))
         self._do_chores()
         if isinstance(answer, Watch):
             return await self._stream(request, answer)
@@ -173,8 +193,11 @@ class ApiServer:
 
     def _chore(self) -> None:
         self._chores = None
-        self.api.garbage.collect(limit=50)
-        self._save()
+        try:
+            with self._kept():
+                self.api.garbage.collect(limit=50)
+        except NotSaved:
+            self._chores = asyncio.get_running_loop().call_later(_DISK_RETRY_S, self._chore)
         self._do_chores()
 
     # --- watches ---
@@ -227,13 +250,9 @@ def _http(answer: Response) -> web.Response:
 
 
 def _status(code: int, reason: str, message: str) -> web.Response:
-    status = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    }
-    return web.Response(status=code, body=json.dumps(status).encode(), content_type="application/json")
+    return _failed(Failure(code, reason, message))
+
+
+def _failed(failure: Failure) -> web.Response:
+    body = json.dumps(failure.status).encode()
+    return web.Response(status=failure.code, body=body, content_type="application/json")

@@ -149,6 +149,11 @@ def nothing_serves() -> Failure:
     return Failure(501, "NotImplemented", words)
 
 
+def insufficient_storage(message: str) -> Failure:
+    """507: the write was understood and could not be kept; nothing of it happened."""
+    return Failure(507, "InsufficientStorage", f"{message}; nothing was changed")
+
+
 def unsupported_media_type(accepted: Sequence[str]) -> Failure:
     """415: a patch of a kind that the resource does not take."""
     message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(

@@ -3,6 +3,9 @@
 The store keeps every object once, as the dict that was written and as the JSON that is sent; both are
 never changed afterwards, so that readers and watchers share them. One counter numbers all writes: it is
 the `resourceVersion`. What a write means (defaults, ownership, generations) is decided in `api`.
+
+Readers see writes between `begin` and `commit` at once, watchers at the commit: `rollback` can take back what
+could not be saved, because nobody outside has heard of it.
 """
 
 from __future__ import annotations
@@ -82,6 +85,16 @@ class _Table:
     listeners: list[Callable[[Event], None]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Transaction:
+    """What a rollback needs: each change with what was there before, and the events held back."""
+
+    version: int
+    unsaved: dict[tuple[str, ObjectKey], Entry | None]
+    changes: list[tuple[_Table, ObjectKey, Entry | None]] = field(default_factory=list)
+    events: list[tuple[_Table, Event]] = field(default_factory=list)
+
+
 class Store:
     """All objects of a cluster, by resource (`deployments.apps`) and key.
 
@@ -94,6 +107,7 @@ class Store:
         self._history = history
         self._tables: dict[str, _Table] = {}
         self._birth = 1  # nothing is known of what was before
+        self._transaction: _Transaction | None = None
         self.unsaved: dict[tuple[str, ObjectKey], Entry | None] = {}
         """Writes not yet persisted; None for a deletion. Whoever persists them clears it."""
         self.on_event: Callable[[str, Event], None] = lambda _resource, _event: None
@@ -164,6 +178,44 @@ class Store:
         listeners.append(listener)
         return lambda: listeners.remove(listener) if listener in listeners else None
 
+    # --- transactions ---
+
+    def begin(self) -> None:
+        """Keep watchers waiting, and remember how to go back, until `commit` or `rollback`."""
+        self._transaction = _Transaction(self.version, dict(self.unsaved))
+
+    def commit(self) -> None:
+        """Show watchers what was written since `begin`; without one, nothing happens."""
+        transaction, self._transaction = self._transaction, None
+        for table, event in transaction.events if transaction else ():
+            self._deliver(table, event)
+
+    def rollback(self) -> bool:
+        """Undo all writes since `begin`; whether there were any."""
+        transaction, self._transaction = self._transaction, None
+        if transaction is None:
+            return False
+        for table, key, previous in reversed(transaction.changes):
+            self._set(table, key, previous)
+        for table, _ in transaction.events:
+            table.events.pop()
+        self.version, self.unsaved = transaction.version, transaction.unsaved
+        return bool(transaction.changes)
+
+    def _set(self, table: _Table, key: ObjectKey, entry: Entry | None) -> None:
+        """Let an object be this entry, None for no object; the keys stay in order."""
+        previous = table.entries.get(key)
+        if self._transaction is not None:
+            self._transaction.changes.append((table, key, previous))
+        if entry is None:
+            if previous is not None:
+                del table.entries[key]
+                del table.keys[bisect_left(table.keys, key)]
+            return
+        table.entries[key] = entry
+        if previous is None:
+            insort(table.keys, key)
+
     # --- writing ---
 
     def put(self, resource: str, obj: Object) -> Entry:
@@ -174,9 +226,7 @@ class Store:
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
         entry = Entry(key, obj, self.version)
-        table.entries[key] = entry
-        if previous is None:
-            insort(table.keys, key)
+        self._set(table, key, entry)
         self._happened(resource, table, Event("MODIFIED" if previous else "ADDED", entry, previous))
         self.unsaved[resource, key] = entry
         return entry
@@ -184,8 +234,8 @@ class Store:
     def remove(self, resource: str, key: ObjectKey, final: Object | None = None) -> Entry:
         """Delete an object; watchers get its last state (or `final`), numbered by the deletion."""
         table = self._table(resource)
-        previous = table.entries.pop(key)
-        del table.keys[bisect_left(table.keys, key)]
+        previous = table.entries[key]
+        self._set(table, key, None)
         self.version += 1
         last = final or previous.obj
         metadata = {**last["metadata"], "resourceVersion": str(self.version)}
@@ -197,9 +247,9 @@ class Store:
     def rewrite(self, resource: str, change: Callable[[Object], Object]) -> None:
         """Show every object of a resource differently from now on, which is not a write."""
         table = self._table(resource)
-        for key, entry in table.entries.items():
+        for key, entry in list(table.entries.items()):
             if (obj := change(entry.obj)) is not entry.obj:
-                table.entries[key] = Entry(key, obj, entry.version)
+                self._set(table, key, Entry(key, obj, entry.version))
                 self.unsaved[resource, key] = table.entries[key]
 
     def restore(self, version: int, objects: Iterator[tuple[str, Object, bytes]]) -> None:
@@ -217,12 +267,18 @@ class Store:
         return list(self._tables)
 
     def _happened(self, resource: str, table: _Table, event: Event) -> None:
+        table.events.append(event)
+        self.on_event(resource, event)
+        if self._transaction is None:
+            self._deliver(table, event)
+        else:
+            self._transaction.events.append((table, event))
+
+    def _deliver(self, table: _Table, event: Event) -> None:
         events = table.events
-        events.append(event)
         if len(events) > 2 * self._history:  # in large steps, so that forgetting costs nothing per write
             table.forgotten = events[-self._history - 1].entry.version
             del events[: -self._history]
-        self.on_event(resource, event)
         for listener in tuple(table.listeners):
             listener(event)
 

@@ -419,10 +419,10 @@ class Writes:
         return new
 
     def _no_new_finalizers_while_deleting(self, resource: Resource, before: Object, after: Object) -> None:
-        added = [
-            name for name in after.get("finalizers") or () if name not in (before.get("finalizers") or ())
-        ]
-        if added and before.get("deletionTimestamp"):
+        if not before.get("deletionTimestamp"):
+            return
+        present = frozenset(before.get("finalizers") or ())
+        if added := [name for name in after.get("finalizers") or () if name not in present]:
             why = (
                 "no new finalizers can be added if the object is being deleted, found new finalizers "
                 f"[]string{{{', '.join(map(_quoted, added))}}}"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError, KaitoctlError
-from kaitoctl.kaito import api, revisions
+from kaitoctl.kaito import api, revisions, rivals
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.rivals import Rival
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -33,7 +34,7 @@ from kaitoctl.kube.pods import holding_gpus
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.backoff import Backoff
 from kaitoctl.reconcile.controller import Controller, Door, Worked, own_key, owner_keys, run_all
-from kaitoctl.reconcile.informer import Informer, Store
+from kaitoctl.reconcile.informer import Change, Informer, Store
 from kaitoctl.workspace_controller.reconciler import WorkspaceReconciler
 from kaitoctl.workspace_controller.stores import Stores, keep_of, workspace_of_labels
 
@@ -75,6 +76,7 @@ async def run(
     door: Door | None = None,
     observer: Callable[[Worked], None] | None = None,
     started: Callable[[Running], None] | None = None,
+    beside: Callable[[Rival], None] | None = None,
 ) -> None:
     """Manage all Workspaces of a namespace (of all namespaces when empty) until cancelled.
 
@@ -90,6 +92,7 @@ async def run(
         door: carries out the passes' requests instead of `client`: a dry run's.
         observer: told of every pass.
         started: given what can be asked of the controller, before it begins.
+        beside: called when KAITO's controller turns up among the Deployments; must neither block nor raise.
     """
     served = await _served(client)
 
@@ -141,10 +144,18 @@ async def run(
     controller.watches(claims, workspace_of_labels)
     controller.watches(nodes, lambda node: _interested(node, workspaces.store))
     claims.when_served(controller.look_at_all)
+    if beside is not None:
+        deployments.subscribe(lambda change: _look_for_kaito(change, beside))
     informers = (workspaces, *children_of_ours, history, pods, gpu_pods, nodes, claims)
     if started is not None:
         started(Running(controller, informers, workspaces.store))
     await run_all(*informers, controller)
+
+
+def _look_for_kaito(change: Change, beside: Callable[[Rival], None]) -> None:
+    if change.new is not None and rivals.is_candidate(change.new):
+        for rival in rivals.of_deployments([change.new]):
+            beside(rival)
 
 
 async def _served(client: Client) -> Kind:

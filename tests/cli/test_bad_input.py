@@ -193,6 +193,22 @@ def test_a_cluster_without_the_crd_is_told_how_to_get_it(tmp_path: Path) -> None
     bare.kaitoctl("sandbox", "down", "--delete")
 
 
+def test_a_damaged_sandbox_says_so_and_how_to_start_again(tmp_path: Path) -> None:
+    broken = Shell(tmp_path, "broken")
+    broken.kaitoctl("sandbox", "up", "--no-controller")
+    broken.kaitoctl("sandbox", "down")
+    (state,) = tmp_path.glob("state/sandbox/broken/state.db")
+    state.write_bytes(b"\xff" * 5000)
+    for command in (["sandbox", "up"], ["nodes", "--sandbox"]):
+        done = broken.kaitoctl(*command, code=1)
+        assert f"the sandbox's state {state} is damaged" in done.stderr
+        assert "start with an empty cluster" in done.stderr
+        assert "Traceback" not in done.stderr
+    broken.kaitoctl("sandbox", "down", "--delete")
+    broken.kaitoctl("nodes", "--sandbox")
+    broken.kaitoctl("sandbox", "down", "--delete")
+
+
 def test_a_conflict_names_the_way_to_take_the_field_over(shell: Shell, namespace: str) -> None:
     shell.kaitoctl(*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict")
     patch = '{"inference":{"adapters":[{"source":{"name":"a","image":"r.io/a:1"},"strength":"1.0"}]}}'

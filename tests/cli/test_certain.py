@@ -175,7 +175,7 @@ def test_a_server_that_is_busy_for_good_and_lets_itself_be_looked_at() -> None:
     patched, looked = "503", "answer"
     answer, dying = created([fate for _ in range(40) for fate in (patched, looked)])
     assert isinstance(answer, ApiError)
-    assert answer.message == "not now; Workspace default/falcon was not created"
+    assert answer.message == "not now (HTTP 503); Workspace default/falcon was not created"
     assert not exists(dying)
 
 

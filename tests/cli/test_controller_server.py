@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
+from builders import workspace
 from shell import BIN, Shell
 
 from kaitoctl.cli.controller_server import Telemetry, address_of, serving
@@ -24,7 +26,9 @@ from kaitoctl.cli.logs import JsonLines
 from kaitoctl.errors import InputError
 from kaitoctl.kube.client import Exchange
 from kaitoctl.kube.objects import ObjectKey
-from kaitoctl.reconcile.controller import Worked
+from kaitoctl.reconcile.controller import Controller, Worked
+from kaitoctl.reconcile.informer import Store
+from kaitoctl.workspace_controller.running import Running
 
 Wait = Callable[[Callable[[], object]], None]
 CREATE = ["create", "workspace", "w", "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
@@ -196,3 +200,38 @@ def test_an_address_that_was_named_must_be_had(bare: Shell) -> None:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         done = bare.kaitoctl("run-controller", "--sandbox", "--metrics-address", where, code=2)
     assert f"--metrics-address {where} cannot be had" in done.stderr
+
+
+HOSTILE = ['w"} 1\nkaitoctl_leader 1', "w\\"]
+HOSTILE += ['a",namespace="other', "\r\n# EOF", "ünï\u2028", "{}", "x" * 5000]
+
+
+def test_no_name_forges_a_sample_or_a_label() -> None:
+    """Names that no API server would take: what scrapes reads them as the names they are."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    async def unused(key: ObjectKey) -> None:
+        raise AssertionError(key)
+
+    store = Store()
+    for name in HOSTILE:
+        store._replace(ObjectKey(name, name), workspace(name))
+    telemetry = Telemetry(elects=False)
+    telemetry.started(Running(Controller("workspace", None, unused), (), store))  # type: ignore[arg-type]
+    for name in HOSTILE:
+        path = f"/apis/{quote(name, safe='')}/v1/namespaces/n/{quote(name, safe='')}/x"
+        telemetry.exchanged(Exchange("GET", path, {}, 200, 0.1))
+    telemetry.exchanged(Exchange('GET"} 1\n', "/version", {}, 200, 0.1))
+    shown = telemetry.exposition().decode()
+    families = list(text_string_to_metric_families(shown))
+    ready = [sample for family in families for sample in family.samples if family.name.endswith("_ready")]
+    assert [(s.labels, s.value) for s in ready] == [({"namespace": n, "name": n}, 0.0) for n in HOSTILE]
+    leader = [sample.value for family in families for sample in family.samples if "leader" in sample.name]
+    assert leader == [1.0]
+    asked = {
+        sample.labels["resource"]
+        for family in families
+        for sample in family.samples
+        if sample.name == "kaitoctl_api_requests_total"
+    }
+    assert asked == {f"{name}.{name}" for name in HOSTILE} | {"/version"}

@@ -60,7 +60,7 @@ def test_a_workspace_keeps_what_nobody_names_and_asks_before_it_restarts(
 def test_what_never_changes_is_refused_without_advice_to_delete(shell: Shell, namespace: str) -> None:
     create(shell, namespace, "--no-wait")
     _, stderr = create(shell, namespace, "--count", "2", "--no-wait", "--yes", code=2)
-    assert "resource.count cannot change from 1 to 2" in stderr
+    assert "resource.count: is immutable (1 -> 2)" in stderr
     assert "kubectl delete" not in stderr
 
 

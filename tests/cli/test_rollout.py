@@ -201,7 +201,7 @@ def test_what_never_changes_is_refused_in_words(shell: Shell, namespace: str, ap
     shell.kaitoctl("rollout", "status", "w", "-n", namespace)
     _, stderr = rollout(shell, namespace, "undo", "w", code=2)
     assert "cannot go back to revision 1" in stderr
-    assert "resource.instanceType cannot change from 'Standard_NC24s_v3' to 'Standard_NC12s_v3'" in stderr
+    assert "resource.instanceType: is immutable (Standard_NC24s_v3 -> Standard_NC12s_v3)" in stderr
 
 
 def test_after_a_refused_edit_it_goes_back_to_what_was_applied_last(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -15,9 +16,12 @@ import yaml
 from fake_server import Answer, serving
 from shell import BIN, Shell
 
+from kaitoctl.kaito import validation
 from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
 from kaitoctl.kaito.nodes import CODES as NODE_CODES
 from kaitoctl.kaito.validation.codes import CODES
+from kaitoctl.kaito.validation.of_cluster import target_of_crd
+from kaitoctl.kaito.validation.releases import named
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "data" / "validate-table.txt"
@@ -84,9 +88,10 @@ def test_json_has_the_promised_shape_and_places(offline: Shell) -> None:
     write(offline, bad_yaml=BAD)
     (document,) = judged(offline, "-f", "bad.yaml", code=2)
     problems = document.pop("problems")
-    assert document == {"index": 0, "source": "bad.yaml", "name": "falcon", "namespace": "", "valid": False}
+    place = {"index": 0, "source": "bad.yaml", "name": "falcon", "namespace": ""}
+    assert document == {**place, "valid": False, "judgedAs": "v0.4.0", "admission": "refuses"}
     assert {tuple(problem) for problem in problems} == {
-        ("path", "code", "severity", "message", "hint", "line", "column")
+        ("path", "code", "severity", "message", "hint", "kaito", "line", "column")
     }
     assert [(p["code"], p["path"], p["line"], p["column"]) for p in problems] == [
         ("KW115", "metadata.annotations[kaito.sh/enable-lb]", 6, 5),
@@ -247,10 +252,9 @@ def test_a_cluster_that_is_named_tells_the_version_and_what_there_is(shell: Shel
     text = text.replace("{name: own}", f"{{name: own, namespace: {namespace}}}")
     text = text.replace("inference:", "inference:\n  config: mine")
     write(shell, beta_yaml=text)
-    arguments = ("-f", "beta.yaml", "--kubeconfig", shell.kubeconfig)
+    arguments = ("-f", "beta.yaml", "--kubeconfig", shell.kubeconfig, "--target-version", "v0.12")
     shell = replace(shell, cluster={"KUBECONFIG": shell.kubeconfig})
     done = shell.kaitoctl("validate", *arguments, code=2)
-    assert "judged for KAITO v0.12" in done.stderr
     assert f"there is no ConfigMap {namespace}/mine" in " ".join(done.stdout.split())
 
     data = {"inference_config.yaml": "vllm:\n  max-model-len: 16385\n"}
@@ -277,30 +281,70 @@ def test_in_the_sandbox_our_own_controller_serves_which_knows_no_models_of_later
     assert "KW142" in [code for code, _ in codes(own)]
 
 
+def crd_of(name: str) -> dict[str, Any]:
+    """A CRD with what tells a release's from another's."""
+    release = named(name)
+    assert release is not None
+    versions = []
+    for version in release.versions:
+        schema = copy.deepcopy(validation.schema_of(version))
+        kind = schema["properties"]["resource"]["properties"]["instanceType"]
+        kind.pop("default", None)
+        if release.default_type(version):
+            kind["default"] = release.default_type(version)
+        for path in release.unknown_fields:
+            part, field = path.split(".")
+            schema["properties"][part]["properties"].pop(field, None)
+        versions.append({"name": version.rpartition("/")[2], "schema": {"openAPIV3Schema": schema}})
+    return {"spec": {"versions": versions}}
+
+
 def test_the_targets_of_clusters(offline: Shell) -> None:
     """Answers that no sandbox gives: an older KAITO, and one that may not be looked at."""
     write(offline, w_yaml=GOOD)
-    image = {"containers": [{"image": "mcr.microsoft.com/aks/kaito/workspace:0.3.2"}]}
-    controller = {"metadata": {"name": "kaito-workspace"}, "spec": {"template": {"spec": image}}}
+
+    def controller(image: str) -> dict[str, Any]:
+        pod = {"containers": [{"image": image}]}
+        return {"metadata": {"name": "kaito-workspace"}, "spec": {"template": {"spec": pod}}}
+
+    def crd(release: str) -> tuple[int, str]:
+        found = crd_of(release)
+        return 200, json.dumps(found)
+
     group = json.dumps({"versions": [{"version": "v1alpha1"}]})
     old = yaml.safe_load(GOOD.replace("falcon-7b", "phi-2"))
 
-    def answer(deployments: tuple[int, str], *, served: int = 200, workspace: int = 404) -> Answer:
+    def answer(
+        deployments: tuple[int, str],
+        *,
+        served: int = 200,
+        workspace: int = 404,
+        crd: tuple[int, str] = (404, "{}"),
+    ) -> Answer:
         def one(_: str, path: str) -> tuple[int, str]:
             path = path.removeprefix("/s3cret-path")
             if path == "/apis/kaito.sh":
                 return served, group if served == 200 else "{}"
             if "/deployments" in path:
                 return deployments
+            if path == "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/workspaces.kaito.sh":
+                return crd
             assert path == "/apis/kaito.sh/v1alpha1/namespaces/default/workspaces/falcon"
             return workspace, json.dumps(old) if workspace == 200 else "{}"
 
         return one
 
-    none, one = (200, '{"items": []}'), (200, json.dumps({"items": [controller]}))
+    def run(image: str) -> tuple[int, str]:
+        return 200, json.dumps({"items": [controller(image)]})
+
+    none = (200, '{"items": []}')
+    registry = "mcr.microsoft.com/aks/kaito/workspace"
     for told, said, code in [
-        (answer(one), "KAITO v0.3: its controller's image is 0.3.2", 0),
-        (answer(none), "KAITO v0.4: the cluster serves v1alpha1 only", 0),
+        (answer(run(f"{registry}:0.3.2")), "judged for KAITO v0.3.2: its controller's image says so", 0),
+        (answer(run(f"{registry}:0.4.6")), "judged for KAITO v0.4.6: its controller's image", 0),
+        (answer(run(f"{registry}:0.10.0")), "KAITO v0.10.0 (judged as KAITO v0.9.4)", 2),
+        (answer(none, crd=crd("v0.4")), "judged for KAITO v0.4: its CRD is of that kind", 0),
+        (answer(none), "which KAITO it is cannot be told", 0),
         (answer((403, "{}")), "may not be read", 0),
         (answer(none, workspace=403), "Workspace default/falcon may not be read; judged as if new", 0),
         (answer(none, workspace=200), "invalid", 2),
@@ -310,6 +354,21 @@ def test_the_targets_of_clusters(offline: Shell) -> None:
         with serving(told, offline.home) as kubeconfig:
             done = offline.kaitoctl("validate", "-f", "w.yaml", "--kubeconfig", kubeconfig, code=code)
         assert said in done.stderr
+
+
+def test_the_crd_that_kaitoctl_ships_is_known_as_its_own() -> None:
+    crd = yaml.safe_load((ROOT / "schemas" / "kaito.sh_workspaces.yaml").read_text("utf-8"))
+    assert target_of_crd(crd) == validation.OWN
+
+
+@pytest.mark.parametrize("name", ["v0.4", "v0.4.6", "v0.9", "v0.12"])
+def test_a_crd_tells_its_release(name: str) -> None:
+    assert target_of_crd(crd_of(name)) == name
+
+
+@pytest.mark.parametrize("crd", [{}, {"spec": 1}, {"spec": {"versions": [1, {"name": "v1alpha1"}]}}])
+def test_another_crd_tells_none(crd: dict[str, Any]) -> None:
+    assert target_of_crd(crd) is None
 
 
 @pytest.mark.parametrize(

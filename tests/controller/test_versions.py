@@ -328,3 +328,24 @@ def test_the_controller_waits_for_the_crd_and_takes_the_newest_version_that_appe
     with tempfile.TemporaryDirectory() as name:
         run(story(Path(name)))
     assert paths == {served[-1]}
+
+
+def test_the_number_of_nodes_that_kaito_found_out_is_never_lowered() -> None:
+    """KAITO estimates it once from the model's size; with a smaller one the model would stay too small."""
+    world = with_node(prepared())
+    world.apply(kaito.WORKSPACE_V1BETA1, newest())
+    world.set_status(kaito.WORKSPACE_V1BETA1, "falcon", {"targetNodeCount": 2})
+    world.settle()
+    assert said(world) == ("Ready", 2)
+    assert world.reconcile() == 0
+
+
+def test_a_number_of_nodes_that_is_its_own_follows_the_spec() -> None:
+    world = with_node(prepared())
+    world.apply(kaito.WORKSPACE_V1BETA1, newest(count=2))
+    world.reconcile()
+    assert said(world)[1] == 2
+    world.apply(kaito.WORKSPACE_V1BETA1, newest(count=1))
+    world.settle()
+    assert said(world)[1] == 1
+    assert world.reconcile() == 0

@@ -95,7 +95,8 @@ def test_a_plugin_that_gives_nothing_is_named_and_nothing_is_sent(
 
 
 def test_a_plugin_that_is_not_there_is_named(tmp_path: Path) -> None:
-    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "kubectl-no-such-plugin"}}
+    user = plugin(tmp_path, "")
+    user["exec"]["command"] = "kubectl-no-such-plugin"
     with pytest.raises(InputError, match="kubectl-no-such-plugin"):
         authorization(written(tmp_path, user))
 
@@ -199,7 +200,8 @@ def test_an_auth_provider_that_kubectl_has_dropped_is_refused_with_a_way_out(
 def test_a_file_with_secrets_that_others_may_read_is_warned_of(
     tmp_path: Path, mode: int, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = written(tmp_path, {what: "czNjcmV0"}, mode)
+    more = {"username": "me"} if what == "password" else {"tokenFile": "t"} if what != "token" else {}
+    file = written(tmp_path, {what: "czNjcmV0", **more}, mode)
     kubeconfig.from_files([str(file)])
     assert [str(file) in line for line in caplog.messages] == ([True] if mode & 0o044 else [])
 

@@ -62,7 +62,6 @@ def header_of(server: Server) -> str:
 @pytest.mark.parametrize(
     ("cluster", "user"),
     [
-        ({}, {}),
         ({}, {"token": "t0ken"}),
         ({}, {"tokenFile": "token.txt"}),
         ({}, {"username": "me", "password": "s3cret"}),
@@ -140,23 +139,24 @@ def test_json_is_read_too(tmp_path: Path) -> None:
     assert server.token == "t"
 
 
-def test_users_whom_a_service_vouches_for_are_left_to_others(tmp_path: Path) -> None:
-    assert kubeconfig.from_files(written(tmp_path, config({}, {"auth-provider": {"name": "oidc"}}))) is None
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("", "no current context"),
-        ("[]", "it is no map"),
+        ("[]", "it is a list, not a map"),
         ("a: [", "cannot be used"),
         ("{", "cannot be used"),
         ({"current-context": "x"}, "there is no context 'x'"),
         ({**config({}, {}), "clusters": []}, "there is no cluster 'k'"),
         ({**config({}, {}), "users": None}, "there is no user 'u'"),
         (config({"certificate-authority-data": "%%%"}, {}), "not base64"),
-        ({**config({}, {}), "contexts": [5, {"name": "c", "context": "x"}]}, "there is no cluster None"),
-        ({**config({}, {}), "contexts": 5}, "contexts is no list"),
+        (
+            {**config({}, {}), "contexts": [5, {"name": "c", "context": "x"}]},
+            "contexts[0] is a number or date, not a map",
+        ),
+        ({**config({}, {}), "contexts": [{"name": "c"}]}, "there is no cluster named in its context"),
+        ({**config({}, {}), "contexts": 5}, "contexts is a number or date, not a list"),
+        (config({}, {}), "its user has no credentials"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_file(tmp_path: Path, content: Any, words: str) -> None:

@@ -99,15 +99,40 @@ def test_kubectl_reads_scalars_alike() -> None:
     assert documents.load_yaml(document, "f")[0]["items_"] == list(SCALARS.values())
 
 
+NAMES_OF_KEYS = {
+    "1": "1", "1e3": "1000", "0x10": "16", "08": "8", "on": "true", "'on'": "on", "n": "false", "1.5": "1.5",
+    "2024-01-01": "2024-01-01", "12:30": "12:30", "!!str 017": "017", "a b": "a b", "<<x": "<<x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "key"), NAMES_OF_KEYS.items())
+def test_kubectl_reads_keys_alike(text: str, key: str) -> None:
+    document = f"apiVersion: kaito.sh/v1alpha1\nkind: Workspace\nmetadata: {{name: w}}\nx: {{{text}: v}}\n"
+    (read,) = documents.read(document, "f")
+    assert read.obj["x"] == {key: "v"}
+    assert read.position(f"x.{key}") == (4, 5)
+    if kubectl := shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"):
+        done = subprocess.run(
+            [kubectl, "label", "--local", "-f", "-", "-o", "json", "a=b"],
+            input=document, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["x"] == {key: "v"}
+
+
+def test_a_key_that_is_null_is_refused() -> None:
+    with pytest.raises(InputError, match="a key is null"):
+        documents.load_yaml("a: {~: 1}", "f")
+
+
 def test_keys_are_text_and_merges_fill_in() -> None:
-    text = "1: a\non: b\nbase: &b {x: 1, y: 2}\nmore: {<<: *b, x: 3}\ntwo: {<<: [{z: 1}, *b]}"
+    text = "1: a\non: b\nbase: &b {x: 1, z: 2}\nmore: {<<: *b, x: 3}\ntwo: {<<: [{w: 1}, *b]}"
     assert documents.load_yaml(text, "f") == [
         {
             "1": "a",
-            "on": "b",
-            "base": {"x": 1, "y": 2},
-            "more": {"x": 3, "y": 2},
-            "two": {"z": 1, "x": 1, "y": 2},
+            "true": "b",
+            "base": {"x": 1, "z": 2},
+            "more": {"x": 3, "z": 2},
+            "two": {"w": 1, "x": 1, "z": 2},
         }
     ]
 

@@ -171,6 +171,11 @@ def test_json_keeps_its_order_and_indentation() -> None:
     assert made.startswith('{\n    "kind"') and made.endswith('"kaito.sh/v1alpha1"\n}\n')
 
 
+def test_a_key_that_yaml_takes_for_a_number_or_a_truth_value_stays_as_it_is_written() -> None:
+    text = HEAD.replace("apps: falcon-7b", "1e3: a\n      on: b") + INFERENCE
+    assert difference(text, with_adapters(text, [entry("style")]))[0].startswith("+   adapters:")
+
+
 def test_the_items_of_a_list_are_objects_too() -> None:
     text = "kind: List\nitems:\n- kind: Pod\n- kind: Workspace\n  inference:\n    preset: {name: phi}\n"
     made = with_adapters(text, [entry("style")], number=1)

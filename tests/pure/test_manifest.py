@@ -268,8 +268,11 @@ def test_values_are_copied() -> None:
         (
             "{% for i in range(99999) %}{{ v }}{% for j in range(999) %}xxxxxxxxxxx{% endfor %}{% endfor %}",
             "mine.j2:1:",
-            "prints more",
+            "more than 300,000 steps",
         ),
+        ("{% for i in range(9999) %}" + "x" * 2_000 + "{% endfor %}", "mine.j2:1:", "prints more"),
+        ("a: " + "{{ 1 }}" * 60_000, "mine.j2:1:", "more than 50,000 parts"),
+        ("a: {{ " + "(" * 5_000 + "1" + ")" * 5_000 + " }}", "mine.j2:", "nested too deeply"),
     ],
 )
 def test_what_goes_wrong_names_its_place(template: str, where: str, what: str) -> None:
@@ -422,8 +425,97 @@ def test_a_malformed_set_is_named(items: list[str]) -> None:
         "9 ** (9 ** 9)",
         "lipsum(n=100000)",
         "range(10**9) | list",
+        "'{:>999999999}'.format(1)",
+        "'x'.ljust(10**9)",
+        "'x'.zfill(10**9)",
+        "'\\t'.expandtabs(10**9)",
+        "(5).to_bytes(10**9, 'big')",
+        "'x'" + ".replace('x', 'xxxxxxxxxx')" * 12,
+        "'x'" + " | replace('x', 'xxxxxxxxxx')" * 12,
+        "range(100000) | join('x' * 9999999)",
+        "('x' * 1000000).join('x' * 1000000) | length",
+        "range(100000) | map('string') | map('replace', '0', 'x' * 100000) | list | length",
+        "([[1]] * 1000000) | sum",
+        "('f' * 9999999) | int(0, 16)",
+        "['{:>999999999}'] | map(attribute='format') | list",
+        "[1] | batch(10**9, 'x') | list",
     ],
 )
 def test_expressions_that_would_fill_the_memory_are_refused(expression: str) -> None:
     with pytest.raises(InputError, match="t:1"):
         manifest.render("a: {{ " + expression + " }}", {}, source="t")
+
+
+GROWING = [
+    "ns.a ~ ns.a",
+    "ns.a + ns.a",
+    "[ns.a, ns.a]",
+    "(ns.a, ns.a)",
+    "{'x': ns.a, 'y': ns.a}",
+    "dict(x=ns.a, y=ns.a)",
+    "ns.a | list + [ns.a, ns.a]",
+]
+
+
+@pytest.mark.parametrize("expression", GROWING)
+def test_what_doubles_in_a_loop_is_refused(expression: str) -> None:
+    step = f"{{% set ns.a = {expression} %}}"
+    template = f"{{% set ns = namespace(a='x') %}}{{% for i in range(90) %}}{step}{{% endfor %}}a: 1"
+    with pytest.raises(InputError, match="t:1: it makes too much"):
+        manifest.render(template, {}, source="t")
+
+
+LARGE = [
+    "'ab' in a",
+    "a.find('ab')",
+    "a == b",
+    "a is upper",
+    "a[1:]",
+    "a | upper",
+    "a.split('a')",
+    "a | trim",
+]
+
+
+@pytest.mark.parametrize("expression", LARGE)
+def test_what_looks_at_a_large_value_again_and_again_is_refused(expression: str) -> None:
+    template = (
+        "{% set a = 'a' * 999999 %}{% set b = 'a' * 999999 %}"
+        f"{{% for i in range(90000) %}}{{% set x = {expression} %}}{{% endfor %}}a: 1"
+    )
+    with pytest.raises(InputError, match="t:1: it makes too much"):
+        manifest.render(template, {}, source="t")
+
+
+def test_loops_without_end_are_refused_included_templates_among_them() -> None:
+    loops = "{% for i in range(99999) %}"
+    for body in (loops * 2 + "{% endfor %}" * 2, "{% set x = i %}", "{% include 'inference.yaml.j2' %}"):
+        values = {"name": "w", "api_version": "kaito.sh/v1alpha1", "namespace": None}
+        with pytest.raises(InputError):
+            manifest.render(f"{loops * 2}{body}{{% endfor %}}{{% endfor %}}", values, source="t")
+
+
+JINJA = {
+    "[3, 1, 2] | sort | join('-')": "1-2-3",
+    "missing | default('none')": "none",
+    "m.k.upper()[1:]": "AL",
+    "[1, 2.5] | sum": 3.5,
+    "l | sum(attribute='n')": 3,
+    "2.567 | round(1)": 2.6,
+    "missing is defined": False,
+    "'y' if m.k is string and not missing is defined else 'n'": "y",
+    "'a-b-c'.replace('-', '+', 1)": "a+b-c",
+    "l[1].n + l | length": 4,
+    "m | dictsort | first | first": "k",
+}
+
+
+@pytest.mark.parametrize(("expression", "value"), JINJA.items())
+def test_expressions_mean_what_they_mean_in_jinja(expression: str, value: Any) -> None:
+    values = {"m": {"k": "val"}, "l": [{"n": 1}, {"n": 2}]}
+    assert manifest.render(f"a: {{{{ {expression} }}}}", values, source="t") == {"a": value}
+
+
+def test_a_loop_knows_where_it_is() -> None:
+    template = "a: {% for k, v in m | dictsort %}{{ loop.index }}/{{ loop.length }}{{ k ~ v }}{% endfor %}"
+    assert manifest.render(template, {"m": {"x": "y", "b": "c"}}, source="t") == {"a": "1/2bc2/2xy"}

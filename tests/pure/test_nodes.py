@@ -251,3 +251,37 @@ def test_a_verdict_is_given_whatever_nodes_and_pods_look_like(
     assert 0 <= verdict.would_create <= verdict.required
     assert all(finding.code in nodes.CODES for node in verdict.nodes for finding in node.findings)
     assert verdict.summary.startswith(f"{len(verdict.selected)} of {verdict.required} required nodes")
+
+
+@pytest.mark.parametrize(
+    ("labels", "code"),
+    [
+        ({"kaito.sh/workspace": "7b", "kaito.sh/workspacenamespace": "default"}, "of-another-workspace"),
+        ({"kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "other"}, "of-another-workspace"),
+        ({"kaito.sh/workspace": "7b", "kaito.sh/workspacenamespace": "other"}, "of-another-workspace"),
+        ({}, "label-missing"),
+    ],
+)
+def test_kaitos_own_labels_are_never_to_be_set_by_hand(labels: dict[str, str], code: str) -> None:
+    """`kubectl label node ... kaito.sh/workspace=` would take the node under another Workspace's model."""
+    theirs = node("gpu-a", labels={"node.kubernetes.io/instance-type": "Standard_NC12s_v3", **labels})
+    (judged,) = nodes.verdict(workspace(), [theirs], rules=of_rules("v0.12")).nodes
+    assert {finding.code for finding in judged.failures} == {code}
+    assert [finding.command for finding in judged.failures if finding.command] == []
+    assert not judged.labels_to_set
+    assert not judged.only_labels_are_wrong
+    assert not judged.has_all_labels
+
+
+@pytest.mark.parametrize(
+    "key", ["kaito.sh/workspace", "kaito.sh/workspacenamespace", "karpenter.kaito.sh/workspace-name"]
+)
+@pytest.mark.parametrize("target", ["v0.3", "v0.4", "kaitoctl"])
+def test_not_even_where_the_selector_names_them(key: str, target: str) -> None:
+    ws = workspace(resource={"labelSelector": {"matchLabels": {key: "falcon"}}})
+    here = {"node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
+    for labels in (here, {**here, key: "other"}):
+        (judged,) = nodes.verdict(ws, [node("gpu-a", labels=labels)], rules=of_rules(target)).nodes
+        assert not judged.usable
+        assert not any(finding.command.startswith("kubectl label") for finding in judged.findings)
+        assert not judged.labels_to_set

@@ -152,7 +152,7 @@ PRESET, FIRST = "inference.preset", "inference.adapters[0]"
         ({"resource__instanceType": "Standard_ND96asr_A100_v4"}, {("KW132", "e", TYPE)}),
         ({"resource__instanceType": "g5g.xlarge"}, {("KW133", "e", TYPE)}),
         ({"resource__instanceType": REMOVE}, {("KW138", "w", TYPE)}),
-        ({**BETA, "resource__instanceType": REMOVE}, {("KW138", "w", TYPE)}),
+        ({**BETA, "resource__instanceType": REMOVE}, {("KW138", "e", TYPE)}),
         ({"resource__instanceType": "Standard_NC6s_v3"}, set()),
         ({"resource__instanceType": "Standard_NV6"}, {("KW136", "e", TYPE)}),
         ({"resource__instanceType": "Standard_NV6", "resource__count": 4}, {("KW136", "e", TYPE)}),
@@ -281,7 +281,7 @@ def test_adapters_need_an_annotation_where_vllm_is_the_default(target: str, code
 def test_a_preset_that_the_generation_lacks_is_an_error() -> None:
     obj = workspace(inference__preset__name="phi-3.5-mini-instruct")
     (problem,) = validation.problems(obj, Setting("v0.3"))
-    assert (problem.code, problem.path) == ("KW147", "inference.preset.name")
+    assert (problem.code, problem.path) == ("KW142", "inference.preset.name")
     assert validation.problems(obj) == []
 
 

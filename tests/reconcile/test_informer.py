@@ -535,7 +535,6 @@ def test_kind_that_is_not_served_counts_as_synced_until_it_appears() -> None:
 def test_to_run_once_lists_once_and_watches_nothing(not_served: bool) -> None:
     async def play() -> None:
         api = ApiServer()
-        api.faults.append(fail(500))
         api.put(WIDGET, "w")
         if not_served:
             api.not_served.add("apis/example.com/v1/widgets")
@@ -546,19 +545,44 @@ def test_to_run_once_lists_once_and_watches_nothing(not_served: bool) -> None:
             assert is_served(informer) is not not_served
             assert len(informer.store) == (0 if not_served else 1)
             await settle()
-            assert (len(api.verbs("LIST")), api.verbs("WATCH")) == (2, [])
+            assert (len(api.verbs("LIST")), api.verbs("WATCH")) == (1, [])
 
     run(play())
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_to_run_once_raises_what_an_informer_gives_up_on(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 503, 504])
+def test_to_run_once_raises_what_its_list_is_answered(status: int) -> None:
+    """Whoever looks once is patient in the client, or not at all; here nobody would hear of it."""
+
     async def play() -> None:
         api = ApiServer()
         api.faults.append(fail(status, times=100))
         async with api.running() as client:
-            with pytest.raises(ApiError):
-                await Informer(client, CONFIG_MAP, gives_up_on=(status,)).run(once=True)
+            if status == 404:
+                await Informer(client, CONFIG_MAP).run(once=True)
+            else:
+                with pytest.raises(ApiError):
+                    await Informer(client, CONFIG_MAP).run(once=True)
+        assert len(api.verbs("LIST")) == 1
+
+    run(play())
+
+
+@pytest.mark.parametrize("times", [2, 100])
+def test_to_run_once_lists_again_when_the_server_has_forgotten_its_beginning(times: int) -> None:
+    async def play() -> None:
+        api = ApiServer()
+        api.put(CONFIG_MAP, "a")
+        api.faults.append(fail(410, times=times))
+        async with api.running() as client:
+            informer = Informer(client, CONFIG_MAP)
+            if times == 2:
+                await informer.run(once=True)
+                assert len(informer.store) == 1
+            else:
+                with pytest.raises(ApiError):
+                    await informer.run(once=True)
+        assert len(api.verbs("LIST")) == 3
 
     run(play())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -189,6 +191,46 @@ class Server(Client):
         stream = Stream(connection, connection.getresponse())
         self._streams.append(stream)
         return stream
+
+
+_PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from kaitoctl.sandbox.server import ApiServer
+async def main():
+    server = ApiServer(state=Path(sys.argv[1]), token="t")
+    await server.start()
+    print(server.address, flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+class ProcessClient(Client):
+    """Speaks with a server in a process of its own, whose token is `t`."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+
+    def exchange(self, method: str, path: str, raw: bytes | None, headers: dict[str, str]) -> Answer:
+        self.connection.request(method, path, raw, {"Authorization": "Bearer t", **headers})
+        return Answer(self.connection.getresponse())
+
+
+@contextmanager
+def process_on(state: Path) -> Iterator[tuple[subprocess.Popen[str], ProcessClient]]:
+    """A server on a state file in a process that can be killed or starved of disk; killed at the end."""
+    command = [sys.executable, "-c", _PROGRAM, str(state)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as process:
+        assert process.stdout is not None
+        client = ProcessClient(int(process.stdout.readline().rpartition(":")[2]))
+        try:
+            yield process, client
+        finally:
+            client.connection.close()
+            process.kill()
 
 
 @contextmanager

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import time
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandbox_api.serving import (
+    CONFIG_MAPS,
     CRDS,
     DEPLOYMENTS,
     PODS,
@@ -138,3 +141,56 @@ def test_no_body_is_the_servers_own_fault(data: st.DataObject, caplog: pytest.Lo
     listed = api.answer(Call("GET", path))
     assert isinstance(listed, Response)
     assert listed.status in (200, 404)
+
+
+def _large_objects(size: int) -> dict[str, tuple[str, Any]]:
+    """Bodies whose size is in one list or map, by what grows."""
+    names = [f"k{number}" for number in range(size)]
+    container = {"name": "main", "image": "x", "env": [{"name": name, "value": "x"} for name in names]}
+    spec = {
+        "selector": {"matchLabels": {"app": "big"}},
+        "template": {"metadata": {"labels": {"app": "big"}}, "spec": {"containers": [container]}},
+    }
+    config = config_map("big")
+    finalizers = [f"example.com/{name}" for name in names]
+    return {
+        "data": (CONFIG_MAPS, config_map("big", **dict.fromkeys(names, "v"))),
+        "finalizers": (CONFIG_MAPS, {**config, "metadata": {"name": "big", "finalizers": finalizers}}),
+        "unknown fields": (WIDGETS, widget("big", **dict.fromkeys(names, 1))),
+        "a list by key": (WIDGETS, widget("big", parts=[{"name": name} for name in names])),
+        "a set": (WIDGETS, widget("big", tags=names)),
+        "environment": (DEPLOYMENTS, {**deployment("big"), "spec": spec}),
+    }
+
+
+def _effort_s(path: str, obj: Any) -> float:
+    """Processor seconds that the API takes to create, replace and twice apply an object."""
+    api = Api()
+    api.answer(Call("POST", CRDS, body=fast_json.encode(widget_crd())))
+    body, as_yaml = fast_json.encode(obj), yaml.safe_dump(obj).encode()
+    began = time.process_time()
+    api.answer(Call("POST", path, body=body))
+    api.answer(Call("PUT", f"{path}/big", body=body))
+    for manager in ("one", "two"):
+        query = {"fieldManager": manager, "force": "true"}
+        api.answer(Call("PATCH", f"{path}/big", query, as_yaml, "application/apply-patch+yaml"))
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("what", list(_large_objects(1)))
+def test_a_large_body_costs_by_its_size_and_not_by_its_square(what: str) -> None:
+    small, large = (_effort_s(*_large_objects(size)[what]) for size in (500, 8000))
+    assert large / small < 80  # 16 for what is 16 times as large; its square would be 256
+
+
+def test_a_yaml_body_is_read_as_the_api_server_reads_it() -> None:
+    api = Api()
+    text = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {time: 2024-01-01, on: 'x'}\n"
+    apply = "application/apply-patch+yaml"
+    answer = api.answer(Call("PATCH", f"{CONFIG_MAPS}/c", {"fieldManager": "m"}, text, apply))
+    assert isinstance(answer, Response)
+    assert json.loads(answer.body)["data"] == {"time": "2024-01-01", "true": "x"}
+    for bad in (b"a: *b", b"a: 1\na: 2", b"---\na: 1\n---\nb: 2\n", b"\xff", b"[" * 5000):
+        refused = api.answer(Call("PATCH", f"{CONFIG_MAPS}/c", {"fieldManager": "m"}, bad, apply))
+        assert isinstance(refused, Response)
+        assert refused.status == 400

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +20,7 @@ from sandbox_api.serving import (
     config_map,
     deployment,
     pod,
+    process_on,
     running,
     widget,
     widget_crd,
@@ -199,38 +196,11 @@ def test_garbage_is_collected_across_a_restart(tmp_path: Path, start: Callable[[
 
 def test_what_was_answered_survives_kill_9(tmp_path: Path, start: Callable[[Path], Server]) -> None:
     state = tmp_path / "state.db"
-    program = textwrap.dedent(
-        """
-        import asyncio, sys
-        from pathlib import Path
-        from kaitoctl.sandbox.server import ApiServer
-        async def main():
-            server = ApiServer(state=Path(sys.argv[1]), token="t")
-            await server.start()
-            print(server.address, flush=True)
-            await asyncio.Event().wait()
-        asyncio.run(main())
-        """
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(state)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout is not None
-    port = int(process.stdout.readline().rpartition(":")[2])
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     versions = []
-    for number in range(20):
-        connection.request(
-            "POST", CONFIG_MAPS, json.dumps(config_map(f"m{number}")), {"Authorization": "Bearer t"}
-        )
-        versions.append(int(json.loads(connection.getresponse().read())["metadata"]["resourceVersion"]))
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    connection.close()
+    with process_on(state) as (process, client):
+        for number in range(20):
+            versions.append(client.create(CONFIG_MAPS, config_map(f"m{number}")).version)
+        os.kill(process.pid, signal.SIGKILL)
     server = start(state)
     listed = server.get(CONFIG_MAPS)
     assert len(listed["items"]) == 20
@@ -244,7 +214,7 @@ def test_two_servers_cannot_share_a_state(tmp_path: Path) -> None:
 
 def test_a_state_of_another_kind_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database, but long enough to be looked at" * 20)
-    with pytest.raises(InputError, match="cannot be used"):
+    with pytest.raises(InputError, match="damaged: file is not a database"):
         ApiServer(state=tmp_path / "text")
     with sqlite3.connect(tmp_path / "newer") as connection:
         connection.execute("PRAGMA user_version=99")

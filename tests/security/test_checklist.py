@@ -17,6 +17,7 @@ DOCS = TESTS.parent / "docs" / "security.md"
 
 INJECTION = "security/test_injection.py"
 PODS = "security/test_pod_security.py"
+CUSTOM = "security/test_custom_pods.py"
 FILES = "security/test_files.py"
 PATTERNS = "security/test_patterns.py"
 SUPPLY = "security/test_supply_chain.py"
@@ -118,16 +119,28 @@ RULES = [
             f"{PODS}::test_what_we_make_is_baseline_and_restricted_but_for_what_images_need",
             f"{PODS}::test_so_is_what_the_golden_files_say_of_each_preset",
             f"{PODS}::test_a_real_api_server_judges_alike",
+            f"{CUSTOM}::test_a_real_api_server_judges_whole_templates_alike",
+            f"{CUSTOM}::test_no_token_is_mounted_unless_the_service_account_is_allowed",
         ],
         but="images of KAITO run as root, so pods with them are not restricted; the test lists what is not",
     ),
     Rule(
         "S8",
-        "a custom pod gets at nothing of its node unless the operator allows it",
+        "a custom pod gets at nothing of its node, at no ServiceAccount and no Secret, and before nobody, "
+        "unless the operator allows it",
         [
+            f"{CUSTOM}::test_a_real_api_server_judges_whole_templates_alike",
+            f"{CUSTOM}::test_no_probe_and_no_hook_asks_another_host_from_the_node",
+            f"{CUSTOM}::test_no_annotation_turns_apparmor_off",
+            f"{CUSTOM}::test_a_template_reaches_for_nothing_unless_the_operator_allows_just_that",
+            f"{CUSTOM}::test_every_field_that_the_api_server_has_is_sorted",
+            f"{CUSTOM}::test_what_reaches_for_nothing_is_as_before",
             f"{PODS}::test_a_custom_pod_gets_nothing_of_the_nodes_unless_the_operator_says_so",
             f"{PODS}::test_a_custom_pod_may_have_what_harms_no_node",
         ],
+        but="any ConfigMap and any claim of its namespace can be mounted, and its labels and annotations are "
+        "its own: a Service of the namespace that selects by them sends it requests, and an injector obeys "
+        "them",
     ),
     Rule(
         "S9",

@@ -99,7 +99,7 @@ class NodeVerdict:
         ready: whether its condition Ready is True.
         instance_type: its label, empty without one.
         labels_asked: how many labels the Workspace asks for.
-        labels_to_set: those that it lacks or has with another value.
+        labels_to_set: those that it lacks or has with another value, without those that are KAITO's own.
         taints: how many keep pods away unless they tolerate them.
     """
 
@@ -123,6 +123,17 @@ class NodeVerdict:
     def recognised(self) -> bool:
         """Whether KAITO would select it, although the scheduler or the model may object."""
         return all(finding.level != "fail" or finding.stage != "selection" for finding in self.findings)
+
+    @property
+    def has_all_labels(self) -> bool:
+        """Whether it carries the labels that the Workspace asks for, KAITO's own among them."""
+        return not self.labels_lacking
+
+    @property
+    def labels_lacking(self) -> int:
+        """How many of the labels that the Workspace asks for it has not, or with another value."""
+        codes = ("label-missing", "of-another-workspace")
+        return max(len(self.labels_to_set), sum(finding.code in codes for finding in self.findings))
 
     @property
     def failures(self) -> tuple[Finding, ...]:

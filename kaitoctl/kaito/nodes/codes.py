@@ -13,7 +13,8 @@ CODES: Mapping[str, str] = MappingProxyType(
             "does not exist for it, not even when preferredNodes names it; it buys a new machine instead. "
             "Mend it with the kubectl label command of the finding, or with `kaitoctl check-nodes --fix`. "
             "KAITO v0.12 with azure-gpu-provisioner counts only nodes that carry kaito.sh/workspace and "
-            "kaito.sh/workspacenamespace."
+            "kaito.sh/workspacenamespace; it sets these itself on the nodes that it makes, and nobody else "
+            "should."
         ),
         "label-differs": (
             "The node has the label, with another value; values are compared exactly, upper and lower "
@@ -49,8 +50,10 @@ CODES: Mapping[str, str] = MappingProxyType(
             "says. KAITO v0.12 does not read preferredNodes; ask for the node's instance type instead."
         ),
         "of-another-workspace": (
-            "KAITO v0.12 with karpenter made this node for another Workspace (labels "
-            "karpenter.kaito.sh/workspace-name and -namespace) and never shares it."
+            "KAITO v0.12 made this node for another Workspace and never shares it: with karpenter the labels "
+            "karpenter.kaito.sh/workspace-name and -namespace say so, with azure-gpu-provisioner "
+            "kaito.sh/workspace and kaito.sh/workspacenamespace. To change them would take the node away "
+            "from the model that runs there."
         ),
         "preferred-ignored": (
             "resource.preferredNodes names this node, and KAITO v0.12 does not read that field. Nodes are "

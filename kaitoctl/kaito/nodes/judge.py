@@ -308,7 +308,11 @@ def _judge(need: _Need, node: NodeFacts, in_use: int | None) -> NodeVerdict:
         ready=node.is_ready,
         instance_type=node.labels.get(api.LABEL_INSTANCE_TYPE, ""),
         labels_asked=len(need.labels),
-        labels_to_set={key: value for key, value in need.labels.items() if node.labels.get(key) != value},
+        labels_to_set={
+            key: value
+            for key, value in need.labels.items()
+            if node.labels.get(key) != value and key not in _RESERVED
+        },
         taints=sum(_keeps_away(taint) and not _is_condition(taint) for taint in node.taints),
     )
 
@@ -393,6 +397,9 @@ def _label_findings(need: _Need, node: NodeFacts, in_use: int | None) -> Iterabl
         have = node.labels.get(key)
         if have == value:
             continue
+        if key in _RESERVED:
+            yield from _ownership_finding(need, node, key)
+            continue
         command = f"kubectl label node {_word(node.name)} {_word(f'{key}={value}')}"
         if have is None:
             message = f"label {key}={value} is missing"
@@ -425,6 +432,20 @@ def _label_findings(need: _Need, node: NodeFacts, in_use: int | None) -> Iterabl
             "KAITO itself does not read matchExpressions",
             f"kubectl get node {_word(node.name)} --show-labels",
         )
+
+
+def _ownership_finding(need: _Need, node: NodeFacts, key: str) -> Iterable[Finding]:
+    """A label by which KAITO says whose node it is: nobody is ever advised to set one by hand."""
+    name = node.labels.get(api.LABEL_WORKSPACE) or ""
+    owner = f"{node.labels.get(api.LABEL_WORKSPACE_NAMESPACE) or 'default'}/{name or node.labels.get(key)}"
+    if not name and not node.labels.get(key):
+        message = f"label {key} is missing: KAITO has not made the node for this Workspace"
+        hint = "KAITO sets it on nodes that it makes, and takes no others; it makes those that are missing"
+        yield Finding("label-missing", "fail", message, hint, stage="selection")
+    elif key != api.LABEL_WORKSPACE_NAMESPACE or need.labels.get(api.LABEL_WORKSPACE, name) == name:
+        # One finding, not one for each of its two labels.
+        message = f"KAITO made it for the Workspace {owner}"
+        yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
 
 
 def _selection_findings(need: _Need, node: NodeFacts, preferred: bool) -> Iterable[Finding]:

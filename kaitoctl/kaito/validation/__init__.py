@@ -2,8 +2,9 @@
 
 `judge` is the whole answer; `problems` and `update_problems` are the rules alone. The rules of KAITO's
 admission webhook and ours, for what the webhook lets through and the controller then ignores, crashes on or
-never gets ready, are in `create` and `update`, the table of what is ignored in `ignored`; `codes` explains
-every code to people, and no rule needs it. Nothing here asks a cluster: whether nodes are there is the
+never gets ready, are in `create` and `update`, the table of what is ignored in `ignored`. What each release
+of KAITO itself answers is in `releases` (a row each), `admission` and `outcomes`; `codes` explains every code
+to people, and no rule needs it. Nothing here asks a cluster: whether nodes are there is the
 business of `nodes`.
 """
 
@@ -16,12 +17,16 @@ from itertools import islice
 from pathlib import Path
 
 from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.validation import object_meta
+from kaitoctl.kaito.validation.admission import refusals
 from kaitoctl.kaito.validation.create import API_VERSIONS, create_problems, fits
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_label, is_dns_name, strength_fault
 from kaitoctl.kaito.validation.ignored import annotation_problems, ignored_fields, meant
+from kaitoctl.kaito.validation.outcomes import answered
 from kaitoctl.kaito.validation.problem import (
     OWN,
     TARGETS,
+    Answer,
     Problem,
     Setting,
     Severity,
@@ -30,12 +35,13 @@ from kaitoctl.kaito.validation.problem import (
     error,
 )
 from kaitoctl.kaito.validation.subject import Subject
-from kaitoctl.kaito.validation.update import changes
+from kaitoctl.kaito.validation.update import CHANGES, changes
 from kaitoctl.kube.objects import Object
 
 __all__ = [
     "OWN",
     "TARGETS",
+    "Answer",
     "Problem",
     "Setting",
     "Severity",
@@ -78,22 +84,25 @@ def judge(
     setting = setting if known is None else replace(setting, catalog=known)
     version = as_text(as_map(workspace).get("apiVersion"))
     found: list[Problem] = []
+    workspace = as_map(workspace)
     if version in API_VERSIONS:
+        workspace = schema.without_nulls(workspace, schema_of(version))
         for problem in schema.problems(workspace, schema_of(version), unknown="error", most=MOST_PROBLEMS):
             is_unknown = problem.rule == "unknown"
             hint = meant(problem.path) if is_unknown else ""
             found.append(error(problem.path, "KW102" if is_unknown else "KW101", problem.message, hint))
+    found += object_meta.problems(workspace.get("metadata"))
     said = {problem.path for problem in found}
     below = tuple(path + mark for path in said if path for mark in ".[")
-    subject = Subject(as_map(workspace), setting, is_update=old is not None)
-    rules = create_problems(subject)
-    found += [
+    subject = Subject(workspace, setting, is_update=old is not None)
+    before = None if old is None else Subject(_plain(old), setting)
+    rules = [*islice(create_problems(subject), MOST_PROBLEMS), *(changes(before, subject) if before else ())]
+    rest = [
         problem
-        for problem in islice(rules, MOST_PROBLEMS)
+        for problem in answered(rules, refusals(subject, before), subject)
         if problem.path not in said and not problem.path.startswith(below)
     ]
-    if old is not None:
-        found += changes(Subject(as_map(old), setting), subject)
+    found = [*answered(found, (), subject), *rest]
     if len(found) > MOST_PROBLEMS:
         del found[MOST_PROBLEMS:]
         found.append(error("", "KW104", f"more than {MOST_PROBLEMS} problems"))
@@ -109,7 +118,8 @@ def problems(workspace: Object, setting: Setting | None = None) -> list[Problem]
 
     Guarantee: never raises, whatever JSON the object is made of; the order is that of the fields.
     """
-    return list(create_problems(Subject(as_map(workspace), setting or Setting(OWN))))
+    subject = Subject(as_map(workspace), setting or Setting(OWN))
+    return list(answered(create_problems(subject), refusals(subject), subject))
 
 
 def not_used(workspace: Object) -> list[Problem]:
@@ -130,7 +140,20 @@ def update_problems(old: Object, new: Object, setting: Setting | None = None) ->
     Guarantee: never raises, whatever JSON the objects are made of.
     """
     setting = setting or Setting()
-    return list(changes(Subject(as_map(old), setting), Subject(as_map(new), setting, is_update=True)))
+    before, after = Subject(_plain(old), setting), Subject(_plain(new), setting, is_update=True)
+    found = answered(changes(before, after), refusals(after, before), after)
+    return [problem for problem in found if problem.code in CHANGES or setting.target == OWN]
+
+
+def _plain(workspace: Object) -> Object:
+    """The object as the API server stores it: without nulls that mean nothing."""
+    version, found = as_text(as_map(workspace).get("apiVersion")), as_map(workspace)
+    if version not in API_VERSIONS:
+        return found
+    from kaitoctl.kube import schema
+
+    stored: Object = schema.without_nulls(found, schema_of(version))
+    return stored
 
 
 def schema_of(api_version: str) -> Object:

@@ -3,7 +3,7 @@
 Codes are stable: scripts and documents may rely on them. `upstream` tells facts: the line that KAITO's
 admission webhook answers with, or what its controller does with what the webhook lets through.
 
-Source: KAITO v0.3.2, v0.4.0 and v0.12 (`api/*/workspace_validation.go` and the controllers behind it).
+Source: KAITO v0.3.2, v0.4.0, v0.4.6, v0.9.4 and v0.12.0 (`api/*/workspace_validation.go`, the controllers).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_ALL = "v0.3, v0.4, v0.12"
+_ALL = "v0.3 to v0.12"
 _OLD = "v0.3, v0.4"
+_HUB = "v0.9, v0.12"
+_CHECKED = "v0.4.6, v0.9, v0.12"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ CODES: Mapping[str, Code] = {
     "KW103": Code(
         "not a Workspace",
         "The object is not a Workspace of an API version that the KAITO in question serves: v0.3 and v0.4 "
-        "serve kaito.sh/v1alpha1, v0.12 serves v1alpha1 and v1beta1.",
+        "serve kaito.sh/v1alpha1, v0.4.5 and later serve v1alpha1 and v1beta1.",
     ),
     "KW104": Code(
         "too many problems",
@@ -72,15 +74,44 @@ CODES: Mapping[str, Code] = {
         _ALL,
         ("admission webhook refuses it: decoding request failed: cannot decode incoming new object: ...",),
     ),
+    "KW106": Code(
+        "metadata of a wrong type",
+        "A field of metadata has a wrong type. Labels and annotations are text: what YAML would read as a "
+        "number or as true or false is put in quotes.",
+        _ALL,
+        ("The API server refuses the Workspace (400 Bad Request) before the webhook sees it.",),
+    ),
+    "KW107": Code(
+        "too many annotations",
+        "The keys and values of all annotations together may have 262144 bytes (256 KiB). `kubectl apply` "
+        "adds one with the whole manifest; `kubectl apply --server-side` does not.",
+        _ALL,
+        ("The API server refuses it: `metadata.annotations: Too long: must have at most 262144 bytes`",),
+    ),
+    "KW108": Code(
+        "metadata that Kubernetes refuses",
+        "A finalizer is a qualified name with a domain; an owner has apiVersion, kind, name and uid, and "
+        "only "
+        "one of them is the controller; managedFields and generateName have a syntax of their own.",
+        _ALL,
+        ("The API server refuses the Workspace (422 Invalid) before the webhook sees it.",),
+    ),
+    "KW109": Code(
+        "the same object twice",
+        "Two documents of the input have the same kind, namespace and name. `kubectl apply` applies one "
+        "after "
+        "the other, so the last one stays; `kubectl create` refuses the second.",
+    ),
     "KW110": Code(
         "a name that cannot be used",
         "The Workspace's name is also the name of its Service and a label value, so it must be a DNS "
-        "label that starts with a letter: at most 63 lower-case letters, digits and hyphens.",
+        "label that starts with a letter: at most 63 lower-case letters, digits and hyphens. Kubernetes 1.37 "
+        "takes a Service whose name starts with a digit, older versions do not.",
         _ALL,
         (
             "v0.3 admits other names and then fails to create the Service.",
             "v0.4 and later: `invalid value: ...: name` unless it is a DNS label; a digit in front is "
-            "admitted, and the Service then refused.",
+            "admitted.",
         ),
     ),
     "KW111": Code(
@@ -128,7 +159,7 @@ CODES: Mapping[str, Code] = {
         "kaito.sh/performance-mode is balanced, interactivity or throughput; kaito.sh/use-local-weights "
         "is true or false; kaito.sh/node-image-family is ubuntu or azurelinux. They are checked on create "
         "of v1beta1.",
-        "v0.12",
+        _HUB,
         ("The webhook refuses the Workspace.",),
     ),
     "KW118": Code(
@@ -142,7 +173,11 @@ CODES: Mapping[str, Code] = {
         "resource.labelSelector.matchLabels says which nodes may be used and what new nodes are labelled "
         "with. Without a label every node of the cluster is a candidate, and pods match none.",
         _ALL,
-        ("KAITO admits it; the pods' node affinity is empty and matches no node.",),
+        (
+            "v0.3 and v0.4 admit it; the pods' node affinity is empty and matches no node.",
+            "v0.4.6 and later admit it; nodes are found by KAITO's own labels, and with byo every node is "
+            "taken.",
+        ),
     ),
     "KW121": Code(
         "matchExpressions are ignored",
@@ -162,7 +197,7 @@ CODES: Mapping[str, Code] = {
         "too few nodes",
         "The number of nodes must be at least 1.",
         _ALL,
-        ("KAITO admits it; nothing ever runs.",),
+        ("KAITO admits it; nothing ever runs. On vLLM, v0.9 and later estimate the number themselves.",),
     ),
     "KW124": Code(
         "not a node's name",
@@ -282,8 +317,9 @@ CODES: Mapping[str, Code] = {
     "KW138": Code(
         "no instance type",
         "Without instanceType, v1alpha1 means Standard_NC12s_v3 (v0.12: Standard_NC24ads_A100_v4), which "
-        "also decides how many GPUs each pod asks for; v1beta1 has no default and wants one unless the "
-        "nodes are your own.",
+        "also decides how many GPUs each pod asks for; v1beta1 has no default since v0.9 and wants one "
+        "unless "
+        "the nodes are your own (--node-provisioner byo).",
         _ALL,
         (
             "v1beta1: `missing field(s): spec.instanceType is required when node auto-provisioning is "
@@ -294,7 +330,7 @@ CODES: Mapping[str, Code] = {
         "an instance type for nodes of your own",
         "Where KAITO v0.12 makes no nodes (nodeProvisioner: byo), nodes are found by label alone, and "
         "instanceType must be empty.",
-        "v0.12",
+        _HUB,
         (
             "`invalid value: instanceType must be empty when node auto-provisioning is disabled (BYO "
             "scenario): spec.resource.instanceType`",
@@ -377,7 +413,7 @@ CODES: Mapping[str, Code] = {
         "a model outside the catalog",
         "The Hugging Face id is in no catalog: KAITO asks the Hugging Face API for it whenever it looks "
         "at the Workspace, and nothing about its size can be said offline.",
-        "v0.12",
+        _HUB,
         (
             "Read from the network at admission; a gated model is refused: `invalid value: failed to get "
             "model preset: ... authentication required for accessing URL: inference.preset`",
@@ -466,8 +502,12 @@ CODES: Mapping[str, Code] = {
     "KW158": Code(
         "adapters that this preset's server does not load",
         "KAITO copies them for no one, or not at all, and reports success.",
-        _OLD,
-        ("KAITO admits it and ignores it.",),
+        "v0.3, v0.4, v0.4.6, v0.9",
+        (
+            "v0.3 and v0.4 admit it and ignore it.",
+            "v0.4.6 and v0.9 on vLLM: `Runtime validation: vLLM does not support LoRA adapters for this "
+            "model: M: `",
+        ),
     ),
     "KW159": Code(
         "adapters beside a template",
@@ -486,7 +526,7 @@ CODES: Mapping[str, Code] = {
     "KW161": Code(
         "strength on vLLM",
         "vLLM has no strength of adapters: leave it out, or choose the transformers runtime.",
-        "v0.12",
+        _CHECKED,
         ("`Runtime validation: vLLM does not support adapter strength: `",),
     ),
     "KW162": Code(
@@ -511,23 +551,28 @@ CODES: Mapping[str, Code] = {
         "count is ignored",
         "On vLLM KAITO estimates the number of nodes from the model's size, the GPUs' memory and "
         "max-model-len of the inference ConfigMap; resource.count is deprecated and overridden.",
-        "v0.12",
+        _HUB,
         ("KAITO admits it and ignores it.",),
     ),
     "KW165": Code(
         "v1alpha1 presets on v0.12",
         "The v1alpha1 webhook of v0.12 looks presets up in a registry that is filled on first use, and "
-        "never under short names. Write the Workspace as v1beta1.",
-        "v0.12 with v1alpha1",
-        ("Derived: the webhook dereferences nil, and the call fails.",),
+        "never under short names. Write the Workspace as v1beta1. v0.9 crashes on Hugging Face ids only.",
+        "v0.9 and v0.12 with v1alpha1",
+        ("The webhook dereferences nil, and the call fails: `failed to call webhook: ... EOF`",),
     ),
     "KW166": Code(
         "no token for a gated model",
         "Hugging Face hands this model out to accounts that accepted its terms. Without "
         "presetOptions.modelAccessSecret (a Secret with the key HF_TOKEN) the weights cannot be fetched, "
         "unless they are on the nodes.",
-        "v0.12",
-        ("KAITO admits models of its catalog; the server then fails to load.",),
+        _CHECKED,
+        (
+            "v0.12 admits models of its catalog; the server then fails to load.",
+            "v0.9: `This preset requires authentication and needs a modelAccessSecret with HF_TOKEN key "
+            "under "
+            "presetOptions to download the model: `; v0.4.6 says so of every preset that is downloaded",
+        ),
     ),
     "KW167": Code(
         "an adapter's pull secrets are ignored",
@@ -613,6 +658,13 @@ CODES: Mapping[str, Code] = {
         _OLD,
         ("KAITO admits it; the node choice has no effect on the pod.",),
     ),
+    "KW177": Code(
+        "a token for weights that are in the image",
+        "KAITO v0.4.6 to v0.10 refuse presetOptions.modelAccessSecret for a preset whose image holds the "
+        "weights.",
+        "v0.4.6, v0.9",
+        ("`This preset does not require a modelAccessSecret with HF_TOKEN key under presetOptions: `",),
+    ),
     "KW180": Code(
         "inference and tuning cannot be toggled",
         "inference and tuning cannot be added to, or removed from, a Workspace that exists.",
@@ -625,7 +677,7 @@ CODES: Mapping[str, Code] = {
     ),
     "KW181": Code(
         "a field that cannot change",
-        "KAITO does not let this field change; delete the Workspace and create it anew.",
+        "KAITO does not let this field change; delete the Workspace and recreate it.",
         _ALL,
         (
             "`field is immutable: resource.count` / `resource.instanceType` / `resource.labelSelector` / "
@@ -661,6 +713,28 @@ CODES: Mapping[str, Code] = {
         "KAITO reads kaito.sh/enablelb only when it makes the Service; changing it later does nothing.",
         _ALL,
         ("KAITO admits it and ignores it.",),
+    ),
+    "KW186": Code(
+        "no such Secret",
+        "A Secret that the Workspace names is not in its namespace. Judged only where a cluster is named and "
+        "Secrets may be read. A missing pull secret is no trouble for a public image.",
+        _ALL,
+        ("KAITO admits it; the pods wait for the Secret, or their image is not pulled.",),
+    ),
+    "KW187": Code(
+        "a Secret without the key that is read",
+        "modelAccessSecret has the key HF_TOKEN; pull and push secrets are of type "
+        "kubernetes.io/dockerconfigjson "
+        "and have the key .dockerconfigjson. Judged only where a cluster is named and Secrets may be read.",
+        _ALL,
+        ("KAITO admits it; the pods fail on it.",),
+    ),
+    "KW188": Code(
+        "no such PersistentVolumeClaim",
+        "A claim that a volumeSource names is not in the Workspace's namespace. Judged only where a "
+        "cluster is named.",
+        _ALL,
+        ("KAITO admits it; the pods cannot be scheduled.",),
     ),
     "KW190": Code(
         "no such ConfigMap",
@@ -715,21 +789,45 @@ CODES: Mapping[str, Code] = {
     "KW195": Code(
         "a context longer than the model's",
         "max-model-len of the inference ConfigMap may not exceed the model's limit.",
-        "v0.12",
+        _HUB,
         ("The webhook refuses the Workspace.",),
+    ),
+    "KW196": Code(
+        "parameters that are not flat",
+        "The section vllm of an inference ConfigMap is a map of plain values: each becomes a flag of the "
+        "server.",
+        _CHECKED,
+        ("`Failed to parse inference_config.yaml: yaml: unmarshal errors: ...: inference_config.yaml`",),
+    ),
+    "KW197": Code(
+        "a context that is not a whole number",
+        "max-model-len of the inference ConfigMap is a whole number, written with digits alone.",
+        _HUB,
+        ("v1beta1: `invalid value: max-model-len must be an integer: ERR: max-model-len`",),
+    ),
+    "KW198": Code(
+        "no context length",
+        "vLLM on several GPUs of less than 20 GiB each, and for v1alpha1 since v0.8 on several nodes, needs "
+        "max-model-len in the ConfigMap that inference.config names. The chart's own ConfigMap does not "
+        "say it.",
+        "v0.4.6; v0.9 and v0.12 with v1alpha1",
+        (
+            "`missing field(s): max-model-len is required in the vllm section of inference_config.yaml when "
+            "using multi-GPU instances with <20GB of memory per GPU`",
+        ),
     ),
     "KW200": Code(
         "no node of your own",
         "Where KAITO v0.12 makes no nodes (nodeProvisioner: byo), nodes that carry all labels of "
         "resource.labelSelector must be there before a Workspace with a preset is created.",
-        "v0.12",
+        _HUB,
         ("`No nodes found matching the specified label selector: `",),
     ),
     "KW201": Code(
         "nodes of your own that KAITO cannot reckon with",
         "Every node that matches must carry the labels nvidia.com/gpu.product, nvidia.com/gpu.count and "
         "nvidia.com/gpu.memory of NVIDIA's feature discovery, and all must say the same.",
-        "v0.12",
+        _HUB,
         (
             "`Failed to get GPU config from nvidia labels on node N: ...: `",
             "`Non-uniform GPU product: ...`, `Non-uniform GPU count: ...`, `Non-uniform GPU memory: ...`",

@@ -1,16 +1,20 @@
 """The rules for ConfigMaps that a Workspace names: parameters of tuning, and of inference from v0.12 on.
 
-Source: KAITO v0.3.2 `api/v1alpha1/params_validation.go`; v0.12 `api/v1beta1/workspace_validation.go`.
+Source: KAITO v0.3.2 `api/v1alpha1/params_validation.go`; v0.4.6, v0.9.4 and v0.12.0
+`api/*/tuning_config_validation.go` and `inference_config_validation.go`.
 """
 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito.validation.problem import Problem, as_map, as_text, as_whole, error
+from kaitoctl.kaito.validation import releases
+from kaitoctl.kaito.validation.problem import Problem, as_map, as_text, error, refused
+from kaitoctl.kaito.validation.releases import Release
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import dig
 
@@ -19,50 +23,172 @@ _SECTIONS = (
 )  # fmt: skip
 _BITS = ("load_in_4bit", "load_in_8bit")
 _TRAINING, _INFERENCE = "training_config.yaml", "inference_config.yaml"
+_LENGTH = "max-model-len"
+_SMALL_GIB = 20
+_OUTSIDE = "is not below /mnt, and only what is there is kept"
 
 
 def problems(subject: Subject) -> Iterator[Problem]:
     """What is wrong with the ConfigMaps; nothing when they are not known or none is named."""
-    for part, key in (("tuning", _TRAINING), ("inference", _INFERENCE)):
-        name = as_text(dig(subject.workspace, part, "config"))
-        known = subject.setting.config_maps
-        if not name or known is None or (part == "inference" and subject.is_old):
-            continue
-        where, place = f"{part}.config", subject.config_map_key(name[:253])
-        found = known.get(place)
-        if found is None:
-            yield error(where, "KW190", f"there is no ConfigMap {place}")
-            continue
-        text = as_map(found.get("data")).get(key)
+    yield from (error(*fault) for fault in _tuning_faults(subject))
+    if not subject.is_old:
+        yield from (error(*fault) for fault in _inference_faults(subject))
+
+
+def tuning_refusals(subject: Subject) -> Iterator[Problem]:
+    """What KAITO's admission refuses of the ConfigMap for tuning, on creation."""
+    for where, code, message in _tuning_faults(subject):
+        if code != "KW194" or not message.endswith(_OUTSIDE):
+            yield refused(where, code, message)
+
+
+def inference_refusals(subject: Subject, release: Release) -> Iterator[Problem]:
+    """What KAITO's admission refuses of the ConfigMap for inference, on creation; only vLLM's is read."""
+    asked = (release.config_length or {}).get(subject.api_version)
+    if asked is None or subject.runtime != "vllm":
+        return
+    faults = list(_inference_faults(subject))
+    for where, code, message in faults:
+        if asked == "limit" or code not in ("KW195", "KW197"):
+            yield refused(where, code, message)
+    if asked == "limit" or faults:
+        return
+    name = as_text(subject.inference.get("config"))
+    if name:
+        found = _found(subject, "inference")
+        text = as_map((found or {}).get("data")).get(_INFERENCE)
         if not isinstance(text, str):
-            yield error(where, "KW191", f"ConfigMap {place} has no {key}")
-            continue
-        try:
-            content = _content(text, f"{place}/{key}")
-        except InputError as fault:
-            yield error(where, "KW191", f"ConfigMap {fault.message}")
-            continue
-        judged = _training(subject, content) if part == "tuning" else _context(subject, content)
-        for code, message in judged:
-            yield error(where, code, f"ConfigMap {place}: {message}")
+            return  # it is not known
+        content = _raw(text)
+    elif subject.api_version in release.default_config:
+        content = {}  # the chart's own, which says nothing of it
+    else:
+        return
+    figures = releases.gpu_type(release, subject.type_name, subject.cloud, subject.setting.catalog)
+    is_small = figures is not None and figures.gpus > 1 and figures.memory_gib // figures.gpus < _SMALL_GIB
+    is_shared = asked == "shared" and subject.written_count > 1
+    if (is_small or is_shared) and not as_map(as_map(content).get("vllm")).get(_LENGTH):
+        why = f"several GPUs of less than {_SMALL_GIB} GiB each" if is_small else "several nodes"
+        message = f"vLLM on {why} needs {_LENGTH} in {_INFERENCE}"
+        hint = f"name a ConfigMap in inference.config, with vllm.{_LENGTH}"
+        yield refused("inference.config", "KW198", message, hint)
 
 
 def max_model_len(subject: Subject) -> int | None:
     """The context that the inference ConfigMap asks for; None when it does not, or is not known."""
-    name, known = as_text(subject.inference.get("config")), subject.setting.config_maps or {}
-    found = known.get(subject.config_map_key(name[:253])) if name else None
+    found = _found(subject, "inference")
     text = as_map((found or {}).get("data")).get(_INFERENCE)
-    try:
-        return _max_model_len(_content(text, _INFERENCE)) if isinstance(text, str) else None
-    except InputError:
+    if not isinstance(text, str):
         return None
+    return _whole(as_text(as_map(as_map(_raw(text)).get("vllm")).get(_LENGTH)))
 
 
-def _max_model_len(content: Mapping[str, Any]) -> int | None:
-    value = as_map(content.get("vllm")).get("max-model-len")
-    if isinstance(value, str) and len(value) < 10 and value.isascii() and value.isdigit():
-        value = int(value)  # it becomes a flag, so text is as good
-    return as_whole(value)
+def _found(subject: Subject, part: str) -> Mapping[str, Any] | None:
+    name, known = as_text(dig(subject.workspace, part, "config")), subject.setting.config_maps
+    return known.get(subject.config_map_key(name[:253])) if name and known is not None else None
+
+
+def _text(subject: Subject, part: str, key: str) -> tuple[str | None, tuple[str, str, str] | None]:
+    """The parameters' text, or what is wrong; neither when it is not known or none is named."""
+    name, known = as_text(dig(subject.workspace, part, "config")), subject.setting.config_maps
+    if not name or known is None:
+        return None, None
+    where, place = f"{part}.config", subject.config_map_key(name[:253])
+    found = known.get(place)
+    if found is None:
+        return None, (where, "KW190", f"there is no ConfigMap {place}")
+    text = as_map(found.get("data")).get(key)
+    return (
+        (text, None) if isinstance(text, str) else (None, (where, "KW191", f"ConfigMap {place} has no {key}"))
+    )
+
+
+def _tuning_faults(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    text, fault = _text(subject, "tuning", _TRAINING)
+    if fault:
+        yield fault
+    if text is None:
+        return
+    place = subject.config_map_key(as_text(subject.tuning.get("config"))[:253])
+    try:
+        content = _content(text, f"{place}/{_TRAINING}")
+    except InputError as refusal:
+        yield "tuning.config", "KW191", f"ConfigMap {refusal.message}"
+        return
+    for code, message in _training(subject, content):
+        yield "tuning.config", code, f"ConfigMap {place}: {message}"
+
+
+def _inference_faults(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    text, fault = _text(subject, "inference", _INFERENCE)
+    if fault:
+        yield fault
+    if text is None or subject.runtime != "vllm":
+        return
+    where, place = "inference.config", subject.config_map_key(as_text(subject.inference.get("config"))[:253])
+    try:
+        content = _raw(text)
+    except InputError as refusal:
+        yield where, "KW191", f"ConfigMap {place}/{_INFERENCE}: {refusal.message}"
+        return
+    if not isinstance(content, dict):
+        yield where, "KW191", f"ConfigMap {place}: {_INFERENCE} is not a map"
+        return
+    section = content.get("vllm")
+    if section is not None and not isinstance(section, dict):
+        yield where, "KW196", f"ConfigMap {place}: vllm is not a map"
+        return
+    for key, value in as_map(section).items():
+        if isinstance(value, (dict, list)):
+            yield where, "KW196", f"ConfigMap {place}: vllm.{key[:80]} is not a plain value"
+            return
+    yield from (
+        (where, code, f"ConfigMap {place}: {message}") for code, message in _context(subject, section)
+    )
+
+
+def _context(subject: Subject, section: Any) -> Iterator[tuple[str, str]]:
+    """What is wrong with max-model-len, of a model whose limit is known."""
+    written = as_text(as_map(section).get(_LENGTH)).strip()
+    name = as_text(dig(subject.inference, "preset", "name")).lower()
+    release = subject.release
+    known = releases.preset(release, name, subject.setting.catalog) if release and name else None
+    if not written or known is None or not known.context_limit:
+        return
+    length = _whole(written)
+    if length is None:
+        yield "KW197", f"{_LENGTH} {written[:40]!r} is not a whole number"
+    elif length > known.context_limit:
+        yield "KW195", f"{_LENGTH} {length} is more than {known.name} can ({known.context_limit})"
+
+
+def _whole(text: str) -> int | None:
+    """A whole number as Go's Atoi reads it."""
+    plain = text.strip()
+    return int(plain) if re.fullmatch(r"[-+]?[0-9]{1,18}", plain) else None
+
+
+_NULLS = ("", "~", "null", "Null", "NULL")
+
+
+def _raw(text: str) -> Any:
+    """The first document of a YAML text with all scalars as they are written; a null stays one.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from yaml import YAMLError
+
+    from kaitoctl.kube.documents import Refused, located, parsed
+
+    def scalar(written: str, plain: bool) -> str | None:
+        return None if plain and written in _NULLS else written
+
+    try:
+        return next(iter(parsed(text, scalar)), {}) or {}
+    except (YAMLError, UnicodeError, Refused) as fault:
+        line, column, what = located(fault, text)
+        raise InputError(f"line {line}, column {column}: {what}") from None
 
 
 def _content(text: str, source: str) -> Mapping[str, Any]:
@@ -95,12 +221,13 @@ def _training(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[st
     output = as_map(config.get("TrainingArguments")).get("output_dir")
     if output is not None and not isinstance(output, str):
         yield "KW194", "output_dir is not text"
+    elif output is not None and _is_refused_folder(output):
+        yield "KW194", f"output_dir {output[:80]!r} is no folder below /mnt"
     elif output is not None and not posixpath.normpath(output).startswith("/mnt/"):
-        yield "KW194", f"output_dir {output[:80]!r} is not below /mnt"
+        yield "KW194", f"output_dir {output[:80]!r} {_OUTSIDE}"
 
 
-def _context(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    wanted = _max_model_len(content)
-    model = subject.model
-    if model is not None and wanted is not None and model.context_limit and wanted > model.context_limit:
-        yield "KW195", f"max-model-len {wanted} is more than {model.id} can ({model.context_limit})"
+def _is_refused_folder(folder: str) -> bool:
+    """What the webhook does not take; it puts /mnt before whatever is written."""
+    clean = posixpath.normpath(f"/mnt/{folder}")
+    return clean == "/mnt" or not clean.startswith("/mnt")

@@ -20,7 +20,7 @@ from kaitoctl.kaito.api import (
     WORKSPACE_V1BETA1,
 )
 from kaitoctl.kaito.catalog import InstanceType, Preset
-from kaitoctl.kaito.validation import config_maps, ignored, pod_keys
+from kaitoctl.kaito.validation import config_maps, ignored, pod_keys, references, releases
 from kaitoctl.kaito.validation.grammar import (
     LONGEST_NAME,
     MIG_PROFILES,
@@ -53,6 +53,7 @@ API_VERSIONS = (WORKSPACE.api_version, WORKSPACE_V1BETA1.api_version)
 
 _HEADLESS = "-headless"
 _TYPE, _COUNT, _SELECTOR = "resource.instanceType", "resource.count", "resource.labelSelector"
+_MOST_NODES = 2**31 - 1
 _GATES = {"mig": "enableMIG", "accelerator": "enableAccelerator"}
 _BYPASS = "kaito.sh/bypass-resource-checks"
 _RUNTIME = f"metadata.annotations[{ANNOTATION_RUNTIME}]"
@@ -78,6 +79,7 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     if isinstance(subject.workspace.get("tuning"), dict):
         yield from _tuning(subject)
     yield from config_maps.problems(subject)
+    yield from references.problems(subject)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -103,9 +105,10 @@ def _identity(subject: Subject) -> Iterator[Problem]:
 def _metadata(subject: Subject) -> Iterator[Problem]:
     name, namespace = subject.metadata.get("name"), subject.metadata.get("namespace")
     if name is None or name == "":
-        yield error("metadata.name", "KW110", "the Workspace has no name")
+        if not as_text(subject.metadata.get("generateName")):
+            yield error("metadata.name", "KW110", "the Workspace has no name")
     elif isinstance(name, str):
-        has_headless = subject.is_new or (subject.preset is not None and subject.preset.distributed)
+        has_headless = subject.has_estimator or (subject.preset is not None and subject.preset.distributed)
         if not is_service_name(name):
             yield error(
                 "metadata.name",
@@ -188,6 +191,8 @@ def _nodes(subject: Subject) -> Iterator[Problem]:
     count = as_whole(subject.resource.get("count"))
     if count is not None and count < 1:
         yield error(_COUNT, "KW123", f"{count} nodes are too few")
+    elif count is not None and count > _MOST_NODES:
+        yield error(_COUNT, "KW123", f"{count} is more than a workload's 32-bit number of replicas")
     seen: set[str] = set()
     for index, node in enumerate(as_list(subject.resource.get("preferredNodes"))):
         where = f"resource.preferredNodes[{index}]"
@@ -209,13 +214,13 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
             yield error(_TYPE, "KW139", f"{name[:80]} is given, but the nodes are your own", "leave it out")
         return
     if name is None or name == "":
-        if subject.is_v1beta1:
-            if subject.setting.byo is False:
-                yield error(_TYPE, "KW138", "no instance type for the nodes that are to be made")
-            elif subject.setting.byo is None:
-                yield warning(_TYPE, "KW138", "no instance type: only nodes of your own can be used")
-            return
         meant = subject.default_instance_type
+        if not meant:
+            if not subject.setting.byo:
+                message = "no instance type for the nodes that are to be made"
+                hint = "name one; for nodes of your own say --node-provisioner byo"
+                yield error(_TYPE, "KW138", message, hint)
+            return
         name = meant if name is None else name
         yield warning(_TYPE, "KW138", f"no instance type, which means {meant}", "name the type of your nodes")
     if not isinstance(name, str) or not name:
@@ -236,9 +241,9 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
 def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> Iterator[Problem]:
     """KAITO's prefix rule decides between refusal, admission, and admission that leads nowhere."""
     cloud = subject.setting.cloud or (known.cloud if known else "azure")
-    by_prefix = name.startswith(("Standard_N", "Standard_D")) and (
-        subject.target == "v0.3" or cloud == "azure"
-    )
+    plain = name.lower() if subject.is_new else name
+    prefixes = ("standard_n", "standard_d") if subject.is_new else ("Standard_N", "Standard_D")
+    by_prefix = plain.startswith(prefixes) and (subject.target == "v0.3" or cloud == "azure")
     offered = [
         machine
         for machine in subject.setting.catalog.instance_types.values()
@@ -248,7 +253,7 @@ def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> It
         _did_you_mean(name, (machine.name for machine in offered)) if known is None else _like(known, offered)
     )
     shown = repr(name[:80])
-    if subject.target == OWN or (by_prefix and not subject.is_new):
+    if subject.target == OWN or (by_prefix and not subject.has_estimator):
         message = f"{shown} is not in the catalog; whether the preset fits is not checked"
         yield warning(_TYPE, "KW130", message, hint)
     elif by_prefix:
@@ -263,7 +268,9 @@ def _like(known: InstanceType, offered: list[InstanceType]) -> str:
     able = [
         machine
         for machine in offered
-        if machine.gpu_resource == GPU and machine.gpu_memory_gib >= known.gpu_memory_gib
+        if machine.gpu_resource == GPU
+        and machine.gpu_memory_gib >= known.gpu_memory_gib
+        and machine.gpu_memory_per_gpu_gib >= known.gpu_memory_per_gpu_gib
     ]
     smallest = min(
         able, key=lambda machine: (machine.gpu_memory_gib, machine.gpus, machine.name), default=None
@@ -335,7 +342,7 @@ def _model_fits(subject: Subject) -> Iterator[Problem]:
 
 def _estimate(subject: Subject) -> Iterator[Problem]:
     """On vLLM KAITO v0.12 makes its own estimate of the number of nodes, and `count` does not matter."""
-    is_estimated = subject.is_new and subject.is_v1beta1 and subject.runtime == "vllm"
+    is_estimated = subject.has_estimator and subject.is_v1beta1 and subject.runtime == "vllm"
     if (
         not is_estimated
         or as_whole(subject.resource.get("count")) is None
@@ -443,10 +450,12 @@ def _preset(subject: Subject, where: str, preset: Mapping[str, Any]) -> Iterator
     if isinstance(name, str):
         if subject.is_new:
             yield from _model(subject, where, name, options)
+        elif subject.release is not None and not subject.is_old:
+            yield from _listed_preset(subject, where, name)
         else:
             yield from _old_preset(subject, where, name, preset)
     private = preset.get("accessMode") == "private"
-    needs_image = private and not (subject.is_new and subject.is_v1beta1)
+    needs_image = private and not (subject.release and not subject.is_old and subject.is_v1beta1)
     if needs_image and image in (None, ""):
         yield error(f"{where}.presetOptions.image", "KW144", "accessMode is private, but there is no image")
     elif isinstance(image, str) and image and (fault := image_fault(image)):
@@ -462,11 +471,17 @@ def _preset(subject: Subject, where: str, preset: Mapping[str, Any]) -> Iterator
 def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, Any]) -> Iterator[Problem]:
     presets = subject.setting.catalog.presets
     known = presets.get(name)
+    if subject.release and releases.preset(subject.release, name, subject.setting.catalog) is None:
+        presets = {
+            key: presets[key] for key in releases.preset_names(subject.release, subject.setting.catalog)
+        }
+        known = None
     if known is None:
         yield error(
             f"{where}.name",
             "KW142",
-            f"preset {name[:80]!r} is not in the catalog",
+            f"preset {name[:80]!r} is not in the catalog"
+            + (f" of KAITO {subject.target}" if subject.release else ""),
             _did_you_mean(name, presets) or f"known presets: {', '.join(presets)}",
         )
     elif known.access_mode == "private" and preset.get("accessMode") != "private":
@@ -476,6 +491,21 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
             f"the image of {known.name} is not published",
             "set accessMode: private and presetOptions.image to an image of your own",
         )
+
+
+def _listed_preset(subject: Subject, where: str, name: str) -> Iterator[Problem]:
+    """A preset's name for a release between v0.4.5 and v0.10, which has a table of its own."""
+    release, known_catalog = subject.release, subject.setting.catalog
+    if release is None or releases.preset(release, name, known_catalog) is not None:
+        return
+    names = releases.preset_names(release, known_catalog)
+    if releases.is_preset_name(release, name, known_catalog):
+        message = f"{name[:80]} is not in the table of KAITO {release.measured}; its size is not known"
+        yield warning(f"{where}.name", "KW149", message, _did_you_mean(name, names))
+    else:
+        message = f"KAITO {release.measured} does not know {name[:80]!r}"
+        hint = _did_you_mean(name, names) or f"known presets: {', '.join(names)}"
+        yield error(f"{where}.name", "KW142", message, hint)
 
 
 def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
@@ -492,12 +522,11 @@ def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) 
             _did_you_mean(name, subject.setting.catalog.model_names())
             or "give a Hugging Face id: owner/model",
         )
-    elif not subject.is_v1beta1:
-        finding = error if known is not None and not is_id else warning
-        yield finding(
+    elif not subject.is_v1beta1 and where.startswith("inference."):
+        yield error(
             f"{where}.name",
             "KW165",
-            "the v1alpha1 webhook of KAITO v0.12 crashes on it" + ("" if finding is error else " at first"),
+            "the v1alpha1 webhook of KAITO v0.12 crashes on it",
             "write the Workspace as kaito.sh/v1beta1",
         )
     elif known is None:
@@ -566,13 +595,13 @@ def _adapter(subject: Subject, where: str, adapter: Mapping[str, Any], seen: set
         yield from _adapter_name(subject, f"{where}.source", source, seen)
         yield from _adapter_source(subject, f"{where}.source", source)
     if strength is None:
-        if not subject.is_new:
+        if subject.is_old or subject.target == OWN:
             finding = warning if subject.target == OWN else error
             message = "the adapter has no strength; 1.0 is meant"
             yield finding(f"{where}.strength", "KW157", message, 'write strength: "1.0"')
     elif isinstance(strength, str) and (fault := strength_fault(strength)):
         yield error(f"{where}.strength", "KW156", fault, 'write it like "0.5"')
-    elif subject.is_new and subject.is_v1beta1 and subject.runtime == "vllm":
+    elif subject.release and subject.release.is_runtime_checked and subject.runtime == "vllm":
         message = "vLLM has no strength of adapters"
         yield error(f"{where}.strength", "KW161", message, f"leave it out, or {ignored.TRANSFORMERS}")
 
@@ -584,7 +613,9 @@ def _adapter_name(
     if name is None or name == "":
         yield error(where, "KW152", "the adapter has no name")
     elif isinstance(name, str):
-        before = ("adapter-volume-" if source.get("volumeSource") else "puller-") if subject.is_new else ""
+        before = (
+            ("adapter-volume-" if source.get("volumeSource") else "puller-") if subject.has_pullers else ""
+        )
         longest = LONGEST_NAME - len(before)
         if not is_dns_label(name) or len(name) > longest:
             yield error(
@@ -595,7 +626,7 @@ def _adapter_name(
             )
         elif name in seen:
             yield error(where, "KW153", f"another adapter is called {name}, too")
-        elif name == subject.name and not subject.is_new:
+        elif name == subject.name and not subject.has_pullers:
             yield error(where, "KW154", f"{name} is the Workspace's own name")
         seen.add(name)
 
@@ -603,7 +634,7 @@ def _adapter_name(
 def _adapter_source(subject: Subject, where: str, source: Mapping[str, Any]) -> Iterator[Problem]:
     image = source.get("image")
     given = [key for key in _SOURCES if source.get(key)]
-    refused = [key for key in given if key == "urls" or (key == "volumeSource" and not subject.is_new)]
+    refused = [key for key in given if key == "urls" or (key == "volumeSource" and subject.volumes != "all")]
     if refused:
         yield error(f"{where}.{refused[0]}", "KW151", f"{refused[0]} cannot hold an adapter", "use image")
     elif len(given) > 1:
@@ -652,19 +683,29 @@ def _tuning(subject: Subject) -> Iterator[Problem]:
 
 def _can_be_tuned(subject: Subject, name: str) -> Iterator[Problem]:
     catalog = subject.setting.catalog
-    known = subject.model_named(name) if subject.is_new else catalog.presets.get(name)
+    release = subject.release
+    known = releases.preset(release, name, catalog) if release else catalog.presets.get(name)
     if known is not None and not known.tuning:
-        all_ = catalog.models.values() if subject.is_new else catalog.presets.values()
-        names = ", ".join(item.name for item in all_ if item.tuning)
+        names = ", ".join(_tunable(subject))
         yield error("tuning.preset.name", "KW171", f"{known.name} cannot be tuned", f"these can: {names}")
+
+
+def _tunable(subject: Subject) -> list[str]:
+    catalog, release = subject.setting.catalog, subject.release
+    if release is None:
+        return [name for name, item in catalog.presets.items() if item.tuning]
+    rows = (
+        (name, releases.preset(release, name, catalog)) for name in releases.preset_names(release, catalog)
+    )
+    return list(dict.fromkeys(row.name for _, row in rows if row and row.tuning))
 
 
 def _tuning_input(subject: Subject, data: Mapping[str, Any]) -> Iterator[Problem]:
     given = [key for key in _SOURCES if data.get(key)]
-    if len(given) != 1 or (given == ["volumeSource"] and not subject.is_new):
+    if len(given) != 1 or (given == ["volumeSource"] and subject.volumes == "none"):
         hint = (
             "set exactly one of urls, image and volumeSource"
-            if subject.is_new
+            if subject.volumes != "none"
             else "set exactly one of urls and image"
         )
         yield error("tuning.input", "KW173", f"the data comes from {' and '.join(given) or 'nowhere'}", hint)
@@ -679,13 +720,15 @@ def _tuning_input(subject: Subject, data: Mapping[str, Any]) -> Iterator[Problem
 
 def _tuning_output(subject: Subject, output: Mapping[str, Any]) -> Iterator[Problem]:
     image, volume, secret = (output.get(key) for key in ("image", "volumeSource", "imagePushSecret"))
-    if volume and not subject.is_new:
+    if volume and subject.volumes == "none":
         message = "a volume cannot take the result"
         yield error("tuning.output.volumeSource", "KW174", message, "use image and imagePushSecret")
     elif not image and not volume:
         yield error("tuning.output.image", "KW174", "the result goes nowhere")
     elif image and not secret:
         yield error("tuning.output.imagePushSecret", "KW174", "no Secret to push the image with")
+    if image and volume and subject.release and subject.release.tuning_output == "one":
+        yield error("tuning.output", "KW174", "the result goes to an image and a volume", "set one of them")
     yield from _image_faults(subject, "tuning.output.image", image)
     yield from _secret_faults("tuning.output.imagePushSecret", [secret] if secret else [])
     yield from pod_keys.volume_problems("tuning.output.volumeSource", volume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST_NAME = 63
@@ -31,6 +32,18 @@ _FULL_IMAGE = re.compile(r".+/[^:/]+:[^:/]+")
 _MIG_PROFILE = re.compile(r"[1-9]g\.([0-9]{1,4})(\.[0-9]{1,2})?gb(\+me)?")
 _BLANK_TO_FILL = re.compile(r"<[^<>]*>|\$\{?[A-Za-z_]|\bYOUR_")
 _DECIMAL = re.compile(r"[-+]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][-+]?[0-9]{1,3})?")
+
+_DOCKER = re.compile(
+    rf"(?P<name>(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/{_PATH_PART}(?:/{_PATH_PART})*)"
+    r"(?::[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(?:@(?P<digest>.+))?"
+)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+_GO_NAMED = re.compile(r"(?i:[-+]?inf(inity)?|nan)")
+_GO_DIGITS = r"[0-9](?:_?[0-9])*"
+_GO_DECIMAL = re.compile(
+    rf"[-+]?(?:{_GO_DIGITS}(?:\.(?:{_GO_DIGITS})?)?|\.{_GO_DIGITS})(?:[eE][-+]?{_GO_DIGITS})?"
+)
+_GO_HEX = re.compile(r"[-+]?0[xX](?:_?[0-9a-fA-F]+)+(?:\.[0-9a-fA-F]*)?[pP][-+]?[0-9]+")
 
 MIG_PROFILES = (
     *("1g.6gb", "2g.12gb", "4g.24gb"),  # A30
@@ -114,6 +127,64 @@ def strength_fault(text: str) -> str:
     return "" if 0 <= Decimal(text) <= 1 else f"{text[:40]} is not between 0 and 1"
 
 
+def docker_fault(reference: str) -> str:
+    """Why Go's container reference parser refuses a text, empty when it takes it.
+
+    It takes more than `image_fault`: whatever begins with a capital letter is a registry's name there.
+
+    Source: github.com/distribution/reference v0.6.0, `regexp.go`, `normalize.go`.
+    """
+    shown = f"{reference[:80]!r} is not an image: [registry[:port]/]path[:tag][@digest]"
+    if len(reference) > 1024 or re.fullmatch(r"[a-f0-9]{64}", reference):
+        return shown
+    first, slash, rest = reference.partition("/")
+    is_host = bool(slash) and (
+        any(mark in first for mark in ".:") or first == "localhost" or first.lower() != first
+    )
+    host, path = (first, rest) if is_host else ("docker.io", reference)
+    found = _DOCKER.fullmatch(f"{host}/{path}")
+    if found is None or len(found["name"]) > 255:
+        return shown
+    digest = found["digest"]
+    return "" if digest is None or _DIGEST.fullmatch(digest) else shown
+
+
+def go_float(text: str) -> float | None:
+    """What Go's ParseFloat makes of a text; None when it refuses it.
+
+    Source: Go 1.26 `strconv/atof.go`: also hexadecimal, infinities, NaN, and underscores between digits.
+    """
+    if len(text) > 1000 or not text.isascii():
+        return None
+    if _GO_NAMED.fullmatch(text):
+        return float(text.lower().replace("infinity", "inf"))
+    try:
+        if _GO_HEX.fullmatch(text):
+            return float.fromhex(text.replace("_", ""))
+        value = float(text.replace("_", "")) if _GO_DECIMAL.fullmatch(text) else None
+    except (ValueError, OverflowError):
+        return None
+    return None if value is not None and value in (float("inf"), float("-inf")) else value
+
+
+def selector_as_map(selector: Any) -> tuple[dict[str, Any], str]:
+    """The labels that a selector means, and the path in it of what cannot be said with labels.
+
+    Source: k8s.io/apimachinery `pkg/apis/meta/v1/helpers.go` LabelSelectorAsMap.
+    """
+    selector = selector if isinstance(selector, dict) else {}
+    match_labels, expressions = selector.get("matchLabels"), selector.get("matchExpressions")
+    labels = dict(match_labels) if isinstance(match_labels, dict) else {}
+    for index, expression in enumerate(expressions if isinstance(expressions, list) else ()):
+        if not isinstance(expression, dict):
+            continue
+        values = expression.get("values")
+        if expression.get("operator") != "In" or not isinstance(values, list) or len(values) != 1:
+            return labels, f"matchExpressions[{index}]"
+        labels[str(expression.get("key"))] = values[0]
+    return labels, ""
+
+
 def mig_memory_gb(profile: str) -> int | None:
     """The whole GB of memory of a MIG profile such as `1g.10gb` or `1g.16.5gb+me`; None when it is none."""
     found = _MIG_PROFILE.fullmatch(profile)
@@ -139,3 +210,41 @@ def url_fault(text: str) -> str:
     except ValueError:
         return ""
     return "" if address.is_global else f"{shown} leads to a private or reserved address"
+
+
+_METADATA_HOSTS = ("metadata.google.internal", "metadata.google", "instance-data.ec2.internal")
+
+
+def data_url_fault(text: str) -> str:
+    """Why the webhook of KAITO v0.12 refuses a URL of data, empty when it admits it.
+
+    Source: KAITO v0.12.0 `api/v1beta1/workspace_validation.go` validateDataSourceURL.
+    """
+    import ipaddress
+
+    shown = repr(text[:80])
+    try:
+        parts = urlsplit(text)
+        host = (parts.hostname or "").lower()
+        _ = parts.port
+    except ValueError:
+        return f"{shown} is not a URL"
+    if parts.scheme.lower() not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", text):
+        return f"{shown} is not an http or https URL"
+    if host == "localhost" or host.endswith(".localhost") or host in _METADATA_HOSTS:
+        return f"{shown} leads to a local or metadata endpoint"
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    nets = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+    is_private = any(
+        mapped in ipaddress.ip_network(net)
+        for net in nets
+        if ipaddress.ip_network(net).version == mapped.version
+    )
+    is_local = (
+        mapped.is_loopback or mapped.is_link_local or str(mapped).startswith(("224.0.0.", "ff02:", "ff12:"))
+    )
+    return f"{shown} leads to a loopback, private or link-local address" if is_private or is_local else ""

@@ -24,10 +24,11 @@ from kaitoctl.kaito.validation.problem import OWN, Problem, as_list, as_map, as_
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import dig
 
-_V3, _V4, _V12 = "v0.3", "v0.4", "v0.12"
+_V3, _V4, _V46, _V9, _V12 = "v0.3", "v0.4", "v0.4.6", "v0.9", "v0.12"
 
 ANNOTATION_STREAMING = "kaito.sh/model-streaming"
 _ROLE, _ROLES = "kaito.sh/inference-role", ("prefill", "decode")
+_FAMILY = "kaito.sh/node-image-family"
 _NO = ("false", "no", "off", "0")
 
 TRANSFORMERS = f"set the annotation {ANNOTATION_RUNTIME}: transformers"
@@ -104,7 +105,7 @@ def _loads_on_transformers(subject: Subject) -> bool:
 _ADAPTERS, _OPTIONS = "inference.adapters", "inference.preset.presetOptions"
 TABLE: tuple[Ignored, ...] = (
     Ignored(
-        "resource.labelSelector.matchExpressions", "KW121", (_V3, _V4, _V12), "always",
+        "resource.labelSelector.matchExpressions", "KW121", (_V3, _V4, _V46, _V9, _V12), "always",
         "matchExpressions are ignored", "use matchLabels",
     ),
     Ignored(
@@ -139,7 +140,7 @@ TABLE: tuple[Ignored, ...] = (
         )
     ),
     Ignored(
-        _ADAPTERS, "KW159", (_V3, _V4, _V12, OWN), "beside a template",
+        _ADAPTERS, "KW159", (_V3, _V4, _V46, _V9, _V12, OWN), "beside a template",
         "adapters beside a template are not loaded",
     ),
     Ignored(
@@ -164,7 +165,7 @@ TABLE: tuple[Ignored, ...] = (
         "add them to inference.preset.presetOptions.imagePullSecrets",
     ),
     Ignored(
-        "inference.template.spec.affinity", "KW168", (_V3, _V4), "always",
+        "inference.template.spec.affinity", "KW168", (_V3, _V4, _V46), "always",
         "KAITO overwrites the template's affinity with its own", "choose nodes with resource.labelSelector",
     ),
     Ignored(
@@ -212,10 +213,10 @@ class Annotation:
 
 
 ANNOTATIONS: Mapping[str, Annotation] = {
-    ANNOTATION_ENABLE_LB: Annotation((_V3, _V4, _V12, OWN), ("True",), harmless=("", "no", "off")),
-    ANNOTATION_RUNTIME: Annotation((_V4, _V12, OWN), ("transformers", "vllm")),
-    "kaito.sh/bypass-resource-checks": Annotation(by_presence=True),
-    "kaito.sh/node-image-family": Annotation(values=("ubuntu", "azurelinux"), refused=True, folded=True),
+    ANNOTATION_ENABLE_LB: Annotation((_V3, _V4, _V46, _V9, _V12, OWN), ("True",), harmless=("", "no", "off")),
+    ANNOTATION_RUNTIME: Annotation((_V4, _V46, _V9, _V12, OWN), ("transformers", "vllm")),
+    "kaito.sh/bypass-resource-checks": Annotation((_V46, _V9, _V12), by_presence=True),
+    _FAMILY: Annotation((_V9, _V12), values=("ubuntu", "azurelinux"), refused=True, folded=True),
     "kaito.sh/node-class-name": Annotation(),
     "kaito.sh/disable-benchmark": Annotation(values=("true",), harmless=("", "false")),
     "kaito.sh/performance-mode": Annotation(values=("balanced", "interactivity", "throughput"), refused=True),
@@ -236,7 +237,7 @@ MEANT: tuple[tuple[str, str], ...] = (
     (r"inference\.preset\.(image|imagePullSecrets)", "it belongs into presetOptions"),
     (r"inference\.model", "the field is preset.name"),
     (r"(resource\.partition|.*\.modelAccessSecret)", "only kaito.sh/v1beta1 has it"),
-    (r"inference\.config", "KAITO has it from v0.12 on"),
+    (r"inference\.config", "KAITO has it from v0.4.5 on"),
 )
 """Unknown fields by pattern, and what is meant."""
 
@@ -311,7 +312,8 @@ def annotation_problems(subject: Subject) -> Iterator[Problem]:
 
 def _wrong_value(subject: Subject, where: str, key: str, value: str, known: Annotation) -> Iterator[Problem]:
     hint = f"use {' or '.join(known.values)}"
-    if known.refused and subject.is_v1beta1 and not subject.is_update:
+    is_asked = subject.is_v1beta1 or key == _FAMILY
+    if known.refused and is_asked and not subject.is_update:
         yield error(where, "KW117", f"{value[:80]!r} is not a value of {key}", hint)
     elif key != ANNOTATION_ENABLE_LB:
         yield warning(where, "KW114", f"{value[:80]!r} is not a value of {key}", hint)

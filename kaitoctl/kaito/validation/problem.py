@@ -11,12 +11,18 @@ from typing import Any, Literal
 
 from kaitoctl.kaito.api import WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import Catalog, current
+from kaitoctl.kaito.validation.releases import RELEASES, nearest
 from kaitoctl.kube.objects import Object, ObjectKey
 
 Severity = Literal["error", "warning"]
 
-TARGETS = ("v0.3", "v0.4", "v0.12")
-"""The KAITO versions that can be judged for."""
+Answer = Literal["refuses", "crashes", "never-ready", "ignores", "admits", ""]
+"""What the KAITO that is judged for does with a problem: its admission says no (or its webhook dies of it);
+admitted, and its controller dies of it; admitted, and cannot work; admitted, and the field does nothing;
+admitted, and works there: the rule is ours. Empty where no KAITO is judged for."""
+
+TARGETS = tuple(release.name for release in RELEASES)
+"""The KAITO releases that have rules of their own, as `--target-version` calls them."""
 
 OWN = "kaitoctl"
 """The target that is no KAITO but kaitoctl's own controller: it has no webhook and serves on transformers."""
@@ -34,6 +40,7 @@ class Problem:
         severity: `error` (will not work) or `warning` (works, but not as one would think).
         message: what is wrong, with the values concerned.
         hint: what to do; empty when the message says it.
+        kaito: what the KAITO that is judged for does.
     """
 
     path: str
@@ -41,6 +48,7 @@ class Problem:
     severity: Severity
     message: str
     hint: str = ""
+    kaito: Answer = ""
 
 
 def error(path: str, code: str, message: str, hint: str = "") -> Problem:
@@ -53,6 +61,11 @@ def warning(path: str, code: str, message: str, hint: str = "") -> Problem:
     return Problem(path, code, "warning", _cut(message), hint)
 
 
+def refused(path: str, code: str, message: str, hint: str = "") -> Problem:
+    """A problem that KAITO's admission refuses."""
+    return Problem(path, code, "error", _cut(message), hint, "refuses")
+
+
 def _cut(message: str) -> str:
     """A message quotes what the user wrote, which may be a megabyte."""
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
@@ -63,13 +76,17 @@ class Setting:
     """Where a Workspace is to live.
 
     Args:
-        target: one of `TARGETS` or `OWN`; None goes by the apiVersion: v1alpha1 is v0.4, v1beta1 is v0.12.
+        target: one of `TARGETS`, or another release of KAITO, or `OWN`; None goes by the apiVersion: v1alpha1
+            is v0.4, v1beta1 is v0.12.
         cloud: `azure` or `aws`, KAITO's CLOUD_PROVIDER; None takes the instance type's own.
         byo: whether the nodes are the user's own (`nodeProvisioner: byo` of v0.12); None when not known.
         config_maps: all ConfigMaps that there will be; None when not known.
         gates: KAITO v0.12's feature gates that are on, such as `enableMIG`; None when not known.
         nodes: all nodes of the cluster, for `byo`; None when not known.
         catalog: of presets, models and instance types; the one in use unless another is given.
+        provisioner: KAITO's `--node-provisioner`; None when not known.
+        named: Secrets and claims that Workspaces name, by kind and key: the object, or None when it does not
+            exist; those that could not be looked for are not there. None when nobody looked.
     """
 
     target: str | None = None
@@ -79,11 +96,14 @@ class Setting:
     gates: frozenset[str] | None = None
     nodes: Sequence[Object] | None = None
     catalog: Catalog = field(default_factory=current)
+    provisioner: str | None = None
+    named: Mapping[tuple[str, ObjectKey], Object | None] | None = None
 
     def target_of(self, workspace: Mapping[str, Any]) -> str:
         """The target that counts for a Workspace."""
         if self.target is not None:
-            return self.target
+            release = None if self.target == OWN else nearest(self.target)
+            return release.name if release else self.target
         return "v0.12" if workspace.get("apiVersion") == WORKSPACE_V1BETA1.api_version else "v0.4"
 
 

@@ -6,12 +6,10 @@ from functools import cached_property
 
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME, DEFAULT_INSTANCE_TYPE, GPU, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import InstanceType, Model, Preset
-from kaitoctl.kaito.validation import own_nodes
+from kaitoctl.kaito.validation import own_nodes, releases
 from kaitoctl.kaito.validation.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation.problem import OWN, Setting, as_map, as_text, as_whole
 from kaitoctl.kube.objects import Object, ObjectKey, dig
-
-_TABLE = "v0.12"
 
 
 class Subject:
@@ -37,16 +35,57 @@ class Subject:
         self.name = as_text(self.metadata.get("name"))
         self.namespace = as_text(self.metadata.get("namespace"))
         self.count = max(as_whole(self.resource.get("count")) or 1, 1)
+        self.release = releases.named(self.target)
+
+    @property
+    def api_version(self) -> str:
+        """The group and version that is written."""
+        return as_text(self.workspace.get("apiVersion"))
+
+    @property
+    def written_count(self) -> int:
+        """The number of nodes as KAITO reads it, which may be none or fewer."""
+        count = as_whole(self.resource.get("count"))
+        return 1 if count is None else count
+
+    @property
+    def type_name(self) -> str:
+        """The instance type as KAITO reads it; empty where none is written and none is filled in."""
+        written = self.resource.get("instanceType")
+        is_filled_in = written is None and isinstance(self.workspace.get("resource"), dict)
+        return self.default_instance_type if is_filled_in else as_text(written)
+
+    @property
+    def cloud(self) -> str:
+        """The cloud that KAITO runs on: as said, else the instance type's own."""
+        types = self.setting.catalog.instance_types
+        known = types.get(self.type_name)
+        return self.setting.cloud or (known.cloud if known and known.cloud != "arc" else "azure")
 
     @property
     def is_old(self) -> bool:
-        """Whether the target is KAITO v0.3 or v0.4."""
+        """Whether the target is KAITO v0.3 or v0.4.0, which have their rules in the catalog of presets."""
         return self.target in ("v0.3", "v0.4")
 
     @property
     def is_new(self) -> bool:
         """Whether the target is KAITO v0.12."""
         return self.target == "v0.12"
+
+    @property
+    def has_estimator(self) -> bool:
+        """Whether KAITO reckons the number of nodes itself; from then on all servers are StatefulSets."""
+        return self.target in ("v0.9", "v0.12")
+
+    @property
+    def has_pullers(self) -> bool:
+        """Whether the containers that bring adapters have a prefix to their names."""
+        return self.is_new
+
+    @property
+    def volumes(self) -> str:
+        """Where volumes may stand: see `Release`."""
+        return self.release.volumes if self.release else "none"
 
     @property
     def generation(self) -> str:
@@ -71,7 +110,11 @@ class Subject:
     def preset(self) -> Preset | None:
         """The preset for inference, of a target that has presets."""
         name = as_text(dig(self.inference, "preset", "name"))
-        return None if self.is_new else self.setting.catalog.presets.get(name)
+        catalog = self.setting.catalog
+        if self.release is None:
+            return catalog.presets.get(name)
+        has = self.is_old and releases.preset(self.release, name, catalog) is not None
+        return catalog.presets.get(name) if has else None
 
     @cached_property
     def model(self) -> Model | None:
@@ -90,8 +133,9 @@ class Subject:
 
     @property
     def is_byo(self) -> bool:
-        """Whether KAITO v0.12 is known to make no nodes; its v1alpha1 webhook knows nothing of that."""
-        return self.is_new and self.is_v1beta1 and bool(self.setting.byo)
+        """Whether KAITO is known to make no nodes; its v1alpha1 webhook knows nothing of that."""
+        has = self.release is not None and self.release.has_own_nodes
+        return has and self.is_v1beta1 and bool(self.setting.byo)
 
     @property
     def is_partitioned(self) -> bool:
@@ -101,9 +145,9 @@ class Subject:
     @property
     def default_instance_type(self) -> str:
         """What leaving it out means; empty in v1beta1, which has no default."""
-        if self.is_v1beta1:
-            return ""
-        return "Standard_NC24ads_A100_v4" if self.is_new else DEFAULT_INSTANCE_TYPE
+        if self.release:
+            return self.release.default_type(self.api_version)
+        return "" if self.is_v1beta1 else DEFAULT_INSTANCE_TYPE
 
     @cached_property
     def machine(self) -> InstanceType | None:
@@ -125,7 +169,9 @@ class Subject:
             return machine.cloud == "azure"
         if self.setting.cloud not in (None, machine.cloud):
             return False
-        return not self.is_new or _TABLE in machine.versions
+        if self.release is None or self.is_old:
+            return True
+        return releases.gpu_type(self.release, machine.name, machine.cloud, self.setting.catalog) is not None
 
     @cached_property
     def own_nodes(self) -> Hardware | Flaw | None:

@@ -5,17 +5,22 @@ Source: KAITO v0.3.2, v0.4.0 and v0.12, `api/*/workspace_validation.go` (validat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from kaitoctl.kaito.api import ANNOTATION_ENABLE_LB
+from kaitoctl.kaito.validation.admission_data import with_defaults
+from kaitoctl.kaito.validation.grammar import selector_as_map
 from kaitoctl.kaito.validation.ignored import ANNOTATION_STREAMING
-from kaitoctl.kaito.validation.problem import Problem, as_map, as_text, error, warning
+from kaitoctl.kaito.validation.problem import Problem, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import Object, dig
 
 _STREAMING_GATE = "ModelStreaming"
-_ANEW = "delete the Workspace and create it anew"
+_ANEW = "delete the Workspace and recreate it"
+
+CHANGES = frozenset(("KW128", "KW138", "KW139", "KW180", "KW181", "KW182", "KW183", "KW184", "KW185"))
+"""The codes that speak of a change, rather than of the object that it ends in."""
 
 
 def changes(old: Subject, new: Subject) -> Iterator[Problem]:
@@ -55,22 +60,29 @@ def changes(old: Subject, new: Subject) -> Iterator[Problem]:
 
 
 def _resource_changes(old: Subject, new: Subject) -> Iterator[Problem]:
-    defaults: dict[str, Any] = {"count": 1}
-    if not (old.is_v1beta1 or new.is_v1beta1):
-        defaults["instanceType"] = new.default_instance_type
-    was, will = (
-        defaults | {key: value for key, value in side.resource.items() if value is not None}
-        for side in (old, new)
-    )
-    for key in ("count", "instanceType", "labelSelector", *(["partition"] if new.is_new else [])):
-        if was.get(key) == will.get(key):
-            continue
-        if key == "instanceType" and new.is_v1beta1:
-            # On nodes of one's own an old value may go, elsewhere a missing one may come.
-            may_change = not will.get(key) if new.setting.byo else not was.get(key)
-            if may_change:
-                continue
-        yield _immutable(f"resource.{key}", was.get(key), will.get(key))
+    if old.written_count != new.written_count:
+        yield _immutable("resource.count", old.written_count, new.written_count)
+    yield from _type_change(old, new)
+    selectors = [selector_as_map(side.resource.get("labelSelector")) for side in (old, new)]
+    if selectors[0] != selectors[1]:  # an expression may say the same as a label
+        yield _immutable("resource.labelSelector", *(labels for labels, _ in selectors))
+    partitions = [side.resource.get("partition") for side in (old, new)]
+    if new.is_new and partitions[0] != partitions[1]:
+        yield _immutable("resource.partition", *partitions)
+
+
+def _type_change(old: Subject, new: Subject) -> Iterator[Problem]:
+    where, was, will = "resource.instanceType", old.type_name, new.type_name
+    if was == will:
+        return
+    if new.release is None or not (new.release.has_own_nodes and new.is_v1beta1):
+        yield _immutable(where, was, will)
+    elif new.setting.byo and not was:
+        yield error(where, "KW139", f"{will[:80]} is given, but the nodes are your own", "leave it out")
+    elif not new.setting.byo and not will:
+        yield error(where, "KW138", "no instance type for the nodes that are to be made")
+    elif was and will:
+        yield _immutable(where, was, will)
 
 
 def _streaming_change(old: Subject, new: Subject) -> Iterator[Problem]:
@@ -82,12 +94,12 @@ def _streaming_change(old: Subject, new: Subject) -> Iterator[Problem]:
         return
     finding = warning if gates is None else error
     when = f" while KAITO's gate {_STREAMING_GATE} is on"
-    message = f"{ANNOTATION_STREAMING} cannot change from {was[:80]!r} to {will[:80]!r}{when}"
+    message = f"is immutable{when} ({was[:80]!r} -> {will[:80]!r})"
     yield finding(f"metadata.annotations[{ANNOTATION_STREAMING}]", "KW181", message, _ANEW)
 
 
 def _inference_changes(old: Object, new: Object) -> Iterator[Problem]:
-    was, will = _preset_with_defaults(old.get("preset")), _preset_with_defaults(new.get("preset"))
+    was, will = with_defaults(old.get("preset")), with_defaults(new.get("preset"))
     if was != will:
         yield _immutable("inference.preset", dig(was, "name"), dig(will, "name"))
     before, after = old.get("template"), new.get("template")
@@ -99,7 +111,7 @@ def _inference_changes(old: Object, new: Object) -> Iterator[Problem]:
 
 
 def _tuning_changes(old: Object, new: Object) -> Iterator[Problem]:
-    if _preset_with_defaults(old.get("preset")) != _preset_with_defaults(new.get("preset")):
+    if with_defaults(old.get("preset")) != with_defaults(new.get("preset")):
         yield _immutable("tuning.preset", dig(old, "preset", "name"), dig(new, "preset", "name"))
     if as_text(old.get("method")).lower() != as_text(new.get("method")).lower():
         yield _immutable("tuning.method", old.get("method"), new.get("method"))
@@ -107,12 +119,10 @@ def _tuning_changes(old: Object, new: Object) -> Iterator[Problem]:
         yield _immutable("tuning.input.name", dig(old, "input", "name"), dig(new, "input", "name"))
 
 
-def _preset_with_defaults(preset: Any) -> Any:
-    if not isinstance(preset, Mapping):
-        return preset
-    return {"accessMode": "public", **preset, "presetOptions": as_map(preset.get("presetOptions"))}
-
-
 def _immutable(where: str, old: Any, new: Any) -> Problem:
-    same = "" if isinstance(old, dict) or old == new else f" from {old!r} to {new!r}"
-    return error(where, "KW181", f"{where} cannot change{same}", _ANEW)
+    same = "" if isinstance(old, dict) or old == new else f" ({_short(old)} -> {_short(new)})"
+    return error(where, "KW181", f"is immutable{same}", _ANEW)
+
+
+def _short(value: Any) -> str:
+    return "nothing" if value in (None, "") else str(value)[:80]

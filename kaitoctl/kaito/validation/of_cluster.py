@@ -1,0 +1,138 @@
+"""What a cluster's own objects tell of its KAITO: release, provisioner, gates, cloud. Pure.
+
+The image of the controller comes first; the content of the CRD is next, and only tells the row. That an API
+version is served tells nothing: v1beta1 came with v0.4.5, and is served to this day.
+
+Source: KAITO v0.3.2 to v0.12.0, the chart's `templates/deployment.yaml`, and `config/crd/bases`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kaitoctl.kaito.validation.problem import OWN, as_list, as_map, as_text
+from kaitoctl.kaito.validation.releases import RELEASES, V1ALPHA1, V1BETA1, Release, judged_as, nearest
+from kaitoctl.kube.objects import Object, dig
+
+_IMAGE = re.compile(r"(?:.*/)?(?:kaito-)?workspace:v?(?P<tag>[0-9]+\.[0-9]+(?:[.+-][^@]*)?)(?:@.*)?")
+_LABEL = "app.kubernetes.io/name"
+_FLAG = re.compile(r"--?(?P<name>[a-z][-a-z]*)(?:[= ](?P<value>\S*))?")
+_OLD_BYO = "disableNodeAutoProvisioning"
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A controller of Workspaces, as its Deployment starts it.
+
+    Args:
+        target: the release that its image's tag says, or `OWN`.
+        provisioner: of `--node-provisioner`; empty when it is not said.
+        gates: the feature gates that are switched on.
+        cloud: of CLOUD_PROVIDER, `azure` or `aws`; empty when it is another.
+    """
+
+    target: str
+    provisioner: str = ""
+    gates: frozenset[str] = frozenset()
+    cloud: str = ""
+
+    @property
+    def byo(self) -> bool | None:
+        """Whether nodes must be brought; None when it does not say."""
+        release = nearest(self.target)
+        if self.provisioner:
+            return self.provisioner == "byo"
+        return _OLD_BYO in self.gates if release is not None and release.has_own_nodes else None
+
+
+def controller(deployments: Iterable[Object]) -> Controller | None:
+    """The first controller of Workspaces among Deployments, KAITO's rather than kaitoctl's."""
+    own = None
+    for deployment in deployments:
+        name, label = dig(deployment, "metadata", "name"), dig(deployment, "metadata", "labels", _LABEL)
+        is_named = "kaito" in str(name) or "workspace" in (name, label)
+        for item in as_list(dig(deployment, "spec", "template", "spec", "containers")):
+            container = as_map(item)
+            words = [str(word) for key in ("command", "args") for word in as_list(container.get(key))]
+            if "run-controller" in words:
+                own = own or Controller(OWN)
+            match = _IMAGE.fullmatch(as_text(container.get("image"))) if is_named else None
+            if match is not None:
+                return _of_container(match["tag"], words, container)
+    return own
+
+
+def _of_container(tag: str, words: list[str], container: Mapping[str, Any]) -> Controller:
+    flags = {match["name"]: match["value"] or "" for match in map(_FLAG.match, words) if match}
+    env = {
+        as_text(as_map(item).get("name")): as_map(item).get("value") for item in as_list(container.get("env"))
+    }
+    cloud = as_text(env.get("CLOUD_PROVIDER")).lower()
+    return Controller(
+        tag if tag.startswith("v") else f"v{tag}",
+        flags.get("node-provisioner", ""),
+        gates_on(flags.get("feature-gates", "")),
+        cloud if cloud in ("azure", "aws") else "",
+    )
+
+
+def gates_on(text: str) -> frozenset[str]:
+    """The names of gates that are on; as KAITO's own flag writes them, `name=true` will do."""
+    gates = (item.strip().partition("=") for item in text.split(",") if item.strip())
+    return frozenset(name for name, _, value in gates if value.lower() in ("", "true"))
+
+
+def target_of_crd(crd: Object) -> str | None:
+    """The row that fits the content of the CRD of Workspaces, `OWN` for kaitoctl's; None when none does.
+
+    v0.3 and v0.4 have the same CRD, so v0.4 stands for both.
+    """
+    schemas = {
+        f"kaito.sh/{as_text(as_map(version).get('name'))}": as_map(dig(version, "schema", "openAPIV3Schema"))
+        for version in as_list(dig(crd, "spec", "versions"))
+    }
+    shape = {version: _shape(version, schema) for version, schema in schemas.items()}
+    for release in reversed(RELEASES):
+        if shape == {version: _shape_of(release, version) for version in release.versions}:
+            return release.name
+    return OWN if shape == _OWN_SHAPE else None
+
+
+_Shape = tuple[str, frozenset[str]]
+_CAME_LATER = {V1ALPHA1: ("inference.config",), V1BETA1: ("inference.config", "resource.partition")}
+_OWN_SHAPE: Mapping[str, _Shape] = {
+    V1ALPHA1: ("Standard_NC12s_v3", frozenset(_CAME_LATER[V1ALPHA1])),
+    V1BETA1: ("", frozenset(_CAME_LATER[V1BETA1])),
+}
+"""What tells kaitoctl's own CRD from KAITO's: the fields of v0.12 with the default of v0.4."""
+
+
+def _shape(version: str, schema: Mapping[str, Any]) -> _Shape:
+    """What tells the schemas of releases apart: the default instance type, and fields that came later."""
+    fields = set()
+    for path in _CAME_LATER.get(version, ()):
+        part, field = path.split(".")
+        if dig(schema, "properties", part, "properties", field) is not None:
+            fields.add(path)
+    default = dig(schema, "properties", "resource", "properties", "instanceType", "default")
+    return as_text(default), frozenset(fields)
+
+
+def _shape_of(release: Release, version: str) -> _Shape:
+    fields = frozenset(_CAME_LATER[version]) - set(release.unknown_fields)
+    return release.default_type(version), fields
+
+
+def said(target: str) -> str:
+    """What stderr says of a target: the release, and by which it is judged."""
+    if target == OWN:
+        return "kaitoctl's own controller"
+    release = nearest(target)
+    if release is None:
+        return f"KAITO {target}, which is not known"
+    plain = target if target.startswith("v") else f"v{target}"
+    note = judged_as(target, release)
+    return f"KAITO {plain}" + (f" ({note})" if note else "")

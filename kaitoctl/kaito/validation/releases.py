@@ -1,0 +1,323 @@
+"""KAITO's releases, as far as their admission differs: a row each, and what each has in its tables.
+
+Five releases were measured: their admission was asked on a real control plane. Every other release is judged
+by the row that its source is nearest to. A new release is a new row, and its presets and instance types in
+`tables/releases.json` where the catalog does not have them.
+
+Source: KAITO v0.3.2, v0.4.0, v0.4.6, v0.9.4 and v0.12.0: `api/*/workspace_validation.go`,
+`api/*/inference_config_validation.go`, `config/crd/bases/kaito.sh_workspaces.yaml`, `pkg/sku`,
+`presets/workspace/models`. Nearness: the same files of v0.4.5, v0.5.0, v0.6.0, v0.7.0, v0.8.0, v0.9.0,
+v0.10.0 and v0.11.0 (the model table and the reserved labels of v0.11 are those of v0.12).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.catalog import Catalog
+
+V1ALPHA1, V1BETA1 = "kaito.sh/v1alpha1", "kaito.sh/v1beta1"
+_V100, _A100 = "Standard_NC12s_v3", "Standard_NC24ads_A100_v4"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What the admission of one release does.
+
+    Args:
+        name: what `--target-version` calls it.
+        measured: the release whose answers were measured.
+        since: the first release that it stands for: its major, minor and patch numbers.
+        generation: of its controller's rules for what is ignored: `v0.3`, `v0.4` or `v0.12`.
+        versions: the API versions that it serves.
+        default_types: the instance type that the CRD fills in, by API version.
+        unknown_fields: fields of the shipped schema that its CRD does not have yet.
+        is_name_checked: whether the name must be a DNS label.
+        has_image_pattern: whether images of tuning and adapters need a slash and a tag, as up to v0.4.
+        volumes: where a volume may stand: `none`, `tuning` or `all` (adapters, too).
+        is_runtime_checked: whether adapters and strength are held against the runtime.
+        has_vllm: whether vLLM is the default runtime.
+        needs_transformers: whether v1beta1 refuses transformers for a model without parameters.
+        tokens: what `modelAccessSecret` must be in v1beta1: `any`, `exact` (there when, and only when, the
+            weights are downloaded), or `gated` (there for gated models, not there for images with weights).
+        has_bypass: whether an annotation switches the check of resources off.
+        memory: the check of resources: `preset` (GPUs, each GPU, total) or `weights`.
+        is_weights_check_for_vllm: the API versions that check weights on vLLM, too.
+        has_hub: whether any Hugging Face id is a preset.
+        has_aliases: whether presets are aliases of Hugging Face models, whatever their case.
+        is_type_folded: whether instance types are compared without case.
+        has_image_family: whether the annotation for the nodes' image is checked.
+        has_reserved: whether a selector of nothing but reserved labels is refused.
+        has_own_nodes: whether nodes of one's own can be brought (`byo`).
+        default_config: the API versions that read the chart's own ConfigMap when none is named.
+        config_length: what an inference ConfigMap must say of max-model-len, by API version:
+            `small` (there, for several GPUs below 20 GiB each), `shared` (for several nodes, too),
+            `limit` (whole, and not beyond the model's).
+        tuning_output: `one` (exactly one) or `some` (at least one) destination.
+        are_urls_checked: whether addresses of data are looked at (v1beta1).
+        has_mode_annotations: whether performance-mode and use-local-weights are checked (v1beta1).
+        crashes_on_unknown_preset: whether an unknown preset is a crash of the webhook.
+        alpha_presets: what v1alpha1 does with presets: `fine`, `hub-crash` (ids crash), `crash` (all do).
+    """
+
+    name: str
+    measured: str
+    since: tuple[int, int, int]
+    generation: str
+    versions: tuple[str, ...] = (V1ALPHA1, V1BETA1)
+    default_types: Mapping[str, str] | None = None
+    unknown_fields: tuple[str, ...] = ()
+    is_name_checked: bool = True
+    has_image_pattern: bool = False
+    volumes: str = "none"
+    is_runtime_checked: bool = True
+    has_vllm: bool = True
+    needs_transformers: bool = False
+    tokens: str = "any"
+    has_bypass: bool = True
+    memory: str = "preset"
+    is_weights_check_for_vllm: tuple[str, ...] = ()
+    has_hub: bool = False
+    has_aliases: bool = False
+    is_type_folded: bool = False
+    has_image_family: bool = False
+    has_reserved: bool = False
+    has_own_nodes: bool = False
+    default_config: tuple[str, ...] = ()
+    config_length: Mapping[str, str] | None = None
+    tuning_output: str = "some"
+    are_urls_checked: bool = False
+    has_mode_annotations: bool = False
+    crashes_on_unknown_preset: bool = False
+    alpha_presets: str = "fine"
+
+    def default_type(self, api_version: str) -> str:
+        """The instance type that leaving it out means; empty where there is none."""
+        return (self.default_types or {}).get(api_version, "")
+
+
+_PARTITION = "resource.partition"
+_CONFIG, _SECRET = "inference.config", "presetOptions.modelAccessSecret"
+
+RELEASES: tuple[Release, ...] = (
+    Release(
+        "v0.3", "v0.3.2", (0, 3, 0), "v0.3", (V1ALPHA1,), {V1ALPHA1: _V100}, (_CONFIG, _PARTITION),
+        is_name_checked=False, has_image_pattern=True, is_runtime_checked=False, has_vllm=False,
+        has_bypass=False, crashes_on_unknown_preset=True,
+    ),
+    Release(
+        "v0.4", "v0.4.0", (0, 4, 0), "v0.4", (V1ALPHA1,), {V1ALPHA1: _V100}, (_CONFIG, _PARTITION),
+        has_image_pattern=True, is_runtime_checked=False, has_bypass=False, crashes_on_unknown_preset=True,
+    ),
+    Release(
+        "v0.4.6", "v0.4.6", (0, 4, 5), "v0.4.6", default_types={V1ALPHA1: _A100, V1BETA1: _A100},
+        unknown_fields=(_PARTITION,), tokens="exact", default_config=(V1ALPHA1, V1BETA1),
+        config_length={V1ALPHA1: "small", V1BETA1: "small"},
+    ),
+    Release(
+        "v0.9", "v0.9.4", (0, 8, 0), "v0.9", default_types={V1ALPHA1: _A100}, unknown_fields=(_PARTITION,),
+        volumes="tuning", tokens="gated", memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
+        has_hub=True, has_image_family=True, has_own_nodes=True, default_config=(V1ALPHA1, V1BETA1),
+        config_length={V1ALPHA1: "shared", V1BETA1: "limit"}, tuning_output="one", alpha_presets="hub-crash",
+    ),
+    Release(
+        "v0.12", "v0.12.0", (0, 11, 0), "v0.12", default_types={V1ALPHA1: _A100}, volumes="all",
+        needs_transformers=True, memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
+        has_hub=True, has_aliases=True, is_type_folded=True, has_image_family=True, has_reserved=True,
+        has_own_nodes=True, default_config=(V1ALPHA1,), config_length={V1ALPHA1: "shared", V1BETA1: "limit"},
+        tuning_output="one", are_urls_checked=True, has_mode_annotations=True, alpha_presets="crash",
+    ),
+)  # fmt: skip
+"""The releases in the order in which they came."""
+
+_BY_NAME = {release.name: release for release in RELEASES}
+_VERSION = re.compile(r"v?(0|[1-9][0-9]{0,3})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:[-+][-+.0-9A-Za-z]{1,64})?")
+_NEWEST = (0, 12)
+
+
+def named(name: str) -> Release | None:
+    """The row that a target is called after, None for kaitoctl's own controller."""
+    return _BY_NAME.get(name)
+
+
+def nearest(version: str) -> Release | None:
+    """The row that a release such as `v0.9.4`, `0.11.0` or `v0.5` is judged by; None when it is none.
+
+    A minor version alone, such as `v0.4`, is its first release where that has a row of its own.
+    """
+    if version in _BY_NAME:
+        return _BY_NAME[version]
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return None
+    numbers = (int(found[1]), int(found[2]), int(found[3] or 0))
+    older = [release for release in RELEASES if release.since <= numbers]
+    return older[-1] if older else None
+
+
+def is_measured(version: str) -> bool:
+    """Whether a release's answers were measured, rather than those of its neighbour."""
+    plain = version if version.startswith("v") else f"v{version}"
+    return plain in _BY_NAME or any(plain == release.measured for release in RELEASES)
+
+
+def judged_as(version: str, release: Release) -> str:
+    """What to say of a release that is judged by a row; empty when it is that very one."""
+    return "" if is_measured(version) else f"judged as KAITO {release.measured}"
+
+
+# --- what a release has in its tables ----------------------------------------------------------------------
+
+
+class Known(NamedTuple):
+    """A preset in the table of one release.
+
+    Args:
+        name: as the table has it.
+        gpus: the least number of GPUs; 0 when it does not say.
+        total_gib: the least GPU memory in total; 0 when it does not say.
+        per_gpu_gib: the least memory of each GPU.
+        weights_gib: the size of the weights; 0 when it does not say.
+        context_limit: the most tokens; 0 when it does not say.
+        has_lora: whether vLLM loads adapters for it.
+        is_downloaded: whether the weights come from Hugging Face.
+        is_gated: whether that takes a token.
+        is_private: whether the image must be the user's own.
+        has_transformers: whether the transformers runtime has parameters for it.
+        tuning: whether it can be tuned.
+        distributed: whether it can spread over several nodes.
+    """
+
+    name: str
+    gpus: int = 0
+    total_gib: float = 0
+    per_gpu_gib: float = 0
+    weights_gib: float = 0
+    context_limit: int = 0
+    has_lora: bool = True
+    is_downloaded: bool = False
+    is_gated: bool = False
+    is_private: bool = False
+    has_transformers: bool = True
+    tuning: bool = False
+    distributed: bool = False
+
+
+class GpuType(NamedTuple):
+    """An instance type in the table of one release: devices, and their memory together, of each node."""
+
+    gpus: int
+    memory_gib: int
+
+
+def preset(release: Release, name: str, catalog: Catalog) -> Known | None:
+    """A preset in a release's own table, by its exact name, by its Hugging Face id, or by a folded alias."""
+    if not name or len(name) > 253:
+        return None
+    if release.has_aliases:
+        model = catalog.model(name)
+        return None if model is None else Known(
+            model.name, 1, 0, 0, model.weights_gib, model.context_limit, True, True, False, False,
+            model.transformers is not None, model.tuning, model.distributed,
+        )  # fmt: skip
+    if release.name in _rows():
+        own = catalog.own_presets.get(name)
+        row = _presets(release.name).get(name) or _presets(release.name).get(
+            name.lower() if "/" in name else ""
+        )
+        return row if own is None else Known(own.name, own.gpu_count, own.total_gpu_memory_gib)
+    known = catalog.presets.get(name)
+    if known is None or (release.generation not in known.images and name not in catalog.own_presets):
+        return None
+    return Known(
+        name, known.gpu_count, known.total_gpu_memory_gib, known.per_gpu_memory_gib,
+        is_private=known.access_mode == "private", tuning=known.tuning, distributed=known.distributed,
+    )  # fmt: skip
+
+
+def is_preset_name(release: Release, name: str, catalog: Catalog) -> bool:
+    """Whether a release takes a text for a preset's name, whether or not it knows the model."""
+    if preset(release, name, catalog) is not None:
+        return True
+    owner, slash, rest = name.partition("/")
+    return release.has_hub and bool(slash and owner and rest)
+
+
+def preset_names(release: Release, catalog: Catalog) -> list[str]:
+    """What to name when a preset is not known."""
+    if release.has_aliases:
+        return list(catalog.model_names())
+    if release.name in _rows():
+        return [*catalog.own_presets, *(name for name in _presets(release.name) if "/" not in name)]
+    return [name for name in catalog.presets if preset(release, name, catalog)]
+
+
+def gpu_type(release: Release, name: str, cloud: str, catalog: Catalog) -> GpuType | None:
+    """An instance type in a release's own table for a cloud, `azure` or `aws`."""
+    own = catalog.own_instance_types.get(name)
+    if own is not None:
+        return GpuType(own.gpus, own.gpu_memory_gib)
+    if release.name == "v0.3" and cloud != "azure":
+        return None
+    if (release.name, name) in _SLIPS:
+        return _SLIPS[release.name, name]
+    if release.name in _rows():
+        figures = _rows()[release.name]["instance_types"].get(cloud, {}).get(name)
+        return None if figures is None else GpuType(*figures)
+    folded = name.lower() if release.is_type_folded else name
+    version = release.measured if release.generation != "v0.12" else "v0.12"
+    for known in catalog.instance_types.values():
+        written = known.name.lower() if release.is_type_folded else known.name
+        if written == folded and known.cloud == cloud and version in known.versions:
+            return GpuType(known.gpus, known.gpu_memory_gib)
+    return None
+
+
+_SLIPS: Mapping[tuple[str, str], GpuType | None] = {
+    # The webhook of v0.3.2 has a table of its own, without these (api/v1alpha1/sku_config.go).
+    **{
+        ("v0.3", f"Standard_{name}"): None
+        for name in ("ND96asr_A100_v4", "NG32ads_V620_v1", "NG32adms_V620_v1", "NV32as_v4")
+    },
+    # A tenth of the memory is missing there (pkg/sku/azure_sku_handler.go).
+    ("v0.4", "Standard_ND96amsr_A100_v4"): GpuType(8, 80),
+}
+"""Where a release's own table differs from what is so."""
+
+
+@cache
+def _rows() -> Mapping[str, Any]:
+    """What `tables/releases.json` has of each release that the catalog has not."""
+    table = Path(__file__).parent.parent / "tables" / "releases.json"
+    rows: Mapping[str, Any] = json.loads(table.read_text("utf-8"))
+    return rows
+
+
+@cache
+def _presets(name: str) -> Mapping[str, Known]:
+    found: dict[str, Known] = {}
+    for row in _rows()[name]["presets"]:
+        known = Known(
+            row["name"],
+            row.get("gpus", 0),
+            row.get("total_gib", 0),
+            row.get("per_gpu_gib", 0),
+            row.get("weights_gib", 0),
+            row.get("context_limit", 0),
+            not row.get("no_lora", False),
+            row.get("download", False),
+            row.get("gated", False),
+            tuning=row["tuning"],
+            distributed=row["distributed"],
+        )
+        found[known.name] = known
+        if row.get("id"):
+            found[row["id"]] = known
+    return found

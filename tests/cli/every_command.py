@@ -1,0 +1,82 @@
+"""How each command that asks a cluster is called, for tests that are about all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from kaitoctl.cli.app import app
+
+MANIFEST = """\
+apiVersion: kaito.sh/v1alpha1
+kind: Workspace
+metadata: {name: falcon}
+resource: {instanceType: Standard_NC12s_v3, labelSelector: {matchLabels: {apps: falcon}}}
+inference: {preset: {name: falcon-7b}}
+"""
+
+_FALCON = ["--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "apps=falcon"]
+_ADAPTER = ["--name", "style", "--image", "registry.example/style:1"]
+_FOLLOWED = ["--yes", "--timeout", "20s"]
+
+# {file} is a manifest, {record} a file that does not exist.
+CALLS: dict[str, list[list[str]]] = {
+    "add-adapter": [["falcon", *_ADAPTER, *_FOLLOWED], ["falcon", *_ADAPTER, "--yes", "--no-wait"]],
+    "chat": [["falcon", "hello"]],
+    "check-nodes": [_FALCON, [*_FALCON, "--wait", "20s"]],
+    "create workspace": [["falcon", *_FALCON, "--timeout", "20s"], ["falcon", *_FALCON, "--no-wait"]],
+    "diff": [["-f", "{file}"]],
+    "doctor": [[]],
+    "endpoint": [["falcon"]],
+    "events": [["falcon"], ["falcon", "-w"]],
+    "fit": [["falcon-7b", "--cluster"]],
+    "list-adapters": [["falcon"]],
+    "logs": [["falcon"]],
+    "nodes": [[]],
+    "remove-adapter": [["falcon", "--name", "style", *_FOLLOWED]],
+    "rollout history": [["falcon"]],
+    "rollout status": [["falcon", "--timeout", "20s"]],
+    "rollout undo": [["falcon", *_FOLLOWED]],
+    "run-controller": [["--no-leader-elect", "--metrics-address", "0"]],
+    "set-adapter": [["falcon", "--name", "style", "--strength", "0.5", *_FOLLOWED]],
+    "status": [
+        [],
+        ["-A", "-o", "json"],
+        ["falcon"],
+        ["falcon", "-w", "--timeout", "20s", "--record", "{record}"],
+    ],
+    "validate": [["-f", "{file}", "--kubeconfig", "{kubeconfig}"]],
+    "why": [["falcon"], ["falcon", "-o", "json"]],
+}
+FOR_EVER = ("run-controller", "events falcon -w")
+"""They end when somebody ends them."""
+
+
+def asking() -> list[str]:
+    """The names of all commands that can be pointed at a cluster."""
+    root = typer.main.get_command(app)
+    return sorted(_asking(root, root.make_context("kaitoctl", [], resilient_parsing=True), ()))
+
+
+def _asking(command: Any, context: Any, path: tuple[str, ...]) -> Iterator[str]:
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(context):
+            yield from _asking(command.get_command(context, name), context, (*path, name))
+    elif any(param.name == "kubeconfig" for param in command.params):
+        yield " ".join(path)
+
+
+def calls(folder: Path, kubeconfig: Path) -> list[list[str]]:
+    """The arguments of each call, the cluster's kubeconfig among them."""
+    file = folder / "falcon.yaml"
+    file.write_text(MANIFEST)
+    places = {"file": str(file), "record": str(folder / "record"), "kubeconfig": str(kubeconfig)}
+    found = []
+    for command, variants in CALLS.items():
+        for words in variants:
+            made = [*command.split(), *(word.format(**places) for word in words)]
+            found.append(made if "--kubeconfig" in made else [*made, "--kubeconfig", str(kubeconfig)])
+    return found

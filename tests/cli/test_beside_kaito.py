@@ -1,0 +1,103 @@
+"""`run-controller` beside KAITO's controller: refused, unless told that it takes over; noticed later, too."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+from cli.test_run_controller import Wait, bare, controller
+from shell import Shell
+
+__all__ = ["bare"]
+
+NAMESPACE = "kaito-workspace"
+IMAGE = "mcr.microsoft.com/aks/kaito/workspace:0.4.6"
+
+
+def kaito(replicas: int) -> str:
+    labels = {"app.kubernetes.io/name": "workspace"}
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "List",
+            "items": [
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "Deployment",
+                    "metadata": {"name": "workspace", "namespace": NAMESPACE},
+                    "spec": {
+                        "replicas": replicas,
+                        "selector": {"matchLabels": labels},
+                        "template": {
+                            "metadata": {"labels": labels},
+                            "spec": {"containers": [{"name": "workspace", "image": IMAGE}]},
+                        },
+                    },
+                },
+            ],
+        }
+    )
+
+
+def install(shell: Shell, replicas: int) -> None:
+    (shell.home / "kaito.json").write_text(kaito(replicas))
+    shell.kubectl("apply", "-f", "kaito.json")
+
+
+@pytest.fixture
+def cluster(bare: Shell) -> Iterator[Shell]:
+    yield bare
+    bare.kubectl("delete", "deployment", "workspace", "-n", NAMESPACE, "--ignore-not-found")
+
+
+@pytest.mark.parametrize("option", [[], ["--dry-run"], ["--no-leader-elect"]])
+def test_it_does_not_start_beside_kaito(cluster: Shell, option: list[str]) -> None:
+    install(cluster, 1)
+    with controller(cluster, *option) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    assert out == ""
+    assert f"KAITO 0.4.6: Deployment {NAMESPACE}/workspace" in err
+    assert f"kubectl scale deployment workspace -n {NAMESPACE} --replicas=0" in err
+    assert "--take-over" in err
+    assert "managing" not in err
+
+
+def test_it_starts_where_kaito_is_scaled_to_nothing(cluster: Shell, wait_until: Wait) -> None:
+    install(cluster, 0)
+    wait_until(lambda: not cluster.names("pods", "-n", NAMESPACE))
+    with controller(cluster, "--dry-run") as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        assert any("dry run: looking at" in line for line in lines)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_told_that_it_takes_over_it_warns_and_starts(cluster: Shell) -> None:
+    install(cluster, 1)
+    with controller(cluster, "--take-over", "--dry-run") as process:
+        assert process.stderr is not None
+        seen = []
+        for line in iter(process.stderr.readline, ""):
+            seen.append(line)
+            if "dry run: looking at" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert any("KAITO's controller manages Workspaces here" in line for line in seen), seen
+    assert process.returncode == 0
+
+
+def test_a_kaito_that_starts_later_stops_it(cluster: Shell) -> None:
+    with controller(cluster, "--no-leader-elect") as process:
+        assert process.stderr is not None
+        assert any("managing Workspaces" in line for line in iter(process.stderr.readline, ""))
+        install(cluster, 1)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert "KAITO's controller manages Workspaces here" in err

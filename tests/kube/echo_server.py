@@ -1,0 +1,186 @@
+"""An API server that says who it takes its client for, and a proxy before it; both on loopback, over TLS."""
+
+from __future__ import annotations
+
+import base64
+import json
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from controlplane.certificates import Authority, Pair
+
+# What says who we are, on whose behalf, and how we want to be answered.
+_TELLING = ("authorization", "impersonate-", "accept-encoding")
+
+
+class Place(NamedTuple):
+    """What a kubeconfig may speak of.
+
+    Args:
+        folder: of the certificates; also has `token` (`from-a-file`), `empty-token` and `plugin`.
+        server: the echo server's address, https.
+        plain: the same over http.
+        proxy: a proxy's URL without user and password.
+        authority: who has signed the server's certificate; `stranger` has not.
+        me: a client certificate of the user `alice`.
+        other: one of the user `bob`.
+    """
+
+    folder: Path
+    server: str
+    plain: str
+    proxy: str
+    authority: Authority
+    stranger: Authority
+    me: Pair
+    other: Pair
+
+    @property
+    def ca(self) -> str:
+        """The path of the authority's certificate."""
+        return str(self.authority.certificate)
+
+    @property
+    def port(self) -> str:
+        """The echo server's port."""
+        return self.server.rpartition(":")[2]
+
+
+def encoded(file: Path) -> str:
+    """A file as kubeconfigs have it inside."""
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+@contextmanager
+def place(folder: Path) -> Iterator[Place]:
+    """The servers, up for as long as the block."""
+    (folder / "stranger").mkdir()
+    authority, stranger = Authority(folder), Authority(folder / "stranger")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.server("echo", ["127.0.0.1", "localhost", "other.example"]))
+    tls.load_verify_locations(authority.certificate)
+    tls.verify_mode = ssl.CERT_OPTIONAL
+
+    def note_name(connection: Any, name: str | None, _: ssl.SSLContext) -> None:
+        connection.name_asked_for = name
+
+    tls.sni_callback = note_name
+    (folder / "token").write_text("from-a-file\n")
+    (folder / "empty-token").write_text("\n")
+    _write_plugin(folder)
+    secure, plain, proxy = _server(_Echo), _server(_Echo), _server(_Proxy)
+    secure.socket = tls.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
+    servers = [secure, plain, proxy]
+    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield Place(
+            folder,
+            f"https://127.0.0.1:{secure.server_port}",
+            f"http://127.0.0.1:{plain.server_port}",
+            f"http://127.0.0.1:{proxy.server_port}",
+            authority,
+            stranger,
+            authority.client("alice"),
+            authority.client("bob"),
+        )
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def _write_plugin(folder: Path) -> None:
+    """A plugin that gives the token which is its first argument, and in `$MORE` more of it."""
+    answer = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": {"token": "TOKEN"},
+    }
+    told = json.dumps(answer).replace("TOKEN", "'$1$MORE'").replace("v1", "${VERSION:-v1}", 1)
+    program = folder / "plugin"
+    program.write_text(
+        f"#!/bin/sh\ncat <<END\n{told}\nEND\n".replace("'$1$MORE'", "$1$MORE"), encoding="ascii"
+    )
+    program.chmod(0o700)
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are what some tests are about."""
+
+
+def _server(handler: Callable[..., BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    return _Quiet(("127.0.0.1", 0), handler)
+
+
+class _Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        if isinstance(self.request, ssl.SSLSocket):
+            self.request.do_handshake()
+        super().setup()
+
+    def do_GET(self) -> None:
+        said: dict[str, list[str]] = {}
+        for name, value in self.headers.items():
+            if name.lower().startswith(_TELLING):
+                said.setdefault(name.lower(), []).append(value.encode("latin-1").decode("utf-8"))
+        subject: Any = ()
+        asked_for: str | None = None
+        if isinstance(self.connection, ssl.SSLSocket):
+            subject = (self.connection.getpeercert() or {}).get("subject", ())
+            asked_for = getattr(self.connection, "name_asked_for", None)
+        body = json.dumps(
+            {
+                "headers": {key: sorted(values) for key, values in sorted(said.items())},
+                "certificate": [value for part in subject for key, value in part if key == "commonName"],
+                "name": asked_for,
+                "by proxy": _BY_PROXY.pop(self.client_address[1], None),
+            }
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+# For each port that a proxy has connected from: what it was told of its own user.
+_BY_PROXY: dict[int, str] = {}
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_CONNECT(self) -> None:
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection(("127.0.0.1", int(port))) as far:
+            _BY_PROXY[far.getsockname()[1]] = f"{host} for {self.headers.get('Proxy-Authorization')}"
+            self.send_response(200)
+            self.end_headers()
+            ends = {self.connection: far, far: self.connection}
+            with suppress(OSError):
+                while True:
+                    for end in select.select(list(ends), [], [])[0]:
+                        data = end.recv(65536)
+                        if not data:
+                            return
+                        ends[end].sendall(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
