@@ -88,9 +88,16 @@ def in_text(by: str, text: str) -> Iterator[Printed]:
 
 def _in_words(text: str) -> Iterator[str]:
     """Commands in a sentence: at its beginning, or after a colon; they end with the sentence's part."""
-    for found in re.finditer(r"(?:^|: |; |or )((?:kubectl|kaitoctl) [a-z][^;]*)", text.strip()):
+    quoted: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        quoted.append(found[0])
+        return f"\0{len(quoted) - 1}\0"
+
+    hidden = re.sub(r"'[^']*'", hide, text.strip())
+    for found in re.finditer(r"(?:^|: |; |or )((?:kubectl|kaitoctl) [a-z][^;]*)", hidden):
         command = re.sub(r"(,| (shows?|says|lists?|follows?|goes|brings|finds|has|makes)\b).*", "", found[1])
-        yield command.strip()
+        yield re.sub("\0(\\d+)\0", lambda found: quoted[int(found[1])], command).strip()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,17 @@ from world import crds
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CRD, NODE, NODE_CLAIM, POD, Kind, Object, dig
+from kaitoctl.kube.objects import (
+    CRD,
+    DEPLOYMENT,
+    NODE,
+    NODE_CLAIM,
+    POD,
+    SERVICE,
+    Kind,
+    Object,
+    dig,
+)
 from kaitoctl.kube.request import Request
 from kaitoctl.sandbox.api import Call, Response
 from kaitoctl.sandbox.server import ApiServer
@@ -73,8 +83,9 @@ class Scene:
         theirs: the labels by which the Workspace of the tenant next door selects.
         preferred: the nodes that the asker names, by number.
         count: how many it needs.
-        state: `new`, `waiting`, `quota` (its NodeClaim was refused), `pending` (a pod without a node) or
-            `changed` (a field that cannot change, on a Workspace that serves).
+        state: `new`, `waiting`, `quota` (its NodeClaim was refused), `pending` (a pod without a node); or it
+            served once, and somebody has `changed` a field that cannot change, `scaled` its Deployment to 0,
+            `paused` it, or led its Service elsewhere by `selector` or `port`.
     """
 
     nodes: tuple[Drawn, ...]
@@ -100,7 +111,9 @@ SCENES = st.builds(
     theirs=st.sampled_from([{"apps": "b"}, {"team": "b"}, {"apps": "b", "team": "b"}]),
     preferred=st.sampled_from([(), (), (0,), (0, 1)]),
     count=st.integers(1, 2),
-    state=st.sampled_from(["new", "waiting", "quota", "pending", "changed"]),
+    state=st.sampled_from(
+        ["new", "waiting", "quota", "pending", "changed", "scaled", "paused", "selector", "port"]
+    ),
 )
 
 
@@ -141,7 +154,7 @@ class Cluster:
     def everything(self) -> dict[str, Object]:
         """All objects that somebody may lose, by kind and name."""
         found = {}
-        for kind in (NODE, POD, kaito.WORKSPACE, NODE_CLAIM, NAMESPACE):
+        for kind in (NODE, POD, kaito.WORKSPACE, NODE_CLAIM, NAMESPACE, DEPLOYMENT, SERVICE):
             for item in self.do(Request("GET", kind.path()))["items"]:
                 metadata = item["metadata"]
                 found[f"{kind.kind} {metadata.get('namespace') or ''}/{metadata['name']}"] = item
@@ -167,7 +180,6 @@ class Cluster:
         return found
 
     def _harm_to_node(self, was: Object, now: Object) -> Iterator[str]:
-        name = was["metadata"]["name"]
         taints = [tuple(sorted(item.items())) for item in was["spec"].get("taints") or ()]
         kept = [tuple(sorted(item.items())) for item in now["spec"].get("taints") or ()]
         for gone in set(taints) - set(kept):
@@ -183,7 +195,6 @@ class Cluster:
             yield f"its labels were changed, and it is of {whose}"
         if set(taints) != set(kept):
             yield f"its taints were changed, and it is of {whose}"
-        del name
 
     def whose(self, node: Object) -> str:
         """Who else has this node: by a pod that holds its GPUs, or by labels; empty for nobody."""
@@ -339,6 +350,8 @@ def _add_asker(made: Cluster) -> None:
         made.add(POD, {**pod, "status": {"phase": "Pending", "conditions": [said]}})
     if scene.state == "changed":
         _change(made)
+    if scene.state in ("scaled", "paused", "selector", "port"):
+        _serve(made, scene.state)
 
 
 def _change(made: Cluster) -> None:
@@ -360,12 +373,66 @@ def _change(made: Cluster) -> None:
     made.add(CONTROLLER_REVISION, revision)
     patch = {"resource": {"count": int(live["resource"]["count"]) + 1}}
     made.do(request.merge_patch(kaito.WORKSPACE, "a", ASKER, patch, manager="somebody"))
-    ready = [
-        _said(kind, "True", "ok", "ok")
-        for kind in ("ResourceReady", kaito.INFERENCE_READY, kaito.WORKSPACE_SUCCEEDED)
-    ]
-    status = {"status": {"conditions": ready}}
+    _call_ready(made)
+
+
+def _call_ready(made: Cluster) -> None:
+    kinds = ("ResourceReady", kaito.INFERENCE_READY, kaito.WORKSPACE_SUCCEEDED)
+    status = {"status": {"conditions": [_said(kind, "True", "ok", "ok") for kind in kinds]}}
     made.do(request.merge_patch(kaito.WORKSPACE, "a", ASKER, status, manager="kaito", subresource="status"))
+
+
+def _serve(made: Cluster, trouble: str) -> None:
+    """What KAITO makes of a Workspace, all of it ready, but for one trouble."""
+    _call_ready(made)
+    live = made.do(request.get(kaito.WORKSPACE, "a", ASKER))
+    owner = {
+        "apiVersion": kaito.WORKSPACE.api_version,
+        "kind": "Workspace",
+        "name": ASKER,
+        "uid": live["metadata"]["uid"],
+        "controller": True,
+    }
+    labels = {kaito.LABEL_WORKSPACE: ASKER}
+    metadata = {"name": ASKER, "namespace": "a", "labels": labels, "ownerReferences": [owner]}
+    container = {"name": ASKER, "image": "r.example/m:1", "ports": [{"containerPort": 5000}]}
+    pods, count = {"spec": {"containers": [container]}}, 0 if trouble == "scaled" else made.scene.count
+    done = 0 if trouble == "paused" else count
+    counts = dict.fromkeys(("updatedReplicas", "readyReplicas", "availableReplicas"), done)
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": count,
+            "paused": trouble == "paused",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, **pods},
+        },
+        "status": {"observedGeneration": 1, "replicas": count, **counts},
+    }
+    made.add(DEPLOYMENT, deployment)
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {
+            "selector": {"app": "x"} if trouble == "selector" else labels,
+            "ports": [{"name": "http", "port": 80, "targetPort": 81 if trouble == "port" else 5000}],
+        },
+    }
+    made.add(SERVICE, service)
+    if trouble in ("selector", "port"):
+        ready = [_said(kind, "True", "", "") for kind in ("PodScheduled", "ContainersReady", "Ready")]
+        state = {"name": ASKER, "ready": True, "restartCount": 0, "state": {"running": {"startedAt": SINCE}}}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "mine", "namespace": "a", "labels": labels},
+            "spec": {"nodeName": "gpu-0", **pods["spec"]},
+            "status": {"phase": "Running", "conditions": ready, "containerStatuses": [state]},
+        }
+        made.add(POD, pod)
 
 
 def _said(kind: str, status: str, reason: str, message: str) -> Object:

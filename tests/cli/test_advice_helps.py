@@ -95,13 +95,16 @@ ELSEWHERE: dict[str, str] = {
     "drawn at random in tests/advice": "being-deleted instance-type-differs of-another-workspace "
     "preferred-ignored no-gpu gpu-not-allocatable only-mig-slices too-few-gpus gpus-in-use "
     "gpu-memory-too-small gpu-labels-missing gpus-not-alike not-found listed-twice pressure immutable-field "
-    "generation-not-observed node-claim-pending",
+    "generation-not-observed node-claim-pending scaled-to-zero workload-paused service-misdirected "
+    "no-endpoints",
     "says only where to look; tests/pure/test_diagnosis.py has the cause": "controller-not-running "
     "controller-silent finalizer-holds-deletion name-conflict workspace-invalid controller-says "
     "node-claim-failed no-node-provisioner device-plugin-missing pods-refused unschedulable "
     "volume-claim-missing key-missing image-name-invalid registry-unreachable image-pull-failed "
     "container-cannot-start model-access-denied disk-full probe-kills-slow-start slow-start pod-evicted "
-    "tuning-failed progress-deadline no-endpoints adapter-without-shell",
+    "tuning-failed progress-deadline adapter-without-shell container-killed image-pull-slow "
+    "image-wrong-platform kubernetes-says nobody-served node-lost pod-ended pod-rejected pod-sandbox-failed "
+    "pod-thrown-out probe-kills-server scheduling-gated volume-not-here volume-unavailable workload-missing",
     "the model server's own log, which a sandbox does not write": "adapter-misfit",
     "no Workspace can have it: it is about the cluster": "crd-missing crd-version",
     "printed without a command": "other-vendor-gpu bad-quantity gpu-ok",
