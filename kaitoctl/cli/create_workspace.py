@@ -201,6 +201,10 @@ def create_workspace(
         annotations={api.ANNOTATION_RUNTIME: "transformers"} if adapter else {},
     )
     text, source = manifest.template_text(template) if template else (None, "template")
+    if set_value:
+        from kaitoctl.kaito import template_variables
+
+        template_variables.insist(set_value, text)
     named = {"count"} if count is not None else set()
     named |= {"labels"} if label else set()
 
