@@ -498,8 +498,8 @@ def _worded(error: ApiError, workspace: Object) -> ApiError:
         )
         error.hint = (
             "change them where they are kept (a manifest: -f FILE), or take them over with "
-            "--force-conflicts: all adapters stay until that manifest is applied again by kubectl or helm, "
-            "which takes away what it does not name, without a word"
+            "--force-conflicts: all adapters stay, until that manifest is applied again, which takes away "
+            "what it does not name without a word (a server-side apply meets a conflict)"
         )
         return error
     if adapters.is_stale(error):
