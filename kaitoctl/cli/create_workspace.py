@@ -234,7 +234,15 @@ def create_workspace(
         _judge(workspace, known)
         _print(workspace, output_format, "created (client dry run)")
         return
-    _judge(workspace, known, quietly=True)
+    # What no option names, a Workspace that exists may have already.
+    unsaid = {
+        "resource.count": count is None,
+        "resource.labelSelector": not label,
+        "resource.instanceType": instance_type is None,
+        "inference.preset.accessMode": private_image is None,
+        "inference.preset.presetOptions": private_image is None,
+    }
+    _judge(workspace, known, quietly=True, but=tuple(path for path, is_open in unsaid.items() if is_open))
     import asyncio  # 20 ms that a dry run need not pay
 
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
@@ -381,16 +389,30 @@ async def served_versions(client: Client) -> list[str]:
 # --- judge -------------------------------------------------------------------------------------------------
 
 
-def _judge(workspace: Object, known: Catalog, *, quietly: bool = False, of_sandbox: bool = False) -> None:
+def _judge(
+    workspace: Object,
+    known: Catalog,
+    *,
+    quietly: bool = False,
+    of_sandbox: bool = False,
+    but: tuple[str, ...] = (),
+) -> None:
     """Refuse what the schema or KAITO's rules refuse; warn of what they accept and then ignore.
 
     In the sandbox kaitoctl's own controller serves, whose presets are those of KAITO up to v0.4.
+
+    Args:
+        workspace: the manifest.
+        known: presets and instance types.
+        quietly: whether to keep warnings for later.
+        of_sandbox: whether a sandbox is to take it.
+        but: the fields that are judged later.
     """
     from kaitoctl.kaito import validation
 
     setting = validation.Setting(validation.OWN) if of_sandbox else None
     problems = validation.judge(workspace, setting, known=known)
-    errors = [problem for problem in problems if problem.severity == "error"]
+    errors = [item for item in problems if item.severity == "error" and not item.path.startswith(but)]
     for problem in problems:
         if problem.severity == "warning" and not quietly:
             output.warning(_line(problem), hint=problem.hint)

@@ -86,3 +86,17 @@ def test_a_missing_pull_secret_is_named_before_anything_is_bought(
     assert f"there is no Secret gone in namespace {namespace}; nothing was written" in stderr
     assert f"create secret docker-registry gone -n {namespace}" in stderr
     assert not shell.names("workspaces", "-n", namespace)
+
+
+def test_an_image_and_a_count_of_its_own_stay_without_being_named(shell: Shell, namespace: str) -> None:
+    """Alone, the shorter request would be refused: this preset has no image that anybody may pull."""
+    model = ("create", "workspace", "llama", "--preset", "llama-2-13b", "--no-wait", "-n", namespace)
+    more = ("--private-image", "registry.example/llama-2-13b:1", "--count", "2")
+    shell.kaitoctl(*model, "--instance-type", "Standard_NC12s_v3", *more)
+    before = shell.get("workspace", "llama", "-n", namespace)
+    done = shell.kaitoctl(*model)
+    assert done.stdout == "workspace.kaito.sh/llama unchanged\n"
+    after = shell.get("workspace", "llama", "-n", namespace)
+    assert (after["resource"], after["inference"]) == (before["resource"], before["inference"])
+    other = ("create", "workspace", "other", *model[3:])
+    assert "accessMode" in shell.kaitoctl(*other, code=2).stderr
