@@ -100,3 +100,21 @@ def test_an_image_and_a_count_of_its_own_stay_without_being_named(shell: Shell, 
     assert (after["resource"], after["inference"]) == (before["resource"], before["inference"])
     other = ("create", "workspace", "other", *model[3:])
     assert "accessMode" in shell.kaitoctl(*other, code=2).stderr
+
+
+def test_what_all_watches_say_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    import logging
+
+    from kaitoctl.cli import output
+
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, []
+    try:
+        output.log_to_narration()
+        for kind in ("pod", "service", "pod"):
+            logging.getLogger("x").warning("watching %s: %s", kind, "cannot reach the API server")
+        logging.getLogger("x").warning("watching %s: %s", "pod", "another cause")
+    finally:
+        root.handlers = before
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["! watching pod: cannot reach the API server", "! watching pod: another cause"]
