@@ -15,7 +15,7 @@ import typer
 
 from kaitoctl.cli import adapter_look as look
 from kaitoctl.cli import adapter_words as words
-from kaitoctl.cli import consent, options, output
+from kaitoctl.cli import consent, options, output, owner_words, pull_secrets
 from kaitoctl.cli.connect import Target, connected
 from kaitoctl.cli.create_workspace import FIELD_MANAGER, budget_s, explained, served_versions
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, NegativeAnswer, TimedOut
@@ -194,6 +194,7 @@ class _Changing:
 
         workspace = await look.workspace_named(self.client, name)
         _insist_on_inference(workspace)
+        owner_words.warn(self.target, workspace)
         pods = await look.pods_of(self.client, workspace) or []
         setting = await self._setting(workspace)
         tuned = None if tuning is None else await look.workspace_named(self.client, tuning)
@@ -241,30 +242,15 @@ class _Changing:
     async def _insist_on_secrets(self, workspace: Object, change: Change, wanted: list[Object]) -> None:
         """A missing pull secret shows only as a failed pull, when the old pod is gone already."""
         from kaitoctl.kaito import adapters
-        from kaitoctl.kube import request
-        from kaitoctl.kube.objects import SECRET, dig, key_of
+        from kaitoctl.kube.objects import dig, key_of
 
         entry = next((item for item in wanted if adapters.name_of(item) == change.name), None)
-        namespace = key_of(workspace).namespace
-        for name in dig(entry, "source", "imagePullSecrets") or ():
-            try:
-                secret = await self.client.send(request.get(SECRET, namespace, name))
-            except ApiError as error:
-                if error.status == 403:
-                    output.warning(f"whether Secret {name} exists cannot be seen: {error}")
-                    continue
-                if error.status != 404:
-                    raise
-                raise InputError(
-                    f"adapter {change.name}: there is no Secret {name} in namespace {namespace}",
-                    hint=f"kubectl create secret docker-registry {name} -n {namespace} "
-                    "--docker-server=REGISTRY --docker-username=USER --docker-password=PASSWORD",
-                ) from None
-            if secret.get("type") not in ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"):
-                raise InputError(
-                    f"adapter {change.name}: Secret {name} is of type {secret.get('type')}: no pull secret",
-                    hint="kubectl create secret docker-registry makes one",
-                )
+        names = dig(entry, "source", "imagePullSecrets") or ()
+        await pull_secrets.insist_on(
+            self.client,
+            key_of(workspace).namespace,
+            [(f"adapter {change.name}", str(name)) for name in names],
+        )
 
     async def _written(
         self, workspace: Object, change: Change, check: _Check, *, dry_run: bool = False
@@ -512,7 +498,8 @@ def _worded(error: ApiError, workspace: Object) -> ApiError:
         )
         error.hint = (
             "change them where they are kept (a manifest: -f FILE), or take them over with "
-            "--force-conflicts: all adapters stay, but who applies that manifest again meets a conflict"
+            "--force-conflicts: all adapters stay, until that manifest is applied again, which takes away "
+            "what it does not name without a word (a server-side apply meets a conflict)"
         )
         return error
     if adapters.is_stale(error):

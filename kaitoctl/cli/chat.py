@@ -242,13 +242,17 @@ async def _asked(asking: Any) -> Any:
 
 def _explained(error: ApiError) -> ApiError:
     """The refusal, with the other way to the server."""
+    from kaitoctl.kube import refusals
+
     hints = {
         403: "ask for the right to create services/proxy, or use kubectl port-forward and --url",
         404: "the API server does not pass requests on; use kubectl port-forward and --url",
         405: "the API server does not pass requests on; use kubectl port-forward and --url",
         503: "no pod answers behind the Service: kaitoctl why",
     }
-    if not error.hint or error.status == 403:  # there is another way than that right
+    if error.status == 403 and refusals.kind_of(error) != "rights":
+        error.hint = refusals.hint_of(error)
+    elif not error.hint or error.status == 403:  # there is another way than that right
         error.hint = hints.get(error.status, error.hint)
     return error
 

@@ -29,6 +29,7 @@ _OUTPUTS = ("table", "wide", "short", "json", "yaml")
 _ONE_BY_ONE = 24
 _AT_A_TIME = 8
 _LABELS_ADVISED = 8
+_SPARE = 1  # nodes looked at beyond those that are needed: some are another's
 _SETTLED_S = 0.2
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -533,8 +534,38 @@ async def _on_cluster(
 
 
 async def _verdict(client: Client, workspace: Object, rules: Rules) -> Verdict:
+    verdict = (await observe(client, workspace, rules)).verdict(workspace, rules)
+    return await sparing_others(client, workspace, verdict)
 
-    return (await observe(client, workspace, rules)).verdict(workspace, rules)
+
+async def sparing_others(client: Client, workspace: Object, verdict: Verdict) -> Verdict:
+    """The verdict, its advice leaving alone what other Workspaces hold or select.
+
+    Of the nodes that it advises to change, as many are looked at as are needed and named; of the others
+    nothing is advised but to look.
+    """
+    from kaitoctl.kaito import api, nodes_of_others
+    from kaitoctl.kube import request
+    from kaitoctl.kube.objects import NODE
+
+    advised = nodes_of_others.advised(verdict)
+    if not advised:
+        return verdict
+    names = advised[: verdict.missing + sum(node.preferred for node in verdict.nodes) + _SPARE]
+    nodes = await _together(
+        [lambda name=name: client.send(request.get(NODE, "", name)) for name in names]  # all their labels
+    )
+    pods = await pods_on(client, names)
+    others: list[Object] = []
+    try:
+        others = (await client.list(api.WORKSPACE)).items
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        if error.status == 403:
+            output.warning("Workspaces of all namespaces cannot be listed: others may select these nodes")
+    whose = nodes_of_others.taken(workspace, others, nodes, pods or ())
+    return nodes_of_others.spared(verdict, whose, () if pods is None else names)
 
 
 def _tell_what_stays(verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""Going on only when somebody says yes: for what makes pods anew."""
+"""Going on only when somebody says yes: for what restarts pods or takes something away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def insist_that_it_can_be_given(*, yes: bool) -> None:
     """
     if not yes and not output.can_ask():
         raise InputError(
-            "this makes the pods anew, and there is no terminal to ask on; nothing was written",
+            "this restarts pods or takes something away, and there is no terminal to ask on; "
+            "nothing was written",
             hint="add --yes to go on without being asked, or look first with --dry-run=server",
         )
 

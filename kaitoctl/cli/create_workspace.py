@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import complete, options, output
+from kaitoctl.cli import complete, options, output, pull_secrets
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
-from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
+from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer, Unreachable
+from kaitoctl.kube import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ class _How:
     timeout_s: float | None
     skip_node_check: bool
     force_conflicts: bool
+    yes: bool
 
 
 @app.callback()
@@ -63,7 +65,9 @@ def create_workspace(
             autocompletion=complete.instance_types,
         ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", help="Number of nodes.")] = 1,
+    count: Annotated[
+        int | None, typer.Option("--count", help="Number of nodes (default: 1, or as many as there are).")
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", help="Label that nodes must carry (default: apps=NAME); may be repeated."),
@@ -145,10 +149,16 @@ def create_workspace(
     force_conflicts: Annotated[
         bool, typer.Option("--force-conflicts", help="Take over fields that another manager owns.")
     ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Do not ask before a change that restarts or takes something away."),
+    ] = False,
     sandbox: Sandbox = False,
     sandbox_name: SandboxName = "default",
 ) -> None:
     """Create a Workspace, or bring it to what is asked for, and follow its rollout.
+
+    Of a Workspace that exists, what no option names stays as it is.
 
     Example: kaitoctl create workspace workspace-falcon-7b --preset falcon-7b
     --instance-type Standard_NC12s_v3 --label apps=falcon-7b --sandbox
@@ -174,13 +184,14 @@ def create_workspace(
         options.duration_s(timeout) if timeout else None,
         skip_node_check,
         force_conflicts,
+        yes,
     )
     request = manifest.WorkspaceRequest(
         name=name,
         namespace=namespace or "",
         preset=preset or "",
         instance_type=instance_type,
-        count=count,
+        count=1 if count is None else count,
         labels=options.labels(label or [f"apps={name}"], option="--label" if label else "the default label"),
         preferred_nodes=tuple(preferred_node or ()),
         adapters=tuple(manifest.Adapter.parse(item) for item in adapter or ()),
@@ -190,9 +201,19 @@ def create_workspace(
         annotations={api.ANNOTATION_RUNTIME: "transformers"} if adapter else {},
     )
     text, source = manifest.template_text(template) if template else (None, "template")
+    if set_value:
+        from kaitoctl.kaito import template_variables
 
-    def rendered(version: str) -> Object:
+        template_variables.insist(set_value, text)
+    named = {"count"} if count is not None else set()
+    named |= {"labels"} if label else set()
+
+    def rendered(version: str, live: Object | None = None) -> Object:
         asked = replace(request, api_version=version)
+        if live is not None:
+            from kaitoctl.kaito import merging
+
+            asked = merging.completed(asked, live, named)
         made = manifest.workspace(asked, text, extra, source=source)
         _insist_on_name(made, name, namespace)
         return made
@@ -213,15 +234,62 @@ def create_workspace(
         _judge(workspace, known)
         _print(workspace, output_format, "created (client dry run)")
         return
-    _judge(workspace, known, quietly=True)
+    # What no option names, a Workspace that exists may have already.
+    unsaid = {
+        "resource.count": count is None,
+        "resource.labelSelector": not label,
+        "resource.instanceType": instance_type is None,
+        "inference.preset.accessMode": private_image is None,
+        "inference.preset.presetOptions": private_image is None,
+    }
+    _judge(workspace, known, quietly=True, but=tuple(path for path, is_open in unsaid.items() if is_open))
     import asyncio  # 20 ms that a dry run need not pay
 
     target = Target(namespace, context, kubeconfig, sandbox, sandbox_name)
+    wanted = _Wanted(
+        name,
+        str(workspace["metadata"].get("namespace") or ""),
+        api_version,
+        lambda served: rendered(chosen(served)),
+        lambda live: rendered(str(live["apiVersion"]).rpartition("/")[2], live),
+        frozenset(
+            one.name for one, text in zip(request.adapters, adapter or (), strict=True) if _is_mute(text)
+        ),
+        known,
+    )
     try:
-        asyncio.run(_create(target, lambda served: rendered(chosen(served)), known, how))
+        asyncio.run(_create(target, wanted, how))
     except KeyboardInterrupt:
         hint = f"what was applied goes on; kaitoctl status {name}{target.in_namespace()} -w follows it"
         raise Interrupted("interrupted", hint=target.addressed(hint)) from None
+
+
+def _is_mute(adapter: str) -> bool:
+    """Whether an `--adapter` does not say how strong."""
+    return not any(part.startswith("strength=") for part in adapter.split(",")[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked for, before anybody knows whether it is there.
+
+    Args:
+        name: of the Workspace.
+        namespace: of it; empty for that of the context.
+        api_version: to write in; None chooses.
+        new: given the served versions, the manifest of a Workspace that is not there.
+        upon: given the Workspace that is there, the manifest in its version.
+        without_strength: the adapters of which nobody said how strong.
+        known: presets and instance types.
+    """
+
+    name: str
+    namespace: str
+    api_version: str | None
+    new: Callable[[Sequence[str]], Object]
+    upon: Callable[[Object], Object]
+    without_strength: frozenset[str]
+    known: Catalog
 
 
 def _insist_on_name(made: Object, name: str, namespace: str | None) -> None:
@@ -259,23 +327,48 @@ def _values(path: str | None) -> Object:
     return documents[0] if documents else {}
 
 
-async def _create(
-    target: Target, rendered: Callable[[Sequence[str]], Object], known: Catalog, how: _How
-) -> None:
-    from kaitoctl.cli import follow
+async def _create(target: Target, wanted: _Wanted, how: _How) -> None:
+    from kaitoctl.cli import change_workspace, follow
     from kaitoctl.kube.objects import key_of
 
     async with connected(target) as client:
-        workspace = rendered(await served_versions(client))
-        _judge(workspace, known, of_sandbox=target.sandbox)
-        workspace["metadata"].setdefault("namespace", client.namespace)
+        served = await served_versions(client)
+        namespace = wanted.namespace or client.namespace
+        before = await change_workspace.found(client, wanted.name, namespace)
+        if before is None:
+            workspace = wanted.new(served)
+            workspace["metadata"].setdefault("namespace", namespace)
+            _judge(workspace, wanted.known, of_sandbox=target.sandbox)
+        else:
+            before = await _in_version(client, before, wanted.api_version)
+            workspace = wanted.upon(before)
+            workspace["metadata"].setdefault("namespace", namespace)
         await _check_nodes(client, target, workspace, skip=how.skip_node_check)
-        live, word = await _apply(client, workspace, how)
-        _print(live, how.output, word)
+        await pull_secrets.insist(client, target, workspace)
+        if before is None:
+            live, word = await _applied(client, workspace, how), "created"
+        else:
+            asked = change_workspace.Asked(
+                wanted.upon,
+                wanted.without_strength,
+                wanted.known,
+                how.dry_run == "server",
+                how.yes,
+                how.force_conflicts,
+            )
+            live, word = await change_workspace.change(client, target, before, asked)
+        _print(live, how.output, word + (" (server dry run)" if how.dry_run == "server" else ""))
         if how.dry_run != "none" or not how.wait:
             return
-        timeout_s = how.timeout_s or following_s(known, live)
-        seen = await follow.rollout(client, target, key_of(live), timeout_s=timeout_s)
+        timeout_s = how.timeout_s or following_s(wanted.known, live)
+        try:
+            seen = await follow.rollout(client, target, key_of(live), timeout_s=timeout_s)
+        except (ApiError, Unreachable) as error:
+            error.message = (
+                f"Workspace {key_of(live)} exists ({word}), and cannot be followed: {error.message}"
+            )
+            error.hint = f"kaitoctl status {wanted.name} -n {namespace} -w follows it again"
+            raise
         if how.output is None:
             await _show_result(client, seen)
 
@@ -296,16 +389,30 @@ async def served_versions(client: Client) -> list[str]:
 # --- judge -------------------------------------------------------------------------------------------------
 
 
-def _judge(workspace: Object, known: Catalog, *, quietly: bool = False, of_sandbox: bool = False) -> None:
+def _judge(
+    workspace: Object,
+    known: Catalog,
+    *,
+    quietly: bool = False,
+    of_sandbox: bool = False,
+    but: tuple[str, ...] = (),
+) -> None:
     """Refuse what the schema or KAITO's rules refuse; warn of what they accept and then ignore.
 
     In the sandbox kaitoctl's own controller serves, whose presets are those of KAITO up to v0.4.
+
+    Args:
+        workspace: the manifest.
+        known: presets and instance types.
+        quietly: whether to keep warnings for later.
+        of_sandbox: whether a sandbox is to take it.
+        but: the fields that are judged later.
     """
     from kaitoctl.kaito import validation
 
     setting = validation.Setting(validation.OWN) if of_sandbox else None
     problems = validation.judge(workspace, setting, known=known)
-    errors = [problem for problem in problems if problem.severity == "error"]
+    errors = [item for item in problems if item.severity == "error" and not item.path.startswith(but)]
     for problem in problems:
         if problem.severity == "warning" and not quietly:
             output.warning(_line(problem), hint=problem.hint)
@@ -367,49 +474,66 @@ async def _check_nodes(client: Client, target: Target, workspace: Object, *, ski
     if len(usable) < len(names):
         raise NegativeAnswer(
             f"{len(usable)} of {len(names)} preferred nodes can be used; nothing was written",
-            hint="mend the nodes as shown above, or apply all the same with --skip-node-check",
+            hint="fix the nodes as shown above, or apply all the same with --skip-node-check",
         )
     output.success(f"preferred nodes can be used: {', '.join(usable)}")
 
 
 async def _verdict(client: Client, workspace: Object) -> Verdict:
     """The same look at the cluster, and the same judgement, as `kaitoctl check-nodes`."""
-    from kaitoctl.cli.check_nodes import observe
+    from kaitoctl.cli.check_nodes import observe, sparing_others
     from kaitoctl.kaito import nodes as nodes_
 
-    return (await observe(client, workspace, nodes_.OWN_RULES)).verdict(workspace, nodes_.OWN_RULES)
+    verdict = (await observe(client, workspace, nodes_.OWN_RULES)).verdict(workspace, nodes_.OWN_RULES)
+    return await sparing_others(client, workspace, verdict)
 
 
 # --- apply -------------------------------------------------------------------------------------------------
 
 
-async def _apply(client: Client, workspace: Object, how: _How) -> tuple[Object, str]:
-    """Server-side apply; the word is `created`, `configured` or `unchanged`."""
+async def _applied(client: Client, workspace: Object, how: _How) -> Object:
+    """Create the Workspace by server-side apply; one that somebody else makes meanwhile stays as it is."""
+    from kaitoctl.cli import certain
+    from kaitoctl.kaito import api
+    from kaitoctl.kube import managed_fields, request
+    from kaitoctl.kube.objects import key_of
+
+    kind, key = api.kind_of(workspace), key_of(workspace)
+    asked = request.apply(
+        kind, workspace, manager=FIELD_MANAGER, dry_run=how.dry_run == "server", only_new=True
+    )
+
+    def is_done(now: Object | None) -> bool:
+        return now is not None and bool(managed_fields.applied(now, FIELD_MANAGER))
+
+    try:
+        return await certain.applied(client, asked, kind, key, is_done=is_done, word="created")
+    except ApiError as error:
+        if refusals.kind_of(error) == "stale":
+            error.hint = (
+                f"somebody else has just made a Workspace {key}; the same command again changes that one"
+            )
+        raise explained(error, namespace=key.namespace) from error
+
+
+async def _in_version(client: Client, live: Object, version: str | None) -> Object:
+    """The Workspace in the version that somebody wants to write, if that costs it nothing."""
     from kaitoctl.kaito import api
     from kaitoctl.kube import request
     from kaitoctl.kube.objects import key_of
 
-    kind = api.WORKSPACE if workspace["apiVersion"] == api.WORKSPACE.api_version else api.WORKSPACE_V1BETA1
-    key = key_of(workspace)
-    applying = request.apply(
-        kind, workspace, manager=FIELD_MANAGER, force=how.force_conflicts, dry_run=how.dry_run == "server"
-    )
-    before: Object | None = None
+    if version is None or api.kind_of(live).version == version:
+        if version == api.WORKSPACE.version:
+            await _insist_that_nothing_is_lost(client, key_of(live))
+        return live
+    kind = replace(api.WORKSPACE, version=version)
+    if kind == api.WORKSPACE:
+        await _insist_that_nothing_is_lost(client, key_of(live))
     try:
-        before = await present(client, request.get(kind, key.namespace, key.name))
-        if before is not None:
-            if kind == api.WORKSPACE:
-                await _insist_that_nothing_is_lost(client, key)
-            trying = {**applying.query, "dryRun": "All"}
-            _judge_update(before, await client.send(replace(applying, query=trying)))
-        live = await client.send(applying)
+        now = await client.send(request.get(kind, *key_of(live)))
     except ApiError as error:
         raise explained(error) from error
-    suffix = " (server dry run)" if how.dry_run == "server" else ""
-    if before is None:
-        return live, f"created{suffix}"
-    same = _without_bookkeeping(before) == _without_bookkeeping(live)
-    return live, f"{'unchanged' if same else 'configured'}{suffix}"
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **now}
 
 
 async def _insist_that_nothing_is_lost(client: Client, key: ObjectKey) -> None:
@@ -434,24 +558,6 @@ async def _insist_that_nothing_is_lost(client: Client, key: ObjectKey) -> None:
         )
 
 
-def _judge_update(before: Object, after: Object) -> None:
-    """Refuse changes that KAITO's admission refuses; without its webhook a cluster takes them, and sticks.
-
-    Raises:
-        InputError: a field changes that cannot.
-    """
-    from kaitoctl.kaito import validation
-    from kaitoctl.kube.objects import key_of
-
-    if errors := [item for item in validation.update_problems(before, after) if item.severity == "error"]:
-        key = key_of(before)
-        hint = f"kubectl delete workspace {key.name} -n {key.namespace}, then create it anew"
-        lines = [_line(problem) for problem in errors]
-        raise InputError(
-            f"Workspace {before['metadata']['name']} cannot be changed so", problems=lines, hint=hint
-        )
-
-
 async def present(client: Client, asking: Request) -> Object | None:
     """The answer, None when there is no such object."""
     try:
@@ -462,24 +568,25 @@ async def present(client: Client, asking: Request) -> Object | None:
         raise
 
 
-def _without_bookkeeping(workspace: Object) -> Object:
-    """What a person means by the Workspace: not who wrote it when, nor the status."""
-    ours = {"managedFields", "resourceVersion", "generation"}
-    metadata = {key: value for key, value in workspace["metadata"].items() if key not in ours}
-    return {**{key: value for key, value in workspace.items() if key != "status"}, "metadata": metadata}
+def explained(
+    error: ApiError,
+    *,
+    namespace: str = "",
+    rights: str = "ask for the rights get, create and patch on workspaces.kaito.sh in this namespace",
+) -> ApiError:
+    """The same refusal, with what the user can do about it.
 
-
-def explained(error: ApiError) -> ApiError:
-    """The same refusal, with what the user can do about it."""
+    Args:
+        error: the refusal.
+        namespace: where it was.
+        rights: all that the command takes, said instead of the first one that was missing.
+    """
     if error.is_unknown_resource:
         return missing_crd()
-    hints = {
-        "Conflict": "another field manager owns these fields; --force-conflicts takes them over",
-        "Forbidden": "ask for the rights get, create and patch on workspaces.kaito.sh in this namespace",
-        "Unauthorized": "the kubeconfig's credentials are not accepted; log in again",
-    }
-    if not error.hint or error.reason == "Forbidden":  # all the rights at once, not the first one missing
-        error.hint = hints.get(error.reason, error.hint)
+    if refusals.kind_of(error) == "rights":
+        error.hint = rights
+    elif not error.hint:
+        error.hint = refusals.hint_of(error, namespace)
     return error
 
 

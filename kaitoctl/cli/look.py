@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, diagnosis, installation
+from kaitoctl.kaito import api, diagnosis, installation, nodes_of_others
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.serving import slice_of_endpoints
@@ -377,14 +377,18 @@ async def _verdict(
     is_gated = bool(waiting) and all(diagnosis.gates_of(pod) for pod in waiting)
     if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
         return None
-    from kaitoctl.cli.check_nodes import observe
+    from kaitoctl.cli.check_nodes import observe, sparing_others
 
     rules = rules or rules_of(seen)
     found: Seen | None = await asked.or_none("nodes", observe(client, seen.workspace, rules))
     if found is None:
         return None
     asked.unseen.pop("nodes", None)
-    return found.verdict(seen.workspace, rules)
+    verdict = found.verdict(seen.workspace, rules)
+    spared: nodes_.Verdict | None = await asked.or_none(
+        "nodes of others", sparing_others(client, seen.workspace, verdict)
+    )
+    return nodes_of_others.spared(verdict, {}, ()) if spared is None else spared
 
 
 async def _missing(client: Client, seen: Snapshot, asked: _Asked) -> frozenset[Named]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _RED, _GREEN, _YELLOW, _DIM, _PLAIN = "31", "32", "33", "2", ""
 _GAP = "   "
 _LEAST_ROOM = 20
+_SAID_AGAIN_S = 30.0
 # Arabic, Hebrew and other letters are fine; what steers the writing direction is not.
 _STEERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
@@ -176,12 +177,21 @@ def log_to_narration() -> None:
     """Let the library's warnings appear as narration, made visible; tracebacks only with KAITOCTL_DEBUG."""
     import logging
 
+    said: dict[str, float] = {}
+
     class Narrating(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if debugging():
                 trace(self.format(record))
             elif not record.exc_info:  # a defect's details say nothing to a user; what it leads to is told
-                warning(record.getMessage())
+                text = record.getMessage()
+                # Ten watches of a server that is gone say the same ten times, and again every few seconds.
+                what, _, cause = text.partition(": ")
+                if what.startswith("watching "):
+                    if record.created - said.get(cause, -_SAID_AGAIN_S) < _SAID_AGAIN_S:
+                        return
+                    said[cause] = record.created
+                warning(text)
 
     root = logging.getLogger()
     if not root.handlers:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaitoctl.cli import catalog_options, complete, consent, options, output
+from kaitoctl.cli import catalog_options, complete, consent, options, output, owner_words
 from kaitoctl.cli.catalog_options import CatalogFile
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
@@ -251,6 +251,7 @@ async def _undo(target: Target, name: str, how: _How) -> None:
             return
         if how.dry_run == "none":
             consent.insist_that_it_can_be_given(yes=how.yes)
+        owner_words.warn(target, live)
         goal = undo_.wanted(live, chosen)
         _insist_that_it_can_change(live, goal, number)
         _tell(known, goal, number)
@@ -282,7 +283,7 @@ def _insist_that_it_can_change(live: Object, goal: Object, number: int) -> None:
             f"Workspace {key.name} cannot go back to revision {number}: these fields never change",
             problems=[f"{item.path}: {item.message}" for item in found],
             hint=f"kaitoctl rollout history {key.name} -n {key.namespace} --revision {number} shows it; "
-            "delete the Workspace and create it anew from that",
+            "create another Workspace from that, and delete this one when it serves",
         )
 
 
@@ -503,15 +504,13 @@ async def _follow(
 
 def _explained(error: ApiError) -> ApiError:
     """The same refusal, with what the user can do about it."""
-    hints = {
-        "Conflict": "another field manager owns these fields; --force-conflicts takes them over",
-        "Forbidden": "it takes the right to get (undo: and patch) workspaces.kaito.sh, and to list "
-        "controllerrevisions.apps in this namespace",
-        "Unauthorized": "the kubeconfig's credentials are not accepted; log in again",
-    }
-    if not error.hint or error.reason == "Forbidden":  # all the rights at once, not the first one missing
-        error.hint = hints.get(error.reason, error.hint)
-    return error
+    from kaitoctl.cli.create_workspace import explained
+
+    rights = (
+        "it takes the right to get (undo: and patch) workspaces.kaito.sh, and to list "
+        "controllerrevisions.apps in this namespace"
+    )
+    return explained(error, rights=rights)
 
 
 # --- words -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -254,7 +255,9 @@ async def _add_node(sandbox_name: str, name: str, instance_type: str, labels: di
     obj = node(name, _shape(instance_type), instance_type=instance_type, labels=labels)
     async with connected(Target(sandbox=True, sandbox_name=sandbox_name)) as client:
         if (await client.list(NODE, field_selector=f"metadata.name={name}")).items:
-            raise InputError(f"there is a node {name} already", hint=f"kaitoctl sandbox node rm {name}")
+            where = f"kaitoctl nodes --sandbox --sandbox-name {sandbox_name}"
+            hint = f"give it another name; {where} shows what runs on this one"
+            raise InputError(f"there is a node {name} already", hint=hint)
         await add_node(client, obj)
 
 
@@ -313,12 +316,17 @@ def _mended(broken: Object) -> Object:
     return {**broken, "metadata": metadata, "spec": spec, "status": fresh["status"]}
 
 
+_MOST_GPU_NODES = 1000
+
+
 def _gpu_nodes(items: Iterable[str]) -> dict[str, int]:
     wanted = {}
     for item in items:
         instance_type, separator, count = item.rpartition("=")
-        if not separator or not count.isdecimal() or len(count) > 4 or not 0 < int(count) <= 1000:
-            raise InputError(f"--gpu-nodes {item!r}: write TYPE=N, such as Standard_NC12s_v3=2")
+        if not separator or not re.fullmatch(r"[+-]?[0-9]+", count):
+            raise InputError(f"--gpu-nodes {item[:80]!r}: write TYPE=N, such as Standard_NC12s_v3=2")
+        if len(count) > 9 or not 0 < int(count) <= _MOST_GPU_NODES:
+            raise InputError(f"--gpu-nodes {item[:80]!r}: from 1 to {_MOST_GPU_NODES} nodes of a type")
         _shape(instance_type)
         wanted[instance_type] = int(count)
     return wanted

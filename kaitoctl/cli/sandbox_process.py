@@ -30,7 +30,8 @@ _LEAST_FREE_BYTES = 64 * 1024
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 _PROBE_S = 1.0
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
+_LONGEST_NAME = 42
+_NAME = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{_LONGEST_NAME - 2}}}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def folder(name: str) -> Folder:
     """
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"--sandbox-name {name!r}: a sandbox's name consists of lower-case letters, digits and hyphens"
+            f"--sandbox-name {name[:80]!r}: a sandbox's name has at most {_LONGEST_NAME} lower-case letters, "
+            "digits and hyphens" + (f"; this one has {len(name)}" if len(name) > _LONGEST_NAME else "")
         )
     return Folder(_state_root() / "sandbox" / name)
 

@@ -35,6 +35,12 @@ _SERVERS_OWN = (
     "selfLink",
     "uid",
 )
+# Of the object in one cluster: in a manifest, a finalizer may wait for somebody who never comes.
+_ONE_CLUSTERS = {
+    "finalizers": "of the object in its cluster; from a manifest nobody might ever take them off: dropped",
+    "ownerReferences": "they name an owner of one cluster by its uid; dropped",
+}
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def convert(workspace: Object, to: str, *, known: Catalog = catalog.SHIPPED) -> 
     if isinstance(metadata := made.get("metadata"), dict):
         made["metadata"] = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
     made["apiVersion"] = f"{api.GROUP}/{to}"
-    remarks: list[Remark] = []
+    remarks = list(_out_of_the_cluster(made.get("metadata")))
     if came_from != to:
         step = _to_v1beta1 if to == WORKSPACE_V1BETA1.version else _to_v1alpha1
         remarks += step(made, known)
@@ -100,6 +106,20 @@ def convert(workspace: Object, to: str, *, known: Catalog = catalog.SHIPPED) -> 
         Remark(path, f"{to} has no such field; dropped") for path in schema.unknown_fields(made, structure)
     ]
     return Conversion(schema.prune(made, structure), tuple(remarks))
+
+
+def _out_of_the_cluster(metadata: Any) -> Iterator[Remark]:
+    """Take out of a live object's metadata what only has a meaning in its own cluster."""
+    if not isinstance(metadata, dict):
+        return
+    for field, why in _ONE_CLUSTERS.items():
+        value = metadata.pop(field, None)
+        if value and value != [api.FINALIZER]:  # KAITO's own comes back by itself
+            yield Remark(f"metadata.{field}", why)
+    if isinstance(annotations := metadata.get("annotations"), dict) and _LAST_APPLIED in annotations:
+        del annotations[_LAST_APPLIED]
+        if not annotations:
+            del metadata["annotations"]
 
 
 def _to_v1beta1(made: Object, known: Catalog) -> Iterator[Remark]:

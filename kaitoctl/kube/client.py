@@ -26,7 +26,7 @@ from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError, InputError, Unreachable
-from kaitoctl.kube import credentials, failures, http, kubeconfig, proxies, retries, tls
+from kaitoctl.kube import credentials, failures, http, kubeconfig, proxies, refusals, retries, tls
 from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
@@ -451,9 +451,10 @@ class Client:
         finally:
             answer.close()
         refusal = failures.refusal(answer.status, answer.headers, text, path)
-        # Quotas, admission and namespaces on their way out say Forbidden, too; but not in these words.
-        if refusal.status == 403 and " cannot " in refusal.message:
-            refusal.hint = access(method, path, query).hint
+        asked = access(method, path, query)
+        refusal.hint = refusals.hint_of(refusal, asked.namespace) or refusal.hint
+        if refusals.kind_of(refusal) == "rights":
+            refusal.hint = asked.hint
         raise refusal
 
     def _decoded(self, body: bytes, decode: Decode | None = None) -> Any:

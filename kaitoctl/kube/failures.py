@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from kaitoctl.errors import ApiError, Unreachable
-from kaitoctl.kube import http, tls
+from kaitoctl.kube import http, tls, tls_faults
 from kaitoctl.kube.objects import Object
 
 _LONGEST = 200
@@ -109,7 +109,7 @@ def unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unrea
     if isinstance(error, TimeoutError):
         hint = "is the cluster up, and reachable from this network?"
     elif isinstance(error, ssl.SSLError):
-        hint = "the server's certificate does not match the kubeconfig's CA"
+        hint = tls_faults.hint_of(error)
     elif isinstance(error, http.Broken):
         hint, is_broken = "the connection broke; try again", True
     else:

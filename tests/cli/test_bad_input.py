@@ -216,7 +216,7 @@ def test_a_conflict_names_the_way_to_take_the_field_over(shell: Shell, namespace
     adapter = ["--adapter", "b=r.io/b:1,strength=0.5"]
     again = [*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict", *adapter]
     assert "--force-conflicts" in shell.kaitoctl(*again, code=4).stderr
-    assert "configured" in shell.kaitoctl(*again, "--force-conflicts").stdout
+    assert "configured" in shell.kaitoctl(*again, "--force-conflicts", "--yes").stdout
 
 
 NO_WORKSPACE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"

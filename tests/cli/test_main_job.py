@@ -84,7 +84,7 @@ def test_an_adapter_is_copied_by_an_init_container_and_merged_at_its_strength(
     assert pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
 
     changed = adapter.replace("0.2", "0.5")
-    stdout, _ = create(shell, namespace, "falcon", *FALCON, *label, "--adapter", changed)
+    stdout, _ = create(shell, namespace, "falcon", *FALCON, *label, "--adapter", changed, "--yes")
     assert "workspace.kaito.sh/falcon configured" in stdout
     pods = shell.get("pods", "-n", namespace, "-l", "kaito.sh/workspace=falcon")["items"]
     (now,) = [item for item in pods if "deletionTimestamp" not in item["metadata"]]

@@ -53,7 +53,7 @@ def test_tuning_from_nothing_to_the_adapter_and_once_more(shell: Shell, namespac
     assert [item["name"] for item in pod["spec"]["containers"]] == ["tune", "push-adapter"]
     assert "configmap/tune-tuning-config" in shell.names("configmaps", "-n", namespace)
 
-    assert "adapter:2" in tune(shell, namespace, *URLS, image="adapter:2")
+    assert "adapter:2" in tune(shell, namespace, *URLS, "--yes", image="adapter:2")
     again = shell.get("job", "tune", "-n", namespace)
     assert again["metadata"]["uid"] != job["metadata"]["uid"]
 

@@ -120,7 +120,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "differs from its first ControllerRevision",
             "KAITO's webhook refuses changes of instanceType, count, labelSelector and the preset. Where "
             "it does not run, the change is stored, and the objects made before cannot follow it.",
-            "Delete the Workspace and create it anew, or change the field back.",
+            "Change the field back. To have it so, create another Workspace beside it, and delete this one "
+            "when the other serves: deleting stops the model.",
         ),
         "workspace-invalid": Code(
             "KAITO's rules refuse the Workspace",

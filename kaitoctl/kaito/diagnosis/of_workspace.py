@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -19,6 +20,7 @@ from kaitoctl.kaito.diagnosis.case import (
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
+from kaitoctl.kaito.revisions import has_same_data
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -99,13 +101,13 @@ def clash(case: Case) -> Iterator[Cause]:
         )
 
 
+_BESIDE = "to have it so, create another Workspace beside it and delete this one when the other serves"
 _IMMUTABLE = r"(?i)field is immutable|updates to statefulset spec|may not change|cannot be changed"
 
 
 def immutable(case: Case) -> Iterator[Cause]:
     """A change that what was made before cannot follow."""
-    anew = "delete the Workspace and create it anew, or change the field back"
-    remove = f"kubectl delete workspace {case.name} {case.namespace}"
+    look = f"kaitoctl rollout history {case.name} {case.namespace}"
     for item in dig(case.workspace, "status", "conditions") or ():
         words = str(item.get("message") or "")
         if item.get("status") != "True" and re.search(_IMMUTABLE, words):
@@ -115,12 +117,13 @@ def immutable(case: Case) -> Iterator[Cause]:
                 title_of(case.workspace),
                 message,
                 [(f"condition {item['type']}", words)],
-                hint=anew,
-                command=remove,
+                hint=f"change the field back; {_BESIDE}",
+                command=look,
             )
             return
     revisions = sorted(case.seen.revisions, key=lambda item: int(item.get("revision") or 0))
-    if not revisions:
+    # kaitoctl's own controller follows such a change, and records what it has applied.
+    if not revisions or (case.seen.is_ours and any(has_same_data(one, case.workspace) for one in revisions)):
         return
     from kaitoctl.kaito import validation
 
@@ -141,9 +144,34 @@ def immutable(case: Case) -> Iterator[Cause]:
                 (f"ControllerRevision {before['metadata']['name']}", f"{item.path}: {item.message}")
                 for item in changed
             ],
-            hint=anew,
-            command=remove,
+            hint=f"change it back; {_BESIDE}",
+            command=f"kubectl patch workspace {case.name} {case.namespace} --type merge -p "
+            f"{word(_back(case.workspace, old, [item.path for item in changed]))}",
         )
+
+
+def _back(workspace: Object, old: Object, paths: list[str]) -> str:
+    """The merge patch, as JSON, that gives fields the values that they had before."""
+    patch: Object = {}
+    for path in paths:
+        steps = path.split(".")
+        while len(steps) > 1 and dig(old, *steps[:-1]) is None:
+            steps = steps[:-1]
+        *above, last = steps
+        inside = patch
+        for step in above:
+            inside = inside.setdefault(step, {})
+        inside[last] = _difference(dig(workspace, *steps), dig(old, *steps))
+    return json.dumps(patch, separators=(",", ":"))
+
+
+def _difference(now: object, then: object) -> object:
+    if not (isinstance(now, dict) and isinstance(then, dict)):
+        return then
+    gone = {key: None for key in now if key not in then}
+    return gone | {
+        key: _difference(now.get(key), value) for key, value in then.items() if now.get(key) != value
+    }
 
 
 def invalid(case: Case) -> Iterator[Cause]:

@@ -1,0 +1,181 @@
+"""Why an API server refused, by kind, and what helps. Pure.
+
+A refusal's HTTP status says little: quotas, admission policies and namespaces on their way out answer 403 as
+missing rights do, and a lost race answers 409 as a field of somebody else's does. The Status's causes and the
+words of whoever refused tell them apart.
+
+Source: k8s.io/apimachinery `pkg/api/errors/errors.go`; k8s.io/apiserver
+`pkg/endpoints/handlers/responsewriters/errors.go` (rights), `pkg/registry/generic/registry/store.go` (races),
+and below `pkg/admission/plugin` `resourcequota/controller.go`, `namespace/lifecycle/admission.go`,
+`webhook/errors/statuserror.go`, `policy/validating/dispatcher.go`, `policy/generic/policy_dispatcher.go`;
+kubernetes `plugin/pkg/admission` (limitranger, serviceaccount, priority, gc) and pod-security-admission.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from kaitoctl.errors import ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A way in which an API server refuses.
+
+    Args:
+        statuses: the HTTP status codes that come with it; empty for any.
+        words: what its message holds, a regular expression.
+        hint: what to do; empty when the message says it all. NAMESPACE stands for the namespace.
+    """
+
+    statuses: tuple[int, ...]
+    words: str
+    hint: str = ""
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        # --- not the API server itself
+        "not-the-server": Kind(
+            (),
+            r"(?i)^\W*(<html|<!doctype|<\?xml)|^a page, not an API server's answer",
+            "see the kubeconfig's server address, and the proxies before it",
+        ),
+        # A webhook or a policy chooses status and words: whatever it says, it is what refused.
+        "webhook": Kind(
+            (),
+            r"admission webhook \"[^\"]*\" (denied the request|attempted)",
+            "an admission webhook of the cluster refuses it, for the reason it gives: change what is asked "
+            "for, or ask who runs the webhook",
+        ),
+        "webhook-unreachable": Kind(
+            (500,),
+            r"failed (calling|to call) webhook",
+            "an admission webhook does not answer, and the server refuses every write that it should judge: "
+            "see that its pods run, or ask who runs it; kubectl get validatingwebhookconfigurations,"
+            "mutatingwebhookconfigurations lists them",
+        ),
+        "policy": Kind(
+            (),
+            r"[Pp]olicy ['\"][^'\"]*['\"] (with binding \S+ )?denied request",
+            "an admission policy of the cluster refuses it, for the reason it gives: change what is asked "
+            "for, or ask who keeps the policy",
+        ),
+        # --- who asks
+        "credentials": Kind((401,), ""),  # `failures` has the hint
+        "rights": Kind((403,), r'\bUser "[^"]*" cannot '),
+        "owner-rights": Kind(
+            (403,),
+            r"cannot set (blockOwnerDeletion|an ownerRef)",
+            "an owner reference takes the right to update or delete the owner, too",
+        ),
+        # --- what is asked, and where
+        "namespace-terminating": Kind(
+            (403, 409),
+            r"because it is being terminated",
+            "the namespace is being deleted: use another one, or create it again once it is gone; "
+            "kubectl get namespace NAMESPACE -o yaml says what holds it",
+        ),
+        "namespace-missing": Kind(
+            (404,), r'^namespaces? "[^"]*" not found', "create it first: kubectl create namespace NAMESPACE"
+        ),
+        "quota": Kind(
+            (403,),
+            r"(exceeded|failed|unknown for|insufficient) quota|status unknown for quota",
+            "a ResourceQuota of the namespace does not allow it: delete what is not needed, or ask for more; "
+            "kubectl describe resourcequota -n NAMESPACE shows what is used",
+        ),
+        "limit-range": Kind(
+            (403,),
+            r"(maximum|minimum|max limit to request ratio|limit to request ratio) .*per \S+ is ",
+            "a LimitRange of the namespace bounds it: kubectl describe limitrange -n NAMESPACE shows how",
+        ),
+        "pod-security": Kind(
+            (403,),
+            r"violates PodSecurity",
+            "the namespace's pod security level refuses it: change the pod; kubectl get namespace NAMESPACE "
+            "--show-labels shows the level",
+        ),
+        "service-account-missing": Kind(
+            (403,), r"error looking up service account", "create the ServiceAccount that it names"
+        ),
+        "priority-class-missing": Kind(
+            (403,),
+            r"no PriorityClass with name",
+            "name a PriorityClass that exists: kubectl get priorityclasses",
+        ),
+        # --- races
+        "field-owner": Kind(
+            (409,),
+            r"^Apply failed with \d+ conflict",
+            "another field manager owns these fields: change them where it keeps them, or take them over "
+            "with --force-conflicts; it may write them again",
+        ),
+        "stale": Kind(
+            (409,),
+            r"the object has been modified|StorageError: invalid object|Precondition failed",
+            "somebody else wrote it at the same moment; try again",
+        ),
+        "being-deleted": Kind(
+            (409,), r"object is being deleted", "wait until the one of this name is gone, and try again"
+        ),
+        "exists": Kind((409,), r"already exists"),
+        # --- form
+        "too-large": Kind((400, 413, 500), r"too large", "make it smaller: the server stores 1.5 MB at most"),
+        "untyped": Kind(
+            (500,),
+            r"failed to create typed patch object|field not declared in schema",
+            "the manifest does not fit the cluster's CRD: kaitoctl validate says where",
+        ),
+        "unknown-field": Kind(
+            (400,),
+            r"strict decoding error|unknown field",
+            "the cluster's CRD has no such field in this version",
+        ),
+        "invalid": Kind((422,), ""),
+        "apply-unknown": Kind(
+            (415,), "", "the server does not know server-side apply: it is older than 1.22"
+        ),
+        "not-allowed": Kind(
+            (405,), "", "the server, or a proxy before it, takes no such request: is it read-only?"
+        ),
+        # --- a moment
+        "busy": Kind((429,), "", "the server is busy; try again in a while"),
+        "unwell": Kind((500, 502, 503, 504), ""),  # `failures` has a hint for each
+    }
+)
+"""By name; the first that fits is it."""
+
+_CAUSES = {"FieldManagerConflict": "field-owner", "NamespaceTerminating": "namespace-terminating"}
+
+
+def kind_of(error: ApiError) -> str:
+    """The name of a refusal's kind, a key of `KINDS`; empty for one that none of them describes."""
+    causes = error.details.get("causes")
+    for cause in causes if isinstance(causes, list) else ():
+        if isinstance(cause, dict) and (name := _CAUSES.get(str(cause.get("reason")))):
+            return name
+    for name, kind in KINDS.items():
+        fits = not kind.statuses or error.status in kind.statuses
+        if fits and re.search(kind.words, error.message):
+            return name
+    return ""
+
+
+def hint_of(error: ApiError, namespace: str = "") -> str:
+    """What to do about a refusal; empty when nothing more is known than it says.
+
+    Nothing about rights: which one was missing, `access` knows from the request.
+
+    Args:
+        error: the refusal.
+        namespace: of the object; read from the message where that names it.
+    """
+    kind = KINDS.get(kind_of(error))
+    if kind is None:
+        return ""
+    named = re.search(r'namespaces? "?([a-z0-9-]+)"? (?:not found|because)', error.message)
+    return kind.hint.replace("NAMESPACE", named[1] if named else namespace or "NAMESPACE")
