@@ -53,7 +53,8 @@ _OURS = (
     "|remove-adapter|rollout history|rollout status|rollout undo|run-controller|set-adapter|status|why"
 )
 _KUBECTL = (
-    "apply|auth|cluster-info|create|delete|describe|edit|get|label|logs|port-forward|rollout|taint|uncordon"
+    "apply|auth|cluster-info|create|delete|describe|edit|get|label|logs|patch|port-forward|rollout|scale|set|"
+    "taint|uncordon"
 )
 _COMMAND = (
     rf"\bkaitoctl (?:{_OURS})(?![\w-])(?! --(?:sandbox|context|kubeconfig)\b)"
