@@ -285,6 +285,8 @@ def _state(node: NodeGpus, wide: bool) -> str:
     if not node.faults:
         return "ready"
     first, more = _WORDS[node.faults[0]], len(node.faults) - 1
+    if node.faults[0] == "gpu-not-allocatable" and not node.broken:
+        first = "not offered"  # pods hold all of them, and no other gets any
     return first + (f" +{more}" if more else "")
 
 
@@ -317,7 +319,13 @@ def _totals(found: Inventory, everything: bool) -> list[str]:
     from kaitoctl.kaito.nodes import plural
 
     gpu_nodes, others = len(found.gpu_nodes), len(found.nodes) - len(found.gpu_nodes)
-    counts = [f"{_number(found.in_use)} in use", f"{_number(found.free)} free", f"{found.broken} broken"]
+    # What pods hold is in use, also where the device plugin has forgotten it since.
+    lost = sum(max(0, (node.in_use or 0) - node.allocatable) for node in found.nodes)
+    counts = [
+        f"{_number(found.in_use)} in use" + (f" ({lost} of them not offered any more)" if lost else ""),
+        f"{_number(found.free)} free",
+        f"{found.broken} broken",
+    ]
     first = (
         f"{gpu_nodes} {plural('node', gpu_nodes)} with {found.total} {plural('GPU', found.total)}: "
         + ", ".join(counts)
