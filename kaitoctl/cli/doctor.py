@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 Result = Literal["ok", "warning", "error", "skipped"]
+_MOST_SHOWN = 4
 _MARKS: dict[Result, str] = {"ok": "✔", "warning": "!", "error": "✗", "skipped": "-"}
 
 
@@ -165,7 +166,7 @@ async def examined(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check]:
     yield Check("cluster", "api-server", "ok", f"{what}; kaitoctl {__version__}")
     if is_sandbox:
         yield Check("cluster", "sandbox", "ok", "this is a sandbox: pods are simulated, no container runs")
-    for asking in (_workspaces, _controllers, _rights, _nodes, _provisioners, _storage):
+    for asking in (_workspaces, _controllers, _serving, _rights, _nodes, _provisioners, _storage):
         try:
             for check in await asking(client, is_sandbox):
                 yield check
@@ -181,6 +182,7 @@ async def examined(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check]:
 _CATEGORIES = {
     "workspaces": "workspaces",
     "controllers": "workspaces",
+    "serving": "workspaces",
     "rights": "rights",
     "nodes": "nodes",
     "provisioners": "nodes",
@@ -214,6 +216,39 @@ async def _workspaces(client: Client, _: bool) -> Iterable[Check]:
         message = f"Workspaces are served as {', '.join(versions)}; kaitoctl speaks {known}"
         return [Check("workspaces", "crd", "error", message, "see: kaitoctl explain crd-version")]
     return [Check("workspaces", "crd", "ok", f"Workspaces are served as {', '.join(sorted(versions))}")]
+
+
+async def _serving(client: Client, _: bool) -> Iterable[Check]:
+    """Workspaces that their controller takes for ready, and that serve nobody."""
+    from kaitoctl.cli import look
+
+    try:
+        async with look.overviewing(client, client.namespace, once=True) as picture:
+            rows = picture.rows()[0]
+    except ApiError as error:
+        if error.status == 404:
+            return []  # no Workspaces at all: said above
+        raise
+    down = [row for row in rows if row.state == "NotServing"]
+    ready = sum(row.state == "Ready" for row in rows)
+    if not down and not ready:
+        return []
+    if not down:
+        message = f"{ready} {'Workspace serves' if ready == 1 else 'Workspaces serve'} in {client.namespace}"
+        return [Check("workspaces", "serving", "ok", message)]
+    shown = [
+        Check(
+            "workspaces",
+            "serving",
+            "error",
+            f"Workspace {row.key}: {row.where}",
+            f"kaitoctl why {row.key.name} -n {row.key.namespace}",
+        )
+        for row in down[:_MOST_SHOWN]
+    ]
+    if rest := len(down) - len(shown):
+        shown.append(Check("workspaces", "serving", "error", f"{rest} more serve nobody", "kaitoctl status"))
+    return shown
 
 
 async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
@@ -254,6 +289,8 @@ _RIGHTS = (
     ("watch", "apps", "deployments", True, "status"),
     ("watch", "apps", "statefulsets", True, "status"),
     ("watch", "karpenter.sh", "nodeclaims", False, "status"),
+    ("watch", "", "services", True, "status, endpoint"),
+    ("watch", "discovery.k8s.io", "endpointslices", True, "status, endpoint"),
     ("list", "", "nodes", False, "check-nodes"),
     ("list", "", "pods", False, "check-nodes, nodes"),
     ("list", "", "events", True, "why, events"),

@@ -81,24 +81,23 @@ def addresses(client: Client, seen: Snapshot) -> Object:
         NegativeAnswer: it does not serve.
     """
     from kaitoctl.kaito import conversation
-    from kaitoctl.kaito.rollout import progress
+    from kaitoctl.kaito.serving import asked_port, main_service, serving
     from kaitoctl.kube.objects import SERVICE, dig, key_of
 
     workspace = seen.workspace
     assert workspace is not None
-    key, where = key_of(workspace), progress(seen)
+    key, found = key_of(workspace), serving(seen)
     why = f"kaitoctl why {key.name} -n {key.namespace}"
     if workspace.get("tuning"):
         raise NegativeAnswer(f"Workspace {key} tunes a model and serves none")
-    if where.outcome != "ready":
-        raise NegativeAnswer(f"Workspace {key} does not serve: {where.phase.words}", hint=why)
-    main = next((item for item in seen.services if item["metadata"]["name"] == key.name), None)
+    if not found.is_any:
+        raise NegativeAnswer(f"Workspace {key} does not serve: {_where(seen) or found.words}", hint=why)
+    main = main_service(seen)
     if main is None:
         raise NegativeAnswer(f"Workspace {key} is ready, and has no Service", hint=why)
     protocol = conversation.protocol_of(workspace, seen.workloads)
     path = conversation.path_of(protocol)
-    ports = [item for item in dig(main, "spec", "ports") or () if item.get("name") == "http"]
-    port = (ports or dig(main, "spec", "ports") or [{"port": 80}])[0].get("port")
+    port = (asked_port(main) or {"port": 80}).get("port")
     balanced = dig(main, "status", "loadBalancer", "ingress", 0) or {}
     outside = balanced.get("ip") or balanced.get("hostname")
     proxy = SERVICE.path(key.namespace, f"{key.name}:{port}", "proxy").replace("%3A", ":")
@@ -116,3 +115,11 @@ def addresses(client: Client, seen: Snapshot) -> Object:
             "load-balancer": f"http://{outside}:{port}{path}" if outside else None,
         },
     }
+
+
+def _where(seen: Snapshot) -> str:
+    """Where the rollout stands, while there is one: it explains more than that no pod is ready."""
+    from kaitoctl.kaito.rollout import progress
+
+    where = progress(seen)
+    return "" if where.down or where.outcome == "ready" else where.phase.words

@@ -15,6 +15,7 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, diagnosis, installation
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.rollout import Phase, progress
+from kaitoctl.kaito.serving import slice_of_endpoints
 from kaitoctl.kaito.snapshot import Named, Snapshot, node_names
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube import request
@@ -24,6 +25,7 @@ from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    ENDPOINTS,
     EVENT,
     JOB,
     NODE,
@@ -54,7 +56,9 @@ _REFUSED = (401, 403)
 _NEVER_SHOWN = (400, *_REFUSED)
 _MOST_NODES = 32
 _LOG_LINES = 60
+_MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
+_SERVICE_NAME = "kubernetes.io/service-name"
 _NODE_POOL_LABELS = ("karpenter.kaito.sh/workspace-name", "karpenter.kaito.sh/workspace-namespace")
 
 
@@ -121,6 +125,7 @@ class Look(_Picture):
         super().__init__(client, kind, once=once)
         self.key = key
         self._nodes: dict[str, Informer] = {}
+        self._endpoints: Informer | None = None
         ours = f"{api.LABEL_WORKSPACE}={key.name}"
         self._workspace = self._named(kind)
         self._views: dict[str, tuple[Informer, ...]] = {
@@ -129,7 +134,7 @@ class Look(_Picture):
             "pods": (self._labelled(POD, ours),),
             "replica_sets": (self._labelled(REPLICA_SET, ours),),
             "services": (self._named(SERVICE), self._named(SERVICE, f"{key.name}-headless")),
-            "slices": (self._labelled(ENDPOINT_SLICE, f"kubernetes.io/service-name={key.name}"),),
+            "slices": (self._labelled(ENDPOINT_SLICE, f"{_SERVICE_NAME}={key.name}"),),
             "events": (
                 Informer(
                     client, EVENT, namespace=key.namespace, gives_up_on=_NEVER_SHOWN, keep=self._kept_event
@@ -164,6 +169,10 @@ class Look(_Picture):
         """Watch everything; returns when the first picture is there."""
         informers = [self._workspace, *(one for views in self._views.values() for one in views)]
         await asyncio.gather(*(self._watch(informer) for informer in informers))
+        self._insist_on(self._workspace)
+        if ENDPOINT_SLICE.plural in self._unseen:  # some roles show Endpoints, which are older, and no slices
+            self._endpoints = self._named(ENDPOINTS)
+            await self._watch(self._endpoints)
         await self.follow_nodes()
 
     async def follow_nodes(self) -> None:
@@ -192,12 +201,12 @@ class Look(_Picture):
             for part, views in self._views.items()
         }
         nodes = tuple(obj for view in self._nodes.values() for obj in view.store.values())
-        return Snapshot(
-            self._workspace.store.get(self.key),
-            **parts,
-            nodes=nodes,
-            unseen=dict(sorted(self._unseen.items())),
-        )
+        unseen = dict(sorted(self._unseen.items()))
+        if self._endpoints is not None and ENDPOINTS.plural not in unseen:
+            found = self._endpoints.store.values()
+            parts["slices"] = tuple(one for obj in found for one in slice_of_endpoints(obj))
+            del unseen[ENDPOINT_SLICE.plural]
+        return Snapshot(self._workspace.store.get(self.key), **parts, nodes=nodes, unseen=unseen)
 
 
 @asynccontextmanager
@@ -357,8 +366,9 @@ async def _verdict(
     """Which nodes it will use, where that still matters and may be asked."""
     assert seen.workspace is not None
     where = progress(seen)
-    unplaced = any(not dig(pod, "spec", "nodeName") for pod in seen.pods)
-    if where.outcome == "ready" or (where.phase > Phase.SCHEDULING and not unplaced):
+    waiting = [pod for pod in seen.pods if not dig(pod, "spec", "nodeName") and not pods_.is_finished(pod)]
+    is_gated = bool(waiting) and all(diagnosis.gates_of(pod) for pod in waiting)
+    if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
         return None
     from kaitoctl.cli.check_nodes import observe
 
@@ -412,19 +422,27 @@ async def _logs(client: Client, seen: Snapshot, asked: _Asked) -> dict[tuple[str
                 found[metadata["name"], container] = text
                 return
 
+    newest = sorted(
+        seen.pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True
+    )
+    troubled = [
+        (pod, item) for pod in newest for item in pods_.container_statuses(pod) if _has_ended_badly(item)
+    ]
     await asyncio.gather(
         *(
             read(pod, item["name"], previous=bool(dig(item, "lastState", "terminated")))
-            for pod in seen.pods
-            for item in pods_.container_statuses(pod)
-            if any(
-                dig(item, state, "terminated", "exitCode")
-                or dig(item, state, "terminated", "reason") == "OOMKilled"
-                for state in ("state", "lastState")
-            )
+            for pod, item in troubled[:_MOST_LOGS]
         )
     )
     return found
+
+
+def _has_ended_badly(item: Object) -> bool:
+    """Whether a container has ended with an error, or ends over and over."""
+    return dig(item, "state", "waiting", "reason") == "CrashLoopBackOff" or any(
+        dig(item, state, "terminated", "exitCode") or dig(item, state, "terminated", "reason") == "OOMKilled"
+        for state in ("state", "lastState")
+    )
 
 
 async def _revisions(client: Client, seen: Snapshot, asked: _Asked) -> tuple[Object, ...]:
@@ -473,7 +491,7 @@ class Row:
     Args:
         workspace: the object.
         key: its key.
-        state: `Ready`, `Progressing`, `Failed`, `Deleting` or `Waiting`.
+        state: `Ready`, `Progressing`, `NotServing`, `Failed`, `Deleting` or `Waiting`.
         nodes: how many it runs on, of those it needs.
         gpus: devices that its pods hold.
         adapters: how many it asks for.
@@ -521,10 +539,15 @@ class Overview(_Picture):
         self._jobs = of(JOB, api.LABEL_WORKSPACE)
         self._pods = of(POD, api.LABEL_WORKSPACE)
         self._claims = tuple(of(kind, api.LABEL_WORKSPACE) for kind in claim_kinds)
+        self._services = of(SERVICE)
+        self._slices = of(ENDPOINT_SLICE)
 
     async def start(self) -> None:
         """Watch everything; returns when the first picture is there."""
-        views = (self._workspaces, *self._workloads, self._jobs, self._pods, *self._claims)
+        views = (
+            *(self._workspaces, *self._workloads, self._jobs, self._pods, *self._claims),
+            *(self._services, self._slices),
+        )
         await asyncio.gather(*(self._watch(view) for view in views))
 
     def rows(self) -> tuple[list[Row], dict[str, str]]:
@@ -543,7 +566,11 @@ class Overview(_Picture):
             labels = labels_of(claim)
             key = ObjectKey(labels.get(api.LABEL_WORKSPACE_NAMESPACE, ""), labels[api.LABEL_WORKSPACE])
             claims.setdefault(key, []).append(claim)
-        found = []
+        slices: dict[ObjectKey, list[Object]] = {}
+        for one in self._slices.store.values():
+            key = ObjectKey(key_of(one).namespace, labels_of(one).get(_SERVICE_NAME, ""))
+            slices.setdefault(key, []).append(one)
+        found, unseen = [], dict(sorted(self._unseen.items()))
         for key in sorted(self._workspaces.store):
             workspace = self._workspaces.store[key]
             seen = Snapshot(
@@ -552,9 +579,12 @@ class Overview(_Picture):
                 tuple(pods.get(key, ())),
                 tuple(claims.get(key, ())),
                 jobs=(self._jobs.store[key],) if key in self._jobs.store else (),
+                services=(self._services.store[key],) if key in self._services.store else (),
+                slices=tuple(slices.get(key, ())),
+                unseen=unseen,
             )
-            found.append(_row(seen, workspace, pods_seen=POD.plural not in self._unseen))
-        return found, dict(sorted(self._unseen.items()))
+            found.append(_row(seen, workspace, pods_seen=POD.plural not in unseen))
+        return found, unseen
 
 
 @asynccontextmanager
@@ -575,8 +605,10 @@ def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:
         state, words = "Deleting", f"finalizers: {', '.join(workspace['metadata'].get('finalizers') or ())}"
     else:
         waits = "Waiting" if where.phase is Phase.SUBMITTED else "Progressing"
-        state = {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
-        words = f"{where.phase.words}: {where.detail}".rstrip(": ")
+        state = (
+            "NotServing" if where.down else {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
+        )
+        words = f"{where.words}: {where.detail}".rstrip(": ")
     here = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pods_.is_finished(pod)} - {None, ""}
     held = sum(nodes_.gpus_held(pod) for pod in seen.pods)
     return Row(

@@ -59,7 +59,7 @@ def status(
 
     With -w the picture changes in place on a terminal; elsewhere each change is one line, or with -o json one
     object. That ends when the Workspace is ready or has failed; the list goes on until Ctrl-C or --timeout.
-    Exit code 0: ready (without -w: not failed), 1: failed, 124: timed out.
+    Exit code 0: ready (without -w: on its way, too), 1: failed, or it serves nobody any more, 124: timed out.
 
     Example: kaitoctl status workspace-falcon-7b -w
     """
@@ -115,7 +115,7 @@ async def _show(target: Target, name: str, output_format: str) -> int:
         structured(as_json(shown), output_format)
     else:
         output.data("\n".join(status_screen.lines(shown, now, Screen.of_stdout())))
-    return 1 if shown.outcome == "failed" else 0
+    return 1 if shown.outcome == "failed" or shown.down else 0
 
 
 async def _follow(

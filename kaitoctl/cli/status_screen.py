@@ -69,7 +69,7 @@ def _stations(shown: View, now: datetime, screen: Screen) -> Iterator[str]:
     yield line
     where = shown.where
     since = age(shown.since, now)
-    if shown.outcome is None and since:
+    if shown.outcome is None and since and not shown.down:
         where += f", for {since} of {options.elapsed(shown.budget_s).removesuffix('00s')}"
     elif shown.outcome == "failed":
         where = f"failed while {shown.phase.words}"
@@ -86,7 +86,7 @@ def _station(phase: Phase, shown: View, screen: Screen) -> str:
         return screen.marked("·", word)
     if not screen.symbols:
         return f"[{word}]"
-    return screen.marked("✗" if shown.outcome == "failed" else "◌", word)
+    return screen.marked("✗" if shown.outcome == "failed" or shown.down else "◌", word)
 
 
 # --- tree ----------------------------------------------------------------------------------------------

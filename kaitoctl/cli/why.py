@@ -86,7 +86,7 @@ def as_json(found: Diagnosis, key: ObjectKey, seen: Snapshot) -> Object:
     return {
         "workspace": str(key),
         "ready": found.is_ready,
-        "phase": found.progress.phase.words,
+        "phase": found.progress.words,
         "detail": found.progress.detail,
         "cause": None if first is None else cause_json(first),
         "others": [cause_json(cause) for cause in found.causes if cause is not first],
@@ -99,7 +99,7 @@ def short(found: Diagnosis) -> str:
     from kaitoctl.cli.output import visible
 
     if found.cause is None:
-        return visible(f"{found.progress.phase.words}: {found.progress.detail}".rstrip(": "))
+        return visible(f"{found.progress.words}: {found.progress.detail}".rstrip(": "))
     cause = found.cause
     command = f" -> {cause.command}" if cause.command else ""
     return visible(f"{cause.code}: {cause.about}: {cause.message}{command}")
@@ -110,13 +110,13 @@ def report(found: Diagnosis, key: ObjectKey, seen: Snapshot, screen: Screen) -> 
     from kaitoctl.cli.node_table import wrapped
     from kaitoctl.cli.output import visible
 
-    where = f"{found.progress.phase.words}: {found.progress.detail}".rstrip(": ")
+    where = f"{found.progress.words}: {found.progress.detail}".rstrip(": ")
     if found.is_ready:
         mark, head = "✔", f"Workspace {key} is {where}"
     elif found.cause is None:
         mark, head = "-", f"Workspace {key} is on its way ({where}); nothing is in sight that would stop it"
     else:
-        mark, head = _MARKS[found.cause.weight], f"Workspace {key} is not ready: {found.progress.phase.words}"
+        mark, head = _MARKS[found.cause.weight], f"Workspace {key} is not ready: {found.progress.words}"
     first, *more = wrapped(visible(head), screen, "", hang="  " if screen.symbols else "")
     lines = [screen.marked(mark, first), *more]
     if found.cause is not None:

@@ -1,7 +1,8 @@
 """States as they arrive -> how far a Workspace's rollout is, and how it ended. Pure.
 
 Reads what every KAITO controller leaves behind (conditions, NodeClaims, a workload and pods labelled with
-the Workspace's name), so it follows ours and upstream's alike. It never says ready while a pod is not.
+the Workspace's name), so it follows ours and upstream's alike. It never says ready while a pod is not, nor
+while nobody is reached (`serving`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from enum import IntEnum
 from typing import Literal
 
 from kaitoctl.kaito import api
+from kaitoctl.kaito.serving import serving
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.status import FAILED, JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
 from kaitoctl.kube import conditions
@@ -34,7 +36,8 @@ class Phase(IntEnum):
     PULLING = 7
     LOADING = 8
     TUNING = 9
-    READY = 10
+    SERVICE = 10
+    READY = 11
 
     @property
     def words(self) -> str:
@@ -53,6 +56,7 @@ _WORDS = {
     Phase.PULLING: "pulling image",
     Phase.LOADING: "loading model",
     Phase.TUNING: "tuning",
+    Phase.SERVICE: "waiting for its Service",
     Phase.READY: "ready",
 }
 
@@ -65,11 +69,22 @@ class Progress:
         phase: the station reached.
         detail: what is going on there, one line.
         outcome: None while under way.
+        down: nobody is served, though its controller says so or has nothing left to do: no waiting helps.
     """
 
     phase: Phase
     detail: str = ""
     outcome: Literal["ready", "failed"] | None = None
+    down: bool = False
+
+    @property
+    def words(self) -> str:
+        """Where it stands, in a few words."""
+        return DOWN if self.down else self.phase.words
+
+
+DOWN = "nobody is served"
+"""What a Workspace is called on a screen that its controller takes for ready, and that serves nobody."""
 
 
 def progress(seen: Snapshot) -> Progress:
@@ -80,7 +95,27 @@ def progress(seen: Snapshot) -> Progress:
     if failure := _failure(workspace, seen):
         return Progress(_station(workspace, seen), failure, "failed")
     phase = _station(workspace, seen)
-    return Progress(phase, _detail(workspace, phase, seen), "ready" if phase is Phase.READY else None)
+    if phase is Phase.READY:
+        return Progress(phase, _detail(workspace, phase, seen), "ready")
+    if why := _down(workspace, seen):
+        return Progress(phase, why, down=True)
+    return Progress(phase, _detail(workspace, phase, seen))
+
+
+def _down(workspace: Object, seen: Snapshot) -> str:
+    """Why nobody is served and nothing is under way; empty while something is, or somebody is served."""
+    if workspace.get("tuning"):
+        return ""
+    workloads = _workloads(workspace, seen)
+    found = serving(seen)
+    if found.is_any and workloads:
+        return ""
+    idle = [item for item in workloads if not replicas(item)]
+    if idle and len(idle) == len(workloads):
+        return f"{idle[0]['kind']} {idle[0]['metadata']['name']} is scaled to 0"
+    if not _is_said_to_serve(workspace, workloads) or _is_denied(workspace):
+        return ""
+    return found.words if workloads else "its Deployment or StatefulSet is missing"
 
 
 def _failure(workspace: Object, seen: Snapshot) -> str:
@@ -122,8 +157,12 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
             return _nodes_station(workspace, seen) if resource.get("status") != "True" else Phase.ACCEPTED
         return Phase.ACCEPTED if dig(workspace, "status", "conditions") else Phase.SUBMITTED
     serves = _is_said_to_serve(workspace, workloads) and not _is_denied(workspace)
+    if lacks_nodes(workspace) and all(map(is_rolled_out, workloads)) and serving(seen).is_any:
+        return _nodes_station(workspace, seen)  # its pods run on, and their nodes are not what they were
     if serves and all(map(is_rolled_out, workloads)):
-        return Phase.READY
+        found = serving(seen)
+        if found.is_any or found.gap != "pods":
+            return Phase.READY if found.is_any else Phase.SERVICE
     return min((_pod_station(pod) for pod in pods), default=Phase.SCHEDULING)
 
 
@@ -135,6 +174,13 @@ def _nodes_station(workspace: Object, seen: Snapshot) -> Phase:
     claims = [claim for claim in seen.claims if not is_being_deleted(claim)]
     joined = [claim for claim in claims if conditions.is_true(claim, "Registered")]
     return Phase.GPU_PLUGIN if claims and len(joined) == len(claims) else Phase.NODES
+
+
+def lacks_nodes(workspace: Object) -> bool:
+    """Whether the controller says of this generation that its nodes are not (all) in order."""
+    resource = conditions.find(workspace, api.RESOURCE_READY) or {}
+    of_now = int(resource.get("observedGeneration") or 0) >= generation_of(workspace)
+    return of_now and resource.get("status") == "False"
 
 
 def _is_denied(workspace: Object) -> bool:
@@ -171,8 +217,16 @@ def _pod_station(pod: Object) -> Phase:
     )
     if done < inits:
         return Phase.ADAPTERS
-    running = [item for item in status.get("containerStatuses") or () if dig(item, "state", "running")]
-    return Phase.LOADING if running else Phase.PULLING
+    begun = any(map(_has_begun, status.get("containerStatuses") or ()))
+    return Phase.LOADING if begun else Phase.PULLING
+
+
+def _has_begun(item: Object) -> bool:
+    """Whether the container has run, be it that it has ended since: then its image is there."""
+    states = [
+        dig(item, state, kind) for state in ("state", "lastState") for kind in ("running", "terminated")
+    ]
+    return any(state is not None for state in states) or bool(item.get("restartCount"))
 
 
 def _tuning_station(workspace: Object, pod: Object) -> Phase:
@@ -192,6 +246,8 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
         resource = conditions.find(workspace, api.RESOURCE_READY) or {}
         return str(resource.get("message") or "")
     pods = current_pods(workspace, seen)
+    if phase is Phase.SERVICE:
+        return serving(seen).words
     if phase is Phase.READY:
         wanted = sum(map(replicas, _workloads(workspace, seen)))
         return f"{sum(map(pods_.is_ready, pods))} of {wanted} pods serve" if wanted else ""

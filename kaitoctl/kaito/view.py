@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from kaitoctl.kaito import api, nodes
-from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose, endpoints
-from kaitoctl.kaito.rollout import Phase, Progress, current_pods
+from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose
+from kaitoctl.kaito.rollout import DOWN, Phase, Progress, current_pods
+from kaitoctl.kaito.serving import main_service, serving
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.status import claim_failure
 from kaitoctl.kube import conditions
@@ -122,6 +123,7 @@ class View:
         cause: what keeps it from being ready, if that can be seen; its words may change by the second.
         unseen: what could not be looked at.
         more: the command that says more.
+        down: nobody is served, and no waiting helps.
     """
 
     workspace: str
@@ -139,12 +141,13 @@ class View:
     trouble: str
     unseen: tuple[str, ...] = ()
     more: str = ""
+    down: bool = False
 
     @property
     def where(self) -> str:
         """Where it stands, in words."""
         link = " " if self.detail.startswith("on ") else ": "
-        return self.phase.words + (link + self.detail if self.detail else "")
+        return (DOWN if self.down else self.phase.words) + (link + self.detail if self.detail else "")
 
 
 def view(
@@ -180,6 +183,7 @@ def view(
         trouble=f"{cause.code} {cause.about}" if cause else "",
         unseen=tuple(seen.unseen),
         more=addressed(_more(str(key_of(workspace)))),
+        down=progress.down,
     )
 
 
@@ -226,6 +230,8 @@ def _conditions(workspace: Object) -> Iterable[Condition]:
 def _tree(workspace: Object, seen: Snapshot, progress: Progress) -> Item:
     mark: Mark = "ok" if progress.outcome == "ready" else "bad" if progress.outcome == "failed" else "busy"
     status = {"ok": "Ready", "bad": "Failed", "busy": "Progressing", "off": ""}[mark]
+    if progress.down:
+        mark, status = "bad", "NotServing"
     if is_being_deleted(workspace):
         mark, status = "busy", "Deleting"
     in_claims = {str(dig(claim, "status", "nodeName") or "") for claim in seen.claims}
@@ -233,9 +239,8 @@ def _tree(workspace: Object, seen: Snapshot, progress: Progress) -> Item:
     children += [_node(node) for node in _by_name(seen.nodes) if node["metadata"]["name"] not in in_claims]
     children += [_workload(item, workspace, seen) for item in (*seen.workloads, *seen.jobs)]
     owners = {uid_of(item) for item in (*seen.workloads, *seen.jobs, *seen.replica_sets)}
-    children += [
-        _pod(pod) for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") not in owners
-    ]
+    orphans = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") not in owners]
+    children += _pods(orphans)
     children += [_service(item, seen) for item in _by_name(seen.services)]
     return Item("Workspace", key_of(workspace).name, mark, status, _created(workspace), "", tuple(children))
 
@@ -303,7 +308,7 @@ def _workload(item: Object, workspace: Object, seen: Snapshot) -> Item:
         whose = f"of {owner['kind']} {owner['name']}" if owner else "of nobody"
         return Item(kind, name, "bad", "NotOurs", _created(item), whose)
     own = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") == uid]
-    children = [_pod(pod) for pod in own]
+    children = _pods(own)
     sets = [one for one in _by_name(seen.replica_sets) if (controller_of(one) or {}).get("uid") == uid]
     for one in sets:
         pods = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") == uid_of(one)]
@@ -322,9 +327,28 @@ def _workload(item: Object, workspace: Object, seen: Snapshot) -> Item:
 def _replica_set(item: Object, pods: list[Object]) -> Item:
     ready, wanted = _whole(dig(item, "status", "readyReplicas")), replicas(item)
     mark: Mark = "off" if not wanted else "ok" if ready == wanted else "busy"
-    children = tuple(map(_pod, pods))
+    children = tuple(_pods(pods))
     name = str(item["metadata"]["name"])
     return Item("ReplicaSet", name, mark, f"{ready}/{wanted} ready", _created(item), "", children)
+
+
+_MOST_FAILED = 3
+
+
+def _pods(pods: list[Object]) -> list[Item]:
+    """Pods of one owner; those that failed alike are counted where there are many: some leave thousands."""
+    alike: dict[str, list[Object]] = {}
+    for pod in pods:
+        if dig(pod, "status", "phase") == "Failed" and not is_being_deleted(pod):
+            alike.setdefault(pods_.summary(pod), []).append(pod)
+    many = {status: found for status, found in alike.items() if len(found) > _MOST_FAILED}
+    hidden = {id(pod) for found in many.values() for pod in found}
+    shown = [_pod(pod) for pod in pods if id(pod) not in hidden]
+    counted = [
+        Item("Pod", f"{len(found)} pods", "bad", status, max(map(_created, found)), "the newest is this old")
+        for status, found in sorted(many.items())
+    ]
+    return shown + counted
 
 
 def _pod(pod: Object) -> Item:
@@ -375,15 +399,18 @@ def _containers(pod: Object) -> Iterable[Item]:
 
 def _service(item: Object, seen: Snapshot) -> Item:
     name, spec = str(item["metadata"]["name"]), item.get("spec") or {}
-    if spec.get("clusterIP") == "None":
+    is_main = item is main_service(seen)
+    if spec.get("clusterIP") == "None" and not is_main:
         return Item("Service", name, "ok", "Headless", _created(item))
     ports = ",".join(str(port.get("port")) for port in spec.get("ports") or ())
     address = f"{spec.get('clusterIP') or '-'}:{ports}"
-    if "endpointslices" in seen.unseen or name != key_of(seen.workspace or item).name:
+    if not is_main:
         return Item("Service", name, "ok", str(spec.get("type") or "ClusterIP"), _created(item), address)
-    count = len(endpoints(seen))
+    found = serving(seen)
+    count = len(found.pods)
     status = f"{count} {nodes.plural('endpoint', count)}"
-    return Item("Service", name, "ok" if count else "busy", status, _created(item), address)
+    mark: Mark = "ok" if count else "busy" if found.gap == "pods" else "bad"
+    return Item("Service", name, mark, status, _created(item), address)
 
 
 # --- for machines --------------------------------------------------------------------------------------
@@ -419,6 +446,7 @@ def _as_json(shown: View) -> Object:
         "phase": shown.phase.name.lower(),
         "detail": shown.detail,
         "outcome": shown.outcome,
+        "down": shown.down,
         "since": shown.since,
         "budget_s": shown.budget_s,
         "stations": [phase.name.lower() for phase in shown.stations],
@@ -509,6 +537,7 @@ def of_json(value: Any) -> View:
             trouble=f"{found.code} {found.about}" if found else "",
             unseen=tuple(map(str, value["unseen"])),
             more=_more(str(value["workspace"])),
+            down=value.get("down") is True,
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a view of a Workspace: {error}") from error

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, dig
 
 Fields = dict[str, Any]
 """A set of field paths as a `fieldsV1` tree."""
@@ -118,6 +118,28 @@ def _both(left: Fields, right: Fields) -> Fields | None:
     if is_member(left) and is_member(right):
         return {".": {}, **shared} if shared else {}
     return shared or None
+
+
+class Writer(NamedTuple):
+    """Who wrote a field last.
+
+    Args:
+        manager: the field manager.
+        time: when it wrote any of its fields last, RFC 3339; empty when nobody noted it.
+    """
+
+    manager: str
+    time: str
+
+
+def last_writer(obj: Object, *path: str) -> Writer | None:
+    """Who owns a field and wrote last, such as `f:spec`, `f:replicas`; None when nobody says."""
+    found = [
+        Writer(str(entry.get("manager") or "?"), str(entry.get("time") or ""))
+        for entry in (obj.get("metadata") or {}).get("managedFields") or ()
+        if dig(entry, "fieldsV1", *path) is not None
+    ]
+    return max(found, key=lambda writer: writer.time, default=None)
 
 
 def path_text(path: Path) -> str:

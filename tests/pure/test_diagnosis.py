@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,11 @@ def workload(kind: str = "StatefulSet", *, ready: int = 0, **metadata: Any) -> O
 
 
 def service() -> Object:
-    return {"kind": "Service", "metadata": {"name": "falcon", "ownerReferences": [OWNER]}, "spec": {}}
+    return {
+        "kind": "Service",
+        "metadata": {"name": "falcon", "ownerReferences": [OWNER]},
+        "spec": {"selector": {"kaito.sh/workspace": "falcon"}, "ports": [{"port": 80, "targetPort": 5000}]},
+    }
 
 
 def a_pod(*containers: Object, inits: tuple[Object, ...] = (), name: str = "falcon-0", **more: Any) -> Object:
@@ -169,11 +173,47 @@ def test_how_a_server_ends(exit_code: int, reason: str, log: str, code: str) -> 
     assert code_of(seen) == code
 
 
-def test_without_events_a_killed_container_with_a_probe_is_still_the_probes_doing() -> None:
-    spec = {"name": "falcon", "livenessProbe": {"periodSeconds": 10}}
-    pod = a_pod(ended(137), containers=[spec])
-    assert code_of(of_pod(pod, unseen={"events": "forbidden"})) == "probe-kills-slow-start"
-    assert code_of(of_pod(a_pod(ended(137)))) == "crash-loop"
+def killed(ran_s: int, *, code: int = 137, reason: str = "Error", **probes: Object) -> Object:
+    """A pod whose server was killed after so many seconds."""
+    item = ended(code, reason)
+    times = {
+        "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=ran_s)).isoformat(),
+    }
+    item["lastState"]["terminated"] |= times
+    return a_pod(item, containers=[{"name": "falcon", **probes}])
+
+
+LIVENESS: Object = {"initialDelaySeconds": 600, "periodSeconds": 10}
+
+
+def test_a_probe_is_blamed_for_a_kill_by_events_or_by_the_clock_alone() -> None:
+    slow = killed(640, livenessProbe=LIVENESS)
+    told = event(slow, "Killing", "Container falcon failed liveness probe, will be restarted", "Normal")
+    assert code_of(of_pod(slow, told)) == "probe-kills-slow-start"
+    assert code_of(of_pod(slow, unseen={"events": "forbidden"})) == "probe-kills-slow-start"
+    assert code_of(of_pod(slow)) == "container-killed", "its events may be seen, and there are none"
+    served = killed(5 * 3600, livenessProbe=LIVENESS)
+    assert code_of(of_pod(served, told)) == "probe-kills-server"
+    assert code_of(of_pod(served, unseen={"events": "forbidden"})) == "container-killed"
+    started = event(slow, "Unhealthy", "Startup probe failed: connection refused")
+    assert code_of(of_pod(killed(5 * 3600, startupProbe=LIVENESS), started)) == "probe-kills-slow-start"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(137, "Error"), (143, "Error"), (137, "ContainerStatusUnknown")]
+)
+def test_a_kill_without_a_probe_has_an_unknown_author(code: int, reason: str) -> None:
+    readiness = killed(60, code=code, reason=reason, livenessProbe=LIVENESS)
+    told = event(readiness, "Unhealthy", "Readiness probe failed: connection refused")
+    assert code_of(of_pod(readiness, told)) == "container-killed"
+
+
+def test_a_probe_of_another_container_is_not_blamed() -> None:
+    pod = killed(640, livenessProbe=LIVENESS)
+    told = event(pod, "Killing", "Container proxy failed liveness probe, will be restarted", "Normal")
+    told["involvedObject"]["fieldPath"] = "spec.containers{proxy}"
+    assert code_of(of_pod(pod, told)) == "container-killed"
 
 
 def test_a_container_that_has_recovered_is_not_blamed() -> None:
@@ -335,10 +375,12 @@ def test_a_ready_workspace_has_only_notes() -> None:
     said = ws(condition("InferenceReady", "True", "WorkspaceInferenceStatusSuccess"))
     pod = a_pod({"name": "falcon", "state": {"running": {}}, "ready": True})
     pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
-    found = diagnose(Snapshot(said, (workload(ready=1),), (pod,)), NOW)
+    gone = a_pod(name="falcon-old")
+    gone["status"] = {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
+    found = diagnose(Snapshot(said, (workload(ready=1),), (pod, gone), services=(service(),)), NOW)
     assert found.is_ready
     assert found.cause is None
-    assert [(cause.code, cause.weight) for cause in found.causes] == [("no-endpoints", "note")]
+    assert [(cause.code, cause.weight) for cause in found.causes] == [("pod-evicted", "note")]
 
 
 def test_pods_that_the_api_server_refuses() -> None:
@@ -362,6 +404,7 @@ def test_every_code_is_explained_and_used() -> None:
     folder = ROOT / "kaitoctl"
     rules = [
         *(folder / "kaito" / "diagnosis").glob("of_*.py"),
+        folder / "kaito" / "diagnosis" / "reasons.py",
         folder / "cli" / "look.py",
         folder / "cli" / "doctor.py",
     ]

@@ -5,7 +5,7 @@ from typing import Any
 from builders import workspace
 
 from kaitoctl.kaito.rollout import Phase, Progress, progress
-from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kaito.snapshot import Snapshot as SnapshotOf
 from kaitoctl.kube.objects import Object
 
 
@@ -17,6 +17,17 @@ def condition(kind: str, status: str, reason: str = "x", message: str = "", gene
         "message": message,
         "observedGeneration": generation,
     }
+
+
+SERVICE: Object = {
+    "kind": "Service",
+    "metadata": {"name": "falcon"},
+    "spec": {"selector": {"kaito.sh/workspace": "falcon"}, "ports": [{"port": 80, "targetPort": 5000}]},
+}
+
+
+def Snapshot(*parts: Any, **more: Any) -> SnapshotOf:  # noqa: N802 - as the class, with the Workspace's Service
+    return SnapshotOf(*parts, **{"services": (SERVICE,), **more})
 
 
 def serving(generation: int = 1, **changes: Any) -> Object:
@@ -44,7 +55,11 @@ def deployment(*, ready: int = 1, updated: int = 1, owner_generation: str | None
 
 def a_pod(state: Object | None = None, *, inits: tuple[Object, ...] = (), bound: bool = True) -> Object:
     return {
-        "metadata": {"name": "falcon-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "metadata": {
+            "name": "falcon-1",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"kaito.sh/workspace": "falcon"},
+        },
         "spec": {"initContainers": [{}] * len(inits)} | ({"nodeName": "gpu-a"} if bound else {}),
         "status": {
             "phase": "Pending",
@@ -52,6 +67,12 @@ def a_pod(state: Object | None = None, *, inits: tuple[Object, ...] = (), bound:
             "initContainerStatuses": [{"name": f"i{n}", "state": item} for n, item in enumerate(inits)],
         },
     }
+
+
+def ready_pod() -> Object:
+    pod = a_pod({"running": {"startedAt": "t"}})
+    pod["status"] |= {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    return pod
 
 
 def phase(pod: Object) -> Phase:
@@ -71,8 +92,19 @@ def test_the_stations_of_a_pod() -> None:
     assert phase(a_pod({"running": {"startedAt": "t"}})) is Phase.LOADING
 
 
+def test_a_server_that_has_crashed_had_its_image() -> None:
+    crashing = a_pod({"waiting": {"reason": "CrashLoopBackOff"}})
+    item = crashing["status"]["containerStatuses"][0]
+    item["lastState"] = {"terminated": {"exitCode": 1}}
+    assert phase(crashing) is Phase.LOADING
+    item |= {"lastState": {}, "restartCount": 1}
+    assert phase(crashing) is Phase.LOADING
+    assert phase(a_pod({"terminated": {"exitCode": 1}})) is Phase.LOADING
+    assert phase(a_pod({"waiting": {"reason": "ErrImagePull"}})) is Phase.PULLING
+
+
 def test_ready_needs_the_conditions_and_the_pods() -> None:
-    pod = a_pod({"running": {"startedAt": "t"}})
+    pod = ready_pod()
     assert progress(Snapshot(serving(), (deployment(),), (pod,))).outcome == "ready"
     assert progress(Snapshot(serving(), (deployment(ready=0),), (pod,))).outcome is None
     assert progress(Snapshot(workspace(), (deployment(),), (pod,))).outcome is None
@@ -85,7 +117,8 @@ def test_conditions_of_an_older_generation_do_not_count() -> None:
 
 
 def test_workloads_of_other_controllers_are_taken_as_they_are() -> None:
-    assert progress(Snapshot(serving(), (deployment(owner_generation=None),), ())).outcome == "ready"
+    made = (deployment(owner_generation=None),)
+    assert progress(Snapshot(serving(), made, (ready_pod(),))).outcome == "ready"
 
 
 def test_a_pull_that_was_given_up_fails_the_rollout_and_names_the_container() -> None:
@@ -119,9 +152,9 @@ def test_an_evicted_pod_is_replaced_and_fails_nothing() -> None:
 def test_upstreams_revision_stands_in_for_a_generation_that_it_does_not_note() -> None:
     ws = serving(generation=2, metadata={"annotations": {"workspace.kaito.io/revision": "2"}})
     workload = deployment(owner_generation=None)
-    assert progress(Snapshot(ws, (workload,), ())).outcome is None
+    assert progress(Snapshot(ws, (workload,), (ready_pod(),))).outcome is None
     workload["metadata"]["annotations"] = {"workspace.kaito.io/revision": "2"}
-    assert progress(Snapshot(ws, (workload,), ())).outcome == "ready"
+    assert progress(Snapshot(ws, (workload,), (ready_pod(),))).outcome == "ready"
 
 
 def test_a_tuning_job_is_done_when_the_controller_says_so() -> None:

@@ -20,6 +20,7 @@ from kaitoctl.kube.objects import (
     CRD,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    ENDPOINTS,
     EVENT,
     JOB,
     NODE,
@@ -37,7 +38,6 @@ from kaitoctl.kube.request import Request
 from kaitoctl.sandbox import nodes
 from kaitoctl.sandbox.cluster import Cluster, cluster
 from kaitoctl.sandbox.nodes import InstanceShape
-from kaitoctl.sandbox.workloads.endpoints import ENDPOINTS
 from kaitoctl.sandbox.workloads.timetable import FAULT_ANNOTATION
 
 PLAIN = InstanceShape(cpu=16, memory_mib=65_536)

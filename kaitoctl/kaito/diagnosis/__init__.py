@@ -1,9 +1,10 @@
 """Why a Workspace is not ready: one root cause, and what else was found. Pure.
 
-`of_workspace`, `of_nodes` and `of_pods` hold the rules, `codes` explains what they find, `case` has what they
-share. A rule reads what Kubernetes and every KAITO leave behind: conditions, NodeClaims and Machines,
-workloads, pods, events. What it needs and is not there (events that may not be listed, logs) costs evidence,
-or leads to a more general code; it never fails the whole.
+The modules `of_...` hold the rules, each of one subject, `reasons` the words of Kubernetes that they know,
+`codes` explains what they find, `case` has what they share. A rule reads what Kubernetes and every KAITO
+leave behind: conditions, NodeClaims and Machines, workloads, pods, events. What it needs and is not there
+(events that may not be listed, logs) costs evidence, or leads to a more general code; it never fails the
+whole.
 """
 
 from __future__ import annotations
@@ -12,10 +13,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from kaitoctl.kaito.diagnosis import of_nodes, of_pods, of_workspace
+from kaitoctl.kaito.diagnosis import (
+    of_configuration,
+    of_failed_pods,
+    of_images,
+    of_nodes,
+    of_pods,
+    of_scheduling,
+    of_service,
+    of_unknown,
+    of_volumes,
+    of_workloads,
+    of_workspace,
+)
 from kaitoctl.kaito.diagnosis.case import Case, budget_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
-from kaitoctl.kaito.diagnosis.of_pods import endpoints, references
+from kaitoctl.kaito.diagnosis.of_configuration import references
+from kaitoctl.kaito.diagnosis.of_scheduling import gates_of
 from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 
@@ -25,7 +39,7 @@ __all__ = [
     "Weight",
     "budget_of",
     "diagnose",
-    "endpoints",
+    "gates_of",
     "references",
 ]
 
@@ -35,25 +49,43 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_workspace.immutable,
     of_workspace.invalid,
     of_workspace.controller,
-    of_pods.configuration,
+    of_workloads.workload_gone,
+    of_workloads.scaled_to_zero,
+    of_workloads.paused,
+    of_configuration.configuration,
+    of_scheduling.gated,
+    of_scheduling.thrown_out,
+    of_service.lost_nodes,
     of_nodes.claims,
     of_nodes.findings,
     of_nodes.no_nodes,
-    of_pods.refused_pods,
-    of_pods.scheduling,
-    of_pods.images,
+    of_workloads.refused_pods,
+    of_scheduling.scheduling,
+    of_volumes.volumes,
+    of_images.images,
     of_pods.containers,
-    of_pods.evicted,
+    of_failed_pods.failed_pods,
     of_pods.slow,
-    of_pods.tuned,
-    of_pods.given_up,
-    of_pods.service,
+    of_workloads.tuned,
+    of_workloads.given_up,
+    of_service.service,
+    of_unknown.said_of_containers,
+    of_unknown.said_of_pods,
+    of_unknown.said_of_workloads,
+    of_service.nobody_served,
     of_workspace.told,
 )
 """The nearer to the front, the nearer to the root."""
 
-# What these say, whatever else was found explains better.
-_LAST_RESORT = frozenset({"controller-says", "progress-deadline", "tuning-failed", "unschedulable"})
+# What these say, whatever has a smaller number explains better; all others have 0.
+_LAST_RESORT = {
+    "unschedulable": 1,
+    "tuning-failed": 1,
+    "kubernetes-says": 2,
+    "nobody-served": 3,
+    "progress-deadline": 3,
+    "controller-says": 4,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +132,10 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
             said = [(known.code, known.message) for known in found]
             if (cause.code, cause.message) not in said:
                 found.append(cause)
-        if found and found[0].code == "finalizer-holds-deletion":
-            break  # what is going away need not become ready
-    if any(cause.code not in _LAST_RESORT and cause.weight != "note" for cause in found):
-        found = [cause for cause in found if cause.code not in _LAST_RESORT]
+        if found and found[0].code in ("finalizer-holds-deletion", "workspace-invalid"):
+            break  # what is going away need not become ready; for what is refused nothing is built
+    best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
+    found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
     if where.outcome == "ready":
         found = [replace(cause, weight="note") for cause in found]
     found = [replace(item, hint=addressed(item.hint), command=addressed(item.command)) for item in found]

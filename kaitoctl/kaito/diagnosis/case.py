@@ -10,6 +10,7 @@ from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.rollout import Progress, current_pods
 from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig, generation_of, is_being_deleted, key_of
 
@@ -142,3 +143,26 @@ def adapter_of(case: Case, container: str) -> str:
         if name and container in (name, f"puller-{name}"):
             return name
     return ""
+
+
+def describe(case: Case, obj: Object) -> str:
+    """The command that shows all that the cluster says about an object of the Workspace's namespace."""
+    return f"kubectl describe {str(obj.get('kind')).lower()} {word(obj['metadata']['name'])} {case.namespace}"
+
+
+def is_creating(pod: Object) -> bool:
+    """Whether a pod has a node, and no container of it has begun or failed yet."""
+    if not dig(pod, "spec", "nodeName") or pods_.is_finished(pod):
+        return False
+    words = {str(dig(item, "state", "waiting", "reason")) for item in pods_.container_statuses(pod)}
+    return words <= {"ContainerCreating", "PodInitializing"}
+
+
+def events_about(case: Case, pod: Object, container: str) -> list[Object]:
+    """The events about one container of a pod, those of the whole pod with them, the newest first."""
+    path = f"{{{container}}}"
+    return [
+        event
+        for event in case.seen.events_of(pod)
+        if not (field := str(dig(event, "involvedObject", "fieldPath") or "")) or field.endswith(path)
+    ]

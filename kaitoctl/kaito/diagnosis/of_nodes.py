@@ -119,17 +119,24 @@ def findings(case: Case) -> Iterator[Cause]:
             )
     verdict = case.seen.verdict
     waiting = [pod for pod in case.pods if not dig(pod, "spec", "nodeName") and not pods_.is_finished(pod)]
-    if verdict is None or case.progress.phase > Phase.SCHEDULING or (case.pods and not waiting):
+    if verdict is None or case.progress.phase > Phase.SCHEDULING:
+        return
+    if case.pods and not waiting and case.progress.phase not in (Phase.NODES, Phase.GPU_PLUGIN):
         return
     if verdict.enough and not waiting:
         return
+    held = {dig(pod, "spec", "nodeName") for pod in case.pods}
     told = [told_by(event) for pod in waiting for event in case.seen.events_of(pod)[:1]]
     told += [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)][:1]
     on_their_way = any(not claim_failure(claim) and not is_being_deleted(claim) for claim in case.seen.claims)
     # Those that would be selected, or that the user named, are what somebody relies on.
-    judged = sorted(verdict.nodes, key=lambda node: (not node.preferred, not node.recognised))
+    judged = sorted(
+        verdict.nodes, key=lambda node: (node.name not in held, not node.preferred, not node.recognised)
+    )
     for judged_node in judged:
-        if judged_node.usable or (on_their_way and not judged_node.preferred):
+        if judged_node.usable or (
+            on_their_way and not judged_node.preferred and judged_node.name not in held
+        ):
             continue
         for finding in judged_node.failures:
             code = finding.code

@@ -154,6 +154,23 @@ def invalid(case: Case) -> Iterator[Cause]:
         and str(item.get("reason")).endswith("StatusFailed")
         and is_of_now(case, item)
     ]
+    words = [
+        str(item.get("message") or "") for item in refused if item.get("type") != api.WORKSPACE_SUCCEEDED
+    ]
+    if case.seen.is_ours and len(words) > 1 and len(set(words)) == 1 and words[0]:
+        # Our controller says the same of nodes and of the server only where it builds nothing at all.
+        yield blame(
+            "workspace-invalid",
+            title_of(case.workspace),
+            words[0],
+            [
+                (f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")
+                for item in refused
+            ],
+            hint="the controller refuses what the Workspace asks for: change that",
+            command=f"kubectl edit workspace {case.name} {case.namespace}",
+        )
+        return
     if case.seen.workloads or case.seen.jobs or case.seen.claims or not (refused or _is_silent(case)):
         return
     if not refused and _waited_s(case) <= _TAKEN_UP_WITHIN_S:

@@ -19,6 +19,7 @@ from kaitoctl.kube.objects import (
     CRD,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    ENDPOINTS,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -57,7 +58,7 @@ class Workloads:
         revisions = Informer(client, CONTROLLER_REVISION)
         jobs = Informer(client, JOB)
         services = Informer(client, SERVICE)
-        subsets = Informer(client, endpoints.ENDPOINTS)
+        subsets = Informer(client, ENDPOINTS)
         slices = Informer(client, ENDPOINT_SLICE)
 
         scheduling = scheduler.Scheduler(self._pods.store, self._nodes.store, clock)

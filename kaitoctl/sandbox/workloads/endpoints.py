@@ -12,6 +12,7 @@ from typing import Any
 
 from kaitoctl.kube.objects import (
     ENDPOINT_SLICE,
+    ENDPOINTS,
     SERVICE,
     Kind,
     Object,
@@ -27,7 +28,6 @@ from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.sandbox.workloads import pods
 from kaitoctl.sandbox.workloads.pods import Writes
 
-ENDPOINTS = Kind("", "v1", "Endpoints", "endpoints")
 _MANAGER = "endpoints-controller"
 
 

@@ -1,0 +1,123 @@
+"""Rules about what pods refer to: ConfigMaps, Secrets, their keys, and claims that do not exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kaitoctl.kaito.diagnosis.case import Case, blame, is_creating, title_of, told_by, told_of, word
+from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.diagnosis.of_images import for_registry, registry_of
+from kaitoctl.kaito.snapshot import Named
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube.objects import Object, dig, key_of
+
+NOT_FOUND = r"(?i)(configmap|secret|persistentvolumeclaim)s? \"([^\"]+)\" not found"
+_NO_KEY = r"(?i)couldn't find key|non-existent config key|references non-existent"
+_KINDS = {"configmap": "ConfigMap", "secret": "Secret", "persistentvolumeclaim": "PersistentVolumeClaim"}
+_CODES = {
+    "ConfigMap": "config-map-missing",
+    "Secret": "secret-missing",
+    "PersistentVolumeClaim": "volume-claim-missing",
+}
+
+
+def is_reference_missing(words: str) -> bool:
+    """Whether a message says that an object or one of its keys does not exist."""
+    return bool(re.search(NOT_FOUND, words) or re.search(_NO_KEY, words))
+
+
+def configuration(case: Case) -> Iterator[Cause]:
+    """ConfigMaps, Secrets and volumes that a pod waits for."""
+    for pod in case.pods:
+        told = [
+            (f"container {item['name']}", f"{reason}: {dig(item, 'state', 'waiting', 'message')}")
+            for item in pods_.container_statuses(pod)
+            if (reason := str(dig(item, "state", "waiting", "reason") or "")) == "CreateContainerConfigError"
+        ]
+        if is_creating(pod):
+            told += [
+                told_by(event) for event in case.seen.events_of(pod) if event.get("reason") == "FailedMount"
+            ]
+        for source, words in told:
+            if found := re.search(NOT_FOUND, words):
+                named = Named(_KINDS[found[1].lower()], found[2])
+                evidence = [(source, words)]
+                if named in case.seen.missing:
+                    evidence.append(("cluster", f"there is no {named.kind} {named.name} in this namespace"))
+                yield _missing(case, named, title_of(pod), evidence)
+                break
+            if re.search(_NO_KEY, words):
+                message = f"an entry is missing: {words.partition(': ')[2]}"
+                yield blame(
+                    "key-missing",
+                    title_of(pod),
+                    message,
+                    [(source, words)],
+                    hint="add the key",
+                    command=f"kubectl describe pod {word(pod['metadata']['name'])} {case.namespace}",
+                )
+                break
+        else:
+            if is_creating(pod):
+                yield from _unmounted(case, pod)
+    if not case.seen.pods:
+        for path, named in references(case.workspace):
+            if named in case.seen.missing and path != "pull":
+                evidence = [("Workspace", f"{path} names it"), *told_of(case)]
+                yield _missing(case, named, title_of(case.workspace), evidence)
+
+
+def _unmounted(case: Case, pod: Object) -> Iterator[Cause]:
+    for item in pods_.references(pod):
+        named = Named(item.kind, item.name)
+        if item.use != "pull" and named in case.seen.missing:
+            evidence = [("pod", f"{item.use} {item.by} needs it"), ("cluster", "it does not exist")]
+            yield _missing(case, named, title_of(pod), evidence)
+
+
+def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str]]) -> Cause:
+    from kaitoctl.kaito import tuning
+
+    namespace = key_of(case.workspace).namespace or "default"
+    name = word(named.name)
+    commands = {
+        "ConfigMap": f"kubectl create configmap {name} {case.namespace} --from-file=FILE",
+        "Secret": f"kubectl create secret generic {name} {case.namespace} --from-literal=KEY=VALUE",
+        "PersistentVolumeClaim": f"kubectl get pvc {case.namespace}",
+    }
+    if named.name == tuning.push_secret(case.workspace):
+        image = str(dig(case.workspace, "tuning", "output", "image") or "")
+        commands["Secret"] = for_registry(case, named.name, registry_of(image))
+    return blame(
+        _CODES[named.kind],
+        about,
+        f"{named.kind} {named.name} does not exist in namespace {namespace}",
+        evidence,
+        hint="create it; the pod goes on by itself" if case.seen.pods else "create it",
+        command=commands[named.kind],
+    )
+
+
+def references(workspace: Object) -> list[tuple[str, Named]]:
+    """What a Workspace itself names: where (`pull` for pull secrets), and what."""
+    found: list[tuple[str, Named]] = []
+
+    def note(path: str, kind: str, name: object) -> None:
+        if isinstance(name, str) and name:
+            found.append((path, Named(kind, name)))
+
+    options = dig(workspace, "inference", "preset", "presetOptions")
+    note("inference.config", "ConfigMap", dig(workspace, "inference", "config"))
+    note("presetOptions.modelAccessSecret", "Secret", dig(options, "modelAccessSecret"))
+    note("tuning.config", "ConfigMap", dig(workspace, "tuning", "config"))
+    note("tuning.output.imagePushSecret", "Secret", dig(workspace, "tuning", "output", "imagePushSecret"))
+    pulls = [
+        *(dig(options, "imagePullSecrets") or ()),
+        *(dig(workspace, "tuning", "input", "imagePullSecrets") or ()),
+    ]
+    for adapter in dig(workspace, "inference", "adapters") or ():
+        pulls += dig(adapter, "source", "imagePullSecrets") or ()
+    for name in pulls:
+        note("pull", "Secret", name)
+    return found

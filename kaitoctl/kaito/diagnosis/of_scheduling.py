@@ -1,0 +1,252 @@
+"""Rules about pods that no node has: gates, what the scheduler says, and what threw pods out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kaitoctl.kaito.diagnosis.case import Case, blame, describe, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.diagnosis.reasons import code_of
+from kaitoctl.kube import conditions
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube.objects import Object, dig
+
+_CLAIM = r"(?i)persistentvolumeclaim"
+_KUEUE = "kueue.x-k8s.io/"
+
+
+def gates_of(pod: Object) -> list[str]:
+    """The scheduling gates that hold a pod that has no node."""
+    if dig(pod, "spec", "nodeName") or pods_.is_finished(pod):
+        return []
+    return [
+        str(item.get("name")) for item in dig(pod, "spec", "schedulingGates") or () if isinstance(item, dict)
+    ]
+
+
+def gated(case: Case) -> Iterator[Cause]:
+    """Somebody holds the pod back before the scheduler looks at it."""
+    for pod in case.pods:
+        gates = gates_of(pod)
+        placed = conditions.find(pod, "PodScheduled") or {}
+        if not gates and (placed.get("reason") != "SchedulingGated" or dig(pod, "spec", "nodeName")):
+            continue
+        is_kueue = any(gate.startswith(_KUEUE) for gate in gates)
+        yield blame(
+            "scheduling-gated",
+            title_of(pod),
+            f"it is held by gate {', '.join(gates) or '?'}, and no scheduler looks at it until that is gone",
+            [
+                ("spec", f"schedulingGates: {', '.join(gates)}"),
+                ("condition PodScheduled", f"{placed.get('reason')}: {placed.get('message')}"),
+            ],
+            hint="see the queue: it takes the gate away when it is the pod's turn; nodes are not the matter"
+            if is_kueue
+            else "who set the gate takes it away; nodes are not the matter",
+            command=f"kubectl get workloads.kueue.x-k8s.io {case.namespace}"
+            if is_kueue
+            else describe(case, pod),
+        )
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A reason for which the scheduler rules nodes out.
+
+    Args:
+        pattern: of its words, as they stand behind a number of nodes.
+        hint: what to do.
+        command: where to look; `{ns}` is the namespace as an option of kubectl's.
+        code: the cause; the default has the nodes checked one by one.
+    """
+
+    pattern: str
+    hint: str
+    command: str = "kaitoctl check-nodes {workspace} {ns}"
+    code: str = "unschedulable"
+
+
+_VOLUMES = "kubectl get persistentvolumeclaims {ns} -o wide"
+# Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/*; those of older releases behind "up to".
+OBSTACLES = (
+    Obstacle(
+        r"persistentvolumeclaim \S+ not found|unbound immediate PersistentVolumeClaims|"
+        r"persistentvolumeclaim \S+ is being deleted|waiting for ephemeral volume controller",
+        "create the claim, or see why it is not bound",
+        "kubectl get pvc {ns}",
+        "volume-claim-missing",
+    ),
+    Obstacle(
+        r"didn't match PersistentVolume's node affinity|"  # volumebinding/binder.go
+        r"volume node affinity conflict|"  # the same, up to v1.33
+        r"no available volume zone|"  # volumezone
+        r"didn't find available persistent volumes to bind|"  # volumebinding
+        r"bound to non-existent p|non-existent pv\(s\)|"
+        r"did not have enough free storage|"
+        r"exceed max volume count|"  # nodevolumelimits
+        r"no available disk|ReadWriteOncePod",  # volumerestrictions
+        "its volume is tied to other nodes or zones, or is in use: see where it may be attached",
+        _VOLUMES,
+        "volume-not-here",
+    ),
+    Obstacle(r"Insufficient nvidia\.com/|Insufficient \S+/\S+", "see who holds the GPUs", "kaitoctl nodes"),
+    Obstacle(r"Insufficient (cpu|memory|ephemeral-storage)", "take nodes with more, or ask for less"),
+    Obstacle(r"Too many pods", "the node runs as many pods as its kubelet lets it: see what runs there"),
+    Obstacle(r"untolerated taint|taints that the pod didn't tolerate", "see the taints and whose they are"),
+    Obstacle(r"node affinity/selector|scheduler-enforced node affinity", "see the labels that nodes lack"),
+    Obstacle(r"free ports", "another pod holds the host port: see what runs on the node", "kaitoctl nodes"),
+    Obstacle(
+        r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", "{describe}"
+    ),
+    Obstacle(r"were unschedulable", "the node is cordoned: see by whom, and why"),
+    Obstacle(
+        r"requested node name|required features|had unknown conditions",
+        "see the pod and the node",
+        "{describe}",
+    ),
+    Obstacle(
+        r"(?i)resourceclaim|device class|cannot allocate all claims|dynamic resource",  # dynamicresources
+        "see the pod's ResourceClaims and their driver",
+        "kubectl get resourceclaims {ns}",
+    ),
+)
+
+
+def scheduling(case: Case) -> Iterator[Cause]:
+    """The scheduler finds no node."""
+    for pod in case.pods:
+        placed = conditions.find(pod, "PodScheduled") or {}
+        if dig(pod, "spec", "nodeName") or placed.get("status") != "False" or gates_of(pod):
+            continue
+        if code_of("scheduled", str(placed.get("reason") or "")) == "scheduling-gated":
+            continue
+        words = str(placed.get("message") or "")
+        told = [("condition PodScheduled", words)]
+        told += [
+            told_by(event) for event in case.seen.events_of(pod) if event.get("reason") == "FailedScheduling"
+        ]
+        obstacle = _obstacle(words) or Obstacle("", "see for each node why not")
+        command = obstacle.command.format(
+            ns=case.namespace, workspace=case.name, describe=describe(case, pod)
+        )
+        yield blame(
+            obstacle.code,
+            title_of(pod),
+            words or "no node takes the pod",
+            told,
+            hint=obstacle.hint,
+            command=command,
+            weight="wait" if obstacle.code == "unschedulable" else "fault",
+        )
+        return
+
+
+def ruled_out(words: str) -> list[tuple[int, str]]:
+    """How many nodes the scheduler rules out for which reason; what concerns the whole pod has all of them.
+
+    Source: Kubernetes v1.37.2, pkg/scheduler/framework/types.go (FitError).
+    """
+    _, is_list, rest = words.partition(" nodes are available: ")
+    if not is_list:
+        return [(_ALL, words)] if words else []
+    rest = rest.partition("preemption:")[0].rstrip(". ")
+    parts = re.split(r"[,.] (?=\d+ )", rest)
+    counted = [re.match(r"(\d+) (.*)", part, re.DOTALL) for part in parts]
+    return [
+        (int(found[1]), found[2]) if found else (_ALL, part)
+        for found, part in zip(counted, parts, strict=True)
+    ]
+
+
+_ALL = 1_000_000
+
+
+def _obstacle(words: str) -> Obstacle | None:
+    """What rules out most nodes, of those that are known."""
+    found = [
+        (count, -rank, obstacle)
+        for count, reason in ruled_out(words)
+        for rank, obstacle in enumerate(OBSTACLES)
+        if re.search(obstacle.pattern, reason)
+    ]
+    return max(found, key=lambda item: item[:2])[2] if found else None
+
+
+_EVENTS = ("TaintManagerEviction", "Preempted", "Preempting", "Evicted")
+_WHAT = {
+    "DeletionByTaintManager": "a NoExecute taint of its node threw it out",
+    "TaintManagerEviction": "a NoExecute taint of its node threw it out",
+    "PreemptionByScheduler": "a pod of higher priority took its place",
+    "Preempted": "a pod of higher priority took its place",
+    "Preempting": "its node made room for a critical pod",
+    "EvictionByEvictionAPI": "somebody drained its node, or asked for its eviction",
+    "DeletionByPodGC": "its node is gone, so that it was removed",
+    "TerminationByKubelet": "its node ended it",
+    "Evicted": "its node ran short of something and threw it out",
+}
+_UNREACHABLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def thrown_out(case: Case) -> Iterator[Cause]:
+    """Pods that served, and that a node, a taint or another pod has put out of the way."""
+    if any(pods_.is_ready(pod) for pod in case.seen.pods):
+        return
+    unplaced = not case.pods or any(not dig(pod, "spec", "nodeName") for pod in case.pods)
+    for name, reason, told, node in _disruptions(case):
+        taints = _taints(case, node)
+        evidence = [*told, *((f"Node {where}", f"taint {taint}") for where, taint in taints)]
+        what = _WHAT.get(reason, reason)
+        is_taint = reason in ("DeletionByTaintManager", "TaintManagerEviction")
+        if taints and is_taint:
+            what = f"taint {taints[0][1]} of node {taints[0][0]} threw it out"
+        where = node or (taints[0][0] if taints else "")
+        yield blame(
+            "pod-thrown-out",
+            f"Pod {name}",
+            what,
+            evidence,
+            hint="the taint belongs to who set it: wait until it is gone, or take another node"
+            if is_taint
+            else "see who did it and whether it will happen again; a higher priority protects from preemption"
+            if reason.startswith("Preempt")
+            else "see the node; the pod is created again where there is room",
+            command=f"kubectl describe node {word(where)}" if where else "kubectl get nodes",
+            weight="fault" if unplaced else "note",
+        )
+        return
+
+
+def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], str]]:
+    """Pods that were put out of the way: name, reason, evidence, node."""
+    for pod in case.seen.pods:
+        item = conditions.find(pod, "DisruptionTarget")
+        if item is not None and item.get("status") == "True":
+            words = f"{item.get('reason')}: {item.get('message')}"
+            told = [("condition DisruptionTarget", words)]
+            yield (
+                str(pod["metadata"]["name"]),
+                str(item.get("reason")),
+                told,
+                str(dig(pod, "spec", "nodeName") or ""),
+            )
+    for event in case.seen.events:
+        is_pods = dig(event, "involvedObject", "kind") == "Pod"
+        if is_pods and event.get("reason") in _EVENTS and "Cancelling" not in str(event.get("message")):
+            name = str(dig(event, "involvedObject", "name"))
+            pod = next((item for item in case.seen.pods if item["metadata"]["name"] == name), {})
+            yield name, str(event["reason"]), [told_by(event)], str(dig(pod, "spec", "nodeName") or "")
+
+
+def _taints(case: Case, node: str) -> list[tuple[str, str]]:
+    """The NoExecute taints of its node, or of all that it had; those of lost nodes last."""
+    found = [
+        (str(item["metadata"]["name"]), f"{taint.get('key')}:NoExecute")
+        for item in case.seen.nodes
+        if not node or item["metadata"]["name"] == node
+        for taint in dig(item, "spec", "taints") or ()
+        if taint.get("effect") == "NoExecute"
+    ]
+    return sorted(found, key=lambda pair: pair[1].startswith(_UNREACHABLE))

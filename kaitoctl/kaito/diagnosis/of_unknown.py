@@ -1,0 +1,99 @@
+"""Rules for what no table knows: Kubernetes' own words are the evidence, whatever they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kaitoctl.kaito.diagnosis.case import Case, blame, describe, is_creating, span, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.cause import Cause, Weight
+from kaitoctl.kaito.diagnosis.reasons import NORMAL, Place, code_of
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube.objects import Object, dig
+
+_SILENT_S = 900.0
+
+
+def said_of_containers(case: Case) -> Iterator[Cause]:
+    """Reasons at which containers wait, or for which they ended, that nobody knows."""
+    for pod in case.pods:
+        for item in pods_.container_statuses(pod):
+            for place in ("waiting", "terminated"):
+                said = dig(item, "state", place) or {}
+                reason = str(said.get("reason") or "")
+                ended_well = place == "terminated" and said.get("exitCode") == 0
+                if not reason or ended_well or code_of(_PLACES[place], reason) is not None:
+                    continue
+                words = str(said.get("message") or reason)
+                yield _told(case, pod, f"container {item['name']}", reason, words, [])
+
+
+_PLACES: dict[str, Place] = {"waiting": "waiting", "terminated": "terminated"}
+
+
+def said_of_pods(case: Case) -> Iterator[Cause]:
+    """Conditions and warnings about pods that no other rule has read."""
+    for pod in case.pods:
+        if pods_.is_ready(pod):
+            continue
+        for item in dig(pod, "status", "conditions") or ():
+            if str(item.get("type")) in ("PodResizePending", "PodResizeInProgress") and item.get("message"):
+                words = str(item.get("message"))
+                yield _told(
+                    case, pod, f"condition {item['type']}", str(item.get("reason")), words, [], "wait"
+                )
+        yield from _warned(case, pod, "event")
+        since_s = case.age_s(pod["metadata"].get("creationTimestamp"))
+        if is_creating(pod) and not case.seen.events_of(pod) and since_s > _SILENT_S:
+            node = str(dig(pod, "spec", "nodeName"))
+            yield blame(
+                "kubernetes-says",
+                title_of(pod),
+                f"the kubelet of {node} has begun nothing of it for {span(since_s)}, and no event says why",
+                [("pod", pods_.summary(pod)), *_unseen(case)],
+                hint="see whether that node's kubelet runs, and what it pulls or mounts",
+                command=f"kubectl describe node {word(node)}",
+                weight="wait",
+            )
+
+
+def said_of_workloads(case: Case) -> Iterator[Cause]:
+    """Warnings about workloads that no other rule has read."""
+    for workload in (*case.seen.workloads, *case.seen.replica_sets, *case.seen.jobs):
+        yield from _warned(case, workload, "workload-event")
+
+
+def _warned(case: Case, obj: Object, place: Place) -> Iterator[Cause]:
+    """The newest warning about it that is unknown, or known to have no cause of its own."""
+    for event in case.seen.events_of(obj):
+        reason = str(event.get("reason") or "")
+        code = code_of(place, reason)
+        if code == NORMAL or (code is None and event.get("type") != "Warning"):
+            continue
+        if code in (None, "kubernetes-says"):
+            source, words = told_by(event)
+            yield _told(case, obj, source, reason, words or reason, [], "wait")
+        return
+
+
+def _told(
+    case: Case,
+    obj: Object,
+    source: str,
+    reason: str,
+    words: str,
+    more: list[tuple[str, str]],
+    weight: Weight = "fault",
+) -> Cause:
+    return blame(
+        "kubernetes-says",
+        title_of(obj),
+        f"{reason}: {words}" if words != reason else reason,
+        [(source, f"{reason}: {words}"), *more],
+        hint="kaitoctl knows no advice for this reason: the message is Kubernetes' own",
+        command=describe(case, obj),
+        weight=weight,
+    )
+
+
+def _unseen(case: Case) -> list[tuple[str, str]]:
+    return [("cluster", f"events: {case.seen.unseen['events']}")] if "events" in case.seen.unseen else []

@@ -1,0 +1,258 @@
+"""Whether anybody is served: the one answer that `why`, `status`, `endpoint` and `doctor` share. Pure.
+
+A Workspace serves when the port of its Service that prompts go to leads to at least one ready pod of its
+own. Conditions say what a controller saw last, perhaps weeks ago; this looks at what is there: pods, the
+nodes that they are on, the Service, and its EndpointSlices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube import conditions
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube.objects import Object, dig, is_being_deleted, key_of, labels_of
+
+Gap = Literal["", "pods", "missing", "type", "selector", "port", "endpoints"]
+"""Where the way to the model ends: at its pods, a missing Service, its type, its selector, its port, or at
+endpoints that nobody has written."""
+
+_PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+_MAIN_PORT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Who is reached through the Service.
+
+    Args:
+        pods: names of the ready pods behind the port that is asked, or their addresses without the right to
+            see pods.
+        gap: where the way ends, if it leads to none.
+        words: the same for people, such as `Service falcon is missing`.
+    """
+
+    pods: tuple[str, ...] = ()
+    gap: Gap = ""
+    words: str = ""
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anybody is served."""
+        return not self.gap
+
+
+def serving(seen: Snapshot) -> Serving:
+    """Whether a Workspace's model can be asked, and if not, where the way to it ends."""
+    ready = ready_pods(seen)
+    if "pods" in seen.unseen:
+        return _of_addresses(seen)
+    if not ready:
+        return Serving(gap="pods", words=_unready(seen))
+    if "services" in seen.unseen:
+        return Serving(_names(ready))
+    service = main_service(seen)
+    if service is None:
+        if dig(seen.workspace, "inference", "template") is not None:
+            return Serving(_names(ready))  # KAITO gives a custom pod no Service, ours none without ports
+        return Serving(gap="missing", words=f"Service {_name(seen)} is missing")
+    return _behind(seen, service, ready)
+
+
+def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
+    name, spec = _name(seen), service.get("spec") or {}
+    if spec.get("type") == "ExternalName":
+        words = f"Service {name} is of type ExternalName and leads to {spec.get('externalName')}"
+        return Serving(gap="type", words=words)
+    slices = [] if "endpointslices" in seen.unseen else list(seen.slices)
+    selector = spec.get("selector") or {}
+    if selector:
+        chosen = [pod for pod in ready if selector.items() <= labels_of(pod).items()]
+    else:
+        chosen = [pod for pod in ready if any(_is_in(item, pod) for item in slices)]
+    if not chosen:
+        words = f"the selector of Service {name}, {_pairs(selector)}, fits none of its ready pods"
+        return Serving(gap="selector", words=words if selector else f"Service {name} has no selector")
+    port = asked_port(service)
+    if port is None:
+        return Serving(gap="port", words=f"Service {name} has no port")
+    open_ = [pod for pod in chosen if _is_open(seen, pod, port)]
+    if not open_:
+        return Serving(gap="port", words=_wrong_port(name, port, chosen))
+    if spec.get("clusterIP") == "None" and target_port(port, open_[0]) != port.get("port"):
+        words = (
+            f"Service {name} is headless, so nobody translates its port {port.get('port')} to "
+            f"{target_port(port, open_[0])}"
+        )
+        return Serving(gap="type", words=words)
+    reached = (
+        [pod for pod in open_ if any(_leads_to(item, pod, port) for item in slices)] if slices else open_
+    )
+    if not reached:
+        return Serving(gap="endpoints", words=f"no endpoint of Service {name} is a ready pod")
+    return Serving(_names(reached))
+
+
+def ready_pods(seen: Snapshot) -> list[Object]:
+    """Its pods that answer: Ready, not going away, and on a node that is still heard of."""
+    return [
+        pod
+        for pod in seen.pods
+        if pods_.is_ready(pod)
+        and dig(pod, "status", "phase") not in ("Failed", "Succeeded", "Unknown")
+        and not is_on_lost_node(seen, pod)
+    ]
+
+
+def is_on_lost_node(seen: Snapshot, pod: Object) -> bool:
+    """Whether the pod's node is there and not Ready: Kubernetes takes such pods out of every Service.
+
+    Source: Kubernetes v1.37.2, pkg/controller/nodelifecycle (MarkPodsNotReady).
+    """
+    node = seen.node(str(dig(pod, "spec", "nodeName") or ""))
+    ready = conditions.find(node, "Ready") if node is not None else None
+    return ready is not None and ready.get("status") != "True"
+
+
+def main_service(seen: Snapshot) -> Object | None:
+    """The Service of the Workspace's name, which prompts go to."""
+    return next((item for item in seen.services if item["metadata"]["name"] == _name(seen)), None)
+
+
+def asked_port(service: Object) -> Object | None:
+    """The port that prompts go to: the one called `http`, or else 80, or else the first."""
+    ports = [port for port in dig(service, "spec", "ports") or () if isinstance(port, dict)]
+    named = [port for port in ports if port.get("name") == "http"]
+    plain = [port for port in ports if port.get("port") == _MAIN_PORT]
+    return next(iter((*named, *plain, *ports)), None)
+
+
+def target_port(port: Object, pod: Object) -> int | None:
+    """The number on the pod that a Service port leads to; None for a name that no container port has."""
+    target = port.get("targetPort") or port.get("port")
+    if isinstance(target, int):
+        return target
+    if str(target).isdigit():
+        return int(str(target))
+    return next((number for name, number in _container_ports(pod) if name and name == target), None)
+
+
+def listening(pod: Object) -> set[int]:
+    """The ports on which its containers are known to listen: those that they declare, or are probed at."""
+    declared = {number for _, number in _container_ports(pod)}
+    for container in dig(pod, "spec", "containers") or ():
+        for probe in (container.get(kind) or {} for kind in _PROBES):
+            asked = (
+                dig(probe, "httpGet", "port") or dig(probe, "tcpSocket", "port") or dig(probe, "grpc", "port")
+            )
+            if asked and (number := target_port({"targetPort": asked}, pod)):
+                declared.add(number)
+    return declared
+
+
+def _container_ports(pod: Object) -> list[tuple[str, int]]:
+    return [
+        (str(port.get("name") or ""), int(port["containerPort"]))
+        for container in pods_.container_specs(pod)
+        for port in container.get("ports") or ()
+        if isinstance(port.get("containerPort"), int)
+    ]
+
+
+def _is_open(seen: Snapshot, pod: Object, port: Object) -> bool:
+    """Whether a container listens where the port leads; nobody knows all that custom pods listen on."""
+    target = target_port(port, pod)
+    if target is None or (port.get("protocol") or "TCP") != "TCP":
+        return False
+    known = listening(pod)
+    return not known or target in known or dig(seen.workspace, "inference", "template") is not None
+
+
+def _wrong_port(name: str, port: Object, pods: list[Object]) -> str:
+    target = port.get("targetPort") or port.get("port")
+    known = sorted(set().union(*map(listening, pods)))
+    if (port.get("protocol") or "TCP") != "TCP":
+        return f"Service {name} speaks {port['protocol']} on port {port.get('port')}, and the server TCP"
+    what = f"port {target}" if str(target).isdigit() else f'a port called "{target}"'
+    listens = f"; the server listens on {', '.join(map(str, known))}" if known else ""
+    return f"port {port.get('port')} of Service {name} leads to {what}, where nobody listens{listens}"
+
+
+def _leads_to(item: Object, pod: Object, port: Object) -> bool:
+    """Whether a slice has the port, and the pod as one that is ready."""
+    target = target_port(port, pod)
+    ports = item.get("ports", [{}])  # an API server always writes the field; null is none
+    has_port = any(one.get("port") in (None, target) for one in ports or ())
+    return has_port and _is_in(item, pod)
+
+
+def _is_in(item: Object, pod: Object) -> bool:
+    return any(
+        dig(endpoint, "conditions", "ready") is not False
+        and (
+            dig(endpoint, "targetRef", "name") == pod["metadata"]["name"]
+            or dig(pod, "status", "podIP") in (endpoint.get("addresses") or ())
+        )
+        for endpoint in item.get("endpoints") or ()
+    )
+
+
+def _of_addresses(seen: Snapshot) -> Serving:
+    """Without the right to see pods: what the EndpointSlices say, or at last the workloads."""
+    if seen.slices and "endpointslices" not in seen.unseen:
+        found = [
+            str(address)
+            for item in seen.slices
+            for endpoint in item.get("endpoints") or ()
+            if item.get("ports", True) and dig(endpoint, "conditions", "ready") is not False
+            for address in endpoint.get("addresses") or ()
+        ]
+        if found:
+            return Serving(tuple(found))
+        return Serving(gap="endpoints", words=f"no endpoint of Service {_name(seen)} is a ready pod")
+    ready = sum(int(dig(item, "status", "readyReplicas") or 0) for item in seen.workloads)
+    return Serving((f"{ready} ready",)) if ready else Serving(gap="pods", words="none of its pods is ready")
+
+
+def _unready(seen: Snapshot) -> str:
+    lost = sorted({str(pod["spec"]["nodeName"]) for pod in seen.pods if is_on_lost_node(seen, pod)})
+    if lost:
+        return f"its pods are on {', '.join(lost)}, which is not Ready"
+    alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pods_.is_finished(pod)]
+    return "none of its pods is ready" if alive else "it has no pods"
+
+
+def _pairs(labels: Object) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _names(pods: Iterable[Object]) -> tuple[str, ...]:
+    return tuple(str(pod["metadata"]["name"]) for pod in pods)
+
+
+def _name(seen: Snapshot) -> str:
+    return key_of(seen.workspace).name if seen.workspace else ""
+
+
+def slice_of_endpoints(endpoints: Object) -> list[Object]:
+    """Core Endpoints as EndpointSlices, for clusters that show no others."""
+    return [
+        {
+            "kind": "EndpointSlice",
+            "metadata": endpoints["metadata"],
+            "ports": subset.get("ports") or [],
+            "endpoints": [
+                {
+                    "addresses": [item.get("ip")],
+                    "conditions": {"ready": is_ready},
+                    "targetRef": item.get("targetRef"),
+                }
+                for part, is_ready in (("addresses", True), ("notReadyAddresses", False))
+                for item in subset.get(part) or ()
+            ],
+        }
+        for subset in endpoints.get("subsets") or ()
+    ]

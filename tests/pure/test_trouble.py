@@ -1,0 +1,655 @@
+"""Trouble of real people: worlds of tests/data/trouble, and what else is of the same kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from trouble import NOW, World
+
+from kaitoctl.kaito.diagnosis.of_scheduling import ruled_out
+from kaitoctl.kaito.rollout import progress
+from kaitoctl.kaito.serving import serving
+from kaitoctl.kaito.view import Item, view
+from kaitoctl.kube.objects import Object
+
+
+@pytest.mark.parametrize(
+    ("world", "code", "words"),
+    [
+        ("scaled-to-zero", "scaled-to-zero", "scaled to 0"),
+        ("service-missing", "no-endpoints", "Service falcon is missing"),
+        ("workload-gone", "workload-missing", "does not exist any more"),
+        ("rejected-by-kubelet", "pod-rejected", "gpu-1 rejects it.*devices unavailable"),
+        ("start-error", "container-cannot-start", "driver/library version mismatch"),
+        ("exit-zero-loop", "crash-loop", "ends by itself with exit code 0"),
+        ("registry-unavailable", "registry-unreachable", "cannot reach"),
+        ("multi-attach", "volume-unavailable", "claim weights.*falcon-7c9d-xyz holds it"),
+        ("sandbox-failed", "pod-sandbox-failed", 'no runtime for "nvidia"'),
+        ("scheduling-gated", "scheduling-gated", "kueue.x-k8s.io/admission"),
+        ("killed-after-serving", "probe-kills-server", "had served: it ran for 5h"),
+        ("paused", "workload-paused", "paused"),
+        ("webhook-silent", "pods-refused", "webhook pods.mutate.example does not answer"),
+        ("wrong-platform", "image-wrong-platform", "another CPU architecture"),
+        ("runs-as-root", "container-cannot-start", "run as root"),
+        ("slow-pull", "image-pull-slow", "pulling mcr/kaito-falcon-7b:0.0.6 for 46m"),
+    ],
+)
+def test_the_root_cause_of_each_world(world: str, code: str, words: str) -> None:
+    cause = World(world).cause()
+    assert (cause.code, cause.weight) == (code, "fault")
+    assert re.search(words, cause.message), cause.message
+    assert cause.evidence
+    assert cause.hint
+    assert cause.command
+
+
+def serving_world() -> World:
+    """All is well: a ready pod behind a Service."""
+    world = World("service-missing")
+    world.objects.append(World("scaled-to-zero")["Service"])
+    return world
+
+
+def test_a_world_in_which_all_is_well_is_ready() -> None:
+    found = serving_world().diagnosis()
+    assert (found.is_ready, found.cause) == (True, None)
+
+
+def slice_for(world: World, *, ready: bool | None = True, port: int | None = 5000, pod: str = "") -> World:
+    ports = None if port is None else [{"port": port, "protocol": "TCP"}]
+    reference = {"kind": "Pod", "name": pod or world["Pod"]["metadata"]["name"]}
+    endpoint = {"addresses": ["10.1.2.3"], "conditions": {"ready": ready}, "targetRef": reference}
+    world.objects.append(
+        {"kind": "EndpointSlice", "metadata": {"name": "falcon-x"}, "ports": ports, "endpoints": [endpoint]}
+    )
+    return world
+
+
+def change(path: str, value: Any) -> Callable[[World], Any]:
+    """Sets `Kind.spec.field` of a world."""
+    kind, *keys = path.split(".")
+
+    def apply(world: World) -> None:
+        here = world[kind]
+        for key in keys[:-1]:
+            here = here[int(key)] if isinstance(here, list) else here.setdefault(key, {})
+        here[int(keys[-1]) if isinstance(here, list) else keys[-1]] = value
+
+    return apply
+
+
+UNREADY = [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]
+LOST = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "no news"}]
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        (change("Service.spec.selector", {"app": "other"}), "no-endpoints"),
+        (change("Service.spec.selector", {"kaito.sh/workspace": "falcon", "v": "2"}), "no-endpoints"),
+        (change("Service.spec.selector", None), "no-endpoints"),
+        (change("Service.spec.ports.0.targetPort", 9999), "service-misdirected"),
+        (change("Service.spec.ports.0.targetPort", "http"), "service-misdirected"),
+        (change("Service.spec.ports.0.protocol", "UDP"), "service-misdirected"),
+        (change("Service.spec.ports", []), "service-misdirected"),
+        (change("Service.spec.type", "ExternalName"), "service-misdirected"),
+        (change("Service.spec.clusterIP", "None"), "service-misdirected"),
+        (lambda world: slice_for(world, ready=False), "no-endpoints"),
+        (lambda world: slice_for(world, port=None), "no-endpoints"),
+        (lambda world: slice_for(world, port=8000), "no-endpoints"),
+        (lambda world: slice_for(world, pod="somebody-elses"), "no-endpoints"),
+        (change("Pod.status.conditions", UNREADY), "nobody-served"),
+        (change("Pod.metadata.deletionTimestamp", "2026-11-28T16:59:30Z"), "nobody-served"),
+        (change("Pod.status.phase", "Unknown"), "node-lost"),
+        (change("Node.status.conditions", LOST), "not-ready"),
+        (lambda world: world.without("Pod"), "nobody-served"),
+        (lambda world: world.without("Service"), "no-endpoints"),
+        (lambda world: world.without("Deployment", "ReplicaSet", "Pod"), "workload-missing"),
+    ],
+)
+def test_what_is_called_ready_and_serves_nobody(edit: Callable[[World], Any], code: str) -> None:
+    world = serving_world()
+    edit(world)
+    found = world.diagnosis()
+    assert not found.is_ready
+    assert found.cause is not None
+    assert (found.cause.code, found.cause.weight) == (code, "fault")
+    where = progress(world.seen())
+    assert where.down
+    assert where.words == "nobody is served"
+    shown = view(world.seen(), NOW)
+    assert (shown.down, shown.tree.status) == (True, "NotServing")
+
+
+def test_what_still_serves_is_served() -> None:
+    for edit in (
+        change("Service.spec.ports.0.targetPort", "5000"),
+        change("Service.spec.ports.0.name", "http"),
+        lambda world: slice_for(world),
+        lambda world: slice_for(world, ready=None),
+    ):
+        world = serving_world()
+        edit(world)
+        assert serving(world.seen()).pods == ("falcon-5b8f-abcde",)
+    named = serving_world()
+    named["Pod"]["spec"]["containers"][0]["ports"] = [{"name": "api", "containerPort": 5000}]
+    named["Service"]["spec"]["ports"][0]["targetPort"] = "api"
+    assert serving(named.seen()).is_any
+    headless = serving_world()
+    headless["Service"]["spec"] |= {"clusterIP": "None", "ports": [{"port": 5000}]}
+    assert serving(headless.seen()).is_any
+    custom = serving_world().without("Service")
+    custom["Workspace"]["inference"] = {"template": {}}
+    assert serving(custom.seen()).is_any, "KAITO v0.3 gives a custom pod no Service"
+
+
+def test_what_may_not_be_seen_is_not_missed() -> None:
+    world = serving_world().without("Service")
+    assert serving(world.seen(unseen={"services": "forbidden"})).is_any
+    blind = slice_for(serving_world()).without("Pod")
+    assert serving(blind.seen(unseen={"pods": "forbidden"})).pods == ("10.1.2.3",)
+    blind = slice_for(serving_world(), ready=False).without("Pod")
+    assert serving(blind.seen(unseen={"pods": "forbidden"})).gap == "endpoints"
+    blind = serving_world().without("Pod")
+    assert serving(blind.seen(unseen={"pods": "forbidden"})).is_any, "the Deployment counts a ready replica"
+
+
+def test_the_advice_for_a_service_leads_it_back() -> None:
+    world = serving_world()
+    world["Service"]["spec"]["selector"] = {"app": "other"}
+    assert world.cause().command == "kubectl set selector service falcon -n default kaito.sh/workspace=falcon"
+    world = serving_world()
+    world["Service"]["spec"]["ports"][0]["targetPort"] = 1
+    assert '"/spec/ports/0/targetPort", "value": 5000' in world.cause().command
+
+
+@pytest.mark.parametrize(
+    ("manager", "hint"),
+    [("kubectl", "scale it up again"), ("keda-operator", "keda-operator did it, and may do it")],
+)
+def test_who_scaled_it_is_named(manager: str, hint: str) -> None:
+    world = World("scaled-to-zero")
+    fields: Object = {"f:spec": {"f:replicas": {}}}
+    world["Deployment"]["metadata"]["managedFields"] = [
+        {"manager": "kaito", "time": "2026-11-27T00:00:00Z", "fieldsV1": {"f:spec": {"f:selector": {}}}},
+        {"manager": "old", "time": "2026-11-27T00:00:00Z", "fieldsV1": fields},
+        {"manager": manager, "subresource": "scale", "time": "2026-11-28T16:00:00Z", "fieldsV1": fields},
+    ]
+    cause = world.cause()
+    assert f"{manager} has set that" in cause.message
+    assert cause.hint.startswith(hint)
+    assert cause.command == "kubectl scale deployment falcon -n default --replicas=1"
+
+
+def test_a_workload_that_is_halted_otherwise() -> None:
+    world = World("paused")
+    del world["Deployment"]["spec"]["paused"]
+    world["Deployment"]["kind"] = "StatefulSet"
+    world["StatefulSet"]["spec"]["updateStrategy"] = {"rollingUpdate": {"partition": 1}}
+    assert "partition 1" in world.cause().message
+    world["StatefulSet"]["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    assert "OnDelete" in world.cause().message
+
+
+def test_a_paused_deployment_that_serves_as_it_should_is_no_trouble() -> None:
+    world = serving_world()
+    world["Deployment"]["spec"]["paused"] = True
+    assert world.diagnosis().is_ready
+
+
+# --- refused pods ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "command"),
+    [
+        (
+            'pods "a" is forbidden: exceeded quota: gpus, requested: x=2, used: x=2, limited: x=2',
+            "quota",
+            "resourcequota",
+        ),
+        ('pods "a" is forbidden: failed quota: q: must specify limits.cpu', "quota", "resourcequota"),
+        (
+            'pods "a" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi.',
+            "LimitRange",
+            "limitrange",
+        ),
+        (
+            'admission webhook "policy.example" denied the request: no',
+            "webhook policy.example forbids",
+            "webhook",
+        ),
+        (
+            'pods "a" is forbidden: error looking up service account default/llm: serviceaccount "llm" not '
+            "found",
+            "ServiceAccount llm does not exist",
+            "create serviceaccount llm -n default",
+        ),
+        (
+            'pods "a" is forbidden: no PriorityClass with name high was found',
+            "PriorityClass high",
+            "priorityclasses",
+        ),
+        (
+            'pods "a" is forbidden: pod rejected: RuntimeClass "nvidia" not found',
+            "RuntimeClass nvidia",
+            "runtimeclasses",
+        ),
+        (
+            'pods "a" is forbidden: unable to create new content in namespace ai because it is being '
+            "terminated",
+            "namespace is being deleted",
+            "namespace",
+        ),
+        (
+            'pods "a" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true',
+            "Pod Security level restricted:latest",
+            "--show-labels",
+        ),
+        (
+            "pods \"a\" is forbidden: ValidatingAdmissionPolicy 'no-latest' with binding 'b' denied "
+            "request: no",
+            "ValidatingAdmissionPolicy no-latest",
+            "validatingadmissionpolicies",
+        ),
+        (
+            'pods "a" is forbidden: unable to validate against any security context constraint: []',
+            "constraint",
+            "securitycontext",
+        ),
+        ('Pod "a" is invalid: spec.containers[0].image: Required value', "template is invalid", "describe"),
+        ("Internal error occurred: something nobody has seen", "something nobody has seen", "describe"),
+    ],
+)
+def test_each_refusal_has_its_own_advice(words: str, what: str, command: str) -> None:
+    world = World("webhook-silent").without("Event")
+    world["Deployment"]["status"]["conditions"] = []
+    world.event("FailedCreate", f"Error creating: {words}", of="ReplicaSet")
+    cause = world.cause()
+    assert cause.code == "pods-refused"
+    assert what in cause.message
+    assert command in cause.command
+    assert words in cause.evidence[0][1]
+
+
+def test_a_refused_surge_pod_shows_while_the_old_one_serves() -> None:
+    world = serving_world()
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
+    world["Deployment"]["status"] |= {"updatedReplicas": 0, "conditions": [failure]}
+    assert world.cause().code == "pods-refused"
+
+
+def test_a_refusal_of_the_past_is_not_blamed() -> None:
+    world = World("webhook-silent").without("Event")
+    world["Deployment"]["status"]["conditions"] = []
+    world.event("FailedCreate", "exceeded quota", of="ReplicaSet", lastTimestamp="2026-11-28T16:00:00Z")
+    world.event("SuccessfulCreate", "Created pod", of="ReplicaSet", kind="Normal")
+    assert "pods-refused" not in [cause.code for cause in world.diagnosis().causes]
+
+
+# --- scheduling ------------------------------------------------------------------------------------------
+
+
+def unscheduled(words: str) -> World:
+    world = World("scheduling-gated")
+    del world["Pod"]["spec"]["schedulingGates"]
+    world["Pod"]["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    ]
+    return world
+
+
+NO_HELP = " preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "hint"),
+    [
+        (
+            "0/2 nodes are available: 2 Insufficient nvidia.com/gpu." + NO_HELP,
+            "unschedulable",
+            "holds the GPUs",
+        ),
+        (
+            "0/2 nodes are available: 1 Insufficient memory, 1 Insufficient cpu.",
+            "unschedulable",
+            "ask for less",
+        ),
+        ("0/2 nodes are available: 2 Too many pods.", "unschedulable", "as many pods"),
+        ("0/2 nodes are available: 2 node(s) had untolerated taint {a: b}.", "unschedulable", "taints"),
+        ("0/2 nodes are available: 2 node(s) had untolerated taint(s).", "unschedulable", "taints"),
+        (
+            "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports.",
+            "unschedulable",
+            "port",
+        ),
+        (
+            "0/2 nodes are available: 2 node(s) had volume node affinity conflict.",
+            "volume-not-here",
+            "volume",
+        ),
+        (
+            "0/2 nodes are available: 2 node(s) didn't match PersistentVolume's node affinity.",
+            "volume-not-here",
+            "volume",
+        ),
+        ("0/2 nodes are available: 2 node(s) exceed max volume count.", "volume-not-here", "volume"),
+        ("0/2 nodes are available: 2 node(s) had no available volume zone.", "volume-not-here", "volume"),
+        ('persistentvolumeclaim "w" is being deleted', "volume-claim-missing", "claim"),
+        ('persistentvolumeclaim "w" bound to non-existent persistentvolume "v"', "volume-not-here", "volume"),
+        ("0/2 nodes are available: 2 cannot allocate all claims.", "unschedulable", "ResourceClaims"),
+        ("0/2 nodes are available: 2 a reason of the year 2030.", "unschedulable", "each node"),
+    ],
+)
+def test_the_schedulers_words_lead_to_advice(words: str, code: str, hint: str) -> None:
+    cause = unscheduled(words).cause()
+    assert cause.code == code
+    assert hint in cause.hint
+    assert cause.evidence[0][1] == words
+
+
+def test_the_reason_that_rules_out_most_nodes_counts() -> None:
+    words = (
+        "0/9 nodes are available: 2 Insufficient cpu, 7 node(s) had untolerated taint {a: b, c: d}." + NO_HELP
+    )
+    assert ruled_out(words) == [(2, "Insufficient cpu"), (7, "node(s) had untolerated taint {a: b, c: d}")]
+    assert "taints" in unscheduled(words).cause().hint
+
+
+def test_a_gate_of_nobody_known_is_named() -> None:
+    world = World("scheduling-gated")
+    world["Pod"]["spec"]["schedulingGates"] = [{"name": "example.com/quota"}, {"name": "b"}]
+    cause = world.cause()
+    assert "example.com/quota, b" in cause.message
+    assert "kueue" not in cause.command
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("TaintManagerEviction", "Marking for deletion Pod default/falcon-5b8f-abcde"),
+        ("Preempted", "Preempted by pod 1234 on node gpu-1"),
+        ("Evicted", "The node was low on resource: memory."),
+    ],
+)
+def test_a_pod_that_was_thrown_out_is_remembered_by_its_events(reason: str, words: str) -> None:
+    world = unscheduled("0/1 nodes are available: 1 node(s) had untolerated taint {maintenance: true}.")
+    world["Node"]["spec"]["taints"] = [{"key": "maintenance", "effect": "NoExecute"}]
+    world.event(reason, words)
+    world.objects[-1]["involvedObject"]["name"] = "falcon-5b8f-before"
+    cause = world.cause()
+    assert cause.code == "pod-thrown-out"
+    assert cause.about == "Pod falcon-5b8f-before"
+    assert ("taint maintenance:NoExecute" in cause.message) == (reason == "TaintManagerEviction")
+    assert cause.command[-1] != "-", "nobody else's taint is taken off"
+
+
+@pytest.mark.parametrize(
+    "reason", ["DeletionByTaintManager", "EvictionByEvictionAPI", "PreemptionByScheduler", "DeletionByPodGC"]
+)
+def test_a_pod_that_is_being_thrown_out_says_so_itself(reason: str) -> None:
+    world = serving_world()
+    world["Pod"]["metadata"]["deletionTimestamp"] = "2026-11-28T16:59:00Z"
+    world["Pod"]["status"]["conditions"] = [
+        {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "because"}
+    ]
+    cause = world.cause()
+    assert (cause.code, cause.evidence[0][1]) == ("pod-thrown-out", f"{reason}: because")
+
+
+def test_an_event_of_the_past_blames_nothing_that_is_loading() -> None:
+    world = World("slow-pull").event("TaintManagerEviction", "Marking for deletion Pod default/falcon-0")
+    causes = world.diagnosis().causes
+    assert [cause.weight for cause in causes if cause.code == "pod-thrown-out"] == ["note"]
+
+
+def test_a_pod_on_a_lost_node_is_found_while_its_successor_waits() -> None:
+    world = serving_world()
+    world["Pod"]["metadata"]["deletionTimestamp"] = "2026-11-28T16:40:00Z"
+    world["Node"]["status"]["conditions"] = LOST
+    cause = world.cause()
+    assert (cause.code, cause.about) == ("node-lost", "Node gpu-1")
+
+
+# --- volumes and sandboxes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "code", "hint"),
+    [
+        (
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "w" : rpc error: code = DeadlineExceeded desc = context '
+            "deadline exceeded",
+            "volume-unavailable",
+            "in time",
+        ),
+        (
+            "FailedMount",
+            "Unable to attach or mount volumes: unmounted volumes=[w]: timed out waiting for the condition",
+            "volume-unavailable",
+            "in time",
+        ),
+        (
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "models" : hostPath type check failed: /models is not a '
+            "directory",
+            "volume-unavailable",
+            "path is not on this node",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed : kubernetes.io/csi: driver name disk.csi.azure.com not found "
+            "in the list of registered CSI drivers",
+            "volume-unavailable",
+            "CSI driver",
+        ),
+        (
+            "FailedMount",
+            "mount failed: exit status 32 Output: mount.nfs: access denied by server",
+            "volume-unavailable",
+            "refuses",
+        ),
+        (
+            "FailedAttachVolume",
+            'Multi-Attach error for volume "pv-1" Volume is already exclusively attached to one node',
+            "volume-unavailable",
+            "one node at a time",
+        ),
+        ("FailedMapVolume", "MapVolume.SetUpDevice failed", "volume-unavailable", "see the message"),
+        ("VolumeResizeFailed", "resize failed", "volume-unavailable", "grow"),
+        (
+            "FailedCreatePodSandBox",
+            'plugin type="azure-vnet" failed: Failed to allocate pool: no available addresses',
+            "pod-sandbox-failed",
+            "address left",
+        ),
+        (
+            "FailedCreatePodSandBox",
+            "failed to assign an IP address to container",
+            "pod-sandbox-failed",
+            "address left",
+        ),
+        ("FailedCreatePodSandBox", 'RuntimeHandler "nvidia" not supported', "pod-sandbox-failed", "toolkit"),
+        (
+            "NetworkNotReady",
+            "network is not ready: container runtime network not ready: cni plugin not initialized",
+            "pod-sandbox-failed",
+            "network plugin",
+        ),
+        (
+            "FailedPrepareDynamicResources",
+            "Failed to prepare dynamic resources: resource claim x",
+            "pod-sandbox-failed",
+            "ResourceClaims",
+        ),
+    ],
+)
+def test_what_keeps_a_kubelet_from_the_first_container(reason: str, words: str, code: str, hint: str) -> None:
+    cause = World("multi-attach").without("Event").event(reason, words).cause()
+    assert cause.code == code
+    assert hint in cause.hint
+    assert words in cause.message
+    assert "delete" not in cause.command
+
+
+def test_a_pod_whose_containers_run_has_no_trouble_with_volumes_any_more() -> None:
+    world = World("killed-after-serving").event("FailedMount", "timed out waiting for the condition")
+    assert "volume-unavailable" not in [cause.code for cause in world.diagnosis().causes]
+
+
+# --- containers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "code"),
+    [
+        (
+            "SignatureValidationFailed",
+            "image pull failed because the signature validation failed",
+            "image-pull-failed",
+        ),
+        ("ImageInspectError", "failed to inspect image", "image-pull-failed"),
+        (
+            "ErrImageNeverPull",
+            "Container image is not present with pull policy of Never",
+            "image-pull-failed",
+        ),
+        ("PostStartHookError", "Exec lifecycle hook failed", "container-cannot-start"),
+        ("PreStartHookError", "hook failed", "container-cannot-start"),
+        ("PreCreateHookError", "hook failed", "container-cannot-start"),
+        ("KillContainerError", "cannot kill", "container-cannot-start"),
+        ("CreateContainerConfigError", "failed to prepare subPath for volumeMount", "container-cannot-start"),
+        ("CreateContainerConfigError", 'secret "hf" not found', "secret-missing"),
+        ("CreateContainerConfigError", "couldn't find key HF_TOKEN in Secret default/hf", "key-missing"),
+        ("CreatePodSandboxError", "no network", "pod-sandbox-failed"),
+        ("KillPodSandboxError", "no network", "pod-sandbox-failed"),
+        (
+            "ErrImagePull",
+            "no matching manifest for linux/amd64 in the manifest list entries",
+            "image-wrong-platform",
+        ),
+        ("ErrImagePull", 'no image found in image index for architecture "amd64"', "image-wrong-platform"),
+        (
+            "ErrImagePull",
+            'image operating system "windows" cannot be used on this platform',
+            "image-wrong-platform",
+        ),
+        ("RunContainerError", "exec /usr/bin/python: exec format error", "image-wrong-platform"),
+    ],
+)
+def test_what_a_container_waits_for(reason: str, words: str, code: str) -> None:
+    world = World("runs-as-root")
+    world["Pod"]["status"]["containerStatuses"][0]["state"] = {
+        "waiting": {"reason": reason, "message": words}
+    }
+    cause = world.cause()
+    assert cause.code == code
+    assert any(words in text for _, text in cause.evidence)
+
+
+def ended(world: World, code: int, reason: str, message: str = "") -> World:
+    last = {"exitCode": code, "reason": reason, "message": message}
+    world["Pod"]["status"]["containerStatuses"][0]["lastState"] = {"terminated": last}
+    return world
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "message", "found"),
+    [
+        (
+            128,
+            "StartError",
+            "nvidia-container-cli: initialization error: nvml error: insufficient permissions",
+            "container-cannot-start",
+        ),
+        (
+            127,
+            "ContainerCannotRun",
+            'exec: "accelerate": executable file not found in $PATH',
+            "container-cannot-start",
+        ),
+        (128, "StartError", "exec /bin/sh: exec format error", "image-wrong-platform"),
+        (1, "Error", "a reason that the program wrote to its termination log", "crash-loop"),
+        (0, "Completed", "", "crash-loop"),
+    ],
+)
+def test_how_a_container_ended_stands_in_its_last_state(
+    code: int, reason: str, message: str, found: str
+) -> None:
+    cause = ended(World("start-error"), code, reason, message).cause()
+    assert cause.code == found
+    assert any(message in text for _, text in cause.evidence)
+
+
+def test_a_server_that_ends_with_0_and_is_just_running_again_is_found_too() -> None:
+    world = World("exit-zero-loop")
+    item = world["Pod"]["status"]["containerStatuses"][0]
+    item["state"] = {"running": {"startedAt": "2026-11-28T16:59:50Z"}}
+    assert "exit code 0" in world.cause().message
+    item["ready"] = True
+    assert "crash-loop" not in [cause.code for cause in world.diagnosis().causes]
+
+
+def test_a_pull_of_minutes_is_nobodys_fault() -> None:
+    world = World("slow-pull")
+    world["Event"]["firstTimestamp"] = "2026-11-28T16:50:00Z"
+    assert "image-pull-slow" not in [cause.code for cause in world.diagnosis().causes]
+    world = World("slow-pull")
+    world.event("Pulled", 'Successfully pulled image "mcr/kaito-falcon-7b:0.0.6"', kind="Normal")
+    assert "image-pull-slow" not in [cause.code for cause in world.diagnosis().causes]
+
+
+# --- failed pods -----------------------------------------------------------------------------------------
+
+
+def test_1500_failed_pods_are_a_count() -> None:
+    world = World("rejected-by-kubelet")
+    one = world["Pod"]
+    world.without("Pod")
+    for number in range(1500):
+        metadata = {**one["metadata"], "name": f"falcon-5b8f-{number:04}", "uid": f"p{number}"}
+        world.objects.append({**one, "metadata": metadata})
+    found = [cause for cause in world.diagnosis().causes if cause.code == "pod-rejected"]
+    assert [cause.about for cause in found] == ["1500 pods of falcon"]
+    assert found[0].message.startswith("1500 pods: ")
+
+    def items(item: Item) -> list[Item]:
+        return [item, *(below for child in item.children for below in items(child))]
+
+    shown = items(view(world.seen(), NOW).tree)
+    assert [item.name for item in shown if item.kind == "Pod"] == ["1500 pods"]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "OutOfcpu",
+        "OutOfmemory",
+        "OutOfpods",
+        "OutOfnvidia.com/gpu",
+        "NodeAffinity",
+        "NodePorts",
+        "NodeShutdown",
+    ],
+)
+def test_a_rejected_pod_shows_the_kubelets_words(reason: str) -> None:
+    world = World("rejected-by-kubelet")
+    for item in world.objects:
+        if item["kind"] == "Pod":
+            item["status"] |= {"reason": reason, "message": f"the words of {reason}"}
+    cause = world.cause()
+    assert cause.code == "pod-rejected"
+    assert f"{reason}: the words of {reason}" in cause.evidence[0][1]
+
+
+@pytest.mark.parametrize("reason", ["Terminated", "Shutdown", "Preempting", "DeadlineExceeded"])
+def test_a_pod_that_its_node_ended(reason: str) -> None:
+    world = World("rejected-by-kubelet")
+    for item in world.objects:
+        if item["kind"] == "Pod":
+            item["status"] |= {"reason": reason, "message": "the node shut down"}
+    assert world.cause().code == "pod-ended"
