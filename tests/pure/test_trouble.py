@@ -653,3 +653,53 @@ def test_a_pod_that_its_node_ended(reason: str) -> None:
         if item["kind"] == "Pod":
             item["status"] |= {"reason": reason, "message": "the node shut down"}
     assert world.cause().code == "pod-ended"
+
+
+def test_a_server_that_ends_with_0_when_a_probe_asks_it_to_is_the_probes_doing() -> None:
+    world = World("killed-after-serving")
+    ended(world, 0, "Completed")
+    world["Pod"]["status"]["containerStatuses"][0]["lastState"]["terminated"] |= {
+        "startedAt": "2026-11-28T10:47:29Z",
+        "finishedAt": "2026-11-28T15:47:29Z",
+    }
+    assert world.cause().code == "probe-kills-server"
+    later = world["Pod"]["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    later |= {"startedAt": "2026-11-28T16:40:00Z", "finishedAt": "2026-11-28T16:50:00Z"}
+    assert world.cause().code == "crash-loop", "that kill was of another run"
+
+
+def test_an_adapters_log_may_say_that_its_image_is_for_another_machine() -> None:
+    world = World("wrong-platform")
+    item = world["Pod"]["status"]["initContainerStatuses"][0]
+    item |= {
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+    }
+    words = "Error: no matching manifest was found in the manifest list: not found"
+    logs = {(world["Pod"]["metadata"]["name"], "style"): words}
+    assert world.cause(logs=logs).code == "image-wrong-platform"
+
+
+def test_a_tuning_job_that_somebody_has_deleted_is_missed() -> None:
+    world = World("workload-gone")
+    del world["Workspace"]["inference"]
+    world["Workspace"]["tuning"] = {"preset": {"name": "falcon-7b"}, "method": "lora"}
+    world["Workspace"]["status"]["conditions"] = [
+        {
+            "type": "JobStarted",
+            "status": "True",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-28T15:00:00Z",
+        }
+    ]
+    cause = world.cause()
+    assert (cause.code, cause.weight) == ("workload-missing", "fault")
+    assert "Job falcon" in cause.message
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_a_rollout_that_counts_ready_replicas_without_pods_serves_nobody(kind: str) -> None:
+    world = serving_world().without("Pod")
+    world["Deployment"]["kind"] = kind
+    cause = world.cause()
+    assert (cause.code, cause.message) == ("nobody-served", "nobody is served: it has no pods")

@@ -50,6 +50,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_workspace.invalid,
     of_workspace.controller,
     of_workloads.workload_gone,
+    of_workloads.job_gone,
     of_workloads.scaled_to_zero,
     of_workloads.paused,
     of_configuration.configuration,

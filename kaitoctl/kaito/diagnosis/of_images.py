@@ -33,7 +33,7 @@ _NO_WAY = (
 )
 # Source: containerd v2.1 core/images, docker/distribution, CRI-O's containers/image; runc and the kernel.
 WRONG_PLATFORM = (
-    r"(?i)no match(ing manifest)? for platform|no matching manifest for|does not match the "
+    r"(?i)no match for platform|no matching manifest (for|was found)|does not match the "
     r"(specified|detected host|"
     r"expected) platform|no image found in (image index|manifest list) for architecture|exec format error|"
     r"image operating system .* cannot be used|unsupported (platform|architecture)|not supported on this "

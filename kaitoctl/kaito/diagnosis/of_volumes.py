@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kaitoctl.kaito.diagnosis.case import Case, blame, describe, is_creating, title_of, told_by, word
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.diagnosis.of_configuration import NOT_FOUND
+from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
@@ -82,7 +82,7 @@ def volumes(case: Case) -> Iterator[Cause]:
         for event in case.seen.events_of(pod):
             code = code_of("event", str(event.get("reason") or ""))
             words = str(event.get("message") or event.get("note") or "")
-            if code == "volume-unavailable" and not re.search(NOT_FOUND, words):
+            if code == "volume-unavailable" and not is_reference_missing(words):
                 yield _volume(case, pod, event, words)
                 break
             if code == "pod-sandbox-failed":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kaitoctl.kaito import nodes
+from kaitoctl.kaito import api, nodes
 from kaitoctl.kaito.diagnosis.case import Case, blame, describe, title_of, told_by, told_of, word
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.snapshot import event_time
@@ -16,7 +16,29 @@ from kaitoctl.kube.objects import Object, dig, labels_of
 from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
 
 _QUEUE = "kueue.x-k8s.io/queue-name"
+_REMADE_WITHIN_S = 30.0
 _AUTOSCALERS = r"(?i)keda|autoscal|knative|zeroscaler|sablier|kube-downscaler"
+
+
+def job_gone(case: Case) -> Iterator[Cause]:
+    """Its tuning job has begun, has not ended, and is not there."""
+    started = conditions.find(case.workspace, api.JOB_STARTED) or {}
+    is_over = conditions.is_true(case.workspace, api.WORKSPACE_SUCCEEDED)
+    seen = case.seen
+    if started.get("status") != "True" or is_over or seen.jobs or seen.pods or "jobs" in seen.unseen:
+        return
+    yield blame(
+        "workload-missing",
+        title_of(case.workspace),
+        f"its Job {case.name} does not exist any more, though its conditions say that it has started",
+        [
+            ("condition JobStarted", f"True since {started.get('lastTransitionTime') or '?'}"),
+            ("cluster", "there is no Job of the name"),
+        ],
+        hint="the controller has not made it again: see that it runs, and restart it if it does",
+        command="kaitoctl doctor",
+        weight="fault" if case.age_s(started.get("lastTransitionTime")) > _REMADE_WITHIN_S else "wait",
+    )
 
 
 def workload_gone(case: Case) -> Iterator[Cause]:
@@ -224,7 +246,18 @@ REFUSALS = (
         "kubectl describe validatingadmissionpolicies",
     ),
     Refusal(
-        r"(?i)security context constraint",
+        r"(?i)image policy webhook",
+        "the image policy of the cluster forbids the image, or does not answer",
+        "name an image that the policy admits, or ask who owns it",
+    ),
+    Refusal(
+        r"(?i)namespace( default)? tolerations|namespace node label selector",
+        "the namespace prescribes other tolerations or nodes than the pods have",
+        "bring the pod template in line, or ask who owns the namespace",
+        "kubectl get namespace {namespace} -o yaml",
+    ),
+    Refusal(
+        r"(?i)security context constraint|pod ?security ?policy",
         "no security context constraint lets the pods run",
         "ask for a constraint for the ServiceAccount of the pods",
         "kubectl get securitycontextconstraints",
