@@ -88,8 +88,8 @@ def add(do: Callable[[Request], Any], name: str) -> None:
 
 COMMANDS = {
     "nodes": (2, 1600, 86),
-    "status -A": (8, 900, 96),
-    "status ws-000": (19, 1600, 100),
+    "status -A": (10, 900, 84),
+    "status ws-000": (19, 1600, 108),
     "check-nodes --preset falcon-7b --label apps=ws-000": (3, 1600, 80),
 }
 """By command: the most requests, bytes of answers for each further Workspace with its node, and modules."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, diagnosis, installation
+from kaitoctl.kaito import api
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.serving import slice_of_endpoints
@@ -366,6 +366,8 @@ async def _verdict(
     """Which nodes it will use, where that still matters and may be asked."""
     assert seen.workspace is not None
     where = progress(seen)
+    from kaitoctl.kaito import diagnosis
+
     waiting = [pod for pod in seen.pods if not dig(pod, "spec", "nodeName") and not pods_.is_finished(pod)]
     is_gated = bool(waiting) and all(diagnosis.gates_of(pod) for pod in waiting)
     if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
@@ -384,6 +386,8 @@ async def _missing(client: Client, seen: Snapshot, asked: _Asked) -> frozenset[N
     """Which of the Secrets, ConfigMaps and claims do not exist; nothing of what is in them is kept."""
     assert seen.workspace is not None
     namespace = seen.workspace["metadata"].get("namespace") or ""
+    from kaitoctl.kaito import diagnosis
+
     wanted = {named for _, named in diagnosis.references(seen.workspace)}
     wanted |= {Named(ref.kind, ref.name) for pod in seen.pods for ref in pods_.references(pod)}
 
@@ -477,6 +481,8 @@ async def _controllers(client: Client, seen: Snapshot, asked: _Asked) -> tuple[s
     ]
     if observed and max(observed) >= generation:
         return None
+    from kaitoctl.kaito import installation
+
     listed = await asked.or_none("deployments of all namespaces", client.list(DEPLOYMENT))
     return None if listed is None else tuple(one.words for one in installation.controllers(listed.items))
 

@@ -22,7 +22,7 @@ from kaitoctl.kube.objects import Object
         ("scaled-to-zero", "scaled-to-zero", "scaled to 0"),
         ("service-missing", "no-endpoints", "Service falcon is missing"),
         ("workload-gone", "workload-missing", "does not exist any more"),
-        ("rejected-by-kubelet", "pod-rejected", "gpu-1 rejects it.*devices unavailable"),
+        ("rejected-by-kubelet", "pod-rejected", "gpu-1 rejects them.*devices unavailable"),
         ("start-error", "container-cannot-start", "driver/library version mismatch"),
         ("exit-zero-loop", "crash-loop", "ends by itself with exit code 0"),
         ("registry-unavailable", "registry-unreachable", "cannot reach"),

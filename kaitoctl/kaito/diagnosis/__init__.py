@@ -88,6 +88,13 @@ _LAST_RESORT = {
     "controller-says": 4,
 }
 
+# Who has put a pod out of the way by a taint wants it so: nobody is to take the taint off for the next pod.
+_SAID_BETTER = {
+    "pod-thrown-out": ("taint-not-tolerated", "unschedulable"),
+    "node-lost": ("not-ready", "unschedulable", "taint-not-tolerated"),
+    "scheduling-gated": ("unschedulable",),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -135,6 +142,9 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
                 found.append(cause)
         if found and found[0].code in ("finalizer-holds-deletion", "workspace-invalid"):
             break  # what is going away need not become ready; for what is refused nothing is built
+    better = {cause.code for cause in found if cause.weight == "fault"} & set(_SAID_BETTER)
+    worse = {code for one in better for code in _SAID_BETTER[one]}
+    found = [cause for cause in found if cause.code not in worse]
     best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
     found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
     if where.outcome == "ready":

@@ -120,7 +120,7 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
     if re.search(WRONG_PLATFORM, words):
         return wrong_platform(case, pod, name, image, told)
     if reason == "ErrImageNeverPull":
-        message = f"{image} is not on the node, and imagePullPolicy Never forbids to pull it"
+        message = f"image {image} is not on the node, and imagePullPolicy Never forbids to pull it"
         hint = "load the image onto the node, or set imagePullPolicy IfNotPresent"
         return blame("image-pull-failed", about, message, told, hint=hint, command=describe(case, pod))
     if reason == "SignatureValidationFailed":

@@ -313,7 +313,7 @@ def _killed(case: Case, pod: Object, item: Object, ended: Object, told: list[tup
     message = (
         f"the node lost sight of {name}: it restarted, or its container runtime did"
         if lost
-        else f"{name} was killed from outside ({signal}), and nothing says by whom"
+        else f"container {name} was killed from outside ({signal}), and nothing says by whom"
     )
     lines = _log_lines(case.seen.logs.get((str(pod["metadata"]["name"]), name), ""), None)
     return blame(
