@@ -108,12 +108,12 @@ def _down(workspace: Object, seen: Snapshot) -> str:
         return ""
     workloads = _workloads(workspace, seen)
     found = serving(seen)
-    if found.is_any and workloads:
+    if found.is_any or (not workloads and {"deployments", "statefulsets"} & set(seen.unseen)):
         return ""
     idle = [item for item in workloads if not replicas(item)]
     if idle and len(idle) == len(workloads):
         return f"{idle[0]['kind']} {idle[0]['metadata']['name']} is scaled to 0"
-    if not _is_said_to_serve(workspace, workloads) or _is_denied(workspace):
+    if not is_called_ready(workspace, seen):
         return ""
     return found.words if workloads else "its Deployment or StatefulSet is missing"
 
@@ -156,7 +156,7 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
         if seen.claims or int(resource.get("observedGeneration") or 0) >= generation:
             return _nodes_station(workspace, seen) if resource.get("status") != "True" else Phase.ACCEPTED
         return Phase.ACCEPTED if dig(workspace, "status", "conditions") else Phase.SUBMITTED
-    serves = _is_said_to_serve(workspace, workloads) and not _is_denied(workspace)
+    serves = is_called_ready(workspace, seen)
     if lacks_nodes(workspace) and all(map(is_rolled_out, workloads)) and serving(seen).is_any:
         return _nodes_station(workspace, seen)  # its pods run on, and their nodes are not what they were
     if serves and all(map(is_rolled_out, workloads)):
@@ -188,6 +188,11 @@ def _is_denied(workspace: Object) -> bool:
     succeeded = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
     of_now = int(succeeded.get("observedGeneration") or 0) >= generation_of(workspace)
     return of_now and succeeded.get("status") == "False"
+
+
+def is_called_ready(workspace: Object, seen: Snapshot) -> bool:
+    """Whether its controller says of this generation that it serves, and nothing against it."""
+    return _is_said_to_serve(workspace, _workloads(workspace, seen)) and not _is_denied(workspace)
 
 
 def _is_said_to_serve(workspace: Object, workloads: list[Object]) -> bool:

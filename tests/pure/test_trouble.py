@@ -703,3 +703,14 @@ def test_a_rollout_that_counts_ready_replicas_without_pods_serves_nobody(kind: s
     world["Deployment"]["kind"] = kind
     cause = world.cause()
     assert (cause.code, cause.message) == ("nobody-served", "nobody is served: it has no pods")
+
+
+def test_pods_that_outlive_their_workload_serve_and_are_not_replaced() -> None:
+    world = serving_world().without("Deployment", "ReplicaSet")
+    cause = world.cause()
+    assert cause.code == "workload-missing"
+    assert "its pods still serve" in cause.message
+    assert not progress(world.seen()).down
+    unseen = {"deployments": "forbidden"}
+    assert world.diagnosis(unseen=unseen).cause is None
+    assert not progress(world.without("Pod").seen(unseen=unseen)).down, "nobody knows what there is"

@@ -490,7 +490,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "condition `JobStarted` with `WorkspaceTuningJobStatusFailed`",
             "A container of the job's pod ended with an error, or the job met its limit. It is not run "
             "again by itself.",
-            "`kaitoctl logs WORKSPACE --previous`; mend the cause, then change the Workspace or delete "
+            "`kaitoctl logs WORKSPACE --previous`; fix the cause, then change the Workspace or delete "
             "the Job.",
         ),
         "progress-deadline": Code(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from kaitoctl.kaito import api, nodes
 from kaitoctl.kaito.diagnosis.case import Case, blame, describe, title_of, told_by, told_of, word
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.rollout import is_called_ready
+from kaitoctl.kaito.serving import serving
 from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions
 from kaitoctl.kube.managed_fields import last_writer
@@ -43,12 +45,12 @@ def job_gone(case: Case) -> Iterator[Cause]:
 
 def workload_gone(case: Case) -> Iterator[Cause]:
     """The controller calls it ready, and what it speaks of is not there."""
-    if (
-        not case.progress.down
-        or case.seen.workloads
-        or {"deployments", "statefulsets"} & set(case.seen.unseen)
-    ):
+    seen = case.seen
+    if case.workspace.get("tuning") or seen.workloads or {"deployments", "statefulsets"} & set(seen.unseen):
         return
+    if not is_called_ready(case.workspace, seen):
+        return
+    served = "; its pods still serve, and nothing replaces them" if serving(seen).is_any else ""
     said = [
         (f"condition {item['type']}", f"{item.get('status')} since {item.get('lastTransitionTime') or '?'}")
         for item in dig(case.workspace, "status", "conditions") or ()
@@ -57,7 +59,8 @@ def workload_gone(case: Case) -> Iterator[Cause]:
     yield blame(
         "workload-missing",
         title_of(case.workspace),
-        f"its Deployment or StatefulSet {case.name} does not exist any more, though its conditions say ready",
+        f"its Deployment or StatefulSet {case.name} does not exist any more, though its conditions say ready"
+        + served,
         [*said, ("cluster", "there is no Deployment and no StatefulSet of the name")],
         hint="the controller has not made it again: see that it runs, and restart it if it does",
         command="kaitoctl doctor",
