@@ -95,8 +95,8 @@ def containers(case: Case) -> Iterator[Cause]:
 _START_HINTS = (
     (
         r"(?i)runAsNonRoot|non-root|run as root",
-        "the pod or its namespace wants another user than root: build the image with a numeric USER, or set "
-        "runAsUser in a pod template",
+        "the pod or its namespace wants another user than root: build the image with a numeric USER, or "
+        "set runAsUser in a pod template",
     ),
     (
         r"(?i)driver/library version mismatch|nvml|nvidia-container-cli|libcuda|libnvidia|nvidia-smi",
@@ -268,8 +268,7 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
             "crash-loop",
             message,
             hint="a server stays: see its command and arguments (a process that goes to the background "
-            "ends the "
-            "container), and its log",
+            "ends the container), and its log",
         )
     what = _EXITS.get(
         code, f"killed by signal {code - 128}" if 128 < code < 160 else "the program's own error"
@@ -322,8 +321,7 @@ def _killed(case: Case, pod: Object, item: Object, ended: Object, told: list[tup
         message,
         [*told, ("container", ran), *unseen, *lines],
         hint="no probe was seen doing it: the kernel kills a child process when memory is short (see the "
-        "node's "
-        "kernel log), and so does a node that shuts down",
+        "node's kernel log), and so does a node that shuts down",
         command=f"kubectl describe node {word(str(dig(pod, 'spec', 'nodeName') or ''))}",
     )
 

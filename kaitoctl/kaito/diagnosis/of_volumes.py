@@ -19,8 +19,7 @@ _VOLUME_HINTS = (
     (
         r"(?i)Multi-Attach|already (exclusively )?attached|already used by",
         "the disk can be on one node at a time: wait until the pod that holds it has ended, or use a "
-        "volume with "
-        "access mode ReadWriteMany",
+        "volume with access mode ReadWriteMany",
     ),
     (
         r"(?i)driver name \S+ not found|no such driver|not registered|csinode|CSI driver",
@@ -49,8 +48,7 @@ _SANDBOX_HINTS = (
     (
         r"(?i)no runtime for|RuntimeHandler|runtime handler|unknown runtime",
         "the container runtime of the node does not have this runtime class: see the GPU operator's "
-        "container "
-        "toolkit there",
+        "container toolkit there",
     ),
     (
         r"(?i)assign an? (ip|address)|no (free |available )?(ip|address)|ip "
