@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Literal
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.serving import serving
+from kaitoctl.kaito.serving import is_on_lost_node, serving
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.status import FAILED, JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
 from kaitoctl.kube import conditions
@@ -157,13 +157,15 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
             return _nodes_station(workspace, seen) if resource.get("status") != "True" else Phase.ACCEPTED
         return Phase.ACCEPTED if dig(workspace, "status", "conditions") else Phase.SUBMITTED
     serves = is_called_ready(workspace, seen)
-    if lacks_nodes(workspace) and all(map(is_rolled_out, workloads)) and serving(seen).is_any:
-        return _nodes_station(workspace, seen)  # its pods run on, and their nodes are not what they were
     if serves and all(map(is_rolled_out, workloads)):
         found = serving(seen)
         if found.is_any or found.gap != "pods":
             return Phase.READY if found.is_any else Phase.SERVICE
-    return min((_pod_station(pod) for pod in pods), default=Phase.SCHEDULING)
+    stations = (Phase.NODES if is_on_lost_node(seen, pod) else _pod_station(pod) for pod in pods)
+    station = min(stations, default=Phase.SCHEDULING)
+    if station is Phase.LOADING and lacks_nodes(workspace):
+        return _nodes_station(workspace, seen)  # its pods have begun, and their nodes have changed since
+    return station
 
 
 def _nodes_station(workspace: Object, seen: Snapshot) -> Phase:

@@ -124,6 +124,24 @@ def test_what_is_called_ready_and_serves_nobody(edit: Callable[[World], Any], co
     assert (shown.down, shown.tree.status) == (True, "NotServing")
 
 
+def test_a_server_on_a_lost_node_is_not_called_loading() -> None:
+    world = serving_world()
+    world["Node"]["status"]["conditions"] = LOST
+    world["Workspace"]["status"]["conditions"] = [
+        {
+            "type": "ResourceReady",
+            "status": "False",
+            "reason": "x",
+            "message": "1 of 1",
+            "observedGeneration": 1,
+        }
+    ]
+    assert progress(world.seen()).phase.words == "preparing nodes"
+    world["Pod"]["status"]["conditions"] = UNREADY
+    world["Deployment"]["status"]["readyReplicas"] = 0
+    assert progress(world.seen()).phase.words == "preparing nodes"
+
+
 def test_what_still_serves_is_served() -> None:
     for edit in (
         change("Service.spec.ports.0.targetPort", "5000"),
