@@ -351,6 +351,8 @@ _RIGHTS = (
     ("watch", "apps", "deployments", True, "status"),
     ("watch", "apps", "statefulsets", True, "status"),
     ("watch", "karpenter.sh", "nodeclaims", False, "status"),
+    ("watch", "", "services", True, "status, endpoint"),
+    ("watch", "discovery.k8s.io", "endpointslices", True, "status, endpoint"),
     ("list", "", "nodes", False, "check-nodes"),
     ("list", "", "pods", False, "check-nodes, nodes"),
     ("list", "", "events", True, "why, events"),

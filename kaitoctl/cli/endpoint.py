@@ -91,7 +91,7 @@ def addresses(client: Client, seen: Snapshot) -> Object:
     if workspace.get("tuning"):
         raise NegativeAnswer(f"Workspace {key} tunes a model and serves none")
     if not found.is_any:
-        raise NegativeAnswer(f"Workspace {key} does not serve: {_where(seen) or found.words}", hint=why)
+        raise NegativeAnswer(f"Workspace {key} does not serve: {_where(seen)}{found.words}", hint=why)
     main = main_service(seen)
     if main is None:
         raise NegativeAnswer(f"Workspace {key} is ready, and has no Service", hint=why)
@@ -118,8 +118,8 @@ def addresses(client: Client, seen: Snapshot) -> Object:
 
 
 def _where(seen: Snapshot) -> str:
-    """Where the rollout stands, while there is one: it explains more than that no pod is ready."""
+    """Where the rollout stands, while there is one, and a colon."""
     from kaitoctl.kaito.rollout import progress
 
     where = progress(seen)
-    return "" if where.down or where.outcome == "ready" else where.phase.words
+    return "" if where.down or where.outcome == "ready" else f"{where.phase.words}: "

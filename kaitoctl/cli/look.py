@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, diagnosis, installation, nodes_of_others
+from kaitoctl.kaito import api
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.serving import slice_of_endpoints
@@ -373,11 +373,14 @@ async def _verdict(
     """Which nodes it will use, where that still matters and may be asked."""
     assert seen.workspace is not None
     where = progress(seen)
+    from kaitoctl.kaito import diagnosis
+
     waiting = [pod for pod in seen.pods if not dig(pod, "spec", "nodeName") and not pods_.is_finished(pod)]
     is_gated = bool(waiting) and all(diagnosis.gates_of(pod) for pod in waiting)
     if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
         return None
     from kaitoctl.cli.check_nodes import observe, sparing_others
+    from kaitoctl.kaito import nodes_of_others
 
     rules = rules or rules_of(seen)
     found: Seen | None = await asked.or_none("nodes", observe(client, seen.workspace, rules))
@@ -395,6 +398,8 @@ async def _missing(client: Client, seen: Snapshot, asked: _Asked) -> frozenset[N
     """Which of the Secrets, ConfigMaps and claims do not exist; nothing of what is in them is kept."""
     assert seen.workspace is not None
     namespace = seen.workspace["metadata"].get("namespace") or ""
+    from kaitoctl.kaito import diagnosis
+
     wanted = {named for _, named in diagnosis.references(seen.workspace)}
     wanted |= {Named(ref.kind, ref.name) for pod in seen.pods for ref in pods_.references(pod)}
 
@@ -495,6 +500,8 @@ async def _controllers(
     ]
     if observed and max(observed) >= generation:
         return None, ()
+    from kaitoctl.kaito import installation
+
     listed = await asked.or_none("deployments of all namespaces", client.list(DEPLOYMENT))
     if listed is None:
         return None, ()

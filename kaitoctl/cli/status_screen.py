@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from kaitoctl.cli import options
 from kaitoctl.cli.node_table import Screen, aligned, cut, shown_length, wrapped
 from kaitoctl.cli.output import visible
 from kaitoctl.kaito.rollout import Phase
-from kaitoctl.kaito.view import STATIONS, Condition, Item, View
 from kaitoctl.kube.conditions import parse_timestamp
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.view import Condition, Item, View
 
 _MARKS = {"ok": "✔", "busy": "◌", "bad": "✗", "off": "-"}
 _LEAST_NAME = 24
@@ -77,6 +80,8 @@ def _stations(shown: View, now: datetime, screen: Screen) -> Iterator[str]:
 
 
 def _station(phase: Phase, shown: View, screen: Screen) -> str:
+    from kaitoctl.kaito.view import STATIONS  # lists of Workspaces use this module, and need no view
+
     word = STATIONS[phase]
     # What waits for a controller has not even been accepted.
     at = max(shown.phase, Phase.ACCEPTED)

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Literal
 
 from kaitoctl.kaito import api, controller_errors
-from kaitoctl.kaito.serving import serving
+from kaitoctl.kaito.serving import is_on_lost_node, serving
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.status import JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
 from kaitoctl.kube import conditions
@@ -108,12 +108,12 @@ def _down(workspace: Object, seen: Snapshot) -> str:
         return ""
     workloads = _workloads(workspace, seen)
     found = serving(seen)
-    if found.is_any and workloads:
+    if found.is_any or (not workloads and {"deployments", "statefulsets"} & set(seen.unseen)):
         return ""
     idle = [item for item in workloads if not replicas(item)]
     if idle and len(idle) == len(workloads):
         return f"{idle[0]['kind']} {idle[0]['metadata']['name']} is scaled to 0"
-    if not _is_said_to_serve(workspace, workloads) or _is_denied(workspace):
+    if not is_called_ready(workspace, seen):
         return ""
     return found.words if workloads else "its Deployment or StatefulSet is missing"
 
@@ -160,14 +160,16 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
         if seen.claims or int(resource.get("observedGeneration") or 0) >= generation:
             return _nodes_station(workspace, seen) if resource.get("status") != "True" else Phase.ACCEPTED
         return Phase.ACCEPTED if dig(workspace, "status", "conditions") else Phase.SUBMITTED
-    serves = _is_said_to_serve(workspace, workloads) and not _is_denied(workspace)
-    if lacks_nodes(workspace) and all(map(is_rolled_out, workloads)) and serving(seen).is_any:
-        return _nodes_station(workspace, seen)  # its pods run on, and their nodes are not what they were
+    serves = is_called_ready(workspace, seen)
     if serves and all(map(is_rolled_out, workloads)):
         found = serving(seen)
         if found.is_any or found.gap != "pods":
             return Phase.READY if found.is_any else Phase.SERVICE
-    return min((_pod_station(pod) for pod in pods), default=Phase.SCHEDULING)
+    stations = (Phase.NODES if is_on_lost_node(seen, pod) else _pod_station(pod) for pod in pods)
+    station = min(stations, default=Phase.SCHEDULING)
+    if station is Phase.LOADING and lacks_nodes(workspace):
+        return _nodes_station(workspace, seen)  # its pods have begun, and their nodes have changed since
+    return station
 
 
 def _nodes_station(workspace: Object, seen: Snapshot) -> Phase:
@@ -192,6 +194,11 @@ def _is_denied(workspace: Object) -> bool:
     succeeded = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
     of_now = int(succeeded.get("observedGeneration") or 0) >= generation_of(workspace)
     return of_now and succeeded.get("status") == "False"
+
+
+def is_called_ready(workspace: Object, seen: Snapshot) -> bool:
+    """Whether its controller says of this generation that it serves, and nothing against it."""
+    return _is_said_to_serve(workspace, _workloads(workspace, seen)) and not _is_denied(workspace)
 
 
 def _is_said_to_serve(workspace: Object, workloads: list[Object]) -> bool:

@@ -26,10 +26,12 @@ def create(
     labels: dict[str, str] | None = None,
     preferred: tuple[str, ...] = (),
     instance_type: str = "Standard_NC12s_v3",
+    count: int = 1,
     **inference: Any,
 ) -> None:
     """Apply a Workspace with labels of its own, so that tests share no nodes."""
     resource = {
+        "count": count,
         "instanceType": instance_type,
         "labelSelector": {"matchLabels": {"apps": namespace, **(labels or {})}},
         "preferredNodes": list(preferred),
@@ -128,6 +130,31 @@ def test_a_broken_node(
     assert node in blamed(code)["command"]
 
 
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [("gpus-unhealthy", "gpu-not-allocatable"), ("plugin-missing", "device-plugin-missing")],
+)
+def test_a_device_plugin_that_breaks_under_a_running_server(
+    shell: Shell, namespace: str, node: str, blamed: Any, wait_until: Wait, damage: Damage, code: str
+) -> None:
+    create(shell, namespace, preferred=(node,))
+    ready = ("why", "w", "-n", namespace, "-o", "json")
+    wait_until(lambda: json.loads(shell.run("kaitoctl", *ready).stdout)["ready"])
+    shell.break_node(node, damage)
+    cause = blamed(code)
+    assert cause["about"] == f"Node {node}"
+    assert "loading model" not in shell.run("kaitoctl", "status", "-n", namespace).stdout
+
+
+def test_a_count_beyond_what_the_controller_builds(
+    shell: Shell, namespace: str, node: str, blamed: Any
+) -> None:
+    create(shell, namespace, labels={"apps": f"{namespace}-other"}, count=500)
+    cause = blamed("workspace-invalid")
+    assert "resource.count 500" in cause["message"]
+    assert "label" not in cause["command"], "the nodes have nothing to do with it"
+
+
 def test_a_taint_that_is_not_tolerated(shell: Shell, namespace: str, node: str, blamed: Any) -> None:
     shell.kubectl("taint", "node", node, "team=vision:NoSchedule")
     create(shell, namespace, preferred=(node,))
@@ -203,6 +230,7 @@ def test_a_pull_secret_that_exists_is_not_blamed_for_being_missing(
     [
         ("does-not-exist", "adapter-image-bad"),
         pytest.param("empty-data", "adapter-empty", marks=NO_KUBELET),
+        pytest.param("crash", "crash-loop", marks=NO_KUBELET),
     ],
 )
 def test_an_adapter_that_cannot_be_copied(

@@ -22,7 +22,7 @@ from kaitoctl.kube.objects import Object
         ("scaled-to-zero", "scaled-to-zero", "scaled to 0"),
         ("service-missing", "no-endpoints", "Service falcon is missing"),
         ("workload-gone", "workload-missing", "does not exist any more"),
-        ("rejected-by-kubelet", "pod-rejected", "gpu-1 rejects it.*devices unavailable"),
+        ("rejected-by-kubelet", "pod-rejected", "gpu-1 rejects them.*devices unavailable"),
         ("start-error", "container-cannot-start", "driver/library version mismatch"),
         ("exit-zero-loop", "crash-loop", "ends by itself with exit code 0"),
         ("registry-unavailable", "registry-unreachable", "cannot reach"),
@@ -122,6 +122,24 @@ def test_what_is_called_ready_and_serves_nobody(edit: Callable[[World], Any], co
     assert where.words == "nobody is served"
     shown = view(world.seen(), NOW)
     assert (shown.down, shown.tree.status) == (True, "NotServing")
+
+
+def test_a_server_on_a_lost_node_is_not_called_loading() -> None:
+    world = serving_world()
+    world["Node"]["status"]["conditions"] = LOST
+    world["Workspace"]["status"]["conditions"] = [
+        {
+            "type": "ResourceReady",
+            "status": "False",
+            "reason": "x",
+            "message": "1 of 1",
+            "observedGeneration": 1,
+        }
+    ]
+    assert progress(world.seen()).phase.words == "preparing nodes"
+    world["Pod"]["status"]["conditions"] = UNREADY
+    world["Deployment"]["status"]["readyReplicas"] = 0
+    assert progress(world.seen()).phase.words == "preparing nodes"
 
 
 def test_what_still_serves_is_served() -> None:
@@ -653,3 +671,64 @@ def test_a_pod_that_its_node_ended(reason: str) -> None:
         if item["kind"] == "Pod":
             item["status"] |= {"reason": reason, "message": "the node shut down"}
     assert world.cause().code == "pod-ended"
+
+
+def test_a_server_that_ends_with_0_when_a_probe_asks_it_to_is_the_probes_doing() -> None:
+    world = World("killed-after-serving")
+    ended(world, 0, "Completed")
+    world["Pod"]["status"]["containerStatuses"][0]["lastState"]["terminated"] |= {
+        "startedAt": "2026-11-28T10:47:29Z",
+        "finishedAt": "2026-11-28T15:47:29Z",
+    }
+    assert world.cause().code == "probe-kills-server"
+    later = world["Pod"]["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    later |= {"startedAt": "2026-11-28T16:40:00Z", "finishedAt": "2026-11-28T16:50:00Z"}
+    assert world.cause().code == "crash-loop", "that kill was of another run"
+
+
+def test_an_adapters_log_may_say_that_its_image_is_for_another_machine() -> None:
+    world = World("wrong-platform")
+    item = world["Pod"]["status"]["initContainerStatuses"][0]
+    item |= {
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+    }
+    words = "Error: no matching manifest was found in the manifest list: not found"
+    logs = {(world["Pod"]["metadata"]["name"], "style"): words}
+    assert world.cause(logs=logs).code == "image-wrong-platform"
+
+
+def test_a_tuning_job_that_somebody_has_deleted_is_missed() -> None:
+    world = World("workload-gone")
+    del world["Workspace"]["inference"]
+    world["Workspace"]["tuning"] = {"preset": {"name": "falcon-7b"}, "method": "lora"}
+    world["Workspace"]["status"]["conditions"] = [
+        {
+            "type": "JobStarted",
+            "status": "True",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-28T15:00:00Z",
+        }
+    ]
+    cause = world.cause()
+    assert (cause.code, cause.weight) == ("workload-missing", "fault")
+    assert "Job falcon" in cause.message
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_a_rollout_that_counts_ready_replicas_without_pods_serves_nobody(kind: str) -> None:
+    world = serving_world().without("Pod")
+    world["Deployment"]["kind"] = kind
+    cause = world.cause()
+    assert (cause.code, cause.message) == ("nobody-served", "nobody is served: it has no pods")
+
+
+def test_pods_that_outlive_their_workload_serve_and_are_not_replaced() -> None:
+    world = serving_world().without("Deployment", "ReplicaSet")
+    cause = world.cause()
+    assert cause.code == "workload-missing"
+    assert "its pods still serve" in cause.message
+    assert not progress(world.seen()).down
+    unseen = {"deployments": "forbidden"}
+    assert world.diagnosis(unseen=unseen).cause is None
+    assert not progress(world.without("Pod").seen(unseen=unseen)).down, "nobody knows what there is"

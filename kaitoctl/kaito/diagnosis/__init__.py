@@ -56,6 +56,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_controller.stumbles,
     of_workspace.controller,
     of_workloads.workload_gone,
+    of_workloads.job_gone,
     of_workloads.scaled_to_zero,
     of_workloads.paused,
     of_configuration.configuration,
@@ -96,6 +97,12 @@ _LAST_RESORT = {
 # Why KAITO, which is there, does not take a Workspace up; and the words for not knowing why.
 _HELD_UP = frozenset({"controller-busy", "workspace-invalid"})
 _NOT_TAKEN_UP = frozenset({"controller-not-running", "controller-silent", "generation-not-observed"})
+# Who has put a pod out of the way by a taint wants it so: nobody is to take the taint off for the next pod.
+_SAID_BETTER = {
+    "pod-thrown-out": ("taint-not-tolerated", "unschedulable"),
+    "node-lost": ("not-ready", "unschedulable", "taint-not-tolerated"),
+    "scheduling-gated": ("unschedulable",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,9 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
             break  # what is going away need not become ready
     if of_controller.is_kaito_here(seen.controllers) and _HELD_UP & {cause.code for cause in found}:
         found = [cause for cause in found if cause.code not in _NOT_TAKEN_UP]
+    better = {cause.code for cause in found if cause.weight == "fault"} & set(_SAID_BETTER)
+    worse = {code for one in better for code in _SAID_BETTER[one]}
+    found = [cause for cause in found if cause.code not in worse]
     best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
     found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
     if where.outcome == "ready":

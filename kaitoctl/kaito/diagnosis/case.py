@@ -15,6 +15,7 @@ from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig, generation_of, is_being_deleted, key_of
 
 _EVIDENCE_LINES = 4
+_LAST_PODS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,15 @@ class Case:
 
     @property
     def pods(self) -> list[Object]:
-        """The pods that count; without a workload of this generation, all that live."""
-        alive = [pod for pod in self.seen.pods if not is_being_deleted(pod)]
-        return current_pods(self.workspace, self.seen) or alive
+        """The pods that count; without a workload of this generation, all that live, or the last that did.
+
+        A workload may leave thousands of failed pods behind: all but the newest say nothing new.
+        """
+        if current := current_pods(self.workspace, self.seen):
+            return current
+        here = [pod for pod in self.seen.pods if not is_being_deleted(pod)]
+        here.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+        return [pod for pod in here if not pods_.is_finished(pod)] or here[-_LAST_PODS:]
 
     def age_s(self, moment: object) -> float:
         """Seconds since a timestamp; 0 when it is none."""

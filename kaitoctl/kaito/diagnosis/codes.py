@@ -192,68 +192,63 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "workload-missing": Code(
             "its Deployment or StatefulSet is gone",
             "conditions say ready, and there is no Deployment or StatefulSet of the name",
-            "Somebody has deleted the workload, and the controller has not made it again: it does not run, "
-            "or "
-            "KAITO v0.3 and v0.4 have not looked at the Workspace since. Conditions say what was so then.",
+            "Somebody has deleted the workload, and the controller has not made it again: it does not "
+            "run, or KAITO v0.3 and v0.4 have not looked at the Workspace since. Conditions say what was "
+            "so then.",
             "`kaitoctl doctor` shows whether the controller runs. One that runs and does nothing is to be "
             "restarted; it makes the workload again.",
         ),
         "scaled-to-zero": Code(
             "somebody has scaled it to 0",
             "the Deployment or StatefulSet has `spec.replicas: 0`; conditions may say ready all the same",
-            "There are no pods, so nobody is served. KAITO v0.3 and v0.4 neither set replicas back nor take "
-            "their condition away. `managedFields` says who wrote it: kubectl, an autoscaler such as KEDA, a "
-            "tool that saves costs at night.",
-            "Scale it up: `kubectl scale deployment NAME --replicas=1`. Where an autoscaler did it, see its "
-            "rules first.",
+            "There are no pods, so nobody is served. KAITO v0.3 and v0.4 neither set replicas back nor "
+            "take their condition away. `managedFields` says who wrote it: kubectl, an autoscaler such as "
+            "KEDA, a tool that saves costs at night.",
+            "Scale it up: `kubectl scale deployment NAME --replicas=1`. Where an autoscaler did it, see "
+            "its rules first.",
         ),
         "workload-paused": Code(
             "somebody has halted the rollout",
             "a Deployment with `spec.paused`, a StatefulSet with a partition or `OnDelete`, a Job with "
             "`spec.suspend`",
-            "Kubernetes makes no new pods of a paused Deployment or a suspended Job, and leaves older pods "
-            "of "
-            "a StatefulSet below its partition as they are. Kueue suspends jobs until their queue admits "
-            "them.",
+            "Kubernetes makes no new pods of a paused Deployment or a suspended Job, and leaves older "
+            "pods of a StatefulSet below its partition as they are. Kueue suspends jobs until their queue "
+            "admits them.",
             "`kubectl rollout resume deployment NAME`; for a Job see its queue.",
         ),
         "pods-refused": Code(
             "the API server refuses the pods",
-            "condition `ReplicaFailure` of a workload, events `FailedCreate`; pods are missing, or only the "
-            "new ones of a rollout",
+            "condition `ReplicaFailure` of a workload, events `FailedCreate`; pods are missing, or only "
+            "the new ones of a rollout",
             "A ResourceQuota or LimitRange, Pod Security, an admission policy or webhook forbids what the "
-            "workload asks for; a webhook does not answer; the ServiceAccount, PriorityClass or RuntimeClass "
-            "does not exist; or the namespace is being deleted.",
-            "The message says which of them: raise the quota, get the webhook's service to run, create what "
-            "is missing, or change the policy for this namespace.",
+            "workload asks for; a webhook does not answer; the ServiceAccount, PriorityClass or "
+            "RuntimeClass does not exist; or the namespace is being deleted.",
+            "The message says which of them: raise the quota, get the webhook's service to run, create "
+            "what is missing, or change the policy for this namespace.",
         ),
         "scheduling-gated": Code(
             "a gate holds the pod before it is scheduled",
             "condition `PodScheduled` False with `SchedulingGated`; `spec.schedulingGates`",
-            "Somebody else decides when the pod may be scheduled: Kueue's `kueue.x-k8s.io/admission` waits "
-            "for "
-            "room in a queue. Nodes and GPUs are not the matter.",
+            "Somebody else decides when the pod may be scheduled: Kueue's `kueue.x-k8s.io/admission` "
+            "waits for room in a queue. Nodes and GPUs are not the matter.",
             "See the queue: `kubectl get workloads.kueue.x-k8s.io`. Who set the gate takes it away.",
         ),
         "pod-thrown-out": Code(
             "its pod was thrown out",
             "events `TaintManagerEviction`, `Preempted`, `Evicted`; condition `DisruptionTarget`",
             "A NoExecute taint of the node that the pod does not tolerate, a pod of higher priority, a "
-            "drain, or "
-            "a node that ran short of something has ended the pod that served, and no other has its place "
-            "yet.",
-            "See who did it. A taint belongs to who set it: wait until it is gone, or take another node. A "
-            "higher PriorityClass protects from preemption.",
+            "drain, or a node that ran short of something has ended the pod that served, and no other has "
+            "its place yet.",
+            "See who did it. A taint belongs to who set it: wait until it is gone, or take another node. "
+            "A higher PriorityClass protects from preemption.",
         ),
         "node-lost": Code(
             "the node is not heard of any more",
             "the node is NotReady or `Unknown`; pods on it stay `Terminating` or `Unknown`",
             "Its machine is off, unreachable, or its kubelet has died. Kubernetes takes its pods out of "
-            "every "
-            "Service and cannot end them, so that a StatefulSet makes no other.",
+            "every Service and cannot end them, so that a StatefulSet makes no other.",
             "See whether the machine runs. Its pods are replaced when it is back, or when its Node is "
-            "gone; a "
-            "node provisioner removes that with the machine.",
+            "gone; a node provisioner removes that with the machine.",
         ),
         "unschedulable": Code(
             "no node takes the pod",
@@ -271,35 +266,31 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "volume-not-here": Code(
             "no node can have both the pod and its volume",
-            "event `FailedScheduling` with `volume node affinity conflict`, `didn't match PersistentVolume's "
-            "node affinity`, `no available volume zone`, `exceed max volume count`, `ReadWriteOncePod`",
+            "event `FailedScheduling` with `volume node affinity conflict`, `didn't match "
+            "PersistentVolume's node affinity`, `no available volume zone`, `exceed max volume count`, "
+            "`ReadWriteOncePod`",
             "The volume lives in another zone or on another node than the GPUs, is in use by a pod that "
-            "shares "
-            "it with nobody, or the node has as many disks as it can have.",
+            "shares it with nobody, or the node has as many disks as it can have.",
             "See where the volume is (`kubectl get pvc -o wide`, `kubectl describe pv`): take a node "
-            "there, or "
-            "a volume that every zone reaches.",
+            "there, or a volume that every zone reaches.",
         ),
         "volume-unavailable": Code(
             "a volume cannot be attached or mounted",
-            "events `FailedAttachVolume` (`Multi-Attach error`), `FailedMount`, `FailedMapVolume`; the pod "
-            "stays "
-            "at `ContainerCreating`",
-            "A disk is attached to another node still, its CSI driver does not run on this one, the storage "
-            "refuses or does not answer, or a path of the host does not exist.",
+            "events `FailedAttachVolume` (`Multi-Attach error`), `FailedMount`, `FailedMapVolume`; the "
+            "pod stays at `ContainerCreating`",
+            "A disk is attached to another node still, its CSI driver does not run on this one, the "
+            "storage refuses or does not answer, or a path of the host does not exist.",
             "Read the event. A disk of access mode ReadWriteOnce is free when the pod that holds it has "
-            "ended "
-            "and its node has let go; ReadWriteMany can be on several nodes.",
+            "ended and its node has let go; ReadWriteMany can be on several nodes.",
         ),
         "pod-sandbox-failed": Code(
             "the node cannot make the pod's sandbox",
             "event `FailedCreatePodSandBox`, `NetworkNotReady`; the pod stays at `ContainerCreating`",
-            "Before any container the node sets up the pod's network and runtime class: the nvidia runtime "
-            "is "
-            "not configured there, the network has no address left, or its plugin is not ready.",
+            "Before any container the node sets up the pod's network and runtime class: the nvidia "
+            "runtime is not configured there, the network has no address left, or its plugin is not ready.",
             'Read the event. `no runtime for "nvidia"`: see the GPU '
-            "operator's container toolkit on the node; "
-            "`failed to assign an IP address`: enlarge the subnet.",
+            "operator's container toolkit on the node; `failed to assign an IP address`: enlarge the "
+            "subnet.",
         ),
         "config-map-missing": Code(
             "a ConfigMap does not exist",
@@ -368,8 +359,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the node has been pulling an image for long",
             "event `Pulling` without `Pulled`; the pod stays at `ContainerCreating`",
             "Model images have tens of gigabytes. A far registry, a slow disk or a limited network make "
-            "minutes "
-            "to hours of that; nothing has failed yet.",
+            "minutes to hours of that; nothing has failed yet.",
             "See the network and the disk of the node; mirror the image in a registry near the cluster.",
         ),
         "image-wrong-platform": Code(
@@ -412,9 +402,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "container-cannot-start": Code(
             "a container cannot be started",
-            "`CreateContainerConfigError`, `CreateContainerError`, `RunContainerError`, `StartError` (exit "
-            "code "
-            "128), hooks that fail",
+            "`CreateContainerConfigError`, `CreateContainerError`, `RunContainerError`, `StartError` "
+            "(exit code 128), hooks that fail",
             "The container runtime has the image and cannot start a process of it: a command that the "
             "image does not have, a mount that fails, an image that runs as root where that is forbidden, a "
             "driver of the node that does not match its libraries.",
@@ -461,16 +450,15 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "a container was killed, and not by a probe",
             "exit code 137 or 143 without `OOMKilled` and without events of a probe; "
             "`ContainerStatusUnknown`",
-            "Somebody sent SIGKILL or SIGTERM: the kernel to a child process when memory was short, a node "
-            "that "
-            "shut down, a person. Kubernetes saw no reason.",
+            "Somebody sent SIGKILL or SIGTERM: the kernel to a child process when memory was short, a "
+            "node that shut down, a person. Kubernetes saw no reason.",
             "See the node's kernel log and its conditions, and the container's last lines.",
         ),
         "probe-kills-server": Code(
             "a probe kills a server that had served",
             "events `Unhealthy` and `Killing` of the liveness probe, after much more time than loading takes",
-            "The server had loaded and answered, and stopped answering: its GPU was lost, it hangs, or it is "
-            "overloaded. More time to start changes nothing.",
+            "The server had loaded and answered, and stopped answering: its GPU was lost, it hangs, or it "
+            "is overloaded. More time to start changes nothing.",
             "See its last lines (`kaitoctl logs WORKSPACE --previous`) and the node's kernel log for Xid "
             "errors.",
         ),
@@ -500,9 +488,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the kubelet rejects the pod",
             "pods in phase Failed with `UnexpectedAdmissionError`, `OutOfcpu`, `OutOfnvidia.com/gpu`, "
             "`NodeAffinity`, `NodePorts`, `TopologyAffinityError`, `NodeShutdown` and others",
-            "The scheduler gave the pod to a node whose own kubelet does not take it: what it knows of its "
-            "GPUs "
-            "is stale, its labels have changed since, it shuts down. The workload creates pod after pod.",
+            "The scheduler gave the pod to a node whose own kubelet does not take it: what it knows of "
+            "its GPUs is stale, its labels have changed since, it shuts down. The workload creates pod "
+            "after pod.",
             "Read the message. For GPUs see the device plugin's pod on that node, and restart it.",
         ),
         "pod-ended": Code(
@@ -517,7 +505,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "condition `JobStarted` with `WorkspaceTuningJobStatusFailed`",
             "A container of the job's pod ended with an error, or the job met its limit. It is not run "
             "again by itself.",
-            "`kaitoctl logs WORKSPACE --previous`; mend the cause, then change the Workspace or delete "
+            "`kaitoctl logs WORKSPACE --previous`; fix the cause, then change the Workspace or delete "
             "the Job.",
         ),
         "progress-deadline": Code(
@@ -530,27 +518,24 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "no-endpoints": Code(
             "pods are ready, and the Service does not reach them",
             "the Service is missing, its selector fits no ready pod, or it has no ready endpoints",
-            "It was deleted, or its selector was edited: KAITO v0.3 and v0.4 do not watch Services and make "
-            "none for pod templates (v0.3).",
+            "It was deleted, or its selector was edited: KAITO v0.3 and v0.4 do not watch Services and "
+            "make none for pod templates (v0.3).",
             "Give the Service the labels of the pods again (`kubectl set selector service`). One that is "
             "missing is made when the controller next looks at the Workspace.",
         ),
         "service-misdirected": Code(
             "the Service leads to where nobody listens",
             "the Service's `targetPort` is none of the server's ports, its protocol is not TCP, it is of "
-            "type "
-            "ExternalName, or headless",
+            "type ExternalName, or headless",
             "Pods are ready and chosen, and the port that prompts go to leads past the server. KAITO does "
-            "not "
-            "set an edited Service right.",
+            "not set an edited Service right.",
             "Lead the port to the one where the server listens (5000 for presets): `kubectl patch service`.",
         ),
         "nobody-served": Code(
             "its controller calls it ready, and nobody is served",
             "conditions say ready; no pod is",
             "Conditions are what the controller saw last. Since then the pods have stopped being ready, "
-            "for a "
-            "reason that was not found.",
+            "for a reason that was not found.",
             "See the pods, their events and their logs.",
         ),
         "kubernetes-says": Code(

@@ -67,7 +67,7 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
     many = "" if count == 1 else f"{count} pods: "
     where = f"node {group.node}" if group.node else "its node"
     what, hint = _MEANINGS.get(code, ("", "see the message"))
-    said = what.format(node=where) if what else f"{group.reason}"
+    said = what.format(node=where, it="it" if count == 1 else "them") if what else f"{group.reason}"
     evidence = [("pod" if count == 1 else f"{count} pods", f"{group.reason}: {group.words}")]
     evidence += [told_by(event) for event in case.seen.events_of(newest) if event.get("type") == "Warning"][
         :1
@@ -101,14 +101,14 @@ def _weight(case: Case, newest: Object) -> Weight:
 
 _MEANINGS = {
     "pod-rejected": (
-        "the kubelet of {node} rejects it",
+        "the kubelet of {node} rejects {it}",
         "see what that node lacks; another node takes the pod, or the kubelet there needs a restart",
     ),
     "pod-ended": (
-        "{node} ended it",
+        "{node} ended {it}",
         "see the node; a workload creates the pod again where there is room",
     ),
-    "pod-evicted": ("its node evicted it", "see the node's pressure conditions"),
-    "disk-full": ("its node evicted it", "take nodes with a larger disk"),
+    "pod-evicted": ("{node} evicted {it}", "see the node's pressure conditions"),
+    "disk-full": ("{node} evicted {it}", "take nodes with a larger disk"),
     "node-lost": ("{node} is not heard of", "see whether the machine still runs"),
 }

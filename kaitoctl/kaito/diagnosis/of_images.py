@@ -33,7 +33,7 @@ _NO_WAY = (
 )
 # Source: containerd v2.1 core/images, docker/distribution, CRI-O's containers/image; runc and the kernel.
 WRONG_PLATFORM = (
-    r"(?i)no match(ing manifest)? for platform|no matching manifest for|does not match the "
+    r"(?i)no match for platform|no matching manifest (for|was found)|does not match the "
     r"(specified|detected host|"
     r"expected) platform|no image found in (image index|manifest list) for architecture|exec format error|"
     r"image operating system .* cannot be used|unsupported (platform|architecture)|not supported on this "
@@ -120,7 +120,7 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
     if re.search(WRONG_PLATFORM, words):
         return wrong_platform(case, pod, name, image, told)
     if reason == "ErrImageNeverPull":
-        message = f"{image} is not on the node, and imagePullPolicy Never forbids to pull it"
+        message = f"image {image} is not on the node, and imagePullPolicy Never forbids to pull it"
         hint = "load the image onto the node, or set imagePullPolicy IfNotPresent"
         return blame("image-pull-failed", about, message, told, hint=hint, command=describe(case, pod))
     if reason == "SignatureValidationFailed":

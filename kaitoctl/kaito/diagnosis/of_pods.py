@@ -29,6 +29,7 @@ from kaitoctl.kaito.diagnosis.of_images import (
     wrong_platform,
 )
 from kaitoctl.kaito.diagnosis.reasons import code_of
+from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig
@@ -94,8 +95,8 @@ def containers(case: Case) -> Iterator[Cause]:
 _START_HINTS = (
     (
         r"(?i)runAsNonRoot|non-root|run as root",
-        "the pod or its namespace wants another user than root: build the image with a numeric USER, or set "
-        "runAsUser in a pod template",
+        "the pod or its namespace wants another user than root: build the image with a numeric USER, or "
+        "set runAsUser in a pod template",
     ),
     (
         r"(?i)driver/library version mismatch|nvml|nvidia-container-cli|libcuda|libnvidia|nvidia-smi",
@@ -233,6 +234,10 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         return ended_so("model-access-denied", message, _GATED, hint=hint)
     if re.search(_NO_SPACE, log):
         return ended_so("disk-full", "the disk is full", _NO_SPACE, hint="take nodes with a larger disk")
+    if re.search(WRONG_PLATFORM, log):
+        return wrong_platform(
+            case, pod, name, str(item.get("image")), [*told, *_log_lines(log, WRONG_PLATFORM)]
+        )
     if adapter and name != adapter:  # KAITO v0.12 pulls in a container, whose log has the registry's answer
         if re.search(UNAUTHORIZED, log):
             message = f"the registry refuses to hand out the image of adapter {adapter}"
@@ -243,10 +248,6 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
             message, hint = f"there is no image of adapter {adapter}", "correct the image, or push it"
             command = set_adapter(case, adapter, "--image IMAGE:TAG")
             return ended_so("adapter-image-bad", message, NO_IMAGE, hint=hint, command=command)
-    if re.search(WRONG_PLATFORM, log):
-        return wrong_platform(
-            case, pod, name, str(item.get("image")), [*told, *_log_lines(log, WRONG_PLATFORM)]
-        )
     if adapter and re.search(_NO_FILES, log):
         message = f"the image of adapter {adapter} has no files in /data"
         hint = "build it with adapter_config.json and the weights in /data"
@@ -258,7 +259,8 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         message, pattern, command = misfit
         hint = "an adapter fits only the model that it was made from; take it out, or correct its image"
         return ended_so("adapter-misfit", message, pattern, hint=hint, command=command)
-    if code in (137, 143) or ended.get("reason") in ("ContainerStatusUnknown", "Unknown"):
+    is_lost = ended.get("reason") in ("ContainerStatusUnknown", "Unknown")
+    if code in (137, 143) or is_lost or _probe_kills(case, pod, name, ended):
         return _killed(case, pod, item, ended, told)
     if code == 0:
         message = f"{name} ends by itself with exit code 0, as if its work were done, and is started again"
@@ -266,8 +268,7 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
             "crash-loop",
             message,
             hint="a server stays: see its command and arguments (a process that goes to the background "
-            "ends the "
-            "container), and its log",
+            "ends the container), and its log",
         )
     what = _EXITS.get(
         code, f"killed by signal {code - 128}" if 128 < code < 160 else "the program's own error"
@@ -285,12 +286,7 @@ def _killed(case: Case, pod: Object, item: Object, ended: Object, told: list[tup
     )
     ran_s, most_s = _ran_s(ended), _startup_s(pod, name)
     ran = f"it ran for {span(ran_s)}"
-    probes = [
-        event
-        for event in events_about(case, pod, name)
-        if event.get("reason") in ("Killing", "Unhealthy")
-        and re.search(r"liveness|startup", str(event.get("message")), re.I)
-    ]
+    probes = _probe_events(case, pod, name)
     by_startup = any("startup" in str(event.get("message")).lower() for event in probes)
     had_begun = not by_startup and most_s > 0 and ran_s > 1.5 * most_s + _PATIENCE_S
     if probes and had_begun:
@@ -316,7 +312,7 @@ def _killed(case: Case, pod: Object, item: Object, ended: Object, told: list[tup
     message = (
         f"the node lost sight of {name}: it restarted, or its container runtime did"
         if lost
-        else f"{name} was killed from outside ({signal}), and nothing says by whom"
+        else f"container {name} was killed from outside ({signal}), and nothing says by whom"
     )
     lines = _log_lines(case.seen.logs.get((str(pod["metadata"]["name"]), name), ""), None)
     return blame(
@@ -325,12 +321,32 @@ def _killed(case: Case, pod: Object, item: Object, ended: Object, told: list[tup
         message,
         [*told, ("container", ran), *unseen, *lines],
         hint="no probe was seen doing it: the kernel kills a child process when memory is short (see the "
-        "node's "
-        "kernel log), and so does a node that shuts down",
+        "node's kernel log), and so does a node that shuts down",
         command=f"kubectl describe node {word(str(dig(pod, 'spec', 'nodeName') or ''))}",
     )
 
 
+def _probe_events(case: Case, pod: Object, name: str) -> list[Object]:
+    """What events say of the probes that kill, the newest first; a readiness probe kills nothing."""
+    return [
+        event
+        for event in events_about(case, pod, name)
+        if event.get("reason") in ("Killing", "Unhealthy")
+        and re.search(r"liveness|startup", str(event.get("message")), re.I)
+    ]
+
+
+def _probe_kills(case: Case, pod: Object, name: str, ended: Object) -> bool:
+    """Whether an event says that a probe ended this run: a server that is asked to end may end with 0."""
+    for event in _probe_events(case, pod, name):
+        if event.get("reason") != "Killing":
+            continue
+        between_s = abs(case.age_s(event_time(event)) - case.age_s(ended.get("finishedAt")))
+        return not ended.get("finishedAt") or between_s <= _SAME_END_S
+    return False
+
+
+_SAME_END_S = 300.0
 _PATIENCE_S = 90.0  # a grace period of 30 s, and some periods of a probe
 # Kubernetes' defaults of a probe, in seconds and tries.
 _PROBE = {"initialDelaySeconds": 0, "periodSeconds": 10, "failureThreshold": 3}

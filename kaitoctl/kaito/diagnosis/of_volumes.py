@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kaitoctl.kaito.diagnosis.case import Case, blame, describe, is_creating, title_of, told_by, word
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.diagnosis.of_configuration import NOT_FOUND
+from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
@@ -19,8 +19,7 @@ _VOLUME_HINTS = (
     (
         r"(?i)Multi-Attach|already (exclusively )?attached|already used by",
         "the disk can be on one node at a time: wait until the pod that holds it has ended, or use a "
-        "volume with "
-        "access mode ReadWriteMany",
+        "volume with access mode ReadWriteMany",
     ),
     (
         r"(?i)driver name \S+ not found|no such driver|not registered|csinode|CSI driver",
@@ -49,8 +48,7 @@ _SANDBOX_HINTS = (
     (
         r"(?i)no runtime for|RuntimeHandler|runtime handler|unknown runtime",
         "the container runtime of the node does not have this runtime class: see the GPU operator's "
-        "container "
-        "toolkit there",
+        "container toolkit there",
     ),
     (
         r"(?i)assign an? (ip|address)|no (free |available )?(ip|address)|ip "
@@ -82,7 +80,7 @@ def volumes(case: Case) -> Iterator[Cause]:
         for event in case.seen.events_of(pod):
             code = code_of("event", str(event.get("reason") or ""))
             words = str(event.get("message") or event.get("note") or "")
-            if code == "volume-unavailable" and not re.search(NOT_FOUND, words):
+            if code == "volume-unavailable" and not is_reference_missing(words):
                 yield _volume(case, pod, event, words)
                 break
             if code == "pod-sandbox-failed":

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kaitoctl.kaito import nodes
+from kaitoctl.kaito import api, nodes
 from kaitoctl.kaito.diagnosis.case import Case, blame, describe, title_of, told_by, told_of, word
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.rollout import is_called_ready
+from kaitoctl.kaito.serving import serving
 from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions
 from kaitoctl.kube.managed_fields import last_writer
@@ -16,17 +18,39 @@ from kaitoctl.kube.objects import Object, dig, labels_of
 from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
 
 _QUEUE = "kueue.x-k8s.io/queue-name"
+_REMADE_WITHIN_S = 30.0
 _AUTOSCALERS = r"(?i)keda|autoscal|knative|zeroscaler|sablier|kube-downscaler"
+
+
+def job_gone(case: Case) -> Iterator[Cause]:
+    """Its tuning job has begun, has not ended, and is not there."""
+    started = conditions.find(case.workspace, api.JOB_STARTED) or {}
+    is_over = conditions.is_true(case.workspace, api.WORKSPACE_SUCCEEDED)
+    seen = case.seen
+    if started.get("status") != "True" or is_over or seen.jobs or seen.pods or "jobs" in seen.unseen:
+        return
+    yield blame(
+        "workload-missing",
+        title_of(case.workspace),
+        f"its Job {case.name} does not exist any more, though its conditions say that it has started",
+        [
+            ("condition JobStarted", f"True since {started.get('lastTransitionTime') or '?'}"),
+            ("cluster", "there is no Job of the name"),
+        ],
+        hint="the controller has not made it again: see that it runs, and restart it if it does",
+        command="kaitoctl doctor",
+        weight="fault" if case.age_s(started.get("lastTransitionTime")) > _REMADE_WITHIN_S else "wait",
+    )
 
 
 def workload_gone(case: Case) -> Iterator[Cause]:
     """The controller calls it ready, and what it speaks of is not there."""
-    if (
-        not case.progress.down
-        or case.seen.workloads
-        or {"deployments", "statefulsets"} & set(case.seen.unseen)
-    ):
+    seen = case.seen
+    if case.workspace.get("tuning") or seen.workloads or {"deployments", "statefulsets"} & set(seen.unseen):
         return
+    if not is_called_ready(case.workspace, seen):
+        return
+    served = "; its pods still serve, and nothing replaces them" if serving(seen).is_any else ""
     said = [
         (f"condition {item['type']}", f"{item.get('status')} since {item.get('lastTransitionTime') or '?'}")
         for item in dig(case.workspace, "status", "conditions") or ()
@@ -35,7 +59,8 @@ def workload_gone(case: Case) -> Iterator[Cause]:
     yield blame(
         "workload-missing",
         title_of(case.workspace),
-        f"its Deployment or StatefulSet {case.name} does not exist any more, though its conditions say ready",
+        f"its Deployment or StatefulSet {case.name} does not exist any more, though its conditions say ready"
+        + served,
         [*said, ("cluster", "there is no Deployment and no StatefulSet of the name")],
         hint="the controller has not made it again: see that it runs, and restart it if it does",
         command="kaitoctl doctor",
@@ -50,7 +75,18 @@ def scaled_to_zero(case: Case) -> Iterator[Cause]:
         kind, name = str(workload["kind"]), word(workload["metadata"]["name"])
         who = last_writer(workload, "f:spec", "f:replicas")
         evidence = [("spec", f"replicas: 0 in {title_of(workload)}")]
+        evidence += [
+            told_by(event)
+            for event in case.seen.events_of(workload)
+            if event.get("reason") == "ScalingReplicaSet"
+        ][:1]
         hint = "scale it up again"
+        if who is None and workload["metadata"].get("managedFields"):
+            # A Scale object leaves 0 out, so that its writer is not noted. Seen on Kubernetes v1.37.2.
+            words = (
+                "nobody owns spec.replicas: the scale subresource set it, as kubectl scale and autoscalers do"
+            )
+            evidence.append(("managedFields", words))
         if who is not None:
             evidence.append(("managedFields", f"{who.manager} wrote spec.replicas at {who.time or '?'}"))
             if re.search(_AUTOSCALERS, who.manager):
@@ -213,7 +249,18 @@ REFUSALS = (
         "kubectl describe validatingadmissionpolicies",
     ),
     Refusal(
-        r"(?i)security context constraint",
+        r"(?i)image policy webhook",
+        "the image policy of the cluster forbids the image, or does not answer",
+        "name an image that the policy admits, or ask who owns it",
+    ),
+    Refusal(
+        r"(?i)namespace( default)? tolerations|namespace node label selector",
+        "the namespace prescribes other tolerations or nodes than the pods have",
+        "bring the pod template in line, or ask who owns the namespace",
+        "kubectl get namespace {namespace} -o yaml",
+    ),
+    Refusal(
+        r"(?i)security context constraint|pod ?security ?policy",
         "no security context constraint lets the pods run",
         "ask for a constraint for the ServiceAccount of the pods",
         "kubectl get securitycontextconstraints",
