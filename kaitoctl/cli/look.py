@@ -53,7 +53,8 @@ _REFUSED = (401, 403)
 # ... and 400: of a name that no selector may hold, or that is too long for one, nothing is ever shown.
 _NEVER_SHOWN = (400, *_REFUSED)
 _MOST_NODES = 32
-_LOG_LINES = 60
+# vLLM tells the cause first and then, twice over, how it was handed on: some 200 lines with its end.
+_LOG_LINES, _LOG_BYTES = 400, 512 * 1024
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
 _NODE_POOL_LABELS = ("karpenter.kaito.sh/workspace-name", "karpenter.kaito.sh/workspace-namespace")
 
@@ -399,7 +400,7 @@ async def _logs(client: Client, seen: Snapshot, asked: _Asked) -> dict[tuple[str
 
     async def read(pod: Object, container: str, *, previous: bool) -> None:
         metadata = pod["metadata"]
-        query = {"container": container, "tailLines": str(_LOG_LINES)}
+        query = {"container": container, "tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_BYTES)}
         path = POD.path(metadata.get("namespace") or "", metadata["name"], "log")
         for more in ({"previous": "true"}, {}) if previous else ({},):
             try:

@@ -7,7 +7,6 @@ message: that is what `status -o json` prints, `--record` writes and `replay` re
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
