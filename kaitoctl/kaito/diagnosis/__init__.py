@@ -1,9 +1,10 @@
 """Why a Workspace is not ready: one root cause, and what else was found. Pure.
 
-`of_workspace`, `of_nodes` and `of_pods` hold the rules, `codes` explains what they find, `case` has what they
-share. A rule reads what Kubernetes and every KAITO leave behind: conditions, NodeClaims and Machines,
-workloads, pods, events. What it needs and is not there (events that may not be listed, logs) costs evidence,
-or leads to a more general code; it never fails the whole.
+The modules `of_...` hold the rules, each of its subject; `of_logs` reads logs by the tables of
+`log_patterns`; `karpenter` knows Karpenter's reasons, `codes` explains what the rules find, `case` has what
+they share. A rule reads what Kubernetes and every KAITO leave behind: conditions, NodeClaims and Machines,
+workloads, pods, events, logs. What it needs and is not there (events that may not be listed, logs) costs
+evidence, or leads to a more general code; it never fails the whole.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from kaitoctl.kaito.diagnosis import of_nodes, of_pods, of_workspace
+from kaitoctl.kaito.diagnosis import of_claims, of_deletion, of_nodes, of_pods, of_workspace
 from kaitoctl.kaito.diagnosis.case import Case, budget_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.of_pods import endpoints, references
 from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import is_being_deleted
 
 __all__ = [
     "Cause",
@@ -30,13 +32,15 @@ __all__ = [
 ]
 
 RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
-    of_workspace.deletion,
+    of_deletion.deletion,
     of_workspace.clash,
     of_workspace.immutable,
     of_workspace.invalid,
     of_workspace.controller,
     of_pods.configuration,
-    of_nodes.claims,
+    of_claims.claims,
+    of_claims.vanished,
+    of_claims.pools,
     of_nodes.findings,
     of_nodes.no_nodes,
     of_pods.refused_pods,
@@ -100,7 +104,7 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
             said = [(known.code, known.message) for known in found]
             if (cause.code, cause.message) not in said:
                 found.append(cause)
-        if found and found[0].code == "finalizer-holds-deletion":
+        if found and is_being_deleted(case.workspace):
             break  # what is going away need not become ready
     if any(cause.code not in _LAST_RESORT and cause.weight != "note" for cause in found):
         found = [cause for cause in found if cause.code not in _LAST_RESORT]

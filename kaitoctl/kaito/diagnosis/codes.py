@@ -80,6 +80,42 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Start the controller that owns the finalizer. Remove a finalizer by hand only when what it "
             "guards is gone: a machine left behind costs money.",
         ),
+        "node-claim-kind-missing": Code(
+            "the cluster does not have NodeClaims, and KAITO asks for them",
+            "`deletionTimestamp` is set, KAITO's finalizer stays, and KAITO logs `no matches for kind "
+            "NodeClaim`",
+            "Before KAITO takes its finalizer off, it lists the NodeClaims of the Workspace. Without the "
+            "CRD nodeclaims.karpenter.sh (nodes were prepared by hand, or Karpenter was removed) that "
+            "fails, again and again.",
+            "Install the CRD; KAITO then goes on by itself. Or see that no machine of the Workspace is "
+            "left, and take the finalizer off by hand.",
+        ),
+        "node-claim-stuck": Code(
+            "a NodeClaim stays although its node is gone",
+            "a NodeClaim with `deletionTimestamp`, whose node does not exist",
+            "The node provisioner takes its finalizer off when the cloud confirms that the machine is "
+            "gone. It does not run, lacks the rights to ask, or the machine was deleted behind its back.",
+            "See the provisioner and its log. Take the finalizer off only when the machine is gone at the "
+            "cloud: one left behind costs money.",
+        ),
+        "drain-blocked": Code(
+            "a node cannot be emptied",
+            "event `FailedDraining`, condition `Drained` or `VolumesDetached` Unknown of a NodeClaim that "
+            "is being deleted",
+            "A node is given back when its pods have ended and their volumes are detached. A "
+            "PodDisruptionBudget forbids an eviction, a pod does not end, or the node no longer answers.",
+            "Let the budget allow a disruption, or ask the pod's owner to end it. With "
+            "spec.terminationGracePeriod of the NodeClaim, Karpenter ends pods in spite of budgets after "
+            "that time.",
+        ),
+        "dependents-hold-deletion": Code(
+            "Kubernetes deletes what depends on the Workspace first",
+            "`deletionTimestamp` is set, with the finalizer `foregroundDeletion`",
+            "The Workspace was deleted in the foreground (`kubectl delete --cascade=foreground`, Argo CD): "
+            "it stays until all that it owns is gone. A finalizer on one of these, or a pod on a node that "
+            "no longer answers, keeps it.",
+            "See what is listed: its finalizers, and the node of a pod that does not end.",
+        ),
         "name-conflict": Code(
             "another object has the name already",
             "condition `InferenceReady` with reason `NameConflict` (kaitoctl); with KAITO no word at all",
@@ -113,8 +149,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         # --- nodes
         "quota-exceeded": Code(
             "the cloud's quota is used up",
-            "a NodeClaim or Machine with `Launched` False, a message with `quota`; the Workspace waits "
-            "for nodes",
+            "a NodeClaim or Machine with `Launched` False or Unknown, a message with `quota`; the Workspace "
+            "waits for nodes",
             "The subscription or account may not have more vCPUs (or GPUs) of this family in this region."
             " No retry helps until the quota is raised or machines are given back.",
             "Ask the cloud for quota of the family, delete what is not needed (`kaitoctl nodes` shows who"
@@ -131,10 +167,20 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "node-claim-failed": Code(
             "a node could not be created",
-            "a NodeClaim or Machine with `Launched` False",
+            "a NodeClaim or Machine with `Launched` False, or Unknown with a reason",
             "The node provisioner tried to start a machine, and the cloud refused for another reason than"
             " quota or capacity: permissions, a missing node class, a network without room.",
             "Read the message; `kubectl describe nodeclaim` and the provisioner's log have more.",
+        ),
+        "node-class-not-ready": Code(
+            "the node class does not let machines be launched",
+            "condition `Launched` of a NodeClaim with `NodeClassReadinessUnknown`, condition "
+            "`NodeClassReady` False of a NodePool",
+            "A NodeClaim names an AKSNodeClass or EC2NodeClass, which says from what image, network and "
+            "identity a machine is made. It is missing, being deleted, or names something that the cloud "
+            "does not have.",
+            "Read the conditions of the node class (`kubectl describe aksnodeclass`, `ec2nodeclass`) and "
+            "correct it.",
         ),
         "node-claim-pending": Code(
             "a node is on its way",
@@ -143,6 +189,37 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "condition nobody has taken the claim up: no node provisioner runs. Launched and never "
             "registered means that the machine cannot reach the API server, or that its start-up failed.",
             "Wait some minutes. Then look at the provisioner (Karpenter, gpu-provisioner) and its log.",
+        ),
+        "node-not-initialized": Code(
+            "a node has joined and is not initialized",
+            "a NodeClaim with `Registered` True and `Initialized` not True: `StartupTaintsExist`, "
+            "`NodeNotReady`, `ResourceNotRegistered`",
+            "Karpenter calls a node ready for work when the kubelet is ready, its startup taints are gone "
+            "and all that was asked for is offered. Agents on the node (network plugin, storage, device "
+            "plugins) do that, each for its part.",
+            "See why the agent that is named does not run on the node. Do not take its taint off by hand: "
+            "pods would come before what they need.",
+        ),
+        "node-claim-terminating": Code(
+            "a node is being given back",
+            "a NodeClaim with `deletionTimestamp`, of a Workspace that stays; condition `DisruptionReason` "
+            "or `Drifted`",
+            "Karpenter replaces a node that has drifted from its node class, is empty or too old; somebody "
+            "may have deleted it, too. The Workspace waits for the next one.",
+            "Wait for its successor. `kubectl describe nodeclaim` says why it goes.",
+        ),
+        "node-claim-inconsistent": Code(
+            "a node is not what was promised",
+            "condition `ConsistentStateFound` False of a NodeClaim, events `FailedConsistencyCheck`",
+            "The machine has less of a resource than its type should have: a GPU has failed, or a device "
+            "plugin hides some.",
+            "See the node's GPUs; replace the machine if one is broken.",
+        ),
+        "node-pool-limit": Code(
+            "the limits of the node pool are reached",
+            "event `FailedScheduling` of Karpenter with `exceed limits for nodepool`",
+            "A NodePool may create nodes up to spec.limits, all its nodes together.",
+            "Raise spec.limits of the NodePool, or give nodes of it back.",
         ),
         "no-node-provisioner": Code(
             "nobody can create nodes here",
