@@ -19,6 +19,7 @@ from kaitoctl.kaito.snapshot import Named, Snapshot, node_names
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube import request
 from kaitoctl.kube.client import Client
+from kaitoctl.kube.conditions import is_true
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -330,15 +331,15 @@ async def deeply(client: Client, seen: Snapshot, *, rules: nodes_.Rules | None =
     if workspace is None:
         return seen
     asked = _Asked(dict(seen.unseen))
-    verdict, missing, logs, revisions, events, here, pools = await asyncio.gather(
+    verdict, missing, logs, revisions, events, here = await asyncio.gather(
         _verdict(client, seen, asked, rules),
         _missing(client, seen, asked),
         _logs(client, seen, asked),
         _revisions(client, seen, asked),
         _events_of_cluster(client, seen, asked),
         _controllers(client, seen, asked),
-        _pools(client, seen, asked),
     )
+    pools = await _pools(client, seen, asked)
     going = await _of_deletion(client, workspace, asked) if is_being_deleted(workspace) else {}
     return replace(
         seen,
@@ -458,16 +459,23 @@ async def _events_of_cluster(client: Client, seen: Snapshot, asked: _Asked) -> l
         return await asked.or_none("events of nodes", client.list(EVENT, "default", field_selector=fields))
 
     asking = [f"involvedObject.name={name}" for name in names[:_MOST_NODES]]
-    if not seen.claims and progress(seen).phase <= Phase.NODES:
+    if not seen.claims and _waits_for_nodes(seen):
         asking.append("involvedObject.kind=NodeClaim")  # of claims that were given up and are gone
     lists = await asyncio.gather(*map(of, asking))
     return [event for listed in lists if listed for event in listed.items]
 
 
+def _waits_for_nodes(seen: Snapshot) -> bool:
+    """Whether a controller has asked for nodes, and has not got them."""
+    assert seen.workspace is not None
+    said = dig(seen.workspace, "status", "conditions")
+    return bool(said) and not is_true(seen.workspace, api.RESOURCE_READY)
+
+
 async def _pools(client: Client, seen: Snapshot, asked: _Asked) -> tuple[Object, ...]:
     """The NodePools of KAITO v0.12 with Karpenter, where nodes are still waited for."""
     assert seen.workspace is not None
-    if progress(seen).phase > Phase.SCHEDULING:
+    if seen.is_ours or not _waits_for_nodes(seen):
         return ()
     metadata = seen.workspace["metadata"]
     labels = zip(_NODE_POOL_LABELS, (metadata["name"], metadata.get("namespace") or ""), strict=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from builders import node, workspace
 
+from kaitoctl.kaito.claims import names
 from kaitoctl.kaito.diagnosis import Cause, diagnose, karpenter
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.rollout import progress
@@ -264,7 +265,7 @@ def test_machines_of_kaito_v03_are_read_the_same() -> None:
 
 
 def test_a_claim_that_goes_says_what_asked_for_it() -> None:
-    going = {"metadata": {"deletionTimestamp": ago(30)}}
+    going: dict[str, Any] = {"metadata": {"deletionTimestamp": ago(30)}}
     drifted = claim(
         *JOINED, condition("DisruptionReason", "True", "Drifted", "Drifted"), nodeName="gpu-a", **going
     )
@@ -294,6 +295,9 @@ def test_of_a_claim_that_vanished_its_events_are_left() -> None:
     words = "NodeClaim {} event: all requested instance types were unavailable during launch"
     mine = event("default-falcon-x7k2p", "InsufficientCapacityError", words.format("default-falcon-x7k2p"))
     assert cause(events=(mine,)).code == "instance-type-unavailable"
+    own = next(names(seen().workspace or {}))
+    ours = event(own, "InsufficientCapacityError", words.format(own))
+    assert not any("can no longer be seen" in told for _, told in cause(events=(ours,)).evidence)
     kaitos = event("ws0123abcd", "InsufficientCapacityError", words.format("ws0123abcd"))
     found = cause(events=(kaitos,))
     assert found.code == "instance-type-unavailable"

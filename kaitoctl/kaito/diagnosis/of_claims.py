@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from kaitoctl.kaito import api, catalog, nodes
 from kaitoctl.kaito.diagnosis import karpenter
@@ -22,6 +23,7 @@ _TAKEN_UP_WITHIN_S = 60.0
 _INITIALIZES_WITHIN_S = 600.0
 _PLUGIN_WITHIN_S = 180.0
 _VANISHED_WITHIN_S = 3600.0
+_RETRIES = 32  # names of our own claims beyond the first ones: a lost one is not asked for again
 
 _QUOTA = r"(?i)quota|limit ?exceeded|VcpuLimit|exceeding approved|MaxSpotInstanceCount"
 _UNAVAILABLE = (
@@ -297,12 +299,20 @@ def vanished(case: Case) -> Iterator[Cause]:
     """Claims that were given up and deleted before anybody looked; only their events are left."""
     if case.seen.claims or case.progress.phase > Phase.NODES or case.progress.outcome == "ready":
         return
-    for event in sorted(case.seen.events, key=event_time, reverse=True):
-        if dig(event, "involvedObject", "kind") != "NodeClaim" or event.get("type") != "Warning":
-            continue
+    told_of = [
+        event
+        for event in sorted(case.seen.events, key=event_time, reverse=True)
+        if dig(event, "involvedObject", "kind") == "NodeClaim" and event.get("type") == "Warning"
+    ]
+    if not told_of:
+        return
+    from kaitoctl.kaito import claims as own
+
+    key = key_of(case.workspace)
+    ours = set(islice(own.names(case.workspace), nodes.required_nodes(case.workspace) + _RETRIES))
+    for event in told_of:
         name = str(dig(event, "involvedObject", "name") or "")
-        key = key_of(case.workspace)
-        surely = name.startswith(f"{key.namespace}-{key.name}-")
+        surely = name in ours or name.startswith(f"{key.namespace}-{key.name}-")
         if not surely and not re.match(_KAITOS_OWN, name):
             continue
         if case.age_s(event_time(event)) > _VANISHED_WITHIN_S:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kaitoctl.kaito.diagnosis.case import Case, preset_name, word
-from kaitoctl.kaito.diagnosis.log_patterns import Reading, readings
 from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kube.objects import Object, dig
 
-_LINES, _WIDTH, _SHOWN = 400, 1_000, 400
+if TYPE_CHECKING:
+    from kaitoctl.kaito.diagnosis.log_patterns import Reading
+
+_LINES, _WIDTH, _CHARACTERS, _SHOWN = 400, 700, 64 * 1024, 400
 _ESCAPES = r"\x1b\[[0-9;?]{0,20}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]"
 # Before a line: the process (vLLM V1, Ray), the rank (torchrun), and level, time and place (vLLM's logging).
 # Source: vLLM 0.33.0 logger.py (`(EngineCore pid=12) ERROR 11-02 10:00:00 [core.py:700] `), before 0.12
@@ -98,6 +101,8 @@ def finding(case: Case, log: str, *, among: Sequence[str] = ()) -> Finding | Non
         log: the last lines.
         among: the codes that may be; empty for all.
     """
+    from kaitoctl.kaito.diagnosis.log_patterns import readings
+
     lines = _lines(log)
     texts = ["\n".join(_told(lines, passing=False))]
     if not last_error(log):
@@ -163,12 +168,19 @@ def _lines(log: str) -> list[tuple[str, str]]:
 
 
 def _told(lines: list[tuple[str, str]], *, passing: bool) -> list[str]:
-    """The lines that may name a cause; or those of warnings, which are said in passing."""
-    return [
+    """The lines that may name a cause, each once; or those of warnings, which are said in passing."""
+    told = dict.fromkeys(
         line
         for level, line in lines
         if (level == "WARNING" if passing else level not in _UNIMPORTANT) and not re.match(_FRAME, line)
-    ]
+    )
+    found, length = [], 0
+    for line in reversed(told):
+        length += len(line) + 1
+        if length > _CHARACTERS:
+            break
+        found.append(line)
+    return found[::-1]
 
 
 def _found(case: Case, log: str, reading: Reading, groups: dict[str, str], line: str) -> Finding:

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from kaitoctl.kaito.diagnosis.log_patterns import adapters, gpus, memory, processes, weights
 from kaitoctl.kaito.diagnosis.log_patterns.reading import Reading, Row
 
 __all__ = ["PATTERNS", "Reading", "Row", "readings"]
+
+_ANY_CASE = "(?i)"
 
 PATTERNS: tuple[Row, ...] = (
     *memory.PATTERNS,
@@ -30,6 +33,27 @@ PATTERNS: tuple[Row, ...] = (
 
 def readings(text: str) -> Iterator[tuple[int, Reading, dict[str, str]]]:
     """The first place at which each row is found: its offset, what it means, and the pattern's groups."""
+    # Of lower case, `re` looks for a pattern's first letters, many times as fast as for those of any case.
+    plain = text.encode("ascii", "replace").decode()
+    lower = plain.lower()
     for pattern, reading in PATTERNS:
-        if found := re.search(pattern, text, re.MULTILINE):
-            yield found.start(), reading, {key: value or "" for key, value in found.groupdict().items()}
+        if not pattern.startswith(_ANY_CASE):
+            found = re.search(pattern, plain, re.MULTILINE)
+        else:
+            found = re.search(_folded(pattern), lower, re.MULTILINE)
+        if found:
+            yield found.start(), reading, {name: _group(text, found, name) for name in found.groupdict()}
+
+
+def _group(text: str, found: re.Match[str], name: str) -> str:
+    start, end = found.span(name)
+    return text[start:end] if start >= 0 else ""
+
+
+@cache
+def _folded(pattern: str) -> str:
+    """A pattern of any case as one of lower case: its letters, but not what stands for a class or a group."""
+    letters = r"\\.|\(\?P<\w+>|[A-Z]"
+    return re.sub(
+        letters, lambda one: one[0].lower() if len(one[0]) == 1 else one[0], pattern[len(_ANY_CASE) :]
+    )
