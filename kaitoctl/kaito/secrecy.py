@@ -13,7 +13,7 @@ _SECRETS = (
     r"(?:_|\b))\w{8,}|\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}|\bsk-[\w-]{16,}|"
     r"\b(?:AKIA|ASIA)[0-9A-Z]{12,}|\beyJ[\w-]{8,}(?:\.[\w-]+){1,2}|"
     r"(?<=Bearer )\S+|(?<=Basic )[\w+/=]{6,}|(?<=://)[^/\s@:]+:[^/\s@]+(?=@)|"
-    r"((?i:\bsig|signature|password|passwd|token|secret|api[-_]?key|access[-_]?key)['\"]?\s*[=:]\s*['\"]?)"
+    r"((?i:\bsig|signature|password|passwd|token|secret|api[-_]?key|access[-_]?key)['\"]?(?:\s*=|:)\s*['\"]?)"
     r"(?!PASSWORD\b)[^\s,;\"'&]+"
 )
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.rollout import Progress, current_pods
+from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig, generation_of, is_being_deleted, key_of
@@ -80,9 +81,10 @@ def blame(
     command: str = "",
     weight: Weight = "fault",
 ) -> Cause:
-    """A cause with its evidence on single lines, repetitions left out."""
-    unique = tuple(dict.fromkeys((source, " ".join(words.split())) for source, words in evidence if words))
-    return Cause(code, about, message, unique[:_EVIDENCE_LINES], hint, command, weight)
+    """A cause with its evidence on single lines, repetitions left out, and what looks like a secret, too."""
+    lines = ((source, " ".join(str(without_secrets(words)).split())) for source, words in evidence if words)
+    unique = tuple(dict.fromkeys(lines))[:_EVIDENCE_LINES]
+    return Cause(code, about, str(without_secrets(message)), unique, hint, command, weight)
 
 
 def title_of(obj: Object) -> str:

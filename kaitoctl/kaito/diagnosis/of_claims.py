@@ -231,7 +231,7 @@ def _startup_taints(claim: Object, node: Object | None) -> list[str]:
     """The taints of the node that will go when it is ready, as `KEY=VALUE:EFFECT`."""
     declared = {str(item.get("key")) for item in dig(claim, "spec", "startupTaints") or ()}
     return [
-        f"{taint['key']}{'=' + str(taint['value']) if taint.get('value') else ''}:{taint.get('effect')}"
+        f"{taint.get('key')}{'=' + str(taint['value']) if taint.get('value') else ''}:{taint.get('effect')}"
         for taint in dig(node, "spec", "taints") or ()
         if str(taint.get("key")) in declared
         or karpenter.waits_for(str(taint.get("key"))) != karpenter.waits_for("")
