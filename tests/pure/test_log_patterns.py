@@ -158,7 +158,7 @@ CASES = [
     ("gpu-too-old", "compute capability", "RuntimeError: FlashAttention only supports Ampere GPUs or newer."),
     (
         "gpu-driver-misfit",
-        "CUDA 11040",
+        "found version 11040",
         "/usr/lib/torch/cuda/__init__.py:174: UserWarning: CUDA initialization: The NVIDIA driver on "
         "your system "
         "is too old (found version 11040). Please update your GPU driver\n"
@@ -368,6 +368,41 @@ CASES = [
         "slow-start",
         "VLLM_ENGINE_READY_TIMEOUT_S",
         "TimeoutError: Timed out waiting for engine core processes to start.",
+    ),
+    # --- siblings that were read otherwise at first
+    (
+        "hub-unreachable",
+        "cannot reach",
+        "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate "
+        "the file on the "
+        "Hub and we cannot find the requested files in the local cache.",
+    ),
+    (
+        "hub-unreachable",
+        "cannot reach",
+        "requests.exceptions.ConnectionError: ('Connection aborted.', Reset(104))",
+    ),
+    (
+        "gpu-too-old",
+        "bfloat16",
+        "ValueError: Your setup doesn't support bf16/gpu. You need torch>=1.10, using Ampere",
+    ),
+    (
+        "gpu-count-misfit",
+        "more GPUs",
+        "AssertionError: device >= 0 && device < num_gpus INTERNAL ASSERT FAILED",
+    ),
+    (
+        "shared-memory-too-small",
+        "/dev/shm",
+        "RuntimeError: unable to mmap 134217728 bytes from file </dev/shm/torch_1>: Cannot allocate "
+        "memory (12)",
+    ),
+    ("path-not-writable", "/models", "mkdir: cannot create directory '/models': Permission denied"),
+    (
+        "model-files-broken",
+        "cannot be read",
+        "OSError: Unable to load weights from pytorch checkpoint file for 'x'",
     ),
 ]
 

@@ -38,7 +38,8 @@ _FRAME = r"  +File \"|    \S|\s*\^[\^~ ]*$"
 # Source: vLLM 0.33.0 v1/engine/utils.py, exceptions.py, core.py, v1/executor/multiproc_executor.py; V0
 # engine/multiprocessing; uvicorn 0.3x lifespan; PyTorch 2.x elastic; Python 3.12 traceback.
 _WRAPPERS = (
-    r"(?i)See (?:root cause|stack trace)|Engine ?(?:core|process).{0,20} (?:failed|"
+    r"(?i)See (?:root cause|stack trace)|check the stack trace above|Engine ?(?:core|process).{0,20} "
+    r"(?:failed|"
     r"initialization failed|died)|"
     r"EngineDeadError|encountered a fatal error|WorkerProc (?:failed|hit an exception|initialization)|"
     r"Exception: (?:WorkerProc|Call to \w{1,40} method failed)|Application startup failed|"

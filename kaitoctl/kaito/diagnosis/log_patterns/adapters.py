@@ -111,7 +111,8 @@ PATTERNS: tuple[Row, ...] = (
         r"(?i)is unsupported LoRA weight|vLLM does not (?:yet )?support (?:DoRA|LoRA bias|init_lora_weights|"
         r"Activated LoRA|layer_replication|block-diagonal|QALoRA)|vLLM only supports modules_to_save|"
         r"Adapter bias is not supported|LoRA added vocab size .{0,80}greater|embedding LoRA size|"
-        r"Unknown PEFT type|Missing required configuration fields|KeyError: 'peft_type'",
+        r"Unknown PEFT type|Please specify `target_modules`|Missing required configuration "
+        r"fields|KeyError: 'peft_type'",
         Reading(
             "adapter-misfit",
             "{adapter} is of a kind that the server does not load",

@@ -20,7 +20,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)bfloat16 is only supported on|bfloat16 (?:KV cache )?is not supported|bfloat16 requires SM|"
+        r"(?i)(?:bfloat16|bf16) is only supported on|support bf16|bfloat16 (?:KV cache )?is not "
+        r"supported|bfloat16 requires SM|"
         r"does not support bfloat16|doesn't support bfloat16|bf16 .{0,40}(?:requires|not supported)",
         Reading(
             "gpu-too-old",
@@ -64,7 +65,7 @@ PATTERNS: tuple[Row, ...] = (
         r"The NVIDIA driver on your system is too old \(found version (?P<found>\d+)\)",
         Reading(
             "gpu-driver-misfit",
-            "the NVIDIA driver of the node is too old for the image (it knows CUDA {found})",
+            "the NVIDIA driver of the node is too old for the image (found version {found})",
             "update the node's driver (node image, GPU operator), or use an image of an older CUDA",
             f"{TORCH} c10/cuda/CUDAFunctions.cpp",
         ),
@@ -139,7 +140,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)invalid device ordinal",
+        r"(?i)invalid device ordinal|device < num_gpus",
         Reading(
             "gpu-count-misfit",
             "the server wants more GPUs than the container sees",

@@ -149,6 +149,22 @@ PATTERNS: tuple[Row, ...] = (
             f"{TORCH} c10/cuda/CUDACachingAllocator.cpp, CUDA 13 driver_types.h, {NCCL} include/checks.h",
         ),
     ),
+    # --- shared memory; before main memory and the disk, whose words it shares
+    (
+        r"(?i)/dev/shm.{0,120}No space left on device|No space left on device.{0,80}/dev/shm|"
+        r"Error while (?:creating|attaching to) shared memory|posix_fallocate failed|"
+        r"insufficient shared memory|bus error|SIGBUS|failed to extend /dev/shm|fallocate: Failed to extend|"
+        r"unable to (?:open|resize|write|mmap|allocate).{0,60}(?:shared memory|/dev/shm)|Could "
+        r"not.{0,20}shm_open|"
+        r"shared memory segment.{0,80}\(size \d|increase your /dev/shm",
+        Reading(
+            "shared-memory-too-small",
+            "the container's shared memory, /dev/shm, is too small",
+            _SHM,
+            f"{NCCL} src/os/linux.cc; {TORCH} torch/utils/data/_utils/signal_handling.py",
+        ),
+    ),
+    # --- main memory
     (
         r"DefaultCPUAllocator: (?:can't|not enough)|Cannot allocate memory|std::bad_alloc|^MemoryError\b|"
         r"numpy\.{1,2}core\S{0,30}ArrayMemoryError|os error 12\b",
@@ -177,20 +193,6 @@ PATTERNS: tuple[Row, ...] = (
             "max-model-len asks for a longer context than the model can have",
             "set a smaller max-model-len (" + WHERE + ")",
             f"{VLLM} config/model.py",
-        ),
-    ),
-    # --- shared memory; before the disk, whose words it shares
-    (
-        r"(?i)/dev/shm.{0,120}No space left on device|No space left on device.{0,80}/dev/shm|"
-        r"Error while (?:creating|attaching to) shared memory|posix_fallocate failed|"
-        r"insufficient shared memory|bus error|SIGBUS|failed to extend /dev/shm|fallocate: Failed to extend|"
-        r"unable to (?:open|resize|write|mmap|allocate).{0,60}shared memory|Could not.{0,20}shm_open|"
-        r"shared memory segment.{0,80}\(size \d|increase your /dev/shm",
-        Reading(
-            "shared-memory-too-small",
-            "the container's shared memory, /dev/shm, is too small",
-            _SHM,
-            f"{NCCL} src/os/linux.cc; {TORCH} torch/utils/data/_utils/signal_handling.py",
         ),
     ),
 )

@@ -124,7 +124,9 @@ PATTERNS: tuple[Row, ...] = (
         r"cannot find the appropriate snapshot folder|CAS (?:client|service) error|"
         r"(?:huggingface\.co|hf\.co).{0,200}(?:timed out|refused|unreachable|reset by peer)|"
         r"\b50[0234] Server Error.{0,160}(?:huggingface|hf\.co)|(?:Connect|Read)Timeout\b|"
-        r"Could not connect to the endpoint URL|httpx\.Connect(?:Error|Timeout)|httpcore\.Connect",
+        r"Could not connect to the endpoint URL|httpx\.Connect(?:Error|Timeout)|httpcore\.Connect|"
+        r"requests\.exceptions\.(?:Connection|ChunkedEncoding)|Connection "
+        r"aborted|RemoteDisconnected|IncompleteRead",
         Reading(
             "hub-unreachable",
             "the container cannot reach the hub, and the model's files are not in its cache",
@@ -160,6 +162,16 @@ PATTERNS: tuple[Row, ...] = (
             "the server has no rights to {path}",
             "set securityContext.fsGroup or runAsUser of the pod, or point HF_HOME (and the cache) elsewhere",
             f"Python 3.12; {TRANSFORMERS} utils/hub.py",
+        ),
+    ),
+    (
+        r"cannot (?:create|open|access|touch)[^'\"\n]{0,20}['\"](?P<path>/[^'\"\n]{1,200})['\"]: "
+        r"Permission denied",
+        Reading(
+            "path-not-writable",
+            "the server has no rights to {path}",
+            "set securityContext.fsGroup or runAsUser of the pod, or point HF_HOME (and the cache) elsewhere",
+            "GNU coreutils 9",
         ),
     ),
     (
@@ -199,7 +211,7 @@ PATTERNS: tuple[Row, ...] = (
     (
         r"(?i)SafetensorError|Error while deserializ|Invalid ?Header(?: ?Deserialization)?\b|"
         r"invalid (?:JSON|UTF-8) in header|TensorInvalidInfo|ValidationOverflow|invalid load key|"
-        r"UnpicklingError|Weights only load failed",
+        r"UnpicklingError|Unable to load weights from|Weights only load failed",
         Reading(
             "model-files-broken",
             "a weights file cannot be read",
@@ -211,7 +223,8 @@ PATTERNS: tuple[Row, ...] = (
     (
         r"(?i)Cannot find any model weights|Error no file named|does not appear to have (?:a file|"
         r"files) named|"
-        r"Entry Not Found for url|EntryNotFoundError|No (?:safetensors|model) (?:files|weights) found|"
+        r"Entry Not Found for url|\b(?:Remote)?EntryNotFoundError|No (?:safetensors|model) "
+        r"(?:files|weights) found|"
         r"Can't load (?:the )?(?:configuration|model|tokenizer) (?:of|for)",
         Reading(
             "model-files-broken",
