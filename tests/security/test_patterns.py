@@ -90,7 +90,8 @@ def kept() -> Iterator[Use]:
 
 def patterns() -> dict[re.Pattern[str], bool]:
     found: dict[re.Pattern[str], bool] = {}
-    for pattern, anywhere in (*kept(), *written()):
+    logs = (log_patterns.folded(row[0]) for row in log_patterns.PATTERNS if row[0].startswith("(?i)"))
+    for pattern, anywhere in (*kept(), *written(), *((re.compile(one), True) for one in logs)):
         found[pattern] = found.get(pattern, False) or anywhere
     return found
 

@@ -37,12 +37,15 @@ def readings(text: str) -> Iterator[tuple[int, Reading, dict[str, str]]]:
     plain = text.encode("ascii", "replace").decode()
     lower = plain.lower()
     for pattern, reading in PATTERNS:
-        if not pattern.startswith(_ANY_CASE):
-            found = re.search(pattern, plain, re.MULTILINE)
-        else:
-            found = re.search(_folded(pattern), lower, re.MULTILINE)
-        if found:
+        if found := _search(pattern, plain, lower):
             yield found.start(), reading, {name: _group(text, found, name) for name in found.groupdict()}
+
+
+def _search(pattern: str, plain: str, lower: str) -> re.Match[str] | None:
+    if not pattern.startswith(_ANY_CASE):
+        return re.search(pattern, plain, re.MULTILINE)
+    pattern = folded(pattern)
+    return re.search(pattern, lower, re.MULTILINE)
 
 
 def _group(text: str, found: re.Match[str], name: str) -> str:
@@ -51,7 +54,7 @@ def _group(text: str, found: re.Match[str], name: str) -> str:
 
 
 @cache
-def _folded(pattern: str) -> str:
+def folded(pattern: str) -> str:
     """A pattern of any case as one of lower case: its letters, but not what stands for a class or a group."""
     letters = r"\\.|\(\?P<\w+>|[A-Z]"
     return re.sub(
