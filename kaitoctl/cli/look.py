@@ -541,7 +541,12 @@ async def _controllers(client: Client, seen: Snapshot, asked: _Asked) -> tuple[s
     if observed and max(observed) >= generation and not is_being_deleted(seen.workspace):
         return None
     listed = await asked.or_none("deployments of all namespaces", client.list(DEPLOYMENT))
-    return None if listed is None else tuple(one.words for one in installation.controllers(listed.items))
+    if listed is None:
+        return None
+    return tuple(
+        f"{one.words}, nodes by {one.provisioner}" if one.provisioner else one.words
+        for one in installation.controllers(listed.items)
+    )
 
 
 # --- many Workspaces -----------------------------------------------------------------------------------

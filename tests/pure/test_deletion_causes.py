@@ -91,6 +91,29 @@ def test_without_the_kind_of_node_claims_kaito_cannot_finish(here: tuple[str, ..
     )
 
 
+@pytest.mark.parametrize(
+    ("controller", "kinds", "lacking"),
+    [
+        ("KAITO 0.3.2", {"NodeClaim"}, "machines.karpenter.sh"),
+        ("KAITO 0.3.2", {"Machine"}, ""),
+        ("KAITO 0.4.6", {"Machine"}, "nodeclaims.karpenter.sh"),
+        ("KAITO 0.12.0", set(), "nodeclaims.karpenter.sh"),
+        ("KAITO nightly", set(), "nodeclaims.karpenter.sh"),
+        ("kaitoctl 0.2.0", set(), ""),
+    ],
+)
+def test_each_kaito_asks_for_its_own_kind(controller: str, kinds: set[str], lacking: str) -> None:
+    here = (f"{controller}: Deployment kaito/x, 1 of 1 pods ready",)
+    found = cause(going(api.FINALIZER), controllers=here, claim_kinds=frozenset(kinds))
+    assert (found.code == "node-claim-kind-missing", lacking in found.message) == (bool(lacking), True)
+    byo = cause(
+        going(api.FINALIZER),
+        controllers=(f"{here[0]}, nodes by byo",),
+        claim_kinds=frozenset(kinds),
+    )
+    assert byo.code != "node-claim-kind-missing"
+
+
 def test_the_patch_takes_kaitos_finalizer_and_no_other() -> None:
     found = cause(going("foregroundDeletion", api.FINALIZER), controllers=RUNS, claim_kinds=frozenset())
     assert '"remove","path":"/metadata/finalizers/1"' in found.hint

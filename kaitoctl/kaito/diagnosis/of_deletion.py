@@ -11,6 +11,7 @@ pkg/controllers/node/termination, nodeclaim/lifecycle.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 from kaitoctl.kaito import api, nodes
@@ -22,6 +23,7 @@ from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, labels_of, matches_selector, uid_of
 
 _OF_KUBERNETES = ("foregroundDeletion", "orphan")
+_VERSION = r"\bKAITO v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})"
 _DRAINS_WITHIN_S = 600.0
 _EVIDENCE_LINES = 4
 
@@ -97,17 +99,17 @@ def _ours(case: Case) -> Cause:
             command=f"kubectl describe {claim['kind'].lower()} {word(claim['metadata']['name'])}",
             weight="wait",
         )
-    if is_running and not case.seen.claims and case.seen.claim_kinds == frozenset():
+    if is_running and (lacking := _lacking(case)):
+        plural = f"{lacking.lower()}s.karpenter.sh"
         return blame(
             "node-claim-kind-missing",
             title_of(case.workspace),
-            "KAITO cannot finish the deletion: it looks for the Workspace's NodeClaims first, and "
-            "the cluster "
-            "does not have that kind (CRD nodeclaims.karpenter.sh)",
+            f"KAITO cannot finish the deletion: it looks for the Workspace's {lacking}s first, and the "
+            f"cluster does not have that kind (CRD {plural})",
             evidence,
             hint="install that CRD, of Karpenter or KAITO's gpu-provisioner, and KAITO goes on by itself"
             + _or_off(case),
-            command="kubectl get crd nodeclaims.karpenter.sh",
+            command=f"kubectl get crd {plural}",
         )
     if not is_running:
         if case.seen.claims:
@@ -130,6 +132,26 @@ def _ours(case: Case) -> Cause:
         hint=f"the controller is busy, or cannot write the Workspace{refuses}: its log says which",
         command="kaitoctl doctor",
     )
+
+
+def _lacking(case: Case) -> str:
+    """The kind that the KAITO of this cluster lists before it takes its finalizer off, where that is missing.
+
+    Source: workspace_gc_finalizer.go lists Machines up to v0.4.1, NodeClaims from v0.4.2 on, whatever the
+    feature gates say; from v0.11 on the node provisioner `byo` lists nothing.
+    """
+    kinds = case.seen.claim_kinds
+    if case.seen.claims or kinds is None or case.seen.is_ours:
+        return ""
+    here = " ".join(case.seen.controllers or ())
+    if "KAITO" not in here and case.seen.controllers is not None:
+        return ""
+    if "nodes by byo" in here:
+        return ""
+    version = re.search(_VERSION, here)
+    is_old = version is not None and tuple(map(int, version.groups())) < (0, 4, 2)
+    kind = "Machine" if is_old else "NodeClaim"
+    return "" if kind in kinds else kind
 
 
 def _or_off(case: Case) -> str:
