@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from builders import node, workspace
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.diagnosis import Cause, diagnose
@@ -290,3 +292,42 @@ def test_foreground_deletion_without_dependents_points_at_the_garbage_collector(
 def test_both_finalizers_have_their_say() -> None:
     found = causes(going("foregroundDeletion", api.FINALIZER), controllers=RUNS, claim_kinds=frozenset())
     assert [item.code for item in found] == ["node-claim-kind-missing", "dependents-hold-deletion"]
+
+
+# --- whatever a cluster holds ----------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.sampled_from([api.FINALIZER, "foregroundDeletion", "orphan", "example.com/x"]), unique=True),
+    st.sampled_from([None, (), RUNS, STOPPED]),
+    st.sampled_from([None, frozenset[str](), frozenset({"NodeClaim"})]),
+    st.lists(st.sampled_from([None, 5.0, 3600.0]), max_size=2),
+    st.booleans(),
+    st.booleans(),
+)
+def test_no_advice_ends_what_serves_or_forgets_a_machine(
+    finalizers: list[str],
+    here: tuple[str, ...] | None,
+    kinds: frozenset[str] | None,
+    deleted: list[float | None],
+    serves: bool,
+    has_node: bool,
+) -> None:
+    found = diagnose(
+        Snapshot(
+            going(*finalizers),
+            controllers=here,
+            claim_kinds=kinds,
+            claims=tuple(claim(deleted_s=since, nodeName="gpu-a") for since in deleted),
+            pods=(pod(ready=True),) if serves else (),
+            nodes=(node("gpu-a"),) if has_node else (),
+        ),
+        NOW,
+    ).causes
+    for item in found:
+        advice = item.hint + item.command
+        assert "kubectl patch workspace" not in advice or not (serves or deleted)
+        assert "kubectl patch nodeclaim" not in advice or not has_node
+        assert "kubectl delete" not in advice
+        if "kubectl patch" in advice:
+            assert 0 <= advice.find("cost") < advice.index("kubectl patch")

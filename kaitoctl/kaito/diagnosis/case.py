@@ -120,6 +120,13 @@ def told_of(case: Case) -> list[tuple[str, str]]:
     return [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)[:1]]
 
 
+def said_by(condition: Object) -> tuple[str, str]:
+    """What a condition says, as evidence: `False REASON: MESSAGE`, without what it leaves out."""
+    head = " ".join(str(condition[key]) for key in ("status", "reason") if condition.get(key))
+    words = ": ".join(part for part in (head, str(condition.get("message") or "")) if part)
+    return f"condition {condition.get('type')}", words
+
+
 def told_by(event: Object) -> tuple[str, str]:
     """What an event says, as evidence."""
     count = int(dig(event, "series", "count") or event.get("count") or 1)

@@ -11,7 +11,7 @@ from itertools import islice
 
 from kaitoctl.kaito import api, catalog, nodes
 from kaitoctl.kaito.diagnosis import karpenter
-from kaitoctl.kaito.diagnosis.case import Case, blame, denials, span, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.case import Case, blame, denials, said_by, span, title_of, told_by, word
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.rollout import Phase
 from kaitoctl.kaito.snapshot import event_time
@@ -71,7 +71,7 @@ def _held_launch(claim: Object) -> Object | None:
 
 def _unlaunched(case: Case, claim: Object, launched: Object) -> Cause:
     reason, why = str(launched.get("reason") or ""), str(launched.get("message") or "")
-    told = [("condition Launched", f"{reason}: {why}"), *_warnings(case, claim)]
+    told = [said_by(launched), *_warnings(case, claim)]
     words = " ".join((reason, *(said for _, said in told)))
     name = str(claim["metadata"]["name"])
     return _launch_cause(case, title_of(claim), reason, words, why, told, _look(claim), name=name)
@@ -140,7 +140,7 @@ def _pending(case: Case, claim: Object) -> Cause:
     node_name = str(dig(claim, "status", "nodeName") or "")
     node = case.seen.node(node_name)
     told = [
-        (f"condition {item['type']}", f"{item.get('status')} {item.get('reason')}: {item.get('message')}")
+        said_by(item)
         for item in (registered, initialized)
         if item.get("type") and item.get("status") != "True"
     ][:1] + _warnings(case, claim)
@@ -255,7 +255,7 @@ def _going(case: Case, claim: Object) -> Cause:
     disrupted = conditions.find(claim, "DisruptionReason") or conditions.find(claim, "Drifted") or {}
     told = [("metadata", f"deletionTimestamp {claim['metadata'].get('deletionTimestamp')}")]
     told += [
-        (f"condition {kind}", f"{found.get('status')} {found.get('reason')}: {found.get('message')}")
+        said_by(found)
         for kind in ("Registered", *karpenter.DELETION)
         if (found := conditions.find(claim, kind)) and found.get("status") != "True"
     ]
@@ -283,12 +283,12 @@ def _going(case: Case, claim: Object) -> Cause:
 
 def _inconsistent(case: Case, claim: Object, found: Object) -> Cause:
     told = _warnings(case, claim)
-    said = next((words for _, words in told), str(found.get("message") or found.get("reason")))
+    said = next((words for _, words in told), str(found.get("message") or "it does not say how"))
     return blame(
         "node-claim-inconsistent",
         title_of(claim),
         f"the node of {claim['metadata']['name']} is not what was promised: {said}",
-        [(f"condition {found['type']}", f"{found.get('reason')}: {found.get('message')}"), *told],
+        [said_by(found), *told],
         hint="see the node's GPUs and its device plugin; a machine with a broken GPU has to be replaced",
         command=_look(claim),
         weight="wait",
@@ -321,7 +321,7 @@ def vanished(case: Case) -> Iterator[Cause]:
         why = words.partition(f"NodeClaim {name} event: ")[2] or words
         told = [
             told_by(event),
-            *((f"condition {item['type']}", str(item.get("message"))) for item in denials(case)),
+            *map(said_by, denials(case)),
         ]
         if not surely:
             told.insert(1, ("cluster", f"{name} is gone; that it was this Workspace's can no longer be seen"))
@@ -357,7 +357,7 @@ def pools(case: Case) -> Iterator[Cause]:
             if found.get("status") != "False":
                 continue
             reason, why = str(found.get("reason") or ""), str(found.get("message") or "")
-            told = [(f"condition {kind}", f"{reason}: {why}")]
+            told = [said_by(found)]
             look = f"kubectl describe nodepool {word(pool['metadata']['name'])}"
             if kind == "NodeClassReady" and reason not in karpenter.LAUNCH:
                 reason, why = "NodeClassNotReady", why or reason

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from kaitoctl.kaito import api, nodes
 from kaitoctl.kaito.diagnosis import karpenter
-from kaitoctl.kaito.diagnosis.case import Case, blame, span, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.case import Case, blame, said_by, span, title_of, told_by, word
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
@@ -201,10 +201,7 @@ def _of_claim(case: Case, claim: Object) -> Cause:
         if (found := conditions.find(claim, step))
         and (found.get("status") != "True" or step == "InstanceTerminating")
     ]
-    told[1:1] = [
-        (f"condition {step}", f"{found.get('status')} {found.get('reason') or ''}".rstrip())
-        for step, found in steps
-    ][:1]
+    told[1:1] = [said_by(found) for _, found in steps][:1]
     late = since_s > _DRAINS_WITHIN_S
     if node is not None and (blocked := _blocked(case, claim, node, told, late=late)):
         return blocked
@@ -306,7 +303,7 @@ def _blocked(
             "drain-blocked",
             title_of(node),
             f"node {name} does not answer, so that its pods do not end",
-            [("condition Ready", f"{ready.get('reason')}: {ready.get('message')}"), *told],
+            [said_by(ready), *told],
             hint="see at the cloud whether the machine still runs; the node provisioner's log says "
             "what it tries",
             command=f"kubectl describe node {word(name)}",
