@@ -132,6 +132,8 @@ def test_a_launch_that_nobody_has_tried_yet_has_not_failed() -> None:
     young = claim(condition("Launched", *AWAITING), age_s=30)
     assert progress(seen(young)).outcome is None
     assert (cause(young).code, cause(young).weight) == ("node-claim-pending", "wait")
+    assert "is not launched yet" in cause(young).message
+    assert cause(claim(condition("Launched", *AWAITING), age_s=600)).weight == "fault"
     assert progress(seen(launch_unknown("LaunchFailed", "no"))).outcome == "failed"
     throttled = launch_unknown("RequestLimitExceeded", "slow down")
     assert progress(seen(throttled)).outcome is None

@@ -141,7 +141,7 @@ def _pending(case: Case, claim: Object) -> Cause:
     node = case.seen.node(node_name)
     told = [
         said_by(item)
-        for item in (registered, initialized)
+        for item in (_step(claim, "Launched"), registered, initialized)
         if item.get("type") and item.get("status") != "True"
     ][:1] + _warnings(case, claim)
     code, hint, command = (
@@ -151,15 +151,12 @@ def _pending(case: Case, claim: Object) -> Cause:
     )
     if not dig(claim, "status", "conditions"):
         message, within_s = f"nobody has taken {name} up for {span(since_s)}", _TAKEN_UP_WITHIN_S
+    elif (launched := _step(claim, "Launched")) and launched.get("status") != "True":
+        message = f"the machine for {name} was asked for {span(since_s)} ago and is not launched yet"
+        within_s = karpenter.LAUNCH_WITHIN_S
     elif registered.get("status") != "True":
-        waits = karpenter.REGISTRATION.get(
-            str(registered.get("reason") or ""), str(registered.get("message") or "")
-        )
-        waits = waits.replace("{message}", str(registered.get("message") or ""))
-        if str(registered.get("reason") or "") in karpenter.AWAITING:
-            waits = ""
         message = f"the machine for {name} was asked for {span(since_s)} ago and has not joined"
-        message += f": {waits}" if waits else ""
+        message += _unregistered(registered)
         within_s = 0.0 if registered.get("status") == "False" else karpenter.REGISTER_WITHIN_S
     elif (found := _uninitialized(case, claim, initialized, node_name, node)) is not None:
         code, message, hint, command = found
@@ -176,6 +173,15 @@ def _pending(case: Case, claim: Object) -> Cause:
         code, within_s = "node-not-initialized", _INITIALIZES_WITHIN_S
     weight: Weight = "fault" if since_s > within_s else "wait"
     return blame(code, title_of(claim), message, told, hint=hint, command=command, weight=weight)
+
+
+def _unregistered(registered: Object) -> str:
+    """What keeps a machine from being registered, after a colon; empty when it has merely not joined."""
+    reason, said = str(registered.get("reason") or ""), str(registered.get("message") or "")
+    if reason in karpenter.AWAITING:
+        return ""
+    waits = karpenter.REGISTRATION.get(reason, said).replace("{message}", said)
+    return f": {waits}" if waits else ""
 
 
 _PLUGIN_HINT = "install the GPU vendor's device plugin, or see why it does not run on this node"
