@@ -512,7 +512,16 @@ def test_what_is_said_in_passing_counts_only_when_nothing_else_is_said() -> None
     warning = "WARNING 11-02 10:00:00 [x.py:1] 429 Client Error: Too Many Requests, retrying in 1s"
     assert cause(f"{warning}\nIndexError: list index out of range").code == "crash-loop"
     assert cause(warning).code == "hub-rate-limited"
-    assert cause("INFO 11-02 10:00:00 [x.py:1] 429 Client Error: Too Many Requests").code == "crash-loop"
+    missing = "NET/Plugin: libnccl-net.so: cannot open shared object file: No such file or directory"
+    for said in (
+        "INFO 11-02 10:00:00 [x.py:1] 429 Client Error: Too Many Requests",
+        f"falcon-0:9:9 [0] NCCL INFO {missing}",
+        f"[I1102 10:00:00.123 x.cpp:7] {missing}",
+        f"2026-01-01 10:00:00.123 | INFO     | x:y:1 - {missing}",
+        f'{{"asctime": "2026-01-01", "levelname": "INFO", "message": "{missing}"}}',
+    ):
+        assert cause(said).code == "crash-loop", said
+        assert cause(said.replace("INFO", "ERROR").replace("I1102", "E1102")).code != "crash-loop"
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,18 @@ _ESCAPES = r"\x1b\[[0-9;?]{0,20}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]"
 # without the process; PyTorch 2.x torch/distributed/elastic (`[rank0]: `).
 _PROCESS = r"\((?:\w[\w.:-]{0,60} )?(?:rank=\d+ )?(?:ip=[\w.:]+, )?pid=\d+(?:, ip=[\w.:]+)?\)\s?"
 _RANK = r"\[(?:rank)?\d+\]:? ?"
-_LEVEL = r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\b:? ?"
+_LEVEL = r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\b:? {0,9}"
 _TIME = r"(?:(?:\d{4}-)?\d\d-\d\d[ T])?\d\d:\d\d:\d\d(?:[.,]\d+)?Z?,? ?"
 _PLACE = r"\[?[\w./-]{1,60}\.py:\d+\]? ?"
 _PREFIX = (
-    rf"\s{{0,4}}(?:{_PROCESS})?(?:{_RANK})?(?:{_TIME})?(?:- )?(?:{_LEVEL})?(?:{_TIME})?(?:{_PLACE})?(?:- )?"
+    rf"\s{{0,4}}(?:{_PROCESS})?(?:{_RANK})?(?:{_TIME})?(?:[-|] )?"
+    rf"(?:{_LEVEL})?(?:{_TIME})?(?:{_PLACE})?(?:[-|] )?"
 )
+# Levels that stand elsewhere: NCCL's (`host:9:9 [0] NCCL INFO ...`), glog's (`[W1102 10:00:00 ...`), JSON's.
+_NCCL_INFO = r".{0,120}\bNCCL (?:INFO|TRACE)\b"
+_GLOG = r"\[?(?P<letter>[IWEF])\d{4} \d\d:"
+_JSON = r"\{.{0,400}\"(?:level|levelname|severity)\": ?\"(?P<level>[A-Za-z]{4,8})\""
+_LETTERS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 _UNIMPORTANT = ("DEBUG", "INFO", "WARNING")
 _FRAME = r"  +File \"|    \S|\s*\^[\^~ ]*$"
 # What stands at the end of a log and says only that something else went wrong.
@@ -164,8 +170,19 @@ def _lines(log: str) -> list[tuple[str, str]]:
         prefix = re.match(_PREFIX, line)
         level = (prefix["level"] or "") if prefix else ""
         # The indentation of a traceback belongs to it, whether a prefix stands before it or not.
-        found.append((level, line[prefix.end() :] if prefix and prefix.end() and line[:1] != " " else line))
+        text = line[prefix.end() :] if prefix and prefix.end() and line[:1] != " " else line
+        found.append((level or _level_within(text), text))
     return found
+
+
+def _level_within(line: str) -> str:
+    """The level that a line gives in its own way, or an empty string."""
+    if re.match(_NCCL_INFO, line):
+        return "INFO"
+    if letter := re.match(_GLOG, line):
+        return _LETTERS[letter["letter"]]
+    named = re.match(_JSON, line)
+    return {"WARN": "WARNING"}.get(named["level"].upper(), named["level"].upper()) if named else ""
 
 
 def _told(lines: list[tuple[str, str]], *, passing: bool) -> list[str]:
