@@ -565,6 +565,10 @@ def test_no_secret_of_a_log_is_shown(secret: str) -> None:
         f"error: unrecognized arguments: --url https://{secret}@x.example --api-key={secret}",
     ):
         assert secret not in repr(cause(log))
+    for length in (180, 390, 690):
+        assert secret[:12] not in repr(
+            cause(f"error: unrecognized arguments: {'x' * length} https://{secret}@h")
+        )
 
 
 def test_a_log_of_any_size_is_read_from_its_end() -> None:

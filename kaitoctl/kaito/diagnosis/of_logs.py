@@ -111,10 +111,10 @@ def finding(case: Case, log: str, *, among: Sequence[str] = ()) -> Finding | Non
     from kaitoctl.kaito.diagnosis.log_patterns import readings
 
     lines = _lines(log)
-    texts = ["\n".join(_told(lines, passing=False))]
-    if not last_error(log):
-        texts.append("\n".join(_told(lines, passing=True)))
-    for text in texts:
+    for passing in (False, True):
+        if passing and last_error(log):
+            break  # what was said in passing is less likely the cause than an error that is not known
+        text = "\n".join(_told(lines, passing=passing))
         known = [
             (reading.depth, text.count("\n", 0, start), number, reading, groups)
             for number, (start, reading, groups) in enumerate(readings(text))
@@ -166,7 +166,8 @@ def _lines(log: str) -> list[tuple[str, str]]:
     """Level (mostly empty) and text of the last lines, without colours and prefixes."""
     found = []
     for raw in log.splitlines()[-_LINES:]:
-        line = re.sub(_ESCAPES, "", raw[: 2 * _WIDTH])[:_WIDTH]
+        # A secret that is cut in two is none that would be recognised: it goes before anything is cut off.
+        line = str(without_secrets(re.sub(_ESCAPES, "", raw[: 2 * _WIDTH])))[:_WIDTH]
         prefix = re.match(_PREFIX, line)
         level = (prefix["level"] or "") if prefix else ""
         # The indentation of a traceback belongs to it, whether a prefix stands before it or not.
