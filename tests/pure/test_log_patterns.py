@@ -371,6 +371,20 @@ CASES = [
     ),
     # --- siblings that were read otherwise at first
     (
+        "worker-died",
+        "out of memory",
+        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): "
+        "{'EngineCore_DP0': -9}",
+    ),
+    (
+        "worker-died",
+        "signal 11",
+        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): "
+        "{'EngineCore_DP0': -11}",
+    ),
+    ("worker-died", "signal 9", "[ERROR] failed (exitcode=-9) local_rank: 0"),
+    ("out-of-memory", "main memory", "Memory cgroup out of memory: Killed process 77 (python3) total-vm:1kB"),
+    (
         "hub-unreachable",
         "cannot reach",
         "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate "

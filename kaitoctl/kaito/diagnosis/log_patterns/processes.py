@@ -79,7 +79,8 @@ PATTERNS: tuple[Row, ...] = (
     ),
     # --- what the end of a worker looks like
     (
-        r"(?i)exit ?code ?:? ?-9\b|Signal 9 \(SIGKILL\)|received signal: ?9\b|signal 9\b|"
+        r"(?i)exit ?code ?[:=]? ?-9\b|Failed core proc\(s\): .{0,80}: ?-9\b|Signal 9 "
+        r"\(SIGKILL\)|received signal: ?9\b|signal 9\b|"
         r"terminated by signal:? ?(?:Killed|9\b)|process pool was terminated abruptly|"
         r"\bSIGKILL\b|^(?:/\S{1,60}: line \d+: +\d+ )?Killed\b",
         Reading(
@@ -136,6 +137,17 @@ PATTERNS: tuple[Row, ...] = (
             "see the other pods and nodes of the Workspace, the network between them, and the log with "
             "NCCL_DEBUG=INFO",
             f"{NCCL} src/init.cc; {TORCH} torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp",
+            depth=2,
+        ),
+    ),
+    (
+        r"Failed core proc\(s\): .{0,80}: ?-(?P<signal>\d{1,2})\b",
+        Reading(
+            "worker-died",
+            "the server's engine process was ended by signal {signal} (11: it crashed, 6: it aborted)",
+            "see the lines above it in the log, and the GPU's state on the node; try another version "
+            "of the image",
+            f"{VLLM} v1/engine/utils.py",
             depth=2,
         ),
     ),
