@@ -371,6 +371,23 @@ CASES = [
     ),
     # --- siblings that were read otherwise at first
     (
+        "gpu-too-old",
+        "compute capability",
+        "ValueError: Cannot use FlashAttention-2 backend for Volta and Turing GPUs.",
+    ),
+    ("gpu-not-visible", "no GPU", "RuntimeError: No HIP GPUs are available"),
+    ("gpu-count-misfit", "more GPUs", "ValueError: Ray does not allocate any GPUs on the driver node."),
+    (
+        "model-files-broken",
+        "no folder /mnt/x",
+        "HFValidationError: Repo id must be in the form 'a' or 'a/b': '/mnt/x'.",
+    ),
+    (
+        "model-files-broken",
+        "lacks a file",
+        "RemoteEntryNotFoundError: 404 Client Error. (Request ID: Root=1)",
+    ),
+    (
         "worker-died",
         "out of memory",
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): "
@@ -557,6 +574,7 @@ def test_what_is_said_in_passing_counts_only_when_nothing_else_is_said() -> None
         ("loading\nSegmentation fault (core dumped)\n", "Segmentation fault"),
         ("2026-01-01 10:00:00,123 - ERROR - it broke\n", "it broke"),
         ("(RayWorkerWrapper pid=8, ip=10.0.0.7) ValueError: odd\n", "ValueError: odd"),
+        ("pynvml.NVMLError_NoPermission: Insufficient Permissions\n", "pynvml.NVMLError_NoPermission"),
         ("hello\nworld\n", ""),
         ("", ""),
     ],

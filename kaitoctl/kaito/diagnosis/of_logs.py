@@ -58,7 +58,7 @@ _WRAPPERS = (
 )
 # An exception as Python prints it at the end of a traceback, and the sentence in one of pydantic's.
 _EXCEPTION = (
-    r"(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt|Timeout)"
+    r"(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt|Timeout)(?:_\w{1,40})?"
     r"(?:\([^)]{0,80}\))?(?::|$)"
 )
 _VALUE_ERROR = r"\s{0,4}(?:Value|Assertion) error, (?P<words>.+?)(?: \[type=.*)?$"

@@ -42,7 +42,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)fp8e4nv.{0,60}not supported|requires SM ?\d\d|only supports Ampere GPUs or newer|"
+        r"(?i)fp8e4nv.{0,60}not supported|requires SM ?\d\d|only supports Ampere GPUs or newer|for "
+        r"Volta and Turing GPUs|"
         r"requires? (?:a )?(?:GPUs? with )?(?:CUDA )?compute capability (?:of )?(?:at least |>= ?)?\d",
         Reading(
             "gpu-too-old",
@@ -131,7 +132,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Failed to initialize NVML: Unknown Error",
+        r"Failed to initialize NVML: Unknown Error|NVMLError_Unknown",
         Reading(
             "gpu-not-visible",
             "the container has lost its GPU, mostly because systemd was reloaded on the node",
@@ -149,7 +150,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)Found no NVIDIA driver|Failed to infer device type|No CUDA GPUs are available|"
+        r"(?i)Found no NVIDIA driver|Failed to infer device type|No (?:CUDA|HIP|XPU) GPUs are available|"
         r"no CUDA-capable device is detected|NVML Shared Library Not Found|NVMLError_LibraryNotFound|"
         r"lib(?:cuda|nvidia-ml)\.so\S{0,4}: cannot open|CUDA unknown error|NVMLError_DriverNotLoaded|"
         r"NVML.{0,20}Driver Not Loaded|couldn't communicate with the NVIDIA driver|NVIDIA-SMI has failed|"
@@ -215,7 +216,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)Cannot provide a placement group|Current node has no GPU available|"
+        r"(?i)Cannot provide a placement group|Current node has no GPU available|Ray does not "
+        r"allocate any GPUs|"
         r"number of (?:required )?GPUs exceeds the total number|placement group .{0,80}infeasible|"
         r"exceeds available GPUs|Insufficient resources? .{0,40}GPU",
         Reading(

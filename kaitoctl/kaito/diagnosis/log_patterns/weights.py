@@ -46,6 +46,24 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"Repo id must .{1,160}: '(?P<path>/[^'\n]{1,200})'",
+        Reading(
+            "model-files-broken",
+            "there is no folder {path} with a model, nor can it be the name of one on the hub",
+            "see the volume that is mounted there, and the path",
+            f"{HUB} utils/_validators.py",
+        ),
+    ),
+    (
+        r"Entry Not Found for url|\b(?:Remote)?EntryNotFoundError",
+        Reading(
+            "model-files-broken",
+            "the model's repository on the hub lacks a file that the server needs",
+            "see that it has config.json, the tokenizer and all weights, in this revision",
+            f"{HUB} utils/_http.py",
+        ),
+    ),
+    (
         r"(?i)Revision Not Found for url|RevisionNotFoundError|is not a valid git identifier|"
         r"Invalid rev id",
         Reading(
@@ -223,7 +241,7 @@ PATTERNS: tuple[Row, ...] = (
     (
         r"(?i)Cannot find any model weights|Error no file named|does not appear to have (?:a file|"
         r"files) named|"
-        r"Entry Not Found for url|\b(?:Remote)?EntryNotFoundError|No (?:safetensors|model) "
+        r"No (?:safetensors|model) "
         r"(?:files|weights) found|"
         r"Can't load (?:the )?(?:configuration|model|tokenizer) (?:of|for)",
         Reading(
