@@ -79,8 +79,8 @@ _OURS = (
     "|remove-adapter|rollout history|rollout status|rollout undo|run-controller|set-adapter|status|why"
 )
 _KUBECTL = (
-    "apply|auth|cluster-info|create|delete|describe|edit|get|label|logs|patch|port-forward|rollout|scale|set"
-    "|taint|uncordon"
+    "annotate|apply|auth|cluster-info|cordon|create|delete|describe|drain|edit|exec|get|label|logs|patch"
+    "|port-forward|replace|rollout|scale|set|taint|top|uncordon|wait"
 )
 _COMMAND = (
     rf"\bkaitoctl (?:{_OURS})(?![\w-])(?! --(?:sandbox|context|kubeconfig)\b)"

@@ -99,7 +99,7 @@ def _row(event: Object) -> tuple[str, ...]:
 
 
 def _json(row: tuple[str, ...]) -> Object:
-    from kaitoctl.kaito.view import without_secrets
+    from kaitoctl.kaito.secrecy import without_secrets
 
     keys = ("time", "type", "reason", "object", "message")
     made: Object = without_secrets(dict(zip(keys, row, strict=True)))

@@ -20,6 +20,7 @@ from kaitoctl.kaito.snapshot import Named, Snapshot, node_names
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube import request
 from kaitoctl.kube.client import Client
+from kaitoctl.kube.conditions import is_true
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -28,6 +29,7 @@ from kaitoctl.kube.objects import (
     ENDPOINTS,
     EVENT,
     JOB,
+    NAMESPACE,
     NODE,
     NODE_CLAIM,
     PERSISTENT_VOLUME_CLAIM,
@@ -54,8 +56,15 @@ if TYPE_CHECKING:
 _REFUSED = (401, 403)
 # ... and 400: of a name that no selector may hold, or that is too long for one, nothing is ever shown.
 _NEVER_SHOWN = (400, *_REFUSED)
+NODE_POOL = replace(NODE_CLAIM, kind="NodePool", plural="nodepools")
+POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+WEBHOOKS = tuple(
+    Kind("admissionregistration.k8s.io", "v1", kind, f"{kind.lower()}s", namespaced=False)
+    for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+)
 _MOST_NODES = 32
-_LOG_LINES = 60
+# vLLM tells the cause first and then, twice over, how it was handed on: some 200 lines with its end.
+_LOG_LINES, _LOG_BYTES = 400, 512 * 1024
 _MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
 _SERVICE_NAME = "kubernetes.io/service-name"
@@ -345,8 +354,12 @@ async def deeply(client: Client, seen: Snapshot, *, rules: nodes_.Rules | None =
         _events_of_cluster(client, seen, asked),
         _controllers(client, seen, asked),
     )
+    pools = await _pools(client, seen, asked)
+    going = await _of_deletion(client, workspace, asked) if is_being_deleted(workspace) else {}
     return replace(
         seen,
+        **going,
+        pools=pools,
         verdict=verdict,
         missing=missing,
         logs=logs,
@@ -425,7 +438,7 @@ async def _logs(client: Client, seen: Snapshot, asked: _Asked) -> dict[tuple[str
 
     async def read(pod: Object, container: str, *, previous: bool) -> None:
         metadata = pod["metadata"]
-        query = {"container": container, "tailLines": str(_LOG_LINES)}
+        query = {"container": container, "tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_BYTES)}
         path = POD.path(metadata.get("namespace") or "", metadata["name"], "log")
         for more in ({"previous": "true"}, {}) if previous else ({},):
             try:
@@ -476,12 +489,80 @@ async def _events_of_cluster(client: Client, seen: Snapshot, asked: _Asked) -> l
         node["metadata"]["name"] for node in seen.nodes
     ]
 
-    async def of(name: str) -> Any:
-        fields = f"involvedObject.name={name}"
+    async def of(fields: str) -> Any:
         return await asked.or_none("events of nodes", client.list(EVENT, "default", field_selector=fields))
 
-    lists = await asyncio.gather(*map(of, names[:_MOST_NODES]))
+    asking = [f"involvedObject.name={name}" for name in names[:_MOST_NODES]]
+    if not seen.claims and _waits_for_nodes(seen):
+        asking.append("involvedObject.kind=NodeClaim")  # of claims that were given up and are gone
+    lists = await asyncio.gather(*map(of, asking))
     return [event for listed in lists if listed for event in listed.items]
+
+
+def _waits_for_nodes(seen: Snapshot) -> bool:
+    """Whether a controller has asked for nodes, and has not got them."""
+    assert seen.workspace is not None
+    said = dig(seen.workspace, "status", "conditions")
+    return bool(said) and not is_true(seen.workspace, api.RESOURCE_READY)
+
+
+async def _pools(client: Client, seen: Snapshot, asked: _Asked) -> tuple[Object, ...]:
+    """The NodePools of KAITO v0.12 with Karpenter, where nodes are still waited for."""
+    assert seen.workspace is not None
+    if seen.is_ours or not _waits_for_nodes(seen):
+        return ()
+    metadata = seen.workspace["metadata"]
+    labels = zip(_NODE_POOL_LABELS, (metadata["name"], metadata.get("namespace") or ""), strict=True)
+    selector = ",".join("=".join(label) for label in labels)
+    listed = await asked.or_none("nodepools", client.list(NODE_POOL, label_selector=selector))
+    return tuple(listed.items) if listed else ()
+
+
+async def _of_deletion(client: Client, workspace: Object, asked: _Asked) -> dict[str, Any]:
+    """What only the deletion of a Workspace depends on; what may not be looked at is left out."""
+    namespace = str(workspace["metadata"].get("namespace") or "default")
+    kinds, budgets, space, *hooks = await asyncio.gather(
+        _claim_kinds(client, asked),
+        asked.or_none("poddisruptionbudgets", client.list(POD_DISRUPTION_BUDGET, namespace)),
+        asked.or_none("namespaces", client.send(request.get(NAMESPACE, "", namespace))),
+        *(asked.or_none(kind.plural, client.list(kind)) for kind in WEBHOOKS),
+    )
+    return {
+        "claim_kinds": kinds,
+        "budgets": tuple(budgets.items) if budgets else (),
+        "space": space,
+        "webhooks": tuple(
+            str(item["metadata"]["name"])
+            for listed in hooks
+            if listed
+            for item in listed.items
+            if _judges_workspaces(item)
+        ),
+    }
+
+
+def _judges_workspaces(configuration: Object) -> bool:
+    rules = [rule for hook in configuration.get("webhooks") or () for rule in hook.get("rules") or ()]
+    return any(
+        api.GROUP in (rule.get("apiGroups") or ()) and {"workspaces", "*"} & set(rule.get("resources") or ())
+        for rule in rules
+    )
+
+
+async def _claim_kinds(client: Client, asked: _Asked) -> frozenset[str] | None:
+    """The kinds of claims that the cluster has; None when it will not say."""
+    found = set()
+    for kind in (NODE_CLAIM, replace(NODE_CLAIM, version="v1beta1"), api.MACHINE):
+        try:
+            answer = await client.send(Request("GET", f"/apis/{kind.group}/{kind.version}"))
+        except ApiError as error:
+            if error.status == 404:
+                continue
+            asked.unseen["kinds of karpenter.sh"] = str(error)
+            return None
+        if any(item.get("kind") == kind.kind for item in answer.get("resources") or ()):
+            found.add(kind.kind)
+    return frozenset(found)
 
 
 async def _controllers(
@@ -498,14 +579,17 @@ async def _controllers(
     observed = [
         int(item.get("observedGeneration") or 0) for item in dig(seen.workspace, "status", "conditions") or ()
     ]
-    if observed and max(observed) >= generation:
+    if observed and max(observed) >= generation and not is_being_deleted(seen.workspace):
         return None, ()
     from kaitoctl.kaito import installation
 
     listed = await asked.or_none("deployments of all namespaces", client.list(DEPLOYMENT))
     if listed is None:
         return None, ()
-    here = tuple(one.words for one in installation.controllers(listed.items))
+    here = tuple(
+        f"{one.words}, nodes by {one.provisioner}" if one.provisioner else one.words
+        for one in installation.controllers(listed.items)
+    )
     if not of_controller.is_kaito_here(here):
         return here, ()
     others = await asked.or_none("Workspaces of all namespaces", client.list(api.kind_of(seen.workspace)))

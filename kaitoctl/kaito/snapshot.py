@@ -46,6 +46,11 @@ class Snapshot:
         logs: the last lines of troubled containers, by pod and container; of the run before, if it ended.
         controllers: what manages Workspaces in this cluster, in words; None when nobody looked.
         waiting: other Workspaces that a controller has begun with and that are not ready; as `controllers`.
+        pools: the NodePools that KAITO v0.12 has made for it.
+        claim_kinds: `NodeClaim` and `Machine`, as far as the cluster has them; None when nobody looked.
+        budgets: the PodDisruptionBudgets of its namespace, when it is being deleted.
+        webhooks: names of the webhook configurations that judge Workspaces, when it is being deleted.
+        space: its Namespace, when it is being deleted.
         unseen: what could not be looked at, and why.
     """
 
@@ -65,6 +70,11 @@ class Snapshot:
     logs: Mapping[tuple[str, str], str] = field(default_factory=dict)
     controllers: tuple[str, ...] | None = None
     waiting: tuple[ObjectKey, ...] = ()
+    pools: tuple[Object, ...] = ()
+    claim_kinds: frozenset[str] | None = None
+    budgets: tuple[Object, ...] = ()
+    webhooks: tuple[str, ...] = ()
+    space: Object | None = None
     unseen: Mapping[str, str] = field(default_factory=dict)
 
     def events_of(self, obj: Object) -> list[Object]:
@@ -75,7 +85,8 @@ class Snapshot:
             for event in self.events
             if dig(event, "involvedObject", "name") == metadata["name"]
             and dig(event, "involvedObject", "kind") == obj.get("kind")
-            and (dig(event, "involvedObject", "uid") or "") in ("", uid_of(obj))
+            # The kubelet gives a node's name for its uid.
+            and (dig(event, "involvedObject", "uid") or "") in ("", uid_of(obj), metadata["name"])
         ]
         return sorted(about, key=event_time, reverse=True)
 

@@ -290,12 +290,35 @@ def is_current(workspace: Object, workload: Object) -> bool:
     return annotations_of(workload).get(OWNER_GENERATION) == str(generation_of(workspace))
 
 
+# Karpenter v1 says Unknown, with a reason, of a launch that failed: it tries again for five minutes, then
+# gives the claim up. Reasons of a launch that nobody has tried yet, or that is merely held up.
+# Source: karpenter v1.14 nodeclaim/lifecycle/launch.go, operatorpkg status; karpenter-provider-aws errors.go.
+_NOT_FAILED = (
+    "",
+    "AwaitingReconciliation",
+    "NodeClassReadinessUnknown",
+    "RequestLimitExceeded",
+    "InternalError",
+)
+
+
+def launch_failure(claim: Object) -> Object | None:
+    """The condition by which a NodeClaim (or a Machine, of KAITO v0.3) says that its launch failed."""
+    for item in dig(claim, "status", "conditions") or ():
+        if item.get("type") not in ("Launched", "MachineLaunched"):
+            continue
+        reason = str(item.get("reason") or "")
+        if item.get("status") == "False" or (item.get("status") == "Unknown" and reason not in _NOT_FAILED):
+            return dict(item)
+    return None
+
+
 def claim_failure(claim: Object) -> str:
     """Why a NodeClaim (or a Machine, of KAITO v0.3) could not be launched, or an empty string."""
-    for item in dig(claim, "status", "conditions") or ():
-        if item.get("type") in ("Launched", "MachineLaunched") and item.get("status") == "False":
-            return str(item.get("message") or item.get("reason") or "it could not be launched")
-    return ""
+    failed = launch_failure(claim)
+    if failed is None:
+        return ""
+    return str(failed.get("message") or failed.get("reason") or "it could not be launched")
 
 
 def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Object]:

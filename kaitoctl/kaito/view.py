@@ -7,7 +7,6 @@ message: that is what `status -o json` prints, `--record` writes and `replay` re
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from kaitoctl.kaito import api, nodes
 from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose
 from kaitoctl.kaito.rollout import DOWN, Phase, Progress, current_pods
+from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.serving import main_service, serving
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.status import claim_failure
@@ -414,22 +414,6 @@ def _service(item: Object, seen: Snapshot) -> Item:
 
 
 # --- for machines --------------------------------------------------------------------------------------
-
-
-# Tokens of Hugging Face, bearer tokens, user and password in a URL, and what calls itself a secret.
-_SECRETS = (
-    r"\bhf_\w{8,}|(?<=Bearer )\S+|(?<=://)[^/\s@]+:[^/\s@]+(?=@)|"
-    r"((?i:password|token|secret|api[-_]?key)\s*[=:]\s*)(?!PASSWORD\b)[^\s,;\"']+"
-)
-
-
-def without_secrets(value: Any) -> Any:
-    """JSON without what looks like a token or password: logs and messages may quote them."""
-    if isinstance(value, str):
-        return re.sub(_SECRETS, lambda found: f"{found[1] or ''}***", value)
-    if isinstance(value, dict):
-        return {key: without_secrets(item) for key, item in value.items()}
-    return [without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
 def as_json(shown: View) -> Object:

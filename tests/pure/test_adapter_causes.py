@@ -176,5 +176,20 @@ def test_of_several_adapters_the_servers_own_words_say_which_it_was() -> None:
 
 def test_a_crash_that_has_nothing_to_do_with_adapters_blames_none() -> None:
     found = cause(server=crashed(), log="ModuleNotFoundError: No module named 'x'")
-    assert (found.code, "adapter" in found.message) == ("crash-loop", False)
-    assert cause(server=crashed(), log="size mismatch for layers.0", entries=()).code == "crash-loop"
+    assert (found.code, "adapter" in found.message) == ("image-broken", False)
+    found = cause(server=crashed(), log="size mismatch for layers.0", entries=())
+    assert (found.code, "adapter" in found.message) == ("model-files-broken", False)
+    found = cause(server=crashed(), log="ZeroDivisionError: division by zero")
+    assert (found.code, found.message.endswith("ZeroDivisionError: division by zero")) == ("crash-loop", True)
+
+
+def test_an_adapter_that_was_loaded_is_not_the_one_that_fails() -> None:
+    both = (STYLE, adapter("tone"))
+    log = (
+        "INFO: Adapter added: style\n"
+        "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"
+    )
+    found = cause(server=crashed(), log=log, entries=both)
+    assert (found.code, found.command.split()[-1]) == ("adapter-misfit", "tone")
+    assert "adapter tone is broken" in found.message
+    assert "git-lfs" in found.message

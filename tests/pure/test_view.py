@@ -11,8 +11,9 @@ from builders import node, workspace
 
 from kaitoctl.cli import status_screen
 from kaitoctl.cli.node_table import Screen, shown_length
+from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kaito.view import as_json, of_json, view, without_secrets
+from kaitoctl.kaito.view import as_json, of_json, view
 from kaitoctl.kube.objects import Object
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)

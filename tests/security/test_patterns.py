@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import kaitoctl
-from kaitoctl.kaito.diagnosis import of_pods
+from kaitoctl.kaito.diagnosis import log_patterns
 from kaitoctl.kaito.validation import ignored
 from kaitoctl.kube import documents
 
@@ -28,7 +28,12 @@ PIECES = [
     "a-", "a.", "-a", "a/", "0a", "ab ", "1.", "a:", "a=", "--", "..", "://", "a,", " a", "<a", "1h", "0.0",
     "kaito/workspace", "--node-provisioner", "NVIDIA-", "quota ", "not found ", "Adapter added: ", "hf_a",
     "e+1", "token=", "https://a:a", "{#", "#}", "{# ", "Bearer a", "[0]", "a.b[1]", "secret \"a\" ",
-    "couldn't find key",
+    "couldn't find key", "max seq len (1) ", "Target module ", "/dev/shm",
+    "expected target modules in ",
+    "Initial free memory ", "huggingface.co", "(a pid=1) ", "ERROR ", "12:00:00 ", "bf16 ",
+    "\x1b[0m", "CUDA ",
+    "PermissionError", "error: argument a", "NVIDIA ", "Xid ", "a.A", "AError", "host='a",
+    "raylet ", "4 2 9 ",
 ]  # fmt: skip
 Use = tuple[re.Pattern[str], bool]
 """A pattern, and whether it is looked for anywhere in a text."""
@@ -85,7 +90,8 @@ def kept() -> Iterator[Use]:
 
 def patterns() -> dict[re.Pattern[str], bool]:
     found: dict[re.Pattern[str], bool] = {}
-    for pattern, anywhere in (*kept(), *written()):
+    logs = (log_patterns.folded(row[0]) for row in log_patterns.PATTERNS if row[0].startswith("(?i)"))
+    for pattern, anywhere in (*kept(), *written(), *((re.compile(one), True) for one in logs)):
         found[pattern] = found.get(pattern, False) or anywhere
     return found
 
@@ -128,9 +134,8 @@ PATTERNS = patterns()
 
 def test_the_patterns_are_found() -> None:
     assert len(PATTERNS) > 80
-    assert {ignored.MEANT[0][0], of_pods._MISFIT, documents._OTHER_BREAKS} <= {
-        one.pattern for one in PATTERNS
-    }
+    logs = {row[0] for row in log_patterns.PATTERNS}
+    assert {ignored.MEANT[0][0], documents._OTHER_BREAKS, *logs} <= {one.pattern for one in PATTERNS}
     unknown = [
         f"{file.name}: {found[0]}"
         for file in SOURCE.rglob("*.py")

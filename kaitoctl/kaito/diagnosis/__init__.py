@@ -1,8 +1,9 @@
 """Why a Workspace is not ready: one root cause, and what else was found. Pure.
 
-The modules `of_...` hold the rules, each of one subject, `reasons` the words of Kubernetes that they know,
-`codes` explains what they find, `case` has what they share. A rule reads what Kubernetes and every KAITO
-leave behind: conditions, NodeClaims and Machines, workloads, pods, events. What it needs and is not there
+The modules `of_...` hold the rules, each of one subject; `reasons` has the words of Kubernetes that they
+know, `karpenter` those of Karpenter, and `of_logs` reads logs by the tables of `log_patterns`. `codes`
+explains what the rules find, `case` has what they share. A rule reads what Kubernetes and every KAITO leave
+behind: conditions, NodeClaims and Machines, workloads, pods, events, logs. What it needs and is not there
 (events that may not be listed, logs) costs evidence, or leads to a more general code; it never fails the
 whole.
 """
@@ -14,8 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kaitoctl.kaito.diagnosis import (
+    of_claims,
     of_configuration,
     of_controller,
+    of_deletion,
     of_failed_pods,
     of_images,
     of_nodes,
@@ -47,7 +50,7 @@ __all__ = [
 
 RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_controller.busy,
-    of_workspace.deletion,
+    of_deletion.deletion,
     of_workspace.clash,
     of_workspace.immutable,
     of_workspace.invalid,
@@ -63,7 +66,9 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_scheduling.gated,
     of_scheduling.thrown_out,
     of_service.lost_nodes,
-    of_nodes.claims,
+    of_claims.claims,
+    of_claims.vanished,
+    of_claims.pools,
     of_nodes.findings,
     of_nodes.no_nodes,
     of_workloads.refused_pods,

@@ -9,6 +9,7 @@ from datetime import datetime
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.rollout import Progress, current_pods
+from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import parse_timestamp
@@ -88,9 +89,10 @@ def blame(
     command: str = "",
     weight: Weight = "fault",
 ) -> Cause:
-    """A cause with its evidence on single lines, repetitions left out."""
-    unique = tuple(dict.fromkeys((source, " ".join(words.split())) for source, words in evidence if words))
-    return Cause(code, about, message, unique[:_EVIDENCE_LINES], hint, command, weight)
+    """A cause with its evidence on single lines, repetitions left out, and what looks like a secret, too."""
+    lines = ((source, " ".join(str(without_secrets(words)).split())) for source, words in evidence if words)
+    unique = tuple(dict.fromkeys(lines))[:_EVIDENCE_LINES]
+    return Cause(code, about, str(without_secrets(message)), unique, hint, command, weight)
 
 
 def title_of(obj: Object) -> str:
@@ -124,6 +126,13 @@ def denials(case: Case) -> list[Object]:
 def told_of(case: Case) -> list[tuple[str, str]]:
     """What the controller says, as evidence."""
     return [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)[:1]]
+
+
+def said_by(condition: Object) -> tuple[str, str]:
+    """What a condition says, as evidence: `False REASON: MESSAGE`, without what it leaves out."""
+    head = " ".join(str(condition[key]) for key in ("status", "reason") if condition.get(key))
+    words = ": ".join(part for part in (head, str(condition.get("message") or "")) if part)
+    return f"condition {condition.get('type')}", words
 
 
 def told_by(event: Object) -> tuple[str, str]:

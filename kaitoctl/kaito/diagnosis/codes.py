@@ -106,6 +106,42 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Start the controller that owns the finalizer. Remove a finalizer by hand only when what it "
             "guards is gone: a machine left behind costs money.",
         ),
+        "node-claim-kind-missing": Code(
+            "the cluster does not have NodeClaims, and KAITO asks for them",
+            "`deletionTimestamp` is set, KAITO's finalizer stays, and KAITO logs `no matches for kind "
+            "NodeClaim`",
+            "Before KAITO takes its finalizer off, it lists the NodeClaims of the Workspace. Without the "
+            "CRD nodeclaims.karpenter.sh (nodes were prepared by hand, or Karpenter was removed) that "
+            "fails, again and again.",
+            "Install the CRD; KAITO then goes on by itself. Or see that no machine of the Workspace is "
+            "left, and take the finalizer off by hand.",
+        ),
+        "node-claim-stuck": Code(
+            "a NodeClaim stays although its node is gone",
+            "a NodeClaim with `deletionTimestamp`, whose node does not exist",
+            "The node provisioner takes its finalizer off when the cloud confirms that the machine is "
+            "gone. It does not run, lacks the rights to ask, or the machine was deleted behind its back.",
+            "See the provisioner and its log. Take the finalizer off only when the machine is gone at the "
+            "cloud: one left behind costs money.",
+        ),
+        "drain-blocked": Code(
+            "a node cannot be emptied",
+            "event `FailedDraining`, condition `Drained` or `VolumesDetached` Unknown of a NodeClaim that "
+            "is being deleted",
+            "A node is given back when its pods have ended and their volumes are detached. A "
+            "PodDisruptionBudget forbids an eviction, a pod does not end, or the node no longer answers.",
+            "Let the budget allow a disruption, or ask the pod's owner to end it. With "
+            "spec.terminationGracePeriod of the NodeClaim, Karpenter ends pods in spite of budgets after "
+            "that time.",
+        ),
+        "dependents-hold-deletion": Code(
+            "Kubernetes deletes what depends on the Workspace first",
+            "`deletionTimestamp` is set, with the finalizer `foregroundDeletion`",
+            "The Workspace was deleted in the foreground (`kubectl delete --cascade=foreground`, Argo CD): "
+            "it stays until all that it owns is gone. A finalizer on one of these, or a pod on a node that "
+            "no longer answers, keeps it.",
+            "See what is listed: its finalizers, and the node of a pod that does not end.",
+        ),
         "name-conflict": Code(
             "another object has the name already",
             "condition `InferenceReady` with reason `NameConflict` (kaitoctl); with KAITO no word at all",
@@ -140,8 +176,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         # --- nodes
         "quota-exceeded": Code(
             "the cloud's quota is used up",
-            "a NodeClaim or Machine with `Launched` False, a message with `quota`; the Workspace waits "
-            "for nodes",
+            "a NodeClaim or Machine with `Launched` False or Unknown, a message with `quota`; the Workspace "
+            "waits for nodes",
             "The subscription or account may not have more vCPUs (or GPUs) of this family in this region."
             " No retry helps until the quota is raised or machines are given back.",
             "Ask the cloud for quota of the family, delete what is not needed (`kaitoctl nodes` shows who"
@@ -158,10 +194,20 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "node-claim-failed": Code(
             "a node could not be created",
-            "a NodeClaim or Machine with `Launched` False",
+            "a NodeClaim or Machine with `Launched` False, or Unknown with a reason",
             "The node provisioner tried to start a machine, and the cloud refused for another reason than"
             " quota or capacity: permissions, a missing node class, a network without room.",
             "Read the message; `kubectl describe nodeclaim` and the provisioner's log have more.",
+        ),
+        "node-class-not-ready": Code(
+            "the node class does not let machines be launched",
+            "condition `Launched` of a NodeClaim with `NodeClassReadinessUnknown`, condition "
+            "`NodeClassReady` False of a NodePool",
+            "A NodeClaim names an AKSNodeClass or EC2NodeClass, which says from what image, network and "
+            "identity a machine is made. It is missing, being deleted, or names something that the cloud "
+            "does not have.",
+            "Read the conditions of the node class (`kubectl describe aksnodeclass`, `ec2nodeclass`) and "
+            "correct it.",
         ),
         "node-claim-pending": Code(
             "a node is on its way",
@@ -170,6 +216,37 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "condition nobody has taken the claim up: no node provisioner runs. Launched and never "
             "registered means that the machine cannot reach the API server, or that its start-up failed.",
             "Wait some minutes. Then look at the provisioner (Karpenter, gpu-provisioner) and its log.",
+        ),
+        "node-not-initialized": Code(
+            "a node has joined and is not initialized",
+            "a NodeClaim with `Registered` True and `Initialized` not True: `StartupTaintsExist`, "
+            "`NodeNotReady`, `ResourceNotRegistered`",
+            "Karpenter calls a node ready for work when the kubelet is ready, its startup taints are gone "
+            "and all that was asked for is offered. Agents on the node (network plugin, storage, device "
+            "plugins) do that, each for its part.",
+            "See why the agent that is named does not run on the node. Do not take its taint off by hand: "
+            "pods would come before what they need.",
+        ),
+        "node-claim-terminating": Code(
+            "a node is being given back",
+            "a NodeClaim with `deletionTimestamp`, of a Workspace that stays; condition `DisruptionReason` "
+            "or `Drifted`",
+            "Karpenter replaces a node that has drifted from its node class, is empty or too old; somebody "
+            "may have deleted it, too. The Workspace waits for the next one.",
+            "Wait for its successor. `kubectl describe nodeclaim` says why it goes.",
+        ),
+        "node-claim-inconsistent": Code(
+            "a node is not what was promised",
+            "condition `ConsistentStateFound` False of a NodeClaim, events `FailedConsistencyCheck`",
+            "The machine has less of a resource than its type should have: a GPU has failed, or a device "
+            "plugin hides some.",
+            "See the node's GPUs; replace the machine if one is broken.",
+        ),
+        "node-pool-limit": Code(
+            "the limits of the node pool are reached",
+            "event `FailedScheduling` of Karpenter with `exceed limits for nodepool`",
+            "A NodePool may create nodes up to spec.limits, all its nodes together.",
+            "Raise spec.limits of the NodePool, or give nodes of it back.",
         ),
         "no-node-provisioner": Code(
             "nobody can create nodes here",
@@ -394,9 +471,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "adapter-misfit": Code(
             "the model server cannot load an adapter",
             "log `size mismatch for`, `Target modules ... not found in the base model`, `Can't find "
-            "'adapter_config.json'`; then CrashLoopBackOff",
+            "'adapter_config.json'`, `LoRA rank ... is greater than max_lora_rank`, `SafetensorError`; then "
+            "CrashLoopBackOff",
             "The adapter's files were copied, and the model does not take them: they were made from another "
-            "model, lack adapter_config.json, or have another rank than the adapter they are merged with.",
+            "model or with a newer PEFT, lack adapter_config.json, are broken (a git-lfs pointer in place of "
+            "the weights), or have another rank than the server or the adapter they are merged with takes.",
             "Take the adapter out (`kaitoctl remove-adapter`), or give it an image that was made from this "
             "very model (`kaitoctl set-adapter`).",
         ),
@@ -418,7 +497,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "cuda-out-of-memory": Code(
             "the GPU's memory does not suffice",
-            "log `CUDA out of memory`, `No available memory for the cache blocks`; then CrashLoopBackOff",
+            "log `CUDA out of memory`, `No available memory for the cache blocks`, `the estimated maximum "
+            "model length is ...`, `Free memory on device ... is less than desired`; then CrashLoopBackOff",
             "The model, its context and its batch do not fit the GPU memory of the pod, or another "
             "process uses the same GPU. Restarts do not help.",
             "Take an instance type with more GPU memory (`kaitoctl fit PRESET`), a smaller max-model-len "
@@ -431,6 +511,156 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "accepted and a token, which is missing or belongs to an account without access.",
             "Accept the licence on huggingface.co, put the token under HF_TOKEN in a Secret and name it "
             "in presetOptions.modelAccessSecret.",
+        ),
+        "context-too-long": Code(
+            "the context is longer than the model can have",
+            "log `User-specified max_model_len (...) is greater than the derived max_model_len`",
+            "max-model-len asks vLLM for more tokens than the model's config.json allows.",
+            "Set max-model-len to at most that number, under vllm: in the inference_config.yaml of the "
+            "ConfigMap that inference.config names.",
+        ),
+        "gpu-too-old": Code(
+            "the GPU cannot do what the model asks of it",
+            "log `Bfloat16 is only supported on GPUs with compute capability of at least 8.0`, `no kernel "
+            "image is available for execution on the device`",
+            "Number formats and programs belong to generations of GPUs: bfloat16 needs compute capability "
+            "8.0 (A100, A10), FP8 8.9 (L4, H100); V100 has 7.0 and T4 7.5. An image may also lack programs "
+            "for a GPU that is newer than it.",
+            "Ask for another format (dtype: float16), take a model with another quantization, or take a "
+            "newer GPU.",
+        ),
+        "gpu-driver-misfit": Code(
+            "the GPU driver of the node does not fit the image",
+            "log `The NVIDIA driver on your system is too old`, `CUDA driver version is insufficient for "
+            "CUDA runtime version`, `Driver/library version mismatch`",
+            "The driver is the node's, CUDA is the image's, and a driver runs only images up to its own "
+            "CUDA version. A driver that was updated without a reboot does not fit its own kernel module.",
+            "Update the driver (node image, GPU operator) and reboot the node, or use an image of an older "
+            "CUDA.",
+        ),
+        "gpu-not-visible": Code(
+            "the container sees no GPU",
+            "log `Found no NVIDIA driver on your system`, `Failed to infer device type`, `No CUDA GPUs are "
+            "available`, NVML errors",
+            "The pod does not ask for nvidia.com/gpu, the node's driver is missing or broken, or the "
+            "container was not started by the NVIDIA runtime.",
+            "See the pod's limits, the node's driver and device plugin; where the NVIDIA runtime is not "
+            "the default, give the pod its RuntimeClass.",
+        ),
+        "gpu-broken": Code(
+            "a GPU of the node does not work",
+            "log `uncorrectable ECC error encountered`, `Xid`, `GPU is lost`, `system not yet initialized`",
+            "The hardware or the driver reports an error from which a restart of the container does not "
+            "recover. On machines with NVSwitch, the fabric manager may not run.",
+            "See nvidia-smi on the node; drain and reboot it. If the error comes back, replace the node.",
+        ),
+        "gpu-count-misfit": Code(
+            "the server and the number of GPUs do not go together",
+            "log `must be divisible by tensor parallel size`, `World size (...) is larger than the number "
+            "of available GPUs`, `invalid device ordinal`",
+            "The server divides the model among GPUs. The container sees fewer than that, the pods of the "
+            "other nodes have not joined, the model cannot be divided so, or two of the GPUs are shares of "
+            "one.",
+            "Take an instance type with as many GPUs, or set another tensor-parallel-size.",
+        ),
+        "shared-memory-too-small": Code(
+            "the container's shared memory is too small",
+            "log `Error while creating shared memory segment /dev/shm/...`, `No space left on device: "
+            "'/dev/shm/...'`, `Bus error`",
+            "Several processes of one server hand data to each other in /dev/shm, of which a container has "
+            "64 MiB unless the pod mounts more. KAITO mounts some into the pods of presets, and none into "
+            "pod templates.",
+            "Mount an emptyDir with `medium: Memory` at /dev/shm; what is in it counts as the container's "
+            "memory.",
+        ),
+        "worker-died": Code(
+            "a worker process of the server died",
+            "log `Worker proc ... died unexpectedly`, `exitcode: -9`, `SIGKILL`, `RayActorError`",
+            "The server runs a process for each GPU. One of them ended, and the server with it. Killed by "
+            "signal 9 without a word of its own, it mostly was the kernel's choice when main memory ran "
+            "out, which Kubernetes does not always report as OOMKilled.",
+            "Take a node with more main memory, or raise the limit; see the other pods of the Workspace.",
+        ),
+        "gpus-disconnected": Code(
+            "the parts of the server do not reach each other",
+            "log `NCCL error`, `DistBackendError`, `Watchdog caught collective operation timeout`, "
+            "`DistNetworkError`",
+            "GPUs of one model talk to each other by NCCL, within a node and between nodes. A network "
+            "policy, a wrong interface, a lost GPU or a dead worker breaks that.",
+            "See the other pods and nodes; set NCCL_DEBUG=INFO in the pod's environment, and "
+            "NCCL_SOCKET_IFNAME where a pod has several interfaces.",
+        ),
+        "model-not-found": Code(
+            "the hub does not have the model",
+            "log `404 Client Error`, `Repository Not Found`, `is not a valid model identifier`, `Revision "
+            "Not Found`",
+            "The model's name or its revision is wrong, or the model is private and the token may not see "
+            "it.",
+            "Correct the name; a private model wants a Secret with HF_TOKEN in "
+            "presetOptions.modelAccessSecret.",
+        ),
+        "hub-rate-limited": Code(
+            "the hub limits the rate",
+            "log `429 Client Error: Too Many Requests`",
+            "Hugging Face counts requests by token, or by address for those without one. Everybody behind "
+            "one address shares its count, and restarts of a pod add to it.",
+            "Name a Secret with HF_TOKEN in presetOptions.modelAccessSecret, wait some minutes, or keep "
+            "the weights on a volume.",
+        ),
+        "hub-unreachable": Code(
+            "the hub cannot be reached",
+            "log `couldn't connect to 'https://huggingface.co'`, `Temporary failure in name resolution`, "
+            "`CERTIFICATE_VERIFY_FAILED`, `outgoing traffic has been disabled`",
+            "The container downloads files at start, and name resolution, a firewall, a proxy, its "
+            "certificate or the offline mode is in the way.",
+            "Give the pod a way to the internet or to a mirror (HF_ENDPOINT), or use a preset whose image "
+            "has the weights.",
+        ),
+        "path-not-writable": Code(
+            "the server may not write where it has to",
+            "log `Read-only file system`, `PermissionError: [Errno 13] Permission denied`",
+            "The cache or another folder is on a file system that is read-only, or belongs to another user "
+            "than the container runs as.",
+            "Mount a writable volume and point HF_HOME to it, or set fsGroup or runAsUser in the pod "
+            "template.",
+        ),
+        "model-files-broken": Code(
+            "files of the model are missing or broken",
+            "log `SafetensorError: Error while deserializing header`, `invalid load key, 'v'`, `Cannot "
+            "find any model weights`",
+            "A git-lfs pointer stands in place of the weights, a download or copy was cut off, or files of "
+            "different models were mixed.",
+            "Fetch the files again, all of one model and one revision, and see that the disk has room for "
+            "them.",
+        ),
+        "model-unsupported": Code(
+            "the server does not know this kind of model",
+            "log `Model architectures [...] are not supported`, `Transformers does not recognize this "
+            "architecture`, `trust_remote_code`",
+            "The image's vLLM or transformers is older than the model, cannot do its quantization, lacks a "
+            "chat template, or was not told to trust the model's own program code.",
+            "Use an image with newer packages or another model. Set trust-remote-code only for authors "
+            "that you trust.",
+        ),
+        "bad-arguments": Code(
+            "the server was called wrongly",
+            "log `error: unrecognized arguments`, `error: argument`; exit code 2",
+            "The command of the pod template, or a key under vllm: in inference_config.yaml, is none that "
+            "this version of the server knows.",
+            "Correct it; the end of the log has the usage.",
+        ),
+        "port-in-use": Code(
+            "the port is taken",
+            "log `Address already in use`",
+            "Something else in the pod, or on the node where the pod has the host's network, listens on "
+            "the port that the server wants.",
+            "Choose another port, or stop the other.",
+        ),
+        "image-broken": Code(
+            "the image's programs do not fit each other",
+            "log `ImportError`, `No module named`, `undefined symbol`, `version GLIBC_... not found`",
+            "The image lacks a package, or has one that was built for another version of its neighbours.",
+            "Use another image, or rebuild it with versions that belong together.",
         ),
         "disk-full": Code(
             "the disk is full",

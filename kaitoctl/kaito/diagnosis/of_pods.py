@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.kaito import nodes
+from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -13,7 +14,6 @@ from kaitoctl.kaito.diagnosis.case import (
     budget_of,
     describe,
     events_about,
-    preset_name,
     span,
     title_of,
     told_by,
@@ -34,23 +34,10 @@ from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig
 
-_CUDA = (
-    r"(?i)CUDA out of memory|OutOfMemoryError|No available memory for the cache blocks|"
-    r"CUDA error: out of memory|larger than the maximum number of tokens that can be stored in KV cache"
-)
-_GATED = (
-    r"(?i)401 Client Error|403 Client Error|gated repo|Access to model .* is restricted|Invalid user token"
-)
-_NO_SPACE = r"(?i)No space left on device"
 _NO_FILES = r"(?i)no files|can't stat '?/data|cannot stat '?/data"
 _NO_PROGRAM = r"(?i)executable file not found|no such file or directory"
-# Source: the messages of PyTorch, PEFT and vLLM.
-_MISFIT = (
-    r"(?i)size mismatch for|Error\(s\) in loading state_dict|Target modules? .* not found in the base model|"
-    r"LoRA rank \d+ is greater than max_lora_rank|does not support LoRA"
-)
-_RANKS = r"(?i)must have the same r value"
-_NO_CONFIG = r"(?i)can'?t find 'adapter_config\.json'"
+# What can befall the copying of an adapter's files, too.
+_OF_COPIES = ("disk-full", "path-not-writable")
 _EXITS = {
     1: "the program's own error",
     2: "the program's own error, often bad arguments",
@@ -156,26 +143,6 @@ def _without_shell(case: Case, pod: Object, item: Object, adapter: str, told: li
     )
 
 
-def _misfit(case: Case, log: str) -> tuple[str, str, str] | None:
-    """What is wrong with the adapters that the model server fails to load, how it says so, what to do."""
-    names = [str(dig(item, "source", "name")) for item in dig(case.workspace, "inference", "adapters") or ()]
-    if not names:
-        return None
-    from kaitoctl.kaito.desired import ADAPTER_PATH
-
-    named = [name for name in names if re.search(rf"{ADAPTER_PATH}/{re.escape(name)}\b", log)]
-    suspects = named if len(named) == 1 else names
-    whose, remove = " or ".join(suspects), f"kaitoctl remove-adapter {case.name} {case.namespace} --name "
-    command = remove + (word(suspects[0]) if len(suspects) == 1 else "ADAPTER")
-    if re.search(_NO_CONFIG, log):
-        return f"adapter {whose} has no adapter_config.json in /data", _NO_CONFIG, command
-    if re.search(_MISFIT, log):
-        return f"adapter {whose} does not fit the model, {preset_name(case.workspace)}", _MISFIT, command
-    if re.search(_RANKS, log):
-        return f"the adapters {', '.join(names)} cannot be merged: their ranks differ", _RANKS, command
-    return None
-
-
 def _ended(item: Object) -> Object | None:
     """How the container ended with an error or ends over and over, unless it has recovered since."""
     is_looping = dig(item, "state", "waiting", "reason") == "CrashLoopBackOff"
@@ -195,9 +162,9 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
     restarts = int(item.get("restartCount") or 0)
     again = f"{restarts} {nodes.plural('restart', restarts)}"
     told = [(f"container {name}", f"exit code {code}, {ended.get('reason') or 'Error'}; {again}")]
+    log = case.seen.logs.get((str(pod["metadata"]["name"]), name), "") or str(ended.get("message") or "")
     said = " ".join(str(ended.get("message") or "").split())
     told += [(f"container {name}", said)] if said else []
-    log = case.seen.logs.get((str(pod["metadata"]["name"]), name), "") or said
     adapter = adapter_of(case, name)
     option = f" --adapter {word(adapter)}" if adapter else ""
     look = f"kaitoctl logs {case.name} {case.namespace}{option} --previous"
@@ -218,26 +185,14 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         )
         message = f"{name} used more main memory than {'its limit of ' + limit if limit else 'the node has'}"
         return ended_so("out-of-memory", message, hint="take a node with more memory, or raise the limit")
-    if re.search(_CUDA, log):
-        message = "the model does not fit the GPU memory that the pod has"
-        fit = f"kaitoctl fit {word(preset)}" if (preset := preset_name(case.workspace)) else look
-        return ended_so(
-            "cuda-out-of-memory",
-            message,
-            _CUDA,
-            hint="take GPUs with more memory, or a smaller context",
-            command=fit,
-        )
-    if re.search(_GATED, log):
-        message = "the model's weights may not be downloaded with the token that the pod has"
-        hint = "accept the licence on huggingface.co and name a Secret with HF_TOKEN in modelAccessSecret"
-        return ended_so("model-access-denied", message, _GATED, hint=hint)
-    if re.search(_NO_SPACE, log):
-        return ended_so("disk-full", "the disk is full", _NO_SPACE, hint="take nodes with a larger disk")
     if re.search(WRONG_PLATFORM, log):
-        return wrong_platform(
-            case, pod, name, str(item.get("image")), [*told, *_log_lines(log, WRONG_PLATFORM)]
-        )
+        image = str(item.get("image"))
+        return wrong_platform(case, pod, name, image, [*told, *_log_lines(log, WRONG_PLATFORM)])
+    known = of_logs.finding(case, log, among=_OF_COPIES if adapter else ())
+    if known is not None:
+        told.append(("log", known.line))
+        command = of_logs.next_step(case, pod, known) or look
+        return blame(known.code, about, known.message, told, hint=known.hint, command=command)
     if adapter and name != adapter:  # KAITO v0.12 pulls in a container, whose log has the registry's answer
         if re.search(UNAUTHORIZED, log):
             message = f"the registry refuses to hand out the image of adapter {adapter}"
@@ -255,10 +210,6 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         return ended_so("adapter-empty", message, _NO_FILES, hint=hint, command=command)
     if adapter and code in (126, 127):
         return _without_shell(case, pod, item, adapter, [*told, *_log_lines(log, None)])
-    if not adapter and (misfit := _misfit(case, log)):
-        message, pattern, command = misfit
-        hint = "an adapter fits only the model that it was made from; take it out, or correct its image"
-        return ended_so("adapter-misfit", message, pattern, hint=hint, command=command)
     is_lost = ended.get("reason") in ("ContainerStatusUnknown", "Unknown")
     if code in (137, 143) or is_lost or _probe_kills(case, pod, name, ended):
         return _killed(case, pod, item, ended, told)
@@ -274,6 +225,9 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
         code, f"killed by signal {code - 128}" if 128 < code < 160 else "the program's own error"
     )
     copied = f"adapter {adapter} cannot be copied: " if adapter else ""
+    if error := of_logs.last_error(log):
+        what = error
+        told.append(("log", error))
     return ended_so("crash-loop", f"{copied}{name} ends with exit code {code}: {what}", hint="read its log")
 
 
@@ -374,8 +328,8 @@ def _ran_s(ended: Object) -> float:
 def _log_lines(log: str, pattern: str | None) -> list[tuple[str, str]]:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if pattern is not None and (told := [line for line in lines if re.search(pattern, line)]):
-        return [("log", told[-1])]
-    return [("log", line) for line in lines[-2:]]
+        return [("log", of_logs.shown(told[-1]))]
+    return [("log", line) for line in of_logs.last_lines(log)]
 
 
 def slow(case: Case) -> Iterator[Cause]:

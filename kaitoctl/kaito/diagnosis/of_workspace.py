@@ -1,4 +1,4 @@
-"""Rules about the Workspace itself: its deletion, its name, its spec, its controller."""
+"""Rules about the Workspace itself: its name, its spec, its controller."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito import api, controller_errors, nodes
+from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
@@ -21,65 +21,15 @@ from kaitoctl.kaito.diagnosis.case import (
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
 from kaitoctl.kaito.revisions import has_same_data
-from kaitoctl.kube.objects import (
-    Object,
+from kaitoctl.kube.objects import Object, (
     annotations_of,
     controller_of,
     dig,
     generation_of,
-    is_being_deleted,
     uid_of,
 )
 
 _TAKEN_UP_WITHIN_S = 5.0
-_EVIDENCE_LINES = 4
-
-
-def deletion(case: Case) -> Iterator[Cause]:
-    """It is going away, and something holds it."""
-    metadata = case.workspace["metadata"]
-    if not is_being_deleted(case.workspace):
-        return
-    finalizers = [str(item) for item in metadata.get("finalizers") or ()]
-    evidence = [
-        ("metadata", f"deletionTimestamp {metadata['deletionTimestamp']}, finalizers {', '.join(finalizers)}")
-    ]
-    foreign = [item for item in finalizers if item != api.FINALIZER]
-    look = f"kubectl get workspace {case.name} {case.namespace} -o jsonpath='{{.metadata.finalizers}}'"
-    if case.seen.claims and not foreign:
-        names = [claim["metadata"]["name"] for claim in case.seen.claims]
-        evidence += [(title_of(claim), _holds(claim)) for claim in case.seen.claims[:_EVIDENCE_LINES]]
-        message = f"it waits for {len(names)} {nodes.plural('node', len(names))} to be given back"
-        yield blame(
-            "finalizer-holds-deletion",
-            title_of(case.workspace),
-            message,
-            evidence,
-            hint="draining a node takes as long as its pods; then see what the NodeClaim says",
-            command=f"kubectl describe {case.seen.claims[0]['kind'].lower()} {word(names[0])}",
-            weight="wait",
-        )
-    elif foreign:
-        message = f"finalizer {', '.join(foreign)} of somebody else holds the deletion"
-        hint = "start the controller that owns the finalizer, or take it off when what it guards is gone"
-        yield blame(
-            "finalizer-holds-deletion",
-            title_of(case.workspace),
-            message,
-            evidence,
-            hint=hint,
-            command=look,
-        )
-    elif finalizers:
-        message = "KAITO's finalizer holds the deletion, and nothing is left that it would wait for"
-        yield blame(
-            "finalizer-holds-deletion",
-            title_of(case.workspace),
-            message,
-            evidence,
-            hint="the controller does not run, or is busy: see its log",
-            command="kaitoctl doctor",
-        )
 
 
 def clash(case: Case) -> Iterator[Cause]:
@@ -300,8 +250,3 @@ def _is_silent(case: Case) -> bool:
     marked = api.FINALIZER in (case.workspace["metadata"].get("finalizers") or ())
     marked = marked or any(key.startswith("workspace.kaito.io/") for key in annotations_of(case.workspace))
     return marked and not dig(case.workspace, "status", "conditions")
-
-
-def _holds(claim: Object) -> str:
-    state = "is being deleted" if is_being_deleted(claim) else "is not being deleted"
-    return f"{state}, finalizers {', '.join(claim['metadata'].get('finalizers') or ()) or 'none'}"

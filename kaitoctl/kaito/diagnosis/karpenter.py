@@ -1,0 +1,175 @@
+"""What Karpenter and KAITO's gpu-provisioner say of NodeClaims: conditions, events, taints.
+
+Sources, as read:
+
+- sigs.k8s.io/karpenter v1.14 (2266468): pkg/controllers/nodeclaim/lifecycle/{launch,registration,
+  initialization,liveness}.go, nodeclaim/consistency, node/termination, nodepool/{readiness,validation},
+  pkg/events/reason.go, pkg/scheduling/taints.go
+- Azure/karpenter-provider-azure (352646f): pkg/cloudprovider/cloudprovider.go,
+  pkg/providers/instance/offerings/commonerrorhandlers.go
+- aws/karpenter-provider-aws (1d92708): pkg/errors/errors.go, pkg/cloudprovider, pkg/providers/instance
+- Azure/gpu-provisioner (c09a56c), which is built on Karpenter v1.7
+- Machine of karpenter v0.29, which KAITO v0.3 writes: the same conditions, called MachineLaunched and so on
+
+Whatever reason is not here is shown with its own message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a reason means.
+
+    Args:
+        code: a key of `codes.CODES`.
+        hint: what to do; empty for what is said of the code.
+        passes: whether it may pass by itself.
+    """
+
+    code: str
+    hint: str = ""
+    passes: bool = False
+
+
+_QUOTA = Reason("quota-exceeded")
+_NO_MACHINE = Reason("instance-type-unavailable")
+_CLASS = Reason("node-class-not-ready")
+_RIGHTS = Reason(
+    "node-claim-failed", "give the node provisioner's identity the rights that the message names"
+)
+_FAILED = Reason("node-claim-failed")
+_BUSY = Reason("node-claim-failed", "it is tried again; if it stays so, see the node provisioner's log", True)
+
+LAUNCH: Mapping[str, Reason] = MappingProxyType(
+    {
+        # Azure
+        "SubscriptionQuotaReached": _QUOTA,
+        "SKUNotAvailable": _NO_MACHINE,
+        "AllocationFailure": _NO_MACHINE,
+        "ZonalAllocationFailure": _NO_MACHINE,
+        "OverconstrainedAllocationFailure": _NO_MACHINE,
+        "OverconstrainedZonalAllocationFailure": _NO_MACHINE,
+        "NodeClassResolutionError": _CLASS,
+        # AWS
+        "VCPULimitExceeded": _QUOTA,
+        "SpotQuotaExceeded": _QUOTA,
+        "FleetQuotaExceeded": _QUOTA,
+        "AMINotFound": _CLASS,
+        "InvalidAMIID": _CLASS,
+        "AMIAuthorizationFailure": _CLASS,
+        "SecurityGroupSubnetVPCMismatch": _CLASS,
+        "InstanceProfileNameInvalid": _CLASS,
+        "LaunchTemplateNotFound": _CLASS,
+        "UserDataSizeLimitExceeded": _CLASS,
+        "SubnetResolutionFailed": _CLASS,
+        "InsufficientFreeAddressesInSubnet": Reason(
+            "node-claim-failed", "the subnet has no free addresses: give the node class a larger one"
+        ),
+        "Unauthorized": _RIGHTS,
+        "SpotSLRCreationFailed": _RIGHTS,
+        "FreeTierIneligible": _NO_MACHINE,
+        "AccountPendingVerification": _FAILED,
+        "RequestLimitExceeded": _BUSY,
+        "InternalError": _BUSY,
+        # both, and Karpenter itself: events and conditions of NodePools
+        "NodeClassReadinessUnknown": Reason("node-class-not-ready", passes=True),
+        "NodeClassNotReady": _CLASS,
+        "NodeClassNotFound": _CLASS,
+        "NodeClassTerminating": _CLASS,
+        "InstanceTypeResolutionFailed": _NO_MACHINE,
+        "InsufficientCapacityError": _NO_MACHINE,
+        "NoCompatibleInstanceTypes": _NO_MACHINE,
+    }
+)
+"""By reason of a condition `Launched`, `NodeClassReady` or `NodeRegistrationHealthy`, or of an event.
+
+`LaunchFailed`, `CreateInstanceFailed` and `AsyncProvisioningError` are not here: they are reasons for
+everything, so that their message decides.
+"""
+
+AWAITING = ("", "AwaitingReconciliation")
+"""What a condition says that nobody has worked on yet (github.com/awslabs/operatorpkg status)."""
+
+REGISTRATION: Mapping[str, str] = MappingProxyType(
+    {
+        "NodeNotFound": "",
+        "MultipleNodesFound": "several nodes have the identity of its machine",
+        "RegistrationHookPending": "its node waits for a hook of the provider: {message}",
+        "UnregisteredTaintMissing": "its node lacks the taint that Karpenter expects of a new node",
+    }
+)
+"""By reason of the condition `Registered`: what the machine waits for; empty for "it has not joined"."""
+
+INITIALIZATION: Mapping[str, str] = MappingProxyType(
+    {
+        "NodeNotFound": "node {node} had joined and is gone",
+        "NodeNotReady": "node {node} has joined and is not Ready: {ready}",
+        "StartupTaintsExist": "node {node} has joined and waits for taint {taint} to go: {who} takes it off",
+        "KnownEphemeralTaintsExist": "node {node} has joined and waits for taint {taint} to go: {who} takes "
+        "it off",
+        "ResourceNotRegistered": "node {node} has joined and does not offer {resource} yet",
+        "DRADriverPoolsNotPublished": "node {node} has joined, and its DRA driver {resource} has not "
+        "published its devices",
+    }
+)
+"""By reason of the condition `Initialized`."""
+
+TAINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "node.cilium.io/agent-not-ready": "Cilium's agent on the node",
+        "karpenter.sh/unregistered": "Karpenter, when it has registered the node,",
+        "node.cloudprovider.kubernetes.io/uninitialized": "the cloud controller manager",
+        "node.kubernetes.io/not-ready": "Kubernetes, when the kubelet is ready (network plugin),",
+        "node.kubernetes.io/unreachable": "Kubernetes, when the kubelet answers again,",
+        "node.kubernetes.io/network-unavailable": "the network plugin or the cloud's route controller",
+        "cni.istio.io/not-ready": "Istio's CNI plugin on the node",
+        "disk.csi.azure.com/agent-not-ready": "the CSI driver of Azure Disk on the node",
+        "file.csi.azure.com/agent-not-ready": "the CSI driver of Azure Files on the node",
+        "ebs.csi.aws.com/agent-not-ready": "the CSI driver of EBS on the node",
+        "efs.csi.aws.com/agent-not-ready": "the CSI driver of EFS on the node",
+        "node.gke.io/": "GKE",
+        "readiness.k8s.io/": "the Node Readiness Controller",
+        "startup-taint.cluster-autoscaler.kubernetes.io/": "whoever prepares the node",
+        "ignore-taint.cluster-autoscaler.kubernetes.io/": "whoever prepares the node",
+        "kubernetes.azure.com/": "AKS",
+        "nvidia.com/gpu-driver-upgrade": "the GPU operator",
+    }
+)
+"""By key of a taint, or the beginning of a key that ends with a slash: who takes it off when it is time."""
+
+NOT_READY: tuple[tuple[str, str], ...] = (
+    (
+        r"(?i)NetworkPluginNotReady|NetworkReady=false|cni (?:plugin|config)|network plugin",
+        "its network plugin (CNI) is not up",
+    ),
+    (r"(?i)container runtime is down|RuntimeReady=false|CRI|PLEG", "its container runtime does not work"),
+    (r"(?i)NodeStatusUnknown|stopped posting node status", "its kubelet no longer answers"),
+    (r"(?i)disk ?pressure|memory ?pressure|PID ?pressure", "it runs out of disk, memory or process ids"),
+)
+"""What a node's condition Ready says when it is not True. Source: Kubernetes 1.34 pkg/kubelet/nodestatus."""
+
+DELETION: Mapping[str, str] = MappingProxyType(
+    {
+        "Drained": "its pods are being evicted",
+        "VolumesDetached": "volumes have to be detached from it",
+        "InstanceTerminating": "the cloud takes the machine down",
+    }
+)
+"""By condition of a NodeClaim that is being deleted, in their order: what goes on when it is not over."""
+
+LAUNCH_WITHIN_S, REGISTER_WITHIN_S = 300.0, 900.0
+"""After so many seconds Karpenter gives a claim up (liveness.go)."""
+
+
+def waits_for(taint: str) -> str:
+    """Who takes a taint (`KEY=VALUE:EFFECT`) off."""
+    key = taint.partition("=")[0].partition(":")[0]
+    for known, who in TAINTS.items():
+        if key == known or (known.endswith("/") and key.startswith(known)):
+            return who
+    return "whoever put it there"

@@ -1,0 +1,156 @@
+"""Adapters that the model server cannot load."""
+
+from __future__ import annotations
+
+from kaitoctl.kaito.diagnosis.log_patterns.reading import PEFT, TORCH, VLLM, WHERE, Reading, Row
+
+_REBUILD = "an adapter fits only the model that it was made from; take it out, or correct its image"
+
+PATTERNS: tuple[Row, ...] = (
+    # --- adapters
+    (
+        r"(?i)can'?t find '?adapter_config\.json|adapter_config\.json'?: No such file|"
+        r"No such file or directory: '[^'\n]{0,200}adapter_config\.json|"
+        r"does not appear to have a file named adapter_config\.json",
+        Reading(
+            "adapter-misfit",
+            "{adapter} has no adapter_config.json in /data",
+            "build its image with adapter_config.json and the weights in /data",
+            f"{PEFT} config.py; {VLLM} lora/peft_helper.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"(?:Lora|LoRA|Peft|PEFT|IA3|OFT|LoHa|LoKr|Vera|Prompt|Prefix|"
+        r"Adaption)\w{0,20}(?:\.__init__)?\(\) got "
+        r"an unexpected keyword argument '(?P<key>\w{1,60})'",
+        Reading(
+            "adapter-misfit",
+            "{adapter} was made with a newer PEFT than the server has: it does not know {key}",
+            "take that key out of adapter_config.json, or take the adapter out",
+            f"{PEFT} config.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"__init__\(\) got an unexpected keyword argument '(?P<key>(?:layer_replication|use_dora|use_rslora|"
+        r"loftq_config|megatron_\w{1,20}|corda_config|eva_config|exclude_modules|trainable_token_indices|"
+        r"target_parameters|lora_bias|use_qalora|qalora_group_size|arrow_config|alora_invocation_tokens|"
+        r"ensure_weight_tying|runtime_config))'",
+        Reading(
+            "adapter-misfit",
+            "{adapter} was made with a newer PEFT than the server has: it does not know {key}",
+            "take that key out of adapter_config.json, or take the adapter out",
+            f"{PEFT} config.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"(?i)Target modules? .{1,400}? not found in the base model|No modules were targeted for adaptation|"
+        r"NoMatchingPeftModuleError|All modules were excluded",
+        Reading(
+            "adapter-misfit",
+            "{adapter} does not fit the model, {model}: it changes modules that the model does not have",
+            _REBUILD,
+            f"{PEFT} tuners/tuners_utils.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"LoRA rank (?P<rank>\d+) is greater than max_lora_rank (?P<most>\d+)",
+        Reading(
+            "adapter-misfit",
+            "{adapter} does not fit the model, {model}, as it is served: its rank is {rank}, and the server "
+            "takes up to {most}",
+            "set max-lora-rank to {rank} (" + WHERE + "), or take the adapter out",
+            f"{VLLM} lora/peft_helper.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"must have the same r value",
+        Reading(
+            "adapter-misfit",
+            "the adapters {adapters} cannot be merged: their ranks differ",
+            "make them with the same rank, or take one out",
+            f"{PEFT} tuners/lora/model.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"(?i)LoRA is not supported for|does not support LoRA\b|is not supported for LoRA",
+        Reading(
+            "adapter-misfit",
+            "the server cannot load {adapter}: it takes no adapters for this model, {model}",
+            "take the adapter out, or merge it into the weights",
+            f"{VLLM} config/lora.py, lora/model_manager.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"(?i)LoRA is not enabled|Use --enable-lora|has no LoRA support",
+        Reading(
+            "adapter-misfit",
+            "the server was started without adapters (--enable-lora), and {adapter} is asked for",
+            "start vLLM with --enable-lora",
+            f"{VLLM} v1/worker/lora_model_runner_mixin.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"expected target modules in .{1,400}? but received (?P<got>.{1,160}?)\.(?: |$)",
+        Reading(
+            "adapter-misfit",
+            "{adapter} does not fit the model, {model}: it changes {got}, which the server cannot",
+            _REBUILD,
+            f"{VLLM} lora/lora_model.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"(?i)is unsupported LoRA weight|vLLM does not (?:yet )?support (?:DoRA|LoRA bias|init_lora_weights|"
+        r"Activated LoRA|layer_replication|block-diagonal|QALoRA)|vLLM only supports modules_to_save|"
+        r"Adapter bias is not supported|LoRA added vocab size .{0,80}greater|embedding LoRA size|"
+        r"Unknown PEFT type|Please specify `target_modules`|Missing required configuration "
+        r"fields|KeyError: 'peft_type'",
+        Reading(
+            "adapter-misfit",
+            "{adapter} is of a kind that the server does not load",
+            "make it as a plain LoRA of the attention and MLP modules, or take it out",
+            f"{VLLM} lora/peft_helper.py, lora/utils.py; {PEFT} utils/save_and_load.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"(?i)doesn't contain tensors|No adapter found for|LoRAAdapterNotFoundError|"
+        r"Can't find weights for .{1,200} in|adapter_model\.(?:safetensors|bin)'?: No such file",
+        Reading(
+            "adapter-misfit",
+            "{adapter} has no weights (adapter_model.safetensors) in /data",
+            "build its image with adapter_config.json and the weights in /data",
+            f"{VLLM} lora/lora_model.py, lora/worker_manager.py; {PEFT} utils/save_and_load.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"Number of requested LoRAs \((?P<wanted>\d+)\) is greater than the number of GPU LoRA slots "
+        r"\((?P<slots>\d+)\)",
+        Reading(
+            "adapter-misfit",
+            "{wanted} adapters are asked for, and the server holds {slots} at a time",
+            "set max-loras to {wanted} (" + WHERE + "), or take one out",
+            f"{VLLM} lora/worker_manager.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"size mismatch for|Error\(s\) in loading state_dict",
+        Reading(
+            "model-files-broken",
+            "the weights do not fit the model's configuration: their sizes differ",
+            "use weights and config.json of one and the same model",
+            f"{TORCH} torch/nn/modules/module.py",
+            adapter="if any",
+        ),
+    ),
+)

@@ -1,0 +1,166 @@
+"""How the server was called, what its image lacks, and how its workers end."""
+
+from __future__ import annotations
+
+from kaitoctl.kaito.diagnosis.log_patterns.reading import NCCL, RAY, TORCH, VLLM, WHERE, Reading, Row
+
+_IMAGE = "use another image, or rebuild it with packages that fit each other"
+
+PATTERNS: tuple[Row, ...] = (
+    # --- how the server was called
+    (
+        r"unrecognized arguments: (?P<what>.{1,200})",
+        Reading(
+            "bad-arguments",
+            "the server does not know the arguments {what}",
+            "correct the command, or the keys under vllm: in inference_config.yaml; an older server knows "
+            "fewer",
+            "Python 3.12 argparse.py",
+        ),
+    ),
+    (
+        r"error: (?P<what>(?:argument |the following arguments are required: |ambiguous option: )\S.{0,200})",
+        Reading(
+            "bad-arguments",
+            "the server was called wrongly: {what}",
+            "correct the command, or the keys under vllm: in inference_config.yaml",
+            "Python 3.12 argparse.py",
+        ),
+    ),
+    (
+        r"(?P<what>max_num_batched_tokens \(\d+\) is smaller than max_model_len \(\d+\))",
+        Reading(
+            "bad-arguments",
+            "{what}",
+            "raise max-num-batched-tokens, lower max-model-len, or enable chunked prefill (" + WHERE + ")",
+            f"{VLLM} config/scheduler.py",
+        ),
+    ),
+    (
+        r"(?i)yaml\.(?:scanner|parser|reader|constructor)\.\w{1,20}Error|Error: No such option",
+        Reading(
+            "bad-arguments",
+            "the server's configuration cannot be read",
+            "correct inference_config.yaml, or the command",
+            "PyYAML 6; click 8",
+        ),
+    ),
+    (
+        r"(?i)Address already in use|EADDRINUSE|failed to listen on any local network address",
+        Reading(
+            "port-in-use",
+            "the port that the server wants is taken",
+            "see what else listens in the pod (host network, a second server), or choose another port",
+            "glibc strerror EADDRINUSE; PyTorch TCPStore.cpp",
+        ),
+    ),
+    # --- programs that do not fit each other
+    (
+        r"No module named '(?P<what>[^'\n]{1,100})'",
+        Reading(
+            "image-broken",
+            "the image lacks the Python module {what}",
+            _IMAGE,
+            "Python 3.12 importlib",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?i)ImportError: |undefined symbol: |version `GLIBC\S{1,24} not found|"
+        r"cannot open shared object file|numpy\.dtype size changed|Illegal instruction|"
+        r"packages that were not found in your environment|compiled using NumPy 1\.x cannot be run",
+        Reading(
+            "image-broken",
+            "the image's programs and libraries do not fit each other",
+            _IMAGE,
+            "Python 3.12 importlib; glibc dl-load.c",
+            depth=1,
+        ),
+    ),
+    # --- what the end of a worker looks like
+    (
+        r"(?i)exit ?code ?[:=]? ?-9\b|Failed core proc\(s\): .{0,80}: ?-9\b|Signal 9 "
+        r"\(SIGKILL\)|received signal: ?9\b|signal 9\b|"
+        r"terminated by signal:? ?(?:Killed|9\b)|process pool was terminated abruptly|"
+        r"\bSIGKILL\b|^(?:/\S{1,60}: line \d+: +\d+ )?Killed\b",
+        Reading(
+            "worker-died",
+            "a worker process of the server was killed (signal 9), most likely by the kernel: out of memory",
+            "take a node with more memory, or raise the limit; the kernel's log on the node tells for "
+            "certain",
+            f"{VLLM} v1/executor/multiproc_executor.py; PyTorch torch/distributed/elastic; Linux oom_kill",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?i)Timed out waiting for (?:new )?engine core processes to start|"
+        r"Did not receive response from front-end process within",
+        Reading(
+            "slow-start",
+            "loading takes longer than vLLM waits for its engine (VLLM_ENGINE_READY_TIMEOUT_S)",
+            "raise VLLM_ENGINE_READY_TIMEOUT_S in the pod template, or use faster disks",
+            f"{VLLM} v1/engine/core_client.py",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?i)no socket interface found|Bootstrap ?: no socket",
+        Reading(
+            "gpus-disconnected",
+            "the parts of the server find no network interface by which to reach each other",
+            "set NCCL_SOCKET_IFNAME to an interface that the pod has (eth0)",
+            f"{NCCL} src/bootstrap.cc",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?i)RayActorError|ActorDiedError|ActorUnavailableError|The actor (?:is dead|died)|NodeDiedError|"
+        r"WorkerCrashedError|raylet.{0,60}(?:died|dead|failed)|"
+        r"node .{1,80} was marked dead|LocalRayletDiedError",
+        Reading(
+            "worker-died",
+            "a worker of the server's Ray cluster died, or the node that it ran on",
+            "see the other pods of the Workspace, and their nodes",
+            f"{RAY} python/ray/exceptions.py",
+            depth=2,
+        ),
+    ),
+    (
+        r"(?i)\bNCCL error\b|nccl(?:System|UnhandledCuda|Remote|Internal|InvalidUsage)\w{0,8}Error|"
+        r"ncclInvalidUsage|unhandled (?:system|cuda) error|DistBackendError|DistNetworkError|DistStoreError|"
+        r"Watchdog caught collective operation timeout|client socket has timed out|"
+        r"Gloo connectFullMesh failed|Connection closed by (?:remote )?peer|"
+        r"Timed out after \d+ seconds waiting for clients",
+        Reading(
+            "gpus-disconnected",
+            "the parts of the server do not reach each other: communication between its GPUs fails",
+            "see the other pods and nodes of the Workspace, the network between them, and the log with "
+            "NCCL_DEBUG=INFO",
+            f"{NCCL} src/init.cc; {TORCH} torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp",
+            depth=2,
+        ),
+    ),
+    (
+        r"Failed core proc\(s\): .{0,80}: ?-(?P<signal>\d{1,2})\b",
+        Reading(
+            "worker-died",
+            "the server's engine process was ended by signal {signal} (11: it crashed, 6: it aborted)",
+            "see the lines above it in the log, and the GPU's state on the node; try another version "
+            "of the image",
+            f"{VLLM} v1/engine/utils.py",
+            depth=2,
+        ),
+    ),
+    (
+        r"(?i)Worker proc \S{1,60} died unexpectedly|Engine ?(?:core )?proc\w{0,6} .{0,40}died|"
+        r"One of the worker processes died|worker process .{0,40}(?:died|exited) unexpectedly",
+        Reading(
+            "worker-died",
+            "a worker process of the server died",
+            "see the lines above it in the log; without any, it was killed from outside: main memory is the "
+            "usual reason",
+            f"{VLLM} v1/executor/multiproc_executor.py, v1/engine/core_client.py",
+            depth=2,
+        ),
+    ),
+)

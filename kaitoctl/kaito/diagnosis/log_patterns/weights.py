@@ -1,0 +1,327 @@
+"""Weights that cannot be had, stored or read, and models that the server does not know."""
+
+from __future__ import annotations
+
+from kaitoctl.kaito.diagnosis.log_patterns.reading import (
+    HUB,
+    SAFETENSORS,
+    TORCH,
+    TRANSFORMERS,
+    VLLM,
+    WHERE,
+    Reading,
+    Row,
+)
+
+_ACCESS = "accept the licence on huggingface.co and name a Secret with HF_TOKEN in modelAccessSecret"
+_NETWORK = (
+    "see the pod's DNS, network policies, proxy and firewall, or use a preset whose image has the weights"
+)
+_AGAIN = "download or copy the files again; see that the disk has room"
+
+PATTERNS: tuple[Row, ...] = (
+    # --- Hugging Face
+    (
+        r"(?i)\b429\b.{0,20}(?:Client Error|Too Many Requests)|Too Many Requests for url|"
+        r"you have reached your .{1,40} rate limit|We had to rate limit|rate limit exceeded",
+        Reading(
+            "hub-rate-limited",
+            "the hub limits the rate: too many requests (429) from this address, or with this token",
+            "name a Secret with a token (HF_TOKEN) in modelAccessSecret: who is known may ask more often; "
+            "then wait some minutes",
+            f"{HUB} utils/_http.py",
+        ),
+    ),
+    (
+        r"(?i)\b40[13] Client Error|gated repo|Access to model .{1,160} is restricted|"
+        r"You must (?:have access|be authenticated) to (?:it|access it)|awaiting a review from the repo|"
+        r"Invalid user token|Invalid credentials in Authorization|LocalTokenNotFoundError|GatedRepoError|"
+        r"\b40[13] (?:Unauthorized|Forbidden)\b.{0,80}hugging|Cannot access content at: https://huggingface|"
+        r"Token is required .{0,60}but no token found|User Access Token .{0,60}expired",
+        Reading(
+            "model-access-denied",
+            "the model's weights may not be downloaded with the token that the pod has",
+            _ACCESS,
+            f"{HUB} utils/_http.py; {TRANSFORMERS} utils/hub.py",
+        ),
+    ),
+    (
+        r"Repo id must .{1,160}: '(?P<path>/[^'\n]{1,200})'",
+        Reading(
+            "model-files-broken",
+            "there is no folder {path} with a model, nor can it be the name of one on the hub",
+            "see the volume that is mounted there, and the path",
+            f"{HUB} utils/_validators.py",
+        ),
+    ),
+    (
+        r"Entry Not Found for url|\b(?:Remote)?EntryNotFoundError",
+        Reading(
+            "model-files-broken",
+            "the model's repository on the hub lacks a file that the server needs",
+            "see that it has config.json, the tokenizer and all weights, in this revision",
+            f"{HUB} utils/_http.py",
+        ),
+    ),
+    (
+        r"(?i)Revision Not Found for url|RevisionNotFoundError|is not a valid git identifier|"
+        r"Invalid rev id",
+        Reading(
+            "model-not-found",
+            "the hub has no such revision (branch, tag or commit) of the model",
+            "correct the revision",
+            f"{HUB} utils/_http.py; {TRANSFORMERS} utils/hub.py",
+        ),
+    ),
+    (
+        r"(?i)\b404 Client Error|Repository Not Found|RepositoryNotFoundError|not a valid model identifier|"
+        r"Invalid repository ID or local directory|Repo id must|HFValidationError|"
+        r"is not a local folder or a valid repository",
+        Reading(
+            "model-not-found",
+            "the hub has no such model, or the token may not see it",
+            "correct the model's name; a private one wants a Secret with HF_TOKEN in modelAccessSecret",
+            f"{HUB} utils/_http.py, utils/_validators.py; {TRANSFORMERS} utils/hub.py",
+        ),
+    ),
+    (
+        r"(?i)outgoing traffic has been disabled|offline mode is enabled|OfflineModeIsEnabled|"
+        r"HF_HUB_OFFLINE=1",
+        Reading(
+            "hub-unreachable",
+            "the server may not ask the hub (offline mode), and the model's files are not in its cache",
+            "take HF_HUB_OFFLINE out of the pod's environment, or give the pod a volume with the files",
+            f"{HUB} file_download.py, utils/_http.py",
+        ),
+    ),
+    (
+        r"(?i)CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerificationError|SSLError\(|"
+        r"suitable TLS CA certificate bundle",
+        Reading(
+            "hub-unreachable",
+            "the hub's certificate is not trusted: something between breaks the connection open",
+            "give the image the certificate of that proxy (SSL_CERT_FILE, REQUESTS_CA_BUNDLE)",
+            "Python 3.12 ssl; requests 2.32",
+        ),
+    ),
+    (
+        r"(?i)ProxyError|Cannot connect to proxy|Tunnel connection failed|407 Proxy Authentication",
+        Reading(
+            "hub-unreachable",
+            "the proxy does not let the container reach the hub",
+            "see HTTPS_PROXY and NO_PROXY of the pod, and the proxy",
+            "urllib3 2.x; httpx 0.28",
+        ),
+    ),
+    (
+        r"(?i)Temporary failure in name resolution|Name or service not known|NameResolutionError|"
+        r"No address associated with hostname|getaddrinfo failed|Failed to resolve '|"
+        r"nodename nor servname|dns error: failed to lookup",
+        Reading(
+            "hub-unreachable",
+            "the container cannot resolve the name of the hub",
+            _NETWORK,
+            "glibc gai_strerror; urllib3 2.x; hf_xet",
+            depth=1,
+        ),
+    ),
+    (
+        r"host='(?P<host>[\w.-]{1,120})', port=\d+\)",
+        Reading(
+            "hub-unreachable",
+            "the container cannot reach {host}",
+            _NETWORK,
+            "urllib3 2.x connectionpool.py",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?i)couldn't connect to 'https?://|cannot find the requested files in the (?:local|disk) cache|"
+        r"LocalEntryNotFoundError|connection error when trying to load|Distant resource does not|"
+        r"does not seem to be on huggingface\.co|Check your internet connection|"
+        r"cannot find the appropriate snapshot folder|CAS (?:client|service) error|"
+        r"(?:huggingface\.co|hf\.co).{0,200}(?:timed out|refused|unreachable|reset by peer)|"
+        r"\b50[0234] Server Error.{0,160}(?:huggingface|hf\.co)|(?:Connect|Read)Timeout\b|"
+        r"Could not connect to the endpoint URL|httpx\.Connect(?:Error|Timeout)|httpcore\.Connect|"
+        r"requests\.exceptions\.(?:Connection|ChunkedEncoding)|Connection "
+        r"aborted|RemoteDisconnected|IncompleteRead",
+        Reading(
+            "hub-unreachable",
+            "the container cannot reach the hub, and the model's files are not in its cache",
+            _NETWORK,
+            f"{HUB} file_download.py, _snapshot_download.py; {TRANSFORMERS} utils/hub.py",
+            depth=1,
+        ),
+    ),
+    # --- disks
+    (
+        r"(?i)No space left on device|Not enough free disk space|Disk quota exceeded|os error 28\b",
+        Reading(
+            "disk-full",
+            "the disk is full",
+            "take nodes with a larger disk",
+            f"glibc strerror; {HUB} file_download.py",
+        ),
+    ),
+    (
+        r"(?i)Read-only file system(?:: ?['\"](?P<path>[^'\"\n]{1,200}))?|os error 30\b",
+        Reading(
+            "path-not-writable",
+            "the server cannot write: the file system is read-only",
+            "give the server a writable volume there, or point HF_HOME (and the cache) to one",
+            "glibc strerror EROFS",
+        ),
+    ),
+    (
+        r"(?:PermissionError\b.{0,60}|Permission denied: ?|"
+        r"PermissionError at )['\" ](?P<path>/[^'\" \n]{1,200})",
+        Reading(
+            "path-not-writable",
+            "the server has no rights to {path}",
+            "set securityContext.fsGroup or runAsUser of the pod, or point HF_HOME (and the cache) elsewhere",
+            f"Python 3.12; {TRANSFORMERS} utils/hub.py",
+        ),
+    ),
+    (
+        r"cannot (?:create|open|access|touch)[^'\"\n]{0,20}['\"](?P<path>/[^'\"\n]{1,200})['\"]: "
+        r"Permission denied",
+        Reading(
+            "path-not-writable",
+            "the server has no rights to {path}",
+            "set securityContext.fsGroup or runAsUser of the pod, or point HF_HOME (and the cache) elsewhere",
+            "GNU coreutils 9",
+        ),
+    ),
+    (
+        r"PermissionError: |Permission denied \(os error 13\)",
+        Reading(
+            "path-not-writable",
+            "the server has no rights to a file that it needs",
+            "set securityContext.fsGroup or runAsUser of the pod, or point HF_HOME (and the cache) elsewhere",
+            f"Python 3.12; {HUB}",
+            depth=1,
+        ),
+    ),
+    # --- files that are broken
+    (
+        r"(?i)git-lfs\.github\.com/spec|git-?lfs pointer|invalid load key, 'v'|Header ?Too ?Large",
+        Reading(
+            "model-files-broken",
+            "the weights are no weights: mostly a git-lfs pointer of some 130 bytes stands in their place",
+            "fetch the files themselves (git lfs pull) and build the image or volume again",
+            f"{SAFETENSORS} src/tensor.rs; {TORCH} torch/serialization.py",
+            adapter="if any",
+        ),
+    ),
+    (
+        r"(?i)Header ?Too ?Small|Invalid ?Header ?Length|Metadata ?Incomplete ?Buffer|"
+        r"incomplete metadata, file|"
+        r"unexpected EOF, expected|file should be of size \d+ but has size|PytorchStreamReader failed|"
+        r"not a ZIP archive|failed finding central directory|IncompleteSnapshotError",
+        Reading(
+            "model-files-broken",
+            "a weights file is cut off: a copy or download was not finished",
+            _AGAIN,
+            f"{SAFETENSORS} src/tensor.rs; {TORCH} caffe2/serialize/inline_container.cc; {HUB}",
+            adapter="if any",
+        ),
+    ),
+    (
+        r"(?i)SafetensorError|Error while deserializ|Invalid ?Header(?: ?Deserialization)?\b|"
+        r"invalid (?:JSON|UTF-8) in header|TensorInvalidInfo|ValidationOverflow|invalid load key|"
+        r"UnpicklingError|Unable to load weights from|Weights only load failed",
+        Reading(
+            "model-files-broken",
+            "a weights file cannot be read",
+            _AGAIN,
+            f"{SAFETENSORS} src/tensor.rs, bindings/python/src/lib.rs; {TORCH} torch/serialization.py",
+            adapter="if any",
+        ),
+    ),
+    (
+        r"(?i)Cannot find any model weights|Error no file named|does not appear to have (?:a file|"
+        r"files) named|"
+        r"No (?:safetensors|model) "
+        r"(?:files|weights) found|"
+        r"Can't load (?:the )?(?:configuration|model|tokenizer) (?:of|for)",
+        Reading(
+            "model-files-broken",
+            "a file of the model is missing",
+            "see that the folder or repository has config.json, the tokenizer and all weights",
+            f"{VLLM} model_executor/model_loader/default_loader.py; {TRANSFORMERS} utils/hub.py",
+        ),
+    ),
+    (
+        r"(?i)weights were not initialized from checkpoint|There is no module or parameter named",
+        Reading(
+            "model-files-broken",
+            "the weights do not fit the model's configuration",
+            "use weights and config.json of one and the same model",
+            f"{VLLM} model_executor/models/utils.py",
+            adapter="if any",
+        ),
+    ),
+    # --- models that the server does not know
+    (
+        r"(?i)trust[-_]remote[-_]code=True|requires you to execute (?:the configuration file|custom code)|"
+        r"contains custom code which must be executed",
+        Reading(
+            "model-unsupported",
+            "the model brings program code of its own, which the server does not run unless told to trust it",
+            "set trust-remote-code only if you trust the model's author (" + WHERE + ")",
+            f"{TRANSFORMERS} dynamic_module_utils.py; {VLLM} transformers_utils/config.py",
+        ),
+    ),
+    (
+        r"Model architectures? \[?(?P<kind>[^\]\n]{1,120}?)\]? (?:are|is) not supported",
+        Reading(
+            "model-unsupported",
+            "the server's vLLM does not know models of the architecture {kind}",
+            "use an image with a newer vLLM, or another model",
+            f"{VLLM} model_executor/models/registry.py",
+        ),
+    ),
+    (
+        r"model type `(?P<kind>[^`\n]{1,80})` but Transformers does not recognize",
+        Reading(
+            "model-unsupported",
+            "the server's transformers does not know models of the type {kind}: it is older than the model",
+            "use an image with newer transformers, or another model",
+            f"{TRANSFORMERS} models/auto/configuration_auto.py",
+        ),
+    ),
+    (
+        r"(?i)does not recognize this architecture|Unrecognized model in|Should have a `model_type` key|"
+        r"Unrecognized configuration class|Tokenizer class \S{1,80} does not exist|"
+        r"has no vLLM implementation|architectures .{1,120} failed to be inspected|"
+        r"did not match any variant of untagged enum|Can't get model architectures",
+        Reading(
+            "model-unsupported",
+            "the server's vLLM or transformers does not know this model: mostly they are older than it",
+            "use an image with newer packages, or another model",
+            f"{TRANSFORMERS} models/auto; {VLLM} model_executor/models/registry.py; tokenizers 0.22",
+        ),
+    ),
+    (
+        r"(?i)Unknown quantization method|Quantization method specified in the model config|"
+        r"Invalid quantization method|quantization method .{1,60} is not supported|"
+        r"is not supported for quantization method|install bitsandbytes|bitsandbytes.{0,40}is required",
+        Reading(
+            "model-unsupported",
+            "the server cannot serve the model's quantization as it is asked to",
+            "leave the quantization option out, or use weights that this server supports",
+            f"{VLLM} config/model.py, model_executor/model_loader/weight_utils.py",
+        ),
+    ),
+    (
+        r"(?i)default chat template is no longer allowed|chat template .{0,160}(?:doesn't|does not) exist|"
+        r"Cannot use chat template functions|no chat template|chat_template is not set|"
+        r"does not have a chat template|ChatTemplateResolutionError",
+        Reading(
+            "model-unsupported",
+            "the model has no chat template, or the one that is named cannot be read",
+            "name a file with one (vLLM: chat-template), or use the completions API",
+            f"{TRANSFORMERS} tokenization_utils_base.py; {VLLM} entrypoints/chat_utils.py",
+        ),
+    ),
+)

@@ -1,0 +1,395 @@
+"""Rules about nodes that were asked for: NodeClaims (Machines of KAITO v0.3), and NodePools.
+
+What Karpenter's reasons mean is in `karpenter`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+from kaitoctl.kaito import api, catalog, nodes
+from kaitoctl.kaito.diagnosis import karpenter
+from kaitoctl.kaito.diagnosis.case import Case, blame, denials, said_by, span, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.cause import Cause, Weight
+from kaitoctl.kaito.rollout import Phase
+from kaitoctl.kaito.snapshot import event_time
+from kaitoctl.kaito.status import launch_failure
+from kaitoctl.kube import conditions
+from kaitoctl.kube.objects import Object, dig, is_being_deleted, key_of
+
+_TAKEN_UP_WITHIN_S = 60.0
+_INITIALIZES_WITHIN_S = 600.0
+_PLUGIN_WITHIN_S = 180.0
+_VANISHED_WITHIN_S = 3600.0
+_RETRIES = 32  # names of our own claims beyond the first ones: a lost one is not asked for again
+
+_QUOTA = r"(?i)quota|limit ?exceeded|VcpuLimit|exceeding approved|MaxSpotInstanceCount"
+_UNAVAILABLE = (
+    r"(?i)instance types were unavailable|InsufficientCapacity|InsufficientInstanceCapacity|Sku ?Not "
+    r"?Available|"
+    r"ZonalAllocation|OverconstrainedAllocation|Allocation ?Fail|InstanceTypeNotFound|not available in|"
+    r"sold out|unable to allocate resources|SKU is unavailable|no instance types available|"
+    r"UnfulfillableCapacity|ReservationCapacityExceeded|insufficient capacity"
+)
+_CLASS = r"(?i)node ?class"
+_RIGHTS = (
+    r"(?i)AuthorizationFailed|not authorized|AccessDenied|Unauthorized|does not have authorization|forbidden"
+)
+# Of the claims that KAITO makes itself. Source: KAITO v0.9 pkg/utils/nodeclaim GenerateNodeClaimName.
+_KAITOS_OWN = r"ws[0-9a-f]{6,}$"
+_LIMITS = r"(?i)exceed limits for nodepool|limits have been exhausted|exceed.{0,20}limits"
+
+
+def claims(case: Case) -> Iterator[Cause]:
+    """Nodes that were asked for and are not there, or are on their way out."""
+    if case.progress.phase > Phase.SCHEDULING:
+        return
+    for claim in case.seen.claims:
+        if (launched := _held_launch(claim)) is not None:
+            yield _unlaunched(case, claim, launched)
+        elif is_being_deleted(claim):
+            yield _going(case, claim)
+        elif not conditions.is_true(claim, "Ready"):
+            yield _pending(case, claim)
+        elif (found := conditions.find(claim, "ConsistentStateFound")) and found.get("status") == "False":
+            yield _inconsistent(case, claim, found)
+
+
+# --- machines that are not launched --------------------------------------------------------------------
+
+
+def _held_launch(claim: Object) -> Object | None:
+    """The condition of a launch that failed, or is held up; None when it went well or nobody tried yet."""
+    launched = _step(claim, "Launched")
+    held_up = (
+        launched.get("status") == "Unknown" and str(launched.get("reason") or "") not in karpenter.AWAITING
+    )
+    return launch_failure(claim) or (launched if held_up else None)
+
+
+def _unlaunched(case: Case, claim: Object, launched: Object) -> Cause:
+    reason, why = str(launched.get("reason") or ""), str(launched.get("message") or "")
+    told = [said_by(launched), *_warnings(case, claim)]
+    words = " ".join((reason, *(said for _, said in told)))
+    name = str(claim["metadata"]["name"])
+    return _launch_cause(case, title_of(claim), reason, words, why, told, _look(claim), name=name)
+
+
+def _launch_cause(
+    case: Case,
+    about: str,
+    reason: str,
+    words: str,
+    why: str,
+    told: list[tuple[str, str]],
+    look: str,
+    *,
+    name: str = "",
+    weight: Weight = "fault",
+) -> Cause:
+    """The cause by a reason of Karpenter's; by the message where the reason is one for everything."""
+    known = karpenter.LAUNCH.get(reason) or _by_words(words)
+    kind = nodes.instance_type_of(case.workspace)
+    if known.code == "quota-exceeded":
+        message = f"the cloud's quota does not allow another {kind}"
+        hint = "raise the quota, give machines back, or take another family: kaitoctl fit PRESET"
+    elif known.code == "instance-type-unavailable":
+        message = f"the cloud has no {kind} to give"
+        types = catalog.current().instance_types
+        near = [] if kind in types else catalog.close_matches(kind, types)
+        hint = f"did you mean {near[0]}?" if near else "wait, or take another type: kaitoctl fit PRESET"
+    elif known.code == "node-class-not-ready":
+        message = f"the node class does not let machines be launched: {why or reason}"
+        hint = known.hint or "correct the node class (AKSNodeClass, EC2NodeClass); its conditions say more"
+    else:
+        whose = f"the machine for {name}" if name else "a machine"
+        message = f"{whose} could not be launched: {why or reason or 'no reason is given'}"
+        hint = known.hint or "see the message, and the node provisioner's log"
+    return blame(
+        known.code,
+        about,
+        message,
+        told,
+        hint=hint,
+        command=look,
+        weight="wait" if known.passes else weight,
+    )
+
+
+def _by_words(words: str) -> karpenter.Reason:
+    table = (
+        (_QUOTA, karpenter.LAUNCH["SubscriptionQuotaReached"]),
+        (_UNAVAILABLE, karpenter.LAUNCH["SKUNotAvailable"]),
+        (_CLASS, karpenter.LAUNCH["NodeClassNotReady"]),
+        (_RIGHTS, karpenter.LAUNCH["Unauthorized"]),
+    )
+    return next(
+        (reason for pattern, reason in table if re.search(pattern, words)),
+        karpenter.Reason("node-claim-failed"),
+    )
+
+
+# --- machines that have not joined, or joined and are not ready ----------------------------------------
+
+
+def _pending(case: Case, claim: Object) -> Cause:
+    name, since_s = claim["metadata"]["name"], case.age_s(claim["metadata"].get("creationTimestamp"))
+    registered, initialized = _step(claim, "Registered"), _step(claim, "Initialized")
+    node_name = str(dig(claim, "status", "nodeName") or "")
+    node = case.seen.node(node_name)
+    told = [
+        said_by(item)
+        for item in (_step(claim, "Launched"), registered, initialized)
+        if item.get("type") and item.get("status") != "True"
+    ][:1] + _warnings(case, claim)
+    code, hint, command = (
+        "node-claim-pending",
+        "nodes take minutes; then see the node provisioner's log",
+        _look(claim),
+    )
+    if not dig(claim, "status", "conditions"):
+        message, within_s = f"nobody has taken {name} up for {span(since_s)}", _TAKEN_UP_WITHIN_S
+    elif (launched := _step(claim, "Launched")) and launched.get("status") != "True":
+        message = f"the machine for {name} was asked for {span(since_s)} ago and is not launched yet"
+        within_s = karpenter.LAUNCH_WITHIN_S
+    elif registered.get("status") != "True":
+        message = f"the machine for {name} was asked for {span(since_s)} ago and has not joined"
+        message += _unregistered(registered)
+        within_s = 0.0 if registered.get("status") == "False" else karpenter.REGISTER_WITHIN_S
+    elif (found := _uninitialized(case, claim, initialized, node_name, node)) is not None:
+        code, message, hint, command = found
+        within_s, since_s = _INITIALIZES_WITHIN_S, case.age_s(_since(registered, claim))
+    elif node is not None and not nodes.offers_gpus(node):
+        ready = conditions.find(node, "Ready") or {}
+        since_s, within_s = case.age_s(ready.get("lastTransitionTime")), _PLUGIN_WITHIN_S
+        message = f"node {node_name} has joined and shows no {api.GPU} for {span(since_s)}"
+        code, hint, command = "device-plugin-missing", _PLUGIN_HINT, _pods_on(node_name)
+    else:
+        ready = _step(claim, "Ready")
+        why = str(ready.get("message") or ready.get("reason") or "no reason is given")
+        message = f"NodeClaim {name} is not ready {span(since_s)} after it was asked for: {why}"
+        code, within_s = "node-not-initialized", _INITIALIZES_WITHIN_S
+    weight: Weight = "fault" if since_s > within_s else "wait"
+    return blame(code, title_of(claim), message, told, hint=hint, command=command, weight=weight)
+
+
+def _unregistered(registered: Object) -> str:
+    """What keeps a machine from being registered, after a colon; empty when it has merely not joined."""
+    reason, said = str(registered.get("reason") or ""), str(registered.get("message") or "")
+    if reason in karpenter.AWAITING:
+        return ""
+    waits = karpenter.REGISTRATION.get(reason, said).replace("{message}", said)
+    return f": {waits}" if waits else ""
+
+
+_PLUGIN_HINT = "install the GPU vendor's device plugin, or see why it does not run on this node"
+
+
+def _uninitialized(
+    case: Case, claim: Object, initialized: Object, node_name: str, node: Object | None
+) -> tuple[str, str, str, str] | None:
+    """Code, message, hint and command for a node that has joined; None when its claim says nothing of it."""
+    reason, said = str(initialized.get("reason") or ""), str(initialized.get("message") or "")
+    if initialized.get("status") == "True" or reason in karpenter.AWAITING:
+        reason = _of_node(claim, node)
+    if not reason:
+        return None
+    quoted = re.search(r'"([^"]{1,200})"', said)
+    thing = quoted[1] if quoted else ""
+    if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist"):
+        thing = thing or next(iter(_startup_taints(claim, node)), "(see the node)")
+    if reason == "ResourceNotRegistered" and thing in ("", api.GPU):
+        message = f"node {node_name} has joined and shows no {api.GPU}"
+        return "device-plugin-missing", message, _PLUGIN_HINT, _pods_on(node_name)
+    words = {
+        "node": node_name,
+        "taint": thing,
+        "resource": thing,
+        "who": karpenter.waits_for(thing),
+        "ready": _unready(node),
+    }
+    template = karpenter.INITIALIZATION.get(reason)
+    message = (
+        template.format_map(words)
+        if template
+        else f"node {node_name} has joined and is not initialized: {said or reason}"
+    )
+    hint = "see its conditions and taints, and the pods of the node's agents"
+    command = f"kubectl describe node {word(node_name)}" if node_name else _look(claim)
+    if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist") and node_name:
+        hint = "see whether that runs on the node; do not take the taint off by hand"
+        command = _pods_on(node_name)
+    return "node-not-initialized", message, hint, command
+
+
+def _of_node(claim: Object, node: Object | None) -> str:
+    """Karpenter's reason, as far as the node itself shows it; a claim without conditions says none."""
+    if node is None:
+        return ""
+    if not conditions.is_true(node, "Ready"):
+        return "NodeNotReady"
+    return "StartupTaintsExist" if _startup_taints(claim, node) else ""
+
+
+def _startup_taints(claim: Object, node: Object | None) -> list[str]:
+    """The taints of the node that will go when it is ready, as `KEY=VALUE:EFFECT`."""
+    declared = {str(item.get("key")) for item in dig(claim, "spec", "startupTaints") or ()}
+    return [
+        f"{taint.get('key')}{'=' + str(taint['value']) if taint.get('value') else ''}:{taint.get('effect')}"
+        for taint in dig(node, "spec", "taints") or ()
+        if str(taint.get("key")) in declared
+        or karpenter.waits_for(str(taint.get("key"))) != karpenter.waits_for("")
+    ]
+
+
+def _unready(node: Object | None) -> str:
+    ready = (conditions.find(node, "Ready") if node else None) or {}
+    words = f"{ready.get('reason') or ''}: {ready.get('message') or ''}"
+    known = next((what for pattern, what in karpenter.NOT_READY if re.search(pattern, words)), "")
+    said = str(ready.get("message") or ready.get("reason") or "it does not say why")
+    return f"{known} ({said})" if known else said
+
+
+# --- machines that go, have gone, or are not what was promised -----------------------------------------
+
+
+def _going(case: Case, claim: Object) -> Cause:
+    """A claim that is being deleted while the Workspace is not."""
+    name, since_s = claim["metadata"]["name"], case.age_s(claim["metadata"].get("creationTimestamp"))
+    disrupted = conditions.find(claim, "DisruptionReason") or conditions.find(claim, "Drifted") or {}
+    told = [("metadata", f"deletionTimestamp {claim['metadata'].get('deletionTimestamp')}")]
+    told += [
+        said_by(found)
+        for kind in ("Registered", *karpenter.DELETION)
+        if (found := conditions.find(claim, kind)) and found.get("status") != "True"
+    ]
+    if _step(claim, "Registered").get("status") != "True" and since_s >= karpenter.REGISTER_WITHIN_S:
+        return blame(
+            "node-claim-pending",
+            title_of(claim),
+            f"the machine for {name} did not join within {span(karpenter.REGISTER_WITHIN_S)} and is given up",
+            [*told, *_warnings(case, claim)],
+            hint="see its start-up log at the cloud: can it reach the API server, and may it join?",
+            command=_look(claim),
+        )
+    why = str(disrupted.get("reason") or "") if disrupted.get("status") == "True" else ""
+    message = f"node {dig(claim, 'status', 'nodeName') or 'of ' + name} is being given back"
+    return blame(
+        "node-claim-terminating",
+        title_of(claim),
+        f"{message}: {why}" if why else message,
+        [*told, *_warnings(case, claim)],
+        hint="wait for its successor; what asked for its deletion (drift, consolidation, somebody) says why",
+        command=_look(claim),
+        weight="wait",
+    )
+
+
+def _inconsistent(case: Case, claim: Object, found: Object) -> Cause:
+    told = _warnings(case, claim)
+    said = next((words for _, words in told), str(found.get("message") or "it does not say how"))
+    return blame(
+        "node-claim-inconsistent",
+        title_of(claim),
+        f"the node of {claim['metadata']['name']} is not what was promised: {said}",
+        [said_by(found), *told],
+        hint="see the node's GPUs and its device plugin; a machine with a broken GPU has to be replaced",
+        command=_look(claim),
+        weight="wait",
+    )
+
+
+def vanished(case: Case) -> Iterator[Cause]:
+    """Claims that were given up and deleted before anybody looked; only their events are left."""
+    if case.seen.claims or case.progress.phase > Phase.NODES or case.progress.outcome == "ready":
+        return
+    told_of = [
+        event
+        for event in sorted(case.seen.events, key=event_time, reverse=True)
+        if dig(event, "involvedObject", "kind") == "NodeClaim" and event.get("type") == "Warning"
+    ]
+    if not told_of:
+        return
+    from kaitoctl.kaito import claims as own
+
+    key = key_of(case.workspace)
+    ours = set(islice(own.names(case.workspace), nodes.required_nodes(case.workspace) + _RETRIES))
+    for event in told_of:
+        name = str(dig(event, "involvedObject", "name") or "")
+        surely = name in ours or name.startswith(f"{key.namespace}-{key.name}-")
+        if not surely and not re.match(_KAITOS_OWN, name):
+            continue
+        if case.age_s(event_time(event)) > _VANISHED_WITHIN_S:
+            return
+        reason, words = str(event.get("reason") or ""), told_by(event)[1]
+        why = words.partition(f"NodeClaim {name} event: ")[2] or words
+        told = [
+            told_by(event),
+            *map(said_by, denials(case)),
+        ]
+        if not surely:
+            told.insert(1, ("cluster", f"{name} is gone; that it was this Workspace's can no longer be seen"))
+        look = f"kubectl get events -n default --field-selector involvedObject.name={word(name)}"
+        cause = _launch_cause(
+            case, f"NodeClaim {name}", reason, f"{reason} {words}", why, told, look, name=name
+        )
+        yield cause
+        return
+
+
+def pools(case: Case) -> Iterator[Cause]:
+    """NodePools that create no nodes (KAITO v0.12 with Karpenter makes one for each Workspace)."""
+    if case.progress.phase > Phase.SCHEDULING:
+        return
+    for pod in case.pods:
+        for event in case.seen.events_of(pod):
+            if re.search(_LIMITS, words := told_by(event)[1]):
+                yield blame(
+                    "node-pool-limit",
+                    title_of(pod),
+                    f"the limits of the node pool allow no further node: {words}",
+                    [told_by(event)],
+                    hint="raise spec.limits of the NodePool, or free nodes of it",
+                    command="kubectl get nodepools",
+                )
+                return
+    if any(conditions.is_true(claim, "Launched") for claim in case.seen.claims):
+        return
+    for pool in case.seen.pools:
+        for kind in ("NodeClassReady", "ValidationSucceeded", "NodeRegistrationHealthy"):
+            found = conditions.find(pool, kind) or {}
+            if found.get("status") != "False":
+                continue
+            reason, why = str(found.get("reason") or ""), str(found.get("message") or "")
+            told = [said_by(found)]
+            look = f"kubectl describe nodepool {word(pool['metadata']['name'])}"
+            if kind == "NodeClassReady" and reason not in karpenter.LAUNCH:
+                reason, why = "NodeClassNotReady", why or reason
+            yield _launch_cause(case, title_of(pool), reason, f"{reason} {why}", why, told, look)
+            return
+
+
+# --- parts ---------------------------------------------------------------------------------------------
+
+
+def _step(claim: Object, kind: str) -> Object:
+    """A condition of a NodeClaim, or of a Machine, whose names begin with Machine."""
+    return dict(conditions.find(claim, kind) or conditions.find(claim, f"Machine{kind}") or {})
+
+
+def _since(registered: Object, claim: Object) -> object:
+    return registered.get("lastTransitionTime") or claim["metadata"].get("creationTimestamp")
+
+
+def _warnings(case: Case, claim: Object) -> list[tuple[str, str]]:
+    return [told_by(event) for event in case.seen.events_of(claim) if event.get("type") == "Warning"]
+
+
+def _look(claim: Object) -> str:
+    return f"kubectl describe {str(claim['kind']).lower()} {word(claim['metadata']['name'])}"
+
+
+def _pods_on(node: str) -> str:
+    return f"kubectl get pods -A --field-selector spec.nodeName={word(node)}"

@@ -1,0 +1,390 @@
+"""Rules about a Workspace that is being deleted: what keeps it, and what may be done about that.
+
+Nothing here advises to take a finalizer off where that ends something that serves, or before it was seen
+that what the finalizer guards is gone: a machine that nobody remembers costs money.
+
+Sources: KAITO v0.3.2 to v0.12 workspace_gc_finalizer.go (it lists the NodeClaims, asks for their deletion,
+and then takes its finalizer off); Kubernetes 1.34 pkg/controller/garbagecollector; karpenter v1.14
+pkg/controllers/node/termination, nodeclaim/lifecycle.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from kaitoctl.kaito import api, nodes
+from kaitoctl.kaito.diagnosis import karpenter
+from kaitoctl.kaito.diagnosis.case import Case, blame, said_by, span, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.cause import Cause, Weight
+from kaitoctl.kube import conditions
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube.objects import Object, dig, is_being_deleted, labels_of, matches_selector, uid_of
+
+_OF_KUBERNETES = ("foregroundDeletion", "orphan")
+_VERSION = r"\bKAITO v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})"
+_DRAINS_WITHIN_S = 600.0
+_EVIDENCE_LINES = 4
+
+# Whose a finalizer is, by a part of its name.
+_WHOSE = (
+    ("argocd.argoproj.io", "Argo CD"),
+    ("fluxcd.io", "Flux"),
+    ("crossplane.io", "Crossplane"),
+    ("cattle.io", "Rancher"),
+    ("open-cluster-management.io", "Open Cluster Management"),
+    ("kueue.x-k8s.io", "Kueue"),
+    ("inferenceset", "KAITO's InferenceSet controller"),
+    ("kaito.sh", "another controller of KAITO's"),
+)
+
+
+def deletion(case: Case) -> Iterator[Cause]:
+    """It is going away, and something holds it."""
+    if not is_being_deleted(case.workspace):
+        return
+    finalizers = [str(item) for item in case.workspace["metadata"].get("finalizers") or ()]
+    foreign = [item for item in finalizers if item not in (api.FINALIZER, *_OF_KUBERNETES)]
+    going = [claim for claim in case.seen.claims if is_being_deleted(claim)]
+    yield from (_of_claim(case, claim) for claim in going[:_EVIDENCE_LINES])
+    if foreign:
+        yield _foreign(case, foreign)
+    elif api.FINALIZER in finalizers and not going:
+        yield _ours(case)
+    if set(_OF_KUBERNETES) & set(finalizers):
+        yield _dependents(case)
+
+
+# --- the Workspace's own finalizers --------------------------------------------------------------------
+
+
+def _told(case: Case) -> list[tuple[str, str]]:
+    metadata = case.workspace["metadata"]
+    finalizers = ", ".join(map(str, metadata.get("finalizers") or ()))
+    told = [("metadata", f"deletionTimestamp {metadata['deletionTimestamp']}, finalizers {finalizers}")]
+    if case.seen.space is not None and is_being_deleted(case.seen.space):
+        told.append(("Namespace", "it is being deleted, too, and waits for this Workspace"))
+    return told
+
+
+def _foreign(case: Case, foreign: list[str]) -> Cause:
+    whose = [next((who for part, who in _WHOSE if part in item), "somebody else") for item in foreign]
+    return blame(
+        "finalizer-holds-deletion",
+        title_of(case.workspace),
+        f"finalizer {', '.join(foreign)} of {', '.join(dict.fromkeys(whose))} holds the deletion",
+        _told(case),
+        hint="start the controller that owns the finalizer, or take it off when what it guards is gone",
+        command=f"kubectl get workspace {case.name} {case.namespace} -o jsonpath='{{.metadata.finalizers}}'",
+    )
+
+
+def _ours(case: Case) -> Cause:
+    """KAITO's finalizer, and no NodeClaim that is on its way out."""
+    evidence, here = _told(case), case.seen.controllers
+    evidence += [("cluster", words) for words in here or ()]
+    since_s = case.age_s(case.workspace["metadata"]["deletionTimestamp"])
+    is_running = here is None or any(", 0 of " not in words for words in here)
+    if case.seen.claims and is_running:
+        count = len(case.seen.claims)
+        evidence[1:1] = [(title_of(claim), _holds(claim)) for claim in case.seen.claims[:_EVIDENCE_LINES]]
+        claim = case.seen.claims[0]
+        return blame(
+            "finalizer-holds-deletion",
+            title_of(case.workspace),
+            f"it waits for {count} {nodes.plural('node', count)} to be given back",
+            evidence,
+            hint="the controller has yet to ask for that; draining a node then takes as long as its pods",
+            command=f"kubectl describe {claim['kind'].lower()} {word(claim['metadata']['name'])}",
+            weight="wait",
+        )
+    if is_running and (lacking := _lacking(case)):
+        plural = f"{lacking.lower()}s.karpenter.sh"
+        return blame(
+            "node-claim-kind-missing",
+            title_of(case.workspace),
+            f"KAITO cannot finish the deletion: it looks for the Workspace's {lacking}s first, and the "
+            f"cluster does not have that kind (CRD {plural})",
+            evidence,
+            hint="install that CRD, of Karpenter or KAITO's gpu-provisioner, and KAITO goes on by itself"
+            + _or_off(case),
+            command=f"kubectl get crd {plural}",
+        )
+    if not is_running:
+        if case.seen.claims:
+            evidence += [(title_of(claim), _holds(claim)) for claim in case.seen.claims[:_EVIDENCE_LINES]]
+        return blame(
+            "finalizer-holds-deletion",
+            title_of(case.workspace),
+            "KAITO's finalizer holds the deletion, and no controller runs that would take it off",
+            evidence or [("cluster", "no controller was found")],
+            hint="start the controller: it gives the nodes back and takes its finalizer off" + _or_off(case),
+            command="kaitoctl doctor",
+        )
+    refuses = f"; or webhook {', '.join(case.seen.webhooks)} refuses it" if case.seen.webhooks else ""
+    return blame(
+        "finalizer-holds-deletion",
+        title_of(case.workspace),
+        f"KAITO's finalizer holds the deletion for {span(since_s)}, and nothing is left that it would "
+        f"wait for",
+        evidence,
+        hint=f"the controller is busy, or cannot write the Workspace{refuses}: its log says which",
+        command="kaitoctl doctor",
+    )
+
+
+def _lacking(case: Case) -> str:
+    """The kind that the KAITO of this cluster lists before it takes its finalizer off, where that is missing.
+
+    Source: workspace_gc_finalizer.go lists Machines up to v0.4.1, NodeClaims from v0.4.2 on, whatever the
+    feature gates say; from v0.11 on the node provisioner `byo` lists nothing.
+    """
+    kinds = case.seen.claim_kinds
+    if case.seen.claims or kinds is None or case.seen.is_ours:
+        return ""
+    here = " ".join(case.seen.controllers or ())
+    if "KAITO" not in here and case.seen.controllers is not None:
+        return ""
+    if "nodes by byo" in here:
+        return ""
+    version = re.search(_VERSION, here)
+    is_old = version is not None and tuple(map(int, version.groups())) < (0, 4, 2)
+    kind = "Machine" if is_old else "NodeClaim"
+    return "" if kind in kinds else kind
+
+
+def _or_off(case: Case) -> str:
+    """How the finalizer may be taken off by hand, where that harms nobody; and what it would end."""
+    serving = [pod for pod in case.seen.pods if pods_.is_ready(pod) and not is_being_deleted(pod)]
+    if serving:
+        count = len(serving)
+        return (
+            f". {count} of its pods still {'serves' if count == 1 else 'serve'}: with the finalizer "
+            f"{'it goes' if count == 1 else 'they go'}, too"
+        )
+    if case.seen.claims:
+        names = ", ".join(str(claim["metadata"]["name"]) for claim in case.seen.claims[:_EVIDENCE_LINES])
+        return (
+            f". Taking the finalizer off by hand would leave {names} and the machines behind: they cost money"
+        )
+    finalizers = list(map(str, case.workspace["metadata"].get("finalizers") or ()))
+    path = f"/metadata/finalizers/{finalizers.index(api.FINALIZER)}"
+    patch = json.dumps(
+        [{"op": "test", "path": path, "value": api.FINALIZER}, {"op": "remove", "path": path}],
+        separators=(",", ":"),
+    )
+    refuses = ""
+    if case.seen.webhooks:
+        refuses = f" (webhook {', '.join(case.seen.webhooks)} may refuse that while its server does not run)"
+    return (
+        ". Or see at the cloud that no machine of this Workspace is left (it would go on costing "
+        "money), and take "
+        f"the finalizer off{refuses}: kubectl patch workspace {case.name} {case.namespace} "
+        f"--type=json -p '{patch}'"
+    )
+
+
+# --- NodeClaims that do not go -------------------------------------------------------------------------
+
+
+def _of_claim(case: Case, claim: Object) -> Cause:
+    name, kind = str(claim["metadata"]["name"]), str(claim["kind"])
+    since_s = case.age_s(claim["metadata"].get("deletionTimestamp"))
+    node_name = str(dig(claim, "status", "nodeName") or "")
+    node = case.seen.node(node_name)
+    told = [(title_of(claim), _holds(claim)), *_told(case)]
+    look = f"kubectl describe {kind.lower()} {word(name)}"
+    steps = [
+        (step, found)
+        for step in karpenter.DELETION
+        if (found := conditions.find(claim, step))
+        and (found.get("status") != "True" or step == "InstanceTerminating")
+    ]
+    told[1:1] = [said_by(found) for _, found in steps][:1]
+    late = since_s > _DRAINS_WITHIN_S
+    if node is not None and (blocked := _blocked(case, claim, node, told, late=late)):
+        return blocked
+    if "nodes" not in case.seen.unseen and node is None:
+        machine = str(dig(claim, "status", "providerID") or "")
+        gone = f"node {node_name} is gone" if node_name else f"no node ever joined for {name}"
+        is_told = any(
+            step == "InstanceTerminating" and found.get("status") == "True" for step, found in steps
+        )
+        waits = (
+            "the cloud has not confirmed that the machine is deleted"
+            if is_told
+            else "its finalizer is not taken off"
+        )
+        return blame(
+            "node-claim-stuck",
+            title_of(claim),
+            f"{gone}, and {kind} {name} stays for {span(since_s)}: {waits}",
+            told,
+            hint=_by_hand(claim, machine),
+            command=look,
+            weight="fault" if late else "wait",
+        )
+    going = next((karpenter.DELETION[step] for step, _ in steps), "")
+    message = f"it waits for {node_name or kind + ' ' + name} to be given back"
+    return blame(
+        "finalizer-holds-deletion",
+        title_of(claim),
+        f"{message}: {going}" if going else message,
+        told,
+        hint="draining a node takes as long as its pods; then see what the NodeClaim says",
+        command=look,
+        weight="wait",
+    )
+
+
+def _blocked(
+    case: Case, claim: Object, node: Object, told: list[tuple[str, str]], *, late: bool
+) -> Cause | None:
+    """The node cannot be emptied: by a budget, or by volumes."""
+    events = [*case.seen.events_of(node), *case.seen.events_of(claim)]
+    failed = [told_by(event) for event in events if event.get("reason") == "FailedDraining"]
+    name = str(node["metadata"]["name"])
+    budgets = [
+        str(budget["metadata"]["name"])
+        for budget in case.seen.budgets
+        if dig(budget, "status", "disruptionsAllowed") == 0
+        and any(
+            matches_selector(dig(budget, "spec", "selector"), labels_of(pod))
+            for pod in case.seen.pods
+            if dig(pod, "spec", "nodeName") == name
+        )
+    ]
+    by_budget = bool(budgets) or any(
+        "PDB" in words or "disruption budget" in words.lower() for _, words in failed
+    )
+    if failed or budgets:
+        told = [
+            *failed[:2],
+            *(("PodDisruptionBudget", f"{item} allows no disruption") for item in budgets),
+            *told,
+        ]
+        what = (
+            f"a PodDisruptionBudget{' (' + ', '.join(budgets) + ')' if budgets else ''} forbids it"
+            if by_budget
+            else failed[0][1]
+        )
+        weight: Weight = "fault" if by_budget or late else "wait"
+        return blame(
+            "drain-blocked",
+            title_of(node),
+            f"node {name} cannot be drained: {what}",
+            told,
+            hint="let the budget allow a disruption (another replica elsewhere, a smaller "
+            "minAvailable), or ask its "
+            "owner to end the pod; whatever serves on the node stops with it"
+            if by_budget
+            else "see which pods are left on the node and why they do not end",
+            command="kubectl get poddisruptionbudgets -A"
+            if by_budget
+            else f"kubectl get pods -A --field-selector spec.nodeName={word(name)}",
+            weight=weight,
+        )
+    volumes = conditions.find(claim, "VolumesDetached") or {}
+    waiting = [told_by(event) for event in events if event.get("reason") == "AwaitingVolumeDetachment"]
+    if volumes.get("status") == "Unknown" or waiting:
+        return blame(
+            "drain-blocked",
+            title_of(node),
+            f"node {name} waits for volumes to be detached",
+            [*waiting[:1], *told],
+            hint="see which volumes are still attached, and the CSI driver's pods",
+            command="kubectl get volumeattachments",
+            weight="fault" if late else "wait",
+        )
+    if not conditions.is_true(node, "Ready") and late:
+        ready = conditions.find(node, "Ready") or {}
+        return blame(
+            "drain-blocked",
+            title_of(node),
+            f"node {name} does not answer, so that its pods do not end",
+            [said_by(ready), *told],
+            hint="see at the cloud whether the machine still runs; the node provisioner's log says "
+            "what it tries",
+            command=f"kubectl describe node {word(name)}",
+        )
+    return None
+
+
+def _by_hand(claim: Object, machine: str) -> str:
+    what = f"machine {machine}" if machine else "machine"
+    return (
+        f"see that the node provisioner runs, and its log; see at the cloud whether the {what} still "
+        f"exists, which "
+        "costs money. Only when it is gone, take the finalizer off: kubectl patch "
+        f"{str(claim['kind']).lower()} {word(str(claim['metadata']['name']))} --type=merge "
+        '-p \'{"metadata":{"finalizers":null}}\''
+    )
+
+
+def _holds(claim: Object) -> str:
+    state = "is being deleted" if is_being_deleted(claim) else "is not being deleted"
+    return f"{state}, finalizers {', '.join(claim['metadata'].get('finalizers') or ()) or 'none'}"
+
+
+# --- foreground deletion -------------------------------------------------------------------------------
+
+
+def _dependents(case: Case) -> Cause:
+    """Kubernetes deletes a Workspace last when it was asked to delete in the foreground.
+
+    With `orphan` it lets go of what the Workspace owns first, which takes seconds.
+    """
+    seen = case.seen
+    made = (*seen.workloads, *seen.jobs, *seen.replica_sets, *seen.pods, *seen.services, *seen.revisions)
+    everything = (*seen.claims, *made)
+    blocking, parents = [], {uid_of(case.workspace)}
+    for _ in range(4):  # Workspace, Deployment, ReplicaSet, Pod
+        children = [obj for obj in everything if obj not in blocking and _blocks(obj, parents)]
+        blocking += children
+        parents = {uid_of(obj) for obj in children}
+    told = [(title_of(obj), _state(case, obj)) for obj in reversed(blocking)]
+    if not blocking:
+        return blame(
+            "dependents-hold-deletion",
+            title_of(case.workspace),
+            "Kubernetes sees to what depends on the Workspace first, and none of that is among what was seen",
+            _told(case),
+            hint="its garbage collector needs every API of the cluster to answer; one that does not stops it",
+            command="kubectl get apiservices",
+        )
+    last = blocking[-1]
+    names = ", ".join(title_of(obj) for obj in blocking[:_EVIDENCE_LINES])
+    more = f" and {len(blocking) - _EVIDENCE_LINES} more" if len(blocking) > _EVIDENCE_LINES else ""
+    return blame(
+        "dependents-hold-deletion",
+        title_of(case.workspace),
+        f"Kubernetes deletes what depends on the Workspace first: {names}{more}",
+        [*told[:3], *_told(case)],
+        hint="each of them has to end: see its finalizers, and a pod's node",
+        command=f"kubectl describe {str(last['kind']).lower()} {word(str(last['metadata']['name']))}"
+        + (f" {case.namespace}" if last["metadata"].get("namespace") else ""),
+        weight="fault"
+        if case.age_s(case.workspace["metadata"]["deletionTimestamp"]) > _DRAINS_WITHIN_S
+        else "wait",
+    )
+
+
+def _blocks(obj: Object, owners: set[str]) -> bool:
+    return any(
+        item.get("uid") in owners and item.get("blockOwnerDeletion")
+        for item in obj["metadata"].get("ownerReferences") or ()
+    )
+
+
+def _state(case: Case, obj: Object) -> str:
+    finalizers = ", ".join(map(str, obj["metadata"].get("finalizers") or ())) or "none"
+    moment = obj["metadata"].get("deletionTimestamp")
+    state = f"is being deleted for {span(case.age_s(moment))}" if moment else "is not being deleted yet"
+    name = str(dig(obj, "spec", "nodeName") or "") if obj.get("kind") == "Pod" else ""
+    node = case.seen.node(name)
+    if name and node is None and "nodes" not in case.seen.unseen:
+        return f"{state}, finalizers {finalizers}, on node {name}, which is gone"
+    if node is not None and not conditions.is_true(node, "Ready"):
+        return f"{state}, finalizers {finalizers}, on node {name}, which is not Ready"
+    return f"{state}, finalizers {finalizers}"

@@ -1,0 +1,246 @@
+"""What a container's log says of its end: the root cause among its lines, or its last error.
+
+`log_patterns` has the lines that are known. Several of them stand in most logs: the error itself, what
+others made of it while it was handed on, and what the other workers saw. The row nearest to the root is
+chosen, and of several the first in the log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kaitoctl.kaito.diagnosis.case import Case, preset_name, word
+from kaitoctl.kaito.secrecy import without_secrets
+from kaitoctl.kube.objects import Object, dig
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.diagnosis.log_patterns import Reading
+
+_LINES, _WIDTH, _CHARACTERS, _SHOWN = 400, 700, 64 * 1024, 400
+_ESCAPES = r"\x1b\[[0-9;?]{0,20}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]"
+# Before a line: the process (vLLM V1, Ray), the rank (torchrun), and level, time and place (vLLM's logging).
+# Source: vLLM 0.33.0 logger.py (`(EngineCore pid=12) ERROR 11-02 10:00:00 [core.py:700] `), before 0.12
+# without the process; PyTorch 2.x torch/distributed/elastic (`[rank0]: `).
+_PROCESS = r"\((?:\w[\w.:-]{0,60} )?(?:rank=\d+ )?(?:ip=[\w.:]+, )?pid=\d+(?:, ip=[\w.:]+)?\)\s?"
+_RANK = r"\[(?:rank)?\d+\]:? ?"
+_LEVEL = r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\b:? {0,9}"
+_TIME = r"(?:(?:\d{4}-)?\d\d-\d\d[ T])?\d\d:\d\d:\d\d(?:[.,]\d+)?Z?,? ?"
+_PLACE = r"\[?[\w./-]{1,60}\.py:\d+\]? ?"
+_PREFIX = (
+    rf"\s{{0,4}}(?:{_PROCESS})?(?:{_RANK})?(?:{_TIME})?(?:[-|] )?"
+    rf"(?:{_LEVEL})?(?:{_TIME})?(?:{_PLACE})?(?:[-|] )?"
+)
+# Levels that stand elsewhere: NCCL's (`host:9:9 [0] NCCL INFO ...`), glog's (`[W1102 10:00:00 ...`), JSON's.
+_NCCL_INFO = r".{0,120}\bNCCL (?:INFO|TRACE)\b"
+_GLOG = r"\[?(?P<letter>[IWEF])\d{4} \d\d:"
+_JSON = r"\{.{0,400}\"(?:level|levelname|severity)\": ?\"(?P<level>[A-Za-z]{4,8})\""
+_LETTERS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
+_UNIMPORTANT = ("DEBUG", "INFO", "WARNING")
+_FRAME = r"  +File \"|    \S|\s*\^[\^~ ]*$"
+# What stands at the end of a log and says only that something else went wrong.
+# Source: vLLM 0.33.0 v1/engine/utils.py, exceptions.py, core.py, v1/executor/multiproc_executor.py; V0
+# engine/multiprocessing; uvicorn 0.3x lifespan; PyTorch 2.x elastic; Python 3.12 traceback.
+_WRAPPERS = (
+    r"(?i)See (?:root cause|stack trace)|check the stack trace above|Engine ?(?:core|process).{0,20} "
+    r"(?:failed|"
+    r"initialization failed|died)|"
+    r"EngineDeadError|encountered a fatal error|WorkerProc (?:failed|hit an exception|initialization)|"
+    r"Exception: (?:WorkerProc|Call to \w{1,40} method failed)|Application startup failed|"
+    r"During handling of the above|was the direct cause of|Traceback \(most recent|ProcessRaisedException|"
+    r"ChildFailedError|CalledProcessError|RayTaskError|resource_tracker|SystemExit|KeyboardInterrupt|"
+    r"destroy_process_group|Exiting due to|Executor failed|RPCServer process died|nanobind: leaked|"
+    r"Compile with `?TORCH_USE_CUDA_DSA|CUDA kernel errors might be asynchronously|"
+    r"For debugging consider passing|Exception ignored in|Fatal error detected|error_file: <N/A>|"
+    r"To enable traceback see|MQEngineDeadError"
+)
+# An exception as Python prints it at the end of a traceback, and the sentence in one of pydantic's.
+_EXCEPTION = (
+    r"(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt|Timeout)(?:_\w{1,40})?"
+    r"(?:\([^)]{0,80}\))?(?::|$)"
+)
+_VALUE_ERROR = r"\s{0,4}(?:Value|Assertion) error, (?P<words>.+?)(?: \[type=.*)?$"
+_ERRORISH = (
+    r"(?i)\b(?:error|fatal|critical|panic|segmentation fault|aborted|abort|terminate called|core dumped|"
+    r"exception|assertion|failed|cannot|could not|unable to|no such file|not found|denied|killed)\b"
+)
+
+_STEPS = {
+    "cuda-out-of-memory": "fit",
+    "gpu-too-old": "fit",
+    "gpu-count-misfit": "fit",
+    "gpu-driver-misfit": "node",
+    "gpu-not-visible": "node",
+    "gpu-broken": "node",
+    "disk-full": "node",
+    "adapter-misfit": "adapter",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a log says.
+
+    Args:
+        code: a key of `codes.CODES`.
+        message: the cause, one sentence.
+        line: the line that says so, without what looks like a secret.
+        hint: what to do, in words.
+        adapter: the adapter that it is about; empty for none, or when it may be any of several.
+        step: which command helps: `fit`, `node`, `adapter`, or none.
+    """
+
+    code: str
+    message: str
+    line: str
+    hint: str
+    adapter: str = ""
+    step: str = ""
+
+
+def finding(case: Case, log: str, *, among: Sequence[str] = ()) -> Finding | None:
+    """The root cause in a container's log; None when it has no line that is known.
+
+    Args:
+        case: what was seen.
+        log: the last lines.
+        among: the codes that may be; empty for all.
+    """
+    from kaitoctl.kaito.diagnosis.log_patterns import readings
+
+    lines = _lines(log)
+    for passing in (False, True):
+        if passing and last_error(log):
+            break  # what was said in passing is less likely the cause than an error that is not known
+        text = "\n".join(_told(lines, passing=passing))
+        known = [
+            (reading.depth, text.count("\n", 0, start), number, reading, groups)
+            for number, (start, reading, groups) in enumerate(readings(text))
+            if not among or reading.code in among
+        ]
+        if known:
+            _, line, _, reading, groups = min(known, key=lambda item: item[:3])
+            return _found(case, log, reading, groups, shown(text.split("\n")[line]))
+    return None
+
+
+def last_error(log: str) -> str:
+    """The last error that a log tells, without its prefix and without what looks like a secret; or nothing.
+
+    An exception of Python's comes before any other line that speaks of an error, and what merely hands
+    another error on is neither.
+    """
+    spoken = [
+        (level, line)
+        for level, line in reversed(_lines(log))
+        if line.strip() and not re.match(_FRAME, line) and not re.search(_WRAPPERS, line)
+    ]
+    for _, line in spoken:
+        if found := re.match(_VALUE_ERROR, line):
+            return shown(found["words"])
+        if re.match(_EXCEPTION, line.strip()):
+            return shown(line)
+    for level, line in spoken:
+        if level in ("ERROR", "CRITICAL", "FATAL"):
+            return shown(line)
+    for level, line in spoken:
+        if level not in _UNIMPORTANT and re.search(_ERRORISH, line):
+            return shown(line)
+    return ""
+
+
+def last_lines(log: str, count: int = 2) -> list[str]:
+    """The last lines of a log that say anything, fit to be shown."""
+    return [shown(line) for _, line in _lines(log) if line.strip()][-count:]
+
+
+def shown(line: str) -> str:
+    """A line of a log as it may be printed: on one line, not too long, without what looks like a secret."""
+    made = " ".join(str(without_secrets(line)).split())
+    return made if len(made) <= _SHOWN else f"{made[:_SHOWN]}..."
+
+
+def _lines(log: str) -> list[tuple[str, str]]:
+    """Level (mostly empty) and text of the last lines, without colours and prefixes."""
+    found = []
+    for raw in log.splitlines()[-_LINES:]:
+        # A secret that is cut in two is none that would be recognised: it goes before anything is cut off.
+        line = str(without_secrets(re.sub(_ESCAPES, "", raw[: 2 * _WIDTH])))[:_WIDTH]
+        prefix = re.match(_PREFIX, line)
+        level = (prefix["level"] or "") if prefix else ""
+        # The indentation of a traceback belongs to it, whether a prefix stands before it or not.
+        text = line[prefix.end() :] if prefix and prefix.end() and line[:1] != " " else line
+        found.append((level or _level_within(text), text))
+    return found
+
+
+def _level_within(line: str) -> str:
+    """The level that a line gives in its own way, or an empty string."""
+    if re.match(_NCCL_INFO, line):
+        return "INFO"
+    if letter := re.match(_GLOG, line):
+        return _LETTERS[letter["letter"]]
+    named = re.match(_JSON, line)
+    return {"WARN": "WARNING"}.get(named["level"].upper(), named["level"].upper()) if named else ""
+
+
+def _told(lines: list[tuple[str, str]], *, passing: bool) -> list[str]:
+    """The lines that may name a cause, each once; or those of warnings, which are said in passing."""
+    told = dict.fromkeys(
+        line
+        for level, line in lines
+        if (level == "WARNING" if passing else level not in _UNIMPORTANT) and not re.match(_FRAME, line)
+    )
+    found, length = [], 0
+    for line in reversed(told):
+        length += len(line) + 1
+        if length > _CHARACTERS:
+            break
+        found.append(line)
+    return found[::-1]
+
+
+def _found(case: Case, log: str, reading: Reading, groups: dict[str, str], line: str) -> Finding:
+    entries = dig(case.workspace, "inference", "adapters") or ()
+    names = [str(name) for item in entries if (name := dig(item, "source", "name"))]
+    suspects = _suspects(names, log)
+    words = {key: shown(value) for key, value in groups.items()} | {
+        "adapter": f"adapter {' or '.join(suspects)}" if suspects else "an adapter",
+        "adapters": ", ".join(names),
+        "model": preset_name(case.workspace) or "that is served",
+    }
+    code, message = reading.code, reading.says.format_map(words)
+    # The weights of adapters are the user's own, those of presets are tried: so the adapters come first.
+    guessed = reading.adapter == "if any" and bool(names)
+    if guessed:
+        fits = f"does not fit the model, {words['model']}" if "fit" in message else "is broken"
+        code, message = "adapter-misfit", f"{words['adapter']} {fits}: {message}"
+    is_about_one = guessed or reading.adapter == "yes"
+    named = suspects[0] if is_about_one and len(suspects) == 1 else ""
+    step = reading.step or _STEPS.get(code, "")
+    if is_about_one and not names:
+        step = ""  # of a pod template's own adapters no command of ours knows anything
+    return Finding(code, message, line, reading.hint.format_map(words), named, step)
+
+
+def _suspects(names: list[str], log: str) -> list[str]:
+    """The adapters that a failure may be about: those whose folder the log names, less those loaded well."""
+    from kaitoctl.kaito.desired import ADAPTER_PATH
+
+    # Source: KAITO presets/workspace/inference/text-generation/inference_api.py, `Adapter added: NAME`.
+    bad = [name for name in names if not re.search(rf"Adapter added: {re.escape(name)}\s*$", log, re.M)]
+    named = [name for name in bad if re.search(rf"{ADAPTER_PATH}/{re.escape(name)}\b", log)]
+    return named if len(named) == 1 else bad or names
+
+
+def next_step(case: Case, pod: Object, known: Finding) -> str:
+    """The command for what a log has told: what changes it, or where to look; empty for the log itself."""
+    preset, node = preset_name(case.workspace), str(dig(pod, "spec", "nodeName") or "")
+    if known.step == "adapter":
+        name = word(known.adapter) if known.adapter else "ADAPTER"
+        return f"kaitoctl remove-adapter {case.name} {case.namespace} --name {name}"
+    if known.step == "fit" and preset:
+        return f"kaitoctl fit {word(preset)}"
+    return f"kubectl describe node {word(node)}" if known.step == "node" and node else ""

@@ -1,0 +1,269 @@
+"""What `why` asks of clusters that no sandbox is: with real provisioners, long logs and refused lists."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from builders import workspace
+from fake_server import serving
+from shell import Shell
+
+Object = dict[str, Any]
+PLURALS = {
+    "Workspace": "workspaces",
+    "Node": "nodes",
+    "NodeClaim": "nodeclaims",
+    "NodePool": "nodepools",
+    "Event": "events",
+    "Pod": "pods",
+    "StatefulSet": "statefulsets",
+    "PodDisruptionBudget": "poddisruptionbudgets",
+    "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
+    "Namespace": "namespaces",
+    "Deployment": "deployments",
+}
+
+
+def selects(query: dict[str, list[str]], obj: Object) -> bool:
+    for asked in (*query.get("labelSelector", ()), *query.get("fieldSelector", ())):
+        for part in asked.split(","):
+            key, _, value = part.partition("=")
+            found: Any = obj
+            if asked in query.get("labelSelector", ()):
+                found = (obj["metadata"].get("labels") or {}).get(key)
+            else:
+                for step in key.split("."):
+                    found = (found or {}).get(step)
+            if found != value:
+                return False
+    return True
+
+
+def world(
+    *objects: Object, logs: dict[str, str] | None = None, forbidden: tuple[str, ...] = ()
+) -> Callable[[str, str], tuple[int, str]]:
+    """A cluster with these objects and no others, in which some paths are forbidden."""
+    groups: dict[str, set[str]] = {"kaito.sh": {"v1alpha1"}}
+    for obj in objects:
+        group, _, version = obj["apiVersion"].rpartition("/")
+        groups.setdefault(group, set()).add(version)
+
+    def refused(status: int, reason: str) -> tuple[int, str]:
+        body = {"kind": "Status", "status": "Failure", "code": status, "reason": reason, "message": reason}
+        return status, json.dumps(body)
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        parts = urlsplit(unquote(path).removeprefix("/s3cret-path"))
+        query = parse_qs(parts.query)
+        if any(word in parts.path for word in forbidden):
+            return refused(403, "Forbidden")
+        if found := re.fullmatch(r"/apis/([^/]+)", parts.path):
+            versions = [
+                {"version": one, "groupVersion": f"{found[1]}/{one}"} for one in groups.get(found[1], ())
+            ]
+            return (200, json.dumps({"versions": versions})) if versions else refused(404, "NotFound")
+        if found := re.fullmatch(r"/apis/([^/]+/[^/]+)", parts.path):
+            kinds = {obj["kind"] for obj in objects if obj["apiVersion"] == found[1]}
+            listed = [{"kind": kind, "name": PLURALS[kind]} for kind in kinds]
+            return (200, json.dumps({"resources": listed})) if kinds else refused(404, "NotFound")
+        if found := re.fullmatch(r"/api/v1/namespaces/[^/]+/pods/([^/]+)/log", parts.path):
+            lines = (logs or {}).get(found[1], "").splitlines()
+            return 200, "\n".join(lines[-int(query["tailLines"][0]) :])
+        found = re.fullmatch(
+            r"/apis?(?:/[^/]+)?/v\w+(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?", parts.path
+        )
+        if method != "GET" or found is None:
+            return refused(404, "NotFound")
+        namespace, plural, name = found.groups()
+        mine = [
+            obj
+            for obj in objects
+            if PLURALS[obj["kind"]] == plural and namespace in (None, obj["metadata"].get("namespace"))
+        ]
+        if name:
+            mine = [obj for obj in mine if obj["metadata"]["name"] == name]
+            return (200, json.dumps(mine[0])) if mine else refused(404, "NotFound")
+        items = [obj for obj in mine if selects(query, obj)]
+        return 200, json.dumps({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items})
+
+    return answer
+
+
+@pytest.fixture
+def why(offline: Shell, tmp_path: Path) -> Callable[..., Any]:
+    def asking(*objects: Object, **more: Any) -> Any:
+        with serving(world(*objects, **more), tmp_path) as kubeconfig:
+            done = offline.run("kaitoctl", "why", "falcon", "-o", "json", "--kubeconfig", kubeconfig)
+        assert done.returncode == 1, done.stderr
+        return json.loads(done.stdout)
+
+    return asking
+
+
+def waiting() -> Object:
+    """A Workspace for which KAITO waits for nodes."""
+    made: Object = workspace(generation=1)
+    made["metadata"] |= {"namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    made["status"] = {
+        "conditions": [
+            {
+                "type": "ResourceReady",
+                "status": "False",
+                "reason": "workspaceResourceStatusNotReady",
+                "message": "node claims not ready",
+                "observedGeneration": 1,
+            }
+        ]
+    }
+    return made
+
+
+def claim(*conditions: Object, **metadata: Any) -> Object:
+    labels = {"kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "default"}
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodeClaim",
+        "metadata": {
+            "name": "ws0123abc",
+            "labels": labels,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            **metadata,
+        },
+        "status": {"conditions": list(conditions), "nodeName": "gpu-a"},
+    }
+
+
+def event(kind: str, name: str, reason: str, message: str, last: str = "2026-01-01T00:00:00Z") -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{name}.1", "namespace": "default"},
+        "involvedObject": {"kind": kind, "name": name},
+        "type": "Warning",
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": last,
+    }
+
+
+def test_a_launch_that_karpenter_calls_unknown_is_a_failure(why: Callable[..., Any]) -> None:
+    words = "creating instance: exceeding approved StandardNCADSA100v4Family Cores quota"
+    failed = {"type": "Launched", "status": "Unknown", "reason": "LaunchFailed", "message": words}
+    said = why(waiting(), claim(failed))
+    assert said["cause"]["code"] == "quota-exceeded"
+    assert words in json.dumps(said["cause"]["evidence"])
+
+
+def test_a_node_pool_of_the_workspace_is_asked(why: Callable[..., Any]) -> None:
+    labels = {
+        "karpenter.kaito.sh/workspace-name": "falcon",
+        "karpenter.kaito.sh/workspace-namespace": "default",
+    }
+    found = {
+        "type": "NodeClassReady",
+        "status": "False",
+        "reason": "NodeClassNotFound",
+        "message": "no such class",
+    }
+    pool = {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": "default-falcon", "labels": labels},
+        "status": {"conditions": [found]},
+    }
+    assert why(waiting(), pool)["cause"]["code"] == "node-class-not-ready"
+
+
+def test_events_tell_of_a_claim_that_is_gone(why: Callable[..., Any]) -> None:
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    words = "NodeClaim default-falcon-x event: all requested instance types were unavailable during launch"
+    gone = event("NodeClaim", "default-falcon-x", "InsufficientCapacityError", words, now)
+    assert why(waiting(), gone)["cause"]["code"] == "instance-type-unavailable"
+
+
+def going() -> Object:
+    made = waiting()
+    made["metadata"] |= {
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+        "finalizers": ["workspace.finalizer.kaito.sh"],
+    }
+    return made
+
+
+NODE: Object = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "gpu-a", "uid": "n"},
+    "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+}
+LEAVING = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["karpenter.sh/termination"]}
+
+
+def test_a_drain_that_a_budget_forbids_is_read_from_the_nodes_events(why: Callable[..., Any]) -> None:
+    words = "Failed to drain node, evicting pod violates a PDB (Pod=ai/other-0)"
+    said = why(going(), claim(**LEAVING), NODE, event("Node", "gpu-a", "FailedDraining", words))
+    assert said["cause"]["code"] == "drain-blocked"
+    assert words in json.dumps(said["cause"]["evidence"])
+    assert why(going(), claim(**LEAVING))["cause"]["code"] == "node-claim-stuck"
+
+
+def test_a_webhook_that_outlives_its_controller_is_named(why: Callable[..., Any]) -> None:
+    rules = [{"apiGroups": ["kaito.sh"], "resources": ["workspaces"]}]
+    hook = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "validation.workspace.kaito.sh"},
+        "webhooks": [{"name": "x", "rules": rules}],
+    }
+    said = why(going(), hook)
+    assert "no controller runs" in said["cause"]["message"]
+    assert "validation.workspace.kaito.sh may refuse" in said["cause"]["hint"]
+
+
+def test_what_may_not_be_looked_at_costs_no_answer(why: Callable[..., Any]) -> None:
+    forbidden = (
+        "/apis/karpenter.sh", "poddisruptionbudgets", "webhookconfigurations", "/namespaces/default/events",
+    )  # fmt: skip
+    said = why(going(), forbidden=forbidden)
+    assert said["cause"]["code"] == "finalizer-holds-deletion"
+    assert {"poddisruptionbudgets", "validatingwebhookconfigurations", "kinds of karpenter.sh"} <= set(
+        said["unseen"]
+    )
+
+
+def test_the_root_of_a_long_log_is_read(why: Callable[..., Any]) -> None:
+    """vLLM V1 tells the error first, then 150 lines and more of how it was handed on."""
+    made = waiting()
+    ended = {"exitCode": 1, "reason": "Error"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "falcon-0", "namespace": "default", "labels": {"kaito.sh/workspace": "falcon"}},
+        "spec": {"nodeName": "gpu-a", "containers": [{"name": "falcon", "image": "r.example/m:1"}]},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [
+                {
+                    "name": "falcon",
+                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                    "lastState": {"terminated": ended},
+                }
+            ],
+        },
+    }
+    lines = [
+        "(EngineCore_DP0 pid=9) ERROR 11-02 10:00:00 [core.py:7] ValueError: No available memory for "
+        "the cache blocks.",
+        *('(APIServer pid=1)   File "/usr/lib/vllm/x.py", line 7, in run' for _ in range(200)),
+        "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.",
+    ]
+    said = why(made, pod, NODE, logs={"falcon-0": "\n".join(lines)})
+    assert said["cause"]["code"] == "cuda-out-of-memory"

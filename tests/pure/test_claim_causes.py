@@ -1,0 +1,340 @@
+"""What Karpenter's conditions and events mean for a Workspace that waits for nodes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from builders import node, workspace
+
+from kaitoctl.kaito.claims import names
+from kaitoctl.kaito.diagnosis import Cause, diagnose, karpenter
+from kaitoctl.kaito.diagnosis.codes import CODES
+from kaitoctl.kaito.rollout import progress
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import Object
+
+NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
+
+
+def ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def condition(kind: str, status: str, reason: str = "", message: str = "", since_s: float = 1800) -> Object:
+    found = {"type": kind, "status": status, "lastTransitionTime": ago(since_s)}
+    return {**found, "reason": reason, "message": message} if reason else found
+
+
+AWAITING = ("Unknown", "AwaitingReconciliation", "object is awaiting reconciliation")
+JOINED = (condition("Launched", "True"), condition("Registered", "True"))
+
+
+def claim(*conditions: Object, name: str = "ws0123abc", age_s: float = 1800, **more: Any) -> Object:
+    metadata = {"name": name, "creationTimestamp": ago(age_s), **more.pop("metadata", {})}
+    spec = more.pop("spec", {})
+    return {
+        "kind": more.pop("kind", "NodeClaim"),
+        "metadata": metadata,
+        "spec": spec,
+        "status": {"conditions": list(conditions), **more},
+    }
+
+
+def event(name: str, reason: str, message: str, kind: str = "NodeClaim", age_s: float = 60) -> Object:
+    return {
+        "involvedObject": {"kind": kind, "name": name},
+        "reason": reason,
+        "message": message,
+        "type": "Warning",
+        "lastTimestamp": ago(age_s),
+    }
+
+
+def seen(*claims: Object, **more: Any) -> Snapshot:
+    """A Workspace that waits for nodes, and its claims."""
+    waiting = workspace(generation=1)
+    waiting["metadata"]["creationTimestamp"] = ago(1800)
+    waiting["status"] = {
+        "conditions": [
+            {
+                "type": "ResourceReady",
+                "status": "False",
+                "reason": "workspaceResourceStatusNotReady",
+                "message": "node claims not ready",
+                "observedGeneration": 1,
+            }
+        ]
+    }
+    return Snapshot(waiting, claims=claims, **more)
+
+
+def cause(*claims: Object, **more: Any) -> Cause:
+    found = diagnose(seen(*claims, **more), NOW).cause
+    assert found is not None
+    assert found.code in CODES
+    return found
+
+
+def launch_unknown(reason: str, message: str) -> Object:
+    return claim(
+        condition("Launched", "Unknown", reason, message),
+        condition("Registered", *AWAITING),
+        condition("Initialized", *AWAITING),
+        condition("Ready", "Unknown", "ReconcilingDependents", "Launched=Unknown"),
+    )
+
+
+# --- launches --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "code"),
+    [
+        (
+            "LaunchFailed",
+            "OperationNotAllowed: exceeding approved NCADSA100v4Family Cores quota",
+            "quota-exceeded",
+        ),
+        ("SubscriptionQuotaReached", "subscription level on-demand vCPU limit reached", "quota-exceeded"),
+        (
+            "VCPULimitExceeded",
+            "An instance was requested that would exceed your VCPU limit",
+            "quota-exceeded",
+        ),
+        ("SKUNotAvailable", "the requested SKU is unavailable", "instance-type-unavailable"),
+        ("ZonalAllocationFailure", "unable to allocate resources in the zone", "instance-type-unavailable"),
+        ("LaunchFailed", "all requested instance types were unavailable", "instance-type-unavailable"),
+        ("CreateInstanceFailed", "AllocationFailed: no capacity", "instance-type-unavailable"),
+        ("AMINotFound", "AMI used for instance launch does not exist", "node-class-not-ready"),
+        ("NodeClassReadinessUnknown", "NodeClass is in Ready=Unknown", "node-class-not-ready"),
+        ("InsufficientFreeAddressesInSubnet", "There are not enough free IP addresses", "node-claim-failed"),
+        ("Unauthorized", "User is not authorized to perform this operation", "node-claim-failed"),
+        ("LaunchFailed", "the client does not have authorization to perform action", "node-claim-failed"),
+        ("SomethingNew", "the moon is in the way", "node-claim-failed"),
+    ],
+)
+def test_launched_unknown_with_a_reason_is_a_failed_launch(reason: str, message: str, code: str) -> None:
+    found = cause(launch_unknown(reason, message))
+    assert found.code == code
+    assert any(message in words for _, words in found.evidence)
+
+
+def test_a_reason_that_is_not_known_is_shown_with_its_message() -> None:
+    found = cause(launch_unknown("SomethingNew", "the moon is in the way"))
+    assert found.message == "the machine for ws0123abc could not be launched: the moon is in the way"
+    assert "rights" in cause(launch_unknown("Unauthorized", "not allowed")).hint
+    assert "addresses" in cause(launch_unknown("InsufficientFreeAddressesInSubnet", "none")).hint
+
+
+def test_a_launch_that_nobody_has_tried_yet_has_not_failed() -> None:
+    young = claim(condition("Launched", *AWAITING), age_s=30)
+    assert progress(seen(young)).outcome is None
+    assert (cause(young).code, cause(young).weight) == ("node-claim-pending", "wait")
+    assert "is not launched yet" in cause(young).message
+    assert cause(claim(condition("Launched", *AWAITING), age_s=600)).weight == "fault"
+    assert progress(seen(launch_unknown("LaunchFailed", "no"))).outcome == "failed"
+    throttled = launch_unknown("RequestLimitExceeded", "slow down")
+    assert progress(seen(throttled)).outcome is None
+    assert (cause(throttled).weight, "slow down" in cause(throttled).message) == ("wait", True)
+
+
+def test_every_reason_leads_to_a_cause_that_is_explained() -> None:
+    for reason, known in karpenter.LAUNCH.items():
+        assert known.code in CODES
+        assert cause(launch_unknown(reason, "x")).code == known.code
+
+
+def test_a_launch_that_was_given_up_still_says_why() -> None:
+    given_up = launch_unknown("LaunchFailed", "insufficient quota")
+    given_up["metadata"]["deletionTimestamp"] = ago(5)
+    assert cause(given_up).code == "quota-exceeded"
+
+
+# --- registration and initialization ---------------------------------------------------------------------
+
+
+def test_a_machine_that_does_not_join_is_waited_for_as_long_as_karpenter_does() -> None:
+    def launched(age_s: float, *more: Object) -> Cause:
+        waiting = condition("Registered", "Unknown", "NodeNotFound", "Node not registered with cluster")
+        return cause(claim(condition("Launched", "True"), *(more or (waiting,)), age_s=age_s))
+
+    assert (launched(60).code, launched(60).weight) == ("node-claim-pending", "wait")
+    assert launched(1000).weight == "fault"
+    hook = launched(60, condition("Registered", "Unknown", "RegistrationHookPending", "gpu-hook"))
+    assert "gpu-hook" in hook.message
+    twice = launched(60, condition("Registered", "False", "MultipleNodesFound", "Invariant violated"))
+    assert ("several nodes" in twice.message, twice.weight) == (True, "fault")
+    new = launched(60, condition("Registered", "Unknown", "MoonPhase", "wait for the moon"))
+    assert "wait for the moon" in new.message
+
+
+def initializing(reason: str, message: str, *nodes: Object, **more: Any) -> Cause:
+    waiting = condition("Initialized", "Unknown", reason, message)
+    return cause(claim(*JOINED, waiting, nodeName="gpu-a", **more), nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("taint", "who"),
+    [
+        ("node.cilium.io/agent-not-ready:NoExecute", "Cilium's agent"),
+        ("node.cloudprovider.kubernetes.io/uninitialized=true:NoSchedule", "cloud controller manager"),
+        ("ebs.csi.aws.com/agent-not-ready:NoExecute", "EBS"),
+        ("readiness.k8s.io/gpu:NoSchedule", "Node Readiness Controller"),
+        ("mine.example/warming:NoSchedule", "whoever put it there"),
+    ],
+)
+def test_the_taint_that_a_node_waits_for_is_named_with_who_takes_it_off(taint: str, who: str) -> None:
+    for reason, kind in (
+        ("StartupTaintsExist", "StartupTaint"),
+        ("KnownEphemeralTaintsExist", "KnownEphemeralTaint"),
+    ):
+        found = initializing(reason, f'{kind} "{taint}" still exists', node("gpu-a"))
+        assert found.code == "node-not-initialized"
+        assert f"waits for taint {taint} to go: " in found.message
+        assert who in found.message
+        assert "kubectl taint" not in found.command + found.hint
+        assert found.command == "kubectl get pods -A --field-selector spec.nodeName=gpu-a"
+
+
+def not_ready(reason: str, message: str) -> Object:
+    made = node("gpu-a")
+    made["status"]["conditions"] = [
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": ago(900),
+        }
+    ]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("message", "what"),
+    [
+        (
+            "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+            "message:Network "
+            "plugin returns error: cni plugin not initialized",
+            "(CNI) is not up",
+        ),
+        ("[container runtime is down, PLEG is not healthy: pleg was last seen active]", "container runtime"),
+        ("something else", "something else"),
+    ],
+)
+def test_a_node_that_joined_and_is_not_ready_says_why(message: str, what: str) -> None:
+    found = initializing("NodeNotReady", "Node status is NotReady", not_ready("KubeletNotReady", message))
+    assert (found.code, what in found.message, message in found.message) == (
+        "node-not-initialized",
+        True,
+        True,
+    )
+    silent = cause(claim(*JOINED, nodeName="gpu-a"), nodes=(not_ready("KubeletNotReady", message),))
+    assert what in silent.message, "the node shows it, too, where the claim has no such condition"
+
+
+def test_a_resource_that_is_not_registered_is_named() -> None:
+    gpu = initializing("ResourceNotRegistered", 'Resource "nvidia.com/gpu" was requested but not registered')
+    assert gpu.code == "device-plugin-missing"
+    efa = initializing(
+        "ResourceNotRegistered", 'Resource "vpc.amazonaws.com/efa" was requested but not registered'
+    )
+    assert (efa.code, "vpc.amazonaws.com/efa" in efa.message) == ("node-not-initialized", True)
+    dra = initializing("DRADriverPoolsNotPublished", 'DRA driver "gpu.nvidia.com" has not published a pool')
+    assert "gpu.nvidia.com" in dra.message
+    new = initializing("MoonPhase", "the moon is not full", node("gpu-a"))
+    assert (new.code, "the moon is not full" in new.message) == ("node-not-initialized", True)
+
+
+def test_a_node_that_has_gone_again_is_no_node_that_waits() -> None:
+    found = initializing("NodeNotFound", "Node not registered with cluster")
+    assert "node gpu-a had joined and is gone" in found.message
+
+
+def test_machines_of_kaito_v03_are_read_the_same() -> None:
+    joined = (condition("MachineLaunched", "True"), condition("MachineRegistered", "True"))
+    waiting = condition(
+        "MachineInitialized", "False", "StartupTaintsExist", 'StartupTaint "a.b/c:NoSchedule" still'
+    )
+    found = cause(claim(*joined, waiting, kind="Machine", nodeName="gpu-a"), nodes=(node("gpu-a"),))
+    assert (found.code, "a.b/c:NoSchedule" in found.message) == ("node-not-initialized", True)
+
+
+# --- claims that go, are gone, or are not what was promised ----------------------------------------------
+
+
+def test_a_claim_that_goes_says_what_asked_for_it() -> None:
+    going: dict[str, Any] = {"metadata": {"deletionTimestamp": ago(30)}}
+    drifted = claim(
+        *JOINED, condition("DisruptionReason", "True", "Drifted", "Drifted"), nodeName="gpu-a", **going
+    )
+    found = cause(drifted)
+    assert (found.code, found.weight) == ("node-claim-terminating", "wait")
+    assert found.message == "node gpu-a is being given back: Drifted"
+    late = claim(condition("Launched", "True"), condition("Registered", *AWAITING), **going)
+    assert (cause(late).code, "did not join within 15m" in cause(late).message) == (
+        "node-claim-pending",
+        True,
+    )
+
+
+def test_a_node_with_fewer_gpus_than_promised_is_told() -> None:
+    ready = claim(
+        *JOINED,
+        condition("Initialized", "True"),
+        condition("Ready", "True"),
+        condition("ConsistentStateFound", "False", "ConsistencyCheckFailed", "Consistency Check Failed"),
+    )
+    told = event("ws0123abc", "FailedConsistencyCheck", "expected 4 of resource nvidia.com/gpu, but found 3")
+    found = cause(ready, events=(told,))
+    assert (found.code, "found 3" in found.message) == ("node-claim-inconsistent", True)
+
+
+def test_of_a_claim_that_vanished_its_events_are_left() -> None:
+    words = "NodeClaim {} event: all requested instance types were unavailable during launch"
+    mine = event("default-falcon-x7k2p", "InsufficientCapacityError", words.format("default-falcon-x7k2p"))
+    assert cause(events=(mine,)).code == "instance-type-unavailable"
+    own = next(names(seen().workspace or {}))
+    ours = event(own, "InsufficientCapacityError", words.format(own))
+    assert not any("can no longer be seen" in told for _, told in cause(events=(ours,)).evidence)
+    kaitos = event("ws0123abcd", "InsufficientCapacityError", words.format("ws0123abcd"))
+    found = cause(events=(kaitos,))
+    assert found.code == "instance-type-unavailable"
+    assert any("can no longer be seen" in words for _, words in found.evidence)
+    for other in (
+        event("default-pool-abc", "InsufficientCapacityError", "another pool's"),
+        event("ws0123abcd", "InsufficientCapacityError", "yesterday's", age_s=90_000),
+    ):
+        shown = diagnose(seen(events=(other,)), NOW).cause
+        assert shown is None or shown.code != "instance-type-unavailable"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "message", "code"),
+    [
+        ("NodeClassReady", "NodeClassNotFound", "NodeClass not found on cluster", "node-class-not-ready"),
+        ("NodeClassReady", "ImagesReady", "no images were found", "node-class-not-ready"),
+        ("NodeRegistrationHealthy", "SubscriptionQuotaReached", "quota", "quota-exceeded"),
+        ("NodeRegistrationHealthy", "RegistrationFailed", "Failed to register node", "node-claim-failed"),
+        ("ValidationSucceeded", "NodePoolValidationFailed", "invalid requirement", "node-claim-failed"),
+    ],
+)
+def test_a_node_pool_says_why_it_makes_no_nodes(kind: str, reason: str, message: str, code: str) -> None:
+    pool = {
+        "kind": "NodePool",
+        "metadata": {"name": "default-falcon"},
+        "status": {"conditions": [condition(kind, "False", reason, message)]},
+    }
+    found = cause(pools=(pool,))
+    assert (found.code, found.command) == (code, "kubectl describe nodepool default-falcon")
+    assert message in found.message or code == "quota-exceeded"
+
+
+def test_limits_of_a_node_pool_stand_in_karpenters_events_of_the_pod() -> None:
+    pod = {"kind": "Pod", "metadata": {"name": "falcon-0"}, "spec": {}, "status": {"phase": "Pending"}}
+    words = 'Failed to schedule pod, all available instance types exceed limits for nodepool "default-falcon"'
+    told = event("falcon-0", "FailedScheduling", words, kind="Pod")
+    assert cause(pods=(pod,), events=(told,)).code == "node-pool-limit"

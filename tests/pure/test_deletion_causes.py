@@ -1,0 +1,333 @@
+"""What keeps a Workspace that is being deleted, and that no advice about it harms anybody."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from builders import node, workspace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaitoctl.kaito import api
+from kaitoctl.kaito.diagnosis import Cause, diagnose
+from kaitoctl.kaito.diagnosis.codes import CODES
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import Object
+
+NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
+RUNS = ("KAITO 0.9.1: Deployment kaito/kaito-workspace, 1 of 1 pods ready",)
+STOPPED = ("KAITO 0.9.1: Deployment kaito/kaito-workspace, 0 of 1 pods ready",)
+
+
+def ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def going(*finalizers: str) -> Object:
+    """A Workspace that was deleted an hour ago."""
+    made = workspace(generation=1)
+    made["metadata"] |= {"uid": "ws-uid", "deletionTimestamp": ago(3600), "finalizers": list(finalizers)}
+    return made
+
+
+def claim(*conditions: Object, deleted_s: float | None = 3600, **status: Any) -> Object:
+    metadata: Object = {"name": "ws0123abc", "finalizers": ["karpenter.sh/termination"]}
+    if deleted_s is not None:
+        metadata["deletionTimestamp"] = ago(deleted_s)
+    return {"kind": "NodeClaim", "metadata": metadata, "status": {"conditions": list(conditions), **status}}
+
+
+def pod(*, ready: bool = False, owner: str = "rs-uid", **metadata: Any) -> Object:
+    return {
+        "kind": "Pod",
+        "metadata": {
+            "name": "falcon-0",
+            "namespace": "default",
+            "uid": "pod-uid",
+            "labels": {"kaito.sh/workspace": "falcon"},
+            "ownerReferences": [{"uid": owner, "blockOwnerDeletion": True, "controller": True}],
+            **metadata,
+        },
+        "spec": {"nodeName": "gpu-a"},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+        },
+    }
+
+
+def event(kind: str, name: str, reason: str, message: str) -> Object:
+    return {
+        "involvedObject": {"kind": kind, "name": name},
+        "reason": reason,
+        "message": message,
+        "type": "Warning",
+        "lastTimestamp": ago(5),
+    }
+
+
+def causes(obj: Object, **more: Any) -> tuple[Cause, ...]:
+    found = diagnose(Snapshot(obj, **more), NOW).causes
+    assert found
+    assert {cause.code for cause in found} <= set(CODES)
+    return found
+
+
+def cause(obj: Object, **more: Any) -> Cause:
+    return causes(obj, **more)[0]
+
+
+# --- the finalizer of KAITO ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("here", [RUNS, None])
+def test_without_the_kind_of_node_claims_kaito_cannot_finish(here: tuple[str, ...] | None) -> None:
+    found = cause(going(api.FINALIZER), controllers=here, claim_kinds=frozenset())
+    assert found.code == "node-claim-kind-missing"
+    assert "costing money" in found.hint
+    assert found.hint.index("cost") < found.hint.index("kubectl patch"), "what it may cost comes first"
+    assert (
+        '{"op":"test","path":"/metadata/finalizers/0","value":"workspace.finalizer.kaito.sh"}' in found.hint
+    )
+
+
+@pytest.mark.parametrize(
+    ("controller", "kinds", "lacking"),
+    [
+        ("KAITO 0.3.2", {"NodeClaim"}, "machines.karpenter.sh"),
+        ("KAITO 0.3.2", {"Machine"}, ""),
+        ("KAITO 0.4.6", {"Machine"}, "nodeclaims.karpenter.sh"),
+        ("KAITO 0.12.0", set(), "nodeclaims.karpenter.sh"),
+        ("KAITO nightly", set(), "nodeclaims.karpenter.sh"),
+        ("kaitoctl 0.2.0", set(), ""),
+    ],
+)
+def test_each_kaito_asks_for_its_own_kind(controller: str, kinds: set[str], lacking: str) -> None:
+    here = (f"{controller}: Deployment kaito/x, 1 of 1 pods ready",)
+    found = cause(going(api.FINALIZER), controllers=here, claim_kinds=frozenset(kinds))
+    assert (found.code == "node-claim-kind-missing", lacking in found.message) == (bool(lacking), True)
+    byo = cause(
+        going(api.FINALIZER),
+        controllers=(f"{here[0]}, nodes by byo",),
+        claim_kinds=frozenset(kinds),
+    )
+    assert byo.code != "node-claim-kind-missing"
+
+
+def test_the_patch_takes_kaitos_finalizer_and_no_other() -> None:
+    found = cause(going("foregroundDeletion", api.FINALIZER), controllers=RUNS, claim_kinds=frozenset())
+    assert '"remove","path":"/metadata/finalizers/1"' in found.hint
+
+
+def test_where_pods_still_serve_no_finalizer_is_to_be_taken_off() -> None:
+    for here in (RUNS, STOPPED, ()):
+        found = cause(
+            going(api.FINALIZER), controllers=here, claim_kinds=frozenset(), pods=(pod(ready=True),)
+        )
+        assert "kubectl patch" not in found.hint + found.command
+        assert "still serves" in found.hint
+
+
+def test_where_machines_are_left_no_finalizer_is_to_be_taken_off() -> None:
+    found = cause(going(api.FINALIZER), controllers=STOPPED, claims=(claim(deleted_s=None),))
+    assert (found.code, "no controller runs" in found.message) == ("finalizer-holds-deletion", True)
+    assert "kubectl patch" not in found.hint + found.command
+    assert "ws0123abc" in found.hint
+
+
+@pytest.mark.parametrize("here", [(), STOPPED])
+def test_nobody_serves_the_finalizer(here: tuple[str, ...]) -> None:
+    found = cause(going(api.FINALIZER), controllers=here, claim_kinds=frozenset({"NodeClaim"}))
+    assert (found.code, "no controller runs" in found.message) == ("finalizer-holds-deletion", True)
+    assert found.command == "kaitoctl doctor"
+
+
+def test_a_webhook_that_would_refuse_is_named_before_somebody_tries() -> None:
+    more: Any = {"claim_kinds": frozenset({"NodeClaim"}), "webhooks": ("validation.workspace.kaito.sh",)}
+    stopped = cause(going(api.FINALIZER), controllers=(), **more)
+    assert "validation.workspace.kaito.sh may refuse" in stopped.hint
+    runs = cause(going(api.FINALIZER), controllers=RUNS, **more)
+    assert "validation.workspace.kaito.sh refuses" in runs.hint
+    assert "does not run" not in runs.hint
+
+
+def test_claims_whose_deletion_nobody_has_asked_for_are_waited_for() -> None:
+    found = cause(going(api.FINALIZER), controllers=RUNS, claims=(claim(deleted_s=None),))
+    assert (found.code, found.weight) == ("finalizer-holds-deletion", "wait")
+
+
+def test_a_namespace_that_is_going_away_is_evidence() -> None:
+    space = {"kind": "Namespace", "metadata": {"name": "default", "deletionTimestamp": ago(60)}}
+    found = cause(going(api.FINALIZER), controllers=(), space=space)
+    assert any(source == "Namespace" for source, _ in found.evidence)
+
+
+@pytest.mark.parametrize(
+    ("finalizer", "whose"),
+    [
+        ("resources-finalizer.argocd.argoproj.io", "Argo CD"),
+        ("finalizers.fluxcd.io", "Flux"),
+        ("inferenceset.finalizer.kaito.sh", "InferenceSet"),
+        ("example.com/x", "somebody else"),
+    ],
+)
+def test_a_finalizer_of_somebody_else_says_whose_it_is(finalizer: str, whose: str) -> None:
+    found = cause(going(api.FINALIZER, finalizer), controllers=RUNS, claim_kinds=frozenset())
+    assert (found.code, finalizer in found.message, whose in found.message) == (
+        "finalizer-holds-deletion",
+        True,
+        True,
+    )
+
+
+# --- NodeClaims that do not go ---------------------------------------------------------------------------
+
+TERMINATING: Object = {"type": "InstanceTerminating", "status": "True"}
+
+
+def test_a_claim_whose_node_is_gone_is_stuck_and_may_cost_money() -> None:
+    stuck = claim(nodeName="gpu-a", providerID="azure:///subscriptions/x/vm-1")
+    found = cause(going(api.FINALIZER), claims=(stuck,))
+    assert (found.code, found.weight) == ("node-claim-stuck", "fault")
+    assert "node gpu-a is gone, and NodeClaim ws0123abc stays for 1h00m" in found.message
+    assert "azure:///subscriptions/x/vm-1 still exists, which costs money" in found.hint
+    assert found.hint.index("costs money") < found.hint.index("kubectl patch nodeclaim ws0123abc")
+    assert cause(going(api.FINALIZER), claims=(claim(nodeName="gpu-a", deleted_s=60),)).weight == "wait"
+    told = cause(going(api.FINALIZER), claims=(claim(TERMINATING, nodeName="gpu-a"),))
+    assert "the cloud has not confirmed" in told.message
+    assert "no node ever joined" in cause(going(api.FINALIZER), claims=(claim(),)).message
+
+
+def test_what_may_not_be_looked_at_is_not_called_gone() -> None:
+    found = cause(going(api.FINALIZER), claims=(claim(nodeName="gpu-a"),), unseen={"nodes": "forbidden"})
+    assert (found.code, "gone" in found.message) == ("finalizer-holds-deletion", False)
+
+
+def test_a_budget_that_forbids_the_drain_is_shown() -> None:
+    words = "Failed to drain node, evicting pod violates a PDB (Pod=ai/other-0)"
+    told = event("Node", "gpu-a", "FailedDraining", words)
+    found = cause(
+        going(api.FINALIZER), claims=(claim(nodeName="gpu-a"),), nodes=(node("gpu-a"),), events=(told,)
+    )
+    assert (found.code, found.weight) == ("drain-blocked", "fault")
+    assert ("event FailedDraining", words) in found.evidence
+    assert "PodDisruptionBudget" in found.message
+    budget = {
+        "metadata": {"name": "keep-one"},
+        "spec": {"selector": {"matchLabels": {"kaito.sh/workspace": "falcon"}}},
+        "status": {"disruptionsAllowed": 0},
+    }
+    named = cause(
+        going(api.FINALIZER),
+        claims=(claim(nodeName="gpu-a"),),
+        nodes=(node("gpu-a"),),
+        pods=(pod(ready=True),),
+        budgets=(budget,),
+    )
+    assert (named.code, "keep-one" in named.message) == ("drain-blocked", True)
+    assert "stops with it" in named.hint
+
+
+def test_pods_that_are_still_leaving_are_waited_for() -> None:
+    told = event("Node", "gpu-a", "FailedDraining", "Failed to drain node, 2 pods are waiting to be evicted")
+    more: Any = {"nodes": (node("gpu-a"),), "events": (told,)}
+    young = cause(going(api.FINALIZER), claims=(claim(nodeName="gpu-a", deleted_s=60),), **more)
+    assert (young.code, young.weight) == ("drain-blocked", "wait")
+    draining = claim(
+        {"type": "Drained", "status": "Unknown", "reason": "Draining"}, nodeName="gpu-a", deleted_s=60
+    )
+    found = cause(going(api.FINALIZER), claims=(draining,), nodes=(node("gpu-a"),))
+    assert (found.code, "pods are being evicted" in found.message) == ("finalizer-holds-deletion", True)
+
+
+def test_volumes_and_a_node_that_does_not_answer_block_a_drain_too() -> None:
+    waiting = {"type": "VolumesDetached", "status": "Unknown", "reason": "AwaitingVolumeDetachment"}
+    found = cause(going(api.FINALIZER), claims=(claim(waiting, nodeName="gpu-a"),), nodes=(node("gpu-a"),))
+    assert (found.code, found.command) == ("drain-blocked", "kubectl get volumeattachments")
+    lost = node("gpu-a")
+    lost["status"]["conditions"] = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]
+    found = cause(going(api.FINALIZER), claims=(claim(nodeName="gpu-a"),), nodes=(lost,))
+    assert (found.code, "does not answer" in found.message) == ("drain-blocked", True)
+
+
+# --- foreground deletion ---------------------------------------------------------------------------------
+
+
+def owned(kind: str, uid: str, owner: str, **metadata: Any) -> Object:
+    references = [{"uid": owner, "blockOwnerDeletion": True, "controller": True}]
+    made = {"name": f"falcon-{uid}", "uid": uid, "ownerReferences": references, **metadata}
+    return {"kind": kind, "metadata": made, "spec": {}, "status": {}}
+
+
+def test_foreground_deletion_lists_what_kubernetes_waits_for() -> None:
+    deployment = owned("Deployment", "dep-uid", "ws-uid", finalizers=["foregroundDeletion"])
+    replicas = owned("ReplicaSet", "rs-uid", "dep-uid")
+    free = owned("Service", "svc-uid", "ws-uid")
+    free["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = False
+    found = cause(
+        going("foregroundDeletion"),
+        workloads=(deployment,),
+        replica_sets=(replicas,),
+        pods=(pod(deletionTimestamp=ago(3000)),),
+        services=(free,),
+    )
+    assert found.code == "dependents-hold-deletion"
+    for name in ("Deployment falcon-dep-uid", "ReplicaSet falcon-rs-uid", "Pod falcon-0"):
+        assert name in found.message
+    assert "Service" not in found.message
+    assert (
+        "Pod falcon-0",
+        "is being deleted for 50m, finalizers none, on node gpu-a, which is gone",
+    ) in found.evidence
+    assert found.command == "kubectl describe pod falcon-0 -n default"
+
+
+def test_foreground_deletion_without_dependents_points_at_the_garbage_collector() -> None:
+    found = cause(going("foregroundDeletion"))
+    assert (found.code, found.command) == ("dependents-hold-deletion", "kubectl get apiservices")
+
+
+def test_both_finalizers_have_their_say() -> None:
+    found = causes(going("foregroundDeletion", api.FINALIZER), controllers=RUNS, claim_kinds=frozenset())
+    assert [item.code for item in found] == ["node-claim-kind-missing", "dependents-hold-deletion"]
+
+
+# --- whatever a cluster holds ----------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.sampled_from([api.FINALIZER, "foregroundDeletion", "orphan", "example.com/x"]), unique=True),
+    st.sampled_from([None, (), RUNS, STOPPED]),
+    st.sampled_from([None, frozenset[str](), frozenset({"NodeClaim"})]),
+    st.lists(st.sampled_from([None, 5.0, 3600.0]), max_size=2),
+    st.booleans(),
+    st.booleans(),
+)
+def test_no_advice_ends_what_serves_or_forgets_a_machine(
+    finalizers: list[str],
+    here: tuple[str, ...] | None,
+    kinds: frozenset[str] | None,
+    deleted: list[float | None],
+    serves: bool,
+    has_node: bool,
+) -> None:
+    found = diagnose(
+        Snapshot(
+            going(*finalizers),
+            controllers=here,
+            claim_kinds=kinds,
+            claims=tuple(claim(deleted_s=since, nodeName="gpu-a") for since in deleted),
+            pods=(pod(ready=True),) if serves else (),
+            nodes=(node("gpu-a"),) if has_node else (),
+        ),
+        NOW,
+    ).causes
+    for item in found:
+        advice = item.hint + item.command
+        assert "kubectl patch workspace" not in advice or not (serves or deleted)
+        assert "kubectl patch nodeclaim" not in advice or not has_node
+        assert "kubectl delete" not in advice
+        if "kubectl patch" in advice:
+            assert 0 <= advice.find("cost") < advice.index("kubectl patch")

@@ -1,0 +1,648 @@
+"""What the logs of model servers mean: which of their lines is the root, and what is said when none is known.
+
+The lines are those that the programs print, in the versions that `log_patterns` names, shortened.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from builders import adapter, workspace
+
+from kaitoctl.kaito.diagnosis import Cause, diagnose, of_logs
+from kaitoctl.kaito.diagnosis.codes import CODES
+from kaitoctl.kaito.diagnosis.log_patterns import PATTERNS, readings
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import Object
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def cause(log: str, *, code: int = 1, adapters: tuple[str, ...] = ()) -> Cause:
+    """The root cause when the server ends again and again, and this is its log."""
+    ended = {"exitCode": code, "reason": "Error"}
+    state: Object = {
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
+        "lastState": {"terminated": ended},
+    }
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "falcon-1", "namespace": "default"},
+        "spec": {"nodeName": "gpu-a", "containers": [{"name": "falcon", "image": "r.example/falcon:1"}]},
+        "status": {"phase": "Running", "containerStatuses": [{"name": "falcon", **state}]},
+    }
+    entries = [adapter(name) for name in adapters]
+    obj = workspace(inference={"adapters": entries} if entries else {})
+    found = diagnose(Snapshot(obj, pods=(pod,), logs={("falcon-1", "falcon"): log}), NOW).cause
+    assert found is not None
+    assert found.code in CODES
+    return found
+
+
+# Code, what the message must have, the log.
+CASES = [
+    # --- memory
+    (
+        "cuda-out-of-memory",
+        "room for a context of 32768 tokens, and 40960 are asked for",
+        "ValueError: To serve at least one request with the models's max seq len (40960), (5.62 GiB "
+        "KV cache is "
+        "needed, which is larger than the available KV cache memory (4.50 GiB). Based on the "
+        "available memory, "
+        "the estimated maximum model length is 32768. Try increasing `gpu_memory_utilization`",
+    ),
+    (
+        "cuda-out-of-memory",
+        "no room for a context of 131072 tokens",
+        "ValueError: To serve at least one request with the model's max seq len (131072), (16.00 GiB "
+        "KV cache is "
+        "needed, which is larger than the available KV cache memory (0.01 GiB). Try increasing",
+    ),
+    (
+        "cuda-out-of-memory",
+        "room for a context of 12208 tokens, and 32768 are asked for",
+        "ValueError: The model's max seq len (32768) is larger than the maximum number of tokens that can be "
+        "stored in KV cache (12208). Try increasing `gpu_memory_utilization` or decreasing `max_model_len`",
+    ),
+    (
+        "cuda-out-of-memory",
+        "only 3.25 of 23.43 GiB",
+        "ValueError: Free memory on device cuda:0 (3.25/23.43 GiB) on startup is less than desired "
+        "GPU memory "
+        "utilization (0.96, 22.49 GiB). Decrease GPU memory utilization",
+    ),
+    (
+        "cuda-out-of-memory",
+        "room for 24 sequences",
+        "ValueError: max_num_seqs (256) exceeds available Mamba cache blocks (24). Each decode sequence",
+    ),
+    (
+        "cuda-out-of-memory",
+        "sequences at a time",
+        "RuntimeError: CUDA out of memory occurred when warming up sampler with 1024 dummy requests. "
+        "Please try",
+    ),
+    (
+        "cuda-out-of-memory",
+        "no GPU memory for a context",
+        "ValueError: No available memory for the cache blocks.",
+    ),
+    (
+        "cuda-out-of-memory",
+        "(14.57 GiB) does not suffice: 1.95 GiB more",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.95 GiB. GPU 0 has a total "
+        "capacity of "
+        "14.57 GiB of which 1.58 GiB is free. Process 2493055 has 12.02 GiB memory in use.",
+    ),
+    (
+        "cuda-out-of-memory",
+        "20.00 MiB more",
+        "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 15.78 "
+        "GiB total "
+        "capacity; 14.56 GiB already allocated)",
+    ),
+    ("cuda-out-of-memory", "GPU memory", "torch.OutOfMemoryError: HIP out of memory. Tried"),
+    ("cuda-out-of-memory", "GPU memory", "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
+    (
+        "out-of-memory",
+        "main memory",
+        "ray.exceptions.OutOfMemoryError: Task was killed due to the node running",
+    ),
+    (
+        "out-of-memory",
+        "main memory",
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't "
+        "allocate memory",
+    ),
+    ("out-of-memory", "main memory", "OSError: [Errno 12] Cannot allocate memory"),
+    (
+        "context-too-long",
+        "a context of 2048 tokens, and max-model-len asks for 8192",
+        "  Value error, User-specified max_model_len (8192) is greater than the derived max_model_len "
+        "(max_position_embeddings=2048 or model_max_length=None in model's config.json).",
+    ),
+    (
+        "shared-memory-too-small",
+        "/dev/shm",
+        "10.0.0.1:57:57 [0] os/linux.cc:842 NCCL WARN Error while creating shared memory segment "
+        "/dev/shm/nccl-mLkvaT (size 9637888), error: No space left on device (28)",
+    ),
+    (
+        "shared-memory-too-small",
+        "/dev/shm",
+        "RuntimeError: DataLoader worker (pid 77) is killed by signal: Bus error. It is possible that "
+        "dataloader's workers are out of shared memory.",
+    ),
+    ("shared-memory-too-small", "/dev/shm", "OSError: [Errno 28] No space left on device: '/dev/shm/psm_1'"),
+    # --- GPUs
+    (
+        "gpu-too-old",
+        "Tesla T4 cannot compute in bfloat16: its compute capability is 7.5, and 8.0",
+        "ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0. "
+        "Your Tesla T4 "
+        "GPU has compute capability 7.5. You can use float16 instead",
+    ),
+    (
+        "gpu-too-old",
+        "quantization fp8",
+        "ValueError: The quantization method fp8 is not supported for the current GPU. Minimum "
+        "capability: 75. "
+        "Current capability: DeviceCapability(major=7, minor=0).",
+    ),
+    (
+        "gpu-too-old",
+        "kind of GPU",
+        "RuntimeError: CUDA error: no kernel image is available for execution on the",
+    ),
+    ("gpu-too-old", "compute capability", "RuntimeError: FlashAttention only supports Ampere GPUs or newer."),
+    (
+        "gpu-driver-misfit",
+        "found version 11040",
+        "/usr/lib/torch/cuda/__init__.py:174: UserWarning: CUDA initialization: The NVIDIA driver on "
+        "your system "
+        "is too old (found version 11040). Please update your GPU driver\n"
+        "RuntimeError: No CUDA GPUs are available",
+    ),
+    (
+        "gpu-driver-misfit",
+        "driver",
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions "
+        "before calling "
+        "NumCudaDevices() that might have already set an error? Error 803: system has unsupported "
+        "display driver "
+        "/ cuda driver combination",
+    ),
+    ("gpu-driver-misfit", "driver", "CUDA driver version is insufficient for CUDA runtime version"),
+    ("gpu-driver-misfit", "reboot", "Failed to initialize NVML: Driver/library version mismatch"),
+    (
+        "gpu-not-visible",
+        "no GPU",
+        "RuntimeError: Found no NVIDIA driver on your system. Please check that you",
+    ),
+    ("gpu-not-visible", "no GPU", "RuntimeError: Failed to infer device type, please set the environment"),
+    ("gpu-not-visible", "no GPU", "RuntimeError: No CUDA GPUs are available"),
+    ("gpu-not-visible", "no GPU", "pynvml.NVMLError_LibraryNotFound: NVML Shared Library Not Found"),
+    ("gpu-not-visible", "no GPU", "ImportError: libcuda.so.1: cannot open shared object file: No such file"),
+    (
+        "gpu-not-visible",
+        "no GPU",
+        "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up",
+    ),
+    ("gpu-not-visible", "lost its GPU", "Failed to initialize NVML: Unknown Error"),
+    ("gpu-broken", "GPU", "torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered"),
+    ("gpu-broken", "Xid 79", "NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus."),
+    ("gpu-broken", "GPU", "pynvml.NVMLError_GpuIsLost: GPU is lost"),
+    (
+        "gpu-broken",
+        "fabric",
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet",
+    ),
+    ("gpu-broken", "GPU", "CUDA error: all CUDA-capable devices are busy or unavailable"),
+    (
+        "gpu-count-misfit",
+        "71 attention heads cannot be divided among 2",
+        "  Value error, Total number of attention heads (71) must be divisible by tensor parallel size (2).",
+    ),
+    (
+        "gpu-count-misfit",
+        "4 GPUs, and the container sees 1",
+        "ValueError: World size (4) is larger than the number of available GPUs (1) in this node. If this is",
+    ),
+    ("gpu-count-misfit", "more GPUs", "torch.AcceleratorError: CUDA error: invalid device ordinal"),
+    (
+        "gpu-count-misfit",
+        "16.0 GPUs",
+        "ValueError: Cannot provide a placement group requiring 16.0 GPUs "
+        "(placement_group_specs=[...]) within",
+    ),
+    ("gpu-count-misfit", "shares of one", "init.cc:943 NCCL WARN Duplicate GPU detected : rank 1 and rank 0"),
+    # --- the hub
+    (
+        "hub-rate-limited",
+        "429",
+        "HfHubHTTPError: 429 Client Error: Too Many Requests for url: https://hf.co/x",
+    ),
+    ("hub-rate-limited", "429", "429 Too Many Requests: you have reached your 'resolvers' rate limit."),
+    (
+        "model-access-denied",
+        "token",
+        "huggingface_hub.errors.GatedRepoError: 401 Client Error.\n\nCannot access gated repo for "
+        "url https://h.co",
+    ),
+    ("model-access-denied", "token", "Access to model meta-llama/Llama-3.1-8B is restricted. You must have"),
+    ("model-not-found", "no such model", "RepositoryNotFoundError: 404 Client Error. (Request ID: x)"),
+    (
+        "model-not-found",
+        "no such model",
+        "OSError: a/b is not a local folder and is not a valid model identifier",
+    ),
+    ("model-not-found", "revision", "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error."),
+    (
+        "hub-unreachable",
+        "resolve",
+        "urllib3.exceptions.NameResolutionError: Failed to resolve 'huggingface.co' ([Errno -3] "
+        "Temporary failure "
+        "in name resolution)\n"
+        "OSError: We couldn't connect to 'https://huggingface.co' to load the files",
+    ),
+    (
+        "hub-unreachable",
+        "cannot reach huggingface.co",
+        "requests.exceptions.ConnectTimeout: HTTPSConnectionPool(host='huggingface.co', port=443): "
+        "Max retries",
+    ),
+    (
+        "hub-unreachable",
+        "offline mode",
+        "LocalEntryNotFoundError: Cannot find an appropriate cached snapshot folder for the "
+        "specified revision on "
+        "the local disk and outgoing traffic has been disabled.",
+    ),
+    (
+        "hub-unreachable",
+        "certificate",
+        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
+        "self-signed",
+    ),
+    (
+        "hub-unreachable",
+        "proxy",
+        "requests.exceptions.ProxyError: HTTPSConnectionPool(host='huggingface.co', port=1)",
+    ),
+    (
+        "hub-unreachable",
+        "cannot reach",
+        "OSError: We couldn't connect to 'https://huggingface.co' to load the",
+    ),
+    ("disk-full", "disk", "OSError: Not enough free disk space to download the file."),
+    ("disk-full", "disk", "OSError: [Errno 28] No space left on device"),
+    ("path-not-writable", "read-only", "OSError: [Errno 30] Read-only file system: '/root/.cache'"),
+    ("path-not-writable", "/.cache", "PermissionError: [Errno 13] Permission denied: '/.cache'"),
+    # --- files and models
+    ("model-files-broken", "git-lfs", "SafetensorError: Error while deserializing header: header too large"),
+    ("model-files-broken", "git-lfs", "_pickle.UnpicklingError: invalid load key, 'v'."),
+    (
+        "model-files-broken",
+        "cut off",
+        "SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
+    ),
+    ("model-files-broken", "cut off", "SafetensorError: ...: incomplete metadata, file not fully covered"),
+    ("model-files-broken", "cut off", "RuntimeError: PytorchStreamReader failed reading zip archive"),
+    (
+        "model-files-broken",
+        "cannot be read",
+        "Error while deserializing header: InvalidHeaderDeserialization",
+    ),
+    ("model-files-broken", "missing", "RuntimeError: Cannot find any model weights with `/weights`"),
+    ("model-files-broken", "missing", "OSError: /weights does not appear to have a file named config.json."),
+    (
+        "model-unsupported",
+        "code of its own",
+        "Please pass the argument `trust_remote_code=True` to allow custom code",
+    ),
+    (
+        "model-unsupported",
+        "architecture 'FooForCausalLM'",
+        "Value error, Model architectures ['FooForCausalLM'] are not supported for now. Supported "
+        "architectures:",
+    ),
+    (
+        "model-unsupported",
+        "type foo4",
+        "The checkpoint you are trying to load has model type `foo4` but Transformers does not "
+        "recognize this "
+        "architecture.",
+    ),
+    (
+        "model-unsupported",
+        "quantization",
+        "Value error, Unknown quantization method: awq2. Must be one of [...]",
+    ),
+    (
+        "model-unsupported",
+        "chat template",
+        "ValueError: Cannot use chat template functions because tokenizer.chat",
+    ),
+    ("model-unsupported", "older", "Exception: data did not match any variant of untagged enum ModelWrapper"),
+    # --- processes
+    (
+        "bad-arguments",
+        "--max-modellen 4096",
+        "usage: api_server.py [-h]\napi_server.py: error: unrecognized arguments: --max-modellen 4096",
+    ),
+    ("bad-arguments", "argument --port", "api_server.py: error: argument --port: invalid int value: 'x'"),
+    ("port-in-use", "port", "OSError: [Errno 98] Address already in use"),
+    ("image-broken", "module flash_attn", "ModuleNotFoundError: No module named 'flash_attn'"),
+    ("image-broken", "fit", "ImportError: /usr/lib/x.so: undefined symbol: _ZN3c104cuda"),
+    ("image-broken", "without CUDA", "AssertionError: Torch not compiled with CUDA enabled"),
+    ("worker-died", "signal 9", "RuntimeError: Worker proc VllmWorker-1 died unexpectedly (exit code: -9)"),
+    (
+        "worker-died",
+        "signal 9",
+        "  exitcode  : -9 (pid: 45)\n  traceback : Signal 9 (SIGKILL) received by PID 45",
+    ),
+    (
+        "worker-died",
+        "died",
+        "ERROR 11-02 10:00:00 [x.py:1] Worker proc VllmWorker-1 died unexpectedly, shutting",
+    ),
+    (
+        "worker-died",
+        "Ray",
+        "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.",
+    ),
+    (
+        "gpus-disconnected",
+        "communication",
+        "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:1691, unhandled "
+        "system error",
+    ),
+    (
+        "gpus-disconnected",
+        "communication",
+        "[rank0]:[E1102 10:00:00 ProcessGroupNCCL.cpp:632] [Rank 0] Watchdog caught collective "
+        "operation timeout:",
+    ),
+    (
+        "slow-start",
+        "VLLM_ENGINE_READY_TIMEOUT_S",
+        "TimeoutError: Timed out waiting for engine core processes to start.",
+    ),
+    # --- siblings that were read otherwise at first
+    (
+        "gpu-too-old",
+        "compute capability",
+        "ValueError: Cannot use FlashAttention-2 backend for Volta and Turing GPUs.",
+    ),
+    ("gpu-not-visible", "no GPU", "RuntimeError: No HIP GPUs are available"),
+    ("gpu-count-misfit", "more GPUs", "ValueError: Ray does not allocate any GPUs on the driver node."),
+    (
+        "model-files-broken",
+        "no folder /mnt/x",
+        "HFValidationError: Repo id must be in the form 'a' or 'a/b': '/mnt/x'.",
+    ),
+    (
+        "model-files-broken",
+        "lacks a file",
+        "RemoteEntryNotFoundError: 404 Client Error. (Request ID: Root=1)",
+    ),
+    (
+        "worker-died",
+        "out of memory",
+        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): "
+        "{'EngineCore_DP0': -9}",
+    ),
+    (
+        "worker-died",
+        "signal 11",
+        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): "
+        "{'EngineCore_DP0': -11}",
+    ),
+    ("worker-died", "signal 9", "[ERROR] failed (exitcode=-9) local_rank: 0"),
+    ("out-of-memory", "main memory", "Memory cgroup out of memory: Killed process 77 (python3) total-vm:1kB"),
+    (
+        "hub-unreachable",
+        "cannot reach",
+        "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate "
+        "the file on the "
+        "Hub and we cannot find the requested files in the local cache.",
+    ),
+    (
+        "hub-unreachable",
+        "cannot reach",
+        "requests.exceptions.ConnectionError: ('Connection aborted.', Reset(104))",
+    ),
+    (
+        "gpu-too-old",
+        "bfloat16",
+        "ValueError: Your setup doesn't support bf16/gpu. You need torch>=1.10, using Ampere",
+    ),
+    (
+        "gpu-count-misfit",
+        "more GPUs",
+        "AssertionError: device >= 0 && device < num_gpus INTERNAL ASSERT FAILED",
+    ),
+    (
+        "shared-memory-too-small",
+        "/dev/shm",
+        "RuntimeError: unable to mmap 134217728 bytes from file </dev/shm/torch_1>: Cannot allocate "
+        "memory (12)",
+    ),
+    ("path-not-writable", "/models", "mkdir: cannot create directory '/models': Permission denied"),
+    (
+        "model-files-broken",
+        "cannot be read",
+        "OSError: Unable to load weights from pytorch checkpoint file for 'x'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "log"), CASES, ids=lambda one: str(one)[:40])
+def test_a_line_that_is_known_names_the_cause(code: str, words: str, log: str) -> None:
+    found = cause(log)
+    assert found.code == code, found
+    assert words.lower() in found.message.lower() or words in found.hint
+    assert any(source == "log" for source, _ in found.evidence)
+    assert "{" not in found.message + found.hint
+
+
+ADAPTERS = [
+    (
+        "was made with a newer PEFT",
+        "TypeError: LoraConfig.__init__() got an unexpected keyword argument 'corda_config'",
+    ),
+    ("newer PEFT", "TypeError: __init__() got an unexpected keyword argument 'layer_replication'"),
+    (
+        "modules that the model does not have",
+        "ValueError: Target modules {'c_attn'} not found in the base model.",
+    ),
+    (
+        "its rank is 64, and the server takes up to 16",
+        "ValueError: LoRA rank 64 is greater than max_lora_rank 16.",
+    ),
+    (
+        "takes no adapters",
+        "ValueError: LoRA is not supported for FooForCausalLM (foo). Supported models implement",
+    ),
+    ("--enable-lora", "RuntimeError: LoRA is not enabled. Use --enable-lora to enable LoRA."),
+    (
+        "it changes ['embed_tokens']",
+        "ValueError: While loading /mnt/adapter/style, expected target modules in ['qkv_proj'] but received "
+        "['embed_tokens']. Please verify that the loaded LoRA module is correct",
+    ),
+    ("of a kind", "ValueError: vLLM does not yet support DoRA."),
+    ("of a kind", "ValueError: base_model.model.x is unsupported LoRA weight"),
+    ("no weights", "ValueError: /mnt/adapter/style doesn't contain tensors"),
+    ("git-lfs", "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"),
+    ("cut off", "safetensors_rust.SafetensorError: Error while deserializing header: InvalidHeaderLength"),
+]
+
+
+@pytest.mark.parametrize(("words", "log"), ADAPTERS, ids=lambda one: one[:40])
+def test_an_adapter_that_is_not_loaded_is_named_with_the_command_that_takes_it_out(
+    words: str, log: str
+) -> None:
+    found = cause(log, adapters=("style",))
+    assert (found.code, words in found.message) == ("adapter-misfit", True), found
+    assert found.command == "kaitoctl remove-adapter falcon -n default --name style"
+
+
+def test_without_adapters_of_its_own_a_workspace_gets_no_command_about_them() -> None:
+    found = cause("ValueError: LoRA rank 64 is greater than max_lora_rank 16.")
+    assert (found.code, "remove-adapter" in found.command) == ("adapter-misfit", False)
+
+
+V1 = """\
+(EngineCore_DP0 pid=272) INFO 11-02 10:00:00 [core.py:71] Initializing a V1 LLM engine
+(EngineCore_DP0 pid=272) ERROR 11-02 10:00:09 [core.py:700] EngineCore failed to start.
+(EngineCore_DP0 pid=272) ERROR 11-02 10:00:09 [core.py:700] Traceback (most recent call last):
+(EngineCore_DP0 pid=272) ERROR 11-02 10:00:09 [core.py:700]   File "/usr/lib/vllm/v1/engine/core.py", line 1
+(EngineCore_DP0 pid=272) ERROR 11-02 10:00:09 [core.py:700]     raise ValueError("No available memory")
+(EngineCore_DP0 pid=272) ERROR 11-02 10:00:09 [core.py:700] {error}
+(EngineCore_DP0 pid=272) Process EngineCore_DP0:
+(EngineCore_DP0 pid=272) Traceback (most recent call last):
+(EngineCore_DP0 pid=272) {error}
+(APIServer pid=1) Traceback (most recent call last):
+(APIServer pid=1)   File "/usr/lib/vllm/v1/engine/utils.py", line 732, in wait_for_engine_startup
+(APIServer pid=1)     raise RuntimeError("Engine core initialization failed. "
+(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s)
+"""
+
+
+def v1(error: str) -> str:
+    """A log of vLLM V1, whose last line says nothing."""
+    return V1.replace("{error}", error)
+
+
+def test_the_last_line_of_vllm_v1_is_never_the_cause() -> None:
+    found = cause(v1("ValueError: No available memory for the cache blocks."))
+    assert found.code == "cuda-out-of-memory"
+    unknown = cause(v1("AssertionError: block tables are of unequal length"))
+    assert (unknown.code, unknown.message) == (
+        "crash-loop",
+        "falcon ends with exit code 1: AssertionError: block tables are of unequal length",
+    )
+
+
+def test_what_the_other_workers_saw_is_not_the_cause() -> None:
+    log = (
+        "(VllmWorker rank=1 pid=90) ERROR 11-02 10:00:01 [x.py:1] "
+        "torch.distributed.DistBackendError: NCCL error\n"
+        "(VllmWorker rank=0 pid=89) ERROR 11-02 10:00:02 [x.py:1] torch.OutOfMemoryError: CUDA out "
+        "of memory.\n"
+        "(EngineCore pid=1) ERROR 11-02 10:00:03 [x.py:1] RuntimeError: Worker proc VllmWorker-0 "
+        "died unexpectedly"
+    )
+    assert cause(log).code == "cuda-out-of-memory"
+    killed = "RuntimeError: cancelled\nNCCL error: unhandled system error\nProcess 7 ended (exitcode: -9)\n"
+    assert cause(killed).code == "worker-died"
+
+
+def test_what_is_said_in_passing_counts_only_when_nothing_else_is_said() -> None:
+    warning = "WARNING 11-02 10:00:00 [x.py:1] 429 Client Error: Too Many Requests, retrying in 1s"
+    assert cause(f"{warning}\nIndexError: list index out of range").code == "crash-loop"
+    assert cause(warning).code == "hub-rate-limited"
+    missing = "NET/Plugin: libnccl-net.so: cannot open shared object file: No such file or directory"
+    for said in (
+        "INFO 11-02 10:00:00 [x.py:1] 429 Client Error: Too Many Requests",
+        f"falcon-0:9:9 [0] NCCL INFO {missing}",
+        f"[I1102 10:00:00.123 x.cpp:7] {missing}",
+        f"2026-01-01 10:00:00.123 | INFO     | x:y:1 - {missing}",
+        f'{{"asctime": "2026-01-01", "levelname": "INFO", "message": "{missing}"}}',
+    ):
+        assert cause(said).code == "crash-loop", said
+        assert cause(said.replace("INFO", "ERROR").replace("I1102", "E1102")).code != "crash-loop"
+
+
+@pytest.mark.parametrize(
+    ("log", "error"),
+    [
+        ("Traceback (most recent call last):\n  File \"x\"\nKeyError: 'layers'\n", "KeyError: 'layers'"),
+        (
+            "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
+            "  Value error, this model is odd [type=value_error, input_value=ArgsKwargs((), {}), "
+            "input_type=x]\n"
+            "    For further information visit https://errors.pydantic.dev/2.11/v/value_error",
+            "this model is odd",
+        ),
+        ("\x1b[31mERROR\x1b[0m 11-02 10:00:00 [x.py:1] all is lost\nbye\n", "all is lost"),
+        (
+            "[rank1]: RuntimeError: CUDA error: an illegal memory access was encountered\n",
+            "RuntimeError: CUDA error",
+        ),
+        ("loading\nSegmentation fault (core dumped)\n", "Segmentation fault"),
+        ("2026-01-01 10:00:00,123 - ERROR - it broke\n", "it broke"),
+        ("(RayWorkerWrapper pid=8, ip=10.0.0.7) ValueError: odd\n", "ValueError: odd"),
+        ("pynvml.NVMLError_NoPermission: Insufficient Permissions\n", "pynvml.NVMLError_NoPermission"),
+        ("hello\nworld\n", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_not_known_is_quoted(log: str, error: str) -> None:
+    said = of_logs.last_error(log)
+    assert said.startswith(error) if error else not said
+    found = cause(log)
+    assert (found.code, error in found.message) == ("crash-loop", True)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["hf_AbCdEfGhIjKlMnOpQrStUv", "AKIAIOSFODNN7EXAMPLE", "me:pa55word", "ghp_abcdefghijklmnop1234"],
+)
+def test_no_secret_of_a_log_is_shown(secret: str) -> None:
+    for log in (
+        f"ValueError: https://{secret}@huggingface.co is odd",
+        f"401 Client Error: Unauthorized for https://{secret}@huggingface.co, token={secret}",
+        f"error: unrecognized arguments: --url https://{secret}@x.example --api-key={secret}",
+    ):
+        assert secret not in repr(cause(log))
+    for length in (180, 390, 690):
+        assert secret[:12] not in repr(
+            cause(f"error: unrecognized arguments: {'x' * length} https://{secret}@h")
+        )
+
+
+def test_a_log_of_any_size_is_read_from_its_end() -> None:
+    found = cause("x" * 3_000_000 + "\nloading\n" * 5_000 + "torch.OutOfMemoryError: CUDA out of memory.\n")
+    assert found.code == "cuda-out-of-memory"
+    assert len(cause("ValueError: " + "y" * 100_000).message) < 1_000
+
+
+def test_where_logs_may_not_be_read_the_kubelets_message_is() -> None:
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "falcon-1", "namespace": "default"},
+        "spec": {"nodeName": "gpu-a", "containers": [{"name": "falcon"}]},
+        "status": {
+            "containerStatuses": [
+                {
+                    "name": "falcon",
+                    "state": {
+                        "terminated": {"exitCode": 1, "message": "RuntimeError: No CUDA GPUs are available"}
+                    },
+                }
+            ]
+        },
+    }
+    found = diagnose(Snapshot(workspace(), pods=(pod,), unseen={"pods/log": "forbidden"}), NOW).cause
+    assert found
+    assert found.code == "gpu-not-visible"
+
+
+def test_every_row_has_a_source_and_a_code_that_is_explained() -> None:
+    assert {reading.code for _, reading in PATTERNS} <= set(CODES)
+    assert all(reading.source and reading.hint for _, reading in PATTERNS)
+
+
+def test_every_code_of_the_tables_is_tried() -> None:
+    tried = {code for code, _, _ in CASES} | {"adapter-misfit"}
+    assert {reading.code for _, reading in PATTERNS} == tried
+
+
+def test_most_rows_are_tried() -> None:
+    """A row that no line here reaches may have a pattern that nothing fits."""
+    logs = [log for _, _, log in CASES] + [log for _, log in ADAPTERS]
+    reached = {id(reading) for log in logs for _, reading, _ in readings(log)}
+    unreached = [pattern for pattern, reading in PATTERNS if id(reading) not in reached]
+    assert len(unreached) <= 12, unreached
