@@ -458,6 +458,20 @@ def test_without_match_labels_pods_of_kaito_v0_4_match_no_node() -> None:
     assert judged(node(), ws, rules=nodes.OWN_RULES).usable
 
 
+def test_a_node_that_was_judged_before_is_judged_alike() -> None:
+    known: dict[tuple[object, ...], nodes.NodeVerdict] = {}
+    mine = {"kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "default"}
+    for labels in ({}, mine):
+        obj = labelled(labels)
+        del obj["metadata"]["labels"]["apps"]
+        obj["metadata"]["resourceVersion"] = f"{len(labels)}"
+        for name in ("falcon", "other"):
+            ws = workspace(name, resource={"preferredNodes": ["gpu-a"]})
+            for _ in range(2):
+                assert nodes.verdict(ws, [obj], known=known) == nodes.verdict(ws, [obj])
+    assert len(known) == 3  # whose it is counts only where the node says so
+
+
 # --- advice ------------------------------------------------------------------------------------------------
 
 _OWNERS = st.sampled_from(

@@ -312,6 +312,15 @@ def need_of(workspace: Object, rules: Rules) -> Need:
     )
 
 
+def question_of(workspace: Object, rules: Rules) -> tuple[object, ...]:
+    """All that `need_of` reads of a Workspace but whose it is, as something that can be compared."""
+    presets = [below(workspace, use, "preset", "name") for use in ("inference", "tuning")]
+    planned = below(workspace, "status", "targetNodeCount") if rules.is_modern else None
+    template = below(workspace, "inference", "template")
+    version, resource = below(workspace, "apiVersion"), below(workspace, "resource")
+    return rules, repr((version, resource, presets, planned, template, bool(below(workspace, "tuning"))))
+
+
 def preset_of(workspace: Object) -> catalog.Preset | None:
     """The preset that it serves or tunes, None when the catalogue has none of that name."""
     for use in ("inference", "tuning"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,7 +19,15 @@ from kaitoctl.kaito.nodes.answer import (
     Rules,
     Verdict,
 )
-from kaitoctl.kaito.nodes.asked import RESERVED, Need, instance_type_of, need_of, preset_gpus, preset_of
+from kaitoctl.kaito.nodes.asked import (
+    RESERVED,
+    Need,
+    instance_type_of,
+    need_of,
+    preset_gpus,
+    preset_of,
+    question_of,
+)
 from kaitoctl.kaito.nodes.facts import (
     NodeFacts,
     below,
@@ -88,6 +96,7 @@ def verdict(
     pods_of: Container[str] | None = None,
     crowds: Mapping[str, int] | None = None,
     now: datetime | None = None,
+    known: MutableMapping[tuple[object, ...], NodeVerdict] | None = None,
 ) -> Verdict:
     """Judge all nodes that the Workspace names, labels select, or whose instance type it asks for.
 
@@ -100,11 +109,14 @@ def verdict(
         known_names: further nodes of the cluster, for "did you mean".
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.
         crowds: how many pods are on each node (`crowds`); None when that is not known.
+        known: what was judged before, for whoever asks again and again: a node in the same version is not
+            judged twice for Workspaces that ask for the same.
         now: the time, by which forgotten taints are recognised; None leaves that out.
 
     Guarantee: never raises, whatever the nodes and pods look like.
     """
     need = need_of(workspace, rules)
+    question = None if known is None else question_of(workspace, rules)
     in_use = None if pods is None else _in_use(pods)
     judged: dict[str, NodeVerdict] = {}
     made_for_us: set[str] = set()
@@ -113,14 +125,23 @@ def verdict(
         if not (name := name_of(node)):
             continue
         names.add(name)
-        if not need.concerns(name, mapping(below(node, "metadata", "labels"))):
+        labels = mapping(below(node, "metadata", "labels"))
+        if not need.concerns(name, labels):
             continue
-        facts = facts_of(node)
         is_listed = in_use is not None and (pods_of is None or name in pods_of)
         used = in_use.get(name, 0) if in_use is not None and is_listed else None
         there = crowds.get(name, 0) if crowds is not None else None
-        judged[name] = _judge(need, facts, used, pods_there=there, now=now)
-        if api.LABEL_NODE_POOL in facts.labels or api.LABEL_MACHINE_TYPE in facts.labels:
+        version = below(node, "metadata", "resourceVersion")
+        # Who asks matters where the node says whose it is, and to the rules that go by that.
+        asker = need.owner if rules.is_modern or not RESERVED.isdisjoint(labels) else ()
+        slot = (question, asker, name, version, used, there, now)
+        if known is None or not version:
+            judged[name] = _judge(need, facts_of(node), used, pods_there=there, now=now)
+        elif (found := known.get(slot)) is not None:
+            judged[name] = found
+        else:
+            judged[name] = known[slot] = _judge(need, facts_of(node), used, pods_there=there, now=now)
+        if api.LABEL_NODE_POOL in labels or api.LABEL_MACHINE_TYPE in labels:
             made_for_us.add(name)
 
     not_found = tuple(name for name in need.preferred if name not in judged)
