@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -165,6 +165,7 @@ def verdict(
     rules: Rules = OWN_RULES,
     known_names: Iterable[str] = (),
     pods_of: Container[str] | None = None,
+    known: MutableMapping[tuple[object, ...], NodeVerdict] | None = None,
 ) -> Verdict:
     """Judge all nodes that the Workspace names, labels select, or whose instance type it asks for.
 
@@ -176,10 +177,13 @@ def verdict(
         rules: whose selection to mirror.
         known_names: further nodes of the cluster, for "did you mean".
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.
+        known: what was judged before, for whoever asks again and again: a node in the same version is not
+            judged twice for Workspaces that ask for the same.
 
     Guarantee: never raises, whatever the nodes and pods look like.
     """
     need = _need(workspace, rules)
+    asked = None if known is None else _asked(workspace, rules)
     in_use = None if pods is None else _in_use(pods)
     judged: dict[str, NodeVerdict] = {}
     made_for_us: set[str] = set()
@@ -188,13 +192,19 @@ def verdict(
         if not (name := name_of(node)):
             continue
         names.add(name)
-        if not need.concerns(name, mapping(below(node, "metadata", "labels"))):
+        labels = mapping(below(node, "metadata", "labels"))
+        if not need.concerns(name, labels):
             continue
-        facts = facts_of(node)
         is_listed = in_use is not None and (pods_of is None or name in pods_of)
         used = in_use.get(name, 0) if in_use is not None and is_listed else None
-        judged[name] = _judge(need, facts, used)
-        if api.LABEL_NODE_POOL in facts.labels or api.LABEL_MACHINE_TYPE in facts.labels:
+        version = below(node, "metadata", "resourceVersion")
+        if known is None or not version:
+            judged[name] = _judge(need, facts_of(node), used)
+        elif (found := known.get(slot := (asked, name, version, used))) is not None:
+            judged[name] = found
+        else:
+            judged[name] = known[slot] = _judge(need, facts_of(node), used)
+        if api.LABEL_NODE_POOL in labels or api.LABEL_MACHINE_TYPE in labels:
             made_for_us.add(name)
 
     not_found = tuple(name for name in need.preferred if name not in judged)
@@ -262,6 +272,16 @@ class _Need:
         else:
             count = self.shape.gpus if self.shape else least
         return count, count
+
+
+def _asked(workspace: Object, rules: Rules) -> tuple[object, ...]:
+    """All that `_need` reads of a Workspace, as something that can be compared."""
+    metadata = mapping(below(workspace, "metadata"))
+    presets = [below(workspace, use, "preset", "name") for use in ("inference", "tuning")]
+    owner = (metadata.get("namespace"), metadata.get("name")) if rules.is_modern else ()
+    planned = below(workspace, "status", "targetNodeCount") if rules.is_modern else None
+    version, resource = below(workspace, "apiVersion"), below(workspace, "resource")
+    return rules, repr((version, resource, presets, owner, planned))
 
 
 def _need(workspace: Object, rules: Rules) -> _Need:
