@@ -51,6 +51,10 @@ LOOK_AGAIN_S = 60.0
 """Deleted NodeClaims are gone when their machines are; the store tells, this is for news that got lost."""
 
 
+_UNTIL_THEY_LEAVE = "; it is given back when they have left"
+_CANNOT_BE_SEEN = "it cannot be seen whether others use its node"
+
+
 @dataclass(slots=True)
 class Dealings:
     """What a pass did about nodes, and why not more.
@@ -242,7 +246,8 @@ class Claims:
 
         The last look is at the server itself: a store that lags would leave a paid node behind. Claims of
         whose nodes others hold GPUs are left to `give_back_strays`: a Workspace, and its namespace, must not
-        wait for what another tenant does.
+        wait for what another tenant does. Where it cannot be seen whether there are others, it waits: that
+        is for an administrator to change, and the status says so.
 
         Args:
             workspace: being deleted.
@@ -250,23 +255,30 @@ class Claims:
 
         Returns:
             After how many seconds to look again, None once it is released.
+
+        Raises:
+            ApiError: it cannot be seen whether a node may go.
         """
         claims, owner = self.of(workspace), key_of(workspace)
         if self._stores.can_claim() and all(self._why_kept(claim, owner) for claim in claims):
             claims = yield from _live_claims(workspace)
-        kept, going = [], []
+        kept: list[str] = []
+        going: list[Object] = []
+        is_unsure = False
         for claim in claims:
-            why = ""
-            if not is_being_deleted(claim):
-                why = self._why_kept(claim, owner) or (yield from _last_look(claim, owner))
-            if why:
-                kept.append(f"{claims_.kept_words(claim, why)}; it is given back when they have left")
+            if is_being_deleted(claim):
+                going.append(claim)
+            elif why := self._why_kept(claim, owner) or (yield from _last_look(claim, owner)):
+                is_unsure |= why.startswith(_CANNOT_BE_SEEN)
+                kept.append(f"{claims_.kept_words(claim, why)}{'' if is_unsure else _UNTIL_THEY_LEAVE}")
             else:
                 going.append(claim)
         newest = yield from say(kept)
         for claim in going:
             if not is_being_deleted(claim):
                 yield _deletion(claim)
+        if is_unsure:
+            raise ApiError(403, "Forbidden", "; ".join(kept))
         if going:
             return LOOK_AGAIN_S
         for words in kept:
@@ -310,7 +322,7 @@ def _last_look(claim: Object, owner: ObjectKey | None) -> Generator[Request, Obj
     except ApiError as error:
         if error.status != 403:
             raise
-        return f"whether others use its node {node} cannot be seen, as pods may not be listed"
+        return f"{_CANNOT_BE_SEEN} {node}: pods of all namespaces may not be listed"
     guests = {
         key_of(pod).namespace
         for pod in answer.get("items") or ()

@@ -34,6 +34,7 @@ from kaitoctl.kube.request import Request
 from kaitoctl.reconcile import plan as plan_
 from kaitoctl.reconcile.plan import Plan
 from kaitoctl.workspace_controller import MANAGER, WORKLOADS, WorkspaceReconciler, reconciler
+from kaitoctl.workspace_controller import claims as buying
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -74,6 +75,11 @@ def _planning(change: Callable[..., Plan]) -> Patch:
 def _reconciler(name: str, mutated: Any) -> Patch:
     """A mutant of a method of the reconciler."""
     return lambda monkeypatch: monkeypatch.setattr(WorkspaceReconciler, name, mutated)
+
+
+def _dealing(name: str, mutated: Any) -> Patch:
+    """A mutant of how nodes are bought and given back."""
+    return lambda monkeypatch: monkeypatch.setattr(buying.Claims, name, mutated)
 
 
 def _headless_only_with_the_service(changes: Plan, owner: Object, observed: Any) -> Plan:
@@ -274,7 +280,7 @@ def _a_broken_list_is_empty(workspace: Object) -> Generator[Request, Object, lis
         return []
 
 
-_LIVE_CLAIMS = reconciler._live_claims
+_LIVE_CLAIMS = buying._live_claims
 
 
 def _any_generation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +298,7 @@ def _adds_its_finalizer_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def reconcile(self: WorkspaceReconciler, key: ObjectKey) -> Any:
         workspace = self._stores.workspaces.get(key)
         if workspace is not None and api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
-            yield reconciler._finalizers(workspace, ours=True)
+            yield buying.finalizers(workspace, ours=True)
         return (yield from begun(self, key))
 
     monkeypatch.setattr(WorkspaceReconciler, "reconcile", reconcile)
@@ -331,20 +337,20 @@ def _adopts_what_it_creates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forgets_claims_of_the_gone(
-    self: WorkspaceReconciler, key: ObjectKey, workspace: Object | None
+    self: buying.Claims, key: ObjectKey, workspace: Object | None
 ) -> Generator[Request, Object, None]:
     return
     yield
 
 
 def _deletes_claims_of_everyone(
-    self: WorkspaceReconciler, workspace: Object, verdict: Any
+    self: buying.Claims, workspace: Object, newest: Object, look: Any, workload: Any, dealings: Any
 ) -> Generator[Request, Object, None]:
     for claim in self._stores.claims.values():
         if (
             uid_of(workspace) in claims.owner_uids(claim)
             and not is_being_deleted(claim)
-            and not verdict.enough
+            and not look.verdict.enough
         ):
             yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
 
@@ -364,7 +370,7 @@ MUTANTS = (
         "U4",
         ("delete-slowly",),
         1,
-        lambda patch: patch.setattr(reconciler, "_finalizers", _everyones_finalizers),
+        lambda patch: patch.setattr(buying, "finalizers", _everyones_finalizers),
     ),
     Mutant(
         "foreign-objects-adopted",
@@ -408,7 +414,7 @@ MUTANTS = (
         "",
         ("delete-slowly",),
         2,
-        lambda patch: patch.setattr(reconciler, "_finalizers", _finalizers_without_precondition),
+        lambda patch: patch.setattr(buying, "finalizers", _finalizers_without_precondition),
     ),
     Mutant("generation-forgotten", "", ("adapters",), 1, _any_generation),
     Mutant("claim-names-at-random", "", ("buy-two",), 1, _names_at_random),
@@ -418,7 +424,7 @@ MUTANTS = (
         "",
         ("delete",),
         2,
-        lambda patch: patch.setattr(reconciler, "_live_claims", _a_broken_list_is_empty),
+        lambda patch: patch.setattr(buying, "_live_claims", _a_broken_list_is_empty),
     ),
     Mutant("status-before-workload", "", ("adapters",), 1, _status_before_workload),
     Mutant("way-back-not-barred", "", ("adapters",), 1, _no_way_back_is_barred),
@@ -428,13 +434,13 @@ MUTANTS = (
         "",
         ("delete",),
         2,
-        _reconciler("_give_back_strays", _forgets_claims_of_the_gone),
+        _dealing("give_back_strays", _forgets_claims_of_the_gone),
     ),
     Mutant(
         "claims-given-back-too-early",
         "",
         ("buy-two",),
         1,
-        _reconciler("_give_back", _deletes_claims_of_everyone),
+        _dealing("give_back", _deletes_claims_of_everyone),
     ),
 )
