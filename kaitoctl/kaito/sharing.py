@@ -5,7 +5,8 @@ starts again plans as the one before it, and no two passes plan with the same GP
 
 The order: whoever has a node bought for it, or has run on one, keeps it; then whoever names a node; then the
 Workspaces one after another, oldest first, take nodes that nobody bought, and at last what others have bought
-and do not need.
+and do not need. There, whoever lost a node that was bought for it comes first, and whose nodes are still on
+their way comes last.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class Seeker:
         key: its name.
         age: when it was created, and what tells those of the same second apart.
         needs: how many nodes it lacks.
+        coming: how many of them are on their way: bought for it, and not fit for use yet.
+        lost: how many were bought for it, and others hold their GPUs.
         asks: by the nodes that it could use, how many GPUs its pod asks for there.
         own: the nodes that were bought for it.
         before: the nodes that it ran on or planned with before, as its status says.
@@ -39,6 +42,8 @@ class Seeker:
     asks: Mapping[str, int]
     own: frozenset[str] = frozenset()
     before: frozenset[str] = frozenset()
+    coming: int = 0
+    lost: int = 0
     named: tuple[str, ...] = ()
     takes_part: bool = True
     takes_turns: bool = True
@@ -72,9 +77,14 @@ def shares(
     wanted = Counter(name for seeker in order for name in seeker.asks)
     # What few can use goes first, so that those who have no choice find theirs.
     ranked = sorted(free, key=lambda name: (name in somebodys, wanted[name], name))
-    for seeker in order:
-        if seeker.takes_turns and table.lacks(seeker):
-            table.take(seeker, ranked)
+    in_turn = [seeker for seeker in order if seeker.takes_turns]
+    for leave in (
+        lambda seeker: max(seeker.needs - seeker.lost, 0),
+        lambda seeker: seeker.coming,
+        lambda seeker: 0,
+    ):
+        for seeker in in_turn:
+            table.take(seeker, ranked, leave=leave(seeker))
             if table.lacks(seeker) and not seeker.takes_part:
                 table.put_back(seeker)
     return {key: tuple(names) for key, names in table.taken.items()}
@@ -88,11 +98,11 @@ class _Table:
     def lacks(self, seeker: Seeker) -> int:
         return seeker.needs - len(self.taken[seeker.key])
 
-    def take(self, seeker: Seeker, names: Iterable[str]) -> None:
-        """Give it what it lacks of these nodes."""
+    def take(self, seeker: Seeker, names: Iterable[str], leave: int = 0) -> None:
+        """Give it what it lacks of these nodes, but for so many."""
         mine = self.taken[seeker.key]
         for name in names:
-            if len(mine) >= seeker.needs:
+            if len(mine) >= seeker.needs - leave:
                 break
             asks = seeker.asks.get(name)
             if asks is not None and name not in mine and self.left.get(name, 0) >= asks:

@@ -25,6 +25,7 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     EVENT,
+    JOB,
     NODE_CLAIM,
     POD,
     Kind,
@@ -40,7 +41,7 @@ from kaitoctl.kube.objects import (
 )
 from kaitoctl.kube.pods import holds_accelerator, is_finished, is_ready
 from kaitoctl.kube.request import Request
-from kaitoctl.kube.workloads import is_rolled_out
+from kaitoctl.kube.workloads import is_rolled_out, replicas
 from kaitoctl.workspace_controller.decisions import MANAGER
 from kaitoctl.workspace_controller.node_view import Look, NodeView
 from kaitoctl.workspace_controller.stores import Stores, workspace_of_labels
@@ -107,18 +108,20 @@ class Claims:
     # --- buying ------------------------------------------------------------------------------------------
 
     def buy(
-        self, workspace: Object, newest: Object, look: Look, dealings: Dealings
+        self, workspace: Object, newest: Object, look: Look, workload: Object | None, dealings: Dealings
     ) -> Generator[Request, Object, None]:
         """Ask for the nodes that are missing and not on their way.
 
         A node that still holds our pods is not replaced while it is there: a kubelet that restarts would buy
-        another one each time. A claim that vanished (Karpenter deletes those it finds no capacity for) is
-        made again, but with growing patience.
+        another one each time. Nor is one bought for a pod of which the scheduler has not said that there is
+        no place: it may be about to find one. A claim that vanished (Karpenter deletes those it finds no
+        capacity for) is made again, but with growing patience.
 
         Args:
             workspace: to be built.
             newest: as it is in the cluster: the same, unless that is refused.
             look: at its nodes.
+            workload: its own, None while there is none.
             dealings: what came of it.
         """
         verdict = look.verdict
@@ -133,7 +136,7 @@ class Claims:
         demand = claims_.demand(
             workspace,
             claims,
-            missing=verdict.missing - len(look.held - serving),
+            missing=verdict.missing - len(look.held - serving) - look.undecided - _pods_to_come(workload),
             in_use=serving | look.held,
             full={node for claim in claims if (node := claims_.node_of(claim)) and self._guests(claim)},
         )
@@ -299,6 +302,13 @@ class Claims:
         if why := self._why_kept(claim, owner):
             dealings.kept.append(claims_.kept_words(claim, why))
         return bool(why)
+
+
+def _pods_to_come(workload: Object | None) -> int:
+    """How many pods of a workload nobody has made yet: where they go is not known."""
+    if workload is None or workload.get("kind") == JOB.kind:
+        return 0
+    return max(replicas(workload) - int(dig(workload, "status", "replicas") or 0), 0)
 
 
 def _held_by(node: str, namespaces: Iterable[str]) -> str:

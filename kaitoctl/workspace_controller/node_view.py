@@ -41,11 +41,13 @@ class Look:
     Args:
         verdict: its `selected` nodes are those that the Workspace has, and its share of the free ones.
         held: nodes that exist and have unfinished pods of the Workspace.
+        undecided: how many of its pods have no node yet, and the scheduler has not said that there is none.
         waits_for_others: usable nodes are there, and they are other Workspaces'.
     """
 
     verdict: Verdict
     held: frozenset[str]
+    undecided: int = 0
     waits_for_others: bool = False
 
 
@@ -63,11 +65,9 @@ class NodeView:
     def look(self, workspace: Object) -> Look:
         """The Workspace's own nodes and its share of those that several could use."""
         whole = self._judged(workspace)
-        pods = [
-            pod
-            for pod in self._stores.pods.by(workspace_of_labels, key_of(workspace))
-            if not is_finished(pod) and self._exists(dig(pod, "spec", "nodeName"))
-        ]
+        there = self._stores.pods.by(workspace_of_labels, key_of(workspace))
+        pods = [pod for pod in there if not is_finished(pod) and self._exists(dig(pod, "spec", "nodeName"))]
+        undecided = sum(map(_is_undecided, there))
         held = frozenset(pod["spec"]["nodeName"] for pod in pods)
         usable = [node.name for node in whole.nodes if node.usable]
         mine = [name for name in usable if name in held]
@@ -76,7 +76,7 @@ class NodeView:
         needs = whole.required - len(mine) - len(stumbling)
         free = [name for name in usable if name not in held]
         if needs <= 0 or not free:
-            return Look(replace(whole, selected=tuple(mine[: whole.required])), held)
+            return Look(replace(whole, selected=tuple(mine[: whole.required])), held, undecided)
         shares, holders = self._shares(workspace, free, needs)
         share = shares.get(key_of(workspace), ())
         selected = tuple([*mine, *share][: whole.required])
@@ -84,7 +84,7 @@ class NodeView:
         verdict = replace(whole, selected=selected)
         if verdict.missing and others:
             verdict = replace(verdict, nodes=tuple(_kept(node, others, holders) for node in verdict.nodes))
-        return Look(verdict, held, waits_for_others=bool(verdict.missing and others))
+        return Look(verdict, held, undecided, waits_for_others=bool(verdict.missing and others))
 
     def wanted_by_others(self, workspace: Object, nodes: Collection[str]) -> set[str]:
         """Which of these nodes, bought for the Workspace and not needed by it, others plan with."""
@@ -99,7 +99,7 @@ class NodeView:
 
     def guests(self, node: str, workspace: ObjectKey | None) -> list[str]:
         """The namespaces whose pods hold GPUs of the node, the Workspace's own pods left out."""
-        pods = self._stores.gpu_pods.by(node_of_pod, node)
+        pods = (pod for pod in self._stores.gpu_pods.by(node_of_pod, node) if not is_finished(pod))
         return sorted({key_of(pod).namespace for pod in pods if workspace not in workspace_of_labels(pod)})
 
     # --- shares ------------------------------------------------------------------------------------------
@@ -212,7 +212,12 @@ class NodeView:
         is_asking = needs is not None
         if needs is None:
             pods = self._stores.gpu_pods.by(workspace_of_labels, key)
-            held = {name for pod in pods for name in node_of_pod(pod) if self._exists(name)}
+            held = {
+                name
+                for pod in pods
+                for name in node_of_pod(pod)
+                if self._exists(name) and not is_finished(pod)
+            }
             needs = 0 if _needs_nothing(workspace) else verdict.required - len(held)
         usable = [node for node in verdict.nodes if node.usable]
         ran_on = dig(workspace, "status", "workerNodes") or ()
@@ -226,10 +231,26 @@ class NodeView:
             {node.name: nodes_.gpus_per_pod(workspace, [node]) for node in usable},
             frozenset(own),
             frozenset(before),
+            *self._bought(key, workspace, {node.name for node in usable}),
             named,
             takes_part=self._stores.can_claim() and not named and not claims_.contradiction(workspace),
             takes_turns=is_asking or not _is_stuck(workspace),
         )
+
+    def _bought(self, key: ObjectKey, workspace: Object, usable: Collection[str]) -> tuple[int, int]:
+        """How many nodes that were bought for it are not fit for use yet, and how many others took."""
+        claims = self._stores.claims.by(claims_.owner_uids, uid_of(workspace))
+        nodes = [claims_.node_of(one) for one in claims if not is_being_deleted(one)]
+        lost = sum(bool(node) and bool(self.guests(node, key)) for node in nodes if node not in usable)
+        return sum(node not in usable for node in nodes) - lost, lost
+
+
+def _is_undecided(pod: Object) -> bool:
+    """Whether a pod waits for the scheduler, which may yet find a node for it."""
+    if dig(pod, "spec", "nodeName") or is_finished(pod) or is_being_deleted(pod):
+        return False
+    scheduled = conditions.find(pod, "PodScheduled") or {}
+    return (scheduled.get("status"), scheduled.get("reason")) != ("False", "Unschedulable")
 
 
 def _kept(node: NodeVerdict, others: Collection[str], holders: Mapping[str, ObjectKey]) -> NodeVerdict:

@@ -202,7 +202,7 @@ class WorkspaceReconciler:
         if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
             try:
                 if not (workspace.get("tuning") and workload is not None and is_over(workspace, workload)):
-                    yield from self._claims.buy(workspace, asked, look, dealings)
+                    yield from self._claims.buy(workspace, asked, look, workload, dealings)
                     yield from self._claims.give_back(workspace, asked, look, workload, dealings)
             except ApiError as error:
                 dealings.error = error

@@ -249,7 +249,7 @@ def _remembered(reconciler: WorkspaceReconciler) -> bytes:
     return pickle.dumps({name: value for name, value in vars(reconciler).items() if name not in given})
 
 
-def _stores(tables: tuple[Table, ...]) -> Stores:
+def _stores(tables: tuple[Table, ...], *, can_claim: bool = True) -> Stores:
     views = {kind.kind: _store(kind, table) for kind, table in zip(WATCHED, tables, strict=True)}
     return Stores(
         views["Workspace"],
@@ -263,7 +263,7 @@ def _stores(tables: tuple[Table, ...]) -> Stores:
         views["Job"],
         views["ConfigMap"],
         views["ControllerRevision"],
-        can_claim=lambda: True,
+        can_claim=lambda: can_claim,
     )
 
 
