@@ -29,7 +29,7 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.nodes import Verdict
 from kaitoctl.kaito.revisions import Record
 from kaitoctl.kaito.status import Observed
-from kaitoctl.kube import conditions, request
+from kaitoctl.kube import conditions, refusals, request
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -64,15 +64,13 @@ from kaitoctl.workspace_controller.decisions import (
     made_for,
     pod_gpus,
     refusal_of,
+    refusal_words,
     unstamped,
 )
 from kaitoctl.workspace_controller.node_view import NodeView
 from kaitoctl.workspace_controller.stores import Stores, workspace_of_labels
 
 logger = logging.getLogger(__name__)
-
-# Answers that the next try may change; anything else is a refusal that the status has to show.
-_TRANSIENT = frozenset({408, 409, 410, 429, 500, 502, 503, 504})
 
 # Secrets and ConfigMaps of users' that are missing: to watch all of them would be to read all of them.
 _INPUTS_AGAIN_S = 30.0
@@ -236,7 +234,7 @@ class WorkspaceReconciler:
             asked=dealings.asked,
             kept=tuple(dealings.kept),
         )
-        return _Built(seen, Outcome(dealings.again_s), writing.error or claiming.error or recording.error)
+        return _Built(seen, Outcome(dealings.again_s), (writing.error, claiming.error, recording.error))
 
     def _is_outdated(self, workspace: Object) -> Generator[Request, Object, bool]:
         """Whether our view of a Workspace is old: something was made for a generation that we do not know.
@@ -502,8 +500,7 @@ class _Trouble:
     @property
     def refused(self) -> str:
         """Why it will not work until somebody changes something."""
-        is_final = self.error is not None and self.error.status not in _TRANSIENT
-        return str(self.error) if is_final else self.refusal
+        return refusal_words(self.error) if self.error and refusals.is_final(self.error) else self.refusal
 
     @property
     def passing(self) -> str:
@@ -518,21 +515,24 @@ class _Built:
     Args:
         seen: for the status.
         wish: how the pass is to end.
-        problem: why it has to be repeated.
+        problems: what was refused, worst first.
     """
 
     seen: Observed
     wish: Outcome
-    problem: ApiError | None
+    problems: tuple[ApiError | None, ...]
 
     def outcome(self) -> Outcome:
         """How the pass ends, once the status is written.
 
+        What no server can read is not sent again before something changes.
+
         Raises:
             ApiError: the work queue waits and tries again.
         """
-        if self.problem is not None:
-            raise self.problem
+        for problem in self.problems:
+            if problem is not None and not refusals.is_unreadable(problem):
+                raise problem
         return self.wish
 
 

@@ -186,9 +186,7 @@ CONTESTS: dict[str, Contest] = {
         Contest(
             "strangers-take-every-node",
             (applies("w0"), takes_a_bought_node, takes_a_bought_node),
-            lambda state: (
-                "" if "no more are bought" in str(list(state.objects(kaito.WORKSPACE))) else "not said"
-            ),
+            lambda state: runs(state, "w0") and _says(state, "w0", "no more are bought"),
             2,
         ),
         Contest(
