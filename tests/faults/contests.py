@@ -80,6 +80,16 @@ def strangers_leave(cluster: Cluster, state: State) -> State | None:
     return state
 
 
+def vanishes(cluster: Cluster, state: State) -> State | None:
+    """Karpenter finds no capacity for a claim and deletes it, once its Workspace says that it asked."""
+    for claim in state.objects(NODE_CLAIM):
+        name = claim["metadata"]["name"]
+        is_told = name in str([dig(obj, "status", "conditions") for obj in state.objects(kaito.WORKSPACE)])
+        if state.get(NODE, f"node-{name}") is None and is_told:
+            return cluster.do(state, request.delete(NODE_CLAIM, "", name))
+    return None if runs(state, "w0") else state
+
+
 def no_finalizers(name: str) -> Action:
     def act(cluster: Cluster, state: State) -> State:
         if state.get(kaito.WORKSPACE, name) is None:
@@ -154,6 +164,13 @@ CONTESTS: dict[str, Contest] = {
             all_run(*SIX),
             4,  # a pod that was said to have no place may find one while its node is bought
             most_deleted=1,
+            clean=True,
+        ),
+        Contest(
+            "no-capacity",
+            (applies("w0"), vanishes, vanishes, vanishes),
+            all_run("w0"),
+            4,
             clean=True,
         ),
         Contest(
@@ -253,7 +270,7 @@ CONTESTS: dict[str, Contest] = {
             "nobody-buys-and-one-never-fits",
             (
                 all_of(prepared("gpu-a", apps="shared"), prepared("gpu-b", apps="shared")),
-                applies("w0", count=3),
+                applies("w5", count=3),  # by its uid the oldest
                 applies("w1"),
                 applies("w2"),
             ),

@@ -1,11 +1,12 @@
 """Several Workspaces that compete for nodes, one controller, and a cluster that moves in steps of its own.
 
-A `Race` takes one small step after another, drawn by a seed: a request of a pass (several are under way at a
-time), a node that joins, a pod that is bound to any node with room, a user's next action, a process that dies,
-a pass over an old view. After each request of the controller the laws must hold:
+A `Race` takes one small step after another, drawn by a seed: a request of a pass (several are under way at
+a time), a node that joins, a pod that is bound to any node with room, a user's next action, a process that
+dies, a pass over an old view. After each request of the controller the laws must hold:
 
 - no NodeClaim goes whose node has other people's GPU pods, nor before its Workspace runs without it;
 - none is bought while those that there are, for this Workspace or to spare, would do;
+- none that vanished is asked for again before it is decent, whichever process asks;
 - at the end everybody who fits runs, no more was bought than was needed and lost, and nobody writes.
 """
 
@@ -115,6 +116,7 @@ class Race:
     bought: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     writes: Counter[str] = field(default_factory=Counter)
+    decent: dict[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.state = self.cluster.empty
@@ -369,6 +371,9 @@ class Race:
             if wrong := _wrongly_given_back(before, was[name], flight.view):
                 raise Violation(f"{self._told()}: {name}: {wrong}")
         for name in now.keys() - was.keys():
+            if self.contest.clean and self.now < self.decent.get(name, self.now):
+                raise Violation(f"{self._told()}: {name} is asked for again at once")
+            self.decent[name] = self.now + timedelta(seconds=30)
             self.bought.append(name)
             if wrong := _wrongly_bought(before, now[name], flight.view):
                 raise Violation(f"{self._told()}: {name}: {wrong}")
