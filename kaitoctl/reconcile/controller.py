@@ -36,6 +36,7 @@ _SHORTEST_REQUEUE_S = 0.01
 # A server that is away is no fault of the key's: once it is back, nobody waits for minutes. As client-go's
 # reflector, `tools/cache/reflector.go`.
 _LONGEST_OUTAGE_DELAY_S = 30.0
+_OVERLOADED = frozenset({429, 502, 503, 504})
 
 # What a server refuses may be granted a moment later, and nothing tells: a quota is raised, a webhook back.
 # For so long a key is tried again at least this often; after that so rarely that two requests a pass make one
@@ -392,7 +393,7 @@ class Controller:
 
     def _longest_delay_s(self, key: ObjectKey, error: KaitoctlError) -> float:
         """How long a failing key waits at most for its next try."""
-        if isinstance(error, Unreachable):
+        if isinstance(error, Unreachable) or (isinstance(error, ApiError) and error.status in _OVERLOADED):
             return _LONGEST_OUTAGE_DELAY_S
         if not isinstance(error, ApiError):
             return inf
