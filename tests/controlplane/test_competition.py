@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,17 @@ def claims_of(plane: ControlPlane) -> list[Object]:
 
 def condition(plane: ControlPlane, name: str, kind: str) -> Object:
     found = plane.do("GET", WORKSPACE.path(SPACE, name))
-    told = {item["type"]: item for item in found.get("status", {}).get("conditions", ())}
-    empty: Object = {}
-    return told.get(kind, empty)
+    told: dict[str, Object] = {item["type"]: item for item in found.get("status", {}).get("conditions", ())}
+    return told.get(kind, {})
+
+
+def runs(plane: ControlPlane, name: str) -> bool:
+    return bool(condition(plane, name, "WorkspaceSucceeded").get("status") == "True")
+
+
+def failure(plane: ControlPlane, name: str) -> Object | None:
+    found = condition(plane, name, "WorkspaceSucceeded")
+    return found if found.get("reason") == "workspaceFailed" else None
 
 
 def asked(plane: ControlPlane, began: int) -> list[tuple[str, str]]:
@@ -79,7 +87,7 @@ def test_six_of_a_kind_buy_six_nodes_give_none_back_and_run(plane: ControlPlane)
     for name in SIX:
         plane.apply(workspace(name, FALCON))
     for name in SIX:
-        until(lambda name=name: condition(plane, name, "WorkspaceSucceeded").get("status") == "True", name)
+        until(partial(runs, plane, name), name)
     assert len(claims_of(plane)) == 6
     requests = asked(plane, began)
     assert ("delete", "nodeclaims") not in requests
@@ -128,13 +136,7 @@ def test_what_the_server_cannot_read_is_final_and_named(
     plane.apply(node)
     try:
         plane.apply(workspace("odd", {"template": {"spec": {"containers": [container]}}}))
-        told = until(
-            lambda: (
-                (found := condition(plane, "odd", "WorkspaceSucceeded")).get("reason") == "workspaceFailed"
-                and found
-            ),
-            json.dumps(condition(plane, "odd", "InferenceReady")),
-        )
+        told = until(partial(failure, plane, "odd"), f"{field} is not said to be wrong")
         assert field in told["message"], told
         assert "&{" not in told["message"], told
     finally:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from faults.model import NOW, WATCHED, Answer, Cluster, State
 from faults.runs import Violation, _learn, _stores
@@ -144,9 +145,9 @@ class Race:
         acts = self.done < len(self.contest.actions)
         due = [key for key in self._keys() if self._is_due(key)]
         moves = list(self._moves())
-        wheel: list[Callable[[], None]] = [*(lambda f=f: self._go_on(f) for f in self.flights)]
+        wheel: list[Callable[[], None]] = [partial(self._go_on, flight) for flight in self.flights]
         if len(self.flights) < _AT_ONCE:
-            wheel += [lambda k=key: self._begin(k) for key in due]
+            wheel += [partial(self._begin, key) for key in due]
         if moves:
             wheel += [lambda: self._become(*self.chance.choice(moves))] * max(1, len(wheel) // 2)
         if acts and (not wheel or self.chance.random() < 0.1) and self._act():
@@ -453,8 +454,12 @@ def _wrongly_given_back(state: State, claim: Object, view: State) -> str:
         ]
         return f"given back under {guests}" if guests else ""
     key = key_of(owner)
-    here = [pod for pod in state.objects(POD) if node and dig(pod, "spec", "nodeName") == node]
-    if here := [key_of(pod).name for pod in here if gpus_asked(pod) and not is_finished(pod)]:
+    here = [
+        key_of(pod).name
+        for pod in state.objects(POD)
+        if node and dig(pod, "spec", "nodeName") == node and gpus_asked(pod) and not is_finished(pod)
+    ]
+    if here:
         return f"given back under {here}"
     labels = dig(owner, "resource", "labelSelector", "matchLabels")
     suitable = {
