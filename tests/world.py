@@ -36,11 +36,18 @@ from kaitoctl.kube.objects import (
     Kind,
     Object,
     ObjectKey,
+    annotations_of,
+    controller_of,
     dig,
     generation_of,
+    is_being_deleted,
+    is_controlled_by,
     key_of,
+    matches_expression,
+    owner_reference,
+    uid_of,
 )
-from kaitoctl.kube.pods import holding_gpus
+from kaitoctl.kube.pods import gpu_request, holding_gpus, is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.reconcile.informer import Store
@@ -79,9 +86,13 @@ class World:
     Args:
         version: of Workspaces, in which the controller works, and in which they are looked at.
         served: the versions of Workspaces that there are.
+        runs_pods: whether Deployments and StatefulSets have pods; else their status alone tells.
     """
 
-    def __init__(self, version: str = "v1beta1", *, served: Collection[str] = VERSIONS) -> None:
+    def __init__(
+        self, version: str = "v1beta1", *, served: Collection[str] = VERSIONS, runs_pods: bool = False
+    ) -> None:
+        self.runs_pods = runs_pods
         self.kind = replace(kaito.WORKSPACE, version=version)
         self.api = Api(clock=lambda: NOW)
         self.requests: list[Request] = []
@@ -230,11 +241,105 @@ class World:
                     observed = {"observedGeneration": generation_of(workload), **counts}
                     self.set_status(kind, workload["metadata"]["name"], observed)
                     moved = True
+            moved |= self.runs_pods and self._pods_move(kind)
+        moved |= self.runs_pods and self._orphans_go()
         for job in self.list(JOB):
             if not job.get("status"):
                 self.set_status(JOB, job["metadata"]["name"], {"active": 1, "ready": 1})
                 moved = True
         return moved
+
+    def _pods_move(self, kind: Kind) -> bool:
+        """Each replica is a pod that is ready, on a node of its own that has the labels and free GPUs."""
+        moved = False
+        for workload in self.list(kind):
+            name = key_of(workload).name
+            replicas = int(workload["spec"]["replicas"])
+            for pod in self.list(POD):  # as a rolling update without surge does
+                if is_controlled_by(pod, workload) and not is_of_template(pod, workload):
+                    self.stop(pod)
+                    moved = True
+            there = {key_of(pod).name for pod in self.list(POD)}
+            for number in range(replicas):
+                if f"{name}-{number}" not in there and (node := self._room_for(workload)):
+                    self.apply(POD, running_pod(workload, number, node))
+                    self.set_status(POD, f"{name}-{number}", _RUNNING)
+                    moved = True
+            for pod in self.list(POD):
+                if is_controlled_by(pod, workload) and int(key_of(pod).name.rpartition("-")[2]) >= replicas:
+                    self.stop(pod)
+                    moved = True
+        return moved
+
+    def _room_for(self, workload: Object) -> str:
+        affinity = dig(workload, "spec", "template", "spec", "affinity", "nodeAffinity") or {}
+        required = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        asks = gpus_asked(workload["spec"]["template"])
+        pods = [pod for pod in self.list(POD) if not is_finished(pod)]
+        for node in self.list(NODE):
+            name = node["metadata"]["name"]
+            here = [pod for pod in pods if dig(pod, "spec", "nodeName") == name]
+            free = int(dig(node, "status", "allocatable", "nvidia.com/gpu") or 0) - sum(map(gpus_asked, here))
+            if free < asks or any(is_controlled_by(pod, workload) for pod in here):
+                continue
+            if all(
+                matches_expression(item, node["metadata"]["labels"])
+                for item in required[0]["matchExpressions"]
+            ):
+                return str(name)
+        return ""
+
+    def _orphans_go(self) -> bool:
+        """Pods go with their workload and with their node; the sandbox collects no garbage by itself here."""
+        nodes = {node["metadata"]["name"] for node in self.list(NODE)}
+        claims = {claim["metadata"]["name"] for claim in self.list(NODE_CLAIM)}
+        moved = False
+        for name in sorted(nodes):
+            if name.startswith("node-") and name.removeprefix("node-") not in claims:
+                self.do(request.delete(NODE, "", name))
+                moved = True
+        owners = {uid_of(workload) for kind in (DEPLOYMENT, STATEFUL_SET) for workload in self.list(kind)}
+        for pod in self.list(POD):
+            owner = controller_of(pod)
+            is_lost = dig(pod, "spec", "nodeName") not in nodes
+            has_lost_its_owner = owner is not None and owner["kind"] != "Job" and owner["uid"] not in owners
+            if is_being_deleted(pod) or has_lost_its_owner or (owner is not None and is_lost):
+                self.stop(pod)
+                moved = True
+        return moved
+
+    def stop(self, pod: Object) -> None:
+        """What a kubelet does with a pod that is to go."""
+        asked = request.delete(POD, *key_of(pod))
+        self.do(Request(asked.method, asked.path, body={**asked.body, "gracePeriodSeconds": 0}))
+
+
+def gpus_asked(pod: Object) -> int:
+    return gpu_request(pod, "nvidia.com/gpu")
+
+
+def is_of_template(pod: Object, workload: Object) -> bool:
+    return annotations_of(pod).get("template") == _template_text(workload)
+
+
+def _template_text(workload: Object) -> str:
+    return json.dumps(workload["spec"]["template"], sort_keys=True)
+
+
+def running_pod(workload: Object, number: int, node: str) -> Object:
+    template, key = workload["spec"]["template"], key_of(workload)
+    metadata = {
+        "name": f"{key.name}-{number}",
+        "namespace": key.namespace,
+        "labels": template["metadata"]["labels"],
+        "annotations": {"template": _template_text(workload)},
+        "ownerReferences": [owner_reference(workload)],
+    }
+    spec = {**template["spec"], "nodeName": node}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+_RUNNING: Object = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 
 
 def gpu_node(name: str, labels: Mapping[str, str], instance_type: str = "Standard_NC12s_v3") -> Object:

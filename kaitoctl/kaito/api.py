@@ -54,6 +54,9 @@ FIELDS_IGNORED = "FieldsIgnored"
 DEFAULT_INSTANCE_TYPE = "Standard_NC12s_v3"
 """The CRD's default of `resource.instanceType` in v1alpha1 up to v0.4.0."""
 
+NODE_CLAIMS_ASKED = "NodeClaimsAsked"
+"""kaitoctl's own: there only while nodes are waited for; says which NodeClaims were asked for, and when."""
+
 MAX_ADAPTERS = 10
 
 

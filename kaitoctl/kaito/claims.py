@@ -7,12 +7,22 @@ and cannot carry an owner reference to a Workspace; an annotation names its uid 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import count
 
 from kaitoctl.kaito import api, catalog, desired, tuning
 from kaitoctl.kaito import nodes as nodes_
-from kaitoctl.kube.objects import NODE_CLAIM, Object, annotations_of, dig, key_of, labels_of, uid_of
+from kaitoctl.kube.objects import (
+    NODE_CLAIM,
+    Object,
+    annotations_of,
+    dig,
+    is_being_deleted,
+    key_of,
+    labels_of,
+    uid_of,
+)
 
 OWNER_UID = "kaitoctl.dev/workspace-uid"
 
@@ -68,6 +78,86 @@ def fits(workspace: Object, claim: Object) -> bool:
     }
     has_type = wanted in (dig(claim, "spec", "requirements") or ())
     return has_type and _selected_labels(workspace).items() <= labels_of(claim).items()
+
+
+def kept_words(claim: Object, why: str) -> str:
+    """Why a NodeClaim that its Workspace does not need is not given back."""
+    return f"NodeClaim {claim['metadata']['name']} is kept: {why}"
+
+
+def node_of(claim: Object) -> str:
+    """The name of the claim's node; empty until it has joined."""
+    return str(dig(claim, "status", "nodeName") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How many claims to make.
+
+    Args:
+        number: so many.
+        lost: claims of whose nodes others hold the GPUs, and that are of no use.
+        is_final: no more are made, although nodes are missing: as many were lost as the Workspace needs.
+    """
+
+    number: int
+    lost: tuple[Object, ...] = ()
+    is_final: bool = False
+
+
+def demand(
+    workspace: Object,
+    claims: Iterable[Object],
+    *,
+    missing: int,
+    in_use: Collection[str],
+    full: Collection[str],
+) -> Demand:
+    """How many claims are to be made besides those that there are.
+
+    Args:
+        workspace: the Workspace.
+        claims: made for it.
+        missing: how many nodes it lacks, those left out where its own pods still are.
+        in_use: nodes that it uses already, or that its pods are on.
+        full: nodes of which others hold the GPUs.
+
+    A claim whose node has not joined yet, or is not fit for use yet, is on its way; so is one that is being
+    deleted before its node joined, until it is gone: then patience decides. A claim whose node was taken
+    by others is replaced, but no more often than the Workspace has nodes: else whoever takes each new
+    node would have us buy for ever.
+    """
+    required = nodes_.required_nodes(workspace)
+    coming, lost, alive = 0, [], 0
+    for claim in claims:
+        node = node_of(claim)
+        if is_being_deleted(claim):
+            coming += not node
+        elif fits(workspace, claim):
+            alive += 1
+            if node in full and node not in in_use:
+                lost.append(claim)
+            elif node not in in_use:
+                coming += 1
+    wanted = max(missing - coming, 0)
+    number = min(wanted, max(2 * required - alive, 0))
+    return Demand(number, tuple(lost), is_final=number < wanted)
+
+
+def outgrown(
+    workspace: Object, claims: Iterable[Object], *, serving: Collection[str], held: Collection[str]
+) -> list[Object]:
+    """The claims that a Workspace does not need, because it runs without.
+
+    Args:
+        workspace: the Workspace.
+        claims: made for it.
+        serving: nodes that suit it as it is now, where pods of it are ready.
+        held: nodes that have pods of it, ready or not.
+    """
+    if len(serving) < nodes_.required_nodes(workspace):
+        return []
+    return [claim for claim in claims if not is_being_deleted(claim) and node_of(claim) not in held]
 
 
 def contradiction(workspace: Object) -> str:

@@ -8,11 +8,12 @@ generation: every condition is computed anew in each pass, so none outlives the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kaitoctl.kaito import api
+from kaitoctl.kaito.asked import Asked, asked_words
 from kaitoctl.kaito.nodes import Verdict, instance_type_of, required_nodes
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.conditions import condition, is_true, merge, timestamp
@@ -51,6 +52,8 @@ class Observed:
         claim_error: why nodes cannot be asked for.
         claim_note: something worth knowing about nodes that were asked for.
         adopts: the workload is KAITO's, made for what the Workspace asks for now.
+        asked: the NodeClaims that were asked for since nodes are waited for.
+        kept: why NodeClaims that the Workspace does not need are not given back, a sentence each.
     """
 
     verdict: Verdict | None = None
@@ -65,6 +68,8 @@ class Observed:
     claim_error: str = ""
     claim_note: str = ""
     adopts: bool = False
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
 
 def status(workspace: Object, seen: Observed, now: datetime) -> Object:
@@ -76,12 +81,12 @@ def status(workspace: Object, seen: Observed, now: datetime) -> Object:
 
     Guarantee: `InferenceReady` is True only while the workload of this very generation serves.
     """
-    news = [*conditions(workspace, seen), *_ignored(workspace, seen)]
+    news = [*conditions(workspace, seen), *_ignored(workspace, seen), *_asked(seen)]
     told = {item["type"] for item in news}
     before = [
         item
         for item in dig(workspace, "status", "conditions") or ()
-        if item["type"] != api.FIELDS_IGNORED or item["type"] in told
+        if item["type"] not in _WHILE_THERE_IS_A_REASON or item["type"] in told
     ]
     made: Object = {
         "conditions": merge(before, news, generation=generation_of(workspace), now=now),
@@ -112,6 +117,16 @@ def _target_node_count(workspace: Object) -> int:
     )
     found = present if by_others and isinstance(present, int) else 0
     return max(required_nodes(workspace), found)
+
+
+_WHILE_THERE_IS_A_REASON = (api.FIELDS_IGNORED, api.NODE_CLAIMS_ASKED)
+
+
+def _asked(seen: Observed) -> list[Object]:
+    """A condition that remembers which NodeClaims were asked for; none once there are nodes enough."""
+    if not seen.asked or seen.verdict is None or seen.verdict.enough:
+        return []
+    return [condition(api.NODE_CLAIMS_ASKED, True, "NodeClaimsAsked", asked_words(seen.asked))]
 
 
 def _is_of_v1beta1_alone(workspace: Object) -> bool:
@@ -161,11 +176,18 @@ def state(workspace: Object, news: Iterable[Object]) -> str:
     return "NotReady" if has_failed or was in ("Ready", "NotReady") else "Pending"
 
 
-def deleting(workspace: Object, now: datetime) -> Object:
-    """The status of a Workspace that is going away: one more condition, the rest as it was."""
+def deleting(workspace: Object, now: datetime, kept: Iterable[str] = ()) -> Object:
+    """The status of a Workspace that is going away: one more condition, the rest as it was.
+
+    Args:
+        workspace: which.
+        now: the present time.
+        kept: as in `Observed`.
+    """
     before_it = workspace.get("status") or {}
     present = {field: before_it[field] for field in FIELDS if field in before_it}
-    news = [condition(api.WORKSPACE_DELETING, True, "workspaceDeleted", "workspace is being deleted")]
+    words = "; ".join(["workspace is being deleted", *_some(kept)])
+    news = [condition(api.WORKSPACE_DELETING, True, "workspaceDeleted", words)]
     before = present.get("conditions") or ()
     kept = [item for item in before if item.get("type") != api.WORKSPACE_DELETING]
     merged = merge(before, news, generation=generation_of(workspace), now=now)
@@ -193,6 +215,12 @@ def events(workspace: Object, after: Object, now: datetime, *, component: str) -
         if (item["type"] in told or (workspace.get("tuning") and is_end)) and is_news and is_step:
             made.append(_event(workspace, item, now, component))
     return made
+
+
+def kept_event(workspace: Object, words: str, now: datetime, *, component: str) -> Object:
+    """An Event that says of a Workspace that goes which NodeClaim stays, and why."""
+    kept = condition(words, False, "NodeClaimKept", words)  # one Event for each
+    return _event(workspace, kept, now, component)
 
 
 def _event(workspace: Object, condition: Object, now: datetime, component: str) -> Object:
@@ -330,7 +358,7 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
                 api.NODE_CLAIM_READY,
                 True,
                 "installNodePluginsSuccess",
-                "nodeClaim plugins have been installed successfully",
+                _few(["nodeClaim plugins have been installed successfully", *seen.kept]),
             ),
             condition(
                 api.RESOURCE_READY, True, "workspaceResourceStatusSuccess", "workspace resource is ready"
@@ -363,8 +391,15 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
             condition(api.NODE_CLAIM_READY, False, "nodeClaimFailedCreation", text),
             condition(api.RESOURCE_READY, False, "NodesMissing", text),
         )
-    # A claim can be Ready while its node's GPU plugin is not: then there is nothing to create any more.
-    waiting = [f"{node.name}: {node.failures[0].message}" for node in verdict.nodes if not node.usable]
+    # A claim can be Ready while its node's GPU plugin is not: then there is nothing to create any more. Of
+    # other nodes nothing is said: what comes and goes there would rewrite every status that waits.
+    ours = {dig(claim, "status", "nodeName") for claim in seen.claims}
+    ours |= {dig(pod, "spec", "nodeName") for pod in seen.pods}
+    waiting = [
+        f"{node.name}: {node.failures[0].message}"
+        for node in verdict.nodes
+        if not node.usable and (node.preferred or node.name in ours)
+    ]
     details = seen.claim_note or _few(waiting) or f"waiting for {_wanted(workspace)}"
     creating = seen.claim_note or f"creating {verdict.missing} nodeClaims"
     return (
@@ -375,9 +410,13 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
 
 def _few(sentences: Iterable[str]) -> str:
     """The first three of them, and how many more there are."""
+    return "; ".join(_some(sentences))
+
+
+def _some(sentences: Iterable[str]) -> list[str]:
     all_of_them = list(sentences)
     more = [f"and {len(all_of_them) - 3} more"] if len(all_of_them) > 3 else []
-    return "; ".join(all_of_them[:3] + more)
+    return all_of_them[:3] + more
 
 
 def _wanted(workspace: Object) -> str:
@@ -434,7 +473,7 @@ def _tuning_conditions(workspace: Object, seen: Observed) -> list[Object]:
     if job is not None and tuning.has_ended(job):
         # Its node may go, or be somebody else's by now: that changes nothing about the result.
         ended = "the tuning job has ended and needs no nodes any more"
-        claim = condition(api.NODE_CLAIM_READY, True, "installNodePluginsSuccess", ended)
+        claim = condition(api.NODE_CLAIM_READY, True, "installNodePluginsSuccess", _few([ended, *seen.kept]))
         resource = condition(api.RESOURCE_READY, True, "workspaceResourceStatusSuccess", ended)
     else:
         claim, resource = _resource_conditions(workspace, seen)

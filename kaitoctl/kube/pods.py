@@ -185,6 +185,24 @@ def holds_gpus(pod: Object) -> bool:
     return any(gpu_request(pod, resource) for resource in GPU_RESOURCES)
 
 
+# Vendors whose device plugins offer parts of GPUs under names of their own, such as `nvidia.com/mig-1g.5gb`.
+_VENDORS = ("nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/")
+
+
+def holds_accelerator(pod: Object) -> bool:
+    """Whether the Pod asks for GPUs, parts of them, or devices by a ResourceClaim, of any vendor."""
+    if holds_gpus(pod) or dig(pod, "spec", "resourceClaims"):
+        return True
+    asked = [
+        name
+        for container in container_specs(pod)
+        for part in ("requests", "limits")
+        for name, amount in (dig(container, "resources", part) or {}).items()
+        if str(amount) != "0"
+    ]
+    return any(str(name).startswith(_VENDORS) for name in asked)
+
+
 def holding_gpus(pod: Object) -> Object | None:
     """What there is to remember of a pod for its GPUs: nothing unless it holds some, and little then."""
     if not holds_gpus(pod):

@@ -36,6 +36,15 @@ _SHORTEST_REQUEUE_S = 0.01
 # A server that is away is no fault of the key's: once it is back, nobody waits for minutes. As client-go's
 # reflector, `tools/cache/reflector.go`.
 _LONGEST_OUTAGE_DELAY_S = 30.0
+_OVERLOADED = frozenset({429, 502, 503, 504})
+
+# What a server refuses may be granted a moment later, and nothing tells: a quota is raised, a webhook back.
+# For so long a key is tried again at least this often; after that so rarely that two requests a pass make one
+# in thirty seconds. All keys that are refused together share a budget of retries a second.
+_REFUSED_LATELY_S = 300.0
+_LONGEST_REFUSAL_DELAY_S = 15.0
+_LONGEST_OLD_REFUSAL_DELAY_S = 60.0
+_RETRIES_PER_S = 10.0
 
 _SERVERS_OWN = frozenset({"resourceVersion", "managedFields"})
 
@@ -364,7 +373,7 @@ class Controller:
             requeue_after_s = outcome.requeue_after_s
         except KaitoctlError as error:
             asked_s = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0
-            at_most_s = _LONGEST_OUTAGE_DELAY_S if isinstance(error, Unreachable) else inf
+            at_most_s = self._longest_delay_s(key, error)
             delay_s = self._queue.retry(key, clock(), at_least_s=asked_s, at_most_s=at_most_s)
             # A lost race (somebody wrote, or deleted, first) is everyday life: the next pass settles it.
             lost = isinstance(error, ApiError) and error.reason in ("Conflict", "NotFound")
@@ -381,6 +390,17 @@ class Controller:
             return "done"
         self._queue.add(key, clock() + max(requeue_after_s, _SHORTEST_REQUEUE_S))
         return "requeued"
+
+    def _longest_delay_s(self, key: ObjectKey, error: KaitoctlError) -> float:
+        """How long a failing key waits at most for its next try."""
+        if isinstance(error, Unreachable) or (isinstance(error, ApiError) and error.status in _OVERLOADED):
+            return _LONGEST_OUTAGE_DELAY_S
+        if not isinstance(error, ApiError):
+            return inf
+        fails_for_s = self._queue.fails_for_s(key, asyncio.get_running_loop().time())
+        is_new = fails_for_s < _REFUSED_LATELY_S
+        longest_s = _LONGEST_REFUSAL_DELAY_S if is_new else _LONGEST_OLD_REFUSAL_DELAY_S
+        return max(longest_s, self._queue.failing / _RETRIES_PER_S)
 
     def _end(self, key: ObjectKey, slots: asyncio.Semaphore, _: object) -> None:
         if told := self._told.pop(key, None):

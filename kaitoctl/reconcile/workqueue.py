@@ -39,6 +39,7 @@ class WorkQueue(Generic[K]):
         self._taken: set[K] = set()
         self._backoffs: dict[K, Backoff] = {}
         self._patient_until: dict[K, float] = {}  # when the last delay of a failing key is over
+        self._failing_since: dict[K, float] = {}
         self._order = count()
 
     def add(self, key: K, at: float) -> None:
@@ -80,6 +81,7 @@ class WorkQueue(Generic[K]):
         backoff = self._backoffs.get(key)
         if backoff is None:
             backoff = self._backoffs[key] = self._new_backoff()
+        self._failing_since.setdefault(key, now)
         left_s = self._patient_until.get(key, -inf) - now
         delay_s = max(left_s if left_s > 0 else min(backoff.delay(now), at_most_s), at_least_s)
         self._patient_until[key] = now + delay_s
@@ -90,6 +92,16 @@ class WorkQueue(Generic[K]):
         """`key` succeeded: its back-off starts over."""
         self._backoffs.pop(key, None)
         self._patient_until.pop(key, None)
+        self._failing_since.pop(key, None)
+
+    def fails_for_s(self, key: K, now: float) -> float:
+        """For how many seconds `key` has failed each time; 0 when it has not."""
+        return now - self._failing_since.get(key, now)
+
+    @property
+    def failing(self) -> int:
+        """How many keys failed when they were worked on last."""
+        return len(self._failing_since)
 
     def next_due(self) -> float | None:
         """When the next key that nobody works on is due, or None when there is none."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, desired, revisions, tuning, validation
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.nodes import Verdict
 from kaitoctl.kaito.snapshot import CONTROLLER
+from kaitoctl.kube import final_refusals
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     JOB,
@@ -38,6 +40,15 @@ def refusal_of(workspace: Object, settings: Settings) -> str:
         if problem.severity == "error"
     ]
     return "; ".join(errors) or desired.refusal(workspace, settings)
+
+
+def refusal_words(error: ApiError) -> str:
+    """A server's refusal, by the fields of the Workspace where it names those of a child."""
+    told = [
+        f"{complaint.path.replace('spec.template.', 'inference.template.', 1)}: {complaint.message}"
+        for complaint in final_refusals.complaints(error)
+    ]
+    return "; ".join(told) or str(error)
 
 
 def children_of(

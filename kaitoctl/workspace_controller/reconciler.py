@@ -18,28 +18,24 @@ Rules that hold in every pass:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, desired, revisions, tuning
-from kaitoctl.kaito import claims as claims_
-from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.nodes import Verdict
 from kaitoctl.kaito.revisions import Record
 from kaitoctl.kaito.status import Observed
-from kaitoctl.kube import conditions, request
+from kaitoctl.kube import conditions, final_refusals, request
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
     DEPLOYMENT,
     EVENT,
     JOB,
-    NODE_CLAIM,
     POD,
     SECRET,
     SERVICE,
@@ -47,19 +43,17 @@ from kaitoctl.kube.objects import (
     Kind,
     Object,
     ObjectKey,
-    dig,
     generation_of,
     is_being_deleted,
     is_controlled_by,
     key_of,
-    selector_text,
     uid_of,
 )
-from kaitoctl.kube.pods import is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.workloads import outdated_pods
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.reconcile.plan import Plan, plan
+from kaitoctl.workspace_controller.claims import Claims, Dealings
 from kaitoctl.workspace_controller.decisions import (
     ANNOTATION_PREFIX,
     MANAGER,
@@ -70,23 +64,18 @@ from kaitoctl.workspace_controller.decisions import (
     made_for,
     pod_gpus,
     refusal_of,
+    refusal_words,
     unstamped,
 )
-from kaitoctl.workspace_controller.stores import Stores, node_of_pod, workspace_of_labels
+from kaitoctl.workspace_controller.node_view import NodeView
+from kaitoctl.workspace_controller.stores import Stores, workspace_of_labels
 
 logger = logging.getLogger(__name__)
 
-# Answers that the next try may change; anything else is a refusal that the status has to show.
-_TRANSIENT = frozenset({408, 409, 410, 429, 500, 502, 503, 504})
-
-# Deleted NodeClaims are gone when their machines are; the store tells, this is for news that got lost. And
-# for Secrets and ConfigMaps of users' that are missing: to watch all of them would be to read all of them.
-_LOOK_AGAIN_S = 60.0
+# Secrets and ConfigMaps of users' that are missing: to watch all of them would be to read all of them.
+_INPUTS_AGAIN_S = 30.0
 
 _MOST_COLLISIONS = 16
-
-# Nodes that are judged only to say why they are not used.
-_NODES_TOLD = 50
 
 Pass = Generator[Request, Object, Outcome]
 
@@ -113,14 +102,15 @@ class WorkspaceReconciler:
         self._settings = settings
         self._kind = kind
         self._clock = clock
-        self._asked: dict[str, _Asked] = {}
+        self._nodes = NodeView(stores)
+        self._claims = Claims(stores, self._nodes, settings, kind, clock)
 
     def reconcile(self, key: ObjectKey) -> Pass:
         """One pass over the Workspace `key`."""
         workspace = self._stores.workspaces.get(key)
-        yield from self._give_back_strays(key, workspace)
+        again_s = yield from self._claims.give_back_strays(key, workspace)
         if workspace is None:
-            return Outcome()  # its children go with it, by their owner references
+            return Outcome(again_s)  # its children go with it, by their owner references
         if is_being_deleted(workspace):
             return (yield from self._release(workspace))
         if workspace.get("tuning") and (
@@ -138,7 +128,7 @@ class WorkspaceReconciler:
             refusal, output_dir = yield from self._tuning_inputs(workspace)
             if refusal:
                 yield from self._report(workspace, Observed(refusal=refusal))
-                return Outcome(requeue_after_s=_LOOK_AGAIN_S)
+                return Outcome(requeue_after_s=_INPUTS_AGAIN_S)
         history = self._revisions(workspace)
         record = revisions.record(workspace, history, deployed=revisions.number_on(self._serving(workspace)))
         if any(made_for(one) > generation_of(workspace) for one in history) and (
@@ -192,7 +182,8 @@ class WorkspaceReconciler:
             record: what to do about the history before; None when it is of the past.
             output_dir: where tuning writes.
         """
-        verdict = self._verdict(workspace)
+        look = self._nodes.look(workspace)
+        verdict = look.verdict
 
         def planned(observed: list[tuple[Kind, Object]], number: int) -> Plan:
             return self._plan(workspace, verdict, observed, output_dir, number)
@@ -206,15 +197,15 @@ class WorkspaceReconciler:
             changes = planned(children, number)
 
         conflicts = tuple(conflict(kind, key, owner) for kind, key, owner in changes.foreign)
-        workload, outcome = self._workload(workspace), Outcome()
-        claiming, writing, recording = _Trouble(), _Trouble(), _Trouble()
+        workload = self._workload(workspace)
+        dealings, writing, recording = Dealings(), _Trouble(), _Trouble()
         if not conflicts:  # a workload beside somebody else's Service serves nobody, and nodes cost money
             try:
                 if not (workspace.get("tuning") and workload is not None and is_over(workspace, workload)):
-                    outcome = yield from self._claim_nodes(workspace, asked, verdict, claiming)
-                yield from self._give_back(workspace, asked, verdict)
+                    yield from self._claims.buy(workspace, asked, look, workload, dealings)
+                    yield from self._claims.give_back(workspace, asked, look, workload, dealings)
             except ApiError as error:
-                claiming.error = error
+                dealings.error = error
             if record is not None and (changes.steps or workload is not None):
                 try:
                     settled = yield from self._record(workspace, record)
@@ -230,9 +221,10 @@ class WorkspaceReconciler:
                     yield from self._replace_together(workspace, workload)
             except ApiError as error:
                 writing.error = error
+        claiming = _Trouble(dealings.error, dealings.refusal, dealings.note)
         seen = Observed(
             verdict=verdict,
-            claims=tuple(self._claims(workspace)),
+            claims=tuple(self._claims.of(workspace)),
             can_claim=self._stores.can_claim(),
             workload=workload,
             pods=tuple(self._own_pods(workspace)),
@@ -241,8 +233,10 @@ class WorkspaceReconciler:
             retrying=writing.passing,
             claim_error=claiming.refused,
             claim_note=claiming.note or claiming.passing,
+            asked=dealings.asked,
+            kept=tuple(dealings.kept),
         )
-        return _Built(seen, outcome, writing.error or claiming.error or recording.error)
+        return _Built(seen, Outcome(dealings.again_s), (writing.error, claiming.error, recording.error))
 
     def _is_outdated(self, workspace: Object) -> Generator[Request, Object, bool]:
         """Whether our view of a Workspace is old: something was made for a generation that we do not know.
@@ -448,145 +442,19 @@ class WorkspaceReconciler:
                 found[kind, key_of(child)] = child
         return [(kind, child) for (kind, _), child in found.items()]
 
-    # --- nodes -----------------------------------------------------------------------------------------
-
-    def _verdict(self, workspace: Object) -> Verdict:
-        """Of the nodes that the Workspace names and of those with all its labels: no other can be used.
-
-        Only while they are too few, others of its instance type are judged as well, and only so many as
-        people read: what is said of them tells what is missing.
-        """
-        store, labels = self._stores.nodes, nodes_.labels_asked(workspace)
-        keys = [ObjectKey("", name) for name in nodes_.preferred_nodes(workspace)]
-        nodes = {key: store[key] for key in keys if key in store}
-        names = () if len(nodes) == len(keys) else [key.name for key in store]
-        of_type = {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
-        nodes |= {key_of(node): node for node in store.labelled(labels or of_type)}
-        verdict = self._judged(workspace, nodes.values(), names)
-        if verdict.enough or not labels:
-            return verdict
-        nodes |= {key_of(node): node for node in islice(store.labelled(of_type), _NODES_TOLD)}
-        return self._judged(workspace, nodes.values(), names)
-
-    def _judged(self, workspace: Object, nodes: Collection[Object], names: Collection[str]) -> Verdict:
-        key = key_of(workspace)
-        pods = (pod for node in nodes for pod in self._stores.gpu_pods.by(node_of_pod, key_of(node).name))
-        others = [pod for pod in pods if key not in workspace_of_labels(pod)]
-        return nodes_.verdict(workspace, nodes, others, known_names=names)
-
     def _own_pods(self, workspace: Object) -> list[Object]:
         return self._stores.pods.by(workspace_of_labels, key_of(workspace))
 
-    def _claims(self, workspace: Object) -> list[Object]:
-        return self._stores.claims.by(claims_.owner_uids, uid_of(workspace))
-
-    def _claim_nodes(
-        self, workspace: Object, asked: Object, verdict: Verdict, trouble: _Trouble
-    ) -> Generator[Request, Object, Outcome]:
-        """Ask for the nodes that are missing and not on their way.
-
-        A node that still holds our pods is not replaced while it is there: a kubelet that restarts would buy
-        another one each time. A claim that vanished (Karpenter deletes those it finds no capacity for) is
-        made again, but with growing patience.
-        """
-        if verdict.enough or verdict.unusable_preferred or not self._stores.can_claim():
-            return Outcome()
-        serving, held = set(verdict.selected), self._held_nodes(workspace) - set(verdict.selected)
-        claims = self._claims(workspace)
-        pending = [
-            claim
-            for claim in claims
-            if claims_.fits(workspace, claim)
-            and not is_being_deleted(claim)
-            and dig(claim, "status", "nodeName") not in serving | held
-        ]
-        wanted = verdict.missing - len(held) - len(pending)
-        if wanted <= 0:
-            return Outcome()
-        if why := claims_.contradiction(workspace):
-            trouble.refusal = why
-            return Outcome()
-        if api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
-            yield _finalizers(workspace, ours=True)  # refused if our view is old
-        elif not (yield from _is_newest(asked)):
-            return Outcome()  # no node is bought for what was wanted once
-        taken = {claim["metadata"]["name"] for claim in claims}
-        waits: list[float] = []
-        for name in islice((name for name in claims_.names(workspace) if name not in taken), wanted):
-            before = self._asked.get(name, _Asked())
-            if (wait_s := before.wait_s(self._clock())) > 0:
-                trouble.note = f"NodeClaim {name} has vanished (no capacity?); asked {before.times} times"
-                waits.append(wait_s)
-                continue
-            claim = yield request.apply(NODE_CLAIM, claims_.node_claim(workspace, name), manager=MANAGER)
-            if uid_of(claim):  # a dry run's has none, and its absence later means nothing
-                self._asked[name] = _Asked(before.times + 1, self._clock())
-        return Outcome(min(waits)) if waits else Outcome()
-
-    def _held_nodes(self, workspace: Object) -> set[str]:
-        """The nodes that exist and have unfinished pods of the Workspace on them."""
-        held = {dig(pod, "spec", "nodeName") for pod in self._own_pods(workspace) if not is_finished(pod)}
-        return {node for node in held if node and ObjectKey("", node) in self._stores.nodes}
-
-    def _give_back(
-        self, workspace: Object, asked: Object, verdict: Verdict
-    ) -> Generator[Request, Object, None]:
-        """Delete the NodeClaims that the Workspace has outgrown: they cost money.
-
-        Only once it runs on other nodes: none of its pods are on them and it has nodes enough without.
-        """
-        if not verdict.enough or not (claims := self._claims(workspace)):
-            return
-        needed = set(verdict.selected) | self._held_nodes(workspace)
-        superfluous = []
-        for claim in claims:
-            node = dig(claim, "status", "nodeName")
-            is_superfluous = node not in needed if node else not claims_.fits(workspace, claim)
-            if is_superfluous and not is_being_deleted(claim):
-                superfluous.append(claim)
-        if superfluous and (yield from _is_newest(asked)):
-            for claim in superfluous:
-                yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
-
-    def _give_back_strays(self, key: ObjectKey, workspace: Object | None) -> Generator[Request, Object, None]:
-        """Delete the NodeClaims of Workspaces of this name that are no more: nobody else would.
-
-        They are left when somebody takes our finalizer away, or when two controllers overlap. The server
-        says which Workspace there is: a store may lag.
-        """
-        uid = uid_of(workspace) if workspace else ""
-        strays = [
-            claim
-            for claim in self._stores.claims.by(workspace_of_labels, key)
-            if (owners := claims_.owner_uids(claim)) and uid not in owners and not is_being_deleted(claim)
-        ]
-        if not strays:
-            return
-        live = yield from _found(request.get(self._kind, *key))
-        for claim in strays:
-            if live is None or uid_of(live) not in claims_.owner_uids(claim):
-                yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
-
     def _release(self, workspace: Object) -> Pass:
-        """Deletion: NodeClaims first, and our finalizer only when they are gone; nobody else's finalizer.
-
-        The last look is at the server itself: a store that lags would leave a paid node behind.
-        """
+        """Deletion: what was bought first, and our finalizer last."""
         if api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
             return Outcome()
-        newest = yield from self._write_status(workspace, status_.deleting(workspace, self._clock()))
-        claims = self._claims(workspace)
-        if not claims and self._stores.can_claim():
-            claims = yield from _live_claims(workspace)
-        for claim in claims:
-            if not is_being_deleted(claim):
-                yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
-        if claims:
-            return Outcome(requeue_after_s=_LOOK_AGAIN_S)
-        yield _finalizers(newest, ours=False)
-        for name in islice(claims_.names(workspace), self._settings.most_nodes):
-            self._asked.pop(name, None)
-        return Outcome()
+
+        def say(kept: list[str]) -> Generator[Request, Object, Object]:
+            new = status_.deleting(workspace, self._clock(), kept)
+            return (yield from self._write_status(workspace, new))
+
+        return Outcome((yield from self._claims.release(workspace, say)))
 
     # --- status ----------------------------------------------------------------------------------------
 
@@ -649,8 +517,9 @@ class _Trouble:
     @property
     def refused(self) -> str:
         """Why it will not work until somebody changes something."""
-        is_final = self.error is not None and self.error.status not in _TRANSIENT
-        return str(self.error) if is_final else self.refusal
+        return (
+            refusal_words(self.error) if self.error and final_refusals.is_final(self.error) else self.refusal
+        )
 
     @property
     def passing(self) -> str:
@@ -665,37 +534,25 @@ class _Built:
     Args:
         seen: for the status.
         wish: how the pass is to end.
-        problem: why it has to be repeated.
+        problems: what was refused, worst first.
     """
 
     seen: Observed
     wish: Outcome
-    problem: ApiError | None
+    problems: tuple[ApiError | None, ...]
 
     def outcome(self) -> Outcome:
         """How the pass ends, once the status is written.
 
+        What no server can read is not sent again before something changes.
+
         Raises:
             ApiError: the work queue waits and tries again.
         """
-        if self.problem is not None:
-            raise self.problem
+        for problem in self.problems:
+            if problem is not None and not final_refusals.is_unreadable(problem):
+                raise problem
         return self.wish
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """How often a NodeClaim was asked for in this process's life, and when last."""
-
-    times: int = 0
-    at: datetime | None = None
-
-    def wait_s(self, now: datetime) -> float:
-        """Seconds until it is decent to ask again: 30 s, doubling, ten minutes at most."""
-        if self.at is None:
-            return 0.0
-        patience_s: float = min(30.0 * 2 ** (self.times - 1), 600.0)
-        return patience_s - (now - self.at).total_seconds()
 
 
 def _found(asking: Request) -> Generator[Request, Object, Object | None]:
@@ -715,42 +572,3 @@ def _gone(deleting: Request) -> Generator[Request, Object, None]:
     except ApiError as error:
         if error.status not in (404, 409):
             raise
-
-
-def _is_newest(workspace: Object) -> Generator[Request, Object, bool]:
-    """Whether the server has no newer spec than our view, asked before nodes come or go: they cost money.
-
-    When it has, the newer view is on its way to us.
-    """
-    live = yield from _found(request.get(api.kind_of(workspace), *key_of(workspace)))
-    return live is not None and (uid_of(live), generation_of(live)) == (
-        uid_of(workspace),
-        generation_of(workspace),
-    )
-
-
-def _live_claims(workspace: Object) -> Generator[Request, Object, list[Object]]:
-    """The Workspace's NodeClaims as the server has them now."""
-    key = key_of(workspace)
-    ours = {api.LABEL_WORKSPACE: key.name, api.LABEL_WORKSPACE_NAMESPACE: key.namespace}
-    try:
-        answer = yield Request("GET", NODE_CLAIM.path(), query={"labelSelector": selector_text(ours)})
-    except ApiError as error:
-        if error.is_unknown_resource:
-            return []
-        raise
-    return [claim for claim in answer.get("items") or () if claims_.is_of(claim, workspace)]
-
-
-def _finalizers(workspace: Object, *, ours: bool) -> Request:
-    """Add or remove our finalizer; the resourceVersion makes it a 409 when somebody else wrote meanwhile."""
-    metadata = workspace["metadata"]
-    others = [name for name in metadata.get("finalizers") or () if name != api.FINALIZER]
-    patch = {
-        "metadata": {
-            "uid": metadata["uid"],
-            "resourceVersion": metadata["resourceVersion"],
-            "finalizers": [*others, api.FINALIZER] if ours else others,
-        }
-    }
-    return request.merge_patch(api.kind_of(workspace), *key_of(workspace), patch, manager=MANAGER)

@@ -13,6 +13,7 @@ from kaitoctl.kaito import api, revisions, rivals
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.rivals import Rival
+from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -27,6 +28,7 @@ from kaitoctl.kube.objects import (
     Object,
     ObjectKey,
     dig,
+    is_being_deleted,
     key_of,
     labels_of,
 )
@@ -36,7 +38,13 @@ from kaitoctl.reconcile.backoff import Backoff
 from kaitoctl.reconcile.controller import Controller, Door, Worked, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Change, Informer, Store
 from kaitoctl.workspace_controller.reconciler import WorkspaceReconciler
-from kaitoctl.workspace_controller.stores import Stores, keep_of, workspace_of_labels
+from kaitoctl.workspace_controller.stores import (
+    Stores,
+    keep_of,
+    node_of_claim,
+    sought,
+    workspace_of_labels,
+)
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
@@ -135,6 +143,7 @@ async def run(
     )
     children_of_ours = (deployments, stateful_sets, services, jobs, config_maps)
     controller.watches(workspaces, own_key)
+    controller.watches(workspaces, lambda workspace: _left_by(workspace, workspaces.store))
     for children in children_of_ours:
         controller.watches(children, owner_keys(served))
         controller.watches(children, lambda child: _namesake(child, workspaces.store))
@@ -143,6 +152,7 @@ async def run(
     controller.watches(gpu_pods, lambda pod: _waiting_for(pod, stores))
     controller.watches(claims, workspace_of_labels)
     controller.watches(nodes, lambda node: _interested(node, workspaces.store))
+    controller.watches(nodes, lambda node: _bought_for(node["metadata"]["name"], stores))
     claims.when_served(controller.look_at_all)
     if beside is not None:
         deployments.subscribe(lambda change: _look_for_kaito(change, beside))
@@ -186,25 +196,31 @@ def _namesake(child: Object, workspaces: Store) -> Iterable[ObjectKey]:
 
 
 def _waiting_for(pod: Object, stores: Stores) -> list[ObjectKey]:
-    """Who may want the GPUs of the node that a pod comes to or leaves."""
-    node = stores.nodes.get(ObjectKey("", dig(pod, "spec", "nodeName") or ""))
-    return _interested(node, stores.workspaces) if node is not None else []
+    """Who may want the GPUs of the node that a pod comes to or leaves, and who waits to give that back."""
+    name = dig(pod, "spec", "nodeName") or ""
+    node = stores.nodes.get(ObjectKey("", name))
+    waiting = _interested(node, stores.workspaces) if node is not None else []
+    return [*waiting, *(key for key in _bought_for(name, stores) if key not in waiting)]
+
+
+def _bought_for(node: str, stores: Stores) -> list[ObjectKey]:
+    """Whose NodeClaim the node came with, whether it is still there or not."""
+    return [key for claim in stores.claims.by(node_of_claim, node) for key in workspace_of_labels(claim)]
+
+
+def _left_by(workspace: Object, workspaces: Store) -> list[ObjectKey]:
+    """Who waits for nodes that were kept for a Workspace that goes."""
+    if key_of(workspace) in workspaces and not is_being_deleted(workspace):
+        return []
+    found = (one for mark in sought(workspace) for one in workspaces.by(sought, mark))
+    return [key_of(one) for one in found if not conditions.is_true(one, api.RESOURCE_READY)]
 
 
 def _interested(node: Object, workspaces: Store) -> list[ObjectKey]:
-    """The Workspaces that may use the node: they name it, or it has all the labels that they ask for.
-
-    What others say of it, while they wait for nodes, is put right when they are looked at again.
-    """
+    """The Workspaces that may use the node: they name it, or it has all the labels that they ask for."""
     name, labels = node["metadata"]["name"], labels_of(node)
-    found = workspaces.by(_sought, name)
+    found = workspaces.by(sought, name)
     for label in labels.items():
-        asking = workspaces.by(_sought, label)
+        asking = workspaces.by(sought, label)
         found += [one for one in asking if nodes_.labels_asked(one).items() <= labels.items()]
     return [key_of(workspace) for workspace in found]
-
-
-def _sought(workspace: Object) -> list[str | tuple[str, str]]:
-    """By what a Workspace's nodes are told: their names, and one of the labels that they must have."""
-    labels = nodes_.labels_asked(workspace) or {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
-    return [*nodes_.preferred_nodes(workspace), min(labels.items())]

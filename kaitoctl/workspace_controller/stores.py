@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from kaitoctl.kaito import api, revisions
+from kaitoctl.kaito import api, claims, revisions
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito import status as status_
 from kaitoctl.kube.objects import (
@@ -66,6 +66,17 @@ def workspace_of_labels(child: Object) -> list[ObjectKey]:
     namespace = child["metadata"].get("namespace") or labels.get(api.LABEL_WORKSPACE_NAMESPACE) or ""
     name = labels.get(api.LABEL_WORKSPACE)
     return [ObjectKey(namespace, name)] if name and namespace else []
+
+
+def node_of_claim(claim: Object) -> tuple[str, ...]:
+    """The name of the node that a NodeClaim has got, as a tuple of one or none."""
+    return (name,) if (name := claims.node_of(claim)) else ()
+
+
+def sought(workspace: Object) -> list[str | tuple[str, str]]:
+    """By what a Workspace's nodes are told: their names, and one of the labels that they must have."""
+    labels = nodes_.labels_asked(workspace) or {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
+    return [*nodes_.preferred_nodes(workspace), min(labels.items())]
 
 
 def node_of_pod(pod: Object) -> tuple[str, ...]:

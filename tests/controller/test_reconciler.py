@@ -315,7 +315,7 @@ def test_a_claim_that_vanishes_is_asked_for_again_with_patience() -> None:
     ],
 )
 def test_nodes_that_a_workspace_has_outgrown_are_given_back(change: dict[str, Any]) -> None:
-    world = World()
+    world = World(runs_pods=True)
     world.apply(kaito.WORKSPACE, falcon(count=2))
     world.settle()
     assert len(world.list(NODE_CLAIM)) == 2

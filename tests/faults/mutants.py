@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kaitoctl.errors import ApiError, KaitoctlError
-from kaitoctl.kaito import api, claims, desired
+from kaitoctl.kaito import api, asked, claims, desired, sharing
 from kaitoctl.kaito import status as status_
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -33,7 +33,8 @@ from kaitoctl.kube.objects import (
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile import plan as plan_
 from kaitoctl.reconcile.plan import Plan
-from kaitoctl.workspace_controller import MANAGER, WORKLOADS, WorkspaceReconciler, reconciler
+from kaitoctl.workspace_controller import MANAGER, WORKLOADS, WorkspaceReconciler, node_view, reconciler
+from kaitoctl.workspace_controller import claims as buying
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -74,6 +75,11 @@ def _planning(change: Callable[..., Plan]) -> Patch:
 def _reconciler(name: str, mutated: Any) -> Patch:
     """A mutant of a method of the reconciler."""
     return lambda monkeypatch: monkeypatch.setattr(WorkspaceReconciler, name, mutated)
+
+
+def _dealing(name: str, mutated: Any) -> Patch:
+    """A mutant of how nodes are bought and given back."""
+    return lambda monkeypatch: monkeypatch.setattr(buying.Claims, name, mutated)
 
 
 def _headless_only_with_the_service(changes: Plan, owner: Object, observed: Any) -> Plan:
@@ -274,7 +280,7 @@ def _a_broken_list_is_empty(workspace: Object) -> Generator[Request, Object, lis
         return []
 
 
-_LIVE_CLAIMS = reconciler._live_claims
+_LIVE_CLAIMS = buying._live_claims
 
 
 def _any_generation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +298,7 @@ def _adds_its_finalizer_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def reconcile(self: WorkspaceReconciler, key: ObjectKey) -> Any:
         workspace = self._stores.workspaces.get(key)
         if workspace is not None and api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
-            yield reconciler._finalizers(workspace, ours=True)
+            yield buying.finalizers(workspace, ours=True)
         return (yield from begun(self, key))
 
     monkeypatch.setattr(WorkspaceReconciler, "reconcile", reconcile)
@@ -331,20 +337,20 @@ def _adopts_what_it_creates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forgets_claims_of_the_gone(
-    self: WorkspaceReconciler, key: ObjectKey, workspace: Object | None
+    self: buying.Claims, key: ObjectKey, workspace: Object | None
 ) -> Generator[Request, Object, None]:
     return
     yield
 
 
 def _deletes_claims_of_everyone(
-    self: WorkspaceReconciler, workspace: Object, verdict: Any
+    self: buying.Claims, workspace: Object, newest: Object, look: Any, workload: Any, dealings: Any
 ) -> Generator[Request, Object, None]:
     for claim in self._stores.claims.values():
         if (
             uid_of(workspace) in claims.owner_uids(claim)
             and not is_being_deleted(claim)
-            and not verdict.enough
+            and not look.verdict.enough
         ):
             yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
 
@@ -364,7 +370,7 @@ MUTANTS = (
         "U4",
         ("delete-slowly",),
         1,
-        lambda patch: patch.setattr(reconciler, "_finalizers", _everyones_finalizers),
+        lambda patch: patch.setattr(buying, "finalizers", _everyones_finalizers),
     ),
     Mutant(
         "foreign-objects-adopted",
@@ -408,7 +414,7 @@ MUTANTS = (
         "",
         ("delete-slowly",),
         2,
-        lambda patch: patch.setattr(reconciler, "_finalizers", _finalizers_without_precondition),
+        lambda patch: patch.setattr(buying, "finalizers", _finalizers_without_precondition),
     ),
     Mutant("generation-forgotten", "", ("adapters",), 1, _any_generation),
     Mutant("claim-names-at-random", "", ("buy-two",), 1, _names_at_random),
@@ -418,7 +424,7 @@ MUTANTS = (
         "",
         ("delete",),
         2,
-        lambda patch: patch.setattr(reconciler, "_live_claims", _a_broken_list_is_empty),
+        lambda patch: patch.setattr(buying, "_live_claims", _a_broken_list_is_empty),
     ),
     Mutant("status-before-workload", "", ("adapters",), 1, _status_before_workload),
     Mutant("way-back-not-barred", "", ("adapters",), 1, _no_way_back_is_barred),
@@ -428,13 +434,139 @@ MUTANTS = (
         "",
         ("delete",),
         2,
-        _reconciler("_give_back_strays", _forgets_claims_of_the_gone),
+        _dealing("give_back_strays", _forgets_claims_of_the_gone),
     ),
     Mutant(
         "claims-given-back-too-early",
         "",
         ("buy-two",),
         1,
-        _reconciler("_give_back", _deletes_claims_of_everyone),
+        _dealing("give_back", _deletes_claims_of_everyone),
     ),
+)
+
+
+# --- where several Workspaces compete ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A defect that shows only where several compete for nodes.
+
+    Args:
+        name: of the defect.
+        contests: in which it shows.
+        patch: makes it.
+    """
+
+    name: str
+    contests: tuple[str, ...]
+    patch: Patch
+
+
+def _everybody_plans_with_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shares(seekers: Any, free: Any, bought: Any = ()) -> Any:
+        return {one.key: tuple(sorted(one.asks))[: one.needs] for one in seekers}
+
+    monkeypatch.setattr(sharing, "shares", shares)
+
+
+def _nobody_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    share = sharing.shares
+
+    def shares(seekers: Any, free: Any, bought: Any = ()) -> Any:
+        blind = [replace(one, own=frozenset(), before=frozenset(), coming=0, lost=0) for one in seekers]
+        return share(blind, free)
+
+    monkeypatch.setattr(sharing, "shares", shares)
+
+
+def _given_back_as_soon_as_there_are_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outgrown(workspace: Object, claims_: Any, *, serving: Any, held: Any) -> list[Object]:
+        return [
+            claim for claim in claims_ if not is_being_deleted(claim) and claims.node_of(claim) not in held
+        ]
+
+    monkeypatch.setattr(claims, "outgrown", outgrown)
+    monkeypatch.setattr(buying.Claims, "_runs", _all_is_ours)
+
+
+def _others_pods_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    _no_last_look(monkeypatch)
+    monkeypatch.setattr(node_view.NodeView, "guests", lambda *_: [])
+
+
+def _no_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    def last_look(claim: Object, owner: Any) -> Generator[Request, Object, str]:
+        yield from ()
+        return ""
+
+    monkeypatch.setattr(buying, "_last_look", last_look)
+
+
+def _a_full_node_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    demand = claims.demand
+
+    def mutated(workspace: Object, found: Any, **options: Any) -> Any:
+        return demand(workspace, found, **{**options, "full": ()})
+
+    monkeypatch.setattr(claims, "demand", mutated)
+
+
+def _buys_for_whoever_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    demand = claims.demand
+
+    def mutated(workspace: Object, found: Any, **options: Any) -> Any:
+        full = options["full"]
+        return demand(workspace, [one for one in found if claims.node_of(one) not in full], **options)
+
+    monkeypatch.setattr(claims, "demand", mutated)
+
+
+def _buys_before_the_scheduler_has_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_view, "_is_undecided", lambda pod: False)
+    monkeypatch.setattr(buying, "_pods_to_come", lambda workload: 0)
+
+
+def _keeps_from_all_what_one_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing._Table, "put_back", lambda *_: None)
+    monkeypatch.setattr(node_view, "_is_stuck", lambda workspace: False)  # either would do
+
+
+def _kept_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "kept_words", lambda claim, why: "")
+
+
+RIVALS = (
+    Rival("same-free-node-for-all", ("six-of-a-kind",), _everybody_plans_with_every_node),
+    Rival("owners-not-first", ("six-of-a-kind",), _nobody_first),
+    Rival(
+        "given-back-when-a-node-joins",
+        ("shrinks-while-another-waits", "another-type-while-another-waits", "six-of-a-kind"),
+        _given_back_as_soon_as_there_are_nodes,
+    ),
+    Rival(
+        "given-back-under-others",
+        ("shrinks-under-strangers", "deleted-under-strangers", "deleted-beside-another"),
+        _others_pods_do_not_count,
+    ),
+    Rival("store-believed-about-pods", ("deleted-under-strangers", "shrinks-under-strangers"), _no_last_look),
+    Rival("full-node-taken-for-coming", ("a-stranger-takes-the-node",), _a_full_node_is_on_its_way),
+    Rival("buys-for-whoever-takes", ("strangers-take-every-node",), _buys_for_whoever_takes),
+    Rival(
+        "patience-lost-on-restart",
+        ("no-capacity",),
+        lambda patch: patch.setattr(asked, "asked_of", lambda workspace: {}),
+    ),
+    Rival(
+        "buys-while-the-scheduler-looks",
+        ("six-of-a-kind", "six-on-three-prepared-nodes"),
+        _buys_before_the_scheduler_has_spoken,
+    ),
+    Rival(
+        "kept-for-who-never-fits",
+        ("nobody-buys-and-one-never-fits",),
+        _keeps_from_all_what_one_cannot_use,
+    ),
+    Rival("kept-in-silence", ("shrinks-under-strangers",), _kept_in_silence),
 )

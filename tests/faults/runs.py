@@ -213,7 +213,9 @@ def _learn(reconciler: WorkspaceReconciler, asked: Request | None, answer: Answe
             store._replace(key, obj)
         store._replace(key_of(written), keep_of(kind)(written))
         learned: dict[str, Any] = {name: store}
-        reconciler._stores = replace(reconciler._stores, **learned)
+        stores = replace(reconciler._stores, **learned)
+        for part in (reconciler, reconciler._nodes, reconciler._claims):
+            part._stores = stores
 
 
 _STORES = {
@@ -243,11 +245,11 @@ def _sent(passing: Pass, answer: Answer | None) -> Request:
 
 def _remembered(reconciler: WorkspaceReconciler) -> bytes:
     """What the process would lose by dying."""
-    given = ("_stores", "_settings", "_clock")
+    given = ("_stores", "_settings", "_clock", "_nodes", "_claims")
     return pickle.dumps({name: value for name, value in vars(reconciler).items() if name not in given})
 
 
-def _stores(tables: tuple[Table, ...]) -> Stores:
+def _stores(tables: tuple[Table, ...], *, can_claim: bool = True) -> Stores:
     views = {kind.kind: _store(kind, table) for kind, table in zip(WATCHED, tables, strict=True)}
     return Stores(
         views["Workspace"],
@@ -261,7 +263,7 @@ def _stores(tables: tuple[Table, ...]) -> Stores:
         views["Job"],
         views["ConfigMap"],
         views["ControllerRevision"],
-        can_claim=lambda: True,
+        can_claim=lambda: can_claim,
     )
 
 

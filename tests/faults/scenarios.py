@@ -7,7 +7,7 @@ from typing import Any
 
 from faults.model import Cluster, State
 from faults.runs import Action, Scenario
-from world import falcon, gpu_node, node_status
+from world import falcon, gpu_node, node_status, running_pod
 
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.catalog import instance_types
@@ -27,6 +27,7 @@ from kaitoctl.kube.objects import (
     dig,
     generation_of,
     is_being_deleted,
+    is_controlled_by,
     key_of,
     owner_reference,
 )
@@ -115,6 +116,35 @@ def moves(cluster: Cluster, state: State) -> State:
     for step in (_provisioner, _workloads, _jobs, _kubelet):
         state = step(cluster, state)
     return state
+
+
+def moves_with_pods(cluster: Cluster, state: State) -> State:
+    """The same, and Deployments have pods, each ready on a node of its own."""
+    state = moves(cluster, state)
+    nodes = [obj["metadata"]["name"] for obj in state.objects(NODE)]
+    for deployment in list(state.objects(DEPLOYMENT)):
+        key, wanted = key_of(deployment), int(deployment["spec"]["replicas"])
+        own = [pod for pod in state.objects(POD) if is_controlled_by(pod, deployment)]
+        for number, pod in enumerate(own):
+            if number >= wanted or dig(pod, "spec", "nodeName") not in nodes:
+                state = cluster.do(state, _stopped(pod))
+        taken = {dig(pod, "spec", "nodeName") for pod in state.objects(POD)}
+        names = {key_of(pod).name for pod in state.objects(POD)}
+        for number in range(wanted):
+            free = [name for name in nodes if name not in taken]
+            if f"{key.name}-{number}" not in names and free:
+                taken.add(free[0])
+                made = running_pod(
+                    {"apiVersion": "apps/v1", "kind": "Deployment", **deployment}, number, free[0]
+                )
+                ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+                state = cluster.do(state, applied(POD, made), with_status(POD, f"{key.name}-{number}", ready))
+    return state
+
+
+def _stopped(pod: Object) -> Request:
+    gone = request.delete(POD, *key_of(pod))
+    return Request(gone.method, gone.path, body={**gone.body, "gracePeriodSeconds": 0})
 
 
 def _provisioner(cluster: Cluster, state: State) -> State:
@@ -414,7 +444,7 @@ SCENARIOS: dict[str, Scenario] = {
             "shrink",
             nothing,
             (apply(kaito.WORKSPACE, falcon(count=2)), apply(kaito.WORKSPACE, falcon(count=1))),
-            moves,
+            moves_with_pods,
             ready,
         ),
         Scenario(

@@ -21,7 +21,8 @@ from kaitoctl.kaito.diagnosis.case import (
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
 from kaitoctl.kaito.revisions import has_same_data
-from kaitoctl.kube.objects import Object, (
+from kaitoctl.kube.objects import (
+    Object,
     annotations_of,
     controller_of,
     dig,
