@@ -126,6 +126,8 @@ def _resources(new: Subject, release: Release) -> Iterator[Problem]:
             yield refused("resource.partition", "KW129", "GPUs of nodes that KAITO makes cannot be divided")
         return  # the rules of `create` know the rest of it, and say what is refused
     if is_byo:
+        if not release.has_reserved and new.inference.get("preset") and not _has_selector(new):
+            yield refused("resource", "KW120", "resource is not set")  # the webhook crashes on it
         yield from _own_nodes(new)
     elif new.type_name or not (release.has_own_nodes and new.is_v1beta1):
         yield from _known_type(new, release)
