@@ -96,7 +96,10 @@ ELSEWHERE: dict[str, str] = {
     "preferred-ignored no-gpu gpu-not-allocatable only-mig-slices too-few-gpus gpus-in-use "
     "gpu-memory-too-small gpu-labels-missing gpus-not-alike not-found listed-twice pressure immutable-field "
     "generation-not-observed node-claim-pending scaled-to-zero workload-paused service-misdirected "
-    "no-endpoints",
+    "no-endpoints gpus-sliced taint-of-controller",
+    "says only where to look; tests/pure/test_nodes_by_code.py has the node": "custom-pod-elsewhere "
+    "expression-ignored gpu-driver-upgrade gpu-unhealthy gpus-renamed gpus-shared mig-changing mig-failed "
+    "no-label-selects no-room node-problem other-platform selector-not-understood",
     "says only where to look; tests/pure/test_diagnosis.py has the cause": "controller-not-running "
     "controller-silent finalizer-holds-deletion name-conflict workspace-invalid controller-says "
     "node-claim-failed no-node-provisioner device-plugin-missing pods-refused unschedulable "
@@ -104,7 +107,8 @@ ELSEWHERE: dict[str, str] = {
     "container-cannot-start model-access-denied disk-full probe-kills-slow-start slow-start pod-evicted "
     "tuning-failed progress-deadline adapter-without-shell container-killed image-pull-slow "
     "image-wrong-platform kubernetes-says nobody-served node-lost pod-ended pod-rejected pod-sandbox-failed "
-    "pod-thrown-out probe-kills-server scheduling-gated volume-not-here volume-unavailable workload-missing",
+    "pod-thrown-out probe-kills-server scheduling-gated volume-not-here volume-unavailable workload-missing "
+    "controller-busy reconcile-error template-refused",
     "the model server's own log, which a sandbox does not write": "adapter-misfit",
     "no Workspace can have it: it is about the cluster": "crd-missing crd-version",
     "printed without a command": "other-vendor-gpu bad-quantity gpu-ok",
