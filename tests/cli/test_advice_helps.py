@@ -96,7 +96,10 @@ ELSEWHERE: dict[str, str] = {
     "preferred-ignored no-gpu gpu-not-allocatable only-mig-slices too-few-gpus gpus-in-use "
     "gpu-memory-too-small gpu-labels-missing gpus-not-alike not-found listed-twice pressure immutable-field "
     "generation-not-observed node-claim-pending scaled-to-zero workload-paused service-misdirected "
-    "no-endpoints",
+    "no-endpoints gpus-sliced taint-of-controller",
+    "says only where to look; tests/pure/test_nodes_by_code.py has the node": "custom-pod-elsewhere "
+    "expression-ignored gpu-driver-upgrade gpu-unhealthy gpus-renamed gpus-shared mig-changing mig-failed "
+    "no-label-selects no-room node-problem other-platform selector-not-understood",
     "says only where to look; tests/pure/test_diagnosis.py has the cause": "controller-not-running "
     "controller-silent finalizer-holds-deletion name-conflict workspace-invalid controller-says "
     "node-claim-failed no-node-provisioner device-plugin-missing pods-refused unschedulable "
