@@ -159,6 +159,8 @@ class NodeView:
                     found[key] = other, verdict
                     fresh |= {node.name for node in verdict.nodes if node.usable} - names
             names |= fresh
+        if not found:
+            return {mine: self._alone(workspace, names, mine)[:needs]}, {}
         bought = {name: owner for name in names if (owner := self._bought_for(name)) is not None}
         leaving = {name for name, owner in bought.items() if owner not in found and owner != mine}
         whole = self._judged(workspace, pods_of_all=True)
@@ -175,6 +177,17 @@ class NodeView:
         ]
         shares = sharing.shares(seekers, free, bought)
         return shares, {name: key for key, taken in shares.items() for name in taken}
+
+    def _alone(self, workspace: Object, nodes: Iterable[str], mine: ObjectKey) -> tuple[str, ...]:
+        """The nodes of a Workspace that nobody competes with, best first."""
+        named = nodes_.preferred_nodes(workspace)
+        owners = {name: self._bought_for(name) for name in nodes}
+        ran_on = dig(workspace, "status", "workerNodes") or ()
+        ranked = sorted(owners, key=lambda name: (owners[name] != mine, name not in ran_on, name))
+        usable = [name for name in ranked if owners[name] in (None, mine)]
+        return tuple(
+            [name for name in named if name in usable] + [name for name in usable if name not in named]
+        )
 
     def _marks(self, node: str) -> list[object]:
         there = self._stores.nodes.get(ObjectKey("", node))

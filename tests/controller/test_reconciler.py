@@ -290,10 +290,9 @@ def test_a_foreign_object_that_the_store_has_not_seen_is_not_adopted() -> None:
 def test_a_claim_that_vanishes_is_asked_for_again_with_patience() -> None:
     world = World()
     world.apply(kaito.WORKSPACE, falcon())
-    reconciler = WorkspaceReconciler(world.stores(), Settings(), clock=lambda: NOW)
     creations = 0
-    for _ in range(5):
-        reconciler._stores = world.stores()
+    for _ in range(5):  # each time by another process
+        reconciler = WorkspaceReconciler(world.stores(), Settings(), clock=lambda: NOW)
         outcome = world.drive(reconciler.reconcile(ObjectKey("default", "falcon")))
         for claim in world.list(NODE_CLAIM):
             creations += 1
