@@ -21,7 +21,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
@@ -32,6 +32,9 @@ from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.trimmed import Decode
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient, Configuration
 
 _HEADERS = {"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"}
 _CONNECT_TIMEOUT_S = 10.0
@@ -168,6 +171,25 @@ class Client:
         )
         self._credentials = credentials.of(server, where)
         self._pair: tuple[bytes, bytes] | None = None
+
+    @classmethod
+    def from_official(
+        cls, source: ApiClient | Configuration | None = None, *, namespace: str = "default", **options: Any
+    ) -> Client:
+        """A client with the settings of the official Python client.
+
+        Args:
+            source: a `kubernetes.client.ApiClient` or `Configuration`; None loads what the official
+                `kubernetes.config.load_config` finds.
+            namespace: the default one: an official configuration has none.
+            options: as above.
+
+        Raises:
+            InputError: there is no configuration, or it is of no use.
+        """
+        from kaitoctl.kube import official
+
+        return cls(official.server(source), namespace=namespace, **options)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, unquote
 from kaitoctl.errors import InputError
 
 if TYPE_CHECKING:
-    from kaitoctl.kube import exec_plugin, oidc
+    from kaitoctl.kube import exec_plugin, official, oidc
     from kaitoctl.kube.kubeconfig import Server
 
 _TOKEN_FILE_READ_EVERY_S = 60.0
@@ -112,6 +112,20 @@ class _Issuer(Credentials):
             return bearer(await self._issuer.id_token(), f"the id-token of user {self._issuer.user!r}")
 
 
+class _Official(Credentials):
+    """Whatever the official client would send now."""
+
+    def __init__(self, settings: official.Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    async def authorization(self) -> str:
+        return await self._settings.authorization()
+
+    async def renew(self) -> bool:
+        return self._settings.configuration.refresh_api_key_hook is not None
+
+
 def of(server: Server, where: SplitResult) -> Credentials:
     """The credentials for a server; nobody is asked before the first request.
 
@@ -124,6 +138,8 @@ def of(server: Server, where: SplitResult) -> Credentials:
     """
     if where.username is not None:
         return _basic(unquote(where.username), unquote(where.password or ""))
+    if server.official is not None:
+        return _Official(server.official)
     if server.plugin is not None:
         return _Plugin(server.plugin)
     if server.issuer is not None:

@@ -24,6 +24,7 @@ from kaitoctl.kube import kubeconfig_shape
 
 if TYPE_CHECKING:
     from kaitoctl.kube.exec_plugin import Plugin
+    from kaitoctl.kube.official import Settings
     from kaitoctl.kube.oidc import Issuer
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -57,6 +58,7 @@ class Server:
         client_key: PEM, likewise.
         plugin: a program that has to be asked for credentials.
         issuer: who has to be asked for an id-token once ours has expired.
+        official: the official client's settings, which say who we are.
     """
 
     address: str = field(repr=False)
@@ -75,11 +77,14 @@ class Server:
     client_key: bytes | str = field(default="", repr=False)
     plugin: Plugin | None = field(default=None, repr=False)
     issuer: Issuer | None = field(default=None, repr=False)
+    official: Settings | None = field(default=None, repr=False)
 
     @property
     def has_secret(self) -> bool:
         """Whether a secret goes with every request."""
-        return bool(self.token or self.token_file or self.basic or self.issuer or self.plugin)
+        return bool(
+            self.token or self.token_file or self.basic or self.issuer or self.plugin or self.official
+        )
 
 
 class _Part(NamedTuple):
