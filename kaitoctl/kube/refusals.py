@@ -160,7 +160,8 @@ def kind_of(error: ApiError) -> str:
             return name
     for name, kind in KINDS.items():
         fits = not kind.statuses or error.status in kind.statuses
-        if fits and re.search(kind.words, error.message):
+        pattern = kind.words
+        if fits and re.search(pattern, error.message):
             return name
     return ""
 
