@@ -27,12 +27,12 @@ class Kind:
 
     Args:
         statuses: the HTTP status codes that come with it; empty for any.
-        words: what its message holds, a regular expression.
+        pattern: what its message holds, a regular expression.
         hint: what to do; empty when the message says it all. NAMESPACE stands for the namespace.
     """
 
     statuses: tuple[int, ...]
-    words: str
+    pattern: str
     hint: str = ""
 
 
@@ -160,8 +160,7 @@ def kind_of(error: ApiError) -> str:
             return name
     for name, kind in KINDS.items():
         fits = not kind.statuses or error.status in kind.statuses
-        pattern = kind.words
-        if fits and re.search(pattern, error.message):
+        if fits and re.search(kind.pattern, error.message):
             return name
     return ""
 

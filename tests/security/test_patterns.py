@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import kaitoctl
-from kaitoctl.kaito.diagnosis import log_patterns
+from kaitoctl.kaito.diagnosis import log_patterns, of_workloads
 from kaitoctl.kaito.validation import ignored
-from kaitoctl.kube import documents
+from kaitoctl.kube import documents, refusals
 
 SOURCE = Path(kaitoctl.__file__).parent
 LENGTH = 5_000
@@ -86,6 +86,10 @@ def kept() -> Iterator[Use]:
                 yield re.compile(value), anywhere
             elif isinstance(value, tuple) and re.search(rf"for pattern, \w+ in {name}\b", source):
                 yield from ((re.compile(row[0]), True) for row in value)
+            elif isinstance(value, tuple | Mapping):
+                rows = value.values() if isinstance(value, Mapping) else value
+                found = (getattr(row, "pattern", None) for row in rows if not isinstance(row, re.Pattern))
+                yield from ((re.compile(text), True) for text in found if isinstance(text, str))
 
 
 def patterns() -> dict[re.Pattern[str], bool]:
@@ -135,12 +139,14 @@ PATTERNS = patterns()
 def test_the_patterns_are_found() -> None:
     assert len(PATTERNS) > 80
     logs = {row[0] for row in log_patterns.PATTERNS}
-    assert {ignored.MEANT[0][0], documents._OTHER_BREAKS, *logs} <= {one.pattern for one in PATTERNS}
+    kinds = {of_workloads.REFUSALS[0].pattern, refusals.KINDS["quota"].pattern}
+    assert {ignored.MEANT[0][0], documents._OTHER_BREAKS, *logs, *kinds} <= {one.pattern for one in PATTERNS}
     unknown = [
         f"{file.name}: {found[0]}"
         for file in SOURCE.rglob("*.py")
         for found in re.finditer(
-            r"\bre\.(?:match|fullmatch|search|find[a-z]+|sub|split)\((\w+)", file.read_text("utf-8")
+            r"\bre\.(?:match|fullmatch|search|find[a-z]+|sub|split)\((\w+)(?!\.pattern\b)\b",
+            file.read_text("utf-8"),
         )
         if not found[1].isupper() and found[1] not in ("r", "rb", "f", "rf", "pattern")
     ]
