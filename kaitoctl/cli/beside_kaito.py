@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.errors import ApiError, InputError
+from kaitoctl.errors import ApiError, InputError, KaitoctlError
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.rivals import Rival
@@ -30,13 +30,30 @@ async def insist_on_being_alone(client: Client, kind: Kind, namespace: str, *, t
     Raises:
         InputError: KAITO's controller is at work.
     """
-    found = await rivals_in(client, kind, namespace)
+    found = await _once_answered(client, kind, namespace)
     if not found:
         return
     error = refusal(found)
     if not takes_over:
         raise error
     logger.warning("%s; going on, as %s says", error.message, OPTION)
+
+
+async def _once_answered(client: Client, kind: Kind, namespace: str) -> list[Rival]:
+    """`rivals_in`, asked again for as long as the cluster gives no sensible answer, as a controller does."""
+    import asyncio
+
+    from kaitoctl.reconcile.backoff import Backoff
+
+    clock, backoff, said = asyncio.get_running_loop().time, Backoff(), ""
+    while True:
+        try:
+            return await rivals_in(client, kind, namespace)
+        except KaitoctlError as error:
+            if str(error) != said:
+                said = str(error)
+                logger.warning("whether KAITO's controller runs cannot be seen; asking again: %s", said)
+        await asyncio.sleep(backoff.delay(clock()))
 
 
 def refusal(found: list[Rival]) -> InputError:

@@ -250,7 +250,7 @@ def _explained(error: ApiError) -> ApiError:
         405: "the API server does not pass requests on; use kubectl port-forward and --url",
         503: "no pod answers behind the Service: kaitoctl why",
     }
-    if error.status == 403 and refusals.kind_of(error) != "rights":
+    if error.status == 403 and refusals.kind_of(error) not in ("rights", ""):
         error.hint = refusals.hint_of(error)
     elif not error.hint or error.status == 403:  # there is another way than that right
         error.hint = hints.get(error.status, error.hint)

@@ -383,7 +383,7 @@ def crd_of(name: str) -> dict[str, Any]:
             part, field = path.split(".")
             schema["properties"][part]["properties"].pop(field, None)
         versions.append({"name": version.rpartition("/")[2], "schema": {"openAPIV3Schema": schema}})
-    return {"spec": {"versions": versions}}
+    return {"kind": "CustomResourceDefinition", "metadata": {}, "spec": {"versions": versions}}
 
 
 def test_the_targets_of_clusters(offline: Shell) -> None:
@@ -398,7 +398,7 @@ def test_the_targets_of_clusters(offline: Shell) -> None:
         found = crd_of(release)
         return 200, json.dumps(found)
 
-    group = json.dumps({"versions": [{"version": "v1alpha1"}]})
+    group = json.dumps({"kind": "APIGroup", "versions": [{"version": "v1alpha1"}]})
     old = yaml.safe_load(GOOD.replace("falcon-7b", "phi-2"))
 
     def answer(

@@ -99,6 +99,8 @@ _LAST_RESORT = {
     "controller-says": 4,
 }
 
+_REFUSED = frozenset({"workspace-invalid", "template-refused"})
+
 # Why KAITO, which is there, does not take a Workspace up; and the words for not knowing why.
 _HELD_UP = frozenset({"controller-busy", "workspace-invalid"})
 _NOT_TAKEN_UP = frozenset({"controller-not-running", "controller-silent", "generation-not-observed"})
@@ -107,6 +109,7 @@ _SAID_BETTER = {
     "pod-thrown-out": ("taint-not-tolerated", "unschedulable"),
     "node-lost": ("not-ready", "unschedulable", "taint-not-tolerated"),
     "scheduling-gated": ("unschedulable",),
+    "template-refused": ("workspace-invalid",),
 }
 
 
@@ -156,6 +159,8 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
                 found.append(cause)
         if found and is_being_deleted(case.workspace):
             break  # what is going away need not become ready
+        if rule is of_controller.stumbles and _REFUSED & {cause.code for cause in found}:
+            break  # for what is refused nothing is built
     if of_controller.is_kaito_here(seen.controllers) and _HELD_UP & {cause.code for cause in found}:
         found = [cause for cause in found if cause.code not in _NOT_TAKEN_UP]
     better = {cause.code for cause in found if cause.weight == "fault"} & set(_SAID_BETTER)

@@ -319,7 +319,8 @@ def vanished(case: Case) -> Iterator[Cause]:
     for event in told_of:
         name = str(dig(event, "involvedObject", "name") or "")
         surely = name in ours or name.startswith(f"{key.namespace}-{key.name}-")
-        if not surely and not re.match(_KAITOS_OWN, name):
+        # Our controller's claims have names that follow from the Workspace: others are another's.
+        if not surely and (case.seen.is_ours or not re.match(_KAITOS_OWN, name)):
             continue
         if case.age_s(event_time(event)) > _VANISHED_WITHIN_S:
             return
