@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
 
 _MOST_OFTEN_S = 0.2
+_NOBODY_MANAGES = "controller-not-running"
 _LOOK_AGAIN_S = 1.0  # ages grow, and some causes are only a matter of time
 
 
@@ -212,6 +213,7 @@ async def _until_ready(
     async with look.looking(client, key) as picture:
         if picture.snapshot().workspace is None:
             raise await look.no_such(client, picture.kind, key)
+        looked = False
         while True:
             picture.changed.clear()
             await picture.follow_nodes()
@@ -225,6 +227,10 @@ async def _until_ready(
             if where.outcome == "failed":
                 seen = await look.deeply(client, seen)
             shown = view(seen, now, at=where, addressed=target.addressed)
+            if not looked and shown.cause is not None and shown.cause.code == _NOBODY_MANAGES:
+                looked = True  # what to do about it depends on which controllers there are
+                seen = await look.deeply(client, seen)
+                shown = view(seen, now, at=where, addressed=target.addressed)
             last[0] = shown.where
             for teller in tellers:
                 teller.show(shown, now)

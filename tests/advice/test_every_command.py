@@ -24,6 +24,8 @@ CHANGES = {
     "kubectl uncordon": "test_harms_nobody",
     "kubectl patch workspace": "test_harms_nobody: the fields as they were",
     "kubectl patch service": "test_harms_nobody: of a Service that reaches nobody",
+    'kubectl patch {} {} --type=merge -p \'{"metadata":{"finalizers":null}}\'': "pure/"
+    "test_deletion_causes.py: only where nothing serves and no machine is known to be left, which it says",
     "kubectl patch job": "lets a suspended Job of the Workspace's own go on",
     "kubectl scale": "test_harms_nobody: the Workspace's own, from 0",
     "kubectl rollout resume": "test_harms_nobody: the Workspace's own",
@@ -48,8 +50,9 @@ CHANGES = {
     "kaitoctl schema": "writes to stdout",
     "kaitoctl replay": "plays a file",
 }
-# The one advice to delete: a webhook configuration that nobody answers, of a KAITO that is gone.
-DELETES = {"cli/doctor_webhooks.py"}
+# The one advice to delete: a webhook configuration that nobody answers, of a KAITO that is gone. In `codes`
+# it is what somebody has done.
+DELETES = {"cli/doctor_webhooks.py", "kaito/diagnosis/codes.py"}
 
 
 def literals() -> Iterator[tuple[str, str]]:

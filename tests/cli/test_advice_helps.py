@@ -72,7 +72,6 @@ SITUATIONS = [
     Situation("adapter-image-bad", adapter("does-not-exist")),
     Situation("adapter-empty", adapter("empty-data")),
     Situation("pull-secret-missing", private("unauthorized", "nobody-made-it")),
-    Situation("secret-missing", template({"envFrom": [{"secretRef": {"name": "gone"}}]})),
     Situation(
         "config-map-missing",
         template(
@@ -109,7 +108,15 @@ ELSEWHERE: dict[str, str] = {
     "image-wrong-platform kubernetes-says nobody-served node-lost pod-ended pod-rejected pod-sandbox-failed "
     "pod-thrown-out probe-kills-server scheduling-gated volume-not-here volume-unavailable workload-missing "
     "controller-busy reconcile-error template-refused",
-    "the model server's own log, which a sandbox does not write": "adapter-misfit",
+    "the model server's own log, which a sandbox does not write": "adapter-misfit bad-arguments "
+    "context-too-long gpu-broken gpu-count-misfit gpu-driver-misfit gpu-not-visible gpu-too-old "
+    "gpus-disconnected hub-rate-limited hub-unreachable image-broken model-files-broken model-not-found "
+    "model-unsupported path-not-writable port-in-use shared-memory-too-small worker-died",
+    "a provisioner's words; tests/pure/test_claim_causes.py": "node-claim-inconsistent "
+    "node-claim-terminating node-class-not-ready node-not-initialized node-pool-limit",
+    "deletion that hangs; tests/pure/test_deletion_causes.py holds its advice to a law": "drain-blocked "
+    "dependents-hold-deletion node-claim-kind-missing node-claim-stuck",
+    "refused by the sandbox's own controller before: template-refused": "secret-missing",
     "no Workspace can have it: it is about the cluster": "crd-missing crd-version",
     "printed without a command": "other-vendor-gpu bad-quantity gpu-ok",
 }
