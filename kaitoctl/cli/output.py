@@ -102,11 +102,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, most: int | 
     """
     lines = [list(headers), *([visible(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
-    gap, used, gaps = _GAP, sum(widths[:-1]), len(widths) - 1
-    room = _room_for_last(used + len(gap) * gaps, most)
-    if room < widths[-1] and sys.stdout.isatty():
+    used, gaps, gap = sum(widths[:-1]), len(widths) - 1, _GAP
+    if most != 0 and sys.stdout.isatty() and _left_of(used + len(gap) * gaps) < min(widths[-1], _LEAST_ROOM):
         gap = _GAP[1:]
-        room = _room_for_last(used + len(gap) * gaps, most)
+    room = _room_for_last(used + len(gap) * gaps, most)
     for line in lines:
         if len(line[-1]) > room:
             line[-1] = f"{line[-1][: room - 1]}…"
@@ -119,10 +118,15 @@ def _room_for_last(used: int, most: int | None) -> int:
         return sys.maxsize
     if not sys.stdout.isatty():
         return max((most or 0) - used, _LEAST_ROOM)
+    left = _left_of(used)
+    return left if left >= _LEAST_LEFT else sys.maxsize  # a row that is wrapped anyway is shown whole
+
+
+def _left_of(used: int) -> int:
+    """Columns that the terminal has left; below 0 when it has too few."""
     from shutil import get_terminal_size
 
-    left = get_terminal_size().columns - used
-    return left if left >= _LEAST_LEFT else sys.maxsize  # a row that is wrapped anyway is shown whole
+    return get_terminal_size().columns - used
 
 
 def passage(text: str) -> str:
