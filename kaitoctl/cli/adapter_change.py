@@ -221,7 +221,7 @@ class _Changing:
             await consent.insist("Go on?")
         done = await self._written(workspace, change, check)
         if done.tries > 1:
-            output.step("somebody else wrote the Workspace meanwhile; what they wrote stays")
+            output.step("somebody else changed the Workspace meanwhile; their change is kept")
         _print(done.after, self.how, "configured" if done.after is not done.before else "unchanged")
         if self.how.wait:
             await self._follow(done, change)

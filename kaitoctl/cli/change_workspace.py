@@ -120,7 +120,7 @@ async def _again(client: Client, kind: Kind, live: Object) -> Object:
     except ApiError as error:
         raise explained(error) from error
     if merging.shown(now) != merging.shown(live):  # and not merely its status
-        output.step("somebody else wrote the Workspace meanwhile; what they wrote stays")
+        output.step("somebody else changed the Workspace meanwhile; their change is kept")
     return {"apiVersion": kind.api_version, "kind": kind.kind, **now}
 
 
@@ -146,7 +146,7 @@ def _judge(before: Object, after: Object, known: Catalog, *, of_sandbox: bool) -
     fixed = [item for item in validation.update_problems(before, after) if item.severity == "error"]
     if fixed:
         raise InputError(
-            f"Workspace {key.name} cannot be changed so; nothing was written",
+            f"Workspace {key.name} cannot be changed like this; nothing was written",
             problems=[_line(problem) for problem in fixed],
             hint="create another Workspace beside it, and delete this one when that serves",
         )

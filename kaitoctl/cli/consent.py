@@ -16,9 +16,9 @@ def insist_that_it_can_be_given(*, yes: bool) -> None:
     """
     if not yes and not output.can_ask():
         raise InputError(
-            "this restarts pods or takes something away, and there is no terminal to ask on; "
+            "this restarts pods or removes something, and there is no terminal to confirm it on; "
             "nothing was written",
-            hint="add --yes to go on without being asked, or look first with --dry-run=server",
+            hint="add --yes to skip the confirmation prompt, or look first with --dry-run=server",
         )
 
 

@@ -66,7 +66,7 @@ def create_workspace(
         ),
     ] = None,
     count: Annotated[
-        int | None, typer.Option("--count", help="Number of nodes (default: 1, or as many as there are).")
+        int | None, typer.Option("--count", help="Number of nodes (default: 1, or what the Workspace has).")
     ] = None,
     label: Annotated[
         list[str] | None,
@@ -151,14 +151,14 @@ def create_workspace(
     ] = False,
     yes: Annotated[
         bool,
-        typer.Option("--yes", "-y", help="Do not ask before a change that restarts or takes something away."),
+        typer.Option("--yes", "-y", help="Skip the confirmation prompt (required without a terminal)."),
     ] = False,
     sandbox: Sandbox = False,
     sandbox_name: SandboxName = "default",
 ) -> None:
-    """Create a Workspace, or bring it to what is asked for, and follow its rollout.
+    """Create or change a Workspace, and follow its rollout.
 
-    Of a Workspace that exists, what no option names stays as it is.
+    What no option names stays as it is in a Workspace that exists.
 
     Example: kaitoctl create workspace workspace-falcon-7b --preset falcon-7b
     --instance-type Standard_NC12s_v3 --label apps=falcon-7b --sandbox

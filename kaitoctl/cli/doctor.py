@@ -276,10 +276,11 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
                 "the sandbox manages Workspaces, unless started with --no-controller",
             )
         ]
-    if not found:
-        hint = "install KAITO, or kaitoctl run-controller; one that runs outside the cluster is not seen here"
+    ours = await _ours_elsewhere(client, found)
+    if not found and not ours:
+        hint = "install KAITO, or kaitoctl run-controller; one elsewhere is seen by its lease alone"
         return [Check("workspaces", "controller", "warning", "no controller of Workspaces was found", hint)]
-    checks = []
+    checks = [Check("workspaces", "controller", "ok", one) for one in ours]
     for one in found:
         result: Result = "ok" if one.ready else "error" if one.wanted else "warning"
         hint = f"kubectl describe deployment {one.name} -n {one.namespace}"
@@ -287,7 +288,7 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
         more += "" if one.is_alive else ": it is scaled to nothing"
         checks.append(Check("workspaces", "controller", result, one.words + more, hint))
     alive = [f"{one.kind} ({one.namespace}/{one.name})" for one in found if one.is_alive]
-    alive += await _ours_elsewhere(client, found)
+    alive += ours
     if len(alive) > 1:
         message = f"{' and '.join(alive)} are at work: they would work against each other"
         hint = "keep one: kubectl scale deployment NAME -n NAMESPACE --replicas=0 stops the other"

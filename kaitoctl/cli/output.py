@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _RED, _GREEN, _YELLOW, _DIM, _PLAIN = "31", "32", "33", "2", ""
 _GAP = "   "
 _LEAST_ROOM = 20
+_LEAST_LEFT = 10
 _SAID_AGAIN_S = 30.0
 # Arabic, Hebrew and other letters are fine; what steers the writing direction is not.
 _STEERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
@@ -101,23 +102,31 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, most: int | 
     """
     lines = [list(headers), *([visible(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
-    room = _room_for_last(sum(widths[:-1]) + len(_GAP) * (len(widths) - 1), most)
+    used, gaps, gap = sum(widths[:-1]), len(widths) - 1, _GAP
+    if most != 0 and sys.stdout.isatty() and _left_of(used + len(gap) * gaps) < min(widths[-1], _LEAST_ROOM):
+        gap = _GAP[1:]
+    room = _room_for_last(used + len(gap) * gaps, most)
     for line in lines:
         if len(line[-1]) > room:
             line[-1] = f"{line[-1][: room - 1]}…"
-        data(_GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        data(gap.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _room_for_last(used: int, most: int | None) -> int:
     """Characters that the last column may have: what is left of the width, but enough to read."""
     if most == 0 or (most is None and not sys.stdout.isatty()):
         return sys.maxsize
-    width = most or 0
-    if sys.stdout.isatty():
-        from shutil import get_terminal_size
+    if not sys.stdout.isatty():
+        return max((most or 0) - used, _LEAST_ROOM)
+    left = _left_of(used)
+    return left if left >= _LEAST_LEFT else sys.maxsize  # a row that is wrapped anyway is shown whole
 
-        width = get_terminal_size().columns
-    return max(width - used, _LEAST_ROOM)
+
+def _left_of(used: int) -> int:
+    """Columns that the terminal has left; below 0 when it has too few."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns - used
 
 
 def passage(text: str) -> str:

@@ -171,7 +171,7 @@ async def _ask_controller(
     else:
         versions = " and ".join(served)
         output.warning(
-            f"which KAITO it is cannot be told: no controller and no CRD of a known release was found{hidden}"
+            f"the release of KAITO is not known: no controller and no CRD of a known one was found{hidden}"
             f"; judged by apiVersion (it serves {versions})"
         )
 

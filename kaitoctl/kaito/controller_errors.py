@@ -147,4 +147,4 @@ def failure(workspace: Object, *, is_ours: bool) -> str:
         is_passing = not is_ours and prospect(split(message).error or message) == "passing"
         return "" if is_passing else message or "the controller gave up"
     error = last_error(workspace)
-    return f"the controller cannot go on: {error}" if prospect(error) == "final" else ""
+    return f"the controller cannot continue: {error}" if prospect(error) == "final" else ""

@@ -63,7 +63,7 @@ def _against(reach: Reach, settings: Settings) -> str:
         why = "gives the pod a Secret of the namespace, which writing Workspaces does not"
     elif reach.kind == "scheduling":
         is_allowed, option = settings.allows_template_scheduling, SCHEDULING
-        why = "chooses where, or before whom, the pod runs"
+        why = "chooses where the pod runs, or with which priority"
     elif reach.kind == "cluster":
         is_allowed, option = settings.allows_privileged_templates, PRIVILEGED
         why = "gives the pod what only the node or the cluster may reach"

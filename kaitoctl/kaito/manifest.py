@@ -405,7 +405,9 @@ def render(template: str, values: Mapping[str, Any], *, source: str) -> Object:
             hint="shipped: " + ", ".join(f"{name}{_SUFFIX}" for name in template_names()),
         ) from None
     except (TemplateError, Refused) as error:
-        raise InputError(f"{_place(error, source)}: {error}") from None
+        missing = re.fullmatch(r"'(\w+)' is undefined", str(error))
+        hint = f"give it with --set {missing[1]}=VALUE" if missing else ""
+        raise InputError(f"{_place(error, source)}: {error}", hint=hint) from None
     except RecursionError:
         raise InputError(f"{source}: the template is nested too deeply") from None
     except Exception as error:  # whatever an expression can raise: TypeError, ZeroDivisionError, ...

@@ -84,7 +84,7 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
         return Serving(gap="port", words=_wrong_port(name, port, chosen))
     if spec.get("clusterIP") == "None" and target_port(port, open_[0]) != port.get("port"):
         words = (
-            f"Service {name} is headless, so nobody translates its port {port.get('port')} to "
+            f"Service {name} is headless, so nothing translates its port {port.get('port')} to "
             f"{target_port(port, open_[0])}"
         )
         return Serving(gap="type", words=words)
@@ -175,10 +175,10 @@ def _wrong_port(name: str, port: Object, pods: list[Object]) -> str:
     target = port.get("targetPort") or port.get("port")
     known = sorted(set().union(*map(listening, pods)))
     if (port.get("protocol") or "TCP") != "TCP":
-        return f"Service {name} speaks {port['protocol']} on port {port.get('port')}, and the server TCP"
+        return f"Service {name} uses {port['protocol']} on port {port.get('port')}, and the server TCP"
     what = f"port {target}" if str(target).isdigit() else f'a port called "{target}"'
     listens = f"; the server listens on {', '.join(map(str, known))}" if known else ""
-    return f"port {port.get('port')} of Service {name} leads to {what}, where nobody listens{listens}"
+    return f"port {port.get('port')} of Service {name} leads to {what}, where nothing listens{listens}"
 
 
 def _leads_to(item: Object, pod: Object, port: Object) -> bool:

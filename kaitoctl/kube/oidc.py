@@ -194,7 +194,7 @@ async def _locked(file: Path) -> AsyncIterator[None]:
             break
         except FileExistsError:
             if time.monotonic() > deadline:
-                raise OSError(0, f"somebody else writes it; if not, remove {lock}") from None
+                raise OSError(0, f"another process is writing it; if none is, remove {lock}") from None
             await asyncio.sleep(_LOOK_AGAIN_S)
     try:
         yield

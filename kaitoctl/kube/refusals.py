@@ -117,7 +117,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "stale": Kind(
             (409,),
             r"the object has been modified|StorageError: invalid object|Precondition failed",
-            "somebody else wrote it at the same moment; try again",
+            "conflict: somebody else wrote it at the same moment; try again",
         ),
         "being-deleted": Kind(
             (409,), r"object is being deleted", "wait until the one of this name is gone, and try again"

@@ -58,7 +58,7 @@ def context(server: Server, host: str, pair: tuple[bytes, bytes] | None = None) 
     if not server.verifies:
         if pair is None:  # it is said once
             _log.warning(
-                "anybody may pose as %s: its certificate is not verified (insecure-skip-tls-verify)", host
+                "TLS verification is disabled for %s (insecure-skip-tls-verify): anybody can pose as it", host
             )
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE

@@ -15,8 +15,8 @@ _NAME = (
     "tls-server-name"
 )
 _OURS = "the server does not accept the kubeconfig's client certificate: log in again, or have it renewed"
-_PLAIN = "what answers there speaks no TLS: is the port right, and is it https:// that the server speaks?"
-_OLD = "the server speaks only TLS older than 1.2, which is not safe any more"
+_PLAIN = "the server there does not speak TLS: check the port, and whether it should be http://"
+_OLD = "the server speaks only TLS older than 1.2, which is no longer safe"
 _CUT = "the connection was cut while TLS began: a proxy, a firewall or a load balancer without a backend?"
 
 _VERIFY_CODES = {

@@ -186,7 +186,7 @@ def test_what_cannot_work_is_refused_before_the_pod_is_gone(
 
 def test_without_a_terminal_it_wants_to_be_told_yes(shell: Shell, falcon: Served) -> None:
     done = falcon.adapter("add", "--name", "style", "--image", "a/b:1", code=2, yes=False)
-    assert "there is no terminal to ask on" in done.stderr and "--yes" in done.stderr
+    assert "there is no terminal to confirm it on" in done.stderr and "--yes" in done.stderr
     assert falcon.said == {}
 
 

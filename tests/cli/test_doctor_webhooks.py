@@ -154,6 +154,18 @@ def test_two_controllers_are_seen_wherever_they_run(offline: Shell, tmp_path: Pa
     assert examined(offline, tmp_path, twice)["one-controller"]["result"] == "error"
 
 
+def test_a_controller_that_runs_outside_the_cluster_is_seen_by_its_lease(
+    offline: Shell, tmp_path: Path
+) -> None:
+    leases = "/apis/coordination.k8s.io/v1/leases"
+    held = with_webhooks(cluster(), more={leases: (lease(timedelta(seconds=3)),)})
+    check = examined(offline, tmp_path, held)["controller"]
+    assert check["result"] == "ok"
+    assert "laptop-7, lease default/kaitoctl-controller" in check["message"]
+    over = with_webhooks(cluster(), more={leases: (lease(timedelta(hours=1)),)})
+    assert examined(offline, tmp_path, over)["controller"]["result"] == "warning"
+
+
 def test_a_kaito_that_is_scaled_to_nothing_is_no_second_controller(offline: Shell, tmp_path: Path) -> None:
     stopped = deployment("mcr.microsoft.com/aks/kaito/workspace:0.4.6", ready=0)
     stopped["spec"]["replicas"] = 0

@@ -366,7 +366,7 @@ def test_where_nobody_can_be_asked_yes_has_to_be_said_first(
     apply()
     apply("a")
     done = shell.kaitoctl("rollout", "undo", "w", "-n", namespace, code=2)
-    assert "there is no terminal to ask on" in done.stderr
+    assert "there is no terminal to confirm it on" in done.stderr
     assert "--yes" in done.stderr
     idle = shell.kaitoctl("rollout", "undo", "w", "--to-revision", "2", "-n", namespace)
     assert idle.stdout == "workspace.kaito.sh/w skipped rollback (it is at revision 2 already)\n"

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import sys
 
 from shell import BIN, Shell
 
 
 def on_a_terminal(shell: Shell, *arguments: str) -> list[str]:
     """The lines that kaitoctl writes to a terminal of 80 columns."""
+    return seen_by(shell, str(BIN / "kaitoctl"), *arguments)
+
+
+def seen_by(shell: Shell, *command: str) -> list[str]:
     ours, theirs = pty.openpty()
     env = {**shell.env, "COLUMNS": "80", "TERM": "xterm"}
-    process = subprocess.Popen([str(BIN / "kaitoctl"), *arguments], stdout=theirs, env=env, cwd=shell.home)
+    process = subprocess.Popen(command, stdout=theirs, env=env, cwd=shell.home)
     os.close(theirs)
     seen = b""
     try:
@@ -33,3 +38,17 @@ def test_the_last_column_is_cut_to_a_terminal_and_whole_in_a_pipe(offline: Shell
     piped = offline.kaitoctl("explain").stdout.splitlines()
     assert len(piped) == len(lines)
     assert not any("…" in line for line in piped)
+
+
+TABLE = """
+from kaitoctl.cli import output
+output.table(["NAME", "OBJECT", "MESSAGE"], [["n" * {name}, "o" * 30, "all is well, as far as one can see"]])
+"""
+
+
+def test_a_row_is_never_cut_and_wrapped_as_well(offline: Shell) -> None:
+    narrow = seen_by(offline, sys.executable, "-c", TABLE.format(name=30))
+    assert max(map(len, narrow)) == 80
+    assert narrow[1].endswith("all is well, as…")
+    too_narrow = seen_by(offline, sys.executable, "-c", TABLE.format(name=45))
+    assert too_narrow[1].endswith("as far as one can see")

@@ -431,7 +431,7 @@ def test_the_targets_of_clusters(offline: Shell) -> None:
         (answer(run(f"{registry}:0.4.6")), "judged for KAITO v0.4.6: its controller's image", 0),
         (answer(run(f"{registry}:0.10.0")), "KAITO v0.10.0 (judged as KAITO v0.9.4)", 2),
         (answer(none, crd=crd("v0.4")), "judged for KAITO v0.4: its CRD is of that kind", 0),
-        (answer(none), "which KAITO it is cannot be told", 0),
+        (answer(none), "the release of KAITO is not known", 0),
         (answer((403, "{}")), "may not be read", 0),
         (answer(none, workspace=403), "Workspace default/falcon may not be read; judged as if new", 0),
         (answer(none, workspace=200), "invalid", 2),

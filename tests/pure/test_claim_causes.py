@@ -273,7 +273,7 @@ def test_a_claim_that_goes_says_what_asked_for_it() -> None:
     )
     found = cause(drifted)
     assert (found.code, found.weight) == ("node-claim-terminating", "wait")
-    assert found.message == "node gpu-a is being given back: Drifted"
+    assert found.message == "node gpu-a is being removed: Drifted"
     late = claim(condition("Launched", "True"), condition("Registered", *AWAITING), **going)
     assert (cause(late).code, "did not join within 15m" in cause(late).message) == (
         "node-claim-pending",

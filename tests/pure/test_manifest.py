@@ -519,3 +519,9 @@ def test_expressions_mean_what_they_mean_in_jinja(expression: str, value: Any) -
 def test_a_loop_knows_where_it_is() -> None:
     template = "a: {% for k, v in m | dictsort %}{{ loop.index }}/{{ loop.length }}{{ k ~ v }}{% endfor %}"
     assert manifest.render(template, {"m": {"x": "y", "b": "c"}}, source="t") == {"a": "1/2bc2/2xy"}
+
+
+def test_a_variable_that_is_missing_comes_with_the_option_that_gives_it() -> None:
+    with pytest.raises(InputError) as caught:
+        manifest.render("a: {{ image }}", {}, source="mine.j2")
+    assert caught.value.hint == "give it with --set image=VALUE"

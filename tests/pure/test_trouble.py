@@ -24,7 +24,7 @@ from kaitoctl.kube.objects import Object
         ("workload-gone", "workload-missing", "does not exist any more"),
         ("rejected-by-kubelet", "pod-rejected", "gpu-1 rejects them.*devices unavailable"),
         ("start-error", "container-cannot-start", "driver/library version mismatch"),
-        ("exit-zero-loop", "crash-loop", "ends by itself with exit code 0"),
+        ("exit-zero-loop", "crash-loop", "exits with code 0"),
         ("registry-unavailable", "registry-unreachable", "cannot reach"),
         ("multi-attach", "volume-unavailable", "claim weights.*falcon-7c9d-xyz holds it"),
         ("sandbox-failed", "pod-sandbox-failed", 'no runtime for "nvidia"'),
@@ -607,7 +607,7 @@ def test_a_server_that_ends_with_0_and_is_just_running_again_is_found_too() -> N
     world = World("exit-zero-loop")
     item = world["Pod"]["status"]["containerStatuses"][0]
     item["state"] = {"running": {"startedAt": "2026-11-28T16:59:50Z"}}
-    assert "exit code 0" in world.cause().message
+    assert "exits with code 0" in world.cause().message
     item["ready"] = True
     assert "crash-loop" not in [cause.code for cause in world.diagnosis().causes]
 

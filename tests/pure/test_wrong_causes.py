@@ -51,7 +51,7 @@ def test_a_certificate_is_blamed_for_what_is_wrong_with_it(code: int, words: str
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("WRONG_VERSION_NUMBER", "speaks no TLS"),
+        ("WRONG_VERSION_NUMBER", "does not speak TLS"),
         ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "client certificate"),
         ("TLSV1_ALERT_PROTOCOL_VERSION", "older than 1.2"),
         ("NEVER_HEARD_OF", "did not come about"),

@@ -70,7 +70,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "KAITO works on five Workspaces at a time. Up to v0.8 it waits inside a pass until nodes and "
             "pods are ready, up to 30 minutes; five that never will be, for want of nodes say, stop all "
             "others, deletions included.",
-            "`kaitoctl why` on the Workspaces that it names. The controller goes on by itself when one of "
+            "`kaitoctl why` on the Workspaces that it names. The controller continues by itself when one of "
             "them is ready or its time is up. Do not start another controller beside it.",
         ),
         "template-refused": Code(
@@ -113,8 +113,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Before KAITO takes its finalizer off, it lists the NodeClaims of the Workspace. Without the "
             "CRD nodeclaims.karpenter.sh (nodes were prepared by hand, or Karpenter was removed) that "
             "fails, again and again.",
-            "Install the CRD; KAITO then goes on by itself. Or see that no machine of the Workspace is "
-            "left, and take the finalizer off by hand.",
+            "Install the CRD; KAITO then continues by itself. Or check that no machine of the Workspace is "
+            "left, and remove the finalizer by hand.",
         ),
         "node-claim-stuck": Code(
             "a NodeClaim stays although its node is gone",
@@ -128,7 +128,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "a node cannot be emptied",
             "event `FailedDraining`, condition `Drained` or `VolumesDetached` Unknown of a NodeClaim that "
             "is being deleted",
-            "A node is given back when its pods have ended and their volumes are detached. A "
+            "A node is removed when its pods have ended and their volumes are detached. A "
             "PodDisruptionBudget forbids an eviction, a pod does not end, or the node no longer answers.",
             "Let the budget allow a disruption, or ask the pod's owner to end it. With "
             "spec.terminationGracePeriod of the NodeClaim, Karpenter ends pods in spite of budgets after "
@@ -213,7 +213,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "a node is on its way",
             "a NodeClaim without `Registered`, or without any condition",
             "A machine was asked for and has not joined the cluster. That takes minutes. Without any "
-            "condition nobody has taken the claim up: no node provisioner runs. Launched and never "
+            "condition nobody has acted on the claim: no node provisioner runs. Launched and never "
             "registered means that the machine cannot reach the API server, or that its start-up failed.",
             "Wait some minutes. Then look at the provisioner (Karpenter, gpu-provisioner) and its log.",
         ),
@@ -228,7 +228,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "pods would come before what they need.",
         ),
         "node-claim-terminating": Code(
-            "a node is being given back",
+            "a node is being removed",
             "a NodeClaim with `deletionTimestamp`, of a Workspace that stays; condition `DisruptionReason` "
             "or `Drifted`",
             "Karpenter replaces a node that has drifted from its node class, is empty or too old; somebody "
@@ -276,7 +276,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "restarted; it makes the workload again.",
         ),
         "scaled-to-zero": Code(
-            "somebody has scaled it to 0",
+            "it is scaled to 0",
             "the Deployment or StatefulSet has `spec.replicas: 0`; conditions may say ready all the same",
             "There are no pods, so nobody is served. KAITO v0.3 and v0.4 neither set replicas back nor "
             "take their condition away. `managedFields` says who wrote it: kubectl, an autoscaler such as "
@@ -285,7 +285,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "its rules first.",
         ),
         "workload-paused": Code(
-            "somebody has halted the rollout",
+            "the rollout is paused",
             "a Deployment with `spec.paused`, a StatefulSet with a partition or `OnDelete`, a Job with "
             "`spec.suspend`",
             "Kubernetes makes no new pods of a paused Deployment or a suspended Job, and leaves older "
@@ -311,7 +311,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "See the queue: `kubectl get workloads.kueue.x-k8s.io`. Who set the gate takes it away.",
         ),
         "pod-thrown-out": Code(
-            "its pod was thrown out",
+            "its pod was evicted or preempted",
             "events `TaintManagerEviction`, `Preempted`, `Evicted`; condition `DisruptionTarget`",
             "A NoExecute taint of the node that the pod does not tolerate, a pod of higher priority, a "
             "drain, or a node that ran short of something has ended the pod that served, and no other has "
@@ -374,14 +374,14 @@ CODES: Mapping[str, Code] = MappingProxyType(
             '`CreateContainerConfigError` or event `FailedMount` with `configmap "..." not found`',
             "The Workspace (inference.config, tuning.config) or its pod template names a ConfigMap that "
             "this namespace does not have. ConfigMaps of other namespaces do not count.",
-            "Create it in the Workspace's namespace; the pod goes on by itself.",
+            "Create it in the Workspace's namespace; the pod then starts by itself.",
         ),
         "secret-missing": Code(
             "a Secret does not exist",
             '`CreateContainerConfigError` or event `FailedMount` with `secret "..." not found`',
             "The Workspace (modelAccessSecret, imagePushSecret) or its pod template names a Secret that "
             "this namespace does not have.",
-            "Create it in the Workspace's namespace; the pod goes on by itself.",
+            "Create it in the Workspace's namespace; the pod then starts by itself.",
         ),
         "key-missing": Code(
             "a ConfigMap or Secret lacks a key",
@@ -754,8 +754,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "missing is made when the controller next looks at the Workspace.",
         ),
         "service-misdirected": Code(
-            "the Service leads to where nobody listens",
-            "the Service's `targetPort` is none of the server's ports, its protocol is not TCP, it is of "
+            "the Service leads to a port where nothing listens",
+            "the Service's `targetPort` is not one of the server's ports, its protocol is not TCP, it is of "
             "type ExternalName, or headless",
             "Pods are ready and chosen, and the port that prompts go to leads past the server. KAITO does "
             "not set an edited Service right.",

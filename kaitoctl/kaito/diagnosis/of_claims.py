@@ -150,7 +150,7 @@ def _pending(case: Case, claim: Object) -> Cause:
         _look(claim),
     )
     if not dig(claim, "status", "conditions"):
-        message, within_s = f"nobody has taken {name} up for {span(since_s)}", _TAKEN_UP_WITHIN_S
+        message, within_s = f"no node provisioner has acted on {name} for {span(since_s)}", _TAKEN_UP_WITHIN_S
     elif (launched := _step(claim, "Launched")) and launched.get("status") != "True":
         message = f"the machine for {name} was asked for {span(since_s)} ago and is not launched yet"
         within_s = karpenter.LAUNCH_WITHIN_S
@@ -219,7 +219,7 @@ def _uninitialized(
     hint = "see its conditions and taints, and the pods of the node's agents"
     command = f"kubectl describe node {word(node_name)}" if node_name else _look(claim)
     if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist") and node_name:
-        hint = "see whether that runs on the node; do not take the taint off by hand"
+        hint = "check that it runs on the node; do not remove the taint by hand"
         command = _pods_on(node_name)
     return "node-not-initialized", message, hint, command
 
@@ -275,7 +275,7 @@ def _going(case: Case, claim: Object) -> Cause:
             command=_look(claim),
         )
     why = str(disrupted.get("reason") or "") if disrupted.get("status") == "True" else ""
-    message = f"node {dig(claim, 'status', 'nodeName') or 'of ' + name} is being given back"
+    message = f"node {dig(claim, 'status', 'nodeName') or 'of ' + name} is being removed"
     return blame(
         "node-claim-terminating",
         title_of(claim),

@@ -94,7 +94,7 @@ def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str
         about,
         f"{named.kind} {named.name} does not exist in namespace {namespace}",
         evidence,
-        hint="create it; the pod goes on by itself" if case.seen.pods else "create it",
+        hint="create it; the pod then starts by itself" if case.seen.pods else "create it",
         command=commands[named.kind],
     )
 

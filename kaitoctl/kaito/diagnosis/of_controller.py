@@ -33,7 +33,7 @@ def stumbles(case: Case) -> Iterator[Cause]:
             title_of(case.workspace),
             f"the controller's last pass ended with: {error}",
             [(f"condition {item['type']}", str(item.get("message")))],
-            hint="change what it names; the controller tries again by itself",
+            hint="change what it names; the controller retries automatically",
             command=f"kubectl describe workspace {case.name} {case.namespace}",
             weight="fault" if controller_errors.prospect(error) == "final" else "wait",
         )

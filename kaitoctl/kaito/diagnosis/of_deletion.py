@@ -93,7 +93,7 @@ def _ours(case: Case) -> Cause:
         return blame(
             "finalizer-holds-deletion",
             title_of(case.workspace),
-            f"it waits for {count} {nodes.plural('node', count)} to be given back",
+            f"it waits for {count} {nodes.plural('node', count)} to be removed",
             evidence,
             hint="the controller has yet to ask for that; draining a node then takes as long as its pods",
             command=f"kubectl describe {claim['kind'].lower()} {word(claim['metadata']['name'])}",
@@ -107,7 +107,7 @@ def _ours(case: Case) -> Cause:
             f"KAITO cannot finish the deletion: it looks for the Workspace's {lacking}s first, and the "
             f"cluster does not have that kind (CRD {plural})",
             evidence,
-            hint="install that CRD, of Karpenter or KAITO's gpu-provisioner, and KAITO goes on by itself"
+            hint="install that CRD, of Karpenter or KAITO's gpu-provisioner, and KAITO continues by itself"
             + _or_off(case),
             command=f"kubectl get crd {plural}",
         )
@@ -166,7 +166,7 @@ def _or_off(case: Case) -> str:
     if case.seen.claims:
         names = ", ".join(str(claim["metadata"]["name"]) for claim in case.seen.claims[:_EVIDENCE_LINES])
         return (
-            f". Taking the finalizer off by hand would leave {names} and the machines behind: they cost money"
+            f". Removing the finalizer by hand would leave {names} and the machines behind: they cost money"
         )
     finalizers = list(map(str, case.workspace["metadata"].get("finalizers") or ()))
     path = f"/metadata/finalizers/{finalizers.index(api.FINALIZER)}"
@@ -178,7 +178,7 @@ def _or_off(case: Case) -> str:
     if case.seen.webhooks:
         refuses = f" (webhook {', '.join(case.seen.webhooks)} may refuse that while its server does not run)"
     return (
-        ". Or see at the cloud that no machine of this Workspace is left (it would go on costing "
+        ". Or check in the cloud that no machine of this Workspace is left (it would go on costing "
         "money), and take "
         f"the finalizer off{refuses}: kubectl patch workspace {case.name} {case.namespace} "
         f"--type=json -p '{patch}'"
@@ -226,7 +226,7 @@ def _of_claim(case: Case, claim: Object) -> Cause:
             weight="fault" if late else "wait",
         )
     going = next((karpenter.DELETION[step] for step, _ in steps), "")
-    message = f"it waits for {node_name or kind + ' ' + name} to be given back"
+    message = f"it waits for {node_name or kind + ' ' + name} to be removed"
     return blame(
         "finalizer-holds-deletion",
         title_of(claim),
@@ -316,7 +316,7 @@ def _by_hand(claim: Object, machine: str) -> str:
     return (
         f"see that the node provisioner runs, and its log; see at the cloud whether the {what} still "
         f"exists, which "
-        "costs money. Only when it is gone, take the finalizer off: kubectl patch "
+        "costs money. Only when it is gone, remove the finalizer: kubectl patch "
         f"{str(claim['kind']).lower()} {word(str(claim['metadata']['name']))} --type=merge "
         '-p \'{"metadata":{"finalizers":null}}\''
     )

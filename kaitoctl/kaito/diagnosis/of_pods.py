@@ -214,7 +214,7 @@ def _why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
     if code in (137, 143) or is_lost or _probe_kills(case, pod, name, ended):
         return _killed(case, pod, item, ended, told)
     if code == 0:
-        message = f"{name} ends by itself with exit code 0, as if its work were done, and is started again"
+        message = f"{name} exits with code 0, as if its work were done, and is restarted"
         return ended_so(
             "crash-loop",
             message,
@@ -266,7 +266,7 @@ def _killed(case: Case, pod: Object, item: Object, ended: Object, told: list[tup
     message = (
         f"the node lost sight of {name}: it restarted, or its container runtime did"
         if lost
-        else f"container {name} was killed from outside ({signal}), and nothing says by whom"
+        else f"container {name} was killed from outside ({signal}), and nothing shows by what"
     )
     lines = _log_lines(case.seen.logs.get((str(pod["metadata"]["name"]), name), ""), None)
     return blame(

@@ -101,7 +101,7 @@ OBSTACLES = (
     Obstacle(
         r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", "{describe}"
     ),
-    Obstacle(r"were unschedulable", "the node is cordoned: see by whom, and why"),
+    Obstacle(r"were unschedulable", "the node is cordoned: find out by whom, and why"),
     Obstacle(
         r"requested node name|required features|had unknown conditions",
         "see the pod and the node",

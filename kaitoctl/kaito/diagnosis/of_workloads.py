@@ -84,7 +84,7 @@ def scaled_to_zero(case: Case) -> Iterator[Cause]:
         if who is None and workload["metadata"].get("managedFields"):
             # A Scale object leaves 0 out, so that its writer is not noted. Seen on Kubernetes v1.37.2.
             words = (
-                "nobody owns spec.replicas: the scale subresource set it, as kubectl scale and autoscalers do"
+                "no manager owns spec.replicas: the scale subresource set it (kubectl scale, an autoscaler)"
             )
             evidence.append(("managedFields", words))
         if who is not None:
@@ -115,7 +115,7 @@ def paused(case: Case) -> Iterator[Cause]:
                 title_of(workload),
                 "it is paused, so that no change of it is rolled out",
                 [("spec", "paused: true"), *_progressing(workload)],
-                hint="let it go on",
+                hint="resume it",
                 command=f"kubectl rollout resume deployment {name} {case.namespace}",
             )
         strategy = dig(workload, "spec", "updateStrategy") or {}
@@ -148,7 +148,7 @@ def _suspended(case: Case, job: Object) -> Cause:
         title_of(job),
         f"it is suspended{f': queue {queue} has not admitted it' if queue else ''}",
         [("spec", "suspend: true"), *_progressing(job)],
-        hint="see the queue; Kueue starts the job when it is its turn" if queue else "let it go on",
+        hint="see the queue; Kueue starts the job when it is its turn" if queue else "resume it",
         command=f"kubectl get workloads.kueue.x-k8s.io {case.namespace}" if queue else resume,
         weight="wait" if queue else "fault",
     )
@@ -201,7 +201,7 @@ REFUSALS = (
         r"exceeded quota: (?P<name>[^\s,]+)|failed quota: (?P<name2>[^\s:,]+)|must specify "
         r"(limits|requests)\.",
         "the quota of the namespace is used up or asks for limits",
-        "raise the quota, or give back what is not needed in this namespace",
+        "raise the quota, or free what this namespace does not need",
         "kubectl describe resourcequota {ns}",
     ),
     Refusal(
@@ -285,7 +285,7 @@ REFUSALS = (
     Refusal(
         r"(?i)etcdserver|too many requests|timed? ?out|deadline exceeded|connection refused|unavailable",
         "the API server was too busy to create the pods",
-        "it is tried again by itself; see that the API server is well",
+        "it is retried automatically; check the health of the API server",
         "kubectl get --raw /readyz",
         passes=True,
     ),

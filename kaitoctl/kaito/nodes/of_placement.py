@@ -62,7 +62,7 @@ def _label_advice(key: str, value: str, overwrite: bool, advice: Advice) -> tupl
     if not overwrite:
         if advice.may_add_label(key):
             return "KAITO lists nodes by these labels first; preferredNodes does not override that", command
-        return f"look who uses the node; if nobody does, label it {key}={value}", advice.look("pods")
+        return f"check who uses the node; if nobody does, label it {key}={value}", advice.look("pods")
     if advice.may_overwrite_label(key):
         return "another Workspace may rely on it: look before you change it", f"{command} --overwrite"
     return "another Workspace may rely on this value: choose another node", advice.look("labels")
@@ -165,7 +165,7 @@ def taint_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Find
             taken_off = f"{taint.get('key')}:{taint.get('effect')}-"
             command = f"kubectl taint node {word(node.name)} {word(taken_off)}"
         else:
-            hint, command = f"{hint}; it may keep the node for others: look who uses it", advice.look("pods")
+            hint, command = f"{hint}; it may keep the node for others: check who uses it", advice.look("pods")
         message = f"taint {taints.text_of(taint)} is not tolerated by the pods that a Workspace makes"
         yield Finding("taint-not-tolerated", "fail", message, hint, command)
 
