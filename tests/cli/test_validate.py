@@ -383,7 +383,7 @@ def crd_of(name: str) -> dict[str, Any]:
             part, field = path.split(".")
             schema["properties"][part]["properties"].pop(field, None)
         versions.append({"name": version.rpartition("/")[2], "schema": {"openAPIV3Schema": schema}})
-    return {"spec": {"versions": versions}}
+    return {"metadata": {"name": "workspaces.kaito.sh"}, "spec": {"versions": versions}}
 
 
 def test_the_targets_of_clusters(offline: Shell) -> None:
