@@ -107,7 +107,8 @@ ANSWERS: dict[str, Fault] = {
         200, '{"versions": ["v1"], "metadata": {"name": "falcon", "namespace": "default"}, "items": 5}'
     ),
     "a list without end": answering(
-        200, '{"versions": [{"version": "v1alpha1"}], "metadata": {"continue": "x"}, "items": []}'
+        200,
+        '{"kind": "List", "versions": [{"version": "v1alpha1"}], "metadata": {"continue": "x"}, "items": []}',
     ),
     "reset": reset,
     "half an answer": half_an_answer,
