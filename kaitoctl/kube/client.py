@@ -657,17 +657,23 @@ def _insist_on_an_object(request: Request, answer: Any) -> None:
     """Refuse what no API server answers: somebody else may speak in its place."""
     if isinstance(answer, dict):
         about = access(request.method, request.path, request.query)
-        if not (about.name and about.verb in ("get", "patch", "update") and "/" not in about.resource):
-            if not re.fullmatch("/apis/[^/]+", request.path) or _has_versions(answer):
-                return
-        elif isinstance(answer.get("metadata"), dict) and not str(answer.get("kind")).endswith(
-            ("Status", "List")
-        ):
-            if isinstance(answer["metadata"].setdefault("name", about.name), str):
-                return
+        if about.name and about.verb in ("get", "patch", "update") and "/" not in about.resource:
+            is_right = _is_named(answer, about.name)
+        else:
+            is_right = not re.fullmatch("/apis/[^/]+", request.path) or _has_versions(answer)
+        if is_right:
+            return
     raise Unreachable(
         "the server answered something that is not an object where one was due", hint=_HINT_NO_API_SERVER
     )
+
+
+def _is_named(answer: Object, name: str) -> bool:
+    """Whether it is an object, not a Status or a List; the path has named it where it does not say."""
+    metadata = answer.get("metadata")
+    if not isinstance(metadata, dict) or str(answer.get("kind")).endswith(("Status", "List")):
+        return False
+    return isinstance(metadata.setdefault("name", name), str)
 
 
 def _has_versions(answer: Object) -> bool:

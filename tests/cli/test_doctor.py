@@ -155,7 +155,8 @@ def in_trouble(status: int, *words: str) -> Any:
     def answer(method: str, path: str) -> tuple[int, str]:
         if any(word in path for word in words):
             return status, json.dumps({"kind": "Status", "message": "etcd is away", "code": status})
-        return sound(method, path)
+        status_and_body: tuple[int, str] = sound(method, path)
+        return status_and_body
 
     return answer
 
