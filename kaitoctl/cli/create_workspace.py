@@ -177,6 +177,11 @@ def create_workspace(
     extra = manifest.merged(_values(values), manifest.set_values(set_value or ()))
     if preset is None and template is None and "preset" not in extra:
         raise InputError("--preset is missing", hint="such as --preset falcon-7b")
+    if image_pull_secret and not (private_image or template or "private_image" in extra):
+        raise InputError(
+            "--image-pull-secret is that of --private-image, which is missing",
+            hint="an adapter's is named with it: --adapter NAME=IMAGE,pull-secret=SECRET",
+        )
     how = _How(
         dry_run,
         output_format,

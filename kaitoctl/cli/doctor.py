@@ -12,7 +12,8 @@ import typer
 from kaitoctl import __version__
 from kaitoctl.cli import options, output
 from kaitoctl.cli.connect import Context, Kubeconfig, Namespace, Sandbox, SandboxName, Target, connected
-from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
+from kaitoctl.cli.doctor_webhooks import NOT_SHOWN
+from kaitoctl.errors import ApiError, Unreachable
 
 if TYPE_CHECKING:
     from kaitoctl.cli.node_table import Screen
@@ -59,7 +60,8 @@ def doctor(
 ) -> None:
     """Check the installation: the cluster, who manages Workspaces, your rights, GPUs, node provisioners.
 
-    Exit code 0: nothing is wrong (there may be warnings); 1: something is; 3: the cluster cannot be reached.
+    Exit code 0: nothing is wrong (there may be warnings); 1: something is, or could not be looked at
+    because the server is in trouble; 3: the cluster cannot be reached.
 
     Example: kaitoctl doctor
     """
@@ -80,11 +82,9 @@ async def _doctor(target: Target, output_format: str) -> int:
                 # They count even if the connection breaks.
                 checks.append(replace(check, hint=target.addressed(check.hint)))  # noqa: PERF401
     except Unreachable as error:
-        if not checks:
-            unreachable = error
-            checks.append(Check("cluster", "api-server", "error", error.message, error.hint))
-        else:
-            raise
+        unreachable = error
+        message = f"the rest could not be looked at: {error.message}" if checks else error.message
+        checks.append(Check("cluster", "api-server", "error", message, error.hint))
     sound = all(check.result != "error" for check in checks)
     if output_format in ("json", "yaml"):
         value = {
@@ -163,6 +163,11 @@ async def examined(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check]:
                 "cluster", "api-server", "error", f"{client.host} does not know you: {error}", "log in again"
             )
             return
+        if error.status not in NOT_SHOWN:
+            yield Check(
+                "cluster", "api-server", "error", f"{client.host} is in trouble: {error}", error.hint or _LOG
+            )
+            return
         what = f"{client.host} answers, and does not tell its version"
     yield Check("cluster", "api-server", "ok", f"{what}; kaitoctl {__version__}")
     if is_sandbox:
@@ -180,14 +185,17 @@ async def examined(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check]:
         try:
             for check in await asking(client, is_sandbox):
                 yield check
-        except KaitoctlError as error:
-            if isinstance(error, Unreachable):
-                raise
+        except ApiError as error:
             name = asking.__name__.lstrip("_")
-            yield Check(
-                _CATEGORIES[name], name, "skipped", f"{name}: {error}", "ask for the right to list them"
-            )
+            if error.status in NOT_SHOWN:
+                hint = "ask for the right to list them"
+                yield Check(_CATEGORIES[name], name, "skipped", f"{name}: {error}", hint)
+            else:
+                message = f"{name} could not be looked at: {error}"
+                yield Check(_CATEGORIES[name], name, "error", message, error.hint or _LOG)
 
+
+_LOG = "the API server's log says why"
 
 _CATEGORIES = {
     "workspaces": "workspaces",
@@ -307,7 +315,9 @@ async def _ours_elsewhere(client: Client, found: Sequence[Installed]) -> list[st
         return []
     try:
         leases = (await client.list(LEASE)).items
-    except ApiError:
+    except ApiError as error:
+        if error.status not in NOT_SHOWN:
+            raise
         return []
     ours = [item for item in leases if key_of(item).name.startswith("kaitoctl-controller")]
     held = [item for item in ours if rivals.is_held(item, datetime.now(UTC))]

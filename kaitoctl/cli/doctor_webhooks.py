@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from kaitoctl.kube.webhooks import Webhook
 
 
+NOT_SHOWN = (403, 404, 405)
+"""Answers to who may not look, or where there is nothing of the kind; others are trouble of the server."""
+
+
 async def unanswered(client: Client) -> tuple[int, list[tuple[Webhook, str]]]:
     """How many webhooks are asked about Workspaces and their children, and which of them nobody answers, why.
 
     Raises:
-        ApiError: they may not be listed.
+        ApiError: they may not be listed, or the server is in trouble.
     """
     from kaitoctl.kaito import api
     from kaitoctl.kube import request, webhooks
@@ -33,8 +37,9 @@ async def unanswered(client: Client) -> tuple[int, list[tuple[Webhook, str]]]:
     try:
         crd = await client.send(request.get(CRD, "", f"{api.WORKSPACE.plural}.{api.GROUP}"))
         found += webhooks.converting(crd)
-    except ApiError:
-        pass  # who may not read it learns nothing of it
+    except ApiError as error:
+        if error.status not in NOT_SHOWN:
+            raise  # who may not read it learns nothing of it; a server in trouble is no such reason
     services = {hook.service for hook in found if hook.service is not None}
     dead = {key: why for key in services if (why := await _why_dead(client, key))}
     return len(found), [(hook, dead[hook.service]) for hook in found if hook.service in dead]
@@ -71,10 +76,14 @@ async def _why_dead(client: Client, service: ObjectKey) -> str:
     try:
         await client.send(request.get(SERVICE, service.namespace, service.name))
     except ApiError as error:
+        if error.status not in NOT_SHOWN:
+            raise
         return f"Service {service} is gone" if error.status == 404 else ""
     try:
         label = f"kubernetes.io/service-name={service.name}"
         slices = (await client.list(ENDPOINT_SLICE, service.namespace, label_selector=label)).items
-    except ApiError:
+    except ApiError as error:
+        if error.status not in NOT_SHOWN:
+            raise
         return ""
     return "" if webhooks.has_endpoints(slices) else f"Service {service} has no ready endpoint"

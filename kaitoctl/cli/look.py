@@ -674,12 +674,14 @@ class Overview(_Picture):
         self._insist_on(self._workspaces)
         pods: dict[ObjectKey, list[Object]] = {}
         for pod in self._pods.store.values():
-            key = ObjectKey(key_of(pod).namespace, labels_of(pod)[api.LABEL_WORKSPACE])
+            key = ObjectKey(key_of(pod).namespace, labels_of(pod).get(api.LABEL_WORKSPACE, ""))
             pods.setdefault(key, []).append(pod)
         claims: dict[ObjectKey, list[Object]] = {}
         for claim in (claim for view in self._claims for claim in view.store.values()):
             labels = labels_of(claim)
-            key = ObjectKey(labels.get(api.LABEL_WORKSPACE_NAMESPACE, ""), labels[api.LABEL_WORKSPACE])
+            key = ObjectKey(
+                labels.get(api.LABEL_WORKSPACE_NAMESPACE, ""), labels.get(api.LABEL_WORKSPACE, "")
+            )
             claims.setdefault(key, []).append(claim)
         slices: dict[ObjectKey, list[Object]] = {}
         for one in self._slices.store.values():

@@ -13,7 +13,7 @@ from typing import Any
 from kaitoctl.kaito import api, desired, revisions, tuning
 from kaitoctl.kaito.nodes import required_nodes
 from kaitoctl.kube import managed_fields
-from kaitoctl.kube.objects import STATEFUL_SET, Object, annotations_of, controller_of, dig, uid_of
+from kaitoctl.kube.objects import STATEFUL_SET, Object, annotations_of, controller_of, dig, key_of, uid_of
 
 # Maps that are one value to the API server. Source: x-kubernetes-map-type of the CRD.
 _ATOMIC = frozenset({"labelSelector"})
@@ -70,7 +70,7 @@ def manifest(live: Object, goal: Object, manager: str) -> Object:
     metadata = {
         **owned["metadata"],
         "name": live["metadata"]["name"],
-        "namespace": live["metadata"]["namespace"],
+        "namespace": key_of(live).namespace,
         "uid": uid_of(live),
     }
     annotations = _named(annotations_of(goal), annotations_of(live), annotations_of(owned))

@@ -48,6 +48,7 @@ _PAGE = 500
 _RETRIES_WHEN_ASKED_TO_WAIT = 3
 _MOST_WARNINGS = 100  # said once each; a controller runs long
 _SHORTEST_SECRET = 6  # shorter ones are in any text
+_HINT_NO_API_SERVER = "is the kubeconfig's server address that of a Kubernetes API server?"
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -216,6 +217,7 @@ class Client:
                 raise failures.no_json("")
             answered: Object = self._decoded(raw, decode)
             if decode is None:
+                _insist_on_success(answered)
                 _insist_on_an_object(request, answered)
             return answered
 
@@ -325,6 +327,7 @@ class Client:
         query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
         while True:
             page = await self.send(Request("GET", kind.path(namespace), query=query), decode=decode)
+            _insist_on_success(page)
             items = [
                 {"apiVersion": kind.api_version, "kind": kind.kind, **item}
                 for item in _items(page)
@@ -334,6 +337,10 @@ class Client:
             yield ObjectList(items, str(metadata.get("resourceVersion") or ""))
             if not metadata.get("continue"):
                 return
+            if metadata["continue"] == query.get("continue"):
+                raise Unreachable(
+                    "the server answered the same page of a list over and over", hint=_HINT_NO_API_SERVER
+                )
             query = {**query, "continue": metadata["continue"]}
 
     async def watch(
@@ -625,26 +632,54 @@ def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
 def _items(page: Any) -> Sequence[Object]:
     """The objects of a list; an answer that is none must never be taken for an empty one."""
     items = page.get("items", ()) if isinstance(page, dict) else ()
-    is_list = isinstance(items, list) or (items is None and "metadata" in page)
-    if is_list and all(isinstance(item, dict) for item in items or ()):
+    is_list = isinstance(items, list) or (items is None and isinstance(page.get("metadata"), dict))
+    if is_list and all(_is_object(item) for item in items or ()):
         return items or ()
     raise Unreachable(
-        "the server answered something that is not a list where one was due",
-        hint="is the kubeconfig's server address that of a Kubernetes API server?",
+        "the server answered something that is not a list where one was due", hint=_HINT_NO_API_SERVER
     )
+
+
+def _is_object(item: Any) -> bool:
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
+
+
+def _insist_on_success(answer: Any) -> None:
+    """Take a Status that reports a failure for one, also where a gateway has made a success of its number."""
+    is_status = isinstance(answer, dict) and answer.get("kind") == "Status"
+    if is_status and answer.get("status") == "Failure":
+        code = answer.get("code")
+        raise failures.status_error(code if isinstance(code, int) and code >= 400 else 500, answer)
 
 
 def _insist_on_an_object(request: Request, answer: Any) -> None:
     """Refuse what no API server answers: somebody else may speak in its place."""
     if isinstance(answer, dict):
         about = access(request.method, request.path, request.query)
-        is_object = about.name and about.verb in ("get", "patch", "update") and "/" not in about.resource
-        if not is_object or isinstance(answer.get("metadata"), dict):
+        if about.name and about.verb in ("get", "patch", "update") and "/" not in about.resource:
+            is_right = _is_named(answer, about.name)
+        else:
+            is_right = not re.fullmatch("/apis/[^/]+", request.path) or _has_versions(answer)
+        if is_right:
             return
     raise Unreachable(
-        "the server answered something that is not an object where one was due",
-        hint="is the kubeconfig's server address that of a Kubernetes API server?",
+        "the server answered something that is not an object where one was due", hint=_HINT_NO_API_SERVER
     )
+
+
+def _is_named(answer: Object, name: str) -> bool:
+    """Whether it is an object, not a Status or a List; the path has named it where it does not say."""
+    metadata = answer.get("metadata")
+    if not isinstance(metadata, dict) or str(answer.get("kind")).endswith(("Status", "List")):
+        return False
+    return isinstance(metadata.setdefault("name", name), str)
+
+
+def _has_versions(answer: Object) -> bool:
+    """Whether it tells the versions of an API group."""
+    versions = answer.get("versions")
+    return isinstance(versions, list) and all(isinstance(item, dict) for item in versions)
 
 
 def _watch_event(event: Any) -> WatchEvent:

@@ -13,6 +13,7 @@ import base64
 import json
 import math
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from kaitoctl.errors import InputError
 TIMEOUT_S = 30.0
 TIMEOUT_WITH_SOMEBODY_S = 300.0  # who may have to log in
 
+_LONGEST = 1024 * 1024  # of what a program writes; credentials are some KiB
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _CONFIG = "client.authentication.k8s.io/exec"
 _TOLD = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
@@ -74,29 +76,41 @@ class Plugin:
         program = self.command
         if os.sep in program:  # else it is looked for in PATH
             program = str(self.folder / program)
+        # A pipe of our own: asyncio's would have us wait for whatever the program has started, and that
+        # may live on when the program itself is ended.
+        reading, writing = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 program,
                 *map(str, self.spec.get("args") or ()),
                 env=self._environment(str(version), somebody),
                 stdin=None if somebody else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=writing,
             )
         except (OSError, ValueError) as error:  # ValueError: a null byte
+            os.close(reading)
             words = getattr(error, "strerror", None) or str(error)
             raise self.fault(words, hint=str(self.spec.get("installHint") or "")) from None
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
         timeout_s = TIMEOUT_WITH_SOMEBODY_S if somebody else TIMEOUT_S
         try:
             async with asyncio.timeout(timeout_s):
-                output, _ = await process.communicate()
+                output = await _written(reading)
+                await process.wait()
         except TimeoutError:
             raise self.fault(f"it said nothing for {timeout_s:g} s") from None
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        if len(output) > _LONGEST:
+            raise self.fault(f"it wrote more than {_LONGEST // 1024} KiB")
         if process.returncode:
-            raise self.fault(f"it ended with exit code {process.returncode}")
+            raise self.fault(_ending(process.returncode))
         return output
 
     def _environment(self, version: str, somebody: bool) -> dict[str, str]:
@@ -126,6 +140,30 @@ class Plugin:
             f"kubeconfig {self.where}: the credential plugin {self.command!r} gave no credentials: {why}",
             hint=hint or f"run it by hand to see why: {self.command}",
         )
+
+
+async def _written(descriptor: int) -> bytes:
+    """What comes out of a pipe until it ends, or is more than any credentials are; closes it."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+    )
+    output = b""
+    try:
+        while len(output) <= _LONGEST and (piece := await reader.read(_LONGEST)):
+            output += piece
+    finally:
+        transport.close()
+    return output
+
+
+def _ending(code: int) -> str:
+    if code > 0:
+        return f"it ended with exit code {code}"
+    try:
+        return f"it was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was ended by signal {-code}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ def unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unrea
     cause, is_broken = shown(tls.cause(error)), False
     if isinstance(error, TimeoutError):
         hint = "is the cluster up, and reachable from this network?"
+    elif isinstance(error, http.TooLarge):
+        hint = "is the kubeconfig's server address that of a Kubernetes API server?"
     elif isinstance(error, ssl.SSLError):
         hint = tls_faults.hint_of(error)
     elif isinstance(error, http.Broken):

@@ -22,6 +22,7 @@ import httptools
 
 _LONGEST_HEAD = 64 * 1024
 _MUCH = 1024 * 1024  # unread; the peer is made to wait
+_LARGEST_ANSWER = 512 * 1024 * 1024  # a page of 500 objects has some 10 MiB; none is larger than 1.5 MiB
 _KEPT_FOR_S = 15.0  # shorter than servers keep them, so that no request meets one that is being closed
 _HAPPY_EYEBALLS_S = 0.25  # as RFC 8305 recommends; for names alone, whose addresses may be of two families
 _UNSAFE = re.compile(r"[^!-~]")
@@ -29,6 +30,13 @@ _UNSAFE = re.compile(r"[^!-~]")
 
 class Broken(ConnectionError):
     """The connection ended, or what came through it is not HTTP."""
+
+
+class TooLarge(OSError):
+    """An answer that no API server gives, and that would fill the memory."""
+
+    def __init__(self) -> None:
+        super().__init__(f"an answer of more than {_LARGEST_ANSWER // 1024**2} MiB")
 
 
 class _Connection(asyncio.Protocol):
@@ -137,6 +145,8 @@ class _Connection(asyncio.Protocol):
     async def whole(self) -> bytes:
         """Wait for the rest of the answer; returns what is unread of its body."""
         while not self.is_complete:
+            if len(self._body) > _LARGEST_ANSWER:
+                raise TooLarge
             await self._more()
         return self._taken()
 
@@ -180,14 +190,21 @@ class Answer:
 
         Raises:
             Broken: the connection ended in the middle of it.
+            TooLarge: it would fill the memory.
         """
         body = await self._connection.whole()
         if not self._is_gzipped or not body:
             return body
         try:
-            return zlib.decompress(body, wbits=31)
+            unpacking = zlib.decompressobj(wbits=31)
+            unpacked = unpacking.decompress(body, _LARGEST_ANSWER)
         except zlib.error as error:
             raise Broken(f"the server answered gzip that is none: {error}") from None
+        if unpacking.unconsumed_tail:
+            raise TooLarge
+        if not unpacking.eof:
+            raise Broken("the server answered half of what it has packed by gzip")
+        return unpacked
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes.

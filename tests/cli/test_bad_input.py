@@ -45,6 +45,7 @@ FALCON = [*CREATE, "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v
         ([*FALCON, "-o", "xml"], "--output"),
         ([*FALCON, "--timeout", "soon"], "--timeout"),
         ([*FALCON, "--private-image", "$(touch a)"], "inference.preset.presetOptions.image"),
+        ([*FALCON, "--image-pull-secret", "s"], "--private-image, which is missing"),
         ([*FALCON, "--no-such-option"], "--no-such-option"),
         (["no-such-command"], "no-such-command"),
         (["sandbox", "up", "--gpu-nodes", "Standard_NC12s_v3"], "TYPE=N"),

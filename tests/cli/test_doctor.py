@@ -140,3 +140,48 @@ def test_short_shows_only_what_is_wrong(offline: Shell, tmp_path: Path) -> None:
         text = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, "-o", "short", code=1).stdout
     assert text.startswith("error: the cluster does not know Workspaces")
     assert "Kubernetes v1.33.1" not in text
+
+
+LISTS = (
+    *("/deployments", "/nodes", "/workspaces", "/pods", "storageclasses", "webhookconfigurations"),
+    *("/apis/karpenter.sh", "/apis/kaito.sh", "selfsubjectaccessreviews", "/version"),
+)
+
+
+def in_trouble(status: int, *words: str) -> Any:
+    """A cluster that fails to answer what has one of the words in its path."""
+    sound = cluster()
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        if any(word in path for word in words):
+            return status, json.dumps({"kind": "Status", "message": "etcd is away", "code": status})
+        status_and_body: tuple[int, str] = sound(method, path)
+        return status_and_body
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [*((500, word) for word in LISTS), (401, "/nodes"), (503, "/nodes")]
+)
+def test_what_a_server_in_trouble_does_not_show_is_not_sound(
+    offline: Shell, tmp_path: Path, status: int, word: str
+) -> None:
+    with serving(in_trouble(status, word), tmp_path) as kubeconfig:
+        done = offline.run("kaitoctl", "doctor", "--kubeconfig", kubeconfig, "-o", "json")
+    assert done.returncode == 1, done.stdout
+    wrong = [check for check in by_name(done).values() if check["result"] == "error"]
+    assert any("etcd is away" in check["message"] for check in wrong)
+    assert all(check["hint"] for check in wrong)
+
+
+def test_what_was_seen_is_shown_when_the_connection_breaks(offline: Shell, tmp_path: Path) -> None:
+    sound = cluster()
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        return (200, "<html>") if "/nodes" in path else sound(method, path)
+
+    with serving(answer, tmp_path) as kubeconfig:
+        done = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, code=3)
+    assert "Workspaces are served as v1alpha1, v1beta1" in done.stdout
+    assert "the rest could not be looked at" in done.stdout

@@ -98,6 +98,18 @@ ANSWERS: dict[str, Fault] = {
     "nothing": answering(200, ""),
     "null": answering(200, "null"),
     "a list of another kind": answering(200, '{"kind": "PodList", "items": [1, 2]}'),
+    "a refusal with 200": answering(
+        200, '{"kind": "Status", "status": "Failure", "code": 403, "metadata": {}, "message": "no"}'
+    ),
+    "a Status that is none of a failure": answering(200, '{"kind": "Status", "metadata": {}}'),
+    "objects without names": answering(200, '{"kind": "List", "metadata": {}, "items": [{"metadata": {}}]}'),
+    "versions that are none": answering(
+        200, '{"versions": ["v1"], "metadata": {"name": "falcon", "namespace": "default"}, "items": 5}'
+    ),
+    "a list without end": answering(
+        200,
+        '{"kind": "List", "versions": [{"version": "v1alpha1"}], "metadata": {"continue": "x"}, "items": []}',
+    ),
     "reset": reset,
     "half an answer": half_an_answer,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,27 @@ def test_a_plugin_that_never_ends_is_given_up_and_ended(
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_what_a_plugin_has_started_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kaitoctl.kube.exec_plugin.TIMEOUT_S", 0.5)
+    # Most are scripts around another program, which holds their stdout.
+    user = plugin(tmp_path, f"sleep 600 & echo $! > {tmp_path}/pid; wait")
+    try:
+        with pytest.raises(InputError, match="said nothing for"):
+            authorization(written(tmp_path, user))
+        os.kill(int((tmp_path / "pid").read_text()), 0)  # it is still there, and we are here
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("kill -TERM $$", "ended by SIGTERM"), ("head -c 3000000 /dev/zero", "wrote more than 1024 KiB")],
+)
+def test_how_a_plugin_failed_is_said(tmp_path: Path, script: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        authorization(written(tmp_path, plugin(tmp_path, script)))
 
 
 def test_a_plugin_that_asks_does_not_read_what_was_meant_for_us(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from contextlib import suppress
 import pytest
 import virtual_time
 
-from kaitoctl.kube.http import Broken, Pool
+from kaitoctl.kube import http
+from kaitoctl.kube.http import Broken, Pool, TooLarge
 
 Script = list[list[bytes | None]]
 """For each connection, what is sent for each request; None closes the connection instead."""
@@ -235,3 +236,31 @@ def test_a_line_break_in_a_header_or_target_is_refused() -> None:
                 await pool.ask("GET", target, headers)
 
     assert talk([], use).heads == []
+
+
+def of_length(body: bytes, *headers: bytes) -> bytes:
+    head = b"".join(line + b"\r\n" for line in (b"Content-Length: %d" % len(body), *headers))
+    return b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (of_length(gzip.compress(b"x" * 5_000), b"Content-Encoding: gzip"), TooLarge),
+        (of_length(b"x" * 5_000), TooLarge),
+        (of_length(gzip.compress(b"x" * 500)[:-8], b"Content-Encoding: gzip"), Broken),
+    ],
+    ids=["packed", "plain", "half of it"],
+)
+def test_an_answer_does_not_fill_the_memory(
+    answer: bytes, error: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_LARGEST_ANSWER", 1_000)
+
+    async def use(pool: Pool) -> None:
+        found = await pool.ask("GET", "/", {})
+        with pytest.raises(error):
+            await found.read()
+        found.close()
+
+    talk([[answer]], use, trickle=True)

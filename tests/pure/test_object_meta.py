@@ -45,7 +45,8 @@ def with_metadata(**fields: Any) -> dict[str, Any]:
         ({"annotations": {"a": "é" * 131072}}, [("KW107", "metadata.annotations")]),
         ({"annotations": {str(n): "x" * 1000 for n in range(300)}}, [("KW107", "metadata.annotations")]),
         ({"finalizers": ["example.com/a", "orphan"]}, []),
-        ({"finalizers": ["mine"]}, [("KW108", "metadata.finalizers[0]")]),
+        ({"finalizers": ["mine"]}, []),  # of custom resources it is warned of, and no more
+        ({"finalizers": ["a b"]}, [("KW108", "metadata.finalizers[0]")]),
         ({"finalizers": ["a/b/c"]}, [("KW108", "metadata.finalizers[0]")]),
         ({"finalizers": [1]}, [("KW106", "metadata.finalizers[0]")]),
         ({"finalizers": "x"}, [("KW106", "metadata.finalizers")]),
@@ -60,7 +61,10 @@ def with_metadata(**fields: Any) -> dict[str, Any]:
             [("KW108", "metadata.ownerReferences[1].controller")],
         ),
         ({"managedFields": [{"operation": "Apply", "fieldsType": "FieldsV1"}]}, []),
-        ({"managedFields": [{"operation": "Write"}]}, [("KW108", "metadata.managedFields[0].operation")]),
+        # Kubernetes 1.37 makes its own of them, whatever stands there, as long as it can be read.
+        ({"managedFields": [{"operation": "Write"}]}, []),
+        ({"managedFields": [{"operation": "Update", "fieldsType": "FieldsV2", "manager": "x" * 200}]}, []),
+        ({"managedFields": [5]}, [("KW106", "metadata.managedFields[0]")]),
         ({"generateName": "w-"}, []),
         ({"generateName": "W-"}, [("KW108", "metadata.generateName")]),
         ({"generation": 1.5}, [("KW106", "metadata.generation")]),
@@ -79,6 +83,12 @@ def test_metadata_is_asked_as_the_api_server_asks(
     for problem in validation.judge(with_metadata(**fields)):
         if (problem.code, problem.path) in expected:
             assert (problem.kaito, problem.severity) == ("refuses", "error")
+
+
+@pytest.mark.parametrize(("key", "is_key"), [("EXAMPLE.com/Foo", True), ("Foo", True), ("A b", False)])
+def test_the_domain_of_an_annotation_may_have_upper_case(key: str, is_key: bool) -> None:
+    found = [p.code for p in validation.judge(with_metadata(annotations={key: "x"})) if p.code == "KW113"]
+    assert found == ([] if is_key else ["KW113"])
 
 
 def test_a_name_may_be_left_to_the_server() -> None:

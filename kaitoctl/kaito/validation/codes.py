@@ -90,9 +90,8 @@ CODES: Mapping[str, Code] = {
     ),
     "KW108": Code(
         "metadata that Kubernetes refuses",
-        "A finalizer is a qualified name with a domain; an owner has apiVersion, kind, name and uid, and "
-        "only "
-        "one of them is the controller; managedFields and generateName have a syntax of their own.",
+        "A finalizer is a qualified name; an owner has apiVersion, kind, name and "
+        "uid, and only one of them is the controller; generateName begins a name.",
         _ALL,
         ("The API server refuses the Workspace (422 Invalid) before the webhook sees it.",),
     ),

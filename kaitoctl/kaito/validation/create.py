@@ -133,7 +133,7 @@ def _metadata(subject: Subject) -> Iterator[Problem]:
         yield error("metadata.namespace", "KW112", f"{namespace[:80]!r} is not a namespace's name")
     yield from _label_faults("metadata.labels", subject.metadata.get("labels"))
     for key in subject.annotations:
-        if not is_label_key(key):
+        if not is_label_key(key.lower()):  # as apimachinery's ValidateAnnotations asks, and of no label
             where = f"metadata.annotations[{key[:80]}]"
             yield error(where, "KW113", f"{key[:80]!r} is not an annotation's key")
     yield from ignored.annotation_problems(subject)

@@ -17,7 +17,6 @@ from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, as_text,
 MOST_ANNOTATIONS = 256 * 1024
 """Bytes, of keys and values together, in UTF-8."""
 
-_MOST_MANAGER = 128
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[-+][0-9]{2}:[0-9]{2})"
 )
@@ -45,7 +44,6 @@ _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 _OWNER: Mapping[str, type] = {
     "apiVersion": str, "kind": str, "name": str, "uid": str, "controller": bool, "blockOwnerDeletion": bool,
 }  # fmt: skip
-_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
 
 
 def problems(metadata: Any) -> Iterator[Problem]:
@@ -112,8 +110,6 @@ def _finalizers(finalizers: list[Any]) -> Iterator[Problem]:
             yield error(where, "KW106", "must be text")
         elif not is_label_key(name):
             yield error(where, "KW108", f"{name[:80]!r} is not a finalizer's name")
-        elif "/" not in name and name not in _FINALIZERS:
-            yield error(where, "KW108", f"{name[:80]!r} has no domain", "write it as example.com/name")
     if {"orphan", "foregroundDeletion"} <= {name for name in finalizers if isinstance(name, str)}:
         yield error("metadata.finalizers", "KW108", "orphan and foregroundDeletion exclude each other")
 
@@ -153,11 +149,3 @@ def _managers(entries: list[Any]) -> Iterator[Problem]:
         where = f"metadata.managedFields[{index}]"
         if not isinstance(entry, dict):
             yield error(where, "KW106", "must be a map")
-            continue
-        if entry.get("operation") not in ("Apply", "Update"):
-            yield error(f"{where}.operation", "KW108", "must be Apply or Update")
-        if entry.get("fieldsType") not in (None, "", "FieldsV1"):
-            yield error(f"{where}.fieldsType", "KW108", "must be FieldsV1")
-        manager = as_text(entry.get("manager"))
-        if len(manager) > _MOST_MANAGER or not manager.isprintable():
-            yield error(f"{where}.manager", "KW108", f"must be at most {_MOST_MANAGER} printable characters")
