@@ -137,13 +137,13 @@ async def _from_cluster(target: Target, selector: str) -> Inventory:
     from kaitoctl.kaito.nodes.facts import READ_LABELS
     from kaitoctl.kaito.nodes.inventory import gpu_inventory
     from kaitoctl.kube import trimmed
-    from kaitoctl.kube.objects import GPU_RESOURCES, NODE
+    from kaitoctl.kube.objects import NODE
 
     async with connected(target) as client:
         decode = trimmed.node_list(READ_LABELS)
         found = (await client.list(NODE, label_selector=selector, decode=decode)).items
         names = [node.name for node in gpu_inventory(found, None).gpu_nodes]
-        pods = await pods_on(client, names, vendors=GPU_RESOURCES)
+        pods = await pods_on(client, names)
         return gpu_inventory(found, pods)
 
 

@@ -40,6 +40,7 @@ from kaitoctl.kaito.nodes.facts import trimmed
 from kaitoctl.kaito.nodes.judge import (
     crowds,
     gpus_held,
+    holds_devices,
     gpus_per_pod,
     is_own_pod,
     offers_gpus,
@@ -61,6 +62,7 @@ __all__ = [
     "could_be_labelled",
     "crowds",
     "gpus_held",
+    "holds_devices",
     "gpus_per_pod",
     "instance_type_of",
     "instance_types_meant",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.nodes import taints
+from kaitoctl.kaito.nodes import sharing, taints
 from kaitoctl.kaito.nodes.asked import RESERVED, Need
 from kaitoctl.kaito.nodes.facts import LABELS_OWNER, NodeFacts
 
@@ -41,7 +41,7 @@ class Advice:
     Args:
         node: the node.
         owner: who it belongs to by its labels, empty when it is nobody else's.
-        held: GPUs that pods of others hold there, None when that is not known.
+        held: how much pods of others hold there, devices of any kind; None when that is not known.
         is_named: whether preferredNodes names it.
     """
 
@@ -81,10 +81,15 @@ class Advice:
 
     @property
     def may_uncordon(self) -> bool:
-        """Whether the node may take pods again: not while something takes it away or repairs it."""
+        """Whether the node may take pods again.
+
+        Not while something takes it away, repairs it or works on its GPUs, and not while others run there:
+        whoever closed it may be waiting for them to end.
+        """
         owners = [taints.owner_of(taint) for taint in self.node.taints if not is_cordon(taint)]
         busy = any(owner is not None and owner.kind in _UNDER_WAY for owner in owners)
-        return not (self.owner or self.node.is_being_deleted or busy)
+        busy = busy or bool(sharing.changing(self.node.labels)[0])
+        return not (self.owner or self.held or self.node.is_being_deleted or busy)
 
     def look(self, what: str = "describe") -> str:
         """A command that shows the node and changes nothing: `describe`, `labels` or `pods`."""
