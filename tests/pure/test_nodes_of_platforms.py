@@ -211,6 +211,8 @@ OWNED = [
     *(f"{prefix}anything" for prefix, _ in taints._BY_PREFIX),
     *(f"{driver}/agent-not-ready" for driver in ("ebs.csi.aws.com", "efs.csi.aws.com", "s3.csi.aws.com")),
     "node.example.com/uninitialized",
+    *(f"{domain}/anything" for domain in taints.PLATFORMS),
+    *(f"node.{domain}/anything" for domain in taints.PLATFORMS),
 ]
 WITH_OWN_FINDING = {"node.kubernetes.io/unschedulable", *of_state._OF_CONDITIONS}
 
@@ -226,7 +228,7 @@ def test_a_taint_that_a_controller_owns_is_never_to_be_taken_off(key: str, effec
     assert all("kubectl taint" not in f"{item.command} {item.hint}" for item in found.findings)
 
 
-@pytest.mark.parametrize("key", ["team", "dedicated", "example.com/maintenance"])
+@pytest.mark.parametrize("key", ["team", "dedicated", "example.com/maintenance", "notkubernetes.io/x"])
 def test_a_taint_that_somebody_set_may_be_taken_off_an_empty_node(key: str) -> None:
     finding = said(judged(tainted(key)), "taint-not-tolerated")
     assert finding and finding.command == f"kubectl taint node gpu-a {key}:NoSchedule-"
@@ -234,6 +236,23 @@ def test_a_taint_that_somebody_set_may_be_taken_off_an_empty_node(key: str) -> N
     assert held and "kubectl taint" not in held.command and "of others" in held.hint
     unknown = said(judged(tainted(key), pods=None), "taint-not-tolerated")
     assert unknown and "kubectl taint" not in unknown.command
+
+
+def test_the_taint_of_gpu_nodes_is_somebodys_hand_whatever_its_domain() -> None:
+    finding = said(judged(tainted("nvidia.com/gpu", effect="NoExecute")), "taint-not-tolerated")
+    assert finding and finding.command == "kubectl taint node gpu-a nvidia.com/gpu:NoExecute-"
+
+
+@pytest.mark.parametrize("key", [["a"], {"a": 1}, None, 7])
+def test_a_taint_whose_key_is_no_text_keeps_pods_away_and_is_not_touched(key: Any) -> None:
+    finding = said(judged(tainted(key)), "taint-not-tolerated")
+    assert finding and "kubectl taint" not in finding.command
+
+
+@pytest.mark.parametrize("key", ["k8saas.nvidia.com/cordon-by", "dgxc.nvidia.com/cordon-by"])
+def test_a_cordon_that_says_which_controller_it_is_of_is_not_to_be_lifted(key: str) -> None:
+    finding = said(judged(labelled({key: "NVSentinel"}, unschedulable=True)), "cordoned")
+    assert finding and "uncordon" not in finding.command and "NVSentinel" in finding.hint
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def taint_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Find
             hint += ", and what the template's tolerations say"
         if why_not := advice.why_not:
             hint, command = why_not, advice.look("pods" if advice.held else "labels")
-        elif advice.may_remove_taint:
+        elif advice.may_remove_taint and taint.get("key"):
             taken_off = f"{taint.get('key')}:{taint.get('effect')}-"
             command = f"kubectl taint node {word(node.name)} {word(taken_off)}"
         else:
