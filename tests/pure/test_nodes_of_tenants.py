@@ -100,3 +100,13 @@ def test_others_are_seen_beside_a_verdict_that_does_not_know_them() -> None:
 )
 def test_what_works_on_the_gpus_opens_the_node_itself(labels: dict[str, str]) -> None:
     assert not any("uncordon" in command for command in changes(judged(in_need(**labels))))
+
+
+@pytest.mark.parametrize("metadata", [{}, {"name": None}, {"namespace": "default"}, None])
+def test_who_has_no_name_yet_has_no_pods_yet(metadata: Object | None) -> None:
+    """`check-nodes --preset ... --label ...`: pods without KAITO's label in `default` are not its own."""
+    asking = {**workspace(), "metadata": metadata}
+    held = pod(node_name="gpu-a", gpus=2)
+    assert held["metadata"].get("namespace", "default") == "default"
+    assert nodes.pods_of_others(asking, [held]) == [held]
+    assert nodes.crowds(asking, [held]) == {"gpu-a": 1}

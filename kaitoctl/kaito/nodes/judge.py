@@ -51,9 +51,11 @@ def pods_of_others(workspace: Object, pods: Iterable[Object]) -> list[Object]:
 
 
 def is_own_pod(workspace: Object, pod: Object) -> bool:
-    """Whether a pod carries the label of this very Workspace."""
+    """Whether a pod carries the label of this very Workspace; none does while it has no name."""
     metadata = mapping(below(workspace, "metadata"))
-    own = (metadata.get("namespace") or "default", metadata.get("name"))
+    if not (name := metadata.get("name")):
+        return False
+    own = (metadata.get("namespace") or "default", name)
     labels = mapping(below(pod, "metadata", "labels"))
     return own == (below(pod, "metadata", "namespace") or "default", labels.get(api.LABEL_WORKSPACE))
 
