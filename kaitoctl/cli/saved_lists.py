@@ -2,8 +2,8 @@
 
 What is read: a List (or NodeList), single objects, JSON arrays, JSON objects one after another (JSON lines,
 `jq -c`, `kubectl get -w`: of an object that comes again the last version), YAML documents; UTF-8, UTF-16 and
-UTF-32 with their marks; gzip. All else is refused with what it seems to be: a file that holds an error message
-is no cluster without nodes, and neither is one page of several.
+UTF-32 with their marks; gzip. All else is refused with what it seems to be: a file that holds an error
+message is no cluster without nodes, and neither is one page of several.
 """
 
 from __future__ import annotations

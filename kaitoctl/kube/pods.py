@@ -185,8 +185,8 @@ def holds_gpus(pod: Object) -> bool:
     return any(gpu_request(pod, resource) for resource in GPU_RESOURCES)
 
 
-# What accelerators and parts of them are called, by how the name begins: `nvidia.com/mig-1g.5gb`. The sources are
-# beside the tables of `kaito.nodes.of_gpus` and `kaito.nodes.sharing`, which say whose they are.
+# What accelerators and parts of them are called, by how the name begins: `nvidia.com/mig-1g.5gb`. The sources
+# are beside the tables of `kaito.nodes.of_gpus` and `kaito.nodes.sharing`, which say whose they are.
 _ACCELERATORS = (
     *("nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/", "aws.amazon.com/neuron", "google.com/tpu"),
     *("huawei.com/", "qualcomm.com/", "cambricon.com/", "mthreads.com/", "metax-tech.com/", "iluvatar.ai/"),

@@ -375,6 +375,48 @@ def test_a_node_with_gpus_and_no_room_is_named(allocatable: dict[str, str], leve
     assert not finding or words in finding.message
 
 
+def asking(cpu: str = "", memory: str = "", **more: str) -> Object:
+    """A container that requests these amounts."""
+    amounts = {key: amount for key, amount in {"cpu": cpu, "memory": memory, **more}.items() if amount}
+    return {"name": "c", "image": "i", "resources": {"requests": amounts}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"containers": [asking(cpu="3"), asking(cpu="2")]}, "requests 5"),
+        ({"initContainers": [{**asking(cpu="2"), "restartPolicy": "Always"}],
+          "containers": [asking(cpu="3")]}, "requests 5"),
+        ({"initContainers": [asking(memory="9Gi")], "containers": [asking(memory="1Gi")]}, "requests 9 GiB"),
+        ({"initContainers": [{**asking(cpu="2"), "restartPolicy": "Always"}, asking(cpu="3")],
+          "containers": [asking(cpu="1")]}, "requests 5"),
+        ({"overhead": {"memory": "5Gi"}, "containers": [asking(memory="4Gi")]}, "requests 9 GiB"),
+        ({"resources": {"requests": {"memory": "9Gi"}},
+          "containers": [asking(memory="1Gi")]}, "requests 9 GiB"),
+        ({"resources": {"limits": {"cpu": "5"}}, "containers": [{"name": "c"}]}, "requests 5"),
+        ({"containers": [asking(**{"hugepages-2Mi": "2Gi"})]}, "hugepages-2Mi"),
+        ({"initContainers": [asking(cpu="4")], "containers": [asking(cpu="4")]}, ""),
+        ({"initContainers": "x", "overhead": [], "resources": None,
+          "containers": [None, asking(cpu="x")]}, ""),
+    ],
+)  # fmt: skip
+def test_a_custom_pod_needs_room_for_all_that_runs_at_once(spec: dict[str, Any], words: str) -> None:
+    obj = node()
+    obj["status"]["allocatable"] |= {"cpu": "4", "memory": "8Gi"}
+    finding = said(judged(obj, custom(spec)), "no-room")
+    assert (finding is not None and words in finding.message) if words else finding is None
+    obj["status"]["allocatable"] |= {"cpu": "5", "memory": "9Gi", "hugepages-2Mi": "2Gi"}
+    assert said(judged(obj, custom(spec)), "no-room") is None
+
+
+@pytest.mark.parametrize("amount", ["-1", "-5Gi"])
+def test_what_nobody_asks_for_keeps_nobody_away(amount: str) -> None:
+    obj = node()
+    obj["status"]["allocatable"]["memory"] = amount
+    finding = said(judged(obj), "no-room")
+    assert finding and finding.level == "warn" and "only 0 GiB" in finding.message
+
+
 def test_pods_are_counted_whatever_they_hold_but_not_the_workspaces_own() -> None:
     own = pod("own", node_name="gpu-a", labels={"kaito.sh/workspace": "falcon"})
     done = pod("done", node_name="gpu-a")

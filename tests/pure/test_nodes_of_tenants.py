@@ -1,4 +1,4 @@
-"""A node that somebody uses is left alone, by whatever name its devices are held, and so is a controller's."""
+"""A node that somebody uses is left alone, by whatever name its devices are held; so is a controller's."""
 
 from __future__ import annotations
 

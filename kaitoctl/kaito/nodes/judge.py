@@ -112,8 +112,8 @@ def verdict(
     Args:
         workspace: the Workspace; defaults need not have been filled in.
         nodes: the cluster's nodes; what is no node is left out.
-        pods: pods that hold GPUs or parts of them; leave the Workspace's own out (`pods_of_others`). None when they
-            could not be listed: in-use is unknown then, and not judged.
+        pods: pods that hold GPUs or parts of them; leave the Workspace's own out (`pods_of_others`). None
+            when they could not be listed: in-use is unknown then, and not judged.
         rules: whose selection to mirror.
         known_names: further nodes of the cluster, for "did you mean".
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.

@@ -9,8 +9,8 @@ karpenter `pkg/apis/v1/taints.go` and `pkg/scheduling/taints.go` (2026-08); clus
 learn.microsoft.com/azure/aks/node-auto-drain; aws-node-termination-handler `docs/` (TAINT_NODE); GKE
 node-termination-handler; medik8s fence-agents and self-node-remediation; Cilium installation/taints; Istio
 `pilot/pkg/controllers/untaint`; AWS CSI drivers' node-startup taints; Gardener
-`pkg/apis/core/v1beta1/constants`; NVIDIA/NVSentinel issues 753 and 458 (fault-quarantine's taints and cordons); OKE's
-and CAST AI's documentation of preemptible and spot nodes.
+`pkg/apis/core/v1beta1/constants`; NVIDIA/NVSentinel issues 753 and 458 (the taints and cordons of
+fault-quarantine); OKE's and CAST AI's documentation of preemptible and spot nodes.
 """
 
 from __future__ import annotations
