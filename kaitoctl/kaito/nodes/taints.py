@@ -174,6 +174,7 @@ def _owner_of(key: str) -> Owner | None:
     return Owner(f"whoever owns {domain}", "reserved") if name and is_platforms(key) else None
 
 
+@lru_cache(maxsize=1024)  # and labels
 def is_platforms(key: str) -> bool:
     """Whether the key of a label or a taint is of a domain of `PLATFORMS`, and no hand's."""
     domain = key.partition("/")[0] if "/" in key else ""
