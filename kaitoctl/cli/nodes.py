@@ -93,6 +93,8 @@ def nodes(
 
 
 def _predicate(selector: str) -> Callable[[Object], bool] | None:
+    if not selector:
+        return None
     from kaitoctl.sandbox.selectors import label_predicate
     from kaitoctl.sandbox.status import Failure
 

@@ -35,7 +35,6 @@ from kaitoctl.kaito.nodes.asked import (
     required_nodes,
     rules_for,
 )
-from kaitoctl.kaito.nodes.codes import CODES
 from kaitoctl.kaito.nodes.facts import trimmed
 from kaitoctl.kaito.nodes.judge import (
     crowds,
@@ -50,7 +49,6 @@ from kaitoctl.kaito.nodes.judge import (
 )
 
 __all__ = [
-    "CODES",
     "OWN_RULES",
     "PROVISIONERS",
     "TOLERATIONS",
