@@ -10,6 +10,7 @@ from builders import node, pod, workspace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaitoctl.cli.node_table import Screen, report
 from kaitoctl.kaito import nodes
 from kaitoctl.kaito.nodes import Finding, of_state, taints
 from kaitoctl.kube.objects import Object
@@ -605,3 +606,15 @@ def test_labels_of_the_platform_are_never_to_be_written(key: str) -> None:
         found = judged(obj, ws)
         assert all("kubectl label" not in item.command for item in found.findings)
         assert not found.may_be_labelled
+
+
+def test_the_table_fits_a_terminal_whatever_the_product_is_called() -> None:
+    name = "gke-production-cluster-gpu-a100-highmem-pool-4f1c2d3e-wxyz"
+    product = {f"{GFD}product": "NVIDIA-A100-SXM4-80GB-MIG-3g.40gb-SHARED"}
+    obj = labelled({**product, "node.kubernetes.io/instance-type": "other"}, gpus="16")
+    obj["metadata"]["name"] = name
+    ws = workspace(resource={"preferredNodes": ["nope"]})
+    found = nodes.verdict(ws, [obj, node(name="b", gpus="0")], [], rules=V0_4)
+    lines = report(found, "w", Screen(80, symbols=True))
+    assert all(len(line) <= 80 or "kubectl" in line for line in lines)
+    assert any(line.startswith("gke-") and "40gb" not in line and "…" in line for line in lines)
