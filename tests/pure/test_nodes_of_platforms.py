@@ -106,6 +106,16 @@ def test_more_devices_than_the_machine_has_are_shares() -> None:
     assert said(found, "gpus-shared") and found.gpus.sharing and found.gpus.sharing.replicas == 4
 
 
+def test_more_devices_than_any_machine_has_are_shares() -> None:
+    """HAMi offers each GPU ten times and sets no label that says so."""
+    obj = node(gpus="20", instance_type="on-premises")
+    found = judged(obj)
+    assert found.gpus.sharing and found.gpus.together == 1
+    finding = said(found, "gpus-shared")
+    assert finding and "its 20 devices are more than a machine has GPUs" in finding.message
+    assert judged(node(gpus="16", instance_type="on-premises")).gpus.sharing is None
+
+
 def test_replicas_of_one_are_no_sharing() -> None:
     labels = {GFD + "replicas": "1", GFD + "sharing-strategy": "none", GFD + "count": "2"}
     assert judged(labelled(labels)).gpus.sharing is None
