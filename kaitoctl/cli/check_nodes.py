@@ -444,17 +444,15 @@ async def pods_on(
     client: Client,
     names: Sequence[str],
     *,
-    vendors: Sequence[str] = ("nvidia.com/gpu",),
     seen: Callable[[Object], None] = lambda _: None,
 ) -> list[Object] | None:
-    """The pods that hold GPUs of these vendors on at least these nodes.
+    """The pods that hold accelerators, of any maker, on at least these nodes.
 
     None, with a warning, where pods may not be listed.
 
     Args:
         client: the cluster.
         names: of the nodes.
-        vendors: the extended resources that count.
         seen: is shown every unfinished pod there, whatever it holds.
     """
     from kaitoctl.kaito import api
@@ -467,7 +465,7 @@ async def pods_on(
 
     def keep(pod: Object) -> bool:
         seen(pod)
-        return any(nodes_.gpus_held(pod, vendor) for vendor in vendors)
+        return nodes_.holds_devices(pod)
 
     try:
         lists = await _together(

@@ -55,7 +55,7 @@ def instance_types(incomplete: str) -> list[str]:
 def codes(incomplete: str) -> list[str]:
     """The codes that `explain` knows."""
     from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
-    from kaitoctl.kaito.nodes import CODES as NODE_CODES
+    from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
     from kaitoctl.kaito.validation.codes import CODES
 
     return _beginning([*CODES, *NODE_CODES, *CAUSES], incomplete)

@@ -39,7 +39,7 @@ def explain(
     Example: kaitoctl explain KW156
     """
     from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
-    from kaitoctl.kaito.nodes import CODES as NODE_CODES
+    from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
     from kaitoctl.kaito.validation.codes import CODES
 
     if troubleshooting:
@@ -124,7 +124,7 @@ _PAGE_WIDTH = 120
 def chapter() -> str:
     """docs/troubleshooting.md: every cause that `why` can name."""
     from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
-    from kaitoctl.kaito.nodes import CODES as NODE_CODES
+    from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
 
     def wrapped(text: str, first: str = "") -> list[str]:
         return textwrap.wrap(

@@ -19,6 +19,8 @@ from kaitoctl.kube.objects import Object
 
 _MOST_ROWS = 20
 _LEAST_NAME = 12
+_LEAST_MODEL = 9
+_MODEL = "GPU MODEL"
 _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
 _COLOURS = {"✔": _GREEN, "✗": _RED, "!": _YELLOW, "◌": _YELLOW, "-": _DIM, "·": _DIM}
 # What only narrows a product's name down: size, board, memory type.
@@ -187,7 +189,12 @@ def _table(nodes: Sequence[NodeVerdict], screen: Screen, wide: bool) -> list[str
     least = layouts[-1]
     over = max(shown_length(line) for line in _drawn(least, nodes, screen, 200)) - room
     longest = max(len(visible(node.name)) for node in nodes)
-    return _drawn(least, nodes, screen, max(_LEAST_NAME, longest - over))
+    name = max(_LEAST_NAME, longest - over)
+    if (over := max(shown_length(line) for line in _drawn(least, nodes, screen, name)) - room) <= 0:
+        return _drawn(least, nodes, screen, name)
+    # The product of a MIG slice that is shared is as long as a name.
+    longest = max(len(visible(_model(node.gpus, short=True))) for node in nodes)
+    return _drawn(least, nodes, screen, name, max(_LEAST_MODEL, longest - over))
 
 
 def _layout(
@@ -205,7 +212,7 @@ def _layout(
         ),
         _Column("IN USE", lambda node: _number(node, node.gpus.in_use), right=True),
         _Column("FREE", lambda node: _number(node, node.gpus.free), right=True),
-        _Column("GPU MODEL", lambda node: _model(node.gpus, short)),
+        _Column(_MODEL, lambda node: _model(node.gpus, short)),
         _Column("TAINTS", _taints),
         _Column("VERDICT", _verdict, _mark),
     ]
@@ -221,13 +228,19 @@ def _layout(
 
 
 def _drawn(
-    columns: Sequence[_Column], nodes: Sequence[NodeVerdict], screen: Screen, longest: int
+    columns: Sequence[_Column],
+    nodes: Sequence[NodeVerdict],
+    screen: Screen,
+    longest: int,
+    longest_model: int = 200,
 ) -> list[str]:
     rows = [["NODE", *(column.header for column in columns)]]
     for node in nodes:
         cells = [cut(visible(node.name), longest)]
         for column in columns:
             mark, text = column.mark(node), visible(column.cell(node))
+            if column.header == _MODEL:
+                text = cut(text, longest_model)
             # A tick says yes by itself; a number of labels or a code stays beside its mark.
             if mark and screen.symbols:
                 painted = screen.painted(mark, _COLOURS[mark])

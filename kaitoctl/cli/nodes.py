@@ -34,6 +34,7 @@ _WORDS = {
     "cordoned": "cordoned",
     "taint-of-controller": "tainted",
     "other-platform": "other platform",
+    "no-room": "full",
     "bad-quantity": "bad quantity",
     "mig-changing": "MIG changing",
     "mig-failed": "MIG failed",
@@ -92,6 +93,8 @@ def nodes(
 
 
 def _predicate(selector: str) -> Callable[[Object], bool] | None:
+    if not selector:
+        return None
     from kaitoctl.sandbox.selectors import label_predicate
     from kaitoctl.sandbox.status import Failure
 
@@ -133,18 +136,22 @@ def _from_lists(nodes_file: str, pods_file: str | None, chosen: Callable[[Object
 
 
 async def _from_cluster(target: Target, selector: str) -> Inventory:
+    from collections import Counter
+
     from kaitoctl.cli.check_nodes import pods_on
+    from kaitoctl.kaito.nodes import crowds
     from kaitoctl.kaito.nodes.facts import READ_LABELS
     from kaitoctl.kaito.nodes.inventory import gpu_inventory
     from kaitoctl.kube import trimmed
-    from kaitoctl.kube.objects import GPU_RESOURCES, NODE
+    from kaitoctl.kube.objects import NODE
 
     async with connected(target) as client:
         decode = trimmed.node_list(READ_LABELS)
         found = (await client.list(NODE, label_selector=selector, decode=decode)).items
         names = [node.name for node in gpu_inventory(found, None).gpu_nodes]
-        pods = await pods_on(client, names, vendors=GPU_RESOURCES)
-        return gpu_inventory(found, pods)
+        there: Counter[str] = Counter()
+        pods = await pods_on(client, names, seen=lambda pod: there.update(crowds({}, [pod])))
+        return gpu_inventory(found, pods, there)
 
 
 # --- for machines ------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Lists that kubectl has written: `kubectl get nodes -o json > nodes.json`, or YAML, or `-` for stdin.
 
 What is read: a List (or NodeList), single objects, JSON arrays, JSON objects one after another (JSON lines,
-`jq -c`), YAML documents; UTF-8, UTF-16 and UTF-32 with their marks; gzip. All else is refused with what it
-seems to be: a file that holds an error message is no cluster without nodes.
+`jq -c`, `kubectl get -w`: of an object that comes again the last version), YAML documents; UTF-8, UTF-16 and
+UTF-32 with their marks; gzip. All else is refused with what it seems to be: a file that holds an error
+message is no cluster without nodes, and neither is one page of several.
 """
 
 from __future__ import annotations
@@ -39,6 +40,14 @@ PodsFile = Annotated[
 
 _MOST_UNPACKED = 2_000_000_000  # bytes; a hundred thousand nodes of 20 KB
 _GZIP = b"\x1f\x8b"
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ\x00": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    _GZIP: "a gzip file in another one",
+}
+_TAR, _TAR_AT = b"ustar", 257
 # The longer marks first: UTF-32's little-endian one begins as UTF-16's does.
 _MARKS = {
     b"\xff\xfe\x00\x00": "utf-32",
@@ -86,7 +95,19 @@ def objects(
         raise source.refused(" and ".join(other if other.endswith("s") else f"{other}s" for other in others))
     if not documents:
         raise source.refused("nothing")
-    return found
+    return found if kind == "Workspace" else _last_versions(found)
+
+
+def _last_versions(found: list[Object]) -> list[Object]:
+    """Each object once: who watches prints it again and again, and the last time is how it is."""
+    known: dict[object, Object] = {}
+    for number, obj in enumerate(found):
+        metadata = obj.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        known[
+            str(metadata.get("namespace")) if metadata else "", name if isinstance(name, str) else number
+        ] = obj
+    return list(known.values())
 
 
 class _Source:
@@ -120,6 +141,7 @@ def _body(file: str, option: str) -> bytes:
         raise InputError(f"{option} {file} cannot be read: {why}") from error
     if body.startswith(_GZIP):
         body = _unpacked(body, f"{option} {file}")
+    _insist_on_no_archive(body, option, file)
     body = _as_utf_8(body, f"{option} {file}")
     if not body.strip():
         raise InputError(f"{option} {file}: the file is empty")
@@ -127,18 +149,31 @@ def _body(file: str, option: str) -> bytes:
 
 
 def _unpacked(body: bytes, name: str) -> bytes:
+    """What gzip, or several of its members one after another, have packed."""
     import zlib
 
-    reading = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = reading.decompress(body, _MOST_UNPACKED)
-    except zlib.error as error:
-        raise InputError(f"{name} is not gzip: {error}") from error
-    if reading.unconsumed_tail:
-        raise InputError(f"{name} unpacks to more than {_MOST_UNPACKED:,} bytes")
-    if not reading.eof:
-        raise InputError(f"{name}: the gzip file is cut off", hint="save it again")
-    return unpacked
+    parts, room = [], _MOST_UNPACKED
+    while body.startswith(_GZIP):  # what pads the file after its last member is left out, as gzip does
+        reading = zlib.decompressobj(wbits=31)
+        try:
+            parts.append(reading.decompress(body, room))
+        except zlib.error as error:
+            raise InputError(f"{name} is not gzip: {error}") from error
+        room -= len(parts[-1])
+        if reading.unconsumed_tail or room <= 0:
+            raise InputError(f"{name} unpacks to more than {_MOST_UNPACKED:,} bytes")
+        if not reading.eof:
+            raise InputError(f"{name}: the gzip file is cut off", hint="save it again")
+        body = reading.unused_data
+    return b"".join(parts)
+
+
+def _insist_on_no_archive(body: bytes, option: str, file: str) -> None:
+    what = next((what for mark, what in _ARCHIVES.items() if body.startswith(mark)), "")
+    if body[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
+        what = "a tar archive"
+    if what:
+        raise InputError(f"{option} {file} is {what}", hint="unpack it first")
 
 
 def _as_utf_8(body: bytes, name: str) -> bytes:
@@ -262,12 +297,20 @@ def _objects(document: Any, source: _Source, others: dict[str, None]) -> Iterato
         raise source.refused(f"an error of the API server ({words[:160].rstrip(': ')})")
     if own == "Table":
         raise source.refused("a Table, the API server's rows for a screen")
+    if own == f"{source.kind}List" and "items" not in document:
+        raise source.refused(f"a {own} without items")
     if "items" not in document:
         yield from _one(document, source, others)
         return
     listed = document["items"] if document["items"] is not None else []
     if not isinstance(listed, list):
         raise InputError(f"{source.name}: its items are no list")
+    if own is None and "apiVersion" in document:  # kubectl writes the kind after the items
+        raise source.refused("a list that is cut off")
+    if isinstance(paging := document.get("metadata"), dict) and (
+        paging.get("continue") or paging.get("remainingItemCount")
+    ):
+        raise source.refused("one page of a longer list")
     if own not in (None, "List", f"{source.kind}List"):
         others[str(own).removesuffix("List")] = None
         return

@@ -317,7 +317,9 @@ def gpu_nodes(
     # The question of check-nodes, asked for a Workspace that names every node and wants nothing else.
     everyone: Object = {"resource": {"instanceType": "-", "preferredNodes": names}}
     seen = []
-    for node in nodes_.verdict(everyone, listed, pods).nodes:
+    there = None if pods is None else list(pods)
+    crowds = None if there is None else nodes_.crowds(everyone, there)
+    for node in nodes_.verdict(everyone, listed, there, crowds=crowds).nodes:
         machine = known.instance_type(node.instance_type)
         if machine is None and any(finding.code == "no-gpu" for finding in node.failures):
             continue  # an ordinary node

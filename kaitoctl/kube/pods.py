@@ -185,22 +185,44 @@ def holds_gpus(pod: Object) -> bool:
     return any(gpu_request(pod, resource) for resource in GPU_RESOURCES)
 
 
-# Vendors whose device plugins offer parts of GPUs under names of their own, such as `nvidia.com/mig-1g.5gb`.
-_VENDORS = ("nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/")
+# What accelerators and parts of them are called, by how the name begins: `nvidia.com/mig-1g.5gb`. The sources
+# are beside the tables of `kaito.nodes.of_gpus` and `kaito.nodes.sharing`, which say whose they are.
+_ACCELERATORS = (
+    *("nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/", "aws.amazon.com/neuron", "google.com/tpu"),
+    *("huawei.com/", "qualcomm.com/", "cambricon.com/", "mthreads.com/", "metax-tech.com/", "iluvatar.ai/"),
+    *("hygon.com/", "enflame.com/", "furiosa.ai/", "aliyun.com/gpu", "volcano.sh/vgpu", "volcano.sh/gpu"),
+    *("tencent.com/vcuda", "4pd.io/", "k8s.amazonaws.com/vgpu", "elasticgpu.io/"),
+)
+_MONITORING = "_monitoring"  # Intel's resources by which a pod watches all GPUs and holds none
 
 
 def holds_accelerator(pod: Object) -> bool:
-    """Whether the Pod asks for GPUs, parts of them, or devices by a ResourceClaim, of any vendor."""
-    if holds_gpus(pod) or dig(pod, "spec", "resourceClaims"):
+    """Whether the Pod asks for GPUs, parts of them, or devices by a ResourceClaim, of any vendor.
+
+    Guarantee: never raises, whatever the Pod looks like.
+    """
+    spec = pod.get("spec") if isinstance(pod, dict) else None
+    if not isinstance(spec, dict):
+        return False
+    if spec.get("resourceClaims"):
         return True
-    asked = [
-        name
-        for container in container_specs(pod)
-        for part in ("requests", "limits")
-        for name, amount in (dig(container, "resources", part) or {}).items()
-        if str(amount) != "0"
-    ]
-    return any(str(name).startswith(_VENDORS) for name in asked)
+    for kind in _CONTAINERS:
+        containers = spec.get(kind)
+        for container in containers if isinstance(containers, list) else ():
+            resources = container.get("resources") if isinstance(container, dict) else None
+            for amounts in resources.values() if isinstance(resources, dict) else ():
+                if isinstance(amounts, dict) and any(map(_is_accelerator, amounts, amounts.values())):
+                    return True
+    return False
+
+
+def _is_accelerator(resource: object, amount: object) -> bool:
+    return (
+        isinstance(resource, str)
+        and resource.startswith(_ACCELERATORS)
+        and not resource.endswith(_MONITORING)
+        and str(amount) not in ("0", "None")
+    )
 
 
 def holding_gpus(pod: Object) -> Object | None:

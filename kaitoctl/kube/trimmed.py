@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
 
-from kaitoctl.kube.objects import GPU_RESOURCES, Object
+from kaitoctl.kube.objects import Object
 
 Decode = Callable[[bytes], Any]
 """Raises ValueError for what is not JSON."""
@@ -34,14 +34,14 @@ def node_list(labels: Iterable[str]) -> Decode:
 
 
 def pod_list(labels: Iterable[str]) -> Decode:
-    """A decoder of a PodList that keeps names, these labels, nodes, phases and GPU requests."""
-    amounts = _struct(dict.fromkeys(GPU_RESOURCES, Any)) | None
+    """A decoder of a PodList that keeps names, these labels, nodes, phases and what is requested."""
+    amounts = dict[str, Any] | None
     resources = {"resources": _struct({"requests": amounts, "limits": amounts})}
     containers, inits = _list_of(_struct(resources)), _list_of(_struct({**resources, "restartPolicy": Any}))
     metadata = {"name": Any, "namespace": Any, "labels": _struct(dict.fromkeys(labels, Any)) | None}
     return _decoder(
         metadata,
-        {"nodeName": Any, "containers": containers, "initContainers": inits},
+        {"nodeName": Any, "containers": containers, "initContainers": inits, "resourceClaims": Any},
         {"phase": Any},
     )
 

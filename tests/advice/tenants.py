@@ -102,7 +102,7 @@ NODES = st.builds(
     is_cordoned=st.sampled_from([False, False, False, True]),
     gpus=st.sampled_from(["2", "2", "2", "1", "0", "mig"]),
     is_ready=st.sampled_from([True, True, True, False]),
-    holder=st.sampled_from(["", "", "b", "plain"]),
+    holder=st.sampled_from(["", "", "b", "plain", "slice", "claim"]),
     instance_type=st.sampled_from([TYPE, TYPE, TYPE, "Standard_NC6s_v3"]),
 )
 SCENES = st.builds(
@@ -195,6 +195,8 @@ class Cluster:
             yield f"its labels were changed, and it is of {whose}"
         if set(taints) != set(kept):
             yield f"its taints were changed, and it is of {whose}"
+        if "Pod " in whose and was["spec"].get("unschedulable") and not now["spec"].get("unschedulable"):
+            yield f"it was opened for pods, and {whose} is still there"
 
     def whose(self, node: Object) -> str:
         """Who else has this node: by a pod that holds its GPUs, or by labels; empty for nobody."""
@@ -260,6 +262,9 @@ def _fill(made: Cluster) -> None:
     _add_asker(made)
 
 
+CLAIM = {"name": "gpu", "resourceClaimName": "gpu"}
+
+
 def _node(name: str, drawn: Drawn) -> Object:
     key, _, effect = drawn.taint.rpartition(":")
     key, _, value = key.partition("=")
@@ -292,9 +297,12 @@ def _node(name: str, drawn: Drawn) -> Object:
 
 
 def _pod(node: str, holder: str) -> Object:
-    """A pod that runs on the node and holds its GPUs: of the Workspace next door, or of nobody's."""
+    """A pod that runs on the node and holds its GPUs: of the Workspace next door, or of nobody's.
+
+    `slice` and `claim` hold a MIG slice, or whatever a ResourceClaim gives, in the namespace default.
+    """
     labels = {kaito.LABEL_WORKSPACE: "other"} if holder == "b" else {"app": "training"}
-    amounts = {kaito.GPU: "1"}
+    amounts = {"slice": {"nvidia.com/mig-1g.5gb": "1"}, "claim": {}}.get(holder, {kaito.GPU: "1"})
     container = {
         "name": "main",
         "image": "r.example/m:1",
@@ -303,8 +311,16 @@ def _pod(node: str, holder: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": f"on-{node}", "namespace": "b", "labels": labels},
-        "spec": {"nodeName": node, "containers": [container]},
+        "metadata": {
+            "name": f"on-{node}",
+            "namespace": "default" if holder in ("slice", "claim") else "b",
+            "labels": labels,
+        },
+        "spec": {
+            "nodeName": node,
+            "containers": [container],
+            **({"resourceClaims": [CLAIM]} if holder == "claim" else {}),
+        },
         "status": {"phase": "Running"},
     }
 

@@ -68,6 +68,14 @@ HELD = Scene((healthy("nobody", holder="plain"), healthy("nobody")), {"apps": "b
 DRAINED = Scene((healthy("mine", taint="karpenter.sh/disrupted:NoSchedule"),), {"apps": "b"}, (0,), 1, "new")
 SLICED = Scene((healthy("mine", gpus="mig", holder="plain"),), {"apps": "b"}, (), 1, "waiting")
 GUARDED = Scene((healthy("mine", taint="team=b:NoSchedule", holder="b"),), {"apps": "b"}, (0,), 1, "waiting")
+IN_PARTS = Scene((healthy("nobody", gpus="mig", holder="slice"),), {"apps": "b"}, (0,), 1, "waiting")
+CLAIMED = Scene(
+    (healthy("nobody", holder="claim", is_cordoned=True, taint="team=b:NoSchedule"),),
+    {"apps": "b"},
+    (0,),
+    1,
+    "new",
+)
 CHANGED = Scene((healthy("mine"),), {"apps": "b"}, (), 1, "changed")
 SCALED, PAUSED, SELECTOR, PORT = (
     Scene((healthy("mine"),), {"apps": "b"}, (), 1, state)
@@ -81,6 +89,8 @@ SCALED, PAUSED, SELECTOR, PORT = (
 @example(scene=DRAINED)
 @example(scene=SLICED)
 @example(scene=GUARDED)
+@example(scene=IN_PARTS)
+@example(scene=CLAIMED)
 @example(scene=CHANGED)
 @example(scene=SCALED)
 @example(scene=PAUSED)

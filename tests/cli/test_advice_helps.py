@@ -19,8 +19,8 @@ import pytest
 from advice.commands import PLACEHOLDERS, Printed, in_json
 from shell import Shell
 
-from kaitoctl.kaito import nodes
 from kaitoctl.kaito.diagnosis.codes import CODES
+from kaitoctl.kaito.nodes import codes as node_codes
 
 FAULT = "sandbox.kaitoctl.dev/fault"
 TYPE = "Standard_NC12s_v3"
@@ -246,5 +246,5 @@ def test_the_command_helps(
 def test_every_code_has_a_situation_or_a_reason() -> None:
     listed = [code for codes in ELSEWHERE.values() for code in codes.split()]
     here = {situation.code for situation in SITUATIONS}
-    assert set(CODES) | set(nodes.CODES) == here | set(listed)
+    assert set(CODES) | set(node_codes.CODES) == here | set(listed)
     assert not here & set(listed) and len(listed) == len(set(listed))

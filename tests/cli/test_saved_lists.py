@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import json
+import lzma
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,16 @@ A, B = node("gpu-a"), node("gpu-b")
 LIST = {"apiVersion": "v1", "kind": "List", "items": [A, B]}
 TEXT = json.dumps(LIST)
 STATUS = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "nodes is forbidden"}
+
+
+def tar_of(body: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("nodes.json")
+        member.size = len(body)
+        archive.addfile(member, io.BytesIO(body))
+    return out.getvalue()
+
 
 READ: dict[str, str | bytes] = {
     "list": TEXT,
@@ -41,10 +55,31 @@ READ: dict[str, str | bytes] = {
     "utf-16-be": b"\xfe\xff" + TEXT.encode("utf-16-be"),
     "utf-16-without-mark": TEXT.encode("utf-16-le"),
     "utf-32": TEXT.encode("utf-32"),
+    "gzip-in-members": gzip.compress(TEXT[:90].encode()) + gzip.compress(TEXT[90:].encode()),
+    "gzips-one-after-another": gzip.compress(json.dumps(A).encode()) + gzip.compress(json.dumps(B).encode()),
+    "gzip-padded": gzip.compress(TEXT.encode()) + b"\0" * 512,
+    "watched": "".join(f"{json.dumps(obj, indent=4)}\n" for obj in (A, B, A, B)),
     "gzip-of-utf-16": gzip.compress(TEXT.encode("utf-16")),
 }
 
 REFUSED: dict[str, tuple[str | bytes, str]] = {
+    "page": (json.dumps({**LIST, "metadata": {"continue": "abc"}}), "one page of a longer list"),
+    "last-page-missing": (
+        json.dumps({**LIST, "kind": "NodeList", "metadata": {"remainingItemCount": 7}}),
+        "one page of a longer list",
+    ),
+    "yaml-cut-off": (yaml.safe_dump(LIST).partition("kind: List")[0], "a list that is cut off"),
+    "list-without-items": ('{"apiVersion": "v1", "kind": "NodeList"}', "a NodeList without items"),
+    "gzip-cut-off-later": (
+        gzip.compress(json.dumps(A).encode()) + gzip.compress(json.dumps(B).encode())[:-30],
+        "cut off",
+    ),
+    "zip": (b"PK\x03\x04\x14\x00" + b"\x81" * 40, "a zip archive"),
+    "bzip2": (bz2.compress(TEXT.encode()), "a bzip2 file"),
+    "xz": (lzma.compress(TEXT.encode()), "an xz file"),
+    "zstd": (b"\x28\xb5\x2f\xfd\x04\x00" + b"\x81" * 40, "a zstd file"),
+    "tar-in-gzip": (gzip.compress(tar_of(TEXT.encode())), "a tar archive"),
+    "gzip-in-gzip": (gzip.compress(gzip.compress(TEXT.encode())), "a gzip file"),
     "not-logged-in": ("error: You must be logged in to the server (Unauthorized)\n", "an error message"),
     "forbidden": ("Error from server (Forbidden): nodes is forbidden\n", "an error message"),
     "refused": ("The connection to the server localhost:8080 was refused\n", "an error message"),
@@ -125,3 +160,13 @@ def test_a_text_that_may_be_a_secret_is_not_quoted(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         objects(saved(tmp_path, "ghp_AbCdEfGhIjKlMnOp"), "Pod", option="--pods")
     assert "ghp_" not in str(caught.value)
+
+
+def test_of_an_object_that_was_watched_the_last_version_counts(tmp_path: Path) -> None:
+    """`kubectl get pods -A -w -o json` prints a pod again with each change: it holds its GPUs once."""
+    early, late = pod("p", node_name="gpu-a", gpus=2), pod("p", node_name="gpu-a", gpus=2)
+    late["status"] = {"phase": "Succeeded"}
+    elsewhere = pod("p", node_name="gpu-a", gpus=1)
+    elsewhere["metadata"]["namespace"] = "b"
+    file = saved(tmp_path, "".join(map(json.dumps, (early, early, elsewhere, late))))
+    assert objects(file, "Pod", option="--pods") == [late, elsewhere]

@@ -19,7 +19,7 @@ from shell import BIN, Shell
 
 from kaitoctl.kaito import validation
 from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
-from kaitoctl.kaito.nodes import CODES as NODE_CODES
+from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
 from kaitoctl.kaito.validation.codes import CODES
 from kaitoctl.kaito.validation.of_cluster import target_of_crd
 from kaitoctl.kaito.validation.releases import named

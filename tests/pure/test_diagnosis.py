@@ -15,6 +15,7 @@ from kaitoctl.cli.explain import chapter
 from kaitoctl.kaito import diagnosis, nodes
 from kaitoctl.kaito.diagnosis import diagnose, of_controller
 from kaitoctl.kaito.diagnosis.codes import CODES
+from kaitoctl.kaito.nodes import codes as node_codes
 from kaitoctl.kaito.snapshot import Named, Snapshot
 from kaitoctl.kaito.validation import codes as validation_codes
 from kaitoctl.kube.objects import Object, ObjectKey
@@ -410,13 +411,13 @@ def test_every_code_is_explained_and_used() -> None:
     source = "".join(file.read_text() for file in rules if file.exists())
     for code in CODES:
         assert code in source, f"{code} is explained and never found"
-    assert not set(CODES) & {*nodes.CODES, *validation_codes.CODES}
+    assert not set(CODES) & {*node_codes.CODES, *validation_codes.CODES}
 
 
 def test_the_chapter_on_troubleshooting_is_the_table() -> None:
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     assert page == chapter(), "kaitoctl explain --troubleshooting > docs/troubleshooting.md"
-    assert all(f"## {code}\n" in page for code in (*CODES, *nodes.CODES))
+    assert all(f"## {code}\n" in page for code in (*CODES, *node_codes.CODES))
 
 
 # --- whatever a cluster holds ----------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.cli.node_table import Screen
 from kaitoctl.cli.nodes import as_json, report
+from kaitoctl.kaito.fit import gpu_nodes
 from kaitoctl.kaito.nodes.inventory import Holder, Inventory, NodeGpus, gpu_inventory
 from kaitoctl.kube.objects import Object
 
@@ -263,3 +264,19 @@ def compared(name: str, lines: list[str]) -> None:
     if os.environ.get("KAITOCTL_REFRESH"):
         file.write_text(text)
     assert text == file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("most", "there", "free"), [("2", 2, 0), ("3", 2, 2), ("0", 0, 0), (0, 0, 0), ("many", 9, 2)]
+)
+def test_a_node_that_takes_no_more_pods_has_no_free_gpus(most: Any, there: int, free: int) -> None:
+    """As check-nodes and fit say; pods without GPUs count, and those that have ended do not."""
+    obj = node(gpus="2")
+    obj["status"]["allocatable"]["pods"] = most
+    plain = [pod(f"p{number}", node_name="gpu-a") for number in range(there)]
+    ended = {**pod("done", node_name="gpu-a"), "status": {"phase": "Failed"}}
+    (found,) = gpu_inventory([obj], [*plain, ended]).nodes
+    assert (found.free, found.broken) == (free, 2 - free)
+    assert found.faults == (() if free else ("no-room",))
+    (fits,) = gpu_nodes([obj], [*plain, ended])
+    assert bool(fits.faults) == (free == 0)

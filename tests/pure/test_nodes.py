@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kaitoctl.kaito import nodes
+from kaitoctl.kaito.nodes import codes as node_codes
 from kaitoctl.kube.objects import Object
 
 
@@ -328,7 +329,7 @@ def test_a_verdict_is_given_whatever_nodes_and_pods_look_like(
     assert set(nodes.labels_read(ws, rules)) >= {"apps"} - ({"apps"} if rules.is_modern else set())
     assert set(verdict.selected) <= {node.name for node in verdict.nodes if node.usable and node.exists}
     assert 0 <= verdict.would_create <= verdict.required
-    assert all(finding.code in nodes.CODES for node in verdict.nodes for finding in node.findings)
+    assert all(finding.code in node_codes.CODES for node in verdict.nodes for finding in node.findings)
     assert verdict.summary.startswith(f"{len(verdict.selected)} of {verdict.required} required nodes")
 
 

@@ -16,6 +16,7 @@ from kaitoctl.cli import node_table
 from kaitoctl.cli.node_table import Screen
 from kaitoctl.kaito import nodes
 from kaitoctl.kaito.nodes import Rules, Verdict
+from kaitoctl.kaito.nodes import codes as node_codes
 from kaitoctl.kube.objects import Object
 
 DATA = Path(__file__).parent.parent / "data" / "nodes"
@@ -52,11 +53,11 @@ def test_each_code_says_what_is_wrong_and_what_mends_it(case: str) -> None:
 
 
 def test_every_code_has_a_case_and_an_explanation() -> None:
-    assert set(nodes.CODES) == set(CASES) - {"mixed"}
+    assert set(node_codes.CODES) == set(CASES) - {"mixed"}
     for case in set(CASES) - {"mixed"}:
         said = {finding.code for node in verdict(case).nodes for finding in node.findings}
         assert case in said
-    assert all(len(text) > 60 for text in nodes.CODES.values())
+    assert all(len(text) > 60 for text in node_codes.CODES.values())
 
 
 def test_every_failure_says_what_to_do() -> None:

@@ -10,6 +10,7 @@ from builders import node, pod, workspace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaitoctl.cli.node_table import Screen, report
 from kaitoctl.kaito import nodes
 from kaitoctl.kaito.nodes import Finding, of_state, taints
 from kaitoctl.kube.objects import Object
@@ -103,6 +104,16 @@ def test_two_devices_that_are_not_two_gpus_do_not_run_a_preset_of_two(how: str) 
 def test_more_devices_than_the_machine_has_are_shares() -> None:
     found = judged(labelled({}, gpus="8"))  # a Standard_NC12s_v3 has 2
     assert said(found, "gpus-shared") and found.gpus.sharing and found.gpus.sharing.replicas == 4
+
+
+def test_more_devices_than_any_machine_has_are_shares() -> None:
+    """HAMi offers each GPU ten times and sets no label that says so."""
+    obj = node(gpus="20", instance_type="on-premises")
+    found = judged(obj)
+    assert found.gpus.sharing and found.gpus.together == 1
+    finding = said(found, "gpus-shared")
+    assert finding and "its 20 devices are more than a machine has GPUs" in finding.message
+    assert judged(node(gpus="16", instance_type="on-premises")).gpus.sharing is None
 
 
 def test_replicas_of_one_are_no_sharing() -> None:
@@ -211,6 +222,8 @@ OWNED = [
     *(f"{prefix}anything" for prefix, _ in taints._BY_PREFIX),
     *(f"{driver}/agent-not-ready" for driver in ("ebs.csi.aws.com", "efs.csi.aws.com", "s3.csi.aws.com")),
     "node.example.com/uninitialized",
+    *(f"{domain}/anything" for domain in taints.PLATFORMS),
+    *(f"node.{domain}/anything" for domain in taints.PLATFORMS),
 ]
 WITH_OWN_FINDING = {"node.kubernetes.io/unschedulable", *of_state._OF_CONDITIONS}
 
@@ -226,7 +239,7 @@ def test_a_taint_that_a_controller_owns_is_never_to_be_taken_off(key: str, effec
     assert all("kubectl taint" not in f"{item.command} {item.hint}" for item in found.findings)
 
 
-@pytest.mark.parametrize("key", ["team", "dedicated", "example.com/maintenance"])
+@pytest.mark.parametrize("key", ["team", "dedicated", "example.com/maintenance", "notkubernetes.io/x"])
 def test_a_taint_that_somebody_set_may_be_taken_off_an_empty_node(key: str) -> None:
     finding = said(judged(tainted(key)), "taint-not-tolerated")
     assert finding and finding.command == f"kubectl taint node gpu-a {key}:NoSchedule-"
@@ -234,6 +247,23 @@ def test_a_taint_that_somebody_set_may_be_taken_off_an_empty_node(key: str) -> N
     assert held and "kubectl taint" not in held.command and "of others" in held.hint
     unknown = said(judged(tainted(key), pods=None), "taint-not-tolerated")
     assert unknown and "kubectl taint" not in unknown.command
+
+
+def test_the_taint_of_gpu_nodes_is_somebodys_hand_whatever_its_domain() -> None:
+    finding = said(judged(tainted("nvidia.com/gpu", effect="NoExecute")), "taint-not-tolerated")
+    assert finding and finding.command == "kubectl taint node gpu-a nvidia.com/gpu:NoExecute-"
+
+
+@pytest.mark.parametrize("key", [["a"], {"a": 1}, None, 7])
+def test_a_taint_whose_key_is_no_text_keeps_pods_away_and_is_not_touched(key: Any) -> None:
+    finding = said(judged(tainted(key)), "taint-not-tolerated")
+    assert finding and "kubectl taint" not in finding.command
+
+
+@pytest.mark.parametrize("key", ["k8saas.nvidia.com/cordon-by", "dgxc.nvidia.com/cordon-by"])
+def test_a_cordon_that_says_which_controller_it_is_of_is_not_to_be_lifted(key: str) -> None:
+    finding = said(judged(labelled({key: "NVSentinel"}, unschedulable=True)), "cordoned")
+    assert finding and "uncordon" not in finding.command and "NVSentinel" in finding.hint
 
 
 @pytest.mark.parametrize(
@@ -354,6 +384,48 @@ def test_a_node_with_gpus_and_no_room_is_named(allocatable: dict[str, str], leve
     finding = said(judged(obj, crowds={"gpu-a": 3}), "no-room")
     assert (finding.level if finding else "") == level
     assert not finding or words in finding.message
+
+
+def asking(cpu: str = "", memory: str = "", **more: str) -> Object:
+    """A container that requests these amounts."""
+    amounts = {key: amount for key, amount in {"cpu": cpu, "memory": memory, **more}.items() if amount}
+    return {"name": "c", "image": "i", "resources": {"requests": amounts}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"containers": [asking(cpu="3"), asking(cpu="2")]}, "requests 5"),
+        ({"initContainers": [{**asking(cpu="2"), "restartPolicy": "Always"}],
+          "containers": [asking(cpu="3")]}, "requests 5"),
+        ({"initContainers": [asking(memory="9Gi")], "containers": [asking(memory="1Gi")]}, "requests 9 GiB"),
+        ({"initContainers": [{**asking(cpu="2"), "restartPolicy": "Always"}, asking(cpu="3")],
+          "containers": [asking(cpu="1")]}, "requests 5"),
+        ({"overhead": {"memory": "5Gi"}, "containers": [asking(memory="4Gi")]}, "requests 9 GiB"),
+        ({"resources": {"requests": {"memory": "9Gi"}},
+          "containers": [asking(memory="1Gi")]}, "requests 9 GiB"),
+        ({"resources": {"limits": {"cpu": "5"}}, "containers": [{"name": "c"}]}, "requests 5"),
+        ({"containers": [asking(**{"hugepages-2Mi": "2Gi"})]}, "hugepages-2Mi"),
+        ({"initContainers": [asking(cpu="4")], "containers": [asking(cpu="4")]}, ""),
+        ({"initContainers": "x", "overhead": [], "resources": None,
+          "containers": [None, asking(cpu="x")]}, ""),
+    ],
+)  # fmt: skip
+def test_a_custom_pod_needs_room_for_all_that_runs_at_once(spec: dict[str, Any], words: str) -> None:
+    obj = node()
+    obj["status"]["allocatable"] |= {"cpu": "4", "memory": "8Gi"}
+    finding = said(judged(obj, custom(spec)), "no-room")
+    assert (finding is not None and words in finding.message) if words else finding is None
+    obj["status"]["allocatable"] |= {"cpu": "5", "memory": "9Gi", "hugepages-2Mi": "2Gi"}
+    assert said(judged(obj, custom(spec)), "no-room") is None
+
+
+@pytest.mark.parametrize("amount", ["-1", "-5Gi"])
+def test_what_nobody_asks_for_keeps_nobody_away(amount: str) -> None:
+    obj = node()
+    obj["status"]["allocatable"]["memory"] = amount
+    finding = said(judged(obj), "no-room")
+    assert finding and finding.level == "warn" and "only 0 GiB" in finding.message
 
 
 def test_pods_are_counted_whatever_they_hold_but_not_the_workspaces_own() -> None:
@@ -544,3 +616,15 @@ def test_labels_of_the_platform_are_never_to_be_written(key: str) -> None:
         found = judged(obj, ws)
         assert all("kubectl label" not in item.command for item in found.findings)
         assert not found.may_be_labelled
+
+
+def test_the_table_fits_a_terminal_whatever_the_product_is_called() -> None:
+    name = "gke-production-cluster-gpu-a100-highmem-pool-4f1c2d3e-wxyz"
+    product = {f"{GFD}product": "NVIDIA-A100-SXM4-80GB-MIG-3g.40gb-SHARED"}
+    obj = labelled({**product, "node.kubernetes.io/instance-type": "other"}, gpus="16")
+    obj["metadata"]["name"] = name
+    ws = workspace(resource={"preferredNodes": ["nope"]})
+    found = nodes.verdict(ws, [obj, node(name="b", gpus="0")], [], rules=V0_4)
+    lines = report(found, "w", Screen(80, symbols=True))
+    assert all(len(line) <= 80 or "kubectl" in line for line in lines)
+    assert any(line.startswith("gke-") and "40gb" not in line and "…" in line for line in lines)

@@ -16,7 +16,7 @@ class Cause:
     """One thing that keeps a Workspace from being ready.
 
     Args:
-        code: a key of `diagnosis.codes.CODES`, of `nodes.CODES` or of `validation.codes.CODES`.
+        code: a key of `diagnosis.codes.CODES`, of `nodes.codes.CODES` or of `validation.codes.CODES`.
         about: the object, `Pod falcon-1, container falcon`.
         message: what is so, one sentence.
         evidence: what the cluster said, a line each: where from, and the words.

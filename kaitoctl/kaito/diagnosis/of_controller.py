@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from kaitoctl.kaito import api, controller_errors, custom_pod
+from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.diagnosis.case import Case, blame, denials, is_of_now, span, title_of, word
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kube import conditions
@@ -44,7 +44,11 @@ def refused_template(case: Case) -> Iterator[Cause]:
     """The custom pod is not made: it would give more than writing Workspaces does."""
     for item in denials(case):
         message = str(item.get("message") or "")
-        if "inference.template." in message and custom_pod.UNLESS in message:
+        if "inference.template." not in message:
+            continue
+        from kaitoctl.kaito import custom_pod
+
+        if custom_pod.UNLESS in message:
             yield blame(
                 "template-refused",
                 title_of(case.workspace),

@@ -35,12 +35,12 @@ from kaitoctl.kaito.nodes.asked import (
     required_nodes,
     rules_for,
 )
-from kaitoctl.kaito.nodes.codes import CODES
 from kaitoctl.kaito.nodes.facts import trimmed
 from kaitoctl.kaito.nodes.judge import (
     crowds,
     gpus_held,
     gpus_per_pod,
+    holds_devices,
     is_own_pod,
     offers_gpus,
     pods_of_others,
@@ -49,7 +49,6 @@ from kaitoctl.kaito.nodes.judge import (
 )
 
 __all__ = [
-    "CODES",
     "OWN_RULES",
     "PROVISIONERS",
     "TOLERATIONS",
@@ -62,6 +61,7 @@ __all__ = [
     "crowds",
     "gpus_held",
     "gpus_per_pod",
+    "holds_devices",
     "instance_type_of",
     "instance_types_meant",
     "is_own_pod",

@@ -13,24 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.nodes import taints
+from kaitoctl.kaito.nodes import sharing, taints
 from kaitoctl.kaito.nodes.asked import RESERVED, Need
-from kaitoctl.kaito.nodes.facts import LABELS_OWNER, NodeFacts
+from kaitoctl.kaito.nodes.facts import LABELS_CORDON, LABELS_OWNER, NodeFacts
 
-# Labels in these domains describe the machine, or belong to the platform: a hand that writes them lies.
-_PLATFORMS = (
-    "kubernetes.io",
-    "k8s.io",
-    "kubernetes.azure.com",
-    "eks.amazonaws.com",
-    "cloud.google.com",
-    "karpenter.sh",
-    "karpenter.azure.com",
-    "karpenter.k8s.aws",
-    "nvidia.com",
-    "amd.com",
-    "intel.com",
-)
 _UNDER_WAY = ("leaving", "trouble")
 
 
@@ -41,7 +27,7 @@ class Advice:
     Args:
         node: the node.
         owner: who it belongs to by its labels, empty when it is nobody else's.
-        held: GPUs that pods of others hold there, None when that is not known.
+        held: how much pods of others hold there, devices of any kind; None when that is not known.
         is_named: whether preferredNodes names it.
     """
 
@@ -81,10 +67,20 @@ class Advice:
 
     @property
     def may_uncordon(self) -> bool:
-        """Whether the node may take pods again: not while something takes it away or repairs it."""
+        """Whether the node may take pods again.
+
+        Not while something takes it away, repairs it or works on its GPUs, and not while others run there:
+        whoever closed it may be waiting for them to end.
+        """
         owners = [taints.owner_of(taint) for taint in self.node.taints if not is_cordon(taint)]
         busy = any(owner is not None and owner.kind in _UNDER_WAY for owner in owners)
-        return not (self.owner or self.node.is_being_deleted or busy)
+        busy = busy or bool(sharing.changing(self.node.labels)[0] or self.cordoned_by)
+        return not (self.owner or self.held or self.node.is_being_deleted or busy)
+
+    @property
+    def cordoned_by(self) -> str:
+        """The controller that says by a label that the cordon is its own; empty when none does."""
+        return next((who for key in LABELS_CORDON if (who := self.node.labels.get(key))), "")
 
     def look(self, what: str = "describe") -> str:
         """A command that shows the node and changes nothing: `describe`, `labels` or `pods`."""
@@ -133,8 +129,7 @@ def could_be_labelled(asked: Mapping[str, str], have: Mapping[str, str]) -> bool
 
 def is_platforms(key: str) -> bool:
     """Whether a label is KAITO's or the platform's to write."""
-    domain = key.partition("/")[0] if "/" in key else ""
-    return key in RESERVED or any(domain == name or domain.endswith(f".{name}") for name in _PLATFORMS)
+    return key in RESERVED or taints.is_platforms(key)
 
 
 def is_cordon(taint: object) -> bool:

@@ -42,7 +42,7 @@ class CustomPod:
     Args:
         gpus: whole `nvidia.com/gpu` devices, init containers and sidecars included.
         others: other extended resources by name, such as `nvidia.com/mig-3g.20gb`.
-        room: cpu (cores), memory and ephemeral storage (bytes) that it requests.
+        room: cpu (cores), memory, ephemeral storage and huge pages (bytes) that it requests.
         tolerations: its own.
         node_selector: labels that its node must carry.
         node_name: the node that it names itself, empty without.
@@ -86,7 +86,7 @@ def custom_pod(workspace: Object) -> CustomPod | None:
     return CustomPod(
         pods_.gpu_request(pod, api.GPU),
         {kind: pods_.gpu_request(pod, kind) for kind in _extended(spec) if kind != api.GPU},
-        {kind: amount for kind in _ROOM if (amount := _requested(spec, kind))},
+        {kind: amount for kind in _room_kinds(spec) if (amount := _requested(spec, kind))},
         tuple(item for item in items(spec.get("tolerations")) if isinstance(item, dict)),
         texts(spec.get("nodeSelector")),
         named if isinstance(named, str) else "",
@@ -107,16 +107,50 @@ def _extended(spec: Object) -> list[str]:
 
 
 def _requested(spec: Object, kind: str) -> Decimal:
-    """What the containers request together; a limit without a request is one, too."""
-    total = Decimal(0)
-    for container in items(spec.get("containers")):
-        amounts = mapping(below(container, "resources"))
-        amount = mapping(amounts.get("requests")).get(kind, mapping(amounts.get("limits")).get(kind))
-        try:
-            total += quantity(str(amount)[:40]) if amount is not None else 0
-        except ValueError:
-            continue
-    return total
+    """What the pod requests: of the containers with their sidecars, or of its start, whichever is more.
+
+    A request of the whole pod stands for those of its containers; a runtime's overhead comes on top.
+
+    Source: kubernetes `component-helpers/resource/helpers.go` (PodRequests).
+    """
+    sidecars = most_at_start = Decimal(0)
+    for container in items(spec.get("initContainers")):
+        amount = _amount_of(container, kind)
+        if below(container, "restartPolicy") == "Always":
+            sidecars += amount
+            amount = Decimal(0)
+        most_at_start = max(most_at_start, sidecars + amount)
+    together = sum((_amount_of(item, kind) for item in items(spec.get("containers"))), sidecars)
+    asked = _amount_of(spec, kind) or max(together, most_at_start)
+    return asked + _quantity(mapping(spec.get("overhead")).get(kind))
+
+
+def _amount_of(part: Any, kind: str) -> Decimal:
+    """What a container, or a whole pod, requests; a limit without a request is one, too."""
+    amounts = mapping(below(part, "resources"))
+    return _quantity(mapping(amounts.get("requests")).get(kind, mapping(amounts.get("limits")).get(kind)))
+
+
+def _quantity(amount: object) -> Decimal:
+    """An amount, 0 for what is none."""
+    if amount is None:
+        return Decimal(0)
+    try:
+        found = quantity(str(amount)[:40])
+    except (ValueError, ArithmeticError):
+        return Decimal(0)
+    return found if found.is_finite() else Decimal(0)
+
+
+def _room_kinds(spec: Object) -> list[str]:
+    """What it may request of a node besides devices: with huge pages, in each size a resource of its own."""
+    found = dict.fromkeys(_ROOM)
+    parts = [spec, *items(spec.get("initContainers")), *items(spec.get("containers"))]
+    for part in parts:
+        for amounts in mapping(below(part, "resources")).values():
+            pages = (kind for kind in mapping(amounts) if str(kind).startswith("hugepages-"))
+            found |= dict.fromkeys(map(str, pages))
+    return list(found)
 
 
 def _fits(term: Object, name: str, labels: Mapping[str, str]) -> bool:

@@ -28,6 +28,8 @@ LABELS_OF_OTHERS = (
 )
 LABELS_OS = ("kubernetes.io/os", "beta.kubernetes.io/os")
 LABELS_ARCH = ("kubernetes.io/arch", "beta.kubernetes.io/arch")
+# By which NVSentinel's fault-quarantine says that a cordon is its own; it lifts it again.
+LABELS_CORDON = ("k8saas.nvidia.com/cordon-by", "dgxc.nvidia.com/cordon-by")
 LABEL_PCI = "feature.node.kubernetes.io/pci-10de.present"  # 10de is NVIDIA's PCI vendor id
 
 READ_LABELS = (
@@ -45,6 +47,7 @@ READ_LABELS = (
     *LABELS_OF_OTHERS,
     *LABELS_OS,
     *LABELS_ARCH,
+    *LABELS_CORDON,
     *sharing.LABELS,
 )
 """The node labels that a verdict reads besides those of the Workspace's selector."""
@@ -59,7 +62,7 @@ class NodeFacts:
         labels: those with a text as value.
         is_being_deleted: whether its deletion has been asked for.
         is_cordoned: whether it is closed for new pods.
-        taints: as in its spec.
+        taints: as in its spec; a key that is no text is empty.
         conditions: status and message (or reason) by type.
         capacity: amounts by resource.
         allocatable: what of them pods may ask for.
@@ -89,7 +92,11 @@ def facts_of(node: Object) -> NodeFacts:
     """What counts of a node."""
     status = mapping(below(node, "status"))
     spec = mapping(below(node, "spec"))
-    taints = tuple(item for item in items(spec.get("taints")) if isinstance(item, dict))
+    taints = tuple(
+        item if isinstance(item.get("key"), str) else {**item, "key": ""}
+        for item in items(spec.get("taints"))
+        if isinstance(item, dict)
+    )
     closed = any(taint.get("key") == "node.kubernetes.io/unschedulable" for taint in taints)
     labels = texts(below(node, "metadata", "labels"))
     conditions: dict[str, tuple[str, str]] = {}

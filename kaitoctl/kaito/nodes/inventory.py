@@ -7,12 +7,12 @@ with a node is found by the same functions, so that both say the same of it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kaitoctl.kaito import api, catalog
-from kaitoctl.kaito.nodes import of_gpus, of_state, sharing
+from kaitoctl.kaito.nodes import of_gpus, of_placement, of_state, sharing
 from kaitoctl.kaito.nodes.advice import Advice
 from kaitoctl.kaito.nodes.answer import Finding
 from kaitoctl.kaito.nodes.facts import (
@@ -26,6 +26,7 @@ from kaitoctl.kaito.nodes.facts import (
     mapping,
     whole_number,
 )
+from kaitoctl.kaito.nodes.judge import crowds as crowds_of
 from kaitoctl.kaito.nodes.judge import gpus_held
 from kaitoctl.kaito.nodes.sharing import Sharing
 from kaitoctl.kube.objects import GPU_RESOURCES, Object
@@ -213,20 +214,24 @@ class Inventory:
         return tuple(node for node in self.nodes if node.sharing is not None and node.total)
 
 
-def gpu_inventory(nodes: Iterable[Object], pods: Iterable[Object] | None) -> Inventory:
+def gpu_inventory(
+    nodes: Iterable[Object], pods: Iterable[Object] | None, crowds: Mapping[str, int] | None = None
+) -> Inventory:
     """Count the GPUs of these nodes by who holds them.
 
     Args:
         nodes: the cluster's nodes; what is no node is left out, and of two with one name the last counts.
-        pods: all pods; those that hold no GPUs do not matter. None when they could not be listed.
+        pods: those that hold GPUs, or all. None when they could not be listed.
+        crowds: how many pods are on each node, whatever they hold; None when `pods` are all there are.
 
     Guarantee: never raises, whatever the nodes and pods look like.
     """
     known = {facts.name: facts for node in nodes if (facts := facts_of(node)).name}
     resources = {name: _resource(facts) for name, facts in known.items()}
     held: dict[str, Counter[Holder]] = {}
-    elsewhere = 0
-    for pod in pods or ():
+    elsewhere, listed = 0, list(pods or ())
+    crowds = crowds_of({}, listed) if crowds is None else crowds
+    for pod in listed:
         node_name = below(pod, "spec", "nodeName")
         if not isinstance(node_name, str):
             continue
@@ -240,7 +245,7 @@ def gpu_inventory(nodes: Iterable[Object], pods: Iterable[Object] | None) -> Inv
     counted = []
     for name, facts in sorted(known.items()):
         shares = None if pods is None else held.get(name, Counter())
-        counted.append(_counted(facts, resources[name], shares))
+        counted.append(_counted(facts, resources[name], shares, crowds.get(name, 0)))
     return Inventory(tuple(counted), None if pods is None else _shares(held), elsewhere)
 
 
@@ -275,7 +280,7 @@ def _resource(node: NodeFacts) -> str:
     )
 
 
-def _counted(node: NodeFacts, resource: str, held: Counter[Holder] | None) -> NodeGpus:
+def _counted(node: NodeFacts, resource: str, held: Counter[Holder] | None, crowd: int) -> NodeGpus:
     instance_type = node.labels.get(api.LABEL_INSTANCE_TYPE, "")
     shape = catalog.instance_type(instance_type)
     allocatable = _devices(node.allocatable.get(resource))
@@ -292,7 +297,7 @@ def _counted(node: NodeFacts, resource: str, held: Counter[Holder] | None) -> No
     is_known = shape is not None and resource == shape.gpu_resource != ""
     if shape and is_known and not (shared and shared.strategy == "mig"):
         memory_gib = memory_gib or shape.gpu_memory_per_gpu_gib
-    found = list(_findings(node, resource, capacity, allocatable))
+    found = list(_findings(node, resource, capacity, allocatable, crowd))
     faults = [finding.code for finding in found if finding.level == "fail"]
     return NodeGpus(
         node.name,
@@ -324,7 +329,9 @@ def _expected(node: NodeFacts, shape: catalog.InstanceType | None) -> tuple[str,
     return "", 0
 
 
-def _findings(node: NodeFacts, resource: str, capacity: int, allocatable: int) -> Iterable[Finding]:
+def _findings(
+    node: NodeFacts, resource: str, capacity: int, allocatable: int, crowd: int
+) -> Iterable[Finding]:
     """What keeps everybody from its free devices: what check-nodes says of it, whoever asks.
 
     Taints that were set by hand are left out: they keep the node for somebody.
@@ -334,6 +341,9 @@ def _findings(node: NodeFacts, resource: str, capacity: int, allocatable: int) -
     yield from of_state.condition_findings(node, keeps_passing=False)
     yield from of_state.cordon_findings(node, nobody)
     yield from of_state.owned_taint_findings(node, (), nobody, None, keeps_passing=False)
+    full = of_placement.full_finding(node, crowd)
+    if full is not None:
+        yield full
     amounts = [side.get(kind) for kind in GPU_RESOURCES for side in (node.capacity, node.allocatable)]
     if any(whole_number(amount) is None for amount in amounts):
         yield Finding("bad-quantity", "fail", "")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.nodes import of_gpus, of_placement, of_state, taints
@@ -45,14 +46,16 @@ _NAMES_COMPARED = 20
 
 
 def pods_of_others(workspace: Object, pods: Iterable[Object]) -> list[Object]:
-    """The pods that hold GPUs on a node and are not the Workspace's own: those whose GPUs are taken."""
-    return [pod for pod in pods if gpus_held(pod) and not is_own_pod(workspace, pod)]
+    """The pods that hold GPUs, or parts of them, on a node and are not the Workspace's own."""
+    return [pod for pod in pods if holds_devices(pod) and not is_own_pod(workspace, pod)]
 
 
 def is_own_pod(workspace: Object, pod: Object) -> bool:
-    """Whether a pod carries the label of this very Workspace."""
+    """Whether a pod carries the label of this very Workspace; none does while it has no name."""
     metadata = mapping(below(workspace, "metadata"))
-    own = (metadata.get("namespace") or "default", metadata.get("name"))
+    if not (name := metadata.get("name")):
+        return False
+    own = (metadata.get("namespace") or "default", name)
     labels = mapping(below(pod, "metadata", "labels"))
     return own == (below(pod, "metadata", "namespace") or "default", labels.get(api.LABEL_WORKSPACE))
 
@@ -71,6 +74,12 @@ def gpus_held(pod: Object, resource: str = api.GPU) -> int:
     """How many whole GPUs a pod holds on its node; 0 before it has one, and once it has finished."""
     held = pods_.gpu_request(pod, resource)
     return held if held and below(pod, "spec", "nodeName") and not pods_.is_finished(pod) else 0
+
+
+def holds_devices(pod: Object) -> bool:
+    """Whether a pod holds accelerators on its node, whole or in part, by whatever name."""
+    on_a_node = isinstance(pod, dict) and below(pod, "spec", "nodeName") and not pods_.is_finished(pod)
+    return bool(on_a_node) and pods_.holds_accelerator(pod)
 
 
 def offers_gpus(node: Object) -> bool:
@@ -103,8 +112,8 @@ def verdict(
     Args:
         workspace: the Workspace; defaults need not have been filled in.
         nodes: the cluster's nodes; what is no node is left out.
-        pods: pods whose GPUs are taken; leave the Workspace's own out (`pods_of_others`). None when they
-            could not be listed: in-use is unknown then, and not judged.
+        pods: pods that hold GPUs or parts of them; leave the Workspace's own out (`pods_of_others`). None
+            when they could not be listed: in-use is unknown then, and not judged.
         rules: whose selection to mirror.
         known_names: further nodes of the cluster, for "did you mean".
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.
@@ -117,7 +126,10 @@ def verdict(
     """
     need = need_of(workspace, rules)
     question = None if known is None else question_of(workspace, rules)
-    in_use = None if pods is None else _in_use(pods)
+    listed = None if pods is None else list(pods)
+    in_use = None if listed is None else _in_use(listed)
+    # Who holds slices of GPUs, or another maker's, has the node as well.
+    others = {below(pod, "spec", "nodeName") for pod in listed or () if holds_devices(pod)}
     judged: dict[str, NodeVerdict] = {}
     made_for_us: set[str] = set()
     names: set[str] = set()
@@ -134,13 +146,14 @@ def verdict(
         version = below(node, "metadata", "resourceVersion")
         # Who asks matters where the node says whose it is, and to the rules that go by that.
         asker = need.owner if rules.is_modern or not RESERVED.isdisjoint(labels) else ()
-        slot = (question, asker, name, version, used, there, now)
+        crowd = Crowd(used, name in others, there)
+        slot = (question, asker, name, version, crowd, now)
         if known is None or not version:
-            judged[name] = _judge(need, facts_of(node), used, pods_there=there, now=now)
+            judged[name] = _judge(need, facts_of(node), crowd, now)
         elif (found := known.get(slot)) is not None:
             judged[name] = found
         else:
-            judged[name] = known[slot] = _judge(need, facts_of(node), used, pods_there=there, now=now)
+            judged[name] = known[slot] = _judge(need, facts_of(node), crowd, now)
         if api.LABEL_NODE_POOL in labels or api.LABEL_MACHINE_TYPE in labels:
             made_for_us.add(name)
 
@@ -174,12 +187,24 @@ def gpus_per_pod(workspace: Object, selected: Iterable[NodeVerdict]) -> int:
     return min(counts, default=preset_gpus(preset_of(workspace)))
 
 
-def _judge(
-    need: Need, node: NodeFacts, in_use: int | None, *, pods_there: int | None, now: datetime | None
-) -> NodeVerdict:
+class Crowd(NamedTuple):
+    """Who is on a node already.
+
+    Args:
+        in_use: whole GPUs that pods of others hold; None when that is not known.
+        has_holders: whether pods of others hold any accelerator, or a part of one.
+        pods: unfinished pods of others; None when that is not known.
+    """
+
+    in_use: int | None
+    has_holders: bool
+    pods: int | None
+
+
+def _judge(need: Need, node: NodeFacts, crowd: Crowd, now: datetime | None) -> NodeVerdict:
     preferred = node.name in need.preferred
-    gpus = gpus_of(node, in_use)
-    advice = advice_on(need, node, in_use)
+    gpus = gpus_of(node, crowd.in_use)
+    advice = advice_on(need, node, crowd.in_use or (1 if crowd.has_holders else crowd.in_use))
     keeps_passing = need.rules.target == "kaitoctl"  # which would buy another node for one that recovers
     own_pod = need.pod
     findings = [
@@ -195,7 +220,7 @@ def _judge(
         *of_placement.taint_findings(need, node, advice),
         *(of_placement.custom_pod_findings(need, node) if own_pod else ()),
         *of_gpus.gpu_findings(need, node, gpus),
-        *of_placement.room_findings(need, node, pods_there),
+        *of_placement.room_findings(need, node, crowd.pods),
     ]
     if node.name in need.repeated:
         findings.append(of_placement.listed_twice(node.name))

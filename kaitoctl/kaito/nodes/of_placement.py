@@ -161,7 +161,7 @@ def taint_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Find
             hint += ", and what the template's tolerations say"
         if why_not := advice.why_not:
             hint, command = why_not, advice.look("pods" if advice.held else "labels")
-        elif advice.may_remove_taint:
+        elif advice.may_remove_taint and taint.get("key"):
             taken_off = f"{taint.get('key')}:{taint.get('effect')}-"
             command = f"kubectl taint node {word(node.name)} {word(taken_off)}"
         else:
@@ -196,28 +196,42 @@ def custom_pod_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
             yield Finding("too-few-gpus", "fail", message, "choose a node that offers as many")
 
 
+def full_finding(node: NodeFacts, pods_there: int | None) -> Finding | None:
+    """A kubelet that takes no more pods.
+
+    Args:
+        node: the node.
+        pods_there: unfinished pods on it, without those of who asks; None when that is not known.
+    """
+    most = whole_number(node.allocatable.get("pods"), most=100_000)
+    if node.allocatable.get("pods") is None or most is None or most > (pods_there or 0):
+        return None
+    message = (
+        f"the node has {pods_there} pods and takes {most}"
+        if most
+        else "the node takes no pods: 0 allocatable"
+    )
+    look = f"kubectl describe node {word(node.name)}"
+    return Finding("no-room", "fail", message, "choose another node, or raise the kubelet's maxPods", look)
+
+
 def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterable[Finding]:
     """No room on the node besides its GPUs.
 
     Args:
         need: what is asked.
         node: the node.
-        pods_there: unfinished pods on it, the Workspace's own left out; None when that is not known.
+        pods_there: as of `full_finding`.
     """
     look = f"kubectl describe node {word(node.name)}"
-    most = whole_number(node.allocatable.get("pods"), most=100_000)
-    if "pods" in node.allocatable and most is not None and most <= (pods_there or 0):
-        message = (
-            f"the node has {pods_there} pods and takes {most}"
-            if most
-            else "the node takes no pods: 0 allocatable"
-        )
-        yield Finding("no-room", "fail", message, "choose another node, or raise the kubelet's maxPods", look)
-    for kind, word_for in _WORDS.items():
-        amount = _amount(node.allocatable.get(kind))
+    if (full := full_finding(node, pods_there)) is not None:
+        yield full
+    room = need.pod.room if need.pod else {}
+    for kind in (*_WORDS, *(kind for kind in room if kind not in _WORDS)):
+        amount = _amount(node.allocatable.get(kind, None if kind in _WORDS else 0))
         if amount is None:
             continue
-        asked = need.pod.room.get(kind, Decimal(0)) if need.pod else Decimal(0)
+        amount, asked, word_for = max(amount, Decimal(0)), room.get(kind, Decimal(0)), _WORDS.get(kind, kind)
         if amount < asked:
             message = (
                 f"{_said(kind, amount)} {word_for} allocatable, and the pod requests {_said(kind, asked)}"
@@ -258,4 +272,4 @@ def _quantity(text: str) -> Decimal | None:
 
 
 def _said(kind: str, amount: Decimal) -> str:
-    return f"{amount.normalize():f}" if kind == "cpu" else f"{float(amount / _GIB):.3g} GiB"
+    return f"{amount.normalize():f}" if kind == "cpu" else f"{round(float(amount / _GIB), 2):.4g} GiB"

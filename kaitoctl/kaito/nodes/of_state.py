@@ -174,8 +174,10 @@ def cordon_findings(node: NodeFacts, advice: Advice) -> Iterable[Finding]:
             f"kubectl uncordon {word(node.name)}",
         )
     else:
-        hint, command = "it is being taken away or repaired: choose another node", advice.look()
-        hint = advice.why_not if advice.owner else hint
+        hint = advice.why_not or "it is being taken away or repaired: choose another node"
+        if (who := advice.cordoned_by) and not advice.why_not:
+            hint = f"{who} closed it and opens it again: choose another node"
+        command = advice.look("pods" if advice.held and not advice.owner else "describe")
     yield Finding("cordoned", "fail", "the node is cordoned", hint, command)
 
 

@@ -57,6 +57,8 @@ _STRATEGIES: Mapping[str, Strategy] = {
 _MIG_PRODUCT = re.compile(r"-MIG-(?P<profile>[\w.-]+?)(?:-SHARED)?$")
 _PROFILE_GIB = re.compile(r"\d+g\.(\d+)gb")
 _SHARED = "-SHARED"
+# Of one machine: AWS p2.16xlarge, GCP a2-megagpu-16g, DGX-2. HAMi and others that share a GPU set no label.
+_MOST_GPUS = 16
 
 _MIG = "nvidia.com/mig-"
 # What schedulers and device plugins that share GPUs by memory or by cores call them.
@@ -101,6 +103,8 @@ class Sharing:
         """What the devices are, for a message: `MIG slices (1g.5gb)`."""
         if self.strategy == "mig":
             return "MIG slices" + (f" ({self.profile})" if self.profile else "")
+        if self.strategy == "unknown" and self.replicas > _MOST_GPUS:
+            return "more than a machine has GPUs: shares of them"
         how = {"mps": " by MPS", "time-slicing": " by time slicing"}.get(self.strategy, "")
         behind = f"{self.gpus} GPU" + ("" if self.gpus == 1 else "s")
         return f"{behind} shared{how}, each offered {self.replicas} times"
@@ -133,8 +137,8 @@ def sharing_of(
     profile = (named.group("profile") if named else "") or labels.get(GKE_PARTITION, "")
     if profile or LABEL_SLICES in labels:
         return Sharing("mig", replicas, gpus_labelled or max(1, devices // replicas), profile)
-    # Without labels numbers tell: no machine has more GPUs than its type.
-    behind = gpus_labelled or gpus_of_type
+    # Without labels numbers tell: no machine has more GPUs than its type, and none has more than 16.
+    behind = gpus_labelled or gpus_of_type or (1 if replicas == 1 and devices > _MOST_GPUS else 0)
     if replicas == 1 and behind and devices > behind:
         replicas = -(-devices // behind)
     if replicas == 1:

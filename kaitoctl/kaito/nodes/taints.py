@@ -9,7 +9,8 @@ karpenter `pkg/apis/v1/taints.go` and `pkg/scheduling/taints.go` (2026-08); clus
 learn.microsoft.com/azure/aks/node-auto-drain; aws-node-termination-handler `docs/` (TAINT_NODE); GKE
 node-termination-handler; medik8s fence-agents and self-node-remediation; Cilium installation/taints; Istio
 `pilot/pkg/controllers/untaint`; AWS CSI drivers' node-startup taints; Gardener
-`pkg/apis/core/v1beta1/constants`.
+`pkg/apis/core/v1beta1/constants`; NVIDIA/NVSentinel issues 753 and 458 (the taints and cordons of
+fault-quarantine); OKE's and CAST AI's documentation of preemptible and spot nodes.
 """
 
 from __future__ import annotations
@@ -107,7 +108,27 @@ _BY_KEY: dict[str, Owner] = {
     "kubernetes.io/arch": Owner("the platform", "reserved"),
     "kubernetes.io/os": Owner("the platform", "reserved"),
     "node.kubernetes.io/os": Owner("the platform", "reserved"),
+    "AggregatedNodeHealth": Owner("NVSentinel", "trouble"),
+    "oci.oraclecloud.com/oke-is-preemptible": Owner("OKE", "spot"),
+    "scheduling.cast.ai/spot": Owner("CAST AI", "spot"),
 }
+PLATFORMS = (
+    *("kubernetes.io", "k8s.io", "x-k8s.io", "kubernetes.azure.com", "azure.com", "aks.microsoft.com"),
+    *(
+        "eks.amazonaws.com",
+        "amazonaws.com",
+        "cloud.google.com",
+        "gke.io",
+        "oraclecloud.com",
+        "alibabacloud.com",
+    ),
+    *("cloud.tencent.com", "volcengine.com", "digitalocean.com", "cast.ai", "spotinst.io", "gardener.cloud"),
+    *("machine.sapcloud.io", "openshift.io", "cattle.io", "harvesterhci.io", "kubevirt.io", "deckhouse.io"),
+    *("karpenter.sh", "karpenter.azure.com", "karpenter.k8s.aws", "nvidia.com", "amd.com", "intel.com"),
+)
+"""Domains, with all below them, whose labels and taints a platform or a controller writes, and no hand."""
+# In such a domain, and yet set by whoever sets up a node pool.
+_BY_HAND = frozenset({"nvidia.com/gpu"})
 # Families of keys, by how they begin; the first that fits.
 _BY_PREFIX: tuple[tuple[str, Owner], ...] = (
     ("readiness.k8s.io/", Owner("the node readiness controller", "starting")),
@@ -148,7 +169,16 @@ def _owner_of(key: str) -> Owner | None:
         if key.startswith(prefix):
             return owner
     domain, _, name = key.partition("/")
-    return Owner(domain, "starting") if name in _STARTUP_NAMES else None
+    if name in _STARTUP_NAMES:
+        return Owner(domain, "starting")
+    return Owner(f"whoever owns {domain}", "reserved") if name and is_platforms(key) else None
+
+
+@lru_cache(maxsize=1024)  # and labels
+def is_platforms(key: str) -> bool:
+    """Whether the key of a label or a taint is of a domain of `PLATFORMS`, and no hand's."""
+    domain = key.partition("/")[0] if "/" in key else ""
+    return key not in _BY_HAND and any(domain == name or domain.endswith(f".{name}") for name in PLATFORMS)
 
 
 def age_s(taint: Object, owner: Owner, ready_since: str, now: datetime | None) -> float | None:
