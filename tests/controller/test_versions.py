@@ -27,6 +27,7 @@ from kaitoctl.kube.objects import (
     NODE,
     NODE_CLAIM,
     SERVICE,
+    Kind,
     Object,
     generation_of,
     uid_of,
@@ -328,6 +329,73 @@ def test_the_controller_waits_for_the_crd_and_takes_the_newest_version_that_appe
     with tempfile.TemporaryDirectory() as name:
         run(story(Path(name)))
     assert paths == {served[-1]}
+
+
+@pytest.mark.parametrize(("before", "after"), [((OLD,), VERSIONS), (VERSIONS, (OLD,)), ((OLD,), (NEW,))])
+def test_a_version_that_comes_or_goes_while_the_controller_runs_is_noticed_and_costs_no_write(
+    before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    calls: list[tuple[str, str]] = []
+
+    async def story(folder: Path) -> None:
+        server = ApiServer()
+        await server.start()
+        answer = server.api.answer
+
+        def noted(call: Call) -> object:
+            calls.append((call.method, call.path))
+            return answer(call)
+
+        def put(sent: Request) -> None:
+            body = json.dumps(sent.body).encode()
+            done = answer(Call(sent.method, sent.path, dict(sent.query), body, sent.content_type))
+            assert isinstance(done, Response)
+            assert done.status < 300, done.body
+
+        def install(versions: tuple[str, ...]) -> None:
+            for crd in crds():
+                if crd["spec"]["names"]["kind"] == kaito.WORKSPACE.kind:
+                    stored = VERSIONS if set(VERSIONS) <= {*before, *after} else versions
+                    crd = serving(crd, stored)
+                    for version in crd["spec"]["versions"]:
+                        version["served"] = version["name"] in versions
+                put(request.apply(CRD, crd, manager="test", force=True))
+
+        def of(versions: tuple[str, ...]) -> Kind:
+            return replace(kaito.WORKSPACE, version=versions[-1])
+
+        server.api.answer = noted  # type: ignore[method-assign, assignment]
+        (folder / "config").write_text(json.dumps(server.kubeconfig()))
+        install(before)
+        put(request.create(of(before), {**falcon(), "apiVersion": of(before).api_version}))
+        async with connect(kubeconfig=folder / "config") as client:
+            running = asyncio.create_task(workspace_controller.run(client))
+            await asyncio.sleep(30)
+            (claim,) = (await client.send(Request("GET", NODE_CLAIM.path())))["items"]
+            install(after)
+            calls.clear()
+            await asyncio.sleep(150)
+            assert [call for call in calls if call[0] != "GET"] == []
+            calls.clear()
+            put(
+                request.create(of(after), {**falcon(), **named("later"), "apiVersion": of(after).api_version})
+            )
+            await asyncio.sleep(30)
+            found = await client.send(request.get(of(after), "default", "later"))
+            assert conditions.find(found, kaito.WORKSPACE_SUCCEEDED) is not None
+            claims = (await client.send(Request("GET", NODE_CLAIM.path())))["items"]
+            assert uid_of(claim) in {uid_of(one) for one in claims}
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        await server.stop()
+
+    with tempfile.TemporaryDirectory() as name:
+        run(story(Path(name)))
+    assert {path.split("/")[3] for _, path in calls if "/workspaces" in path} == {after[-1]}
+
+
+def named(name: str) -> Object:
+    return {"metadata": {"name": name, "namespace": "default"}}
 
 
 def test_the_number_of_nodes_that_kaito_found_out_is_never_lowered() -> None:
