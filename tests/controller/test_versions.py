@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 from virtual_time import run
-from world import Fault, World, crds, falcon, gpu_node, is_ready, node_status, prepared, serving, writes
+from world import (
+    WATCHED,
+    Fault,
+    World,
+    crds,
+    falcon,
+    gpu_node,
+    is_ready,
+    node_status,
+    prepared,
+    serving,
+    writes,
+)
 
 from kaitoctl import workspace_controller
 from kaitoctl.kaito import api as kaito
@@ -38,6 +50,7 @@ from kaitoctl.sandbox.api import Call, Response
 from kaitoctl.sandbox.server import ApiServer
 
 OLD, NEW = VERSIONS
+NO_FINALIZERS: Object = {"metadata": {"finalizers": None}}
 PEAK: Object = {"value": "7", "unit": "tokens/min", "description": "stress"}
 
 
@@ -332,7 +345,7 @@ def test_the_controller_waits_for_the_crd_and_takes_the_newest_version_that_appe
 
 
 @pytest.mark.parametrize(("before", "after"), [((OLD,), VERSIONS), (VERSIONS, (OLD,)), ((OLD,), (NEW,))])
-def test_a_version_that_comes_or_goes_while_the_controller_runs_is_noticed_and_costs_no_write(
+def test_a_version_that_comes_or_goes_while_the_controller_runs_is_noticed_and_costs_no_status(
     before: tuple[str, ...], after: tuple[str, ...]
 ) -> None:
     calls: list[tuple[str, str]] = []
@@ -356,7 +369,7 @@ def test_a_version_that_comes_or_goes_while_the_controller_runs_is_noticed_and_c
             for crd in crds():
                 if crd["spec"]["names"]["kind"] == kaito.WORKSPACE.kind:
                     stored = VERSIONS if set(VERSIONS) <= {*before, *after} else versions
-                    crd = serving(crd, stored)
+                    crd = copy.deepcopy(serving(crd, stored))
                     for version in crd["spec"]["versions"]:
                         version["served"] = version["name"] in versions
                 put(request.apply(CRD, crd, manager="test", force=True))
@@ -392,6 +405,23 @@ def test_a_version_that_comes_or_goes_while_the_controller_runs_is_noticed_and_c
     with tempfile.TemporaryDirectory() as name:
         run(story(Path(name)))
     assert {path.split("/")[3] for _, path in calls if "/workspaces" in path} == {after[-1]}
+
+
+def test_nodes_of_a_workspace_that_is_served_in_another_version_only_are_not_given_back() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE_V1BETA1, newest())
+    world.reconcile()
+    assert len(world.list(NODE_CLAIM)) == 1
+    (crd,) = (copy.deepcopy(one) for one in crds() if one["spec"]["names"]["kind"] == kaito.WORKSPACE.kind)
+    for version in crd["spec"]["versions"]:
+        version["served"] = version["name"] == OLD
+    world.frozen = {kind: [] if kind == kaito.WORKSPACE else world.list(kind) for kind in WATCHED}
+    world.do(request.apply(CRD, crd, manager="test", force=True))
+    assert world.reconcile() == 0
+    world.do(request.delete(CRD, "", crd["metadata"]["name"]))
+    world.do(request.merge_patch(kaito.WORKSPACE, "default", "falcon", NO_FINALIZERS, manager="x"))
+    assert world.reconcile() == 1, "without their kind there are no Workspaces"
+    assert world.list(NODE_CLAIM) == []
 
 
 def named(name: str) -> Object:
