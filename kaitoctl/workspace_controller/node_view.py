@@ -60,7 +60,7 @@ class NodeView:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._known: dict[tuple[object, ...], NodeVerdict] = {}
+        self._known: dict[tuple[object, ...], tuple[object, NodeVerdict]] = {}
 
     def look(self, workspace: Object) -> Look:
         """The Workspace's own nodes and its share of those that several could use."""
