@@ -110,8 +110,8 @@ def verdict(
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.
         crowds: how many pods are on each node (`crowds`); None when that is not known.
         known: what was judged before, and of which version, for whoever asks again and again: a node in the
-            same version is not judged twice for Workspaces that ask for the same. Of each node the last
-            version is remembered: they come with every heartbeat.
+            same version is not judged twice for Workspaces that ask for the same. The first of each key is
+            the node's name. Whoever keeps it drops what is of versions that are no more.
         now: the time, by which forgotten taints are recognised; None leaves that out.
 
     Guarantee: never raises, whatever the nodes and pods look like.
@@ -135,7 +135,7 @@ def verdict(
         version = below(node, "metadata", "resourceVersion")
         # Who asks matters where the node says whose it is, and to the rules that go by that.
         asker = need.owner if rules.is_modern or not RESERVED.isdisjoint(labels) else ()
-        slot = (question, asker, name, used, there, now)
+        slot = (name, question, asker, used, there, now)
         if known is not None and version and (found := known.get(slot)) is not None and found[0] == version:
             judged[name] = found[1]
         else:
