@@ -524,7 +524,9 @@ HARMLESS: dict[str, Object] = {
     ),
     "a claim": volume(persistentVolumeClaim={"claimName": "weights"}),
     "a claim of its own": volume(
-        ephemeral={"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast"}}}
+        ephemeral={
+            "volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast"}}
+        }
     ),
     "a ConfigMap": volume(configMap={"name": "chat-template"}),
     "projected files": template(
