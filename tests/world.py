@@ -110,6 +110,8 @@ class World:
         call = Call(asked.method, unquote(asked.path), dict(asked.query), body, asked.content_type)
         answer = self.api.answer(call)
         assert isinstance(answer, Response)
+        if answer.status == 404 and not answer.body.startswith(b"{"):  # no such kind
+            raise ApiError(404, "", answer.body.decode())
         parsed: Object = json.loads(answer.body)
         if answer.status >= 300:
             reason, message = str(parsed.get("reason")), str(parsed.get("message"))

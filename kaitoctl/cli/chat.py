@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _THINKS_FOR_S = 600.0
+_LONGEST_ANSWER = 16 * 2**20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ async def _model(client: Client, prefix: str, protocol: Protocol, how: _How) -> 
 
     if protocol != "openai":
         return ""
-    answer = await _asked(client.send(Request("GET", f"{prefix}/v1/models")))
+    answer = await _asked(client.send(Request("GET", f"{prefix}/v1/models")), how)
     names = [str(item.get("id")) for item in answer.get("data") or () if isinstance(item, dict)]
     if not how.adapter:
         return names[0] if names else ""
@@ -208,12 +209,12 @@ async def _turn(server: _Server, said: list[Message], how: _How) -> str:
     chunks = server.client.stream(asking, silent_s=_THINKS_FOR_S)
     try:
         if not stream:
-            whole = b"".join([chunk async for chunk in _checked(chunks)])
+            whole = b"".join([chunk async for chunk in _checked(chunks, how)])
             text = conversation.answer_of(server.protocol, json.loads(whole))
             output.data(output.passage(text))
             return text
         parts: list[str] = []
-        async for line in _lines(_checked(chunks)):
+        async for line in _lines(_checked(chunks, how)):
             part = conversation.delta_of(line)
             if part is None:
                 break
@@ -225,25 +226,34 @@ async def _turn(server: _Server, said: list[Message], how: _How) -> str:
         raise NegativeAnswer(f"the model server's answer cannot be used: {str(error)[:300]}") from None
 
 
-async def _checked(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _checked(chunks: AsyncIterator[bytes], how: _How) -> AsyncIterator[bytes]:
+    read = 0
     try:
         async for chunk in chunks:
+            if (read := read + len(chunk)) > _LONGEST_ANSWER:
+                most = f"{_LONGEST_ANSWER // 2**20} MiB"
+                raise NegativeAnswer(
+                    f"the model server's answer is longer than {most}: it was left off there"
+                )
             yield chunk
     except ApiError as error:
-        raise _explained(error) from error
+        raise _explained(error, how) from error
 
 
-async def _asked(asking: Any) -> Any:
+async def _asked(asking: Any, how: _How) -> Any:
     try:
         return await asking
     except ApiError as error:
-        raise _explained(error) from error
+        raise _explained(error, how) from error
 
 
-def _explained(error: ApiError) -> ApiError:
+def _explained(error: ApiError, how: _How) -> ApiError:
     """The refusal, with the other way to the server."""
     from kaitoctl.kube import refusals
 
+    if how.url:  # no API server has spoken
+        error.hint = "that is what --url answers: is it the model server?"
+        return error
     hints = {
         403: "ask for the right to create services/proxy, or use kubectl port-forward and --url",
         404: "the API server does not pass requests on; use kubectl port-forward and --url",

@@ -35,8 +35,13 @@ class Asked:
         return self.at + timedelta(seconds=self.patience_s)
 
     def wait_s(self, now: datetime) -> float:
-        """Seconds until then, 0 when it is past; a clock that was set back makes nobody wait for longer."""
-        return max(0.0, min((self.again_at - now).total_seconds(), self.patience_s))
+        """Seconds until then, 0 when it is past.
+
+        A moment that is yet to come says that the clock was set back since: by a little, and nobody waits for
+        longer than without that; by more, and how long it has been cannot be told, so it is past.
+        """
+        left_s = (self.again_at - now).total_seconds()
+        return 0.0 if left_s > 2 * self.patience_s else max(0.0, min(left_s, self.patience_s))
 
 
 _ROUND = re.compile(r"(?:(\d{1,6}) times, last )?at (\S+): ((?:ws[0-9a-f]{9} ?)+)")

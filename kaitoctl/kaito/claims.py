@@ -13,6 +13,7 @@ from itertools import count
 
 from kaitoctl.kaito import api, catalog, desired, tuning
 from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.nodes import asked
 from kaitoctl.kube.objects import (
     NODE_CLAIM,
     Object,
@@ -167,10 +168,16 @@ def contradiction(workspace: Object) -> str:
     """
     if not nodes_.instance_type_of(workspace):
         return "no new node can be asked for: resource.instanceType is not given"
+    pod, shape = asked.custom_pod(workspace), catalog.instance_type(nodes_.instance_type_of(workspace))
+    if pod is not None and shape is not None and shape.gpu_resource == api.GPU and pod.gpus > shape.gpus:
+        return f"no new node would do: {shape.name} has {shape.gpus} GPUs, and each pod asks for {pod.gpus}"
     given = {**_requirements(workspace), **_own_labels(workspace)}
     for key, value in sorted(_selected_pairs(workspace)):
         if given.setdefault(key, value) != value:
             return f"no new node would match the label selector: {key} would be {given[key]}, not {value}"
+    for key, value in sorted(pod.node_selector.items() if pod is not None else ()):
+        if given.get(key, value) != value:
+            return f"no new node would match the template's nodeSelector: {key} would be {given[key]}"
     return ""
 
 

@@ -7,8 +7,8 @@ something. A field that nobody has sorted yet reaches for something unknown.
 
 What a node itself is protected from is in `pod_security`.
 
-Source: k8s.io/api v0.37 core/v1/types.go (PodSpec, VolumeSource, VolumeProjection, EnvVarSource). A test asks
-a real API server which fields there are.
+Source: k8s.io/api v0.37 core/v1/types.go (PodSpec, VolumeSource, PersistentVolumeClaimSpec, VolumeProjection,
+EnvVarSource). A test asks a real API server which fields there are.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ VOLUMES: Mapping[str, Kind | None] = {
     "configMap": None,
     "downwardAPI": None,
     "emptyDir": None,
-    "ephemeral": None,
+    "ephemeral": None,  # read below
     "hostPath": None,  # read by `pod_security`
     "image": None,
     "nfs": None,
@@ -143,6 +143,22 @@ VOLUMES: Mapping[str, Kind | None] = {
     "vsphereVolume": "cluster",
 }
 """Kind of a volume -> what it reaches for; None for nothing."""
+
+CLAIM_FIELDS: Mapping[str, Kind | None] = {
+    "accessModes": None,
+    "resources": None,
+    "storageClassName": None,  # read below
+    "volumeAttributesClassName": None,
+    "volumeMode": None,
+    # A disk that is there already: made for somebody else, or a copy of his.
+    "dataSource": "cluster",
+    "dataSourceRef": "cluster",
+    "selector": "cluster",
+    "volumeName": "cluster",
+}
+"""Field of a claim that is made with the pod -> what it reaches for; None for nothing but a new disk."""
+
+_CLASS_OF_OLD = "volume.beta.kubernetes.io/storage-class"  # an annotation that goes before the field
 
 PROJECTIONS: Mapping[str, Kind | None] = {
     "clusterTrustBundle": None,
@@ -271,9 +287,21 @@ def _volumes(spec: Object) -> Iterator[Reach]:
     for index, volume in enumerate(_maps(spec.get("volumes"))):
         where = f"spec.volumes[{index}]"
         yield from _fields(where, volume, VOLUMES)
+        yield from _claim(f"{where}.ephemeral.volumeClaimTemplate", volume)
         for number, source in enumerate(_maps(_map(volume.get("projected")).get("sources"))):
             for found in _fields(f"{where}.projected.sources[{number}]", source, PROJECTIONS):
                 yield Reach(found.kind, found.path, account if found.kind == "identity" else found.name)
+
+
+def _claim(where: str, volume: Object) -> Iterator[Reach]:
+    made = _map(_map(volume.get("ephemeral")).get("volumeClaimTemplate"))
+    spec, annotations = _map(made.get("spec")), _map(_map(made.get("metadata")).get("annotations"))
+    yield from _fields(f"{where}.spec", spec, CLAIM_FIELDS)
+    # No class is no new disk, but any that is there without one.
+    if spec.get("storageClassName") == "":
+        yield Reach("cluster", f"{where}.spec.storageClassName: empty")
+    if annotations.get(_CLASS_OF_OLD) == "":
+        yield Reach("cluster", f"{where}.metadata.annotations[{_CLASS_OF_OLD}]: empty")
 
 
 def _environment(where: str, container: Object) -> Iterator[Reach]:

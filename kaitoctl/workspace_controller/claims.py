@@ -232,7 +232,7 @@ class Claims:
         strays = [claim for claim in strays if not self._nodes.guests(claims_.node_of(claim), None)]
         if not strays:
             return None
-        live = yield from _found(request.get(self._kind, *key))
+        live = yield from self._live(key)
         for claim in strays:
             if live is None or uid_of(live) not in claims_.owner_uids(claim):
                 if why := (yield from _last_look(claim, None)):
@@ -241,6 +241,22 @@ class Claims:
                 else:
                     yield _deletion(claim)
         return again_s
+
+    def _live(self, key: ObjectKey) -> Generator[Request, Object, Object | None]:
+        """The Workspace as the server has it now, None when there is none.
+
+        Raises:
+            ApiError: it cannot be told; also when Workspaces are served in other versions than ours: in those
+                it may be there, and run.
+        """
+        try:
+            return (yield request.get(self._kind, *key))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            if error.is_unknown_resource and (yield from _found(Request("GET", f"/apis/{api.GROUP}"))):
+                raise
+            return None
 
     def release(
         self, workspace: Object, say: Callable[[list[str]], Generator[Request, Object, Object]]

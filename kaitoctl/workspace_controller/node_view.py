@@ -20,6 +20,7 @@ from kaitoctl.kube.objects import (
     is_being_deleted,
     key_of,
     labels_of,
+    resource_version_of,
     uid_of,
 )
 from kaitoctl.kube.pods import is_finished
@@ -32,6 +33,7 @@ from kaitoctl.workspace_controller.stores import (
 )
 
 _MOST_KNOWN = 50_000
+_FEW_KNOWN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class NodeView:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._known: dict[tuple[object, ...], NodeVerdict] = {}
+        self._known: dict[tuple[object, ...], tuple[object, NodeVerdict]] = {}
+        self._forgets_at = _FEW_KNOWN
 
     def look(self, workspace: Object) -> Look:
         """The Workspace's own nodes and its share of those that several could use."""
@@ -85,6 +88,15 @@ class NodeView:
         if verdict.missing and others:
             verdict = replace(verdict, nodes=tuple(_kept(node, others, holders) for node in verdict.nodes))
         return Look(verdict, held, undecided, waits_for_others=bool(verdict.missing and others))
+
+    def _forget(self) -> None:
+        """Drop judgements of nodes that have gone or changed; seldom, as it looks at all nodes."""
+        now = {key.name: resource_version_of(node) for key, node in self._stores.nodes.items()}
+        known = self._known.items()
+        self._known = {slot: found for slot, found in known if now.get(str(slot[0])) == found[0]}
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        self._forgets_at = max(_FEW_KNOWN, min(2 * len(self._known), _MOST_KNOWN))
 
     def wanted_by_others(self, workspace: Object, nodes: Collection[str]) -> set[str]:
         """Which of these nodes, bought for the Workspace and not needed by it, others plan with."""
@@ -123,8 +135,8 @@ class NodeView:
         own = None if pods_of_all else key_of(workspace)
         pods = (pod for key in nodes for pod in self._stores.gpu_pods.by(node_of_pod, key.name))
         others = [pod for pod in pods if own not in workspace_of_labels(pod)]
-        if len(self._known) > _MOST_KNOWN:
-            self._known.clear()
+        if len(self._known) > self._forgets_at:
+            self._forget()
         return nodes_.verdict(workspace, nodes.values(), others, known_names=names, known=self._known)
 
     def _shares(

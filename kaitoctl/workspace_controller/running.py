@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,9 @@ logger = logging.getLogger(__name__)
 
 _RESYNC_S = 600.0
 
+_LOOK_FOR_VERSIONS_S = 60.0
+_LOOK_TWICE_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -89,7 +92,8 @@ async def run(
     """Manage all Workspaces of a namespace (of all namespaces when empty) until cancelled.
 
     In the newest API version that the cluster serves: a status written through an older one would cost the
-    Workspace whatever only the newer one has. While the cluster serves none, it waits.
+    Workspace whatever only the newer one has. While the cluster serves none, it waits; when a CRD that comes
+    or goes makes another one the newest, it begins again with that, as after a restart.
 
     Args:
         client: the door to the cluster.
@@ -99,10 +103,83 @@ async def run(
         allowed: asked before every request; False while another process leads.
         door: carries out the passes' requests instead of `client`: a dry run's.
         observer: told of every pass.
-        started: given what can be asked of the controller, before it begins.
+        started: given what can be asked of the controller, each time before it begins.
         beside: called when KAITO's controller turns up among the Deployments; must neither block nor raise.
     """
     served = await _served(client)
+    while True:
+        manages = _manage(
+            client,
+            served,
+            namespace=namespace,
+            settings=settings or Settings(),
+            workers=workers,
+            allowed=allowed,
+            door=door,
+            observer=observer,
+            started=started,
+            beside=beside,
+        )
+        other = await _until_another_is_served(client, served, manages)
+        logger.warning(
+            "Workspaces are managed in %s from now on, no longer in %s", other.version, served.version
+        )
+        served = other
+
+
+async def _until_another_is_served(client: Client, served: Kind, manages: Coroutine[Any, Any, None]) -> Kind:
+    """Manage Workspaces until they should be managed in another version; returns that.
+
+    What is stopped between two requests goes on with the next pass: passes do not rely on one another.
+    """
+    managing = asyncio.create_task(manages)
+    looking = asyncio.create_task(_another_version(client, served))
+    try:
+        await asyncio.wait({managing, looking}, return_when=asyncio.FIRST_COMPLETED)
+        if managing.done():
+            await managing
+    finally:
+        managing.cancel()
+        looking.cancel()
+        await asyncio.gather(managing, looking, return_exceptions=True)
+    return looking.result()
+
+
+async def _another_version(client: Client, served: Kind) -> Kind:
+    """Workspaces in the version that is the newest served, once that is another one than before."""
+    while True:
+        await asyncio.sleep(_LOOK_FOR_VERSIONS_S)
+        if await _newest_served(client) in (None, served):
+            continue
+        # Of several API servers, one may be behind: what it says is not what the next request meets.
+        await asyncio.sleep(_LOOK_TWICE_S)
+        if (kind := await _newest_served(client)) is not None and kind != served:
+            return kind
+
+
+async def _newest_served(client: Client) -> Kind | None:
+    """Workspaces in the newest version that is served; None also when there is no telling."""
+    try:
+        return api.newest(api.served_versions(await client.send(Request("GET", f"/apis/{api.GROUP}"))))
+    except KaitoctlError as error:
+        logger.debug("which versions of %s are served? %s", api.WORKSPACE.resource, error)
+        return None
+
+
+async def _manage(
+    client: Client,
+    served: Kind,
+    *,
+    namespace: str,
+    settings: Settings,
+    workers: int,
+    allowed: Callable[[], bool] | None,
+    door: Door | None,
+    observer: Callable[[Worked], None] | None,
+    started: Callable[[Running], None] | None,
+    beside: Callable[[Rival], None] | None,
+) -> None:
+    """Manage Workspaces in the version that is given until cancelled; the rest as for `run`."""
 
     def of(kind: Kind, **options: Any) -> Informer:
         return Informer(client, kind, namespace=namespace, packed=True, keep=keep_of(kind), **options)
@@ -130,7 +207,7 @@ async def run(
         revisions=history.store,
         can_claim=lambda: claims.is_served is not False,
     )
-    reconciler = WorkspaceReconciler(stores, settings or Settings(), kind=served)
+    reconciler = WorkspaceReconciler(stores, settings, kind=served)
     controller = Controller(
         "workspace",
         door or client,

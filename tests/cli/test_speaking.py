@@ -201,7 +201,9 @@ def test_a_conversation_ends_with_its_input(shell: Shell, speaking: str, served:
         (503, '{"kind": "Status", "message": "no endpoints"}', 4, "kaitoctl why"),
         (200, "<html>", 1, "cannot be used"),
         (200, '{"Result": 7}', 1, "cannot be used"),
+        (200, f'{{"Result": "{"a" * (17 * 2**20)}"}}', 1, "longer than 16 MiB"),
     ],
+    ids=["403", "503", "page", "number", "endless"],
 )
 def test_a_server_that_does_not_answer(
     shell: Shell, speaking: str, served: Any, status: int, body: str, code: int, words: str
@@ -234,6 +236,17 @@ def test_a_url_that_leads_nowhere_is_named(
     assert "kubeconfig's" not in done.stderr
     assert "API server" not in done.stderr
     assert "geheim" not in done.stderr
+
+
+@pytest.mark.parametrize("status", [302, 404, 500, 503])
+def test_what_a_url_answers_is_not_taken_for_the_api_servers_words(
+    shell: Shell, speaking: str, served: Any, status: int
+) -> None:
+    (cluster,) = yaml.safe_load(Path(served(status, "boom")).read_text())["clusters"]
+    url = cluster["cluster"]["server"]
+    done = shell.kaitoctl("chat", "falcon", "hello", "-n", speaking, "--url", url, code=4)
+    assert "is it the model server?" in done.stderr
+    assert "API server" not in done.stderr
 
 
 def test_words_come_as_they_are_spoken(shell: Shell, speaking: str, served: Any) -> None:

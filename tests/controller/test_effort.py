@@ -14,6 +14,7 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import NODE, POD, Object, ObjectKey
 from kaitoctl.reconcile.informer import Store
 from kaitoctl.workspace_controller import Stores, WorkspaceReconciler
+from kaitoctl.workspace_controller.node_view import NodeView
 from kaitoctl.workspace_controller.running import _interested, _waiting_for
 
 
@@ -71,6 +72,23 @@ def counted(world: World, work: Callable[[WorkspaceReconciler, Stores], object])
     before = sum(store.handed_out for store in counting.values())
     work(reconciler, stores)
     return sum(store.handed_out for store in counting.values()) - before
+
+
+def test_what_was_judged_of_nodes_that_are_no_more_is_forgotten() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE, falcon())
+    stores = world.stores()
+    (workspace,) = stores.workspaces.values()
+    view = NodeView(stores)
+    most = 0
+    for number in range(3000):
+        node = gpu_node(f"gpu-{number}", {"apps": "falcon-7b"})
+        node["metadata"]["resourceVersion"] = str(number)
+        stores.nodes._replace(ObjectKey("", f"gpu-{number}"), node)
+        stores.nodes._replace(ObjectKey("", f"gpu-{number - 1}"), None)
+        assert [judged.name for judged in view.look(workspace).verdict.nodes] == [f"gpu-{number}"]
+        most = max(most, len(view._known))
+    assert most < 1500
 
 
 def one_pass(reconciler: WorkspaceReconciler, _: Stores) -> None:

@@ -190,6 +190,29 @@ def test_no_node_is_bought_that_the_selector_could_never_match(selector: Object)
     assert "no new node would match the label selector" in says(world, kaito.RESOURCE_READY)
 
 
+@pytest.mark.parametrize(
+    ("asking", "words"),
+    [
+        ({"gpus": "3"}, "Standard_NC12s_v3 has 2 GPUs, and each pod asks for 3"),
+        ({"node_selector": {"node.kubernetes.io/instance-type": "another"}}, "the template's nodeSelector"),
+        ({"node_selector": {"kubernetes.io/os": "windows"}}, "kubernetes.io/os would be linux"),
+        ({"node_selector": {"apps": "b"}}, "apps would be falcon-7b"),
+        ({"gpus": "2", "node_selector": {"apps": "falcon-7b", "zone": "1"}}, ""),
+    ],
+)
+def test_no_node_is_bought_that_a_custom_pod_could_never_run_on(asking: Object, words: str) -> None:
+    world = World()
+    limits = {"nvidia.com/gpu": asking.get("gpus", "1")}
+    container = {"name": "m", "image": "registry.example/m:1", "resources": {"limits": limits}}
+    made = falcon()
+    spec = {"containers": [container], "nodeSelector": asking.get("node_selector", {})}
+    made["inference"] = {"template": {"spec": spec}}
+    world.apply(kaito.WORKSPACE, made)
+    world.reconcile()
+    assert len(world.list(NODE_CLAIM)) == (not words)
+    assert words in says(world, kaito.RESOURCE_READY)
+
+
 @pytest.mark.parametrize("key", ["kaito.sh/workspace", "kubernetes.io/os"])
 def test_a_reserved_label_that_new_nodes_have_anyway_selects_them(key: str) -> None:
     world = World()

@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 from virtual_time import run
-from world import Fault, World, crds, falcon, gpu_node, is_ready, node_status, prepared, serving, writes
+from world import (
+    WATCHED,
+    Fault,
+    World,
+    crds,
+    falcon,
+    gpu_node,
+    is_ready,
+    node_status,
+    prepared,
+    serving,
+    writes,
+)
 
 from kaitoctl import workspace_controller
 from kaitoctl.kaito import api as kaito
@@ -27,6 +39,7 @@ from kaitoctl.kube.objects import (
     NODE,
     NODE_CLAIM,
     SERVICE,
+    Kind,
     Object,
     generation_of,
     uid_of,
@@ -37,6 +50,7 @@ from kaitoctl.sandbox.api import Call, Response
 from kaitoctl.sandbox.server import ApiServer
 
 OLD, NEW = VERSIONS
+NO_FINALIZERS: Object = {"metadata": {"finalizers": None}}
 PEAK: Object = {"value": "7", "unit": "tokens/min", "description": "stress"}
 
 
@@ -328,6 +342,90 @@ def test_the_controller_waits_for_the_crd_and_takes_the_newest_version_that_appe
     with tempfile.TemporaryDirectory() as name:
         run(story(Path(name)))
     assert paths == {served[-1]}
+
+
+@pytest.mark.parametrize(("before", "after"), [((OLD,), VERSIONS), (VERSIONS, (OLD,)), ((OLD,), (NEW,))])
+def test_a_version_that_comes_or_goes_while_the_controller_runs_is_noticed_and_costs_no_status(
+    before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    calls: list[tuple[str, str]] = []
+
+    async def story(folder: Path) -> None:
+        server = ApiServer()
+        await server.start()
+        answer = server.api.answer
+
+        def noted(call: Call) -> object:
+            calls.append((call.method, call.path))
+            return answer(call)
+
+        def put(sent: Request) -> None:
+            body = json.dumps(sent.body).encode()
+            done = answer(Call(sent.method, sent.path, dict(sent.query), body, sent.content_type))
+            assert isinstance(done, Response)
+            assert done.status < 300, done.body
+
+        def install(versions: tuple[str, ...]) -> None:
+            for crd in crds():
+                if crd["spec"]["names"]["kind"] == kaito.WORKSPACE.kind:
+                    stored = VERSIONS if set(VERSIONS) <= {*before, *after} else versions
+                    crd = copy.deepcopy(serving(crd, stored))
+                    for version in crd["spec"]["versions"]:
+                        version["served"] = version["name"] in versions
+                put(request.apply(CRD, crd, manager="test", force=True))
+
+        def of(versions: tuple[str, ...]) -> Kind:
+            return replace(kaito.WORKSPACE, version=versions[-1])
+
+        server.api.answer = noted  # type: ignore[method-assign, assignment]
+        (folder / "config").write_text(json.dumps(server.kubeconfig()))
+        install(before)
+        put(request.create(of(before), {**falcon(), "apiVersion": of(before).api_version}))
+        async with connect(kubeconfig=folder / "config") as client:
+            running = asyncio.create_task(workspace_controller.run(client))
+            await asyncio.sleep(30)
+            (claim,) = (await client.send(Request("GET", NODE_CLAIM.path())))["items"]
+            install(after)
+            calls.clear()
+            await asyncio.sleep(150)
+            assert [call for call in calls if call[0] != "GET"] == []
+            calls.clear()
+            put(
+                request.create(of(after), {**falcon(), **named("later"), "apiVersion": of(after).api_version})
+            )
+            await asyncio.sleep(30)
+            found = await client.send(request.get(of(after), "default", "later"))
+            assert conditions.find(found, kaito.WORKSPACE_SUCCEEDED) is not None
+            claims = (await client.send(Request("GET", NODE_CLAIM.path())))["items"]
+            assert uid_of(claim) in {uid_of(one) for one in claims}
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        await server.stop()
+
+    with tempfile.TemporaryDirectory() as name:
+        run(story(Path(name)))
+    assert {path.split("/")[3] for _, path in calls if "/workspaces" in path} == {after[-1]}
+
+
+def test_nodes_of_a_workspace_that_is_served_in_another_version_only_are_not_given_back() -> None:
+    world = World()
+    world.apply(kaito.WORKSPACE_V1BETA1, newest())
+    world.reconcile()
+    assert len(world.list(NODE_CLAIM)) == 1
+    (crd,) = (copy.deepcopy(one) for one in crds() if one["spec"]["names"]["kind"] == kaito.WORKSPACE.kind)
+    for version in crd["spec"]["versions"]:
+        version["served"] = version["name"] == OLD
+    world.frozen = {kind: [] if kind == kaito.WORKSPACE else world.list(kind) for kind in WATCHED}
+    world.do(request.apply(CRD, crd, manager="test", force=True))
+    assert world.reconcile() == 0
+    world.do(request.delete(CRD, "", crd["metadata"]["name"]))
+    world.do(request.merge_patch(kaito.WORKSPACE, "default", "falcon", NO_FINALIZERS, manager="x"))
+    assert world.reconcile() == 1, "without their kind there are no Workspaces"
+    assert world.list(NODE_CLAIM) == []
+
+
+def named(name: str) -> Object:
+    return {"metadata": {"name": name, "namespace": "default"}}
 
 
 def test_the_number_of_nodes_that_kaito_found_out_is_never_lowered() -> None:

@@ -168,6 +168,16 @@ def test_a_spot_node_is_tolerated_from_v0_12_on() -> None:
     assert nodes.verdict(workspace(), [spot], rules=of_rules("v0.12", "karpenter")).enough
 
 
+def test_of_a_node_that_changes_again_and_again_only_the_last_judgement_is_remembered() -> None:
+    known: Any = {}
+    for version in range(100):
+        heard = node(unschedulable=bool(version % 2))
+        heard["metadata"]["resourceVersion"] = str(version)
+        (judged,) = nodes.verdict(workspace(), [heard], known=known).nodes
+        assert judged.usable is not bool(version % 2)
+    assert len(known) == 1
+
+
 # --- what cannot be known, and what makes no sense ---------------------------------------------------------
 
 

@@ -531,7 +531,7 @@ def test_without_match_labels_pods_of_kaito_v0_4_match_no_node() -> None:
 
 
 def test_a_node_that_was_judged_before_is_judged_alike() -> None:
-    known: dict[tuple[object, ...], nodes.NodeVerdict] = {}
+    known: dict[tuple[object, ...], tuple[object, nodes.NodeVerdict]] = {}
     mine = {"kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "default"}
     for labels in ({}, mine):
         obj = labelled(labels)

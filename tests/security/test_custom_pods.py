@@ -437,6 +437,32 @@ REACHING: dict[str, tuple[Object, str, str]] = {
         "spec.containers[0].env[0].valueFrom.vaultRef",
         PRIVILEGED,
     ),
+    **{
+        f"somebody else's disk by {field}": (
+            volume(ephemeral={"volumeClaimTemplate": {"spec": {field: value}}}),
+            f"spec.volumes[0].ephemeral.volumeClaimTemplate.spec.{field}",
+            PRIVILEGED,
+        )
+        for field, value in {
+            "volumeName": "pv-of-somebody",
+            "selector": {"matchLabels": {"team": "other"}},
+            "dataSource": {"kind": "PersistentVolumeClaim", "name": "theirs"},
+            "dataSourceRef": {"kind": "VolumeSnapshot", "name": "theirs", "namespace": "other"},
+            "storageClassName": "",
+        }.items()
+    },
+    "any disk without a class, by the annotation of old": (
+        volume(
+            ephemeral={
+                "volumeClaimTemplate": {
+                    "metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": ""}},
+                    "spec": {},
+                }
+            }
+        ),
+        "spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.annotations",
+        PRIVILEGED,
+    ),
     "an unmasked kernel of old": (
         template()
         | {"metadata": {"annotations": {"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}}},
@@ -498,7 +524,9 @@ HARMLESS: dict[str, Object] = {
     ),
     "a claim": volume(persistentVolumeClaim={"claimName": "weights"}),
     "a claim of its own": volume(
-        ephemeral={"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}
+        ephemeral={
+            "volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast"}}
+        }
     ),
     "a ConfigMap": volume(configMap={"name": "chat-template"}),
     "projected files": template(
@@ -580,6 +608,7 @@ def test_every_field_that_the_api_server_has_is_sorted(control_plane: ControlPla
     assert fields("PodSpec") - set(pod_reach.POD_FIELDS) == set()
     assert fields("Container") - set(pod_reach.CONTAINER_FIELDS) == set()
     assert fields("Volume") - set(pod_reach.VOLUMES) == set()
+    assert fields("PersistentVolumeClaimSpec") - set(pod_reach.CLAIM_FIELDS) == set()
     assert fields("VolumeProjection") - set(pod_reach.PROJECTIONS) == set()
     assert fields("EnvVarSource") - set(pod_reach.ENVIRONMENT) == set()
     assert fields("EnvFromSource") - set(pod_reach.WHOLE_ENVIRONMENT) == set()

@@ -105,7 +105,7 @@ def verdict(
     pods_of: Container[str] | None = None,
     crowds: Mapping[str, int] | None = None,
     now: datetime | None = None,
-    known: MutableMapping[tuple[object, ...], NodeVerdict] | None = None,
+    known: MutableMapping[tuple[object, ...], tuple[object, NodeVerdict]] | None = None,
 ) -> Verdict:
     """Judge all nodes that the Workspace names, labels select, or whose instance type it asks for.
 
@@ -118,8 +118,9 @@ def verdict(
         known_names: further nodes of the cluster, for "did you mean".
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.
         crowds: how many pods are on each node (`crowds`); None when that is not known.
-        known: what was judged before, for whoever asks again and again: a node in the same version is not
-            judged twice for Workspaces that ask for the same.
+        known: what was judged before, and of which version, for whoever asks again and again: a node in the
+            same version is not judged twice for Workspaces that ask for the same. The first of each key is
+            the node's name. Whoever keeps it drops what is of versions that are no more.
         now: the time, by which forgotten taints are recognised; None leaves that out.
 
     Guarantee: never raises, whatever the nodes and pods look like.
@@ -147,13 +148,13 @@ def verdict(
         # Who asks matters where the node says whose it is, and to the rules that go by that.
         asker = need.owner if rules.is_modern or not RESERVED.isdisjoint(labels) else ()
         crowd = Crowd(used, name in others, there)
-        slot = (question, asker, name, version, crowd, now)
-        if known is None or not version:
-            judged[name] = _judge(need, facts_of(node), crowd, now)
-        elif (found := known.get(slot)) is not None:
-            judged[name] = found
+        slot = (name, question, asker, crowd, now)
+        if known is not None and version and (found := known.get(slot)) is not None and found[0] == version:
+            judged[name] = found[1]
         else:
-            judged[name] = known[slot] = _judge(need, facts_of(node), crowd, now)
+            judged[name] = _judge(need, facts_of(node), crowd, now)
+            if known is not None and version:
+                known[slot] = version, judged[name]
         if api.LABEL_NODE_POOL in labels or api.LABEL_MACHINE_TYPE in labels:
             made_for_us.add(name)
 
