@@ -307,33 +307,45 @@ def _by_nobody_known(end: End) -> Cause:
         end.about,
         message,
         [*told, *end.lines()],
-        hint="no probe was seen doing it: the kernel kills a child process when memory is short (see the "
-        "node's kernel log), and so does a node that shuts down",
+        hint=_ASKED if end.exit_code == _SIGTERM and not end.is_lost else _KILLED,
         command=f"kubectl describe node {word(str(dig(end.pod, 'spec', 'nodeName') or ''))}",
     )
 
 
 def _probe_events(end: End) -> list[Object]:
-    """What events say of the probes that kill, the newest first; a readiness probe kills nothing."""
+    """What events say of the probes that ended this run, newest first; a readiness probe kills nothing."""
     return [
         event
         for event in events_about(end.case, end.pod, end.name)
         if event.get("reason") in ("Killing", "Unhealthy")
         and re.search(r"liveness|startup", str(event.get("message")), re.I)
+        and _is_of_this_end(end, event)
     ]
+
+
+def _is_of_this_end(end: End, event: Object) -> bool:
+    """Whether an event, from its first to its last time, is about the moment at which the run ended."""
+    case, finished, last = end.case, end.ended.get("finishedAt"), event_time(event)
+    if not finished or not last:
+        return True
+    first = event.get("firstTimestamp") or event.get("eventTime") or last
+    since_s = case.age_s(finished)
+    return case.age_s(last) <= since_s + _SAME_END_S and case.age_s(first) >= since_s - _SAME_END_S
 
 
 def _probe_kills(end: End) -> bool:
     """Whether an event says that a probe ended this run: a server that is asked to end may end with 0."""
-    case, finished = end.case, end.ended.get("finishedAt")
-    for event in _probe_events(end):
-        if event.get("reason") != "Killing":
-            continue
-        between_s = abs(case.age_s(event_time(event)) - case.age_s(finished))
-        return not finished or between_s <= _SAME_END_S
-    return False
+    return any(event.get("reason") == "Killing" for event in _probe_events(end))
 
 
+_KILLED = (
+    "no probe was seen doing it: the kernel kills a child process when memory is short (see the node's kernel "
+    "log), and so does a node that shuts down"
+)
+_ASKED = (
+    "no probe was seen doing it: its own entrypoint (a timeout, a supervisor) may have asked it to end, or a "
+    "node that shuts down"
+)
 _SAME_END_S = 300.0
 _PATIENCE_S = 90.0  # a grace period of 30 s, and some periods of a probe
 # Kubernetes' defaults of a probe, in seconds and tries.
