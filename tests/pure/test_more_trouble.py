@@ -48,3 +48,53 @@ def test_who_asks_a_server_to_end_is_not_the_kernel() -> None:
     cause = world.cause()
     assert cause.code == "container-killed"
     assert "kernel" not in cause.hint
+
+
+# --- silence ---------------------------------------------------------------------------------------------
+
+
+def test_a_pod_that_no_scheduler_has_looked_at_says_so() -> None:
+    world = World("scheduling-gated")
+    del world["Pod"]["spec"]["schedulingGates"]
+    world["Pod"]["spec"]["schedulerName"] = "volcano"
+    world["Pod"]["status"] = {"phase": "Pending"}
+    cause = world.cause()
+    assert (cause.code, cause.weight) == ("unschedulable", "fault")
+    assert "scheduler volcano has not looked at it" in cause.message
+
+
+def test_a_workload_whose_pods_nobody_creates_says_so() -> None:
+    world = World("webhook-silent").without("Event", "Pod")
+    world["Deployment"]["status"]["conditions"] = []
+    cause = world.cause()
+    assert (cause.code, cause.about) == ("kubernetes-says", "Deployment falcon")
+    assert "no pod of it has been created" in cause.message
+    assert cause.command
+
+
+def test_a_failed_pod_without_a_reason_is_not_passed_over() -> None:
+    world = World("rejected-by-kubelet").without("Event")
+    pod = world["Pod"]
+    world.objects = [item for item in world.objects if item["kind"] != "Pod" or item is pod]
+    pod["status"] = {"phase": "Failed", "message": "the node said something"}
+    cause = world.cause()
+    assert cause.code == "kubernetes-says"
+    assert "the node said something" in cause.message
+
+
+def test_a_container_that_waits_without_a_reason_is_being_created() -> None:
+    world = World("sandbox-failed").without("Event")
+    world["Pod"]["status"]["containerStatuses"] = [
+        {"name": "falcon", "ready": False, "restartCount": 0, "state": {"waiting": {}}}
+    ]
+    assert "begun nothing of it" in world.cause().message
+
+
+def test_a_workspace_that_serves_and_has_no_status_has_no_controller() -> None:
+    world = World("service-missing")
+    world.objects.append(World("scaled-to-zero")["Service"])
+    world["Workspace"]["status"] = {}
+    cause = world.cause(controllers=())
+    assert (cause.code, cause.weight) == ("controller-silent", "fault")
+    assert "serves" in cause.message
+    assert "log" not in cause.hint

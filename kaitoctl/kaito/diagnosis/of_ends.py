@@ -339,8 +339,8 @@ def _probe_kills(end: End) -> bool:
 
 
 _KILLED = (
-    "no probe was seen doing it: the kernel kills a child process when memory is short (see the node's kernel "
-    "log), and so does a node that shuts down"
+    "no probe was seen doing it: the kernel kills a child process when memory is short (see the node's "
+    "kernel log), and so does a node that shuts down"
 )
 _ASKED = (
     "no probe was seen doing it: its own entrypoint (a timeout, a supervisor) may have asked it to end, or a "

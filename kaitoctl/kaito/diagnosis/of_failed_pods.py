@@ -49,8 +49,11 @@ def _groups(case: Case) -> list[_Group]:
     found: dict[tuple[str, str, str], _Group] = {}
     for pod in case.seen.pods:
         reason = str(dig(pod, "status", "reason") or "")
-        if dig(pod, "status", "phase") != "Failed" or not reason:
-            continue  # without a reason its containers say why
+        if dig(pod, "status", "phase") != "Failed":
+            continue
+        if not reason and any(dig(item, "state", "terminated") for item in pods_.container_statuses(pod)):
+            continue  # its containers say why
+        reason = reason or "Failed"
         words = " ".join(str(dig(pod, "status", "message") or reason).split())
         node = str(dig(pod, "spec", "nodeName") or "")
         key = (reason, re.sub(_VARYING, "#", words), node)

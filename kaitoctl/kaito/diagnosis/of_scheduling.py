@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kaitoctl.kaito.diagnosis.case import Case, blame, describe, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.case import Case, blame, describe, span, title_of, told_by, word
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, dig
 
+_LOOKS_WITHIN_S = 60.0
 _CLAIM = r"(?i)persistentvolumeclaim"
 _KUEUE = "kueue.x-k8s.io/"
 
@@ -119,7 +120,12 @@ def scheduling(case: Case) -> Iterator[Cause]:
     """The scheduler finds no node."""
     for pod in case.pods:
         placed = conditions.find(pod, "PodScheduled") or {}
-        if dig(pod, "spec", "nodeName") or placed.get("status") != "False" or gates_of(pod):
+        if dig(pod, "spec", "nodeName") or gates_of(pod):
+            continue
+        if not placed.get("status") and (cause := _unlooked(case, pod)):
+            yield cause
+            return
+        if placed.get("status") != "False":
             continue
         if code_of("scheduled", str(placed.get("reason") or "")) == "scheduling-gated":
             continue
@@ -142,6 +148,25 @@ def scheduling(case: Case) -> Iterator[Cause]:
             weight="wait" if obstacle.code == "unschedulable" else "fault",
         )
         return
+
+
+def _unlooked(case: Case, pod: Object) -> Cause | None:
+    """A pod that its scheduler has said nothing of: that scheduler does not run."""
+    since_s = case.age_s(pod["metadata"].get("creationTimestamp"))
+    if pods_.is_finished(pod) or since_s <= _LOOKS_WITHIN_S:
+        return None
+    name = str(dig(pod, "spec", "schedulerName") or "default-scheduler")
+    return blame(
+        "unschedulable",
+        title_of(pod),
+        f"scheduler {name} has not looked at it for {span(since_s)}",
+        [
+            ("pod", f"schedulerName {name}, no condition PodScheduled"),
+            *map(told_by, case.seen.events_of(pod)),
+        ],
+        hint="see that a scheduler of this name runs: whoever runs the cluster knows where",
+        command="kubectl get pods -A -o wide",
+    )
 
 
 def ruled_out(words: str) -> list[tuple[int, str]]:

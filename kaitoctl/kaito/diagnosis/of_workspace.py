@@ -21,6 +21,7 @@ from kaitoctl.kaito.diagnosis.case import (
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
 from kaitoctl.kaito.revisions import has_same_data
+from kaitoctl.kaito.serving import serving
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -31,6 +32,9 @@ from kaitoctl.kube.objects import (
 )
 
 _TAKEN_UP_WITHIN_S = 5.0
+_SILENT = (
+    "see whether its pod crashes or lacks rights; kaitoctl validate finds what KAITO trips over in silence"
+)
 
 
 def clash(case: Case) -> Iterator[Cause]:
@@ -183,10 +187,12 @@ def controller(case: Case) -> Iterator[Cause]:
     if here == ():
         evidence = [("cluster", "no KAITO and no kaitoctl controller was found in any namespace")]
     found = dig(case.workspace, "status", "conditions") or []
-    if not found and not case.seen.workloads and waited_s > _TAKEN_UP_WITHIN_S:
-        silent = _is_silent(case)
+    serves = bool(case.seen.workloads) and serving(case.seen).is_any
+    if not found and (not case.seen.workloads or serves) and waited_s > _TAKEN_UP_WITHIN_S:
+        silent = serves or _is_silent(case)
         message = (
-            f"a controller has marked the Workspace and written no status in {span(waited_s)}"
+            f"{'the model serves' if serves else 'a controller has marked the Workspace'}, and no status has "
+            f"been written in {span(waited_s)}"
             if silent
             else f"no controller has taken the Workspace up in {span(waited_s)}"
         )
@@ -196,7 +202,7 @@ def controller(case: Case) -> Iterator[Cause]:
             title_of(case.workspace),
             message,
             evidence,
-            hint="see the controller's log" if silent else _start(here),
+            hint=_SILENT if silent and here != () else _start(here),
             command="kaitoctl doctor",
         )
     elif found and all(observed(item) < generation_of(case.workspace) for item in found):
