@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 from trouble import World
-
-from kaitoctl.kaito.diagnosis import Cause
 
 POD = "falcon-5b8f-abcde"
 
@@ -98,3 +95,151 @@ def test_a_workspace_that_serves_and_has_no_status_has_no_controller() -> None:
     assert (cause.code, cause.weight) == ("controller-silent", "fault")
     assert "serves" in cause.message
     assert "log" not in cause.hint
+
+
+# --- what kubelets, registries and container runtimes say ------------------------------------------------
+
+_PULL = 'failed to pull and unpack image "reg.example/team/falcon:1": '
+
+
+def waits(reason: str, message: str, image: str = "reg.example/team/falcon:1") -> World:
+    world = World("registry-unavailable").without("Event")
+    world["Pod"]["status"]["containerStatuses"] = [
+        {
+            "name": "falcon",
+            "image": image,
+            "ready": False,
+            "restartCount": 0,
+            "state": {"waiting": {"reason": reason, "message": message}},
+        }
+    ]
+    return world
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says", "hint"),
+    [
+        (
+            _PULL + "failed to extract layer sha256:ab: write /var/lib/containerd/x: no space left on device",
+            "disk-full",
+            "disk of node gpu-1 is full",
+            "larger disk",
+        ),
+        (
+            "toomanyrequests: You have reached your unauthenticated pull rate limit.",
+            "registry-unreachable",
+            "limits how often",
+            "pull secret",
+        ),
+        ("unexpected status from HEAD request: 429 Too Many Requests", "registry-unreachable", "limits", ""),
+        (
+            _PULL
+            + "unexpected status from HEAD request to https://reg.example/v2/x: 500 Internal Server Error",
+            "registry-unreachable",
+            "answers with an error",
+            "registry",
+        ),
+        (_PULL + "received unexpected HTTP status: 503 Service Unavailable", "registry-unreachable", "", ""),
+        (
+            'Head "https://reg.example/v2/": http: server gave HTTP response to HTTPS client',
+            "registry-unreachable",
+            "plain HTTP",
+            "container runtime",
+        ),
+        ("short read: expected 1234 bytes but got 0: unexpected EOF", "registry-unreachable", "", ""),
+    ],
+)
+def test_a_registry_that_answers_otherwise(words: str, code: str, says: str, hint: str) -> None:
+    cause = waits("ErrImagePull", words).cause()
+    assert cause.code == code
+    assert says in cause.message
+    assert hint in cause.hint
+
+
+@pytest.mark.parametrize("tag", ["401", "build-403", "429"])
+def test_a_number_in_the_images_name_is_no_answer_of_a_registry(tag: str) -> None:
+    image = f"reg.example/team/falcon:{tag}"
+    words = f'rpc error: code = NotFound desc = failed to resolve reference "{image}": {image}: not found'
+    assert waits("ErrImagePull", words, image).cause().code == "image-not-found"
+
+
+def test_what_a_registry_said_stands_in_the_cause_when_nobody_knows_it() -> None:
+    assert "a thing never heard of" in waits("ErrImagePull", "a thing never heard of").cause().message
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "hint"),
+    [
+        (
+            "RunContainerError",
+            'OCI runtime create failed: exec: "nvidia-container-runtime": executable file not found in $PATH',
+            "container toolkit",
+        ),
+        ("CreateContainerError", "unresolvable CDI devices nvidia.com/gpu=all", "container toolkit"),
+        ("CreateContainerError", "error unpacking image: no space left on device", "disk"),
+        ("RunContainerError", 'exec: "vllm": executable file not found in $PATH', "the image lacks"),
+    ],
+)
+def test_what_keeps_a_container_from_starting(reason: str, words: str, hint: str) -> None:
+    cause = waits(reason, words).cause()
+    assert cause.code == "container-cannot-start"
+    assert hint in cause.hint
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "says", "hint"),
+    [
+        ("Evicted", 'Usage of EmptyDir volume "shm" exceeds the limit "1Gi". ', "evicted", "sizeLimit"),
+        (
+            "Evicted",
+            "Pod ephemeral local storage usage exceeds the total limit of containers 20Gi. ",
+            "evicted",
+            "limits of the pod",
+        ),
+        (
+            "Evicted",
+            "Container falcon exceeded its local ephemeral storage limit",
+            "evicted",
+            "limits of the",
+        ),
+        ("Evicted", "The node had condition: [MemoryPressure]. ", "evicted", "pressure"),
+        ("NodeShutdown", "Pod was rejected as the node is shutting down.", "rejects", "goes down"),
+        (
+            "DeadlineExceeded",
+            "Pod was active on the node longer than the specified deadline",
+            "ended",
+            "active",
+        ),
+    ],
+)
+def test_a_pod_that_failed_by_its_own_limits_or_with_its_node(
+    reason: str, words: str, says: str, hint: str
+) -> None:
+    world = World("rejected-by-kubelet").without("Event")
+    pod = world["Pod"]
+    world.objects = [item for item in world.objects if item["kind"] != "Pod" or item is pod]
+    pod["status"] = {"phase": "Failed", "reason": reason, "message": words}
+    cause = world.cause()
+    assert says in cause.message
+    assert hint in cause.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            'plugin type="calico" failed (add): stat /var/lib/calico/nodename: no such file or directory: '
+            "check that the calico/node container is running",
+            "network plugin",
+        ),
+        ('plugin type="cilium-cni" failed (add): range is full', "no address left"),
+        ('plugin type="azure-vnet" failed (add): IPAM: no available addresses', "no address left"),
+        ('plugin type="new-cni" failed (add): connection refused', "network plugin"),
+    ],
+)
+def test_a_network_plugin_is_known_by_its_words(words: str, hint: str) -> None:
+    world = World("sandbox-failed").without("Event")
+    world.event("FailedCreatePodSandBox", f"Failed to create pod sandbox: {words}")
+    cause = world.cause()
+    assert cause.code == "pod-sandbox-failed"
+    assert hint in cause.hint

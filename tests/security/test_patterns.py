@@ -84,8 +84,11 @@ def kept() -> Iterator[Use]:
             yield from ((one, anywhere) for one in inside(value))
             if isinstance(value, str) and any(use[1] for use in uses):
                 yield re.compile(value), anywhere
-            elif isinstance(value, tuple) and re.search(rf"for pattern, \w+ in {name}\b", source):
+            elif isinstance(value, tuple) and re.search(rf"for pattern, [\w, ]+ in {name}\b", source):
                 yield from ((re.compile(row[0]), True) for row in value)
+            elif isinstance(value, tuple):  # rows that call it so
+                told = (getattr(row, "pattern", None) for row in value)
+                yield from ((re.compile(one), True) for one in told if isinstance(one, str))
 
 
 def patterns() -> dict[re.Pattern[str], bool]:
@@ -140,7 +143,7 @@ def test_the_patterns_are_found() -> None:
         f"{file.name}: {found[0]}"
         for file in SOURCE.rglob("*.py")
         for found in re.finditer(
-            r"\bre\.(?:match|fullmatch|search|find[a-z]+|sub|split)\((\w+)", file.read_text("utf-8")
+            r"\bre\.(?:match|fullmatch|search|find[a-z]+|sub|split)\((\w+)(?!\w|\.pattern)", file.read_text("utf-8")
         )
         if not found[1].isupper() and found[1] not in ("r", "rb", "f", "rf", "pattern")
     ]

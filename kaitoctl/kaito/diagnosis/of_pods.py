@@ -58,6 +58,15 @@ def containers(case: Case) -> Iterator[Cause]:
 # security_context.go, kuberuntime_container.go; runc; NVIDIA's libnvidia-container.
 _START_HINTS = (
     (
+        r"(?i)no space left on device|disk quota exceeded",
+        "the disk of the node is full: take nodes with more",
+    ),
+    (
+        r"(?i)nvidia-container-runtime\S*: (executable file )?not found|nvidia-ctk|\bCDI\b",
+        "the NVIDIA container toolkit of the node is missing, or its list of devices (CDI) is stale: see the "
+        "GPU operator's container toolkit there",
+    ),
+    (
         r"(?i)runAsNonRoot|non-root|run as root",
         "the pod or its namespace wants another user than root: build the image with a numeric USER, or "
         "set runAsUser in a pod template",
