@@ -243,3 +243,116 @@ def test_a_network_plugin_is_known_by_its_words(words: str, hint: str) -> None:
     cause = world.cause()
     assert cause.code == "pod-sandbox-failed"
     assert hint in cause.hint
+
+
+# --- KAITO's own words -----------------------------------------------------------------------------------
+
+_LOST_UPDATE = (
+    ' (last reconcile error: Operation cannot be fulfilled on workspaces.kaito.sh "falcon": the object has '
+    "been modified; please apply your changes to the latest version and try again)"
+)
+
+
+def says(kind: str, reason: str, message: str) -> Cause:
+    """The cause of a Workspace of which nothing is there but a condition."""
+    world = World("webhook-silent").without("Event", "Pod", "Deployment", "ReplicaSet", "Service", "Node")
+    world["Workspace"]["status"]["conditions"] = [
+        {
+            "type": kind,
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-28T16:05:00Z",
+        }
+    ]
+    return world.cause()
+
+
+def test_a_lost_update_at_the_end_of_a_message_hides_not_what_stands_before_it() -> None:
+    cause = says("NodeClaimReady", "LaunchFailed", "creating instance: denied by the cloud" + _LOST_UPDATE)
+    assert "denied by the cloud" in cause.message
+    assert "log" not in cause.hint
+
+
+def test_kaitos_words_of_a_quota_are_the_quota_where_no_claim_can_be_seen() -> None:
+    words = "creating instance: QuotaExceeded: exceeding approved Total Regional Cores quota" + _LOST_UPDATE
+    assert says("NodeClaimReady", "LaunchFailed", words).code == "quota-exceeded"
+    words = "all requested instance types were unavailable during launch"
+    assert says("ResourceReady", "NodeClaimNotReady", words).code == "instance-type-unavailable"
+
+
+@pytest.mark.parametrize(
+    "words", ["context deadline exceeded", "node gpu-1 is not ready: GPU plugin not installed"]
+)
+def test_what_has_not_passed_for_an_hour_is_no_longer_called_passing(words: str) -> None:
+    assert words in says("ResourceReady", "workspaceResourceStatusFailed", words).message
+
+
+def test_nobody_is_sent_to_the_controllers_log() -> None:
+    cause = says("ResourceReady", "workspaceResourceStatusFailed", "a thing never heard of")
+    assert "a thing never heard of" in cause.message
+    assert "log" not in cause.hint
+
+
+# --- nodes that were asked for ---------------------------------------------------------------------------
+
+
+def claimed(*conditions: tuple[str, str, str, str]) -> World:
+    """A Workspace that waits for one NodeClaim."""
+    world = World("webhook-silent").without("Event", "Pod", "Deployment", "ReplicaSet", "Service", "Node")
+    world["Workspace"]["status"]["conditions"] = []
+    keys = ("type", "status", "reason", "message")
+    world.objects.append(
+        {
+            "kind": "NodeClaim",
+            "metadata": {"name": "ws0123456", "creationTimestamp": "2026-11-28T16:00:00Z"},
+            "status": {"conditions": [dict(zip(keys, item, strict=True)) for item in conditions]},
+        }
+    )
+    return world
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ZONE_RESOURCE_POOL_EXHAUSTED: The zone does not have enough resources available to fulfill the request",
+        "BadRequest: The VM size of Standard_NC12s_v3 is not allowed in your subscription in location eastus.",
+        "Insert failed: STOCKOUT",
+    ],
+)
+def test_each_clouds_words_for_no_machine_are_known(words: str) -> None:
+    cause = claimed(("Launched", "Unknown", "LaunchFailed", words)).cause()
+    assert cause.code == "instance-type-unavailable"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("SubnetIsFull: Subnet aks-subnet does not have enough capacity for 1 IP addresses.", "subnet"),
+        ("RequestDisallowedByPolicy: Resource 'x' was disallowed by policy.", "policy"),
+    ],
+)
+def test_a_refusal_of_the_clouds_has_advice(words: str, hint: str) -> None:
+    cause = claimed(("Launched", "Unknown", "LaunchFailed", words)).cause()
+    assert (cause.code, cause.weight) == ("node-claim-failed", "fault")
+    assert hint in cause.hint
+
+
+def test_a_claim_that_names_no_node_leads_to_no_command_about_all_others() -> None:
+    joined = [("Launched", "True", "", ""), ("Registered", "True", "", "")]
+    lacks = ("Initialized", "Unknown", "ResourceNotRegistered", 'Resource "nvidia.com/gpu" was requested')
+    cause = claimed(*joined, lacks).cause()
+    assert cause.code == "device-plugin-missing"
+    assert "''" not in cause.command
+    assert "node  has" not in cause.message
+
+
+def test_a_condition_of_a_provider_that_is_not_known_stands_there_with_its_words() -> None:
+    world = claimed(
+        ("Launched", "True", "", ""),
+        ("HealthCheckPassed", "False", "GPUBad", "the GPU failed its acceptance test"),
+        ("Ready", "Unknown", "UnhealthyDependents", "HealthCheckPassed=False"),
+    )
+    cause = world.cause()
+    assert any("failed its acceptance test" in words for _, words in cause.evidence)

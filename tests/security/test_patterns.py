@@ -86,8 +86,9 @@ def kept() -> Iterator[Use]:
                 yield re.compile(value), anywhere
             elif isinstance(value, tuple) and re.search(rf"for pattern, [\w, ]+ in {name}\b", source):
                 yield from ((re.compile(row[0]), True) for row in value)
-            elif isinstance(value, tuple):  # rows that call it so
-                told = (getattr(row, "pattern", None) for row in value)
+            elif isinstance(value, tuple | dict):  # rows that call it so
+                rows = value.values() if isinstance(value, dict) else value
+                told = (getattr(row, "pattern", getattr(row, "words", None)) for row in rows)
                 yield from ((re.compile(one), True) for one in told if isinstance(one, str))
 
 
@@ -143,7 +144,8 @@ def test_the_patterns_are_found() -> None:
         f"{file.name}: {found[0]}"
         for file in SOURCE.rglob("*.py")
         for found in re.finditer(
-            r"\bre\.(?:match|fullmatch|search|find[a-z]+|sub|split)\((\w+)(?!\w|\.pattern)", file.read_text("utf-8")
+            r"\bre\.(?:match|fullmatch|search|find[a-z]+|sub|split)\((\w+)(?!\w|\.pattern|\.words)",
+            file.read_text("utf-8"),
         )
         if not found[1].isupper() and found[1] not in ("r", "rb", "f", "rf", "pattern")
     ]

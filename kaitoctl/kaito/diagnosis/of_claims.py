@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from kaitoctl.kaito import api, catalog, nodes
+from kaitoctl.kaito.controller_errors import split
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import Case, blame, denials, said_by, span, title_of, told_by, word
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
@@ -31,6 +32,8 @@ _UNAVAILABLE = (
     r"?Available|"
     r"ZonalAllocation|OverconstrainedAllocation|Allocation ?Fail|InstanceTypeNotFound|not available in|"
     r"sold out|unable to allocate resources|SKU is unavailable|no instance types available|"
+    r"ZONE_RESOURCE_POOL_EXHAUSTED|STOCKOUT|not have (?:enough|sufficient) (?:resources|capacity)|"
+    r"(?:VM|machine) size .{1,80}(?:not allowed|not supported|not available)|NotAvailableForSubscription|"
     r"UnfulfillableCapacity|ReservationCapacityExceeded|insufficient capacity"
 )
 _CLASS = r"(?i)node ?class"
@@ -55,6 +58,24 @@ def claims(case: Case) -> Iterator[Cause]:
             yield _pending(case, claim)
         elif (found := conditions.find(claim, "ConsistentStateFound")) and found.get("status") == "False":
             yield _inconsistent(case, claim, found)
+
+
+def told(case: Case) -> Iterator[Cause]:
+    """What KAITO passes on of a launch that failed, where its claims are gone or may not be seen.
+
+    Source: KAITO v0.12 pkg/utils/nodeclaim FirstProvisioningError; before that, the message alone.
+    """
+    if case.seen.claims or case.progress.phase > Phase.SCHEDULING:
+        return
+    for item in denials(case):
+        if not re.fullmatch(r"Resource\w*|NodeClaim\w*|Machine\w*", str(item.get("type"))):
+            continue
+        reason, why = str(item.get("reason") or ""), split(str(item.get("message") or "")).message
+        if _by_words(f"{reason} {why}").code in ("quota-exceeded", "instance-type-unavailable"):
+            look = f"kubectl describe workspace {case.name} {case.namespace}"
+            about, evidence = title_of(case.workspace), [said_by(item)]
+            yield _launch_cause(case, about, reason, f"{reason} {why}", why, evidence, look)
+            return
 
 
 # --- machines that are not launched --------------------------------------------------------------------

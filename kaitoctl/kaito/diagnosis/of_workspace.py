@@ -32,6 +32,7 @@ from kaitoctl.kube.objects import (
 )
 
 _TAKEN_UP_WITHIN_S = 5.0
+_PASSES_WITHIN_S = 600.0
 _SILENT = (
     "see whether its pod crashes or lacks rights; kaitoctl validate finds what KAITO trips over in silence"
 )
@@ -234,14 +235,17 @@ def told(case: Case) -> Iterator[Cause]:
     for item in denials(case):
         if "Pending" in str(item.get("reason")) or not item.get("message"):
             continue
-        if not case.seen.is_ours and controller_errors.prospect(str(item["message"])) == "passing":
+        said = controller_errors.split(str(item["message"]))
+        words = said.message or said.error
+        is_passing = not case.seen.is_ours and controller_errors.prospect(words) == "passing"
+        if is_passing and case.age_s(item.get("lastTransitionTime")) <= _PASSES_WITHIN_S:
             continue  # KAITO's own lost update, say: the next pass heals it
         yield blame(
             "controller-says",
             title_of(case.workspace),
-            str(item.get("message")),
+            words,
             [(f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")],
-            hint="see the controller's log",
+            hint="change what it names; the controller tries again by itself",
             command=f"kubectl describe workspace {case.name} {case.namespace}",
             weight="fault" if case.progress.outcome == "failed" else "wait",
         )
