@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from trouble import World
 
-POD = "falcon-5b8f-abcde"
+from kaitoctl.kaito.diagnosis.cause import Cause
 
 
 def killed(*, ran: tuple[str, str], **event: Any) -> World:
@@ -316,8 +316,8 @@ def claimed(*conditions: tuple[str, str, str, str]) -> World:
 @pytest.mark.parametrize(
     "words",
     [
-        "ZONE_RESOURCE_POOL_EXHAUSTED: The zone does not have enough resources available to fulfill the request",
-        "BadRequest: The VM size of Standard_NC12s_v3 is not allowed in your subscription in location eastus.",
+        "ZONE_RESOURCE_POOL_EXHAUSTED: The zone does not have enough resources available",
+        "BadRequest: The VM size of Standard_NC12s_v3 is not allowed in your subscription.",
         "Insert failed: STOCKOUT",
     ],
 )

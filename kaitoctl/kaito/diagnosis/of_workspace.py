@@ -22,6 +22,7 @@ from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
 from kaitoctl.kaito.revisions import has_same_data
 from kaitoctl.kaito.serving import serving
+from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -189,7 +190,10 @@ def controller(case: Case) -> Iterator[Cause]:
         evidence = [("cluster", "no KAITO and no kaitoctl controller was found in any namespace")]
     found = dig(case.workspace, "status", "conditions") or []
     serves = bool(case.seen.workloads) and serving(case.seen).is_any
-    if not found and (not case.seen.workloads or serves) and waited_s > _TAKEN_UP_WITHIN_S:
+    # A node that was asked for is the mark of a controller; what keeps that node is a cause of its own.
+    asked = any(not conditions.is_true(claim, "Ready") for claim in case.seen.claims)
+    is_idle = serves or not (case.seen.workloads or asked)
+    if not found and is_idle and waited_s > _TAKEN_UP_WITHIN_S:
         silent = serves or _is_silent(case)
         message = (
             f"{'the model serves' if serves else 'a controller has marked the Workspace'}, and no status has "
