@@ -356,3 +356,91 @@ def test_a_condition_of_a_provider_that_is_not_known_stands_there_with_its_words
     )
     cause = world.cause()
     assert any("failed its acceptance test" in words for _, words in cause.evidence)
+
+
+# --- the scheduler's words -------------------------------------------------------------------------------
+
+
+def unscheduled(words: str, reason: str = "Unschedulable") -> Cause:
+    world = World("scheduling-gated")
+    del world["Pod"]["spec"]["schedulingGates"]
+    world["Pod"]["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": reason, "message": words}
+    ]
+    return world.cause()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "hint"),
+    [
+        (
+            "0/9 nodes are available: 1 node(s) had volume node affinity conflict, 8 node(s) didn't match "
+            "Pod's node affinity/selector.",
+            "volume-not-here",
+            "volume",
+        ),
+        (
+            "0/9 nodes are available: 1 Insufficient nvidia.com/gpu, 8 node(s) had untolerated taint {a: b}.",
+            "unschedulable",
+            "GPUs",
+        ),
+        (
+            "0/9 nodes are available: 1 Insufficient memory, 8 node(s) didn't match Pod's node "
+            "affinity/selector.",
+            "unschedulable",
+            "take nodes with more",
+        ),
+        (
+            "0/9 nodes are available: 1 node(s) had untolerated taint {a: b}, 8 node(s) didn't match Pod's "
+            "node affinity/selector.",
+            "unschedulable",
+            "labels",
+        ),
+    ],
+)
+def test_the_nodes_that_got_furthest_say_what_is_missing(words: str, code: str, hint: str) -> None:
+    cause = unscheduled(words)
+    assert cause.code == code
+    assert hint in cause.hint
+
+
+def test_a_volume_that_cannot_be_made_is_no_matter_of_nodes() -> None:
+    words = 'running PreBind plugin "VolumeBinding": binding volumes: provisioning failed for PVC "weights"'
+    assert unscheduled(words, "SchedulerError").code == "volume-claim-missing"
+
+
+# --- workloads that are halted ---------------------------------------------------------------------------
+
+
+def test_a_paused_deployment_whose_pods_are_its_newest_is_not_the_cause_of_their_crash() -> None:
+    world = World("start-error")
+    world["Deployment"]["spec"]["paused"] = True
+    found = world.diagnosis()
+    assert found.cause is not None
+    assert found.cause.code == "container-cannot-start"
+    assert "workload-paused" in [cause.code for cause in found.causes], "whoever fixes it has to know"
+
+
+# --- servers that have served ----------------------------------------------------------------------------
+
+
+def test_a_server_that_has_been_ready_is_not_called_slow_to_start() -> None:
+    world = World("service-missing")
+    world.objects.append(World("scaled-to-zero")["Service"])
+    status = world["Pod"]["status"]
+    status["containerStatuses"] = [
+        {
+            "name": "falcon",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-11-28T10:00:00Z"}},
+        }
+    ]
+    status["conditions"] = [
+        {"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-28T16:40:00Z"}
+    ]
+    world["Deployment"]["status"].update(readyReplicas=0, availableReplicas=0)
+    world.event("Unhealthy", "Readiness probe failed: context deadline exceeded")
+    cause = world.cause()
+    assert cause.code == "nobody-served"
+    assert any("Readiness probe failed" in words for _, words in cause.evidence)

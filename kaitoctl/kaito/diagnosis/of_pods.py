@@ -21,6 +21,7 @@ from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.of_ends import why_ended, without_shell
 from kaitoctl.kaito.diagnosis.of_images import WRONG_PLATFORM, wrong_platform
 from kaitoctl.kaito.diagnosis.reasons import code_of
+from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, dig
 
@@ -143,6 +144,9 @@ def slow(case: Case) -> Iterator[Cause]:
                 and not item.get("ready")
                 and not _ended(item)
             ):
+                if (served_s := _served_s(case, pod, running_s)) > 0:
+                    yield from _no_longer_ready(case, pod, served_s)
+                    continue
                 yield blame(
                     "slow-start",
                     f"{title_of(pod)}, container {item['name']}",
@@ -151,3 +155,31 @@ def slow(case: Case) -> Iterator[Cause]:
                     hint="see whether it still moves",
                     command=f"kaitoctl logs {case.name} {case.namespace}",
                 )
+
+
+def _served_s(case: Case, pod: Object, running_s: float) -> float:
+    """How long the pod was ready before it was no longer; 0 when it never was, or nobody knows."""
+    ready = conditions.find(pod, "Ready") or {}
+    if ready.get("status") != "False" or not ready.get("lastTransitionTime"):
+        return 0.0
+    served_s = running_s - case.age_s(ready["lastTransitionTime"])
+    return served_s if served_s > _BEGINS_WITHIN_S else 0.0
+
+
+def _no_longer_ready(case: Case, pod: Object, served_s: float) -> Iterator[Cause]:
+    """A server that served and still runs; where its controller calls it ready, of_service says so."""
+    if case.progress.down:
+        return
+    told = [told_by(event) for event in case.seen.events_of(pod) if event.get("reason") == "Unhealthy"]
+    yield blame(
+        "nobody-served",
+        title_of(pod),
+        f"it runs, and is no longer ready {span(served_s)} after it began",
+        told or [("condition Ready", str((conditions.find(pod, "Ready") or {}).get("message") or "False"))],
+        hint="more time does not help: see its last lines, and whether the GPU is lost (Xid, NVML errors)",
+        command=f"kaitoctl logs {case.name} {case.namespace}",
+    )
+
+
+# Between the start of a container and the condition Ready that says it is not: a kubelet writes both at once.
+_BEGINS_WITHIN_S = 60.0

@@ -62,20 +62,25 @@ class Obstacle:
         hint: what to do.
         command: where to look; `{ns}` is the namespace as an option of kubectl's.
         code: the cause; the default has the nodes checked one by one.
+        before_labels: whether the scheduler asks for it before, or when, it compares labels: nodes that are
+            ruled out by something else are those that the Workspace selects.
     """
 
     pattern: str
     hint: str
     command: str = "kaitoctl check-nodes {workspace} {ns}"
     code: str = "unschedulable"
+    before_labels: bool = False
 
 
 _VOLUMES = "kubectl get persistentvolumeclaims {ns} -o wide"
-# Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/*; those of older releases behind "up to".
+# Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/*, and their order in pkg/scheduler/apis/
+# config/v1/default_plugins.go; those of older releases behind "up to".
 OBSTACLES = (
     Obstacle(
         r"persistentvolumeclaim \S+ not found|unbound immediate PersistentVolumeClaims|"
-        r"persistentvolumeclaim \S+ is being deleted|waiting for ephemeral volume controller",
+        r"persistentvolumeclaim \S+ is being deleted|waiting for ephemeral volume controller|"
+        r"binding volumes: ",
         "create the claim, or see why it is not bound",
         "kubectl get pvc {ns}",
         "volume-claim-missing",
@@ -96,13 +101,21 @@ OBSTACLES = (
     Obstacle(r"Insufficient nvidia\.com/|Insufficient \S+/\S+", "see who holds the GPUs", "kaitoctl nodes"),
     Obstacle(r"Insufficient (cpu|memory|ephemeral-storage)", "take nodes with more, or ask for less"),
     Obstacle(r"Too many pods", "the node runs as many pods as its kubelet lets it: see what runs there"),
-    Obstacle(r"untolerated taint|taints that the pod didn't tolerate", "see the taints and whose they are"),
-    Obstacle(r"node affinity/selector|scheduler-enforced node affinity", "see the labels that nodes lack"),
+    Obstacle(
+        r"untolerated taint|taints that the pod didn't tolerate",
+        "see the taints and whose they are",
+        before_labels=True,
+    ),
+    Obstacle(
+        r"node affinity/selector|scheduler-enforced node affinity",
+        "see the labels that nodes lack",
+        before_labels=True,
+    ),
     Obstacle(r"free ports", "another pod holds the host port: see what runs on the node", "kaitoctl nodes"),
     Obstacle(
         r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", "{describe}"
     ),
-    Obstacle(r"were unschedulable", "the node is cordoned: see by whom, and why"),
+    Obstacle(r"were unschedulable", "the node is cordoned: see by whom, and why", before_labels=True),
     Obstacle(
         r"requested node name|required features|had unknown conditions",
         "see the pod and the node",
@@ -190,14 +203,14 @@ _ALL = 1_000_000
 
 
 def _obstacle(words: str) -> Obstacle | None:
-    """What rules out most nodes, of those that are known."""
+    """What rules out most of the nodes that have the Workspace's labels; of all nodes, where none has."""
     found = [
-        (count, -rank, obstacle)
+        (not obstacle.before_labels, count, -rank, obstacle)
         for count, reason in ruled_out(words)
         for rank, obstacle in enumerate(OBSTACLES)
         if re.search(obstacle.pattern, reason)
     ]
-    return max(found, key=lambda item: item[:2])[2] if found else None
+    return max(found, key=lambda item: item[:3])[3] if found else None
 
 
 _EVENTS = ("TaintManagerEviction", "Preempted", "Preempting", "Evicted")
