@@ -444,3 +444,79 @@ def test_a_server_that_has_been_ready_is_not_called_slow_to_start() -> None:
     cause = world.cause()
     assert cause.code == "nobody-served"
     assert any("Readiness probe failed" in words for _, words in cause.evidence)
+
+
+# --- logs that people have posted ------------------------------------------------------------------------
+
+
+def crashed(log: str, code: int = 1) -> Cause:
+    world = World("start-error")
+    status = world["Pod"]["status"]["containerStatuses"][0]
+    status["lastState"] = {"terminated": {"exitCode": code, "reason": "Error"}}
+    return world.cause(logs={(world["Pod"]["metadata"]["name"], "falcon"): log})
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "says"),
+    [
+        # vllm-project/vllm#15329, #2997, #11865
+        (
+            "ERROR 03-22 09:50:04 [core.py:340]     raise RuntimeError(\n"
+            "ERROR 03-22 09:50:04 [core.py:340] RuntimeError: Failed to find C compiler. Please specify via "
+            "CC environment variable.",
+            "image-broken",
+            "C compiler",
+        ),
+        (
+            "/tmp/tmpw/cuda_utils.c:5:10: fatal error: Python.h: No such file or directory\n"
+            "subprocess.CalledProcessError: Command '['/usr/bin/gcc']' returned non-zero exit status 1.",
+            "image-broken",
+            "Python's headers",
+        ),
+        # of GPUs that are newer than the image
+        (
+            "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'\n"
+            "RuntimeError: PTXASError: PTXAS error: Internal Triton PTX codegen error",
+            "gpu-too-old",
+            "built for others",
+        ),
+        # vllm-project/vllm#15385, #19543
+        (
+            "[2025-06-13 01:49:41,730 E 1 1] gcs_rpc_client.h:179: Failed to connect to GCS at address "
+            "10.108.0.184:6379 within 5 seconds.",
+            "gpus-disconnected",
+            "Ray's head",
+        ),
+        (
+            "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to "
+            "by setting `--address` flag or `RAY_ADDRESS` environment variable.",
+            "gpus-disconnected",
+            "Ray's head",
+        ),
+        (
+            "ValueError: The configured object store size (10.0 GB) exceeds /dev/shm size (67 MB).",
+            "shared-memory-too-small",
+            "/dev/shm",
+        ),
+        # llm-d/llm-d#1430
+        (
+            "(EngineCore pid=84) torch._inductor.exc.InductorError: PermissionError: [Errno 13] Permission "
+            "denied: '/.triton'\n(EngineCore pid=84) ERROR 05-07 10:00:00 [core.py:1240] EngineCore failed to "
+            "start.\n"
+            "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+            "path-not-writable",
+            "/.triton",
+        ),
+        # vllm-project/vllm#30690
+        (
+            "(EngineCore_DP0 pid=1511501) ERROR 12-15 18:57:10 [core.py:918] ValueError: Loading lora style "
+            "failed: No adapter found for /mnt/adapter/style",
+            "adapter-misfit",
+            "has no weights",
+        ),
+    ],
+)
+def test_what_people_have_posted_is_explained(log: str, code: str, says: str) -> None:
+    cause = crashed(log)
+    assert cause.code == code
+    assert says in cause.message
