@@ -501,8 +501,8 @@ def crashed(log: str, code: int = 1) -> Cause:
         # llm-d/llm-d#1430
         (
             "(EngineCore pid=84) torch._inductor.exc.InductorError: PermissionError: [Errno 13] Permission "
-            "denied: '/.triton'\n(EngineCore pid=84) ERROR 05-07 10:00:00 [core.py:1240] EngineCore failed to "
-            "start.\n"
+            "denied: '/.triton'\n(EngineCore pid=84) ERROR 05-07 10:00:00 [core.py:1240] EngineCore failed "
+            "to start.\n"
             "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
             "path-not-writable",
             "/.triton",
