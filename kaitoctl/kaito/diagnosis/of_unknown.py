@@ -60,9 +60,10 @@ def said_of_pods(case: Case) -> Iterator[Cause]:
 
 def said_of_workloads(case: Case) -> Iterator[Cause]:
     """Warnings about workloads that no other rule has read."""
-    for workload in (*case.seen.workloads, *case.seen.replica_sets, *case.seen.jobs):
-        yield from _warned(case, workload, "workload-event")
-    if case.seen.pods or case.progress.down or "pods" in case.seen.unseen:
+    of = (*case.seen.workloads, *case.seen.replica_sets, *case.seen.jobs)
+    warned = [cause for workload in of for cause in _warned(case, workload, "workload-event")]
+    yield from warned
+    if warned or case.seen.pods or case.progress.down or "pods" in case.seen.unseen:
         return
     for workload in case.seen.workloads:
         since_s = case.age_s(workload["metadata"].get("creationTimestamp"))
