@@ -371,9 +371,13 @@ def test_the_schedulers_words_lead_to_advice(words: str, code: str, hint: str) -
 
 def test_the_reason_that_rules_out_most_nodes_counts() -> None:
     words = (
-        "0/9 nodes are available: 2 Insufficient cpu, 7 node(s) had untolerated taint {a: b, c: d}." + NO_HELP
+        "0/9 nodes are available: 2 node(s) were unschedulable, 7 node(s) had untolerated taint {a: b, c: d}."
+        + NO_HELP
     )
-    assert ruled_out(words) == [(2, "Insufficient cpu"), (7, "node(s) had untolerated taint {a: b, c: d}")]
+    assert ruled_out(words) == [
+        (2, "node(s) were unschedulable"),
+        (7, "node(s) had untolerated taint {a: b, c: d}"),
+    ]
     assert "taints" in unscheduled(words).cause().hint
 
 

@@ -84,7 +84,7 @@ def kept() -> Iterator[Use]:
             yield from ((one, anywhere) for one in inside(value))
             if isinstance(value, str) and any(use[1] for use in uses):
                 yield re.compile(value), anywhere
-            elif isinstance(value, tuple) and re.search(rf"for pattern, \w+ in {name}\b", source):
+            elif isinstance(value, tuple) and re.search(rf"for pattern, [\w, ]+ in {name}\b", source):
                 yield from ((re.compile(row[0]), True) for row in value)
             elif isinstance(value, tuple | Mapping):
                 rows = value.values() if isinstance(value, Mapping) else value

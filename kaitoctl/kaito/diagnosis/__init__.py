@@ -68,6 +68,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_service.lost_nodes,
     of_claims.claims,
     of_claims.vanished,
+    of_claims.told,
     of_claims.pools,
     of_nodes.findings,
     of_nodes.no_nodes,

@@ -17,6 +17,7 @@ from kaitoctl.kube.objects import Object, dig, generation_of, is_being_deleted, 
 
 _EVIDENCE_LINES = 4
 _LAST_PODS = 3
+_CREATING = {"", "ContainerCreating", "PodInitializing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,10 @@ def is_creating(pod: Object) -> bool:
     """Whether a pod has a node, and no container of it has begun or failed yet."""
     if not dig(pod, "spec", "nodeName") or pods_.is_finished(pod):
         return False
-    words = {str(dig(item, "state", "waiting", "reason")) for item in pods_.container_statuses(pod)}
-    return words <= {"ContainerCreating", "PodInitializing"}
+    states = [item.get("state") or {} for item in pods_.container_statuses(pod)]
+    if any(state.get(kind) is not None for state in states for kind in ("running", "terminated")):
+        return False
+    return {dig(state, "waiting", "reason") or "" for state in states} <= _CREATING
 
 
 def events_about(case: Case, pod: Object, container: str) -> list[Object]:

@@ -137,7 +137,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "dependents-hold-deletion": Code(
             "Kubernetes deletes what depends on the Workspace first",
             "`deletionTimestamp` is set, with the finalizer `foregroundDeletion`",
-            "The Workspace was deleted in the foreground (`kubectl delete --cascade=foreground`, Argo CD): "
+            "The Workspace was deleted in the foreground (`--cascade=foreground`, Argo CD): "
             "it stays until all that it owns is gone. A finalizer on one of these, or a pod on a node that "
             "no longer answers, keeps it.",
             "See what is listed: its finalizers, and the node of a pod that does not end.",

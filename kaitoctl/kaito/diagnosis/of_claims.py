@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from kaitoctl.kaito import api, catalog, nodes
+from kaitoctl.kaito.controller_errors import split
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import Case, blame, denials, said_by, span, title_of, told_by, word
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
@@ -31,6 +32,8 @@ _UNAVAILABLE = (
     r"?Available|"
     r"ZonalAllocation|OverconstrainedAllocation|Allocation ?Fail|InstanceTypeNotFound|not available in|"
     r"sold out|unable to allocate resources|SKU is unavailable|no instance types available|"
+    r"ZONE_RESOURCE_POOL_EXHAUSTED|STOCKOUT|not have (?:enough|sufficient) (?:resources|capacity)|"
+    r"(?:VM|machine) size .{1,80}(?:not allowed|not supported|not available)|NotAvailableForSubscription|"
     r"UnfulfillableCapacity|ReservationCapacityExceeded|insufficient capacity"
 )
 _CLASS = r"(?i)node ?class"
@@ -55,6 +58,24 @@ def claims(case: Case) -> Iterator[Cause]:
             yield _pending(case, claim)
         elif (found := conditions.find(claim, "ConsistentStateFound")) and found.get("status") == "False":
             yield _inconsistent(case, claim, found)
+
+
+def told(case: Case) -> Iterator[Cause]:
+    """What KAITO passes on of a launch that failed, where its claims are gone or may not be seen.
+
+    Source: KAITO v0.12 pkg/utils/nodeclaim FirstProvisioningError; before that, the message alone.
+    """
+    if case.seen.claims or case.progress.phase > Phase.SCHEDULING:
+        return
+    for item in denials(case):
+        if not re.fullmatch(r"Resource\w*|NodeClaim\w*|Machine\w*", str(item.get("type"))):
+            continue
+        reason, why = str(item.get("reason") or ""), split(str(item.get("message") or "")).message
+        if _by_words(f"{reason} {why}").code in ("quota-exceeded", "instance-type-unavailable"):
+            look = f"kubectl describe workspace {case.name} {case.namespace}"
+            about, evidence = title_of(case.workspace), [said_by(item)]
+            yield _launch_cause(case, about, reason, f"{reason} {why}", why, evidence, look)
+            return
 
 
 # --- machines that are not launched --------------------------------------------------------------------
@@ -118,9 +139,20 @@ def _launch_cause(
     )
 
 
+_NETWORK = karpenter.Reason(
+    "node-claim-failed",
+    "the subnet has no free addresses: enlarge the subnet, or give the node class another",
+)
+_POLICY = karpenter.Reason(
+    "node-claim-failed", "a policy of the cloud forbids the machine: ask who owns that policy"
+)
+
+
 def _by_words(words: str) -> karpenter.Reason:
     table = (
         (_QUOTA, karpenter.LAUNCH["SubscriptionQuotaReached"]),
+        (r"(?i)SubnetIsFull|free addresses|\bIP (?:space|address)", _NETWORK),
+        (r"(?i)RequestDisallowedByPolicy|constraints/compute|organization policy", _POLICY),
         (_UNAVAILABLE, karpenter.LAUNCH["SKUNotAvailable"]),
         (_CLASS, karpenter.LAUNCH["NodeClassNotReady"]),
         (_RIGHTS, karpenter.LAUNCH["Unauthorized"]),
@@ -143,7 +175,8 @@ def _pending(case: Case, claim: Object) -> Cause:
         said_by(item)
         for item in (_step(claim, "Launched"), registered, initialized)
         if item.get("type") and item.get("status") != "True"
-    ][:1] + _warnings(case, claim)
+    ][:1] + _of_provider(claim)
+    told += _warnings(case, claim)
     code, hint, command = (
         "node-claim-pending",
         "nodes take minutes; then see the node provisioner's log",
@@ -175,6 +208,18 @@ def _pending(case: Case, claim: Object) -> Cause:
     return blame(code, title_of(claim), message, told, hint=hint, command=command, weight=weight)
 
 
+def _of_provider(claim: Object) -> list[tuple[str, str]]:
+    """What conditions say that are not Karpenter's own: a provider's, of which nobody here knows."""
+    return [
+        said_by(item)
+        for item in dig(claim, "status", "conditions") or ()
+        if item.get("status") == "False" and str(item.get("type")).removeprefix("Machine") not in _OWN
+    ]
+
+
+_OWN = ("Launched", "Registered", "Initialized", "Ready", "ConsistentStateFound", "Drifted", "Consolidatable")
+
+
 def _unregistered(registered: Object) -> str:
     """What keeps a machine from being registered, after a colon; empty when it has merely not joined."""
     reason, said = str(registered.get("reason") or ""), str(registered.get("message") or "")
@@ -196,15 +241,16 @@ def _uninitialized(
         reason = _of_node(claim, node)
     if not reason:
         return None
-    quoted = re.search(r'"([^"]{1,200})"', said)
+    quoted, of_claim = re.search(r'"([^"]{1,200})"', said), f"of {claim['metadata']['name']}"
     thing = quoted[1] if quoted else ""
     if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist"):
         thing = thing or next(iter(_startup_taints(claim, node)), "(see the node)")
     if reason == "ResourceNotRegistered" and thing in ("", api.GPU):
-        message = f"node {node_name} has joined and shows no {api.GPU}"
-        return "device-plugin-missing", message, _PLUGIN_HINT, _pods_on(node_name)
+        message = f"node {node_name or of_claim} has joined and shows no {api.GPU}"
+        command = _pods_on(node_name) if node_name else _look(claim)
+        return "device-plugin-missing", message, _PLUGIN_HINT, command
     words = {
-        "node": node_name,
+        "node": node_name or of_claim,
         "taint": thing,
         "resource": thing,
         "who": karpenter.waits_for(thing),
@@ -214,7 +260,7 @@ def _uninitialized(
     message = (
         template.format_map(words)
         if template
-        else f"node {node_name} has joined and is not initialized: {said or reason}"
+        else f"node {node_name or of_claim} has joined and is not initialized: {said or reason}"
     )
     hint = "see its conditions and taints, and the pods of the node's agents"
     command = f"kubectl describe node {word(node_name)}" if node_name else _look(claim)

@@ -49,8 +49,11 @@ def _groups(case: Case) -> list[_Group]:
     found: dict[tuple[str, str, str], _Group] = {}
     for pod in case.seen.pods:
         reason = str(dig(pod, "status", "reason") or "")
-        if dig(pod, "status", "phase") != "Failed" or not reason:
-            continue  # without a reason its containers say why
+        if dig(pod, "status", "phase") != "Failed":
+            continue
+        if not reason and any(dig(item, "state", "terminated") for item in pods_.container_statuses(pod)):
+            continue  # its containers say why
+        reason = reason or "Failed"
         words = " ".join(str(dig(pod, "status", "message") or reason).split())
         node = str(dig(pod, "spec", "nodeName") or "")
         key = (reason, re.sub(_VARYING, "#", words), node)
@@ -67,6 +70,8 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
     many = "" if count == 1 else f"{count} pods: "
     where = f"node {group.node}" if group.node else "its node"
     what, hint = _MEANINGS.get(code, ("", "see the message"))
+    own = (words for pattern, words in _HINTS if re.search(pattern, f"{group.reason}: {group.words}"))
+    hint = next(own, hint)
     said = what.format(node=where, it="it" if count == 1 else "them") if what else f"{group.reason}"
     evidence = [("pod" if count == 1 else f"{count} pods", f"{group.reason}: {group.words}")]
     evidence += [told_by(event) for event in case.seen.events_of(newest) if event.get("type") == "Warning"][
@@ -99,6 +104,20 @@ def _weight(case: Case, newest: Object) -> Weight:
     return "note" if later or served else "fault"
 
 
+# Where a reason, or its words, tell more than the cause. Source: Kubernetes v1.37.2, pkg/kubelet/eviction/
+# eviction_manager.go, nodeshutdown, active_deadline.go.
+_HINTS = (
+    (
+        r"Usage of EmptyDir volume",
+        "raise sizeLimit of that emptyDir in the pod template, or write less to it",
+    ),
+    (
+        r"exceeds the total limit of containers|exceeded its local ephemeral storage limit",
+        "raise the limits of the pod template (ephemeral-storage), or write less to the container's disk",
+    ),
+    (r"^NodeShutdown", "the node goes down: its workload creates another pod where there is room"),
+    (r"^DeadlineExceeded", "activeDeadlineSeconds of the pod has passed: a server is not to have one"),
+)
 _MEANINGS = {
     "pod-rejected": (
         "the kubelet of {node} rejects {it}",

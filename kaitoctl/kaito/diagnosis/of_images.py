@@ -24,12 +24,40 @@ from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, dig
 
 UNAUTHORIZED = (
-    r"(?i)40[13]\b|unauthorized|forbidden|denied|authentication required|may require|authorization failed"
+    r"(?i)\b(?:status|code|error)\b\D{0,12}40[13]\b|unauthorized|forbidden|denied|"
+    r"authentication required|may require|authorization failed"
 )
 NO_IMAGE = r"(?i)not found|manifest unknown|name unknown|does not exist|no such image"
-_NO_WAY = (
-    r"(?i)i/o timeout|no such host|x509|connection refused|connection reset|deadline exceeded|TLS handshake|"
-    r"too many requests|toomanyrequests|\b429\b|dial tcp|EOF$"
+_NO_SPACE = r"(?i)no space left on device|disk quota exceeded"
+# What a registry answers, or what is between: a pattern, the same in words, what to do.
+# Source: containerd v2.1 core/remotes/docker; Docker Hub's answers; Go's net, net/http, crypto/x509.
+_REGISTRY = (
+    (
+        r"(?i)too ?many ?requests|\b429\b|rate limit",
+        "{registry} limits how often images are pulled from it, {image} now",
+        "wait, and give the pods a pull secret (who is known may pull more often), or a registry of your own",
+    ),
+    (
+        r"(?i)server gave HTTP response to HTTPS client",
+        "{registry} speaks plain HTTP, and the node asks it for {image} by HTTPS",
+        "give the registry a certificate, or let the container runtime of the nodes speak HTTP with it",
+    ),
+    (
+        r"(?i)x509|certificate",
+        "the node cannot reach {registry} for {image}: it does not trust its certificate",
+        "give the container runtime of the nodes the registry's CA",
+    ),
+    (
+        r"(?i)\b50[0234]\b.{0,8}(internal|bad|service|gateway|not implemented)|\bstatus\b\D{0,12}5\d\d\b",
+        "{registry} answers with an error of its own when it is asked for {image}",
+        "see how the registry is; the kubelet tries again by itself",
+    ),
+    (
+        r"(?i)i/o timeout|no such host|connection refused|connection reset|deadline exceeded|TLS handshake|"
+        r"dial tcp|EOF$",
+        "the node cannot reach {registry} for {image}",
+        "try the registry from the node",
+    ),
 )
 # Source: containerd v2.1 core/images, docker/distribution, CRI-O's containers/image; runc and the kernel.
 WRONG_PLATFORM = (
@@ -103,7 +131,8 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
         if event.get("reason") in ("Failed", "FailedToRetrieveImagePullSecret")
         and (image in str(event.get("message")) or "Secret" in str(event.get("reason")))
     ][:2]
-    words = " ".join(text for _, text in told)
+    # What stands in the image's own name is no answer of its registry.
+    words = " ".join(text for _, text in told).replace(image or "\n", "IMAGE")
     secrets = sorted({ref.name for ref in pods_.references(pod) if ref.use == "pull"})
     gone = [secret for secret in secrets if Named("Secret", secret) in case.seen.missing]
     registry = registry_of(image)
@@ -127,6 +156,16 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
         message = f"the node does not trust the signature of {image}"
         hint = "sign the image, or change the signature policy of the node's container runtime"
         return blame("image-pull-failed", about, message, told, hint=hint, command=describe(case, pod))
+    if re.search(_NO_SPACE, words):
+        node = str(dig(pod, "spec", "nodeName") or "")
+        return blame(
+            "disk-full",
+            about,
+            f"the disk of node {node} is full: the image{of}, {image}, does not fit",
+            told,
+            hint="take nodes with a larger disk, or see what else fills it",
+            command=f"kubectl describe node {word(node)}" if node else describe(case, pod),
+        )
     if re.search(UNAUTHORIZED, words) and gone:
         told.append(("cluster", f"there is no Secret {gone[0]} in this namespace"))
         message = f"pull secret {gone[0]} does not exist, and {registry} wants credentials for {image}"
@@ -144,9 +183,8 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
             hint = f"create a pull secret and give it to the adapter: {create}"
             command = set_adapter(case, adapter, "--image-pull-secret NAME")
         return blame("image-unauthorized", about, message, told, hint=hint, command=command)
-    if reason == "RegistryUnavailable" or re.search(_NO_WAY, words):
-        message = f"the node cannot reach {registry} for {image}"
-        hint = "try the registry from the node"
+    if answer := _answered(reason, words):
+        message, hint = answer[0].format(registry=registry, image=image), answer[1]
         return blame("registry-unreachable", about, message, told, hint=hint, command=describe(case, pod))
     if re.search(NO_IMAGE, words):
         code = "adapter-image-bad" if adapter else "image-not-found"
@@ -159,11 +197,26 @@ def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
     return blame(
         code,
         about,
-        f"the image{of} cannot be pulled: {image}",
+        f"the image{of}, {image}, cannot be pulled: {_said(item, told)}",
         told,
         hint="see the message",
         command=describe(case, pod),
     )
+
+
+def _answered(reason: str, words: str) -> tuple[str, str] | None:
+    """What a registry answered, or why it did not, in words; and what to do. None when nobody knows it."""
+    for pattern, says, hint in _REGISTRY:
+        if re.search(pattern, words):
+            return says, hint
+    return _REGISTRY[-1][1:] if reason == "RegistryUnavailable" else None
+
+
+def _said(item: Object, told: list[tuple[str, str]]) -> str:
+    """The most telling words about a failed pull: an event's, for a back-off says nothing."""
+    of_pull = (text for source, text in told[1:] if source.startswith("event Failed"))
+    waiting = dig(item, "state", "waiting") or {}
+    return next(of_pull, str(waiting.get("message") or waiting.get("reason")))
 
 
 def wrong_platform(case: Case, pod: Object, name: str, image: str, told: list[tuple[str, str]]) -> Cause:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kaitoctl.kaito.diagnosis.case import Case, blame, describe, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.case import Case, blame, describe, span, title_of, told_by, word
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, dig
 
+_LOOKS_WITHIN_S = 60.0
 _CLAIM = r"(?i)persistentvolumeclaim"
 _KUEUE = "kueue.x-k8s.io/"
 
@@ -61,20 +62,25 @@ class Obstacle:
         hint: what to do.
         command: where to look; `{ns}` is the namespace as an option of kubectl's.
         code: the cause; the default has the nodes checked one by one.
+        before_labels: whether the scheduler asks for it before, or when, it compares labels: nodes that are
+            ruled out by something else are those that the Workspace selects.
     """
 
     pattern: str
     hint: str
     command: str = "kaitoctl check-nodes {workspace} {ns}"
     code: str = "unschedulable"
+    before_labels: bool = False
 
 
 _VOLUMES = "kubectl get persistentvolumeclaims {ns} -o wide"
-# Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/*; those of older releases behind "up to".
+# Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/*, and their order in pkg/scheduler/apis/
+# config/v1/default_plugins.go; those of older releases behind "up to".
 OBSTACLES = (
     Obstacle(
         r"persistentvolumeclaim \S+ not found|unbound immediate PersistentVolumeClaims|"
-        r"persistentvolumeclaim \S+ is being deleted|waiting for ephemeral volume controller",
+        r"persistentvolumeclaim \S+ is being deleted|waiting for ephemeral volume controller|"
+        r"binding volumes: ",
         "create the claim, or see why it is not bound",
         "kubectl get pvc {ns}",
         "volume-claim-missing",
@@ -95,13 +101,21 @@ OBSTACLES = (
     Obstacle(r"Insufficient nvidia\.com/|Insufficient \S+/\S+", "see who holds the GPUs", "kaitoctl nodes"),
     Obstacle(r"Insufficient (cpu|memory|ephemeral-storage)", "take nodes with more, or ask for less"),
     Obstacle(r"Too many pods", "the node runs as many pods as its kubelet lets it: see what runs there"),
-    Obstacle(r"untolerated taint|taints that the pod didn't tolerate", "see the taints and whose they are"),
-    Obstacle(r"node affinity/selector|scheduler-enforced node affinity", "see the labels that nodes lack"),
+    Obstacle(
+        r"untolerated taint|taints that the pod didn't tolerate",
+        "see the taints and whose they are",
+        before_labels=True,
+    ),
+    Obstacle(
+        r"node affinity/selector|scheduler-enforced node affinity",
+        "see the labels that nodes lack",
+        before_labels=True,
+    ),
     Obstacle(r"free ports", "another pod holds the host port: see what runs on the node", "kaitoctl nodes"),
     Obstacle(
         r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", "{describe}"
     ),
-    Obstacle(r"were unschedulable", "the node is cordoned: find out by whom, and why"),
+    Obstacle(r"were unschedulable", "the node is cordoned: find out by whom, and why", before_labels=True),
     Obstacle(
         r"requested node name|required features|had unknown conditions",
         "see the pod and the node",
@@ -119,7 +133,12 @@ def scheduling(case: Case) -> Iterator[Cause]:
     """The scheduler finds no node."""
     for pod in case.pods:
         placed = conditions.find(pod, "PodScheduled") or {}
-        if dig(pod, "spec", "nodeName") or placed.get("status") != "False" or gates_of(pod):
+        if dig(pod, "spec", "nodeName") or gates_of(pod):
+            continue
+        if not placed.get("status") and (cause := _unlooked(case, pod)):
+            yield cause
+            return
+        if placed.get("status") != "False":
             continue
         if code_of("scheduled", str(placed.get("reason") or "")) == "scheduling-gated":
             continue
@@ -144,6 +163,25 @@ def scheduling(case: Case) -> Iterator[Cause]:
         return
 
 
+def _unlooked(case: Case, pod: Object) -> Cause | None:
+    """A pod that its scheduler has said nothing of: that scheduler does not run."""
+    since_s = case.age_s(pod["metadata"].get("creationTimestamp"))
+    if pods_.is_finished(pod) or since_s <= _LOOKS_WITHIN_S:
+        return None
+    name = str(dig(pod, "spec", "schedulerName") or "default-scheduler")
+    return blame(
+        "unschedulable",
+        title_of(pod),
+        f"scheduler {name} has not looked at it for {span(since_s)}",
+        [
+            ("pod", f"schedulerName {name}, no condition PodScheduled"),
+            *map(told_by, case.seen.events_of(pod)),
+        ],
+        hint="see that a scheduler of this name runs: whoever runs the cluster knows where",
+        command="kubectl get pods -A -o wide",
+    )
+
+
 def ruled_out(words: str) -> list[tuple[int, str]]:
     """How many nodes the scheduler rules out for which reason; what concerns the whole pod has all of them.
 
@@ -165,14 +203,14 @@ _ALL = 1_000_000
 
 
 def _obstacle(words: str) -> Obstacle | None:
-    """What rules out most nodes, of those that are known."""
+    """What rules out most of the nodes that have the Workspace's labels; of all nodes, where none has."""
     found = [
-        (count, -rank, obstacle)
+        (not obstacle.before_labels, count, -rank, obstacle)
         for count, reason in ruled_out(words)
         for rank, obstacle in enumerate(OBSTACLES)
         if re.search(obstacle.pattern, reason)
     ]
-    return max(found, key=lambda item: item[:2])[2] if found else None
+    return max(found, key=lambda item: item[:3])[3] if found else None
 
 
 _EVENTS = ("TaintManagerEviction", "Preempted", "Preempting", "Evicted")

@@ -9,8 +9,10 @@ from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import NORMAL, Place, code_of
 from kaitoctl.kube import pods as pods_
 from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.workloads import replicas
 
 _SILENT_S = 900.0
+_CREATED_WITHIN_S = 60.0
 
 
 def said_of_containers(case: Case) -> Iterator[Cause]:
@@ -58,8 +60,22 @@ def said_of_pods(case: Case) -> Iterator[Cause]:
 
 def said_of_workloads(case: Case) -> Iterator[Cause]:
     """Warnings about workloads that no other rule has read."""
-    for workload in (*case.seen.workloads, *case.seen.replica_sets, *case.seen.jobs):
-        yield from _warned(case, workload, "workload-event")
+    of = (*case.seen.workloads, *case.seen.replica_sets, *case.seen.jobs)
+    warned = [cause for workload in of for cause in _warned(case, workload, "workload-event")]
+    yield from warned
+    if warned or case.seen.pods or case.progress.down or "pods" in case.seen.unseen:
+        return
+    for workload in case.seen.workloads:
+        since_s = case.age_s(workload["metadata"].get("creationTimestamp"))
+        if replicas(workload) and since_s > _CREATED_WITHIN_S:
+            yield blame(
+                "kubernetes-says",
+                title_of(workload),
+                f"no pod of it has been created in {span(since_s)}, or is left, and no event says why",
+                [("spec", f"replicas: {replicas(workload)}"), *_unseen(case)],
+                hint="that takes Kubernetes seconds: see that kube-controller-manager runs",
+                command=describe(case, workload),
+            )
 
 
 def _warned(case: Case, obj: Object, place: Place) -> Iterator[Cause]:

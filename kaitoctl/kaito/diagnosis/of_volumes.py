@@ -30,7 +30,8 @@ _VOLUME_HINTS = (
         "the path is not on this node: create it there, or take a node that has it",
     ),
     (
-        r"(?i)permission denied|access denied|403|401|unauthorized|forbidden|not authorized",
+        r"(?i)permission denied|access denied|\b(?:status|code|error)\b\D{0,12}40[13]\b|unauthorized|"
+        r"forbidden|not authorized",
         "the storage refuses the node or its identity: see its access rules",
     ),
     (
@@ -52,11 +53,11 @@ _SANDBOX_HINTS = (
     ),
     (
         r"(?i)assign an? (ip|address)|no (free |available )?(ip|address)|ip "
-        r"address|ipam|insufficient.*ip|IPs",
+        r"address|ipam|insufficient.*ip|IPs|range is full",
         "the network has no address left: enlarge the subnet, or take pods off the node",
     ),
     (
-        r"(?i)cni|network plugin|network is not ready|networkPlugin",
+        r"(?i)cni|network plugin|network is not ready|networkPlugin|plugin type=",
         "the network plugin of the node is not ready: see its DaemonSet pod there",
     ),
     (

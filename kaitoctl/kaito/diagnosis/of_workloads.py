@@ -109,6 +109,7 @@ def paused(case: Case) -> Iterator[Cause]:
         if is_rolled_out(workload) and replicas(workload):
             continue
         name = word(workload["metadata"]["name"])
+        is_behind = int(dig(workload, "status", "updatedReplicas") or 0) < replicas(workload)
         if dig(workload, "spec", "paused"):
             yield blame(
                 "workload-paused",
@@ -117,10 +118,10 @@ def paused(case: Case) -> Iterator[Cause]:
                 [("spec", "paused: true"), *_progressing(workload)],
                 hint="resume it",
                 command=f"kubectl rollout resume deployment {name} {case.namespace}",
+                weight="fault" if is_behind else "note",  # what its newest pods lack, no rollout brings
             )
         strategy = dig(workload, "spec", "updateStrategy") or {}
         partition = dig(strategy, "rollingUpdate", "partition")
-        is_behind = int(dig(workload, "status", "updatedReplicas") or 0) < replicas(workload)
         if (
             str(workload["kind"]) == "StatefulSet"
             and is_behind

@@ -21,6 +21,8 @@ from kaitoctl.kaito.diagnosis.case import (
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
 from kaitoctl.kaito.revisions import has_same_data
+from kaitoctl.kaito.serving import serving
+from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -31,6 +33,10 @@ from kaitoctl.kube.objects import (
 )
 
 _TAKEN_UP_WITHIN_S = 5.0
+_PASSES_WITHIN_S = 600.0
+_SILENT = (
+    "see whether its pod crashes or lacks rights; kaitoctl validate finds what KAITO trips over in silence"
+)
 
 
 def clash(case: Case) -> Iterator[Cause]:
@@ -183,10 +189,15 @@ def controller(case: Case) -> Iterator[Cause]:
     if here == ():
         evidence = [("cluster", "no KAITO and no kaitoctl controller was found in any namespace")]
     found = dig(case.workspace, "status", "conditions") or []
-    if not found and not case.seen.workloads and waited_s > _TAKEN_UP_WITHIN_S:
-        silent = _is_silent(case)
+    serves = bool(case.seen.workloads) and serving(case.seen).is_any
+    # A node that was asked for is the mark of a controller; what keeps that node is a cause of its own.
+    asked = any(not conditions.is_true(claim, "Ready") for claim in case.seen.claims)
+    is_idle = serves or not (case.seen.workloads or asked)
+    if not found and is_idle and waited_s > _TAKEN_UP_WITHIN_S:
+        silent = serves or _is_silent(case)
         message = (
-            f"a controller has marked the Workspace and written no status in {span(waited_s)}"
+            f"{'the model serves' if serves else 'a controller has marked the Workspace'}, and no status has "
+            f"been written in {span(waited_s)}"
             if silent
             else f"no controller has taken the Workspace up in {span(waited_s)}"
         )
@@ -196,7 +207,7 @@ def controller(case: Case) -> Iterator[Cause]:
             title_of(case.workspace),
             message,
             evidence,
-            hint="see the controller's log" if silent else _start(here),
+            hint=_SILENT if silent and here != () else _start(here),
             command="kaitoctl doctor",
         )
     elif found and all(observed(item) < generation_of(case.workspace) for item in found):
@@ -228,14 +239,17 @@ def told(case: Case) -> Iterator[Cause]:
     for item in denials(case):
         if "Pending" in str(item.get("reason")) or not item.get("message"):
             continue
-        if not case.seen.is_ours and controller_errors.prospect(str(item["message"])) == "passing":
+        said = controller_errors.split(str(item["message"]))
+        words = said.message or said.error
+        is_passing = not case.seen.is_ours and controller_errors.prospect(words) == "passing"
+        if is_passing and case.age_s(item.get("lastTransitionTime")) <= _PASSES_WITHIN_S:
             continue  # KAITO's own lost update, say: the next pass heals it
         yield blame(
             "controller-says",
             title_of(case.workspace),
-            str(item.get("message")),
+            words,
             [(f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")],
-            hint="see the controller's log",
+            hint="change what it names; the controller tries again by itself",
             command=f"kubectl describe workspace {case.name} {case.namespace}",
             weight="fault" if case.progress.outcome == "failed" else "wait",
         )

@@ -54,7 +54,8 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"no kernel image is available for execution|device kernel image is invalid|"
-        r"is not compatible with the current PyTorch installation|named symbol not found",
+        r"is not compatible with the current PyTorch installation|named symbol not found|"
+        r"Value 'sm_\w{1,8}' is not defined for option 'gpu-name'",
         Reading(
             "gpu-too-old",
             "the image has no program for this kind of GPU: it was built for others, older or newer ones",

@@ -156,7 +156,8 @@ PATTERNS: tuple[Row, ...] = (
         r"insufficient shared memory|bus error|SIGBUS|failed to extend /dev/shm|fallocate: Failed to extend|"
         r"unable to (?:open|resize|write|mmap|allocate).{0,60}(?:shared memory|/dev/shm)|Could "
         r"not.{0,20}shm_open|"
-        r"shared memory segment.{0,80}\(size \d|increase your /dev/shm",
+        r"shared memory segment.{0,80}\(size \d|increase your /dev/shm|"
+        r"exceeds /dev/shm size",
         Reading(
             "shared-memory-too-small",
             "the container's shared memory, /dev/shm, is too small",

@@ -56,6 +56,19 @@ PATTERNS: tuple[Row, ...] = (
     ),
     # --- programs that do not fit each other
     (
+        r"Failed to find C compiler|fatal error: Python\.h: No such file|Could not find nvcc|"
+        r"nvcc: not found|Ninja is required to load",
+        Reading(
+            "image-broken",
+            "the image lacks what the server compiles programs for the GPU with (a C compiler, Python's "
+            "headers, or CUDA's nvcc)",
+            "use an image that has them (gcc, python3-dev, the CUDA toolkit), or set enforce-eager: true ("
+            + WHERE
+            + ")",
+            f"Triton 3.5 python/triton/runtime/build.py; flashinfer 0.5 jit; {TORCH} utils/cpp_extension.py",
+        ),
+    ),
+    (
         r"No module named '(?P<what>[^'\n]{1,100})'",
         Reading(
             "image-broken",
@@ -122,6 +135,17 @@ PATTERNS: tuple[Row, ...] = (
             "a worker of the server's Ray cluster died, or the node that it ran on",
             "see the other pods of the Workspace, and their nodes",
             f"{RAY} python/ray/exceptions.py",
+            depth=2,
+        ),
+    ),
+    (
+        r"Could not find any running Ray instance|Failed to connect to GCS|GCS may have been killed",
+        Reading(
+            "gpus-disconnected",
+            "the parts of the server do not reach each other: this one does not find Ray's head, which the "
+            "first pod runs",
+            "see whether the first pod of the Workspace runs, and whether the others can resolve its name",
+            f"{RAY} python/ray/_private/worker.py, src/ray/gcs_rpc_client/rpc_client.h",
             depth=2,
         ),
     ),

@@ -1,0 +1,385 @@
+"""How containers end: killed, out of memory, by what their logs say, or by an exit code alone.
+
+`why_ended` asks one reader after the other; the first that knows the end explains it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from kaitoctl.kaito import nodes
+from kaitoctl.kaito.diagnosis import of_logs
+from kaitoctl.kaito.diagnosis.case import (
+    Case,
+    adapter_of,
+    blame,
+    events_about,
+    span,
+    title_of,
+    told_by,
+    word,
+)
+from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.diagnosis.of_images import (
+    NO_IMAGE,
+    UNAUTHORIZED,
+    WRONG_PLATFORM,
+    set_adapter,
+    wrong_platform,
+)
+from kaitoctl.kaito.snapshot import event_time
+from kaitoctl.kube import pods as pods_
+from kaitoctl.kube.conditions import parse_timestamp
+from kaitoctl.kube.objects import Object, dig
+
+_NO_FILES = r"(?i)no files|can't stat '?/data|cannot stat '?/data"
+# What can befall the copying of an adapter's files, too.
+_OF_COPIES = ("disk-full", "path-not-writable")
+_EXITS = {
+    1: "the program's own error",
+    2: "the program's own error, often bad arguments",
+    126: "the command cannot be executed",
+    127: "the command does not exist in the image",
+    134: "it aborted (SIGABRT)",
+    137: "it was killed (SIGKILL)",
+    139: "it crashed (SIGSEGV)",
+    143: "it was told to end (SIGTERM)",
+}
+_SIGTERM = 143
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a container's last run.
+
+    Args:
+        case: what was seen.
+        pod: the container's pod.
+        item: its status.
+        ended: how it ended, as `terminated` of a state.
+    """
+
+    case: Case
+    pod: Object
+    item: Object
+    ended: Object
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return str(self.item["name"])
+
+    @property
+    def about(self) -> str:
+        """What a cause is about."""
+        return f"{title_of(self.pod)}, container {self.name}"
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code; 0 when nobody says."""
+        return int(self.ended.get("exitCode") or 0)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the kubelet lost sight of it, and so does not know how it ended."""
+        return self.ended.get("reason") in ("ContainerStatusUnknown", "Unknown")
+
+    @cached_property
+    def adapter(self) -> str:
+        """The adapter that it copies; empty for none."""
+        return adapter_of(self.case, self.name)
+
+    @cached_property
+    def log(self) -> str:
+        """Its last lines, or what the kubelet has kept of them."""
+        kept = self.case.seen.logs.get((str(self.pod["metadata"]["name"]), self.name), "")
+        return kept or str(self.ended.get("message") or "")
+
+    @property
+    def look(self) -> str:
+        """The command that shows its log."""
+        option = f" --adapter {word(self.adapter)}" if self.adapter else ""
+        return f"kaitoctl logs {self.case.name} {self.case.namespace}{option} --previous"
+
+    @cached_property
+    def told(self) -> list[tuple[str, str]]:
+        """What its status says, as evidence."""
+        restarts = int(self.item.get("restartCount") or 0)
+        again = f"{restarts} {nodes.plural('restart', restarts)}"
+        source = f"container {self.name}"
+        said = " ".join(str(self.ended.get("message") or "").split())
+        told = [(source, f"exit code {self.exit_code}, {self.ended.get('reason') or 'Error'}; {again}")]
+        return [*told, (source, said)] if said else told
+
+    def lines(self, pattern: str | None = None) -> list[tuple[str, str]]:
+        """The last line of its log that has a pattern, or its last lines, as evidence."""
+        told = [line.strip() for line in self.log.splitlines() if line.strip()]
+        if pattern is not None and (found := [line for line in told if re.search(pattern, line)]):
+            return [("log", of_logs.shown(found[-1]))]
+        return [("log", line) for line in of_logs.last_lines(self.log)]
+
+    def blamed(
+        self, code: str, message: str, *, hint: str, pattern: str | None = None, command: str = ""
+    ) -> Cause:
+        """A cause with what its status and its log say."""
+        evidence = [*self.told, *self.lines(pattern)]
+        return blame(code, self.about, message, evidence, hint=hint, command=command or self.look)
+
+
+def why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
+    """Why a container ended."""
+    end = End(case, pod, item, ended)
+    return next(cause for read in _READERS if (cause := read(end)) is not None)
+
+
+def without_shell(case: Case, pod: Object, item: Object, adapter: str, told: list[tuple[str, str]]) -> Cause:
+    """The image of an adapter has no program that would copy its files."""
+    return blame(
+        "adapter-without-shell",
+        f"{title_of(pod)}, container {item['name']}",
+        f"the image of adapter {adapter} has no sh, mkdir or cp, by which its files are copied",
+        told,
+        hint="build it on an image that has them, such as busybox",
+        command=set_adapter(case, adapter, "--image IMAGE:TAG"),
+    )
+
+
+# --- by the status, or by the log ----------------------------------------------------------------------
+
+
+def _out_of_memory(end: End) -> Cause | None:
+    if end.ended.get("reason") != "OOMKilled":
+        return None
+    limits = (
+        str(amount)
+        for spec in pods_.container_specs(end.pod)
+        if spec.get("name") == end.name and (amount := dig(spec, "resources", "limits", "memory"))
+    )
+    limit = next(limits, "")
+    most = f"its limit of {limit}" if limit else "the node has"
+    message, hint = f"{end.name} used more main memory than {most}", "take a node with more memory"
+    return end.blamed("out-of-memory", message, hint=f"{hint}, or raise the limit")
+
+
+def _for_another_machine(end: End) -> Cause | None:
+    if not re.search(WRONG_PLATFORM, end.log):
+        return None
+    told = [*end.told, *end.lines(WRONG_PLATFORM)]
+    return wrong_platform(end.case, end.pod, end.name, str(end.item.get("image")), told)
+
+
+def _said_by_log(end: End) -> Cause | None:
+    known = of_logs.finding(end.case, end.log, among=_OF_COPIES if end.adapter else ())
+    if known is None:
+        return None
+    command = of_logs.next_step(end.case, end.pod, known) or end.look
+    told = [*end.told, ("log", known.line)]
+    return blame(known.code, end.about, known.message, told, hint=known.hint, command=command)
+
+
+# --- adapters ------------------------------------------------------------------------------------------
+
+
+def _unpulled_adapter(end: End) -> Cause | None:
+    """KAITO v0.12 pulls in a container, whose log has the registry's answer."""
+    if not end.adapter or end.name == end.adapter:
+        return None
+    if re.search(UNAUTHORIZED, end.log):
+        return end.blamed(
+            "image-unauthorized",
+            f"the registry refuses to hand out the image of adapter {end.adapter}",
+            pattern=UNAUTHORIZED,
+            hint="give the adapter a pull secret that is valid for it",
+            command=set_adapter(end.case, end.adapter, "--image-pull-secret NAME"),
+        )
+    if re.search(NO_IMAGE, end.log):
+        return end.blamed(
+            "adapter-image-bad",
+            f"there is no image of adapter {end.adapter}",
+            pattern=NO_IMAGE,
+            hint="correct the image, or push it",
+            command=set_adapter(end.case, end.adapter, "--image IMAGE:TAG"),
+        )
+    return None
+
+
+def _empty_adapter(end: End) -> Cause | None:
+    if not end.adapter or not re.search(_NO_FILES, end.log):
+        return None
+    return end.blamed(
+        "adapter-empty",
+        f"the image of adapter {end.adapter} has no files in /data",
+        pattern=_NO_FILES,
+        hint="build it with adapter_config.json and the weights in /data",
+        command=set_adapter(end.case, end.adapter, "--image IMAGE:TAG"),
+    )
+
+
+def _adapter_without_shell(end: End) -> Cause | None:
+    if not end.adapter or end.exit_code not in (126, 127):
+        return None
+    return without_shell(end.case, end.pod, end.item, end.adapter, [*end.told, *end.lines()])
+
+
+# --- exit codes that nothing explains ------------------------------------------------------------------
+
+
+def _ends_with_0(end: End) -> Cause | None:
+    if end.exit_code != 0:
+        return None
+    return end.blamed(
+        "crash-loop",
+        f"{end.name} exits with code 0, as if its work were done, and is restarted",
+        hint="a server stays: see its command and arguments (a process that goes to the background "
+        "ends the container), and its log",
+    )
+
+
+def _crashes(end: End) -> Cause:
+    code = end.exit_code
+    by_signal = f"killed by signal {code - 128}" if 128 < code < 160 else "the program's own error"
+    copied = f"adapter {end.adapter} cannot be copied: " if end.adapter else ""
+    error = of_logs.last_error(end.log)
+    message = f"{copied}{end.name} ends with exit code {code}: {error or _EXITS.get(code, by_signal)}"
+    told = [*end.told, ("log", error), *end.lines()]
+    return blame("crash-loop", end.about, message, told, hint="read its log", command=end.look)
+
+
+# --- kills ---------------------------------------------------------------------------------------------
+
+
+def _killed(end: End) -> Cause | None:
+    """A process that somebody killed: a probe only where an event or the time that passed says so."""
+    is_killed = end.exit_code in (137, _SIGTERM) or end.is_lost
+    if not is_killed and not _probe_kills(end):
+        return None
+    return _by_liveness(end) or _by_slow_start(end) or _by_nobody_known(end)
+
+
+def _by_liveness(end: End) -> Cause | None:
+    """A probe killed a server that had served."""
+    probes, ran_s, most_s = _probe_events(end), _ran_s(end.ended), _startup_s(end)
+    by_startup = any("startup" in str(event.get("message")).lower() for event in probes)
+    if not probes or by_startup or most_s <= 0 or ran_s <= 1.5 * most_s + _PATIENCE_S:
+        return None
+    ran = f"it ran for {span(ran_s)}"
+    told = [*end.told, *map(told_by, probes[:2]), ("container", f"{ran}; loading may take {span(most_s)}")]
+    return blame(
+        "probe-kills-server",
+        end.about,
+        f"a liveness probe killed {end.name}, which had served: {ran}",
+        told,
+        hint="more time to start does not help: see its last lines, and whether the GPU is lost "
+        "(Xid, NVML errors in the node's kernel log)",
+        command=end.look,
+    )
+
+
+def _by_slow_start(end: End) -> Cause | None:
+    """A probe killed a server that was still loading; without events, the time that passed says so."""
+    probes, ran_s, most_s = _probe_events(end), _ran_s(end.ended), _startup_s(end)
+    is_timed = "events" in end.case.seen.unseen and 0 < most_s <= ran_s <= most_s + _PATIENCE_S
+    if not probes and not is_timed:
+        return None
+    told = [*end.told, *map(told_by, probes[:2])]
+    if not probes:
+        told.append(("container", f"it ran for {span(ran_s)}, and its probe allows {span(most_s)}"))
+    message = f"a probe kills {end.name} before it has loaded"
+    hint = "give it a startupProbe with more time"
+    return blame("probe-kills-slow-start", end.about, message, told, hint=hint, command=end.look)
+
+
+def _by_nobody_known(end: End) -> Cause:
+    unseen = end.case.seen.unseen
+    told = [*end.told, ("container", f"it ran for {span(_ran_s(end.ended))}")]
+    told += [("cluster", f"events: {unseen['events']}")] if "events" in unseen else []
+    signal = "SIGTERM" if end.exit_code == _SIGTERM else "SIGKILL"
+    message = (
+        f"the node lost sight of {end.name}: it restarted, or its container runtime did"
+        if end.is_lost
+        else f"container {end.name} was killed from outside ({signal}), and nothing shows by what"
+    )
+    return blame(
+        "container-killed",
+        end.about,
+        message,
+        [*told, *end.lines()],
+        hint=_ASKED if end.exit_code == _SIGTERM and not end.is_lost else _KILLED,
+        command=f"kubectl describe node {word(str(dig(end.pod, 'spec', 'nodeName') or ''))}",
+    )
+
+
+def _probe_events(end: End) -> list[Object]:
+    """What events say of the probes that ended this run, newest first; a readiness probe kills nothing."""
+    return [
+        event
+        for event in events_about(end.case, end.pod, end.name)
+        if event.get("reason") in ("Killing", "Unhealthy")
+        and re.search(r"liveness|startup", str(event.get("message")), re.I)
+        and _is_of_this_end(end, event)
+    ]
+
+
+def _is_of_this_end(end: End, event: Object) -> bool:
+    """Whether an event, from its first to its last time, is about the moment at which the run ended."""
+    case, finished, last = end.case, end.ended.get("finishedAt"), event_time(event)
+    if not finished or not last:
+        return True
+    first = event.get("firstTimestamp") or event.get("eventTime") or last
+    since_s = case.age_s(finished)
+    return case.age_s(last) <= since_s + _SAME_END_S and case.age_s(first) >= since_s - _SAME_END_S
+
+
+def _probe_kills(end: End) -> bool:
+    """Whether an event says that a probe ended this run: a server that is asked to end may end with 0."""
+    return any(event.get("reason") == "Killing" for event in _probe_events(end))
+
+
+_KILLED = (
+    "no probe was seen doing it: the kernel kills a child process when memory is short (see the node's "
+    "kernel log), and so does a node that shuts down"
+)
+_ASKED = (
+    "no probe was seen doing it: its own entrypoint (a timeout, a supervisor) may have asked it to end, or a "
+    "node that shuts down"
+)
+_SAME_END_S = 300.0
+_PATIENCE_S = 90.0  # a grace period of 30 s, and some periods of a probe
+# Kubernetes' defaults of a probe, in seconds and tries.
+_PROBE = {"initialDelaySeconds": 0, "periodSeconds": 10, "failureThreshold": 3}
+
+
+def _startup_s(end: End) -> float:
+    """How long the container may take until its probes kill it; 0 when it has none that kill."""
+    spec = next((item for item in pods_.container_specs(end.pod) if item.get("name") == end.name), {})
+    total = 0.0
+    for kind in ("startupProbe", "livenessProbe"):
+        if probe := spec.get(kind):
+            delay, period, tries = (int(probe.get(key) or default) for key, default in _PROBE.items())
+            total += delay + period * tries
+    return total
+
+
+def _ran_s(ended: Object) -> float:
+    try:
+        began, end = (parse_timestamp(str(ended.get(key))) for key in ("startedAt", "finishedAt"))
+    except ValueError:
+        return 0.0
+    return max(0.0, (end - began).total_seconds())
+
+
+_READERS: tuple[Callable[[End], Cause | None], ...] = (
+    _out_of_memory,
+    _for_another_machine,
+    _said_by_log,
+    _unpulled_adapter,
+    _empty_adapter,
+    _adapter_without_shell,
+    _killed,
+    _ends_with_0,
+    _crashes,
+)
+"""The nearer to the front, the more it knows; the last one knows any end."""

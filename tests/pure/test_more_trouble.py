@@ -1,0 +1,522 @@
+"""More trouble of the kinds of test_trouble.py: other words, other moments, and silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from trouble import World
+
+from kaitoctl.kaito.diagnosis.cause import Cause
+
+
+def killed(*, ran: tuple[str, str], **event: Any) -> World:
+    """A server that was killed at the end of a run, and what an event says of a probe."""
+    world = World("killed-after-serving").without("Event")
+    ended = world["Pod"]["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    ended.update(exitCode=137, reason="Error", startedAt=ran[0], finishedAt=ran[1])
+    return world.event(event.pop("reason"), event.pop("message"), **event)
+
+
+# --- probes ----------------------------------------------------------------------------------------------
+
+LIVENESS = "Container falcon failed liveness probe, will be restarted"
+
+
+@pytest.mark.parametrize("reason", ["Killing", "Unhealthy"])
+def test_a_probe_that_failed_in_an_earlier_run_did_not_kill_this_one(reason: str) -> None:
+    run = ("2026-11-28T16:50:00Z", "2026-11-28T16:58:00Z")
+    world = killed(ran=run, reason=reason, message=LIVENESS, lastTimestamp="2026-11-28T16:10:00Z")
+    assert world.cause().code == "container-killed"
+
+
+def test_a_probe_that_fails_again_and_again_is_blamed_for_each_of_its_kills() -> None:
+    run = ("2026-11-28T16:30:00Z", "2026-11-28T16:41:00Z")
+    times = {"firstTimestamp": "2026-11-28T16:05:00Z", "lastTimestamp": "2026-11-28T16:58:00Z", "count": 40}
+    world = killed(ran=run, reason="Unhealthy", message="Liveness probe failed: connection refused", **times)
+    assert world.cause().code == "probe-kills-slow-start"
+
+
+def test_who_asks_a_server_to_end_is_not_the_kernel() -> None:
+    world = killed(
+        ran=("2026-11-28T11:00:00Z", "2026-11-28T16:58:00Z"), reason="Pulled", message="image is there"
+    )
+    world["Pod"]["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] = 143
+    cause = world.cause()
+    assert cause.code == "container-killed"
+    assert "kernel" not in cause.hint
+
+
+# --- silence ---------------------------------------------------------------------------------------------
+
+
+def test_a_pod_that_no_scheduler_has_looked_at_says_so() -> None:
+    world = World("scheduling-gated")
+    del world["Pod"]["spec"]["schedulingGates"]
+    world["Pod"]["spec"]["schedulerName"] = "volcano"
+    world["Pod"]["status"] = {"phase": "Pending"}
+    cause = world.cause()
+    assert (cause.code, cause.weight) == ("unschedulable", "fault")
+    assert "scheduler volcano has not looked at it" in cause.message
+
+
+def test_a_workload_whose_pods_nobody_creates_says_so() -> None:
+    world = World("webhook-silent").without("Event", "Pod")
+    world["Deployment"]["status"]["conditions"] = []
+    cause = world.cause()
+    assert (cause.code, cause.about) == ("kubernetes-says", "Deployment falcon")
+    assert "no pod of it has been created" in cause.message
+    assert cause.command
+
+
+def test_a_failed_pod_without_a_reason_is_not_passed_over() -> None:
+    world = World("rejected-by-kubelet").without("Event")
+    pod = world["Pod"]
+    world.objects = [item for item in world.objects if item["kind"] != "Pod" or item is pod]
+    pod["status"] = {"phase": "Failed", "message": "the node said something"}
+    cause = world.cause()
+    assert cause.code == "kubernetes-says"
+    assert "the node said something" in cause.message
+
+
+def test_a_container_that_waits_without_a_reason_is_being_created() -> None:
+    world = World("sandbox-failed").without("Event")
+    world["Pod"]["status"]["containerStatuses"] = [
+        {"name": "falcon", "ready": False, "restartCount": 0, "state": {"waiting": {}}}
+    ]
+    assert "begun nothing of it" in world.cause().message
+
+
+def test_a_workspace_that_serves_and_has_no_status_has_no_controller() -> None:
+    world = World("service-missing")
+    world.objects.append(World("scaled-to-zero")["Service"])
+    world["Workspace"]["status"] = {}
+    cause = world.cause(controllers=())
+    assert (cause.code, cause.weight) == ("controller-silent", "fault")
+    assert "serves" in cause.message
+    assert "log" not in cause.hint
+
+
+# --- what kubelets, registries and container runtimes say ------------------------------------------------
+
+_PULL = 'failed to pull and unpack image "reg.example/team/falcon:1": '
+
+
+def waits(reason: str, message: str, image: str = "reg.example/team/falcon:1") -> World:
+    world = World("registry-unavailable").without("Event")
+    world["Pod"]["status"]["containerStatuses"] = [
+        {
+            "name": "falcon",
+            "image": image,
+            "ready": False,
+            "restartCount": 0,
+            "state": {"waiting": {"reason": reason, "message": message}},
+        }
+    ]
+    return world
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says", "hint"),
+    [
+        (
+            _PULL + "failed to extract layer sha256:ab: write /var/lib/containerd/x: no space left on device",
+            "disk-full",
+            "disk of node gpu-1 is full",
+            "larger disk",
+        ),
+        (
+            "toomanyrequests: You have reached your unauthenticated pull rate limit.",
+            "registry-unreachable",
+            "limits how often",
+            "pull secret",
+        ),
+        ("unexpected status from HEAD request: 429 Too Many Requests", "registry-unreachable", "limits", ""),
+        (
+            _PULL
+            + "unexpected status from HEAD request to https://reg.example/v2/x: 500 Internal Server Error",
+            "registry-unreachable",
+            "answers with an error",
+            "registry",
+        ),
+        (_PULL + "received unexpected HTTP status: 503 Service Unavailable", "registry-unreachable", "", ""),
+        (
+            'Head "https://reg.example/v2/": http: server gave HTTP response to HTTPS client',
+            "registry-unreachable",
+            "plain HTTP",
+            "container runtime",
+        ),
+        ("short read: expected 1234 bytes but got 0: unexpected EOF", "registry-unreachable", "", ""),
+    ],
+)
+def test_a_registry_that_answers_otherwise(words: str, code: str, says: str, hint: str) -> None:
+    cause = waits("ErrImagePull", words).cause()
+    assert cause.code == code
+    assert says in cause.message
+    assert hint in cause.hint
+
+
+@pytest.mark.parametrize("tag", ["401", "build-403", "429"])
+def test_a_number_in_the_images_name_is_no_answer_of_a_registry(tag: str) -> None:
+    image = f"reg.example/team/falcon:{tag}"
+    words = f'rpc error: code = NotFound desc = failed to resolve reference "{image}": {image}: not found'
+    assert waits("ErrImagePull", words, image).cause().code == "image-not-found"
+
+
+def test_what_a_registry_said_stands_in_the_cause_when_nobody_knows_it() -> None:
+    assert "a thing never heard of" in waits("ErrImagePull", "a thing never heard of").cause().message
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "hint"),
+    [
+        (
+            "RunContainerError",
+            'OCI runtime create failed: exec: "nvidia-container-runtime": executable file not found in $PATH',
+            "container toolkit",
+        ),
+        ("CreateContainerError", "unresolvable CDI devices nvidia.com/gpu=all", "container toolkit"),
+        ("CreateContainerError", "error unpacking image: no space left on device", "disk"),
+        ("RunContainerError", 'exec: "vllm": executable file not found in $PATH', "the image lacks"),
+    ],
+)
+def test_what_keeps_a_container_from_starting(reason: str, words: str, hint: str) -> None:
+    cause = waits(reason, words).cause()
+    assert cause.code == "container-cannot-start"
+    assert hint in cause.hint
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "says", "hint"),
+    [
+        ("Evicted", 'Usage of EmptyDir volume "shm" exceeds the limit "1Gi". ', "evicted", "sizeLimit"),
+        (
+            "Evicted",
+            "Pod ephemeral local storage usage exceeds the total limit of containers 20Gi. ",
+            "evicted",
+            "limits of the pod",
+        ),
+        (
+            "Evicted",
+            "Container falcon exceeded its local ephemeral storage limit",
+            "evicted",
+            "limits of the",
+        ),
+        ("Evicted", "The node had condition: [MemoryPressure]. ", "evicted", "pressure"),
+        ("NodeShutdown", "Pod was rejected as the node is shutting down.", "rejects", "goes down"),
+        (
+            "DeadlineExceeded",
+            "Pod was active on the node longer than the specified deadline",
+            "ended",
+            "active",
+        ),
+    ],
+)
+def test_a_pod_that_failed_by_its_own_limits_or_with_its_node(
+    reason: str, words: str, says: str, hint: str
+) -> None:
+    world = World("rejected-by-kubelet").without("Event")
+    pod = world["Pod"]
+    world.objects = [item for item in world.objects if item["kind"] != "Pod" or item is pod]
+    pod["status"] = {"phase": "Failed", "reason": reason, "message": words}
+    cause = world.cause()
+    assert says in cause.message
+    assert hint in cause.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            'plugin type="calico" failed (add): stat /var/lib/calico/nodename: no such file or directory: '
+            "check that the calico/node container is running",
+            "network plugin",
+        ),
+        ('plugin type="cilium-cni" failed (add): range is full', "no address left"),
+        ('plugin type="azure-vnet" failed (add): IPAM: no available addresses', "no address left"),
+        ('plugin type="new-cni" failed (add): connection refused', "network plugin"),
+    ],
+)
+def test_a_network_plugin_is_known_by_its_words(words: str, hint: str) -> None:
+    world = World("sandbox-failed").without("Event")
+    world.event("FailedCreatePodSandBox", f"Failed to create pod sandbox: {words}")
+    cause = world.cause()
+    assert cause.code == "pod-sandbox-failed"
+    assert hint in cause.hint
+
+
+# --- KAITO's own words -----------------------------------------------------------------------------------
+
+_LOST_UPDATE = (
+    ' (last reconcile error: Operation cannot be fulfilled on workspaces.kaito.sh "falcon": the object has '
+    "been modified; please apply your changes to the latest version and try again)"
+)
+
+
+def says(kind: str, reason: str, message: str) -> Cause:
+    """The cause of a Workspace of which nothing is there but a condition."""
+    world = World("webhook-silent").without("Event", "Pod", "Deployment", "ReplicaSet", "Service", "Node")
+    world["Workspace"]["status"]["conditions"] = [
+        {
+            "type": kind,
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-28T16:05:00Z",
+        }
+    ]
+    return world.cause()
+
+
+def test_a_lost_update_at_the_end_of_a_message_hides_not_what_stands_before_it() -> None:
+    cause = says("NodeClaimReady", "LaunchFailed", "creating instance: denied by the cloud" + _LOST_UPDATE)
+    assert "denied by the cloud" in cause.message
+    assert "log" not in cause.hint
+
+
+def test_kaitos_words_of_a_quota_are_the_quota_where_no_claim_can_be_seen() -> None:
+    words = "creating instance: QuotaExceeded: exceeding approved Total Regional Cores quota" + _LOST_UPDATE
+    assert says("NodeClaimReady", "LaunchFailed", words).code == "quota-exceeded"
+    words = "all requested instance types were unavailable during launch"
+    assert says("ResourceReady", "NodeClaimNotReady", words).code == "instance-type-unavailable"
+
+
+@pytest.mark.parametrize(
+    "words", ["context deadline exceeded", "node gpu-1 is not ready: GPU plugin not installed"]
+)
+def test_what_has_not_passed_for_an_hour_is_no_longer_called_passing(words: str) -> None:
+    assert words in says("ResourceReady", "workspaceResourceStatusFailed", words).message
+
+
+def test_nobody_is_sent_to_the_controllers_log() -> None:
+    cause = says("ResourceReady", "workspaceResourceStatusFailed", "a thing never heard of")
+    assert "a thing never heard of" in cause.message
+    assert "log" not in cause.hint
+
+
+# --- nodes that were asked for ---------------------------------------------------------------------------
+
+
+def claimed(*conditions: tuple[str, str, str, str]) -> World:
+    """A Workspace that waits for one NodeClaim."""
+    world = World("webhook-silent").without("Event", "Pod", "Deployment", "ReplicaSet", "Service", "Node")
+    world["Workspace"]["status"]["conditions"] = []
+    keys = ("type", "status", "reason", "message")
+    world.objects.append(
+        {
+            "kind": "NodeClaim",
+            "metadata": {"name": "ws0123456", "creationTimestamp": "2026-11-28T16:00:00Z"},
+            "status": {"conditions": [dict(zip(keys, item, strict=True)) for item in conditions]},
+        }
+    )
+    return world
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ZONE_RESOURCE_POOL_EXHAUSTED: The zone does not have enough resources available",
+        "BadRequest: The VM size of Standard_NC12s_v3 is not allowed in your subscription.",
+        "Insert failed: STOCKOUT",
+    ],
+)
+def test_each_clouds_words_for_no_machine_are_known(words: str) -> None:
+    cause = claimed(("Launched", "Unknown", "LaunchFailed", words)).cause()
+    assert cause.code == "instance-type-unavailable"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("SubnetIsFull: Subnet aks-subnet does not have enough capacity for 1 IP addresses.", "subnet"),
+        ("RequestDisallowedByPolicy: Resource 'x' was disallowed by policy.", "policy"),
+    ],
+)
+def test_a_refusal_of_the_clouds_has_advice(words: str, hint: str) -> None:
+    cause = claimed(("Launched", "Unknown", "LaunchFailed", words)).cause()
+    assert (cause.code, cause.weight) == ("node-claim-failed", "fault")
+    assert hint in cause.hint
+
+
+def test_a_claim_that_names_no_node_leads_to_no_command_about_all_others() -> None:
+    joined = [("Launched", "True", "", ""), ("Registered", "True", "", "")]
+    lacks = ("Initialized", "Unknown", "ResourceNotRegistered", 'Resource "nvidia.com/gpu" was requested')
+    cause = claimed(*joined, lacks).cause()
+    assert cause.code == "device-plugin-missing"
+    assert "''" not in cause.command
+    assert "node  has" not in cause.message
+
+
+def test_a_condition_of_a_provider_that_is_not_known_stands_there_with_its_words() -> None:
+    world = claimed(
+        ("Launched", "True", "", ""),
+        ("HealthCheckPassed", "False", "GPUBad", "the GPU failed its acceptance test"),
+        ("Ready", "Unknown", "UnhealthyDependents", "HealthCheckPassed=False"),
+    )
+    cause = world.cause()
+    assert any("failed its acceptance test" in words for _, words in cause.evidence)
+
+
+# --- the scheduler's words -------------------------------------------------------------------------------
+
+
+def unscheduled(words: str, reason: str = "Unschedulable") -> Cause:
+    world = World("scheduling-gated")
+    del world["Pod"]["spec"]["schedulingGates"]
+    world["Pod"]["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": reason, "message": words}
+    ]
+    return world.cause()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "hint"),
+    [
+        (
+            "0/9 nodes are available: 1 node(s) had volume node affinity conflict, 8 node(s) didn't match "
+            "Pod's node affinity/selector.",
+            "volume-not-here",
+            "volume",
+        ),
+        (
+            "0/9 nodes are available: 1 Insufficient nvidia.com/gpu, 8 node(s) had untolerated taint {a: b}.",
+            "unschedulable",
+            "GPUs",
+        ),
+        (
+            "0/9 nodes are available: 1 Insufficient memory, 8 node(s) didn't match Pod's node "
+            "affinity/selector.",
+            "unschedulable",
+            "take nodes with more",
+        ),
+        (
+            "0/9 nodes are available: 1 node(s) had untolerated taint {a: b}, 8 node(s) didn't match Pod's "
+            "node affinity/selector.",
+            "unschedulable",
+            "labels",
+        ),
+    ],
+)
+def test_the_nodes_that_got_furthest_say_what_is_missing(words: str, code: str, hint: str) -> None:
+    cause = unscheduled(words)
+    assert cause.code == code
+    assert hint in cause.hint
+
+
+def test_a_volume_that_cannot_be_made_is_no_matter_of_nodes() -> None:
+    words = 'running PreBind plugin "VolumeBinding": binding volumes: provisioning failed for PVC "weights"'
+    assert unscheduled(words, "SchedulerError").code == "volume-claim-missing"
+
+
+# --- workloads that are halted ---------------------------------------------------------------------------
+
+
+def test_a_paused_deployment_whose_pods_are_its_newest_is_not_the_cause_of_their_crash() -> None:
+    world = World("start-error")
+    world["Deployment"]["spec"]["paused"] = True
+    found = world.diagnosis()
+    assert found.cause is not None
+    assert found.cause.code == "container-cannot-start"
+    assert "workload-paused" in [cause.code for cause in found.causes], "whoever fixes it has to know"
+
+
+# --- servers that have served ----------------------------------------------------------------------------
+
+
+def test_a_server_that_has_been_ready_is_not_called_slow_to_start() -> None:
+    world = World("service-missing")
+    world.objects.append(World("scaled-to-zero")["Service"])
+    status = world["Pod"]["status"]
+    status["containerStatuses"] = [
+        {
+            "name": "falcon",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-11-28T10:00:00Z"}},
+        }
+    ]
+    status["conditions"] = [
+        {"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-28T16:40:00Z"}
+    ]
+    world["Deployment"]["status"].update(readyReplicas=0, availableReplicas=0)
+    world.event("Unhealthy", "Readiness probe failed: context deadline exceeded")
+    cause = world.cause()
+    assert cause.code == "nobody-served"
+    assert any("Readiness probe failed" in words for _, words in cause.evidence)
+
+
+# --- logs that people have posted ------------------------------------------------------------------------
+
+
+def crashed(log: str, code: int = 1) -> Cause:
+    world = World("start-error")
+    status = world["Pod"]["status"]["containerStatuses"][0]
+    status["lastState"] = {"terminated": {"exitCode": code, "reason": "Error"}}
+    return world.cause(logs={(world["Pod"]["metadata"]["name"], "falcon"): log})
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "says"),
+    [
+        # vllm-project/vllm#15329, #2997, #11865
+        (
+            "ERROR 03-22 09:50:04 [core.py:340]     raise RuntimeError(\n"
+            "ERROR 03-22 09:50:04 [core.py:340] RuntimeError: Failed to find C compiler. Please specify via "
+            "CC environment variable.",
+            "image-broken",
+            "C compiler",
+        ),
+        (
+            "/tmp/tmpw/cuda_utils.c:5:10: fatal error: Python.h: No such file or directory\n"
+            "subprocess.CalledProcessError: Command '['/usr/bin/gcc']' returned non-zero exit status 1.",
+            "image-broken",
+            "Python's headers",
+        ),
+        # of GPUs that are newer than the image
+        (
+            "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'\n"
+            "RuntimeError: PTXASError: PTXAS error: Internal Triton PTX codegen error",
+            "gpu-too-old",
+            "built for others",
+        ),
+        # vllm-project/vllm#15385, #19543
+        (
+            "[2025-06-13 01:49:41,730 E 1 1] gcs_rpc_client.h:179: Failed to connect to GCS at address "
+            "10.108.0.184:6379 within 5 seconds.",
+            "gpus-disconnected",
+            "Ray's head",
+        ),
+        (
+            "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to "
+            "by setting `--address` flag or `RAY_ADDRESS` environment variable.",
+            "gpus-disconnected",
+            "Ray's head",
+        ),
+        (
+            "ValueError: The configured object store size (10.0 GB) exceeds /dev/shm size (67 MB).",
+            "shared-memory-too-small",
+            "/dev/shm",
+        ),
+        # llm-d/llm-d#1430
+        (
+            "(EngineCore pid=84) torch._inductor.exc.InductorError: PermissionError: [Errno 13] Permission "
+            "denied: '/.triton'\n(EngineCore pid=84) ERROR 05-07 10:00:00 [core.py:1240] EngineCore failed "
+            "to start.\n"
+            "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+            "path-not-writable",
+            "/.triton",
+        ),
+        # vllm-project/vllm#30690
+        (
+            "(EngineCore_DP0 pid=1511501) ERROR 12-15 18:57:10 [core.py:918] ValueError: Loading lora style "
+            "failed: No adapter found for /mnt/adapter/style",
+            "adapter-misfit",
+            "has no weights",
+        ),
+    ],
+)
+def test_what_people_have_posted_is_explained(log: str, code: str, says: str) -> None:
+    cause = crashed(log)
+    assert cause.code == code
+    assert says in cause.message
