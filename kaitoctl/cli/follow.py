@@ -229,7 +229,7 @@ async def _until_ready(
             shown = view(seen, now, at=where, addressed=target.addressed)
             if not looked and shown.cause is not None and shown.cause.code == _NOBODY_MANAGES:
                 looked = True  # what to do about it depends on which controllers there are
-                seen = await look.deeply(client, seen)
+                seen = await look.with_controllers(client, seen)
                 shown = view(seen, now, at=where, addressed=target.addressed)
             last[0] = shown.where
             for teller in tellers:

@@ -371,6 +371,13 @@ async def deeply(client: Client, seen: Snapshot, *, rules: nodes_.Rules | None =
     )
 
 
+async def with_controllers(client: Client, seen: Snapshot) -> Snapshot:
+    """The snapshot with what manages Workspaces here, where this one seems not to be managed."""
+    asked = _Asked(dict(seen.unseen))
+    here, waiting = await _controllers(client, seen, asked)
+    return replace(seen, controllers=here, waiting=waiting, unseen=dict(sorted(asked.unseen.items())))
+
+
 def rules_of(seen: Snapshot) -> nodes_.Rules:
     """Whose choice of nodes counts: our own controller's, or that of the KAITO that the version suggests."""
     if seen.is_ours:

@@ -50,9 +50,8 @@ CHANGES = {
     "kaitoctl schema": "writes to stdout",
     "kaitoctl replay": "plays a file",
 }
-# The one advice to delete: a webhook configuration that nobody answers, of a KAITO that is gone. In `codes`
-# it is what somebody has done.
-DELETES = {"cli/doctor_webhooks.py", "kaito/diagnosis/codes.py"}
+# The one advice to delete: a webhook configuration that nobody answers, of a KAITO that is gone.
+DELETES = {"cli/doctor_webhooks.py"}
 
 
 def literals() -> Iterator[tuple[str, str]]:

@@ -121,6 +121,10 @@ def test_a_screen(
     colour: bool,
 ) -> None:
     no_color = "" if colour else "1"
+    # While an image is pulled once more its pod says nothing of the last time.
+    waits = "jsonpath={.status.initContainerStatuses[0].state.waiting.reason}=ImagePullBackOff"
+    pods = ("pod", "-l", "kaito.sh/workspace=broken", "-n", screens)
+    shell.kubectl("wait", f"--for={waits}", *pods, "--timeout=60s")
     text = on_a_terminal(shell, *arguments, "-n", screens, "--sandbox", code=code, no_color=no_color)
     plain = re.sub(r"\x1b\[\d+m", "", text)
     commands = ("    kubectl", "    kaitoctl")  # a command that was broken in two could not be pasted

@@ -95,7 +95,8 @@ def test_a_burst_takes_one_pass_and_five_writes_for_each_workspace() -> None:
                     put(server.api, patch)
                 await asyncio.sleep(60)
             assert worked == [], "a heartbeat is no news"
-            assert set(asked) <= {"WATCH"}, "at rest there are watches and nothing else"
+            assert set(asked) <= {"WATCH", "GET apis"}, "at rest: watches, and which version is served"
+            assert asked["GET apis"] <= 6, "once a minute"
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         await server.stop()
