@@ -254,7 +254,7 @@ class Claims:
         except ApiError as error:
             if error.status != 404:
                 raise
-            if error.is_unknown_resource and (yield from _found(Request("GET", f"/apis/{api.GROUP}"))):
+            if error.is_unknown_resource and (yield from found(Request("GET", f"/apis/{api.GROUP}"))):
                 raise
             return None
 
@@ -372,7 +372,7 @@ def _told(event: Object) -> Generator[Request, Object, None]:
         logger.debug("no event: %s", error)
 
 
-def _found(asking: Request) -> Generator[Request, Object, Object | None]:
+def found(asking: Request) -> Generator[Request, Object, Object | None]:
     """The answer, None when there is no such object."""
     try:
         return (yield asking)
@@ -387,7 +387,7 @@ def _is_newest(workspace: Object) -> Generator[Request, Object, bool]:
 
     When it has, the newer view is on its way to us.
     """
-    live = yield from _found(request.get(api.kind_of(workspace), *key_of(workspace)))
+    live = yield from found(request.get(api.kind_of(workspace), *key_of(workspace)))
     return live is not None and (uid_of(live), generation_of(live)) == (
         uid_of(workspace),
         generation_of(workspace),

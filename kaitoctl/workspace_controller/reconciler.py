@@ -53,7 +53,7 @@ from kaitoctl.kube.request import Request
 from kaitoctl.kube.workloads import outdated_pods
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.reconcile.plan import Plan, plan
-from kaitoctl.workspace_controller.claims import Claims, Dealings
+from kaitoctl.workspace_controller.claims import Claims, Dealings, found
 from kaitoctl.workspace_controller.decisions import (
     ANNOTATION_PREFIX,
     MANAGER,
@@ -279,7 +279,7 @@ class WorkspaceReconciler:
             except ApiError as error:
                 if error.status != 409:
                     raise
-                taken = yield from _found(request.get(CONTROLLER_REVISION, *key_of(made)))
+                taken = yield from found(request.get(CONTROLLER_REVISION, *key_of(made)))
                 if taken is None:
                     raise
                 is_it = is_controlled_by(taken, workspace) and revisions.has_same_data(taken, workspace)
@@ -303,7 +303,7 @@ class WorkspaceReconciler:
         known = [one for one in self._revisions(workspace) if number and revisions.number_of(one) == number]
         if workload is None or not known:
             return None
-        whole = yield from _found(request.get(CONTROLLER_REVISION, *key_of(known[-1])))
+        whole = yield from found(request.get(CONTROLLER_REVISION, *key_of(known[-1])))
         if whole is None or not is_controlled_by(whole, workspace) or not isinstance(whole.get("data"), dict):
             return None
         good = revisions.as_of(workspace, whole["data"])
@@ -342,7 +342,7 @@ class WorkspaceReconciler:
         if job is not None and tuning.is_made_for(job, workspace):
             return "", ""
         try:
-            secret = yield from _found(request.get(SECRET, namespace, tuning.push_secret(workspace)))
+            secret = yield from found(request.get(SECRET, namespace, tuning.push_secret(workspace)))
             if refusal := tuning.secret_refusal(workspace, secret):
                 return refusal, ""
         except ApiError as error:
@@ -350,7 +350,7 @@ class WorkspaceReconciler:
                 raise
         if not (name := tuning.named_config(workspace)):
             return "", ""
-        config = yield from _found(request.get(CONFIG_MAP, namespace, name))
+        config = yield from found(request.get(CONFIG_MAP, namespace, name))
         refusal = tuning.config_refusal(workspace, config)
         return (refusal, "") if refusal or config is None else ("", tuning.output_dir(config))
 
@@ -553,16 +553,6 @@ class _Built:
             if problem is not None and not final_refusals.is_unreadable(problem):
                 raise problem
         return self.wish
-
-
-def _found(asking: Request) -> Generator[Request, Object, Object | None]:
-    """The answer, None when there is no such object."""
-    try:
-        return (yield asking)
-    except ApiError as error:
-        if error.status == 404:
-            return None
-        raise
 
 
 def _gone(deleting: Request) -> Generator[Request, Object, None]:
