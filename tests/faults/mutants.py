@@ -407,7 +407,7 @@ MUTANTS = (
         "",
         ("tuning", "recreate"),
         2,
-        lambda patch: patch.setattr(reconciler, "_found", _errors_are_absence),
+        lambda patch: patch.setattr(reconciler, "found", _errors_are_absence),
     ),
     Mutant(
         "no-version-precondition",
