@@ -138,7 +138,7 @@ def without(obj: Object, *names: str) -> Object:
     return {key: value for key, value in obj.items() if key not in names}
 
 
-def only(obj: Object, *names: str) -> Object:
+def only(obj: Mapping[str, Any], *names: str) -> Object:
     """A shallow copy with those of these fields that are there, in this order."""
     return {key: obj[key] for key in names if key in obj}
 

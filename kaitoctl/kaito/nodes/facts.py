@@ -10,7 +10,7 @@ from typing import Any
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.nodes import sharing
 from kaitoctl.kaito.nodes.answer import Gpus
-from kaitoctl.kube.objects import Object, quantity
+from kaitoctl.kube.objects import Object, only, quantity
 
 _MOST_GPUS = 10_000
 # Source of the nvidia.com labels: NVIDIA k8s-device-plugin, docs/gpu-feature-discovery (memory in MiB).
@@ -131,24 +131,20 @@ def trimmed(node: Object) -> Object:
     """A node with nothing but its identity and what a verdict reads of it; heartbeats do not change it."""
     metadata, spec, status = node["metadata"], mapping(node.get("spec")), mapping(node.get("status"))
     return {
-        "metadata": _only(
+        "metadata": only(
             metadata, "name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp"
         ),
-        "spec": _only(spec, "taints", "unschedulable"),
+        "spec": only(spec, "taints", "unschedulable"),
         "status": {
-            **_only(status, "capacity", "allocatable"),
-            "nodeInfo": _only(mapping(status.get("nodeInfo")), "operatingSystem", "architecture"),
+            **only(status, "capacity", "allocatable"),
+            "nodeInfo": only(mapping(status.get("nodeInfo")), "operatingSystem", "architecture"),
             "conditions": [
-                _only(item, "type", "status", "reason", "message", "lastTransitionTime")
+                only(item, "type", "status", "reason", "message", "lastTransitionTime")
                 for item in items(status.get("conditions"))
                 if isinstance(item, dict)
             ],
         },
     }
-
-
-def _only(obj: Mapping[str, Any], *names: str) -> Object:
-    return {name: obj[name] for name in names if name in obj}
 
 
 def gpus_of(node: NodeFacts, in_use: int | None) -> Gpus:
