@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """The two commands of the README, each doing all of its own set-up from Python 3.11+ and PyPI alone.
 
-    python3 dev.py demo           the main job on the embedded sandbox: falcon-7b from nothing to Ready
+    python3 dev.py demo           a model of this machine answers, before and after an adapter; no GPU needed
     python3 dev.py test           everything that must hold: format, lint, types, contracts, tests, wheel
     python3 dev.py controlplane   build the Kubernetes control plane that some tests run on; needs Go
     python3 dev.py bench          measure beside kubectl, kopf and a bare client; write docs/performance.md
-    python3 dev.py soak           the fault tests at length: every pair of faults, and more at random
+    python3 dev.py docs           write docs/cli.md, and the table of --help and completion, from the commands
+    python3 dev.py chart          write the templates of deploy/chart that deploy/*.yaml already say
+    python3 dev.py pictures       take the pictures of README again, from a real run
+    python3 dev.py release X.Y.Z  build a release: wheel, sdist, lock, SBOM, sums; commit and tag it
+    python3 dev.py soak           at length: every pair of faults, more at random, and 50,000 plans
 
 `python3 dev.py test lint types` runs only those; arguments after `--` go to pytest. With Go on the PATH,
 `test` builds the control plane, too, minutes the first time. Without Go, the tests that want it are skipped;
@@ -15,10 +19,13 @@ where CI is set, they fail.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shlex
 import subprocess
 import sys
 import time
+import tomllib
 import venv
 from pathlib import Path
 
@@ -29,8 +36,14 @@ PYTHON = BIN / "python"
 
 CONTROL_PLANE = "tests/controlplane/programs.py"
 
+DOCS = ["tests/cli/test_cli_page.py", "tests/cli/test_quick.py", "tests/cli/test_skill.py"]
+"""Tests that write what they compare."""
+
+SOAK = ["tests/faults", "tests/controller/test_plans_are_true.py"]
+
 # Most tests wait for servers more than they reckon. A file stays in one process: its tests share fixtures.
-PROCESSES = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "loadfile"]
+# The order of the files is ours (tests/conftest.py): a file with few tests may be a long one.
+PROCESSES = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 STEPS = {
     "format": ["-m", "ruff", "format", "--check", "."],
@@ -53,34 +66,116 @@ def install(extras: str) -> None:
     print(f"installing kaitoctl{extras} into {VENV} ...", flush=True)
     if not PYTHON.exists():
         venv.create(VENV, with_pip=True)
-    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--editable", f"{ROOT}{extras}"], check=True)
+    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check"]
+    if extras == "[runtime]" and sys.stdout.isatty():  # the engine alone has 34 MB: pip's bar shows it
+        runtime = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        subprocess.run([*pip, *runtime["runtime"]], check=True)
+    _count([*pip, "--editable", f"{ROOT}{extras}"])
     stamp.write_text(wanted)
 
 
+def _count(command: list[str]) -> None:
+    """Run pip; a terminal sees how many packages it has come to, and the latest of them."""
+    if not sys.stdout.isatty():
+        subprocess.run([*command, "--quiet"], check=True)
+        return
+    began, seen, said = time.monotonic(), 0, []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+        for line in pip.stdout or ():
+            said.append(line)
+            words = line.split()
+            if words[:1] in (["Collecting"], ["Installing"]):
+                seen += words[0] == "Collecting"
+                what = words[1] if words[0] == "Collecting" else "installing them"
+                took = f"{time.monotonic() - began:.0f} s"
+                print(f"\r\x1b[K  {seen} packages, {took}: {what}"[:79], end="", flush=True)
+    print("\r\x1b[K", end="")
+    if pip.returncode:
+        print("".join(said[-20:]), file=sys.stderr)
+        raise subprocess.CalledProcessError(pip.returncode, command)
+
+
+QUESTION = "What is the capital of Germany?"
+PIRATE = "localhost/pirate:1"
+
+
 def demo() -> int:
-    """The first example of KAITO's inference guide, on a simulated cluster."""
+    """A model of this machine that answers, before and after an adapter; without one, a simulation."""
     install("")
     kaitoctl = str(BIN / "kaitoctl")
-    command = [
-        *(kaitoctl, "create", "workspace", "workspace-falcon-7b"),
-        *("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "apps=falcon-7b"),
-        *("--sandbox", "--sandbox-name", "demo"),
-    ]
-    print("$", " ".join(command), flush=True)
-    code = subprocess.run(command, check=False).returncode
+    named = ["--sandbox-name", "demo"]
+    cluster = ["--sandbox", *named]
+    there = subprocess.run([kaitoctl, "sandbox", "status", "-o", "json"], check=True, capture_output=True)
+    if any(item["name"] == "demo" for item in json.loads(there.stdout)["sandboxes"]):
+        print("the sandbox of an earlier demo is deleted", flush=True)
+        subprocess.run([kaitoctl, "sandbox", "down", *named, "--delete"], check=True)
+    if not _has_model(kaitoctl):
+        print("\nNo model can be had here: what follows is simulated, and nothing answers.\n", flush=True)
+        falcon = [
+            "--preset",
+            "falcon-7b",
+            "--instance-type",
+            "Standard_NC12s_v3",
+            "--label",
+            "apps=falcon-7b",
+        ]
+        return _shown([["create", "workspace", "workspace-falcon-7b", *falcon, *cluster]])
+    ask = ["chat", "demo", QUESTION, "--temperature", "0", *cluster]
+    compare = ["chat", "demo", QUESTION, "--compare", "pirate=0,0.5,0.8,1", *cluster]
+    adapter = ["--name", "pirate", "--image", PIRATE, "--strength", "0.8", "--yes"]
+    return _shown(
+        [
+            ["create", "workspace", "demo", "--preset", "smollm2-135m-instruct", *cluster],
+            ask,
+            ["sandbox", "image", "load", "examples/pirate", "--as", PIRATE, *named],
+            ["add-adapter", "demo", *adapter, *cluster],
+            ask,
+            compare,
+        ]
+    )
+
+
+def _has_model(kaitoctl: str) -> bool:
+    """Bring the engine and a model here, 170 MB in all; False, said by pip, when that cannot be done."""
+    try:
+        install("[runtime]")
+    except subprocess.CalledProcessError:
+        return False
+    return (
+        subprocess.run(
+            [kaitoctl, "runtime", "models", "pull", "smollm2-135m-instruct"],
+            check=False,
+            stdout=subprocess.DEVNULL,
+        ).returncode
+        == 0
+    )
+
+
+def _shown(commands: list[list[str]]) -> int:
+    """Run commands of kaitoctl, each shown first, until one fails."""
+    for command in commands:
+        print(f"\n$ kaitoctl {shlex.join(command)}", flush=True)
+        if code := subprocess.run([str(BIN / "kaitoctl"), *command], cwd=ROOT, check=False).returncode:
+            return code
     print(
-        f"\nThe simulated cluster is still up. Look around with kubectl, or take it away:\n"
-        f"  export KUBECONFIG=$({kaitoctl} sandbox kubeconfig --sandbox-name demo)\n"
-        f"  {kaitoctl} sandbox down --sandbox-name demo --delete",
+        "\nThe cluster of this machine is still up. Look around with kubectl, or take it away:\n"
+        f"  source {BIN / 'activate'}\n"
+        "  export KUBECONFIG=$(kaitoctl sandbox kubeconfig --sandbox-name demo)\n"
+        "  kaitoctl sandbox down --sandbox-name demo --delete",
         flush=True,
     )
-    return code
+    return 0
 
 
 def controlplane() -> int:
     """Build the programs of a Kubernetes control plane, and say where they are."""
     return subprocess.run([sys.executable, CONTROL_PLANE], cwd=ROOT, check=False).returncode
+
+
+def release(arguments: list[str]) -> int:
+    """Build a release; commit and tag it when all has come out."""
+    install("[dev]")
+    return subprocess.run([PYTHON, "-m", "release", *arguments], cwd=ROOT, check=False).returncode
 
 
 def test(names: list[str], pytest_arguments: list[str]) -> int:
@@ -120,10 +215,22 @@ def main() -> int:
         case ["bench", *parts]:
             install("[dev]")
             return subprocess.run([PYTHON, "-m", "bench", *parts], cwd=ROOT, check=False).returncode
+        case ["release", *parts]:
+            return release(parts)
+        case ["docs"]:
+            install("[dev]")
+            command = [str(PYTHON), "-m", "pytest", "-q", "--update-golden", *DOCS]
+            return subprocess.run(command, cwd=ROOT, check=False).returncode
+        case ["chart"]:
+            return subprocess.run([PYTHON, "-m", "release.chart"], cwd=ROOT, check=False).returncode
+        case ["pictures"]:
+            install("[dev]")
+            return subprocess.run([PYTHON, "tests/pictures.py"], cwd=ROOT, check=False).returncode
         case ["soak"]:
             install("[dev]")
-            command = [str(PYTHON), "-m", "pytest", "tests/faults", "--soak", *rest]
-            return subprocess.run(command, cwd=ROOT, check=False).returncode
+            command = [str(PYTHON), "-m", "pytest", *SOAK, "--soak", *rest]
+            env = {"KAITOCTL_PLANS": "50000", **os.environ}
+            return subprocess.run(command, cwd=ROOT, check=False, env=env).returncode
         case ["test", *names]:
             return test(names, rest)
         case _:
@@ -132,4 +239,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        print(f"error: {shlex.join(map(str, error.cmd))} failed; its words are above", file=sys.stderr)
+        sys.exit(1)

@@ -17,7 +17,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 import kaitoctl
-from bench import controller, nodes, page, plots, real, sandbox, scaling, startup, validate
+from bench import (
+    competition,
+    controller,
+    nodes,
+    page,
+    plots,
+    real,
+    runtime,
+    sandbox,
+    scaling,
+    startup,
+    validate,
+)
 from bench.figures import Figure, Skipped, table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -26,7 +38,9 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "validate": lambda chosen: validate.figures(chosen.rounds or 9),
     "nodes": lambda chosen: nodes.figures(chosen.rounds or 3),
     "sandbox": lambda chosen: sandbox.figures(chosen.rounds or 3),
+    "runtime": lambda chosen: runtime.figures(chosen.rounds or 3),
     "controller": lambda chosen: controller.figures(chosen.rounds or 3, chosen.workspaces or 1000),
+    "competition": lambda chosen: competition.figures(chosen.rounds or 9),
     "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces or 300),
     "scaling": lambda chosen: scaling.figures([int(size) for size in chosen.sizes.split(",")]),
 }

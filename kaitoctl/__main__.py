@@ -15,7 +15,7 @@ def main() -> None:
     if os.path.basename(sys.argv[0]) == "kubectl-kaitoctl":  # noqa: PTH119 - pathlib takes longer
         sys.argv[0] = "kubectl kaitoctl"  # as its user typed it
     if (said := quick.answer(sys.argv[1:], os.environ)) is not None:
-        from kaitoctl.cli.stream import write
+        from kaitoctl.screens.stream import write
 
         try:
             write(sys.stdout, said, end="")

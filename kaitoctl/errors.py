@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kaitoctl.advice import NO_FLAGS, Advice
+
 
 class KaitoctlError(Exception):
     """Root of everything that kaitoctl raises on purpose.
@@ -15,14 +17,18 @@ class KaitoctlError(Exception):
     Args:
         message: what failed, and which object or file.
         hint: what the user can do about it; empty when there is nothing sensible to say.
+
+    Attributes:
+        flags: lead the commands of its hint to the cluster that it came from.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: Advice = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.flags = NO_FLAGS
 
 
 class NegativeAnswer(KaitoctlError):
@@ -42,7 +48,7 @@ class InputError(KaitoctlError):
 
     exit_code = 2
 
-    def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str = "") -> None:
+    def __init__(self, message: str, *, problems: Sequence[str] = (), hint: Advice = "") -> None:
         super().__init__(message, hint=hint)
         self.problems = tuple(problems)
 
@@ -59,7 +65,7 @@ class Unreachable(KaitoctlError):
 
     exit_code = 3
 
-    def __init__(self, message: str, *, cause: str = "", is_broken: bool = False, hint: str = "") -> None:
+    def __init__(self, message: str, *, cause: str = "", is_broken: bool = False, hint: Advice = "") -> None:
         super().__init__(message, hint=hint)
         self.cause = cause
         self.is_broken = is_broken
@@ -86,7 +92,7 @@ class ApiError(KaitoctlError):
         *,
         details: dict[str, object] | None = None,
         retry_after_s: float | None = None,
-        hint: str = "",
+        hint: Advice = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status

@@ -32,7 +32,7 @@ class Served:
 
     def create(self, *more: str) -> None:
         label = f"apps={self.namespace[:30].strip('-')}-{self.name}"
-        where = ("-n", self.namespace, "--label", label, "--timeout", "90s")
+        where = ("-n", self.namespace, "--label", label, "--timeout", "90s", "--yes")
         self.shell.kaitoctl("create", "workspace", self.name, *FALCON, *more, *where)
 
     def adapter(self, verb: str, *arguments: str, code: int = 0, yes: bool = True) -> Done:

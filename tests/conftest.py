@@ -59,8 +59,28 @@ def control_plane() -> Iterator[ControlPlane]:
         yield plane
 
 
+_LONG_ONES_FIRST = (
+    "controller/test_plans_are_true.py",
+    "faults/",
+    "runtime/",
+    "test_docs.py",
+    "cli/",
+    "controlplane/",
+    "controller/",
+    "security/",
+    "conformance/",
+)
+
+
+def _place(item: pytest.Item) -> int:
+    """Where a test stands in the order: a file that takes minutes must not be the last one of a process."""
+    of = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next((place for place, start in enumerate(_LONG_ONES_FIRST) if of.startswith(start)), 99)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what asks for the control plane, and leave out of it what only a sandbox can do."""
+    """Mark what asks for the control plane, leave out what a sandbox alone can do, and order the files."""
+    items.sort(key=_place)
     left_out = []
     for item in items:
         if isinstance(item, pytest.Function) and {"control_plane", "bare_control_plane"} & {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kaitoctl.cli.sandbox_server import shapes
+from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.sandbox import nodes
 
 BIN = Path(sys.executable).parent

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from controller.test_provisioners import Karpenter, asks
+from fleet_world import FleetWorld, adapter, inference_set
 from world import World, crds, falcon, gpu_node, node_status
 
-from kaitoctl import workspace_controller
-from kaitoctl.cli.doctor import _RIGHTS
-from kaitoctl.cli.run_controller import _insist_on_crd, run_controller
+from kaitoctl import fleet_controller, workspace_controller
+from kaitoctl.commands.doctor import _RIGHTS
+from kaitoctl.commands.run_controller import _insist_on_crd, run_controller
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import request
 from kaitoctl.kube.access import Access, access
@@ -73,8 +75,34 @@ def rights_of(asked: Request, *, exists: bool) -> Iterator[Right]:
         yield "create", used.group, used.resource
     for reference in dig(asked.body, "metadata", "ownerReferences") or ():
         if reference.get("blockOwnerDeletion"):
-            assert reference["kind"] == "Workspace"
-            yield "update", kaito.GROUP, "workspaces/finalizers"
+            owner = {"Workspace": "workspaces", "InferenceSet": "inferencesets"}[reference["kind"]]
+            yield "update", kaito.GROUP, f"{owner}/finalizers"
+
+
+class RecordingFleetWorld(FleetWorld):
+    """Notes the rights that the set controller's own requests take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rights: set[Right] = set()
+
+    def send(self, asked: Request) -> Object:
+        self.rights |= set(rights_of(asked, exists=True))
+        return super().send(asked)
+
+
+def a_life_of_a_set() -> set[Right]:
+    """It comes, scales, changes in place and by other Workspaces, outgrows its history, and goes."""
+    world = RecordingFleetWorld()
+    for number in range(13):
+        world.apply(inference_set(1 + number % 3, adapters=[adapter(f"a{number}")]))
+        world.settle()
+    world.apply(inference_set(2, preset={"name": "phi-4"}))
+    world.settle()
+    world.do(request.delete(kaito.INFERENCE_SET, "default", "phis"))
+    world.reconcile()
+    assert world.live == []
+    return world.rights
 
 
 def a_life() -> set[Right]:
@@ -112,7 +140,7 @@ def a_life() -> set[Right]:
     future = {"metadata": {"annotations": {"kaitoctl.dev/owner-generation": "99"}}}
     prepared.do(request.merge_patch(DEPLOYMENT, "default", "falcon", future, manager="x"))
     prepared.reconcile()
-    return world.rights | prepared.rights | a_life_of_tuning() | a_life_of_edits()
+    return world.rights | prepared.rights | a_life_of_tuning() | a_life_of_edits() | a_life_of_a_set()
 
 
 def a_group_is_replaced(world: World) -> None:
@@ -193,14 +221,14 @@ async def what_a_process_asks() -> set[Right]:
             namespace="default",
             name="kaitoctl-controller",
             identity="a",
-            lease_duration_s=0.9,
-            renew_deadline_s=0.6,
+            lease_duration_s=15.0,  # a busy machine must not lose it meanwhile
+            renew_deadline_s=10.0,
             retry_period_s=0.05,
         )
         shown: list[workspace_controller.Running] = []
 
         async def until_all_are_watched() -> None:
-            running = asyncio.create_task(workspace_controller.run(client, started=shown.append))
+            running = asyncio.create_task(fleet_controller.run_together(client, started=shown.append))
             try:
                 while not (shown and _all_watched(shown[0], seen)):
                     await news.wait()
@@ -215,7 +243,7 @@ async def what_a_process_asks() -> set[Right]:
 
 
 def _all_watched(running: workspace_controller.Running, seen: set[Right]) -> bool:
-    kinds = [informer.kind for informer in running.informers]
+    kinds = [kaito.INFERENCE_SET, *(informer.kind for informer in running.informers)]
     leases = ("update", "coordination.k8s.io", "leases")
     return leases in seen and all(("watch", kind.group, kind.plural) in seen for kind in kinds)
 
@@ -255,10 +283,27 @@ def test_the_role_grants_what_the_controller_asks_for_and_nothing_else(objects: 
     # Looked at early when it may be: a mistake in it shows later, too, and nobody should read all Secrets.
     asked.discard(("get", "", "secrets"))
     # Which versions are served: the ClusterRole system:discovery lets everybody who is known ask.
-    asked.remove(("get", "", "/apis/kaito.sh"))
+    asked -= {("get", "", f"/apis/kaito.sh{version}") for version in ("", "/v1alpha1", "/v1beta1")}
     assert asked - given == set(), "the controller asks for what it may not do"
     assert given - asked == set(), "the role grants what the controller does not ask for"
     assert {group for _, group, _ in granted(role)} == {"coordination.k8s.io"}
+
+
+def test_the_role_for_karpenter_grants_what_its_pools_take() -> None:
+    class Recording(RecordingWorld, Karpenter):
+        pass
+
+    world = Recording()
+    for machine in ("Standard_NC24ads_A100_v4", "Standard_NC24ads_A100_v4"):
+        world.apply(kaito.WORKSPACE_V1BETA1, asks("phi-4", machine))
+        world.settle()
+    world.do(request.delete(kaito.WORKSPACE_V1BETA1, "default", "falcon"))
+    world.settle()
+    own = yaml.safe_load_all(FILE.with_name("karpenter.yaml").read_text())
+    (role,) = (item for item in own if item["kind"] == "ClusterRole")
+    asked = {used for used in world.rights if used[2] == "nodepools"}
+    watched = {(verb, "karpenter.sh", "nodepools") for verb in ("list", "watch")}
+    assert asked | watched == granted(role)
 
 
 def test_no_role_has_wildcards_and_the_lease_is_the_one_that_is_held(objects: dict[str, Object]) -> None:
@@ -313,8 +358,11 @@ def test_the_roles_of_users_carry_what_doctor_looks_for_to_view_and_edit() -> No
         if value == "true"
     }
     assert aggregated.keys() == {"view", "edit"}, "one role each: edit takes in view, and admin edit"
-    assert aggregated["view"] == {(verb, kaito.GROUP, "workspaces") for verb in ("get", "list", "watch")}
+    kinds = ("workspaces", "inferencesets", "multiroleinferences")
+    reading = {(verb, kaito.GROUP, kind) for verb in ("get", "list", "watch") for kind in kinds}
+    assert aggregated["view"] == reading | {("get", kaito.GROUP, "inferencesets/scale")}
     writing = ("create", "update", "patch", "delete", "deletecollection")
-    assert aggregated["edit"] == {(verb, kaito.GROUP, "workspaces") for verb in writing}
+    scaling = {(verb, kaito.GROUP, "inferencesets/scale") for verb in ("update", "patch")}
+    assert aggregated["edit"] == {(verb, kaito.GROUP, kind) for verb in writing for kind in kinds} | scaling
     wanted = {(verb, group, kind) for verb, group, kind, *_ in _RIGHTS if group == kaito.GROUP}
     assert wanted <= aggregated["view"] | aggregated["edit"]

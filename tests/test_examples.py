@@ -16,12 +16,14 @@ from virtual_time import run
 from world import crds
 
 from kaitoctl import workspace_controller
-from kaitoctl.cli.sandbox_server import shapes
+from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito import catalog, validation
+from kaitoctl.kaito.desired import generation_of as generation_of_preset
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.client import Client, connect
 from kaitoctl.kube.objects import (
+    CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
     JOB,
@@ -36,7 +38,7 @@ from kaitoctl.kube.objects import (
     generation_of,
     labels_of,
 )
-from kaitoctl.kube.pods import is_ready
+from kaitoctl.kube.pod_state import is_ready
 from kaitoctl.sandbox import nodes
 from kaitoctl.sandbox.cluster import cluster
 
@@ -163,6 +165,25 @@ class Cluster:
         ]
 
 
+def named_by_inference() -> Iterator[tuple[Kind, Object]]:
+    """The ConfigMaps and Secrets that inference names; those of tuning are the refusals of the table."""
+    asked = [example.asks for example in EXAMPLES if "preset" in example.asks]
+    config = "vllm:\n  max-model-len: 2048\n"
+    for name in sorted({asks["config"] for asks in asked if "config" in asks}):
+        yield CONFIG_MAP, named("v1", "ConfigMap", name, data={"inference_config.yaml": config})
+    for name in sorted({asks["secret"] for asks in asked if "secret" in asks}):
+        yield SECRET, named("v1", "Secret", name, data={"HF_TOKEN": "e30="})
+
+
+def named(version: str, kind: str, name: str, **rest: Object) -> Object:
+    return {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "default"},
+        **rest,
+    }
+
+
 async def everything(client: Client) -> dict[Kind, list[Object]]:
     return {kind: (await client.list(kind)).items for kind in KINDS}
 
@@ -195,6 +216,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cluster, Cluster]:
             up.write_kubeconfig(kubeconfig)
             async with connect(kubeconfig=kubeconfig) as client:
                 controller = asyncio.create_task(workspace_controller.run(client))
+                for kind, obj in named_by_inference():
+                    await client.send(request.apply(kind, obj, manager="user"))
                 await client.send(request.apply(SECRET, PUSH_SECRET, manager="user"))
                 for example in EXAMPLES:
                     kind = kaito.WORKSPACE_V1BETA1 if "v0.12" in example.versions else kaito.WORKSPACE
@@ -241,7 +264,7 @@ def test_an_example_ends_as_it_promises(example: Example, ended: Cluster) -> Non
         assert not any(ended.of(kind, example.name) for kind in (DEPLOYMENT, STATEFUL_SET, JOB, POD))
         return
     assert succeeded["status"] == "True", found
-    count = example.asks.get("count", 1)
+    count = example.asks.get("nodes", example.asks.get("count", 1))
     assert len(claims) == (0 if "preferred" in example.asks else count)
     if example.ends == "Succeeded":
         (job,) = ended.of(JOB, example.name)
@@ -250,11 +273,18 @@ def test_an_example_ends_as_it_promises(example: Example, ended: Cluster) -> Non
     pods = [pod for pod in ended.of(POD, example.name) if is_ready(pod)]
     assert len(pods) == count
     assert workspace["status"]["workerNodes"] == sorted(pod["spec"]["nodeName"] for pod in pods)
-    known = catalog.preset(example.asks.get("preset", ""))
-    kind = STATEFUL_SET if known is not None and known.distributed else DEPLOYMENT
+    kind = STATEFUL_SET if is_set(example) else DEPLOYMENT
     assert [item["metadata"]["name"] for item in ended.of(kind, example.name)] == [example.name]
     inits = [dig(pod, "status", "initContainerStatuses") or [] for pod in pods]
     assert [len(item) for item in inits] == [1 if "adapter" in example.asks else 0] * count
+
+
+def is_set(example: Example) -> bool:
+    """Whether it is served by a StatefulSet: distributed presets were, and from v0.12 on every model is."""
+    preset = catalog.SHIPPED.preset(example.asks.get("preset", ""))
+    generation = generation_of_preset(example.workspace, catalog.SHIPPED)
+    is_of_today = generation is not None and generation.name == "v0.12"
+    return "preset" in example.asks and (is_of_today or (preset is not None and preset.distributed))
 
 
 def test_a_change_of_adapters_recreates_the_pod_and_service_resumes(story: tuple[Cluster, Cluster]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import kaitoctl.reconcile as library
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ["kubernetes", "aiohttp", "jsonschema", "rich", "pydantic"]
@@ -26,25 +30,40 @@ _NOT_FOR_A_CLUSTER = [
 ]
 _ROOMS = {
     "status": (
-        [*_FOR_A_CLUSTER, "kaitoctl.cli.look", "kaitoctl.cli.status_screen", "kaitoctl.kaito.view"],
+        [
+            *_FOR_A_CLUSTER,
+            "kaitoctl.commands.observe_workspace",
+            "kaitoctl.screens.status_screen",
+            "kaitoctl.kaito.view",
+        ],
         [
             *_NOT_FOR_A_CLUSTER,
             *("kaitoctl.kaito.manifest", "kaitoctl.kaito.validation", "kaitoctl.kaito.tuning"),
             *("kaitoctl.kaito.desired", "kaitoctl.kaito.nodes.inventory", "kaitoctl.kaito.diagnosis.codes"),
-            *("kaitoctl.cli.check_nodes", "kaitoctl.cli.create_workspace"),
+            *("kaitoctl.commands.check_nodes", "kaitoctl.commands.create_workspace"),
         ],
     ),
     "check-nodes": (
-        [*_FOR_A_CLUSTER, "kaitoctl.cli.check_nodes", "kaitoctl.cli.node_table", "kaitoctl.kaito.nodes"],
+        [
+            *_FOR_A_CLUSTER,
+            "kaitoctl.commands.check_nodes",
+            "kaitoctl.screens.node_table",
+            "kaitoctl.kaito.nodes",
+        ],
         [*_NOT_FOR_A_CLUSTER, "kaitoctl.kaito.nodes.inventory", "kaitoctl.kaito.validation"],
     ),
     "nodes": (
-        [*_FOR_A_CLUSTER, "kaitoctl.cli.nodes", "kaitoctl.cli.check_nodes", "kaitoctl.kaito.nodes.inventory"],
+        [
+            *_FOR_A_CLUSTER,
+            "kaitoctl.commands.nodes",
+            "kaitoctl.commands.check_nodes",
+            "kaitoctl.kaito.nodes.inventory",
+        ],
         [*_NOT_FOR_A_CLUSTER, "kaitoctl.kaito.validation", "kaitoctl.kaito.diagnosis"],
     ),
     "validate": (
         [
-            "kaitoctl.cli.validate",
+            "kaitoctl.commands.validate",
             "kaitoctl.kaito.validation",
             "kaitoctl.kube.documents",
             "kaitoctl.kube.schema",
@@ -118,3 +137,39 @@ def test_an_installed_wheel_renders_and_judges_without_the_checkout(wheel: Path,
     )
     assert done.returncode == 0, done.stderr
     assert "kind: Workspace" in done.stdout
+
+
+def test_a_strictly_checked_program_uses_the_installed_library(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv")
+    [site] = (tmp_path / "venv").glob("lib/*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)  # where types count only with `py.typed`
+    program = (ROOT / "tests" / "reconcile" / "library_user.py").read_text()
+
+    def check(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        python = str(tmp_path / "venv" / "bin" / "python")
+        command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--python-executable", python]
+        done = subprocess.run([*command, name], cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert "Success: no issues found" in check("teams.py", program)
+    wrong = program.replace("requeue_after_s=60.0", 'requeue_after_s="1 min"')
+    assert 'Argument "requeue_after_s" to "Outcome" has incompatible type "str"' in check("wrong.py", wrong)
+
+
+def test_the_librarys_public_names_are_there() -> None:
+    assert sorted(library.__all__) == sorted({name for names in library._MODULES.values() for name in names})
+    assert all(getattr(library, name) is not None for name in library.__all__)
+
+
+def test_what_is_read_as_a_number_is_asked_for_plain_digits() -> None:
+    """`"²".isdigit()` and `"٣".isdecimal()` are true; Go and the API server read 0 to 9 alone."""
+    asks = re.compile(r"\.(?:isdigit|isdecimal|isnumeric)\(\)")
+    slips = []
+    for file in sorted((ROOT / "kaitoctl").rglob("*.py")):
+        lines = file.read_text("utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            if asks.search(line) and "isascii()" not in " ".join(lines[max(0, number - 3) : number]):
+                slips.append(f"{file}:{number}")
+    assert slips == []

@@ -466,7 +466,7 @@ STILL_IN_V0_12 = [
         "pkg/sku/helpers.go:74",
         [
             f"{NODES}::test_v0_12_creates_nothing_on_your_own_nodes_and_insists_on_gpu_labels",
-            "pure/test_nodes_by_code.py::test_each_code_says_what_is_wrong_and_what_mends_it",
+            "pure/test_nodes_by_code.py::test_each_code_says_what_is_wrong_and_how_to_fix_it",
         ],
     ),
     (

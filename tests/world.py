@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -38,6 +37,7 @@ from kaitoctl.kube.objects import (
     ObjectKey,
     annotations_of,
     controller_of,
+    copy_of,
     dig,
     generation_of,
     is_being_deleted,
@@ -47,12 +47,14 @@ from kaitoctl.kube.objects import (
     owner_reference,
     uid_of,
 )
-from kaitoctl.kube.pods import gpu_request, holding_gpus, is_finished
+from kaitoctl.kube.pod_state import gpu_request, holding_gpus, is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
-from kaitoctl.reconcile.informer import Store
+from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox.api import Api, Call, Response
-from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler, keep_of
+from kaitoctl.sandbox.store import Store as BackingStore
+from kaitoctl.sandbox.workloads.scheduler import is_tolerated
+from kaitoctl.workspace_controller import ReconcileSteps, Stores, WorkspaceReconciler, transform_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATCHED = (
@@ -80,6 +82,31 @@ def serving(crd: Object, versions: Collection[str]) -> Object:
     return {**crd, "spec": {**crd["spec"], "versions": last}}
 
 
+@cache
+def installed(kind: str, served: tuple[str, ...]) -> tuple[int, list[tuple[str, Object, bytes]]]:
+    """What the store of a cluster with the CRDs holds: made once, for that takes longer than most tests.
+
+    Args:
+        kind: of which there are not all versions.
+        served: the ones that there are.
+    """
+    api = Api(clock=lambda: NOW)
+    for crd in crds():
+        if crd["spec"]["names"]["kind"] == kind:
+            crd = serving(crd, served)
+        asked = request.apply(CRD, crd, manager="test", force=True)
+        body = json.dumps(asked.body).encode()
+        answer = api.answer(
+            Call(asked.method, unquote(asked.path), dict(asked.query), body, asked.content_type)
+        )
+        assert isinstance(answer, Response)
+        assert answer.status < 300, answer.body
+    rows = [
+        (name, entry.obj, entry.json) for name in api.store.resources() for entry in api.store.entries(name)
+    ]
+    return api.store.version, rows
+
+
 class World:
     """A cluster with the CRDs installed, and one controller process after another.
 
@@ -93,16 +120,19 @@ class World:
         self, version: str = "v1beta1", *, served: Collection[str] = VERSIONS, runs_pods: bool = False
     ) -> None:
         self.runs_pods = runs_pods
+        self.settings = Settings()
         self.kind = replace(kaito.WORKSPACE, version=version)
-        self.api = Api(clock=lambda: NOW)
+        store = BackingStore()
+        version_of_all, rows = installed(self.kind.kind, tuple(served))
+        store.restore(version_of_all, iter(rows))
+        self.api = Api(store, clock=lambda: NOW)
         self.requests: list[Request] = []
+        # What was listed last, and the stores made of it, by kind: for as long as nothing of it is written.
+        self._listed: dict[Kind, tuple[Api, object, list[Object]]] = {}
+        self._views: dict[Kind, tuple[Api, object, Store]] = {}
         self.faults: Mapping[int, Fault] = {}
         self.frozen: Mapping[Kind, list[Object]] | None = None
         self.check: Callable[[], None] = lambda: None
-        for crd in crds():
-            if crd["spec"]["names"]["kind"] == self.kind.kind:
-                crd = serving(crd, served)
-            self.do(request.apply(CRD, crd, manager="test", force=True))
 
     def do(self, asked: Request) -> Object:
         """Carry out a request, without counting it and without faults."""
@@ -121,8 +151,22 @@ class World:
     def list(self, kind: Kind) -> list[Object]:
         if kind == kaito.WORKSPACE:
             kind = self.kind
-        found = self.do(Request("GET", kind.path()))["items"]
-        return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in found]
+        known = self._listed.get(kind)
+        state = self._state(kind)
+        if known is None or known[0] is not self.api or state is None or known[1] != state:
+            items = self.do(Request("GET", kind.path()))["items"]
+            titled = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
+            known = self._listed[kind] = (self.api, state, titled)
+        return list(known[2])
+
+    def _state(self, kind: Kind) -> tuple[Kind, int, int] | None:
+        """What changes with every write of the kind; None for a kind that there is not."""
+        kind = self.kind if kind == kaito.WORKSPACE else kind
+        resource = self.api.kinds.resources.get((kind.group, kind.version, kind.plural))
+        if resource is None:
+            return None
+        table = self.api.store._table(resource.name)
+        return kind, table.events[-1].entry.version if table.events else 0, table.forgotten
 
     def get(self, kind: Kind, name: str, namespace: str = "default") -> Object | None:
         found = [item for item in self.list(kind) if key_of(item).name == name]
@@ -143,11 +187,16 @@ class World:
         """What the informers would show now; while `frozen`, what they showed then."""
         views = {}
         for kind in WATCHED:
-            objects = self.frozen[kind] if self.frozen else self.list(kind)
-            store = Store()
-            for obj in objects:
-                store._replace(key_of(obj), copy.deepcopy(keep_of(kind)(obj)))
-            views[kind] = store
+            known, state = self._views.get(kind), self._state(kind)
+            is_stale = known is None or known[0] is not self.api or state is None or known[1] != state
+            if self.frozen or known is None or is_stale:
+                store = Store()
+                for obj in self.frozen[kind] if self.frozen else self.list(kind):
+                    store._replace(key_of(obj), copy_of(transform_of(kind)(obj)))
+                known = (self.api, state, store)
+                if not self.frozen:
+                    self._views[kind] = known
+            views[kind] = known[2]
         return Stores(
             views[kaito.WORKSPACE],
             views[DEPLOYMENT],
@@ -161,7 +210,12 @@ class World:
             views[CONFIG_MAP],
             views[CONTROLLER_REVISION],
             can_claim=lambda: True,
+            **self.more_stores(),
         )
+
+    def more_stores(self) -> dict[str, Store]:
+        """What a controller with other settings sees besides."""
+        return {}
 
     @staticmethod
     def _gpu_pods(pods: Store) -> Store:
@@ -173,12 +227,12 @@ class World:
 
     def reconcile(self, name: str = "falcon") -> int:
         """One pass; returns the number of writes tried. Errors that a work queue would retry end the pass."""
-        reconciler = WorkspaceReconciler(self.stores(), Settings(), kind=self.kind, clock=lambda: NOW)
+        reconciler = WorkspaceReconciler(self.stores(), self.settings, kind=self.kind, clock=lambda: NOW)
         before = len(self.requests)
         self.drive(reconciler.reconcile(ObjectKey("default", name)))
         return sum(asked.is_write for asked in self.requests[before:])
 
-    def drive(self, generator: Pass) -> Outcome | None:
+    def drive(self, generator: ReconcileSteps) -> Outcome | None:
         """Carry out a pass; None when it ended with an error."""
         try:
             asked = next(generator)
@@ -283,6 +337,11 @@ class World:
             here = [pod for pod in pods if dig(pod, "spec", "nodeName") == name]
             free = int(dig(node, "status", "allocatable", "nvidia.com/gpu") or 0) - sum(map(gpus_asked, here))
             if free < asks or any(is_controlled_by(pod, workload) for pod in here):
+                continue
+            tolerations = dig(workload, "spec", "template", "spec", "tolerations") or ()
+            taints = [one for one in dig(node, "spec", "taints") or () if one["effect"] != "PreferNoSchedule"]
+            is_closed = dig(node, "spec", "unschedulable")
+            if is_closed or not all(is_tolerated(taint, tolerations) for taint in taints):
                 continue
             if all(
                 matches_expression(item, node["metadata"]["labels"])

@@ -16,8 +16,10 @@ import typer
 import typer.core
 
 from kaitoctl import __version__
-from kaitoctl.cli import output
+from kaitoctl.cli import global_options, options
+from kaitoctl.commands import invocation
 from kaitoctl.errors import InputError, Interrupted, KaitoctlError, Unread
+from kaitoctl.screens import output
 
 _TERMINATED = 143
 _EPILOG = (
@@ -25,37 +27,87 @@ _EPILOG = (
     "124 timed out, 130 interrupted, 143 terminated."
 )
 
-# Each command's module has a typer app named `app`; this table is all that `--help` needs to know of it.
-_COMMANDS = {
-    "add-adapter": ("kaitoctl.cli.add_adapter", "Serve with one more LoRA adapter."),
-    "chat": ("kaitoctl.cli.chat", "Speak with the model that a Workspace serves."),
-    "check-nodes": ("kaitoctl.cli.check_nodes", "Why a node would be used or skipped, and what mends it."),
-    "convert": ("kaitoctl.cli.convert", "Write Workspaces in another API version."),
-    "create": ("kaitoctl.cli.create_workspace", "Create a Workspace and follow its rollout."),
-    "diff": ("kaitoctl.cli.diff", "What applying would change, in the objects made from it, too."),
-    "doctor": ("kaitoctl.cli.doctor", "Whether the installation is sound: controllers, rights, GPUs."),
-    "endpoint": ("kaitoctl.cli.endpoint", "Where a Workspace's model server is reached."),
-    "events": ("kaitoctl.cli.events", "What was told about a Workspace and all that belongs to it."),
-    "explain": ("kaitoctl.cli.explain", "What a code of `validate`, `check-nodes` or `why` means."),
-    "fit": ("kaitoctl.cli.fit", "Say where a preset runs, or what runs on given nodes."),
-    "list-adapters": ("kaitoctl.cli.list_adapters", "Adapters: as said, in the pods, loaded."),
-    "logs": ("kaitoctl.cli.pod_logs", "What a Workspace's containers say."),
-    "models": ("kaitoctl.cli.models", "The models that KAITO can serve."),
-    "nodes": ("kaitoctl.cli.nodes", "The GPUs of the cluster: who holds them, free ones, broken ones."),
-    "remove-adapter": ("kaitoctl.cli.remove_adapter", "Serve without one of the adapters."),
-    "render": ("kaitoctl.cli.render", "The objects that the controller would create, offline."),
-    "rollout": ("kaitoctl.cli.rollout", "What a Workspace was before, back to it, and whether it is there."),
-    "replay": ("kaitoctl.cli.replay", "Play a rollout that status --record has kept."),
-    "run-controller": ("kaitoctl.cli.run_controller", "Manage Workspaces: be their controller."),
-    "sandbox": ("kaitoctl.cli.run_sandbox", "A cluster simulated on this machine."),
-    "schema": ("kaitoctl.cli.schema_command", "The CRD of Workspaces, or a JSON Schema for editors."),
-    "set-adapter": ("kaitoctl.cli.set_adapter", "Change an adapter's strength, image or pull secret."),
-    "skus": ("kaitoctl.cli.skus", "The GPU instance types that KAITO knows."),
-    "status": ("kaitoctl.cli.status", "How Workspaces do: a list, or one as a live tree."),
-    "template": ("kaitoctl.cli.template", "Templates of Workspaces: list, show, begin one."),
-    "validate": ("kaitoctl.cli.validate", "Judge Workspaces before any cluster does."),
-    "why": ("kaitoctl.cli.why", "Why a Workspace is not ready: the cause, and what mends it."),
+# All that `--help` needs to know of the commands, as its page lists them. A command's module is named as it
+# is, unless the table says otherwise, and has a typer app named `app`. Lines are short enough for 80 columns.
+_GROUPS = {
+    "Start a Workspace": {
+        "create": "Create a Workspace and follow its rollout.",
+        "template": "List, show and copy Workspace templates.",
+        "models": "List the models that KAITO can serve.",
+        "skus": "List the GPU instance types that KAITO knows.",
+        "fit": "Find where a preset fits, or what fits on given nodes.",
+        "check-nodes": "Check which nodes a Workspace can use; fix the others.",
+        "plan": "Show what manifests would change, restart and buy.",
+        "apply": "Apply manifests and follow all rollouts.",
+        "edit": "Edit a Workspace in an editor, judged before it is sent.",
+        "scale": "Scale a Workspace, or say what can be scaled.",
+        "restart": "Restart the pods of a Workspace.",
+        "delete": "Delete Workspaces; wait until pods and nodes are gone.",
+        "diff": "Preview what applying manifests would change.",
+    },
+    "Follow a Workspace": {
+        "status": "Status of Workspaces: a list, or one as a live tree.",
+        "get": "The same as status.",
+        "why": "Why a Workspace is not ready, and how to fix it.",
+        "events": "Events of a Workspace and everything it owns.",
+        "logs": "Container logs of a Workspace.",
+        "rollout": "Show, undo and follow a Workspace's revisions.",
+        "replay": "Replay a rollout recorded with status --record.",
+        "endpoint": "Show how to reach a Workspace's model server.",
+        "chat": "Chat with the model that a Workspace serves.",
+    },
+    "LoRA adapters": {
+        "add-adapter": "Add a LoRA adapter.",
+        "set-adapter": "Change an adapter's strength, image or pull secret.",
+        "remove-adapter": "Remove a LoRA adapter.",
+        "adapter": "Check and pack LoRA adapters before they are images.",
+        "list-adapters": "LoRA adapters: in the spec, in the pods, loaded.",
+    },
+    "Offline": {
+        "validate": "Validate manifests before a cluster sees them.",
+        "render": "Print the objects that the controller would create.",
+        "convert": "Convert Workspaces to another API version.",
+        "mirror": "List images and models for an air-gapped cluster.",
+        "explain": "Explain a code of validate, check-nodes or why.",
+        "schema": "Print the CRD, or a JSON Schema for editors.",
+    },
+    "Operate": {
+        "run-controller": "Run the Workspace controller.",
+        "run-webhook": "Refuse invalid Workspaces before they are written.",
+        "doctor": "Check the installation: controllers, rights, GPUs.",
+        "upgrade": "Prepare and verify an upgrade of KAITO.",
+        "orphans": "NodeClaims and nodes whose Workspace is gone.",
+        "nodes": "GPUs of the cluster: used, free and broken ones.",
+        "runtime": "Run a model server on this machine's CPU.",
+        "sandbox": "Run a simulated cluster on this machine.",
+    },
+    "Settings": {
+        "version": "Versions of kaitoctl, the cluster and KAITO.",
+        "config": "Your own defaults for options.",
+        "completion": "Print the completion script of a shell.",
+        "options": "The options of every command.",
+    },
 }
+_MODULES = {
+    "adapter": "adapter_command",
+    "get": "status",
+    "create": "create_workspace",
+    "options": "options_page",
+    "runtime": "runtime_command",
+}
+_ELSEWHERE = {
+    "get": "`kaitoctl status [NAME] [-o yaml]`",
+    "describe": "`kaitoctl status NAME`; `kaitoctl why NAME` says what is wrong",
+    "edit": "`kaitoctl create workspace NAME ...` or `kaitoctl apply -f FILE`",
+    "scale": "`kaitoctl create workspace NAME --count N`",
+    "log": "`kaitoctl logs NAME`",
+    "wait": "`kaitoctl rollout status NAME --timeout DURATION`",
+    "port-forward": "`kaitoctl endpoint NAME --type port-forward`",
+    "top": "`kaitoctl nodes`",
+    "create-workspace": "`kaitoctl create workspace NAME`",
+}
+"""What people type who come from kubectl, and what does it here."""
+_COMMANDS = {name: text for commands in _GROUPS.values() for name, text in commands.items()}
 
 
 class _LazyGroup(typer.core.TyperGroup):
@@ -63,29 +115,50 @@ class _LazyGroup(typer.core.TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands.update(dict.fromkeys(_COMMANDS))  # type: ignore[arg-type]
+        self.commands.update(dict.fromkeys(sorted(_COMMANDS)))  # type: ignore[arg-type]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if self.commands.get(cmd_name) is None and cmd_name in _COMMANDS:
-            module, _ = _COMMANDS[cmd_name]
-            command = typer.main.get_command(import_module(module).app)
-            command.name = cmd_name
-            if "kaitoctl.cli.connect" in sys.modules:  # else it asks no cluster
-                from kaitoctl.cli.connect import with_request_timeout
-
-                with_request_timeout(command)
-            self.commands[cmd_name] = command
+            self.commands[cmd_name] = _build(cmd_name)
         return self.commands.get(cmd_name)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Options of every command may stand before its name, too; a config file has its own defaults."""
+        invocation.begin()
+        if args[:1] == ["help"]:  # as kubectl, flux and uv have it
+            args = [*args[1:], "--help"]
+        path, arguments = global_options.rearranged(self, ctx, args)
+        if path and not ctx.resilient_parsing:
+            global_options.set_defaults(self, ctx, path)
+        rest: list[str] = super().parse_args(ctx, arguments)
+        return rest
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A verb that kubectl has and we do not names the command that does it here."""
+        if args and (instead := _ELSEWHERE.get(args[0])) and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command '{args[0]}': here it is {instead}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name][1]) for name in sorted(_COMMANDS)])
+        width = max(map(len, _COMMANDS))
+        for title, commands in _GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
+
+
+def _build(name: str) -> Any:
+    module = _MODULES.get(name, name.replace("-", "_"))
+    command = typer.main.get_command(import_module(f"kaitoctl.cli.{module}").app)
+    command.name, command.short_help = name, _COMMANDS[name]
+    options.with_plain_numbers(command)
+    global_options.add(command, name)
+    return command
 
 
 app = typer.Typer(
     cls=_LazyGroup,
     name="kaitoctl",
-    help="Write, judge, apply, follow and run KAITO Workspaces.",
+    help="Write, validate, apply, follow and run KAITO Workspaces.",
     epilog=_EPILOG,
     no_args_is_help=True,
     # rich help costs 120 ms on every command, pretty exceptions print values that may be secret.
@@ -144,12 +217,12 @@ def run(command: Callable[[], Any]) -> int:
             output.failure("interrupted")
         return code
     except BaseExceptionGroup as group:
-        return _failed(_single(group))
+        return _show_failure(_single(group))
     except Exception as error:
-        return _failed(error)
+        return _show_failure(error)
 
 
-def _failed(error: BaseException) -> int:
+def _show_failure(error: BaseException) -> int:
     if isinstance(error, Unread):
         return error.exit_code
     if output.debugging():

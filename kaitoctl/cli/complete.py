@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 _BUDGET_S = 0.3
 _MOST = 200
 _LOADED = time.monotonic()
+
+
+def of(*values: str) -> Callable[[str], list[str]]:
+    """Completes by fixed values."""
+
+    def completed(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return completed
 
 
 def workspaces(ctx: Any, incomplete: str) -> list[str]:
@@ -39,10 +48,12 @@ def namespaces(ctx: Any, incomplete: str) -> list[str]:
 
 
 def presets(incomplete: str) -> list[str]:
-    """The presets of the catalog."""
+    """The presets of the catalog, and the models of today's KAITO, by their short names and their ids."""
     from kaitoctl.kaito import catalog
 
-    return _beginning(catalog.presets(), incomplete)
+    models = catalog.models().values()
+    names = [*catalog.SHIPPED.presets, *(name for model in models for name in (model.preset_name, model.id))]
+    return _beginning(names, incomplete)
 
 
 def instance_types(incomplete: str) -> list[str]:
@@ -54,11 +65,13 @@ def instance_types(incomplete: str) -> list[str]:
 
 def codes(incomplete: str) -> list[str]:
     """The codes that `explain` knows."""
+    from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
     from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
+    from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
     from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
     from kaitoctl.kaito.validation.codes import CODES
 
-    return _beginning([*CODES, *NODE_CODES, *CAUSES], incomplete)
+    return _beginning([*CODES, *FLEET_CODES, *NODE_CODES, *ADAPTER_CODES, *CAUSES], incomplete)
 
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
@@ -84,7 +97,7 @@ def _live(ctx: Any, incomplete: str, kind: Kind) -> list[str]:
     try:
         # Warnings, and whatever a credential plugin has to say, would stand in the user's command line.
         with contextlib.redirect_stderr(io.StringIO()):
-            return _beginning(asyncio.run(_listed(ctx.params, kind)), incomplete)
+            return _beginning(asyncio.run(_names_of(ctx.params, kind)), incomplete)
     except Exception:
         return []
     finally:
@@ -110,42 +123,24 @@ def _give_up_after(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-async def _listed(params: dict[str, Any], kind: Kind) -> list[str]:
-    from kaitoctl.cli.connect import Target, connected
+async def _names_of(params: dict[str, Any], kind: Kind) -> list[str]:
+    from kaitoctl.commands.cluster import connected
+    from kaitoctl.commands.target import Target
 
     in_sandbox = bool(params.get("sandbox")) or bool(os.environ.get("KAITOCTL_SANDBOX"))
     name = str(params.get("sandbox_name") or os.environ.get("KAITOCTL_SANDBOX_NAME") or "default")
     if in_sandbox:
-        from kaitoctl.cli import sandbox_process
+        from kaitoctl.commands import sandbox_process
 
         if not sandbox_process.is_up(sandbox_process.folder(name)):
             return []
     target = Target(
-        params.get("namespace"), params.get("context"), params.get("kubeconfig"), in_sandbox, name
+        params.get("namespace"),
+        params.get("context"),
+        params.get("kubeconfig"),
+        sandbox=in_sandbox,
+        sandbox_name=name,
     )
     async with connected(target) as client:
         namespace = client.namespace if kind.namespaced and not params.get("everywhere") else ""
         return [str(item["metadata"]["name"]) for item in (await client.list(kind, namespace)).items]
-
-
-def kubectl() -> None:
-    """The program `kubectl_complete-kaitoctl`: by it kubectl completes `kubectl kaitoctl ...`.
-
-    A directive ends the names; 4 means "no file names".
-
-    Source: https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/
-    """
-    import sys
-
-    from kaitoctl.__main__ import main
-
-    words = sys.argv[1:] or [""]
-    line = {"COMP_WORDS": " ".join(["kaitoctl", *words]), "COMP_CWORD": str(len(words))}
-    os.environ.update({"_KAITOCTL_COMPLETE": "complete_bash", **line})
-    sys.argv = ["kaitoctl"]
-    try:
-        main()
-    finally:
-        from kaitoctl.cli import output
-
-        output.data(":4")

@@ -1,86 +1,83 @@
-"""The options that say what the controller builds: the same for running it, rendering and comparing."""
+"""The group of options of run-controller, render and diff that says what the controller builds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 
-from kaitoctl.cli import options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from kaitoctl.kaito.desired import Settings
-
-ImageGeneration = Annotated[
-    str, typer.Option("--image-generation", help="Generation of the preset images: v0.3 or v0.4.")
-]
-Registry = Annotated[
-    str | None, typer.Option("--registry", help="Registry of the preset images.", metavar="HOST/PATH")
-]
-MostNodes = Annotated[
-    int, typer.Option("--most-nodes", help="Refuse Workspaces that ask for more nodes than this.", min=1)
-]
-
-AllowPrivilegedTemplates = Annotated[
-    bool,
-    typer.Option(
-        "--allow-privileged-templates",
-        help="Custom pods may have what the baseline Pod Security Standard forbids: hostPath, privileged ...",
-    ),
-]
-
-TemplateServiceAccounts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-template-service-account",
-        help="A ServiceAccount that custom pods may run as, with its token; * for any. May be repeated.",
-        metavar="NAME",
-    ),
-]
-TemplateSecrets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-template-secret",
-        help="A Secret that custom pods may read; * for any. May be repeated.",
-        metavar="NAME",
-    ),
-]
-AllowTemplateScheduling = Annotated[
-    bool,
-    typer.Option(
-        "--allow-template-scheduling",
-        help="Custom pods may choose a node, a priority class, a runtime class, and tolerate any taint.",
-    ),
-]
+from kaitoctl.cli import complete, options
+from kaitoctl.commands.controller_options import ControllerOptions
 
 
-def settings_of(
-    image_generation: str,
-    registry: str | None,
-    most_nodes: int,
-    allow_privileged_templates: bool,
-    *,
-    template_service_accounts: Sequence[str] | None = None,
-    template_secrets: Sequence[str] | None = None,
-    allow_template_scheduling: bool = False,
-) -> Settings:
-    """The controller's settings.
+@dataclass(frozen=True, slots=True)
+class Controller(ControllerOptions):
+    """The controller's settings as options."""
 
-    Raises:
-        InputError: there is no such image generation.
-    """
-    from kaitoctl.kaito import catalog
-    from kaitoctl.kaito.desired import Settings
+    kaito_version: Annotated[
+        str,
+        typer.Option(
+            "--kaito-version",
+            "--target-version",
+            "--image-generation",
+            help="Make objects as KAITO v0.3, v0.4, v0.4.6 or v0.12 does (default: newest that has the "
+            "preset).",
+            metavar="VERSION",
+            show_default=False,
+            autocompletion=complete.of("v0.3", "v0.4", "v0.12", "kaitoctl"),
+        ),
+    ] = ""
+    registry: Annotated[
+        str | None, typer.Option("--registry", help="Registry of the preset images.", metavar="HOST/PATH")
+    ] = None
+    most_nodes: Annotated[
+        int,
+        typer.Option("--most-nodes", help="Refuse Workspaces that ask for more nodes than this.", min=1),
+    ] = 64
+    allow_privileged_templates: Annotated[
+        bool,
+        typer.Option(
+            "--allow-privileged-templates",
+            help="Allow custom pods what the baseline Pod Security Standard forbids, such as hostPath.",
+        ),
+    ] = False
+    template_service_accounts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-template-service-account",
+            help="A ServiceAccount that custom pods may run as, with its token; * for any. May be repeated.",
+            metavar="NAME",
+        ),
+    ] = None
+    template_secrets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-template-secret",
+            help="A Secret that custom pods may read; * for any. May be repeated.",
+            metavar="NAME",
+        ),
+    ] = None
+    allow_template_scheduling: Annotated[
+        bool,
+        typer.Option(
+            "--allow-template-scheduling",
+            help="Allow custom pods to choose a node, priority class and runtime class, and to tolerate any "
+            "taint.",
+        ),
+    ] = False
+    node_provisioner: Annotated[
+        str,
+        typer.Option(
+            "--node-provisioner",
+            help="Ask for nodes as KAITO v0.12 does with azure-gpu-provisioner or karpenter (NodePools), or "
+            "byo: never (default: NodeClaims, beside prepared nodes).",
+            metavar="NAME",
+            show_default=False,
+            autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
+        ),
+    ] = ""
+    catalog: options.CatalogFile = None
 
-    options.one_of(image_generation, ("v0.3", "v0.4"), option="--image-generation")
-    return Settings(
-        registry or catalog.DEFAULT_REGISTRY,
-        image_generation,
-        most_nodes,
-        allows_privileged_templates=allow_privileged_templates,
-        template_service_accounts=frozenset(template_service_accounts or ()),
-        template_secrets=frozenset(template_secrets or ()),
-        allows_template_scheduling=allow_template_scheduling,
-    )
+
+CONTROLLER = Controller()

@@ -1,4 +1,4 @@
-"""`kaitoctl convert`: Workspaces of one API version as those of the other, and what that loses."""
+"""`kaitoctl convert`: Workspaces and InferenceSets in another API version, and what that loses."""
 
 from __future__ import annotations
 
@@ -6,45 +6,56 @@ from typing import Annotated
 
 import typer
 
-from kaitoctl.cli import options, output
-from kaitoctl.cli.catalog_options import CatalogFile
+from kaitoctl.cli import complete, options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def convert(
-    file: Annotated[
-        str, typer.Option("--file", "-f", help="Workspaces in YAML or JSON; - reads stdin.", metavar="FILE")
+    names: Annotated[
+        list[str],
+        typer.Option(
+            "--file",
+            "-f",
+            help="Workspaces in YAML or JSON, or a folder of them; - reads stdin; may be repeated.",
+            metavar="FILE|DIR",
+        ),
     ],
-    to: Annotated[str, typer.Option("--to", help="v1alpha1 or v1beta1.", metavar="VERSION")],
-    output_format: Annotated[
-        str, typer.Option("--output", "-o", help="yaml or json.", metavar="FORMAT")
-    ] = "yaml",
-    catalog: CatalogFile = None,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="v1alpha1 or v1beta1.",
+            metavar="VERSION",
+            autocompletion=complete.of("v1alpha1", "v1beta1"),
+        ),
+    ],
+    output_format: Annotated[str, options.formats("yaml", "json")] = "yaml",
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Change the files, only the lines that differ.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show the lines that differ; exit code 1 if there are any.")
+    ] = False,
+    catalog: options.CatalogFile = None,
 ) -> None:
-    """Write Workspaces in another API version; stderr says what does not carry over, and what replaces it.
+    """Write Workspaces and InferenceSets in another API version.
 
-    Objects of other kinds in the file are passed through.
+    Stderr says what does not carry over, and what replaces it.
 
-    Example: kaitoctl convert -f workspace.yaml --to v1beta1
+    Objects of other kinds in the file are passed through. --in-place keeps comments, order and layout, and
+    writes no file when one cannot be converted.
+
+    \b
+    Examples:
+      kaitoctl convert -f workspace.yaml --to v1beta1
+      kaitoctl convert -f models/ --to v1beta1 --diff
     """
-    from kaitoctl.cli.files import objects_in
-    from kaitoctl.kaito import api, catalog_file
-    from kaitoctl.kaito import convert as convert_
+    from kaitoctl.commands import convert
 
-    options.one_of(to, api.VERSIONS, option="--to")
-    options.one_of(output_format, ("yaml", "json"), option="--output")
-    known = catalog_file.read(catalog)
-    converted = []
-    for obj in objects_in(file, option="--file"):
-        if not convert_.is_workspace(obj):
-            converted.append(obj)
-            continue
-        conversion = convert_.convert(obj, to, known=known)
-        converted.append(conversion.workspace)
-        for remark in conversion.remarks:
-            output.warning(f"{remark.path}: {remark.message}" + (":" if remark.commands else ""))
-            for command in remark.commands:
-                output.note(command)
-    output.objects(converted, output_format)
+    raise typer.Exit(
+        convert.convert(
+            names=names, to=to, output_format=output_format, in_place=in_place, diff=diff, catalog=catalog
+        )
+    )

@@ -1,67 +1,56 @@
-"""How a command that runs for long tells what it does: log lines for people, or one JSON object per line.
-
-The library only ever calls `logging`; this is where it is given a form.
-"""
+"""`kaitoctl logs`: the logs of a Workspace's containers, those of the model server by default."""
 
 from __future__ import annotations
 
-import json
-import logging
-from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated
 
-from kaitoctl.cli import output
+import typer
 
-FORMATS = ("text", "json")
-LEVELS = ("debug", "info", "warning", "error")
+from kaitoctl.cli import options
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-# What every record has besides the fields that its writer gave it.
-_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-def configure(style: str, level: str) -> None:
-    """Let all log records of this process go to stderr.
+@app.command()
+@options.grouped
+def logs(
+    name: options.WorkspaceName,
+    adapter: Annotated[
+        str,
+        typer.Option("--adapter", help="Of the container that copies this adapter.", metavar="NAME"),
+    ] = "",
+    container: Annotated[
+        str, typer.Option("--container", "-c", help="Of this container.", metavar="NAME")
+    ] = "",
+    pod: Annotated[str, typer.Option("--pod", help="Only of this pod.", metavar="NAME")] = "",
+    previous: Annotated[
+        bool, typer.Option("--previous", "-p", help="Of the run before the last restart.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stream new lines.")] = False,
+    tail: Annotated[int, typer.Option("--tail", help="Only the last lines; -1 for all.", min=-1)] = -1,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only newer lines.", metavar="DURATION")
+    ] = None,
+    target: options.Cluster = options.CLUSTER,
+) -> None:
+    """Show the logs of a Workspace's model server, or of the container that copies an adapter.
 
-    Args:
-        style: one of `FORMATS`.
-        level: the least one of `LEVELS` that is told.
+    With several pods each line begins with the pod's name.
+
+    \b
+    Example:
+      kaitoctl logs workspace-falcon-7b --previous
     """
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines() if style == "json" else TextLines(_TEXT))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # One line per scrape and probe would drown the rest.
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    from kaitoctl.commands import logs
 
-
-class TextLines(logging.Formatter):
-    """One line for each record, whatever a cluster has written into its message; a traceback below it."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in the base class
-        """The record's own line."""
-        record.message = output.visible(record.message)
-        return super().formatMessage(record)
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record, and the traceback that it may have."""
-        return output.passage(super().format(record))
-
-
-class JsonLines(logging.Formatter):
-    """`time`, `level`, `logger`, `message`, and the fields of `extra` (`controller`, `key`, `reason` ...)."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as one line of JSON."""
-        fields = {name: value for name, value in vars(record).items() if name not in _RECORD}
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return line(record.levelname.lower(), record.name, record.getMessage(), record.created, **fields)
-
-
-def line(level: str, logger: str, message: str, at: float, /, **fields: Any) -> str:
-    """One JSON line; `at` is in seconds since 1970."""
-    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    own = {"time": time, "level": level, "logger": logger, "message": message}
-    return json.dumps(
-        {**own, **{name: value for name, value in fields.items() if name not in own}}, default=str
+    logs.logs(
+        name=name,
+        adapter=adapter,
+        container=container,
+        pod=pod,
+        previous=previous,
+        follow=follow,
+        tail=tail,
+        since=since,
+        target=target,
     )

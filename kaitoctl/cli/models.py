@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from kaitoctl.cli import catalog_options, complete, output
-from kaitoctl.cli.catalog_options import CatalogFile, Output, TargetVersion
-
-if TYPE_CHECKING:
-    from kaitoctl.kaito.catalog import Model, Preset
+from kaitoctl.cli import complete, options
 
 app = typer.Typer(
     help="The models that KAITO can serve.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
@@ -19,32 +15,17 @@ app = typer.Typer(
 
 @app.command("list")
 def list_models(
-    target_version: TargetVersion = None, output_format: Output = "table", catalog: CatalogFile = None
+    target_version: options.TargetVersion = None,
+    output_format: options.CatalogOutput = "table",
+    catalog: options.CatalogFile = None,
 ) -> None:
     """List presets (KAITO up to v0.4) and models (KAITO v0.12).
 
     Example: kaitoctl models list --target-version v0.12 -o wide
     """
-    from kaitoctl.kaito import catalog_file
+    from kaitoctl.commands import models
 
-    catalog_options.check(output_format, ("table", "wide", "json", "yaml", "name"), target_version)
-    known = catalog_file.read(catalog)
-
-    def is_asked_for(item: Preset | Model) -> bool:
-        return target_version is None or target_version in catalog_options.versions(item)
-
-    presets = [item for item in known.presets.values() if is_asked_for(item)]
-    models = [item for item in known.models.values() if is_asked_for(item)]
-    if output_format == "name":
-        for name in dict.fromkeys([*(item.name for item in presets), *(item.preset_name for item in models)]):
-            output.data(name)
-    elif output_format in ("json", "yaml"):
-        _structured(presets, models, output_format)
-    else:
-        headers = ["NAME", "KAITO", "NEEDS", "DISK", "NODES", "TUNING", "LICENSE", "NOTE"]
-        columns = len(headers) if output_format == "wide" else 6
-        rows = [*map(_preset_row, presets), *map(_model_row, models)]
-        output.table(headers[:columns], [row[:columns] for row in rows])
+    models.list_models(target_version=target_version, output_format=output_format, catalog=catalog)
 
 
 @app.command("describe")
@@ -52,11 +33,9 @@ def describe_model(
     name: Annotated[
         str, typer.Argument(help="A preset, an alias or a Hugging Face id.", autocompletion=complete.presets)
     ],
-    target_version: TargetVersion = None,
-    output_format: Annotated[
-        str, typer.Option("--output", "-o", help="table, json or yaml.", metavar="FORMAT")
-    ] = "table",
-    catalog: CatalogFile = None,
+    target_version: options.TargetVersion = None,
+    output_format: Annotated[str, options.formats("table", "json", "yaml")] = "table",
+    catalog: options.CatalogFile = None,
 ) -> None:
     """Show all figures of a preset or model, and their source.
 
@@ -64,109 +43,8 @@ def describe_model(
 
     Example: kaitoctl models describe falcon-7b
     """
-    from kaitoctl.kaito import catalog_file
-    from kaitoctl.kaito.catalog import Model, Preset
+    from kaitoctl.commands import models
 
-    catalog_options.check(output_format, ("table", "json", "yaml"), target_version)
-    found = catalog_options.wanted(catalog_file.read(catalog), name, target_version)
-    presets = [item for item in found if isinstance(item, Preset)]
-    models = [item for item in found if isinstance(item, Model)]
-    if output_format != "table":
-        _structured(presets, models, output_format)
-        return
-    for position, item in enumerate(found):
-        if position:
-            output.data("")
-        facts = _preset_facts(item) if isinstance(item, Preset) else _model_facts(item)
-        width = max(map(len, facts)) + 2
-        for title, fact in facts.items():
-            if fact:
-                output.data(f"{title + ':':<{width}} {output.visible(fact)}")
-
-
-def _structured(presets: list[Preset], models: list[Model], output_format: str) -> None:
-    from kaitoctl.kaito import catalog_file
-
-    rows = {}
-    if presets:
-        rows["presets"] = [catalog_file.plain(item) for item in presets]
-    if models:
-        rows["models"] = [catalog_file.plain(item) for item in models]
-    catalog_options.structured(rows, output_format)
-
-
-def _preset_row(preset: Preset) -> list[str]:
-    needs = f"{_gpus(preset.gpu_count)}, {preset.total_gpu_memory_gib} GiB"
-    nodes = f"1-{preset.world_size}" if preset.distributed else "1"
-    kaito, tuning = ",".join(catalog_options.versions(preset)), "yes" if preset.tuning else "-"
-    return [preset.name, kaito, needs, preset.disk, nodes, tuning, "-", preset.note or "-"]
-
-
-def _model_row(model: Model) -> list[str]:
-    needs, nodes = f"weights {model.weights_gib:g} GiB", "any" if model.distributed else "1"
-    kaito, tuning = ",".join(catalog_options.versions(model)), "yes" if model.tuning else "-"
-    return [
-        model.preset_name,
-        kaito,
-        needs,
-        model.disk,
-        nodes,
-        tuning,
-        model.license or "-",
-        model.note or "-",
-    ]
-
-
-def _gpus(number: int) -> str:
-    return "1 GPU" if number == 1 else f"{number} GPUs"
-
-
-def _preset_facts(preset: Preset) -> dict[str, str]:
-    per_gpu = f", {preset.per_gpu_memory_gib} GiB each" if preset.per_gpu_memory_gib else ""
-    runtimes = {
-        name: " and ".join(["transformers", *(["vllm"] if image.vllm else ())])
-        for name, image in preset.images.items()
-    }
-    return {
-        "Preset": preset.name,
-        "KAITO": ", ".join(catalog_options.versions(preset)),
-        "Family": preset.family,
-        "Image": preset.image() or f"{preset.access_mode}: yours to bring (--private-image)",
-        "Runtimes": "; ".join(f"{name}: {runtime}" for name, runtime in runtimes.items()),
-        "Needs": f"{_gpus(preset.gpu_count)}{per_gpu}, {preset.total_gpu_memory_gib} GiB of GPU memory",
-        "Disk": preset.disk,
-        "Nodes": f"1 to {preset.world_size}, which share {preset.world_size} processes"
-        if preset.distributed
-        else "1",
-        "Tuning": "yes" if preset.tuning else "no",
-        "Ready within": f"{preset.readiness_timeout_s // 60} min",
-        "Note": preset.note,
-        "Source": preset.source,
-    }
-
-
-def _model_facts(model: Model) -> dict[str, str]:
-    flags = " ".join(f"--{key}={value}" if value else f"--{key}" for key, value in model.vllm.items())
-    runtimes = ["vllm", *(["transformers"] if model.transformers is not None else ())]
-    return {
-        "Model": model.id,
-        "KAITO": "v0.12",
-        "Aliases": ", ".join(model.aliases),
-        "License": model.license,
-        "Gated": "yes: set presetOptions.modelAccessSecret, a Secret with HF_TOKEN" if model.gated else "no",
-        "Task": model.task,
-        "Architecture": ", ".join(model.architectures),
-        "Weights": f"{model.weights_gib:g} GiB" + (f", {model.quantization}" if model.quantization else ""),
-        "Cache": f"{model.bytes_per_token} bytes per token ({model.attention or 'attention unknown'})",
-        "Context": f"up to {model.context_limit} tokens",
-        "Disk": model.disk,
-        "Nodes": "as many as it takes" if model.distributed else "1",
-        "Runtimes": " and ".join(runtimes),
-        "vLLM flags": flags,
-        "Tool calls": model.tool_call_parser,
-        "Reasoning": model.reasoning_parser,
-        "Tuning": f"yes, with a disk of {model.tuning_disk}" if model.tuning else "no",
-        "Ready within": f"{model.readiness_timeout_s // 60} min",
-        "Note": model.note,
-        "Source": model.source,
-    }
+    models.describe_model(
+        name=name, target_version=target_version, output_format=output_format, catalog=catalog
+    )

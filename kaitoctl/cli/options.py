@@ -1,69 +1,201 @@
-"""What users type as option values, and what it means: labels, durations, formats."""
+"""The options that several commands share, and groups of them."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, get_origin, get_type_hints
 
-from kaitoctl.errors import InputError
+import typer
 
-# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
-_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
-_PREFIX = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
-_LABEL_KEY = rf"(?:{_PREFIX}/)?{_NAME}"
-_LABEL_VALUE = rf"(?:{_NAME})?"
-_DNS_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
-_DURATION = r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?"
+from kaitoctl.cli import complete
+from kaitoctl.commands.option_values import SavedLists
+from kaitoctl.commands.target import Target
 
-
-def labels(items: Iterable[str], *, option: str = "--label") -> dict[str, str]:
-    """`KEY=VALUE` items as a dict.
-
-    Raises:
-        InputError: an item without `=`, not a label, or a key given twice with different values.
-    """
-    result: dict[str, str] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise InputError(f"{option} {item!r}: write it as KEY=VALUE")
-        if not re.fullmatch(_LABEL_KEY, key):
-            raise InputError(f"{option} {item!r}: {key!r} is not a label key", hint="such as apps=falcon-7b")
-        if not re.fullmatch(_LABEL_VALUE, value):
-            hint = "letters, digits, '-', '_' and '.', at most 63, a letter or digit at both ends"
-            raise InputError(f"{option} {item!r}: {value!r} is not a label value", hint=hint)
-        if result.setdefault(key, value) != value:
-            raise InputError(f"{option} {item!r}: {key} has the value {result[key]!r} already")
-    return result
+CatalogFile = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog",
+        help="Your own presets, models and instance types, over those that ship.",
+        metavar="FILE",
+        envvar="KAITOCTL_CATALOG",
+    ),
+]
+PricesFile = Annotated[
+    str | None,
+    typer.Option(
+        "--prices",
+        help="What nodes cost by the hour; docs/prices has samples.",
+        metavar="FILE",
+        envvar="KAITOCTL_PRICES",
+    ),
+]
 
 
-def duration_s(text: str, *, option: str = "--timeout") -> float:
-    """Seconds from `90`, `90s`, `30m`, `1h30m`.
+def formats(*names: str, text: str = "{}.") -> Any:
+    """The option --output of a command that writes these formats, the first one by default."""
+    choosing = ("jsonpath=", "custom-columns=") if "json" in names else ()
+    listed = ", ".join(names[:-1]) + f" or {names[-1]}"
+    return typer.Option(
+        "--output",
+        "-o",
+        help=text.format(listed),
+        metavar="FORMAT",
+        autocompletion=complete.of(*names, *choosing),
+    )
 
-    Raises:
-        InputError: not a duration, or none at all.
-    """
-    found = re.fullmatch(_DURATION, text.strip())
-    parts = found.groupdict() if found else {}
-    seconds = sum(float(parts.get(unit) or 0) * size for unit, size in (("h", 3600), ("m", 60), ("s", 1)))
-    if seconds <= 0:
-        raise InputError(f"{option} {text!r} is not a duration", hint="such as 90s, 30m or 1h30m")
-    return seconds
+
+TargetVersion = Annotated[
+    str | None,
+    typer.Option(
+        "--target-version",
+        help="KAITO version: v0.3, v0.4 or v0.12.",
+        metavar="VERSION",
+        autocompletion=complete.of("v0.3", "v0.4", "v0.12"),
+    ),
+]
+Cloud = Annotated[
+    str | None,
+    typer.Option(
+        "--cloud",
+        help="Only instance types of azure, aws or arc.",
+        metavar="NAME",
+        autocompletion=complete.of("azure", "aws", "arc"),
+    ),
+]
+CatalogOutput = Annotated[str, formats("table", "wide", "json", "yaml", "name")]
+DryRun = Annotated[
+    str,
+    typer.Option(
+        "--dry-run",
+        help="none, client (send nothing) or server (validate only).",
+        metavar="MODE",
+        autocompletion=complete.of("none", "client", "server"),
+    ),
+]
+WorkspaceOutput = Annotated[
+    str | None,
+    formats("yaml", "json", "name", text="Print the Workspace as {}."),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt (required without a terminal).")
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the rollout until it is ready.")]
+SmokeTest = Annotated[
+    bool,
+    typer.Option("--smoke-test", help="Send one prompt when it is ready (real pods of the sandbox: always)."),
+]
+FollowTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--timeout", help="How long to follow (default: the preset's budget and 10m).", metavar="DURATION"
+    ),
+]
+WorkspaceName = Annotated[
+    str, typer.Argument(help="Workspace name.", metavar="NAME", autocompletion=complete.workspaces)
+]
+Manifests = Annotated[
+    list[str],
+    typer.Option(
+        "--filename",
+        "-f",
+        help="A manifest, or a folder of them; - for stdin; may be repeated.",
+        metavar="FILE|DIR",
+    ),
+]
+ManagedBy = Annotated[
+    str | None,
+    typer.Option(
+        "--target-version",
+        help="Who manages Workspaces: kaitoctl, or a release of KAITO (default: what the cluster shows).",
+        metavar="VERSION",
+        autocompletion=complete.of("kaitoctl", "v0.3", "v0.4", "v0.12"),
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace (default: the context's).",
+        metavar="NAME",
+        autocompletion=complete.namespaces,
+    ),
+]
+Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", metavar="NAME")]
+Kubeconfig = Annotated[
+    str | None, typer.Option("--kubeconfig", help="The kubeconfig file to use.", metavar="FILE")
+]
+Sandbox = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox",
+        help="Use the cluster simulated on this machine, starting it when needed.",
+        envvar="KAITOCTL_SANDBOX",
+    ),
+]
+SandboxName = Annotated[
+    str,
+    typer.Option("--sandbox-name", help="Which sandbox.", metavar="NAME", envvar="KAITOCTL_SANDBOX_NAME"),
+]
+RequestTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--request-timeout",
+        help="Give up on a request after this long, 0 for never (default: 30s without an answer).",
+        metavar="DURATION",
+        show_default=False,
+    ),
+]
 
 
-def request_timeout_s(text: str) -> float:
-    """Seconds from what kubectl's option takes: `0` for no end, `10`, `10s`, `1m30s`, `500ms`.
+@dataclass(frozen=True, slots=True)
+class WholeCluster(Target):
+    """The options of every command that is about a cluster as a whole."""
 
-    Raises:
-        InputError: not a duration.
-    """
-    option = "--request-timeout"
-    if re.fullmatch(r"0+(?:ms|s|m|h)?", text.strip()):
-        return math.inf
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)ms", text.strip()):
-        return float(found[1]) / 1000 or math.inf
-    return duration_s(text, option=option)
+    context: Context = None
+    kubeconfig: Kubeconfig = None
+    request_timeout: RequestTimeout = None
+    sandbox: Sandbox = False
+    sandbox_name: SandboxName = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster(WholeCluster):
+    """The options of every command that can be pointed at a namespace of a cluster."""
+
+    namespace: Namespace = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLists(SavedLists):
+    """The options that name saved lists of nodes and pods."""
+
+    nodes: Annotated[
+        str | None,
+        typer.Option(
+            "--nodes",
+            help="Offline: nodes as `kubectl get nodes -o json` (or yaml) wrote them; - for stdin.",
+            metavar="FILE",
+        ),
+    ] = None
+    pods: Annotated[
+        str | None,
+        typer.Option(
+            "--pods",
+            help="Offline: pods as `kubectl get pods -A -o json` (or yaml) wrote them; they use GPUs.",
+            metavar="FILE",
+        ),
+    ] = None
+
+
+NODE_LISTS = NodeLists()
+WHOLE_CLUSTER = WholeCluster()
+CLUSTER = Cluster()
 
 
 def number(value: float | None) -> float | None:
@@ -73,81 +205,72 @@ def number(value: float | None) -> float | None:
         typer.BadParameter: it is.
     """
     if value is not None and math.isnan(value):
-        import typer
-
         raise typer.BadParameter("nan is not a number")
     return value
 
 
-def http_url(text: str, *, option: str) -> str:
-    """The text, if it is the address of a server.
+def grouped(function: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options: a parameter that is a dataclass becomes options, its fields.
 
-    Raises:
-        InputError: it is not; told without user and password.
+    Args:
+        function: a command whose groups are dataclasses; fields that are not annotated with an option keep
+            their defaults.
     """
-    from kaitoctl.kube import http
+    hints = get_type_hints(function, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
+    options_of = {name: _options(group) for name, group in groups.items()}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        own = parameter.replace(annotation=hints[name], kind=parameter.KEYWORD_ONLY)
+        parameters += options_of.get(name) or [own]
 
-    if not http.is_address(text) or not text.isascii() or not text.isprintable() or " " in text:
-        shown = http.without_user(text)[:200]
-        hint = "such as http://127.0.0.1:8080"
-        raise InputError(f"{option} {shown!r} is not an http(s) address", hint=hint)
-    return text
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{option.name: values.pop(option.name) for option in options_of[name]})
+        function(**values)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
-def node_name(text: str) -> str:
-    """The text, if it can name a node.
+def hints_of(group: type) -> dict[str, Any]:
+    """By field of a group: its type, annotated with its option."""
+    return get_type_hints(group, include_extras=True)
 
-    Raises:
-        InputError: it cannot.
+
+def _options(group: type) -> list[inspect.Parameter]:
+    hints = hints_of(group)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(group)
+        if get_origin(hints[field.name]) is Annotated
+    ]
+
+
+def with_plain_numbers(command: Any) -> None:
+    """Let a command's numbers, and those of the commands below it, be of the digits 0 to 9 alone.
+
+    Python reads the digits of every script, Go's flags and the API server only these: what looks like
+    another number, or like none, must not count nodes.
     """
-    if len(text) > 253 or not re.fullmatch(_DNS_NAME, text):
-        hint = "lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends"
-        raise InputError(f"{text[:80]!r} cannot name a node", hint=hint)
-    return text
+    for below in getattr(command, "commands", {}).values():
+        with_plain_numbers(below)
+    for param in command.params:
+        if hasattr(param.type, "_number_class"):
+            param.type = copy.copy(param.type)  # one object stands for all numbers of all commands
+            param.type.convert = _plain(param.type)
 
 
-def namespace_name(text: str) -> str:
-    """The text, if it can name a namespace.
+def _plain(number_type: Any) -> Callable[..., Any]:
+    convert = number_type.convert
 
-    Raises:
-        InputError: it cannot.
-    """
-    if len(text) > 63 or not re.fullmatch(_DNS_NAME, text) or "." in text:
-        hint = "lower-case letters, digits and '-', at most 63, a letter or digit at both ends"
-        raise InputError(f"--namespace {text[:80]!r} cannot name a namespace", hint=hint)
-    return text
+    def converted(value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, str) and not value.isascii():
+            number_type.fail(f"{value!r} is not a number: write it with the digits 0 to 9", param, ctx)
+        return convert(value, param, ctx)
 
-
-def workspace_name(text: str) -> str:
-    """The name in `falcon`, `workspace/falcon` or `workspace.kaito.sh/falcon`, as kubectl writes it.
-
-    Raises:
-        InputError: the text is no such name.
-    """
-    kind, slash, name = text.rpartition("/")
-    if slash and kind not in ("workspace", "workspaces", "workspace.kaito.sh", "workspaces.kaito.sh"):
-        raise InputError(f"{text[:80]!r}: this is about Workspaces", hint="such as workspace/falcon")
-    if not name or len(name) > 253 or not re.fullmatch(_DNS_NAME, name):
-        raise InputError(f"{text[:80]!r} does not name a Workspace", hint="such as falcon")
-    return name
-
-
-def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
-    """The value, if it is one of the choices.
-
-    Raises:
-        InputError: it is not.
-    """
-    if value not in choices:
-        raise InputError(f"{option} {value!r}: choose {', '.join(choices[:-1])} or {choices[-1]}")
-    return value
-
-
-def elapsed(seconds: float) -> str:
-    """`4s`, `3m20s`, `1h05m`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return converted

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def answer(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
     """What to print; None when that takes the whole command line."""
     if shell := environment.get("_KAITOCTL_COMPLETE"):
-        return _completed(shell, environment)
+        return _completions(shell, environment)
     if list(arguments) == ["--version"]:
         from kaitoctl import __version__
 
         return f"kaitoctl {__version__}\n"
     if list(arguments) in (["--help"], ["-h"]) and _is_wide(environment):
-        page: str = _table()["help"]
+        page: str = table()["help"]
         return page
     return None
 
@@ -41,14 +41,15 @@ def answer(arguments: Sequence[str], environment: Mapping[str, str]) -> str | No
 def _is_wide(environment: Mapping[str, str]) -> bool:
     """Whether typer would make the page as wide as it is in the table."""
     if columns := environment.get("COLUMNS"):
-        return columns.isdecimal() and int(columns) >= _WIDTH
+        return columns.isascii() and columns.isdecimal() and int(columns) >= _WIDTH
     try:
         return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns >= _WIDTH
     except (OSError, ValueError):
         return True  # a pipe
 
 
-def _table() -> Any:
+def table() -> Any:
+    """The help page, and of each command its options and what is below it."""
     import json
 
     with open(os.path.join(os.path.dirname(__file__), "quick.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH120, PTH123 - pathlib takes longer than the rest
@@ -58,7 +59,7 @@ def _table() -> Any:
 # --- completion ------------------------------------------------------------------------------------------
 
 
-def _completed(shell: str, environment: Mapping[str, str]) -> str | None:
+def _completions(shell: str, environment: Mapping[str, str]) -> str | None:
     shows = {"complete_bash": _bash, "complete_zsh": _zsh, "complete_fish": _fish}.get(shell)
     line = environment.get("COMP_WORDS" if shell == "complete_bash" else "_TYPER_COMPLETE_ARGS", "")
     if shows is None or not line or set(line) & set("\"'\\"):
@@ -66,7 +67,7 @@ def _completed(shell: str, environment: Mapping[str, str]) -> str | None:
     words = line.split()
     if shell == "complete_bash":
         number = environment.get("COMP_CWORD", "")
-        cursor = int(number) if number.isdecimal() else 0
+        cursor = int(number) if number.isascii() and number.isdecimal() else 0
     else:
         cursor = len(words) - (not line.endswith(" "))
     if not 0 < cursor <= len(words):
@@ -77,11 +78,11 @@ def _completed(shell: str, environment: Mapping[str, str]) -> str | None:
 
 def _items(before: Sequence[str], begun: str) -> list[Item] | None:
     """The names that the word under the cursor may become; None when it is not about names."""
-    table, path, rest = _table()["commands"], "", list(before)
-    while rest and (deeper := f"{path} {rest[0]}".strip()) in table:
+    known, path, rest = table()["commands"], "", list(before)
+    while rest and (deeper := f"{path} {rest[0]}".strip()) in known:
         path = deeper
         rest.pop(0)
-    command = table[path]
+    command = known[path]
     if "--" in rest or "=" in begun:
         return None
     if begun.startswith("-"):

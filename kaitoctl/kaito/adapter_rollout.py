@@ -10,14 +10,16 @@ Source: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/**/manifests.go`, and the model ser
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kaitoctl.kaito.adapters import entries_of, entry_of, name_of, source_text
 from kaitoctl.kaito.desired import ADAPTER_PATH
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kaito.desired.volumes import STRENGTHS_VOLUME
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, by_name, dig, is_being_deleted
 
@@ -58,6 +60,7 @@ class Row:
         is_asked_for: whether the Workspace has it.
         pods: what each current pod has of it, None for a pod without it; None when pods cannot be seen.
         loaded: whether the model server says that it has it; None when it was not asked, or does not say.
+        at: the strength at which it says so; empty when it does not say.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Row:
     is_asked_for: bool
     pods: tuple[InPod | None, ...] | None = ()
     loaded: bool | None = None
+    at: str = ""
 
     @property
     def is_as_said(self) -> bool:
@@ -90,7 +94,7 @@ class Row:
 
 def current(pods: Iterable[Object]) -> list[Object]:
     """The pods that count: neither finished nor on their way out."""
-    return [pod for pod in pods if not is_being_deleted(pod) and not pods_.is_finished(pod)]
+    return [pod for pod in pods if not is_being_deleted(pod) and not pod_state.is_finished(pod)]
 
 
 def in_pod(workspace: Object, pod: Object) -> dict[str, InPod]:
@@ -104,7 +108,7 @@ def in_pod(workspace: Object, pod: Object) -> dict[str, InPod]:
         name = str(container["name"]).removeprefix(_PULLER)
         image = str(container.get("image") or "")
         if name != container["name"]:
-            image = _pulled(container, entry_of(workspace, name))
+            image = _puller_image(container, entry_of(workspace, name))
         state = _state(statuses.get(container["name"]) or {})
         found[name] = InPod(container["name"], image, env.get(name, ""), state)
     for volume in dig(pod, "spec", "volumes") or ():
@@ -114,7 +118,7 @@ def in_pod(workspace: Object, pod: Object) -> dict[str, InPod]:
     return found
 
 
-def _pulled(container: Object, entry: Object | None) -> str:
+def _puller_image(container: Object, entry: Object | None) -> str:
     """The image that a puller copies: that of the entry, if its script names it; empty without a script.
 
     Source: KAITO v0.12, `pkg/workspace/image/puller.go`; it drops the tag of a reference with a digest.
@@ -136,6 +140,8 @@ def _state(status: Object) -> str:
     state = status.get("state") or {}
     if (ended := state.get("terminated")) is not None:
         code = ended.get("exitCode")
+        if code is None:
+            return "ended, and its exit code is unknown"
         return "copied" if code == 0 else f"failed with exit code {code}"
     if state.get("running") is not None:
         return "copying"
@@ -182,6 +188,38 @@ def are_from_before(workspace: Object, pods: Iterable[Object]) -> bool:
     return not all(row.is_as_said for row in rows(workspace, current(pods)))
 
 
+def rows_by_strength(
+    workspace: Object, pods: Sequence[Object], servers: Sequence[Mapping[str, float]]
+) -> list[Row]:
+    """Every adapter, and the strengths at which the servers have loaded it.
+
+    Args:
+        workspace: the Workspace.
+        pods: its current ones.
+        servers: strength by adapter, as each ready server says it; not empty.
+
+    Returns:
+        rows that are loaded where every server has the adapter, at the strength that the Workspace says.
+    """
+    made = []
+    for row in rows(workspace, pods, ()):
+        found = [server[row.name] for server in servers if row.name in server]
+        at = "/".join(f"{strength:g}" for strength in dict.fromkeys(found))
+        wanted = _number(row.strength or "1.0") if row.is_asked_for else None
+        is_loaded = len(found) == len(servers) and (
+            wanted is None or all(math.isclose(item, wanted) for item in found)
+        )
+        made.append(replace(row, loaded=is_loaded, at=at))
+    return made
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 # --- loaded ------------------------------------------------------------------------------------------------
 
 # Source: KAITO, inference_api.py of the transformers runtime.
@@ -203,6 +241,33 @@ def loaded_by_log(log: str) -> list[str] | None:
     return told
 
 
+_OUR_SERVER = "A model server on this machine's CPU, run by kaitoctl"
+
+
+def is_our_server(log: str) -> bool:
+    """Whether a log is that of kaitoctl's own model server, which says strengths in its /v1/models."""
+    return log.startswith(_OUR_SERVER)
+
+
+def is_our_servers(answer: Any) -> bool:
+    """Whether an answer to `/v1/models` is that of our own server, be it without adapters."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    model = data[0] if isinstance(data, list) and data else None
+    return isinstance(model, dict) and isinstance(model.get("adapters"), list)
+
+
+def strengths_by_models(answer: Any) -> dict[str, float]:
+    """Strength by adapter in our own server's answer to `/v1/models`."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    model = data[0] if isinstance(data, list) and data else None
+    found = model.get("adapters") if isinstance(model, dict) else None
+    return {
+        str(item.get("name")): float(item["strength"])
+        for item in (found if isinstance(found, list) else ())
+        if isinstance(item, dict) and isinstance(item.get("strength"), int | float)
+    }
+
+
 def loaded_by_models(answer: Any) -> list[str] | None:
     """The adapters in vLLM's answer to `/v1/models`: the models with a parent; None for anything else."""
     models = answer.get("data") if isinstance(answer, dict) else None
@@ -213,13 +278,19 @@ def loaded_by_models(answer: Any) -> list[str] | None:
     ]
 
 
+def follow_strengths(pods: Iterable[Object]) -> bool:
+    """Whether pods read their strengths while they run, so that a change of one needs no new pod."""
+    here = [by_name(dig(pod, "spec", "volumes")) for pod in pods]
+    return bool(here) and all(STRENGTHS_VOLUME in volumes for volumes in here)
+
+
 def took_s(pods: Iterable[Object]) -> float | None:
     """Seconds that the slowest of the ready pods took from its node to Ready; None when none tells.
 
     A pod whose containers were started again tells nothing of a first start.
     """
     found = []
-    for pod in filter(pods_.is_ready, pods):
+    for pod in filter(pod_state.is_ready, pods):
         since = {
             item.get("type"): item.get("lastTransitionTime") for item in dig(pod, "status", "conditions")
         }

@@ -8,10 +8,10 @@ faster; the write itself holds only for the state that was looked at. How the po
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
+from kaitoctl.advice import Command
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, validation
 from kaitoctl.kaito.validation import OWN, Problem, Setting
@@ -131,7 +131,7 @@ def adding(wanted: Object, *, may_replace: bool = False) -> Change:
     def edit(present: Object | None) -> Object:
         if present is not None and present != wanted and not may_replace:
             raise InputError(
-                f"there is an adapter {name} already: {described(present)}",
+                f"there is an adapter {name} already: {describe_entry(present)}",
                 hint="--replace puts this one in its place; set-adapter changes a part of it",
             )
         return wanted
@@ -193,14 +193,14 @@ def _missing(name: str, known: Sequence[str]) -> InputError:
     return InputError(f"there is no adapter {name[:80]!r}", hint=hint)
 
 
-def described(entry: Object) -> str:
+def describe_entry(entry: Object) -> str:
     """An entry in one line."""
     strength = entry.get("strength")
     return source_text(entry) + ("" if strength is None else f" at strength {strength}")
 
 
-def way_back(workspace: str, name: str, before: Object | None, options: Sequence[str] = ()) -> str:
-    """The command line that takes a change back; empty when there is none that says it all.
+def way_back(workspace: str, name: str, before: Object | None, options: Sequence[str] = ()) -> Command | None:
+    """The command line that takes a change back; None when there is none that says it all.
 
     Args:
         workspace: its name.
@@ -209,20 +209,20 @@ def way_back(workspace: str, name: str, before: Object | None, options: Sequence
         options: where the Workspace is: namespace, cluster.
     """
     if before is None:
-        return shlex.join(["kaitoctl", "remove-adapter", workspace, "--name", name, *options])
+        return Command("kaitoctl remove-adapter", workspace, "--name", name, *options)
     source = before.get("source") or {}
     claim = dig(source, "volumeSource", "persistentVolumeClaim", "claimName") or ""
     image, secrets = source.get("image") or "", source.get("imagePullSecrets") or ()
     said = entry(name, image=image, volume_claim=claim, strength=before.get("strength"), pull_secrets=secrets)
     if said != before:
-        return ""
-    words = ["kaitoctl", "add-adapter", workspace, "--name", name, "--replace"]
+        return None
+    words = [workspace, "--name", name, "--replace"]
     words += ["--image", image] if image else ["--volume-claim", claim]
     if before.get("strength") is not None:
         words += ["--strength", before["strength"]]
     for secret in secrets:
         words += ["--image-pull-secret", secret]
-    return shlex.join([*words, *options])
+    return Command("kaitoctl add-adapter", *words, *options)
 
 
 # --- judging -----------------------------------------------------------------------------------------------
@@ -286,14 +286,15 @@ def from_tuning(workspace: Object, tuned: Object) -> Object:
     name = key_of(tuned).name
     if not tuned.get("tuning"):
         raise InputError(
-            f"Workspace {name} does not tune anything", hint="--from-tuning wants one with tuning:"
+            f"Workspace {name} does not tune anything", hint="--from-tuning needs a Workspace with tuning:"
         )
     if not is_true(tuned, api.WORKSPACE_SUCCEEDED, generation=generation_of(tuned)):
         said = find(tuned, api.WORKSPACE_SUCCEEDED) or {}
-        why = str(said.get("message") or "it says nothing yet")
+        why = str(said.get("message") or "no message yet")
         raise InputError(
             f"tuning {name} has not succeeded: {why}",
-            hint=f"kubectl get workspace {name} -n {key_of(tuned).namespace} -w shows when it has",
+            hint=Command("kubectl get workspace", name, "-n", key_of(tuned).namespace, "-w")
+            + " shows when it has",
         )
     output = dig(tuned, "tuning", "output") or {}
     if not output.get("image"):
@@ -348,12 +349,7 @@ def intent(workspace: Object, entries: Sequence[Object], manager: str) -> Object
 
 def owners(workspace: Object) -> set[str]:
     """The managers that own the field."""
-    found = set()
-    for item in workspace["metadata"].get("managedFields") or ():
-        fields = item.get("fieldsV1") or {}
-        if not item.get("subresource") and dig(fields, *_OWNED) is not None:
-            found.add(str(item.get("manager") or ""))
-    return found
+    return managed_fields.owners(workspace, *_OWNED, subresource="")
 
 
 def written_as(workspace: Object) -> str:

@@ -24,19 +24,54 @@ ONLY_IN_V1BETA1 = (
 )
 """What a user can write in v1beta1 alone: a write of v1alpha1 takes it away."""
 
+INFERENCE_SET = Kind(GROUP, "v1beta1", "InferenceSet", "inferencesets")
+INFERENCE_SET_V1ALPHA1 = replace(INFERENCE_SET, version="v1alpha1")
+MULTI_ROLE_INFERENCE = Kind(GROUP, "v1alpha1", "MultiRoleInference", "multiroleinferences")
+
+NODE_POOL = Kind("karpenter.sh", "v1", "NodePool", "nodepools", namespaced=False)
+
 MACHINE = Kind("karpenter.sh", "v1alpha5", "Machine", "machines", namespaced=False)
 """What KAITO v0.3 and v0.4 ask for nodes with, unless their Karpenter gate is on."""
 
 FINALIZER = "workspace.finalizer.kaito.sh"
+SET_FINALIZER = "inferenceset.finalizer.kaito.sh"
 
 LABEL_WORKSPACE = "kaito.sh/workspace"
 LABEL_WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
+LABEL_POOL_WORKSPACE = "karpenter.kaito.sh/workspace-name"
+LABEL_POOL_NAMESPACE = "karpenter.kaito.sh/workspace-namespace"
+"""In their place where KAITO v0.12 asks Karpenter for static node pools."""
+
+# By which KAITO marks the nodes of its other kinds, each with a namespace.
+LABELS_OF_OTHERS = (
+    "kaito.sh/ragengine",
+    "kaito.sh/ragenginenamespace",
+    "karpenter.kaito.sh/inferenceset",
+    "karpenter.kaito.sh/inferenceset-namespace",
+)
+RESERVED_LABELS = frozenset(
+    {
+        LABEL_WORKSPACE,
+        LABEL_WORKSPACE_NAMESPACE,
+        LABEL_POOL_WORKSPACE,
+        LABEL_POOL_NAMESPACE,
+        *LABELS_OF_OTHERS,
+    }
+)
+"""Labels that KAITO v0.12 drops from a selector, and that no version's users put on nodes."""
+
 LABEL_INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 LABEL_NODE_POOL = "karpenter.sh/nodepool"
 LABEL_MACHINE_TYPE = "kaito.sh/machine-type"
 
 ANNOTATION_ENABLE_LB = "kaito.sh/enablelb"  # the one value that counts is "True"
 ANNOTATION_RUNTIME = "kaito.sh/runtime"  # transformers or vllm
+ANNOTATION_PERFORMANCE_MODE = "kaito.sh/performance-mode"  # v0.12: balanced, interactivity or throughput
+ANNOTATION_DISABLE_BENCHMARK = "kaito.sh/disable-benchmark"  # v0.12; the one value that counts is "true"
+ANNOTATION_LOCAL_WEIGHTS = "kaito.sh/use-local-weights"  # v0.12; the one value that counts is "true"
+LABEL_INFERENCE_ROLE = "kaito.sh/inference-role"  # v0.12: prefill or decode
+LABEL_CREATED_BY_SET = "inferenceset.kaito.sh/created-by"
+LABEL_CREATED_BY_ROLES = "multiroleinference.kaito.sh/created-by"
 
 GPU = "nvidia.com/gpu"
 """The extended resource that every preset asks for."""

@@ -6,10 +6,9 @@ from the figures is decided elsewhere: `fit` (what runs where), `validation`, `d
 
 KAITO up to v0.4 has *presets*, built into images, with requirements written down. KAITO v0.12 has *models*
 of Hugging Face, whose requirements it estimates from their size; an *alias* is a preset's name for one.
-`Catalog` is what ships with us plus the rows of a user's own file (`catalog_file` reads it). A process goes
-by one of them from beginning to end (`use`, `current`): `preset`, `model` and `instance_type` ask that one,
-the plural functions what ships. A table is read when something of it is asked for first; its rows are named
-tuples, whose classes Python makes in a third of a data class' time, for every command.
+`Catalog` is what ships with us plus the rows of a user's own file (`catalog_file` reads it): a value that
+commands hand on, within the settings, rules or snapshot that they make. A table is read when something of it
+is asked for first; its rows are named tuples, whose classes Python makes in a third of a data class' time.
 """
 
 from __future__ import annotations
@@ -23,11 +22,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from kaitoctl.kaito import preset_tables
+
 DEFAULT_GENERATION = "v0.4"
 """The image generation that a Workspace runs unless told otherwise."""
 
 DEFAULT_REGISTRY = "mcr.microsoft.com/aks/kaito"
 """Where the public preset images live (the default of KAITO's chart)."""
+
+LOCAL_REGISTRY = "localhost/kaitoctl"
+"""Where the images of local presets would live: no registry of anybody's, as podman names local images."""
 
 TARGETS: Mapping[str, str] = MappingProxyType({"v0.3": "v0.3.2", "v0.4": "v0.4.0", "v0.12": "v0.12"})
 """The KAITO versions that can be asked about, and what the tables call each."""
@@ -60,13 +64,15 @@ class ImageGeneration(NamedTuple):
     """What one generation of KAITO runs for a preset.
 
     Args:
-        name: `v0.3` or `v0.4`.
+        name: `v0.3`, `v0.4` or `v0.4.6`.
         tag: the public image's tag, None when users bring their own image.
         probe_path: where the server answers that it is healthy, on port 5000.
         transformers: the Hugging Face (or torchrun) runtime.
         vllm: the vLLM runtime, None when this generation has none for the preset.
         tensor_parallel: whether vLLM is told to spread the model over all GPUs of a node.
         source: where the figures are from.
+        lora: whether vLLM loads adapters, in a generation whose vLLM does.
+        downloads: whether the image is one without weights, which are downloaded with a token.
     """
 
     name: str
@@ -76,6 +82,8 @@ class ImageGeneration(NamedTuple):
     vllm: Runtime | None
     tensor_parallel: bool
     source: str
+    lora: bool = True
+    downloads: bool = False
 
 
 class Preset(NamedTuple):
@@ -96,6 +104,7 @@ class Preset(NamedTuple):
         images: what each generation runs, by generation; a newer preset lacks the older ones.
         note: a correction or a catch, else empty.
         source: where the figures are from.
+        local_model: for a preset of ours, which KAITO does not know: the model of this machine behind it.
     """
 
     name: str
@@ -103,7 +112,7 @@ class Preset(NamedTuple):
     access_mode: str
     disk: str
     gpu_count: int
-    total_gpu_memory_gib: int
+    total_gpu_memory_gib: float
     per_gpu_memory_gib: int
     distributed: bool
     world_size: int
@@ -112,13 +121,15 @@ class Preset(NamedTuple):
     images: Mapping[str, ImageGeneration]
     note: str
     source: str
+    local_model: str = ""
 
     def image(self, generation: str = DEFAULT_GENERATION, registry: str = DEFAULT_REGISTRY) -> str | None:
         """The published image's reference, or None: a private preset, or one this generation lacks."""
         published = self.images.get(generation)
         if published is None or published.tag is None:
             return None
-        return f"{registry.rstrip('/')}/kaito-{self.name}:{published.tag}"
+        registry = LOCAL_REGISTRY if self.local_model else registry.rstrip("/")
+        return f"{registry}/kaito-{'base' if published.downloads else self.name}:{published.tag}"
 
 
 class Model(NamedTuple):
@@ -232,27 +243,18 @@ class InstanceType(NamedTuple):
 
 @cache
 def presets() -> Mapping[str, Preset]:
-    """All presets by name, in the order of the table. Guarantee: immutable."""
-    table = json.loads((_TABLES / "presets.json").read_text("utf-8"))
-    launchers, generations = table["launchers"], table["generations"]
+    """All of KAITO's presets by name, in the order of the table. Guarantee: immutable."""
+    return MappingProxyType(_presets("presets.json"))
 
-    def runtime(row: dict[str, Any] | None) -> dict[str, Any] | None:
-        if row is None:
-            return None
-        return {**launchers[row["launcher"]], **{key: row[key] for key in ("main_file", "parameters")}}
 
-    def image(name: str, row: dict[str, Any]) -> dict[str, Any]:
-        runtimes = {"transformers": runtime(row["transformers"]), "vllm": runtime(row["vllm"])}
-        return {**generations[name], **row, **runtimes}
+@cache
+def _with_local() -> Mapping[str, Preset]:
+    """KAITO's presets, and ours: models of this machine, for the sandbox."""
+    return MappingProxyType({**presets(), **_presets("local_presets.json")})
 
-    return MappingProxyType(
-        {
-            row["name"]: preset_of(
-                {**row, "images": {name: image(name, below) for name, below in row["images"].items()}}
-            )
-            for row in table["presets"]
-        }
-    )
+
+def _presets(file: str) -> dict[str, Preset]:
+    return {row["name"]: preset_of(row) for row in preset_tables.rows(_TABLES / file)}
 
 
 def preset_of(row: Mapping[str, Any]) -> Preset:
@@ -274,10 +276,29 @@ def preset_of(row: Mapping[str, Any]) -> Preset:
 
 
 @cache
+def presets_of_v0_4_6() -> Mapping[str, Preset]:
+    """The presets of KAITO v0.4.6 by name: images of their own, or one that downloads. Guarantee: immutable.
+
+    It is the only generation of theirs, so they stand in a table of their own.
+    """
+    rows = preset_tables.rows_of_v0_4_6(_TABLES / "presets_v0_4_6.json")
+    return MappingProxyType(
+        {row["name"]: preset_of({k: row[k] for k in Preset._fields if k in row}) for row in rows}
+    )
+
+
+@cache
 def models() -> Mapping[str, Model]:
     """All models of KAITO v0.12 by id in lower case, in the order of the table. Guarantee: immutable."""
     table = json.loads((_TABLES / "models_v0_12.json").read_text("utf-8"))
     return MappingProxyType({row["id"].lower(): model_of(row) for row in table})
+
+
+@cache
+def _ids_by_alias() -> Mapping[str, str]:
+    """The id, in lower case, that each alias of a shipped model stands for; the first one counts."""
+    pairs = [(alias.lower(), key) for key, item in models().items() for alias in item.aliases]
+    return MappingProxyType(dict(reversed(pairs)))
 
 
 def model_of(row: Mapping[str, Any]) -> Model:
@@ -299,22 +320,7 @@ def instance_type_of(row: Mapping[str, Any]) -> InstanceType:
     return InstanceType(**{**row, "versions": tuple(row["versions"])})
 
 
-def preset(name: str) -> Preset | None:
-    """The preset of this very name in the catalog in use, or None."""
-    return current().preset(name)
-
-
-def instance_type(name: str) -> InstanceType | None:
-    """The instance type of this very name (KAITO compares with case) in the catalog in use, or None."""
-    return current().instance_type(name)
-
-
-def model(name: str) -> Model | None:
-    """The model that a Hugging Face id or a legacy alias names in the catalog in use; case does not count."""
-    return current().model(name)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
     """What ships with us, and over it the rows of a user's own file.
 
@@ -323,17 +329,20 @@ class Catalog:
         own_models: by id in lower case, likewise.
         own_instance_types: by name, likewise.
 
-    Guarantee: a value that never changes; shipped tables are read when first asked for.
+    Guarantee: never changes, and equals nothing but itself; shipped tables are read when first asked for.
     """
 
     own_presets: Mapping[str, Preset] = field(default_factory=lambda: MappingProxyType({}))
     own_models: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
     own_instance_types: Mapping[str, InstanceType] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __deepcopy__(self, memo: object) -> Catalog:
+        return self  # it never changes
+
     @property
     def presets(self) -> Mapping[str, Preset]:
         """All presets by name."""
-        return MappingProxyType({**presets(), **self.own_presets}) if self.own_presets else presets()
+        return MappingProxyType({**_with_local(), **self.own_presets}) if self.own_presets else _with_local()
 
     @property
     def models(self) -> Mapping[str, Model]:
@@ -351,9 +360,24 @@ class Catalog:
         """The preset of this very name, or None."""
         return self.presets.get(name)
 
+    def preset_in(self, name: str, generation: str) -> Preset | None:
+        """The preset of this very name with its image of a generation, or None where it has none."""
+        found = self.presets.get(name)
+        if generation == "v0.4.6" and name not in self.own_presets:
+            found = presets_of_v0_4_6().get(name)
+        return found if found is not None and generation in found.images else None
+
+    def is_local(self, name: str) -> bool:
+        """Whether a preset is one of ours, a model of this machine: KAITO does not know it."""
+        return bool((found := self.presets.get(name)) and found.local_model)
+
     def instance_type(self, name: str) -> InstanceType | None:
-        """The instance type of this very name, or None."""
+        """The instance type of this very name (KAITO compares with case), or None."""
         return self.instance_types.get(name)
+
+    def machine(self, label: str) -> InstanceType | None:
+        """The instance type that a node's label names, in any case: a cloud knows one machine of the name."""
+        return self.instance_types.get(label) or _by_lower_case(self).get(label.lower())
 
     def model(self, name: str) -> Model | None:
         """The model that a Hugging Face id or a legacy alias names, in any case, or None."""
@@ -361,27 +385,23 @@ class Catalog:
         everything = self.models
         if found := everything.get(wanted):
             return found
-        return next((item for item in everything.values() if wanted in map(str.lower, item.aliases)), None)
+        shipped = everything.get(_ids_by_alias().get(wanted, ""))
+        candidates = (*([shipped] if shipped else ()), *self.own_models.values())
+        return next((item for item in candidates if wanted in map(str.lower, item.aliases)), None)
 
     def model_names(self) -> list[str]:
         """Every id and alias by which `model` finds something."""
         return [name for item in self.models.values() for name in (*item.aliases, item.id)]
 
 
+@cache
+def _by_lower_case(known: Catalog) -> Mapping[str, InstanceType]:
+    """The instance types by their names in lower case; the first of a name counts."""
+    return {name.lower(): item for name, item in reversed(list(known.instance_types.items()))}
+
+
 SHIPPED = Catalog()
 """What ships with us, and nothing more."""
-
-_in_use = [SHIPPED]
-
-
-def current() -> Catalog:
-    """The catalog that this process goes by: what ships, unless `use` was called."""
-    return _in_use[-1]
-
-
-def use(known: Catalog) -> None:
-    """Make this the catalog that the process goes by. For its beginning: nothing is judged anew."""
-    _in_use[:] = [known]
 
 
 def close_matches(name: str, known: Iterable[str]) -> list[str]:

@@ -9,7 +9,6 @@ that make it one. `SCHEMA` says all of this to machines.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -52,6 +51,8 @@ _IMAGE = {
         "vllm": {**_RUNTIME, "nullable": True},
         "tensor_parallel": _FLAG,
         "source": _TEXT,
+        "lora": _FLAG,
+        "downloads": _FLAG,
     },
 }
 _PRESET = {
@@ -71,10 +72,11 @@ _PRESET = {
         "readiness_timeout_s": _COUNT,
         "images": {
             "type": "object",
-            "properties": {"v0.3": _IMAGE, "v0.4": _IMAGE},
+            "properties": {"v0.3": _IMAGE, "v0.4": _IMAGE, "v0.4.6": _IMAGE},
         },
         "note": _TEXT,
         "source": _TEXT,
+        "local_model": _TEXT,
     },
 }
 _MODEL = {
@@ -172,17 +174,9 @@ def read(path: str | None) -> Catalog:
     """
     if not path:
         return catalog.SHIPPED
-    try:
-        with Path(path).open("rb") as file:
-            raw = file.read(_MAX_BYTES + 1)
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"catalog {path}: not UTF-8 text (byte {error.start})") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"catalog {path}: {getattr(error, 'strerror', None) or error}") from None
-    if len(raw) > _MAX_BYTES:
-        raise InputError(f"catalog {path}: larger than {_MAX_BYTES:,} bytes")
-    return parse(text, path)
+    from kaitoctl.kube.documents import text_of_file
+
+    return parse(text_of_file(path, f"catalog {path}", most=_MAX_BYTES), path)
 
 
 def parse(text: str, source: str) -> Catalog:
@@ -204,18 +198,24 @@ def parse(text: str, source: str) -> Catalog:
     document = documents[0] if documents else {}
     problems = [str(problem) for problem in schema.problems(document, SCHEMA, unknown="error")]
     if problems:
-        raise _refused(source, problems)
-    own_presets = _rows(document, "presets", "name", catalog.presets, _preset, problems)
+        raise _error(source, problems)
+    own_presets = _rows(document, "presets", "name", _shipped_presets, _preset, problems)
     own_models = _rows(document, "models", "id", catalog.models, _model, problems)
     own_types = _rows(document, "instance_types", "name", catalog.instance_types, _instance_type, problems)
     if problems:
-        raise _refused(source, problems)
+        raise _error(source, problems)
     return Catalog(MappingProxyType(own_presets), MappingProxyType(own_models), MappingProxyType(own_types))
+
+
+def _shipped_presets() -> Mapping[str, Preset]:
+    return catalog.SHIPPED.presets
 
 
 def plain(row: Preset | Model | InstanceType) -> dict[str, Any]:
     """A row as a catalogue file has it. Guarantee: `parse` makes an equal row of it."""
     made: dict[str, Any] = _unfrozen(row)
+    if not made.get("local_model"):
+        made.pop("local_model", None)
     return made
 
 
@@ -245,7 +245,7 @@ def _rows(
             problems.append(f"{where}.{key}: {given[key]!r} stands in the file twice")
             continue
         before = shipped().get(name)
-        row = _merged(plain(before), given) if before else given
+        row = _merge(plain(before), given) if before else given
         required = _REQUIRED[section]
         if missing := [field for field in required if field not in row]:
             problems += [f"{where}.{field}: required of a new row" for field in missing]
@@ -300,7 +300,7 @@ def _contradictions(row: Preset | Model | InstanceType) -> Iterable[str]:
         yield f"gpu_memory_gib: {row.gpu_memory_gib} GiB cannot be shared equally by {row.gpus} GPUs"
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` upon `base`, field by field; a map of flags is replaced as a whole, images are not."""
     merged = {**base, **over}
     if isinstance(base.get("images"), dict) and isinstance(over.get("images"), dict):
@@ -308,7 +308,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _refused(source: str, problems: list[str]) -> InputError:
+def _error(source: str, problems: list[str]) -> InputError:
     hint = "`kaitoctl models describe NAME -o yaml` prints a row as it should be"
     if len(problems) == 1:
         return InputError(f"catalog {source}: {problems[0]}", hint=hint)

@@ -14,9 +14,12 @@ import re
 from typing import Literal, NamedTuple
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.status import FAILED
+from kaitoctl.kaito.workspace_conditions import FAILED
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, dig, generation_of
+
+UNMEASURED = "BenchmarkFailed"
+"""The reason by which KAITO v0.12 does not call a model ready that serves: its benchmark has failed."""
 
 _APPENDED = "(last reconcile error: "
 
@@ -73,6 +76,9 @@ _FINAL = re.compile(
             r"denied the request",
             r"exceeded quota",
             r"no matches for kind",
+            # etcd api/v3rpc/rpctypes
+            r"request is too large",
+            r"database space exceeded",
             # KAITO v0.12 pkg/workspace, pkg/sku, pkg/nodeprovision, api/v1beta1
             r"unsupported (sku|inference preset|tuning preset|instance ?type)",
             r"is not (supported|registered)",
@@ -146,5 +152,7 @@ def failure(workspace: Object, *, is_ours: bool) -> str:
     if succeeded.get("reason") == FAILED:
         is_passing = not is_ours and prospect(split(message).error or message) == "passing"
         return "" if is_passing else message or "the controller gave up"
+    if succeeded.get("reason") == UNMEASURED and prospect(split(message).message) != "passing":
+        return f"the model serves, and KAITO could not measure it: {split(message).message}"
     error = last_error(workspace)
     return f"the controller cannot continue: {error}" if prospect(error) == "final" else ""

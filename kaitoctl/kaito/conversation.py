@@ -1,6 +1,7 @@
 """How a model server is spoken to: requests and answers of the three kinds that KAITO runs. Pure.
 
-Source: KAITO v0.3.2 and v0.4.0, `presets/**/inference_api.py`; vLLM's OpenAI-compatible server.
+Source: KAITO v0.3.2, v0.4.0 and v0.8.1 to v0.12.0, `presets/**/inference_api.py`; vLLM. From v0.9.0 on the
+transformers server is OpenAI-compatible, too; up to v0.11 it streams, whether asked to or not.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from kaitoctl.kaito import api
+from kaitoctl.kaito import api, generations
+from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kube.objects import Object, annotations_of, dig
 
 Protocol = Literal["openai", "transformers", "llama"]
@@ -22,17 +24,28 @@ class Message(NamedTuple):
     content: str
 
 
-def protocol_of(workspace: Object, workloads: Iterable[Object]) -> Protocol:
-    """Which server runs: what the workload's command says; before that the annotation and the preset."""
+def protocol_of(workspace: Object, workloads: Iterable[Object], known: Catalog) -> Protocol:
+    """Which server runs: what the workload's command says; before that the annotation and the preset.
+
+    The transformers server is given the model's name since it answers as OpenAI's does (v0.9.0).
+    """
     words = " ".join(
         str(word)
         for item in workloads
         for container in dig(item, "spec", "template", "spec", "containers") or ()
         for word in (*(container.get("command") or ()), *(container.get("args") or ()))
     )
-    if "vllm" in words or (not words and annotations_of(workspace).get(api.ANNOTATION_RUNTIME) == "vllm"):
+    if "vllm" in words or "--served_model_name" in words:
         return "openai"
-    if str(dig(workspace, "inference", "preset", "name") or "").startswith("llama-2-"):
+    generation = None if words else generations.generation_of(workspace, known=known)
+    if generation is not None and (
+        generation.has_models or annotations_of(workspace).get(api.ANNOTATION_RUNTIME) == "vllm"
+    ):
+        return "openai"
+    preset = str(dig(workspace, "inference", "preset", "name") or "")
+    if known.is_local(preset):
+        return "openai"
+    if preset.startswith("llama-2-"):
         return "llama"
     return "transformers"
 
@@ -91,6 +104,22 @@ def answer_of(protocol: Protocol, answer: Any) -> str:
     if not isinstance(said, str):
         raise ValueError(f"the model server answered something else: {json.dumps(answer)[:200]}")
     return said.strip()
+
+
+def whole_of(protocol: Protocol, text: str) -> str:
+    """What the model said, of an answer that came whole, be it a stream of events all the same.
+
+    Raises:
+        ValueError: it is no answer of this server.
+    """
+    if protocol != "openai" or not text.lstrip().startswith("data:"):
+        return answer_of(protocol, json.loads(text))
+    pieces: list[str] = []
+    for line in text.splitlines():
+        if (piece := delta_of(line.strip())) is None:
+            break
+        pieces.append(piece)
+    return "".join(pieces).strip()
 
 
 def delta_of(line: str) -> str | None:

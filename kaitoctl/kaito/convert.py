@@ -1,7 +1,7 @@
 """A Workspace of one API version as one of the other, and what that loses. Pure.
 
 An API server converts between the two by changing `apiVersion` alone; what a version does not read is still
-lost then, without a word. Here it is said, with the command that replaces it where there is one. `chosen`
+lost then, without a word. Here it is said, with the command that replaces it. `choose_version`
 asks the same question the other way round: in which version does a request mean what it says?
 
 Source: the field trees of KAITO v0.3.2 and v0.12, and what the controller of v0.12 does with each field.
@@ -9,17 +9,16 @@ Source: the field trees of KAITO v0.3.2 and v0.12, and what the controller of v0
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kaitoctl.advice import Command, text
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.api import VERSIONS, WORKSPACE, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, copy_of, dig
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.manifest import WorkspaceRequest
@@ -86,35 +85,34 @@ def convert(workspace: Object, to: str, *, known: Catalog = catalog.SHIPPED) -> 
     Guarantee: never raises otherwise, whatever JSON the object is made of; a second time changes nothing.
     """
     from kaitoctl.kaito.validation import schema_of
-    from kaitoctl.kube import schema
+    from kaitoctl.kube import schema_defaults
 
     if to not in VERSIONS:
         raise InputError(f"there is no API version {to!r} of Workspaces", hint=f"use {' or '.join(VERSIONS)}")
     if not is_workspace(workspace):
         raise InputError(f"a {workspace.get('kind')} of {workspace.get('apiVersion')} is not a Workspace")
     came_from = str(workspace["apiVersion"]).rpartition("/")[2]
-    made = deepcopy({key: value for key, value in workspace.items() if key != "status"})
-    if isinstance(metadata := made.get("metadata"), dict):
-        made["metadata"] = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    made = copy_of({key: value for key, value in workspace.items() if key != "status"})
+    remarks = list(out_of_the_cluster(made, api.FINALIZER))
     made["apiVersion"] = f"{api.GROUP}/{to}"
-    remarks = list(_out_of_the_cluster(made.get("metadata")))
     if came_from != to:
         step = _to_v1beta1 if to == WORKSPACE_V1BETA1.version else _to_v1alpha1
         remarks += step(made, known)
     structure = schema_of(to)
-    remarks += [
-        Remark(path, f"{to} has no such field; dropped") for path in schema.unknown_fields(made, structure)
-    ]
-    return Conversion(schema.prune(made, structure), tuple(remarks))
+    unknown = schema_defaults.unknown_fields(made, structure)
+    remarks += [Remark(path, f"{to} has no such field; dropped") for path in unknown]
+    return Conversion(schema_defaults.prune(made, structure), tuple(remarks))
 
 
-def _out_of_the_cluster(metadata: Any) -> Iterator[Remark]:
+def out_of_the_cluster(made: Object, finalizer: str) -> Iterator[Remark]:
     """Take out of a live object's metadata what only has a meaning in its own cluster."""
+    metadata = made.get("metadata")
     if not isinstance(metadata, dict):
         return
+    metadata = made["metadata"] = {k: v for k, v in metadata.items() if k not in _SERVERS_OWN}
     for field, why in _ONE_CLUSTERS.items():
         value = metadata.pop(field, None)
-        if value and value != [api.FINALIZER]:  # KAITO's own comes back by itself
+        if value and value != [finalizer]:  # KAITO's own comes back by itself
             yield Remark(f"metadata.{field}", why)
     if isinstance(annotations := metadata.get("annotations"), dict) and _LAST_APPLIED in annotations:
         del annotations[_LAST_APPLIED]
@@ -156,9 +154,7 @@ def _nodes_by_label(resource: dict[str, Any]) -> Iterator[Remark]:
     labels = dig(resource, "labelSelector", "matchLabels")
     words = [f"{key}={value}" for key, value in labels.items()] if isinstance(labels, dict) else []
     names = list(dict.fromkeys(item for item in preferred if isinstance(item, str)))
-    commands = (
-        tuple(shlex.join(["kubectl", "label", "node", name, *words]) for name in names) if words else ()
-    )
+    commands = tuple(text(Command("kubectl label node", name, *words)) for name in names) if words else ()
     yield Remark(
         "resource.preferredNodes",
         "KAITO v0.12 does not read it and chooses nodes by their labels; dropped. Label the nodes",
@@ -225,7 +221,7 @@ def _to_v1alpha1(made: Object, known: Catalog) -> Iterator[Remark]:
 # --- which version -----------------------------------------------------------------------------------------
 
 
-def chosen(
+def choose_version(
     request: WorkspaceRequest, served: Collection[str], *, known: Catalog = catalog.SHIPPED
 ) -> tuple[str, str]:
     """The newest API version served in which a request means what it says, and why not a newer one.

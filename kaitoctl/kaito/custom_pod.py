@@ -15,7 +15,7 @@ from kaitoctl.kube.objects import Object
 from kaitoctl.kube.pod_reach import Reach
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.desired import Settings
+    from kaitoctl.kaito.settings import Settings
 
 UNLESS = "unless the controller runs with"
 """In every refusal that an operator can lift."""
@@ -31,7 +31,7 @@ SCHEDULING = "--allow-template-scheduling"
 
 def refusal(template: Object, settings: Settings) -> str:
     """What a template may not have, each with its path and what allows it; empty when it may have all."""
-    found = list(islice(_refused(template, settings), _MOST_SAID + 1))
+    found = list(islice(_faults(template, settings), _MOST_SAID + 1))
     more = ["and more"] if len(found) > _MOST_SAID else []
     return "; ".join([*found[:_MOST_SAID], *more])
 
@@ -41,7 +41,7 @@ def may_have_token(spec: Object, settings: Settings) -> bool:
     return _is_among(pod_reach.service_account(spec), settings.template_service_accounts)
 
 
-def _refused(template: Object, settings: Settings) -> Iterator[str]:
+def _faults(template: Object, settings: Settings) -> Iterator[str]:
     if not settings.allows_privileged_templates:
         for what in pod_security.violations(template, "baseline"):
             yield (

@@ -12,14 +12,14 @@ memory over nodes that cannot share it, we do not.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from kaitoctl.kaito import catalog
 from kaitoctl.kaito import nodes as nodes_
 from kaitoctl.kaito.api import GPU
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, dig, quantity
 
 MAX_NODES = 8
 """More nodes than this are not looked at unless asked for."""
@@ -125,6 +125,8 @@ class GpuNode:
         memory_gib: memory of one device as the node's labels say, else the catalog; None when neither does.
         catalogued_gib: the other way round: a driver reports a little less than the maker's figure.
         faults: why it cannot be used at all.
+        warnings: what speaks against it, and keeps no pod away.
+        main_memory_gib: main memory for pods; None when that is not known.
         is_whole: whether each device is a GPU of its own.
     """
 
@@ -135,6 +137,8 @@ class GpuNode:
     memory_gib: float | None
     catalogued_gib: float | None
     faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    main_memory_gib: float | None = None
     is_whole: bool = True
 
 
@@ -205,6 +209,25 @@ def _usable_gib(model: Model, shape: Shape, context: int) -> float:
     return (_USABLE_SHARE * shape.memory_gib - _RESERVED_GIB - cache_gib) / _OVERHEAD
 
 
+def attainable_context(wanted: Preset | Model, machine: InstanceType, nodes: int) -> int | None:
+    """The longest `max-model-len` with which KAITO v0.12 takes no more nodes; None where that is not known.
+
+    It is not of presets, whose memory is a written figure, nor where the cache of a token is not known.
+
+    Args:
+        wanted: what is to run.
+        machine: on which instance type.
+        nodes: how many of them; 0 where it does not run.
+    """
+    if not isinstance(wanted, Model) or not wanted.bytes_per_token or not nodes:
+        return None
+    shape = Shape(machine.gpus, machine.gpu_memory_gib / machine.gpus)
+    weights_gib = _WEIGHTS_MARGIN * wanted.weights_gib / (nodes * shape.gpus)
+    left_gib = _USABLE_SHARE * shape.memory_gib - _RESERVED_GIB - _OVERHEAD * weights_gib
+    tokens = math.ceil(left_gib * shape.gpus * _GIB / wanted.bytes_per_token) - 1
+    return max(0, min(tokens, wanted.context_limit))
+
+
 def _preset_sizing(preset: Preset, shape: Shape, max_nodes: int) -> Sizing:
     if shape.memory_gib < preset.per_gpu_memory_gib:
         return Sizing(0, f"{preset.per_gpu_memory_gib} GiB per GPU needed")
@@ -248,7 +271,7 @@ def target_of(wanted: Preset | Model) -> str:
     return max(wanted.images, default=catalog.DEFAULT_GENERATION)
 
 
-def choices(
+def choices_on(
     wanted: Preset | Model,
     machines: Iterable[InstanceType],
     *,
@@ -313,14 +336,15 @@ def gpu_nodes(
         known: where the memory of an instance type's GPUs is looked up when the node's labels do not tell.
     """
     listed = list(nodes)
-    names = [name for node in listed if isinstance(name := dig(node, "metadata", "name"), str)]
+    by_name = {name: node for node in listed if isinstance(name := dig(node, "metadata", "name"), str)}
     # The question of check-nodes, asked for a Workspace that names every node and wants nothing else.
-    everyone: Object = {"resource": {"instanceType": "-", "preferredNodes": names}}
+    everyone: Object = {"resource": {"instanceType": "-", "preferredNodes": list(by_name)}}
+    rules = nodes_.Rules(catalog=known)
     seen = []
     there = None if pods is None else list(pods)
     crowds = None if there is None else nodes_.crowds(everyone, there)
-    for node in nodes_.verdict(everyone, listed, there, crowds=crowds).nodes:
-        machine = known.instance_type(node.instance_type)
+    for node in nodes_.verdict(everyone, listed, there, rules=rules, crowds=crowds).nodes:
+        machine = known.machine(node.instance_type)
         if machine is None and any(finding.code == "no-gpu" for finding in node.failures):
             continue  # an ordinary node
         gpus, reported = node.gpus, node.gpus.memory_gib
@@ -335,10 +359,19 @@ def gpu_nodes(
                 memory_gib=catalogued if reported is None else reported,
                 catalogued_gib=reported if catalogued is None else catalogued,
                 faults=tuple(finding.message for finding in node.failures),
+                warnings=tuple(item.message for item in node.warnings if item.code != "gpu-labels-missing"),
+                main_memory_gib=_main_memory_gib(by_name.get(node.name)),
                 is_whole=gpus.sharing is None,
             )
         )
     return tuple(seen)
+
+
+def _main_memory_gib(node: Object | None) -> float | None:
+    try:
+        return float(quantity(str(dig(node, "status", "allocatable", "memory")))) / _GIB
+    except (ValueError, OverflowError):
+        return None
 
 
 def placements(
@@ -356,7 +389,24 @@ def placements(
     """
     usable = [node for node in nodes if not node.faults and node.memory_gib is not None]
     answers = [_placement(item, usable, context) for item in wanted]
+    unknown = [node.name for node in nodes if not node.faults and node.memory_gib is None]
+    if unknown and not usable:
+        why = f"the memory of the GPUs of {', '.join(unknown[:3])} is not known (label nvidia.com/gpu.memory)"
+        answers = [Placement(answer.wanted, (), why) for answer in answers]
+    memory = {node.name: node.main_memory_gib for node in usable}
+    answers = [_with_main_memory(answer, memory) for answer in answers]
     return tuple(sorted(answers, key=lambda answer: not answer.fits))
+
+
+def _with_main_memory(answer: Placement, memory: Mapping[str, float | None]) -> Placement:
+    """The answer, and whether the weights of a preset have room in the main memory that they pass through."""
+    if isinstance(answer.wanted, Model) or not answer.fits:
+        return answer
+    least = answer.wanted.total_gpu_memory_gib / (len(answer.nodes) if answer.wanted.distributed else 1)
+    here = [gib for name in answer.nodes if (gib := memory.get(name)) is not None]
+    if not here or min(here) >= least:
+        return answer
+    return replace(answer, why=f"{answer.why}; only {min(here):.3g} GiB main memory")
 
 
 def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -> Placement:

@@ -1,6 +1,7 @@
-"""Deployments of a cluster -> the controllers that manage Workspaces. Pure.
+"""Deployments of a cluster -> the controllers that manage Workspaces, and those that make nodes. Pure.
 
-Source of KAITO's names: its charts v0.3.2 to v0.12 (image `.../kaito/workspace:VERSION`).
+Source of the names: KAITO's charts v0.3.2 to v0.12 (image `.../kaito/workspace:VERSION`); charts of
+Azure/gpu-provisioner and of Karpenter's providers (`.../gpu-provisioner`, `.../karpenter/controller`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ _KAITO = r"kaito[^:@]*/workspace(?::v?(?P<version>[^@]+))?(?:@|$)"
 # What its charts set, whatever the image is called where it was copied to; nobody else has both.
 _ENVIRONMENT = frozenset({"PRESET_REGISTRY_NAME", "WEBHOOK_SERVICE"})
 _ADDON = ("kubernetes.azure.com/managedby", "addonmanager.kubernetes.io/mode")
+_MAKES_NODES = (
+    r"(?:^|/)(?P<kind>gpu-provisioner|karpenter)(?:-provider-\w{1,20})?(?:/controller)?"
+    r"(?::v?(?P<version>[^@]+))?(?:@|$)"
+)
 _PROVISIONER = r"--node-provisioner[= ](\S+)"
 
 
@@ -73,16 +78,28 @@ def controllers(deployments: Iterable[Object]) -> list[Installed]:
             else:
                 continue
             given = re.search(_PROVISIONER, " ".join(map(str, words)))
-            wanted = dig(item, "spec", "replicas")
-            found.append(
-                Installed(
-                    kind,
-                    version,
-                    *key_of(item),
-                    ready=int(dig(item, "status", "readyReplicas") or 0),
-                    wanted=1 if wanted is None else int(wanted),
-                    provisioner=given[1] if given else "",
-                    is_addon=any(label in labels_of(item) for label in _ADDON),
-                )
-            )
+            found.append(_installation(item, kind, version, given[1] if given else ""))
     return found
+
+
+def provisioners(deployments: Iterable[Object]) -> list[Installed]:
+    """What makes nodes of NodeClaims, among all Deployments of a cluster; a managed one is not among them."""
+    found = []
+    for item in deployments:
+        images = [str(one.get("image")) for one in dig(item, "spec", "template", "spec", "containers") or ()]
+        if match := next(filter(None, (re.search(_MAKES_NODES, image) for image in images)), None):
+            found.append(_installation(item, match["kind"], match["version"] or ""))
+    return found
+
+
+def _installation(item: Object, kind: str, version: str, provisioner: str = "") -> Installed:
+    wanted = dig(item, "spec", "replicas")
+    return Installed(
+        kind,
+        version,
+        *key_of(item),
+        ready=int(dig(item, "status", "readyReplicas") or 0),
+        wanted=1 if wanted is None else int(wanted),
+        provisioner=provisioner,
+        is_addon=any(label in labels_of(item) for label in _ADDON),
+    )

@@ -34,47 +34,103 @@ def of_workspaces(versions: Iterable[str], *, known: Catalog = catalog.SHIPPED) 
     return {"$schema": DRAFT, "title": "KAITO Workspace", "oneOf": made}
 
 
-def _workspace(version: str, known: Catalog) -> dict[str, Any]:
-    from kaitoctl.kaito.validation import schema_of
+def of_fleets(kind: str, versions: Iterable[str], *, known: Catalog = catalog.SHIPPED) -> dict[str, Any]:
+    """As `of_workspaces`, of InferenceSets or MultiRoleInferences."""
+    made = [_fleet(kind, version, known) for version in versions]
+    if len(made) == 1:
+        return {"$schema": DRAFT, **made[0]}
+    return {"$schema": DRAFT, "title": f"KAITO {kind}", "oneOf": made}
 
-    schema = translated(schema_of(version))
-    properties = schema["properties"]
+
+def _fleet(kind: str, version: str, known: Catalog) -> dict[str, Any]:
+    from kaitoctl.kaito.fleet import kinds
+
+    schema = translated(kinds.schema_of(kind, version))
+    properties = _with_head(schema, kind, version)
+    properties["metadata"] = _metadata("Begins the names of its Workspaces.", {})
+    below = properties["spec"]["properties"]
+    if kind == api.INFERENCE_SET.kind:
+        below = below["template"]["properties"]
+        below["inference"]["properties"]["preset"]["properties"]["name"]["examples"] = _models(known)
+        below["metadata"] = _metadata("Not read.", _RUNTIME_NOTE)
+        del below["metadata"]["required"]
+        resource = below["resource"]
+    else:
+        below["model"]["properties"]["name"]["examples"] = _models(known)
+        resource = below["roles"]["items"]
+    resource["properties"]["instanceType"]["examples"] = _types(known, "v0.12")
+    return {
+        **schema,
+        "title": f"KAITO {kind} {version}",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+    }
+
+
+_RUNTIME_NOTE = {
+    api.ANNOTATION_RUNTIME: {
+        "enum": ["transformers", "vllm"],
+        "description": "What serves the model; KAITO v0.3 has transformers only.",
+    }
+}
+
+
+def _models(known: Catalog) -> list[str]:
+    return [model.preset_name for model in known.models.values()]
+
+
+def _types(known: Catalog, release: str) -> list[str]:
+    target = catalog.TARGETS[release]
+    return [machine.name for machine in known.instance_types.values() if target in machine.versions]
+
+
+def _with_head(schema: dict[str, Any], kind: str, version: str) -> dict[str, Any]:
+    """The properties of a schema, with the one value that `apiVersion` and `kind` may have."""
+    properties: dict[str, Any] = schema["properties"]
     properties["apiVersion"] = {**properties["apiVersion"], "const": f"{api.GROUP}/{version}"}
-    properties["kind"] = {**properties["kind"], "const": api.WORKSPACE.kind}
-    properties["metadata"] = {
+    properties["kind"] = {**properties["kind"], "const": kind}
+    if "status" in properties:
+        properties["status"]["readOnly"] = True
+    return properties
+
+
+def _metadata(name: str, annotations: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "description": "Name, namespace, labels and annotations.",
         "type": "object",
         "required": ["name"],
         "properties": {
-            "name": {"type": "string", "maxLength": 63, "description": "Also the name of the Service."},
+            "name": {"type": "string", "maxLength": 63, "description": name},
             "namespace": {"type": "string", "maxLength": 63, "description": "The context's when left out."},
             "labels": _TEXTS,
-            "annotations": {
-                **_TEXTS,
-                "properties": {
-                    api.ANNOTATION_RUNTIME: {
-                        "enum": ["transformers", "vllm"],
-                        "description": "What serves the model; KAITO v0.3 has transformers only.",
-                    },
-                    api.ANNOTATION_ENABLE_LB: {
-                        "enum": ["True", "False"],
-                        "description": "True gives the Service a load balancer; note the capital.",
-                    },
-                },
-            },
+            "annotations": {**_TEXTS, "properties": dict(annotations)},
         },
     }
-    if "status" in properties:
-        properties["status"]["readOnly"] = True
+
+
+def _workspace(version: str, known: Catalog) -> dict[str, Any]:
+    from kaitoctl.kaito.validation import schema_of
+
+    schema = translated(schema_of(version))
+    properties = _with_head(schema, api.WORKSPACE.kind, version)
+    balancer = {
+        api.ANNOTATION_ENABLE_LB: {
+            "enum": ["True", "False"],
+            "description": "True gives the Service a load balancer; note the capital.",
+        }
+    }
+    properties["metadata"] = _metadata("Also the name of the Service.", {**_RUNTIME_NOTE, **balancer})
     is_new = version == api.WORKSPACE_V1BETA1.version
-    names = [model.preset_name for model in known.models.values()] if is_new else list(known.presets)
+    names = _models(known) if is_new else _presets_of_kaito(known)
     for use in ("inference", "tuning"):
         properties[use]["properties"]["preset"]["properties"]["name"]["examples"] = names
-    target = catalog.TARGETS["v0.12" if is_new else catalog.DEFAULT_GENERATION]
-    types = [machine.name for machine in known.instance_types.values() if target in machine.versions]
+    types = _types(known, "v0.12" if is_new else catalog.DEFAULT_GENERATION)
     properties["resource"]["properties"]["instanceType"]["examples"] = types
     required = ["apiVersion", "kind", "metadata"]
     return {**schema, "title": f"KAITO Workspace {version}", "required": required}
+
+
+def _presets_of_kaito(known: Catalog) -> list[str]:
+    return [item.name for item in known.presets.values() if not item.local_model]
 
 
 def translated(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def completed(
+def complete_request(
     request: manifest.WorkspaceRequest, live: Object, named: Collection[str]
 ) -> manifest.WorkspaceRequest:
     """The request with the Workspace's own values where only defaults stand.
@@ -47,11 +47,11 @@ def upon(live: Object, asked: Object, *, without_strength: Collection[str] = ())
     Guarantee: whatever `asked` does not name is as in `live`. Other lists than that of the adapters are one
         value: who names one names all of it.
     """
-    made = {**live, **{part: _merged(live.get(part), asked[part]) for part in _parts(asked)}}
+    made = {**live, **{part: _merge(live.get(part), asked[part]) for part in _parts(asked)}}
     metadata = dict(live["metadata"])
     for field in ("labels", "annotations"):
         if wanted := dig(asked, "metadata", field):
-            metadata[field] = _merged(metadata.get(field), wanted)
+            metadata[field] = _merge(metadata.get(field), wanted)
     made["metadata"] = metadata
     entries = adapters.entries_of(asked)
     if entries:
@@ -59,11 +59,23 @@ def upon(live: Object, asked: Object, *, without_strength: Collection[str] = ())
     return made
 
 
+def instead_of(live: Object, asked: Object) -> Object:
+    """The Workspace with just what the request says of resource, inference and tuning; the rest stays.
+
+    Args:
+        live: the Workspace as it is.
+        asked: the manifest that the request makes, of the same API version.
+    """
+    made = upon(live, {key: value for key, value in asked.items() if key not in revisions.PARTS})
+    kept = {key: value for key, value in made.items() if key not in revisions.PARTS}
+    return {**kept, **{part: asked[part] for part in _parts(asked)}}
+
+
 def _parts(asked: Object) -> list[str]:
     return [part for part in revisions.PARTS if asked.get(part) is not None]
 
 
-def _merged(base: Any, over: Any) -> Any:
+def _merge(base: Any, over: Any) -> Any:
     both = isinstance(base, Mapping) and isinstance(over, Mapping)
     return manifest.merged(base, over) if both else over
 
@@ -76,7 +88,7 @@ def _merged_adapters(live: Object, entries: list[Object], without_strength: Coll
         if there is None:
             made.append(entry)
             continue
-        source = _merged(there.get("source"), entry.get("source"))
+        source = _merge(there.get("source"), entry.get("source"))
         if dig(entry, "source", "image"):
             source.pop("volumeSource", None)
         new = {**there, **entry, "source": source}
@@ -111,7 +123,20 @@ def intent(live: Object, goal: Object, manager: str) -> Object:
     return {**made, "metadata": metadata}
 
 
-def shown(workspace: Object) -> Object:
+def patch(before: Object, after: Object) -> Object:
+    """The JSON merge patch (RFC 7386) from `before` to `after`: lists as a whole, null for what goes."""
+    found: Object = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            if inner := patch(old, value):
+                found[key] = inner
+        elif key not in before or value != old:
+            found[key] = value
+    return found
+
+
+def asked_of(workspace: Object) -> Object:
     """What a person means by the Workspace: what it asks for, its labels and annotations."""
     labels = labels_of(workspace)
     annotations = {key: value for key, value in annotations_of(workspace).items() if key != _LAST_APPLIED}

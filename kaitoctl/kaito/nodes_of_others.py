@@ -7,29 +7,21 @@ alone; here the others are laid beside it before a command that changes a node i
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from kaitoctl.kaito import looks
 from kaitoctl.kaito.nodes import Verdict, labels_asked, pods_of_others, preferred_nodes
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, key_of, labels_of
 
-_WRITES_A_NODE = r"^kubectl (label|annotate|taint|cordon|uncordon|drain|delete|patch|edit) "
 
-
-def writes_a_node(command: str) -> bool:
-    """Whether a command of advice about a node changes it."""
-    return re.match(_WRITES_A_NODE, command) is not None
-
-
-def advised(verdict: Verdict) -> list[str]:
+def nodes_to_change(verdict: Verdict) -> list[str]:
     """The nodes that the verdict advises to change, those first that are wanted most."""
-    found = [node for node in verdict.nodes if any(writes_a_node(item.command) for item in node.findings)]
+    found = [node for node in verdict.nodes if any(item.changes_node for item in node.findings)]
     return [node.name for node in sorted(found, key=lambda node: not node.preferred)]
 
 
-def taken(
+def owners_by_node(
     workspace: Object, others: Iterable[Object], nodes: Iterable[Object], pods: Iterable[Object]
 ) -> dict[str, str]:
     """The nodes that are another's, and why, a sentence each.
@@ -60,12 +52,12 @@ def taken(
     return found
 
 
-def spared(verdict: Verdict, whose: Mapping[str, str], looked_at: Iterable[str]) -> Verdict:
+def without_changes_to(verdict: Verdict, whose: Mapping[str, str], looked_at: Iterable[str]) -> Verdict:
     """The verdict without a command that changes a node which is another's, or may be.
 
     Args:
         verdict: the answer for one Workspace.
-        whose: as `taken` gives it.
+        whose: as `owners_by_node` gives it.
         looked_at: the nodes of which that is known.
     """
     known = set(looked_at)
@@ -73,9 +65,9 @@ def spared(verdict: Verdict, whose: Mapping[str, str], looked_at: Iterable[str])
     for node in verdict.nodes:
         if why := whose.get(node.name) or ("" if node.name in known else "look first whose pods it has"):
             hint = f"{why}: leave it alone, and choose another" if node.name in whose else why
-            look = f"kubectl get pods -A --field-selector spec.nodeName={shlex.quote(node.name)}"
+            look = looks.pods_on(node.name)
             findings = [
-                replace(item, hint=hint, command=look) if writes_a_node(item.command) else item
+                replace(item, hint=hint, command=look) if item.changes_node else item
                 for item in node.findings
             ]
             node = replace(node, findings=tuple(findings), may_be_labelled=False)

@@ -6,10 +6,10 @@ annotations. Neither stops a write: the change holds until its owner writes the 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kube.objects import Object, annotations_of, controller_of, key_of, labels_of
 
 
@@ -23,7 +23,7 @@ class Owner:
     """
 
     what: str
-    instead: str
+    instead: Advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +135,8 @@ def _by_reference(workspace: Object) -> Iterator[Owner]:
         kind, name = str(item.get("kind") or "an object"), str(item.get("name") or "")
         group, _, version = str(item.get("apiVersion") or "").rpartition("/")
         resource = f"{kind.lower()}.{version}.{group}" if group else kind.lower()
-        command = shlex.join(["kubectl", "edit", resource, name, "-n", key_of(workspace).namespace])
-        yield Owner(f"{kind} {name}", f"change {kind} {name}: {command}")
+        command = Command("kubectl edit", resource, name, "-n", key_of(workspace).namespace)
+        yield Owner(f"{kind} {name}", f"change {kind} {name}: " + command)
 
 
 def _by_marks(workspace: Object) -> Iterator[Owner]:
@@ -154,7 +154,7 @@ def _by_marks(workspace: Object) -> Iterator[Owner]:
         yield Owner(str(by), "change it there")
 
 
-def warnings(workspace: Object) -> list[tuple[str, str]]:
+def warnings(workspace: Object) -> list[tuple[str, Advice]]:
     """For who is about to write the Workspace: what becomes of the change, and what to change instead."""
     return [
         (f"{owner.what} owns this Workspace, and may undo the change at any time", owner.instead)

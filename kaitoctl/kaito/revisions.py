@@ -10,15 +10,22 @@ Source of the names: KAITO v0.3.2, `pkg/controllers/workspace_controller.go`.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.status import OWNER_GENERATION
-from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, annotations_of, dig, owner_reference
+from kaitoctl.kaito.own_workloads import OWNER_GENERATION
+from kaitoctl.kube.objects import (
+    CONTROLLER_REVISION,
+    Object,
+    annotations_of,
+    copy_of,
+    dig,
+    owner_reference,
+    without_managed_fields,
+)
 
 LABEL_NAME = "workspace.kaito.io/name"
 """On a revision: the Workspace's name."""
@@ -44,7 +51,7 @@ class Record:
 
     Args:
         number: of the present revision, once it is done.
-        present: the revision (`kept`) that has it already; None when one is to be created.
+        present: the revision (`trim_revision`) that has it already; None when one is to be created.
         patch: what is to change in it; empty when nothing is.
         superfluous: revisions beyond the limit, oldest first.
     """
@@ -78,7 +85,7 @@ def as_of(workspace: Object, data: Object) -> Object:
     if not metadata["annotations"]:
         del metadata["annotations"]
     parts = {part: data[part] for part in PARTS if data.get(part) is not None}
-    return copy.deepcopy({**kept, "metadata": metadata, **parts})
+    return copy_of({**kept, "metadata": metadata, **parts})
 
 
 def name_of(workspace: Object, collisions: int = 0) -> str:
@@ -111,9 +118,9 @@ def revision(workspace: Object, number: int, *, collisions: int = 0) -> Object:
     }
 
 
-def kept(obj: Object) -> Object:
+def trim_revision(obj: Object) -> Object:
     """What a controller keeps of a revision: everything but its data, of which the hash is enough."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    metadata = without_managed_fields(obj)["metadata"]
     head = {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "revision": number_of(obj)}
     data = obj.get("data")
     return {**head, "metadata": metadata, _HASH: hash_of(data if isinstance(data, dict) else {})}
@@ -142,7 +149,7 @@ def ordered(revisions: Iterable[Object]) -> list[Object]:
 
 
 def has_same_data(obj: Object, workspace: Object) -> bool:
-    """Whether a revision, whole or `kept`, holds what the Workspace asks for now."""
+    """Whether a revision, whole or `trim_revision`, holds what the Workspace asks for now."""
     found = obj.get(_HASH) or hash_of(obj.get("data") or {})
     return bool(found == hash_of(data_of(workspace)))
 
@@ -152,7 +159,7 @@ def record(workspace: Object, own: Iterable[Object], *, deployed: int = 0) -> Re
 
     Args:
         workspace: the Workspace.
-        own: its revisions, `kept`; upstream KAITO's count, too.
+        own: its revisions, `trim_revision`; upstream KAITO's count, too.
         deployed: the number on its workload, which is never superfluous.
 
     Guarantee: once done, nothing more is to be done.

@@ -10,11 +10,11 @@ its writes are signed), `docker/workspace/Dockerfile` (before, the program's nam
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, installation
 from kaitoctl.kaito.installation import Installed
 from kaitoctl.kube.conditions import parse_timestamp
@@ -46,7 +46,7 @@ class Rival:
     """
 
     words: str
-    stop: str = ""
+    stop: Advice = ""
 
 
 def of_deployment(found: Installed) -> Rival | None:
@@ -55,11 +55,11 @@ def of_deployment(found: Installed) -> Rival | None:
         return None
     if found.is_addon:
         again = "AKS starts its add-on again"
-        return Rival(
-            found.words, f"{again}: az aks update -g GROUP -n CLUSTER --disable-ai-toolchain-operator"
-        )
-    name, namespace = shlex.quote(found.name), shlex.quote(found.namespace)
-    return Rival(found.words, f"kubectl scale deployment {name} -n {namespace} --replicas=0")
+        stop = Command("az aks update -g GROUP -n CLUSTER --disable-ai-toolchain-operator")
+        return Rival(found.words, f"{again}: " + stop)
+    return Rival(
+        found.words, Command("kubectl scale deployment", found.name, "-n", found.namespace, "--replicas=0")
+    )
 
 
 def of_deployments(deployments: Iterable[Object]) -> list[Rival]:

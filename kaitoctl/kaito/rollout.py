@@ -12,13 +12,14 @@ from enum import IntEnum
 from typing import Literal
 
 from kaitoctl.kaito import api, controller_errors
+from kaitoctl.kaito.launch_failures import claim_failure
+from kaitoctl.kaito.own_workloads import is_current, is_made_by_us
 from kaitoctl.kaito.serving import is_on_lost_node, serving
-from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kaito.status import JOB_REPLACED, OWNER_GENERATION, claim_failure, is_current
-from kaitoctl.kube import conditions
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kaito.snapshot import Snapshot, event_time
+from kaitoctl.kaito.workspace_conditions import JOB_REPLACED
+from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
-from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
+from kaitoctl.kube.workloads import is_rolled_out, refused_pods, replicas, stalled
 
 _REVISION = "workspace.kaito.io/revision"
 
@@ -26,6 +27,7 @@ _REVISION = "workspace.kaito.io/revision"
 class Phase(IntEnum):
     """The stations of a rollout, in the order in which they are passed."""
 
+    DELETING = -1
     SUBMITTED = 0
     ACCEPTED = 1
     NODES = 2
@@ -37,7 +39,8 @@ class Phase(IntEnum):
     LOADING = 8
     TUNING = 9
     SERVICE = 10
-    READY = 11
+    BENCHMARK = 11
+    READY = 12
 
     @property
     def words(self) -> str:
@@ -46,6 +49,7 @@ class Phase(IntEnum):
 
 
 _WORDS = {
+    Phase.DELETING: "being deleted",
     Phase.SUBMITTED: "waiting for a controller",
     Phase.ACCEPTED: "accepted",
     Phase.NODES: "preparing nodes",
@@ -57,6 +61,7 @@ _WORDS = {
     Phase.LOADING: "loading model",
     Phase.TUNING: "tuning",
     Phase.SERVICE: "waiting for its Service",
+    Phase.BENCHMARK: "measuring the model",
     Phase.READY: "ready",
 }
 
@@ -91,7 +96,7 @@ def progress(seen: Snapshot) -> Progress:
     """How far the rollout of the Workspace's present generation is."""
     workspace = seen.workspace
     if workspace is None or is_being_deleted(workspace):
-        return Progress(Phase.SUBMITTED, "the Workspace has been deleted", "failed")
+        return Progress(Phase.DELETING, "the Workspace has been deleted", "failed")
     if failure := _failure(workspace, seen):
         return Progress(_station(workspace, seen), failure, "failed")
     phase = _station(workspace, seen)
@@ -136,7 +141,7 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
 
             if (ended := tuning.pod_failure(pod)) and ended.final:
                 return ended.message  # a Job's pod is not started again
-        found = pods_.trouble(pod)
+        found = pod_state.trouble(pod)
         if found and found.hopeless:
             return f"pod {pod['metadata']['name']}: {found.reason}: {found.message}"
     for workload in _workloads(workspace, seen):
@@ -165,7 +170,9 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
         found = serving(seen)
         if found.is_any or found.gap != "pods":
             return Phase.READY if found.is_any else Phase.SERVICE
-    stations = (Phase.NODES if is_on_lost_node(seen, pod) else _pod_station(pod) for pod in pods)
+    if serves_unmeasured(workspace) and all(map(is_rolled_out, workloads)):
+        return Phase.BENCHMARK
+    stations = (Phase.NODES if is_on_lost_node(seen, pod) else _pod_station(workspace, pod) for pod in pods)
     station = min(stations, default=Phase.SCHEDULING)
     if station is Phase.LOADING and lacks_nodes(workspace):
         return _nodes_station(workspace, seen)  # its pods have begun, and their nodes have changed since
@@ -216,20 +223,36 @@ def _is_said_to_serve(workspace: Object, workloads: list[Object]) -> bool:
     return of_revision and conditions.is_true(workspace, api.INFERENCE_READY)
 
 
-def _pod_station(pod: Object) -> Phase:
+def serves_unmeasured(workspace: Object) -> bool:
+    """Whether KAITO says of this generation that the model serves, and that its measuring has failed.
+
+    Nobody measures again: that is part of the start, and its result is read from the log of the first pod.
+    """
+    succeeded = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
+    has_failed = succeeded.get("reason") == controller_errors.UNMEASURED and _is_denied(workspace)
+    return has_failed and conditions.is_true(workspace, api.INFERENCE_READY)
+
+
+def _pod_station(workspace: Object, pod: Object) -> Phase:
     if not dig(pod, "spec", "nodeName"):
         return Phase.SCHEDULING
     status = pod.get("status") or {}
-    inits = len(dig(pod, "spec", "initContainers") or ())
-    done = sum(
-        1
+    ended = {
+        str(item.get("name"))
         for item in status.get("initContainerStatuses") or ()
         if dig(item, "state", "terminated", "exitCode") == 0
-    )
-    if done < inits:
-        return Phase.ADAPTERS
+    }
+    inits = (str(item.get("name")) for item in dig(pod, "spec", "initContainers") or ())
+    if (name := next((name for name in inits if name not in ended), None)) is not None:
+        return Phase.ADAPTERS if workspace.get("tuning") or _brings(workspace, name) else Phase.PULLING
     begun = any(map(_has_begun, status.get("containerStatuses") or ()))
     return Phase.LOADING if begun else Phase.PULLING
+
+
+def _brings(workspace: Object, container: str) -> bool:
+    """Whether an init container brings an adapter; others fetch weights, or prepare node or network."""
+    names = {dig(item, "source", "name") for item in dig(workspace, "inference", "adapters") or ()}
+    return container.removeprefix("puller-") in names
 
 
 def _has_begun(item: Object) -> bool:
@@ -246,7 +269,7 @@ def _tuning_station(workspace: Object, pod: Object) -> Phase:
 
     if tuning.has_started(workspace, [pod]):
         return Phase.TUNING
-    station = _pod_station(pod)
+    station = _pod_station(workspace, pod)
     return Phase.DATA if station is Phase.ADAPTERS else station
 
 
@@ -261,8 +284,10 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
         return serving(seen).words
     if phase is Phase.READY:
         wanted = sum(map(replicas, _workloads(workspace, seen)))
-        return f"{sum(map(pods_.is_ready, pods))} of {wanted} pods serve" if wanted else ""
-    behind = [pod for pod in pods if _pod_station(pod) == phase]
+        return f"{sum(map(pod_state.is_ready, pods))} of {wanted} pods serve" if wanted else ""
+    behind = [pod for pod in pods if _pod_station(workspace, pod) == phase]
+    if why := _refusal(workspace, seen, pods):
+        return f"its pods are refused: {why}"
     if not behind:
         leaving = sum(map(is_being_deleted, seen.pods))
         return f"waiting for {leaving} old pod{'s' if leaving > 1 else ''} to stop" if leaving else ""
@@ -272,6 +297,41 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
     return f"{len(behind)} of {len(pods)} pods, {behind[0]['metadata']['name']} {where}".rstrip()
 
 
+def refusal_events(seen: Snapshot, obj: Object, *, is_short: bool) -> list[Object]:
+    """The events by which a controller says that it may not create a workload's pods, the newest first.
+
+    Events outlive what they speak of: they count only where pods are missing, and none was created since.
+
+    Args:
+        seen: what there is.
+        obj: a workload, ReplicaSet or Job.
+        is_short: whether it lacks pods.
+    """
+    events = seen.events_of(obj)
+    made = max(
+        (event_time(event) for event in events if event.get("reason") == "SuccessfulCreate"), default=""
+    )
+    failed = (event for event in events if event.get("reason") in _NOT_CREATED)
+    return [event for event in failed if is_short and event_time(event) >= made]
+
+
+_NOT_CREATED = ("FailedCreate", "ReplicaSetCreateError")
+
+
+def _refusal(workspace: Object, seen: Snapshot, pods: list[Object]) -> str:
+    """Why pods of the present spec cannot be created; empty while there are as many as wanted."""
+    workloads = _workloads(workspace, seen)
+    if len(pods) >= sum(map(replicas, workloads)):
+        return ""
+    if why := next(filter(None, map(refused_pods, workloads)), ""):
+        return why
+    for obj in (*workloads, *seen.replica_sets):
+        is_short = int(dig(obj, "status", "replicas") or 0) < replicas(obj)
+        if told := refusal_events(seen, obj, is_short=is_short):
+            return str(told[0].get("message") or told[0].get("note") or "no reason is given")
+    return ""
+
+
 def _tuning_detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
     if phase in (Phase.NODES, Phase.GPU_PLUGIN):
         return str((conditions.find(workspace, api.RESOURCE_READY) or {}).get("message") or "")
@@ -279,20 +339,21 @@ def _tuning_detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
         return f"the adapter is {dig(workspace, 'tuning', 'output', 'image')}"
     pods = current_pods(workspace, seen)
     if not pods:
-        return ""
+        told = [event for job in seen.jobs for event in refusal_events(seen, job, is_short=not seen.pods)]
+        return f"its pods are refused: {told[0].get('message') or told[0].get('note')}" if told else ""
     statuses = dig(pods[0], "status", "containerStatuses") or ()
     name = workspace["metadata"]["name"]
     is_over = any(item["name"] == name and dig(item, "state", "terminated") for item in statuses)
-    return "pushing the adapter" if is_over and not pods_.trouble(pods[0]) else _where(pods[0])
+    return "pushing the adapter" if is_over and not pod_state.trouble(pods[0]) else _where(pods[0])
 
 
 def _where(pod: Object) -> str:
     """What is special about the pod: its trouble if it has any, how many adapters are done, its node."""
-    found = pods_.trouble(pod)
+    found = pod_state.trouble(pod)
     node = dig(pod, "spec", "nodeName")
     words = [found.message] if found else []
-    if pods_.summary(pod).startswith("Init:") and not found:
-        words.append(f"{_next_init(pod)} ({pods_.summary(pod).removeprefix('Init:')} done)".lstrip())
+    if pod_state.summary(pod).startswith("Init:") and not found:
+        words.append(f"{_next_init(pod)} ({pod_state.summary(pod).removeprefix('Init:')} done)".lstrip())
     if node:
         words.append(f"on {node}")
     return " ".join(words)
@@ -310,11 +371,7 @@ def _workloads(workspace: Object, seen: Snapshot) -> list[Object]:
 
     Ours say for which generation they were made; upstream's do not, and are taken as they are.
     """
-    return [
-        item
-        for item in seen.workloads
-        if OWNER_GENERATION not in annotations_of(item) or is_current(workspace, item)
-    ]
+    return [item for item in seen.workloads if not is_made_by_us(item) or is_current(workspace, item)]
 
 
 def current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
@@ -335,6 +392,6 @@ def current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
     for workload in workloads:
         if int(dig(workload, "status", "observedGeneration") or 0) >= generation_of(workload):
             updated += int(dig(workload, "status", "updatedReplicas") or 0)
-    alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pods_.is_finished(pod)]
+    alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pod_state.is_finished(pod)]
     alive.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
     return alive[:updated]

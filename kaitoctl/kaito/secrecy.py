@@ -7,13 +7,14 @@ from typing import Any
 
 # Tokens of Hugging Face (not its functions, `hf_hub_download`), GitHub and OpenAI, key ids of AWS, JSON Web
 # Tokens, credentials of a header, user and password in a URL, signatures of presigned URLs (S3, Azure SAS),
-# and what calls itself a secret.
+# and what calls itself a secret; but not the kubelet's and containerd's `failed to fetch token: WHY`.
 _SECRETS = (
     r"\bhf_(?!(?:hub|transfer|transformers|overrides|config|tokenizer|model|text|processor|raise|file|xet)"
     r"(?:_|\b))\w{8,}|\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}|\bsk-[\w-]{16,}|"
     r"\b(?:AKIA|ASIA)[0-9A-Z]{12,}|\beyJ[\w-]{8,}(?:\.[\w-]+){1,2}|"
     r"(?<=Bearer )\S+|(?<=Basic )[\w+/=]{6,}|(?<=://)[^/\s@:]+:[^/\s@]+(?=@)|"
-    r"((?i:\bsig|signature|password|passwd|token|secret|api[-_]?key|access[-_]?key)['\"]?(?:\s*=|:)\s*['\"]?)"
+    r"((?i:\bsig|signature|password|passwd|(?<!fetch )(?<!fetch anonymous )(?<!fetch oauth )token|secret|"
+    r"api[-_]?key|access[-_]?key)['\"]?(?:\s*=|:)\s*['\"]?)"
     r"(?!PASSWORD\b)[^\s,;\"'&]+"
 )
 

@@ -7,14 +7,14 @@ nodes that they are on, the Service, and its EndpointSlices.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kube import conditions
-from kaitoctl.kube import pods as pods_
-from kaitoctl.kube.objects import Object, dig, is_being_deleted, key_of, labels_of
+from kaitoctl.kube import conditions, pod_state
+from kaitoctl.kube.objects import Object, annotations_of, dig, is_being_deleted, key_of, labels_of
 
 Gap = Literal["", "pods", "missing", "type", "selector", "port", "endpoints"]
 """Where the way to the model ends: at its pods, a missing Service, its type, its selector, its port, or at
@@ -101,18 +101,22 @@ def ready_pods(seen: Snapshot) -> list[Object]:
     return [
         pod
         for pod in seen.pods
-        if pods_.is_ready(pod)
+        if pod_state.is_ready(pod)
         and dig(pod, "status", "phase") not in ("Failed", "Succeeded", "Unknown")
         and not is_on_lost_node(seen, pod)
     ]
 
 
 def is_on_lost_node(seen: Snapshot, pod: Object) -> bool:
-    """Whether the pod's node is there and not Ready: Kubernetes takes such pods out of every Service.
+    """Whether the pod's node is gone or not Ready: Kubernetes takes such pods out of every Service.
 
-    Source: Kubernetes v1.37.2, pkg/controller/nodelifecycle (MarkPodsNotReady).
+    Source: Kubernetes v1.37.2, pkg/controller/nodelifecycle (MarkPodsNotReady); staging/src/k8s.io/
+    endpointslice/reconciler.go (a pod whose Node is not found is skipped).
     """
-    node = seen.node(str(dig(pod, "spec", "nodeName") or ""))
+    name = str(dig(pod, "spec", "nodeName") or "")
+    if name in seen.gone:
+        return True
+    node = seen.node(name)
     ready = conditions.find(node, "Ready") if node is not None else None
     return ready is not None and ready.get("status") != "True"
 
@@ -135,7 +139,7 @@ def target_port(port: Object, pod: Object) -> int | None:
     target = port.get("targetPort") or port.get("port")
     if isinstance(target, int):
         return target
-    if str(target).isdigit():
+    if str(target).isascii() and str(target).isdigit():
         return int(str(target))
     return next((number for name, number in _container_ports(pod) if name and name == target), None)
 
@@ -156,7 +160,7 @@ def listening(pod: Object) -> set[int]:
 def _container_ports(pod: Object) -> list[tuple[str, int]]:
     return [
         (str(port.get("name") or ""), int(port["containerPort"]))
-        for container in pods_.container_specs(pod)
+        for container in pod_state.container_specs(pod)
         for port in container.get("ports") or ()
         if isinstance(port.get("containerPort"), int)
     ]
@@ -176,7 +180,9 @@ def _wrong_port(name: str, port: Object, pods: list[Object]) -> str:
     known = sorted(set().union(*map(listening, pods)))
     if (port.get("protocol") or "TCP") != "TCP":
         return f"Service {name} uses {port['protocol']} on port {port.get('port')}, and the server TCP"
-    what = f"port {target}" if str(target).isdigit() else f'a port called "{target}"'
+    what = (
+        f"port {target}" if str(target).isascii() and str(target).isdigit() else f'a port called "{target}"'
+    )
     listens = f"; the server listens on {', '.join(map(str, known))}" if known else ""
     return f"port {port.get('port')} of Service {name} leads to {what}, where nothing listens{listens}"
 
@@ -218,11 +224,16 @@ def _of_addresses(seen: Snapshot) -> Serving:
 
 
 def _unready(seen: Snapshot) -> str:
-    lost = sorted({str(pod["spec"]["nodeName"]) for pod in seen.pods if is_on_lost_node(seen, pod)})
+    lost = {str(pod["spec"]["nodeName"]) for pod in seen.pods if is_on_lost_node(seen, pod)}
     if lost:
-        return f"its pods are on {', '.join(lost)}, which is not Ready"
-    alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pods_.is_finished(pod)]
-    return "none of its pods is ready" if alive else "it has no pods"
+        what = "does not exist any more" if lost <= seen.gone else "is not Ready"
+        return f"its pods are on {', '.join(sorted(lost))}, which {what}"
+    alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pod_state.is_finished(pod)]
+    if alive:
+        return "none of its pods is ready"
+    if any(is_being_deleted(pod) for pod in seen.pods):
+        return "its pods are being deleted"
+    return "its pods have ended" if seen.pods else "it has no pods"
 
 
 def _pairs(labels: Object) -> str:
@@ -256,3 +267,17 @@ def slice_of_endpoints(endpoints: Object) -> list[Object]:
         }
         for subset in endpoints.get("subsets") or ()
     ]
+
+
+_LOCAL_ANNOTATION = "sandbox.kaitoctl.dev/address"
+_LOOPBACK = re.compile(r"http://127\.0\.0\.1:\d{1,5}")
+
+
+def local_address(service: Object, api_server: str) -> str:
+    """Where programs of this machine reach a sandbox's Service whose pods are real; empty for any other.
+
+    A cluster elsewhere may write what it likes into an annotation: of it nothing is read.
+    """
+    address = annotations_of(service).get(_LOCAL_ANNOTATION, "")
+    is_here = _LOOPBACK.match(api_server) is not None
+    return address if is_here and _LOOPBACK.fullmatch(address) else ""

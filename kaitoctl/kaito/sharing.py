@@ -12,7 +12,7 @@ their way comes last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kaitoctl.kube.objects import ObjectKey
@@ -74,7 +74,7 @@ def shares(
     for wishes in first_claims:
         for seeker in order:
             table.take(seeker, wishes(seeker) if seeker.takes_turns else sorted(seeker.own))
-    wanted = Counter(name for seeker in order for name in seeker.asks)
+    wanted = _count_wishes(order)
     # What few can use goes first, so that those who have no choice find theirs.
     ranked = sorted(free, key=lambda name: (name in somebodys, wanted[name], name))
     in_turn = [seeker for seeker in order if seeker.takes_turns]
@@ -88,6 +88,17 @@ def shares(
             if table.lacks(seeker) and not seeker.takes_part:
                 table.put_back(seeker)
     return {key: tuple(names) for key, names in table.taken.items()}
+
+
+def _count_wishes(seekers: Sequence[Seeker]) -> Counter[str]:
+    """How many could use each node; those that ask for the same mostly share one mapping."""
+    mappings = {id(seeker.asks): seeker.asks for seeker in seekers}
+    times = Counter(id(seeker.asks) for seeker in seekers)
+    found: Counter[str] = Counter()
+    for number, asks in mappings.items():
+        for name in asks:
+            found[name] += times[number]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.nodes import Verdict
-from kaitoctl.kaito.status import OWNER_GENERATION
-from kaitoctl.kube.objects import Object, ObjectKey, annotations_of, dig, uid_of
-
-CONTROLLER = "kaitoctl-controller"
-"""The field manager under which kaitoctl's own controller writes."""
+from kaitoctl.kaito.own_workloads import CONTROLLER, is_made_by_us
+from kaitoctl.kube import managed_fields
+from kaitoctl.kube.objects import Object, ObjectKey, dig, uid_of
 
 
 class Named(NamedTuple):
@@ -39,6 +38,7 @@ class Snapshot:
         services: of its name, and the headless one.
         slices: the EndpointSlices of the Service.
         nodes: those that pods, claims or the status name.
+        gone: names of nodes that were asked for and do not exist.
         revisions: the ControllerRevisions that KAITO keeps of it.
         events: about any of these.
         verdict: which nodes it could use; None when nobody asked, or nodes may not be listed.
@@ -48,10 +48,12 @@ class Snapshot:
         waiting: other Workspaces that a controller has begun with and that are not ready; as `controllers`.
         pools: the NodePools that KAITO v0.12 has made for it.
         claim_kinds: `NodeClaim` and `Machine`, as far as the cluster has them; None when nobody looked.
+        device_slices: the ResourceSlices of nodes that seem to have no GPUs: what they offer through DRA.
         budgets: the PodDisruptionBudgets of its namespace, when it is being deleted.
         webhooks: names of the webhook configurations that judge Workspaces, when it is being deleted.
         space: its Namespace, when it is being deleted.
         unseen: what could not be looked at, and why.
+        catalog: of presets and instance types.
     """
 
     workspace: Object | None
@@ -63,6 +65,7 @@ class Snapshot:
     services: tuple[Object, ...] = ()
     slices: tuple[Object, ...] = ()
     nodes: tuple[Object, ...] = ()
+    gone: frozenset[str] = frozenset()
     revisions: tuple[Object, ...] = ()
     events: tuple[Object, ...] = ()
     verdict: Verdict | None = None
@@ -72,10 +75,12 @@ class Snapshot:
     waiting: tuple[ObjectKey, ...] = ()
     pools: tuple[Object, ...] = ()
     claim_kinds: frozenset[str] | None = None
+    device_slices: tuple[Object, ...] = ()
     budgets: tuple[Object, ...] = ()
     webhooks: tuple[str, ...] = ()
     space: Object | None = None
     unseen: Mapping[str, str] = field(default_factory=dict)
+    catalog: Catalog = SHIPPED
 
     def events_of(self, obj: Object) -> list[Object]:
         """The events about an object, the newest first."""
@@ -93,9 +98,9 @@ class Snapshot:
     @property
     def is_ours(self) -> bool:
         """Whether kaitoctl's own controller manages the Workspace."""
-        managers = {item.get("manager") for item in dig(self.workspace, "metadata", "managedFields") or ()}
         made = (*self.workloads, *self.jobs)
-        return CONTROLLER in managers or any(OWNER_GENERATION in annotations_of(item) for item in made)
+        is_written = CONTROLLER in managed_fields.owners(self.workspace or {})
+        return is_written or any(map(is_made_by_us, made))
 
     def node(self, name: str) -> Object | None:
         """The node of this name, if it is among those seen."""

@@ -143,7 +143,7 @@ def environment(
         rounds = staticmethod(budget.rounds)
 
         def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-            return _accounted(super()._parse(source, name, filename))
+            return _account_for(super()._parse(source, name, filename))
 
         def get_template(self, *args: Any, **kwargs: Any) -> Any:
             budget.step(_STEPS_OF_INCLUDE)
@@ -182,11 +182,11 @@ def environment(
     for name in ("lipsum", "cycler", "joiner"):
         made.globals.pop(name, None)
     made.filters = {name: filter_ for name, filter_ in made.filters.items() if name in _FILTERS}
-    _bound(made.filters, budget)
+    _limit_filters(made.filters, budget)
     return made
 
 
-def _bound(filters: dict[str, Callable[..., Any]], budget: Budget) -> None:
+def _limit_filters(filters: dict[str, Callable[..., Any]], budget: Budget) -> None:
     """Let the filters that multiply what they are given ask before they do."""
     from jinja2 import pass_environment, pass_eval_context
     from jinja2.filters import do_join, do_replace, do_round, make_attrgetter
@@ -224,7 +224,7 @@ def _is_too_large(operator: str, left: Any, right: Any) -> bool:
     return math.prod(sides) > MAX_CHARACTERS
 
 
-def _accounted(tree: nodes.Template) -> nodes.Template:
+def _account_for(tree: nodes.Template) -> nodes.Template:
     """The template with every expression's value weighed and every loop's rounds counted."""
     from jinja2 import TemplateSyntaxError, nodes
     from jinja2.visitor import NodeTransformer

@@ -1,22 +1,51 @@
-"""Which variables a template reads, so that one that nobody reads is a slip that is told. Pure."""
+"""Which variables a template reads, so that one that nobody reads is a slip that is said. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import catalog, manifest
+from kaitoctl.kaito import catalog, manifest, templates
 
-_SUFFIX = ".yaml.j2"
+_FUNCTIONS = frozenset({"fail", "range", "dict", "cycler", "joiner", "lipsum"})  # no variables
+
+
+class Given(NamedTuple):
+    """A variable that somebody gave a value to.
+
+    Args:
+        by: how, for messages: `--set 'count=2'`, `--values falcon.yaml`, `--count`.
+        name: of the variable.
+    """
+
+    by: str
+    name: str
+
+
+def by_set(items: Iterable[str]) -> list[Given]:
+    """The variables that `--set` items give, as `manifest.set_values` takes them."""
+    return [Given(f"--set {item!r}", next(iter(manifest.set_values([item])))) for item in items]
+
+
+def by_options(values: Mapping[str, object]) -> list[Given]:
+    """The variables that options give, of their values by variable: None and no items are no value."""
+    return [
+        Given(f"--{name.removesuffix('s').replace('_', '-')}", name)
+        for name, value in values.items()
+        if value is not None and value != []
+    ]
 
 
 def read_by(template: str) -> frozenset[str] | None:
     """The names that a template and what it includes read; None when that cannot be known.
 
+    What a template sets itself before it reads it is none of them.
+
     Args:
-        template: its text; one with an error in it is `manifest.render`'s business.
+        template: its text; one with an error in it is `template_rendering`'s business.
     """
-    from jinja2 import Environment, TemplateError, nodes
+    from jinja2 import Environment, TemplateError, meta
 
     names: set[str] = set()
     waiting, seen = [template], set[str]()
@@ -25,37 +54,36 @@ def read_by(template: str) -> frozenset[str] | None:
             tree = Environment(autoescape=True).parse(waiting.pop())
         except TemplateError:
             return None
-        names |= {node.name for node in tree.find_all(nodes.Name) if node.ctx == "load"}
-        for include in tree.find_all(nodes.Include):
-            if not isinstance(include.template, nodes.Const):
+        names |= meta.find_undeclared_variables(tree)
+        for included in meta.find_referenced_templates(tree):
+            if included is None:
                 return None
-            name = str(include.template.value).removesuffix(_SUFFIX)
-            if name not in seen and name in manifest.template_names():
+            name = included.removesuffix(templates.SUFFIX)
+            if name not in seen and name in templates.names():
                 seen.add(name)
-                waiting.append(manifest.template_text(name)[0])
-    return frozenset(names)
+                waiting.append(templates.text_of(name)[0])
+    return frozenset(names) - _FUNCTIONS
 
 
-def insist(items: Iterable[str], template: str | None) -> None:
-    """Refuse `--set` items whose variable the template does not read.
+def insist(given: Iterable[Given], template: str | None) -> None:
+    """Refuse variables that the template does not read, whichever way they were given.
 
     Args:
-        items: as `manifest.set_values` takes them.
+        given: the variables.
         template: its text; None for the shipped one.
 
     Raises:
-        InputError: a variable that would be set for nothing; the nearest one that is read is named.
+        InputError: a variable that would be given for nothing; the nearest one that is read is named.
     """
-    asked = list(items)
+    asked = list(given)
     if not asked:
         return
-    shipped = manifest.template_text(manifest.DEFAULT_TEMPLATE)[0]
+    shipped = templates.text_of(templates.DEFAULT)[0]
     known = read_by(shipped if template is None else template)
     if known is None:
         return
-    for item in asked:
-        name = next(iter(manifest.set_values([item])))
+    for by, name in asked:
         if name not in known:
             near = catalog.close_matches(name, sorted(known))
             hint = f"did you mean {near[0]}?" if near else f"it reads: {', '.join(sorted(known))}"
-            raise InputError(f"--set {item!r}: the template has no variable {name!r}", hint=hint)
+            raise InputError(f"{by}: the template has no variable {name!r}", hint=hint)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kaitoctl.kaito import api, desired, revisions, tuning
-from kaitoctl.kaito.nodes import required_nodes
+from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import STATEFUL_SET, Object, annotations_of, controller_of, dig, key_of, uid_of
 
@@ -33,7 +33,7 @@ def choose(history: list[Object], live: Object, number: int | None) -> Object | 
     return next((one for one in history if revisions.number_of(one) == number), None)
 
 
-def wanted(live: Object, revision: Object) -> Object:
+def goal_of(live: Object, revision: Object) -> Object:
     """The Workspace as the revision has it, with a change-cause that is true of it."""
     made = revisions.as_of(live, revision["data"])
     recorder = (controller_of(revision) or {}).get("apiVersion")
@@ -73,7 +73,7 @@ def manifest(live: Object, goal: Object, manager: str) -> Object:
         "namespace": key_of(live).namespace,
         "uid": uid_of(live),
     }
-    annotations = _named(annotations_of(goal), annotations_of(live), annotations_of(owned))
+    annotations = _fields_to_set(annotations_of(goal), annotations_of(live), annotations_of(owned))
     if annotations:
         metadata["annotations"] = annotations
     else:
@@ -82,17 +82,17 @@ def manifest(live: Object, goal: Object, manager: str) -> Object:
         {part: obj[part] for part in revisions.PARTS if obj.get(part) is not None}
         for obj in (goal, live, owned)
     )
-    parts = _named(goals, lives, mine)
+    parts = _fields_to_set(goals, lives, mine)
     return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata, **parts}
 
 
-def _named(goal: Object, live: Object, owned: Object) -> Object:
+def _fields_to_set(goal: Object, live: Object, owned: Object) -> Object:
     """The fields of `goal` that are owned, or that differ."""
     found: Object = {}
     for key, value in goal.items():
         there, mine = live.get(key), owned.get(key)
         if key not in _ATOMIC and isinstance(value, dict) and isinstance(there, dict):
-            inner = _named(value, there, mine if isinstance(mine, dict) else {})
+            inner = _fields_to_set(value, there, mine if isinstance(mine, dict) else {})
             if inner or key in owned:
                 found[key] = inner
         elif key in owned or value != there:
@@ -109,10 +109,10 @@ def remainder(after: Object, goal: Object) -> Object:
         after: the Workspace as the apply leaves it, with its `managedFields`.
         goal: as it should be.
     """
-    return _rest(after, _compared(after), _compared(goal), ())
+    return _rest(after, _comparable(after), _comparable(goal), ())
 
 
-def _compared(workspace: Object) -> Object:
+def _comparable(workspace: Object) -> Object:
     """What a revision holds, with annotations even if there are none: a patch must not remove metadata."""
     return {"metadata": {"annotations": {}}, **revisions.data_of(workspace)}
 
@@ -139,23 +139,20 @@ def owners(live: Object, patch: Object) -> list[tuple[str, list[str]]]:
         else:
             yield path
 
-    return [(".".join(path), _owners(live, path)) for path in sorted(leaves(patch, ()))]
+    return [(".".join(path), sorted(_owners(live, path))) for path in sorted(leaves(patch, ()))]
 
 
-def _owners(live: Object, path: tuple[str, ...]) -> list[str]:
-    found = set()
-    for entry in live["metadata"].get("managedFields") or ():
-        if dig(entry.get("fieldsV1"), *(f"f:{step}" for step in path)) is not None:
-            found.add(str(entry.get("manager")))
-    return sorted(found)
+def _owners(live: Object, path: tuple[str, ...]) -> set[str]:
+    return managed_fields.owners(live, *(f"f:{step}" for step in path))
 
 
-def consequence(live: Object, goal: Object, history: Sequence[Object] = ()) -> str:
+def consequence(live: Object, goal: Object, known: Catalog, history: Sequence[Object] = ()) -> str:
     """What the change does to what runs, as far as kaitoctl's own controller would do it.
 
     Args:
         live: the Workspace as it is.
         goal: as it will be.
+        known: the controller's catalog.
         history: its revisions, oldest first. What it asks for now runs only if it is one of them; if not,
             the newest does.
     """
@@ -163,18 +160,19 @@ def consequence(live: Object, goal: Object, history: Sequence[Object] = ()) -> s
         live = revisions.as_of(live, history[-1]["data"])
     if live.get("tuning"):
         again = tuning.fingerprint(live) != tuning.fingerprint(goal)
-        return "the tuning job is made anew" if again else "the tuning job stays"
-    if desired.refusal(live) or desired.refusal(goal):
+        return "the tuning job is recreated" if again else "the tuning job stays"
+    settings = desired.Settings(catalog=known)
+    if desired.refusal(live, settings) or desired.refusal(goal, settings):
         return "pods may restart"
-    before, after = (_workload(obj) for obj in (live, goal))
+    before, after = (_workload(obj, settings) for obj in (live, goal))
     if before["kind"] == after["kind"] and dig(before, "spec", "template") == dig(after, "spec", "template"):
         return "no pod restarts"
-    pods = required_nodes(live)
+    pods = int(dig(before, "spec", "replicas") or 1)
     return f"{pods} pods restart" if pods != 1 else "1 pod restarts"
 
 
-def _workload(workspace: Object) -> Object:
-    made = desired.desired(workspace, gpus=1, settings=desired.Settings())
+def _workload(workspace: Object, settings: desired.Settings) -> Object:
+    made = desired.desired(workspace, gpus=1, settings=settings)
     return next(obj for kind, obj in made if kind.group == STATEFUL_SET.group)
 
 

@@ -1,5 +1,5 @@
-"""Kubernetes as a language, and the one door through which it is spoken.
+"""Kubernetes as a language, and the one API client that speaks it.
 
 `objects`, `request`, `conditions`, `schema` and `managed_fields` are plain functions on plain data.
-`client` is the only module of kaitoctl that opens a connection to an API server.
+`client`, over `transport` and `http`, is all of kaitoctl that opens connections to API servers.
 """

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from kaitoctl.advice import Advice, Command
+
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
 
@@ -31,15 +33,15 @@ class Access(NamedTuple):
     name: str = ""
 
     @property
-    def hint(self) -> str:
+    def hint(self) -> Advice:
         """What somebody who lacks the right can do, and the command that looks whether they have it."""
         resource, _, below = self.resource.partition("/")
-        asked = f"{resource}.{self.group}" if self.group else resource
+        asked = [f"{resource}.{self.group}" if self.group else resource]
         if below:
-            asked += f" --subresource={below}"
-        where = f"-n {self.namespace}" if self.namespace else "-A"
-        command = f"kubectl auth can-i {self.verb} {asked} {where}"
-        return f"ask for the right to {self.verb} {self.resource}: {command}"
+            asked.append(f"--subresource={below}")
+        where = ("-n", self.namespace) if self.namespace else ("-A",)
+        command = Command("kubectl auth can-i", self.verb, *asked, *where)
+        return f"ask for the right to {self.verb} {self.resource}: " + command
 
 
 def access(method: str, path: str, query: Mapping[str, str]) -> Access:

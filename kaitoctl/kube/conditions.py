@@ -30,15 +30,21 @@ def parse_timestamp(text: str) -> datetime:
 
 def find(obj: Object, kind: str) -> Object | None:
     """The condition of type `kind` in the object's status, or None."""
+    found = _find(obj, kind)
+    return None if found is None else dict(found)
+
+
+def _find(obj: Object, kind: str) -> Object | None:
     for condition in (obj.get("status") or {}).get("conditions") or ():
         if condition.get("type") == kind:
-            return dict(condition)
+            found: Object = condition
+            return found
     return None
 
 
 def is_true(obj: Object, kind: str, *, generation: int | None = None) -> bool:
     """Whether the condition is True, and not older than `generation` when one is given."""
-    condition = find(obj, kind)
+    condition = _find(obj, kind)
     if condition is None or condition.get("status") != "True":
         return False
     return generation is None or int(condition.get("observedGeneration") or 0) >= generation

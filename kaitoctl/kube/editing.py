@@ -1,6 +1,6 @@
 """A YAML or JSON text with one of its objects changed, and everything else in it as somebody wrote it. Pure.
 
-A library that reads and writes whole documents indents, wraps and quotes anew what nobody asked it to touch,
+A library that reads and writes whole documents indents, wraps and quotes what nobody asked it to touch,
 and a reviewer then sees a changed file instead of a changed line. Here only the lines of the difference are
 written; the result is read again, and refused unless it says exactly what was wanted.
 """
@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.kube.documents import Document, Refused, key_text, read, to_yaml
+from kaitoctl.kube.documents import Document, Refused, key_text, read
 from kaitoctl.kube.objects import Object
+from kaitoctl.kube.yaml_writer import to_yaml
 
 _LAYOUT = "its layout does not let it be edited without touching more than the change"
 
@@ -48,7 +49,7 @@ def edited(text: str, document: Document, wanted: Object) -> str:
 
 
 def _in_json(text: str, document: Document, wanted: Object) -> str:
-    """JSON has no comments: it is written anew, in its order and with its indentation."""
+    """JSON has no comments: it is written again, in its order and with its indentation."""
     try:
         whole = json.loads(text)
     except ValueError:
@@ -181,15 +182,15 @@ class _Editor:
         for key, value in old.items():
             where, below = entries.get(key, (None, None))
             if key not in new:
-                yield self._removed(where.start_mark.index, below)
+                yield self._remove(where.start_mark.index, below)
             elif value != new[key] and self._begins_anew(below, new[key]):
-                yield from self._begun(where, below, new[key])
+                yield from self._begin(where, below, new[key])
             else:
                 yield from self.changes(below, value, new[key])
         added = {key: value for key, value in new.items() if key not in old}
         if added:
             column = node.start_mark.column
-            yield self._inserted(self._end_of(node), self._block(added, column))
+            yield self._insert(self._end_of(node), self._block(added, column))
 
     @staticmethod
     def _begins_anew(node: Any, new: Any) -> bool:
@@ -197,13 +198,13 @@ class _Editor:
         is_nothing = node.id == "scalar" and node.value in ("", "~", "null") and not node.style
         return isinstance(new, (dict, list)) and bool(new) and (is_nothing or node.value == [])
 
-    def _begun(self, key: Any, node: Any, new: Any) -> Iterator[_Splice]:
+    def _begin(self, key: Any, node: Any, new: Any) -> Iterator[_Splice]:
         begin, end = key.end_mark.index, node.end_mark.index
         colon = self._text.index(":", begin) + 1
         yield _Splice(colon, max(end, colon), "")
         column = key.start_mark.column
         lines = self._block({"": new}, column)[1:]
-        yield self._inserted(self._line_end(colon), lines)
+        yield self._insert(self._line_end(colon), lines)
 
     # --- lists -----------------------------------------------------------------------------------------
 
@@ -222,7 +223,7 @@ class _Editor:
                 yield from self.changes(item, before, after)
             return
         for item in items:
-            yield self._removed(self._dash_of(node, item), item)
+            yield self._remove(self._dash_of(node, item), item)
         if come:
             if items:
                 at = self._end_of(items[-1])
@@ -230,7 +231,7 @@ class _Editor:
                 at = self._end_of(node.value[head - 1])
             else:
                 at = self._line_start(self._dash_of(node, node.value[0]))
-            yield self._inserted(at, [line for value in come for line in self._block([value], column)])
+            yield self._insert(at, [line for value in come for line in self._block([value], column)])
 
     def _dash_of(self, node: Any, item: Any) -> int:
         """Where an item's dash stands."""
@@ -280,7 +281,7 @@ class _Editor:
         end = begin + len(self._text[begin:end].rstrip()) if node.id == "scalar" else end
         return self._line_end(max(end, begin))
 
-    def _removed(self, begin: int, node: Any) -> _Splice:
+    def _remove(self, begin: int, node: Any) -> _Splice:
         """The lines from a key or dash to the end of its value, with the comment right above."""
         start = self._line_start(begin)
         if self._text[start:begin].strip():
@@ -294,7 +295,7 @@ class _Editor:
             start = above
         return _Splice(start, self._end_of(node), "")
 
-    def _inserted(self, at: int, lines: list[str]) -> _Splice:
+    def _insert(self, at: int, lines: list[str]) -> _Splice:
         text = "".join(line + self._end_of_line for line in lines)
         if at and self._text[at - 1] != "\n":  # the last line of the file has no end
             text = self._end_of_line + text.removesuffix(self._end_of_line)

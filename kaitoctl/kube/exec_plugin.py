@@ -72,7 +72,7 @@ class Plugin:
             )
         somebody = mode != "Never" and sys.stdin is not None and sys.stdin.isatty()
         if mode == "Always" and not somebody:
-            raise self.fault("it has to ask somebody, and this is no terminal")
+            raise self.fault("it needs to prompt, and there is no terminal")
         program = self.command
         if os.sep in program:  # else it is looked for in PATH
             program = str(self.folder / program)
@@ -99,7 +99,7 @@ class Plugin:
         timeout_s = TIMEOUT_WITH_SOMEBODY_S if somebody else TIMEOUT_S
         try:
             async with asyncio.timeout(timeout_s):
-                output = await _written(reading)
+                output = await _text_of(reading)
                 await process.wait()
         except TimeoutError:
             raise self.fault(f"it said nothing for {timeout_s:g} s") from None
@@ -142,7 +142,7 @@ class Plugin:
         )
 
 
-async def _written(descriptor: int) -> bytes:
+async def _text_of(descriptor: int) -> bytes:
     """What comes out of a pipe until it ends, or is more than any credentials are; closes it."""
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -200,9 +200,9 @@ def _credentials(output: bytes, plugin: Plugin) -> Credentials:
     if bool(certificate) != bool(key) or not (token or certificate):
         raise plugin.fault("there is neither a token nor a certificate with its key")
     if not token.isascii() or not token.isprintable():
-        raise plugin.fault("its token is none: it has characters that no header may have")
+        raise plugin.fault("its token is invalid: it contains characters that no header allows")
     try:
         expires_at = datetime.fromisoformat(expires).timestamp() if expires else math.inf
     except (ValueError, OverflowError):
-        raise plugin.fault("its expirationTimestamp is none") from None
+        raise plugin.fault("its expirationTimestamp is invalid") from None
     return Credentials(token, certificate.encode(), key.encode(), expires_at)

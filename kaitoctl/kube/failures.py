@@ -12,21 +12,24 @@ import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kube import http, tls, tls_faults
+from kaitoctl.kube.connecting import ProxyFault
 from kaitoctl.kube.objects import Object
 
 _LONGEST = 200
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 503: "ServiceUnavailable"}
 # What is likely wrong, where neither rights nor the request are.
-_HINTS = {
+_READY = Command("kubectl get --raw /readyz?verbose")
+_HINTS: dict[int, Advice] = {
     302: "a proxy or gateway answers, not the API server: is the kubeconfig's server address right?",
     401: "the kubeconfig's credentials are not accepted: log in again, or choose another --context",
-    407: "a proxy wants a user and a password: HTTPS_PROXY or the kubeconfig's proxy-url says whose",
+    407: "a proxy requires a user and a password: HTTPS_PROXY or the kubeconfig's proxy-url names it",
     500: "the API server has failed; its log says why",
     502: "what stands before the API server cannot reach it; try again",
-    503: "the API server is not ready, or too busy: kubectl get --raw '/readyz?verbose'",
-    504: "the API server takes too long: kubectl get --raw '/readyz?verbose'",
+    503: "the API server is not ready, or too busy: " + _READY,
+    504: "the API server takes too long: " + _READY,
 }
 _HINTS |= dict.fromkeys((301, 303, 307, 308), _HINTS[302])
 
@@ -106,7 +109,10 @@ def unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unrea
         shown: takes secrets out of a text.
     """
     cause, is_broken = shown(tls.cause(error)), False
-    if isinstance(error, TimeoutError):
+    hint: Advice
+    if isinstance(error, ProxyFault):
+        hint, is_broken = error.hint, error.passes
+    elif isinstance(error, TimeoutError):
         hint = "is the cluster up, and reachable from this network?"
     elif isinstance(error, http.TooLarge):
         hint = "is the kubeconfig's server address that of a Kubernetes API server?"
@@ -115,7 +121,7 @@ def unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unrea
     elif isinstance(error, http.Broken):
         hint, is_broken = "the connection broke; try again", True
     else:
-        hint = "is the cluster up? `kubectl cluster-info` asks the same server"
+        hint = "is the cluster up? " + Command("kubectl cluster-info") + " asks the same server"
     return Unreachable(
         f"cannot reach the API server {host}: {cause}", cause=cause, is_broken=is_broken, hint=hint
     )

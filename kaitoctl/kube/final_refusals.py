@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from kaitoctl.errors import ApiError
+from kaitoctl.kube.objects import Object
 
 # What may be settled by the next try: the server's own troubles, and races.
 _TRANSIENT = frozenset({408, 409, 410, 429, 500, 502, 503, 504, 507})
@@ -48,6 +49,44 @@ def is_unreadable(error: ApiError) -> bool:
     return any(text in words for text in _UNREADABLE) and not any(text in words for text in _OF_THE_SERVER)
 
 
+# Whose validation looks at nothing but the object: at no other one, no policy, no setting that may change.
+_WORKLOADS = ("Deployment", "StatefulSet", "Job")
+_POD_TEMPLATE = (
+    "spec.template.spec."  # of names and labels the controller judges itself, before nodes are bought
+)
+# What it says nevertheless for the sake of something else: of the object that is there already, or of
+# the API server's flags. Source: Kubernetes v1.37.2 pkg/apis/core/validation, pkg/apis/apps/validation,
+# pkg/apis/batch/validation.
+_OF_SOMETHING_ELSE = re.compile(r"(?i)immutable|updates to|cluster policy|feature ?gate|is disabled|alloca")
+
+
+def is_impossible(error: ApiError) -> bool:
+    """Whether no server of its release would ever accept it: it is unreadable, or its workload invalid.
+
+    A webhook and a policy answer 422, too, and may change their mind: their causes name no kind of fault.
+    """
+    return is_unreadable(error) or bool(_invalid_fields(error))
+
+
+def _invalid_fields(error: ApiError) -> list[Object]:
+    """The fields of a workload's pods that validation refuses; none when anything else is said, too.
+
+    Source: k8s.io/apimachinery v0.37 `pkg/api/errors/errors.go` (NewInvalid), `pkg/util/validation/field`.
+    """
+    causes = error.details.get("causes")
+    if error.status != 422 or error.details.get("kind") not in _WORKLOADS or not isinstance(causes, list):
+        return []
+    if "denied" in error.message:
+        return []
+    found = [item for item in causes if isinstance(item, dict)]
+    is_of_fields = all(
+        str(item.get("reason")).startswith("FieldValue") and str(item.get("field")).startswith(_POD_TEMPLATE)
+        for item in found
+    )
+    is_of_it = not any(_OF_SOMETHING_ELSE.search(str(item.get("message"))) for item in found)
+    return found if is_of_fields and is_of_it and len(found) == len(causes) else []
+
+
 def is_final(error: ApiError) -> bool:
     """Whether it stays refused until somebody changes something."""
     return error.status not in _TRANSIENT or is_unreadable(error)
@@ -67,7 +106,7 @@ class Complaint(NamedTuple):
 
 def complaints(error: ApiError) -> list[Complaint]:
     """The fields that the server names; none where it names none."""
-    found = []
+    found = [Complaint(str(item["field"]), str(item.get("message"))) for item in _invalid_fields(error)]
     for line in _sentences(error.message):
         if match := _FIELD.search(line):
             message = _GO_VALUE.sub(r"got \1", line[match.start(2) :]).strip()

@@ -9,22 +9,24 @@ kept connection that the server has just closed.
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
+import socket
 import ssl as ssl_
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 from weakref import WeakSet
 
 import httptools
+
+from kaitoctl.kube import proxies, tls
+from kaitoctl.kube.connecting import ProxyFault, open_connection, proxy_authorization, socks_socket
 
 _LONGEST_HEAD = 64 * 1024
 _MUCH = 1024 * 1024  # unread; the peer is made to wait
 _LARGEST_ANSWER = 512 * 1024 * 1024  # a page of 500 objects has some 10 MiB; none is larger than 1.5 MiB
 _KEPT_FOR_S = 15.0  # shorter than servers keep them, so that no request meets one that is being closed
-_HAPPY_EYEBALLS_S = 0.25  # as RFC 8305 recommends; for names alone, whose addresses may be of two families
 _UNSAFE = re.compile(r"[^!-~]")
 
 
@@ -55,7 +57,7 @@ class _Connection(asyncio.Protocol):
         self.expect_answer()
 
     def expect_answer(self) -> None:
-        """Begin anew: what comes from now on is another answer."""
+        """Begin again: what comes from now on is another answer."""
         if not (self.is_complete and self._is_kept):  # else it waits for the next message by itself
             self._parser = httptools.HttpResponseParser(self)
         self.status, self.headers = 0, dict[str, str]()
@@ -148,15 +150,15 @@ class _Connection(asyncio.Protocol):
             if len(self._body) > _LARGEST_ANSWER:
                 raise TooLarge
             await self._more()
-        return self._taken()
+        return self._take_body()
 
     async def some(self) -> bytes:
         """What is unread of the body, and that is something; empty at its end."""
         while not self._body and not self.is_complete:
             await self._more()
-        return self._taken()
+        return self._take_body()
 
-    def _taken(self) -> bytes:
+    def _take_body(self) -> bytes:
         if self._error:
             raise Broken(self._error)
         taken = bytes(self._body)
@@ -199,7 +201,7 @@ class Answer:
             unpacking = zlib.decompressobj(wbits=31)
             unpacked = unpacking.decompress(body, _LARGEST_ANSWER)
         except zlib.error as error:
-            raise Broken(f"the server answered gzip that is none: {error}") from None
+            raise Broken(f"the server's answer is not valid gzip: {error}") from None
         if unpacking.unconsumed_tail:
             raise TooLarge
         if not unpacking.eof:
@@ -230,7 +232,9 @@ class Pool:
         address: `http(s)://host[:port][/path]`; the path begins every target.
         ssl: for https.
         server_hostname: whose certificate it must be; the address's host when empty.
-        proxy: `http://[user:password@]host:port`, through which everything goes; empty for none.
+        proxy: `scheme://[user:password@]host:port`, through which everything goes; empty for none. The
+            schemes are http, https, and socks5 or socks5h.
+        proxy_ssl: for an https proxy.
         connect_timeout_s: for each connection.
         more: headers that go with every request; the only ones that may come more than once.
     """
@@ -242,6 +246,7 @@ class Pool:
         ssl: ssl_.SSLContext | None,
         server_hostname: str = "",
         proxy: str = "",
+        proxy_ssl: ssl_.SSLContext | None = None,
         connect_timeout_s: float,
         more: Sequence[tuple[str, str]] = (),
     ) -> None:
@@ -251,6 +256,8 @@ class Pool:
         self._port = where.port or (443 if ssl else 80)
         self._server_hostname = server_hostname or self._host
         self._proxy = urlsplit(proxy) if proxy else None
+        self._proxy_ssl = proxy_ssl
+        is_http_proxy = self._proxy is not None and self._proxy.scheme in ("http", "https")
         self._connect_timeout_s = connect_timeout_s
         self._more = "".join([f"{name}: {value}\r\n" for name, value in more])
         self._lines = len(more)
@@ -258,11 +265,11 @@ class Pool:
         self._open: WeakSet[_Connection] = WeakSet()
         authority = where.netloc.rpartition("@")[2]
         # A proxy that sees the request is told where it goes.
-        whole = f"http://{authority}" if self._proxy and ssl is None else ""
+        whole = f"http://{authority}" if is_http_proxy and ssl is None else ""
         self._prefix = whole + quoted(where.path.rstrip("/"))
         self._greeting = f" HTTP/1.1\r\nHost: {authority}\r\n"
-        if self._proxy and ssl is None:
-            self._greeting += _proxy_authorization(self._proxy)
+        if self._proxy and is_http_proxy and ssl is None:
+            self._greeting += proxy_authorization(self._proxy)
 
     async def ask(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
@@ -335,42 +342,68 @@ class Pool:
         return None
 
     async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
-        host, port = self._host, self._port
-        if self._proxy:
-            host, port = self._proxy.hostname or "", self._proxy.port or 80
-        ssl = None if self._proxy else self._ssl
-        async with asyncio.timeout(self._connect_timeout_s):
-            connection = _Connection()
-            self._open.add(connection)
-            await loop.create_connection(
-                lambda: connection,
-                host,
-                port,
-                ssl=ssl,
-                server_hostname=self._server_hostname if ssl else None,
-                happy_eyeballs_delay=None if _is_ip(host) else _HAPPY_EYEBALLS_S,
-            )
-            if self._proxy and self._ssl:
-                try:
-                    await self._tunnel(connection, self._proxy)
-                except BaseException:
-                    connection.transport.abort()
-                    raise
+        connection = _Connection()
+        self._open.add(connection)
+        if self._proxy is None:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await open_connection(connection, self._host, self._port, self._ssl, self._server_hostname)
+            return connection
+        try:
+            sock = await self._reach_proxy(connection, self._proxy)
+            async with asyncio.timeout(self._connect_timeout_s):
+                await self._secure(connection, sock)
+        except BaseException:
+            if connection.transport is not None:
+                connection.transport.abort()
+            raise
         return connection
 
-    async def _tunnel(self, connection: _Connection, proxy: SplitResult) -> None:
+    async def _reach_proxy(self, connection: _Connection, proxy: SplitResult) -> socket.socket | None:
+        """Let the proxy lead to the server; returns a socket where SOCKS has made one.
+
+        Raises:
+            ProxyFault: it does not, or it cannot be reached itself.
+        """
+        host = proxy.hostname or ""
+        port = proxy.port or {"https": 443, "http": 80}.get(proxy.scheme, 1080)
+        is_connected = False
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                if proxy.scheme.startswith("socks5"):
+                    return await socks_socket(proxy, host, port, self._host, self._port)
+                ssl = self._proxy_ssl if proxy.scheme == "https" else None
+                await open_connection(connection, host, port, ssl, host)
+                is_connected = True
+                if self._ssl:
+                    await self._ask_for_tunnel(connection, proxy)
+        except ProxyFault:
+            raise
+        except OSError as error:
+            raise ProxyFault(
+                *proxies.fault(host, port, tls.cause(error), is_connected=is_connected)
+            ) from None
+        return None
+
+    async def _secure(self, connection: _Connection, sock: socket.socket | None) -> None:
+        """TLS with the server itself, through what leads to it."""
+        loop = asyncio.get_running_loop()
+        if sock is not None:
+            name = self._server_hostname if self._ssl else None
+            await loop.create_connection(lambda: connection, sock=sock, ssl=self._ssl, server_hostname=name)
+        elif self._ssl:
+            connection.transport = await loop.start_tls(
+                connection.transport, connection, self._ssl, server_hostname=self._server_hostname
+            )
+
+    async def _ask_for_tunnel(self, connection: _Connection, proxy: SplitResult) -> None:
         host = f"[{self._host}]" if ":" in self._host else self._host
         where = f"{host}:{self._port}"
-        asking = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{_proxy_authorization(proxy)}\r\n"
+        asking = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{proxy_authorization(proxy)}\r\n"
         connection.transport.write(asking.encode("latin-1"))
         await connection.head()
-        if connection.status // 100 != 2:
-            raise Broken(f"the proxy {proxy.hostname} answered HTTP {connection.status}")
-        assert self._ssl is not None
-        connection.transport = await asyncio.get_running_loop().start_tls(
-            connection.transport, connection, self._ssl, server_hostname=self._server_hostname
-        )
+        if (status := connection.status) // 100 != 2:
+            cause, hint = proxies.refusal(proxy.hostname or "", proxy.port or 80, status)
+            raise ProxyFault(cause, hint, passes=status >= 500)
 
 
 def is_address(text: str) -> bool:
@@ -388,17 +421,6 @@ def without_user(text: str) -> str:
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
-def _is_ip(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()
-
-
 def quoted(target: str) -> str:
     """A path or query with everything escaped that may not stand in a request line; escapes stay."""
     return quote(target, safe="/?:@!$&'()*+,;=~%-._") if _UNSAFE.search(target) else target
-
-
-def _proxy_authorization(proxy: SplitResult) -> str:
-    if proxy.username is None:
-        return ""
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"

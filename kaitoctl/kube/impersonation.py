@@ -38,8 +38,8 @@ def _headers(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Impersonate-Group", group or ""
     for key, values in (user.get("as-user-extra") or {}).items():
         for value in values or ():
-            yield f"Impersonate-Extra-{_escaped(str(key))}", value or ""
+            yield f"Impersonate-Extra-{_escape(str(key))}", value or ""
 
 
-def _escaped(key: str) -> str:
+def _escape(key: str) -> str:
     return "".join(chr(byte) if byte in _LEGAL else f"%{byte:02X}" for byte in key.encode())

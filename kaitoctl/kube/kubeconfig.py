@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kaitoctl.advice import Command
 from kaitoctl.errors import InputError
 from kaitoctl.kube import kubeconfig_shape
+from kaitoctl.kube.overrides import NONE, Overrides, overridden
 
 if TYPE_CHECKING:
     from kaitoctl.kube.exec_plugin import Plugin
@@ -31,8 +33,8 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECRETS = frozenset({"token", "password", "client-key-data", "auth-provider"})
 _log = logging.getLogger(__name__)
 
-_CONTEXTS_HINT = "see the contexts with: kubectl config get-contexts"
-_VIEW_HINT = "kubectl config view shows what is in it, without its secrets"
+_CONTEXTS_HINT = "see the contexts with: " + Command("kubectl config get-contexts")
+_VIEW_HINT = Command("kubectl config view") + " shows what is in it, without its secrets"
 _MODES = ("Never", "IfAvailable", "Always")
 _MODE_OPTIONAL_IN = ("client.authentication.k8s.io/v1beta1", "client.authentication.k8s.io/v1alpha1")
 
@@ -111,26 +113,31 @@ class _Found(NamedTuple):
         return base64.b64decode("".join((self.entry.get(key) or "").split()))
 
 
-def from_files(files: list[str], context: str | None = None) -> Server:
+def from_files(files: list[str], context: str | None = None, given: Overrides = NONE) -> Server:
     """The server of a context.
 
     Args:
-        files: merged, the first that names something wins.
+        files: merged, the first that names something wins; none where a server is given.
         context: None for the current one.
+        given: what counts instead of the files.
 
     Raises:
         InputError: a file is no kubeconfig or has no such context, or kubectl would refuse the context, its
             cluster or its user.
     """
-    parts = [_Part(Path(name).absolute().parent, name, _parsed(name)) for name in files]
+    parts = [_Part(Path(name).absolute().parent, name, _parse(name)) for name in files]
     where = f"kubeconfig {os.pathsep.join(files)}"
     wanted = context or next(filter(None, (part.config.get("current-context") for part in parts)), None)
-    if not wanted:
+    if not wanted and not given.server:
         raise InputError(f"{where}: it has no current context", hint=_CONTEXTS_HINT)
-    chosen = _named(parts, "context", wanted).entry
-    cluster = _named(parts, "cluster", chosen.get("cluster"))
-    name = chosen.get("user") or ""
-    user = _named(parts, "user", name) if name else _Found({}, cluster.part)
+    nothing = _Found({}, parts[0] if parts else _Part(Path.cwd(), "", {}))
+    chosen = _find_named(parts, "context", wanted).entry if wanted else {}
+    its_name = given.cluster_name or chosen.get("cluster")
+    cluster = nothing if given.server and not its_name else _find_named(parts, "cluster", its_name)
+    name = given.user_name or chosen.get("user") or ""
+    user = _find_named(parts, "user", name) if name else nothing
+    cluster = cluster._replace(entry=overridden(cluster.entry, given.cluster))
+    user = user._replace(entry=overridden(user.entry, given.user))
     _warn_of_readers(parts)
     if why := _refused_cluster(cluster) or _refused_user(user, str(cluster.entry.get("server") or "")):
         raise InputError(f"{where}: {why} (context {wanted!r})", hint=_VIEW_HINT)
@@ -140,10 +147,10 @@ def from_files(files: list[str], context: str | None = None) -> Server:
 def _server(chosen: dict[str, Any], cluster: _Found, user: _Found, where: str, name: str) -> Server:
     impersonation: tuple[tuple[str, str], ...] = ()
     if user.entry.get("as"):
-        from kaitoctl.kube import impersonation as impersonation_
+        from kaitoctl.kube.impersonation import headers
 
         try:
-            impersonation = impersonation_.headers(user.entry)
+            impersonation = headers(user.entry)
         except ValueError as error:
             raise InputError(f"{where}: user {name!r}: {error}") from None
     its, mine = cluster.entry, user.entry
@@ -272,8 +279,8 @@ def _refused_exec(spec: dict[str, Any]) -> str:
 # --- where it is read from ---------------------------------------------------------------------------------
 
 
-def from_pod() -> Server | None:
-    """The server of the cluster that we run in as a pod; None when we do not."""
+def from_pod(given: Overrides = NONE) -> Server | None:
+    """The server of the cluster that we run in as a pod, with what is given instead; None when we do not."""
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
     if not host or not port:
         return None
@@ -285,12 +292,13 @@ def from_pod() -> Server | None:
                 hint="automountServiceAccountToken must not be false",
             )
     own = _SERVICE_ACCOUNT / "namespace"
-    return Server(
-        f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
-        namespace=os.environ.get("POD_NAMESPACE") or (own.read_text().strip() if own.is_file() else ""),
-        token_file=str(token),
-        ca_file=str(authority),
-    )
+    address = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    part = _Part(_SERVICE_ACCOUNT, str(_SERVICE_ACCOUNT), {})
+    cluster = overridden({"server": address, "certificate-authority": str(authority)}, given.cluster)
+    user = overridden({"tokenFile": str(token)}, given.user)
+    namespace = os.environ.get("POD_NAMESPACE") or (own.read_text().strip() if own.is_file() else "")
+    where = "the pod's service account"
+    return _server({"namespace": namespace}, _Found(cluster, part), _Found(user, part), where, "")
 
 
 def _warn_of_readers(parts: list[_Part]) -> None:
@@ -304,7 +312,7 @@ def _warn_of_readers(parts: list[_Part]) -> None:
             _log.warning("kubeconfig %s holds credentials, and others may read it: chmod 600 %s", file, file)
 
 
-def _parsed(name: str) -> dict[str, Any]:
+def _parse(name: str) -> dict[str, Any]:
     try:
         config = _json_or_yaml(Path(name).read_text(encoding="utf-8-sig"))
         why = kubeconfig_shape.fault(config)
@@ -344,7 +352,7 @@ def _json_or_yaml(text: str) -> Any:
         raise ValueError("a value in it is not what its tag or form says") from None
 
 
-def _named(parts: list[_Part], what: str, name: Any) -> _Found:
+def _find_named(parts: list[_Part], what: str, name: Any) -> _Found:
     """The context, cluster or user of a name, in the first file that has it."""
     for part in parts:
         for entry in part.config.get(f"{what}s") or ():

@@ -93,7 +93,7 @@ def _fault(value: Any, shape: Any, where: str) -> str:
         return ""
     wanted: type = shape if isinstance(shape, type) else str if shape is _BYTES else type(shape)
     if not isinstance(value, wanted):
-        return f"{where or 'it'} is {_called(value)}, not {_TYPES[wanted]}"
+        return f"{where or 'it'} is {_name_of(value)}, not {_TYPES[wanted]}"
     if shape is _BYTES and not _is_base64(str(value)):
         return f"{where} is not base64"
     return next(filter(None, (_fault(*part) for part in _parts(value, shape, where))), "")
@@ -107,15 +107,15 @@ def _parts(value: Any, shape: Any, where: str) -> Iterator[tuple[Any, Any, str]]
     elif isinstance(shape, dict):
         for key, item in value.items():
             if key in shape or "*" in shape:
-                yield item, shape.get(key, shape.get("*")), f"{where}.{_shown(key, shape)}".lstrip(".")
+                yield item, shape.get(key, shape.get("*")), f"{where}.{_shorten(key, shape)}".lstrip(".")
 
 
-def _shown(key: Any, shape: Any) -> str:
+def _shorten(key: Any, shape: Any) -> str:
     """A key that we know by its name; others may be anybody's."""
     return str(key) if key in shape else "*"
 
 
-def _called(value: Any) -> str:
+def _name_of(value: Any) -> str:
     return next((name for of, name in _TYPES.items() if isinstance(value, of)), "a number or date")
 
 

@@ -5,14 +5,11 @@ Source: kubernetes `apimachinery/pkg/apis/meta/v1/validation` and `apimachinery/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
+from kaitoctl.kube.names import is_qualified, is_subdomain
 from kaitoctl.kube.objects import Object
-
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 
 
 def is_label_key(key: Any) -> bool:
@@ -20,12 +17,12 @@ def is_label_key(key: Any) -> bool:
     if not isinstance(key, str):
         return False
     domain, slash, name = key.rpartition("/")
-    return (not slash or _DOMAIN.fullmatch(domain) is not None) and _NAME.fullmatch(name) is not None
+    return (not slash or is_subdomain(domain)) and is_qualified(name)
 
 
 def is_label_value(value: Any) -> bool:
     """Whether Kubernetes takes this as the value of a label; the empty text is one."""
-    return isinstance(value, str) and (not value or _NAME.fullmatch(value) is not None)
+    return isinstance(value, str) and (not value or is_qualified(value))
 
 
 def problems(selector: Any, where: str) -> list[str]:

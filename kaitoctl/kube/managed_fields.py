@@ -142,6 +142,22 @@ def last_writer(obj: Object, *path: str) -> Writer | None:
     return max(found, key=lambda writer: writer.time, default=None)
 
 
+def owners(obj: Object, *path: str, subresource: str | None = None) -> set[str]:
+    """The managers that own a field, such as `f:spec`, `f:replicas`, or something below it.
+
+    Args:
+        obj: as the API server has it.
+        path: of the field; of none, all managers.
+        subresource: only those who wrote by this one; empty for the object itself, None for any.
+    """
+    return {
+        str(entry.get("manager") or "")
+        for entry in (obj.get("metadata") or {}).get("managedFields") or ()
+        if (subresource is None or (entry.get("subresource") or "") == subresource)
+        and (not path or dig(entry, "fieldsV1", *path) is not None)
+    }
+
+
 def path_text(path: Path) -> str:
     """A path as the API server words it: `.spec.containers[name="a"].image`."""
     return "".join(_element_text(element) for element in path)
@@ -180,12 +196,12 @@ def extract(obj: Object, manager: str, *, subresource: str = "") -> Object:
     metadata = obj.get("metadata", {})
     name = {key: metadata[key] for key in ("name", "namespace") if metadata.get(key)}
     head = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
-    owned = _owned(obj, applied(obj, manager, subresource=subresource))
+    owned = _owned_by(obj, applied(obj, manager, subresource=subresource))
     body = dict(owned) if isinstance(owned, dict) else {}
     return {**head, **body, "metadata": {**name, **body.get("metadata", {})}}
 
 
-def _owned(value: Any, fields: Fields) -> Any:
+def _owned_by(value: Any, fields: Fields) -> Any:
     children = [element for element in fields if element != "."]
     if isinstance(value, dict):
         names = ((element[2:], fields[element]) for element in children if element.startswith("f:"))
@@ -205,7 +221,7 @@ def _owned(value: Any, fields: Fields) -> Any:
 def _value(value: Any, node: Fields) -> Any:
     if not node or (node.keys() == {"."} and not isinstance(value, dict)):
         return value  # a leaf: a scalar, or a list or map owned as one value
-    return _owned(value, node)
+    return _owned_by(value, node)
 
 
 def _keys_if_matching(element: str, position: int, item: Any) -> Object | None:

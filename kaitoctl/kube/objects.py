@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 _PLAIN = re.compile(r"[a-z0-9.-]+")
 
 Object = dict[str, Any]
 """A Kubernetes object or fragment of one, as JSON."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,16 @@ class Kind:
         """
         parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
         if self.namespaced and namespace:
-            parts += ["namespaces", _quoted(namespace)]
+            parts += ["namespaces", _quote(namespace)]
         parts.append(self.plural)
         if name:
-            parts.append(_quoted(name))
+            parts.append(_quote(name))
         if subresource:
             parts.append(subresource)
         return "/".join(parts)
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else quote(name, safe="")
 
 
@@ -226,10 +227,10 @@ def matches_expression(expression: Mapping[str, Any], labels: Mapping[str, str])
     if operator == "DoesNotExist":
         return have is None
     if operator in ("Gt", "Lt"):
-        try:
-            number, bound = int(have or ""), int(next(iter(values), ""))
-        except ValueError:
-            return False
+        numbers = have or "", str(next(iter(values), ""))
+        if not all(re.fullmatch(r"[+-]?[0-9]{1,19}", text) for text in numbers):
+            return False  # Go's ParseInt, which knows neither blanks nor other digits
+        number, bound = map(int, numbers)
         return number > bound if operator == "Gt" else number < bound
     raise ValueError(f"unknown selector operator {operator!r}")
 
@@ -295,13 +296,25 @@ def dig(obj: Any, *path: str | int) -> Any:
     """The value at a path of keys and indexes, or None as soon as a step is missing or of another shape."""
     for step in path:
         # Asking a dict whether it is a Mapping takes ten times as long as asking it for a key.
-        if isinstance(step, str) and isinstance(obj, (dict, Mapping)):
+        if type(obj) is dict or (isinstance(step, str) and isinstance(obj, Mapping)):
             obj = obj.get(step)
         elif isinstance(obj, list) and isinstance(step, int) and -len(obj) <= step < len(obj):
             obj = obj[step]
         else:
             return None
     return obj
+
+
+def copy_of(value: _T) -> _T:
+    """A deep copy of what JSON can say; three times as fast as `copy.deepcopy`, which allows for circles."""
+    return cast(_T, _copy(value))
+
+
+def _copy(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if kind is list else value
 
 
 def by_name(items: Iterable[Object] | None) -> dict[str, Object]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
-    """Whom the official client would be, asked anew for each request: its hook may have a newer token."""
+    """Whom the official client would be, asked again for each request: its hook may have a newer token."""
 
     configuration: Configuration
 
@@ -51,7 +51,7 @@ def server(source: ApiClient | Configuration | None = None) -> Server:
     Raises:
         InputError: there is no configuration, or it names files that are not there.
     """
-    configuration = _loaded() if source is None else getattr(source, "configuration", source)
+    configuration = _load() if source is None else getattr(source, "configuration", source)
     headers = dict(getattr(source, "default_headers", None) or {})
     return Server(
         address=str(configuration.host),
@@ -68,7 +68,7 @@ def server(source: ApiClient | Configuration | None = None) -> Server:
     )
 
 
-def _loaded() -> Configuration:
+def _load() -> Configuration:
     from kubernetes import client, config
     from kubernetes.config.config_exception import ConfigException
 

@@ -69,7 +69,7 @@ class Issuer:
             raise self._fault("its id-token has expired, and there is no refresh-token")
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                given = await self._refreshed()
+                given = await self._refresh()
         except TimeoutError:
             raise self._unreachable("no answer in time") from None
         self.config = {**self.config, **given}
@@ -85,7 +85,7 @@ class Issuer:
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise self._fault("its id-token is not a JWT") from None
 
-    async def _refreshed(self) -> dict[str, str]:
+    async def _refresh(self) -> dict[str, str]:
         """What changes in `config` when the issuer is asked with the refresh-token."""
         address = self.config["idp-issuer-url"].rstrip("/")
         status, said = await self._ask(f"{address}/.well-known/openid-configuration")
@@ -124,7 +124,9 @@ class Issuer:
         where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         context = self._trust() if parts.scheme == "https" else None
         proxy = proxies.from_environment(where, os.environ) if context else ""
-        pool = http.Pool(where, ssl=context, proxy=proxy, connect_timeout_s=_CONNECT_TIMEOUT_S)
+        pool = http.Pool(
+            where, ssl=context, proxy=proxy, proxy_ssl=context, connect_timeout_s=_CONNECT_TIMEOUT_S
+        )
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         sent = {"Accept": "application/json", **(headers or {})}
         body = None
@@ -153,7 +155,7 @@ class Issuer:
     async def _keep(self, given: dict[str, str]) -> None:
         """Write what has changed into the kubeconfig; when that cannot be, say what follows from it."""
         try:
-            async with _locked(self.file):
+            async with _lock(self.file):
                 _write(self.file, self.user, given)
         except (OSError, ValueError, InputError) as error:
             why = error.strerror if isinstance(error, OSError) else "its layout cannot be edited"
@@ -180,7 +182,7 @@ class Issuer:
 
 
 @asynccontextmanager
-async def _locked(file: Path) -> AsyncIterator[None]:
+async def _lock(file: Path) -> AsyncIterator[None]:
     """Hold kubectl's lock on a kubeconfig.
 
     Raises:
@@ -209,7 +211,7 @@ def _write(file: Path, user: str, given: dict[str, str]) -> None:
     Raises:
         ValueError: there is no such user in it any more.
     """
-    from kaitoctl.kube import documents, editing
+    from kaitoctl.kube import documents, editing, yaml_writer
 
     text = file.read_text(encoding="utf-8-sig")
     found = next((item for item in documents.read(text, str(file)) if not item.fault), None)
@@ -222,7 +224,7 @@ def _write(file: Path, user: str, given: dict[str, str]) -> None:
     try:
         made = editing.edited(text, found, wanted)
     except documents.Refused:
-        made = documents.to_yaml(wanted)
+        made = yaml_writer.to_yaml(wanted)
     real = file.resolve()
     handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
     try:

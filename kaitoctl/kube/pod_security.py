@@ -71,10 +71,10 @@ CHECKS = {
     "seLinuxOptions": "_baseline_context",
     "seccompProfile_baseline": "_baseline_context",
     "appArmorProfile": "_baseline_context",  # and the annotations of `_annotations`
-    "restrictedVolumes": "_restricted",
+    "restrictedVolumes": "_restricted_faults",
     "procMount_restricted": "_restricted_container",
-    "runAsUser": "_restricted",
-    "runAsNonRoot": "_restricted",
+    "runAsUser": "_restricted_faults",
+    "runAsNonRoot": "_restricted_faults",
     "allowPrivilegeEscalation": "_restricted_container",
     "seccompProfile_restricted": "_restricted_container",
     "capabilities_restricted": "_restricted_container",
@@ -106,7 +106,7 @@ def violations(template: Object, level: Level) -> list[str]:
     """
     pod = _map(template.get("spec"))
     found = [*_annotations(template), *(f"spec.{what}" for what in _baseline(pod))]
-    return found + [f"spec.{what}" for what in _restricted(pod)] if level == "restricted" else found
+    return found + [f"spec.{what}" for what in _restricted_faults(pod)] if level == "restricted" else found
 
 
 def _annotations(template: Object) -> Iterator[str]:
@@ -164,7 +164,7 @@ def _baseline_context(where: str, context: Object) -> Iterator[str]:
             yield f"{where}.{name}.type: {profile.get('type')}"
 
 
-def _restricted(pod: Object) -> Iterator[str]:
+def _restricted_faults(pod: Object) -> Iterator[str]:
     for index, volume in enumerate(_maps(pod.get("volumes"))):
         yield from (f"volumes[{index}].{name}" for name in volume if name not in _VOLUMES)
     if not _has_user_namespace(pod):  # where root of the pod is nobody on the node

@@ -1,6 +1,7 @@
 """Through which proxy a server is reached: the kubeconfig's, or the environment's as kubectl reads it. Pure.
 
-Source: the rules of Go's golang.org/x/net/http/httpproxy, which kubectl follows.
+Source: the rules of Go's golang.org/x/net/http/httpproxy and net/http, which kubectl follows, and
+k8s.io/client-go `tools/clientcmd/client_config.go`, parseProxyURL.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from urllib.parse import urlsplit
 
 from kaitoctl.errors import InputError
 
+_KINDS = ("http", "https", "socks5")
 
-def checked(url: str, where: str, *, names_scheme: bool = False) -> str:
+
+def check_url(url: str, where: str, *, names_scheme: bool = False) -> str:
     """The proxy's URL, `http://` where it names no scheme; empty for none.
 
     Args:
@@ -33,10 +36,10 @@ def checked(url: str, where: str, *, names_scheme: bool = False) -> str:
         raise InputError(f"{where} is not the URL of a proxy") from None
     if not fits or (names_scheme and whole is not url):
         raise InputError(f"{where} is not the URL of a proxy")
-    if parts.scheme != "http":
+    kinds = _KINDS if names_scheme else (*_KINDS, "socks5h")
+    if parts.scheme not in kinds:
         raise InputError(
-            f"{where} is a proxy of another kind than http://: {parts.scheme}://{parts.hostname}",
-            hint="TLS to the API server goes through an http:// proxy unseen, by CONNECT",
+            f"{where} is a proxy of another kind than {', '.join(kinds)}: {parts.scheme}://{parts.hostname}"
         )
     return whole
 
@@ -47,7 +50,7 @@ def from_environment(address: str, environment: Mapping[str, str]) -> str:
     Guarantee: what is on this machine is never asked for through a proxy.
 
     Raises:
-        InputError: as `checked`.
+        InputError: as `check_url`.
     """
     name = next((name for name in ("HTTPS_PROXY", "https_proxy") if environment.get(name)), "")
     where = urlsplit(address)
@@ -56,7 +59,56 @@ def from_environment(address: str, environment: Mapping[str, str]) -> str:
     exempt = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
     if _is_exempt((where.hostname or "").rstrip("."), where.port or 443, exempt):
         return ""
-    return checked(environment[name], f"${name}")
+    return check_url(environment[name], f"${name}")
+
+
+_WHICH = "HTTPS_PROXY or the kubeconfig's proxy-url names the proxy, and NO_PROXY what bypasses it"
+# What a proxy answers to CONNECT. Source: RFC 9110 9.3.6, and what Squid, Envoy and tinyproxy make of it.
+_REFUSALS = {
+    400: "it takes no CONNECT: is it a proxy, and not a web server?",
+    401: "it requires a user and a password",
+    403: "it denies connections to this host and port: ask who runs it",
+    404: "it takes no CONNECT: is it a proxy, and not a web server?",
+    405: "it takes no CONNECT: is it a proxy, and not a web server?",
+    407: "it requires a user and a password: http://USER:PASSWORD@HOST:PORT",
+    429: "it is too busy",
+    500: "it has failed",
+    501: "it takes no CONNECT: is it a proxy, and not a web server?",
+    502: "it cannot reach the API server",
+    503: "it cannot reach the API server, or is too busy",
+    504: "the API server does not answer it",
+}
+
+
+def fault(host: str, port: int, words: str, *, is_connected: bool) -> tuple[str, str]:
+    """What is wrong with a proxy that lets nobody through, and what to look at.
+
+    Args:
+        host: of the proxy.
+        port: of the proxy.
+        words: what became of the connection to it.
+        is_connected: whether there was one.
+    """
+    where = f"{_in_brackets(host)}:{port}"
+    if is_connected:
+        what = f"the proxy {where} does not answer CONNECT as a proxy does: {words}"
+        return what, f"is it an http:// proxy? {_WHICH}"
+    return f"the proxy {where} cannot be reached: {words}", f"does it run? {_WHICH}"
+
+
+def refusal(host: str, port: int, status: int) -> tuple[str, str]:
+    """The same of a proxy that answers with a status of HTTP."""
+    why = _REFUSALS.get(status, "see what it logs")
+    return f"the proxy {_in_brackets(host)}:{port} answered HTTP {status}", f"{why}; {_WHICH}"
+
+
+def socks_refusal(host: str, port: int, words: str) -> tuple[str, str]:
+    """The same of a SOCKS proxy that answers and leads nowhere."""
+    return f"the proxy {_in_brackets(host)}:{port} refuses: {words}", f"may it reach the server? {_WHICH}"
+
+
+def _in_brackets(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def is_loopback(host: str) -> bool:
@@ -84,7 +136,7 @@ def _host_and_port(entry: str) -> tuple[str, str]:
         name, _, port = entry[1:].partition("]")
         return name, port.removeprefix(":")
     name, colon, port = entry.rpartition(":")
-    return (name, port) if colon and port.isdigit() and ":" not in name else (entry, "")
+    return (name, port) if colon and port.isascii() and port.isdigit() and ":" not in name else (entry, "")
 
 
 def _matches(host: str, name: str) -> bool:

@@ -18,7 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from kaitoctl.advice import Advice, Command, filled
 from kaitoctl.errors import ApiError
+from kaitoctl.kube import webhook_failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Kind:
 
     statuses: tuple[int, ...]
     pattern: str
-    hint: str = ""
+    hint: Advice = ""
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -54,9 +56,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "webhook-unreachable": Kind(
             (500,),
             r"failed (calling|to call) webhook",
-            "an admission webhook does not answer, and the server refuses every write that it should judge: "
-            "see that its pods run, or ask who runs it; kubectl get validatingwebhookconfigurations,"
-            "mutatingwebhookconfigurations lists them",
+            "the server refuses every write that this webhook should judge",  # `webhook_failures` has more
         ),
         "policy": Kind(
             (),
@@ -77,27 +77,34 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             (403, 409),
             r"because it is being terminated",
             "the namespace is being deleted: use another one, or create it again once it is gone; "
-            "kubectl get namespace NAMESPACE -o yaml says what holds it",
+            + Command("kubectl get namespace {namespace} -o yaml")
+            + " says what holds it",
         ),
         "namespace-missing": Kind(
-            (404,), r'^namespaces? "[^"]*" not found', "create it first: kubectl create namespace NAMESPACE"
+            (404,),
+            r'^namespaces? "[^"]*" not found',
+            "create it first: " + Command("kubectl create namespace {namespace}"),
         ),
         "quota": Kind(
             (403,),
             r"(exceeded|failed|unknown for|insufficient) quota|status unknown for quota",
             "a ResourceQuota of the namespace does not allow it: delete what is not needed, or ask for more; "
-            "kubectl describe resourcequota -n NAMESPACE shows what is used",
+            + Command("kubectl describe resourcequota -n {namespace}")
+            + " shows what is used",
         ),
         "limit-range": Kind(
             (403,),
             r"(maximum|minimum|max limit to request ratio|limit to request ratio) .*per \S+ is ",
-            "a LimitRange of the namespace bounds it: kubectl describe limitrange -n NAMESPACE shows how",
+            "a LimitRange of the namespace bounds it: "
+            + Command("kubectl describe limitrange -n {namespace}")
+            + " shows how",
         ),
         "pod-security": Kind(
             (403,),
             r"violates PodSecurity",
-            "the namespace's pod security level refuses it: change the pod; kubectl get namespace NAMESPACE "
-            "--show-labels shows the level",
+            "the namespace's pod security level refuses it: change the pod; "
+            + Command("kubectl get namespace {namespace} --show-labels")
+            + " shows the level",
         ),
         "service-account-missing": Kind(
             (403,), r"error looking up service account", "create the ServiceAccount that it names"
@@ -105,7 +112,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "priority-class-missing": Kind(
             (403,),
             r"no PriorityClass with name",
-            "name a PriorityClass that exists: kubectl get priorityclasses",
+            "name a PriorityClass that exists: " + Command("kubectl get priorityclasses"),
         ),
         # --- races
         "field-owner": Kind(
@@ -128,7 +135,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "untyped": Kind(
             (500,),
             r"failed to create typed patch object|field not declared in schema",
-            "the manifest does not fit the cluster's CRD: kaitoctl validate says where",
+            "the manifest does not fit the cluster's CRD: "
+            + Command("kaitoctl validate -f FILE")
+            + " says where",
         ),
         "unknown-field": Kind(
             (400,),
@@ -165,7 +174,7 @@ def kind_of(error: ApiError) -> str:
     return ""
 
 
-def hint_of(error: ApiError, namespace: str = "") -> str:
+def hint_of(error: ApiError, namespace: str = "") -> Advice:
     """What to do about a refusal; empty when nothing more is known than it says.
 
     Nothing about rights: which one was missing, `access` knows from the request.
@@ -177,5 +186,12 @@ def hint_of(error: ApiError, namespace: str = "") -> str:
     kind = KINDS.get(kind_of(error))
     if kind is None:
         return ""
+    if failed := webhook_failures.failure(error.message):
+        name, why = failed
+        return (
+            (f"admission webhook {name} {why.what}, and " + kind.hint + f": {why.hint}, or ask who runs it; ")
+            + (webhook_failures.LIST + " lists them, ")
+            + (Command("kaitoctl doctor") + " says which of them nobody answers")
+        )
     named = re.search(r'namespaces? "?([a-z0-9-]+)"? (?:not found|because)', error.message)
-    return kind.hint.replace("NAMESPACE", named[1] if named else namespace or "NAMESPACE")
+    return filled(kind.hint, namespace=named[1] if named else namespace or "NAMESPACE")

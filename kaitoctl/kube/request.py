@@ -128,13 +128,20 @@ def apply_status(kind: Kind, obj: Object, *, manager: str) -> Request:
 
 
 def merge_patch(
-    kind: Kind, namespace: str, name: str, patch: Object, *, manager: str, subresource: str = ""
+    kind: Kind,
+    namespace: str,
+    name: str,
+    patch: Object,
+    *,
+    manager: str,
+    subresource: str = "",
+    dry_run: bool = False,
 ) -> Request:
     """JSON merge patch (RFC 7386): objects are merged, null removes, lists are replaced."""
     return Request(
         "PATCH",
         _path(kind, namespace, name, subresource),
-        query={"fieldManager": manager},
+        query={"fieldManager": manager, **({"dryRun": "All"} if dry_run else {})},
         body=patch,
         content_type=MERGE_PATCH,
     )
@@ -148,10 +155,23 @@ def delete(
     uid: str = "",
     resource_version: str = "",
     propagation: str = "Background",
+    dry_run: bool = False,
 ) -> Request:
-    """Delete one object, only if it still is the one meant when `uid` or `resource_version` is given."""
+    """Delete one object, only if it still is the one meant when `uid` or `resource_version` is given.
+
+    Args:
+        kind: of the object.
+        namespace: of the object.
+        name: of the object.
+        uid: it must have, or 409.
+        resource_version: it must have, or 409.
+        propagation: what becomes of the objects that it owns.
+        dry_run: let the server do everything but delete.
+    """
     options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
     preconditions = {"uid": uid, "resourceVersion": resource_version}
     if chosen := {key: value for key, value in preconditions.items() if value}:
         options["preconditions"] = chosen
+    if dry_run:  # in the body: of a request that has one, the server does not read options from the query
+        options["dryRun"] = ["All"]
     return Request("DELETE", _path(kind, namespace, name), body=options)

@@ -1,8 +1,8 @@
-"""An object against its CRD: what is wrong with it, what is filled in, what is dropped. Pure.
+"""An object against its CRD: what is wrong with it. Pure.
 
-A small walker of structural schemas answers the everyday question "does it fit?" in microseconds. Only when
-it does not, the reference validator `jsonschema` is imported (130 ms) to find every problem, and this
-module words them. Both answer alike; a test with generated schemas holds them to it.
+One walker of structural schemas finds what is wrong, and stops at the first finding when all that matters is
+whether there is one. The tests hold it to the reference validator `jsonschema` (docs/adr/0008).
+`schema_defaults` says what a server makes of what is right.
 
 At the top of an object, and of an embedded resource, `apiVersion`, `kind` and `metadata` are always known.
 
@@ -17,16 +17,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import islice
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 from kaitoctl.kube.objects import Object
 
 Schema = Mapping[str, Any]
 
-_IDENTITY = frozenset(("apiVersion", "kind", "metadata"))
-_JUNCTIONS = ("allOf", "anyOf", "oneOf")
+IDENTITY = frozenset(("apiVersion", "kind", "metadata"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,138 +62,192 @@ def load_crd_schema(crd: Object, version: str) -> Object:
     raise KeyError(f"{crd['metadata']['name']} has no version {version!r}")
 
 
-# --- pruning and defaults ---------------------------------------------------------------------------------
-
-
-def prune(value: Any, schema: Schema) -> Any:
-    """`value` without the fields that the schema does not know; `value` itself when it has none."""
-    return _prune(value, schema, "", None, embedded=True)
-
-
-def unknown_fields(value: Any, schema: Schema) -> list[str]:
-    """The paths of the fields that `prune` drops, parents only."""
-    dropped: list[str] = []
-    _prune(value, schema, "", dropped, embedded=True)
-    return dropped
-
-
-def _prune(
-    value: Any, schema: Schema, path: str, dropped: list[str] | None, *, embedded: bool = False
-) -> Any:
-    if isinstance(value, dict):
-        known = schema.get("properties") or {}
-        values = schema.get("additionalProperties")
-        free = _is_open(schema)
-        embedded = embedded or bool(schema.get("x-kubernetes-embedded-resource"))
-        changed: dict[str, Any] = {}
-        gone = set()
-        for name, item in value.items():
-            below = known.get(name)
-            if embedded and name in _IDENTITY:
-                continue
-            if below is None and isinstance(values, dict):
-                below = values
-            if below is not None:
-                if isinstance(item, (dict, list)):
-                    after = _prune(item, below, f"{path}.{name}" if path else name, dropped)
-                    if after is not item:
-                        changed[name] = after
-            elif not free:
-                gone.add(name)
-                if dropped is not None:
-                    dropped.append(f"{path}.{name}" if path else name)
-        if not gone and not changed:
-            return value
-        return {name: changed.get(name, item) for name, item in value.items() if name not in gone}
-    if isinstance(value, list) and (items := schema.get("items")):
-        pruned = [_prune(item, items, f"{path}[{position}]", dropped) for position, item in enumerate(value)]
-        return pruned if any(new is not old for new, old in zip(pruned, value, strict=True)) else value
-    return value
-
-
-def _is_open(schema: Schema) -> bool:
+def is_open(schema: Schema) -> bool:
     """Whether a map may hold fields that the schema does not name."""
     named_only = schema.get("additionalProperties") in (None, False)
     return not named_only or bool(schema.get("x-kubernetes-preserve-unknown-fields"))
 
 
-def default(value: Any, schema: Schema, *, keep_nulls: bool = False) -> Any:
-    """`value` with the schema's defaults for what is missing; `value` itself when nothing is.
+def problems(
+    obj: Any, schema: Schema, *, unknown: Literal["ignore", "error"] = "ignore", most: int | None = None
+) -> list[Problem]:
+    """Everything that is wrong with an object, in the order of its paths; empty when it fits.
 
-    A null in a field that is not nullable counts as missing, unless they are kept where there is no default.
+    Args:
+        obj: a whole object.
+        schema: the structural schema of its version, see `load_crd_schema`.
+        unknown: whether fields that the schema does not know are problems.
+        most: how many to look for; None for all.
     """
-    if isinstance(value, dict):
-        filled: dict[str, Any] | None = None
-        known = schema.get("properties") or {}
-        for name, below in known.items():
-            item = value.get(name)
-            if item is None and not (name in value and below.get("nullable")):
-                if "default" in below:
-                    after = default(_copy(below["default"]), below)
-                elif name in value and not keep_nulls:
-                    filled = dict(value) if filled is None else filled
-                    del filled[name]
-                    continue
-                else:
-                    continue
-            else:
-                after = default(item, below, keep_nulls=keep_nulls)
-            if after is not item:
-                filled = dict(value) if filled is None else filled
-                filled[name] = after
-        values = schema.get("additionalProperties")
-        if isinstance(values, dict):
-            for name, item in value.items():
-                if name not in known and (after := default(item, values, keep_nulls=keep_nulls)) is not item:
-                    filled = dict(value) if filled is None else filled
-                    filled[name] = after
-        return value if filled is None else filled
-    if isinstance(value, list) and (items := schema.get("items")):
-        done = [default(item, items, keep_nulls=keep_nulls) for item in value]
-        return done if any(new is not old for new, old in zip(done, value, strict=True)) else value
-    return value
-
-
-def without_nulls(value: Any, schema: Schema | None) -> Any:
-    """`value` without the nulls that the API server drops or fills in; `value` itself when it has none.
-
-    A null in a field that is not nullable is dropped, and where the schema has a default it is filled in as
-    if the field were missing; both are "missing" here. An entry of a list stays, and so does a null that no
-    schema speaks of. Only `kubectl apply --server-side` is stricter.
-
-    Source: k8s.io/apiextensions-apiserver `pkg/apiserver/schema/defaulting` (prunenulls.go, algorithm.go),
-    `pkg/apiserver/customresource_handler.go`.
-    """
-    if not schema:
-        return value
-    if isinstance(value, dict):
-        known, values = schema.get("properties") or {}, schema.get("additionalProperties")
-        kept: dict[str, Any] = {}
-        for name, item in value.items():
-            below = known.get(name, values if isinstance(values, dict) else None)
-            if item is None and below is not None and not below.get("nullable"):
-                continue
-            kept[name] = without_nulls(item, below) if isinstance(item, (dict, list)) else item
-        is_same = len(kept) == len(value) and all(kept[name] is item for name, item in value.items())
-        return value if is_same else kept
-    if isinstance(value, list) and (items := schema.get("items")):
-        done = [without_nulls(item, items) for item in value]
-        return done if any(new is not old for new, old in zip(done, value, strict=True)) else value
-    return value
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _copy(item) for name, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
-
-
-# --- does it fit? -----------------------------------------------------------------------------------------
+    walker = _Walker(strict=unknown == "error", most=math.inf if most is None else most)
+    walker.check(obj, schema, embedded=True)
+    return sorted(map(_problem_of, walker.found), key=lambda problem: (problem.path, problem.rule))
 
 
 def fits(obj: Any, schema: Schema, *, unknown_is_error: bool = False) -> bool:
     """Whether an object obeys its structural schema; the fast answer to `not problems(...)`."""
-    return _fits(obj, schema, unknown_is_error, True)
+    return _part_fits(obj, schema, strict=unknown_is_error, embedded=True)
+
+
+def _part_fits(value: Any, schema: Schema, *, strict: bool = False, embedded: bool = False) -> bool:
+    walker = _Walker(strict=strict, most=1)
+    walker.check(value, schema, embedded)
+    return not walker.found
+
+
+# --- the walker --------------------------------------------------------------------------------------------
+
+
+class _Finding(NamedTuple):
+    """A broken keyword, not worded yet; the path is turned around, its last part first."""
+
+    path: list[str | int]
+    rule: str
+    value: Any
+    expected: Any
+
+
+class _Walker:
+    """Walks an object and its schema together.
+
+    A path is put together on the way back from a finding: what fits costs none.
+
+    Args:
+        strict: whether unknown fields are findings.
+        most: how many findings end the walk.
+    """
+
+    __slots__ = ("_most", "_strict", "found")
+
+    def __init__(self, *, strict: bool, most: float) -> None:
+        self._strict = strict
+        self._most = most
+        self.found: list[_Finding] = []
+
+    def check(self, value: Any, schema: Schema, embedded: bool = False) -> None:
+        """Find what is wrong with a value."""
+        if schema.get("type") != _EXACT.get(type(value), "") or "x-kubernetes-int-or-string" in schema:
+            self._check_type(value, schema)
+        if "enum" in schema:
+            self._check_enum(value, schema)
+        if isinstance(value, dict):
+            self._check_map(value, schema, embedded)
+        elif isinstance(value, list):
+            self._check_list(value, schema)
+        elif isinstance(value, str):
+            self._check_text(value, schema)
+        elif _is_number(value):
+            self._check_number(value, schema)
+        if not schema.keys().isdisjoint(_JUNCTIONS):
+            self._check_junctions(value, schema)
+
+    def _add(self, rule: str, value: Any, expected: Any, *path: str | int) -> None:
+        if len(self.found) < self._most:
+            self.found.append(_Finding([*path], rule, value, expected))
+
+    def _below(self, step: str | int, value: Any, schema: Schema) -> bool:
+        """Check what is below; False once there are findings enough."""
+        before = len(self.found)
+        self.check(value, schema)
+        if len(self.found) > before:
+            for finding in self.found[before:]:
+                finding.path.append(step)
+        return len(self.found) < self._most
+
+    def _check_type(self, value: Any, schema: Schema) -> None:
+        kind, is_either = schema.get("type"), schema.get("x-kubernetes-int-or-string")
+        if not (kind or is_either) or (value is None and schema.get("nullable")):
+            return
+        if kind and not is_either:
+            if not _IS_OF_TYPE[kind](value):
+                self._add("type", value, kind)
+        elif not (isinstance(value, str) or _is_integer(value)) or (kind and not _IS_OF_TYPE[kind](value)):
+            self._add("type", value, [kind] if kind in _EITHER else _EITHER)
+
+    def _check_enum(self, value: Any, schema: Schema) -> None:
+        allowed = schema["enum"]
+        if allowed is None or (value is None and schema.get("nullable")):
+            return
+        if not any(_same(value, member) for member in allowed):
+            self._add("enum", value, allowed)
+
+    def _check_map(self, value: Object, schema: Schema, embedded: bool) -> None:
+        for name in schema.get("required") or ():
+            if name not in value:
+                self._add("required", None, schema["required"], name)
+        self._check_size(value, schema, "minProperties", "maxProperties")
+        known = schema.get("properties") or {}
+        values = schema.get("additionalProperties")
+        embedded = embedded or bool(schema.get("x-kubernetes-embedded-resource"))
+        for name, item in value.items():
+            if embedded and name in IDENTITY:
+                continue
+            below = known.get(name)
+            if below is None and isinstance(values, dict):
+                below = values
+            if below is not None:
+                if not self._below(name, item, below):
+                    return
+            elif values is False or (self._strict and not is_open(schema)):
+                self._add("unknown", item, sorted({*known, *(IDENTITY if embedded else ())}), name)
+
+    def _check_list(self, value: list[Any], schema: Schema) -> None:
+        self._check_size(value, schema, "minItems", "maxItems")
+        if (kind := schema.get("x-kubernetes-list-type")) in ("set", "map"):
+            for position in _duplicates(value, schema):
+                self._add("x-kubernetes-list-type", value[position], kind, position)
+        elif schema.get("uniqueItems") and next(_duplicates(value, schema), None) is not None:
+            self._add("uniqueItems", value, True)
+        if items := schema.get("items"):
+            for position, item in enumerate(value):
+                if not self._below(position, item, items):
+                    return
+
+    def _check_text(self, value: str, schema: Schema) -> None:
+        self._check_size(value, schema, "minLength", "maxLength")
+        compiled = _pattern(schema["pattern"]) if schema.get("pattern") else None
+        if compiled is not None and not compiled.search(value):
+            self._add("pattern", value, schema["pattern"])
+        if "format" in schema:
+            self._check_format(value, schema)
+
+    def _check_number(self, value: float, schema: Schema) -> None:
+        low, high = schema.get("minimum"), schema.get("maximum")
+        if low is not None and not (value > low if schema.get("exclusiveMinimum") else value >= low):
+            self._add("exclusiveMinimum" if schema.get("exclusiveMinimum") else "minimum", value, low)
+        if high is not None and not (value < high if schema.get("exclusiveMaximum") else value <= high):
+            self._add("exclusiveMaximum" if schema.get("exclusiveMaximum") else "maximum", value, high)
+        if (step := schema.get("multipleOf")) and not _is_multiple(value, step):
+            self._add("multipleOf", value, step)
+        self._check_format(value, schema)
+
+    def _check_size(self, value: Any, schema: Schema, least: str, most: str) -> None:
+        if least in schema and len(value) < schema[least]:
+            self._add(least, value, schema[least])
+        if most in schema and len(value) > schema[most]:
+            self._add(most, value, schema[most])
+
+    def _check_format(self, value: Any, schema: Schema) -> None:
+        if "format" in schema and not _has_format(value, schema["format"]):
+            self._add("format", value, schema["format"])
+
+    def _check_junctions(self, value: Any, schema: Schema) -> None:
+        """Parts of a junction know no fields of their own, so none is unknown to them."""
+        for part in schema.get("allOf") or ():
+            inside = _Walker(strict=False, most=self._most - len(self.found))
+            inside.check(value, part)
+            self.found += inside.found
+        if (parts := schema.get("anyOf")) and not any(_part_fits(value, part) for part in parts):
+            self._add("anyOf", value, parts)
+        if (parts := schema.get("oneOf")) and sum(_part_fits(value, part) for part in parts) != 1:
+            self._add("oneOf", value, parts)
+        if "not" in schema and _part_fits(value, schema["not"]):
+            self._add("not", value, schema["not"])
+
+
+_JUNCTIONS = frozenset(("allOf", "anyOf", "oneOf", "not"))
+_EITHER = ["integer", "string"]
+_EXACT = {dict: "object", list: "array", str: "string", bool: "boolean"}  # of these the type says it all
 
 
 def _is_number(value: Any) -> bool:
@@ -218,74 +270,6 @@ _IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
     "number": _is_number,
     "null": lambda value: value is None,
 }
-
-
-def _fits(value: Any, schema: Schema, strict: bool, embedded: bool = False) -> bool:
-    if value is None:
-        if not schema.get("nullable") and (schema.get("type") or schema.get("x-kubernetes-int-or-string")):
-            return False
-    else:
-        kind = schema.get("type")
-        if kind and not _IS_OF_TYPE[kind](value):
-            return False
-        if schema.get("x-kubernetes-int-or-string") and not (isinstance(value, str) or _is_integer(value)):
-            return False
-    allowed = schema.get("enum")
-    if allowed is not None and not (value is None and schema.get("nullable")):  # noqa: SIM102
-        if not any(_same(value, member) for member in allowed):
-            return False
-    if isinstance(value, dict):
-        if not _map_fits(value, schema, strict, embedded):
-            return False
-    elif isinstance(value, list):
-        if not _list_fits(value, schema, strict):
-            return False
-    elif isinstance(value, str):
-        if not _text_fits(value, schema):
-            return False
-    elif _is_number(value) and not _number_fits(value, schema):
-        return False
-    if "allOf" in schema and not all(_fits(value, part, False) for part in schema["allOf"]):
-        return False
-    if "anyOf" in schema and not any(_fits(value, part, False) for part in schema["anyOf"]):
-        return False
-    if "oneOf" in schema and sum(_fits(value, part, False) for part in schema["oneOf"]) != 1:
-        return False
-    return "not" not in schema or not _fits(value, schema["not"], False)
-
-
-def _map_fits(value: Object, schema: Schema, strict: bool, embedded: bool) -> bool:
-    if any(name not in value for name in schema.get("required") or ()):
-        return False
-    if not schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", math.inf):
-        return False
-    known = schema.get("properties") or {}
-    values = schema.get("additionalProperties")
-    embedded = embedded or bool(schema.get("x-kubernetes-embedded-resource"))
-    closed = values is False or (strict and not _is_open(schema))
-    for name, item in value.items():
-        if embedded and name in _IDENTITY:
-            continue
-        below = known.get(name)
-        if below is None:
-            if isinstance(values, dict):
-                below = values
-            elif closed:
-                return False
-            else:
-                continue
-        if not _fits(item, below, strict):
-            return False
-    return True
-
-
-def _list_fits(value: list[Any], schema: Schema, strict: bool) -> bool:
-    if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", math.inf):
-        return False
-    if next(_duplicates(value, schema), None) is not None:
-        return False
-    items = schema.get("items")
-    return not items or all(_fits(item, items, strict) for item in value)
 
 
 def _duplicates(value: list[Any], schema: Schema) -> Iterator[int]:
@@ -316,27 +300,6 @@ def _same(left: Any, right: Any) -> bool:
     if isinstance(left, str) or isinstance(right, str):
         return bool(left == right)
     return json.dumps(_canonical(left), sort_keys=True) == json.dumps(_canonical(right), sort_keys=True)
-
-
-def _text_fits(value: str, schema: Schema) -> bool:
-    if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", math.inf):
-        return False
-    if (pattern := schema.get("pattern")) and (compiled := _pattern(pattern)) and not compiled.search(value):
-        return False
-    return _has_format(value, schema.get("format"))
-
-
-def _number_fits(value: float, schema: Schema) -> bool:
-    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
-    if not low <= value <= high:
-        return False
-    if (schema.get("exclusiveMinimum") and value == low) or (
-        schema.get("exclusiveMaximum") and value == high
-    ):
-        return False
-    if (step := schema.get("multipleOf")) and not _is_multiple(value, step):
-        return False
-    return _has_format(value, schema.get("format"))
 
 
 def _is_multiple(value: float, step: float) -> bool:
@@ -370,141 +333,45 @@ def _has_format(value: Any, name: str | None) -> bool:
     return True
 
 
-# --- what is wrong? ---------------------------------------------------------------------------------------
+# --- words -------------------------------------------------------------------------------------------------
+
+_WORDS: dict[str, Callable[[Any, Any], str]] = {
+    "required": lambda value, expected: "is required",
+    "type": lambda value, expected: f"must be {_types(expected)}, not {_shorten(value)}",
+    "enum": lambda value, expected: (
+        f"{_shorten(value)} is not one of {', '.join(_shorten(item) for item in expected)}"
+        + _close_matches(value, expected)
+    ),
+    "pattern": lambda value, expected: f"{_shorten(value)} does not match {expected}",
+    "format": lambda value, expected: f"{_shorten(value)} is not a valid {expected}",
+    "minimum": lambda value, expected: f"{_shorten(value)} is less than the minimum of {expected}",
+    "maximum": lambda value, expected: f"{_shorten(value)} is greater than the maximum of {expected}",
+    "exclusiveMinimum": lambda value, expected: f"must be greater than {expected}, not {_shorten(value)}",
+    "exclusiveMaximum": lambda value, expected: f"must be less than {expected}, not {_shorten(value)}",
+    "multipleOf": lambda value, expected: f"{_shorten(value)} is not a multiple of {expected}",
+    "minLength": lambda value, expected: f"{_shorten(value)} is shorter than {expected} characters",
+    "maxLength": lambda value, expected: f"is longer than {expected} characters ({len(value)})",
+    "minItems": lambda value, expected: f"has {len(value)} entries, at least {expected} are needed",
+    "maxItems": lambda value, expected: f"has {len(value)} entries, at most {expected} are allowed",
+    "minProperties": lambda value, expected: f"has {len(value)} fields, at least {expected} are needed",
+    "maxProperties": lambda value, expected: f"has {len(value)} fields, at most {expected} are allowed",
+    "uniqueItems": lambda value, expected: "has entries that are there twice",
+    "x-kubernetes-list-type": lambda value, expected: f"{_shorten(value)} is there twice",
+    "anyOf": lambda value, expected: f"{_shorten(value)} matches none of the {len(expected)} allowed forms",
+    "oneOf": lambda value, expected: (
+        f"{_shorten(value)} must match exactly one of {len(expected)} allowed forms"
+    ),
+    "not": lambda value, expected: f"{_shorten(value)} matches a form that is not allowed",
+}
 
 
-def problems(
-    obj: Object, schema: Schema, *, unknown: Literal["ignore", "error"] = "ignore", most: int | None = None
-) -> list[Problem]:
-    """Everything that is wrong with an object, in the order of its paths; empty when it fits.
-
-    Args:
-        obj: a whole object.
-        schema: the structural schema of its version, see `load_crd_schema`.
-        unknown: whether fields that the schema does not know are problems.
-        most: how many to look for; None for all.
-    """
-    strict = unknown == "error"
-    if fits(obj, schema, unknown_is_error=strict):
-        return []
-    worded = (problem for error in _errors(obj, schema, strict) for problem in _worded(error))
-    return sorted(islice(worded, most), key=lambda problem: (problem.path, problem.rule))
-
-
-def _errors(obj: Any, schema: Schema, strict: bool) -> Iterable[Any]:
-    """What the reference validator says."""
-    import jsonschema
-
-    checker = jsonschema.FormatChecker(formats=())
-    for name in ("date-time", "int32", "int64"):
-        checker.checks(name)(partial(_has_format, name=name))
-
-    def unique(_validator: Any, _kind: Any, value: Any, entry: Schema) -> Iterator[Any]:
-        for position in _duplicates(value, entry) if isinstance(value, list) else ():
-            yield jsonschema.ValidationError("duplicate", path=[position], instance=value[position])
-
-    extend: Callable[..., Any] = jsonschema.validators.extend
-    plain = jsonschema.Draft202012Validator
-    types = plain.TYPE_CHECKER.redefine("integer", lambda _checker, value: _is_integer(value))
-    validator = extend(plain, {"x-kubernetes-list-type": unique}, type_checker=types)
-    found: Iterable[Any] = validator(_translated(schema, strict, True), format_checker=checker).iter_errors(
-        obj
-    )
-    return found
-
-
-def _translated(schema: Schema, strict: bool, embedded: bool = False) -> Object:
-    """A structural schema in JSON Schema 2020-12."""
-    plain = {
-        key: schema[key]
-        for key in (
-            "required", "enum", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
-            "maxProperties", "minimum", "maximum", "multipleOf", "format", "uniqueItems", "items",
-            "additionalProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "not",
-            *_JUNCTIONS,
-        )
-        if key in schema
-    }  # fmt: skip
-    nullable = bool(schema.get("nullable"))
-    types = [schema["type"]] if schema.get("type") else []
-    if schema.get("x-kubernetes-int-or-string"):
-        types = [name for name in ("integer", "string") if not types or name in types]
-        if not types:
-            types = ["integer", "string"]
-            plain["not"] = {}
-    if types:
-        plain["type"] = [*types, "null"] if nullable else types
-    if nullable and "enum" in plain:
-        plain["enum"] = [*plain["enum"], None]
-    if (pattern := schema.get("pattern")) and _pattern(pattern):
-        plain["pattern"] = pattern
-    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if schema.get(exclusive) and bound in plain:
-            plain[exclusive] = plain.pop(bound)
-    if isinstance(plain.get("items"), Mapping):
-        plain["items"] = _translated(plain["items"], strict)
-    if isinstance(values := plain.get("additionalProperties"), Mapping) and values:
-        plain["additionalProperties"] = _translated(values, strict)
-    elif "additionalProperties" not in plain or not isinstance(values, bool):
-        plain.pop("additionalProperties", None)
-        if strict and not _is_open(schema):
-            plain["additionalProperties"] = False
-    for key in _JUNCTIONS:
-        if key in plain:
-            plain[key] = [_translated(part, False) for part in plain[key]]
-    if schema.get("not") is not None and plain.get("not") is schema["not"]:
-        plain["not"] = _translated(plain["not"], False)
-    plain["properties"] = {
-        name: _translated(below, strict) for name, below in (schema.get("properties") or {}).items()
-    }
-    if embedded or schema.get("x-kubernetes-embedded-resource"):
-        plain["properties"].update(dict.fromkeys(_IDENTITY, True))
-    return plain
-
-
-def _worded(error: Any) -> Iterator[Problem]:
-    path = _path_text(error.absolute_path)
-    rule, expected, value = str(error.validator), error.validator_value, error.instance
-    shown = _shown(value)
-    if rule == "required":
-        # The validator reports each missing field on its own: this one is named first in its message.
-        name = next(name for name in expected if error.message.startswith(repr(name)))
-        yield Problem(f"{path}.{name}" if path else name, "is required", rule, None, expected)
-        return
-    if rule == "additionalProperties":
-        known = sorted(error.schema.get("properties") or ())
-        for name in value:
-            if name not in known:
-                at = f"{path}.{name}" if path else name
-                yield Problem(at, _unknown_field(name, known), "unknown", value[name], known)
-        return
-    words: dict[str, Callable[[], str]] = {
-        "type": lambda: f"must be {_types(expected)}, not {shown}",
-        "enum": lambda: (
-            f"{shown} is not one of {', '.join(_shown(item) for item in expected)}"
-            + _close_matches(value, expected)
-        ),
-        "pattern": lambda: f"{shown} does not match {expected}",
-        "format": lambda: f"{shown} is not a valid {expected}",
-        "minimum": lambda: f"{shown} is less than the minimum of {expected}",
-        "maximum": lambda: f"{shown} is greater than the maximum of {expected}",
-        "exclusiveMinimum": lambda: f"must be greater than {expected}, not {shown}",
-        "exclusiveMaximum": lambda: f"must be less than {expected}, not {shown}",
-        "multipleOf": lambda: f"{shown} is not a multiple of {expected}",
-        "minLength": lambda: f"{shown} is shorter than {expected} characters",
-        "maxLength": lambda: f"is longer than {expected} characters ({len(value)})",
-        "minItems": lambda: f"has {len(value)} entries, at least {expected} are needed",
-        "maxItems": lambda: f"has {len(value)} entries, at most {expected} are allowed",
-        "minProperties": lambda: f"has {len(value)} fields, at least {expected} are needed",
-        "maxProperties": lambda: f"has {len(value)} fields, at most {expected} are allowed",
-        "uniqueItems": lambda: "has entries that are there twice",
-        "x-kubernetes-list-type": lambda: f"{shown} is there twice",
-        "anyOf": lambda: f"{shown} matches none of the {len(expected)} allowed forms",
-        "oneOf": lambda: f"{shown} must match exactly one of {len(expected)} allowed forms",
-        "not": lambda: f"{shown} matches a form that is not allowed",
-    }
-    message = words[rule]() if rule in words else f"{shown} breaks {rule}"
-    yield Problem(path, message, rule, value, expected)
+def _problem_of(finding: _Finding) -> Problem:
+    path, rule, value, expected = finding
+    if rule == "unknown":
+        message = _unknown_field(str(path[0]), expected)
+    else:
+        message = _WORDS[rule](value, expected)
+    return Problem(_path_text(reversed(path)), message, rule, value, expected)
 
 
 def _path_text(parts: Iterable[str | int]) -> str:
@@ -520,7 +387,7 @@ def _types(names: Any) -> str:
     return " or ".join(article.get(name, f"a {name}") for name in listed)
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -536,3 +403,48 @@ def _close_matches(value: Any, known: Iterable[Any]) -> str:
     if not near and isinstance(value, str):
         near = [name for name in names if name.lower() == value.lower()]
     return f"; did you mean {' or '.join(json.dumps(name) for name in near)}?" if near else ""
+
+
+def without_nulls(value: Any, schema: Schema | None) -> Any:
+    """`value` without the nulls that the API server drops or fills in; `value` itself when it has none.
+
+    A null in a field that is not nullable is dropped, and where the schema has a default it is filled in as
+    if the field were missing; both are "missing" here. An entry of a list stays, and so does a null that no
+    schema speaks of. Only `kubectl apply --server-side` is stricter.
+
+    Source: k8s.io/apiextensions-apiserver `pkg/apiserver/schema/defaulting` (prunenulls.go, algorithm.go),
+    `pkg/apiserver/customresource_handler.go`.
+    """
+    return _pruned(value, schema) if schema and _has_null(value) else value
+
+
+def _has_null(value: Any) -> bool:
+    """Whether there is a null somewhere below: next to no object has, and looking costs less than pruning."""
+    waiting = [value]
+    while waiting:
+        holder = waiting.pop()
+        if isinstance(holder, (dict, list)):
+            below = holder.values() if isinstance(holder, dict) else holder
+            if None in below:
+                return True
+            waiting += below
+    return False
+
+
+def _pruned(value: Any, schema: Schema | None) -> Any:
+    if not schema:
+        return value
+    if isinstance(value, dict):
+        known, values = schema.get("properties") or {}, schema.get("additionalProperties")
+        kept: dict[str, Any] = {}
+        for name, item in value.items():
+            below = known.get(name, values if isinstance(values, dict) else None)
+            if item is None and below is not None and not below.get("nullable"):
+                continue
+            kept[name] = _pruned(item, below) if isinstance(item, (dict, list)) else item
+        is_same = len(kept) == len(value) and all(kept[name] is item for name, item in value.items())
+        return value if is_same else kept
+    if isinstance(value, list) and (items := schema.get("items")):
+        done = [_pruned(item, items) for item in value]
+        return done if any(new is not old for new, old in zip(done, value, strict=True)) else value
+    return value

@@ -15,8 +15,8 @@ _NAME = (
     "tls-server-name"
 )
 _OURS = "the server does not accept the kubeconfig's client certificate: log in again, or have it renewed"
-_PLAIN = "the server there does not speak TLS: check the port, and whether it should be http://"
-_OLD = "the server speaks only TLS older than 1.2, which is no longer safe"
+_PLAIN = "the server does not use TLS: check the port, and whether it should be http://"
+_OLD = "the server supports only TLS older than 1.2, which is insecure"
 _CUT = "the connection was cut while TLS began: a proxy, a firewall or a load balancer without a backend?"
 
 _VERIFY_CODES = {
@@ -40,7 +40,7 @@ _REASONS = {
     "TLSV1_ALERT_PROTOCOL_VERSION": _OLD,
     "NO_PROTOCOLS_AVAILABLE": _OLD,
     "UNEXPECTED_EOF_WHILE_READING": _CUT,
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no cipher in common, or the server wants a client certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no cipher in common, or the server requires a client certificate",
     "SSLV3_ALERT_BAD_CERTIFICATE": _OURS,
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": _OURS,
     "SSLV3_ALERT_CERTIFICATE_REVOKED": _OURS,

@@ -20,12 +20,22 @@ _WORTH_ITS_IMPORT = 512 * 1024
 """Bytes: smaller bodies are parsed whole before msgspec is imported (20 ms and more)."""
 
 
-def node_list(labels: Iterable[str]) -> Decode:
-    """A decoder of a NodeList that keeps names, these labels, taints, conditions, platform and resources."""
+def node_list(labels: Iterable[str], annotations: Iterable[str] = ()) -> Decode:
+    """A decoder of a NodeList that keeps names, taints, conditions, platform, resources and these keys.
+
+    Args:
+        labels: the keys to keep.
+        annotations: the keys to keep.
+    """
     fields = ("type", "status", "reason", "message", "lastTransitionTime")
     condition = _struct(dict.fromkeys(fields, Any))
     platform = _struct({"operatingSystem": Any, "architecture": Any}) | None
-    metadata = {"name": Any, "deletionTimestamp": Any, "labels": _struct(dict.fromkeys(labels, Any)) | None}
+    metadata = {
+        "name": Any,
+        "deletionTimestamp": Any,
+        "labels": _struct(dict.fromkeys(labels, Any)) | None,
+        "annotations": _struct(dict.fromkeys(annotations, Any)) | None,
+    }
     return _decoder(
         metadata,
         {"unschedulable": Any, "taints": Any},
@@ -64,13 +74,13 @@ def _decoder(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, A
             whole: Object = json.loads(body)
             return whole
         if not typed:
-            typed.append(_typed(metadata, spec, status))
-        return _decoded(typed[0], body)
+            typed.append(_add_type(metadata, spec, status))
+        return _decode(typed[0], body)
 
     return decode
 
 
-def _decoded(decoder: Any, body: bytes) -> Object:
+def _decode(decoder: Any, body: bytes) -> Object:
     import msgspec
 
     try:
@@ -80,7 +90,7 @@ def _decoded(decoder: Any, body: bytes) -> Object:
     return found
 
 
-def _typed(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, Any]) -> Any:
+def _add_type(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, Any]) -> Any:
     import msgspec
 
     item = {

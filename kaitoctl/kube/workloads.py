@@ -39,6 +39,12 @@ def replicas(workload: Object) -> int:
     return 1 if wanted is None else int(wanted)
 
 
+def running(workload: Object) -> int:
+    """How many pods there are of it, as its status says; before it does, how many it wants."""
+    there = dig(workload, "status", "replicas")
+    return int(there if there is not None else replicas(workload))
+
+
 def stalled(workload: Object) -> str:
     """Why the rollout has been given up (`Progressing` is False), or an empty string."""
     if int(dig(workload, "status", "observedGeneration") or 0) < generation_of(workload):
@@ -46,6 +52,24 @@ def stalled(workload: Object) -> str:
     for condition in dig(workload, "status", "conditions") or ():
         if condition.get("type") == "Progressing" and condition.get("status") == "False":
             return str(condition.get("message") or condition.get("reason") or "it is not progressing")
+    return ""
+
+
+def refused_pods(workload: Object) -> str:
+    """Why the API server lets nobody create its pods, as the workload says of its present spec; or nothing.
+
+    A StatefulSet and a Job say it in events alone.
+
+    Source: Kubernetes v1.37.2, pkg/controller/replicaset/replica_set_utils.go (calculateStatus), and
+    pkg/controller/deployment/sync.go, which copies the newest ReplicaSet's condition.
+    """
+    if int(dig(workload, "status", "observedGeneration") or 0) < generation_of(workload):
+        return ""
+    for condition in dig(workload, "status", "conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            if condition.get("reason") == "FailedDelete":
+                return ""
+            return str(condition.get("message") or condition.get("reason") or "no reason is given")
     return ""
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, dig, key_of
-from kaitoctl.reconcile.plan import Difference, Plan, compared
+from kaitoctl.reconcile.field_differences import Difference, compared
+from kaitoctl.reconcile.planner import Plan
 
 Fate = Literal["created", "changed", "replaced", "unchanged", "deleted", "foreign"]
 
@@ -33,7 +34,7 @@ class Comparison:
         fate: `replaced` is deleted and created again, as it cannot be changed; `foreign` is an object of a
             wanted name that is somebody else's, and stays as it is.
         differences: the fields that would change; those of Secrets without their values.
-        restarts: how many of its pods would be made anew.
+        restarts: how many of its pods would be recreated.
         controller: of a foreign one, who controls it.
     """
 
@@ -106,7 +107,7 @@ def changes(
         for path, absent, value in compared(owned, wanted)
         if path not in said and absent is None
     ]
-    return _shown([*forward, *backward], live, annotation_prefix)
+    return _presentable([*forward, *backward], live, annotation_prefix)
 
 
 def between(old: Object, new: Object) -> tuple[Difference, ...]:
@@ -114,18 +115,18 @@ def between(old: Object, new: Object) -> tuple[Difference, ...]:
     forward = compared(new, old)
     said = {difference.path for difference in forward}
     backward = [Difference(path, value, None) for path, _, value in compared(old, new) if path not in said]
-    return _shown([*forward, *backward], new, "")
+    return _presentable([*forward, *backward], new, "")
 
 
 def restarts(workload: Object, differences: Iterable[Difference]) -> int:
-    """How many pods of a Deployment or StatefulSet are made anew: all, once its pod template differs."""
+    """How many pods of a Deployment or StatefulSet are recreated: all, once its pod template differs."""
     if not any(item.path.startswith("spec.template.") for item in differences):
         return 0
     present = dig(workload, "status", "replicas")
     return int(present if present is not None else dig(workload, "spec", "replicas") or 0)
 
 
-def _shown(found: Iterable[Difference], obj: Object, prefix: str) -> tuple[Difference, ...]:
+def _presentable(found: Iterable[Difference], obj: Object, prefix: str) -> tuple[Difference, ...]:
     stamps = f"metadata.annotations[{prefix}/"
     kept = [
         item
@@ -134,11 +135,11 @@ def _shown(found: Iterable[Difference], obj: Object, prefix: str) -> tuple[Diffe
     ]
     kept.sort(key=lambda item: item.path)
     if obj.get("kind") == "Secret":
-        kept = [_masked(item) if _SECRET.match(item.path) else item for item in kept]
+        kept = [_mask(item) if _SECRET.match(item.path) else item for item in kept]
     return tuple(kept)
 
 
-def _masked(item: Difference) -> Difference:
+def _mask(item: Difference) -> Difference:
     def mask(value: Any) -> Any:
         return None if value is None else MASK
 

@@ -1,4 +1,4 @@
-"""Changes become keys, keys become passes of a reconciler, failures become retries.
+"""Changes become keys, keys are reconciled, failures become retries.
 
 The reconciler itself does no I/O: it is a generator that yields requests and is sent answers. `drive`
 carries them out here; tests drive the same generator with every fault at every position.
@@ -13,20 +13,15 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
+from kaitoctl.advice import text
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
-from kaitoctl.kube.objects import (
-    Kind,
-    Object,
-    ObjectKey,
-    controller_of,
-    generation_of,
-    key_of,
-    resource_version_of,
-)
+from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile.informer import Change, Informer
+from kaitoctl.reconcile.informer import Informer
+from kaitoctl.reconcile.own_writes import OwnWrites
+from kaitoctl.reconcile.store import Change
 from kaitoctl.reconcile.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -39,14 +34,12 @@ _LONGEST_OUTAGE_DELAY_S = 30.0
 _OVERLOADED = frozenset({429, 502, 503, 504})
 
 # What a server refuses may be granted a moment later, and nothing tells: a quota is raised, a webhook back.
-# For so long a key is tried again at least this often; after that so rarely that two requests a pass make one
-# in thirty seconds. All keys that are refused together share a budget of retries a second.
+# For so long a key is tried again at least this often; after that so rarely that two requests a reconcile
+# make one in thirty seconds. All keys that are refused together share a budget of retries a second.
 _REFUSED_LATELY_S = 300.0
 _LONGEST_REFUSAL_DELAY_S = 15.0
 _LONGEST_OLD_REFUSAL_DELAY_S = 60.0
 _RETRIES_PER_S = 10.0
-
-_SERVERS_OWN = frozenset({"resourceVersion", "managedFields"})
 
 T = TypeVar("T")
 Keys = Callable[[Object], Iterable[ObjectKey]]
@@ -54,7 +47,7 @@ Keys = Callable[[Object], Iterable[ObjectKey]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a pass ended that did not fail.
+    """How a reconcile ended that did not fail.
 
     Args:
         requeue_after_s: look again after this many seconds, even if nothing changes; None for not.
@@ -64,10 +57,10 @@ class Outcome:
 
 
 Reconcile = Callable[[ObjectKey], Generator[Request, Object, Outcome]]
-"""One pass over one key: yields requests, is sent their answers; errors are thrown in as ApiError."""
+"""One reconcile of one key: yields requests, is sent their answers; errors are thrown in as ApiError."""
 
 
-class Door(Protocol):
+class Sender(Protocol):
     """Carries out requests: a `kube.client.Client`, or whoever answers in its place (`dry_run.DryRun`)."""
 
     async def send(self, request: Request, /) -> Object:
@@ -75,17 +68,17 @@ class Door(Protocol):
         ...
 
 
-Result = Literal["done", "requeued", "lost-race", "error"]
+Result = Literal["done", "requeued", "conflict", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Worked:
-    """How one pass went.
+class ReconcileResult:
+    """How one reconcile went.
 
     Args:
         key: over which key.
-        result: `done`; `requeued` as the reconciler asked; `lost-race`: somebody wrote first, the next pass
-            settles it; `error`: it failed and will be repeated.
+        result: `done`; `requeued` as the reconciler asked; `conflict`: somebody wrote first, the next
+            reconcile settles it; `error`: it failed and will be repeated.
         waited_s: seconds between being due and being begun.
         worked_s: seconds from begin to end.
     """
@@ -96,61 +89,8 @@ class Worked:
     worked_s: float
 
 
-class _Told(NamedTuple):
-    """What a key was told of while a pass over it ran."""
-
-    at: float
-    kind: Kind
-    change: Change
-
-
-@dataclass(frozen=True, slots=True)
-class _OwnWrite:
-    """A write of a pass that has been answered.
-
-    Args:
-        key: the pass's.
-        request: which write.
-        answer: the object as it is then.
-    """
-
-    key: ObjectKey
-    request: Request
-    answer: Object
-
-    def is_all_that(self, told: _Told) -> bool:
-        """Whether the pass was told of this write, and of nothing else."""
-        new, kind = told.change.new, told.kind
-        return (
-            new is not None
-            and (kind.api_version, kind.kind) == (self.answer.get("apiVersion"), self.answer.get("kind"))
-            and told.change.key == key_of(self.answer)
-            and resource_version_of(new) == resource_version_of(self.answer) != ""
-            and self.is_all_of(told.change)
-        )
-
-    def is_all_of(self, change: Change) -> bool:
-        """Whether the change is the write's alone.
-
-        An answer may show what somebody else wrote before it, and so may a list, which tells of the newest
-        version alone. A write moves the generation by one at most, and one of the status changes nothing
-        besides; where it moves none, it has a resourceVersion or sets all that the pass cares for.
-        """
-        old, new = change.old, change.new
-        if old is None or new is None:
-            return True
-        if not self.request.path.endswith("/status"):
-            return generation_of(new) <= generation_of(old) + 1
-        return _without_status(old) == _without_status(new)
-
-
-def _without_status(obj: Object) -> Object:
-    metadata = {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}
-    return {**obj, "status": None, "metadata": metadata}
-
-
 async def drive(
-    client: Door,
+    client: Sender,
     generator: Generator[Request, Object, T],
     *,
     allowed: Callable[[], bool] | None = None,
@@ -164,7 +104,7 @@ async def drive(
         client: where to send them.
         generator: yields requests and is sent the objects that answer them.
         allowed: asked before each request; False ends it all.
-        wrote: told of each write, and what it was answered with.
+        wrote: called with each write, and what it was answered with.
 
     Guarantee: the generator is closed afterwards, also when this is cancelled.
 
@@ -194,34 +134,34 @@ async def drive(
 class Controller:
     """Calls `reconcile` for every key that something happened to, until nothing is left to do.
 
-    Level-based: a pass is told which key, never what happened. Passes over different keys run
-    concurrently, over one key never. A pass that fails is logged once and repeated with the key's own
+    Level-based: a reconcile is given the key, never what happened. Different keys are reconciled
+    concurrently, one key never. A reconcile that fails is logged once and repeated with the key's own
     back-off, without holding up the others.
 
     Args:
         name: for the logs.
         client: carries out the reconciler's requests.
-        reconcile: one pass over one key.
+        reconcile: one reconcile of one key.
         workers: how many keys are worked on at a time.
         resync_s: look at every key this often even if nothing changed; None for never.
-        allowed: asked before every request, False ends the pass: `lambda: election.is_leader`.
-        observer: told of every pass when it has ended; must neither block nor raise.
-        is_thorough: a pass leaves nothing for the next that only its own writes would call for. They are
-            shown in the stores at once then, and are no reason to look at the same key again, whether the
-            watch tells them before they are answered or after.
+        allowed: asked before every request, False ends the reconcile: `lambda: election.is_leader`.
+        observer: called after every reconcile; must neither block nor raise.
+        ignore_own_writes: a reconcile leaves nothing for the next that only its own writes would call for.
+            They are shown in the stores at once then, and do not enqueue the same key again, whether the
+            watch shows them before they are answered or after.
     """
 
     def __init__(
         self,
         name: str,
-        client: Door,
+        client: Sender,
         reconcile: Reconcile,
         *,
         workers: int = 4,
         resync_s: float | None = None,
         allowed: Callable[[], bool] | None = None,
-        observer: Callable[[Worked], None] | None = None,
-        is_thorough: bool = False,
+        observer: Callable[[ReconcileResult], None] | None = None,
+        ignore_own_writes: bool = False,
     ) -> None:
         self.name = name
         self._client = client
@@ -230,17 +170,15 @@ class Controller:
         self._resync_s = resync_s
         self._allowed = allowed
         self._observer = observer
-        self._is_thorough = is_thorough
-        self._own: _OwnWrite | None = None  # which is being told
-        self._told: dict[ObjectKey, list[_Told]] = {}  # while a thorough pass runs
+        self._own_writes = OwnWrites() if ignore_own_writes else None
         self._sources: list[tuple[Informer, Keys]] = []
         self._informers: dict[tuple[str, str], list[Informer]] = {}
         self._queue: WorkQueue[ObjectKey] = WorkQueue()
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         self._listening = False
 
     def watches(self, informer: Informer, keys: Keys) -> None:
-        """Let each change of the informer's objects call for passes; call it before `run`.
+        """Let each change of the informer's objects enqueue keys; call it before `run`.
 
         Args:
             informer: run by the caller, perhaps shared.
@@ -253,11 +191,15 @@ class Controller:
 
     @property
     def waiting(self) -> int:
-        """How many keys wait for a pass, those included that are not due yet."""
+        """How many keys wait, those included that are not due yet."""
         return len(self._queue)
 
-    def look_at_all(self) -> None:
-        """Call for a pass over every key: something changed that concerns them all."""
+    def enqueue(self, key: ObjectKey) -> None:
+        """Enqueue one key: something changed that no informer sees."""
+        self._add(key, asyncio.get_running_loop().time())
+
+    def enqueue_all(self) -> None:
+        """Enqueue every key: something changed that concerns them all."""
         if self._listening:
             self._add_all(within_s=0.0)
 
@@ -281,48 +223,33 @@ class Controller:
             while True:
                 await slots.acquire()
                 key, waited_s = await self._next()
-                working = tasks.create_task(self._pass(key, waited_s), name=f"{self.name} {key}")
-                # Not a `finally` in the pass: a task that is cancelled before its first step runs none of it.
+                working = tasks.create_task(self._reconcile_key(key, waited_s), name=f"{self.name} {key}")
+                # Not a `finally` in the task: a task that is cancelled before its first step runs none of it.
                 working.add_done_callback(partial(self._end, key, slots))
 
     def _listener(self, kind: Kind, keys: Keys) -> Callable[[Change], None]:
         def listen(change: Change) -> None:
-            now, own = asyncio.get_running_loop().time(), self._own
+            now, own = asyncio.get_running_loop().time(), self._own_writes
             for obj in (change.old, change.new):
                 for key in self._keys(keys, obj) if obj is not None else ():
-                    if own is not None and own.key == key and own.is_all_of(change):
-                        continue
-                    if key in self._told:  # perhaps its own write; once that is answered, we know
-                        self._told[key].append(_Told(now, kind, change))
-                    else:
+                    if own is None or not own.accounts_for(key, kind, change, now):
                         self._add(key, now)
 
         return listen
 
-    def _wrote(self, key: ObjectKey, request: Request, answer: Object) -> None:
-        """Show the stores what a pass over the key has written; others whom it concerns are told as ever."""
-        own = _OwnWrite(key, request, answer)
-        self._told[key] = [told for told in self._told[key] if not own.is_all_that(told)]
-        self._own = own
-        try:
-            for informer in self._informers.get((answer.get("apiVersion", ""), answer.get("kind", "")), ()):
-                informer.learn(answer)
-        finally:
-            self._own = None
-
     def _keys(self, keys: Keys, obj: Object) -> Iterable[ObjectKey]:
-        """The keys that an object concerns; none, and a log line, when it is beyond telling."""
+        """The keys that an object concerns; none, and a log line, when the mapper raises."""
         try:
             return list(keys(obj))
         except Exception:
             logger.exception(
-                "%s: whom does %s concern?", self.name, key_of(obj), extra={"controller": self.name}
+                "%s: mapping %s to keys failed", self.name, key_of(obj), extra={"controller": self.name}
             )
             return ()
 
     def _add(self, key: ObjectKey, at: float) -> None:
         self._queue.add(key, at)
-        self._news.set()
+        self._wake.set()
 
     def _add_all(self, *, within_s: float) -> None:
         """Add every key there is, at random moments of the next `within_s` seconds."""
@@ -341,46 +268,56 @@ class Controller:
         """The next key that is due and for how many seconds it has been; sleeps until there is one."""
         clock = asyncio.get_running_loop().time
         while True:
-            self._news.clear()
+            self._wake.clear()
             due, now = self._queue.next_due(), clock()
             key = self._queue.take(now)
             if key is not None:
                 return key, now - (now if due is None else due)
             try:
                 async with asyncio.timeout_at(self._queue.next_due()):
-                    await self._news.wait()
+                    await self._wake.wait()
             except TimeoutError:
                 pass
 
-    async def _pass(self, key: ObjectKey, waited_s: float) -> None:
+    async def _reconcile_key(self, key: ObjectKey, waited_s: float) -> None:
         clock = asyncio.get_running_loop().time
-        if self._is_thorough:
-            self._told[key] = []
         began = clock()
-        worked = Worked(key, await self._try(key), waited_s, clock() - began)
-        fields = {"controller": self.name, "key": str(key), "result": worked.result}
-        logger.debug("%s %s: %s in %.3g s", self.name, key, worked.result, worked.worked_s, extra=fields)
+        done = ReconcileResult(key, await self._try(key), waited_s, clock() - began)
+        fields = {"controller": self.name, "key": str(key), "result": done.result}
+        logger.debug("%s %s: %s in %.3g s", self.name, key, done.result, done.worked_s, extra=fields)
         if self._observer is not None:
-            self._observer(worked)
+            self._observer(done)
+
+    async def _drive(self, key: ObjectKey) -> Outcome:
+        """Carry one reconcile out; writes that do not enqueue its key are shown to the stores."""
+        if (own := self._own_writes) is None:
+            return await drive(self._client, self._reconcile(key), allowed=self._allowed)
+
+        def wrote(request: Request, answer: Object) -> None:
+            kind = answer.get("apiVersion", ""), answer.get("kind", "")
+            own.observe(key, request, answer, [one.observe_write for one in self._informers.get(kind, ())])
+
+        own.begin(key)
+        return await drive(self._client, self._reconcile(key), allowed=self._allowed, wrote=wrote)
 
     async def _try(self, key: ObjectKey) -> Result:
-        """One pass, and what follows from how it ended: nothing, a retry, another look later."""
+        """One reconcile, and what follows from how it ended: nothing, a retry, another look later."""
         clock = asyncio.get_running_loop().time
         fields = {"controller": self.name, "key": str(key)}
         try:
-            wrote = partial(self._wrote, key) if self._is_thorough else None
-            outcome = await drive(self._client, self._reconcile(key), allowed=self._allowed, wrote=wrote)
-            requeue_after_s = outcome.requeue_after_s
+            requeue_after_s = (await self._drive(key)).requeue_after_s
         except KaitoctlError as error:
             asked_s = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0
             at_most_s = self._longest_delay_s(key, error)
             delay_s = self._queue.retry(key, clock(), at_least_s=asked_s, at_most_s=at_most_s)
-            # A lost race (somebody wrote, or deleted, first) is everyday life: the next pass settles it.
-            lost = isinstance(error, ApiError) and error.reason in ("Conflict", "NotFound")
-            level = logging.INFO if lost else logging.WARNING
+            # A conflict (somebody wrote, or deleted, first) is everyday life: the next reconcile settles it.
+            is_conflict = isinstance(error, ApiError) and error.reason in ("Conflict", "NotFound")
+            level = logging.INFO if is_conflict else logging.WARNING
             fields["reason"] = (error.reason if isinstance(error, ApiError) else "") or type(error).__name__
+            if error.hint and not is_conflict:
+                fields["hint"] = text(error.hint)
             logger.log(level, "%s %s: %s; again in %.3g s", self.name, key, error, delay_s, extra=fields)
-            return "lost-race" if lost else "error"
+            return "conflict" if is_conflict else "error"
         except Exception:
             delay_s = self._queue.retry(key, clock())
             logger.exception("%s %s: failed; again in %.3g s", self.name, key, delay_s, extra=fields)
@@ -403,10 +340,10 @@ class Controller:
         return max(longest_s, self._queue.failing / _RETRIES_PER_S)
 
     def _end(self, key: ObjectKey, slots: asyncio.Semaphore, _: object) -> None:
-        if told := self._told.pop(key, None):
-            self._queue.add(key, told[0].at)
+        if self._own_writes is not None and (at := self._own_writes.end(key)) is not None:
+            self._queue.add(key, at)
         self._queue.done(key)
-        self._news.set()
+        self._wake.set()
         slots.release()
 
 

@@ -1,4 +1,4 @@
-"""A door that opens only inwards: reads are carried out, writes are told and answered as if they had been.
+"""Stands in for a client: reads are carried out, writes are reported and answered as if they had been.
 
 A reconciler behind it decides with its own code about the real cluster, and nothing is written: no request
 but GETs ever leaves here, not even a server-side dry run, which would take the right to write.
@@ -6,18 +6,17 @@ but GETs ever leaves here, not even a server-side dry run, which would take the 
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.access import Access, access
-from kaitoctl.kube.objects import Object, ObjectKey, dig, merge_patched
+from kaitoctl.kube.objects import Object, ObjectKey, copy_of, dig, merge_patched
 from kaitoctl.kube.request import APPLY_PATCH, JSON_PATCH, Request
-from kaitoctl.reconcile.controller import Door
-from kaitoctl.reconcile.plan import differences
+from kaitoctl.reconcile.controller import Sender
+from kaitoctl.reconcile.field_differences import differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +40,14 @@ class Decision:
 
 
 class DryRun:
-    """Stands in for a client where passes are driven.
+    """Stands in for a client where reconcilers are driven.
 
     Args:
         client: carries out the reads.
-        tell: told of each decision once; again only after a different one about the same object.
+        tell: called with each decision once; again only after a different one about the same object.
     """
 
-    def __init__(self, client: Door, tell: Callable[[Decision], None]) -> None:
+    def __init__(self, client: Sender, tell: Callable[[Decision], None]) -> None:
         self._client = client
         self._tell = tell
         self._told: dict[tuple[str, str, ObjectKey, str], str] = {}
@@ -63,7 +62,7 @@ class DryRun:
             return await self._client.send(request)
         asked = access(request.method, request.path, request.query)
         live = await self._live(request, asked)
-        decision = decided(request, asked, live)
+        decision = decide(request, asked, live)
         identity = (decision.verb, decision.kind, decision.key, str(dig(request.body, "reason") or ""))
         if self._told.get(identity) != decision.why:
             self._told[identity] = decision.why
@@ -84,7 +83,7 @@ class DryRun:
             raise
 
 
-def decided(request: Request, asked: Access, live: Object | None) -> Decision:
+def decide(request: Request, asked: Access, live: Object | None) -> Decision:
     """What a write would do to the object as it is.
 
     Args:
@@ -130,7 +129,16 @@ def _why(request: Request, live: Object | None, subresource: str) -> str:
     paths = differences({**body, "metadata": metadata}, live)
     if not paths:
         return "fields to be given up, or nothing"
-    return f"differs at {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    words = f"differs at {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    return words + _restarting(paths, live)
+
+
+def _restarting(paths: Sequence[str], live: Object) -> str:
+    """How many pods a changed template replaces; a Job's cannot be changed."""
+    pods = dig(live, "status", "replicas") or 0
+    if not pods or not any(path.startswith("spec.template.") for path in paths):
+        return ""
+    return f"; {pods} pod{' restarts' if pods == 1 else 's restart'}"
 
 
 def _changed_conditions(body: Any, live: Object) -> list[str]:
@@ -150,11 +158,11 @@ def outcome(request: Request, live: Object | None) -> Object:
     object that is only made up has no uid.
     """
     if request.method == "DELETE" or request.content_type == JSON_PATCH or not isinstance(request.body, dict):
-        return copy.deepcopy(live) if live is not None else {"kind": "Status", "status": "Success"}
+        return copy_of(live) if live is not None else {"kind": "Status", "status": "Success"}
     bare: Object = {"metadata": {"generation": 1}}
     body = json.loads(json.dumps(request.body))
     if live is not None:
         body.get("metadata", {}).pop("resourceVersion", None)
-    made: Object = merge_patched(copy.deepcopy(live) if live is not None else bare, body)
+    made: Object = merge_patched(copy_of(live) if live is not None else bare, body)
     made["metadata"].pop("resourceVersion", None)  # there never was such a version
     return made

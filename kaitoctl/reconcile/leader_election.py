@@ -30,7 +30,7 @@ class LeaderElection:
     """One candidate for one Lease.
 
     Args:
-        client: the door to the cluster.
+        client: of the cluster.
         namespace: where the Lease is.
         name: of the Lease.
         identity: who we are; two candidates must never share one.
@@ -75,7 +75,7 @@ class LeaderElection:
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Wait for the Lease, run `work` while it is held, and return its result.
 
-        When the Lease is lost, `work` is cancelled and, once it has ended, the waiting starts anew: `work`
+        When the Lease is lost, `work` is cancelled and, once it has ended, the waiting starts again: `work`
         may be called several times.
 
         Guarantee: when the work ends, crashes or is cancelled, the Lease is given back at once.

@@ -13,7 +13,7 @@ from typing import Any
 from kaitoctl.kube import objects
 from kaitoctl.kube.objects import Kind, Object
 from kaitoctl.sandbox import types
-from kaitoctl.sandbox.apply import DEDUCED, Shape
+from kaitoctl.sandbox.shapes import DEDUCED, Shape
 
 
 @dataclass(frozen=True, slots=True, eq=False)

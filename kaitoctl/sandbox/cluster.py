@@ -7,7 +7,6 @@ kaitoctl, a controller) cannot tell the difference from a cluster, except that t
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import os
 import tempfile
@@ -22,9 +21,10 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kube import request
 from kaitoctl.kube.client import Client, connect
 from kaitoctl.kube.conditions import timestamp
-from kaitoctl.kube.objects import CRD, NODE, Object, key_of
+from kaitoctl.kube.objects import CRD, NODE, Object, copy_of, key_of
 from kaitoctl.sandbox.clock import DEFAULT_SPEED, Clock
 from kaitoctl.sandbox.nodes import InstanceShape
+from kaitoctl.sandbox.real import PlanOf, RealPods
 from kaitoctl.sandbox.workloads import Workloads
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ async def cluster(
     instance_types: Mapping[str, InstanceShape] | None = None,
     crds: Iterable[Object] = (),
     nodes: Iterable[Object] = (),
+    plan_of: PlanOf | None = None,
+    files: Path | None = None,
 ) -> AsyncIterator[Cluster]:
     """A cluster that lives as long as the context does, or longer when `state` keeps it.
 
@@ -97,6 +99,8 @@ async def cluster(
         instance_types: what a NodeClaim can ask for.
         crds: CustomResourceDefinitions to apply at the start.
         nodes: Nodes to add at the start; one that is there already stays as it is.
+        plan_of: which pods are processes of this machine; None for none of them.
+        files: the folder for such pods' copies and logs; given with `plan_of`.
 
     Raises:
         ExceptionGroup: a controller ended unexpectedly; the body is cancelled. What the body itself raises
@@ -110,13 +114,15 @@ async def cluster(
     await server.start()
     try:
         up = Cluster(server)
-        async with _connected(up) as client:
+        async with _connect(up) as client:
             for crd in crds:
                 await client.send(request.apply(CRD, crd, manager=_MANAGER, force=True))
             for node in nodes:
                 await add_node(client, node)
-            workloads = Workloads(client, clock, instance_types or {})
+            real = RealPods(plan_of, files, clock) if plan_of and files else None
+            workloads = Workloads(client, clock, instance_types or {}, real)
             server.api.pod_logs = workloads.log
+            server.port_of, server.follow = workloads.port, workloads.follow
             try:
                 async with asyncio.TaskGroup() as tasks:
                     simulation = tasks.create_task(workloads.run(), name="sandbox controllers")
@@ -141,7 +147,7 @@ async def add_node(client: Client, node: Object) -> None:
     Raises:
         ApiError: the server refuses the node.
     """
-    node = copy.deepcopy(node)
+    node = copy_of(node)
     now = timestamp(datetime.now(UTC))
     if status := node.get("status"):
         times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
@@ -159,7 +165,7 @@ async def add_node(client: Client, node: Object) -> None:
 
 
 @asynccontextmanager
-async def _connected(up: Cluster) -> AsyncIterator[Client]:
+async def _connect(up: Cluster) -> AsyncIterator[Client]:
     with tempfile.TemporaryDirectory(prefix="kaitoctl-sandbox-") as folder:
         file = Path(folder) / "kubeconfig"
         up.write_kubeconfig(file)

@@ -10,11 +10,12 @@ import re
 from typing import Any
 
 from kaitoctl.kube import schema as schemas
+from kaitoctl.kube import schema_defaults
+from kaitoctl.kube.names import DNS_1035_LABEL
 from kaitoctl.kube.objects import Kind, Object
-from kaitoctl.sandbox import admission
-from kaitoctl.sandbox.apply import shape_of_schema
+from kaitoctl.sandbox.admission.metadata import metadata_causes
 from kaitoctl.sandbox.builtin import Resource
-from kaitoctl.sandbox.status import (
+from kaitoctl.sandbox.error_status import (
     cause,
     duplicate,
     invalid,
@@ -22,6 +23,7 @@ from kaitoctl.sandbox.status import (
     required,
     unsupported,
 )
+from kaitoctl.sandbox.shapes import shape_of_schema
 
 _OPEN: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
@@ -62,7 +64,7 @@ def in_version(resource: Resource, obj: Object) -> Object:
     if resource.schema is None or obj.get("apiVersion") == resource.kind.api_version:
         return obj
     # What the stored version's schema fills in is there already; this version's is no part of a conversion.
-    return pruned(resource, {**obj, "apiVersion": resource.kind.api_version})
+    return prune(resource, {**obj, "apiVersion": resource.kind.api_version})
 
 
 def in_storage_version(resource: Resource, obj: Object) -> Object:
@@ -75,22 +77,22 @@ def in_storage_version(resource: Resource, obj: Object) -> Object:
 def as_stored(resource: Resource, obj: Object) -> Object:
     """An object as it is shown today: pruned and with the defaults of today's schema."""
     schema = resource.schema or _OPEN
-    shown: Object = schemas.default(schemas.prune(obj, schema), schema)
+    shown: Object = schema_defaults.default(schema_defaults.prune(obj, schema), schema)
     return {**shown, "apiVersion": resource.kind.api_version}
 
 
 def unknown_fields(resource: Resource, obj: Object) -> list[str]:
     """The paths of the fields that pruning drops."""
-    return schemas.unknown_fields(obj, resource.schema or _OPEN)
+    return schema_defaults.unknown_fields(obj, resource.schema or _OPEN)
 
 
-def pruned(resource: Resource, obj: Object) -> Object:
+def prune(resource: Resource, obj: Object) -> Object:
     """The object without them; gone fields are given as they are left, not removed."""
-    kept: Object = schemas.prune(obj, resource.schema or _OPEN)
+    kept: Object = schema_defaults.prune(obj, resource.schema or _OPEN)
     return kept
 
 
-def admitted(resource: Resource, obj: Object, *, is_applied: bool = False) -> Object:
+def admit(resource: Resource, obj: Object, *, is_applied: bool = False) -> Object:
     """A custom resource with its defaults.
 
     An apply means the nulls that it has; in other writes they say nothing.
@@ -99,8 +101,8 @@ def admitted(resource: Resource, obj: Object, *, is_applied: bool = False) -> Ob
         Failure: 422, with one cause per problem.
     """
     schema = resource.schema or _OPEN
-    filled: Object = schemas.default(obj, schema, keep_nulls=is_applied)
-    causes = admission.metadata_causes(resource, filled["metadata"])
+    filled: Object = schema_defaults.default(obj, schema, keep_nulls=is_applied)
+    causes = metadata_causes(resource, filled["metadata"])
     if not schemas.fits(filled, schema):
         causes += [_cause(problem) for problem in schemas.problems(filled, schema)]
     if causes:
@@ -259,7 +261,7 @@ def prepare(crd: Object, live: Object | None, now: str) -> None:
     name = crd["metadata"].get("name", "")
     if not isinstance(spec, dict):
         raise _invalid(name, [required("spec")])
-    shaped = schemas.default({"spec": spec}, _DEFINITION)  # which drops nulls
+    shaped = schema_defaults.default({"spec": spec}, _DEFINITION)  # which drops nulls
     causes = [_cause(problem) for problem in schemas.problems(shaped, _DEFINITION)]
     spec = shaped["spec"]
     if causes := causes or _causes(spec, name, live):
@@ -316,7 +318,7 @@ def _causes(spec: Object, name: str, live: Object | None) -> list[Object]:
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
         if not version.get("name"):
             causes.append(required(f"{at}.name"))
-        elif not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", version["name"]):
+        elif not re.fullmatch(DNS_1035_LABEL, version["name"]):
             causes.append(invalid_value(f"{at}.name", version["name"], "must be a DNS-1035 label"))
         if not isinstance(schema, dict):
             causes.append(required(f"{at}.schema.openAPIV3Schema", "schemas are required"))

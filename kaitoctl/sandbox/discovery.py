@@ -141,13 +141,13 @@ def _aggregated_group(group: str, versions: dict[str, list[Resource]]) -> Object
     return {
         "metadata": {"name": group} if group else {"creationTimestamp": None},
         "versions": [
-            {"version": version, "freshness": "Current", "resources": [_aggregated(item) for item in found]}
+            {"version": version, "freshness": "Current", "resources": [_aggregate(item) for item in found]}
             for version, found in versions.items()
         ],
     }
 
 
-def _aggregated(resource: Resource) -> Object:
+def _aggregate(resource: Resource) -> Object:
     kind = resource.kind
 
     def response_kind(entry: Object) -> Object:

@@ -6,13 +6,13 @@ Pure. `workloads.provisioner` builds its nodes here, and so does whoever puts no
 
 from __future__ import annotations
 
-import copy
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, labels_of
+from kaitoctl.kube.conditions import is_true
+from kaitoctl.kube.objects import GPU_RESOURCES, Object, copy_of, dig, labels_of
 from kaitoctl.sandbox import KUBERNETES
 
 Damage = Literal["not-ready", "plugin-missing", "gpus-unhealthy", "cordoned"]
@@ -28,6 +28,20 @@ _SYSTEM_CPU_MILLI = 100
 _SYSTEM_MEMORY_MIB = 512
 _MAX_PODS = 110  # the kubelet's default
 _LONGEST_LABEL_VALUE = 63
+
+
+_NODE_INFO = {
+    "architecture": "amd64",
+    "operatingSystem": "linux",
+    "kubeletVersion": f"v{'.'.join(KUBERNETES)}.0",
+    "kubeProxyVersion": "",
+    "containerRuntimeVersion": "sandbox://1",
+    "osImage": "kaitoctl sandbox (simulated)",
+    "kernelVersion": "simulated",
+    "machineID": "",
+    "systemUUID": "",
+    "bootID": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +109,7 @@ def node(
                 {"type": "Hostname", "address": name},
             ],
             "conditions": _conditions(ready=True, since=ready_since),
-            "nodeInfo": {
-                "architecture": "amd64",
-                "operatingSystem": "linux",
-                "kubeletVersion": f"v{'.'.join(KUBERNETES)}.0",
-                "kubeProxyVersion": "",
-                "containerRuntimeVersion": "sandbox://1",
-                "osImage": "kaitoctl sandbox (simulated)",
-                "kernelVersion": "simulated",
-                "machineID": "",
-                "systemUUID": "",
-                "bootID": "",
-            },
+            "nodeInfo": dict(_NODE_INFO),
         },
     }
     if annotations:
@@ -155,7 +158,7 @@ def gpu_labels(shape: InstanceShape) -> dict[str, str]:
 
 def with_device_plugin(observed: Object, shape: InstanceShape) -> Object:
     """The node once the device plugin and feature discovery have spoken; labels already there stay."""
-    changed = copy.deepcopy(observed)
+    changed = copy_of(observed)
     changed["metadata"]["labels"] = gpu_labels(shape) | labels_of(changed)
     for side in ("capacity", "allocatable"):
         changed["status"][side] = {**(changed["status"].get(side) or {}), **gpu_resources(shape)}
@@ -175,7 +178,7 @@ def broken(observed: Object, how: Damage, *, since: str | None = None) -> Object
     Raises:
         ValueError: an unknown kind of damage.
     """
-    changed = copy.deepcopy(observed)
+    changed = copy_of(observed)
     status = changed.setdefault("status", {})
     if how == "not-ready":
         others = [item for item in status.get("conditions") or () if item.get("type") != "Ready"]
@@ -199,10 +202,7 @@ def is_gpu(resource: str) -> bool:
 
 def is_ready(observed: Object) -> bool:
     """Whether the node's kubelet says that it can run pods."""
-    return any(
-        item.get("type") == "Ready" and item.get("status") == "True"
-        for item in dig(observed, "status", "conditions") or ()
-    )
+    return is_true(observed, "Ready")
 
 
 def internal_ip(observed: Object) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from kaitoctl.kube.objects import Object
-from kaitoctl.sandbox.apply import Shape
+from kaitoctl.sandbox.shapes import Shape
 
 
 class PatchFailed(Exception):
@@ -34,13 +34,13 @@ def json_patched(target: Any, operations: Any) -> Any:
         raise PatchFailed("a JSON patch is a list of operations")
     for operation in operations:
         try:
-            target = _operated(target, operation)
+            target = _operate(target, operation)
         except (KeyError, TypeError) as error:
             raise PatchFailed(f"malformed operation {operation}: {error}") from None
     return target
 
 
-def _operated(target: Any, operation: Object) -> Any:
+def _operate(target: Any, operation: Object) -> Any:
     kind, path = operation["op"], _pointer(operation["path"])
     if kind == "test":
         wanted = operation.get("value")
@@ -52,20 +52,20 @@ def _operated(target: Any, operation: Object) -> Any:
             raise PatchFailed(f"testing value {operation['path']} failed: test failed")
         return target
     if kind == "add":
-        return _changed(target, path, operation["value"], insert=True)
+        return _change_at(target, path, operation["value"], insert=True)
     if kind == "replace":
         if not isinstance(_at(target, path[:-1]), dict):  # what a map lacks is added, as the real server does
             _at(target, path)
-        return _changed(target, path, operation["value"], insert=False)
+        return _change_at(target, path, operation["value"], insert=False)
     if kind == "remove":
         _at(target, path)
-        return _removed(target, path)
+        return _remove_at(target, path)
     if kind in ("move", "copy"):
         source = _pointer(operation["from"])
         value = _at(target, source)
         if kind == "move":
-            target = _removed(target, source)
-        return _changed(target, path, value, insert=True)
+            target = _remove_at(target, source)
+        return _change_at(target, path, value, insert=True)
     raise PatchFailed(f"unknown operation {kind!r}")
 
 
@@ -92,7 +92,7 @@ def _at(target: Any, path: list[str]) -> Any:
     return target
 
 
-def _changed(target: Any, path: list[str], value: Any, *, insert: bool) -> Any:
+def _change_at(target: Any, path: list[str], value: Any, *, insert: bool) -> Any:
     if not path:
         return value
     part, *rest = path
@@ -102,23 +102,23 @@ def _changed(target: Any, path: list[str], value: Any, *, insert: bool) -> Any:
             items.insert(len(items) if part == "-" else _position(part, len(items) + 1), value)
         else:
             position = _position(part, len(items))
-            items[position] = _changed(items[position], rest, value, insert=insert)
+            items[position] = _change_at(items[position], rest, value, insert=insert)
         return items
     if not isinstance(target, dict) or (rest and part not in target):
         raise PatchFailed(f"the path of {part!r} does not exist")
-    return {**target, part: _changed(target.get(part), rest, value, insert=insert)}
+    return {**target, part: _change_at(target.get(part), rest, value, insert=insert)}
 
 
-def _removed(target: Any, path: list[str]) -> Any:
+def _remove_at(target: Any, path: list[str]) -> Any:
     if not path:
         return None
     part, *rest = path
     if isinstance(target, list):
         position = _position(part, len(target))
-        middle = [_removed(target[position], rest)] if rest else []
+        middle = [_remove_at(target[position], rest)] if rest else []
         return [*target[:position], *middle, *target[position + 1 :]]
     if rest:
-        return {**target, part: _removed(target[part], rest)}
+        return {**target, part: _remove_at(target[part], rest)}
     return {name: value for name, value in target.items() if name != part}
 
 
@@ -155,28 +155,31 @@ def strategically_patched(target: Any, patch: Any, shape: Shape) -> Any:
         if value is None:
             merged.pop(name, None)
         elif isinstance(value, list) and name not in merged:
-            entry = shape.child(name).entry
-            plain_ones = [item for item in value if not (isinstance(item, dict) and _DIRECTIVE in item)]
-            merged[name] = [
-                strategically_patched({}, item, entry) if isinstance(item, dict) else item
-                for item in plain_ones
-            ]
+            merged[name] = _new_list(value, shape.child(name).entry)
         elif isinstance(value, list):
             merged[name] = _merged_list(merged[name] or [], value, shape.child(name))
         else:
             merged[name] = strategically_patched(merged.get(name), value, shape.child(name))
-    for name, value in patch.items():
-        if name.startswith(_DELETE_FROM):
-            field = name.removeprefix(_DELETE_FROM)
-            if isinstance(merged.get(field), list):
-                merged[field] = [item for item in merged[field] if item not in value]
-    for name, value in patch.items():
-        if name.startswith(_ORDER):
-            field = name.removeprefix(_ORDER)
-            if isinstance(merged.get(field), list):
-                before = target.get(field) if isinstance(target, dict) else None
-                merged[field] = _ordered(merged[field], value, before or [], shape.child(field))
+    _follow_directives(merged, target, patch, shape)
     return merged
+
+
+def _follow_directives(merged: Object, target: Any, patch: Object, shape: Shape) -> None:
+    """Take out of lists of scalars, and put lists in order, as the patch says."""
+    for name, value in patch.items():
+        field = name.removeprefix(_DELETE_FROM)
+        if name.startswith(_DELETE_FROM) and isinstance(merged.get(field), list):
+            merged[field] = [item for item in merged[field] if item not in value]
+    for name, value in patch.items():
+        field = name.removeprefix(_ORDER)
+        if name.startswith(_ORDER) and isinstance(merged.get(field), list):
+            before = target.get(field) if isinstance(target, dict) else None
+            merged[field] = _order(merged[field], value, before or [], shape.child(field))
+
+
+def _new_list(patch: list[Any], entry: Shape) -> list[Any]:
+    plain = [item for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)]
+    return [strategically_patched({}, item, entry) if isinstance(item, dict) else item for item in plain]
 
 
 def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]:
@@ -185,7 +188,7 @@ def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]
         return [item for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)]
     if not key:
         merged = [*target, *(item for item in patch if item not in target)]
-        return _ordered(merged, patch, target, shape)
+        return _order(merged, patch, target, shape)
     if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
         return [item for item in patch if _DIRECTIVE not in item]
     merged = list(target)
@@ -199,10 +202,10 @@ def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]
             merged.append(strategically_patched({}, item, shape.entry))
         else:
             merged[position] = strategically_patched(merged[position], item, shape.entry)
-    return _ordered(merged, [item for item in patch if _DIRECTIVE not in item], target, shape)
+    return _order(merged, [item for item in patch if _DIRECTIVE not in item], target, shape)
 
 
-def _ordered(items: list[Any], order: list[Any], server: list[Any], shape: Shape) -> list[Any]:
+def _order(items: list[Any], order: list[Any], server: list[Any], shape: Shape) -> list[Any]:
     """Entries in the order of a patch, and the server's own where they were relative to them.
 
     Args:

@@ -41,6 +41,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._insist_on_all_of_it()
         try:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, timeout=0.5, check_same_thread=False
@@ -58,18 +59,36 @@ class Database:
         try:
             # Exclusive: a second server on the same file would hand out the same versions again.
             execute("PRAGMA locking_mode=EXCLUSIVE")
-            execute("PRAGMA journal_mode=WAL")
-            execute("PRAGMA synchronous=OFF")
             found = execute("PRAGMA user_version").fetchone()[0]
             if found > _FORMAT:
                 raise InputError(
                     f"{self._path} was written by a newer kaitoctl", hint="use another state folder"
                 )
+            self._insist_on_our_tables(found)
+            execute("PRAGMA journal_mode=WAL")
+            execute("PRAGMA synchronous=OFF")
             self._connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_FORMAT};COMMIT")
         except sqlite3.OperationalError as error:
             raise self._unusable(error) from error
         except sqlite3.Error as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
+
+    def _insist_on_all_of_it(self) -> None:
+        """Refuse what SQLite would take for a new database, though somebody has lost an old one."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if self._path.exists():
+            if self._path.stat().st_size == 0:
+                raise self._damage_error(ValueError("the file is empty"))
+        elif log.exists() and log.stat().st_size:
+            raise self._damage_error(ValueError(f"it is gone, and {log.name} is still there"))
+
+    def _insist_on_our_tables(self, found: int) -> None:
+        """Refuse a database that has lost our tables, and one that never had them: it is not ours."""
+        tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
+        missing = {"objects", "counter"} - tables
+        if missing and (tables or found):
+            whose = "another program's tables" if tables and not found else "no table " + min(missing)
+            raise self._damage_error(ValueError(f"it has {whose}"))
 
     def load(self, store: Store) -> None:
         """Fill an empty store with what the file holds.
@@ -84,7 +103,7 @@ class Database:
                 store.restore(version, iter(objects))
         except (sqlite3.Error, ValueError, LookupError, TypeError) as error:
             self.close()
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
 
     def _rows(self) -> Iterator[tuple[str, Object, bytes]]:
         rows = self._connection.execute("SELECT resource, namespace, name, json FROM objects")
@@ -112,7 +131,7 @@ class Database:
             hint="is another sandbox running on it? Is the disk full, or the folder read-only?",
         )
 
-    def _damaged(self, error: Exception) -> InputError:
+    def _damage_error(self, error: Exception) -> InputError:
         words = str(error) if isinstance(error, (sqlite3.Error, ValueError)) else repr(error)
         return InputError(
             f"the sandbox's state {self._path} is damaged: {words}",

@@ -82,7 +82,7 @@ def _value(type_: str, raw: int | bytes) -> Any:
         case "bool":
             return bool(raw)
         case "int32" | "int64":
-            return _signed(raw)
+            return _to_signed(raw)
         case "float64":
             if len(_bytes(raw)) != 8:
                 raise ValueError("a floating point number has eight bytes")
@@ -96,7 +96,7 @@ def _value(type_: str, raw: int | bytes) -> Any:
         case "quantity":
             return _text(parts.get(1, b""))
         case "intorstring":
-            return _text(parts.get(3, b"")) if parts.get(1) else _signed(parts.get(2, 0))
+            return _text(parts.get(3, b"")) if parts.get(1) else _to_signed(parts.get(2, 0))
         case "raw":
             return json.loads(_bytes(parts.get(1, b"null")))
     raise ValueError(f"values of type {type_} have no protobuf form here")
@@ -106,9 +106,9 @@ def _time(parts: dict[int, int | bytes], *, micro: bool) -> str | None:
     """A time; the message of a zero one is empty."""
     if not parts:
         return None
-    fraction = f".{_signed(parts.get(2, 0)) // 1000:06}" if micro else ""
+    fraction = f".{_to_signed(parts.get(2, 0)) // 1000:06}" if micro else ""
     try:
-        moment = datetime.fromtimestamp(_signed(parts.get(1, 0)), UTC)
+        moment = datetime.fromtimestamp(_to_signed(parts.get(1, 0)), UTC)
     except (OverflowError, OSError) as error:
         raise ValueError(f"no time of this calendar: {error}") from None
     return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
@@ -151,7 +151,7 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
     raise ValueError("a number is cut off or too long")
 
 
-def _signed(raw: int | bytes) -> int:
+def _to_signed(raw: int | bytes) -> int:
     if isinstance(raw, bytes):
         raise ValueError("a number is expected")
     return raw - (1 << 64) if raw >= 1 << 63 else raw

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kaitoctl.kube.objects import Object, dig, labels_of, matches_expression
-from kaitoctl.sandbox.status import bad_request
+from kaitoctl.sandbox.error_status import bad_request
 
 Predicate = Callable[[Object], bool]
 

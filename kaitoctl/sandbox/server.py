@@ -13,23 +13,29 @@ import asyncio
 import contextlib
 import hmac
 import json
+import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
 
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, ObjectKey
+from kaitoctl.sandbox import proxy
 from kaitoctl.sandbox.api import Api, Call, Response, Watch
+from kaitoctl.sandbox.api.requests import is_true
+from kaitoctl.sandbox.error_status import Failure, insufficient_storage, not_found, nothing_serves
 from kaitoctl.sandbox.persistence import Database, NotSaved
-from kaitoctl.sandbox.status import Failure, insufficient_storage
 from kaitoctl.sandbox.store import Store
 
 _BODY_LIMIT = 3 * 1024 * 1024  # as etcd's and the real API server's limit for a request
 _BOOKMARK_EVERY_S = 60.0
 _DISK_RETRY_S = 1.0
 _CONTEXT = "kaitoctl-sandbox"
+_LOG = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)/log")
+Follow = Callable[[str, str, str], AsyncIterator[bytes] | None]
+PortOf = Callable[[str, str, str], int | None]
 _OPEN_PATHS = ("/healthz", "/readyz", "/livez")
 
 
@@ -58,6 +64,10 @@ class ApiServer:
         self.api = Api(store, clock=clock)
         self.token = token or secrets.token_urlsafe(32)
         self.address = ""
+        self.port_of: PortOf = lambda _kind, _namespace, _name: None
+        """Where processes behind pods and Services listen; whoever runs pods sets it."""
+        self.follow: Follow = lambda _namespace, _pod, _container: None
+        """What a container logs from now on; whoever runs pods sets it."""
         self._port = port
         self._watches: set[Watch] = set()
         self._runner: web.ServerRunner | None = None
@@ -114,7 +124,7 @@ class ApiServer:
             self.api.store.unsaved.clear()
 
     @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _saving(self) -> Iterator[None]:
         """Whatever is written within is saved before anybody hears of it.
 
         Raises:
@@ -141,6 +151,8 @@ class ApiServer:
         says_so = has_token and "Authorization" not in request.headers
         if (refusal := self._refusal(request, path, says_so)) is not None:
             return refusal
+        if (asked := proxy.read(path)) is not None:
+            return await self._proxy(request, asked)
         body = b""
         if request.body_exists:
             chunks = []
@@ -162,14 +174,33 @@ class ApiServer:
             headers.get("User-Agent", ""),
         )
         try:
-            with self._kept():
+            with self._saving():
                 answer = self.api.answer(call)
         except NotSaved as error:
-            return _failed(insufficient_storage(str(error)))
+            return _failure_response(insufficient_storage(str(error)))
         self._do_chores()
         if isinstance(answer, Watch):
             return await self._stream(request, answer)
+        if (found := _LOG.fullmatch(path)) and answer.status == 200 and is_true(request.query.get("follow")):
+            more = self.follow(found[1], found[2], request.query.get("container", ""))
+            if more is not None:
+                return await _follow(request, answer.body, more)
         return _http(answer)
+
+    async def _proxy(self, request: web.BaseRequest, asked: proxy.Asked) -> web.StreamResponse:
+        """Pass a request on to the process behind a pod or a Service."""
+        store = self.api.store
+        if store.find(asked.kind, ObjectKey(asked.namespace, asked.name)) is None:
+            return _failure_response(not_found(asked.kind, "", asked.name))
+        port = self.port_of(asked.kind, asked.namespace, asked.name)
+        if port is None:
+            return _failure_response(nothing_serves())
+        if not port:
+            return _failure_response(proxy.no_answer(asked))
+        try:
+            return await proxy.passed_on(request, port, asked.path)
+        except proxy.NoConnection:
+            return _failure_response(proxy.no_answer(asked))
 
     def _refusal(self, request: web.BaseRequest, path: str, has_token: bool) -> web.Response | None:
         if not _is_local(request):
@@ -194,7 +225,7 @@ class ApiServer:
     def _chore(self) -> None:
         self._chores = None
         try:
-            with self._kept():
+            with self._saving():
                 self.api.garbage.collect(limit=50)
         except NotSaved:
             self._chores = asyncio.get_running_loop().call_later(_DISK_RETRY_S, self._chore)
@@ -238,6 +269,19 @@ class ApiServer:
         return response
 
 
+async def _follow(request: web.BaseRequest, begin: bytes, more: AsyncIterator[bytes]) -> web.StreamResponse:
+    """A log as it grows."""
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    response.enable_chunked_encoding()
+    with contextlib.suppress(ConnectionError):
+        await response.prepare(request)
+        await response.write(begin)
+        async for piece in more:
+            await response.write(piece)
+        await response.write_eof()
+    return response
+
+
 def _is_local(request: web.BaseRequest) -> bool:
     """Whether a request names this machine as its host, and no web page as its origin."""
     host = request.headers.get("Host", "").rpartition(":")[0]
@@ -250,9 +294,9 @@ def _http(answer: Response) -> web.Response:
 
 
 def _status(code: int, reason: str, message: str) -> web.Response:
-    return _failed(Failure(code, reason, message))
+    return _failure_response(Failure(code, reason, message))
 
 
-def _failed(failure: Failure) -> web.Response:
+def _failure_response(failure: Failure) -> web.Response:
     body = json.dumps(failure.status).encode()
     return web.Response(status=failure.code, body=body, content_type="application/json")

@@ -227,7 +227,7 @@ class Store:
         obj["metadata"]["resourceVersion"] = str(self.version)
         entry = Entry(key, obj, self.version)
         self._set(table, key, entry)
-        self._happened(resource, table, Event("MODIFIED" if previous else "ADDED", entry, previous))
+        self._notify(resource, table, Event("MODIFIED" if previous else "ADDED", entry, previous))
         self.unsaved[resource, key] = entry
         return entry
 
@@ -240,7 +240,7 @@ class Store:
         last = final or previous.obj
         metadata = {**last["metadata"], "resourceVersion": str(self.version)}
         entry = Entry(key, {**last, "metadata": metadata}, self.version)
-        self._happened(resource, table, Event("DELETED", entry, previous))
+        self._notify(resource, table, Event("DELETED", entry, previous))
         self.unsaved[resource, key] = None
         return entry
 
@@ -266,7 +266,7 @@ class Store:
         """The resources that have or had objects."""
         return list(self._tables)
 
-    def _happened(self, resource: str, table: _Table, event: Event) -> None:
+    def _notify(self, resource: str, table: _Table, event: Event) -> None:
         table.events.append(event)
         self.on_event(resource, event)
         if self._transaction is None:

@@ -18,7 +18,7 @@ from importlib import resources
 from typing import Any
 
 from kaitoctl.kube.objects import Object, quantity
-from kaitoctl.sandbox.apply import DEDUCED, Shape
+from kaitoctl.sandbox.shapes import DEDUCED, Shape
 
 
 class TypeMismatch(Exception):

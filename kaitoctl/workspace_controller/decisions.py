@@ -1,14 +1,16 @@
-"""What a pass decides from plain objects; `render`, `diff` and the adapters' preview ask here, too."""
+"""What a reconcile decides from plain objects; `render`, `diff` and the adapters' preview ask here, too."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, desired, revisions, tuning, validation
 from kaitoctl.kaito import nodes as nodes_
-from kaitoctl.kaito import status as status_
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.nodes import Verdict
-from kaitoctl.kaito.snapshot import CONTROLLER
+from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.nodes import NodeVerdict, Verdict
+from kaitoctl.kaito.own_workloads import CONTROLLER, OWNER_GENERATION, is_current
 from kaitoctl.kube import final_refusals
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
@@ -20,7 +22,7 @@ from kaitoctl.kube.objects import (
     annotations_of,
     dig,
 )
-from kaitoctl.reconcile.plan import Child
+from kaitoctl.reconcile.planner import Child
 
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET, JOB)
 
@@ -32,27 +34,60 @@ ANNOTATION_PREFIX = "kaitoctl.dev"
 
 def refusal_of(workspace: Object, settings: Settings) -> str:
     """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
-    if (wanted := nodes_.required_nodes(workspace)) > settings.most_nodes:
-        return f"resource.count {wanted} is more than the {settings.most_nodes} nodes a Workspace may have"
-    errors = [
-        f"{problem.path}: {problem.message}" if problem.path else problem.message
-        for problem in validation.problems(tuning.normalised(workspace))
-        if problem.severity == "error"
-    ]
+    settings = desired.with_generation(workspace, settings)
+    sized = desired.sized(workspace, settings)
+    if (taken := nodes_.required_nodes(sized)) > settings.most_nodes:
+        words = f"resource.count {taken} is" if sized is workspace else f"the model takes {taken} nodes,"
+        return f"{words} more than the {settings.most_nodes} nodes a Workspace may have"
+    setting = validation.Setting(validation.OWN, generation=settings.generation, catalog=settings.catalog)
+    found = validation.problems(tuning.normalised(workspace), setting)
+    errors = [problem.text for problem in found if problem.severity == "error"]
     return "; ".join(errors) or desired.refusal(workspace, settings)
 
 
 def refusal_words(error: ApiError) -> str:
     """A server's refusal, by the fields of the Workspace where it names those of a child."""
-    told = [
+    words = [
         f"{complaint.path.replace('spec.template.', 'inference.template.', 1)}: {complaint.message}"
         for complaint in final_refusals.complaints(error)
     ]
-    return "; ".join(told) or str(error)
+    return "; ".join(words) or str(error)
+
+
+@dataclass(slots=True)
+class StageError:
+    """What went wrong with one stage of a reconcile.
+
+    Args:
+        error: what the API server answered.
+        refusal: why it was not even asked.
+        note: something worth reporting that is no error.
+    """
+
+    error: ApiError | None = None
+    refusal: str = ""
+    note: str = ""
+
+    @property
+    def final(self) -> str:
+        """Why it will not work until somebody changes something."""
+        is_final = self.error is not None and final_refusals.is_final(self.error)
+        return refusal_words(self.error) if self.error and is_final else self.refusal
+
+    @property
+    def transient(self) -> str:
+        """The error's words while the next try may work."""
+        return str(self.error) if self.error and not self.final else ""
 
 
 def children_of(
-    workspace: Object, *, gpus: int, settings: Settings, output_dir: str = "", revision: int = 0
+    workspace: Object,
+    *,
+    gpus: int,
+    settings: Settings,
+    output_dir: str = "",
+    revision: int = 0,
+    nodes: Shape | None = None,
 ) -> list[Child]:
     """The children that a Workspace should have, for `plan`.
 
@@ -62,37 +97,84 @@ def children_of(
         settings: as in `desired`.
         output_dir: as in `desired`.
         revision: the number that the workload carries, on itself and never on its pods; 0 for none.
+        nodes: as in `desired`.
     """
-    made = desired.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
+    settings = desired.with_generation(workspace, settings)
+    made = desired.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir, nodes=nodes)
+    notes = {revisions.NUMBER: str(revision)} if revision else {}
+    if dig(workspace, "inference", "preset", "name"):
+        notes[desired.MADE_IN] = settings.generation
     return [
         Child(
             kind,
-            _numbered(manifest, revision) if revision and kind in WORKLOADS else manifest,
+            _with_notes(manifest, notes) if notes and kind in WORKLOADS else manifest,
             replace_on=tuning.MADE_FROM if kind is JOB else "",
         )
         for kind, manifest in made
     ]
 
 
-def _numbered(workload: Object, revision: int) -> Object:
-    annotations = {**annotations_of(workload), revisions.NUMBER: str(revision)}
+def _with_notes(workload: Object, notes: dict[str, str]) -> Object:
+    annotations = {**annotations_of(workload), **notes}
     return {**workload, "metadata": {**workload["metadata"], "annotations": annotations}}
 
 
 def made_for(child: Object) -> int:
     """The generation that the child is stamped with; 0 without."""
-    text = annotations_of(child).get(status_.OWNER_GENERATION, "")
+    text = annotations_of(child).get(OWNER_GENERATION, "")
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> int:
-    """How many GPUs each pod of a preset asks for.
+def node_shape(workspace: Object, settings: Settings, verdict: Verdict) -> Shape | None:
+    """What the first usable node has, as KAITO reads it; None where the instance type tells."""
+    if (
+        desired.model_of(workspace, settings) is None
+        or desired.shape_of(workspace, settings.catalog) is not None
+    ):
+        return None
+    usable = (node for node in verdict.nodes if not node.failures and node.gpus.memory_gib)
+    found = next(usable, None)
+    return Shape(found.gpus.together, found.gpus.memory_gib or 0) if found else None
 
-    Nodes that come and go are no reason to make pods anew: a workload that was made for the Workspace as it
+
+def mixed_nodes(workspace: Object, verdict: Verdict) -> str:
+    """Why a preset is not brought onto nodes that differ in their GPUs; empty when they are alike.
+
+    Source: KAITO v0.12.0 `api/v1beta1/workspace_validation.go`, which asks on creation.
+    """
+    if not dig(workspace, "inference", "preset"):
+        return ""
+    first = None
+    for node in (node for node in verdict.nodes if node.gpus.allocatable):
+        gpus = node.gpus
+        if first is None:
+            first = node
+        elif (gpus.product, gpus.capacity, gpus.memory_gib) != (
+            first.gpus.product,
+            first.gpus.capacity,
+            first.gpus.memory_gib,
+        ):
+            return (
+                f"the nodes differ in their GPUs: {first.name} has {_gpus(first)}, {node.name} has "
+                f"{_gpus(node)}; select nodes that are alike"
+            )
+    return ""
+
+
+def _gpus(node: NodeVerdict) -> str:
+    memory = f" of {node.gpus.memory_gib:.0f} GiB" if node.gpus.memory_gib else ""
+    return f"{node.gpus.capacity} {node.gpus.product or 'GPUs'}{memory}"
+
+
+def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> int:
+    """How many GPUs each pod of a preset asks for, by the catalog that the verdict went by.
+
+    Nodes that come and go are no reason to recreate pods: a workload that was made for the Workspace as it
     is keeps its number.
     """
-    gpus = nodes_.gpus_per_pod(workspace, [node for node in verdict.nodes if node.name in verdict.selected])
-    if workload is not None and status_.is_current(workspace, workload):
+    selected = [node for node in verdict.nodes if node.name in verdict.selected]
+    gpus = nodes_.gpus_per_pod(workspace, selected, verdict.rules.catalog)
+    if workload is not None and is_current(workspace, workload):
         return gpus_of(workload) or gpus
     return gpus
 
@@ -111,7 +193,7 @@ def unstamped(children: list[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]:
                 **child,
                 "metadata": {
                     **child["metadata"],
-                    "annotations": annotations_of(child) | {status_.OWNER_GENERATION: ""},
+                    "annotations": annotations_of(child) | {OWNER_GENERATION: ""},
                 },
             },
         )
@@ -122,7 +204,8 @@ def unstamped(children: list[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]:
 def gpus_of(workload: Object) -> int:
     """How many GPUs each pod of the workload asks for, 0 when it asks for none."""
     limit = dig(workload, "spec", "template", "spec", "containers", 0, "resources", "limits", api.GPU)
-    return int(limit) if str(limit or "").isdecimal() else 0
+    text = str(limit or "")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def conflict(kind: Kind, key: ObjectKey, owner: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from kaitoctl.kaito import api, sharing
-from kaitoctl.kaito import claims as claims_
+from kaitoctl.kaito import api, node_claims, sharing
 from kaitoctl.kaito import nodes as nodes_
-from kaitoctl.kaito import status as status_
-from kaitoctl.kaito.nodes import Finding, NodeVerdict, Verdict
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
+from kaitoctl.kaito.nodes import Finding, NodeVerdict, Rules, Verdict
 from kaitoctl.kaito.sharing import Seeker
+from kaitoctl.kaito.workspace_conditions import FAILED
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import (
     Object,
@@ -20,25 +21,22 @@ from kaitoctl.kube.objects import (
     is_being_deleted,
     key_of,
     labels_of,
-    resource_version_of,
     uid_of,
 )
-from kaitoctl.kube.pods import is_finished
+from kaitoctl.kube.pod_state import is_finished
+from kaitoctl.workspace_controller.judged_nodes import Answer, JudgedNodes
 from kaitoctl.workspace_controller.stores import (
     Stores,
+    node_index,
     node_of_claim,
     node_of_pod,
-    sought,
     workspace_of_labels,
 )
-
-_MOST_KNOWN = 50_000
-_FEW_KNOWN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a pass found out about a Workspace's nodes.
+    """What a reconcile found out about a Workspace's nodes.
 
     Args:
         verdict: its `selected` nodes are those that the Workspace has, and its share of the free ones.
@@ -58,16 +56,19 @@ class NodeView:
 
     Args:
         stores: the world as last seen.
+        settings: whose catalog counts, and whose provisioner makes nodes for one Workspace alone.
     """
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
-        self._known: dict[tuple[object, ...], tuple[object, NodeVerdict]] = {}
-        self._forgets_at = _FEW_KNOWN
+        self._rules = Rules(catalog=settings.catalog)
+        self._own_labels = PROVISIONER_LABELS.get(settings.provisioner, ())
+        self._judged = JudgedNodes(stores, self._rules)
+        self._is_byo = settings.provisioner == "byo"
 
     def look(self, workspace: Object) -> Look:
         """The Workspace's own nodes and its share of those that several could use."""
-        whole = self._judged(workspace)
+        whole = self._verdict(workspace)
         there = self._stores.pods.by(workspace_of_labels, key_of(workspace))
         pods = [pod for pod in there if not is_finished(pod) and self._exists(dig(pod, "spec", "nodeName"))]
         undecided = sum(map(_is_undecided, there))
@@ -86,17 +87,10 @@ class NodeView:
         others = [name for name in free if name not in share]
         verdict = replace(whole, selected=selected)
         if verdict.missing and others:
-            verdict = replace(verdict, nodes=tuple(_kept(node, others, holders) for node in verdict.nodes))
+            verdict = replace(
+                verdict, nodes=tuple(_in_anothers_share(node, others, holders) for node in verdict.nodes)
+            )
         return Look(verdict, held, undecided, waits_for_others=bool(verdict.missing and others))
-
-    def _forget(self) -> None:
-        """Drop judgements of nodes that have gone or changed; seldom, as it looks at all nodes."""
-        now = {key.name: resource_version_of(node) for key, node in self._stores.nodes.items()}
-        known = self._known.items()
-        self._known = {slot: found for slot, found in known if now.get(str(slot[0])) == found[0]}
-        if len(self._known) > _MOST_KNOWN:
-            self._known.clear()
-        self._forgets_at = max(_FEW_KNOWN, min(2 * len(self._known), _MOST_KNOWN))
 
     def wanted_by_others(self, workspace: Object, nodes: Collection[str]) -> set[str]:
         """Which of these nodes, bought for the Workspace and not needed by it, others plan with."""
@@ -106,8 +100,9 @@ class NodeView:
 
     def serving(self, workspace: Object, ready: Iterable[str]) -> set[str]:
         """Those of the nodes that would suit the Workspace as it is now."""
-        suits = {node.name for node in self._judged(workspace).nodes if node.usable}
-        return suits & set(ready)
+        answer = self._answer(workspace)
+        own = self._judged.without_pods_of(answer, key_of(workspace))
+        return {name for name in ready if name in answer.usable or (name in own and own[name].usable)}
 
     def guests(self, node: str, workspace: ObjectKey | None) -> list[str]:
         """The namespaces whose pods hold GPUs of the node, the Workspace's own pods left out."""
@@ -119,25 +114,29 @@ class NodeView:
     def _exists(self, node: str | None) -> bool:
         return bool(node) and ObjectKey("", str(node)) in self._stores.nodes
 
-    def _judged(self, workspace: Object, *, pods_of_all: bool = False) -> Verdict:
-        """Of the nodes that the Workspace names and of those with all its labels: no other can be used.
+    def _answer(self, workspace: Object, stored: ObjectKey | None = None) -> Answer:
+        if self._own_labels:
+            workspace = with_own_labels(workspace, self._own_labels)
+        return self._judged.of(workspace, stored)
 
-        Args:
-            workspace: the Workspace.
-            pods_of_all: count the GPUs of its own pods as taken, too.
+    def _verdict(self, workspace: Object) -> Verdict:
+        """Of the nodes that matter to the Workspace: those that it could use, names or has, or has asked for.
+
+        Of other nodes nothing is said, for there may be thousands; but on nodes that the user brings all are
+        to be alike.
         """
-        store, labels = self._stores.nodes, nodes_.labels_asked(workspace)
-        keys = [ObjectKey("", name) for name in nodes_.preferred_nodes(workspace)]
-        nodes = {key: store[key] for key in keys if key in store}
-        names = () if len(nodes) == len(keys) else [key.name for key in store]
-        of_type = {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
-        nodes |= {key_of(node): node for node in store.labelled(labels or of_type)}
-        own = None if pods_of_all else key_of(workspace)
-        pods = (pod for key in nodes for pod in self._stores.gpu_pods.by(node_of_pod, key.name))
-        others = [pod for pod in pods if own not in workspace_of_labels(pod)]
-        if len(self._known) > self._forgets_at:
-            self._forget()
-        return nodes_.verdict(workspace, nodes.values(), others, known_names=names, known=self._known)
+        answer, key = self._answer(workspace), key_of(workspace)
+        own = self._judged.without_pods_of(answer, key)
+        judged = answer.verdicts | own
+        if not self._is_byo:
+            pods = self._stores.pods.by(workspace_of_labels, key)
+            claims = self._stores.claims.by(node_claims.owner_uids, uid_of(workspace))
+            there = [*map(node_of_pod, pods), *map(node_of_claim, claims)]
+            matter = {*answer.usable, *own, *answer.need.preferred, *(name for one in there for name in one)}
+            judged = {name: judged[name] for name in matter if name in judged}
+        is_complete = all(name in judged for name in answer.need.preferred)
+        names = () if is_complete else [one.name for one in self._stores.nodes]
+        return nodes_.conclude(workspace, answer.need, judged, names)
 
     def _shares(
         self, workspace: Object, nodes: Iterable[str], needs: int
@@ -152,40 +151,43 @@ class NodeView:
         Returns:
             The shares, and who has which node in his.
         """
-        found: dict[ObjectKey, tuple[Object, Verdict]] = {}
+        found: dict[ObjectKey, tuple[Object, Answer]] = {}
+        answers: dict[int, Answer] = {}
         names, looked_for = set(nodes), set[object]()
-        fresh, classes = set(names), dict[str, Verdict]()
+        fresh = set(names)
         mine = key_of(workspace)
         while fresh:
             marks = {mark for name in fresh for mark in self._marks(name)} - looked_for
             looked_for |= marks
             fresh = set()
             for mark in marks:
-                for other in self._stores.workspaces.by(sought, mark):
+                for other in self._stores.workspaces.by(node_index, mark):
                     key = key_of(other)
                     if key == mine or key in found or is_being_deleted(other):
                         continue
-                    asked = repr((other.get("resource"), dig(other, "inference", "preset", "name")))
-                    verdict = classes.get(asked) or self._judged(other, pods_of_all=True)
-                    classes[asked] = verdict
-                    found[key] = other, verdict
-                    fresh |= {node.name for node in verdict.nodes if node.usable} - names
+                    answer = self._answer(other, key)
+                    found[key] = other, answer
+                    if id(answer) not in answers:
+                        answers[id(answer)] = answer
+                        fresh |= answer.usable.keys() - names
             names |= fresh
         if not found:
             return {mine: self._alone(workspace, names, mine)[:needs]}, {}
         bought = {name: owner for name in names if (owner := self._bought_for(name)) is not None}
         leaving = {name for name, owner in bought.items() if owner not in found and owner != mine}
-        whole = self._judged(workspace, pods_of_all=True)
+        whole = self._answer(workspace)
+        answers[id(whole)] = whole
         free = {
-            node.name: node.gpus.allocatable - (node.gpus.in_use or 0)
-            for verdict in (whole, *classes.values())
-            for node in verdict.nodes
-            if node.usable and node.name not in leaving
+            name: gpus.allocatable - (gpus.in_use or 0)
+            for answer in answers.values()
+            for name in answer.usable
+            if name not in leaving
+            for gpus in (answer.verdicts[name].gpus,)
         }
         found.setdefault(mine, (workspace, whole))
         seekers = [
-            self._seeker(key, other, verdict, bought, needs if key == mine else None)
-            for key, (other, verdict) in found.items()
+            self._seeker(key, other, answer, bought, needs if key == mine else None)
+            for key, (other, answer) in found.items()
         ]
         shares = sharing.shares(seekers, free, bought)
         return shares, {name: key for key, taken in shares.items() for name in taken}
@@ -210,7 +212,7 @@ class NodeView:
         for claim in self._stores.claims.by(node_of_claim, node):
             owner = next(iter(workspace_of_labels(claim)), ObjectKey("", ""))
             living = self._stores.workspaces.get(owner)
-            if living is None or is_being_deleted(claim) or not claims_.is_of(claim, living):
+            if living is None or is_being_deleted(claim) or not node_claims.is_of(claim, living):
                 return ObjectKey("", "")
             return owner
         there = self._stores.nodes.get(ObjectKey("", node))
@@ -221,7 +223,7 @@ class NodeView:
         self,
         key: ObjectKey,
         workspace: Object,
-        verdict: Verdict,
+        answer: Answer,
         bought: Mapping[str, ObjectKey],
         needs: int | None,
     ) -> Seeker:
@@ -230,42 +232,39 @@ class NodeView:
         Args:
             key: its name.
             workspace: the Workspace.
-            verdict: of its nodes.
+            answer: about its nodes.
             bought: whose nodes are whose.
             needs: how many nodes it lacks; None to work it out.
         """
         is_asking = needs is not None
         if needs is None:
-            pods = self._stores.gpu_pods.by(workspace_of_labels, key)
-            held = {
-                name
-                for pod in pods
-                for name in node_of_pod(pod)
-                if self._exists(name) and not is_finished(pod)
-            }
-            needs = 0 if _needs_nothing(workspace) else verdict.required - len(held)
-        usable = [node for node in verdict.nodes if node.usable]
+            pods = [pod for pod in self._stores.gpu_pods.by(workspace_of_labels, key) if not is_finished(pod)]
+            held = {name for pod in pods for name in node_of_pod(pod) if self._exists(name)}
+            needs = 0 if _needs_nothing(workspace) else answer.need.required - len(held)
+        usable = answer.usable
         ran_on = dig(workspace, "status", "workerNodes") or ()
-        own = {node.name for node in usable if bought.get(node.name) == key}
-        before = {node.name for node in usable if node.name in ran_on and node.name not in bought}
+        own = {name for name, owner in bought.items() if owner == key and name in usable}
+        before = {name for name in ran_on if name in usable and name not in bought}
         named = tuple(nodes_.preferred_nodes(workspace))
         return Seeker(
             key,
             (str(workspace["metadata"].get("creationTimestamp") or ""), uid_of(workspace)),
             max(needs, 0),
-            {node.name: nodes_.gpus_per_pod(workspace, [node]) for node in usable},
+            usable,
             frozenset(own),
             frozenset(before),
-            *self._bought(key, workspace, {node.name for node in usable}),
+            *self._count_bought(key, workspace, usable.keys()),
             named,
-            takes_part=self._stores.can_claim() and not named and not claims_.contradiction(workspace),
+            takes_part=self._stores.can_claim()
+            and not named
+            and not node_claims.contradiction(workspace, self._rules.catalog),
             takes_turns=is_asking or not _is_stuck(workspace),
         )
 
-    def _bought(self, key: ObjectKey, workspace: Object, usable: Collection[str]) -> tuple[int, int]:
+    def _count_bought(self, key: ObjectKey, workspace: Object, usable: Collection[str]) -> tuple[int, int]:
         """How many nodes that were bought for it are not fit for use yet, and how many others took."""
-        claims = self._stores.claims.by(claims_.owner_uids, uid_of(workspace))
-        nodes = [claims_.node_of(one) for one in claims if not is_being_deleted(one)]
+        claims = self._stores.claims.by(node_claims.owner_uids, uid_of(workspace))
+        nodes = [node_claims.node_of(one) for one in claims if not is_being_deleted(one)]
         lost = sum(bool(node) and bool(self.guests(node, key)) for node in nodes if node not in usable)
         return sum(node not in usable for node in nodes) - lost, lost
 
@@ -278,7 +277,9 @@ def _is_undecided(pod: Object) -> bool:
     return (scheduled.get("status"), scheduled.get("reason")) != ("False", "Unschedulable")
 
 
-def _kept(node: NodeVerdict, others: Collection[str], holders: Mapping[str, ObjectKey]) -> NodeVerdict:
+def _in_anothers_share(
+    node: NodeVerdict, others: Collection[str], holders: Mapping[str, ObjectKey]
+) -> NodeVerdict:
     """A node that the Workspace names, and that is in another's share."""
     if not node.preferred or node.name not in others:
         return node
@@ -299,4 +300,4 @@ def _is_stuck(workspace: Object) -> bool:
     """Whether its own status says that it gets no further by waiting: nobody waits for it, then."""
     told = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
     is_of_now = int(told.get("observedGeneration") or 0) == generation_of(workspace)
-    return is_of_now and told.get("reason") == status_.FAILED
+    return is_of_now and told.get("reason") == FAILED

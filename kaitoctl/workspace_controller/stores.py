@@ -1,13 +1,13 @@
-"""What a pass may look at: the informers' stores, and what of each object they keep."""
+"""What a reconcile may look at: the informers' stores, and what of each object they keep."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from kaitoctl.kaito import api, claims, revisions
+from kaitoctl.kaito import api, node_claims, revisions
 from kaitoctl.kaito import nodes as nodes_
-from kaitoctl.kaito import status as status_
+from kaitoctl.kaito.workspace_status import trim
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     NODE,
@@ -18,19 +18,20 @@ from kaitoctl.kube.objects import (
     labels_of,
     without_managed_fields,
 )
-from kaitoctl.reconcile.informer import Store
+from kaitoctl.reconcile.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What a pass may look at: the informers' stores, and whether NodeClaims exist in this cluster.
+    """What a reconcile may look at: the informers' stores, and whether NodeClaims exist in this cluster.
 
     Args:
         pods: the Workspaces' own pods, whole.
         gpu_pods: all unfinished pods that hold GPUs, trimmed by `holding_gpus`.
         config_maps: those labelled with a Workspace's name.
         revisions: those labelled with a Workspace's name, as `revisions.kept`.
-        can_claim: whether the cluster serves the NodeClaim API.
+        can_claim: whether the cluster serves the API by which nodes are asked for.
+        pools: KAITO's and our NodePools, where Karpenter is asked with them.
     """
 
     workspaces: Store
@@ -45,19 +46,20 @@ class Stores:
     config_maps: Store
     revisions: Store
     can_claim: Callable[[], bool]
+    pools: Store = field(default_factory=Store)
 
 
-_KEEP: Mapping[Kind, Callable[[Object], Object]] = {
-    api.WORKSPACE: status_.kept,
-    api.WORKSPACE_V1BETA1: status_.kept,
-    CONTROLLER_REVISION: revisions.kept,
+_TRANSFORMS: Mapping[Kind, Callable[[Object], Object]] = {
+    api.WORKSPACE: trim,
+    api.WORKSPACE_V1BETA1: trim,
+    CONTROLLER_REVISION: revisions.trim_revision,
     NODE: nodes_.trimmed,
 }
 
 
-def keep_of(kind: Kind) -> Callable[[Object], Object]:
+def transform_of(kind: Kind) -> Callable[[Object], Object]:
     """What the stores keep of an object of this kind, for `Informer`."""
-    return _KEEP.get(kind, without_managed_fields)
+    return _TRANSFORMS.get(kind, without_managed_fields)
 
 
 def workspace_of_labels(child: Object) -> list[ObjectKey]:
@@ -70,11 +72,11 @@ def workspace_of_labels(child: Object) -> list[ObjectKey]:
 
 def node_of_claim(claim: Object) -> tuple[str, ...]:
     """The name of the node that a NodeClaim has got, as a tuple of one or none."""
-    return (name,) if (name := claims.node_of(claim)) else ()
+    return (name,) if (name := node_claims.node_of(claim)) else ()
 
 
-def sought(workspace: Object) -> list[str | tuple[str, str]]:
-    """By what a Workspace's nodes are told: their names, and one of the labels that they must have."""
+def node_index(workspace: Object) -> list[str | tuple[str, str]]:
+    """By what a Workspace's nodes are known: their names, and one of the labels that they must have."""
     labels = nodes_.labels_asked(workspace) or {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
     return [*nodes_.preferred_nodes(workspace), min(labels.items())]
 

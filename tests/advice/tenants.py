@@ -7,7 +7,6 @@ sandbox's, on a port, without controllers: what a command did is still there to 
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import threading
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from kaitoctl.kube.objects import (
     SERVICE,
     Kind,
     Object,
+    copy_of,
     dig,
 )
 from kaitoctl.kube.request import Request
@@ -142,7 +142,7 @@ class Cluster:
         return parsed
 
     def add(self, kind: Kind, obj: Object) -> Object:
-        made = self.do(request.create(kind, copy.deepcopy(obj)))
+        made = self.do(request.create(kind, copy_of(obj)))
         if status := obj.get("status"):
             namespace, name = made["metadata"].get("namespace") or "", made["metadata"]["name"]
             patch = {"status": status}

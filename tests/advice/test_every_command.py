@@ -24,8 +24,9 @@ CHANGES = {
     "kubectl uncordon": "test_harms_nobody",
     "kubectl patch workspace": "test_harms_nobody: the fields as they were",
     "kubectl patch service": "test_harms_nobody: of a Service that reaches nobody",
-    'kubectl patch {} {} --type=merge -p \'{"metadata":{"finalizers":null}}\'': "pure/"
+    'kubectl patch {} {} --type=merge -p {"metadata":{"finalizers":null}}': "pure/"
     "test_deletion_causes.py: only where nothing serves and no machine is known to be left, which it says",
+    "kubectl patch deployment": "pure/test_planning.py: only how pods are replaced, none restarts by it",
     "kubectl patch job": "lets a suspended Job of the Workspace's own go on",
     "kubectl scale": "test_harms_nobody: the Workspace's own, from 0",
     "kubectl rollout resume": "test_harms_nobody: the Workspace's own",
@@ -33,6 +34,8 @@ CHANGES = {
     "kubectl create": "test_advice_helps: nothing that exists is touched",
     "kubectl edit": "opens an editor: whoever uses it decides",
     "kubectl apply": "a CRD that is missing, or the reader's own manifest",
+    "kubectl annotate workspace": "leaves the benchmark out; no pod restarts by it",
+    "kubectl annotate inferenceset": "takes a pause off, once it is known who paused; no pod restarts by it",
     "kubectl auth": "asks only",
     "kubectl cluster-info": "asks only",
     "kubectl config": "reads the kubeconfig",
@@ -41,21 +44,32 @@ CHANGES = {
     "kaitoctl add-adapter": "test_advice_helps: shows the cost first and asks",
     "kaitoctl set-adapter": "test_advice_helps: shows the cost first and asks",
     "kaitoctl remove-adapter": "shows the cost first and asks",
+    "kaitoctl rollout fleet": "carries a set's template to its own Workspaces",
     "kaitoctl rollout undo": "shows the cost first and asks",
+    "kaitoctl plan": "writes nothing",
+    "kaitoctl apply": "cli/test_apply.py: shows the cost first and asks",
+    "kaitoctl delete": "cli/test_delete.py: says what ends, and asks",
+    "kaitoctl upgrade": "reads only; cli/test_upgrade.py",
+    "kaitoctl scale": "cli/test_edit.py: prints a manifest",
     "kaitoctl create": "of one that exists: shows the cost first and asks",
     "kaitoctl run-controller": "looks first whether another controller is there",
     "kaitoctl sandbox": "a cluster of one's own, simulated",
+    "kaitoctl options": "prints",
+    "kaitoctl config": "prints",
     "kaitoctl chat": "speaks with the model",
+    "kaitoctl adapter": "reads files, and writes one that is not there yet",
+    "kaitoctl runtime": "fills a cache of one's own",
     "kaitoctl convert": "writes to stdout",
     "kaitoctl schema": "writes to stdout",
     "kaitoctl replay": "plays a file",
 }
-# The one advice to delete: a webhook configuration that nobody answers, of a KAITO that is gone.
-DELETES = {"cli/doctor_webhooks.py"}
+# The advices to delete: a webhook configuration that nobody answers, of a KAITO that is gone; and NodeClaims
+# and node pools of Workspaces that are gone, whose nodes nobody uses.
+DELETES = {"commands/doctor_webhooks.py", "kaito/orphans.py"}
 
 
 def literals() -> Iterator[tuple[str, str]]:
-    """All texts in the source that hold a command, docstrings left out, f-strings with `{}` in them."""
+    """All texts in the source that hold a command, docstrings left out; `{}` is what is not written there."""
     for file in sorted(SOURCE.rglob("*.py")):
         tree = ast.parse(file.read_text())
         docs = {
@@ -67,11 +81,21 @@ def literals() -> Iterator[tuple[str, str]]:
         inside = {
             id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
         }
+        whole = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Command"
+        ]
+        inside |= {id(part) for node in whole for part in node.args}
         for node in ast.walk(tree):
             text = ""
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            if node in whole:
+                text = " ".join(
+                    str(arg.value) if isinstance(arg, ast.Constant) else "{}" for arg in node.args
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
                 text = "" if id(node) in docs else node.value
-            elif isinstance(node, ast.JoinedStr):
+            elif isinstance(node, ast.JoinedStr) and id(node) not in inside:
                 text = "".join(
                     str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
                 )
@@ -88,8 +112,8 @@ def commands() -> Iterator[tuple[str, str]]:
 FOUND = sorted(set(commands()))
 # A sentence about the program, and no command.
 WORDS = re.compile(
-    r"(kubectl|kaitoctl) (and|asks|controller|does|for|has|is|itself|knows|names|or|puts|reads|refuses|speaks"
-    r"|user|would|writes)\b"
+    r"(kubectl|kaitoctl) (and|asks|controller|does|drops|for|has|is|itself|knows|names|or|puts|reads|refuses"
+    r"|speaks|supports|takes|user|was|would|writes)\b"
 )
 
 

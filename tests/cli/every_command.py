@@ -19,28 +19,40 @@ inference: {preset: {name: falcon-7b}}
 """
 
 _FALCON = ["--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "apps=falcon"]
+_PHIS = ["--preset", "phi-4-mini-instruct", "--instance-type", "Standard_NC24ads_A100_v4"]
 _ADAPTER = ["--name", "style", "--image", "registry.example/style:1"]
 _FOLLOWED = ["--yes", "--timeout", "20s"]
 
 # {file} is a manifest, {record} a file that does not exist.
 CALLS: dict[str, list[list[str]]] = {
     "add-adapter": [["falcon", *_ADAPTER, *_FOLLOWED], ["falcon", *_ADAPTER, "--yes", "--no-wait"]],
+    "apply": [["-f", "{file}", "--yes", "--timeout", "20s"], ["-f", "{file}", "--yes", "--no-wait"]],
     "chat": [["falcon", "hello"]],
     "check-nodes": [_FALCON, ["falcon"], [*_FALCON, "--wait", "20s"], [*_FALCON, "--fix", "--yes"]],
-    "create workspace": [["falcon", *_FALCON, "--timeout", "20s"], ["falcon", *_FALCON, "--no-wait"]],
+    "create workspace": [["falcon", *_FALCON, *_FOLLOWED], ["falcon", *_FALCON, "--yes", "--no-wait"]],
+    "create inference-set": [["phis", *_PHIS, "--timeout", "20s"], ["phis", *_PHIS, "--no-wait"]],
+    "delete": [["falcon", "--yes", "--timeout", "20s"], ["falcon", "--yes", "--no-wait"]],
     "diff": [["-f", "{file}"]],
     "doctor": [[]],
+    "edit": [["falcon"]],
     "endpoint": [["falcon"]],
     "events": [["falcon"], ["falcon", "-w"]],
     "fit": [["falcon-7b", "--cluster"]],
+    "get": [["falcon"]],
     "list-adapters": [["falcon"]],
     "logs": [["falcon"], ["falcon", "--follow"]],
     "nodes": [[]],
+    "orphans": [[]],
+    "plan": [["-f", "{file}"], ["-f", "{file}", "-o", "json"]],
     "remove-adapter": [["falcon", "--name", "style", *_FOLLOWED]],
+    "restart": [["falcon", *_FOLLOWED]],
+    "rollout fleet": [["phis", "--yes", "--timeout", "20s"]],
     "rollout history": [["falcon"]],
     "rollout status": [["falcon", "--timeout", "20s"]],
     "rollout undo": [["falcon", *_FOLLOWED], ["falcon", "--dry-run", "client"]],
     "run-controller": [["--no-leader-elect", "--metrics-address", "0"]],
+    "run-webhook": [["--address", "127.0.0.1:0", "--metrics-address", "0"]],
+    "scale": [["falcon", "--count", "2"]],
     "set-adapter": [["falcon", "--name", "style", "--strength", "0.5", *_FOLLOWED]],
     "status": [
         [],
@@ -49,10 +61,13 @@ CALLS: dict[str, list[list[str]]] = {
         ["falcon"],
         ["falcon", "-w", "--timeout", "20s", "--record", "{record}"],
     ],
+    "upgrade plan": [["--to", "v0.12"]],
+    "upgrade verify": [["--to", "v0.12"]],
     "validate": [["-f", "{file}", "--kubeconfig", "{kubeconfig}"]],
+    "version": [[]],
     "why": [["falcon"], ["falcon", "-o", "json"]],
 }
-FOR_EVER = ("run-controller", "events falcon -w")
+FOR_EVER = ("run-controller", "run-webhook", "events falcon -w")
 """They end when somebody ends them."""
 
 

@@ -29,7 +29,7 @@ def shell(sandbox_shell: Shell) -> Shell:
     ("name", "words"),
     [
         ("does-not-exist", "there is no image registry.example/does-not-exist:1 of adapter does-not-exist"),
-        ("unauthorized", "refuses to hand out the image of adapter unauthorized"),
+        ("unauthorized", "denies access to the image of adapter unauthorized"),
         ("empty-data", "the image of adapter empty-data has no files in /data"),
         ("incompatible", "adapter incompatible does not fit the model, falcon-7b"),
     ],
@@ -44,7 +44,7 @@ def test_a_failure_says_which_adapter_and_why_and_the_command_goes_back(
     (row,) = json.loads(listed.stdout)
     assert (row["name"], row["loaded"]) == (name, False)
 
-    back = done.stderr.rpartition("hint: to go back: ")[2].strip()
+    back = done.stderr.rpartition("hint: to roll back: ")[2].strip()
     words_of_back = shlex.split(back)
     assert words_of_back[:3] == ["kaitoctl", "remove-adapter", "falcon"]
     shell.kaitoctl(*words_of_back[1:], "--yes", "--timeout", "90s")
@@ -56,7 +56,7 @@ def test_a_failure_is_taken_back_when_asked_for_and_is_still_a_failure(shell: Sh
     broken = ("--name", "style", "--image", image("empty-data"), "--rollback-on-failure")
     done = falcon.adapter("set", *broken, code=1)
     assert "has no files in /data" in done.stderr
-    assert "the change was taken back, and the Workspace serves as before" in done.stderr
+    assert "the change was rolled back; the Workspace serves as before" in done.stderr
     assert falcon.in_pod == falcon.said == {"style": "0.5"}
     found = shell.get("workspace", "falcon", "-n", falcon.namespace)["inference"]["adapters"]
     assert found[0]["source"]["image"] == image("style")
@@ -68,7 +68,7 @@ def test_a_rollout_that_takes_too_long_is_a_timeout_with_the_way_back(shell: She
     done = shell.kaitoctl(
         "add-adapter", "falcon", "--name", "late", "--image", image("slow-load"), *where, code=124
     )
-    assert f"to go back: kaitoctl remove-adapter falcon --name late -n {falcon.namespace}" in done.stderr
+    assert f"to roll back: kaitoctl remove-adapter falcon --name late -n {falcon.namespace}" in done.stderr
     falcon.adapter("remove", "--name", "late")
     assert falcon.said == {}
 
@@ -149,7 +149,7 @@ def test_what_the_model_server_says_it_has_loaded_is_a_column_of_its_own(
         listing = ("list-adapters", "phi", "--kubeconfig", kubeconfig)
         done = offline.kaitoctl(*listing, "-o", "json", code=code)
         assert [row["loaded"] for row in json.loads(done.stdout)] == loaded
-        assert "not asked" in offline.kaitoctl(*listing, code=code).stdout or loaded != [None, None]
+        assert "unknown" in offline.kaitoctl(*listing, code=code).stdout or loaded != [None, None]
 
 
 # --- before anything is written ----------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_what_the_model_server_says_it_has_loaded_is_a_column_of_its_own(
         ),
         (("--name", "style", "--volume-claim", "weights"), "volumeSource cannot hold an adapter"),
         (("--name", "style", "--from-tuning", "tune", "--image", "a/b:1"), "exclude each other"),
-        (("--name", "style"), "Give one of"),
+        (("--name", "style"), "give one of"),
         (("--image", "a/b:1"), "--name is missing"),
         (("--name", "style", "--image", "a/b:1", "--dry-run", "x"), "--dry-run 'x'"),
         (("--name", "style", "--image", "a/b:1", "--target-version", "v9"), "--target-version 'v9'"),
@@ -216,7 +216,7 @@ def test_a_name_that_was_mistyped_is_guessed(shell: Shell, falcon: Served) -> No
 
 
 def test_a_server_that_loads_no_adapters_is_a_refusal(shell: Shell, namespace: str) -> None:
-    label = ("--label", "apps=llama", "-n", namespace, "--no-wait")
+    label = ("--label", "apps=llama", "-n", namespace, "--no-wait", "--yes")
     private = ("--preset", "llama-2-7b", "--private-image", "registry.example/llama:1")
     shell.kaitoctl("create", "workspace", "llama", *private, "--instance-type", "Standard_NC12s_v3", *label)
     llama = Served(shell, namespace, "llama")

@@ -86,7 +86,7 @@ def test_a_dry_run_of_a_file_prints_it_and_leaves_it(offline: Shell, manifest: P
         (("phi", "--name", "a", "--image", "a/b:1", "--strength", "2"), "not between 0 and 1"),
         (("phi", "--name", "a", "--image", "a/b:1", "--dry-run=server"), "asks no server"),
         (("phi", "--name", "a", "--from-tuning", "t"), "--from-tuning asks a cluster"),
-        (("phi", "--name", "a"), "where is the adapter?"),
+        (("phi", "--name", "a"), "the source of the adapter is missing"),
         (
             ("phi", "--name", "a", "--from-tuning", "t", "--image", "a/b:1"),
             "--image and --from-tuning exclude each other",

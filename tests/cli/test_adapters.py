@@ -27,8 +27,8 @@ def test_an_adapters_life(shell: Shell, falcon: Served) -> None:
     listed = shell.kaitoctl("list-adapters", "falcon", "-n", falcon.namespace)
     rows = [line.split() for line in listed.stdout.splitlines()[1:]]
     assert rows == [
-        ["style", "0.2", "0.2", "not", "asked", image("style")],
-        ["tone", "1.0", "1.0", "not", "asked", image("tone")],
+        ["style", "0.2", "0.2", "unknown", image("style")],
+        ["tone", "1.0", "1.0", "unknown", image("tone")],
     ]
 
     falcon.adapter("remove", "--name", "style")
@@ -139,7 +139,7 @@ def test_the_adapter_that_tuning_made_is_attached_once_it_has_succeeded(shell: S
     tune = (
         *("--template", "tuning", "--preset", "falcon-7b", "--instance-type", "Standard_NC24ads_A100_v4"),
         *("--set", "output_image=registry.example/tuned:1", "--set", "output_secret=push"),
-        *("-n", namespace, "--label", "apps=tune", "--timeout", "90s"),
+        *("-n", namespace, "--label", "apps=tune", "--timeout", "90s", "--yes"),
     )
     shell.kaitoctl("create", "workspace", "stuck", *tune, "--set", broken, "--no-wait")
     done = falcon.adapter("add", "--from-tuning", "stuck", code=2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,87 +12,85 @@ import pytest
 import typer
 from shell import BIN, Shell
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.cli import app
-from kaitoctl.cli.connect import Target
+from kaitoctl.commands.target import Target
 
 # They work without a cluster, too, and are advised for that.
 NO_CLUSTER_NEEDED = {"fit", "validate"}
 UNSET: dict[str, Any] = {"KAITOCTL_SANDBOX": "", "KAITOCTL_SANDBOX_NAME": ""}
+WHY, POD = Command("kaitoctl why", "falcon"), Command("kubectl get pod", "a", "-n", "b")
 
 
 @pytest.mark.parametrize(
-    ("target", "text", "expected"),
+    ("target", "advice", "expected"),
     [
-        (Target(), "kaitoctl why falcon -n ai", "kaitoctl why falcon -n ai"),
+        (Target(), WHY, "kaitoctl why falcon"),
         (
             Target(context="prod", kubeconfig="my file"),
-            "kaitoctl why falcon -n ai",
-            "kaitoctl why --context prod --kubeconfig 'my file' falcon -n ai",
+            WHY,
+            "kaitoctl why falcon --context prod --kubeconfig 'my file'",
         ),
         (
             Target(context="prod"),
-            "it goes on: kubectl get pods -w follows it; kaitoctl rollout undo falcon goes back",
-            "it goes on: kubectl --context prod get pods -w follows it; "
-            "kaitoctl rollout undo --context prod falcon goes back",
+            "it goes on: " + POD + " follows it; " + WHY + " says more",
+            "it goes on: kubectl get pod a -n b --context prod follows it; "
+            "kaitoctl why falcon --context prod says more",
         ),
-        (Target(sandbox=True), "see kaitoctl doctor", "see kaitoctl doctor --sandbox"),
+        (Target(sandbox=True), WHY, "kaitoctl why falcon --sandbox"),
         (
             Target(sandbox=True, sandbox_name="mine"),
-            "kaitoctl status falcon -w",
-            "kaitoctl status --sandbox --sandbox-name mine falcon -w",
+            WHY,
+            "kaitoctl why falcon --sandbox --sandbox-name mine",
         ),
-        (Target(sandbox=True), "kaitoctl explain image-pull", "kaitoctl explain image-pull"),
-        (
-            Target(sandbox=True),
-            "or another type: kaitoctl fit PRESET",
-            "or another type: kaitoctl fit PRESET",
-        ),
-        (Target(context="a"), "kubectl has dropped it; kubectl config view", None),
-        (Target(context="a"), "kaitoctl status-page, mykaitoctl why", None),
+        (Target(sandbox=True), Command("kaitoctl explain image-pull"), "kaitoctl explain image-pull"),
+        (Target(context="a"), Command("az aks update -g GROUP"), "az aks update -g GROUP"),
+        (Target(context="a"), "kubectl has dropped it", "kubectl has dropped it"),
     ],
 )
 def test_commands_get_the_options_of_the_cluster_and_other_words_none(
-    monkeypatch: pytest.MonkeyPatch, target: Target, text: str, expected: str | None
+    monkeypatch: pytest.MonkeyPatch, target: Target, advice: Advice, expected: str
 ) -> None:
     for name, value in UNSET.items():
         monkeypatch.setenv(name, value)
-    assert target.addressed(text) == (text if expected is None else expected)
+    assert target.text(advice) == expected
 
 
 def test_kubectl_is_led_to_the_sandbox_by_its_kubeconfig(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAITOCTL_STATE_DIR", str(tmp_path / "my state"))
-    words = shlex.split(Target(sandbox=True, sandbox_name="mine").addressed("kubectl describe pod a -n b"))
+    words = shlex.split(Target(sandbox=True, sandbox_name="mine").text(POD))
     file = str(tmp_path / "my state/sandbox/mine/kubeconfig")
-    assert words == ["kubectl", "--kubeconfig", file, "describe", "pod", "a", "-n", "b"]
+    assert words == ["kubectl", "get", "pod", "a", "-n", "b", "--kubeconfig", file]
 
 
 def test_what_the_environment_says_already_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAITOCTL_SANDBOX", "1")
     monkeypatch.setenv("KAITOCTL_SANDBOX_NAME", "mine")
-    assert Target(sandbox=True, sandbox_name="mine").addressed("kaitoctl why a") == "kaitoctl why a"
-    assert Target(sandbox=True).addressed("kaitoctl why a") == "kaitoctl why --sandbox-name default a"
+    assert Target(sandbox=True, sandbox_name="mine").text(WHY) == "kaitoctl why falcon"
+    assert Target(sandbox=True).text(WHY) == "kaitoctl why falcon --sandbox-name default"
     monkeypatch.setenv("KAITOCTL_SANDBOX", "0")
-    assert Target(sandbox=True, sandbox_name="mine").addressed("kaitoctl why a") == "kaitoctl why --sandbox a"
+    assert Target(sandbox=True, sandbox_name="mine").text(WHY) == "kaitoctl why falcon --sandbox"
 
 
 def commands() -> dict[str, Any]:
     """Every command of kaitoctl, those of groups with both words."""
     found: dict[str, Any] = {}
-    for name, (module, _) in app._COMMANDS.items():
-        command: Any = typer.main.get_command(import_module(module).app)
+    root: Any = typer.main.get_command(app.app)
+    for name in root.list_commands(None):
+        command = root.get_command(None, name)
         below = getattr(command, "commands", None)
         found |= {f"{name} {one}": sub for one, sub in below.items()} if below else {name: command}
     return found
 
 
-def test_every_command_that_asks_a_cluster_is_known_as_one_that_takes_its_options() -> None:
+def test_every_command_that_asks_a_cluster_gets_its_options_and_no_other() -> None:
     target = Target(sandbox=True)
     for name, command in commands().items():
         asks = {"sandbox", "context"} <= {item.name for item in command.params}
-        told = target.addressed(f"kaitoctl {name} -n ai") != f"kaitoctl {name} -n ai"
-        assert told == (asks and name not in NO_CLUSTER_NEEDED), name
+        line = target.text(Command(f"kaitoctl {name}"))
+        assert line.endswith(" --sandbox") == (asks and name not in NO_CLUSTER_NEEDED), name
 
 
 def test_what_why_and_status_advise_works_when_it_is_pasted(sandbox_shell: Shell) -> None:

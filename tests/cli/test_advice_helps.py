@@ -25,6 +25,8 @@ from kaitoctl.kaito.nodes import codes as node_codes
 FAULT = "sandbox.kaitoctl.dev/fault"
 TYPE = "Standard_NC12s_v3"
 _NUMBERS = itertools.count(1)
+# No command may reach the sandbox but by its own flags.
+UNSET: dict[str, Any] = {"KAITOCTL_SANDBOX": "", "KAITOCTL_SANDBOX_NAME": "", "KUBECONFIG": "/nowhere"}
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,12 @@ ELSEWHERE: dict[str, str] = {
     "image-wrong-platform kubernetes-says nobody-served node-lost pod-ended pod-rejected pod-sandbox-failed "
     "pod-thrown-out probe-kills-server scheduling-gated volume-not-here volume-unavailable workload-missing "
     "controller-busy reconcile-error template-refused",
+    "KAITO v0.12's benchmark; cli/test_beside_kaito.py": "benchmark-failed",
     "the model server's own log, which a sandbox does not write": "adapter-misfit bad-arguments "
-    "context-too-long gpu-broken gpu-count-misfit gpu-driver-misfit gpu-not-visible gpu-too-old "
+    "context-too-long gpu-broken gpu-count-misfit gpu-driver-misfit gpu-not-visible gpu-program-failed "
+    "gpu-too-old "
     "gpus-disconnected hub-rate-limited hub-unreachable image-broken model-files-broken model-not-found "
-    "model-unsupported path-not-writable port-in-use shared-memory-too-small worker-died",
+    "model-unsupported path-not-writable port-in-use process-limit shared-memory-too-small worker-died",
     "a provisioner's words; tests/pure/test_claim_causes.py": "node-claim-inconsistent "
     "node-claim-terminating node-class-not-ready node-not-initialized node-pool-limit",
     "deletion that hangs; tests/pure/test_deletion_causes.py holds its advice to a law": "drain-blocked "
@@ -128,7 +132,7 @@ def neighbour(sandbox_shell: Shell) -> Iterator[Callable[[], Any]]:
     shell, name = sandbox_shell, "neighbour"
     shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     made = ("create", "workspace", name, "--preset", "falcon-7b", "--instance-type", TYPE)
-    shell.kaitoctl(*made, "-n", name, "--timeout", "90s")
+    shell.kaitoctl(*made, "-n", name, "--timeout", "90s", "--yes")
 
     def has() -> Any:
         found = shell.get("workspace", name, "-n", name)
@@ -143,7 +147,10 @@ def neighbour(sandbox_shell: Shell) -> Iterator[Callable[[], Any]]:
 
 
 def why(shell: Shell, namespace: str) -> Any:
-    return json.loads(shell.run("kaitoctl", "why", "w", "-n", namespace, "-o", "json").stdout)
+    where = ("--sandbox", "--sandbox-name", shell.sandbox)
+    return json.loads(
+        shell.run("kaitoctl", "why", "w", "-n", namespace, "-o", "json", *where, **UNSET).stdout
+    )
 
 
 def caused(shell: Shell, namespace: str, holds: Callable[[Any], bool]) -> Any:
@@ -212,7 +219,7 @@ def follow(shell: Shell, item: Printed, name: str) -> str:
         command = command.replace(placeholder, value)
     if "-adapter" in command:
         command += " --yes --no-wait"
-    done = shell.run("sh", "-c", command, KUBE_EDITOR="true")
+    done = shell.run("sh", "-c", command, KUBE_EDITOR="true", **UNSET)
     assert done.returncode in (0, 1), f"{command}\n{done.stdout}{done.stderr}"
     assert "Usage:" not in done.stderr and "unknown flag" not in done.stderr, f"{command}\n{done.stderr}"
     return done.stdout + done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 from shell import BIN, Shell
+from typer.testing import CliRunner
+
+from kaitoctl.cli import app as app_
+from kaitoctl.errors import InputError
 
 CREATE = ["create", "workspace", "w"]
 FALCON = [*CREATE, "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
@@ -62,13 +67,46 @@ def test_bad_input_names_what_is_wrong_and_exits_with_2(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("zero", [0x660, 0x6F0, 0x966, 0xE50, 0x7C0, 0xFF10], ids=hex)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*FALCON, "--count", "3"],
+        [*FALCON, "--timeout", "1h30m"],
+        [*FALCON, "--timeout", "1.5s"],
+        ["status", "--request-timeout", "500ms"],
+        ["status", "--request-timeout", "5"],
+        ["fit", "falcon-7b", "--max-nodes", "2"],
+        ["check-nodes", "--preset", "falcon-7b", "--wait", "10m"],
+        ["chat", "falcon", "--temperature", "0.5"],
+        ["rollout", "undo", "falcon", "--to-revision", "1"],
+        ["logs", "falcon", "--tail", "10"],
+        ["logs", "falcon", "--since", "10m"],
+        ["replay", "x", "--speed", "2"],
+        ["run-controller", "--most-nodes", "64"],
+        ["sandbox", "up", "--speed", "2"],
+        ["sandbox", "up", "--gpu-nodes", "Standard_NC12s_v3=2"],
+    ],
+    ids=lambda arguments: " ".join(arguments[-2:]),
+)
+def test_numbers_of_other_scripts_are_no_numbers(arguments: list[str], zero: int) -> None:
+    """Python's int() and float() read them; a flag of Go's, such as kubectl's, does not."""
+    *before, value = arguments
+    head, equals, number = value.rpartition("=")
+    digits = number.translate({ord("0") + digit: zero + digit for digit in range(10)})
+    ending = CliRunner().invoke(app_.app, [*before, f"{head}{equals}{digits}"])
+    said = ending.output if ending.exception is None else f"{ending.output}{ending.exception}"
+    code = ending.exception.exit_code if isinstance(ending.exception, InputError) else ending.exit_code
+    assert (code, arguments[-2] in said) == (2, True), said
+
+
 @pytest.mark.parametrize("value", ["x\n  evil: true", "$(touch a)", "{{ 7*7 }}", 'a", evil: "b', "a: b", "#"])
 def test_a_value_never_becomes_structure(offline: Shell, tmp_path: Path, value: str) -> None:
     template = tmp_path / "t.yaml"
     template.write_text(
         "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\n"
         'metadata: {name: {{ name }}, annotations: {note: {{ note }}, quoted: "{{ note }}"}}\n'
-        "resource: {instanceType: Standard_NC12s_v3, labelSelector: {matchLabels: {{ labels }}}}\n"
+        "resource: {instanceType: {{ instance_type }}, labelSelector: {matchLabels: {{ labels }}}}\n"
         "inference: {preset: {name: {{ preset }}}}\n"
     )
     done = offline.kaitoctl(
@@ -106,7 +144,7 @@ def test_unknown_fields_of_a_template_are_errors(offline: Shell, tmp_path: Path)
         "resource: {instanceTyp: x, labelSelector: {matchLabels: {a: b}}}\n"
         "inference: {preset: {name: falcon-7b}}\n"
     )
-    done = offline.kaitoctl(*FALCON, "--template", str(template), "--dry-run=client", code=2)
+    done = offline.kaitoctl(*CREATE, "--template", str(template), "--dry-run=client", code=2)
     assert "resource.instanceTyp" in done.stderr
     assert "instanceType" in done.stderr
 
@@ -188,8 +226,9 @@ def test_a_cluster_without_the_crd_is_told_how_to_get_it(tmp_path: Path) -> None
     bare.kubectl("delete", "crd", "workspaces.kaito.sh")
     done = bare.kaitoctl(*FALCON, "--sandbox", code=4)
     assert "CRD is not installed" in done.stderr
-    schema = done.stderr.strip().rpartition(" ")[2]
-    bare.kubectl("apply", "--server-side", "--validate=false", "-f", schema)
+    schema = re.search(r"kubectl apply .*-f (\S+)", done.stderr)
+    assert schema
+    bare.kubectl("apply", "--server-side", "--validate=false", "-f", schema[1])
     bare.kaitoctl(*FALCON, "--sandbox", "--no-wait")
     bare.kaitoctl("sandbox", "down", "--delete")
 
@@ -211,7 +250,7 @@ def test_a_damaged_sandbox_says_so_and_how_to_start_again(tmp_path: Path) -> Non
 
 
 def test_a_conflict_names_the_way_to_take_the_field_over(shell: Shell, namespace: str) -> None:
-    shell.kaitoctl(*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict")
+    shell.kaitoctl(*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict", "--yes")
     patch = '{"inference":{"adapters":[{"source":{"name":"a","image":"r.io/a:1"},"strength":"1.0"}]}}'
     shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
     adapter = ["--adapter", "b=r.io/b:1,strength=0.5"]
@@ -238,7 +277,7 @@ HALF = (
         ("render -f -", NO_WORKSPACE, "  stdin: document 1 is a ConfigMap, not a Workspace; skipped"),
         ("render -f -", "a: [", "stdin:"),
         ("replay -", "{}", "error: stdin, line 1: not a record"),
-        ("replay -", "", "error: stdin: there is nothing in it"),
+        ("replay -", "", "error: stdin: nothing was recorded in it"),
         (
             "render -f -",
             "kind: Workspace\nmetadata: {name: w}\n",

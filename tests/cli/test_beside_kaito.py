@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from cli.test_run_controller import CREATE, Wait, bare, controller
-from shell import Shell
+from kaito_wrote import LOST_UPDATE, NO_SIZE, status
+from shell import BIN, Shell
 
 __all__ = ["bare"]
 
@@ -136,3 +139,77 @@ def test_why_sees_a_kaito_that_is_busy_and_never_advises_a_second_controller(clu
             "patch", "workspace", names[5], "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
         )
         cluster.kubectl("delete", "workspace", *names, "--ignore-not-found")
+
+
+def test_diff_and_why_go_by_the_release_that_is_here(cluster: Shell) -> None:
+    install(cluster, 0)
+    here = {"KUBECONFIG": cluster.kubeconfig, "KAITOCTL_SANDBOX": ""}
+    make = ("create", "workspace", "there", "--preset", "phi-4", "--api-version", "v1beta1")
+    size = ("--instance-type", "Standard_NC24ads_A100_v4", "--dry-run=client", "-o", "json")
+    (cluster.home / "there.json").write_text(cluster.kaitoctl(*make, *size).stdout)
+
+    def kinds(*options: str) -> tuple[set[str], str]:
+        ask = ("diff", "-f", "there.json", "-o", "json", *options)
+        done = cluster.kaitoctl(*ask, code=1, **here)
+        (found,) = json.loads(done.stdout)["workspaces"]
+        return {item["kind"] for item in found["generated"]}, done.stderr
+
+    made, said = kinds()
+    assert made == {"ConfigMap", "Service", "Deployment"}
+    assert said.count("judged for KAITO v0.4.6") == 1
+    made, _ = kinds("--target-version", "v0.12")
+    assert made == {"Service", "StatefulSet"}
+    cluster.kubectl("apply", "-f", "there.json")
+    try:
+        done = cluster.run("kaitoctl", "why", "there", **here)
+        assert done.stderr.count("judged for KAITO v0.4.6") == 1
+    finally:
+        cluster.kubectl("delete", "workspace", "there")
+
+
+def test_each_command_ends_right_on_what_kaito_v0_12_writes(cluster: Shell, wait_until: Wait) -> None:
+    env = {**cluster.env, "KUBECONFIG": cluster.kubeconfig, "KAITOCTL_SANDBOX": ""}
+    here = {"KUBECONFIG": cluster.kubeconfig, "KAITOCTL_SANDBOX": ""}
+    make = ("create", "workspace", "big", "--preset", "llama-3.3-70b-instruct", "--api-version", "v1beta1")
+    size = ("--instance-type", "Standard_NC24ads_A100_v4", "--timeout", "90s", "--yes")
+
+    def writes(**how: Any) -> None:
+        patch = json.dumps({"status": status(**how)})
+        cluster.kubectl("patch", "workspace", "big", "--subresource=status", "--type=merge", "-p", patch)
+
+    def shown() -> Any:
+        return json.loads(cluster.run("kaitoctl", "status", "big", "-o", "json", **here).stdout)
+
+    process = subprocess.Popen(
+        [str(BIN / "kaitoctl"), *make, *size],
+        env=env,
+        cwd=cluster.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(
+            lambda: (
+                process.poll() is not None
+                or "workspace.kaito.sh/big" in cluster.kubectl("get", "workspaces", "-o", "name")
+            )
+        )
+        assert process.poll() is None, process.communicate()
+        writes(nodes=False, error=LOST_UPDATE)
+        assert (shown()["outcome"], shown()["phase"]) == (None, "nodes")
+        assert "on 3 x Standard_NC24ads_A100_v4" in shown()["title"]
+        assert process.poll() is None, "a lost update ends nothing"
+        writes(nodes=False, error=NO_SIZE)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1, err
+        assert "Unsupported SKU" in err
+        assert shown()["outcome"] == "failed"
+        cause = json.loads(cluster.run("kaitoctl", "why", "big", "-o", "json", **here).stdout)["cause"]
+        assert (cause["code"], cause["weight"]) == ("reconcile-error", "fault")
+        done = cluster.kaitoctl("rollout", "status", "big", code=1, **here)
+        assert "Unsupported SKU" in done.stdout + done.stderr
+    finally:
+        process.kill()
+        process.communicate()
+        cluster.kubectl("delete", "workspace", "big", "--ignore-not-found", "--wait=false")

@@ -67,9 +67,42 @@ def test_instance_types_are_listed_by_cloud_and_version(offline: Shell) -> None:
 def test_fit_marks_the_smallest_and_says_why_not(offline: Shell) -> None:
     done = offline.kaitoctl("fit", "llama-2-13b-chat", "--cloud", "azure", "--all")
     lines = done.stdout.splitlines()
-    assert lines[1].startswith("Standard_NC12s_v3") and lines[1].endswith("← smallest")
+    assert lines[0].startswith("smallest: Standard_NC12s_v3, 1 node of 2 x NVIDIA V100, ")
     assert sum("smallest" in line for line in lines) == 1
     assert "GiB per GPU needed" in next(line for line in lines if line.startswith("Standard_NV24 "))
+
+
+def test_fit_shows_five_and_how_many_more(offline: Shell) -> None:
+    lines = offline.kaitoctl("fit", "phi-4").stdout.splitlines()
+    rows = lines[lines.index("") + 2 : -1]
+    assert len(rows) == 5
+    fitting = [choice for choice in answer(offline, "fit", "phi-4")["choices"] if choice["fits"]]
+    assert lines[-1].startswith(f"{len(fitting) - 5} more fit, ")
+    assert all(choice["context"] >= 2048 for choice in fitting)
+
+
+def test_the_context_that_is_shown_is_the_longest_that_takes_no_more_nodes(offline: Shell) -> None:
+    model = ("fit", "llama-3.1-8b-instruct", "--cloud", "azure")
+    found = [one for one in answer(offline, *model)["choices"] if one["context"] < 131_072]
+    assert found
+    for choice in found[:3]:
+        for more, same in ((0, True), (1, False)):
+            said = answer(offline, *model, "--max-model-len", str(choice["context"] + more), "--all")
+            other = next(one for one in said["choices"] if one["instance_type"] == choice["instance_type"])
+            assert (other["nodes"] == choice["nodes"]) == same, (choice, more)
+
+
+def test_the_cheapest_comes_first_where_prices_are_given(offline: Shell) -> None:
+    assert "--prices FILE" in offline.kaitoctl("fit", "phi-4", "--cheapest", code=2).stderr
+    file = offline.home / "prices.yaml"
+    file.write_text(
+        "currency: EUR\nper_hour: {Standard_ND96amsr_A100_v4: 1.5, Standard_NC24ads_A100_v4: 3}\n"
+    )
+    done = offline.kaitoctl("fit", "phi-4", "--cheapest", "--prices", str(file))
+    first = done.stdout.splitlines()[0]
+    assert first.startswith("cheapest: Standard_ND96amsr_A100_v4, 1 node ") and "1.50 EUR per hour" in first
+    said = answer(offline, "fit", "phi-4", "--cheapest", "--prices", str(file))["choices"]
+    assert [one["per_hour"] for one in said[:3]] == [1.5, 3.0, None]
 
 
 def test_fit_answers_in_json_and_names(offline: Shell) -> None:
@@ -177,6 +210,37 @@ def test_values_come_from_a_file_and_set_wins(offline: Shell) -> None:
     (container,) = made["inference"]["template"]["spec"]["containers"]
     assert container["image"] == "r.io/server:1" and container["ports"] == [{"containerPort": 80}]
     assert container["env"] == [{"name": "A", "value": "x"}, {"name": "B", "value": "z"}]
+
+
+TUNED = ["input_image=r.io/i:1", "output_image=r.io/o:1", "output_secret=s"]
+TUNING = ["--template", "tuning", *(part for item in TUNED for part in ("--set", item))]
+CUSTOM = ["--template", "custom-pod", "--set", "image=r.io/x:1"]
+NAMED = "kind: Workspace\napiVersion: kaito.sh/v1alpha1\nmetadata: {name: {{ name }}}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--values", "v.yaml"], "--values v.yaml: the template has no variable 'instancetype'"),
+        (["--values", "v.yaml", "--template", "tuning"], "--values v.yaml: the template has no variable"),
+        (["--values", "v.json"], "--values v.json: the template has no variable 'presetName'"),
+        ([*TUNING, "--count", "3"], "--count: the template has no variable 'count'"),
+        ([*CUSTOM, "--adapter", "a=r.io/a:1"], "--adapter: the template has no variable"),
+        (["--template", "mine.yaml", "--instance-type", "x"], "--instance-type: the template has no"),
+        (["--template", "mine.yaml", "--label", "a=b"], "--label: the template has no variable 'labels'"),
+        (["--template", "mine.yaml", "--preferred-node", "n"], "--preferred-node: the template has no"),
+        (["--template", "mine.yaml", "--private-image", "r.io/a:1"], "--private-image: the template has no"),
+        (["--template", "mine.yaml", "--image-pull-secret", "s"], "--image-pull-secret: the template has no"),
+    ],
+)
+def test_a_value_that_the_template_does_not_read_is_refused_however_it_is_given(
+    offline: Shell, arguments: list[str], words: str
+) -> None:
+    (offline.home / "v.yaml").write_text("instancetype: Standard_NC24ads_A100_v4\n")
+    (offline.home / "v.json").write_text('{"presetName": "phi-2"}')
+    (offline.home / "mine.yaml").write_text(NAMED)
+    preset = [] if "mine.yaml" in arguments or "custom-pod" in arguments else ["--preset", "phi-2"]
+    assert words in offline.kaitoctl(*CREATE, *preset, *arguments, code=2).stderr
 
 
 def test_create_renders_the_api_version_that_is_asked_for(offline: Shell) -> None:
@@ -366,3 +430,23 @@ def test_one_of_a_thing_is_named_as_one(offline: Shell) -> None:
     (offline.home / "pods.yaml").write_text(yaml.safe_dump(gpu_pod(node_name="n2", gpus=1)))
     done = offline.kaitoctl("nodes", "--nodes", "nodes.yaml", "--pods", "pods.yaml")
     assert "pods hold 1 GPU on nodes that are not in nodes.yaml" in done.stderr
+
+
+def test_the_schema_beside_a_template_judges_the_values(offline: Shell) -> None:
+    offline.kaitoctl("template", "new", "mine.yaml.j2", "--from", "inference")
+    schema = '{"properties": {"count": {"maximum": 1}}}'
+    (offline.home / "mine.schema.json").write_text(schema)
+    call = [
+        "create",
+        "workspace",
+        "w",
+        "--preset",
+        "falcon-7b",
+        "--template",
+        "mine.yaml.j2",
+        "--dry-run=client",
+    ]
+    offline.kaitoctl(*call, "--count", "1")
+    refused = offline.kaitoctl(*call, "--count", "2", code=2)
+    assert "mine.schema.json does not allow these values" in refused.stderr
+    assert "count: 2 is greater than the maximum of 1" in refused.stderr

@@ -10,7 +10,7 @@ import pytest
 import virtual_time
 from world import World, falcon
 
-from kaitoctl.cli import certain
+from kaitoctl.commands import certain_write
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import api
 from kaitoctl.kube import managed_fields, request
@@ -108,7 +108,7 @@ def outcome(dying: Dying) -> Object | KaitoctlError:
     async def main() -> Object | KaitoctlError:
         async with dying as client, client:
             try:
-                return await certain.applied(
+                return await certain_write.applied(
                     client, asked, api.WORKSPACE, KEY, is_done=is_done, word="created"
                 )
             except KaitoctlError as error:
@@ -160,7 +160,7 @@ def test_what_was_never_sent_was_not_created() -> None:
         asked = request.apply(api.WORKSPACE, falcon(), manager="kaitoctl", only_new=True)
         async with Client(Server(f"http://127.0.0.1:{port}")) as client:
             with pytest.raises(KaitoctlError) as raised:
-                await certain.applied(
+                await certain_write.applied(
                     client, asked, api.WORKSPACE, KEY, is_done=lambda now: False, word="created"
                 )
         return raised.value

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from builders import node, pod, workspace
+from fake_server import serving
 from shell import BIN, Shell
 
 Wait = Callable[[Callable[[], object]], None]
@@ -35,6 +36,46 @@ def manifest(tmp_path: Path) -> str:
 
 
 # --- offline -----------------------------------------------------------------------------------------------
+
+
+def offline_advice(offline: Shell, *arguments: str) -> tuple[str, str]:
+    done = offline.kaitoctl("check-nodes", *arguments, "-o", "json", code=1)
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("where", ["nodes", "pods", "manifest"])
+@pytest.mark.parametrize("asks", ["labels", "preferred"])
+def test_what_other_workspaces_of_the_files_select_is_left_alone(
+    offline: Shell, tmp_path: Path, where: str, asks: str
+) -> None:
+    labels = {"node.kubernetes.io/instance-type": "Standard_NC12s_v3", "pool": "search"}
+    there = [node(labels=labels)]
+    resource = {"labels": {"labelSelector": {"matchLabels": {"pool": "search"}}, "preferredNodes": []}}.get(
+        asks, {"labelSelector": {"matchLabels": {"x": "y"}}, "preferredNodes": ["gpu-a"]}
+    )
+    other = workspace("search", resource=resource)
+    mine = workspace("mine", resource={"labelSelector": {"matchLabels": {"apps": "mine"}}})
+    lists: dict[str, list[Any]] = {"nodes": there, "pods": [pod(node_name="cpu-1")], "manifest": [mine]}
+    files = {kind: save(tmp_path / f"{kind}.json", items) for kind, items in lists.items()}
+    arguments = ["mine", "-f", files["manifest"], "--nodes", files["nodes"], "--pods", files["pods"]]
+    said, warned = offline_advice(offline, *arguments)
+    assert "kubectl label node gpu-a" in said
+    assert "other Workspaces are not in these lists" in warned
+
+    save(Path(files[where]), [*lists[where], other])
+    said, warned = offline_advice(offline, *arguments)
+    assert "kubectl label" not in said
+    assert "other Workspaces are not in these lists" not in warned
+
+
+def test_a_list_of_one_namespace_is_said_to_be_one(offline: Shell, tmp_path: Path, manifest: str) -> None:
+    nodes = save(tmp_path / "nodes.json", [node(), node("gpu-b")], "List")
+    for pods in ([], [pod(node_name="gpu-b")]):
+        lists = ["--nodes", nodes, "--pods", save(tmp_path / "pods.json", pods, "List")]
+        for command in (["check-nodes", "-f", manifest], ["nodes"], ["fit", "falcon-7b"]):
+            done = offline.run("kaitoctl", *command, *lists)
+            assert "GPUs that look free may be taken by others" in done.stderr, command
+            assert "kubectl get pods -A" in done.stderr
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
@@ -98,7 +139,7 @@ def test_strict_counts_warnings(offline: Shell, tmp_path: Path) -> None:
     under_pressure["status"]["conditions"].append({"type": "DiskPressure", "status": "True"})
     nodes = save(tmp_path / "nodes.json", [under_pressure])
     offline.kaitoctl(*FLAGS, "--nodes", nodes)
-    assert "1 warning, and --strict" in offline.kaitoctl(*FLAGS, "--nodes", nodes, "--strict", code=1).stderr
+    assert "1 warning (--strict)" in offline.kaitoctl(*FLAGS, "--nodes", nodes, "--strict", code=1).stderr
 
 
 def test_of_thousands_of_nodes_the_table_shows_a_few(offline: Shell, tmp_path: Path) -> None:
@@ -368,3 +409,52 @@ def test_a_cluster_that_is_down_is_unreachable(offline: Shell, tmp_path: Path) -
 
 
 assert (BIN / "kubectl").exists()
+
+
+# --- whose choice, where nobody says ------------------------------------------------------------------------
+
+
+def running(image: str, *arguments: str, versions: tuple[str, ...] = ("v1alpha1", "v1beta1")) -> Any:
+    """The answers of a cluster without nodes in which KAITO's controller runs."""
+    container = {"name": "workspace", "image": image, "args": list(arguments)}
+    controller = {
+        "metadata": {"name": "kaito-workspace", "namespace": "kaito-workspace"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        path = path.removeprefix("/s3cret-path").split("?")[0]
+        if path == "/apis/kaito.sh":
+            return 200, json.dumps({"versions": [{"version": version} for version in versions]})
+        there = [controller] if path == "/apis/apps/v1/namespaces/kaito-workspace/deployments" else []
+        return 200, json.dumps({"metadata": {}, "items": there})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "more", "said", "choice"),
+    [
+        (running("r/kaito/workspace:0.12.0"), [], "KAITO v0.12.0", "KAITO v0.12 would choose (azure-gpu"),
+        (running("r/workspace:0.12.0", "--node-provisioner=byo"), [], "v0.12.0", "v0.12 would choose (byo)"),
+        (
+            running("r/kaito/workspace:0.12.0", "--node-provisioner", "karpenter"),
+            [],
+            "",
+            "choose (karpenter)",
+        ),
+        (running("r/kaito/workspace:0.9.4"), [], "KAITO v0.9.4", "KAITO v0.12 would choose"),
+        (running("r/kaito/workspace:0.4.6"), [], "KAITO v0.4.6", "KAITO v0.4 would choose"),
+        (running("r/kaito/workspace:0.3.2", versions=("v1alpha1",)), [], "v0.3.2", "KAITO v0.3 would choose"),
+        (running("r/kaito/workspace:0.12.0"), ["--target-version", "v0.4"], "", "KAITO v0.4 would choose"),
+        (running("r/kaito/workspace:0.12.0"), ["--node-provisioner", "byo"], "", "would choose (byo)"),
+    ],
+)
+def test_the_cluster_says_whose_choice_it_is(
+    offline: Shell, tmp_path: Path, answer: Any, more: list[str], said: str, choice: str
+) -> None:
+    with serving(answer, tmp_path) as kubeconfig:
+        done = offline.kaitoctl(*FLAGS, *_label("none"), *more, "--kubeconfig", kubeconfig, code=1)
+    assert choice in " ".join(done.stdout.split())
+    assert f"judged for {said}" in done.stderr if said.startswith("KAITO") else said in done.stderr
+    assert done.stderr.count("judged for") == ("--target-version" not in more)

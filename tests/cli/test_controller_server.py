@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -21,14 +22,14 @@ import pytest
 from builders import workspace
 from shell import BIN, Shell
 
-from kaitoctl.cli.controller_server import Telemetry, address_of, serving
-from kaitoctl.cli.logs import JsonLines
+from kaitoctl.commands.controller_logs import JsonLines
+from kaitoctl.commands.controller_server import Telemetry, address_of, serving
 from kaitoctl.errors import InputError
 from kaitoctl.kube.client import Exchange
 from kaitoctl.kube.objects import ObjectKey
-from kaitoctl.reconcile.controller import Controller, Worked
-from kaitoctl.reconcile.informer import Store
-from kaitoctl.workspace_controller.running import Running
+from kaitoctl.reconcile.controller import Controller, ReconcileResult
+from kaitoctl.reconcile.store import Store
+from kaitoctl.workspace_controller.wiring import Running
 
 Wait = Callable[[Callable[[], object]], None]
 CREATE = ["create", "workspace", "w", "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
@@ -60,8 +61,8 @@ def test_exchanges_and_passes_are_counted() -> None:
     for status in (200, 200, 409, None):
         telemetry.exchanged(Exchange("PATCH", path, {}, status, 0.1))
     key = ObjectKey("n", "w")
-    telemetry.worked(Worked(key, "done", waited_s=0.5, worked_s=0.02))
-    telemetry.worked(Worked(key, "error", waited_s=0.0, worked_s=0.02))
+    telemetry.worked(ReconcileResult(key, "done", waited_s=0.5, worked_s=0.02))
+    telemetry.worked(ReconcileResult(key, "error", waited_s=0.0, worked_s=0.02))
     shown = telemetry.exposition().decode()
     for line in (
         'kaitoctl_api_requests_total{code="200",resource="deployments.apps",verb="patch"} 2.0',
@@ -217,7 +218,8 @@ def test_no_name_forges_a_sample_or_a_label() -> None:
     for name in HOSTILE:
         store._replace(ObjectKey(name, name), workspace(name))
     telemetry = Telemetry(elects=False)
-    telemetry.started(Running(Controller("workspace", None, unused), (), store))  # type: ignore[arg-type]
+    stores = SimpleNamespace(workspaces=store)
+    telemetry.started(Running(Controller("workspace", None, unused), (), stores))  # type: ignore[arg-type]
     for name in HOSTILE:
         path = f"/apis/{quote(name, safe='')}/v1/namespaces/n/{quote(name, safe='')}/x"
         telemetry.exchanged(Exchange("GET", path, {}, 200, 0.1))

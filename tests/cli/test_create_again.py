@@ -24,7 +24,7 @@ def test_a_workspace_keeps_what_nobody_names_and_asks_before_it_restarts(
     shell: Shell, namespace: str
 ) -> None:
     label = ("--label", f"apps={namespace[-50:]}")
-    create(shell, namespace, *label)
+    create(shell, namespace, *label, "--yes")
     pod = shell.names("pods", "-n", namespace)
 
     adapter = ("--adapter", "style=registry.example/style:1,strength=0.2")
@@ -58,14 +58,61 @@ def test_a_workspace_keeps_what_nobody_names_and_asks_before_it_restarts(
 
 
 def test_what_never_changes_is_refused_without_advice_to_delete(shell: Shell, namespace: str) -> None:
-    create(shell, namespace, "--no-wait")
+    create(shell, namespace, "--no-wait", "--yes")
     _, stderr = create(shell, namespace, "--count", "2", "--no-wait", "--yes", code=2)
     assert "resource.count: is immutable (1 -> 2)" in stderr
     assert "kubectl delete" not in stderr
 
 
+def test_replace_takes_away_what_no_option_names_and_asks(shell: Shell, namespace: str) -> None:
+    adapter = ("--adapter", "style=registry.example/style:1")
+    create(shell, namespace, *adapter, "--no-wait", "--yes")
+    shell.kubectl("label", "workspace", "w", "-n", namespace, "tier=gold")
+    assert create(shell, namespace, "--no-wait")[0] == "workspace.kaito.sh/w unchanged\n"
+    _, stderr = create(shell, namespace, "--replace", "--no-wait", code=2)
+    assert "takes away what no option names" in stderr and "registry.example/style:1" in stderr
+    assert "hint: add --yes" in stderr
+    create(shell, namespace, "--replace", "--no-wait", "--yes")
+    after = shell.get("workspace", "w", "-n", namespace)
+    assert adapters(after) == [] and after["metadata"]["labels"]["tier"] == "gold"
+
+    # What kaitoctl wrote otherwise than by applying goes, too.
+    editor = shell.home / "editor"
+    editor.write_text('#!/bin/sh\nsed -i "s/^inference:/inference:\\n  config: mine/" "$1"\n')
+    editor.chmod(0o755)
+    shell.kaitoctl("edit", "w", "-n", namespace, "--no-wait", "--yes", EDITOR=str(editor))
+    assert shell.get("workspace", "w", "-n", namespace)["inference"]["config"] == "mine"
+    create(shell, namespace, "--replace", "--no-wait", "--yes")
+    assert "config" not in shell.get("workspace", "w", "-n", namespace)["inference"]
+
+    # What somebody else keeps does not go behind their back.
+    body = {part: after[part] for part in ("apiVersion", "kind", "resource", "inference")}
+    body["metadata"] = {"name": "w", "namespace": namespace}
+    body["inference"]["adapters"] = [{"source": {"name": "x", "image": "registry.example/x:1"}}]
+    shell.apply(body)
+    _, stderr = create(shell, namespace, "--replace", "--no-wait", "--yes", code=2)
+    assert "inference.adapters: owned by kubectl" in stderr
+    assert adapters(shell.get("workspace", "w", "-n", namespace)) == ["x"]
+
+
+def test_nodes_that_somebody_pays_for_are_announced_with_their_price_and_asked_for(
+    shell: Shell, namespace: str
+) -> None:
+    """In a sandbox nodes cost nothing; through a kubeconfig nobody can tell."""
+    words = ("create", "workspace", "w", *FALCON, "-n", namespace, "--no-wait", "--label", "apps=bought")
+    (shell.home / "prices.yaml").write_text("currency: EUR\nper_hour: {Standard_NC12s_v3: 7}\n")
+    refused = shell.kaitoctl(
+        *words, "--prices", "prices.yaml", code=2, KAITOCTL_SANDBOX="", KUBECONFIG=shell.kubeconfig
+    )
+    assert "nodes asked for: 1 Standard_NC12s_v3 node (7.00 EUR per hour; prices)" in refused.stderr
+    assert "hint: add --yes" in refused.stderr
+    assert not shell.names("workspaces", "-n", namespace)
+    shell.kaitoctl(*words, "--yes", KAITOCTL_SANDBOX="", KUBECONFIG=shell.kubeconfig)
+    assert shell.names("workspaces", "-n", namespace)
+
+
 def test_whoever_owns_it_is_named_before_it_is_changed(shell: Shell, namespace: str) -> None:
-    create(shell, namespace, "--no-wait")
+    create(shell, namespace, "--no-wait", "--yes")
     shell.kubectl("label", "workspace", "w", "-n", namespace, "inferenceset.kaito.sh/created-by=falcons")
     adapter = ("--adapter", "style=registry.example/style:1")
     _, stderr = create(shell, namespace, *adapter, "--no-wait", "--dry-run=server")
@@ -92,7 +139,7 @@ def test_an_image_and_a_count_of_its_own_stay_without_being_named(shell: Shell, 
     """Alone, the shorter request would be refused: this preset has no image that anybody may pull."""
     model = ("create", "workspace", "llama", "--preset", "llama-2-13b", "--no-wait", "-n", namespace)
     more = ("--private-image", "registry.example/llama-2-13b:1", "--count", "2")
-    shell.kaitoctl(*model, "--instance-type", "Standard_NC12s_v3", *more)
+    shell.kaitoctl(*model, "--instance-type", "Standard_NC12s_v3", *more, "--yes")
     before = shell.get("workspace", "llama", "-n", namespace)
     done = shell.kaitoctl(*model)
     assert done.stdout == "workspace.kaito.sh/llama unchanged\n"
@@ -105,7 +152,7 @@ def test_an_image_and_a_count_of_its_own_stay_without_being_named(shell: Shell, 
 def test_what_all_watches_say_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     import logging
 
-    from kaitoctl.cli import output
+    from kaitoctl.screens import output
 
     root = logging.getLogger()
     before, root.handlers = root.handlers, []

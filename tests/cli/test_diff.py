@@ -12,7 +12,7 @@ import yaml
 from builders import adapter, node, pod, workspace
 from shell import Shell
 
-from kaitoctl.cli.check_nodes import Seen
+from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.kaito.nodes import OWN_RULES
 
 Wait = Callable[[Callable[[], object]], None]
@@ -112,10 +112,12 @@ def test_of_nodes_whose_pods_nobody_listed_the_gpus_in_use_are_unknown() -> None
     ws = workspace(resource={"preferredNodes": ["listed", "bare"]})
     nodes = [node("listed"), node("bare", labels={})]
     taken = [pod(node_name="listed", gpus=1)]
-    seen = Seen(nodes, taken, pods_of=frozenset({"listed"})).verdict(ws, OWN_RULES)
+    seen = ObservedNodes(nodes, taken, pods_of=frozenset({"listed"})).verdict(ws, OWN_RULES)
     in_use = {found.name: found.gpus.in_use for found in seen.nodes}
     assert in_use == {"listed": 1, "bare": None}
-    in_use = {found.name: found.gpus.in_use for found in Seen(nodes, None).verdict(ws, OWN_RULES).nodes}
+    in_use = {
+        found.name: found.gpus.in_use for found in ObservedNodes(nodes, None).verdict(ws, OWN_RULES).nodes
+    }
     assert in_use == {"listed": None, "bare": None}
 
 

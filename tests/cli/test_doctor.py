@@ -47,12 +47,27 @@ def deployment(image: str, *args: str, ready: int = 1) -> Any:
     }
 
 
+def claim(**condition: str) -> Any:
+    status = {"conditions": [condition]} if condition else {}
+    return {"metadata": {"name": "ws1", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": status}
+
+
+def gpu_node(*conditions: Any, spec: Any = None) -> Any:
+    gpus = {"nvidia.com/gpu": "1"}
+    ready = {"type": "Ready", "status": "True"}
+    status = {"capacity": gpus, "allocatable": gpus, "conditions": [ready, *conditions]}
+    return {"metadata": {"name": "g"}, "spec": spec or {}, "status": status}
+
+
 def cluster(
     *deployments: Any,
     groups: dict[str, list[str]] = ALL_GROUPS,
     refused: tuple[str, ...] = (),
     denied: tuple[str, ...] = (),
     nodes: tuple[Any, ...] = (),
+    claims: tuple[Any, ...] = (),
+    workspaces: tuple[Any, ...] = (),
+    version: str = "v1.33.1",
 ) -> Any:
     """A cluster that has just this; `refused` are paths with 403, `denied` resources in access reviews."""
 
@@ -61,12 +76,14 @@ def cluster(
         if any(word in path for word in refused):
             return 403, json.dumps({"kind": "Status", "reason": "Forbidden", "message": f"{path}: no"})
         if path == "/version":
-            return 200, json.dumps({"gitVersion": "v1.33.1"})
+            return 200, json.dumps({"gitVersion": version})
         if path.endswith("selfsubjectaccessreviews"):
             return 201, json.dumps({"status": {"allowed": not denied}})
         found = {"/apis/apps/v1/deployments": deployments, "/api/v1/nodes": nodes}
-        found["/apis/storage.k8s.io/v1/storageclasses"] = ()
-        if path in found:
+        found |= {"/apis/storage.k8s.io/v1/storageclasses": (), "/apis/karpenter.sh/v1/nodeclaims": claims}
+        if workspaces and path.startswith(("/api/v1/namespaces/", "/apis/")) and path not in found:
+            found[path] = workspaces if path.endswith("/workspaces") else ()
+        if (path in found and path.count("/") > 3) or path == "/api/v1/nodes":
             return 200, json.dumps({"metadata": {}, "items": list(found[path])})
         group = path.removeprefix("/apis/")
         if group in groups:
@@ -80,8 +97,8 @@ def cluster(
     ("answer", "name", "result", "words"),
     [
         (cluster(groups={}), "crd", "error", "does not know Workspaces"),
-        (cluster(groups={"kaito.sh": ["v2"]}), "crd", "error", "served as v2; kaitoctl speaks"),
-        (cluster(groups={"kaito.sh": ["v1alpha1"]}), "node-provisioner", "warning", "nobody creates nodes"),
+        (cluster(groups={"kaito.sh": ["v2"]}), "crd", "error", "served as v2; kaitoctl supports"),
+        (cluster(groups={"kaito.sh": ["v1alpha1"]}), "node-provisioner", "warning", "no nodes are created"),
         (cluster(), "controller", "warning", "no controller of Workspaces was found"),
         (
             cluster(deployment("mcr.microsoft.com/aks/kaito/workspace:0.3.2")),
@@ -111,7 +128,48 @@ def cluster(
         (cluster(denied=("all",)), "list nodes", "warning", "you may not list nodes in"),
         (cluster(), "storage", "warning", "there is no storage class: none is the default"),
         (cluster(refused=("/deployments",)), "controllers", "skipped", "deployments: no"),
-        (cluster(refused=("/version",)), "api-server", "ok", "does not tell its version"),
+        (cluster(refused=("/version",)), "api-server", "ok", "its version cannot be read"),
+        (
+            cluster(
+                workspaces=({"metadata": {**claim()["metadata"], "namespace": "default", "generation": 1}},)
+            ),
+            "taken-up",
+            "error",
+            "no controller has reconciled Workspace default/ws1",
+        ),
+        (cluster(version="v1.37.0+kaitoctl-sandbox"), "controller", "ok", "the sandbox manages Workspaces"),
+        (cluster(), "node-provisioner", "ok", "a managed one is not"),
+        (
+            cluster(deployment("mcr/aks/kaito/gpu-provisioner:0.3.7")),
+            "node-provisioner",
+            "ok",
+            "gpu-provisioner 0.3.7",
+        ),
+        (
+            cluster(deployment("public.ecr.aws/karpenter/controller:1.14.0@sha256:1", ready=0)),
+            "node-provisioner",
+            "error",
+            "karpenter 1.14.0: Deployment system/controller, 0 of 1 pods ready",
+        ),
+        (cluster(claims=(claim(),)), "node-claims", "error", "no node provisioner has acted on ws1"),
+        (
+            cluster(claims=(claim(type="Launched", status="False", reason="LaunchFailed", message="quota"),)),
+            "node-claims",
+            "warning",
+            "the machine of ws1 was not launched: LaunchFailed: quota",
+        ),
+        (
+            cluster(nodes=(gpu_node(spec={"unschedulable": True}),)),
+            "gpus",
+            "warning",
+            "1 of 1 GPU nodes take no new pods: g (cordoned)",
+        ),
+        (
+            cluster(nodes=(gpu_node({"type": "XIDErrors", "status": "True"}),)),
+            "gpus",
+            "warning",
+            "conditions report problems of g",
+        ),
         (
             cluster(
                 nodes=({"metadata": {"name": "g", "labels": {"nvidia.com/gpu.count": "1"}}},)

@@ -171,4 +171,4 @@ def test_a_kaito_that_is_scaled_to_nothing_is_no_second_controller(offline: Shel
     stopped["spec"]["replicas"] = 0
     found = examined(offline, tmp_path, cluster(deployment("k", "run-controller"), stopped))
     assert "one-controller" not in found
-    assert "scaled to nothing" in found["controller"]["message"]
+    assert "scaled to 0" in found["controller"]["message"]

@@ -20,7 +20,7 @@ import yaml
 from fake_server import always, serving
 from shell import BIN, Shell
 
-from kaitoctl.cli import look
+from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import ObjectKey
@@ -98,7 +98,7 @@ FOLLOWING = [
     (("status", "-w"), b"never"),
     (("events", "never", "-w"), b"Workspace never"),
     (("rollout", "status", "never"), b"preparing nodes"),
-    (("check-nodes", "never", "--wait", "10m"), b"waiting at most"),
+    (("check-nodes", "never", "--wait", "10m"), b"waiting up to"),
 ]
 ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
@@ -240,7 +240,7 @@ def test_a_list_for_nobody_is_no_failure(
 def test_a_look_that_is_given_up_at_its_first_question_leaves_no_other_unasked() -> None:
     async def given_up() -> None:
         async with Client(Server(address="http://127.0.0.1:1")) as client:
-            looking = asyncio.create_task(look.once(client, ObjectKey("default", "falcon")))
+            looking = asyncio.create_task(snapshot_of(client, ObjectKey("default", "falcon")))
             await asyncio.sleep(0)
             looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -22,7 +22,7 @@ from adapting import Served
 from fake_server import always, serving
 from shell import Shell
 
-from kaitoctl.cli.logs import JsonLines, TextLines
+from kaitoctl.commands.controller_logs import JsonLines, TextLines
 
 POISON = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\u202e\u2066\nerror: forged\x00\x7f"
 STEERING = [chr(code) for code in (*range(9), *range(11, 32), *range(127, 160))] + list("\u202e\u2066\u200f")
@@ -233,3 +233,9 @@ def test_the_traceback_of_a_log_record_is_made_visible() -> None:
     text = TextLines("%(message)s").format(record)
     assert "Traceback" in text
     assert [char for char in STEERING if char in text] == []
+
+
+def test_what_helps_stands_behind_a_line_of_the_log() -> None:
+    record = logging.makeLogRecord({"msg": "falcon: refused", "levelname": "WARNING", "hint": "start it"})
+    assert TextLines("%(message)s").format(record) == "falcon: refused (start it)"
+    assert json.loads(JsonLines().format(record))["hint"] == "start it"

@@ -12,7 +12,7 @@ from fake_server import always, serving
 from shell import Shell
 
 FALCON = ["create", "workspace", "w", "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
-WORKSPACE = {
+WORKSPACE: dict[str, Any] = {
     "apiVersion": "kaito.sh/v1alpha1",
     "kind": "Workspace",
     "metadata": {"name": "w", "namespace": "default", "uid": "1", "resourceVersion": "1"},
@@ -73,7 +73,10 @@ def test_the_timeout_holds_while_nothing_can_be_watched(offline: Shell, tmp_path
         return 500, body
 
     with serving(answer, tmp_path) as kubeconfig:
-        done = offline.kaitoctl(*FALCON, "--kubeconfig", kubeconfig, "--timeout", "1s", code=124)
+        where = ("--kubeconfig", kubeconfig, "--timeout", "1s")
+        refused = offline.kaitoctl(*FALCON, *where, code=2).stderr
+        done = offline.kaitoctl(*FALCON, *where, "--yes", code=124)
+    assert "! cannot tell: what restarts and is bought: " in refused and "add --yes" in refused
     assert "is not ready after 1s" in done.stderr
 
 
@@ -99,7 +102,7 @@ def test_a_reader_that_goes_away_is_no_failure(offline: Shell, arguments: list[s
 
 
 def test_data_survives_a_terminal_without_its_letters(offline: Shell) -> None:
-    arguments = [*FALCON, "--template", "t.yaml", "--set", "note=grüße", "--dry-run=client", "-o", "yaml"]
+    arguments = [*FALCON[:3], "--template", "t.yaml", "--set", "note=grüße", "--dry-run=client", "-o", "yaml"]
     (offline.home / "t.yaml").write_text(
         "apiVersion: kaito.sh/v1alpha1\nkind: Workspace\n"
         "metadata: {name: {{ name }}, annotations: {note: {{ note }}}}\n"
@@ -141,3 +144,22 @@ def test_a_state_folder_that_cannot_be_used_is_named(offline: Shell, tmp_path: P
     file.write_text("")
     done = offline.kaitoctl("sandbox", "up", KAITOCTL_STATE_DIR=str(file), code=1)
     assert str(file) in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [(["w"], "the same page of a list over and over"), ([], "and no end of it")]
+)
+def test_a_list_that_never_ends_is_left(offline: Shell, tmp_path: Path, names: list[str], words: str) -> None:
+    asked = 0
+
+    def endless(method: str, path: str) -> tuple[int, str]:
+        nonlocal asked
+        asked += 1
+        items = [{**WORKSPACE, "metadata": {**WORKSPACE["metadata"], "name": name}} for name in names]
+        metadata = {"continue": f"token-{asked}", "resourceVersion": "1"}
+        answer = {"kind": "List", "versions": [{"version": "v1alpha1"}], "metadata": metadata, "items": items}
+        return 200, json.dumps(answer)
+
+    with serving(endless, tmp_path) as kubeconfig:
+        done = offline.kaitoctl("status", "--kubeconfig", kubeconfig, code=3)
+    assert words in done.stderr

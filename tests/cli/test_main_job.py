@@ -17,7 +17,8 @@ def main_container(deployment: Any) -> Any:
 
 
 def create(shell: Shell, namespace: str, name: str, *more: str, code: int = 0) -> tuple[str, str]:
-    done = shell.kaitoctl("create", "workspace", name, *more, "-n", namespace, "--timeout", "90s", code=code)
+    command = ("create", "workspace", name, *more, "-n", namespace, "--timeout", "90s", "--yes")
+    done = shell.kaitoctl(*command, code=code)
     return done.stdout, done.stderr
 
 
@@ -117,7 +118,7 @@ def test_an_unlabelled_preferred_node_is_refused_with_the_command_that_mends_it(
 
     done = shell.kaitoctl(
         *("create", "workspace", "w", *arguments, "-n", namespace, "--skip-node-check"),
-        *("--timeout", "60s"),
+        *("--timeout", "60s", "--yes"),
         code=1,
     )
     assert "bare: label apps=bare is missing" in done.stderr
@@ -207,7 +208,22 @@ def test_a_failed_pull_ends_the_rollout_with_the_containers_name(shell: Shell, n
 
 def test_a_rollout_that_takes_too_long_is_a_timeout_and_goes_on(shell: Shell, namespace: str) -> None:
     done = shell.kaitoctl(
-        *("create", "workspace", "w", *FALCON, "-n", namespace, "--timeout", "0.05s"), code=124
+        *("create", "workspace", "w", *FALCON, "-n", namespace, "--timeout", "0.05s", "--yes"), code=124
     )
-    assert "it goes on in the cluster" in done.stderr
+    assert "nothing was undone" in done.stderr
     assert shell.names("workspaces", "-n", namespace) == ["workspace.kaito.sh/w"]
+
+
+def test_a_model_of_today_with_an_adapter_is_ready_on_vllm(shell: Shell, namespace: str) -> None:
+    a100 = ["--instance-type", "Standard_NC24ads_A100_v4", "--label", "apps=phi"]
+    adapter = ["--adapter", "style=registry.example/style:1"]
+    stdout, stderr = create(shell, namespace, "phi", "--preset", "phi-4-mini-instruct", *a100, *adapter)
+    assert f"endpoint: http://phi.{namespace}.svc:80/v1/chat/completions" in stdout
+    last = stderr.splitlines()[-1]
+    if "model server not asked: " not in last:  # simulated pods answer nobody
+        assert "kaitoctl chat" in last and f"phi -n {namespace}" in last
+    ws = shell.get("workspace", "phi", "-n", namespace)
+    assert "kaito.sh/runtime" not in ws["metadata"].get("annotations", {})
+    assert "strength" not in ws["inference"]["adapters"][0]
+    server = shell.get("statefulset", "phi", "-n", namespace)
+    assert " --enable-lora " in main_container(server)["command"][2]

@@ -22,6 +22,11 @@ def saved(tmp_path: Path) -> list[str]:
     """The options that name the lists of tests/data/inventory."""
     lists = yaml.safe_load((DATA / "cluster.yaml").read_text())
     options = []
+    names = [str(node["metadata"]["name"]) for node in lists["nodes"]]
+    system = {"namespace": "kube-system"}  # what the lists of a whole cluster have on every node
+    lists["pods"] += [
+        {"metadata": {"name": f"proxy-{name}", **system}, "spec": {"nodeName": name}} for name in names
+    ]
     for kind in ("nodes", "pods"):
         file = tmp_path / f"{kind}.json"
         file.write_text(json.dumps({"kind": "List", "items": lists[kind]}))
@@ -99,7 +104,7 @@ def test_a_selector_selects_offline_as_a_server_would(
 
 def test_without_a_list_of_pods_holders_are_unknown(offline: Shell, saved: list[str]) -> None:
     done = offline.kaitoctl("nodes", *saved[:2])
-    assert "there is no --pods FILE" in done.stderr
+    assert "who holds the GPUs is unknown" in done.stderr
     assert "? in use, ? free" in done.stdout
 
 
@@ -143,6 +148,7 @@ def test_the_gpus_of_a_workspace_are_shown_as_its_own(
     shell.kaitoctl(
         *("create", "workspace", "falcon", "-n", namespace, "--preset", "falcon-7b"),
         *("--instance-type", "Standard_NC12s_v3", "--label", "apps=inventory", "--preferred-node", gpu_node),
+        "--yes",
     )
     answer = json.loads(shell.kaitoctl(*ask, "-o", "json").stdout)
     (only,) = answer["nodes"]
@@ -167,6 +173,8 @@ def forbidding(kind: str) -> Answer:
         if asked == kind:
             message = f'{kind} is forbidden: User "u" cannot list resource "{kind}" at the cluster scope'
             return 403, json.dumps({"kind": "Status", "reason": "Forbidden", "message": message})
+        if asked not in lists:  # it knows no Workspaces
+            return 404, json.dumps({"kind": "Status", "reason": "NotFound", "message": "not found"})
         return 200, json.dumps({"kind": "List", "metadata": {}, "items": lists[asked]})
 
     return answer
@@ -177,7 +185,7 @@ def test_who_may_not_list_pods_sees_the_gpus_and_not_their_holders(offline: Shel
         shown = offline.kaitoctl("nodes", "--kubeconfig", kubeconfig)
         as_json = offline.kaitoctl("nodes", "--kubeconfig", kubeconfig, "-o", "json")
     assert "pods of all namespaces cannot be listed" in shown.stderr
-    assert "kubectl auth can-i list pods -A" in shown.stderr
+    assert "ask for the right to list pods of all namespaces" in shown.stderr
     assert "gpu-a  ??" in shown.stdout
     answer = json.loads(as_json.stdout)
     assert answer["holders"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_the_table_is_that_of_the_command_line(pytestconfig: pytest.Config) -> N
     text = f'{{\n "help": {json.dumps(whole("--help").stdout)},\n "commands": {{\n{rows}\n }}\n}}\n'
     if pytestconfig.getoption("--update-golden"):
         TABLE.write_text(text)
-    assert text == TABLE.read_text(), "pytest --update-golden tests/cli/test_quick.py writes it anew"
+    assert text == TABLE.read_text(), "pytest --update-golden tests/cli/test_quick.py writes it"
     assert app_.__name__ in sys.modules
 
 
@@ -152,4 +153,10 @@ def test_a_full_disk_is_said(offline: Shell, command: str) -> None:
 def test_no_arguments_show_the_page_as_bad_input(offline: Shell) -> None:
     done = offline.run("kaitoctl")
     assert done.returncode == 2
-    assert "Commands:" in done.stdout + done.stderr
+    assert "Start a Workspace:" in done.stdout + done.stderr
+
+
+def test_each_command_has_one_line_on_the_page() -> None:
+    page = whole("--help").stdout
+    for name, text in json.loads(TABLE.read_text())["commands"][""]["commands"]:
+        assert re.search(rf"^  {name} +{re.escape(text)}$", page, re.MULTILINE), name

@@ -12,11 +12,11 @@ from builders import adapter, node, workspace
 from shell import Shell
 from world import World, falcon, gpu_node, node_status
 
-from kaitoctl.cli.render import rendered
+from kaitoctl.commands.render import rendered
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import DEPLOYMENT, NODE, NODE_CLAIM, SERVICE, Object
-from kaitoctl.reconcile.plan import differences
+from kaitoctl.reconcile.field_differences import differences
 
 
 def manifest(name: str = "w", **changes: Any) -> Object:
@@ -120,6 +120,63 @@ def test_what_is_no_workspace_is_skipped_and_said(offline: Shell) -> None:
     assert [kind for kind, _ in kinds(done.stdout)] == ["Service", "Deployment"]
     assert "ConfigMap" in done.stderr
     assert "no Workspace" in offline.kaitoctl("render", "-f", given(offline, other), code=2).stderr
+
+
+def test_the_context_of_a_config_map_beside_it_and_the_nodes_given_decide_how_many_nodes(
+    offline: Shell,
+) -> None:
+    model = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w"},
+        "resource": {"labelSelector": {"matchLabels": {"apps": "w"}}},
+        "inference": {"preset": {"name": "gemma-3-27b-instruct"}, "config": "mine"},
+    }
+    asks = {"inference_config.yaml": "vllm:\n  max-model-len: 32768\n"}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}, "data": asks}
+    labels = {"apps": "w", "nvidia.com/gpu.product": "A100", "nvidia.com/gpu.count": "1"}
+    labels |= {"nvidia.com/gpu.memory": "81920"}
+
+    def own(name: str, labels: Object) -> Object:
+        return {**gpu_node(name, labels, "own"), "status": node_status("1")}
+
+    listed = {"kind": "List", "items": [own(name, labels) for name in ("a", "b")]}
+    (offline.home / "nodes.json").write_text(json.dumps(listed))
+
+    def replicas(*documents: Object) -> list[int]:
+        done = offline.kaitoctl("render", "-f", given(offline, *documents), "--nodes", "nodes.json")
+        made = yaml.safe_load_all(done.stdout)
+        return [item["spec"]["replicas"] for item in made if item["kind"] == "StatefulSet"]
+
+    assert replicas(model) == [1]
+    assert replicas(model, config) == [2]
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "asked"),
+    [
+        ("karpenter", [("NodePool", 3)]),
+        ("byo", []),
+        ("azure-gpu-provisioner", [("NodeClaim", None)] * 3),
+    ],
+)
+def test_each_provisioner_is_asked_in_its_way(
+    offline: Shell, provisioner: str, asked: list[tuple[str, int | None]]
+) -> None:
+    model = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w"},
+        "resource": {
+            "instanceType": "Standard_NC24ads_A100_v4",
+            "labelSelector": {"matchLabels": {"apps": "w"}},
+        },
+        "inference": {"preset": {"name": "llama-3.3-70b-instruct"}},
+    }
+    options = ("--node-provisioner", provisioner, "--node-claims")
+    done = offline.kaitoctl("render", "-f", given(offline, model), *options)
+    made = [item for item in yaml.safe_load_all(done.stdout) if item["kind"].startswith("Node")]
+    assert [(item["kind"], item["spec"].get("replicas")) for item in made] == asked
 
 
 def test_two_workspaces_that_want_one_name_are_refused(offline: Shell) -> None:

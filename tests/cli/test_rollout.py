@@ -17,7 +17,7 @@ from builders import adapter, workspace
 from fake_server import always, serving
 from shell import BIN, Shell
 
-from kaitoctl.kube.documents import to_yaml
+from kaitoctl.kube.yaml_writer import to_yaml
 
 Apply = Callable[..., None]
 CAUSE = "kubernetes.io/change-cause"
@@ -76,7 +76,7 @@ def test_there_and_back_again(shell: Shell, namespace: str, apply: Apply) -> Non
     stdout, _ = rollout(shell, namespace, "history", "workspace/w")
     assert [line.split() for line in stdout.splitlines()] == [
         ["workspace.kaito.sh/w"],
-        ["REVISION", "NOW", "CHANGE-CAUSE", "ASKS", "FOR"],
+        ["REVISION", "CURRENT", "CHANGE-CAUSE", "SPEC"],
         ["1", "plain", "falcon-7b,", "1", "x", "Standard_NC12s_v3"],
         ["2", "*", "with", "a", "falcon-7b,", "1", "x", "Standard_NC12s_v3,", "adapter", "a=0.2"],
     ]
@@ -89,7 +89,7 @@ def test_there_and_back_again(shell: Shell, namespace: str, apply: Apply) -> Non
     ]
     stdout, stderr = rollout(shell, namespace, "undo", "w")
     assert stdout == "workspace.kaito.sh/w rolled back\n"
-    assert "goes back to revision 1: 1 pod restarts" in stderr
+    assert "rolls back to revision 1: 1 pod restarts" in stderr
     assert "ready: 1 of 1 pods serve" in stderr
     after = shell.get("workspace", "w", "-n", namespace)
     assert {key: after[key] for key in ("resource", "inference")} == {
@@ -100,7 +100,7 @@ def test_there_and_back_again(shell: Shell, namespace: str, apply: Apply) -> Non
     assert "initContainers" not in pods(shell, namespace)[0]["spec"]
     assert numbers(shell, namespace) == {2: ["a"], 3: []}
     stdout, _ = rollout(shell, namespace, "undo", "w", "--to-revision", "3")
-    assert stdout == "workspace.kaito.sh/w skipped rollback (it is at revision 3 already)\n"
+    assert stdout == "workspace.kaito.sh/w skipped rollback (it is already at revision 3)\n"
 
 
 def test_a_history_is_cut_to_100_columns_unless_asked_for_wide(
@@ -200,7 +200,7 @@ def test_what_never_changes_is_refused_in_words(shell: Shell, namespace: str, ap
     apply(resource={"instanceType": "Standard_NC24s_v3"}, ready=False)
     shell.kaitoctl("rollout", "status", "w", "-n", namespace)
     _, stderr = rollout(shell, namespace, "undo", "w", code=2)
-    assert "cannot go back to revision 1" in stderr
+    assert "cannot be rolled back to revision 1" in stderr
     assert "resource.instanceType: is immutable (Standard_NC24s_v3 -> Standard_NC12s_v3)" in stderr
 
 
@@ -214,11 +214,11 @@ def test_after_a_refused_edit_it_goes_back_to_what_was_applied_last(
     _, stderr = rollout(shell, namespace, "status", "w", code=1)
     assert "generation 3 is refused: " in stderr
     assert "generation 2 still serves" in stderr
-    assert f"kaitoctl rollout undo w -n {namespace} goes back" in stderr
+    assert f"kaitoctl rollout undo w -n {namespace} rolls back" in stderr
     _, stderr = rollout(shell, namespace, "history", "w")
     assert "it has not been applied (yet)" in stderr
     _, stderr = rollout(shell, namespace, "undo", "w")
-    assert "goes back to revision 2: no pod restarts" in stderr
+    assert "rolls back to revision 2: no pod restarts" in stderr
     assert [item["metadata"]["name"] for item in pods(shell, namespace)] == [pod["metadata"]["name"]]
     assert numbers(shell, namespace) == {1: [], 2: ["a"]}
 
@@ -290,9 +290,9 @@ def test_revisions_of_kaitos_own_controller_are_listed(shell: Shell, namespace: 
 
 def test_nonsense_has_clear_answers(shell: Shell, namespace: str, apply: Apply) -> None:
     for arguments, code, words in (
-        (("history", "none"), 4, 'workspaces.kaito.sh "none" not found'),
-        (("undo", "none"), 4, 'workspaces.kaito.sh "none" not found'),
-        (("status", "none"), 4, 'workspaces.kaito.sh "none" not found'),
+        (("history", "none"), 4, f"there is no Workspace {namespace}/none"),
+        (("undo", "none"), 4, f"there is no Workspace {namespace}/none"),
+        (("status", "none"), 4, f"there is no Workspace {namespace}/none"),
         (("undo", "deployment/w"), 2, "this is about Workspaces"),
         (("undo", "workspace/"), 2, "does not name a Workspace"),
         (("undo", "w", "--to-revision", "-1"), 2, "numbered from 1"),
@@ -355,7 +355,7 @@ def test_on_a_terminal_it_asks_and_takes_no_for_an_answer(shell: Shell, namespac
         process.communicate(timeout=60)
         os.close(ours)
         assert process.returncode == code, said
-        assert b"Go back?" in said
+        assert b"Roll back?" in said
         generation = shell.get("workspace", "w", "-n", namespace)["metadata"]["generation"]
         assert generation == (2 if code else 3)
 
@@ -369,5 +369,5 @@ def test_where_nobody_can_be_asked_yes_has_to_be_said_first(
     assert "there is no terminal to confirm it on" in done.stderr
     assert "--yes" in done.stderr
     idle = shell.kaitoctl("rollout", "undo", "w", "--to-revision", "2", "-n", namespace)
-    assert idle.stdout == "workspace.kaito.sh/w skipped rollback (it is at revision 2 already)\n"
+    assert idle.stdout == "workspace.kaito.sh/w skipped rollback (it is already at revision 2)\n"
     assert shell.get("workspace", "w", "-n", namespace)["metadata"]["generation"] == 2

@@ -60,7 +60,7 @@ def holder(shell: Shell) -> str:
 
 def test_it_manages_workspaces_and_gives_its_lease_back_on_sigterm(bare: Shell, wait_until: Wait) -> None:
     with controller(bare) as process:
-        bare.kaitoctl(*CREATE, "--timeout", "60s")
+        bare.kaitoctl(*CREATE, "--timeout", "60s", "--yes")
         bare.kubectl("delete", "workspace", "w")
         assert holder(bare)
         process.send_signal(signal.SIGTERM)
@@ -84,9 +84,10 @@ def test_a_second_controller_waits_and_takes_over(bare: Shell, wait_until: Wait)
 
 def test_without_a_controller_the_waiting_user_is_told(bare: Shell, tmp_path: Path) -> None:
     done = bare.kaitoctl(
-        *("create", "workspace", "lonely", "--preset", "falcon-7b", "--timeout", "9s"), code=124
+        *("create", "workspace", "lonely", "--preset", "falcon-7b", "--timeout", "9s", "--yes"), code=124
     )
     assert "no controller has taken the Workspace up in" in done.stderr
+    assert "so nothing goes on: kaitoctl why lonely" in done.stderr
     # On a plane that other tests share, the Deployment of a controller may still be there, without pods.
     assert any(words in done.stderr for words in ("run-controller", "kaitoctl's controller is ready"))
     bare.kubectl("delete", "workspace", "lonely")

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from builders import node, pod
 
-from kaitoctl.cli.saved_lists import objects
+from kaitoctl.advice import text
+from kaitoctl.commands.saved_lists import objects
 from kaitoctl.errors import InputError
 from kaitoctl.kube import trimmed
 
@@ -141,7 +142,7 @@ def test_what_is_no_list_is_refused_with_what_it_is(tmp_path: Path, form: str) -
     body, words = REFUSED[form]
     with pytest.raises(InputError) as caught:
         objects(saved(tmp_path, body), "Node", option="--nodes")
-    assert words in f"{caught.value.message} {caught.value.hint}"
+    assert words in f"{caught.value.message} {text(caught.value.hint)}"
     assert caught.value.exit_code == 2
 
 

@@ -82,6 +82,7 @@ def settled(text: str) -> str:
     text = re.sub(r"\(x\d+\)", "(x2)", text)
     text = re.sub(r"\b\d+ restarts?\b", "2 restarts", text)
     text = re.sub(r"((?:True|False|Unknown) +\S+ +)\d{1,2}s$", r"\g<1>9s", text, flags=re.MULTILINE)
+    text = re.sub(r"( *)\b\d+m(\d\ds)\b", r"\1  \2", text)
     return re.sub(r" *\b\d{1,2}s\b", lambda found: "9s".rjust(len(found[0])), text)
 
 
@@ -124,16 +125,23 @@ def test_a_screen(
     # While an image is pulled once more its pod says nothing of the last time.
     waits = "jsonpath={.status.initContainerStatuses[0].state.waiting.reason}=ImagePullBackOff"
     pods = ("pod", "-l", "kaito.sh/workspace=broken", "-n", screens)
-    shell.kubectl("wait", f"--for={waits}", *pods, "--timeout=60s")
-    text = on_a_terminal(shell, *arguments, "-n", screens, "--sandbox", code=code, no_color=no_color)
-    plain = re.sub(r"\x1b\[\d+m", "", text)
-    commands = ("    kubectl", "    kaitoctl")  # a command that was broken in two could not be pasted
-    assert max(len(line) for line in plain.splitlines() if not line.startswith(commands)) <= 80
-    assert (plain != text) is (colour and screen != "list")
-    text = settled(text)
-    if screen == "list":  # there the age stands on the left of its column
-        text = re.sub(r" *9s +", "    9s    ", text)
-    golden(f"screens/{screen}{'-colour' if colour else ''}.txt", text)
+    for is_last in (False, False, True):
+        shell.kubectl("wait", f"--for={waits}", *pods, "--timeout=60s")
+        text = on_a_terminal(shell, *arguments, "-n", screens, "--sandbox", code=code, no_color=no_color)
+        plain = re.sub(r"\x1b\[[\d;]+m", "", text)
+        commands = ("    kubectl", "    kaitoctl")  # a command that was broken in two could not be pasted
+        assert max(len(line) for line in plain.splitlines() if not line.startswith(commands)) <= 80
+        assert (plain != text) is colour
+        text = settled(text)
+        if screen == "list":  # there the age stands on the left of its column
+            text = re.sub(r" {2,}", "  ", text)
+        try:
+            golden(f"screens/{screen}{'-colour' if colour else ''}.txt", text)
+        except AssertionError:
+            if is_last:  # on a busy machine the next pull may have begun between the two looks
+                raise
+        else:
+            return
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["plain", "colour"])
@@ -155,13 +163,16 @@ def test_on_a_terminal_the_picture_is_drawn_in_place_and_the_cursor_comes_back(
 ) -> None:
     shell.apply(workspace("falcon", namespace))
     text = on_a_terminal(shell, "status", "falcon", "-n", namespace, "-w", "--sandbox")
-    frames = re.split(r"\x1b\[\d+A\r", text)
     assert text.startswith("\x1b[?25l")
-    assert text.endswith("\x1b[?25h")
-    assert "ready: 1 of 1 pods serve" in frames[-1]
-    # Each frame goes up exactly as many lines as the one before it has.
-    ups = [int(up) for up in re.findall(r"\x1b\[(\d+)A\r", text)]
-    assert ups == [frame.count("\n") for frame in frames[:-1]]
+    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")
+    assert "ready: 1 of 1 pods serve" in text.rpartition("\x1b[?25h")[2], "the last picture stays"
+    # Each picture goes up over the one before it, line by line, and is as high as that says.
+    erased = r"\r\x1b\[2K(?:\x1b\[1A\x1b\[2K)*"
+    live = text.rpartition("\x1b[?25h")[0]
+    heights = [1 + part.count("\n") for part in re.split(erased, live)[:-1]]
+    ups = [1 + found.count("\x1b[1A") for found in re.findall(erased, live)]
+    assert ups == heights
+    assert ups
 
 
 def test_in_a_pipe_each_change_is_a_line_with_its_time(shell: Shell, namespace: str) -> None:
@@ -201,7 +212,7 @@ def test_the_list_is_followed_until_time_is_up(shell: Shell, namespace: str) -> 
     assert [(one["name"], one["state"]) for one in seen] == [("falcon", "ready")], "no change, no line"
     drawn = on_a_terminal(shell, *ask, code=124)
     assert "NAME    STATE" in drawn
-    assert drawn.endswith("\x1b[?25h")
+    assert drawn.rfind("\x1b[?25h") > drawn.rfind("\x1b[?25l")
 
 
 def test_a_failure_ends_with_1_and_its_cause(shell: Shell, namespace: str) -> None:
@@ -239,8 +250,8 @@ def test_ctrl_c_ends_with_130_and_the_cursor_comes_back(shell: Shell, namespace:
     os.close(ours)
     assert process.wait(20) == 130
     assert b"\x1b[?25h" in seen
-    again = seen.decode().partition("kaitoctl status ")[2].partition(" follows it again")[0]
-    assert again == f"falcon -n {namespace} -w"
+    said = " ".join(seen.decode().split())
+    assert f"follow it again: kaitoctl status falcon -n {namespace} -w" in said
 
 
 @pytest.mark.parametrize(
@@ -250,7 +261,7 @@ def test_ctrl_c_ends_with_130_and_the_cursor_comes_back(shell: Shell, namespace:
         (("status", "w", "-A"), "list Workspaces"),
         (("status", "w", "--record", "f"), "go with -w"),
         (("status", "w", "-w", "-o", "yaml"), "no YAML"),
-        (("status", "-o", "nonsense"), "choose table, json, yaml or name"),
+        (("status", "-o", "nonsense"), "choose table, wide, json, yaml or name"),
         (("why", "w", "-o", "nonsense"), "choose text, json, yaml or short"),
         (("replay", "no-such-file"), "no-such-file"),
         *(
@@ -282,7 +293,7 @@ def test_a_file_that_is_no_record_is_refused_by_line(offline: Shell, text: str) 
 @pytest.mark.parametrize("nothing", ["", "\n \n"])
 def test_a_record_without_a_line_is_no_record(offline: Shell, nothing: str) -> None:
     (offline.home / "r.jsonl").write_text(nothing)
-    assert "r.jsonl: there is nothing in it" in offline.kaitoctl("replay", "r.jsonl", code=2).stderr
+    assert "r.jsonl: nothing was recorded in it" in offline.kaitoctl("replay", "r.jsonl", code=2).stderr
 
 
 @pytest.mark.parametrize("speed", ["nan", "NaN", "0", "-1", "inf", "-inf", "fast"])
@@ -358,7 +369,7 @@ def test_without_rights_the_answer_has_fewer_details_and_says_so(
     text = shell.kaitoctl(
         "status", "broken", "-n", screens, "--kubeconfig", kubeconfig, code=1, KAITOCTL_SANDBOX=""
     ).stdout
-    assert "Could not look at: " in text
+    assert "Not visible to you: " in text
     listed = shell.kaitoctl(
         "status", "-n", screens, "--kubeconfig", limited("pods", "jobs"), KAITOCTL_SANDBOX=""
     )

@@ -26,7 +26,7 @@ def push_secret(shell: Shell, namespace: str) -> None:
 
 def tune(shell: Shell, namespace: str, *more: str, image: str = "adapter:1", code: int = 0) -> str:
     output = ("--set", f"output_image=registry.example/{image}", "--set", "output_secret=push")
-    where = ("-n", namespace, "--label", f"apps={namespace[:30].strip('-')}", "--timeout", "90s")
+    where = ("-n", namespace, "--label", f"apps={namespace[:30].strip('-')}", "--timeout", "90s", "--yes")
     done = shell.kaitoctl("create", "workspace", "tune", *PHI, *more, *output, *where, code=code)
     return done.stderr
 
@@ -82,7 +82,7 @@ def test_a_missing_push_secret_is_told_before_a_node_is_bought(shell: Shell, nam
 
 
 def test_tuning_is_followed_for_a_day_and_inference_for_its_presets_budget() -> None:
-    from kaitoctl.cli.create_workspace import following_s
+    from kaitoctl.commands.follow import following_s
     from kaitoctl.kaito.catalog import SHIPPED
 
     assert following_s(SHIPPED, {"tuning": {"preset": {"name": "phi-2"}}}) == 24 * 3600

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from fake_server import Answer, serving
 from shell import BIN, Shell
 
 from kaitoctl.kaito import validation
+from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
 from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
+from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
 from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
-from kaitoctl.kaito.validation.codes import CODES
+from kaitoctl.kaito.validation.codes import CODES, Code
 from kaitoctl.kaito.validation.of_cluster import target_of_crd
-from kaitoctl.kaito.validation.releases import named
+from kaitoctl.kaito.validation.releases import release_named
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "data" / "validate-table.txt"
@@ -359,18 +362,19 @@ def test_any_release_can_be_judged_for_and_says_by_which(offline: Shell) -> None
 
 
 @pytest.mark.sandbox_alone("elsewhere nobody says whose controller it is")
-def test_in_the_sandbox_our_own_controller_serves_which_knows_no_models_of_later_versions(
+def test_in_the_sandbox_our_own_controller_is_judged_for_and_it_knows_todays_models(
     shell: Shell, namespace: str
 ) -> None:
     text = BETA.replace("  partition: {mode: mig, profile: 1g.20gb}\n", "")
     write(shell, beta_yaml=text.replace("{name: own}", f"{{name: own, namespace: {namespace}}}"))
     own = judged(shell, "-f", "beta.yaml", "--sandbox", code=2)[0]
-    assert "KW142" in [code for code, _ in codes(own)]
+    assert own["judgedAs"] == "kaitoctl"
+    assert "KW142" not in [code for code, _ in codes(own)]
 
 
 def crd_of(name: str) -> dict[str, Any]:
     """A CRD with what tells a release's from another's."""
-    release = named(name)
+    release = release_named(name)
     assert release is not None
     versions = []
     for version in release.versions:
@@ -499,7 +503,7 @@ def test_any_bytes_are_an_answer(offline: Shell, raw: bytes) -> None:
 def test_a_file_of_many_mistakes_ends_early(offline: Shell) -> None:
     write(offline, many_yaml="---\nkind: Workspace\nspec: 1\n" * 2000)
     done = offline.kaitoctl("validate", "-f", "many.yaml", code=2)
-    assert "the rest was not judged" in done.stderr
+    assert "the rest was not validated" in done.stderr
 
 
 def test_control_characters_do_not_reach_the_terminal(offline: Shell) -> None:
@@ -511,7 +515,13 @@ def test_control_characters_do_not_reach_the_terminal(offline: Shell) -> None:
 
 def test_every_code_has_a_page_and_they_are_listed(offline: Shell) -> None:
     listed = offline.kaitoctl("explain").stdout
-    assert [line.split()[0] for line in listed.splitlines()[1:]] == [*CODES, *NODE_CODES, *CAUSES]
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == [
+        *CODES,
+        *FLEET_CODES,
+        *NODE_CODES,
+        *ADAPTER_CODES,
+        *CAUSES,
+    ]
     page = offline.kaitoctl("explain", "kw156").stdout
     assert page.startswith("KW156: ")
     assert "between 0 and 1: inference.adapter" in " ".join(page.split())
@@ -536,13 +546,59 @@ def test_a_valid_file_needs_neither_jsonschema_nor_asyncio(offline: Shell) -> No
     assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
 
 
-def test_the_docs_list_every_code() -> None:
+@pytest.mark.parametrize(("name", "codes"), [("validation", CODES), ("fleets", FLEET_CODES)])
+def test_the_docs_list_every_code(name: str, codes: Mapping[str, Code]) -> None:
     """Run with GOLDEN=write to write the list anew."""
-    rows = [f"| {name} | {code.title} | {code.applies} |" for name, code in CODES.items()]
+    rows = [f"| {name} | {code.title} | {code.applies} |" for name, code in codes.items()]
     table = "\n".join(["| code | what it is | judged for KAITO |", "|---|---|---|", *rows])
-    before, mark, rest = PAGE.read_text().partition("<!-- all codes -->\n")
+    file = PAGE.with_name(f"{name}.md")
+    before, mark, rest = file.read_text().partition("<!-- all codes -->\n")
     _, end, after = rest.partition("\n<!-- end -->")
     page = f"{before}{mark}{table}{end}{after}"
     if IS_WRITING:
-        PAGE.write_text(page)
-    assert PAGE.read_text() == page
+        file.write_text(page)
+    assert file.read_text() == page
+
+
+def test_sets_and_workspaces_are_judged_side_by_side(offline: Shell) -> None:
+    made = json.loads(offline.kaitoctl("schema", "--kind", "inferenceset", "--json-schema").stdout)
+    assert {one["properties"]["kind"]["const"] for one in made["oneOf"]} == {"InferenceSet"}
+    write(offline, set_yaml=SET)
+    done = offline.kaitoctl("validate", "-f", "set.yaml", "-o", "json", code=2)
+    (found,) = json.loads(done.stdout)["documents"]
+    assert (found["judgedAs"], found["admission"]) == ("v0.12.0", "refuses")
+    assert [(item["code"], item["line"]) for item in found["problems"]] == [("KW305", 6), ("KW142", 14)]
+    changed = SET.replace("phi-9", "phi-4").replace("  nodeCountLimit: 3\n", "")
+    write(offline, old_yaml=changed, new_yaml=changed.replace("phi-4", "phi-4-mini-instruct"))
+    done = offline.kaitoctl("validate", "-f", "new.yaml", "--old", "old.yaml")
+    assert "KW310" in done.stdout
+    assert offline.kaitoctl("validate", "-f", "old.yaml", "-f", "old.yaml").stdout.count("KW109") == 1
+
+
+def test_what_is_made_of_a_set_is_its_workspaces_and_what_they_are_made_of(offline: Shell) -> None:
+    write(offline, set_yaml=SET.replace("phi-9", "phi-4"))
+    done = offline.kaitoctl("render", "-f", "set.yaml", "-o", "json")
+    items = json.loads(done.stdout)["items"]
+    assert [item["kind"] for item in items].count("Workspace") == 2
+    names = {item["metadata"]["name"] for item in items if item["kind"] == "Workspace"}
+    assert {item["metadata"]["name"] for item in items if item["kind"] == "StatefulSet"} == names
+    there = offline.kaitoctl("convert", "-f", "set.yaml", "--to", "v1alpha1").stdout
+    assert there.startswith("apiVersion: kaito.sh/v1alpha1\nkind: InferenceSet\n")
+
+
+SET = """\
+apiVersion: kaito.sh/v1beta1
+kind: InferenceSet
+metadata: {name: phis}
+spec:
+  replicas: 2
+  nodeCountLimit: 3
+  labelSelector:
+    matchLabels: {apps: phi}
+  template:
+    resource:
+      instanceType: Standard_NC24ads_A100_v4
+    inference:
+      preset:
+        name: phi-9
+"""

@@ -78,9 +78,9 @@ def blamed(shell: Shell, namespace: str, wait_until: Wait) -> Callable[..., Any]
     return asking
 
 
-def kubectl(shell: Shell) -> str:
-    """How kubectl reaches the shell's cluster: a sandbox by its kubeconfig, another by itself."""
-    return f"kubectl --kubeconfig {shell.kubeconfig}" if "KAITOCTL_SANDBOX" in shell.cluster else "kubectl"
+def led(shell: Shell, command: str) -> str:
+    """The command of kubectl that reaches the shell's cluster: a sandbox by its kubeconfig."""
+    return f"{command} --kubeconfig {shell.kubeconfig}" if "KAITOCTL_SANDBOX" in shell.cluster else command
 
 
 def evidence(cause: Any) -> str:
@@ -110,7 +110,7 @@ def test_a_label_that_is_missing(shell: Shell, namespace: str, node: str, blamed
     create(shell, namespace, preferred=(node,))
     cause = blamed("label-missing")
     assert cause["about"] == f"Node {node}"
-    assert cause["command"] == f"{kubectl(shell)} label node {node} apps={namespace}"
+    assert cause["command"] == led(shell, f"kubectl label node {node} apps={namespace}")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,9 @@ def test_a_count_beyond_what_the_controller_builds(
 def test_a_taint_that_is_not_tolerated(shell: Shell, namespace: str, node: str, blamed: Any) -> None:
     shell.kubectl("taint", "node", node, "team=vision:NoSchedule")
     create(shell, namespace, preferred=(node,))
-    assert blamed("taint-not-tolerated")["command"] == f"{kubectl(shell)} taint node {node} team:NoSchedule-"
+    assert blamed("taint-not-tolerated")["command"] == led(
+        shell, f"kubectl taint node {node} team:NoSchedule-"
+    )
 
 
 def test_gpus_that_another_workspace_holds(
@@ -221,7 +223,7 @@ def test_a_pull_secret_that_exists_is_not_blamed_for_being_missing(
     shell.apply({**secret, "stringData": {"password": "geheim"}})
     create(shell, namespace, preset=private("falcon:unauthorized", "acr"))
     cause = blamed("image-unauthorized")
-    assert cause["command"] == f"{kubectl(shell)} get secret acr -n {namespace}"
+    assert cause["command"] == led(shell, f"kubectl get secret acr -n {namespace}")
     assert "geheim" not in json.dumps(cause)
 
 
@@ -401,10 +403,11 @@ def test_nobody_manages_workspaces_or_knows_them(bare: Shell, wait_until: Wait) 
     bare.kubectl("delete", "crd", "workspaces.kaito.sh")
     assert "its CRD is not installed" in bare.kaitoctl("why", "w", "--sandbox", code=4).stderr
 
+    bare.kubectl("delete", "crd", "inferencesets.kaito.sh", "multiroleinferences.kaito.sh")
     spec = {**crd["spec"], "versions": [{**crd["spec"]["versions"][-1], "name": "v2"}]}
     bare.apply(
         {key: crd[key] for key in ("apiVersion", "kind")}
         | {"metadata": {"name": "workspaces.kaito.sh"}, "spec": spec}
     )
     done = bare.kaitoctl("why", "w", "--sandbox", code=4)
-    assert "serves kaito.sh in version v2; kaitoctl speaks v1alpha1 and v1beta1" in done.stderr
+    assert "serves kaito.sh in version v2; kaitoctl supports v1alpha1 and v1beta1" in done.stderr

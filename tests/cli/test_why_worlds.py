@@ -27,6 +27,7 @@ PLURALS = {
     "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
     "Namespace": "namespaces",
     "Deployment": "deployments",
+    "ResourceSlice": "resourceslices",
 }
 
 
@@ -267,3 +268,36 @@ def test_the_root_of_a_long_log_is_read(why: Callable[..., Any]) -> None:
     ]
     said = why(made, pod, NODE, logs={"falcon-0": "\n".join(lines)})
     assert said["cause"]["code"] == "cuda-out-of-memory"
+
+
+def gpu_node(**annotations: str) -> Object:
+    """A node with the Workspace's labels and no GPU that a pod could ask for."""
+    labels = {"apps": "falcon-7b", "node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "gpu-z", "labels": labels, "annotations": annotations},
+        "spec": {},
+        "status": {"allocatable": {"cpu": "12"}, "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+def test_a_node_whose_gpus_only_dra_offers(why: Callable[..., Any]) -> None:
+    offered = {
+        "apiVersion": "resource.k8s.io/v1beta1",
+        "kind": "ResourceSlice",
+        "metadata": {"name": "gpu-z-1"},
+        "spec": {"driver": "gpu.nvidia.com", "nodeName": "gpu-z", "devices": [{"name": "gpu-0"}]},
+    }
+    cause = why(waiting(), gpu_node(), offered)["cause"]
+    assert (cause["code"], cause["about"]) == ("device-plugin-missing", "Node gpu-z")
+    assert "1 device of gpu.nvidia.com" in cause["message"]
+
+
+def test_a_node_that_somebody_reboots(why: Callable[..., Any]) -> None:
+    node = gpu_node(**{"weave.works/kured-reboot-in-progress": "2026-01-01T00:00:00Z"})
+    node["spec"]["unschedulable"] = True
+    node["status"]["allocatable"]["nvidia.com/gpu"] = "2"
+    cause = why(waiting(), node)["cause"]
+    assert (cause["code"], cause["about"]) == ("cordoned", "Node gpu-z")
+    assert "kured reboots it" in cause["message"]

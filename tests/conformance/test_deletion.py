@@ -45,6 +45,16 @@ def test_preconditions_protect_an_object_that_was_not_meant(server: Client) -> N
     assert _names(server) == ["a"]
 
 
+def test_options_are_read_from_the_body_or_else_from_the_query(server: Client) -> None:
+    server.create(CONFIG_MAPS, config_map("a"))
+    options = {"apiVersion": "v1", "kind": "DeleteOptions"}
+    server.delete(f"{CONFIG_MAPS}/a", dryRun="All")
+    server.delete(f"{CONFIG_MAPS}/a", {**options, "dryRun": ["All"]})
+    assert _names(server) == ["a"]
+    server.delete(f"{CONFIG_MAPS}/a", options, dryRun="All")
+    assert _names(server) == []
+
+
 def test_a_finalizer_holds_an_object_until_it_is_removed(server: Client) -> None:
     server.define(widget_crd())
     obj = widget("w")

@@ -18,7 +18,7 @@ from kaitoctl.kube import request
 from kaitoctl.kube.client import connect
 from kaitoctl.kube.objects import CRD, NODE, ObjectKey
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile.controller import Worked
+from kaitoctl.reconcile.controller import ReconcileResult
 from kaitoctl.sandbox.api import Api, Call, Response
 from kaitoctl.sandbox.server import ApiServer
 
@@ -63,7 +63,7 @@ def test_a_burst_takes_one_pass_and_five_writes_for_each_workspace() -> None:
         for crd in crds():
             put(server.api, request.apply(CRD, crd, manager="test", force=True))
         (folder / "config").write_text(json.dumps(server.kubeconfig()))
-        worked: list[Worked] = []
+        worked: list[ReconcileResult] = []
         async with connect(kubeconfig=folder / "config") as client:
             running = asyncio.create_task(workspace_controller.run(client, observer=worked.append))
             await asyncio.sleep(5)
@@ -95,7 +95,8 @@ def test_a_burst_takes_one_pass_and_five_writes_for_each_workspace() -> None:
                     put(server.api, patch)
                 await asyncio.sleep(60)
             assert worked == [], "a heartbeat is no news"
-            assert set(asked) <= {"WATCH", "GET apis"}, "at rest: watches, and which version is served"
+            served = {"GET apis", "GET kaito.sh"}
+            assert set(asked) <= {"WATCH", *served}, "at rest: watches, and which version is served"
             assert asked["GET apis"] <= 6, "once a minute"
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

@@ -12,10 +12,10 @@ from world import NOW, World, falcon, gpu_node, node_status
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import NODE, POD, Object, ObjectKey
-from kaitoctl.reconcile.informer import Store
+from kaitoctl.reconcile.store import Store
 from kaitoctl.workspace_controller import Stores, WorkspaceReconciler
+from kaitoctl.workspace_controller.mappers import workspaces_for_node, workspaces_for_pod
 from kaitoctl.workspace_controller.node_view import NodeView
-from kaitoctl.workspace_controller.running import _interested, _waiting_for
 
 
 class CountingStore(Store):
@@ -79,15 +79,17 @@ def test_what_was_judged_of_nodes_that_are_no_more_is_forgotten() -> None:
     world.apply(kaito.WORKSPACE, falcon())
     stores = world.stores()
     (workspace,) = stores.workspaces.values()
-    view = NodeView(stores)
+    view = NodeView(stores, Settings())
     most = 0
     for number in range(3000):
         node = gpu_node(f"gpu-{number}", {"apps": "falcon-7b"})
         node["metadata"]["resourceVersion"] = str(number)
+        node["status"] = node_status("2")
         stores.nodes._replace(ObjectKey("", f"gpu-{number}"), node)
         stores.nodes._replace(ObjectKey("", f"gpu-{number - 1}"), None)
         assert [judged.name for judged in view.look(workspace).verdict.nodes] == [f"gpu-{number}"]
-        most = max(most, len(view._known))
+        (answer,) = view._judged._answers.values()
+        most = max(most, len(answer.verdicts), len(view._judged._crowds))
     assert most < 1500
 
 
@@ -97,12 +99,12 @@ def one_pass(reconciler: WorkspaceReconciler, _: Stores) -> None:
 
 def news_of_a_node(_: WorkspaceReconciler, stores: Stores) -> None:
     node = stores.nodes[ObjectKey("", "gpu-falcon")]
-    assert _interested(node, stores.workspaces) == [ObjectKey("default", "falcon")]
+    assert workspaces_for_node(node, stores.workspaces) == [ObjectKey("default", "falcon")]
 
 
 def news_of_a_pod(_: WorkspaceReconciler, stores: Stores) -> None:
     pod = stores.gpu_pods[ObjectKey("default", "falcon-0")]
-    assert _waiting_for(pod, stores) == [ObjectKey("default", "falcon")]
+    assert workspaces_for_pod(pod, stores) == [ObjectKey("default", "falcon")]
 
 
 @pytest.mark.parametrize("work", [one_pass, news_of_a_node, news_of_a_pod])

@@ -11,7 +11,7 @@ from world import WATCHED, Fault, World, falcon, gpu_node, node_status
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito import revisions
-from kaitoctl.kaito.status import OWNER_GENERATION
+from kaitoctl.kaito.own_workloads import OWNER_GENERATION
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,

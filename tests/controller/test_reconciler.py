@@ -20,8 +20,8 @@ from world import (
 )
 
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.node_claims import node_claim
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
@@ -337,7 +337,7 @@ def test_nodes_that_cannot_be_created_for_the_selector_are_not_bought() -> None:
 
 
 def test_an_aws_type_asks_for_an_ec2_node() -> None:
-    claim = node_claim(workspace(resource={"instanceType": "g5.xlarge"}), "ws1")
+    claim = node_claim(workspace(resource={"instanceType": "g5.xlarge"}), "ws1", Settings())
     assert claim["spec"]["nodeClassRef"]["kind"] == "EC2NodeClass"
     keys = [item["key"] for item in claim["spec"]["requirements"]]
     assert "karpenter.azure.com/sku-name" not in keys

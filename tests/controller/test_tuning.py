@@ -332,7 +332,7 @@ def test_a_changed_tuning_makes_the_job_anew(is_done: bool) -> None:
     world.apply(kaito.WORKSPACE, tuned(**OTHER))
     world.reconcile(NAME)
     assert not has_tuned(world)
-    assert "made anew" in message(world, "JobStarted")
+    assert "recreated" in message(world, "JobStarted")
     world.settle(NAME)
     new = world.get(JOB, NAME)
     assert new is not None

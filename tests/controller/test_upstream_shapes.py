@@ -26,8 +26,8 @@ from world import (
 )
 
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito import desired
 from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.desired.children import COPY_DATA
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.conditions import condition, timestamp
 from kaitoctl.kube.objects import (
@@ -147,7 +147,7 @@ def test_no_path_that_is_told_begins_where_the_users_file_does_not() -> None:
 
 def copy_adapter(data: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """The init container's own command, with its image's /data somewhere else."""
-    script = desired.COPY_DATA.replace("/data", str(data))
+    script = COPY_DATA.replace("/data", str(data))
     command = ["/bin/sh", "-c", script, "copy-adapter", str(target)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
 

@@ -146,9 +146,11 @@ def test_undo_keeps_what_the_recorder_of_a_revision_could_not_see() -> None:
     live = stored(world)
     as_read = {**copy.deepcopy(live), "apiVersion": kaito.WORKSPACE.api_version}
     del as_read["resource"]["partition"], as_read["inference"]["preset"]["presetOptions"]
-    assert asked(undo.wanted(live, revisions.revision(as_read, 1))) == asked(live)
+    assert asked(undo.goal_of(live, revisions.revision(as_read, 1))) == asked(live)
     own = {**as_read, "apiVersion": kaito.WORKSPACE_V1BETA1.api_version}
-    assert asked(undo.wanted(live, revisions.revision(own, 1))) == asked(as_read), "it saw that they were not"
+    assert asked(undo.goal_of(live, revisions.revision(own, 1))) == asked(as_read), (
+        "it saw that they were not"
+    )
 
 
 # --- the same in both versions -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from controlplane.plane import ControlPlane
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy" / "controller.yaml"
+KARPENTER = DEPLOY.with_name("karpenter.yaml")
 NAMESPACE = "kaitoctl-system"
 ACCOUNT = "kaitoctl-controller"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
@@ -30,15 +31,15 @@ _START_S = 60.0
 _STOP_S = 20.0
 
 
-def documents() -> dict[str, Any]:
-    """The objects of `deploy/`, by kind and name."""
-    read = yaml.safe_load_all(DEPLOY.read_text())
+def documents(file: Path = DEPLOY) -> dict[str, Any]:
+    """The objects of a file of `deploy/`, by kind and name."""
+    read = yaml.safe_load_all(file.read_text())
     return {f"{item['kind']}/{item['metadata']['name']}": item for item in read}
 
 
-def install(plane: ControlPlane) -> None:
+def install(plane: ControlPlane, *more: Path) -> None:
     """Apply `deploy/` but for the pods: the process that is tested stands in for them."""
-    for obj in documents().values():
+    for obj in (item for file in (DEPLOY, *more) for item in documents(file).values()):
         made = json.loads(json.dumps(obj))
         if made["kind"] == "Deployment":
             made["spec"]["replicas"] = 0
@@ -46,15 +47,23 @@ def install(plane: ControlPlane) -> None:
 
 
 @contextmanager
-def deployed_controller(plane: ControlPlane, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def deployed_controller(
+    plane: ControlPlane, home: Path, *options: str, files: Sequence[Path] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
     """The controller at work, from the moment that it holds its Lease.
 
     At the end it must still be there, have been refused nothing, and end in order.
+
+    Args:
+        plane: where.
+        home: its folder.
+        options: besides those of `deploy/controller.yaml`.
+        files: of `deploy/`, likewise.
     """
-    install(plane)
+    install(plane, *files)
     (container,) = documents()[f"Deployment/{ACCOUNT}"]["spec"]["template"]["spec"]["containers"]
     # Where it answers is the pod's own affair: here several may run on one machine.
-    arguments = [*container["args"], "--metrics-address=0"]
+    arguments = [*container["args"], "--metrics-address=0", *options]
     kubeconfig = plane.kubeconfig_of_service_account(NAMESPACE, ACCOUNT)
     log = home / "controller.jsonl"
     began = plane.audit_mark()

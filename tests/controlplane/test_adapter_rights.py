@@ -51,10 +51,12 @@ def test_who_may_only_write_workspaces_adds_an_adapter_and_is_told_what_cannot_b
     done = user.kaitoctl(
         "add-adapter", *words, "--name", "style", "--image", image("style"), *secret, "--yes", "--no-wait"
     )
-    for unseen in ("its pods cannot be seen", "whether Secret mine exists", "how many pods restart"):
+    for unseen in ("its pods cannot be seen", "whether Secret mine exists", "cannot be listed in"):
         assert unseen in done.stderr
     listed = user.kaitoctl("list-adapters", *words)
-    assert [line.split()[:4] for line in listed.stdout.splitlines()[1:]] == [["style", "1.0", "not", "seen"]]
+    assert [line.split()[:4] for line in listed.stdout.splitlines()[1:]] == [
+        ["style", "1.0", "unknown", "unknown"]
+    ]
     done = user.kaitoctl("set-adapter", *words, "--name", "style", "--image", image("b"), "--yes", code=4)
-    assert "the change was written, and cannot be followed" in done.stderr
+    assert "the change was written, but its rollout cannot be followed" in done.stderr
     assert image("b") in user.kaitoctl("list-adapters", *words).stdout

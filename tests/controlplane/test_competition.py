@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from controlplane.controller import USER, deployed_controller
 from controlplane.plane import ControlPlane
 
 from kaitoctl.kaito.api import LABEL_WORKSPACE_NAMESPACE, WORKSPACE
+from kaitoctl.kaito.node_claims import names
 from kaitoctl.kube.objects import NODE_CLAIM, Object
 
 SPACE = "competition"
@@ -38,8 +40,10 @@ def plane(control_plane: ControlPlane, tmp_path: Path) -> Iterator[ControlPlane]
     control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
     with deployed_controller(control_plane, tmp_path):
         yield control_plane
-        for found in control_plane.do("GET", WORKSPACE.path(SPACE))["items"]:
+        for found in workspaces(control_plane):
             control_plane.do("DELETE", WORKSPACE.path(SPACE, found["metadata"]["name"]))
+        # A name of one that is still going would be applied to it, and go with it.
+        until(lambda: not workspaces(control_plane), "its Workspaces are gone")
         until(lambda: not claims_of(control_plane), "its nodes are given back")
 
 
@@ -48,6 +52,11 @@ def until(holds: Callable[[], Any], what: str) -> Any:
     while not (found := holds()):
         assert time.monotonic() < deadline, what
         time.sleep(0.1)
+    return found
+
+
+def workspaces(plane: ControlPlane) -> list[Object]:
+    found: list[Object] = plane.do("GET", WORKSPACE.path(SPACE))["items"]
     return found
 
 
@@ -75,18 +84,17 @@ def failure(plane: ControlPlane, name: str) -> Object | None:
 def asked(plane: ControlPlane, began: int) -> list[tuple[str, str, str]]:
     """Verb, resource and name of the controller's requests, watches and its Lease aside.
 
-    Of this namespace and of NodeClaims that were bought meanwhile: tests before this one leave others behind.
+    Of this namespace and of the NodeClaims that its Workspaces may buy, those that are gone again included: a
+    controller serves the Workspaces, too, that tests before this one left in other namespaces.
     """
+    claims = {name for found in workspaces(plane) for name in islice(names(found), 20)}
     found = []
-    bought = {claim["metadata"]["name"] for claim in claims_of(plane)}
     for event in plane.audit_events(began):
         about = event.get("objectRef", {})
         if event["user"].get("username") != USER or event["verb"] in ("watch", "list"):
             continue
         name = str(about.get("name"))
-        if about.get("resource") == "nodeclaims" and event["verb"] == "patch":
-            bought.add(name)
-        if about.get("namespace") == SPACE or (about.get("resource") == "nodeclaims" and name in bought):
+        if about.get("namespace") == SPACE or (about.get("resource") == "nodeclaims" and name in claims):
             found.append((str(event["verb"]), str(about.get("resource")), name))
     return found
 

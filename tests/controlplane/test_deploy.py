@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from controlplane.controller import ACCOUNT, DEPLOY, LEASE, NAMESPACE, USER, deployed_controller, documents
+from controller.test_provisioners import pools_crd
+from controller.test_take_over import as_kaito_writes_it
+from controlplane.controller import (
+    ACCOUNT,
+    DEPLOY,
+    KARPENTER,
+    LEASE,
+    NAMESPACE,
+    USER,
+    deployed_controller,
+    documents,
+    install,
+)
 from controlplane.plane import ControlPlane
 from shell import BIN, Shell
 from test_deploy import Right, granted
 
-from kaitoctl.kaito.api import WORKSPACE
+from kaitoctl.kaito.api import INFERENCE_SET, NODE_POOL, WORKSPACE
+from kaitoctl.kaito.desired import Settings, desired
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -22,11 +36,12 @@ from kaitoctl.kube.objects import (
     STATEFUL_SET,
     Kind,
     Object,
+    owner_reference,
 )
 
 SPACE = "rights"
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
-UNSEEN = {("update", "kaito.sh", "workspaces/finalizers")}
+UNSEEN = {("update", "kaito.sh", f"{kind}/finalizers") for kind in ("workspaces", "inferencesets")}
 """Granted and used, but no request: the API server asks itself when it admits owner references."""
 
 
@@ -162,6 +177,32 @@ class Life:
         self.until(lambda: self.find(CONFIG_MAP, "tune-tuning-config") is None, "the shipped one stays")
         self.ends("tune")
 
+    def of_a_set(self) -> None:
+        """Two replicas, then one, then none."""
+        template = {
+            "resource": {"instanceType": "Standard_NC24ads_A100_v4"},
+            "inference": {"preset": {"name": "phi-4-mini-instruct"}},
+        }
+
+        def scaled(number: int) -> Object:
+            labels = {"matchLabels": {"apps": "rights-fleet"}}
+            return {
+                "apiVersion": INFERENCE_SET.api_version,
+                "kind": INFERENCE_SET.kind,
+                "metadata": {"name": "fleet", "namespace": SPACE},
+                "spec": {"replicas": number, "labelSelector": labels, "template": template},
+            }
+
+        def replicas() -> int:
+            return len(self._plane.do("GET", WORKSPACE.path(SPACE))["items"])
+
+        self.asks(scaled(2))
+        self.until(lambda: replicas() == 2, "not two replicas")
+        self.asks(scaled(1))
+        self.until(lambda: replicas() == 1, "not one replica")
+        self._plane.do("DELETE", INFERENCE_SET.path(SPACE, "fleet"))
+        self.until(lambda: self.find(INFERENCE_SET, "fleet") is None and not replicas(), "the set stays")
+
 
 @pytest.fixture
 def life(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Life]:
@@ -171,7 +212,22 @@ def life(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Life]:
     began = control_plane.audit_mark()
     with deployed_controller(control_plane, tmp_path):
         yield Life(control_plane, began)
-    control_plane.do("DELETE", f"/api/v1/namespaces/{SPACE}")
+    _end_space(control_plane)
+
+
+def _end_space(plane: ControlPlane) -> None:
+    """No controller is left to take the finalizers off, and the next test wants the namespace."""
+    space = f"/api/v1/namespaces/{SPACE}"
+    plane.do("DELETE", space)
+    deadline = time.monotonic() + 120
+    while plane.send("GET", space)[0] != 404:
+        assert time.monotonic() < deadline, plane.send("GET", space)
+        for kind in (WORKSPACE, INFERENCE_SET):
+            for item in plane.do("GET", kind.path(SPACE))["items"]:
+                patch = {"metadata": {"finalizers": None}}
+                path = kind.path(SPACE, item["metadata"]["name"])
+                plane.send("PATCH", path, patch, content_type="application/merge-patch+json")
+        time.sleep(0.1)
 
 
 def asked(events: list[Object]) -> Iterator[Right]:
@@ -190,11 +246,54 @@ def test_the_roles_grant_what_the_controller_asks_a_real_server_for_and_nothing_
 ) -> None:
     life.of_serving()
     life.of_tuning()
+    life.of_a_set()
     roles = documents()
     given = granted(roles[f"ClusterRole/{ACCOUNT}"]) | granted(roles[f"Role/{ACCOUNT}"])
     used = set(asked(control_plane.audit_events(life.began))) - {("get", "", "secrets")}
     assert used - given == set(), "the controller asks for what it may not do"
     assert given - used == UNSEEN, "the roles grant what the controller does not ask for"
+
+
+def test_with_karpenter_it_asks_for_pools_with_the_rights_of_its_own_file(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    control_plane.install([pools_crd()])
+    control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    control_plane.send("DELETE", LEASE)
+    began = control_plane.audit_mark()
+    options = ("--node-provisioner=karpenter",)
+    with deployed_controller(control_plane, tmp_path, *options, files=[KARPENTER]):
+        life = Life(control_plane, began)
+        preset = {"preset": {"name": "phi-4"}}
+        life.asks(manifest("pooled", resource={"instanceType": "Standard_NC24ads_A100_v4"}, inference=preset))
+        life.until(lambda: life.find(NODE_POOL, f"{SPACE}-pooled"), "no NodePool")
+        made = life.find(NODE_POOL, f"{SPACE}-pooled")["spec"]
+        assert made["replicas"] == 1
+        assert "nodeClassRef" in made["template"]["spec"]
+        life.ends("pooled")
+        life.until(lambda: life.find(NODE_POOL, f"{SPACE}-pooled") is None, "the NodePool stays")
+    _end_space(control_plane)
+    more = granted(documents(KARPENTER)[f"ClusterRole/{ACCOUNT}-karpenter"])
+    roles = documents()
+    given = more | granted(roles[f"ClusterRole/{ACCOUNT}"]) | granted(roles[f"Role/{ACCOUNT}"])
+    used = set(asked(control_plane.audit_events(began))) - {("get", "", "secrets")}
+    assert used - given == set(), "the controller asks for what it may not do"
+    assert more - used == set(), "its own file grants what it does not ask for"
+
+
+def test_the_option_for_karpenter_is_added_as_its_file_says(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    head = KARPENTER.read_text().partition("apiVersion:")[0].replace("\n#", "\n").replace("\\\n", " ")
+    (line,) = (line.strip() for line in head.splitlines() if " patch deployment " in line)
+    install(control_plane)
+    shell = Shell(tmp_path, cluster={"KUBECONFIG": str(control_plane.kubeconfig)})
+    _, *words = shlex.split(line)
+    shell.kubectl(*words)
+    found = shell.get("deployment", ACCOUNT, "-n", NAMESPACE)
+    args = found["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[-1] == "--node-provisioner=karpenter"
+    assert args[0] == "run-controller"
 
 
 def test_the_pods_are_let_in_by_the_restricted_standard(control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -240,3 +339,36 @@ def test_who_may_view_or_edit_a_namespace_may_do_so_with_its_workspaces(
     finally:
         shell.kubectl("delete", "--ignore-not-found", "-f", str(DEPLOY.parent / "users.yaml"))
         shell.kubectl("delete", "namespace", "shared", "--wait=false")
+
+
+def test_a_model_that_kaito_runs_is_taken_over_without_a_new_pod(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Its StatefulSet as KAITO writes it, with a real server's defaults and server-side apply."""
+    control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    control_plane.send("DELETE", LEASE)
+    made = manifest(
+        "taken",
+        resource={"instanceType": "Standard_NC24ads_A100_v4"},
+        inference={"preset": {"name": "phi-4"}},
+    )
+    made["apiVersion"] = "kaito.sh/v1beta1"
+    live = control_plane.do("POST", f"/apis/kaito.sh/v1beta1/namespaces/{SPACE}/workspaces", made)
+    provisioner = "azure-gpu-provisioner"
+    kaitos = desired(live, gpus=1, settings=Settings(generation="v0.12", provisioner=provisioner))
+    server = as_kaito_writes_it(next(item for kind, item in kaitos if kind == STATEFUL_SET))
+    server["metadata"]["ownerReferences"] = [owner_reference(live)]
+    before = control_plane.do("POST", STATEFUL_SET.path(SPACE), server)
+    with deployed_controller(control_plane, tmp_path, f"--node-provisioner={provisioner}"):
+        life = Life(control_plane, 0)
+        hash_ = "kaitoctl.dev/desired-hash"
+        life.until(
+            lambda: hash_ in life.find(STATEFUL_SET, "taken")["metadata"].get("annotations", {}),
+            "the workload is not taken over",
+        )
+        after = life.find(STATEFUL_SET, "taken")
+        life.ends("taken")
+    _end_space(control_plane)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"]["template"] == before["spec"]["template"]
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]

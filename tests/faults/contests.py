@@ -10,10 +10,10 @@ from faults.scenarios import all_of, applied, with_status
 from world import falcon, gpu_node, gpus_asked, node_status
 
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito import claims
+from kaitoctl.kaito import node_claims
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import NODE, NODE_CLAIM, POD, Object, ObjectKey, dig, key_of
-from kaitoctl.kube.pods import is_finished, is_ready
+from kaitoctl.kube.pod_state import is_finished, is_ready
 
 SIX = tuple(f"w{number}" for number in range(6))
 
@@ -107,7 +107,9 @@ def no_idle_claims(state: State) -> str:
     used = {
         dig(pod, "spec", "nodeName") for pod in state.objects(POD) if gpus_asked(pod) and not is_finished(pod)
     }
-    idle = [obj["metadata"]["name"] for obj in state.objects(NODE_CLAIM) if claims.node_of(obj) not in used]
+    idle = [
+        obj["metadata"]["name"] for obj in state.objects(NODE_CLAIM) if node_claims.node_of(obj) not in used
+    ]
     return f"paid for and not used: {idle}" if idle else ""
 
 
@@ -139,7 +141,7 @@ def kept_words(state: State, name: str) -> str:
     theirs = [
         one
         for one in state.objects(NODE_CLAIM)
-        if claims.is_of(one, found) and claims.node_of(one) and claims.node_of(one) not in own
+        if node_claims.is_of(one, found) and node_claims.node_of(one) and node_claims.node_of(one) not in own
     ]
     told = str(dig(found, "status", "conditions"))
     silent = [

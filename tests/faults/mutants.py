@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from kaitoctl.errors import ApiError, KaitoctlError
-from kaitoctl.kaito import api, asked, claims, desired, sharing
-from kaitoctl.kaito import status as status_
-from kaitoctl.kube import request
+from kaitoctl.kaito import api, asked, desired, node_claims, sharing, workspace_conditions
+from kaitoctl.kaito.own_workloads import OWNER_GENERATION
+from kaitoctl.kube import final_refusals, request
 from kaitoctl.kube.objects import (
     NODE_CLAIM,
     SERVICE,
@@ -31,10 +31,22 @@ from kaitoctl.kube.objects import (
     uid_of,
 )
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile import plan as plan_
-from kaitoctl.reconcile.plan import Plan
-from kaitoctl.workspace_controller import MANAGER, WORKLOADS, WorkspaceReconciler, node_view, reconciler
+from kaitoctl.reconcile import planner as plan_
+from kaitoctl.reconcile.planner import Plan
+from kaitoctl.workspace_controller import (
+    MANAGER,
+    WORKLOADS,
+    WorkspaceReconciler,
+    claim_deletion,
+    node_view,
+    status_write,
+    steps,
+)
+from kaitoctl.workspace_controller import children as children_
 from kaitoctl.workspace_controller import claims as buying
+from kaitoctl.workspace_controller import reconcile as reconciler
+from kaitoctl.workspace_controller.children import Children
+from kaitoctl.workspace_controller.claim_deletion import ClaimDeletion
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -67,19 +79,19 @@ def _planning(change: Callable[..., Plan]) -> Patch:
             observed = list(observed)
             return change(plan_.plan(owner, wanted, observed, **options), owner, observed)
 
-        monkeypatch.setattr(reconciler, "plan", mutated)
+        monkeypatch.setattr(children_, "plan", mutated)
 
     return patch
 
 
-def _reconciler(name: str, mutated: Any) -> Patch:
-    """A mutant of a method of the reconciler."""
-    return lambda monkeypatch: monkeypatch.setattr(WorkspaceReconciler, name, mutated)
+def _writing(mutated: Any) -> Patch:
+    """A mutant of how children are written."""
+    return lambda monkeypatch: monkeypatch.setattr(Children, "write", mutated)
 
 
-def _dealing(name: str, mutated: Any) -> Patch:
-    """A mutant of how nodes are bought and given back."""
-    return lambda monkeypatch: monkeypatch.setattr(buying.Claims, name, mutated)
+def _deleting(name: str, mutated: Any) -> Patch:
+    """A mutant of how NodeClaims are deleted."""
+    return lambda monkeypatch: monkeypatch.setattr(ClaimDeletion, name, mutated)
 
 
 def _headless_only_with_the_service(changes: Plan, owner: Object, observed: Any) -> Plan:
@@ -93,7 +105,7 @@ def _headless_only_with_the_service(changes: Plan, owner: Object, observed: Any)
 
 
 def _swallowed_update_error(
-    self: WorkspaceReconciler, changes: Plan, workload: Object | None
+    self: Children, changes: Plan, workload: Object | None
 ) -> Generator[Request, Object, Object | None]:
     for step in changes.steps:
         try:
@@ -102,9 +114,7 @@ def _swallowed_update_error(
             if step.verb == "create" or workload is None:
                 raise
             stamp = {**workload["metadata"].get("annotations", {})}
-            stamp[status_.OWNER_GENERATION] = step.request.body["metadata"]["annotations"][
-                status_.OWNER_GENERATION
-            ]
+            stamp[OWNER_GENERATION] = step.request.body["metadata"]["annotations"][OWNER_GENERATION]
             workload = {**workload, "metadata": {**workload["metadata"], "annotations": stamp}}
             continue
         if step.kind in WORKLOADS and step.verb != "delete":
@@ -125,7 +135,7 @@ def _names_from_time(monkeypatch: pytest.MonkeyPatch) -> None:
             yield "ws" + hashlib.sha256(f"{key_of(workspace)}/{slot}/{times[0]}".encode()).hexdigest()[:9]
 
     monkeypatch.setattr(WorkspaceReconciler, "reconcile", reconcile)
-    monkeypatch.setattr(claims, "names", names)
+    monkeypatch.setattr(node_claims, "names", names)
 
 
 def _names_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +144,7 @@ def _names_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
             seed = f"{workspace['metadata']['resourceVersion']}/{slot}"
             yield "ws" + hashlib.sha256(seed.encode()).hexdigest()[:9]
 
-    monkeypatch.setattr(claims, "names", names)
+    monkeypatch.setattr(node_claims, "names", names)
 
 
 def _everyones_finalizers(workspace: Object, *, ours: bool) -> Request:
@@ -161,7 +171,7 @@ def _a_service_is_a_service(changes: Plan, owner: Object, observed: Any) -> Plan
 
 
 def _waits_in_the_pass(
-    self: WorkspaceReconciler, changes: Plan, workload: Object | None
+    self: Children, changes: Plan, workload: Object | None
 ) -> Generator[Request, Object, Object | None]:
     for step in changes.steps:
         answer = yield step.request
@@ -172,9 +182,7 @@ def _waits_in_the_pass(
     return workload
 
 
-def _writes_each_time(
-    self: WorkspaceReconciler, workspace: Object, new: Object
-) -> Generator[Request, Object, Object]:
+def _writes_each_time(workspace: Object, new: Object) -> Generator[Request, Object, Object]:
     metadata = {name: workspace["metadata"][name] for name in ("name", "namespace", "uid")}
     body = {"apiVersion": api.WORKSPACE.api_version, "kind": "Workspace", "metadata": metadata, "status": new}
     return (yield request.apply_status(api.WORKSPACE, body, manager=MANAGER))
@@ -199,19 +207,17 @@ def _without_new_pull_secrets(changes: Plan, owner: Object, observed: Any) -> Pl
 
 
 def _status_conflicts_are_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    write = WorkspaceReconciler._write_status
+    write = status_write.write_status
 
-    def mutated(
-        self: WorkspaceReconciler, workspace: Object, new: Object
-    ) -> Generator[Request, Object, Object]:
+    def mutated(workspace: Object, new: Object) -> Generator[Request, Object, Object]:
         try:
-            return (yield from write(self, workspace, new))
+            return (yield from write(workspace, new))
         except ApiError as error:
             if error.status == 409:
                 return workspace
             raise
 
-    monkeypatch.setattr(WorkspaceReconciler, "_write_status", mutated)
+    monkeypatch.setattr(status_write, "write_status", mutated)
 
 
 def _strength_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +236,7 @@ def _nothing_is_refused(*_: object) -> str:
 
 
 def _asks_again_and_again(
-    self: WorkspaceReconciler, changes: Plan, workload: Object | None
+    self: Children, changes: Plan, workload: Object | None
 ) -> Generator[Request, Object, Object | None]:
     for step in changes.steps:
         for _ in range(4):
@@ -242,7 +248,7 @@ def _asks_again_and_again(
     return (yield from _WRITE(self, changes, workload))
 
 
-_WRITE = WorkspaceReconciler._write
+_WRITE = Children.write
 
 
 def _no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +258,7 @@ def _no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _conflicts_are_nothing(
-    self: WorkspaceReconciler, changes: Plan, workload: Object | None
+    self: Children, changes: Plan, workload: Object | None
 ) -> Generator[Request, Object, Object | None]:
     for step in changes.steps:
         try:
@@ -280,7 +286,7 @@ def _a_broken_list_is_empty(workspace: Object) -> Generator[Request, Object, lis
         return []
 
 
-_LIVE_CLAIMS = buying._live_claims
+_LIVE_CLAIMS = claim_deletion._live_claims
 
 
 def _any_generation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,8 +294,8 @@ def _any_generation(monkeypatch: pytest.MonkeyPatch) -> None:
         status = workload.get("status") or {}
         return bool(status.get("readyReplicas") == workload["spec"].get("replicas", 1))
 
-    monkeypatch.setattr(status_, "is_current", lambda workspace, workload: True)
-    monkeypatch.setattr(status_, "is_rolled_out", is_rolled_out)
+    monkeypatch.setattr(workspace_conditions, "is_current", lambda workspace, workload: True)
+    monkeypatch.setattr(workspace_conditions, "is_rolled_out", is_rolled_out)
 
 
 def _adds_its_finalizer_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +304,7 @@ def _adds_its_finalizer_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def reconcile(self: WorkspaceReconciler, key: ObjectKey) -> Any:
         workspace = self._stores.workspaces.get(key)
         if workspace is not None and api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
-            yield buying.finalizers(workspace, ours=True)
+            yield steps.finalizers(workspace, ours=True)
         return (yield from begun(self, key))
 
     monkeypatch.setattr(WorkspaceReconciler, "reconcile", reconcile)
@@ -308,18 +314,18 @@ def _status_before_workload(monkeypatch: pytest.MonkeyPatch) -> None:
     """Success is told as soon as it is intended."""
 
     def write(
-        self: WorkspaceReconciler, changes: Plan, workload: Object | None
+        self: Children, changes: Plan, workload: Object | None
     ) -> Generator[Request, Object, Object | None]:
         if workload is not None and any(step.verb == "update" for step in changes.steps):
-            owner = self._stores.workspaces.get(key_of(workload))
+            owner = self.stores.workspaces.get(key_of(workload))
             assert owner is not None
             told = [
                 {**item, "observedGeneration": generation_of(owner)} for item in owner["status"]["conditions"]
             ]
-            yield from self._write_status(owner, {**owner["status"], "conditions": told})
+            yield from status_write.write_status(owner, {**owner["status"], "conditions": told})
         return (yield from _WRITE(self, changes, workload))
 
-    monkeypatch.setattr(WorkspaceReconciler, "_write", write)
+    monkeypatch.setattr(Children, "write", write)
 
 
 def _no_way_back_is_barred(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,22 +343,28 @@ def _adopts_what_it_creates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forgets_claims_of_the_gone(
-    self: buying.Claims, key: ObjectKey, workspace: Object | None
+    self: ClaimDeletion, key: ObjectKey, workspace: Object | None
 ) -> Generator[Request, Object, None]:
     return
     yield
 
 
 def _deletes_claims_of_everyone(
-    self: buying.Claims, workspace: Object, newest: Object, look: Any, workload: Any, dealings: Any
+    self: ClaimDeletion, workspace: Object, newest: Object, look: Any, workload: Any, dealings: Any
 ) -> Generator[Request, Object, None]:
     for claim in self._stores.claims.values():
         if (
-            uid_of(workspace) in claims.owner_uids(claim)
+            uid_of(workspace) in node_claims.owner_uids(claim)
             and not is_being_deleted(claim)
             and not look.verdict.enough
         ):
             yield request.delete(NODE_CLAIM, "", claim["metadata"]["name"], uid=uid_of(claim))
+
+
+def _names_are_not_judged(patch: pytest.MonkeyPatch) -> None:
+    """Neither before anything is built, nor by what the server says to it: each alone brings it to rest."""
+    patch.setattr(reconciler, "refusal_of", _nothing_is_refused)
+    patch.setattr(final_refusals, "is_impossible", lambda error: False)
 
 
 MUTANTS = (
@@ -363,14 +375,14 @@ MUTANTS = (
         1,
         _planning(_headless_only_with_the_service),
     ),
-    Mutant("update-error-swallowed", "U2", ("adapters",), 1, _reconciler("_write", _swallowed_update_error)),
+    Mutant("update-error-swallowed", "U2", ("adapters",), 1, _writing(_swallowed_update_error)),
     Mutant("claim-names-from-time", "U3", ("buy-two",), 1, _names_from_time, pass_takes_s=1.0),
     Mutant(
         "everyones-finalizers-removed",
         "U4",
         ("delete-slowly",),
         1,
-        lambda patch: patch.setattr(buying, "finalizers", _everyones_finalizers),
+        lambda patch: patch.setattr(steps, "finalizers", _everyones_finalizers),
     ),
     Mutant(
         "foreign-objects-adopted",
@@ -380,8 +392,14 @@ MUTANTS = (
         lambda patch: patch.setattr(plan_, "_is_ours", _all_is_ours),
     ),
     Mutant("foreign-service-accepted", "U6", ("foreign",), 1, _planning(_a_service_is_a_service)),
-    Mutant("waits-inside-a-pass", "U7", ("create",), 1, _reconciler("_write", _waits_in_the_pass)),
-    Mutant("writes-each-time", "U8", ("create",), 1, _reconciler("_write_status", _writes_each_time)),
+    Mutant("waits-inside-a-pass", "U7", ("create",), 1, _writing(_waits_in_the_pass)),
+    Mutant(
+        "writes-each-time",
+        "U8",
+        ("create",),
+        1,
+        lambda patch: patch.setattr(status_write, "write_status", _writes_each_time),
+    ),
     Mutant(
         "adapters-never-reach-stateful-sets",
         "U10",
@@ -397,24 +415,24 @@ MUTANTS = (
         "U14",
         ("bad-name",),
         1,
-        lambda patch: patch.setattr(reconciler, "refusal_of", _nothing_is_refused),
+        _names_are_not_judged,
     ),
-    Mutant("asks-again-and-again", "U15", ("create",), 1, _reconciler("_write", _asks_again_and_again)),
+    Mutant("asks-again-and-again", "U15", ("create",), 1, _writing(_asks_again_and_again)),
     Mutant("no-owner-reference", "", ("create",), 1, _no_owner),
-    Mutant("409-ignored", "", ("create",), 2, _reconciler("_write", _conflicts_are_nothing)),
+    Mutant("409-ignored", "", ("create",), 2, _writing(_conflicts_are_nothing)),
     Mutant(
         "500-taken-for-404",
         "",
         ("tuning", "recreate"),
         2,
-        lambda patch: patch.setattr(reconciler, "found", _errors_are_absence),
+        lambda patch: patch.setattr(steps, "read_optional", _errors_are_absence),
     ),
     Mutant(
         "no-version-precondition",
         "",
         ("delete-slowly",),
         2,
-        lambda patch: patch.setattr(buying, "finalizers", _finalizers_without_precondition),
+        lambda patch: patch.setattr(steps, "finalizers", _finalizers_without_precondition),
     ),
     Mutant("generation-forgotten", "", ("adapters",), 1, _any_generation),
     Mutant("claim-names-at-random", "", ("buy-two",), 1, _names_at_random),
@@ -424,7 +442,7 @@ MUTANTS = (
         "",
         ("delete",),
         2,
-        lambda patch: patch.setattr(buying, "_live_claims", _a_broken_list_is_empty),
+        lambda patch: patch.setattr(claim_deletion, "_live_claims", _a_broken_list_is_empty),
     ),
     Mutant("status-before-workload", "", ("adapters",), 1, _status_before_workload),
     Mutant("way-back-not-barred", "", ("adapters",), 1, _no_way_back_is_barred),
@@ -434,14 +452,14 @@ MUTANTS = (
         "",
         ("delete",),
         2,
-        _dealing("give_back_strays", _forgets_claims_of_the_gone),
+        _deleting("delete_orphaned", _forgets_claims_of_the_gone),
     ),
     Mutant(
         "claims-given-back-too-early",
         "",
         ("buy-two",),
         1,
-        _dealing("give_back", _deletes_claims_of_everyone),
+        _deleting("delete_outgrown", _deletes_claims_of_everyone),
     ),
 )
 
@@ -484,11 +502,13 @@ def _nobody_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def _given_back_as_soon_as_there_are_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     def outgrown(workspace: Object, claims_: Any, *, serving: Any, held: Any) -> list[Object]:
         return [
-            claim for claim in claims_ if not is_being_deleted(claim) and claims.node_of(claim) not in held
+            claim
+            for claim in claims_
+            if not is_being_deleted(claim) and node_claims.node_of(claim) not in held
         ]
 
-    monkeypatch.setattr(claims, "outgrown", outgrown)
-    monkeypatch.setattr(buying.Claims, "_runs", _all_is_ours)
+    monkeypatch.setattr(node_claims, "outgrown", outgrown)
+    monkeypatch.setattr(ClaimDeletion, "_runs", _all_is_ours)
 
 
 def _others_pods_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -501,26 +521,26 @@ def _no_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
         yield from ()
         return ""
 
-    monkeypatch.setattr(buying, "_last_look", last_look)
+    monkeypatch.setattr(claim_deletion, "_last_look", last_look)
 
 
 def _a_full_node_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    demand = claims.demand
+    demand = node_claims.demand
 
     def mutated(workspace: Object, found: Any, **options: Any) -> Any:
         return demand(workspace, found, **{**options, "full": ()})
 
-    monkeypatch.setattr(claims, "demand", mutated)
+    monkeypatch.setattr(node_claims, "demand", mutated)
 
 
 def _buys_for_whoever_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    demand = claims.demand
+    demand = node_claims.demand
 
     def mutated(workspace: Object, found: Any, **options: Any) -> Any:
         full = options["full"]
-        return demand(workspace, [one for one in found if claims.node_of(one) not in full], **options)
+        return demand(workspace, [one for one in found if node_claims.node_of(one) not in full], **options)
 
-    monkeypatch.setattr(claims, "demand", mutated)
+    monkeypatch.setattr(node_claims, "demand", mutated)
 
 
 def _buys_before_the_scheduler_has_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -534,7 +554,7 @@ def _keeps_from_all_what_one_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def _kept_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "kept_words", lambda claim, why: "")
+    monkeypatch.setattr(node_claims, "kept_words", lambda claim, why: "")
 
 
 RIVALS = (

@@ -26,7 +26,7 @@ from world import gpu_node, gpus_asked, is_of_template, node_status, running_pod
 
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito import claims
+from kaitoctl.kaito import node_claims
 from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
@@ -46,9 +46,9 @@ from kaitoctl.kube.objects import (
     matches_expression,
     uid_of,
 )
-from kaitoctl.kube.pods import is_finished, is_ready
+from kaitoctl.kube.pod_state import is_finished, is_ready
 from kaitoctl.kube.request import Request
-from kaitoctl.workspace_controller import Pass, WorkspaceReconciler
+from kaitoctl.workspace_controller import ReconcileSteps, WorkspaceReconciler
 from kaitoctl.workspace_controller.stores import workspace_of_labels
 
 Action = Callable[[Cluster, State], State | None]
@@ -97,7 +97,7 @@ class _Flight:
 
     key: ObjectKey
     reconciler: WorkspaceReconciler
-    passing: Pass
+    passing: ReconcileSteps
     view: State
     asked: Request | None = None
     wrote: bool = False
@@ -246,7 +246,7 @@ class Race:
         if asked.path.endswith("/pods") and flight in self.flights:
             self._go_on(flight)
 
-    def _answered(self, passing: Pass, answer: Answer) -> Request:
+    def _answered(self, passing: ReconcileSteps, answer: Answer) -> Request:
         try:
             value = answer.value()
         except ApiError as error:
@@ -428,7 +428,7 @@ def _is_leaving(state: State, node: str) -> bool:
 
 def owner_of(state: State, claim: Object) -> Object | None:
     """The living Workspace that a claim was made for."""
-    found = [obj for obj in state.objects(kaito.WORKSPACE) if uid_of(obj) in claims.owner_uids(claim)]
+    found = [obj for obj in state.objects(kaito.WORKSPACE) if uid_of(obj) in node_claims.owner_uids(claim)]
     return found[0] if found else None
 
 
@@ -443,7 +443,7 @@ def _needed(workspace: Object) -> int:
 
 
 def _wrongly_given_back(state: State, claim: Object, view: State) -> str:
-    node, owner = claims.node_of(claim), owner_of(state, claim)
+    node, owner = node_claims.node_of(claim), owner_of(state, claim)
     if owner is None or is_being_deleted(owner):
         ours = workspace_of_labels(claim) if owner_of(view, claim) is not None else []
         guests = [
@@ -480,9 +480,9 @@ def _wrongly_bought(state: State, claim: Object, view: State) -> str:
     held = {dig(pod, "spec", "nodeName") for pod in pods_of(view, key)} - {None, ""}
     useful = set()
     for one in view.objects(NODE_CLAIM):
-        if not claims.is_of(one, owner) or is_being_deleted(one) or not claims.fits(owner, one):
+        if not node_claims.is_of(one, owner) or is_being_deleted(one) or not node_claims.fits(owner, one):
             continue
-        node = view.get(NODE, claims.node_of(one)) if claims.node_of(one) else None
+        node = view.get(NODE, node_claims.node_of(one)) if node_claims.node_of(one) else None
         others = [
             pod
             for pod in pods
@@ -491,7 +491,7 @@ def _wrongly_bought(state: State, claim: Object, view: State) -> str:
             and workspace_of_labels(pod) != [key]
         ]
         if not any(gpus_asked(pod) for pod in others):
-            useful.add(claims.node_of(one) or one["metadata"]["name"])
+            useful.add(node_claims.node_of(one) or one["metadata"]["name"])
     if len(useful | held) >= _needed(owner):
         return f"bought, and {sorted(useful | held)} would do"
     if (spare := _spare(view, owner)) and len(spare) > _waiting(view, but=key):
@@ -504,13 +504,13 @@ def _spare(state: State, workspace: Object) -> list[str]:
     labels = dig(workspace, "resource", "labelSelector", "matchLabels")
     found, pods = [], list(state.objects(POD))
     for claim in state.objects(NODE_CLAIM):
-        owner, node = owner_of(state, claim), state.get(NODE, claims.node_of(claim))
+        owner, node = owner_of(state, claim), state.get(NODE, node_claims.node_of(claim))
         if node is None or owner is None or is_being_deleted(owner) or key_of(owner) == key_of(workspace):
             continue
         on = {dig(pod, "spec", "nodeName") for pod in pods_of(state, key_of(owner))} - {None, ""}
         wanted = {**labels, kaito.LABEL_INSTANCE_TYPE: dig(workspace, "resource", "instanceType")}
         is_free = _free(node, pods) >= 2 and wanted.items() <= labels_of(node).items()
-        if is_free and len(on - {claims.node_of(claim)}) >= _needed(owner):
+        if is_free and len(on - {node_claims.node_of(claim)}) >= _needed(owner):
             found.append(str(node["metadata"]["name"]))
     return found
 

@@ -28,7 +28,7 @@ from faults.model import KINDS, NOW, WATCHED, Answer, Cluster, State, Table, Tra
 
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito import claims, revisions
+from kaitoctl.kaito import node_claims, revisions
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.revisions import LABEL_NAME
 from kaitoctl.kube import conditions, fast_json
@@ -54,12 +54,12 @@ from kaitoctl.kube.objects import (
     labels_of,
     uid_of,
 )
-from kaitoctl.kube.pods import holding_gpus
+from kaitoctl.kube.pod_state import holding_gpus
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.workloads import is_rolled_out
-from kaitoctl.reconcile.informer import Store
+from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox.store import Entry
-from kaitoctl.workspace_controller import Pass, Stores, WorkspaceReconciler, keep_of
+from kaitoctl.workspace_controller import ReconcileSteps, Stores, WorkspaceReconciler, transform_of
 
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
 
@@ -103,7 +103,7 @@ class Node:
     again_after_s: float | None = None
     memory: bytes = b""
     broken: str = ""
-    paused: tuple[WorkspaceReconciler, Pass] | None = None
+    paused: tuple[WorkspaceReconciler, ReconcileSteps] | None = None
     next: dict[Answer | None, Node] = field(default_factory=dict)
 
 
@@ -179,7 +179,7 @@ class Passes:
         self._hear(node, reconciler, passing, last)
 
     def _hear(
-        self, node: Node, reconciler: WorkspaceReconciler, passing: Pass, answer: Answer | None
+        self, node: Node, reconciler: WorkspaceReconciler, passing: ReconcileSteps, answer: Answer | None
     ) -> None:
         self.worked_out += 1
         try:
@@ -211,11 +211,12 @@ def _learn(reconciler: WorkspaceReconciler, asked: Request | None, answer: Answe
         store = Store()
         for key, obj in getattr(reconciler._stores, name).items():
             store._replace(key, obj)
-        store._replace(key_of(written), keep_of(kind)(written))
+        store._replace(key_of(written), transform_of(kind)(written))
         learned: dict[str, Any] = {name: store}
         stores = replace(reconciler._stores, **learned)
-        for part in (reconciler, reconciler._nodes, reconciler._claims):
+        for part in (reconciler, reconciler._nodes, reconciler._claims, reconciler._deletion):
             part._stores = stores
+        reconciler._children = replace(reconciler._children, stores=stores)
 
 
 _STORES = {
@@ -230,7 +231,7 @@ _STORES = {
 }
 
 
-def _sent(passing: Pass, answer: Answer | None) -> Request:
+def _sent(passing: ReconcileSteps, answer: Answer | None) -> Request:
     """The generator's next request."""
     if answer is _FIRST:
         return next(passing)
@@ -245,8 +246,10 @@ def _sent(passing: Pass, answer: Answer | None) -> Request:
 
 def _remembered(reconciler: WorkspaceReconciler) -> bytes:
     """What the process would lose by dying."""
-    given = ("_stores", "_settings", "_clock", "_nodes", "_claims")
-    return pickle.dumps({name: value for name, value in vars(reconciler).items() if name not in given})
+    given = ("_stores", "_settings", "_clock", "_nodes", "_claims", "_deletion", "_children", "_pools")
+    kept = {name: value for name, value in vars(reconciler).items() if name not in given}
+    turns = kept.pop("_turns")
+    return pickle.dumps({**kept, "_turns": turns and turns._holder})
 
 
 def _stores(tables: tuple[Table, ...], *, can_claim: bool = True) -> Stores:
@@ -278,7 +281,7 @@ _SELECTS = {
 def _shown(kind: Kind, entry: Entry) -> Object:
     """An object of its own, as the controller's informer keeps it."""
     whole = {**json.loads(entry.json), "apiVersion": kind.api_version, "kind": kind.kind}
-    return keep_of(kind)(whole)
+    return transform_of(kind)(whole)
 
 
 @cache
@@ -1015,17 +1018,17 @@ def _harm(before: State, asked: Request, after: State, root: Root, key: ObjectKe
         if place[0] == "workspaces.kaito.sh":
             if harm := _harm_to_workspace(old.obj if old else None, new.obj if new else None, owner):
                 return harm
-            if new is None and any(claims.is_of(obj, owner) for obj in after.objects(NODE_CLAIM)):
+            if new is None and any(node_claims.is_of(obj, owner) for obj in after.objects(NODE_CLAIM)):
                 return "the Workspace was let go while it has nodes"
         elif place[0] == "nodeclaims.karpenter.sh":
             given_back = new is None or is_being_deleted(new.obj)
             if (
                 given_back
                 and old is not None
-                and live["metadata"].get("uid") not in claims.owner_uids(old.obj) != ()
+                and live["metadata"].get("uid") not in node_claims.owner_uids(old.obj) != ()
             ):
                 continue  # of a Workspace that is no more
-            if not claims.is_of((old or new).obj, owner):  # type: ignore[union-attr]
+            if not node_claims.is_of((old or new).obj, owner):  # type: ignore[union-attr]
                 return f"{name} is not this Workspace's, and was written"
             if new is not None and is_being_deleted(owner) and not is_being_deleted(new.obj):
                 return f"{name} bought for a Workspace that is being deleted"
@@ -1039,12 +1042,16 @@ def _harm(before: State, asked: Request, after: State, root: Root, key: ObjectKe
             return f"{name} went back from generation {_made_for(old.obj)} to {_made_for(new.obj)}"
     wanted = max(_count(owner), _count(live))
     bought = [
-        obj for obj in after.objects(NODE_CLAIM) if claims.is_of(obj, owner) and not is_being_deleted(obj)
+        obj
+        for obj in after.objects(NODE_CLAIM)
+        if node_claims.is_of(obj, owner) and not is_being_deleted(obj)
     ]
     had = [
-        obj for obj in before.objects(NODE_CLAIM) if claims.is_of(obj, owner) and not is_being_deleted(obj)
+        obj
+        for obj in before.objects(NODE_CLAIM)
+        if node_claims.is_of(obj, owner) and not is_being_deleted(obj)
     ]
-    if len(bought) > len(had) and len([obj for obj in bought if claims.fits(owner, obj)]) > wanted:
+    if len(bought) > len(had) and len([obj for obj in bought if node_claims.fits(owner, obj)]) > wanted:
         return f"{len(bought)} nodes bought where {wanted} are wanted"
     return ""
 

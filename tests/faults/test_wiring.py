@@ -15,7 +15,7 @@ from faults.proxy import running as proxy_running
 from faults.wire import Wire
 
 from kaitoctl import packaged, workspace_controller
-from kaitoctl.cli.sandbox_server import shapes
+from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.kube.client import connect
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import DEPLOYMENT, SERVICE, Kind, Object, uid_of

@@ -18,7 +18,7 @@ from shell import BIN, READY_SINCE
 from world import falcon
 
 from kaitoctl import packaged
-from kaitoctl.cli.sandbox_server import shapes
+from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import conditions, request

@@ -6,6 +6,7 @@ import base64
 import json
 import select
 import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ class Place(NamedTuple):
         server: the echo server's address, https.
         plain: the same over http.
         proxy: a proxy's URL without user and password.
+        tls_proxy: of the same over TLS.
+        socks: of a SOCKS5 proxy.
         authority: who has signed the server's certificate; `stranger` has not.
         me: a client certificate of the user `alice`.
         other: one of the user `bob`.
@@ -37,6 +40,8 @@ class Place(NamedTuple):
     server: str
     plain: str
     proxy: str
+    tls_proxy: str
+    socks: str
     authority: Authority
     stranger: Authority
     me: Pair
@@ -75,9 +80,11 @@ def place(folder: Path) -> Iterator[Place]:
     (folder / "token").write_text("from-a-file\n")
     (folder / "empty-token").write_text("\n")
     _write_plugin(folder)
-    secure, plain, proxy = _server(_Echo), _server(_Echo), _server(_Proxy)
-    secure.socket = tls.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
-    servers = [secure, plain, proxy]
+    secure, plain, proxy, tls_proxy = _server(_Echo), _server(_Echo), _server(_Proxy), _server(_Proxy)
+    for over_tls in (secure, tls_proxy):
+        over_tls.socket = tls.wrap_socket(over_tls.socket, server_side=True, do_handshake_on_connect=False)
+    socks = _QuietTCP(("127.0.0.1", 0), _Socks)
+    servers: list[socketserver.TCPServer] = [secure, plain, proxy, tls_proxy, socks]
     threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
     for thread in threads:
         thread.start()
@@ -87,6 +94,8 @@ def place(folder: Path) -> Iterator[Place]:
             f"https://127.0.0.1:{secure.server_port}",
             f"http://127.0.0.1:{plain.server_port}",
             f"http://127.0.0.1:{proxy.server_port}",
+            f"https://127.0.0.1:{tls_proxy.server_port}",
+            f"socks5://127.0.0.1:{socks.server_address[1]}",
             authority,
             stranger,
             authority.client("alice"),
@@ -160,6 +169,42 @@ class _Echo(BaseHTTPRequestHandler):
         pass
 
 
+class _QuietTCP(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are what some tests are about."""
+
+
+class _Socks(socketserver.StreamRequestHandler):
+    """SOCKS5 without a user: RFC 1928."""
+
+    def handle(self) -> None:
+        self.rfile.read(self.rfile.read(2)[1])
+        self.wfile.write(bytes([5, 0]))
+        of = self.rfile.read(4)[3]
+        host = self.rfile.read(self.rfile.read(1)[0] if of == 3 else 4)
+        shown = host.decode() if of == 3 else socket.inet_ntoa(host)
+        with socket.create_connection(("127.0.0.1", int.from_bytes(self.rfile.read(2), "big"))) as far:
+            _BY_PROXY[far.getsockname()[1]] = f"{shown} by SOCKS"
+            self.wfile.write(bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]))
+            _pump(self.connection, far)
+
+
+def _pump(near: Any, far: socket.socket) -> None:
+    """Carry bytes either way until one end closes."""
+    ends = {near: far, far: near}
+    with suppress(OSError):
+        while True:
+            for end in select.select(list(ends), [], [])[0]:
+                data = end.recv(65536)
+                if not data:
+                    return
+                ends[end].sendall(data)
+                while end is near and getattr(near, "pending", int)():  # what TLS has read already
+                    far.sendall(near.recv(65536))
+
+
 # For each port that a proxy has connected from: what it was told of its own user.
 _BY_PROXY: dict[int, str] = {}
 
@@ -167,20 +212,18 @@ _BY_PROXY: dict[int, str] = {}
 class _Proxy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def setup(self) -> None:
+        if isinstance(self.request, ssl.SSLSocket):
+            self.request.do_handshake()
+        super().setup()
+
     def do_CONNECT(self) -> None:
         host, _, port = self.path.rpartition(":")
         with socket.create_connection(("127.0.0.1", int(port))) as far:
             _BY_PROXY[far.getsockname()[1]] = f"{host} for {self.headers.get('Proxy-Authorization')}"
             self.send_response(200)
             self.end_headers()
-            ends = {self.connection: far, far: self.connection}
-            with suppress(OSError):
-                while True:
-                    for end in select.select(list(ends), [], [])[0]:
-                        data = end.recv(65536)
-                        if not data:
-                            return
-                        ends[end].sendall(data)
+            _pump(self.connection, far)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -264,6 +264,13 @@ SERVERS: dict[str, Case] = {
     "a proxy with a password": lambda place: config(
         place, {"token": "t"}, {"proxy-url": place.proxy.replace("//", "//me:p%40w@")}
     ),
+    "a proxy over TLS": lambda place: config(
+        place, {"token": "t"}, {"proxy-url": place.tls_proxy.replace("//", "//me:p%40w@")}
+    ),
+    "a SOCKS proxy": lambda place: config(place, {"token": "t"}, {"proxy-url": place.socks}),
+    "a SOCKS proxy that looks names up": lambda place: config(
+        place, {"token": "t"}, {"proxy-url": place.socks.replace("socks5", "socks5h")}
+    ),
     "a proxy without scheme": lambda place: config(
         place, {"token": "t"}, {"proxy-url": place.proxy.removeprefix("http://")}
     ),

@@ -14,6 +14,7 @@ import yaml
 from fake_server import always, serving
 from shell import Shell
 
+from kaitoctl.advice import text
 from kaitoctl.errors import InputError, KaitoctlError
 from kaitoctl.kube import kubeconfig
 from kaitoctl.kube.client import connect
@@ -52,7 +53,7 @@ def credential(**status: str) -> str:
 
 async def _authorization(file: Path) -> str:
     async with connect(kubeconfig=file) as client:
-        return await client._authorized()
+        return await client._transport.authorize()
 
 
 def authorization(file: Path) -> str:
@@ -91,7 +92,7 @@ def test_a_plugin_that_gives_nothing_is_named_and_nothing_is_sent(
     file = written(tmp_path, plugin(tmp_path, FAILING[how]))
     with pytest.raises(InputError, match="gave no credentials") as caught:
         authorization(file)
-    assert f"{tmp_path}/plugin" in f"{caught.value} {caught.value.hint}"
+    assert f"{tmp_path}/plugin" in f"{caught.value} {text(caught.value.hint)}"
     assert CANARY not in f"{caught.value} {caplog.text}"
 
 
@@ -158,7 +159,7 @@ def test_what_a_plugin_says_to_the_user_is_seen(tmp_path: Path, capfd: pytest.Ca
 def test_a_plugin_that_must_ask_somebody_is_not_started_without_a_terminal(tmp_path: Path) -> None:
     user = plugin(tmp_path, f"touch {tmp_path}/started")
     user["exec"]["interactiveMode"] = "Always"
-    with pytest.raises(InputError, match="this is no terminal"):
+    with pytest.raises(InputError, match="there is no terminal"):
         authorization(written(tmp_path, user))
     assert not (tmp_path / "started").exists()
 
@@ -168,7 +169,7 @@ def test_where_a_plugin_comes_from_is_told_when_it_is_missing(tmp_path: Path) ->
     user["exec"] |= {"command": "./missing", "installHint": "get it at https://plugins.example"}
     with pytest.raises(InputError, match="No such file") as caught:
         authorization(written(tmp_path, user))
-    assert caught.value.hint == "get it at https://plugins.example"
+    assert text(caught.value.hint) == "get it at https://plugins.example"
 
 
 def test_a_plugin_beside_its_kubeconfig_learns_its_environment_and_its_cluster(
@@ -198,7 +199,7 @@ def test_a_token_that_expires_is_asked_for_again_and_no_other(tmp_path: Path) ->
             kubeconfig=written(tmp_path, plugin(tmp_path, f"{counting}; echo '{given}'"))
         ) as client:
             for _ in range(3):
-                assert await client._authorized() == "Bearer t"
+                assert await client._transport.authorize() == "Bearer t"
         return len((tmp_path / "runs").read_text().split())
 
     assert asyncio.run(asked_thrice("")) == 1

@@ -55,7 +55,7 @@ def official(files: list[str]) -> Any:
 
 def header_of(server: Server) -> str:
     async def asked() -> str:
-        return await Client(server)._authorized()
+        return await Client(server)._transport.authorize()
 
     return asyncio.run(asked())
 
@@ -237,17 +237,17 @@ def test_a_token_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file = tmp_path / "token"
     file.write_text("one")
     now = [100.0]
-    monkeypatch.setattr("kaitoctl.kube.client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("kaitoctl.kube.credentials.time.monotonic", lambda: now[0])
 
     async def story() -> list[str]:
         client = Client(Server("https://x.example", token_file=str(file)))
-        seen = [await client._authorized()]
+        seen = [await client._transport.authorize()]
         file.write_text("two")
-        seen.append(await client._authorized())
+        seen.append(await client._transport.authorize())
         now[0] += 61
-        seen.append(await client._authorized())
+        seen.append(await client._transport.authorize())
         file.unlink()
         now[0] += 61
-        return [*seen, await client._authorized()]
+        return [*seen, await client._transport.authorize()]
 
     assert asyncio.run(story()) == ["Bearer one", "Bearer one", "Bearer two", "Bearer two"]

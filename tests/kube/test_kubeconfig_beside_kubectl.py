@@ -19,6 +19,7 @@ from kube.echo_server import Place, place
 from kube.kubeconfig_cases import CASES
 from shell import BIN
 
+from kaitoctl.advice import text
 from kaitoctl.errors import KaitoctlError
 from kaitoctl.kube.client import connect
 
@@ -96,7 +97,7 @@ async def _asked() -> Seen | str:
             said: Seen = json.loads(await client.text("/echo"))
             return said
     except KaitoctlError as error:
-        assert "s3cret" not in f"{error} {error.hint}"
+        assert "s3cret" not in f"{error} {text(error.hint)}"
         return REFUSED
 
 

@@ -22,6 +22,7 @@ from controlplane.certificates import Authority
 from kube.echo_server import Place, encoded, place
 from shell import BIN
 
+from kaitoctl.advice import text
 from kaitoctl.errors import InputError, KaitoctlError, Unreachable
 from kaitoctl.kube import oidc
 from kaitoctl.kube.client import connect
@@ -307,7 +308,7 @@ def test_what_cannot_be_renewed_is_said_without_any_secret(
 
     with pytest.raises(InputError, match=words) as caught:
         asyncio.run(story())
-    assert CANARY not in f"{caught.value} {caught.value.hint} {caplog.text}"
+    assert CANARY not in f"{caught.value} {text(caught.value.hint)} {caplog.text}"
     assert "log in again" in caught.value.hint
 
 
@@ -324,7 +325,7 @@ def test_an_issuer_that_cannot_be_asked_is_named_without_its_password(
 ) -> None:
     with pytest.raises(kind) as caught:
         asyncio.run(asked(kubeconfig(tmp_path, here, url)))
-    assert CANARY not in f"{caught.value} {caught.value.hint}"
+    assert CANARY not in f"{caught.value} {text(caught.value.hint)}"
 
 
 def test_an_issuer_of_another_authority_is_not_trusted(tmp_path: Path, here: Place) -> None:

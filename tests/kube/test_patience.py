@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -158,13 +159,12 @@ def test_who_is_not_patient_hears_of_it_at_once() -> None:
 
 
 def test_a_long_wait_is_said_and_a_short_one_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    told(Trouble(2.0), lambda client: client.send(READ))
+    told(Trouble(1.0), lambda client: client.send(READ))
     assert caplog.messages == []
     answer, _ = told(Trouble(10.0), lambda client: client.send(READ))
     assert answer == OK
     (said,) = caplog.messages
-    assert said.startswith("waiting for the API server http://127.0.0.1:")
-    assert said.endswith(": no answer yet")
+    assert re.fullmatch(r"waiting for http://127\.0\.0\.1:\d+ \.\.\.", said)
 
 
 def test_a_wait_for_what_may_pass_says_what_that_is(caplog: pytest.LogCaptureFixture) -> None:
@@ -182,7 +182,7 @@ def test_many_requests_that_wait_say_so_once(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize(
-    ("timeout_s", "least", "most"), [(None, 15, 25), (2.0, 1.9, 3), (float("inf"), 200, 210)]
+    ("timeout_s", "least", "most"), [(None, 25, 35), (2.0, 1.9, 3), (float("inf"), 200, 210)]
 )
 def test_silence_ends_with_the_timeout(timeout_s: float | None, least: float, most: float) -> None:
     answer, at_s = told(Trouble(200.0), lambda client: client.send(READ), request_timeout_s=timeout_s)

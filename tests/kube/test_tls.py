@@ -7,6 +7,8 @@ import base64
 import contextlib
 import json
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -462,10 +464,81 @@ def test_a_proxy_that_refuses_is_named_without_its_password(tmp_path: Path, auth
         async with listening(Proxy(Peer(), refuses=True)) as proxy:
             cluster = {**trusting(authority), "proxy-url": f"http://me:{TOKEN}@127.0.0.1:{proxy.port}"}
             said = await ask(tmp_path, "https://k8s.example", cluster)
-        assert "the proxy 127.0.0.1 answered HTTP 407" in said
+        assert f"the proxy 127.0.0.1:{proxy.port} answered HTTP 407" in said
         assert TOKEN not in said
         assert len(proxy.heads) == 1
         assert proxy.tokens == 0
+
+    story(main)
+
+
+class Wrong(Peer):
+    """What listens where a proxy should: it answers CONNECT with these bytes, and hangs up."""
+
+    def __init__(self, says: bytes) -> None:
+        super().__init__()
+        self._bytes = says
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            writer.write(self._bytes)
+            await writer.drain()
+        writer.close()
+
+
+def _status(code: int) -> bytes:
+    return f"HTTP/1.1 {code} X\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("how", ["kubeconfig", "environment"])
+@pytest.mark.parametrize(
+    ("says", "words", "hint"),
+    [
+        (None, "cannot be reached: Connection refused", "does it run"),
+        (b"", "does not answer CONNECT as a proxy does", "is it an http:// proxy"),
+        (b"\x05\xff", "does not answer CONNECT as a proxy does", "is it an http:// proxy"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "does not answer CONNECT as a proxy does", "is it an http:// proxy"),
+        (_status(403), "answered HTTP 403", "denies connections"),
+        (_status(405), "answered HTTP 405", "no CONNECT"),
+        (_status(407), "answered HTTP 407", "user and a password"),
+        (_status(502), "answered HTTP 502", "cannot reach the API server"),
+        (_status(503), "answered HTTP 503", "cannot reach the API server"),
+        (_status(504), "answered HTTP 504", "API server does not answer"),
+    ],
+)
+def test_a_proxy_that_lets_nobody_through_is_blamed_and_not_the_server(
+    tmp_path: Path,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    says: bytes | None,
+    words: str,
+    hint: str,
+) -> None:
+    async def main() -> None:
+        async with listening(Wrong(says or b"")) as proxy:
+            port = proxy.port
+            if says is not None:
+                await blamed(port)
+        if says is None:
+            await blamed(port)
+
+    async def blamed(port: int) -> None:
+        cluster = trusting(authority)
+        if how == "kubeconfig":
+            cluster["proxy-url"] = f"http://127.0.0.1:{port}"
+        else:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        with pytest.raises(KaitoctlError) as caught:
+            path = kubeconfig(tmp_path, "https://k8s.example:6443", cluster, ())
+            async with connect(kubeconfig=path) as client:
+                await client.text("/version")
+        assert f"the proxy 127.0.0.1:{port} " in str(caught.value)
+        assert words in str(caught.value)
+        assert hint in caught.value.hint
+        assert "HTTPS_PROXY" in caught.value.hint
+        assert "kubectl cluster-info" not in caught.value.hint
 
     story(main)
 
@@ -485,11 +558,115 @@ def test_the_proxy_of_the_environment_is_used_for_what_is_elsewhere(
     story(main)
 
 
+class Socks(Peer):
+    """A SOCKS5 proxy (RFC 1928, 1929) that leads everybody to a port of this machine.
+
+    Args:
+        to: who listens there.
+        user: who has to say so, with his password; empty for anybody.
+    """
+
+    def __init__(self, to: Peer, user: str = "") -> None:
+        super().__init__()
+        self._to = to
+        self._user = user
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            _, count = await reader.readexactly(2)
+            method = 2 if self._user else 0
+            offered = await reader.readexactly(count)
+            writer.write(bytes([5, method if method in offered else 255]))
+            if self._user:
+                _, length = await reader.readexactly(2)
+                name = await reader.readexactly(length)
+                password = await reader.readexactly((await reader.readexactly(1))[0])
+                is_right = f"{name.decode()}:{password.decode()}" == self._user
+                writer.write(bytes([1, 0 if is_right else 1]))
+            _, _, _, of = await reader.readexactly(4)
+            assert of == 3, "the name is looked up by the proxy"
+            host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
+            self.heads.append(f"{host}:{int.from_bytes(await reader.readexactly(2), 'big')}")
+            writer.write(bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]))
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to.port)
+            try:
+                await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            finally:
+                far_writer.transport.abort()
+        writer.close()
+
+
+@pytest.mark.parametrize("user", ["", "me:p@ss"])
+def test_through_a_socks_proxy_tls_is_spoken_with_the_server_itself(
+    tmp_path: Path, authority: Authority, user: str
+) -> None:
+    async def main() -> None:
+        async with (
+            listening(Peer(), showing(authority.server("far", ["k8s.example"]))) as api,
+            listening(Socks(api, user)) as proxy,
+        ):
+            whose = "me:p%40ss@" if user else ""
+            cluster = {**trusting(authority), "proxy-url": f"socks5://{whose}127.0.0.1:{proxy.port}"}
+            assert "hello" in await ask(tmp_path, "https://k8s.example:6443", cluster)
+            assert "Hostname mismatch" in await ask(tmp_path, "https://other.example", cluster)
+            if user:
+                wrong = {**cluster, "proxy-url": f"socks5://me:{TOKEN}@127.0.0.1:{proxy.port}"}
+                said = await ask(tmp_path, "https://k8s.example:6443", wrong)
+                assert f"the proxy 127.0.0.1:{proxy.port} refuses" in said
+                assert TOKEN not in said
+        assert proxy.heads[:2] == ["k8s.example:6443", "other.example:443"]
+        assert api.tokens == 1
+
+    story(main)
+
+
+def test_a_socks_proxy_of_the_environment_may_say_who_looks_names_up(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with (
+            listening(Peer(), showing(authority.server("far", ["k8s.example"]))) as api,
+            listening(Socks(api)) as proxy,
+        ):
+            monkeypatch.setenv("HTTPS_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
+            assert "hello" in await ask(tmp_path, "https://k8s.example", trusting(authority))
+        assert proxy.heads == ["k8s.example:443"]
+
+    story(main)
+
+
+def test_a_proxy_over_tls_must_be_vouched_for_and_sees_nothing(
+    tmp_path: Path, authority: Authority, stranger: Authority
+) -> None:
+    async def main() -> None:
+        async with (
+            listening(Peer(), showing(authority.server("far", ["k8s.example"]))) as api,
+            listening(Proxy(api), showing(authority.server("proxy", ["127.0.0.1"]))) as proxy,
+            listening(Proxy(api), showing(stranger.server("proxy", ["127.0.0.1"]))) as nobody,
+        ):
+            cluster = {**trusting(authority), "proxy-url": f"https://me:p%40ss@127.0.0.1:{proxy.port}"}
+            assert "hello" in await ask(tmp_path, "https://k8s.example:6443", cluster)
+            cluster["proxy-url"] = f"https://me:p%40ss@127.0.0.1:{nobody.port}"
+            assert "Unreachable" in await ask(tmp_path, "https://k8s.example:6443", cluster)
+        assert [head.split("\r\n")[0] for head in proxy.heads] == ["CONNECT k8s.example:6443 HTTP/1.1"]
+        assert proxy.tokens == 0
+        assert nobody.heads == []
+        assert api.tokens == 1
+
+    story(main)
+
+
+def test_nobody_pays_for_socks_who_does_not_use_it() -> None:
+    program = "import sys, kaitoctl.kube.client; print('python_socks' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     "url",
     [
-        f"https://me:{TOKEN}@proxy.example",
-        f"socks5://me:{TOKEN}@proxy.example:1080",
+        f"ftp://me:{TOKEN}@proxy.example",
+        f"socks4://me:{TOKEN}@proxy.example:1080",
         f"http://me:{TOKEN}@",
         f"http://me:{TOKEN}@proxy.example:99999",
         f"http://me:{TOKEN}@[::1",

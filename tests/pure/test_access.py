@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kaitoctl.advice import text
 from kaitoctl.kube import request
 from kaitoctl.kube.access import Access, access
 from kaitoctl.kube.objects import DEPLOYMENT, NODE, NODE_CLAIM, SERVICE
@@ -51,4 +52,4 @@ def test_a_request_takes_the_right_that_kubernetes_asks_for(asked: Request, expe
     ],
 )
 def test_who_lacks_a_right_is_told_how_to_look_for_it(right: Access, command: str) -> None:
-    assert right.hint == f"ask for the right to {right.verb} {right.resource}: {command}"
+    assert text(right.hint) == f"ask for the right to {right.verb} {right.resource}: {command}"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from builders import adapter, workspace
 
+from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis import Cause, diagnose
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.snapshot import Snapshot
@@ -91,9 +92,9 @@ def test_an_image_that_is_not_pulled_is_missing_forbidden_or_out_of_reach(
 
 def test_a_missing_image_and_a_forbidden_one_come_with_the_command_that_changes_the_adapter() -> None:
     missing = cause(waiting("ErrImagePull", "not found"))
-    assert missing.command == "kaitoctl set-adapter falcon -n default --name style --image IMAGE:TAG"
+    assert text(missing.command) == "kaitoctl set-adapter falcon -n default --name style --image IMAGE:TAG"
     forbidden = cause(waiting("ErrImagePull", "401 Unauthorized"))
-    assert forbidden.command.endswith("--name style --image-pull-secret NAME")
+    assert text(forbidden.command).endswith("--name style --image-pull-secret NAME")
     assert "kubectl create secret docker-registry" in forbidden.hint
 
 
@@ -190,6 +191,6 @@ def test_an_adapter_that_was_loaded_is_not_the_one_that_fails() -> None:
         "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"
     )
     found = cause(server=crashed(), log=log, entries=both)
-    assert (found.code, found.command.split()[-1]) == ("adapter-misfit", "tone")
+    assert (found.code, text(found.command).split()[-1]) == ("adapter-misfit", "tone")
     assert "adapter tone is broken" in found.message
     assert "git-lfs" in found.message

@@ -149,6 +149,34 @@ def test_vllm_lists_adapters_as_models_with_a_parent() -> None:
         assert adapter_rollout.loaded_by_models(answer) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "servers", "loaded", "at"),
+    [
+        ("0.2", [{"style": 0.2}], True, "0.2"),
+        ("0.20", [{"style": 0.2}, {"style": 0.2}], True, "0.2"),
+        ("0.2", [{"style": 0.8}], False, "0.8"),
+        ("0.2", [{"style": 0.2}, {"style": 0.8}], False, "0.2/0.8"),
+        ("0.2", [{"style": 0.2}, {}], False, "0.2"),
+        ("0.2", [{"other": 0.2}], False, ""),
+        ("0,2", [{"style": 0.2}], False, "0.2"),
+    ],
+)
+def test_an_adapter_is_loaded_where_every_server_has_it_at_the_strength_that_is_said(
+    said: str, servers: list[dict[str, float]], loaded: bool, at: str
+) -> None:
+    wanted = serving({**STYLE, "strength": said})
+    (row,) = adapter_rollout.rows_by_strength(wanted, [pod(init(), env={"style": said})], servers)
+    assert (row.loaded, row.at) == (loaded, at)
+
+
+def test_our_server_lists_strengths_and_nonsense_lists_none() -> None:
+    model = {"id": "tiny", "adapters": [{"name": "style", "strength": 0.2}, {"name": "x"}, 1]}
+    assert adapter_rollout.strengths_by_models({"data": [model]}) == {"style": 0.2}
+    nonsense: tuple[Any, ...] = (None, [], {"data": 1}, {"data": []}, {"data": [{"adapters": 3}]}, "x")
+    for answer in nonsense:
+        assert adapter_rollout.strengths_by_models(answer) == {}
+
+
 def test_which_server_it_is_stands_in_its_command() -> None:
     assert adapter_rollout.is_on_vllm([pod(command="python3 /workspace/vllm/inference_api.py")], workspace())
     assert adapter_rollout.is_on_vllm([pod()], workspace()) is False

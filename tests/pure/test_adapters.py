@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from builders import adapter, workspace
 
+from kaitoctl.advice import text
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import adapters
 from kaitoctl.kaito.validation import OWN, Setting
@@ -55,7 +56,7 @@ def test_a_change_of_an_adapter_that_is_not_there_names_the_one_that_was_meant(
 ) -> None:
     with pytest.raises(InputError, match="no adapter 'styl'") as told:
         change.on([STYLE, TONE])
-    assert told.value.hint == "did you mean style?"
+    assert text(told.value.hint) == "did you mean style?"
 
 
 def test_setting_changes_what_is_given_and_keeps_fields_that_it_does_not_know() -> None:
@@ -96,7 +97,9 @@ def test_taking_back_restores_the_entry_but_never_what_somebody_else_wrote_since
     ],
 )
 def test_the_way_back_is_a_command_line_that_makes_the_same_entry(before: Object) -> None:
-    line = adapters.way_back("falcon", "style", before, ["-n", "models"])
+    command = adapters.way_back("falcon", "style", before, ["-n", "models"])
+    assert command is not None
+    line = text(command)
     words = shlex.split(line)
     assert words[:3] == ["kaitoctl", "add-adapter", "falcon"] and words[-2:] == ["-n", "models"]
     given: dict[str, list[str]] = {}
@@ -113,9 +116,10 @@ def test_the_way_back_is_a_command_line_that_makes_the_same_entry(before: Object
 
 
 def test_the_way_back_from_a_new_adapter_removes_it_and_from_an_odd_one_is_not_made_up() -> None:
-    assert adapters.way_back("falcon", "style", None) == "kaitoctl remove-adapter falcon --name style"
+    removing = adapters.way_back("falcon", "style", None)
+    assert removing is not None and text(removing) == "kaitoctl remove-adapter falcon --name style"
     odd = {"source": {"name": "style", "volumeSource": {"hostPath": {"path": "/x"}}}}
-    assert adapters.way_back("falcon", "style", odd) == ""
+    assert adapters.way_back("falcon", "style", odd) is None
 
 
 # --- what is applied ---------------------------------------------------------------------------------------

@@ -13,17 +13,15 @@ from kaitoctl.sandbox.apply import (
     ApplyConflict,
     Manager,
     Owners,
-    Shape,
-    UnkeyedEntry,
     apply,
     fields_of,
     managed_fields_of,
     merge,
     ownable,
     owners_of,
-    shape_of_schema,
     update,
 )
+from kaitoctl.sandbox.shapes import Shape, UnkeyedEntry, shape_of_schema
 
 _ENTRY = Shape(keys=(("name", None),), items=Shape())
 SHAPE = Shape({"spec": Shape({"parts": _ENTRY, "tags": Shape(is_set=True), "whole": Shape(atomic=True)})})

@@ -95,10 +95,10 @@ def test_slips_of_the_sources_are_corrected_or_marked() -> None:
 
 
 def test_names_are_looked_up_with_case() -> None:
-    assert catalog.preset("phi-2") is not None
-    assert catalog.preset("Phi-2") is None
-    assert catalog.instance_type("Standard_NC12s_v3") is not None
-    assert catalog.instance_type("standard_nc12s_v3") is None
+    assert catalog.SHIPPED.preset("phi-2") is not None
+    assert catalog.SHIPPED.preset("Phi-2") is None
+    assert catalog.SHIPPED.instance_type("Standard_NC12s_v3") is not None
+    assert catalog.SHIPPED.instance_type("standard_nc12s_v3") is None
 
 
 @pytest.mark.parametrize(
@@ -162,18 +162,18 @@ def test_the_figures_of_a_model_follow_kaitos_own_formulas(model: catalog.Model)
     ],
 )
 def test_a_model_is_found_by_id_or_alias_in_any_case(name: str, id: str) -> None:  # noqa: A002
-    found = catalog.model(name)
+    found = catalog.SHIPPED.model(name)
     assert found is not None and found.id == id
 
 
 @pytest.mark.parametrize("name", ["kimi-k2.5", "falcon-7b", "phi-2", "", "microsoft/"])
 def test_the_last_part_of_an_id_alone_is_no_name(name: str) -> None:
-    assert catalog.model(name) is None
+    assert catalog.SHIPPED.model(name) is None
 
 
 def test_a_workspace_writes_the_alias_or_else_the_id() -> None:
     for model in catalog.models().values():
-        assert catalog.model(model.preset_name) is model
+        assert catalog.SHIPPED.model(model.preset_name) is model
 
 
 def test_the_catalog_cannot_be_changed() -> None:

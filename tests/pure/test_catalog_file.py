@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog, catalog_file
-from kaitoctl.kube import documents, schema
+from kaitoctl.kube import schema, yaml_writer
 
 
 def refused(text: str) -> str:
@@ -49,12 +49,15 @@ def test_a_file_extends_what_ships() -> None:
     assert model is not None and (model.name, model.disk, model.distributed) == ("house-9b", "98Gi", True)
     rack = known.instance_type("rack-1")
     assert rack is not None and (rack.cloud, rack.gpu_memory_per_gpu_gib) == ("own", 48)
-    assert known.preset("falcon-7b") is catalog.preset("falcon-7b")
-    assert len(known.presets) == len(catalog.presets()) + 1
+    assert known.preset("falcon-7b") is catalog.SHIPPED.preset("falcon-7b")
+    assert len(known.presets) == len(catalog.SHIPPED.presets) + 1
 
 
 def test_a_row_of_a_known_name_changes_only_what_it_says() -> None:
-    changed, shipped = catalog_file.parse(OWN, "mine.yaml").preset("falcon-40b"), catalog.preset("falcon-40b")
+    changed, shipped = (
+        catalog_file.parse(OWN, "mine.yaml").preset("falcon-40b"),
+        catalog.SHIPPED.preset("falcon-40b"),
+    )
     assert changed is not None and shipped is not None
     assert (changed.disk, shipped.disk) == ("500Gi", "400Gi")
     assert {**catalog_file.plain(changed), "disk": "400Gi"} == catalog_file.plain(shipped)
@@ -62,7 +65,7 @@ def test_a_row_of_a_known_name_changes_only_what_it_says() -> None:
 
 def test_what_ships_is_never_changed_by_a_file() -> None:
     catalog_file.parse(OWN, "mine.yaml")
-    assert catalog.preset("house-model") is None and catalog.instance_type("rack-1") is None
+    assert catalog.SHIPPED.preset("house-model") is None and catalog.SHIPPED.instance_type("rack-1") is None
 
 
 def test_an_id_in_another_case_is_the_same_model() -> None:
@@ -74,19 +77,19 @@ def test_an_id_in_another_case_is_the_same_model() -> None:
 
 def test_every_row_that_ships_reads_back_from_what_we_print() -> None:
     rows = {
-        "presets": [catalog_file.plain(row) for row in catalog.presets().values()],
+        "presets": [catalog_file.plain(row) for row in catalog.SHIPPED.presets.values()],
         "models": [catalog_file.plain(row) for row in catalog.models().values()],
         "instance_types": [catalog_file.plain(row) for row in catalog.instance_types().values()],
     }
-    for text in (json.dumps(rows), documents.to_yaml(rows)):
+    for text in (json.dumps(rows), yaml_writer.to_yaml(rows)):
         known = catalog_file.parse(text, "printed")
-        assert dict(known.own_presets) == dict(catalog.presets())
+        assert dict(known.own_presets) == dict(catalog.SHIPPED.presets)
         assert dict(known.own_models) == dict(catalog.models())
         assert dict(known.own_instance_types) == dict(catalog.instance_types())
 
 
 def test_an_empty_file_and_no_file_are_what_ships(tmp_path: Path) -> None:
-    assert catalog_file.parse("", "mine.yaml").presets == catalog.presets()
+    assert catalog_file.parse("", "mine.yaml").presets == catalog.SHIPPED.presets
     assert catalog_file.read(None) is catalog.SHIPPED
     assert catalog_file.read("") is catalog.SHIPPED
 

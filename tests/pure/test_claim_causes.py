@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from builders import node, workspace
 
-from kaitoctl.kaito.claims import names
+from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis import Cause, diagnose, karpenter
 from kaitoctl.kaito.diagnosis.codes import CODES
+from kaitoctl.kaito.node_claims import names
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object
@@ -194,8 +195,8 @@ def test_the_taint_that_a_node_waits_for_is_named_with_who_takes_it_off(taint: s
         assert found.code == "node-not-initialized"
         assert f"waits for taint {taint} to go: " in found.message
         assert who in found.message
-        assert "kubectl taint" not in found.command + found.hint
-        assert found.command == "kubectl get pods -A --field-selector spec.nodeName=gpu-a"
+        assert "kubectl taint" not in text(found.command) + text(found.hint)
+        assert text(found.command) == "kubectl get pods -A --field-selector spec.nodeName=gpu-a"
 
 
 def not_ready(reason: str, message: str) -> Object:
@@ -252,6 +253,18 @@ def test_a_resource_that_is_not_registered_is_named() -> None:
 def test_a_node_that_has_gone_again_is_no_node_that_waits() -> None:
     found = initializing("NodeNotFound", "Node not registered with cluster")
     assert "node gpu-a had joined and is gone" in found.message
+    assert text(found.command) == "kubectl describe nodeclaim ws0123abc", "no node is there to be described"
+
+
+def test_what_helps_depends_on_how_far_a_claim_came() -> None:
+    assert text(cause(claim()).command) == "kaitoctl doctor", "who makes nodes, and whether it runs"
+    waiting = condition("Registered", "Unknown", "NodeNotFound", "")
+    assert "start-up log" in text(cause(claim(JOINED[0], waiting)).hint)
+    assert "start-up log" not in text(cause(claim(JOINED[0], waiting, age_s=60)).hint)
+    busy = cause(launch_unknown("LaunchFailed", "TooManyRequests: the server rejected the request"))
+    assert (busy.code, busy.weight) == ("node-claim-failed", "wait")
+    taken = cause(launch_unknown("LaunchFailed", "SkuNotAvailable: not available in eastus"))
+    assert "kaitoctl fit falcon-7b" in text(taken.hint)
 
 
 def test_machines_of_kaito_v03_are_read_the_same() -> None:
@@ -329,7 +342,7 @@ def test_a_node_pool_says_why_it_makes_no_nodes(kind: str, reason: str, message:
         "status": {"conditions": [condition(kind, "False", reason, message)]},
     }
     found = cause(pools=(pool,))
-    assert (found.code, found.command) == (code, "kubectl describe nodepool default-falcon")
+    assert (found.code, text(found.command)) == (code, "kubectl describe nodepool default-falcon")
     assert message in found.message or code == "quota-exceeded"
 
 
@@ -338,3 +351,58 @@ def test_limits_of_a_node_pool_stand_in_karpenters_events_of_the_pod() -> None:
     words = 'Failed to schedule pod, all available instance types exceed limits for nodepool "default-falcon"'
     told = event("falcon-0", "FailedScheduling", words, kind="Pod")
     assert cause(pods=(pod,), events=(told,)).code == "node-pool-limit"
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("MultipleNodesFound", "stale"),
+        ("UnregisteredTaintNotFound", "karpenter.sh/unregistered:NoExecute"),
+        ("UnregisteredTaintMissing", "karpenter.sh/unregistered:NoExecute"),
+        ("RegistrationHookPending", "provider's controller"),
+    ],
+)
+def test_a_machine_that_has_come_up_is_not_sought_in_its_start_up_log(reason: str, advice: str) -> None:
+    waiting = condition("Registered", "False", reason, "Invariant violated")
+    found = cause(claim(condition("Launched", "True"), waiting, age_s=1800))
+    assert advice in text(found.hint)
+    assert "start-up log" not in text(found.hint)
+
+
+@pytest.mark.parametrize("deleted", [{}, {"deletionTimestamp": ago(30)}])
+@pytest.mark.parametrize(
+    ("reason", "said", "code"),
+    [
+        ("InsufficientCapacityError", "insufficient capacity", "instance-type-unavailable"),
+        ("NodeClassNotReady", "NodeClass default is not ready", "node-class-not-ready"),
+    ],
+)
+def test_an_event_tells_of_a_launch_that_no_condition_tells_of(
+    reason: str, said: str, code: str, deleted: Object
+) -> None:
+    told = event("ws0123abc", reason, f"NodeClaim ws0123abc event: {said}")
+    found = cause(claim(condition("Launched", *AWAITING), metadata=deleted), events=(told,))
+    assert found.code == code
+    other = event("ws0123abc", "DisruptionBlocked", "Pod has karpenter.sh/do-not-disrupt")
+    assert cause(claim(condition("Launched", *AWAITING)), events=(other,)).code == "node-claim-pending"
+    joined = claim(*JOINED, condition("Initialized", "Unknown", "NodeNotReady", "Node status is NotReady"))
+    assert cause(joined, events=(told,)).code == "node-not-initialized"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "AADSTS7000222: The provided client secret keys for app 'a' are expired",
+        "ExpiredToken: The security token included in the request is expired",
+        "operation error STS: AssumeRoleWithWebIdentity, InvalidClientTokenId: bad token",
+    ],
+)
+def test_a_provisioner_that_cannot_log_in_needs_credentials(said: str) -> None:
+    found = cause(claim(condition("Launched", "Unknown", "LaunchFailed", f"creating instance, {said}")))
+    assert (found.code, "credentials" in text(found.hint)) == ("node-claim-failed", True)
+
+
+def test_after_hours_nobody_is_advised_to_wait_minutes() -> None:
+    waiting = condition("Launched", *AWAITING)
+    assert "minutes" in text(cause(claim(waiting, age_s=60)).hint)
+    assert "minutes" not in text(cause(claim(waiting, age_s=60000)).hint)

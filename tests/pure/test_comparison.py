@@ -7,7 +7,7 @@ from typing import Any
 
 from kaitoctl.kube.objects import DEPLOYMENT, SERVICE, Kind, Object, key_of, owner_reference
 from kaitoctl.reconcile.comparison import MASK, Comparison, between, changes, compare
-from kaitoctl.reconcile.plan import Child, plan
+from kaitoctl.reconcile.planner import Child, plan
 
 OWNER: Object = {
     "apiVersion": "kaito.sh/v1alpha1",

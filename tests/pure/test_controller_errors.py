@@ -44,6 +44,8 @@ FINAL = [
     'pods "w-0" is forbidden: exceeded quota: q, requested: requests.nvidia.com/gpu=1, used: 0, limited: 0',
     'admission webhook "validation.workspace.kaito.sh" denied the request: validation failed',
     'no matches for kind "NodeClaim" in version "karpenter.sh/v1"',
+    "etcdserver: request is too large",
+    "etcdserver: mvcc: database space exceeded",
     "all requested instance types were unavailable during launch",
 ]
 

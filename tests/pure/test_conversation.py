@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 from builders import workspace
 
-from kaitoctl.kaito.conversation import Message, Protocol, answer_of, body_of, delta_of, path_of, protocol_of
+from kaitoctl.kaito.catalog import SHIPPED
+from kaitoctl.kaito.conversation import (
+    Message,
+    Protocol,
+    answer_of,
+    body_of,
+    delta_of,
+    path_of,
+    protocol_of,
+    whole_of,
+)
 from kaitoctl.kube.objects import Object
 
 SAID = [Message("user", "What is it?"), Message("assistant", "A cluster."), Message("user", "Of what?")]
@@ -22,11 +32,15 @@ def workload(*command: str) -> Object:
         (workspace(), [workload("python3 /workspace/vllm/inference_api.py --port=5000")], "openai"),
         (workspace(metadata={"annotations": {"kaito.sh/runtime": "vllm"}}), [], "openai"),
         (workspace(inference={"preset": {"name": "llama-2-13b-chat"}}), [], "llama"),
-        (workspace(inference={"preset": {"name": "phi-4"}}), [], "transformers"),
+        (workspace(inference={"preset": {"name": "falcon-7b"}}), [], "transformers"),
+        (workspace(inference={"preset": {"name": "phi-4"}}), [], "openai"),
+        # KAITO v0.9.0 and later, and v0.8.1 before
+        (workspace(), [workload("accelerate launch inference_api.py --served_model_name=phi-4")], "openai"),
+        (workspace(), [workload("accelerate launch inference_api.py --torch_dtype=auto")], "transformers"),
     ],
 )
 def test_which_server_runs(asked: Object, workloads: list[Object], protocol: Protocol) -> None:
-    assert protocol_of(asked, workloads) == protocol
+    assert protocol_of(asked, workloads, SHIPPED) == protocol
     assert path_of(protocol) == ("/v1/chat/completions" if protocol == "openai" else "/chat")
 
 
@@ -79,3 +93,13 @@ def test_pieces_of_a_stream() -> None:
     assert delta_of("data: [DONE]") is None
     with pytest.raises(ValueError, match="too long"):
         delta_of('data: {"error": {"message": "the prompt is too long"}}')
+
+
+def test_an_answer_that_streams_although_nobody_asked() -> None:
+    event = 'data: {"choices": [{"delta": {"content": "%s"}}]}'
+    streamed = "\n\n".join([event % "A ", event % "cluster.", "data: [DONE]", event % "more"])
+    assert whole_of("openai", streamed) == "A cluster."
+    assert whole_of("openai", '{"choices": [{"message": {"content": "A cluster."}}]}') == "A cluster."
+    assert whole_of("transformers", '{"Result": "A cluster."}') == "A cluster."
+    with pytest.raises(ValueError, match="too long"):
+        whole_of("openai", 'data: {"error": {"message": "the prompt is too long"}}')

@@ -180,9 +180,9 @@ def request(**fields: Any) -> WorkspaceRequest:
 
 
 def test_the_newest_served_version_is_chosen() -> None:
-    assert convert.chosen(request(), BOTH) == ("v1beta1", "")
-    assert convert.chosen(request(), ["v1alpha1"]) == ("v1alpha1", "")
-    assert convert.chosen(request(preset="org/unheard-of"), BOTH) == ("v1beta1", "")
+    assert convert.choose_version(request(), BOTH) == ("v1beta1", "")
+    assert convert.choose_version(request(), ["v1alpha1"]) == ("v1alpha1", "")
+    assert convert.choose_version(request(preset="org/unheard-of"), BOTH) == ("v1beta1", "")
 
 
 @pytest.mark.parametrize(
@@ -196,16 +196,16 @@ def test_the_newest_served_version_is_chosen() -> None:
     ],
 )
 def test_what_only_v1alpha1_means_stays_there_and_says_why(fields: Any, why: str) -> None:
-    version, reason = convert.chosen(request(**fields), BOTH)
+    version, reason = convert.choose_version(request(**fields), BOTH)
     assert version == "v1alpha1" and why in reason
-    assert convert.chosen(request(**fields), ["v1beta1"]) == ("v1beta1", "")
+    assert convert.choose_version(request(**fields), ["v1beta1"]) == ("v1beta1", "")
 
 
 def test_without_a_cluster_it_is_the_guides_version_unless_the_model_is_newer() -> None:
-    assert convert.chosen(request(), []) == ("v1alpha1", "")
-    assert convert.chosen(request(preset="no-such"), []) == ("v1alpha1", "")
-    assert convert.chosen(request(preset="phi-4"), []) == ("v1beta1", "")
-    assert convert.chosen(request(preset="Qwen/Qwen3.5-2B"), []) == ("v1beta1", "")
+    assert convert.choose_version(request(), []) == ("v1alpha1", "")
+    assert convert.choose_version(request(preset="no-such"), []) == ("v1alpha1", "")
+    assert convert.choose_version(request(preset="phi-4"), []) == ("v1beta1", "")
+    assert convert.choose_version(request(preset="Qwen/Qwen3.5-2B"), []) == ("v1beta1", "")
 
 
 @pytest.mark.parametrize("answer", [{}, {"versions": None}, {"versions": [1, {"version": "v9"}]}])

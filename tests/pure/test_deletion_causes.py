@@ -10,9 +10,11 @@ from builders import node, workspace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaitoctl.advice import text
 from kaitoctl.kaito import api
 from kaitoctl.kaito.diagnosis import Cause, diagnose
 from kaitoctl.kaito.diagnosis.codes import CODES
+from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object
 
@@ -87,7 +89,9 @@ def test_without_the_kind_of_node_claims_kaito_cannot_finish(here: tuple[str, ..
     found = cause(going(api.FINALIZER), controllers=here, claim_kinds=frozenset())
     assert found.code == "node-claim-kind-missing"
     assert "costing money" in found.hint
-    assert found.hint.index("cost") < found.hint.index("kubectl patch"), "what it may cost comes first"
+    assert text(found.hint).index("cost") < text(found.hint).index("kubectl patch"), (
+        "what it may cost comes first"
+    )
     assert (
         '{"op":"test","path":"/metadata/finalizers/0","value":"workspace.finalizer.kaito.sh"}' in found.hint
     )
@@ -126,14 +130,14 @@ def test_where_pods_still_serve_no_finalizer_is_to_be_taken_off() -> None:
         found = cause(
             going(api.FINALIZER), controllers=here, claim_kinds=frozenset(), pods=(pod(ready=True),)
         )
-        assert "kubectl patch" not in found.hint + found.command
+        assert "kubectl patch" not in text(found.hint) + text(found.command)
         assert "still serves" in found.hint
 
 
 def test_where_machines_are_left_no_finalizer_is_to_be_taken_off() -> None:
     found = cause(going(api.FINALIZER), controllers=STOPPED, claims=(claim(deleted_s=None),))
     assert (found.code, "no controller runs" in found.message) == ("finalizer-holds-deletion", True)
-    assert "kubectl patch" not in found.hint + found.command
+    assert "kubectl patch" not in text(found.hint) + text(found.command)
     assert "ws0123abc" in found.hint
 
 
@@ -141,7 +145,7 @@ def test_where_machines_are_left_no_finalizer_is_to_be_taken_off() -> None:
 def test_nobody_serves_the_finalizer(here: tuple[str, ...]) -> None:
     found = cause(going(api.FINALIZER), controllers=here, claim_kinds=frozenset({"NodeClaim"}))
     assert (found.code, "no controller runs" in found.message) == ("finalizer-holds-deletion", True)
-    assert found.command == "kaitoctl doctor"
+    assert text(found.command) == "kaitoctl doctor"
 
 
 def test_a_webhook_that_would_refuse_is_named_before_somebody_tries() -> None:
@@ -151,11 +155,6 @@ def test_a_webhook_that_would_refuse_is_named_before_somebody_tries() -> None:
     runs = cause(going(api.FINALIZER), controllers=RUNS, **more)
     assert "validation.workspace.kaito.sh refuses" in runs.hint
     assert "does not run" not in runs.hint
-
-
-def test_claims_whose_deletion_nobody_has_asked_for_are_waited_for() -> None:
-    found = cause(going(api.FINALIZER), controllers=RUNS, claims=(claim(deleted_s=None),))
-    assert (found.code, found.weight) == ("finalizer-holds-deletion", "wait")
 
 
 def test_a_namespace_that_is_going_away_is_evidence() -> None:
@@ -193,11 +192,23 @@ def test_a_claim_whose_node_is_gone_is_stuck_and_may_cost_money() -> None:
     assert (found.code, found.weight) == ("node-claim-stuck", "fault")
     assert "node gpu-a is gone, and NodeClaim ws0123abc stays for 1h00m" in found.message
     assert "azure:///subscriptions/x/vm-1 still exists, which costs money" in found.hint
-    assert found.hint.index("costs money") < found.hint.index("kubectl patch nodeclaim ws0123abc")
+    assert text(found.hint).index("costs money") < text(found.hint).index("kubectl patch nodeclaim ws0123abc")
     assert cause(going(api.FINALIZER), claims=(claim(nodeName="gpu-a", deleted_s=60),)).weight == "wait"
     told = cause(going(api.FINALIZER), claims=(claim(TERMINATING, nodeName="gpu-a"),))
     assert "the cloud has not confirmed" in told.message
     assert "no node ever joined" in cause(going(api.FINALIZER), claims=(claim(),)).message
+
+
+def test_a_machine_that_the_cloud_takes_down_has_no_pods_to_be_looked_for() -> None:
+    found = cause(
+        going(api.FINALIZER), claims=(claim(TERMINATING, nodeName="gpu-a"),), nodes=(node("gpu-a"),)
+    )
+    assert "the cloud takes the machine down" in found.message
+    assert text(found.command) == "kubectl describe nodeclaim ws0123abc"
+
+
+def test_what_is_being_deleted_is_called_that() -> None:
+    assert progress(Snapshot(going(api.FINALIZER))).words == "being deleted"
 
 
 def test_what_may_not_be_looked_at_is_not_called_gone() -> None:
@@ -245,7 +256,7 @@ def test_pods_that_are_still_leaving_are_waited_for() -> None:
 def test_volumes_and_a_node_that_does_not_answer_block_a_drain_too() -> None:
     waiting = {"type": "VolumesDetached", "status": "Unknown", "reason": "AwaitingVolumeDetachment"}
     found = cause(going(api.FINALIZER), claims=(claim(waiting, nodeName="gpu-a"),), nodes=(node("gpu-a"),))
-    assert (found.code, found.command) == ("drain-blocked", "kubectl get volumeattachments")
+    assert (found.code, text(found.command)) == ("drain-blocked", "kubectl get volumeattachments")
     lost = node("gpu-a")
     lost["status"]["conditions"] = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]
     found = cause(going(api.FINALIZER), claims=(claim(nodeName="gpu-a"),), nodes=(lost,))
@@ -259,6 +270,13 @@ def owned(kind: str, uid: str, owner: str, **metadata: Any) -> Object:
     references = [{"uid": owner, "blockOwnerDeletion": True, "controller": True}]
     made = {"name": f"falcon-{uid}", "uid": uid, "ownerReferences": references, **metadata}
     return {"kind": kind, "metadata": made, "spec": {}, "status": {}}
+
+
+def test_what_is_orphaned_need_not_end() -> None:
+    found = cause(going("orphan"), workloads=(owned("Deployment", "dep-uid", "ws-uid"),))
+    assert found.code == "dependents-hold-deletion"
+    assert "leaves it running" in found.message
+    assert "has to end" not in found.hint
 
 
 def test_foreground_deletion_lists_what_kubernetes_waits_for() -> None:
@@ -281,12 +299,12 @@ def test_foreground_deletion_lists_what_kubernetes_waits_for() -> None:
         "Pod falcon-0",
         "is being deleted for 50m, finalizers none, on node gpu-a, which is gone",
     ) in found.evidence
-    assert found.command == "kubectl describe pod falcon-0 -n default"
+    assert text(found.command) == "kubectl describe pod falcon-0 -n default"
 
 
 def test_foreground_deletion_without_dependents_points_at_the_garbage_collector() -> None:
     found = cause(going("foregroundDeletion"))
-    assert (found.code, found.command) == ("dependents-hold-deletion", "kubectl get apiservices")
+    assert (found.code, text(found.command)) == ("dependents-hold-deletion", "kubectl get apiservices")
 
 
 def test_both_finalizers_have_their_say() -> None:
@@ -325,9 +343,84 @@ def test_no_advice_ends_what_serves_or_forgets_a_machine(
         NOW,
     ).causes
     for item in found:
-        advice = item.hint + item.command
+        advice = text(item.hint) + text(item.command)
         assert "kubectl patch workspace" not in advice or not (serves or deleted)
         assert "kubectl patch nodeclaim" not in advice or not has_node
         assert "kubectl delete" not in advice
         if "kubectl patch" in advice:
             assert 0 <= advice.find("cost") < advice.index("kubectl patch")
+
+
+# --- the first minute, and what the controller says ------------------------------------------------------
+
+
+@pytest.mark.parametrize("finalizer", [api.FINALIZER, "argocd.argoproj.io/hook", "example.com/backup"])
+@pytest.mark.parametrize(("seconds", "weight"), [(1, "wait"), (50, "wait"), (70, "fault"), (3600, "fault")])
+def test_a_finalizer_is_waited_for_a_minute(finalizer: str, seconds: float, weight: str) -> None:
+    going_away = going(finalizer)
+    going_away["metadata"]["deletionTimestamp"] = ago(seconds)
+    seen = Snapshot(going_away, controllers=RUNS, claim_kinds=frozenset({"NodeClaim"}))
+    (cause,) = diagnose(seen, NOW).causes
+    assert (cause.code, cause.weight) == ("finalizer-holds-deletion", weight)
+
+
+@pytest.mark.parametrize("seconds", [5, 3600])
+def test_a_controller_that_is_stopped_is_no_matter_of_waiting(seconds: float) -> None:
+    going_away = going(api.FINALIZER)
+    going_away["metadata"]["deletionTimestamp"] = ago(seconds)
+    (cause,) = diagnose(Snapshot(going_away, controllers=STOPPED), NOW).causes
+    assert cause.weight == "fault"
+
+
+def said(how: str) -> Snapshot:
+    """A deletion of which the controller says what holds it."""
+    words = 'nodeclaims.karpenter.sh is forbidden: User "kaito" cannot list'
+    going_away, events = going(api.FINALIZER), []
+    if how == "appended":
+        message = f"workspace is being deleted (last reconcile error: {words})"
+        going_away["status"] = {
+            "conditions": [
+                {"type": "WorkspaceDeleting", "status": "True", "message": message, "observedGeneration": 1}
+            ]
+        }
+    elif how == "kept":
+        message = f"workspace is being deleted; {words}"
+        going_away["status"] = {
+            "conditions": [
+                {"type": "WorkspaceDeleting", "status": "True", "message": message, "observedGeneration": 1}
+            ]
+        }
+    else:
+        events = [event("Workspace", going_away["metadata"]["name"], "ReconcileError", words)]
+    return Snapshot(going_away, events=tuple(events), controllers=RUNS, claim_kinds=frozenset({"NodeClaim"}))
+
+
+@pytest.mark.parametrize("how", ["appended", "kept", "event"])
+def test_what_the_controller_says_is_the_message_and_not_its_log(how: str) -> None:
+    (cause,) = diagnose(said(how), NOW).causes
+    assert 'User "kaito" cannot list' in cause.message
+    assert "log" not in cause.hint
+
+
+@pytest.mark.parametrize(("seconds", "weight"), [(30, "wait"), (3600, "fault")])
+def test_a_claim_that_nobody_asks_to_go_is_no_matter_of_waiting_for_hours(
+    seconds: float, weight: str
+) -> None:
+    going_away = going(api.FINALIZER)
+    going_away["metadata"]["deletionTimestamp"] = ago(seconds)
+    seen = Snapshot(going_away, claims=(claim(deleted_s=None),), controllers=RUNS)
+    (cause,) = diagnose(seen, NOW).causes
+    assert (cause.code, cause.weight) == ("finalizer-holds-deletion", weight)
+    assert ("nobody has asked for that in 1h00m" in cause.message) is (weight == "fault")
+
+
+@pytest.mark.parametrize(("seconds", "weight"), [(30, "wait"), (3600, "fault")])
+def test_a_drain_that_takes_hours_shows_the_pods_that_are_left(seconds: float, weight: str) -> None:
+    draining = {"type": "Drained", "status": "Unknown", "reason": "Draining", "message": "1 pod waiting"}
+    leaving = claim(draining, nodeName="gpu-a", deleted_s=seconds)
+    seen = Snapshot(
+        going(api.FINALIZER), claims=(leaving,), nodes=({**node("gpu-a"), "kind": "Node"},), controllers=RUNS
+    )
+    (cause,) = diagnose(seen, NOW).causes
+    assert cause.weight == weight
+    assert ("spec.nodeName=gpu-a" in cause.command) is (weight == "fault")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox.workloads.deployments import Share, limits, new_scale
-from kaitoctl.sandbox.workloads.jobs import Count, counted
+from kaitoctl.sandbox.workloads.jobs import Count, count_pods
 from kaitoctl.sandbox.workloads.statefulsets import REVISION_LABEL, Step, next_steps
 
 
@@ -155,4 +155,4 @@ def test_pods_of_a_job_are_counted_by_phase_and_restarts_in_place_as_failures() 
         restarted,
         replica(deleting=True),
     ]
-    assert counted(several) == Count(active=2, ready=1, succeeded=1, failed=4)
+    assert count_pods(several) == Count(active=2, ready=1, succeeded=1, failed=4)

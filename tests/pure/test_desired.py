@@ -129,7 +129,7 @@ def test_every_preset_is_built_or_refused_with_a_reason(name: str) -> None:
     if known.access_mode == "private":
         preset["presetOptions"] = {"image": "registry.example/own:1"}
     ws = workspace(inference={"preset": preset})
-    assert desired.refusal(ws) == ""
+    assert desired.refusal(ws, Settings()) == ""
     made = children(ws)
     assert ("StatefulSet" in made) is known.distributed
     workload = made["StatefulSet" if known.distributed else "Deployment"]
@@ -160,7 +160,7 @@ def test_every_preset_is_built_or_refused_with_a_reason(name: str) -> None:
     ],
 )
 def test_what_cannot_be_built_is_refused(change: Object, words: str) -> None:
-    assert words in desired.refusal(workspace(**change))
+    assert words in desired.refusal(workspace(**change), Settings())
 
 
 def distributed(count: int = 2) -> dict[str, Object]:
@@ -221,7 +221,7 @@ def custom(**spec: object) -> dict[str, Object]:
     container = {"name": "server", "image": "r.io/x:1", "ports": [{"containerPort": 8080}]}
     template = {"metadata": {"labels": {"team": "a"}}, "spec": {"containers": [container], **spec}}
     ws = workspace(inference={"preset": None, "template": template})
-    assert desired.refusal(ws) == ""
+    assert desired.refusal(ws, Settings()) == ""
     return children(ws)
 
 
@@ -269,7 +269,7 @@ def test_a_custom_pod_with_ports_gets_a_service() -> None:
 )
 def test_a_template_of_another_shape_is_refused_with_its_path(template: object) -> None:
     ws = workspace(inference={"preset": None, "template": template})
-    assert desired.refusal(ws).startswith("inference.template") or template == {}
+    assert desired.refusal(ws, Settings()).startswith("inference.template") or template == {}
 
 
 def test_every_port_of_a_custom_pod_has_its_own_name_and_number() -> None:

@@ -14,14 +14,45 @@ from hypothesis import strategies as st
 from strategies import JSON, TEXT
 
 from kaitoctl.errors import InputError
-from kaitoctl.kube import documents
+from kaitoctl.kube import documents, yaml_reader, yaml_scalars, yaml_writer
 
 
 @given(st.dictionaries(TEXT, JSON, max_size=5))
 @settings(max_examples=200, deadline=None)
 def test_an_object_survives_being_written_and_read(obj: dict[str, Any]) -> None:
-    text = documents.to_yaml(obj)
+    text = yaml_writer.to_yaml(obj)
     assert documents.load_yaml(text, "x") == [obj]
+
+
+_KEYS = st.sampled_from(
+    ["on", '"on"', "1e3", "'1e3'", "0x10", "1.5", "a", '"a"', "!!str on", "<<x", "true", "~"]
+)
+
+
+@given(st.lists(_KEYS, min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_a_key_means_the_same_wherever_it_stands_in_a_text(keys: list[str]) -> None:
+    def first(text: str) -> Any:
+        document = next(documents.read(text, "x"))
+        return document.fault.message if document.fault else document.obj["items"]
+
+    alone = [first(f"items: [{{{key}: v}}]") for key in keys]
+    faults = [one for one in alone if isinstance(one, str)]
+    together = first(f"items: [{', '.join(f'{{{key}: v}}' for key in keys)}]")
+    assert together == (faults[0] if faults else [item for one in alone for item in one])
+
+
+def test_a_plain_key_is_understood_once_in_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counted(text: str) -> str:
+        asked.append(text)
+        return yaml_scalars.key_text(text)
+
+    monkeypatch.setattr(yaml_reader, "key_text", counted)
+    (document,) = documents.read("items:\n" + "- name: a\n  on: 1\n" * 50, "x")
+    assert document.obj["items"] == [{"name": "a", "true": 1}] * 50
+    assert asked == ["items", "name", "on"]
 
 
 def test_the_text_does_not_depend_on_the_order_of_keys() -> None:
@@ -32,8 +63,8 @@ def test_the_text_does_not_depend_on_the_order_of_keys() -> None:
         "metadata": {"labels": {}, "name": "x"},
         "apiVersion": "v",
     }
-    text = documents.to_yaml(obj)
-    assert text == documents.to_yaml(dict(reversed(obj.items())))
+    text = yaml_writer.to_yaml(obj)
+    assert text == yaml_writer.to_yaml(dict(reversed(obj.items())))
     assert [line.split(":")[0] for line in text.splitlines()] == [
         "apiVersion", "kind", "metadata", "  name", "  labels", "inference", "  a", "  z", "status",
     ]  # fmt: skip
@@ -61,12 +92,12 @@ def test_the_text_does_not_depend_on_the_order_of_keys() -> None:
     ],
 )
 def test_text_that_looks_like_something_else_is_quoted(text: str) -> None:
-    assert documents.to_yaml({"a": text}).strip() in (f'a: "{text}"', f"a: '{text}'")
+    assert yaml_writer.to_yaml({"a": text}).strip() in (f'a: "{text}"', f"a: '{text}'")
 
 
 def test_no_aliases_are_written() -> None:
     shared = {"x": [1]}
-    assert "&" not in documents.to_yaml({"a": shared, "b": shared})
+    assert "&" not in yaml_writer.to_yaml({"a": shared, "b": shared})
 
 
 SCALARS = {
@@ -293,7 +324,7 @@ KEYS = st.text("abc./0-", min_size=1, max_size=6)
 )
 @settings(max_examples=150, deadline=None)
 def test_what_is_written_is_found_where_it_stands(obj: dict[str, Any]) -> None:
-    text = documents.to_yaml(obj)
+    text = yaml_writer.to_yaml(obj)
     found = list(documents.read(text, "f")) if obj else []
     for document in found:
         for key in obj:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,19 +14,19 @@ from kaitoctl.kaito.fit import Shape
 
 
 def model(name: str) -> Model:
-    found = catalog.model(name)
+    found = catalog.SHIPPED.model(name)
     assert found is not None
     return found
 
 
 def preset(name: str) -> Preset:
-    found = catalog.preset(name)
+    found = catalog.SHIPPED.preset(name)
     assert found is not None
     return found
 
 
 def shape(instance_type: str) -> Shape:
-    found = catalog.instance_type(instance_type)
+    found = catalog.SHIPPED.instance_type(instance_type)
     assert found is not None
     return Shape(found.gpus, found.gpu_memory_gib / found.gpus)
 
@@ -133,9 +134,9 @@ def test_a_distributed_preset_shares_its_processes_equally() -> None:
 
 
 def choices(name: str, target: str = "v0.4", **how: Any) -> dict[str, fit.Choice]:
-    wanted = catalog.preset(name) if target != "v0.12" else catalog.model(name)
+    wanted = catalog.SHIPPED.preset(name) if target != "v0.12" else catalog.SHIPPED.model(name)
     assert wanted is not None
-    found = fit.choices(wanted, catalog.instance_types().values(), target=target, **how)
+    found = fit.choices_on(wanted, catalog.instance_types().values(), target=target, **how)
     return {choice.instance_type.name: choice for choice in found}
 
 
@@ -179,7 +180,7 @@ def node(name: str, gpus: int, *, free: int | None = None, memory: float = 80.0,
 
 
 def placed(name: str, *nodes: fit.GpuNode) -> fit.Placement:
-    wanted = catalog.preset(name) or catalog.model(name)
+    wanted = catalog.SHIPPED.preset(name) or catalog.SHIPPED.model(name)
     assert wanted is not None
     return fit.placements([wanted], nodes)[0]
 
@@ -209,6 +210,23 @@ def test_a_model_of_v0_12_wants_all_gpus_of_its_node_free() -> None:
 def test_a_node_with_a_fault_or_of_unknown_memory_is_not_taken() -> None:
     unknown = fit.GpuNode("u", "", 1, 1, None, None)
     assert not placed("falcon-7b", node("a", 1, faults=("the node is cordoned",)), unknown).fits
+    assert "the memory of the GPUs of u is not known" in placed("falcon-7b", unknown).why
+
+
+def test_what_check_nodes_warns_of_fit_does_too() -> None:
+    ill = api_node("a", "7")
+    ill["metadata"]["labels"] = {"node.kubernetes.io/instance-type": "standard_nd96ASR_v4"}
+    ill["status"]["conditions"].append({"type": "XIDErrors", "status": "True", "message": "Xid 79"})
+    ill["status"]["capacity"]["nvidia.com/gpu"] = "8"
+    ill["status"]["allocatable"]["memory"] = "4Gi"
+    (seen,) = fit.gpu_nodes([ill])
+    assert not seen.faults and seen.memory_gib == 40, "a label names a machine in any case"
+    assert any("XIDErrors" in words for words in seen.warnings)
+    assert any("7 of 8" in words for words in seen.warnings)
+    found = placed("falcon-7b", seen)
+    assert found.fits and "only 4 GiB main memory" in found.why
+    assert "main memory" not in placed("falcon-7b", replace(seen, main_memory_gib=64.0)).why
+    assert "main memory" not in placed("falcon-7b", replace(seen, main_memory_gib=None)).why
 
 
 def test_without_nodes_nothing_runs() -> None:
@@ -275,12 +293,12 @@ def test_shares_and_slices_are_not_taken_for_whole_gpus() -> None:
         ("mig", 3, 1, False),
         ("shared", 8, 2, False),
     ]
-    small, large = catalog.preset("falcon-7b"), catalog.preset("llama-2-13b-chat")
+    small, large = catalog.SHIPPED.preset("falcon-7b"), catalog.SHIPPED.preset("llama-2-13b-chat")
     assert small and large
     (one,) = fit.placements([small], seen[:1])
     (two,) = fit.placements([large], seen[:1])
     assert (one.nodes, two.nodes) == (("mig",), ())
-    model = catalog.model("phi-4")
+    model = catalog.SHIPPED.model("phi-4")
     assert model is not None
     (none,) = fit.placements([model], seen)
     assert not none.fits and none.why.startswith("a node with whole GPUs")

@@ -15,10 +15,10 @@ import pytest
 from builders import adapter, workspace
 
 from kaitoctl.kaito import catalog, tuning
-from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kube.documents import to_yaml
+from kaitoctl.kaito.node_claims import node_claim
 from kaitoctl.kube.objects import Object, key_of
+from kaitoctl.kube.yaml_writer import to_yaml
 from kaitoctl.workspace_controller import children_of, refusal_of
 
 GENERATIONS = ("v0.4", "v0.3")
@@ -113,7 +113,7 @@ def objects(ws: Object, *, gpus: int, settings: Settings) -> list[Object] | str:
     for item in made:
         if item["kind"] == "Job":  # a hash of the whole question says nothing to a reader
             item["metadata"]["annotations"][tuning.MADE_FROM] = "..."
-    return [node_claim(ws, "a-node"), *made]
+    return [node_claim(ws, "a-node", settings), *made]
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -10,24 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from builders import node, pod
 from hypothesis import given
 from hypothesis import strategies as st
+from screen_data import cluster
+from terminals import Terminal, lines
 
-from kaitoctl.cli.node_table import Screen
-from kaitoctl.cli.nodes import as_json, report
 from kaitoctl.kaito.fit import gpu_nodes
-from kaitoctl.kaito.nodes.inventory import Holder, Inventory, NodeGpus, gpu_inventory
+from kaitoctl.kaito.nodes.inventory import Holder, NodeGpus, gpu_inventory
 from kaitoctl.kube.objects import Object
+from kaitoctl.screens.gpu_table import as_json, report
+from kaitoctl.screens.layout import plain
 
 DATA = Path(__file__).parent.parent / "data" / "inventory"
 WORKSPACE = {"kaito.sh/workspace": "falcon"}
-
-
-def cluster(*, with_pods: bool = True) -> Inventory:
-    lists = yaml.safe_load((DATA / "cluster.yaml").read_text())
-    return gpu_inventory(lists["nodes"], lists["pods"] if with_pods else None)
 
 
 def counted(obj: Object, *pods: Object) -> NodeGpus:
@@ -132,7 +128,7 @@ def test_shares_of_a_gpu_are_counted_and_called_shares() -> None:
     found = gpu_inventory([obj, node("b")], [pod(node_name="a", gpus=1)])
     assert (found.total, found.free, found.largest_free) == (6, 5, (2, "b"))
     assert found.nodes[0].warnings == ("gpus-shared",)
-    text = "\n".join(report(found, Screen()))
+    text = "\n".join(plain(report(found)))
     assert "Of them 4 on 1 node are shares or MIG slices, not whole GPUs." in text
     assert "ready, shared" in text
 
@@ -142,13 +138,13 @@ def test_a_node_is_called_broken_only_when_the_totals_count_it() -> None:
     for pods, broken in (([HELD], 1), ([pod(node_name="gpu-a", gpus=2)], 0)):
         found = gpu_inventory([dead], pods)
         assert found.broken == broken
-        line = report(found, Screen())[1]
+        line = plain(report(found))[1]
         assert "not offered" in line
         assert "broken" not in line
-        assert f"{broken} broken" in "\n".join(report(found, Screen()))
+        assert f"{broken} broken" in "\n".join(plain(report(found)))
     (partly,) = gpu_inventory([node(gpus="1")], []).nodes
     assert partly.broken == 1
-    assert "1 broken" in report(gpu_inventory([node(gpus="1")], []), Screen())[1]
+    assert "1 broken" in plain(report(gpu_inventory([node(gpus="1")], [])))[1]
 
 
 def test_without_pods_in_use_and_free_are_unknown() -> None:
@@ -218,44 +214,44 @@ def test_odd_objects_are_counted_without_an_error_and_the_sums_hold(nodes: list[
     if found.shares is not None:
         assert sum(share.gpus for share in found.shares) == found.in_use
     as_json(found, everything=True)
-    for screen in (Screen(80, symbols=True), Screen()):
-        lines = report(found, screen, everything=True)
-        assert all(len(line) <= 80 for line in lines if screen.width)
-        assert all(line.isprintable() for line in lines)
+    for shown_on in (Terminal(80), None):
+        shown = lines(report(found, everything=True), shown_on)
+        assert all(len(line) <= 80 for line in shown if shown_on)
+        assert all(line.isprintable() for line in shown)
 
 
 # --- the screens -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "screen", "how"),
+    ("name", "shown_on", "how"),
     [
-        ("cluster.80-columns.txt", Screen(80, symbols=True), {}),
-        ("cluster.all.80-columns.txt", Screen(80, symbols=True), {"everything": True}),
-        ("cluster.pipe.txt", Screen(), {}),
-        ("cluster.wide.txt", Screen(80), {"wide": True}),
-        ("cluster.colour.txt", Screen(120, symbols=True, colour=True), {}),
+        ("cluster.80-columns.txt", Terminal(80), {}),
+        ("cluster.all.80-columns.txt", Terminal(80), {"everything": True}),
+        ("cluster.pipe.txt", None, {}),
+        ("cluster.wide.txt", Terminal(80), {"wide": True}),
+        ("cluster.colour.txt", Terminal(120, colour=True), {}),
     ],
 )
-def test_the_screen_reads_well(name: str, screen: Screen, how: dict[str, bool]) -> None:
-    lines = report(cluster(), screen, **how)
-    compared(name, lines)
-    assert all(len(line) <= 80 for line in lines if "80-columns" in name)
-    assert ("\x1b" in "".join(lines)) == screen.colour
-    assert ("✗" in "".join(lines)) == screen.symbols
+def test_the_screen_reads_well(name: str, shown_on: Terminal | None, how: dict[str, bool]) -> None:
+    shown = lines(report(cluster(), **how), shown_on)
+    compared(name, shown)
+    assert all(len(line) <= 80 for line in shown if "80-columns" in name)
+    assert ("\x1b" in "".join(shown)) == (shown_on is not None and shown_on.colour)
+    assert ("✗" in "".join(shown)) == (shown_on is not None)
 
 
 def test_the_screen_says_when_holders_are_unknown() -> None:
-    compared("cluster.no-pods.80-columns.txt", report(cluster(with_pods=False), Screen(80, symbols=True)))
+    compared("cluster.no-pods.80-columns.txt", Terminal(80).lines(report(cluster(with_pods=False))))
 
 
 def test_a_node_of_many_devices_and_a_cluster_of_many_holders_still_fit() -> None:
     pods = [pod(f"pod-{number:03}", node_name="large", gpus=1) for number in range(60)]
     found = gpu_inventory([node("large", gpus="100")], pods)
-    lines = report(found, Screen(80))
-    assert all(len(line) <= 80 for line in lines)
-    assert "*  8 more with 8 GPUs (-o wide names them)" in lines
-    assert any("pod-059" in line for line in report(found, Screen(80), wide=True))
+    shown = Terminal(80).lines(report(found))
+    assert all(len(line) <= 80 for line in shown)
+    assert "*  8 more with 8 GPUs (-o wide names them)" in shown
+    assert any("pod-059" in line for line in Terminal(80).lines(report(found, wide=True)))
     assert Holder("Pod", "default", "pod-059") in dict(found.nodes[0].held or ())
 
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaitoctl.kube.objects import Object, by_name, dig
-from kaitoctl.sandbox.workloads.timetable import (
+from kaitoctl.sandbox.workloads.container_life import (
     FAULT_ANNOTATION,
     FAULT_CONTAINER_ANNOTATION,
     FAULTS,
     NEVER,
     fault_of,
-    pod_at,
 )
+from kaitoctl.sandbox.workloads.timetable import pod_at
 
 GPU = {"limits": {"nvidia.com/gpu": "1"}}
 READINESS = {"httpGet": {"path": "/healthz", "port": 5000}, "initialDelaySeconds": 30, "periodSeconds": 10}

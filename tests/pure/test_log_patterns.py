@@ -6,10 +6,12 @@ The lines are those that the programs print, in the versions that `log_patterns`
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from builders import adapter, workspace
 
+from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis import Cause, diagnose, of_logs
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.diagnosis.log_patterns import PATTERNS, readings
@@ -42,7 +44,89 @@ def cause(log: str, *, code: int = 1, adapters: tuple[str, ...] = ()) -> Cause:
 
 # Code, what the message must have, the log.
 CASES = [
+    # --- limits of the container
+    ("process-limit", "files", "OSError: [Errno 24] Too many open files: '/usr/lib/python3/dist.py'"),
+    ("process-limit", "files", "RuntimeError: unable to open file: os error 24"),
+    ("process-limit", "threads", "RuntimeError: can't start new thread"),
+    (
+        "process-limit",
+        "threads",
+        "OpenBLAS blas_thread_init: pthread_create failed for thread 3 of 32: Resource temporarily "
+        "unavailable",
+    ),
+    ("process-limit", "processes", "BlockingIOError: [Errno 11] Resource temporarily unavailable"),
+    ("process-limit", "threads", "runtime: failed to create new OS thread (have 12 already; errno=11)"),
+    ("process-limit", "threads", "libgomp: Thread creation failed: Resource temporarily unavailable"),
+    # --- files that are no JSON
+    (
+        "model-files-broken",
+        "column 1",
+        "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+    ),
+    (
+        "model-files-broken",
+        "JSON",
+        "requests.exceptions.JSONDecodeError: Extra data: line 2 column 1 (char 9)",
+    ),
+    (
+        "model-files-broken",
+        "/mnt/m/config.json is no JSON",
+        "OSError: It looks like the config file at '/mnt/m/config.json' is not a valid JSON file.",
+    ),
+    ("model-files-broken", "EOF while parsing", "Exception: EOF while parsing a value at line 1 column 0"),
+    # --- what a kind of GPU has too little of
+    (
+        "gpu-too-old",
+        "114688, and there are 101376",
+        "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 114688, Hardware "
+        "limit: 101376. Reducing block sizes or `num_stages` may help.",
+    ),
+    (
+        "gpu-too-old",
+        "no program for this kind",
+        "FATAL: kernel `fmha_cutlassF_f16_aligned_64x64_rf_sm75` is for sm75-sm80, but was built for sm50",
+    ),
+    (
+        "gpu-not-visible",
+        "no GPU",
+        "RuntimeError: ProcessGroupNCCL is only supported with GPUs, no GPUs found!",
+    ),
+    ("worker-died", "loads data", "RuntimeError: DataLoader worker (pid 77) is killed by signal: Killed. "),
+    ("worker-died", "loads data", "RuntimeError: DataLoader worker (pid(s) 77, 78) exited unexpectedly"),
+    (
+        "shared-memory-too-small",
+        "shm",
+        "RuntimeError: DataLoader worker (pid 7) is killed by signal: Bus error. ",
+    ),
+    (
+        "bad-arguments",
+        "(2048) is smaller than",
+        "ValueError: `max_num_batched_tokens` (2048) is smaller than max_model_len (4096).",
+    ),
+    # --- a number type that the model's quantization does not take, on whatever GPU
+    (
+        "bad-arguments",
+        "gptq does not work with bfloat16",
+        "ValueError: torch.bfloat16 is not supported for quantization method gptq. Supported dtypes: "
+        "[torch.float16]",
+    ),
+    (
+        "bad-arguments",
+        "mxfp4 does not work with float16",
+        "  Value error, torch.float16 is not supported for quantization method mxfp4. Supported dtypes: "
+        "[torch.bfloat16] [type=value_error, input_value=ArgsKwargs(), input_type=ArgsKwargs]",
+    ),
     # --- memory
+    (
+        "cuda-out-of-memory",
+        "does not fit the GPU memory",
+        "RuntimeError: Triton Error [CUDA]: out of memory",
+    ),
+    (
+        "cuda-out-of-memory",
+        "does not fit the GPU memory",
+        "RuntimeError: Triton Error [HIP]:  Code: 2, Message: out of memory",
+    ),
     (
         "cuda-out-of-memory",
         "room for a context of 32768 tokens, and 40960 are asked for",
@@ -193,6 +277,143 @@ CASES = [
     ("gpu-broken", "GPU", "torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered"),
     ("gpu-broken", "Xid 79", "NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus."),
     ("gpu-broken", "GPU", "pynvml.NVMLError_GpuIsLost: GPU is lost"),
+    *(
+        ("gpu-program-failed", words, f"torch.AcceleratorError: CUDA error: {words}")
+        for words in (
+            "an illegal memory access was encountered",
+            "device-side assert triggered",
+            "unspecified launch failure",
+            "misaligned address",
+            "an illegal instruction was encountered",
+            "invalid program counter",
+            "operation not supported on global/shared address space",
+            "the launch timed out and was terminated",
+            "too many resources requested for launch",
+            "invalid device function",
+        )
+    ),
+    (
+        "gpu-program-failed",
+        "during capture",
+        "RuntimeError: CUDA error: operation failed due to a previous error during capture",
+    ),
+    (
+        "gpus-disconnected",
+        "reach each other",
+        "h:9:9 [0] misc/socket.cc:516 NCCL WARN socketStartConnect: Connect to 10.0.0.2<35> failed : refused",
+    ),
+    (
+        "gpus-disconnected",
+        "reach each other",
+        "h:9:9 [0] transport/net_ib.cc:1 NCCL WARN NET/IB : Got completion from peer with status=12 opcode=0",
+    ),
+    (
+        "gpus-disconnected",
+        "reach each other",
+        "h:9:9 [0] misc/socket.cc:1 NCCL WARN Call to recv from 10.0.0.2<1> failed : Broken pipe",
+    ),
+    (
+        "model-files-broken",
+        "do not fit",
+        "KeyError: 'model.layers.27.self_attn.qkv_proj.weight_scale'",
+    ),
+    ("image-broken", "Python module vllm", "/usr/bin/python3: No module named vllm"),
+    (
+        "image-broken",
+        "/x/inference_api.py",
+        "python3: can't open file '/x/inference_api.py': [Errno 2] No such",
+    ),
+    ("image-broken", "program python3", "/bin/sh: 1: exec: python3: not found"),
+    ("image-broken", "do not fit", "RuntimeError: operator torchvision::nms does not exist"),
+    ("image-broken", "do not fit", "AttributeError: module 'numpy' has no attribute 'float'"),
+    (
+        "image-broken",
+        "compiles",
+        "subprocess.CalledProcessError: Command '['/usr/bin/gcc', '/tmp/x.c']' returned "
+        "non-zero exit status 1.",
+    ),
+    ("image-broken", "compiles", "/usr/bin/ld: cannot find -lcuda: No such file or directory"),
+    ("bad-arguments", "by fork", "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA"),
+    ("path-not-writable", "no user 1000680000", "KeyError: 'getpwuid(): uid not found: 1000680000'"),
+    ("gpu-count-misfit", "divided", "AssertionError: 28 is not divisible by 8"),
+    (
+        "gpu-too-old",
+        "capability",
+        "ValueError: Selected backend X is not valid for this configuration. Reason: "
+        "['compute capability not supported']",
+    ),
+    ("volume-unavailable", "storage", "OSError: [Errno 5] Input/output error"),
+    (
+        "volume-unavailable",
+        "storage",
+        "OSError: [Errno 107] Transport endpoint is not connected: '/workspace'",
+    ),
+    ("volume-unavailable", "storage", "OSError: [Errno 116] Stale file handle"),
+    (
+        "model-files-broken",
+        "/w/config.json is missing",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/w/config.json'",
+    ),
+    (
+        "model-files-broken",
+        "no folder /w with",
+        "ValueError: Invalid repository ID or local directory specified: '/w'",
+    ),
+    ("model-files-broken", "no folder /w with", "OSError: Incorrect path_or_model_id: '/w'. Please provide"),
+    ("model-files-broken", "no folder /w with", "ValueError: No supported config format found in /w."),
+    (
+        "model-files-broken",
+        "do not fit",
+        "AssertionError: Attempted to load weight (torch.Size([4096])) into parameter (torch.Size([5120]))",
+    ),
+    ("model-unsupported", "does not know", "ValueError: rope_scaling should have a 'rope_type' key"),
+    (
+        "hub-unreachable",
+        "hub",
+        "httpx.HTTPStatusError: Server error '502 Bad Gateway' for url 'https://hf.co/x'",
+    ),
+    ("image-broken", "program vllm", "bash: line 1: vllm: command not found"),
+    ("image-broken", "program vllm", "/bin/sh: 1: vllm: not found"),
+    (
+        "gpu-program-failed",
+        "srcIndex < srcSelectDimSize",
+        "/pytorch/aten/src/ATen/native/cuda/Indexing.cu:1553: indexSelectLargeIndex: block: [3,0,0], thread: "
+        "[4,0,0] Assertion `srcIndex < srcSelectDimSize` failed.",
+    ),
+    (
+        "cuda-out-of-memory",
+        "memory",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    ),
+    (
+        "gpu-program-failed",
+        "CUBLAS_STATUS_EXECUTION_FAILED",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx( handle, opa`",
+    ),
+    ("gpu-program-failed", "failed", "RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    (
+        "gpu-program-failed",
+        "CUDA_ERROR_ILLEGAL_ADDRESS",
+        "RuntimeError: Triton Error [CUDA]: CUDA_ERROR_ILLEGAL_ADDRESS",
+    ),
+    (
+        "gpu-program-failed",
+        "illegal memory access",
+        "[rank0]:[E1102 10:00:00.1 ProcessGroupNCCL.cpp:2057] [PG ID 2 PG GUID 3 Rank 0] Process group "
+        "watchdog thread terminated with exception: CUDA error: an illegal memory access was encountered",
+    ),
+    (
+        "gpu-program-failed",
+        "GPU node-1",
+        "Memory access fault by GPU node-1 (Agent handle: 0x5) on address 0x7f. Reason: Unknown.",
+    ),
+    ("gpu-program-failed", "Xid 31", "NVRM: Xid (PCI:0000:3b:00): 31, pid=12, name=python3, MMU Fault"),
+    ("gpu-broken", "Xid 48", "NVRM: Xid (PCI:0000:3b:00): 48, pid=12, DBE (double bit error)"),
+    (
+        "gpu-broken",
+        "GPU",
+        "CUDA error: Invalid access of peer GPU memory over nvlink or a hardware error",
+    ),
     (
         "gpu-broken",
         "fabric",
@@ -229,6 +450,12 @@ CASES = [
         "token",
         "huggingface_hub.errors.GatedRepoError: 401 Client Error.\n\nCannot access gated repo for "
         "url https://h.co",
+    ),
+    (
+        "model-access-denied",
+        "token",
+        "RuntimeError: Data processing error: CAS service error : ReqwestMiddleware Error: "
+        "HTTP status client error (403 Forbidden) for url (https://cas-server.xethub.hf.co/v1/x)",
     ),
     ("model-access-denied", "token", "Access to model meta-llama/Llama-3.1-8B is restricted. You must have"),
     ("model-not-found", "no such model", "RepositoryNotFoundError: 404 Client Error. (Request ID: x)"),
@@ -444,7 +671,7 @@ def test_a_line_that_is_known_names_the_cause(code: str, words: str, log: str) -
     assert found.code == code, found
     assert words.lower() in found.message.lower() or words in found.hint
     assert any(source == "log" for source, _ in found.evidence)
-    assert "{" not in found.message + found.hint
+    assert "{" not in found.message + text(found.hint)
 
 
 ADAPTERS = [
@@ -472,6 +699,11 @@ ADAPTERS = [
         "['embed_tokens']. Please verify that the loaded LoRA module is correct",
     ),
     ("of a kind", "ValueError: vLLM does not yet support DoRA."),
+    (
+        "their sizes differ",
+        "RuntimeError: Error(s) in loading state_dict for PeftModelForCausalLM:\n        size mismatch for "
+        "base_model.model.x.q_proj.lora_A.default.weight: copying a param with shape torch.Size([16, 4096])",
+    ),
     ("of a kind", "ValueError: base_model.model.x is unsupported LoRA weight"),
     ("no weights", "ValueError: /mnt/adapter/style doesn't contain tensors"),
     ("git-lfs", "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"),
@@ -485,7 +717,7 @@ def test_an_adapter_that_is_not_loaded_is_named_with_the_command_that_takes_it_o
 ) -> None:
     found = cause(log, adapters=("style",))
     assert (found.code, words in found.message) == ("adapter-misfit", True), found
-    assert found.command == "kaitoctl remove-adapter falcon -n default --name style"
+    assert text(found.command) == "kaitoctl remove-adapter falcon -n default --name style"
 
 
 def test_without_adapters_of_its_own_a_workspace_gets_no_command_about_them() -> None:
@@ -555,6 +787,32 @@ def test_what_is_said_in_passing_counts_only_when_nothing_else_is_said() -> None
         assert cause(said.replace("INFO", "ERROR").replace("I1102", "E1102")).code != "crash-loop"
 
 
+CUDA = [
+    line.split("\t")
+    for line in (Path(__file__).parents[1] / "data" / "cuda_errors.tsv").read_text().splitlines()[1:]
+]
+
+
+CUDA_FORMS = (
+    "torch.AcceleratorError: CUDA error: {words}",
+    "RuntimeError: CUDA driver error: {words}",
+    "h:9:9 [0] transport/p2p.cc:275 NCCL WARN Cuda failure {number} '{words}'",
+    "Failed: Cuda error /workspace/csrc/custom_all_reduce.cuh:455 '{words}'",
+)
+
+
+@pytest.mark.parametrize(("number", "name", "words", "code"), CUDA, ids=lambda one: one[:12])
+def test_each_error_of_cuda_leads_to_a_cause(number: str, name: str, words: str, code: str) -> None:
+    found = [cause(form.format(number=number, words=words)) for form in CUDA_FORMS]
+    assert {one.code for one in found} == {code}
+    if code == "gpu-program-failed":
+        assert all(words[:25] in one.message for one in found)
+        return
+    assert cause(name).code in (code, "gpu-not-visible"), "by its name, too"
+    asked = cause(f"RuntimeError: Unexpected error from cudaGetDeviceCount(). Error {number}: {words}")
+    assert (asked.code, asked.message) == (code, found[0].message)
+
+
 @pytest.mark.parametrize(
     ("log", "error"),
     [
@@ -567,14 +825,24 @@ def test_what_is_said_in_passing_counts_only_when_nothing_else_is_said() -> None
             "this model is odd",
         ),
         ("\x1b[31mERROR\x1b[0m 11-02 10:00:00 [x.py:1] all is lost\nbye\n", "all is lost"),
-        (
-            "[rank1]: RuntimeError: CUDA error: an illegal memory access was encountered\n",
-            "RuntimeError: CUDA error",
-        ),
         ("loading\nSegmentation fault (core dumped)\n", "Segmentation fault"),
         ("2026-01-01 10:00:00,123 - ERROR - it broke\n", "it broke"),
         ("(RayWorkerWrapper pid=8, ip=10.0.0.7) ValueError: odd\n", "ValueError: odd"),
         ("pynvml.NVMLError_NoPermission: Insufficient Permissions\n", "pynvml.NVMLError_NoPermission"),
+        # Exceptions whose names do not end as most do, and names that are none.
+        (
+            "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 163840\n",
+            "triton.runtime.errors.OutOfResources: out of resource",
+        ),
+        ("loading\n!!!!!!! Segfault encountered !!!!!!!\n", "!!!!!!! Segfault encountered"),
+        (
+            "gpu:1:1 [0] transport/p2p.cc:330 NCCL WARN Could not map what nobody has seen\n",
+            "gpu:1:1 [0] transport/p2p.cc:330 NCCL WARN",
+        ),
+        ("zmq.error.Again: Resource temporarily unavailable\n", "zmq.error.Again"),
+        ("_queue.Empty\n", "_queue.Empty"),
+        ("INFO 11-02 10:00:00 [x.py:1] vllm.v1.Worker: ready\n", ""),
+        ("loading vllm.v1.Worker: ready\n", ""),
         ("hello\nworld\n", ""),
         ("", ""),
     ],
@@ -643,6 +911,7 @@ def test_every_code_of_the_tables_is_tried() -> None:
 def test_most_rows_are_tried() -> None:
     """A row that no line here reaches may have a pattern that nothing fits."""
     logs = [log for _, _, log in CASES] + [log for _, log in ADAPTERS]
+    logs += [f"CUDA error: {words}" for _, _, words, _ in CUDA]
     reached = {id(reading) for log in logs for _, reading, _ in readings(log)}
     unreached = [pattern for pattern, reading in PATTERNS if id(reading) not in reached]
     assert len(unreached) <= 12, unreached

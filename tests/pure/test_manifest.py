@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import template_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import JSON, TEXT
 
+from kaitoctl import packaged
+from kaitoctl.advice import text
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import manifest, validation
+from kaitoctl.kaito import inference_template, manifest, template_rendering, templates, validation
 from kaitoctl.kaito.manifest import Adapter, WorkspaceRequest
 
 
@@ -27,7 +31,7 @@ def request_for(**changes: Any) -> WorkspaceRequest:
 
 
 def render(template: str, **values: Any) -> Any:
-    return manifest.render(template, values, source="mine.j2")
+    return template_rendering.render(template, values, source="mine.j2")
 
 
 def refused(template: str, **values: Any) -> str:
@@ -104,7 +108,7 @@ def test_no_value_changes_the_shape_and_every_leaf_is_its_value(
             annotations=annotations,
             instance_type=instance_type,
         ),
-        manifest.template_text("inference")[0],
+        templates.text_of("inference")[0],
     )
     inference: dict[str, Any] = {"preset": {"name": name}}
     if adapters:
@@ -140,14 +144,14 @@ def test_no_value_changes_the_shape_and_every_leaf_is_its_value(
     )
 )
 @settings(max_examples=200, deadline=None)
-def test_without_a_template_the_workspace_is_that_of_the_shipped_template(request: WorkspaceRequest) -> None:
+def test_the_compiled_template_makes_what_the_template_makes(request: WorkspaceRequest) -> None:
     def made(text: str | None) -> str:
         try:
             return json.dumps(manifest.workspace(request, text, source="shipped template inference"))
         except InputError as error:
             return str(error)
 
-    assert made(None) == made(manifest.template_text("inference")[0])
+    assert made(None) == made(templates.text_of("inference")[0])
 
 
 HOSTILE_TEMPLATE = """\
@@ -165,6 +169,57 @@ folded: >-
 {{ k }}: key
 # {{ v }}
 """
+
+
+def test_the_compiled_template_is_that_of_the_shipped_one(pytestconfig: pytest.Config) -> None:
+    text = template_compiler.compiled(templates.text_of("inference")[0])
+    file = Path(inference_template.__file__)
+    if pytestconfig.getoption("--update-golden"):
+        file.write_text(text)
+    assert file.read_text() == text, "pytest --update-golden tests/pure/test_manifest.py compiles it"
+
+
+def test_an_edited_default_template_changes_what_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "templates"
+    shutil.copytree(packaged.folder("templates"), folder)
+    edited = (
+        (folder / "inference.yaml.j2").read_text().replace("  name: {{ name }}", "  name: {{ name }}-x", 1)
+    )
+    (folder / "inference.yaml.j2").write_text(edited)
+    monkeypatch.setattr(packaged, "folder", lambda name: tmp_path / name)
+    assert manifest.workspace(WorkspaceRequest("w", "", "falcon-7b"))["metadata"] == {"name": "w-x"}
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("  extra: {{ instance_type }}", "T"),
+        ("  extra: 3", 3),
+        ('  extra: "3"', "3"),
+        ("  extra: a-{{ preset }}", "a-falcon-7b"),
+        ("{% if not namespace or count == 2 %}\n  extra: spot\n{% endif %}", "spot"),
+        ("  extra:\n{% for one in preferred_nodes %}\n    - node: {{ one }}\n{% endfor %}", [{"node": "n"}]),
+    ],
+)
+def test_an_edited_template_compiles_to_what_it_renders_to(line: str, value: object) -> None:
+    source = f"name: {{{{ name }}}}\nmore:\n  first: 1\n{line}\n"
+    values = manifest.values_of(
+        WorkspaceRequest("w", "", "falcon-7b", instance_type="T", preferred_nodes=("n",))
+    )
+    module: dict[str, Any] = {}
+    exec(template_compiler.compiled(source), module)
+    assert module["build"](values) == template_rendering.render(source, values, source="s")
+    assert module["build"](values)["more"]["extra"] == value
+
+
+@pytest.mark.parametrize(
+    "line", ["{% macro a() %}", "a: {{ name | upper }}", "a: {{ name[0] }}", "- a", "  b: 1"]
+)
+def test_what_the_compiler_does_not_know_is_an_error(line: str) -> None:
+    with pytest.raises(ValueError, match=r"compiler|nothing below"):
+        template_compiler.compiled(f"name: {{{{ name }}}}\n{line}\n")
 
 
 @given(v=TEXT, k=TEXT.map(lambda text: f"k-{text}"))
@@ -329,18 +384,19 @@ OUTPUT = ["output_image=r.io/out:1", "output_secret=push"]
 def test_every_shipped_template_makes_a_workspace_without_fault(
     name: str, changes: dict[str, Any], sets: list[str]
 ) -> None:
-    text, source = manifest.template_text(name)
+    text, source = templates.text_of(name)
     made = manifest.workspace(request_for(**changes), text, manifest.set_values(sets), source=source)
     assert validation.judge(made) == []
 
 
 def test_all_shipped_templates_are_tested_here() -> None:
-    # private-image: see test_templates
-    assert manifest.template_names() == ["adapters", "custom-pod", "inference", "private-image", "tuning"]
+    # private-image: see test_templates; inference-set: see tests/cli/test_fleets
+    shipped = ["adapters", "custom-pod", "inference", "inference-set", "private-image", "tuning"]
+    assert templates.names() == shipped
 
 
 def test_the_adapters_template_insists_on_adapters() -> None:
-    text, source = manifest.template_text("adapters")
+    text, source = templates.text_of("adapters")
     with pytest.raises(InputError, match="at least one adapter"):
         manifest.workspace(request_for(), text, source=source)
 
@@ -350,25 +406,25 @@ def test_a_template_is_a_shipped_name_or_a_file(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "mine.j2").write_text("a: 1")
     (tmp_path / "bare").write_text("b: 1")
     (tmp_path / "inference").mkdir()
-    assert manifest.template_text("mine.j2") == ("a: 1", "mine.j2")
-    assert manifest.template_text(str(tmp_path / "mine.j2"))[0] == "a: 1"
-    assert manifest.template_text("bare")[0] == "b: 1"
-    assert "kind: Workspace" in manifest.template_text("inference")[0]
+    assert templates.text_of("mine.j2") == ("a: 1", "mine.j2")
+    assert templates.text_of(str(tmp_path / "mine.j2"))[0] == "a: 1"
+    assert templates.text_of("bare")[0] == "b: 1"
+    assert "kind: Workspace" in templates.text_of("inference")[0]
 
 
 @pytest.mark.parametrize("name", ["nope", "", "nope.yaml", "./nope", "../inference", "a\0b"])
 def test_a_template_that_is_not_there_is_an_input_error(name: str) -> None:
     with pytest.raises(InputError):
-        manifest.template_text(name)
+        templates.text_of(name)
 
 
 def test_an_unknown_template_lists_the_shipped_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        manifest.template_text("infrence")
+        templates.text_of("infrence")
     assert "inference" in caught.value.hint
     (tmp_path / "latin.j2").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match="not UTF-8"):
-        manifest.template_text(str(tmp_path / "latin.j2"))
+        templates.text_of(str(tmp_path / "latin.j2"))
 
 
 # --- small grammars ------------------------------------------------------------------------------------
@@ -443,7 +499,7 @@ def test_a_malformed_set_is_named(items: list[str]) -> None:
 )
 def test_expressions_that_would_fill_the_memory_are_refused(expression: str) -> None:
     with pytest.raises(InputError, match="t:1"):
-        manifest.render("a: {{ " + expression + " }}", {}, source="t")
+        template_rendering.render("a: {{ " + expression + " }}", {}, source="t")
 
 
 GROWING = [
@@ -462,7 +518,7 @@ def test_what_doubles_in_a_loop_is_refused(expression: str) -> None:
     step = f"{{% set ns.a = {expression} %}}"
     template = f"{{% set ns = namespace(a='x') %}}{{% for i in range(90) %}}{step}{{% endfor %}}a: 1"
     with pytest.raises(InputError, match="t:1: it makes too much"):
-        manifest.render(template, {}, source="t")
+        template_rendering.render(template, {}, source="t")
 
 
 LARGE = [
@@ -484,7 +540,7 @@ def test_what_looks_at_a_large_value_again_and_again_is_refused(expression: str)
         f"{{% for i in range(90000) %}}{{% set x = {expression} %}}{{% endfor %}}a: 1"
     )
     with pytest.raises(InputError, match="t:1: it makes too much"):
-        manifest.render(template, {}, source="t")
+        template_rendering.render(template, {}, source="t")
 
 
 def test_loops_without_end_are_refused_included_templates_among_them() -> None:
@@ -492,7 +548,7 @@ def test_loops_without_end_are_refused_included_templates_among_them() -> None:
     for body in (loops * 2 + "{% endfor %}" * 2, "{% set x = i %}", "{% include 'inference.yaml.j2' %}"):
         values = {"name": "w", "api_version": "kaito.sh/v1alpha1", "namespace": None}
         with pytest.raises(InputError):
-            manifest.render(f"{loops * 2}{body}{{% endfor %}}{{% endfor %}}", values, source="t")
+            template_rendering.render(f"{loops * 2}{body}{{% endfor %}}{{% endfor %}}", values, source="t")
 
 
 JINJA = {
@@ -513,15 +569,15 @@ JINJA = {
 @pytest.mark.parametrize(("expression", "value"), JINJA.items())
 def test_expressions_mean_what_they_mean_in_jinja(expression: str, value: Any) -> None:
     values = {"m": {"k": "val"}, "l": [{"n": 1}, {"n": 2}]}
-    assert manifest.render(f"a: {{{{ {expression} }}}}", values, source="t") == {"a": value}
+    assert template_rendering.render(f"a: {{{{ {expression} }}}}", values, source="t") == {"a": value}
 
 
 def test_a_loop_knows_where_it_is() -> None:
     template = "a: {% for k, v in m | dictsort %}{{ loop.index }}/{{ loop.length }}{{ k ~ v }}{% endfor %}"
-    assert manifest.render(template, {"m": {"x": "y", "b": "c"}}, source="t") == {"a": "1/2bc2/2xy"}
+    assert template_rendering.render(template, {"m": {"x": "y", "b": "c"}}, source="t") == {"a": "1/2bc2/2xy"}
 
 
 def test_a_variable_that_is_missing_comes_with_the_option_that_gives_it() -> None:
     with pytest.raises(InputError) as caught:
-        manifest.render("a: {{ image }}", {}, source="mine.j2")
-    assert caught.value.hint == "give it with --set image=VALUE"
+        template_rendering.render("a: {{ image }}", {}, source="mine.j2")
+    assert text(caught.value.hint) == "give it with --set image=VALUE"

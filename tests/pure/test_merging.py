@@ -20,7 +20,7 @@ REQUEST = WorkspaceRequest("falcon", "default", "falcon-7b", "Standard_NC12s_v3"
 
 
 def upon(live: Object, asked: WorkspaceRequest, *named: str, mute: tuple[str, ...] = ()) -> Object:
-    return merging.upon(live, rendered(merging.completed(asked, live, named)), without_strength=mute)
+    return merging.upon(live, rendered(merging.complete_request(asked, live, named)), without_strength=mute)
 
 
 def test_defaults_do_not_replace_what_is_there() -> None:
@@ -120,7 +120,7 @@ def test_nothing_is_lost_and_nothing_is_taken_over_that_nobody_named(
     goal = upon(live, wanted, mute=tuple(asked))
     body = merging.intent(live, goal, "kaitoctl")
     after = applied(body, "kaitoctl")
-    assert merging.shown(after) == merging.shown(goal)
+    assert merging.asked_of(after) == merging.asked_of(goal)
     assert (after["metadata"].get("labels") or {}) == labels
     assert (after["metadata"].get("annotations") or {}) == annotations
     assert after["resource"] == live["resource"]
@@ -131,9 +131,9 @@ def test_nothing_is_lost_and_nothing_is_taken_over_that_nobody_named(
         if name not in asked:
             assert entries[name] == item
     again = upon(after, wanted, mute=tuple(asked))
-    assert merging.shown(again) == merging.shown(after)
+    assert merging.asked_of(again) == merging.asked_of(after)
     if not asked:  # it names nothing of others, and so there is nothing to conflict with
-        assert merging.shown(applied(merging.intent(after, again, "kaitoctl"), "kaitoctl", force=False))
+        assert merging.asked_of(applied(merging.intent(after, again, "kaitoctl"), "kaitoctl", force=False))
 
 
 def test_it_holds_only_for_the_state_that_was_looked_at() -> None:

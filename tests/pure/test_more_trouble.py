@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from trouble import World
 
+from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis.cause import Cause
 
 
@@ -243,6 +244,38 @@ def test_a_network_plugin_is_known_by_its_words(words: str, hint: str) -> None:
     cause = world.cause()
     assert cause.code == "pod-sandbox-failed"
     assert hint in cause.hint
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (
+            "ImageInspectError",
+            "failed to inspect image: blob sha256:ab expected at /var/lib/containerd: not found",
+        ),
+        ("ImageInspectError", "rpc error: code = Unknown desc = unexpected end of JSON input"),
+        ("ErrImagePull", _PULL + "content digest sha256:ab: not found"),
+        ("ErrImagePull", _PULL + "failed to prepare: snapshot sha256:ab does not exist: not found"),
+    ],
+)
+def test_what_a_node_has_stored_of_an_image_is_not_its_registrys_affair(reason: str, words: str) -> None:
+    cause = waits(reason, words).cause()
+    assert cause.code == "image-pull-failed"
+    assert "stored" in cause.message
+    assert "damaged" in cause.message
+    assert "push" not in text(cause.hint)
+
+
+def test_a_volume_of_a_node_that_is_gone_is_a_volumes_trouble() -> None:
+    words = "0/1 nodes are available: 1 node(s) unavailable due to PersistentVolume(s) bound to non-existent "
+    words += "Node(s)"
+    world = World("scheduling-gated")
+    pod = world["Pod"]
+    pod["spec"].pop("schedulingGates", None)
+    pod["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    ]
+    assert world.cause().code == "volume-not-here"
 
 
 # --- KAITO's own words -----------------------------------------------------------------------------------
@@ -520,3 +553,13 @@ def test_what_people_have_posted_is_explained(log: str, code: str, says: str) ->
     cause = crashed(log)
     assert cause.code == code
     assert says in cause.message
+
+
+def test_an_end_of_which_nobody_knows_the_exit_code_is_no_end_with_0() -> None:
+    world = World("killed-after-serving").without("Event")
+    ended = world["Pod"]["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    ended.clear()
+    ended["reason"] = "Error"
+    cause = world.cause()
+    assert cause.code == "container-killed"
+    assert "exit code 0" not in str(cause)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from builders import node, pod, workspace
 
+from kaitoctl.advice import text
 from kaitoctl.kaito import nodes, nodes_of_others
 from kaitoctl.kube.objects import Object
 
@@ -15,7 +16,7 @@ CHANGES = ("kubectl label", "kubectl taint", "kubectl uncordon")
 
 def changes(found: nodes.NodeVerdict) -> list[str]:
     """The commands of the advice that change the node."""
-    return [item.command for item in found.findings if item.command.startswith(CHANGES)]
+    return [text(item.command) for item in found.findings if text(item.command).startswith(CHANGES)]
 
 
 def judged(obj: Object, pods: list[Object] | None = None) -> nodes.NodeVerdict:
@@ -83,7 +84,7 @@ def test_a_pod_that_has_ended_or_only_watches_holds_nothing() -> None:
 
 def test_others_are_seen_beside_a_verdict_that_does_not_know_them() -> None:
     held = holding({"nvidia.com/mig-3g.40gb": "1"})
-    assert list(nodes_of_others.taken(workspace(), [], [in_need()], [held])) == ["gpu-a"]
+    assert list(nodes_of_others.owners_by_node(workspace(), [], [in_need()], [held])) == ["gpu-a"]
 
 
 @pytest.mark.parametrize(

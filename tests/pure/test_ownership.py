@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from builders import workspace
 
+from kaitoctl.advice import text
 from kaitoctl.kaito import ownership
 from kaitoctl.kaito.ownership import owners
 
@@ -57,7 +58,7 @@ def test_the_controller_comes_first_and_each_owner_once() -> None:
     labels = {"inferenceset.kaito.sh/created-by": "falcons"}
     found = owners(workspace(metadata={"ownerReferences": references, "labels": labels}))
     assert [owner.what for owner in found] == ["InferenceSet falcons", "ConfigMap models"]
-    assert found[0].instead.endswith("kubectl edit inferenceset.v1beta1.kaito.sh falcons -n default")
+    assert text(found[0].instead).endswith("kubectl edit inferenceset.v1beta1.kaito.sh falcons -n default")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from kaitoctl.kube.objects import (
     owner_reference,
     uid_of,
 )
-from kaitoctl.reconcile.plan import Child, Foreign, Plan, differences, plan
+from kaitoctl.reconcile.field_differences import differences
+from kaitoctl.reconcile.planner import Child, Foreign, Plan, plan
 
 PREFIX = "example.com"
 World = dict[tuple[Kind, ObjectKey], Object]
@@ -171,7 +172,7 @@ def test_child_that_cannot_be_changed_is_deleted_and_created_when_it_is_gone() -
     old, new = job("a", x=1), job("b", x=2)
     world = act({}, decide({}, [old]))
     decided = decide(world, [new])
-    assert verbs(decided) == [("delete", "j", "to be made anew")]
+    assert verbs(decided) == [("delete", "j", "to be recreated")]
     assert decided.steps[0].request.body["propagationPolicy"] == "Foreground"
     slot = next(iter(world))
     world[slot]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from builders import pod
 
-from kaitoctl.kube import pods, trimmed
+from kaitoctl.kube import pod_state, trimmed
 from kaitoctl.kube.objects import Object
 
 
@@ -36,24 +37,24 @@ STARTING: Object = {"waiting": {"reason": "PodInitializing"}}
     ],
 )
 def test_the_summary_is_what_kubectl_prints(obj: Object, words: str) -> None:
-    assert pods.summary(obj) == words
+    assert pod_state.summary(obj) == words
 
 
 def test_trouble_names_the_container_and_whether_waiting_helps() -> None:
-    found = pods.trouble(with_containers(STARTING, inits=(BACK_OFF,)))
+    found = pod_state.trouble(with_containers(STARTING, inits=(BACK_OFF,)))
     assert found is not None
     assert (found.container, found.reason, found.hopeless) == ("i0", "ImagePullBackOff", True)
 
 
 def test_a_pod_on_its_way_is_in_no_trouble() -> None:
-    assert pods.trouble(with_containers(STARTING, inits=(RUNNING,))) is None
+    assert pod_state.trouble(with_containers(STARTING, inits=(RUNNING,))) is None
 
 
 def test_an_unscheduled_pod_says_why() -> None:
     obj = pod()
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
     obj["status"] = {"phase": "Pending", "conditions": [condition]}
-    found = pods.trouble(obj)
+    found = pod_state.trouble(obj)
     assert found is not None
     assert (found.reason, found.message, found.hopeless) == ("Unschedulable", "0/1 nodes", False)
 
@@ -76,24 +77,64 @@ def test_sidecars_hold_gpus_beside_the_containers(inits: list[tuple[str | None, 
         {"name": "i", "restartPolicy": policy, "resources": {"limits": {"nvidia.com/gpu": str(number)}}}
         for policy, number in inits
     ]
-    assert pods.gpu_request(obj, "nvidia.com/gpu") == devices
-    assert pods.gpu_request(pods.holding_gpus(obj) or {}, "nvidia.com/gpu") == devices
+    assert pod_state.gpu_request(obj, "nvidia.com/gpu") == devices
+    assert pod_state.gpu_request(pod_state.holding_gpus(obj) or {}, "nvidia.com/gpu") == devices
     decode = trimmed.pod_list([])
     body = json.dumps({"items": [obj] * 2000}).encode()  # large enough for the typed decoder
-    assert pods.gpu_request(decode(body)["items"][0], "nvidia.com/gpu") == devices
+    assert pod_state.gpu_request(decode(body)["items"][0], "nvidia.com/gpu") == devices
 
 
 def test_gpu_requests_take_the_larger_of_containers_and_inits() -> None:
     obj = pod(gpus=1)
     obj["spec"]["initContainers"] = [{"name": "i", "resources": {"limits": {"nvidia.com/gpu": "4"}}}]
-    assert pods.gpu_request(obj, "nvidia.com/gpu") == 4
+    assert pod_state.gpu_request(obj, "nvidia.com/gpu") == 4
 
 
 def test_odd_requests_count_as_none() -> None:
     for odd in ({}, {"spec": 1}, {"spec": {"containers": 1}}, {"spec": {"containers": [None, 1]}}, None):
-        assert pods.gpu_request(odd, "nvidia.com/gpu") == 0  # type: ignore[arg-type]
+        assert pod_state.gpu_request(odd, "nvidia.com/gpu") == 0  # type: ignore[arg-type]
     amounts: tuple[object, ...] = ("x", "-1", "0.5", "1e99999999", {}, [], True)
     for amount in amounts:
         obj = pod(gpus=1)
         obj["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": amount}}
-        assert pods.gpu_request(obj, "nvidia.com/gpu") == 0, amount
+        assert pod_state.gpu_request(obj, "nvidia.com/gpu") == 0, amount
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        ({"reason": "ContainerStatusUnknown"}, "ContainerStatusUnknown, its exit code is unknown"),
+        ({"message": "gone"}, "its exit code is unknown, gone"),
+        ({"reason": "Error", "exitCode": 3}, "Error, exit code 3"),
+    ],
+)
+def test_an_end_without_an_exit_code_names_none(ended: dict[str, Any], words: str) -> None:
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off"}
+    item = {"name": "falcon", "state": {"waiting": waiting}, "lastState": {"terminated": ended}}
+    found = pod_state.trouble({"status": {"phase": "Running", "containerStatuses": [item]}})
+    assert found is not None
+    assert found.message == f"container falcon: back-off (last exit: {words})"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "hopeless"),
+    [
+        ("CreateContainerConfigError", 'secret "hf" not found', True),
+        ("CreateContainerConfigError", "failed to sync configmap cache: timed out waiting", False),
+        ("CreateContainerError", "context deadline exceeded", False),
+        ("CreateContainerError", 'failed to reserve container name "x": name "x" is reserved for "y"', False),
+        ("RunContainerError", "rpc error: code = Unavailable desc = transport is closing", False),
+        ("SignatureValidationFailed", "no signature", True),
+        ("PreStartHookError", "the hook says no", True),
+        ("PostStartHookError", "exited with 1", True),
+        ("ImagePullBackOff", "context deadline exceeded", True),
+        ("CrashLoopBackOff", "back-off: context deadline exceeded", True),
+    ],
+)
+def test_waiting_helps_only_against_what_a_kubelet_tries_again(
+    reason: str, message: str, hopeless: bool
+) -> None:
+    item = {"name": "falcon", "state": {"waiting": {"reason": reason, "message": message}}}
+    found = pod_state.trouble({"status": {"phase": "Pending", "containerStatuses": [item]}})
+    assert found is not None
+    assert found.hopeless is hopeless

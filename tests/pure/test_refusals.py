@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kaitoctl.advice import text
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.refusals import KINDS, hint_of, kind_of
 
@@ -151,6 +152,6 @@ def test_every_kind_has_the_words_of_a_server() -> None:
 
 def test_a_hint_names_the_namespace() -> None:
     gone = ApiError(404, "NotFound", 'namespaces "ai" not found')
-    assert hint_of(gone) == "create it first: kubectl create namespace ai"
+    assert text(hint_of(gone)) == "create it first: kubectl create namespace ai"
     full = ApiError(403, "Forbidden", "x is forbidden: exceeded quota: objs")
     assert "resourcequota -n models" in hint_of(full, "models")

@@ -20,7 +20,7 @@ def with_adapters(*names: str, **changes: Any) -> Object:
 
 def stored(obj: Object, number: int) -> Object:
     """The revision of a Workspace as a controller keeps it."""
-    return revisions.kept(revisions.revision(obj, number))
+    return revisions.trim_revision(revisions.revision(obj, number))
 
 
 def done(obj: Object, own: list[Object], *, deployed: int = 0) -> list[Object]:
@@ -125,8 +125,8 @@ def test_revisions_of_kaitos_own_are_read() -> None:
         "data": data,
         "revision": 4,
     }
-    assert revisions.record(obj, [revisions.kept(kaitos)]).number == 4
-    assert revisions.record(with_adapters("a"), [revisions.kept(kaitos)]).number == 5
+    assert revisions.record(obj, [revisions.trim_revision(kaitos)]).number == 4
+    assert revisions.record(with_adapters("a"), [revisions.trim_revision(kaitos)]).number == 5
 
 
 def test_a_number_that_is_none_counts_as_zero() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from builders import workspace
 
+from kaitoctl.advice import text
 from kaitoctl.kaito import rivals
 from kaitoctl.kube.objects import Object
 
@@ -46,7 +47,7 @@ ENV = [
 def test_kaitos_deployment_is_one_that_has_pods_or_wants_some(found: Object) -> None:
     (rival,) = rivals.of_deployments([found])
     assert "Deployment kaito-workspace/workspace" in rival.words
-    assert rival.stop == "kubectl scale deployment workspace -n kaito-workspace --replicas=0"
+    assert text(rival.stop) == "kubectl scale deployment workspace -n kaito-workspace --replicas=0"
     assert not rivals.is_installed_and_stopped([found])
 
 

@@ -60,7 +60,8 @@ def a_pod(state: Object | None = None, *, inits: tuple[Object, ...] = (), bound:
             "creationTimestamp": "2026-01-01T00:00:00Z",
             "labels": {"kaito.sh/workspace": "falcon"},
         },
-        "spec": {"initContainers": [{}] * len(inits)} | ({"nodeName": "gpu-a"} if bound else {}),
+        "spec": {"initContainers": [{"name": f"i{n}"} for n in range(len(inits))]}
+        | ({"nodeName": "gpu-a"} if bound else {}),
         "status": {
             "phase": "Pending",
             "containerStatuses": [{"name": "falcon", "state": state}] if state else [],
@@ -76,7 +77,8 @@ def ready_pod() -> Object:
 
 
 def phase(pod: Object) -> Phase:
-    return progress(Snapshot(workspace(), (deployment(ready=0),), (pod,))).phase
+    adapted = {"preset": {"name": "falcon-7b"}, "adapters": [{"source": {"name": "i0", "image": "r/x:1"}}]}
+    return progress(Snapshot(workspace(inference=adapted), (deployment(ready=0),), (pod,))).phase
 
 
 def test_a_workspace_without_status_waits_for_a_controller() -> None:

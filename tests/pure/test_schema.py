@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schema_reference import errors, places
 
 from kaitoctl.kube import schema as schemas
 from kaitoctl.kube.objects import Object
-from kaitoctl.kube.schema import default, fits, load_crd_schema, problems, prune, unknown_fields
+from kaitoctl.kube.schema import fits, load_crd_schema, problems, without_nulls
+from kaitoctl.kube.schema_defaults import default, prune, unknown_fields
 
 
 def _object(**properties: Any) -> Object:
@@ -310,12 +313,10 @@ _SCHEMAS = _branches(st.recursive(_LEAVES, _branches, max_leaves=5))
 @settings(max_examples=400)
 @given(_SCHEMAS, _VALUES, st.booleans())
 def test_the_walker_and_the_reference_validator_agree(schema: Object, value: Any, strict: bool) -> None:
-    reference = list(schemas._errors(value, schema, strict))
-    assert fits(value, schema, unknown_is_error=strict) is not bool(reference), [
-        error.message for error in reference
-    ]
-    if reference:
-        assert problems(value, schema, unknown="error" if strict else "ignore")
+    theirs = [found for error in errors(value, schema, strict) for found in places(error)]
+    ours = problems(value, schema, unknown="error" if strict else "ignore")
+    assert sorted((problem.path, problem.rule) for problem in ours) == sorted(theirs)
+    assert fits(value, schema, unknown_is_error=strict) is not bool(theirs)
 
 
 @settings(max_examples=200)
@@ -326,3 +327,12 @@ def test_what_is_pruned_and_filled_is_so_for_good(schema: Object, value: Any) ->
     assert prune(pruned, schema) is pruned
     filled = default(value, schema)
     assert default(filled, schema) is filled
+
+
+@settings(max_examples=60)
+@given(_SCHEMAS, _VALUES)
+def test_nulls_are_looked_for_before_the_schema_is_walked(schema: Object, value: Any) -> None:
+    shown = without_nulls(value, schema)
+    assert shown == schemas._pruned(value, schema)
+    if "null" not in json.dumps(value):
+        assert shown is value

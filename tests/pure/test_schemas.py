@@ -10,7 +10,8 @@ import yaml
 
 from kaitoctl import packaged
 from kaitoctl.kaito import validation
-from kaitoctl.kube import documents, schema
+from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kube import documents, schema, schema_defaults
 
 VERSIONS = ("v1alpha1", "v1beta1")
 KEPT = ("default", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum")
@@ -109,10 +110,18 @@ def test_the_node_claim_that_kaito_writes_fits() -> None:
     (version,) = crd("karpenter.sh_nodeclaims.yaml")["spec"]["versions"]
     structure = version["schema"]["openAPIV3Schema"]
     assert schema.problems(claim, structure, unknown="error") == []
-    assert schema.default(claim, structure)["spec"]["expireAfter"] == "720h"
+    assert schema_defaults.default(claim, structure)["spec"]["expireAfter"] == "720h"
 
 
-@pytest.mark.parametrize("file", ["kaito.sh_workspaces.yaml", "karpenter.sh_nodeclaims.yaml"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "kaito.sh_workspaces.yaml",
+        "kaito.sh_inferencesets.yaml",
+        "kaito.sh_multiroleinferences.yaml",
+        "karpenter.sh_nodeclaims.yaml",
+    ],
+)
 def test_our_schemas_are_structural(file: str) -> None:
     """The rules by which an API server accepts or refuses a CRD's schema."""
 
@@ -151,16 +160,60 @@ def test_v1alpha1_fills_in_what_kaito_fills_in() -> None:
         "resource": {"labelSelector": {"matchLabels": {"apps": "w"}}},
         "inference": {"preset": {"name": "phi-2"}},
     }
-    alpha = schema.default(workspace, validation.schema_of("v1alpha1"))
+    alpha = schema_defaults.default(workspace, validation.schema_of("v1alpha1"))
     assert alpha["resource"]["count"] == 1
     assert alpha["resource"]["instanceType"] == "Standard_NC12s_v3"
     assert alpha["inference"]["preset"]["accessMode"] == "public"
-    assert "instanceType" not in schema.default(workspace, validation.schema_of("v1beta1"))["resource"]
+    assert (
+        "instanceType" not in schema_defaults.default(workspace, validation.schema_of("v1beta1"))["resource"]
+    )
 
 
 def test_our_schema_files_read_alike_with_our_own_reader() -> None:
     for file in packaged.folder("schemas").glob("*.yaml"):
         assert documents.load_yaml(file.read_text("utf-8"), file.name) == [crd(file.name)]
+
+
+def test_the_schemas_of_fleets_are_those_of_their_crds(pytestconfig: pytest.Config) -> None:
+    table = Path(kinds.__file__).parents[1] / "tables" / "fleet_schemas.json"
+    schemas = {}
+    for kind in kinds.KINDS:
+        versions = crd(f"{kind.group}_{kind.plural}.yaml")["spec"]["versions"]
+        schemas[kind.kind] = {one["name"]: one["schema"]["openAPIV3Schema"] for one in versions}
+        assert tuple(schemas[kind.kind]) == kinds.VERSIONS[kind.kind]
+    text = json.dumps(schemas, indent=1) + "\n"
+    if pytestconfig.getoption("--update-golden"):
+        table.write_text(text)
+    assert text == table.read_text(), "pytest --update-golden tests/pure/test_schemas.py writes it anew"
+
+
+def test_a_set_has_the_inference_of_the_workspace_in_both_versions() -> None:
+    inference = validation.schema_of("v1beta1")["properties"]["inference"]
+    for version in VERSIONS:
+        template = kinds.schema_of("InferenceSet", version)["properties"]["spec"]["properties"]["template"]
+        assert template["properties"]["inference"] == inference
+        assert ("partition" in template["properties"]["resource"]["properties"]) == (version == "v1beta1")
+
+
+def test_every_field_of_a_fleet_says_what_it_is() -> None:
+    for kind, versions in kinds.VERSIONS.items():
+        for version in versions:
+            for path, node, _ in fields(kinds.schema_of(kind, version)):
+                if path != "metadata":
+                    assert node["description"].endswith("."), path
+
+
+def test_a_set_can_be_scaled_and_shows_what_kaito_shows() -> None:
+    spec = crd("kaito.sh_inferencesets.yaml")["spec"]
+    assert (spec["names"]["shortNames"], spec["names"]["categories"]) == (["is", "isets"], ["inferenceset"])
+    for version in spec["versions"]:
+        assert version["subresources"]["scale"] == {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
+        columns = [column["name"] for column in version["additionalPrinterColumns"]]
+        assert columns == ["Replicas", "ReadyReplicas", "Age"]
 
 
 def test_the_schemas_that_are_judged_by_are_those_of_the_crd(pytestconfig: pytest.Config) -> None:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from builders import node, workspace
 
-from kaitoctl.kaito import nodes, status
-from kaitoctl.kaito.status import Observed
+from kaitoctl.kaito import nodes, workspace_status
+from kaitoctl.kaito.workspace_conditions import Observed
 from kaitoctl.kube.conditions import find
 from kaitoctl.kube.objects import Object
 
@@ -32,7 +32,7 @@ def deployment(*, generation: int = 1, owner_generation: int = 1, ready: int = 1
 
 
 def states(ws: Object, seen: Observed) -> dict[str, tuple[str, str]]:
-    made = status.status(ws, seen, NOW)
+    made = workspace_status.status(ws, seen, NOW)
     return {item["type"]: (item["status"], item["reason"]) for item in made["conditions"]}
 
 
@@ -73,7 +73,7 @@ def test_missing_nodes_are_waited_for_while_they_can_be_made() -> None:
 def test_a_cluster_without_node_claims_says_which_nodes_it_lacks() -> None:
     ws = workspace()
     seen = Observed(verdict=nodes.verdict(ws, []), can_claim=False)
-    made = status.status(ws, seen, NOW)
+    made = workspace_status.status(ws, seen, NOW)
     condition = find({"status": made}, "ResourceReady")
     assert condition is not None
     assert "1 of 1 nodes missing: Standard_NC12s_v3 with labels apps=falcon-7b" in str(condition["message"])
@@ -82,7 +82,7 @@ def test_a_cluster_without_node_claims_says_which_nodes_it_lacks() -> None:
 
 def test_an_unusable_preferred_node_is_named_with_its_reason() -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-a"]})
-    made = status.status(ws, observed(ws, node(labels={})), NOW)
+    made = workspace_status.status(ws, observed(ws, node(labels={})), NOW)
     condition = find({"status": made}, "ResourceReady")
     assert condition is not None
     assert condition["reason"] == "PreferredNodesUnusable"
@@ -101,15 +101,15 @@ def test_an_unlaunchable_claim_ends_the_rollout() -> None:
 def test_the_same_state_gives_the_same_status_at_any_time() -> None:
     ws = workspace()
     seen = observed(ws, node(), workload=deployment())
-    ws["status"] = status.status(ws, seen, NOW)
-    assert status.status(ws, seen, NOW + timedelta(hours=1)) == ws["status"]
+    ws["status"] = workspace_status.status(ws, seen, NOW)
+    assert workspace_status.status(ws, seen, NOW + timedelta(hours=1)) == ws["status"]
 
 
 def test_a_transition_time_moves_with_the_status_and_not_with_the_message() -> None:
     ws = workspace()
-    ws["status"] = status.status(ws, observed(ws, node(), workload=deployment(ready=0)), NOW)
+    ws["status"] = workspace_status.status(ws, observed(ws, node(), workload=deployment(ready=0)), NOW)
     later = NOW + timedelta(minutes=5)
-    after = status.status(ws, observed(ws, node(), workload=deployment()), later)
+    after = workspace_status.status(ws, observed(ws, node(), workload=deployment()), later)
     times = {item["type"]: item["lastTransitionTime"] for item in after["conditions"]}
     assert times["ResourceReady"] == "2026-01-01T00:00:00Z"
     assert times["InferenceReady"] == "2026-01-01T00:05:00Z"
@@ -119,8 +119,8 @@ def test_worker_nodes_are_where_the_pods_really_are() -> None:
     ws = workspace()
     pod: Object = {"metadata": {"name": "p"}, "spec": {"nodeName": "elsewhere"}, "status": {}}
     seen = observed(ws, node(), workload=deployment(), pods=(pod,))
-    assert status.status(ws, seen, NOW)["workerNodes"] == ["elsewhere"]
-    assert status.status(ws, observed(ws, node()), NOW)["workerNodes"] == ["gpu-a"]
+    assert workspace_status.status(ws, seen, NOW)["workerNodes"] == ["elsewhere"]
+    assert workspace_status.status(ws, observed(ws, node()), NOW)["workerNodes"] == ["gpu-a"]
 
 
 def test_a_name_conflict_is_reported_and_ends_the_rollout() -> None:
@@ -134,7 +134,7 @@ def test_what_kaito_built_is_said_to_serve_in_words_that_can_be_read() -> None:
     theirs = deployment()
     theirs["metadata"]["annotations"] = {}
     ws = workspace()
-    made = status.status(ws, Observed(refusal="preset is not known", workload=theirs), NOW)
+    made = workspace_status.status(ws, Observed(refusal="preset is not known", workload=theirs), NOW)
     said = find({"status": made}, "WorkspaceSucceeded")
     assert said is not None
     assert said["message"].endswith("preset is not known; what was built before still serves")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaitoctl.cli import stream
+from kaitoctl.screens import stream
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import api, convert, json_schema, manifest, validation
+from kaitoctl.kaito import api, convert, json_schema, manifest, templates, validation
 from kaitoctl.kaito.manifest import Adapter, WorkspaceRequest
 from kaitoctl.kube import schema
 
@@ -33,7 +33,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 def made_by(name: str, version: str, fields: dict[str, Any], values: dict[str, Any]) -> Any:
-    text, source = manifest.template_text(name)
+    text, source = templates.text_of(name)
     request = WorkspaceRequest(
         **{
             "name": "w",
@@ -70,7 +70,8 @@ def test_every_template_passes_every_schema(
 
 
 def test_all_templates_are_tested_here() -> None:
-    assert {name for name, _, _ in CASES} == set(manifest.template_names())
+    of_fleets = {"inference-set"}  # tests/cli/test_fleets.py
+    assert {name for name, _, _ in CASES} | of_fleets == set(templates.names())
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,6 @@ def test_a_token_and_a_config_map_reach_the_model_server() -> None:
 
 
 def test_every_template_says_what_it_is_for() -> None:
-    for name in manifest.template_names():
-        text, _ = manifest.template_text(name)
+    for name in templates.names():
+        text, _ = templates.text_of(name)
         assert text.startswith("{#-") and "Variables" in text.split("-#}")[0]

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from trouble import NOW, World
 
+from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis.of_scheduling import ruled_out
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.serving import serving
-from kaitoctl.kaito.view import Item, view
+from kaitoctl.kaito.view import view
+from kaitoctl.kaito.view_tree import Item
 from kaitoctl.kube.objects import Object
 
 
@@ -31,7 +33,7 @@ from kaitoctl.kube.objects import Object
         ("scheduling-gated", "scheduling-gated", "kueue.x-k8s.io/admission"),
         ("killed-after-serving", "probe-kills-server", "had served: it ran for 5h"),
         ("paused", "workload-paused", "paused"),
-        ("webhook-silent", "pods-refused", "webhook pods.mutate.example does not answer"),
+        ("webhook-silent", "pods-refused", "webhook pods.mutate.example has no ready pod"),
         ("wrong-platform", "image-wrong-platform", "another CPU architecture"),
         ("runs-as-root", "container-cannot-start", "run as root"),
         ("slow-pull", "image-pull-slow", "pulling mcr/kaito-falcon-7b:0.0.6 for 46m"),
@@ -124,6 +126,31 @@ def test_what_is_called_ready_and_serves_nobody(edit: Callable[[World], Any], co
     assert (shown.down, shown.tree.status) == (True, "NotServing")
 
 
+def test_pods_of_a_node_that_is_gone_serve_nobody() -> None:
+    world = serving_world().without("Node")
+    gone = frozenset({"gpu-1"})
+    assert (world.cause(gone=gone).code, progress(world.seen(gone=gone)).words) == (
+        "node-lost",
+        "nobody is served",
+    )
+    assert "gpu-1, which does not exist any more" in serving(world.seen(gone=gone)).words
+    world["Pod"]["status"]["phase"] = "Succeeded"
+    assert world.cause(gone=gone).code != "node-lost"
+    assert serving_world().diagnosis(gone=frozenset({"gpu-2"})).is_ready
+
+
+@pytest.mark.parametrize(("since", "code"), [("16:59:55", None), ("16:59:30", "no-endpoints")])
+def test_endpoints_may_be_written_seconds_after_readiness(since: str, code: str | None) -> None:
+    world = slice_for(serving_world(), ready=False)
+    world["Workspace"]["status"]["conditions"] = []
+    world["Pod"]["status"]["conditions"] = [
+        {"type": "Ready", "status": "True", "lastTransitionTime": f"2026-11-28T{since}Z"}
+    ]
+    found = world.diagnosis()
+    assert not found.is_ready
+    assert (found.cause.code if found.cause else None) == code
+
+
 def test_a_server_on_a_lost_node_is_not_called_loading() -> None:
     world = serving_world()
     world["Node"]["status"]["conditions"] = LOST
@@ -178,7 +205,16 @@ def test_what_may_not_be_seen_is_not_missed() -> None:
 def test_the_advice_for_a_service_leads_it_back() -> None:
     world = serving_world()
     world["Service"]["spec"]["selector"] = {"app": "other"}
-    assert world.cause().command == "kubectl set selector service falcon -n default kaito.sh/workspace=falcon"
+    assert (
+        text(world.cause().command)
+        == "kubectl set selector service falcon -n default kaito.sh/workspace=falcon"
+    )
+    world = serving_world()
+    world["Pod"]["metadata"]["labels"] = {"app": "other"}
+    assert "set selector" not in text(world.cause().command), "it is the pods that lack the label"
+    world = serving_world()
+    world["Pod"]["status"]["phase"] = "Succeeded"
+    assert serving(world.seen()).words == "its pods have ended"
     world = serving_world()
     world["Service"]["spec"]["ports"][0]["targetPort"] = 1
     assert '"/spec/ports/0/targetPort", "value": 5000' in world.cause().command
@@ -198,8 +234,8 @@ def test_who_scaled_it_is_named(manager: str, hint: str) -> None:
     ]
     cause = world.cause()
     assert f"{manager} has set that" in cause.message
-    assert cause.hint.startswith(hint)
-    assert cause.command == "kubectl scale deployment falcon -n default --replicas=1"
+    assert text(cause.hint).startswith(hint)
+    assert text(cause.command) == "kubectl scale deployment falcon -n default --replicas=1"
 
 
 def test_a_workload_that_is_halted_otherwise() -> None:
@@ -229,7 +265,11 @@ def test_a_paused_deployment_that_serves_as_it_should_is_no_trouble() -> None:
             "quota",
             "resourcequota",
         ),
-        ('pods "a" is forbidden: failed quota: q: must specify limits.cpu', "quota", "resourcequota"),
+        (
+            'pods "a" is forbidden: failed quota: q: must specify limits.cpu for: a; limits.memory for: a',
+            "only pods that say limits.cpu for: a; limits.memory for: a",
+            "resourcequota,limitrange",
+        ),
         (
             'pods "a" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi.',
             "LimitRange",
@@ -279,6 +319,48 @@ def test_a_paused_deployment_that_serves_as_it_should_is_no_trouble() -> None:
             "securitycontext",
         ),
         ('Pod "a" is invalid: spec.containers[0].image: Required value', "template is invalid", "describe"),
+        (
+            "insufficient quota to match these scopes: [{PriorityClass In [high]}]",
+            "none has the scopes",
+            "resourcequota",
+        ),
+        ("etcdserver: request is too large", "too large to be stored", "describe"),
+        ("etcdserver: mvcc: database space exceeded", "is full", "readyz"),
+        ('pods "falcon-0" already exists', "another pod has the name falcon-0", "get pod falcon-0"),
+        ('pods "a" is forbidden: status unknown for quota: gpus', "could not answer", "readyz"),
+        ("the server is currently unable to handle the request (post pods)", "could not answer", "readyz"),
+        (
+            "must not be provided in pod spec; priority admission controller computed 1000",
+            "PriorityClass, and the two differ",
+            "priorityclasses",
+        ),
+        (
+            "pod rejected: Pod's overhead doesn't match RuntimeClass's defined Overhead",
+            "conflicts with its RuntimeClass",
+            "runtimeclasses",
+        ),
+        (
+            'volume with secret.secretName="hf" is not allowed because service account llm does not '
+            "reference that secret",
+            "ServiceAccount llm admits only",
+            "serviceaccount llm",
+        ),
+        (
+            "pod node label selector labels conflict with its namespace whitelist",
+            "namespace prescribes",
+            "namespace",
+        ),
+        (
+            "policy 'add' with binding 'b' denied request: no",
+            "MutatingAdmissionPolicy add",
+            "mutatingadmissionpolicies",
+        ),
+        ('namespaces "ai" not found', "is gone", "namespace"),
+        (
+            "cannot set blockOwnerDeletion if an ownerReference refers",
+            "blocks deletion",
+            "clusterrolebinding",
+        ),
         ("Internal error occurred: something nobody has seen", "something nobody has seen", "describe"),
     ],
 )
@@ -406,7 +488,7 @@ def test_a_pod_that_was_thrown_out_is_remembered_by_its_events(reason: str, word
     assert cause.code == "pod-thrown-out"
     assert cause.about == "Pod falcon-5b8f-before"
     assert ("taint maintenance:NoExecute" in cause.message) == (reason == "TaintManagerEviction")
-    assert cause.command[-1] != "-", "nobody else's taint is taken off"
+    assert text(cause.command)[-1] != "-", "nobody else's taint is taken off"
 
 
 @pytest.mark.parametrize(
@@ -725,6 +807,13 @@ def test_a_rollout_that_counts_ready_replicas_without_pods_serves_nobody(kind: s
     world["Deployment"]["kind"] = kind
     cause = world.cause()
     assert (cause.code, cause.message) == ("nobody-served", "nobody is served: it has no pods")
+
+
+def test_pods_that_are_on_their_way_out_are_not_called_none() -> None:
+    world = serving_world()
+    world["Pod"]["metadata"]["deletionTimestamp"] = "2026-11-28T16:00:00Z"
+    world["Pod"]["status"]["conditions"] = []
+    assert world.cause().message == "nobody is served: its pods are being deleted"
 
 
 def test_pods_that_outlive_their_workload_serve_and_are_not_replaced() -> None:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from kaitoctl.kaito import catalog, tuning
 from kaitoctl.kaito import desired as desired_
-from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.node_claims import node_claim
 from kaitoctl.kube.objects import CONFIG_MAP, Object, dig
 from kaitoctl.workspace_controller import refusal_of
 
@@ -77,7 +77,7 @@ def test_the_job_runs_on_the_nodes_of_its_workspace() -> None:
 def test_the_pod_tolerates_gpu_nodes_and_new_ones_get_a_disk() -> None:
     assert [item["key"] for item in pod_of(tuned())["tolerations"]] == ["nvidia.com/gpu", "sku"]
     for name, disk in (("phi-3-mini-4k-instruct", "50Gi"), ("mistral-7b", "100Gi")):
-        claim = node_claim(tuned(preset={"name": name}), "ws1")
+        claim = node_claim(tuned(preset={"name": name}), "ws1", Settings(generation="v0.4"))
         assert claim["spec"]["resources"]["requests"] == {"ephemeral-storage": disk}
 
 
@@ -162,7 +162,7 @@ def test_the_default_configuration_is_a_child_of_the_workspace() -> None:
 @pytest.mark.parametrize("method", tuning.METHODS)
 def test_our_own_configuration_passes_the_rules_for_configurations(method: str) -> None:
     own = children(tuned(method=method))["ConfigMap"]
-    assert tuning.config_refusal(tuned(method=method, config="mine"), own) == ""
+    assert tuning.config_refusal(tuned(method=method, config="mine"), own, catalog.SHIPPED) == ""
     assert tuning.output_dir(own) == "/mnt/results"
 
 
@@ -255,7 +255,7 @@ def a_config(output_dir: object = "/mnt/results", **sections: Any) -> Object:
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_refused(config: Object | None, words: str) -> None:
-    assert words in tuning.config_refusal(tuned(config="mine"), config)
+    assert words in tuning.config_refusal(tuned(config="mine"), config, catalog.SHIPPED)
 
 
 def test_the_output_directory_has_a_default() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaitoctl.kaito import revisions, undo
+from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kube.objects import Object, annotations_of, merge_patched
 
 CAUSE = "kubernetes.io/change-cause"
@@ -45,7 +46,7 @@ def test_without_a_number_it_is_the_one_before_or_the_last_that_was_applied() ->
 
 def test_what_the_manager_owns_is_named_and_what_the_revision_lacks_is_not() -> None:
     live = owned(with_adapters("a"), "kaitoctl", ALL)
-    goal = undo.wanted(live, history(workspace())[0])
+    goal = undo.goal_of(live, history(workspace())[0])
     made = undo.manifest(live, goal, "kaitoctl")
     assert made["inference"] == {"preset": {"name": "falcon-7b"}}
     assert made["resource"] == workspace()["resource"]
@@ -56,7 +57,7 @@ def test_what_others_own_is_named_only_where_it_differs() -> None:
     live = owned(with_adapters("a"), "kubectl", ALL)
     same = undo.manifest(live, live, "kaitoctl")
     assert "inference" not in same and "resource" not in same
-    goal = undo.wanted(live, history(with_adapters("b"))[0])
+    goal = undo.goal_of(live, history(with_adapters("b"))[0])
     assert undo.manifest(live, goal, "kaitoctl")["inference"] == {"adapters": [adapter("b")]}
 
 
@@ -69,7 +70,7 @@ def test_labels_and_annotations_of_the_managers_own_stay() -> None:
         }
     }
     live = owned(workspace(metadata=metadata), "kaitoctl", fields)
-    made = undo.manifest(live, undo.wanted(live, history(workspace())[0]), "kaitoctl")
+    made = undo.manifest(live, undo.goal_of(live, history(workspace())[0]), "kaitoctl")
     assert made["metadata"]["labels"] == {"team": "a"}
     assert made["metadata"]["annotations"] == {"note": "x"}
 
@@ -77,7 +78,7 @@ def test_labels_and_annotations_of_the_managers_own_stay() -> None:
 def test_an_atomic_map_is_named_whole() -> None:
     selector = {"labelSelector": {"matchLabels": {"apps": "falcon-7b", "zone": "1"}}}
     live = workspace()
-    goal = undo.wanted(live, history(workspace(resource=selector))[0])
+    goal = undo.goal_of(live, history(workspace(resource=selector))[0])
     assert undo.manifest(live, goal, "kaitoctl")["resource"] == selector
 
 
@@ -92,7 +93,7 @@ def test_an_annotation_of_somebody_elses_is_left_and_nothing_else_of_the_metadat
     metadata = {"annotations": {"kaito.sh/enablelb": "True", "note": "x"}}
     fields: Object = {"f:metadata": {"f:annotations": {".": {}, "f:kaito.sh/enablelb": {}, "f:note": {}}}}
     live = owned(workspace(metadata=metadata), "kubectl-annotate", fields, operation="Update")
-    rest = undo.remainder(live, undo.wanted(live, history(workspace())[0]))
+    rest = undo.remainder(live, undo.goal_of(live, history(workspace())[0]))
     assert rest == {"metadata": {"annotations": {"kaito.sh/enablelb": None}}}
     assert undo.owners(live, rest) == [("metadata.annotations.kaito.sh/enablelb", ["kubectl-annotate"])]
 
@@ -118,7 +119,7 @@ def test_the_change_cause_is_true_afterwards(recorded: str, present: str, cause:
         return workspace(metadata={"annotations": {CAUSE: text} if text else {}})
 
     live = caused(present)
-    goal = undo.wanted(live, history(caused(recorded))[0])
+    goal = undo.goal_of(live, history(caused(recorded))[0])
     assert annotations_of(goal).get(CAUSE) == cause
 
 
@@ -131,14 +132,14 @@ def test_the_change_cause_is_true_afterwards(recorded: str, present: str, cause:
     ],
 )
 def test_it_says_what_restarts(live: Object, goal: Object, words: str) -> None:
-    assert undo.consequence(live, goal) == words
+    assert undo.consequence(live, goal, SHIPPED) == words
 
 
 def test_to_take_back_what_was_never_applied_restarts_nothing() -> None:
     past = history(workspace(), with_adapters("a"))
     refused = with_adapters("b", "b")
-    assert undo.consequence(refused, undo.wanted(refused, past[1]), past) == "no pod restarts"
-    assert undo.consequence(refused, undo.wanted(refused, past[0]), past) == "1 pod restarts"
+    assert undo.consequence(refused, undo.goal_of(refused, past[1]), SHIPPED, past) == "no pod restarts"
+    assert undo.consequence(refused, undo.goal_of(refused, past[0]), SHIPPED, past) == "1 pod restarts"
 
 
 def test_a_revision_in_a_few_words() -> None:

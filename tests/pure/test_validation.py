@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaitoctl.advice import text
 from kaitoctl.cli import app
 from kaitoctl.kaito import catalog, validation
 from kaitoctl.kaito.validation import OWN, Problem, Setting
@@ -611,7 +612,7 @@ def test_every_preset_runs_on_some_type_of_each_cloud() -> None:
 
 def test_a_suggested_type_fits() -> None:
     (problem,) = validation.problems(workspace(resource__instanceType="Standard_NV6"))
-    suggested = problem.hint.split()[-1]
+    suggested = text(problem.hint).split()[-1]
     assert validation.problems(workspace(resource__instanceType=suggested)) == []
 
 

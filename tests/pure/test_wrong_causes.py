@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kaitoctl.cli import run_sandbox, sandbox_process
+from kaitoctl.advice import text
+from kaitoctl.commands import sandbox, sandbox_process
+from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.errors import InputError, Unreachable
-from kaitoctl.kaito import convert, manifest, template_variables
+from kaitoctl.kaito import convert, template_variables, templates
 from kaitoctl.kube import tls_faults
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
@@ -34,7 +36,7 @@ def test_tls_to_a_server_that_speaks_none_does_not_blame_the_certificate(answer:
                     await client.send(Request("GET", "/version"))
         return raised.value
 
-    hint = asyncio.run(main()).hint
+    hint = text(asyncio.run(main()).hint)
     assert "CA" not in hint and "certificate" not in hint
 
 
@@ -51,7 +53,7 @@ def test_a_certificate_is_blamed_for_what_is_wrong_with_it(code: int, words: str
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("WRONG_VERSION_NUMBER", "does not speak TLS"),
+        ("WRONG_VERSION_NUMBER", "does not use TLS"),
         ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "client certificate"),
         ("TLSV1_ALERT_PROTOCOL_VERSION", "older than 1.2"),
         ("NEVER_HEARD_OF", "did not come about"),
@@ -72,9 +74,9 @@ def test_a_handshake_is_told_by_its_reason(reason: str, words: str) -> None:
     ],
 )
 def test_a_variable_that_no_template_reads_is_refused(item: str, template: str | None, words: str) -> None:
-    text = manifest.template_text(template)[0] if template else None
+    text = templates.text_of(template)[0] if template else None
     with pytest.raises(InputError) as raised:
-        template_variables.insist([item], text)
+        template_variables.insist(template_variables.by_set([item]), text)
     assert "the template has no variable" in raised.value.message
     assert words in raised.value.hint
 
@@ -85,10 +87,13 @@ def test_variables_are_found_in_what_a_template_includes_and_not_looked_for_in_w
     assert known is not None and {"mine", "preset", "labels", "count"} <= known
     assert template_variables.read_by("{% include chosen %}") is None
     assert template_variables.read_by("{% if %}") is None
-    template_variables.insist(["whatever=1"], "{% include chosen %}")
-    for name in manifest.template_names():
-        text = manifest.template_text(name)[0]
-        template_variables.insist([f"{name}=1" for name in template_variables.read_by(text) or ()], text)
+    template_variables.insist(template_variables.by_set(["whatever=1"]), "{% include chosen %}")
+    assert template_variables.read_by("{% import chosen as x %}") is None
+    assert template_variables.read_by("{% set is_new = 1 %}{{ is_new }}{{ fail(x) }}") == frozenset({"x"})
+    for name in templates.names():
+        text = templates.text_of(name)[0]
+        known = template_variables.read_by(text) or frozenset()
+        template_variables.insist(template_variables.by_set(f"{name}=1" for name in known), text)
 
 
 def test_convert_leaves_in_its_cluster_what_belongs_there() -> None:
@@ -117,7 +122,7 @@ def test_names_and_numbers_that_are_too_large_are_called_that(
         sandbox_process.folder("a" * 43)
     for count in ("100000", "0", "-1", "9" * 30):
         with pytest.raises(InputError, match="from 1 to 1000 nodes of a type"):
-            run_sandbox._gpu_nodes([f"Standard_NC12s_v3={count}"])
-    for text in ("Standard_NC12s_v3", "Standard_NC12s_v3=many", "=x"):
+            sandbox._gpu_nodes([f"Standard_NC12s_v3={count}"], shapes())
+    for count in ("Standard_NC12s_v3", "Standard_NC12s_v3=many", "=x"):
         with pytest.raises(InputError, match="write TYPE=N"):
-            run_sandbox._gpu_nodes([text])
+            sandbox._gpu_nodes([count], shapes())

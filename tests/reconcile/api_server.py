@@ -7,7 +7,6 @@ maps, replacing lists), delete; resource versions, uids, generations and precond
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -18,7 +17,7 @@ from aiohttp import web
 
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
-from kaitoctl.kube.objects import Kind, Object, ObjectKey, key_of
+from kaitoctl.kube.objects import Kind, Object, ObjectKey, copy_of, key_of
 
 Fault = Callable[[web.Request], web.StreamResponse | None]
 
@@ -254,7 +253,7 @@ class ApiServer:
             if obj == known:
                 return known
         metadata["resourceVersion"] = str(self.version)
-        obj = copy.deepcopy(obj)
+        obj = copy_of(obj)
         self.writes += 1
         self.objects[(collection, key)] = obj
         self._publish(collection, "MODIFIED" if known else "ADDED", obj)
@@ -263,7 +262,7 @@ class ApiServer:
     def _remove(self, collection: str, key: ObjectKey) -> None:
         self.version += 1
         self.writes += 1
-        obj = copy.deepcopy(self.objects.pop((collection, key)))
+        obj = copy_of(self.objects.pop((collection, key)))
         obj["metadata"]["resourceVersion"] = str(self.version)
         self._publish(collection, "DELETED", obj)
 
@@ -274,7 +273,14 @@ class ApiServer:
                 watcher.lines.put_nowait(_line(type_, obj))
 
 
-def fail(status: int, *, times: int = 1, verb: str = "", headers: dict[str, str] | None = None) -> Fault:
+def fail(
+    status: int,
+    *,
+    times: int = 1,
+    verb: str = "",
+    headers: dict[str, str] | None = None,
+    message: str = "a scripted fault",
+) -> Fault:
     """A fault: answer the next requests with an error status."""
     left = iter(range(times))
 
@@ -287,7 +293,7 @@ def fail(status: int, *, times: int = 1, verb: str = "", headers: dict[str, str]
             return None
         if next(left, None) is None:
             return None
-        return _error(status, "Fault", "a scripted fault", headers=headers)
+        return _error(status, "Fault", message, headers=headers)
 
     return fault
 
@@ -315,7 +321,7 @@ def _conflict(metadata: Object, known: Object | None) -> str:
 
 def _merged(known: Any, news: Any) -> Any:
     if not isinstance(known, dict) or not isinstance(news, dict):
-        return copy.deepcopy(news)
+        return copy_of(news)
     return {**known, **{name: _merged(known.get(name), value) for name, value in news.items()}}
 
 

@@ -21,7 +21,7 @@ from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, NODE, SECRET, Object, 
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Controller, Outcome, drive, own_key, owner_keys, run_all
 from kaitoctl.reconcile.informer import Informer
-from kaitoctl.reconcile.plan import Child, plan
+from kaitoctl.reconcile.planner import Child, plan
 
 Steps = Generator[Request, Object, Outcome]
 
@@ -343,11 +343,11 @@ def labels_itself(of: ObjectKey) -> Steps:
     return Outcome()
 
 
-def test_a_thorough_pass_is_not_repeated_for_what_it_has_written_itself() -> None:
+def test_a_reconcile_is_not_repeated_for_what_it_has_written_itself() -> None:
     async def story(bench: Bench) -> None:
         for number in range(30):
             bench.api.put(CONFIG_MAP, f"c{number}")
-        async with bench.controlling(labels_itself, is_thorough=True):
+        async with bench.controlling(labels_itself, ignore_own_writes=True):
             await asyncio.sleep(5)
             assert len(bench.passes) == 30
             assert dict(bench.config_maps.store) == bench.api.all(CONFIG_MAP)
@@ -359,7 +359,7 @@ def test_a_thorough_pass_is_not_repeated_for_what_it_has_written_itself() -> Non
     play(story)
 
 
-def test_what_a_thorough_pass_writes_is_news_to_whom_else_it_concerns() -> None:
+def test_what_a_reconcile_writes_is_news_to_whom_else_it_concerns() -> None:
     async def story(bench: Bench) -> None:
         other = bench.api.put(CONFIG_MAP, "other")
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "controller": True}
@@ -374,7 +374,7 @@ def test_what_a_thorough_pass_writes_is_news_to_whom_else_it_concerns() -> None:
                 assert key("child") in bench.secrets.store, "shown before the watch tells it"
             return Outcome()
 
-        async with bench.controlling(writes_to_the_child_of_another, is_thorough=True):
+        async with bench.controlling(writes_to_the_child_of_another, ignore_own_writes=True):
             await asyncio.sleep(5)
             assert len(bench.times("a")) == 1
             assert len(bench.times("other")) == 2
@@ -395,11 +395,11 @@ class AnswersLate:
         return answer
 
 
-def test_what_the_watch_tells_of_an_own_write_before_its_answer_calls_for_no_other_pass() -> None:
+def test_what_the_watch_tells_of_an_own_write_before_its_answer_calls_for_no_other_reconcile() -> None:
     async def story(bench: Bench) -> None:
         for number in range(30):
             bench.api.put(CONFIG_MAP, f"c{number}")
-        async with bench.controlling(labels_itself, is_thorough=True, door=AnswersLate(bench.client)):
+        async with bench.controlling(labels_itself, ignore_own_writes=True, door=AnswersLate(bench.client)):
             await asyncio.sleep(60)
             assert len(bench.passes) == 30
             bench.api.put(CONFIG_MAP, "c7", data={"by": "somebody else"})
@@ -414,7 +414,7 @@ def test_what_the_watch_tells_of_an_own_write_before_its_answer_calls_for_no_oth
 
 @pytest.mark.parametrize("in_a_list", [False, True])
 @pytest.mark.parametrize("edit", [{"data": {"x": "1"}}, {"metadata": {"annotations": {"x": "1"}}}])
-def test_an_edit_that_shows_together_with_a_status_write_calls_for_a_pass(
+def test_an_edit_that_shows_together_with_a_status_write_calls_for_a_reconcile(
     edit: dict[str, Any], in_a_list: bool
 ) -> None:
     """First in the answer to the write, or in a list before that: neither tells the edit apart."""
@@ -440,7 +440,7 @@ def test_an_edit_that_shows_together_with_a_status_write_calls_for_a_pass(
 
         bench.api.faults.append(edit_before_the_write)
         door = AnswersLate(bench.client, 10.0 if in_a_list else 0.0)
-        async with bench.controlling(tells, is_thorough=True, door=door):
+        async with bench.controlling(tells, ignore_own_writes=True, door=door):
             await asyncio.sleep(60)
             assert not edits
             assert len(bench.times("a")) == 2
@@ -484,6 +484,31 @@ def test_failure_is_logged_once_with_key_and_reason(caplog: pytest.LogCaptureFix
     assert "default/a" in record.message
     assert "a scripted fault" in record.message
     assert record.exc_info is None
+
+
+def test_what_helps_against_a_dead_webhook_is_logged_with_its_refusal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = (
+        'failed calling webhook "x.example": failed to call webhook: no endpoints available for service "x"'
+    )
+
+    async def story(bench: Bench) -> None:
+        bench.api.put(CONFIG_MAP, "a")
+        bench.api.faults.append(fail(500, verb="PATCH", message=words))
+
+        def writes(of: ObjectKey) -> Steps:
+            obj = {"metadata": {"namespace": of.namespace, "name": of.name}}
+            yield request.apply(CONFIG_MAP, obj, manager="m")
+            return Outcome()
+
+        async with bench.controlling(writes):
+            await asyncio.sleep(5)
+
+    play(story)
+    [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "webhook x.example has no ready pod" in record.__dict__["hint"]
+    assert "webhookconfigurations" in record.__dict__["hint"]
 
 
 def test_resync_looks_at_every_key_again() -> None:

@@ -16,7 +16,8 @@ from virtual_time import run
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import CONFIG_MAP, NODE, Kind, Object, ObjectKey, key_of
-from kaitoctl.reconcile.informer import Change, Informer, Store, follow
+from kaitoctl.reconcile.informer import Informer, follow
+from kaitoctl.reconcile.store import Change, Store
 
 WIDGET = Kind("example.com", "v1", "Widget", "widgets")
 
@@ -484,7 +485,7 @@ def test_only_what_is_kept_is_stored() -> None:
         api.put(CONFIG_MAP, "a", data={"size": "small"})
         api.put(CONFIG_MAP, "b", data={"size": "large"})
         async with api.running() as client:
-            informer = Informer(client, CONFIG_MAP, keep=small_ones)
+            informer = Informer(client, CONFIG_MAP, transform=small_ones)
             changes: list[Change] = []
             informer.subscribe(changes.append)
             running = asyncio.create_task(informer.run())
@@ -656,11 +657,11 @@ def test_store_finds_children_by_their_controller(packed: bool) -> None:
 
 def test_store_finds_what_carries_all_labels() -> None:
     store = filled(labelled("a", x="1", y="1"), labelled("b", x="1"), labelled("c", x="2", y="1"))
-    assert names(store.labelled({"x": "1"})) == ["a", "b"]
-    assert names(store.labelled({"x": "1", "y": "1"})) == ["a"]
-    assert names(store.labelled({"x": "1", "z": "1"})) == []
+    assert names(store.by_labels({"x": "1"})) == ["a", "b"]
+    assert names(store.by_labels({"x": "1", "y": "1"})) == ["a"]
+    assert names(store.by_labels({"x": "1", "z": "1"})) == []
     store._replace(ObjectKey("d", "b"), labelled("b", x="1", y="1"))
-    assert names(store.labelled({"x": "1", "y": "1"})) == ["a", "b"]
+    assert names(store.by_labels({"x": "1", "y": "1"})) == ["a", "b"]
 
 
 def test_an_index_looks_at_each_version_of_an_object_once() -> None:
@@ -682,9 +683,9 @@ def test_an_index_looks_at_each_version_of_an_object_once() -> None:
 
 def test_objects_that_no_index_understands_are_kept_all_the_same() -> None:
     store = filled({"metadata": {"name": "a", "namespace": "d", "labels": {"x": ["1"]}}})
-    assert names(store.labelled({"x": "1"})) == []
+    assert names(store.by_labels({"x": "1"})) == []
     store._replace(ObjectKey("d", "a"), labelled("a", x="1"))
-    assert names(store.labelled({"x": "1"})) == ["a"]
+    assert names(store.by_labels({"x": "1"})) == ["a"]
 
 
 def test_who_changes_an_object_of_a_packed_store_changes_only_his_own() -> None:
@@ -703,7 +704,7 @@ def test_an_answer_does_not_undo_what_the_watch_has_told() -> None:
         await settle()
         told = len(changes)
         for late in (old, newer, gone):
-            informer.learn(late)
+            informer.observe_write(late)
         assert is_same_picture(informer, api)
         assert len(changes) == told
 
@@ -727,7 +728,7 @@ def test_answers_are_believed_while_a_list_is_under_way() -> None:
             api.forget_history()
             made.append(api.put(CONFIG_MAP, "new"))
             for late in (*made, gone):
-                informer.learn(late)
+                informer.observe_write(late)
             shown.extend(key.name for key in informer.store)
             return answer
 
@@ -751,15 +752,15 @@ def test_answers_that_the_watch_would_not_show_are_left_out() -> None:
         await settle()
         metadata = {"name": "x", "namespace": "default", "resourceVersion": "999999", "uid": "u"}
         obj: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
-        informer.learn({**obj, "kind": "Secret"})
-        informer.learn({**obj, "metadata": {**metadata, "resourceVersion": "made up"}})
-        informer.learn({"kind": "Status"})
+        informer.observe_write({**obj, "kind": "Secret"})
+        informer.observe_write({**obj, "metadata": {**metadata, "resourceVersion": "made up"}})
+        informer.observe_write({"kind": "Status"})
         assert is_same_picture(informer, api)
         selecting = Informer(api.client(), CONFIG_MAP, label_selector="team")
-        selecting._version = "1"
-        selecting.learn(obj)
+        selecting._state.version = "1"
+        selecting.observe_write(obj)
         assert not selecting.store
-        selecting.learn({**obj, "metadata": {**metadata, "labels": {"team": "a"}}})
+        selecting.observe_write({**obj, "metadata": {**metadata, "labels": {"team": "a"}}})
         assert len(selecting.store) == 1
 
     with_informer(story)
@@ -770,7 +771,7 @@ def test_a_change_of_what_is_not_kept_is_no_news() -> None:
 
     async def story(api: ApiServer) -> None:
         async with api.running() as client:
-            informer = Informer(client, CONFIG_MAP, keep=without_data, packed=True)
+            informer = Informer(client, CONFIG_MAP, transform=without_data, packed=True)
             informer.subscribe(changes.append)
             running = asyncio.create_task(informer.run())
             await settle()

@@ -14,7 +14,7 @@ from kaitoctl.kube.client import Client, Exchange
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import CONFIG_MAP, Object, ObjectKey
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile.controller import Controller, Outcome, Worked, own_key, run_all
+from kaitoctl.reconcile.controller import Controller, Outcome, ReconcileResult, own_key, run_all
 from kaitoctl.reconcile.informer import Informer
 
 
@@ -23,7 +23,7 @@ def reconcile(of: ObjectKey) -> Generator[Request, Object, Outcome]:
     yield request.get(CONFIG_MAP, of.namespace, of.name)
     if of.name == "requeued":
         return Outcome(requeue_after_s=1000.0)
-    if of.name == "lost-race":
+    if of.name == "conflict":
         raise ApiError(409, "Conflict", "somebody wrote first")
     if of.name == "error":
         raise ApiError(500, "InternalError", "no")
@@ -33,11 +33,11 @@ def reconcile(of: ObjectKey) -> Generator[Request, Object, Outcome]:
 
 
 def test_each_pass_is_told_with_its_result_and_its_times() -> None:
-    told: list[Worked] = []
+    told: list[ReconcileResult] = []
 
     async def story() -> None:
         api = ApiServer()
-        names = ("done", "requeued", "lost-race", "error", "bug")
+        names = ("done", "requeued", "conflict", "error", "bug")
         for name in names:
             api.put(CONFIG_MAP, name)
         async with api.running() as client:
@@ -56,7 +56,7 @@ def test_each_pass_is_told_with_its_result_and_its_times() -> None:
     assert results == {
         "done": "done",
         "requeued": "requeued",
-        "lost-race": "lost-race",
+        "conflict": "conflict",
         "error": "error",
         "bug": "error",
     }
@@ -70,7 +70,7 @@ def test_each_exchange_is_told_once_with_its_status() -> None:
         api = ApiServer()
         api.put(CONFIG_MAP, "a")
         async with api.running() as client:
-            client._observer = told.append
+            client._transport._observer = told.append
             await client.send(request.get(CONFIG_MAP, "default", "a"))
             try:
                 await client.send(request.get(CONFIG_MAP, "default", "none"))

@@ -38,7 +38,7 @@ from kaitoctl.kube.request import Request
 from kaitoctl.sandbox import nodes
 from kaitoctl.sandbox.cluster import Cluster, cluster
 from kaitoctl.sandbox.nodes import InstanceShape
-from kaitoctl.sandbox.workloads.timetable import FAULT_ANNOTATION
+from kaitoctl.sandbox.workloads.container_life import FAULT_ANNOTATION
 
 PLAIN = InstanceShape(cpu=16, memory_mib=65_536)
 GPU = InstanceShape(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sqlite3
@@ -190,8 +191,43 @@ def test_a_file_cut_or_overwritten_is_damaged_or_whole(tmp_path: Path, at: float
         ApiServer(state=state)
 
 
-def test_an_empty_file_is_a_new_cluster(tmp_path: Path) -> None:
-    (tmp_path / "state.db").touch()
+def test_an_empty_file_is_damaged(tmp_path: Path) -> None:
+    """A crash of the machine or a full disk leaves such files; a new cluster has no file at all."""
+    state = tmp_path / "state.db"
+    state.touch()
+    with pytest.raises(InputError, match="is damaged: the file is empty"):
+        ApiServer(state=state)
+    assert state.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("CREATE TABLE bookmarks (url TEXT)", "it has another program's tables"),
+        ("DROP TABLE objects", "it has no table objects"),
+        ("DROP TABLE counter", "it has no table counter"),
+    ],
+)
+def test_a_database_without_our_tables_is_no_new_cluster(tmp_path: Path, script: str, words: str) -> None:
+    state = tmp_path / "state.db"
+    if script.startswith("DROP"):
+        with running(state) as server:
+            server.create(CONFIG_MAPS, config_map("m"))
+    with contextlib.closing(sqlite3.connect(state)) as connection:
+        connection.executescript(script)
+    before = state.read_bytes()
+    with pytest.raises(InputError, match=words):
+        ApiServer(state=state)
+    assert state.read_bytes() == before
+
+
+def test_a_log_without_its_file_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "state.db-wal").write_bytes(b"x" * 100)
+    with pytest.raises(InputError, match=r"it is gone, and state\.db-wal is still there"):
+        ApiServer(state=tmp_path / "state.db")
+
+
+def test_no_file_is_a_new_cluster(tmp_path: Path) -> None:
     with running(tmp_path / "state.db") as server:
         assert len(server.get("/api/v1/namespaces")["items"]) == 4
         assert json.loads(json.dumps(server.get(CONFIG_MAPS).body))["items"] == []

@@ -179,7 +179,8 @@ def _effort_s(path: str, obj: Any) -> float:
 
 @pytest.mark.parametrize("what", list(_large_objects(1)))
 def test_a_large_body_costs_by_its_size_and_not_by_its_square(what: str) -> None:
-    small, large = (_effort_s(*_large_objects(size)[what]) for size in (500, 8000))
+    # The least of three: a busy machine takes caches away, and makes the large one dearer than it is.
+    small, large = (min(_effort_s(*_large_objects(size)[what]) for _ in range(3)) for size in (500, 8000))
     assert large / small < 80  # 16 for what is 16 times as large; its square would be 256
 
 

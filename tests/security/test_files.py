@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kaitoctl.cli import adapter_file
+from kaitoctl.commands import files
 from kaitoctl.errors import InputError
 from kaitoctl.sandbox.cluster import cluster
 
@@ -30,7 +30,7 @@ def test_a_manifest_is_replaced_all_at_once_and_grows_where_only_its_owner_reads
         return opened(handle, *arguments)
 
     monkeypatch.setattr(os, "fdopen", watched)
-    adapter_file._replace(str(file), "new\n")
+    files.replace(str(file), "new\n")
     assert seen == [(0o600, CONTENT)]
     assert file.read_text() == "new\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
@@ -48,7 +48,7 @@ def test_a_manifest_that_cannot_be_written_stays_whole_and_nothing_is_left_behin
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(InputError, match="No space left"):
-        adapter_file._replace(str(file), "new\n")
+        files.replace(str(file), "new\n")
     assert file.read_text() == CONTENT
     assert [one.name for one in tmp_path.iterdir()] == [file.name]
 

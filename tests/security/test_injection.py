@@ -19,8 +19,8 @@ from builders import adapter, workspace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaitoctl.kaito.claims import node_claim
 from kaitoctl.kaito.desired import Settings, desired
+from kaitoctl.kaito.node_claims import node_claim
 from kaitoctl.kube.objects import Object
 from kaitoctl.workspace_controller import refusal_of
 
@@ -149,7 +149,7 @@ def test_no_field_is_forgotten() -> None:
 
 def built(obj: Object) -> list[Object]:
     made = [child for _, child in desired(obj, gpus=2, settings=Settings(), output_dir="/mnt/results")]
-    return [*made, node_claim(obj, "claim")]
+    return [*made, node_claim(obj, "claim", Settings())]
 
 
 def shape(value: Any) -> Any:
@@ -298,7 +298,8 @@ def test_the_canary_sings_when_a_value_is_put_into_a_script(tmp_path: Path) -> N
 @given(data=st.data())
 def test_what_is_written_is_read_back_as_it_was(name: str, data: st.DataObject) -> None:
     """YAML has no way from a value to a key."""
-    from kaitoctl.kube.documents import load_yaml, to_yaml
+    from kaitoctl.kube.documents import load_yaml
+    from kaitoctl.kube.yaml_writer import to_yaml
 
     obj = WORKSPACES[name]
     for field, where in FIELDS:

@@ -120,7 +120,7 @@ def test_without_an_auditor_the_summary_says_so(tmp_path: Path) -> None:
 
 IMAGE = re.compile(r"^\s*(?:- )?[\"']?image[\"']?:\s*[\"']?([^\s\"',]+)", re.MULTILINE)
 SHIPPED = [
-    *(ROOT / "deploy").iterdir(),
+    *(ROOT / "deploy").rglob("*.yaml"),
     *(ROOT / "templates").iterdir(),
     *(ROOT / "docs").rglob("*.md"),
     ROOT / "README.md",
@@ -135,11 +135,12 @@ def images() -> Iterator[tuple[str, str]]:
         for generation in preset.images:
             if known := preset.image(generation, settings.registry):  # a private one is the user's
                 yield preset.name, known
-    for file in (ROOT / "deploy").iterdir():
-        for image in IMAGE.findall(file.read_text()):
-            yield file.name, image
-    for file in (*(GOLDEN / "desired").iterdir(), GOLDEN / "examples.txt", GOLDEN / "tuning.txt"):
-        for image in IMAGE.findall(file.read_text()):
+    for file in (ROOT / "deploy").rglob("*.yaml"):
+        if "chart" not in file.parts:  # its image is put together of values
+            for image in IMAGE.findall(file.read_text()):
+                yield file.name, image
+    for file in (*(GOLDEN / "desired").rglob("*.*"), GOLDEN / "examples.txt", GOLDEN / "tuning.txt"):
+        for image in IMAGE.findall(file.read_text() if file.is_file() else ""):
             yield file.name, image
 
 

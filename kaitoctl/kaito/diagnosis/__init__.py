@@ -56,6 +56,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_workspace.invalid,
     of_controller.refused_template,
     of_controller.locked_out,
+    of_controller.unmeasured,
     of_controller.stumbles,
     of_workspace.controller,
     of_workloads.workload_gone,
@@ -68,7 +69,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_service.lost_nodes,
     of_claims.claims,
     of_claims.vanished,
-    of_claims.told,
+    of_claims.launch_message,
     of_claims.pools,
     of_nodes.findings,
     of_nodes.no_nodes,
@@ -85,8 +86,9 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_unknown.said_of_containers,
     of_unknown.said_of_pods,
     of_unknown.said_of_workloads,
+    of_service.readiness_gates,
     of_service.nobody_served,
-    of_workspace.told,
+    of_workspace.controller_message,
 )
 """The nearer to the front, the nearer to the root."""
 
@@ -138,13 +140,12 @@ class Diagnosis:
         return None if first is None or first.weight == "note" else first
 
 
-def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] = str) -> Diagnosis:
+def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
     """The causes in a snapshot, the gravest and nearest to the root first.
 
     Args:
         seen: what there is.
         now: the time; some causes need it.
-        addressed: makes commands in an advice lead to the cluster that was looked at.
 
     Guarantee: not ready while a pod of the present spec is not.
     """
@@ -171,5 +172,4 @@ def diagnose(seen: Snapshot, now: datetime, *, addressed: Callable[[str], str] =
     found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
     if where.outcome == "ready":
         found = [replace(cause, weight="note") for cause in found]
-    found = [replace(item, hint=addressed(item.hint), command=addressed(item.command)) for item in found]
     return Diagnosis(where, tuple(sorted(found, key=lambda cause: cause.order)))

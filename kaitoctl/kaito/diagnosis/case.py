@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
-from kaitoctl.kaito import api, catalog
+from kaitoctl.advice import Advice
+from kaitoctl.kaito import api
+from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.rollout import Progress, current_pods
 from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig, generation_of, is_being_deleted, key_of
 
@@ -43,8 +44,13 @@ class Case:
 
     @property
     def namespace(self) -> str:
-        """The Workspace's namespace, as an option of kubectl's."""
-        return f"-n {word(key_of(self.workspace).namespace or 'default')}"
+        """The Workspace's namespace."""
+        return key_of(self.workspace).namespace or "default"
+
+    @property
+    def in_namespace(self) -> tuple[str, str]:
+        """The words that lead a command to the Workspace's namespace."""
+        return "-n", self.namespace
 
     @property
     def pods(self) -> list[Object]:
@@ -56,7 +62,7 @@ class Case:
             return current
         here = [pod for pod in self.seen.pods if not is_being_deleted(pod)]
         here.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
-        return [pod for pod in here if not pods_.is_finished(pod)] or here[-_LAST_PODS:]
+        return [pod for pod in here if not pod_state.is_finished(pod)] or here[-_LAST_PODS:]
 
     def age_s(self, moment: object) -> float:
         """Seconds since a timestamp; 0 when it is none."""
@@ -66,11 +72,11 @@ class Case:
             return 0.0
 
 
-def budget_of(workspace: Object) -> float:
+def budget_of(workspace: Object, known: Catalog) -> float:
     """Seconds that the preset may take from start to ready; 30 minutes when nobody knows it."""
     name = preset_name(workspace)
-    known = catalog.preset(name) or catalog.model(name)
-    return float(known.readiness_timeout_s if known else 1800)
+    found = known.preset(name) or known.model(name)
+    return float(found.readiness_timeout_s if found else 1800)
 
 
 def preset_name(workspace: Object) -> str:
@@ -86,8 +92,8 @@ def blame(
     message: str,
     evidence: list[tuple[str, str]],
     *,
-    hint: str = "",
-    command: str = "",
+    hint: Advice = "",
+    command: Advice = "",
     weight: Weight = "fault",
 ) -> Cause:
     """A cause with its evidence on single lines, repetitions left out, and what looks like a secret, too."""
@@ -99,11 +105,6 @@ def blame(
 def title_of(obj: Object) -> str:
     """`Pod falcon-1`."""
     return f"{obj.get('kind')} {obj['metadata']['name']}"
-
-
-def word(text: str) -> str:
-    """One word of a shell command, whatever a cluster claims that something is called."""
-    return shlex.quote(text)
 
 
 def span(seconds: float) -> str:
@@ -124,19 +125,19 @@ def denials(case: Case) -> list[Object]:
     return sorted(found, key=lambda item: item.get("type") == api.WORKSPACE_SUCCEEDED)
 
 
-def told_of(case: Case) -> list[tuple[str, str]]:
+def controller_words(case: Case) -> list[tuple[str, str]]:
     """What the controller says, as evidence."""
     return [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)[:1]]
 
 
-def said_by(condition: Object) -> tuple[str, str]:
+def condition_words(condition: Object) -> tuple[str, str]:
     """What a condition says, as evidence: `False REASON: MESSAGE`, without what it leaves out."""
     head = " ".join(str(condition[key]) for key in ("status", "reason") if condition.get(key))
     words = ": ".join(part for part in (head, str(condition.get("message") or "")) if part)
     return f"condition {condition.get('type')}", words
 
 
-def told_by(event: Object) -> tuple[str, str]:
+def event_words(event: Object) -> tuple[str, str]:
     """What an event says, as evidence."""
     count = int(dig(event, "series", "count") or event.get("count") or 1)
     times = f" (x{count})" if count > 1 else ""
@@ -162,16 +163,11 @@ def adapter_of(case: Case, container: str) -> str:
     return ""
 
 
-def describe(case: Case, obj: Object) -> str:
-    """The command that shows all that the cluster says about an object of the Workspace's namespace."""
-    return f"kubectl describe {str(obj.get('kind')).lower()} {word(obj['metadata']['name'])} {case.namespace}"
-
-
 def is_creating(pod: Object) -> bool:
     """Whether a pod has a node, and no container of it has begun or failed yet."""
-    if not dig(pod, "spec", "nodeName") or pods_.is_finished(pod):
+    if not dig(pod, "spec", "nodeName") or pod_state.is_finished(pod):
         return False
-    states = [item.get("state") or {} for item in pods_.container_statuses(pod)]
+    states = [item.get("state") or {} for item in pod_state.container_statuses(pod)]
     if any(state.get(kind) is not None for state in states for kind in ("running", "terminated")):
         return False
     return {dig(state, "waiting", "reason") or "" for state in states} <= _CREATING

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from kaitoctl.advice import Advice
+
 Weight = Literal["fault", "wait", "note"]
 """`fault`: somebody has to change something. `wait`: it may pass. `note`: nothing depends on it now."""
 
@@ -29,8 +31,8 @@ class Cause:
     about: str
     message: str
     evidence: tuple[tuple[str, str], ...] = ()
-    hint: str = ""
-    command: str = ""
+    hint: Advice = ""
+    command: Advice = ""
     weight: Weight = "fault"
 
     @property

@@ -1,4 +1,4 @@
-"""What each cause of `kaitoctl why` means and what mends it.
+"""What each cause of `kaitoctl why` means and how to fix it.
 
 `kaitoctl explain` and docs/troubleshooting.md print this table. Codes are stable: scripts and documents may
 rely on them. What is wrong with a node has the codes of `kaito.nodes`, in both commands.
@@ -19,13 +19,13 @@ class Code:
         title: a few words.
         shows: how it shows itself, in what `kubectl` or KAITO's conditions say.
         meaning: what is so, and how it comes about.
-        mend: what to do.
+        fix: what to do.
     """
 
     title: str
     shows: str
     meaning: str
-    mend: str
+    fix: str
 
 
 CODES: Mapping[str, Code] = MappingProxyType(
@@ -88,6 +88,16 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "From v0.9 on KAITO appends the error of its last pass to every condition of the Workspace. What "
             "passes by itself, such as a lost update or a timeout, is not counted here.",
             "Change what the error names. Where it names nothing of yours, the controller's log has more.",
+        ),
+        "benchmark-failed": Code(
+            "the model serves, but KAITO's benchmark failed",
+            "`WorkspaceSucceeded` False, reason `BenchmarkFailed`, beside `InferenceReady` True",
+            "KAITO v0.12 measures a vLLM model once while it starts, and reads the result from the last "
+            "500 lines of the first pod's log. Where it finds none, or a failed one, the Workspace is "
+            "never called ready, though the model answers.",
+            "Annotate the Workspace with `kaito.sh/disable-benchmark=true`: KAITO then calls it ready, and "
+            "no pod restarts. It is measured again when its first pod is deleted, and does not serve "
+            "meanwhile.",
         ),
         "generation-not-observed": Code(
             "the last change has not been taken up",
@@ -320,10 +330,12 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "A higher PriorityClass protects from preemption.",
         ),
         "node-lost": Code(
-            "the node is not heard of any more",
-            "the node is NotReady or `Unknown`; pods on it stay `Terminating` or `Unknown`",
+            "the node is not heard of any more, or is gone",
+            "the node is NotReady, `Unknown` or not there; pods on it stay `Terminating`, `Unknown` or even "
+            "`Running`",
             "Its machine is off, unreachable, or its kubelet has died. Kubernetes takes its pods out of "
-            "every Service and cannot end them, so that a StatefulSet makes no other.",
+            "every Service and cannot end them, so that a StatefulSet makes no other. When the Node itself "
+            "is gone, its pods are deleted within a minute.",
             "See whether the machine runs. Its pods are replaced when it is back, or when its Node is "
             "gone; a node provisioner removes that with the machine.",
         ),
@@ -532,9 +544,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "gpu-driver-misfit": Code(
             "the GPU driver of the node does not fit the image",
             "log `The NVIDIA driver on your system is too old`, `CUDA driver version is insufficient for "
-            "CUDA runtime version`, `Driver/library version mismatch`",
+            "CUDA runtime version`, `Driver/library version mismatch`, `Error 803: system has unsupported "
+            "display driver / cuda driver combination`",
             "The driver is the node's, CUDA is the image's, and a driver runs only images up to its own "
-            "CUDA version. A driver that was updated without a reboot does not fit its own kernel module.",
+            "CUDA version. A driver that was updated without a reboot does not fit its own kernel module; "
+            "neither does a libcuda that the image brings of its own (cuda-compat), or a stub.",
             "Update the driver (node image, GPU operator) and reboot the node, or use an image of an older "
             "CUDA.",
         ),
@@ -551,8 +565,20 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "a GPU of the node does not work",
             "log `uncorrectable ECC error encountered`, `Xid`, `GPU is lost`, `system not yet initialized`",
             "The hardware or the driver reports an error from which a restart of the container does not "
-            "recover. On machines with NVSwitch, the fabric manager may not run.",
+            "recover. On machines with NVSwitch, the fabric manager may not run; where GPUs are shared by "
+            "MPS, its control daemon.",
             "See nvidia-smi on the node; drain and reboot it. If the error comes back, replace the node.",
+        ),
+        "gpu-program-failed": Code(
+            "a program on the GPU failed",
+            "log `CUDA error: an illegal memory access was encountered`, `device-side assert triggered`, "
+            "`unspecified launch failure`, `misaligned address`, `CUBLAS_STATUS_EXECUTION_FAILED`; Xid 31",
+            "The GPU stopped what ran on it. Mostly the program is at fault: an index beyond a table (an "
+            "adapter, a tokenizer or a context length that does not fit the model), or an error in a kernel "
+            "of the image. A GPU that is about to break shows itself in the same words, with Xid errors "
+            "beside them.",
+            "See the lines before it in the log, and the node's kernel log for Xid errors. Take away what "
+            "was added last (adapter, arguments), try another version of the image, or another node.",
         ),
         "gpu-count-misfit": Code(
             "the server and the number of GPUs do not go together",
@@ -638,7 +664,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "log `Model architectures [...] are not supported`, `Transformers does not recognize this "
             "architecture`, `trust_remote_code`",
             "The image's vLLM or transformers is older than the model, cannot do its quantization, lacks a "
-            "chat template, or was not told to trust the model's own program code.",
+            "chat template, or was not allowed to trust the model's own program code.",
             "Use an image with newer packages or another model. Set trust-remote-code only for authors "
             "that you trust.",
         ),
@@ -661,6 +687,14 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "log `ImportError`, `No module named`, `undefined symbol`, `version GLIBC_... not found`",
             "The image lacks a package, or has one that was built for another version of its neighbours.",
             "Use another image, or rebuild it with versions that belong together.",
+        ),
+        "process-limit": Code(
+            "the server may not open more files, or start more threads",
+            "log `Too many open files`, `can't start new thread`, `pthread_create failed`",
+            "The container runtime limits how many files a process opens, the kubelet how many "
+            "processes and threads a pod has (podPidsLimit). Libraries for arithmetic start a thread for "
+            "each CPU of the node, however few of them the pod has.",
+            "Set OMP_NUM_THREADS to the pod's CPUs; raise LimitNOFILE or podPidsLimit on the node.",
         ),
         "disk-full": Code(
             "the disk is full",

@@ -16,6 +16,7 @@ Whatever reason is not here is shown with its own message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -92,18 +93,85 @@ LAUNCH: Mapping[str, Reason] = MappingProxyType(
 everything, so that their message decides.
 """
 
+
+_QUOTA_WORDS = r"(?i)quota|limit ?exceeded|VcpuLimit|exceeding approved|MaxSpotInstanceCount"
+_UNAVAILABLE = (
+    r"(?i)instance types were unavailable|InsufficientCapacity|InsufficientInstanceCapacity|Sku ?Not "
+    r"?Available|"
+    r"ZonalAllocation|OverconstrainedAllocation|Allocation ?Fail|InstanceTypeNotFound|not available in|"
+    r"sold out|unable to allocate resources|SKU is unavailable|no instance types available|"
+    r"ZONE_RESOURCE_POOL_EXHAUSTED|STOCKOUT|not have (?:enough|sufficient) (?:resources|capacity)|"
+    r"(?:VM|machine) size .{1,80}(?:not allowed|not supported|not available)|NotAvailableForSubscription|"
+    r"UnfulfillableCapacity|ReservationCapacityExceeded|insufficient capacity"
+)
+_CLASS_WORDS = r"(?i)node ?class"
+_RIGHTS_WORDS = (
+    r"(?i)AuthorizationFailed|not authorized|AccessDenied|Unauthorized|does not have authorization|forbidden"
+)
+_THROTTLED = r"(?i)too ?many ?requests|throttl|RequestLimitExceeded|rate ?exceeded|\b429\b"
+_WORDS: tuple[tuple[str, Reason], ...] = (
+    (_QUOTA_WORDS, _QUOTA),
+    (
+        r"(?i)SubnetIsFull|free addresses|available IP\b|\bIP (?:space|address)",
+        Reason(
+            "node-claim-failed",
+            "the subnet has no free addresses: enlarge the subnet, or give the node class another",
+        ),
+    ),
+    (
+        r"(?i)RequestDisallowedByPolicy|constraints/compute|organization policy",
+        Reason("node-claim-failed", "a policy of the cloud forbids the machine: ask who owns that policy"),
+    ),
+    (_UNAVAILABLE, _NO_MACHINE),
+    (
+        r"(?i)AADSTS\d+|client secret|invalid_client|ExpiredToken|InvalidClientTokenId|WebIdentityErr|"
+        r"UnrecognizedClient|SignatureDoesNotMatch|no EC2 IMDS role|ChainedTokenCredential|"
+        r"DefaultAzureCredential|NoCredential",
+        Reason(
+            "node-claim-failed",
+            "the node provisioner cannot log in to the cloud: renew its credentials (workload identity, "
+            "client secret)",
+        ),
+    ),
+    (_CLASS_WORDS, _CLASS),
+    (_RIGHTS_WORDS, _RIGHTS),
+    (_THROTTLED, _BUSY),
+)
+
+
+def by_words(words: str) -> Reason:
+    """What a message means whose reason is one for everything."""
+    return next((reason for pattern, reason in _WORDS if re.search(pattern, words)), _FAILED)
+
+
 AWAITING = ("", "AwaitingReconciliation")
 """What a condition says that nobody has worked on yet (github.com/awslabs/operatorpkg status)."""
 
+_NO_TAINT = "its node lacks the taint that Karpenter expects of a new node, karpenter.sh/unregistered"
+_TAINT_HINT = (
+    "let the node class or image start the kubelet with the taint karpenter.sh/unregistered:NoExecute "
+    "(--register-with-taints)"
+)
 REGISTRATION: Mapping[str, str] = MappingProxyType(
     {
         "NodeNotFound": "",
         "MultipleNodesFound": "several nodes have the identity of its machine",
         "RegistrationHookPending": "its node waits for a hook of the provider: {message}",
-        "UnregisteredTaintMissing": "its node lacks the taint that Karpenter expects of a new node",
+        "UnregisteredTaintNotFound": _NO_TAINT,  # a condition of older releases
+        "UnregisteredTaintMissing": _NO_TAINT,  # later an event
     }
 )
 """By reason of the condition `Registered`: what the machine waits for; empty for "it has not joined"."""
+
+REGISTRATION_HINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "MultipleNodesFound": "see which Node of its provider id is stale, and who made it",
+        "RegistrationHookPending": "see the log of the provider's controller",
+        "UnregisteredTaintNotFound": _TAINT_HINT,
+        "UnregisteredTaintMissing": _TAINT_HINT,
+    }
+)
+"""By the same reasons: what to do where the machine has come up, so that its start-up log says nothing."""
 
 INITIALIZATION: Mapping[str, str] = MappingProxyType(
     {

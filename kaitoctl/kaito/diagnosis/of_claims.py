@@ -9,14 +9,24 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from kaitoctl.kaito import api, catalog, nodes
+from kaitoctl.advice import Advice, Command
+from kaitoctl.kaito import api, catalog, looks, nodes
 from kaitoctl.kaito.controller_errors import split
 from kaitoctl.kaito.diagnosis import karpenter
-from kaitoctl.kaito.diagnosis.case import Case, blame, denials, said_by, span, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.case import (
+    Case,
+    blame,
+    condition_words,
+    denials,
+    event_words,
+    preset_name,
+    span,
+    title_of,
+)
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
+from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.rollout import Phase
 from kaitoctl.kaito.snapshot import event_time
-from kaitoctl.kaito.status import launch_failure
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, key_of
 
@@ -26,20 +36,6 @@ _PLUGIN_WITHIN_S = 180.0
 _VANISHED_WITHIN_S = 3600.0
 _RETRIES = 32  # names of our own claims beyond the first ones: a lost one is not asked for again
 
-_QUOTA = r"(?i)quota|limit ?exceeded|VcpuLimit|exceeding approved|MaxSpotInstanceCount"
-_UNAVAILABLE = (
-    r"(?i)instance types were unavailable|InsufficientCapacity|InsufficientInstanceCapacity|Sku ?Not "
-    r"?Available|"
-    r"ZonalAllocation|OverconstrainedAllocation|Allocation ?Fail|InstanceTypeNotFound|not available in|"
-    r"sold out|unable to allocate resources|SKU is unavailable|no instance types available|"
-    r"ZONE_RESOURCE_POOL_EXHAUSTED|STOCKOUT|not have (?:enough|sufficient) (?:resources|capacity)|"
-    r"(?:VM|machine) size .{1,80}(?:not allowed|not supported|not available)|NotAvailableForSubscription|"
-    r"UnfulfillableCapacity|ReservationCapacityExceeded|insufficient capacity"
-)
-_CLASS = r"(?i)node ?class"
-_RIGHTS = (
-    r"(?i)AuthorizationFailed|not authorized|AccessDenied|Unauthorized|does not have authorization|forbidden"
-)
 # Of the claims that KAITO makes itself. Source: KAITO v0.9 pkg/utils/nodeclaim GenerateNodeClaimName.
 _KAITOS_OWN = r"ws[0-9a-f]{6,}$"
 _LIMITS = r"(?i)exceed limits for nodepool|limits have been exhausted|exceed.{0,20}limits"
@@ -51,7 +47,9 @@ def claims(case: Case) -> Iterator[Cause]:
         return
     for claim in case.seen.claims:
         if (launched := _held_launch(claim)) is not None:
-            yield _unlaunched(case, claim, launched)
+            yield _not_launched(case, claim, launched)
+        elif (event := _launch_event(case, claim)) is not None:
+            yield _told_by(case, event, [condition_words(_step(claim, "Launched"))], looks.describe(claim))
         elif is_being_deleted(claim):
             yield _going(case, claim)
         elif not conditions.is_true(claim, "Ready"):
@@ -60,7 +58,7 @@ def claims(case: Case) -> Iterator[Cause]:
             yield _inconsistent(case, claim, found)
 
 
-def told(case: Case) -> Iterator[Cause]:
+def launch_message(case: Case) -> Iterator[Cause]:
     """What KAITO passes on of a launch that failed, where its claims are gone or may not be seen.
 
     Source: KAITO v0.12 pkg/utils/nodeclaim FirstProvisioningError; before that, the message alone.
@@ -71,9 +69,9 @@ def told(case: Case) -> Iterator[Cause]:
         if not re.fullmatch(r"Resource\w*|NodeClaim\w*|Machine\w*", str(item.get("type"))):
             continue
         reason, why = str(item.get("reason") or ""), split(str(item.get("message") or "")).message
-        if _by_words(f"{reason} {why}").code in ("quota-exceeded", "instance-type-unavailable"):
-            look = f"kubectl describe workspace {case.name} {case.namespace}"
-            about, evidence = title_of(case.workspace), [said_by(item)]
+        if karpenter.by_words(f"{reason} {why}").code in ("quota-exceeded", "instance-type-unavailable"):
+            look = Command("kubectl describe workspace", case.name, *case.in_namespace)
+            about, evidence = title_of(case.workspace), [condition_words(item)]
             yield _launch_cause(case, about, reason, f"{reason} {why}", why, evidence, look)
             return
 
@@ -90,12 +88,36 @@ def _held_launch(claim: Object) -> Object | None:
     return launch_failure(claim) or (launched if held_up else None)
 
 
-def _unlaunched(case: Case, claim: Object, launched: Object) -> Cause:
+def _launch_event(case: Case, claim: Object) -> Object | None:
+    """The newest event of a launch that failed, where no condition tells of it: Karpenter gives the claim up.
+
+    Source: karpenter v1.14 nodeclaim/lifecycle/{launch,events}.go.
+    """
+    if _step(claim, "Launched").get("status") == "True":
+        return None
+    events = (event for event in case.seen.events_of(claim) if event.get("type") == "Warning")
+    return next((event for event in events if event.get("reason") in karpenter.LAUNCH), None)
+
+
+def _told_by(case: Case, event: Object, more: list[tuple[str, str]], look: Command) -> Cause:
+    """The cause by an event about a claim."""
+    name, reason = str(dig(event, "involvedObject", "name") or ""), str(event.get("reason") or "")
+    words = event_words(event)[1]
+    why = words.partition(f"NodeClaim {name} event: ")[2] or words
+    evidence = [event_words(event), *more]
+    return _launch_cause(
+        case, f"NodeClaim {name}", reason, f"{reason} {words}", why, evidence, look, name=name
+    )
+
+
+def _not_launched(case: Case, claim: Object, launched: Object) -> Cause:
     reason, why = str(launched.get("reason") or ""), str(launched.get("message") or "")
-    told = [said_by(launched), *_warnings(case, claim)]
-    words = " ".join((reason, *(said for _, said in told)))
+    evidence = [condition_words(launched), *_warnings(case, claim)]
+    words = " ".join((reason, *(said for _, said in evidence)))
     name = str(claim["metadata"]["name"])
-    return _launch_cause(case, title_of(claim), reason, words, why, told, _look(claim), name=name)
+    return _launch_cause(
+        case, title_of(claim), reason, words, why, evidence, looks.describe(claim), name=name
+    )
 
 
 def _launch_cause(
@@ -104,23 +126,26 @@ def _launch_cause(
     reason: str,
     words: str,
     why: str,
-    told: list[tuple[str, str]],
-    look: str,
+    evidence: list[tuple[str, str]],
+    look: Command,
     *,
     name: str = "",
     weight: Weight = "fault",
 ) -> Cause:
     """The cause by a reason of Karpenter's; by the message where the reason is one for everything."""
-    known = karpenter.LAUNCH.get(reason) or _by_words(words)
+    known = karpenter.LAUNCH.get(reason) or karpenter.by_words(words)
     kind = nodes.instance_type_of(case.workspace)
+    preset = preset_name(case.workspace)
+    fit = Command("kaitoctl fit", preset) if preset else Command("kaitoctl skus")
+    hint: Advice
     if known.code == "quota-exceeded":
         message = f"the cloud's quota does not allow another {kind}"
-        hint = "raise the quota, give machines back, or take another family: kaitoctl fit PRESET"
+        hint = "raise the quota, give machines back, or take another family: " + fit
     elif known.code == "instance-type-unavailable":
         message = f"the cloud has no {kind} to give"
-        types = catalog.current().instance_types
+        types = case.seen.catalog.instance_types
         near = [] if kind in types else catalog.close_matches(kind, types)
-        hint = f"did you mean {near[0]}?" if near else "wait, or take another type: kaitoctl fit PRESET"
+        hint = f"did you mean {near[0]}?" if near else "wait, or take another type: " + fit
     elif known.code == "node-class-not-ready":
         message = f"the node class does not let machines be launched: {why or reason}"
         hint = known.hint or "correct the node class (AKSNodeClass, EC2NodeClass); its conditions say more"
@@ -132,34 +157,10 @@ def _launch_cause(
         known.code,
         about,
         message,
-        told,
+        evidence,
         hint=hint,
         command=look,
         weight="wait" if known.passes else weight,
-    )
-
-
-_NETWORK = karpenter.Reason(
-    "node-claim-failed",
-    "the subnet has no free addresses: enlarge the subnet, or give the node class another",
-)
-_POLICY = karpenter.Reason(
-    "node-claim-failed", "a policy of the cloud forbids the machine: ask who owns that policy"
-)
-
-
-def _by_words(words: str) -> karpenter.Reason:
-    table = (
-        (_QUOTA, karpenter.LAUNCH["SubscriptionQuotaReached"]),
-        (r"(?i)SubnetIsFull|free addresses|\bIP (?:space|address)", _NETWORK),
-        (r"(?i)RequestDisallowedByPolicy|constraints/compute|organization policy", _POLICY),
-        (_UNAVAILABLE, karpenter.LAUNCH["SKUNotAvailable"]),
-        (_CLASS, karpenter.LAUNCH["NodeClassNotReady"]),
-        (_RIGHTS, karpenter.LAUNCH["Unauthorized"]),
-    )
-    return next(
-        (reason for pattern, reason in table if re.search(pattern, words)),
-        karpenter.Reason("node-claim-failed"),
     )
 
 
@@ -171,47 +172,51 @@ def _pending(case: Case, claim: Object) -> Cause:
     registered, initialized = _step(claim, "Registered"), _step(claim, "Initialized")
     node_name = str(dig(claim, "status", "nodeName") or "")
     node = case.seen.node(node_name)
-    told = [
-        said_by(item)
+    evidence = [
+        condition_words(item)
         for item in (_step(claim, "Launched"), registered, initialized)
         if item.get("type") and item.get("status") != "True"
     ][:1] + _of_provider(claim)
-    told += _warnings(case, claim)
+    evidence += _warnings(case, claim)
     code, hint, command = (
         "node-claim-pending",
         "nodes take minutes; then see the node provisioner's log",
-        _look(claim),
+        looks.describe(claim),
     )
     if not dig(claim, "status", "conditions"):
         message, within_s = f"no node provisioner has acted on {name} for {span(since_s)}", _TAKEN_UP_WITHIN_S
+        hint, command = "start the node provisioner (gpu-provisioner, Karpenter), or see its log", _DOCTOR
     elif (launched := _step(claim, "Launched")) and launched.get("status") != "True":
         message = f"the machine for {name} was asked for {span(since_s)} ago and is not launched yet"
         within_s = karpenter.LAUNCH_WITHIN_S
+        hint = "see the node provisioner's log" if since_s > within_s else hint
     elif registered.get("status") != "True":
         message = f"the machine for {name} was asked for {span(since_s)} ago and has not joined"
-        message += _unregistered(registered)
+        message += _why_not_registered(registered)
         within_s = 0.0 if registered.get("status") == "False" else karpenter.REGISTER_WITHIN_S
-    elif (found := _uninitialized(case, claim, initialized, node_name, node)) is not None:
+        known = karpenter.REGISTRATION_HINTS.get(str(registered.get("reason") or ""), _JOINS)
+        hint = known if since_s > within_s else hint
+    elif (found := _not_initialized(case, claim, initialized, node_name, node)) is not None:
         code, message, hint, command = found
         within_s, since_s = _INITIALIZES_WITHIN_S, case.age_s(_since(registered, claim))
     elif node is not None and not nodes.offers_gpus(node):
         ready = conditions.find(node, "Ready") or {}
         since_s, within_s = case.age_s(ready.get("lastTransitionTime")), _PLUGIN_WITHIN_S
         message = f"node {node_name} has joined and shows no {api.GPU} for {span(since_s)}"
-        code, hint, command = "device-plugin-missing", _PLUGIN_HINT, _pods_on(node_name)
+        code, hint, command = "device-plugin-missing", _PLUGIN_HINT, looks.pods_on(node_name)
     else:
         ready = _step(claim, "Ready")
-        why = str(ready.get("message") or ready.get("reason") or "no reason is given")
+        why = str(ready.get("message") or ready.get("reason") or _other_denial(claim) or "no reason is given")
         message = f"NodeClaim {name} is not ready {span(since_s)} after it was asked for: {why}"
         code, within_s = "node-not-initialized", _INITIALIZES_WITHIN_S
     weight: Weight = "fault" if since_s > within_s else "wait"
-    return blame(code, title_of(claim), message, told, hint=hint, command=command, weight=weight)
+    return blame(code, title_of(claim), message, evidence, hint=hint, command=command, weight=weight)
 
 
 def _of_provider(claim: Object) -> list[tuple[str, str]]:
     """What conditions say that are not Karpenter's own: a provider's, of which nobody here knows."""
     return [
-        said_by(item)
+        condition_words(item)
         for item in dig(claim, "status", "conditions") or ()
         if item.get("status") == "False" and str(item.get("type")).removeprefix("Machine") not in _OWN
     ]
@@ -220,7 +225,7 @@ def _of_provider(claim: Object) -> list[tuple[str, str]]:
 _OWN = ("Launched", "Registered", "Initialized", "Ready", "ConsistentStateFound", "Drifted", "Consolidatable")
 
 
-def _unregistered(registered: Object) -> str:
+def _why_not_registered(registered: Object) -> str:
     """What keeps a machine from being registered, after a colon; empty when it has merely not joined."""
     reason, said = str(registered.get("reason") or ""), str(registered.get("message") or "")
     if reason in karpenter.AWAITING:
@@ -229,12 +234,14 @@ def _unregistered(registered: Object) -> str:
     return f": {waits}" if waits else ""
 
 
+_DOCTOR = Command("kaitoctl doctor")
+_JOINS = "see its start-up log at the cloud: can it reach the API server, and may it join?"
 _PLUGIN_HINT = "install the GPU vendor's device plugin, or see why it does not run on this node"
 
 
-def _uninitialized(
+def _not_initialized(
     case: Case, claim: Object, initialized: Object, node_name: str, node: Object | None
-) -> tuple[str, str, str, str] | None:
+) -> tuple[str, str, str, Command] | None:
     """Code, message, hint and command for a node that has joined; None when its claim says nothing of it."""
     reason, said = str(initialized.get("reason") or ""), str(initialized.get("message") or "")
     if initialized.get("status") == "True" or reason in karpenter.AWAITING:
@@ -247,7 +254,7 @@ def _uninitialized(
         thing = thing or next(iter(_startup_taints(claim, node)), "(see the node)")
     if reason == "ResourceNotRegistered" and thing in ("", api.GPU):
         message = f"node {node_name or of_claim} has joined and shows no {api.GPU}"
-        command = _pods_on(node_name) if node_name else _look(claim)
+        command = looks.pods_on(node_name) if node_name else looks.describe(claim)
         return "device-plugin-missing", message, _PLUGIN_HINT, command
     words = {
         "node": node_name or of_claim,
@@ -263,10 +270,13 @@ def _uninitialized(
         else f"node {node_name or of_claim} has joined and is not initialized: {said or reason}"
     )
     hint = "see its conditions and taints, and the pods of the node's agents"
-    command = f"kubectl describe node {word(node_name)}" if node_name else _look(claim)
+    is_there = node_name and node_name not in case.seen.gone and reason != "NodeNotFound"
+    command = Command("kubectl describe node", node_name) if is_there else looks.describe(claim)
+    if reason == "NodeNotFound":
+        hint = "see who deleted the Node or the machine; the claim is given up, and another one is made"
     if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist") and node_name:
         hint = "check that it runs on the node; do not remove the taint by hand"
-        command = _pods_on(node_name)
+        command = looks.pods_on(node_name)
     return "node-not-initialized", message, hint, command
 
 
@@ -305,9 +315,9 @@ def _going(case: Case, claim: Object) -> Cause:
     """A claim that is being deleted while the Workspace is not."""
     name, since_s = claim["metadata"]["name"], case.age_s(claim["metadata"].get("creationTimestamp"))
     disrupted = conditions.find(claim, "DisruptionReason") or conditions.find(claim, "Drifted") or {}
-    told = [("metadata", f"deletionTimestamp {claim['metadata'].get('deletionTimestamp')}")]
-    told += [
-        said_by(found)
+    evidence = [("metadata", f"deletionTimestamp {claim['metadata'].get('deletionTimestamp')}")]
+    evidence += [
+        condition_words(found)
         for kind in ("Registered", *karpenter.DELETION)
         if (found := conditions.find(claim, kind)) and found.get("status") != "True"
     ]
@@ -316,9 +326,9 @@ def _going(case: Case, claim: Object) -> Cause:
             "node-claim-pending",
             title_of(claim),
             f"the machine for {name} did not join within {span(karpenter.REGISTER_WITHIN_S)} and is given up",
-            [*told, *_warnings(case, claim)],
-            hint="see its start-up log at the cloud: can it reach the API server, and may it join?",
-            command=_look(claim),
+            [*evidence, *_warnings(case, claim)],
+            hint=_JOINS,
+            command=looks.describe(claim),
         )
     why = str(disrupted.get("reason") or "") if disrupted.get("status") == "True" else ""
     message = f"node {dig(claim, 'status', 'nodeName') or 'of ' + name} is being removed"
@@ -326,23 +336,23 @@ def _going(case: Case, claim: Object) -> Cause:
         "node-claim-terminating",
         title_of(claim),
         f"{message}: {why}" if why else message,
-        [*told, *_warnings(case, claim)],
+        [*evidence, *_warnings(case, claim)],
         hint="wait for its successor; what asked for its deletion (drift, consolidation, somebody) says why",
-        command=_look(claim),
+        command=looks.describe(claim),
         weight="wait",
     )
 
 
 def _inconsistent(case: Case, claim: Object, found: Object) -> Cause:
-    told = _warnings(case, claim)
-    said = next((words for _, words in told), str(found.get("message") or "it does not say how"))
+    evidence = _warnings(case, claim)
+    said = next((words for _, words in evidence), str(found.get("message") or "it does not say how"))
     return blame(
         "node-claim-inconsistent",
         title_of(claim),
         f"the node of {claim['metadata']['name']} is not what was promised: {said}",
-        [said_by(found), *told],
+        [condition_words(found), *evidence],
         hint="see the node's GPUs and its device plugin; a machine with a broken GPU has to be replaced",
-        command=_look(claim),
+        command=looks.describe(claim),
         weight="wait",
     )
 
@@ -351,18 +361,18 @@ def vanished(case: Case) -> Iterator[Cause]:
     """Claims that were given up and deleted before anybody looked; only their events are left."""
     if case.seen.claims or case.progress.phase > Phase.NODES or case.progress.outcome == "ready":
         return
-    told_of = [
+    controller_words = [
         event
         for event in sorted(case.seen.events, key=event_time, reverse=True)
         if dig(event, "involvedObject", "kind") == "NodeClaim" and event.get("type") == "Warning"
     ]
-    if not told_of:
+    if not controller_words:
         return
-    from kaitoctl.kaito import claims as own
+    from kaitoctl.kaito import node_claims as own
 
     key = key_of(case.workspace)
     ours = set(islice(own.names(case.workspace), nodes.required_nodes(case.workspace) + _RETRIES))
-    for event in told_of:
+    for event in controller_words:
         name = str(dig(event, "involvedObject", "name") or "")
         surely = name in ours or name.startswith(f"{key.namespace}-{key.name}-")
         # Our controller's claims have names that follow from the Workspace: others are another's.
@@ -370,19 +380,11 @@ def vanished(case: Case) -> Iterator[Cause]:
             continue
         if case.age_s(event_time(event)) > _VANISHED_WITHIN_S:
             return
-        reason, words = str(event.get("reason") or ""), told_by(event)[1]
-        why = words.partition(f"NodeClaim {name} event: ")[2] or words
-        told = [
-            told_by(event),
-            *map(said_by, denials(case)),
-        ]
+        more = [condition_words(item) for item in denials(case)]
         if not surely:
-            told.insert(1, ("cluster", f"{name} is gone; that it was this Workspace's can no longer be seen"))
-        look = f"kubectl get events -n default --field-selector involvedObject.name={word(name)}"
-        cause = _launch_cause(
-            case, f"NodeClaim {name}", reason, f"{reason} {words}", why, told, look, name=name
-        )
-        yield cause
+            more.insert(0, ("cluster", f"{name} is gone; that it was this Workspace's can no longer be seen"))
+        look = Command("kubectl get events -n default --field-selector", f"involvedObject.name={name}")
+        yield _told_by(case, event, more, look)
         return
 
 
@@ -392,14 +394,14 @@ def pools(case: Case) -> Iterator[Cause]:
         return
     for pod in case.pods:
         for event in case.seen.events_of(pod):
-            if re.search(_LIMITS, words := told_by(event)[1]):
+            if re.search(_LIMITS, words := event_words(event)[1]):
                 yield blame(
                     "node-pool-limit",
                     title_of(pod),
                     f"the limits of the node pool allow no further node: {words}",
-                    [told_by(event)],
+                    [event_words(event)],
                     hint="raise spec.limits of the NodePool, or free nodes of it",
-                    command="kubectl get nodepools",
+                    command=Command("kubectl get nodepools"),
                 )
                 return
     if any(conditions.is_true(claim, "Launched") for claim in case.seen.claims):
@@ -410,11 +412,11 @@ def pools(case: Case) -> Iterator[Cause]:
             if found.get("status") != "False":
                 continue
             reason, why = str(found.get("reason") or ""), str(found.get("message") or "")
-            told = [said_by(found)]
-            look = f"kubectl describe nodepool {word(pool['metadata']['name'])}"
+            evidence = [condition_words(found)]
+            look = Command("kubectl describe nodepool", pool["metadata"]["name"])
             if kind == "NodeClassReady" and reason not in karpenter.LAUNCH:
                 reason, why = "NodeClassNotReady", why or reason
-            yield _launch_cause(case, title_of(pool), reason, f"{reason} {why}", why, told, look)
+            yield _launch_cause(case, title_of(pool), reason, f"{reason} {why}", why, evidence, look)
             return
 
 
@@ -426,17 +428,17 @@ def _step(claim: Object, kind: str) -> Object:
     return dict(conditions.find(claim, kind) or conditions.find(claim, f"Machine{kind}") or {})
 
 
+def _other_denial(claim: Object) -> str:
+    """What any other condition of the claim says against it, such as ConsistentStateFound."""
+    for item in dig(claim, "status", "conditions") or ():
+        if item.get("status") == "False" and item.get("message"):
+            return f"{item.get('type')} is False: {item['message']}"
+    return ""
+
+
 def _since(registered: Object, claim: Object) -> object:
     return registered.get("lastTransitionTime") or claim["metadata"].get("creationTimestamp")
 
 
 def _warnings(case: Case, claim: Object) -> list[tuple[str, str]]:
-    return [told_by(event) for event in case.seen.events_of(claim) if event.get("type") == "Warning"]
-
-
-def _look(claim: Object) -> str:
-    return f"kubectl describe {str(claim['kind']).lower()} {word(claim['metadata']['name'])}"
-
-
-def _pods_on(node: str) -> str:
-    return f"kubectl get pods -A --field-selector spec.nodeName={word(node)}"
+    return [event_words(event) for event in case.seen.events_of(claim) if event.get("type") == "Warning"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito.diagnosis.case import Case, blame, is_creating, title_of, told_by, told_of, word
+from kaitoctl.advice import Command
+from kaitoctl.kaito import looks
+from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, is_creating, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_images import for_registry, registry_of
 from kaitoctl.kaito.snapshot import Named
-from kaitoctl.kube import pods as pods_
-from kaitoctl.kube.objects import Object, dig, key_of
+from kaitoctl.kube import pod_state
+from kaitoctl.kube.objects import Object, dig
 
 NOT_FOUND = r"(?i)(configmap|secret|persistentvolumeclaim)s? \"([^\"]+)\" not found"
 _NO_KEY = r"(?i)couldn't find key|non-existent config key|references non-existent"
@@ -30,16 +32,18 @@ def is_reference_missing(words: str) -> bool:
 def configuration(case: Case) -> Iterator[Cause]:
     """ConfigMaps, Secrets and volumes that a pod waits for."""
     for pod in case.pods:
-        told = [
+        evidence = [
             (f"container {item['name']}", f"{reason}: {dig(item, 'state', 'waiting', 'message')}")
-            for item in pods_.container_statuses(pod)
+            for item in pod_state.container_statuses(pod)
             if (reason := str(dig(item, "state", "waiting", "reason") or "")) == "CreateContainerConfigError"
         ]
         if is_creating(pod):
-            told += [
-                told_by(event) for event in case.seen.events_of(pod) if event.get("reason") == "FailedMount"
+            evidence += [
+                event_words(event)
+                for event in case.seen.events_of(pod)
+                if event.get("reason") == "FailedMount"
             ]
-        for source, words in told:
+        for source, words in evidence:
             if found := re.search(NOT_FOUND, words):
                 named = Named(_KINDS[found[1].lower()], found[2])
                 evidence = [(source, words)]
@@ -55,21 +59,21 @@ def configuration(case: Case) -> Iterator[Cause]:
                     message,
                     [(source, words)],
                     hint="add the key",
-                    command=f"kubectl describe pod {word(pod['metadata']['name'])} {case.namespace}",
+                    command=looks.describe(pod),
                 )
                 break
         else:
             if is_creating(pod):
-                yield from _unmounted(case, pod)
+                yield from _mount_failures(case, pod)
     if not case.seen.pods:
         for path, named in references(case.workspace):
             if named in case.seen.missing and path != "pull":
-                evidence = [("Workspace", f"{path} names it"), *told_of(case)]
+                evidence = [("Workspace", f"{path} names it"), *controller_words(case)]
                 yield _missing(case, named, title_of(case.workspace), evidence)
 
 
-def _unmounted(case: Case, pod: Object) -> Iterator[Cause]:
-    for item in pods_.references(pod):
+def _mount_failures(case: Case, pod: Object) -> Iterator[Cause]:
+    for item in pod_state.references(pod):
         named = Named(item.kind, item.name)
         if item.use != "pull" and named in case.seen.missing:
             evidence = [("pod", f"{item.use} {item.by} needs it"), ("cluster", "it does not exist")]
@@ -79,12 +83,12 @@ def _unmounted(case: Case, pod: Object) -> Iterator[Cause]:
 def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str]]) -> Cause:
     from kaitoctl.kaito import tuning
 
-    namespace = key_of(case.workspace).namespace or "default"
-    name = word(named.name)
     commands = {
-        "ConfigMap": f"kubectl create configmap {name} {case.namespace} --from-file=FILE",
-        "Secret": f"kubectl create secret generic {name} {case.namespace} --from-literal=KEY=VALUE",
-        "PersistentVolumeClaim": f"kubectl get pvc {case.namespace}",
+        "ConfigMap": Command("kubectl create configmap", named.name, *case.in_namespace, "--from-file=FILE"),
+        "Secret": Command(
+            "kubectl create secret generic", named.name, *case.in_namespace, "--from-literal=KEY=VALUE"
+        ),
+        "PersistentVolumeClaim": Command("kubectl get pvc", *case.in_namespace),
     }
     if named.name == tuning.push_secret(case.workspace):
         image = str(dig(case.workspace, "tuning", "output", "image") or "")
@@ -92,9 +96,9 @@ def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str
     return blame(
         _CODES[named.kind],
         about,
-        f"{named.kind} {named.name} does not exist in namespace {namespace}",
+        f"{named.kind} {named.name} does not exist in namespace {case.namespace}",
         evidence,
-        hint="create it; the pod then starts by itself" if case.seen.pods else "create it",
+        hint="create it; the pod then starts automatically" if case.seen.pods else "create it",
         command=commands[named.kind],
     )
 

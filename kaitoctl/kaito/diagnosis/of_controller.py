@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from kaitoctl.advice import Command
 from kaitoctl.kaito import api, controller_errors
-from kaitoctl.kaito.diagnosis.case import Case, blame, denials, is_of_now, span, title_of, word
+from kaitoctl.kaito.diagnosis.case import Case, blame, denials, is_of_now, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.rollout import serves_unmeasured
+from kaitoctl.kaito.serving import serving
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of
 
@@ -34,10 +37,32 @@ def stumbles(case: Case) -> Iterator[Cause]:
             f"the controller's last pass ended with: {error}",
             [(f"condition {item['type']}", str(item.get("message")))],
             hint="change what it names; the controller retries automatically",
-            command=f"kubectl describe workspace {case.name} {case.namespace}",
+            command=Command("kubectl describe workspace", case.name, *case.in_namespace),
             weight="fault" if controller_errors.prospect(error) == "final" else "wait",
         )
         return
+
+
+def unmeasured(case: Case) -> Iterator[Cause]:
+    """The model serves, but KAITO's benchmark has failed, without which it calls no Workspace ready."""
+    if not serves_unmeasured(case.workspace) or not serving(case.seen).is_any:
+        return
+    told = [conditions.find(case.workspace, kind) for kind in (api.WORKSPACE_SUCCEEDED, "BenchmarkCompleted")]
+    yield blame(
+        "benchmark-failed",
+        title_of(case.workspace),
+        "the model serves, but KAITO does not call it ready: its benchmark failed",
+        [
+            (f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")
+            for item in told
+            if item
+        ],
+        hint="do without the benchmark: no pod restarts for it; the log of the first pod says why it failed",
+        command=Command(
+            "kubectl annotate workspace",
+            *(case.name, *case.in_namespace, f"{api.ANNOTATION_DISABLE_BENCHMARK}=true", "--overwrite"),
+        ),
+    )
 
 
 def refused_template(case: Case) -> Iterator[Cause]:
@@ -55,7 +80,7 @@ def refused_template(case: Case) -> Iterator[Cause]:
                 message,
                 [(f"condition {item['type']}", f"{item.get('reason')}: {message}")],
                 hint="take the field out of the template, or ask whoever runs the controller for that option",
-                command="kaitoctl explain template-refused",
+                command=Command("kaitoctl explain template-refused"),
             )
             return
 
@@ -68,7 +93,7 @@ def locked_out(case: Case) -> Iterator[Cause]:
 
     rules = [
         problem
-        for problem in validation.problems(case.workspace, validation.Setting())
+        for problem in validation.problems(case.workspace, validation.Setting(catalog=case.seen.catalog))
         if problem.severity == "error"
         and problem.code in _REFUSED_LATER
         and problem.path.startswith("inference.adapters")
@@ -84,7 +109,7 @@ def locked_out(case: Case) -> Iterator[Cause]:
             *((rule.code, f"{rule.path}: {rule.message}") for rule in rules),
         ],
         hint=rules[0].hint or "change the Workspace",
-        command=f"kaitoctl explain {rules[0].code}",
+        command=Command("kaitoctl explain", rules[0].code),
     )
 
 
@@ -111,7 +136,7 @@ def busy(case: Case) -> Iterator[Cause]:
             ("status", f"for {span(age_s)}"),
         ],
         hint="see what these wait for: each holds a worker until it is ready, 30 minutes at most",
-        command=f"kaitoctl why {word(first.name)} -n {word(first.namespace)}",
+        command=Command("kaitoctl why", first.name, "-n", first.namespace),
         weight="wait",
     )
 

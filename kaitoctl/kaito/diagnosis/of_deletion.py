@@ -14,19 +14,21 @@ import json
 import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito import api, nodes
+from kaitoctl.advice import Advice, Command
+from kaitoctl.kaito import api, controller_errors, looks, nodes
 from kaitoctl.kaito.diagnosis import karpenter
-from kaitoctl.kaito.diagnosis.case import Case, blame, said_by, span, title_of, told_by, word
+from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
-from kaitoctl.kube import conditions
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kaito.snapshot import event_time
+from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, labels_of, matches_selector, uid_of
 
 _OF_KUBERNETES = ("foregroundDeletion", "orphan")
 _VERSION = r"\bKAITO v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})"
 _DRAINS_WITHIN_S = 600.0
+_FINALIZED_WITHIN_S = 60.0
+_IS_DELETED = "workspace is being deleted"  # how KAITO's condition, and ours, begins
 _EVIDENCE_LINES = 4
-
 # Whose a finalizer is, by a part of its name.
 _WHOSE = (
     ("argocd.argoproj.io", "Argo CD"),
@@ -59,13 +61,13 @@ def deletion(case: Case) -> Iterator[Cause]:
 # --- the Workspace's own finalizers --------------------------------------------------------------------
 
 
-def _told(case: Case) -> list[tuple[str, str]]:
+def _evidence(case: Case) -> list[tuple[str, str]]:
     metadata = case.workspace["metadata"]
     finalizers = ", ".join(map(str, metadata.get("finalizers") or ()))
-    told = [("metadata", f"deletionTimestamp {metadata['deletionTimestamp']}, finalizers {finalizers}")]
+    evidence = [("metadata", f"deletionTimestamp {metadata['deletionTimestamp']}, finalizers {finalizers}")]
     if case.seen.space is not None and is_being_deleted(case.seen.space):
-        told.append(("Namespace", "it is being deleted, too, and waits for this Workspace"))
-    return told
+        evidence.append(("Namespace", "it is being deleted, too, and waits for this Workspace"))
+    return evidence
 
 
 def _foreign(case: Case, foreign: list[str]) -> Cause:
@@ -74,31 +76,44 @@ def _foreign(case: Case, foreign: list[str]) -> Cause:
         "finalizer-holds-deletion",
         title_of(case.workspace),
         f"finalizer {', '.join(foreign)} of {', '.join(dict.fromkeys(whose))} holds the deletion",
-        _told(case),
+        _evidence(case),
         hint="start the controller that owns the finalizer, or take it off when what it guards is gone",
-        command=f"kubectl get workspace {case.name} {case.namespace} -o jsonpath='{{.metadata.finalizers}}'",
+        command=Command(
+            "kubectl get workspace", case.name, *case.in_namespace, "-o", "jsonpath={.metadata.finalizers}"
+        ),
+        weight=_weight(case),
     )
+
+
+def _weight(case: Case) -> Weight:
+    """Every finalizer holds a deletion for a moment: that is what it is for."""
+    since_s = case.age_s(case.workspace["metadata"]["deletionTimestamp"])
+    return "wait" if since_s < _FINALIZED_WITHIN_S else "fault"
+
+
+def _controller_says(case: Case) -> tuple[str, str] | None:
+    """What its controller says of the deletion, as evidence: a condition's error, or its newest warning."""
+    # Those of before count: deletion is a generation.
+    for item in dig(case.workspace, "status", "conditions") or ():
+        if error := controller_errors.split(str(item.get("message") or "")).error:
+            return f"condition {item.get('type')}", error
+    deleting = conditions.find(case.workspace, api.WORKSPACE_DELETING) or {}
+    _, _, more = str(deleting.get("message") or "").partition(_IS_DELETED)
+    if more := more.strip("; "):
+        return f"condition {api.WORKSPACE_DELETING}", more
+    warnings = [event for event in case.seen.events_of(case.workspace) if event.get("type") == "Warning"]
+    since = str(case.workspace["metadata"]["deletionTimestamp"])
+    return next((event_words(event) for event in warnings if event_time(event) >= since), None)
 
 
 def _ours(case: Case) -> Cause:
     """KAITO's finalizer, and no NodeClaim that is on its way out."""
-    evidence, here = _told(case), case.seen.controllers
+    evidence, here = _evidence(case), case.seen.controllers
     evidence += [("cluster", words) for words in here or ()]
     since_s = case.age_s(case.workspace["metadata"]["deletionTimestamp"])
     is_running = here is None or any(", 0 of " not in words for words in here)
     if case.seen.claims and is_running:
-        count = len(case.seen.claims)
-        evidence[1:1] = [(title_of(claim), _holds(claim)) for claim in case.seen.claims[:_EVIDENCE_LINES]]
-        claim = case.seen.claims[0]
-        return blame(
-            "finalizer-holds-deletion",
-            title_of(case.workspace),
-            f"it waits for {count} {nodes.plural('node', count)} to be removed",
-            evidence,
-            hint="the controller has yet to ask for that; draining a node then takes as long as its pods",
-            command=f"kubectl describe {claim['kind'].lower()} {word(claim['metadata']['name'])}",
-            weight="wait",
-        )
+        return _waits_for_nodes(case, evidence, since_s)
     if is_running and (lacking := _lacking(case)):
         plural = f"{lacking.lower()}s.karpenter.sh"
         return blame(
@@ -107,9 +122,9 @@ def _ours(case: Case) -> Cause:
             f"KAITO cannot finish the deletion: it looks for the Workspace's {lacking}s first, and the "
             f"cluster does not have that kind (CRD {plural})",
             evidence,
-            hint="install that CRD, of Karpenter or KAITO's gpu-provisioner, and KAITO continues by itself"
+            hint="install that CRD (Karpenter's or gpu-provisioner's): KAITO then continues automatically"
             + _or_off(case),
-            command=f"kubectl get crd {plural}",
+            command=Command("kubectl get crd", plural),
         )
     if not is_running:
         if case.seen.claims:
@@ -120,17 +135,52 @@ def _ours(case: Case) -> Cause:
             "KAITO's finalizer holds the deletion, and no controller runs that would take it off",
             evidence or [("cluster", "no controller was found")],
             hint="start the controller: it gives the nodes back and takes its finalizer off" + _or_off(case),
-            command="kaitoctl doctor",
+            command=Command("kaitoctl doctor"),
         )
     refuses = f"; or webhook {', '.join(case.seen.webhooks)} refuses it" if case.seen.webhooks else ""
+    if says := _controller_says(case):
+        return blame(
+            "finalizer-holds-deletion",
+            title_of(case.workspace),
+            f"KAITO's finalizer holds the deletion for {span(since_s)}: {says[1]}",
+            [says, *evidence],
+            hint="change what the controller names; it retries automatically",
+            command=Command("kaitoctl events", case.name, *case.in_namespace),
+            weight=_weight(case),
+        )
     return blame(
         "finalizer-holds-deletion",
         title_of(case.workspace),
         f"KAITO's finalizer holds the deletion for {span(since_s)}, and nothing is left that it would "
         f"wait for",
         evidence,
-        hint=f"the controller is busy, or cannot write the Workspace{refuses}: its log says which",
-        command="kaitoctl doctor",
+        hint="the controller takes a moment for that"
+        if _weight(case) == "wait"
+        else f"the controller is busy, or cannot write the Workspace{refuses}: its log says which",
+        command=Command("kaitoctl doctor"),
+        weight=_weight(case),
+    )
+
+
+def _waits_for_nodes(case: Case, evidence: list[tuple[str, str]], since_s: float) -> Cause:
+    count = len(case.seen.claims)
+    evidence[1:1] = [(title_of(claim), _holds(claim)) for claim in case.seen.claims[:_EVIDENCE_LINES]]
+    claim, says = case.seen.claims[0], _controller_says(case)
+    late = since_s > _DRAINS_WITHIN_S
+    unasked = f", and nobody has asked for that in {span(since_s)}" if late else ""
+    return blame(
+        "finalizer-holds-deletion",
+        title_of(case.workspace),
+        f"it waits for {count} {nodes.plural('node', count)} to be removed"
+        + (f": {says[1]}" if says else unasked),
+        [says, *evidence] if says else evidence,
+        hint="change what the controller names; it retries automatically"
+        if says
+        else "see that the controller works, and may delete NodeClaims; they cost money until they go"
+        if late
+        else "the controller has yet to ask for that; draining a node then takes as long as its pods",
+        command=Command("kaitoctl doctor") if late and not says else looks.describe(claim),
+        weight="fault" if late else "wait",
     )
 
 
@@ -154,9 +204,9 @@ def _lacking(case: Case) -> str:
     return "" if kind in kinds else kind
 
 
-def _or_off(case: Case) -> str:
+def _or_off(case: Case) -> Advice:
     """How the finalizer may be taken off by hand, where that harms nobody; and what it would end."""
-    serving = [pod for pod in case.seen.pods if pods_.is_ready(pod) and not is_being_deleted(pod)]
+    serving = [pod for pod in case.seen.pods if pod_state.is_ready(pod) and not is_being_deleted(pod)]
     if serving:
         count = len(serving)
         return (
@@ -179,10 +229,8 @@ def _or_off(case: Case) -> str:
         refuses = f" (webhook {', '.join(case.seen.webhooks)} may refuse that while its server does not run)"
     return (
         ". Or check in the cloud that no machine of this Workspace is left (it would go on costing "
-        "money), and take "
-        f"the finalizer off{refuses}: kubectl patch workspace {case.name} {case.namespace} "
-        f"--type=json -p '{patch}'"
-    )
+        f"money), and take the finalizer off{refuses}: "
+    ) + Command("kubectl patch workspace", case.name, *case.in_namespace, "--type=json", "-p", patch)
 
 
 # --- NodeClaims that do not go -------------------------------------------------------------------------
@@ -193,17 +241,17 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     since_s = case.age_s(claim["metadata"].get("deletionTimestamp"))
     node_name = str(dig(claim, "status", "nodeName") or "")
     node = case.seen.node(node_name)
-    told = [(title_of(claim), _holds(claim)), *_told(case)]
-    look = f"kubectl describe {kind.lower()} {word(name)}"
+    evidence = [(title_of(claim), _holds(claim)), *_evidence(case)]
+    look = looks.describe(claim)
     steps = [
         (step, found)
         for step in karpenter.DELETION
         if (found := conditions.find(claim, step))
         and (found.get("status") != "True" or step == "InstanceTerminating")
     ]
-    told[1:1] = [said_by(found) for _, found in steps][:1]
+    evidence[1:1] = [condition_words(found) for _, found in steps][:1]
     late = since_s > _DRAINS_WITHIN_S
-    if node is not None and (blocked := _blocked(case, claim, node, told, late=late)):
+    if node is not None and (blocked := _drain_block(case, claim, node, evidence, late=late)):
         return blocked
     if "nodes" not in case.seen.unseen and node is None:
         machine = str(dig(claim, "status", "providerID") or "")
@@ -220,30 +268,35 @@ def _of_claim(case: Case, claim: Object) -> Cause:
             "node-claim-stuck",
             title_of(claim),
             f"{gone}, and {kind} {name} stays for {span(since_s)}: {waits}",
-            told,
+            evidence,
             hint=_by_hand(claim, machine),
             command=look,
             weight="fault" if late else "wait",
         )
     going = next((karpenter.DELETION[step] for step, _ in steps), "")
     message = f"it waits for {node_name or kind + ' ' + name} to be removed"
+    in_cloud = going == karpenter.DELETION["InstanceTerminating"]
     return blame(
         "finalizer-holds-deletion",
         title_of(claim),
-        f"{message}: {going}" if going else message,
-        told,
-        hint="draining a node takes as long as its pods; then see what the NodeClaim says",
-        command=look,
-        weight="wait",
+        (f"{message}: {going}" if going else message) + (f" for {span(since_s)}" if late else ""),
+        evidence,
+        hint="see at the cloud whether the machine goes, and the node provisioner's log"
+        if in_cloud
+        else "see which pods are left on the node and why they do not end; then what the NodeClaim says"
+        if late and node_name
+        else "draining a node takes as long as its pods; then see what the NodeClaim says",
+        command=looks.pods_on(node_name) if late and node_name and not in_cloud else look,
+        weight="fault" if late else "wait",
     )
 
 
-def _blocked(
-    case: Case, claim: Object, node: Object, told: list[tuple[str, str]], *, late: bool
+def _drain_block(
+    case: Case, claim: Object, node: Object, evidence: list[tuple[str, str]], *, late: bool
 ) -> Cause | None:
     """The node cannot be emptied: by a budget, or by volumes."""
     events = [*case.seen.events_of(node), *case.seen.events_of(claim)]
-    failed = [told_by(event) for event in events if event.get("reason") == "FailedDraining"]
+    failed = [event_words(event) for event in events if event.get("reason") == "FailedDraining"]
     name = str(node["metadata"]["name"])
     budgets = [
         str(budget["metadata"]["name"])
@@ -259,10 +312,10 @@ def _blocked(
         "PDB" in words or "disruption budget" in words.lower() for _, words in failed
     )
     if failed or budgets:
-        told = [
+        evidence = [
             *failed[:2],
             *(("PodDisruptionBudget", f"{item} allows no disruption") for item in budgets),
-            *told,
+            *evidence,
         ]
         what = (
             f"a PodDisruptionBudget{' (' + ', '.join(budgets) + ')' if budgets else ''} forbids it"
@@ -274,27 +327,25 @@ def _blocked(
             "drain-blocked",
             title_of(node),
             f"node {name} cannot be drained: {what}",
-            told,
+            evidence,
             hint="let the budget allow a disruption (another replica elsewhere, a smaller "
             "minAvailable), or ask its "
             "owner to end the pod; whatever serves on the node stops with it"
             if by_budget
             else "see which pods are left on the node and why they do not end",
-            command="kubectl get poddisruptionbudgets -A"
-            if by_budget
-            else f"kubectl get pods -A --field-selector spec.nodeName={word(name)}",
+            command=Command("kubectl get poddisruptionbudgets -A") if by_budget else looks.pods_on(name),
             weight=weight,
         )
     volumes = conditions.find(claim, "VolumesDetached") or {}
-    waiting = [told_by(event) for event in events if event.get("reason") == "AwaitingVolumeDetachment"]
+    waiting = [event_words(event) for event in events if event.get("reason") == "AwaitingVolumeDetachment"]
     if volumes.get("status") == "Unknown" or waiting:
         return blame(
             "drain-blocked",
             title_of(node),
             f"node {name} waits for volumes to be detached",
-            [*waiting[:1], *told],
+            [*waiting[:1], *evidence],
             hint="see which volumes are still attached, and the CSI driver's pods",
-            command="kubectl get volumeattachments",
+            command=Command("kubectl get volumeattachments"),
             weight="fault" if late else "wait",
         )
     if not conditions.is_true(node, "Ready") and late:
@@ -303,23 +354,22 @@ def _blocked(
             "drain-blocked",
             title_of(node),
             f"node {name} does not answer, so that its pods do not end",
-            [said_by(ready), *told],
+            [condition_words(ready), *evidence],
             hint="see at the cloud whether the machine still runs; the node provisioner's log says "
             "what it tries",
-            command=f"kubectl describe node {word(name)}",
+            command=Command("kubectl describe node", name),
         )
     return None
 
 
-def _by_hand(claim: Object, machine: str) -> str:
+def _by_hand(claim: Object, machine: str) -> Advice:
     what = f"machine {machine}" if machine else "machine"
+    kind, name = str(claim["kind"]).lower(), str(claim["metadata"]["name"])
     return (
         f"see that the node provisioner runs, and its log; see at the cloud whether the {what} still "
         f"exists, which "
-        "costs money. Only when it is gone, remove the finalizer: kubectl patch "
-        f"{str(claim['kind']).lower()} {word(str(claim['metadata']['name']))} --type=merge "
-        '-p \'{"metadata":{"finalizers":null}}\''
-    )
+        "costs money. Only when it is gone, remove the finalizer: "
+    ) + Command("kubectl patch", kind, name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
 
 
 def _holds(claim: Object) -> str:
@@ -343,15 +393,19 @@ def _dependents(case: Case) -> Cause:
         children = [obj for obj in everything if obj not in blocking and _blocks(obj, parents)]
         blocking += children
         parents = {uid_of(obj) for obj in children}
-    told = [(title_of(obj), _state(case, obj)) for obj in reversed(blocking)]
-    if not blocking:
+    evidence = [(title_of(obj), _state(case, obj)) for obj in reversed(blocking)]
+    is_orphaning = "orphan" in (dig(case.workspace, "metadata", "finalizers") or ())
+    if not blocking or is_orphaning:  # what it lets go of goes on running, and need not end
         return blame(
             "dependents-hold-deletion",
             title_of(case.workspace),
-            "Kubernetes sees to what depends on the Workspace first, and none of that is among what was seen",
-            _told(case),
+            "Kubernetes lets go of what depends on the Workspace first (orphan), and leaves it running"
+            if is_orphaning
+            else "Kubernetes sees to what depends on the Workspace first, and none of that is among what "
+            "was seen",
+            _evidence(case),
             hint="its garbage collector needs every API of the cluster to answer; one that does not stops it",
-            command="kubectl get apiservices",
+            command=Command("kubectl get apiservices"),
         )
     last = blocking[-1]
     names = ", ".join(title_of(obj) for obj in blocking[:_EVIDENCE_LINES])
@@ -360,10 +414,9 @@ def _dependents(case: Case) -> Cause:
         "dependents-hold-deletion",
         title_of(case.workspace),
         f"Kubernetes deletes what depends on the Workspace first: {names}{more}",
-        [*told[:3], *_told(case)],
+        [*evidence[:3], *_evidence(case)],
         hint="each of them has to end: see its finalizers, and a pod's node",
-        command=f"kubectl describe {str(last['kind']).lower()} {word(str(last['metadata']['name']))}"
-        + (f" {case.namespace}" if last["metadata"].get("namespace") else ""),
+        command=looks.describe(last),
         weight="fault"
         if case.age_s(case.workspace["metadata"]["deletionTimestamp"]) > _DRAINS_WITHIN_S
         else "wait",

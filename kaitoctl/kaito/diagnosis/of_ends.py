@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import nodes
 from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
     blame,
+    event_words,
     events_about,
     span,
     title_of,
-    told_by,
-    word,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_images import (
@@ -31,7 +31,7 @@ from kaitoctl.kaito.diagnosis.of_images import (
     wrong_platform,
 )
 from kaitoctl.kaito.snapshot import event_time
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig
 
@@ -43,10 +43,17 @@ _EXITS = {
     2: "the program's own error, often bad arguments",
     126: "the command cannot be executed",
     127: "the command does not exist in the image",
+    129: "it was hung up (SIGHUP)",
+    130: "it was interrupted (SIGINT)",
+    131: "it got SIGQUIT",
+    132: "it crashed (SIGILL: it has instructions that the node's CPU does not)",
     134: "it aborted (SIGABRT)",
+    135: "it crashed (SIGBUS: usually shared memory, /dev/shm, that is full, or a file that was cut off)",
+    136: "it crashed (SIGFPE)",
     137: "it was killed (SIGKILL)",
     139: "it crashed (SIGSEGV)",
-    143: "it was told to end (SIGTERM)",
+    141: "who read its output is gone (SIGPIPE)",
+    143: "it got SIGTERM",
 }
 _SIGTERM = 143
 
@@ -85,7 +92,12 @@ class End:
     @property
     def is_lost(self) -> bool:
         """Whether the kubelet lost sight of it, and so does not know how it ended."""
-        return self.ended.get("reason") in ("ContainerStatusUnknown", "Unknown")
+        return self.ended.get("reason") in ("ContainerStatusUnknown", "Unknown") or not self.is_told
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anybody says with which exit code it ended."""
+        return self.ended.get("exitCode") is not None
 
     @cached_property
     def adapter(self) -> str:
@@ -99,33 +111,34 @@ class End:
         return kept or str(self.ended.get("message") or "")
 
     @property
-    def look(self) -> str:
+    def look(self) -> Command:
         """The command that shows its log."""
-        option = f" --adapter {word(self.adapter)}" if self.adapter else ""
-        return f"kaitoctl logs {self.case.name} {self.case.namespace}{option} --previous"
+        option = ("--adapter", self.adapter) if self.adapter else ()
+        return Command("kaitoctl logs", self.case.name, *self.case.in_namespace, *option, "--previous")
 
     @cached_property
-    def told(self) -> list[tuple[str, str]]:
+    def evidence(self) -> list[tuple[str, str]]:
         """What its status says, as evidence."""
         restarts = int(self.item.get("restartCount") or 0)
         again = f"{restarts} {nodes.plural('restart', restarts)}"
         source = f"container {self.name}"
         said = " ".join(str(self.ended.get("message") or "").split())
-        told = [(source, f"exit code {self.exit_code}, {self.ended.get('reason') or 'Error'}; {again}")]
-        return [*told, (source, said)] if said else told
+        code = f"exit code {self.exit_code}" if self.is_told else "no exit code"
+        evidence = [(source, f"{code}, {self.ended.get('reason') or 'Error'}; {again}")]
+        return [*evidence, (source, said)] if said else evidence
 
     def lines(self, pattern: str | None = None) -> list[tuple[str, str]]:
         """The last line of its log that has a pattern, or its last lines, as evidence."""
-        told = [line.strip() for line in self.log.splitlines() if line.strip()]
-        if pattern is not None and (found := [line for line in told if re.search(pattern, line)]):
+        lines = [line.strip() for line in self.log.splitlines() if line.strip()]
+        if pattern is not None and (found := [line for line in lines if re.search(pattern, line)]):
             return [("log", of_logs.shown(found[-1]))]
         return [("log", line) for line in of_logs.last_lines(self.log)]
 
     def blamed(
-        self, code: str, message: str, *, hint: str, pattern: str | None = None, command: str = ""
+        self, code: str, message: str, *, hint: str, pattern: str | None = None, command: Advice = ""
     ) -> Cause:
         """A cause with what its status and its log say."""
-        evidence = [*self.told, *self.lines(pattern)]
+        evidence = [*self.evidence, *self.lines(pattern)]
         return blame(code, self.about, message, evidence, hint=hint, command=command or self.look)
 
 
@@ -135,15 +148,17 @@ def why_ended(case: Case, pod: Object, item: Object, ended: Object) -> Cause:
     return next(cause for read in _READERS if (cause := read(end)) is not None)
 
 
-def without_shell(case: Case, pod: Object, item: Object, adapter: str, told: list[tuple[str, str]]) -> Cause:
+def without_shell(
+    case: Case, pod: Object, item: Object, adapter: str, evidence: list[tuple[str, str]]
+) -> Cause:
     """The image of an adapter has no program that would copy its files."""
     return blame(
         "adapter-without-shell",
         f"{title_of(pod)}, container {item['name']}",
         f"the image of adapter {adapter} has no sh, mkdir or cp, by which its files are copied",
-        told,
+        evidence,
         hint="build it on an image that has them, such as busybox",
-        command=set_adapter(case, adapter, "--image IMAGE:TAG"),
+        command=set_adapter(case, adapter, "--image", "IMAGE:TAG"),
     )
 
 
@@ -155,7 +170,7 @@ def _out_of_memory(end: End) -> Cause | None:
         return None
     limits = (
         str(amount)
-        for spec in pods_.container_specs(end.pod)
+        for spec in pod_state.container_specs(end.pod)
         if spec.get("name") == end.name and (amount := dig(spec, "resources", "limits", "memory"))
     )
     limit = next(limits, "")
@@ -167,8 +182,8 @@ def _out_of_memory(end: End) -> Cause | None:
 def _for_another_machine(end: End) -> Cause | None:
     if not re.search(WRONG_PLATFORM, end.log):
         return None
-    told = [*end.told, *end.lines(WRONG_PLATFORM)]
-    return wrong_platform(end.case, end.pod, end.name, str(end.item.get("image")), told)
+    evidence = [*end.evidence, *end.lines(WRONG_PLATFORM)]
+    return wrong_platform(end.case, end.pod, end.name, str(end.item.get("image")), evidence)
 
 
 def _said_by_log(end: End) -> Cause | None:
@@ -176,8 +191,8 @@ def _said_by_log(end: End) -> Cause | None:
     if known is None:
         return None
     command = of_logs.next_step(end.case, end.pod, known) or end.look
-    told = [*end.told, ("log", known.line)]
-    return blame(known.code, end.about, known.message, told, hint=known.hint, command=command)
+    evidence = [*end.evidence, ("log", known.line)]
+    return blame(known.code, end.about, known.message, evidence, hint=known.hint, command=command)
 
 
 # --- adapters ------------------------------------------------------------------------------------------
@@ -190,10 +205,10 @@ def _unpulled_adapter(end: End) -> Cause | None:
     if re.search(UNAUTHORIZED, end.log):
         return end.blamed(
             "image-unauthorized",
-            f"the registry refuses to hand out the image of adapter {end.adapter}",
+            f"the registry denies access to the image of adapter {end.adapter}",
             pattern=UNAUTHORIZED,
             hint="give the adapter a pull secret that is valid for it",
-            command=set_adapter(end.case, end.adapter, "--image-pull-secret NAME"),
+            command=set_adapter(end.case, end.adapter, "--image-pull-secret", "NAME"),
         )
     if re.search(NO_IMAGE, end.log):
         return end.blamed(
@@ -201,7 +216,7 @@ def _unpulled_adapter(end: End) -> Cause | None:
             f"there is no image of adapter {end.adapter}",
             pattern=NO_IMAGE,
             hint="correct the image, or push it",
-            command=set_adapter(end.case, end.adapter, "--image IMAGE:TAG"),
+            command=set_adapter(end.case, end.adapter, "--image", "IMAGE:TAG"),
         )
     return None
 
@@ -214,14 +229,14 @@ def _empty_adapter(end: End) -> Cause | None:
         f"the image of adapter {end.adapter} has no files in /data",
         pattern=_NO_FILES,
         hint="build it with adapter_config.json and the weights in /data",
-        command=set_adapter(end.case, end.adapter, "--image IMAGE:TAG"),
+        command=set_adapter(end.case, end.adapter, "--image", "IMAGE:TAG"),
     )
 
 
 def _adapter_without_shell(end: End) -> Cause | None:
     if not end.adapter or end.exit_code not in (126, 127):
         return None
-    return without_shell(end.case, end.pod, end.item, end.adapter, [*end.told, *end.lines()])
+    return without_shell(end.case, end.pod, end.item, end.adapter, [*end.evidence, *end.lines()])
 
 
 # --- exit codes that nothing explains ------------------------------------------------------------------
@@ -242,16 +257,16 @@ def _crashes(end: End) -> Cause:
     code = end.exit_code
     by_signal = f"killed by signal {code - 128}" if 128 < code < 160 else "the program's own error"
     copied = f"adapter {end.adapter} cannot be copied: " if end.adapter else ""
-    error = of_logs.last_error(end.log)
+    error = of_logs.last_error(end.log) or of_logs.handed_on(end.log)
     message = f"{copied}{end.name} ends with exit code {code}: {error or _EXITS.get(code, by_signal)}"
-    told = [*end.told, ("log", error), *end.lines()]
-    return blame("crash-loop", end.about, message, told, hint="read its log", command=end.look)
+    evidence = [*end.evidence, ("log", error), *end.lines()]
+    return blame("crash-loop", end.about, message, evidence, hint="read its log", command=end.look)
 
 
 # --- kills ---------------------------------------------------------------------------------------------
 
 
-def _killed(end: End) -> Cause | None:
+def _kill(end: End) -> Cause | None:
     """A process that somebody killed: a probe only where an event or the time that passed says so."""
     is_killed = end.exit_code in (137, _SIGTERM) or end.is_lost
     if not is_killed and not _probe_kills(end):
@@ -266,12 +281,16 @@ def _by_liveness(end: End) -> Cause | None:
     if not probes or by_startup or most_s <= 0 or ran_s <= 1.5 * most_s + _PATIENCE_S:
         return None
     ran = f"it ran for {span(ran_s)}"
-    told = [*end.told, *map(told_by, probes[:2]), ("container", f"{ran}; loading may take {span(most_s)}")]
+    evidence = [
+        *end.evidence,
+        *map(event_words, probes[:2]),
+        ("container", f"{ran}; loading may take {span(most_s)}"),
+    ]
     return blame(
         "probe-kills-server",
         end.about,
         f"a liveness probe killed {end.name}, which had served: {ran}",
-        told,
+        evidence,
         hint="more time to start does not help: see its last lines, and whether the GPU is lost "
         "(Xid, NVML errors in the node's kernel log)",
         command=end.look,
@@ -284,18 +303,18 @@ def _by_slow_start(end: End) -> Cause | None:
     is_timed = "events" in end.case.seen.unseen and 0 < most_s <= ran_s <= most_s + _PATIENCE_S
     if not probes and not is_timed:
         return None
-    told = [*end.told, *map(told_by, probes[:2])]
+    evidence = [*end.evidence, *map(event_words, probes[:2])]
     if not probes:
-        told.append(("container", f"it ran for {span(ran_s)}, and its probe allows {span(most_s)}"))
+        evidence.append(("container", f"it ran for {span(ran_s)}, and its probe allows {span(most_s)}"))
     message = f"a probe kills {end.name} before it has loaded"
     hint = "give it a startupProbe with more time"
-    return blame("probe-kills-slow-start", end.about, message, told, hint=hint, command=end.look)
+    return blame("probe-kills-slow-start", end.about, message, evidence, hint=hint, command=end.look)
 
 
 def _by_nobody_known(end: End) -> Cause:
     unseen = end.case.seen.unseen
-    told = [*end.told, ("container", f"it ran for {span(_ran_s(end.ended))}")]
-    told += [("cluster", f"events: {unseen['events']}")] if "events" in unseen else []
+    evidence = [*end.evidence, ("container", f"it ran for {span(_ran_s(end.ended))}")]
+    evidence += [("cluster", f"events: {unseen['events']}")] if "events" in unseen else []
     signal = "SIGTERM" if end.exit_code == _SIGTERM else "SIGKILL"
     message = (
         f"the node lost sight of {end.name}: it restarted, or its container runtime did"
@@ -306,9 +325,9 @@ def _by_nobody_known(end: End) -> Cause:
         "container-killed",
         end.about,
         message,
-        [*told, *end.lines()],
-        hint=_ASKED if end.exit_code == _SIGTERM and not end.is_lost else _KILLED,
-        command=f"kubectl describe node {word(str(dig(end.pod, 'spec', 'nodeName') or ''))}",
+        [*evidence, *end.lines()],
+        hint=_LOST if end.is_lost else _ASKED if end.exit_code == _SIGTERM else _KILLED,
+        command=Command("kubectl describe node", str(dig(end.pod, "spec", "nodeName") or "")),
     )
 
 
@@ -346,6 +365,10 @@ _ASKED = (
     "no probe was seen doing it: its own entrypoint (a timeout, a supervisor) may have asked it to end, or a "
     "node that shuts down"
 )
+_LOST = (
+    "see whether the node or its container runtime restarted (event Rebooted, the kubelet's log): the "
+    "container starts again by itself"
+)
 _SAME_END_S = 300.0
 _PATIENCE_S = 90.0  # a grace period of 30 s, and some periods of a probe
 # Kubernetes' defaults of a probe, in seconds and tries.
@@ -354,7 +377,7 @@ _PROBE = {"initialDelaySeconds": 0, "periodSeconds": 10, "failureThreshold": 3}
 
 def _startup_s(end: End) -> float:
     """How long the container may take until its probes kill it; 0 when it has none that kill."""
-    spec = next((item for item in pods_.container_specs(end.pod) if item.get("name") == end.name), {})
+    spec = next((item for item in pod_state.container_specs(end.pod) if item.get("name") == end.name), {})
     total = 0.0
     for kind in ("startupProbe", "livenessProbe"):
         if probe := spec.get(kind):
@@ -378,7 +401,7 @@ _READERS: tuple[Callable[[End], Cause | None], ...] = (
     _unpulled_adapter,
     _empty_adapter,
     _adapter_without_shell,
-    _killed,
+    _kill,
     _ends_with_0,
     _crashes,
 )

@@ -9,14 +9,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kaitoctl.kaito import nodes
-from kaitoctl.kaito.diagnosis.case import Case, blame, describe, title_of, told_by, word
+from kaitoctl.advice import Command
+from kaitoctl.kaito import looks, nodes
+from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import code_of
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig
 
-_DISK = r"(?i)disk|ephemeral-storage"
+_DISK = r"(?i)disk|ephemeral-storage|resource: \w*inodes"
 _DEVICES = r"(?i)\bdevices?\b|Allocate failed|nvidia|\bgpu\b"
 # Counts, names and amounts: what differs between the words of pods that failed for one reason.
 _VARYING = r"\d+|[0-9a-f]{8}-[0-9a-f-]+"
@@ -38,7 +39,7 @@ class _Group:
 
 def failed_pods(case: Case) -> Iterator[Cause]:
     """Pods that failed as a whole, each kind of failure once."""
-    for group in sorted(_groups(case), key=lambda group: _created(group.newest), reverse=True):
+    for group in sorted(_groups(case), key=lambda group: _creation_time(group.newest), reverse=True):
         code = code_of("pod", group.reason) or "kubernetes-says"
         if group.reason == "Evicted" and re.search(_DISK, group.words):
             code = "disk-full"
@@ -51,7 +52,7 @@ def _groups(case: Case) -> list[_Group]:
         reason = str(dig(pod, "status", "reason") or "")
         if dig(pod, "status", "phase") != "Failed":
             continue
-        if not reason and any(dig(item, "state", "terminated") for item in pods_.container_statuses(pod)):
+        if not reason and any(dig(item, "state", "terminated") for item in pod_state.container_statuses(pod)):
             continue  # its containers say why
         reason = reason or "Failed"
         words = " ".join(str(dig(pod, "status", "message") or reason).split())
@@ -61,7 +62,7 @@ def _groups(case: Case) -> list[_Group]:
     return list(found.values())
 
 
-def _created(pod: Object) -> str:
+def _creation_time(pod: Object) -> str:
     return str(pod["metadata"].get("creationTimestamp") or "")
 
 
@@ -71,17 +72,18 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
     where = f"node {group.node}" if group.node else "its node"
     what, hint = _MEANINGS.get(code, ("", "see the message"))
     own = (words for pattern, words in _HINTS if re.search(pattern, f"{group.reason}: {group.words}"))
-    hint = next(own, hint)
+    own_hint = _TOO_SMALL if _is_too_small(group.words) else next(own, "")
+    hint = own_hint or hint
     said = what.format(node=where, it="it" if count == 1 else "them") if what else f"{group.reason}"
     evidence = [("pod" if count == 1 else f"{count} pods", f"{group.reason}: {group.words}")]
-    evidence += [told_by(event) for event in case.seen.events_of(newest) if event.get("type") == "Warning"][
-        :1
-    ]
-    if code == "pod-rejected" and re.search(_DEVICES, f"{group.reason} {group.words}"):
+    evidence += [
+        event_words(event) for event in case.seen.events_of(newest) if event.get("type") == "Warning"
+    ][:1]
+    if code == "pod-rejected" and not own_hint and re.search(_DEVICES, f"{group.reason} {group.words}"):
         hint = "what the kubelet knows of the node's GPUs is stale: see and restart its device plugin"
-    look = f"kubectl describe node {word(group.node)}" if group.node else describe(case, newest)
+    look = Command("kubectl describe node", group.node) if group.node else looks.describe(newest)
     if code == "pod-rejected" and re.search(_DEVICES, group.words) and group.node:
-        look = f"kubectl get pods -A --field-selector spec.nodeName={word(group.node)}"
+        look = looks.pods_on(group.node)
     return blame(
         code,
         title_of(newest) if count == 1 else f"{count} {nodes.plural('pod', count)} of {case.name}",
@@ -93,27 +95,97 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
     )
 
 
+def _is_too_small(words: str) -> bool:
+    """Whether a pod asks for more than the node has at all, whoever else runs there."""
+    found = re.search(r"requested: (\d{1,19}), used: \d{1,19}, capacity: (\d{1,19})", words)
+    return found is not None and int(found[1]) > int(found[2]) > 0
+
+
+_TOO_SMALL = "the pod asks for more than the whole node has: take larger nodes, or ask for less"
+
+
 def _weight(case: Case, newest: Object) -> Weight:
     """A fault while no pod has come after it that got further."""
     later = [
         pod
         for pod in case.seen.pods
-        if not pods_.is_finished(pod) and _created(pod) >= _created(newest) and dig(pod, "spec", "nodeName")
+        if not pod_state.is_finished(pod)
+        and _creation_time(pod) >= _creation_time(newest)
+        and dig(pod, "spec", "nodeName")
     ]
-    served = any(pods_.is_ready(pod) for pod in case.seen.pods)
+    served = any(pod_state.is_ready(pod) for pod in case.seen.pods)
     return "note" if later or served else "fault"
 
 
 # Where a reason, or its words, tell more than the cause. Source: Kubernetes v1.37.2, pkg/kubelet/eviction/
-# eviction_manager.go, nodeshutdown, active_deadline.go.
+# eviction_manager.go, nodeshutdown, active_deadline.go, lifecycle/predicate.go (InsufficientResourceError),
+# cm/devicemanager/manager.go, cm/topologymanager, cm/cpumanager, lifecycle/handlers.go, sysctl/allowlist.go;
+# k8s-device-plugin internal/rm/rm.go.
 _HINTS = (
+    (
+        r"maximum request size for shared resources",
+        "the node's GPUs are shared, and its device plugin gives a pod one share: take whole GPUs",
+    ),
+    (
+        r"no healthy devices present|no longer healthy",
+        "the device plugin holds the node's GPUs for broken: see its log, and Xid errors in the kernel's log",
+    ),
+    (
+        r"^OutOf\S+: .{0,200}\bused: [1-9]",
+        "other pods on the node hold it, of which the scheduler did not know (one that is still ending, a "
+        "static pod, a second scheduler): see what runs there",
+    ),
+    (
+        r"^NodeAffinity",
+        "the node's labels are others than when the pod was placed there: see who changed them; its workload "
+        "makes another pod",
+    ),
+    (
+        r"^(?:TopologyAffinityError|SMTAlignmentError|EmptyPodSharedPoolError)|not enough cpus available",
+        "the node's topology or CPU manager finds no place that suits it: see the kubelet's policy there, "
+        "ask for other amounts of CPU, or take another node",
+    ),
+    (
+        r"^SysctlForbidden",
+        "take the sysctl out of the pod template; or whoever runs the node allows it (allowedUnsafeSysctls "
+        "of its kubelet)",
+    ),
+    (
+        r"^AppArmor",
+        "load the AppArmor profile onto the node, or name in the pod template one that is there",
+    ),
+    (
+        r"^PodOS|^InitContainerRestartPolicyForbidden|^SupplementalGroupsPolicyNotSupported|"
+        r"^PodLevelResourcesNotSupported|^PodFeatureUnsupported",
+        "the pod template asks for what nodes of this kind or release do not have: take it out, or choose "
+        "other nodes",
+    ),
+    (
+        r"^(?:NodeName|NodePorts|TaintToleration|NodeUnschedulable)",
+        "the node has changed since the pod was placed there, or another pod is in its way: its workload "
+        "makes another pod",
+    ),
+    (r"^VolumeAttachmentLimitExceeded", "the node has as many disks as it can have: take another node"),
     (
         r"Usage of EmptyDir volume",
         "raise sizeLimit of that emptyDir in the pod template, or write less to it",
     ),
     (
+        r"^Evicted: The node was low on resource: memory",
+        "let the pod template request the memory that the server needs, or take nodes with more: pods that "
+        "use more than they request go first",
+    ),
+    (
+        r"^Evicted: The node was low on resource: pids",
+        "see what else starts so many processes there; set podPidsLimit of the node's kubelet",
+    ),
+    (
         r"exceeds the total limit of containers|exceeded its local ephemeral storage limit",
         "raise the limits of the pod template (ephemeral-storage), or write less to the container's disk",
+    ),
+    (
+        r"(?i)no space left on device",
+        "the disk of that node is full: see what fills it; another node takes the pod",
     ),
     (r"^NodeShutdown", "the node goes down: its workload creates another pod where there is room"),
     (r"^DeadlineExceeded", "activeDeadlineSeconds of the pod has passed: a server is not to have one"),

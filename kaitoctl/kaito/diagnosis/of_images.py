@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from kaitoctl.advice import Advice, Command
+from kaitoctl.kaito import looks
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
     blame,
-    describe,
+    event_words,
     events_about,
     is_creating,
     span,
     title_of,
-    told_by,
-    word,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kaito.snapshot import Named, event_time
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig
 
 UNAUTHORIZED = (
     r"(?i)\b(?:status|code|error)\b\D{0,12}40[13]\b|unauthorized|forbidden|denied|"
-    r"authentication required|may require|authorization failed"
+    r"authentication required|may require|authorization failed|no basic auth credentials"
 )
 NO_IMAGE = r"(?i)not found|manifest unknown|name unknown|does not exist|no such image"
 _NO_SPACE = r"(?i)no space left on device|disk quota exceeded"
@@ -39,8 +40,18 @@ _REGISTRY = (
     ),
     (
         r"(?i)server gave HTTP response to HTTPS client",
-        "{registry} speaks plain HTTP, and the node asks it for {image} by HTTPS",
-        "give the registry a certificate, or let the container runtime of the nodes speak HTTP with it",
+        "{registry} serves plain HTTP, and the node pulls {image} over HTTPS",
+        "give the registry a certificate, or allow plain HTTP for it in the nodes' container runtime",
+    ),
+    (
+        r"(?i)certificate has expired or is not yet valid",
+        "the certificate of {registry} is not valid at this time, so that the node does not pull {image}",
+        "renew the registry's certificate, and see the clock of the node",
+    ),
+    (
+        r"(?i)certificate is (?:not )?valid for|legacy Common Name|cannot validate certificate for",
+        "the certificate of {registry} is for another name, so that the node does not pull {image}",
+        "name the registry as its certificate does, or give it one for this name",
     ),
     (
         r"(?i)x509|certificate",
@@ -50,7 +61,7 @@ _REGISTRY = (
     (
         r"(?i)\b50[0234]\b.{0,8}(internal|bad|service|gateway|not implemented)|\bstatus\b\D{0,12}5\d\d\b",
         "{registry} answers with an error of its own when it is asked for {image}",
-        "see how the registry is; the kubelet tries again by itself",
+        "check the registry's health; the kubelet retries automatically",
     ),
     (
         r"(?i)i/o timeout|no such host|connection refused|connection reset|deadline exceeded|TLS handshake|"
@@ -75,21 +86,21 @@ _PULLS_AT_MOST_S = 2400.0
 def images(case: Case) -> Iterator[Cause]:
     """Images that a node cannot have."""
     for pod in case.pods:
-        for item in pods_.container_statuses(pod):
+        for item in pod_state.container_statuses(pod):
             reason = str(dig(item, "state", "waiting", "reason") or "")
             if code_of("waiting", reason) in _PULL_CODES:
-                yield _unpulled(case, pod, item, reason)
+                yield _pull_failure(case, pod, item, reason)
             elif reason in ("ContainerCreating", "PodInitializing"):
                 yield from _slow_pull(case, pod, item)
-        told = [
-            told_by(event)
+        evidence = [
+            event_words(event)
             for event in case.seen.events_of(pod)
             if code_of("event", str(event.get("reason"))) == "image-pull-failed"
         ]
-        if told and is_creating(pod):
-            message, hint = f"an image cannot be used: {told[0][1]}", "see the message"
+        if evidence and is_creating(pod):
+            message, hint = f"an image cannot be used: {evidence[0][1]}", "see the message"
             yield blame(
-                "image-pull-failed", title_of(pod), message, told, hint=hint, command=describe(case, pod)
+                "image-pull-failed", title_of(pod), message, evidence, hint=hint, command=looks.describe(pod)
             )
 
 
@@ -108,103 +119,214 @@ def _slow_pull(case: Case, pod: Object, item: Object) -> Iterator[Cause]:
         "image-pull-slow",
         f"{title_of(pod)}, container {name}",
         f"node {node} has been pulling {image} for {span(since_s)}",
-        [told_by(events[0])],
+        [event_words(events[0])],
         hint=f"see the network between the node and {registry_of(image)}; a registry near the cluster is "
         f"faster",
-        command=f"kubectl describe node {word(node)}",
+        command=Command("kubectl describe node", node),
         weight="fault" if since_s > _PULLS_AT_MOST_S else "wait",
     )
 
 
-def set_adapter(case: Case, adapter: str, change: str) -> str:
+def set_adapter(case: Case, adapter: str, *change: str) -> Command:
     """The command that changes an adapter."""
-    return f"kaitoctl set-adapter {case.name} {case.namespace} --name {word(adapter)} {change}"
+    return Command("kaitoctl set-adapter", case.name, *case.in_namespace, "--name", adapter, *change)
 
 
-def _unpulled(case: Case, pod: Object, item: Object, reason: str) -> Cause:
+@dataclass(frozen=True, slots=True)
+class _Pull:
+    """An image that cannot be had.
+
+    Args:
+        case: what was seen.
+        pod: the one that needs it.
+        item: the status of its container.
+        reason: why the container waits.
+        image: the name.
+        evidence: what is said of it.
+        words: the evidence without the image's name: what stands in that is no answer of its registry.
+        adapter: the adapter that the image is, if it is one.
+    """
+
+    case: Case
+    pod: Object
+    item: Object
+    reason: str
+    image: str
+    evidence: list[tuple[str, str]]
+    words: str
+    adapter: str
+
+    def blamed(self, code: str, message: str, hint: Advice, command: Command) -> Cause:
+        about = f"{title_of(self.pod)}, container {self.item['name']}"
+        return blame(code, about, message, self.evidence, hint=hint, command=command)
+
+    @property
+    def of(self) -> str:
+        return f" of adapter {self.adapter}" if self.adapter else ""
+
+    @property
+    def describe(self) -> Command:
+        return looks.describe(self.pod)
+
+    @property
+    def another_image(self) -> Command:
+        """The command that names another image."""
+        if self.adapter:
+            return set_adapter(self.case, self.adapter, "--image", "IMAGE:TAG")
+        return Command("kubectl edit workspace", self.case.name, *self.case.in_namespace)
+
+
+def _pull_failure(case: Case, pod: Object, item: Object, reason: str) -> Cause:
     name, image = str(item["name"]), str(item.get("image") or _image_of(pod, str(item["name"])))
-    about = f"{title_of(pod)}, container {name}"
-    told = [(f"container {name}", f"{reason}: {dig(item, 'state', 'waiting', 'message') or ''}".rstrip(": "))]
-    told += [
-        told_by(event)
+    evidence = [
+        (f"container {name}", f"{reason}: {dig(item, 'state', 'waiting', 'message') or ''}".rstrip(": "))
+    ]
+    evidence += [
+        event_words(event)
         for event in case.seen.events_of(pod)
         if event.get("reason") in ("Failed", "FailedToRetrieveImagePullSecret")
         and (image in str(event.get("message")) or "Secret" in str(event.get("reason")))
     ][:2]
-    # What stands in the image's own name is no answer of its registry.
-    words = " ".join(text for _, text in told).replace(image or "\n", "IMAGE")
-    secrets = sorted({ref.name for ref in pods_.references(pod) if ref.use == "pull"})
-    gone = [secret for secret in secrets if Named("Secret", secret) in case.seen.missing]
-    registry = registry_of(image)
-    create = for_registry(case, gone[0] if gone else "NAME", registry)
-    adapter = adapter_of(case, name)
-    of = f" of adapter {adapter}" if adapter else ""
-    if reason == "InvalidImageName":
-        message = f"{image} cannot be read as an image's name"
-        hint = "write it as REGISTRY/REPOSITORY:TAG"
-        command = f"kubectl edit workspace {case.name} {case.namespace}"
-        if adapter:
-            command = set_adapter(case, adapter, "--image IMAGE:TAG")
-        return blame("image-name-invalid", about, message, told, hint=hint, command=command)
-    if re.search(WRONG_PLATFORM, words):
-        return wrong_platform(case, pod, name, image, told)
-    if reason == "ErrImageNeverPull":
-        message = f"image {image} is not on the node, and imagePullPolicy Never forbids to pull it"
-        hint = "load the image onto the node, or set imagePullPolicy IfNotPresent"
-        return blame("image-pull-failed", about, message, told, hint=hint, command=describe(case, pod))
-    if reason == "SignatureValidationFailed":
-        message = f"the node does not trust the signature of {image}"
-        hint = "sign the image, or change the signature policy of the node's container runtime"
-        return blame("image-pull-failed", about, message, told, hint=hint, command=describe(case, pod))
-    if re.search(_NO_SPACE, words):
-        node = str(dig(pod, "spec", "nodeName") or "")
-        return blame(
-            "disk-full",
-            about,
-            f"the disk of node {node} is full: the image{of}, {image}, does not fit",
-            told,
-            hint="take nodes with a larger disk, or see what else fills it",
-            command=f"kubectl describe node {word(node)}" if node else describe(case, pod),
-        )
-    if re.search(UNAUTHORIZED, words) and gone:
-        told.append(("cluster", f"there is no Secret {gone[0]} in this namespace"))
-        message = f"pull secret {gone[0]} does not exist, and {registry} wants credentials for {image}"
-        return blame("pull-secret-missing", about, message, told, hint="create it", command=create)
-    if re.search(UNAUTHORIZED, words):
-        message = f"{registry} refuses to hand out the image{of}, {image}"
-        told.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
-        hint = (
-            f"see whether Secret {secrets[0]} has valid credentials for {registry}"
-            if secrets
-            else "create a pull secret and name it in the Workspace"
-        )
-        command = f"kubectl get secret {word(secrets[0])} {case.namespace}" if secrets else create
-        if adapter and not secrets:
-            hint = f"create a pull secret and give it to the adapter: {create}"
-            command = set_adapter(case, adapter, "--image-pull-secret NAME")
-        return blame("image-unauthorized", about, message, told, hint=hint, command=command)
-    if answer := _answered(reason, words):
-        message, hint = answer[0].format(registry=registry, image=image), answer[1]
-        return blame("registry-unreachable", about, message, told, hint=hint, command=describe(case, pod))
-    if re.search(NO_IMAGE, words):
-        code = "adapter-image-bad" if adapter else "image-not-found"
-        hint = f"correct the image{of}, or push it"
-        command = f"kubectl edit workspace {case.name} {case.namespace}"
-        if adapter:
-            command = set_adapter(case, adapter, "--image IMAGE:TAG")
-        return blame(code, about, f"there is no image {image}{of}", told, hint=hint, command=command)
-    code = "adapter-image-bad" if adapter else "image-pull-failed"
-    return blame(
-        code,
-        about,
-        f"the image{of}, {image}, cannot be pulled: {_said(item, told)}",
-        told,
-        hint="see the message",
-        command=describe(case, pod),
+    words = " ".join(text for _, text in evidence).replace(image or "\n", "IMAGE")
+    pull = _Pull(case, pod, item, reason, image, evidence, words, adapter_of(case, name))
+    return next(cause for rule in _PULL_RULES if (cause := rule(pull)) is not None)
+
+
+def _of_its_name(pull: _Pull) -> Cause | None:
+    if pull.reason != "InvalidImageName":
+        return None
+    message = f"{pull.image} cannot be read as an image's name"
+    return pull.blamed(
+        "image-name-invalid", message, "write it as REGISTRY/REPOSITORY:TAG", pull.another_image
     )
 
 
-def _answered(reason: str, words: str) -> tuple[str, str] | None:
+def _of_its_platform(pull: _Pull) -> Cause | None:
+    if re.search(WRONG_PLATFORM, pull.words) is None:
+        return None
+    return wrong_platform(pull.case, pull.pod, str(pull.item["name"]), pull.image, pull.evidence)
+
+
+# Source: containerd 2.1 core/content, core/images; Kubernetes v1.37.2 pkg/kubelet/images/types.go.
+_DAMAGED = (
+    r"blob sha256:\w{1,64} expected at|content digest sha256:\w{1,64}: not found|"
+    r"snapshot \S{1,200} does not exist"
+)
+
+
+def _of_the_node(pull: _Pull) -> Cause | None:
+    """What the registry has nothing to do with."""
+    node = str(dig(pull.pod, "spec", "nodeName") or "")
+    look = Command("kubectl describe node", node) if node else pull.describe
+    if pull.reason == "ErrImageNeverPull":
+        message = f"image {pull.image} is not on the node, and imagePullPolicy Never forbids to pull it"
+        hint = "load the image onto the node, or set imagePullPolicy IfNotPresent"
+        return pull.blamed("image-pull-failed", message, hint, pull.describe)
+    if pull.reason == "SignatureValidationFailed":
+        message = f"the node does not trust the signature of {pull.image}"
+        hint = "sign the image, or change the signature policy of the node's container runtime"
+        return pull.blamed("image-pull-failed", message, hint, pull.describe)
+    if re.search(_NO_SPACE, pull.words):
+        message = f"the disk of node {node} is full: the image{pull.of}, {pull.image}, does not fit"
+        return pull.blamed(
+            "disk-full", message, "take nodes with a larger disk, or see what else fills it", look
+        )
+    if pull.reason == "ImageInspectError" or re.search(_DAMAGED, pull.words):
+        message = f"what node {node} has stored of the image{pull.of}, {pull.image}, is damaged"
+        hint = "see the node's disk; on the node, `crictl rmi IMAGE` takes it off, so that it is pulled again"
+        return pull.blamed("image-pull-failed", message, hint, look)
+    return None
+
+
+def _of_its_secrets(pull: _Pull) -> Cause | None:
+    if re.search(UNAUTHORIZED, pull.words) is None:
+        return None
+    case, registry = pull.case, registry_of(pull.image)
+    secrets = sorted({ref.name for ref in pod_state.references(pull.pod) if ref.use == "pull"})
+    if gone := [secret for secret in secrets if Named("Secret", secret) in case.seen.missing]:
+        pull.evidence.append(("cluster", f"there is no Secret {gone[0]} in this namespace"))
+        message = (
+            f"pull secret {gone[0]} does not exist, and {registry} requires credentials for {pull.image}"
+        )
+        create = for_registry(case, gone[0], registry)
+        return pull.blamed("pull-secret-missing", message, "create it", create)
+    message = f"{registry} denies access to the image{pull.of}, {pull.image}"
+    pull.evidence.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
+    if secrets:
+        hint: Advice = f"see whether Secret {secrets[0]} has valid credentials for {registry}"
+        command = Command("kubectl get secret", secrets[0], *case.in_namespace)
+        return pull.blamed("image-unauthorized", message, hint, command)
+    create = for_registry(case, "NAME", registry)
+    if pull.adapter:
+        hint = "create a pull secret and give it to the adapter: " + create
+        command = set_adapter(case, pull.adapter, "--image-pull-secret", "NAME")
+        return pull.blamed("image-unauthorized", message, hint, command)
+    return pull.blamed(
+        "image-unauthorized", message, "create a pull secret and name it in the Workspace", create
+    )
+
+
+def _of_its_registry(pull: _Pull) -> Cause | None:
+    answer = _registry_answer(pull.reason, pull.words)
+    if answer is None:
+        return None
+    message = answer[0].format(registry=registry_of(pull.image), image=pull.image)
+    return pull.blamed("registry-unreachable", message, answer[1], pull.describe)
+
+
+def _of_its_absence(pull: _Pull) -> Cause | None:
+    if re.search(NO_IMAGE, pull.words) is None:
+        return None
+    code = "adapter-image-bad" if pull.adapter else "image-not-found"
+    hint = f"correct the image{pull.of}, or push it"
+    return pull.blamed(code, f"there is no image {pull.image}{pull.of}", hint, pull.another_image)
+
+
+def _of_what_is_said(pull: _Pull) -> Cause:
+    code, said = "adapter-image-bad" if pull.adapter else "image-pull-failed", _failure_words(pull)
+    hint = next((what for pattern, what in _PULL_HINTS if re.search(pattern, said)), _SEE)
+    message = f"the image{pull.of}, {pull.image}, cannot be pulled: {said}"
+    return pull.blamed(code, message, hint, pull.describe)
+
+
+_PULL_RULES: tuple[Callable[[_Pull], Cause | None], ...] = (
+    *(_of_its_name, _of_its_platform, _of_the_node, _of_its_secrets, _of_its_registry, _of_its_absence),
+    _of_what_is_said,
+)
+"""The first that applies; the last one always does."""
+
+
+_SEE = "see the message"
+# Source: containerd 2.1 core/content, core/remotes/docker, core/unpack; distribution 3; Kubernetes v1.37.2
+# pkg/kubelet/images.
+_PULL_HINTS = (
+    (
+        r"(?i)unexpected commit digest|digest mismatch|failed precondition|size validation failed|"
+        r"unexpected EOF",
+        "what came is not what the registry promised: a proxy or mirror between breaks it",
+    ),
+    (
+        r"(?i)context canceled|deadline exceeded",
+        "the pull was aborted, usually by a runtime that restarts or gives up on a large image",
+    ),
+    (
+        r"(?i)media ?type|schema ?1|not an image|no children for manifest|config\.mediaType",
+        "it is no image that a node can run (an artifact, or of a format that is no longer read)",
+    ),
+    (
+        r"(?i)invalid reference format|could not parse reference",
+        "it is no name of an image: write it as REGISTRY/REPOSITORY:TAG, in lower case",
+    ),
+    (
+        r"(?i)mismatched image rootfs|failed to extract layer|Lchown|apply layer|unpack image on snapshotter",
+        "the image cannot be unpacked on the node: build it again, and see the container runtime's log there",
+    ),
+    (r"(?i)tls: |remote error|broken pipe", "the connection to the registry broke: see proxies between"),
+    (r"(?i)signature|policy", "the node's policy requires a signature that the image does not have"),
+)
+
+
+def _registry_answer(reason: str, words: str) -> tuple[str, str] | None:
     """What a registry answered, or why it did not, in words; and what to do. None when nobody knows it."""
     for pattern, says, hint in _REGISTRY:
         if re.search(pattern, words):
@@ -212,14 +334,14 @@ def _answered(reason: str, words: str) -> tuple[str, str] | None:
     return _REGISTRY[-1][1:] if reason == "RegistryUnavailable" else None
 
 
-def _said(item: Object, told: list[tuple[str, str]]) -> str:
+def _failure_words(pull: _Pull) -> str:
     """The most telling words about a failed pull: an event's, for a back-off says nothing."""
-    of_pull = (text for source, text in told[1:] if source.startswith("event Failed"))
-    waiting = dig(item, "state", "waiting") or {}
+    of_pull = (text for source, text in pull.evidence[1:] if source.startswith("event Failed"))
+    waiting = dig(pull.item, "state", "waiting") or {}
     return next(of_pull, str(waiting.get("message") or waiting.get("reason")))
 
 
-def wrong_platform(case: Case, pod: Object, name: str, image: str, told: list[tuple[str, str]]) -> Cause:
+def wrong_platform(case: Case, pod: Object, name: str, image: str, evidence: list[tuple[str, str]]) -> Cause:
     """The image is there, for machines of another kind."""
     adapter = adapter_of(case, name)
     of = f" of adapter {adapter}" if adapter else ""
@@ -227,9 +349,9 @@ def wrong_platform(case: Case, pod: Object, name: str, image: str, told: list[tu
         "image-wrong-platform",
         f"{title_of(pod)}, container {name}",
         f"the image{of}, {image}, exists for another CPU architecture or operating system than the node's",
-        told,
+        evidence,
         hint="build it for linux/amd64 (docker build --platform linux/amd64), and push it",
-        command=set_adapter(case, adapter, "--image IMAGE:TAG") if adapter else describe(case, pod),
+        command=set_adapter(case, adapter, "--image", "IMAGE:TAG") if adapter else looks.describe(pod),
     )
 
 
@@ -239,15 +361,19 @@ def registry_of(image: str) -> str:
     return first if "." in first or ":" in first else "docker.io"
 
 
-def for_registry(case: Case, name: str, registry: str) -> str:
+def for_registry(case: Case, name: str, registry: str) -> Command:
     """The command that creates a pull secret."""
-    return (
-        f"kubectl create secret docker-registry {word(name)} {case.namespace} "
-        f"--docker-server={word(registry)} --docker-username=USER --docker-password=PASSWORD"
+    return Command(
+        "kubectl create secret docker-registry",
+        name,
+        *case.in_namespace,
+        f"--docker-server={registry}",
+        "--docker-username=USER",
+        "--docker-password=PASSWORD",
     )
 
 
 def _image_of(pod: Object, name: str) -> str:
     return next(
-        (str(spec.get("image")) for spec in pods_.container_specs(pod) if spec.get("name") == name), ""
+        (str(spec.get("image")) for spec in pod_state.container_specs(pod) if spec.get("name") == name), ""
     )

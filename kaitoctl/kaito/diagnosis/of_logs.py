@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kaitoctl.kaito.diagnosis.case import Case, preset_name, word
+from kaitoctl.advice import Command
+from kaitoctl.kaito.diagnosis.case import Case, preset_name
 from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kube.objects import Object, dig
 
@@ -63,8 +64,10 @@ _EXCEPTION = (
 )
 _VALUE_ERROR = r"\s{0,4}(?:Value|Assertion) error, (?P<words>.+?)(?: \[type=.*)?$"
 _ERRORISH = (
-    r"(?i)\b(?:error|fatal|critical|panic|segmentation fault|aborted|abort|terminate called|core dumped|"
-    r"exception|assertion|failed|cannot|could not|unable to|no such file|not found|denied|killed)\b"
+    r"(?i)\b(?:error|fatal|critical|panic|segmentation fault|segfault|nccl warn|aborted|abort|"
+    r"terminate called|core dumped|"
+    r"exception|assertion|failed|cannot|could not|unable to|no such file|not found|denied|killed)\b|"
+    r"^(?:[a-z_]\w{0,60}\.){1,8}(?-i:[A-Z])\w{1,60}(?::|$)"  # `queue.Empty`, `triton...OutOfResources: ...`
 )
 
 _STEPS = {
@@ -114,7 +117,7 @@ def finding(case: Case, log: str, *, among: Sequence[str] = ()) -> Finding | Non
     for passing in (False, True):
         if passing and last_error(log):
             break  # what was said in passing is less likely the cause than an error that is not known
-        text = "\n".join(_told(lines, passing=passing))
+        text = "\n".join(_candidates(lines, passing=passing))
         known = [
             (reading.depth, text.count("\n", 0, start), number, reading, groups)
             for number, (start, reading, groups) in enumerate(readings(text))
@@ -122,7 +125,7 @@ def finding(case: Case, log: str, *, among: Sequence[str] = ()) -> Finding | Non
         ]
         if known:
             _, line, _, reading, groups = min(known, key=lambda item: item[:3])
-            return _found(case, log, reading, groups, shown(text.split("\n")[line]))
+            return _finding(case, log, reading, groups, shown(text.split("\n")[line]))
     return None
 
 
@@ -149,6 +152,12 @@ def last_error(log: str) -> str:
         if level not in _UNIMPORTANT and re.search(_ERRORISH, line):
             return shown(line)
     return ""
+
+
+def handed_on(log: str) -> str:
+    """The last line that only says that something else went wrong, for a log that does not say what."""
+    lines = (line for _, line in reversed(_lines(log)) if re.match(_EXCEPTION, line.strip()))
+    return shown(next(lines, ""))
 
 
 def last_lines(log: str, count: int = 2) -> list[str]:
@@ -186,7 +195,7 @@ def _level_within(line: str) -> str:
     return {"WARN": "WARNING"}.get(named["level"].upper(), named["level"].upper()) if named else ""
 
 
-def _told(lines: list[tuple[str, str]], *, passing: bool) -> list[str]:
+def _candidates(lines: list[tuple[str, str]], *, passing: bool) -> list[str]:
     """The lines that may name a cause, each once; or those of warnings, which are said in passing."""
     told = dict.fromkeys(
         line
@@ -202,7 +211,7 @@ def _told(lines: list[tuple[str, str]], *, passing: bool) -> list[str]:
     return found[::-1]
 
 
-def _found(case: Case, log: str, reading: Reading, groups: dict[str, str], line: str) -> Finding:
+def _finding(case: Case, log: str, reading: Reading, groups: dict[str, str], line: str) -> Finding:
     entries = dig(case.workspace, "inference", "adapters") or ()
     names = [str(name) for item in entries if (name := dig(item, "source", "name"))]
     suspects = _suspects(names, log)
@@ -230,17 +239,17 @@ def _suspects(names: list[str], log: str) -> list[str]:
     from kaitoctl.kaito.desired import ADAPTER_PATH
 
     # Source: KAITO presets/workspace/inference/text-generation/inference_api.py, `Adapter added: NAME`.
-    bad = [name for name in names if not re.search(rf"Adapter added: {re.escape(name)}\s*$", log, re.M)]
+    bad = [name for name in names if not re.search(rf"Adapter added: {re.escape(name)}\s*(\||$)", log, re.M)]
     named = [name for name in bad if re.search(rf"{ADAPTER_PATH}/{re.escape(name)}\b", log)]
     return named if len(named) == 1 else bad or names
 
 
-def next_step(case: Case, pod: Object, known: Finding) -> str:
-    """The command for what a log has told: what changes it, or where to look; empty for the log itself."""
+def next_step(case: Case, pod: Object, known: Finding) -> Command | None:
+    """The command for what a log has told: what changes it, or where to look; None for the log itself."""
     preset, node = preset_name(case.workspace), str(dig(pod, "spec", "nodeName") or "")
     if known.step == "adapter":
-        name = word(known.adapter) if known.adapter else "ADAPTER"
-        return f"kaitoctl remove-adapter {case.name} {case.namespace} --name {name}"
+        name = known.adapter or "ADAPTER"
+        return Command("kaitoctl remove-adapter", case.name, *case.in_namespace, "--name", name)
     if known.step == "fit" and preset:
-        return f"kaitoctl fit {word(preset)}"
-    return f"kubectl describe node {word(node)}" if known.step == "node" and node else ""
+        return Command("kaitoctl fit", preset)
+    return Command("kubectl describe node", node) if known.step == "node" and node else None

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito import api, catalog, nodes
-from kaitoctl.kaito.diagnosis.case import Case, blame, denials, title_of, told_by, word
+from kaitoctl.advice import Command
+from kaitoctl.kaito import api, nodes
+from kaitoctl.kaito.diagnosis.case import Case, blame, denials, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.diagnosis.maintenance import maintenance_of
+from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.rollout import Phase
-from kaitoctl.kaito.status import claim_failure
-from kaitoctl.kube import conditions
-from kaitoctl.kube import pods as pods_
-from kaitoctl.kube.objects import dig, is_being_deleted
+from kaitoctl.kube import conditions, pod_state
+from kaitoctl.kube.objects import annotations_of, dig, is_being_deleted, labels_of
 
 
 def findings(case: Case) -> Iterator[Cause]:
     """Nodes that could serve, and what keeps them from it."""
     for pod in case.pods:
         node = case.seen.node(str(dig(pod, "spec", "nodeName") or ""))
-        if node is not None and not pods_.is_finished(pod) and not conditions.is_true(node, "Ready"):
+        if node is not None and not pod_state.is_finished(pod) and not conditions.is_true(node, "Ready"):
             ready = conditions.find(node, "Ready") or {}
             yield blame(
                 "not-ready",
@@ -26,10 +28,12 @@ def findings(case: Case) -> Iterator[Cause]:
                 f"the node that {pod['metadata']['name']} runs on is not Ready",
                 [("condition Ready", f"{ready.get('reason')}: {ready.get('message')}")],
                 hint="see its conditions",
-                command=f"kubectl describe node {word(node['metadata']['name'])}",
+                command=Command("kubectl describe node", node["metadata"]["name"]),
             )
     verdict = case.seen.verdict
-    waiting = [pod for pod in case.pods if not dig(pod, "spec", "nodeName") and not pods_.is_finished(pod)]
+    waiting = [
+        pod for pod in case.pods if not dig(pod, "spec", "nodeName") and not pod_state.is_finished(pod)
+    ]
     if verdict is None or case.progress.phase > Phase.SCHEDULING:
         return
     if case.pods and not waiting and case.progress.phase not in (Phase.NODES, Phase.GPU_PLUGIN):
@@ -37,8 +41,8 @@ def findings(case: Case) -> Iterator[Cause]:
     if verdict.enough and not waiting:
         return
     held = {dig(pod, "spec", "nodeName") for pod in case.pods}
-    told = [told_by(event) for pod in waiting for event in case.seen.events_of(pod)[:1]]
-    told += [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)][:1]
+    evidence = [event_words(event) for pod in waiting for event in case.seen.events_of(pod)[:1]]
+    evidence += [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)][:1]
     on_their_way = any(not claim_failure(claim) and not is_being_deleted(claim) for claim in case.seen.claims)
     # Those that would be selected, or that the user named, are what somebody relies on.
     judged = sorted(
@@ -51,21 +55,76 @@ def findings(case: Case) -> Iterator[Cause]:
             continue
         for finding in judged_node.failures:
             code = finding.code
-            is_gpu_type = catalog.instance_type(judged_node.instance_type) is not None
+            is_gpu_type = case.seen.catalog.machine(judged_node.instance_type) is not None
             unseen = code == "gpu-not-allocatable" and not judged_node.gpus.capacity
+            if code in _LACKS_GPUS and (cause := _offered_by_dra(case, judged_node, evidence)):
+                yield cause
+                continue
+            if code == "cordoned" and (cause := _maintenance(case, judged_node, evidence)):
+                yield cause
+                continue
             if unseen or (code == "no-gpu" and is_gpu_type):
                 code = "device-plugin-missing"
             yield blame(
                 code,
                 f"Node {judged_node.name}",
                 finding.message,
-                [("node", _described(judged_node)), *told],
+                [("node", _gpus_of(judged_node)), *evidence],
                 hint=finding.hint,
                 command=finding.command,
             )
 
 
-def _described(node: nodes.NodeVerdict) -> str:
+_LACKS_GPUS = ("no-gpu", "gpu-not-allocatable", "other-vendor-gpu", "device-plugin-missing")
+
+
+def _maintenance(case: Case, judged: nodes.NodeVerdict, evidence: list[tuple[str, str]]) -> Cause | None:
+    """A cordon that somebody's maintenance takes away again."""
+    node = case.seen.node(judged.name)
+    sign = maintenance_of(node) if node is not None else None
+    if sign is None:
+        return None
+    written = {**labels_of(node or {}), **annotations_of(node or {})}[sign.key]
+    return blame(
+        "cordoned",
+        f"Node {judged.name}",
+        f"the node is cordoned: {sign.who} {sign.what}",
+        [("node", f"{sign.key}: {written}"), ("node", _gpus_of(judged)), *evidence],
+        hint=f"{sign.who} opens it again when it has finished: wait, or take another node",
+        command=Command("kubectl describe node", judged.name),
+    )
+
+
+def _offered_by_dra(case: Case, judged: nodes.NodeVerdict, evidence: list[tuple[str, str]]) -> Cause | None:
+    """GPUs of which pods that ask for `nvidia.com/gpu` get none.
+
+    Source: Kubernetes v1.37.2 staging/src/k8s.io/api/resource/v1 (ResourceSlice); NVIDIA DRA driver 25.x;
+    KEP 5004 (extended resources by DRA).
+    """
+    drivers: dict[str, int] = {}
+    for item in case.seen.device_slices:
+        driver = str(dig(item, "spec", "driver") or "")
+        if dig(item, "spec", "nodeName") == judged.name and _GPU_DRIVERS.search(driver):
+            drivers[driver] = drivers.get(driver, 0) + len(dig(item, "spec", "devices") or ())
+    if not any(drivers.values()):
+        return None
+    words = ", ".join(f"{count} {nodes.plural('device', count)} of {name}" for name, count in drivers.items())
+    return blame(
+        "device-plugin-missing",
+        f"Node {judged.name}",
+        f"its GPUs are offered through dynamic resource allocation alone ({words}), and the pods ask for "
+        f"{api.GPU}",
+        [("ResourceSlice", words), ("node", _gpus_of(judged)), *evidence],
+        hint=f"run the device plugin there in place of the DRA driver's GPU part; or name {api.GPU} as "
+        "extendedResourceName of a DeviceClass (Kubernetes 1.34 and later, feature DRAExtendedResource)",
+        command=Command("kubectl get resourceslices --field-selector", f"spec.nodeName={judged.name}"),
+    )
+
+
+_GPU_DRIVERS = re.compile(r"(^|\.)gpu\.|nvidia|amd\.com|intel\.com")
+
+
+def _gpus_of(node: nodes.NodeVerdict) -> str:
     if not node.exists:
         return "the cluster has no node of this name"
     gpus, words = node.gpus, [node.instance_type or "no instance type"]
@@ -82,9 +141,9 @@ def no_nodes(case: Case) -> Iterator[Cause]:
             yield blame(
                 "no-node-provisioner",
                 title_of(case.workspace),
-                "nodes are missing, and nobody can create them here",
+                "nodes are missing, and nothing creates them here",
                 [(f"condition {item['type']}", str(item.get("message")))],
                 hint="prepare nodes, or install a node provisioner",
-                command=f"kaitoctl check-nodes {case.name} {case.namespace}",
+                command=Command("kaitoctl check-nodes", case.name, *case.in_namespace),
             )
             return

@@ -5,24 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from kaitoctl.advice import Command
+from kaitoctl.kaito import looks
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
     blame,
     budget_of,
-    describe,
+    event_words,
     events_about,
     span,
     title_of,
-    told_by,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.of_ends import why_ended, without_shell
 from kaitoctl.kaito.diagnosis.of_images import WRONG_PLATFORM, wrong_platform
 from kaitoctl.kaito.diagnosis.reasons import code_of
-from kaitoctl.kube import conditions
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig
 
 _NO_PROGRAM = r"(?i)executable file not found|no such file or directory"
@@ -31,13 +31,13 @@ _NO_PROGRAM = r"(?i)executable file not found|no such file or directory"
 def containers(case: Case) -> Iterator[Cause]:
     """Containers that end, or never begin."""
     for pod in case.pods:
-        for item in pods_.container_statuses(pod):
+        for item in pod_state.container_statuses(pod):
             waiting = str(dig(item, "state", "waiting", "reason") or "")
             if code_of("waiting", waiting) == "container-cannot-start":
                 words = str(dig(item, "state", "waiting", "message") or waiting)
                 if not is_reference_missing(words):  # which is a cause of its own
-                    yield _unstarted(case, pod, item, waiting, words)
-            elif waiting == "CrashLoopBackOff" and not _ended(item):
+                    yield _start_failure(case, pod, item, waiting, words)
+            elif waiting == "CrashLoopBackOff" and not _failed_end(item):
                 words = str(dig(item, "state", "waiting", "message") or waiting)
                 yield blame(
                     "crash-loop",
@@ -45,12 +45,12 @@ def containers(case: Case) -> Iterator[Cause]:
                     f"{item['name']} ends again and again, and its status does not say how",
                     [(f"container {item['name']}", f"{waiting}: {words}")],
                     hint="read its log",
-                    command=f"kaitoctl logs {case.name} {case.namespace} --previous",
+                    command=Command("kaitoctl logs", case.name, *case.in_namespace, "--previous"),
                 )
-            elif ended := _ended(item):
+            elif ended := _failed_end(item):
                 reason = str(ended.get("reason") or "")
                 if code_of("terminated", reason) == "container-cannot-start":
-                    yield _unstarted(case, pod, item, reason, str(ended.get("message") or reason))
+                    yield _start_failure(case, pod, item, reason, str(ended.get("message") or reason))
                 else:
                     yield why_ended(case, pod, item, ended)
 
@@ -69,12 +69,30 @@ _START_HINTS = (
     ),
     (
         r"(?i)runAsNonRoot|non-root|run as root",
-        "the pod or its namespace wants another user than root: build the image with a numeric USER, or "
+        "the pod or its namespace requires a non-root user: build the image with a numeric USER, or "
         "set runAsUser in a pod template",
     ),
     (
-        r"(?i)driver/library version mismatch|nvml|nvidia-container-cli|libcuda|libnvidia|nvidia-smi",
+        r"unsatisfied condition: \S+ ?>= ?\S+",
+        "the NVIDIA driver of the node is too old for the image: update it, or use an image of an older CUDA",
+    ),
+    (
+        r"(?i)gathering device information|/dev/(?:nvidia|kfd|dri)|driver/library version mismatch|nvml|"
+        r"nvidia-container-cli|libcuda|libnvidia|nvidia-smi",
         "the NVIDIA driver of the node is at fault, not the image: restart the node, or reinstall its driver",
+    ),
+    (
+        r"(?i)failed to sync (?:secret|configmap) cache|services have not yet been read",
+        "the kubelet has not seen the object yet, or does not reach the API server: it tries again",
+    ),
+    (
+        r"(?i)(?:exec|starting container process)\b.{0,200}permission denied",
+        "the program that is to run may not be executed by the container's user: see its mode in the image",
+    ),
+    (
+        r"(?i)failed to (?:stat|mkdir) \"|error mounting|failed to prepare subPath",
+        "a mount into the container fails: see its volumes and subPaths; the path of a hostPath has to be on "
+        "the node",
     ),
     (
         r"(?i)exec: |executable file not found|no such file or directory",
@@ -97,29 +115,29 @@ _START_HINTS = (
 )
 
 
-def _unstarted(case: Case, pod: Object, item: Object, reason: str, words: str) -> Cause:
-    name, told = str(item["name"]), [(f"container {item['name']}", f"{reason}: {words}")]
-    told += [
-        told_by(event)
+def _start_failure(case: Case, pod: Object, item: Object, reason: str, words: str) -> Cause:
+    name, evidence = str(item["name"]), [(f"container {item['name']}", f"{reason}: {words}")]
+    evidence += [
+        event_words(event)
         for event in events_about(case, pod, name)
         if event.get("reason") in ("Failed", "FailedPostStartHook")
     ][:1]
     adapter = adapter_of(case, name)
     if re.search(WRONG_PLATFORM, words):
-        return wrong_platform(case, pod, name, str(item.get("image")), told)
+        return wrong_platform(case, pod, name, str(item.get("image")), evidence)
     if adapter and re.search(_NO_PROGRAM, words):
-        return without_shell(case, pod, item, adapter, told)
+        return without_shell(case, pod, item, adapter, evidence)
     return blame(
         "container-cannot-start",
         f"{title_of(pod)}, container {name}",
         f"the container cannot be started: {words}",
-        told,
+        evidence,
         hint=next((hint for pattern, hint in _START_HINTS if re.search(pattern, words)), "see the message"),
-        command=describe(case, pod),
+        command=looks.describe(pod),
     )
 
 
-def _ended(item: Object) -> Object | None:
+def _failed_end(item: Object) -> Object | None:
     """How the container ended with an error or ends over and over, unless it has recovered since."""
     is_looping = dig(item, "state", "waiting", "reason") == "CrashLoopBackOff"
     for ended in (dig(item, "state", "terminated"), dig(item, "lastState", "terminated")):
@@ -134,15 +152,15 @@ def _ended(item: Object) -> Object | None:
 
 def slow(case: Case) -> Iterator[Cause]:
     """Servers that load for longer than their preset may take."""
-    budget_s = budget_of(case.workspace)
+    budget_s = budget_of(case.workspace, case.seen.catalog)
     for pod in case.pods:
-        for item in pods_.container_statuses(pod):
+        for item in pod_state.container_statuses(pod):
             running_s = case.age_s(dig(item, "state", "running", "startedAt"))
             if (
                 running_s > budget_s
-                and not pods_.is_ready(pod)
+                and not pod_state.is_ready(pod)
                 and not item.get("ready")
-                and not _ended(item)
+                and not _failed_end(item)
             ):
                 if (served_s := _served_s(case, pod, running_s)) > 0:
                     yield from _no_longer_ready(case, pod, served_s)
@@ -151,9 +169,9 @@ def slow(case: Case) -> Iterator[Cause]:
                     "slow-start",
                     f"{title_of(pod)}, container {item['name']}",
                     f"it loads for {span(running_s)}, and the budget is {span(budget_s)}",
-                    [told_by(event) for event in case.seen.events_of(pod)[:1]],
+                    [event_words(event) for event in case.seen.events_of(pod)[:1]],
                     hint="see whether it still moves",
-                    command=f"kaitoctl logs {case.name} {case.namespace}",
+                    command=Command("kaitoctl logs", case.name, *case.in_namespace),
                 )
 
 
@@ -170,14 +188,17 @@ def _no_longer_ready(case: Case, pod: Object, served_s: float) -> Iterator[Cause
     """A server that served and still runs; where its controller calls it ready, of_service says so."""
     if case.progress.down:
         return
-    told = [told_by(event) for event in case.seen.events_of(pod) if event.get("reason") == "Unhealthy"]
+    evidence = [
+        event_words(event) for event in case.seen.events_of(pod) if event.get("reason") == "Unhealthy"
+    ]
     yield blame(
         "nobody-served",
         title_of(pod),
         f"it runs, and is no longer ready {span(served_s)} after it began",
-        told or [("condition Ready", str((conditions.find(pod, "Ready") or {}).get("message") or "False"))],
+        evidence
+        or [("condition Ready", str((conditions.find(pod, "Ready") or {}).get("message") or "False"))],
         hint="more time does not help: see its last lines, and whether the GPU is lost (Xid, NVML errors)",
-        command=f"kaitoctl logs {case.name} {case.namespace}",
+        command=Command("kaitoctl logs", case.name, *case.in_namespace),
     )
 
 

@@ -6,21 +6,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kaitoctl.kaito.diagnosis.case import Case, blame, describe, span, title_of, told_by, word
+from kaitoctl.advice import Command
+from kaitoctl.kaito import looks
+from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.reasons import code_of
-from kaitoctl.kube import conditions
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig
 
 _LOOKS_WITHIN_S = 60.0
-_CLAIM = r"(?i)persistentvolumeclaim"
 _KUEUE = "kueue.x-k8s.io/"
 
 
 def gates_of(pod: Object) -> list[str]:
     """The scheduling gates that hold a pod that has no node."""
-    if dig(pod, "spec", "nodeName") or pods_.is_finished(pod):
+    if dig(pod, "spec", "nodeName") or pod_state.is_finished(pod):
         return []
     return [
         str(item.get("name")) for item in dig(pod, "spec", "schedulingGates") or () if isinstance(item, dict)
@@ -46,11 +46,14 @@ def gated(case: Case) -> Iterator[Cause]:
             hint="see the queue: it takes the gate away when it is the pod's turn; nodes are not the matter"
             if is_kueue
             else "who set the gate takes it away; nodes are not the matter",
-            command=f"kubectl get workloads.kueue.x-k8s.io {case.namespace}"
+            command=Command("kubectl get workloads.kueue.x-k8s.io", *case.in_namespace)
             if is_kueue
-            else describe(case, pod),
+            else looks.describe(pod),
         )
         return
+
+
+_CHECK_NODES = Command("kaitoctl check-nodes {workspace} -n {namespace}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Obstacle:
     Args:
         pattern: of its words, as they stand behind a number of nodes.
         hint: what to do.
-        command: where to look; `{ns}` is the namespace as an option of kubectl's.
+        command: where to look; `{namespace}`, `{workspace}` and `{pod}` are names.
         code: the cause; the default has the nodes checked one by one.
         before_labels: whether the scheduler asks for it before, or when, it compares labels: nodes that are
             ruled out by something else are those that the Workspace selects.
@@ -68,21 +71,28 @@ class Obstacle:
 
     pattern: str
     hint: str
-    command: str = "kaitoctl check-nodes {workspace} {ns}"
+    command: Command = _CHECK_NODES
     code: str = "unschedulable"
     before_labels: bool = False
 
 
-_VOLUMES = "kubectl get persistentvolumeclaims {ns} -o wide"
+_DESCRIBE = Command("kubectl describe pod {pod} -n {namespace}")
+_VOLUMES = Command("kubectl get persistentvolumeclaims -n {namespace} -o wide")
 # Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/*, and their order in pkg/scheduler/apis/
 # config/v1/default_plugins.go; those of older releases behind "up to".
 OBSTACLES = (
     Obstacle(
-        r"persistentvolumeclaim \S+ not found|unbound immediate PersistentVolumeClaims|"
-        r"persistentvolumeclaim \S+ is being deleted|waiting for ephemeral volume controller|"
+        r"persistentvolumeclaim \S+ is being deleted",
+        "the claim goes once no pod uses it, and what is on it may go, too: see who deleted it",
+        Command("kubectl get pvc -n {namespace}"),
+        "volume-claim-missing",
+    ),
+    Obstacle(
+        r"persistentvolumeclaims? \S+ not found|unbound immediate PersistentVolumeClaims|"
+        r"waiting for ephemeral volume controller|"
         r"binding volumes: ",
         "create the claim, or see why it is not bound",
-        "kubectl get pvc {ns}",
+        Command("kubectl get pvc -n {namespace}"),
         "volume-claim-missing",
     ),
     Obstacle(
@@ -90,15 +100,56 @@ OBSTACLES = (
         r"volume node affinity conflict|"  # the same, up to v1.33
         r"no available volume zone|"  # volumezone
         r"didn't find available persistent volumes to bind|"  # volumebinding
-        r"bound to non-existent p|non-existent pv\(s\)|"
-        r"did not have enough free storage|"
-        r"exceed max volume count|"  # nodevolumelimits
+        r"bound to non-existent (?:p|Node)|non-existent pv\(s\)|"
         r"no available disk|ReadWriteOncePod",  # volumerestrictions
         "its volume is tied to other nodes or zones, or is in use: see where it may be attached",
         _VOLUMES,
         "volume-not-here",
     ),
-    Obstacle(r"Insufficient nvidia\.com/|Insufficient \S+/\S+", "see who holds the GPUs", "kaitoctl nodes"),
+    Obstacle(
+        r"did not have enough free storage",  # volumebinding
+        "the storage that the nodes can reach has no room for its volume: see its capacity, or ask for less",
+        Command("kubectl get csistoragecapacities -A"),
+        "volume-not-here",
+    ),
+    Obstacle(
+        r"CSI driver is not installed on the node",  # nodevolumelimits
+        "the storage driver of its volume does not run on these nodes: see its DaemonSet",
+        Command("kubectl get csinodes"),
+        "volume-not-here",
+    ),
+    Obstacle(
+        r"VolumeBindingMode not set|PersistentVolume(?:Claim)? had no",  # volumezone
+        "its StorageClass has no volumeBindingMode, or the claim names neither volume nor class",
+        Command("kubectl get pvc,storageclasses -n {namespace}"),
+        "volume-claim-missing",
+    ),
+    Obstacle(
+        r"waiting for the preemption for this pod",  # defaultpreemption
+        "pods of lower priority are making room for it: wait",
+        _DESCRIBE,
+    ),
+    Obstacle(
+        r"exceed max volume count",  # nodevolumelimits
+        "each of these nodes has as many disks as it can have: take another node, or fewer volumes",
+        _VOLUMES,
+        "volume-not-here",
+    ),
+    Obstacle(
+        r"(?i)no nodes available to schedule pods|^0/0 nodes are available",
+        "the cluster has no node that is up: see them, and who creates them",
+        Command("kubectl get nodes"),
+    ),
+    Obstacle(
+        r"(?i)pod ?group|minMember|minAvailable|minCount|gang\b",
+        "its scheduler places all pods of a group together or none: see the PodGroup and the others",
+        _DESCRIBE,
+    ),
+    Obstacle(
+        r"Insufficient nvidia\.com/|Insufficient \S+/\S+",
+        "see who holds the GPUs",
+        Command("kaitoctl nodes"),
+    ),
     Obstacle(r"Insufficient (cpu|memory|ephemeral-storage)", "take nodes with more, or ask for less"),
     Obstacle(r"Too many pods", "the node runs as many pods as its kubelet lets it: see what runs there"),
     Obstacle(
@@ -111,22 +162,81 @@ OBSTACLES = (
         "see the labels that nodes lack",
         before_labels=True,
     ),
-    Obstacle(r"free ports", "another pod holds the host port: see what runs on the node", "kaitoctl nodes"),
     Obstacle(
-        r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", "{describe}"
+        r"free ports",
+        "another pod holds the host port: see what runs on the node",
+        Command("kaitoctl nodes"),
     ),
+    Obstacle(r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", _DESCRIBE),
     Obstacle(r"were unschedulable", "the node is cordoned: find out by whom, and why", before_labels=True),
     Obstacle(
-        r"requested node name|required features|had unknown conditions",
+        r"requested node name|nodeinfo not found|required features|had unknown conditions",
         "see the pod and the node",
-        "{describe}",
+        _DESCRIBE,
     ),
     Obstacle(
-        r"(?i)resourceclaim|device class|cannot allocate all claims|dynamic resource",  # dynamicresources
+        r"(?i)resource ?claim|device ?class|cannot allocate all claims|dynamic resource",  # dynamicresources
         "see the pod's ResourceClaims and their driver",
-        "kubectl get resourceclaims {ns}",
+        Command("kubectl get resourceclaims -n {namespace}"),
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class NoScaleUp:
+    """Why a cluster autoscaler adds no node for a pod.
+
+    Args:
+        pattern: of its words.
+        hint: what to do.
+    """
+
+    pattern: str
+    hint: str
+
+
+# What an event's reason means; its message follows.
+_AUTOSCALERS = {
+    "NotTriggerScaleUp": "the cluster autoscaler adds no node",
+    "FailedScaleUp": "the cluster autoscaler's node was refused",
+    "TriggeredScaleUp": "the cluster autoscaler has asked for a node",
+}
+# The more it says of what has to change, the nearer to the front.
+# Source: cluster-autoscaler 1.34 processors/status/eventing_scale_up_processor.go, core/scaleup/orchestrator
+# (skippedreasons.go, rejectedreasons.go) and core/scaleup/resource; GKE's FailedScaleUp.
+NO_SCALE_UP = (
+    NoScaleUp(r"(?i)quota", "the cloud's quota is used up: raise it, or take another instance type"),
+    NoScaleUp(
+        r"(?i)out of resources|stockout|IP space exhausted",
+        "the cloud has none now: take another zone or type",
+    ),
+    NoScaleUp(
+        r"backoff after failed scale-up", "the cloud refused the last node: see the autoscaler's status"
+    ),
+    NoScaleUp(r"max node group size reached", "raise the largest size of the node group (node pool)"),
+    NoScaleUp(
+        r"max cluster \S+ limit reached|max limit reached", "raise the autoscaler's limit for the cluster"
+    ),
+    NoScaleUp(r"not ready for scale-?up", "see whether the node group's last nodes have become Ready"),
+    NoScaleUp(
+        r"affinity|selector|Insufficient|untolerated|wouldn't fit|volume",
+        "no node group makes a node that takes the pod: give one its labels and GPUs, or create the node",
+    ),
+)
+
+
+def _autoscaler(case: Case, pod: Object) -> tuple[tuple[str, str], str, str] | None:
+    """What the newest event of an autoscaler says about a pod: evidence, a message, and what to do."""
+    for event in case.seen.events_of(pod):
+        if what := _AUTOSCALERS.get(str(event.get("reason"))):
+            source, words = event_words(event)
+            said = " ".join((words.partition(": ")[2] or words).split())
+            if event["reason"] == "TriggeredScaleUp":
+                return (source, words), f"{what}: {said}", "wait for the node"
+            hint = next((row.hint for row in NO_SCALE_UP if re.search(row.pattern, words)), "")
+            hint = hint or "see the status of the cluster autoscaler"
+            return (source, words), f"{what}: {said}" if said else what, hint
+    return None
 
 
 def scheduling(case: Case) -> Iterator[Cause]:
@@ -135,7 +245,7 @@ def scheduling(case: Case) -> Iterator[Cause]:
         placed = conditions.find(pod, "PodScheduled") or {}
         if dig(pod, "spec", "nodeName") or gates_of(pod):
             continue
-        if not placed.get("status") and (cause := _unlooked(case, pod)):
+        if not placed.get("status") and (cause := _no_scheduler(case, pod)):
             yield cause
             return
         if placed.get("status") != "False":
@@ -143,30 +253,34 @@ def scheduling(case: Case) -> Iterator[Cause]:
         if code_of("scheduled", str(placed.get("reason") or "")) == "scheduling-gated":
             continue
         words = str(placed.get("message") or "")
-        told = [("condition PodScheduled", words)]
-        told += [
-            told_by(event) for event in case.seen.events_of(pod) if event.get("reason") == "FailedScheduling"
+        evidence = [("condition PodScheduled", words)]
+        evidence += [
+            event_words(event)
+            for event in case.seen.events_of(pod)
+            if event.get("reason") == "FailedScheduling"
         ]
         obstacle = _obstacle(words) or Obstacle("", "see for each node why not")
-        command = obstacle.command.format(
-            ns=case.namespace, workspace=case.name, describe=describe(case, pod)
-        )
+        hint = obstacle.hint
+        if obstacle.code == "unschedulable" and (scaled := _autoscaler(case, pod)):
+            evidence.insert(1, scaled[0])
+            words, hint = f"{words.rstrip('. ')}; {scaled[1]}", f"{scaled[2]}; or {hint}"
+        names = {"workspace": case.name, "namespace": case.namespace, "pod": pod["metadata"]["name"]}
         yield blame(
             obstacle.code,
             title_of(pod),
             words or "no node takes the pod",
-            told,
-            hint=obstacle.hint,
-            command=command,
+            evidence,
+            hint=hint,
+            command=obstacle.command.filled(names),
             weight="wait" if obstacle.code == "unschedulable" else "fault",
         )
         return
 
 
-def _unlooked(case: Case, pod: Object) -> Cause | None:
+def _no_scheduler(case: Case, pod: Object) -> Cause | None:
     """A pod that its scheduler has said nothing of: that scheduler does not run."""
     since_s = case.age_s(pod["metadata"].get("creationTimestamp"))
-    if pods_.is_finished(pod) or since_s <= _LOOKS_WITHIN_S:
+    if pod_state.is_finished(pod) or since_s <= _LOOKS_WITHIN_S:
         return None
     name = str(dig(pod, "spec", "schedulerName") or "default-scheduler")
     return blame(
@@ -175,10 +289,10 @@ def _unlooked(case: Case, pod: Object) -> Cause | None:
         f"scheduler {name} has not looked at it for {span(since_s)}",
         [
             ("pod", f"schedulerName {name}, no condition PodScheduled"),
-            *map(told_by, case.seen.events_of(pod)),
+            *map(event_words, case.seen.events_of(pod)),
         ],
         hint="see that a scheduler of this name runs: whoever runs the cluster knows where",
-        command="kubectl get pods -A -o wide",
+        command=Command("kubectl get pods -A -o wide"),
     )
 
 
@@ -213,14 +327,16 @@ def _obstacle(words: str) -> Obstacle | None:
     return max(found, key=lambda item: item[:3])[3] if found else None
 
 
-_EVENTS = ("TaintManagerEviction", "Preempted", "Preempting", "Evicted")
+_EVENTS = ("TaintManagerEviction", "DeviceTaintManagerEviction", "Preempted", "Preempting", "Evicted")
 _WHAT = {
     "DeletionByTaintManager": "a NoExecute taint of its node threw it out",
     "TaintManagerEviction": "a NoExecute taint of its node threw it out",
+    "DeletionByDeviceTaintManager": "a taint of the device that it holds (DRA) threw it out",
+    "DeviceTaintManagerEviction": "a taint of the device that it holds (DRA) threw it out",
     "PreemptionByScheduler": "a pod of higher priority took its place",
     "Preempted": "a pod of higher priority took its place",
     "Preempting": "its node made room for a critical pod",
-    "EvictionByEvictionAPI": "somebody drained its node, or asked for its eviction",
+    "EvictionByEvictionAPI": "its node was drained, or its eviction was requested",
     "DeletionByPodGC": "its node is gone, so that it was removed",
     "TerminationByKubelet": "its node ended it",
     "Evicted": "its node ran short of something and threw it out",
@@ -230,7 +346,7 @@ _UNREACHABLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 
 def thrown_out(case: Case) -> Iterator[Cause]:
     """Pods that served, and that a node, a taint or another pod has put out of the way."""
-    if any(pods_.is_ready(pod) for pod in case.seen.pods):
+    if any(pod_state.is_ready(pod) for pod in case.seen.pods):
         return
     unplaced = not case.pods or any(not dig(pod, "spec", "nodeName") for pod in case.pods)
     for name, reason, told, node in _disruptions(case):
@@ -251,7 +367,7 @@ def thrown_out(case: Case) -> Iterator[Cause]:
             else "see who did it and whether it will happen again; a higher priority protects from preemption"
             if reason.startswith("Preempt")
             else "see the node; the pod is created again where there is room",
-            command=f"kubectl describe node {word(where)}" if where else "kubectl get nodes",
+            command=Command("kubectl describe node", where) if where else Command("kubectl get nodes"),
             weight="fault" if unplaced else "note",
         )
         return
@@ -263,11 +379,11 @@ def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], 
         item = conditions.find(pod, "DisruptionTarget")
         if item is not None and item.get("status") == "True":
             words = f"{item.get('reason')}: {item.get('message')}"
-            told = [("condition DisruptionTarget", words)]
+            evidence = [("condition DisruptionTarget", words)]
             yield (
                 str(pod["metadata"]["name"]),
                 str(item.get("reason")),
-                told,
+                evidence,
                 str(dig(pod, "spec", "nodeName") or ""),
             )
     for event in case.seen.events:
@@ -275,7 +391,7 @@ def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], 
         if is_pods and event.get("reason") in _EVENTS and "Cancelling" not in str(event.get("message")):
             name = str(dig(event, "involvedObject", "name"))
             pod = next((item for item in case.seen.pods if item["metadata"]["name"] == name), {})
-            yield name, str(event["reason"]), [told_by(event)], str(dig(pod, "spec", "nodeName") or "")
+            yield name, str(event["reason"]), [event_words(event)], str(dig(pod, "spec", "nodeName") or "")
 
 
 def _taints(case: Case, node: str) -> list[tuple[str, str]]:

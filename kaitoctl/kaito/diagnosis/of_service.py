@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from kaitoctl.kaito.diagnosis.case import Case, blame, describe, span, title_of, told_by, told_of, word
+from kaitoctl.advice import Command
+from kaitoctl.kaito import looks
+from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.serving import (
     Serving,
@@ -17,11 +19,11 @@ from kaitoctl.kaito.serving import (
     serving,
     target_port,
 )
-from kaitoctl.kube import conditions
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig, is_being_deleted
 
 _GRACE_S = 120.0
+_ENDPOINTS_WITHIN_S = 10.0
 
 
 def service(case: Case) -> Iterator[Cause]:
@@ -31,6 +33,8 @@ def service(case: Case) -> Iterator[Cause]:
     found = serving(case.seen)
     if found.is_any or found.gap == "pods":
         return
+    if found.gap == "endpoints" and not case.progress.down and _is_just_ready(case):
+        return
     main = main_service(case.seen)
     code = "service-misdirected" if found.gap in ("type", "port") else "no-endpoints"
     hint, command = _fix(case, found, main)
@@ -38,14 +42,22 @@ def service(case: Case) -> Iterator[Cause]:
         code,
         f"Service {case.name}",
         found.words,
-        _seen(case, main),
+        _evidence(case, main),
         hint=hint,
         command=command,
         weight="fault" if case.progress.down else "wait",
     )
 
 
-def _seen(case: Case, main: Object | None) -> list[tuple[str, str]]:
+def _is_just_ready(case: Case) -> bool:
+    """Whether the pods became ready so lately that Kubernetes may not have written their endpoints yet."""
+    moments = [
+        (conditions.find(pod, "Ready") or {}).get("lastTransitionTime") for pod in ready_pods(case.seen)
+    ]
+    return all(moment and case.age_s(moment) < _ENDPOINTS_WITHIN_S for moment in moments)
+
+
+def _evidence(case: Case, main: Object | None) -> list[tuple[str, str]]:
     if main is None:
         return [
             ("cluster", f"there is no Service {case.name}, and {len(ready_pods(case.seen))} pods are ready")
@@ -67,21 +79,21 @@ def _is_ready(endpoint: Object) -> bool:
     return dig(endpoint, "conditions", "ready") is not False
 
 
-def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, str]:
+def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, Command]:
     """What to do, and a command that does it: of a Service that reaches nobody none takes anything away."""
     if main is None:
         return (
             "the controller makes it when it next looks at the Workspace: see that it runs",
-            "kaitoctl doctor",
+            Command("kaitoctl doctor"),
         )
-    look = describe(case, main)
+    look = looks.describe(main)
     chosen_by = (dig(item, "spec", "selector", "matchLabels") for item in case.seen.workloads)
     labels: Object = next(filter(None, chosen_by), {})
-    if found.gap == "selector" and labels:
-        pairs = word(",".join(f"{key}={value}" for key, value in sorted(labels.items())))
+    if found.gap == "selector" and labels and labels != dig(main, "spec", "selector"):
+        pairs = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         return (
             "give the Service the labels of the pods again",
-            f"kubectl set selector service {word(case.name)} {case.namespace} {pairs}",
+            Command("kubectl set selector service", case.name, *case.in_namespace, pairs),
         )
     port = asked_port(main)
     if found.gap == "port" and port is not None:
@@ -91,8 +103,10 @@ def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, str]:
         if number is not None and is_tcp:
             patch = json.dumps([{"op": "add", "path": f"/spec/ports/{index}/targetPort", "value": number}])
             return (
-                f"lead it to port {number}, where the server listens",
-                f"kubectl patch service {word(case.name)} {case.namespace} --type json -p {word(patch)}",
+                f"point it to port {number}, where the server listens",
+                Command(
+                    "kubectl patch service", case.name, *case.in_namespace, "--type", "json", "-p", patch
+                ),
             )
     if found.gap == "endpoints":
         return "see why Kubernetes has written no endpoint; it takes seconds when its controllers run", look
@@ -106,14 +120,20 @@ def _server_port(case: Case, port: Object) -> int | None:
 
 
 def lost_nodes(case: Case) -> Iterator[Cause]:
-    """Pods that are stuck on a node that nobody hears of any more."""
+    """Pods that are stuck on a node that nobody hears of any more, or that is gone."""
     stuck: dict[str, list[Object]] = {}
     for pod in case.seen.pods:
+        if dig(pod, "spec", "nodeName") in case.seen.gone and not pod_state.is_finished(pod):
+            stuck.setdefault(str(pod["spec"]["nodeName"]), []).append(pod)
+            continue
         is_unknown = dig(pod, "status", "phase") == "Unknown" or dig(pod, "status", "reason") == "NodeLost"
         overdue_s = case.age_s(pod["metadata"].get("deletionTimestamp")) if is_being_deleted(pod) else 0.0
         if is_unknown or (overdue_s > _GRACE_S and is_on_lost_node(case.seen, pod)):
             stuck.setdefault(str(dig(pod, "spec", "nodeName") or "?"), []).append(pod)
     for name, pods in stuck.items():
+        if name in case.seen.gone:
+            yield _on_no_node(case, name, pods[0])
+            continue
         node = case.seen.node(name)
         ready = (conditions.find(node, "Ready") if node else None) or {}
         since = case.age_s(ready.get("lastTransitionTime"))
@@ -124,40 +144,89 @@ def lost_nodes(case: Case) -> Iterator[Cause]:
             + (f" for {span(since)}" if since else ""),
             [
                 ("condition Ready", f"{ready.get('status')} {ready.get('reason')}: {ready.get('message')}"),
-                ("pod", f"{pods[0]['metadata']['name']} is {pods_.summary(pods[0])}"),
+                ("pod", f"{pods[0]['metadata']['name']} is {pod_state.summary(pods[0])}"),
                 ("pod", str(dig(pods[0], "status", "message") or "")),
             ],
             hint="see whether the machine still runs: its pods are replaced once it is back, or its Node "
             "is gone",
-            command=f"kubectl describe node {word(name)}",
+            command=Command("kubectl describe node", name),
         )
+
+
+def _on_no_node(case: Case, name: str, pod: Object) -> Cause:
+    """A pod whose Node is gone: Kubernetes takes it out of the Service at once, and deletes it after 40 s.
+
+    Source: Kubernetes v1.37.2 pkg/controller/podgc/gc_controller.go (quarantineTime, gcCheckPeriod).
+    """
+    pod_name = str(pod["metadata"]["name"])
+    return blame(
+        "node-lost",
+        f"Node {name}",
+        f"the node that {pod_name} runs on, or ran on, does not exist any more",
+        [("cluster", f"there is no Node {name}"), ("pod", f"{pod_name} is {pod_state.summary(pod)}")],
+        hint="Kubernetes deletes such a pod within a minute, and its workload makes another; if it stays, "
+        "see that kube-controller-manager runs, and delete it",
+        command=Command("kubectl get pod", pod_name, *case.in_namespace, "-o", "wide"),
+    )
+
+
+def readiness_gates(case: Case) -> Iterator[Cause]:
+    """Pods whose containers are ready, and that somebody else has to call ready, too.
+
+    Source: Kubernetes v1.37.2 pkg/kubelet/status/generate.go (ReadinessGatesNotReady).
+    """
+    if any(map(pod_state.is_ready, case.pods)):
+        return
+    for pod in case.pods:
+        ready, containers = conditions.find(pod, "Ready") or {}, conditions.find(pod, "ContainersReady") or {}
+        gates = [str(item.get("conditionType")) for item in dig(pod, "spec", "readinessGates") or ()]
+        missing = [gate for gate in gates if not conditions.is_true(pod, gate)]
+        if containers.get("status") != "True" or not missing:
+            continue
+        words = f"{ready.get('status')} {ready.get('reason') or ''} {ready.get('message') or ''}".strip()
+        late = case.age_s(containers.get("lastTransitionTime")) > _GATES_WITHIN_S
+        yield blame(
+            "nobody-served",
+            title_of(pod),
+            f"its containers are ready, and its readiness gate {', '.join(missing)} is not True",
+            [("condition Ready", words)],
+            hint="whose gate it is sets it, such as a load balancer's controller: see that it runs and knows "
+            "the pod",
+            command=looks.describe(pod),
+            weight="fault" if late or case.progress.down else "wait",
+        )
+        return
+
+
+_GATES_WITHIN_S = 120.0
 
 
 def nobody_served(case: Case) -> Iterator[Cause]:
     """Its controller calls it ready and nobody is served; for when nothing else was found."""
-    if not case.progress.down:
+    if not case.progress.down or next(readiness_gates(case), None) is not None:
         return
-    evidence = []
+    evidence, hint = [], "see the pods and their logs"
+    for pod in case.seen.pods:
+        if is_being_deleted(pod) and case.age_s(pod["metadata"].get("deletionTimestamp")) > _GRACE_S:
+            held = ", ".join(pod["metadata"].get("finalizers") or ()) or "none"
+            since = pod["metadata"]["deletionTimestamp"]
+            evidence.append((title_of(pod), f"deletionTimestamp {since}, finalizers {held}"))
+            hint = (
+                "see what holds the pods that are being deleted: a finalizer, or the kubelet and container "
+            )
+            hint += "runtime of their node"
     for pod in case.pods:
         ready = conditions.find(pod, "Ready") or {}
         words = f"{ready.get('status')} {ready.get('reason') or ''} {ready.get('message') or ''}".strip()
         evidence.append((f"{title_of(pod)}, condition Ready", words))
-        gates = [str(item.get("conditionType")) for item in dig(pod, "spec", "readinessGates") or ()]
         evidence += [
-            (f"{title_of(pod)}, readiness gate", f"{gate} is not True")
-            for gate in gates
-            if not conditions.is_true(pod, gate)
-        ]
-        evidence += [
-            told_by(event) for event in case.seen.events_of(pod) if event.get("reason") == "Unhealthy"
+            event_words(event) for event in case.seen.events_of(pod) if event.get("reason") == "Unhealthy"
         ][:1]
     yield blame(
         "nobody-served",
         title_of(case.workspace),
         f"nobody is served: {case.progress.detail}",
-        evidence or told_of(case),
-        hint="see the pods and their logs",
-        command=f"kaitoctl logs {case.name} {case.namespace}"
-        if case.pods
-        else f"kaitoctl status {case.name} {case.namespace}",
+        evidence or controller_words(case),
+        hint=hint,
+        command=Command("kaitoctl logs" if case.pods else "kaitoctl status", case.name, *case.in_namespace),
     )

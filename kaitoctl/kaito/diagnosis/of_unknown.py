@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kaitoctl.kaito.diagnosis.case import Case, blame, describe, is_creating, span, title_of, told_by, word
+from kaitoctl.advice import Command
+from kaitoctl.kaito import looks
+from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import NORMAL, Place, code_of
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig
 from kaitoctl.kube.workloads import replicas
 
@@ -18,7 +20,7 @@ _CREATED_WITHIN_S = 60.0
 def said_of_containers(case: Case) -> Iterator[Cause]:
     """Reasons at which containers wait, or for which they ended, that nobody knows."""
     for pod in case.pods:
-        for item in pods_.container_statuses(pod):
+        for item in pod_state.container_statuses(pod):
             for place in ("waiting", "terminated"):
                 said = dig(item, "state", place) or {}
                 reason = str(said.get("reason") or "")
@@ -26,7 +28,7 @@ def said_of_containers(case: Case) -> Iterator[Cause]:
                 if not reason or ended_well or code_of(_PLACES[place], reason) is not None:
                     continue
                 words = str(said.get("message") or reason)
-                yield _told(case, pod, f"container {item['name']}", reason, words, [])
+                yield _cause(case, pod, f"container {item['name']}", reason, words, [])
 
 
 _PLACES: dict[str, Place] = {"waiting": "waiting", "terminated": "terminated"}
@@ -35,15 +37,15 @@ _PLACES: dict[str, Place] = {"waiting": "waiting", "terminated": "terminated"}
 def said_of_pods(case: Case) -> Iterator[Cause]:
     """Conditions and warnings about pods that no other rule has read."""
     for pod in case.pods:
-        if pods_.is_ready(pod):
+        if pod_state.is_ready(pod):
             continue
         for item in dig(pod, "status", "conditions") or ():
             if str(item.get("type")) in ("PodResizePending", "PodResizeInProgress") and item.get("message"):
                 words = str(item.get("message"))
-                yield _told(
+                yield _cause(
                     case, pod, f"condition {item['type']}", str(item.get("reason")), words, [], "wait"
                 )
-        yield from _warned(case, pod, "event")
+        yield from _warning(case, pod, "event")
         since_s = case.age_s(pod["metadata"].get("creationTimestamp"))
         if is_creating(pod) and not case.seen.events_of(pod) and since_s > _SILENT_S:
             node = str(dig(pod, "spec", "nodeName"))
@@ -51,9 +53,9 @@ def said_of_pods(case: Case) -> Iterator[Cause]:
                 "kubernetes-says",
                 title_of(pod),
                 f"the kubelet of {node} has begun nothing of it for {span(since_s)}, and no event says why",
-                [("pod", pods_.summary(pod)), *_unseen(case)],
+                [("pod", pod_state.summary(pod)), *_unseen(case)],
                 hint="see whether that node's kubelet runs, and what it pulls or mounts",
-                command=f"kubectl describe node {word(node)}",
+                command=Command("kubectl describe node", node),
                 weight="wait",
             )
 
@@ -61,7 +63,7 @@ def said_of_pods(case: Case) -> Iterator[Cause]:
 def said_of_workloads(case: Case) -> Iterator[Cause]:
     """Warnings about workloads that no other rule has read."""
     of = (*case.seen.workloads, *case.seen.replica_sets, *case.seen.jobs)
-    warned = [cause for workload in of for cause in _warned(case, workload, "workload-event")]
+    warned = [cause for workload in of for cause in _warning(case, workload, "workload-event")]
     yield from warned
     if warned or case.seen.pods or case.progress.down or "pods" in case.seen.unseen:
         return
@@ -74,11 +76,11 @@ def said_of_workloads(case: Case) -> Iterator[Cause]:
                 f"no pod of it has been created in {span(since_s)}, or is left, and no event says why",
                 [("spec", f"replicas: {replicas(workload)}"), *_unseen(case)],
                 hint="that takes Kubernetes seconds: see that kube-controller-manager runs",
-                command=describe(case, workload),
+                command=looks.describe(workload),
             )
 
 
-def _warned(case: Case, obj: Object, place: Place) -> Iterator[Cause]:
+def _warning(case: Case, obj: Object, place: Place) -> Iterator[Cause]:
     """The newest warning about it that is unknown, or known to have no cause of its own."""
     for event in case.seen.events_of(obj):
         reason = str(event.get("reason") or "")
@@ -86,12 +88,12 @@ def _warned(case: Case, obj: Object, place: Place) -> Iterator[Cause]:
         if code == NORMAL or (code is None and event.get("type") != "Warning"):
             continue
         if code in (None, "kubernetes-says"):
-            source, words = told_by(event)
-            yield _told(case, obj, source, reason, words or reason, [], "wait")
+            source, words = event_words(event)
+            yield _cause(case, obj, source, reason, words or reason, [], "wait")
         return
 
 
-def _told(
+def _cause(
     case: Case,
     obj: Object,
     source: str,
@@ -106,7 +108,7 @@ def _told(
         f"{reason}: {words}" if words != reason else reason,
         [(source, f"{reason}: {words}"), *more],
         hint="kaitoctl knows no advice for this reason: the message is Kubernetes' own",
-        command=describe(case, obj),
+        command=looks.describe(obj),
         weight=weight,
     )
 

@@ -5,25 +5,60 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kaitoctl.kaito.diagnosis.case import Case, blame, describe, is_creating, title_of, told_by, word
+from kaitoctl.advice import Command
+from kaitoctl.kaito import looks
+from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.reasons import code_of
-from kaitoctl.kube import conditions
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig
 
 # What to do about the words of an event. Source: Kubernetes v1.37.2, pkg/volume, pkg/controller/volume/
 # attachdetach; the CSI drivers of Azure, AWS and NFS.
 _VOLUME_HINTS = (
     (
+        r"(?i)fetch token|service ?accounts? \S+ (?:not found|is forbidden)",
+        "the pod's ServiceAccount is missing, or may have no token: see it",
+    ),
+    (
+        r"(?i)image volume|failed to pull|pull and unpack|ErrImagePull",
+        "the image of that volume cannot be pulled: see its name, and the pull secrets",
+    ),
+    (
+        r"(?i)failed to sync (?:secret|configmap) cache|object \"[^\"]*\"/\"[^\"]*\" not registered",
+        "the kubelet has not seen the object yet, or does not reach the API server: it tries again",
+    ),
+    (
+        r"(?i)operation with the given volume(?: id)? \S* ?already exists|\bAborted\b",
+        "the storage driver is still at work on the volume: it tries again; if it stays so, see its log",
+    ),
+    (
         r"(?i)Multi-Attach|already (exclusively )?attached|already used by",
         "the disk can be on one node at a time: wait until the pod that holds it has ended, or use a "
         "volume with access mode ReadWriteMany",
     ),
     (
+        r"(?i)wrong zone|NodeAffinity check failed|no matching NodeSelectorTerms",
+        "the volume is in another zone than this node: take a node there, or copy what is on it",
+    ),
+    (
         r"(?i)driver name \S+ not found|no such driver|not registered|csinode|CSI driver",
         "the CSI driver does not run on this node: see its DaemonSet",
+    ),
+    (
+        r"(?i)code = NotFound|(?:volume|disk)\b.{0,60}\bnot found|does not exist in (?:the )?(?:zone|region)|"
+        r"(?:bucket|container|share|file ?system) \S{0,80} ?does not exist",
+        "the disk behind the volume is gone from the storage: see the PersistentVolume, and restore it",
+    ),
+    (
+        r"(?i)failed to resolve server|name or service not known|no such host",
+        "the node cannot resolve the name of the storage's server: see it, and the node's DNS",
+    ),
+    (r"(?i)no space left|disk quota exceeded", "the disk of the node, or the volume, is full"),
+    (
+        r"(?i)input/output error|structure needs cleaning",
+        "the disk or its file system is broken: see the storage, and the node's kernel log",
     ),
     (
         r"(?i)hostPath type check failed|is not a directory|no such file or directory|does not exist",
@@ -31,7 +66,7 @@ _VOLUME_HINTS = (
     ),
     (
         r"(?i)permission denied|access denied|\b(?:status|code|error)\b\D{0,12}40[13]\b|unauthorized|"
-        r"forbidden|not authorized",
+        r"forbidden|not authorized|\b40[13] \w{0,20}(?:Authori|Authent)|AuthorizationFailure",
         "the storage refuses the node or its identity: see its access rules",
     ),
     (
@@ -52,12 +87,39 @@ _SANDBOX_HINTS = (
         "container toolkit there",
     ),
     (
+        r"(?i)already has an IP address different from",
+        "the node's bridge has an address of an older network: restart the network plugin there, or the node",
+    ),
+    (
+        r"(?i)nvidia-container-runtime\S*: |nvidia-container-cli|nvml|driver/library version mismatch",
+        "the NVIDIA container toolkit or driver of the node is missing or broken: see the GPU operator's "
+        "pods there",
+    ),
+    (
+        r"(?i)seccomp|apparmor|user namespaces?\b",
+        "the node's kernel or container runtime cannot do what the pod's securityContext asks for: take "
+        "another node, or leave it out",
+    ),
+    (
         r"(?i)assign an? (ip|address)|no (free |available )?(ip|address)|ip "
         r"address|ipam|insufficient.*ip|IPs|range is full",
         "the network has no address left: enlarge the subnet, or take pods off the node",
     ),
     (
-        r"(?i)cni|network plugin|network is not ready|networkPlugin|plugin type=",
+        r"(?i)network-attachment-definitions?\S* .{0,60}not found|cannot find a network-attachment",
+        "the network that the pod's annotation k8s.v1.cni.cncf.io/networks names does not exist: create it, "
+        "or take it out",
+    ),
+    (
+        r"(?i)too many open files|inotify",
+        "the node has used up its open files or inotify watches: raise fs.inotify and nofile there",
+    ),
+    (
+        r"(?i)cgroup.{0,80}no space left|cannot allocate memory",
+        "the node has too many cgroups, or no memory for another: drain and reboot it",
+    ),
+    (
+        r"(?i)cni|multus|network plugin|subnet\.env|network is not ready|networkPlugin|plugin type=",
         "the network plugin of the node is not ready: see its DaemonSet pod there",
     ),
     (
@@ -69,6 +131,15 @@ _SANDBOX_HINTS = (
         "see the ResourceClaims and their driver on the node",
     ),
     (r"(?i)no space left|disk", "the node's disk is full"),
+    (
+        r"(?i)name .{0,60}is reserved|deadline ?exceeded|context canceled|transport is closing",
+        "the container runtime of the node is stuck, or waits for its network plugin: see both, restart it",
+    ),
+    (
+        r"expected cgroupsPath",
+        "the kubelet and the container runtime of the node use different cgroup drivers: set both to systemd",
+    ),
+    (r"resolv\.conf", "the kubelet's resolvConf names a file that the node does not have: correct it"),
     (r"(?i)cgroup|systemd", "the node's cgroups are out of order: restart its container runtime"),
 )
 
@@ -85,10 +156,10 @@ def volumes(case: Case) -> Iterator[Cause]:
                 yield _volume(case, pod, event, words)
                 break
             if code == "pod-sandbox-failed":
-                yield _sandbox(case, pod, [told_by(event)], words)
+                yield _sandbox(case, pod, [event_words(event)], words)
                 break
     for pod in case.pods:
-        for item in pods_.container_statuses(pod):
+        for item in pod_state.container_statuses(pod):
             reason = str(dig(item, "state", "waiting", "reason") or "")
             if code_of("waiting", reason) == "pod-sandbox-failed":
                 words = str(dig(item, "state", "waiting", "message") or reason)
@@ -106,13 +177,13 @@ def _hint(words: str, hints: tuple[tuple[str, str], ...], default: str) -> str:
 
 
 def _volume(case: Case, pod: Object, event: Object, words: str) -> Cause:
-    claims = [ref.name for ref in pods_.references(pod) if ref.kind == "PersistentVolumeClaim"]
+    claims = [ref.name for ref in pod_state.references(pod) if ref.kind == "PersistentVolumeClaim"]
     named = [
         ref.name
-        for ref in pods_.references(pod)
+        for ref in pod_state.references(pod)
         if ref.kind == "PersistentVolumeClaim" and f'"{ref.by}"' in words
-    ] or claims
-    evidence = [told_by(event)]
+    ] or ([] if _is_of_another(pod, words) else claims)
+    evidence = [event_words(event)]
     if named:
         evidence.append(("pod", f"its volume claims: {', '.join(named)}"))
     holder = re.search(r"already used by pod\(s\) (?P<pods>[^\n]+)", words)
@@ -125,19 +196,28 @@ def _volume(case: Case, pod: Object, event: Object, words: str) -> Cause:
         f"a volume{of} cannot be {what}{held}: {words}",
         evidence,
         hint=_hint(words, _VOLUME_HINTS, "see the message, and the storage driver's log"),
-        command=f"kubectl describe pvc {' '.join(map(word, named))} {case.namespace}"
-        if named
-        else describe(case, pod),
+        command=Command("kubectl describe pvc", *named, *case.in_namespace) if named else looks.describe(pod),
     )
 
 
-def _sandbox(case: Case, pod: Object, told: list[tuple[str, str]], words: str) -> Cause:
+def _is_of_another(pod: Object, words: str) -> bool:
+    """Whether an event names a volume of the pod that is no claim; of claims it names their volumes."""
+    named = re.search(r'for volume "([^"]+)"', words)
+    volumes = {str(item.get("name")): item for item in dig(pod, "spec", "volumes") or ()}
+    if named is None:
+        return False
+    if named[1].startswith("kube-api-access-"):
+        return True
+    return named[1] in volumes and "persistentVolumeClaim" not in volumes[named[1]]
+
+
+def _sandbox(case: Case, pod: Object, evidence: list[tuple[str, str]], words: str) -> Cause:
     node = str(dig(pod, "spec", "nodeName") or "")
     return blame(
         "pod-sandbox-failed",
         title_of(pod),
         f"node {node} cannot make the pod's sandbox: {words}",
-        told,
+        evidence,
         hint=_hint(words, _SANDBOX_HINTS, "see the message, and the container runtime's log on the node"),
-        command=f"kubectl describe node {word(node)}" if node else describe(case, pod),
+        command=Command("kubectl describe node", node) if node else looks.describe(pod),
     )

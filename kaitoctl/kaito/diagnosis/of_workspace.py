@@ -6,17 +6,17 @@ import json
 import re
 from collections.abc import Iterator
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
+    controller_words,
     denials,
     is_of_now,
     observed,
     span,
     title_of,
-    told_of,
-    word,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
@@ -35,7 +35,9 @@ from kaitoctl.kube.objects import (
 _TAKEN_UP_WITHIN_S = 5.0
 _PASSES_WITHIN_S = 600.0
 _SILENT = (
-    "see whether its pod crashes or lacks rights; kaitoctl validate finds what KAITO trips over in silence"
+    "see whether its pod crashes or lacks rights; "
+    + Command("kaitoctl validate")
+    + " finds what KAITO trips over in silence"
 )
 
 
@@ -45,16 +47,19 @@ def clash(case: Case) -> Iterator[Cause]:
         owner = controller_of(obj)
         if owner is not None and owner.get("uid") == uid_of(case.workspace):
             continue
-        whose = f"belongs to {owner['kind']} {owner['name']}" if owner else "belongs to nobody"
+        whose = f"belongs to {owner['kind']} {owner['name']}" if owner else "has no owner"
         kind = str(obj["kind"])
-        name = word(obj["metadata"]["name"])
+        name = obj["metadata"]["name"]
         yield blame(
             "name-conflict",
             title_of(obj),
             f"{kind} {name} {whose}, and the Workspace needs the name",
-            [("metadata", f"created {obj['metadata'].get('creationTimestamp')}, {whose}"), *told_of(case)],
+            [
+                ("metadata", f"created {obj['metadata'].get('creationTimestamp')}, {whose}"),
+                *controller_words(case),
+            ],
             hint="give the Workspace another name, or move that object away",
-            command=f"kubectl get {kind.lower()} {name} {case.namespace} -o yaml",
+            command=Command("kubectl get", kind.lower(), name, *case.in_namespace, "-o", "yaml"),
         )
 
 
@@ -64,7 +69,7 @@ _IMMUTABLE = r"(?i)field is immutable|updates to statefulset spec|may not change
 
 def immutable(case: Case) -> Iterator[Cause]:
     """A change that what was made before cannot follow."""
-    look = f"kaitoctl rollout history {case.name} {case.namespace}"
+    look = Command("kaitoctl rollout history", case.name, *case.in_namespace)
     for item in dig(case.workspace, "status", "conditions") or ():
         words = str(item.get("message") or "")
         if item.get("status") != "True" and re.search(_IMMUTABLE, words):
@@ -91,7 +96,9 @@ def immutable(case: Case) -> Iterator[Cause]:
         **{key: value for key, value in case.workspace.items() if key not in ("inference", "tuning")},
         **parts,
     }
-    changed = [item for item in validation.update_problems(old, case.workspace) if item.severity == "error"]
+    setting = validation.Setting(catalog=case.seen.catalog)
+    problems = validation.update_problems(old, case.workspace, setting)
+    changed = [item for item in problems if item.severity == "error"]
     if changed:
         yield blame(
             "immutable-field",
@@ -102,8 +109,15 @@ def immutable(case: Case) -> Iterator[Cause]:
                 for item in changed
             ],
             hint=f"change it back; {_BESIDE}",
-            command=f"kubectl patch workspace {case.name} {case.namespace} --type merge -p "
-            f"{word(_back(case.workspace, old, [item.path for item in changed]))}",
+            command=Command(
+                "kubectl patch workspace",
+                case.name,
+                *case.in_namespace,
+                "--type",
+                "merge",
+                "-p",
+                _back(case.workspace, old, [item.path for item in changed]),
+            ),
         )
 
 
@@ -157,7 +171,7 @@ def invalid(case: Case) -> Iterator[Cause]:
                 for item in refused
             ],
             hint="the controller refuses what the Workspace asks for: change that",
-            command=f"kubectl edit workspace {case.name} {case.namespace}",
+            command=Command("kubectl edit workspace", case.name, *case.in_namespace),
         )
         return
     if case.seen.workloads or case.seen.jobs or case.seen.claims or not (refused or _is_silent(case)):
@@ -166,7 +180,7 @@ def invalid(case: Case) -> Iterator[Cause]:
         return
     from kaitoctl.kaito import validation
 
-    setting = validation.Setting(validation.OWN if case.seen.is_ours else None)
+    setting = validation.Setting(validation.OWN if case.seen.is_ours else None, catalog=case.seen.catalog)
     rules = [item for item in validation.problems(case.workspace, setting) if item.severity == "error"]
     if rules:
         evidence = [(f"condition {item['type']}", str(item.get("message"))) for item in refused[:1]]
@@ -177,7 +191,7 @@ def invalid(case: Case) -> Iterator[Cause]:
             f"{rules[0].path}: {rules[0].message}" if rules[0].path else rules[0].message,
             evidence,
             hint=rules[0].hint or "change the Workspace",
-            command=f"kaitoctl explain {rules[0].code}",
+            command=Command("kaitoctl explain", rules[0].code),
         )
 
 
@@ -208,22 +222,22 @@ def controller(case: Case) -> Iterator[Cause]:
             message,
             evidence,
             hint=_SILENT if silent and here != () else _start(here),
-            command="kaitoctl doctor",
+            command=Command("kaitoctl doctor"),
         )
     elif found and all(observed(item) < generation_of(case.workspace) for item in found):
         newest = max(map(observed, found))
         yield blame(
             "generation-not-observed",
             title_of(case.workspace),
-            f"its conditions speak of generation {newest}, and it is at {generation_of(case.workspace)}",
+            f"its conditions are of generation {newest}, and it is at {generation_of(case.workspace)}",
             evidence,
             hint="see that the controller runs",
-            command="kaitoctl doctor",
+            command=Command("kaitoctl doctor"),
             weight="fault" if case.seen.is_ours and here == () else "wait",
         )
 
 
-def _start(here: tuple[str, ...] | None) -> str:
+def _start(here: tuple[str, ...] | None) -> Advice:
     """What to do where no controller takes a Workspace up; a second one beside KAITO's would fight it."""
     if here is None:
         return "ask who may list Deployments whether KAITO is installed, and whether its pod is ready"
@@ -231,10 +245,10 @@ def _start(here: tuple[str, ...] | None) -> str:
         return "KAITO is installed: see whether its pod is ready, who holds its lease, and its log"
     if here:
         return "see whether kaitoctl's controller is ready, who holds its lease, and its log"
-    return "start KAITO's controller, or manage Workspaces with: kaitoctl run-controller"
+    return "start KAITO's controller, or manage Workspaces with: " + Command("kaitoctl run-controller")
 
 
-def told(case: Case) -> Iterator[Cause]:
+def controller_message(case: Case) -> Iterator[Cause]:
     """What the controller itself says; for when nothing else was found."""
     for item in denials(case):
         if "Pending" in str(item.get("reason")) or not item.get("message"):
@@ -249,8 +263,8 @@ def told(case: Case) -> Iterator[Cause]:
             title_of(case.workspace),
             words,
             [(f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")],
-            hint="change what it names; the controller tries again by itself",
-            command=f"kubectl describe workspace {case.name} {case.namespace}",
+            hint="change what it names; the controller retries automatically",
+            command=Command("kubectl describe workspace", case.name, *case.in_namespace),
             weight="fault" if case.progress.outcome == "failed" else "wait",
         )
         return

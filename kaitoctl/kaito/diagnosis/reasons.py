@@ -162,11 +162,26 @@ _SOURCES: Mapping[Place, Mapping[str, _Table]] = {
             "Preempting": "pod-thrown-out",
         },
         "pkg/kubelet/kubelet.go": {"FailedToRetrieveImagePullSecret": NORMAL},
+        # Warnings about what goes on all the same.
+        "pkg/kubelet/network/dns/dns.go": {"DNSConfigForming": NORMAL, "MissingClusterDNS": NORMAL},
+        "pkg/kubelet/lifecycle/handlers.go": {"LifecycleHTTPFallback": NORMAL},
+        "pkg/controller/volume/selinuxwarning": {"MultipleSELinuxLabels": NORMAL},
+        "kyverno pkg/event/reason.go (1629081), policies that only audit": {"PolicyViolation": NORMAL},
+        "pkg/controller/resourceclaim/controller.go": {"FailedResourceClaimCreation": "kubernetes-says"},
+        "pkg/controller/devicetainteviction/device_taint_eviction.go": {
+            "DeviceTaintManagerEviction": "pod-thrown-out"
+        },
         "pkg/kubelet/eviction/helpers.go": {"Evicted": "pod-thrown-out"},
         "pkg/controller/tainteviction/taint_eviction.go": {"TaintManagerEviction": "pod-thrown-out"},
         "pkg/scheduler/framework/preemption/executor.go": {"Preempted": "pod-thrown-out"},
         "pkg/scheduler/schedule_one.go": {"FailedScheduling": NORMAL, "Scheduled": NORMAL},
         "pkg/controller/util/node/controller_utils.go": {"NodeNotReady": NORMAL},
+        # Read with what the scheduler says.
+        "cluster-autoscaler 1.34 processors/status/eventing_scale_up_processor.go": {
+            "NotTriggerScaleUp": NORMAL,
+            "TriggeredScaleUp": NORMAL,
+        },
+        "GKE, for node groups whose last node was refused": {"FailedScaleUp": NORMAL},
         "pkg/controller/volume/events/event.go": {
             "FailedBinding": "volume-unavailable",
             "ProvisioningFailed": "volume-unavailable",
@@ -219,6 +234,9 @@ _SOURCES: Mapping[Place, Mapping[str, _Table]] = {
             "PreemptionByScheduler": "pod-thrown-out",
         },
         "pkg/controller/tainteviction/taint_eviction.go": {"DeletionByTaintManager": "pod-thrown-out"},
+        "pkg/controller/devicetainteviction/device_taint_eviction.go": {
+            "DeletionByDeviceTaintManager": "pod-thrown-out"
+        },
         "pkg/controller/podgc/gc_controller.go": {"DeletionByPodGC": "pod-thrown-out"},
         "pkg/registry/core/pod/storage/eviction.go": {"EvictionByEvictionAPI": "pod-thrown-out"},
     },

@@ -14,7 +14,7 @@ commands may be printed; `judge` puts it together, `answer` is the result as dat
 findings. `inventory`, for itself, counts all GPUs by who holds them.
 """
 
-from kaitoctl.kaito.nodes.advice import could_be_labelled
+from kaitoctl.kaito.nodes.allowed_changes import could_be_labelled
 from kaitoctl.kaito.nodes.answer import (
     OWN_RULES,
     PROVISIONERS,
@@ -27,21 +27,29 @@ from kaitoctl.kaito.nodes.answer import (
 )
 from kaitoctl.kaito.nodes.asked import (
     TOLERATIONS,
+    Need,
     instance_type_of,
     instance_types_meant,
     labels_asked,
     labels_read,
+    need_of,
+    planned_nodes,
     preferred_nodes,
+    question_of,
     required_nodes,
     rules_for,
 )
+from kaitoctl.kaito.nodes.cordons import ANNOTATIONS as READ_ANNOTATIONS
 from kaitoctl.kaito.nodes.facts import trimmed
 from kaitoctl.kaito.nodes.judge import (
+    Crowd,
+    conclude,
     crowds,
     gpus_held,
     gpus_per_pod,
     holds_devices,
     is_own_pod,
+    judge_node,
     offers_gpus,
     pods_of_others,
     verdict,
@@ -51,12 +59,16 @@ from kaitoctl.kaito.nodes.judge import (
 __all__ = [
     "OWN_RULES",
     "PROVISIONERS",
+    "READ_ANNOTATIONS",
     "TOLERATIONS",
+    "Crowd",
     "Finding",
     "Gpus",
+    "Need",
     "NodeVerdict",
     "Rules",
     "Verdict",
+    "conclude",
     "could_be_labelled",
     "crowds",
     "gpus_held",
@@ -65,12 +77,16 @@ __all__ = [
     "instance_type_of",
     "instance_types_meant",
     "is_own_pod",
+    "judge_node",
     "labels_asked",
     "labels_read",
+    "need_of",
     "offers_gpus",
+    "planned_nodes",
     "plural",
     "pods_of_others",
     "preferred_nodes",
+    "question_of",
     "required_nodes",
     "rules_for",
     "trimmed",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+from kaitoctl.advice import Advice, Command
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.nodes.sharing import Sharing
 
 Level = Literal["fail", "warn", "pass"]
@@ -22,10 +24,12 @@ class Rules:
     Args:
         target: `kaitoctl` (our own controller), or a KAITO version of `catalog.TARGETS`.
         provisioner: one of `PROVISIONERS`; counts from v0.12 on.
+        catalog: of presets and instance types.
     """
 
     target: str = "kaitoctl"
     provisioner: str = "azure-gpu-provisioner"
+    catalog: Catalog = SHIPPED
 
     @property
     def is_modern(self) -> bool:
@@ -57,9 +61,14 @@ class Finding:
     code: str
     level: Level
     message: str
-    hint: str = ""
-    command: str = ""
+    hint: Advice = ""
+    command: Advice = ""
     stage: Stage = "scheduling"
+
+    @property
+    def changes_node(self) -> bool:
+        """Whether its command changes the node, and does not only show it."""
+        return isinstance(self.command, Command) and self.command.words[1] not in ("get", "describe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,8 @@ class NodeVerdict:
         labels_to_set: those that it lacks or has with another value, without those that are KAITO's own.
         may_be_labelled: whether setting them takes nothing away from anybody.
         taints: how many keep pods away unless they tolerate them.
+        is_provisioned: whether a node provisioner made it.
+        usable: whether nothing speaks against it; follows from the findings.
     """
 
     name: str
@@ -124,11 +135,11 @@ class NodeVerdict:
     labels_to_set: Mapping[str, str] = field(default_factory=dict)
     may_be_labelled: bool = False
     taints: int = 0
+    is_provisioned: bool = False
+    usable: bool = field(init=False)
 
-    @property
-    def usable(self) -> bool:
-        """Whether nothing speaks against it."""
-        return all(finding.level != "fail" for finding in self.findings)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "usable", all(finding.level != "fail" for finding in self.findings))
 
     @property
     def recognised(self) -> bool:
@@ -197,6 +208,16 @@ class Verdict:
         return self.missing <= 0
 
     @property
+    def warned(self) -> int:
+        """How many warnings there are about nodes that will be used, or that the user named."""
+        chosen = set(self.selected)
+        return sum(len(node.warnings) for node in self.nodes if node.preferred or node.name in chosen)
+
+    def suffices(self, *, strict: bool) -> bool:
+        """Whether there are enough nodes; when strict, without a warning about any of them."""
+        return self.enough and not (strict and self.warned)
+
+    @property
     def taken_unusable(self) -> tuple[str, ...]:
         """Nodes that KAITO would select although they cannot be used, while usable ones are missing."""
         if self.enough or self.rules.target == "kaitoctl":
@@ -220,22 +241,6 @@ class Verdict:
         return tuple(
             f"{node.name}: " + "; ".join(finding.message for finding in node.failures)
             for node in sorted(preferred, key=lambda node: node.exists)
-        )
-
-    def addressed(self, addressed: Callable[[str], str]) -> Verdict:
-        """The same answer, whose commands lead to the cluster that was looked at."""
-        return replace(
-            self,
-            nodes=tuple(
-                replace(
-                    node,
-                    findings=tuple(
-                        replace(item, hint=addressed(item.hint), command=addressed(item.command))
-                        for item in node.findings
-                    ),
-                )
-                for node in self.nodes
-            ),
         )
 
     @property

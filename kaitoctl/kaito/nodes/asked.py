@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito import api
+from kaitoctl.kaito.catalog import Catalog, InstanceType, Preset
 from kaitoctl.kaito.nodes.answer import OWN_RULES, Rules
 from kaitoctl.kaito.nodes.facts import (
     LABEL_COUNT,
-    LABELS_OF_OTHERS,
-    LABELS_OWNER,
     READ_LABELS,
     NodeFacts,
     below,
@@ -29,7 +28,7 @@ from kaitoctl.kaito.nodes.facts import (
     texts,
     whole_number,
 )
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, matches_expression, quantity
 
 _ROOM = ("cpu", "memory", "ephemeral-storage")
@@ -84,9 +83,9 @@ def custom_pod(workspace: Object) -> CustomPod | None:
     named = below(spec, "nodeName")
     os_name = below(spec, "os", "name")
     return CustomPod(
-        pods_.gpu_request(pod, api.GPU),
-        {kind: pods_.gpu_request(pod, kind) for kind in _extended(spec) if kind != api.GPU},
-        {kind: amount for kind in _room_kinds(spec) if (amount := _requested(spec, kind))},
+        pod_state.gpu_request(pod, api.GPU),
+        {kind: pod_state.gpu_request(pod, kind) for kind in _extended_resources(spec) if kind != api.GPU},
+        {kind: amount for kind in _room_kinds(spec) if (amount := _request_of(spec, kind))},
         tuple(item for item in items(spec.get("tolerations")) if isinstance(item, dict)),
         texts(spec.get("nodeSelector")),
         named if isinstance(named, str) else "",
@@ -95,7 +94,7 @@ def custom_pod(workspace: Object) -> CustomPod | None:
     )
 
 
-def _extended(spec: Object) -> list[str]:
+def _extended_resources(spec: Object) -> list[str]:
     """The resources that a device plugin offers: those with a domain of their own."""
     found: dict[str, None] = {}
     for container in [*items(spec.get("initContainers")), *items(spec.get("containers"))]:
@@ -106,22 +105,14 @@ def _extended(spec: Object) -> list[str]:
     return list(found)
 
 
-def _requested(spec: Object, kind: str) -> Decimal:
-    """What the pod requests: of the containers with their sidecars, or of its start, whichever is more.
+def _request_of(spec: Object, kind: str) -> Decimal:
+    """What the pod requests of one resource.
 
     A request of the whole pod stands for those of its containers; a runtime's overhead comes on top.
 
     Source: kubernetes `component-helpers/resource/helpers.go` (PodRequests).
     """
-    sidecars = most_at_start = Decimal(0)
-    for container in items(spec.get("initContainers")):
-        amount = _amount_of(container, kind)
-        if below(container, "restartPolicy") == "Always":
-            sidecars += amount
-            amount = Decimal(0)
-        most_at_start = max(most_at_start, sidecars + amount)
-    together = sum((_amount_of(item, kind) for item in items(spec.get("containers"))), sidecars)
-    asked = _amount_of(spec, kind) or max(together, most_at_start)
+    asked = _amount_of(spec, kind) or pod_state.most_at_once(spec, lambda item: _amount_of(item, kind))
     return asked + _quantity(mapping(spec.get("overhead")).get(kind))
 
 
@@ -176,14 +167,13 @@ TOLERATIONS: tuple[Object, ...] = (
     {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
 )
 # KAITO v0.12 adds this one.
-_SPOT: Object = {
+SPOT: Object = {
     "key": "kubernetes.azure.com/scalesetpriority",
     "operator": "Equal",
     "value": "spot",
     "effect": "NoSchedule",
 }
 # From v0.12 on KAITO drops these keys from matchLabels.
-RESERVED = frozenset({api.LABEL_WORKSPACE, api.LABEL_WORKSPACE_NAMESPACE, *LABELS_OWNER, *LABELS_OF_OTHERS})
 """Labels that KAITO writes on nodes itself, to say whose they are."""
 
 
@@ -191,6 +181,13 @@ def required_nodes(workspace: Object) -> int:
     """`resource.count`, 1 when absent."""
     count = below(workspace, "resource", "count")
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 1
+
+
+def planned_nodes(workspace: Object) -> int:
+    """How many nodes its controller takes: what it has written of them, before it has `resource.count`."""
+    planned = below(workspace, "status", "targetNodeCount")
+    is_count = isinstance(planned, int) and not isinstance(planned, bool) and planned > 0
+    return planned if is_count and not below(workspace, "tuning") else required_nodes(workspace)
 
 
 def instance_type_of(workspace: Object) -> str:
@@ -203,10 +200,10 @@ def instance_type_of(workspace: Object) -> str:
     return str(named or ("" if is_v1beta1 else api.DEFAULT_INSTANCE_TYPE))
 
 
-def instance_types_meant(workspace: Object) -> list[str]:
+def instance_types_meant(workspace: Object, known: Catalog) -> list[str]:
     """The instance type, and the catalogue's name for it where that differs in upper and lower case."""
     wanted = instance_type_of(workspace)
-    return [wanted, *(name for name in catalog.current().instance_types if is_same_type(name, wanted))]
+    return [wanted, *(name for name in known.instance_types if is_same_type(name, wanted))]
 
 
 def is_same_type(name: str, other: str) -> bool:
@@ -216,7 +213,7 @@ def is_same_type(name: str, other: str) -> bool:
 
 def preferred_nodes(workspace: Object) -> list[str]:
     """`resource.preferredNodes` without repetitions, in the user's order."""
-    return list(dict.fromkeys(_named(workspace)))
+    return list(dict.fromkeys(_node_names(workspace)))
 
 
 def labels_asked(workspace: Object, rules: Rules = OWN_RULES) -> dict[str, str]:
@@ -224,7 +221,7 @@ def labels_asked(workspace: Object, rules: Rules = OWN_RULES) -> dict[str, str]:
     asked = texts(below(workspace, "resource", "labelSelector", "matchLabels"))
     if not rules.is_modern:
         return asked
-    asked = {key: value for key, value in asked.items() if key not in RESERVED}
+    asked = {key: value for key, value in asked.items() if key not in api.RESERVED_LABELS}
     metadata = mapping(below(workspace, "metadata"))
     if rules.provisioner == "azure-gpu-provisioner":
         asked = {
@@ -243,13 +240,13 @@ def labels_read(workspace: Object, rules: Rules = OWN_RULES) -> list[str]:
     return list(dict.fromkeys([*READ_LABELS, *labels_asked(workspace, rules), *keys, *chosen]))
 
 
-def rules_for(workspace: Object, target: str, provisioner: str = "") -> Rules:
+def rules_for(workspace: Object, target: str, provisioner: str = "", *, known: Catalog) -> Rules:
     """The rules of a target version; without a provisioner the one that the Workspace suggests.
 
     From v0.12 on KAITO refuses an instance type on your own nodes and demands one everywhere else.
     """
     suggested = "azure-gpu-provisioner" if below(workspace, "resource", "instanceType") else "byo"
-    return Rules(target, provisioner or suggested)
+    return Rules(target, provisioner or suggested, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +273,10 @@ class Need:
     labels: Mapping[str, str]
     expressions: tuple[Object, ...]
     instance_type: str
-    shape: catalog.InstanceType | None
+    shape: InstanceType | None
     preferred: Mapping[str, int]
     repeated: frozenset[str]
-    preset: catalog.Preset | None
+    preset: Preset | None
     owner: tuple[str, str]
     pod: CustomPod | None = None
     is_tuning: bool = False
@@ -288,7 +285,7 @@ class Need:
     def tolerations(self) -> tuple[Object, ...]:
         """What its pods tolerate: a custom pod has its own besides."""
         own = self.pod.tolerations if self.pod else ()
-        return (*own, *TOLERATIONS, _SPOT) if self.rules.is_modern else (*own, *TOLERATIONS)
+        return (*own, *TOLERATIONS, SPOT) if self.rules.is_modern else (*own, *TOLERATIONS)
 
     def concerns(self, name: str, labels: Mapping[str, Any]) -> bool:
         """Whether somebody could expect the node to be used: its name, its type, or all labels say so."""
@@ -322,7 +319,7 @@ class Need:
 
 def need_of(workspace: Object, rules: Rules) -> Need:
     """What a Workspace asks of a node under these rules."""
-    named = _named(workspace)
+    named = _node_names(workspace)
     wanted = "" if rules.is_byo else instance_type_of(workspace)
     required = required_nodes(workspace)
     planned = below(workspace, "status", "targetNodeCount")
@@ -336,10 +333,10 @@ def need_of(workspace: Object, rules: Rules) -> Need:
         labels_asked(workspace, rules),
         tuple(item for item in expressions if isinstance(item, dict)),
         wanted,
-        catalog.instance_type(wanted),
+        rules.catalog.instance_type(wanted),
         {name: position for position, name in enumerate(dict.fromkeys(named))},
         frozenset(name for name, times in Counter(named).items() if times > 1),
-        preset_of(workspace),
+        preset_of(workspace, rules.catalog),
         (str(metadata.get("namespace") or "default"), str(metadata.get("name") or "")),
         custom_pod(workspace),
         bool(below(workspace, "tuning")),
@@ -355,19 +352,19 @@ def question_of(workspace: Object, rules: Rules) -> tuple[object, ...]:
     return rules, repr((version, resource, presets, planned, template, bool(below(workspace, "tuning"))))
 
 
-def preset_of(workspace: Object) -> catalog.Preset | None:
+def preset_of(workspace: Object, known: Catalog) -> Preset | None:
     """The preset that it serves or tunes, None when the catalogue has none of that name."""
     for use in ("inference", "tuning"):
         if name := below(workspace, use, "preset", "name"):
-            return catalog.preset(str(name))
+            return known.preset(str(name))
     return None
 
 
-def preset_gpus(preset: catalog.Preset | None) -> int:
+def preset_gpus(preset: Preset | None) -> int:
     """The least number of GPUs; 1 when the preset is not known."""
     return preset.gpu_count if preset else 1
 
 
-def _named(workspace: Object) -> list[str]:
+def _node_names(workspace: Object) -> list[str]:
     named = items(below(workspace, "resource", "preferredNodes"))
     return [name for name in named if isinstance(name, str) and name]

@@ -51,7 +51,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "cordoned": (
             "The node is closed for new pods (spec.unschedulable). KAITO does not look at that and "
             "selects the node all the same; the pod then stays Pending. `kubectl uncordon` opens it "
-            "again; ask first whoever closed it, for a drain or an upgrade may be under way."
+            "again; ask first whoever closed it, for a drain or an upgrade may be under way. Where kured, "
+            "OpenShift's machine-config-operator, an autoscaler or another controller says on the node that "
+            "it is at work, uncordoning would fight it: wait, or choose another node."
         ),
         "taint-not-tolerated": (
             "The node has a taint that the pods of a Workspace do not tolerate. They tolerate "
@@ -123,7 +125,8 @@ CODES: Mapping[str, str] = MappingProxyType(
             "stopped, or it counts the devices as unhealthy because the driver failed. KAITO up to v0.4.0 "
             "looks at capacity only and selects the node; the pod then stays Pending with `Insufficient "
             "nvidia.com/gpu`. Look at the plugin's pod on this node and its log; `nvidia-smi` on the node "
-            "shows the driver's side."
+            "shows the driver's side. Where NVIDIA's DRA driver offers the GPUs (dynamic resource "
+            "allocation, in ResourceSlices), KAITO's pods cannot have them: they ask for nvidia.com/gpu."
         ),
         "only-mig-slices": (
             "The GPUs are cut into MIG slices (resources nvidia.com/mig-...), and the pods of a Workspace "

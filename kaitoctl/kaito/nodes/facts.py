@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from kaitoctl.kaito import api, catalog
-from kaitoctl.kaito.nodes import sharing
+from kaitoctl.kaito import api
+from kaitoctl.kaito.catalog import Catalog, InstanceType
+from kaitoctl.kaito.nodes import cordons, sharing
 from kaitoctl.kaito.nodes.answer import Gpus
 from kaitoctl.kube.objects import Object, only, quantity
 
@@ -18,18 +19,20 @@ LABEL_PRODUCT = "nvidia.com/gpu.product"
 LABEL_MEMORY = "nvidia.com/gpu.memory"
 LABEL_COUNT = "nvidia.com/gpu.count"
 LABEL_PRESENT = "nvidia.com/gpu.present"
-LABELS_OWNER = ("karpenter.kaito.sh/workspace-namespace", "karpenter.kaito.sh/workspace-name")
-# By which KAITO marks the nodes of its other kinds, each with a namespace.
-LABELS_OF_OTHERS = (
-    "kaito.sh/ragengine",
-    "kaito.sh/ragenginenamespace",
-    "karpenter.kaito.sh/inferenceset",
-    "karpenter.kaito.sh/inferenceset-namespace",
-)
+LABELS_OWNER = (api.LABEL_POOL_NAMESPACE, api.LABEL_POOL_WORKSPACE)
 LABELS_OS = ("kubernetes.io/os", "beta.kubernetes.io/os")
 LABELS_ARCH = ("kubernetes.io/arch", "beta.kubernetes.io/arch")
-# By which NVSentinel's fault-quarantine says that a cordon is its own; it lifts it again.
-LABELS_CORDON = ("k8saas.nvidia.com/cordon-by", "dgxc.nvidia.com/cordon-by")
+# That the GPUs are offered by dynamic resource allocation. Source: NVIDIA's DRA driver, installation;
+# cluster-autoscaler `cloudprovider/gce/dynamicresources.go`; GKE, "prepare GPUs for DRA".
+LABELS_DRA = (
+    "nvidia.com/dra-kubelet-plugin",
+    "cloud.google.com/gke-gpu-dra-driver",
+    "cloud.google.com/gke-nvidia-gpu-dra-driver",
+)
+# Where GPU operator keeps a node's GPUs for virtual machines, or stays away from the node.
+# Source: NVIDIA/gpu-operator `controllers/state_manager.go`.
+LABEL_WORKLOAD = "nvidia.com/gpu.workload.config"
+LABEL_OPERANDS = "nvidia.com/gpu.deploy.operands"
 LABEL_PCI = "feature.node.kubernetes.io/pci-10de.present"  # 10de is NVIDIA's PCI vendor id
 
 READ_LABELS = (
@@ -44,10 +47,13 @@ READ_LABELS = (
     LABEL_COUNT,
     LABEL_PRESENT,
     LABEL_PCI,
-    *LABELS_OF_OTHERS,
+    *api.LABELS_OF_OTHERS,
     *LABELS_OS,
     *LABELS_ARCH,
-    *LABELS_CORDON,
+    *cordons.LABELS,
+    *LABELS_DRA,
+    LABEL_WORKLOAD,
+    LABEL_OPERANDS,
     *sharing.LABELS,
 )
 """The node labels that a verdict reads besides those of the Workspace's selector."""
@@ -69,6 +75,8 @@ class NodeFacts:
         platform: all that is said of its operating system and CPU: `("linux", "amd64")` and nothing else
             where labels and kubelet agree.
         ready_since: when its condition Ready last changed, empty when that is not known.
+        cordoned_by: the controller that says on the node that it is at work there, empty when none does.
+        shape: its instance type in the catalog; None for one that is not there.
     """
 
     name: str
@@ -81,6 +89,8 @@ class NodeFacts:
     allocatable: Mapping[str, Any]
     platform: tuple[str, ...] = ()
     ready_since: str = ""
+    cordoned_by: str = ""
+    shape: InstanceType | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -88,7 +98,7 @@ class NodeFacts:
         return self.conditions.get("Ready", ("", ""))[0] == "True"
 
 
-def facts_of(node: Object) -> NodeFacts:
+def facts_of(node: Object, known: Catalog) -> NodeFacts:
     """What counts of a node."""
     status = mapping(below(node, "status"))
     spec = mapping(below(node, "spec"))
@@ -118,6 +128,8 @@ def facts_of(node: Object) -> NodeFacts:
         mapping(status.get("allocatable")),
         _platform(labels, mapping(status.get("nodeInfo"))),
         ready_since,
+        cordons.cordoned_by(labels, texts(below(node, "metadata", "annotations"))),
+        known.machine(labels.get(api.LABEL_INSTANCE_TYPE, "")),
     )
 
 
@@ -150,7 +162,7 @@ def trimmed(node: Object) -> Object:
 def gpus_of(node: NodeFacts, in_use: int | None) -> Gpus:
     """The GPUs of a node; what its labels do not tell is the catalogue's figure for its instance type."""
     labels = node.labels
-    known = catalog.instance_type(labels.get(api.LABEL_INSTANCE_TYPE, ""))
+    known = node.shape
     memory_mib = whole_number(labels.get(LABEL_MEMORY), most=10**9)
     memory_gib = round(memory_mib / 1024, 1) if memory_mib else None
     product = labels.get(LABEL_PRODUCT, "")
@@ -203,10 +215,11 @@ def whole_number(amount: object, *, most: int = _MOST_GPUS) -> int | None:
 
 def below(obj: Any, *path: str) -> Any:
     """As `objects.dig`, for plain dicts only: ten thousand nodes make this the busiest function."""
-    for key in path:
-        if not isinstance(obj, dict):
-            return None
-        obj = obj.get(key)
+    try:
+        for key in path:
+            obj = obj.get(key)
+    except AttributeError:  # something on the way is no map
+        return None
     return obj
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito import api
+from kaitoctl.kaito.catalog import SHIPPED, Catalog, InstanceType
 from kaitoctl.kaito.nodes import of_gpus, of_placement, of_state, sharing
-from kaitoctl.kaito.nodes.advice import Advice
+from kaitoctl.kaito.nodes.allowed_changes import AllowedChanges
 from kaitoctl.kaito.nodes.answer import Finding
 from kaitoctl.kaito.nodes.facts import (
     LABEL_COUNT,
@@ -215,7 +216,11 @@ class Inventory:
 
 
 def gpu_inventory(
-    nodes: Iterable[Object], pods: Iterable[Object] | None, crowds: Mapping[str, int] | None = None
+    nodes: Iterable[Object],
+    pods: Iterable[Object] | None,
+    crowds: Mapping[str, int] | None = None,
+    *,
+    catalog: Catalog = SHIPPED,
 ) -> Inventory:
     """Count the GPUs of these nodes by who holds them.
 
@@ -223,10 +228,11 @@ def gpu_inventory(
         nodes: the cluster's nodes; what is no node is left out, and of two with one name the last counts.
         pods: those that hold GPUs, or all. None when they could not be listed.
         crowds: how many pods are on each node, whatever they hold; None when `pods` are all there are.
+        catalog: where instance types are looked up.
 
     Guarantee: never raises, whatever the nodes and pods look like.
     """
-    known = {facts.name: facts for node in nodes if (facts := facts_of(node)).name}
+    known = {facts.name: facts for node in nodes if (facts := facts_of(node, catalog)).name}
     resources = {name: _resource(facts) for name, facts in known.items()}
     held: dict[str, Counter[Holder]] = {}
     elsewhere, listed = 0, list(pods or ())
@@ -245,7 +251,7 @@ def gpu_inventory(
     counted = []
     for name, facts in sorted(known.items()):
         shares = None if pods is None else held.get(name, Counter())
-        counted.append(_counted(facts, resources[name], shares, crowds.get(name, 0)))
+        counted.append(_count_gpus(facts, resources[name], shares, crowds.get(name, 0)))
     return Inventory(tuple(counted), None if pods is None else _shares(held), elsewhere)
 
 
@@ -280,9 +286,9 @@ def _resource(node: NodeFacts) -> str:
     )
 
 
-def _counted(node: NodeFacts, resource: str, held: Counter[Holder] | None, crowd: int) -> NodeGpus:
+def _count_gpus(node: NodeFacts, resource: str, held: Counter[Holder] | None, crowd: int) -> NodeGpus:
     instance_type = node.labels.get(api.LABEL_INSTANCE_TYPE, "")
-    shape = catalog.instance_type(instance_type)
+    shape = node.shape
     allocatable = _devices(node.allocatable.get(resource))
     capacity = _devices(node.capacity.get(resource))
     shared: Sharing | None = None
@@ -291,7 +297,7 @@ def _counted(node: NodeFacts, resource: str, held: Counter[Holder] | None, crowd
         shared = seen.sharing
         capacity = of_gpus.expected(node, seen)[0] if allocatable else capacity
     elif not resource and not _offers_otherwise(node):
-        resource, capacity = _expected(node, shape)
+        resource, capacity = _expected_gpus(node, shape)
     memory_mib = whole_number(node.labels.get(LABEL_MEMORY), most=10**9)
     memory_gib = round(memory_mib / 1024, 1) if memory_mib else None
     is_known = shape is not None and resource == shape.gpu_resource != ""
@@ -320,7 +326,7 @@ def _offers_otherwise(node: NodeFacts) -> bool:
     return bool(sharing.mig_slices(amounts) or sharing.renamed(amounts))
 
 
-def _expected(node: NodeFacts, shape: catalog.InstanceType | None) -> tuple[str, int]:
+def _expected_gpus(node: NodeFacts, shape: InstanceType | None) -> tuple[str, int]:
     """What a node that reports no devices should have: its device plugin does not run."""
     if told := _devices(node.labels.get(LABEL_COUNT)):
         return api.GPU, told
@@ -336,7 +342,7 @@ def _findings(
 
     Taints that were set by hand are left out: they keep the node for somebody.
     """
-    nobody = Advice(node, "", None, is_named=False)
+    nobody = AllowedChanges(node, "", None, is_named=False)
     yield from of_state.deletion_findings(node)
     yield from of_state.condition_findings(node, keeps_passing=False)
     yield from of_state.cordon_findings(node, nobody)

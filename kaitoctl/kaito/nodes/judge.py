@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
+from kaitoctl.advice import Command
 from kaitoctl.kaito import api, catalog
+from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.nodes import of_gpus, of_placement, of_state, taints
-from kaitoctl.kaito.nodes.advice import advice_on
+from kaitoctl.kaito.nodes.allowed_changes import allowed_changes
 from kaitoctl.kaito.nodes.answer import (
     OWN_RULES,
     Finding,
@@ -21,13 +23,11 @@ from kaitoctl.kaito.nodes.answer import (
     Verdict,
 )
 from kaitoctl.kaito.nodes.asked import (
-    RESERVED,
     Need,
     instance_type_of,
     need_of,
     preset_gpus,
     preset_of,
-    question_of,
 )
 from kaitoctl.kaito.nodes.facts import (
     NodeFacts,
@@ -39,7 +39,7 @@ from kaitoctl.kaito.nodes.facts import (
     name_of,
     whole_number,
 )
-from kaitoctl.kube import pods as pods_
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object
 
 _NAMES_COMPARED = 20
@@ -65,21 +65,26 @@ def crowds(workspace: Object, pods: Iterable[Object]) -> Counter[str]:
     found: Counter[str] = Counter()
     for pod in pods:
         name = below(pod, "spec", "nodeName")
-        if isinstance(name, str) and name and not pods_.is_finished(pod) and not is_own_pod(workspace, pod):
+        if (
+            isinstance(name, str)
+            and name
+            and not pod_state.is_finished(pod)
+            and not is_own_pod(workspace, pod)
+        ):
             found[name] += 1
     return found
 
 
 def gpus_held(pod: Object, resource: str = api.GPU) -> int:
     """How many whole GPUs a pod holds on its node; 0 before it has one, and once it has finished."""
-    held = pods_.gpu_request(pod, resource)
-    return held if held and below(pod, "spec", "nodeName") and not pods_.is_finished(pod) else 0
+    held = pod_state.gpu_request(pod, resource)
+    return held if held and below(pod, "spec", "nodeName") and not pod_state.is_finished(pod) else 0
 
 
 def holds_devices(pod: Object) -> bool:
     """Whether a pod holds accelerators on its node, whole or in part, by whatever name."""
-    on_a_node = isinstance(pod, dict) and below(pod, "spec", "nodeName") and not pods_.is_finished(pod)
-    return bool(on_a_node) and pods_.holds_accelerator(pod)
+    on_a_node = isinstance(pod, dict) and below(pod, "spec", "nodeName") and not pod_state.is_finished(pod)
+    return bool(on_a_node) and pod_state.holds_accelerator(pod)
 
 
 def offers_gpus(node: Object) -> bool:
@@ -88,8 +93,11 @@ def offers_gpus(node: Object) -> bool:
 
 
 def what_counts(node: Object) -> object:
-    """All that a verdict reads of a node: when it is equal, so is the verdict."""
-    return facts_of(node)
+    """All that a verdict reads of a node: when it is equal, so is the verdict.
+
+    The instance type is among the labels, so that any catalog will do.
+    """
+    return facts_of(node, catalog.SHIPPED)
 
 
 # --- the verdict -------------------------------------------------------------------------------------------
@@ -105,7 +113,6 @@ def verdict(
     pods_of: Container[str] | None = None,
     crowds: Mapping[str, int] | None = None,
     now: datetime | None = None,
-    known: MutableMapping[tuple[object, ...], tuple[object, NodeVerdict]] | None = None,
 ) -> Verdict:
     """Judge all nodes that the Workspace names, labels select, or whose instance type it asks for.
 
@@ -118,21 +125,16 @@ def verdict(
         known_names: further nodes of the cluster, for "did you mean".
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.
         crowds: how many pods are on each node (`crowds`); None when that is not known.
-        known: what was judged before, and of which version, for whoever asks again and again: a node in the
-            same version is not judged twice for Workspaces that ask for the same. The first of each key is
-            the node's name. Whoever keeps it drops what is of versions that are no more.
         now: the time, by which forgotten taints are recognised; None leaves that out.
 
     Guarantee: never raises, whatever the nodes and pods look like.
     """
     need = need_of(workspace, rules)
-    question = None if known is None else question_of(workspace, rules)
     listed = None if pods is None else list(pods)
     in_use = None if listed is None else _in_use(listed)
     # Who holds slices of GPUs, or another maker's, has the node as well.
     others = {below(pod, "spec", "nodeName") for pod in listed or () if holds_devices(pod)}
     judged: dict[str, NodeVerdict] = {}
-    made_for_us: set[str] = set()
     names: set[str] = set()
     for node in nodes:
         if not (name := name_of(node)):
@@ -144,48 +146,47 @@ def verdict(
         is_listed = in_use is not None and (pods_of is None or name in pods_of)
         used = in_use.get(name, 0) if in_use is not None and is_listed else None
         there = crowds.get(name, 0) if crowds is not None else None
-        version = below(node, "metadata", "resourceVersion")
-        # Who asks matters where the node says whose it is, and to the rules that go by that.
-        asker = need.owner if rules.is_modern or not RESERVED.isdisjoint(labels) else ()
-        crowd = Crowd(used, name in others, there)
-        slot = (name, question, asker, crowd, now)
-        if known is not None and version and (found := known.get(slot)) is not None and found[0] == version:
-            judged[name] = found[1]
-        else:
-            judged[name] = _judge(need, facts_of(node), crowd, now)
-            if known is not None and version:
-                known[slot] = version, judged[name]
-        if api.LABEL_NODE_POOL in labels or api.LABEL_MACHINE_TYPE in labels:
-            made_for_us.add(name)
+        judged[name] = judge_node(need, node, Crowd(used, name in others, there), now)
+    return conclude(workspace, need, judged, {*names, *known_names})
 
+
+def conclude(
+    workspace: Object, need: Need, judged: Mapping[str, NodeVerdict], names: Collection[str]
+) -> Verdict:
+    """The verdict for a Workspace, of what was judged of each node.
+
+    Args:
+        workspace: the Workspace.
+        need: what it asks of a node.
+        judged: by the nodes' names; further ones that it names are said not to be there.
+        names: of the cluster's nodes, for "did you mean".
+    """
     not_found = tuple(name for name in need.preferred if name not in judged)
     # Nobody means a node that the list has already.
-    near = _near_names(not_found, {*names, *known_names} - set(need.preferred))
-    for name in not_found:
-        judged[name] = _not_found(name, near.get(name), need)
-
+    near = _near_names(not_found, set(names) - set(need.preferred)) if not_found else {}
+    missing = [_not_found(name, near.get(name), need) for name in not_found]
     already = {name for name in items(below(workspace, "status", "workerNodes")) if isinstance(name, str)}
 
     def order(node: NodeVerdict) -> tuple[int, bool, bool, str]:
-        rank = 0 if rules.is_modern else need.preferred.get(node.name, len(need.preferred))
-        return rank, node.name not in already, node.name not in made_for_us, node.name
+        rank = 0 if need.rules.is_modern else need.preferred.get(node.name, len(need.preferred))
+        return rank, node.name not in already, not node.is_provisioned, node.name
 
-    ordered = _alike(sorted(judged.values(), key=order), need)
+    ordered = _alike(sorted([*judged.values(), *missing], key=order), need)
     selected = tuple(node.name for node in ordered if node.usable)[: need.required]
-    return Verdict(need.required, tuple(ordered), selected, not_found, need.instance_type, rules)
+    return Verdict(need.required, tuple(ordered), selected, not_found, need.instance_type, need.rules)
 
 
-def gpus_per_pod(workspace: Object, selected: Iterable[NodeVerdict]) -> int:
+def gpus_per_pod(workspace: Object, selected: Iterable[NodeVerdict], known: Catalog) -> int:
     """How many GPUs each pod asks for: the instance type's, but no more than the smallest chosen node has.
 
     KAITO always takes the instance type's number, so a Workspace on a prepared node with one GPU and the
     default instance type (two GPUs) stays Pending for ever.
     """
-    shape = catalog.instance_type(instance_type_of(workspace))
+    shape = known.instance_type(instance_type_of(workspace))
     counts = [node.gpus.together for node in selected]
     if shape is not None:
         counts.append(shape.gpus)
-    return min(counts, default=preset_gpus(preset_of(workspace)))
+    return min(counts, default=preset_gpus(preset_of(workspace, known)))
 
 
 class Crowd(NamedTuple):
@@ -202,23 +203,35 @@ class Crowd(NamedTuple):
     pods: int | None
 
 
+def judge_node(need: Need, node: Object, crowd: Crowd, now: datetime | None = None) -> NodeVerdict:
+    """What is found out about one node that `need` concerns.
+
+    Args:
+        need: what is asked of it.
+        node: the node.
+        crowd: who is on it.
+        now: as for `verdict`.
+    """
+    return _judge(need, facts_of(node, need.rules.catalog), crowd, now)
+
+
 def _judge(need: Need, node: NodeFacts, crowd: Crowd, now: datetime | None) -> NodeVerdict:
     preferred = node.name in need.preferred
     gpus = gpus_of(node, crowd.in_use)
-    advice = advice_on(need, node, crowd.in_use or (1 if crowd.has_holders else crowd.in_use))
+    allowed = allowed_changes(need, node, crowd.in_use or (1 if crowd.has_holders else crowd.in_use))
     keeps_passing = need.rules.target == "kaitoctl"  # which would buy another node for one that recovers
     own_pod = need.pod
     findings = [
         *of_state.deletion_findings(node),
-        *of_placement.label_findings(need, node, advice),
+        *of_placement.label_findings(need, node, allowed),
         *of_placement.selection_findings(need, node, preferred),
         *of_state.platform_findings(
             node, os_name=own_pod.os_name if own_pod else "", own_image=own_pod is not None
         ),
         *of_state.condition_findings(node, keeps_passing=keeps_passing),
-        *of_state.cordon_findings(node, advice),
-        *of_state.owned_taint_findings(node, need.tolerations, advice, now, keeps_passing=keeps_passing),
-        *of_placement.taint_findings(need, node, advice),
+        *of_state.cordon_findings(node, allowed),
+        *of_state.owned_taint_findings(node, need.tolerations, allowed, now, keeps_passing=keeps_passing),
+        *of_placement.taint_findings(need, node, allowed),
         *(of_placement.custom_pod_findings(need, node) if own_pod else ()),
         *of_gpus.gpu_findings(need, node, gpus),
         *of_placement.room_findings(need, node, crowd.pods),
@@ -228,7 +241,7 @@ def _judge(need: Need, node: NodeFacts, crowd: Crowd, now: datetime | None) -> N
     missing = {
         key: value
         for key, value in need.labels.items()
-        if node.labels.get(key) != value and key not in RESERVED
+        if node.labels.get(key) != value and key not in api.RESERVED_LABELS
     }
     return NodeVerdict(
         node.name,
@@ -240,12 +253,13 @@ def _judge(need: Need, node: NodeFacts, crowd: Crowd, now: datetime | None) -> N
         labels_asked=len(need.labels),
         labels_to_set=missing,
         may_be_labelled=all(
-            advice.may_overwrite_label(key) if key in node.labels else advice.may_add_label(key)
+            allowed.may_overwrite_label(key) if key in node.labels else allowed.may_add_label(key)
             for key in missing
         ),
         taints=sum(
             taints.keeps_away(taint) and not of_state.is_condition(node, taint) for taint in node.taints
         ),
+        is_provisioned=api.LABEL_NODE_POOL in node.labels or api.LABEL_MACHINE_TYPE in node.labels,
     )
 
 
@@ -254,7 +268,7 @@ def _not_found(name: str, near: str | None, need: Need) -> NodeVerdict:
     hint = (
         f"write {near} in preferredNodes" if near else "take the name out of preferredNodes, or add the node"
     )
-    findings = [Finding("not-found", "fail", message, hint, "kubectl get nodes", "selection")]
+    findings = [Finding("not-found", "fail", message, hint, Command("kubectl get nodes"), "selection")]
     if name in need.repeated:
         findings.append(of_placement.listed_twice(name))
     return NodeVerdict(

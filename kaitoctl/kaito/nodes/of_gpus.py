@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kaitoctl.kaito import api, catalog
+from kaitoctl.advice import Command
+from kaitoctl.kaito import api, looks
 from kaitoctl.kaito.nodes import sharing
-from kaitoctl.kaito.nodes.advice import word
 from kaitoctl.kaito.nodes.answer import Finding, Gpus, plural
 from kaitoctl.kaito.nodes.asked import Need
 from kaitoctl.kaito.nodes.facts import (
     LABEL_COUNT,
+    LABEL_OPERANDS,
     LABEL_PCI,
     LABEL_PRESENT,
     LABEL_PRODUCT,
+    LABEL_WORKLOAD,
+    LABELS_DRA,
     NodeFacts,
     whole_number,
 )
@@ -47,7 +50,7 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
     for where, amounts in (("capacity", node.capacity), ("allocatable", node.allocatable)):
         if whole_number(amounts.get(api.GPU, 0)) is None:
             message = f"status.{where} says {amounts[api.GPU]!r:.60} {api.GPU}: not a number of devices"
-            look = f"kubectl get node {word(node.name)} -o jsonpath='{{.status.{where}}}'"
+            look = Command("kubectl get node", node.name, "-o", f"jsonpath={{.status.{where}}}")
             yield Finding("bad-quantity", "fail", message, "the device plugin reports nonsense", look)
             return
     needed, gets = need.gpus_asked(node, gpus.together)
@@ -86,7 +89,7 @@ def _shortage(need: Need, node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[
     elif gpus.free is not None and gpus.free < needed:
         message = f"{gpus.free} of {counted(gpus.allocatable, 'GPU')} free, and each pod asks for {needed}"
         hint = "wait for the pods that hold them, or choose another node"
-        yield Finding("gpus-in-use", "fail", message, hint, _pods_on(node))
+        yield Finding("gpus-in-use", "fail", message, hint, looks.pods_on(node.name))
 
 
 def sharing_findings(node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[Finding]:
@@ -96,7 +99,7 @@ def sharing_findings(node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[Findi
         return
     code = "gpus-sliced" if shared.strategy == "mig" else "gpus-shared"
     offered = f"its {counted(gpus.allocatable, 'device')} {_are(gpus.allocatable)} {shared.words}"
-    look = f"kubectl get node {word(node.name)} --show-labels"
+    look = looks.labels_of(node.name)
     if needed > shared.together:
         why = {
             "mig": "a process can use one slice",
@@ -123,7 +126,9 @@ def unhealthy_finding(node: NodeFacts, gpus: Gpus, needed: int) -> Finding | Non
     if level == "fail":
         message += f", and each pod asks for {needed}"
     hint = "see the device plugin's log on this node and the kernel's Xid errors; then reboot or repair it"
-    return Finding("gpu-unhealthy", "fail" if level == "fail" else "warn", message, hint, _pods_on(node))
+    return Finding(
+        "gpu-unhealthy", "fail" if level == "fail" else "warn", message, hint, looks.pods_on(node.name)
+    )
 
 
 def expected(node: NodeFacts, gpus: Gpus) -> tuple[int, str]:
@@ -132,7 +137,7 @@ def expected(node: NodeFacts, gpus: Gpus) -> tuple[int, str]:
         return gpus.capacity, ""  # how many whole GPUs remain is not known
     times = gpus.sharing.replicas if gpus.sharing else 1
     there, why = gpus.capacity, ""
-    shape = catalog.instance_type(node.labels.get(api.LABEL_INSTANCE_TYPE, ""))
+    shape = node.shape
     labelled = (whole_number(node.labels.get(LABEL_COUNT)) or 0) * times
     if labelled > there:
         there, why = labelled, f" ({LABEL_COUNT} says {labelled // times})"
@@ -153,12 +158,12 @@ def changing_finding(node: NodeFacts, *, is_enough: bool) -> Finding | None:
     elif code == "mig-failed":
         hint = "see the log of nvidia-mig-manager on this node"
     level = "warn" if failed and is_enough else "fail"
-    return Finding(code, "warn" if level == "warn" else "fail", message, hint, _pods_on(node))
+    return Finding(code, "warn" if level == "warn" else "fail", message, hint, looks.pods_on(node.name))
 
 
 def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
     """Why pods can have no GPU of the node."""
-    plugin = _pods_on(node)
+    plugin = looks.pods_on(node.name)
     labels = node.labels
     amounts = [str(key) for key, amount in node.allocatable.items() if whole_number(amount)]
     if slices := sharing.mig_slices(dict.fromkeys(amounts)):
@@ -170,6 +175,14 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         return Finding("only-mig-slices", "fail", message, hint, plugin)
     if names := sharing.renamed(dict.fromkeys(amounts)):
         return _renamed_finding(node, names)
+    if by := next((key for key in LABELS_DRA if labels.get(key) == "true"), ""):
+        message = f"its GPUs are offered by dynamic resource allocation ({by}=true), not as {api.GPU}"
+        hint = (
+            f"the pods ask for {api.GPU}: run the device plugin there instead of the DRA driver, or choose "
+            "another node"
+        )
+        look = Command("kubectl get resourceslices --field-selector", f"spec.nodeName={node.name}")
+        return Finding("gpu-not-allocatable", "fail", message, hint, look)
     if labels.get(sharing.LABEL_PLUGIN) == "false":
         message = f"the device plugin is switched off on this node ({sharing.LABEL_PLUGIN}=false)"
         return Finding("gpu-not-allocatable", "fail", message, "ask why, or choose another node", plugin)
@@ -182,6 +195,14 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         hint = "choose a node with NVIDIA GPUs"
         message = f"it offers {kind} ({maker}), and the pods ask for {api.GPU}"
         return Finding("other-vendor-gpu", "fail", message, hint)
+    if names := sorted(name for name in amounts if "gpu" in name.partition("/")[2].lower()):
+        return _renamed_finding(node, names)
+    if (use := labels.get(LABEL_WORKLOAD, "")).startswith("vm-"):
+        message = f"GPU operator keeps its GPUs for virtual machines ({LABEL_WORKLOAD}={use})"
+        return Finding("gpu-not-allocatable", "fail", message, "choose another node", plugin)
+    if labels.get(LABEL_OPERANDS) == "false":
+        message = f"GPU operator is switched off on this node ({LABEL_OPERANDS}=false)"
+        return Finding("gpu-not-allocatable", "fail", message, "ask why, or choose another node", plugin)
     if any(labels.get(key) for key in (LABEL_PRODUCT, LABEL_COUNT)) or "true" in (
         labels.get(LABEL_PRESENT),
         labels.get(LABEL_PCI),
@@ -191,7 +212,7 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         hint = "the device plugin does not run on this node, or the driver failed; see its pod there"
         return Finding("gpu-not-allocatable", "fail", message, hint, plugin)
     message = f"status.allocatable has no {api.GPU}"
-    if shape := catalog.instance_type(labels.get(api.LABEL_INSTANCE_TYPE, "")):
+    if shape := node.shape:
         message += f", although a {shape.name} has {counted(shape.gpus, shape.gpu_model)}"
     hint = "install the GPU vendor's device plugin, or see why it does not run on this node"
     return Finding("no-gpu", "fail", message, hint, plugin)
@@ -199,7 +220,7 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
 
 def _renamed_finding(node: NodeFacts, names: list[str]) -> Finding:
     offers = ", ".join(names[:3])
-    look = f"kubectl get node {word(node.name)} -o jsonpath='{{.status.allocatable}}'"
+    look = Command("kubectl get node", node.name, "-o", "jsonpath={.status.allocatable}")
     if any(name.endswith(".shared") for name in names):
         message = f"it offers {offers}: shared GPUs, renamed, and the pods ask for {api.GPU}"
         hint = (
@@ -264,7 +285,3 @@ def counted(number: int, what: str) -> str:
 
 def _are(number: int) -> str:
     return "is" if number == 1 else "are"
-
-
-def _pods_on(node: NodeFacts) -> str:
-    return f"kubectl get pods -A --field-selector spec.nodeName={word(node.name)}"

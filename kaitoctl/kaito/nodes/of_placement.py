@@ -6,33 +6,34 @@ from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 
-from kaitoctl.kaito import api, catalog
+from kaitoctl.advice import Command
+from kaitoctl.kaito import api, looks
 from kaitoctl.kaito.nodes import taints
-from kaitoctl.kaito.nodes.advice import Advice, is_platforms, word
-from kaitoctl.kaito.nodes.answer import Finding
-from kaitoctl.kaito.nodes.asked import RESERVED, Need, is_same_type
+from kaitoctl.kaito.nodes.allowed_changes import AllowedChanges, is_platforms
+from kaitoctl.kaito.nodes.answer import Finding, Rules
+from kaitoctl.kaito.nodes.asked import Need, is_same_type
 from kaitoctl.kaito.nodes.facts import LABELS_OWNER, NodeFacts, items, whole_number
 from kaitoctl.kube.label_selectors import expression_problem
 from kaitoctl.kube.objects import Object, matches_expression, quantity
 
 
-def label_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Finding]:
+def label_findings(need: Need, node: NodeFacts, allowed: AllowedChanges) -> Iterable[Finding]:
     """Labels that the node lacks or has with another value."""
     for key, value in need.labels.items():
         have = node.labels.get(key)
         if have == value:
             continue
-        if key in RESERVED:
+        if key in api.RESERVED_LABELS:
             yield from _ownership_findings(need, node, key)
             continue
         if have is None:
             message, code = f"label {key}={value} is missing", "label-missing"
         else:
             message, code = f"label {key} is {have!r}, not {value!r}", "label-differs"
-        hint, command = _label_advice(key, value, have is not None, advice)
+        hint, command = _label_fix(key, value, have is not None, allowed)
         yield Finding(code, "fail", message, hint, command, "selection")
     for expression in need.expressions:
-        yield from _expression_findings(need, node, expression, advice)
+        yield from _expression_findings(need, node, expression, allowed)
     if need.expressions and not need.labels and need.rules.target in ("v0.3", "v0.4") and not need.is_tuning:
         message = f"the selector has no matchLabels, and pods of KAITO {need.rules.target} then match no node"
         yield Finding("no-label-selects", "fail", message, "say it with resource.labelSelector.matchLabels")
@@ -52,24 +53,27 @@ def _ownership_findings(need: Need, node: NodeFacts, key: str) -> Iterable[Findi
         yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
 
 
-def _label_advice(key: str, value: str, overwrite: bool, advice: Advice) -> tuple[str, str]:
+def _label_fix(key: str, value: str, overwrite: bool, allowed: AllowedChanges) -> tuple[str, Command]:
     """Hint and command; a command that changes the node only where that takes nothing from anybody."""
-    if why_not := advice.why_not:
-        return why_not, advice.look("pods" if advice.held and not advice.owner else "labels")
+    if why_not := allowed.why_not:
+        return why_not, allowed.look("pods" if allowed.held and not allowed.owner else "labels")
     if is_platforms(key):
-        return "the platform sets this label: choose a node that has it", advice.look("labels")
-    command = f"kubectl label node {word(advice.node.name)} {word(f'{key}={value}')}"
+        return "the platform sets this label: choose a node that has it", allowed.look("labels")
+    setting = (allowed.node.name, f"{key}={value}")
     if not overwrite:
-        if advice.may_add_label(key):
-            return "KAITO lists nodes by these labels first; preferredNodes does not override that", command
-        return f"check who uses the node; if nobody does, label it {key}={value}", advice.look("pods")
-    if advice.may_overwrite_label(key):
-        return "another Workspace may rely on it: look before you change it", f"{command} --overwrite"
-    return "another Workspace may rely on this value: choose another node", advice.look("labels")
+        if allowed.may_add_label(key):
+            return "KAITO lists nodes by these labels first; preferredNodes does not override that", Command(
+                "kubectl label node", *setting
+            )
+        return f"check who uses the node; if nobody does, label it {key}={value}", allowed.look("pods")
+    if allowed.may_overwrite_label(key):
+        overwriting = Command("kubectl label node", *setting, "--overwrite")
+        return "another Workspace may rely on it: look before you change it", overwriting
+    return "another Workspace may rely on this value: choose another node", allowed.look("labels")
 
 
 def _expression_findings(
-    need: Need, node: NodeFacts, expression: Object, advice: Advice
+    need: Need, node: NodeFacts, expression: Object, allowed: AllowedChanges
 ) -> Iterable[Finding]:
     """matchExpressions: our own controller goes by them, KAITO reads them nowhere."""
     is_ours = need.rules.target == "kaitoctl"
@@ -87,7 +91,7 @@ def _expression_findings(
     words = f"{expression['key']} {expression['operator']} {values}".rstrip()
     if is_ours:
         message = f"labels do not satisfy: {words}"
-        yield Finding("label-differs", "fail", message, "choose a node that does", advice.look("labels"))
+        yield Finding("label-differs", "fail", message, "choose a node that does", allowed.look("labels"))
         return
     version = need.rules.target
     yield Finding(
@@ -95,7 +99,7 @@ def _expression_findings(
         "warn",
         f"labels do not satisfy {words}, and KAITO {version} does not read matchExpressions",
         "it may use the node all the same: say it with matchLabels",
-        advice.look("labels"),
+        allowed.look("labels"),
     )
 
 
@@ -115,7 +119,7 @@ def selection_findings(need: Need, node: NodeFacts, preferred: bool) -> Iterable
         message = f"instance type is {have or 'unknown'}, not {need.instance_type}"
         if is_same_type(have, need.instance_type):
             message += ": upper and lower case count"
-            hint = _type_hint(have, rules.is_modern, node.name)
+            hint = _type_hint(node.name, have, rules)
         elif rules.is_modern:
             hint = f"ask for --instance-type {have}" if have else "choose a node whose type is known"
         else:
@@ -128,11 +132,11 @@ def selection_findings(need: Need, node: NodeFacts, preferred: bool) -> Iterable
             yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
 
 
-def _type_hint(have: str, is_modern: bool, name: str) -> str:
+def _type_hint(name: str, have: str, rules: Rules) -> str:
     """KAITO takes only names that it knows, so the node's way of writing is right only if it is known."""
-    if catalog.instance_type(have) is not None:
+    if rules.catalog.instance_type(have) is not None:
         return f"write it as the node does: --instance-type {have}"
-    if is_modern:
+    if rules.is_modern:
         return "the node's label is not as clouds write it: choose another node"
     return f"name {name} in preferredNodes"
 
@@ -149,7 +153,7 @@ _ALLOCATABLE_SHARE = Decimal("0.8")
 _WORDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral storage"}
 
 
-def taint_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Finding]:
+def taint_findings(need: Need, node: NodeFacts, allowed: AllowedChanges) -> Iterable[Finding]:
     """Taints that somebody has set by hand and the pods do not tolerate."""
     for taint in node.taints:
         if not taints.keeps_away(taint) or taints.owner_of(taint) is not None:
@@ -159,13 +163,14 @@ def taint_findings(need: Need, node: NodeFacts, advice: Advice) -> Iterable[Find
         hint = "they tolerate nvidia.com/gpu:NoSchedule and sku=gpu:NoSchedule"
         if need.pod is not None:
             hint += ", and what the template's tolerations say"
-        if why_not := advice.why_not:
-            hint, command = why_not, advice.look("pods" if advice.held else "labels")
-        elif advice.may_remove_taint and taint.get("key"):
+        if why_not := allowed.why_not:
+            hint, command = why_not, allowed.look("pods" if allowed.held else "labels")
+        elif allowed.may_remove_taint and taint.get("key"):
             taken_off = f"{taint.get('key')}:{taint.get('effect')}-"
-            command = f"kubectl taint node {word(node.name)} {word(taken_off)}"
+            command = Command("kubectl taint node", node.name, taken_off)
         else:
-            hint, command = f"{hint}; it may keep the node for others: check who uses it", advice.look("pods")
+            hint += "; it may keep the node for others: check who uses it"
+            command = allowed.look("pods")
         message = f"taint {taints.text_of(taint)} is not tolerated by the pods that a Workspace makes"
         yield Finding("taint-not-tolerated", "fail", message, hint, command)
 
@@ -175,7 +180,7 @@ def custom_pod_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
     pod = need.pod
     if pod is None:
         return
-    look = f"kubectl get node {word(node.name)} --show-labels"
+    look = looks.labels_of(node.name)
     if pod.node_name and pod.node_name != node.name:
         message = f"the template's nodeName is {pod.node_name}, so that pods never run here"
         yield Finding("custom-pod-elsewhere", "fail", message, "take nodeName out of the template", look)
@@ -211,7 +216,7 @@ def full_finding(node: NodeFacts, pods_there: int | None) -> Finding | None:
         if most
         else "the node takes no pods: 0 allocatable"
     )
-    look = f"kubectl describe node {word(node.name)}"
+    look = Command("kubectl describe node", node.name)
     return Finding("no-room", "fail", message, "choose another node, or raise the kubelet's maxPods", look)
 
 
@@ -223,7 +228,7 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
         node: the node.
         pods_there: as of `full_finding`.
     """
-    look = f"kubectl describe node {word(node.name)}"
+    look = Command("kubectl describe node", node.name)
     if (full := full_finding(node, pods_there)) is not None:
         yield full
     room = need.pod.room if need.pod else {}
@@ -233,15 +238,16 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
             continue
         amount, asked, word_for = max(amount, Decimal(0)), room.get(kind, Decimal(0)), _WORDS.get(kind, kind)
         if amount < asked:
-            message = (
-                f"{_said(kind, amount)} {word_for} allocatable, and the pod requests {_said(kind, asked)}"
-            )
+            there, wanted = _in_units(kind, amount), _in_units(kind, asked)
+            message = f"{there} {word_for} allocatable, and the pod requests {wanted}"
             yield Finding("no-room", "fail", message, "choose a larger node, or request less", look)
         elif amount < (least := _least(need, kind)) or amount <= 0:
             needs = (
-                f", and {need.preset.name} needs about {_said(kind, least)}" if need.preset and least else ""
+                f", and {need.preset.name} needs about {_in_units(kind, least)}"
+                if need.preset and least
+                else ""
             )
-            message = f"only {_said(kind, amount)} {word_for} allocatable{needs}"
+            message = f"only {_in_units(kind, amount)} {word_for} allocatable{needs}"
             hint = "see what is reserved on the node (kubelet's systemReserved, kubeReserved)"
             yield Finding("no-room", "warn", message, hint, look)
 
@@ -252,7 +258,7 @@ def _least(need: Need, kind: str) -> Decimal:
         return Decimal(0)
     if kind == "memory":
         nodes = need.required if need.preset.distributed else 1
-        return need.preset.total_gpu_memory_gib * _GIB / nodes
+        return Decimal(str(need.preset.total_gpu_memory_gib)) * _GIB / nodes
     if kind == "ephemeral-storage":
         return (_amount(need.preset.disk) or Decimal(0)) * _ALLOCATABLE_SHARE
     return Decimal(0)
@@ -271,5 +277,5 @@ def _quantity(text: str) -> Decimal | None:
     return amount if amount.is_finite() else None
 
 
-def _said(kind: str, amount: Decimal) -> str:
+def _in_units(kind: str, amount: Decimal) -> str:
     return f"{amount.normalize():f}" if kind == "cpu" else f"{round(float(amount / _GIB), 2):.4g} GiB"

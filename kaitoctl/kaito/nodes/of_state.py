@@ -16,8 +16,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
+from kaitoctl.advice import Command
+from kaitoctl.kaito import looks
 from kaitoctl.kaito.nodes import taints
-from kaitoctl.kaito.nodes.advice import Advice, is_cordon, word
+from kaitoctl.kaito.nodes.allowed_changes import AllowedChanges, is_cordon
 from kaitoctl.kaito.nodes.answer import Finding, Level
 from kaitoctl.kaito.nodes.facts import NodeFacts
 from kaitoctl.kube.objects import Object
@@ -87,11 +89,11 @@ def problems(conditions: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, s
         conditions: status and message by type.
     """
     for kind, (status, words) in conditions.items():
-        if kind in _HARMLESS or status not in ("True", "False"):
+        if kind in _HARMLESS:
             continue
         reporter = BAD_WHEN_TRUE.get(kind) or BAD_WHEN_FALSE.get(kind) or ""
         says_by_false = kind in BAD_WHEN_FALSE or (not reporter and _GOOD_NAME.search(kind) is not None)
-        if status == ("False" if says_by_false else "True"):
+        if status in ("False" if says_by_false else "True", "Unknown"):
             yield kind, status, words, reporter
 
 
@@ -129,7 +131,7 @@ def platform_findings(node: NodeFacts, *, os_name: str = "", own_image: bool = F
         "warn" if own_image else "fail",
         f"the node is {'/'.join(node.platform)}, and the images are for linux/amd64",
         "make sure that the pod's image is for this platform" if own_image else "choose a linux/amd64 node",
-        f"kubectl get node {word(node.name)} --show-labels",
+        looks.labels_of(node.name),
         "model",
     )
 
@@ -142,7 +144,7 @@ def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Find
         keeps_passing: whether a node under pressure stays usable: pressure passes, and whoever would buy
             another node for it should wait.
     """
-    look = f"kubectl describe node {word(node.name)}"
+    look = Command("kubectl describe node", node.name)
     if not node.is_ready:
         _, why = node.conditions.get("Ready", ("", ""))
         message = f"the node is not Ready: {why or 'it has never reported'}"
@@ -159,32 +161,35 @@ def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Find
             yield Finding("pressure", "warn", f"the node reports {kind}", "pods may be evicted from it", look)
     for kind, status, words, reporter in problems(node.conditions):
         said = f": {words[:300]}" if words else ""
+        if status == "Unknown":  # node-problem-detector's custom plugins: the check itself has failed
+            hint = "the check could not be made, so nobody knows: see its log on the node"
+            yield Finding("node-problem", "warn", f"condition {kind} is Unknown{said}", hint, look)
+            continue
         hint = f"reported by {reporter}; choose another node until it is fixed" if reporter else ""
         message = f"condition {kind} is {status}{said}"
         yield Finding("node-problem", "warn", message, hint or "see what reports this condition", look)
 
 
-def cordon_findings(node: NodeFacts, advice: Advice) -> Iterable[Finding]:
+def cordon_findings(node: NodeFacts, allowed: AllowedChanges) -> Iterable[Finding]:
     """A node that is closed for new pods."""
     if not node.is_cordoned:
         return
-    if advice.may_uncordon:
+    if allowed.may_uncordon:
         hint, command = (
             "ask who closed it, then let it take pods again",
-            f"kubectl uncordon {word(node.name)}",
+            Command("kubectl uncordon", node.name),
         )
     else:
-        hint = advice.why_not or "it is being taken away or repaired: choose another node"
-        if (who := advice.cordoned_by) and not advice.why_not:
-            hint = f"{who} closed it and opens it again: choose another node"
-        command = advice.look("pods" if advice.held and not advice.owner else "describe")
+        repaired = "it is being taken away or repaired: choose another node"
+        hint = allowed.why_not or allowed.why_cordoned or repaired
+        command = allowed.look("pods" if allowed.held and not allowed.owner else "describe")
     yield Finding("cordoned", "fail", "the node is cordoned", hint, command)
 
 
 def owned_taint_findings(
     node: NodeFacts,
     tolerations: Iterable[Object],
-    advice: Advice,
+    allowed: AllowedChanges,
     now: datetime | None,
     *,
     keeps_passing: bool,
@@ -194,7 +199,7 @@ def owned_taint_findings(
     Args:
         node: the node.
         tolerations: what the pods tolerate.
-        advice: what may be advised about the node.
+        allowed: what may be advised about the node.
         now: the time, None when it is not known.
         keeps_passing: whether a Ready node stays usable while the taint of an unready one is still there.
     """
@@ -219,7 +224,7 @@ def owned_taint_findings(
                 f"{owner.name} needs minutes for this: see whether it still runs. Only if it is gone for "
                 "good, whoever runs the cluster may take the taint off"
             )
-        yield Finding("taint-of-controller", level, message, hint, advice.look())
+        yield Finding("taint-of-controller", level, message, hint, allowed.look())
 
 
 def _has_its_own_finding(node: NodeFacts, taint: Object) -> bool:

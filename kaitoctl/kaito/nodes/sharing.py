@@ -63,7 +63,7 @@ _MOST_GPUS = 16
 _MIG = "nvidia.com/mig-"
 # What schedulers and device plugins that share GPUs by memory or by cores call them.
 # Source: gpushare-device-plugin (Aliyun), volcano-sh/devices, tencent gpu-manager, 4paradigm vGPU scheduler,
-# awslabs virtual GPU plugin, elastic-ai elastic-gpu: each project's README.
+# awslabs virtual GPU plugin, elastic-ai elastic-gpu, TKE qGPU, nvshare, koordinator: each project's README.
 _SHARING_PLUGINS = (
     "aliyun.com/gpu",
     "volcano.sh/vgpu",
@@ -72,6 +72,10 @@ _SHARING_PLUGINS = (
     "4pd.io/",
     "k8s.amazonaws.com/vgpu",
     "elasticgpu.io/",
+    "tke.cloud.tencent.com/qgpu",
+    "nvshare.com/gpu",
+    "koordinator.sh/gpu",
+    "koordinator.sh/shared-gpu",
 )
 # What GPU operator labels the driver's upgrade with while the node is not the way that it will be.
 _UPGRADED = frozenset({"", "upgrade-done", "upgrade-required", "unknown"})

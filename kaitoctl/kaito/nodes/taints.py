@@ -10,7 +10,8 @@ learn.microsoft.com/azure/aks/node-auto-drain; aws-node-termination-handler `doc
 node-termination-handler; medik8s fence-agents and self-node-remediation; Cilium installation/taints; Istio
 `pilot/pkg/controllers/untaint`; AWS CSI drivers' node-startup taints; Gardener
 `pkg/apis/core/v1beta1/constants`; NVIDIA/NVSentinel issues 753 and 458 (the taints and cordons of
-fault-quarantine); OKE's and CAST AI's documentation of preemptible and spot nodes.
+fault-quarantine); OKE's and CAST AI's documentation of preemptible and spot nodes; NVIDIA/skyhook chart
+(runtimeRequiredTaint); SlinkyProject/slurm-bridge.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Owner:
             "leaving": f"{self.name} is taking this node away: wait for a new one, or choose another",
             "starting": f"wait: {self.name} takes it off once the node is ready for pods",
             "trouble": f"see what is wrong with the node; {self.name} takes it off when that has passed",
-            "reserved": f"{self.name} keeps this node for other pods: choose another",
+            "reserved": f"the node is kept for other pods by {self.name}: choose another",
             "spot": f"{self.name} sets it on spot nodes and sets it again: choose a regular node",
         }[self.kind]
 
@@ -108,6 +109,9 @@ _BY_KEY: dict[str, Owner] = {
     "kubernetes.io/arch": Owner("the platform", "reserved"),
     "kubernetes.io/os": Owner("the platform", "reserved"),
     "node.kubernetes.io/os": Owner("the platform", "reserved"),
+    "skyhook.nvidia.com": Owner("NVIDIA Skyhook", "starting"),
+    "google.com/tpu": Owner("GKE", "reserved"),
+    "slinky.slurm.net/managed-node": Owner("Slurm", "reserved"),
     "AggregatedNodeHealth": Owner("NVSentinel", "trouble"),
     "oci.oraclecloud.com/oke-is-preemptible": Owner("OKE", "spot"),
     "scheduling.cast.ai/spot": Owner("CAST AI", "spot"),

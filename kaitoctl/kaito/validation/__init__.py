@@ -11,18 +11,18 @@ business of `nodes`.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.validation import object_meta
+from kaitoctl.kaito.validation.adapter_runtime import loading_adapters
 from kaitoctl.kaito.validation.admission import refusals
 from kaitoctl.kaito.validation.create import API_VERSIONS, create_problems, fits
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_label, is_dns_name, strength_fault
-from kaitoctl.kaito.validation.ignored import annotation_problems, ignored_fields, meant
-from kaitoctl.kaito.validation.outcomes import answered
+from kaitoctl.kaito.validation.ignored import annotation_problems, hint_for, ignored_fields
+from kaitoctl.kaito.validation.outcomes import is_of_status, of_unread, with_answers
 from kaitoctl.kaito.validation.problem import (
     OWN,
     TARGETS,
@@ -33,6 +33,7 @@ from kaitoctl.kaito.validation.problem import (
     as_map,
     as_text,
     error,
+    warning,
 )
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import Object
@@ -49,7 +50,9 @@ __all__ = [
     "is_dns_label",
     "is_dns_name",
     "judge",
+    "loading_adapters",
     "not_used",
+    "of_unread",
     "problems",
     "schema_of",
     "strength_fault",
@@ -60,27 +63,19 @@ MOST_PROBLEMS = 100
 """What is told of one document: a file of nonsense must not take minutes."""
 
 
-def judge(
-    workspace: Object,
-    setting: Setting | None = None,
-    *,
-    old: Object | None = None,
-    known: Catalog | None = None,
-) -> list[Problem]:
+def judge(workspace: Object, setting: Setting | None = None, *, old: Object | None = None) -> list[Problem]:
     """Everything that is wrong with a Workspace: its schema's view first, then the rules'.
 
     Args:
         workspace: the object, defaults filled in or not.
         setting: where it is to live; by default the KAITO version that its apiVersion suggests.
         old: what it is to replace, None when it is to be created.
-        known: presets, models and instance types, instead of the setting's.
 
     Guarantee: never raises, whatever JSON the objects are made of; at most a hundred and one problems.
     """
     from kaitoctl.kube import schema
 
     setting = setting or Setting()
-    setting = setting if known is None else replace(setting, catalog=known)
     version = as_text(as_map(workspace).get("apiVersion"))
     found: list[Problem] = []
     workspace = as_map(workspace)
@@ -88,7 +83,11 @@ def judge(
         workspace = schema.without_nulls(workspace, schema_of(version))
         for problem in schema.problems(workspace, schema_of(version), unknown="error", most=MOST_PROBLEMS):
             is_unknown = problem.rule == "unknown"
-            hint = meant(problem.path) if is_unknown else ""
+            if not is_unknown and is_of_status(problem.path):
+                hint = "leave status out: it is dropped, and a server-side apply may refuse it"
+                found.append(warning(problem.path, "KW101", problem.message, hint))
+                continue
+            hint = hint_for(problem.path) if is_unknown else ""
             found.append(error(problem.path, "KW102" if is_unknown else "KW101", problem.message, hint))
     found += object_meta.problems(workspace.get("metadata"))
     said = {problem.path for problem in found}
@@ -102,10 +101,10 @@ def judge(
         rules += changes(before, subject)
     rest = [
         problem
-        for problem in answered(rules, refusals(subject, before), subject)
+        for problem in with_answers(rules, refusals(subject, before), subject)
         if problem.path not in said and not problem.path.startswith(below)
     ]
-    found = [*answered(found, (), subject), *rest]
+    found = [*with_answers(found, (), subject), *rest]
     if len(found) > MOST_PROBLEMS:
         del found[MOST_PROBLEMS:]
         found.append(error("", "KW104", f"more than {MOST_PROBLEMS} problems"))
@@ -122,15 +121,15 @@ def problems(workspace: Object, setting: Setting | None = None) -> list[Problem]
     Guarantee: never raises, whatever JSON the object is made of; the order is that of the fields.
     """
     subject = Subject(as_map(workspace), setting or Setting(OWN))
-    return list(answered(create_problems(subject), refusals(subject), subject))
+    return list(with_answers(create_problems(subject), refusals(subject), subject))
 
 
-def not_used(workspace: Object) -> list[Problem]:
+def not_used(workspace: Object, known: Catalog) -> list[Problem]:
     """What kaitoctl's own controller accepts of a Workspace and does not use.
 
     Guarantee: never raises, whatever JSON the object is made of.
     """
-    subject = Subject(as_map(workspace), Setting(OWN))
+    subject = Subject(as_map(workspace), Setting(OWN, catalog=known))
     found = (*annotation_problems(subject), *ignored_fields(subject))
     return list({problem.path: problem for problem in found}.values())
 
@@ -146,7 +145,7 @@ def update_problems(old: Object, new: Object, setting: Setting | None = None) ->
     from kaitoctl.kaito.validation.update import CHANGES, changes
 
     before, after = Subject(_plain(old), setting), Subject(_plain(new), setting, is_update=True)
-    found = answered(changes(before, after), refusals(after, before), after)
+    found = with_answers(changes(before, after), refusals(after, before), after)
     return [problem for problem in found if problem.code in CHANGES or setting.target == OWN]
 
 
@@ -155,10 +154,10 @@ def _plain(workspace: Object) -> Object:
     version, found = as_text(as_map(workspace).get("apiVersion")), as_map(workspace)
     if version not in API_VERSIONS:
         return found
-    from kaitoctl.kube import schema
+    from kaitoctl.kube import schema, schema_defaults
 
     known = schema_of(version)
-    stored: Object = schema.prune(schema.without_nulls(found, known), known)
+    stored: Object = schema_defaults.prune(schema.without_nulls(found, known), known)
     return stored
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kaitoctl.kaito.api import ANNOTATION_RUNTIME, GPU, MAX_ADAPTERS
-from kaitoctl.kaito.validation import admission_data, config_maps, releases
+from kaitoctl.kaito.api import ANNOTATION_RUNTIME, GPU, MAX_ADAPTERS, RESERVED_LABELS
+from kaitoctl.kaito.validation import config_maps, releases
 from kaitoctl.kaito.validation.grammar import is_dns_label, selector_as_map
-from kaitoctl.kaito.validation.own_nodes import RESERVED_LABELS, Flaw, Hardware
-from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, as_text, refused
+from kaitoctl.kaito.validation.own_nodes import Flaw, Hardware
+from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, as_text, refusal
 from kaitoctl.kaito.validation.releases import Known, Release
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import dig
@@ -47,7 +47,7 @@ def refusals(new: Subject, old: Subject | None = None) -> Iterator[Problem]:
     if release is None or new.api_version not in release.versions:
         return  # the API server itself does not know it
     if release.is_name_checked and new.name and not is_dns_label(new.name):
-        yield refused("metadata.name", "KW110", f"{new.name[:80]!r} is not a DNS label")
+        yield refusal("metadata.name", "KW110", f"{new.name[:80]!r} is not a DNS label")
     if old is None:
         yield from _creation(new, release)
     else:
@@ -61,7 +61,7 @@ def _creation(new: Subject, release: Release) -> Iterator[Problem]:
     given = [part for part in ("inference", "tuning") if new.workspace.get(part) is not None]
     if len(given) != 1:
         what = "neither inference nor tuning is set" if not given else "both inference and tuning are set"
-        yield refused("tuning" if given else "inference", "KW140", what)
+        yield refusal("tuning" if given else "inference", "KW140", what)
     yield from _type_presence(new, release)
     yield from _annotations(new, release)
     if "inference" in given:
@@ -69,6 +69,8 @@ def _creation(new: Subject, release: Release) -> Iterator[Problem]:
         yield from _inference(new, release)
         yield from config_maps.inference_refusals(new, release)
     if "tuning" in given:
+        from kaitoctl.kaito.validation import admission_data
+
         yield from admission_data.tuning_created(new, release)
 
 
@@ -77,9 +79,9 @@ def _type_presence(new: Subject, release: Release) -> Iterator[Problem]:
         return
     if new.setting.byo and new.type_name:
         message = f"{new.type_name[:80]} is given, but the nodes are your own"
-        yield refused(_TYPE, "KW139", message, "leave it out")
+        yield refusal(_TYPE, "KW139", message, "leave it out")
     elif new.setting.byo is False and not new.type_name:
-        yield refused(_TYPE, "KW138", "no instance type for the nodes that are to be made")
+        yield refusal(_TYPE, "KW138", "no instance type for the nodes that are to be made")
 
 
 def _annotations(new: Subject, release: Release) -> Iterator[Problem]:
@@ -105,7 +107,7 @@ def _node_class(new: Subject) -> Iterator[Problem]:
 
 def _bad_annotation(key: str, value: str, values: tuple[str, ...]) -> Problem:
     message = f"{value[:80]!r} is not a value of {key}"
-    return refused(f"metadata.annotations[{key}]", "KW117", message, f"use {' or '.join(values)}")
+    return refusal(f"metadata.annotations[{key}]", "KW117", message, f"use {' or '.join(values)}")
 
 
 # --- resources ---------------------------------------------------------------------------------------------
@@ -115,19 +117,19 @@ def _resources(new: Subject, release: Release) -> Iterator[Problem]:
     """What is asked of the nodes of an inference Workspace; an unknown preset is refused elsewhere."""
     _, fault = selector_as_map(new.resource.get("labelSelector"))
     if fault:
-        yield refused(f"{_SELECTOR}.{fault}", "KW128", "the selector cannot be said with labels")
+        yield refusal(f"{_SELECTOR}.{fault}", "KW128", "the selector cannot be said with labels")
     asked = as_map(dig(new.resource, "labelSelector", "matchLabels"))
     if release.has_reserved and new.is_v1beta1 and asked and set(asked) <= RESERVED_LABELS:
-        yield refused(f"{_SELECTOR}.matchLabels", "KW127", "all labels are KAITO's own")
+        yield refusal(f"{_SELECTOR}.matchLabels", "KW127", "all labels are KAITO's own")
     is_byo = bool(new.setting.byo) and release.has_own_nodes and new.is_v1beta1
     partition = new.resource.get("partition")
     if isinstance(partition, dict) and new.is_v1beta1 and "resource.partition" not in release.unknown_fields:
         if new.setting.byo is False:
-            yield refused("resource.partition", "KW129", "GPUs of nodes that KAITO makes cannot be divided")
+            yield refusal("resource.partition", "KW129", "GPUs of nodes that KAITO makes cannot be divided")
         return  # the rules of `create` know the rest of it, and say what is refused
     if is_byo:
         if not release.has_reserved and new.inference.get("preset") and not _has_selector(new):
-            yield refused("resource", "KW120", "resource is not set")  # the webhook crashes on it
+            yield refusal("resource", "KW120", "resource is not set")  # the webhook crashes on it
         yield from _own_nodes(new)
     elif new.type_name or not (release.has_own_nodes and new.is_v1beta1):
         yield from _known_type(new, release)
@@ -137,7 +139,7 @@ def _resources(new: Subject, release: Release) -> Iterator[Problem]:
 def _own_nodes(new: Subject) -> Iterator[Problem]:
     found = new.own_nodes
     if isinstance(found, Flaw):
-        yield refused(f"{_SELECTOR}.matchLabels", found.code, found.message)
+        yield refusal(f"{_SELECTOR}.matchLabels", found.code, found.message)
 
 
 def _known_type(new: Subject, release: Release) -> Iterator[Problem]:
@@ -147,7 +149,7 @@ def _known_type(new: Subject, release: Release) -> Iterator[Problem]:
     plain = name.lower() if release.is_type_folded else name
     prefixes = tuple(prefix.lower() if release.is_type_folded else prefix for prefix in _PREFIXES)
     if not plain.startswith(prefixes) or (release.name != "v0.3" and cloud != "azure"):
-        yield refused(_TYPE, "KW130", f"KAITO {release.measured} does not know {name[:80]!r} on {cloud}")
+        yield refusal(_TYPE, "KW130", f"KAITO {release.measured} does not know {name[:80]!r} on {cloud}")
 
 
 def _memory(new: Subject, release: Release, is_byo: bool) -> Iterator[Problem]:
@@ -168,13 +170,14 @@ def _memory(new: Subject, release: Release, is_byo: bool) -> Iterator[Problem]:
     if release.memory == "preset":
         yield from () if bypassed else _preset_needs(where, known, hardware)
     elif is_byo or new.runtime != "vllm" or new.api_version in release.is_weights_check_for_vllm:
-        total = hardware.nodes * hardware.memory_gib
+        each_gib = hardware.gpu_gib if is_byo and release.counts_one_gpu else hardware.memory_gib
+        total = hardware.nodes * each_gib
         if total < known.weights_gib and not bypassed:
-            has = f"{hardware.nodes} x {hardware.name} has {total} GiB of GPU memory"
-            yield refused(where, "KW136", f"{has}, {known.name} needs {known.weights_gib:g}")
-        is_spread = known.distributed and hardware.memory_gib < known.weights_gib
+            has = f"{hardware.nodes} x {hardware.name} counts as {total} GiB of GPU memory"
+            yield refusal(where, "KW136", f"{has}, {known.name} needs {known.weights_gib:g}")
+        is_spread = known.distributed and each_gib < known.weights_gib
         if is_spread and new.is_v1beta1 and new.runtime == "transformers":
-            yield refused(_RUNTIME, "KW162", "transformers cannot spread a model over nodes")
+            yield refusal(_RUNTIME, "KW162", "transformers cannot spread a model over nodes")
 
 
 def _preset_needs(where: str, known: Known, hardware: Hardware) -> Iterator[Problem]:
@@ -182,13 +185,13 @@ def _preset_needs(where: str, known: Known, hardware: Hardware) -> Iterator[Prob
     each = hardware.memory_gib // hardware.gpus
     times = f"{hardware.nodes} x {hardware.name}"
     if gpus < known.gpus:
-        yield refused(where, "KW134", f"{times} has {gpus} GPUs, {known.name} needs {known.gpus}")
+        yield refusal(where, "KW134", f"{times} has {gpus} GPUs, {known.name} needs {known.gpus}")
     if each < known.per_gpu_gib:
         message = f"{hardware.name} has {each} GiB per {GPU}, {known.name} needs {known.per_gpu_gib:g}"
-        yield refused(where, "KW135", message)
+        yield refusal(where, "KW135", message)
     if total < known.total_gib:
         message = f"{times} has {total} GiB of GPU memory, {known.name} needs {known.total_gib:g}"
-        yield refused(where, "KW136", message)
+        yield refusal(where, "KW136", message)
 
 
 # --- inference ---------------------------------------------------------------------------------------------
@@ -197,24 +200,27 @@ def _preset_needs(where: str, known: Known, hardware: Hardware) -> Iterator[Prob
 def _inference(new: Subject, release: Release) -> Iterator[Problem]:
     preset, template = new.inference.get("preset"), new.inference.get("template")
     if preset is None and template is None:
-        yield refused("inference.preset", "KW141", "neither preset nor template is set")
+        yield refusal("inference.preset", "KW141", "neither preset nor template is set")
     if preset is not None and template is not None:
-        yield refused("inference.template", "KW141", "both preset and template are set")
+        yield refusal("inference.template", "KW141", "both preset and template are set")
     if isinstance(preset, dict):
         name = as_text(preset.get("name"))
         if not releases.is_preset_name(release, name, new.setting.catalog):
-            yield refused(_NAME, "KW142", f"KAITO {release.measured} does not know {name[:80]!r}")
+            yield refusal(_NAME, "KW142", f"KAITO {release.measured} does not know {name[:80]!r}")
             return
         is_crash = release.alpha_presets == "crash" or (release.alpha_presets == "hub-crash" and "/" in name)
         if not new.is_v1beta1 and is_crash:
             message = f"the v1alpha1 webhook of KAITO {release.measured} crashes on it"
-            yield refused(_NAME, "KW165", message, "write the Workspace as kaito.sh/v1beta1")
+            yield refusal(_NAME, "KW165", message, "write the Workspace as kaito.sh/v1beta1")
             return
         yield from _preset(new, release, preset, releases.preset(release, name, new.setting.catalog))
     adapters = as_list(new.inference.get("adapters"))
     if len(adapters) > MAX_ADAPTERS:
-        yield refused("inference.adapters", "KW150", f"{len(adapters)} adapters, {MAX_ADAPTERS} are allowed")
-    yield from admission_data.names_twice(adapters)
+        yield refusal("inference.adapters", "KW150", f"{len(adapters)} adapters, {MAX_ADAPTERS} are allowed")
+    if adapters:
+        from kaitoctl.kaito.validation import admission_data
+
+        yield from admission_data.names_twice(adapters)
 
 
 def _preset(
@@ -224,12 +230,12 @@ def _preset(
     if not new.is_v1beta1:
         is_private = preset.get("accessMode") == "private"
         if known is not None and known.is_private and not is_private:
-            yield refused(
+            yield refusal(
                 "inference.preset.accessMode", "KW143", f"the image of {known.name} is not published"
             )
         if is_private and not options.get("image"):
             where = "inference.preset.presetOptions.image"
-            yield refused(where, "KW144", "accessMode is private, but there is no image")
+            yield refusal(where, "KW144", "accessMode is private, but there is no image")
     if release.is_runtime_checked:
         yield from _runtime(new, release, known)
     if new.is_v1beta1 and release.tokens != "any":
@@ -242,16 +248,16 @@ def _runtime(new: Subject, release: Release, known: Known | None) -> Iterator[Pr
         lacks = release.needs_transformers and new.is_v1beta1
         if lacks and (known is None or not known.has_transformers):
             name = known.name if known else as_text(dig(new.inference, "preset", "name"))[:80]
-            yield refused(_RUNTIME, "KW162", f"{name} does not run on transformers", "use vllm")
+            yield refusal(_RUNTIME, "KW162", f"{name} does not run on transformers", "use vllm")
         return
     if adapters and known is not None and not known.has_lora:
         message = f"vLLM does not load adapters for {known.name}"
         hint = f"set the annotation {ANNOTATION_RUNTIME}: transformers"
-        yield refused("inference.adapters", "KW158", message, hint)
+        yield refusal("inference.adapters", "KW158", message, hint)
     for index, adapter in enumerate(adapters):
         if as_map(adapter).get("strength") is not None:
             where = f"inference.adapters[{index}].strength"
-            yield refused(where, "KW161", "vLLM has no strength of adapters", "leave it out")
+            yield refusal(where, "KW161", "vLLM has no strength of adapters", "leave it out")
 
 
 def _token(release: Release, options: Mapping[str, Any], known: Known | None) -> Iterator[Problem]:
@@ -261,11 +267,11 @@ def _token(release: Release, options: Mapping[str, Any], known: Known | None) ->
     secret, where = options.get("modelAccessSecret"), "inference.preset.presetOptions"
     is_needed = known.is_downloaded and (known.is_gated or release.tokens == "exact")
     if is_needed and not secret:
-        message = f"{known.name} wants a token, and none is given"
-        yield refused(where, "KW166", message, "name a Secret with the key HF_TOKEN in modelAccessSecret")
+        message = f"{known.name} requires a token, and none is given"
+        yield refusal(where, "KW166", message, "name a Secret with the key HF_TOKEN in modelAccessSecret")
     elif secret and not known.is_downloaded:
         message = f"the image of {known.name} has the weights; KAITO refuses a token for it"
-        yield refused(f"{where}.modelAccessSecret", "KW177", message, "leave it out")
+        yield refusal(f"{where}.modelAccessSecret", "KW177", message, "leave it out")
 
 
 # --- update ------------------------------------------------------------------------------------------------
@@ -275,7 +281,7 @@ def _update(old: Subject, new: Subject, release: Release) -> Iterator[Problem]:
     for part in ("inference", "tuning"):
         before, after = (side.workspace.get(part) is not None for side in (old, new))
         if before != after:
-            yield refused(part, "KW180", f"{part} cannot be {'removed' if before else 'added'}")
+            yield refusal(part, "KW180", f"{part} cannot be {'removed' if before else 'added'}")
     yield from _resource_update(old, new, release)
     if release.has_mode_annotations and new.is_v1beta1:
         if as_text(new.annotations.get(_CLASS)) != as_text(old.annotations.get(_CLASS)):
@@ -287,6 +293,8 @@ def _update(old: Subject, new: Subject, release: Release) -> Iterator[Problem]:
     if old.workspace.get("inference") is not None and new.workspace.get("inference") is not None:
         yield from _inference_update(old, new, release)
     if old.workspace.get("tuning") is not None and new.workspace.get("tuning") is not None:
+        from kaitoctl.kaito.validation import admission_data
+
         yield from admission_data.tuning_updated(old, new, release)
 
 
@@ -299,11 +307,11 @@ def _resource_update(old: Subject, new: Subject, release: Release) -> Iterator[P
             yield _immutable(_TYPE, was, will)
     elif new.setting.byo:
         if will and not was:
-            yield refused(_TYPE, "KW139", f"{will[:80]} is given, but the nodes are your own", "leave it out")
+            yield refusal(_TYPE, "KW139", f"{will[:80]} is given, but the nodes are your own", "leave it out")
         elif will and was != will:
             yield _immutable(_TYPE, was, will)
     elif not will and new.setting.byo is False:
-        yield refused(_TYPE, "KW138", "no instance type for the nodes that are to be made")
+        yield refusal(_TYPE, "KW138", "no instance type for the nodes that are to be made")
     elif was and will and was != will:
         yield _immutable(_TYPE, was, will)
     before, after = old.resource.get("partition"), new.resource.get("partition")
@@ -314,7 +322,7 @@ def _resource_update(old: Subject, new: Subject, release: Release) -> Iterator[P
     )
     if fault or old_fault:
         where = f"{_SELECTOR}.{fault}" if fault else _SELECTOR
-        yield refused(where, "KW128", "the selector cannot be said with labels")
+        yield refusal(where, "KW128", "the selector cannot be said with labels")
     elif labels != old_labels or _has_selector(new) != _has_selector(old):
         yield _immutable(_SELECTOR, old_labels, labels)
 
@@ -324,15 +332,17 @@ def _has_selector(subject: Subject) -> bool:
 
 
 def _inference_update(old: Subject, new: Subject, release: Release) -> Iterator[Problem]:
+    from kaitoctl.kaito.validation import admission_data
+
     was, will = (admission_data.with_defaults(side.inference.get("preset")) for side in (old, new))
     if was != will:
         yield _immutable("inference.preset", dig(was, "name"), dig(will, "name"))
     before, after = (side.inference.get("template") is None for side in (old, new))
     if before != after:
-        yield refused("inference.template", "KW182", f"the template cannot be {'set' if before else 'unset'}")
+        yield refusal("inference.template", "KW182", f"the template cannot be {'set' if before else 'unset'}")
     yield from admission_data.adapters_updated(new, release)
 
 
 def _immutable(where: str, old: Any, new: Any) -> Problem:
     same = "" if isinstance(old, dict) or old == new else f" ({str(old)[:80]} -> {str(new)[:80]})"
-    return refused(where, "KW181", f"is immutable{same}", "delete the Workspace and recreate it")
+    return refusal(where, "KW181", f"is immutable{same}", "delete the Workspace and recreate it")

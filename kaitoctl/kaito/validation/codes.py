@@ -39,14 +39,18 @@ CODES: Mapping[str, Code] = {
         "cannot be read",
         "The document is not YAML or JSON that can be read safely: a syntax error, a key twice in one "
         "map, aliases that multiply beyond reason, a tag that is not plain data, too many values, or no "
-        "object at all.",
+        "object at all. Of a key that stands twice, kubectl takes the last one without a word, and bytes "
+        "that are not UTF-8 become question marks: the cluster then has something else than the file says.",
     ),
     "KW101": Code(
         "a value that does not fit",
         "A value does not fit the schema of its field: a wrong type, a missing field, or a value that is "
         "not among those allowed.",
         _ALL,
-        ("The API server refuses the Workspace (422 Invalid) before the webhook sees it.",),
+        (
+            "The API server refuses the Workspace (422 Invalid) before the webhook sees it. A status of a "
+            "wrong type is dropped on create and update instead; only kubectl apply --server-side minds it.",
+        ),
     ),
     "KW102": Code(
         "unknown field",
@@ -245,7 +249,7 @@ CODES: Mapping[str, Code] = {
     ),
     "KW130": Code(
         "unknown instance type",
-        "The instance type is not in KAITO's tables, so whether the preset fits cannot be told. For a "
+        "The instance type is not in KAITO's tables, so it is not known whether the preset fits. For a "
         "type of your own see kaitoctl's catalog file.",
         _ALL,
         (
@@ -734,6 +738,13 @@ CODES: Mapping[str, Code] = {
         "cluster is named.",
         _ALL,
         ("KAITO admits it; the pods cannot be scheduled.",),
+    ),
+    "KW189": Code(
+        "a custom pod that Kubernetes refuses",
+        "inference.template has no containers, a container without name or image, a name twice, a mount of a "
+        "volume that the pod does not have, or a restartPolicy other than Always.",
+        _ALL,
+        ("KAITO admits it; the API server refuses the workload, as the controller's log says.",),
     ),
     "KW190": Code(
         "no such ConfigMap",

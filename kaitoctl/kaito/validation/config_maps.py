@@ -13,7 +13,7 @@ from typing import Any
 
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.validation import releases
-from kaitoctl.kaito.validation.problem import Problem, as_map, as_text, error, refused
+from kaitoctl.kaito.validation.problem import Problem, as_map, as_text, error, refusal
 from kaitoctl.kaito.validation.releases import Release
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import dig
@@ -39,7 +39,7 @@ def tuning_refusals(subject: Subject) -> Iterator[Problem]:
     """What KAITO's admission refuses of the ConfigMap for tuning, on creation."""
     for where, code, message in _tuning_faults(subject):
         if code != "KW194" or not message.endswith(_OUTSIDE):
-            yield refused(where, code, message)
+            yield refusal(where, code, message)
 
 
 def inference_refusals(subject: Subject, release: Release) -> Iterator[Problem]:
@@ -50,12 +50,12 @@ def inference_refusals(subject: Subject, release: Release) -> Iterator[Problem]:
     faults = list(_inference_faults(subject))
     for where, code, message in faults:
         if asked == "limit" or code not in ("KW195", "KW197"):
-            yield refused(where, code, message)
+            yield refusal(where, code, message)
     if asked == "limit" or faults:
         return
     name = as_text(subject.inference.get("config"))
     if name:
-        found = _found(subject, "inference")
+        found = _config_map(subject, "inference")
         text = as_map((found or {}).get("data")).get(_INFERENCE)
         if not isinstance(text, str):
             return  # it is not known
@@ -71,13 +71,18 @@ def inference_refusals(subject: Subject, release: Release) -> Iterator[Problem]:
         why = f"several GPUs of less than {_SMALL_GIB} GiB each" if is_small else "several nodes"
         message = f"vLLM on {why} needs {_LENGTH} in {_INFERENCE}"
         hint = f"name a ConfigMap in inference.config, with vllm.{_LENGTH}"
-        yield refused("inference.config", "KW198", message, hint)
+        yield refusal("inference.config", "KW198", message, hint)
 
 
 def max_model_len(subject: Subject) -> int | None:
     """The context that the inference ConfigMap asks for; None when it does not, or is not known."""
-    found = _found(subject, "inference")
-    text = as_map((found or {}).get("data")).get(_INFERENCE)
+    found = _config_map(subject, "inference")
+    return None if found is None else length_in(found)
+
+
+def length_in(config_map: Mapping[str, Any]) -> int | None:
+    """The context that an inference ConfigMap asks for; None when it does not."""
+    text = as_map(config_map.get("data")).get(_INFERENCE)
     if not isinstance(text, str):
         return None
     try:
@@ -87,7 +92,7 @@ def max_model_len(subject: Subject) -> int | None:
     return _whole(as_text(as_map(as_map(content).get("vllm")).get(_LENGTH)))
 
 
-def _found(subject: Subject, part: str) -> Mapping[str, Any] | None:
+def _config_map(subject: Subject, part: str) -> Mapping[str, Any] | None:
     name, known = as_text(dig(subject.workspace, part, "config")), subject.setting.config_maps
     return known.get(subject.config_map_key(name[:253])) if name and known is not None else None
 
@@ -189,17 +194,26 @@ def _raw(text: str) -> Any:
         return None if plain and written in _NULLS else written
 
     try:
-        return next(iter(parsed(text, scalar)), {}) or {}
+        return next(iter(parsed(text, scalar, last_wins=True)), {}) or {}  # as yaml.v2 and vLLM do
     except (YAMLError, UnicodeError, Refused) as fault:
         line, column, what = located(fault, text)
         raise InputError(f"line {line}, column {column}: {what}") from None
 
 
 def _content(text: str, source: str) -> Mapping[str, Any]:
-    from kaitoctl.kube.documents import load_yaml
+    from yaml import YAMLError
 
-    objects = load_yaml(text, source)
-    return objects[0] if objects else {}
+    from kaitoctl.kube.documents import Refused, located, parsed
+    from kaitoctl.kube.yaml_reader import meaning
+
+    try:
+        found = next(iter(parsed(text, meaning, last_wins=True)), None)
+    except (YAMLError, UnicodeError, Refused) as fault:
+        line, column, what = located(fault, text)
+        raise InputError(f"{source}:{line}:{column}: {what}") from None
+    if found is not None and not isinstance(found, dict):
+        raise InputError(f"{source}: it is not a map")
+    return found or {}
 
 
 def _training(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -222,12 +236,13 @@ def _training(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[st
         yield "KW193", f"{on[0]} is true, but the method is lora"
     elif not on and method == "qlora":
         yield "KW193", f"the method is qlora, but neither {_BITS[0]} nor {_BITS[1]} is true"
-    output = as_map(config.get("TrainingArguments")).get("output_dir")
-    if output is not None and not isinstance(output, str):
+    arguments = as_map(config.get("TrainingArguments"))
+    output = arguments.get("output_dir")
+    if "output_dir" in arguments and not isinstance(output, str):
         yield "KW194", "output_dir is not text"
-    elif output is not None and _is_refused_folder(output):
+    elif isinstance(output, str) and _is_refused_folder(output):
         yield "KW194", f"output_dir {output[:80]!r} is no folder below /mnt"
-    elif output is not None and not posixpath.normpath(output).startswith("/mnt/"):
+    elif isinstance(output, str) and not posixpath.normpath(output).startswith("/mnt/"):
         yield "KW194", f"output_dir {output[:80]!r} {_OUTSIDE}"
 
 

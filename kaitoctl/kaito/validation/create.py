@@ -8,34 +8,25 @@ Source: KAITO v0.3.2, v0.4.0 and v0.12, `api/*/workspace_validation.go` and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from kaitoctl.kaito import catalog
-from kaitoctl.kaito.api import (
-    ANNOTATION_RUNTIME,
-    GPU,
-    MAX_ADAPTERS,
-    WORKSPACE,
-    WORKSPACE_V1BETA1,
-)
+from kaitoctl.advice import Command
+from kaitoctl.kaito.api import ANNOTATION_RUNTIME, GPU, RESERVED_LABELS, WORKSPACE, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import InstanceType, Preset
-from kaitoctl.kaito.validation import config_maps, ignored, pod_keys, releases
+from kaitoctl.kaito.validation import config_maps, ignored
+from kaitoctl.kaito.validation.create_inference import inference_problems
 from kaitoctl.kaito.validation.grammar import (
     LONGEST_NAME,
     MIG_PROFILES,
-    image_fault,
     is_dns_label,
     is_dns_name,
-    is_full_image,
     is_label_key,
     is_label_value,
     is_service_name,
     mig_memory_gb,
-    strength_fault,
-    url_fault,
 )
-from kaitoctl.kaito.validation.own_nodes import RESERVED_LABELS, Flaw
+from kaitoctl.kaito.validation.own_nodes import Flaw
 from kaitoctl.kaito.validation.problem import (
     OWN,
     Problem,
@@ -43,6 +34,7 @@ from kaitoctl.kaito.validation.problem import (
     as_map,
     as_text,
     as_whole,
+    did_you_mean,
     error,
     warning,
 )
@@ -57,8 +49,6 @@ _MOST_NODES = 2**31 - 1
 _GATES = {"mig": "enableMIG", "accelerator": "enableAccelerator"}
 _BYPASS = "kaito.sh/bypass-resource-checks"
 _RUNTIME = f"metadata.annotations[{ANNOTATION_RUNTIME}]"
-_GONE_IN_V12 = ("phi-2", "falcon-7b", "falcon-7b-instruct", "falcon-40b", "falcon-40b-instruct")
-_SOURCES = ("urls", "image", "volumeSource")
 
 
 def create_problems(subject: Subject) -> Iterator[Problem]:
@@ -76,19 +66,20 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     yield from _estimate(subject)
     yield from ignored.ignored_fields(subject)
     if isinstance(subject.workspace.get("inference"), dict):
-        yield from _inference(subject)
+        yield from inference_problems(subject)
+    if subject.inference.get("adapters"):
+        from kaitoctl.kaito.validation.create_adapters import adapter_problems
+
+        yield from adapter_problems(subject)
     if isinstance(subject.workspace.get("tuning"), dict):
-        yield from _tuning(subject)
+        from kaitoctl.kaito.validation.create_tuning import tuning_problems
+
+        yield from tuning_problems(subject)
     yield from config_maps.problems(subject)
     if subject.setting.named is not None:
         from kaitoctl.kaito.validation import references
 
         yield from references.problems(subject)
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    matches = catalog.close_matches(name, known)
-    return f"Did you mean {' or '.join(matches)}?" if matches else ""
 
 
 # --- identity ----------------------------------------------------------------------------------------------
@@ -152,7 +143,7 @@ def _later_fields(subject: Subject) -> Iterator[Problem]:
     for path in subject.release.unknown_fields if subject.release else ():
         if dig(subject.workspace, *path.split(".")) is not None:
             message = f"unknown field in KAITO {subject.target}"
-            yield error(path, "KW102", message, ignored.meant(path))
+            yield error(path, "KW102", message, ignored.hint_for(path))
 
 
 def _purpose(subject: Subject) -> Iterator[Problem]:
@@ -266,7 +257,7 @@ def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> It
         if machine.cloud == cloud and machine.exists and subject.offers(machine)
     ]
     hint = (
-        _did_you_mean(name, (machine.name for machine in offered)) if known is None else _like(known, offered)
+        did_you_mean(name, (machine.name for machine in offered)) if known is None else _like(known, offered)
     )
     shown = repr(name[:80])
     if subject.target == OWN or (by_prefix and not subject.has_estimator):
@@ -333,7 +324,7 @@ def _types_that_fit(subject: Subject, preset: Preset, cloud: str) -> str:
 def _own_nodes(subject: Subject) -> Iterator[Problem]:
     found = subject.own_nodes
     if isinstance(found, Flaw):
-        hint = "kaitoctl check-nodes says what mends it"
+        hint = Command("kaitoctl check-nodes -f FILE") + " says how to fix it"
         yield error(f"{_SELECTOR}.matchLabels", found.code, found.message, hint)
 
 
@@ -367,7 +358,7 @@ def _estimate(subject: Subject) -> Iterator[Problem]:
         return
     model, hardware = subject.model, subject.hardware
     nodes = None
-    if model is not None and hardware is not None and not subject.is_partitioned:
+    if model is not None and hardware is not None and hardware.gpus > 0 and not subject.is_partitioned:
         from kaitoctl.kaito import fit
 
         shape = fit.Shape(hardware.gpus, hardware.memory_gib / hardware.gpus)
@@ -420,327 +411,19 @@ def _partition(subject: Subject) -> Iterator[Problem]:
         if profile:
             yield error(f"{where}.profile", "KW129", "profile belongs to mode mig", "leave it out")
         if count is None:
-            yield error(f"{where}.count", "KW129", "mode accelerator wants a count")
+            yield error(f"{where}.count", "KW129", "mode accelerator requires a count")
 
 
 def _mig_profile(subject: Subject, where: str, profile: str) -> Iterator[Problem]:
     if not profile:
-        yield error(where, "KW129", "mode mig wants a profile", "for example 1g.10gb")
+        yield error(where, "KW129", "mode mig requires a profile", "for example 1g.10gb")
         return
     memory_gb = mig_memory_gb(profile)
     if memory_gb is None:
         yield error(where, "KW129", f"{profile[:80]!r} is not a MIG profile", "for example 1g.10gb")
     elif profile.removesuffix("+me") not in MIG_PROFILES:
-        hint = _did_you_mean(profile, MIG_PROFILES) or f"known are {', '.join(MIG_PROFILES)}"
+        hint = did_you_mean(profile, MIG_PROFILES) or f"known are {', '.join(MIG_PROFILES)}"
         yield error(where, "KW129", f"KAITO does not know the MIG profile {profile[:80]}", hint)
     elif (model := subject.model) and memory_gb < model.weights_gib and _BYPASS not in subject.annotations:
         message = f"{profile} has {memory_gb} GiB of GPU memory, {model.id} needs {model.weights_gib:.0f}"
         yield error(where, "KW136", message)
-
-
-# --- inference ---------------------------------------------------------------------------------------------
-
-
-def _inference(subject: Subject) -> Iterator[Problem]:
-    preset, template = subject.inference.get("preset"), subject.inference.get("template")
-    if preset is None and template is None:
-        yield error("inference.preset", "KW141", "neither preset nor template is set")
-    elif preset is not None and template is not None:
-        yield error("inference.template", "KW141", "both preset and template are set")
-    if isinstance(preset, dict):
-        yield from _preset(subject, "inference.preset", preset)
-    if subject.target != OWN:
-        yield from pod_keys.template_problems("inference.template", template)
-    yield from _runtime(subject)
-    yield from _adapters(subject)
-
-
-def _preset(subject: Subject, where: str, preset: Mapping[str, Any]) -> Iterator[Problem]:
-    name = preset.get("name")
-    options = as_map(preset.get("presetOptions"))
-    image, secrets = options.get("image"), as_list(options.get("imagePullSecrets"))
-    if isinstance(name, str):
-        if subject.is_new:
-            yield from _model(subject, where, name, options)
-        elif subject.release is not None and not subject.is_old:
-            yield from _listed_preset(subject, where, name)
-        else:
-            yield from _old_preset(subject, where, name, preset)
-    private = preset.get("accessMode") == "private"
-    needs_image = private and not (subject.release and not subject.is_old and subject.is_v1beta1)
-    if needs_image and image in (None, ""):
-        yield error(f"{where}.presetOptions.image", "KW144", "accessMode is private, but there is no image")
-    elif isinstance(image, str) and image and (fault := image_fault(image)):
-        yield error(f"{where}.presetOptions.image", "KW145", fault)
-    yield from _secret_faults(f"{where}.presetOptions.imagePullSecrets", secrets)
-    secret = options.get("modelAccessSecret")
-    if isinstance(secret, str) and secret and not is_dns_name(secret):
-        yield error(
-            f"{where}.presetOptions.modelAccessSecret", "KW148", f"{secret[:80]!r} is not a Secret's name"
-        )
-
-
-def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, Any]) -> Iterator[Problem]:
-    presets = subject.setting.catalog.presets
-    known = presets.get(name)
-    if subject.release and releases.preset(subject.release, name, subject.setting.catalog) is None:
-        presets = {
-            key: presets[key] for key in releases.preset_names(subject.release, subject.setting.catalog)
-        }
-        known = None
-    if known is None:
-        yield error(
-            f"{where}.name",
-            "KW142",
-            f"preset {name[:80]!r} is not in the catalog"
-            + (f" of KAITO {subject.target}" if subject.release else ""),
-            _did_you_mean(name, presets) or f"known presets: {', '.join(presets)}",
-        )
-    elif known.access_mode == "private" and preset.get("accessMode") != "private":
-        yield error(
-            f"{where}.accessMode",
-            "KW143",
-            f"the image of {known.name} is not published",
-            "set accessMode: private and presetOptions.image to an image of your own",
-        )
-
-
-def _listed_preset(subject: Subject, where: str, name: str) -> Iterator[Problem]:
-    """A preset's name for a release between v0.4.5 and v0.10, which has a table of its own."""
-    release, known_catalog = subject.release, subject.setting.catalog
-    if release is None or releases.preset(release, name, known_catalog) is not None:
-        return
-    names = releases.preset_names(release, known_catalog)
-    if releases.is_preset_name(release, name, known_catalog):
-        message = f"{name[:80]} is not in the table of KAITO {release.measured}; its size is not known"
-        yield warning(f"{where}.name", "KW149", message, _did_you_mean(name, names))
-    else:
-        message = f"KAITO {release.measured} does not know {name[:80]!r}"
-        hint = _did_you_mean(name, names) or f"known presets: {', '.join(names)}"
-        yield error(f"{where}.name", "KW142", message, hint)
-
-
-def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
-    """A preset's name for v0.12: a Hugging Face id, or one of the short names."""
-    known = subject.model_named(name)
-    owner, slash, rest = name.partition("/")
-    is_id = bool(slash and owner and rest and "/" not in rest)
-    if name.lower() in _GONE_IN_V12 or (known is None and not is_id):
-        gone = name.lower() in _GONE_IN_V12
-        yield error(
-            f"{where}.name",
-            "KW142",
-            f"KAITO v0.12 {'no longer serves' if gone else 'does not know'} {name[:80]!r}",
-            _did_you_mean(name, subject.setting.catalog.model_names())
-            or "give a Hugging Face id: owner/model",
-        )
-    elif not subject.is_v1beta1 and where.startswith("inference."):
-        yield error(
-            f"{where}.name",
-            "KW165",
-            "the v1alpha1 webhook of KAITO v0.12 crashes on it",
-            "write the Workspace as kaito.sh/v1beta1",
-        )
-    elif known is None:
-        hint = _did_you_mean(name, subject.setting.catalog.model_names())
-        yield warning(
-            f"{where}.name", "KW149", f"{name[:80]} is not in the catalog; its size is not known", hint
-        )
-    elif known.gated and not options.get("modelAccessSecret") and not _has_local_weights(subject):
-        yield warning(
-            f"{where}.presetOptions",
-            "KW166",
-            f"{known.id} is gated, and no token is given",
-            "name a Secret with the key HF_TOKEN in modelAccessSecret",
-        )
-
-
-def _has_local_weights(subject: Subject) -> bool:
-    return as_text(subject.annotations.get("kaito.sh/use-local-weights")) == "true"
-
-
-def _runtime(subject: Subject) -> Iterator[Problem]:
-    annotation = _RUNTIME
-    model = subject.model
-    if model is not None and model.transformers is None and subject.asked_runtime == "transformers":
-        yield error(annotation, "KW162", f"{model.id} does not run on transformers", "use vllm")
-    preset = subject.preset
-    if preset is None:
-        return
-    images = preset.images.get(subject.generation)
-    if images is None:
-        if dig(subject.inference, "preset", "accessMode") != "private":
-            yield error(
-                "inference.preset.name",
-                "KW147",
-                f"{preset.name} has no image of generation {subject.generation}",
-                f"it has one of {', '.join(preset.images)}",
-            )
-    elif subject.runtime == "vllm" and images.vllm is None:
-        if subject.asked_runtime == "vllm":
-            message = f"{preset.name} does not run on vLLM in generation {subject.generation}"
-            yield error(annotation, "KW147", message, "use transformers")
-        else:
-            message = f"KAITO {subject.target} serves on vLLM, on which {preset.name} does not run"
-            yield warning("inference.preset.name", "KW147", message, ignored.TRANSFORMERS)
-
-
-# --- adapters ----------------------------------------------------------------------------------------------
-
-
-def _adapters(subject: Subject) -> Iterator[Problem]:
-    where, adapters = "inference.adapters", as_list(subject.inference.get("adapters"))
-    if len(adapters) > MAX_ADAPTERS:
-        finding = warning if subject.is_update and subject.target != OWN else error
-        yield finding(where, "KW150", f"{len(adapters)} adapters, {MAX_ADAPTERS} are allowed")
-    seen: set[str] = set()
-    for index, adapter in enumerate(adapters):
-        if isinstance(adapter, dict):
-            yield from _adapter(subject, f"{where}[{index}]", adapter, seen)
-
-
-def _adapter(subject: Subject, where: str, adapter: Mapping[str, Any], seen: set[str]) -> Iterator[Problem]:
-    source, strength = adapter.get("source"), adapter.get("strength")
-    if source is None:
-        yield error(f"{where}.source", "KW151", "the adapter has no source")
-    elif isinstance(source, dict):
-        yield from _adapter_name(subject, f"{where}.source", source, seen)
-        yield from _adapter_source(subject, f"{where}.source", source)
-    if strength is None:
-        if subject.is_old or subject.target == OWN:
-            finding = warning if subject.target == OWN else error
-            message = "the adapter has no strength; 1.0 is meant"
-            yield finding(f"{where}.strength", "KW157", message, 'write strength: "1.0"')
-    elif isinstance(strength, str) and (fault := strength_fault(strength)):
-        yield error(f"{where}.strength", "KW156", fault, 'write it like "0.5"')
-    elif subject.release and subject.release.is_runtime_checked and subject.runtime == "vllm":
-        message = "vLLM has no strength of adapters"
-        yield error(f"{where}.strength", "KW161", message, f"leave it out, or {ignored.TRANSFORMERS}")
-
-
-def _adapter_name(
-    subject: Subject, where: str, source: Mapping[str, Any], seen: set[str]
-) -> Iterator[Problem]:
-    name, where = source.get("name"), f"{where}.name"
-    if name is None or name == "":
-        yield error(where, "KW152", "the adapter has no name")
-    elif isinstance(name, str):
-        before = (
-            ("adapter-volume-" if source.get("volumeSource") else "puller-") if subject.has_pullers else ""
-        )
-        longest = LONGEST_NAME - len(before)
-        if not is_dns_label(name) or len(name) > longest:
-            yield error(
-                where,
-                "KW152",
-                f"{name[:80]!r} cannot name a container",
-                f"use at most {longest} lower-case letters, digits and hyphens",
-            )
-        elif name in seen:
-            yield error(where, "KW153", f"another adapter is called {name}, too")
-        elif name == subject.name and not subject.has_pullers:
-            yield error(where, "KW154", f"{name} is the Workspace's own name")
-        seen.add(name)
-
-
-def _adapter_source(subject: Subject, where: str, source: Mapping[str, Any]) -> Iterator[Problem]:
-    image = source.get("image")
-    given = [key for key in _SOURCES if source.get(key)]
-    refused = [key for key in given if key == "urls" or (key == "volumeSource" and subject.volumes != "all")]
-    if refused:
-        yield error(f"{where}.{refused[0]}", "KW151", f"{refused[0]} cannot hold an adapter", "use image")
-    elif len(given) > 1:
-        yield error(where, "KW151", f"the adapter comes from {' and '.join(given)}", "set exactly one")
-    elif not given:
-        yield error(f"{where}.image", "KW151", "the adapter has no image")
-    yield from _image_faults(subject, f"{where}.image", image)
-    yield from _secret_faults(f"{where}.imagePullSecrets", as_list(source.get("imagePullSecrets")))
-    yield from pod_keys.volume_problems(f"{where}.volumeSource", source.get("volumeSource"))
-
-
-def _image_faults(subject: Subject, where: str, image: Any) -> Iterator[Problem]:
-    if not isinstance(image, str) or not image:
-        return
-    if fault := image_fault(image):
-        yield error(where, "KW145", fault)
-    elif subject.is_old and not is_full_image(image):
-        yield error(where, "KW155", f"{image[:80]!r} has no path or no tag", "write it as registry/name:tag")
-
-
-def _secret_faults(where: str, secrets: list[Any]) -> Iterator[Problem]:
-    for index, secret in enumerate(secrets):
-        if isinstance(secret, str) and not is_dns_name(secret):
-            yield error(f"{where}[{index}]", "KW148", f"{secret[:80]!r} is not a Secret's name")
-
-
-# --- tuning ------------------------------------------------------------------------------------------------
-
-
-def _tuning(subject: Subject) -> Iterator[Problem]:
-    if subject.count > 1:
-        yield error(_COUNT, "KW170", f"tuning cannot use {subject.count} nodes")
-    preset = subject.tuning.get("preset")
-    if preset is None:
-        yield error("tuning.preset", "KW171", "tuning has no preset")
-    elif isinstance(preset, dict):
-        yield from _can_be_tuned(subject, as_text(preset.get("name")))
-        yield from _preset(subject, "tuning.preset", preset)
-    method = subject.tuning.get("method")
-    if method is None or (isinstance(method, str) and method not in ("lora", "qlora")):
-        message = "tuning has no method" if method is None else f"{method[:80]!r} is not a method"
-        yield error("tuning.method", "KW172", message, "use lora or qlora")
-    yield from _tuning_input(subject, as_map(subject.tuning.get("input")))
-    yield from _tuning_output(subject, as_map(subject.tuning.get("output")))
-
-
-def _can_be_tuned(subject: Subject, name: str) -> Iterator[Problem]:
-    catalog = subject.setting.catalog
-    release = subject.release
-    known = releases.preset(release, name, catalog) if release else catalog.presets.get(name)
-    if known is not None and not known.tuning:
-        names = ", ".join(_tunable(subject))
-        yield error("tuning.preset.name", "KW171", f"{known.name} cannot be tuned", f"these can: {names}")
-
-
-def _tunable(subject: Subject) -> list[str]:
-    catalog, release = subject.setting.catalog, subject.release
-    if release is None:
-        return [name for name, item in catalog.presets.items() if item.tuning]
-    rows = (
-        (name, releases.preset(release, name, catalog)) for name in releases.preset_names(release, catalog)
-    )
-    return list(dict.fromkeys(row.name for _, row in rows if row and row.tuning))
-
-
-def _tuning_input(subject: Subject, data: Mapping[str, Any]) -> Iterator[Problem]:
-    given = [key for key in _SOURCES if data.get(key)]
-    if len(given) != 1 or (given == ["volumeSource"] and subject.volumes == "none"):
-        hint = (
-            "set exactly one of urls, image and volumeSource"
-            if subject.volumes != "none"
-            else "set exactly one of urls and image"
-        )
-        yield error("tuning.input", "KW173", f"the data comes from {' and '.join(given) or 'nowhere'}", hint)
-    if subject.is_new:
-        for index, url in enumerate(as_list(data.get("urls"))):
-            if isinstance(url, str) and (fault := url_fault(url)):
-                yield error(f"tuning.input.urls[{index}]", "KW175", fault)
-    yield from _image_faults(subject, "tuning.input.image", data.get("image"))
-    yield from _secret_faults("tuning.input.imagePullSecrets", as_list(data.get("imagePullSecrets")))
-    yield from pod_keys.volume_problems("tuning.input.volumeSource", data.get("volumeSource"))
-
-
-def _tuning_output(subject: Subject, output: Mapping[str, Any]) -> Iterator[Problem]:
-    image, volume, secret = (output.get(key) for key in ("image", "volumeSource", "imagePushSecret"))
-    if volume and subject.volumes == "none":
-        message = "a volume cannot take the result"
-        yield error("tuning.output.volumeSource", "KW174", message, "use image and imagePushSecret")
-    elif not image and not volume:
-        yield error("tuning.output.image", "KW174", "the result goes nowhere")
-    elif image and not secret:
-        yield error("tuning.output.imagePushSecret", "KW174", "no Secret to push the image with")
-    if image and volume and subject.release and subject.release.tuning_output == "one":
-        yield error("tuning.output", "KW174", "the result goes to an image and a volume", "set one of them")
-    yield from _image_faults(subject, "tuning.output.image", image)
-    yield from _secret_faults("tuning.output.imagePushSecret", [secret] if secret else [])
-    yield from pod_keys.volume_problems("tuning.output.volumeSource", volume)

@@ -7,13 +7,9 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-LONGEST_NAME = 63
+from kaitoctl.kube.names import LONGEST_LABEL, is_label, is_label_1035, is_qualified, is_subdomain
 
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_DNS_LABEL = re.compile(_LABEL)
-_DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+LONGEST_NAME = LONGEST_LABEL
 
 # A first part without dot or port is no registry but a folder of the default one ("MyOrg/x" is a slip).
 _HOST_PART = r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?"
@@ -62,30 +58,20 @@ profiles differently, and which table an installation has cannot be told.
 """
 
 
-def is_dns_label(text: str) -> bool:
-    """Whether a text is an RFC 1123 label: 1 to 63 lower-case letters, digits and inner hyphens."""
-    return len(text) <= LONGEST_NAME and _DNS_LABEL.fullmatch(text) is not None
-
-
-def is_service_name(text: str) -> bool:
-    """Whether a text is an RFC 1035 label: a DNS label that starts with a letter."""
-    return len(text) <= LONGEST_NAME and _DNS_1035.fullmatch(text) is not None
-
-
-def is_dns_name(text: str) -> bool:
-    """Whether a text is an RFC 1123 subdomain: labels joined by dots, at most 253 characters."""
-    return len(text) <= 253 and _DNS_NAME.fullmatch(text) is not None
+is_dns_label = is_label
+is_service_name = is_label_1035
+is_dns_name = is_subdomain
 
 
 def is_label_key(text: str) -> bool:
     """Whether a text may be the key of a label or annotation."""
     prefix, slash, name = text.rpartition("/")
-    return (not slash or is_dns_name(prefix)) and len(name) <= 63 and _QUALIFIED.fullmatch(name) is not None
+    return (not slash or is_subdomain(prefix)) and is_qualified(name)
 
 
 def is_label_value(text: str) -> bool:
     """Whether a text may be the value of a label."""
-    return text == "" or (len(text) <= 63 and _QUALIFIED.fullmatch(text) is not None)
+    return text == "" or is_qualified(text)
 
 
 def image_fault(reference: str) -> str:
@@ -210,41 +196,3 @@ def url_fault(text: str) -> str:
     except ValueError:
         return ""
     return "" if address.is_global else f"{shown} leads to a private or reserved address"
-
-
-_METADATA_HOSTS = ("metadata.google.internal", "metadata.google", "instance-data.ec2.internal")
-
-
-def data_url_fault(text: str) -> str:
-    """Why the webhook of KAITO v0.12 refuses a URL of data, empty when it admits it.
-
-    Source: KAITO v0.12.0 `api/v1beta1/workspace_validation.go` validateDataSourceURL.
-    """
-    import ipaddress
-
-    shown = repr(text[:80])
-    try:
-        parts = urlsplit(text)
-        host = (parts.hostname or "").lower()
-        _ = parts.port
-    except ValueError:
-        return f"{shown} is not a URL"
-    if parts.scheme.lower() not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", text):
-        return f"{shown} is not an http or https URL"
-    if host == "localhost" or host.endswith(".localhost") or host in _METADATA_HOSTS:
-        return f"{shown} leads to a local or metadata endpoint"
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return ""
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    nets = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-    is_private = any(
-        mapped in ipaddress.ip_network(net)
-        for net in nets
-        if ipaddress.ip_network(net).version == mapped.version
-    )
-    is_local = (
-        mapped.is_loopback or mapped.is_link_local or str(mapped).startswith(("224.0.0.", "ff02:", "ff12:"))
-    )
-    return f"{shown} leads to a loopback, private or link-local address" if is_private or is_local else ""

@@ -78,6 +78,11 @@ CIRCUMSTANCES: Mapping[str, Callable[[Subject, Any], bool]] = {
     "public access of tuning": lambda subject, value: (
         dig(subject.tuning, "preset", "accessMode") != "private"
     ),
+    "image of its own": lambda subject, value: not subject.is_made_as_model,
+    "without a configuration": lambda subject, value: not subject.has_plain_adapters,
+    "private beside a published image": lambda subject, value: (
+        value == "private" and subject.has_plain_adapters
+    ),
     "private image": lambda subject, value: dig(subject.inference, "preset", "accessMode") == "private",
     "is private": lambda subject, value: value == "private",
     "tuning": lambda subject, value: bool(subject.tuning),
@@ -99,7 +104,7 @@ def _has_ports(subject: Subject) -> bool:
 
 
 def _loads_on_transformers(subject: Subject) -> bool:
-    return subject.preset is not None and not subject.preset.world_size
+    return subject.preset is not None and not subject.preset.world_size and not subject.has_plain_adapters
 
 
 _ADAPTERS, _OPTIONS = "inference.adapters", "inference.preset.presetOptions"
@@ -181,11 +186,18 @@ TABLE: tuple[Ignored, ...] = (
         "it chooses the server of an inference preset, and there is none", "leave it out",
     ),
     *(
-        Ignored(field, "KW118", (OWN,), "always", "kaitoctl's controller does not use it", hint)
-        for field, hint in (
-            ("inference.config", "it belongs to the servers of KAITO v0.12"),
-            (ONLY_IN_V1BETA1[0], "each pod gets whole GPUs"),
-            *((field, "the images hold their weights already") for field in ONLY_IN_V1BETA1[1:]),
+        Ignored(field, "KW118", (OWN,), when, "kaitoctl's controller does not use it", hint)
+        for field, when, hint in (
+            (
+                "inference.preset.accessMode", "private beside a published image",
+                "in this generation KAITO's own image serves",
+            ),
+            ("inference.config", "without a configuration", "it is for servers of KAITO v0.4.6 and v0.12"),
+            (ONLY_IN_V1BETA1[0], "image of its own", "each pod gets whole GPUs"),
+            *(
+                (field, "without a configuration", "the images hold their weights already")
+                for field in ONLY_IN_V1BETA1[1:]
+            ),
         )
     ),
 )  # fmt: skip
@@ -211,6 +223,9 @@ class Annotation:
     folded: bool = False
     by_presence: bool = False
 
+
+# What kaitoctl's own controller reads where it serves as KAITO v0.12 does.
+_OF_MODELS = ("kaito.sh/disable-benchmark", "kaito.sh/performance-mode", "kaito.sh/use-local-weights")
 
 ANNOTATIONS: Mapping[str, Annotation] = {
     ANNOTATION_ENABLE_LB: Annotation((_V3, _V4, _V46, _V9, _V12, OWN), ("True",), harmless=("", "no", "off")),
@@ -242,7 +257,7 @@ MEANT: tuple[tuple[str, str], ...] = (
 """Unknown fields by pattern, and what is meant."""
 
 
-def meant(path: str) -> str:
+def hint_for(path: str) -> str:
     """The hint for an unknown field, empty when there is none."""
     return next((hint for pattern, hint in MEANT if re.fullmatch(pattern, path)), "")
 
@@ -263,11 +278,13 @@ def ignored_fields(subject: Subject) -> Iterator[Problem]:
 
 def _values(obj: Any, pattern: str) -> Iterator[tuple[str, Any]]:
     """The paths that a pattern stands for in an object, and what is there."""
-    head, star, tail = pattern.partition("[].")
+    head, steps, tail = _steps(pattern)
     value = obj
-    for step in _steps(head):
-        value = value.get(step) if isinstance(value, dict) else None
-    if not star:
+    for step in steps:
+        if not isinstance(value, dict):
+            return
+        value = value.get(step)
+    if not tail:
         yield head, value
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -276,8 +293,10 @@ def _values(obj: Any, pattern: str) -> Iterator[tuple[str, Any]]:
 
 
 @cache
-def _steps(pattern: str) -> tuple[str, ...]:
-    return tuple(step.strip("[]") for step in re.findall(r"[^.\[\]]+|\[[^\]]+\]", pattern))
+def _steps(pattern: str) -> tuple[str, tuple[str, ...], str]:
+    """The pattern up to its first list, the keys in that, and the pattern of the list's items."""
+    head, _, tail = pattern.partition("[].")
+    return head, tuple(step.strip("[]") for step in re.findall(r"[^.\[\]]+|\[[^\]]+\]", head)), tail
 
 
 def annotation_problems(subject: Subject) -> Iterator[Problem]:
@@ -290,7 +309,8 @@ def annotation_problems(subject: Subject) -> Iterator[Problem]:
                 yield warning(where, "KW115", f"KAITO does not read {key}", f"Did you mean {near}?")
             continue
         text = as_text(value)
-        if subject.target not in known.targets:
+        is_read = subject.target in known.targets or (subject.is_made_as_model and key in _OF_MODELS)
+        if not is_read:
             if not (key == ANNOTATION_RUNTIME and text == "transformers"):
                 version = "kaitoctl's controller" if subject.target == OWN else f"KAITO {subject.target}"
                 yield warning(where, "KW116", f"{version} does not read {key}")

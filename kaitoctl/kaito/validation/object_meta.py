@@ -64,7 +64,7 @@ def problems(metadata: Any) -> Iterator[Problem]:
     for key in ("labels", "annotations"):
         yield from _texts(f"metadata.{key}", metadata.get(key))
     yield from _sizes(as_map(metadata.get("annotations")))
-    yield from _generated(metadata)
+    yield from _generate_name(metadata)
     yield from _finalizers(as_list(metadata.get("finalizers")))
     yield from _owners(as_list(metadata.get("ownerReferences")))
     yield from _managers(as_list(metadata.get("managedFields")))
@@ -88,7 +88,7 @@ def _sizes(annotations: Mapping[str, Any]) -> Iterator[Problem]:
         largest = max(annotations, key=lambda key: _size(annotations[key]))
         hint = f"the largest is {largest[:80]} ({_size(annotations[largest])} bytes)"
         if largest == "kubectl.kubernetes.io/last-applied-configuration":
-            hint += "; kubectl apply --server-side does not write it"
+            hint += "; a server-side apply does not write it"
         message = f"{total} bytes of annotations, {MOST_ANNOTATIONS} are allowed"
         yield error("metadata.annotations", "KW107", message, hint)
 
@@ -97,7 +97,7 @@ def _size(value: Any) -> int:
     return len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else 0
 
 
-def _generated(metadata: Mapping[str, Any]) -> Iterator[Problem]:
+def _generate_name(metadata: Mapping[str, Any]) -> Iterator[Problem]:
     prefix = metadata.get("generateName")
     if isinstance(prefix, str) and prefix and not is_dns_name(prefix.removesuffix("-") or "-"):
         yield error("metadata.generateName", "KW108", f"{prefix[:80]!r} cannot begin a name")

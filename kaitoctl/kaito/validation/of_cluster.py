@@ -19,7 +19,8 @@ from kaitoctl.kube.objects import Object, dig
 
 _IMAGE = re.compile(r"(?:.*/)?(?:kaito-)?workspace:v?(?P<tag>[0-9]+\.[0-9]+(?:[.+-][^@]*)?)(?:@.*)?")
 _LABEL = "app.kubernetes.io/name"
-_FLAG = re.compile(r"--?(?P<name>[a-z][-a-z]*)(?:[= ](?P<value>\S*))?")
+# As Go reads them: the value may be a word of its own.
+_FLAG = re.compile(r"(?<!\S)--?(?P<name>[a-z][-a-z]*)(?:[= ](?!-)(?P<value>\S*))?(?!\S)")
 _OLD_BYO = "disableNodeAutoProvisioning"
 
 
@@ -70,7 +71,7 @@ def controller(deployments: Iterable[Object]) -> Controller | None:
 
 
 def _of_container(tag: str, words: list[str], container: Mapping[str, Any]) -> Controller:
-    flags = {match["name"]: match["value"] or "" for match in map(_FLAG.match, words) if match}
+    flags = {match["name"]: match["value"] or "" for match in _FLAG.finditer(" ".join(words))}
     env = {
         as_text(as_map(item).get("name")): as_map(item).get("value") for item in as_list(container.get("env"))
     }
@@ -140,7 +141,7 @@ def _shape_of(release: Release, version: str) -> _Shape:
     return release.default_type(version), fields
 
 
-def said(target: str) -> str:
+def target_words(target: str) -> str:
     """What stderr says of a target: the release, and by which it is judged."""
     if target == OWN:
         return "kaitoctl's own controller"
@@ -150,3 +151,28 @@ def said(target: str) -> str:
     plain = target if target.startswith("v") else f"v{target}"
     note = judged_as(target, release)
     return f"KAITO {plain}" + (f" ({note})" if note else "")
+
+
+def node_rules_of(target: str | None, workspace: Object) -> str:
+    """By whose rules a release chooses nodes; without a release, those of the Workspace's API version.
+
+    Source: KAITO v0.9.4 and v0.12.0 choose by labels of their own, and nodes can be brought; up to v0.4.6 the
+    Workspace's labels and preferred nodes decide.
+    """
+    if target == OWN:
+        return OWN
+    release = nearest(target) if target else None
+    if release is None:
+        return "v0.12" if workspace.get("apiVersion") == V1BETA1 else "v0.4"
+    if release.has_own_nodes:
+        return "v0.12"
+    return "v0.3" if release.name == "v0.3" else "v0.4"
+
+
+def images_of(target: str | None) -> str | None:
+    """The row of the catalog whose presets a release has; None where that is not one row.
+
+    Releases from v0.4.5 to v0.11 have presets of both rows, and some of neither.
+    """
+    release = nearest(target) if target and target != OWN else None
+    return release.name if release is not None and release.name in ("v0.3", "v0.4", "v0.12") else None

@@ -9,7 +9,7 @@ were seen with each kind of manifest that they admit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kaitoctl.kaito.validation.grammar import is_dns_name, is_service_name
@@ -68,9 +68,36 @@ def _length(subject: Subject, problem: Problem) -> Answer:
     return "ignores" if subject.is_update else "never-ready"
 
 
+def _schema(subject: Subject, problem: Problem) -> Answer:
+    # The status is a subresource: create and update drop it before anybody looks at it. Of a field that the
+    # schema does not have, strict decoding hears before that (KW102).
+    return "ignores" if is_of_status(problem.path) else "refuses"
+
+
+def _unread(subject: Subject, problem: Problem) -> Answer:
+    return problem.kaito or "refuses"  # see `of_unread`
+
+
+def is_of_status(path: str) -> bool:
+    """Whether a path is the status or below it."""
+    return path == "status" or path.startswith(("status.", "status["))
+
+
+def of_unread(read: Sequence[Sequence[Problem]]) -> Answer:
+    """The answer to a document that cannot be read safely.
+
+    Args:
+        read: the problems of each object that kubectl takes it for; none where kubectl refuses it, too.
+    """
+    is_refused = any(problem.kaito == "refuses" for problems in read for problem in problems)
+    return "refuses" if not read or is_refused else "admits"
+
+
 _Judge = Callable[[Subject, Problem], Answer]
 
 _CASES: Mapping[_Judge, tuple[Answer, ...]] = {
+    _schema: ("refuses", "ignores"),
+    _unread: ("refuses", "admits"),
     _name: ("refuses", "admits", "never-ready"),
     _no_label: ("never-ready", "admits"),
     _count: ("never-ready", "ignores"),
@@ -96,9 +123,9 @@ REFUSABLE = frozenset(
 """The codes of which some release's webhook refuses some case."""
 
 ADMITTED: Mapping[str, Answer | _Judge] = {
-    **dict.fromkeys(
-        ("KW100", "KW101", "KW102", "KW103", "KW104", "KW105", "KW106", "KW107", "KW108"), "refuses"
-    ),
+    "KW100": _unread,
+    "KW101": _schema,
+    **dict.fromkeys(("KW102", "KW103", "KW104", "KW105", "KW106", "KW107", "KW108"), "refuses"),
     "KW109": "admits",
     "KW110": _name,
     "KW111": "never-ready",
@@ -137,7 +164,7 @@ ADMITTED: Mapping[str, Answer | _Judge] = {
     "KW183": "ignores",
     "KW184": "refuses",
     "KW185": "ignores",
-    **dict.fromkeys(("KW186", "KW187", "KW188"), "never-ready"),
+    **dict.fromkeys(("KW186", "KW187", "KW188", "KW189"), "never-ready"),
     **dict.fromkeys(("KW190", "KW191", "KW192", "KW193", "KW194"), "never-ready"),
     **dict.fromkeys(("KW195", "KW196", "KW197"), _length),
 }
@@ -163,7 +190,9 @@ def possible(code: str) -> tuple[Answer, ...]:
     return tuple(answer for answer in _ORDER if answer in found)
 
 
-def answered(rules: Iterable[Problem], refusals: Iterable[Problem], subject: Subject) -> Iterator[Problem]:
+def with_answers(
+    rules: Iterable[Problem], refusals: Iterable[Problem], subject: Subject
+) -> Iterator[Problem]:
     """The problems with what KAITO does about each; those that are refused and nobody named come last."""
     if subject.target == OWN:
         yield from rules
@@ -172,12 +201,12 @@ def answered(rules: Iterable[Problem], refusals: Iterable[Problem], subject: Sub
     for problem in rules:
         if refused.pop((problem.code, problem.path), None):
             yield replace(problem, kaito="refuses", severity="error")
-        elif found := _admitted(subject, problem):
+        elif found := _admission_problem(subject, problem):
             yield found
     yield from refused.values()
 
 
-def _admitted(subject: Subject, problem: Problem) -> Problem | None:
+def _admission_problem(subject: Subject, problem: Problem) -> Problem | None:
     answer = ADMITTED.get(problem.code)
     if answer is None or (subject.is_update and problem.code in FIXED):
         return None

@@ -8,27 +8,14 @@ Source: KAITO v0.12 `api/v1beta1/workspace_validation.go` and `pkg/sku` (figures
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.kaito.api import LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
+from kaitoctl.kaito.api import RESERVED_LABELS
 from kaitoctl.kaito.validation.problem import as_map, as_text
 from kaitoctl.kube.objects import Object
-
-RESERVED_LABELS = frozenset(
-    {
-        LABEL_WORKSPACE,
-        LABEL_WORKSPACE_NAMESPACE,
-        "kaito.sh/ragengine",
-        "kaito.sh/ragenginenamespace",
-        "karpenter.kaito.sh/workspace-name",
-        "karpenter.kaito.sh/workspace-namespace",
-        "karpenter.kaito.sh/inferenceset",
-        "karpenter.kaito.sh/inferenceset-namespace",
-    }
-)
-"""Labels that KAITO v0.12 drops from a selector, and that no version's users put on nodes."""
 
 _PRODUCT, _COUNT, _MEMORY = (f"nvidia.com/gpu.{name}" for name in ("product", "count", "memory"))
 
@@ -42,12 +29,14 @@ class Hardware:
         gpus: of each node.
         memory_gib: GPU memory of each node, over all its GPUs.
         name: what to call one of them.
+        gpu_gib: GPU memory of one GPU, of nodes of one's own.
     """
 
     nodes: int
     gpus: int
     memory_gib: int
     name: str
+    gpu_gib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +47,17 @@ class Flaw:
     message: str
 
 
-def hardware(nodes: Iterable[Object], match_labels: Mapping[str, Any]) -> Hardware | Flaw:
+def hardware(
+    nodes: Iterable[Object], match_labels: Mapping[str, Any], *, all_count: bool = False
+) -> Hardware | Flaw:
     """What the nodes that a selector means are, or why KAITO refuses them.
 
     Args:
         nodes: all of the cluster, whatever they are made of.
         match_labels: of the Workspace; KAITO's own labels do not count.
+        all_count: whether they do, as up to v0.9.
     """
-    asked = {key: value for key, value in match_labels.items() if key not in RESERVED_LABELS}
+    asked = {key: value for key, value in match_labels.items() if all_count or key not in RESERVED_LABELS}
     seen: dict[tuple[str, int, int], str] = {}
     matching = 0
     for node in nodes:
@@ -75,11 +67,14 @@ def hardware(nodes: Iterable[Object], match_labels: Mapping[str, Any]) -> Hardwa
             continue
         matching += 1
         name = as_text(metadata.get("name"))[:253]
-        product = as_text(labels.get(_PRODUCT))
-        count, memory_mib = _number(labels.get(_COUNT)), _number(labels.get(_MEMORY))
-        if not (product and count and memory_mib):
+        product, count, memory_mib = (
+            labels.get(_PRODUCT),
+            _number(labels.get(_COUNT)),
+            _number(labels.get(_MEMORY)),
+        )
+        if not isinstance(product, str) or count is None or memory_mib is None:
             return Flaw("KW201", f"node {name} does not carry {_PRODUCT}, {_COUNT} and {_MEMORY}")
-        seen.setdefault((product, count, memory_mib), name)
+        seen.setdefault((product, count, int(memory_mib / 1024 + 0.5)), name)
         if len(seen) > 1:
             (one, other), (first, second) = seen, seen.values()
             what = next(
@@ -88,10 +83,11 @@ def hardware(nodes: Iterable[Object], match_labels: Mapping[str, Any]) -> Hardwa
             return Flaw("KW201", f"nodes {first} and {second} differ in {what} of their GPUs")
     if not matching:
         return Flaw("KW200", "no node carries all labels of the selector")
-    ((product, count, memory_mib),) = seen
-    return Hardware(matching, count, int(memory_mib / 1024 + 0.5) * count, f"{count} x {product[:63]}")
+    ((product, count, gib),) = seen
+    return Hardware(matching, count, gib * count, f"{count} x {product[:63]}", gib)
 
 
-def _number(value: Any) -> int:
+def _number(value: Any) -> int | None:
+    """A whole number as Go's Atoi reads it; None for anything else."""
     text = as_text(value)
-    return int(text) if len(text) < 10 and text.isascii() and text.isdigit() else 0
+    return int(text) if re.fullmatch(r"[-+]?[0-9]{1,9}", text) else None

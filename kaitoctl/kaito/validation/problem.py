@@ -5,12 +5,14 @@ The shapes at the end let a rule look at what has the right type and leave the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from kaitoctl.advice import Advice, text
+from kaitoctl.kaito import catalog
 from kaitoctl.kaito.api import WORKSPACE_V1BETA1
-from kaitoctl.kaito.catalog import Catalog, current
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.validation.releases import RELEASES, nearest
 from kaitoctl.kube.objects import Object, ObjectKey
 
@@ -47,26 +49,42 @@ class Problem:
     code: str
     severity: Severity
     message: str
-    hint: str = ""
+    hint: Advice = ""
     kaito: Answer = ""
 
+    @property
+    def text(self) -> str:
+        """Where, if that can be said, and what."""
+        return f"{self.path}: {self.message}" if self.path else self.message
 
-def error(path: str, code: str, message: str, hint: str = "") -> Problem:
+    @property
+    def in_full(self) -> str:
+        """Where, what, and what to do about it, in sentences."""
+        hint = text(self.hint)
+        return f"{self.text}. {hint[:1].upper()}{hint[1:]}" if hint else self.text
+
+    @property
+    def line(self) -> str:
+        """Where, what, and what to do about it."""
+        return f"{self.text} ({text(self.hint)})" if self.hint else self.text
+
+
+def error(path: str, code: str, message: str, hint: Advice = "") -> Problem:
     """A problem that forbids."""
-    return Problem(path, code, "error", _cut(message), hint)
+    return Problem(path, code, "error", _shorten(message), hint)
 
 
-def warning(path: str, code: str, message: str, hint: str = "") -> Problem:
+def warning(path: str, code: str, message: str, hint: Advice = "") -> Problem:
     """A problem that the user should know of."""
-    return Problem(path, code, "warning", _cut(message), hint)
+    return Problem(path, code, "warning", _shorten(message), hint)
 
 
-def refused(path: str, code: str, message: str, hint: str = "") -> Problem:
+def refusal(path: str, code: str, message: str, hint: Advice = "") -> Problem:
     """A problem that KAITO's admission refuses."""
-    return Problem(path, code, "error", _cut(message), hint, "refuses")
+    return Problem(path, code, "error", _shorten(message), hint, "refuses")
 
 
-def _cut(message: str) -> str:
+def _shorten(message: str) -> str:
     """A message quotes what the user wrote, which may be a megabyte."""
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
 
@@ -77,17 +95,18 @@ class Setting:
 
     Args:
         target: one of `TARGETS`, or another release of KAITO, or `OWN`; None goes by the apiVersion: v1alpha1
-            is v0.4, v1beta1 is v0.12.
+            is v0.4, v1beta1 is v0.12, a preset of this machine (`Preset.local_model`) is `OWN`.
         cloud: `azure` or `aws`, KAITO's CLOUD_PROVIDER; None takes the instance type's own.
         byo: whether the nodes are the user's own (`nodeProvisioner: byo` of v0.12); None when not known.
         config_maps: all ConfigMaps that there will be; None when not known.
         gates: KAITO v0.12's feature gates that are on, such as `enableMIG`; None when not known.
         nodes: all nodes of the cluster, for `byo`; None when not known.
-        catalog: of presets, models and instance types; the one in use unless another is given.
+        catalog: of presets, models and instance types.
         provisioner: KAITO's `--node-provisioner`; None when not known.
         gates_off: gates that are switched off; of those that are on by default only vLLM matters here.
         named: Secrets and claims that Workspaces name, by kind and key: the object, or None when it does not
             exist; those that could not be looked for are not there. None when nobody looked.
+        generation: for `OWN`, the one that is pinned; empty for the newest that has the preset.
     """
 
     target: str | None = None
@@ -96,16 +115,20 @@ class Setting:
     config_maps: Mapping[ObjectKey, Object] | None = None
     gates: frozenset[str] | None = None
     nodes: Sequence[Object] | None = None
-    catalog: Catalog = field(default_factory=current)
+    catalog: Catalog = SHIPPED
     provisioner: str | None = None
     gates_off: frozenset[str] = frozenset()
     named: Mapping[tuple[str, ObjectKey], Object | None] | None = None
+    generation: str = ""
 
     def target_of(self, workspace: Mapping[str, Any]) -> str:
         """The target that counts for a Workspace."""
         if self.target is not None:
             release = None if self.target == OWN else nearest(self.target)
             return release.name if release else self.target
+        preset = as_map(as_map(workspace.get("inference")).get("preset"))
+        if self.catalog.is_local(as_text(preset.get("name"))):
+            return OWN
         return "v0.12" if workspace.get("apiVersion") == WORKSPACE_V1BETA1.api_version else "v0.4"
 
 
@@ -131,3 +154,9 @@ def as_whole(value: Any) -> int | None:
     """The value if it is a whole number of a sane size, else None."""
     is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     return value if is_whole else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known names; empty when none is near."""
+    matches = catalog.close_matches(name, known)
+    return f"Did you mean {' or '.join(matches)}?" if matches else ""

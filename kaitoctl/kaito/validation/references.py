@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from kaitoctl.advice import Command
 from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import Object, ObjectKey, dig
@@ -76,8 +77,12 @@ def problems(subject: Subject) -> Iterator[Problem]:
         if found is None:
             yield _missing(item, place)
         elif item.kind == SECRET and not _has(found, item.key):
-            hint = (
-                f"kubectl create secret generic {place.name} -n {place.namespace} --from-literal=HF_TOKEN=..."
+            hint = Command(
+                "kubectl create secret generic",
+                place.name,
+                "-n",
+                place.namespace,
+                "--from-literal=HF_TOKEN=...",
             )
             message = f"Secret {place} has no key {item.key}"
             yield error(item.path, "KW187", message, hint if item.key == _TOKEN else "")

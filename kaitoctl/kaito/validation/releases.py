@@ -20,8 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kaitoctl.kaito.catalog import presets_of_v0_4_6
+
 if TYPE_CHECKING:
-    from kaitoctl.kaito.catalog import Catalog
+    from kaitoctl.kaito.catalog import Catalog, Preset
 
 V1ALPHA1, V1BETA1 = "kaito.sh/v1alpha1", "kaito.sh/v1beta1"
 _V100, _A100 = "Standard_NC12s_v3", "Standard_NC24ads_A100_v4"
@@ -55,6 +57,7 @@ class Release:
         is_type_folded: whether instance types are compared without case.
         has_image_family: whether the annotation for the nodes' image is checked.
         has_reserved: whether a selector of nothing but reserved labels is refused.
+        counts_one_gpu: whether of a node of one's own only one GPU's memory is counted.
         has_own_nodes: whether nodes of one's own can be brought (`byo`).
         default_config: the API versions that read the chart's own ConfigMap when none is named.
         config_length: what an inference ConfigMap must say of max-model-len, by API version:
@@ -89,6 +92,7 @@ class Release:
     is_type_folded: bool = False
     has_image_family: bool = False
     has_reserved: bool = False
+    counts_one_gpu: bool = False
     has_own_nodes: bool = False
     default_config: tuple[str, ...] = ()
     config_length: Mapping[str, str] | None = None
@@ -126,6 +130,7 @@ RELEASES: tuple[Release, ...] = (
         volumes="tuning", tokens="gated", memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
         has_hub=True, has_image_family=True, has_own_nodes=True, default_config=(V1ALPHA1, V1BETA1),
         config_length={V1ALPHA1: "shared", V1BETA1: "limit"}, tuning_output="one", alpha_presets="hub-crash",
+        counts_one_gpu=True,
     ),
     Release(
         "v0.12", "v0.12.0", (0, 11, 0), "v0.12", default_types={V1ALPHA1: _A100}, volumes="all",
@@ -139,10 +144,9 @@ RELEASES: tuple[Release, ...] = (
 
 _BY_NAME = {release.name: release for release in RELEASES}
 _VERSION = re.compile(r"v?(0|[1-9][0-9]{0,3})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:[-+][-+.0-9A-Za-z]{1,64})?")
-_NEWEST = (0, 12)
 
 
-def named(name: str) -> Release | None:
+def release_named(name: str) -> Release | None:
     """The row that a target is called after, None for kaitoctl's own controller."""
     return _BY_NAME.get(name)
 
@@ -227,6 +231,9 @@ def preset(release: Release, name: str, catalog: Catalog) -> Known | None:
             model.name, 1, 0, 0, model.weights_gib, model.context_limit, True, True, False, False,
             model.transformers is not None, model.tuning, model.distributed,
         )  # fmt: skip
+    if release.generation == "v0.4.6":
+        found = catalog.own_presets.get(name) or catalog.preset_in(name, release.generation)
+        return None if found is None else _known_preset(found)
     if release.name in _rows():
         own = catalog.own_presets.get(name)
         row = _presets(release.name).get(name) or _presets(release.name).get(
@@ -234,11 +241,19 @@ def preset(release: Release, name: str, catalog: Catalog) -> Known | None:
         )
         return row if own is None else Known(own.name, own.gpu_count, own.total_gpu_memory_gib)
     known = catalog.presets.get(name)
-    if known is None or (release.generation not in known.images and name not in catalog.own_presets):
+    if known is None or known.local_model:
         return None
+    if release.generation not in known.images and name not in catalog.own_presets:
+        return None
+    return _known_preset(known)
+
+
+def _known_preset(preset: Preset) -> Known:
+    image = preset.images.get("v0.4.6")
     return Known(
-        name, known.gpu_count, known.total_gpu_memory_gib, known.per_gpu_memory_gib,
-        is_private=known.access_mode == "private", tuning=known.tuning, distributed=known.distributed,
+        preset.name, preset.gpu_count, preset.total_gpu_memory_gib, preset.per_gpu_memory_gib,
+        has_lora=image is None or image.lora, is_downloaded=image is not None and image.downloads,
+        is_private=preset.access_mode == "private", tuning=preset.tuning, distributed=preset.distributed,
     )  # fmt: skip
 
 
@@ -254,6 +269,8 @@ def preset_names(release: Release, catalog: Catalog) -> list[str]:
     """What to name when a preset is not known."""
     if release.has_aliases:
         return list(catalog.model_names())
+    if release.generation == "v0.4.6":
+        return [*catalog.own_presets, *presets_of_v0_4_6()]
     if release.name in _rows():
         return [*catalog.own_presets, *(name for name in _presets(release.name) if "/" not in name)]
     return [name for name in catalog.presets if preset(release, name, catalog)]

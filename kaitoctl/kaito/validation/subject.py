@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from kaitoctl.kaito import generations
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME, DEFAULT_INSTANCE_TYPE, GPU, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import InstanceType, Model, Preset
+from kaitoctl.kaito.generations import Generation
 from kaitoctl.kaito.validation import own_nodes, releases
 from kaitoctl.kaito.validation.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation.problem import OWN, Setting, as_map, as_text, as_whole
@@ -35,7 +37,7 @@ class Subject:
         self.name = as_text(self.metadata.get("name"))
         self.namespace = as_text(self.metadata.get("namespace"))
         self.count = max(as_whole(self.resource.get("count")) or 1, 1)
-        self.release = releases.named(self.target)
+        self.release = releases.release_named(self.target)
 
     @property
     def api_version(self) -> str:
@@ -85,12 +87,21 @@ class Subject:
     @property
     def volumes(self) -> str:
         """Where volumes may stand: see `Release`."""
+        if self.is_made_as_model and self.inference:
+            return "all"
         return self.release.volumes if self.release else "none"
 
     @property
     def generation(self) -> str:
         """The generation of images of a target that has presets."""
+        if self.own_generation is not None:
+            return self.own_generation.name
         return "v0.3" if self.target == "v0.3" else "v0.4"
+
+    @property
+    def has_plain_adapters(self) -> bool:
+        """Whether kaitoctl's own controller makes it with a vLLM that loads adapters, at no strength."""
+        return self.own_generation is not None and bool(self.own_generation.starts)
 
     @property
     def asked_runtime(self) -> str:
@@ -102,10 +113,29 @@ class Subject:
         """What would serve: `transformers` or `vllm`."""
         if self.target == "v0.3":
             return "transformers"
+        if self.own_generation is not None and self.own_generation.starts:
+            return generations.runtime_named(self.asked_runtime, self.own_generation)
         if self.target == OWN:
             return "vllm" if self.asked_runtime == "vllm" else "transformers"
         is_plain = self.asked_runtime == "transformers" or "vLLM" in self.setting.gates_off
         return "transformers" if is_plain else "vllm"
+
+    @cached_property
+    def own_generation(self) -> Generation | None:
+        """What kaitoctl's own controller makes it in; None for others, and for a preset that it lacks."""
+        if self.target != OWN:
+            return None
+        use = "tuning" if self.tuning else "inference"
+        name = as_text(as_map((self.tuning or self.inference).get("preset")).get("name"))
+        if not name or len(name) > 253:
+            return None
+        asked = {use: {"preset": {"name": name}}}
+        return generations.generation_of(asked, self.setting.catalog, pinned=self.setting.generation)
+
+    @cached_property
+    def is_made_as_model(self) -> bool:
+        """Whether kaitoctl's own controller makes it as KAITO v0.12 does."""
+        return self.own_generation is not None and bool(self.own_generation.base_image)
 
     @cached_property
     def preset(self) -> Preset | None:
@@ -113,14 +143,17 @@ class Subject:
         name = as_text(dig(self.inference, "preset", "name"))
         catalog = self.setting.catalog
         if self.release is None:
-            return catalog.presets.get(name)
+            if self.is_made_as_model:
+                return None
+            return catalog.preset_in(name, self.generation) or catalog.presets.get(name)
         has = self.is_old and releases.preset(self.release, name, catalog) is not None
         return catalog.presets.get(name) if has else None
 
     @cached_property
     def model(self) -> Model | None:
         """The model for inference, of a target that has models."""
-        return self.model_named(as_text(dig(self.inference, "preset", "name"))) if self.is_new else None
+        has = self.is_new or self.is_made_as_model
+        return self.model_named(as_text(dig(self.inference, "preset", "name"))) if has else None
 
     def model_named(self, name: str) -> Model | None:
         """The model of that name, if a name can be so long."""
@@ -180,7 +213,9 @@ class Subject:
         nodes = self.setting.nodes
         if not self.is_byo or self.is_partitioned or nodes is None or not self.inference.get("preset"):
             return None
-        return own_nodes.hardware(nodes, as_map(dig(self.resource, "labelSelector", "matchLabels")))
+        labels = as_map(dig(self.resource, "labelSelector", "matchLabels"))
+        has_reserved = self.release is not None and self.release.has_reserved
+        return own_nodes.hardware(nodes, labels, all_count=not has_reserved)
 
     @cached_property
     def hardware(self) -> Hardware | None:

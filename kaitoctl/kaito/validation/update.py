@@ -45,7 +45,7 @@ def changes(old: Subject, new: Subject) -> Iterator[Problem]:
             f"metadata.annotations[{ANNOTATION_ENABLE_LB}]",
             "KW185",
             "the Service is there already and stays as it is",
-            "delete the Service, and KAITO makes it anew",
+            "delete the Service, and KAITO recreates it",
         )
     yield from _streaming_change(old, new)
     for part in ("inference", "tuning"):

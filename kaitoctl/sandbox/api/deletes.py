@@ -11,7 +11,7 @@ from kaitoctl.sandbox.api.identity import must_be_the_same
 from kaitoctl.sandbox.api.kinds import Kinds
 from kaitoctl.sandbox.api.requests import Author
 from kaitoctl.sandbox.builtin import CRDS, NAMESPACES, PODS, Resource
-from kaitoctl.sandbox.status import bad_request, forbidden
+from kaitoctl.sandbox.error_status import bad_request, forbidden
 from kaitoctl.sandbox.store import Entry, Store
 
 # Source: the kinds whose strategy in k8s.io/kubernetes `pkg/registry` has ReturnDeletedObject.
@@ -42,54 +42,56 @@ class Deletes:
         Raises:
             Failure: 403 for what must not go, 409 when a precondition does not hold.
         """
-        kind, obj, name = resource.kind, entry.obj, entry.key.name
-        metadata = obj["metadata"]
         preconditions = options.get("preconditions") or {}
         if not isinstance(preconditions, dict):
             raise bad_request("preconditions must be an object")
         must_be_the_same(resource, entry, preconditions)
-        if resource is NAMESPACES and name in ("default", "kube-system", "kube-public"):
-            raise forbidden("namespaces", "", name, "this namespace may not be deleted")
+        if resource is NAMESPACES and entry.key.name in ("default", "kube-system", "kube-public"):
+            raise forbidden("namespaces", "", entry.key.name, "this namespace may not be deleted")
         dry_run = author.dry_run or bool(options.get("dryRun"))
-        finalizers = list(metadata.get("finalizers") or ())
+        finalizers = self._finalizers(entry.obj["metadata"], options)
+        grace_s = self._grace_s(resource, entry.obj, options)
+        # A namespace or definition is shown as it begins to go, however little there is to take along.
+        if finalizers or grace_s or resource in (NAMESPACES, CRDS):
+            return self._mark(resource, entry, finalizers, grace_s, author.now, dry_run)
+        return self._remove(resource, entry, author.now, dry_run)
+
+    def _finalizers(self, metadata: Object, options: Object) -> list[str]:
+        """What holds the object back, the garbage collector's part among it."""
         policy = options.get("propagationPolicy") or (
             "Orphan" if options.get("orphanDependents") else "Background"
         )
         if policy not in ("Orphan", "Background", "Foreground"):
             raise bad_request(f'propagationPolicy: "{policy}" is none of Orphan, Background, Foreground')
-        # The garbage collector takes these away when it has done its part.
-        for name_, its_policy in (("orphan", "Orphan"), ("foregroundDeletion", "Foreground")):
-            if policy == its_policy:
-                finalizers = list(dict.fromkeys([*finalizers, name_]))
-        grace_s = self._grace_s(resource, obj, options)
-        gone = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "details": {
-                "name": name,
-                **({"group": kind.group} if kind.group else {}),
-                "kind": kind.plural,
-                "uid": metadata["uid"],
-            },
-        }
-        # A namespace or definition is shown as it begins to go, however little there is to take along.
-        if not finalizers and not grace_s and resource not in (NAMESPACES, CRDS):
-            last = entry
-            if resource is PODS:
-                ending = {"deletionTimestamp": author.now, "deletionGracePeriodSeconds": 0}
-                final = {**metadata, **ending, "generation": generation_of(obj) + 1}
-                last = Entry(entry.key, {**obj, "metadata": final}, entry.version)
-            if not dry_run:
-                last = self._store.remove(resource.name, entry.key, last.obj)
-            return last if kind.plural in _SHOWN_WHEN_DELETED else gone
+        of_policy = {"Orphan": ["orphan"], "Foreground": ["foregroundDeletion"]}.get(policy, [])
+        return list(dict.fromkeys([*(metadata.get("finalizers") or ()), *of_policy]))
+
+    def _remove(self, resource: Resource, entry: Entry, now: str, dry_run: bool) -> Entry | Object:
+        """Take an object away at once."""
+        kind, last, metadata = resource.kind, entry, entry.obj["metadata"]
+        if resource is PODS:
+            ending = {"deletionTimestamp": now, "deletionGracePeriodSeconds": 0}
+            final = {**metadata, **ending, "generation": generation_of(entry.obj) + 1}
+            last = Entry(entry.key, {**entry.obj, "metadata": final}, entry.version)
+        if not dry_run:
+            last = self._store.remove(resource.name, entry.key, last.obj)
+        if kind.plural in _SHOWN_WHEN_DELETED:
+            return last
+        group = {"group": kind.group} if kind.group else {}
+        details = {"name": entry.key.name, **group, "kind": kind.plural, "uid": metadata["uid"]}
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+    def _mark(
+        self, resource: Resource, entry: Entry, finalizers: list[str], grace_s: int, now: str, dry_run: bool
+    ) -> Entry:
+        """Mark an object as being deleted, or let it go sooner than was said before."""
+        obj, metadata = entry.obj, entry.obj["metadata"]
         already = metadata.get("deletionTimestamp")
         earlier_s = metadata.get("deletionGracePeriodSeconds") or 0
         if already and grace_s >= earlier_s and finalizers == (metadata.get("finalizers") or []):
             return entry
         grace_s = min(grace_s, earlier_s) if already else grace_s
-        start = parse_timestamp(author.now)
+        start = parse_timestamp(now)
         when = already if already and grace_s == earlier_s else timestamp(start + timedelta(seconds=grace_s))
         marked: Object = {**metadata, "deletionTimestamp": when, "deletionGracePeriodSeconds": grace_s}
         if finalizers:
@@ -99,9 +101,7 @@ class Deletes:
         new = {**obj, "metadata": marked}
         if resource is NAMESPACES:
             new["status"] = {**obj.get("status", {}), "phase": "Terminating"}
-        if dry_run:
-            return Entry(entry.key, new, entry.version)
-        return self._store.put(resource.name, new)
+        return Entry(entry.key, new, entry.version) if dry_run else self._store.put(resource.name, new)
 
     def _grace_s(self, resource: Resource, obj: Object, options: Object) -> int:
         """How long a pod may take to stop; nothing else takes time."""

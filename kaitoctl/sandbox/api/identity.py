@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from kaitoctl.kube.objects import Object
-from kaitoctl.sandbox import admission
+from kaitoctl.sandbox.admission.metadata import decoded_metadata
 from kaitoctl.sandbox.builtin import Resource
-from kaitoctl.sandbox.status import bad_request, conflict, invalid, invalid_value
+from kaitoctl.sandbox.error_status import bad_request, conflict, invalid, invalid_value
 from kaitoctl.sandbox.store import Entry
 
 
-def identified(resource: Resource, namespace: str, name: str, obj: Any, *, is_put: bool = False) -> Object:
+def with_identity(resource: Resource, namespace: str, name: str, obj: Any, *, is_put: bool = False) -> Object:
     """The object with a metadata of its own, and with what the URL says about it.
 
     Raises:
@@ -31,7 +31,7 @@ def identified(resource: Resource, namespace: str, name: str, obj: Any, *, is_pu
                 "the object provided is unrecognized "
                 f"(must be of type {kind.kind} in {kind.api_version}): its {field_} is {obj[field_]!r}"
             )
-    metadata = admission.decoded_metadata(metadata)
+    metadata = decoded_metadata(metadata)
     if is_put and not metadata.get("name"):
         raise bad_request(f"the name of the object ({name} based on URL) is missing: it must be provided")
     if name and metadata.setdefault("name", name) != name:

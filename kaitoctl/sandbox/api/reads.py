@@ -20,7 +20,7 @@ from kaitoctl.sandbox.api.requests import (
 )
 from kaitoctl.sandbox.api.watches import Watch
 from kaitoctl.sandbox.builtin import Resource
-from kaitoctl.sandbox.status import Failure, expired, forbidden_field, invalid, too_large_version
+from kaitoctl.sandbox.error_status import Failure, expired, forbidden_field, invalid, too_large_version
 from kaitoctl.sandbox.store import Entry, Expired, Store
 
 
@@ -65,7 +65,7 @@ class Reads:
         try:
             entries = self._store.entries(resource.name, namespace, after=after, at=at)
         except Expired as error:
-            raise self._expired(error, token, after) from None
+            raise self._expiry_error(error, token, after) from None
         version = current if at is None else at
         metadata: Object = {"resourceVersion": str(version)}
         chosen: list[Entry] = []
@@ -78,7 +78,7 @@ class Reads:
                     metadata["remainingItemCount"] = 1 + sum(1 for _ in entries)
                 break
             chosen.append(entry)
-        if tables.wanted(call.accept):
+        if tables.wants_table(call.accept):
             shown = [crd.in_version(resource, entry.obj) for entry in chosen]
             include = query.get("includeObject", "")
             return json_response(
@@ -86,7 +86,7 @@ class Reads:
             )
         return self.list_of(resource, chosen, metadata)
 
-    def _expired(self, error: Expired, token: str | None, after: ObjectKey | None) -> Failure:
+    def _expiry_error(self, error: Expired, token: str | None, after: ObjectKey | None) -> Failure:
         if not token or after is None:
             return expired(str(error))
         failure = expired(
@@ -115,7 +115,7 @@ class Reads:
         watch = Watch(resource, self._store, self._clock, _in_namespace(namespace, predicate))
         watch.timeout_s = float(number(query.get("timeoutSeconds"), "timeoutSeconds"))
         watch.wants_bookmarks = is_true(query.get("allowWatchBookmarks"))
-        watch.as_table = tables.wanted(call.accept)
+        watch.as_table = tables.wants_table(call.accept)
         watch.include = query.get("includeObject", "")
         initial = is_true(send_initial) or (send_initial is None and not asked)
         try:
@@ -137,13 +137,13 @@ class Reads:
     ) -> Response:
         """One object, in the version and the form that the client wants."""
         headers = warning_headers(warnings or ())
-        if tables.wanted(accept):
+        if tables.wants_table(accept):
             shown = [crd.in_version(resource, entry.obj)]
             metadata = {"resourceVersion": str(entry.version)}
             return json_response(code, tables.table(resource, shown, metadata, now=self._clock()))
-        return Response(code, self._shown(resource, entry), headers=headers)
+        return Response(code, self._show(resource, entry), headers=headers)
 
-    def _shown(self, resource: Resource, entry: Entry) -> bytes:
+    def _show(self, resource: Resource, entry: Entry) -> bytes:
         if resource.kind.version == resource.storage_version:
             return entry.json
         return fast_json.encode(crd.in_version(resource, entry.obj))
@@ -154,7 +154,7 @@ class Reads:
         head = fast_json.encode(
             {"kind": resource.list_kind, "apiVersion": kind.api_version, "metadata": metadata}
         )
-        items = b",".join([self._shown(resource, entry) for entry in entries])
+        items = b",".join([self._show(resource, entry) for entry in entries])
         return Response(200, b'%s,"items":[%s]}' % (head[:-1], items))
 
 

@@ -13,7 +13,7 @@ from kaitoctl.kube import fast_json
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import Object, ObjectKey
 from kaitoctl.sandbox import protobuf
-from kaitoctl.sandbox.status import Failure, bad_request
+from kaitoctl.sandbox.error_status import Failure, bad_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def json_response(code: int, value: Object) -> Response:
     return Response(code, fast_json.encode(value))
 
 
-def failed(failure: Failure, warnings: Sequence[str]) -> Response:
+def failure_response(failure: Failure, warnings: Sequence[str]) -> Response:
     """A response with a failure's Status."""
     headers = warning_headers(warnings)
     if retry := failure.details.get("retryAfterSeconds"):
@@ -176,12 +176,16 @@ def _from_yaml(body: bytes) -> Any:
 
 
 def delete_options(call: Call) -> Object:
-    """Options from the body and, stronger, from the query."""
-    body = decoded(call.body, call.content_type) if call.body.strip() else {}
-    options: Object = dict(body) if isinstance(body, dict) else {}
-    for name in ("gracePeriodSeconds",):
-        if name in call.query:
-            options[name] = number(call.query[name], name)
+    """Options from the body or, of a request that has none, from the query; never from both.
+
+    Source: Kubernetes 1.34 apiserver `pkg/endpoints/handlers/delete.go` DeleteResource.
+    """
+    if call.body.strip():
+        body = decoded(call.body, call.content_type)
+        return dict(body) if isinstance(body, dict) else {}
+    options: Object = {}
+    if "gracePeriodSeconds" in call.query:
+        options["gracePeriodSeconds"] = number(call.query["gracePeriodSeconds"], "gracePeriodSeconds")
     if "propagationPolicy" in call.query:
         options["propagationPolicy"] = call.query["propagationPolicy"]
     if "orphanDependents" in call.query:

@@ -22,7 +22,7 @@ from kaitoctl.sandbox.api.requests import (
     Response,
     decoded,
     delete_options,
-    failed,
+    failure_response,
     is_true,
     json_response,
     media_type,
@@ -32,8 +32,7 @@ from kaitoctl.sandbox.api.subresources import bind, patch_scale, scale_of, set_s
 from kaitoctl.sandbox.api.watches import Watch
 from kaitoctl.sandbox.api.writes import Writes, must_be_patch
 from kaitoctl.sandbox.builtin import CRDS, NAMESPACES, Resource
-from kaitoctl.sandbox.pods import logged_container, must_be_dispensable, must_have_logged
-from kaitoctl.sandbox.status import (
+from kaitoctl.sandbox.error_status import (
     Failure,
     bad_request,
     method_not_allowed,
@@ -41,7 +40,8 @@ from kaitoctl.sandbox.status import (
     not_found,
     nothing_serves,
 )
-from kaitoctl.sandbox.store import Event, Store
+from kaitoctl.sandbox.pod_subresources import logged_container, must_be_dispensable, must_have_logged
+from kaitoctl.sandbox.store import Entry, Event, Store
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Api:
     ) -> None:
         self.store = store or Store()
         self.clock = clock
-        self.pod_logs: Callable[[str, str, str], str] = lambda _namespace, _pod, _container: ""
+        self.pod_logs: Callable[..., str] = lambda _namespace, _pod, _container: ""
         """Text of a container's log by namespace, pod and container; whoever runs pods sets it."""
         self.kinds = Kinds(self.store)
         self.reads = Reads(self.store, clock)
@@ -101,12 +101,12 @@ class Api:
         try:
             answer = self._route(call)
         except Failure as failure:
-            answer = failed(failure, call.warnings)
+            answer = failure_response(failure, call.warnings)
         except Exception:
             # Whatever a client sends, the cluster lives on; the log has what we did not foresee.
             _log.exception("request failed", extra={"method": call.method, "path": call.path})
             words = "Internal error occurred; see the sandbox's log"
-            answer = failed(Failure(500, "InternalError", words), ())
+            answer = failure_response(Failure(500, "InternalError", words), ())
         if call.method != "GET":
             self.garbage.collect(limit=50)
         return answer
@@ -193,61 +193,72 @@ class Api:
         entry = self.store.find(resource.name, key)
         media = media_type(call.content_type)
         is_apply = call.method == "PATCH" and media.startswith("application/apply-patch")
-        if call.method == "PUT" and entry is None and not subresource:
-            obj, author = decoded(call.body, call.content_type), self._author(call)
-            created = self.writes.put_new(resource, key, obj, author)
-            return self.reads.one(201, resource, created, author.warnings)
         if call.method == "PATCH":
             must_be_patch(media, resource)
-        if entry is None and not (is_apply and not subresource):
+        if entry is None and not (subresource == "" and (is_apply or call.method == "PUT")):
             raise not_found(resource.kind.plural, resource.kind.group, key.name)
-        if subresource == "log" and call.method == "GET":
-            assert entry is not None
-            container = logged_container(entry.obj, call.query.get("container", ""))
-            must_have_logged(entry.obj, container, previous=is_true(call.query.get("previous")))
-            text = self.pod_logs(key.namespace, key.name, container)
-            tail = int(call.query.get("tailLines") or -1)
-            if tail >= 0:
-                text = "".join(text.splitlines(keepends=True)[-tail:] if tail else ())
-            return Response(200, text.encode(), "text/plain")
-        if call.method == "GET" and entry is not None:
+        if entry is not None:
+            if call.method == "GET":
+                return self._get(call, resource, entry, subresource)
+            if call.method in ("DELETE", "POST"):
+                return self._act(call, resource, entry, subresource)
             if subresource == "scale":
-                return json_response(200, scale_of(resource, entry.obj))
-            return self.reads.one(200, resource, entry, accept=call.accept)
-        author = self._author(call)
-        if call.method == "DELETE" and not subresource and entry is not None:
-            result = self.deletes.delete(resource, entry, delete_options(call), author)
-            return (
-                json_response(200, result)
-                if isinstance(result, dict)
-                else self.reads.one(200, resource, result)
-            )
-        if call.method == "POST" and subresource == "binding" and entry is not None:
-            bind(self.writes, resource, entry, decoded(call.body, call.content_type), author)
-            return json_response(201, SUCCESS)
-        if call.method == "POST" and subresource == "eviction" and entry is not None:
-            asked = decoded(call.body, call.content_type)
-            options = asked.get("deleteOptions") if isinstance(asked, dict) else None
-            must_be_dispensable(self.store, entry.obj)
-            self.deletes.delete(resource, entry, options if isinstance(options, dict) else {}, author)
-            return json_response(201, SUCCESS)
-        if call.method == "PUT" and entry is not None:
-            new = decoded(call.body, call.content_type)
-            if subresource == "scale":
-                return json_response(200, set_scale(self.writes, resource, entry, new, author))
-            written = self.writes.replace(resource, entry, new, subresource, author)
-        elif call.method == "PATCH":
-            patch = decoded(call.body, call.content_type)
-            if subresource == "scale" and entry is not None:
-                return json_response(200, patch_scale(self.writes, resource, entry, patch, media, author))
-            if is_apply:
-                written = server_side_apply(self.writes, resource, key, entry, patch, subresource, author)
-            else:
-                assert entry is not None
-                written = self.writes.patch(resource, entry, patch, media, subresource, author)
-        else:
+                return self._scale(call, resource, entry, media)
+        if call.method not in ("PUT", "PATCH"):
             raise method_not_allowed()
+        author = self._author(call)
+        body = decoded(call.body, call.content_type)
+        if is_apply:
+            written = server_side_apply(self.writes, resource, key, entry, body, subresource, author)
+        elif entry is None:
+            written = self.writes.put_new(resource, key, body, author)
+        elif call.method == "PUT":
+            written = self.writes.replace(resource, entry, body, subresource, author)
+        else:
+            written = self.writes.patch(resource, entry, body, media, subresource, author)
         return self.reads.one(200 if entry else 201, resource, written, author.warnings)
+
+    def _get(self, call: Call, resource: Resource, entry: Entry, subresource: str) -> Response:
+        if subresource == "scale":
+            return json_response(200, scale_of(resource, entry.obj))
+        if subresource != "log":
+            return self.reads.one(200, resource, entry, accept=call.accept)
+        container = logged_container(entry.obj, call.query.get("container", ""))
+        is_previous = is_true(call.query.get("previous"))
+        must_have_logged(entry.obj, container, previous=is_previous)
+        which = {"previous": True} if is_previous else {}
+        text = self.pod_logs(entry.key.namespace, entry.key.name, container, **which)
+        tail = int(call.query.get("tailLines") or -1)
+        if tail >= 0:
+            text = "".join(text.splitlines(keepends=True)[-tail:] if tail else ())
+        return Response(200, text.encode(), "text/plain")
+
+    def _act(self, call: Call, resource: Resource, entry: Entry, subresource: str) -> Response:
+        """Delete, bind or evict."""
+        author = self._author(call)
+        match call.method, subresource:
+            case "DELETE", "":
+                result = self.deletes.delete(resource, entry, delete_options(call), author)
+                if isinstance(result, dict):
+                    return json_response(200, result)
+                return self.reads.one(200, resource, result)
+            case "POST", "binding":
+                bind(self.writes, resource, entry, decoded(call.body, call.content_type), author)
+            case "POST", "eviction":
+                asked = decoded(call.body, call.content_type)
+                options = asked.get("deleteOptions") if isinstance(asked, dict) else None
+                must_be_dispensable(self.store, entry.obj)
+                self.deletes.delete(resource, entry, options if isinstance(options, dict) else {}, author)
+            case _:
+                raise method_not_allowed()
+        return json_response(201, SUCCESS)
+
+    def _scale(self, call: Call, resource: Resource, entry: Entry, media: str) -> Response:
+        author = self._author(call)
+        body = decoded(call.body, call.content_type)
+        if call.method == "PUT":
+            return json_response(200, set_scale(self.writes, resource, entry, body, author))
+        return json_response(200, patch_scale(self.writes, resource, entry, body, media, author))
 
     def _author(self, call: Call) -> Author:
         query = call.query
@@ -260,7 +271,8 @@ class Api:
         return Author(
             query.get("fieldManager") or call.user_agent.partition("/")[0] or "unknown",
             named=bool(query.get("fieldManager")),
-            dry_run=bool(dry_run),
+            # A deletion's options are in its body, or, where it has none, in the query; never in both.
+            dry_run=bool(dry_run) and not (call.method == "DELETE" and call.body),
             force=is_true(query.get("force")),
             validation=validation,
             now=self.writes.now(),

@@ -11,22 +11,22 @@ from typing import Any
 from kaitoctl.kube.managed_fields import Fields, minus
 from kaitoctl.kube.objects import Object, ObjectKey, dig, only, without
 from kaitoctl.sandbox import crd, types
-from kaitoctl.sandbox.api.identity import identified, must_be_the_same, uid_must_stay
+from kaitoctl.sandbox.api.identity import must_be_the_same, uid_must_stay, with_identity
 from kaitoctl.sandbox.api.requests import Author
 from kaitoctl.sandbox.api.writes import Writes, decoded_as
 from kaitoctl.sandbox.apply import (
     ApplyConflict,
     Manager,
     Owned,
-    Shape,
-    UnkeyedEntry,
+    Owners,
     apply,
     fields_of,
     ownable,
     owners_of,
 )
 from kaitoctl.sandbox.builtin import Resource
-from kaitoctl.sandbox.status import Failure, bad_request, conflict, invalid, required
+from kaitoctl.sandbox.error_status import Failure, bad_request, conflict, invalid, required
+from kaitoctl.sandbox.shapes import Shape, UnkeyedEntry
 from kaitoctl.sandbox.store import Entry
 
 
@@ -49,7 +49,7 @@ def server_side_apply(
         raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
     if isinstance(body, dict) and not (body.get("apiVersion") and body.get("kind")):
         raise bad_request("an apply patch must have apiVersion and kind")
-    config = identified(resource, key.namespace, key.name, body)
+    config = with_identity(resource, key.namespace, key.name, body)
     identity = config["metadata"]
     # What an apply says is empty, it owns.
     config["metadata"] = {**(body["metadata"] if dig(body, "metadata") else {}), **identity}
@@ -71,18 +71,8 @@ def server_side_apply(
     namespace = dig(body, "metadata", "namespace") or ""
     _must_be_declared(resource, key, namespace, config)
     owners = owners_of(live["metadata"].get("managedFields")) if live else {}
-    me = Manager(author.manager, "Apply", "", subresource)
-    shape, now = resource.shape, author.now
-    if live is not None and not owners:
-        before = Manager("before-first-apply", "Update", resource.kind.api_version, "")
-        owners = {before: Owned(fields_of(ownable(live), shape), now)}
     try:
-        try:
-            merged, owners = apply(live, config, owners, me, shape, force=author.force, now=now)
-        except ApplyConflict as error:
-            if not _is_upgrade_of_kubectl(author.manager, live, error.fields, shape):
-                raise
-            merged, owners = apply(live, config, owners, me, shape, force=True, now=now)
+        merged, owners = _apply(resource, live, config, owners, subresource, author)
     except ApplyConflict as error:
         causes = [
             {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": path}
@@ -90,7 +80,7 @@ def server_side_apply(
         ]
         raise Failure(409, "Conflict", str(error), causes=causes) from None
     except UnkeyedEntry as error:
-        raise _untyped(resource, key, namespace, str(error)) from None
+        raise _untyped_error(resource, key, namespace, str(error)) from None
     merged["metadata"] = dict(merged["metadata"])
     if resource.struct is not None:
         merged, _ = decoded_as(resource, resource.struct, merged)
@@ -102,6 +92,28 @@ def server_side_apply(
     return writes.write(resource, entry, live, merged, subresource, author, owners)
 
 
+def _apply(
+    resource: Resource, live: Object | None, config: Object, owners: Owners, subresource: str, author: Author
+) -> tuple[Object, Owners]:
+    """The object after the apply, and who owns what of it.
+
+    Raises:
+        ApplyConflict: others own fields of it.
+        UnkeyedEntry: an entry of a list has no key of its own.
+    """
+    me = Manager(author.manager, "Apply", "", subresource)
+    shape, now = resource.shape, author.now
+    if live is not None and not owners:
+        before = Manager("before-first-apply", "Update", resource.kind.api_version, "")
+        owners = {before: Owned(fields_of(ownable(live), shape), now)}
+    try:
+        return apply(live, config, owners, me, shape, force=author.force, now=now)
+    except ApplyConflict as error:
+        if not _is_upgrade_of_kubectl(author.manager, live, error.fields, shape):
+            raise
+        return apply(live, config, owners, me, shape, force=True, now=now)
+
+
 def _must_be_declared(resource: Resource, key: ObjectKey, namespace: str, config: Object) -> None:
     try:
         if resource.struct is not None:
@@ -110,16 +122,16 @@ def _must_be_declared(resource: Resource, key: ObjectKey, namespace: str, config
             more = types.decode(types.METADATA, config["metadata"], "metadata")[1]
             unknown = [*crd.unknown_fields(resource, config), *more]
             if mismatch := crd.mismatch(resource, config):
-                raise _untyped(resource, key, namespace, mismatch)
+                raise _untyped_error(resource, key, namespace, mismatch)
     except types.TypeMismatch as error:
-        raise _untyped(resource, key, namespace, f".{error}") from None
+        raise _untyped_error(resource, key, namespace, f".{error}") from None
     if unknown:
         lines = [f".{path}: field not declared in schema" for path in unknown]
         words = lines[0] if len(lines) == 1 else "errors:\n" + "\n".join(f"  {line}" for line in lines)
-        raise _untyped(resource, key, namespace, words)
+        raise _untyped_error(resource, key, namespace, words)
 
 
-def _untyped(resource: Resource, key: ObjectKey, namespace: str, words: str) -> Failure:
+def _untyped_error(resource: Resource, key: ObjectKey, namespace: str, words: str) -> Failure:
     # The real server, too, has no reason and code 500 here: its typed merge fails before validation.
     kind = resource.kind
     return Failure(

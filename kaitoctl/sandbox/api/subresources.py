@@ -10,7 +10,7 @@ from kaitoctl.sandbox.api.identity import must_be_the_same
 from kaitoctl.sandbox.api.requests import Author
 from kaitoctl.sandbox.api.writes import Writes, patched
 from kaitoctl.sandbox.builtin import Resource
-from kaitoctl.sandbox.status import bad_request, conflict
+from kaitoctl.sandbox.error_status import bad_request, conflict
 from kaitoctl.sandbox.store import Entry
 
 

@@ -9,7 +9,7 @@ from kaitoctl.kube import fast_json
 from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox import crd, selectors, tables
 from kaitoctl.sandbox.builtin import Resource
-from kaitoctl.sandbox.status import Failure
+from kaitoctl.sandbox.error_status import Failure
 from kaitoctl.sandbox.store import Entry, Event, Store, watch_line
 
 _LINES_A_WATCHER_MAY_LAG = 100_000

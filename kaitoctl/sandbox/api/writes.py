@@ -14,14 +14,16 @@ from typing import Any
 
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import Object, ObjectKey, generation_of, merge_patched, only, without
-from kaitoctl.sandbox import admission, crd, types
+from kaitoctl.sandbox import crd, types
+from kaitoctl.sandbox.admission import admit
+from kaitoctl.sandbox.admission.addresses import Addresses
+from kaitoctl.sandbox.admission.completion import complete
 from kaitoctl.sandbox.api.deletes import Deletes
-from kaitoctl.sandbox.api.identity import identified, must_be_the_same, uid_must_stay
+from kaitoctl.sandbox.api.identity import must_be_the_same, uid_must_stay, with_identity
 from kaitoctl.sandbox.api.requests import Author
 from kaitoctl.sandbox.apply import Manager, Owners, managed_fields_of, owners_of, update
 from kaitoctl.sandbox.builtin import CRDS, NAMESPACES, Resource
-from kaitoctl.sandbox.patch import PatchFailed, json_patched, strategically_patched
-from kaitoctl.sandbox.status import (
+from kaitoctl.sandbox.error_status import (
     Failure,
     already_exists,
     bad_request,
@@ -34,6 +36,7 @@ from kaitoctl.sandbox.status import (
     required,
     unsupported_media_type,
 )
+from kaitoctl.sandbox.patch import PatchFailed, json_patched, strategically_patched
 from kaitoctl.sandbox.store import Entry, Store
 
 _PATCH_TYPES = (
@@ -48,7 +51,6 @@ _CREATED_BY_PUT = (
     "clusterrolebindings",
 )  # fmt: skip
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: generated names spell nothing
-_EMPTY_IS_ABSENT = ("labels", "annotations", "finalizers", "ownerReferences")
 _GIVEN_BY_SERVER = (
     "uid",
     "creationTimestamp",
@@ -65,7 +67,7 @@ class Writes:
         self.store = store
         self._deletes = deletes
         self._clock = clock
-        self._addresses = admission.Addresses(store)
+        self._addresses = Addresses(store)
 
     def now(self) -> str:
         """The time as objects carry it."""
@@ -89,7 +91,7 @@ class Writes:
             Failure: 400, 403, 404, 409, 422.
         """
         kind = resource.kind
-        given = identified(resource, namespace, "", obj)
+        given = with_identity(resource, namespace, "", obj)
         metadata = given["metadata"]
         if metadata.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
@@ -151,7 +153,7 @@ class Writes:
         else:
             kept, unknown = obj, crd.unknown_fields(resource, obj)
             if unknown:
-                kept = crd.pruned(resource, obj)
+                kept = crd.prune(resource, obj)
             metadata, more = decoded_as(resource, types.METADATA, kept["metadata"])
             kept = {**kept, "metadata": metadata}
             unknown += [f"metadata.{path}" for path in more]
@@ -177,7 +179,7 @@ class Writes:
         Raises:
             Failure: 404, or what is wrong with the object, which is looked at first.
         """
-        given = identified(resource, key.namespace, key.name, obj, is_put=True)
+        given = with_identity(resource, key.namespace, key.name, obj, is_put=True)
         if resource.kind.plural in _CREATED_BY_PUT:
             if uid := given["metadata"].get("uid"):
                 why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
@@ -204,7 +206,7 @@ class Writes:
         kind, key = resource.kind, entry.key
         live = crd.in_version(resource, entry.obj)
         try:
-            new = identified(resource, key.namespace, key.name, obj, is_put=is_put)
+            new = with_identity(resource, key.namespace, key.name, obj, is_put=is_put)
             self._drop_unknown(resource, new, author)
         except Failure as failure:
             if is_put or failure.code != 400:
@@ -281,13 +283,13 @@ class Writes:
         """
         is_new = live is None
         if resource.is_custom:
-            new = crd.admitted(resource, new, is_applied=owners is not None)
+            new = crd.admit(resource, new, is_applied=owners is not None)
         else:
-            admission.admit(resource, new, live)
+            admit(resource, new, live)
         metadata = new["metadata"]
         # Written in a version that lacks fields, a status takes them away, too: that counts for nothing.
         counts = resource.counts and subresource != "status"
-        if live is not None and counts and _wanted(resource, new) != _wanted(resource, live):
+        if live is not None and counts and _wish(resource, new) != _wish(resource, live):
             metadata["generation"] = generation_of(live) + 1
         if owners is None:
             known = owners_of(live["metadata"].get("managedFields")) if live else {}
@@ -305,7 +307,7 @@ class Writes:
         if owners:
             metadata["managedFields"] = managed_fields_of(owners, resource.kind.api_version)
         if is_new and not resource.is_custom:
-            admission.complete(resource, new)
+            complete(resource, new)
         return new
 
     def _no_new_finalizers_while_deleting(self, resource: Resource, before: Object, after: Object) -> None:
@@ -315,7 +317,7 @@ class Writes:
         if added := [name for name in after.get("finalizers") or () if name not in present]:
             why = (
                 "no new finalizers can be added if the object is being deleted, found new finalizers "
-                f"[]string{{{', '.join(map(_quoted, added))}}}"
+                f"[]string{{{', '.join(map(_quote, added))}}}"
             )
             cause = forbidden_field("metadata.finalizers", why)
             raise invalid(resource.kind.kind, resource.kind.group, before["name"], [cause])
@@ -385,7 +387,7 @@ def must_be_patch(media: str, resource: Resource) -> None:
         raise unsupported_media_type(accepted)
 
 
-def _wanted(resource: Resource, obj: Object) -> Object:
+def _wish(resource: Resource, obj: Object) -> Object:
     """What of an object its generation counts."""
     if not resource.is_custom:
         # A Deployment's annotations go to its ReplicaSets, so the real server counts them too.
@@ -396,5 +398,5 @@ def _wanted(resource: Resource, obj: Object) -> Object:
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return f'"{text}"'

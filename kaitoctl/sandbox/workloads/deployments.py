@@ -10,34 +10,32 @@ kube-controller-manager 1.33.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.kube import conditions, request
+from kaitoctl.kube import conditions, request, workloads
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
-    POD,
     REPLICA_SET,
     Object,
     ObjectKey,
     annotations_of,
     controller_of,
+    copy_of,
     dig,
     generation_of,
     is_being_deleted,
-    is_controlled_by,
     key_of,
     labels_of,
     owner_reference,
-    selector_text,
     uid_of,
 )
+from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
-from kaitoctl.reconcile.informer import Store
+from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox.clock import Clock
 from kaitoctl.sandbox.workloads import pods
 from kaitoctl.sandbox.workloads.pods import Writes
@@ -46,7 +44,6 @@ REVISION = "deployment.kubernetes.io/revision"
 HASH_LABEL = "pod-template-hash"
 _NOT_COPIED = frozenset({REVISION, "kubectl.kubernetes.io/last-applied-configuration"})
 _DEPLOYMENT_MANAGER = "deployment-controller"
-_REPLICA_SET_MANAGER = "replicaset-controller"
 _DEFAULT_DEADLINE_S = 600
 _UNLIMITED_DEADLINE_S = 2**31 - 1
 
@@ -159,26 +156,26 @@ class Deployments:
         old = [one for one in owned if one is not new]
         if new is None:
             if self._recreates(deployment) and not self._is_empty(old):
-                yield from self._scaled(deployment, old, [0] * len(old))
+                yield from self._scale(deployment, old, [0] * len(old))
             else:
-                yield from pods.created(REPLICA_SET, self._replica_set(deployment, old))
-            return (yield from self._told(deployment, None, old))
+                yield from pods.create(REPLICA_SET, self._replica_set(deployment, old))
+            return (yield from self._report(deployment, None, old))
         revision = max([_revision(new), *(_revision(one) + 1 for one in old)])
-        yield from self._numbered(deployment, new, revision)
-        replicas = _replicas(deployment)
+        yield from self._number(deployment, new, revision)
+        replicas = workloads.replicas(deployment)
         if self._recreates(deployment):
-            yield from self._scaled(deployment, old, [0] * len(old))
+            yield from self._scale(deployment, old, [0] * len(old))
             if self._is_empty(old):
-                yield from self._scaled(deployment, [new], [replicas])
+                yield from self._scale(deployment, [new], [replicas])
         else:
             surge, unavailable = limits(dig(deployment, "spec", "strategy"), replicas)
             next_new, sizes = new_scale(
                 replicas, _share(new), map(_share, old), surge=surge, unavailable=unavailable
             )
-            yield from self._scaled(deployment, [new, *old], [next_new, *sizes])
-        outcome = yield from self._told(deployment, new, old)
+            yield from self._scale(deployment, [new, *old], [next_new, *sizes])
+        outcome = yield from self._report(deployment, new, old)
         if _is_complete(deployment, _status(deployment, new, old)):
-            yield from self._tidied(deployment, old)
+            yield from self._tidy(deployment, old)
         return outcome
 
     def _recreates(self, deployment: Object) -> bool:
@@ -187,7 +184,7 @@ class Deployments:
     def _is_empty(self, old: Iterable[Object]) -> bool:
         """Whether not one pod of the old ReplicaSets is left, the stopping ones included."""
         return not any(
-            _replicas(one) or any(not pods.is_terminal(pod) for pod in self.pods.by_owner(uid_of(one)))
+            workloads.replicas(one) or any(not is_finished(pod) for pod in self.pods.by_owner(uid_of(one)))
             for one in old
         )
 
@@ -196,9 +193,9 @@ class Deployments:
         name = pods.short_hash(pods.essence(template))
         key = key_of(deployment)
         labels = {**labels_of(template), HASH_LABEL: name}
-        stamped = copy.deepcopy(template)
+        stamped = copy_of(template)
         stamped.setdefault("metadata", {})["labels"] = labels
-        selector = copy.deepcopy(dig(deployment, "spec", "selector") or {})
+        selector = copy_of(dig(deployment, "spec", "selector") or {})
         selector["matchLabels"] = {**(selector.get("matchLabels") or {}), HASH_LABEL: name}
         revision = max((_revision(one) for one in old), default=0) + 1
         annotations = {
@@ -220,7 +217,7 @@ class Deployments:
             "spec": spec,
         }
 
-    def _numbered(self, deployment: Object, new: Object, revision: int) -> Writes:
+    def _number(self, deployment: Object, new: Object, revision: int) -> Writes:
         """Write the revision on both; going back to an old template gives its ReplicaSet a new number."""
         patch = {"metadata": {"annotations": {REVISION: str(revision)}}}
         for kind, obj in ((REPLICA_SET, new), (DEPLOYMENT, deployment)):
@@ -228,14 +225,14 @@ class Deployments:
                 key = key_of(obj)
                 yield request.merge_patch(kind, key.namespace, key.name, patch, manager=_DEPLOYMENT_MANAGER)
 
-    def _scaled(self, deployment: Object, replica_sets: Iterable[Object], sizes: Iterable[int]) -> Writes:
+    def _scale(self, deployment: Object, replica_sets: Iterable[Object], sizes: Iterable[int]) -> Writes:
         for one, size in zip(replica_sets, sizes, strict=True):
-            if (before := _replicas(one)) != size:
+            if (before := workloads.replicas(one)) != size:
                 yield pods.spec_patch(
                     REPLICA_SET, one, {"spec": {"replicas": size}}, manager=_DEPLOYMENT_MANAGER
                 )
                 direction = "up" if size > before else "down"
-                yield from pods.recorded(
+                yield from pods.record(
                     deployment,
                     "ScalingReplicaSet",
                     f"Scaled {direction} replica set {key_of(one).name} from {before} to {size}",
@@ -243,18 +240,18 @@ class Deployments:
                     clock=self.clock,
                 )
 
-    def _tidied(self, deployment: Object, old: list[Object]) -> Writes:
+    def _tidy(self, deployment: Object, old: list[Object]) -> Writes:
         """Delete the oldest empty ReplicaSets beyond the history limit."""
         limit = dig(deployment, "spec", "revisionHistoryLimit")
-        empty = [one for one in old if not _replicas(one) and not dig(one, "status", "replicas")]
+        empty = [one for one in old if not workloads.replicas(one) and not dig(one, "status", "replicas")]
         for one in sorted(empty, key=_revision)[: max(0, len(old) - (10 if limit is None else limit))]:
-            yield from pods.deleted(REPLICA_SET, one)
+            yield from pods.delete(REPLICA_SET, one)
 
-    def _told(
+    def _report(
         self, deployment: Object, new: Object | None, old: list[Object]
     ) -> Generator[Request, Object, Outcome]:
         status = _status(deployment, new, old)
-        replicas = _replicas(deployment)
+        replicas = workloads.replicas(deployment)
         _, unavailable = limits(dig(deployment, "spec", "strategy"), replicas)
         if self._recreates(deployment):
             unavailable = replicas
@@ -301,7 +298,7 @@ class Deployments:
         ):
             message = f"{name} has successfully progressed."
             return conditions.condition("Progressing", True, "NewReplicaSetAvailable", message), None
-        if before is None or settled or _has_progressed(was, status) or _changed(was, deployment):
+        if before is None or settled or _has_progressed(was, status) or _has_changed(was, deployment):
             message = f"{name} is progressing."
             moved = conditions.condition("Progressing", True, "ReplicaSetUpdated", message)
             return {**moved, "lastUpdateTime": self.clock.stamp()}, float(deadline_s)
@@ -314,18 +311,13 @@ class Deployments:
         return conditions.condition("Progressing", False, "ProgressDeadlineExceeded", message), None
 
 
-def _replicas(obj: Object) -> int:
-    wanted = dig(obj, "spec", "replicas")
-    return 1 if wanted is None else int(wanted)
-
-
 def _revision(replica_set: Object) -> int:
     text = annotations_of(replica_set).get(REVISION, "0")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _share(replica_set: Object) -> Share:
-    return Share(_replicas(replica_set), int(dig(replica_set, "status", "availableReplicas") or 0))
+    return Share(workloads.replicas(replica_set), int(dig(replica_set, "status", "availableReplicas") or 0))
 
 
 def _wanted_template(deployment: Object) -> Object:
@@ -335,7 +327,7 @@ def _wanted_template(deployment: Object) -> Object:
 
 def _template(replica_set: Object) -> Object:
     """The essence of a ReplicaSet's pod template, without what the Deployment controller put into it."""
-    template = copy.deepcopy(dig(replica_set, "spec", "template") or {})
+    template = copy_of(dig(replica_set, "spec", "template") or {})
     labels = template.get("metadata", {}).get("labels") or {}
     labels.pop(HASH_LABEL, None)
     wanted: Object = pods.essence(template)
@@ -354,7 +346,9 @@ def _status(deployment: Object, new: Object | None, old: list[Object]) -> Object
         "updatedReplicas": _sum([new] if new else [], "replicas"),
         "readyReplicas": _sum(every, "readyReplicas"),
         "availableReplicas": available,
-        "unavailableReplicas": max(0, max(_replicas(deployment), sum(map(_replicas, every))) - available),
+        "unavailableReplicas": max(
+            0, max(workloads.replicas(deployment), sum(map(workloads.replicas, every))) - available
+        ),
     }
     return {
         "observedGeneration": generation_of(deployment),
@@ -363,13 +357,13 @@ def _status(deployment: Object, new: Object | None, old: list[Object]) -> Object
 
 
 def _is_complete(deployment: Object, status: Object) -> bool:
-    replicas = _replicas(deployment)
+    replicas = workloads.replicas(deployment)
     return all(
         status.get(name, 0) == replicas for name in ("updatedReplicas", "replicas", "availableReplicas")
     )
 
 
-def _changed(was: Object, deployment: Object) -> bool:
+def _has_changed(was: Object, deployment: Object) -> bool:
     """A new generation starts a new deadline, also after the old one had passed."""
     return int(was.get("observedGeneration") or 0) != generation_of(deployment)
 
@@ -383,76 +377,3 @@ def _has_progressed(was: Object, now: Object) -> bool:
 
 
 # --- ReplicaSets ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaSets:
-    """Reconciles one ReplicaSet: as many pods as wanted, the least useful ones go first.
-
-    Args:
-        replica_sets: store of all ReplicaSets.
-        pods: store of all pods.
-        clock: the sandbox's time.
-    """
-
-    replica_sets: Store
-    pods: Store
-    clock: Clock
-
-    def reconcile(self, key: ObjectKey) -> Generator[Request, Object, Outcome]:
-        """Create or delete pods, and count them."""
-        owner = self.replica_sets.get(key)
-        if owner is None or is_being_deleted(owner):
-            return Outcome()
-        wanted = _replicas(owner)
-        mine = [pod for pod in self.pods.by_owner(uid_of(owner)) if pods.is_active(pod)]
-        if len(mine) != wanted:
-            # The store may not show what the last pass did; before acting twice, ask.
-            selector = selector_text(dig(owner, "spec", "selector", "matchLabels") or {})
-            answer = yield Request("GET", POD.path(key.namespace), query={"labelSelector": selector})
-            listed = [pod for pod in answer.get("items") or () if is_controlled_by(pod, owner)]
-            mine = [pod for pod in listed if pods.is_active(pod)]
-            template = dig(owner, "spec", "template") or {}
-            for _ in range(wanted - len(mine)):
-                pod = pods.pod_of(owner, template, pods.random_name(key.name))
-                yield request.create(POD, pod)
-                yield from pods.recorded(
-                    owner,
-                    "SuccessfulCreate",
-                    f"Created pod: {key_of(pod).name}",
-                    source=_REPLICA_SET_MANAGER,
-                    clock=self.clock,
-                )
-            for pod in sorted(mine, key=_usefulness)[: max(0, len(mine) - wanted)]:
-                yield from pods.deleted(POD, pod)
-        return (yield from self._counted(owner, mine))
-
-    def _counted(self, owner: Object, mine: list[Object]) -> Generator[Request, Object, Outcome]:
-        least_s = float(dig(owner, "spec", "minReadySeconds") or 0)
-        waits = [pods.available_in_s(pod, least_s, self.clock) for pod in mine]
-        counts = {
-            "fullyLabeledReplicas": len(mine),
-            "readyReplicas": sum(pods.is_ready(pod) for pod in mine),
-            "availableReplicas": waits.count(0.0),
-        }
-        status = {
-            "replicas": len(mine),
-            "observedGeneration": generation_of(owner),
-            **{name: count for name, count in counts.items() if count},
-        }
-        yield from pods.status_patch(REPLICA_SET, owner, status, manager=_REPLICA_SET_MANAGER)
-        soonest = min((wait for wait in waits if wait), default=None)
-        return Outcome(None if soonest is None else self.clock.wall_s(soonest))
-
-
-def _usefulness(pod: Object) -> tuple[Any, ...]:
-    """Sorts the pods to delete first to the front: no node, not running, not ready, the youngest."""
-    created: Mapping[str, Any] = pod["metadata"]
-    age = "".join(chr(255 - ord(char)) for char in created.get("creationTimestamp") or "")
-    return (
-        bool(dig(pod, "spec", "nodeName")),
-        pods.phase(pod) == "Running",
-        pods.is_ready(pod),
-        age,
-        key_of(pod),
-    )

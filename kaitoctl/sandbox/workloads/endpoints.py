@@ -23,6 +23,7 @@ from kaitoctl.kube.objects import (
     labels_of,
     owner_reference,
 )
+from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.kube.request import Request, create
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.sandbox.workloads import pods
@@ -52,21 +53,13 @@ class ServiceEndpoints:
         service = self.services.get(key)
         if service is None or is_being_deleted(service):
             return Outcome()
-        yield from self._addressed(service)
-        selector = dig(service, "spec", "selector")
-        if not selector:
+        yield from self._addresses(service)
+        if not dig(service, "spec", "selector"):
             return Outcome()
-        behind = [
-            pod
-            for _, pod in sorted(self.pods.items())
-            if key_of(pod).namespace == key.namespace
-            and dig(pod, "status", "podIP")
-            and not pods.is_terminal(pod)
-            and selector.items() <= labels_of(pod).items()
-        ]
+        chosen = behind(service, self.pods)
         for kind, store, wanted in (
-            (ENDPOINTS, self.endpoints, endpoints_of(service, behind)),
-            (ENDPOINT_SLICE, self.slices, slice_of(service, behind)),
+            (ENDPOINTS, self.endpoints, endpoints_of(service, chosen)),
+            (ENDPOINT_SLICE, self.slices, slice_of(service, chosen)),
         ):
             observed = store.get(key_of(wanted))
             if observed is None:
@@ -79,7 +72,7 @@ class ServiceEndpoints:
                 yield pods.spec_patch(kind, observed, differing, manager=_MANAGER)
         return Outcome()
 
-    def _addressed(self, service: Object) -> Writes:
+    def _addresses(self, service: Object) -> Writes:
         if dig(service, "spec", "type") != "LoadBalancer" or dig(
             service, "status", "loadBalancer", "ingress"
         ):
@@ -87,6 +80,20 @@ class ServiceEndpoints:
         address = f"198.51.100.{1 + zlib.crc32(str(key_of(service)).encode()) % 254}"
         status = {**(service.get("status") or {}), "loadBalancer": {"ingress": [{"ip": address}]}}
         yield from pods.status_patch(SERVICE, service, status, manager="service-controller")
+
+
+def behind(service: Object, all_pods: Mapping[ObjectKey, Object]) -> list[Object]:
+    """The pods that a Service selects and that have an address; none for one without a selector."""
+    selector = dig(service, "spec", "selector") or {}
+    return [
+        pod
+        for key, pod in sorted(all_pods.items())
+        if selector
+        and key.namespace == key_of(service).namespace
+        and dig(pod, "status", "podIP")
+        and not is_finished(pod)
+        and selector.items() <= labels_of(pod).items()
+    ]
 
 
 def keys_of_pod(services: Mapping[ObjectKey, Object]) -> Callable[[Object], list[ObjectKey]]:

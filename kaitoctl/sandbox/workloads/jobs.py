@@ -1,6 +1,6 @@
 """Jobs: pods that run to completion, tried again until the limit is reached.
 
-`counted` is the arithmetic, `Jobs` the reconciler. A Job that has ended is never looked at again. Not known:
+`count_pods` is the arithmetic, `Jobs` the reconciler. An ended Job is never looked at again. Not known:
 indexed completion, success and pod failure policies. Successes are counted from the pods that are there, so
 deleting a succeeded pod of an unfinished Job runs it again.
 
@@ -26,7 +26,7 @@ from kaitoctl.kube.objects import (
 )
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
-from kaitoctl.reconcile.informer import Store
+from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox.clock import Clock
 from kaitoctl.sandbox.workloads import pods
 from kaitoctl.sandbox.workloads.pods import Writes
@@ -55,7 +55,7 @@ class Count:
     failed: int
 
 
-def counted(owned: Iterable[Object]) -> Count:
+def count_pods(owned: Iterable[Object]) -> Count:
     """The count of a Job's pods."""
     mine = list(owned)
     active = [pod for pod in mine if pods.is_active(pod)]
@@ -71,7 +71,7 @@ def counted(owned: Iterable[Object]) -> Count:
     return Count(len(active), sum(pods.is_ready(pod) for pod in active), succeeded, failed + restarts)
 
 
-def ended(job: Object) -> Object | None:
+def end_condition(job: Object) -> Object | None:
     """The condition that says that the Job has ended, or None."""
     for kind in ("Complete", "Failed"):
         if conditions.is_true(job, kind):
@@ -98,15 +98,15 @@ class Jobs:
         job = self.jobs.get(key)
         if job is None or is_being_deleted(job):
             return Outcome()
-        if ended(job):
-            return (yield from self._expired(job))
+        if end_condition(job):
+            return (yield from self._expire(job))
         spec = job.get("spec") or {}
         parallelism = 1 if spec.get("parallelism") is None else int(spec["parallelism"])
         completions = int(spec.get("completions") or (parallelism if "completions" in spec else 1) or 1)
         limit = spec.get("backoffLimit")
         limit = _DEFAULT_BACKOFF_LIMIT if limit is None else int(limit)
         mine = self.pods.by_owner(uid_of(job))
-        count = counted(mine)
+        count = count_pods(mine)
         started = dig(job, "status", "startTime") or self.clock.stamp()
         left_s = None
         if spec.get("activeDeadlineSeconds") is not None:
@@ -130,22 +130,22 @@ class Jobs:
         if count.active < wanted:
             wait_s = self._backoff_s(mine, count)
             if wait_s <= 0:
-                yield from self._started(job, wanted)
+                yield from self._start(job, wanted)
         elif count.active > wanted:
             active = [pod for pod in mine if pods.is_active(pod)]
             for pod in sorted(active, key=pods.is_ready)[: count.active - wanted]:
-                yield from pods.deleted(POD, pod)
-        yield from self._told(job, count, verdict, started)
+                yield from pods.delete(POD, pod)
+        yield from self._report(job, count, verdict, started)
         soonest = min((wait for wait in (wait_s, left_s) if wait and wait > 0), default=None)
         return Outcome(None if soonest is None else self.clock.wall_s(soonest))
 
-    def _started(self, job: Object, wanted: int) -> Writes:
+    def _start(self, job: Object, wanted: int) -> Writes:
         key = key_of(job)
-        # The store may not show what the last pass did; before starting twice, ask.
+        # The store may not show what the last reconcile did; before starting twice, ask.
         answer = yield Request("GET", POD.path(key.namespace))
         listed = [pod for pod in answer.get("items") or () if is_controlled_by(pod, job)]
-        ended_unseen = counted(listed) != counted(self.pods.by_owner(uid_of(job)))
-        missing = 0 if ended_unseen else wanted - counted(listed).active
+        ended_unseen = count_pods(listed) != count_pods(self.pods.by_owner(uid_of(job)))
+        missing = 0 if ended_unseen else wanted - count_pods(listed).active
         labels = {
             "batch.kubernetes.io/controller-uid": uid_of(job),
             "batch.kubernetes.io/job-name": key.name,
@@ -156,7 +156,7 @@ class Jobs:
             pod = pods.pod_of(job, dig(job, "spec", "template") or {}, pods.random_name(key.name), labels)
             pod["spec"].setdefault("restartPolicy", "Never")
             yield request.create(POD, pod)
-            yield from pods.recorded(
+            yield from pods.record(
                 job, "SuccessfulCreate", f"Created pod: {key_of(pod).name}", source=_MANAGER, clock=self.clock
             )
 
@@ -174,7 +174,7 @@ class Jobs:
         pause_s: float = min(_FIRST_BACKOFF_S * 2 ** (count.failed - 1), _LONGEST_BACKOFF_S)
         return pause_s - self.clock.since_s(last)
 
-    def _told(self, job: Object, count: Count, verdict: Object | None, started: str) -> Writes:
+    def _report(self, job: Object, count: Count, verdict: Object | None, started: str) -> Writes:
         had = dig(job, "status", "conditions") or []
         status: Object = {
             "startTime": started,
@@ -201,19 +201,19 @@ class Jobs:
             reason, message = (
                 (verdict["reason"], verdict["message"]) if failed else ("Completed", "Job completed")
             )
-            yield from pods.recorded(job, reason, message, source=_MANAGER, clock=self.clock, warning=failed)
+            yield from pods.record(job, reason, message, source=_MANAGER, clock=self.clock, warning=failed)
 
-    def _expired(self, job: Object) -> Generator[Request, Object, Outcome]:
+    def _expire(self, job: Object) -> Generator[Request, Object, Outcome]:
         """Delete an ended Job once its `ttlSecondsAfterFinished` are over."""
         for pod in self.pods.by_owner(uid_of(job)):
             if pods.is_active(pod):
-                yield from pods.deleted(POD, pod)
+                yield from pods.delete(POD, pod)
         kept_s = dig(job, "spec", "ttlSecondsAfterFinished")
-        condition = ended(job) or {}
+        condition = end_condition(job) or {}
         if kept_s is None or "lastTransitionTime" not in condition:
             return Outcome()
         left_s = float(kept_s) - self.clock.since_s(condition["lastTransitionTime"])
         if left_s > 0:
             return Outcome(self.clock.wall_s(left_s))
-        yield from pods.deleted(JOB, job)
+        yield from pods.delete(JOB, job)
         return Outcome()

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube import request
@@ -28,14 +29,18 @@ from kaitoctl.kube.objects import (
     is_being_deleted,
     key_of,
 )
-from kaitoctl.kube.pods import Reference, container_specs, references
+from kaitoctl.kube.pod_state import Reference, container_specs, is_finished, references
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.sandbox import nodes
 from kaitoctl.sandbox.clock import Clock, precise
 from kaitoctl.sandbox.workloads import pods, scheduler
+from kaitoctl.sandbox.workloads.container_life import NEVER, fault_of
 from kaitoctl.sandbox.workloads.pods import Writes
-from kaitoctl.sandbox.workloads.timetable import NEVER, Moment, fault_of, pod_at, pod_ip
+from kaitoctl.sandbox.workloads.timetable import Moment, pod_at, pod_ip
+
+if TYPE_CHECKING:
+    from kaitoctl.sandbox.real import RealPods
 
 NAME = "kubelet"
 _LONGEST_STOP_S = 1.0
@@ -53,15 +58,19 @@ class Kubelet:
         pods: store of all pods.
         nodes: store of all nodes.
         clock: the sandbox's time.
+        real: tells of pods that are processes; None where all are simulated.
     """
 
     pods: Mapping[ObjectKey, Object]
     nodes: Mapping[ObjectKey, Object]
     clock: Clock
+    real: RealPods | None = None
 
     def reconcile(self, key: ObjectKey) -> Generator[Request, Object, Outcome]:
         """Show what the pod does now, and come back when that changes."""
         pod = self.pods.get(key)
+        if self.real is not None:
+            self.real.forget_others(key, pod)
         name = dig(pod, "spec", "nodeName")
         if pod is None or not name:
             return Outcome()
@@ -72,41 +81,42 @@ class Kubelet:
             except ApiError as error:
                 if error.status != 404:
                     raise
-                yield from pods.deleted(POD, pod, now=True)
+                yield from pods.delete(POD, pod, now=True)
                 return Outcome()
             return Outcome(requeue_after_s=0.05)
         if is_being_deleted(pod):
-            return (yield from self._stopped(pod))
-        if pods.is_terminal(pod):
+            return (yield from self._stop(pod))
+        if is_finished(pod):
             return Outcome()
         evicted_in_s = self._evicted_in_s(pod, node)
         if evicted_in_s <= 0:
-            yield from pods.recorded(
+            yield from pods.record(
                 pod,
                 "TaintManagerEviction",
                 f"Marking for deletion Pod {key}",
                 source="node-controller",
                 clock=self.clock,
             )
-            yield from pods.deleted(POD, pod)
+            yield from pods.delete(POD, pod)
             return Outcome()
         if nodes.is_ready(node):
-            next_s = yield from self._shown(pod, node)
+            next_s = yield from self._show(pod, node)
         else:
             yield from self._unready(pod)
             next_s = NEVER
         soonest = min(next_s, evicted_in_s)
         return Outcome(None if soonest == NEVER else self.clock.wall_s(soonest))
 
-    def _shown(self, pod: Object, node: Object) -> Generator[Request, Object, float]:
+    def _show(self, pod: Object, node: Object) -> Generator[Request, Object, float]:
         """Bring the status up to date; returns the simulated seconds until it changes again."""
         before = pod.get("status") or {}
         if not before.get("startTime") and (gone := (yield from self._missing(pod))):
-            yield from self._held(pod, gone)
+            yield from self._hold(pod, gone)
             return _LOOK_FOR_MISSING_S
         start = before.get("startTime") or self.clock.stamp()
         elapsed_s = self.clock.since_s(start)
-        now = pod_at(pod, elapsed_s, lambda seconds: self.clock.moment(start, seconds))
+        yield from self._mount(pod, start)
+        now = self._now(pod, start, elapsed_s)
         address = nodes.internal_ip(node)
         status = {
             **before,
@@ -119,8 +129,28 @@ class Kubelet:
         }
         yield from pods.status_patch(POD, pod, status, manager=NAME)
         for reason, message, warning in news(pod, before, now):
-            yield from pods.recorded(pod, reason, message, source=NAME, clock=self.clock, warning=warning)
+            yield from pods.record(pod, reason, message, source=NAME, clock=self.clock, warning=warning)
         return now.next_s - elapsed_s
+
+    def _mount(self, pod: Object, start: str) -> Writes:
+        """Bring what the pod's process reads of a ConfigMap up to date; one that is gone stays as it was."""
+        name = self.real.config_map_of(pod, start) if self.real is not None else ""
+        if self.real is None or not name:
+            return
+        try:
+            found = yield request.get(CONFIG_MAP, key_of(pod).namespace, name)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return
+        self.real.configure(pod, found.get("data") or {})
+
+    def _now(self, pod: Object, start: str, elapsed_s: float) -> Moment:
+        def moment(seconds: float) -> str:
+            return self.clock.moment(start, seconds)
+
+        told = self.real.pod_at(pod, start, elapsed_s, moment) if self.real is not None else None
+        return told or pod_at(pod, elapsed_s, moment)
 
     def _missing(self, pod: Object) -> Generator[Request, Object, Reference | None]:
         """The first Secret or ConfigMap that the pod cannot start without and that does not exist."""
@@ -136,7 +166,7 @@ class Kubelet:
                 return reference
         return None
 
-    def _held(self, pod: Object, gone: Reference) -> Writes:
+    def _hold(self, pod: Object, gone: Reference) -> Writes:
         """Show a pod that waits for what is missing; its time begins when that is there."""
         before = pod.get("status") or {}
         status = pod_at(pod, 0.0, lambda _: "").status
@@ -153,7 +183,7 @@ class Kubelet:
             told = ("FailedMount", f'MountVolume.SetUp failed for volume "{gone.by}" : {words}')
         conditions = pods.merged_conditions(before.get("conditions") or (), status["conditions"], self.clock)
         yield from pods.status_patch(POD, pod, {**before, **status, "conditions": conditions}, manager=NAME)
-        yield from pods.recorded(pod, *told, source=NAME, clock=self.clock, warning=True)
+        yield from pods.record(pod, *told, source=NAME, clock=self.clock, warning=True)
 
     def _unready(self, pod: Object) -> Writes:
         had = dig(pod, "status", "conditions") or []
@@ -164,16 +194,18 @@ class Kubelet:
         status = {**(pod.get("status") or {}), "conditions": pods.merged_conditions(had, ready, self.clock)}
         yield from pods.status_patch(POD, pod, status, manager="node-controller")
 
-    def _stopped(self, pod: Object) -> Generator[Request, Object, Outcome]:
+    def _stop(self, pod: Object) -> Generator[Request, Object, Outcome]:
         grace_s = pod["metadata"].get("deletionGracePeriodSeconds")
         if grace_s == 0:
             return Outcome()  # finalizers keep it, and they are not ours
         # The API server writes the moment at which the grace ends.
         asked = parse_timestamp(pod["metadata"]["deletionTimestamp"]) - timedelta(seconds=grace_s or 0)
+        if self.real is not None and not self.real.stop(pod):
+            return Outcome()  # the end of its processes wakes us
         left_s = min(_LONGEST_STOP_S, grace_s or 0) - self.clock.since_s(precise(asked))
         if left_s > 0:
             return Outcome(self.clock.wall_s(left_s))
-        yield from pods.deleted(POD, pod, now=True)
+        yield from pods.delete(POD, pod, now=True)
         return Outcome()
 
     def _evicted_in_s(self, pod: Object, node: Object) -> float:
@@ -207,6 +239,21 @@ class Kubelet:
         return min(limits, default=default_s) - (self.clock.since_s(since) if since else 0.0)
 
 
+def keys_of_config_map(store: Mapping[ObjectKey, Object]) -> Callable[[Object], list[ObjectKey]]:
+    """The pods that mount a ConfigMap."""
+
+    def keys(config_map: Object) -> list[ObjectKey]:
+        namespace, name = key_of(config_map)
+        return [
+            key
+            for key, pod in store.items()
+            if key.namespace == namespace
+            and any(dig(item, "configMap", "name") == name for item in dig(pod, "spec", "volumes") or ())
+        ]
+
+    return keys
+
+
 def keys_on_node(store: Mapping[ObjectKey, Object]) -> Callable[[Object], list[ObjectKey]]:
     """The pods that a change of a node concerns."""
 
@@ -226,7 +273,9 @@ def news(pod: Object, before: Object, now: Moment) -> Iterator[tuple[str, str, b
         old = by_name(before.get(field))
         for status in now.status.get(field) or ():
             yield from _container_news(pod, old.get(status["name"]) or {}, status)
-            yield from _probe_news(pod, old.get(status["name"]) or {}, status)
+            if not now.is_real:
+                yield from _probe_news(pod, old.get(status["name"]) or {}, status)
+    yield from now.told
 
 
 def _container_news(pod: Object, old: Object, new: Object) -> Iterator[tuple[str, str, bool]]:

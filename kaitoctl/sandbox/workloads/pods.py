@@ -5,7 +5,6 @@ Everything here is plain; the generators yield requests and wait for nobody.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import random
@@ -21,6 +20,7 @@ from kaitoctl.kube.objects import (
     Kind,
     Object,
     annotations_of,
+    copy_of,
     dig,
     is_being_deleted,
     key_of,
@@ -29,6 +29,7 @@ from kaitoctl.kube.objects import (
     quantity,
     uid_of,
 )
+from kaitoctl.kube.pod_state import container_specs, is_finished, most_at_once
 from kaitoctl.kube.request import Request
 from kaitoctl.sandbox.clock import Clock
 
@@ -49,14 +50,9 @@ def phase(pod: Object) -> str:
     return str(dig(pod, "status", "phase") or "Pending")
 
 
-def is_terminal(pod: Object) -> bool:
-    """Whether the pod has ended and holds no resources any more."""
-    return phase(pod) in ("Succeeded", "Failed")
-
-
 def is_active(pod: Object) -> bool:
     """Whether a controller counts the pod among its replicas: not ended, and not on its way out."""
-    return not is_terminal(pod) and not is_being_deleted(pod)
+    return not is_finished(pod) and not is_being_deleted(pod)
 
 
 def is_ready(pod: Object) -> bool:
@@ -76,36 +72,20 @@ def available_in_s(pod: Object, min_ready_s: float, clock: Clock) -> float | Non
 
 
 def resource_requests(pod: Object) -> dict[str, Decimal]:
-    """What the pod asks of its node, by resource.
+    """What the pod asks of its node, by resource, with a runtime's overhead.
 
-    Containers and sidecars add up; of the init containers, which run one after the other, the largest
-    counts. A limit stands in for a missing request, as the API server's defaults have it.
-
-    Source: https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers
+    A limit stands in for a missing request, as the API server's defaults have it.
     """
-    total: dict[str, Decimal] = {}
-    for container in dig(pod, "spec", "containers") or ():
-        _add(total, _container_requests(container))
-    largest: dict[str, Decimal] = {}
-    sidecars: dict[str, Decimal] = {}
-    for container in dig(pod, "spec", "initContainers") or ():
-        asked = _container_requests(container)
-        if is_sidecar(container):
-            _add(sidecars, asked)
-            asked = {}
-        for name in {*asked, *sidecars}:
-            peak = asked.get(name, Decimal(0)) + sidecars.get(name, Decimal(0))
-            largest[name] = max(largest.get(name, Decimal(0)), peak)
-    _add(total, sidecars)
-    for name, amount in largest.items():
-        total[name] = max(total.get(name, Decimal(0)), amount)
-    _add(total, _amounts(dig(pod, "spec", "overhead") or {}))
+    asked = {id(item): _container_requests(item) for item in container_specs(pod)}
+    spec, nothing = pod.get("spec") or {}, Decimal(0)
+    total = _amounts(spec.get("overhead") or {})
+    for name in {name for amounts in asked.values() for name in amounts}:
+
+        def amount_of(item: Object, name: str = name) -> Decimal:
+            return asked.get(id(item), {}).get(name, nothing)
+
+        total[name] = total.get(name, nothing) + most_at_once(spec, amount_of)
     return total
-
-
-def is_sidecar(container: Object) -> bool:
-    """Whether an init container keeps running beside the main ones (`restartPolicy: Always`)."""
-    return container.get("restartPolicy") == "Always"
 
 
 def _container_requests(container: Object) -> dict[str, Decimal]:
@@ -115,11 +95,6 @@ def _container_requests(container: Object) -> dict[str, Decimal]:
 
 def _amounts(resources: Mapping[str, Any]) -> dict[str, Decimal]:
     return {name: _quantity(str(value)) for name, value in resources.items()}
-
-
-def _add(total: dict[str, Decimal], more: Mapping[str, Decimal]) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, Decimal(0)) + amount
 
 
 _quantity = lru_cache(maxsize=1024)(quantity)
@@ -170,7 +145,7 @@ def pod_of(owner: Object, template: Object, name: str, labels: Mapping[str, str]
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata,
-        "spec": copy.deepcopy(template.get("spec") or {}),
+        "spec": copy_of(template.get("spec") or {}),
     }
 
 
@@ -201,7 +176,7 @@ def spec_patch(kind: Kind, observed: Object, patch: Object, *, manager: str) -> 
     )
 
 
-def created(kind: Kind, obj: Object) -> Writes:
+def create(kind: Kind, obj: Object) -> Writes:
     """Create an object unless there is one of this name."""
     try:
         yield request.create(kind, obj)
@@ -210,7 +185,7 @@ def created(kind: Kind, obj: Object) -> Writes:
             raise
 
 
-def deleted(kind: Kind, obj: Object, *, now: bool = False) -> Writes:
+def delete(kind: Kind, obj: Object, *, now: bool = False) -> Writes:
     """Ask for the deletion of exactly this object; one that is gone already is fine.
 
     Args:
@@ -247,7 +222,7 @@ def merged_conditions(before: Iterable[Object], news: Iterable[Object], clock: C
     return merged + list(old.values())
 
 
-def recorded(
+def record(
     subject: Object, reason: str, message: str, *, source: str, clock: Clock, warning: bool = False
 ) -> Writes:
     """Tell an Event about `subject`; telling the same again raises the count of the first.

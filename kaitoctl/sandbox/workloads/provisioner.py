@@ -35,6 +35,7 @@ from kaitoctl.kube.objects import (
     labels_of,
     owner_reference,
 )
+from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.sandbox import nodes
@@ -119,19 +120,19 @@ class Provisioner:
             return Outcome()
         finalizers = claim["metadata"].get("finalizers") or []
         if is_being_deleted(claim):
-            return (yield from self._terminated(claim)) if FINALIZER in finalizers else Outcome()
+            return (yield from self._terminate(claim)) if FINALIZER in finalizers else Outcome()
         if FINALIZER not in finalizers:
             patch = {"metadata": {"finalizers": [*finalizers, FINALIZER]}}
             yield pods.spec_patch(NODE_CLAIM, claim, patch, manager=_MANAGER)
             return Outcome()
         chosen, fault = instance_type(claim, self.shapes), labels_of(claim).get(FAULT_LABEL, "")
         if refusal := _REFUSALS.get("unknown-type" if chosen is None else fault):
-            yield from self._refused(claim, *refusal)
+            yield from self._refuse(claim, *refusal)
             return Outcome()
         assert chosen is not None
         launched = conditions.find(claim, "Launched")
         if launched is None or launched.get("status") != "True":
-            yield from self._launched(claim, chosen)
+            yield from self._launch(claim, chosen)
             return Outcome()
         name = node_name(claim)
         node = self.nodes.get(ObjectKey("", name))
@@ -141,9 +142,9 @@ class Provisioner:
             return (yield from self._joining(claim, chosen, launched["lastTransitionTime"]))
         return (yield from self._initializing(claim, node, self.shapes[chosen]))
 
-    def _refused(self, claim: Object, reason: str, message: str) -> Writes:
+    def _refuse(self, claim: Object, reason: str, message: str) -> Writes:
         known = conditions.find(claim, "Launched") or {}
-        yield from self._told(
+        yield from self._report(
             claim,
             [
                 {"type": "Launched", "status": "False", "reason": reason, "message": message},
@@ -151,13 +152,13 @@ class Provisioner:
             ],
         )
         if known.get("reason") != reason:
-            yield from pods.recorded(claim, reason, message, source=_MANAGER, clock=self.clock, warning=True)
+            yield from pods.record(claim, reason, message, source=_MANAGER, clock=self.clock, warning=True)
 
-    def _launched(self, claim: Object, chosen: str) -> Writes:
+    def _launch(self, claim: Object, chosen: str) -> Writes:
         shape = self.shapes[chosen]
         gpus = nodes.gpu_resources(shape)
         waiting = {"status": "Unknown", "reason": "AwaitingReconciliation", "message": "object is awaiting"}
-        yield from self._told(
+        yield from self._report(
             claim,
             [
                 {"type": "Launched", "status": "True", "reason": "Launched", "message": ""},
@@ -176,7 +177,7 @@ class Provisioner:
             except ApiError as error:
                 if error.status != 404:
                     raise
-                yield from pods.deleted(NODE_CLAIM, claim)
+                yield from pods.delete(NODE_CLAIM, claim)
             return Outcome()
         left_s = JOIN_S - self.clock.since_s(launched)
         if left_s > 0:
@@ -225,7 +226,7 @@ class Provisioner:
             waiting = {"type": "Initialized", "status": "Unknown", "reason": "NodeNotReady", "message": unmet}
             if gpus:
                 waiting["reason"] = "ResourceNotRegistered"
-            yield from self._told(claim, [registered, waiting], nodeName=name)
+            yield from self._report(claim, [registered, waiting], nodeName=name)
             return Outcome(self.clock.wall_s(left_s) if nodes.is_ready(node) and not broken else None)
         equipped = nodes.with_device_plugin(node, shape)
         status: Object = node.get("status") or {}
@@ -241,10 +242,10 @@ class Provisioner:
             {"type": kind, "status": "True", "reason": kind, "message": ""}
             for kind in ("Initialized", "Ready")
         ]
-        yield from self._told(claim, [registered, *done], nodeName=name)
+        yield from self._report(claim, [registered, *done], nodeName=name)
         return Outcome()
 
-    def _terminated(self, claim: Object) -> Generator[Request, Object, Outcome]:
+    def _terminate(self, claim: Object) -> Generator[Request, Object, Outcome]:
         """Drain the node, delete it, let the claim go."""
         name = node_name(claim)
         try:
@@ -262,16 +263,16 @@ class Provisioner:
             yield pods.spec_patch(NODE, node, patch, manager=_MANAGER)
         # Asked of the server: a pod that was bound a moment ago may not be in the store yet.
         answer = yield Request("GET", POD.path(), query={"fieldSelector": f"spec.nodeName={name}"})
-        running = [pod for pod in answer.get("items") or () if not pods.is_terminal(pod)]
+        running = [pod for pod in answer.get("items") or () if not is_finished(pod)]
         for pod in running:
             if not is_being_deleted(pod):
-                yield from pods.deleted(POD, pod)
+                yield from pods.delete(POD, pod)
         if running:
             return Outcome(self.clock.wall_s(_LOOK_AGAIN_S))
-        yield from pods.deleted(NODE, node)
+        yield from pods.delete(NODE, node)
         return Outcome(self.clock.wall_s(_LOOK_AGAIN_S))
 
-    def _told(self, claim: Object, news: list[Object], **more: object) -> Writes:
+    def _report(self, claim: Object, news: list[Object], **more: object) -> Writes:
         had = dig(claim, "status", "conditions") or []
         status = {
             **(claim.get("status") or {}),

@@ -27,6 +27,7 @@ from kaitoctl.kube.objects import (
     quantity,
     uid_of,
 )
+from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.sandbox import nodes
@@ -36,7 +37,7 @@ from kaitoctl.sandbox.workloads.pods import Writes
 
 NAME = "default-scheduler"
 PASS = ObjectKey("", "scheduling")
-"""The scheduler's only key: each pass looks at everything that waits, so that nothing is given out twice."""
+"""The scheduler's only key: each reconcile looks at all that waits, so that nothing is given out twice."""
 
 NOT_READY_TAINT: Object = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 _UNSCHEDULABLE_TAINT: Object = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
@@ -183,12 +184,12 @@ def waits(pod: Object) -> bool:
 
 
 def keys_of_pod(pod: Object) -> Iterable[ObjectKey]:
-    """A pass when a pod waits, or when one may have given its resources back."""
-    return (PASS,) if waits(pod) or pods.is_terminal(pod) or is_being_deleted(pod) else ()
+    """A reconcile when a pod waits, or when one may have given its resources back."""
+    return (PASS,) if waits(pod) or is_finished(pod) or is_being_deleted(pod) else ()
 
 
 def keys_of_node(_node: Object) -> Iterable[ObjectKey]:
-    """A pass when a node changes."""
+    """A reconcile when a node changes."""
     return (PASS,)
 
 
@@ -209,23 +210,23 @@ class Scheduler:
     _assumed: dict[str, tuple[ObjectKey, str]] = field(default_factory=dict)
 
     def reconcile(self, _key: ObjectKey) -> Generator[Request, Object, Outcome]:
-        """One pass over all pods that wait."""
+        """One reconcile of all pods that wait."""
         self._forget_what_is_known()
         waiting = [pod for pod in self.pods.values() if waits(pod) and uid_of(pod) not in self._assumed]
         if not waiting:
             return Outcome()
         waiting.sort(key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", key_of(pod)))
         candidates = [self.nodes[key] for key in sorted(self.nodes)]
-        used = self._used()
+        used = self._usage()
         lost_race = False
         for pod in waiting:
             choice = choose(pod, candidates, used)
             try:
                 if choice.node is None:
-                    yield from self._refused(pod, choice.message)
+                    yield from self._refuse(pod, choice.message)
                     continue
-                yield from self._bound(pod, choice.node)
-            except ApiError:  # gone, changed or bound meanwhile: the next pass sees it
+                yield from self._bind(pod, choice.node)
+            except ApiError:  # gone, changed or bound meanwhile: the next reconcile sees it
                 lost_race = True
                 continue
             self._assumed[uid_of(pod)] = (key_of(pod), choice.node)
@@ -238,16 +239,16 @@ class Scheduler:
             if pod is None or uid_of(pod) != uid or dig(pod, "spec", "nodeName"):
                 del self._assumed[uid]
 
-    def _used(self) -> dict[str, dict[str, Decimal]]:
+    def _usage(self) -> dict[str, dict[str, Decimal]]:
         used: dict[str, dict[str, Decimal]] = {}
         for pod in self.pods.values():
             _, assumed = self._assumed.get(uid_of(pod), (None, ""))
             node = dig(pod, "spec", "nodeName") or assumed
-            if node and not pods.is_terminal(pod):
+            if node and not is_finished(pod):
                 _occupy(used, node, pod)
         return used
 
-    def _bound(self, pod: Object, node: str) -> Writes:
+    def _bind(self, pod: Object, node: str) -> Writes:
         key = key_of(pod)
         binding = {
             "apiVersion": "v1",
@@ -256,7 +257,7 @@ class Scheduler:
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
         yield Request("POST", POD.path(key.namespace, key.name, "binding"), body=binding)
-        yield from pods.recorded(
+        yield from pods.record(
             pod,
             "Scheduled",
             f"Successfully assigned {key} to {node}",
@@ -264,7 +265,7 @@ class Scheduler:
             clock=self.clock,
         )
 
-    def _refused(self, pod: Object, message: str) -> Writes:
+    def _refuse(self, pod: Object, message: str) -> Writes:
         before = conditions.find(pod, "PodScheduled") or {}
         if before.get("reason") == "Unschedulable" and before.get("message") == message:
             return
@@ -276,9 +277,7 @@ class Scheduler:
             "conditions": pods.merged_conditions(had, news, self.clock),
         }
         yield from pods.status_patch(POD, pod, status, manager=NAME)
-        yield from pods.recorded(
-            pod, "FailedScheduling", message, source=NAME, clock=self.clock, warning=True
-        )
+        yield from pods.record(pod, "FailedScheduling", message, source=NAME, clock=self.clock, warning=True)
 
 
 def _occupy(used: dict[str, dict[str, Decimal]], node: str, pod: Object) -> None:

@@ -2,7 +2,7 @@
 
 `next_step` is the decision, `StatefulSets` the reconciler around it. `volumeClaimTemplates` are not made into
 claims. As in Kubernetes, an ordered set whose pod never becomes ready stays stuck until that pod is deleted,
-also after its template was mended.
+also after its template was fixed.
 
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 """
@@ -27,9 +27,10 @@ from kaitoctl.kube.objects import (
     owner_reference,
     uid_of,
 )
+from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
-from kaitoctl.reconcile.informer import Store
+from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox.clock import Clock
 from kaitoctl.sandbox.workloads import pods
 from kaitoctl.sandbox.workloads.pods import Writes
@@ -77,7 +78,7 @@ def next_steps(
         pod = observed.get(ordinal)
         if pod is None:
             steps.append(Step("create", ordinal))
-        elif pods.is_terminal(pod) and not is_being_deleted(pod):
+        elif is_finished(pod) and not is_being_deleted(pod):
             steps.append(Step("delete", ordinal))
         elif not ordered or (pods.is_ready(pod) and not is_being_deleted(pod)):
             continue
@@ -104,7 +105,7 @@ def next_steps(
 def ordinal_of(owner: Object, pod: Object) -> int | None:
     """The number in the pod's name, None when the name is not one of this set's."""
     prefix, _, number = key_of(pod).name.rpartition("-")
-    return int(number) if prefix == key_of(owner).name and number.isdigit() else None
+    return int(number) if prefix == key_of(owner).name and number.isascii() and number.isdigit() else None
 
 
 # --- the reconciler ------------------------------------------------------------------------------------
@@ -154,17 +155,17 @@ class StatefulSets:
         templates = {key_of(one).name: dig(one, "data", "spec", "template") for one in history}
         for verb, ordinal in steps:
             if verb == "delete":
-                yield from pods.deleted(POD, observed[ordinal])
+                yield from pods.delete(POD, observed[ordinal])
             else:
                 old = ordinal < partition and current != update and templates.get(current)
-                yield from pods.created(
+                yield from pods.create(
                     POD, self._pod(owner, ordinal, *((current, old) if old else (update, template)))
                 )
-        yield from self._counted(owner, list(observed.values()), replicas, current, update)
+        yield from self._count(owner, list(observed.values()), replicas, current, update)
         limit = dig(owner, "spec", "revisionHistoryLimit")
         outdated = [one for one in history if key_of(one).name not in (current, update)]
         for one in outdated[: max(0, len(outdated) - (_DEFAULT_HISTORY if limit is None else int(limit)))]:
-            yield from pods.deleted(CONTROLLER_REVISION, one)
+            yield from pods.delete(CONTROLLER_REVISION, one)
         return Outcome()
 
     def _update_revision(
@@ -188,7 +189,7 @@ class StatefulSets:
                 "data": {"spec": {"template": template}},
                 "revision": newest + 1,
             }
-            yield from pods.created(CONTROLLER_REVISION, revision)
+            yield from pods.create(CONTROLLER_REVISION, revision)
         elif int(known.get("revision") or 0) < newest:
             yield pods.spec_patch(CONTROLLER_REVISION, known, {"revision": newest + 1}, manager=_MANAGER)
         return name, template
@@ -202,7 +203,7 @@ class StatefulSets:
             pod["spec"]["subdomain"] = service
         return pod
 
-    def _counted(self, owner: Object, mine: list[Object], replicas: int, current: str, update: str) -> Writes:
+    def _count(self, owner: Object, mine: list[Object], replicas: int, current: str, update: str) -> Writes:
         def with_revision(revision: str) -> int:
             return sum(labels_of(pod).get(REVISION_LABEL) == revision for pod in mine if pods.is_active(pod))
 

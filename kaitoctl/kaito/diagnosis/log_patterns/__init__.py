@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from kaitoctl.kaito.diagnosis.log_patterns import adapters, gpus, memory, processes, weights
+from kaitoctl.kaito.diagnosis.log_patterns import adapters, cuda, gpus, memory, processes, weights
 from kaitoctl.kaito.diagnosis.log_patterns.reading import Reading, Row
 
 __all__ = ["PATTERNS", "Reading", "Row", "readings"]
@@ -23,10 +23,12 @@ _ANY_CASE = "(?i)"
 
 PATTERNS: tuple[Row, ...] = (
     *memory.PATTERNS,
+    *cuda.PATTERNS,
     *gpus.PATTERNS,
     *adapters.PATTERNS,
     *weights.PATTERNS,
     *processes.PATTERNS,
+    cuda.ANY,
 )
 """The more particular row of two that match one line stands first."""
 

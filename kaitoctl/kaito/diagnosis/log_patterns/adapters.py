@@ -144,6 +144,17 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"loading state_dict for Peft|size mismatch for \S{0,200}\blora_|"
+        r"size mismatch for base_model\.model\.",
+        Reading(
+            "adapter-misfit",
+            "{adapter} does not fit the model, {model}: their sizes differ",
+            _REBUILD,
+            f"{PEFT} utils/save_and_load.py; {TORCH} torch/nn/modules/module.py",
+            adapter="yes",
+        ),
+    ),
+    (
         r"size mismatch for|Error\(s\) in loading state_dict",
         Reading(
             "model-files-broken",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kaitoctl.kaito.diagnosis.log_patterns.cuda import PROGRAM
 from kaitoctl.kaito.diagnosis.log_patterns.reading import NCCL, RAY, TORCH, VLLM, WHERE, Reading, Row
 
 _NEWER_GPU = "take a node with a newer GPU"
@@ -20,8 +21,18 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"torch\.(?P<has>\w{1,20}) is not supported for quantization method (?P<method>\S{1,40})\. "
+        r"Supported dtypes: \[(?P<takes>[\w., ]{1,120})\]",
+        Reading(
+            "bad-arguments",
+            "the model's quantization {method} does not work with {has}",
+            "set dtype to one of {takes}, without torch. (" + WHERE + ")",
+            f"{VLLM} config/vllm.py",
+        ),
+    ),
+    (
         r"(?i)(?:bfloat16|bf16) is only supported on|support bf16|bfloat16 (?:KV cache )?is not "
-        r"supported|bfloat16 requires SM|"
+        r"supported(?! for quantization)|bfloat16 requires SM|"
         r"does not support bfloat16|doesn't support bfloat16|bf16 .{0,40}(?:requires|not supported)",
         Reading(
             "gpu-too-old",
@@ -42,7 +53,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)fp8e4nv.{0,60}not supported|requires SM ?\d\d|only supports Ampere GPUs or newer|for "
+        r"(?i)fp8e4nv.{0,60}not supported|compute capability not supported|requires SM ?\d\d|"
+        r"only supports Ampere GPUs or newer|for "
         r"Volta and Turing GPUs|"
         r"requires? (?:a )?(?:GPUs? with )?(?:CUDA )?compute capability (?:of )?(?:at least |>= ?)?\d",
         Reading(
@@ -53,14 +65,14 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"no kernel image is available for execution|device kernel image is invalid|"
-        r"is not compatible with the current PyTorch installation|named symbol not found|"
+        r"is not compatible with the current PyTorch installation|"
+        r"kernel `\S{1,120}` is for sm\d{2,3}-sm\d{2,3}, but was built for sm\d{2,3}|"
         r"Value 'sm_\w{1,8}' is not defined for option 'gpu-name'",
         Reading(
             "gpu-too-old",
             "the image has no program for this kind of GPU: it was built for others, older or newer ones",
             "use an image that was built for this GPU's compute capability, or take another GPU",
-            f"CUDA 13 cudaErrorNoKernelImageForDevice; {TORCH} torch/cuda/__init__.py",
+            f"{TORCH} torch/cuda/__init__.py; ptxas 13",
         ),
     ),
     (
@@ -82,15 +94,12 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)driver on your system is too old|CUDA driver version is insufficient|"
-        r"forward compatibility was attempted on non supported HW|compiled with an unsupported toolchain|"
-        r"unsupported display driver / cuda driver combination|cudaErrorInsufficientDriver",
+        r"(?i)driver on your system is too old",
         Reading(
             "gpu-driver-misfit",
             "the NVIDIA driver of the node is too old for the image",
             "update the node's driver (node image, GPU operator), or use an image of an older CUDA",
-            "CUDA 13 cudaErrorInsufficientDriver, cudaErrorCompatNotSupportedOnDevice, "
-            "cudaErrorUnsupportedPtxVersion, cudaErrorSystemDriverMismatch",
+            f"{TORCH} c10/cuda/CUDAFunctions.cpp",
         ),
     ),
     (
@@ -104,7 +113,18 @@ PATTERNS: tuple[Row, ...] = (
     ),
     # --- GPUs that are not there, or broken
     (
-        r"(?i)Xid\b.{0,40}?\b(?P<xid>\d{1,3}),",
+        # Those that a program causes: 13 graphics engine, 31 MMU, 43 and 45 a stopped channel, 69 class.
+        r"(?i)Xid(?: \([^)\n]{1,40}\):)? (?P<xid>13|31|43|45|69),",
+        Reading(
+            "gpu-program-failed",
+            "the driver stopped the program on the GPU: Xid {xid}",
+            PROGRAM,
+            "NVIDIA driver, kernel log; Xid errors r580",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?i)Xid(?: \([^)\n]{1,40}\):)? (?P<xid>(?!(?:13|31|43|45|69),)\d{1,3}),",
         Reading(
             "gpu-broken",
             "the driver reports the GPU error Xid {xid}",
@@ -113,23 +133,42 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)uncorrectable (?:ECC|NVLink) error|GPU is lost|fallen off the bus|NVMLError_GpuIsLost|"
-        r"device lost\b|unable to determine the device handle|hardware stack error|"
-        r"cudaErrorECCUncorrectable|devices are busy or unavailable|cudaErrorContained|Xid\b.{0,20}error",
+        r"(?i)GPU is lost|fallen off the bus|NVMLError_GpuIsLost|device lost\b|double.bit ECC|"
+        r"unable to determine the device handle|Xid\b.{0,20}error",
         Reading(
             "gpu-broken",
             "the GPU does not work",
             "see nvidia-smi on the node; drain and reboot the node, or replace it",
-            "CUDA 13 driver_types.h, nvml.h",
+            "NVIDIA driver, kernel log; CUDA 13 nvml.h",
+        ),
+    ),
+    # --- programs that fail on a GPU that works
+    (
+        r"thread: \[[\d,]{1,20}\] Assertion `?(?P<check>[^`\n]{1,120}?)`? failed",
+        Reading(
+            "gpu-program-failed",
+            "a check of the program on the GPU failed: {check}",
+            PROGRAM,
+            f"{TORCH} aten/src/ATen/native/cuda (CUDA_KERNEL_ASSERT)",
+            depth=1,
         ),
     ),
     (
-        r"(?i)system not yet initialized|cudaErrorSystemNotReady|Error 802\b",
+        r"(?i)(?P<what>device-side assert triggered|(?:an )?illegal memory access(?: was encountered)?|"
+        r"(?:an )?illegal instruction was encountered|misaligned address|unspecified launch failure|"
+        r"cudaErrorIllegalAddress|cudaErrorIllegalInstruction|"
+        r"cudaErrorMisalignedAddress|cudaErrorLaunchFailure|cudaErrorAssert|cudaErrorInvalidPc|"
+        r"cudaErrorInvalidAddressSpace|cudaErrorLaunchTimeout|CUDA_ERROR_(?:ILLEGAL_(?:ADDRESS|INSTRUCTION)|"
+        r"MISALIGNED_ADDRESS|LAUNCH_(?:FAILED|TIMEOUT|OUT_OF_RESOURCES)|ASSERT|INVALID_PC|"
+        r"INVALID_ADDRESS_SPACE)|(?:CUBLAS|CUDNN|CUSPARSE|CUSOLVER)_STATUS_(?:EXECUTION_FAILED|"
+        r"INTERNAL_ERROR|MAPPING_ERROR|INVALID_VALUE|NOT_SUPPORTED)\w{0,40}|"
+        r"Memory access fault by GPU node-\d+)",
         Reading(
-            "gpu-broken",
-            "the node's NVSwitch fabric is not up: its fabric manager does not run, or is of another version",
-            "start nvidia-fabricmanager of the driver's version on the node (GPU operator)",
-            "CUDA 13 cudaErrorSystemNotReady",
+            "gpu-program-failed",
+            "the program on the GPU failed: {what}",
+            PROGRAM,
+            "CUDA 13 driver_types.h, cuda.h, cublas_api.h; cuDNN 9 cudnn_graph.h; ROCm 7 ROCr",
+            depth=1,
         ),
     ),
     (
@@ -142,7 +181,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)invalid device ordinal|device < num_gpus",
+        r"(?i)invalid device ordinal|device < num_gpus|cudaErrorInvalidDevice\b|CUDA_ERROR_INVALID_DEVICE\b",
         Reading(
             "gpu-count-misfit",
             "the server wants more GPUs than the container sees",
@@ -156,7 +195,7 @@ PATTERNS: tuple[Row, ...] = (
         r"lib(?:cuda|nvidia-ml)\.so\S{0,4}: cannot open|CUDA unknown error|NVMLError_DriverNotLoaded|"
         r"NVML.{0,20}Driver Not Loaded|couldn't communicate with the NVIDIA driver|NVIDIA-SMI has failed|"
         r"CUDA driver initialization failed|Unexpected error from cudaGetDeviceCount|"
-        r"cudaErrorNoDevice|no NVIDIA GPU detected|No GPU (?:was )?found|Can't initialize NVML|"
+        r"cudaErrorNoDevice|no NVIDIA GPU detected|No GPUs? (?:was |were )?found|Can't initialize NVML|"
         r"Failed to initialize NVML|cuda is not available|"
         r"torch\.cuda\.is_available\(\) (?:is|returned|should be) \w|Deserialize object on a CUDA device",
         Reading(
@@ -207,7 +246,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)must be divisible by (?:the )?tensor.parallel|is not divisible by (?:the )?(?:tensor|tp)|"
+        r"(?i)^AssertionError: \d+ is not divisible by \d+|"
+        r"must be divisible by (?:the )?tensor.parallel|is not divisible by (?:the )?(?:tensor|tp)|"
         r"not divisible by tensor parallel size|num_heads.{0,30}divisible",
         Reading(
             "gpu-count-misfit",

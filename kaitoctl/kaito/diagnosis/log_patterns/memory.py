@@ -140,13 +140,30 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"(?i)(?:CUDA|HIP|XPU) out of memory|OutOfMemoryError|CUDA error: out of memory|"
-        r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|(?:CUBLAS|CUDNN)_STATUS_ALLOC_FAILED|"
-        r"Cuda failure (?:\d+ )?'out of memory'|not enough GPU memory",
+        r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|"
+        r"(?:CUBLAS|CUDNN)_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)|"
+        r"(?:Cuda failure (?:\d+ )?'|CUDA driver error: |Error 2: |Cuda error \S{1,120} ')out of memory|"
+        r"not enough GPU memory|"
+        r"Triton Error \[\w{1,8}\]: .{0,40}out of memory",
         Reading(
             "cuda-out-of-memory",
             "the model does not fit the GPU memory that the pod has",
             _LARGER,
-            f"{TORCH} c10/cuda/CUDACachingAllocator.cpp, CUDA 13 driver_types.h, {NCCL} include/checks.h",
+            f"{TORCH} c10/cuda/CUDACachingAllocator.cpp, CUDA 13 driver_types.h, {NCCL} include/checks.h; "
+            "Triton 3.x third_party/nvidia and amd/backend/driver.c",
+        ),
+    ),
+    # --- shared memory of the GPU's multiprocessors, which has nothing to do with /dev/shm
+    (
+        r"out of resource: (?P<what>shared memory|tensor memory|threads), Required: (?P<needs>\d+), "
+        r"Hardware limit: (?P<has>\d+)",
+        Reading(
+            "gpu-too-old",
+            "a program for the GPU needs more {what} in each multiprocessor than this kind of GPU has: "
+            "{needs}, and there are {has}",
+            "take a node with a larger kind of GPU, another attention backend (VLLM_ATTENTION_BACKEND), or a "
+            "newer image, whose programs may be smaller",
+            "Triton 3.5 python/triton/runtime/errors.py, compiler/compiler.py",
         ),
     ),
     # --- shared memory; before main memory and the disk, whose words it shares
@@ -163,6 +180,15 @@ PATTERNS: tuple[Row, ...] = (
             "the container's shared memory, /dev/shm, is too small",
             _SHM,
             f"{NCCL} src/os/linux.cc; {TORCH} torch/utils/data/_utils/signal_handling.py",
+        ),
+    ),
+    (
+        r"worker \(pid\(?s?\)? [\d, ]{1,80}\) (?:is killed by signal: Killed|exited unexpectedly)",
+        Reading(
+            "worker-died",
+            "a process that loads data for the server was killed, most likely by the kernel: out of memory",
+            "take a node with more memory, raise the limit, or let fewer processes load (num_workers)",
+            f"{TORCH} torch/csrc/DataLoader.cpp, torch/utils/data/dataloader.py",
         ),
     ),
     # --- main memory

@@ -28,7 +28,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?P<what>max_num_batched_tokens \(\d+\) is smaller than max_model_len \(\d+\))",
+        r"(?P<what>`?max_num_batched_tokens`? \(\d+\) is smaller than `?max_model_len`? \(\d+\))",
         Reading(
             "bad-arguments",
             "{what}",
@@ -56,7 +56,27 @@ PATTERNS: tuple[Row, ...] = (
     ),
     # --- programs that do not fit each other
     (
-        r"Failed to find C compiler|fatal error: Python\.h: No such file|Could not find nvcc|"
+        r"Cannot re-initialize CUDA in forked subprocess",
+        Reading(
+            "bad-arguments",
+            "the server starts its workers by fork after it has used the GPU",
+            "set VLLM_WORKER_MULTIPROC_METHOD=spawn in the pod template's environment",
+            f"{TORCH} torch/cuda/__init__.py; {VLLM} envs.py",
+        ),
+    ),
+    (
+        r"getpwuid\(\): uid not found: (?P<uid>\d{1,10})",
+        Reading(
+            "path-not-writable",
+            "the image has no user {uid}, as which the pod runs, and so no home for its caches",
+            "run it as a user of the image (runAsUser), or set HOME, USER and TORCHINDUCTOR_CACHE_DIR",
+            f"Python 3.12 pwd; {TORCH} torch/_inductor/runtime/cache_dir_utils.py",
+        ),
+    ),
+    (
+        r"Failed to find C compiler|Command '\[?'?\S{0,80}\b(?:gcc|cc|clang|g\+\+|nvcc|ninja)'?.{1,600}"
+        r"returned non-zero|cannot find -l(?:cuda|cudart|stdc\+\+)\b|"
+        r"fatal error: Python\.h: No such file|Could not find nvcc|"
         r"nvcc: not found|Ninja is required to load",
         Reading(
             "image-broken",
@@ -79,7 +99,39 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)ImportError: |undefined symbol: |version `GLIBC\S{1,24} not found|"
+        r"python[\d.]{0,6}: No module named (?P<what>[\w.]{1,60})",
+        Reading(
+            "image-broken",
+            "the image lacks the Python module {what}",
+            _IMAGE,
+            "Python 3.12 runpy",
+            depth=1,
+        ),
+    ),
+    (
+        r"can't open file '(?P<what>/[^'\n]{1,200})': \[Errno 2\]",
+        Reading(
+            "image-broken",
+            "the image lacks the program {what}",
+            "correct the command of the pod template, or use an image that has it",
+            "Python 3.12 Modules/main.c",
+            depth=1,
+        ),
+    ),
+    (
+        r"sh: (?:line )?(?:\d{1,4}: )?(?:exec: )?(?P<what>[\w./-]{1,80}): (?:command )?not found$",
+        Reading(
+            "image-broken",
+            "the image lacks the program {what}",
+            "correct the command of the pod template, or use an image that has it",
+            "bash 5.2 execute_cmd.c; dash 0.5 exec.c; busybox ash",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?i)\boperator \S{1,60}::\S{1,60} does not exist|"
+        r"AttributeError: module '\S{1,80}' has no attribute|"
+        r"ImportError: |undefined symbol: |version `GLIBC\S{1,24} not found|"
         r"cannot open shared object file|numpy\.dtype size changed|Illegal instruction|"
         r"packages that were not found in your environment|compiled using NumPy 1\.x cannot be run",
         Reading(
@@ -88,6 +140,30 @@ PATTERNS: tuple[Row, ...] = (
             _IMAGE,
             "Python 3.12 importlib; glibc dl-load.c",
             depth=1,
+        ),
+    ),
+    # --- limits of the container and of the node
+    (
+        r"Too many open files|\bEMFILE\b|\bENFILE\b|os error 24\b",
+        Reading(
+            "process-limit",
+            "the server may not open as many files as it wants",
+            "raise the limit of open files (LimitNOFILE of the node's container runtime, or ulimit -n in the "
+            "command of the pod template)",
+            "glibc strerror EMFILE, ENFILE",
+        ),
+    ),
+    (
+        r"can't start new thread|pthread_create failed|failed to create new OS thread|Thread creation failed|"
+        r"Resource temporarily unavailable.{0,40}(?:thread|fork)|"
+        r"(?:thread|fork|clone|process).{0,60}Resource temporarily unavailable|"
+        r"BlockingIOError: \[Errno 11\]|vfork: .{0,40}unavailable",
+        Reading(
+            "process-limit",
+            "the server may not start as many threads or processes as it wants",
+            "set OMP_NUM_THREADS (and OPENBLAS_NUM_THREADS) to the CPUs of the pod, or raise the limit "
+            "(podPidsLimit of the node's kubelet)",
+            "Python 3.12 Modules/_threadmodule.c; OpenBLAS 0.3 blas_server.c; Go 1.25 runtime; glibc EAGAIN",
         ),
     ),
     # --- what the end of a worker looks like
@@ -154,6 +230,8 @@ PATTERNS: tuple[Row, ...] = (
         r"ncclInvalidUsage|unhandled (?:system|cuda) error|DistBackendError|DistNetworkError|DistStoreError|"
         r"Watchdog caught collective operation timeout|client socket has timed out|"
         r"Gloo connectFullMesh failed|Connection closed by (?:remote )?peer|"
+        r"NCCL WARN .{0,80}(?:socketStartConnect|Connect to .{1,60} failed|NET/IB : Got (?:completion|async)|"
+        r"Call to (?:connect|recv|send|ibv_\w{1,30})\b.{0,60}failed|Net : Connection closed)|"
         r"Timed out after \d+ seconds waiting for clients",
         Reading(
             "gpus-disconnected",

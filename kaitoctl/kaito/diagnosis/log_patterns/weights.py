@@ -18,6 +18,12 @@ _NETWORK = (
     "see the pod's DNS, network policies, proxy and firewall, or use a preset whose image has the weights"
 )
 _AGAIN = "download or copy the files again; see that the disk has room"
+_NO_SUCH_MODEL = Reading(
+    "model-not-found",
+    "the hub has no such model, or the token may not see it",
+    "correct the model's name; a private one needs a Secret with HF_TOKEN in modelAccessSecret",
+    f"{HUB} utils/_http.py, utils/_validators.py; {TRANSFORMERS} utils/hub.py",
+)
 
 PATTERNS: tuple[Row, ...] = (
     # --- Hugging Face
@@ -33,7 +39,31 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"DisabledRepoError|Access to this resource is disabled",
+        Reading(
+            "model-access-denied",
+            "the hub has disabled the model's repository: no token helps",
+            "ask its author, or take another model or a copy of your own",
+            f"{HUB} utils/_http.py",
+        ),
+    ),
+    (
+        r"\b(?P<status>50[0234]) Server Error: .{0,80} for url: "
+        r"https?://(?:[\w.-]{1,80}\.)?(?:huggingface\.co|hf\.co)",
+        Reading(
+            "hub-unreachable",
+            "the hub answers with {status}: it is out of order, or what stands between",
+            "wait, and see status.huggingface.co; a volume or image with the weights does without it",
+            f"{HUB} utils/_http.py; requests 2.32 models.py",
+        ),
+    ),
+    (
+        r"(?i)Repository Not Found for url|RepositoryNotFoundError",  # 401 without a token, 404 with one
+        _NO_SUCH_MODEL,
+    ),
+    (
         r"(?i)\b40[13] Client Error|gated repo|Access to model .{1,160} is restricted|"
+        r"CAS (?:client|service) error.{0,200}\b40[13]\b|"
         r"You must (?:have access|be authenticated) to (?:it|access it)|awaiting a review from the repo|"
         r"Invalid user token|Invalid credentials in Authorization|LocalTokenNotFoundError|GatedRepoError|"
         r"\b40[13] (?:Unauthorized|Forbidden)\b.{0,80}hugging|Cannot access content at: https://huggingface|"
@@ -46,12 +76,24 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Repo id must .{1,160}: '(?P<path>/[^'\n]{1,200})'",
+        r"No such file or directory: '(?P<file>/[^'\n]{1,200}/"
+        r"(?:config|tokenizer\w{0,20}|generation_config|model[\w.-]{0,40})\.(?:json|safetensors|model))'",
         Reading(
             "model-files-broken",
-            "there is no folder {path} with a model, nor can it be the name of one on the hub",
+            "the model's file {file} is missing",
+            "see the volume that is mounted there, and whether the model was copied as a whole",
+            "Python 3.12; " + TRANSFORMERS + " utils/hub.py",
+        ),
+    ),
+    (
+        r"(?:Repo id must .{1,160}: |Invalid repository ID or local directory specified: |"
+        r"Incorrect path_or_model_id: )'(?P<path>/[^'\n]{1,200})'|"
+        r"No supported config format found in (?P<folder>/[^\s']{1,200}?)\.?$",
+        Reading(
+            "model-files-broken",
+            "there is no folder {path}{folder} with a model, nor can it be the name of one on the hub",
             "see the volume that is mounted there, and the path",
-            f"{HUB} utils/_validators.py",
+            f"{HUB} utils/_validators.py; {VLLM} transformers_utils/config.py; {TRANSFORMERS} utils/hub.py",
         ),
     ),
     (
@@ -74,15 +116,10 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)\b404 Client Error|Repository Not Found|RepositoryNotFoundError|not a valid model identifier|"
+        r"(?i)\b404 Client Error|Repository Not Found|not a valid model identifier|"
         r"Invalid repository ID or local directory|Repo id must|HFValidationError|"
         r"is not a local folder or a valid repository",
-        Reading(
-            "model-not-found",
-            "the hub has no such model, or the token may not see it",
-            "correct the model's name; a private one wants a Secret with HF_TOKEN in modelAccessSecret",
-            f"{HUB} utils/_http.py, utils/_validators.py; {TRANSFORMERS} utils/hub.py",
-        ),
+        _NO_SUCH_MODEL,
     ),
     (
         r"(?i)outgoing traffic has been disabled|offline mode is enabled|OfflineModeIsEnabled|"
@@ -141,7 +178,8 @@ PATTERNS: tuple[Row, ...] = (
         r"does not seem to be on huggingface\.co|Check your internet connection|"
         r"cannot find the appropriate snapshot folder|CAS (?:client|service) error|"
         r"(?:huggingface\.co|hf\.co).{0,200}(?:timed out|refused|unreachable|reset by peer)|"
-        r"\b50[0234] Server Error.{0,160}(?:huggingface|hf\.co)|(?:Connect|Read)Timeout\b|"
+        r"\b50[0234] Server Error.{0,160}(?:huggingface|hf\.co)|"
+        r"Server error '50[0234].{0,160}(?:huggingface|hf\.co)|(?:Connect|Read)Timeout\b|"
         r"Could not connect to the endpoint URL|httpx\.Connect(?:Error|Timeout)|httpcore\.Connect|"
         r"requests\.exceptions\.(?:Connection|ChunkedEncoding)|Connection "
         r"aborted|RemoteDisconnected|IncompleteRead",
@@ -239,6 +277,31 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"the config file at '(?P<what>[^'\n]{1,200})' is not a valid JSON|"
+        r"(?:reading|parsing) '?(?P<file>/[^'\n]{1,200}\.json)'?: (?:Expecting|Extra data)",
+        Reading(
+            "model-files-broken",
+            "{what}{file} is no JSON: it is empty, cut off, or something else stands in it",
+            _AGAIN,
+            f"{TRANSFORMERS} configuration_utils.py",
+            adapter="if any",
+        ),
+    ),
+    (
+        r"JSONDecodeError: (?P<what>(?:Expecting|Extra data|Invalid|Unterminated|[Uu]nexpected).{1,80})|"
+        r"^(?:ValueError|Exception): (?P<serde>(?:expected value|expected ident|EOF while parsing.{0,20}) "
+        r"at line \d+ column \d+)",
+        Reading(
+            "model-files-broken",
+            "a JSON file that the server reads (config.json, the tokenizer's, an adapter's) is empty or "
+            "broken: {what}{serde}",
+            "see the lines above it in the log for the file; fetch the model's files again, all of one "
+            "revision",
+            f"Python 3.12 json/decoder.py; tokenizers 0.22, serde_json 1; {TRANSFORMERS}",
+            depth=1,
+        ),
+    ),
+    (
         r"(?i)Cannot find any model weights|Error no file named|does not appear to have (?:a file|"
         r"files) named|"
         r"No (?:safetensors|model) "
@@ -252,7 +315,21 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)weights were not initialized from checkpoint|There is no module or parameter named",
+        r"\[Errno (?:5|107|116)\]|Input/output error|Stale (?:NFS )?file handle|"
+        r"Transport endpoint is not connected|os error (?:5|107|116)\b",
+        Reading(
+            "volume-unavailable",
+            "the storage of a volume fails while the server reads it",
+            "see the volume's storage and its driver's pod on the node; a broken mount needs a new pod",
+            "glibc strerror EIO, ENOTCONN, ESTALE",
+            depth=1,
+        ),
+    ),
+    (
+        r"Attempted to load weight \(.{1,80}\) into parameter|The size of tensor a \(\d+\) must match|"
+        r"(?i:weights were not initialized from checkpoint)|"
+        r"There is no module or parameter named|"
+        r"^KeyError: '(?:model|lm_head|transformer|language_model|base_model|layers|visual)\.[\w.]{3,120}'",
         Reading(
             "model-files-broken",
             "the weights do not fit the model's configuration",
@@ -267,7 +344,7 @@ PATTERNS: tuple[Row, ...] = (
         r"contains custom code which must be executed",
         Reading(
             "model-unsupported",
-            "the model brings program code of its own, which the server does not run unless told to trust it",
+            "the model brings program code of its own, which the server does not run unless it is allowed to",
             "set trust-remote-code only if you trust the model's author (" + WHERE + ")",
             f"{TRANSFORMERS} dynamic_module_utils.py; {VLLM} transformers_utils/config.py",
         ),
@@ -291,7 +368,9 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)does not recognize this architecture|Unrecognized model in|Should have a `model_type` key|"
+        r"(?i)rope_(?:scaling|parameters)\b.{0,80}(?:should|must|missing|unrecognized)|"
+        r"unrecognized keys in `?rope_|does not recognize this architecture|"
+        r"Unrecognized model in|Should have a `model_type` key|"
         r"Unrecognized configuration class|Tokenizer class \S{1,80} does not exist|"
         r"has no vLLM implementation|architectures .{1,120} failed to be inspected|"
         r"did not match any variant of untagged enum|Can't get model architectures",

@@ -1,0 +1,125 @@
+"""Advice: words with commands in them, which become text once, for the cluster that they are about. Pure.
+
+A rule that advises does not know how its reader named the cluster, and need not quote: it gives a `Command`
+word by word. Whoever shows it calls `text` with the flags that lead to that cluster.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+# Commands of kaitoctl that ask no cluster, or (fit, validate, convert) only when one is named.
+_OFFLINE = frozenset(
+    {"adapter", "completion", "config", "convert", "explain", "fit", "mirror", "models", "options"}
+    | {"render", "replay", "runtime", "sandbox", "schema", "skus", "template", "validate"}
+)
+
+
+class Variable(str):
+    """A word that the reader's shell knows, such as a token that is not printed."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFlags:
+    """The options by which commands reach one cluster.
+
+    Args:
+        kaitoctl: those of kaitoctl.
+        kubectl: those of kubectl.
+    """
+
+    kaitoctl: tuple[str, ...] = ()
+    kubectl: tuple[str, ...] = ()
+
+
+NO_FLAGS = ClusterFlags()
+
+
+class _Joining:
+    """Advice grows by `+`. An f-string would lose the command in it, and is refused."""
+
+    __slots__ = ()
+    parts: tuple[str | Command, ...]
+
+    def __add__(self, more: Advice) -> Text:
+        return Text((*self.parts, *((more,) if isinstance(more, str) else more.parts)))
+
+    def __radd__(self, before: str) -> Text:
+        return Text((before, *self.parts))
+
+    def __contains__(self, words: str) -> bool:
+        return words in "".join(part if isinstance(part, str) else part.line(NO_FLAGS) for part in self.parts)
+
+    def __format__(self, spec: str) -> str:
+        raise TypeError(f"{self!r} is joined by +, and made text by advice.text()")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Command(_Joining):
+    """A command to paste, quoted when it becomes text.
+
+    Args:
+        line: the program and what follows it, in words without blanks: `kubectl describe node`.
+        words: more of them, whatever a cluster claims that something is called.
+    """
+
+    words: tuple[str, ...]
+
+    def __init__(self, line: str, *words: str) -> None:
+        object.__setattr__(self, "words", (*line.split(), *words))
+
+    @property
+    def parts(self) -> tuple[str | Command, ...]:  # type: ignore[override]
+        """Itself, as a part of a text."""
+        return (self,)
+
+    def filled(self, names: Mapping[str, str]) -> Command:
+        """The command with names in the place of words such as `{namespace}`."""
+        return Command("", *(word.format_map(names) for word in self.words))
+
+    def line(self, flags: ClusterFlags) -> str:
+        """The command line that reaches the cluster of the flags."""
+        program, first = self.words[:2]
+        is_offline = program == "kaitoctl" and first in _OFFLINE
+        words = (*self.words, *(() if is_offline else getattr(flags, program, ())))
+        return " ".join(f'"${word}"' if isinstance(word, Variable) else shlex.quote(word) for word in words)
+
+
+@dataclass(frozen=True, slots=True)
+class Text(_Joining):
+    """Words and commands in a row."""
+
+    parts: tuple[str | Command, ...]
+
+
+Advice = str | Command | Text
+
+
+def text(advice: Advice, flags: ClusterFlags = NO_FLAGS) -> str:
+    """The advice as it is printed.
+
+    Args:
+        advice: what to do.
+        flags: of the cluster that it is about.
+    """
+    if isinstance(advice, str):
+        return advice
+    return "".join(part if isinstance(part, str) else part.line(flags) for part in advice.parts)
+
+
+def joined(between: str, several: Sequence[Advice]) -> Advice:
+    """Several pieces of advice as one."""
+    return reduce(lambda before, after: before + (between + after), several)
+
+
+def filled(advice: Advice, **names: str) -> Advice:
+    """The advice with names in the place of words such as `{namespace}` of its commands."""
+    if isinstance(advice, str):
+        return advice
+    parts = (part if isinstance(part, str) else part.filled(names) for part in advice.parts)
+    return Text(tuple(parts))

@@ -1,0 +1,70 @@
+"""`kaitoctl apply`: the plan first, then all of it or nothing, and every rollout."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kaitoctl.cli import options
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+@options.grouped
+def apply(
+    filename: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filename",
+            "-f",
+            help="A manifest, or a folder of them; - for stdin; may be repeated.",
+            metavar="FILE|DIR",
+        ),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", help="Apply just what plan --out has kept.", metavar="FILE"),
+    ] = None,
+    dry_run: options.DryRun = "none",
+    yes: options.Yes = False,
+    force_conflicts: Annotated[
+        bool, typer.Option("--force-conflicts", help="Take over fields that another manager owns.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow the rollouts until all are ready.")
+    ] = True,
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", help="How long to follow (default: each preset's budget and 10m)."),
+    ] = None,
+    target_version: options.ManagedBy = None,
+    catalog: options.CatalogFile = None,
+    prices: options.PricesFile = None,
+    target: options.Cluster = options.CLUSTER,
+) -> None:
+    """Create or change the Workspaces and ConfigMaps of manifests, and follow all rollouts.
+
+    All is judged first, offline and by the server: when one document is refused, nothing is written. Asks
+    where pods restart, something is taken away, or nodes are bought.
+
+    Example: kaitoctl apply -f models/ --yes
+    """
+    from kaitoctl.commands import apply
+
+    raise typer.Exit(
+        apply.apply(
+            filename=filename,
+            plan=plan,
+            dry_run=dry_run,
+            yes=yes,
+            force_conflicts=force_conflicts,
+            wait=wait,
+            timeout=timeout,
+            target_version=target_version,
+            catalog=catalog,
+            prices=prices,
+            target=target,
+        )
+    )

@@ -1,0 +1,28 @@
+"""`kaitoctl orphans`: nodes that earlier Workspaces have left behind and somebody still pays for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kaitoctl.cli import options
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+@options.grouped
+def orphans(
+    output_format: Annotated[str, options.formats("table", "json", "yaml", "name")] = "table",
+    target: options.WholeCluster = options.WHOLE_CLUSTER,
+) -> None:
+    """List NodeClaims, node pools and nodes whose Workspace is gone, with the command for each.
+
+    Deletes nothing. Exit code 0: none; 1: some.
+
+    Example: kaitoctl orphans
+    """
+    from kaitoctl.commands import orphans
+
+    raise typer.Exit(orphans.list_orphans(output_format=output_format, target=target))

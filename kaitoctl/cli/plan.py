@@ -1,0 +1,50 @@
+"""`kaitoctl plan`: what applying manifests would do, before anybody does it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kaitoctl.cli import options
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+@options.grouped
+def plan(
+    filename: options.Manifests,
+    output_format: Annotated[str, options.formats("text", "json", "yaml", "markdown")] = "text",
+    out: Annotated[
+        str | None,
+        typer.Option("--out", help="Keep the plan in this file, for apply --plan.", metavar="FILE"),
+    ] = None,
+    force_conflicts: Annotated[
+        bool, typer.Option("--force-conflicts", help="As if fields of other managers were taken over.")
+    ] = False,
+    target_version: options.ManagedBy = None,
+    catalog: options.CatalogFile = None,
+    prices: options.PricesFile = None,
+    target: options.Cluster = options.CLUSTER,
+) -> None:
+    """Say what applying manifests would do: changes, restarts, nodes asked for and released.
+
+    Writes nothing. Exit code 0: all is as the manifests say; 1: something changes; 2: something is refused.
+
+    Example: kaitoctl plan -f models/ --out models.plan
+    """
+    from kaitoctl.commands import plan
+
+    raise typer.Exit(
+        plan.plan(
+            filename=filename,
+            output_format=output_format,
+            out=out,
+            force_conflicts=force_conflicts,
+            target_version=target_version,
+            catalog=catalog,
+            prices=prices,
+            target=target,
+        )
+    )

@@ -1,0 +1,36 @@
+"""`kaitoctl restart`: new pods for a Workspace."""
+
+from __future__ import annotations
+
+import typer
+
+from kaitoctl.cli import options
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+@options.grouped
+def restart(
+    name: options.WorkspaceName,
+    dry_run: options.DryRun = "none",
+    yes: options.Yes = False,
+    wait: options.Wait = True,
+    timeout: options.FollowTimeout = None,
+    catalog: options.CatalogFile = None,
+    target: options.Cluster = options.CLUSTER,
+) -> None:
+    """Restart the pods of a Workspace, and follow until they serve.
+
+    Says first for how long nothing serves, and asks. Refused where the new pod would wait forever for the
+    GPUs of the old one.
+
+    \b
+    Example:
+      kaitoctl restart falcon
+    """
+    from kaitoctl.commands import restart
+
+    restart.restart(
+        name=name, dry_run=dry_run, yes=yes, wait=wait, timeout=timeout, catalog=catalog, target=target
+    )

@@ -1,0 +1,96 @@
+"""`kaitoctl run-webhook`: judge Workspaces before the API server writes them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kaitoctl.cli import options
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_CLUSTER = options.WholeCluster()
+
+
+@app.command()
+@options.grouped
+def run_webhook(
+    address: Annotated[
+        str, typer.Option("--address", help="Where the API server asks, over TLS.", metavar="HOST:PORT")
+    ] = ":9443",
+    cert_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--cert-dir",
+            help="tls.crt and tls.key that somebody else renews (default: make one).",
+            metavar="DIR",
+        ),
+    ] = None,
+    secret: Annotated[
+        str,
+        typer.Option(
+            "--secret", help="Where the certificate that is made is kept.", metavar="NAMESPACE/NAME"
+        ),
+    ] = "kaitoctl-system/kaitoctl-webhook",  # noqa: S107 - where it is, not what it says
+    configuration: Annotated[
+        str,
+        typer.Option(
+            "--configuration",
+            help="The ValidatingWebhookConfiguration that is made to trust it.",
+            metavar="NAME",
+        ),
+    ] = "kaitoctl-webhook",
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host",
+            help="A name or address of the webhook (default: the Service of the Secret's name). Repeatable.",
+            metavar="HOST",
+        ),
+    ] = None,
+    target_version: Annotated[
+        str | None,
+        typer.Option(
+            "--target-version",
+            help="KAITO release that manages Workspaces, such as v0.12 (default: kaitoctl).",
+            metavar="VERSION",
+        ),
+    ] = None,
+    metrics_address: Annotated[
+        str,
+        typer.Option(
+            "--metrics-address",
+            help="Where /healthz, /readyz and /metrics answer; 0 for nowhere.",
+            metavar="HOST:PORT",
+        ),
+    ] = "127.0.0.1:8081",
+    log_format: Annotated[
+        str, typer.Option("--log-format", help="text, or json: one object per line.", metavar="FORMAT")
+    ] = "text",
+    log_level: Annotated[
+        str, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
+    ] = "info",
+    catalog: options.CatalogFile = None,
+    target: options.WholeCluster = _CLUSTER,
+) -> None:
+    """Refuse Workspaces that `kaitoctl validate` calls invalid, before the API server writes them.
+
+    Runs until SIGTERM or Ctrl-C; deploy/webhook.yaml runs it in a cluster.
+
+    Example: kaitoctl run-webhook --cert-dir certificates --address 127.0.0.1:9443
+    """
+    from kaitoctl.commands import run_webhook
+
+    raise typer.Exit(
+        run_webhook.run_webhook(
+            address=address,
+            certificates=run_webhook.Certificates(cert_dir, secret, configuration, tuple(host or ())),
+            target_version=target_version,
+            catalog=catalog,
+            metrics_address=metrics_address,
+            log_format=log_format,
+            log_level=log_level,
+            target=target,
+        )
+    )

@@ -1,0 +1,93 @@
+"""`kaitoctl sandbox model ...` and `kaitoctl sandbox image ...`: what is real in a sandbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kaitoctl.cli import complete, options
+
+model_app = typer.Typer(
+    help="Models of this machine that presets are in the sandbox.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+image_app = typer.Typer(
+    help="Images of adapters that the sandbox's pods can copy.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Preset = Annotated[str, typer.Argument(help="A preset's name.", autocompletion=complete.presets)]
+
+
+@model_app.command("set")
+def set_model(
+    preset: Preset,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="A GGUF file, a Hugging Face folder, or a name of `runtime models list`.",
+            metavar="MODEL",
+        ),
+    ],
+    sandbox_name: options.SandboxName = "default",
+) -> None:
+    """Let pods of a preset really serve a model of this machine, from the next pod on.
+
+    Example: kaitoctl sandbox model set phi-4 --from smollm2-135m-instruct
+    """
+    from kaitoctl.commands import sandbox_contents
+
+    sandbox_contents.set_model(preset=preset, model=model, sandbox_name=sandbox_name)
+
+
+@model_app.command("rm")
+def remove_model(preset: Preset, sandbox_name: options.SandboxName = "default") -> None:
+    """Simulate a preset's pods again, from the next pod on.
+
+    Example: kaitoctl sandbox model rm phi-4
+    """
+    from kaitoctl.commands import sandbox_contents
+
+    sandbox_contents.remove_model(preset=preset, sandbox_name=sandbox_name)
+
+
+@model_app.command("list")
+def list_models(sandbox_name: options.SandboxName = "default") -> None:
+    """List the presets whose pods are real.
+
+    Example: kaitoctl sandbox model list
+    """
+    from kaitoctl.commands import sandbox_contents
+
+    sandbox_contents.list_models(sandbox_name=sandbox_name)
+
+
+@image_app.command("load")
+def load_image(
+    file: Annotated[
+        Path, typer.Argument(help="An OCI archive or layout, a tar file, or a folder.", metavar="FILE")
+    ],
+    image: Annotated[str, typer.Option("--as", help="The image's name.", metavar="IMAGE")],
+    sandbox_name: options.SandboxName = "default",
+) -> None:
+    """Bring an adapter in under the name of an image; pods that wait for it go on.
+
+    Example: kaitoctl sandbox image load pirate.tar --as registry.example/pirate:1
+    """
+    from kaitoctl.commands import sandbox_contents
+
+    sandbox_contents.load_image(file=file, image=image, sandbox_name=sandbox_name)
+
+
+@image_app.command("list")
+def list_images(sandbox_name: options.SandboxName = "default") -> None:
+    """List the images that were brought in.
+
+    Example: kaitoctl sandbox image list
+    """
+    from kaitoctl.commands import sandbox_contents
+
+    sandbox_contents.list_images(sandbox_name=sandbox_name)

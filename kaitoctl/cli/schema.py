@@ -1,0 +1,41 @@
+"""`kaitoctl schema`: what a Workspace or a fleet may say, for clusters and for editors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kaitoctl.cli import complete, options
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def schema(
+    kind: Annotated[
+        str, typer.Option("--kind", help="workspace, inferenceset or multiroleinference.", metavar="KIND")
+    ] = "workspace",
+    api_version: Annotated[
+        str | None,
+        typer.Option(
+            "--api-version",
+            help="v1alpha1 or v1beta1 (default: all).",
+            metavar="VERSION",
+            autocompletion=complete.of("v1alpha1", "v1beta1"),
+        ),
+    ] = None,
+    json_schema: Annotated[
+        bool, typer.Option("--json-schema", help="JSON Schema for an editor instead of the CRD.")
+    ] = False,
+    catalog: options.CatalogFile = None,
+) -> None:
+    """Print the CustomResourceDefinition of a kind, or a JSON Schema that editors complete and check by.
+
+    Examples: kaitoctl schema | kubectl apply --server-side -f -;
+    kaitoctl schema --json-schema > workspace.schema.json, then begin a manifest with the line
+    # yaml-language-server: $schema=workspace.schema.json
+    """
+    from kaitoctl.commands import schema
+
+    schema.schema(kind=kind, api_version=api_version, json_schema=json_schema, catalog=catalog)

@@ -1,0 +1,105 @@
+"""`kaitoctl upgrade`: what another release of KAITO does to Workspaces, before and after."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kaitoctl.cli import options
+
+app = typer.Typer(
+    help="Prepare and verify an upgrade of KAITO.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+_To = Annotated[str, typer.Option("--to", help="The release to come: v0.12.", metavar="VERSION")]
+
+
+@app.callback()
+def _upgrade_group() -> None:
+    """Prepare and verify an upgrade of KAITO."""
+
+
+@app.command("plan")
+@options.grouped
+def plan(
+    to: _To,
+    filename: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filename",
+            "-f",
+            help="Manifests or folders of them, instead of the cluster; may be repeated.",
+            metavar="FILE|DIR",
+        ),
+    ] = None,
+    now: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="The release that there is (default: the cluster's; v0.4 for files).",
+            metavar="VERSION",
+        ),
+    ] = None,
+    provisioner: Annotated[
+        str | None,
+        typer.Option(
+            "--node-provisioner",
+            help="That of the new KAITO: azure-gpu-provisioner, karpenter or byo (default: as it is now).",
+            metavar="NAME",
+        ),
+    ] = None,
+    output_format: Annotated[
+        str,
+        options.formats("text", "json", "yaml", "markdown", "manifests", text="{}: what to write instead."),
+    ] = "text",
+    catalog: options.CatalogFile = None,
+    target: options.WholeCluster = options.WHOLE_CLUSTER,
+) -> None:
+    """Say what an upgrade of KAITO does to all Workspaces of the cluster, or of files.
+
+    What breaks, what restarts and for how long, what clients must change, what to write instead, and in which
+    order. Writes nothing. Exit code 0: nothing is to be done; 1: something is.
+
+    \b
+    Examples:
+      kaitoctl upgrade plan --to v0.12
+      kaitoctl upgrade plan --to v0.12 -f models/ --from v0.3
+    """
+    from kaitoctl.commands import upgrade
+
+    raise typer.Exit(
+        upgrade.plan(
+            to=to,
+            filename=filename,
+            now=now,
+            provisioner=provisioner,
+            output_format=output_format,
+            catalog=catalog,
+            target=target,
+        )
+    )
+
+
+@app.command("verify")
+@options.grouped
+def verify(
+    to: _To,
+    output_format: Annotated[str, options.formats("text", "json", "yaml")] = "text",
+    catalog: options.CatalogFile = None,
+    target: options.WholeCluster = options.WHOLE_CLUSTER,
+) -> None:
+    """Verify after an upgrade: the controller, the CRD, and that every Workspace serves again.
+
+    Exit code 0: all is done; 1: something is not.
+
+    \b
+    Example:
+      kaitoctl upgrade verify --to v0.12
+    """
+    from kaitoctl.commands import upgrade
+
+    raise typer.Exit(upgrade.verify(to=to, output_format=output_format, catalog=catalog, target=target))

@@ -1,0 +1,319 @@
+"""`kaitoctl apply`: the plan first, then all of it or nothing; ConfigMaps, Workspaces, and their rollouts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import (
+    certain_write,
+    consent,
+    files,
+    follow_fleet,
+    make_plan,
+    option_values,
+    ownership_warnings,
+    plan_documents,
+)
+from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal, present
+from kaitoctl.commands.follow_all import follow_all
+from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Unreachable
+from kaitoctl.kaito import api, catalog_file, planning
+from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.prices import read_prices
+from kaitoctl.kube import managed_fields, refusals, request
+from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, generation_of, uid_of
+from kaitoctl.screens import output, plan_screen
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.fleet.view import Fleet
+    from kaitoctl.kaito.planning import Change, Plan
+    from kaitoctl.kaito.prices import Prices
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Kind, Object
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is to happen with the plan."""
+
+    dry_run: str
+    yes: bool
+    force: bool
+    follows: bool
+    prices: Prices
+    timeout_s: float | None
+    again: Command
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has been written so far, for who interrupts."""
+
+    written: list[Change]
+
+
+def apply(
+    *,
+    filename: list[str] | None,
+    plan: str | None,
+    dry_run: str,
+    yes: bool,
+    force_conflicts: bool,
+    wait: bool,
+    timeout: str | None,
+    target_version: str | None,
+    catalog: str | None,
+    prices: str | None,
+    target: Target,
+) -> int:
+    """Create or change what manifests say, all of it or nothing, and follow every rollout."""
+    option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
+    option_values.managed_by(target_version)
+    known = catalog_file.read(catalog)
+    if bool(filename) == bool(plan):
+        raise InputError("give manifests with -f, or a plan with --plan: one of the two")
+    timeout_s = option_values.duration_s(timeout) if timeout else None
+    kept = _plan_of(plan) if plan else None
+    written = _documents(kept) if kept is not None else plan_documents.documents_of(filename or [])
+    asked = make_plan.Asked(target.sandbox, target_version, force_conflicts, known)
+    how = _How(
+        dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, _again(filename, kept, target)
+    )
+    progress = Progress([])
+    try:
+        return asyncio.run(_apply(target, written, asked, kept, how, progress))
+    except KeyboardInterrupt:
+        what = ", ".join(change.title for change in progress.written) or "nothing"
+        raise Interrupted(
+            f"interrupted; applied: {what}", hint=target.text("to continue, run again: " + how.again)
+        ) from None
+
+
+def _again(filename: list[str] | None, kept: Object | None, target: Target) -> Command:
+    """The command that goes on; a plan that is half applied is no plan any more, its manifests are."""
+    names = filename or [item["source"].rpartition(": document ")[0] for item in (kept or {})["changes"]]
+    words = [word for name in dict.fromkeys(names) for word in ("-f", "-" if name == "stdin" else name)]
+    return Command("kaitoctl apply", *words, *target.in_namespace)
+
+
+def _plan_of(path: str) -> Object:
+    """A plan that `--out` has kept.
+
+    Raises:
+        InputError: the file is none.
+    """
+    try:
+        found: Any = json.loads(files.text_of(path, option="--plan"))
+    except ValueError:
+        found = None
+    if not planning.is_plan(found):
+        raise InputError(
+            f"--plan {path}: that is no plan",
+            hint=Command("kaitoctl plan -f FILE --out", path) + " makes one",
+        )
+    kept: Object = found
+    return kept
+
+
+def _documents(kept: Object) -> list[plan_documents.Written]:
+    return [
+        plan_documents.Written(
+            item["source"], item["kind"], ObjectKey(item["namespace"], item["name"]), item["body"]
+        )
+        for item in kept["changes"]
+    ]
+
+
+# --- judge, show, ask --------------------------------------------------------------------------------------
+
+
+async def _apply(
+    target: Target,
+    written: Sequence[plan_documents.Written],
+    asked: make_plan.Asked,
+    kept: Object | None,
+    how: _How,
+    progress: Progress,
+) -> int:
+    async with connected(target) as client:
+        plan = await make_plan.make(client, written, asked)
+        _insist(plan, kept)
+        _show(target, plan, how.prices)
+        if how.dry_run == "none":
+            await _agree(plan, yes=how.yes)
+            await write(client, plan, progress, force=how.force, again=how.again)
+        words = {"none": "", "client": " (client dry run)", "server": " (server dry run)"}[how.dry_run]
+        for change in plan.changes:
+            output.data(f"{_name(change)} {_word(change)}{words}")
+        workspaces = [change.key for change in plan.changes if change.kind == "Workspace"]
+        sets = [change.key for change in plan.changes if change.kind == api.INFERENCE_SET.kind]
+        if how.dry_run != "none" or not how.follows:
+            return 0
+        for key in sets:
+            await follow_fleet.until_ready(
+                client, target, key, timeout_s=how.timeout_s, catalog=asked.catalog, is_done=_is_as_far
+            )
+        if not workspaces:
+            return 0
+        bodies = {change.key: change.body for change in plan.changes if change.kind == "Workspace"}
+        return await follow_all(client, target, bodies, how.timeout_s, asked.catalog)
+
+
+def _is_as_far(fleet: Fleet) -> bool:
+    """Whether a set is as far as its controller brings it: KAITO's carries no template to what exists."""
+    return fleet.state == "Ready" or (fleet.state == "Mixed" and not fleet.is_rolled_by_kaitoctl)
+
+
+def _insist(plan: Plan, kept: Object | None) -> None:
+    """Refuse all of it when a part is refused, or when a plan is older than the world.
+
+    Raises:
+        InputError: with all that is wrong.
+    """
+    if plan.refused:
+        lines = [
+            f"{change.source}: {change.title}: {problem}"
+            for change in plan.refused
+            for problem in change.problems
+        ]
+        number = len(plan.refused)
+        what = "1 object is refused" if number == 1 else f"{number} objects are refused"
+        raise InputError(f"{what}; nothing was written", problems=lines)
+    if kept is not None and (moved := planning.what_moved(kept, plan)):
+        raise InputError(
+            "the cluster is no longer as it was when the plan was made; nothing was written",
+            problems=moved,
+            hint=Command("kaitoctl plan -f FILE --out FILE") + " makes a new one",
+        )
+
+
+def _show(target: Target, plan: Plan, prices: Prices) -> None:
+    for change in plan.changes:
+        if change.fate == "unchanged":
+            continue
+        output.step(f"{change.title} is {'to be created' if change.fate == 'created' else 'changed'}")
+        for path, old, new in change.fields:
+            output.note(f"{path}: {_short(old)} -> {_short(new)}")
+        for line in plan_screen.costs(change, target.flags, prices):
+            output.note(line)
+        for line in change.warnings:
+            output.warning(line)
+        if change.kind == "Workspace" and change.fate == "changed":
+            ownership_warnings.warn(target, change.body)
+    output.step(plan_screen.summary(plan, prices))
+
+
+def _short(value: Any) -> str:
+    text = "(none)" if value is None else output.json_text(value)
+    return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+async def _agree(plan: Plan, *, yes: bool) -> None:
+    harmful = [change for change in plan.changes if change.wants_consent]
+    if not harmful:
+        return
+    if not yes and not output.can_ask():
+        raise InputError(
+            "this buys nodes, restarts pods or removes something, and there is no terminal to confirm it on; "
+            "nothing was written",
+            hint="add --yes to skip the confirmation prompt, or preview it with " + Command("kaitoctl plan"),
+        )
+    if not yes:
+        number = len(plan.written)
+        await consent.confirm(f"Apply {number} object{'' if number == 1 else 's'}?")
+
+
+# --- write -------------------------------------------------------------------------------------------------
+
+
+async def write(client: Client, plan: Plan, progress: Progress, *, force: bool, again: Command) -> None:
+    """Write what differs, in order; what fails in the middle says how far it came.
+
+    Args:
+        client: the cluster.
+        plan: of which nothing is refused.
+        progress: is told what has been written.
+        force: take fields over from other managers.
+        again: the command that goes on.
+
+    Raises:
+        KaitoctlError: a write failed, or the server has gone.
+    """
+    todo = list(plan.written)
+    for number, change in enumerate(todo):
+        try:
+            await _send(client, change, force=force)
+        except (ApiError, Unreachable) as error:
+            raise _how_far(error, todo, number, again) from error
+        progress.written.append(change)
+
+
+async def _send(client: Client, change: Change, *, force: bool) -> None:
+    """Write just the object that was shown, or a new one; a status that moves meanwhile is no obstacle."""
+    kind = _kind(change)
+    version, word = change.seen.get("resourceVersion", ""), _word(change)
+    for tries in range(1, _TRIES + 1):
+        judged = {"resourceVersion": version} if version else {}
+        body = {**change.body, "metadata": {**change.body["metadata"], **judged}}
+        asked = request.apply(kind, body, manager=FIELD_MANAGER, force=force, only_new=not change.seen)
+        try:
+            await certain_write.applied(
+                client, asked, kind, change.key, is_done=lambda now: _is_done(now, change.body), word=word
+            )
+        except ApiError as error:
+            if refusals.kind_of(error) != "stale":
+                raise explain_refusal(error, namespace=change.key.namespace) from error
+            now = await present(client, request.get(kind, *change.key))
+            if tries == _TRIES or now is None or not _is_as_shown(now, change):
+                error.hint = "somebody else has just written it; look at it with " + Command("kaitoctl plan")
+                raise
+            version = str(now["metadata"]["resourceVersion"])
+        else:
+            return
+
+
+def _kind(change: Change) -> Kind:
+    if change.kind == "ConfigMap":
+        return CONFIG_MAP
+    return kinds.kind_of(change.body) if change.kind == api.INFERENCE_SET.kind else api.kind_of(change.body)
+
+
+def _is_as_shown(now: Object, change: Change) -> bool:
+    """Whether nothing but its status has changed since the plan was made."""
+    shown = (change.seen.get("uid"), change.seen.get("generation"))
+    return change.kind != "ConfigMap" and (uid_of(now), str(generation_of(now))) == shown
+
+
+def _is_done(now: Object | None, body: Object) -> bool:
+    """Whether the object is what was applied: ours are the fields that we have sent, and their values."""
+    if now is None or not managed_fields.applied(now, FIELD_MANAGER):
+        return False
+    owned = managed_fields.extract(now, FIELD_MANAGER)
+    return all(
+        owned.get(part) == body[part] for part in body if part not in ("metadata", "apiVersion", "kind")
+    )
+
+
+def _how_far(error: KaitoctlError, todo: Sequence[Change], number: int, again: Command) -> KaitoctlError:
+    done = ", ".join(change.title for change in todo[:number]) or "nothing"
+    rest = ", ".join(change.title for change in todo[number:])
+    error.message = f"{todo[number].title}: {error.message}; applied: {done}; not applied: {rest}"
+    goes_on = again + " continues where this stopped"
+    error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on
+    return error
+
+
+def _word(change: Change) -> str:
+    return {"created": "created", "changed": "configured"}.get(change.fate, "unchanged")
+
+
+def _name(change: Change) -> str:
+    return output.resource_name({**change.body, "kind": change.kind})

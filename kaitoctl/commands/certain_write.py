@@ -1,0 +1,120 @@
+"""A write whose outcome is known: when the connection breaks before the answer, look what became of it.
+
+An apply may be sent again: it sets the same fields to the same values. What must not happen is that nobody
+can say whether a Workspace exists, for it may be buying GPU nodes already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
+from kaitoctl.kube import refusals, request
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Kind, Object, ObjectKey
+    from kaitoctl.kube.request import Request
+
+_BUDGET_S = 15.0
+_FIRST_REST_S = 0.25
+_LONGEST_REST_S = 4.0
+# These may have been carried out all the same, and may pass.
+_UNCERTAIN = frozenset({500, 502, 503, 504})
+
+
+async def applied(
+    client: Client,
+    asked: Request,
+    kind: Kind,
+    key: ObjectKey,
+    *,
+    is_done: Callable[[Object | None], bool],
+    word: str,
+) -> Object:
+    """Apply, and go on trying while the server comes and goes; then say what became of it.
+
+    Args:
+        client: the API client.
+        asked: the apply.
+        kind: of the object.
+        key: of the object.
+        is_done: given the object as it is (None when there is none): whether the apply was carried out.
+        word: what the apply does, `created` or `changed`.
+
+    Raises:
+        ApiError: the server refused.
+        Unreachable: it is gone; the message says whether the write was carried out, if that is known.
+    """
+    loop = asyncio.get_running_loop()
+    until, rest_s, may_have_arrived = loop.time() + _BUDGET_S, _FIRST_REST_S, False
+    while True:
+        try:
+            return await client.send(asked)
+        except (Unreachable, ApiError) as error:
+            if not _is_uncertain(error):
+                if may_have_arrived and isinstance(error, ApiError) and error.status == 409:
+                    now = await client.send(_getting(kind, key))  # perhaps by our own first try
+                    if is_done(now):
+                        return _found_done(now, key, word)
+                raise
+            may_have_arrived = may_have_arrived or not _was_never_sent(error)
+            failure = error
+        is_known = not may_have_arrived
+        if asked.is_write and may_have_arrived:
+            found, is_known = await _look(client, kind, key)
+            if found is not None and is_done(found):
+                return _found_done(found, key, word)
+        if loop.time() + rest_s > until:
+            raise _with_outcome(failure, asked, kind, key, word, is_known=is_known)
+        await asyncio.sleep(rest_s)
+        rest_s = min(2 * rest_s, _LONGEST_REST_S)
+
+
+def _is_uncertain(error: KaitoctlError) -> bool:
+    if isinstance(error, ApiError):
+        return error.status in _UNCERTAIN and refusals.kind_of(error) in ("unwell", "not-the-server")
+    return True
+
+
+def _was_never_sent(error: KaitoctlError) -> bool:
+    """Whether nobody took the connection, so that nothing can have come of it."""
+    return isinstance(error.__cause__, ConnectionRefusedError)
+
+
+async def _look(client: Client, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
+    """The object, None when there is none; and whether that is known."""
+    try:
+        return await client.send(_getting(kind, key)), True
+    except ApiError as error:
+        return None, error.status == 404 and not error.is_unknown_resource
+    except Unreachable:
+        return None, False
+
+
+def _getting(kind: Kind, key: ObjectKey) -> Request:
+    return request.get(kind, key.namespace, key.name)
+
+
+def _found_done(found: Object, key: ObjectKey, word: str) -> Object:
+    output.warning(f"the connection broke before the answer; Workspace {key} was {word}")
+    return found
+
+
+def _with_outcome(
+    error: KaitoctlError, asked: Request, kind: Kind, key: ObjectKey, word: str, *, is_known: bool
+) -> KaitoctlError:
+    """The failure, with what is known of the object."""
+    if not asked.is_write:
+        return error
+    look = Command("kubectl get", f"{kind.plural}.{kind.group}", key.name, "-n", key.namespace)
+    if is_known:
+        error.message += f"; Workspace {key} was not {word}"
+    else:
+        error.message += f"; whether Workspace {key} was {word} is not known"
+        error.hint = "once the server answers: " + look + " shows it; the same command again is safe"
+    return error

@@ -1,0 +1,162 @@
+"""`kaitoctl check-nodes`: which nodes a Workspace can use, why not the others, and how to fix them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import NO_FLAGS, ClusterFlags
+from kaitoctl.commands import option_values
+from kaitoctl.commands.checked_workspace import from_file, from_flags
+from kaitoctl.commands.node_check_options import DescribedWorkspace, NodeCheck
+from kaitoctl.commands.option_values import SavedLists
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import InputError
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.catalog_file import read
+from kaitoctl.kube.objects import dig
+from kaitoctl.screens import node_table, output
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.nodes import Verdict
+    from kaitoctl.kube.objects import Object
+
+_OUTPUTS = ("table", "wide", "short", "json", "yaml")
+
+
+def check_nodes(
+    *,
+    name: str | None,
+    described: DescribedWorkspace,
+    lists: SavedLists,
+    check: NodeCheck,
+    catalog_file: str | None,
+    target: Target,
+) -> int:
+    """Check which nodes a Workspace can use, why not the others, and how to fix them.
+
+    Args:
+        name: of a Workspace in the cluster, or in the file.
+        described: the Workspace, where it need not exist yet.
+        lists: saved nodes and pods, instead of a cluster.
+        check: how to judge, and what to do with the verdict.
+        catalog_file: the user's own catalog.
+        target: the cluster.
+
+    Returns:
+        The exit code: 0 for enough nodes, else 1.
+    """
+    known = read(catalog_file)
+    version = _require_known_values(check, target, is_offline=lists.nodes is not None)
+    _require_sense(name, described, lists, check)
+    workspace: Object | None = None
+    beside: list[Object] = []
+    if described.filename is not None:
+        workspace, beside = from_file(described.filename, name, known)
+    elif described.has_flags:
+        workspace = from_flags(described, known)
+    if target.namespace and workspace is not None and workspace["metadata"].get("name"):
+        workspace["metadata"].setdefault("namespace", target.namespace)
+    if lists.nodes is not None:
+        # Readers of files and asking a cluster: a run needs one of them.
+        from kaitoctl.commands.check_nodes_offline import verdict_from_lists
+        from kaitoctl.kaito.validation import of_cluster
+
+        assert workspace is not None
+        choice = of_cluster.node_rules_of(version or "v0.4", workspace)
+        rules = nodes_.rules_for(workspace, choice, check.node_provisioner or "", known=known)
+        verdict = verdict_from_lists(workspace, beside, rules, lists)
+    else:
+        import asyncio
+
+        from kaitoctl.commands.check_nodes_on_cluster import verdict_on_cluster
+
+        asking = verdict_on_cluster(target, workspace, name or "", version, check, known)
+        workspace, verdict = asyncio.run(asking)
+    return _answer(workspace, verdict, check, NO_FLAGS if lists.nodes is not None else target.flags)
+
+
+def _require_known_values(check: NodeCheck, target: Target, *, is_offline: bool) -> str | None:
+    """The version whose choice counts, None for that of the cluster, once all values are known ones.
+
+    Raises:
+        InputError: a value is none of those that the option takes.
+    """
+    option_values.output_format(check.output_format, _OUTPUTS)
+    version = check.target_version
+    if version is None and (target.sandbox or is_offline):
+        version = "kaitoctl" if target.sandbox else "v0.4"
+    if version is not None:
+        from kaitoctl.commands.target_release import target_option  # most name no release
+
+        version = target_option(version)
+    if check.node_provisioner is not None:
+        option_values.one_of(check.node_provisioner, nodes_.PROVISIONERS, option="--node-provisioner")
+    if check.wait:
+        option_values.duration_s(check.wait, option="--wait")
+    return version
+
+
+def _require_sense(
+    name: str | None, described: DescribedWorkspace, lists: SavedLists, check: NodeCheck
+) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        InputError: they do, or a file has no name.
+    """
+    for option, file in (("-f", described.filename), ("--nodes", lists.nodes), ("--pods", lists.pods)):
+        if file is not None and not file.strip():
+            raise InputError(f"{option} {file!r} names no file")
+    filename, flags = described.filename, described.has_flags
+    if flags and (name or filename):
+        raise InputError(
+            "a Workspace and flags that describe one exclude each other", hint="give one of them"
+        )
+    if not (name or filename or flags):
+        raise InputError(
+            "which Workspace?",
+            hint="NAME, -f FILE, or --preset with --instance-type and --label",
+        )
+    lists.require_sense()
+    if lists.nodes is not None and filename is None and not flags:
+        raise InputError("--nodes works offline: give the Workspace with -f FILE or with flags")
+    if lists.nodes is not None and (check.wait or check.fix):
+        raise InputError(f"{'--wait' if check.wait else '--fix'} needs a cluster, and --nodes names a file")
+    if [lists.nodes, lists.pods, filename].count("-") > 1:
+        raise InputError("only one of -f, --nodes and --pods can be stdin")
+    if (check.yes or check.dry_run) and not check.fix:
+        raise InputError("--yes and --dry-run go with --fix")
+
+
+def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: ClusterFlags) -> int:
+    if option_values.is_structured(check.output_format):
+        output.structured(node_table.as_json(verdict, _key(workspace), flags), check.output_format)
+    elif check.output_format == "short":
+        output.data("\n".join(node_table.short(verdict, flags)))
+    else:
+        wide = check.output_format == "wide"
+        title = _title(workspace, verdict)
+        output.show(node_table.report(verdict, title, flags, wide=wide, drawn=output.is_drawn(sys.stdout)))
+    if check.strict and verdict.enough and (warned := verdict.warned):
+        output.failure(f"{warned} warning{'s' if warned > 1 else ''} (--strict)")
+    return 0 if verdict.suffices(strict=check.strict) else 1
+
+
+def _key(workspace: Object) -> str:
+    metadata = workspace["metadata"]
+    name = metadata.get("name") or ""
+    return f"{metadata.get('namespace') or 'default'}/{name}" if name else ""
+
+
+def _title(workspace: Object, verdict: Verdict) -> str:
+    parts = [f"Workspace {key}" if (key := _key(workspace)) else "No Workspace yet"]
+    if preset := dig(workspace, "inference", "preset", "name"):
+        parts.append(f"preset {preset}")
+    if preset := dig(workspace, "tuning", "preset", "name"):
+        parts.append(f"tuning of {preset}")
+    parts.append(f"{verdict.required} x {verdict.instance_type or 'your own nodes'}")
+    rules = verdict.rules
+    by = "kaitoctl's controller" if rules.target == "kaitoctl" else f"KAITO {rules.target}"
+    parts.append(f"as {by} would choose" + (f" ({rules.provisioner})" if rules.is_modern else ""))
+    return ", ".join(parts)

@@ -1,0 +1,125 @@
+"""`check-nodes` on a cluster: the verdict, the missing labels, and waiting for enough nodes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import text
+from kaitoctl.commands import cluster, option_values
+from kaitoctl.commands.cluster import FIELD_MANAGER, connected
+from kaitoctl.commands.kaito_here import KaitoHere, kaito_here
+from kaitoctl.commands.node_check_options import NodeCheck
+from kaitoctl.commands.target import Target
+from kaitoctl.commands.wait_for_nodes import enough_nodes, verdict_now
+from kaitoctl.errors import InputError
+from kaitoctl.kaito import api
+from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import NODE, ObjectKey
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kaitoctl.kaito.catalog import Catalog
+    from kaitoctl.kaito.nodes import Verdict
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+
+async def verdict_on_cluster(
+    target: Target, workspace: Object | None, name: str, version: str | None, check: NodeCheck, known: Catalog
+) -> tuple[Object, Verdict]:
+    """The Workspace that was checked, and the verdict, after fixing labels and waiting where that is wanted.
+
+    Args:
+        target: the cluster.
+        workspace: what is checked; None for the one of that name in the cluster.
+        name: of the Workspace in the cluster.
+        version: whose choice of nodes counts; None for that of the KAITO that the cluster runs.
+        check: what the user wants.
+        known: the catalog.
+    """
+    wait_s = option_values.duration_s(check.wait, option="--wait") if check.wait else 0.0
+    async with connected(target) as client:
+        found = KaitoHere(version) if version is not None else await kaito_here(client)
+        if workspace is None:
+            workspace = await _from_cluster(client, name, of_cluster.node_rules_of(found.target, {}))
+        elif workspace["metadata"].get("name"):
+            workspace["metadata"].setdefault("namespace", client.namespace)
+        rules = found.rules_for(workspace, known)
+        if check.node_provisioner:
+            rules = replace(rules, provisioner=check.node_provisioner)
+        verdict = await verdict_now(client, workspace, rules)
+        if check.fix and await _fix(client, verdict, check):
+            verdict = await verdict_now(client, workspace, rules)
+        if wait_s and not verdict.suffices(strict=check.strict):
+            verdict = await enough_nodes(client, workspace, rules, verdict, wait_s, strict=check.strict)
+        return workspace, verdict
+
+
+def _warn_of_labels_that_stay(verdict: Verdict) -> None:
+    """Warn of preferred nodes that lack labels and get none, because they are or may be somebody else's."""
+    for node in verdict.nodes:
+        if node.preferred and node.labels_to_set and not node.may_be_labelled:
+            why = next((item.hint for item in node.failures if item.code.startswith("label-")), "")
+            output.warning(f"{node.name}: its labels stay as they are", hint=text(why))
+
+
+def _fixes(verdict: Verdict) -> dict[str, Mapping[str, str]]:
+    """The labels to set, by node: on preferred nodes, and on as many others as are needed."""
+    fixes = {
+        node.name: node.labels_to_set
+        for node in verdict.nodes
+        if node.preferred and node.exists and node.may_be_labelled
+    }
+    fixes = {name: labels for name, labels in fixes.items() if labels}
+    helped = sum(node.name in fixes and node.only_labels_are_wrong for node in verdict.nodes)
+    still = max(0, verdict.missing - helped)
+    for node in verdict.nodes:
+        wrong = {finding.code for finding in node.failures}
+        may = node.may_be_labelled and node.only_labels_are_wrong and wrong == {"label-missing"}
+        if still and not node.preferred and may:
+            fixes[node.name] = node.labels_to_set
+            still -= 1
+    return fixes
+
+
+async def _fix(client: Client, verdict: Verdict, check: NodeCheck) -> bool:
+    """Set the labels that are missing, after asking; returns whether any were set."""
+    _warn_of_labels_that_stay(verdict)
+    fixes = _fixes(verdict)
+    if not fixes:
+        output.step("no missing label would help")
+        return False
+    for node, labels in fixes.items():
+        output.step(f"label node {node} {' '.join(f'{key}={value}' for key, value in labels.items())}")
+    if not check.yes and not check.dry_run:
+        if not sys.stdin.isatty():
+            raise InputError("--fix asks before it writes, and there is no terminal", hint="add --yes")
+        if not await output.ask(f"Set these labels on {len(fixes)} {plural('node', len(fixes))}?"):
+            output.step("nothing was written")
+            return False
+    for node, labels in fixes.items():
+        patch = {"metadata": {"labels": dict(labels)}}
+        patching = request.merge_patch(NODE, "", node, patch, manager=FIELD_MANAGER)
+        if check.dry_run:
+            patching = replace(patching, query={**patching.query, "dryRun": "All"})
+        await client.send(patching)
+        output.success(f"node/{node} labeled" + (" (server dry run)" if check.dry_run else ""))
+    return not check.dry_run
+
+
+async def _from_cluster(client: Client, name: str, rules_target: str) -> Object:
+    """The Workspace of the cluster, in the version that the target reads.
+
+    Raises:
+        ApiError: there is none, or the cluster serves no Workspaces.
+    """
+    kinds = [api.WORKSPACE, api.WORKSPACE_V1BETA1]
+    if rules_target in ("v0.12", "kaitoctl"):
+        kinds.reverse()
+    return (await cluster.workspace_by_name(client, ObjectKey(client.namespace, name), kinds))[1]

@@ -1,0 +1,253 @@
+"""kubeconfig, in-cluster account or sandbox -> a Client. Below this file nobody can tell which it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+from kaitoctl import packaged
+from kaitoctl.advice import Command
+from kaitoctl.commands import invocation, option_values
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import ApiError, InputError, KaitoctlError
+from kaitoctl.kaito import api, catalog
+from kaitoctl.kube import client, refusals
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.objects import Kind, Object, ObjectKey
+from kaitoctl.kube.request import Request, get
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.client import Exchange, Observer
+
+
+_AT_A_TIME = 8
+
+Result = TypeVar("Result")
+
+
+@asynccontextmanager
+async def connected(
+    target: Target, observer: Observer | None = None, *, runs_long: bool = False
+) -> AsyncIterator[Client]:
+    """A client for the target, its exchanges reported to the observer; a sandbox that is not up is started.
+
+    Raises:
+        KaitoctlError: whatever the block raises; the commands of its hint lead to the same cluster.
+    """
+    output.log_to_narration()
+    if target.namespace:
+        option_values.namespace_name(target.namespace)
+    request_timeout_s = (
+        None if target.request_timeout is None else option_values.request_timeout_s(target.request_timeout)
+    )
+    kubeconfig = Path(target.kubeconfig) if target.kubeconfig else None
+    if kubeconfig is not None and not os.path.isfile(kubeconfig):  # noqa: ASYNC240, PTH113 - one stat
+        if os.path.isdir(kubeconfig):  # noqa: ASYNC240, PTH112
+            raise InputError(f"--kubeconfig {kubeconfig}: that is a folder, not a file")
+        raise InputError(f"--kubeconfig {kubeconfig}: there is no such file")
+    if target.sandbox:
+        if target.kubeconfig or target.context or invocation.names_server():
+            raise InputError("--sandbox and another option name two clusters; give one of them")
+        from kaitoctl.commands import sandbox_process
+
+        kubeconfig = await sandbox_process.ensure_up(target.sandbox_name)
+    fast: Any = {}
+    if runs_long:
+        from kaitoctl.kube import fast_json  # msgspec takes 20 ms: whoever asks once does not win them back
+
+        fast = {"decode": fast_json.decode, "encode": fast_json.encode}
+    try:
+        async with client.connect(
+            kubeconfig=kubeconfig,
+            context=target.context,
+            given=invocation.overrides(),
+            namespace=target.namespace,
+            observer=_observer(observer),
+            patient=not runs_long,
+            says_waits=True,
+            request_timeout_s=request_timeout_s,
+            **fast,
+        ) as connection:
+            _say_whom(connection)
+            yield connection
+    except KaitoctlError as error:
+        error.flags = target.flags
+        raise
+
+
+# Rights that somebody who looks at Workspaces need not have: without them the picture has fewer details.
+REFUSED = (401, 403)
+FIELD_MANAGER = "kaitoctl"
+
+
+async def served_versions(client: Client) -> list[str]:
+    """The Workspace versions that the cluster serves, oldest first; none when it will not say."""
+    try:
+        return api.served_versions(await client.send(Request("GET", f"/apis/{api.GROUP}")))
+    except ApiError as error:
+        if error.status == 403:
+            return []
+        raise (missing_crd() if error.status == 404 else explain_refusal(error)) from error
+
+
+async def present(client: Client, asking: Request) -> Object | None:
+    """The answer, None when there is no such object."""
+    try:
+        return await client.send(asking)
+    except ApiError as error:
+        if error.status == 404 and not error.is_unknown_resource:
+            return None
+        raise
+
+
+def explain_refusal(
+    error: ApiError,
+    *,
+    namespace: str = "",
+    rights: str = "ask for the rights get, create and patch on workspaces.kaito.sh in this namespace",
+) -> ApiError:
+    """The same refusal, with what the user can do about it.
+
+    Args:
+        error: the refusal.
+        namespace: where it was.
+        rights: all that the command takes, said instead of the first one that was missing.
+    """
+    if error.is_unknown_resource:
+        return missing_crd()
+    if refusals.kind_of(error) == "rights":
+        error.hint = rights
+    elif not error.hint:
+        error.hint = refusals.hint_of(error, namespace)
+    return error
+
+
+def missing_crd() -> ApiError:
+    """The error of a cluster that does not know Workspaces, with the way to teach it."""
+    schema = packaged.folder("schemas") / "kaito.sh_workspaces.yaml"
+    return ApiError(
+        404,
+        "NotFound",
+        "this cluster does not know Workspaces (kaito.sh/v1alpha1): its CRD is not installed",
+        hint=Command("kubectl apply --server-side -f", str(schema)),
+    )
+
+
+async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:
+    """The error for a name that no Workspace has, with the nearest one that exists."""
+    try:
+        there = [str(item["metadata"]["name"]) for item in (await client.list(kind, key.namespace)).items]
+    except ApiError as error:
+        if error.is_unknown_resource:  # the group may be there for other kinds
+            return missing_crd()
+        there = []
+    near = catalog.close_matches(key.name, there)
+    hint = (
+        f"did you mean {near[0]}?" if near else Command("kaitoctl status -n", key.namespace) + " lists them"
+    )
+    return ApiError(404, "NotFound", f"there is no Workspace {key}", details={"name": key.name}, hint=hint)
+
+
+async def workspace_by_name(
+    client: Client, key: ObjectKey, kinds: Iterable[Kind] = (api.WORKSPACE_V1BETA1, api.WORKSPACE)
+) -> tuple[Kind, Object]:
+    """A Workspace, in the first of these versions that is served.
+
+    Raises:
+        ApiError: there is none; the hint names one of a similar name.
+    """
+    for kind in kinds:
+        try:
+            return kind, await client.send(get(kind, *key))
+        except ApiError as error:
+            if error.is_unknown_resource:
+                continue
+            if error.status == 404:
+                raise await no_such(client, kind, key) from error
+            raise
+    raise missing_crd()
+
+
+async def workspace_kind(client: Client) -> Kind:
+    """Workspaces in the newest version that the cluster serves and that we know.
+
+    Raises:
+        ApiError: it serves none.
+    """
+    try:
+        answer = await client.send(Request("GET", f"/apis/{api.GROUP}"))
+    except ApiError as error:
+        if error.status == 404:
+            raise missing_crd() from error
+        if error.status not in REFUSED:
+            raise
+        return api.WORKSPACE  # it will not say; asking for Workspaces will tell
+    if (kind := api.newest(api.served_versions(answer))) is not None:
+        return kind
+    names = ", ".join(str(item.get("version")) for item in answer.get("versions") or ())
+    raise ApiError(
+        404,
+        "NotFound",
+        f"this cluster serves {api.GROUP} in version {names or 'none'}; kaitoctl supports "
+        f"{' and '.join(api.VERSIONS)}",
+        hint=Command("kaitoctl explain crd-version"),
+    )
+
+
+async def carried_out(client: Client, steps: Generator[Request, Any, Result]) -> Result:
+    """What a generator comes to that yields requests, and is sent their answers or thrown their errors."""
+    try:
+        asked = next(steps)
+        while True:
+            try:
+                answer = await client.send(asked)
+            except ApiError as error:
+                asked = steps.throw(error)
+            else:
+                asked = steps.send(answer)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+
+
+async def together(askings: Iterable[Callable[..., Any]]) -> list[Any]:
+    """The answers of some requests, a few at a time."""
+    free = asyncio.Semaphore(_AT_A_TIME)
+
+    async def ask(asking: Callable[..., Any]) -> Any:
+        async with free:
+            return await asking()
+
+    return await asyncio.gather(*(ask(asking) for asking in askings))
+
+
+# --- what -v says: never a body or a header ----------------------------------------------------------------
+
+_SERVER = 2
+
+
+def _say_whom(client: Client) -> None:
+    """The server and the namespace, with -v 2."""
+    if invocation.verbosity() >= _SERVER:
+        output.trace(f"server {client.host}, namespace {client.namespace}")
+
+
+def _observer(observer: Observer | None) -> Observer | None:
+    """The observer, with -v 6 one that says each exchange, too."""
+    if invocation.verbosity() < invocation.REQUESTS:
+        return observer
+
+    def say(exchange: Exchange) -> None:
+        query = f"?{urlencode(exchange.query)}" if exchange.query else ""
+        status = "no answer" if exchange.status is None else str(exchange.status)
+        output.trace(f"{exchange.method} {exchange.path}{query} {status} in {exchange.took_s * 1000:.0f} ms")
+        if observer is not None:
+            observer(exchange)
+
+    return say

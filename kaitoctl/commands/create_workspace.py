@@ -1,0 +1,244 @@
+"""`kaitoctl create workspace`: render -> judge -> check nodes -> apply -> follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import option_values
+from kaitoctl.commands.new_manifest import How, Wanted, judge, show
+from kaitoctl.commands.target import Target
+from kaitoctl.commands.workspace_options import WorkspaceOptions
+from kaitoctl.errors import InputError, Interrupted
+from kaitoctl.kaito import api, catalog_file, convert, manifest, templates, validation
+from kaitoctl.kube.objects import annotations_of
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kaitoctl.kaito.catalog import Catalog
+    from kaitoctl.kaito.template_variables import Given
+    from kaitoctl.kaito.validation import Setting
+    from kaitoctl.kube.objects import Object
+
+Completion = Callable[[manifest.WorkspaceRequest], manifest.WorkspaceRequest]
+
+
+def create_workspace(*, name: str, given: WorkspaceOptions, target: Target) -> None:
+    """Create or change a Workspace, and follow its rollout."""
+    how = _settings(given)
+    known = catalog_file.read(given.catalog)
+    local = known.preset(given.preset or "")
+    if local is not None and local.local_model and given.instance_type is None:
+        given = replace(given, instance_type=api.DEFAULT_INSTANCE_TYPE)  # any will do: it is simulated
+    rendering = _rendering(name, given, known, target)
+    setting = validation.Setting(catalog=known)
+    workspace = rendering.new((), setting)
+    if (text := rendering.template[0]) is not None:  # what is wrong with the template itself comes first
+        from kaitoctl.commands import user_template
+
+        user_template.insist_on_options(given, text)
+    if how.dry_run == "client":
+        judge(workspace, setting)
+        show(workspace, how.output, "created (client dry run)")
+        return
+    judge(workspace, setting, quietly=True, but=_open_fields(given))
+    if local is not None and local.local_model:
+        from kaitoctl.commands import local_presets
+
+        local_presets.prepare(local, target)
+    import asyncio  # a dry run need not pay for what asks a cluster
+
+    from kaitoctl.commands import create_on_cluster
+
+    wanted = Wanted(
+        name,
+        str(workspace["metadata"].get("namespace") or ""),
+        given.api_version,
+        rendering.new,
+        rendering.upon,
+        rendering.without_strength,
+        known,
+    )
+    try:
+        asyncio.run(create_on_cluster.create(target, wanted, how))
+    except KeyboardInterrupt:
+        status = Command("kaitoctl status", name, *target.in_namespace, "-w")
+        raise Interrupted(
+            "interrupted", hint=target.text("nothing was undone; " + status + " follows it")
+        ) from None
+
+
+def _settings(given: WorkspaceOptions) -> How:
+    """What is to happen with the manifest.
+
+    Raises:
+        InputError: a value is not valid.
+    """
+    option_values.one_of(given.dry_run, ("none", "client", "server"), option="--dry-run")
+    if given.output_format is not None:
+        option_values.output_format(given.output_format, ("yaml", "json", "name"))
+    if given.api_version is not None:
+        option_values.one_of(given.api_version, api.VERSIONS, option="--api-version")
+    if given.smoke_test and not given.wait:
+        raise InputError("--smoke-test and --no-wait exclude each other: it asks when the model is ready")
+    return How(
+        given.dry_run,
+        given.output_format,
+        given.wait,
+        option_values.duration_s(given.timeout) if given.timeout else None,
+        given.skip_node_check,
+        given.force_conflicts,
+        given.yes,
+        given.replace,
+        given.prices,
+        given.smoke_test,
+    )
+
+
+def _open_fields(given: WorkspaceOptions) -> tuple[str, ...]:
+    """The fields that no option names: an existing Workspace may have them, so they are judged later."""
+    is_open = {
+        "resource.count": given.count is None,
+        "resource.labelSelector": not given.label,
+        "resource.instanceType": given.instance_type is None,
+        "inference.preset.accessMode": given.private_image is None,
+        "inference.preset.presetOptions": given.private_image is None,
+    }
+    return tuple(path for path, unnamed in is_open.items() if unnamed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendering:
+    """Renders what the options describe, for whichever version the cluster turns out to serve.
+
+    Args:
+        request: the Workspace as the options describe it.
+        given: the options.
+        template: text of a template and how errors name it; the text is None for the default.
+        extra: variables of --values and --set.
+        known: presets and instance types.
+        namespace: of --namespace.
+    """
+
+    request: manifest.WorkspaceRequest
+    given: WorkspaceOptions
+    template: tuple[str | None, str]
+    extra: Object
+    known: Catalog
+    namespace: str | None
+
+    def new(self, served: Sequence[str], setting: Setting) -> Object:
+        """The manifest of a Workspace that does not exist yet."""
+        made = self._render(self._version(served))
+        return validation.loading_adapters(made, setting, self.without_strength)
+
+    def upon(self, live: Object, setting: Setting) -> Object:
+        """The manifest of a Workspace that exists, in its version."""
+        from kaitoctl.kaito import merging
+
+        named = {"count"} if self.given.count is not None else set()
+        named |= {"labels"} if self.given.label else set()
+        version = str(live["apiVersion"]).rpartition("/")[2]
+        made = self._render(version, lambda asked: merging.complete_request(asked, live, named))
+        if runtime := annotations_of(live).get(api.ANNOTATION_RUNTIME):
+            # A runtime that somebody chose is theirs to change: the whole server restarts for it.
+            notes = {**annotations_of(made), api.ANNOTATION_RUNTIME: runtime}
+            made = {**made, "metadata": {**made["metadata"], "annotations": notes}}
+        return validation.loading_adapters(made, setting, self.without_strength)
+
+    @property
+    def without_strength(self) -> frozenset[str]:
+        """The adapters of which no option gives the strength."""
+        texts = zip(self.request.adapters, self.given.adapter or (), strict=True)
+        return frozenset(one.name for one, text in texts if not _has_strength(text))
+
+    def _render(self, version: str, complete: Completion | None = None) -> Object:
+        asked = replace(self.request, api_version=version)
+        text, source = self.template
+        made = manifest.workspace(complete(asked) if complete else asked, text, self.extra, source=source)
+        _insist_on_name(made, self.request.name, self.namespace)
+        return made
+
+    def _version(self, served: Sequence[str]) -> str:
+        """The version to render for; says why when that is not the newest one."""
+        if self.given.api_version is not None:
+            return self.given.api_version
+        texts = ("preset", "instance_type", "private_image")
+        said = {key: self.extra[key] for key in texts if isinstance(self.extra.get(key), str)}
+        version, reason = convert.choose_version(replace(self.request, **said), served, known=self.known)
+        if reason:
+            output.step(f"writing {version}: {reason}")
+        return version
+
+
+def _rendering(name: str, given: WorkspaceOptions, known: Catalog, target: Target) -> _Rendering:
+    """What the options describe.
+
+    Raises:
+        InputError: an option is missing or not valid.
+    """
+    extra, named = _variables(given)
+    if given.preset is None and given.template is None and "preset" not in extra:
+        raise InputError("--preset is missing", hint="such as --preset falcon-7b")
+    if given.image_pull_secret and not (given.private_image or given.template or "private_image" in extra):
+        raise InputError(
+            "--image-pull-secret is that of --private-image, which is missing",
+            hint="an adapter's is named with it: --adapter NAME=IMAGE,pull-secret=SECRET",
+        )
+    request = manifest.WorkspaceRequest(
+        name=name,
+        namespace=target.namespace or "",
+        preset=given.preset or "",
+        instance_type=given.instance_type,
+        count=1 if given.count is None else given.count,
+        labels=option_values.labels(
+            given.label or [f"apps={name}"], option="--label" if given.label else "the default label"
+        ),
+        preferred_nodes=tuple(given.preferred_node or ()),
+        adapters=tuple(manifest.Adapter.parse(item) for item in given.adapter or ()),
+        image_pull_secrets=tuple(given.image_pull_secret or ()),
+        private_image=given.private_image,
+    )
+    template = templates.text_of(given.template) if given.template else (None, "template")
+    if named or given.template:
+        from kaitoctl.commands import user_template
+
+        values = manifest.merged(manifest.values_of(request), extra)
+        user_template.insist_on_values(given.template, template[0], values, named)
+    return _Rendering(request, given, template, extra, known, target.namespace)
+
+
+def _variables(given: WorkspaceOptions) -> tuple[Object, list[Given]]:
+    """The variables of --values and --set."""
+    if given.values is None and not given.set_value:
+        return {}, []
+    from kaitoctl.commands import user_template
+
+    return user_template.variables(given)
+
+
+def _has_strength(adapter: str) -> bool:
+    """Whether an `--adapter` gives a strength."""
+    return any(part.startswith("strength=") for part in adapter.split(",")[1:])
+
+
+def _insist_on_name(made: Object, name: str, namespace: str | None) -> None:
+    """A template may add a lot, but not make another Workspace than the one asked for."""
+    metadata = made.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    if metadata.get("name") != name:
+        raise InputError(
+            f"the template makes a Workspace named {metadata.get('name')!r}, and not {name!r}",
+            hint="write  name: {{ name }}  in it",
+        )
+    if not metadata.get("namespace"):
+        metadata.pop("namespace", None)
+    elif namespace is not None and metadata["namespace"] != namespace:
+        raise InputError(
+            f"the template's namespace {metadata['namespace']!r} is not that of --namespace {namespace}",
+            hint="leave metadata.namespace out of it",
+        )

@@ -1,0 +1,284 @@
+"""`kaitoctl delete`: say what ends, which nodes go and what stays; ask; delete; wait until it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import consent, files, manifests, option_values, ownership_warnings
+from kaitoctl.commands.cluster import connected, explain_refusal, no_such, together, workspace_kind
+from kaitoctl.commands.observe_deeply import with_evidence
+from kaitoctl.commands.observe_fleet import fleet_at
+from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, TimedOut
+from kaitoctl.kaito import convert
+from kaitoctl.kaito.deletion import Consequences, consequences, remaining
+from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.snapshot import node_names
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import POD, ObjectKey, is_being_deleted, key_of, uid_of
+from kaitoctl.kube.pod_state import UNFINISHED
+from kaitoctl.screens import durations, output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kaitoctl.kaito.fleet.view import Fleet
+    from kaitoctl.kaito.snapshot import Snapshot
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Kind, Object
+
+_LOOK_AGAIN_S = 1.0
+_TIMEOUT_S = 1200.0
+_ASKING_FOR = "ask for the rights get and delete on workspaces.kaito.sh in this namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class _Deletion:
+    """One Workspace that is to go, by itself or with its set."""
+
+    key: ObjectKey
+    kind: Kind
+    workspace: Object
+    ends: Consequences
+    of_set: bool = False
+
+
+class _Named(NamedTuple):
+    """What is named: the Workspace of this key, or else the set; a set alone where a kind says so."""
+
+    key: ObjectKey
+    is_set: bool = False
+
+
+def delete(
+    *,
+    names: list[str] | None,
+    filename: list[str] | None,
+    dry_run: str,
+    ignore_not_found: bool,
+    yes: bool,
+    wait: bool,
+    timeout: str | None,
+    target: Target,
+) -> int:
+    """Delete Workspaces, and wait until their pods and nodes are gone."""
+    option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
+    if bool(names) == bool(filename):
+        raise InputError("name the Workspaces, or the files that hold them: one of the two")
+    timeout_s = option_values.duration_s(timeout) if timeout else _TIMEOUT_S
+    keys = _keys_in(filename) if filename else list(dict.fromkeys(map(_named, names or ())))
+    try:
+        return asyncio.run(_delete(target, keys, dry_run, ignore_not_found, yes, timeout_s if wait else None))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; the deletion continues",
+            hint=target.text(Command("kaitoctl status", *target.in_namespace) + " shows what is left"),
+        ) from None
+
+
+def _named(text: str) -> _Named:
+    kind, slash, name = text.rpartition("/")
+    is_set = bool(slash) and kind in ("inferenceset", "inferencesets", "inferenceset.kaito.sh")
+    return _Named(ObjectKey("", option_values.workspace_name(name if is_set else text)), is_set)
+
+
+def _keys_in(filenames: Sequence[str]) -> list[_Named]:
+    """The Workspaces and sets of some manifests, by name; their contents do not matter."""
+    found: dict[_Named, None] = {}
+    for file, objects in manifests.documents_of(list(filenames)).items():
+        for obj in objects:
+            metadata = obj.get("metadata")
+            is_set = kinds.is_set(obj)
+            if not is_set and not convert.is_workspace(obj) and obj.get("kind") != "Workspace":
+                output.note(
+                    f"{files.display_name(file)}: {str(obj.get('kind'))[:63]} is no Workspace; it stays"
+                )
+            elif not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+                raise InputError(f"{files.display_name(file)}: a {obj['kind']} without metadata.name")
+            else:
+                name = option_values.workspace_name(metadata["name"])
+                found[_Named(ObjectKey(str(metadata.get("namespace") or ""), name), is_set)] = None
+    if not found:
+        raise InputError(f"{', '.join(map(files.display_name, filenames))}: there is no Workspace in it")
+    return list(found)
+
+
+async def _delete(
+    target: Target,
+    named: Sequence[_Named],
+    dry_run: str,
+    ignore_not_found: bool,
+    yes: bool,
+    timeout_s: float | None,
+) -> int:
+    async with connected(target) as client:
+        here = client.namespace
+        keys = [one._replace(key=ObjectKey(one.key.namespace or here, one.key.name)) for one in named]
+        deletions, sets, missing = await _deletions(client, keys)
+        if missing and not ignore_not_found:
+            raise missing[0]
+        for fleet in sets:
+            number = len(fleet.replicas)
+            output.step(f"InferenceSet {fleet.key} is to be deleted, with its {number} Workspaces")
+        for deletion in deletions:
+            _show(target, deletion)
+        if not (deletions or sets) or dry_run == "client":
+            return 0
+        if dry_run == "none":
+            await _agree(deletions, sets, yes=yes)
+        for fleet in sets:
+            await _send_set(client, fleet, dry_run=dry_run == "server")
+        for deletion in deletions:
+            if not deletion.of_set:
+                await _send(client, deletion, dry_run=dry_run == "server")
+        if dry_run == "none" and timeout_s is not None:
+            await _wait(client, target, deletions, timeout_s)
+    return 0
+
+
+async def _deletions(
+    client: Client, named: Sequence[_Named]
+) -> tuple[list[_Deletion], list[Fleet], list[KaitoctlError]]:
+    """What each deletion would lead to, the sets among them, and the names that nothing has."""
+    deletions: list[_Deletion] = []
+    sets: list[Fleet] = []
+    missing: list[KaitoctlError] = []
+    for key, is_set in named:
+        found = None if is_set else await _deletion_of(client, key)
+        if found is not None:
+            deletions.append(found)
+        elif (fleet := await fleet_at(client, key)) is not None:
+            sets.append(fleet)
+            of_set = [await _deletion_of(client, key_of(one.workspace)) for one in fleet.replicas]
+            deletions += [replace(one, of_set=True) for one in of_set if one is not None]
+        elif is_set:
+            missing.append(ApiError(404, "NotFound", f"there is no InferenceSet {key}"))
+        else:
+            missing.append(await no_such(client, await workspace_kind(client), key))
+    return deletions, sets, missing
+
+
+async def _deletion_of(client: Client, key: ObjectKey) -> _Deletion | None:
+    """What the deletion of a Workspace would lead to; None when there is none of that name."""
+    async with observe_workspace(client, key, once=True) as picture:
+        seen = picture.snapshot()
+    if seen.workspace is None:
+        return None
+    ends = consequences(seen, await _pods_beside(client, seen))
+    return _Deletion(key, picture.kind, seen.workspace, ends)
+
+
+async def _send_set(client: Client, fleet: Fleet, *, dry_run: bool) -> None:
+    """Delete just the set that was shown; its controller deletes the Workspaces."""
+    uid, kind = uid_of(fleet.inference_set), kinds.kind_of(fleet.inference_set)
+    try:
+        await client.send(request.delete(kind, *fleet.key, uid=uid, dry_run=dry_run))
+    except ApiError as error:
+        if error.status != 404:
+            raise explain_refusal(error, namespace=fleet.key.namespace, rights=_ASKING_FOR) from error
+    words = " (server dry run)" if dry_run else ""
+    output.data(f"{output.resource_name(fleet.inference_set)} deleted{words}")
+
+
+async def _pods_beside(client: Client, seen: Snapshot) -> list[Object] | None:
+    """The unfinished pods on the Workspace's nodes, of every namespace; None when they may not be listed."""
+    askings = [
+        lambda name=name: client.list(POD, field_selector=f"spec.nodeName={name},{UNFINISHED}")
+        for name in node_names(seen)
+    ]
+    try:
+        return [pod for listed in await together(askings) for pod in listed.items]
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return None
+
+
+def _show(target: Target, deletion: _Deletion) -> None:
+    if is_being_deleted(deletion.workspace):
+        output.step(f"Workspace {deletion.key} is being deleted already")
+    else:
+        output.step(f"Workspace {deletion.key} is to be deleted")
+        ownership_warnings.warn(target, deletion.workspace)
+    for line in deletion.ends.lines():
+        output.note(line)
+
+
+async def _agree(deletions: Sequence[_Deletion], sets: Sequence[Fleet], *, yes: bool) -> None:
+    new = [item for item in deletions if not is_being_deleted(item.workspace)]
+    if not (new or sets):
+        return
+    consent.require_yes_or_tty(yes=yes)
+    if not yes:
+        what = f"Workspace {new[0].key}" if len(new) == 1 else f"{len(new)} Workspaces"
+        if sets:
+            what = (
+                f"InferenceSet {sets[0].key}, and {what}" if len(sets) == 1 else f"{len(sets)} sets, {what}"
+            )
+        await consent.confirm(f"Delete {what}?")
+
+
+async def _send(client: Client, deletion: _Deletion, *, dry_run: bool) -> None:
+    """Delete just the Workspace that was shown; one that is gone meanwhile needs no more."""
+    words = " (server dry run)" if dry_run else ""
+    if not is_being_deleted(deletion.workspace):
+        asked = request.delete(deletion.kind, *deletion.key, uid=uid_of(deletion.workspace), dry_run=dry_run)
+        try:
+            await client.send(asked)
+        except ApiError as error:
+            if error.status == 409:
+                error.hint = "somebody has just replaced this Workspace by another one; look again"
+            if error.status != 404 or error.is_unknown_resource:
+                raise explain_refusal(error, namespace=deletion.key.namespace, rights=_ASKING_FOR) from error
+    output.data(f"{output.resource_name(deletion.workspace)} deleted{words}")
+
+
+# --- wait --------------------------------------------------------------------------------------------------
+
+
+async def _wait(client: Client, target: Target, deletions: Sequence[_Deletion], timeout_s: float) -> None:
+    """Until all is gone.
+
+    Raises:
+        TimedOut: something is still there; the error says what holds it.
+    """
+    left = {deletion.key: "" for deletion in deletions}
+    try:
+        async with asyncio.timeout(timeout_s):
+            await asyncio.gather(*(_until_gone(client, deletion, left) for deletion in deletions))
+    except TimeoutError:
+        key, words = next((key, words) for key, words in left.items() if words)
+        cause = await _cause(client, target, key)
+        raise TimedOut(
+            f"Workspace {key} is not gone after {durations.elapsed(timeout_s)}: {words} left{cause}",
+            hint=Command("kaitoctl why", key.name, "-n", key.namespace),
+        ) from None
+
+
+async def _until_gone(client: Client, deletion: _Deletion, left: dict[ObjectKey, str]) -> None:
+    uid, told = uid_of(deletion.workspace), None
+    async with observe_workspace(client, deletion.key) as picture:
+        while words := remaining(picture.snapshot(), uid, deletion.ends.waits_for):
+            left[deletion.key] = words
+            if words != told:
+                told = words
+                output.step(f"Workspace {deletion.key}: waiting for {words} to go")
+            await picture.change(within_s=_LOOK_AGAIN_S)
+    del left[deletion.key]
+    output.success(f"Workspace {deletion.key} is gone")
+
+
+async def _cause(client: Client, target: Target, key: ObjectKey) -> str:
+    """What `why` says of a Workspace that does not go, after a colon."""
+    try:
+        seen = await with_evidence(client, await snapshot_of(client, key))
+    except KaitoctlError:
+        return ""
+    cause = diagnose(seen, datetime.now(UTC)).cause
+    return "" if cause is None else f"; {cause.about}: {cause.message}"

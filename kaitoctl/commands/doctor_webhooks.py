@@ -1,0 +1,83 @@
+"""What `doctor` says of webhooks: those that stand in the way of Workspaces, and that nobody answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Advice, Command
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api
+from kaitoctl.kube import request, webhooks
+from kaitoctl.kube.objects import CRD, DEPLOYMENT, ENDPOINT_SLICE, JOB, NODE_CLAIM, POD, SERVICE, STATEFUL_SET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object, ObjectKey
+    from kaitoctl.kube.webhooks import Webhook
+
+NOT_SHOWN = (403, 404, 405)
+"""Answers to who may not look, or where there is nothing of the kind; others are trouble of the server."""
+
+
+async def find_unanswered(client: Client) -> tuple[int, list[tuple[Webhook, str]]]:
+    """How many webhooks are asked about Workspaces and their children, and which of them nobody answers, why.
+
+    Raises:
+        ApiError: they may not be listed, or the server is in trouble.
+    """
+    configurations: list[Object] = []
+    for kind in (webhooks.VALIDATING, webhooks.MUTATING):
+        configurations += [{**item, "kind": kind.kind} for item in await _list(client, kind)]
+    kinds = (api.WORKSPACE, DEPLOYMENT, STATEFUL_SET, SERVICE, POD, JOB, NODE_CLAIM)
+    found = list(webhooks.covering(configurations, kinds))
+    try:
+        crd = await client.send(request.get(CRD, "", f"{api.WORKSPACE.plural}.{api.GROUP}"))
+        found += webhooks.converting(crd)
+    except ApiError as error:
+        if error.status not in NOT_SHOWN:
+            raise  # who may not read it learns nothing of it; a server in trouble is no such reason
+    services = {hook.service for hook in found if hook.service is not None}
+    dead = {key: why for key in services if (why := await _why_dead(client, key))}
+    return len(found), [(hook, dead[hook.service]) for hook in found if hook.service in dead]
+
+
+def advice(hook: Webhook, *, kaito_is_alive: bool) -> Advice:
+    """What to do about a webhook that nobody answers."""
+    name = hook.configuration
+    if hook.kind == "CustomResourceDefinition":
+        return "start the program that converts them: " + Command("kubectl get crd", name, "-o", "yaml")
+    if hook.configuration.endswith("kaito.sh") and not kaito_is_alive:
+        delete = Command("kubectl delete", hook.kind.lower(), name)
+        return "KAITO's controller is gone; if it does not come back: " + delete
+    assert hook.service is not None
+    look = Command("kubectl get service,endpointslices,pods -n", hook.service.namespace)
+    return "start the program behind it again: " + look
+
+
+async def _list(client: Client, kind: object) -> Iterable[Object]:
+    try:
+        return (await client.list(kind)).items  # type: ignore[arg-type]
+    except ApiError as error:
+        if error.status == 404:  # a cluster without admission webhooks: a sandbox
+            return ()
+        raise
+
+
+async def _why_dead(client: Client, service: ObjectKey) -> str:
+    """Why nobody can answer; empty when somebody can, or nobody may look."""
+    try:
+        await client.send(request.get(SERVICE, service.namespace, service.name))
+    except ApiError as error:
+        if error.status not in NOT_SHOWN:
+            raise
+        return f"Service {service} is gone" if error.status == 404 else ""
+    try:
+        label = f"kubernetes.io/service-name={service.name}"
+        slices = (await client.list(ENDPOINT_SLICE, service.namespace, label_selector=label)).items
+    except ApiError as error:
+        if error.status not in NOT_SHOWN:
+            raise
+        return ""
+    return "" if webhooks.has_endpoints(slices) else f"Service {service} has no ready endpoint"

@@ -1,0 +1,305 @@
+"""`kaitoctl edit`: a Workspace in an editor; judged before it is sent, with its plan, and followed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import (
+    consent,
+    files,
+    follow,
+    option_values,
+    ownership_warnings,
+    plan_effects,
+)
+from kaitoctl.commands.adapter_messages import difference
+from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
+from kaitoctl.commands.observe_adapters import workspace_named
+from kaitoctl.commands.plan_world import setting_of
+from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, NegativeAnswer
+from kaitoctl.kaito import api, catalog_file, merging, planning
+from kaitoctl.kaito.prices import read_prices
+from kaitoctl.kube import refusals, request
+from kaitoctl.kube.documents import load_yaml
+from kaitoctl.kube.objects import is_being_deleted, key_of, resource_version_of, uid_of
+from kaitoctl.kube.yaml_writer import to_yaml
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.catalog import Catalog
+    from kaitoctl.kaito.prices import Prices
+    from kaitoctl.kaito.validation import Setting
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+_HEAD = (
+    "# Lines that begin with # are ignored. An unchanged or empty file ends the edit without a change.\n"
+    "# What is wrong with the file when it is closed is said up here, and it opens again.\n"
+)
+_WRONG = "# ✗ "
+# What a server or a controller writes, and nobody edits.
+_HIDDEN = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
+_ABOUT_THE_OBJECT = (400, 422)
+_TRIES = 5
+_MOST_ROUNDS = 20  # of an editor that is a program, and makes the same mistake forever
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is to happen with the change."""
+
+    yes: bool
+    wait: bool
+    timeout_s: float | None
+    target_version: str | None
+    prices: Prices
+    catalog: Catalog
+
+
+@dataclass(slots=True)
+class _Session:
+    """The file in the editor.
+
+    Args:
+        path: of it.
+        shown: its text when the editor was opened last.
+        rounds: how often it was saved.
+        problems: what is wrong with it.
+    """
+
+    path: Path
+    shown: str = ""
+    rounds: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def edit(
+    *,
+    name: str,
+    yes: bool,
+    wait: bool,
+    timeout: str | None,
+    target_version: str | None,
+    catalog: str | None,
+    prices: str | None,
+    target: Target,
+) -> None:
+    """Open a Workspace in $EDITOR, and apply what was changed."""
+    option_values.managed_by(target_version)
+    timeout_s = option_values.duration_s(timeout) if timeout else None
+    known = catalog_file.read(catalog)
+    how = _How(yes, wait, timeout_s, target_version, read_prices(prices), known)
+    plain = option_values.workspace_name(name)
+    try:
+        live, setting = asyncio.run(_look(target, plain, how))
+        with tempfile.NamedTemporaryFile("w", prefix=f"{plain}-", suffix=".yaml", delete=False) as file:
+            session = _Session(Path(file.name))
+        _edit(target, live, setting, session, how)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted", hint=target.text(Command("kaitoctl status", plain, *target.in_namespace))
+        ) from None
+    except KaitoctlError as error:
+        error.hint = target.text(error.hint)
+        raise
+
+
+async def _look(target: Target, name: str, how: _How) -> tuple[Object, Setting]:
+    async with connected(target) as client:
+        live = await workspace_named(client, name)
+        if is_being_deleted(live):
+            raise InputError(f"Workspace {key_of(live)} is being deleted; it cannot be edited")
+        setting = await setting_of(client, is_sandbox=target.sandbox, target_version=how.target_version)
+        ownership_warnings.warn(target, live)
+        return live, replace(setting, catalog=how.catalog)
+
+
+def _edit(target: Target, live: Object, setting: Setting, session: _Session, how: _How) -> None:
+    """Edit until it is right, nothing is changed, or nobody wants to go on."""
+    before = _editable(live)
+    text = to_yaml(before)
+    while True:
+        text = _edited(session, text)
+        try:
+            goal = _goal(text, before)
+        except InputError as error:
+            session.problems = [error.message]
+            continue
+        if goal == before:
+            session.path.unlink()
+            output.step("nothing was changed")
+            return
+        problems, warnings = planning.problems(goal, setting, before)
+        session.problems = list(problems)
+        if problems:
+            continue
+        for line in warnings:
+            output.warning(line)
+        try:
+            asyncio.run(_write(target, live, goal, how))
+        except ApiError as error:
+            if error.status in _ABOUT_THE_OBJECT:
+                session.problems = [error.message]
+                continue
+            raise _with_file(error, session) from error
+        except KaitoctlError as error:
+            raise _with_file(error, session) from error
+        session.path.unlink()
+        return
+
+
+def _with_file(error: KaitoctlError, session: _Session) -> KaitoctlError:
+    where = f"the edited Workspace is in {session.path}"
+    error.hint = error.hint + f"; {where}" if error.hint else where
+    return error
+
+
+def _edited(session: _Session, text: str) -> str:
+    """The text as it is when the editor is closed, without comments.
+
+    Raises:
+        NegativeAnswer: nobody changed what was wrong, or the file is empty.
+    """
+    head = _HEAD + "".join(f"{_WRONG}{line}\n" for line in session.problems)
+    session.shown = text
+    session.path.write_text(head + "\n" + text, encoding="utf-8")
+    _open(session.path)
+    edited = files.text_of(str(session.path), option="the edited file")
+    kept = "".join(line for line in edited.splitlines(keepends=True) if not line.startswith("#")).lstrip("\n")
+    if not kept.strip():
+        session.path.unlink()
+        raise NegativeAnswer("the file is empty; nothing was written")
+    session.rounds += 1
+    if session.problems and (kept == session.shown or session.rounds > _MOST_ROUNDS):
+        raise InputError(
+            "the Workspace is refused; nothing was written",
+            problems=session.problems,
+            hint="what cannot change takes a new Workspace: "
+            + Command("kaitoctl delete", *_name_in(kept))
+            + ", and then "
+            + Command("kaitoctl apply -f", str(session.path)),
+        )
+    return kept
+
+
+def _name_in(text: str) -> tuple[str, ...]:
+    try:
+        metadata = load_yaml(text, "")[0]["metadata"]
+        return str(metadata["name"]), "-n", str(metadata["namespace"])
+    except (InputError, LookupError, TypeError):
+        return ("NAME",)
+
+
+def _open(path: Path) -> None:
+    """Run the editor on the file.
+
+    Raises:
+        InputError: there is none, or it failed.
+    """
+    words = next(filter(None, map(os.environ.get, ("KUBE_EDITOR", "VISUAL", "EDITOR"))), "")
+    if not words and not output.can_ask():
+        raise InputError("there is no terminal for an editor", hint="EDITOR names one that needs none")
+    words = words or "vi"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the editor's
+    try:
+        # Whoever sets the variable runs the command.
+        code = subprocess.run([*shlex.split(words), str(path)], check=False).returncode  # noqa: S603
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the editor {words!r} cannot be run: {error}", hint="EDITOR names another, such as EDITOR=nano"
+        ) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if code:
+        raise InputError(f"the editor {words!r} ended with exit code {code}; nothing was written")
+
+
+def _editable(live: Object) -> Object:
+    metadata = {key: value for key, value in live["metadata"].items() if key not in _HIDDEN}
+    return {**{key: value for key, value in live.items() if key != "status"}, "metadata": metadata}
+
+
+def _goal(text: str, before: Object) -> Object:
+    """The Workspace that the text is.
+
+    Raises:
+        InputError: it is none, or another one.
+    """
+    documents = load_yaml(text, "the file")
+    if len(documents) != 1:
+        raise InputError(f"{len(documents)} documents; one is expected")
+    (goal,) = documents
+    for part in ("apiVersion", "kind"):
+        if goal.get(part) != before[part]:
+            raise InputError(f"{part}: {goal.get(part)!r} instead of {before[part]!r}")
+    metadata = goal.get("metadata")
+    if not isinstance(metadata, dict) or key_of({"metadata": {**metadata}}) != key_of(before):
+        raise InputError(f"metadata: name and namespace are those of another object than {key_of(before)}")
+    return goal
+
+
+# --- write -------------------------------------------------------------------------------------------------
+
+
+async def _write(target: Target, live: Object, goal: Object, how: _How) -> None:
+    async with connected(target) as client:
+        now = await _unchanged(client, live)
+        trial = await _send(client, now, goal, dry_run=True)
+        output.step(f"Workspace {key_of(live)} is changed")
+        output.differences(difference(merging.asked_of(now), merging.asked_of(trial)))
+        change = await plan_effects.change_of(
+            client, now, trial, how.catalog, is_sandbox=target.sandbox, target_version=how.target_version
+        )
+        consent.show_costs(target, change, how.prices)
+        if change.wants_consent and not how.yes:
+            consent.require_yes_or_tty(yes=False)
+            await consent.confirm("Continue?")
+        after = await _send(client, now, goal, dry_run=False)
+        output.data(f"{output.resource_name(after)} edited")
+        if how.wait:
+            timeout_s = how.timeout_s or follow.following_s(how.catalog, after)
+            await follow.rollout(client, target, key_of(after), timeout_s=timeout_s, catalog=how.catalog)
+
+
+async def _unchanged(client: Client, live: Object) -> Object:
+    """The Workspace as it is now, of which only the status may be another.
+
+    Raises:
+        InputError: somebody else has changed it.
+    """
+    now = await workspace_named(client, *reversed(key_of(live)))
+    if uid_of(now) != uid_of(live) or _editable(now) != _editable(live):
+        raise InputError(
+            f"Workspace {key_of(live)} was changed by somebody else meanwhile; nothing was written",
+            hint="edit it again",
+        )
+    return now
+
+
+async def _send(client: Client, now: Object, goal: Object, *, dry_run: bool) -> Object:
+    """Write what differs; a status that moves meanwhile is no obstacle."""
+    kind = api.kind_of(now)
+    for tries in range(1, _TRIES + 1):
+        judged = {"uid": uid_of(now), "resourceVersion": resource_version_of(now)}
+        patch = merging.patch(_editable(now), goal)
+        patch["metadata"] = {**(patch.get("metadata") or {}), **judged}
+        asked = request.merge_patch(kind, *key_of(now), patch, manager=FIELD_MANAGER, dry_run=dry_run)
+        try:
+            found = await client.send(asked)
+        except ApiError as error:
+            if refusals.kind_of(error) != "stale" or tries == _TRIES:
+                raise explain_refusal(error, namespace=key_of(now).namespace) from error
+            now = await _unchanged(client, now)
+        else:
+            return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+    raise AssertionError("the last try returns or raises")

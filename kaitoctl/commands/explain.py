@@ -1,0 +1,129 @@
+"""`kaitoctl explain CODE`: the long explanation of what `validate`, `check-nodes` or `why` found, offline."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from kaitoctl.errors import InputError
+from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
+from kaitoctl.kaito.catalog import close_matches
+from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
+from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
+from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
+from kaitoctl.kaito.validation import OWN
+from kaitoctl.kaito.validation.codes import CODES
+from kaitoctl.kaito.validation.outcomes import possible
+from kaitoctl.screens import output
+from kaitoctl.screens.layout import BLANK, Block, Paragraph
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.diagnosis.codes import Code as Cause
+    from kaitoctl.kaito.validation.codes import Code
+
+_WIDTH = 80
+
+
+_PARAGRAPHS = {**NODE_CODES, **ADAPTER_CODES}
+_RULES = {**CODES, **FLEET_CODES}
+
+
+def explain(*, code: str | None, troubleshooting: bool) -> None:
+    """Explain a code: what is wrong, for which KAITO versions, and what KAITO itself would answer."""
+    if troubleshooting:
+        if code is not None:
+            raise InputError("--troubleshooting prints all of it; leave the code out")
+        output.data(chapter().rstrip("\n"))
+    elif code is None:
+        rows = [(name, known.title) for name, known in _RULES.items()]
+        rows += [(name, meaning.partition(". ")[0].rstrip(".")) for name, meaning in _PARAGRAPHS.items()]
+        rows += [(name, cause.title) for name, cause in CAUSES.items()]
+        output.table(("CODE", "MEANING"), rows)
+    elif code.lower() in CAUSES:
+        output.show(_cause_page(code.lower(), CAUSES[code.lower()]))
+    elif code.upper() in _RULES:
+        output.show(_page(code.upper(), _RULES[code.upper()]))
+    elif code.lower() in _PARAGRAPHS:
+        output.show([_heading(code.lower()), BLANK, Paragraph(_PARAGRAPHS[code.lower()], most=_WIDTH)])
+    else:
+        near = close_matches(code, [*_RULES, *_PARAGRAPHS, *CAUSES])
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`kaitoctl explain` lists all codes"
+        raise InputError(f"unknown code {code[:20]!r}", hint=hint)
+
+
+def _heading(name: str, title: str = "") -> Block:
+    return Paragraph(title, lead=f"{name}: " if title else f"{name}:", style="bold")
+
+
+def _page(name: str, code: Code) -> list[Block]:
+    for_whom = "kaitoctl's own controller" if code.applies == OWN else f"KAITO {code.applies}"
+    blocks = [_heading(name, code.title), BLANK, Paragraph(code.meaning, most=_WIDTH)]
+    blocks += [BLANK, Paragraph(f"Applies to: {for_whom}")]
+    if answers := possible(name):
+        blocks += [BLANK, Paragraph(f"KAITO (`kaito` in JSON), by release and case: {', '.join(answers)}")]
+    if code.upstream:
+        blocks += [BLANK, Paragraph("What KAITO itself answers or does:")]
+        blocks += [Paragraph(f"- {case}", hang=2, most=_WIDTH) for case in code.upstream]
+    return blocks
+
+
+def _cause_page(name: str, cause: Cause) -> list[Block]:
+    blocks = [_heading(name, cause.title)]
+    for heading, text in (("Shows as", cause.shows), ("Means", cause.meaning), ("Fix", cause.fix)):
+        blocks += [BLANK, Paragraph(lead=f"{heading}:", style="bold"), Paragraph(text, indent=2, most=_WIDTH)]
+    return blocks
+
+
+_CHAPTER = """\
+# Troubleshooting
+
+A Workspace does not become ready. `kaitoctl why` walks from the Workspace over its NodeClaims, nodes,
+workload and pods to their containers, events and logs, and names one cause, with evidence and how to fix it.
+It works the same whoever manages the Workspace: KAITO v0.3 to v0.12, or kaitoctl's own controller.
+
+<!-- test: cluster -->
+```console
+$ kaitoctl status falcon
+$ kaitoctl why falcon || true
+$ kaitoctl explain image-not-found
+```
+
+`kaitoctl doctor` looks at the installation itself. What follows is every cause that `why` knows, in the order
+in which a rollout meets them; the headings are the codes. This page is what
+`kaitoctl explain --troubleshooting` prints.
+"""
+_PAGE_WIDTH = 120
+
+
+def chapter() -> str:
+    """docs/troubleshooting.md: every cause that `why` can name."""
+
+    def wrapped(text: str, first: str = "") -> list[str]:
+        return textwrap.wrap(
+            first + text,
+            _PAGE_WIDTH,
+            subsequent_indent="  " if first.startswith("- ") else "",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+
+    lines = [_CHAPTER]
+    for name, cause in CAUSES.items():
+        lines += [
+            f"## {name}",
+            "",
+            *wrapped(f"**{cause.title[:1].upper()}{cause.title[1:]}.** {cause.meaning}"),
+            "",
+        ]
+        lines += wrapped(cause.shows, "- Shows as: ")
+        lines += [*wrapped(cause.fix, "- Fix: "), ""]
+    lines += ["## What is wrong with a node", ""]
+    lines += [
+        *wrapped(
+            "These are the codes of `kaitoctl check-nodes`, too; `why` names them when a node is the cause."
+        ),
+        "",
+    ]
+    for name, meaning in NODE_CODES.items():
+        lines += [f"### {name}", "", *wrapped(meaning), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"

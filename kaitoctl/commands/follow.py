@@ -1,0 +1,154 @@
+"""Follow a Workspace until it is ready, has failed, or time is up, and show every change.
+
+On a terminal the picture is drawn in place, elsewhere each change is one line with its time; `Objects` writes
+JSON instead, `Recording` keeps it in a file for `kaitoctl replay`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import cluster
+from kaitoctl.commands.observe_deeply import with_controllers, with_evidence
+from kaitoctl.commands.observe_workspace import WorkspaceObservation, observe_workspace
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import NegativeAnswer, TimedOut
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.rollout import Phase, Progress, progress
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kaito.view import view
+from kaitoctl.kube.objects import ObjectKey, dig
+from kaitoctl.screens import durations, progress_reporters
+from kaitoctl.screens.progress_reporters import ProgressReporter
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+_NOBODY_MANAGES = "controller-not-running"
+_LOOK_AGAIN_S = 1.0  # ages grow, and some causes are only a matter of time
+
+
+async def rollout(
+    client: Client,
+    target: Target,
+    key: ObjectKey,
+    *,
+    timeout_s: float | None,
+    catalog: Catalog = SHIPPED,
+    has_arrived: Callable[[Snapshot], bool] = lambda seen: True,
+    is_from_before: Callable[[Snapshot], bool] = lambda seen: False,
+    reporters: Sequence[ProgressReporter] | None = None,
+) -> Snapshot:
+    """Show the rollout of the Workspace's present generation; returns what there is once it is ready.
+
+    Args:
+        client: the cluster.
+        target: how the cluster was named; advice uses the same options.
+        key: the Workspace's.
+        timeout_s: how long to follow; None forever.
+        catalog: of presets and instance types.
+        has_arrived: whether a state that says ready is the new one, not the one from before.
+        is_from_before: whether a state that says failed is an old one.
+        reporters: what shows it; by default one on stderr.
+
+    Raises:
+        InputError: there is no such Workspace.
+        NegativeAnswer: it failed.
+        TimedOut: it is still progressing; nothing was undone.
+    """
+    showing = [progress_reporters.on(sys.stderr)] if reporters is None else reporters
+    last = _LastSeen()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async with observe_workspace(client, key, catalog=catalog) as observed:
+                return await _until_ready(
+                    client, target, observed, has_arrived, is_from_before, showing, last
+                )
+    except TimeoutError:
+        raise TimedOut(
+            f"Workspace {key} is not ready after {durations.elapsed(timeout_s or 0)}; last seen {last.where}",
+            hint="no controller manages it, so nothing goes on: " + Command("kaitoctl why", *_named(key))
+            if last.nobody_manages
+            else "nothing was undone; follow it again: " + Command("kaitoctl status", *_named(key), "-w"),
+        ) from None
+    finally:
+        for reporter in showing:
+            reporter.close()
+
+
+@dataclass
+class _LastSeen:
+    """What was seen last, for whoever has waited in vain."""
+
+    where: str = "nothing: the cluster does not show it"
+    nobody_manages: bool = False
+
+
+def _named(key: ObjectKey) -> tuple[str, ...]:
+    return key.name, "-n", key.namespace
+
+
+async def _until_ready(
+    client: Client,
+    target: Target,
+    observed: WorkspaceObservation,
+    has_arrived: Callable[[Snapshot], bool],
+    is_from_before: Callable[[Snapshot], bool],
+    reporters: Sequence[ProgressReporter],
+    last: _LastSeen,
+) -> Snapshot:
+    key = observed.key
+    if observed.snapshot().workspace is None:
+        raise await cluster.no_such(client, observed.kind, key)
+    knows_controllers = False
+    while True:
+        await observed.follow_nodes()
+        seen, now = observed.snapshot(), datetime.now(UTC)
+        if seen.workspace is None:
+            raise NegativeAnswer(f"Workspace {key} has been deleted")
+        where = progress(seen)
+        is_old = where.outcome == "ready" and not has_arrived(seen)
+        if is_old or (where.outcome == "failed" and is_from_before(seen)):
+            where = Progress(Phase.ACCEPTED, "the old pods are still running")
+        if where.outcome == "failed":
+            seen = await with_evidence(client, seen)
+        shown = view(seen, now, at=where, flags=target.flags)
+        if not knows_controllers and shown.cause is not None and shown.cause.code == _NOBODY_MANAGES:
+            knows_controllers = True  # what to do about it depends on which controllers there are
+            seen = await with_controllers(client, seen)
+            shown = view(seen, now, at=where, flags=target.flags)
+        last.where = shown.where
+        last.nobody_manages = shown.cause is not None and shown.cause.code == _NOBODY_MANAGES
+        for reporter in reporters:
+            reporter.show(shown, now)
+        if shown.outcome == "ready":
+            return seen
+        if shown.outcome == "failed":
+            raise NegativeAnswer(
+                f"Workspace {key}: the rollout failed while {shown.where}",
+                hint=Command("kaitoctl why", *_named(key)),
+            )
+        await observed.change(rest_s=max(one.rest_s for one in reporters), within_s=_LOOK_AGAIN_S)
+
+
+_TUNING_S = 24 * 3600.0
+
+
+def budget_s(known: Catalog, preset: str) -> float:
+    """The preset's own readiness budget, and ten minutes for nodes to come up."""
+    found = known.preset(preset) or known.model(preset)
+    return (found.readiness_timeout_s if found else 1800) + 600.0
+
+
+def following_s(known: Catalog, workspace: Object) -> float:
+    """How long to follow a rollout if nobody says; how long tuning takes depends on its data."""
+    if workspace.get("tuning"):
+        return _TUNING_S
+    return budget_s(known, str(dig(workspace, "inference", "preset", "name") or ""))

@@ -1,0 +1,87 @@
+"""Follow an InferenceSet until its replicas are ready, a line for each change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands.observe_fleet import fleet_at
+from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.fleet.view import replica_words
+from kaitoctl.screens import durations, output
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.fleet.view import Fleet
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import ObjectKey
+
+LOOK_AGAIN_S = 2.0
+_TIMEOUT_S = 7200.0
+
+
+async def until_ready(
+    client: Client,
+    target: Target,
+    key: ObjectKey,
+    *,
+    timeout_s: float | None,
+    catalog: Catalog = SHIPPED,
+    is_done: Callable[[Fleet], bool] = lambda fleet: fleet.state == "Ready",
+) -> Fleet:
+    """The set once it is as wanted.
+
+    Raises:
+        ApiError: there is no such set.
+        NegativeAnswer: a replica has failed, or the set is refused.
+        TimedOut: time is up.
+    """
+    limit_s, shown = _TIMEOUT_S if timeout_s is None else timeout_s, ""
+    try:
+        async with asyncio.timeout(limit_s):
+            while True:
+                fleet = await present(client, key, catalog)
+                if (words := line(fleet)) != shown:
+                    shown = words
+                    output.step(words)
+                if is_done(fleet):
+                    output.success(f"InferenceSet {key}: {fleet.ready} of {fleet.wanted} replicas ready")
+                    return fleet
+                if fleet.state == "Failed":
+                    raise failure(target, fleet)
+                await asyncio.sleep(LOOK_AGAIN_S)
+    except TimeoutError:
+        hint = target.text(Command("kaitoctl status", key.name, "-n", key.namespace))
+        raise TimedOut(f"timed out after {durations.elapsed(limit_s)}; {shown}", hint=hint) from None
+
+
+async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
+    """The set as it is now.
+
+    Raises:
+        ApiError: there is none.
+    """
+    fleet = await fleet_at(client, key, catalog=catalog)
+    if fleet is None:
+        hint = Command("kaitoctl status", "-n", key.namespace) + " lists what there is"
+        raise ApiError(404, "NotFound", f"there is no InferenceSet {key}", hint=hint)
+    return fleet
+
+
+def line(fleet: Fleet) -> str:
+    """How a set is, in one line."""
+    waiting = next((one for one in fleet.replicas if not one.is_ready and not one.leaving), None)
+    words = f"{fleet.ready} of {fleet.wanted} replicas ready; {fleet.template_words}"
+    return words if waiting is None else f"{words}; {waiting.name}: {replica_words(waiting)}"
+
+
+def failure(target: Target, fleet: Fleet) -> NegativeAnswer:
+    """The error of a set that will not become ready by itself."""
+    failed = next((one for one in fleet.replicas if one.failure), None)
+    words = fleet.trouble or (f"{failed.name}: {failed.failure}" if failed else line(fleet))
+    name = failed.name if failed else fleet.key.name
+    hint = target.text(Command("kaitoctl why", name, "-n", fleet.key.namespace))
+    return NegativeAnswer(f"InferenceSet {fleet.key}: {words}", hint=hint)

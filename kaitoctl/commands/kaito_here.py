@@ -1,0 +1,161 @@
+"""Which KAITO a cluster runs, asked once forevery command, and said on stderr: all judge by the same answer.
+
+The controller's image and flags come first, the content of the CRD next; the versions of Workspaces that are
+served tell no release. What cannot be found out is said, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaitoctl.commands.cluster import served_versions
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.validation import OWN, Setting, of_cluster
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.objects import CRD, DEPLOYMENT, Object
+from kaitoctl.kube.request import get
+from kaitoctl.screens import output
+
+# Where KAITO's chart and the add-on of AKS put its controller.
+_NAMESPACES = ("kaito-workspace", "kube-system")
+
+
+@dataclass(slots=True)
+class KaitoHere:
+    """How the controller of Workspaces runs; None where nothing says it.
+
+    Args:
+        target: its release, or `OWN`.
+        byo: whether nodes must be brought.
+        provisioner: KAITO's `--node-provisioner`.
+        gates: KAITO's feature gates that are on.
+        gates_off: those that are switched off.
+        cloud: KAITO's.
+    """
+
+    target: str | None = None
+    byo: bool | None = None
+    provisioner: str | None = None
+    gates: frozenset[str] | None = None
+    gates_off: frozenset[str] = frozenset()
+    cloud: str | None = None
+
+    def setting(self, known: Catalog = SHIPPED) -> Setting:
+        """Where Workspaces live here, to validate them for."""
+        return Setting(
+            self.target,
+            self.cloud,
+            self.byo,
+            gates=self.gates,
+            catalog=known,
+            provisioner=self.provisioner,
+            gates_off=self.gates_off,
+        )
+
+    def rules_for(self, workspace: Object, known: Catalog) -> nodes_.Rules:
+        """By whose rules nodes are chosen for a Workspace here."""
+        told = self.provisioner if self.provisioner in nodes_.PROVISIONERS else ""
+        choice = of_cluster.node_rules_of(self.target, workspace)
+        return nodes_.rules_for(workspace, choice, told or ("byo" if self.byo else ""), known=known)
+
+
+async def kaito_here(client: Client, served: list[str] | None = None) -> KaitoHere:
+    """How KAITO runs here, as far as that can be seen; what the command is about may work all the same.
+
+    Args:
+        client: of the cluster.
+        served: the versions of Workspaces that it serves, when they are known already.
+
+    Raises:
+        ApiError: the cluster does not know who asks.
+    """
+    try:
+        return await setting_of(client, await served_or_warn(client) if served is None else served)
+    except ApiError as error:
+        if error.status == 401:
+            raise
+        output.warning(f"the release of KAITO cannot be seen: {error.message}; judged by apiVersion")
+        return KaitoHere()
+
+
+async def setting_of(client: Client, served: list[str], *, is_version_wanted: bool = True) -> KaitoHere:
+    """How the controller of Workspaces runs.
+
+    Args:
+        client: of the cluster.
+        served: the versions of Workspaces that it serves; served versions alone tell no release.
+        is_version_wanted: whether its release is asked for, and not known to the user.
+
+    Raises:
+        ApiError: the cluster answered with an error other than that something is missing or forbidden.
+    """
+    found = KaitoHere()
+    if not served:
+        return found
+    controller, is_told = await _controller(client)
+    if controller is not None:
+        found.byo, found.gates_off = controller.byo, controller.gates_off
+        found.gates = None if controller.target == OWN else controller.gates
+        found.provisioner, found.cloud = controller.provisioner or None, controller.cloud or None
+    if not is_version_wanted:
+        return found
+    hidden = "" if is_told else "; Deployments may not be read everywhere"
+    if controller is not None:
+        found.target = controller.target
+        output.note(f"judged for {of_cluster.target_words(found.target)}: its controller's image says so")
+        return found
+    crd = await _crd(client)
+    found.target = of_cluster.target_of_crd(crd) if crd is not None else None
+    if found.target is not None:
+        words = of_cluster.target_words(found.target)
+        output.note(f"judged for {words}: its CRD is of that kind, and no controller was found{hidden}")
+    else:
+        versions = " and ".join(served)
+        output.warning(
+            f"the release of KAITO is not known: no controller and no CRD of a known one was found{hidden}"
+            f"; judged by apiVersion (it serves {versions})"
+        )
+    return found
+
+
+async def served_or_warn(client: Client) -> list[str]:
+    """The versions of Workspaces that the cluster serves; none, and a word on stderr, where it has none."""
+    try:
+        if served := await served_versions(client):
+            return served
+        why = "does not say which versions it serves"
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        why = "does not know Workspaces"
+    output.warning(f"the cluster {why}; judged by apiVersion")
+    return []
+
+
+async def _controller(client: Client) -> tuple[of_cluster.Controller | None, bool]:
+    """The controller of Workspaces, and whether all places could be read; its usual places come first."""
+    is_told = True
+    for namespace in (*_NAMESPACES, ""):
+        try:
+            deployments = (await client.list(DEPLOYMENT, namespace)).items
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            is_told = False
+            continue
+        if found := of_cluster.controller(deployments):
+            return found, True
+    return None, is_told
+
+
+async def _crd(client: Client) -> Object | None:
+    name = f"{api.WORKSPACE.plural}.{api.GROUP}"
+    try:
+        return await client.send(get(CRD, "", name))
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return None

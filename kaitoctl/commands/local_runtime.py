@@ -1,0 +1,61 @@
+"""`kaitoctl runtime ...`: a model server on this machine's CPU, and models for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kaitoctl import runtime
+from kaitoctl.commands import option_values
+from kaitoctl.runtime import adapters, pulled, server
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def serve(
+    *,
+    model: str,
+    adapter: list[str] | None,
+    port: int,
+    key_file: Path | None,
+    threads: int,
+    context: int,
+    strengths: Path | None,
+    end_with_stdin: bool,
+) -> None:
+    """Serve a model until Ctrl-C, on loopback alone."""
+    runtime.require()
+    server.serve(
+        server.Asked(
+            pulled.resolve(model),
+            [adapters.parse(text) for text in adapter or ()],
+            port=port,
+            key=server.read_key(key_file) if key_file else "",
+            threads=threads,
+            context=context,
+            strengths=strengths,
+            ends_with_stdin=end_with_stdin,
+        )
+    )
+
+
+def list_models(*, output_format: str) -> None:
+    """List the models that can be pulled, and those that are here."""
+    option_values.output_format(output_format, ("table", "json", "yaml"))
+    found = pulled.list_models()
+    if option_values.is_structured(output_format):
+        output.structured({"models": found}, output_format)
+        return
+    rows = [
+        (str(row["name"]), str(row["size"]), str(row["path"] or "not pulled"), str(row["note"]))
+        for row in found
+    ]
+    output.table(("NAME", "SIZE", "FILE", "NOTE"), rows)
+
+
+def pull_model(*, name: str, from_path: Path | None) -> None:
+    """Bring a model to this machine's cache."""
+    path = pulled.take(name, from_path) if from_path else pulled.pull(name, output.step)
+    output.success(f"{name} is here")
+    output.data(str(path))

@@ -1,0 +1,204 @@
+"""Documents x cluster -> Plan: judged offline and by the server's dry run, with what then happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import text
+from kaitoctl.commands import plan_effects, plan_world
+from kaitoctl.commands.cluster import FIELD_MANAGER, explain_refusal, present, together
+from kaitoctl.commands.plan_documents import Written
+from kaitoctl.errors import ApiError, InputError
+from kaitoctl.kaito import api, planning
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.diagnosis import references
+from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.planning import Change, Plan, Trial
+from kaitoctl.kube import refusals, request
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    SECRET,
+    Kind,
+    ObjectKey,
+    is_being_deleted,
+)
+from kaitoctl.reconcile.comparison import between
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.plan_world import World
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+_KINDS = ("ConfigMap", "Workspace", "InferenceSet")
+# Of the rest nothing was judged: the connection or the server is in trouble, not the document.
+_NOT_ABOUT_THE_DOCUMENT = (401, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a plan is made.
+
+    Args:
+        is_sandbox: kaitoctl's own controller runs there.
+        target_version: who manages Workspaces; None asks the cluster.
+        force: take fields over from other managers.
+        catalog: of presets and instance types.
+    """
+
+    is_sandbox: bool
+    target_version: str | None
+    force: bool
+    catalog: Catalog = SHIPPED
+
+
+async def make(client: Client, written: Sequence[Written], asked: Asked) -> Plan:
+    """The plan for the documents; nothing is written.
+
+    Raises:
+        InputError: there is neither a Workspace nor a ConfigMap among them.
+        ApiError: the cluster knows no Workspaces, or is in trouble.
+    """
+    placed = [replace(one, key=_key(one, client.namespace)) for one in written]
+    skipped = [one for one in placed if not one.fault and one.kind not in _KINDS]
+    meant = [one for one in placed if one.fault or one.kind in _KINDS]
+    if not meant:
+        raise InputError(
+            "there is no Workspace, no InferenceSet and no ConfigMap in it",
+            hint="a Workspace has kind: Workspace",
+        )
+    for one in skipped:
+        output.note(f"{one.source}: {one.kind} {one.key.name} is skipped")
+    meant.sort(key=lambda one: _KINDS.index(one.kind) if one.kind in _KINDS else 0)
+    world = await plan_world.observe_world(
+        client,
+        is_sandbox=asked.is_sandbox,
+        target_version=asked.target_version,
+        known=asked.catalog,
+        namespaces=[one.key.namespace for one in meant],
+    )
+    judge = _Judge(client, world, asked, frozenset(one.key for one in meant if one.kind == "ConfigMap"))
+    keys = [(one.kind, one.key) for one in meant]
+
+    async def judged(number: int) -> Trial | Change:
+        one = meant[number]
+        if not one.fault and keys.index(keys[number]) != number:
+            first = meant[keys.index(keys[number])]
+            return _refusal(one, f"{one.kind} {one.key} is given twice: it stands in {first.source}, too")
+        return await judge.judged(one)
+
+    found = await together(partial(judged, number) for number in range(len(meant)))
+    changes = await plan_effects.changes_of(client, world, found)
+    return Plan(world.manager, tuple(changes), tuple(f"{one.kind} {one.key.name}" for one in skipped))
+
+
+def _key(one: Written, namespace: str) -> ObjectKey:
+    return ObjectKey(one.key.namespace or namespace, one.key.name)
+
+
+def _refusal(one: Written, *problems: str, warnings: Sequence[str] = ()) -> Change:
+    return Change(one.kind, one.key, one.source, "refused", problems=problems, warnings=tuple(warnings))
+
+
+# --- judge -------------------------------------------------------------------------------------------------
+
+
+class _Judge:
+    """Judges one document after another, offline first."""
+
+    def __init__(self, client: Client, world: World, asked: Asked, config_maps: frozenset[ObjectKey]) -> None:
+        self._client, self._world, self._asked = client, world, asked
+        self._config_maps = config_maps
+
+    async def judged(self, one: Written) -> Trial | Change:
+        """The document as the server would take it, or why it is refused."""
+        if one.fault:
+            return _refusal(one, one.fault)
+        if not one.key.name:
+            return _refusal(one, "metadata.name is missing")
+        namespace = {"namespace": one.key.namespace}
+        body = {**one.obj, "metadata": {**one.obj["metadata"], **namespace}}
+        problems, warnings = self._offline(one, body, None)
+        kind = self._kind(one)
+        if kind is None:
+            return _refusal(one, *problems or ("apiVersion is missing or unknown",))
+        try:
+            before = await present(self._client, request.get(kind, *one.key))
+            if before is not None:
+                before = {"apiVersion": kind.api_version, "kind": kind.kind, **before}
+                if is_being_deleted(before):
+                    return _refusal(one, "it is being deleted: wait until it is gone, and apply again")
+                problems, warnings = self._offline(one, body, before)
+            if problems:
+                return _refusal(one, *problems, warnings=warnings)
+            after = await self._client.send(
+                request.apply(kind, body, manager=FIELD_MANAGER, force=self._asked.force, dry_run=True)
+            )
+            problems, more = await self._references(one, body)
+        except ApiError as error:
+            return _refusal(one, *problems, _words(error, one), warnings=warnings)
+        if problems:
+            return _refusal(one, *problems, warnings=warnings)
+        after = {"apiVersion": kind.api_version, "kind": kind.kind, **after}
+        fields = () if before is None else between(before, after)
+        shown = tuple((item.path, item.observed, item.desired) for item in fields)
+        return Trial(one.source, one.kind, body, before, after, shown, (*warnings, *more))
+
+    def _kind(self, one: Written) -> Kind | None:
+        if one.kind == "ConfigMap":
+            return CONFIG_MAP
+        version = str(one.obj.get("apiVersion"))
+        if one.kind == api.INFERENCE_SET.kind:
+            known = kinds.VERSIONS[one.kind]
+            return kinds.kind_of(one.obj) if version.rpartition("/")[2] in known else None
+        return api.kind_of(one.obj) if version in (f"{api.GROUP}/{name}" for name in api.VERSIONS) else None
+
+    def _offline(
+        self, one: Written, body: Object, before: Object | None
+    ) -> tuple[Sequence[str], Sequence[str]]:
+        if one.kind == api.INFERENCE_SET.kind:
+            return planning.set_problems(body, self._world.setting, before)
+        if one.kind != "Workspace":
+            return (), ()
+        return planning.problems(body, self._world.setting, before)
+
+    async def _references(self, one: Written, body: Object) -> tuple[list[str], list[str]]:
+        """What the Workspace names and nobody has: pull secrets are refused, of the rest is warned."""
+        problems, warnings = [], []
+        for path, named in references(body) if one.kind == "Workspace" else ():
+            key = ObjectKey(one.key.namespace, named.name)
+            kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
+            if kind is None or (kind is CONFIG_MAP and key in self._config_maps):
+                continue
+            try:
+                is_there = await present(self._client, request.get(kind, *key)) is not None
+            except ApiError as error:
+                if error.status != 403:
+                    raise
+                continue
+            if not is_there and path == "pull":
+                problems.append(f"there is no pull secret {named.name} in namespace {key.namespace}")
+            elif not is_there:
+                warnings.append(f"{path}: there is no {named.kind} {named.name}; the pods wait for it")
+        return problems, warnings
+
+
+def _words(error: ApiError, one: Written) -> str:
+    """The server's refusal, with what helps.
+
+    Raises:
+        ApiError: it is not about this document.
+    """
+    what = refusals.kind_of(error)
+    if error.status in _NOT_ABOUT_THE_DOCUMENT and what in ("unwell", "busy", "not-the-server", ""):
+        raise error
+    if error.status == 401:
+        raise explain_refusal(error) from error
+    if error.is_unknown_resource:  # the CRD is there: its Workspaces have been listed
+        return f"the cluster does not serve {one.obj.get('apiVersion')}"
+    found = explain_refusal(error, namespace=one.key.namespace)
+    hint = "--force-conflicts takes the fields over" if what == "field-owner" else found.hint
+    return found.message + (f" ({text(hint)})" if hint else "")

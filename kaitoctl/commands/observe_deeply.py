@@ -1,0 +1,378 @@
+"""What only a diagnosis asks for: the node verdict, references, logs, revisions, controllers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kaitoctl.commands.cluster import REFUSED
+from kaitoctl.commands.observation import MOST_NODES
+from kaitoctl.commands.observe_nodes import observe, sparing_others
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api, diagnosis, installation, nodes_of_others
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.diagnosis import of_controller
+from kaitoctl.kaito.rollout import Phase, progress
+from kaitoctl.kaito.snapshot import Named, Snapshot
+from kaitoctl.kube import pod_state, request
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.conditions import is_true
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    EVENT,
+    NAMESPACE,
+    NODE,
+    NODE_CLAIM,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    SECRET,
+    Kind,
+    Object,
+    ObjectKey,
+    dig,
+    is_being_deleted,
+    key_of,
+)
+from kaitoctl.kube.request import Request
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.observed_nodes import ObservedNodes
+
+POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+WEBHOOKS = tuple(
+    Kind("admissionregistration.k8s.io", "v1", kind, f"{kind.lower()}s", namespaced=False)
+    for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+)
+# In the versions of Kubernetes 1.34, 1.33 and 1.32.
+RESOURCE_SLICES = tuple(
+    Kind("resource.k8s.io", version, "ResourceSlice", "resourceslices", namespaced=False)
+    for version in ("v1", "v1beta2", "v1beta1")
+)
+_MOST_EXPLAINED = 4  # nodes out of use: the first few explain the others
+# vLLM logs the cause first and then, twice over, how it propagated: some 200 lines in all.
+_LOG_LINES, _LOG_BYTES = 400, 512 * 1024
+_MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
+_KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
+
+
+@dataclass(slots=True)
+class _Questions:
+    """Further requests; those that were refused are noted in `unseen`."""
+
+    unseen: dict[str, str]
+
+    async def answer(self, what: str, asking: Any) -> Any:
+        """The answer; None where there is none, and a note where it was refused."""
+        try:
+            return await asking
+        except ApiError as error:
+            if error.status != 404:
+                self.unseen[what] = str(error)
+            return None
+
+
+async def with_evidence(client: Client, seen: Snapshot, *, is_sandbox: bool = False) -> Snapshot:
+    """The snapshot with what a diagnosis needs besides: node verdict, references, logs, revisions.
+
+    Args:
+        client: the cluster.
+        seen: what was observed so far.
+        is_sandbox: kaitoctl's own controller chooses the nodes, whoever seems to manage the Workspace.
+    """
+    workspace = seen.workspace
+    if workspace is None:
+        return seen
+    questions = _Questions(dict(seen.unseen))
+    verdict, missing, logs, revisions, events, here = await asyncio.gather(
+        _verdict(client, seen, questions, is_sandbox=is_sandbox),
+        _missing(client, seen, questions),
+        _logs(client, seen, questions),
+        _revisions(client, seen, questions),
+        _events_of_cluster(client, seen, questions),
+        _controllers(client, seen, questions),
+    )
+    pools = await _pools(client, seen, questions)
+    cordoned, offered = await asyncio.gather(
+        _cordoned_nodes(client, seen, verdict), _resource_slices(client, verdict)
+    )
+    going = await _of_deletion(client, workspace, questions) if is_being_deleted(workspace) else {}
+    return replace(
+        seen,
+        **going,
+        nodes=(*seen.nodes, *cordoned),
+        pools=pools,
+        device_slices=offered,
+        verdict=verdict,
+        missing=missing,
+        logs=logs,
+        revisions=revisions,
+        events=(*seen.events, *events),
+        controllers=here[0],
+        waiting=here[1],
+        unseen=dict(sorted(questions.unseen.items())),
+    )
+
+
+async def with_controllers(client: Client, seen: Snapshot) -> Snapshot:
+    """The snapshot with what manages Workspaces here, where this one seems not to be managed."""
+    questions = _Questions(dict(seen.unseen))
+    here, waiting = await _controllers(client, seen, questions)
+    return replace(seen, controllers=here, waiting=waiting, unseen=dict(sorted(questions.unseen.items())))
+
+
+async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool) -> nodes_.Rules:
+    """Whose choice of nodes counts: our own controller's, or that of the KAITO which is here."""
+    if seen.is_ours or is_sandbox:
+        return nodes_.Rules(catalog=seen.catalog)
+    from kaitoctl.commands.kaito_here import kaito_here  # most Workspaces have their nodes
+
+    return (await kaito_here(client)).rules_for(seen.workspace or {}, seen.catalog)
+
+
+async def _verdict(
+    client: Client, seen: Snapshot, questions: _Questions, *, is_sandbox: bool
+) -> nodes_.Verdict | None:
+    """Which nodes it will use, where that still matters and may be questions."""
+    assert seen.workspace is not None
+    where = progress(seen)
+    waiting = [
+        pod for pod in seen.pods if not dig(pod, "spec", "nodeName") and not pod_state.is_finished(pod)
+    ]
+    is_gated = bool(waiting) and all(diagnosis.gates_of(pod) for pod in waiting)
+    if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
+        return None
+    rules = await _rules(client, seen, is_sandbox=is_sandbox)
+    found: ObservedNodes | None = await questions.answer("nodes", observe(client, seen.workspace, rules))
+    if found is None:
+        return None
+    questions.unseen.pop("nodes", None)
+    verdict = found.verdict(seen.workspace, rules)
+    spared: nodes_.Verdict | None = await questions.answer(
+        "nodes of others", sparing_others(client, seen.workspace, verdict)
+    )
+    return nodes_of_others.without_changes_to(verdict, {}, ()) if spared is None else spared
+
+
+def _with(verdict: nodes_.Verdict | None, *codes: str) -> list[str]:
+    """The first nodes of which the verdict says one of these."""
+    found = verdict.nodes if verdict is not None else ()
+    named = [node.name for node in found if any(item.code in codes for item in node.failures)]
+    return named[:_MOST_EXPLAINED]
+
+
+async def _cordoned_nodes(client: Client, seen: Snapshot, verdict: nodes_.Verdict | None) -> list[Object]:
+    """Cordoned nodes, whole: their annotations say who has cordoned them."""
+    found = []
+    for name in _with(verdict, "cordoned"):
+        if seen.node(name) is None:
+            with suppress(ApiError):  # who may list nodes and not get one learns less
+                found.append({**await client.send(request.get(NODE, "", name)), "kind": NODE.kind})
+    return found
+
+
+async def _resource_slices(client: Client, verdict: nodes_.Verdict | None) -> tuple[Object, ...]:
+    """The ResourceSlices of nodes without GPUs; none where there is no such kind, or they may not be seen."""
+    names = _with(verdict, "no-gpu", "gpu-not-allocatable", "other-vendor-gpu", "device-plugin-missing")
+    found: list[Object] = []
+    for name in names:
+        for kind in RESOURCE_SLICES:
+            try:
+                found += (await client.list(kind, field_selector=f"spec.nodeName={name}")).items
+                break
+            except ApiError as error:
+                if error.status != 404:
+                    return tuple(found)
+        else:
+            return ()
+    return tuple(found)
+
+
+async def _missing(client: Client, seen: Snapshot, questions: _Questions) -> frozenset[Named]:
+    """Which of the Secrets, ConfigMaps and claims do not exist; nothing of what is in them is kept."""
+    assert seen.workspace is not None
+    namespace = seen.workspace["metadata"].get("namespace") or ""
+    wanted = {named for _, named in diagnosis.references(seen.workspace)}
+    wanted |= {Named(ref.kind, ref.name) for pod in seen.pods for ref in pod_state.references(pod)}
+
+    async def is_missing(named: Named) -> bool:
+        kind = _KINDS[named.kind]
+        asking = request.get(kind, namespace, named.name)
+        try:
+            await client.send(asking, decode=lambda _: {})
+        except ApiError as error:
+            if error.status == 404:
+                return True
+            questions.unseen[kind.plural] = str(error)
+        return False
+
+    names = sorted(wanted)
+    answers = await asyncio.gather(*(is_missing(named) for named in names))
+    return frozenset(named for named, gone in zip(names, answers, strict=True) if gone)
+
+
+async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[tuple[str, str], str]:
+    """The last lines of containers that have ended with an error, of the run that did."""
+    found: dict[tuple[str, str], str] = {}
+
+    async def read(pod: Object, container: str, *, previous: bool) -> None:
+        metadata = pod["metadata"]
+        query = {"container": container, "tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_BYTES)}
+        path = POD.path(metadata.get("namespace") or "", metadata["name"], "log")
+        for more in ({"previous": "true"}, {}) if previous else ({},):
+            try:
+                text = await client.text(path, {**query, **more})
+            except ApiError as error:
+                if error.status in REFUSED:
+                    questions.unseen["pods/log"] = str(error)
+                continue
+            if text:
+                found[metadata["name"], container] = text
+                return
+
+    newest = sorted(
+        seen.pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True
+    )
+    troubled = [
+        (pod, item) for pod in newest for item in pod_state.container_statuses(pod) if _has_ended_badly(item)
+    ]
+    await asyncio.gather(
+        *(
+            read(pod, item["name"], previous=bool(dig(item, "lastState", "terminated")))
+            for pod, item in troubled[:_MOST_LOGS]
+        )
+    )
+    return found
+
+
+def _has_ended_badly(item: Object) -> bool:
+    """Whether a container has ended with an error, or ends over and over."""
+    return dig(item, "state", "waiting", "reason") == "CrashLoopBackOff" or any(
+        dig(item, state, "terminated", "exitCode") or dig(item, state, "terminated", "reason") == "OOMKilled"
+        for state in ("state", "lastState")
+    )
+
+
+async def _revisions(client: Client, seen: Snapshot, questions: _Questions) -> tuple[Object, ...]:
+    assert seen.workspace is not None
+    metadata = seen.workspace["metadata"]
+    labels = f"workspace.kaito.io/name={metadata['name']}"
+    listing = client.list(CONTROLLER_REVISION, metadata.get("namespace") or "", label_selector=labels)
+    listed = await questions.answer("controllerrevisions", listing)
+    return tuple(listed.items) if listed else ()
+
+
+async def _events_of_cluster(client: Client, seen: Snapshot, questions: _Questions) -> list[Object]:
+    """Events about nodes and NodeClaims, which live in the namespace `default`."""
+    names = [claim["metadata"]["name"] for claim in seen.claims] + [
+        node["metadata"]["name"] for node in seen.nodes
+    ]
+
+    async def of(fields: str) -> Any:
+        return await questions.answer("events of nodes", client.list(EVENT, "default", field_selector=fields))
+
+    asking = [f"involvedObject.name={name}" for name in names[:MOST_NODES]]
+    if not seen.claims and _waits_for_nodes(seen):
+        asking.append("involvedObject.kind=NodeClaim")  # of claims that were given up and are gone
+    lists = await asyncio.gather(*map(of, asking))
+    return [event for listed in lists if listed for event in listed.items]
+
+
+def _waits_for_nodes(seen: Snapshot) -> bool:
+    """Whether a controller has asked for nodes, and has not got them."""
+    assert seen.workspace is not None
+    said = dig(seen.workspace, "status", "conditions")
+    return bool(said) and not is_true(seen.workspace, api.RESOURCE_READY)
+
+
+async def _pools(client: Client, seen: Snapshot, questions: _Questions) -> tuple[Object, ...]:
+    """The NodePools of KAITO v0.12 with Karpenter, where nodes are still waited for."""
+    assert seen.workspace is not None
+    if seen.is_ours or not _waits_for_nodes(seen):
+        return ()
+    metadata = seen.workspace["metadata"]
+    labels = zip(
+        (api.LABEL_POOL_WORKSPACE, api.LABEL_POOL_NAMESPACE),
+        (metadata["name"], metadata.get("namespace") or ""),
+        strict=True,
+    )
+    selector = ",".join("=".join(label) for label in labels)
+    listed = await questions.answer("nodepools", client.list(api.NODE_POOL, label_selector=selector))
+    return tuple(listed.items) if listed else ()
+
+
+async def _of_deletion(client: Client, workspace: Object, questions: _Questions) -> dict[str, Any]:
+    """What only the deletion of a Workspace depends on; what may not be looked at is left out."""
+    namespace = str(workspace["metadata"].get("namespace") or "default")
+    kinds, budgets, space, *hooks = await asyncio.gather(
+        _claim_kinds(client, questions),
+        questions.answer("poddisruptionbudgets", client.list(POD_DISRUPTION_BUDGET, namespace)),
+        questions.answer("namespaces", client.send(request.get(NAMESPACE, "", namespace))),
+        *(questions.answer(kind.plural, client.list(kind)) for kind in WEBHOOKS),
+    )
+    return {
+        "claim_kinds": kinds,
+        "budgets": tuple(budgets.items) if budgets else (),
+        "space": space,
+        "webhooks": tuple(
+            str(item["metadata"]["name"])
+            for listed in hooks
+            if listed
+            for item in listed.items
+            if _judges_workspaces(item)
+        ),
+    }
+
+
+def _judges_workspaces(configuration: Object) -> bool:
+    rules = [rule for hook in configuration.get("webhooks") or () for rule in hook.get("rules") or ()]
+    return any(
+        api.GROUP in (rule.get("apiGroups") or ()) and {"workspaces", "*"} & set(rule.get("resources") or ())
+        for rule in rules
+    )
+
+
+async def _claim_kinds(client: Client, questions: _Questions) -> frozenset[str] | None:
+    """The kinds of claims that the cluster has; None when it will not say."""
+    found = set()
+    for kind in (NODE_CLAIM, replace(NODE_CLAIM, version="v1beta1"), api.MACHINE):
+        try:
+            answer = await client.send(Request("GET", f"/apis/{kind.group}/{kind.version}"))
+        except ApiError as error:
+            if error.status == 404:
+                continue
+            questions.unseen["kinds of karpenter.sh"] = str(error)
+            return None
+        if any(item.get("kind") == kind.kind for item in answer.get("resources") or ()):
+            found.add(kind.kind)
+    return frozenset(found)
+
+
+async def _controllers(
+    client: Client, seen: Snapshot, questions: _Questions
+) -> tuple[tuple[str, ...] | None, tuple[ObjectKey, ...]]:
+    """What manages Workspaces here, and which others it may be busy with.
+
+    Asked only when this one seems not to be managed.
+    """
+    assert seen.workspace is not None
+    generation = int(seen.workspace["metadata"].get("generation") or 0)
+    observed = [
+        int(item.get("observedGeneration") or 0) for item in dig(seen.workspace, "status", "conditions") or ()
+    ]
+    if observed and max(observed) >= generation and not is_being_deleted(seen.workspace):
+        return None, ()
+    listed = await questions.answer("deployments of all namespaces", client.list(DEPLOYMENT))
+    if listed is None:
+        return None, ()
+    here = tuple(
+        f"{one.words}, nodes by {one.provisioner}" if one.provisioner else one.words
+        for one in installation.controllers(listed.items)
+    )
+    if not of_controller.is_kaito_here(here):
+        return here, ()
+    others = await questions.answer("Workspaces of all namespaces", client.list(api.kind_of(seen.workspace)))
+    return here, of_controller.waiting(others.items, key_of(seen.workspace)) if others else ()

@@ -1,0 +1,56 @@
+"""Sets as a cluster has them now: with their Workspaces and their revisions."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kaitoctl.commands.cluster import workspace_kind
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.fleet import history
+from kaitoctl.kaito.fleet.view import Fleet, fleet_of
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import CONTROLLER_REVISION, key_of
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Kind, Object, ObjectKey
+
+_KINDS = (api.INFERENCE_SET, api.INFERENCE_SET_V1ALPHA1)
+
+
+async def fleet_at(client: Client, key: ObjectKey, *, catalog: Catalog = SHIPPED) -> Fleet | None:
+    """The InferenceSet of a name; None when there is none, or the cluster serves none.
+
+    Raises:
+        ApiError: the cluster refuses to show it.
+    """
+    for kind in _KINDS:
+        try:
+            found = await client.send(request.get(kind, *key))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            if not error.is_unknown_resource:
+                return None
+        else:
+            return await _with_workspaces(client, _titled(kind, found), catalog)
+    return None
+
+
+async def _with_workspaces(client: Client, inference_set: Object, catalog: Catalog) -> Fleet:
+    key = key_of(inference_set)
+    kind = await workspace_kind(client)
+    workspaces, revisions = await asyncio.gather(
+        client.list(kind, key.namespace, label_selector=f"{api.LABEL_CREATED_BY_SET}={key.name}"),
+        client.list(CONTROLLER_REVISION, key.namespace, label_selector=f"{history.LABEL_NAME}={key.name}"),
+    )
+    members = [_titled(kind, one) for one in workspaces.items]
+    return fleet_of(inference_set, members, revisions.items, datetime.now(UTC), catalog=catalog)
+
+
+def _titled(kind: Kind, obj: Object) -> Object:
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **obj}

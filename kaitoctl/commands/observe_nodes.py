@@ -1,0 +1,169 @@
+"""The nodes that a Workspace may use, and the pods that hold their GPUs, asked for sparingly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from kaitoctl.commands.cluster import together
+from kaitoctl.commands.observed_nodes import ObservedNodes
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api, nodes_of_others
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kube import request, trimmed
+from kaitoctl.kube.objects import NODE, POD, labels_of
+from kaitoctl.kube.pod_state import UNFINISHED
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kaitoctl.kaito.nodes import Rules, Verdict
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+# Up to so many nodes are asked for one by one: API servers index names, and pods by their node.
+_ONE_BY_ONE = 24
+_LABELS_ADVISED = 8
+_SPARE = 1  # nodes looked at beyond those that are needed: some are another's
+
+
+async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNodes:
+    """Ask a cluster for just the nodes and pods that a verdict needs.
+
+    Nodes are selected by the server: those with the Workspace's labels, those of its instance type, and the
+    preferred ones by name. Where pods may not be listed, a warning says so.
+    """
+    decode = trimmed.node_list(nodes_.labels_read(workspace, rules), nodes_.READ_ANNOTATIONS)
+    preferred = nodes_.preferred_nodes(workspace)
+    nodes: dict[str, Object] = {}
+    everything = len(preferred) > _ONE_BY_ONE
+    for listed in await together(
+        [
+            lambda selector=selector: client.list(NODE, label_selector=selector, decode=decode)
+            for selector in ([""] if everything else selectors(workspace, rules))
+        ]
+    ):
+        nodes |= {str(node["metadata"]["name"]): node for node in listed.items}
+    missing = [] if everything else [name for name in preferred if name not in nodes]
+    for listed in await together(
+        [
+            lambda name=name: client.list(NODE, field_selector=f"metadata.name={name}", decode=decode)
+            for name in missing
+        ]
+    ):
+        nodes |= {str(node["metadata"]["name"]): node for node in listed.items}
+    names: tuple[str, ...] = ()
+    if any(name not in nodes for name in missing):  # for "did you mean"
+        listed = await client.list(NODE, decode=trimmed.node_list(()))
+        names = tuple(str(node["metadata"]["name"]) for node in listed.items)
+    # Of nodes without the labels a few will do, for so many may be advised to be labelled.
+    asked, preferred_too = nodes_.labels_asked(workspace, rules), frozenset(preferred)
+    carried = {name: labels_of(node) for name, node in nodes.items() if nodes_.offers_gpus(node)}
+    names_asked = [
+        name for name, have in carried.items() if name in preferred_too or asked.items() <= have.items()
+    ]
+    unlabelled = [
+        name
+        for name, have in carried.items()
+        if name not in names_asked and nodes_.could_be_labelled(asked, have)
+    ]
+    names_asked += unlabelled[: max(0, min(_LABELS_ADVISED, _ONE_BY_ONE - len(names_asked)))]
+    crowds: Counter[str] = Counter()
+    pods = await pods_on(client, names_asked, seen=lambda pod: crowds.update(nodes_.crowds(workspace, [pod])))
+    if pods is None:
+        return ObservedNodes(list(nodes.values()), None, names, frozenset(names_asked))
+    others = nodes_.pods_of_others(workspace, pods)
+    return ObservedNodes(list(nodes.values()), others, names, frozenset(names_asked), crowds)
+
+
+def selectors(workspace: Object, rules: Rules) -> list[str]:
+    """Label selectors of the nodes that may matter; no node fits two of them."""
+    asked = list(nodes_.labels_asked(workspace, rules).items())
+    found = [",".join(f"{key}={value}" for key, value in asked)] if asked else []
+    if rules.is_byo:
+        return found or [""]
+    # Of the instance type, and without the first label; with it, and without the second...
+    meant = nodes_.instance_types_meant(workspace, rules.catalog)
+    of_type = [
+        f"{api.LABEL_INSTANCE_TYPE}={meant[0]}"
+        if len(meant) == 1
+        else f"{api.LABEL_INSTANCE_TYPE} in ({','.join(meant)})"
+    ]
+    if not asked:
+        return of_type
+    for number, (key, value) in enumerate(asked):
+        has = [f"{earlier}={have}" for earlier, have in asked[:number]]
+        found.append(",".join([*of_type, *has, f"{key}!={value}"]))
+    return found
+
+
+async def pods_on(
+    client: Client,
+    names: Sequence[str],
+    *,
+    seen: Callable[[Object], None] = lambda _: None,
+) -> list[Object] | None:
+    """The pods that hold accelerators, of any maker, on at least these nodes.
+
+    None, with a warning, where pods may not be listed.
+
+    Args:
+        client: the cluster.
+        names: of the nodes.
+        seen: is shown every unfinished pod there, whatever it holds.
+    """
+    decode = trimmed.pod_list([api.LABEL_WORKSPACE])
+    one_by_one = [f"spec.nodeName={name},{UNFINISHED}" for name in names]
+
+    def keep(pod: Object) -> bool:
+        seen(pod)
+        return nodes_.holds_devices(pod)
+
+    try:
+        lists = await together(
+            [
+                lambda fields=fields: client.list(
+                    POD,
+                    field_selector=fields,
+                    decode=decode,
+                    keep=keep,
+                )
+                for fields in (one_by_one if len(names) <= _ONE_BY_ONE else [UNFINISHED])
+            ]
+        )
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        output.warning(
+            "pods of all namespaces cannot be listed, so GPUs in use are unknown",
+            hint="ask for the right to list pods of all namespaces",
+        )
+        return None
+    return [pod for listed in lists for pod in listed.items]
+
+
+async def sparing_others(client: Client, workspace: Object, verdict: Verdict) -> Verdict:
+    """The verdict, its advice leaving alone what other Workspaces hold or select.
+
+    Of the nodes that it advises to change, as many are looked at as are needed and named; of the others
+    nothing is advised but to look.
+    """
+    advised = nodes_of_others.nodes_to_change(verdict)
+    if not advised:
+        return verdict
+    names = advised[: verdict.missing + sum(node.preferred for node in verdict.nodes) + _SPARE]
+    nodes = await together(
+        [lambda name=name: client.send(request.get(NODE, "", name)) for name in names]  # all their labels
+    )
+    pods = await pods_on(client, names)
+    others: list[Object] = []
+    try:
+        others = (await client.list(api.WORKSPACE)).items
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        if error.status == 403:
+            output.warning("Workspaces of all namespaces cannot be listed: others may select these nodes")
+    whose = nodes_of_others.owners_by_node(workspace, others, nodes, pods or ())
+    return nodes_of_others.without_changes_to(verdict, whose, () if pods is None else names)

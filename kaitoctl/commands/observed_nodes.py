@@ -1,0 +1,47 @@
+"""What a verdict on nodes is made of, wherever it comes from: a cluster or saved lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kaitoctl.kaito import nodes as nodes_
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kaitoctl.kaito.nodes import Rules, Verdict
+    from kaitoctl.kube.objects import Object
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedNodes:
+    """Nodes, and the pods on them, that a verdict is made of.
+
+    Args:
+        nodes: those that may matter.
+        pods: those that hold GPUs, the Workspace's own left out; None when they could not be listed.
+        names: further nodes of the cluster.
+        pods_of: the nodes whose pods are listed, None for all.
+        crowds: how many pods of any kind are on a node; None when they could not be listed.
+    """
+
+    nodes: list[Object]
+    pods: list[Object] | None
+    names: tuple[str, ...] = ()
+    pods_of: frozenset[str] | None = None
+    crowds: Mapping[str, int] | None = None
+
+    def verdict(self, workspace: Object, rules: Rules) -> Verdict:
+        """The answer for a Workspace, from what was seen."""
+        return nodes_.verdict(
+            workspace,
+            self.nodes,
+            self.pods,
+            rules=rules,
+            known_names=self.names,
+            pods_of=self.pods_of,
+            crowds=self.crowds,
+            now=datetime.now(UTC),
+        )

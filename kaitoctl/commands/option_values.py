@@ -1,0 +1,192 @@
+"""What users type as option values, and what it means: labels, durations, formats, files of saved lists."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kaitoctl.errors import InputError
+from kaitoctl.kube.names import is_label, is_qualified, is_subdomain
+
+_DURATION = r"(?a)(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?"
+
+
+def labels(items: Iterable[str], *, option: str = "--label") -> dict[str, str]:
+    """`KEY=VALUE` items as a dict.
+
+    Raises:
+        InputError: an item without `=`, not a label, or a key given twice with different values.
+    """
+    result: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"{option} {item!r}: write it as KEY=VALUE")
+        prefix, slash, own = key.rpartition("/")
+        if not is_qualified(own) or (slash and not is_subdomain(prefix)):
+            raise InputError(f"{option} {item!r}: {key!r} is not a label key", hint="such as apps=falcon-7b")
+        if value and not is_qualified(value):
+            hint = "letters, digits, '-', '_' and '.', at most 63, a letter or digit at both ends"
+            raise InputError(f"{option} {item!r}: {value!r} is not a label value", hint=hint)
+        if result.setdefault(key, value) != value:
+            raise InputError(f"{option} {item!r}: {key} has the value {result[key]!r} already")
+    return result
+
+
+def duration_s(text: str, *, option: str = "--timeout") -> float:
+    """Seconds from `90`, `90s`, `30m`, `1h30m`.
+
+    Raises:
+        InputError: not a duration, or none at all.
+    """
+    found = re.fullmatch(_DURATION, text.strip())
+    parts = found.groupdict() if found else {}
+    seconds = sum(float(parts.get(unit) or 0) * size for unit, size in (("h", 3600), ("m", 60), ("s", 1)))
+    if seconds <= 0:
+        raise InputError(f"{option} {text!r} is not a duration", hint="such as 90s, 30m or 1h30m")
+    return seconds
+
+
+def request_timeout_s(text: str) -> float:
+    """Seconds from what kubectl's option takes: `0` for no end, `10`, `10s`, `1m30s`, `500ms`.
+
+    Raises:
+        InputError: not a duration.
+    """
+    option = "--request-timeout"
+    if re.fullmatch(r"0+(?:ms|s|m|h)?", text.strip()):
+        return math.inf
+    if found := re.fullmatch(r"(?a)(\d+(?:\.\d+)?)ms", text.strip()):
+        return float(found[1]) / 1000 or math.inf
+    return duration_s(text, option=option)
+
+
+def http_url(text: str, *, option: str) -> str:
+    """The text, if it is the address of a server.
+
+    Raises:
+        InputError: it is not; the message leaves user and password out.
+    """
+    from kaitoctl.kube import http  # brings asyncio and ssl, which offline commands do without
+
+    if not http.is_address(text) or not text.isascii() or not text.isprintable() or " " in text:
+        shown = http.without_user(text)[:200]
+        hint = "such as http://127.0.0.1:8080"
+        raise InputError(f"{option} {shown!r} is not an http(s) address", hint=hint)
+    return text
+
+
+def node_name(text: str) -> str:
+    """The text, if it can name a node.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not is_subdomain(text):
+        hint = "lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends"
+        raise InputError(f"{text[:80]!r} cannot name a node", hint=hint)
+    return text
+
+
+def namespace_name(text: str) -> str:
+    """The text, if it can name a namespace.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not is_label(text):
+        hint = "lower-case letters, digits and '-', at most 63, a letter or digit at both ends"
+        raise InputError(f"--namespace {text[:80]!r} cannot name a namespace", hint=hint)
+    return text
+
+
+def workspace_name(text: str) -> str:
+    """The name in `falcon`, `workspace/falcon` or `workspace.kaito.sh/falcon`, as kubectl writes it.
+
+    Raises:
+        InputError: the text is no such name.
+    """
+    kind, slash, name = text.rpartition("/")
+    if slash and kind not in ("workspace", "workspaces", "workspace.kaito.sh", "workspaces.kaito.sh"):
+        raise InputError(f"{text[:80]!r}: this is about Workspaces", hint="such as workspace/falcon")
+    if not is_subdomain(name):
+        raise InputError(f"{text[:80]!r} does not name a Workspace", hint="such as falcon")
+    return name
+
+
+def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
+    """The value, if it is one of the choices.
+
+    Raises:
+        InputError: it is not.
+    """
+    if value not in choices:
+        raise InputError(f"{option} {value!r}: choose {', '.join(choices[:-1])} or {choices[-1]}")
+    return value
+
+
+def managed_by(text: str | None) -> None:
+    """Refuse a --target-version that is neither kaitoctl's controller nor a release of KAITO.
+
+    Raises:
+        InputError: it is not.
+    """
+    from kaitoctl.kaito.validation import OWN
+    from kaitoctl.kaito.validation.releases import nearest
+
+    if text is not None and text != OWN and nearest(text) is None:
+        raise InputError(
+            f"--target-version {text[:40]!r}: not a release of KAITO", hint=f"use {OWN}, v0.3, v0.4 or v0.12"
+        )
+
+
+# --- output ------------------------------------------------------------------------------------------------
+
+_CHOOSING = ("jsonpath=", "custom-columns=")  # what an expression finds in the JSON
+
+
+def output_format(value: str, choices: Sequence[str]) -> None:
+    """Refuse what a command cannot write; where it has JSON, kubectl's formats that choose from it are right.
+
+    Raises:
+        InputError: the format is not among the choices, or its expression is no JSONPath.
+    """
+    if "json" in choices and value.startswith(_CHOOSING):
+        from kaitoctl.screens import choosing
+
+        choosing.check(value)
+        return
+    one_of(value, choices, option="--output")
+
+
+def is_structured(value: str) -> bool:
+    """Whether the format is of the whole answer, not of a screen."""
+    return value in ("json", "yaml") or value.startswith(_CHOOSING)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedLists:
+    """Where saved lists are.
+
+    Args:
+        nodes: file of nodes, `-` for stdin; None for those of the cluster.
+        pods: file of pods, `-` for stdin; None when it is unknown which GPUs are in use.
+    """
+
+    nodes: str | None = None
+    pods: str | None = None
+
+    def require_sense(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            InputError: pods without nodes, or both from stdin.
+        """
+        if self.pods is not None and self.nodes is None:
+            raise InputError(
+                "--pods goes with --nodes: a saved list of pods says nothing about today's nodes"
+            )
+        if self.nodes == self.pods == "-":
+            raise InputError("only one of --nodes and --pods can be stdin")

@@ -1,0 +1,90 @@
+"""`kaitoctl orphans`: nodes that earlier Workspaces have left behind and somebody still pays for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from kaitoctl.commands import invocation, option_values
+from kaitoctl.commands.cluster import connected, workspace_kind
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api
+from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.orphans import Orphan, orphans
+from kaitoctl.kube.objects import NODE, NODE_CLAIM, POD
+from kaitoctl.kube.pod_state import UNFINISHED
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Kind, Object
+
+_OUTPUTS = ("table", "json", "yaml", "name")
+
+
+def list_orphans(*, output_format: str, target: Target) -> int:
+    """List what earlier Workspaces have left behind; 1 when there is any."""
+    option_values.output_format(output_format, _OUTPUTS)
+    found = invocation.ordered(asyncio.run(_find(target)), _plain)
+    if option_values.is_structured(output_format):
+        output.structured({"orphans": [_plain(orphan) for orphan in found]}, output_format)
+    elif output_format == "name":
+        for orphan in found:
+            output.data(output.visible(f"{orphan.kind.lower()}/{orphan.name}"))
+    elif not found:
+        output.step("nothing is left of earlier Workspaces")
+    else:
+        for orphan in found:
+            output.data(output.visible(f"{orphan.kind} {orphan.name}{_where(orphan)}"))
+            output.data(output.visible(f"  {orphan.why}"))
+            output.data(output.visible(f"  {orphan.command}"))
+        output.warning(f"{len(found)} {plural('object', len(found))} left by earlier Workspaces")
+    return 1 if found else 0
+
+
+def _plain(orphan: Orphan) -> Object:
+    return {**asdict(orphan), "workspace": str(orphan.workspace)}
+
+
+def _where(orphan: Orphan) -> str:
+    words = [f"node {orphan.node}" if orphan.node and orphan.kind != "Node" else "", orphan.instance_type]
+    text = ", ".join(word for word in words if word)
+    return f" ({text})" if text else ""
+
+
+async def _find(target: Target) -> list[Orphan]:
+    async with connected(target) as client:
+        kind = await workspace_kind(client)
+        claims, machines, pools, nodes, pods = await asyncio.gather(
+            _list(client, NODE_CLAIM),
+            _list(client, api.MACHINE),
+            _list(client, api.NODE_POOL),
+            client.list(NODE, label_selector=api.LABEL_WORKSPACE),
+            _pods(client),
+        )
+        # Last: one that was created meanwhile must be among them, or its nodes are taken for left.
+        workspaces = (await client.list(kind)).items
+    found = orphans(workspaces, [*claims, *machines], pools, nodes.items, pods)
+    return [replace(orphan, command=target.text(orphan.command)) for orphan in found]
+
+
+async def _list(client: Client, kind: Kind) -> list[Object]:
+    """All objects of a kind; none of a kind that the cluster does not have."""
+    try:
+        items = (await client.list(kind)).items
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return []
+    return [{"kind": kind.kind, **item} for item in items]
+
+
+async def _pods(client: Client) -> list[Object] | None:
+    try:
+        return (await client.list(POD, field_selector=UNFINISHED)).items
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return None

@@ -1,0 +1,181 @@
+"""Many Workspaces side by side: one row each, listed once or kept up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from kaitoctl.commands.observation import NEVER_SHOWN, SERVICE_NAME_LABEL, Observation, running, served_kinds
+from kaitoctl.kaito import api
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.rollout import Phase, progress
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube import pod_state
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.objects import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    JOB,
+    POD,
+    SERVICE,
+    STATEFUL_SET,
+    Kind,
+    Object,
+    ObjectKey,
+    dig,
+    is_being_deleted,
+    key_of,
+    labels_of,
+)
+from kaitoctl.reconcile.informer import Informer
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A Workspace in a list.
+
+    Args:
+        workspace: the object.
+        key: its key.
+        state: `Ready`, `Progressing`, `NotServing`, `Failed`, `Deleting` or `Waiting`.
+        nodes: how many it runs on, of those it needs.
+        gpus: devices that its pods hold.
+        adapters: how many it asks for.
+        since: when it was created.
+        where: how far it is, in words.
+    """
+
+    workspace: Object
+    key: ObjectKey
+    state: str
+    nodes: str
+    gpus: str
+    adapters: int
+    since: str
+    where: str
+
+    def as_json(self) -> Object:
+        """The row as documented in docs/status.md."""
+        performance = dig(self.workspace, "status", "performance")
+        return {
+            "namespace": self.key.namespace,
+            "name": self.key.name,
+            "state": self.state.lower(),
+            "nodes": self.nodes,
+            "gpus": int(self.gpus) if self.gpus.isascii() and self.gpus.isdigit() else None,
+            "adapters": self.adapters,
+            "since": self.since,
+            "where": self.where,
+            **({"performance": performance} if performance else {}),
+        }
+
+
+class Overview(Observation):
+    """The Workspaces of a namespace, or of all, kept up to date; made by `observe_overview`."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        kind: Kind,
+        claim_kinds: Iterable[Kind],
+        *,
+        once: bool = False,
+        labels: str = "",
+    ) -> None:
+        super().__init__(client, kind, once=once)
+
+        def of(kind: Kind, labels: str = "") -> Informer:
+            where = namespace if kind.namespaced else ""
+            return Informer(client, kind, namespace=where, label_selector=labels, fatal_statuses=NEVER_SHOWN)
+
+        self._workspaces = of(kind, labels)
+        self._workloads = (of(DEPLOYMENT), of(STATEFUL_SET))
+        self._jobs = of(JOB, api.LABEL_WORKSPACE)
+        self._pods = of(POD, api.LABEL_WORKSPACE)
+        self._claims = tuple(of(kind, api.LABEL_WORKSPACE) for kind in claim_kinds)
+        self._services = of(SERVICE)
+        self._slices = of(ENDPOINT_SLICE)
+
+    async def start(self) -> None:
+        """Start all informers; returns when they have synced."""
+        views = (
+            *(self._workspaces, *self._workloads, self._jobs, self._pods, *self._claims),
+            *(self._services, self._slices),
+        )
+        await asyncio.gather(*(self._watch(view) for view in views))
+
+    def rows(self) -> tuple[list[Row], dict[str, str]]:
+        """The Workspaces as they are now, by key, and what could not be listed.
+
+        Raises:
+            ApiError: Workspaces may not be listed (any more).
+        """
+        self.require(self._workspaces)
+        pods: dict[ObjectKey, list[Object]] = {}
+        for pod in self._pods.store.values():
+            key = ObjectKey(key_of(pod).namespace, labels_of(pod).get(api.LABEL_WORKSPACE, ""))
+            pods.setdefault(key, []).append(pod)
+        claims: dict[ObjectKey, list[Object]] = {}
+        for claim in (claim for view in self._claims for claim in view.store.values()):
+            labels = labels_of(claim)
+            key = ObjectKey(
+                labels.get(api.LABEL_WORKSPACE_NAMESPACE, ""), labels.get(api.LABEL_WORKSPACE, "")
+            )
+            claims.setdefault(key, []).append(claim)
+        slices: dict[ObjectKey, list[Object]] = {}
+        for one in self._slices.store.values():
+            key = ObjectKey(key_of(one).namespace, labels_of(one).get(SERVICE_NAME_LABEL, ""))
+            slices.setdefault(key, []).append(one)
+        found, unseen = [], dict(sorted(self._unseen.items()))
+        for key in sorted(self._workspaces.store):
+            workspace = self._workspaces.store[key]
+            seen = Snapshot(
+                workspace,
+                tuple(view.store[key] for view in self._workloads if key in view.store),
+                tuple(pods.get(key, ())),
+                tuple(claims.get(key, ())),
+                jobs=(self._jobs.store[key],) if key in self._jobs.store else (),
+                services=(self._services.store[key],) if key in self._services.store else (),
+                slices=tuple(slices.get(key, ())),
+                unseen=unseen,
+            )
+            found.append(_row(seen, workspace, pods_seen=POD.plural not in unseen))
+        return found, unseen
+
+
+@asynccontextmanager
+async def observe_overview(
+    client: Client, namespace: str, *, once: bool = False, labels: str = ""
+) -> AsyncIterator[Overview]:
+    """Observe the Workspaces of a namespace (empty for all) for as long as the block runs, or list `once`."""
+    kind, claim_kinds = await served_kinds(client, insists=once)
+    observed = Overview(client, namespace, kind, claim_kinds, once=once, labels=labels)
+    async with running(observed):
+        yield observed
+
+
+def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:
+    where = progress(seen)
+    if is_being_deleted(workspace):
+        state, words = "Deleting", f"finalizers: {', '.join(workspace['metadata'].get('finalizers') or ())}"
+    else:
+        waits = "Waiting" if where.phase is Phase.SUBMITTED else "Progressing"
+        state = (
+            "NotServing" if where.down else {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
+        )
+        words = f"{where.words}: {where.detail}".rstrip(": ")
+    here = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pod_state.is_finished(pod)} - {None, ""}
+    held = sum(nodes_.gpus_held(pod) for pod in seen.pods)
+    return Row(
+        workspace,
+        key_of(workspace),
+        state,
+        f"{len(here)}/{nodes_.planned_nodes(workspace)}" if pods_seen else "?",
+        str(held) if pods_seen else "?",
+        len(dig(workspace, "inference", "adapters") or ()),
+        str(workspace["metadata"].get("creationTimestamp") or ""),
+        words,
+    )

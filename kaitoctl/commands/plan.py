@@ -1,0 +1,72 @@
+"""`kaitoctl plan`: what applying manifests would do, before anybody does it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import make_plan, option_values, plan_documents
+from kaitoctl.commands.cluster import connected
+from kaitoctl.errors import InputError
+from kaitoctl.kaito import catalog_file
+from kaitoctl.kaito.prices import read_prices
+from kaitoctl.screens import markdown, output, plan_screen
+from kaitoctl.screens.layout import Paragraph
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.planning import Plan
+
+
+def plan(
+    *,
+    filename: list[str],
+    output_format: str,
+    out: str | None,
+    force_conflicts: bool,
+    target_version: str | None,
+    catalog: str | None,
+    prices: str | None,
+    target: Target,
+) -> int:
+    """Say what applying the manifests would do."""
+    option_values.output_format(output_format, ("text", "json", "yaml", "markdown"))
+    costs = read_prices(prices)
+    known = catalog_file.read(catalog)
+    option_values.managed_by(target_version)
+    asked = make_plan.Asked(target.sandbox, target_version, force_conflicts, known)
+    written = plan_documents.documents_of(filename)
+    found = asyncio.run(_plan(target, written, asked))
+    if option_values.is_structured(output_format):
+        output.structured(found.as_json(costs), output_format)
+    elif output_format == "markdown":
+        *entries, summary = map(output.visible, plan_screen.lines(found, target.flags, costs))
+        output.data(markdown.comment("plan", summary, entries))
+    else:
+        output.show([_paragraph(line) for line in plan_screen.lines(found, target.flags, costs)])
+    if out is not None and not found.refused:
+        _keep(found, out, target)
+    elif out is not None:
+        output.warning(f"--out {out}: not written, as something is refused")
+    return found.exit_code
+
+
+def _paragraph(line: str) -> Paragraph:
+    text = line.lstrip(" ")
+    return Paragraph(text, indent=len(line) - len(text), hang=4)
+
+
+async def _plan(target: Target, written: list[plan_documents.Written], asked: make_plan.Asked) -> Plan:
+    async with connected(target) as client:
+        return await make_plan.make(client, written, asked)
+
+
+def _keep(found: Plan, path: str, target: Target) -> None:
+    try:
+        Path(path).write_text(output.json_text(found.as_json(), 2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out {path}: {error.strerror}") from None
+    apply = target.text(Command("kaitoctl apply --plan", path))
+    output.success(f"kept in {path}; {apply} applies just this")

@@ -1,0 +1,79 @@
+"""The documents of `plan` and `apply`: of files, folders, stdin; one that cannot be read is one problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kaitoctl.commands import files
+from kaitoctl.errors import InputError
+from kaitoctl.kaito import convert
+from kaitoctl.kube.documents import as_kubectl_reads, read
+from kaitoctl.kube.objects import ObjectKey, dig
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.objects import Object
+
+_MOST_DOCUMENTS = 5000
+# Written by servers; what `kubectl get -o yaml` has saved is meant without.
+_SERVERS_OWN = (
+    "managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink",
+    "deletionTimestamp", "deletionGracePeriodSeconds", "finalizers", "ownerReferences",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An object that somebody has written.
+
+    Args:
+        source: the file, and the number of the document.
+        kind: `Workspace`, `ConfigMap`, or another one.
+        key: which one; the namespace is empty where none is written.
+        obj: what is to be sent.
+        fault: why it cannot be read; empty when it can.
+    """
+
+    source: str
+    kind: str
+    key: ObjectKey
+    obj: Object
+    fault: str = ""
+
+
+def documents_of(names: Sequence[str]) -> list[Written]:
+    """Everything in the files, in their order; those of a folder by name.
+
+    Raises:
+        InputError: a file cannot be read, or there is nothing in any.
+    """
+    if list(names).count("-") > 1:
+        raise InputError("-f - reads stdin, which can be read only once")
+    found: list[Written] = []
+    for path in dict.fromkeys(path for name in names for path in files.within(name, option="-f")):
+        for document in read(as_kubectl_reads(files.bytes_of(path, option="-f")), files.display_name(path)):
+            source = f"{files.display_name(path)}: document {document.index + 1}"
+            fault = document.fault
+            words = "" if fault is None else f"line {fault.line}, column {fault.column}: {fault.message}"
+            found.append(_document(source, document.obj, words))
+            if len(found) > _MOST_DOCUMENTS:
+                raise InputError(f"more than {_MOST_DOCUMENTS} documents")
+    if not found:
+        raise InputError(f"{', '.join(map(files.display_name, names))}: there is no document in it")
+    return found
+
+
+def _document(source: str, obj: Object, fault: str) -> Written:
+    name, namespace = dig(obj, "metadata", "name"), dig(obj, "metadata", "namespace")
+    key = ObjectKey(namespace if isinstance(namespace, str) else "", name if isinstance(name, str) else "")
+    kind = "Workspace" if convert.is_workspace(obj) else str(obj.get("kind") or "object without kind")[:63]
+    return Written(source, kind, key, _as_meant(obj), fault)
+
+
+def _as_meant(obj: Object) -> Object:
+    metadata = obj.get("metadata")
+    made = {key: value for key, value in obj.items() if key != "status"}
+    if isinstance(metadata, dict):
+        made["metadata"] = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    return made

@@ -1,0 +1,225 @@
+"""What follows from writing Workspaces: nodes, restarts, waits; for `plan`, and before any command writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kaitoctl.commands import consent, plan_world
+from kaitoctl.commands.cluster import carried_out
+from kaitoctl.errors import ApiError, InputError
+from kaitoctl.kaito import api, planning
+from kaitoctl.kaito.planning import Change, Effects, Trial
+from kaitoctl.kube.objects import (
+    DEPLOYMENT,
+    JOB,
+    STATEFUL_SET,
+    ObjectKey,
+    dig,
+    is_controlled_by,
+    key_of,
+    labels_of,
+)
+from kaitoctl.kube.pod_state import is_finished
+from kaitoctl.reconcile.comparison import between
+from kaitoctl.workspace_controller.forecast import Forecast, forecast
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.plan_world import World
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.catalog import Catalog
+    from kaitoctl.kaito.prices import Prices
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+
+_RUNNING = frozenset(kind.plural for kind in (DEPLOYMENT, STATEFUL_SET, JOB))
+"""What pods run in."""
+
+
+async def change_of(
+    client: Client,
+    before: Object | None,
+    after: Object,
+    known: Catalog,
+    *,
+    is_sandbox: bool,
+    target_version: str | None = None,
+) -> Change:
+    """What one Workspace or InferenceSet that is about to be written leads to; nothing is written.
+
+    Where the cluster does not let itself be looked at, that is said, and wants consent.
+
+    Args:
+        client: of the cluster.
+        before: the object as it is, with managedFields; None for a new one.
+        after: as the server would have it.
+        known: the catalog.
+        is_sandbox: kaitoctl's own controller runs there.
+        target_version: who manages Workspaces; None asks the cluster.
+    """
+    differences = () if before is None else between(before, after)
+    fields = tuple((item.path, item.observed, item.desired) for item in differences)
+    trial = Trial(after["kind"], after["kind"], after, before, after, fields)
+    try:
+        world = await plan_world.observe_world(
+            client,
+            is_sandbox=is_sandbox,
+            target_version=target_version,
+            known=known,
+            namespaces=[key_of(after).namespace],
+        )
+    except ApiError as error:
+        unknown = planning.change_of(trial, Effects(), None, (), known)
+        return replace(unknown, uncertain=f"what restarts and is bought: {error}")
+    (change,) = await changes_of(client, world, [trial])
+    return change
+
+
+async def agree_to_new(
+    client: Client, target: Target, made: Object, known: Catalog, costs: Prices, *, skips: bool
+) -> None:
+    """Show what a new Workspace or InferenceSet costs; ask where nodes are bought that somebody pays for.
+
+    Args:
+        client: of the cluster.
+        target: the same; in a sandbox nobody pays.
+        made: as the server would have it.
+        known: the catalog.
+        costs: by the hour.
+        skips: show only: a dry run, or `--yes`.
+
+    Raises:
+        InputError: its controller would refuse it, or there is no terminal to ask on.
+        NegativeAnswer: the answer is no.
+    """
+    change = await change_of(client, None, made, known, is_sandbox=target.sandbox)
+    name = f"{made['kind']} {change.key}"
+    if change.problems:
+        raise InputError(f"{name} is refused; nothing was written", problems=list(change.problems))
+    consent.show_costs(target, change, costs)
+    if not skips and not target.sandbox and change.wants_consent:
+        consent.require_yes_or_tty(yes=False)
+        await consent.confirm(f"Create {name}?")
+
+
+async def changes_of(client: Client, world: World, found: Sequence[Trial | Change]) -> list[Change]:
+    """The entries of the plan, with what the controller does about each Workspace and set."""
+    trials = [one for one in found if isinstance(one, Trial)]
+    workspaces = [one for one in trials if one.kind == "Workspace"]
+    there, now = world.stores.workspaces.values(), datetime.now(UTC)
+    sets = {
+        key_of(one.after): planning.effects_of_set(one, there, now, is_own=world.is_own)
+        for one in trials
+        if one.kind == api.INFERENCE_SET.kind
+    }
+    made = [workspace for one in sets.values() for workspace in one.made]
+    effects: dict[ObjectKey, Effects] = {}
+    if world.is_own:
+        forecasts = await _forecasts(client, world, [*(one.after for one in workspaces), *made])
+        effects = {item.key: _effects(world, item) for item in forecasts}
+    else:
+        share = _share(world)
+        for one in workspaces:
+            key = key_of(one.after)
+            nodes = share.of(one.after, _claims_of(world, key))
+            effects[key] = planning.effects_by_kaito(
+                one, _workload(world, one.before), _pods(world, key), nodes
+            )
+        for workspace in made:
+            effects[key_of(workspace)] = Effects(asked=share.of(workspace, []).asked)
+    return [one if isinstance(one, Change) else _entry(world, one, effects, sets) for one in found]
+
+
+def _share(world: World) -> planning.Share:
+    pods = world.stores.gpu_pods.values() if world.sees_pods else None
+    return planning.Share(world.stores.nodes.values(), pods, world.setting)
+
+
+def _entry(
+    world: World,
+    trial: Trial,
+    effects: Mapping[ObjectKey, Effects],
+    sets: Mapping[ObjectKey, planning.SetEffects],
+) -> Change:
+    known = world.setting.catalog
+    if trial.kind == api.INFERENCE_SET.kind:
+        of_set = sets[key_of(trial.after)]
+        found = [effects[key_of(one)] for one in of_set.made]
+        own = {str(key_of(one)) for one in of_set.made}
+        rivals = tuple(dict.fromkeys(name for one in found for name in one.rivals if name not in own))
+        asked = sum(one.asked for one in found)
+        most = sum(max(one.asked, one.most) for one in found) if rivals else asked
+        return planning.change_of_set(trial, of_set, asked, most, rivals)
+    if trial.kind != "Workspace":
+        return planning.change_of(trial, Effects(), None, (), known)
+    key = key_of(trial.after)
+    workload, pods = _workload(world, trial.before), _pods(world, key)
+    change = planning.change_of(trial, effects[key], workload, pods, known)
+    hidden = sorted(world.hidden & _RUNNING) if change.fate == "changed" else ()
+    if not hidden:
+        return change
+    words = f"whether pods restart, as {' and '.join(hidden)} cannot be listed in {key.namespace}"
+    return replace(change, uncertain=words)
+
+
+async def _forecasts(client: Client, world: World, planned: list[Object]) -> list[Forecast]:
+    """What kaitoctl's controller would do; its reads that the lists do not answer are sent."""
+    now = datetime.now(UTC)
+    asking = forecast(world.stores, planned, world.setting.catalog, clock=lambda: now)
+    return await carried_out(client, asking)
+
+
+def _effects(world: World, item: Forecast) -> Effects:
+    nodes = {
+        name: str(dig(world.stores.claims.get(ObjectKey("", name)), "status", "nodeName") or "")
+        for name in item.returned
+    }
+    returned = tuple(f"NodeClaim {name}" + (f", node {node}" if node else "") for name, node in nodes.items())
+    return Effects(
+        item.restarts,
+        len(item.asked),
+        returned,
+        item.waits,
+        refusal=item.refusal,
+        most=item.most,
+        rivals=tuple(map(str, item.rivals)),
+    )
+
+
+def _workload(world: World, before: Object | None) -> Object | None:
+    if before is None:
+        return None
+    for store in (world.stores.deployments, world.stores.stateful_sets):
+        found = store.get(key_of(before))
+        if found is not None and is_controlled_by(found, before):
+            return found
+    return None
+
+
+def _pods(world: World, key: ObjectKey) -> list[Object]:
+    return [
+        pod
+        for pod in world.stores.pods.values()
+        if key_of(pod).namespace == key.namespace
+        and labels_of(pod).get(api.LABEL_WORKSPACE) == key.name
+        and not is_finished(pod)
+    ]
+
+
+def _claims_of(world: World, key: ObjectKey) -> list[Object]:
+    wanted = {api.LABEL_WORKSPACE: key.name, api.LABEL_WORKSPACE_NAMESPACE: key.namespace}
+    return [claim for claim in world.stores.claims.values() if wanted.items() <= labels_of(claim).items()]
+
+
+async def restart_of(client: Client, workspace: Object, known: Catalog, *, is_sandbox: bool) -> Change:
+    """What recreating the pods of a Workspace leads to, its manifest being what it is."""
+    key = key_of(workspace)
+    world = await plan_world.observe_world(
+        client, is_sandbox=is_sandbox, target_version=None, known=known, namespaces=[key.namespace]
+    )
+    workload, pods = _workload(world, workspace), _pods(world, key)
+    share = _share(world).of(workspace, _claims_of(world, key))
+    return planning.restart(workspace, workload, pods, share.verdict, known)

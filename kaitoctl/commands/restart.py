@@ -1,0 +1,155 @@
+"""`kaitoctl restart`: new pods for a Workspace, the plan first: for how long nothing serves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import consent, follow, option_values, plan_effects
+from kaitoctl.commands import observe_adapters as look
+from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
+from kaitoctl.errors import ApiError, InputError, Interrupted
+from kaitoctl.kaito import catalog_file
+from kaitoctl.kube import request
+from kaitoctl.kube.conditions import timestamp
+from kaitoctl.kube.objects import (
+    DEPLOYMENT,
+    STATEFUL_SET,
+    annotations_of,
+    dig,
+    is_being_deleted,
+    key_of,
+    uid_of,
+)
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.catalog import Catalog
+    from kaitoctl.kaito.snapshot import Snapshot
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+# The name that kubectl gives it, so that both mean the same; Source: kubectl, pkg/polymorphichelpers.
+_RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    dry_run: str
+    yes: bool
+    wait: bool
+    timeout_s: float | None
+    catalog: Catalog
+
+
+def restart(
+    *,
+    name: str,
+    dry_run: str,
+    yes: bool,
+    wait: bool,
+    timeout: str | None,
+    catalog: str | None,
+    target: Target,
+) -> None:
+    """Recreate the pods of a Workspace."""
+    option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
+    plain = option_values.workspace_name(name)
+    timeout_s = option_values.duration_s(timeout) if timeout else None
+    try:
+        asyncio.run(_restart(target, plain, _How(dry_run, yes, wait, timeout_s, catalog_file.read(catalog))))
+    except KeyboardInterrupt:
+        command = Command("kaitoctl status", plain, *target.in_namespace, "-w")
+        hint = target.text("nothing was undone; " + command + " follows it")
+        raise Interrupted("interrupted", hint=hint) from None
+
+
+async def _restart(target: Target, name: str, how: _How) -> None:
+    async with connected(target) as client:
+        workspace = await look.workspace_named(client, name)
+        workload = await _workload(client, workspace)
+        change = await plan_effects.restart_of(client, workspace, how.catalog, is_sandbox=target.sandbox)
+        output.step(f"{workload['kind']} {key_of(workload)} is restarted")
+        consent.show_costs(target, change)
+        if change.deadlock:
+            raise InputError(
+                f"the new pod of Workspace {key_of(workspace)} would wait forever; nothing was written",
+                hint="run the command above first",
+            )
+        words = {"none": "restarted", "client": "restarted (client dry run)"}
+        if how.dry_run == "none" and change.wants_consent and not how.yes:
+            consent.require_yes_or_tty(yes=False)
+            await consent.confirm("Restart?")
+        after = workload
+        if how.dry_run != "client":
+            after = await _send(client, workload, dry_run=how.dry_run == "server")
+        word = words.get(how.dry_run, "restarted (server dry run)")
+        output.data(f"{output.resource_name(workspace)} {word}")
+        if how.dry_run == "none" and how.wait:
+            await _follow(client, target, workspace, after, how)
+
+
+async def _workload(client: Client, workspace: Object) -> Object:
+    """The Workspace's Deployment or StatefulSet.
+
+    Raises:
+        InputError: there is none that could be restarted.
+    """
+    key = key_of(workspace)
+    if is_being_deleted(workspace):
+        raise InputError(f"Workspace {key} is being deleted; nothing was written")
+    if workspace.get("tuning"):
+        raise InputError(
+            f"Workspace {key} tunes: its Job runs once, and a restart would begin it again",
+            hint="a Workspace of another name tunes once more",
+        )
+    workload = await look.workload_of(client, workspace)
+    if workload is None:
+        raise InputError(
+            f"Workspace {key} runs no pods; there is nothing to restart",
+            hint=Command("kaitoctl why", key.name, "-n", key.namespace),
+        )
+    return workload
+
+
+async def _send(client: Client, workload: Object, *, dry_run: bool) -> Object:
+    kind = DEPLOYMENT if workload["kind"] == DEPLOYMENT.kind else STATEFUL_SET
+    now = timestamp(datetime.now(UTC))
+    patch = {
+        "metadata": {"uid": uid_of(workload)},
+        "spec": {"template": {"metadata": {"annotations": {_RESTARTED_AT: now}}}},
+    }
+    asked = request.merge_patch(kind, *key_of(workload), patch, manager=FIELD_MANAGER, dry_run=dry_run)
+    try:
+        return await client.send(asked)
+    except ApiError as error:
+        rights = f"ask for the right patch on {kind.plural}.apps in this namespace"
+        raise explain_refusal(error, namespace=key_of(workload).namespace, rights=rights) from error
+
+
+async def _follow(client: Client, target: Target, workspace: Object, workload: Object, how: _How) -> None:
+    stamp = annotations_of(dig(workload, "spec", "template")).get(_RESTARTED_AT)
+
+    def is_new(pod: Object) -> bool:
+        return annotations_of(pod).get(_RESTARTED_AT) == stamp
+
+    def has_arrived(seen: Snapshot) -> bool:
+        pods = [pod for pod in seen.pods if not is_being_deleted(pod)]
+        return "pods" in seen.unseen or (bool(pods) and all(map(is_new, pods)))
+
+    def is_from_before(seen: Snapshot) -> bool:
+        return not all(map(is_new, seen.pods))
+
+    await follow.rollout(
+        client,
+        target,
+        key_of(workspace),
+        timeout_s=how.timeout_s or follow.following_s(how.catalog, workspace),
+        catalog=how.catalog,
+        has_arrived=has_arrived,
+        is_from_before=is_from_before,
+    )

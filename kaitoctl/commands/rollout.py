@@ -1,0 +1,434 @@
+"""`kaitoctl rollout`: show, undo and follow the revisions of a Workspace."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import (
+    cluster,
+    consent,
+    follow,
+    invocation,
+    option_values,
+    ownership_warnings,
+    plan_effects,
+)
+from kaitoctl.commands.adapter_messages import difference
+from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
+from kaitoctl.commands.follow import following_s
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
+from kaitoctl.kaito import catalog_file, revisions, validation
+from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.own_workloads import is_made_by_us
+from kaitoctl.kaito.revisions import CHANGE_CAUSE, data_of
+from kaitoctl.kaito.undo import choose, consequence, goal_of, manifest, owners, remainder, summary
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import (
+    CONTROLLER_REVISION,
+    ObjectKey,
+    annotations_of,
+    dig,
+    generation_of,
+    is_controlled_by,
+    key_of,
+    merge_patched,
+    uid_of,
+)
+from kaitoctl.kube.yaml_writer import to_yaml
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.snapshot import Snapshot
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Kind, Object
+    from kaitoctl.kube.request import Request
+
+_WIDTH = 100
+_LONGEST_CAUSE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A Workspace and its revisions.
+
+    Args:
+        kind: the API version in which the revisions were recorded.
+        workspace: the Workspace as it is, in that version.
+        history: its revisions, whole, oldest first.
+    """
+
+    kind: Kind
+    workspace: Object
+    history: list[Object]
+
+
+# --- history -----------------------------------------------------------------------------------------------
+
+
+def history(*, name: str, revision: int | None, output_format: str, target: Target) -> None:
+    """List what a Workspace asked for each time it was applied, oldest first."""
+    option_values.output_format(output_format, ("table", "wide", "json", "yaml"))
+    asyncio.run(_history(target, option_values.workspace_name(name), revision, output_format))
+
+
+async def _history(target: Target, name: str, number: int | None, output_format: str) -> None:
+    async with connected(target) as client:
+        known = await revisions_of(client, ObjectKey(client.namespace, name))
+    shown = invocation.ordered(known.history, lambda one: one)
+    known = replace(known, history=shown) if number is None else known
+    if number is not None:
+        shown = [_revision(known, number)]
+    elif not shown:
+        raise _no_revisions(known)
+    if option_values.is_structured(output_format):
+        output.objects([output.without_managed_fields(one) for one in shown], output_format)
+        return
+    if number is not None:
+        _show_whole(known, shown[0])
+        return
+    _show_table(target, known, wide=output_format == "wide")
+
+
+def _show_table(target: Target, known: Known, *, wide: bool) -> None:
+    key = key_of(known.workspace)
+    current = [one for one in known.history if revisions.has_same_data(one, known.workspace)][-1:]
+    output.data(output.resource_name(known.workspace))
+    output.table(
+        ("REVISION", "CURRENT", "CHANGE-CAUSE", "SPEC"),
+        [
+            (
+                str(revisions.number_of(one)),
+                "*" if one in current else "",
+                _cause(one, wide=wide),
+                summary(one),
+            )
+            for one in known.history
+        ],
+        most=0 if wide else _WIDTH,
+        wide=wide,
+        below=True,
+    )
+    if not current:
+        output.warning(
+            "the current spec is none of these revisions: it has not been applied (yet)",
+            hint=target.text(Command("kaitoctl rollout status", key.name, "-n", key.namespace) + " says why"),
+        )
+
+
+def _cause(one: Object, *, wide: bool) -> str:
+    text = annotations_of(one).get(CHANGE_CAUSE) or "<none>"
+    return text if wide or len(text) <= _LONGEST_CAUSE else f"{text[: _LONGEST_CAUSE - 1]}…"
+
+
+def _show_whole(known: Known, one: Object) -> None:
+    output.data(f"{output.resource_name(known.workspace)} with revision #{revisions.number_of(one)}")
+    output.yaml(to_yaml(one["data"]).rstrip("\n"))
+
+
+# --- undo --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How to go back."""
+
+    number: int | None
+    dry_run: str
+    output: str | None
+    yes: bool
+    wait: bool
+    timeout_s: float | None
+    force_conflicts: bool
+    catalog: Catalog
+
+    @property
+    def suffix(self) -> str:
+        return "" if self.dry_run == "none" else f" ({self.dry_run} dry run)"
+
+
+def undo(
+    *,
+    name: str,
+    to_revision: int | None,
+    dry_run: str,
+    output_format: str | None,
+    yes: bool,
+    wait: bool,
+    timeout: str | None,
+    force_conflicts: bool,
+    catalog: str | None,
+    target: Target,
+) -> None:
+    """Bring a Workspace back to what it asked for in an earlier revision."""
+    known = catalog_file.read(catalog)
+    option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
+    if output_format is not None:
+        option_values.output_format(output_format, ("yaml", "json", "name"))
+    timeout_s = option_values.duration_s(timeout) if timeout is not None else None
+    if to_revision is not None and to_revision < 0:
+        raise InputError(f"--to-revision {to_revision}: revisions are numbered from 1")
+    # As for kubectl, revision 0 is the one before.
+    how = _How(to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts, known)
+    plain = option_values.workspace_name(name)
+    try:
+        asyncio.run(_undo(target, plain, how))
+    except KeyboardInterrupt:
+        command = Command("kaitoctl rollout status", plain, *target.in_namespace)
+        hint = target.text("nothing was undone; " + command + " follows it")
+        raise Interrupted("interrupted", hint=hint) from None
+
+
+async def _undo(target: Target, name: str, how: _How) -> None:
+    async with connected(target) as client:
+        known = await revisions_of(client, ObjectKey(client.namespace, name))
+        live = known.workspace
+        chosen = _revision(known, how.number) if how.number else choose(known.history, live, None)
+        if chosen is None and not known.history:
+            raise _no_revisions(known)
+        if chosen is None:
+            raise NegativeAnswer(f"{_words(known)} has no earlier revision than {_numbers(known)}")
+        number = revisions.number_of(chosen)
+        if revisions.has_same_data(chosen, live):
+            output.report_write(
+                live, how.output, f"skipped rollback (it is already at revision {number}){how.suffix}"
+            )
+            return
+        if how.dry_run == "none":
+            consent.require_yes_or_tty(yes=how.yes)
+        ownership_warnings.warn(target, live)
+        goal = goal_of(live, chosen)
+        _require_mutable(live, goal, number, how.catalog)
+        _show_change(known, goal, number, how.catalog)
+        if how.dry_run == "client":
+            output.report_write(goal, how.output, f"rolled back{how.suffix}")
+            return
+        # The same request first without effect: what stands in the way shows before anybody is asked.
+        trial, rest = await _dry_run(client, known, goal, force=how.force_conflicts)
+        after = merge_patched(trial, rest)
+        consent.show_costs(
+            target, await plan_effects.change_of(client, live, after, how.catalog, is_sandbox=target.sandbox)
+        )
+        if how.dry_run == "server":
+            output.report_write(after, how.output, f"rolled back{how.suffix}")
+            return
+        if not how.yes:
+            await consent.confirm("Roll back?")
+        after = await _change(client, known, goal, rest, force=how.force_conflicts)
+        output.report_write(after, how.output, f"rolled back{how.suffix}")
+        if how.wait:
+            expected = max(number, revisions.newest(known.history) + (chosen is not known.history[-1]))
+            await _follow(client, target, after, how.timeout_s, how.catalog, numbers=(number, expected))
+
+
+def _require_mutable(live: Object, goal: Object, number: int, catalog: Catalog) -> None:
+    problems = validation.update_problems(live, goal, validation.Setting(catalog=catalog))
+    found = [item for item in problems if item.severity == "error"]
+    if found:
+        key = key_of(live)
+        raise InputError(
+            f"Workspace {key.name} cannot be rolled back to revision {number}: immutable fields differ",
+            problems=[f"{item.path}: {item.message}" for item in found],
+            hint=Command("kaitoctl rollout history", key.name, "-n", key.namespace, "--revision", str(number))
+            + " shows it; create another Workspace from that, and delete this one when it serves",
+        )
+
+
+def _show_change(known: Known, goal: Object, number: int, catalog: Catalog) -> None:
+    def shown(workspace: Object) -> Object:
+        data, cause = data_of(workspace), annotations_of(workspace).get(CHANGE_CAUSE)
+        if cause is None:
+            return data
+        return {
+            **data,
+            "metadata": {
+                "annotations": {**(dig(data, "metadata", "annotations") or {}), CHANGE_CAUSE: cause}
+            },
+        }
+
+    what = consequence(known.workspace, goal, catalog, known.history)
+    output.step(f"{_words(known)} rolls back to revision {number}: {what}")
+    output.differences(difference(shown(known.workspace), shown(goal)))
+
+
+async def _dry_run(client: Client, known: Known, goal: Object, *, force: bool) -> tuple[Object, Object]:
+    """What an apply would make of the Workspace, and the patch that takes away what it leaves.
+
+    Raises:
+        ApiError: others own what would change.
+    """
+    after = await _apply(client, _applying(known, goal, force=force, dry_run=True))
+    rest = remainder(after, goal)
+    if rest and not force:
+        fields = [f"{path}: owned by {', '.join(who)}" for path, who in owners(after, rest)]
+        raise ApiError(
+            409,
+            "Conflict",
+            f"{_words(known)}: other managers own fields to remove: {'; '.join(fields)}",
+            hint="--force-conflicts removes them; or change them where their manager keeps them",
+        )
+    return after, rest
+
+
+async def _change(client: Client, known: Known, goal: Object, rest: Object, *, force: bool) -> Object:
+    """Take away what an apply leaves, then apply; returns the Workspace as it is then.
+
+    In this order: an apply that came first would give the present revision the change-cause of the old one.
+    """
+    if rest:
+        live = known.workspace
+        patch = {**rest, "metadata": {**(rest.get("metadata") or {}), "uid": uid_of(live)}}
+        await _send(client, request.merge_patch(known.kind, *key_of(live), patch, manager=FIELD_MANAGER))
+    after = await _apply(client, _applying(known, goal, force=force, dry_run=False))
+    if left := remainder(after, goal):
+        fields = ", ".join(path for path, _ in owners(after, left))
+        output.warning(f"not everything was rolled back: another manager has just written {fields}")
+    return after
+
+
+def _applying(known: Known, goal: Object, *, force: bool, dry_run: bool) -> Request:
+    body = manifest(known.workspace, goal, FIELD_MANAGER)
+    return request.apply(known.kind, body, manager=FIELD_MANAGER, force=force, dry_run=dry_run)
+
+
+async def _apply(client: Client, applying: Request) -> Object:
+    """Apply; a change-cause that somebody else wrote is a comment, and holds nobody up."""
+    try:
+        return await client.send(applying)
+    except ApiError as error:
+        causes = error.details.get("causes")
+        fields = [str(cause.get("field")) for cause in causes] if isinstance(causes, list) else []
+        if error.reason == "Conflict" and fields and all(CHANGE_CAUSE in field for field in fields):
+            return await _send(client, replace(applying, query={**applying.query, "force": "true"}))
+        raise _explain(error) from error
+
+
+# --- status ------------------------------------------------------------------------------------------------
+
+
+def status(*, name: str, timeout: str | None, catalog: str | None, target: Target) -> None:
+    """Follow the rollout of a Workspace until it is ready or has failed."""
+    known = catalog_file.read(catalog)
+    timeout_s = option_values.duration_s(timeout) if timeout is not None else None
+    try:
+        asyncio.run(_status(target, option_values.workspace_name(name), timeout_s, known))
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted") from None
+
+
+async def _status(target: Target, name: str, timeout_s: float | None, known: Catalog) -> None:
+    async with connected(target) as client:
+        _, workspace = await _workspace(client, ObjectKey(client.namespace, name))
+        await _follow(client, target, workspace, timeout_s, known)
+    output.data(f'workspace "{name}" successfully rolled out')
+
+
+# --- the cluster -------------------------------------------------------------------------------------------
+
+
+async def revisions_of(client: Client, key: ObjectKey) -> Known:
+    """A Workspace and its revisions.
+
+    Raises:
+        ApiError: there is no such Workspace, or somebody may not look.
+    """
+    selector = f"{revisions.LABEL_NAME}={key.name}"
+    try:
+        listed = await client.list(CONTROLLER_REVISION, key.namespace, label_selector=selector)
+    except ApiError as error:
+        raise _explain(error) from error
+    found = [one for one in revisions.ordered(listed.items) if isinstance(one.get("data"), dict)]
+    kind, workspace = await _workspace(client, key)
+    return Known(kind, workspace, [one for one in found if is_controlled_by(one, workspace)])
+
+
+async def _workspace(client: Client, key: ObjectKey) -> tuple[Kind, Object]:
+    """The Workspace in the newest API version that is served: a write in an older one loses fields."""
+    try:
+        return await cluster.workspace_by_name(client, key)
+    except ApiError as error:
+        raise _explain(error) from error
+
+
+async def _send(client: Client, asked: Request) -> Object:
+    try:
+        return await client.send(asked)
+    except ApiError as error:
+        raise _explain(error) from error
+
+
+async def _follow(
+    client: Client,
+    target: Target,
+    workspace: Object,
+    timeout_s: float | None,
+    known: Catalog,
+    *,
+    numbers: tuple[int, int] = (0, 0),
+) -> None:
+    """Follow the rollout.
+
+    Args:
+        client: the API client.
+        target: how it was named.
+        workspace: the Workspace as it is.
+        timeout_s: None for the budget of its preset.
+        known: the catalog.
+        numbers: of the revision that is to come, as it was and as it will be; an edit of annotations alone
+            shows in nothing else.
+    """
+
+    def has_arrived(seen: Snapshot) -> bool:
+        ours = filter(is_made_by_us, seen.workloads)
+        found = map(revisions.number_on, ours)
+        return all(number in (0, numbers[0]) or number >= numbers[1] for number in found)
+
+    timeout_s = timeout_s or following_s(known, workspace)
+    key = key_of(workspace)
+    try:
+        await follow.rollout(client, target, key, timeout_s=timeout_s, catalog=known, has_arrived=has_arrived)
+    except NegativeAnswer as error:
+        if generation_of(workspace) > 1:
+            undoing = Command("kaitoctl rollout undo", key.name, "-n", key.namespace)
+            error.hint = error.hint + ("; " + undoing + " rolls back")
+        raise
+
+
+def _explain(error: ApiError) -> ApiError:
+    """The same refusal, with what the user can do about it."""
+    rights = (
+        "it takes the right to get (undo: and patch) workspaces.kaito.sh, and to list "
+        "controllerrevisions.apps in this namespace"
+    )
+    return explain_refusal(error, rights=rights)
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def _words(known: Known) -> str:
+    metadata = known.workspace["metadata"]
+    return f"Workspace {metadata['namespace']}/{metadata['name']}"
+
+
+def _numbers(known: Known) -> str:
+    return ", ".join(str(revisions.number_of(one)) for one in known.history)
+
+
+def _revision(known: Known, number: int) -> Object:
+    if not known.history:
+        raise _no_revisions(known)
+    found = choose(known.history, known.workspace, number)
+    if found is None:
+        raise InputError(f"{_words(known)} has no revision {number}", hint=f"it has {_numbers(known)}")
+    return found
+
+
+def _no_revisions(known: Known) -> NegativeAnswer:
+    return NegativeAnswer(
+        f"{_words(known)} has no revisions",
+        hint="a controller records one when it first applies the Workspace; is one running?",
+    )

@@ -1,0 +1,67 @@
+"""`kaitoctl sandbox model ...` and `kaitoctl sandbox image ...`: what is real in a sandbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kaitoctl import runtime
+from kaitoctl.commands import sandbox_models, sandbox_process
+from kaitoctl.errors import InputError
+from kaitoctl.kaito.catalog import SHIPPED, close_matches
+from kaitoctl.kaito.validation import grammar
+from kaitoctl.runtime import hugging_face, models, pulled
+from kaitoctl.screens import output
+
+
+def set_model(*, preset: str, model: str, sandbox_name: str) -> None:
+    """Let pods of a preset serve a model of this machine."""
+    folder = sandbox_process.folder(sandbox_name)
+    if SHIPPED.preset(preset) is None:
+        near = close_matches(preset, SHIPPED.presets)
+        hint = f"did you mean {near[0]}?" if near else "kaitoctl models lists them"
+        raise InputError(f'preset "{preset}" is not in the catalog', hint=hint)
+    runtime.require()
+    path = pulled.resolve(model).absolute()
+    _check(path)
+    sandbox_models.set_model(folder, preset, path)
+    output.success(f"pods of {preset} made from now on serve {path} on this machine's CPU")
+
+
+def _check(path: Path) -> None:
+    if not path.is_dir():
+        models.read(path)
+    elif not hugging_face.is_folder_of_model(path):
+        raise InputError(f"{path} has no config.json", hint="give a GGUF file or a Hugging Face folder")
+
+
+def remove_model(*, preset: str, sandbox_name: str) -> None:
+    """Simulate a preset's pods again."""
+    folder = sandbox_process.folder(sandbox_name)
+    if preset not in sandbox_models.models(folder):
+        raise InputError(f"pods of {preset} are simulated already", hint="kaitoctl sandbox model list")
+    sandbox_models.set_model(folder, preset, None)
+    output.success(f"pods of {preset} made from now on are simulated")
+
+
+def list_models(*, sandbox_name: str) -> None:
+    """List the presets whose pods are real."""
+    found = sandbox_models.models(sandbox_process.folder(sandbox_name))
+    if found:
+        output.table(("PRESET", "MODEL"), sorted(found.items()))
+    else:
+        output.step("all pods are simulated; kaitoctl sandbox model set PRESET --from FILE changes that")
+
+
+def load_image(*, file: Path, image: str, sandbox_name: str) -> None:
+    """Bring an adapter in under the name of an image."""
+    folder = sandbox_process.folder(sandbox_name)
+    if fault := grammar.image_fault(image):
+        raise InputError(f"--as {fault}")
+    count = sandbox_models.load_image(folder, file, image)
+    output.success(f"{image} is in sandbox {sandbox_name}: {count} files")
+
+
+def list_images(*, sandbox_name: str) -> None:
+    """List the images that were brought in."""
+    for image in sandbox_models.images(sandbox_process.folder(sandbox_name)):
+        output.data(image)

@@ -1,0 +1,57 @@
+"""`kaitoctl skus`: the GPU instance types that KAITO knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kaitoctl.commands import catalog_lookup, invocation, option_values
+from kaitoctl.kaito import catalog_file, fit
+from kaitoctl.kaito.catalog import TARGETS
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.catalog import InstanceType
+
+
+def list_skus(
+    *, cloud: str | None, target_version: str | None, output_format: str, catalog: str | None
+) -> None:
+    """List GPU instance types with their GPUs and memory."""
+    catalog_lookup.check(output_format, ("table", "wide", "json", "yaml", "name"), target_version)
+    machines = list(catalog_file.read(catalog).instance_types.values())
+    if cloud is not None:
+        clouds = dict.fromkeys([*catalog_lookup.CLOUDS, *(machine.cloud for machine in machines)])
+        option_values.one_of(cloud, list(clouds), option="--cloud")
+        machines = [machine for machine in machines if machine.cloud == cloud]
+    if target_version is not None:
+        machines = [machine for machine in machines if TARGETS[target_version] in machine.versions]
+    machines = invocation.ordered(machines, catalog_file.plain)
+    if output_format == "name":
+        for machine in machines:
+            output.data(machine.name)
+    elif option_values.is_structured(output_format):
+        rows = {"instance_types": [catalog_file.plain(machine) for machine in machines]}
+        output.structured(rows, output_format)
+    else:
+        is_wide = output_format == "wide"
+        headers = ["INSTANCE TYPE", "CLOUD", "GPUS", "GPU", "MEMORY", "KAITO", "USABLE"]
+        output.table(
+            [*headers, "CUDA", "NVME", "NOTE"] if is_wide else headers,
+            [_row(machine, is_wide) for machine in machines],
+        )
+
+
+def _row(machine: InstanceType, is_wide: bool) -> list[str]:
+    row = [
+        machine.name,
+        machine.cloud,
+        str(machine.gpus),
+        machine.gpu_model,
+        f"{machine.gpu_memory_gib} GiB",
+        ",".join(machine.versions),
+        "no" if fit.fault_of(machine) else "yes",
+    ]
+    if not is_wide:
+        return row
+    nvme = {True: "yes", False: "no", None: "-"}[machine.nvme]
+    return [*row, machine.cuda_capability or "-", nvme, machine.note or "-"]

@@ -1,0 +1,96 @@
+"""`kaitoctl status`: the status of Workspaces: a list, or one as a tree, live if asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import option_values
+from kaitoctl.commands.status_options import Which
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import InputError, Interrupted
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    pass
+
+
+_OUTPUTS = ("table", "wide", "json", "yaml", "name")
+
+
+def status(
+    *,
+    which: Which,
+    watch: bool,
+    timeout: str | None,
+    record: str | None,
+    output_format: str,
+    target: Target,
+) -> int:
+    """Show the status of all Workspaces as a list, or of one with everything that it owns.
+
+    Args:
+        which: Workspaces to list; a single name shows its tree.
+        watch: whether to follow changes.
+        timeout: how long to follow, such as `10m`.
+        record: file that keeps what is shown.
+        output_format: `table`, `json`, `yaml` or `name`.
+        target: the cluster.
+
+    Returns:
+        The exit code: 1 when the Workspace has failed or serves nobody any more.
+    """
+    which = replace(which, names=tuple(map(option_values.workspace_name, dict.fromkeys(which.names))))
+    name = which.names[0] if len(which.names) == 1 else None
+    _require_sense(which, watch, timeout, record, output_format)
+    timeout_s = option_values.duration_s(timeout) if timeout else None
+    if watch:
+        output.end_unread()
+    try:
+        if name is None:
+            from kaitoctl.commands import status_list  # a list needs neither diagnosis nor tree
+
+            if watch:
+                asyncio.run(status_list.follow_list(target, which, timeout_s, output_format))
+            else:
+                asyncio.run(status_list.show_list(target, which, output_format))
+            return 0
+        from kaitoctl.commands import status_workspace
+
+        if not watch:
+            return asyncio.run(status_workspace.show(target, name, output_format))
+        asyncio.run(status_workspace.follow_one(target, name, timeout_s, record, output_format))
+    except KeyboardInterrupt:
+        status = Command("kaitoctl status", name or "", *target.in_namespace, "-w")
+        again = target.text("nothing was undone; follow it again: " + status)
+        raise Interrupted("interrupted", hint=again if name and watch else "") from None
+    return 0
+
+
+def _require_sense(
+    which: Which,
+    watch: bool,
+    timeout: str | None,
+    record: str | None,
+    output_format: str,
+) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InputError: they do not.
+    """
+    option_values.output_format(output_format, _OUTPUTS)
+    name = which.names[0] if len(which.names) == 1 else None
+    if which.names and (which.everywhere or which.labels):
+        raise InputError("-A and -l list Workspaces; leave the names out")
+    if name is None and record:
+        raise InputError(
+            "--record records the rollout of one Workspace",
+            hint=Command("kaitoctl status NAME -w --record FILE"),
+        )
+    if (record or timeout) and not watch:
+        raise InputError("--record and --timeout go with -w")
+    if watch and output_format == "yaml":
+        raise InputError("-w streams JSON, one object a line, and no YAML", hint="-o json")

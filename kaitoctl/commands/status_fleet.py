@@ -1,0 +1,78 @@
+"""`kaitoctl status NAME` of an InferenceSet or a MultiRoleInference."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import option_values
+from kaitoctl.commands.observe_fleet import fleet_at
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api
+from kaitoctl.kaito.fleet.roles import ROLES
+from kaitoctl.kaito.fleet.view import Fleet, as_json
+from kaitoctl.kube import conditions, request
+from kaitoctl.kube.objects import ObjectKey
+from kaitoctl.screens import fleet_screen, output
+from kaitoctl.screens.layout import BLANK, Block, Paragraph
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+_CONDITIONS = ("PrefillReady", "DecodeReady", "InferencePoolReady", "Ready", "Deleting")
+
+
+async def show_fleet(client: Client, target: Target, key: ObjectKey, output_format: str) -> int | None:
+    """Show the fleet of a name; returns the exit code, None when there is none of that name."""
+    fleet = await fleet_at(client, key)
+    if fleet is None:
+        return await _show_roles(client, target, key, output_format)
+    if option_values.is_structured(output_format):
+        output.structured(as_json(fleet), output_format)
+    else:
+        output.show(_report(target, fleet))
+    return 1 if fleet.state == "Failed" else 0
+
+
+def _report(target: Target, fleet: Fleet) -> list[Block]:
+    hint = ""
+    if fleet.outdated and not fleet.is_rolled_by_kaitoctl:
+        hint = target.text(Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace))
+    return fleet_screen.report(fleet, datetime.now(UTC), hint=hint)
+
+
+async def _show_roles(client: Client, target: Target, key: ObjectKey, output_format: str) -> int | None:
+    try:
+        found = await client.send(request.get(api.MULTI_ROLE_INFERENCE, *key))
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+    fleets = [await fleet_at(client, ObjectKey(key.namespace, f"{key.name}-{role}")) for role in ROLES]
+    is_ready = conditions.is_true(found, "Ready")
+    if option_values.is_structured(output_format):
+        shown: Object = {
+            "kind": api.MULTI_ROLE_INFERENCE.kind,
+            "namespace": key.namespace,
+            "name": key.name,
+            "state": "ready" if is_ready else "progressing",
+            "conditions": {name: (conditions.find(found, name) or {}).get("status") for name in _CONDITIONS},
+            "sets": [as_json(fleet) for fleet in fleets if fleet],
+        }
+        output.structured(shown, output_format)
+        return 0
+    head = f"MultiRoleInference {key}: {'ready' if is_ready else 'not ready'}"
+    blocks: list[Block] = [Paragraph(head, mark="✔" if is_ready else "-")]
+    blocks += [
+        Paragraph(f"{name} {one.get('status')}: {one.get('message') or ''}", indent=2)
+        for name in _CONDITIONS
+        if (one := conditions.find(found, name))
+    ]
+    for role, fleet in zip(ROLES, fleets, strict=True):
+        blocks.append(BLANK)
+        blocks += _report(target, fleet) if fleet else [Paragraph(f"{role}: no InferenceSet yet")]
+    output.show(blocks)
+    return 0

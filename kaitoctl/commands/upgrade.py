@@ -1,0 +1,233 @@
+"""`kaitoctl upgrade`: what another release of KAITO does to Workspaces, and whether it has been done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import option_values, plan_documents, plan_world
+from kaitoctl.commands.cluster import connected, served_versions, workspace_kind
+from kaitoctl.commands.kaito_here import kaito_here
+from kaitoctl.commands.overview import observe_overview
+from kaitoctl.errors import InputError, NegativeAnswer
+from kaitoctl.kaito import api, catalog_file, convert, planning, upgrade, validation
+from kaitoctl.kaito.validation import releases
+from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by, key_of, labels_of
+from kaitoctl.screens import markdown, output, upgrade_screen
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.catalog import Catalog
+    from kaitoctl.kaito.upgrade import Effect
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+_TO = "v0.12"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which upgrade.
+
+    Args:
+        to: the release that is to come.
+        now: the one that there is; None asks the cluster.
+        known: presets, models and instance types.
+        provisioner: KAITO's, as it is going to run; empty for the one that there is.
+    """
+
+    to: str
+    now: str | None
+    known: Catalog
+    provisioner: str
+
+
+def plan(
+    *,
+    to: str,
+    filename: list[str] | None,
+    now: str | None,
+    provisioner: str | None,
+    output_format: str,
+    catalog: str | None,
+    target: Target,
+) -> int:
+    """Say what the upgrade does to the Workspaces of files, or of the cluster."""
+    option_values.output_format(output_format, ("text", "json", "yaml", "markdown", "manifests"))
+    asked = _Asked(_release(to), now, catalog_file.read(catalog), provisioner or "")
+    if now is not None and releases.nearest(now) is None:
+        raise InputError(f"--from {now[:40]!r}: not a release of KAITO", hint="use v0.3, v0.4 or v0.9")
+    if provisioner is not None:
+        option_values.one_of(
+            provisioner, ("azure-gpu-provisioner", "karpenter", "byo"), option="--node-provisioner"
+        )
+    release = asked.now or "v0.4"
+    if filename:
+        found = [
+            upgrade.effect(obj, source=source, now=release, to=asked.to, known=asked.known)
+            for source, obj in _workspaces(filename)
+        ]
+    else:
+        release, found = asyncio.run(_of_cluster(target, asked))
+    if output_format == "manifests":
+        output.objects([one.written for one in found], "yaml")
+    elif option_values.is_structured(output_format):
+        answer = {"from": release, "to": asked.to, "workspaces": [one.as_json() for one in found]}
+        output.structured(answer, output_format)
+    else:
+        shown = upgrade_screen.lines(found, release, asked.to, files=filename or ())
+        lines = [output.visible(target.text(line)) for line in shown]
+        if output_format == "markdown":
+            lines = [markdown.comment("upgrade plan", lines[-1], lines[:-1])]
+        output.data("\n".join(lines))
+    return 0 if all(one.is_fine for one in found) else 1
+
+
+def _release(text: str) -> str:
+    """The release that is to come.
+
+    Raises:
+        InputError: the way there is not known.
+    """
+    found = releases.nearest(text)
+    if found is None or found.name != _TO:
+        raise InputError(f"--to {text[:40]!r}: the upgrade to {_TO} is known", hint=f"use --to {_TO}")
+    return text if text.startswith("v") else f"v{text}"
+
+
+def _workspaces(filenames: Sequence[str]) -> list[tuple[str, Object]]:
+    """The Workspaces of files, with where they are.
+
+    Raises:
+        InputError: a document cannot be read, or there is no Workspace in any.
+    """
+    documents = plan_documents.documents_of(filenames)
+    if faults := [f"{one.source}: {one.fault}" for one in documents if one.fault]:
+        raise InputError("not all documents can be read", problems=faults)
+    found = [(one.source, one.obj) for one in documents if convert.is_workspace(one.obj)]
+    if not found:
+        raise InputError(f"{', '.join(filenames)}: there is no Workspace in it")
+    return found
+
+
+async def _of_cluster(target: Target, asked: _Asked) -> tuple[str, list[Effect]]:
+    """The release that manages the cluster's Workspaces, and what becomes of them."""
+    async with connected(target) as client:
+        release = asked.now or (await kaito_here(client)).target or "v0.4"
+        world = await plan_world.observe_world(
+            client,
+            is_sandbox=target.sandbox,
+            target_version=None if release == validation.OWN else release,
+            known=asked.known,
+            namespaces=[],
+        )
+    if api.WORKSPACE.plural in world.unseen:
+        raise NegativeAnswer(
+            "the Workspaces of all namespaces cannot be listed",
+            hint="ask for the right to list workspaces.kaito.sh, or plan their manifests with -f",
+        )
+    provisioner = asked.provisioner or world.setting.provisioner or ""
+    gpu_pods = world.stores.gpu_pods.values() if world.sees_pods else None
+    nodes, found = world.stores.nodes.values(), []
+    then = validation.Setting(asked.to, catalog=asked.known, provisioner=provisioner)
+    share = planning.Share(nodes, gpu_pods, then)
+    for key in sorted(world.stores.workspaces):
+        workspace = world.stores.workspaces[key]
+        workload = next(
+            (
+                {**store[key], "kind": kind}
+                for kind, store in (
+                    ("Deployment", world.stores.deployments),
+                    ("StatefulSet", world.stores.stateful_sets),
+                )
+                if key in store and is_controlled_by(store[key], workspace)
+            ),
+            None,
+        )
+        pods = [
+            pod
+            for pod in world.stores.pods.values()
+            if (key_of(pod).namespace, labels_of(pod).get(api.LABEL_WORKSPACE)) == key
+        ]
+        one = upgrade.effect(
+            workspace,
+            source="cluster",
+            now="v0.4" if release == validation.OWN else release,
+            to=asked.to,
+            known=asked.known,
+            workload=workload,
+            pods=pods,
+        )
+        claims = [
+            c for c in world.stores.claims.values() if labels_of(c).get(api.LABEL_WORKSPACE) == key.name
+        ]
+        if one.outcome == "restarts":
+            asked_for = share.of(one.written, claims).asked
+            one = replace(one, nodes_asked=asked_for)
+        found.append(one)
+    return release, found
+
+
+# --- verify ------------------------------------------------------------------------------------------------
+
+
+def verify(*, to: str, output_format: str, catalog: str | None, target: Target) -> int:
+    """Say whether the upgrade has been done: its controller, its CRD, and every Workspace."""
+    option_values.output_format(output_format, ("text", "json", "yaml"))
+    known = catalog_file.read(catalog)
+    checks = asyncio.run(_verify(target, _release(to), known))
+    if option_values.is_structured(output_format):
+        rows = [{"what": what, "ok": not fault, "fault": fault} for what, fault in checks]
+        output.structured({"to": to, "checks": rows}, output_format)
+    else:
+        for what, fault in checks:
+            output.data(output.visible(f"{'✗' if fault else '✓'} {what}{f': {fault}' if fault else ''}"))
+    failed = sum(bool(fault) for _, fault in checks)
+    if failed:
+        raise NegativeAnswer(
+            f"{failed} of {len(checks)} checks failed",
+            hint=Command("kaitoctl why NAME -n NAMESPACE") + " says more of one",
+        )
+    return 0
+
+
+async def _verify(target: Target, to: str, known: Catalog) -> list[tuple[str, str]]:
+    async with connected(target) as client:
+        served = await served_versions(client)
+        version = (await kaito_here(client, served)).target
+        wanted, found = releases.nearest(to), releases.nearest(version or "")
+        is_there = wanted is not None and found is not None and found.name == wanted.name
+        checks = [
+            (f"KAITO {to} manages Workspaces", "" if is_there else f"it is {version or 'not known which'}"),
+            (
+                "the CRD serves v1beta1",
+                ""
+                if "v1beta1" in served
+                else "helm upgrade leaves CRDs as they are: apply the chart's crds/",
+            ),
+        ]
+        async with observe_overview(client, "", once=True) as picture:
+            rows, _ = picture.rows()
+        left = await _deployments(client)
+    for row in rows:
+        title = f"Workspace {row.key}"
+        checks.append((f"{title} is ready", "" if row.state == "Ready" else f"{row.state}: {row.where}"))
+        problems = validation.judge(row.workspace, validation.Setting(to, catalog=known))
+        errors = [item.text for item in problems if item.severity == "error"]
+        checks.append((f"{title} is as {to} wants it", "; ".join(errors)))
+        is_left = any(is_controlled_by(one, row.workspace) for one in left)
+        if is_left:
+            checks.append(
+                (f"{title} has no Deployment any more", "the old one is there: it has not migrated")
+            )
+    return checks
+
+
+async def _deployments(client: Client) -> list[Object]:
+    """Those that Workspaces own."""
+    await workspace_kind(client)
+    found = (await client.list(DEPLOYMENT)).items
+    return [one for one in found if dig(one, "metadata", "ownerReferences", 0, "kind") == api.WORKSPACE.kind]

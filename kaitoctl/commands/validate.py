@@ -1,0 +1,405 @@
+"""`kaitoctl validate`: validate manifests before any cluster sees them; offline, unless one is named."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kaitoctl.advice import ClusterFlags
+from kaitoctl.commands import option_values
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import InputError
+from kaitoctl.kaito import validation
+from kaitoctl.kaito.validation import OWN, Setting
+from kaitoctl.kube.documents import MAX_CHARACTERS, as_kubectl_reads, as_taken, read
+from kaitoctl.kube.objects import ObjectKey, dig
+from kaitoctl.screens import output
+from kaitoctl.screens.validation_report import Judged, Place, as_json, as_text, print_summary
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.validation import Problem
+    from kaitoctl.kube.documents import Document
+    from kaitoctl.kube.objects import Object
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+_PARTS = ("resource", "inference", "tuning")
+_FLEETS = ("InferenceSet", "MultiRoleInference")
+_PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
+_MOST_PROBLEMS = 1000  # of all documents together: whoever made that many mistakes made one of them often
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """Where the Workspaces are to live, and what is there already.
+
+    Args:
+        setting: for all of them.
+        old: the Workspaces of --old, None when it is not given.
+        namespace: of objects that name none.
+        existing: the Workspaces of the cluster.
+        unreadable: ConfigMaps that may or may not be there.
+        seen: where each Workspace of the input stood first.
+    """
+
+    setting: Setting
+    old: dict[ObjectKey, Object] | None
+    namespace: str = "default"
+    existing: Mapping[ObjectKey, Object] = field(default_factory=dict)
+    unreadable: Collection[ObjectKey] = ()
+    seen: dict[tuple[str, ObjectKey], Document] = field(default_factory=dict)
+
+    def placed(self, obj: Object) -> Object:
+        """The object with the namespace that it would get; the one it was read from stays as written."""
+        metadata = obj.get("metadata")
+        if self.namespace == "default" or not isinstance(metadata, dict) or metadata.get("namespace"):
+            return obj
+        return {**obj, "metadata": {**metadata, "namespace": self.namespace}}
+
+    def predecessor(self, obj: Object) -> Object | None:
+        """What an object is to replace."""
+        if self.old is None:
+            return None if _is_fleet(obj) else self.existing.get(_key(obj, self.namespace))
+        kind = _text(obj.get("kind")) if _is_fleet(obj) else ""
+        alike = {key: one for key, one in self.old.items() if _is_fleet(one) == bool(kind)}
+        alike = {key: one for key, one in alike.items() if not kind or one.get("kind") == kind}
+        found = alike.get(_key(obj, self.namespace)) or alike.get(_key(obj))
+        return next(iter(alike.values())) if found is None and len(alike) == 1 else found
+
+    def setting_for(self, obj: Object) -> Setting:
+        """The setting, without ConfigMaps when one that the object names could not be read."""
+        if any(key in self.unreadable for key in _config_maps_named(obj, self.namespace)):
+            return replace(self.setting, config_maps=None)
+        return self.setting
+
+
+def validate(
+    *,
+    filename: list[str],
+    old: str | None,
+    config_maps: str | None,
+    cloud_provider: str | None,
+    target_version: str | None,
+    node_provisioner: str | None,
+    feature_gates: str | None,
+    nodes: str | None,
+    strict: bool,
+    allow_none: bool,
+    output_format: str,
+    catalog: str | None,
+    target: Target,
+) -> int:
+    """Validate Workspaces: schema, KAITO's rules, and what KAITO would silently ignore."""
+    if not filename:
+        raise InputError("no file is named", hint="name files or folders; --filename - reads stdin")
+    option_values.output_format(output_format, ("table", "json", "yaml", "github", "sarif", "junit"))
+    if target_version is not None:
+        from kaitoctl.commands.target_release import target_option  # most name no release
+
+        target_version = target_option(target_version)
+    if cloud_provider is not None:
+        option_values.one_of(cloud_provider, ("azure", "aws"), option="--cloud-provider")
+    if node_provisioner is not None:
+        option_values.one_of(node_provisioner, _PROVISIONERS, option="--node-provisioner")
+    if target_version is None and target.sandbox:
+        target_version = OWN  # kaitoctl's own controller runs there
+    setting = Setting(
+        target_version,
+        cloud_provider,
+        None if node_provisioner is None else node_provisioner == "byo",
+        _config_maps(config_maps) if config_maps is not None else None,
+        None if feature_gates is None else _gates(feature_gates)[0],
+        None if nodes is None else _nodes(nodes, byo=node_provisioner == "byo"),
+        provisioner=node_provisioner,
+        gates_off=_gates(feature_gates or "")[1],
+        **_catalog(catalog),
+    )
+    world = _World(setting, _workspaces(old) if old is not None else None, target.namespace or "default")
+    documents = _documents(filename)
+    if target.sandbox or target.context or target.kubeconfig:
+        listed_first = list(documents)
+        world = _ask_cluster(target, world, listed_first)
+        documents = iter(listed_first)
+    if world.setting.byo is None:  # then KAITO's own default
+        world = replace(world, setting=replace(world.setting, byo=False))
+    return _report(documents, world, output_format, target.flags, strict=strict, allow_none=allow_none)
+
+
+def _report(
+    documents: Iterable[Document],
+    world: _World,
+    output_format: str,
+    flags: ClusterFlags,
+    *,
+    strict: bool,
+    allow_none: bool,
+) -> int:
+    """Validate and show each document as it is read; the exit code."""
+    judged: list[Judged] = []
+    skipped = problems = 0
+    for document in documents:
+        if problems > _MOST_PROBLEMS:
+            output.warning(f"stopped after {problems} problems; the rest was not validated")
+            break
+        if document.fault is None and not _is_meant(document.obj):
+            skipped += 1
+            output.note(f"{document.source}: {_what(document.obj)} is skipped")
+            continue
+        result = _judge(document, world)
+        judged.append(result)
+        problems += len(result.places)
+        if output_format == "table" and result.places:
+            output.data(as_text(result, flags))
+    if option_values.is_structured(output_format):
+        value = {"documents": [as_json(result, flags, strict=strict) for result in judged]}
+        output.structured(value, output_format)
+    elif not judged and not allow_none:
+        hint = f"what is validated has kind: Workspace, {' or '.join(_FLEETS)}"
+        raise InputError("no Workspace was found", hint=hint)
+    elif output_format != "table":
+        sys.stdout.write(_ci_report(judged, output_format, strict=strict))
+    invalid = sum(not result.is_valid(strict=strict) for result in judged)
+    print_summary(judged, invalid, skipped)
+    return 2 if invalid else 0
+
+
+def _ci_report(judged: list[Judged], output_format: str, *, strict: bool) -> str:
+    from kaitoctl.screens import ci_reports  # most validate by hand
+
+    if output_format == "junit":
+        return ci_reports.as_junit(judged, strict=strict)
+    return (ci_reports.as_github if output_format == "github" else ci_reports.as_sarif)(judged)
+
+
+# --- in ----------------------------------------------------------------------------------------------------
+
+
+def _documents(filenames: Iterable[str]) -> Iterator[Document]:
+    for source, path in _files(filenames):
+        raw = _bytes(path, source, 4 * MAX_CHARACTERS)
+        # What is not text is read all the same: the reader says where, and the other files are judged.
+        yield from read(as_kubectl_reads(raw), source)
+
+
+def _files(filenames: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
+    for name in filenames:
+        if not name.strip():
+            raise InputError(f"--filename {name!r} names no file")
+        path = Path(name)
+        if name == "-":
+            yield "stdin", None
+        elif "\0" not in name and path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+            if not found:
+                raise InputError(f"--filename {name}: no {', '.join(_SUFFIXES)} file in this folder")
+            yield from ((str(file), file) for file in found)
+        else:
+            yield name, path
+
+
+def _bytes(path: Path | None, source: str, most: int) -> bytes:
+    try:
+        if path is None:
+            return sys.stdin.buffer.read(most + 1)
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--filename {source}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _objects(filename: str) -> Iterator[Object]:
+    """The objects of a file that is not itself judged.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    for document in _documents([filename]):
+        if fault := document.fault:
+            raise InputError(f"{document.source}:{fault.line}:{fault.column}: {fault.message}")
+        yield document.obj
+
+
+def _workspaces(filename: str) -> dict[ObjectKey, Object]:
+    found = {_key(obj): obj for obj in _objects(filename) if _is_meant(obj)}
+    if not found:
+        raise InputError(f"--old {filename}: there is no Workspace in it")
+    return found
+
+
+def _config_maps(filename: str) -> dict[ObjectKey, Object]:
+    return {_key(obj): obj for obj in _objects(filename) if obj.get("kind") == "ConfigMap"}
+
+
+def _key(obj: Object, default: str = "default") -> ObjectKey:
+    name, namespace = dig(obj, "metadata", "name"), dig(obj, "metadata", "namespace")
+    return ObjectKey(_text(namespace) or default, _text(name))
+
+
+def _config_maps_named(obj: Object, default: str) -> set[ObjectKey]:
+    names = {_text(dig(obj, part, "config")) for part in ("inference", "tuning")} - {""}
+    return {ObjectKey(_key(obj, default).namespace, name) for name in names}
+
+
+def _gates(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The gates that are on, and those that are off."""
+    if not text:
+        return frozenset(), frozenset()
+    from kaitoctl.kaito.validation.of_cluster import gates_off, gates_on
+
+    return gates_on(text), gates_off(text)
+
+
+def _nodes(filename: str, *, byo: bool) -> list[Object]:
+    if not byo:
+        raise InputError("--nodes goes with --node-provisioner byo: KAITO looks at no nodes otherwise")
+    from kaitoctl.commands import saved_lists  # most files are judged without a list of nodes
+
+    return saved_lists.objects(filename, "Node", option="--nodes")
+
+
+def _catalog(filename: str | None) -> dict[str, Any]:
+    if filename is None:
+        return {}
+    from kaitoctl.kaito import catalog_file  # most have no catalog of their own
+
+    return {"catalog": catalog_file.read(filename)}
+
+
+def _is_meant(obj: Object) -> bool:
+    """Whether an object is a Workspace or a fleet, or was meant to be one."""
+    kind, version = _text(obj.get("kind")), _text(obj.get("apiVersion"))
+    if kind.lower() == "workspace" or _is_fleet(obj):
+        return True
+    return not kind and (version.startswith("kaito.sh/") or any(part in obj for part in _PARTS))
+
+
+def _is_fleet(obj: Object) -> bool:
+    return _text(obj.get("kind")) in _FLEETS and _text(obj.get("apiVersion")).startswith("kaito.sh/")
+
+
+def _what(obj: Object) -> str:
+    key = _key(obj)
+    return f"{_text(obj.get('kind'))[:63] or 'an object without kind'} {key.name[:253]}".rstrip()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+# --- judge -------------------------------------------------------------------------------------------------
+
+
+def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -> _World:
+    """The world as a cluster knows it; what options say goes first."""
+    from kaitoctl.commands import validate_on_cluster as cluster  # judging offline asks none
+    from kaitoctl.kaito.validation.references import CLAIM, SECRET, references
+
+    setting = world.setting
+    objects = [document.obj for document in documents if document.fault is None]
+    workspaces = [obj for obj in objects if _is_meant(obj) and not _is_fleet(obj)]
+    config_maps = [obj for obj in objects if obj.get("kind") == "ConfigMap"]
+    brought = {
+        (_text(obj.get("kind")), _key(obj, world.namespace)): obj
+        for obj in objects
+        if obj.get("kind") in (SECRET, CLAIM)
+    }
+
+    def plan(namespace: str) -> cluster.Wanted:
+        named = {key for obj in workspaces for key in _config_maps_named(obj, namespace)}
+        given = {_key(obj, namespace) for obj in config_maps}
+        versions = {_key(obj, namespace): _text(obj.get("apiVersion")) for obj in workspaces}
+        named_too = {
+            (item.kind, ObjectKey(_key(obj, namespace).namespace, item.name))
+            for obj in workspaces
+            for item in references(obj)
+        }
+        return cluster.Wanted(
+            version=setting.target is None,
+            workspaces=(
+                {key: version.rpartition("/")[2] for key, version in versions.items()}
+                if world.old is None
+                else {}
+            ),
+            config_maps=frozenset(named - given if setting.config_maps is None else ()),
+            nodes=setting.byo if setting.nodes is None else False,
+            named=frozenset(named_too - brought.keys()),
+        )
+
+    found = cluster.ask(target, plan)
+    there = found.config_maps | {_key(obj, found.namespace): obj for obj in config_maps}
+    return replace(
+        world,
+        setting=replace(
+            setting,
+            target=setting.target or found.kaito.target,
+            config_maps=there if setting.config_maps is None else setting.config_maps,
+            nodes=found.nodes if setting.nodes is None else setting.nodes,
+            byo=found.kaito.byo if setting.byo is None else setting.byo,
+            provisioner=setting.provisioner or found.kaito.provisioner,
+            gates=found.kaito.gates if setting.gates is None else setting.gates,
+            gates_off=found.kaito.gates_off if setting.gates is None else setting.gates_off,
+            cloud=setting.cloud or found.kaito.cloud,
+            named=found.named | brought,
+        ),
+        namespace=found.namespace,
+        existing=found.workspaces,
+        unreadable=found.unreadable if setting.config_maps is None else (),
+    )
+
+
+def _judge(document: Document, world: _World) -> Judged:
+    problems: list[Problem]
+    if (fault := document.fault) is not None:
+        taken = [one for one in as_taken(document) or () if one.obj.get("kind") == "Workspace"]
+        read = [validation.judge(world.placed(one.obj), world.setting_for(one.obj)) for one in taken]
+        is_own = world.setting.target == validation.OWN
+        answer: validation.Answer = "" if is_own else validation.of_unread(read)
+        hint = "kubectl takes it all the same, and not as it is written" if read else ""
+        problems = [validation.Problem("", "KW100", "error", fault.message, hint, answer)]
+        if len(taken) == 1:
+            document = taken[0]
+            problems += read[0]
+    else:
+        obj = world.placed(document.obj)
+        problems = _judge_object(obj, world)
+        problems += _twice(obj, document, world)
+    places = []
+    for problem in problems:
+        line, column = document.position(problem.path) or (None, None)
+        if fault is not None and problem.code == "KW100":
+            line, column = fault.line, fault.column
+        places.append(Place(problem, line, column, document.line(line) if line else ""))
+    places.sort(key=lambda place: (place.line or 0, place.column or 0))
+    key = _key(document.obj)
+    namespace = key.namespace if _text(dig(document.obj, "metadata", "namespace")) else ""
+    target = _target_of(document.obj, world.setting)
+    return Judged(document.index, document.source, key.name, namespace, tuple(places), target)
+
+
+def _target_of(obj: Object, setting: Setting) -> str:
+    return "v0.12" if setting.target is None and _is_fleet(obj) else setting.target_of(obj)
+
+
+def _judge_object(obj: Object, world: _World) -> list[Problem]:
+    if not _is_fleet(obj):
+        return validation.judge(obj, world.setting_for(obj), old=world.predecessor(obj))
+    from kaitoctl.kaito.fleet import validation as of_fleets  # most files hold Workspaces alone
+
+    return of_fleets.judge(obj, world.setting_for(obj), old=world.predecessor(obj))
+
+
+def _twice(obj: Object, document: Document, world: _World) -> list[Problem]:
+    """A word about a Workspace that stands in the input a second time."""
+    key, kind = _key(obj, world.namespace), _text(obj.get("kind"))
+    if not key.name:
+        return []
+    first = world.seen.setdefault((kind if _is_fleet(obj) else "Workspace", key), document)
+    if first is document:
+        return []
+    line = (first.position("metadata.name") or (0, 0))[0]
+    place = f"{first.source[:200]}:{line}" if line else first.source[:200]
+    answer: validation.Answer = "" if world.setting.target == validation.OWN else "admits"
+    message = f"{kind or 'Workspace'} {key} stands in {place}, too; the last one stays"
+    return [validation.Problem("metadata.name", "KW109", "warning", message, kaito=answer)]

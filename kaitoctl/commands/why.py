@@ -1,0 +1,154 @@
+"""`kaitoctl why`: the root cause that keeps a Workspace from being ready, with evidence and how to fix it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
+from kaitoctl.commands import option_values
+from kaitoctl.commands.cluster import connected
+from kaitoctl.commands.observe_deeply import with_evidence
+from kaitoctl.commands.observe_workspace import snapshot_of
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import catalog_file
+from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.view_json import cause_json
+from kaitoctl.kube.objects import ObjectKey
+from kaitoctl.screens import output
+from kaitoctl.screens.layout import BLANK, Block, Command, Paragraph
+from kaitoctl.screens.output import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kaitoctl.kaito.catalog import Catalog
+    from kaitoctl.kaito.diagnosis import Cause, Diagnosis
+    from kaitoctl.kaito.snapshot import Snapshot
+    from kaitoctl.kube.objects import Object
+
+_OUTPUTS = ("text", "json", "yaml", "short")
+_LONGEST_EVIDENCE = 240
+_MARKS = {"fault": "✗", "wait": "!", "note": "-"}
+
+
+def why(*, name: str, output_format: str, catalog: str | None, target: Target) -> int:
+    """Explain why a Workspace is not ready: one root cause, its evidence, and how to fix it."""
+    known = catalog_file.read(catalog)
+    option_values.output_format(output_format, _OUTPUTS)
+    return asyncio.run(_why(target, option_values.workspace_name(name), output_format, known))
+
+
+async def _why(target: Target, name: str, output_format: str, known: Catalog) -> int:
+    async with connected(target) as client:
+        key = ObjectKey(client.namespace, name)
+        try:
+            seen = await snapshot_of(client, key, catalog=known)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            from kaitoctl.commands import why_fleet  # most names are those of Workspaces
+
+            found_set = await why_fleet.of_set(client, target, key, output_format, catalog=known)
+            if found_set is None:
+                raise
+            if isinstance(found_set, int):
+                return found_set
+            key = found_set
+            seen = await snapshot_of(client, key, catalog=known)
+        seen = await with_evidence(client, seen, is_sandbox=target.sandbox)
+    found = diagnose(seen, datetime.now(UTC))
+    if option_values.is_structured(output_format):
+        output.structured(as_json(found, key, seen, target.flags), output_format)
+    elif output_format == "short":
+        output.data(short(found, target.flags))
+    else:
+        output.show(report(found, key, seen, target.flags))
+    return 0 if found.cause is None else 1
+
+
+def as_json(found: Diagnosis, key: ObjectKey, seen: Snapshot, flags: ClusterFlags = NO_FLAGS) -> Object:
+    """The diagnosis as documented in docs/status.md."""
+    first = found.cause
+    return {
+        "workspace": str(key),
+        "ready": found.is_ready,
+        "phase": found.progress.words,
+        "detail": found.progress.detail,
+        "cause": None if first is None else cause_json(first, flags),
+        "others": [cause_json(cause, flags) for cause in found.causes if cause is not first],
+        "unseen": dict(seen.unseen),
+    }
+
+
+def short(found: Diagnosis, flags: ClusterFlags = NO_FLAGS) -> str:
+    """One line."""
+    if found.cause is None:
+        return visible(f"{found.progress.words}: {found.progress.detail}".rstrip(": "))
+    cause = found.cause
+    command = f" -> {text(cause.command, flags)}" if cause.command else ""
+    return visible(f"{cause.code}: {cause.about}: {cause.message}{command}")
+
+
+def report(found: Diagnosis, key: ObjectKey, seen: Snapshot, flags: ClusterFlags = NO_FLAGS) -> list[Block]:
+    """The verdict, the root cause with its evidence, the other findings, and what could not be read."""
+    where = f"{found.progress.words}: {found.progress.detail}".rstrip(": ")
+    if found.is_ready:
+        mark, head = "✔", f"Workspace {key} is {where}"
+    elif found.cause is None:
+        mark, head = "-", f"Workspace {key} is progressing ({where}); nothing blocks it"
+    else:
+        mark, head = _MARKS[found.cause.weight], f"Workspace {key} is not ready: {found.progress.words}"
+    blocks: list[Block] = [Paragraph(head, mark=mark)]
+    if found.cause is not None:
+        blocks += [BLANK, *_root_cause(found.cause, flags)]
+    others = [cause for cause in found.causes if cause is not found.cause]
+    if others:
+        blocks += [BLANK, Paragraph("Also found:")]
+        for cause in others:
+            blocks += _other_cause(cause, flags)
+    if seen.unseen:
+        blocks += [BLANK, Paragraph("Not visible to you:")]
+        blocks += [Paragraph(f"{what}: {reason}", indent=2) for what, reason in seen.unseen.items()]
+    return blocks
+
+
+def _root_cause(cause: Cause, flags: ClusterFlags) -> Iterator[Block]:
+    yield Paragraph(f"{cause.about}  [{cause.code}]")
+    yield Paragraph(_sentence(cause.message, cause.about), indent=2)
+    if cause.evidence:
+        yield BLANK
+        for source, words in cause.evidence:
+            yield Paragraph(f"{source}: {_shorten(words)}", indent=2, hang=2)
+    yield BLANK
+    if cause.hint:
+        yield Paragraph(_sentence(text(cause.hint, flags)), indent=2)
+    if cause.command:
+        yield Command(text(cause.command, flags))
+    yield Command(f"kaitoctl explain {cause.code}", lead="More: ", indent=2)
+
+
+def _other_cause(cause: Cause, flags: ClusterFlags) -> Iterator[Block]:
+    yield Paragraph(f"{cause.about}: {cause.message} [{cause.code}]", indent=2)
+    if cause.command:
+        yield Command(text(cause.command, flags))
+
+
+def _shorten(text: str) -> str:
+    """Container runtimes say things three times over; `-o json` has all of it."""
+    return (
+        text
+        if len(text) <= _LONGEST_EVIDENCE
+        else f"{text[: _LONGEST_EVIDENCE // 2]} … {text[-_LONGEST_EVIDENCE // 2 :]}"
+    )
+
+
+def _sentence(words: str, about: str = "") -> str:
+    """A capital at the beginning, and a full stop; what is a name, such as an image's, keeps its letters."""
+    first = words.partition(" ")[0].rstrip(":,.")
+    is_name = first in re.split(r"[\s,]+", about) or re.search(r"[A-Z./:@_=]", first)
+    begun = words if is_name else words[:1].upper() + words[1:]
+    return begun + ("" if words.endswith((".", "!", "?")) else ".")

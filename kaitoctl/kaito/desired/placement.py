@@ -1,0 +1,87 @@
+"""Which nodes the pods of a Workspace may run on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from kaitoctl.kaito import api
+from kaitoctl.kaito.nodes import TOLERATIONS
+from kaitoctl.kaito.nodes.asked import SPOT
+from kaitoctl.kaito.settings import Settings
+from kaitoctl.kube.objects import Object, dig
+
+PROVISIONER_LABELS = {
+    "azure-gpu-provisioner": (api.LABEL_WORKSPACE, api.LABEL_WORKSPACE_NAMESPACE),
+    "karpenter": (api.LABEL_POOL_WORKSPACE, api.LABEL_POOL_NAMESPACE),
+}
+"""The labels by which KAITO v0.12 keeps pods on the nodes made for their Workspace, by provisioner."""
+
+
+def tolerations(workspace: Object, settings: Settings) -> list[Object]:
+    """What KAITO v0.12 has its pods tolerate: spot nodes of Azure, and MIG slices where one is asked for."""
+    made = [dict(toleration) for toleration in TOLERATIONS]
+    if settings.cloud == "azure":
+        made.append(dict(SPOT))
+    partition = dig(workspace, "resource", "partition") or {}
+    if partition.get("mode") == "mig":
+        key = f"nvidia.com/mig-{partition.get('profile')}"
+        made.append({"key": key, "operator": "Exists", "effect": "NoSchedule"})
+    return made
+
+
+def node_affinity(workspace: Object, settings: Settings | None = None) -> Object:
+    """One required term with all of the selector's demands, in a fixed order; empty when there are none.
+
+    Args:
+        workspace: the Workspace.
+        settings: of KAITO v0.12's generation, which does without the labels that are its own and adds those
+            of the provisioner; None for the generations before.
+    """
+    selector = dig(workspace, "resource", "labelSelector") or {}
+    labels = dict(selector.get("matchLabels") or {})
+    if settings is not None:
+        metadata = workspace["metadata"]
+        own = zip(
+            PROVISIONER_LABELS.get(settings.provisioner, ()),
+            (metadata["name"], metadata["namespace"]),
+            strict=False,
+        )
+        labels = {key: value for key, value in labels.items() if key not in api.RESERVED_LABELS} | dict(own)
+    expressions = [{"key": key, "operator": "In", "values": [value]} for key, value in sorted(labels.items())]
+    expressions += [dict(expression) for expression in selector.get("matchExpressions") or ()]
+    if settings is not None and not expressions:
+        return {}  # the API server refuses a term without a demand
+    terms = [{"matchExpressions": expressions}]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+
+
+def with_own_labels(workspace: Object, keys: Collection[str]) -> Object:
+    """The Workspace as one that selects, besides, the labels of the nodes that are made for it alone.
+
+    Args:
+        workspace: the Workspace.
+        keys: of `PROVISIONER_LABELS`.
+    """
+    metadata, resource = workspace["metadata"], workspace.get("resource") or {}
+    selector = resource.get("labelSelector") or {}
+    own = dict(zip(keys, (metadata["name"], metadata["namespace"]), strict=True))
+    labels = {**(selector.get("matchLabels") or {}), **own}
+    return {**workspace, "resource": {**resource, "labelSelector": {**selector, "matchLabels": labels}}}
+
+
+def with_node_affinity(affinity: Object, ours: Object) -> Object:
+    """The user's affinity, each of its node terms narrowed by ours: terms are alternatives."""
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    (our_term,) = ours[required]["nodeSelectorTerms"]
+    node = dict(affinity.get("nodeAffinity") or {})
+    terms = dig(node, required, "nodeSelectorTerms") or [{}]
+    node[required] = {
+        "nodeSelectorTerms": [
+            {
+                **term,
+                "matchExpressions": [*(term.get("matchExpressions") or ()), *our_term["matchExpressions"]],
+            }
+            for term in terms
+        ]
+    }
+    return {**affinity, "nodeAffinity": node}

@@ -1,0 +1,55 @@
+"""The kinds of fleets, and their schemas."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from kaitoctl.kaito import api
+from kaitoctl.kube.objects import Kind, Object
+
+KINDS = (api.INFERENCE_SET, api.MULTI_ROLE_INFERENCE)
+VERSIONS = {
+    api.INFERENCE_SET.kind: ("v1alpha1", "v1beta1"),
+    api.MULTI_ROLE_INFERENCE.kind: ("v1alpha1",),
+}
+"""The API versions of each kind, oldest first."""
+
+
+def is_set(obj: Object) -> bool:
+    """Whether an object is an InferenceSet of any version."""
+    return _is(obj, api.INFERENCE_SET)
+
+
+def is_multi_role(obj: Object) -> bool:
+    """Whether an object is a MultiRoleInference."""
+    return _is(obj, api.MULTI_ROLE_INFERENCE)
+
+
+def _is(obj: Object, kind: Kind) -> bool:
+    return str(obj.get("apiVersion") or "").partition("/")[0] == api.GROUP and obj.get("kind") == kind.kind
+
+
+def kind_of(obj: Object) -> Kind:
+    """The kind of a fleet in its own API version."""
+    known = api.INFERENCE_SET if obj.get("kind") == api.INFERENCE_SET.kind else api.MULTI_ROLE_INFERENCE
+    return replace(known, version=str(obj["apiVersion"]).rpartition("/")[2])
+
+
+def schema_of(kind: str, version: str) -> Object:
+    """The OpenAPI v3 schema of a kind in an API version.
+
+    Raises:
+        KeyError: KAITO has no such kind or version.
+    """
+    return _schemas()[kind][version]
+
+
+@cache
+def _schemas() -> dict[str, dict[str, Object]]:
+    """What the CRDs in schemas/ have under each version, as JSON, which loads sooner."""
+    table = Path(__file__).parent.parent / "tables" / "fleet_schemas.json"
+    schemas: dict[str, dict[str, Object]] = json.loads(table.read_text("utf-8"))
+    return schemas

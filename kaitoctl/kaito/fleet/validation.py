@@ -1,0 +1,159 @@
+"""What is wrong with an InferenceSet or a MultiRoleInference: schema, KAITO's rules, and what nobody reads.
+
+KAITO's webhook makes the Workspace that a set would make, and asks its checks for a new Workspace; so does
+this, by the same rules as for Workspaces, with the paths of the set.
+
+Source: KAITO v0.12.0, `api/v1beta1/inferenceset_validation.go`,
+`api/v1alpha1/multiroleinference_validation.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from kaitoctl.kaito import api, validation
+from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.fleet.replicas import free_names, workspace_of
+from kaitoctl.kaito.fleet.roles import sets_of
+from kaitoctl.kaito.fleet.roles_validation import roles_problems
+from kaitoctl.kaito.fleet.set_validation import set_problems
+from kaitoctl.kaito.validation import MOST_PROBLEMS, OWN, Problem, Setting, object_meta
+from kaitoctl.kaito.validation.grammar import is_dns_label
+from kaitoctl.kaito.validation.problem import as_map, as_text, error, refusal, warning
+from kaitoctl.kube.objects import Object, dig
+
+_GATES = {
+    api.INFERENCE_SET.kind: "enableInferenceSetController",
+    api.MULTI_ROLE_INFERENCE.kind: "enableMultiRoleInferenceController",
+}
+_WITHOUT_SETS = ("v0.3", "v0.4", "v0.4.6")
+
+
+def judge(fleet: Object, setting: Setting | None = None, *, old: Object | None = None) -> list[Problem]:
+    """Everything that is wrong with a fleet: its schema's view first, then the rules'.
+
+    Args:
+        fleet: an InferenceSet or a MultiRoleInference, defaults filled in or not.
+        setting: where it is to live; by default KAITO v0.12.
+        old: what it is to replace, None when it is to be created.
+
+    Guarantee: never raises, whatever JSON the objects are made of; at most a hundred and one problems.
+    """
+    from kaitoctl.kube import schema
+
+    setting = setting or Setting()
+    if setting.target is None:
+        setting = replace(setting, target="v0.12")
+    fleet, found = as_map(fleet), list[Problem]()
+    kind, version = as_text(fleet.get("kind")), as_text(fleet.get("apiVersion")).rpartition("/")[2]
+    if version in kinds.VERSIONS.get(kind, ()):
+        known = kinds.schema_of(kind, version)
+        fleet = schema.without_nulls(fleet, known)
+        for problem in schema.problems(fleet, known, unknown="error", most=MOST_PROBLEMS):
+            code = "KW102" if problem.rule == "unknown" else "KW101"
+            if problem.path == "status" or problem.path.startswith(("status.", "status[")):
+                hint = "leave status out: it is dropped, and a server-side apply may refuse it"
+                found.append(replace(warning(problem.path, "KW101", problem.message, hint), kaito="ignores"))
+            else:
+                found.append(refusal(problem.path, code, problem.message))
+    found += [replace(problem, kaito="refuses") for problem in object_meta.problems(fleet.get("metadata"))]
+    said = {problem.path for problem in found}
+    below = tuple(path + mark for path in said if path for mark in ".[")
+    rules = list(_identity(fleet, setting))
+    if not any(problem.path == "kind" and problem.kaito == "refuses" for problem in rules):
+        rules += _of_kind(fleet, setting, None if old is None else as_map(old))
+    found += [item for item in rules if item.path not in said and not item.path.startswith(below)]
+    found = list(dict.fromkeys(found))
+    if len(found) > MOST_PROBLEMS:
+        del found[MOST_PROBLEMS:]
+        found.append(error("", "KW104", f"more than {MOST_PROBLEMS} problems"))
+    if setting.target == OWN:
+        return [replace(problem, kaito="") for problem in found]
+    return found
+
+
+def _identity(fleet: Object, setting: Setting) -> Iterator[Problem]:
+    kind, version = as_text(fleet.get("kind")), as_text(fleet.get("apiVersion"))
+    known = [f"{api.GROUP}/{name}" for name in kinds.VERSIONS.get(kind, ())]
+    target, gate = setting.target_of(fleet), _GATES.get(kind, "")
+    if version not in known:
+        yield refusal("apiVersion", "KW300", f"{version[:80]!r} is not one of {' and '.join(known)}")
+    elif target in _WITHOUT_SETS:
+        yield refusal("kind", "KW300", f"KAITO {target} has no {kind}", "it came with KAITO v0.8")
+    elif target == "v0.9" and (version.endswith("v1beta1") or kind == api.MULTI_ROLE_INFERENCE.kind):
+        yield refusal("apiVersion", "KW300", f"KAITO v0.9 does not serve {kind} in {version}")
+    elif target == OWN and kind == api.MULTI_ROLE_INFERENCE.kind:
+        yield warning("kind", "KW300", f"kaitoctl's own controller makes nothing of a {kind}")
+    elif target != OWN and _is_off(target, kind, gate, setting):
+        message = f"KAITO {target} makes nothing of it unless the gate {gate} is on"
+        yield replace(warning("kind", "KW300", message), kaito="ignores")
+    name = as_map(fleet.get("metadata")).get("name")
+    if name is None or name == "":
+        yield refusal("metadata.name", "KW301", f"the {kind} has no name")
+    elif isinstance(name, str) and not is_dns_label(name):
+        hint = "use at most 63 lower-case letters, digits and hyphens"
+        yield refusal("metadata.name", "KW301", f"{name[:80]!r} is not a DNS label", hint)
+
+
+def _is_off(target: str, kind: str, gate: str, setting: Setting) -> bool:
+    if gate in setting.gates_off:
+        return True
+    is_default = kind == api.INFERENCE_SET.kind and target == "v0.12"
+    return not is_default and gate not in (setting.gates or ())
+
+
+def _of_kind(fleet: Object, setting: Setting, old: Object | None) -> Iterator[Problem]:
+    if kinds.is_multi_role(fleet):
+        yield from roles_problems(fleet, setting, old)
+        is_named = bool(dig(fleet, "spec", "model", "name"))
+        for index, made in enumerate(sets_of(fleet) if is_named else ()):
+            for problem in _of_replica(made, setting):
+                if path := _path_in_roles(problem.path, index):
+                    is_refused = problem.kaito == "refuses"  # as a Workspace, and not as a MultiRoleInference
+                    yield replace(problem, path=path, kaito="never-ready" if is_refused else problem.kaito)
+    else:
+        yield from set_problems(fleet, setting, old)
+        yield from _of_replica(fleet, setting)
+
+
+def _of_replica(inference_set: Object, setting: Setting) -> Iterator[Problem]:
+    """What the rules for a new Workspace say of the one that the set would make, by the set's own fields."""
+    metadata = as_map(inference_set.get("metadata"))
+    if not is_dns_label(as_text(metadata.get("name"))):
+        return
+    if not isinstance(as_map(as_map(inference_set.get("spec")).get("template")).get("inference"), dict):
+        return  # the schema says so
+    provisioner = setting.provisioner or ("byo" if setting.byo else "")
+    named = next(free_names({**inference_set, "metadata": {**metadata, "uid": ""}}, ()))
+    child = workspace_of(inference_set, named, provisioner=provisioner)
+    for problem in validation.problems(child, setting):
+        if path := _path_in_set(problem.path):
+            yield replace(problem, path=path)
+
+
+def _path_in_set(path: str) -> str:
+    """Where the set has what a Workspace has at a path; empty when it is not the user's."""
+    if path.startswith("resource.labelSelector"):
+        return path.replace("resource.", "spec.", 1)
+    if path == "resource.instanceType":
+        return ""  # the set has rules of its own for it
+    if path.startswith(("resource", "inference")):
+        return f"spec.template.{path}"
+    if path.startswith(("metadata.annotations", "metadata.labels")):
+        return "" if api.LABEL_CREATED_BY_SET in path else f"spec.template.{path}"
+    return path if path == "metadata.name" else ""
+
+
+def _path_in_roles(path: str, index: int) -> str:
+    """Where a MultiRoleInference has what its set has at a path; empty when it is not the user's."""
+    preset = "spec.template.inference.preset"
+    if path.startswith(f"{preset}.presetOptions.modelAccessSecret"):
+        return "spec.model.modelAccessSecret"
+    if path.startswith(preset):
+        return "spec.model.name"
+    if path.startswith("spec.template.inference.config"):
+        return f"spec.roles[{index}].runtimeConfig"
+    if path.startswith("spec.template.metadata.annotations"):
+        return path.removeprefix("spec.template.")
+    return path if path.startswith(("spec.labelSelector", "metadata.name")) else ""

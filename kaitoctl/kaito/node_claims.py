@@ -1,0 +1,239 @@
+"""The NodeClaims by which a Workspace asks Karpenter for nodes. Pure.
+
+They cost money, so a slot's name never changes: asking twice is asking once. They live in no namespace
+and cannot carry an owner reference to a Workspace; an annotation names its uid instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from kaitoctl.kaito import api, desired, tuning
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.nodes import asked
+from kaitoctl.kube.objects import (
+    NODE_CLAIM,
+    Object,
+    annotations_of,
+    dig,
+    is_being_deleted,
+    key_of,
+    labels_of,
+    uid_of,
+)
+
+OWNER_UID = "kaitoctl.dev/workspace-uid"
+
+
+def names(workspace: Object) -> Iterator[str]:
+    """The names of a Workspace's NodeClaims, slot after slot.
+
+    Like KAITO's they are `ws` and nine hex digits; unlike KAITO's they hash no time, so asking twice
+    for the same slot is asking once.
+    """
+    for slot in count():
+        seed = f"{key_of(workspace)}/{uid_of(workspace)}/{slot}"
+        yield "ws" + hashlib.sha256(seed.encode()).hexdigest()[:9]
+
+
+def disk_of(workspace: Object, settings: Settings) -> str:
+    """The disk that a new node must have, a quantity: room for the images, and for what they download."""
+    chosen = desired.with_generation(workspace, settings)
+    if workspace.get("tuning"):
+        row = tuning.row_of(workspace, chosen)
+        return row.disk if row else "0"
+    served = desired.model_of(workspace, chosen) or desired.preset_of(workspace, chosen)
+    return served.disk if served else "0"
+
+
+def node_claim(workspace: Object, name: str, settings: Settings) -> Object:
+    """The NodeClaim that asks Karpenter for one node of the Workspace's instance type.
+
+    Source: KAITO v0.3.2 `pkg/nodeclaim/nodeclaim.go`, moved to karpenter.sh/v1.
+    """
+    metadata = workspace["metadata"]
+    is_aws = _is_aws(workspace, settings.catalog)
+    if is_aws:
+        node_class = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
+    else:
+        node_class = {"group": "karpenter.azure.com", "kind": "AKSNodeClass", "name": "default"}
+    return {
+        "apiVersion": NODE_CLAIM.api_version,
+        "kind": NODE_CLAIM.kind,
+        "metadata": {
+            "name": name,
+            "labels": {**_selected_labels(workspace), **_own_labels(workspace)},
+            "annotations": {"karpenter.sh/do-not-disrupt": "true", OWNER_UID: metadata["uid"]},
+        },
+        "spec": {
+            "nodeClassRef": node_class,
+            "requirements": [
+                {"key": key, "operator": "In", "values": [value]}
+                for key, value in _requirements(workspace, is_aws=is_aws).items()
+            ],
+            "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
+            "resources": {"requests": {"ephemeral-storage": disk_of(workspace, settings)}},
+        },
+    }
+
+
+def fits(workspace: Object, claim: Object) -> bool:
+    """Whether the node that a NodeClaim asks for is one that the Workspace, as it is now, would use."""
+    wanted = {
+        "key": api.LABEL_INSTANCE_TYPE,
+        "operator": "In",
+        "values": [nodes_.instance_type_of(workspace)],
+    }
+    has_type = wanted in (dig(claim, "spec", "requirements") or ())
+    return has_type and _selected_labels(workspace).items() <= labels_of(claim).items()
+
+
+def kept_words(claim: Object, why: str) -> str:
+    """Why a NodeClaim that its Workspace does not need is not given back."""
+    return f"NodeClaim {claim['metadata']['name']} is kept: {why}"
+
+
+def node_of(claim: Object) -> str:
+    """The name of the claim's node; empty until it has joined."""
+    return str(dig(claim, "status", "nodeName") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How many claims to make.
+
+    Args:
+        number: so many.
+        lost: claims of whose nodes others hold the GPUs, and that are of no use.
+        is_final: no more are made, although nodes are missing: as many were lost as the Workspace needs.
+    """
+
+    number: int
+    lost: tuple[Object, ...] = ()
+    is_final: bool = False
+
+
+def demand(
+    workspace: Object,
+    claims: Iterable[Object],
+    *,
+    missing: int,
+    in_use: Collection[str],
+    full: Collection[str],
+) -> Demand:
+    """How many claims are to be made besides those that there are.
+
+    Args:
+        workspace: the Workspace.
+        claims: made for it.
+        missing: how many nodes it lacks, those left out where its own pods still are.
+        in_use: nodes that it uses already, or that its pods are on.
+        full: nodes of which others hold the GPUs.
+
+    A claim whose node has not joined yet, or is not fit for use yet, is on its way; so is one that is being
+    deleted before its node joined, until it is gone: then patience decides. A claim whose node was taken
+    by others is replaced, but no more often than the Workspace has nodes: else whoever takes each new
+    node would have us buy for ever.
+    """
+    required = nodes_.required_nodes(workspace)
+    coming, lost, alive = 0, [], 0
+    for claim in claims:
+        node = node_of(claim)
+        if is_being_deleted(claim):
+            coming += not node
+        elif fits(workspace, claim):
+            alive += 1
+            if node in full and node not in in_use:
+                lost.append(claim)
+            elif node not in in_use:
+                coming += 1
+    wanted = max(missing - coming, 0)
+    number = min(wanted, max(2 * required - alive, 0))
+    return Demand(number, tuple(lost), is_final=number < wanted)
+
+
+def outgrown(
+    workspace: Object, claims: Iterable[Object], *, serving: Collection[str], held: Collection[str]
+) -> list[Object]:
+    """The claims that a Workspace does not need, because it runs without.
+
+    Args:
+        workspace: the Workspace.
+        claims: made for it.
+        serving: nodes that suit it as it is now, where pods of it are ready.
+        held: nodes that have pods of it, ready or not.
+    """
+    if len(serving) < nodes_.required_nodes(workspace):
+        return []
+    return [claim for claim in claims if not is_being_deleted(claim) and node_of(claim) not in held]
+
+
+def contradiction(workspace: Object, known: Catalog) -> str:
+    """Why no new node could ever be one that the Workspace selects; empty when one could.
+
+    Every claim for such a Workspace would buy a node that it does not use, and so call for the next one.
+    """
+    if not nodes_.instance_type_of(workspace):
+        return "no new node can be asked for: resource.instanceType is not given"
+    pod, shape = asked.custom_pod(workspace), known.instance_type(nodes_.instance_type_of(workspace))
+    if pod is not None and shape is not None and shape.gpu_resource == api.GPU and pod.gpus > shape.gpus:
+        return f"no new node would do: {shape.name} has {shape.gpus} GPUs, and each pod asks for {pod.gpus}"
+    given = {**_requirements(workspace, is_aws=_is_aws(workspace, known)), **_own_labels(workspace)}
+    for key, value in sorted(_selected_pairs(workspace)):
+        if given.setdefault(key, value) != value:
+            return f"no new node would match the label selector: {key} would be {given[key]}, not {value}"
+    for key, value in sorted(pod.node_selector.items() if pod is not None else ()):
+        if given.get(key, value) != value:
+            return f"no new node would match the template's nodeSelector: {key} would be {given[key]}"
+    return ""
+
+
+def is_of(claim: Object, workspace: Object) -> bool:
+    """Whether the NodeClaim was made for this very incarnation of the Workspace."""
+    return annotations_of(claim).get(OWNER_UID) == uid_of(workspace)
+
+
+def owner_uids(claim: Object) -> tuple[str, ...]:
+    """The uid of the Workspace that a NodeClaim was made for, as a list of one or none."""
+    uid = annotations_of(claim).get(OWNER_UID)
+    return (uid,) if uid else ()
+
+
+def _own_labels(workspace: Object) -> dict[str, str]:
+    metadata = workspace["metadata"]
+    return {
+        api.LABEL_NODE_POOL: "kaito",
+        api.LABEL_WORKSPACE: metadata["name"],
+        api.LABEL_WORKSPACE_NAMESPACE: metadata["namespace"],
+    }
+
+
+def _requirements(workspace: Object, *, is_aws: bool) -> dict[str, str]:
+    instance_type = nodes_.instance_type_of(workspace)
+    asked = {
+        api.LABEL_NODE_POOL: "kaito",
+        api.LABEL_INSTANCE_TYPE: instance_type,
+        "kubernetes.io/os": "linux",
+    }
+    return asked if is_aws else {**asked, "karpenter.azure.com/sku-name": instance_type}
+
+
+def _is_aws(workspace: Object, known: Catalog) -> bool:
+    found = known.instance_type(nodes_.instance_type_of(workspace))
+    return found is not None and found.cloud == "aws"
+
+
+def _selected_labels(workspace: Object) -> dict[str, str]:
+    return dict(_selected_pairs(workspace))
+
+
+def _selected_pairs(workspace: Object) -> list[tuple[str, str]]:
+    """The selector as labels; the rules refuse expressions that cannot be said so."""
+    selector = dig(workspace, "resource", "labelSelector") or {}
+    single = [(item["key"], item["values"][0]) for item in selector.get("matchExpressions") or ()]
+    return [*(selector.get("matchLabels") or {}).items(), *single]

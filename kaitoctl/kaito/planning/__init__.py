@@ -1,0 +1,35 @@
+"""What applying manifests would do, said before it is done.
+
+`plan` is the answer as data, `change` makes an entry of it, `outage` is what restarts cost, `of_kaito` the
+nodes that KAITO asks for; what kaitoctl's own controller does is forecast by the controller itself
+(`workspace_controller.forecast`).
+"""
+
+from kaitoctl.kaito.planning.change import Effects, Trial, change_of, effects_by_kaito, problems, restart
+from kaitoctl.kaito.planning.of_kaito import Share
+from kaitoctl.kaito.planning.of_sets import SetEffects, change_of_set, effects_of_set, set_problems
+from kaitoctl.kaito.planning.outage import Outage, deadlock, outage, surges
+from kaitoctl.kaito.planning.plan import Change, Fate, Plan, is_plan, what_moved
+
+__all__ = [
+    "Change",
+    "Effects",
+    "Fate",
+    "Outage",
+    "Plan",
+    "SetEffects",
+    "Share",
+    "Trial",
+    "change_of",
+    "change_of_set",
+    "deadlock",
+    "effects_by_kaito",
+    "effects_of_set",
+    "is_plan",
+    "outage",
+    "problems",
+    "restart",
+    "set_problems",
+    "surges",
+    "what_moved",
+]

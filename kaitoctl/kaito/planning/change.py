@@ -1,0 +1,205 @@
+"""One document and what would come of it -> its entry in the plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kaitoctl.advice import Advice
+from kaitoctl.kaito import merging, nodes, undo, validation
+from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.planning.outage import deadlock, outage
+from kaitoctl.kaito.planning.plan import Change, Fate
+from kaitoctl.kube.objects import Object, dig, generation_of, key_of, resource_version_of, uid_of
+from kaitoctl.kube.workloads import running
+
+Fields = tuple[tuple[str, Any, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a controller does about a Workspace once it is written.
+
+    Args:
+        restarts: pods that are recreated.
+        asked: nodes that are asked for.
+        returned: what is given back.
+        waits: what it would wait for.
+        deadlock: as in `Change`.
+        refusal: why nothing would be built.
+        most: nodes that may be asked for, where rivals take some.
+        rivals: those others.
+    """
+
+    restarts: int = 0
+    asked: int = 0
+    returned: tuple[str, ...] = ()
+    waits: str = ""
+    deadlock: Advice = ""
+    refusal: str = ""
+    most: int = 0
+    rivals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A document that the server has judged.
+
+    Args:
+        source: where it is written.
+        kind: `Workspace` or `ConfigMap`.
+        body: what was sent, and is to be sent again.
+        before: the object as it is; None when there is none.
+        after: as the server would have it.
+        fields: where the two differ.
+        warnings: what should be known.
+    """
+
+    source: str
+    kind: str
+    body: Object
+    before: Object | None
+    after: Object
+    fields: Fields
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def fate(self) -> Fate:
+        """What becomes of the object."""
+        if self.before is None:
+            return "created"
+        return "changed" if self.fields else "unchanged"
+
+
+def problems(
+    obj: Object, setting: validation.Setting, before: Object | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Why a Workspace is refused, and what is to be known of it.
+
+    Of one that exists only what was not so before counts: a change need not put all in order.
+    """
+    found = validation.judge(obj, setting, old=before)
+    if before is not None:
+        old = {(item.path, item.code, item.message) for item in validation.judge(before, setting)}
+        found = [item for item in found if (item.path, item.code, item.message) not in old]
+    lines: dict[str, list[str]] = {"error": [], "warning": []}
+    for item in found:
+        lines.setdefault(item.severity, []).append(item.line)
+    return tuple(lines["error"]), tuple(lines["warning"])
+
+
+def change_of(
+    trial: Trial, effects: Effects, workload: Object | None, pods: Sequence[Object], known: Catalog
+) -> Change:
+    """The entry of a document that the server would take.
+
+    Args:
+        trial: the document.
+        effects: what follows; none of them for a ConfigMap.
+        workload: of the Workspace as it is; None without.
+        pods: of the Workspace as they are.
+        known: where its preset is looked up.
+    """
+    before, after = trial.before, trial.after
+    refusals = (f"the controller would build nothing: {effects.refusal}",) if effects.refusal else ()
+    is_workspace = trial.kind == "Workspace"
+    return Change(
+        trial.kind,
+        key_of(after),
+        trial.source,
+        "refused" if refusals else trial.fate,
+        trial.fields,
+        before is not None and _takes_away(trial),
+        refusals,
+        trial.warnings,
+        outage(before or after, workload, pods, effects.restarts, known),
+        effects.asked,
+        nodes.instance_type_of(after) if is_workspace and (effects.asked or effects.most) else "",
+        effects.returned,
+        effects.deadlock,
+        effects.waits,
+        trial.body,
+        identity(before),
+        max(effects.asked, effects.most),
+        effects.rivals,
+    )
+
+
+def _takes_away(trial: Trial) -> bool:
+    assert trial.before is not None
+    if trial.kind == "Workspace":
+        return merging.takes_away(merging.asked_of(trial.before), merging.asked_of(trial.after))
+    parts = ("data", "binaryData")
+    old, new = ({part: obj.get(part) for part in parts} for obj in (trial.before, trial.after))
+    return merging.takes_away(old, new)
+
+
+def identity(obj: Object | None) -> dict[str, str]:
+    """By what an object is known again: uid, generation, resourceVersion; nothing of none."""
+    if obj is None:
+        return {}
+    version = resource_version_of(obj)
+    return {"uid": uid_of(obj), "generation": str(generation_of(obj)), "resourceVersion": str(version)}
+
+
+def restarts_by_kaito(before: Object | None, after: Object, workload: Object | None, known: Catalog) -> int:
+    """How many pods KAITO recreates for a change; what may restart counts as restarting.
+
+    It goes by more of the Workspace than kaitoctl's controller does: any change of the inference part, or of
+    the resource, may reach its pod template.
+    """
+    if before is None or workload is None:
+        return 0
+    is_same = all(before.get(part) == after.get(part) for part in ("inference", "resource"))
+    if is_same and undo.consequence(before, after, known) == "no pod restarts":
+        return 0
+    return running(workload)
+
+
+def restart(
+    workspace: Object,
+    workload: Object | None,
+    pods: Sequence[Object],
+    verdict: nodes.Verdict | None,
+    known: Catalog,
+) -> Change:
+    """The entry of a Workspace whose pods are all recreated.
+
+    Args:
+        workspace: as it is, and stays.
+        workload: of it; None without.
+        pods: of it.
+        verdict: of the nodes, its own pods left out; None when nodes cannot be seen.
+        known: the catalog.
+    """
+    restarts = 0 if workload is None else running(workload)
+    return Change(
+        str(workspace["kind"]),
+        key_of(workspace),
+        "",
+        "changed",
+        outage=outage(workspace, workload, pods, restarts, known),
+        deadlock=deadlock(workload, verdict, _gpu_pods(pods), restarts),
+    )
+
+
+def _gpu_pods(pods: Iterable[Object]) -> list[str]:
+    return sorted({str(node) for pod in pods if (node := dig(pod, "spec", "nodeName"))})
+
+
+def effects_by_kaito(
+    trial: Trial, workload: Object | None, pods: Iterable[Object], nodes_found: Any
+) -> Effects:
+    """What KAITO does about a Workspace.
+
+    Args:
+        trial: the document.
+        workload: as it is; None without.
+        pods: of the Workspace.
+        nodes_found: `of_kaito.Nodes`.
+    """
+    restarts = restarts_by_kaito(trial.before, trial.after, workload, nodes_found.verdict.rules.catalog)
+    stuck = deadlock(workload, nodes_found.verdict, _gpu_pods(pods), restarts)
+    waits = nodes_found.waits if workload is None else ""  # one that runs has its nodes
+    return Effects(restarts, nodes_found.asked, waits=waits, deadlock=stuck)

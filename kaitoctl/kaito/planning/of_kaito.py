@@ -1,0 +1,97 @@
+"""The nodes that KAITO would ask for, of several Workspaces one after another. Pure.
+
+KAITO counts the nodes that its selection recognises and asks for the rest, whoever holds their GPUs: the
+second Workspace that recognises a node gets none bought, and its pod waits. That is said, not counted away.
+Source: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), as in `kaito.nodes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kaitoctl.kaito import api
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.nodes import Rules, Verdict
+from kaitoctl.kaito.validation import Setting
+from kaitoctl.kube.objects import Object, ObjectKey, dig, key_of, labels_of
+from kaitoctl.kube.pod_state import is_finished
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """What a Workspace gets.
+
+    Args:
+        verdict: of the nodes, its own pods left out.
+        asked: how many nodes KAITO asks for.
+        waits: why pods of it would wait although nodes are recognised; empty when they would not.
+    """
+
+    verdict: Verdict
+    asked: int
+    waits: str
+
+
+class Share:
+    """Hands nodes to one planned Workspace after another.
+
+    Args:
+        nodes: of the cluster.
+        pods: those that hold GPUs; None when they cannot be seen.
+        setting: KAITO's release, provisioner and catalog.
+    """
+
+    def __init__(self, nodes: Iterable[Object], pods: Iterable[Object] | None, setting: Setting) -> None:
+        self._nodes = {key_of(node).name: node for node in nodes}
+        self._by_label: dict[tuple[str, str], dict[str, None]] = {}
+        for name, node in self._nodes.items():
+            for label in labels_of(node).items():
+                self._by_label.setdefault(label, {})[name] = None
+        self._pods: dict[str, list[Object]] | None = None if pods is None else {}
+        for pod in pods or ():
+            if self._pods is not None and not is_finished(pod):
+                self._pods.setdefault(str(dig(pod, "spec", "nodeName") or ""), []).append(pod)
+        self._places = {name: place for place, name in enumerate(self._nodes)}
+        self._setting = setting
+        self._taken: dict[str, ObjectKey] = {}
+
+    def of(self, workspace: Object, claims: Sequence[Object] = ()) -> Nodes:
+        """What the Workspace gets of the nodes, those that planned ones before it have taken left out.
+
+        Args:
+            workspace: as it will be.
+            claims: NodeClaims of it whose nodes have not joined.
+        """
+        setting = self._setting
+        rules = nodes_.rules_for(
+            workspace, setting.target or "v0.4", setting.provisioner or "", known=setting.catalog
+        )
+        names = self._candidates(workspace, rules)
+        others = None
+        if self._pods is not None:
+            here = [pod for name in names for pod in self._pods.get(name, ())]
+            others = nodes_.pods_of_others(workspace, here)
+        verdict = nodes_.verdict(workspace, [self._nodes[name] for name in names], others, rules=rules)
+        recognised = [node.name for node in verdict.nodes if node.recognised][: verdict.required]
+        free = [name for name in verdict.selected if name not in self._taken]
+        doubled = [name for name in recognised if name in self._taken]
+        asked = max(0, verdict.would_create - sum(not dig(one, "status", "nodeName") for one in claims))
+        for name in free[: verdict.required]:
+            self._taken[name] = key_of(workspace)
+        words = [f"KAITO counts node {name}, which {self._taken[name]} of this plan gets" for name in doubled]
+        words += [f"KAITO counts node {name}, where its pod cannot run" for name in verdict.taken_unusable]
+        if rules.is_byo and not verdict.enough:
+            words.append(f"{verdict.missing} more {nodes_.plural('node', verdict.missing)}: KAITO makes none")
+        return Nodes(verdict, asked, "; ".join(words))
+
+    def _candidates(self, workspace: Object, rules: Rules) -> list[str]:
+        """The nodes that a Workspace may get: of any other, no release looks further than at its labels."""
+        asked = nodes_.labels_asked(workspace, rules)
+        if not asked:
+            return list(self._nodes)
+        found = dict.fromkeys(nodes_.preferred_nodes(workspace))
+        own = {api.LABEL_WORKSPACE: key_of(workspace).name}
+        for label in (asked | own).items():
+            found.update(self._by_label.get(label, {}))
+        return sorted((name for name in found if name in self._places), key=self._places.__getitem__)

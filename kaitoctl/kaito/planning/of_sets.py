@@ -1,0 +1,123 @@
+"""An InferenceSet that is to be written -> what becomes of its Workspaces. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from kaitoctl.kaito import api, merging, nodes, validation
+from kaitoctl.kaito.fleet import validation as of_fleets
+from kaitoctl.kaito.fleet.decisions import replica_of
+from kaitoctl.kaito.fleet.replicas import free_names, wanted_replicas, workspace_of
+from kaitoctl.kaito.fleet.strategy import strategy_of
+from kaitoctl.kaito.planning.change import Trial, identity
+from kaitoctl.kaito.planning.outage import Outage
+from kaitoctl.kaito.planning.plan import Change
+from kaitoctl.kube import schema_defaults
+from kaitoctl.kube.conditions import timestamp
+from kaitoctl.kube.objects import Object, is_being_deleted, is_controlled_by, key_of, uid_of
+
+_AT_MOST_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SetEffects:
+    """What becomes of the Workspaces of a set.
+
+    Args:
+        made: those that are created.
+        going: the names of those that are deleted.
+        rolled: the names of those that get the new template, and restart.
+        left: the names of those that stay on an older template.
+    """
+
+    made: tuple[Object, ...] = ()
+    going: tuple[str, ...] = ()
+    rolled: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def set_problems(
+    obj: Object, setting: validation.Setting, before: Object | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Why a set is refused, and what is to be known of it."""
+    lines: dict[str, list[str]] = {"error": [], "warning": []}
+    for item in of_fleets.judge(obj, setting, old=before):
+        lines.setdefault(item.severity, []).append(item.text)
+    return tuple(lines["error"]), tuple(lines["warning"])
+
+
+def effects_of_set(trial: Trial, workspaces: Iterable[Object], now: datetime, *, is_own: bool) -> SetEffects:
+    """What a controller does about a set.
+
+    Args:
+        trial: the set as the server would have it.
+        workspaces: of the cluster.
+        now: the present time.
+        is_own: whether it is kaitoctl's, which carries templates to replicas; KAITO's does not.
+    """
+    before, after = trial.before, trial.after
+    own = [] if before is None else [one for one in workspaces if is_controlled_by(one, before)]
+    live = sorted((one for one in own if not is_being_deleted(one)), key=key_of)
+    members = [replica_of(after, one, now, _AT_MOST_S) for one in live]
+    wanted = wanted_replicas(after)
+    names = islice(free_names(after, {key_of(one).name for one in own}), max(0, wanted - len(live)))
+    cheapest = sorted(members, key=lambda one: (one.is_ready, one.is_current))
+    going = cheapest[: max(0, len(members) - wanted)]
+    outdated = [one.name for one in members if not one.is_current and one not in going]
+    rolls = is_own and not strategy_of(after).paused
+    return SetEffects(
+        tuple(_planned(after, name, now) for name in names),
+        tuple(one.name for one in going),
+        tuple(outdated) if rolls else (),
+        () if rolls else tuple(outdated),
+    )
+
+
+def _planned(inference_set: Object, name: str, now: datetime) -> Object:
+    """A Workspace of the set as the server would have it."""
+    made = workspace_of(inference_set, name)
+    known = validation.schema_of(api.WORKSPACE_V1BETA1.version)
+    filled: Object = schema_defaults.default(made, known)
+    servers = {"uid": f"{uid_of(inference_set)}-{name}", "generation": 1, "creationTimestamp": timestamp(now)}
+    return {**filled, "metadata": {**filled["metadata"], **servers}}
+
+
+def change_of_set(
+    trial: Trial, effects: SetEffects, asked: int, most: int, rivals: tuple[str, ...] = ()
+) -> Change:
+    """The entry of a set in a plan.
+
+    Args:
+        trial: the set as the server would have it.
+        effects: what becomes of its Workspaces.
+        asked: how many nodes are asked for.
+        most: how many it may become.
+        rivals: other Workspaces that can use the same nodes.
+    """
+    strategy, wanted = strategy_of(trial.after), wanted_replicas(trial.after)
+    warnings = list(trial.warnings)
+    if effects.left:
+        number = len(effects.left)
+        warnings.append(f"{number} replica{'' if number == 1 else 's'} will keep the older template")
+    before, after = trial.before, trial.after
+    return Change(
+        trial.kind,
+        key_of(after),
+        trial.source,
+        trial.fate,
+        trial.fields,
+        before is not None and merging.takes_away(before.get("spec") or {}, after.get("spec") or {}),
+        (),
+        tuple(warnings),
+        Outage(len(effects.rolled), strategy.max_unavailable >= wanted, None, _AT_MOST_S),
+        asked,
+        nodes.instance_type_of(effects.made[0]) if effects.made and most else "",
+        tuple(f"Workspace {name}, with its nodes" for name in effects.going),
+        body=trial.body,
+        seen=identity(before),
+        nodes_most=most,
+        rivals=rivals,
+    )

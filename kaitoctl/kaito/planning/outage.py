@@ -1,0 +1,130 @@
+"""Pods that a change restarts: for how long nothing serves, and whether the new ones find GPUs. Pure.
+
+Sources: Kubernetes 1.34, `pkg/controller/deployment/util` (maxSurge and maxUnavailable: percentages of the
+replicas, rounded up and down; both default to 25%; both 0 makes one pod unavailable); KAITO v0.3.2 and v0.4.0
+`pkg/utils/resources`: Deployments without a strategy of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kaitoctl.advice import Advice, Command
+from kaitoctl.kaito import adapter_rollout
+from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.nodes import Verdict
+from kaitoctl.kube.objects import DEPLOYMENT, STATEFUL_SET, Object, dig
+from kaitoctl.kube.workloads import replicas
+
+_DEFAULT_S = 1800
+_PATCH = '{"spec":{"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1}}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What a restart costs.
+
+    Args:
+        pods: how many restart.
+        interrupts: whether nothing serves meanwhile; else one pod after another restarts, and others serve.
+        expected_s: what the start before took on this cluster; None when nobody knows.
+        most_s: the readiness budget of the model.
+    """
+
+    pods: int = 0
+    interrupts: bool = False
+    expected_s: float | None = None
+    most_s: float = 0
+
+    @property
+    def words(self) -> str:
+        """In a line; empty when no pod restarts."""
+        if not self.pods:
+            return ""
+        long, most = f"at most {span(self.most_s)}", ""
+        if self.expected_s is not None:
+            long, most = f"about {span(self.expected_s)}", f", {span(self.most_s)} at most"
+        what = "1 pod restarts" if self.pods == 1 else f"{self.pods} pods restart"
+        if self.interrupts:
+            return f"{what}: {long} without service{most}"
+        return f"{what} one by one, {long} each{most}; the others keep serving"
+
+
+def outage(
+    workspace: Object, workload: Object | None, pods: Sequence[Object], restarts: int, known: Catalog
+) -> Outage:
+    """What the restart of so many pods costs.
+
+    Args:
+        workspace: as it is.
+        workload: its Deployment or StatefulSet; None for another or none.
+        pods: its pods as they are.
+        restarts: how many restart.
+        known: where its preset is looked up.
+    """
+    if not restarts:
+        return Outage()
+    name = str(dig(workspace, "inference", "preset", "name") or "")
+    found = known.preset(name) or known.model(name)
+    together = workload is None or workload.get("kind") == STATEFUL_SET.kind
+    return Outage(
+        restarts,
+        restarts == 1 or together,
+        adapter_rollout.took_s(pods),
+        found.readiness_timeout_s if found else _DEFAULT_S,
+    )
+
+
+def span(seconds: float) -> str:
+    """A time that nobody knows to the second."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} second{'' if seconds <= 1 else 's'}"
+    return f"{math.ceil(seconds / 60)} minutes"
+
+
+def surges(workload: Object) -> bool:
+    """Whether a rolling update waits for a new pod before an old one goes."""
+    if workload.get("kind") != DEPLOYMENT.kind:
+        return False
+    strategy = dig(workload, "spec", "strategy") or {}
+    if strategy.get("type") == "Recreate":
+        return False
+    rolling, count = strategy.get("rollingUpdate") or {}, replicas(workload)
+    surge = _share(rolling.get("maxSurge", "25%"), count, math.ceil)
+    return surge > 0 and _share(rolling.get("maxUnavailable", "25%"), count, math.floor) == 0
+
+
+def deadlock(workload: Object | None, verdict: Verdict | None, held: Sequence[str], restarts: int) -> Advice:
+    """Why the new pods wait for ever for the GPUs that the old ones hold; empty when they do not.
+
+    Args:
+        workload: the Deployment as it will be when its pods restart.
+        verdict: of the nodes, the Workspace's own pods left out; None when nodes cannot be seen.
+        held: the nodes that its pods are on.
+        restarts: how many restart.
+        known: where its preset is looked up.
+    """
+    if not restarts or workload is None or not surges(workload):
+        return ""
+    if verdict is not None and any(node.usable and node.name not in held for node in verdict.nodes):
+        return ""
+    metadata = workload["metadata"]
+    namespace = metadata.get("namespace") or "default"
+    command = Command(
+        "kubectl patch deployment", metadata["name"], "-n", namespace, "--type", "merge", "-p", _PATCH
+    )
+    where = f" on {', '.join(held)}" if held else ""
+    return (
+        "the Deployment starts a new pod before the old one ends, and only the old one holds the GPUs it "
+        f"needs{where}: the new pod waits forever; without surge the old one goes first: "
+    ) + command
+
+
+def _share(value: Any, count: int, rounded: Any) -> int:
+    text = str(value)
+    if text.endswith("%") and text.isascii() and text[:-1].isdecimal():
+        return int(rounded(int(text[:-1]) * count / 100))
+    return int(text) if text.isascii() and text.isdecimal() else 0

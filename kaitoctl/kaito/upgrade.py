@@ -1,0 +1,206 @@
+"""What an upgrade of KAITO does to a Workspace: what breaks, what restarts, what to write instead. Pure.
+
+Source: KAITO at 2026-08, `pkg/workspace/controllers/workspace_controller.go` (the nodes of a model on vLLM
+are reckoned first, and without its figures nothing else happens; a Deployment from before v0.8 is deleted
+before the model is looked up), `presets/workspace/inference/*/inference_api.py` (both servers speak
+`/v1/chat/completions` and no `/chat`), and as in `kaito.convert` and `kaito.validation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kaitoctl.kaito import api, catalog, convert, planning, validation
+from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.convert import Remark
+from kaitoctl.kaito.planning import Outage
+from kaitoctl.kaito.validation import releases
+from kaitoctl.kube.objects import (
+    DEPLOYMENT,
+    STATEFUL_SET,
+    Object,
+    ObjectKey,
+    annotations_of,
+    dig,
+    key_of,
+)
+
+Outcome = Literal["stays", "restarts", "unmanaged", "ends"]
+
+_STATEFUL_SETS_SINCE = (0, 8, 0)
+WORDS: dict[Outcome, str] = {
+    "stays": "its pods stay",
+    "restarts": "its Deployment is deleted and a StatefulSet made",
+    "unmanaged": "nobody manages it any more: its pods serve until something ends them, for good",
+    "ends": "its Deployment is deleted and nothing is made instead: the model ends",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What becomes of one Workspace.
+
+    Args:
+        key: which one.
+        source: the file, or `cluster`.
+        outcome: what the new controller does with its pods.
+        problems: what the new release refuses or cannot make, with its code.
+        remarks: what a converted manifest no longer says, with the commands that replace it.
+        clients: what those who send prompts have to change; empty when nothing.
+        outage: what the restart costs.
+        nodes_asked: how many nodes are asked for that are not asked for now; None when no cluster was asked.
+        written: the Workspace as the new release wants it.
+        is_rewritten: whether that differs from what there is.
+    """
+
+    key: ObjectKey
+    source: str
+    outcome: Outcome
+    problems: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+    clients: str
+    outage: Outage
+    nodes_asked: int | None
+    written: Object
+    is_rewritten: bool
+
+    @property
+    def breaks(self) -> bool:
+        """Whether somebody has to decide something before the upgrade."""
+        return bool(self.problems) or self.outcome in ("unmanaged", "ends")
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nothing at all is to be done or expected."""
+        is_quiet = self.outcome == "stays" and not self.clients and not self.nodes_asked
+        return is_quiet and not (self.problems or self.remarks or self.is_rewritten)
+
+    def as_json(self) -> Object:
+        """As `-o json` writes it."""
+        return {
+            "namespace": self.key.namespace,
+            "name": self.key.name,
+            "source": self.source,
+            "outcome": self.outcome,
+            "breaks": self.breaks,
+            "problems": list(self.problems),
+            "remarks": [
+                {"path": one.path, "message": one.message, "commands": list(one.commands)}
+                for one in self.remarks
+            ],
+            "clients": self.clients,
+            "podsRestarted": self.outage.pods,
+            "mostSecondsWithoutService": self.outage.most_s if self.outage.pods else 0,
+            "nodesAsked": self.nodes_asked,
+            "written": self.written,
+        }
+
+
+def effect(
+    workspace: Object,
+    *,
+    source: str,
+    now: str,
+    to: str,
+    known: Catalog = catalog.SHIPPED,
+    workload: Object | None = None,
+    pods: Sequence[Object] = (),
+    setting: validation.Setting | None = None,
+) -> Effect:
+    """What the upgrade does to one Workspace.
+
+    Args:
+        workspace: as it is, or as it is written.
+        source: where it is from.
+        now: the release that manages it.
+        to: the release that will.
+        known: presets, models and instance types.
+        workload: its Deployment or StatefulSet; None where no cluster was asked, or there is none.
+        pods: its pods.
+        setting: how the new KAITO is going to run, where that is known.
+    """
+    release = releases.nearest(to)
+    version = api.WORKSPACE_V1BETA1.version if release and releases.V1BETA1 in release.versions else ""
+    came_from = str(workspace["apiVersion"]).rpartition("/")[2]
+    conversion = convert.convert(workspace, version or came_from, known=known)
+    plain = convert.convert(workspace, came_from, known=known).workspace
+    judged = setting or validation.Setting(to, catalog=known)
+    problems = [item for item in validation.judge(conversion.workspace, judged) if item.severity == "error"]
+    outcome = _outcome(workspace, now, to, known, workload)
+    restarts = _pods(workspace, workload) if outcome == "restarts" else 0
+    return Effect(
+        key_of(workspace),
+        source,
+        outcome,
+        tuple(f"{item.text} [{item.code}]" for item in problems),
+        conversion.remarks,
+        _clients(workspace, now, to),
+        planning.outage(workspace, None, pods, restarts, known),
+        None,
+        conversion.workspace,
+        conversion.workspace != plain,
+    )
+
+
+def _outcome(workspace: Object, now: str, to: str, known: Catalog, workload: Object | None) -> Outcome:
+    if not workspace.get("inference") or not (_number(now) < _STATEFUL_SETS_SINCE <= _number(to)):
+        return "stays"
+    name, instance_type = (
+        dig(workspace, "inference", "preset", "name"),
+        dig(workspace, "resource", "instanceType"),
+    )
+    machine = known.instance_type(str(instance_type)) if instance_type else None
+    is_lost = bool(name) and (
+        (known.model(str(name)) is None and "/" not in str(name))
+        or (machine is not None and catalog.TARGETS["v0.12"] not in machine.versions)
+    )
+    if is_lost and _runtime(workspace, to) == "vllm":
+        return "unmanaged"
+    if _kind(workspace, known, workload) != DEPLOYMENT.kind:
+        return "unmanaged" if is_lost else "stays"
+    return "ends" if is_lost else "restarts"
+
+
+def _kind(workspace: Object, known: Catalog, workload: Object | None) -> str:
+    """Of its workload: as it is, or as KAITO before v0.8 makes it."""
+    if workload is not None:
+        return str(workload.get("kind"))
+    preset = known.preset(str(dig(workspace, "inference", "preset", "name") or ""))
+    return STATEFUL_SET.kind if preset is not None and preset.distributed else DEPLOYMENT.kind
+
+
+def _pods(workspace: Object, workload: Object | None) -> int:
+    count: Any = dig(workload, "status", "replicas") if workload else None
+    if count is None:
+        count = dig(workspace, "resource", "count")
+    return int(count) if isinstance(count, int) and count >= 0 else 1
+
+
+def _runtime(workspace: Object, release: str) -> str:
+    """The server that a release of KAITO starts: that of the annotation, or its own choice."""
+    chosen = annotations_of(workspace).get(api.ANNOTATION_RUNTIME)
+    if chosen in ("vllm", "transformers"):
+        return str(chosen)
+    found = releases.nearest(release)
+    return "vllm" if found is None or found.has_vllm else "transformers"
+
+
+def _clients(workspace: Object, now: str, to: str) -> str:
+    """What changes for those who send prompts."""
+    if not dig(workspace, "inference", "preset") or not (_number(now) < _STATEFUL_SETS_SINCE <= _number(to)):
+        return ""
+    if _runtime(workspace, now) == "vllm":
+        return ""
+    return (
+        "POST /chat is gone: prompts go to /v1/chat/completions, as {model, messages}; kaitoctl chat and "
+        "endpoint do"
+    )
+
+
+def _number(release: str) -> tuple[int, int, int]:
+    numbers = [
+        int(part) for part in release.lstrip("v").split(".")[:3] if part.isascii() and part.isdecimal()
+    ]
+    return tuple([*numbers, 0, 0, 0][:3])  # type: ignore[return-value]

@@ -1,0 +1,95 @@
+"""How long a client waits for an API server: what is tried again, when it gives up, and when it says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from kaitoctl.errors import ApiError, Unreachable
+from kaitoctl.kube import retries
+from kaitoctl.kube.request import Request
+
+_SLOW_S = 2.0  # after which somebody who waits wants to know for what
+_SAID_EVERY_S = 15.0
+_PATIENT_AGAIN_S = 60.0
+_RETRIES_WHEN_ASKED_TO_WAIT = 3
+
+T = TypeVar("T")
+_log = logging.getLogger("kaitoctl.kube.client")
+
+
+class Patience:
+    """The patience of one client.
+
+    Args:
+        host: whom we wait for, for messages.
+        retries_failures: try again for a few seconds what may pass, for somebody who waits.
+        says_waits: say whom we wait for when an answer takes long.
+    """
+
+    def __init__(self, host: str, *, retries_failures: bool, says_waits: bool) -> None:
+        self._host = host
+        self._retries_failures = retries_failures
+        self._says_waits = says_waits
+        self._said_at = self._gave_up_at = -math.inf
+        self.is_logging_in = False
+
+    async def retry(self, request: Request, once: Callable[[], Awaitable[T]]) -> T:
+        """What a request is answered with, tried again as long as that makes sense."""
+        began, attempt, trouble = asyncio.get_running_loop().time(), 0, [""]
+        with self.said_when_slow(trouble):
+            while True:
+                attempt += 1
+                try:
+                    return await once()
+                except (ApiError, Unreachable) as error:
+                    wait_s = self._wait_s(request, error, attempt, began)
+                    if wait_s is None:
+                        raise
+                    trouble[0] = str(error)
+                await asyncio.sleep(wait_s)
+
+    def _wait_s(
+        self, request: Request, error: ApiError | Unreachable, attempt: int, began: float
+    ) -> float | None:
+        """Seconds until the next try, None when there is none."""
+        if not self._retries_failures:
+            asked_s = error.retry_after_s if isinstance(error, ApiError) else None
+            too_long = asked_s is None or asked_s > retries.LONGEST_ASKED_WAIT_S
+            return None if too_long or attempt > _RETRIES_WHEN_ASKED_TO_WAIT else asked_s
+        wait_s = retries.wait_s(request, error, attempt)
+        if wait_s is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        is_weary = now - self._gave_up_at < _PATIENT_AGAIN_S
+        if is_weary or now + wait_s - began > retries.PATIENCE_S:
+            # Whatever else is asked would wait as long again: all of a command together are patient once.
+            self._gave_up_at = now
+            return None
+        return wait_s
+
+    @contextmanager
+    def said_when_slow(self, trouble: Sequence[str] = ("",)) -> Iterator[None]:
+        """Say what we wait for when it takes longer than somebody waits without wondering."""
+        if not self._says_waits:
+            yield
+            return
+
+        def say() -> None:
+            now = loop.time()
+            if now - self._said_at >= _SAID_EVERY_S:
+                self._said_at = now
+                of_login = "the credentials that the kubeconfig names"
+                whom = of_login if self.is_logging_in else self._host
+                _log.warning("waiting for %s ...%s", whom, f" ({trouble[0]})" if trouble[0] else "")
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_SLOW_S, say)
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -1,0 +1,341 @@
+"""What a Pod is doing, in the words of `kubectl get pods`, and what keeps it from getting on. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from kaitoctl.kube.conditions import is_true
+from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, is_being_deleted, quantity
+
+# Waiting reasons that do not heal by waiting: somebody has to change something.
+_HOPELESS = frozenset(
+    {
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "SignatureValidationFailed",
+        "CreateContainerConfigError",
+        "PreCreateHookError",
+        "CreateContainerError",
+        "PreStartHookError",
+        "PostStartHookError",
+        "RunContainerError",
+        "CrashLoopBackOff",
+    }
+)
+# ... unless their words are those of a kubelet or runtime that is behind or busy, and tries again.
+# Source: Kubernetes v1.37.2 pkg/kubelet/util/manager (caches); containerd 2.1 internal/cri/server.
+_TRIED_AGAIN = re.compile(
+    r"failed to sync (?:secret|configmap) cache|services have not yet been read|"
+    r"deadline ?exceeded|name .{0,200} is reserved for|transport is closing|error reading from server: EOF"
+)
+Amount = TypeVar("Amount", int, Decimal)
+_CONTAINERS = ("containers", "initContainers")
+_MOST_DEVICES = 1_000_000  # more is a slip or an attack
+_FINAL = frozenset({"ImagePullBackOff", "CrashLoopBackOff"})  # many tries lie behind them
+_PASSING = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a Pod does not get on.
+
+    Args:
+        reason: Kubernetes' own word, such as `ImagePullBackOff` or `Unschedulable`.
+        message: where and why, in one line.
+        container: the container concerned, empty for the whole Pod.
+        hopeless: True when waiting will not help.
+    """
+
+    reason: str
+    message: str
+    container: str = ""
+    hopeless: bool = False
+
+
+UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
+"""The field selector of pods that have not ended."""
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the Pod serves: condition Ready is True and it is not going away."""
+    return is_true(pod, "Ready") and not is_being_deleted(pod)
+
+
+def is_finished(pod: Object) -> bool:
+    """Whether all containers have ended for good; such a Pod holds no resources any more."""
+    return dig(pod, "status", "phase") in ("Succeeded", "Failed")
+
+
+def container_statuses(pod: Object) -> list[Object]:
+    """The states of its containers as the kubelet tells them, init containers first."""
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def container_specs(pod: Object) -> list[Object]:
+    """Its containers, init containers first."""
+    spec = pod.get("spec") or {}
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+
+
+def summary(pod: Object) -> str:
+    """The STATUS column: `Pending`, `Init:1/3`, `ImagePullBackOff`, `Running`, `Terminating`..."""
+    status = pod.get("status") or {}
+    if is_being_deleted(pod):
+        return "Terminating"
+    inits = status.get("initContainerStatuses") or ()
+    done = sum(1 for item in inits if dig(item, "state", "terminated", "exitCode") == 0)
+    total = len(dig(pod, "spec", "initContainers") or ())
+    for item in inits:
+        if dig(item, "state", "terminated", "exitCode") == 0:
+            continue
+        word = _state_word(item)
+        if word not in _PASSING and word != "Running":
+            return f"Init:{word}"
+        return f"Init:{done}/{total}"
+    for item in status.get("containerStatuses") or ():
+        word = _state_word(item)
+        if word not in ("", "Running"):
+            return word
+    return str(status.get("reason") or status.get("phase") or "Unknown")
+
+
+def trouble(pod: Object) -> Trouble | None:
+    """The first thing that keeps the Pod from becoming Ready, or None when it is just on its way."""
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed":
+        return Trouble(
+            str(status.get("reason") or "Failed"),
+            str(status.get("message") or "the pod has failed"),
+            "",
+            True,
+        )
+    for item in container_statuses(pod):
+        if found := _container_trouble(item):
+            return found
+    for item in status.get("conditions") or ():
+        if item.get("type") == "PodScheduled" and item.get("status") == "False":
+            return Trouble(
+                str(item.get("reason") or "Unschedulable"), str(item.get("message") or "not scheduled")
+            )
+    return None
+
+
+class Reference(NamedTuple):
+    """What a Pod needs of its namespace.
+
+    Args:
+        kind: `Secret`, `ConfigMap` or `PersistentVolumeClaim`.
+        name: its name.
+        use: `pull` an image, `env` of a container, or `volume`.
+        by: the container (`env`) or volume that needs it.
+    """
+
+    kind: str
+    name: str
+    use: Literal["pull", "env", "volume"]
+    by: str = ""
+
+
+def references(pod: Object) -> list[Reference]:
+    """The Secrets, ConfigMaps and claims of volumes that the Pod cannot do without, in order of use."""
+    spec = pod.get("spec") or {}
+    found = [Reference("Secret", item["name"], "pull") for item in spec.get("imagePullSecrets") or () if item]
+    for volume in spec.get("volumes") or ():
+        name = str(volume.get("name"))
+        if claim := dig(volume, "persistentVolumeClaim", "claimName"):
+            found.append(Reference("PersistentVolumeClaim", claim, "volume", name))
+        for source in (volume, *(dig(volume, "projected", "sources") or ())):
+            for kind, part, key in (("Secret", "secret", "secretName"), ("ConfigMap", "configMap", "name")):
+                given = source.get(part) or {}
+                named = given.get(key) or given.get("name")  # a projected secret says `name`
+                if named and not given.get("optional"):
+                    found.append(Reference(kind, named, "volume", name))
+    for container in container_specs(pod):
+        by = str(container.get("name"))
+        given_env = [item.get("valueFrom") or {} for item in container.get("env") or ()]
+        for source, prefix in ((given_env, "KeyRef"), (container.get("envFrom") or (), "Ref")):
+            for item in source:
+                for kind, part in (("Secret", "secret"), ("ConfigMap", "configMap")):
+                    named = item.get(part + prefix) or {}
+                    if named.get("name") and not named.get("optional"):
+                        found.append(Reference(kind, named["name"], "env", by))
+    return found
+
+
+def gpu_request(pod: Object, resource: str) -> int:
+    """How many whole devices of `resource` the Pod holds.
+
+    Unreadable quantities count as none: the scheduler would never have placed such a Pod.
+
+    Guarantee: never raises, whatever the Pod looks like.
+    """
+    spec = pod.get("spec") if isinstance(pod, dict) else None
+    if not isinstance(spec, dict):
+        return 0
+    return most_at_once(spec, lambda container: _devices(container, resource))
+
+
+def most_at_once(spec: Object, amount_of: Callable[[Any], Amount]) -> Amount:
+    """How much of something a pod's containers need at once.
+
+    Containers run together, and with them the sidecars: init containers with restartPolicy Always. An
+    ordinary init container runs before the containers, beside the sidecars that come before it. The larger of
+    the two counts.
+
+    Args:
+        spec: the pod's; lists that are none count as empty.
+        amount_of: how much a container needs, whatever it is; nothing for an empty one.
+
+    Source: kubernetes `component-helpers/resource/helpers.go` (PodRequests).
+    """
+    sidecars = most_at_start = amount_of({})
+    parts = [spec.get("initContainers"), spec.get("containers")]
+    inits, mains = (found if isinstance(found, list) else [] for found in parts)
+    for container in inits:
+        amount = amount_of(container)
+        most_at_start = max(most_at_start, sidecars + amount)
+        if is_sidecar(container):
+            sidecars += amount
+    return max(sum(map(amount_of, mains), sidecars), most_at_start)
+
+
+def is_sidecar(container: object) -> bool:
+    """Whether an init container keeps running beside the main ones."""
+    return isinstance(container, dict) and container.get("restartPolicy") == "Always"
+
+
+def holds_gpus(pod: Object) -> bool:
+    """Whether the Pod asks for any vendor's GPUs."""
+    return any(gpu_request(pod, resource) for resource in GPU_RESOURCES)
+
+
+# What accelerators and parts of them are called, by how the name begins: `nvidia.com/mig-1g.5gb`. The sources
+# are beside the tables of `kaito.nodes.of_gpus` and `kaito.nodes.sharing`, which say whose they are.
+_ACCELERATORS = (
+    *("nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/", "aws.amazon.com/neuron", "google.com/tpu"),
+    *("huawei.com/", "qualcomm.com/", "cambricon.com/", "mthreads.com/", "metax-tech.com/", "iluvatar.ai/"),
+    *("hygon.com/", "enflame.com/", "furiosa.ai/", "aliyun.com/gpu", "volcano.sh/vgpu", "volcano.sh/gpu"),
+    *("tencent.com/vcuda", "4pd.io/", "k8s.amazonaws.com/vgpu", "elasticgpu.io/"),
+)
+_MONITORING = "_monitoring"  # Intel's resources by which a pod watches all GPUs and holds none
+
+
+def holds_accelerator(pod: Object) -> bool:
+    """Whether the Pod asks for GPUs, parts of them, or devices by a ResourceClaim, of any vendor.
+
+    Guarantee: never raises, whatever the Pod looks like.
+    """
+    spec = pod.get("spec") if isinstance(pod, dict) else None
+    if not isinstance(spec, dict):
+        return False
+    if spec.get("resourceClaims"):
+        return True
+    for kind in _CONTAINERS:
+        containers = spec.get(kind)
+        for container in containers if isinstance(containers, list) else ():
+            resources = container.get("resources") if isinstance(container, dict) else None
+            for amounts in resources.values() if isinstance(resources, dict) else ():
+                if isinstance(amounts, dict) and any(map(_is_accelerator, amounts, amounts.values())):
+                    return True
+    return False
+
+
+def _is_accelerator(resource: object, amount: object) -> bool:
+    return (
+        isinstance(resource, str)
+        and resource.startswith(_ACCELERATORS)
+        and not resource.endswith(_MONITORING)
+        and str(amount) not in ("0", "None")
+    )
+
+
+def holding_gpus(pod: Object) -> Object | None:
+    """What there is to remember of a pod for its GPUs: nothing unless it holds some, and little then."""
+    if not holds_gpus(pod):
+        return None
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    return {
+        "metadata": {
+            key: metadata[key]
+            for key in ("name", "namespace", "labels", "uid", "resourceVersion")
+            if key in metadata
+        },
+        "spec": {
+            "nodeName": spec.get("nodeName"),
+            **{
+                kind: [
+                    {
+                        "resources": item.get("resources"),
+                        **({"restartPolicy": "Always"} if is_sidecar(item) else {}),
+                    }
+                    for item in spec.get(kind) or ()
+                ]
+                for kind in _CONTAINERS
+            },
+        },
+        "status": {"phase": dig(pod, "status", "phase")},
+    }
+
+
+def _devices(container: object, resource: str) -> int:
+    resources = container.get("resources") if isinstance(container, dict) else None
+    if not isinstance(resources, dict):
+        return 0
+    amount = None
+    for part in ("requests", "limits"):
+        if amount is None and isinstance(amounts := resources.get(part), dict):
+            amount = amounts.get(resource)
+    if amount is None:
+        return 0
+    if isinstance(amount, str) and len(amount) < 5 and amount.isascii() and amount.isdigit():
+        return int(amount)
+    try:
+        number = quantity(str(amount)[:40])
+    except ValueError:
+        return 0
+    # Looked at before it becomes an int: 1e99999999 has that many digits.
+    is_sensible = number.is_finite() and 0 <= number <= _MOST_DEVICES and number == number.to_integral_value()
+    return int(number) if is_sensible else 0
+
+
+def _state_word(container: Object) -> str:
+    state = container.get("state") or {}
+    if waiting := state.get("waiting"):
+        return str(waiting.get("reason") or "")
+    if terminated := state.get("terminated"):
+        return str(terminated.get("reason") or f"ExitCode:{terminated.get('exitCode')}")
+    return "Running" if state.get("running") is not None else ""
+
+
+def _container_trouble(item: Object) -> Trouble | None:
+    name, state = item["name"], item.get("state") or {}
+    waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+    reason = str(waiting.get("reason") or "")
+    if reason and reason not in _PASSING:
+        message = str(waiting.get("message") or reason)
+        last = dig(item, "lastState", "terminated") or {}
+        if last:
+            message = f"{message} (last exit: {_exit(last)})"
+        is_hopeless = reason in _HOPELESS and (reason in _FINAL or not _TRIED_AGAIN.search(message))
+        return Trouble(reason, f"container {name}: {message}", name, is_hopeless)
+    if terminated and terminated.get("exitCode"):
+        return Trouble(
+            str(terminated.get("reason") or "Error"), f"container {name}: {_exit(terminated)}", name
+        )
+    return None
+
+
+def _exit(terminated: Object) -> str:
+    code = terminated.get("exitCode")
+    words = ["its exit code is unknown" if code is None else f"exit code {code}"]
+    if reason := terminated.get("reason"):
+        words.insert(0, str(reason))
+    if message := terminated.get("message"):
+        words.append(str(message).strip())
+    return ", ".join(words)

@@ -1,0 +1,178 @@
+"""The read-only store that an informer keeps, and the changes of it."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from kaitoctl.kube.objects import Object, ObjectKey, controller_of, labels_of
+
+_T = TypeVar("_T")
+_REMEMBERED = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object became another.
+
+    Args:
+        key: which object.
+        old: what the store held before, None for an addition.
+        new: what it holds now, None for a deletion. `old` and `new` may be two incarnations of one
+            name, told apart by their uids, when the deletion in between was missed.
+    """
+
+    key: ObjectKey
+    old: Object | None
+    new: Object | None
+
+
+class Journal(Generic[_T]):
+    """What has changed, one after the other, for whoever keeps something that follows from it.
+
+    It remembers the last changes only: who comes too late works everything out again.
+    """
+
+    def __init__(self) -> None:
+        self._items: list[_T] = []
+        self._forgotten = 0
+
+    @property
+    def place(self) -> int:
+        """How many changes there have been."""
+        return self._forgotten + len(self._items)
+
+    def add(self, item: _T) -> None:
+        """Note a change."""
+        self._items.append(item)
+        if len(self._items) >= 2 * _REMEMBERED:
+            del self._items[:_REMEMBERED]
+            self._forgotten += _REMEMBERED
+
+    def since(self, place: int) -> list[_T] | None:
+        """The changes after a `place`; None when some of them are forgotten."""
+        return self._items[place - self._forgotten :] if place >= self._forgotten else None
+
+
+Index = Callable[[Object], Iterable[Hashable]]
+"""The values under which an object is to be matching; asked of each version of an object once."""
+
+
+class Store(Mapping[ObjectKey, Object]):
+    """What an informer knows, by key and by any other value.
+
+    Args:
+        packed: keep the objects as bytes and make dicts of them when they are asked for: a sixth of the
+            memory, and microseconds for each look. Not for what is looked at all the time.
+
+    Assumes: nobody changes the objects it hands out; unless packed they are shared, and the next comparison
+    would be made against the changed one. Copy before writing.
+    """
+
+    def __init__(self, *, packed: bool = False) -> None:
+        self._objects: dict[ObjectKey, Any] = {}
+        self._indexes: dict[Index, dict[Hashable, dict[ObjectKey, None]]] = {}
+        self.journal = Journal[ObjectKey]()
+        """The keys of the objects that came, changed or went."""
+        self.pack: Callable[[Object], Any] = marshal.dumps if packed else _as_it_is
+        self.unpack: Callable[[Any], Object] = marshal.loads if packed else _as_it_is
+
+    def __getitem__(self, key: ObjectKey) -> Object:
+        return self.unpack(self._objects[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._objects
+
+    def __iter__(self) -> Iterator[ObjectKey]:
+        return iter(self._objects)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def by(self, index: Index, value: Hashable) -> list[Object]:
+        """The objects for which `index` gives this value; costs only what it returns.
+
+        The first question by an index looks at every object once, from then on it is kept up to date.
+
+        Args:
+            index: the same function each time.
+            value: one of those that it gives.
+        """
+        return [self[key] for key in self._keys(index, value)]
+
+    def by_owner(self, uid: str) -> list[Object]:
+        """The objects whose controller has this uid; costs only what it returns."""
+        return self.by(_owner_uids, uid)
+
+    def by_labels(self, labels: Mapping[str, str]) -> Iterator[Object]:
+        """The objects that carry all these labels, of which there must be one.
+
+        Costs as much as there are objects with the rarest, and only as long as they are asked for.
+        """
+        rarest = min((self._keys(_values_of_label(key), value) for key, value in labels.items()), key=len)
+        matching = (self[key] for key in rarest)
+        return (obj for obj in matching if labels.items() <= labels_of(obj).items())
+
+    def _keys(self, index: Index, value: Hashable) -> Collection[ObjectKey]:
+        matching = self._indexes.get(index)
+        if matching is None:
+            matching = self._indexes[index] = {}
+            for key, obj in self.items():
+                for one in _values(index, obj):
+                    matching.setdefault(one, {})[key] = None
+        return matching.get(value, ())
+
+    def _replace(self, key: ObjectKey, new: Object | None) -> Object | None:
+        """Make `new` the object of `key`, None removes it; returns what was there."""
+        old = self.get(key)
+        self.journal.add(key)
+        for index, matching in self._indexes.items():
+            before, after = _values(index, old), _values(index, new)
+            for value in before - after:
+                matching[value].pop(key)
+                if not matching[value]:
+                    del matching[value]
+            for value in after - before:
+                matching.setdefault(value, {})[key] = None
+        if new is not None:
+            self._objects[key] = self.pack(new)
+        elif old is not None:
+            del self._objects[key]
+        return old
+
+
+def store_of(objects: Mapping[ObjectKey, Object]) -> Store:
+    """A store of these objects that no informer keeps up to date, for who looks once."""
+    made = Store()
+    for key, obj in objects.items():
+        made._replace(key, obj)
+    return made
+
+
+def _values(index: Index, obj: Object | None) -> set[Hashable]:
+    """What the index says of an object; nothing of one of a shape that no API server sends."""
+    try:
+        return set(index(obj)) if obj is not None else set()
+    except (TypeError, ValueError, AttributeError, LookupError):
+        return set()
+
+
+def _as_it_is(obj: Object) -> Object:
+    return obj
+
+
+def _owner_uids(obj: Object) -> tuple[str, ...]:
+    reference = controller_of(obj)
+    return (str(reference.get("uid") or ""),) if reference else ()
+
+
+@cache
+def _values_of_label(key: str) -> Index:
+    def values(obj: Object) -> tuple[str, ...]:
+        labels = labels_of(obj)
+        return (labels[key],) if key in labels else ()
+
+    return values

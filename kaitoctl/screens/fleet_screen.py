@@ -1,0 +1,70 @@
+"""A set as blocks: its replicas as a table, and what holds it up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from kaitoctl.kaito.fleet import history
+from kaitoctl.kaito.fleet.template import adapters_of
+from kaitoctl.kaito.fleet.view import Fleet, replica_words
+from kaitoctl.kube.objects import annotations_of, dig
+from kaitoctl.screens import layout
+from kaitoctl.screens.layout import BLANK, Block, Cell, Command, Paragraph
+from kaitoctl.screens.status_screen import age
+
+_MARKS = {"Ready": "✔", "Failed": "✗", "Mixed": "!"}
+_STYLES = {"Ready": "green", "Failed": "red", "Mixed": "yellow", "Deleting": "yellow"}
+_HEADERS = ("REPLICA", "READY", "TEMPLATE", "REVISION", "ADAPTERS", "NODES", "AGE", "MESSAGE")
+_LIST_HEADERS = ("INFERENCESET", "STATE", "READY", "TEMPLATE", "AGE", "MESSAGE")
+
+
+def report(fleet: Fleet, now: datetime, *, hint: str = "") -> list[Block]:
+    """One set, with a row for each replica.
+
+    Args:
+        fleet: the set.
+        now: the present time.
+        hint: the command that carries its template on; empty when none is needed.
+    """
+    head = f"InferenceSet {fleet.key}: {fleet.state.lower()}, {fleet.ready} of {fleet.wanted} replicas ready"
+    blocks: list[Block] = [Paragraph(head, mark=_MARKS.get(fleet.state, "-"))]
+    blocks.append(Paragraph(fleet.template_words, indent=2))
+    if fleet.trouble:
+        blocks.append(Paragraph(fleet.trouble, indent=2))
+    if hint:
+        blocks.append(Command(hint))
+    if fleet.replicas:
+        rows = [
+            [
+                one.name,
+                "yes" if one.is_ready else "no",
+                "present" if one.is_current else "older",
+                annotations_of(one.workspace).get(history.NUMBER, "-"),
+                ",".join(adapters_of(one.workspace)) or "-",
+                ",".join(map(str, dig(one.workspace, "status", "workerNodes") or ())) or "-",
+                age(str(one.workspace["metadata"].get("creationTimestamp") or ""), now),
+                replica_words(one),
+            ]
+            for one in fleet.replicas
+        ]
+        blocks += [BLANK, layout.table(_HEADERS, rows, gap=3)]
+    return blocks
+
+
+def rows_of(fleets: Sequence[Fleet], now: datetime, *, everywhere: bool) -> list[Block]:
+    """A row for each set."""
+    headers = ("NAMESPACE", *_LIST_HEADERS) if everywhere else _LIST_HEADERS
+    rows = [
+        [
+            *([fleet.key.namespace] if everywhere else ()),
+            fleet.key.name,
+            Cell(fleet.state, spans=((fleet.state, _STYLES.get(fleet.state, "")),)),
+            f"{fleet.ready}/{fleet.wanted}",
+            f"{len(fleet.outdated)} older" if fleet.outdated else "present",
+            age(str(fleet.inference_set["metadata"].get("creationTimestamp") or ""), now),
+            fleet.trouble,
+        ]
+        for fleet in fleets
+    ]
+    return [layout.table(headers, rows, gap=3, names=2 if everywhere else 1)]

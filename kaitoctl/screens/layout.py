@@ -1,0 +1,202 @@
+"""What is shown, as data: a pipe gets it as plain lines (`plain`), a terminal drawn by rich (`terminal`).
+
+Texts may come from a cluster: both make control characters visible, and neither reads markup.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kaitoctl.screens.visible import visible
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A text of one line in a pipe; on a terminal wrapped between words.
+
+    Args:
+        text: the words.
+        mark: a sign before it, on terminals only; the rest of the text hangs behind it.
+        lead: words before it that count, such as `hint: `, in the style of the mark.
+        indent: columns on the left.
+        hang: further columns on the left of all lines but the first.
+        plain: other words for a pipe.
+        most: columns of a line in a pipe, where the text is wrapped to them; 0 for one line.
+        style: of the lead, where it has no mark's.
+    """
+
+    text: str = ""
+    mark: str = ""
+    lead: str = ""
+    indent: int = 0
+    hang: int = 0
+    plain: str | None = None
+    most: int = 0
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that can be pasted: a line of its own that nothing breaks.
+
+    Args:
+        text: the command.
+        lead: words before it, such as `fix: `.
+        indent: columns on the left.
+    """
+
+    text: str
+    lead: str = ""
+    indent: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Words in a row, each with its mark.
+
+    Args:
+        items: mark and word of each.
+        plain: the same for a pipe.
+    """
+
+    items: tuple[tuple[str, str], ...]
+    plain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        header: its name.
+        right: whether it stands on the right, as numbers do.
+        whole: whether its cells are names, which are not broken into lines.
+        drop: what goes first where there is too little room: 1 before 2; 0 for never.
+    """
+
+    header: str
+    right: bool = False
+    whole: bool = False
+    drop: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table.
+
+    Args:
+        text: what it says.
+        mark: a sign before it, on terminals only.
+        stands_alone: whether on terminals the mark says it all.
+        spans: the text in pieces, each with its style, for terminals.
+        guide: lines of a tree before the text.
+        below: lines of a tree that go on below the text.
+    """
+
+    text: str
+    mark: str = ""
+    stands_alone: bool = False
+    spans: tuple[tuple[str, str], ...] = ()
+    guide: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells in columns.
+
+    Args:
+        columns: as a pipe gets them.
+        rows: their cells, one for each column.
+        first: headers of the columns that stand first on a terminal.
+        gap: spaces between columns in a pipe; on terminals it is two.
+        wide: whether lines may be longer than the terminal: it was asked for.
+        headed: whether the headers are shown.
+        most: columns of a line in a pipe, where the last cell is cut to them; 0 for any number.
+        below: whether on terminals the last cell stands below its line, at full width, where there is too
+            little room beside the others.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    first: tuple[str, ...] = ()
+    gap: int = 2
+    wide: bool = False
+    headed: bool = True
+    most: int = 0
+    below: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A line of a unified diff."""
+
+    text: str
+
+
+_LEAST_LAST = 20
+Block = Paragraph | Command | Steps | Table | Difference
+BLANK = Paragraph()
+
+
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, gap: int = 2, names: int = 1
+) -> Table:
+    """A table whose first columns are names."""
+    columns = tuple(Column(header, whole=at < names) for at, header in enumerate(headers))
+    cells = (tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows)
+    return Table(columns, tuple(cells), gap=gap)
+
+
+def plain(blocks: Iterable[Block]) -> list[str]:
+    """The blocks as a pipe gets them: whole lines without marks and colours."""
+    lines: list[str] = []
+    for block in blocks:
+        match block:
+            case Paragraph():
+                lines += _paragraph(block)
+            case Command():
+                lines.append(f"{' ' * block.indent}{block.lead}{visible(block.text)}")
+            case Steps():
+                lines.append(visible(block.plain))
+            case Difference():
+                lines.append(visible(block.text))
+            case Table():
+                lines += _align(block)
+    return lines
+
+
+def _paragraph(block: Paragraph) -> list[str]:
+    words = block.lead + visible(block.text if block.plain is None else block.plain)
+    indent = " " * block.indent
+    if not block.most:
+        return [f"{indent}{words}".rstrip(" ")]
+    return textwrap.wrap(
+        words,
+        block.most,
+        initial_indent=indent,
+        subsequent_indent=indent + " " * block.hang,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _align(block: Table) -> list[str]:
+    rows = [[cell.guide + visible(cell.text) for cell in row] for row in block.rows]
+    if block.headed:
+        rows.insert(0, [column.header for column in block.columns])
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    gap = " " * block.gap
+    if block.most:
+        room = max(_LEAST_LAST, block.most - sum(widths[:-1]) - len(gap) * (len(widths) - 1))
+        for row in rows:
+            row[-1] = row[-1] if len(row[-1]) <= room else f"{row[-1][: room - 1]}…"
+    return [
+        gap.join(
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, width, column in zip(row, widths, block.columns, strict=True)
+        ).rstrip()
+        for row in rows
+    ]

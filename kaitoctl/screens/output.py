@@ -1,0 +1,351 @@
+"""The only file that prints: data on stdout, narration on stderr.
+
+What comes from a cluster is shown with its control characters made visible, so that no name or message
+can move the cursor or hide a line. Terminals are drawn by rich, which is imported for no pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TextIO
+
+from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, text
+from kaitoctl.errors import Unread
+from kaitoctl.screens import layout
+from kaitoctl.screens.layout import Difference, Paragraph, Table
+from kaitoctl.screens.stream import write
+from kaitoctl.screens.visible import STEERING
+from kaitoctl.screens.visible import visible as visible
+
+if TYPE_CHECKING:
+    from kaitoctl.errors import KaitoctlError
+    from kaitoctl.kube.objects import Object
+    from kaitoctl.screens.layout import Block, Cell
+    from kaitoctl.screens.terminal import Picture
+
+_SAID_AGAIN_S = 30.0
+
+
+def is_drawn(stream: TextIO) -> bool:
+    """Whether a stream gets what rich draws: a terminal that is not dumb, or a pipe with FORCE_COLOR."""
+    if stream.isatty():
+        return os.environ.get("TERM") not in ("dumb", "unknown")
+    is_forced = os.environ.get("FORCE_COLOR", "") not in ("", "0", "false")
+    return is_forced and not os.environ.get("NO_COLOR")
+
+
+def is_redrawn(stream: TextIO) -> bool:
+    """Whether a picture on the stream can be drawn again in place."""
+    return stream.isatty() and is_drawn(stream)
+
+
+_ends_unread = False
+
+
+def end_unread() -> None:
+    """From now on, end the command when the reader of stdout has gone: it has nothing else to do."""
+    global _ends_unread
+    _ends_unread = True
+
+
+# --- data ----------------------------------------------------------------------------------------------
+
+
+def data(text: str) -> None:
+    """One line (or a finished block) of the command's result, on stdout."""
+    _write(sys.stdout, text)
+
+
+class _Said:
+    """What the command line says of all that is written."""
+
+    is_quiet = False
+    is_headed = True
+    is_traced = False
+
+
+said = _Said()
+
+
+def objects(items: Sequence[Object], output: str) -> None:
+    """Objects as `yaml`, `json` or `name`, on stdout; several as YAML documents or a JSON List."""
+    if output == "name":
+        for item in items:
+            data(resource_name(item))
+    elif output != "yaml":
+        value = items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(items)}
+        structured(value, output, indent=4)
+    else:
+        from kaitoctl.kube.yaml_writer import to_yaml
+
+        yaml("---\n".join(to_yaml(item) for item in items).rstrip("\n"))
+
+
+def report_write(obj: Object, output: str | None, word: str, *, narrates: bool = True) -> None:
+    """An object that was written: its name and what became of it, or the object itself.
+
+    Args:
+        obj: as the server gave it; who owns its fields is left out.
+        output: `yaml`, `json`, `name`; None for the line alone.
+        word: what became of it: `created`, `configured (server dry run)`.
+        narrates: whether the line is said beside YAML and JSON, too.
+    """
+    line = f"{resource_name(obj)} {word}"
+    if output is None:
+        data(line)
+        return
+    objects([without_managed_fields(obj)], output)
+    if output != "name" and narrates:
+        success(line)
+
+
+def without_managed_fields(obj: Object) -> Object:
+    """The object without the list of who owns its fields, which nobody reads."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    return {**obj, "metadata": metadata}
+
+
+def document(value: object, *, indent: int | None = 2) -> None:
+    """A JSON document on stdout; without `indent` on one line."""
+    data(json_text(value, indent))
+
+
+def structured(value: Any, output: str, *, indent: int = 2) -> None:
+    """A value on stdout: as `json` or `yaml`, or what `jsonpath=` or `custom-columns=` choose of it."""
+    if output == "json":
+        document(value, indent=indent)
+    elif output.startswith("jsonpath="):
+        from kaitoctl.screens import choosing
+
+        _write(
+            sys.stdout,
+            passage(choosing.jsonpath_text(value, output)),
+            end="\n" if sys.stdout.isatty() else "",
+        )
+    elif output.startswith("custom-columns="):
+        from kaitoctl.screens import choosing
+
+        table(*choosing.columns(value, output))
+    else:
+        from kaitoctl.kube.yaml_writer import to_yaml
+
+        yaml(to_yaml(value).rstrip("\n"))
+
+
+def yaml(text: str) -> None:
+    """YAML on stdout, its keys in colour on a terminal."""
+    if is_drawn(sys.stdout):
+        from kaitoctl.screens import terminal
+
+        _write(sys.stdout, terminal.yaml(text, sys.stdout), end="")
+    else:
+        data(text)
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """JSON that any terminal survives: characters that steer it are escapes, as JSON allows."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(
+        char if char == "\n" or (char.isprintable() and char not in STEERING) else json.dumps(char)[1:-1]
+        for char in text.replace("\x7f", "\\u007f")
+    )
+
+
+def resource_name(obj: Object) -> str:
+    """`workspace.kaito.sh/phi`, `service/phi`: as kubectl names objects."""
+    group = str(obj.get("apiVersion")).rpartition("/")[0]
+    kind = str(obj.get("kind")).lower() + (f".{group}" if group else "")
+    return visible(f"{kind}/{(obj.get('metadata') or {}).get('name')}")
+
+
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    most: int = 0,
+    wide: bool = False,
+    below: bool = False,
+) -> None:
+    """A table on stdout: left-aligned columns in the manner of kubectl, the first one of names.
+
+    Args:
+        headers: of the columns.
+        rows: their cells.
+        most: columns of a line in a pipe, where the last cell is cut to them; 0 for any number.
+        wide: whether lines may be longer than the terminal.
+        below: whether on terminals the last cell may stand below its line.
+    """
+    show([replace(layout.table(headers, rows, gap=3), most=most, wide=wide, below=below)])
+
+
+def show(blocks: Sequence[Block]) -> None:
+    """What a command answers, on stdout: drawn on a terminal, plain lines in a pipe."""
+    if not said.is_headed:
+        blocks = [replace(one, headed=False) if isinstance(one, Table) else one for one in blocks]
+    _show(blocks, sys.stdout)
+
+
+def _show(blocks: Sequence[Block], stream: TextIO) -> None:
+    if is_drawn(stream):
+        from kaitoctl.screens import terminal
+
+        _write(stream, terminal.rendered(blocks, stream), end="")
+    else:
+        _write(stream, "\n".join(layout.plain(blocks)))
+
+
+def picture(stream: TextIO) -> Picture:
+    """A picture that is drawn again in place; what else is written to the terminal stands above it."""
+    from kaitoctl.screens import terminal
+
+    return terminal.Picture(stream, stdout=sys.stdout.isatty(), stderr=sys.stderr.isatty())
+
+
+def passage(text: str) -> str:
+    """A text of several lines, such as a log: lines and tabs stay, what else steers a terminal is escaped.
+
+    Of a line that was written over by carriage returns (a progress bar) the last state remains.
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return "\n".join("\t".join(visible(part) for part in line.split("\t")) for line in lines)
+
+
+def piece(text: str) -> None:
+    """A piece of a text on stdout, without a line's end: a model speaks word by word."""
+    _write(sys.stdout, passage(text), end="")
+
+
+def log_to_narration() -> None:
+    """Let the library's warnings appear as narration, made visible; tracebacks only with KAITOCTL_DEBUG."""
+    import logging
+
+    said: dict[str, float] = {}
+
+    class Narrating(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if debugging():
+                trace(self.format(record))
+            elif not record.exc_info:  # a defect's details say nothing to a user; what it leads to is told
+                text = record.getMessage()
+                # Ten watches of a server that is gone say the same ten times, and again every few seconds.
+                what, _, cause = text.partition(": ")
+                if what.startswith("watching "):
+                    if record.created - said.get(cause, -_SAID_AGAIN_S) < _SAID_AGAIN_S:
+                        return
+                    said[cause] = record.created
+                warning(text)
+
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(Narrating(logging.WARNING))
+
+
+def debugging() -> bool:
+    """Whether the user wants to see where things fail."""
+    return said.is_traced or bool(os.environ.get("KAITOCTL_DEBUG"))
+
+
+def trace(text: str) -> None:
+    """Where something failed, for who is debugging."""
+    _write(sys.stderr, passage(text.rstrip("\n")))
+
+
+# --- narration -------------------------------------------------------------------------------------------
+
+
+def step(text: str) -> None:
+    """Something begins or moves on."""
+    if not said.is_quiet:
+        _narrate("►", text)
+
+
+def success(text: str) -> None:
+    """Something went well."""
+    if not said.is_quiet:
+        _narrate("✔", text)
+
+
+def warning(message: str, *, hint: Advice = "", flags: ClusterFlags = NO_FLAGS) -> None:
+    """Something that the user should know and that stops nobody.
+
+    Args:
+        message: what is so.
+        hint: what to do.
+        flags: lead its commands to the cluster that it is about.
+    """
+    _narrate("!", message, text(hint, flags))
+
+
+def failure(text: str) -> None:
+    """Something went wrong; details may follow."""
+    _narrate("✗", text)
+
+
+def note(text: str) -> None:
+    """A line below the last one."""
+    _show([Paragraph(text, indent=2)], sys.stderr)
+
+
+def differences(lines: Iterable[str]) -> None:
+    """Lines of a unified diff, on stderr."""
+    if shown := [Difference(line) for line in lines]:
+        _show(shown, sys.stderr)
+
+
+def can_ask() -> bool:
+    """Whether somebody sits there who can answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+async def ask(question: str) -> bool:
+    """The answer to a question, no unless it is yes; Ctrl-C ends the command as always."""
+    return (await read_line(f"{visible(question)} [y/N] ")).strip().lower() in ("y", "yes")
+
+
+async def read_line(prompt: str) -> str:
+    """The line that is typed on the terminal after a prompt, with its end; empty at the end of all."""
+    import asyncio
+
+    _write(sys.stderr, prompt, end="")
+    loop = asyncio.get_running_loop()
+    typed = asyncio.Event()
+    # A thread that waits for a line could not be interrupted.
+    loop.add_reader(sys.stdin.fileno(), typed.set)
+    try:
+        await typed.wait()
+    except asyncio.CancelledError:
+        _write(sys.stderr, "")  # what comes next begins on a line of its own
+        raise
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline()
+
+
+def error(problem: KaitoctlError) -> None:
+    """The last words of a command that failed: cause, details, and the one thing to do next."""
+    shown = [Paragraph(problem.message, lead="error: ", style="red")]
+    shown += [Paragraph(line, indent=2) for line in getattr(problem, "problems", ())]
+    if problem.hint:
+        shown.append(Paragraph(text(problem.hint, problem.flags), lead="hint: ", style="dim"))
+    _show(shown, sys.stderr)
+
+
+def _narrate(mark: str, text: str, hint: str = "") -> None:
+    shown = [Paragraph(text, mark=mark, plain=f"{mark} {text}")]
+    if hint:
+        shown.append(Paragraph(hint, indent=2))
+    _show(shown, sys.stderr)
+
+
+def _write(stream: TextIO, text: str, end: str = "\n") -> None:
+    is_read = write(stream, text, end)
+    if not is_read and stream is sys.stdout and _ends_unread:
+        raise Unread("nobody reads what this writes")

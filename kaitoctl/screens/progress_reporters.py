@@ -1,0 +1,146 @@
+"""Show a Workspace as it changes: drawn in place on a terminal, a line for each change elsewhere, or JSON."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol, TextIO
+
+from kaitoctl import advice
+from kaitoctl.errors import InputError
+from kaitoctl.kaito.view import View
+from kaitoctl.kaito.view_json import as_json
+from kaitoctl.kube.conditions import timestamp
+from kaitoctl.screens import output, status_screen
+
+if TYPE_CHECKING:
+    pass
+
+_MOST_OFTEN_S = 0.2
+
+
+class ProgressReporter(Protocol):
+    """Shows a Workspace as it changes.
+
+    Attributes:
+        rest_s: the least time between two calls of `show`.
+    """
+
+    rest_s: float
+
+    def show(self, shown: View, now: datetime) -> None:
+        """Show it, if anything has changed."""
+
+    def close(self) -> None:
+        """End: nothing more will be shown."""
+
+
+class Lines:
+    """One line for each change: narration with a mark, or data when it is what was asked for."""
+
+    rest_s = 0.0
+
+    def __init__(self, *, as_data: bool = False) -> None:
+        self._as_data = as_data
+        self._where: object = None
+        self._trouble = ""
+        self._unseen: set[str] = set()
+
+    def show(self, shown: View, now: datetime) -> None:
+        """Write a line when its phase changes, and one for each new problem."""
+        stamp = timestamp(now)
+        for what in set(shown.unseen) - self._unseen:
+            output.warning(f"{what} cannot be watched, so less is shown")
+        self._unseen |= set(shown.unseen)
+        where = (shown.phase, shown.detail, shown.outcome)
+        if where != self._where:
+            self._where = where
+            self._write(shown.outcome or "", f"{stamp}  {shown.where}", shown)
+        cause = shown.cause
+        if shown.trouble != self._trouble and cause is not None and cause.weight == "fault":
+            command = advice.text(cause.command, shown.flags)
+            text = f"{stamp}  {cause.about}: {cause.message} [{cause.code}]"
+            if self._as_data:
+                self._write("trouble", text + (f" -> {command}" if command else ""), shown)
+            else:
+                output.warning(text, hint=advice.text(cause.hint, shown.flags))
+        self._trouble = shown.trouble
+
+    def _write(self, outcome: str, text: str, shown: View) -> None:
+        if self._as_data:
+            stamp, _, rest = text.partition("  ")
+            output.data(output.visible(f"{stamp}  {shown.workspace}  {rest}"))
+        elif outcome == "ready":
+            output.success(text)
+        elif outcome == "failed":
+            output.failure(text)
+        else:
+            output.step(text)
+
+    def close(self) -> None:
+        """Do nothing: lines stay."""
+
+
+class Live:
+    """The whole picture, drawn in place."""
+
+    rest_s = _MOST_OFTEN_S
+
+    def __init__(self, stream: TextIO) -> None:
+        self._picture = output.picture(stream)
+
+    def show(self, shown: View, now: datetime) -> None:
+        """Draw it."""
+        blocks = status_screen.report(shown, now, drawn=True)
+        self._picture.draw(blocks, smaller=status_screen.smaller(shown, now))
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._picture.close()
+
+
+class Objects:
+    """One JSON object for each change, on stdout or in a file."""
+
+    rest_s = 0.0
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        self._file = file
+        self._seen: View | None = None
+
+    def show(self, shown: View, now: datetime) -> None:
+        """Write it when it differs."""
+        if shown == self._seen:
+            return
+        self._seen = shown
+        text = output.json_text({"time": timestamp(now), **as_json(shown)})
+        if self._file is None:
+            output.data(text)
+        else:
+            self._file.write(text + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def recording(path: str) -> Objects:
+    """A reporter that writes to a new file; it writes nothing of Secrets.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        return Objects(Path(path).open("w", encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--record {path}: {error.strerror}") from None
+
+
+def on(stream: TextIO) -> ProgressReporter:
+    """The reporter for stdout or stderr: drawn on a terminal, lines elsewhere."""
+    if output.is_redrawn(stream):
+        return Live(stream)
+    return Lines(as_data=stream is sys.stdout)

@@ -1,0 +1,383 @@
+"""Draws on terminals, with rich; imported only when stdout or stderr is one.
+
+Everything is a `Text` made of words that `visible` has been through: rich never sees a string of ours that it
+could read as markup. What is wrapped is wrapped between words, names and commands stay whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TextIO
+
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table as Grid
+from rich.text import Text
+
+from kaitoctl.screens.layout import Block, Cell, Column, Command, Difference, Paragraph, Steps, Table
+from kaitoctl.screens.visible import visible
+
+_STYLES = {"✔": "green", "✗": "red", "!": "yellow", "◌": "yellow", "-": "dim", "·": "dim", "►": "dim"}
+# For terminals whose encoding has none of them.
+_ASCII = str.maketrans(
+    {"✔": "+", "✗": "x", "◌": "o", "·": ".", "►": ">", "├": "|", "└": "`", "─": "-", "│": "|"}
+    | {"█": "#", "░": "."}
+    | {"…": "...", "←": "<-", "→": "->"}
+)
+_GAP = 2
+_UNDER = 4  # columns before what stands below a line
+_LEAST_PROSE = 24  # columns of free text: narrower is hard to read
+_LEAST_ROOM = 20
+_LEAST_NAME, _SHORTEST_NAME = 24, 12
+_TOO_WIDE = 10_000
+_KEY = re.compile(r"^(?P<before>[ -]*)(?P<key>[^\s:#][^:#]*):(?= |$)")
+
+
+class _Encoded:
+    """A stream of a terminal that takes only what its encoding has."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding or "ascii"
+
+    def write(self, text: str) -> int:
+        """Write the text, signs replaced by plain ones and other letters by escapes."""
+        plain = text.translate(_ASCII).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return self._stream.write(plain)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The stream's own."""
+        return self._stream.fileno()
+
+
+def _console(stream: TextIO) -> Console:
+    """A console for the stream, of its width; without colours with NO_COLOR."""
+    try:
+        "✔├".encode(stream.encoding or "ascii")
+        file = stream
+    except (UnicodeEncodeError, LookupError):
+        file = _Encoded(stream)  # type: ignore[assignment]
+    console = Console(file=file, force_terminal=True, highlight=False, markup=False, emoji=False)
+    is_colourless = bool(os.environ.get("NO_COLOR"))
+    system = None if is_colourless else console.color_system or "standard"
+    return Console(
+        file=file,
+        force_terminal=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        color_system=system,  # type: ignore[arg-type]
+    )
+
+
+def rendered(blocks: Iterable[Block], stream: TextIO) -> str:
+    """What the blocks look like on the stream's terminal, as text to write."""
+    console = _console(stream)
+    with console.capture() as captured:
+        _print(blocks, console)
+    return _fit_for(captured.get(), console)
+
+
+def _print(blocks: Iterable[Block], console: Console) -> None:
+    for one in _draw(blocks, console):
+        if isinstance(one, Text):  # wrapped where it may be
+            console.print(one, crop=False, no_wrap=True, overflow="ignore")
+        else:
+            console.print(one, crop=False)
+
+
+def yaml(text: str, stream: TextIO) -> str:
+    """YAML with its keys in colour; no line is broken, so that it can be copied."""
+    console = _console(stream)
+    with console.capture() as captured:
+        for line in text.split("\n"):
+            shown = Text(line, no_wrap=True, overflow="ignore")
+            if found := _KEY.match(line):
+                shown.stylize("cyan", found.start("key"), found.end("key"))
+            console.print(shown, crop=False, no_wrap=True, overflow="ignore")
+    return _fit_for(captured.get(), console)
+
+
+def _fit_for(text: str, console: Console) -> str:
+    """Without the blanks that fill columns at the ends of lines; in signs that the terminal has."""
+    text = re.sub(r"(?<! ) +((?:\x1b\[0m)?)$", r"\1", text, flags=re.MULTILINE)
+    if isinstance(console.file, _Encoded):
+        encoding = console.file.encoding
+        return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+class Picture:
+    """A picture at the end of a terminal's text, drawn again in place.
+
+    Args:
+        stream: the terminal.
+        stdout: whether what is written to stdout in between is to stand above the picture.
+        stderr: the same of stderr.
+    """
+
+    def __init__(self, stream: TextIO, *, stdout: bool, stderr: bool) -> None:
+        self._stream = stream
+        self._console = _console(stream)
+        self._live: Live | None = None
+        self._redirects = (stdout, stderr)
+        self._size = self._console.size
+        self._blocks: Sequence[Block] = ()
+
+    def draw(self, blocks: Sequence[Block], *, smaller: Iterable[Sequence[Block]] = ()) -> None:
+        """Replace the picture.
+
+        Args:
+            blocks: what it shows.
+            smaller: what it shows instead where that is too high for the terminal, the first that is not.
+        """
+        size = self._console.size
+        if self._live is not None and size != self._size:
+            # Lines have moved when a window has become narrower: begin on a clean screen.
+            self._live.stop()
+            self._live = None
+            self._console.clear()
+        self._size, self._blocks = size, blocks
+        shown = Group(*_draw(blocks, self._console))
+        for fewer in smaller:
+            if self._height(shown) < size.height:
+                break
+            shown = Group(*_draw(fewer, self._console))
+        if self._live is None:
+            self._live = Live(
+                shown,
+                console=self._console,
+                auto_refresh=False,
+                redirect_stdout=self._redirects[0],
+                redirect_stderr=self._redirects[1],
+                vertical_overflow="crop",
+                transient=True,
+            )
+            self._live.start(refresh=True)
+        else:
+            self._live.update(shown, refresh=True)
+
+    def _height(self, shown: RenderableType) -> int:
+        return len(self._console.render_lines(shown, pad=False))
+
+    def close(self) -> None:
+        """Leave the whole picture, with its commands in one line each, and give the cursor back."""
+        if self._live is not None:
+            self._live.update(Text(), refresh=True)  # stopped, it would show all of what is too high, too
+            self._live.stop()
+            self._live = None
+            _print(self._blocks, self._console)
+
+
+# --- blocks ------------------------------------------------------------------------------------------------
+
+
+def _draw(blocks: Iterable[Block], console: Console) -> Iterator[RenderableType]:
+    width = console.width
+    for block in blocks:
+        match block:
+            case Paragraph():
+                yield from _paragraph(block, width)
+            case Command():
+                yield _whole(f"{' ' * block.indent}{block.lead}{visible(block.text)}")
+            case Steps():
+                yield from _steps(block, width)
+            case Difference():
+                style = {"+": "green", "-": "red", "@": "cyan"}.get(block.text[:1], "")
+                yield from (_whole(line, style) for line in _lines(visible(block.text), width))
+            case Table():
+                yield from _table(block, width)
+
+
+def _whole(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ignore")
+
+
+def _paragraph(block: Paragraph, width: int) -> Iterator[Text]:
+    first = Text(" " * block.indent)
+    if block.mark:
+        first.append(block.mark, _STYLES.get(block.mark, ""))
+        first.append(" ")
+    hang = first.cell_len + block.hang
+    first.append(block.lead, block.style)
+    for number, line in enumerate(_lines(visible(block.text), width - hang, first.cell_len - hang)):
+        yield _whole_after(first if number == 0 else Text(" " * hang), line)
+
+
+def _whole_after(lead: Text, line: str) -> Text:
+    shown = lead.copy()
+    shown.append(line)
+    shown.no_wrap, shown.overflow = True, "ignore"
+    return shown
+
+
+def _lines(text: str, width: int, taken: int = 0, *, least: int = _LEAST_ROOM) -> list[str]:
+    """The text in lines broken between words; a word that is longer than a line stays whole.
+
+    Args:
+        text: the words.
+        width: columns of a line.
+        taken: those of the first line that something else takes.
+        least: columns that a line has even on the narrowest terminal.
+    """
+    width = max(least, width)
+    lines, room = [""], width - taken
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and cell_len(longer) > room:
+            lines.append(word)
+            room = width
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _steps(block: Steps, width: int) -> Iterator[Text]:
+    line = Text()
+    for mark, word in block.items:
+        step = Text.assemble((mark, _STYLES.get(mark, "")), f" {visible(word)}")
+        if line and line.cell_len + 2 + step.cell_len > width:
+            yield line
+            line = step
+        else:
+            line = Text("  ").join([line, step]) if line else step
+    yield line
+
+
+# --- tables ------------------------------------------------------------------------------------------------
+
+
+def _table(block: Table, width: int) -> Iterator[RenderableType]:
+    """All columns side by side; what stands beside a name that is too long is on the next line."""
+    order = sorted(range(len(block.columns)), key=lambda at: at > 0 and _rank(block, at))
+    columns = [block.columns[at] for at in order]
+    rows = [[row[at] for at in order] for row in block.rows]
+    room = _TOO_WIDE if block.wide else width
+    kept = _columns_with_room(columns, rows, room)
+    columns, rows = [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
+    under: list[str] = []
+    if block.below and len(columns) > 1 and _too_wide(columns, rows, room):
+        under = [visible(row[-1].text) for row in rows]
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    widths = _widths(columns, rows, room)
+    grid = _grid(columns, widths)
+    if block.headed:
+        grid.add_row(*(Text(column.header) for column in columns))
+    for at, row in enumerate(rows):
+        name, *others = map(_text, row)
+        lines = [len(_lines(one.plain, wide, least=1)) for one, wide in zip(others, widths[1:], strict=True)]
+        below = [Text(row[0].below)] * max(lines, default=1)
+        if name.cell_len <= widths[0]:
+            grid.add_row(Text("\n").join([name, *below[1:]]), *others)
+        else:
+            yield grid
+            yield from _fold(name, row[0], room)
+            grid = _grid(columns, widths)
+            grid.add_row(Text("\n").join(below), *others)
+        if under and under[at]:
+            yield grid
+            yield from _paragraph(Paragraph(under[at], indent=_UNDER), width)
+            grid = _grid(columns, widths)
+    yield grid
+
+
+def _too_wide(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> bool:
+    """Whether a line of all cells is longer than there is room."""
+    natural = [_natural(column, [row[at] for row in rows]) for at, column in enumerate(columns)]
+    return sum(natural) + _GAP * (len(columns) - 1) > room
+
+
+def _rank(block: Table, at: int) -> int:
+    """What a terminal shows first, the important column, comes right behind the name."""
+    header = block.columns[at].header
+    return block.first.index(header) + 1 if header in block.first else len(block.first) + 1
+
+
+def _columns_with_room(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> list[int]:
+    """The columns that there is room for; those that may be dropped go when it is too small for all."""
+    kept: list[int] = []
+    for level in range(max(column.drop for column in columns) + 1):
+        kept = [at for at, column in enumerate(columns) if not 0 < column.drop <= level]
+        natural = [_natural(columns[at], [row[at] for row in rows]) for at in kept]
+        if sum(natural) + _GAP * (len(kept) - 1) <= room:
+            break
+    return kept
+
+
+def _natural(column: Column, cells: Sequence[Cell]) -> int:
+    return max([cell_len(column.header), *(_text(cell).cell_len for cell in cells)])
+
+
+def _least(column: Column, cells: Sequence[Cell]) -> int:
+    """The width that breaks no word, and in a column of names no name; a mark stays with the first word."""
+    if column.whole:
+        return _natural(column, cells)
+    words = [word for cell in cells for word in visible(cell.text).split()]
+    marked = [_text(replace(cell, text=cell.text.split(" ")[0], spans=())).cell_len for cell in cells]
+    return max([*(cell_len(word) for word in [*column.header.split(), *words]), *marked], default=1)
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> list[int]:
+    """How wide each column is: as wide as its cells where there is room.
+
+    Where there is not, the last column, of free text, is made narrower first; then that of the names, so that
+    long ones have lines of their own; then the others, down to their longest words.
+    """
+    cells = [[row[at] for row in rows] for at in range(len(columns))]
+    natural = [_natural(*both) for both in zip(columns, cells, strict=True)]
+    words = [_least(*both) for both in zip(columns, cells, strict=True)]
+    prose = max(words[-1], min(natural[-1], _LEAST_PROSE))
+    name, short = min(natural[0], _LEAST_NAME), min(natural[0], _SHORTEST_NAME)
+    room -= _GAP * (len(columns) - 1)
+    widths = list(natural)
+    for least in (
+        [*natural[:-1], prose],
+        [name, *natural[1:-1], prose],
+        [name, *words[1:-1], prose],
+        [short, *words[1:]],
+        [1] * len(columns),
+    ):
+        _shrink(widths, least, room)
+    return widths
+
+
+def _shrink(widths: list[int], least: Sequence[int], room: int) -> None:
+    """Take columns away where most can be spared, until all fit."""
+    while sum(widths) > room and (able := [at for at, width in enumerate(widths) if width > least[at]]):
+        widths[max(able, key=lambda at: widths[at] - least[at])] -= 1
+
+
+def _text(cell: Cell) -> Text:
+    words = Text.assemble(*((visible(text), style) for text, style in cell.spans or ((cell.text, ""),)))
+    if cell.mark:
+        mark = Text(cell.mark, _STYLES.get(cell.mark, ""))
+        words = mark if cell.stands_alone else Text(" ").join([mark, words])
+    return Text(cell.guide) + words
+
+
+def _fold(name: Text, cell: Cell, room: int) -> Iterator[Text]:
+    """A name on a line of its own; on several only when it is longer than the terminal is wide."""
+    while name.cell_len > room:
+        yield name[:room]
+        name = Text(cell.below) + name[room:]
+    yield name
+
+
+def _grid(columns: Sequence[Column], widths: Sequence[int]) -> Grid:
+    grid = Grid.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    for column, width in zip(columns, widths, strict=True):
+        grid.add_column(width=width, justify="right" if column.right else "left", overflow="fold")
+    return grid

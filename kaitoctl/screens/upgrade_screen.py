@@ -1,0 +1,74 @@
+"""What an upgrade does to Workspaces, as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Advice, Command
+from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.upgrade import WORDS
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.upgrade import Effect
+
+
+def lines(found: Sequence[Effect], release: str, to: str, *, files: Sequence[str]) -> Iterator[Advice]:
+    """An entry for each Workspace, the order of work, and the sum."""
+    for one in found:
+        mark = "✗" if one.breaks else "=" if one.is_fine else "~"
+        yield f"{mark} Workspace {one.key}: {WORDS[one.outcome]}"
+        yield from (f"    {line}" for line in _details(one))
+    yield from _steps(found, to, files)
+    counts = {
+        "break": sum(one.breaks for one in found),
+        "restart": sum(one.outcome == "restarts" for one in found),
+        "to be rewritten": sum(one.is_rewritten for one in found),
+        "as they should be": sum(one.is_fine for one in found),
+    }
+    words = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+    yield f"{len(found)} {plural('Workspace', len(found))} from {release} to {to}: {words or 'none'}"
+
+
+def _details(one: Effect) -> Iterator[str]:
+    if one.source != "cluster":
+        yield f"in {one.source}"
+    yield from (f"refused: {line}" for line in one.problems)
+    for remark in one.remarks:
+        yield f"{remark.path}: {remark.message}"
+        yield from (f"    {command}" for command in remark.commands)
+    if one.outage.pods:
+        yield one.outage.words
+    if one.nodes_asked:
+        yield f"nodes asked for: {one.nodes_asked}, as those that there are are not recognised"
+    if one.clients:
+        yield f"clients: {one.clients}"
+
+
+def _steps(found: Sequence[Effect], to: str, files: Sequence[str]) -> Iterator[Advice]:
+    """In which order; only what is needed."""
+    steps: list[Advice] = []
+    if any(one.breaks for one in found):
+        steps.append("decide about the Workspaces marked ✗: another model or instance type, or their end")
+    steps.append(
+        Command("kubectl get workspaces -A -o yaml") + " > workspaces-before.yaml keeps what there is"
+    )
+    steps.append(
+        f"apply the CRDs of KAITO {to} (helm upgrade leaves CRDs as they are), then upgrade its chart"
+    )
+    if restarting := [one for one in found if one.outcome == "restarts"]:
+        most = max(one.outage.most_s for one in restarting)
+        steps.append(
+            f"wait: {len(restarting)} {plural('Workspace', len(restarting))} will restart, all at once, when "
+            f"the new controller starts: {int(most // 60)} minutes at most"
+        )
+    if any(one.is_rewritten for one in found):
+        where = [word for name in files for word in ("-f", name)]
+        rewrite = Command("kaitoctl convert", *where, "--to", "v1beta1", "--in-place")
+        printing = Command("kaitoctl upgrade plan --to", to, "-o", "manifests")
+        first: Advice = rewrite if files else printing + " > workspaces.yaml"
+        second = Command("kaitoctl plan", *(where or ("-f", "workspaces.yaml")))
+        steps.append(first + (", then " + second))
+    steps.append(Command("kaitoctl upgrade verify --to", to))
+    yield "Order:"
+    yield from (f"  {number}. " + step for number, step in enumerate(steps, start=1))

@@ -1,0 +1,1 @@
+"""The validating webhook: a TLS server that judges Workspaces as `validate` does, and its certificates."""

@@ -1,0 +1,310 @@
+"""What this controller would do about Workspaces that are about to be written. Pure: nothing is sent.
+
+The reconciler itself is asked, on copies of what there is with the Workspaces as they would be: a forecast
+that shared only the rules would be wrong as soon as they change. What it writes is answered as a server would
+and kept for the Workspaces after it, so no two of them count the same free node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import node_claims
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kube.access import access
+from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, uid_of
+from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.comparison import changes, restarts
+from kaitoctl.reconcile.dry_run import outcome
+from kaitoctl.reconcile.store import Store, store_of
+from kaitoctl.workspace_controller.claims import claims_of
+from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, MANAGER, refusal_of
+from kaitoctl.workspace_controller.node_view import NodeView
+from kaitoctl.workspace_controller.reconcile import ReconcileSteps, WorkspaceReconciler
+from kaitoctl.workspace_controller.stores import Stores, node_of_pod
+
+_STORES = {
+    "workspaces": "workspaces",
+    "deployments": "deployments",
+    "statefulsets": "stateful_sets",
+    "services": "services",
+    "nodes": "nodes",
+    "pods": "pods",
+    "nodeclaims": "claims",
+    "jobs": "jobs",
+    "configmaps": "config_maps",
+    "controllerrevisions": "revisions",
+}
+_WORKLOADS = ("deployments", "statefulsets")
+_MOST_REQUESTS = 500  # of one reconcile: there is none with that many
+# Settings that let custom pods have all: what only a controller's defaults refuse may be built or not, and is
+# said so.
+_MILD = Settings(
+    allows_privileged_templates=True,
+    template_service_accounts=frozenset("*"),
+    template_secrets=frozenset("*"),
+    allows_template_scheduling=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What would become of one Workspace.
+
+    Args:
+        key: which one.
+        asked: the names of the NodeClaims that are asked for.
+        most: how many may be asked for when other Workspaces that move at the same time can use the same
+            nodes: the scheduler may give them to any.
+        rivals: those others.
+        returned: the names of those that are given back once it runs without.
+        restarts: how many of its pods are recreated.
+        waits: what it would wait for, in words; empty when nodes are there or asked for.
+        refusal: why nothing would be built; empty when something would.
+    """
+
+    key: ObjectKey
+    asked: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
+    restarts: int = 0
+    waits: str = ""
+    refusal: str = ""
+    most: int = 0
+    rivals: tuple[ObjectKey, ...] = ()
+
+
+def forecast(
+    stores: Stores,
+    planned: Iterable[Object],
+    known: Catalog,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Generator[Request, Object, list[Forecast]]:
+    """What becomes of the planned Workspaces, in their order.
+
+    Yields the reads that the stores cannot answer (Secrets of tuning, revisions with their data); the driver
+    answers them, or throws the `ApiError`.
+
+    Args:
+        stores: the world, its workloads with managedFields; it stays as it is.
+        planned: Workspaces as a server's dry run returned them, in the version that the controller reads.
+        known: the controller's catalog.
+        clock: the present time.
+    """
+    settings = Settings(catalog=known), replace(_MILD, catalog=known)
+    world, found = _World(stores, planned, settings[0]), []
+    reconcilers = [WorkspaceReconciler(world.stores, one, clock=clock) for one in settings]
+    for key in world.planned:
+        strict = refusal_of(world.stores.workspaces[key], settings[0])
+        mild = refusal_of(world.stores.workspaces[key], settings[1]) if strict else ""
+        chosen = reconcilers[bool(strict) and not mild]
+        problem = yield from _reconcile(world, chosen.reconcile(key))
+        one = _outcome(world, key, chosen.sized(world.stores.workspaces[key]), refusal=mild)
+        if strict and not mild:
+            problem = f"a controller with other than its default settings, for {strict}"
+        found.append(replace(one, waits=problem or one.waits))
+    return _beside_rivals(world, found, reconcilers[0].sized)
+
+
+def _reconcile(world: _World, passing: ReconcileSteps) -> Generator[Request, Object, str]:
+    """Let one reconcile happen in the world; why it came to no end, empty when it did."""
+    world.begin()
+    try:
+        asked = next(passing)
+        for _ in range(_MOST_REQUESTS):
+            try:
+                answer = world.answer(asked)
+                if answer is None:
+                    answer = yield asked
+            except ApiError as error:
+                asked = passing.throw(error)
+            else:
+                asked = passing.send(answer)
+    except StopIteration:
+        return ""
+    except ApiError as error:
+        return f"what cannot be foreseen: {error}"
+    passing.close()
+    return "what cannot be foreseen: its reconcile does not end"
+
+
+def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) -> Forecast:
+    """What the reconcile has come to, and what follows once the workload runs.
+
+    Args:
+        world: after the reconcile.
+        key: of the Workspace.
+        workspace: with as many nodes as its model takes.
+        refusal: why nothing would be built.
+    """
+    look, claims = world.nodes.look(workspace), claims_of(world.stores, workspace)
+    outgrown: list[Object] = []
+    if look.verdict.enough and world.has_workload(key):
+        serving = look.verdict.selected
+        held = frozenset(serving) if world.restarts else look.held
+        outgrown = node_claims.outgrown(workspace, claims, serving=serving, held=held)
+    given_back = [
+        str(claim["metadata"]["name"])
+        for claim in outgrown
+        if not world.nodes.guests(node_claims.node_of(claim), key)
+    ]
+    short = look.verdict.missing - sum(not node_claims.node_of(claim) for claim in claims)
+    waits = ""
+    if short > 0 and not refusal and not look.held:
+        words = "those that would do are other Workspaces'" if look.waits_for_others else look.verdict.summary
+        waits = f"{short} more {nodes_.plural('node', short)}: {words}"
+    returned = dict.fromkeys([*world.returned, *given_back])
+    return Forecast(key, tuple(world.asked), tuple(returned), world.restarts, waits, refusal)
+
+
+def _beside_rivals(
+    world: _World, planned: list[Forecast], sized: Callable[[Object], Object]
+) -> list[Forecast]:
+    """The forecasts with what becomes of them where others move on the same nodes, at the same time.
+
+    A controller asks for a node again when another took the one that it had asked for, up to twice as many
+    as the Workspace needs (`claims.demand`).
+    """
+    workspaces = world.stores.workspaces
+    moving = {item.key for item in planned if item.restarts or item.asked}
+    moving |= {key for key in workspaces if not world.is_placed(sized(workspaces[key]))}
+    rivals_of = _Rivals({key: nodes_.labels_asked(workspaces[key]) for key in sorted(moving)})
+    found = []
+    for one in planned:
+        rivals: tuple[ObjectKey, ...] = ()
+        if one.key in moving and not one.refusal:
+            rivals = rivals_of(one.key)
+        most = len(one.asked)
+        if rivals:
+            workspace = sized(workspaces[one.key])
+            claims = [claim for claim in claims_of(world.stores, workspace) if not is_being_deleted(claim)]
+            alive = sum(node_claims.fits(workspace, claim) for claim in claims) - most
+            most = max(most, 2 * nodes_.required_nodes(workspace) - alive)
+        found.append(replace(one, most=most, rivals=rivals))
+    return found
+
+
+class _Rivals:
+    """Who may meet on a node: those of whose labels none has another value for the other.
+
+    Args:
+        labels: what each asks of nodes.
+    """
+
+    def __init__(self, labels: Mapping[ObjectKey, Mapping[str, str]]) -> None:
+        self._labels = labels
+        self._with: dict[str, dict[str, set[ObjectKey]]] = {}
+        for key, asked in labels.items():
+            for name, value in asked.items():
+                self._with.setdefault(name, {}).setdefault(value, set()).add(key)
+        self._without = {
+            name: {key for key, asked in labels.items() if name not in asked} for name in self._with
+        }
+
+    def __call__(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
+        """The others that may use the same nodes, in order."""
+        mine = self._labels[key]
+        if not mine:
+            return tuple(other for other in self._labels if other != key)
+        fitting = [self._with[name][value] | self._without[name] for name, value in mine.items()]
+        return tuple(sorted(set.intersection(*fitting) - {key}))
+
+
+class _World:
+    """Copies of the stores that answer requests, with what one reconcile has done.
+
+    Attributes:
+        stores: the copies.
+        nodes: what they say about nodes.
+        planned: the Workspaces that are to be written.
+        asked: names of NodeClaims asked for.
+        returned: names of NodeClaims deleted.
+        restarts: pods whose template has changed.
+    """
+
+    def __init__(self, stores: Stores, planned: Iterable[Object], settings: Settings) -> None:
+        names = (item.name for item in fields(Stores) if item.name != "can_claim")
+        copied: dict[str, Any] = {name: store_of(dict(getattr(stores, name))) for name in names}
+        self.stores = replace(stores, **copied)
+        self.nodes = NodeView(self.stores, settings)
+        self.planned: list[ObjectKey] = []
+        for workspace in planned:
+            key = key_of(workspace)
+            self.planned.append(key)
+            metadata = {**workspace["metadata"], "uid": uid_of(workspace) or f"planned-{key}"}
+            metadata.setdefault("generation", 1)
+            metadata.setdefault("resourceVersion", "0")
+            self.stores.workspaces._replace(key, {**workspace, "metadata": metadata})
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what the reconcile before has done."""
+        self.asked: list[str] = []
+        self.returned: list[str] = []
+        self.restarts = 0
+
+    def has_workload(self, key: ObjectKey) -> bool:
+        """Whether the Workspace's pods are there, or about to be."""
+        return any(
+            key in store for store in (self.stores.deployments, self.stores.stateful_sets, self.stores.jobs)
+        )
+
+    def is_placed(self, workspace: Object) -> bool:
+        """Whether the Workspace has pods on as many nodes as it needs."""
+        return len(self.nodes.look(workspace).held) >= nodes_.required_nodes(workspace)
+
+    def answer(self, asked: Request) -> Object | None:
+        """What a server would answer; None for a read that only a server can answer.
+
+        Raises:
+            ApiError: there is no such object.
+        """
+        named = access(asked.method, asked.path, asked.query)
+        plural, _, below = named.resource.partition("/")
+        store: Store | None = getattr(self.stores, _STORES[plural]) if plural in _STORES else None
+        key = ObjectKey(named.namespace, named.name)
+        if asked.method == "GET":
+            return self._read(asked, plural, store, key)
+        live = store.get(key) if store is not None and named.name else None
+        if store is None or below:
+            return outcome(asked, live)
+        if asked.method == "DELETE":
+            if plural == "nodeclaims" and live is not None:
+                self.returned.append(named.name)
+            if plural == "jobs" and live is not None:  # tuning that runs begins again
+                self.restarts += int(dig(live, "status", "active") or 0)
+            store._replace(key, None)
+            return outcome(asked, live)
+        return self._write(asked, plural, store, key, live)
+
+    def _read(self, asked: Request, plural: str, store: Store | None, key: ObjectKey) -> Object | None:
+        if plural == "pods" and not key.name:
+            node = asked.query.get("fieldSelector", "").partition("spec.nodeName=")[2]
+            return {"items": self.stores.gpu_pods.by(node_of_pod, node)}
+        if store is None or plural in ("controllerrevisions", "configmaps") or not key.name:
+            return None
+        if (found := store.get(key)) is None:
+            raise ApiError(404, "NotFound", f"{plural} {key} not found", details={"name": key.name})
+        return found
+
+    def _write(
+        self, asked: Request, plural: str, store: Store, key: ObjectKey, live: Object | None
+    ) -> Object:
+        if plural in _WORKLOADS and live is not None:
+            changed = changes(asked.body, live, manager=MANAGER, annotation_prefix=ANNOTATION_PREFIX)
+            self.restarts += restarts(live, changed)
+        if plural == "nodeclaims" and live is None:
+            self.asked.append(key.name)
+        made = outcome(asked, live)
+        made["metadata"].setdefault("uid", f"planned-{plural}-{key}")
+        made["metadata"].setdefault("resourceVersion", "0")
+        name = ObjectKey(key.namespace, str(made["metadata"].get("name") or key.name))
+        if name.name:
+            store._replace(name, made)
+        return made

@@ -1,0 +1,89 @@
+"""The revisions of a Workspace: written before what they record is applied, and pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import revisions
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.revisions import Record
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, is_controlled_by, key_of, uid_of
+from kaitoctl.kube.request import Request
+from kaitoctl.workspace_controller import steps
+from kaitoctl.workspace_controller.decisions import MANAGER, made_for, refusal_of
+from kaitoctl.workspace_controller.stores import Stores
+
+_MOST_COLLISIONS = 16
+
+
+def revisions_of(stores: Stores, workspace: Object) -> list[Object]:
+    """The Workspace's own revisions, trimmed by `revisions.kept`."""
+    return stores.revisions.by_owner(uid_of(workspace))
+
+
+def write_revision(workspace: Object, record: Record) -> Generator[Request, Object, int]:
+    """Write the revision of what is about to be applied; returns its number."""
+    if record.present is not None and (not record.patch or (yield from _renumber(record.present, record))):
+        return record.number
+    for collisions in range(_MOST_COLLISIONS):
+        made = revisions.revision(workspace, record.number, collisions=collisions)
+        try:
+            yield request.create(CONTROLLER_REVISION, made)
+            return record.number
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            taken = yield from steps.read_optional(request.get(CONTROLLER_REVISION, *key_of(made)))
+            if taken is None:
+                raise
+            is_it = is_controlled_by(taken, workspace) and revisions.has_same_data(taken, workspace)
+            if is_it and revisions.number_of(taken) >= record.number:
+                return revisions.number_of(taken)  # written already, and our store is behind
+    raise ApiError(409, "Conflict", f"all names for the revision of {key_of(workspace)} are taken")
+
+
+def _renumber(present: Object, record: Record) -> Generator[Request, Object, bool]:
+    """Make a revision of the past the newest; False when the server refuses to.
+
+    Its data was then written in another form than the API server's, to which any patch now seems to change
+    it. It stays as it is, and the history has it twice.
+    """
+    metadata = present["metadata"]
+    same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+    patch = {**record.patch, "metadata": {**record.patch["metadata"], **same}}
+    try:
+        yield request.merge_patch(CONTROLLER_REVISION, *key_of(present), patch, manager=MANAGER)
+    except ApiError as error:
+        if error.reason != "Invalid":
+            raise
+        return False
+    return True
+
+
+def prune(record: Record) -> Generator[Request, Object, ApiError | None]:
+    """Delete the revisions beyond the limit; returns what went wrong: no reason to apply nothing."""
+    try:
+        for one in record.superfluous:
+            deletion = request.delete(CONTROLLER_REVISION, *key_of(one), uid=uid_of(one))
+            yield from steps.delete_if_present(deletion)
+    except ApiError as error:
+        return error
+    return None
+
+
+def last_good(
+    stores: Stores, settings: Settings, workspace: Object, workload: Object | None
+) -> Generator[Request, Object, Object | None]:
+    """The Workspace as its serving workload was made from it; None when that cannot be told."""
+    number = revisions.number_on(workload)
+    known = [one for one in revisions_of(stores, workspace) if number and revisions.number_of(one) == number]
+    if workload is None or not known:
+        return None
+    whole = yield from steps.read_optional(request.get(CONTROLLER_REVISION, *key_of(known[-1])))
+    if whole is None or not is_controlled_by(whole, workspace) or not isinstance(whole.get("data"), dict):
+        return None
+    good = revisions.as_of(workspace, whole["data"])
+    good["metadata"]["generation"] = made_for(workload)
+    return good if good.get("inference") and not refusal_of(good, settings) else None

@@ -1,0 +1,168 @@
+"""What was judged of nodes, kept for Workspaces that ask for the same, and brought up to date by changes.
+
+A node is judged again when it has changed, or a pod that holds GPUs there: a reconcile costs as much as has
+happened since the last one, and not as much as there are nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kaitoctl.kaito import api, nodes
+from kaitoctl.kaito.nodes import Crowd, Need, NodeVerdict, Rules
+from kaitoctl.kube.objects import Object, ObjectKey, labels_of
+from kaitoctl.reconcile.store import Journal
+from kaitoctl.workspace_controller.stores import Stores, node_of_pod, workspace_of_labels
+
+_MOST_ANSWERS = 2_000
+
+
+@dataclass(slots=True)
+class Answer:
+    """The nodes for Workspaces that ask for the same, with the GPUs of all pods counted as taken.
+
+    Args:
+        need: what they ask; whose it is says nothing about whether a node is usable.
+        labels: those by which nodes are found.
+        verdicts: of the nodes found, by name.
+        usable: how many GPUs each pod would ask for, by the nodes that can be used.
+        place: up to where it is up to date.
+    """
+
+    need: Need
+    labels: Mapping[str, str]
+    verdicts: dict[str, NodeVerdict] = field(default_factory=dict)
+    usable: dict[str, int] = field(default_factory=dict)
+    place: int = 0
+
+
+class JudgedNodes:
+    """Answers about nodes, from the stores alone.
+
+    Args:
+        stores: the world as last seen.
+        rules: by which nodes are judged.
+    """
+
+    def __init__(self, stores: Stores, rules: Rules) -> None:
+        self._stores, self._rules = stores, rules
+        self._answers: dict[object, Answer] = {}
+        self._changed = Journal[str]()
+        self._places = [-1, -1, -1]
+        self._node_of: dict[ObjectKey, tuple[str, ...]] = {}
+        self._crowds: dict[str, Crowd] = {}
+        self._questions: dict[ObjectKey, object] = {}
+
+    def of(self, workspace: Object, stored: ObjectKey | None = None) -> Answer:
+        """The answer to what a Workspace asks; not to be changed, and of use until something is awaited.
+
+        Args:
+            workspace: the Workspace.
+            stored: its name, when it is the one in the store: what it asks is read once, then.
+        """
+        self._look_at_changes()
+        question = (
+            nodes.question_of(workspace, self._rules)
+            if stored is None
+            else self._question_of_stored(workspace, stored)
+        )
+        found = self._answers.pop(question, None)
+        names = self._changed.since(found.place) if found is not None else None
+        if found is None or names is None:
+            found = self._answer_for(workspace)
+            names = self._candidates(found)
+        self._answers[question] = found  # the last one, now: those that nobody has asked for longest go first
+        if len(self._answers) > _MOST_ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        for name in dict.fromkeys(names):
+            self._judge_again(found, workspace, name)
+        found.place = self._changed.place
+        return found
+
+    def without_pods_of(self, answer: Answer, key: ObjectKey) -> dict[str, NodeVerdict]:
+        """What is judged of the nodes that a Workspace's own pods are on, for itself: as if they were not."""
+        mine = {
+            name for pod in self._stores.gpu_pods.by(workspace_of_labels, key) for name in node_of_pod(pod)
+        }
+        found = {}
+        for name in mine & answer.verdicts.keys():
+            pods = self._stores.gpu_pods.by(node_of_pod, name)
+            crowd = _crowd_of([pod for pod in pods if key not in workspace_of_labels(pod)])
+            found[name] = nodes.judge_node(answer.need, self._stores.nodes[ObjectKey("", name)], crowd)
+        return found
+
+    # --- what has changed --------------------------------------------------------------------------------
+
+    def _look_at_changes(self) -> None:
+        """Note the nodes of which something has changed, and of whose pods."""
+        journals = [
+            one.journal for one in (self._stores.nodes, self._stores.gpu_pods, self._stores.workspaces)
+        ]
+        found = [journal.since(place) for journal, place in zip(journals, self._places, strict=True)]
+        self._places = [journal.place for journal in journals]
+        names, pods, workspaces = found
+        if names is None or pods is None or workspaces is None:
+            self._begin()
+            return
+        for key in names:
+            self._changed.add(key.name)
+            if key not in self._stores.nodes:
+                self._crowds.pop(key.name, None)
+        for key in pods:
+            self._note_pod(key)
+        for key in workspaces:
+            self._questions.pop(key, None)
+
+    def _begin(self) -> None:
+        """All may be otherwise: at the start, and when more has changed than the stores remember."""
+        self._answers.clear()
+        self._questions.clear()
+        self._crowds.clear()
+        self._node_of = {key: node_of_pod(pod) for key, pod in self._stores.gpu_pods.items()}
+
+    def _note_pod(self, key: ObjectKey) -> None:
+        pod = self._stores.gpu_pods.get(key)
+        now = node_of_pod(pod) if pod is not None else ()
+        for name in {*self._node_of.pop(key, ()), *now}:
+            self._crowds.pop(name, None)
+            self._changed.add(name)
+        if now:
+            self._node_of[key] = now
+
+    # --- judging -----------------------------------------------------------------------------------------
+
+    def _question_of_stored(self, workspace: Object, key: ObjectKey) -> object:
+        question = self._questions.get(key)
+        if question is None:
+            question = self._questions[key] = nodes.question_of(workspace, self._rules)
+        return question
+
+    def _answer_for(self, workspace: Object) -> Answer:
+        of_type = {api.LABEL_INSTANCE_TYPE: nodes.instance_type_of(workspace)}
+        labels = nodes.labels_asked(workspace) or of_type
+        return Answer(nodes.need_of(workspace, self._rules), labels)
+
+    def _candidates(self, answer: Answer) -> list[str]:
+        """The nodes that the Workspaces name, and those with all their labels: no other can be used."""
+        store = self._stores.nodes
+        named = [name for name in answer.need.preferred if ObjectKey("", name) in store]
+        return [*named, *(str(node["metadata"]["name"]) for node in store.by_labels(answer.labels))]
+
+    def _judge_again(self, answer: Answer, workspace: Object, name: str) -> None:
+        node = self._stores.nodes.get(ObjectKey("", name))
+        answer.verdicts.pop(name, None)
+        answer.usable.pop(name, None)
+        if node is None:
+            return
+        if name not in answer.need.preferred and not answer.labels.items() <= labels_of(node).items():
+            return
+        if name not in self._crowds:
+            self._crowds[name] = _crowd_of(self._stores.gpu_pods.by(node_of_pod, name))
+        judged = answer.verdicts[name] = nodes.judge_node(answer.need, node, self._crowds[name])
+        if judged.usable:
+            answer.usable[name] = nodes.gpus_per_pod(workspace, [judged], self._rules.catalog)
+
+
+def _crowd_of(pods: list[Object]) -> Crowd:
+    return Crowd(sum(map(nodes.gpus_held, pods)), any(map(nodes.holds_devices, pods)), None)

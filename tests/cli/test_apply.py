@@ -1,0 +1,291 @@
+"""`kaitoctl plan` and `apply` on clusters: what is announced happens, and all is written or nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from shell import BIN, Shell
+
+TYPE = "Standard_NC12s_v3"
+
+
+def workspace(namespace: str, name: str, **inference: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": name, "namespace": namespace},
+        "resource": {
+            "instanceType": TYPE,
+            "labelSelector": {"matchLabels": {"apps": f"{namespace[-40:].lstrip('-')}-{name}"}},
+        },
+        "inference": {"preset": {"name": "falcon-7b"}, **inference},
+    }
+
+
+def config_map(namespace: str, name: str, **data: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": data,
+    }
+
+
+def write(shell: Shell, name: str, *objects: Any) -> str:
+    (shell.home / name).write_text("---\n".join(json.dumps(obj) + "\n" for obj in objects))
+    return name
+
+
+def plan(shell: Shell, *arguments: str, code: int) -> Any:
+    return json.loads(shell.kaitoctl("plan", *arguments, "-o", "json", code=code).stdout)
+
+
+def claims_of(shell: Shell, namespace: str) -> list[str]:
+    return shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
+
+
+ADAPTERS = [{"source": {"name": "style", "image": "registry.example/style:1"}, "strength": "0.5"}]
+
+
+def test_many_documents_are_planned_asked_for_applied_and_followed(shell: Shell, namespace: str) -> None:
+    other = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": namespace}}
+    file = write(
+        shell,
+        "many.yaml",
+        workspace(namespace, "one"),
+        config_map(namespace, "cm", a="b"),
+        workspace(namespace, "two"),
+        other,
+    )
+    planned = plan(shell, "-f", file, code=1)
+    assert planned["nodesAsked"] == {TYPE: 2}
+    assert [item["kind"] for item in planned["changes"]] == ["ConfigMap", "Workspace", "Workspace"]
+    assert planned["skipped"] == ["Secret s"]
+    refused = shell.kaitoctl("apply", "-f", file, code=2)
+    assert "nodes asked for: 1 Standard_NC12s_v3 node" in refused.stderr and "--yes" in refused.stderr
+    assert not shell.names("workspaces", "-n", namespace)
+
+    done = shell.kaitoctl("apply", "-f", file, "--yes", "--timeout", "90s")
+    assert done.stdout.splitlines() == [
+        "configmap/cm created",
+        "workspace.kaito.sh/one created",
+        "workspace.kaito.sh/two created",
+    ]
+    assert f"{namespace}/one  ready" in done.stderr and "2 of 2 ready" in done.stderr
+    assert len(claims_of(shell, namespace)) == 2
+    assert "secret/s" not in shell.names("secrets", "-n", namespace)
+
+    assert plan(shell, "-f", file, code=0)["podsRestarted"] == 0
+    again = shell.kaitoctl("apply", "-f", file)
+    assert again.stdout.splitlines()[1] == "workspace.kaito.sh/one unchanged"
+
+
+def test_nodes_have_a_price_where_somebody_has_named_it(shell: Shell, namespace: str) -> None:
+    other = workspace(namespace, "b")
+    other["resource"]["instanceType"] = "Standard_NC24s_v3"
+    file = write(shell, "w.yaml", workspace(namespace, "a"), other)
+    prices = write(shell, "prices.json", {"currency": "EUR", "per_hour": {TYPE: 6.5}, "region": "here"})
+    planned = plan(shell, "-f", file, "--prices", prices, code=1)
+    assert planned["costPerHour"]["nodesAsked"] == 6.5
+    assert planned["costPerHour"]["withoutPrice"] == ["Standard_NC24s_v3"]
+    text = shell.kaitoctl("plan", "-f", file, "--prices", prices, code=1).stdout
+    assert f"1 {TYPE} node (6.50 EUR per hour; prices of here)" in text
+    assert "(no price for Standard_NC24s_v3; prices of here)" in text
+    assert "(6.50 EUR per hour and no price for Standard_NC24s_v3; prices of here)" in text
+    asked = shell.kaitoctl("apply", "-f", file, "--prices", prices, code=2).stderr
+    assert "6.50 EUR per hour" in asked and "--yes" in asked
+    assert "costPerHour" not in plan(shell, "-f", file, code=1)
+
+
+def test_restarts_are_announced_and_asked_for(shell: Shell, namespace: str) -> None:
+    file = write(shell, "one.yaml", workspace(namespace, "w"))
+    shell.kaitoctl("apply", "-f", file, "--yes", "--timeout", "90s")
+    pods = shell.names("pods", "-n", namespace)
+    write(shell, "one.yaml", workspace(namespace, "w", adapters=ADAPTERS))
+    (change,) = plan(shell, "-f", file, code=1)["changes"]
+    assert change["podsRestarted"] == 1 and change["outage"]["interrupts"]
+    assert [item["path"] for item in change["fields"]] == ["inference.adapters"]
+    assert "without service" in shell.kaitoctl("apply", "-f", file, code=2).stderr
+    assert shell.names("pods", "-n", namespace) == pods
+    shell.kaitoctl("apply", "-f", file, "--yes", "--timeout", "90s")
+    assert shell.names("pods", "-n", namespace) != pods
+
+    # What a file no longer says is taken away: that, too, is shown and asked.
+    write(shell, "one.yaml", workspace(namespace, "w"))
+    (change,) = plan(shell, "-f", file, code=1)["changes"]
+    assert change["takesAway"] and change["podsRestarted"] == 1
+
+
+def test_nothing_is_written_when_one_is_refused_and_all_problems_are_shown(
+    shell: Shell, namespace: str
+) -> None:
+    file = write(
+        shell,
+        "half.yaml",
+        config_map(namespace, "cm", a="b"),
+        workspace(namespace, "good"),
+        workspace(namespace, "bad", preset={"name": "falcon-7c"}),
+        workspace("no-such-namespace", "lost"),
+        workspace(namespace, "good"),
+    )
+    with (shell.home / "half.yaml").open("a") as half:
+        half.write("---\na: [\n")
+    done = shell.kaitoctl("apply", "-f", file, "--yes", code=2)
+    assert "nothing was written" in done.stderr
+    for words in ("falcon-7c", "no-such-namespace", "given twice", "document 6"):
+        assert words in done.stderr, words
+    assert not shell.names("workspaces", "-n", namespace)
+    assert "configmap/cm" not in shell.names("configmaps", "-n", namespace)
+    planned = plan(shell, "-f", file, code=2)
+    assert [item["fate"] for item in planned["changes"]].count("refused") == planned["refused"] == 4
+
+
+def test_what_cannot_change_is_refused(shell: Shell, namespace: str) -> None:
+    file = write(shell, "w.yaml", workspace(namespace, "w"))
+    shell.kaitoctl("apply", "-f", file, "--yes", "--no-wait")
+    changed = workspace(namespace, "w")
+    changed["resource"]["count"] = 2
+    write(shell, "w.yaml", changed)
+    assert "resource.count: is immutable (1 -> 2)" in shell.kaitoctl("apply", "-f", file, code=2).stderr
+
+
+def test_a_plan_that_was_kept_is_applied_or_refused_when_the_world_has_moved(
+    shell: Shell, namespace: str
+) -> None:
+    file = write(shell, "w.yaml", workspace(namespace, "w"), config_map(namespace, "cm", a="b"))
+    shell.kaitoctl("plan", "-f", file, "--out", "w.plan", code=1)
+    (shell.home / "w.yaml").unlink()
+    done = shell.kaitoctl("apply", "--plan", "w.plan", "--yes", "--no-wait")
+    assert "workspace.kaito.sh/w created" in done.stdout
+    again = shell.kaitoctl("apply", "--plan", "w.plan", "--yes", code=2)
+    assert "no longer as it was" in again.stderr and f"Workspace {namespace}/w exists now" in again.stderr
+
+    file = write(shell, "w.yaml", workspace(namespace, "w", adapters=ADAPTERS))
+    shell.kaitoctl("plan", "-f", file, "--out", "w.plan", code=1)
+    shell.kubectl("label", "workspace", "w", "-n", namespace, "team=blue")  # which is no obstacle
+    shell.kaitoctl("apply", "--plan", "w.plan", "--dry-run", "client")
+    patch = '{"inference":{"adapters":[{"source":{"name":"x","image":"registry.example/x:1"}}]}}'
+    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
+    refused = shell.kaitoctl("apply", "--plan", "w.plan", "--yes", code=2)
+    assert "the cluster is no longer as it was" in refused.stderr or "--force-conflicts" in refused.stderr
+
+
+@pytest.mark.parametrize("how", ["client", "server"])
+def test_a_dry_run_shows_and_writes_nothing(shell: Shell, namespace: str, how: str) -> None:
+    file = write(shell, "w.yaml", workspace(namespace, "w"))
+    done = shell.kaitoctl("apply", "-f", file, "--dry-run", how)
+    assert done.stdout == f"workspace.kaito.sh/w created ({how} dry run)\n"
+    assert not shell.names("workspaces", "-n", namespace)
+
+
+def test_fields_of_another_manager_are_taken_over_only_by_force(shell: Shell, namespace: str) -> None:
+    shell.apply(workspace(namespace, "w", adapters=ADAPTERS))
+    stronger = [{**ADAPTERS[0], "strength": "0.9"}]
+    file = write(shell, "w.yaml", workspace(namespace, "w", adapters=stronger))
+    assert "--force-conflicts" in shell.kaitoctl("apply", "-f", file, "--yes", code=2).stderr
+    shell.kaitoctl("apply", "-f", file, "--yes", "--no-wait", "--force-conflicts")
+    (adapter,) = shell.get("workspace", "w", "-n", namespace)["inference"]["adapters"]
+    assert adapter["strength"] == "0.9"
+
+
+def test_a_folder_and_what_kubectl_has_saved(shell: Shell, namespace: str) -> None:
+    shell.apply(workspace(namespace, "w"))
+    folder = shell.home / f"folder-{namespace}"
+    folder.mkdir()
+    saved = shell.kubectl("get", "workspaces", "-n", namespace, "-o", "json")
+    (folder / "saved.json").write_text(saved)
+    (change,) = plan(shell, "-f", folder.name, code=0)["changes"]
+    assert change["fate"] == "unchanged" and change["name"] == "w"
+
+
+def test_a_pull_secret_that_is_missing_is_refused(shell: Shell, namespace: str) -> None:
+    private = [{"source": {**ADAPTERS[0]["source"], "imagePullSecrets": ["nope"]}, "strength": "0.5"}]  # type: ignore[dict-item]
+    file = write(shell, "w.yaml", workspace(namespace, "w", adapters=private))
+    assert "no pull secret nope" in shell.kaitoctl("apply", "-f", file, "--yes", code=2).stderr
+
+
+def test_a_namespace_that_is_ending_takes_nothing_more(shell: Shell, namespace: str) -> None:
+    ending = f"{namespace[:50]}-ends"
+    held = config_map(ending, "held", a="b")
+    held["metadata"]["finalizers"] = ["example.org/hold"]
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ending}})
+    shell.apply(held)
+    shell.kubectl("delete", "namespace", ending, "--wait=false")
+    file = write(shell, "w.yaml", config_map(namespace, "cm", a="b"), workspace(ending, "w"))
+    done = shell.kaitoctl("apply", "-f", file, "--yes", code=2)
+    assert "nothing was written" in done.stderr and "being terminated" in done.stderr
+    assert "configmap/cm" not in shell.names("configmaps", "-n", namespace)
+    nothing = '{"metadata":{"finalizers":null}}'
+    shell.kubectl("patch", "configmap", "held", "-n", ending, "--type=merge", "-p", nothing)
+
+
+@pytest.mark.sandbox_alone
+def test_ctrl_c_says_what_was_applied_and_the_same_command_goes_on(shell: Shell, namespace: str) -> None:
+    never = workspace(namespace, "never")
+    never["resource"]["labelSelector"]["matchLabels"]["sandbox.kaitoctl.dev/fault"] = "never-joins"
+    file = write(shell, "w.yaml", config_map(namespace, "cm", a="b"), never)
+    command = [str(BIN / "kaitoctl"), "apply", "-f", file, "--yes"]
+    lines = []
+    with subprocess.Popen(
+        command, cwd=shell.home, env=shell.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if f"{namespace}/never  preparing" in line:
+                process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    said = "".join(lines)
+    assert f"applied: ConfigMap {namespace}/cm, Workspace {namespace}/never" in said
+    assert f"to continue, run again: kaitoctl apply -f {file}" in said
+    again = shell.kaitoctl("apply", "-f", file, "--no-wait")
+    assert again.stdout.splitlines()[1] == "workspace.kaito.sh/never unchanged"
+
+
+def test_of_two_who_apply_at_once_one_is_told(shell: Shell, namespace: str) -> None:
+    file = write(shell, "w.yaml", config_map(namespace, "cm", a="0"), workspace(namespace, "w"))
+    shell.kaitoctl("apply", "-f", file, "--yes", "--no-wait")
+    files = [write(shell, f"{who}.yaml", config_map(namespace, "cm", a=who)) for who in ("x", "y")]
+    with ThreadPoolExecutor(2) as people:
+        done = list(
+            people.map(lambda one: shell.run(str(BIN / "kaitoctl"), "apply", "-f", one, "--yes"), files)
+        )
+    value = shell.get("configmap", "cm", "-n", namespace)["data"]["a"]
+    won = [one for one in done if one.returncode == 0]
+    assert won and value in ("x", "y")
+    assert all("plan" in one.stderr for one in done if one.returncode)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["apply"], "one of the two"),
+        (["apply", "-f", "x.yaml", "--plan", "y"], "one of the two"),
+        (["apply", "-f", "missing.yaml"], "missing.yaml"),
+        (["apply", "--plan", "missing.plan"], "missing.plan"),
+        (["apply", "-f", ""], "names no file"),
+        (["apply", "-f", "-", "-f", "-"], "only once"),
+        (["apply", "-f", "-", "--dry-run", "maybe"], "--dry-run 'maybe'"),
+        (["apply", "-f", "-", "--timeout", "soon"], "is not a duration"),
+        (["apply", "-f", "-"], "there is no document"),
+        (["plan", "-f", "-"], "there is no document"),
+        (["plan", "-f", "."], "no .yaml"),
+        (["plan", "-f", "-", "-o", "xml"], "--output 'xml'"),
+        (["plan", "-f", "-", "--target-version", "v99.x"], "--target-version"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_asked(
+    offline: Shell, arguments: list[str], words: str
+) -> None:
+    assert words in offline.kaitoctl(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"apiVersion":"kaitoctl.dev/v1","kind":"Plan"}', "[1]", "\x00"])
+def test_what_is_no_plan_is_refused(offline: Shell, text: str) -> None:
+    (offline.home / "x.plan").write_text(text)
+    assert "that is no plan" in offline.kaitoctl("apply", "--plan", "x.plan", code=2).stderr

@@ -1,0 +1,435 @@
+"""What people who come from kubectl, flux and uv expect; docs/conventions.md has a row for each test.
+
+The rows of screens are checked on the sandbox; who we say we are, on a server that echoes it, beside kubectl.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kube.echo_server import Place, place
+from shell import BIN, Shell
+from world import falcon
+
+from kaitoctl.commands import invocation
+from kaitoctl.kube.client import connect
+from kaitoctl.kube.overrides import Overrides
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "conventions.md"
+NAMESPACE = "conventions"
+
+
+@pytest.fixture(scope="module")
+def listed(sandbox_shell: Shell) -> Shell:
+    """A shell whose namespace has two Workspaces that wait for nodes, one of them of a team."""
+    shell = sandbox_shell
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    for name, labels in (("zebra", {"team": "a"}), ("apple", {})):
+        obj = falcon(labelSelector={"matchLabels": {"apps": name}})
+        obj["metadata"] = {"name": name, "namespace": NAMESPACE, "labels": labels}
+        shell.apply(obj)
+    return shell
+
+
+def status(shell: Shell, *options: str) -> str:
+    return shell.kaitoctl("status", "-n", NAMESPACE, *options).stdout
+
+
+# --- what is written -------------------------------------------------------------------------------------
+
+
+def test_jsonpath_finds_what_kubectl_finds(listed: Shell) -> None:
+    for template in (
+        "{.items[*].metadata.name}",
+        '{range .items[*]}{.metadata.name}{"\\t"}{.resource.instanceType}{"\\n"}{end}',
+        "{.items[?(@.metadata.name=='apple')].kind}",
+        "{.items[0].metadata.labels}",
+        "{.items[0].nothing}",
+        ".items[1].metadata.name",
+    ):
+        theirs = listed.kubectl("get", "workspaces", "-n", NAMESPACE, "-o", f"jsonpath={template}")
+        items = json.loads(listed.kubectl("get", "workspaces", "-n", NAMESPACE, "-o", "json"))
+        assert chosen(items, f"jsonpath={template}") == theirs, template
+
+
+def chosen(value: Any, output: str) -> str:
+    from kaitoctl.screens import choosing
+
+    return choosing.jsonpath_text(value, output)
+
+
+def test_jsonpath_is_taken_wherever_there_is_json(listed: Shell) -> None:
+    assert status(listed, "-o", "jsonpath={.workspaces[*].name}") == "apple zebra"
+    skus = listed.kaitoctl("skus", "list", "-o=jsonpath={.instance_types[?(@.gpus>4)].name}").stdout
+    assert "Standard_ND96asr_v4" in skus and "Standard_NC6s_v3" not in skus
+
+
+def test_names_with_dots_are_escaped_as_for_kubectl() -> None:
+    value = {"labels": {"kaito.sh/workspace": "falcon"}}
+    assert chosen(value, r"jsonpath={.labels.kaito\.sh/workspace}") == "falcon"
+
+
+@pytest.mark.parametrize("template", ["{.a", "{range .a}", "{end}", "{.a[}", ""])
+def test_a_template_that_cannot_be_read_is_refused_before_anything_is_asked(
+    offline: Shell, template: str
+) -> None:
+    done = offline.kaitoctl("skus", "list", "-o", f"jsonpath={template}", code=2)
+    assert done.stdout == ""
+    assert "kubernetes.io/docs/reference/kubectl/jsonpath" in done.stderr
+
+
+def test_custom_columns_have_a_row_for_each_item(listed: Shell) -> None:
+    lines = status(listed, "-o", "custom-columns=WHO:.name,WHAT:.nothing").splitlines()
+    assert [line.split() for line in lines] == [["WHO", "WHAT"], ["apple", "<none>"], ["zebra", "<none>"]]
+
+
+def test_names_can_be_given_to_kubectl(listed: Shell) -> None:
+    names = status(listed, "-o", "name").split()
+    assert listed.kubectl("get", "-n", NAMESPACE, "-o", "name", *names).split() == names
+
+
+def test_yaml_says_what_json_says(listed: Shell) -> None:
+    assert yaml.safe_load(status(listed, "-o", "yaml")) == json.loads(status(listed, "-o", "json"))
+
+
+def test_wide_has_more_columns_and_cuts_nothing(listed: Shell) -> None:
+    narrow, wide = (status(listed, *more).splitlines()[0].split() for more in ((), ("-o", "wide")))
+    assert set(narrow) < set(wide)
+
+
+def test_headers_can_be_left_out(listed: Shell) -> None:
+    with_them, without = status(listed), status(listed, "--no-headers")
+    assert len(with_them.splitlines()) == len(without.splitlines()) + 1
+    assert "NAME" not in without
+
+
+def test_rows_are_ordered_by_a_field(offline: Shell) -> None:
+    def memories(*options: str) -> list[int]:
+        found = json.loads(offline.kaitoctl("skus", "list", "-o", "json", *options).stdout)
+        return [row["gpu_memory_gib"] for row in found["instance_types"]]
+
+    assert memories("--sort-by", "{.gpu_memory_gib}") == sorted(memories()) != memories()
+    offline.kaitoctl("skus", "list", "--sort-by", "{.[", code=2)
+    done = offline.kaitoctl("models", "list", "--sort-by", ".nosuch", code=2)
+    assert "no item has such a field" in done.stderr and "they have: name" in done.stderr
+
+
+def test_a_selector_selects_by_labels(listed: Shell) -> None:
+    assert status(listed, "-l", "team=a", "-o", "jsonpath={.workspaces[*].name}") == "zebra"
+    assert status(listed, "-l", "team!=a", "-o", "jsonpath={.workspaces[*].name}") == "apple"
+
+
+def test_all_namespaces_are_shown(listed: Shell) -> None:
+    assert f"{NAMESPACE} " in listed.kaitoctl("status", "-A").stdout
+
+
+def test_several_names_are_shown_and_a_missing_one_is_said(listed: Shell) -> None:
+    assert "apple" not in status(listed, "workspace/zebra", "-o", "name")
+    both = listed.kaitoctl("status", "-n", NAMESPACE, "workspace/zebra", "apple", "pear", code=4)
+    assert [line.split()[0] for line in both.stdout.splitlines()] == ["NAME", "apple", "zebra"]
+    assert "there is no Workspace conventions/pear" in both.stderr
+
+
+def test_colours_are_forced_and_forbidden_by_the_environment(offline: Shell) -> None:
+    def seen(**env: str) -> bool:
+        command = ("models", "describe", "phi-4", "-o", "yaml")
+        return "\x1b[" in offline.run(str(BIN / "kaitoctl"), *command, **env).stdout
+
+    assert seen(FORCE_COLOR="1")
+    assert not seen()
+    assert not seen(FORCE_COLOR="1", NO_COLOR="1")
+
+
+# --- before and after the command --------------------------------------------------------------------------
+
+
+def test_options_of_every_command_stand_before_it_or_after_it(listed: Shell) -> None:
+    after = status(listed, "-o", "name")
+    assert listed.kaitoctl("-n", NAMESPACE, "status", "-o=name").stdout == after
+    assert listed.kaitoctl(f"--namespace={NAMESPACE}", "-q", "status", "-oname").stdout == after
+    assert "KW121" in listed.kaitoctl("--context", "nobody", "explain", "KW121").stdout
+
+
+def test_every_command_has_them_on_one_page(offline: Shell) -> None:
+    page = offline.kaitoctl("options").stdout
+    for option in ("--as", "--as-group", "--token", "-s, --server", "--cluster", "--user", "-v, --v"):
+        assert option in page
+    assert "kaitoctl options" in offline.kaitoctl("status", "-h").stdout
+
+
+def test_v_6_says_each_request_with_status_and_time_and_no_secret(listed: Shell) -> None:
+    done = listed.kaitoctl("-v", "6", "status", "-n", NAMESPACE)
+    assert re.search(
+        r"^GET /apis/kaito.sh/\S+/workspaces\?limit=500 200 in \d+ ms$", done.stderr, re.MULTILINE
+    )
+    token = yaml.safe_load(Path(listed.kubeconfig).read_text())["users"][0]["user"].get("token")
+    assert token and token not in done.stderr
+    assert "GET" not in listed.kaitoctl("-v=2", "status", "-n", NAMESPACE).stderr
+
+
+def test_q_leaves_results_warnings_and_errors(offline: Shell) -> None:
+    assert "Standard_NC12s_v3" in offline.kaitoctl("-q", "fit", "falcon-7b", "-o", "name").stdout
+    assert offline.kaitoctl("config", "view").stderr.startswith("►")
+    assert offline.kaitoctl("-q", "config", "view").stderr == ""
+    assert "error:" in offline.kaitoctl("-q", "explain", "nonsense", code=2).stderr
+
+
+@pytest.mark.parametrize("verb", ["get", "describe", "edit", "scale", "wait", "top"])
+def test_verbs_of_kubectl_name_the_command_here(offline: Shell, verb: str) -> None:
+    from kaitoctl.cli.app import _COMMANDS
+
+    if verb in _COMMANDS:
+        offline.kaitoctl(verb, "-h")
+    else:
+        said = offline.kaitoctl(verb, "falcon", code=2).stderr
+        named = re.findall(r"`kaitoctl ([a-z]+)", said)
+        assert named and set(named) <= _COMMANDS.keys()
+
+
+# --- whom we ask, and as whom ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with place(tmp_path_factory.mktemp("place")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(here: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "none", "user": "file"}}],
+        "clusters": [
+            {"name": "none", "cluster": {"server": "https://127.0.0.1:1", "certificate-authority": here.ca}},
+            {"name": "echo", "cluster": {"server": here.server, "certificate-authority": here.ca}},
+            {"name": "stranger", "cluster": {
+                "server": here.server, "certificate-authority": str(here.stranger.certificate)}},
+        ],
+        "users": [
+            {"name": "file", "user": {"token": "of-the-file"}},
+            {"name": "other", "user": {"token": "of-another"}},
+            {"name": "basic", "user": {"username": "me", "password": "s3cret"}},
+        ],
+    }  # fmt: skip
+    file = tmp_path_factory.mktemp("config") / "config"
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+WHOM = [
+    ["--cluster", "echo"],
+    ["--cluster", "echo", "--user", "other"],
+    ["--cluster", "echo", "--token", "typed"],
+    ["--cluster", "echo", "--as", "alice", "--as-group", "dev", "--as-group", "ops"],
+    ["--cluster", "echo", "--as", "alice", "--as-uid", "7"],
+    ["--cluster", "echo", "--as-group", "dev"],
+    ["--server", "{server}"],
+    ["--server", "{server}", "--insecure-skip-tls-verify"],
+    ["--cluster", "stranger"],
+    ["--cluster", "stranger", "--insecure-skip-tls-verify"],
+    ["--cluster", "stranger", "--certificate-authority", "{ca}"],
+    ["--cluster", "echo", "--client-certificate", "{certificate}", "--client-key", "{key}"],
+    ["--cluster", "nothing"],
+    ["--cluster", "echo", "--user", "nobody"],
+]
+
+
+@pytest.mark.parametrize("options", WHOM, ids=" ".join)
+def test_who_asks_whom_is_what_kubectl_makes_of_the_same_options(
+    here: Place, kubeconfig: Path, options: list[str]
+) -> None:
+    values = {"server": here.server, "ca": here.ca, "certificate": here.me.certificate, "key": here.me.key}
+    given = [option.format(**values) for option in options]
+    env = {"PATH": os.environ["PATH"], "HOME": str(kubeconfig.parent), "KUBECONFIG": str(kubeconfig)}
+    theirs = subprocess.run(
+        [BIN / "kubectl", "get", "--raw", "/echo", *given],
+        capture_output=True,
+        text=True,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=60,
+    )
+    ours = subprocess.run(
+        [sys.executable, "-c", _ECHO, *given],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+        timeout=60,
+    )
+    assert (ours.returncode == 0) == (theirs.returncode == 0), ours.stderr + theirs.stderr
+    if theirs.returncode == 0:
+        assert json.loads(ours.stdout) == json.loads(theirs.stdout)
+    assert "s3cret" not in ours.stderr
+
+
+# The options of a real command, and one request by what they came to.
+_ECHO = """
+import asyncio, sys
+from kaitoctl.cli import app
+from kaitoctl.commands import invocation, version
+from kaitoctl.kube.client import connect
+
+def asked(**_):
+    async def story():
+        async with connect(given=invocation.overrides()) as client:
+            print(await client.text("/echo"))
+    asyncio.run(story())
+    return 0
+
+version.version = asked
+sys.argv = ["kaitoctl", *sys.argv[1:], "version"]
+app.main()
+"""
+
+
+def test_a_server_alone_needs_no_kubeconfig(
+    here: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    given = Overrides(cluster={"server": here.server, "certificate-authority": here.ca}, user={"token": "t"})
+
+    async def story() -> str:
+        async with connect(given=given) as client:
+            return await client.text("/echo")
+
+    assert "Bearer t" in asyncio.run(story())
+
+
+def test_advice_reaches_the_same_server_as_the_same_person_and_shows_no_token() -> None:
+    from kaitoctl.advice import Command
+    from kaitoctl.commands.target import Target
+
+    invocation.begin()
+    try:
+        for name, value in (("server", "https://a b"), ("token", "s3cret"), ("as_group", ["x", "y"])):
+            invocation.keep(name, value)
+        said = Target().text(Command("kubectl get pods"))
+    finally:
+        invocation.begin()
+    assert said == """kubectl get pods --server 'https://a b' --token "$TOKEN" --as-group x --as-group y"""
+
+
+# --- settings ----------------------------------------------------------------------------------------------
+
+
+def config(shell: Shell, text: str) -> None:
+    folder = shell.home / ".config" / "kaitoctl"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(text)
+
+
+def test_a_file_has_defaults_for_options(offline: Shell) -> None:
+    config(offline, "defaults: {target-version: v0.12}\ncommands: {skus list: {output: name}}\n")
+    names = offline.kaitoctl("skus", "list").stdout
+    assert " " not in names and "Standard_NC12s_v3" not in names.split("\n")[0:0]
+    assert "INSTANCE TYPE" in offline.kaitoctl("skus", "list", "-o", "table").stdout
+    shown = yaml.safe_load(offline.kaitoctl("config", "view").stdout)
+    assert shown["commands"] == {"skus list": {"output": "name"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "defaults: {yes: true}",
+        "defaults: {token: x}",
+        "commands: {skus list: {nonsense: 1}}",
+        "commands: {statsu: {output: name}}",
+        "defaults: {outptu: name}",
+        "x: 1",
+        "- a",
+        "a: [",
+    ],
+)
+def test_a_file_that_is_not_as_it_must_be_is_refused_by_path_and_cause(offline: Shell, text: str) -> None:
+    config(offline, text)
+    done = offline.kaitoctl("skus", "list", code=2)
+    assert "config.yaml" in done.stderr and done.stdout == ""
+
+
+def test_version_knows_both_sides_and_whether_they_go_together(listed: Shell) -> None:
+    found = json.loads(listed.kaitoctl("version", "-o", "json").stdout)
+    assert found["client"]["version"] and found["server"]["version"].startswith("v1.")
+    assert "v1alpha1" in found["crd"]["versions"]
+    assert found["skew"] == []
+    assert json.loads(listed.kaitoctl("version", "--client", "-o", "json").stdout) == {
+        "client": found["client"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("server", "crd", "controllers", "words"),
+    [
+        ("v1.19.3", ["v1beta1"], [], "older than 1.22"),
+        ("v1.99.0", ["v1beta1"], [], "newer than 1.37"),
+        ("v1.37.0", ["v9"], [], "kaitoctl supports"),
+        ("v1.37.0", ["v1beta1"], [{"kind": "kaitoctl", "version": "0.0.1"}], "update the older one"),
+    ],
+)
+def test_what_does_not_go_together_is_said(
+    server: str, crd: list[str], controllers: list[dict[str, str]], words: str
+) -> None:
+    from kaitoctl.commands.version import _skew
+
+    found = {"server": {"version": server}, "crd": {"versions": crd}, "controllers": controllers}
+    assert [said for said in _skew(found) if words in said]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_script_of_a_shell(offline: Shell, shell: str) -> None:
+    script = offline.kaitoctl("completion", shell).stdout
+    assert "_KAITOCTL_COMPLETE" in script
+    if shell == "bash":
+        assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def completed(shell: Shell, line: str) -> list[str]:
+    done = shell.run(
+        str(BIN / "kaitoctl"),
+        _KAITOCTL_COMPLETE="complete_bash",
+        COMP_WORDS=line,
+        COMP_CWORD=str(len(line.split()) if line.endswith(" ") else len(line.split()) - 1),
+    )
+    return done.stdout.split()
+
+
+VALUES = {
+    "kaitoctl status -o j": ["json", "jsonpath="],
+    "kaitoctl create workspace x --dry-run c": ["client"],
+    "kaitoctl skus list --cloud a": ["azure", "aws", "arc"],
+    "kaitoctl fit phi-4 --target-version v0.4": ["v0.4"],
+    "kaitoctl completion z": ["zsh"],
+}
+
+
+@pytest.mark.parametrize("line", VALUES)
+def test_values_of_options_are_completed(offline: Shell, line: str) -> None:
+    assert completed(offline, line) == VALUES[line]
+
+
+# --- the page ----------------------------------------------------------------------------------------------
+
+
+def test_each_row_of_the_page_names_tests_that_exist() -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith(("| `", "| -"))]
+    named = [name for row in rows for name in re.findall(r"`(test_\w+)`", row)]
+    root = PAGE.parent.parent / "tests"
+    everything = "\n".join(file.read_text() for file in root.rglob("test_*.py"))
+    assert rows and all(re.search(r"`test_\w+`", row) for row in rows)
+    assert [name for name in named if f"def {name}(" not in everything] == []

@@ -1,0 +1,176 @@
+"""`kaitoctl delete` on clusters: what it announces is what then goes, and nobody else's node is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from shell import Shell
+
+FALCON = ["--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
+Wait = Callable[[Callable[[], object]], None]
+
+
+def create(shell: Shell, namespace: str, name: str, *more: str) -> None:
+    label = ("--label", f"apps=w{namespace[-12:]}-{name}")
+    shell.kaitoctl(
+        "create", "workspace", name, *FALCON, *label, *more, "-n", namespace, "--yes", "--timeout", "90s"
+    )
+
+
+def claims_of(shell: Shell, namespace: str) -> list[Any]:
+    found = shell.get("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")["items"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_what_is_announced_goes_and_then_the_command_ends(shell: Shell, namespace: str) -> None:
+    create(shell, namespace, "falcon")
+    (claim,) = claims_of(shell, namespace)
+    name, node = claim["metadata"]["name"], claim["status"]["nodeName"]
+    refused = shell.kaitoctl("delete", "falcon", "-n", namespace, code=2)
+    assert "--yes" in refused.stderr
+    assert shell.names("workspaces", "-n", namespace) == ["workspace.kaito.sh/falcon"]
+
+    done = shell.kaitoctl("delete", "falcon", "-n", namespace, "--yes", "--timeout", "90s")
+    assert done.stdout == "workspace.kaito.sh/falcon deleted\n"
+    assert "ends: Deployment falcon: 1 of 1 pods ready" in done.stderr
+    assert f"released: NodeClaim {name}, node {node}" in done.stderr
+    assert f"Workspace {namespace}/falcon is gone" in done.stderr
+    # Not a moment later: when the command ends, it is so.
+    assert claims_of(shell, namespace) == []
+    assert not shell.names("workspaces,pods,deployments,services", "-n", namespace)
+
+
+def test_a_node_that_was_brought_stays(shell: Shell, namespace: str) -> None:
+    shell.add_node(f"own-{namespace}", "Standard_NC12s_v3", apps=f"w{namespace[-12:]}-w")
+    create(shell, namespace, "w")
+    done = shell.kaitoctl("delete", "workspace/w", "-n", namespace, "--yes", "--timeout", "90s")
+    assert f"stays: node own-{namespace}" in done.stderr
+    assert "released" not in done.stderr
+    assert f"node/own-{namespace}" in shell.names("nodes")
+    shell.kubectl("delete", "node", f"own-{namespace}")
+
+
+def test_the_node_of_others_pods_is_kept_and_that_is_announced(shell: Shell, namespace: str) -> None:
+    create(shell, namespace, "falcon")
+    (claim,) = claims_of(shell, namespace)
+    node = claim["status"]["nodeName"]
+    guest = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "guest", "namespace": namespace},
+        "spec": {
+            "nodeName": node,
+            "containers": [
+                {
+                    "name": "c",
+                    "image": "busybox:1",
+                    "resources": {"limits": {"nvidia.com/gpu": "1"}, "requests": {"nvidia.com/gpu": "1"}},
+                }
+            ],
+        },
+    }
+    shell.apply(guest)
+    done = shell.kaitoctl("delete", "falcon", "-n", namespace, "--yes", "--timeout", "90s")
+    assert f"kept: NodeClaim {claim['metadata']['name']}, node {node}, until pod" in done.stderr
+    assert [item["metadata"]["name"] for item in claims_of(shell, namespace)] == [claim["metadata"]["name"]]
+    shell.kubectl("delete", "pod", "guest", "-n", namespace, "--force", "--grace-period=0")
+
+
+def test_what_holds_the_deletion_is_named_when_time_is_up(shell: Shell, namespace: str) -> None:
+    create(shell, namespace, "falcon", "--no-wait")
+    hold = json.dumps([{"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/backup"}])
+    shell.kaitoctl("status", "falcon", "-n", namespace, "-w", "--timeout", "90s")
+    shell.kubectl("patch", "workspace", "falcon", "-n", namespace, "--type=json", "-p", hold)
+    done = shell.kaitoctl("delete", "falcon", "-n", namespace, "--yes", "--timeout", "8s", code=124)
+    assert "is not gone after 8s" in done.stderr
+    assert "example.com/backup" in done.stderr
+    again = shell.kaitoctl("delete", "falcon", "-n", namespace, "--timeout", "1s", code=124)
+    assert "is being deleted already" in again.stderr
+    shell.kubectl(
+        "patch",
+        "workspace",
+        "falcon",
+        "-n",
+        namespace,
+        "--type=merge",
+        "-p",
+        '{"metadata":{"finalizers":[]}}',
+    )
+
+
+@pytest.mark.parametrize("how", ["client", "server"])
+def test_a_dry_run_shows_and_deletes_nothing(shell: Shell, namespace: str, how: str) -> None:
+    create(shell, namespace, "falcon", "--no-wait")
+    done = shell.kaitoctl("delete", "falcon", "-n", namespace, "--dry-run", how)
+    assert "is to be deleted" in done.stderr
+    assert "deletionTimestamp" not in shell.get("workspace", "falcon", "-n", namespace)["metadata"]
+    shell.kubectl("delete", "workspace", "falcon", "-n", namespace, "--wait=false")
+
+
+def test_nothing_goes_when_one_of_the_names_is_wrong(shell: Shell, namespace: str) -> None:
+    create(shell, namespace, "falcon", "--no-wait")
+    done = shell.kaitoctl("delete", "falcon", "falcom", "-n", namespace, "--yes", code=4)
+    assert "did you mean falcon?" in done.stderr
+    assert "deletionTimestamp" not in shell.get("workspace", "falcon", "-n", namespace)["metadata"]
+    manifest = {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": "gone", "namespace": namespace},
+    }
+    (shell.home / "gone.json").write_text(json.dumps(manifest))
+    shell.kaitoctl("delete", "-f", "gone.json", "--yes", "--ignore-not-found")
+    shell.kubectl("delete", "workspace", "falcon", "-n", namespace, "--wait=false")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "one of the two"),
+        (["w", "-f", "x.yaml"], "one of the two"),
+        (["UPPER"], "does not name a Workspace"),
+        (["pod/w"], "this is about Workspaces"),
+        (["w", "--timeout", "soon"], "is not a duration"),
+        (["w", "--dry-run", "maybe"], "--dry-run 'maybe'"),
+        (["-f", "missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_asked(
+    offline: Shell, arguments: list[str], words: str
+) -> None:
+    assert words in offline.kaitoctl("delete", *arguments, code=2).stderr
+
+
+def test_a_node_claim_that_lost_its_workspace_is_an_orphan_and_the_command_removes_it(
+    shell: Shell, namespace: str, wait_until: Wait
+) -> None:
+    claim = {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodeClaim",
+        "metadata": {
+            "name": f"ws-{namespace[-10:].strip('-')}",
+            "labels": {"kaito.sh/workspace": "gone", "kaito.sh/workspacenamespace": namespace},
+        },
+        "spec": {
+            "nodeClassRef": {"group": "karpenter.azure.com", "kind": "AKSNodeClass", "name": "default"},
+            "requirements": [
+                {
+                    "key": "node.kubernetes.io/instance-type",
+                    "operator": "In",
+                    "values": ["Standard_NC12s_v3"],
+                }
+            ],
+        },
+    }
+    shell.apply(claim)
+    name = claim["metadata"]["name"]  # type: ignore[index]
+    found = json.loads(shell.kaitoctl("orphans", "-o", "json", code=1).stdout)["orphans"]
+    (mine,) = [item for item in found if item["name"] == name]
+    assert mine["workspace"] == f"{namespace}/gone"
+    assert mine["instance_type"] == "Standard_NC12s_v3"
+    words = mine["command"].split()
+    shell.kubectl(*words[words.index("delete") :])
+    wait_until(lambda: f"nodeclaim/{name}" not in shell.run("kaitoctl", "orphans", "-o", "name").stdout)

@@ -1,0 +1,200 @@
+"""`kaitoctl edit`, `scale` and `restart`: judged and announced before anything is written."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from adapting import Served
+from shell import Shell
+
+
+@pytest.fixture
+def served(shell: Shell, namespace: str) -> Served:
+    made = Served(shell, namespace)
+    made.create()
+    return made
+
+
+def edit(served: Served, editor: str, *more: str, code: int = 0) -> Any:
+    words = ("edit", served.name, "-n", served.namespace, "--timeout", "90s", *more)
+    return served.shell.kaitoctl(*words, code=code, EDITOR=editor)
+
+
+def replacing(*pairs: tuple[str, str]) -> str:
+    return shlex.join(["sed", "-i", *(f"-es/{old}/{new}/" for old, new in pairs)])
+
+
+def pods(served: Served) -> list[str]:
+    return served.shell.names("pods", "-n", served.namespace)
+
+
+def workspace(served: Served) -> Any:
+    return served.shell.get("workspace", served.name, "-n", served.namespace)
+
+
+ADAPTERS = "adapters:\\n  - source:\\n      name: style\\n      image: registry.example\\/style:1\\n  preset:"
+
+
+def test_a_workspace_is_edited_judged_announced_and_followed(served: Served, tmp_path: Path) -> None:
+    before, running = workspace(served), pods(served)
+    done = edit(served, "true")
+    assert "nothing was changed" in done.stderr and done.stdout == ""
+
+    done = edit(served, replacing(("preset:", ADAPTERS)), code=2)
+    assert "+       image: registry.example/style:1" in done.stderr
+    assert "1 pod restarts" in done.stderr and "hint: add --yes" in done.stderr
+    kept = Path(done.stderr.split("the edited Workspace is in ")[1].strip())
+    assert "registry.example/style:1" in kept.read_text()
+    kept.unlink()
+    assert workspace(served)["inference"] == before["inference"] and pods(served) == running
+
+    done = edit(served, replacing(("preset:", ADAPTERS)), "--yes")
+    assert done.stdout == f"workspace.kaito.sh/{served.name} edited\n"
+    assert list(served.said) == ["style"] and pods(served) != running
+
+
+def test_what_is_wrong_comes_back_as_a_comment_and_can_be_put_right(served: Served, tmp_path: Path) -> None:
+    """The first save is no YAML, the second refused by KAITO, the third right."""
+    script = tmp_path / "editor"
+    steps = [
+        "s/preset:/preset: [/",
+        "s/preset: \\[/preset:/;s/name: falcon-7b$/name: falcon-7c/",
+        "s/name: falcon-7c/name: falcon-7b/;s/^metadata:/metadata:\\n  labels:\\n    team: blue/",
+    ]
+    lines = [f'{number}) cp "$1" {tmp_path}/seen{number}; sed -i -e {shlex.quote(step)} "$1";;'
+             for number, step in enumerate(steps)]  # fmt: skip
+    count = f"{tmp_path}/count"
+    script.write_text(
+        f"#!/bin/sh\nn=$(cat {count} 2>/dev/null || echo 0); echo $((n + 1)) > {count}\n"
+        f"case $n in\n{chr(10).join(lines)}\nesac\n"
+    )
+    script.chmod(0o755)
+    edit(served, str(script), "--yes", "--no-wait")
+    seen = [(tmp_path / f"seen{number}").read_text() for number in range(3)]
+    assert "✗" not in seen[0] and "managedFields" not in seen[0] and "status:" not in seen[0]
+    assert "# ✗ the file:" in seen[1] and "preset: [" in seen[1]
+    assert "# ✗ inference.preset" in seen[2] and "falcon-7c" in seen[2]
+    assert workspace(served)["metadata"]["labels"]["team"] == "blue"
+
+
+def test_what_cannot_change_is_refused_and_the_way_that_works_works(served: Served) -> None:
+    shell = served.shell
+    types = replacing(("instanceType: Standard_NC12s_v3", "instanceType: Standard_NC24s_v3"))
+    done = edit(served, types, code=2)
+    assert "resource.instanceType: is immutable (Standard_NC12s_v3 -> Standard_NC24s_v3)" in done.stderr
+    delete, apply = done.stderr.split("takes a new Workspace: ")[1].strip().split(", and then ")
+    shell.run("/bin/sh", "-c", f"{delete} --yes --timeout 90s")
+    shell.run("/bin/sh", "-c", f"{apply} --yes --timeout 90s")
+    assert workspace(served)["resource"]["instanceType"] == "Standard_NC24s_v3"
+    Path(apply.split()[-1]).unlink()
+
+
+@pytest.mark.parametrize(
+    ("editor", "words"),
+    [
+        ("no-such-editor", "cannot be run"),
+        ("false", "exit code 1"),
+        (replacing(("name: falcon$", "name: other")), "another object"),
+        (replacing(("kind: Workspace", "kind: Pod")), "kind: 'Pod'"),
+        ("'", "cannot be run"),
+    ],
+)
+def test_an_edit_that_cannot_be(sandbox_shell: Shell, editor: str, words: str) -> None:
+    shell, name = sandbox_shell, "falcon"
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "edits"}})
+    served = Served(shell, "edits", name)
+    if "workspace.kaito.sh/falcon" not in shell.names("workspaces", "-n", "edits"):
+        served.create("--no-wait")
+    assert words in edit(served, editor, code=2).stderr
+
+
+def test_an_editor_that_always_errs_comes_to_an_end(served: Served) -> None:
+    done = edit(served, replacing(("^kind:", "kind: kind:")), code=2)
+    assert "is refused" in done.stderr or "the file" in done.stderr
+
+
+def test_an_empty_file_writes_nothing(served: Served) -> None:
+    assert "empty" in edit(served, "truncate -s 0", code=1).stderr
+    assert "not found" in served.shell.kaitoctl("edit", "nobody", "-n", served.namespace, code=4).stderr
+
+
+def test_scaling_is_refused_and_the_way_that_works_works(served: Served) -> None:
+    shell, where = served.shell, ("-n", served.namespace)
+    assert shell.kaitoctl("scale", served.name, "--count", "1", *where).stdout.endswith(" unchanged\n")
+    refused = shell.kaitoctl("scale", served.name, "--count", "2", *where, code=2).stderr
+    assert "resource.count: is immutable (1 -> 2)" in refused
+    steps = refused.split("a new Workspace can: ")[1].split("; ")[0].split(", then ")
+    assert [step.split()[1] for step in steps] == ["scale", "delete", "apply"]
+    for step in steps:
+        is_asked = not step.startswith("kaitoctl scale")
+        done = shell.run("/bin/sh", "-c", step + (" --yes --timeout 90s" if is_asked else ""))
+        assert done.returncode == 0, (step, done.stderr)
+    assert workspace(served)["resource"]["count"] == 2
+
+
+def test_a_restart_is_announced_asked_for_and_followed(served: Served) -> None:
+    shell, where, running = served.shell, ("-n", served.namespace), pods(served)
+    refused = shell.kaitoctl("restart", served.name, *where, code=2).stderr
+    assert "1 pod restarts" in refused and "without service" in refused and "--yes" in refused
+    for how in ("client", "server"):
+        done = shell.kaitoctl("restart", served.name, *where, "--dry-run", how)
+        assert done.stdout.endswith(f" restarted ({how} dry run)\n")
+    assert pods(served) == running
+    before = {claim["metadata"]["name"] for claim in shell.get("nodeclaims")["items"]}
+    shell.kaitoctl("restart", served.name, *where, "--yes", "--timeout", "90s")
+    assert len(pods(served)) == 1 and pods(served) != running
+    now = {claim["metadata"]["name"] for claim in shell.get("nodeclaims")["items"]}
+    assert not now - before, "no node is bought for it"  # those of others may have gone meanwhile
+    shell.kaitoctl("restart", "nobody", *where, code=4)
+
+
+@pytest.mark.sandbox_alone
+def test_a_restart_that_would_never_end_is_refused(tmp_path: Path) -> None:
+    """As KAITO makes Deployments: the new pod first, which finds no GPU while the old one runs."""
+    shell = Shell(tmp_path, "bare", {"KAITOCTL_SANDBOX": "1"})
+    shell.kaitoctl("sandbox", "up", "--no-controller", "--speed", "200")
+    try:
+        made = ("create", "workspace", "w", "--preset", "falcon-7b", "--dry-run=client", "-o", "json")
+        shell.apply(json.loads(shell.kaitoctl(*made).stdout))
+        owner = shell.get("workspace", "w")
+        labels = {"kaito.sh/workspace": "w"}
+        gpu = {"resources": {"limits": {"nvidia.com/gpu": "2"}}}
+        pod = {"containers": [{"name": "w", "image": "registry.example/f:1", **gpu}]}
+        shell.apply(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {
+                    "name": "w",
+                    "namespace": "default",
+                    "ownerReferences": [
+                        {"apiVersion": owner["apiVersion"], "kind": "Workspace", "name": "w",
+                         "uid": owner["metadata"]["uid"], "controller": True}
+                    ],
+                },
+                "spec": {
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": pod},
+                },
+            }
+        )  # fmt: skip
+        shell.kubectl("wait", "deployment/w", "--for=jsonpath={.status.replicas}=1", "--timeout=30s")
+        done = shell.kaitoctl("restart", "w", "--yes", code=2)
+        assert "would wait forever; nothing was written" in done.stderr
+        command = done.stderr.split("the old one goes first: ")[1].split("\n")[0]
+        assert shell.run("/bin/sh", "-c", command).returncode == 0
+        shell.kaitoctl("restart", "w", "--yes", "--no-wait")
+        template = shell.get("deployment", "w")["spec"]["template"]
+        assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]
+    finally:
+        shell.kaitoctl("sandbox", "down", "--delete")
+
+
+def test_get_is_status(served: Served) -> None:
+    where = ("-n", served.namespace, "-o", "json")
+    both = [served.shell.kaitoctl(word, served.name, *where).stdout for word in ("get", "status")]
+    assert both[0].split('"conditions"')[0] == both[1].split('"conditions"')[0]

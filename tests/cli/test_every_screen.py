@@ -1,0 +1,118 @@
+"""Every screen of every command on real terminals: 80 and 120 columns, coloured and plain.
+
+No line is longer than the terminal but a command to paste or a single word; and no name is cut.
+tests/pure/test_terminal.py does the same for screens that are hard to bring about.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from shell import BIN, Shell
+from world import falcon
+
+NAME = "workspace-falcon-7b-for-the-second-team"
+NAMESPACE = "every-screen"
+OFFLINE = [
+    "-h", "options", "models list", "models describe phi-4", "models describe falcon-7b", "skus list",
+    "fit falcon-7b", "fit phi-4", "fit phi-4 --all", "fit llama-3.3-70b-instruct", "template list", "explain",
+    "explain KW121", "explain adapter-image-bad", "validate -f bad.yaml", "runtime models list",
+    "fit --nodes nodes.yaml", "nodes --nodes nodes.yaml", "check-nodes -f good.yaml --nodes nodes.yaml",
+    "config view", "sandbox status",
+]  # fmt: skip
+CLUSTER = [
+    "status", "status {name}", "why {name}", "events {name}", "rollout history {name}",
+    "list-adapters {name}",
+    "nodes", "doctor", "check-nodes {name}", "version", "fit --cluster", "plan -f changed.yaml",
+    "diff -f changed.yaml", "orphans", "status -A",
+]  # fmt: skip
+# Data that is copied, whatever its width.
+_COPIED = re.compile(r"^\W*(?:\w+: )?(?:kubectl|kaitoctl|curl|https?:|/)|(?:kubectl|kaitoctl) \S")
+
+
+@pytest.fixture(scope="module")
+def broken(sandbox_shell: Shell) -> Shell:
+    """A shell whose namespace has a Workspace with a long name and an adapter whose image is missing."""
+    shell = sandbox_shell
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    where = ["-n", NAMESPACE]
+    options = ["--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "apps=screens"]
+    shell.kaitoctl("create", "workspace", NAME, *options, *where)
+    image = "registry.example/an-adapter-with-a-long-name-does-not-exist:2026-11-29"
+    shell.kaitoctl("add-adapter", NAME, "--name", "style", "--image", image, "--yes", *where, code=1)
+    files(shell)
+    return shell
+
+
+def files(shell: Shell) -> None:
+    import yaml
+    from builders import node as gpu_node
+
+    obj = falcon(labelSelector={"matchLabels": {"apps": "screens"}})
+    obj["metadata"] = {"name": NAME, "namespace": NAMESPACE}
+    (shell.home / "good.yaml").write_text(yaml.safe_dump(obj))
+    obj["resource"]["count"] = 2
+    (shell.home / "changed.yaml").write_text(yaml.safe_dump(obj))
+    obj["resource"]["instanceTyp"] = "x"
+    obj["inference"]["preset"]["name"] = "falcon-70b"
+    (shell.home / "bad.yaml").write_text(yaml.safe_dump(obj))
+    node = gpu_node("ip-10-0-41-7.eu-central-1.compute.internal")
+    (shell.home / "nodes.yaml").write_text(yaml.safe_dump(node))
+
+
+def faults(lines: list[str], columns: int) -> Iterator[str]:
+    for line in lines:
+        words = line.split()
+        if len(line) > columns and len(words) > 1 and not _COPIED.search(line):
+            yield f"{len(line)} columns: {line}"
+        if any(re.search(r"\w…$|^…\w", word) for word in words):
+            yield f"a name is cut: {line}"
+
+
+@pytest.mark.parametrize(("columns", "colour"), [(80, True), (80, False), (120, True), (120, False)])
+def test_no_screen_without_a_cluster_is_too_wide(offline: Shell, columns: int, colour: bool) -> None:
+    files(offline)
+    every = OFFLINE if columns == 80 and colour else OFFLINE[1:8]
+    assert found(offline, every, columns, colour) == {}
+
+
+@pytest.mark.parametrize(("columns", "colour"), [(80, True), (120, False)])
+def test_no_screen_of_a_cluster_is_too_wide(broken: Shell, columns: int, colour: bool) -> None:
+    commands = [command.format(name=NAME) + f" -n {NAMESPACE}" * ("{name}" in command) for command in CLUSTER]
+    assert found(broken, commands, columns, colour) == {}
+
+
+def seen_on(shell: Shell, columns: int, colour: bool, *command: str) -> list[str]:
+    """The lines that a terminal of so many columns shows of a command, whatever its exit code."""
+    ours, theirs = pty.openpty()
+    variables = {"COLUMNS": str(columns), "LINES": "50", "TERM": "xterm", "NO_COLOR": "" if colour else "1"}
+    process = subprocess.Popen(
+        command, stdout=theirs, stderr=theirs, env={**shell.env, **variables}, cwd=shell.home
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            seen += chunk
+    except OSError:  # how Linux says that the other end has gone
+        pass
+    os.close(ours)
+    assert process.wait(60) in (0, 1, 2), command
+    text = seen.decode()
+    assert colour or "\x1b[3" not in text, command
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text).splitlines()
+
+
+def found(shell: Shell, commands: list[str], columns: int, colour: bool) -> dict[str, list[str]]:
+    wrong = {}
+    for command in commands:
+        lines = seen_on(shell, columns, colour, str(BIN / "kaitoctl"), *command.split())
+        assert any(lines), command
+        if all_faults := list(faults(lines, columns)):
+            wrong[command] = all_faults
+    return wrong

@@ -1,0 +1,18 @@
+"""`kaitoctl help [COMMAND]` answers as --help does."""
+
+import pytest
+from typer.testing import CliRunner
+
+from kaitoctl.cli.app import app
+
+
+@pytest.mark.parametrize("command", [[], ["status"], ["create", "workspace"]])
+def test_help_is_the_help_of_the_command(command: list[str]) -> None:
+    word = CliRunner().invoke(app, ["help", *command])
+    option = CliRunner().invoke(app, [*command, "--help"])
+    assert (word.exit_code, word.output) == (0, option.output)
+
+
+def test_help_of_an_unknown_command_is_refused() -> None:
+    answer = CliRunner().invoke(app, ["help", "statsu"])
+    assert answer.exit_code == 2 and "status" in answer.output

@@ -1,0 +1,178 @@
+"""`kaitoctl upgrade` and `convert` over files and clusters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shell import BIN, Shell
+
+OLD = """# our models
+apiVersion: kaito.sh/v1alpha1
+kind: Workspace
+metadata:
+  name: phi   # small
+resource:
+  instanceType: Standard_NC24ads_A100_v4
+  labelSelector:
+    matchLabels:
+      apps: phi
+  preferredNodes: [gpu-a]
+inference:
+  # the best we have
+  preset:
+    name: phi-4
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: other}
+"""
+LOST = OLD.replace("phi-4", "falcon-7b").replace("name: phi ", "name: falcon ")
+
+
+@pytest.fixture
+def folder(offline: Shell) -> Path:
+    made = offline.home / "models"
+    (made / "below").mkdir(parents=True)
+    (made / "phi.yaml").write_text(OLD)
+    (made / "below" / "falcon.yml").write_text(LOST)
+    return made
+
+
+def test_a_folder_is_planned_and_each_step_runs(offline: Shell, folder: Path) -> None:
+    done = offline.kaitoctl("upgrade", "plan", "--to", "v0.12", "-f", "models", "--from", "v0.3", code=1)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("✗ Workspace falcon: nobody manages it any more")
+    assert "    in models/below/falcon.yml: document 1" in lines
+    assert "        kubectl label node gpu-a apps=phi" in lines
+    assert "    1 pod restarts: at most 30 minutes without service" in lines
+    assert any("/chat is gone" in line for line in lines)
+    assert lines[-1] == "2 Workspaces from v0.3 to v0.12: 1 break, 1 restart, 2 to be rewritten"
+    steps = [line.partition(". ")[2] for line in lines if line.startswith("  ")]
+    assert "kaitoctl convert -f models --to v1beta1 --in-place, then kaitoctl plan -f models" in steps
+
+    found = json.loads(
+        offline.kaitoctl("upgrade", "plan", "--to", "0.12.0", "-f", "models", "-o", "json", code=1).stdout
+    )
+    assert [one["outcome"] for one in found["workspaces"]] == ["unmanaged", "restarts"]
+    assert found["to"] == "v0.12.0" and found["workspaces"][1]["written"]["apiVersion"] == "kaito.sh/v1beta1"
+    (folder / "new.yaml").write_text(
+        offline.kaitoctl(
+            "upgrade", "plan", "--to", "v0.12", "-f", "models/phi.yaml", "-o", "manifests", code=1
+        ).stdout
+    )
+    offline.kaitoctl("validate", "-f", "models/new.yaml", "--target-version", "v0.12")
+
+
+def test_a_folder_is_converted_in_place_with_its_comments_or_not_at_all(offline: Shell, folder: Path) -> None:
+    shown = offline.kaitoctl("convert", "-f", "models", "--to", "v1beta1", "--diff", code=1).stdout
+    assert "--- models/phi.yaml\n+++ models/phi.yaml\n" in shown
+    assert "-apiVersion: kaito.sh/v1alpha1\n+apiVersion: kaito.sh/v1beta1\n" in shown
+    assert (folder / "phi.yaml").read_text() == OLD
+
+    offline.kaitoctl("convert", "-f", "models", "--to", "v1beta1", "--in-place")
+    expected = OLD.replace("v1alpha1", "v1beta1").replace("  preferredNodes: [gpu-a]\n", "")
+    assert (folder / "phi.yaml").read_text() == expected
+    assert (folder / "below" / "falcon.yml").read_text() == expected.replace("phi-4", "falcon-7b").replace(
+        "name: phi ", "name: falcon "
+    )
+    done = offline.kaitoctl("convert", "-f", "models", "--to", "v1beta1", "--in-place", "--diff")
+    assert done.stdout == "" and "v1beta1 already" in done.stderr
+
+    (folder / "phi.yaml").write_text(OLD)
+    (folder / "zz.yaml").write_text("a: [")
+    refused = offline.kaitoctl("convert", "-f", "models", "--to", "v1beta1", "--in-place", code=2)
+    assert "models/zz.yaml:2" in refused.stderr
+    assert (folder / "phi.yaml").read_text() == OLD, "no file is changed when one cannot be"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["upgrade", "plan", "--to", "v0.4", "-f", "models"], "--to 'v0.4'"),
+        (["upgrade", "plan", "--to", "soon", "-f", "models"], "--to 'soon'"),
+        (["upgrade", "plan", "--to", "v0.12", "-f", "models", "--from", "old"], "--from 'old'"),
+        (["upgrade", "plan", "--to", "v0.12", "-f", "nothing.yaml"], "nothing.yaml"),
+        (["upgrade", "plan", "--to", "v0.12", "-f", "broken.yaml"], "not all documents can be read"),
+        (["upgrade", "plan", "--to", "v0.12", "-f", "map.yaml"], "there is no Workspace"),
+        (["upgrade", "plan", "--to", "v0.12", "--node-provisioner", "mine"], "--node-provisioner"),
+        (["convert", "-f", "-", "--to", "v1beta1", "--in-place"], "--in-place"),
+        (["convert", "-f", "", "--to", "v1beta1"], "names no file"),
+    ],
+)
+def test_bad_input_of_upgrades(offline: Shell, folder: Path, arguments: list[str], words: str) -> None:
+    (offline.home / "broken.yaml").write_text("a: [")
+    (offline.home / "map.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+    assert words in offline.kaitoctl(*arguments, code=2).stderr
+
+
+# --- clusters ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A cluster with KAITO v0.12, of which only its Deployment is there."""
+    shell = Shell(tmp_path_factory.mktemp("home"), "upgraded", {"KAITOCTL_SANDBOX": "1"})
+    shell.kaitoctl("sandbox", "up", "--no-controller", "--speed", "200")
+    labels = {"app": "kaito"}
+    image = "mcr.microsoft.com/aks/kaito/workspace:0.12.0"
+    for obj in (
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kaito-workspace"}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "workspace", "namespace": "kaito-workspace"},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": "manager", "image": image}]},
+                },
+            },
+        },
+    ):
+        shell.apply(obj)
+    yield shell
+    shell.kaitoctl("sandbox", "down", "--delete")
+
+
+def verified(shell: Shell, code: int) -> dict[str, str]:
+    done = shell.kaitoctl("upgrade", "verify", "--to", "v0.12", "-o", "json", code=code)
+    found: Any = json.loads(done.stdout)
+    return {one["what"]: one["fault"] for one in found["checks"]}
+
+
+def test_an_upgrade_is_verified(today: Shell) -> None:
+    own = {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig}
+    today = Shell(today.home, "..", own)
+    assert set(verified(today, 0).values()) == {""}
+    (today.home / "w.yaml").write_text(OLD.replace("  preferredNodes: [gpu-a]\n", ""))
+    today.apply(
+        json.loads(today.kaitoctl("convert", "-f", "w.yaml", "--to", "v1beta1", "-o", "json").stdout)[
+            "items"
+        ][0]
+    )
+    found = verified(today, 1)
+    assert "Waiting" in found["Workspace default/phi is ready"]
+    assert found["Workspace default/phi is as v0.12 wants it"] == ""
+    text = today.kaitoctl("upgrade", "verify", "--to", "v0.12", code=1)
+    assert "✗ Workspace default/phi is ready" in text.stdout and "1 of 4 checks failed" in text.stderr
+
+
+def test_the_workspaces_of_a_cluster_are_planned(shell: Shell, namespace: str) -> None:
+    (shell.home / "w.yaml").write_text(OLD.replace("  preferredNodes: [gpu-a]\n", ""))
+    shell.kaitoctl("apply", "-f", "w.yaml", "-n", namespace, "--yes", "--timeout", "90s")
+    done = shell.run(str(BIN / "kaitoctl"), "upgrade", "plan", "--to", "v0.12", "-o", "json")
+    found = {(one["namespace"], one["name"]): one for one in json.loads(done.stdout)["workspaces"]}
+    mine = found[namespace, "phi"]
+    kind = (
+        "statefulset"
+        if "statefulset.apps/phi" in shell.names("statefulsets", "-n", namespace)
+        else "deployment"
+    )
+    assert mine["outcome"] == ("stays" if kind == "statefulset" else "restarts")
+    assert not mine["breaks"] and mine["source"] == "cluster"
+    assert not shell.kaitoctl("upgrade", "verify", "--to", "v0.12", code=1).stdout.startswith("✓ KAITO")

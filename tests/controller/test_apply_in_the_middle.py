@@ -1,0 +1,191 @@
+"""`apply` when something happens between the plan and its last write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from direct import Direct
+from world import World, falcon
+
+from kaitoctl.commands import apply, make_plan
+from kaitoctl.commands.plan_documents import Written
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.planning import Plan
+from kaitoctl.kube import request
+from kaitoctl.kube.answers import ObjectList
+from kaitoctl.kube.objects import CONFIG_MAP, Kind, Object, ObjectKey, key_of
+from kaitoctl.kube.request import Request
+
+AGAIN = "kaitoctl apply -f models"
+CONFIG: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a": "b"}}
+
+
+class Meddled(Direct):
+    """Does something before the write of an object of some name; once."""
+
+    def __init__(self, world: World, name: str, meddle: Callable[[], object]) -> None:
+        super().__init__(world)
+        self._name, self._meddle = name, meddle
+
+    async def send(self, asked: Request) -> Object:
+        if asked.is_write and asked.path.endswith(f"/{self._name}"):
+            self._name = ""
+            self._meddle()
+        return await super().send(asked)
+
+
+def workspace(name: str, **inference: Any) -> Object:
+    made = falcon(labelSelector={"matchLabels": {"apps": name}})
+    inside = {**made["inference"], **inference}
+    return {**made, "metadata": {"name": name, "namespace": "default"}, "inference": inside}
+
+
+def planned(world: World, *bodies: Object) -> Plan:
+    documents = [
+        Written(f"x: {number}", body["kind"], ObjectKey("default", key_of(body).name), {**body})
+        for number, body in enumerate(bodies)
+    ]
+    asking = make_plan.Asked(is_sandbox=True, target_version=None, force=False)
+    return asyncio.run(make_plan.make(Direct(world), documents, asking))  # type: ignore[arg-type]
+
+
+def write(client: Direct, plan: Plan) -> list[str]:
+    progress = apply.Progress([])
+    asyncio.run(apply.write(client, plan, progress, force=False, again=AGAIN))  # type: ignore[arg-type]
+    return [change.title for change in progress.written]
+
+
+def test_what_fails_in_the_middle_says_what_was_applied_and_what_goes_on() -> None:
+    world = World()
+    plan = planned(world, workspace("one"), CONFIG, workspace("two"), workspace("three"))
+
+    def refuse() -> None:
+        raise ApiError(403, "Forbidden", "exceeded quota: gpus")
+
+    with pytest.raises(ApiError) as caught:
+        write(Meddled(world, "two", refuse), plan)
+    assert "applied: ConfigMap default/cm, Workspace default/one;" in caught.value.message
+    assert "not applied: Workspace default/two, Workspace default/three" in caught.value.message
+    assert AGAIN in caught.value.hint
+    # The same once more does the rest, and only that.
+    rest = planned(world, workspace("one"), CONFIG, workspace("two"), workspace("three"))
+    assert write(Direct(world), rest) == ["Workspace default/two", "Workspace default/three"]
+
+
+def test_what_somebody_else_changes_meanwhile_is_not_overwritten() -> None:
+    world = World()
+    write(Direct(world), planned(world, workspace("one")))
+    adapters = [{"source": {"name": "x", "image": "registry.example/x:1"}, "strength": "0.5"}]
+    plan = planned(world, workspace("one", adapters=adapters))
+
+    def edit() -> None:
+        theirs = workspace("one")
+        theirs["inference"]["config"] = "theirs"
+        world.apply(kaito.WORKSPACE, theirs)
+
+    with pytest.raises(ApiError) as caught:
+        write(Meddled(world, "one", edit), plan)
+    assert caught.value.status == 409 and "kaitoctl plan" in caught.value.hint
+    now = world.get(kaito.WORKSPACE, "one")
+    assert now is not None and "adapters" not in now["inference"]
+
+
+def test_a_status_that_moves_meanwhile_is_no_obstacle() -> None:
+    world = World()
+    write(Direct(world), planned(world, workspace("one")))
+    adapters = [{"source": {"name": "x", "image": "registry.example/x:1"}, "strength": "0.5"}]
+    plan = planned(world, workspace("one", adapters=adapters))
+    status = {"workerNodes": ["gpu-a"]}
+    meddled = Meddled(world, "one", lambda: world.set_status(kaito.WORKSPACE, "one", status))
+    assert write(meddled, plan) == ["Workspace default/one"]
+
+
+def test_one_that_somebody_else_creates_meanwhile_stays_as_it_is() -> None:
+    world = World()
+    plan = planned(world, workspace("one"))
+    theirs = workspace("one")
+    theirs["metadata"]["labels"] = {"team": "theirs"}
+    with pytest.raises(ApiError) as caught:
+        write(Meddled(world, "one", lambda: world.apply(kaito.WORKSPACE, theirs)), plan)
+    assert caught.value.status == 409
+
+
+def test_one_that_was_replaced_meanwhile_is_not_written() -> None:
+    world = World()
+    write(Direct(world), planned(world, CONFIG))
+    plan = planned(world, {**CONFIG, "data": {"a": "c"}})
+
+    def replace() -> None:
+        world.do(request.delete(CONFIG_MAP, "default", "cm"))
+        world.apply(CONFIG_MAP, {**CONFIG, "metadata": {"name": "cm", "namespace": "default"}})
+
+    with pytest.raises(ApiError) as caught:
+        write(Meddled(world, "cm", replace), plan)
+    assert caught.value.status == 409
+    now = world.get(CONFIG_MAP, "cm")
+    assert now is not None and now["data"] == {"a": "b"}
+
+
+def test_a_plan_is_made_of_many_documents_at_once() -> None:
+    world = World()
+    plan = planned(world, *(workspace(f"w{number}") for number in range(60)))
+    assert plan.nodes_asked == {"Standard_NC12s_v3": 60}
+    assert not any(change.rivals for change in plan.changes)
+
+
+# --- rights ------------------------------------------------------------------------------------------------
+
+
+class Denied(Direct):
+    """Somebody who may not list some kinds, nor write others."""
+
+    def __init__(self, world: World, *, lists: tuple[str, ...] = (), writes: tuple[str, ...] = ()) -> None:
+        super().__init__(world)
+        self._lists, self._writes = lists, writes
+
+    async def list(self, kind: Kind, namespace: str = "", **selectors: str) -> ObjectList:
+        if kind.plural in self._lists:
+            raise ApiError(403, "Forbidden", f"{kind.plural} is forbidden")
+        return await super().list(kind, namespace, **selectors)
+
+    async def send(self, asked: Request) -> Object:
+        if asked.method == "PATCH" and any(f"/{plural}/" in asked.path for plural in self._writes):
+            raise ApiError(403, "Forbidden", f"{asked.path} is forbidden", details={"kind": "x", "name": "y"})
+        return await super().send(asked)
+
+
+def planned_by(client: Direct, *bodies: Object) -> Plan:
+    documents = [
+        Written(f"x: {number}", body["kind"], ObjectKey("default", key_of(body).name), {**body})
+        for number, body in enumerate(bodies)
+    ]
+    asking = make_plan.Asked(is_sandbox=True, target_version=None, force=False)
+    return asyncio.run(make_plan.make(client, documents, asking))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["deployments", "statefulsets", "jobs"])
+def test_who_may_not_see_what_runs_is_asked_rather_than_told_that_nothing_restarts(kind: str) -> None:
+    world = World(runs_pods=True)
+    write(Direct(world), planned(world, workspace("w")))
+    adapters = [{"source": {"name": "a", "image": "registry.example/a:1"}, "strength": "0.5"}]
+    (change,) = planned_by(Denied(world, lists=(kind,)), workspace("w", adapters=adapters)).changes
+    assert change.uncertain == f"whether pods restart, as {kind} cannot be listed in default"
+    assert change.wants_consent
+    (same,) = planned_by(Denied(world, lists=(kind,)), workspace("w")).changes
+    assert not same.uncertain and not same.wants_consent
+
+
+@pytest.mark.parametrize("kind", ["nodes", "pods", "nodeclaims", "services", "controllerrevisions"])
+def test_without_the_right_to_one_kind_a_plan_is_made_of_the_others(kind: str) -> None:
+    (change,) = planned_by(Denied(World(), lists=(kind,)), workspace("w")).changes
+    assert change.fate == "created" and change.nodes_asked == 1, "more is announced rather than less"
+
+
+def test_the_kind_that_may_not_be_written_is_refused_and_with_it_all() -> None:
+    plan = planned_by(Denied(World(), writes=("configmaps",)), CONFIG, workspace("w"))
+    assert [change.fate for change in plan.changes] == ["refused", "created"]
+    assert "forbidden" in plan.refused[0].problems[0] and plan.exit_code == 2

@@ -1,0 +1,355 @@
+"""What a plan announces is what then happens: no node is bought, and no pod restarts, that it did not name.
+
+Clusters and changes are drawn at random. The plan is made by the command's own code on the in-memory cluster,
+then what it would write is written, and the controller, the provisioner and the scheduler do their part. Then
+the next change is planned, on what has become of the cluster; in between Workspaces are deleted, and nothing
+of theirs may be left.
+
+How many: KAITOCTL_PLANS, else 5,000 plans in CI, a tenth of them elsewhere; `dev.py soak` takes 50,000.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from direct import Direct
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+from world import World, falcon, gpu_node, node_status
+
+from kaitoctl.commands import make_plan
+from kaitoctl.commands.cluster import FIELD_MANAGER
+from kaitoctl.commands.plan_documents import Written
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.planning import Plan
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import (
+    NODE,
+    NODE_CLAIM,
+    POD,
+    Kind,
+    Object,
+    ObjectKey,
+    generation_of,
+    key_of,
+    labels_of,
+    uid_of,
+)
+
+NAMES = ("w0", "w1", "w2", "w3")
+TYPE, OTHER_TYPE, NEW_TYPE = "Standard_NC12s_v3", "Standard_NC24s_v3", "Standard_NC24ads_A100_v4"
+ROUNDS = 5
+PLANS = int(os.environ.get("KAITOCTL_PLANS") or ("5000" if os.environ.get("CI") else "500"))
+
+
+PHASES = (Phase.explicit, Phase.generate)
+"""A failing scene is small already, and to make it smaller takes minutes."""
+
+
+# --- what is drawn -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A node: its label, GPUs, whether others hold them, whether it is closed, its type and taint."""
+
+    label: str
+    gpus: str = "2"
+    is_held: bool = False
+    is_cordoned: bool = False
+    instance_type: str = TYPE
+    taint: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A Workspace that there is, or that is asked for."""
+
+    label: str
+    count: int = 1
+    preset: str = "falcon-7b"
+    instance_type: str = TYPE
+    adapters: tuple[str, ...] = ()
+    runtime: str = ""
+    team: str = ""
+    preferred: tuple[int, ...] = ()
+
+    def manifest(self, name: str) -> Object:
+        preferred = (
+            {"preferredNodes": [f"gpu-{number}" for number in self.preferred]} if self.preferred else {}
+        )
+        made = falcon(
+            count=self.count,
+            instanceType=self.instance_type,
+            labelSelector={"matchLabels": {"apps": self.label}},
+            **preferred,
+        )
+        made["metadata"] = {"name": name, "namespace": "default"}
+        if self.runtime:
+            made["metadata"]["annotations"] = {"kaito.sh/runtime": self.runtime}
+        if self.team:
+            made["metadata"]["labels"] = {"team": self.team}
+        made["inference"]["preset"]["name"] = self.preset
+        if self.adapters:
+            made["inference"]["adapters"] = [
+                {"source": {"name": one, "image": f"registry.example/{one}:1"}, "strength": "0.5"}
+                for one in self.adapters
+            ]
+        return made
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Nodes, the Workspaces that have settled on them, and what somebody then applies, change by change.
+
+    Args:
+        nodes: of the cluster.
+        there: by name.
+        rounds: what is applied together; of a name with None, the Workspace is deleted.
+    """
+
+    nodes: tuple[Drawn, ...]
+    there: Mapping[str, Asked]
+    rounds: tuple[Mapping[str, Asked | None], ...] = ()
+
+
+LABELS = st.sampled_from(["a", "b"])
+NODES = st.lists(
+    st.builds(
+        Drawn,
+        LABELS,
+        st.sampled_from(["2", "2", "4", "1", "0"]),
+        st.booleans(),
+        st.sampled_from([False, False, True]),
+        st.sampled_from([TYPE, TYPE, NEW_TYPE]),
+        st.sampled_from(["", "", "sku=gpu:NoSchedule", "team=a:NoSchedule", "team=a:PreferNoSchedule"]),
+    ),
+    max_size=4,
+).map(tuple)
+NEW = st.builds(
+    Asked,
+    LABELS,
+    st.sampled_from([1, 1, 1, 2]),
+    st.sampled_from(["falcon-7b", "falcon-7b", "phi-2", "phi-4", "no-such-preset"]),
+    st.sampled_from([TYPE, TYPE, TYPE, OTHER_TYPE, NEW_TYPE]),
+    st.sampled_from([(), (), ("x",)]),
+    preferred=st.sampled_from([(), (), (), (0,), (0, 1)]),
+)
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "adapters": st.sampled_from([(), ("x",), ("x", "y")]),
+        "runtime": st.sampled_from(["", "transformers", "vllm"]),
+        "team": st.sampled_from(["", "blue"]),
+        "count": st.sampled_from([1, 2]),
+        "preset": st.sampled_from(["falcon-7b", "phi-2"]),
+        "preferred": st.sampled_from([(), (0,), (0, 1)]),
+        "label": LABELS,
+    },
+)
+THERE = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.builds(Asked, LABELS, st.sampled_from([1, 1, 2]), adapters=st.sampled_from([(), (), ("x",)])),
+    max_size=3,
+)
+
+
+@st.composite
+def scenes(draw: Any) -> Scene:
+    there = draw(THERE)
+    now, rounds = dict(there), []
+    for _ in range(draw(st.integers(1, ROUNDS))):
+        applied: dict[str, Asked | None] = {}
+        for name in draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)):
+            if name not in now:
+                now[name] = applied[name] = draw(NEW)
+            elif draw(st.integers(0, 5)):
+                now[name] = applied[name] = replace(now[name], **draw(CHANGES))
+            else:
+                del now[name]
+                applied[name] = None
+        rounds.append(applied)
+    return Scene(draw(NODES), there, tuple(rounds))
+
+
+# --- the cluster -------------------------------------------------------------------------------------------
+
+
+def built(scene: Scene) -> World:
+    world = World(runs_pods=True)
+    for number, node in enumerate(scene.nodes):
+        name = f"gpu-{number}"
+        key, _, effect = node.taint.partition(":")
+        taints = [dict(zip(("key", "value"), key.split("="), strict=True), effect=effect)] if key else []
+        spec = {"unschedulable": True} if node.is_cordoned else {}
+        made = gpu_node(name, {"apps": node.label}, node.instance_type)
+        world.apply(NODE, {**made, "spec": {**spec, **({"taints": taints} if taints else {})}})
+        world.set_status(NODE, name, node_status(node.gpus))
+        if node.is_held and node.gpus != "0":
+            world.apply(POD, guest(f"guest-{number}", name))
+    for name, asked in scene.there.items():
+        written(world, asked.manifest(name))
+        settle(world)
+    return world
+
+
+def guest(name: str, node: str) -> Object:
+    container = {"name": "c", "image": "x:1", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
+    spec = {"nodeName": node, "containers": [container]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+    }
+
+
+def written(world: World, body: Object) -> None:
+    world.do(request.apply(kaito.kind_of(body), body, manager=FIELD_MANAGER))
+
+
+def settle(world: World) -> None:
+    """Reconciles of all Workspaces, and everybody else's part, until nothing is written any more."""
+    for _ in range(40):
+        wrote = [world.reconcile(key_of(one).name) for one in world.list(kaito.WORKSPACE)]
+        if not world.cluster_moves() and not any(wrote):
+            return
+    raise AssertionError("still writing")
+
+
+def planned(world: World, applied: Mapping[str, Asked]) -> Plan:
+    documents = [
+        Written(f"document {name}", "Workspace", ObjectKey("default", name), asked.manifest(name))
+        for name, asked in applied.items()
+    ]
+    asking = make_plan.Asked(is_sandbox=True, target_version=None, force=False)
+    return asyncio.run(make_plan.make(Direct(world), documents, asking))  # type: ignore[arg-type]
+
+
+def by_workspace(world: World, kind: Kind) -> dict[str, tuple[str, str]]:
+    """uid -> Workspace and name, of its pods or NodeClaims."""
+    return {
+        uid_of(obj): (labels_of(obj)["kaito.sh/workspace"], key_of(obj).name)
+        for obj in world.list(kind)
+        if "kaito.sh/workspace" in labels_of(obj)
+    }
+
+
+SOUND = Drawn("a")
+PLANNED: Counter[str] = Counter()
+
+
+@example(scene=Scene((SOUND,), {}, ({"w0": Asked("a"), "w1": Asked("a")},)))
+@example(scene=Scene((SOUND,), {"w0": Asked("a")}, ({"w0": Asked("a", adapters=("x",)), "w1": Asked("a")},)))
+@example(scene=Scene((SOUND, SOUND), {"w0": Asked("a", 2)}, ({"w0": Asked("a", 2, runtime="vllm")},)))
+@example(
+    scene=Scene((Drawn("a", is_held=True),), {}, ({"w0": Asked("a"), "w1": Asked("a", preferred=(0,))},))
+)
+@example(scene=Scene((), {"w0": Asked("a", adapters=("x",))}, ({"w0": Asked("a")}, {"w0": None})))
+@example(
+    scene=Scene((), {"w0": Asked("b")}, ({"w0": Asked("b", 2), "w1": Asked("a", preset="no-such-preset")},))
+)
+@example(
+    scene=Scene(
+        (Drawn("a", "1", instance_type=NEW_TYPE, taint="team=a:NoSchedule"),),
+        {},
+        ({"w0": Asked("a", preset="phi-4", instance_type=NEW_TYPE)}, {"w0": None, "w1": Asked("a")}),
+    )
+)
+@example(  # what the API server fills in is no change
+    scene=Scene(
+        (Drawn("b", "4", True, True, NEW_TYPE), Drawn("b", "2", False, True, TYPE)),
+        {},
+        (
+            {"w1": Asked("b", preset="phi-4")},
+            {"w1": Asked("b", preset="phi-4", team="blue"), "w2": Asked("b", 2, "phi-4", OTHER_TYPE)},
+        ),
+    )
+)
+@given(scene=scenes())
+@settings(max_examples=PLANS // 2, suppress_health_check=list(HealthCheck), phases=PHASES)
+def test_what_a_plan_announces_is_what_happens(scene: Scene) -> None:
+    world = built(scene)
+    for applied in scene.rounds:
+        one_round(world, {name: asked for name, asked in applied.items() if asked is not None})
+        for name in [name for name, asked in applied.items() if asked is None]:
+            deleted(world, name)
+
+
+def test_enough_was_planned() -> None:
+    """Runs after the law, in the same process."""
+    assert PLANNED["plans"] >= PLANS * 0.9
+    kinds = ("created", "changed", "refused", "restarts", "bought", "deleted", "rivals")
+    assert all(PLANNED[kind] >= PLANS // 250 for kind in kinds), PLANNED
+
+
+def one_round(world: World, applied: Mapping[str, Asked]) -> None:
+    """Plan, write what is planned, wait, and hold what has happened against it."""
+    if not applied:
+        return
+    claims, pods = by_workspace(world, NODE_CLAIM), by_workspace(world, POD)
+    generations = {key_of(one).name: generation_of(one) for one in world.list(kaito.WORKSPACE)}
+    plan = planned(world, applied)
+    count(plan)
+    assert by_workspace(world, NODE_CLAIM) == claims, "a plan writes nothing"
+    for change in plan.written:
+        written(world, change.body)
+    settle(world)
+    claims_then, pods_then = by_workspace(world, NODE_CLAIM), by_workspace(world, POD)
+
+    bought = Counter(owner for uid, (owner, _) in claims_then.items() if uid not in claims)
+    announced = Counter({one.key.name: one.nodes_asked for one in plan.written if one.nodes_asked})
+    alone = {one.key.name for one in plan.changes if not one.rivals}
+    most = {one.key.name: one.nodes_most for one in plan.written}
+    assert {name: number for name, number in bought.items() if name in alone or name not in most} == {
+        name: number for name, number in announced.items() if name in alone
+    }
+    assert all(number <= most[name] for name, number in bought.items()), (bought, most)
+    restarted = Counter(owner for uid, (owner, _) in pods.items() if uid not in pods_then)
+    assert restarted == Counter({one.key.name: one.outage.pods for one in plan.written if one.outage.pods})
+    gone = {name for uid, (owner, name) in claims.items() if uid not in claims_then and owner in alone}
+    returned = [line for one in plan.written if not one.rivals for line in one.returned]
+    assert gone == {line.split()[1].rstrip(",") for line in returned}
+    for one in plan.refused:  # what was refused is as it was
+        now = world.get(kaito.WORKSPACE, one.key.name)
+        assert (0 if now is None else generation_of(now)) == generations.get(one.key.name, 0)
+
+
+def deleted(world: World, name: str) -> None:
+    """Delete a Workspace; nothing of it is left, and no pod of another has ended."""
+    if world.get(kaito.WORKSPACE, name) is None:
+        return
+    PLANNED["deleted"] += 1
+    others = {uid for uid, (owner, _) in by_workspace(world, POD).items() if owner != name}
+    world.do(request.delete(kaito.WORKSPACE, "default", name))
+    settle(world)
+    assert world.get(kaito.WORKSPACE, name) is None
+    left = {uid: it for kind in (NODE_CLAIM, POD) for uid, it in by_workspace(world, kind).items()}
+    mine = {thing for owner, thing in left.values() if owner == name}
+    assert mine <= claims_with_guests(world, name), "only a node on which others compute stays"
+    PLANNED["kept"] += bool(mine)
+    assert others <= left.keys()
+
+
+def claims_with_guests(world: World, name: str) -> set[str]:
+    """The NodeClaims on whose nodes others than the Workspace have pods."""
+    return {
+        str(pod["spec"].get("nodeName")).removeprefix("node-")
+        for pod in world.list(POD)
+        if labels_of(pod).get("kaito.sh/workspace") != name
+    }
+
+
+def count(plan: Plan) -> None:
+    PLANNED["plans"] += 1
+    for one in plan.changes:
+        PLANNED[one.fate] += 1
+        PLANNED["restarts"] += bool(one.outage.pods)
+        PLANNED["bought"] += bool(one.nodes_asked)
+        PLANNED["returned"] += bool(one.returned)
+        PLANNED["rivals"] += bool(one.rivals)

@@ -1,0 +1,105 @@
+"""What a deletion ends, gives back and leaves, by whose rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builders import workspace
+
+from kaitoctl.kaito.deletion import consequences, remaining
+from kaitoctl.kaito.snapshot import Snapshot
+
+
+def claim(name: str = "ws1", node: str = "n1", **annotations: str) -> Any:
+    return {
+        "kind": "NodeClaim",
+        "metadata": {"name": name, "annotations": annotations},
+        "status": {"nodeName": node} if node else {},
+    }
+
+
+def pod(name: str, node: str = "n1", owner: str = "", gpus: str = "", volumes: Any = ()) -> Any:
+    limits = {"nvidia.com/gpu": gpus} if gpus else {}
+    owners = [{"kind": owner, "name": "o", "uid": "u", "controller": True}] if owner else []
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "ai", "ownerReferences": owners},
+        "spec": {
+            "nodeName": node,
+            "volumes": list(volumes),
+            "containers": [{"name": "c", "resources": {"limits": limits, "requests": limits}}],
+        },
+        "status": {"phase": "Running"},
+    }
+
+
+def stateful_set(**spec: Any) -> Any:
+    return {
+        "kind": "StatefulSet",
+        "metadata": {"name": "falcon"},
+        "spec": {"replicas": 1, "volumeClaimTemplates": [{"metadata": {"name": "weights"}}], **spec},
+    }
+
+
+def test_kaito_gives_a_node_back_with_whatever_else_runs_on_it() -> None:
+    seen = Snapshot(workspace(), claims=(claim(),))
+    found = consequences(seen, [pod("guest", gpus="1"), pod("proxy", owner="DaemonSet")])
+    assert found.returned == ("NodeClaim ws1, node n1",)
+    assert found.evicted == ("pod ai/guest on node n1, of others",)
+    assert found.waits_for == {"ws1"}
+    assert not found.kept
+
+
+def test_our_controller_keeps_a_node_while_others_hold_gpus_of_it() -> None:
+    ours = workspace()
+    ours["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller"}]
+    made = claim(**{"kaitoctl.dev/workspace-uid": ours["metadata"]["uid"]})
+    found = consequences(Snapshot(ours, claims=(made,)), [pod("guest", gpus="1")])
+    assert found.kept == ("NodeClaim ws1, node n1, until pod ai/guest of others have left",)
+    assert not found.returned
+    assert not found.waits_for
+    # One that holds none goes with the node, and that is said.
+    found = consequences(Snapshot(ours, claims=(made,)), [pod("guest")])
+    assert (found.returned, len(found.evicted)) == (("NodeClaim ws1, node n1",), 1)
+
+
+def test_a_claim_of_an_earlier_workspace_of_the_name_is_not_counted_for_ours() -> None:
+    ours = workspace()
+    ours["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller"}]
+    found = consequences(Snapshot(ours, claims=(claim(**{"kaitoctl.dev/workspace-uid": "other"}),)), [])
+    assert found.returned == ()
+
+
+def test_pods_that_may_not_be_listed_are_not_taken_for_none() -> None:
+    found = consequences(Snapshot(workspace(), claims=(claim(),)), None)
+    assert "cannot be listed" in found.evicted[0]
+
+
+def test_weights_on_volumes_stay_unless_the_stateful_set_takes_them_along() -> None:
+    volume = {"name": "weights", "persistentVolumeClaim": {"claimName": "weights-falcon-0"}}
+    shared = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    own = pod("falcon-0", volumes=[volume, shared])
+    kept = consequences(Snapshot(workspace(), workloads=(stateful_set(),), pods=(own,)), [own])
+    assert kept.stays == (
+        "PersistentVolumeClaim weights-falcon-0",
+        "PersistentVolumeClaim data",
+        "node n1",
+    )
+    policy = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}
+    gone = consequences(Snapshot(workspace(), workloads=(stateful_set(**policy),), pods=(own,)), [own])
+    assert gone.stays == ("PersistentVolumeClaim data", "node n1")
+
+
+def test_what_is_left_is_told_until_the_last_node_has_gone() -> None:
+    ws = workspace()
+    uid = ws["metadata"]["uid"]
+    seen = Snapshot(ws, pods=(pod("falcon-0"),), claims=(claim(), claim("kept", "n2")))
+    assert remaining(seen, uid, {"ws1"}) == "1 pod, 1 NodeClaim (node n1)"
+    assert remaining(Snapshot(ws), uid, {"ws1"}) == "the Workspace itself"
+    assert remaining(Snapshot(None, claims=(claim("kept", "n2"),)), uid, {"ws1"}) == ""
+
+
+def test_another_workspace_of_the_name_is_not_waited_for() -> None:
+    seen = Snapshot(workspace(uid="new"), pods=(pod("falcon-0"),), claims=(claim(),))
+    assert remaining(seen, "old", {"ws1"}) == "1 NodeClaim (node n1)"
+    assert remaining(Snapshot(workspace(uid="new"), pods=(pod("falcon-0"),)), "old", ()) == ""

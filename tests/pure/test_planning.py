@@ -1,0 +1,224 @@
+"""What a plan says of restarts, deadlocks and nodes that KAITO asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from world import falcon, gpu_node, node_status
+
+from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import planning
+from kaitoctl.kaito.catalog import SHIPPED
+from kaitoctl.kaito.planning import Change, Outage, Plan
+from kaitoctl.kaito.validation import Setting
+from kaitoctl.kube.objects import Object, ObjectKey, key_of
+
+
+def deployment(replicas: int = 1, **strategy: Any) -> Object:
+    spec: Object = {"replicas": replicas}
+    if strategy:
+        spec["strategy"] = strategy
+    return {"kind": "Deployment", "metadata": {"name": "falcon", "namespace": "default"}, "spec": spec}
+
+
+def rolling(surge: Any, unavailable: Any) -> dict[str, Any]:
+    return {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable},
+    }
+
+
+@pytest.mark.parametrize(
+    ("workload", "surges"),
+    [
+        (deployment(), True),  # 25% of 1: one more, none fewer
+        (deployment(4), False),  # 25% of 4: one fewer
+        (deployment(3), True),
+        (deployment(1, type="Recreate"), False),
+        (deployment(1, **rolling(0, 1)), False),
+        (deployment(1, **rolling(1, 0)), True),
+        (deployment(1, **rolling("100%", "0%")), True),
+        (deployment(1, **rolling("100%", "100%")), False),
+        (deployment(1, type="RollingUpdate"), True),
+        ({**deployment(), "kind": "StatefulSet"}, False),
+    ],
+)
+def test_a_rolling_update_surges_as_kubernetes_rounds(workload: Object, surges: bool) -> None:
+    assert planning.surges(workload) is surges
+
+
+def node(name: str, gpus: str = "2", **labels: str) -> Object:
+    return {**gpu_node(name, {"apps": "falcon-7b", **labels}), "status": node_status(gpus)}
+
+
+def pod(name: str, on: str, owner: str = "") -> Object:
+    labels = {"kaito.sh/workspace": owner} if owner else {}
+    container = {"name": "c", "image": "x:1", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        "spec": {"nodeName": on, "containers": [container]},
+        "status": {"phase": "Running"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("nodes", "pods", "is_stuck"),
+    [
+        (["gpu-a"], [], True),
+        (["gpu-a", "gpu-b"], [], False),  # the new pod goes to the other node
+        (["gpu-a", "gpu-b"], [pod("guest", "gpu-b")], True),
+    ],
+)
+def test_a_surge_without_a_free_gpu_is_a_deadlock(
+    nodes: list[str], pods: list[Object], is_stuck: bool
+) -> None:
+    verdict = nodes_.verdict(falcon(), [node(name) for name in nodes], pods)
+    words = planning.deadlock(deployment(), verdict, ["gpu-a"], 1)
+    assert bool(words) is is_stuck
+    if is_stuck:
+        assert "gpu-a" in words and '"maxSurge":0' in words
+    assert planning.deadlock(deployment(), verdict, ["gpu-a"], 0) == ""
+    assert planning.deadlock(deployment(1, type="Recreate"), verdict, ["gpu-a"], 1) == ""
+
+
+def named(name: str) -> Object:
+    made = falcon()
+    return {**made, "metadata": {**made["metadata"], "name": name}}
+
+
+def test_kaito_counts_one_node_for_two_workspaces_and_that_is_said() -> None:
+    share = planning.Share([node("gpu-a")], [], Setting("v0.4"))
+    first, second = share.of(named("one")), share.of(named("two"))
+    assert (first.asked, first.waits) == (0, "")
+    assert second.asked == 0
+    assert "gpu-a" in second.waits and "default/one" in second.waits
+
+
+def test_kaito_asks_for_what_it_does_not_recognise() -> None:
+    share = planning.Share([node("gpu-a")], [], Setting("v0.4"))
+    two = {**named("one"), "resource": {**falcon()["resource"], "count": 2}}
+    assert share.of(two).asked == 1
+    joining = {"metadata": {"name": "ws1"}}
+    assert planning.Share([node("gpu-a")], [], Setting("v0.4")).of(two, [joining]).asked == 0
+
+
+def change(**values: Any) -> Change:
+    return Change(
+        "Workspace", ObjectKey("default", "w"), "x.yaml: document 1", **{"fate": "changed", **values}
+    )
+
+
+def test_the_exit_code_and_the_sums() -> None:
+    assert Plan("kaitoctl", (change(fate="unchanged"),)).exit_code == 0
+    assert Plan("kaitoctl", (change(),)).exit_code == 1
+    assert Plan("kaitoctl", (change(), change(fate="refused"))).exit_code == 2
+    both = Plan(
+        "kaitoctl", (change(nodes_asked=2, instance_type="A"), change(outage=Outage(3, True, None, 60)))
+    )
+    assert both.nodes_asked == {"A": 2} and both.pods_restarted == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "asks"),
+    [
+        ({}, False),
+        ({"outage": Outage(1, True, None, 60)}, True),
+        ({"nodes_most": 1}, True),
+        ({"returned": ("NodeClaim x",)}, True),
+        ({"takes_away": True}, True),
+        ({"takes_away": True, "fate": "unchanged"}, False),
+    ],
+)
+def test_what_stops_costs_or_goes_wants_consent(values: dict[str, Any], asks: bool) -> None:
+    assert change(**values).wants_consent is asks
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"nodes_asked": 1, "instance_type": "A"}, "nodesAsked was 0, is 1"),
+        ({"fate": "unchanged"}, "fate was changed, is unchanged"),
+        ({"seen": {"uid": "2", "generation": "1"}}, "is another object of this name"),
+        ({"seen": {"uid": "1", "generation": "2"}}, "generation 1 -> 2"),
+        ({"seen": {}}, "is gone"),
+        ({"outage": Outage(1, True, None, 60)}, "podsRestarted was 0, is 1"),
+    ],
+)
+def test_a_kept_plan_says_how_the_world_has_moved(values: dict[str, Any], words: str) -> None:
+    seen = {"uid": "1", "generation": "1", "resourceVersion": "5"}
+    kept = Plan("kaitoctl", (change(seen=seen),)).as_json()
+    assert planning.is_plan(kept)
+    assert planning.what_moved(kept, Plan("kaitoctl", (change(seen={**seen, "resourceVersion": "6"}),))) == []
+    assert words in "; ".join(
+        planning.what_moved(kept, Plan("kaitoctl", (change(**{"seen": seen, **values}),)))
+    )
+
+
+def test_what_is_no_plan() -> None:
+    kept = Plan("kaitoctl", (change(),)).as_json()
+    broken: Any
+    for broken in ({**kept, "kind": "x"}, {**kept, "changes": [1]}, {**kept, "changes": [{}]}, [], None, "x"):
+        assert not planning.is_plan(broken)
+
+
+def test_an_outage_is_as_long_as_the_budget_or_as_the_start_before() -> None:
+    assert planning.outage(falcon(), deployment(), [], 0, SHIPPED).words == ""
+    said = planning.outage(falcon(), deployment(), [], 1, SHIPPED)
+    assert said.interrupts and said.words.startswith("1 pod restarts: at most ")
+    assert "the others keep serving" in planning.outage(falcon(), deployment(2), [], 2, SHIPPED).words
+    together = planning.outage(falcon(), {**deployment(2), "kind": "StatefulSet"}, [], 2, SHIPPED)
+    assert together.interrupts
+
+
+# --- many nodes --------------------------------------------------------------------------------------------
+
+LABELLED = st.lists(
+    st.tuples(
+        st.dictionaries(
+            st.sampled_from(["apps", "team", "kaito.sh/workspace", "kaito.sh/workspacenamespace"]),
+            st.sampled_from(["a", "b", "falcon", "default"]),
+        ),
+        st.sampled_from(["0", "2", "4"]),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@given(
+    drawn=LABELLED,
+    labels=st.dictionaries(st.sampled_from(["apps", "team"]), st.sampled_from(["a", "b"])),
+    preferred=st.lists(st.sampled_from(["node-0", "node-3", "gone"]), max_size=2),
+    target=st.sampled_from(["v0.3", "v0.4", "v0.12"]),
+    provisioner=st.sampled_from(["", "azure-gpu-provisioner", "karpenter", "byo"]),
+    count=st.integers(1, 3),
+)
+def test_looking_at_few_nodes_finds_what_looking_at_all_does(
+    drawn: Any, labels: Any, preferred: list[str], target: str, provisioner: str, count: int
+) -> None:
+    nodes, pods = [], []
+    for number, (own, gpus, is_held) in enumerate(drawn):
+        name = f"node-{number}"
+        nodes.append({**gpu_node(name, own), "status": node_status(gpus)})
+        if is_held:
+            limits = {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": "2"}}}]}
+            metadata = {"name": f"guest-{number}", "namespace": "default"}
+            pods.append({"metadata": metadata, "spec": {"nodeName": name, **limits}})
+    workspaces = []
+    for name in ("falcon", "other"):
+        one = falcon(count=count, labelSelector={"matchLabels": labels}, preferredNodes=preferred)
+        workspaces.append({**one, "metadata": {"name": name, "namespace": "default"}})
+
+    def answers(share: planning.Share) -> list[Any]:
+        found = [share.of(one) for one in workspaces]
+        return [(one.asked, one.waits, one.verdict.selected, one.verdict.missing) for one in found]
+
+    few = planning.Share(nodes, pods, Setting(target, provisioner=provisioner))
+    everything = planning.Share(nodes, pods, Setting(target, provisioner=provisioner))
+    everything._candidates = lambda *_: [key_of(node).name for node in nodes]  # type: ignore[method-assign]
+    assert answers(few) == answers(everything)

@@ -1,0 +1,172 @@
+"""The screens at 80 and 120 columns, coloured and plain: no line too long, no name cut, nothing steered."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from screen_data import cluster, node_verdict, pod, snapshot
+from terminals import Terminal, lines, uncoloured
+
+from kaitoctl.commands.why import report as why
+from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.view import view
+from kaitoctl.kube.objects import ObjectKey
+from kaitoctl.screens import gpu_table, layout, node_table, status_screen
+from kaitoctl.screens.layout import Block, Cell, Column, Command, Difference, Paragraph, Table, plain
+
+NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
+LONG = "workspace-falcon-7b-with-a-long-name-5d4f8b7c9d-abcde"
+HOSTILE = "\x1b[2J[red]gone[/red]\r\u202e:smile:[link=x]"
+COMMANDS = ("kubectl", "kaitoctl", "fix: ", "look: ", "More: ")
+
+
+def tree(
+    name: str, message: str = "the image cannot be pulled, as far as one can see from here"
+) -> list[Block]:
+    seen = snapshot(pod(name, message=message), pod("falcon-1"), message=message)
+    return status_screen.report(view(seen, NOW), NOW, drawn=True)
+
+
+def reasons(name: str) -> list[Block]:
+    seen = snapshot(pod(name, message="not found " * 30))
+    return why(diagnose(seen, NOW), ObjectKey("default", "falcon"), seen)
+
+
+SCREENS: dict[str, tuple[Callable[[], list[Block]], list[str]]] = {
+    "status": (lambda: tree(LONG), [LONG, "ImagePullBackOff"]),
+    "why": (lambda: reasons(LONG), [LONG]),
+    "check-nodes": (
+        lambda: node_table.report(node_verdict("mixed"), "Workspace w", drawn=True),
+        ["ip-10-0-41-7.eu-central-1.compute.internal", "gke-ml-a100-3f2a91c0-x7kd", "taint-of-controller"],
+    ),
+    "nodes": (lambda: gpu_table.report(cluster()), ["aks-gpua100-24718361-vmss000001"]),
+    "list": (
+        lambda: [
+            layout.table(
+                ["NAME", "STATE", "MESSAGE"], [[LONG, Cell("Failed", "✗"), "copying adapters: " * 9]], gap=3
+            )
+        ],
+        [LONG, "Failed"],
+    ),
+    "narration": (
+        lambda: [
+            Paragraph("a hint of many words " * 9, lead="hint: ", style="dim"),
+            Difference("+" + "word " * 40),
+        ],
+        ["hint:"],
+    ),
+}
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["plain", "colour"])
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_line_is_too_long_and_no_name_is_cut(screen: str, columns: int, colour: bool) -> None:
+    blocks, names = SCREENS[screen]
+    shown = Terminal(columns, colour).lines(blocks())
+    texts = [uncoloured(line) for line in shown]
+    long = [line for line in texts if len(line) > columns and not line.lstrip().startswith(COMMANDS)]
+    assert long == []
+    assert not any("…" in line for line in texts if screen != "why")  # evidence is shortened on purpose
+    words = " ".join(texts).replace(",", " ").split()
+    assert [name for name in names if name not in words] == []
+    assert any("\x1b" in line for line in shown) == colour
+    assert all(line == line.rstrip() for line in texts)
+
+
+@pytest.mark.parametrize("columns", [20, 40])
+def test_a_terminal_that_is_very_narrow_still_gets_every_word(columns: int) -> None:
+    shown = "".join(Terminal(columns).lines(tree("falcon-0")))
+    assert "ImagePullBackOff" in re.sub(r"[\s│]", "", shown)
+
+
+def test_what_a_cluster_says_neither_steers_the_terminal_nor_is_read_as_markup() -> None:
+    table = Table((Column("NAME", whole=True), Column("INFO")), ((Cell(HOSTILE), Cell(HOSTILE, "✗")),))
+    blocks: list[Block] = [Paragraph(HOSTILE, mark="!"), Command(HOSTILE), table, Difference(HOSTILE)]
+    for shown_on in (None, Terminal(120), Terminal(120, colour=True)):
+        text = uncoloured("\n".join(lines(blocks, shown_on)))
+        assert not re.search("[\x1b\r\u202e]", text)
+        assert text.count("\\x1b[2J[red]gone[/red]\\r\\u202e:smile:[link=x]") == 5
+
+
+def test_the_terminal_shows_what_the_pipe_gets() -> None:
+    """The same words in each column, apart from marks and the order of columns."""
+    report = node_table.report(node_verdict("mixed"), "Workspace w", drawn=True)
+    piped = sorted(" ".join(plain(report)).replace("rack7-dgx9:", "rack7-dgx9").split())
+    drawn = [word for line in Terminal(400).lines(report) for word in line.split()]
+    assert set(piped) - {"yes", "no"} - {word for word in piped if word.endswith(":")} <= set(drawn)
+
+
+def test_an_encoding_without_check_marks_gets_plain_signs() -> None:
+    shown = Terminal(80, encoding="ascii").lines([*tree("falcon-ü"), Paragraph("fine", mark="✔")])
+    assert all(line.isascii() for line in shown)
+    assert "+ fine" in shown
+    assert any(line.startswith("|- ") for line in shown)
+    assert any("falcon-\\xfc" in line for line in shown)
+
+
+def test_commands_are_not_broken() -> None:
+    command = "kubectl label node " + "n" * 60 + " a=b"
+    assert Terminal(40).lines([Command(command, lead="fix: ", indent=6)]) == [f"      fix: {command}"]
+
+
+_PROBE = """
+import sys
+from kaitoctl.screens import output
+output.warning("words", hint="more")
+output.table(["A"], [["b"]])
+print("rich" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_drawn"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "0"}, False),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+    ids=json.dumps,
+)
+def test_pipes_get_plain_lines_without_rich_unless_colours_are_forced(
+    variables: dict[str, str], is_drawn: bool
+) -> None:
+    env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE], capture_output=True, text=True, check=True, env=env | variables
+    )
+    assert done.stdout.splitlines()[-1] == str(is_drawn)
+    assert uncoloured(done.stderr) == "! words\n  more\n"
+    assert ("\x1b" in done.stderr) == is_drawn
+
+
+@pytest.mark.parametrize("rows", [3, 60])
+def test_on_few_lines_the_tree_gives_way_to_the_conditions_and_the_cause(rows: int) -> None:
+    seen = snapshot(*(pod(f"falcon-{number}", message="not found") for number in range(rows)))
+    shown = view(seen, NOW)
+    heights = [len(Terminal(80).lines(blocks)) for blocks in status_screen.smaller(shown, NOW)]
+    assert heights == sorted(heights, reverse=True)
+    least = Terminal(80).lines(list(status_screen.smaller(shown, NOW))[-1])
+    assert len(least) < 24
+    assert any(line.startswith("CONDITION") for line in least)
+    assert any("kaitoctl why" in line for line in least)
+    assert any("more" in line for line in least if line.startswith("... "))
+
+
+def test_what_is_waited_for_has_no_cross_and_a_bar_of_the_time_that_has_gone() -> None:
+    starting = pod()
+    starting["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    shown = view(snapshot(starting, message="waiting for nodes"), NOW)
+    assert shown.outcome is None and (shown.cause is None or shown.cause.weight != "fault")
+    picture = "\n".join(Terminal(80).lines(status_screen.report(shown, NOW, drawn=True)))
+    assert "◌ ResourceReady" in picture and "✗" not in picture
+    assert re.search("█*░+ ", picture)
+    assert "░" not in "\n".join(plain(status_screen.report(shown, NOW)))

@@ -1,0 +1,93 @@
+"""What an upgrade of KAITO does to Workspaces, case by case, as its source says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kaitoctl.kaito import catalog, upgrade, validation
+
+A100, V100 = "Standard_NC24ads_A100_v4", "Standard_NC12s_v3"
+TRANSFORMERS = {"kaito.sh/runtime": "transformers"}
+
+
+def workspace(preset: str = "phi-4", instance_type: str = A100, **more: Any) -> Any:
+    annotations = more.pop("annotations", {})
+    return {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": "w", "namespace": "n", "annotations": annotations},
+        "resource": {
+            "instanceType": instance_type,
+            "labelSelector": {"matchLabels": {"apps": "w"}},
+            **more.pop("resource", {}),
+        },
+        "inference": {"preset": {"name": preset}, **more},
+    }
+
+
+def effect(obj: Any, now: str = "v0.4", **more: Any) -> upgrade.Effect:
+    return upgrade.effect(obj, source="x", now=now, to="v0.12", **more)
+
+
+STATEFUL_SET = {"kind": "StatefulSet", "status": {"replicas": 2}}
+
+
+@pytest.mark.parametrize(
+    ("obj", "now", "workload", "outcome"),
+    [
+        (workspace(), "v0.4", None, "restarts"),
+        (workspace(), "v0.3", {"kind": "Deployment"}, "restarts"),
+        (workspace(), "v0.4", STATEFUL_SET, "stays"),
+        (workspace(), "v0.9", None, "stays"),
+        (workspace("falcon-7b"), "v0.4", None, "unmanaged"),
+        (workspace("falcon-7b", annotations=TRANSFORMERS), "v0.4", None, "ends"),
+        (workspace("falcon-7b", annotations=TRANSFORMERS), "v0.4", STATEFUL_SET, "unmanaged"),
+        (workspace("phi-4", V100), "v0.4", None, "unmanaged"),
+        (workspace("phi-4", V100, annotations=TRANSFORMERS), "v0.4", None, "ends"),
+        (workspace("Somebody/Their-Model"), "v0.4", None, "restarts"),
+        ({**workspace(), "inference": {"template": {"spec": {}}}}, "v0.4", None, "restarts"),
+        ({**workspace(), "inference": None, "tuning": {"preset": {"name": "phi-4"}}}, "v0.4", None, "stays"),
+    ],
+)
+def test_what_becomes_of_the_pods(obj: Any, now: str, workload: Any, outcome: str) -> None:
+    found = effect(obj, now, workload=workload)
+    assert found.outcome == outcome
+    assert bool(found.outage.pods) == (outcome == "restarts")
+    assert found.breaks or outcome not in ("unmanaged", "ends")
+
+
+def test_what_is_written_instead_is_what_the_new_release_takes_or_what_breaks_is_said() -> None:
+    for name in [*catalog.SHIPPED.presets, *catalog.SHIPPED.model_names()]:
+        for instance_type in (A100, V100, "Standard_NC6s_v3", "g5.xlarge", "Standard_ND96amsr_A100_v4"):
+            found = effect(workspace(name, instance_type, resource={"preferredNodes": ["a"]}))
+            again = validation.judge(found.written, validation.Setting("v0.12"))
+            errors = [item for item in again if item.severity == "error"]
+            assert bool(errors) == bool(found.problems)
+            assert found.written["apiVersion"] == "kaito.sh/v1beta1" and found.is_rewritten
+            assert "preferredNodes" not in found.written["resource"]
+
+
+def test_what_is_lost_is_named_with_the_command_that_replaces_it() -> None:
+    adapters = [{"source": {"name": "a", "image": "registry.example/a:1"}, "strength": "0.5"}]
+    found = effect(workspace(adapters=adapters, resource={"preferredNodes": ["gpu-a"]}))
+    said = {remark.path: remark for remark in found.remarks}
+    assert said["resource.preferredNodes"].commands == ("kubectl label node gpu-a apps=w",)
+    assert "inference.adapters[0].strength" in said and found.breaks
+    assert any("strength" in line for line in found.problems)
+    kept = effect(workspace(adapters=adapters, annotations=TRANSFORMERS))
+    assert not any("strength" in line for line in kept.problems)
+
+
+def test_clients_of_chat_are_warned_where_the_server_changes() -> None:
+    assert "/v1/chat/completions" in effect(workspace(), "v0.3").clients
+    assert effect(workspace(), "v0.4").clients == "", "vLLM served there already"
+    assert "/chat is gone" in effect(workspace(annotations=TRANSFORMERS), "v0.4").clients
+    assert effect(workspace(annotations=TRANSFORMERS), "v0.9").clients == ""
+
+
+def test_a_workspace_of_today_is_fine() -> None:
+    today = {**workspace(), "apiVersion": "kaito.sh/v1beta1"}
+    assert effect(today, "v0.9").is_fine and not effect(today, "v0.9").breaks
+    assert not effect(today, "v0.4").is_fine, "it restarts"

@@ -1,0 +1,116 @@
+"""How modules import each other: in no circle, and late only with a reason."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+LATE = {
+    ("check_nodes", "commands.check_nodes_offline.verdict_from_lists"): "only with saved lists",
+    ("check_nodes", "commands.check_nodes_on_cluster.verdict_on_cluster"): "saved lists ask no cluster",
+    ("check_nodes", "commands.target_release.target_option"): "only with --target-version",
+    ("check_nodes", "kaito.validation.of_cluster"): "only with saved lists",
+    ("checked_workspace", "commands.saved_lists"): "only with -f",
+    ("fit", "commands.cluster.connected"): "saved lists and instance types ask no cluster",
+    ("fit", "commands.saved_lists"): "only with saved lists",
+    ("fit", "commands.kaito_here.kaito_here"): "saved lists and instance types ask no cluster",
+    ("invocation", "kube.overrides.Overrides"): "offline commands ask no cluster",
+    ("invocation", "screens.choosing"): "only with --sort-by",
+    ("option_values", "screens.choosing"): "only with -o jsonpath= or custom-columns=",
+    ("nodes", "commands.cluster.connected"): "saved lists ask no cluster",
+    ("nodes", "commands.observe_nodes.pods_on"): "saved lists ask no cluster",
+    ("nodes", "commands.saved_lists"): "only with saved lists",
+    ("nodes", "sandbox.error_status.Failure"): "only with --selector",
+    ("nodes", "sandbox.selectors.label_predicate"): "only with --selector",
+    ("observe_deeply", "commands.kaito_here.kaito_here"): "only while nodes are in question",
+    ("option_values", "kaito.validation.OWN"): "only with --target-version",
+    ("option_values", "kaito.validation.releases.nearest"): "only with --target-version",
+    ("status", "commands.status_list"): "the list and the tree of one share little",
+    ("status", "commands.status_workspace"): "the list and the tree of one share little",
+    ("status_list", "commands.fleet_rows"): "most clusters have no InferenceSets",
+    ("status_workspace", "commands.status_fleet.show_fleet"): "most names are those of Workspaces",
+    ("why", "commands.why_fleet"): "most names are those of Workspaces",
+    ("create_workspace", "kaito.merging"): "only for a Workspace that exists",
+    ("create_workspace", "commands.create_on_cluster"): "a client-side dry run asks no cluster",
+    ("create_workspace", "commands.local_presets"): "only for a preset of this machine",
+    ("create_workspace", "commands.user_template"): "only with --template, --values or --set",
+    ("cluster", "commands.sandbox_process"): "only with --sandbox",
+    ("cluster", "kube.fast_json"): "msgspec takes 20 ms: only a controller wins them back",
+    ("option_values", "kube.http"): "only for --url: it brings asyncio and ssl",
+    ("target", "commands.sandbox_process"): "only for advice about a sandbox",
+    ("validate", "kaito.catalog_file"): "only with a catalog of the user's",
+    ("run_webhook", "webhook.trust.Trust"): "needs an extra that --cert-dir does without",
+    ("validate", "commands.target_release.target_option"): "only with --target-version",
+    ("validate", "kaito.fleet.validation"): "most files hold Workspaces alone",
+    ("validate", "kaito.validation.of_cluster.gates_off"): "only with --feature-gates",
+    ("validate", "kaito.validation.of_cluster.gates_on"): "only with --feature-gates",
+    ("validate", "kaito.validation.references.CLAIM"): "offline validation asks no cluster",
+    ("validate", "kaito.validation.references.SECRET"): "offline validation asks no cluster",
+    ("validate", "kaito.validation.references.references"): "offline validation asks no cluster",
+    ("validate", "commands.saved_lists"): "most files are validated without a list of nodes",
+    ("validate", "commands.validate_on_cluster"): "offline validation asks no cluster",
+    ("validate", "screens.ci_reports"): "only with -o github, sarif or junit",
+}
+"""Imports of our own modules inside functions of `commands`, and why they are not at the top."""
+
+
+def test_commands_import_at_the_top_unless_there_is_a_reason() -> None:
+    found = {
+        (file.stem, name.removeprefix("kaitoctl."))
+        for file in (ROOT / "kaitoctl" / "commands").glob("*.py")
+        for name in _late(ast.parse(file.read_text(encoding="utf-8")))
+    }
+    assert found == LATE.keys(), "name each late import with its reason in LATE, and no other"
+
+
+def _dotted(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _names(node: ast.AST) -> list[str]:
+    """What an import statement may name of ours: modules, and names in modules."""
+    if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "kaitoctl":
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names if alias.name.partition(".")[0] == "kaitoctl"]
+    return []
+
+
+def _imported(file: Path, modules: Collection[str]) -> set[str]:
+    """The modules that a file imports, wherever in it; imports for type checkers count, too."""
+    names = [name for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for name in _names(node)]
+    return {name if name in modules else name.rpartition(".")[0] for name in names}
+
+
+def _late(tree: ast.Module) -> Iterator[str]:
+    """What functions import of ours: `a.b` for `from kaitoctl.a import b`."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                yield from _names(node)
+
+
+def _circles(graph: Mapping[str, set[str]]) -> Iterator[set[str]]:
+    """The strongly connected modules, two or more: each reaches all others and is reached by them."""
+    reaches = {name: _reached(graph, name) for name in graph}
+    done: set[str] = set()
+    for name in graph:
+        if name in done:
+            continue
+        circle = {other for other in reaches[name] if name in reaches.get(other, ())} | {name}
+        done |= circle
+        if len(circle) > 1:
+            yield circle
+
+
+def _reached(graph: Mapping[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = graph.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found

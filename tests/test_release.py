@@ -1,0 +1,117 @@
+"""What a release says of itself, and that its wheel is installed by its name and version from an index."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from release.documents import Unready, formula, needed, notes, ordered, provenance, released, sums
+
+ROOT = Path(__file__).parent.parent
+CHANGELOG = """\
+# Changelog
+
+## [Unreleased]
+
+### Added
+- A thing.
+
+## [0.1.0] - 2026-01-01
+
+### Added
+- The first.
+"""
+
+
+def test_versions_have_the_order_of_pep_440() -> None:
+    rising = ["0.1.0", "0.1.1a1", "0.1.1rc1", "0.1.1", "0.2.0", "1.0.0", "10.0.0"]
+    assert sorted({*rising}, key=ordered) == rising
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.2", "v1.2.3", "1.2.3.4", "01.2.3", "1.2.3-rc1", "1.2.x", "1.2.3 "]
+)
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(Unready, match=r"MAJOR\.MINOR\.PATCH"):
+        ordered(text)
+
+
+def test_the_changelog_gets_a_section_and_loses_nothing() -> None:
+    text = released(CHANGELOG, "0.2.0", "2026-11-29")
+    assert notes(text, "0.2.0") == "### Added\n- A thing.\n"
+    assert notes(text).strip() == ""
+    assert notes(text, "0.1.0") == notes(CHANGELOG, "0.1.0") == "### Added\n- The first.\n"
+    with pytest.raises(Unready, match="says nothing"):
+        released(text, "0.3.0", "2026-12-01")
+    with pytest.raises(Unready, match="already"):
+        released(CHANGELOG, "0.1.0", "2026-12-01")
+
+
+def test_our_own_changelog_can_be_released() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert notes(released(text, "99.0.0", "2026-11-29"), "99.0.0") == notes(text)
+
+
+def package(name: str, *needs: str, marker: str = "", sdist: bool = True) -> dict[str, object]:
+    file = {
+        "url": f"https://files/{name}-1{'.tar.gz' if sdist else '-py3-none-any.whl'}",
+        "hash": f"sha256:{name}",
+    }
+    wanted = [{"name": one, **({"marker": marker} if marker else {})} for one in needs]
+    return {
+        "name": name,
+        "version": "1",
+        "dependencies": wanted,
+        **({"sdist": file} if sdist else {"wheels": [file]}),
+    }
+
+
+def test_the_formula_has_what_is_needed_and_nothing_else() -> None:
+    lock = {
+        "package": [
+            package("kaitoctl", "b", "a"),
+            package("a", "c"),
+            package("b", "a", sdist=False),
+            package("c", "windows-only", marker="sys_platform == 'win32'"),
+            package("windows-only"),
+            package("of-tests"),
+        ]
+    }
+    found = needed(lock, "kaitoctl")
+    assert [item["name"] for item in found] == ["a", "b", "c"]
+    text = formula("0.2.0", "https://files/kaitoctl-0.2.0.tar.gz", "beef", found, "Workspaces")
+    assert text.count("  resource ") == 3
+    for words in ('url "https://files/b-1-py3-none-any.whl"', 'sha256 "c"', 'sha256 "beef"', '"0.2.0"'):
+        assert words in text
+    with pytest.raises(Unready, match="d 1 has no source"):
+        formula("1.0.0", "", "", [{"name": "d", "version": "1"}], "")
+
+
+def test_sums_are_as_sha256sum_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "a b").write_bytes(b"x")
+    (tmp_path / "SHA256SUMS").write_text(sums({"a b": hashlib.sha256(b"x").hexdigest()}))
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path, check=True)
+    subject = provenance("c0ffee", "0.2.0", "2026-11-29T00:00:00Z", {"b": "2", "a": "1"})["subject"]
+    assert [one["name"] for one in subject] == ["a", "b"]
+
+
+def test_a_wheel_is_found_in_an_index_by_name_and_version(tmp_path: Path) -> None:
+    index = tmp_path / "index" / "kaitoctl"
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(index), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = index.glob("*.whl")
+    (index / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    version = wheel.name.split("-")[1]
+    venv.create(tmp_path / "v", with_pip=True)
+    pip = [str(tmp_path / "v" / "bin" / "pip"), "install", "--no-deps", "--index-url", index.parent.as_uri()]
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}
+    subprocess.run([*pip, f"kaitoctl=={version}"], check=True, capture_output=True, env=env)
+    for name in ("templates/inference.yaml.j2", "schemas/kaito.sh_workspaces.yaml", "py.typed"):
+        assert list((tmp_path / "v").glob(f"lib/python*/site-packages/kaitoctl/{name}")), name
+    wrong = subprocess.run([*pip, "kaitoctl==99.0.0"], capture_output=True, check=False, env=env)
+    assert wrong.returncode != 0
