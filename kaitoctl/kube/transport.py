@@ -140,11 +140,18 @@ class Transport:
                 answer = await self._pool.ask(method, target, headers, body)
             status = answer.status
         finally:
-            if self._observer is not None:
-                self._observer(Exchange(method, path, query, status, time.perf_counter() - began))
+            self._observe(Exchange(method, path, query, status, time.perf_counter() - began))
         if "warning" in answer.headers:
             self._say_warnings(answer.headers["warning"])
         return answer
+
+    def _observe(self, exchange: Exchange) -> None:
+        """Show the observer an exchange; what it raises would take the place of a cancellation."""
+        try:
+            if self._observer is not None:
+                self._observer(exchange)
+        except Exception:
+            _log.exception("an observer failed")
 
     @contextmanager
     def no_answer_explained(self) -> Iterator[None]:

@@ -174,6 +174,8 @@ class Informer:
                 # No API server answers like this: nothing of it may be believed, nor may it end the watch.
                 logger.exception("watching %s: unexpected answer", self.kind.resource, extra=self._fields())
                 self._state.relist()
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # an error on the way out took its place
             if once and self.synced:
                 return
             await asyncio.sleep(self._state.delay_s(clock(), asked_wait_s))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,7 +15,8 @@ from reconcile.api_server import ApiServer, Place, fail
 from virtual_time import run
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kube.client import Client
+from kaitoctl.kube.client import Client, WatchEvent
+from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import CONFIG_MAP, NODE, Kind, Object, ObjectKey, key_of
 from kaitoctl.reconcile.informer import Informer, follow
 from kaitoctl.reconcile.store import Change, Store
@@ -144,6 +146,35 @@ def test_failing_listener_harms_nobody_else(caplog: pytest.LogCaptureFixture) ->
 
     with_informer(story)
     assert "a listener failed" in caplog.text
+
+
+def test_an_error_on_the_way_out_does_not_keep_it_from_ending(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection's cleanup, or whoever observes it, raises while the watch is cancelled."""
+
+    fails: list[int] = []
+
+    class Clumsy(Client):
+        async def watch(self, *_: Any, **__: Any) -> AsyncIterator[WatchEvent]:
+            try:
+                await asyncio.sleep(1000)
+                yield WatchEvent("BOOKMARK", {})
+            finally:
+                if not fails:  # once: without the guard, this test would never end
+                    fails.append(1)
+                    raise RuntimeError("clumsy")
+
+    async def play() -> None:
+        api = ApiServer()
+        async with api.running(), Clumsy(Server(api.url)) as client:
+            running = asyncio.create_task(Informer(client, CONFIG_MAP).run())
+            await settle()
+            running.cancel()
+            done, _ = await asyncio.wait({running}, timeout=5.0)
+            assert done == {running}
+            assert running.cancelled()
+
+    run(play())
+    assert "unexpected answer" in caplog.text
 
 
 @pytest.mark.parametrize("interrupt", [ApiServer.break_watches, ApiServer.end_watches])

@@ -1,4 +1,4 @@
-"""What observers are told: how each pass went, and each exchange with the server."""
+"""What observers see: how each reconcile went, and each exchange with the server."""
 
 from __future__ import annotations
 
@@ -95,3 +95,18 @@ def test_an_exchange_without_an_answer_has_no_status() -> None:
 
     run(story())
     assert [(item.method, item.status) for item in told] == [("GET", None)]
+
+
+def test_an_observer_that_raises_spoils_no_answer() -> None:
+    """What it raises while a request is cancelled would take the place of the cancellation."""
+
+    def fails(_: Exchange) -> None:
+        raise RuntimeError("observer")
+
+    async def story() -> None:
+        api = ApiServer()
+        api.put(CONFIG_MAP, "a")
+        async with api.running(), Client(Server(api.url), observer=fails) as client:
+            assert (await client.send(request.get(CONFIG_MAP, "default", "a")))["metadata"]["name"] == "a"
+
+    run(story())
