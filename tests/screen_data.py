@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from builders import node, workspace
 
-from kaitoctl.kaito import nodes
-from kaitoctl.kaito.nodes import Rules, Verdict
-from kaitoctl.kaito.nodes.inventory import Inventory, gpu_inventory
+from kaitoctl.kaito import node_check
+from kaitoctl.kaito.node_check import Rules, Verdict
+from kaitoctl.kaito.node_check.inventory import Inventory, gpu_inventory
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object
 
@@ -30,7 +30,9 @@ def node_verdict(case: str) -> Verdict:
     of = {kind: [obj for obj in everything if obj["kind"] == kind] for kind in ("Workspace", "Node", "Pod")}
     (workspace,) = of["Workspace"]
     rules = Rules("v0.12", MODERN[case]) if case in MODERN else Rules("v0.4")
-    return nodes.verdict(workspace, of["Node"], nodes.pods_of_others(workspace, of["Pod"]), rules=rules)
+    return node_check.verdict(
+        workspace, of["Node"], node_check.pods_of_others(workspace, of["Pod"]), rules=rules
+    )
 
 
 def pod(name: str = "falcon-0", message: str = "", **metadata: Any) -> Object:

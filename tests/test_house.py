@@ -39,7 +39,11 @@ _ROOMS = {
         [
             *_NOT_FOR_A_CLUSTER,
             *("kaitoctl.kaito.manifest", "kaitoctl.kaito.validation", "kaitoctl.kaito.tuning"),
-            *("kaitoctl.kaito.desired", "kaitoctl.kaito.nodes.inventory", "kaitoctl.kaito.diagnosis.codes"),
+            *(
+                "kaitoctl.kaito.desired",
+                "kaitoctl.kaito.node_check.inventory",
+                "kaitoctl.kaito.diagnosis.codes",
+            ),
             *("kaitoctl.commands.check_nodes", "kaitoctl.commands.create_workspace"),
         ],
     ),
@@ -48,16 +52,16 @@ _ROOMS = {
             *_FOR_A_CLUSTER,
             "kaitoctl.commands.check_nodes",
             "kaitoctl.screens.node_table",
-            "kaitoctl.kaito.nodes",
+            "kaitoctl.kaito.node_check",
         ],
-        [*_NOT_FOR_A_CLUSTER, "kaitoctl.kaito.nodes.inventory", "kaitoctl.kaito.validation"],
+        [*_NOT_FOR_A_CLUSTER, "kaitoctl.kaito.node_check.inventory", "kaitoctl.kaito.validation"],
     ),
     "nodes": (
         [
             *_FOR_A_CLUSTER,
             "kaitoctl.commands.nodes",
             "kaitoctl.commands.check_nodes",
-            "kaitoctl.kaito.nodes.inventory",
+            "kaitoctl.kaito.node_check.inventory",
         ],
         [*_NOT_FOR_A_CLUSTER, "kaitoctl.kaito.validation", "kaitoctl.kaito.diagnosis"],
     ),
@@ -87,7 +91,14 @@ print([name for name in {heavy!r} if name in sys.modules], code, file=sys.stderr
         (["--help"], [*HEAVY, "asyncio", "jinja2", "yaml"]),
         (
             DRY_RUN,
-            [*HEAVY, "asyncio", "jinja2", "ssl", "kaitoctl.kaito.validation.codes", "kaitoctl.kaito.nodes"],
+            [
+                *HEAVY,
+                "asyncio",
+                "jinja2",
+                "ssl",
+                "kaitoctl.kaito.validation.codes",
+                "kaitoctl.kaito.node_check",
+            ],
         ),
     ],
 )

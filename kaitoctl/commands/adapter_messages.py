@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import adapters
 from kaitoctl.kaito.desired import Settings, with_generation
-from kaitoctl.kaito.nodes import gpus_per_pod
+from kaitoctl.kaito.node_check import gpus_per_pod
 from kaitoctl.kube.objects import dig, key_of
 from kaitoctl.kube.yaml_writer import to_yaml
 from kaitoctl.screens import output

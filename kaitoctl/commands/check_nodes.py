@@ -12,13 +12,13 @@ from kaitoctl.commands.node_check_options import DescribedWorkspace, NodeCheck
 from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.catalog_file import read
 from kaitoctl.kube.objects import dig
 from kaitoctl.screens import node_table, output
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.nodes import Verdict
+    from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kube.objects import Object
 
 _OUTPUTS = ("table", "wide", "short", "json", "yaml")
@@ -64,7 +64,7 @@ def check_nodes(
 
         assert workspace is not None
         choice = of_cluster.node_rules_of(version or "v0.4", workspace)
-        rules = nodes_.rules_for(workspace, choice, check.node_provisioner or "", known=known)
+        rules = node_check.rules_for(workspace, choice, check.node_provisioner or "", known=known)
         verdict = verdict_from_lists(workspace, beside, rules, lists)
     else:
         import asyncio
@@ -91,7 +91,7 @@ def _require_known_values(check: NodeCheck, target: Target, *, is_offline: bool)
 
         version = target_option(version)
     if check.node_provisioner is not None:
-        option_values.one_of(check.node_provisioner, nodes_.PROVISIONERS, option="--node-provisioner")
+        option_values.one_of(check.node_provisioner, node_check.PROVISIONERS, option="--node-provisioner")
     if check.wait:
         option_values.duration_s(check.wait, option="--wait")
     return version

@@ -8,15 +8,14 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import saved_lists
 from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.commands.option_values import SavedLists
-from kaitoctl.kaito import api, nodes_of_others
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, node_check, nodes_of_others
 from kaitoctl.kube import trimmed
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kaitoctl.kaito.nodes import Rules, Verdict
+    from kaitoctl.kaito.node_check import Rules, Verdict
     from kaitoctl.kube.objects import Object
 
 
@@ -65,7 +64,9 @@ def _from_lists(
         others += more
     # Others may ask for any label.
     decode = (
-        None if others else trimmed.node_list(nodes_.labels_read(workspace, rules), nodes_.READ_ANNOTATIONS)
+        None
+        if others
+        else trimmed.node_list(node_check.labels_read(workspace, rules), node_check.READ_ANNOTATIONS)
     )
     found, more = saved_lists.beside_workspaces(nodes, "Node", option="--nodes", decode=decode)
     others += more
@@ -73,5 +74,5 @@ def _from_lists(
         output.warning("GPUs in use are unknown: there is no --pods FILE")
         return ObservedNodes(found, None), others
     saved_lists.warn_of_gaps(found, everybody, pods)
-    holding = nodes_.pods_of_others(workspace, everybody)
-    return ObservedNodes(found, holding, crowds=nodes_.crowds(workspace, everybody)), others
+    holding = node_check.pods_of_others(workspace, everybody)
+    return ObservedNodes(found, holding, crowds=node_check.crowds(workspace, everybody)), others

@@ -15,7 +15,7 @@ from kaitoctl.commands.target import Target
 from kaitoctl.commands.wait_for_nodes import enough_nodes, verdict_now
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import api
-from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import NODE, ObjectKey
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kaitoctl.kaito.catalog import Catalog
-    from kaitoctl.kaito.nodes import Verdict
+    from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kaitoctl.commands import option_values
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import catalog, catalog_file, nodes
+from kaitoctl.kaito import catalog, catalog_file, node_check
 from kaitoctl.kaito.desired import GENERATIONS, Settings
 from kaitoctl.kaito.validation import releases
 from kaitoctl.screens import output
@@ -19,7 +19,7 @@ def settings_of(options: ControllerOptions) -> Settings:
     """
     known = catalog_file.read(options.catalog)
     if options.node_provisioner:
-        option_values.one_of(options.node_provisioner, nodes.PROVISIONERS, option="--node-provisioner")
+        option_values.one_of(options.node_provisioner, node_check.PROVISIONERS, option="--node-provisioner")
     return Settings(
         options.registry or catalog.DEFAULT_REGISTRY,
         generation_named(options.kaito_version) if options.kaito_version else "",

@@ -24,8 +24,7 @@ from kaitoctl.commands.new_manifest import How, Wanted, judge, show
 from kaitoctl.commands.observe_nodes import observe, sparing_others
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer, Unreachable
-from kaitoctl.kaito import adapter_rollout, api, conversation, convert, prices, validation
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import adapter_rollout, api, conversation, convert, node_check, prices, validation
 from kaitoctl.kaito.serving import local_address
 from kaitoctl.kube import managed_fields, pod_state, refusals, request, workloads
 from kaitoctl.kube.objects import SERVICE, dig, key_of
@@ -33,7 +32,7 @@ from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.catalog import Catalog
-    from kaitoctl.kaito.nodes import Verdict
+    from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
@@ -107,12 +106,12 @@ async def _check_nodes(
     client: Client, target: Target, workspace: Object, known: Catalog, *, skip: bool
 ) -> None:
     """Look at the preferred nodes before KAITO does, because KAITO drops them without a word."""
-    names = nodes_.preferred_nodes(workspace)
+    names = node_check.preferred_nodes(workspace)
     if not names or skip:
         return
     output.step(f"checking {len(names)} preferred node{'s' if len(names) > 1 else ''}")
     try:
-        verdict = await _verdict(client, workspace, nodes_.Rules(catalog=known))
+        verdict = await _verdict(client, workspace, node_check.Rules(catalog=known))
     except ApiError as error:
         if error.status != 403:
             raise
@@ -133,7 +132,7 @@ async def _check_nodes(
     output.success(f"preferred nodes can be used: {', '.join(usable)}")
 
 
-async def _verdict(client: Client, workspace: Object, rules: nodes_.Rules) -> Verdict:
+async def _verdict(client: Client, workspace: Object, rules: node_check.Rules) -> Verdict:
     """The same look at the cluster, and the same judgement, as `kaitoctl check-nodes`."""
     verdict = (await observe(client, workspace, rules)).verdict(workspace, rules)
     return await sparing_others(client, workspace, verdict)

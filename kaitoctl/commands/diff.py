@@ -17,8 +17,7 @@ from kaitoctl.commands.observe_nodes import observe
 from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, revisions, validation
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, node_check, revisions, validation
 from kaitoctl.kaito.desired import GENERATIONS, sized, with_generation
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube import request
@@ -121,7 +120,7 @@ async def _as_here(client: Client, target: Target, settings: Settings) -> Settin
     if here.target is None or here.target == validation.OWN:
         return settings
     told = here.provisioner or ("byo" if here.byo else "")
-    provisioner = told if told in nodes_.PROVISIONERS else ""
+    provisioner = told if told in node_check.PROVISIONERS else ""
     release = nearest(here.target)
     of_here = generation_named(here.target) if release and release.name in GENERATIONS else ""
     return replace(
@@ -189,7 +188,7 @@ async def _children(
     if name := workspace_controller.config_name(workspace, settings):
         found = await _present(client, CONFIG_MAP, ObjectKey(key_of(workspace).namespace, name))
         settings = replace(settings, context=workspace_controller.context_in(found))
-    rules = nodes_.Rules(catalog=settings.catalog)
+    rules = node_check.Rules(catalog=settings.catalog)
     seen = await _nodes(client, workspace, rules, remarks)
     shape = workspace_controller.node_shape(workspace, settings, seen.verdict(workspace, rules))
     workspace = sized(workspace, settings, nodes=shape)
@@ -240,7 +239,9 @@ async def _live_children(
     return [(kind, obj) for (kind, _), obj in found.items()]
 
 
-async def _nodes(client: Client, workspace: Object, rules: nodes_.Rules, remarks: list[str]) -> ObservedNodes:
+async def _nodes(
+    client: Client, workspace: Object, rules: node_check.Rules, remarks: list[str]
+) -> ObservedNodes:
     """The nodes; none when they may not be listed."""
     try:
         return await observe(client, workspace, rules)

@@ -10,11 +10,10 @@ from kaitoctl.advice import Advice, Command
 from kaitoctl.commands.doctor_check import Check, age_s, group_versions
 from kaitoctl.commands.doctor_webhooks import NOT_SHOWN
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import installation
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import installation, node_check
 from kaitoctl.kaito.launch_failures import launch_failure
-from kaitoctl.kaito.nodes.facts import LABEL_PRODUCT, READ_LABELS
-from kaitoctl.kaito.nodes.inventory import gpu_inventory
+from kaitoctl.kaito.node_check.facts import LABEL_PRODUCT, READ_LABELS
+from kaitoctl.kaito.node_check.inventory import gpu_inventory
 from kaitoctl.kube import trimmed
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
@@ -50,7 +49,7 @@ async def nodes(client: Client, _: bool) -> Iterable[Check]:
     silent = {"gpu-not-allocatable", "no-gpu"}
     broken = [node.name for node in found.gpu_nodes if silent & set(node.faults)]
     partly = [node.name for node in found.gpu_nodes if "gpu-unhealthy" in node.faults]
-    offering = [item for item in listed if nodes_.offers_gpus(item)]
+    offering = [item for item in listed if node_check.offers_gpus(item)]
     checks = []
     if broken:
         message = f"the device plugin offers no GPUs on {_some(broken)}"

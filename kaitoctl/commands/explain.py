@@ -10,7 +10,7 @@ from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
 from kaitoctl.kaito.catalog import close_matches
 from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
 from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
-from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
+from kaitoctl.kaito.node_check.codes import CODES as NODE_CODES
 from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.codes import CODES
 from kaitoctl.kaito.validation.outcomes import possible

@@ -15,7 +15,7 @@ from kaitoctl.errors import ApiError, InputError, NegativeAnswer
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.catalog import Preset
 from kaitoctl.kaito.fit import attainable_context, choices_on, gpu_nodes, placements
-from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.prices import read_prices
 from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kube.objects import NODE, POD

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from kaitoctl.commands.cluster import served_versions
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.validation import OWN, Setting, of_cluster
 from kaitoctl.kube.client import Client
@@ -55,11 +54,11 @@ class KaitoHere:
             gates_off=self.gates_off,
         )
 
-    def rules_for(self, workspace: Object, known: Catalog) -> nodes_.Rules:
+    def rules_for(self, workspace: Object, known: Catalog) -> node_check.Rules:
         """By whose rules nodes are chosen for a Workspace here."""
-        told = self.provisioner if self.provisioner in nodes_.PROVISIONERS else ""
+        told = self.provisioner if self.provisioner in node_check.PROVISIONERS else ""
         choice = of_cluster.node_rules_of(self.target, workspace)
-        return nodes_.rules_for(workspace, choice, told or ("byo" if self.byo else ""), known=known)
+        return node_check.rules_for(workspace, choice, told or ("byo" if self.byo else ""), known=known)
 
 
 async def kaito_here(client: Client, served: list[str] | None = None) -> KaitoHere:

@@ -11,9 +11,9 @@ from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, catalog_file
-from kaitoctl.kaito.nodes import crowds, plural
-from kaitoctl.kaito.nodes.facts import READ_LABELS, below, texts
-from kaitoctl.kaito.nodes.inventory import gpu_inventory
+from kaitoctl.kaito.node_check import crowds, plural
+from kaitoctl.kaito.node_check.facts import READ_LABELS, below, texts
+from kaitoctl.kaito.node_check.inventory import gpu_inventory
 from kaitoctl.kube import trimmed
 from kaitoctl.kube.objects import NODE
 from kaitoctl.screens import gpu_table, output
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kaitoctl.kaito.catalog import Catalog
-    from kaitoctl.kaito.nodes.inventory import Inventory
+    from kaitoctl.kaito.node_check.inventory import Inventory
     from kaitoctl.kube.objects import Object
 
 _OUTPUTS = ("table", "wide", "json", "yaml", "name")

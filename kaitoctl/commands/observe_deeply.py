@@ -11,8 +11,7 @@ from kaitoctl.commands.cluster import REFUSED
 from kaitoctl.commands.observation import MOST_NODES
 from kaitoctl.commands.observe_nodes import observe, sparing_others
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, diagnosis, installation, nodes_of_others
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, diagnosis, installation, node_check, nodes_of_others
 from kaitoctl.kaito.diagnosis import of_controller
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Named, Snapshot
@@ -124,10 +123,10 @@ async def with_controllers(client: Client, seen: Snapshot) -> Snapshot:
     return replace(seen, controllers=here, waiting=waiting, unseen=dict(sorted(questions.unseen.items())))
 
 
-async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool) -> nodes_.Rules:
+async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool) -> node_check.Rules:
     """Whose choice of nodes counts: our own controller's, or that of the KAITO which is here."""
     if seen.is_ours or is_sandbox:
-        return nodes_.Rules(catalog=seen.catalog)
+        return node_check.Rules(catalog=seen.catalog)
     from kaitoctl.commands.kaito_here import kaito_here  # most Workspaces have their nodes
 
     return (await kaito_here(client)).rules_for(seen.workspace or {}, seen.catalog)
@@ -135,7 +134,7 @@ async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool) -> nodes_.
 
 async def _verdict(
     client: Client, seen: Snapshot, questions: _Questions, *, is_sandbox: bool
-) -> nodes_.Verdict | None:
+) -> node_check.Verdict | None:
     """Which nodes it will use, where that still matters and may be questions."""
     assert seen.workspace is not None
     where = progress(seen)
@@ -151,20 +150,20 @@ async def _verdict(
         return None
     questions.unseen.pop("nodes", None)
     verdict = found.verdict(seen.workspace, rules)
-    spared: nodes_.Verdict | None = await questions.answer(
+    spared: node_check.Verdict | None = await questions.answer(
         "nodes of others", sparing_others(client, seen.workspace, verdict)
     )
     return nodes_of_others.without_changes_to(verdict, {}, ()) if spared is None else spared
 
 
-def _with(verdict: nodes_.Verdict | None, *codes: str) -> list[str]:
+def _with(verdict: node_check.Verdict | None, *codes: str) -> list[str]:
     """The first nodes of which the verdict says one of these."""
     found = verdict.nodes if verdict is not None else ()
     named = [node.name for node in found if any(item.code in codes for item in node.failures)]
     return named[:_MOST_EXPLAINED]
 
 
-async def _cordoned_nodes(client: Client, seen: Snapshot, verdict: nodes_.Verdict | None) -> list[Object]:
+async def _cordoned_nodes(client: Client, seen: Snapshot, verdict: node_check.Verdict | None) -> list[Object]:
     """Cordoned nodes, whole: their annotations say who has cordoned them."""
     found = []
     for name in _with(verdict, "cordoned"):
@@ -174,7 +173,7 @@ async def _cordoned_nodes(client: Client, seen: Snapshot, verdict: nodes_.Verdic
     return found
 
 
-async def _resource_slices(client: Client, verdict: nodes_.Verdict | None) -> tuple[Object, ...]:
+async def _resource_slices(client: Client, verdict: node_check.Verdict | None) -> tuple[Object, ...]:
     """The ResourceSlices of nodes without GPUs; none where there is no such kind, or they may not be seen."""
     names = _with(verdict, "no-gpu", "gpu-not-allocatable", "other-vendor-gpu", "device-plugin-missing")
     found: list[Object] = []

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.commands.cluster import together
 from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, nodes_of_others
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, node_check, nodes_of_others
 from kaitoctl.kube import request, trimmed
 from kaitoctl.kube.objects import NODE, POD, labels_of
 from kaitoctl.kube.pod_state import UNFINISHED
@@ -18,7 +17,7 @@ from kaitoctl.screens import output
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kaitoctl.kaito.nodes import Rules, Verdict
+    from kaitoctl.kaito.node_check import Rules, Verdict
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
@@ -34,8 +33,8 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
     Nodes are selected by the server: those with the Workspace's labels, those of its instance type, and the
     preferred ones by name. Where pods may not be listed, a warning says so.
     """
-    decode = trimmed.node_list(nodes_.labels_read(workspace, rules), nodes_.READ_ANNOTATIONS)
-    preferred = nodes_.preferred_nodes(workspace)
+    decode = trimmed.node_list(node_check.labels_read(workspace, rules), node_check.READ_ANNOTATIONS)
+    preferred = node_check.preferred_nodes(workspace)
     nodes: dict[str, Object] = {}
     everything = len(preferred) > _ONE_BY_ONE
     for listed in await together(
@@ -58,33 +57,35 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
         listed = await client.list(NODE, decode=trimmed.node_list(()))
         names = tuple(str(node["metadata"]["name"]) for node in listed.items)
     # Of nodes without the labels a few will do, for so many may be advised to be labelled.
-    asked, preferred_too = nodes_.labels_asked(workspace, rules), frozenset(preferred)
-    carried = {name: labels_of(node) for name, node in nodes.items() if nodes_.offers_gpus(node)}
+    asked, preferred_too = node_check.labels_asked(workspace, rules), frozenset(preferred)
+    carried = {name: labels_of(node) for name, node in nodes.items() if node_check.offers_gpus(node)}
     names_asked = [
         name for name, have in carried.items() if name in preferred_too or asked.items() <= have.items()
     ]
     unlabelled = [
         name
         for name, have in carried.items()
-        if name not in names_asked and nodes_.could_be_labelled(asked, have)
+        if name not in names_asked and node_check.could_be_labelled(asked, have)
     ]
     names_asked += unlabelled[: max(0, min(_LABELS_ADVISED, _ONE_BY_ONE - len(names_asked)))]
     crowds: Counter[str] = Counter()
-    pods = await pods_on(client, names_asked, seen=lambda pod: crowds.update(nodes_.crowds(workspace, [pod])))
+    pods = await pods_on(
+        client, names_asked, seen=lambda pod: crowds.update(node_check.crowds(workspace, [pod]))
+    )
     if pods is None:
         return ObservedNodes(list(nodes.values()), None, names, frozenset(names_asked))
-    others = nodes_.pods_of_others(workspace, pods)
+    others = node_check.pods_of_others(workspace, pods)
     return ObservedNodes(list(nodes.values()), others, names, frozenset(names_asked), crowds)
 
 
 def selectors(workspace: Object, rules: Rules) -> list[str]:
     """Label selectors of the nodes that may matter; no node fits two of them."""
-    asked = list(nodes_.labels_asked(workspace, rules).items())
+    asked = list(node_check.labels_asked(workspace, rules).items())
     found = [",".join(f"{key}={value}" for key, value in asked)] if asked else []
     if rules.is_byo:
         return found or [""]
     # Of the instance type, and without the first label; with it, and without the second...
-    meant = nodes_.instance_types_meant(workspace, rules.catalog)
+    meant = node_check.instance_types_meant(workspace, rules.catalog)
     of_type = [
         f"{api.LABEL_INSTANCE_TYPE}={meant[0]}"
         if len(meant) == 1
@@ -118,7 +119,7 @@ async def pods_on(
 
     def keep(pod: Object) -> bool:
         seen(pod)
-        return nodes_.holds_devices(pod)
+        return node_check.holds_devices(pod)
 
     try:
         lists = await together(

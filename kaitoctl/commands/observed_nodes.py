@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import node_check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kaitoctl.kaito.nodes import Rules, Verdict
+    from kaitoctl.kaito.node_check import Rules, Verdict
     from kaitoctl.kube.objects import Object
 
 
@@ -35,7 +35,7 @@ class ObservedNodes:
 
     def verdict(self, workspace: Object, rules: Rules) -> Verdict:
         """The answer for a Workspace, from what was seen."""
-        return nodes_.verdict(
+        return node_check.verdict(
             workspace,
             self.nodes,
             self.pods,

@@ -11,7 +11,7 @@ from kaitoctl.commands.cluster import connected, workspace_kind
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
-from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.orphans import Orphan, orphans
 from kaitoctl.kube.objects import NODE, NODE_CLAIM, POD
 from kaitoctl.kube.pod_state import UNFINISHED

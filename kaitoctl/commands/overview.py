@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from kaitoctl.commands.observation import NEVER_SHOWN, SERVICE_NAME_LABEL, Observation, running, served_kinds
-from kaitoctl.kaito import api
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import pod_state
@@ -168,12 +167,12 @@ def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:
         )
         words = f"{where.words}: {where.detail}".rstrip(": ")
     here = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pod_state.is_finished(pod)} - {None, ""}
-    held = sum(nodes_.gpus_held(pod) for pod in seen.pods)
+    held = sum(node_check.gpus_held(pod) for pod in seen.pods)
     return Row(
         workspace,
         key_of(workspace),
         state,
-        f"{len(here)}/{nodes_.planned_nodes(workspace)}" if pods_seen else "?",
+        f"{len(here)}/{node_check.planned_nodes(workspace)}" if pods_seen else "?",
         str(held) if pods_seen else "?",
         len(dig(workspace, "inference", "adapters") or ()),
         str(workspace["metadata"].get("creationTimestamp") or ""),

@@ -12,7 +12,7 @@ from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import settings_of
 from kaitoctl.commands.manifests import config_map_in, documents_of, workspaces_in
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.desired import sized, with_generation
 from kaitoctl.kaito.node_claims import names as claim_names
 from kaitoctl.kaito.provisioning import node_requests, owned_claim
@@ -23,7 +23,7 @@ from kaitoctl.workspace_controller import children_of, node_shape
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.desired import Settings
-    from kaitoctl.kaito.nodes import Verdict
+    from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kube.objects import Object
 
 
@@ -95,16 +95,16 @@ def rendered(workspace: Object, nodes: list[Object] | None, settings: Settings) 
     """
     settings = with_generation(workspace, settings)
     # What pods hold is not known here: every GPU of a node counts as free.
-    rules = nodes_.Rules(catalog=settings.catalog)
-    shape = node_shape(workspace, settings, nodes_.verdict(workspace, nodes or (), None, rules=rules))
+    rules = node_check.Rules(catalog=settings.catalog)
+    shape = node_shape(workspace, settings, node_check.verdict(workspace, nodes or (), None, rules=rules))
     workspace = sized(workspace, settings, nodes=shape)
-    verdict = nodes_.verdict(workspace, nodes or (), None, rules=rules)
+    verdict = node_check.verdict(workspace, nodes or (), None, rules=rules)
     gpus = workspace_controller.pod_gpus(workspace, verdict, None)
     if nodes is not None:
         _tell(workspace, verdict)
         missing = verdict.would_create
     else:
-        missing = max(0, verdict.required - len(nodes_.preferred_nodes(workspace)))
+        missing = max(0, verdict.required - len(node_check.preferred_nodes(workspace)))
     children = children_of(workspace, gpus=gpus, settings=settings, nodes=shape)
     objects = tuple(child.manifest for child in children)
     return Rendered(workspace, objects, tuple(_claims(workspace, missing, settings)))

@@ -19,7 +19,7 @@ from typing import Any
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import files
 from kaitoctl.errors import InputError
-from kaitoctl.kaito.nodes import coverage
+from kaitoctl.kaito.node_check import coverage
 from kaitoctl.kube import documents
 from kaitoctl.kube.objects import Object
 from kaitoctl.screens import output

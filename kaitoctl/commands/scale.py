@@ -11,7 +11,7 @@ from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.observe_adapters import workspace_named
 from kaitoctl.commands.plan_world import setting_of
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import convert, nodes, planning
+from kaitoctl.kaito import convert, node_check, planning
 from kaitoctl.kube.objects import key_of
 from kaitoctl.screens import output
 
@@ -41,7 +41,7 @@ async def _scale(
             version = str(live["apiVersion"]).rpartition("/")[2]
             output.objects([convert.convert(goal, version).workspace], output_format)
             return
-        if nodes.required_nodes(live) == count:
+        if node_check.required_nodes(live) == count:
             output.report_write(live, None, "unchanged")
             return
         setting = await setting_of(client, is_sandbox=target.sandbox, target_version=target_version)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands.observe_nodes import observe, selectors, sparing_others
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import node_check
 from kaitoctl.kube.objects import NODE, POD, Kind
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.store import Change
@@ -15,7 +15,7 @@ from kaitoctl.screens import durations, output
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kaitoctl.kaito.nodes import Rules, Verdict
+    from kaitoctl.kaito.node_check import Rules, Verdict
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
@@ -82,7 +82,7 @@ class _Watches:
         """Watch the nodes that may matter."""
         for selector in selectors(workspace, rules):
             self._watch(NODE, self._on_node, label_selector=selector)
-        for name in nodes_.preferred_nodes(workspace):
+        for name in node_check.preferred_nodes(workspace):
             self._watch(NODE, self._on_node, field_selector=f"metadata.name={name}")
 
     def of_pods(self, verdict: Verdict) -> None:
@@ -114,11 +114,11 @@ class _Watches:
 
     def _on_node(self, change: Change) -> None:
         old, new = change.old, change.new
-        if old is None or new is None or nodes_.what_counts(old) != nodes_.what_counts(new):
+        if old is None or new is None or node_check.what_counts(old) != node_check.what_counts(new):
             self.changed.set()
 
     def _on_pod(self, change: Change) -> None:
-        before, after = ((nodes_.gpus_held(pod) if pod else 0) for pod in (change.old, change.new))
+        before, after = ((node_check.gpus_held(pod) if pod else 0) for pod in (change.old, change.new))
         if before != after:
             self.changed.set()
 

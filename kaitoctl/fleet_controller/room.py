@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import Object
 from kaitoctl.workspace_controller import Running
@@ -31,7 +31,11 @@ class Room:
         if self.running is None or not self.running.synced:
             return "nodes have not been looked at yet"
         stores = self.running.stores
-        if self.settings.provisioner != "byo" and stores.can_claim() and nodes_.instance_type_of(workspace):
+        if (
+            self.settings.provisioner != "byo"
+            and stores.can_claim()
+            and node_check.instance_type_of(workspace)
+        ):
             return ""
         look = NodeView(stores, self.settings).look(workspace)
         return "" if look.verdict.enough else look.verdict.summary

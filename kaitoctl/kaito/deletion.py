@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kaitoctl.kaito import node_claims, nodes
+from kaitoctl.kaito import node_check, node_claims
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.diagnosis.case import title_of
 from kaitoctl.kaito.snapshot import Snapshot, node_names
@@ -110,7 +110,7 @@ def remaining(seen: Snapshot, uid: str, waits_for: Iterable[str]) -> str:
     nodes_left = sorted(filter(None, map(node_claims.node_of, claims)))
     words = ", ".join(part for part in parts if part)
     if nodes_left:
-        words += f" ({nodes.plural('node', len(nodes_left))} {', '.join(nodes_left)})"
+        words += f" ({node_check.plural('node', len(nodes_left))} {', '.join(nodes_left)})"
     return words or ("the Workspace itself" if is_there else "")
 
 
@@ -161,11 +161,11 @@ def _claim(claim: Object) -> str:
 def _names(pods: list[Object]) -> str:
     shown = ", ".join(str(key_of(pod)) for pod in pods[:3])
     more = f" and {len(pods) - 3} more" if len(pods) > 3 else ""
-    return f"{nodes.plural('pod', len(pods))} {shown}{more}"
+    return f"{node_check.plural('pod', len(pods))} {shown}{more}"
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {nodes.plural(noun, number)}" if number else ""
+    return f"{number} {node_check.plural(noun, number)}" if number else ""
 
 
 def _is_of_daemon(pod: Object) -> bool:

@@ -15,8 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kaitoctl.kaito import catalog
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import catalog, node_check
 from kaitoctl.kaito.api import GPU
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
 from kaitoctl.kube.objects import Object, dig, quantity
@@ -339,11 +338,11 @@ def gpu_nodes(
     by_name = {name: node for node in listed if isinstance(name := dig(node, "metadata", "name"), str)}
     # The question of check-nodes, asked for a Workspace that names every node and wants nothing else.
     everyone: Object = {"resource": {"instanceType": "-", "preferredNodes": list(by_name)}}
-    rules = nodes_.Rules(catalog=known)
+    rules = node_check.Rules(catalog=known)
     seen = []
     there = None if pods is None else list(pods)
-    crowds = None if there is None else nodes_.crowds(everyone, there)
-    for node in nodes_.verdict(everyone, listed, there, rules=rules, crowds=crowds).nodes:
+    crowds = None if there is None else node_check.crowds(everyone, there)
+    for node in node_check.verdict(everyone, listed, there, rules=rules, crowds=crowds).nodes:
         machine = known.machine(node.instance_type)
         if machine is None and any(finding.code == "no-gpu" for finding in node.failures):
             continue  # an ordinary node
@@ -438,6 +437,6 @@ def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -
         elif (distance := -len(names) * shape.gpus * shape.memory_gib) < nearest:
             # The reason that counts is the largest group's, which came closest.
             nearest = distance
-            more = f"{sized.nodes} {nodes_.plural('node', sized.nodes)} of {shape} needed, {len(names)} there"
-            why = more if sized.fits else f"{sized.why} ({shape})"
+            needed = f"{sized.nodes} {node_check.plural('node', sized.nodes)} of {shape} needed"
+            why = f"{needed}, {len(names)} there" if sized.fits else f"{sized.why} ({shape})"
     return best[1] if best else Placement(wanted, (), why)

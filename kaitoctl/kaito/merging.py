@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kaitoctl.kaito import adapters, manifest, nodes, revisions, undo
+from kaitoctl.kaito import adapters, manifest, node_check, revisions, undo
 from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -29,7 +29,10 @@ def complete_request(
         named: the fields of the request that somebody gave a value to, of `count` and `labels`.
     """
     labels = dig(live, "resource", "labelSelector", "matchLabels")
-    here = {"count": nodes.required_nodes(live), "labels": dict(labels) if isinstance(labels, dict) else {}}
+    here = {
+        "count": node_check.required_nodes(live),
+        "labels": dict(labels) if isinstance(labels, dict) else {},
+    }
     # A runtime that somebody chose is theirs to change: the whole server restarts for it.
     chosen = {key: value for key, value in request.annotations.items() if key not in annotations_of(live)}
     kept = {key: value for key, value in here.items() if key not in named}

@@ -11,11 +11,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from kaitoctl.kaito import api, desired, tuning
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, desired, node_check, tuning
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.nodes import asked
+from kaitoctl.kaito.node_check import asked
 from kaitoctl.kube.objects import (
     NODE_CLAIM,
     Object,
@@ -87,7 +86,7 @@ def fits(workspace: Object, claim: Object) -> bool:
     wanted = {
         "key": api.LABEL_INSTANCE_TYPE,
         "operator": "In",
-        "values": [nodes_.instance_type_of(workspace)],
+        "values": [node_check.instance_type_of(workspace)],
     }
     has_type = wanted in (dig(claim, "spec", "requirements") or ())
     return has_type and _selected_labels(workspace).items() <= labels_of(claim).items()
@@ -140,7 +139,7 @@ def demand(
     by others is replaced, but no more often than the Workspace has nodes: else whoever takes each new
     node would have us buy for ever.
     """
-    required = nodes_.required_nodes(workspace)
+    required = node_check.required_nodes(workspace)
     coming, lost, alive = 0, [], 0
     for claim in claims:
         node = node_of(claim)
@@ -168,7 +167,7 @@ def outgrown(
         serving: nodes that suit it as it is now, where pods of it are ready.
         held: nodes that have pods of it, ready or not.
     """
-    if len(serving) < nodes_.required_nodes(workspace):
+    if len(serving) < node_check.required_nodes(workspace):
         return []
     return [claim for claim in claims if not is_being_deleted(claim) and node_of(claim) not in held]
 
@@ -178,9 +177,9 @@ def contradiction(workspace: Object, known: Catalog) -> str:
 
     Every claim for such a Workspace would buy a node that it does not use, and so call for the next one.
     """
-    if not nodes_.instance_type_of(workspace):
+    if not node_check.instance_type_of(workspace):
         return "no new node can be asked for: resource.instanceType is not given"
-    pod, shape = asked.custom_pod(workspace), known.instance_type(nodes_.instance_type_of(workspace))
+    pod, shape = asked.custom_pod(workspace), known.instance_type(node_check.instance_type_of(workspace))
     if pod is not None and shape is not None and shape.gpu_resource == api.GPU and pod.gpus > shape.gpus:
         return f"no new node would do: {shape.name} has {shape.gpus} GPUs, and each pod asks for {pod.gpus}"
     given = {**_requirements(workspace, is_aws=_is_aws(workspace, known)), **_own_labels(workspace)}
@@ -214,7 +213,7 @@ def _own_labels(workspace: Object) -> dict[str, str]:
 
 
 def _requirements(workspace: Object, *, is_aws: bool) -> dict[str, str]:
-    instance_type = nodes_.instance_type_of(workspace)
+    instance_type = node_check.instance_type_of(workspace)
     asked = {
         api.LABEL_NODE_POOL: "kaito",
         api.LABEL_INSTANCE_TYPE: instance_type,
@@ -224,7 +223,7 @@ def _requirements(workspace: Object, *, is_aws: bool) -> dict[str, str]:
 
 
 def _is_aws(workspace: Object, known: Catalog) -> bool:
-    found = known.instance_type(nodes_.instance_type_of(workspace))
+    found = known.instance_type(node_check.instance_type_of(workspace))
     return found is not None and found.cloud == "aws"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from kaitoctl.kaito import looks
-from kaitoctl.kaito.nodes import Verdict, labels_asked, pods_of_others, preferred_nodes
+from kaitoctl.kaito.node_check import Verdict, labels_asked, pods_of_others, preferred_nodes
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, key_of, labels_of
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, looks, node_claims
-from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.kube.objects import (
     Object,
     ObjectKey,

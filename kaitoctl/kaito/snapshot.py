@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.nodes import Verdict
+from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kaito.own_workloads import CONTROLLER, is_made_by_us
 from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import Object, ObjectKey, dig, uid_of

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.kaito import generations
 from kaitoctl.kaito.catalog import Catalog, presets_of_v0_4_6
 from kaitoctl.kaito.generations import Generation
-from kaitoctl.kaito.nodes import required_nodes
+from kaitoctl.kaito.node_check import required_nodes
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import is_true
 from kaitoctl.kube.objects import (

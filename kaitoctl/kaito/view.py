@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command
-from kaitoctl.kaito import nodes
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose
 from kaitoctl.kaito.rollout import DOWN, Phase, Progress, current_pods
 from kaitoctl.kaito.snapshot import Snapshot
@@ -164,9 +164,9 @@ def title(workspace: Object) -> str:
     if workspace.get("tuning"):
         words = f"tuning of {words}"
     kind = dig(workspace, "resource", "instanceType") or "your own nodes"
-    words += f" on {nodes.planned_nodes(workspace)} x {kind}"
+    words += f" on {node_check.planned_nodes(workspace)} x {kind}"
     if count := len(dig(workspace, "inference", "adapters") or ()):
-        words += f", {count} {nodes.plural('adapter', count)}"
+        words += f", {count} {node_check.plural('adapter', count)}"
     return words.strip()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from kaitoctl.kaito import api, nodes
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.rollout import Progress
 from kaitoctl.kaito.serving import main_service, serving
@@ -128,7 +128,7 @@ def _node(node: Object) -> Item:
         if any(amount is not None for amount in amounts):
             allocatable, capacity = (_whole(amount) for amount in amounts)
             few = f"{allocatable} of {capacity}" if allocatable != capacity else f"{capacity}"
-            gpus.append(f"{few} {nodes.plural('GPU', capacity)}")
+            gpus.append(f"{few} {node_check.plural('GPU', capacity)}")
     info = ", ".join(gpus) or "no GPU"
     return Item("Node", str(node["metadata"]["name"]), mark, status, _creation_time(node), info)  # type: ignore[arg-type]
 
@@ -209,7 +209,7 @@ def _pod(pod: Object) -> Item:
     total = len(dig(pod, "spec", "containers") or ())
     words = [f"{sum(bool(item.get('ready')) for item in mains)}/{total}"]
     if restarts := sum(int(item.get("restartCount") or 0) for item in statuses):
-        words.append(f"{restarts} {nodes.plural('restart', restarts)}")
+        words.append(f"{restarts} {node_check.plural('restart', restarts)}")
     if node := dig(pod, "spec", "nodeName"):
         words.append(f"on {node}")
     return Item(
@@ -256,6 +256,6 @@ def _service(item: Object, seen: Snapshot) -> Item:
         )
     found = serving(seen)
     count = len(found.pods)
-    status = f"{count} {nodes.plural('endpoint', count)}"
+    status = f"{count} {node_check.plural('endpoint', count)}"
     mark: Mark = "ok" if count else "busy" if found.gap == "pods" else "bad"
     return Item("Service", name, mark, status, _creation_time(item), address)

@@ -14,7 +14,7 @@ from kaitoctl.kaito import api
 from kaitoctl.kaito.asked import Asked, asked_words
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.launch_failures import claim_failure
-from kaitoctl.kaito.nodes import Verdict, instance_type_of
+from kaitoctl.kaito.node_check import Verdict, instance_type_of
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import condition, is_true

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.nodes import required_nodes
+from kaitoctl.kaito.node_check import required_nodes
 from kaitoctl.kaito.own_workloads import CONTROLLER
 from kaitoctl.kaito.workspace_conditions import FAILED, Observed, conditions, first_three
 from kaitoctl.kube import managed_fields, pod_state

@@ -216,7 +216,7 @@ def holds_gpus(pod: Object) -> bool:
 
 
 # What accelerators and parts of them are called, by how the name begins: `nvidia.com/mig-1g.5gb`. The sources
-# are beside the tables of `kaito.nodes.of_gpus` and `kaito.nodes.sharing`, which say whose they are.
+# are beside the tables of `kaito.node_check.of_gpus` and `.sharing`, which say whose they are.
 _ACCELERATORS = (
     *("nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/", "aws.amazon.com/neuron", "google.com/tpu"),
     *("huawei.com/", "qualcomm.com/", "cambricon.com/", "mthreads.com/", "metax-tech.com/", "iluvatar.ai/"),

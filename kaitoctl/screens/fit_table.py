@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kaitoctl.kaito.fit import attainable_context
-from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.screens.layout import BLANK, Block, Cell, Column, Paragraph, Table
 
 if TYPE_CHECKING:

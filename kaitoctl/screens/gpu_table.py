@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kaitoctl.kaito.nodes import plural
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.screens.layout import BLANK, Block, Cell, Column, Paragraph, Table
 from kaitoctl.screens.node_table import model, sharing_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kaitoctl.kaito.nodes.inventory import Holder, Inventory, NodeGpus
+    from kaitoctl.kaito.node_check.inventory import Holder, Inventory, NodeGpus
     from kaitoctl.kube.objects import Object
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

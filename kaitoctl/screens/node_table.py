@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
-from kaitoctl.kaito.nodes import Finding, Gpus, NodeVerdict, Verdict
-from kaitoctl.kaito.nodes.sharing import Sharing
+from kaitoctl.kaito.node_check import Finding, Gpus, NodeVerdict, Verdict
+from kaitoctl.kaito.node_check.sharing import Sharing
 from kaitoctl.kube.objects import Object
 from kaitoctl.screens.layout import BLANK, Block, Cell, Column, Command, Paragraph, Table
 from kaitoctl.screens.visible import visible

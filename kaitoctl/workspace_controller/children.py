@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import desired, tuning
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.nodes import Verdict
+from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kaito.own_workloads import is_current
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kaitoctl.kaito import desired
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.nodes import Verdict
+from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kube.objects import Object
 from kaitoctl.kube.request import Request
 from kaitoctl.workspace_controller import model_config

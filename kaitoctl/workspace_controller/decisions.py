@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, desired, revisions, tuning, validation
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, desired, node_check, revisions, tuning, validation
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.fit import Shape
-from kaitoctl.kaito.nodes import NodeVerdict, Verdict
+from kaitoctl.kaito.node_check import NodeVerdict, Verdict
 from kaitoctl.kaito.own_workloads import CONTROLLER, OWNER_GENERATION, is_current
 from kaitoctl.kube import final_refusals
 from kaitoctl.kube.objects import (
@@ -36,7 +35,7 @@ def refusal_of(workspace: Object, settings: Settings) -> str:
     """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
     settings = desired.with_generation(workspace, settings)
     sized = desired.sized(workspace, settings)
-    if (taken := nodes_.required_nodes(sized)) > settings.most_nodes:
+    if (taken := node_check.required_nodes(sized)) > settings.most_nodes:
         words = f"resource.count {taken} is" if sized is workspace else f"the model takes {taken} nodes,"
         return f"{words} more than the {settings.most_nodes} nodes a Workspace may have"
     setting = validation.Setting(validation.OWN, generation=settings.generation, catalog=settings.catalog)
@@ -173,7 +172,7 @@ def pod_gpus(workspace: Object, verdict: Verdict, workload: Object | None) -> in
     is keeps its number.
     """
     selected = [node for node in verdict.nodes if node.name in verdict.selected]
-    gpus = nodes_.gpus_per_pod(workspace, selected, verdict.rules.catalog)
+    gpus = node_check.gpus_per_pod(workspace, selected, verdict.rules.catalog)
     if workload is not None and is_current(workspace, workload):
         return gpus_of(workload) or gpus
     return gpus

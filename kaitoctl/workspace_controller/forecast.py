@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import node_claims
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import node_check, node_claims
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.access import access
@@ -158,7 +157,7 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
     waits = ""
     if short > 0 and not refusal and not look.held:
         words = "those that would do are other Workspaces'" if look.waits_for_others else look.verdict.summary
-        waits = f"{short} more {nodes_.plural('node', short)}: {words}"
+        waits = f"{short} more {node_check.plural('node', short)}: {words}"
     returned = dict.fromkeys([*world.returned, *given_back])
     return Forecast(key, tuple(world.asked), tuple(returned), world.restarts, waits, refusal)
 
@@ -174,7 +173,7 @@ def _beside_rivals(
     workspaces = world.stores.workspaces
     moving = {item.key for item in planned if item.restarts or item.asked}
     moving |= {key for key in workspaces if not world.is_placed(sized(workspaces[key]))}
-    rivals_of = _Rivals({key: nodes_.labels_asked(workspaces[key]) for key in sorted(moving)})
+    rivals_of = _Rivals({key: node_check.labels_asked(workspaces[key]) for key in sorted(moving)})
     found = []
     for one in planned:
         rivals: tuple[ObjectKey, ...] = ()
@@ -185,7 +184,7 @@ def _beside_rivals(
             workspace = sized(workspaces[one.key])
             claims = [claim for claim in claims_of(world.stores, workspace) if not is_being_deleted(claim)]
             alive = sum(node_claims.fits(workspace, claim) for claim in claims) - most
-            most = max(most, 2 * nodes_.required_nodes(workspace) - alive)
+            most = max(most, 2 * node_check.required_nodes(workspace) - alive)
         found.append(replace(one, most=most, rivals=rivals))
     return found
 
@@ -257,7 +256,7 @@ class _World:
 
     def is_placed(self, workspace: Object) -> bool:
         """Whether the Workspace has pods on as many nodes as it needs."""
-        return len(self.nodes.look(workspace).held) >= nodes_.required_nodes(workspace)
+        return len(self.nodes.look(workspace).held) >= node_check.required_nodes(workspace)
 
     def answer(self, asked: Request) -> Object | None:
         """What a server would answer; None for a read that only a server can answer.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kaitoctl.kaito import api, nodes
-from kaitoctl.kaito.nodes import Crowd, Need, NodeVerdict, Rules
+from kaitoctl.kaito import api, node_check
+from kaitoctl.kaito.node_check import Crowd, Need, NodeVerdict, Rules
 from kaitoctl.kube.objects import Object, ObjectKey, labels_of
 from kaitoctl.reconcile.store import Journal
 from kaitoctl.workspace_controller.stores import Stores, node_of_pod, workspace_of_labels
@@ -63,7 +63,7 @@ class JudgedNodes:
         """
         self._look_at_changes()
         question = (
-            nodes.question_of(workspace, self._rules)
+            node_check.question_of(workspace, self._rules)
             if stored is None
             else self._question_of_stored(workspace, stored)
         )
@@ -89,7 +89,7 @@ class JudgedNodes:
         for name in mine & answer.verdicts.keys():
             pods = self._stores.gpu_pods.by(node_of_pod, name)
             crowd = _crowd_of([pod for pod in pods if key not in workspace_of_labels(pod)])
-            found[name] = nodes.judge_node(answer.need, self._stores.nodes[ObjectKey("", name)], crowd)
+            found[name] = node_check.judge_node(answer.need, self._stores.nodes[ObjectKey("", name)], crowd)
         return found
 
     # --- what has changed --------------------------------------------------------------------------------
@@ -135,13 +135,13 @@ class JudgedNodes:
     def _question_of_stored(self, workspace: Object, key: ObjectKey) -> object:
         question = self._questions.get(key)
         if question is None:
-            question = self._questions[key] = nodes.question_of(workspace, self._rules)
+            question = self._questions[key] = node_check.question_of(workspace, self._rules)
         return question
 
     def _answer_for(self, workspace: Object) -> Answer:
-        of_type = {api.LABEL_INSTANCE_TYPE: nodes.instance_type_of(workspace)}
-        labels = nodes.labels_asked(workspace) or of_type
-        return Answer(nodes.need_of(workspace, self._rules), labels)
+        of_type = {api.LABEL_INSTANCE_TYPE: node_check.instance_type_of(workspace)}
+        labels = node_check.labels_asked(workspace) or of_type
+        return Answer(node_check.need_of(workspace, self._rules), labels)
 
     def _candidates(self, answer: Answer) -> list[str]:
         """The nodes that the Workspaces name, and those with all their labels: no other can be used."""
@@ -159,10 +159,10 @@ class JudgedNodes:
             return
         if name not in self._crowds:
             self._crowds[name] = _crowd_of(self._stores.gpu_pods.by(node_of_pod, name))
-        judged = answer.verdicts[name] = nodes.judge_node(answer.need, node, self._crowds[name])
+        judged = answer.verdicts[name] = node_check.judge_node(answer.need, node, self._crowds[name])
         if judged.usable:
-            answer.usable[name] = nodes.gpus_per_pod(workspace, [judged], self._rules.catalog)
+            answer.usable[name] = node_check.gpus_per_pod(workspace, [judged], self._rules.catalog)
 
 
 def _crowd_of(pods: list[Object]) -> Crowd:
-    return Crowd(sum(map(nodes.gpus_held, pods)), any(map(nodes.holds_devices, pods)), None)
+    return Crowd(sum(map(node_check.gpus_held, pods)), any(map(node_check.holds_devices, pods)), None)

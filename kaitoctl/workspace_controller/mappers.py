@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kaitoctl.kaito import api
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, labels_of
 from kaitoctl.reconcile.store import Store
@@ -47,5 +46,5 @@ def workspaces_for_node(node: Object, workspaces: Store) -> list[ObjectKey]:
     matching = workspaces.by(node_index, name)
     for label in labels.items():
         asking = workspaces.by(node_index, label)
-        matching += [one for one in asking if nodes_.labels_asked(one).items() <= labels.items()]
+        matching += [one for one in asking if node_check.labels_asked(one).items() <= labels.items()]
     return [key_of(workspace) for workspace in matching]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from kaitoctl.kaito import api, node_claims, sharing
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, node_check, node_claims, sharing
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
-from kaitoctl.kaito.nodes import Finding, NodeVerdict, Rules, Verdict
+from kaitoctl.kaito.node_check import Finding, NodeVerdict, Rules, Verdict
 from kaitoctl.kaito.sharing import Seeker
 from kaitoctl.kaito.workspace_conditions import FAILED
 from kaitoctl.kube import conditions
@@ -136,7 +135,7 @@ class NodeView:
             judged = {name: judged[name] for name in matter if name in judged}
         is_complete = all(name in judged for name in answer.need.preferred)
         names = () if is_complete else [one.name for one in self._stores.nodes]
-        return nodes_.conclude(workspace, answer.need, judged, names)
+        return node_check.conclude(workspace, answer.need, judged, names)
 
     def _shares(
         self, workspace: Object, nodes: Iterable[str], needs: int
@@ -194,7 +193,7 @@ class NodeView:
 
     def _alone(self, workspace: Object, nodes: Iterable[str], mine: ObjectKey) -> tuple[str, ...]:
         """The nodes of a Workspace that nobody competes with, best first."""
-        named = nodes_.preferred_nodes(workspace)
+        named = node_check.preferred_nodes(workspace)
         owners = {name: self._bought_for(name) for name in nodes}
         ran_on = dig(workspace, "status", "workerNodes") or ()
         ranked = sorted(owners, key=lambda name: (owners[name] != mine, name not in ran_on, name))
@@ -245,7 +244,7 @@ class NodeView:
         ran_on = dig(workspace, "status", "workerNodes") or ()
         own = {name for name, owner in bought.items() if owner == key and name in usable}
         before = {name for name in ran_on if name in usable and name not in bought}
-        named = tuple(nodes_.preferred_nodes(workspace))
+        named = tuple(node_check.preferred_nodes(workspace))
         return Seeker(
             key,
             (str(workspace["metadata"].get("creationTimestamp") or ""), uid_of(workspace)),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kaitoctl.kaito import api, node_claims, revisions
-from kaitoctl.kaito import nodes as nodes_
+from kaitoctl.kaito import api, node_check, node_claims, revisions
 from kaitoctl.kaito.workspace_status import trim
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
@@ -53,7 +52,7 @@ _TRANSFORMS: Mapping[Kind, Callable[[Object], Object]] = {
     api.WORKSPACE: trim,
     api.WORKSPACE_V1BETA1: trim,
     CONTROLLER_REVISION: revisions.trim_revision,
-    NODE: nodes_.trimmed,
+    NODE: node_check.trimmed,
 }
 
 
@@ -77,8 +76,10 @@ def node_of_claim(claim: Object) -> tuple[str, ...]:
 
 def node_index(workspace: Object) -> list[str | tuple[str, str]]:
     """By what a Workspace's nodes are known: their names, and one of the labels that they must have."""
-    labels = nodes_.labels_asked(workspace) or {api.LABEL_INSTANCE_TYPE: nodes_.instance_type_of(workspace)}
-    return [*nodes_.preferred_nodes(workspace), min(labels.items())]
+    labels = node_check.labels_asked(workspace) or {
+        api.LABEL_INSTANCE_TYPE: node_check.instance_type_of(workspace)
+    }
+    return [*node_check.preferred_nodes(workspace), min(labels.items())]
 
 
 def node_of_pod(pod: Object) -> tuple[str, ...]:

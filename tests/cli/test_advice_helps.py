@@ -20,7 +20,7 @@ from advice.commands import PLACEHOLDERS, Printed, in_json
 from shell import Shell
 
 from kaitoctl.kaito.diagnosis.codes import CODES
-from kaitoctl.kaito.nodes import codes as node_codes
+from kaitoctl.kaito.node_check import codes as node_codes
 
 FAULT = "sandbox.kaitoctl.dev/fault"
 TYPE = "Standard_NC12s_v3"

@@ -13,7 +13,7 @@ from builders import adapter, node, pod, workspace
 from shell import Shell
 
 from kaitoctl.commands.observed_nodes import ObservedNodes
-from kaitoctl.kaito.nodes import OWN_RULES
+from kaitoctl.kaito.node_check import OWN_RULES
 
 Wait = Callable[[Callable[[], object]], None]
 

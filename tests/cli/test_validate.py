@@ -22,7 +22,7 @@ from kaitoctl.kaito import validation
 from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
 from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
 from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
-from kaitoctl.kaito.nodes.codes import CODES as NODE_CODES
+from kaitoctl.kaito.node_check.codes import CODES as NODE_CODES
 from kaitoctl.kaito.validation.codes import CODES, Code
 from kaitoctl.kaito.validation.of_cluster import target_of_crd
 from kaitoctl.kaito.validation.releases import release_named

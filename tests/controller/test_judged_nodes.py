@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import falcon, gpu_node, node_status
 
-from kaitoctl.kaito import api, nodes
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import Object, ObjectKey
 from kaitoctl.reconcile.store import Journal, Store
@@ -140,8 +140,8 @@ def usable(obj: Object, stores: Stores) -> list[str]:
         for key, one in stores.nodes.items()
         if key.name in named or asked.items() <= one["metadata"]["labels"].items()
     ]
-    others = nodes.pods_of_others(obj, stores.gpu_pods.values())
-    return [one.name for one in nodes.verdict(obj, seen, others).nodes if one.usable]
+    others = node_check.pods_of_others(obj, stores.gpu_pods.values())
+    return [one.name for one in node_check.verdict(obj, seen, others).nodes if one.usable]
 
 
 @pytest.mark.parametrize("chosen", SETTINGS, ids=lambda one: one.provisioner)
@@ -169,13 +169,13 @@ def test_what_is_kept_says_what_all_would_say(chosen: Settings, drawn: list[list
 def judgements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the nodes that were judged."""
     found: list[str] = []
-    judge_node = nodes.judge_node
+    judge_node = node_check.judge_node
 
     def counted(need: Any, node: Object, *rest: Any) -> Any:
         found.append(node["metadata"]["name"])
         return judge_node(need, node, *rest)
 
-    monkeypatch.setattr(nodes, "judge_node", counted)
+    monkeypatch.setattr(node_check, "judge_node", counted)
     return found
 
 

@@ -14,7 +14,7 @@ from builders import workspace
 from controlplane.plane import ControlPlane
 
 from kaitoctl.commands.beside_kaito import rivals_in
-from kaitoctl.kaito import api, nodes, rivals, workspace_status
+from kaitoctl.kaito import api, node_check, rivals, workspace_status
 from kaitoctl.kaito.workspace_conditions import Observed
 from kaitoctl.kaito.workspace_status import trim
 from kaitoctl.kube import request
@@ -119,7 +119,7 @@ def test_the_number_of_nodes_that_kaito_found_stays_whoever_writes_the_rest(
         async with connect(kubeconfig=control_plane.kubeconfig) as client:
             for _ in range(3):
                 kept = trim(live)
-                new = workspace_status.status(kept, Observed(verdict=nodes.verdict(kept, [])), now)
+                new = workspace_status.status(kept, Observed(verdict=node_check.verdict(kept, [])), now)
                 name, namespace = key_of(live).name, TEAM
                 body = {
                     "apiVersion": live["apiVersion"],

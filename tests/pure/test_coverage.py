@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from builders import node, pod
 
-from kaitoctl.kaito.nodes import coverage
+from kaitoctl.kaito.node_check import coverage
 
 A, B = node("gpu-a"), node("gpu-b")
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from kaitoctl.advice import text
 from kaitoctl.commands.explain import chapter
-from kaitoctl.kaito import diagnosis, nodes
+from kaitoctl.kaito import diagnosis, node_check
 from kaitoctl.kaito.diagnosis import diagnose, of_controller
 from kaitoctl.kaito.diagnosis.codes import CODES
-from kaitoctl.kaito.nodes import codes as node_codes
+from kaitoctl.kaito.node_check import codes as node_codes
 from kaitoctl.kaito.snapshot import Named, Snapshot
 from kaitoctl.kaito.validation import codes as validation_codes
 from kaitoctl.kube.objects import Object, ObjectKey
@@ -277,7 +277,7 @@ def test_label_mismatches_of_upstreams_nodes() -> None:
     asked = ws(
         condition("MachineReady", "Unknown", "CreateMachinePending"), resource={"preferredNodes": ["gpu-a"]}
     )
-    judged = nodes.verdict(asked, [node("gpu-a", labels={})], rules=nodes.Rules("v0.4"))
+    judged = node_check.verdict(asked, [node("gpu-a", labels={})], rules=node_check.Rules("v0.4"))
     assert code_of(Snapshot(asked, verdict=judged)) == "label-missing"
     quota = {"type": "Launched", "status": "False", "reason": "x", "message": "quota exceeded"}
     both = diagnose(Snapshot(asked, claims=(claim(quota),), verdict=judged), NOW)
@@ -297,7 +297,7 @@ def test_gpus_that_are_taken_leave_the_pod_of_upstream_pending() -> None:
         "spec": {"nodeName": "gpu-a", "containers": [{"resources": {"requests": {"nvidia.com/gpu": "2"}}}]},
     }
     seen = of_pod(pod)
-    judged = nodes.verdict(ws(), [node("gpu-a")], [other], rules=nodes.Rules("v0.4"))
+    judged = node_check.verdict(ws(), [node("gpu-a")], [other], rules=node_check.Rules("v0.4"))
     assert code_of(Snapshot(seen.workspace, seen.workloads, seen.pods, verdict=judged)) == "gpus-in-use"
     assert code_of(seen) == "unschedulable", "without the right to list nodes the scheduler's words remain"
 

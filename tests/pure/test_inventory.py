@@ -17,7 +17,7 @@ from screen_data import cluster
 from terminals import Terminal, lines
 
 from kaitoctl.kaito.fit import gpu_nodes
-from kaitoctl.kaito.nodes.inventory import Holder, NodeGpus, gpu_inventory
+from kaitoctl.kaito.node_check.inventory import Holder, NodeGpus, gpu_inventory
 from kaitoctl.kube.objects import Object
 from kaitoctl.screens.gpu_table import as_json, report
 from kaitoctl.screens.layout import plain

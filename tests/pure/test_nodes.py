@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kaitoctl.advice import text
-from kaitoctl.kaito import nodes
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.catalog import SHIPPED
-from kaitoctl.kaito.nodes import codes as node_codes
+from kaitoctl.kaito.node_check import codes as node_codes
 from kaitoctl.kube.objects import Object
 
 
@@ -20,7 +20,7 @@ def failures(obj: Object, ws: Object | None = None, pods: tuple[Object, ...] = (
     name = obj["metadata"]["name"]
     asking = ws or workspace()
     asking["resource"]["preferredNodes"] = [name]
-    (judged,) = nodes.verdict(asking, [obj], pods).nodes
+    (judged,) = node_check.verdict(asking, [obj], pods).nodes
     return [finding.code for finding in judged.failures]
 
 
@@ -48,7 +48,7 @@ def test_each_cause_has_its_code(change: dict[str, Any], code: str) -> None:
 
 def test_a_missing_label_comes_with_the_command_that_mends_it() -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-a"]})
-    (judged,) = nodes.verdict(ws, [node(labels={})]).nodes
+    (judged,) = node_check.verdict(ws, [node(labels={})]).nodes
     assert text(judged.failures[0].command) == "kubectl label node gpu-a apps=falcon-7b"
 
 
@@ -75,7 +75,7 @@ def test_a_prepared_node_of_another_type_needs_only_what_the_preset_needs() -> N
 
 
 def test_a_node_that_is_not_preferred_must_have_the_instance_type() -> None:
-    verdict = nodes.verdict(workspace(), [node("a", instance_type="Standard_NC6s_v3"), node("b")])
+    verdict = node_check.verdict(workspace(), [node("a", instance_type="Standard_NC6s_v3"), node("b")])
     assert verdict.selected == ("b",)
     assert verdict.enough
 
@@ -84,42 +84,42 @@ def test_preferred_nodes_come_first_then_those_already_used_then_by_name() -> No
     ws = workspace(
         resource={"preferredNodes": ["z"], "count": 2}, status={"workerNodes": ["m"], "conditions": []}
     )
-    verdict = nodes.verdict(ws, [node("a"), node("m"), node("z")])
+    verdict = node_check.verdict(ws, [node("a"), node("m"), node("z")])
     assert verdict.selected == ("z", "m")
 
 
 def test_a_preferred_node_that_does_not_exist_is_named_with_the_nearest_one() -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-b"]})
-    verdict = nodes.verdict(ws, [node("gpu-a")])
+    verdict = node_check.verdict(ws, [node("gpu-a")])
     assert verdict.not_found == ("gpu-b",)
     assert "did you mean gpu-a" in verdict.unusable_preferred[0]
 
 
 def test_a_pod_never_asks_for_more_gpus_than_its_node_has() -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-a"]})
-    small = nodes.verdict(ws, [node(instance_type="on-premise", gpus="1")])
-    assert nodes.gpus_per_pod(ws, small.nodes, SHIPPED) == 1
-    large = nodes.verdict(ws, [node(instance_type="on-premise", gpus="8")])
-    assert nodes.gpus_per_pod(ws, large.nodes, SHIPPED) == 2  # the instance type's number is the upper bound
+    small = node_check.verdict(ws, [node(instance_type="on-premise", gpus="1")])
+    assert node_check.gpus_per_pod(ws, small.nodes, SHIPPED) == 1
+    large = node_check.verdict(ws, [node(instance_type="on-premise", gpus="8")])
+    assert node_check.gpus_per_pod(ws, large.nodes, SHIPPED) == 2  # the instance type's is the upper bound
 
 
 # --- whose selection ---------------------------------------------------------------------------------------
 
 
-def of_rules(target: str, provisioner: str = "azure-gpu-provisioner") -> nodes.Rules:
-    return nodes.Rules(target, provisioner)
+def of_rules(target: str, provisioner: str = "azure-gpu-provisioner") -> node_check.Rules:
+    return node_check.Rules(target, provisioner)
 
 
 def test_kaito_takes_a_node_that_nothing_can_run_on_and_buys_none() -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-a"]})
-    verdict = nodes.verdict(ws, [node(unschedulable=True)], rules=of_rules("v0.4"))
+    verdict = node_check.verdict(ws, [node(unschedulable=True)], rules=of_rules("v0.4"))
     assert (verdict.enough, verdict.would_create, verdict.taken_unusable) == (False, 0, ("gpu-a",))
     assert "KAITO would take gpu-a all the same" in verdict.summary
 
 
 def test_kaito_buys_a_node_for_each_that_lacks_the_labels() -> None:
     ws = workspace(resource={"preferredNodes": ["a", "b"], "count": 2})
-    verdict = nodes.verdict(ws, [node("a"), node("b", labels={})], rules=of_rules("v0.4"))
+    verdict = node_check.verdict(ws, [node("a"), node("b", labels={})], rules=of_rules("v0.4"))
     assert verdict.summary == (
         "1 of 2 required nodes usable. Applying now would make KAITO create 1 new Standard_NC12s_v3 node."
     )
@@ -127,36 +127,36 @@ def test_kaito_buys_a_node_for_each_that_lacks_the_labels() -> None:
 
 def test_our_controller_buys_nothing_while_a_preferred_node_cannot_be_used() -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-a"]})
-    assert nodes.verdict(ws, [node(labels={})]).would_create == 0
-    assert nodes.verdict(workspace(), []).would_create == 1
+    assert node_check.verdict(ws, [node(labels={})]).would_create == 0
+    assert node_check.verdict(workspace(), []).would_create == 1
 
 
 def test_kaito_asks_for_the_instance_types_gpus_on_every_node() -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-a"]})
     small = node(instance_type="on-premise", gpus="1")
-    (judged,) = nodes.verdict(ws, [small], rules=of_rules("v0.4")).nodes
+    (judged,) = node_check.verdict(ws, [small], rules=of_rules("v0.4")).nodes
     assert [finding.code for finding in judged.failures] == ["too-few-gpus"]
 
 
 def test_v0_12_does_not_read_preferred_nodes() -> None:
     ws = workspace(resource={"preferredNodes": ["z"]})
     other = node("z", instance_type="on-premise")
-    verdict = nodes.verdict(ws, [other, node("a")], rules=of_rules("v0.12", "karpenter"))
+    verdict = node_check.verdict(ws, [other, node("a")], rules=of_rules("v0.12", "karpenter"))
     assert verdict.selected == ("a",)
 
 
 def test_v0_12_with_azures_provisioner_counts_only_its_own_nodes() -> None:
     labels = {"node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
     own = {**labels, "kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "default"}
-    verdict = nodes.verdict(workspace(), [node("a"), node("b", labels=own)], rules=of_rules("v0.12"))
+    verdict = node_check.verdict(workspace(), [node("a"), node("b", labels=own)], rules=of_rules("v0.12"))
     assert verdict.selected == ("b",)
 
 
 def test_v0_12_creates_nothing_on_your_own_nodes_and_insists_on_gpu_labels() -> None:
     ws = workspace()
     del ws["resource"]["instanceType"]
-    rules = nodes.rules_for(ws, "v0.12", known=SHIPPED)
-    verdict = nodes.verdict(ws, [node(instance_type="on-premise")], rules=rules)
+    rules = node_check.rules_for(ws, "v0.12", known=SHIPPED)
+    verdict = node_check.verdict(ws, [node(instance_type="on-premise")], rules=rules)
     assert rules.provisioner == "byo"
     assert [finding.code for finding in verdict.nodes[0].failures] == ["gpu-labels-missing"]
     assert verdict.would_create == 0
@@ -167,22 +167,22 @@ def test_a_spot_node_is_tolerated_from_v0_12_on() -> None:
         taints=[{"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}]
     )
     assert failures(spot) == ["taint-of-controller"]
-    assert nodes.verdict(workspace(), [spot], rules=of_rules("v0.12", "karpenter")).enough
+    assert node_check.verdict(workspace(), [spot], rules=of_rules("v0.12", "karpenter")).enough
 
 
 # --- what cannot be known, and what makes no sense ---------------------------------------------------------
 
 
 def test_without_a_list_of_pods_in_use_is_unknown_and_not_judged() -> None:
-    (judged,) = nodes.verdict(workspace(), [node()], None).nodes
+    (judged,) = node_check.verdict(workspace(), [node()], None).nodes
     assert (judged.usable, judged.gpus.in_use, judged.gpus.free) == (True, None, None)
 
 
 def test_the_workspaces_own_pods_do_not_count_as_taken() -> None:
     own = pod(node_name="gpu-a", gpus=2, labels={"kaito.sh/workspace": "falcon"})
-    assert nodes.pods_of_others(workspace(), [own]) == []
+    assert node_check.pods_of_others(workspace(), [own]) == []
     elsewhere = {**own, "metadata": {**own["metadata"], "namespace": "other"}}
-    assert nodes.pods_of_others(workspace(), [elsewhere]) == [elsewhere]
+    assert node_check.pods_of_others(workspace(), [elsewhere]) == [elsewhere]
 
 
 def test_a_quantity_of_a_hundred_million_digits_costs_nothing() -> None:
@@ -191,7 +191,7 @@ def test_a_quantity_of_a_hundred_million_digits_costs_nothing() -> None:
 
 def test_no_name_from_a_file_becomes_a_shell_command() -> None:
     hostile = node("a; rm -rf /", labels={})
-    (judged,) = nodes.verdict(workspace(resource={"preferredNodes": ["a; rm -rf /"]}), [hostile]).nodes
+    (judged,) = node_check.verdict(workspace(resource={"preferredNodes": ["a; rm -rf /"]}), [hostile]).nodes
     assert text(judged.failures[0].command) == "kubectl label node 'a; rm -rf /' apps=falcon-7b"
 
 
@@ -308,27 +308,27 @@ _TEMPLATES = _maybe(
     }
 )
 _RULES = st.sampled_from(
-    [nodes.OWN_RULES, of_rules("v0.3"), *(of_rules("v0.12", how) for how in nodes.PROVISIONERS)]
+    [node_check.OWN_RULES, of_rules("v0.3"), *(of_rules("v0.12", how) for how in node_check.PROVISIONERS)]
 )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(_NODES, max_size=3), st.lists(_PODS, max_size=3), _RULES, _TEMPLATES | st.none())
 def test_a_verdict_is_given_whatever_nodes_and_pods_look_like(
-    found: list[Any], holding: list[Any], rules: nodes.Rules, template: Any
+    found: list[Any], holding: list[Any], rules: node_check.Rules, template: Any
 ) -> None:
     ws = workspace(resource={"preferredNodes": ["gpu-a"]})
     if template is not None:
         ws["inference"] = {"template": template}
-    verdict = nodes.verdict(
+    verdict = node_check.verdict(
         ws,
         found,
-        nodes.pods_of_others(ws, holding),
+        node_check.pods_of_others(ws, holding),
         rules=rules,
-        crowds=nodes.crowds(ws, holding),
+        crowds=node_check.crowds(ws, holding),
         now=datetime(2026, 11, 28, tzinfo=UTC),
     )
-    assert set(nodes.labels_read(ws, rules)) >= {"apps"} - ({"apps"} if rules.is_modern else set())
+    assert set(node_check.labels_read(ws, rules)) >= {"apps"} - ({"apps"} if rules.is_modern else set())
     assert set(verdict.selected) <= {node.name for node in verdict.nodes if node.usable and node.exists}
     assert 0 <= verdict.would_create <= verdict.required
     assert all(finding.code in node_codes.CODES for node in verdict.nodes for finding in node.findings)
@@ -347,7 +347,7 @@ def test_a_verdict_is_given_whatever_nodes_and_pods_look_like(
 def test_kaitos_own_labels_are_never_to_be_set_by_hand(labels: dict[str, str], code: str) -> None:
     """`kubectl label node ... kaito.sh/workspace=` would take the node under another Workspace's model."""
     theirs = node("gpu-a", labels={"node.kubernetes.io/instance-type": "Standard_NC12s_v3", **labels})
-    (judged,) = nodes.verdict(workspace(), [theirs], rules=of_rules("v0.12")).nodes
+    (judged,) = node_check.verdict(workspace(), [theirs], rules=of_rules("v0.12")).nodes
     assert {finding.code for finding in judged.failures} == {code}
     assert [text(finding.command) for finding in judged.failures if finding.command] == []
     assert not judged.labels_to_set
@@ -363,7 +363,7 @@ def test_not_even_where_the_selector_names_them(key: str, target: str) -> None:
     ws = workspace(resource={"labelSelector": {"matchLabels": {key: "falcon"}}})
     here = {"node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
     for labels in (here, {**here, key: "other"}):
-        (judged,) = nodes.verdict(ws, [node("gpu-a", labels=labels)], rules=of_rules(target)).nodes
+        (judged,) = node_check.verdict(ws, [node("gpu-a", labels=labels)], rules=of_rules(target)).nodes
         assert not judged.usable
         assert not any(text(finding.command).startswith("kubectl label") for finding in judged.findings)
         assert not judged.labels_to_set

@@ -15,7 +15,7 @@ from screen_data import node_verdict as verdict
 from terminals import Terminal, lines, uncoloured
 
 from kaitoctl.advice import text
-from kaitoctl.kaito.nodes import codes as node_codes
+from kaitoctl.kaito.node_check import codes as node_codes
 from kaitoctl.screens import node_table
 
 

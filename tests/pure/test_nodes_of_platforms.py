@@ -12,27 +12,27 @@ from hypothesis import strategies as st
 from terminals import Terminal
 
 from kaitoctl.advice import text
-from kaitoctl.kaito import nodes
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.catalog import SHIPPED
-from kaitoctl.kaito.nodes import Finding, of_state, taints
+from kaitoctl.kaito.node_check import Finding, of_state, taints
 from kaitoctl.kube.objects import Object
 from kaitoctl.screens.node_table import report
 
-V0_4 = nodes.Rules("v0.4")
+V0_4 = node_check.Rules("v0.4")
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 
 def judged(
-    obj: Object, ws: Object | None = None, pods: Any = (), *, rules: nodes.Rules = V0_4, **more: Any
-) -> nodes.NodeVerdict:
+    obj: Object, ws: Object | None = None, pods: Any = (), *, rules: node_check.Rules = V0_4, **more: Any
+) -> node_check.NodeVerdict:
     """The verdict on a node that is preferred."""
     asking = ws or workspace()
     asking["resource"]["preferredNodes"] = [obj["metadata"]["name"]]
-    (found,) = nodes.verdict(asking, [obj], pods, rules=rules, **more).nodes
+    (found,) = node_check.verdict(asking, [obj], pods, rules=rules, **more).nodes
     return found
 
 
-def said(verdict: nodes.NodeVerdict, code: str) -> Finding | None:
+def said(verdict: node_check.NodeVerdict, code: str) -> Finding | None:
     return next((finding for finding in verdict.findings if finding.code == code), None)
 
 
@@ -99,7 +99,7 @@ def test_two_devices_that_are_not_two_gpus_do_not_run_a_preset_of_two(how: str) 
     assert finding is not None and finding.level == "fail", found.findings
     assert found.gpus.together == 1
     # Of our own controller, which asks for no more than a node has, one of them is enough.
-    own = judged(labelled(labels, instance_type="own"), rules=nodes.OWN_RULES)
+    own = judged(labelled(labels, instance_type="own"), rules=node_check.OWN_RULES)
     mine = said(own, code)
     assert mine is not None and mine.level == "warn"
 
@@ -127,17 +127,17 @@ def test_replicas_of_one_are_no_sharing() -> None:
 def test_mps_gives_each_device_its_part_of_the_memory() -> None:
     labels = {GFD + "replicas": "4", GFD + "sharing-strategy": "mps", GFD + "memory": "81920"}
     labels |= {GFD + "count": "1", GFD + "product": "A100"}
-    found = judged(labelled(labels, gpus="4", instance_type="own"), rules=nodes.OWN_RULES)
+    found = judged(labelled(labels, gpus="4", instance_type="own"), rules=node_check.OWN_RULES)
     assert found.gpus.memory_gib == 20
     labels[GFD + "memory"] = "16384"
-    small = judged(labelled(labels, gpus="4", instance_type="own"), rules=nodes.OWN_RULES)
+    small = judged(labelled(labels, gpus="4", instance_type="own"), rules=node_check.OWN_RULES)
     finding = said(small, "gpu-memory-too-small")
     assert finding and "1 share of 4 GiB" in finding.message
 
 
 def test_a_slice_has_its_own_memory_also_where_only_its_profile_tells() -> None:
     labels = {"cloud.google.com/gke-gpu-partition-size": "1g.5gb"}
-    found = judged(labelled(labels, gpus="7", instance_type="own"), rules=nodes.OWN_RULES)
+    found = judged(labelled(labels, gpus="7", instance_type="own"), rules=node_check.OWN_RULES)
     assert found.gpus.memory_gib == 5
     assert said(found, "gpu-memory-too-small")
 
@@ -420,7 +420,7 @@ def test_a_candidate_for_removal_is_a_warning() -> None:
 def test_pressure_that_keeps_pods_away_fails_and_makes_our_controller_buy_nothing() -> None:
     obj = tainted("node.kubernetes.io/disk-pressure")
     assert [item.code for item in judged(obj).failures] == ["pressure"]
-    assert judged(obj, rules=nodes.OWN_RULES).usable
+    assert judged(obj, rules=node_check.OWN_RULES).usable
 
 
 # --- conditions --------------------------------------------------------------------------------------------
@@ -571,7 +571,7 @@ def test_pods_are_counted_whatever_they_hold_but_not_the_workspaces_own() -> Non
     done = pod("done", node_name="gpu-a")
     done["status"]["phase"] = "Succeeded"
     there = [pod("a", node_name="gpu-a"), pod("b", node_name="gpu-a", gpus=1), own, done, pod("waiting")]
-    assert nodes.crowds(workspace(), there) == {"gpu-a": 2}
+    assert node_check.crowds(workspace(), there) == {"gpu-a": 2}
 
 
 # --- custom pods -------------------------------------------------------------------------------------------
@@ -611,11 +611,11 @@ def test_where_a_custom_pod_wants_to_run_counts() -> None:
     assert not said(judged(node(), custom({"nodeName": "gpu-a"})), code)
     # KAITO overwrites the affinity; our own controller keeps it.
     assert not said(judged(node(), custom(affinity(zone))), code)
-    assert said(judged(node(), custom(affinity(zone)), rules=nodes.OWN_RULES), code)
-    ours = judged(labelled({"zone": "a"}), custom(affinity({}, zone)), rules=nodes.OWN_RULES)
+    assert said(judged(node(), custom(affinity(zone)), rules=node_check.OWN_RULES), code)
+    ours = judged(labelled({"zone": "a"}), custom(affinity({}, zone)), rules=node_check.OWN_RULES)
     assert not said(ours, code)
     field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["gpu-a"]}]}
-    assert not said(judged(node(), custom(affinity(field)), rules=nodes.OWN_RULES), code)
+    assert not said(judged(node(), custom(affinity(field)), rules=node_check.OWN_RULES), code)
 
 
 def test_a_custom_pod_may_ask_for_slices() -> None:
@@ -635,14 +635,14 @@ def test_a_custom_pod_may_ask_for_slices() -> None:
 def test_an_instance_type_of_other_case_is_shown_and_named() -> None:
     obj = node(instance_type="standard_nc12s_v3", labels=None)
     obj["metadata"]["labels"] = {"node.kubernetes.io/instance-type": "standard_nc12s_v3", "apps": "falcon-7b"}
-    (found,) = nodes.verdict(workspace(), [obj], rules=V0_4).nodes
+    (found,) = node_check.verdict(workspace(), [obj], rules=V0_4).nodes
     finding = said(found, "instance-type-differs")
     assert finding and "upper and lower case count" in finding.message
     asked_wrong = workspace(resource={"instanceType": "standard_nc12s_v3"})
-    (found,) = nodes.verdict(asked_wrong, [node()], rules=V0_4).nodes
+    (found,) = node_check.verdict(asked_wrong, [node()], rules=V0_4).nodes
     finding = said(found, "instance-type-differs")
     assert finding and text(finding.hint) == "write it as the node does: --instance-type Standard_NC12s_v3"
-    assert nodes.instance_types_meant(asked_wrong, SHIPPED) == ["standard_nc12s_v3", "Standard_NC12s_v3"]
+    assert node_check.instance_types_meant(asked_wrong, SHIPPED) == ["standard_nc12s_v3", "Standard_NC12s_v3"]
 
 
 def selecting(**selector: Any) -> Object:
@@ -653,19 +653,19 @@ def test_expressions_count_for_whom_reads_them() -> None:
     unmet = [{"key": "zone", "operator": "In", "values": ["a"]}]
     ws = selecting(matchLabels={"apps": "falcon-7b"}, matchExpressions=unmet)
     for target in ("v0.3", "v0.4", "v0.12"):
-        rules = nodes.Rules(target, "karpenter")
+        rules = node_check.Rules(target, "karpenter")
         found = judged(node(), ws, rules=rules)
         ignored = said(found, "expression-ignored")
         assert found.usable and ignored and target in ignored.message
-    assert said(judged(node(), ws, rules=nodes.OWN_RULES), "label-differs")
+    assert said(judged(node(), ws, rules=node_check.OWN_RULES), "label-differs")
 
 
 def test_without_match_labels_pods_of_kaito_v0_4_match_no_node() -> None:
     met = [{"key": "apps", "operator": "In", "values": ["falcon-7b"]}]
     ws = selecting(matchExpressions=met)
     assert [item.code for item in judged(node(), ws).failures] == ["no-label-selects"]
-    assert judged(node(), ws, rules=nodes.Rules("v0.12", "karpenter")).usable
-    assert judged(node(), ws, rules=nodes.OWN_RULES).usable
+    assert judged(node(), ws, rules=node_check.Rules("v0.12", "karpenter")).usable
+    assert judged(node(), ws, rules=node_check.OWN_RULES).usable
 
 
 # --- advice ------------------------------------------------------------------------------------------------
@@ -682,7 +682,7 @@ _OWNERS = st.sampled_from(
     ]
 )
 _RULES = st.sampled_from(
-    [nodes.OWN_RULES, V0_4, *(nodes.Rules("v0.12", name) for name in nodes.PROVISIONERS)]
+    [node_check.OWN_RULES, V0_4, *(node_check.Rules("v0.12", name) for name in node_check.PROVISIONERS)]
 )
 
 
@@ -696,7 +696,7 @@ _RULES = st.sampled_from(
     preferred=st.booleans(),
 )
 def test_no_command_takes_a_node_from_somebody(
-    rules: nodes.Rules,
+    rules: node_check.Rules,
     owner: dict[str, str],
     apps: str | None,
     keys: list[str],
@@ -712,7 +712,7 @@ def test_no_command_takes_a_node_from_somebody(
         obj["metadata"]["labels"]["apps"] = apps
     pods = None if held is None else [pod(node_name="gpu-a", gpus=held)]
     ws = workspace(resource={"preferredNodes": ["gpu-a"] if preferred else []})
-    (found,) = nodes.verdict(ws, [obj], pods, rules=rules).nodes or (None,)
+    (found,) = node_check.verdict(ws, [obj], pods, rules=rules).nodes or (None,)
     if found is None:
         return
     commands = [text(item.command) for item in found.findings]
@@ -748,7 +748,7 @@ def test_the_table_fits_a_terminal_whatever_the_product_is_called() -> None:
     obj = labelled({**product, "node.kubernetes.io/instance-type": "other"}, gpus="16")
     obj["metadata"]["name"] = name
     ws = workspace(resource={"preferredNodes": ["nope"]})
-    found = nodes.verdict(ws, [obj, node(name="b", gpus="0")], [], rules=V0_4)
+    found = node_check.verdict(ws, [obj, node(name="b", gpus="0")], [], rules=V0_4)
     lines = Terminal(80).lines(report(found, "w", drawn=True))
     assert all(len(line) <= 80 or "kubectl" in line for line in lines)
     assert name in [word for line in lines for word in line.split()]

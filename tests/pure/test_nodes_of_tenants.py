@@ -8,22 +8,22 @@ import pytest
 from builders import node, pod, workspace
 
 from kaitoctl.advice import text
-from kaitoctl.kaito import nodes, nodes_of_others
+from kaitoctl.kaito import node_check, nodes_of_others
 from kaitoctl.kube.objects import Object
 
 CHANGES = ("kubectl label", "kubectl taint", "kubectl uncordon")
 
 
-def changes(found: nodes.NodeVerdict) -> list[str]:
+def changes(found: node_check.NodeVerdict) -> list[str]:
     """The commands of the advice that change the node."""
     return [text(item.command) for item in found.findings if text(item.command).startswith(CHANGES)]
 
 
-def judged(obj: Object, pods: list[Object] | None = None) -> nodes.NodeVerdict:
+def judged(obj: Object, pods: list[Object] | None = None) -> node_check.NodeVerdict:
     """The verdict on a node that is preferred."""
     asking = workspace(resource={"preferredNodes": [obj["metadata"]["name"]]})
-    others = nodes.pods_of_others(asking, pods or [])
-    (found,) = nodes.verdict(asking, [obj], others, rules=nodes.Rules("v0.4")).nodes
+    others = node_check.pods_of_others(asking, pods or [])
+    (found,) = node_check.verdict(asking, [obj], others, rules=node_check.Rules("v0.4")).nodes
     return found
 
 
@@ -109,5 +109,5 @@ def test_who_has_no_name_yet_has_no_pods_yet(metadata: Object | None) -> None:
     asking = {**workspace(), "metadata": metadata}
     held = pod(node_name="gpu-a", gpus=2)
     assert held["metadata"].get("namespace", "default") == "default"
-    assert nodes.pods_of_others(asking, [held]) == [held]
-    assert nodes.crowds(asking, [held]) == {"gpu-a": 1}
+    assert node_check.pods_of_others(asking, [held]) == [held]
+    assert node_check.crowds(asking, [held]) == {"gpu-a": 1}

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import falcon, gpu_node, node_status
 
-from kaitoctl.kaito import nodes as nodes_
-from kaitoctl.kaito import planning
+from kaitoctl.kaito import node_check, planning
 from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kaito.planning import Change, Outage, Plan
 from kaitoctl.kaito.validation import Setting
@@ -77,7 +76,7 @@ def pod(name: str, on: str, owner: str = "") -> Object:
 def test_a_surge_without_a_free_gpu_is_a_deadlock(
     nodes: list[str], pods: list[Object], is_stuck: bool
 ) -> None:
-    verdict = nodes_.verdict(falcon(), [node(name) for name in nodes], pods)
+    verdict = node_check.verdict(falcon(), [node(name) for name in nodes], pods)
     words = planning.deadlock(deployment(), verdict, ["gpu-a"], 1)
     assert bool(words) is is_stuck
     if is_stuck:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from builders import node, workspace
 
-from kaitoctl.kaito import nodes, workspace_status
+from kaitoctl.kaito import node_check, workspace_status
 from kaitoctl.kaito.workspace_conditions import Observed
 from kaitoctl.kube.conditions import find
 from kaitoctl.kube.objects import Object
@@ -37,7 +37,7 @@ def states(ws: Object, seen: Observed) -> dict[str, tuple[str, str]]:
 
 
 def observed(ws: Object, *present: Object, workload: Object | None = None, **rest: object) -> Observed:
-    verdict = nodes.verdict(ws, present)
+    verdict = node_check.verdict(ws, present)
     return Observed(verdict=verdict, workload=workload, can_claim=True, **rest)  # type: ignore[arg-type]
 
 
@@ -72,7 +72,7 @@ def test_missing_nodes_are_waited_for_while_they_can_be_made() -> None:
 
 def test_a_cluster_without_node_claims_says_which_nodes_it_lacks() -> None:
     ws = workspace()
-    seen = Observed(verdict=nodes.verdict(ws, []), can_claim=False)
+    seen = Observed(verdict=node_check.verdict(ws, []), can_claim=False)
     made = workspace_status.status(ws, seen, NOW)
     condition = find({"status": made}, "ResourceReady")
     assert condition is not None

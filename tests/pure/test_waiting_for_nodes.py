@@ -8,7 +8,7 @@ import pytest
 from builders import node, workspace
 from trouble import World
 
-from kaitoctl.kaito import nodes
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kube.objects import Object
 
@@ -109,7 +109,7 @@ def judged(obj: Object, **seen: Any) -> Cause:
     world = unscheduled("0/1 nodes are available: 1 node(s) were unschedulable.")
     asking = workspace(resource={"preferredNodes": [obj["metadata"]["name"]]})
     world.objects.append(obj)
-    return world.cause(verdict=nodes.verdict(asking, [obj], ()), **seen)
+    return world.cause(verdict=node_check.verdict(asking, [obj], ()), **seen)
 
 
 @pytest.mark.parametrize(

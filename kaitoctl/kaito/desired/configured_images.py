@@ -20,7 +20,7 @@ from kaitoctl.kaito.desired.sizes import shape_of
 from kaitoctl.kaito.desired.volumes import CONFIG_PATH, SHARED_MEMORY_PATH
 from kaitoctl.kaito.fit import Shape
 from kaitoctl.kaito.generations import Generation, runtime_of
-from kaitoctl.kaito.nodes import TOLERATIONS
+from kaitoctl.kaito.node_check import TOLERATIONS
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, Object, dig
 

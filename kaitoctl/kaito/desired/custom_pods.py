@@ -6,7 +6,7 @@ from kaitoctl.kaito.desired.children import child_object, pod_labels, replicas, 
 from kaitoctl.kaito.desired.placement import node_affinity, tolerations, with_node_affinity
 from kaitoctl.kaito.desired.services import service
 from kaitoctl.kaito.generations import Generation
-from kaitoctl.kaito.nodes import TOLERATIONS
+from kaitoctl.kaito.node_check import TOLERATIONS
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import DEPLOYMENT, SERVICE, STATEFUL_SET, Kind, Object, copy_of
 

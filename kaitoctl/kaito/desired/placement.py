@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.nodes import TOLERATIONS
-from kaitoctl.kaito.nodes.asked import SPOT
+from kaitoctl.kaito.node_check import TOLERATIONS
+from kaitoctl.kaito.node_check.asked import SPOT
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import Object, dig
 

@@ -20,7 +20,7 @@ from kaitoctl.kaito.desired.placement import node_affinity
 from kaitoctl.kaito.desired.probes import probes
 from kaitoctl.kaito.desired.volumes import STRENGTHS_PATH, STRENGTHS_VOLUME, volumes
 from kaitoctl.kaito.generations import runtime_of
-from kaitoctl.kaito.nodes import TOLERATIONS
+from kaitoctl.kaito.node_check import TOLERATIONS
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, STATEFUL_SET, Object, dig
 

@@ -6,7 +6,7 @@ from kaitoctl.kaito import api, fit
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model
 from kaitoctl.kaito.fit import Shape
 from kaitoctl.kaito.generations import generation_of, model_of, runtime_of
-from kaitoctl.kaito.nodes import instance_type_of, required_nodes
+from kaitoctl.kaito.node_check import instance_type_of, required_nodes
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import Object, dig
 

@@ -21,7 +21,7 @@ from kaitoctl.kaito.desired.children import (
 from kaitoctl.kaito.desired.command_line import command_line as line_of
 from kaitoctl.kaito.desired.placement import node_affinity
 from kaitoctl.kaito.desired.volumes import SHARED_MEMORY_PATH, WEIGHTS_PATH, WEIGHTS_VOLUME
-from kaitoctl.kaito.nodes import TOLERATIONS
+from kaitoctl.kaito.node_check import TOLERATIONS
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kaito.tuning import (
     CONFIG_KEY,

@@ -1,7 +1,7 @@
 """What each cause of `kaitoctl why` means and how to fix it.
 
 `kaitoctl explain` and docs/troubleshooting.md print this table. Codes are stable: scripts and documents may
-rely on them. What is wrong with a node has the codes of `kaito.nodes`, in both commands.
+rely on them. What is wrong with a node has the codes of `kaito.node_check`, in both commands.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who has cordoned a node for its maintenance, and opens it again, by what they write on it. Pure.
 
-Taints of such programs are in `kaito.nodes.taints`; these leave annotations or labels beside a plain cordon.
+Taints of such programs are in `kaito.node_check.taints`; these leave annotations or labels beside a cordon.
 """
 
 from __future__ import annotations

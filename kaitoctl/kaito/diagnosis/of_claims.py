@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import api, catalog, looks, nodes
+from kaitoctl.kaito import api, catalog, looks, node_check
 from kaitoctl.kaito.controller_errors import split
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import (
@@ -134,7 +134,7 @@ def _launch_cause(
 ) -> Cause:
     """The cause by a reason of Karpenter's; by the message where the reason is one for everything."""
     known = karpenter.LAUNCH.get(reason) or karpenter.by_words(words)
-    kind = nodes.instance_type_of(case.workspace)
+    kind = node_check.instance_type_of(case.workspace)
     preset = preset_name(case.workspace)
     fit = Command("kaitoctl fit", preset) if preset else Command("kaitoctl skus")
     hint: Advice
@@ -199,7 +199,7 @@ def _pending(case: Case, claim: Object) -> Cause:
     elif (found := _not_initialized(case, claim, initialized, node_name, node)) is not None:
         code, message, hint, command = found
         within_s, since_s = _INITIALIZES_WITHIN_S, case.age_s(_since(registered, claim))
-    elif node is not None and not nodes.offers_gpus(node):
+    elif node is not None and not node_check.offers_gpus(node):
         ready = conditions.find(node, "Ready") or {}
         since_s, within_s = case.age_s(ready.get("lastTransitionTime")), _PLUGIN_WITHIN_S
         message = f"node {node_name} has joined and shows no {api.GPU} for {span(since_s)}"
@@ -371,7 +371,7 @@ def vanished(case: Case) -> Iterator[Cause]:
     from kaitoctl.kaito import node_claims as own
 
     key = key_of(case.workspace)
-    ours = set(islice(own.names(case.workspace), nodes.required_nodes(case.workspace) + _RETRIES))
+    ours = set(islice(own.names(case.workspace), node_check.required_nodes(case.workspace) + _RETRIES))
     for event in controller_words:
         name = str(dig(event, "involvedObject", "name") or "")
         surely = name in ours or name.startswith(f"{key.namespace}-{key.name}-")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import api, controller_errors, looks, nodes
+from kaitoctl.kaito import api, controller_errors, looks, node_check
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
@@ -171,7 +171,7 @@ def _waits_for_nodes(case: Case, evidence: list[tuple[str, str]], since_s: float
     return blame(
         "finalizer-holds-deletion",
         title_of(case.workspace),
-        f"it waits for {count} {nodes.plural('node', count)} to be removed"
+        f"it waits for {count} {node_check.plural('node', count)} to be removed"
         + (f": {says[1]}" if says else unasked),
         [says, *evidence] if says else evidence,
         hint="change what the controller names; it retries automatically"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import nodes
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     Case,
@@ -120,7 +120,7 @@ class End:
     def evidence(self) -> list[tuple[str, str]]:
         """What its status says, as evidence."""
         restarts = int(self.item.get("restartCount") or 0)
-        again = f"{restarts} {nodes.plural('restart', restarts)}"
+        again = f"{restarts} {node_check.plural('restart', restarts)}"
         source = f"container {self.name}"
         said = " ".join(str(self.ended.get("message") or "").split())
         code = f"exit code {self.exit_code}" if self.is_told else "no exit code"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks, nodes
+from kaitoctl.kaito import looks, node_check
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import code_of
@@ -86,7 +86,7 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
         look = looks.pods_on(group.node)
     return blame(
         code,
-        title_of(newest) if count == 1 else f"{count} {nodes.plural('pod', count)} of {case.name}",
+        title_of(newest) if count == 1 else f"{count} {node_check.plural('pod', count)} of {case.name}",
         f"{many}{said}: {group.words}",
         evidence,
         hint=hint,

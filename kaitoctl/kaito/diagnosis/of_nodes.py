@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, nodes
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.diagnosis.case import Case, blame, denials, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.maintenance import maintenance_of
@@ -78,7 +78,7 @@ def findings(case: Case) -> Iterator[Cause]:
 _LACKS_GPUS = ("no-gpu", "gpu-not-allocatable", "other-vendor-gpu", "device-plugin-missing")
 
 
-def _maintenance(case: Case, judged: nodes.NodeVerdict, evidence: list[tuple[str, str]]) -> Cause | None:
+def _maintenance(case: Case, judged: node_check.NodeVerdict, evidence: list[tuple[str, str]]) -> Cause | None:
     """A cordon that somebody's maintenance takes away again."""
     node = case.seen.node(judged.name)
     sign = maintenance_of(node) if node is not None else None
@@ -95,7 +95,9 @@ def _maintenance(case: Case, judged: nodes.NodeVerdict, evidence: list[tuple[str
     )
 
 
-def _offered_by_dra(case: Case, judged: nodes.NodeVerdict, evidence: list[tuple[str, str]]) -> Cause | None:
+def _offered_by_dra(
+    case: Case, judged: node_check.NodeVerdict, evidence: list[tuple[str, str]]
+) -> Cause | None:
     """GPUs of which pods that ask for `nvidia.com/gpu` get none.
 
     Source: Kubernetes v1.37.2 staging/src/k8s.io/api/resource/v1 (ResourceSlice); NVIDIA DRA driver 25.x;
@@ -108,7 +110,9 @@ def _offered_by_dra(case: Case, judged: nodes.NodeVerdict, evidence: list[tuple[
             drivers[driver] = drivers.get(driver, 0) + len(dig(item, "spec", "devices") or ())
     if not any(drivers.values()):
         return None
-    words = ", ".join(f"{count} {nodes.plural('device', count)} of {name}" for name, count in drivers.items())
+    words = ", ".join(
+        f"{count} {node_check.plural('device', count)} of {name}" for name, count in drivers.items()
+    )
     return blame(
         "device-plugin-missing",
         f"Node {judged.name}",
@@ -124,7 +128,7 @@ def _offered_by_dra(case: Case, judged: nodes.NodeVerdict, evidence: list[tuple[
 _GPU_DRIVERS = re.compile(r"(^|\.)gpu\.|nvidia|amd\.com|intel\.com")
 
 
-def _gpus_of(node: nodes.NodeVerdict) -> str:
+def _gpus_of(node: node_check.NodeVerdict) -> str:
     if not node.exists:
         return "the cluster has no node of this name"
     gpus, words = node.gpus, [node.instance_type or "no instance type"]

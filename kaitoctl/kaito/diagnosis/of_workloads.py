@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, looks, nodes
+from kaitoctl.kaito import api, looks, node_check
 from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.pod_refusals import REFUSALS
@@ -103,7 +103,7 @@ def scaled_to_zero(case: Case) -> Iterator[Cause]:
                 kind.lower(),
                 name,
                 *case.in_namespace,
-                f"--replicas={nodes.planned_nodes(case.workspace)}",
+                f"--replicas={node_check.planned_nodes(case.workspace)}",
             ),
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaitoctl.advice import Advice
-from kaitoctl.kaito import merging, nodes, undo, validation
+from kaitoctl.kaito import merging, node_check, undo, validation
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.planning.outage import deadlock, outage
 from kaitoctl.kaito.planning.plan import Change, Fate
@@ -115,7 +115,7 @@ def change_of(
         trial.warnings,
         outage(before or after, workload, pods, effects.restarts, known),
         effects.asked,
-        nodes.instance_type_of(after) if is_workspace and (effects.asked or effects.most) else "",
+        node_check.instance_type_of(after) if is_workspace and (effects.asked or effects.most) else "",
         effects.returned,
         effects.deadlock,
         effects.waits,
@@ -161,7 +161,7 @@ def restart(
     workspace: Object,
     workload: Object | None,
     pods: Sequence[Object],
-    verdict: nodes.Verdict | None,
+    verdict: node_check.Verdict | None,
     known: Catalog,
 ) -> Change:
     """The entry of a Workspace whose pods are all recreated.

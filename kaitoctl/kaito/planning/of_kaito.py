@@ -2,7 +2,7 @@
 
 KAITO counts the nodes that its selection recognises and asks for the rest, whoever holds their GPUs: the
 second Workspace that recognises a node gets none bought, and its pod waits. That is said, not counted away.
-Source: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), as in `kaito.nodes`.
+Source: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), as in `kaito.node_check`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kaitoctl.kaito import api
-from kaitoctl.kaito import nodes as nodes_
-from kaitoctl.kaito.nodes import Rules, Verdict
+from kaitoctl.kaito import api, node_check
+from kaitoctl.kaito.node_check import Rules, Verdict
 from kaitoctl.kaito.validation import Setting
 from kaitoctl.kube.objects import Object, ObjectKey, dig, key_of, labels_of
 from kaitoctl.kube.pod_state import is_finished
@@ -64,15 +63,15 @@ class Share:
             claims: NodeClaims of it whose nodes have not joined.
         """
         setting = self._setting
-        rules = nodes_.rules_for(
+        rules = node_check.rules_for(
             workspace, setting.target or "v0.4", setting.provisioner or "", known=setting.catalog
         )
         names = self._candidates(workspace, rules)
         others = None
         if self._pods is not None:
             here = [pod for name in names for pod in self._pods.get(name, ())]
-            others = nodes_.pods_of_others(workspace, here)
-        verdict = nodes_.verdict(workspace, [self._nodes[name] for name in names], others, rules=rules)
+            others = node_check.pods_of_others(workspace, here)
+        verdict = node_check.verdict(workspace, [self._nodes[name] for name in names], others, rules=rules)
         recognised = [node.name for node in verdict.nodes if node.recognised][: verdict.required]
         free = [name for name in verdict.selected if name not in self._taken]
         doubled = [name for name in recognised if name in self._taken]
@@ -82,15 +81,17 @@ class Share:
         words = [f"KAITO counts node {name}, which {self._taken[name]} of this plan gets" for name in doubled]
         words += [f"KAITO counts node {name}, where its pod cannot run" for name in verdict.taken_unusable]
         if rules.is_byo and not verdict.enough:
-            words.append(f"{verdict.missing} more {nodes_.plural('node', verdict.missing)}: KAITO makes none")
+            words.append(
+                f"{verdict.missing} more {node_check.plural('node', verdict.missing)}: KAITO makes none"
+            )
         return Nodes(verdict, asked, "; ".join(words))
 
     def _candidates(self, workspace: Object, rules: Rules) -> list[str]:
         """The nodes that a Workspace may get: of any other, no release looks further than at its labels."""
-        asked = nodes_.labels_asked(workspace, rules)
+        asked = node_check.labels_asked(workspace, rules)
         if not asked:
             return list(self._nodes)
-        found = dict.fromkeys(nodes_.preferred_nodes(workspace))
+        found = dict.fromkeys(node_check.preferred_nodes(workspace))
         own = {api.LABEL_WORKSPACE: key_of(workspace).name}
         for label in (asked | own).items():
             found.update(self._by_label.get(label, {}))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from kaitoctl.kaito import api, merging, nodes, validation
+from kaitoctl.kaito import api, merging, node_check, validation
 from kaitoctl.kaito.fleet import validation as of_fleets
 from kaitoctl.kaito.fleet.decisions import replica_of
 from kaitoctl.kaito.fleet.replicas import free_names, wanted_replicas, workspace_of
@@ -114,7 +114,7 @@ def change_of_set(
         tuple(warnings),
         Outage(len(effects.rolled), strategy.max_unavailable >= wanted, None, _AT_MOST_S),
         asked,
-        nodes.instance_type_of(effects.made[0]) if effects.made and most else "",
+        node_check.instance_type_of(effects.made[0]) if effects.made and most else "",
         tuple(f"Workspace {name}, with its nodes" for name in effects.going),
         body=trial.body,
         seen=identity(before),

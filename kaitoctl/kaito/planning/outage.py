@@ -15,7 +15,7 @@ from typing import Any
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import adapter_rollout
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.nodes import Verdict
+from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kube.objects import DEPLOYMENT, STATEFUL_SET, Object, dig
 from kaitoctl.kube.workloads import replicas
 

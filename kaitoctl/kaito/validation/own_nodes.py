@@ -1,7 +1,7 @@
 """Nodes of one's own, from KAITO v0.12 on: which ones a selector means, and what its webhook asks of them.
 
 KAITO reads the labels that NVIDIA's feature discovery puts on nodes, of every node that matches, Ready or
-not; nothing else of a node counts at admission. Whether pods can run there is the business of `kaito.nodes`.
+not; nothing else of a node counts at admission. Whether pods can run there, `kaito.node_check` decides.
 
 Source: KAITO v0.12 `api/v1beta1/workspace_validation.go` and `pkg/sku` (figures from node labels).
 """

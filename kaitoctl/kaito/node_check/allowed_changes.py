@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, looks
-from kaitoctl.kaito.nodes import sharing, taints
-from kaitoctl.kaito.nodes.asked import Need
-from kaitoctl.kaito.nodes.facts import LABELS_OWNER, NodeFacts
+from kaitoctl.kaito.node_check import sharing, taints
+from kaitoctl.kaito.node_check.asked import Need
+from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts
 
 _UNDER_WAY = ("leaving", "trouble")
 

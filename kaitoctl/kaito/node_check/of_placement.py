@@ -8,11 +8,11 @@ from functools import lru_cache
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, looks
-from kaitoctl.kaito.nodes import taints
-from kaitoctl.kaito.nodes.allowed_changes import AllowedChanges, is_platforms
-from kaitoctl.kaito.nodes.answer import Finding, Rules
-from kaitoctl.kaito.nodes.asked import Need, is_same_type
-from kaitoctl.kaito.nodes.facts import LABELS_OWNER, NodeFacts, items, whole_number
+from kaitoctl.kaito.node_check import taints
+from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_platforms
+from kaitoctl.kaito.node_check.answer import Finding, Rules
+from kaitoctl.kaito.node_check.asked import Need, is_same_type
+from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts, items, whole_number
 from kaitoctl.kube.label_selectors import expression_problem
 from kaitoctl.kube.objects import Object, matches_expression, quantity
 

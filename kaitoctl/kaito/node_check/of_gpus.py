@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, looks
-from kaitoctl.kaito.nodes import sharing
-from kaitoctl.kaito.nodes.answer import Finding, Gpus, plural
-from kaitoctl.kaito.nodes.asked import Need
-from kaitoctl.kaito.nodes.facts import (
+from kaitoctl.kaito.node_check import sharing
+from kaitoctl.kaito.node_check.answer import Finding, Gpus, plural
+from kaitoctl.kaito.node_check.asked import Need
+from kaitoctl.kaito.node_check.facts import (
     LABEL_COUNT,
     LABEL_OPERANDS,
     LABEL_PCI,

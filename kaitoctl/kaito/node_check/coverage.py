@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kaitoctl.kaito.nodes.facts import below
-from kaitoctl.kaito.nodes.judge import offers_gpus
+from kaitoctl.kaito.node_check.facts import below
+from kaitoctl.kaito.node_check.judge import offers_gpus
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog, InstanceType
-from kaitoctl.kaito.nodes import of_gpus, of_placement, of_state, sharing
-from kaitoctl.kaito.nodes.allowed_changes import AllowedChanges
-from kaitoctl.kaito.nodes.answer import Finding
-from kaitoctl.kaito.nodes.facts import (
+from kaitoctl.kaito.node_check import of_gpus, of_placement, of_state, sharing
+from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges
+from kaitoctl.kaito.node_check.answer import Finding
+from kaitoctl.kaito.node_check.facts import (
     LABEL_COUNT,
     LABEL_MEMORY,
     LABEL_PRODUCT,
@@ -27,9 +27,9 @@ from kaitoctl.kaito.nodes.facts import (
     mapping,
     whole_number,
 )
-from kaitoctl.kaito.nodes.judge import crowds as crowds_of
-from kaitoctl.kaito.nodes.judge import gpus_held
-from kaitoctl.kaito.nodes.sharing import Sharing
+from kaitoctl.kaito.node_check.judge import crowds as crowds_of
+from kaitoctl.kaito.node_check.judge import gpus_held
+from kaitoctl.kaito.node_check.sharing import Sharing
 from kaitoctl.kube.objects import GPU_RESOURCES, Object
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.nodes.sharing import Sharing
+from kaitoctl.kaito.node_check.sharing import Sharing
 
 Level = Literal["fail", "warn", "pass"]
 Stage = Literal["selection", "scheduling", "model"]

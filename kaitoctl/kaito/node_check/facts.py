@@ -9,8 +9,8 @@ from typing import Any
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, InstanceType
-from kaitoctl.kaito.nodes import cordons, sharing
-from kaitoctl.kaito.nodes.answer import Gpus
+from kaitoctl.kaito.node_check import cordons, sharing
+from kaitoctl.kaito.node_check.answer import Gpus
 from kaitoctl.kube.objects import Object, only, quantity
 
 _MOST_GPUS = 10_000

@@ -17,8 +17,8 @@ from typing import Any
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Preset
-from kaitoctl.kaito.nodes.answer import OWN_RULES, Rules
-from kaitoctl.kaito.nodes.facts import (
+from kaitoctl.kaito.node_check.answer import OWN_RULES, Rules
+from kaitoctl.kaito.node_check.facts import (
     LABEL_COUNT,
     READ_LABELS,
     NodeFacts,

@@ -18,10 +18,10 @@ from datetime import datetime
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import looks
-from kaitoctl.kaito.nodes import taints
-from kaitoctl.kaito.nodes.allowed_changes import AllowedChanges, is_cordon
-from kaitoctl.kaito.nodes.answer import Finding, Level
-from kaitoctl.kaito.nodes.facts import NodeFacts
+from kaitoctl.kaito.node_check import taints
+from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_cordon
+from kaitoctl.kaito.node_check.answer import Finding, Level
+from kaitoctl.kaito.node_check.facts import NodeFacts
 from kaitoctl.kube.objects import Object
 
 PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")

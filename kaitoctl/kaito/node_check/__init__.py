@@ -14,8 +14,8 @@ commands may be printed; `judge` puts it together, `answer` is the result as dat
 findings. `inventory`, for itself, counts all GPUs by who holds them.
 """
 
-from kaitoctl.kaito.nodes.allowed_changes import could_be_labelled
-from kaitoctl.kaito.nodes.answer import (
+from kaitoctl.kaito.node_check.allowed_changes import could_be_labelled
+from kaitoctl.kaito.node_check.answer import (
     OWN_RULES,
     PROVISIONERS,
     Finding,
@@ -25,7 +25,7 @@ from kaitoctl.kaito.nodes.answer import (
     Verdict,
     plural,
 )
-from kaitoctl.kaito.nodes.asked import (
+from kaitoctl.kaito.node_check.asked import (
     TOLERATIONS,
     Need,
     instance_type_of,
@@ -39,9 +39,9 @@ from kaitoctl.kaito.nodes.asked import (
     required_nodes,
     rules_for,
 )
-from kaitoctl.kaito.nodes.cordons import ANNOTATIONS as READ_ANNOTATIONS
-from kaitoctl.kaito.nodes.facts import trimmed
-from kaitoctl.kaito.nodes.judge import (
+from kaitoctl.kaito.node_check.cordons import ANNOTATIONS as READ_ANNOTATIONS
+from kaitoctl.kaito.node_check.facts import trimmed
+from kaitoctl.kaito.node_check.judge import (
     Crowd,
     conclude,
     crowds,

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.nodes import of_gpus, of_placement, of_state, taints
-from kaitoctl.kaito.nodes.allowed_changes import allowed_changes
-from kaitoctl.kaito.nodes.answer import (
+from kaitoctl.kaito.node_check import of_gpus, of_placement, of_state, taints
+from kaitoctl.kaito.node_check.allowed_changes import allowed_changes
+from kaitoctl.kaito.node_check.answer import (
     OWN_RULES,
     Finding,
     Gpus,
@@ -22,14 +22,14 @@ from kaitoctl.kaito.nodes.answer import (
     Rules,
     Verdict,
 )
-from kaitoctl.kaito.nodes.asked import (
+from kaitoctl.kaito.node_check.asked import (
     Need,
     instance_type_of,
     need_of,
     preset_gpus,
     preset_of,
 )
-from kaitoctl.kaito.nodes.facts import (
+from kaitoctl.kaito.node_check.facts import (
     NodeFacts,
     below,
     facts_of,
