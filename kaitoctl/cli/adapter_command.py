@@ -10,7 +10,7 @@ import typer
 from kaitoctl.cli import options
 
 app = typer.Typer(
-    help="Look at a LoRA adapter before it becomes an image, and make the image.",
+    help="Check a LoRA adapter before it becomes an image, and build the image.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -23,14 +23,14 @@ def check(
         Path, typer.Argument(help="A PEFT folder, an OCI layout, or an archive.", metavar="PATH")
     ],
     preset: Annotated[
-        str | None, typer.Option("--preset", help="The preset that it is for.", metavar="PRESET")
+        str | None, typer.Option("--preset", help="Preset that the adapter is for.", metavar="PRESET")
     ] = None,
     base: Annotated[
         Path | None, typer.Option("--base", help="The base model's Hugging Face folder.", metavar="DIR")
     ] = None,
     output_format: Annotated[str, options.formats("table", "json", "yaml")] = "table",
 ) -> None:
-    """Say what is wrong with an adapter, and what each KAITO's runtime would do with it; offline.
+    """Check an adapter offline: what is wrong with it, and what each KAITO release would do with it.
 
     Example: kaitoctl adapter check ./pirate --base ./SmolLM2-135M-Instruct
     """
@@ -44,7 +44,9 @@ def pack(
     folder: Annotated[Path, typer.Argument(help="A PEFT folder.", metavar="DIR")],
     into: Annotated[Path, typer.Option("--output", "-o", help="The archive to write.", metavar="FILE")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE when it exists.")] = False,
-    unchecked: Annotated[bool, typer.Option("--unchecked", help="Pack even what cannot be served.")] = False,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Pack an adapter even if it cannot be served.")
+    ] = False,
 ) -> None:
     """Make an OCI archive of an adapter: an image with its files in /data, as KAITO wants it.
 

@@ -37,7 +37,9 @@ def add_adapter(
     ] = None,
     strength: Annotated[
         str | None,
-        typer.Option("--strength", help="From 0 to 1 (default: 1.0; KAITO v0.12: none).", metavar="S"),
+        typer.Option(
+            "--strength", help="Strength, from 0 to 1 (default: 1.0; KAITO v0.12: none).", metavar="S"
+        ),
     ] = None,
     image_pull_secret: Annotated[
         list[str] | None,

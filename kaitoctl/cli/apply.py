@@ -25,7 +25,7 @@ def apply(
     ] = None,
     plan: Annotated[
         str | None,
-        typer.Option("--plan", help="Apply just what plan --out has kept.", metavar="FILE"),
+        typer.Option("--plan", help="Apply exactly the plan that plan --out saved.", metavar="FILE"),
     ] = None,
     dry_run: options.DryRun = "none",
     yes: options.Yes = False,

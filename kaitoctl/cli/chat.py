@@ -42,7 +42,9 @@ def chat(
         str,
         typer.Option("--adapter", help="Ask this adapter instead of the base model (vLLM).", metavar="NAME"),
     ] = "",
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Tokens to answer in.", min=1)] = 512,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", help="Maximum tokens of the answer.", min=1)
+    ] = 512,
     temperature: Annotated[
         float | None,
         typer.Option(

@@ -125,7 +125,7 @@ class NewWorkspace(WorkspaceOptions):
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="Of an existing Workspace, take away what no option names (adapters, config)."
+            "--replace", help="Remove from an existing Workspace what no option names (adapters, config)."
         ),
     ] = False
     yes: options.Yes = False
@@ -139,7 +139,7 @@ class NewSet(SetOptions):
         str | None,
         typer.Option("--preset", help="The model to serve.", metavar="NAME", autocompletion=complete.presets),
     ] = None
-    replicas: Annotated[int, typer.Option("--replicas", help="How many Workspaces serve it.")] = 1
+    replicas: Annotated[int, typer.Option("--replicas", help="Number of replicas (Workspaces).")] = 1
     instance_type: Annotated[
         str | None,
         typer.Option(
@@ -211,7 +211,7 @@ def create_workspace(
     """Create or change a Workspace, and follow its rollout.
 
     Shows what it costs, and asks where nodes are bought, pods restart or something is removed. Fields of an
-    existing Workspace that no option names stay as they are; --replace takes them away.
+    existing Workspace that no option names stay as they are; --replace removes them.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ def delete(
     ] = None,
     dry_run: options.DryRun = "none",
     ignore_not_found: Annotated[
-        bool, typer.Option("--ignore-not-found", help="Exit with 0 when there is no such Workspace.")
+        bool, typer.Option("--ignore-not-found", help="Exit with 0 when the Workspace does not exist.")
     ] = False,
     yes: options.Yes = False,
     wait: Annotated[

@@ -21,7 +21,8 @@ def diff(
     ],
     output_format: Annotated[str, options.formats("text", "json", "yaml", "markdown")] = "text",
     force_conflicts: Annotated[
-        bool, typer.Option("--force-conflicts", help="As if fields of other managers were taken over.")
+        bool,
+        typer.Option("--force-conflicts", help="Compare as if fields of other managers were taken over."),
     ] = False,
     controller: Controller = CONTROLLER,
     target: options.Cluster = options.CLUSTER,

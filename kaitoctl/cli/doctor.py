@@ -22,8 +22,8 @@ def doctor(
 ) -> None:
     """Check the installation: the cluster, who manages Workspaces, your rights, GPUs, node provisioners.
 
-    Exit code 0: nothing is wrong (there may be warnings); 1: something is, or could not be looked at
-    because the server is in trouble; 3: the cluster cannot be reached.
+    Exit code 0: nothing is wrong (there may be warnings); 1: something is, or could not be checked because
+    the server is in trouble; 3: the cluster cannot be reached.
 
     Example: kaitoctl doctor
     """

@@ -20,7 +20,7 @@ class Fit(FitOptions):
     cloud: options.Cloud = None
     show_all: Annotated[bool, typer.Option("--all", help="Show all, by GPU, and why some fail.")] = False
     cheapest: Annotated[
-        bool, typer.Option("--cheapest", help="The cheapest first, by --prices; not the smallest.")
+        bool, typer.Option("--cheapest", help="Cheapest first, by --prices, instead of smallest first.")
     ] = False
     prices: options.PricesFile = None
     max_nodes: Annotated[int, typer.Option("--max-nodes", help="The most nodes to use.", min=1)] = 8

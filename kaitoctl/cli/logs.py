@@ -17,19 +17,19 @@ def logs(
     name: options.WorkspaceName,
     adapter: Annotated[
         str,
-        typer.Option("--adapter", help="Of the container that copies this adapter.", metavar="NAME"),
+        typer.Option("--adapter", help="Logs of the container that copies this adapter.", metavar="NAME"),
     ] = "",
     container: Annotated[
-        str, typer.Option("--container", "-c", help="Of this container.", metavar="NAME")
+        str, typer.Option("--container", "-c", help="Logs of this container.", metavar="NAME")
     ] = "",
     pod: Annotated[str, typer.Option("--pod", help="Only of this pod.", metavar="NAME")] = "",
     previous: Annotated[
-        bool, typer.Option("--previous", "-p", help="Of the run before the last restart.")
+        bool, typer.Option("--previous", "-p", help="Logs of the run before the last restart.")
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stream new lines.")] = False,
     tail: Annotated[int, typer.Option("--tail", help="Only the last lines; -1 for all.", min=-1)] = -1,
     since: Annotated[
-        str | None, typer.Option("--since", help="Only newer lines.", metavar="DURATION")
+        str | None, typer.Option("--since", help="Only lines newer than DURATION.", metavar="DURATION")
     ] = None,
     target: options.Cluster = options.CLUSTER,
 ) -> None:

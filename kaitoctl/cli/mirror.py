@@ -10,7 +10,7 @@ from kaitoctl.cli import options
 from kaitoctl.cli.controller_options import CONTROLLER, Controller
 
 app = typer.Typer(
-    help="What an air-gapped cluster needs.",
+    help="Images and models that an air-gapped cluster needs.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -37,7 +37,10 @@ def list_images(
     ] = None,
     output_format: Annotated[str, options.formats("table", "json", "yaml")] = "table",
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Of Workspaces that name none.", metavar="NAME")
+        str,
+        typer.Option(
+            "--namespace", "-n", help="Instance type for Workspaces that name none.", metavar="NAME"
+        ),
     ] = "default",
     controller: Controller = CONTROLLER,
 ) -> None:

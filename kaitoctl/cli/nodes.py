@@ -23,7 +23,7 @@ def nodes(
     catalog: options.CatalogFile = None,
     target: options.WholeCluster = options.WHOLE_CLUSTER,
 ) -> None:
-    """Show the GPUs of a cluster: one cell for each, by the Workspace or pod that holds it.
+    """Show the GPUs of a cluster: one cell per GPU, by the Workspace or pod that holds it.
 
     \b
     Examples:

@@ -29,7 +29,7 @@ PricesFile = Annotated[
     str | None,
     typer.Option(
         "--prices",
-        help="What nodes cost by the hour; docs/prices has samples.",
+        help="Prices of nodes per hour; samples are in docs/prices.",
         metavar="FILE",
         envvar="KAITOCTL_PRICES",
     ),
@@ -140,7 +140,9 @@ Sandbox = Annotated[
 ]
 SandboxName = Annotated[
     str,
-    typer.Option("--sandbox-name", help="Which sandbox.", metavar="NAME", envvar="KAITOCTL_SANDBOX_NAME"),
+    typer.Option(
+        "--sandbox-name", help="Name of the sandbox.", metavar="NAME", envvar="KAITOCTL_SANDBOX_NAME"
+    ),
 ]
 RequestTimeout = Annotated[
     str | None,

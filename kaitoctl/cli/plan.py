@@ -18,10 +18,11 @@ def plan(
     output_format: Annotated[str, options.formats("text", "json", "yaml", "markdown")] = "text",
     out: Annotated[
         str | None,
-        typer.Option("--out", help="Keep the plan in this file, for apply --plan.", metavar="FILE"),
+        typer.Option("--out", help="Save the plan to this file, for apply --plan.", metavar="FILE"),
     ] = None,
     force_conflicts: Annotated[
-        bool, typer.Option("--force-conflicts", help="As if fields of other managers were taken over.")
+        bool,
+        typer.Option("--force-conflicts", help="Compare as if fields of other managers were taken over."),
     ] = False,
     target_version: options.ManagedBy = None,
     catalog: options.CatalogFile = None,

@@ -33,7 +33,10 @@ def render(
     ] = False,
     output_format: Annotated[str, options.formats("yaml", "json")] = "yaml",
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Of Workspaces that name none.", metavar="NAME")
+        str,
+        typer.Option(
+            "--namespace", "-n", help="Instance type for Workspaces that name none.", metavar="NAME"
+        ),
     ] = "default",
     controller: Controller = CONTROLLER,
 ) -> None:

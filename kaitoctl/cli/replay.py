@@ -18,7 +18,7 @@ def replay(
         float,
         typer.Option(
             "--speed",
-            help="Recorded seconds per second.",
+            help="Playback speed: recorded seconds per second.",
             min=0.1,
             max=100000,
             callback=options.number,

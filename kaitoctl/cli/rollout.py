@@ -152,13 +152,13 @@ def status(
 def rollout_fleet(
     name: Annotated[str, typer.Argument(help="InferenceSet name.", metavar="NAME")],
     canary: Annotated[
-        int | None, typer.Option("--canary", help="Change so many replicas, and stop.", metavar="N")
+        int | None, typer.Option("--canary", help="Change this many replicas, then stop.", metavar="N")
     ] = None,
     max_unavailable: Annotated[
         int | None,
         typer.Option(
             "--max-unavailable",
-            help="Replicas that may be away at a time (default: the set's, else 1).",
+            help="Replicas that may be unavailable at a time (default: the set's, else 1).",
             metavar="N",
         ),
     ] = None,
@@ -175,12 +175,13 @@ def rollout_fleet(
     ] = "none",
     yes: options.Yes = False,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", help="How long to take (default: 6h).", metavar="DURATION")
+        str | None,
+        typer.Option("--timeout", help="Time limit of the rollout (default: 6h).", metavar="DURATION"),
     ] = None,
     catalog: options.CatalogFile = None,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
-    """Carry an InferenceSet's template to its replicas, one budget at a time.
+    """Roll an InferenceSet's template out to its replicas, within a budget.
 
     KAITO's controller leaves replicas that exist as they are. This changes them in place where that works,
     replaces them where it does not, and waits for each to be ready. Where kaitoctl's own controller manages

@@ -34,22 +34,20 @@ def run_controller(
     ] = 16,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="Print each write that would be made, and make none (no Lease either)."
-        ),
+        typer.Option("--dry-run", help="Print each write without making it; takes no Lease."),
     ] = False,
     take_over: Annotated[
         bool,
         typer.Option(
             "--take-over",
-            help="Start although KAITO's controller is at work here: its Workspaces are taken over.",
+            help="Start even if KAITO's controller is running here, and take over its Workspaces.",
         ),
     ] = False,
     leader_elect: Annotated[
-        bool, typer.Option("--leader-elect/--no-leader-elect", help="Hold a Lease while running.")
+        bool, typer.Option("--leader-elect/--no-leader-elect", help="Run only while holding a Lease.")
     ] = True,
     lease_namespace: Annotated[
-        str, typer.Option("--lease-namespace", help="Where the Lease lives.", metavar="NAME")
+        str, typer.Option("--lease-namespace", help="Namespace of the Lease.", metavar="NAME")
     ] = "default",
     metrics_address: Annotated[
         str | None,
@@ -71,9 +69,11 @@ def run_controller(
 ) -> None:
     """Manage Workspaces: give each its workload, Service and nodes, and keep them so.
 
-    Runs until SIGTERM or Ctrl-C. Example: kaitoctl run-controller --namespace models
+    Runs until SIGTERM or Ctrl-C.
 
-    What would it do here? kaitoctl run-controller --dry-run
+    Example: kaitoctl run-controller --namespace models
+
+    To see what it would do: kaitoctl run-controller --dry-run
     """
     from kaitoctl.commands import run_controller
 

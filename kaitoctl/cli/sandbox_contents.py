@@ -10,7 +10,7 @@ import typer
 from kaitoctl.cli import complete, options
 
 model_app = typer.Typer(
-    help="Models of this machine that presets are in the sandbox.",
+    help="Local models that serve presets in the sandbox.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -28,13 +28,13 @@ def set_model(
         str,
         typer.Option(
             "--from",
-            help="A GGUF file, a Hugging Face folder, or a name of `runtime models list`.",
+            help="GGUF file, Hugging Face folder, or a name from `runtime models list`.",
             metavar="MODEL",
         ),
     ],
     sandbox_name: options.SandboxName = "default",
 ) -> None:
-    """Let pods of a preset really serve a model of this machine, from the next pod on.
+    """Serve a preset by a local model in real pods, from the next pod on.
 
     Example: kaitoctl sandbox model set phi-4 --from smollm2-135m-instruct
     """
@@ -73,7 +73,7 @@ def load_image(
     image: Annotated[str, typer.Option("--as", help="The image's name.", metavar="IMAGE")],
     sandbox_name: options.SandboxName = "default",
 ) -> None:
-    """Bring an adapter in under the name of an image; pods that wait for it go on.
+    """Load an adapter under an image name; pods that wait for it continue.
 
     Example: kaitoctl sandbox image load pirate.tar --as registry.example/pirate:1
     """
@@ -84,7 +84,7 @@ def load_image(
 
 @image_app.command("list")
 def list_images(sandbox_name: options.SandboxName = "default") -> None:
-    """List the images that were brought in.
+    """List the loaded images.
 
     Example: kaitoctl sandbox image list
     """

@@ -16,7 +16,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def set_adapter(
     name: Annotated[str, typer.Option("--name", help="Name of the adapter.", metavar="NAME")],
     workspace: adapter_options.EditedWorkspace = None,
-    strength: Annotated[str | None, typer.Option("--strength", help="From 0 to 1.", metavar="S")] = None,
+    strength: Annotated[
+        str | None, typer.Option("--strength", help="Strength, from 0 to 1.", metavar="S")
+    ] = None,
     image: Annotated[
         str | None,
         typer.Option("--image", help="Image with the adapter in /data.", metavar="IMAGE"),

@@ -15,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-_To = Annotated[str, typer.Option("--to", help="The release to come: v0.12.", metavar="VERSION")]
+_To = Annotated[str, typer.Option("--to", help="Release to upgrade to: v0.12.", metavar="VERSION")]
 
 
 @app.callback()
@@ -40,7 +40,7 @@ def plan(
         str | None,
         typer.Option(
             "--from",
-            help="The release that there is (default: the cluster's; v0.4 for files).",
+            help="Release to upgrade from (default: the cluster's; v0.4 for files).",
             metavar="VERSION",
         ),
     ] = None,
@@ -48,7 +48,7 @@ def plan(
         str | None,
         typer.Option(
             "--node-provisioner",
-            help="That of the new KAITO: azure-gpu-provisioner, karpenter or byo (default: as it is now).",
+            help="Of the new KAITO: azure-gpu-provisioner, karpenter or byo (default: as now).",
             metavar="NAME",
         ),
     ] = None,
@@ -62,7 +62,7 @@ def plan(
     """Say what an upgrade of KAITO does to all Workspaces of the cluster, or of files.
 
     What breaks, what restarts and for how long, what clients must change, what to write instead, and in which
-    order. Writes nothing. Exit code 0: nothing is to be done; 1: something is.
+    order. Writes nothing. Exit code 0: nothing to do; 1: something to do.
 
     \b
     Examples:

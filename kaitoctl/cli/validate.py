@@ -46,7 +46,7 @@ def validate(
     ] = None,
     config_maps: Annotated[
         str | None,
-        typer.Option("--config-maps", help="All ConfigMaps that the Workspaces may name.", metavar="FILE"),
+        typer.Option("--config-maps", help="ConfigMaps that the Workspaces may refer to.", metavar="FILE"),
     ] = None,
     cloud_provider: Annotated[
         str | None,
@@ -81,7 +81,7 @@ def validate(
         str | None,
         typer.Option(
             "--feature-gates",
-            help="All gates of KAITO v0.12 that are on, such as enableMIG (default: not known).",
+            help="Feature gates enabled in KAITO v0.12, such as enableMIG (default: unknown).",
             metavar="NAME,...",
         ),
     ] = None,
@@ -93,7 +93,7 @@ def validate(
             metavar="FILE",
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings make a Workspace invalid, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
     allow_none: Annotated[
         bool, typer.Option("--allow-none", help="Files without any Workspace are no error.")
     ] = False,

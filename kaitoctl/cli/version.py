@@ -14,13 +14,15 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def version(
-    client: Annotated[bool, typer.Option("--client", help="Only this program; asks no cluster.")] = False,
+    client: Annotated[
+        bool, typer.Option("--client", help="Version of kaitoctl only; no cluster is contacted.")
+    ] = False,
     output_format: Annotated[str, options.formats("text", "json", "yaml")] = "text",
     target: options.WholeCluster = options.WHOLE_CLUSTER,
 ) -> None:
-    """Show the versions of kaitoctl, the cluster, KAITO and its CRD, and whether they go together.
+    """Show the versions of kaitoctl, the cluster, KAITO and its CRD, and whether they are compatible.
 
-    Exit code 1: they do not.
+    Exit code 1: they are not.
 
     \b
     Examples:
