@@ -146,7 +146,9 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
     outgrown: list[Object] = []
     if look.verdict.enough and world.has_workload(key):
         serving = look.verdict.selected
-        held = frozenset(serving) if world.restarts else look.held
+        held = frozenset() if world.restarts else look.held
+        if len(held) < look.verdict.required:  # pods are yet to come
+            held |= frozenset(serving)
         outgrown = node_claims.outgrown(workspace, claims, serving=serving, held=held)
     given_back = [
         str(claim["metadata"]["name"])

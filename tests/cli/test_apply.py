@@ -164,6 +164,7 @@ def test_a_plan_that_was_kept_is_applied_or_refused_when_the_world_has_moved(
     assert "workspace.kaito.sh/w created" in done.stdout
     again = shell.kaitoctl("apply", "--plan", "w.plan", "--yes", code=2)
     assert "no longer as it was" in again.stderr and f"Workspace {namespace}/w exists now" in again.stderr
+    shell.kaitoctl("rollout", "status", "w", "-n", namespace)  # its own rollout moves the world, too
 
     file = write(shell, "w.yaml", workspace(namespace, "w", adapters=ADAPTERS))
     shell.kaitoctl("plan", "-f", file, "--out", "w.plan", code=1)
