@@ -32,7 +32,9 @@ def check(
 ) -> None:
     """Check an adapter offline: what is wrong with it, and what each KAITO release would do with it.
 
-    Example: kaitoctl adapter check ./pirate --base ./SmolLM2-135M-Instruct
+    \b
+    Examples:
+      kaitoctl adapter check ./pirate --base ./SmolLM2-135M-Instruct
     """
     from kaitoctl.commands import adapter_folder
 
@@ -52,7 +54,9 @@ def pack(
 
     Push it with skopeo, crane or oras: `skopeo copy oci-archive:pirate.tar docker://REGISTRY/pirate:1`.
 
-    Example: kaitoctl adapter pack ./pirate -o pirate.tar
+    \b
+    Examples:
+      kaitoctl adapter pack ./pirate -o pirate.tar
     """
     from kaitoctl.commands import adapter_folder
 

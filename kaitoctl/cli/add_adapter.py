@@ -58,7 +58,7 @@ def add_adapter(
     Shows first what changes and how long nothing serves, and asks before it writes.
 
     \b
-    Example:
+    Examples:
       kaitoctl add-adapter workspace-falcon-7b --name style \\
         --image registry.example/style:1 --strength 0.5
     """

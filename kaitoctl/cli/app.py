@@ -22,6 +22,14 @@ from kaitoctl.errors import InputError, Interrupted, KaitoctlError, Unread
 from kaitoctl.screens import output
 
 _TERMINATED = 143
+_HELP = """Write, validate, apply, follow and run KAITO Workspaces.
+
+\b
+Examples:
+  kaitoctl create workspace first --preset falcon-7b \\
+    --instance-type Standard_NC12s_v3 --sandbox
+  kaitoctl status first --sandbox
+  kaitoctl why first --sandbox"""
 _EPILOG = (
     "Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 cluster unreachable, 4 refused by the API, "
     "124 timed out, 130 interrupted, 143 terminated."
@@ -139,6 +147,11 @@ class _LazyGroup(typer.core.TyperGroup):
             ctx.fail(f"No such command '{args[0]}': here it is {instead}")
         return super().resolve_command(ctx, args)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from kaitoctl.cli import help_page  # most commands show no help
+
+        help_page.write(self, ctx, formatter, commands=self.format_commands)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, _COMMANDS))
         for title, commands in _GROUPS.items():
@@ -158,7 +171,7 @@ def _build(name: str) -> Any:
 app = typer.Typer(
     cls=_LazyGroup,
     name="kaitoctl",
-    help="Write, validate, apply, follow and run KAITO Workspaces.",
+    help=_HELP,
     epilog=_EPILOG,
     no_args_is_help=True,
     # rich help costs 120 ms on every command, pretty exceptions print values that may be secret.

@@ -49,7 +49,9 @@ def apply(
     All is judged first, offline and by the server: when one document is refused, nothing is written. Asks
     where pods restart, something is taken away, or nodes are bought.
 
-    Example: kaitoctl apply -f models/ --yes
+    \b
+    Examples:
+      kaitoctl apply -f models/ --yes
     """
     from kaitoctl.commands import apply
 

@@ -28,6 +28,10 @@ def view(
     """Show which file is read, and the defaults in it.
 
     \b
+    Examples:
+      kaitoctl config view
+
+    \b
     The file is $KAITOCTL_CONFIG, else $XDG_CONFIG_HOME/kaitoctl/config.yaml,
     else ~/.config/kaitoctl/config.yaml:
       defaults:

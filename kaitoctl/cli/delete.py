@@ -48,7 +48,9 @@ def delete(
     Shows first what ends, which nodes are released and what stays. Exit code 0: gone; 1: not confirmed;
     124: something still holds the deletion, and the message says what.
 
-    Example: kaitoctl delete workspace-falcon-7b
+    \b
+    Examples:
+      kaitoctl delete workspace-falcon-7b
     """
     from kaitoctl.commands import delete
 

@@ -30,7 +30,11 @@ def diff(
     """Compare Workspaces, and the objects that run-controller makes from them, with the cluster.
 
     Writes nothing: the Workspace is applied as a server-side dry run. Exit code 0: no differences; 1: some;
-    more: an error. Example: kaitoctl diff -f workspace.yaml
+    more: an error.
+
+    \b
+    Examples:
+      kaitoctl diff -f workspace.yaml
     """
     from kaitoctl.commands import diff
 

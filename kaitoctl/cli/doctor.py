@@ -25,7 +25,9 @@ def doctor(
     Exit code 0: nothing is wrong (there may be warnings); 1: something is, or could not be checked because
     the server is in trouble; 3: the cluster cannot be reached.
 
-    Example: kaitoctl doctor
+    \b
+    Examples:
+      kaitoctl doctor
     """
     from kaitoctl.commands import doctor
 

@@ -27,7 +27,7 @@ def edit(
     again. Then it shows what changes, restarts and costs, and asks.
 
     \b
-    Example:
+    Examples:
       EDITOR=nano kaitoctl edit falcon
     """
     from kaitoctl.commands import edit

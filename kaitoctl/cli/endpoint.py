@@ -32,7 +32,7 @@ def endpoint(
     """Print the address of a Workspace's model server. Exit code 1 when it does not serve.
 
     \b
-    Example:
+    Examples:
       curl -d '{"prompt": "What is Kubernetes?"}' \\
         "$(kaitoctl endpoint workspace-falcon-7b)"
     """

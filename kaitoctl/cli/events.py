@@ -26,7 +26,7 @@ def events(
     """Show the events of a Workspace, its workload, pods, NodeClaims and nodes, oldest first.
 
     \b
-    Example:
+    Examples:
       kaitoctl events workspace-falcon-7b --warnings
     """
     from kaitoctl.commands import events

@@ -28,7 +28,9 @@ def explain(
 ) -> None:
     """Explain a code: what is wrong, for which KAITO versions, and what KAITO itself would answer.
 
-    Example: kaitoctl explain KW156
+    \b
+    Examples:
+      kaitoctl explain KW156
     """
     from kaitoctl.commands import explain
 

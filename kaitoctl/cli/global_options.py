@@ -70,6 +70,7 @@ def add(command: Any, path: str) -> None:
     if below := getattr(command, "commands", None):
         for name, one in below.items():
             add(one, f"{path} {name}")
+        _lay_out(command, set(), "")
         return
     if path in _LISTS:
         command.params += [_option(*row) for row in _ROWS]
@@ -81,7 +82,7 @@ def add(command: Any, path: str) -> None:
     hidden = {id(param) for param in ours}
     if asks_cluster:
         hidden |= {id(param) for param in command.params if param.name in _OF_TARGET}
-    command.format_options = _without(command, hidden, _SEE if asks_cluster else _SEE_OFFLINE)
+    _lay_out(command, hidden, _SEE if asks_cluster else _SEE_OFFLINE)
 
 
 def _option(names: Sequence[str], name: str, metavar: str, text: str) -> Any:
@@ -108,21 +109,15 @@ def _keep(ctx: Any, param: Any, value: Any) -> None:
     invocation.keep(param.name, list(value) if param.multiple else value)
 
 
-def _without(command: Any, hidden: set[int], see: str) -> Any:
-    """`format_options` of a help page on which one line stands for the options of every command."""
-    usual = command.format_options
+def _lay_out(command: Any, hidden: set[int], see: str) -> None:
+    """Give a command's help page its order; one line stands for the options of every command."""
 
-    def format_options(ctx: Any, formatter: Any) -> None:
-        everything = command.params
-        command.params = [param for param in everything if id(param) not in hidden]
-        try:
-            usual(ctx, formatter)
-        finally:
-            command.params = everything
-        formatter.write_paragraph()
-        formatter.write_text(see)
+    def format_help(ctx: Any, formatter: Any) -> None:
+        from kaitoctl.cli import help_page  # most commands show no help
 
-    return format_options
+        help_page.write(command, ctx, formatter, hidden=hidden, see=see)
+
+    command.format_help = format_help
 
 
 def page() -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ def list_adapters(
     Exit code 1 when the pods differ from the spec, or the model server has not loaded an adapter.
 
     \b
-    Example:
+    Examples:
       kaitoctl list-adapters workspace-falcon-7b
     """
     from kaitoctl.commands import list_adapters

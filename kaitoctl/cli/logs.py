@@ -38,7 +38,7 @@ def logs(
     With several pods each line begins with the pod's name.
 
     \b
-    Example:
+    Examples:
       kaitoctl logs workspace-falcon-7b --previous
     """
     from kaitoctl.commands import logs

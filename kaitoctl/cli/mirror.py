@@ -46,7 +46,9 @@ def list_images(
 ) -> None:
     """List all images and models that Workspaces and InferenceSets need. Asks no cluster.
 
-    Example: kaitoctl mirror list -f workspace.yaml
+    \b
+    Examples:
+      kaitoctl mirror list -f workspace.yaml
 
     To copy them: kaitoctl mirror list -f workspace.yaml --to registry.example/kaito
     """

@@ -21,7 +21,9 @@ def list_models(
 ) -> None:
     """List presets (KAITO up to v0.4) and models (KAITO v0.12).
 
-    Example: kaitoctl models list --target-version v0.12 -o wide
+    \b
+    Examples:
+      kaitoctl models list --target-version v0.12 -o wide
     """
     from kaitoctl.commands import models
 
@@ -41,7 +43,9 @@ def describe_model(
 
     The YAML is a catalog file: save it, change a figure, and give it to --catalog.
 
-    Example: kaitoctl models describe falcon-7b
+    \b
+    Examples:
+      kaitoctl models describe falcon-7b
     """
     from kaitoctl.commands import models
 

@@ -14,7 +14,12 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def options() -> None:
     """List the options of every command: what it says, and which cluster it asks, as whom.
 
-    They may stand before the command, too: kaitoctl --context prod status
+    They may stand before the command's name, too.
+
+    \b
+    Examples:
+      kaitoctl options
+      kaitoctl --context prod status
     """
     found = layout.table(("OPTION", "MEANING"), [list(row) for row in global_options.page()])
     output.show([found])

@@ -21,7 +21,9 @@ def orphans(
 
     Deletes nothing. Exit code 0: none; 1: some.
 
-    Example: kaitoctl orphans
+    \b
+    Examples:
+      kaitoctl orphans
     """
     from kaitoctl.commands import orphans
 

@@ -33,7 +33,9 @@ def plan(
 
     Writes nothing. Exit code 0: all is as the manifests say; 1: something changes; 2: something is refused.
 
-    Example: kaitoctl plan -f models/ --out models.plan
+    \b
+    Examples:
+      kaitoctl plan -f models/ --out models.plan
     """
     from kaitoctl.commands import plan
 

@@ -24,7 +24,7 @@ def remove_adapter(
     Shows first what changes and how long nothing serves, and asks before it writes.
 
     \b
-    Example:
+    Examples:
       kaitoctl remove-adapter workspace-falcon-7b --name style
     """
     from kaitoctl.commands import remove_adapter

@@ -42,7 +42,9 @@ def render(
 ) -> None:
     """Print the objects that run-controller would create for Workspaces and InferenceSets. Asks no cluster.
 
-    Example: kaitoctl render -f workspace.yaml
+    \b
+    Examples:
+      kaitoctl render -f workspace.yaml
 
     Without any controller: kaitoctl render -f workspace.yaml | kubectl apply --server-side -f -
     """

@@ -30,7 +30,7 @@ def replay(
     Pauses are at most three seconds. Exit code 1: the rollout failed.
 
     \b
-    Example:
+    Examples:
       kaitoctl replay rollout.jsonl --speed 60
     """
     from kaitoctl.commands import replay

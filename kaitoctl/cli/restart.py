@@ -26,7 +26,7 @@ def restart(
     GPUs of the old one.
 
     \b
-    Example:
+    Examples:
       kaitoctl restart falcon
     """
     from kaitoctl.commands import restart

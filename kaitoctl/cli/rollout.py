@@ -57,7 +57,7 @@ def history(
     Revisions of KAITO's own controller are listed, too.
 
     \b
-    Example:
+    Examples:
       kaitoctl rollout history falcon
     """
     from kaitoctl.commands import rollout
@@ -107,7 +107,7 @@ def undo(
     Shows first what changes and how many pods restart, and asks before it writes.
 
     \b
-    Example:
+    Examples:
       kaitoctl rollout undo falcon --to-revision 2
     """
     from kaitoctl.commands import rollout
@@ -139,7 +139,7 @@ def status(
     Exit code 0: ready; 1: failed; 124: not within the time.
 
     \b
-    Example:
+    Examples:
       kaitoctl rollout status falcon
     """
     from kaitoctl.commands import rollout
@@ -190,7 +190,7 @@ def rollout_fleet(
     Exit code 0: all replicas (or the canaries) are ready; 1: too many failed; 124: not within the time.
 
     \b
-    Example:
+    Examples:
       kaitoctl rollout fleet phis --canary 1 --yes
     """
     from kaitoctl.commands import rollout_fleet

@@ -71,9 +71,10 @@ def run_controller(
 
     Runs until SIGTERM or Ctrl-C.
 
-    Example: kaitoctl run-controller --namespace models
-
-    To see what it would do: kaitoctl run-controller --dry-run
+    \b
+    Examples:
+      kaitoctl run-controller --namespace models
+      kaitoctl run-controller --dry-run  # what would it do here?
     """
     from kaitoctl.commands import run_controller
 

@@ -79,7 +79,9 @@ def run_webhook(
 
     Runs until SIGTERM or Ctrl-C; deploy/webhook.yaml runs it in a cluster.
 
-    Example: kaitoctl run-webhook --cert-dir certificates --address 127.0.0.1:9443
+    \b
+    Examples:
+      kaitoctl run-webhook --cert-dir certificates --address 127.0.0.1:9443
     """
     from kaitoctl.commands import run_webhook
 

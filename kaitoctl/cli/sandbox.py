@@ -64,7 +64,9 @@ def up(
 ) -> None:
     """Start the sandbox in the background, with its saved state.
 
-    Example: kaitoctl sandbox up --gpu-nodes Standard_NC12s_v3=2 --label apps=falcon-7b
+    \b
+    Examples:
+      kaitoctl sandbox up --gpu-nodes Standard_NC12s_v3=2 --label apps=falcon-7b
     """
     from kaitoctl.commands import sandbox
 
@@ -85,7 +87,9 @@ def down(
 ) -> None:
     """Stop the sandbox. Its state is kept for the next `up`, unless --delete is given.
 
-    Example: kaitoctl sandbox down
+    \b
+    Examples:
+      kaitoctl sandbox down
     """
     from kaitoctl.commands import sandbox
 
@@ -98,7 +102,9 @@ def status(
 ) -> None:
     """List the sandboxes of this machine.
 
-    Example: kaitoctl sandbox status -o json
+    \b
+    Examples:
+      kaitoctl sandbox status -o json
     """
     from kaitoctl.commands import sandbox
 
@@ -109,7 +115,9 @@ def status(
 def kubeconfig(sandbox_name: options.SandboxName = "default") -> None:
     """Print the path of the sandbox's kubeconfig.
 
-    Example: kubectl --kubeconfig "$(kaitoctl sandbox kubeconfig)" get nodes
+    \b
+    Examples:
+      kubectl --kubeconfig "$(kaitoctl sandbox kubeconfig)" get nodes
     """
     from kaitoctl.commands import sandbox
 
@@ -133,7 +141,10 @@ def add_node(
 ) -> None:
     """Add a GPU node.
 
-    Example: kaitoctl sandbox node add gpu-a --instance-type Standard_NC12s_v3 --label apps=falcon-7b
+    \b
+    Examples:
+      kaitoctl sandbox node add gpu-a --instance-type Standard_NC12s_v3 \\
+        --label apps=falcon-7b
     """
     from kaitoctl.commands import sandbox
 
@@ -147,7 +158,9 @@ def remove_node(
 ) -> None:
     """Remove a node, as if its machine had gone.
 
-    Example: kaitoctl sandbox node rm gpu-a
+    \b
+    Examples:
+      kaitoctl sandbox node rm gpu-a
     """
     from kaitoctl.commands import sandbox
 
@@ -164,7 +177,9 @@ def break_node(
 ) -> None:
     """Break a node.
 
-    Example: kaitoctl sandbox node break gpu-a --how plugin-missing
+    \b
+    Examples:
+      kaitoctl sandbox node break gpu-a --how plugin-missing
     """
     from kaitoctl.commands import sandbox
 
@@ -178,7 +193,9 @@ def repair_node(
 ) -> None:
     """Repair a node that `break` has broken.
 
-    Example: kaitoctl sandbox node repair gpu-a
+    \b
+    Examples:
+      kaitoctl sandbox node repair gpu-a
     """
     from kaitoctl.commands import sandbox
 

@@ -36,7 +36,9 @@ def set_model(
 ) -> None:
     """Serve a preset by a local model in real pods, from the next pod on.
 
-    Example: kaitoctl sandbox model set phi-4 --from smollm2-135m-instruct
+    \b
+    Examples:
+      kaitoctl sandbox model set phi-4 --from smollm2-135m-instruct
     """
     from kaitoctl.commands import sandbox_contents
 
@@ -47,7 +49,9 @@ def set_model(
 def remove_model(preset: Preset, sandbox_name: options.SandboxName = "default") -> None:
     """Simulate a preset's pods again, from the next pod on.
 
-    Example: kaitoctl sandbox model rm phi-4
+    \b
+    Examples:
+      kaitoctl sandbox model rm phi-4
     """
     from kaitoctl.commands import sandbox_contents
 
@@ -58,7 +62,9 @@ def remove_model(preset: Preset, sandbox_name: options.SandboxName = "default") 
 def list_models(sandbox_name: options.SandboxName = "default") -> None:
     """List the presets whose pods are real.
 
-    Example: kaitoctl sandbox model list
+    \b
+    Examples:
+      kaitoctl sandbox model list
     """
     from kaitoctl.commands import sandbox_contents
 
@@ -75,7 +81,9 @@ def load_image(
 ) -> None:
     """Load an adapter under an image name; pods that wait for it continue.
 
-    Example: kaitoctl sandbox image load pirate.tar --as registry.example/pirate:1
+    \b
+    Examples:
+      kaitoctl sandbox image load pirate.tar --as registry.example/pirate:1
     """
     from kaitoctl.commands import sandbox_contents
 
@@ -86,7 +94,9 @@ def load_image(
 def list_images(sandbox_name: options.SandboxName = "default") -> None:
     """List the loaded images.
 
-    Example: kaitoctl sandbox image list
+    \b
+    Examples:
+      kaitoctl sandbox image list
     """
     from kaitoctl.commands import sandbox_contents
 

@@ -28,7 +28,7 @@ def scale(
     No release of KAITO takes another count for a Workspace that exists; -o prints it for a new one.
 
     \b
-    Example:
+    Examples:
       kaitoctl scale falcon --count 2 -o yaml > falcon.yaml
     """
     from kaitoctl.commands import scale

@@ -32,9 +32,13 @@ def schema(
 ) -> None:
     """Print the CustomResourceDefinition of a kind, or a JSON Schema that editors complete and check by.
 
-    Examples: kaitoctl schema | kubectl apply --server-side -f -;
-    kaitoctl schema --json-schema > workspace.schema.json, then begin a manifest with the line
+    An editor takes the JSON Schema for a manifest that begins with the line
     # yaml-language-server: $schema=workspace.schema.json
+
+    \b
+    Examples:
+      kaitoctl schema | kubectl apply --server-side -f -
+      kaitoctl schema --json-schema > workspace.schema.json
     """
     from kaitoctl.commands import schema
 

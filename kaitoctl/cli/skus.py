@@ -30,7 +30,9 @@ def list_skus(
 
     USABLE says no where the presets cannot run: no NVIDIA GPU, not amd64, or no such type at the cloud.
 
-    Example: kaitoctl skus list --cloud azure --target-version v0.12
+    \b
+    Examples:
+      kaitoctl skus list --cloud azure --target-version v0.12
     """
     from kaitoctl.commands import skus
 

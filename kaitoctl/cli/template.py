@@ -20,7 +20,7 @@ def list_templates(
     """List the templates that `create workspace --template NAME` knows.
 
     \b
-    Example:
+    Examples:
       kaitoctl template list
     """
     from kaitoctl.commands import template
@@ -35,7 +35,7 @@ def show_template(
     """Print a template's text.
 
     \b
-    Example:
+    Examples:
       kaitoctl template show inference
     """
     from kaitoctl.commands import template
@@ -54,7 +54,7 @@ def new_template(
     """Write a template of your own, for `create workspace --template FILE`.
 
     \b
-    Example:
+    Examples:
       kaitoctl template new mine.yaml.j2 --from custom-pod
     """
     from kaitoctl.commands import template

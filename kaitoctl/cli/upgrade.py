@@ -97,7 +97,7 @@ def verify(
     Exit code 0: all is done; 1: something is not.
 
     \b
-    Example:
+    Examples:
       kaitoctl upgrade verify --to v0.12
     """
     from kaitoctl.commands import upgrade

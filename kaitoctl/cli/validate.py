@@ -108,7 +108,11 @@ def validate(
     Asks no cluster unless --context, --kubeconfig or --sandbox names one; then KAITO's release and settings,
     the Workspaces as they are now and what they name come from there.
 
-    Exit code 0 when all are valid, 2 when one is not. Example: kaitoctl validate -f workspace.yaml
+    Exit code 0 when all are valid, 2 when one is not.
+
+    \b
+    Examples:
+      kaitoctl validate -f workspace.yaml
     """
     from kaitoctl.commands import validate
 

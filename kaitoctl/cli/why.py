@@ -24,7 +24,7 @@ def why(
     Exit code 0: ready, or progressing and nothing blocks it; 1: something does.
 
     \b
-    Example:
+    Examples:
       kaitoctl why workspace-falcon-7b
     """
     from kaitoctl.commands import why
