@@ -26,6 +26,15 @@ from bench.figures import Figure, of_pairs, of_values
 BIN = Path(sys.executable).parent
 TYPE = "Standard_NC12s_v3"
 PODS_PER_NODE = 5
+NOT_FOUND = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "status": "Failure",
+    "reason": "NotFound",
+    "code": 404,
+    "message": "the server could not find the requested resource",
+    "details": {},
+}
 
 
 def node(number: int, *, gpu: bool, labelled: bool) -> dict[str, Any]:
@@ -170,11 +179,17 @@ def serve(count: int, port: Any) -> None:
                 "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": [
                     {"name": "nodes", "singularName": "node", "kind": "Node", **plain}]},
             }  # fmt: skip
+            listed = {"/api/v1/nodes": roots[root][False], "/api/v1/pods": roots[root][True]}
+            status = 200
             if path in answers:
                 body = json.dumps(answers[path]).encode()
-            else:
-                body = roots[root][path.endswith("/pods")].page(query)
-            self.send_response(200)
+            elif path in listed:
+                body = listed[path].page(query)
+            elif found := roots[root][False].select("", f"metadata.name={path.rpartition('/')[2]}"):
+                body = found[0]
+            else:  # no KAITO, no Workspaces: what else there is to ask about
+                status, body = 404, json.dumps(NOT_FOUND).encode()
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

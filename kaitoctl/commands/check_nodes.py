@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import NO_FLAGS, ClusterFlags
-from kaitoctl.commands import option_values
+from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.checked_workspace import from_file, from_flags
 from kaitoctl.commands.node_check_options import DescribedWorkspace, NodeCheck
 from kaitoctl.commands.option_values import SavedLists
@@ -67,12 +67,10 @@ def check_nodes(
         rules = node_check.rules_for(workspace, choice, check.node_provisioner or "", known=known)
         verdict = verdict_from_lists(workspace, beside, rules, lists)
     else:
-        import asyncio
-
         from kaitoctl.commands.check_nodes_on_cluster import verdict_on_cluster
 
         asking = verdict_on_cluster(target, workspace, name or "", version, check, known)
-        workspace, verdict = asyncio.run(asking)
+        workspace, verdict = invocation.answer_of(asking)
     return _answer(workspace, verdict, check, NO_FLAGS if lists.nodes is not None else target.flags)
 
 
@@ -130,7 +128,10 @@ def _require_sense(
 
 
 def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: ClusterFlags) -> int:
-    if option_values.is_structured(check.output_format):
+    if check.output_format == "json":
+        head = node_table.without_nodes(verdict, _key(workspace))
+        output.long_document(head, "nodes", node_table.nodes_as_json(verdict, flags))
+    elif option_values.is_structured(check.output_format):
         output.structured(node_table.as_json(verdict, _key(workspace), flags), check.output_format)
     elif check.output_format == "short":
         output.data("\n".join(node_table.short(verdict, flags)))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl import workspace_controller
-from kaitoctl.commands import option_values
+from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected, missing_crd, present, workspace_kind
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import generation_named, settings_of
@@ -77,7 +76,7 @@ def diff(
     """Compare Workspaces, and the objects that run-controller makes from them, with the cluster."""
     option_values.output_format(output_format, ("text", "json", "yaml", "markdown"))
     settings = settings_of(controller)
-    answers = asyncio.run(_compare(target, filename, settings, force=force_conflicts))
+    answers = invocation.answer_of(_compare(target, filename, settings, force=force_conflicts))
     if option_values.is_structured(output_format):
         value = {
             "differs": any(answer.differs for answer in answers),

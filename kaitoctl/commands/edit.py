@@ -17,6 +17,7 @@ from kaitoctl.commands import (
     consent,
     files,
     follow,
+    invocation,
     option_values,
     ownership_warnings,
     plan_effects,
@@ -101,7 +102,7 @@ def edit(
     how = _How(yes, wait, timeout_s, target_version, read_prices(prices), known)
     plain = option_values.workspace_name(name)
     try:
-        live, setting = asyncio.run(_look(target, plain, how))
+        live, setting = invocation.answer_of(_look(target, plain, how))
         with tempfile.NamedTemporaryFile("w", prefix=f"{plain}-", suffix=".yaml", delete=False) as file:
             session = _Session(Path(file.name))
         _edit(target, live, setting, session, how)

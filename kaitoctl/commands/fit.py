@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.advice import Command, text
-from kaitoctl.commands import catalog_lookup, option_values
+from kaitoctl.commands import catalog_lookup, invocation, option_values
 from kaitoctl.commands.fit_options import FitOptions
 from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.commands.target import Target
@@ -75,9 +75,7 @@ def fit(
     if options.cloud is not None:
         raise InputError("--cloud chooses instance types; the nodes are given")
     if cluster:
-        import asyncio
-
-        listed, holding, release = asyncio.run(
+        listed, holding, release = invocation.answer_of(
             _of_cluster(target, is_release_wanted=options.target_version is None)
         )
         options = replace(options, target_version=options.target_version or release)

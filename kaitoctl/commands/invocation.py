@@ -7,7 +7,7 @@ field of any: `cluster.connected` and `target.Target` read them here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kaitoctl.advice import Variable
@@ -48,6 +48,23 @@ def begin() -> None:
     _given.clear()
     output.said.is_quiet = output.said.is_traced = False
     output.said.is_headed = True
+
+
+def answer_of(asking: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, run to its end in an event loop of its own.
+
+    `asyncio.run` of a coroutine that returns a lot is slow: looking for its handler of Ctrl-C, Python 3.11
+    describes in words what has been returned, ten thousand nodes among it, and throws the words away.
+    """
+    import asyncio  # a command line that asks no cluster needs none
+
+    answers: list[T] = []
+
+    async def ask() -> None:
+        answers.append(await asking)
+
+    asyncio.run(ask())
+    return answers[0]
 
 
 def keep(name: str, value: Any) -> None:

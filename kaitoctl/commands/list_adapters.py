@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import adapter_messages as words
@@ -22,7 +21,7 @@ def list_adapters(*, workspace: str, output_format: str, catalog: str | None, ta
     """List a Workspace's LoRA adapters: in its spec, in its pods, loaded by the model server."""
     catalog_file.read(catalog)  # refuses one that cannot be read, as everywhere
     option_values.output_format(output_format, ("table", "json", "yaml", "name"))
-    rows, why = asyncio.run(_ask(target, option_values.workspace_name(workspace)))
+    rows, why = invocation.answer_of(_ask(target, option_values.workspace_name(workspace)))
     rows = invocation.ordered(rows, _plain)
     if output_format == "name":
         for row in rows:

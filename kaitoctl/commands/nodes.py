@@ -45,9 +45,7 @@ def nodes(
     if lists.nodes is not None:
         found = _from_lists(lists.nodes, lists.pods, chosen, known)
     else:
-        import asyncio
-
-        found = asyncio.run(_from_cluster(target, selector, known))
+        found = invocation.answer_of(_from_cluster(target, selector, known))
     _print(found, output_format, everything)
 
 

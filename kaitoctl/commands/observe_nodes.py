@@ -35,23 +35,17 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
     """
     decode = trimmed.node_list(node_check.labels_read(workspace, rules), node_check.READ_ANNOTATIONS)
     preferred = node_check.preferred_nodes(workspace)
+    taken = _Taken(client, decode)
     nodes: dict[str, Object] = {}
     everything = len(preferred) > _ONE_BY_ONE
-    for listed in await together(
-        [
-            lambda selector=selector: client.list(NODE, label_selector=selector, decode=decode)
-            for selector in ([""] if everything else selectors(workspace, rules))
-        ]
+    asked_for = [""] if everything else selectors(workspace, rules)
+    for found in await together(
+        [lambda selector=selector: taken.by_labels(selector) for selector in asked_for]
     ):
-        nodes |= {str(node["metadata"]["name"]): node for node in listed.items}
+        nodes |= found
     missing = [] if everything else [name for name in preferred if name not in nodes]
-    for listed in await together(
-        [
-            lambda name=name: client.list(NODE, field_selector=f"metadata.name={name}", decode=decode)
-            for name in missing
-        ]
-    ):
-        nodes |= {str(node["metadata"]["name"]): node for node in listed.items}
+    for found in await together([lambda name=name: taken.by_name(name) for name in missing]):
+        nodes |= found
     names: tuple[str, ...] = ()
     if any(name not in nodes for name in missing):  # for "did you mean"
         listed = await client.list(NODE, decode=trimmed.node_list(()))
@@ -76,6 +70,27 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
         return ObservedNodes(list(nodes.values()), None, names, frozenset(names_asked))
     others = node_check.pods_of_others(workspace, pods)
     return ObservedNodes(list(nodes.values()), others, names, frozenset(names_asked), crowds)
+
+
+class _Taken:
+    """Nodes by name, taken in a page at a time."""
+
+    def __init__(self, client: Client, decode: trimmed.Decode) -> None:
+        self._client, self._decode, self._kept = client, decode, node_check.keeping()
+
+    async def by_labels(self, selector: str) -> dict[str, Object]:
+        """Those that a label selector selects."""
+        pages = self._client.pages(NODE, label_selector=selector, decode=self._decode)
+        return {_name_of(node): node async for page in pages for node in self._kept(page.items)}
+
+    async def by_name(self, name: str) -> dict[str, Object]:
+        """The one of this name, if there is one."""
+        listed = await self._client.list(NODE, field_selector=f"metadata.name={name}", decode=self._decode)
+        return {_name_of(node): node for node in listed.items}
+
+
+def _name_of(node: Object) -> str:
+    return str(node["metadata"]["name"])
 
 
 def selectors(workspace: Object, rules: Rules) -> list[str]:

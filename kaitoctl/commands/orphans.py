@@ -27,7 +27,7 @@ _OUTPUTS = ("table", "json", "yaml", "name")
 def list_orphans(*, output_format: str, target: Target) -> int:
     """List what earlier Workspaces have left behind; 1 when there is any."""
     option_values.output_format(output_format, _OUTPUTS)
-    found = invocation.ordered(asyncio.run(_find(target)), _plain)
+    found = invocation.ordered(invocation.answer_of(_find(target)), _plain)
     if option_values.is_structured(output_format):
         output.structured({"orphans": [_plain(orphan) for orphan in found]}, output_format)
     elif output_format == "name":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import make_plan, option_values, plan_documents
+from kaitoctl.commands import invocation, make_plan, option_values, plan_documents
 from kaitoctl.commands.cluster import connected
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog_file
@@ -38,7 +37,7 @@ def plan(
     option_values.managed_by(target_version)
     asked = make_plan.Asked(target.sandbox, target_version, force_conflicts, known)
     written = plan_documents.documents_of(filename)
-    found = asyncio.run(_plan(target, written, asked))
+    found = invocation.answer_of(_plan(target, written, asked))
     if option_values.is_structured(output_format):
         output.structured(found.as_json(costs), output_format)
     elif output_format == "markdown":

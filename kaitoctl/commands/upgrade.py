@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import option_values, plan_documents, plan_world
+from kaitoctl.commands import invocation, option_values, plan_documents, plan_world
 from kaitoctl.commands.cluster import connected, served_versions, workspace_kind
 from kaitoctl.commands.kaito_here import kaito_here
 from kaitoctl.commands.overview import observe_overview
@@ -71,7 +70,7 @@ def plan(
             for source, obj in _workspaces(filename)
         ]
     else:
-        release, found = asyncio.run(_of_cluster(target, asked))
+        release, found = invocation.answer_of(_of_cluster(target, asked))
     if output_format == "manifests":
         output.objects([one.written for one in found], "yaml")
     elif option_values.is_structured(output_format):
@@ -178,7 +177,7 @@ def verify(*, to: str, output_format: str, catalog: str | None, target: Target) 
     """Say whether the upgrade has been done: its controller, its CRD, and every Workspace."""
     option_values.output_format(output_format, ("text", "json", "yaml"))
     known = catalog_file.read(catalog)
-    checks = asyncio.run(_verify(target, _release(to), known))
+    checks = invocation.answer_of(_verify(target, _release(to), known))
     if option_values.is_structured(output_format):
         rows = [{"what": what, "ok": not fault, "fault": fault} for what, fault in checks]
         output.structured({"to": to, "checks": rows}, output_format)

@@ -6,11 +6,11 @@ and judged as if it were not known. `validate` imports this when a cluster is na
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from kaitoctl.commands import invocation
 from kaitoctl.commands.cluster import connected, together
 from kaitoctl.commands.kaito_here import KaitoHere, served_or_warn, setting_of
 from kaitoctl.commands.target import Target
@@ -84,7 +84,7 @@ def ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
         ApiError: it answered with an error other than that something is missing or forbidden.
         Unreachable: it did not answer.
     """
-    return asyncio.run(_ask(target, plan))
+    return invocation.answer_of(_ask(target, plan))
 
 
 async def _ask(target: Target, plan: Callable[[str], Wanted]) -> Found:

@@ -63,6 +63,9 @@ def without_changes_to(verdict: Verdict, whose: Mapping[str, str], looked_at: It
     known = set(looked_at)
     nodes = []
     for node in verdict.nodes:
+        if not node.may_be_labelled and not any(item.changes_node for item in node.findings):
+            nodes.append(node)
+            continue
         if why := whose.get(node.name) or ("" if node.name in known else "look first whose pods it has"):
             hint = f"{why}: leave it alone, and choose another" if node.name in whose else why
             look = looks.pods_on(node.name)

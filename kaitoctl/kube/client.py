@@ -201,12 +201,13 @@ class Client:
                 for item in items_of(page)
                 if keep is None or keep(item)
             ]
-            metadata = page.get("metadata") or {}
+            metadata, listed = page.get("metadata") or {}, items_of(page)
             yield ObjectList(items, str(metadata.get("resourceVersion") or ""))
             if not metadata.get("continue"):
                 return
-            paging.insist_on_progress(metadata["continue"], items_of(page))
+            paging.insist_on_progress(metadata["continue"], listed)
             query = {**query, "continue": metadata["continue"]}
+            del page, items, listed  # the next one needs the room
 
     async def watch(
         self,
@@ -279,7 +280,7 @@ class Client:
         finally:
             answer.close()
 
-    async def _read(self, request: Request, body: bytes | None) -> bytes:
+    async def _read(self, request: Request, body: bytes | None) -> bytes | bytearray:
         """The body that answers a request."""
         timeout_s = _REQUEST_TIMEOUT_S if self._timeout_s is None else self._timeout_s
         silence_s = _SILENCE_S if self._patient and not request.is_write and self._timeout_s is None else None
@@ -292,7 +293,7 @@ class Client:
                 finally:
                     answer.close()
 
-    def _decode_body(self, body: bytes, decode: Decode | None = None) -> Any:
+    def _decode_body(self, body: bytes | bytearray, decode: Decode | None = None) -> Any:
         try:
             return (decode or self._decode)(body) if body else {}
         except (ValueError, RecursionError):

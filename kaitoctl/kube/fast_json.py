@@ -15,7 +15,7 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-def decode(body: bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
+def decode(body: bytes | bytearray, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
     """What the JSON says.
 
     Args:

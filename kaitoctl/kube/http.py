@@ -25,6 +25,7 @@ from kaitoctl.kube.connecting import ProxyFault, open_connection, proxy_authoriz
 
 _LONGEST_HEAD = 64 * 1024
 _MUCH = 1024 * 1024  # unread; the peer is made to wait
+_LARGE = 256 * 1024
 _LARGEST_ANSWER = 512 * 1024 * 1024  # a page of 500 objects has some 10 MiB; none is larger than 1.5 MiB
 _KEPT_FOR_S = 15.0  # shorter than servers keep them, so that no request meets one that is being closed
 _UNSAFE = re.compile(r"[^!-~]")
@@ -144,13 +145,18 @@ class _Connection(asyncio.Protocol):
         while not self.has_head:
             await self._more()
 
-    async def whole(self) -> bytes:
+    async def whole(self) -> bytes | bytearray:
         """Wait for the rest of the answer; returns what is unread of its body."""
         while not self.is_complete:
             if len(self._body) > _LARGEST_ANSWER:
                 raise TooLarge
             await self._more()
-        return self._take_body()
+        if len(self._body) < _LARGE:
+            return self._take_body()
+        if self._error:
+            raise Broken(self._error)
+        taken, self._body = self._body, bytearray()  # a copy of it would be as large again
+        return taken
 
     async def some(self) -> bytes:
         """What is unread of the body, and that is something; empty at its end."""
@@ -187,7 +193,7 @@ class Answer:
         self._connection = connection
         self._is_gzipped = self.headers.get("content-encoding", "").lower() == "gzip"
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | bytearray:
         """The whole body.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from kaitoctl.kube.objects import Object
 
-Decode = Callable[[bytes], Any]
+Decode = Callable[[bytes | bytearray], Any]
 """Raises ValueError for what is not JSON."""
 
 _WORTH_ITS_IMPORT = 512 * 1024
@@ -69,7 +69,7 @@ def _list_of(item: Any) -> Any:
 def _decoder(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, Any]) -> Decode:
     typed: list[Any] = []
 
-    def decode(body: bytes) -> Object:
+    def decode(body: bytes | bytearray) -> Object:
         if len(body) < _WORTH_ITS_IMPORT and not typed:
             whole: Object = json.loads(body)
             return whole
@@ -80,7 +80,7 @@ def _decoder(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, A
     return decode
 
 
-def _decode(decoder: Any, body: bytes) -> Object:
+def _decode(decoder: Any, body: bytes | bytearray) -> Object:
     import msgspec
 
     try:

@@ -20,6 +20,11 @@ _BOARD = r"^NVIDIA[- ]|\b(?:Tesla|GeForce)[- ]|[- ](?:PCI[Ee]?|SXM\d?|NVL|HBM\d\
 
 def as_json(verdict: Verdict, workspace: str, flags: ClusterFlags = NO_FLAGS) -> Object:
     """The verdict as documented in docs/check-nodes.md."""
+    return {**without_nodes(verdict, workspace), "nodes": list(nodes_as_json(verdict, flags))}
+
+
+def without_nodes(verdict: Verdict, workspace: str) -> Object:
+    """Of `as_json`, what stands before the nodes."""
     return {
         "workspace": workspace,
         "required": verdict.required,
@@ -28,35 +33,37 @@ def as_json(verdict: Verdict, workspace: str, flags: ClusterFlags = NO_FLAGS) ->
         "would_create": verdict.would_create,
         "selected": list(verdict.selected),
         "not_found": list(verdict.not_found),
-        "nodes": [
-            {
-                "name": node.name,
-                "usable": node.usable,
-                "preferred": node.preferred,
-                "gpus": {
-                    "resource": node.gpus.resource,
-                    "capacity": node.gpus.capacity,
-                    "allocatable": node.gpus.allocatable,
-                    "in_use": node.gpus.in_use,
-                    "free": node.gpus.free,
-                    "product": node.gpus.product,
-                    "memory_gib": node.gpus.memory_gib,
-                    "sharing": sharing_json(node.gpus.sharing),
-                },
-                "findings": [
-                    {
-                        "code": finding.code,
-                        "level": finding.level,
-                        "message": finding.message,
-                        "hint": text(finding.hint, flags),
-                        "command": text(finding.command, flags),
-                    }
-                    for finding in node.findings
-                ],
-            }
-            for node in verdict.nodes
-        ],
     }
+
+
+def nodes_as_json(verdict: Verdict, flags: ClusterFlags = NO_FLAGS) -> Iterator[Object]:
+    """Of `as_json`, the nodes, one after the other: there may be thousands."""
+    for node in verdict.nodes:
+        yield {
+            "name": node.name,
+            "usable": node.usable,
+            "preferred": node.preferred,
+            "gpus": {
+                "resource": node.gpus.resource,
+                "capacity": node.gpus.capacity,
+                "allocatable": node.gpus.allocatable,
+                "in_use": node.gpus.in_use,
+                "free": node.gpus.free,
+                "product": node.gpus.product,
+                "memory_gib": node.gpus.memory_gib,
+                "sharing": sharing_json(node.gpus.sharing),
+            },
+            "findings": [
+                {
+                    "code": finding.code,
+                    "level": finding.level,
+                    "message": finding.message,
+                    "hint": text(finding.hint, flags),
+                    "command": text(finding.command, flags),
+                }
+                for finding in node.findings
+            ],
+        }
 
 
 def sharing_json(sharing: Sharing | None) -> Object | None:

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
 from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, text
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from kaitoctl.screens.terminal import Picture
 
 _SAID_AGAIN_S = 30.0
+_INDENT = 2
+_AT_ONCE = 200  # items of a long document that become text
 
 
 def is_drawn(stream: TextIO) -> bool:
@@ -109,12 +112,31 @@ def without_managed_fields(obj: Object) -> Object:
     return {**obj, "metadata": metadata}
 
 
-def document(value: object, *, indent: int | None = 2) -> None:
+def document(value: object, *, indent: int | None = _INDENT) -> None:
     """A JSON document on stdout; without `indent` on one line."""
     data(json_text(value, indent))
 
 
-def structured(value: Any, output: str, *, indent: int = 2) -> None:
+def long_document(head: Object, key: str, items: Iterable[Object]) -> None:
+    """As `document` of the head with a list at its end, written as the items come: there may be thousands.
+
+    Args:
+        head: what stands before the list; not empty.
+        key: of the list.
+        items: what it holds.
+    """
+    begin, end = json_text({**head, key: []}, _INDENT).rsplit("[]", 1)
+    coming = iter(items)
+    before, after = f"{begin}[", ""
+    while some := list(islice(coming, _AT_ONCE)):
+        # What stands between the brackets of such a list alone, as deep as it is here.
+        inner, after = json_text({key: some}, _INDENT).partition("[")[2].rsplit("\n", 2)[:2]
+        _write(sys.stdout, before + inner, end="")
+        before, after = ",", f"\n{after}"
+    data(("" if after else before + "]") + after + end)
+
+
+def structured(value: Any, output: str, *, indent: int = _INDENT) -> None:
     """A value on stdout: as `json` or `yaml`, or what `jsonpath=` or `custom-columns=` choose of it."""
     if output == "json":
         document(value, indent=indent)
@@ -148,13 +170,23 @@ def yaml(text: str) -> None:
 
 def json_text(value: object, indent: int | None = None) -> str:
     """JSON that any terminal survives: characters that steer it are escapes, as JSON allows."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    text = _json_text(value, indent)
     if text.isascii() and "\x7f" not in text:
         return text
     return "".join(
         char if char == "\n" or (char.isprintable() and char not in STEERING) else json.dumps(char)[1:-1]
         for char in text.replace("\x7f", "\\u007f")
     )
+
+
+def _json_text(value: object, indent: int | None) -> str:
+    if indent is not None and (msgspec := sys.modules.get("msgspec")) is not None:  # read with it, and much
+        try:
+            found: str = msgspec.json.format(json.dumps(value, ensure_ascii=False), indent=indent)
+            return found
+        except ValueError:  # json writes more: half of a surrogate pair, NaN
+            pass
+    return json.dumps(value, indent=indent, ensure_ascii=False)
 
 
 def resource_name(obj: Object) -> str:

@@ -68,7 +68,7 @@ def talk(script: Script, use: Callable[[Pool], Awaitable[object]], *, trickle: b
 async def body_of(pool: Pool, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
     answer = await pool.ask(method, "/x?a=b", {"Accept": "application/json"}, body)
     try:
-        return answer.status, await answer.read()
+        return answer.status, bytes(await answer.read())
     finally:
         answer.close()
 

@@ -10,8 +10,8 @@ kube-scheduler's own conditions (allocatable, cordon, taints), which KAITO does 
 
 `asked` reads the Workspace and `facts` the nodes; `sharing` and `taints` are what
 is known of their subjects; `of_...` make the findings, a module for each subject; `advice` decides which
-commands may be printed; `judge` puts it together, `answer` is the result as data, `codes` explains the
-findings. `inventory`, for itself, counts all GPUs by who holds them.
+commands may be printed; `judge` puts it together, for one of those nodes that are `alike`; `answer` is the
+result as data, `codes` explains the findings. `inventory`, for itself, counts all GPUs by who holds them.
 """
 
 from kaitoctl.kaito.node_check.allowed_changes import could_be_labelled
@@ -50,6 +50,7 @@ from kaitoctl.kaito.node_check.judge import (
     holds_devices,
     is_own_pod,
     judge_node,
+    keeping,
     offers_gpus,
     pods_of_others,
     verdict,
@@ -78,6 +79,7 @@ __all__ = [
     "instance_types_meant",
     "is_own_pod",
     "judge_node",
+    "keeping",
     "labels_asked",
     "labels_read",
     "need_of",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, catalog
@@ -42,7 +42,11 @@ from kaitoctl.kaito.node_check.facts import (
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object
 
+if TYPE_CHECKING:
+    from kaitoctl.kaito.node_check.alike import Parts
+
 _NAMES_COMPARED = 20
+_FEW = 100  # nodes, of which comparing them would spare less than it costs
 
 
 def pods_of_others(workspace: Object, pods: Iterable[Object]) -> list[Object]:
@@ -135,8 +139,10 @@ def verdict(
     # Who holds slices of GPUs, or another maker's, has the node as well.
     others = {below(pod, "spec", "nodeName") for pod in listed or () if holds_devices(pod)}
     judged: dict[str, NodeVerdict] = {}
+    found = nodes if isinstance(nodes, list) else list(nodes)
+    judge = _judging(need, now, len(found))
     names: set[str] = set()
-    for node in nodes:
+    for node in found:
         if not (name := name_of(node)):
             continue
         names.add(name)
@@ -146,8 +152,40 @@ def verdict(
         is_listed = in_use is not None and (pods_of is None or name in pods_of)
         used = in_use.get(name, 0) if in_use is not None and is_listed else None
         there = crowds.get(name, 0) if crowds is not None else None
-        judged[name] = judge_node(need, node, Crowd(used, name in others, there), now)
+        judged[name] = judge(name, node, Crowd(used, name in others, there))
     return conclude(workspace, need, judged, {*names, *known_names})
+
+
+def keeping() -> Callable[[list[Object]], list[Object]]:
+    """What keeps nodes that a trimming decoder gave, page by page, for `verdict`.
+
+    Of pages that are large it keeps what is read of the nodes, and once what many of them have in common.
+    """
+    parts: list[Parts] = []
+
+    def kept(page: list[Object]) -> list[Object]:
+        if not parts:
+            if len(page) <= _FEW:
+                return page
+            from kaitoctl.kaito.node_check.alike import Parts
+
+            parts.append(Parts())
+        return [parts[0].shared(node) for node in page]
+
+    return kept
+
+
+def _judging(need: Need, now: datetime | None, count: int) -> Callable[[str, Object, Crowd], NodeVerdict]:
+    """What judges so many nodes, each with its name and who is on it."""
+
+    def judge(node: Object, crowd: Crowd) -> NodeVerdict:
+        return judge_node(need, node, crowd, now)
+
+    if count <= _FEW:
+        return lambda _, node, crowd: judge(node, crowd)
+    from kaitoctl.kaito.node_check.alike import AlikeNodes
+
+    return AlikeNodes(need, judge).verdict
 
 
 def conclude(
