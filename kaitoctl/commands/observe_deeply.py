@@ -54,8 +54,8 @@ RESOURCE_SLICES = tuple(
 _MOST_EXPLAINED = 4  # nodes out of use: the first few explain the others
 # vLLM logs the cause first and then, twice over, how it propagated: some 200 lines in all.
 _LOG_LINES, _LOG_BYTES = 400, 512 * 1024
-_MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
+_MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 
 
 @dataclass(slots=True)
@@ -86,9 +86,9 @@ async def with_evidence(client: Client, seen: Snapshot, *, is_sandbox: bool = Fa
     if workspace is None:
         return seen
     questions = _Questions(dict(seen.unseen))
-    verdict, missing, logs, revisions, events, here = await asyncio.gather(
+    verdict, named, logs, revisions, events, here = await asyncio.gather(
         _verdict(client, seen, questions, is_sandbox=is_sandbox),
-        _missing(client, seen, questions),
+        _references(client, seen, questions),
         _logs(client, seen, questions),
         _revisions(client, seen, questions),
         _events_of_cluster(client, seen, questions),
@@ -106,10 +106,11 @@ async def with_evidence(client: Client, seen: Snapshot, *, is_sandbox: bool = Fa
         pools=pools,
         device_slices=offered,
         verdict=verdict,
-        missing=missing,
+        missing=named.missing,
+        unbound=named.unbound,
         logs=logs,
         revisions=revisions,
-        events=(*seen.events, *events),
+        events=(*seen.events, *named.events, *events),
         controllers=here[0],
         waiting=here[1],
         unseen=dict(sorted(questions.unseen.items())),
@@ -190,27 +191,62 @@ async def _resource_slices(client: Client, verdict: node_check.Verdict | None) -
     return tuple(found)
 
 
-async def _missing(client: Client, seen: Snapshot, questions: _Questions) -> frozenset[Named]:
-    """Which of the Secrets, ConfigMaps and claims do not exist; nothing of what is in them is kept."""
+@dataclass(frozen=True, slots=True)
+class _References:
+    """What is wrong with the objects that are referred to.
+
+    Args:
+        missing: those that do not exist.
+        unbound: the claims that have no volume.
+        events: about these claims.
+    """
+
+    missing: frozenset[Named]
+    unbound: tuple[Object, ...]
+    events: tuple[Object, ...]
+
+
+async def _references(client: Client, seen: Snapshot, questions: _Questions) -> _References:
+    """Which Secrets, ConfigMaps and claims are missing, and which claims wait for a volume.
+
+    Guarantee: nothing of what is in Secrets and ConfigMaps is kept.
+    """
     assert seen.workspace is not None
-    namespace = seen.workspace["metadata"].get("namespace") or ""
+    namespace = str(seen.workspace["metadata"].get("namespace") or "")
     wanted = {named for _, named in diagnosis.references(seen.workspace)}
     wanted |= {Named(ref.kind, ref.name) for pod in seen.pods for ref in pod_state.references(pod)}
-
-    async def is_missing(named: Named) -> bool:
-        kind = _KINDS[named.kind]
-        asking = request.get(kind, namespace, named.name)
-        try:
-            await client.send(asking, decode=lambda _: {})
-        except ApiError as error:
-            if error.status == 404:
-                return True
-            questions.unseen[kind.plural] = str(error)
-        return False
-
     names = sorted(wanted)
-    answers = await asyncio.gather(*(is_missing(named) for named in names))
-    return frozenset(named for named, gone in zip(names, answers, strict=True) if gone)
+    found = await asyncio.gather(*(_look(client, namespace, named, questions) for named in names))
+    unbound = [one for one in found if one and dig(one, "status", "phase") not in (None, "Bound")]
+    listed = await asyncio.gather(
+        *(_events_of(client, namespace, str(claim["metadata"]["name"]), questions) for claim in unbound)
+    )
+    return _References(
+        frozenset(named for named, one in zip(names, found, strict=True) if one is None),
+        tuple(unbound),
+        tuple(event for events in listed for event in events),
+    )
+
+
+async def _look(client: Client, namespace: str, named: Named, questions: _Questions) -> Object | None:
+    """The claim, an empty object for what else exists or may not be seen; None where it is missing."""
+    kind = _KINDS[named.kind]
+    asking = request.get(kind, namespace, named.name)
+    try:
+        if kind is PERSISTENT_VOLUME_CLAIM:
+            return {**await client.send(asking), "kind": kind.kind}
+        await client.send(asking, decode=lambda _: {})
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        questions.unseen[kind.plural] = str(error)
+    return {}
+
+
+async def _events_of(client: Client, namespace: str, name: str, questions: _Questions) -> list[Object]:
+    fields = f"involvedObject.kind={PERSISTENT_VOLUME_CLAIM.kind},involvedObject.name={name}"
+    listed = await questions.answer("events", client.list(EVENT, namespace, field_selector=fields))
+    return listed.items if listed else []
 
 
 async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[tuple[str, str], str]:

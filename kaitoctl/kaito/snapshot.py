@@ -43,6 +43,7 @@ class Snapshot:
         events: about any of these.
         verdict: which nodes it could use; None when nobody asked, or nodes may not be listed.
         missing: what pods or the Workspace refer to and the namespace does not have.
+        unbound: PersistentVolumeClaims that pods refer to and that have no volume; `events` has theirs.
         logs: the last lines of troubled containers, by pod and container; of the run before, if it ended.
         controllers: what manages Workspaces in this cluster, in words; None when nobody looked.
         waiting: other Workspaces that a controller has begun with and that are not ready; as `controllers`.
@@ -70,6 +71,7 @@ class Snapshot:
     events: tuple[Object, ...] = ()
     verdict: Verdict | None = None
     missing: frozenset[Named] = frozenset()
+    unbound: tuple[Object, ...] = ()
     logs: Mapping[tuple[str, str], str] = field(default_factory=dict)
     controllers: tuple[str, ...] | None = None
     waiting: tuple[ObjectKey, ...] = ()

@@ -247,12 +247,12 @@ def holds_accelerator(pod: Object) -> bool:
 
 
 def _is_accelerator(resource: object, amount: object) -> bool:
-    return (
-        isinstance(resource, str)
-        and resource.startswith(_ACCELERATORS)
-        and not resource.endswith(_MONITORING)
-        and str(amount) not in ("0", "None")
-    )
+    return isinstance(resource, str) and is_accelerator(resource) and str(amount) not in ("0", "None")
+
+
+def is_accelerator(resource: str) -> bool:
+    """Whether pods get GPUs, other accelerators, or parts of them by a resource of this name."""
+    return resource.startswith(_ACCELERATORS) and not resource.endswith(_MONITORING)
 
 
 def holding_gpus(pod: Object) -> Object | None:

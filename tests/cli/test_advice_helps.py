@@ -108,7 +108,8 @@ ELSEWHERE: dict[str, str] = {
     "container-cannot-start model-access-denied disk-full probe-kills-slow-start slow-start pod-evicted "
     "tuning-failed progress-deadline adapter-without-shell container-killed image-pull-slow "
     "image-wrong-platform kubernetes-says nobody-served node-lost pod-ended pod-rejected pod-sandbox-failed "
-    "pod-thrown-out probe-kills-server scheduling-gated volume-not-here volume-unavailable workload-missing "
+    "pod-thrown-out probe-kills-server scheduling-gated volume-lost volume-not-here volume-unavailable "
+    "workload-missing "
     "controller-busy reconcile-error template-refused",
     "KAITO v0.12's benchmark; cli/test_beside_kaito.py": "benchmark-failed",
     "the model server's own log, which a sandbox does not write": "adapter-misfit bad-arguments "

@@ -275,7 +275,7 @@ def test_a_volume_of_a_node_that_is_gone_is_a_volumes_trouble() -> None:
     pod["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
     ]
-    assert world.cause().code == "volume-not-here"
+    assert world.cause().code == "volume-lost"
 
 
 # --- KAITO's own words -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from trouble import NOW, World
 
 from kaitoctl.advice import text
-from kaitoctl.kaito.diagnosis.of_scheduling import ruled_out
+from kaitoctl.kaito.diagnosis.obstacles import ruled_out
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.serving import serving
 from kaitoctl.kaito.view import view
@@ -439,7 +439,7 @@ NO_HELP = " preemption: 0/2 nodes are available: 2 Preemption is not helpful for
         ("0/2 nodes are available: 2 node(s) exceed max volume count.", "volume-not-here", "volume"),
         ("0/2 nodes are available: 2 node(s) had no available volume zone.", "volume-not-here", "volume"),
         ('persistentvolumeclaim "w" is being deleted', "volume-claim-missing", "claim"),
-        ('persistentvolumeclaim "w" bound to non-existent persistentvolume "v"', "volume-not-here", "volume"),
+        ('persistentvolumeclaim "w" bound to non-existent persistentvolume "v"', "volume-lost", "volume"),
         ("0/2 nodes are available: 2 cannot allocate all claims.", "unschedulable", "ResourceClaims"),
         ("0/2 nodes are available: 2 a reason of the year 2030.", "unschedulable", "each node"),
     ],

@@ -72,7 +72,7 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
     where = f"node {group.node}" if group.node else "its node"
     what, hint = _MEANINGS.get(code, ("", "see the message"))
     own = (words for pattern, words in _HINTS if re.search(pattern, f"{group.reason}: {group.words}"))
-    own_hint = _TOO_SMALL if _is_too_small(group.words) else next(own, "")
+    own_hint = _TOO_SMALL if _is_too_small(group.words) else _of_plugin(group) or next(own, "")
     hint = own_hint or hint
     said = what.format(node=where, it="it" if count == 1 else "them") if what else f"{group.reason}"
     evidence = [("pod" if count == 1 else f"{count} pods", f"{group.reason}: {group.words}")]
@@ -93,6 +93,26 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
         command=look,
         weight=_weight(case, newest),
     )
+
+
+def _of_plugin(group: _Group) -> str:
+    """What to do about a resource that is no GPU, and that something on the node has to announce."""
+    from kaitoctl.kaito.advertisers import advertiser_of  # most pods are not rejected
+
+    found = re.search(_RESOURCE, f"{group.reason}: {group.words}")
+    resource = next(filter(None, found.groups()), "") if found else ""
+    known = advertiser_of(resource)
+    if known is None or re.search(r"\bused: [1-9]|no space left", group.words):
+        return ""
+    return f"the node has too little of {resource}, which {known.who}: {known.hint}"
+
+
+# What a kubelet names a resource by. Source: Kubernetes v1.37.2 pkg/kubelet/cm/devicemanager/manager.go,
+# lifecycle/predicate.go.
+_RESOURCE = (
+    r"^OutOf([^\s:]+)|(?:unregistered device|unhealthy devices|unavailable for|unknown Device Plugin|"
+    r"registered resource:|resource) \"?([^\s,\"]+[^\s,\".])"
+)
 
 
 def _is_too_small(words: str) -> bool:
@@ -141,9 +161,11 @@ _HINTS = (
         "makes another pod",
     ),
     (
-        r"^(?:TopologyAffinityError|SMTAlignmentError|EmptyPodSharedPoolError)|not enough cpus available",
-        "the node's topology or CPU manager finds no place that suits it: see the kubelet's policy there, "
-        "ask for other amounts of CPU, or take another node",
+        r"^(?:TopologyAffinityError|SMTAlignmentError|EmptyPodSharedPoolError)|not enough cpus available|"
+        r"\[memorymanager\]|pod rejected, (?:pod has|sum of)",
+        "the node's topology, CPU or memory manager finds no place that suits it: see the kubelet's policy "
+        "there, "
+        "ask for other amounts of CPU and memory, or take another node",
     ),
     (
         r"^SysctlForbidden",

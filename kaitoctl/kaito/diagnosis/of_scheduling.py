@@ -10,6 +10,7 @@ from kaitoctl.advice import Command
 from kaitoctl.kaito import looks
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.diagnosis.of_volumes import unbound_claims
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig
@@ -51,135 +52,6 @@ def gated(case: Case) -> Iterator[Cause]:
             else looks.describe(pod),
         )
         return
-
-
-_CHECK_NODES = Command("kaitoctl check-nodes {workspace} -n {namespace}")
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """A reason for which the scheduler rules nodes out.
-
-    Args:
-        pattern: of its words, as they stand behind a number of nodes.
-        hint: what to do.
-        command: where to look; `{namespace}`, `{workspace}` and `{pod}` are names.
-        code: the cause; the default has the nodes checked one by one.
-        before_labels: whether the scheduler asks for it before, or when, it compares labels: nodes that are
-            ruled out by something else are those that the Workspace selects.
-    """
-
-    pattern: str
-    hint: str
-    command: Command = _CHECK_NODES
-    code: str = "unschedulable"
-    before_labels: bool = False
-
-
-_DESCRIBE = Command("kubectl describe pod {pod} -n {namespace}")
-_VOLUMES = Command("kubectl get persistentvolumeclaims -n {namespace} -o wide")
-# Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/*, and their order in pkg/scheduler/apis/
-# config/v1/default_plugins.go; those of older releases behind "up to".
-OBSTACLES = (
-    Obstacle(
-        r"persistentvolumeclaim \S+ is being deleted",
-        "the claim goes once no pod uses it, and what is on it may go, too: see who deleted it",
-        Command("kubectl get pvc -n {namespace}"),
-        "volume-claim-missing",
-    ),
-    Obstacle(
-        r"persistentvolumeclaims? \S+ not found|unbound immediate PersistentVolumeClaims|"
-        r"waiting for ephemeral volume controller|"
-        r"binding volumes: ",
-        "create the claim, or see why it is not bound",
-        Command("kubectl get pvc -n {namespace}"),
-        "volume-claim-missing",
-    ),
-    Obstacle(
-        r"didn't match PersistentVolume's node affinity|"  # volumebinding/binder.go
-        r"volume node affinity conflict|"  # the same, up to v1.33
-        r"no available volume zone|"  # volumezone
-        r"didn't find available persistent volumes to bind|"  # volumebinding
-        r"bound to non-existent (?:p|Node)|non-existent pv\(s\)|"
-        r"no available disk|ReadWriteOncePod",  # volumerestrictions
-        "its volume is tied to other nodes or zones, or is in use: see where it may be attached",
-        _VOLUMES,
-        "volume-not-here",
-    ),
-    Obstacle(
-        r"did not have enough free storage",  # volumebinding
-        "the storage that the nodes can reach has no room for its volume: see its capacity, or ask for less",
-        Command("kubectl get csistoragecapacities -A"),
-        "volume-not-here",
-    ),
-    Obstacle(
-        r"CSI driver is not installed on the node",  # nodevolumelimits
-        "the storage driver of its volume does not run on these nodes: see its DaemonSet",
-        Command("kubectl get csinodes"),
-        "volume-not-here",
-    ),
-    Obstacle(
-        r"VolumeBindingMode not set|PersistentVolume(?:Claim)? had no",  # volumezone
-        "its StorageClass has no volumeBindingMode, or the claim names neither volume nor class",
-        Command("kubectl get pvc,storageclasses -n {namespace}"),
-        "volume-claim-missing",
-    ),
-    Obstacle(
-        r"waiting for the preemption for this pod",  # defaultpreemption
-        "pods of lower priority are making room for it: wait",
-        _DESCRIBE,
-    ),
-    Obstacle(
-        r"exceed max volume count",  # nodevolumelimits
-        "each of these nodes has as many disks as it can have: take another node, or fewer volumes",
-        _VOLUMES,
-        "volume-not-here",
-    ),
-    Obstacle(
-        r"(?i)no nodes available to schedule pods|^0/0 nodes are available",
-        "the cluster has no node that is up: see them, and who creates them",
-        Command("kubectl get nodes"),
-    ),
-    Obstacle(
-        r"(?i)pod ?group|minMember|minAvailable|minCount|gang\b",
-        "its scheduler places all pods of a group together or none: see the PodGroup and the others",
-        _DESCRIBE,
-    ),
-    Obstacle(
-        r"Insufficient nvidia\.com/|Insufficient \S+/\S+",
-        "see who holds the GPUs",
-        Command("kaitoctl nodes"),
-    ),
-    Obstacle(r"Insufficient (cpu|memory|ephemeral-storage)", "take nodes with more, or ask for less"),
-    Obstacle(r"Too many pods", "the node runs as many pods as its kubelet lets it: see what runs there"),
-    Obstacle(
-        r"untolerated taint|taints that the pod didn't tolerate",
-        "see the taints and whose they are",
-        before_labels=True,
-    ),
-    Obstacle(
-        r"node affinity/selector|scheduler-enforced node affinity",
-        "see the labels that nodes lack",
-        before_labels=True,
-    ),
-    Obstacle(
-        r"free ports",
-        "another pod holds the host port: see what runs on the node",
-        Command("kaitoctl nodes"),
-    ),
-    Obstacle(r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", _DESCRIBE),
-    Obstacle(r"were unschedulable", "the node is cordoned: find out by whom, and why", before_labels=True),
-    Obstacle(
-        r"requested node name|nodeinfo not found|required features|had unknown conditions",
-        "see the pod and the node",
-        _DESCRIBE,
-    ),
-    Obstacle(
-        r"(?i)resource ?claim|device ?class|cannot allocate all claims|dynamic resource",  # dynamicresources
-        "see the pod's ResourceClaims and their driver",
-        Command("kubectl get resourceclaims -n {namespace}"),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +111,9 @@ def _autoscaler(case: Case, pod: Object) -> tuple[tuple[str, str], str, str] | N
     return None
 
 
+_OF_CLAIMS = ("volume-claim-missing", "volume-lost", "volume-not-here")
+
+
 def scheduling(case: Case) -> Iterator[Cause]:
     """The scheduler finds no node."""
     for pod in case.pods:
@@ -252,6 +127,8 @@ def scheduling(case: Case) -> Iterator[Cause]:
             continue
         if code_of("scheduled", str(placed.get("reason") or "")) == "scheduling-gated":
             continue
+        from kaitoctl.kaito.diagnosis.obstacles import Obstacle, obstacle_of  # most pods have a node
+
         words = str(placed.get("message") or "")
         evidence = [("condition PodScheduled", words)]
         evidence += [
@@ -259,19 +136,22 @@ def scheduling(case: Case) -> Iterator[Cause]:
             for event in case.seen.events_of(pod)
             if event.get("reason") == "FailedScheduling"
         ]
-        obstacle = _obstacle(words) or Obstacle("", "see for each node why not")
+        names = {"workspace": case.name, "namespace": case.namespace, "pod": str(pod["metadata"]["name"])}
+        obstacle = obstacle_of(words, names) or Obstacle("", "see for each node why not").filled(names)
         hint = obstacle.hint
+        if obstacle.code in _OF_CLAIMS:
+            said, better = unbound_claims(case, pod)
+            evidence, hint = [*evidence[:1], *said, *evidence[1:]], better or hint
         if obstacle.code == "unschedulable" and (scaled := _autoscaler(case, pod)):
             evidence.insert(1, scaled[0])
             words, hint = f"{words.rstrip('. ')}; {scaled[1]}", f"{scaled[2]}; or {hint}"
-        names = {"workspace": case.name, "namespace": case.namespace, "pod": pod["metadata"]["name"]}
         yield blame(
             obstacle.code,
             title_of(pod),
             words or "no node takes the pod",
             evidence,
             hint=hint,
-            command=obstacle.command.filled(names),
+            command=obstacle.command,
             weight="wait" if obstacle.code == "unschedulable" else "fault",
         )
         return
@@ -294,37 +174,6 @@ def _no_scheduler(case: Case, pod: Object) -> Cause | None:
         hint="see that a scheduler of this name runs: whoever runs the cluster knows where",
         command=Command("kubectl get pods -A -o wide"),
     )
-
-
-def ruled_out(words: str) -> list[tuple[int, str]]:
-    """How many nodes the scheduler rules out for which reason; what concerns the whole pod has all of them.
-
-    Source: Kubernetes v1.37.2, pkg/scheduler/framework/types.go (FitError).
-    """
-    _, is_list, rest = words.partition(" nodes are available: ")
-    if not is_list:
-        return [(_ALL, words)] if words else []
-    rest = rest.partition("preemption:")[0].rstrip(". ")
-    parts = re.split(r"[,.] (?=\d+ )", rest)
-    counted = [re.match(r"(\d+) (.*)", part, re.DOTALL) for part in parts]
-    return [
-        (int(found[1]), found[2]) if found else (_ALL, part)
-        for found, part in zip(counted, parts, strict=True)
-    ]
-
-
-_ALL = 1_000_000
-
-
-def _obstacle(words: str) -> Obstacle | None:
-    """What rules out most of the nodes that have the Workspace's labels; of all nodes, where none has."""
-    found = [
-        (not obstacle.before_labels, count, -rank, obstacle)
-        for count, reason in ruled_out(words)
-        for rank, obstacle in enumerate(OBSTACLES)
-        if re.search(obstacle.pattern, reason)
-    ]
-    return max(found, key=lambda item: item[:3])[3] if found else None
 
 
 _EVENTS = ("TaintManagerEviction", "DeviceTaintManagerEviction", "Preempted", "Preempting", "Evicted")

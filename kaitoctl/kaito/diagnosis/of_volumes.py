@@ -30,6 +30,33 @@ _VOLUME_HINTS = (
         "the kubelet has not seen the object yet, or does not reach the API server: it tries again",
     ),
     (
+        r"(?i)PVC is not bound|has empty pvc\.Spec\.VolumeName",
+        "its claim is bound to no volume, or has lost it: see the claim, and restore its PersistentVolume",
+    ),
+    (
+        r"(?i)PVC is being deleted|the volume is marked for deletion",
+        "its claim is being deleted, and what is on it may go, too: see who deleted it",
+    ),
+    (
+        r"(?i)persistentvolumes? \"[^\"]+\" not found|failed to fetch PV |can'?t find PV",
+        "the PersistentVolume of its claim is gone: restore it if its disk is still there; else create the "
+        "claim again, and fill it",
+    ),
+    (
+        r"pv\.Spec\.ClaimRef",
+        "the PersistentVolume belongs to another claim, often one of the same name that was deleted since: "
+        "see its claimRef, and take the uid out of it if this claim is to have it",
+    ),
+    (
+        r"has volumeMode ",
+        "the claim is a raw block device where the pod wants a file system, or the other way round: see its "
+        "volumeMode",
+    ),
+    (
+        r"(?i)MountOptionSupport check failed|mount options? (?:are |is )?not supported",
+        "the storage takes no mount options: take them out of the PersistentVolume or its class",
+    ),
+    (
         r"(?i)operation with the given volume(?: id)? \S* ?already exists|\bAborted\b",
         "the storage driver is still at work on the volume: it tries again; if it stays so, see its log",
     ),
@@ -142,6 +169,7 @@ _SANDBOX_HINTS = (
     (r"resolv\.conf", "the kubelet's resolvConf names a file that the node does not have: correct it"),
     (r"(?i)cgroup|systemd", "the node's cgroups are out of order: restart its container runtime"),
 )
+_LOST = r"PVC is not bound|persistentvolumes? \"[^\"]+\" not found|failed to fetch PV "
 
 
 def volumes(case: Case) -> Iterator[Cause]:
@@ -191,7 +219,7 @@ def _volume(case: Case, pod: Object, event: Object, words: str) -> Cause:
     held = f"; {holder['pods'].strip()} holds it" if holder else ""
     what = "attached" if "Attach" in str(event.get("reason")) else "mounted"
     return blame(
-        "volume-unavailable",
+        "volume-lost" if re.search(_LOST, words) else "volume-unavailable",
         title_of(pod),
         f"a volume{of} cannot be {what}{held}: {words}",
         evidence,
@@ -221,3 +249,64 @@ def _sandbox(case: Case, pod: Object, evidence: list[tuple[str, str]], words: st
         hint=_hint(words, _SANDBOX_HINTS, "see the message, and the container runtime's log on the node"),
         command=Command("kubectl describe node", node) if node else looks.describe(pod),
     )
+
+
+# Why a claim has no volume, by the words of its events. Source: Kubernetes v1.37.2 pkg/controller/volume/
+# persistentvolume/pv_controller.go; kubernetes-csi external-provisioner 6.0 pkg/controller.
+_CLAIM_HINTS = (
+    (
+        r"storageclass\S* \"?(?P<storage>[^\s\"]+)\"? not found",
+        "there is no StorageClass {storage}: create it; the class of a claim cannot be changed, so else "
+        "create "
+        "another claim",
+    ),
+    (
+        r"no storage class is set",
+        "the claim names no storage class, and the cluster has no default one: name one, or create a volume "
+        "that fits it",
+    ),
+    (
+        r"(?i)Cannot bind to requested volume .{0,200}|already bound to a different claim",
+        "the volume that the claim names does not fit it, or is another's: see both",
+    ),
+    (
+        r"(?i)has lost (?:its|reference)|bound incorrectly",
+        "the PersistentVolume of the claim is gone or another's, and what was on it with it: restore it if "
+        "its "
+        "disk is still there; else create the claim again, and fill it",
+    ),
+    (
+        r"(?i)quota|exceeded|limit reached",
+        "the storage's quota is used up: raise it, or free what is not needed",
+    ),
+    (
+        r"(?i)Waiting for a volume to be created|external provisioner",
+        "the storage driver has not made it yet: see that its controller runs; its name stands in the event",
+    ),
+    (
+        r"(?i)access ?mode|ReadWriteMany|MULTI_NODE",
+        "the storage cannot do the claim's access mode: choose another, or another storage class",
+    ),
+    (r"(?i)waiting for first consumer", "the claim is bound when its pod has a node"),
+)
+
+
+def unbound_claims(case: Case, pod: Object) -> tuple[list[tuple[str, str]], str]:
+    """What is said of the pod's claims that have no volume: evidence, and what to do; empty without such."""
+    evidence: list[tuple[str, str]] = []
+    hint = ""
+    names = {ref.name for ref in pod_state.references(pod) if ref.kind == "PersistentVolumeClaim"}
+    for claim in case.seen.unbound:
+        name = str(claim["metadata"]["name"])
+        if name not in names:
+            continue
+        storage = dig(claim, "spec", "storageClassName")
+        words = f"{name} is {dig(claim, 'status', 'phase')}, StorageClass {storage or 'not named'}"
+        evidence.append(("PersistentVolumeClaim", words))
+        for event in case.seen.events_of(claim)[:1]:
+            source, said = event_words(event)
+            evidence.append((source, said))
+            for pattern, advice in _CLAIM_HINTS:
+                if not hint and (found := re.search(pattern, said)):
+                    hint = advice.format_map(found.groupdict())
+    return evidence, hint
