@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from builders import adapter, workspace
+from logs_of_quantization import QUANTIZED
 
 from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis import Cause, diagnose, of_logs
@@ -662,6 +663,7 @@ CASES = [
         "cannot be read",
         "OSError: Unable to load weights from pytorch checkpoint file for 'x'",
     ),
+    *QUANTIZED,
 ]
 
 
@@ -769,6 +771,18 @@ def test_what_the_other_workers_saw_is_not_the_cause() -> None:
     assert cause(log).code == "cuda-out-of-memory"
     killed = "RuntimeError: cancelled\nNCCL error: unhandled system error\nProcess 7 ended (exitcode: -9)\n"
     assert cause(killed).code == "worker-died"
+
+
+def test_a_library_that_is_not_used_is_not_the_cause() -> None:
+    log = (
+        "ERROR 11-02 10:00:00 [cextension.py:317] bitsandbytes library load error: Configured CUDA binary "
+        "not "
+        "found at /opt/bitsandbytes/libbitsandbytes_cuda131.so\n"
+        "The installed version of bitsandbytes was compiled without GPU support.\n"
+        "ValueError: the tokenizer is odd"
+    )
+    found = cause(log)
+    assert (found.code, "the tokenizer is odd" in found.message) == ("crash-loop", True)
 
 
 def test_what_is_said_in_passing_counts_only_when_nothing_else_is_said() -> None:

@@ -14,7 +14,15 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from kaitoctl.kaito.diagnosis.log_patterns import adapters, cuda, gpus, memory, processes, weights
+from kaitoctl.kaito.diagnosis.log_patterns import (
+    adapters,
+    cuda,
+    gpus,
+    memory,
+    processes,
+    quantization,
+    weights,
+)
 from kaitoctl.kaito.diagnosis.log_patterns.reading import Reading, Row
 
 __all__ = ["PATTERNS", "Reading", "Row", "readings"]
@@ -23,6 +31,7 @@ _ANY_CASE = "(?i)"
 
 PATTERNS: tuple[Row, ...] = (
     *memory.PATTERNS,
+    *quantization.PATTERNS,
     *cuda.PATTERNS,
     *gpus.PATTERNS,
     *adapters.PATTERNS,

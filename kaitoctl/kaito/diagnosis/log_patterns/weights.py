@@ -384,7 +384,7 @@ PATTERNS: tuple[Row, ...] = (
     (
         r"(?i)Unknown quantization method|Quantization method specified in the model config|"
         r"Invalid quantization method|quantization method .{1,60} is not supported|"
-        r"is not supported for quantization method|install bitsandbytes|bitsandbytes.{0,40}is required",
+        r"is not supported for quantization method|bitsandbytes.{0,40}is required",
         Reading(
             "model-unsupported",
             "the server cannot serve the model's quantization as it is asked to",
