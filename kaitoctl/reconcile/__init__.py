@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         owner_keys,
         run_all,
     )
+    from kaitoctl.reconcile.derived import Derived
     from kaitoctl.reconcile.dry_run import Decision, DryRun
     from kaitoctl.reconcile.field_differences import Difference, compared, differences
     from kaitoctl.reconcile.informer import Informer, follow
@@ -35,6 +36,7 @@ __all__ = [
     "Child",
     "Controller",
     "Decision",
+    "Derived",
     "Difference",
     "DryRun",
     "Foreign",
@@ -65,6 +67,7 @@ _MODULES = {
         *("drive", "own_key", "owner_keys", "run_all"),
     ),
     "field_differences": ("Difference", "compared", "differences"),
+    "derived": ("Derived",),
     "dry_run": ("Decision", "DryRun"),
     "informer": ("Informer", "follow"),
     "leader_election": ("LeaderElection",),

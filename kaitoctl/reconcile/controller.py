@@ -19,6 +19,7 @@ from kaitoctl.advice import text
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of
 from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.derived import Derived
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.own_writes import OwnWrites
 from kaitoctl.reconcile.store import Change
@@ -171,13 +172,13 @@ class Controller:
         self._allowed = allowed
         self._observer = observer
         self._own_writes = OwnWrites() if ignore_own_writes else None
-        self._sources: list[tuple[Informer, Keys]] = []
-        self._informers: dict[tuple[str, str], list[Informer]] = {}
+        self._sources: list[tuple[Informer | Derived, Keys]] = []
+        self._informers: dict[tuple[str, str], list[Informer | Derived]] = {}
         self._queue: WorkQueue[ObjectKey] = WorkQueue()
         self._wake = asyncio.Event()
         self._listening = False
 
-    def watches(self, informer: Informer, keys: Keys) -> None:
+    def watches(self, informer: Informer | Derived, keys: Keys) -> None:
         """Let each change of the informer's objects enqueue keys; call it before `run`.
 
         Args:

@@ -291,16 +291,13 @@ class Informer:
         else:
             self._versions[key] = version
         old = self.store._replace(key, new)
-        if old is new or (self._transform and old and new and _without_version(old) == _without_version(new)):
+        if old is new or (self._transform and old and new and without_version(old) == without_version(new)):
             return
         for listener in self._listeners:
             self._notify(listener, Change(key, old, new))
 
     def _notify(self, listener: Callable[[Change], None], change: Change) -> None:
-        try:
-            listener(change)
-        except Exception:
-            logger.exception("a listener failed", extra={**self._fields(), "key": str(change.key)})
+        notify(listener, change, self.kind, self._namespace)
 
     def _fields(self) -> dict[str, object]:
         return {"resource": self.kind.resource, "namespace": self._namespace}
@@ -341,5 +338,15 @@ def _version_of(obj: Object) -> str:
     return str(obj["metadata"].get("resourceVersion") or "")
 
 
-def _without_version(obj: Object) -> Object:
+def without_version(obj: Object) -> Object:
+    """The object as it would be if nothing but its resourceVersion had changed."""
     return {**obj, "metadata": {**obj["metadata"], "resourceVersion": ""}}
+
+
+def notify(listener: Callable[[Change], None], change: Change, kind: Kind, namespace: str = "") -> None:
+    """Call a listener, which must not raise; what it raises is logged."""
+    try:
+        listener(change)
+    except Exception:
+        fields = {"resource": kind.resource, "namespace": namespace, "key": str(change.key)}
+        logger.exception("a listener failed", extra=fields)

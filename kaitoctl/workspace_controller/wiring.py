@@ -25,8 +25,9 @@ from kaitoctl.kube.objects import (
     Object,
     ObjectKey,
 )
-from kaitoctl.kube.pod_state import holding_gpus
+from kaitoctl.kube.pod_state import UNFINISHED, holding_gpus, is_finished
 from kaitoctl.reconcile.controller import Controller, ReconcileResult, Sender, own_key, owner_keys, run_all
+from kaitoctl.reconcile.derived import Derived
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.store import Change, Store
 from kaitoctl.workspace_controller import mappers
@@ -104,7 +105,8 @@ async def run(
         informers = _informers(client, served, namespace)
         if settings.provisioner == "karpenter":
             informers["pools"] = Informer(client, api.NODE_POOL, label_selector=_MANAGED_POOLS, optional=True)
-        stores = _stores(informers)
+        gpu_pods = Derived([informers["pods"], informers["other_pods"]], _held, packed=True)
+        stores = _stores(informers, gpu_pods)
         controller = Controller(
             "workspace",
             sender or client,
@@ -115,7 +117,7 @@ async def run(
             observer=observer,
             ignore_own_writes=sender is None,  # a dry run writes nothing that a watch could show
         )
-        _watch(controller, informers, stores, served)
+        _watch(controller, informers, gpu_pods, stores, served)
         if beside is not None:
             informers["deployments"].subscribe(partial(_look_for_kaito, beside))
         if started is not None:
@@ -129,13 +131,14 @@ async def run(
 
 
 def _informers(client: Client, served: Kind, namespace: str) -> dict[str, Informer]:
-    """What shows the cluster, by the names of `Stores`."""
+    """What shows the cluster, by the names of `Stores`; `gpu_pods` are made of `pods` and `other_pods`."""
 
     def of(kind: Kind, **options: Any) -> Informer:
         transform = transform_of(kind)
         return Informer(client, kind, namespace=namespace, packed=True, transform=transform, **options)
 
-    unfinished = "status.phase!=Succeeded,status.phase!=Failed"
+    # No change of a pod comes by two watches: where the first sees all namespaces, it has all with the label.
+    unlabelled = "" if namespace else f"!{api.LABEL_WORKSPACE}"
     return {
         "workspaces": of(served),
         "deployments": of(DEPLOYMENT),
@@ -145,19 +148,34 @@ def _informers(client: Client, served: Kind, namespace: str) -> dict[str, Inform
         "config_maps": of(CONFIG_MAP, label_selector=api.LABEL_WORKSPACE),
         "revisions": of(CONTROLLER_REVISION, label_selector=revisions.LABEL_NAME),
         "pods": of(POD, label_selector=api.LABEL_WORKSPACE),
-        "gpu_pods": Informer(client, POD, field_selector=unfinished, optional=True, transform=holding_gpus),
+        "other_pods": Informer(
+            client,
+            POD,
+            label_selector=unlabelled,
+            field_selector=UNFINISHED,
+            optional=True,
+            transform=holding_gpus,
+            packed=True,
+        ),
         "nodes": Informer(client, NODE, transform=transform_of(NODE), packed=True),
         "claims": Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True),
     }
 
 
-def _stores(informers: dict[str, Informer]) -> Stores:
+def _stores(informers: dict[str, Informer], gpu_pods: Derived) -> Stores:
     claims = informers.get("pools") or informers["claims"]
-    stores = {name: informer.store for name, informer in informers.items()}
-    return Stores(**stores, can_claim=lambda: claims.is_served is not False)
+    stores = {name: informer.store for name, informer in informers.items() if name != "other_pods"}
+    return Stores(**stores, gpu_pods=gpu_pods.store, can_claim=lambda: claims.is_served is not False)
 
 
-def _watch(controller: Controller, informers: dict[str, Informer], stores: Stores, served: Kind) -> None:
+def _held(pod: Object) -> Object | None:
+    """What there is to remember of a pod for the GPUs that it holds."""
+    return None if is_finished(pod) else holding_gpus(pod)
+
+
+def _watch(
+    controller: Controller, informers: dict[str, Informer], gpu_pods: Derived, stores: Stores, served: Kind
+) -> None:
     """Say which Workspaces a change of each kind is for."""
     workspaces = stores.workspaces
     owners = owner_keys(served)
@@ -171,7 +189,7 @@ def _watch(controller: Controller, informers: dict[str, Informer], stores: Store
         watches(name, owners, lambda child: mappers.keys_by_child_name(child, workspaces))
     watches("revisions", owners)
     watches("pods", workspace_of_labels)
-    watches("gpu_pods", lambda pod: mappers.workspaces_for_pod(pod, stores))
+    controller.watches(gpu_pods, lambda pod: mappers.workspaces_for_pod(pod, stores))
     watches("claims", workspace_of_labels)
     watches(
         "nodes",
