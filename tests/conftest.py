@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from built import needed
 from controlplane import programs
 from hypothesis import settings
 
@@ -51,10 +52,7 @@ def control_plane() -> Iterator[ControlPlane]:
     """A real control plane, shared by the tests: each keeps to a namespace and to nodes of its own."""
     from controlplane.plane import running
 
-    try:
-        found = programs.find()
-    except programs.Unavailable as error:
-        (pytest.fail if programs.must_run() else pytest.skip)(str(error))
+    found = needed(programs.find)
     with running(found) as plane:
         yield plane
 

@@ -1,13 +1,8 @@
-"""deploy/chart: the same objects as deploy/*.yaml, by real helm, and values that are refused by name.
-
-Without helm on the PATH (or in KAITOCTL_HELM) what needs it is skipped: no test builds it.
-"""
+"""deploy/chart: the same objects as deploy/*.yaml, by real helm, and values that are refused by name."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,25 +11,15 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from built import helm
 from shell import BIN
 
 import kaitoctl
 from kaitoctl.kube.objects import Object
 from release import chart
 
-HELM = os.environ.get("KAITOCTL_HELM") or shutil.which("helm")
 CHART, DEPLOY = chart.DEPLOY / "chart", chart.DEPLOY
 NAMESPACE = "kaitoctl-system"
-needs_helm = pytest.mark.skipif(not HELM, reason="helm is not on the PATH")
-
-
-def helm(*arguments: str, code: int = 0, env: dict[str, str] | None = None) -> str:
-    assert HELM
-    done = subprocess.run(
-        [HELM, *arguments], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr
 
 
 def rendered(*settings: str, namespace: str = NAMESPACE) -> list[Object]:
@@ -101,12 +86,10 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(values: Object, at: str)
     assert ".".join(map(str, problem.absolute_path)) == at
 
 
-@needs_helm
 def test_helm_finds_nothing_to_say_about_it() -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
 
 
-@needs_helm
 def test_without_values_it_makes_what_deploy_has() -> None:
     made, wanted = by_name(rendered()), by_name(of_files("controller.yaml", "users.yaml"))
     made.pop("PodDisruptionBudget/kaitoctl-controller")
@@ -115,7 +98,6 @@ def test_without_values_it_makes_what_deploy_has() -> None:
     assert made == wanted
 
 
-@needs_helm
 def test_the_webhook_and_karpenter_are_those_of_deploy() -> None:
     of_webhook = ["controller.enabled=false", "userRoles=false", "webhook.enabled=true"]
     made, wanted = by_name(rendered(*of_webhook)), by_name(of_files("webhook.yaml"))
@@ -125,7 +107,6 @@ def test_the_webhook_and_karpenter_are_those_of_deploy() -> None:
     assert more == by_name(of_files("karpenter.yaml")).keys()
 
 
-@needs_helm
 def test_values_reach_the_pods() -> None:
     made = rendered(
         *(
@@ -163,7 +144,6 @@ def test_a_release_names_its_version_wherever_deploy_names_one() -> None:
     assert "version: 7.8.9-rc1\nappVersion: 7.8.9rc1" in made
 
 
-@needs_helm
 def test_the_package_is_one_that_helm_takes_and_always_the_same(tmp_path: Path) -> None:
     made = chart.package(DEPLOY, tmp_path)
     assert made.name == f"kaitoctl-{chart.semantic(kaitoctl.__version__)}.tgz"

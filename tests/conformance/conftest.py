@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from built import needed
 from conformance.real import viewed
 from controlplane import programs
 from controlplane.plane import ControlPlane
@@ -18,10 +19,7 @@ def bare_control_plane() -> Iterator[ControlPlane]:
     """A real API server with etcd and garbage collection, and nobody else who writes."""
     from controlplane.plane import running as running_plane
 
-    try:
-        found = programs.find()
-    except programs.Unavailable as error:
-        (pytest.fail if programs.must_run() else pytest.skip)(str(error))
+    found = needed(programs.find)
     with running_plane(found, bare=True) as plane:
         yield plane
 

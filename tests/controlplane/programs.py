@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The programs of a control plane: those in KUBEBUILDER_ASSETS, or built from the Go modules of go.mod.
+"""The programs of a control plane, and helm: those that the environment names, or built from Go modules.
 
 `python3 tests/controlplane/programs.py` builds what is missing and says where it is. Standard library only:
 it runs before there is a virtual environment.
@@ -14,112 +14,167 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# As `go build` names them: by the last element of the import path that is not a version.
-_BUILT_AS = {
-    "etcd": "server",
-    "kube-apiserver": "kube-apiserver",
-    "kube-controller-manager": "kube-controller-manager",
-    "kube-scheduler": "kube-scheduler",
-    "kwok": "kwok",
-}
+
+@dataclass(frozen=True)
+class Module:
+    """Programs that one go.mod pins, and that one `go build` makes.
+
+    Args:
+        folder: with go.mod and go.sum.
+        release_of: the required module whose version names the programs'.
+        what: the programs together, in a message.
+        built_as: what `go build` calls each: the last element of the import path that is not a version.
+        stamps: variables that the linker sets, for a version.
+    """
+
+    folder: Path
+    release_of: str
+    what: str
+    built_as: Mapping[str, str]
+    stamps: Callable[[str], Mapping[str, str]]
+
+    def version(self) -> str:
+        """The release of go.mod, such as `v1.37.2`."""
+        text = (self.folder / "go.mod").read_text()
+        found = re.search(rf"^\s*{re.escape(self.release_of)} (v\S+)", text, re.MULTILINE)
+        assert found, f"go.mod requires no {self.release_of}"
+        return found[1]
+
+    def cache(self, parent: Path) -> Path:
+        """Where the programs are built to: a folder for these modules and options alone."""
+        made_of = [(self.folder / name).read_bytes() for name in ("go.mod", "go.sum")]
+        key = hashlib.sha256(b"".join([*made_of, self.linked().encode()])).hexdigest()[:8]
+        return parent / f"{self.version()}-{key}"
+
+    def linked(self) -> str:
+        """Options of the linker: small files, and the release that the program names."""
+        variables = (f"-X {name}={value}" for name, value in self.stamps(self.version()).items())
+        return " ".join(["-s", "-w", *variables])
 
 
-NAMES = tuple(_BUILT_AS)
+def _kubernetes(version: str) -> Mapping[str, str]:
+    major, minor, _ = version.removeprefix("v").split(".")
+    stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return {f"k8s.io/component-base/version.{name}": value for name, value in stamps.items()}
+
+
+CONTROL_PLANE = Module(
+    HERE,
+    "k8s.io/kubernetes",
+    "control plane",
+    {
+        "etcd": "server",
+        "kube-apiserver": "kube-apiserver",
+        "kube-controller-manager": "kube-controller-manager",
+        "kube-scheduler": "kube-scheduler",
+        "kwok": "kwok",
+    },
+    _kubernetes,
+)
+# A module of its own, so that its dependencies do not choose the control plane's. Where both need a module,
+# its go.mod names the control plane's version: Go's build cache then has most of it.
+HELM = Module(
+    HERE / "helm",
+    "helm.sh/helm/v3",
+    "helm",
+    {"helm": "helm"},
+    lambda version: {"helm.sh/helm/v3/internal/version.version": version},
+)
+
+NAMES = tuple(CONTROL_PLANE.built_as)
 
 
 class Unavailable(Exception):
-    """There is no control plane on this machine; the text says why, and what would make one."""
+    """Programs are not on this machine; the text says which, and what would make them."""
 
 
 def version() -> str:
     """The Kubernetes release of go.mod, such as `v1.37.2`."""
-    found = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", (HERE / "go.mod").read_text(), re.MULTILINE)
-    assert found, "go.mod requires no k8s.io/kubernetes"
-    return found[1]
+    return CONTROL_PLANE.version()
 
 
-def cache() -> Path:
-    """Where the programs are built to: a folder for these modules and options alone."""
+def cache(of: Module = CONTROL_PLANE) -> Path:
+    """Where the programs are built to."""
     named = os.environ.get("KAITOCTL_CONTROLPLANE_CACHE")
     xdg = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    made_of = [(HERE / "go.mod").read_bytes(), (HERE / "go.sum").read_bytes(), _linked().encode()]
     parent = Path(named) if named else xdg / "kaitoctl" / "controlplane"
-    return parent / f"{version()}-{hashlib.sha256(b''.join(made_of)).hexdigest()[:8]}"
-
-
-def _linked() -> str:
-    """Options of the linker: small files, and the release that the API server's /version names."""
-    major, minor, _ = version().removeprefix("v").split(".")
-    stamps = {"gitVersion": version(), "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    variables = (f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())
-    return " ".join(["-s", "-w", *variables])
+    return of.cache(parent if of is CONTROL_PLANE else parent / of.what)
 
 
 def find() -> Mapping[str, Path]:
-    """Each program's file, by name.
+    """Each program of the control plane, by name.
 
     Raises:
         Unavailable: one is missing.
     """
-    found = _found()
-    if missing := [name for name in NAMES if name not in found]:
+    return _all(CONTROL_PLANE)
+
+
+def helm() -> Path:
+    """Helm: what KAITOCTL_HELM names, else what was built, else the one on the PATH.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    return _all(HELM)["helm"]
+
+
+def _all(of: Module) -> Mapping[str, Path]:
+    found = _found(of)
+    if missing := [name for name in of.built_as if name not in found]:
         go = "" if shutil.which("go") else "install Go, then "
         how = f"{go}`python3 dev.py controlplane` builds them"
-        raise Unavailable(f"no control plane: {', '.join(missing)} missing; {how}")
+        raise Unavailable(f"no {of.what}: {', '.join(missing)} missing; {how}")
     return found
 
 
-def build() -> Mapping[str, Path]:
+def build(of: Module) -> Mapping[str, Path]:
     """Build what is missing, minutes the first time, and return each program's file.
 
     Raises:
         Unavailable: there is no Go, or the build failed; its output went to stderr.
     """
-    found = _found()
-    if len(found) == len(NAMES):
+    found = _found(of)
+    if len(found) == len(of.built_as):
         return found
     go = shutil.which("go")
     if go is None:
-        raise Unavailable(
-            "no control plane: `go` is not on the PATH, and KUBEBUILDER_ASSETS has not all programs"
-        )
-    into = cache()
-    print(f"building Kubernetes {version()}: minutes the first time ...", flush=True)
+        missing = ", ".join(name for name in of.built_as if name not in found)
+        raise Unavailable(f"no {of.what}: `go` is not on the PATH, and {missing} cannot be built")
+    into = cache(of)
+    print(f"building {of.release_of} {of.version()}: minutes the first time ...", flush=True)
     into.parent.mkdir(parents=True, exist_ok=True)
     # Built beside its place and moved there whole: who looks meanwhile finds all of it or nothing.
     with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.") as folder:
-        asked = [
-            go,
-            "build",
-            "-mod=readonly",
-            "-trimpath",
-            f"-ldflags={_linked()}",
-            "-o",
-            f"{folder}/bin/",
-            "tool",
-        ]
+        options = ["-mod=readonly", "-trimpath", f"-ldflags={of.linked()}", "-o", f"{folder}/bin/"]
         env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
-        if subprocess.run(asked, cwd=HERE, env=env, check=False).returncode:
-            raise Unavailable("no control plane: `go build` failed, see above")
+        asked = [go, "build", *options, "tool"]
+        if subprocess.run(asked, cwd=of.folder, env=env, check=False).returncode:
+            raise Unavailable(f"no {of.what}: `go build` failed, see above")
         made = Path(folder) / "bin"
-        for name, built_as in _BUILT_AS.items():
+        for name, built_as in of.built_as.items():
             (made / built_as).rename(made / name)
         shutil.rmtree(into, ignore_errors=True)
         made.rename(into)
-    return find()
+    return _all(of)
 
 
-def _found() -> dict[str, Path]:
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
-    folders = [Path(assets)] if assets else []
-    candidates = ((name, folder / name) for folder in [cache(), *folders] for name in NAMES)
+def _found(of: Module) -> dict[str, Path]:
+    built = [(name, cache(of) / name) for name in of.built_as]
     # The last one counts: what the developer has named goes before what we have built.
-    return {name: file for name, file in candidates if os.access(file, os.X_OK)}
+    if of is HELM:  # and that before any other release of helm
+        on_path, named = shutil.which("helm"), os.environ.get("KAITOCTL_HELM")
+        candidates = [("helm", on_path), *built, ("helm", named)]
+    else:
+        assets = os.environ.get("KUBEBUILDER_ASSETS")
+        candidates = [*built, *((name, assets and Path(assets) / name) for name in of.built_as)]
+    return {name: Path(file) for name, file in candidates if file and os.access(file, os.X_OK)}
 
 
 def must_run() -> bool:
@@ -131,7 +186,7 @@ def main() -> int:
     """Build, and say where; with `--if-possible`, a machine that cannot is no failure, except in CI."""
     is_optional = "--if-possible" in sys.argv[1:] and not must_run()
     try:
-        made = build()
+        made = {**build(CONTROL_PLANE), **build(HELM)}
     except Unavailable as error:
         print(error, file=sys.stderr)
         return 0 if is_optional else 1

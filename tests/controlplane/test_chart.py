@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+import built
+from built import needed
 from controlplane import programs
 from controlplane.plane import running
 from shell import BIN
@@ -18,7 +18,6 @@ from kaitoctl.kaito.api import WORKSPACE
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import DEPLOYMENT
 
-HELM = os.environ.get("KAITOCTL_HELM") or shutil.which("helm")
 CHART = Path(__file__).parent.parent.parent / "deploy" / "chart"
 SPACE, NAME = "models-system", "kaitoctl-controller"
 CLUSTER_WIDE = ("clusterroles", "clusterrolebindings")
@@ -31,19 +30,11 @@ def until(holds: Callable[[], object], what: str) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.skipif(not HELM, reason="helm is not on the PATH")
 def test_a_model_becomes_ready_under_the_chart_and_nothing_of_it_stays(tmp_path: Path) -> None:
-    try:
-        found = programs.find()
-    except programs.Unavailable as error:
-        pytest.skip(str(error))
-    with running(found) as plane:
+    with running(needed(programs.find)) as plane:
 
         def helm(*words: str) -> None:
-            assert HELM
-            command = [HELM, "--kubeconfig", str(plane.kubeconfig), "-n", SPACE, *words]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+            built.helm("--kubeconfig", str(plane.kubeconfig), "-n", SPACE, *words)
 
         # The process below stands in for the pods.
         none = ("--set", "controller.replicas=0,webhook.replicas=0")

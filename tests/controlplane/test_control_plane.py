@@ -256,3 +256,35 @@ def test_the_developers_own_programs_go_first(tmp_path: Path, monkeypatch: pytes
     shutil.rmtree(built)
     with pytest.raises(programs.Unavailable, match="kube-apiserver"):
         programs.find()
+
+
+def test_helm_is_the_one_that_is_named_then_the_pinned_one_then_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAITOCTL_CONTROLPLANE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    files = [tmp_path / "mine", programs.cache(programs.HELM) / "helm", tmp_path / "bin" / "helm"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o755)
+    monkeypatch.setenv("KAITOCTL_HELM", str(files[0]))
+    for file in files:
+        assert programs.helm() == file
+        file.unlink()
+    with pytest.raises(programs.Unavailable, match="no helm: helm missing; install Go"):
+        programs.helm()
+
+
+def test_helm_is_of_the_control_planes_release_and_shares_what_both_need() -> None:
+    """So that Go compiles it once: a build of helm alone takes as long as half a control plane."""
+    wanted, shared = _required(programs.CONTROL_PLANE), _required(programs.HELM)
+    both = wanted.keys() & shared.keys()
+    assert "k8s.io/client-go" in both
+    other = {name for name in both if wanted[name] != shared[name]}
+    assert other <= {"github.com/Masterminds/semver/v3", "go.yaml.in/yaml/v3"}, other
+
+
+def _required(of: programs.Module) -> dict[str, str]:
+    """Each module's version; one that replaces another stands further down."""
+    rows = [line.split() for line in (of.folder / "go.mod").read_text().splitlines() if line[:1] == "\t"]
+    return {row[0]: row[-1] if "=>" in row else row[1] for row in rows if len(row) > 1}
