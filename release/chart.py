@@ -27,12 +27,18 @@ SOURCES: Mapping[str, tuple[str, str]] = {
         'and .Values.controller.enabled (eq .Values.controller.nodeProvisioner "karpenter")',
         "controller",
     ),
-    "webhook.yaml": (".Values.webhook.enabled", "webhook"),
+    "webhook.yaml": ("and .Values.webhook.enabled (not .Values.webhook.inController)", "webhook"),
+    "controller-webhook.yaml": (
+        "and .Values.webhook.enabled .Values.webhook.inController .Values.controller.enabled",
+        "controller",
+    ),
     "users.yaml": (".Values.userRoles", ""),
 }
 _OWN_ARGS = {
     "controller": (
         "{{- with .Values.controller.nodeProvisioner }}\n- --node-provisioner={{ . }}\n{{- end }}\n"
+        "{{- if and .Values.webhook.enabled .Values.webhook.inController }}\n"
+        "- --webhook\n- --webhook-secret={{ .Release.Namespace }}/kaitoctl-webhook\n{{- end }}\n"
     ),
     "webhook": ("{{- with .Values.webhook.targetVersion }}\n- --target-version={{ . }}\n{{- end }}\n"),
 }

@@ -135,6 +135,31 @@ def test_values_reach_the_pods() -> None:
     assert {"PodMonitor/kaitoctl-controller", "NetworkPolicy/kaitoctl-webhook"} <= found.keys()
 
 
+def test_the_webhook_in_the_controller_is_that_of_deploy() -> None:
+    chosen = ["webhook.enabled=true", "webhook.inController=true", "networkPolicy.enabled=true"]
+    made = by_name(rendered(*chosen, "podMonitor.enabled=true"))
+    more = made.keys() - by_name(rendered("networkPolicy.enabled=true", "podMonitor.enabled=true")).keys()
+    wanted = by_name(of_files("controller-webhook.yaml"))
+    assert {name: made[name] for name in more} == wanted, "no pods, monitors or policies of its own"
+    words = container(made.values(), "kaitoctl-controller")["args"]
+    assert {"--webhook", f"--webhook-secret={NAMESPACE}/kaitoctl-webhook"} <= set(words)
+    (rule,) = made["NetworkPolicy/kaitoctl-controller"]["spec"]["ingress"]
+    (served,) = wanted["Service/kaitoctl-webhook"]["spec"]["ports"]
+    assert served["targetPort"] in [port["port"] for port in rule["ports"]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("controller.enabled=false", "the controller is not enabled"),
+        ("webhook.targetVersion=v0.12", "the controller's own rules count"),
+    ],
+)
+def test_a_webhook_in_the_controller_that_cannot_be_is_refused(setting: str, words: str) -> None:
+    chosen = f"webhook.enabled=true,webhook.inController=true,{setting}"
+    assert words in helm("template", "kaitoctl", str(CHART), "--set", chosen, code=1)
+
+
 def test_a_release_names_its_version_wherever_deploy_names_one() -> None:
     files = [*(DEPLOY / name for name in ("controller.yaml", "webhook.yaml", "kustomization.yaml"))]
     for file in (*files, CHART / "Chart.yaml"):

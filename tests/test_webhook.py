@@ -6,6 +6,7 @@ import json
 import signal
 import ssl
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,8 @@ import yaml
 from pure.test_review import GOOD, WRONG
 from shell import BIN
 
-from kaitoctl.webhook import certificates, server
+from kaitoctl.commands.webhook_options import WebhookOptions
+from kaitoctl.webhook import certificates, server, trust
 
 NOW = datetime(2026, 11, 28, 17, tzinfo=UTC)
 HOSTS = ("127.0.0.1", "kaitoctl-webhook.kaitoctl-system.svc")
@@ -68,6 +70,24 @@ def test_the_authority_before_stays_trusted_and_no_older_one() -> None:
 )
 def test_a_secret_that_holds_none_is_written_anew(data: Any) -> None:
     assert certificates.of_secret({"data": data}) is None
+
+
+def test_a_certificate_with_the_key_of_another_one_is_not_good() -> None:
+    """An edit, or a restore of half a Secret: shown, it would end the process that shows it."""
+    made, other = certificates.make(HOSTS, NOW), certificates.make(HOSTS, NOW)
+    mixed = certificates.Certificate(made.authorities, made.chain, other.key, made.ends)
+    assert certificates.is_good(made, HOSTS, NOW)
+    assert not certificates.is_good(mixed, HOSTS, NOW)
+
+
+def test_a_certificate_is_shown_without_a_folder_to_write_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pods' root is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    made = certificates.make(HOSTS, certificates.now())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trust.load(context, made.chain, made.key)
+    with pytest.raises(ssl.SSLError):
+        trust.load(context, made.chain, certificates.make(HOSTS, NOW).key)
 
 
 def test_the_key_is_never_shown() -> None:
@@ -159,6 +179,22 @@ def test_bad_usage_is_named(tmp_path: Path, arguments: list[str], words: str) ->
     assert (done.returncode, words in done.stderr) == (2, True), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--webhook-host", "a.example"], "--webhook-host: there is no webhook without --webhook"),
+        (["--webhook", "--dry-run"], "--webhook with --dry-run"),
+        (["--webhook", "--webhook-cert-dir", "nowhere"], "--webhook-cert-dir nowhere: No such file"),
+        (["--webhook", "--webhook-address", "0"], "--webhook-address 0: a webhook has to be reached"),
+        (["--webhook", "--webhook-secret", "one"], "--webhook-secret 'one': write NAMESPACE/NAME"),
+    ],
+)
+def test_bad_usage_beside_a_controller_is_named(tmp_path: Path, arguments: list[str], words: str) -> None:
+    command = [str(BIN / "kaitoctl"), "run-controller", "--sandbox", "--metrics-address", "0", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+
+
 def test_files_that_are_no_certificate_are_named(folder: Path) -> None:
     (folder / "tls.key").write_bytes(certificates.make(HOSTS, NOW).key)
     command = [str(BIN / "kaitoctl"), "run-webhook", "--cert-dir", str(folder)]
@@ -186,8 +222,30 @@ def test_the_manifest_is_of_one_piece() -> None:
     (named,) = found["ClusterRole"]["rules"]
     assert named["resourceNames"] == [found["ValidatingWebhookConfiguration"]["metadata"]["name"]]
     assert hook["failurePolicy"] == "Ignore", "a webhook that is away may not stop the repair of a model"
+    assert f"--secret={service['namespace']}/{service['name']}" in container["args"]
     done = subprocess.run(
         [str(BIN / "kaitoctl"), container["args"][0], "--help"], capture_output=True, text=True, check=True
     )
     for argument in container["args"][1:]:
         assert argument.partition("=")[0] in done.stdout
+
+
+def test_in_the_controller_it_has_the_same_rules_and_rights() -> None:
+    alone = {item["kind"]: item for item in yaml.safe_load_all(MANIFEST.read_text())}
+    beside_file = MANIFEST.with_name("controller-webhook.yaml")
+    beside = {item["kind"]: item for item in yaml.safe_load_all(beside_file.read_text())}
+    assert beside["ValidatingWebhookConfiguration"] == alone["ValidatingWebhookConfiguration"]
+    for kind in ("Role", "ClusterRole"):
+        assert beside[kind]["rules"] == alone[kind]["rules"]
+        assert beside[f"{kind}Binding"]["roleRef"]["name"] == beside[kind]["metadata"]["name"]
+    of_controller = {
+        item["kind"]: item
+        for item in yaml.safe_load_all(MANIFEST.with_name("controller.yaml").read_text())
+        if item["kind"] == "Deployment"
+    }
+    labels = of_controller["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert beside["Service"]["spec"]["selector"] == labels
+    (port,) = beside["Service"]["spec"]["ports"]
+    assert f":{port['targetPort']}" == WebhookOptions().webhook_address
+    secret = f"{beside['Service']['metadata']['namespace']}/{beside['Service']['metadata']['name']}"
+    assert secret == WebhookOptions().webhook_secret

@@ -9,6 +9,7 @@ import typer
 
 from kaitoctl.cli import options
 from kaitoctl.cli.controller_options import CONTROLLER, Controller
+from kaitoctl.cli.webhook_options import WEBHOOK, Webhook
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -65,6 +66,7 @@ def run_controller(
         str, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
     ] = "info",
     controller: Controller = CONTROLLER,
+    webhook: Webhook = WEBHOOK,
     target: _Cluster = _CLUSTER,
 ) -> None:
     """Manage Workspaces: give each its workload, Service and nodes, and keep them so.
@@ -89,6 +91,7 @@ def run_controller(
             log_format=log_format,
             log_level=log_level,
             controller=controller,
+            webhook=webhook,
             target=target,
         )
     )

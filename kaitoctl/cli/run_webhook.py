@@ -84,11 +84,12 @@ def run_webhook(
       kaitoctl run-webhook --cert-dir certificates --address 127.0.0.1:9443
     """
     from kaitoctl.commands import run_webhook
+    from kaitoctl.commands.webhook_options import Certificates
 
     raise typer.Exit(
         run_webhook.run_webhook(
             address=address,
-            certificates=run_webhook.Certificates(cert_dir, secret, configuration, tuple(host or ())),
+            certificates=Certificates(cert_dir, secret, configuration, tuple(host or ())),
             target_version=target_version,
             catalog=catalog,
             metrics_address=metrics_address,

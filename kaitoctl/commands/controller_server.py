@@ -56,6 +56,7 @@ class Telemetry:
         self._running: Running | None = None
         # They are one line more for each of the others, and nobody reads them.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._also: Callable[[], str] = lambda: ""
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._registry.register(_Lookups(self))
@@ -118,6 +119,15 @@ class Telemetry:
         """For `workspace_controller.run`: the controller begins."""
         self._running = running
 
+    def beside(self, unready: Callable[[], str]) -> CollectorRegistry:
+        """For what else this process serves: this is not ready while that is not.
+
+        Returns:
+            Where its metrics go.
+        """
+        self._also = unready
+        return self._registry
+
     def stopped(self) -> None:
         """The controller has ended, perhaps to begin again when it leads again."""
         self._running = None
@@ -127,6 +137,10 @@ class Telemetry:
     @property
     def unready(self) -> str:
         """Why this process is not ready; empty when it sees the cluster or stands by for the lead."""
+        return self._unready or self._also()
+
+    @property
+    def _unready(self) -> str:
         if self._running is None:
             return "" if self._elects and not self._is_leader() else "the controller has not begun"
         missing = [informer.kind.plural for informer in self._running.informers if not informer.synced]

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kaitoctl import fleet_controller
-from kaitoctl.commands import beside_kaito, controller_logs, option_values
+from kaitoctl.commands import admission, beside_kaito, controller_logs, option_values
 from kaitoctl.commands.cluster import connected, missing_crd, workspace_kind
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_server import Telemetry, address_of, serving
 from kaitoctl.commands.controller_settings import settings_of
 from kaitoctl.commands.target import Target
+from kaitoctl.commands.webhook_options import WebhookOptions
 from kaitoctl.errors import ApiError, InputError, KaitoctlError, NegativeAnswer
+from kaitoctl.kaito.validation import OWN, Setting
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.dry_run import DryRun
 from kaitoctl.reconcile.leader_election import LeaderElection
@@ -52,6 +54,7 @@ class _How:
         metrics_address: where to answer; None when the user has named none.
         is_json: whether lines are JSON.
         takes_over: run also where KAITO's controller is at work.
+        webhook: whether and how Workspaces are judged before they are written.
     """
 
     settings: Settings
@@ -61,6 +64,7 @@ class _How:
     metrics_address: str | None
     is_json: bool
     takes_over: bool
+    webhook: WebhookOptions
 
 
 def run_controller(
@@ -74,12 +78,16 @@ def run_controller(
     metrics_address: str | None,
     log_format: str,
     log_level: str,
+    webhook: WebhookOptions,
     target: Target,
 ) -> int:
     """Manage Workspaces: give each its workload, Service and nodes, and keep them so."""
     settings = settings_of(controller)
     option_values.one_of(log_format, controller_logs.FORMATS, option="--log-format")
     option_values.one_of(log_level, controller_logs.LEVELS, option="--log-level")
+    webhook.insist()
+    if webhook.webhook and dry_run:
+        raise InputError("--webhook with --dry-run: a webhook writes its certificate and refuses Workspaces")
     controller_logs.configure(log_format, log_level)
     how = _How(
         settings,
@@ -89,6 +97,7 @@ def run_controller(
         metrics_address,
         log_format == "json",
         take_over,
+        webhook,
     )
     try:
         asyncio.run(_run(target, how))
@@ -108,6 +117,7 @@ async def _run(target: Target, how: _How) -> None:
         kind = await _insist_on_crd(client, scope)
         await beside_kaito.insist_on_being_alone(client, kind, scope, takes_over=how.takes_over)
         await _answer(stack, telemetry, how)
+        judging = await _judge(stack, telemetry, how, client)
 
         met: list[Rival] = []
 
@@ -144,6 +154,10 @@ async def _run(target: Target, how: _How) -> None:
             if how.lease_namespace
             else work()
         )
+        if judging is not None:
+            judging.add_done_callback(
+                lambda _: task.cancel()
+            )  # it ends by a defect alone, which is raised below
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, task.cancel)
@@ -170,6 +184,27 @@ async def _answer(stack: AsyncExitStack, telemetry: Telemetry, how: _How) -> Non
         logger.warning("no metrics: %s; choose another --metrics-address", why)
     else:
         _say(how, f"metrics and health on http://{where}")
+
+
+async def _judge(
+    stack: AsyncExitStack, telemetry: Telemetry, how: _How, client: Client
+) -> asyncio.Task[None] | None:
+    """Open the webhook, if there is to be one: every replica judges, whoever leads."""
+    if not how.webhook.webhook:
+        return None
+    from kaitoctl.webhook import server  # what it takes is not paid for without it
+
+    certificates = how.webhook.certificates
+    keeper: admission.Keeper = (
+        admission.of_folder(certificates.folder, "--webhook-cert-dir")
+        if certificates.folder is not None
+        else admission.made(client, certificates)
+    )
+    setting = Setting(OWN, generation=how.settings.generation, catalog=how.settings.catalog)
+    registry = telemetry.beside(lambda: f"the webhook: {keeper.missing}" if keeper.missing else "")
+    reviews = server.Reviews(setting, lambda: keeper.missing, lambda: keeper.ends_at, registry)
+    address = admission.address_of(how.webhook.webhook_address, "--webhook-address")
+    return await stack.enter_async_context(admission.judging(reviews, keeper, address))
 
 
 async def _run_as_leader(

@@ -112,12 +112,15 @@ def of_secret(secret: Object | None) -> Certificate | None:
 
 
 def is_good(certificate: Certificate, hosts: Sequence[str], now: datetime) -> bool:
-    """Whether it is for all of these names, signed by its authority, and not about to end."""
+    """Whether it is for all of these names, signed by its authority, with its key, and not about to end."""
     (served, *_), (authority, *_) = map(_certificates, (certificate.chain, certificate.authorities))
     try:
         served.verify_directly_issued_by(authority)
         names = served.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        key = serialization.load_pem_private_key(certificate.key, password=None)
     except Exception:  # what is wrong with it does not matter: another one is made
+        return False
+    if key.public_key() != served.public_key():
         return False
     is_for_all = {_general_name(host) for host in hosts} <= set(names)
     return is_for_all and served.not_valid_before_utc <= now < certificate.ends - RENEWED_BEFORE

@@ -30,13 +30,21 @@ class Reviews:
         setting: where the Workspaces are to live.
         missing: why nobody can reach the webhook yet; empty when it can.
         ends_at: when the certificate ends, in seconds since 1970.
+        registry: of the process that the webhook is a part of; None where it is all of it.
     """
 
-    def __init__(self, setting: Setting, missing: Callable[[], str], ends_at: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        missing: Callable[[], str],
+        ends_at: Callable[[], float],
+        registry: CollectorRegistry | None = None,
+    ) -> None:
         self._setting = setting
         self._missing = missing
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self._registry = registry or CollectorRegistry()
+        if registry is None:
+            ProcessCollector(registry=self._registry)
         self._answers = Counter(
             "kaitoctl_webhook_reviews",
             "Workspaces that were judged, by operation and answer: admits, warns, refuses.",

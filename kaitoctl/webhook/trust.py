@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
 import ssl
 import tempfile
 from collections.abc import Sequence
@@ -39,9 +40,18 @@ class Trust:
         secret: where the certificate is kept.
         configuration: the ValidatingWebhookConfiguration whose webhooks are to trust it.
         hosts: the names and addresses that the API server calls the webhook by.
+        manifest: the file of `deploy/` that has the configuration.
     """
 
-    def __init__(self, client: Client, secret: ObjectKey, configuration: str, hosts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        secret: ObjectKey,
+        configuration: str,
+        hosts: Sequence[str],
+        manifest: str = "deploy/webhook.yaml",
+    ) -> None:
+        self._manifest = manifest
         self._client = client
         self._secret = secret
         self._configuration = configuration
@@ -61,7 +71,7 @@ class Trust:
         while True:
             try:
                 await self.settle()
-            except KaitoctlError as error:
+            except (KaitoctlError, OSError) as error:  # ssl.SSLError is one
                 self.missing = self.missing and str(error)
                 logger.warning("the webhook's certificate: %s", error)
             await asyncio.sleep(_RETRY_S if self.missing else _EVERY_S)
@@ -112,7 +122,7 @@ class Trust:
         if configuration is None:
             raise KaitoctlError(
                 f"there is no ValidatingWebhookConfiguration {self._configuration}",
-                hint=Command("kubectl apply --server-side -f deploy/webhook.yaml"),
+                hint=Command("kubectl apply --server-side -f", self._manifest),
             )
         bundle = base64.b64encode(certificate.authorities).decode()
         webhooks = configuration.get("webhooks") or ()
@@ -138,14 +148,22 @@ class Trust:
 
 
 def load(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
-    """Show this certificate on new connections; Python takes it from files alone, so they are there briefly.
+    """Show this certificate on new connections.
+
+    Python takes it from a file alone. On Linux that is one in memory, which needs no folder to write to and
+    leaves no key on a disk; elsewhere one that is there briefly.
 
     Raises:
         ssl.SSLError: key and certificate do not fit.
     """
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        with os.fdopen(os.memfd_create("tls"), "wb") as file:
+            file.write(chain + key)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        return
     with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder, "tls.crt"), Path(folder, "tls.key")
-        for file, text in zip(files, (chain, key), strict=True):
-            file.touch(mode=0o600)
-            file.write_bytes(text)
-        context.load_cert_chain(*files)
+        made = Path(folder, "tls.pem")
+        made.touch(mode=0o600)
+        made.write_bytes(chain + key)
+        context.load_cert_chain(made)

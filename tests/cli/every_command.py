@@ -50,7 +50,10 @@ CALLS: dict[str, list[list[str]]] = {
     "rollout history": [["falcon"]],
     "rollout status": [["falcon", "--timeout", "20s"]],
     "rollout undo": [["falcon", *_FOLLOWED], ["falcon", "--dry-run", "client"]],
-    "run-controller": [["--no-leader-elect", "--metrics-address", "0"]],
+    "run-controller": [
+        ["--no-leader-elect", "--metrics-address", "0"],
+        ["--no-leader-elect", "--metrics-address", "0", "--webhook", "--webhook-address", "127.0.0.1:0"],
+    ],
     "run-webhook": [["--address", "127.0.0.1:0", "--metrics-address", "0"]],
     "scale": [["falcon", "--count", "2"]],
     "set-adapter": [["falcon", "--name", "style", "--strength", "0.5", *_FOLLOWED]],

@@ -12,14 +12,13 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from controlplane.plane import ControlPlane, _free_port
+from controlplane.webhooks import as_in_space, create, documents, shows_the_words_of_validate
 from pure.test_kaito_answers import CODE_ROWS, ROWS
 from pure.test_review import GOOD, WRONG
-from shell import BIN, Shell
+from shell import BIN
 from test_deploy import granted
 
 from kaitoctl.kaito import validation
@@ -34,20 +33,6 @@ SPACE, HOME = "admission", "webhook-home"
 ACCOUNT = "kaitoctl-webhook"
 SECRET_KEY = ObjectKey(HOME, "kaitoctl-webhook")
 USER = f"system:serviceaccount:{HOME}:{ACCOUNT}"
-
-
-def documents(port: int) -> Iterator[Object]:
-    """The manifest's objects in a namespace of the test's own; the webhook is on this machine, for one."""
-    text = FILE.read_text().replace("kaitoctl-system", HOME)
-    for item in yaml.safe_load_all(text):
-        if item["kind"] == "Deployment":
-            item["spec"]["replicas"] = 0
-        if item["kind"] == VALIDATING.kind:
-            (hook,) = item["webhooks"]
-            hook["clientConfig"] = {"url": f"https://127.0.0.1:{port}/validate"}
-            hook["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": SPACE}}
-            hook["failurePolicy"] = "Fail"
-        yield item
 
 
 @dataclass
@@ -69,7 +54,7 @@ def webhook(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
     port, metrics = _free_port(), _free_port()
     for name in (SPACE, HOME):
         control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    for obj in documents(port):
+    for obj in documents(FILE, HOME, SPACE, port):
         control_plane.apply(obj)
     began = control_plane.audit_mark()
     kubeconfig = control_plane.kubeconfig_of_service_account(HOME, ACCOUNT)
@@ -94,7 +79,7 @@ def webhook(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
         control_plane.send("DELETE", VALIDATING.path("", "kaitoctl-webhook"))
         for name in (SPACE, HOME):
             control_plane.send("DELETE", f"/api/v1/namespaces/{name}")
-    roles = {item["kind"]: item for item in documents(port)}
+    roles = {item["kind"]: item for item in documents(FILE, HOME, SPACE, port)}
     given = granted(roles["ClusterRole"]) | granted(roles["Role"])
     used = {
         (event["verb"], event["objectRef"].get("apiGroup", ""), event["objectRef"]["resource"])
@@ -118,27 +103,11 @@ def _until_ready(found: Webhook, process: subprocess.Popen[bytes]) -> None:
         pytest.fail(found.log.read_text())
     # The API server takes a moment to know a configuration that was just written.
     while time.monotonic() < deadline:
-        if create(found.plane, as_in_space(WRONG, "probe"))[0] != 201:
+        if create(found.plane, SPACE, as_in_space(SPACE, WRONG, "probe"))[0] != 201:
             return
         found.plane.send("DELETE", f"/apis/kaito.sh/v1alpha1/namespaces/{SPACE}/workspaces/probe")
         time.sleep(0.05)
     pytest.fail("the API server does not ask")
-
-
-def as_in_space(manifest: Object, name: str = "") -> Object:
-    made: Object = json.loads(json.dumps({key: value for key, value in manifest.items() if key != "status"}))
-    metadata = made.get("metadata")
-    if isinstance(metadata, dict):
-        for field in ("uid", "resourceVersion", "generation"):
-            metadata.pop(field, None)
-        made["metadata"] = {**metadata, "namespace": SPACE, **({"name": name} if name else {})}
-    return made
-
-
-def create(plane: ControlPlane, manifest: Object) -> tuple[int, Any]:
-    version = str(manifest.get("apiVersion")).rpartition("/")[2]
-    path = f"/apis/kaito.sh/{version}/namespaces/{SPACE}/workspaces?fieldValidation=Strict"
-    return plane.send("POST", path, manifest)
 
 
 def cases() -> list[Object]:
@@ -152,9 +121,9 @@ def cases() -> list[Object]:
 def test_the_answers_of_the_api_server_are_those_of_validate(webhook: Webhook) -> None:
     different, counts = [], {True: 0, False: 0}
     for number, manifest in enumerate(cases()):
-        made = as_in_space(manifest)
+        made = as_in_space(SPACE, manifest)
         errors = [one for one in validation.judge(made, Setting(OWN)) if one.severity == "error"]
-        status, answer = create(webhook.plane, made)
+        status, answer = create(webhook.plane, SPACE, made)
         counts[status == 201] += 1
         if (status == 201) == bool(errors):
             different.append((number, made, [one.text for one in errors], status, answer.get("message")))
@@ -167,20 +136,7 @@ def test_the_answers_of_the_api_server_are_those_of_validate(webhook: Webhook) -
 
 
 def test_kubectl_shows_the_words_of_validate(webhook: Webhook, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, cluster={"KUBECONFIG": str(webhook.plane.kubeconfig)})
-    bad = as_in_space(WRONG, "words")
-    bad["metadata"]["annotations"] = {"kaito.sh/enable-lb": "yes"}
-    (tmp_path / "bad.yaml").write_text(json.dumps(bad))
-    offline = shell.kaitoctl("validate", "bad.yaml", "--target-version", "kaitoctl", "-o", "json", code=2)
-    problems = json.loads(offline.stdout)["documents"][0]["problems"]
-    kubectl = [str(BIN / "kubectl"), f"--kubeconfig={shell.kubeconfig}", "apply", "-f", "bad.yaml"]
-    done = shell.run(*kubectl)
-    assert done.returncode == 1
-    for problem in problems:
-        assert problem["message"] in done.stderr, problem
-        assert problem["code"] in done.stderr
-    assert {one["severity"] for one in problems} == {"error", "warning"}
-    assert "Warning: KW" in done.stderr
+    shows_the_words_of_validate(webhook.plane, SPACE, tmp_path)
 
 
 def test_what_is_there_already_can_be_repaired_and_deleted(webhook: Webhook) -> None:
@@ -188,15 +144,15 @@ def test_what_is_there_already_can_be_repaired_and_deleted(webhook: Webhook) -> 
     plane = webhook.plane
     hook = plane.do("GET", VALIDATING.path("", "kaitoctl-webhook"))
     plane.do("DELETE", VALIDATING.path("", "kaitoctl-webhook"))
-    made = as_in_space(WRONG, "old")
+    made = as_in_space(SPACE, WRONG, "old")
     deadline = time.monotonic() + 30
-    while create(plane, made)[0] != 201:
+    while create(plane, SPACE, made)[0] != 201:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     for field in ("uid", "resourceVersion", "generation", "managedFields", "creationTimestamp"):
         hook["metadata"].pop(field, None)
     plane.do("POST", VALIDATING.path(), hook)
-    while create(plane, as_in_space(WRONG, "asked"))[0] == 201:
+    while create(plane, SPACE, as_in_space(SPACE, WRONG, "asked"))[0] == 201:
         plane.send("DELETE", f"/apis/kaito.sh/v1alpha1/namespaces/{SPACE}/workspaces/asked")
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -237,10 +193,10 @@ def test_replicas_share_a_certificate_and_renew_it_with_nobody_refused(webhook: 
 
 
 def test_a_good_workspace_is_written_and_counted(webhook: Webhook) -> None:
-    status, _ = create(webhook.plane, as_in_space(GOOD, "good"))
+    status, _ = create(webhook.plane, SPACE, as_in_space(SPACE, GOOD, "good"))
     deadline = time.monotonic() + 100  # a renewed certificate is shown within a minute
     while status != 201 and time.monotonic() < deadline:
         time.sleep(1)
-        status, _ = create(webhook.plane, as_in_space(GOOD, "good"))
+        status, _ = create(webhook.plane, SPACE, as_in_space(SPACE, GOOD, "good"))
     assert status == 201
     assert 'operation="CREATE"' in webhook.scrape("/metrics")

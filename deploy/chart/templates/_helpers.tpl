@@ -2,6 +2,11 @@
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{- /* Whether the webhook has pods of its own; empty when not. */}}
+{{- define "kaitoctl.ownWebhook" -}}
+{{- if and .Values.webhook.enabled (not .Values.webhook.inController) }}yes{{ end }}
+{{- end }}
+
 {{- define "kaitoctl.placement" -}}
 {{- with .nodeSelector }}
 nodeSelector:
