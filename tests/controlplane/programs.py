@@ -64,6 +64,15 @@ def _kubernetes(version: str) -> Mapping[str, str]:
     return {f"k8s.io/component-base/version.{name}": value for name, value in stamps.items()}
 
 
+def _helm(version: str) -> Mapping[str, str]:
+    """As its Makefile does: the Kubernetes that charts are rendered for where nothing else is said."""
+    major, minor, _ = CONTROL_PLANE.version().removeprefix("v").split(".")
+    places = [f"helm.sh/helm/v3/pkg/{package}.k8sVersion" for package in ("chartutil", "lint/rules")]
+    parts = {"Major": major, "Minor": minor}
+    numbers = {f"{of}{part}": number for of in places for part, number in parts.items()}
+    return {"helm.sh/helm/v3/internal/version.version": version, **numbers}
+
+
 CONTROL_PLANE = Module(
     HERE,
     "k8s.io/kubernetes",
@@ -84,7 +93,7 @@ HELM = Module(
     "helm.sh/helm/v3",
     "helm",
     {"helm": "helm"},
-    lambda version: {"helm.sh/helm/v3/internal/version.version": version},
+    _helm,
 )
 
 NAMES = tuple(CONTROL_PLANE.built_as)
