@@ -42,7 +42,7 @@ LATE = {
     ("option_values", "kube.http"): "only for --url: it brings asyncio and ssl",
     ("target", "commands.sandbox_process"): "only for advice about a sandbox",
     ("validate", "kaito.catalog_file"): "only with a catalog of the user's",
-    ("run_webhook", "webhook.trust.Trust"): "needs an extra that --cert-dir does without",
+    ("admission", "webhook.trust.Trust"): "needs an extra that --cert-dir does without",
     ("validate", "commands.target_release.target_option"): "only with --target-version",
     ("validate", "kaito.fleet.validation"): "most files hold Workspaces alone",
     ("validate", "kaito.validation.of_cluster.gates_off"): "only with --feature-gates",

@@ -26,6 +26,7 @@ from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.dry_run import DryRun
 from kaitoctl.reconcile.leader_election import LeaderElection
 from kaitoctl.screens import output
+from kaitoctl.webhook import server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -192,8 +193,6 @@ async def _judge(
     """Open the webhook, if there is to be one: every replica judges, whoever leads."""
     if not how.webhook.webhook:
         return None
-    from kaitoctl.webhook import server  # what it takes is not paid for without it
-
     certificates = how.webhook.certificates
     keeper: admission.Keeper = (
         admission.of_folder(certificates.folder, "--webhook-cert-dir")
