@@ -58,6 +58,7 @@ class AdapterChange(AdapterOptions):
     rollback_on_failure: _RollbackOnFailure = False
     force_conflicts: _ForceConflicts = False
     target_version: _TargetVersion = None
+    node_provisioner: options.NodeProvisioner = None
     catalog: options.CatalogFile = None
 
 

@@ -39,9 +39,9 @@ def apply(
         str | None,
         typer.Option("--timeout", help="How long to follow (default: each preset's budget and 10m)."),
     ] = None,
-    target_version: options.ManagedBy = None,
     catalog: options.CatalogFile = None,
     prices: options.PricesFile = None,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Create or change the Workspaces and ConfigMaps of manifests, and follow all rollouts.
@@ -64,7 +64,7 @@ def apply(
             force_conflicts=force_conflicts,
             wait=wait,
             timeout=timeout,
-            target_version=target_version,
+            managed=managed,
             catalog=catalog,
             prices=prices,
             target=target,

@@ -38,11 +38,13 @@ def convert(
     diff: Annotated[
         bool, typer.Option("--diff", help="Show the lines that differ; exit code 1 if there are any.")
     ] = False,
+    target_version: options.TargetVersion = None,
     catalog: options.CatalogFile = None,
 ) -> None:
     """Write Workspaces and InferenceSets in another API version.
 
-    Stderr says what does not carry over, and what replaces it.
+    Stderr says what does not carry over, and what replaces it: for KAITO v0.12 to v1beta1, for v0.4 to
+    v1alpha1, or for the release that --target-version names.
 
     Objects of other kinds in the file are passed through. --in-place keeps comments, order and layout, and
     writes no file when one cannot be converted.
@@ -56,6 +58,12 @@ def convert(
 
     raise typer.Exit(
         convert.convert(
-            names=names, to=to, output_format=output_format, in_place=in_place, diff=diff, catalog=catalog
+            names=names,
+            to=to,
+            output_format=output_format,
+            in_place=in_place,
+            diff=diff,
+            target_version=target_version,
+            catalog=catalog,
         )
     )

@@ -206,6 +206,7 @@ def _create_group() -> None:
 def create_workspace(
     name: Annotated[str, typer.Argument(help="Workspace name.", metavar="NAME")],
     given: NewWorkspace = NEW_WORKSPACE,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Create or change a Workspace, and follow its rollout.
@@ -225,7 +226,7 @@ def create_workspace(
     """
     from kaitoctl.commands import create_workspace
 
-    create_workspace.create_workspace(name=name, given=given, target=target)
+    create_workspace.create_workspace(name=name, given=given, managed=managed, target=target)
 
 
 @app.command("inference-set")
@@ -233,6 +234,7 @@ def create_workspace(
 def create_inference_set(
     name: Annotated[str, typer.Argument(help="InferenceSet name.", metavar="NAME")],
     given: NewSet = NEW_SET,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Create an InferenceSet, several Workspaces of one model, and follow it until all are ready.
@@ -251,4 +253,6 @@ def create_inference_set(
     """
     from kaitoctl.commands import create_inference_set
 
-    raise typer.Exit(create_inference_set.create_inference_set(name=name, given=given, target=target))
+    raise typer.Exit(
+        create_inference_set.create_inference_set(name=name, given=given, managed=managed, target=target)
+    )

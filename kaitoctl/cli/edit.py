@@ -16,9 +16,9 @@ def edit(
     yes: options.Yes = False,
     wait: options.Wait = True,
     timeout: options.FollowTimeout = None,
-    target_version: options.ManagedBy = None,
     catalog: options.CatalogFile = None,
     prices: options.PricesFile = None,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Edit a Workspace with $KUBE_EDITOR, $VISUAL or $EDITOR, and follow its rollout.
@@ -37,7 +37,7 @@ def edit(
         yes=yes,
         wait=wait,
         timeout=timeout,
-        target_version=target_version,
+        managed=managed,
         catalog=catalog,
         prices=prices,
         target=target,

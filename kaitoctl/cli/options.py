@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 import typer
 
 from kaitoctl.cli import complete
+from kaitoctl.commands import option_values
 from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.commands.target import Target
 
@@ -53,7 +54,7 @@ TargetVersion = Annotated[
     str | None,
     typer.Option(
         "--target-version",
-        help="KAITO version: v0.3, v0.4 or v0.12.",
+        help="A release of KAITO, such as v0.4, v0.9.4 or v0.12.",
         metavar="VERSION",
         autocompletion=complete.of("v0.3", "v0.4", "v0.12"),
     ),
@@ -107,15 +108,6 @@ Manifests = Annotated[
         metavar="FILE|DIR",
     ),
 ]
-ManagedBy = Annotated[
-    str | None,
-    typer.Option(
-        "--target-version",
-        help="Who manages Workspaces: kaitoctl, or a release of KAITO (default: what the cluster shows).",
-        metavar="VERSION",
-        autocompletion=complete.of("kaitoctl", "v0.3", "v0.4", "v0.12"),
-    ),
-]
 Namespace = Annotated[
     str | None,
     typer.Option(
@@ -155,6 +147,17 @@ RequestTimeout = Annotated[
 ]
 
 
+NodeProvisioner = Annotated[
+    str | None,
+    typer.Option(
+        "--node-provisioner",
+        help="Setting of KAITO: azure-gpu-provisioner, karpenter or byo (default: the cluster's).",
+        metavar="NAME",
+        autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class WholeCluster(Target):
     """The options of every command that is about a cluster as a whole."""
@@ -171,6 +174,22 @@ class Cluster(WholeCluster):
     """The options of every command that can be pointed at a namespace of a cluster."""
 
     namespace: Namespace = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedBy(option_values.ManagedBy):
+    """The options by which a user says what a command would else ask the cluster: which KAITO is there."""
+
+    target_version: Annotated[
+        str | None,
+        typer.Option(
+            "--target-version",
+            help="Who manages Workspaces: kaitoctl, or a release of KAITO (default: what the cluster shows).",
+            metavar="VERSION",
+            autocompletion=complete.of("kaitoctl", "v0.3", "v0.4", "v0.12"),
+        ),
+    ] = None
+    node_provisioner: NodeProvisioner = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +215,7 @@ class NodeLists(SavedLists):
 
 
 NODE_LISTS = NodeLists()
+MANAGED_BY = ManagedBy()
 WHOLE_CLUSTER = WholeCluster()
 CLUSTER = Cluster()
 

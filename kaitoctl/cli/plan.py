@@ -24,9 +24,9 @@ def plan(
         bool,
         typer.Option("--force-conflicts", help="Compare as if fields of other managers were taken over."),
     ] = False,
-    target_version: options.ManagedBy = None,
     catalog: options.CatalogFile = None,
     prices: options.PricesFile = None,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Say what applying manifests would do: changes, restarts, nodes asked for and released.
@@ -45,7 +45,7 @@ def plan(
             output_format=output_format,
             out=out,
             force_conflicts=force_conflicts,
-            target_version=target_version,
+            managed=managed,
             catalog=catalog,
             prices=prices,
             target=target,

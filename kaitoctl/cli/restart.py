@@ -18,6 +18,7 @@ def restart(
     wait: options.Wait = True,
     timeout: options.FollowTimeout = None,
     catalog: options.CatalogFile = None,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Restart the pods of a Workspace, and follow until they serve.
@@ -32,5 +33,12 @@ def restart(
     from kaitoctl.commands import restart
 
     restart.restart(
-        name=name, dry_run=dry_run, yes=yes, wait=wait, timeout=timeout, catalog=catalog, target=target
+        name=name,
+        dry_run=dry_run,
+        yes=yes,
+        wait=wait,
+        timeout=timeout,
+        catalog=catalog,
+        managed=managed,
+        target=target,
     )

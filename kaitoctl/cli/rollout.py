@@ -100,6 +100,7 @@ def undo(
         typer.Option("--force-conflicts", help="Take over, or remove, fields that another manager owns."),
     ] = False,
     catalog: options.CatalogFile = None,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Roll a Workspace back to an earlier revision.
@@ -122,6 +123,7 @@ def undo(
         timeout=timeout,
         force_conflicts=force_conflicts,
         catalog=catalog,
+        managed=managed,
         target=target,
     )
 

@@ -20,7 +20,7 @@ def scale(
         str | None,
         typer.Option("--output", "-o", help="Print the scaled Workspace as yaml or json.", metavar="FORMAT"),
     ] = None,
-    target_version: options.ManagedBy = None,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Scale a Workspace, or say why it cannot be and what can.
@@ -33,6 +33,4 @@ def scale(
     """
     from kaitoctl.commands import scale
 
-    scale.scale(
-        name=name, count=count, output_format=output_format, target_version=target_version, target=target
-    )
+    scale.scale(name=name, count=count, output_format=output_format, managed=managed, target=target)

@@ -17,6 +17,7 @@ def why(
     name: options.WorkspaceName,
     output_format: Annotated[str, options.formats("text", "short", "json", "yaml")] = "text",
     catalog: options.CatalogFile = None,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Explain why a Workspace is not ready: one root cause, its evidence, and how to fix it.
@@ -29,4 +30,6 @@ def why(
     """
     from kaitoctl.commands import why
 
-    raise typer.Exit(why.why(name=name, output_format=output_format, catalog=catalog, target=target))
+    raise typer.Exit(
+        why.why(name=name, output_format=output_format, catalog=catalog, managed=managed, target=target)
+    )

@@ -28,7 +28,7 @@ from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.adapter_settings import AdapterCheck, AdapterSettings
 from kaitoctl.commands.cluster import FIELD_MANAGER, carried_out, connected, explain_refusal, served_versions
 from kaitoctl.commands.follow import budget_s
-from kaitoctl.commands.kaito_here import kaito_here
+from kaitoctl.commands.kaito_here import as_said
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.target import Target
@@ -148,11 +148,10 @@ class _Changing:
     # --- before ----------------------------------------------------------------------------------------
 
     async def _setting(self, workspace: Object) -> Setting:
-        if self.how.target_version is not None:
-            return validation.Setting(self.how.target_version, catalog=self.how.catalog)
-        if self.target.sandbox or look.is_ours(workspace):
+        said = self.how.managed
+        if said.target_version is None and (self.target.sandbox or look.is_ours(workspace)):
             return validation.Setting(validation.OWN, catalog=self.how.catalog)
-        here = await kaito_here(self.client, await served_versions(self.client))
+        here = await as_said(self.client, said, await served_versions(self.client))
         return here.setting(self.how.catalog)
 
     async def _check_secrets(self, workspace: Object, change: Change, wanted: list[Object]) -> None:
@@ -201,7 +200,7 @@ class _Changing:
             after,
             self.how.catalog,
             is_sandbox=self.target.sandbox,
-            target_version=self.how.target_version,
+            managed=self.how.managed,
         )
         consent.show_costs(self.target, change)
         if not change.outage.pods and not change.uncertain:

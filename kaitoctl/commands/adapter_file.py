@@ -46,7 +46,10 @@ def edit(
         raise InputError(
             f"{files.display_name(filename)}: {_title(before)} serves no model: it has no inference"
         )
-    setting = validation.Setting(how.target_version, catalog=how.catalog)
+    said = how.managed
+    setting = validation.Setting(
+        said.target_version, byo=said.byo, catalog=how.catalog, provisioner=said.node_provisioner
+    )
     change = make(before, setting.target_of(before), None)
     present = adapters.entries_of(before)
     wanted = change.on(present)

@@ -19,4 +19,5 @@ class AdapterOptions:
     rollback_on_failure: bool = False
     force_conflicts: bool = False
     target_version: str | None = None
+    node_provisioner: str | None = None
     catalog: str | None = None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import option_values
-from kaitoctl.commands.target_release import target_option
+from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import adapter_rollout, adapters, catalog_file
 from kaitoctl.kube.objects import key_of
@@ -37,7 +38,7 @@ class AdapterSettings:
         timeout_s: for how long; None for the preset's budget.
         force_conflicts: whether to take the field over.
         rollback_on_failure: whether to roll the change back when it fails.
-        target_version: of KAITO; None asks the cluster.
+        managed: who manages Workspaces, as far as the user says it.
         catalog: of presets and instance types.
         smoke_test: whether to send a prompt when it is ready, on whatever cluster.
     """
@@ -50,7 +51,7 @@ class AdapterSettings:
     timeout_s: float | None
     force_conflicts: bool
     rollback_on_failure: bool
-    target_version: str | None
+    managed: ManagedBy
     catalog: Catalog
     smoke_test: bool
 
@@ -65,7 +66,8 @@ def settings_of(given: AdapterOptions) -> AdapterSettings:
     option_values.one_of(given.dry_run, ("none", "client", "server"), option="--dry-run")
     if given.output_format is not None:
         option_values.output_format(given.output_format, ("yaml", "json", "name"))
-    target_version = None if given.target_version is None else target_option(given.target_version)
+    managed = ManagedBy(given.target_version, given.node_provisioner)
+    check_manager(managed)
     if given.rollback_on_failure and not given.wait:
         raise InputError(
             "--rollback-on-failure and --no-wait exclude each other: without waiting, no failure is seen"
@@ -81,7 +83,7 @@ def settings_of(given: AdapterOptions) -> AdapterSettings:
         timeout_s=option_values.duration_s(given.timeout) if given.timeout else None,
         force_conflicts=given.force_conflicts,
         rollback_on_failure=given.rollback_on_failure,
-        target_version=target_version,
+        managed=managed,
         catalog=known,
         smoke_test=given.smoke_test,
     )

@@ -21,6 +21,8 @@ from kaitoctl.commands import (
 )
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal, present
 from kaitoctl.commands.follow_all import follow_all
+from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Unreachable
 from kaitoctl.kaito import api, catalog_file, planning
 from kaitoctl.kaito.fleet import kinds
@@ -69,21 +71,21 @@ def apply(
     force_conflicts: bool,
     wait: bool,
     timeout: str | None,
-    target_version: str | None,
+    managed: ManagedBy,
     catalog: str | None,
     prices: str | None,
     target: Target,
 ) -> int:
     """Create or change what manifests say, all of it or nothing, and follow every rollout."""
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
-    option_values.managed_by(target_version)
+    check_manager(managed)
     known = catalog_file.read(catalog)
     if bool(filename) == bool(plan):
         raise InputError("give manifests with -f, or a plan with --plan: one of the two")
     timeout_s = option_values.duration_s(timeout) if timeout else None
     kept = _plan_of(plan) if plan else None
     written = _documents(kept) if kept is not None else plan_documents.documents_of(filename or [])
-    asked = make_plan.Asked(target.sandbox, target_version, force_conflicts, known)
+    asked = make_plan.Asked(target.sandbox, managed, force_conflicts, known)
     how = _How(
         dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, _again(filename, kept, target)
     )

@@ -8,23 +8,34 @@ from kaitoctl.commands import option_values
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog
 from kaitoctl.kaito.catalog import Preset
+from kaitoctl.kaito.validation import releases
+from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.catalog import Catalog, Model
+    from kaitoctl.kaito.catalog import Catalog, InstanceType, Model
 
 CLOUDS = ("azure", "aws", "arc")
-TARGETS = ("v0.3", "v0.4", "v0.12")
 
 
-def check(output_format: str, choices: tuple[str, ...], target: str | None = None) -> None:
-    """Refuse a format or KAITO version that there is not.
+def check(output_format: str, choices: tuple[str, ...], target: str | None = None) -> str | None:
+    """The row of `releases` by which a KAITO version is judged; None without a version.
 
     Raises:
-        InputError: with the choices.
+        InputError: there is no such format or KAITO version.
     """
     option_values.output_format(output_format, choices)
-    if target is not None:
-        option_values.one_of(target, TARGETS, option="--target-version")
+    if target is None:
+        return None
+    release = releases.nearest(target)
+    if release is None:
+        rows = ", ".join(one.name for one in releases.RELEASES)
+        raise InputError(
+            f"--target-version {target[:40]!r}: not a release of KAITO",
+            hint=f"use a release since v0.3; with tables of their own: {rows}",
+        )
+    if note := releases.judged_as(target, release):
+        output.note(f"{target}: {note}")
+    return release.name
 
 
 def look_up(known: Catalog, name: str, target: str | None) -> list[Preset | Model]:
@@ -40,11 +51,51 @@ def look_up(known: Catalog, name: str, target: str | None) -> list[Preset | Mode
         near = catalog.close_matches(name, names)
         hint = f"did you mean {' or '.join(near)}?" if near else "`kaitoctl models list` names them all"
         raise InputError(f"{name!r} is neither a preset nor a model of the catalog", hint=hint)
+    if (row := _in_between(target)) is not None and releases.is_preset_name(row, name, known):
+        of_release = known.preset_in(name, row.name)
+        found = [of_release] if of_release is not None else found
+        return [model] if of_release is None and model is not None else found
     matching = [item for item in found if target is None or target in versions(item)]
     if not matching:
         have = ", ".join(version for item in found for version in versions(item))
         raise InputError(f"KAITO {target} does not have {name}", hint=f"it is in {have}" if have else "")
     return matching
+
+
+def items_of(known: Catalog, target: str | None) -> tuple[list[Preset], list[Model]]:
+    """The presets and the models of a KAITO version, of all versions without one.
+
+    Args:
+        known: where they are looked up.
+        target: as `check` returns it.
+    """
+    row = _in_between(target)
+    if row is None:
+        return (
+            [item for item in known.presets.values() if target is None or target in versions(item)],
+            [item for item in known.models.values() if target is None or target in versions(item)],
+        )
+    names = releases.preset_names(row, known)
+    of_release = {name: known.preset_in(name, row.name) for name in names}
+    models = [known.model(name) for name in names if of_release[name] is None]
+    presets = [known.preset(name) for name in names if of_release[name] is None and known.model(name) is None]
+    listed = [item for item in (*of_release.values(), *presets) if item is not None]
+    return listed, list({item.id: item for item in models if item is not None}.values())
+
+
+def is_known_to(machine: InstanceType, target: str | None, known: Catalog) -> bool:
+    """Whether a KAITO version has an instance type in its tables."""
+    if target is None:
+        return True
+    row = _in_between(target)
+    if row is None:
+        return catalog.TARGETS[target] in machine.versions
+    return releases.gpu_type(row, machine.name, machine.cloud, known) is not None
+
+
+def _in_between(target: str | None) -> releases.Release | None:
+    """The release, when the catalog of presets and models has no column for it."""
+    return None if target is None or target in catalog.TARGETS else releases.release_named(target)
 
 
 def versions(item: Preset | Model) -> list[str]:

@@ -15,6 +15,7 @@ from kaitoctl.commands import certain_write, consent, ownership_warnings, plan_e
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import FIELD_MANAGER, explain_refusal
 from kaitoctl.commands.observe_adapters import workspace_named
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, merging, undo, validation
 from kaitoctl.kaito.validation import Setting
@@ -45,6 +46,7 @@ class Asked:
         force: whether to take fields over from other managers.
         replace: whether what is not asked for is taken away.
         prices: of nodes.
+        managed: who manages Workspaces, as far as the user says it.
     """
 
     made: Callable[[Object], Object]
@@ -55,6 +57,7 @@ class Asked:
     force: bool
     replace: bool
     prices: Prices
+    managed: ManagedBy = NOT_SAID
 
 
 async def find(client: Client, name: str, namespace: str) -> Object | None:
@@ -206,7 +209,7 @@ async def _agree(
     output.differences(difference)
     ownership_warnings.warn(target, before)
     change = await plan_effects.change_of(
-        client, before, after, asked.setting.catalog, is_sandbox=target.sandbox
+        client, before, after, asked.setting.catalog, is_sandbox=target.sandbox, managed=asked.managed
     )
     consent.show_costs(target, change, asked.prices)
     if asked.dry_run or not change.wants_consent:

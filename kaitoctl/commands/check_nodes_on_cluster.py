@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import text
 from kaitoctl.commands import cluster, option_values
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected
-from kaitoctl.commands.kaito_here import KaitoHere, kaito_here
+from kaitoctl.commands.kaito_here import as_said
 from kaitoctl.commands.node_check_options import NodeCheck
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.wait_for_nodes import enough_nodes, verdict_now
 from kaitoctl.errors import InputError
@@ -45,14 +46,12 @@ async def verdict_on_cluster(
     """
     wait_s = option_values.duration_s(check.wait, option="--wait") if check.wait else 0.0
     async with connected(target) as client:
-        found = KaitoHere(version) if version is not None else await kaito_here(client)
+        found = await as_said(client, ManagedBy(version, check.node_provisioner))
         if workspace is None:
             workspace = await _from_cluster(client, name, of_cluster.node_rules_of(found.target, {}))
         elif workspace["metadata"].get("name"):
             workspace["metadata"].setdefault("namespace", client.namespace)
         rules = found.rules_for(workspace, known)
-        if check.node_provisioner:
-            rules = replace(rules, provisioner=check.node_provisioner)
         verdict = await verdict_now(client, workspace, rules)
         if check.fix and await _fix(client, verdict, check):
             verdict = await verdict_now(client, workspace, rules)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import files, option_values
+from kaitoctl.commands.target_release import target_option
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, catalog_file
 from kaitoctl.kaito.convert import convert as convert_workspace
 from kaitoctl.kaito.convert import is_workspace
 from kaitoctl.kaito.fleet import convert as sets
 from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.validation import OWN
+from kaitoctl.kaito.validation.releases import Release, nearest
 from kaitoctl.kube.documents import Refused, read
 from kaitoctl.kube.editing import edited
 from kaitoctl.screens import output
@@ -22,33 +26,65 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Who is to read what is written: an API version, presets, and a release of KAITO if one is named."""
+
+    to: str
+    known: Catalog
+    release: Release | None
+
+
 def convert(
-    *, names: Sequence[str], to: str, output_format: str, in_place: bool, diff: bool, catalog: str | None
+    *,
+    names: Sequence[str],
+    to: str,
+    output_format: str,
+    in_place: bool,
+    diff: bool,
+    target_version: str | None,
+    catalog: str | None,
 ) -> int:
     """Write Workspaces in another API version; stderr says what does not carry over, and what replaces it."""
     option_values.one_of(to, api.VERSIONS, option="--to")
     option_values.output_format(output_format, ("yaml", "json"))
-    known = catalog_file.read(catalog)
+    reader = _Reader(to, catalog_file.read(catalog), _release(target_version))
     if in_place and "-" in names:
         raise InputError("--in-place changes files, and -f - reads stdin")
     paths = dict.fromkeys(path for name in names for path in files.within(name, option="-f"))
     if in_place or diff:
-        return _edit(list(paths), to, known, writes=in_place, shows=diff)
+        return _edit(list(paths), reader, writes=in_place, shows=diff)
     converted = []
     for path in paths:
         objects = files.objects_in(path, option="--file")
-        converted += [_convert_workspace(obj, to, known, path) if _is_ours(obj) else obj for obj in objects]
+        converted += [_convert_workspace(obj, reader, path) if _is_ours(obj) else obj for obj in objects]
     output.objects(converted, output_format)
     return 0
+
+
+def _release(target_version: str | None) -> Release | None:
+    """The release that is to read what is written; None for that whose API version it is.
+
+    Raises:
+        InputError: it is no release of KAITO.
+    """
+    if target_version is None:
+        return None
+    if target_version == OWN:
+        raise InputError(f"--target-version {OWN}: kaitoctl's own controller reads both API versions alike")
+    return nearest(target_option(target_version))
 
 
 def _is_ours(obj: Object) -> bool:
     return kinds.is_set(obj) or is_workspace(obj)
 
 
-def _convert_workspace(obj: Object, to: str, known: Catalog, path: str) -> Object:
+def _convert_workspace(obj: Object, reader: _Reader, path: str) -> Object:
     """The Workspace or InferenceSet in the other version; what is lost is said."""
-    conversion = sets.convert(obj, to) if kinds.is_set(obj) else convert_workspace(obj, to, known=known)
+    if kinds.is_set(obj):
+        conversion = sets.convert(obj, reader.to)
+    else:
+        conversion = convert_workspace(obj, reader.to, known=reader.known, release=reader.release)
     metadata = obj.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     for remark in conversion.remarks:
@@ -59,8 +95,9 @@ def _convert_workspace(obj: Object, to: str, known: Catalog, path: str) -> Objec
     return conversion.workspace
 
 
-def _edit(paths: Sequence[str], to: str, known: Catalog, *, writes: bool, shows: bool) -> int:
+def _edit(paths: Sequence[str], reader: _Reader, *, writes: bool, shows: bool) -> int:
     """Change the lines that differ and no others; all files are made before one is written."""
+    to = reader.to
     texts: dict[str, tuple[str, str]] = {}
     for path in paths:
         before = after = files.text_of(path, option="-f")
@@ -71,7 +108,7 @@ def _edit(paths: Sequence[str], to: str, known: Catalog, *, writes: bool, shows:
                 raise InputError(f"{files.display_name(path)}:{fault.line}:{fault.column}: {fault.message}")
             if not _is_ours(document.obj):
                 continue
-            wanted = _convert_workspace(document.obj, to, known, path)
+            wanted = _convert_workspace(document.obj, reader, path)
             try:
                 after = after if wanted == document.obj else edited(after, document, wanted)
             except Refused as error:

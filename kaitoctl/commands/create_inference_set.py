@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import certain_write, follow_fleet, option_values, plan_effects
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal, served_versions
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.commands.workspace_options import SetOptions
 from kaitoctl.errors import ApiError, InputError, Interrupted
 from kaitoctl.kaito import api, catalog_file, manifest, prices, template_variables, templates, validation
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _TEMPLATE = "inference-set"
 
 
-def create_inference_set(*, name: str, given: SetOptions, target: Target) -> int:
+def create_inference_set(*, name: str, given: SetOptions, managed: ManagedBy, target: Target) -> int:
     """Create an InferenceSet, and follow it until all replicas are ready."""
     option_values.one_of(given.dry_run, ("none", "client", "server"), option="--dry-run")
     if given.output_format is not None:
@@ -36,13 +38,17 @@ def create_inference_set(*, name: str, given: SetOptions, target: Target) -> int
     timeout_s = option_values.duration_s(given.timeout) if given.timeout else None
     known = catalog_file.read(given.catalog)
     made = _rendered(name, given, target)
-    own = target.sandbox
-    _judge(made, validation.Setting(validation.OWN if own else None, catalog=known))
+    check_manager(managed)
+    release = managed.target_version or (validation.OWN if target.sandbox else None)
+    _judge(
+        made,
+        validation.Setting(release, byo=managed.byo, catalog=known, provisioner=managed.node_provisioner),
+    )
     if given.dry_run == "client":
         output.report_write(made, given.output_format, "created (client dry run)", narrates=False)
         return 0
     try:
-        return asyncio.run(_create(target, made, given, timeout_s, known))
+        return asyncio.run(_create(target, made, given, timeout_s, known, managed))
     except KeyboardInterrupt:
         look = Command("kaitoctl status", name, *target.in_namespace)
         raise Interrupted(
@@ -94,7 +100,12 @@ def _judge(made: Object, setting: validation.Setting) -> None:
 
 
 async def _create(
-    target: Target, made: Object, given: SetOptions, timeout_s: float | None, known: Catalog
+    target: Target,
+    made: Object,
+    given: SetOptions,
+    timeout_s: float | None,
+    known: Catalog,
+    managed: ManagedBy,
 ) -> int:
     costs = prices.read_prices(given.prices)
     async with connected(target) as client:
@@ -102,7 +113,7 @@ async def _create(
         made["metadata"].setdefault("namespace", client.namespace)
         live = await _applied(client, made, dry_run=True)
         skips = given.yes or given.dry_run != "none"
-        await plan_effects.agree_to_new(client, target, live, known, costs, skips=skips)
+        await plan_effects.agree_to_new(client, target, live, known, costs, skips=skips, managed=managed)
         if given.dry_run != "server":
             live = await _applied(client, made, dry_run=False)
         suffix = " (server dry run)" if given.dry_run == "server" else ""

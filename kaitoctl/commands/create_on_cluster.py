@@ -19,19 +19,19 @@ from kaitoctl.commands import (
 )
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal, present, served_versions
 from kaitoctl.commands.follow import following_s
-from kaitoctl.commands.kaito_here import kaito_here
+from kaitoctl.commands.kaito_here import as_said, rules_in
 from kaitoctl.commands.new_manifest import How, Wanted, judge, show
 from kaitoctl.commands.observe_nodes import observe, sparing_others
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer, Unreachable
-from kaitoctl.kaito import adapter_rollout, api, conversation, convert, node_check, prices, validation
+from kaitoctl.kaito import adapter_rollout, api, conversation, convert, node_check, prices
 from kaitoctl.kaito.serving import local_address
 from kaitoctl.kube import managed_fields, pod_state, refusals, request, workloads
 from kaitoctl.kube.objects import SERVICE, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kaito.validation import Setting
@@ -46,7 +46,7 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
         served = await served_versions(client)
         namespace = wanted.namespace or client.namespace
         before = await change_workspace.find(client, wanted.name, namespace)
-        setting = await _setting(client, target, served, wanted)
+        setting = await _setting(client, target, served, wanted, how.managed)
         if before is None:
             workspace = wanted.new(served, setting)
             workspace["metadata"].setdefault("namespace", namespace)
@@ -55,12 +55,14 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
             before = await _in_version(client, before, wanted.api_version)
             workspace = wanted.upon(before, setting)
             workspace["metadata"].setdefault("namespace", namespace)
-        await _check_nodes(client, target, workspace, wanted.known, skip=how.skip_node_check)
+        await _check_nodes(client, target, workspace, setting, skip=how.skip_node_check)
         await pull_secrets.check(client, target, workspace)
         if before is None:
             trial = await _apply(client, workspace, dry_run=True)
             skips = how.yes or how.dry_run != "none"
-            await plan_effects.agree_to_new(client, target, trial, wanted.known, costs, skips=skips)
+            await plan_effects.agree_to_new(
+                client, target, trial, wanted.known, costs, skips=skips, managed=how.managed
+            )
             is_trial = how.dry_run == "server"
             live = trial if is_trial else await _apply(client, workspace, dry_run=False)
             word = "created"
@@ -74,6 +76,7 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
                 how.force_conflicts,
                 how.replace,
                 costs,
+                how.managed,
             )
             live, word = await change_workspace.change(client, target, before, asked)
         show(live, how.output, word + (" (server dry run)" if how.dry_run == "server" else ""))
@@ -95,15 +98,15 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
         await _prove(client, target, seen, how)
 
 
-async def _setting(client: Client, target: Target, served: list[str], wanted: Wanted) -> Setting:
-    """Who is to serve the Workspace: the sandbox's own controller, or the KAITO that the cluster has."""
-    if target.sandbox:
-        return validation.Setting(validation.OWN, catalog=wanted.known)
-    return (await kaito_here(client, served)).setting(wanted.known)
+async def _setting(
+    client: Client, target: Target, served: list[str], wanted: Wanted, managed: ManagedBy
+) -> Setting:
+    """Who is to serve the Workspace: whom the user names, else the sandbox's controller or the cluster's."""
+    return (await as_said(client, managed, served, is_sandbox=target.sandbox)).setting(wanted.known)
 
 
 async def _check_nodes(
-    client: Client, target: Target, workspace: Object, known: Catalog, *, skip: bool
+    client: Client, target: Target, workspace: Object, setting: Setting, *, skip: bool
 ) -> None:
     """Look at the preferred nodes before KAITO does, because KAITO drops them without a word."""
     names = node_check.preferred_nodes(workspace)
@@ -111,7 +114,7 @@ async def _check_nodes(
         return
     output.step(f"checking {len(names)} preferred node{'s' if len(names) > 1 else ''}")
     try:
-        verdict = await _verdict(client, workspace, node_check.Rules(catalog=known))
+        verdict = await _verdict(client, workspace, rules_in(setting, workspace))
     except ApiError as error:
         if error.status != 403:
             raise

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
 from kaitoctl.commands.new_manifest import How, Wanted, judge, show
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.workspace_options import WorkspaceOptions
 from kaitoctl.errors import InputError, Interrupted
 from kaitoctl.kaito import api, catalog_file, convert, manifest, templates, validation
+from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube.objects import annotations_of
 from kaitoctl.screens import output
 
@@ -27,15 +29,17 @@ if TYPE_CHECKING:
 Completion = Callable[[manifest.WorkspaceRequest], manifest.WorkspaceRequest]
 
 
-def create_workspace(*, name: str, given: WorkspaceOptions, target: Target) -> None:
+def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, target: Target) -> None:
     """Create or change a Workspace, and follow its rollout."""
-    how = _settings(given)
+    how = _settings(given, managed)
     known = catalog_file.read(given.catalog)
     local = known.preset(given.preset or "")
     if local is not None and local.local_model and given.instance_type is None:
         given = replace(given, instance_type=api.DEFAULT_INSTANCE_TYPE)  # any will do: it is simulated
     rendering = _rendering(name, given, known, target)
-    setting = validation.Setting(catalog=known)
+    setting = validation.Setting(
+        managed.target_version, byo=managed.byo, catalog=known, provisioner=managed.node_provisioner
+    )
     workspace = rendering.new((), setting)
     if (text := rendering.template[0]) is not None:  # what is wrong with the template itself comes first
         from kaitoctl.commands import user_template
@@ -72,7 +76,7 @@ def create_workspace(*, name: str, given: WorkspaceOptions, target: Target) -> N
         ) from None
 
 
-def _settings(given: WorkspaceOptions) -> How:
+def _settings(given: WorkspaceOptions, managed: ManagedBy) -> How:
     """What is to happen with the manifest.
 
     Raises:
@@ -83,6 +87,10 @@ def _settings(given: WorkspaceOptions) -> How:
         option_values.output_format(given.output_format, ("yaml", "json", "name"))
     if given.api_version is not None:
         option_values.one_of(given.api_version, api.VERSIONS, option="--api-version")
+    if managed.is_said:
+        from kaitoctl.commands.target_release import check_manager
+
+        check_manager(managed)
     if given.smoke_test and not given.wait:
         raise InputError("--smoke-test and --no-wait exclude each other: it asks when the model is ready")
     return How(
@@ -96,6 +104,7 @@ def _settings(given: WorkspaceOptions) -> How:
         given.replace,
         given.prices,
         given.smoke_test,
+        managed,
     )
 
 
@@ -133,7 +142,7 @@ class _Rendering:
 
     def new(self, served: Sequence[str], setting: Setting) -> Object:
         """The manifest of a Workspace that does not exist yet."""
-        made = self._render(self._version(served))
+        made = self._render(self._version(served or _served_by(setting)))
         return validation.loading_adapters(made, setting, self.without_strength)
 
     def upon(self, live: Object, setting: Setting) -> Object:
@@ -219,6 +228,12 @@ def _variables(given: WorkspaceOptions) -> tuple[Object, list[Given]]:
     from kaitoctl.commands import user_template
 
     return user_template.variables(given)
+
+
+def _served_by(setting: Setting) -> Sequence[str]:
+    """The versions that the release serves which the user names; none when no release of KAITO is named."""
+    release = nearest(setting.target or "")
+    return [version.rpartition("/")[2] for version in release.versions] if release else ()
 
 
 def _has_strength(adapter: str) -> bool:

@@ -116,10 +116,12 @@ async def _as_here(client: Client, target: Target, settings: Settings) -> Settin
     if target.sandbox or (settings.generation and settings.provisioner):
         return settings
     here = await kaito_here(client)
-    if here.target is None or here.target == validation.OWN:
+    if here.target is None:
         return settings
     told = here.provisioner or ("byo" if here.byo else "")
     provisioner = told if told in node_check.PROVISIONERS else ""
+    if here.target == validation.OWN:
+        return replace(settings, provisioner=settings.provisioner or provisioner)
     release = nearest(here.target)
     of_here = generation_named(here.target) if release and release.name in GENERATIONS else ""
     return replace(

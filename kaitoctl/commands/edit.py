@@ -25,7 +25,9 @@ from kaitoctl.commands import (
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
 from kaitoctl.commands.observe_adapters import workspace_named
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_world import setting_of
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, NegativeAnswer
 from kaitoctl.kaito import api, catalog_file, merging, planning
 from kaitoctl.kaito.prices import read_prices
@@ -62,7 +64,7 @@ class _How:
     yes: bool
     wait: bool
     timeout_s: float | None
-    target_version: str | None
+    managed: ManagedBy
     prices: Prices
     catalog: Catalog
 
@@ -90,16 +92,16 @@ def edit(
     yes: bool,
     wait: bool,
     timeout: str | None,
-    target_version: str | None,
+    managed: ManagedBy,
     catalog: str | None,
     prices: str | None,
     target: Target,
 ) -> None:
     """Open a Workspace in $EDITOR, and apply what was changed."""
-    option_values.managed_by(target_version)
+    check_manager(managed)
     timeout_s = option_values.duration_s(timeout) if timeout else None
     known = catalog_file.read(catalog)
-    how = _How(yes, wait, timeout_s, target_version, read_prices(prices), known)
+    how = _How(yes, wait, timeout_s, managed, read_prices(prices), known)
     plain = option_values.workspace_name(name)
     try:
         live, setting = invocation.answer_of(_look(target, plain, how))
@@ -120,7 +122,7 @@ async def _look(target: Target, name: str, how: _How) -> tuple[Object, Setting]:
         live = await workspace_named(client, name)
         if is_being_deleted(live):
             raise InputError(f"Workspace {key_of(live)} is being deleted; it cannot be edited")
-        setting = await setting_of(client, is_sandbox=target.sandbox, target_version=how.target_version)
+        setting = await setting_of(client, how.managed, is_sandbox=target.sandbox)
         ownership_warnings.warn(target, live)
         return live, replace(setting, catalog=how.catalog)
 
@@ -259,7 +261,7 @@ async def _write(target: Target, live: Object, goal: Object, how: _How) -> None:
         output.step(f"Workspace {key_of(live)} is changed")
         output.differences(difference(merging.asked_of(now), merging.asked_of(trial)))
         change = await plan_effects.change_of(
-            client, now, trial, how.catalog, is_sandbox=target.sandbox, target_version=how.target_version
+            client, now, trial, how.catalog, is_sandbox=target.sandbox, managed=how.managed
         )
         consent.show_costs(target, change, how.prices)
         if change.wants_consent and not how.yes:

@@ -13,11 +13,11 @@ from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer
 from kaitoctl.kaito import catalog_file
-from kaitoctl.kaito.catalog import Preset
+from kaitoctl.kaito.catalog import TARGETS, Preset
 from kaitoctl.kaito.fit import attainable_context, choices_on, gpu_nodes, placements
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.prices import read_prices
-from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube.objects import NODE, POD
 from kaitoctl.screens import fit_table, output
 
@@ -55,7 +55,8 @@ def fit(
         InputError: options that do not go together.
         NegativeAnswer: nothing fits.
     """
-    catalog_lookup.check(options.output_format, _FORMATS, options.target_version)
+    row = catalog_lookup.check(options.output_format, _FORMATS, options.target_version)
+    options = replace(options, target_version=row)
     known = catalog_file.read(catalog)
     if lists.nodes is not None and cluster:
         raise InputError("--nodes and --cluster name two sets of nodes; give one of them")
@@ -96,8 +97,8 @@ def _on_instance_types(known: Catalog, name: str, options: FitOptions) -> None:
     target = options.target_version or catalog_lookup.versions(wanted)[-1]
     choices = choices_on(
         wanted,
-        _machines(known, options.cloud),
-        target=target,
+        _machines(known, options.cloud, options.target_version),
+        target=target if target in TARGETS else None,
         max_nodes=options.max_nodes,
         context=options.max_model_len,
     )
@@ -141,8 +142,11 @@ def _on_this_machine(wanted: Preset, options: FitOptions) -> None:
         output.note(text(Command("kaitoctl create workspace demo --sandbox --preset", wanted.name)))
 
 
-def _machines(known: Catalog, cloud: str | None) -> list[InstanceType]:
+def _machines(known: Catalog, cloud: str | None, target: str | None) -> list[InstanceType]:
+    """The instance types to judge; of a release between, those that it knows."""
     machines = list(known.instance_types.values())
+    if target not in TARGETS:
+        machines = [one for one in machines if catalog_lookup.is_known_to(one, target, known)]
     if cloud is None:
         return machines
     clouds = dict.fromkeys([*catalog_lookup.CLOUDS, *(machine.cloud for machine in machines)])
@@ -210,9 +214,8 @@ def _on_nodes(
             _on_this_machine(items[0], options)
             return
     else:
-        presets = [item for item in known.presets.values() if not item.local_model]
-        everything: list[Preset | Model] = [*presets, *known.models.values()]
-        items = [item for item in everything if target is None or target in catalog_lookup.versions(item)]
+        presets, models = catalog_lookup.items_of(known, target)
+        items = [*(item for item in presets if not item.local_model), *models]
     nodes = gpu_nodes(listed, holding, known=known)
     answers = placements(items, nodes, context=options.max_model_len)
     fitting = [answer for answer in answers if answer.fits]
@@ -310,7 +313,8 @@ async def _of_cluster(
     async with connected(target) as client:
         release = None
         if is_release_wanted and not target.sandbox:
-            release = of_cluster.images_of((await kaito_here(client)).target)
+            here = nearest((await kaito_here(client)).target or "")
+            release = here.name if here is not None else None
         nodes = list((await client.list(NODE)).items)
         try:
             return nodes, list((await client.list(POD)).items), release

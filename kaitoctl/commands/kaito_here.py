@@ -1,4 +1,4 @@
-"""Which KAITO a cluster runs, asked once forevery command, and said on stderr: all judge by the same answer.
+"""Which KAITO a cluster runs, asked once for every command, and said on stderr: all judge by the same answer.
 
 The controller's image and flags come first, the content of the CRD next; the versions of Workspaces that are
 served tell no release. What cannot be found out is said, too.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kaitoctl.commands.cluster import served_versions
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
@@ -56,28 +57,64 @@ class KaitoHere:
 
     def rules_for(self, workspace: Object, known: Catalog) -> node_check.Rules:
         """By whose rules nodes are chosen for a Workspace here."""
-        told = self.provisioner if self.provisioner in node_check.PROVISIONERS else ""
-        choice = of_cluster.node_rules_of(self.target, workspace)
-        return node_check.rules_for(workspace, choice, told or ("byo" if self.byo else ""), known=known)
+        return rules_in(self.setting(known), workspace)
 
 
-async def kaito_here(client: Client, served: list[str] | None = None) -> KaitoHere:
+def rules_in(setting: Setting, workspace: Object) -> node_check.Rules:
+    """By whose rules nodes are chosen for a Workspace that lives there."""
+    told = setting.provisioner if setting.provisioner in node_check.PROVISIONERS else ""
+    choice = of_cluster.node_rules_of(setting.target, workspace)
+    return node_check.rules_for(
+        workspace, choice, told or ("byo" if setting.byo else ""), known=setting.catalog
+    )
+
+
+async def kaito_here(
+    client: Client, served: list[str] | None = None, *, is_version_wanted: bool = True
+) -> KaitoHere:
     """How KAITO runs here, as far as that can be seen; what the command is about may work all the same.
 
     Args:
         client: of the cluster.
         served: the versions of Workspaces that it serves, when they are known already.
+        is_version_wanted: whether its release is asked for, and not known to the user.
 
     Raises:
         ApiError: the cluster does not know who asks.
     """
     try:
-        return await setting_of(client, await served_or_warn(client) if served is None else served)
+        served = await served_or_warn(client) if served is None else served
+        return await setting_of(client, served, is_version_wanted=is_version_wanted)
     except ApiError as error:
         if error.status == 401:
             raise
         output.warning(f"the release of KAITO cannot be seen: {error.message}; judged by apiVersion")
         return KaitoHere()
+
+
+async def as_said(
+    client: Client, said: ManagedBy, served: list[str] | None = None, *, is_sandbox: bool = False
+) -> KaitoHere:
+    """How the controller of Workspaces runs: as the user says, and otherwise as the cluster shows it.
+
+    Args:
+        client: of the cluster.
+        said: what the user says.
+        served: the versions of Workspaces that it serves, when they are known already.
+        is_sandbox: kaitoctl's own controller manages Workspaces there, whatever else it shows.
+
+    Raises:
+        ApiError: the cluster does not know who asks.
+    """
+    target = said.target_version or (OWN if is_sandbox else None)
+    if target == OWN:
+        found = KaitoHere(target)
+    else:
+        found = await kaito_here(client, served, is_version_wanted=target is None)
+        found.target = target or found.target
+    if said.node_provisioner is not None:
+        found.provisioner, found.byo = said.node_provisioner, said.byo
+    return found
 
 
 async def setting_of(client: Client, served: list[str], *, is_version_wanted: bool = True) -> KaitoHere:

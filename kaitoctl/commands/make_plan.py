@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import text
 from kaitoctl.commands import plan_effects, plan_world
 from kaitoctl.commands.cluster import FIELD_MANAGER, explain_refusal, present, together
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, planning
@@ -44,13 +45,13 @@ class Asked:
 
     Args:
         is_sandbox: kaitoctl's own controller runs there.
-        target_version: who manages Workspaces; None asks the cluster.
+        managed: who manages Workspaces, as far as the user says it.
         force: take fields over from other managers.
         catalog: of presets and instance types.
     """
 
     is_sandbox: bool
-    target_version: str | None
+    managed: ManagedBy
     force: bool
     catalog: Catalog = SHIPPED
 
@@ -76,7 +77,7 @@ async def make(client: Client, written: Sequence[Written], asked: Asked) -> Plan
     world = await plan_world.observe_world(
         client,
         is_sandbox=asked.is_sandbox,
-        target_version=asked.target_version,
+        managed=asked.managed,
         known=asked.catalog,
         namespaces=[one.key.namespace for one in meant],
     )

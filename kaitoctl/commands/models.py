@@ -11,14 +11,8 @@ from kaitoctl.screens.layout import Paragraph
 
 def list_models(*, target_version: str | None, output_format: str, catalog: str | None) -> None:
     """List presets (KAITO up to v0.4) and models (KAITO v0.12)."""
-    catalog_lookup.check(output_format, ("table", "wide", "json", "yaml", "name"), target_version)
-    known = catalog_file.read(catalog)
-
-    def is_asked_for(item: Preset | Model) -> bool:
-        return target_version is None or target_version in catalog_lookup.versions(item)
-
-    presets = [item for item in known.presets.values() if is_asked_for(item)]
-    models = [item for item in known.models.values() if is_asked_for(item)]
+    target = catalog_lookup.check(output_format, ("table", "wide", "json", "yaml", "name"), target_version)
+    presets, models = catalog_lookup.items_of(catalog_file.read(catalog), target)
     presets = invocation.ordered(presets, catalog_file.plain)
     models = invocation.ordered(models, catalog_file.plain)
     if output_format == "name":
@@ -35,8 +29,8 @@ def list_models(*, target_version: str | None, output_format: str, catalog: str 
 
 def describe_model(*, name: str, target_version: str | None, output_format: str, catalog: str | None) -> None:
     """Show all figures of a preset or model, and their source."""
-    catalog_lookup.check(output_format, ("table", "json", "yaml"), target_version)
-    found = catalog_lookup.look_up(catalog_file.read(catalog), name, target_version)
+    target = catalog_lookup.check(output_format, ("table", "json", "yaml"), target_version)
+    found = catalog_lookup.look_up(catalog_file.read(catalog), name, target)
     presets = [item for item in found if isinstance(item, Preset)]
     models = [item for item in found if isinstance(item, Model)]
     if output_format != "table":

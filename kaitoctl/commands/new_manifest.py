@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import validation
 from kaitoctl.screens import output
@@ -31,6 +32,7 @@ class How:
     replace: bool
     prices: str | None
     smoke_test: bool = False
+    managed: ManagedBy = NOT_SAID
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kaitoctl.commands.cluster import REFUSED
 from kaitoctl.commands.observation import MOST_NODES
 from kaitoctl.commands.observe_nodes import observe, sparing_others
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, diagnosis, installation, node_check, nodes_of_others
 from kaitoctl.kaito.diagnosis import of_controller
@@ -74,20 +75,23 @@ class _Questions:
             return None
 
 
-async def with_evidence(client: Client, seen: Snapshot, *, is_sandbox: bool = False) -> Snapshot:
+async def with_evidence(
+    client: Client, seen: Snapshot, *, is_sandbox: bool = False, managed: ManagedBy = NOT_SAID
+) -> Snapshot:
     """The snapshot with what a diagnosis needs besides: node verdict, references, logs, revisions.
 
     Args:
         client: the cluster.
         seen: what was observed so far.
         is_sandbox: kaitoctl's own controller chooses the nodes, whoever seems to manage the Workspace.
+        managed: who does, as far as the user says it.
     """
     workspace = seen.workspace
     if workspace is None:
         return seen
     questions = _Questions(dict(seen.unseen))
     verdict, named, logs, revisions, events, here = await asyncio.gather(
-        _verdict(client, seen, questions, is_sandbox=is_sandbox),
+        _verdict(client, seen, questions, is_sandbox=is_sandbox, managed=managed),
         _references(client, seen, questions),
         _logs(client, seen, questions),
         _revisions(client, seen, questions),
@@ -124,17 +128,17 @@ async def with_controllers(client: Client, seen: Snapshot) -> Snapshot:
     return replace(seen, controllers=here, waiting=waiting, unseen=dict(sorted(questions.unseen.items())))
 
 
-async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool) -> node_check.Rules:
+async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool, managed: ManagedBy) -> node_check.Rules:
     """Whose choice of nodes counts: our own controller's, or that of the KAITO which is here."""
-    if seen.is_ours or is_sandbox:
+    if managed.target_version is None and (seen.is_ours or is_sandbox):
         return node_check.Rules(catalog=seen.catalog)
-    from kaitoctl.commands.kaito_here import kaito_here  # most Workspaces have their nodes
+    from kaitoctl.commands.kaito_here import as_said  # most Workspaces have their nodes
 
-    return (await kaito_here(client)).rules_for(seen.workspace or {}, seen.catalog)
+    return (await as_said(client, managed)).rules_for(seen.workspace or {}, seen.catalog)
 
 
 async def _verdict(
-    client: Client, seen: Snapshot, questions: _Questions, *, is_sandbox: bool
+    client: Client, seen: Snapshot, questions: _Questions, *, is_sandbox: bool, managed: ManagedBy
 ) -> node_check.Verdict | None:
     """Which nodes it will use, where that still matters and may be questions."""
     assert seen.workspace is not None
@@ -145,7 +149,7 @@ async def _verdict(
     is_gated = bool(waiting) and all(diagnosis.gates_of(pod) for pod in waiting)
     if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
         return None
-    rules = await _rules(client, seen, is_sandbox=is_sandbox)
+    rules = await _rules(client, seen, is_sandbox=is_sandbox, managed=managed)
     found: ObservedNodes | None = await questions.answer("nodes", observe(client, seen.workspace, rules))
     if found is None:
         return None

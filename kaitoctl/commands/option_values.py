@@ -127,21 +127,6 @@ def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
     return value
 
 
-def managed_by(text: str | None) -> None:
-    """Refuse a --target-version that is neither kaitoctl's controller nor a release of KAITO.
-
-    Raises:
-        InputError: it is not.
-    """
-    from kaitoctl.kaito.validation import OWN
-    from kaitoctl.kaito.validation.releases import nearest
-
-    if text is not None and text != OWN and nearest(text) is None:
-        raise InputError(
-            f"--target-version {text[:40]!r}: not a release of KAITO", hint=f"use {OWN}, v0.3, v0.4 or v0.12"
-        )
-
-
 # --- output ------------------------------------------------------------------------------------------------
 
 _CHOOSING = ("jsonpath=", "custom-columns=")  # what an expression finds in the JSON
@@ -190,3 +175,33 @@ class SavedLists:
             )
         if self.nodes == self.pods == "-":
             raise InputError("only one of --nodes and --pods can be stdin")
+
+
+PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
+"""The values of KAITO's `--node-provisioner`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedBy:
+    """Who manages Workspaces, and by what they get nodes, as far as the user says it.
+
+    Args:
+        target_version: a release of KAITO, or `kaitoctl`; None for what the cluster shows.
+        node_provisioner: one of `PROVISIONERS`; None for what the cluster shows.
+    """
+
+    target_version: str | None = None
+    node_provisioner: str | None = None
+
+    @property
+    def is_said(self) -> bool:
+        """Whether the user says anything."""
+        return self.target_version is not None or self.node_provisioner is not None
+
+    @property
+    def byo(self) -> bool | None:
+        """Whether nodes must be brought; None when the user does not say."""
+        return None if self.node_provisioner is None else self.node_provisioner == "byo"
+
+
+NOT_SAID = ManagedBy()

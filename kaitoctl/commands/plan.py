@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import invocation, make_plan, option_values, plan_documents
 from kaitoctl.commands.cluster import connected
+from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.prices import read_prices
@@ -25,7 +27,7 @@ def plan(
     output_format: str,
     out: str | None,
     force_conflicts: bool,
-    target_version: str | None,
+    managed: ManagedBy,
     catalog: str | None,
     prices: str | None,
     target: Target,
@@ -34,8 +36,8 @@ def plan(
     option_values.output_format(output_format, ("text", "json", "yaml", "markdown"))
     costs = read_prices(prices)
     known = catalog_file.read(catalog)
-    option_values.managed_by(target_version)
-    asked = make_plan.Asked(target.sandbox, target_version, force_conflicts, known)
+    check_manager(managed)
+    asked = make_plan.Asked(target.sandbox, managed, force_conflicts, known)
     written = plan_documents.documents_of(filename)
     found = invocation.answer_of(_plan(target, written, asked))
     if option_values.is_structured(output_format):

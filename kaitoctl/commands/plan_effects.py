@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.commands import consent, plan_world
 from kaitoctl.commands.cluster import carried_out
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, planning
 from kaitoctl.kaito.planning import Change, Effects, Trial
@@ -46,7 +47,7 @@ async def change_of(
     known: Catalog,
     *,
     is_sandbox: bool,
-    target_version: str | None = None,
+    managed: ManagedBy = NOT_SAID,
 ) -> Change:
     """What one Workspace or InferenceSet that is about to be written leads to; nothing is written.
 
@@ -58,7 +59,7 @@ async def change_of(
         after: as the server would have it.
         known: the catalog.
         is_sandbox: kaitoctl's own controller runs there.
-        target_version: who manages Workspaces; None asks the cluster.
+        managed: who manages Workspaces, as far as the user says it.
     """
     differences = () if before is None else between(before, after)
     fields = tuple((item.path, item.observed, item.desired) for item in differences)
@@ -67,7 +68,7 @@ async def change_of(
         world = await plan_world.observe_world(
             client,
             is_sandbox=is_sandbox,
-            target_version=target_version,
+            managed=managed,
             known=known,
             namespaces=[key_of(after).namespace],
         )
@@ -79,7 +80,14 @@ async def change_of(
 
 
 async def agree_to_new(
-    client: Client, target: Target, made: Object, known: Catalog, costs: Prices, *, skips: bool
+    client: Client,
+    target: Target,
+    made: Object,
+    known: Catalog,
+    costs: Prices,
+    *,
+    skips: bool,
+    managed: ManagedBy = NOT_SAID,
 ) -> None:
     """Show what a new Workspace or InferenceSet costs; ask where nodes are bought that somebody pays for.
 
@@ -90,12 +98,13 @@ async def agree_to_new(
         known: the catalog.
         costs: by the hour.
         skips: show only: a dry run, or `--yes`.
+        managed: who manages Workspaces, as far as the user says it.
 
     Raises:
         InputError: its controller would refuse it, or there is no terminal to ask on.
         NegativeAnswer: the answer is no.
     """
-    change = await change_of(client, None, made, known, is_sandbox=target.sandbox)
+    change = await change_of(client, None, made, known, is_sandbox=target.sandbox, managed=managed)
     name = f"{made['kind']} {change.key}"
     if change.problems:
         raise InputError(f"{name} is refused; nothing was written", problems=list(change.problems))
@@ -168,7 +177,13 @@ def _entry(
 async def _forecasts(client: Client, world: World, planned: list[Object]) -> list[Forecast]:
     """What kaitoctl's controller would do; its reads that the lists do not answer are sent."""
     now = datetime.now(UTC)
-    asking = forecast(world.stores, planned, world.setting.catalog, clock=lambda: now)
+    asking = forecast(
+        world.stores,
+        planned,
+        world.setting.catalog,
+        provisioner=world.provisioner,
+        clock=lambda: now,
+    )
     return await carried_out(client, asking)
 
 
@@ -214,11 +229,13 @@ def _claims_of(world: World, key: ObjectKey) -> list[Object]:
     return [claim for claim in world.stores.claims.values() if wanted.items() <= labels_of(claim).items()]
 
 
-async def restart_of(client: Client, workspace: Object, known: Catalog, *, is_sandbox: bool) -> Change:
+async def restart_of(
+    client: Client, workspace: Object, known: Catalog, *, is_sandbox: bool, managed: ManagedBy
+) -> Change:
     """What recreating the pods of a Workspace leads to, its manifest being what it is."""
     key = key_of(workspace)
     world = await plan_world.observe_world(
-        client, is_sandbox=is_sandbox, target_version=None, known=known, namespaces=[key.namespace]
+        client, is_sandbox=is_sandbox, managed=managed, known=known, namespaces=[key.namespace]
     )
     workload, pods = _workload(world, workspace), _pods(world, key)
     share = _share(world).of(workspace, _claims_of(world, key))

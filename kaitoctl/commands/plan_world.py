@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kaitoctl.commands import kaito_here
 from kaitoctl.commands.cluster import served_versions, together, workspace_kind
+from kaitoctl.commands.kaito_here import as_said
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, revisions, validation
+from kaitoctl.kaito.node_check import PROVISIONERS
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -62,24 +64,30 @@ class World:
         return self.setting.target == validation.OWN
 
     @property
+    def provisioner(self) -> str:
+        """By what nodes are asked for, where that is known."""
+        found = self.setting.provisioner or ""
+        return found if found in PROVISIONERS else ""
+
+    @property
     def manager(self) -> str:
         """Who does, in words."""
         return "kaitoctl" if self.is_own else f"KAITO {self.setting.target or ''}".strip()
 
 
 async def observe_world(
-    client: Client, *, is_sandbox: bool, target_version: str | None, known: Catalog, namespaces: Iterable[str]
+    client: Client, *, is_sandbox: bool, managed: ManagedBy, known: Catalog, namespaces: Iterable[str]
 ) -> World:
     """Look at a cluster once; what may not be listed is missing, and said.
 
     Args:
         client: of the cluster.
         is_sandbox: kaitoctl's own controller runs there.
-        target_version: who manages Workspaces; None asks the cluster.
+        managed: who manages Workspaces, as far as the user says it.
         known: the catalog.
         namespaces: where the planned objects are: all that is looked at without rights on others.
     """
-    setting = await setting_of(client, is_sandbox=is_sandbox, target_version=target_version)
+    setting = await setting_of(client, managed, is_sandbox=is_sandbox)
     setting = replace(setting, catalog=known)
     kind = await workspace_kind(client)
     lists = _Lists(client, tuple(dict.fromkeys(namespaces)))
@@ -96,6 +104,8 @@ async def observe_world(
         "nodes": partial(lists.of, NODE),
         "claims": partial(lists.of, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE),
     }
+    if setting.provisioner == "karpenter":
+        asked["pools"] = partial(lists.of, api.NODE_POOL)
     if setting.target != validation.OWN:
         asked["machines"] = partial(lists.of, api.MACHINE, label_selector=api.LABEL_WORKSPACE)
     found = dict(zip(asked, await together(asked.values()), strict=True))
@@ -115,14 +125,10 @@ async def observe_world(
     )
 
 
-async def setting_of(client: Client, *, is_sandbox: bool, target_version: str | None) -> validation.Setting:
+async def setting_of(client: Client, managed: ManagedBy, *, is_sandbox: bool) -> validation.Setting:
     """Whose rules count: those of kaitoctl's controller, or of a release of KAITO."""
     served = await served_versions(client)
-    if target_version is None and is_sandbox:
-        target_version = validation.OWN
-    if target_version is not None:
-        return validation.Setting(target_version, byo=False)
-    found = (await kaito_here.setting_of(client, served)).setting()
+    found = (await as_said(client, managed, served, is_sandbox=is_sandbox)).setting()
     return replace(found, byo=bool(found.byo))
 
 

@@ -11,6 +11,8 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import consent, follow, option_values, plan_effects
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
+from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kube import request
@@ -44,6 +46,7 @@ class _How:
     wait: bool
     timeout_s: float | None
     catalog: Catalog
+    managed: ManagedBy
 
 
 def restart(
@@ -54,14 +57,17 @@ def restart(
     wait: bool,
     timeout: str | None,
     catalog: str | None,
+    managed: ManagedBy,
     target: Target,
 ) -> None:
     """Recreate the pods of a Workspace."""
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     plain = option_values.workspace_name(name)
     timeout_s = option_values.duration_s(timeout) if timeout else None
+    check_manager(managed)
+    how = _How(dry_run, yes, wait, timeout_s, catalog_file.read(catalog), managed)
     try:
-        asyncio.run(_restart(target, plain, _How(dry_run, yes, wait, timeout_s, catalog_file.read(catalog))))
+        asyncio.run(_restart(target, plain, how))
     except KeyboardInterrupt:
         command = Command("kaitoctl status", plain, *target.in_namespace, "-w")
         hint = target.text("nothing was undone; " + command + " follows it")
@@ -72,7 +78,9 @@ async def _restart(target: Target, name: str, how: _How) -> None:
     async with connected(target) as client:
         workspace = await look.workspace_named(client, name)
         workload = await _workload(client, workspace)
-        change = await plan_effects.restart_of(client, workspace, how.catalog, is_sandbox=target.sandbox)
+        change = await plan_effects.restart_of(
+            client, workspace, how.catalog, is_sandbox=target.sandbox, managed=how.managed
+        )
         output.step(f"{workload['kind']} {key_of(workload)} is restarted")
         consent.show_costs(target, change)
         if change.deadlock:

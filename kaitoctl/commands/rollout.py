@@ -19,7 +19,9 @@ from kaitoctl.commands import (
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
 from kaitoctl.commands.follow import following_s
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import catalog_file, revisions, validation
 from kaitoctl.kaito.catalog import Catalog
@@ -144,6 +146,7 @@ class _How:
     timeout_s: float | None
     force_conflicts: bool
     catalog: Catalog
+    managed: ManagedBy
 
     @property
     def suffix(self) -> str:
@@ -161,6 +164,7 @@ def undo(
     timeout: str | None,
     force_conflicts: bool,
     catalog: str | None,
+    managed: ManagedBy,
     target: Target,
 ) -> None:
     """Bring a Workspace back to what it asked for in an earlier revision."""
@@ -172,7 +176,10 @@ def undo(
     if to_revision is not None and to_revision < 0:
         raise InputError(f"--to-revision {to_revision}: revisions are numbered from 1")
     # As for kubectl, revision 0 is the one before.
-    how = _How(to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts, known)
+    check_manager(managed)
+    how = _How(
+        to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts, known, managed
+    )
     plain = option_values.workspace_name(name)
     try:
         asyncio.run(_undo(target, plain, how))
@@ -209,9 +216,10 @@ async def _undo(target: Target, name: str, how: _How) -> None:
         # The same request first without effect: what stands in the way shows before anybody is asked.
         trial, rest = await _dry_run(client, known, goal, force=how.force_conflicts)
         after = merge_patched(trial, rest)
-        consent.show_costs(
-            target, await plan_effects.change_of(client, live, after, how.catalog, is_sandbox=target.sandbox)
+        change = await plan_effects.change_of(
+            client, live, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
         )
+        consent.show_costs(target, change)
         if how.dry_run == "server":
             output.report_write(after, how.output, f"rolled back{how.suffix}")
             return

@@ -9,7 +9,9 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.observe_adapters import workspace_named
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_world import setting_of
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import convert, node_check, planning
 from kaitoctl.kube.objects import key_of
@@ -19,19 +21,17 @@ if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
 
 
-def scale(
-    *, name: str, count: int, output_format: str | None, target_version: str | None, target: Target
-) -> None:
+def scale(*, name: str, count: int, output_format: str | None, managed: ManagedBy, target: Target) -> None:
     """Change the number of nodes of a Workspace, as far as whoever manages it lets it be changed."""
-    option_values.managed_by(target_version)
+    check_manager(managed)
     if output_format is not None:
         option_values.one_of(output_format, ("yaml", "json"), option="--output")
     plain = option_values.workspace_name(name)
-    asyncio.run(_scale(target, plain, count, output_format, target_version))
+    asyncio.run(_scale(target, plain, count, output_format, managed))
 
 
 async def _scale(
-    target: Target, name: str, count: int, output_format: str | None, target_version: str | None
+    target: Target, name: str, count: int, output_format: str | None, managed: ManagedBy
 ) -> None:
     async with connected(target) as client:
         live = await workspace_named(client, name)
@@ -44,7 +44,7 @@ async def _scale(
         if node_check.required_nodes(live) == count:
             output.report_write(live, None, "unchanged")
             return
-        setting = await setting_of(client, is_sandbox=target.sandbox, target_version=target_version)
+        setting = await setting_of(client, managed, is_sandbox=target.sandbox)
         problems, _ = planning.problems(goal, setting, live)
         where, file = (key.name, "-n", key.namespace), f"{key.name}.yaml"
         printing = Command("kaitoctl scale", *where, "--count", str(count), "-o", "yaml")

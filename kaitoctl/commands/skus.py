@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.commands import catalog_lookup, invocation, option_values
 from kaitoctl.kaito import catalog_file, fit
-from kaitoctl.kaito.catalog import TARGETS
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -17,14 +16,14 @@ def list_skus(
     *, cloud: str | None, target_version: str | None, output_format: str, catalog: str | None
 ) -> None:
     """List GPU instance types with their GPUs and memory."""
-    catalog_lookup.check(output_format, ("table", "wide", "json", "yaml", "name"), target_version)
-    machines = list(catalog_file.read(catalog).instance_types.values())
+    target = catalog_lookup.check(output_format, ("table", "wide", "json", "yaml", "name"), target_version)
+    known = catalog_file.read(catalog)
+    machines = list(known.instance_types.values())
     if cloud is not None:
         clouds = dict.fromkeys([*catalog_lookup.CLOUDS, *(machine.cloud for machine in machines)])
         option_values.one_of(cloud, list(clouds), option="--cloud")
         machines = [machine for machine in machines if machine.cloud == cloud]
-    if target_version is not None:
-        machines = [machine for machine in machines if TARGETS[target_version] in machine.versions]
+    machines = [machine for machine in machines if catalog_lookup.is_known_to(machine, target, known)]
     machines = invocation.ordered(machines, catalog_file.plain)
     if output_format == "name":
         for machine in machines:

@@ -1,7 +1,9 @@
-"""The KAITO release that Workspaces are validated for, as `--target-version` names it."""
+"""The KAITO that Workspaces are judged for, as `--target-version` and `--node-provisioner` name it."""
 
 from __future__ import annotations
 
+from kaitoctl.commands import option_values
+from kaitoctl.commands.option_values import PROVISIONERS, ManagedBy
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.validation import OWN, TARGETS
 from kaitoctl.kaito.validation.releases import judged_as, nearest
@@ -26,3 +28,15 @@ def target_option(text: str) -> str:
     if note := judged_as(text, release):
         output.note(f"{text}: {note}")
     return text
+
+
+def check_manager(said: ManagedBy) -> None:
+    """Refuse what is no release and no provisioner; say by which release another one is judged.
+
+    Raises:
+        InputError: a value is none of those that its option takes.
+    """
+    if said.target_version is not None:
+        target_option(said.target_version)
+    if said.node_provisioner is not None:
+        option_values.one_of(said.node_provisioner, PROVISIONERS, option="--node-provisioner")

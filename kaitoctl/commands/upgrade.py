@@ -10,6 +10,7 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import invocation, option_values, plan_documents, plan_world
 from kaitoctl.commands.cluster import connected, served_versions, workspace_kind
 from kaitoctl.commands.kaito_here import kaito_here
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.errors import InputError, NegativeAnswer
 from kaitoctl.kaito import api, catalog_file, convert, planning, upgrade, validation
@@ -119,7 +120,7 @@ async def _of_cluster(target: Target, asked: _Asked) -> tuple[str, list[Effect]]
         world = await plan_world.observe_world(
             client,
             is_sandbox=target.sandbox,
-            target_version=None if release == validation.OWN else release,
+            managed=ManagedBy(None if release == validation.OWN else release),
             known=asked.known,
             namespaces=[],
         )

@@ -12,7 +12,9 @@ from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.diagnosis import diagnose
@@ -35,14 +37,15 @@ _LONGEST_EVIDENCE = 240
 _MARKS = {"fault": "✗", "wait": "!", "note": "-"}
 
 
-def why(*, name: str, output_format: str, catalog: str | None, target: Target) -> int:
+def why(*, name: str, output_format: str, catalog: str | None, managed: ManagedBy, target: Target) -> int:
     """Explain why a Workspace is not ready: one root cause, its evidence, and how to fix it."""
     known = catalog_file.read(catalog)
     option_values.output_format(output_format, _OUTPUTS)
-    return asyncio.run(_why(target, option_values.workspace_name(name), output_format, known))
+    check_manager(managed)
+    return asyncio.run(_why(target, option_values.workspace_name(name), output_format, known, managed))
 
 
-async def _why(target: Target, name: str, output_format: str, known: Catalog) -> int:
+async def _why(target: Target, name: str, output_format: str, known: Catalog, managed: ManagedBy) -> int:
     async with connected(target) as client:
         key = ObjectKey(client.namespace, name)
         try:
@@ -59,7 +62,7 @@ async def _why(target: Target, name: str, output_format: str, known: Catalog) ->
                 return found_set
             key = found_set
             seen = await snapshot_of(client, key, catalog=known)
-        seen = await with_evidence(client, seen, is_sandbox=target.sandbox)
+        seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
     found = diagnose(seen, datetime.now(UTC))
     if option_values.is_structured(output_format):
         output.structured(as_json(found, key, seen, target.flags), output_format)

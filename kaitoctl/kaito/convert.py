@@ -4,7 +4,11 @@ An API server converts between the two by changing `apiVersion` alone; what a ve
 lost then, without a word. Here it is said, with the command that replaces it. `choose_version`
 asks the same question the other way round: in which version does a request mean what it says?
 
-Source: the field trees of KAITO v0.3.2 and v0.12, and what the controller of v0.12 does with each field.
+Without a release of KAITO, v1beta1 is judged as v0.12 reads it and v1alpha1 as v0.4 does; with one, both are
+as that release reads them.
+
+Source: the field trees of KAITO v0.3.2 and v0.12, and what the controller of each release does with a field,
+as in `validation.releases`.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.api import VERSIONS, WORKSPACE, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.validation.releases import Release, gpu_type, is_preset_name, nearest
 from kaitoctl.kube.objects import Object, copy_of, dig
 
 if TYPE_CHECKING:
@@ -71,13 +76,16 @@ def is_workspace(obj: Object) -> bool:
     return group == api.GROUP and obj.get("kind") == WORKSPACE.kind
 
 
-def convert(workspace: Object, to: str, *, known: Catalog = catalog.SHIPPED) -> Conversion:
+def convert(
+    workspace: Object, to: str, *, known: Catalog = catalog.SHIPPED, release: Release | None = None
+) -> Conversion:
     """The Workspace as one of another API version; the object given is not changed.
 
     Args:
         workspace: a Workspace of any version.
         to: `v1alpha1` or `v1beta1`.
         known: where presets and instance types are looked up.
+        release: of the KAITO that is to read it; None for the one whose version it is.
 
     Raises:
         InputError: the object is no Workspace, or there is no such version.
@@ -96,8 +104,7 @@ def convert(workspace: Object, to: str, *, known: Catalog = catalog.SHIPPED) -> 
     remarks = list(out_of_the_cluster(made, api.FINALIZER))
     made["apiVersion"] = f"{api.GROUP}/{to}"
     if came_from != to:
-        step = _to_v1beta1 if to == WORKSPACE_V1BETA1.version else _to_v1alpha1
-        remarks += step(made, known)
+        remarks += _Reader(to, known, release).remarks(made)
     structure = schema_of(to)
     unknown = schema_defaults.unknown_fields(made, structure)
     remarks += [Remark(path, f"{to} has no such field; dropped") for path in unknown]
@@ -120,102 +127,156 @@ def out_of_the_cluster(made: Object, finalizer: str) -> Iterator[Remark]:
             del metadata["annotations"]
 
 
-def _to_v1beta1(made: Object, known: Catalog) -> Iterator[Remark]:
-    resource = made.get("resource")
-    if isinstance(resource, dict):
-        yield from _nodes_by_label(resource)
-        if resource.get("count") == 1:
-            del resource["count"]  # deprecated, and what is meant without it
-        elif "count" in resource:
-            yield Remark("resource.count", "deprecated: KAITO v0.12 estimates the number of nodes itself")
-        yield from _instance_type(resource, known)
-    for use in ("inference", "tuning"):
-        preset = dig(made, use, "preset")
-        if isinstance(preset, dict):
-            yield from _preset_of_today(f"{use}.preset", preset, known)
-    adapters, runtime = (
-        dig(made, "inference", "adapters"),
-        dig(made, "metadata", "annotations", api.ANNOTATION_RUNTIME),
-    )
-    if runtime != "transformers" and isinstance(adapters, list):
-        for index, adapter in enumerate(adapters):
+class _Reader:
+    """A release of KAITO that reads Workspaces of one API version: what it does with each field.
+
+    Args:
+        to: the API version.
+        known: where presets and instance types are looked up.
+        release: None for the one whose version it is.
+    """
+
+    def __init__(self, to: str, known: Catalog, release: Release | None) -> None:
+        self._is_new = to == WORKSPACE_V1BETA1.version
+        usual = nearest("v0.12" if self._is_new else "v0.4")
+        assert usual is not None
+        self._to, self._known, self._is_named = to, known, release is not None
+        self._release = release or usual
+        self._kaito = f"KAITO {self._release.name}"
+
+    def remarks(self, made: Object) -> Iterator[Remark]:
+        """What becomes of the Workspace; changes it accordingly."""
+        if self._is_named:
+            yield from self._of_the_version(made)
+        yield from self._to_v1beta1(made) if self._is_new else self._to_v1alpha1(made)
+
+    def _of_the_version(self, made: Object) -> Iterator[Remark]:
+        version = f"{api.GROUP}/{self._to}"
+        if version not in self._release.versions:
+            served = " and ".join(self._release.versions)
+            yield Remark("apiVersion", f"{self._kaito} does not serve {version}; it serves {served}")
+        if not self._is_new and self._release.alpha_presets == "crash" and dig(made, "inference", "preset"):
+            yield Remark("apiVersion", f"the webhook of {self._kaito} crashes on presets in v1alpha1")
+        for path in self._release.unknown_fields:
+            for use in ("inference", "tuning") if path.startswith("presetOptions") else ("",):
+                full = f"{use}.preset.{path}" if use else path
+                if dig(made, *full.split(".")) is not None:
+                    yield Remark(full, f"{self._kaito} has no such field, and drops it")
+
+    # --- v1beta1 ---------------------------------------------------------------------------------------
+
+    def _to_v1beta1(self, made: Object) -> Iterator[Remark]:
+        resource = made.get("resource")
+        if isinstance(resource, dict):
+            # With nodes of one's own came the estimator, and labels that alone decide (v0.8).
+            if self._release.has_own_nodes:
+                yield from self._nodes_by_label(resource)
+                yield from self._count(resource)
+            yield from self._instance_type(resource)
+        for use in ("inference", "tuning"):
+            preset = dig(made, use, "preset")
+            if isinstance(preset, dict):
+                yield from self._preset(f"{use}.preset", preset)
+        adapters, runtime = (
+            dig(made, "inference", "adapters"),
+            dig(made, "metadata", "annotations", api.ANNOTATION_RUNTIME),
+        )
+        if not self._release.is_runtime_checked or runtime == "transformers":
+            return
+        for index, adapter in enumerate(adapters if isinstance(adapters, list) else ()):
             if isinstance(adapter, dict) and adapter.get("strength") is not None:
                 where = f"inference.adapters[{index}].strength"
                 yield Remark(
                     where,
-                    "KAITO v0.12 refuses it on vLLM; annotate kaito.sh/runtime: transformers, or drop it",
+                    f"{self._kaito} refuses it on vLLM; annotate kaito.sh/runtime: transformers, or drop it",
                 )
 
-
-def _nodes_by_label(resource: dict[str, Any]) -> Iterator[Remark]:
-    preferred = resource.pop("preferredNodes", None)
-    if not isinstance(preferred, list) or not preferred:
-        return
-    labels = dig(resource, "labelSelector", "matchLabels")
-    words = [f"{key}={value}" for key, value in labels.items()] if isinstance(labels, dict) else []
-    names = list(dict.fromkeys(item for item in preferred if isinstance(item, str)))
-    commands = tuple(text(Command("kubectl label node", name, *words)) for name in names) if words else ()
-    yield Remark(
-        "resource.preferredNodes",
-        "KAITO v0.12 does not read it and chooses nodes by their labels; dropped. Label the nodes",
-        commands,
-    )
-
-
-def _instance_type(resource: dict[str, Any], known: Catalog) -> Iterator[Remark]:
-    where, named = "resource.instanceType", resource.get("instanceType")
-    if named is None:
-        resource["instanceType"] = named = api.DEFAULT_INSTANCE_TYPE
+    def _nodes_by_label(self, resource: dict[str, Any]) -> Iterator[Remark]:
+        preferred = resource.pop("preferredNodes", None)
+        if not isinstance(preferred, list) or not preferred:
+            return
+        labels = dig(resource, "labelSelector", "matchLabels")
+        words = [f"{key}={value}" for key, value in labels.items()] if isinstance(labels, dict) else []
+        names = list(dict.fromkeys(item for item in preferred if isinstance(item, str)))
+        commands = tuple(text(Command("kubectl label node", name, *words)) for name in names) if words else ()
         yield Remark(
-            where,
-            f"v1beta1 has no default: {named} is written out. With nodes of your own (byo), drop it",
-        )
-    machine = known.instance_type(named) if isinstance(named, str) else None
-    if machine is not None and catalog.TARGETS["v0.12"] not in machine.versions:
-        yield Remark(
-            where, f"KAITO v0.12 does not know {named}", ("kaitoctl skus list --target-version v0.12",)
+            "resource.preferredNodes",
+            f"{self._kaito} does not read it and chooses nodes by their labels; dropped. Label the nodes",
+            commands,
         )
 
+    def _count(self, resource: dict[str, Any]) -> Iterator[Remark]:
+        if resource.get("count") == 1:
+            del resource["count"]  # deprecated, and what is meant without it
+        elif "count" in resource:
+            yield Remark("resource.count", f"deprecated: {self._kaito} estimates the number of nodes itself")
 
-def _preset_of_today(where: str, preset: dict[str, Any], known: Catalog) -> Iterator[Remark]:
-    name = preset.get("name")
-    if isinstance(name, str) and "/" not in name and known.model(name) is None:
-        yield Remark(
-            f"{where}.name",
-            f"KAITO v0.12 has no preset {name[:80]!r}",
-            ("kaitoctl models list --target-version v0.12",),
-        )
-    if preset.pop("accessMode", "public") == "private":
-        yield Remark(f"{where}.accessMode", "deprecated: KAITO v0.12 takes models from Hugging Face; dropped")
-    options = preset.get("presetOptions")
-    if not isinstance(options, dict):
-        return
-    for key in ("image", "imagePullSecrets"):
-        if options.pop(key, None):
-            message = "deprecated, and not used by KAITO v0.12; dropped"
-            if key == "image":
-                message += ". For a gated model set modelAccessSecret"
-            yield Remark(f"{where}.presetOptions.{key}", message)
-    if not options:
-        del preset["presetOptions"]
-
-
-def _to_v1alpha1(made: Object, known: Catalog) -> Iterator[Remark]:
-    resource = made.get("resource")
-    if isinstance(resource, dict) and resource.get("instanceType") is None:
-        yield Remark(
-            "resource.instanceType",
-            f"v1alpha1 fills in {api.DEFAULT_INSTANCE_TYPE} (KAITO v0.12: Standard_NC24ads_A100_v4), "
-            "which also decides how many GPUs each pod asks for; name the type of your nodes",
-        )
-    for use in ("inference", "tuning"):
-        name = dig(made, use, "preset", "name")
-        if isinstance(name, str) and known.preset(name) is None:
+    def _instance_type(self, resource: dict[str, Any]) -> Iterator[Remark]:
+        where, named = "resource.instanceType", resource.get("instanceType")
+        default = self._release.default_type(f"{api.GROUP}/{WORKSPACE.version}") if self._is_named else ""
+        if named is None and not self._release.default_type(f"{api.GROUP}/{self._to}"):
+            resource["instanceType"] = named = default or api.DEFAULT_INSTANCE_TYPE
             yield Remark(
-                f"{use}.preset.name",
-                f"KAITO up to v0.4 has no preset {name[:80]!r}",
-                ("kaitoctl models list --target-version v0.4",),
+                where,
+                f"v1beta1 has no default: {named} is written out. With nodes of your own (byo), drop it",
             )
+        machine = self._known.instance_type(named) if isinstance(named, str) else None
+        if machine is not None and gpu_type(self._release, machine.name, machine.cloud, self._known) is None:
+            listed = self._listing("skus")
+            yield Remark(where, f"{self._kaito} does not know {machine.name}", listed)
+
+    def _preset(self, where: str, preset: dict[str, Any]) -> Iterator[Remark]:
+        name = preset.get("name")
+        if isinstance(name, str) and not is_preset_name(self._release, name, self._known):
+            yield Remark(
+                f"{where}.name", f"{self._kaito} has no preset {name[:80]!r}", self._listing("models")
+            )
+        if not self._release.has_hub:
+            return
+        if preset.pop("accessMode", "public") == "private":
+            yield Remark(
+                f"{where}.accessMode", f"deprecated: {self._kaito} takes models from Hugging Face; dropped"
+            )
+        options = preset.get("presetOptions")
+        if not isinstance(options, dict):
+            return
+        for key in ("image", "imagePullSecrets"):
+            if options.pop(key, None):
+                message = f"deprecated, and not used by {self._kaito}; dropped"
+                if key == "image":
+                    message += ". For a gated model set modelAccessSecret"
+                yield Remark(f"{where}.presetOptions.{key}", message)
+        if not options:
+            del preset["presetOptions"]
+
+    def _listing(self, what: str) -> tuple[str, ...]:
+        return (text(Command(f"kaitoctl {what} list --target-version", self._release.name)),)
+
+    # --- v1alpha1 --------------------------------------------------------------------------------------
+
+    def _to_v1alpha1(self, made: Object) -> Iterator[Remark]:
+        resource = made.get("resource")
+        if isinstance(resource, dict) and resource.get("instanceType") is None:
+            filled = f"{api.DEFAULT_INSTANCE_TYPE} (KAITO v0.12: Standard_NC24ads_A100_v4)"
+            if self._is_named:
+                filled = self._release.default_type(f"{api.GROUP}/{WORKSPACE.version}")
+            yield Remark(
+                "resource.instanceType",
+                f"v1alpha1 fills in {filled}, which also decides how many GPUs each pod asks for; name the "
+                "type of your nodes",
+            )
+        title = self._kaito if self._is_named else "KAITO up to v0.4"
+        for use in ("inference", "tuning"):
+            name = dig(made, use, "preset", "name")
+            if not isinstance(name, str):
+                continue
+            has = self._known.preset(name) is not None
+            if self._is_named:
+                has = is_preset_name(self._release, name, self._known)
+            if not has:
+                yield Remark(
+                    f"{use}.preset.name", f"{title} has no preset {name[:80]!r}", self._listing("models")
+                )
 
 
 # --- which version -----------------------------------------------------------------------------------------

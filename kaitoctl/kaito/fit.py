@@ -274,7 +274,7 @@ def choices_on(
     wanted: Preset | Model,
     machines: Iterable[InstanceType],
     *,
-    target: str,
+    target: str | None,
     max_nodes: int = MAX_NODES,
     context: int = CONTEXT,
 ) -> tuple[Choice, ...]:
@@ -285,7 +285,7 @@ def choices_on(
     Args:
         wanted: what is to run.
         machines: the instance types to choose from.
-        target: the KAITO version, `v0.3`, `v0.4` or `v0.12`.
+        target: the KAITO version, `v0.3`, `v0.4` or `v0.12`; None leaves versions out of it.
         max_nodes: more nodes are not looked at.
         context: tokens to leave room for; counts for models only.
     """

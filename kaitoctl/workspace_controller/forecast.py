@@ -16,6 +16,7 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import node_check, node_claims
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.provisioning import node_pool_name
 from kaitoctl.kube.access import access
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, uid_of
 from kaitoctl.kube.request import Request
@@ -36,6 +37,7 @@ _STORES = {
     "nodes": "nodes",
     "pods": "pods",
     "nodeclaims": "claims",
+    "nodepools": "pools",
     "jobs": "jobs",
     "configmaps": "config_maps",
     "controllerrevisions": "revisions",
@@ -58,7 +60,7 @@ class Forecast:
 
     Args:
         key: which one.
-        asked: the names of the NodeClaims that are asked for.
+        asked: the names of the NodeClaims that are asked for; that of a NodePool once for each of its nodes.
         most: how many may be asked for when other Workspaces that move at the same time can use the same
             nodes: the scheduler may give them to any.
         rivals: those others.
@@ -83,6 +85,7 @@ def forecast(
     planned: Iterable[Object],
     known: Catalog,
     *,
+    provisioner: str = "",
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Generator[Request, Object, list[Forecast]]:
     """What becomes of the planned Workspaces, in their order.
@@ -94,9 +97,11 @@ def forecast(
         stores: the world, its workloads with managedFields; it stays as it is.
         planned: Workspaces as a server's dry run returned them, in the version that the controller reads.
         known: the controller's catalog.
+        provisioner: the controller's `--node-provisioner`; empty for NodeClaims of its own.
         clock: the present time.
     """
-    settings = Settings(catalog=known), replace(_MILD, catalog=known)
+    strictly = Settings(catalog=known, provisioner=provisioner)
+    settings = strictly, replace(_MILD, catalog=known, provisioner=provisioner)
     world, found = _World(stores, planned, settings[0]), []
     reconcilers = [WorkspaceReconciler(world.stores, one, clock=clock) for one in settings]
     for key in world.planned:
@@ -108,7 +113,7 @@ def forecast(
         if strict and not mild:
             problem = f"a controller with other than its default settings, for {strict}"
         found.append(replace(one, waits=problem or one.waits))
-    return _beside_rivals(world, found, reconcilers[0].sized)
+    return _beside_rivals(world, found, reconcilers[0].sized, provisioner)
 
 
 def _reconcile(world: _World, passing: ReconcileSteps) -> Generator[Request, Object, str]:
@@ -155,7 +160,9 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
         for claim in outgrown
         if not world.nodes.guests(node_claims.node_of(claim), key)
     ]
-    short = look.verdict.missing - sum(not node_claims.node_of(claim) for claim in claims)
+    pool = world.stores.pools.get(ObjectKey("", node_pool_name(*key)))
+    coming = sum(not node_claims.node_of(claim) for claim in claims)
+    short = look.verdict.missing - (coming if pool is None else int(dig(pool, "spec", "replicas") or 0))
     waits = ""
     if short > 0 and not refusal and not look.held:
         words = "those that would do are other Workspaces'" if look.waits_for_others else look.verdict.summary
@@ -165,7 +172,7 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
 
 
 def _beside_rivals(
-    world: _World, planned: list[Forecast], sized: Callable[[Object], Object]
+    world: _World, planned: list[Forecast], sized: Callable[[Object], Object], provisioner: str
 ) -> list[Forecast]:
     """The forecasts with what becomes of them where others move on the same nodes, at the same time.
 
@@ -182,7 +189,7 @@ def _beside_rivals(
         if one.key in moving and not one.refusal:
             rivals = rivals_of(one.key)
         most = len(one.asked)
-        if rivals:
+        if rivals and provisioner not in ("karpenter", "byo"):  # a pool's nodes are for its Workspace alone
             workspace = sized(workspaces[one.key])
             claims = [claim for claim in claims_of(world.stores, workspace) if not is_being_deleted(claim)]
             alive = sum(node_claims.fits(workspace, claim) for claim in claims) - most
@@ -303,6 +310,9 @@ class _World:
         if plural == "nodeclaims" and live is None:
             self.asked.append(key.name)
         made = outcome(asked, live)
+        if plural == "nodepools":
+            more = int(dig(made, "spec", "replicas") or 0) - int(dig(live, "spec", "replicas") or 0)
+            self.asked += [key.name] * max(0, more)
         made["metadata"].setdefault("uid", f"planned-{plural}-{key}")
         made["metadata"].setdefault("resourceVersion", "0")
         name = ObjectKey(key.namespace, str(made["metadata"].get("name") or key.name))

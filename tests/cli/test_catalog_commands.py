@@ -450,3 +450,45 @@ def test_the_schema_beside_a_template_judges_the_values(offline: Shell) -> None:
     refused = offline.kaitoctl(*call, "--count", "2", code=2)
     assert "mine.schema.json does not allow these values" in refused.stderr
     assert "count: 2 is greater than the maximum of 1" in refused.stderr
+
+
+# --- releases between those of the catalog ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("release", "models", "has", "has_not"),
+    [
+        ("v0.4.6", 19, "phi-4", "gpt-oss-20b"),
+        ("v0.9.4", 29, "falcon-7b", "phi-2"),
+        ("v0.9", 29, "gpt-oss-20b", "phi-2"),
+        ("v0.12.0", 60, "gpt-oss-20b", "falcon-7b"),
+    ],
+)
+def test_each_release_has_its_own_models(
+    offline: Shell, release: str, models: int, has: str, has_not: str
+) -> None:
+    said = ("--target-version", release)
+    names = offline.kaitoctl("models", "list", *said, "-o", "name").stdout.split()
+    assert len(names) == models
+    assert has in names and has_not not in names
+    assert offline.kaitoctl("fit", has, *said, "-o", "name").stdout
+    refused = offline.kaitoctl("fit", has_not, *said, code=2).stderr
+    assert f"does not have {has_not}" in refused
+
+
+def test_each_release_has_its_own_instance_types(offline: Shell) -> None:
+    types = {
+        release: set(
+            offline.kaitoctl("skus", "list", "--target-version", release, "-o", "name").stdout.split()
+        )
+        for release in ("v0.4.6", "v0.9", "v0.12")
+    }
+    v100, t4 = "Standard_NC12s_v3", "Standard_NC16as_T4_v3"
+    assert [v100 in types[release] for release in types] == [True, False, False]
+    assert [t4 in types[release] for release in types] == [True, True, False]
+
+
+def test_a_release_that_is_not_known_so_well_is_judged_by_its_neighbour(offline: Shell) -> None:
+    done = offline.kaitoctl("models", "list", "--target-version", "v0.10.0", "-o", "name")
+    assert "v0.10.0: judged as KAITO v0.9.4" in done.stderr
+    assert done.stdout == offline.kaitoctl("models", "list", "--target-version", "v0.9", "-o", "name").stdout

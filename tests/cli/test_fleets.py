@@ -20,6 +20,7 @@ from world import crds
 
 from kaitoctl import fleet_controller, workspace_controller
 from kaitoctl.commands import apply, delete, plan, rollout_fleet, status, why
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.commands.status_options import Which
 from kaitoctl.commands.target import Target
@@ -173,7 +174,7 @@ def test_beside_a_controller_like_kaitos_the_template_is_walked_over(
             assert "mixed, 3 of 3 replicas ready" in text
             assert "kaitoctl rollout fleet phis" in text.replace(f"--kubeconfig {target.kubeconfig} ", "")
             code, text, _ = await said(
-                why.why, name="phis", output_format="short", catalog=None, target=target
+                why.why, name="phis", output_format="short", catalog=None, managed=NOT_SAID, target=target
             )
             assert code == 1
             assert "3 of 3 replicas have an older template" in text
@@ -267,7 +268,12 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
     """One replica more, and another model: what is bought and what restarts is said, and done when agreed."""
     file = folder / "three.yaml"
     file.write_text(yaml.safe_dump(set_of(3, preset={"name": "phi-4"})))
-    made: dict[str, Any] = {"target_version": "kaitoctl", "catalog": None, "prices": None, "target": target}
+    made: dict[str, Any] = {
+        "managed": ManagedBy("kaitoctl"),
+        "catalog": None,
+        "prices": None,
+        "target": target,
+    }
     code, text, _ = await said(
         plan.plan, filename=[str(file)], force_conflicts=True, out=None, output_format="json", **made
     )
@@ -304,7 +310,8 @@ def test_there_is_no_such_set(tmp_path: Path) -> None:
             with pytest.raises(KaitoctlError, match="no InferenceSet default/phis"):
                 await said(rollout_fleet.rollout_fleet, **WALK, target=target)
             with pytest.raises(KaitoctlError, match="no Workspace default/phis"):
-                await said(why.why, name="phis", output_format="text", catalog=None, target=target)
+                how: dict[str, Any] = {"output_format": "text", "catalog": None, "managed": NOT_SAID}
+                await said(why.why, name="phis", target=target, **how)
 
     asyncio.run(story())
 

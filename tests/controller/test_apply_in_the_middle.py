@@ -11,6 +11,7 @@ from direct import Direct
 from world import World, falcon
 
 from kaitoctl.commands import apply, make_plan
+from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
@@ -49,7 +50,7 @@ def planned(world: World, *bodies: Object) -> Plan:
         Written(f"x: {number}", body["kind"], ObjectKey("default", key_of(body).name), {**body})
         for number, body in enumerate(bodies)
     ]
-    asking = make_plan.Asked(is_sandbox=True, target_version=None, force=False)
+    asking = make_plan.Asked(is_sandbox=True, managed=NOT_SAID, force=False)
     return asyncio.run(make_plan.make(Direct(world), documents, asking))  # type: ignore[arg-type]
 
 
@@ -163,7 +164,7 @@ def planned_by(client: Direct, *bodies: Object) -> Plan:
         Written(f"x: {number}", body["kind"], ObjectKey("default", key_of(body).name), {**body})
         for number, body in enumerate(bodies)
     ]
-    asking = make_plan.Asked(is_sandbox=True, target_version=None, force=False)
+    asking = make_plan.Asked(is_sandbox=True, managed=NOT_SAID, force=False)
     return asyncio.run(make_plan.make(client, documents, asking))  # type: ignore[arg-type]
 
 

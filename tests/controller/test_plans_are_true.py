@@ -24,6 +24,7 @@ from world import World, falcon, gpu_node, node_status
 
 from kaitoctl.commands import make_plan
 from kaitoctl.commands.cluster import FIELD_MANAGER
+from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.planning import Plan
@@ -227,7 +228,7 @@ def planned(world: World, applied: Mapping[str, Asked]) -> Plan:
         Written(f"document {name}", "Workspace", ObjectKey("default", name), asked.manifest(name))
         for name, asked in applied.items()
     ]
-    asking = make_plan.Asked(is_sandbox=True, target_version=None, force=False)
+    asking = make_plan.Asked(is_sandbox=True, managed=NOT_SAID, force=False)
     return asyncio.run(make_plan.make(Direct(world), documents, asking))  # type: ignore[arg-type]
 
 

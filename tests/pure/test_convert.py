@@ -11,6 +11,7 @@ from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, convert, validation
 from kaitoctl.kaito.convert import Remark
 from kaitoctl.kaito.manifest import WorkspaceRequest
+from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube import schema
 
 
@@ -216,3 +217,67 @@ def test_an_api_server_that_names_no_version_serves_none(answer: Any) -> None:
 def test_the_served_versions_are_read_from_discovery() -> None:
     group = {"kind": "APIGroup", "versions": [{"version": "v1beta1"}, {"version": "v1alpha1"}]}
     assert api.served_versions(group) == BOTH
+
+
+PLAIN = {"preset": {"name": "falcon-7b"}}
+
+
+@pytest.mark.parametrize(
+    ("release", "to", "obj", "paths"),
+    [
+        # falcon-7b ends with v0.9, in whichever version it is written.
+        ("v0.4.6", "v1beta1", workspace(inference=PLAIN), set()),
+        ("v0.9", "v1beta1", workspace(inference=PLAIN), set()),
+        ("v0.12", "v1beta1", workspace(inference=PLAIN), {"inference.preset.name"}),
+        # Up to v0.4.6 names of nodes are read, and counts are what is bought.
+        ("v0.4.6", "v1beta1", workspace(resource=resource(preferredNodes=["n"], count=2)), set()),
+        (
+            "v0.9.4",
+            "v1beta1",
+            workspace(resource=resource(preferredNodes=["n"], count=2)),
+            {"resource.preferredNodes", "resource.count"},
+        ),
+        ("v0.4", "v1beta1", workspace(), {"apiVersion"}),
+        ("v0.12", "v1alpha1", workspace("v1beta1"), {"apiVersion"}),
+        ("v0.9", "v1alpha1", workspace("v1beta1"), set()),
+        ("v0.4.6", "v1alpha1", workspace("v1beta1", inference={"preset": {"name": "phi-4"}}), set()),
+        (
+            "v0.4",
+            "v1alpha1",
+            workspace("v1beta1", inference={"preset": {"name": "phi-4"}, "config": "c"}),
+            {"inference.preset.name", "inference.config"},
+        ),
+        (
+            "v0.9",
+            "v1beta1",
+            workspace(resource=resource(partition={"mode": "mig", "profile": "1g.10gb"})),
+            {"resource.partition"},
+        ),
+        (
+            "v0.12",
+            "v1beta1",
+            workspace(resource=resource(instanceType="Standard_NC12s_v3")),
+            {"resource.instanceType"},
+        ),
+        ("v0.4.6", "v1beta1", workspace(resource=resource(instanceType="Standard_NC12s_v3")), set()),
+    ],
+)
+def test_each_release_reads_the_versions_in_its_own_way(
+    release: str, to: str, obj: Any, paths: set[str]
+) -> None:
+    made = convert.convert(obj, to, release=nearest(release))
+    assert {remark.path for remark in made.remarks} == paths, made.remarks
+
+
+def test_what_is_left_out_is_written_as_the_release_fills_it_in() -> None:
+    plain = workspace(resource={"labelSelector": {"matchLabels": {"a": "b"}}})
+    for release, meant in (("v0.4.6", None), ("v0.9", "Standard_NC24ads_A100_v4")):
+        made = convert.convert(plain, "v1beta1", release=nearest(release)).workspace
+        assert made["resource"].get("instanceType") == meant, release
+
+
+def test_private_images_stay_where_they_are_read() -> None:
+    own = {"preset": {"name": "falcon-7b", "accessMode": "private", "presetOptions": {"image": "r/a:1"}}}
+    for release, stays in (("v0.4.6", True), ("v0.9", False), ("v0.12", False)):
+        made = convert.convert(workspace(inference=own), "v1beta1", release=nearest(release)).workspace
+        assert ("presetOptions" in made["inference"]["preset"]) is stays, release

@@ -215,7 +215,8 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
     if subject.workspace.get("resource") is None:
         return
     name = subject.resource.get("instanceType")
-    if subject.setting.byo and subject.is_v1beta1 and isinstance(name, str) and name:
+    is_byo = subject.setting.byo and subject.is_v1beta1 and subject.target != OWN  # ours knows nodes by type
+    if is_byo and isinstance(name, str) and name:
         if not subject.is_update:  # an old value may stay
             yield error(_TYPE, "KW139", f"{name[:80]} is given, but the nodes are your own", "leave it out")
         return

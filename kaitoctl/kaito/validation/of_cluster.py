@@ -63,7 +63,7 @@ def controller(deployments: Iterable[Object]) -> Controller | None:
             container = as_map(item)
             words = [str(word) for key in ("command", "args") for word in as_list(container.get(key))]
             if "run-controller" in words:
-                own = own or Controller(OWN)
+                own = own or Controller(OWN, _flags(words).get("node-provisioner", ""))
             match = _IMAGE.fullmatch(as_text(container.get("image"))) if is_named else None
             if match is not None:
                 return _of_container(match["tag"], words, container)
@@ -71,7 +71,7 @@ def controller(deployments: Iterable[Object]) -> Controller | None:
 
 
 def _of_container(tag: str, words: list[str], container: Mapping[str, Any]) -> Controller:
-    flags = {match["name"]: match["value"] or "" for match in _FLAG.finditer(" ".join(words))}
+    flags = _flags(words)
     env = {
         as_text(as_map(item).get("name")): as_map(item).get("value") for item in as_list(container.get("env"))
     }
@@ -83,6 +83,10 @@ def _of_container(tag: str, words: list[str], container: Mapping[str, Any]) -> C
         cloud if cloud in ("azure", "aws") else "",
         gates_off(flags.get("feature-gates", "")),
     )
+
+
+def _flags(words: list[str]) -> dict[str, str]:
+    return {match["name"]: match["value"] or "" for match in _FLAG.finditer(" ".join(words))}
 
 
 def gates_on(text: str) -> frozenset[str]:
@@ -167,12 +171,3 @@ def node_rules_of(target: str | None, workspace: Object) -> str:
     if release.has_own_nodes:
         return "v0.12"
     return "v0.3" if release.name == "v0.3" else "v0.4"
-
-
-def images_of(target: str | None) -> str | None:
-    """The row of the catalog whose presets a release has; None where that is not one row.
-
-    Releases from v0.4.5 to v0.11 have presets of both rows, and some of neither.
-    """
-    release = nearest(target) if target and target != OWN else None
-    return release.name if release is not None and release.name in ("v0.3", "v0.4", "v0.12") else None

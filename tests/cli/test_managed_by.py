@@ -1,0 +1,113 @@
+"""`--target-version` and `--node-provisioner` say what a command would else ask the cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from shell import Shell
+
+A100 = "Standard_NC24ads_A100_v4"
+V12 = ("--target-version", "v0.12")
+
+
+def manifest(shell: Shell, namespace: str, *, of_own: bool = False) -> str:
+    """A file with a Workspace that no node of the cluster fits, with or without an instance type."""
+    resource: dict[str, Any] = {
+        "labelSelector": {"matchLabels": {"apps": namespace[-40:].strip("-") + "-none"}}
+    }
+    made = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w", "namespace": namespace},
+        "resource": resource if of_own else {**resource, "instanceType": A100},
+        "inference": {"preset": {"name": "phi-4"}},
+    }
+    file = shell.home / f"{namespace}-{of_own}.json"
+    file.write_text(json.dumps(made))
+    return str(file)
+
+
+def here(shell: Shell) -> dict[str, Any]:
+    """By its kubeconfig a sandbox is any cluster: KAITO may manage it."""
+    return {"KUBECONFIG": shell.kubeconfig, "KAITOCTL_SANDBOX": ""}
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "waits"),
+    [
+        ((*V12, "--node-provisioner", "azure-gpu-provisioner"), 1, ""),
+        ((*V12, "--node-provisioner", "karpenter"), 1, ""),
+        ((*V12, "--node-provisioner", "byo"), 0, "KAITO makes none"),
+        (("--target-version", "kaitoctl"), 1, ""),
+        (("--target-version", "kaitoctl", "--node-provisioner", "azure-gpu-provisioner"), 1, ""),
+        (("--target-version", "kaitoctl", "--node-provisioner", "karpenter"), 1, ""),
+        (("--target-version", "kaitoctl", "--node-provisioner", "byo"), 0, "1 more node"),
+    ],
+)
+def test_a_plan_counts_the_nodes_that_the_provisioner_makes(
+    shell: Shell, namespace: str, said: tuple[str, ...], asked: int, waits: str
+) -> None:
+    file = manifest(shell, namespace, of_own=V12[1] in said and "byo" in said)
+    done = shell.kaitoctl("plan", "-f", file, *said, "-o", "json", code=1, **here(shell))
+    (change,) = json.loads(done.stdout)["changes"]
+    assert change["nodesAsked"] == asked, change
+    assert waits in (change["waitsFor"] or ""), change
+    if not waits:
+        assert not change["waitsFor"], change
+
+
+def test_the_instance_type_is_refused_where_nodes_are_ones_own(shell: Shell, namespace: str) -> None:
+    file, byo = manifest(shell, namespace), (*V12, "--node-provisioner", "byo")
+    refused = shell.kaitoctl("plan", "-f", file, *byo, code=2, **here(shell))
+    assert "instanceType" in refused.stdout
+    create = ("create", "workspace", "w", "--preset", "phi-4", "--instance-type", A100, "-n", namespace)
+    for how in (("--dry-run=server",), ("--dry-run=client",)):
+        done = shell.kaitoctl(*create, "--api-version", "v1beta1", *how, *byo, code=2, **here(shell))
+        assert "resource.instanceType" in done.stderr, how
+        shell.kaitoctl(*create, "--api-version", "v1beta1", *how, *V12, **here(shell))
+
+
+def test_a_named_release_chooses_the_version_that_is_written(offline: Shell) -> None:
+    create = ("create", "workspace", "w", "--preset", "phi-3-mini-4k-instruct", "--instance-type", A100)
+    for release, version in (
+        ("v0.3", "v1alpha1"),
+        ("v0.4", "v1alpha1"),
+        ("v0.12", "v1beta1"),
+        ("v0.9", "v1beta1"),
+    ):
+        said = ("--target-version", release)
+        made = json.loads(offline.kaitoctl(*create, *said, "--dry-run=client", "-o", "json").stdout)
+        assert made["apiVersion"] == f"kaito.sh/{version}", release
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("create", "workspace", "w", "--preset", "phi-4"),
+        ("create", "inference-set", "w", "--preset", "phi-4"),
+        ("add-adapter", "w", "--name", "a", "--image", "r/a:1"),
+        ("set-adapter", "w", "--name", "a", "--strength", "0.5"),
+        ("remove-adapter", "w", "--name", "a"),
+        ("apply", "-f", "-"),
+        ("plan", "-f", "-"),
+        ("edit", "w"),
+        ("scale", "w", "--count", "2"),
+        ("restart", "w"),
+        ("rollout", "undo", "w"),
+        ("why", "w"),
+        ("check-nodes", "w"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_that_judges_takes_both(offline: Shell, command: tuple[str, ...]) -> None:
+    for said in (("--target-version", "v99.x"), ("--node-provisioner", "mine")):
+        done = offline.kaitoctl(*command, *said, code=2)
+        assert said[0] in done.stderr and said[1] in done.stderr, (command, done.stderr)
+
+
+def test_another_release_is_judged_by_the_nearest_one_and_that_is_said(shell: Shell, namespace: str) -> None:
+    file = manifest(shell, namespace)
+    done = shell.kaitoctl("plan", "-f", file, "--target-version", "v0.10.0", code=1, **here(shell))
+    assert "v0.10.0: judged as KAITO v0.9.4" in done.stderr
