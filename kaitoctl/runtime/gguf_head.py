@@ -36,10 +36,12 @@ class Head:
     Args:
         settings: by key; of a list of numbers its largest, of other lists None.
         shapes: of the tensors by name, slowest size first.
+        is_f32: whether all tensors are in single precision: none was rounded.
     """
 
     settings: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
+    is_f32: bool
 
 
 def read(path: Path) -> Head:
@@ -59,11 +61,13 @@ def read(path: Path) -> Head:
         for _ in range(keys):
             key = _text(file)
             settings[key] = _value(file, _number(file, "<I"))
-        shapes, end = {}, 0
+        shapes, end, types = {}, 0, set()
         for _ in range(tensors):
             name = _text(file)
             sizes = tuple(_number(file, "<Q") for _ in range(min(_number(file, "<I"), 8)))
-            block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(_number(file, "<I"))]
+            kind = gguf.GGMLQuantizationType(_number(file, "<I"))
+            block, size = gguf.GGML_QUANT_SIZES[kind]
+            types.add(kind)
             count = 1
             for part in sizes:
                 count *= part
@@ -73,7 +77,7 @@ def read(path: Path) -> Head:
         begin = -(-file.tell() // alignment) * alignment
     if path.stat().st_size < begin + end:
         raise ValueError(f"{path.stat().st_size} bytes of {begin + end}: cut off?")
-    return Head(settings, shapes)
+    return Head(settings, shapes, types <= {gguf.GGMLQuantizationType.F32})
 
 
 def _value(file: IO[bytes], kind: int) -> Any:

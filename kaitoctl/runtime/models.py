@@ -36,6 +36,7 @@ class Model:
         names: the tensor (without `.weight`) by Hugging Face's name of the module.
         shapes: (out, in) by the same names.
         heads: attention heads; of keys in `kv_heads`.
+        is_f32: whether no weight was rounded.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Model:
     shapes: Mapping[str, tuple[int, int]]
     heads: int
     kv_heads: int
+    is_f32: bool
 
     def permuted(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
         """Rows of a weight (or of an adapter's B) in the order that GGUF has them in.
@@ -89,7 +91,7 @@ def read(path: Path) -> Model:
         raise broken(path, f"is no whole GGUF file ({error or type(error).__name__})") from error
     if architecture not in gguf.MODEL_ARCH_NAMES.values():
         raise broken(path, f"has the architecture {architecture!r}, which the engine does not know")
-    return Model(path, architecture, names, shapes, heads, kv_heads)
+    return Model(path, architecture, names, shapes, heads, kv_heads, head.is_f32)
 
 
 def check_start(path: Path) -> None:

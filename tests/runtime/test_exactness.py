@@ -160,3 +160,11 @@ def test_kaitos_way_is_right_for_several_adapters_whose_alpha_is_their_rank_but_
     left = np.linalg.norm(ours[weight] - theirs[weight], 2)
     assert left == pytest.approx(cut[4], rel=1e-5)  # what the cut to rank 4 leaves out of rank 8
     assert left > 0.01
+
+
+@pytest.mark.parametrize(("dtype", "is_exact"), [("F32", True), ("F16", False)])
+def test_the_cache_is_as_precise_as_the_weights(tmp_path: Path, dtype: str, is_exact: bool) -> None:
+    folder = tiny.model(tmp_path / "model")
+    tiny.save(folder / "model.safetensors", tiny.load(folder / "model.safetensors"), dtype)
+    model = models.read(hugging_face.convert(folder, tmp_path / "model.gguf"))
+    assert model.is_f32 is is_exact
