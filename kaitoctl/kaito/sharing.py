@@ -63,7 +63,10 @@ def shares(
     cannot get all it lacks and cannot buy the rest keeps no node from the others, except its own.
     """
     order = sorted(seekers, key=lambda seeker: seeker.age)
-    table = _Table(dict(free), {seeker.key: [] for seeker in order})
+    mappings = {id(seeker.asks): seeker.asks for seeker in order}.values()
+    never_used_up = any(0 in asks.values() for asks in mappings)
+    taken: dict[ObjectKey, list[str]] = {seeker.key: [] for seeker in order}
+    table = _Table(dict(free), taken, never_used_up=never_used_up)
     somebodys = set(bought).union(*(seeker.own | seeker.before for seeker in order))
     first_claims: tuple[Callable[[Seeker], Iterable[str]], ...] = (
         lambda seeker: [name for name in seeker.named if name in seeker.own | seeker.before],
@@ -78,13 +81,14 @@ def shares(
     # What few can use goes first, so that those who have no choice find theirs.
     ranked = sorted(free, key=lambda name: (name in somebodys, wanted[name], name))
     in_turn = [seeker for seeker in order if seeker.takes_turns]
+    table.set_out(ranked)
     for leave in (
         lambda seeker: max(seeker.needs - seeker.lost, 0),
         lambda seeker: seeker.coming,
         lambda seeker: 0,
     ):
         for seeker in in_turn:
-            table.take(seeker, ranked, leave=leave(seeker))
+            table.take(seeker, table.on_offer, leave=leave(seeker))
             if table.lacks(seeker) and not seeker.takes_part:
                 table.put_back(seeker)
     return {key: tuple(names) for key, names in table.taken.items()}
@@ -101,27 +105,54 @@ def _count_wishes(seekers: Sequence[Seeker]) -> Counter[str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
 class _Table:
-    left: dict[str, int]
-    taken: dict[ObjectKey, list[str]]
+    """Who has taken what, and what is left.
+
+    Args:
+        left: how many GPUs of each node nobody has.
+        taken: the nodes of each Workspace.
+        never_used_up: whether some pods ask for no GPU.
+
+    Attributes:
+        on_offer: the nodes that were set out and are not used up, in their order: nobody looks at the others
+            again.
+    """
+
+    def __init__(self, left: dict[str, int], taken: dict[ObjectKey, list[str]], *, never_used_up: bool):
+        self.left, self.taken, self._never_used_up = left, taken, never_used_up
+        self._ranked: Sequence[str] = ()
+        self.on_offer: dict[str, None] = {}
+
+    def set_out(self, ranked: Sequence[str]) -> None:
+        """Offer these nodes, in this order."""
+        self._ranked = ranked
+        self.on_offer = {name: None for name in ranked if self.left[name] or self._never_used_up}
 
     def lacks(self, seeker: Seeker) -> int:
         return seeker.needs - len(self.taken[seeker.key])
 
     def take(self, seeker: Seeker, names: Iterable[str], leave: int = 0) -> None:
         """Give it what it lacks of these nodes, but for so many."""
-        mine = self.taken[seeker.key]
+        mine, most, used_up = self.taken[seeker.key], seeker.needs - leave, []
+        if len(mine) >= most:
+            return
         for name in names:
-            if len(mine) >= seeker.needs - leave:
-                break
             asks = seeker.asks.get(name)
             if asks is not None and name not in mine and self.left.get(name, 0) >= asks:
                 self.left[name] -= asks
                 mine.append(name)
+                if not self.left[name] and not self._never_used_up:
+                    used_up.append(name)
+                if len(mine) >= most:
+                    break
+        for name in used_up:
+            self.on_offer.pop(name, None)
 
     def put_back(self, seeker: Seeker) -> None:
         """Leave it nothing but its own."""
-        for name in [name for name in self.taken[seeker.key] if name not in seeker.own]:
+        back = [name for name in self.taken[seeker.key] if name not in seeker.own]
+        for name in back:
             self.left[name] += seeker.asks[name]
             self.taken[seeker.key].remove(name)
+        if back:
+            self.set_out(self._ranked)

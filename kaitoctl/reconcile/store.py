@@ -103,6 +103,10 @@ class Store(Mapping[ObjectKey, Object]):
         """
         return [self[key] for key in self._keys(index, value)]
 
+    def keys_by(self, index: Index, value: Hashable) -> Collection[ObjectKey]:
+        """As `by`, the keys alone: nothing is unpacked. Not to be kept: it follows the store."""
+        return self._keys(index, value)
+
     def by_owner(self, uid: str) -> list[Object]:
         """The objects whose controller has this uid; costs only what it returns."""
         return self.by(_owner_uids, uid)
@@ -142,6 +146,35 @@ class Store(Mapping[ObjectKey, Object]):
         elif old is not None:
             del self._objects[key]
         return old
+
+
+class Followed(Generic[_T]):
+    """What follows from each object of a store, worked out once for each state of it, when it is asked for.
+
+    Args:
+        store: of the objects.
+        work_out: what follows from one; pure.
+    """
+
+    def __init__(self, store: Store, work_out: Callable[[Object], _T]) -> None:
+        self._store, self._work_out = store, work_out
+        self._found: dict[ObjectKey, _T] = {}
+        self._place = store.journal.place
+
+    def get(self, key: ObjectKey) -> _T | None:
+        """What follows from the object of this key; None when there is none."""
+        journal = self._store.journal
+        if journal.place != self._place:
+            changed = journal.since(self._place)
+            self._place = journal.place
+            if changed is None:
+                self._found.clear()
+            for one in changed or ():
+                self._found.pop(one, None)
+        found = self._found.get(key)
+        if found is None and (obj := self._store.get(key)) is not None:
+            found = self._found[key] = self._work_out(obj)
+        return found
 
 
 def store_of(objects: Mapping[ObjectKey, Object]) -> Store:

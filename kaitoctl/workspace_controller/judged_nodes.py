@@ -6,7 +6,7 @@ happened since the last one, and not as much as there are nodes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kaitoctl.kaito import api, node_check
@@ -47,36 +47,36 @@ class JudgedNodes:
 
     def __init__(self, stores: Stores, rules: Rules) -> None:
         self._stores, self._rules = stores, rules
-        self._answers: dict[object, Answer] = {}
+        self._answers: dict[str, Answer] = {}
         self._changed = Journal[str]()
-        self._places = [-1, -1, -1]
+        self._places = [-1, -1]
         self._node_of: dict[ObjectKey, tuple[str, ...]] = {}
         self._crowds: dict[str, Crowd] = {}
-        self._questions: dict[ObjectKey, object] = {}
 
-    def of(self, workspace: Object, stored: ObjectKey | None = None) -> Answer:
-        """The answer to what a Workspace asks; not to be changed, and of use until something is awaited.
+    def of(self, workspace: Object) -> Answer:
+        """The answer to what a Workspace asks; not to be changed, and of use until something is awaited."""
+        return self.to(node_check.question_of(workspace, self._rules), lambda: workspace)
+
+    def to(self, question: str, read: Callable[[], Object]) -> Answer:
+        """The answer to a question, as `of`.
 
         Args:
-            workspace: the Workspace.
-            stored: its name, when it is the one in the store: what it asks is read once, then.
+            question: of a Workspace, by `node_check.question_of`.
+            read: reads a Workspace that asks it; called when something has to be judged.
         """
         self._look_at_changes()
-        question = (
-            node_check.question_of(workspace, self._rules)
-            if stored is None
-            else self._question_of_stored(workspace, stored)
-        )
         found = self._answers.pop(question, None)
         names = self._changed.since(found.place) if found is not None else None
         if found is None or names is None:
-            found = self._answer_for(workspace)
+            found = self._answer_for(read())
             names = self._candidates(found)
         self._answers[question] = found  # the last one, now: those that nobody has asked for longest go first
         if len(self._answers) > _MOST_ANSWERS:
             del self._answers[next(iter(self._answers))]
-        for name in dict.fromkeys(names):
-            self._judge_again(found, workspace, name)
+        if names:
+            workspace = read()
+            for name in dict.fromkeys(names):
+                self._judge_again(found, workspace, name)
         found.place = self._changed.place
         return found
 
@@ -96,13 +96,13 @@ class JudgedNodes:
 
     def _look_at_changes(self) -> None:
         """Note the nodes of which something has changed, and of whose pods."""
-        journals = [
-            one.journal for one in (self._stores.nodes, self._stores.gpu_pods, self._stores.workspaces)
-        ]
+        journals = [one.journal for one in (self._stores.nodes, self._stores.gpu_pods)]
+        if self._places == [journal.place for journal in journals]:
+            return
         found = [journal.since(place) for journal, place in zip(journals, self._places, strict=True)]
         self._places = [journal.place for journal in journals]
-        names, pods, workspaces = found
-        if names is None or pods is None or workspaces is None:
+        names, pods = found
+        if names is None or pods is None:
             self._begin()
             return
         for key in names:
@@ -111,13 +111,10 @@ class JudgedNodes:
                 self._crowds.pop(key.name, None)
         for key in pods:
             self._note_pod(key)
-        for key in workspaces:
-            self._questions.pop(key, None)
 
     def _begin(self) -> None:
         """All may be otherwise: at the start, and when more has changed than the stores remember."""
         self._answers.clear()
-        self._questions.clear()
         self._crowds.clear()
         self._node_of = {key: node_of_pod(pod) for key, pod in self._stores.gpu_pods.items()}
 
@@ -131,12 +128,6 @@ class JudgedNodes:
             self._node_of[key] = now
 
     # --- judging -----------------------------------------------------------------------------------------
-
-    def _question_of_stored(self, workspace: Object, key: ObjectKey) -> object:
-        question = self._questions.get(key)
-        if question is None:
-            question = self._questions[key] = node_check.question_of(workspace, self._rules)
-        return question
 
     def _answer_for(self, workspace: Object) -> Answer:
         of_type = {api.LABEL_INSTANCE_TYPE: node_check.instance_type_of(workspace)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from kaitoctl.kaito import api, node_check, node_claims, sharing
 from kaitoctl.kaito.desired import Settings
@@ -23,6 +24,7 @@ from kaitoctl.kube.objects import (
     uid_of,
 )
 from kaitoctl.kube.pod_state import is_finished
+from kaitoctl.reconcile.store import Followed
 from kaitoctl.workspace_controller.judged_nodes import Answer, JudgedNodes
 from kaitoctl.workspace_controller.stores import (
     Stores,
@@ -50,6 +52,32 @@ class Look:
     waits_for_others: bool = False
 
 
+class Asker(NamedTuple):
+    """What counts of a Workspace that may compete for nodes; read once for each state of it.
+
+    Args:
+        question: what it asks of nodes.
+        age: when it was created, and what tells those of the same second apart.
+        uid: its own.
+        is_going: whether it is being deleted.
+        needs_nothing: whether it tunes, and is done.
+        is_stuck: whether it gets no further by waiting.
+        takes_part: whether new nodes may be bought for what it lacks.
+        named: the nodes that it names.
+        ran_on: the nodes of its status.
+    """
+
+    question: str
+    age: tuple[str, str]
+    uid: str
+    is_going: bool
+    needs_nothing: bool
+    is_stuck: bool
+    takes_part: bool
+    named: tuple[str, ...]
+    ran_on: tuple[str, ...]
+
+
 class NodeView:
     """Answers about nodes, from the stores alone.
 
@@ -63,6 +91,8 @@ class NodeView:
         self._rules = Rules(catalog=settings.catalog)
         self._own_labels = PROVISIONER_LABELS.get(settings.provisioner, ())
         self._judged = JudgedNodes(stores, self._rules)
+        self._askers = Followed(stores.workspaces, self._asker)
+        self._nodes = Followed(stores.nodes, _marks_and_owner)
         self._is_byo = settings.provisioner == "byo"
 
     def look(self, workspace: Object) -> Look:
@@ -113,10 +143,29 @@ class NodeView:
     def _exists(self, node: str | None) -> bool:
         return bool(node) and ObjectKey("", str(node)) in self._stores.nodes
 
-    def _answer(self, workspace: Object, stored: ObjectKey | None = None) -> Answer:
-        if self._own_labels:
-            workspace = with_own_labels(workspace, self._own_labels)
-        return self._judged.of(workspace, stored)
+    def _answer(self, workspace: Object) -> Answer:
+        return self._judged.of(self._with_own_labels(workspace))
+
+    def _with_own_labels(self, workspace: Object) -> Object:
+        return with_own_labels(workspace, self._own_labels) if self._own_labels else workspace
+
+    def _asker(self, workspace: Object) -> Asker:
+        named = tuple(node_check.preferred_nodes(workspace))
+        return Asker(
+            node_check.question_of(self._with_own_labels(workspace), self._rules),
+            (str(workspace["metadata"].get("creationTimestamp") or ""), uid_of(workspace)),
+            uid_of(workspace),
+            is_being_deleted(workspace),
+            _needs_nothing(workspace),
+            _is_stuck(workspace),
+            not named and not node_claims.contradiction(workspace, self._rules.catalog),
+            named,
+            tuple(dig(workspace, "status", "workerNodes") or ()),
+        )
+
+    def _answer_to(self, asker: Asker, key: ObjectKey) -> Answer:
+        """The answer to what a Workspace in the store asks."""
+        return self._judged.to(asker.question, lambda: self._with_own_labels(self._stores.workspaces[key]))
 
     def _verdict(self, workspace: Object) -> Verdict:
         """Of the nodes that matter to the Workspace: those that it could use, names or has, or has asked for.
@@ -150,46 +199,58 @@ class NodeView:
         Returns:
             The shares, and who has which node in his.
         """
-        found: dict[ObjectKey, tuple[Object, Answer]] = {}
-        answers: dict[int, Answer] = {}
-        names, looked_for = set(nodes), set[object]()
-        fresh = set(names)
         mine = key_of(workspace)
-        while fresh:
-            marks = {mark for name in fresh for mark in self._marks(name)} - looked_for
-            looked_for |= marks
-            fresh = set()
-            for mark in marks:
-                for other in self._stores.workspaces.by(node_index, mark):
-                    key = key_of(other)
-                    if key == mine or key in found or is_being_deleted(other):
-                        continue
-                    answer = self._answer(other, key)
-                    found[key] = other, answer
-                    if id(answer) not in answers:
-                        answers[id(answer)] = answer
-                        fresh |= answer.usable.keys() - names
-            names |= fresh
+        found, names = self._competitors(mine, set(nodes))
         if not found:
             return {mine: self._alone(workspace, names, mine)[:needs]}, {}
         bought = {name: owner for name in names if (owner := self._bought_for(name)) is not None}
         leaving = {name for name, owner in bought.items() if owner not in found and owner != mine}
-        whole = self._answer(workspace)
-        answers[id(whole)] = whole
+        asker = self._asker(workspace)
+        found[mine] = asker, self._judged.to(asker.question, lambda: self._with_own_labels(workspace))
         free = {
             name: gpus.allocatable - (gpus.in_use or 0)
-            for answer in answers.values()
+            for answer in {id(answer): answer for _, answer in found.values()}.values()
             for name in answer.usable
             if name not in leaving
             for gpus in (answer.verdicts[name].gpus,)
         }
-        found.setdefault(mine, (workspace, whole))
+        owned: dict[ObjectKey, list[str]] = {}
+        for name, owner in bought.items():
+            owned.setdefault(owner, []).append(name)
         seekers = [
-            self._seeker(key, other, answer, bought, needs if key == mine else None)
-            for key, (other, answer) in found.items()
+            self._seeker(key, asker, answer, bought, owned.get(key, ()), needs if key == mine else None)
+            for key, (asker, answer) in found.items()
         ]
         shares = sharing.shares(seekers, free, bought)
         return shares, {name: key for key, taken in shares.items() for name in taken}
+
+    def _competitors(
+        self, mine: ObjectKey, names: set[str]
+    ) -> tuple[dict[ObjectKey, tuple[Asker, Answer]], set[str]]:
+        """The other Workspaces that could use these nodes, or one that such a Workspace could use, and so on.
+
+        Returns:
+            The Workspaces, and the nodes that they could use together with those that were given.
+        """
+        found: dict[ObjectKey, tuple[Asker, Answer]] = {}
+        answers: dict[str, Answer] = {}  # by the question
+        looked_for, fresh = set[object](), names
+        while fresh:
+            marks = {mark for name in fresh for mark in self._marks(name)} - looked_for
+            looked_for |= marks
+            names, fresh_ones = names | fresh, set[str]()
+            for mark in marks:
+                for key in self._stores.workspaces.keys_by(node_index, mark):
+                    asker = self._askers.get(key)
+                    if key == mine or key in found or asker is None or asker.is_going:
+                        continue
+                    answer = answers.get(asker.question)
+                    if answer is None:
+                        answer = answers[asker.question] = self._answer_to(asker, key)
+                        fresh_ones |= answer.usable.keys() - names
+                    found[key] = asker, answer
+            fresh = fresh_ones
+        return found, names
 
     def _alone(self, workspace: Object, nodes: Iterable[str], mine: ObjectKey) -> tuple[str, ...]:
         """The nodes of a Workspace that nobody competes with, best first."""
@@ -202,9 +263,9 @@ class NodeView:
             [name for name in named if name in usable] + [name for name in usable if name not in named]
         )
 
-    def _marks(self, node: str) -> list[object]:
-        there = self._stores.nodes.get(ObjectKey("", node))
-        return [node, *labels_of(there).items()] if there is not None else [node]
+    def _marks(self, node: str) -> tuple[object, ...]:
+        there = self._nodes.get(ObjectKey("", node))
+        return (node, *there[0]) if there is not None else (node,)
 
     def _bought_for(self, node: str) -> ObjectKey | None:
         """Whose node it is; of somebody who is no more while its claim is still there, or is leaving."""
@@ -214,58 +275,67 @@ class NodeView:
             if living is None or is_being_deleted(claim) or not node_claims.is_of(claim, living):
                 return ObjectKey("", "")
             return owner
-        there = self._stores.nodes.get(ObjectKey("", node))
-        owners = workspace_of_labels(there) if there is not None else []
+        there = self._nodes.get(ObjectKey("", node))
+        owners = there[1] if there is not None else ()
         return next((owner for owner in owners if owner in self._stores.workspaces), None)
 
     def _seeker(
         self,
         key: ObjectKey,
-        workspace: Object,
+        asker: Asker,
         answer: Answer,
         bought: Mapping[str, ObjectKey],
+        owned: Iterable[str],
         needs: int | None,
     ) -> Seeker:
         """A Workspace that could use some of the nodes.
 
         Args:
             key: its name.
-            workspace: the Workspace.
+            asker: the Workspace.
             answer: about its nodes.
             bought: whose nodes are whose.
+            owned: those that were bought for it.
             needs: how many nodes it lacks; None to work it out.
         """
         is_asking = needs is not None
         if needs is None:
-            pods = [pod for pod in self._stores.gpu_pods.by(workspace_of_labels, key) if not is_finished(pod)]
-            held = {name for pod in pods for name in node_of_pod(pod) if self._exists(name)}
-            needs = 0 if _needs_nothing(workspace) else answer.need.required - len(held)
+            held = self._held(key)
+            needs = 0 if asker.needs_nothing else answer.need.required - len(held)
         usable = answer.usable
-        ran_on = dig(workspace, "status", "workerNodes") or ()
-        own = {name for name, owner in bought.items() if owner == key and name in usable}
-        before = {name for name in ran_on if name in usable and name not in bought}
-        named = tuple(node_check.preferred_nodes(workspace))
         return Seeker(
             key,
-            (str(workspace["metadata"].get("creationTimestamp") or ""), uid_of(workspace)),
+            asker.age,
             max(needs, 0),
             usable,
-            frozenset(own),
-            frozenset(before),
-            *self._count_bought(key, workspace, usable.keys()),
-            named,
-            takes_part=self._stores.can_claim()
-            and not named
-            and not node_claims.contradiction(workspace, self._rules.catalog),
-            takes_turns=is_asking or not _is_stuck(workspace),
+            frozenset(name for name in owned if name in usable),
+            frozenset(name for name in asker.ran_on if name in usable and name not in bought),
+            *self._count_bought(key, asker.uid, usable.keys()),
+            asker.named,
+            takes_part=self._stores.can_claim() and asker.takes_part,
+            takes_turns=is_asking or not asker.is_stuck,
         )
 
-    def _count_bought(self, key: ObjectKey, workspace: Object, usable: Collection[str]) -> tuple[int, int]:
+    def _held(self, key: ObjectKey) -> set[str]:
+        """The nodes that pods of a Workspace hold GPUs of."""
+        if not self._stores.gpu_pods.keys_by(workspace_of_labels, key):
+            return set()
+        pods = [pod for pod in self._stores.gpu_pods.by(workspace_of_labels, key) if not is_finished(pod)]
+        return {name for pod in pods for name in node_of_pod(pod) if self._exists(name)}
+
+    def _count_bought(self, key: ObjectKey, uid: str, usable: Collection[str]) -> tuple[int, int]:
         """How many nodes that were bought for it are not fit for use yet, and how many others took."""
-        claims = self._stores.claims.by(node_claims.owner_uids, uid_of(workspace))
+        if not self._stores.claims.keys_by(node_claims.owner_uids, uid):
+            return 0, 0
+        claims = self._stores.claims.by(node_claims.owner_uids, uid)
         nodes = [node_claims.node_of(one) for one in claims if not is_being_deleted(one)]
         lost = sum(bool(node) and bool(self.guests(node, key)) for node in nodes if node not in usable)
         return sum(node not in usable for node in nodes) - lost, lost
+
+
+def _marks_and_owner(node: Object) -> tuple[tuple[object, ...], tuple[ObjectKey, ...]]:
+    """Of a node, its labels, and the Workspace that they name."""
+    return tuple(labels_of(node).items()), tuple(workspace_of_labels(node))
 
 
 def _is_undecided(pod: Object) -> bool:

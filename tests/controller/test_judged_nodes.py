@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -207,6 +208,61 @@ def test_a_node_is_judged_once_for_all_who_ask_the_same_and_again_when_it_has_ch
     for obj in stores.workspaces.values():
         view.look(obj)
     assert judgements[40:] == ["n9", "n7"]
+
+
+def calls_of_a_look(workspaces: int) -> int:
+    """How many functions a look calls, where each Workspace could use each of as many nodes."""
+    stores = competing(workspaces, workspaces)
+    view, asking = NodeView(stores, PLAIN), list(stores.workspaces.values())
+    for obj in asking[:3]:
+        view.look(obj)
+    there = ObjectKey("default", "p0")
+    stores.gpu_pods._replace(there, pod(0, 7, "", "2", "Running"))
+    found = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal found
+        found += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        view.look(asking[-1])
+    finally:
+        sys.setprofile(before)
+    return found
+
+
+def test_a_look_grows_with_those_who_compete_and_no_faster() -> None:
+    few, more, many = map(calls_of_a_look, (40, 80, 160))
+    assert (more - few) / 40 <= 105, "functions for each further Workspace with a node that all could use"
+    assert (many - more) / 80 <= 1.1 * (more - few) / 40
+
+
+def test_what_a_workspace_asks_is_read_again_when_it_has_changed_and_only_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    question_of = node_check.question_of
+
+    def counted(obj: Object, rules: Any) -> str:
+        asked.append(obj["metadata"]["name"])
+        return question_of(obj, rules)
+
+    monkeypatch.setattr(node_check, "question_of", counted)
+    stores = competing(20, 20)
+    view, asking = NodeView(stores, PLAIN), list(stores.workspaces.values())
+    for obj in asking:
+        view.look(obj)
+    asked.clear()
+    for obj in asking:
+        view.look(obj)
+    assert len(asked) <= 2 * len(asking), "by a look at each, of itself alone"
+    asked.clear()
+    stores.workspaces._replace(ObjectKey("default", "w3"), workspace(3, "x", 2, [], []))
+    for obj in (asking[0], asking[1]):
+        view.look(obj)
+    assert asked.count("w3") == 1
 
 
 @pytest.mark.parametrize("size", [100, 3000])

@@ -343,13 +343,13 @@ def need_of(workspace: Object, rules: Rules) -> Need:
     )
 
 
-def question_of(workspace: Object, rules: Rules) -> tuple[object, ...]:
-    """All that `need_of` reads of a Workspace but whose it is, as something that can be compared."""
+def question_of(workspace: Object, rules: Rules) -> str:
+    """All that `need_of` reads of a Workspace under these rules but whose it is; to be compared only."""
     presets = [below(workspace, use, "preset", "name") for use in ("inference", "tuning")]
     planned = below(workspace, "status", "targetNodeCount") if rules.is_modern else None
     template = below(workspace, "inference", "template")
     version, resource = below(workspace, "apiVersion"), below(workspace, "resource")
-    return rules, repr((version, resource, presets, planned, template, bool(below(workspace, "tuning"))))
+    return repr((version, resource, presets, planned, template, bool(below(workspace, "tuning"))))
 
 
 def preset_of(workspace: Object, known: Catalog) -> Preset | None:
