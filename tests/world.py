@@ -317,7 +317,9 @@ class World:
                     moved = True
             there = {key_of(pod).name for pod in self.list(POD)}
             for number in range(replicas):
-                if f"{name}-{number}" not in there and (node := self._room_for(workload)):
+                if f"{name}-{number}" in there or not self.admits(running_pod(workload, number, "")):
+                    continue
+                if node := self._room_for(workload):
                     self.apply(POD, running_pod(workload, number, node))
                     self.set_status(POD, f"{name}-{number}", _RUNNING)
                     moved = True
@@ -326,6 +328,10 @@ class World:
                     self.stop(pod)
                     moved = True
         return moved
+
+    def admits(self, pod: Object) -> bool:
+        """Whether the API server takes the pod."""
+        return True
 
     def _room_for(self, workload: Object) -> str:
         affinity = dig(workload, "spec", "template", "spec", "affinity", "nodeAffinity") or {}

@@ -7,7 +7,7 @@ from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog, catalog_file, node_check
 from kaitoctl.kaito.desired import GENERATIONS, Settings
-from kaitoctl.kaito.validation import releases
+from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.screens import output
 
 
@@ -41,11 +41,10 @@ def generation_named(text: str) -> str:
     """
     if text in GENERATIONS:
         return text
-    release = releases.nearest(text)
-    if release is None:
+    name = of_cluster.generation_near(text)
+    if not name:
         hint = f"use a release since v0.3; objects are made as {', '.join(GENERATIONS)} makes them"
         raise InputError(f"--kaito-version {text[:40]!r}: not a release of KAITO", hint=hint)
-    name = release.name if release.name in GENERATIONS else "v0.12"
     if text.removeprefix("v") != GENERATIONS[name].release.removeprefix("v"):
         output.note(f"{text}: objects as KAITO {GENERATIONS[name].release} makes them, the nearest one known")
     return name

@@ -34,6 +34,7 @@ class KaitoHere:
         gates: KAITO's feature gates that are on.
         gates_off: those that are switched off.
         cloud: KAITO's.
+        made_as: the release as whose objects kaitoctl's controller makes its own; empty for the newest.
     """
 
     target: str | None = None
@@ -42,6 +43,7 @@ class KaitoHere:
     gates: frozenset[str] | None = None
     gates_off: frozenset[str] = frozenset()
     cloud: str | None = None
+    made_as: str = ""
 
     def setting(self, known: Catalog = SHIPPED) -> Setting:
         """Where Workspaces live here, to validate them for."""
@@ -53,6 +55,7 @@ class KaitoHere:
             catalog=known,
             provisioner=self.provisioner,
             gates_off=self.gates_off,
+            generation=of_cluster.generation_near(self.made_as),
         )
 
     def rules_for(self, workspace: Object, known: Catalog) -> node_check.Rules:
@@ -135,6 +138,7 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     if controller is not None:
         found.byo, found.gates_off = controller.byo, controller.gates_off
         found.gates = None if controller.target == OWN else controller.gates
+        found.made_as = controller.made_as
         found.provisioner, found.cloud = controller.provisioner or None, controller.cloud or None
     if not is_version_wanted:
         return found

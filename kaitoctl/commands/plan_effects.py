@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.commands import consent, plan_world
 from kaitoctl.commands.cluster import carried_out
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
+from kaitoctl.commands.plan_quotas import QuotaEffects
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, planning
 from kaitoctl.kaito.planning import Change, Effects, Trial
@@ -126,9 +127,11 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
     }
     made = [workspace for one in sets.values() for workspace in one.made]
     effects: dict[ObjectKey, Effects] = {}
+    workloads: dict[ObjectKey, Object | None] = {}
     if world.is_own:
         forecasts = await _forecasts(client, world, [*(one.after for one in workspaces), *made])
         effects = {item.key: _effects(world, item) for item in forecasts}
+        workloads = {item.key: item.workload for item in forecasts}
     else:
         share = _share(world)
         for one in workspaces:
@@ -139,6 +142,10 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
             )
         for workspace in made:
             effects[key_of(workspace)] = Effects(asked=share.of(workspace, []).asked)
+    limited = QuotaEffects(world, {key: _pods(world, key) for key in effects} if world.quotas else {})
+    for workspace in [*(one.after for one in workspaces), *made]:
+        key = key_of(workspace)
+        effects[key] = limited.of(workspace, workloads.get(key), effects[key])
     return [one if isinstance(one, Change) else _entry(world, one, effects, sets) for one in found]
 
 
@@ -161,7 +168,8 @@ def _entry(
         rivals = tuple(dict.fromkeys(name for one in found for name in one.rivals if name not in own))
         asked = sum(one.asked for one in found)
         most = sum(max(one.asked, one.most) for one in found) if rivals else asked
-        return planning.change_of_set(trial, of_set, asked, most, rivals)
+        waits = "; ".join(dict.fromkeys(one.waits for one in found if one.waits))
+        return planning.change_of_set(trial, of_set, asked, most, rivals, waits)
     if trial.kind != "Workspace":
         return planning.change_of(trial, Effects(), None, (), known)
     key = key_of(trial.after)
@@ -177,31 +185,31 @@ def _entry(
 async def _forecasts(client: Client, world: World, planned: list[Object]) -> list[Forecast]:
     """What kaitoctl's controller would do; its reads that the lists do not answer are sent."""
     now = datetime.now(UTC)
-    asking = forecast(
-        world.stores,
-        planned,
-        world.setting.catalog,
-        provisioner=world.provisioner,
-        clock=lambda: now,
-    )
+    asking = forecast(world.stores, planned, world.settings, clock=lambda: now)
     return await carried_out(client, asking)
 
 
 def _effects(world: World, item: Forecast) -> Effects:
-    nodes = {
-        name: str(dig(world.stores.claims.get(ObjectKey("", name)), "status", "nodeName") or "")
-        for name in item.returned
-    }
-    returned = tuple(f"NodeClaim {name}" + (f", node {node}" if node else "") for name, node in nodes.items())
     return Effects(
         item.restarts,
         len(item.asked),
-        returned,
+        tuple(_released(world, name) for name in item.returned),
         item.waits,
         refusal=item.refusal,
         most=item.most,
         rivals=tuple(map(str, item.rivals)),
+        outgrown=tuple(_released(world, name) for name in item.outgrown),
+        strays=item.strays,
     )
+
+
+def _released(world: World, name: str) -> str:
+    """What goes, in words."""
+    key = ObjectKey("", name)
+    if key in world.stores.pools:
+        return f"NodePool {name}, with its nodes"
+    node = dig(world.stores.claims.get(key), "status", "nodeName")
+    return f"NodeClaim {name}" + (f", node {node}" if node else "")
 
 
 def _workload(world: World, before: Object | None) -> Object | None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kaitoctl.commands.cluster import served_versions, together, workspace_kind
 from kaitoctl.commands.kaito_here import as_said
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, revisions, validation
-from kaitoctl.kaito.node_check import PROVISIONERS
+from kaitoctl.kaito import api, node_check, revisions, validation
+from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
     DEPLOYMENT,
     JOB,
+    LIMIT_RANGE,
     NODE,
     NODE_CLAIM,
     POD,
+    RESOURCE_QUOTA,
     SERVICE,
     STATEFUL_SET,
     Object,
@@ -29,7 +32,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.kube.pod_state import UNFINISHED, holding_gpus
 from kaitoctl.reconcile.store import Store, store_of
 from kaitoctl.screens import output
-from kaitoctl.workspace_controller import Stores, transform_of
+from kaitoctl.workspace_controller import MANAGED_POOLS, Stores, transform_of
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.catalog import Catalog
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 # What an apply takes away can be told only with managedFields, which a controller's stores leave out.
 _WHOLE = (api.WORKSPACE.plural, DEPLOYMENT.plural, STATEFUL_SET.plural)
+
+_FEW = 10  # namespaces whose quotas are asked for one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,9 @@ class World:
         sees_pods: whether GPUs in use are known.
         unseen: what may be listed only in the namespaces of the plan, or nowhere.
         hidden: what may not be listed there either.
+        settings: as which objects are made here.
+        quotas: of the namespaces that are seen.
+        ranges: the LimitRanges of them.
     """
 
     stores: Stores
@@ -57,17 +65,14 @@ class World:
     sees_pods: bool
     unseen: tuple[str, ...]
     hidden: frozenset[str] = frozenset()
+    settings: Settings = field(default_factory=Settings)
+    quotas: tuple[Object, ...] = ()
+    ranges: tuple[Object, ...] = ()
 
     @property
     def is_own(self) -> bool:
         """Whether kaitoctl's controller manages Workspaces here."""
         return self.setting.target == validation.OWN
-
-    @property
-    def provisioner(self) -> str:
-        """By what nodes are asked for, where that is known."""
-        found = self.setting.provisioner or ""
-        return found if found in PROVISIONERS else ""
 
     @property
     def manager(self) -> str:
@@ -91,7 +96,7 @@ async def observe_world(
     setting = replace(setting, catalog=known)
     kind = await workspace_kind(client)
     lists = _Lists(client, tuple(dict.fromkeys(namespaces)))
-    asked = {
+    asked: dict[str, Callable[[], Any]] = {
         "workspaces": partial(lists.of, kind),
         "deployments": partial(lists.of, DEPLOYMENT),
         "stateful_sets": partial(lists.of, STATEFUL_SET),
@@ -102,27 +107,44 @@ async def observe_world(
         "pods": partial(lists.of, POD, label_selector=api.LABEL_WORKSPACE),
         "gpu_pods": partial(lists.of, POD, made=holding_gpus, field_selector=UNFINISHED),
         "nodes": partial(lists.of, NODE),
+        "quotas": partial(lists.within, RESOURCE_QUOTA),
+        "ranges": partial(lists.within, LIMIT_RANGE),
         "claims": partial(lists.of, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE),
     }
-    if setting.provisioner == "karpenter":
-        asked["pools"] = partial(lists.of, api.NODE_POOL)
     if setting.target != validation.OWN:
         asked["machines"] = partial(lists.of, api.MACHINE, label_selector=api.LABEL_WORKSPACE)
+    settings = _settings(setting)
+    if settings.provisioner == "karpenter":
+        asked["pools"] = partial(lists.of, api.NODE_POOL, label_selector=MANAGED_POOLS)
     found = dict(zip(asked, await together(asked.values()), strict=True))
+    quotas, ranges = found.pop("quotas"), found.pop("ranges")
     if machines := found.pop("machines", None):
         found["claims"] = store_of({**found["claims"], **machines})
     unseen = tuple(sorted(lists.unseen))
     if unseen:
         what = ", ".join(unseen)
         output.warning(f"{what} of all namespaces cannot be listed: the plan may be wrong about nodes")
-    can_claim = NODE_CLAIM.plural not in lists.unknown
+    means = api.NODE_POOL if settings.provisioner == "karpenter" else NODE_CLAIM
+    can_claim = means.plural not in lists.unknown
     return World(
         Stores(**found, can_claim=lambda: can_claim),
         setting,
         "pods" not in lists.unseen,
         unseen,
         frozenset(lists.hidden),
+        settings,
+        tuple(quotas),
+        tuple(ranges),
     )
+
+
+def _settings(setting: validation.Setting) -> Settings:
+    """As which objects are made: those of kaitoctl's controller, or of a release of KAITO."""
+    is_own = setting.target == validation.OWN
+    made_as = setting.generation if is_own else of_cluster.generation_near(setting.target or "v0.4")
+    provisioner = setting.provisioner or ("byo" if setting.byo else "")
+    known = provisioner in node_check.PROVISIONERS
+    return Settings(generation=made_as, provisioner=provisioner if known else "", catalog=setting.catalog)
 
 
 async def setting_of(client: Client, managed: ManagedBy, *, is_sandbox: bool) -> validation.Setting:
@@ -172,6 +194,21 @@ class _Lists:
         kept = made or (_whole if kind.plural in _WHOLE else transform_of(kind))
         objects = {key_of(item): kept({**_with_kind(kind), **item}) for item in items}
         return store_of({key: obj for key, obj in objects.items() if obj is not None})
+
+    async def within(self, kind: Kind) -> list[Object]:
+        """The objects of the kind in the namespaces of the plan; none of those that may not be listed."""
+        found: list[Object] = []
+        for namespace in self._namespaces if len(self._namespaces) <= _FEW else ("",):
+            try:
+                found += await self._all(kind, namespace)
+            except ApiError as error:
+                if error.status not in (403, 404):
+                    raise
+                if error.status == 403:
+                    output.warning(
+                        f"{kind.plural} cannot be listed: whether a quota refuses the pods is not known"
+                    )
+        return found
 
     async def _all(self, kind: Kind, namespace: str, **selectors: str) -> list[Object]:
         return (await self._client.list(kind, namespace, **selectors)).items  # type: ignore[arg-type]

@@ -42,6 +42,8 @@ def replicas(workload: Object) -> int:
 def running(workload: Object) -> int:
     """How many pods there are of it, as its status says; before it does, how many it wants."""
     there = dig(workload, "status", "replicas")
+    if there is None and dig(workload, "status", "observedGeneration"):
+        return 0  # a count of none is left out
     return int(there if there is not None else replicas(workload))
 
 

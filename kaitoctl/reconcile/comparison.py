@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, dig, key_of
+from kaitoctl.kube.workloads import running
 from kaitoctl.reconcile.field_differences import Difference, compared
 from kaitoctl.reconcile.planner import Plan
 
@@ -122,8 +123,7 @@ def restarts(workload: Object, differences: Iterable[Difference]) -> int:
     """How many pods of a Deployment or StatefulSet are recreated: all, once its pod template differs."""
     if not any(item.path.startswith("spec.template.") for item in differences):
         return 0
-    present = dig(workload, "status", "replicas")
-    return int(present if present is not None else dig(workload, "spec", "replicas") or 0)
+    return running(workload)
 
 
 def _presentable(found: Iterable[Difference], obj: Object, prefix: str) -> tuple[Difference, ...]:

@@ -18,12 +18,14 @@ from kaitoctl.workspace_controller.decisions import (
     refusal_of,
 )
 from kaitoctl.workspace_controller.model_config import config_name, context_in
+from kaitoctl.workspace_controller.node_pools import MANAGED_POOLS
 from kaitoctl.workspace_controller.reconcile import ReconcileSteps, WorkspaceReconciler
 from kaitoctl.workspace_controller.stores import Stores, transform_of
 from kaitoctl.workspace_controller.wiring import Running, run
 
 __all__ = [
     "ANNOTATION_PREFIX",
+    "MANAGED_POOLS",
     "MANAGER",
     "WORKLOADS",
     "ReconcileSteps",

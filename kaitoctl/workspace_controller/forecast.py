@@ -7,16 +7,15 @@ and kept for the Workspaces after it, so no two of them count the same free node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import node_check, node_claims
-from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.provisioning import node_pool_name
+from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
 from kaitoctl.kube.access import access
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, uid_of
 from kaitoctl.kube.request import Request
@@ -24,7 +23,8 @@ from kaitoctl.reconcile.comparison import changes, restarts
 from kaitoctl.reconcile.dry_run import outcome
 from kaitoctl.reconcile.store import Store, store_of
 from kaitoctl.workspace_controller.claims import claims_of
-from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, MANAGER, refusal_of
+from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, MANAGER, mixed_nodes, refusal_of
+from kaitoctl.workspace_controller.node_pools import replicas_of_pool, workspace_of_pool
 from kaitoctl.workspace_controller.node_view import NodeView
 from kaitoctl.workspace_controller.reconcile import ReconcileSteps, WorkspaceReconciler
 from kaitoctl.workspace_controller.stores import Stores, node_of_pod
@@ -46,12 +46,12 @@ _WORKLOADS = ("deployments", "statefulsets")
 _MOST_REQUESTS = 500  # of one reconcile: there is none with that many
 # Settings that let custom pods have all: what only a controller's defaults refuse may be built or not, and is
 # said so.
-_MILD = Settings(
-    allows_privileged_templates=True,
-    template_service_accounts=frozenset("*"),
-    template_secrets=frozenset("*"),
-    allows_template_scheduling=True,
-)
+_MILD: dict[str, Any] = {
+    "allows_privileged_templates": True,
+    "template_service_accounts": frozenset("*"),
+    "template_secrets": frozenset("*"),
+    "allows_template_scheduling": True,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,9 @@ class Forecast:
         restarts: how many of its pods are recreated.
         waits: what it would wait for, in words; empty when nodes are there or asked for.
         refusal: why nothing would be built; empty when something would.
+        workload: what its pods are then made of; None while it waits for nodes.
+        outgrown: those of `returned` that go only when all its pods are ready.
+        strays: nodes where the scheduler may place pods of it that do not count there.
     """
 
     key: ObjectKey
@@ -78,14 +81,16 @@ class Forecast:
     refusal: str = ""
     most: int = 0
     rivals: tuple[ObjectKey, ...] = ()
+    workload: Object | None = None
+    outgrown: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
 
 
 def forecast(
     stores: Stores,
     planned: Iterable[Object],
-    known: Catalog,
+    settings: Settings,
     *,
-    provisioner: str = "",
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Generator[Request, Object, list[Forecast]]:
     """What becomes of the planned Workspaces, in their order.
@@ -96,24 +101,28 @@ def forecast(
     Args:
         stores: the world, its workloads with managedFields; it stays as it is.
         planned: Workspaces as a server's dry run returned them, in the version that the controller reads.
-        known: the controller's catalog.
-        provisioner: the controller's `--node-provisioner`; empty for NodeClaims of its own.
+        settings: the controller's, as far as its Deployment says them.
         clock: the present time.
     """
-    strictly = Settings(catalog=known, provisioner=provisioner)
-    settings = strictly, replace(_MILD, catalog=known, provisioner=provisioner)
-    world, found = _World(stores, planned, settings[0]), []
-    reconcilers = [WorkspaceReconciler(world.stores, one, clock=clock) for one in settings]
+    if settings.provisioner == "byo":
+        stores = replace(stores, can_claim=lambda: False)
+    world, found = _World(stores, planned, settings), []
+    mildest = replace(settings, **_MILD)
+    reconcilers = [WorkspaceReconciler(world.stores, one, clock=clock) for one in (settings, mildest)]
     for key in world.planned:
-        strict = refusal_of(world.stores.workspaces[key], settings[0])
-        mild = refusal_of(world.stores.workspaces[key], settings[1]) if strict else ""
+        strict = refusal_of(world.stores.workspaces[key], settings)
+        mild = refusal_of(world.stores.workspaces[key], mildest) if strict else ""
+        if not strict and settings.provisioner == "byo" and not world.has_workload(key):
+            workspace = world.stores.workspaces[key]
+            strict = mild = mixed_nodes(workspace, world.nodes.look(workspace).verdict)
         chosen = reconcilers[bool(strict) and not mild]
         problem = yield from _reconcile(world, chosen.reconcile(key))
         one = _outcome(world, key, chosen.sized(world.stores.workspaces[key]), refusal=mild)
         if strict and not mild:
             problem = f"a controller with other than its default settings, for {strict}"
         found.append(replace(one, waits=problem or one.waits))
-    return _beside_rivals(world, found, reconcilers[0].sized, provisioner)
+    own_labels = PROVISIONER_LABELS.get(settings.provisioner, ())
+    return _beside_rivals(world, found, reconcilers[0].sized, own_labels)
 
 
 def _reconcile(world: _World, passing: ReconcileSteps) -> Generator[Request, Object, str]:
@@ -160,42 +169,60 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
         for claim in outgrown
         if not world.nodes.guests(node_claims.node_of(claim), key)
     ]
-    pool = world.stores.pools.get(ObjectKey("", node_pool_name(*key)))
-    coming = sum(not node_claims.node_of(claim) for claim in claims)
-    short = look.verdict.missing - (coming if pool is None else int(dig(pool, "spec", "replicas") or 0))
+    coming = sum(not node_claims.node_of(claim) for claim in claims) + world.coming_of_pool(key)
+    short = look.verdict.missing - coming
+    is_placing = not refusal and (world.restarts or len(look.held) < look.verdict.required)
     waits = ""
     if short > 0 and not refusal and not look.held:
         words = "those that would do are other Workspaces'" if look.waits_for_others else look.verdict.summary
         waits = f"{short} more {node_check.plural('node', short)}: {words}"
     returned = dict.fromkeys([*world.returned, *given_back])
-    return Forecast(key, tuple(world.asked), tuple(returned), world.restarts, waits, refusal)
+    workload = world.workload(key)
+    return Forecast(
+        key,
+        tuple(world.asked),
+        tuple(returned),
+        world.restarts,
+        waits,
+        refusal,
+        workload=workload,
+        outgrown=tuple(given_back),
+        strays=tuple(world.nodes.strays(workspace)) if is_placing else (),
+    )
 
 
 def _beside_rivals(
-    world: _World, planned: list[Forecast], sized: Callable[[Object], Object], provisioner: str
+    world: _World,
+    planned: list[Forecast],
+    sized: Callable[[Object], Object],
+    own_labels: Collection[str],
 ) -> list[Forecast]:
     """The forecasts with what becomes of them where others move on the same nodes, at the same time.
 
     A controller asks for a node again when another took the one that it had asked for, up to twice as many
-    as the Workspace needs (`claims.demand`).
+    as the Workspace needs (`claims.demand`). Nodes with labels of their owner's (`own_labels`) have no other.
     """
     workspaces = world.stores.workspaces
     moving = {item.key for item in planned if item.restarts or item.asked}
     moving |= {key for key in workspaces if not world.is_placed(sized(workspaces[key]))}
-    rivals_of = _Rivals({key: node_check.labels_asked(workspaces[key]) for key in sorted(moving)})
+    rivals_of = _Rivals({key: _labels_asked(workspaces[key], own_labels) for key in sorted(moving)})
     found = []
     for one in planned:
         rivals: tuple[ObjectKey, ...] = ()
         if one.key in moving and not one.refusal:
             rivals = rivals_of(one.key)
         most = len(one.asked)
-        if rivals and provisioner not in ("karpenter", "byo"):  # a pool's nodes are for its Workspace alone
+        if rivals and world.stores.can_claim():
             workspace = sized(workspaces[one.key])
             claims = [claim for claim in claims_of(world.stores, workspace) if not is_being_deleted(claim)]
             alive = sum(node_claims.fits(workspace, claim) for claim in claims) - most
             most = max(most, 2 * node_check.required_nodes(workspace) - alive)
         found.append(replace(one, most=most, rivals=rivals))
     return found
+
+
+def _labels_asked(workspace: Object, own: Collection[str]) -> Mapping[str, str]:
+    return node_check.labels_asked(with_own_labels(workspace, own) if own else workspace)
 
 
 class _Rivals:
@@ -259,9 +286,17 @@ class _World:
 
     def has_workload(self, key: ObjectKey) -> bool:
         """Whether the Workspace's pods are there, or about to be."""
-        return any(
-            key in store for store in (self.stores.deployments, self.stores.stateful_sets, self.stores.jobs)
-        )
+        return self.workload(key) is not None
+
+    def workload(self, key: ObjectKey) -> Object | None:
+        """The Deployment, StatefulSet or Job of the Workspace."""
+        kinds = (self.stores.deployments, self.stores.stateful_sets, self.stores.jobs)
+        return next((store[key] for store in kinds if key in store), None)
+
+    def coming_of_pool(self, key: ObjectKey) -> int:
+        """How many nodes of the Workspace's NodePool have not joined yet."""
+        wanted = sum(map(replicas_of_pool, self.stores.pools.by(workspace_of_pool, key)))
+        return max(0, wanted - len(self.stores.nodes.by(workspace_of_pool, key))) if wanted else 0
 
     def is_placed(self, workspace: Object) -> bool:
         """Whether the Workspace has pods on as many nodes as it needs."""
@@ -283,13 +318,22 @@ class _World:
         if store is None or below:
             return outcome(asked, live)
         if asked.method == "DELETE":
-            if plural == "nodeclaims" and live is not None:
+            if plural in ("nodeclaims", "nodepools") and live is not None:
                 self.returned.append(named.name)
+                for node in self._nodes_of(plural, live):
+                    self.stores.nodes._replace(node, None)
             if plural == "jobs" and live is not None:  # tuning that runs begins again
                 self.restarts += int(dig(live, "status", "active") or 0)
             store._replace(key, None)
             return outcome(asked, live)
         return self._write(asked, plural, store, key, live)
+
+    def _nodes_of(self, plural: str, live: Object) -> list[ObjectKey]:
+        """The nodes that go with what has asked for them."""
+        if plural == "nodeclaims":
+            return [ObjectKey("", name)] if (name := node_claims.node_of(live)) else []
+        owners = workspace_of_pool(live)
+        return [key_of(node) for key in owners for node in self.stores.nodes.by(workspace_of_pool, key)]
 
     def _read(self, asked: Request, plural: str, store: Store | None, key: ObjectKey) -> Object | None:
         if plural == "pods" and not key.name:
@@ -309,10 +353,10 @@ class _World:
             self.restarts += restarts(live, changed)
         if plural == "nodeclaims" and live is None:
             self.asked.append(key.name)
-        made = outcome(asked, live)
         if plural == "nodepools":
-            more = int(dig(made, "spec", "replicas") or 0) - int(dig(live, "spec", "replicas") or 0)
+            more = replicas_of_pool(asked.body) - (0 if live is None else replicas_of_pool(live))
             self.asked += [key.name] * max(0, more)
+        made = outcome(asked, live)
         made["metadata"].setdefault("uid", f"planned-{plural}-{key}")
         made["metadata"].setdefault("resourceVersion", "0")
         name = ObjectKey(key.namespace, str(made["metadata"].get("name") or key.name))

@@ -37,6 +37,9 @@ from kaitoctl.workspace_controller.stores import Stores
 
 logger = logging.getLogger(__name__)
 
+MANAGED_POOLS = "karpenter.kaito.sh/managed-by=kaito"
+"""The label selector of NodePools that KAITO's controller and ours make."""
+
 _NAME, _NAMESPACE = PROVISIONER_LABELS["karpenter"]
 _TYPE = "spec", "template", "spec", "requirements"
 
@@ -86,7 +89,7 @@ class NodePools:
             return
         if present is not None:
             result.refusal = _refusal(present, wanted)
-            if result.refusal or _replicas(present) >= look.verdict.required:
+            if result.refusal or replicas_of_pool(present) >= look.verdict.required:
                 return
         if api.FINALIZER not in (workspace["metadata"].get("finalizers") or ()):
             yield steps.finalizers(workspace, ours=True)  # refused if our view is old
@@ -96,7 +99,7 @@ class NodePools:
         if live is not None and (refused := _refusal(live, wanted)):
             result.refusal = refused
             return
-        if live is None or _replicas(live) < look.verdict.required:
+        if live is None or replicas_of_pool(live) < look.verdict.required:
             yield request.apply(api.NODE_POOL, wanted, manager=MANAGER, force=True)
 
     def delete_orphaned(
@@ -161,7 +164,8 @@ class NodePools:
         return ""
 
 
-def _replicas(pool: Object) -> int:
+def replicas_of_pool(pool: Object) -> int:
+    """How many nodes Karpenter is to make."""
     return int(dig(pool, "spec", "replicas") or 0)
 
 

@@ -127,6 +127,15 @@ class NodeView:
         mine = key_of(workspace)
         return {name for key, names in shares.items() if key != mine for name in names} & set(nodes)
 
+    def strays(self, workspace: Object) -> list[str]:
+        """Nodes where the scheduler may place its pods, and where they do not count: of another type."""
+        answer = self._answer(workspace)
+        return sorted(
+            name
+            for name, node in answer.verdicts.items()
+            if [one.code for one in node.failures] == ["instance-type-differs"]
+        )
+
     def serving(self, workspace: Object, ready: Iterable[str]) -> set[str]:
         """Those of the nodes that would suit the Workspace as it is now."""
         answer = self._answer(workspace)

@@ -31,7 +31,7 @@ from kaitoctl.reconcile.derived import Derived
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.store import Change, Store
 from kaitoctl.workspace_controller import mappers
-from kaitoctl.workspace_controller.node_pools import workspace_of_pool
+from kaitoctl.workspace_controller.node_pools import MANAGED_POOLS, workspace_of_pool
 from kaitoctl.workspace_controller.reconcile import WorkspaceReconciler
 from kaitoctl.workspace_controller.served_version import run_until_another_is_served, wait_served
 from kaitoctl.workspace_controller.stores import Stores, transform_of, workspace_of_labels
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RESYNC_S = 600.0
-_MANAGED_POOLS = "karpenter.kaito.sh/managed-by=kaito"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ async def run(
         settings = settings or Settings()
         informers = _informers(client, served, namespace)
         if settings.provisioner == "karpenter":
-            informers["pools"] = Informer(client, api.NODE_POOL, label_selector=_MANAGED_POOLS, optional=True)
+            informers["pools"] = Informer(client, api.NODE_POOL, label_selector=MANAGED_POOLS, optional=True)
         gpu_pods = Derived([informers["pods"], informers["other_pods"]], _held, packed=True)
         stores = _stores(informers, gpu_pods)
         controller = Controller(

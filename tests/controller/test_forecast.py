@@ -6,7 +6,7 @@ import pytest
 from world import World, falcon, gpu_node, node_status, running_pod
 
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito.catalog import SHIPPED
+from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube.objects import DEPLOYMENT, NODE, NODE_CLAIM, POD, Object, labels_of
 from kaitoctl.workspace_controller.forecast import Forecast, forecast
 
@@ -14,7 +14,7 @@ ADAPTER = {"source": {"name": "style", "image": "registry.example/style:1"}, "st
 
 
 def foreseen(world: World, planned: Object) -> Forecast:
-    asking = forecast(world.stores(), [planned], SHIPPED)
+    asking = forecast(world.stores(), [planned], Settings())
     try:
         asked = next(asking)
         while True:

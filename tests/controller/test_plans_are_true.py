@@ -17,21 +17,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from direct import Direct
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from planned_world import PlannedDirect, PlannedWorld
 from world import World, falcon, gpu_node, node_status
 
+from kaitoctl.advice import text
 from kaitoctl.commands import make_plan
 from kaitoctl.commands.cluster import FIELD_MANAGER
 from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito.planning import Plan
-from kaitoctl.kube import request
+from kaitoctl.kaito.planning import Change, Plan
+from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     NODE,
-    NODE_CLAIM,
     POD,
     Kind,
     Object,
@@ -79,6 +79,7 @@ class Asked:
     runtime: str = ""
     team: str = ""
     preferred: tuple[int, ...] = ()
+    disk: str = ""
 
     def manifest(self, name: str) -> Object:
         preferred = (
@@ -86,7 +87,7 @@ class Asked:
         )
         made = falcon(
             count=self.count,
-            instanceType=self.instance_type,
+            **({"instanceType": self.instance_type} if self.instance_type else {}),
             labelSelector={"matchLabels": {"apps": self.label}},
             **preferred,
         )
@@ -96,12 +97,23 @@ class Asked:
         if self.team:
             made["metadata"]["labels"] = {"team": self.team}
         made["inference"]["preset"]["name"] = self.preset
-        if self.adapters:
+        if self.disk:
+            made["inference"] = {"template": {"metadata": {"name": name}, "spec": with_disk(self.disk)}}
+        elif self.adapters:
             made["inference"]["adapters"] = [
                 {"source": {"name": one, "image": f"registry.example/{one}:1"}, "strength": "0.5"}
                 for one in self.adapters
             ]
         return made
+
+
+def with_disk(size: str) -> Object:
+    """A custom pod with a GPU and a disk of its own."""
+    amounts = {"nvidia.com/gpu": "1"}
+    container = {"name": "c", "image": "registry.example/c:1", "resources": {"limits": amounts}}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+    volume = {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+    return {"containers": [container], "volumes": [volume]}
 
 
 @dataclass(frozen=True)
@@ -112,11 +124,15 @@ class Scene:
         nodes: of the cluster.
         there: by name.
         rounds: what is applied together; of a name with None, the Workspace is deleted.
+        provisioner: the controller's way to nodes.
+        quota: what the namespace may have.
     """
 
     nodes: tuple[Drawn, ...]
     there: Mapping[str, Asked]
     rounds: tuple[Mapping[str, Asked | None], ...] = ()
+    provisioner: str = ""
+    quota: tuple[tuple[str, str], ...] = ()
 
 
 LABELS = st.sampled_from(["a", "b"])
@@ -137,9 +153,10 @@ NEW = st.builds(
     LABELS,
     st.sampled_from([1, 1, 1, 2]),
     st.sampled_from(["falcon-7b", "falcon-7b", "phi-2", "phi-4", "no-such-preset"]),
-    st.sampled_from([TYPE, TYPE, TYPE, OTHER_TYPE, NEW_TYPE]),
+    st.sampled_from([TYPE, TYPE, TYPE, OTHER_TYPE, NEW_TYPE, ""]),
     st.sampled_from([(), (), ("x",)]),
     preferred=st.sampled_from([(), (), (), (0,), (0, 1)]),
+    disk=st.sampled_from(["", "", "", "60Gi"]),
 )
 CHANGES = st.fixed_dictionaries(
     {},
@@ -160,6 +177,21 @@ THERE = st.dictionaries(
 )
 
 
+PROVISIONERS = st.sampled_from(["", "", "azure-gpu-provisioner", "karpenter", "byo"])
+GPUS, STORAGE = "requests.nvidia.com/gpu", "requests.storage"
+QUOTAS = st.sampled_from(
+    [
+        (),
+        (),
+        (("pods", "1"),),
+        (("pods", "3"),),
+        ((GPUS, "2"),),
+        ((GPUS, "4"), ("pods", "9")),
+        ((STORAGE, "100Gi"),),
+    ]
+)
+
+
 @st.composite
 def scenes(draw: Any) -> Scene:
     there = draw(THERE)
@@ -175,20 +207,23 @@ def scenes(draw: Any) -> Scene:
                 del now[name]
                 applied[name] = None
         rounds.append(applied)
-    return Scene(draw(NODES), there, tuple(rounds))
+    return Scene(draw(NODES), there, tuple(rounds), draw(PROVISIONERS), draw(QUOTAS))
 
 
 # --- the cluster -------------------------------------------------------------------------------------------
 
 
-def built(scene: Scene) -> World:
-    world = World(runs_pods=True)
+def built(scene: Scene) -> PlannedWorld:
+    world = PlannedWorld(scene.provisioner, dict(scene.quota))
+    is_byo = scene.provisioner == "byo"
     for number, node in enumerate(scene.nodes):
         name = f"gpu-{number}"
         key, _, effect = node.taint.partition(":")
         taints = [dict(zip(("key", "value"), key.split("="), strict=True), effect=effect)] if key else []
         spec = {"unschedulable": True} if node.is_cordoned else {}
-        made = gpu_node(name, {"apps": node.label}, node.instance_type)
+        product = {"nvidia.com/gpu.product": node.instance_type, "nvidia.com/gpu.count": node.gpus}
+        labels = {"apps": node.label, **(product if is_byo else {})}
+        made = gpu_node(name, labels, node.instance_type)
         world.apply(NODE, {**made, "spec": {**spec, **({"taints": taints} if taints else {})}})
         world.set_status(NODE, name, node_status(node.gpus))
         if node.is_held and node.gpus != "0":
@@ -214,22 +249,25 @@ def written(world: World, body: Object) -> None:
     world.do(request.apply(kaito.kind_of(body), body, manager=FIELD_MANAGER))
 
 
-def settle(world: World) -> None:
+def settle(world: PlannedWorld) -> None:
     """Reconciles of all Workspaces, and everybody else's part, until nothing is written any more."""
     for _ in range(40):
-        wrote = [world.reconcile(key_of(one).name) for one in world.list(kaito.WORKSPACE)]
+        # A controller looks again after those that are gone, as long as there is something of theirs.
+        names = {key_of(one).name for one in world.list(kaito.WORKSPACE)}
+        names |= {owner for owner, _ in world.purchases().values()}
+        wrote = [world.reconcile(name) for name in sorted(names)]
         if not world.cluster_moves() and not any(wrote):
             return
     raise AssertionError("still writing")
 
 
-def planned(world: World, applied: Mapping[str, Asked]) -> Plan:
+def planned(world: PlannedWorld, applied: Mapping[str, Asked]) -> Plan:
     documents = [
         Written(f"document {name}", "Workspace", ObjectKey("default", name), asked.manifest(name))
         for name, asked in applied.items()
     ]
-    asking = make_plan.Asked(is_sandbox=True, managed=NOT_SAID, force=False)
-    return asyncio.run(make_plan.make(Direct(world), documents, asking))  # type: ignore[arg-type]
+    asking = make_plan.Asked(is_sandbox=False, managed=NOT_SAID, force=False)
+    return asyncio.run(make_plan.make(PlannedDirect(world), documents, asking))  # type: ignore[arg-type]
 
 
 def by_workspace(world: World, kind: Kind) -> dict[str, tuple[str, str]]:
@@ -272,6 +310,31 @@ PLANNED: Counter[str] = Counter()
         ),
     )
 )
+@example(
+    scene=Scene((SOUND,), {}, ({"w0": Asked("a")},), "azure-gpu-provisioner")
+)  # its pods stay on its own
+@example(scene=Scene((SOUND,), {"w0": Asked("a")}, ({"w0": None}, {"w1": Asked("a", 2)}), "karpenter"))
+@example(
+    scene=Scene(
+        (SOUND, Drawn("a", "4")), {}, ({"w0": Asked("a"), "w1": Asked("a", instance_type="")},), "byo"
+    )
+)
+@example(  # no pod restarts, and no node is given back, where a quota refuses the pods
+    scene=Scene(
+        (),
+        {"w0": Asked("a"), "w1": Asked("a")},
+        ({"w1": Asked("a", adapters=("x",))}, {"w1": Asked("a", adapters=("x", "y"))}),
+        quota=(("pods", "1"),),
+    )
+)
+@example(
+    scene=Scene(
+        (),
+        {},
+        ({"w0": Asked("a", disk="60Gi")}, {"w1": Asked("b", disk="60Gi")}),
+        quota=((STORAGE, "100Gi"),),
+    )
+)
 @given(scene=scenes())
 @settings(max_examples=PLANS // 2, suppress_health_check=list(HealthCheck), phases=PHASES)
 def test_what_a_plan_announces_is_what_happens(scene: Scene) -> None:
@@ -282,26 +345,37 @@ def test_what_a_plan_announces_is_what_happens(scene: Scene) -> None:
             deleted(world, name)
 
 
+def test_a_node_goes_with_the_claim_that_a_namesake_has_left_behind() -> None:
+    world = built(Scene((), {"w0": Asked("a")}))
+    free = {"metadata": {"finalizers": None}}
+    world.do(request.merge_patch(kaito.WORKSPACE, "default", "w0", free, manager="somebody"))
+    world.do(request.delete(kaito.WORKSPACE, "default", "w0"))
+    world.cluster_moves()
+    assert len(world.purchases()) == 1
+    one_round(world, {"w0": Asked("a")})
+
+
 def test_enough_was_planned() -> None:
     """Runs after the law, in the same process."""
     assert PLANNED["plans"] >= PLANS * 0.9
-    kinds = ("created", "changed", "refused", "restarts", "bought", "deleted", "rivals")
+    kinds = ("created", "changed", "refused", "restarts", "bought", "deleted", "rivals", "alone", "waits")
+    assert PLANNED["refused by quota"] >= PLANS // 500, PLANNED
     assert all(PLANNED[kind] >= PLANS // 250 for kind in kinds), PLANNED
 
 
-def one_round(world: World, applied: Mapping[str, Asked]) -> None:
+def one_round(world: PlannedWorld, applied: Mapping[str, Asked]) -> None:
     """Plan, write what is planned, wait, and hold what has happened against it."""
     if not applied:
         return
-    claims, pods = by_workspace(world, NODE_CLAIM), by_workspace(world, POD)
+    claims, pods = world.purchases(), by_workspace(world, POD)
     generations = {key_of(one).name: generation_of(one) for one in world.list(kaito.WORKSPACE)}
     plan = planned(world, applied)
     count(plan)
-    assert by_workspace(world, NODE_CLAIM) == claims, "a plan writes nothing"
+    assert world.purchases() == claims, "a plan writes nothing"
     for change in plan.written:
         written(world, change.body)
     settle(world)
-    claims_then, pods_then = by_workspace(world, NODE_CLAIM), by_workspace(world, POD)
+    claims_then, pods_then = world.purchases(), by_workspace(world, POD)
 
     bought = Counter(owner for uid, (owner, _) in claims_then.items() if uid not in claims)
     announced = Counter({one.key.name: one.nodes_asked for one in plan.written if one.nodes_asked})
@@ -316,12 +390,34 @@ def one_round(world: World, applied: Mapping[str, Asked]) -> None:
     gone = {name for uid, (owner, name) in claims.items() if uid not in claims_then and owner in alone}
     returned = [line for one in plan.written if not one.rivals for line in one.returned]
     assert gone == {line.split()[1].rstrip(",") for line in returned}
+    for one in plan.written:
+        held_against(world, one, plan)
     for one in plan.refused:  # what was refused is as it was
         now = world.get(kaito.WORKSPACE, one.key.name)
         assert (0 if now is None else generation_of(now)) == generations.get(one.key.name, 0)
 
 
-def deleted(world: World, name: str) -> None:
+def held_against(world: PlannedWorld, one: Change, plan: Plan) -> None:
+    """Whether it serves, and what keeps it from serving, are as the plan says."""
+    name = one.key.name
+    now = world.get(kaito.WORKSPACE, name)
+    assert now is not None
+    serves = conditions.is_true(now, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(now))
+    has_said = any("quota" in f"{other.waits}{text(other.deadlock)}" for other in plan.changes)
+    assert has_said or name not in world.refused, "a quota refuses pods of which the plan says nothing"
+    is_alone = len(plan.written) == 1 and not one.rivals
+    if not is_alone or one.uncertain or "may be refused" in f"{one.waits}{text(one.deadlock)}":
+        return
+    PLANNED["alone"] += 1
+    if one.waits or one.deadlock:
+        PLANNED["waits"] += 1
+        PLANNED["refused by quota"] += name in world.refused
+        assert not serves, (one.waits, text(one.deadlock))
+    else:
+        assert serves, "the plan names nothing that it waits for"
+
+
+def deleted(world: PlannedWorld, name: str) -> None:
     """Delete a Workspace; nothing of it is left, and no pod of another has ended."""
     if world.get(kaito.WORKSPACE, name) is None:
         return
@@ -330,7 +426,7 @@ def deleted(world: World, name: str) -> None:
     world.do(request.delete(kaito.WORKSPACE, "default", name))
     settle(world)
     assert world.get(kaito.WORKSPACE, name) is None
-    left = {uid: it for kind in (NODE_CLAIM, POD) for uid, it in by_workspace(world, kind).items()}
+    left = {**world.purchases(), **by_workspace(world, POD)}
     mine = {thing for owner, thing in left.values() if owner == name}
     assert mine <= claims_with_guests(world, name), "only a node on which others compute stays"
     PLANNED["kept"] += bool(mine)
@@ -339,11 +435,19 @@ def deleted(world: World, name: str) -> None:
 
 def claims_with_guests(world: World, name: str) -> set[str]:
     """The NodeClaims on whose nodes others than the Workspace have pods."""
-    return {
-        str(pod["spec"].get("nodeName")).removeprefix("node-")
+    nodes = {
+        str(pod["spec"].get("nodeName"))
         for pod in world.list(POD)
         if labels_of(pod).get("kaito.sh/workspace") != name
     }
+    return {node.removeprefix("node-") for node in nodes} | {pool for pool in map(pool_of, nodes) if pool}
+
+
+def pool_of(node: str) -> str:
+    """The NodePool that has made a node."""
+    return (
+        node.removeprefix("pool-").rpartition("-")[0].rpartition("-")[0] if node.startswith("pool-") else ""
+    )
 
 
 def count(plan: Plan) -> None:

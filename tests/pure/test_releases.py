@@ -133,6 +133,10 @@ def controller(*words: str, image: str = "mcr.microsoft.com/aks/kaito/workspace:
         ),
         (controller(image="r.io/workspace:0.4.0"), ("v0.4.0", "", set(), "", set(), None)),
         (controller("run-controller", image="r.io/x:1"), ("kaitoctl", "", set(), "", set(), None)),
+        (
+            controller("run-controller", "--node-provisioner", "byo", image="r.io/x:1"),
+            ("kaitoctl", "byo", set(), "", set(), True),
+        ),
     ],
 )
 def test_a_controllers_deployment_tells_how_it_runs(deployment: Any, expected: tuple[Any, ...]) -> None:
@@ -140,6 +144,14 @@ def test_a_controllers_deployment_tells_how_it_runs(deployment: Any, expected: t
     assert found is not None
     said = (found.target, found.provisioner, found.gates, found.cloud, found.gates_off, found.byo)
     assert said == expected
+
+
+def test_our_controller_says_as_which_release_it_makes_objects() -> None:
+    found = of_cluster.controller([controller("run-controller", "--kaito-version=v0.4.3", image="r.io/x:1")])
+    assert found is not None and found.made_as == "v0.4.3"
+    assert of_cluster.generation_near("v0.4.3") == "v0.4"
+    assert of_cluster.generation_near("v0.12.0") == "v0.12"
+    assert of_cluster.generation_near("") == of_cluster.generation_near("latest") == ""
 
 
 @pytest.mark.parametrize("deployment", [{}, {"spec": 1}, controller(image="nginx:1"), controller(image="")])

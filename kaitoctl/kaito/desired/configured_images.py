@@ -98,7 +98,7 @@ def deployment(
         **probes(generation.probe_path, preset.readiness_timeout_s),
     }
     spec: Object = {
-        "affinity": {"nodeAffinity": node_affinity(workspace)},
+        "affinity": {"nodeAffinity": node_affinity(workspace, provisioner=settings.provisioner)},
         "tolerations": [dict(toleration) for toleration in TOLERATIONS],
         "automountServiceAccountToken": False,  # a model server has no business with the API
         "containers": [main],

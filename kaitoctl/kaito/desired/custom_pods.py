@@ -84,7 +84,8 @@ def template_deployment(workspace: Object, template: Object, settings: Settings)
     The user's own labels, tolerations and affinity stay (KAITO overwrites the affinity); a token of the API
     is mounted only where the operator allows the ServiceAccount.
     """
-    pod = _place(template, settings, list(map(dict, TOLERATIONS)), node_affinity(workspace))
+    affinity = node_affinity(workspace, provisioner=settings.provisioner)
+    pod = _place(template, settings, list(map(dict, TOLERATIONS)), affinity)
     pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), **pod_labels(workspace)}
     return child_object(
         DEPLOYMENT,

@@ -29,24 +29,24 @@ def tolerations(workspace: Object, settings: Settings) -> list[Object]:
     return made
 
 
-def node_affinity(workspace: Object, settings: Settings | None = None) -> Object:
+def node_affinity(workspace: Object, settings: Settings | None = None, *, provisioner: str = "") -> Object:
     """One required term with all of the selector's demands, in a fixed order; empty when there are none.
 
     Args:
         workspace: the Workspace.
         settings: of KAITO v0.12's generation, which does without the labels that are its own and adds those
             of the provisioner; None for the generations before.
+        provisioner: of those before: where nodes are made for one Workspace alone, its pods stay on them, or
+            they would run where the controller does not look for them.
     """
     selector = dig(workspace, "resource", "labelSelector") or {}
     labels = dict(selector.get("matchLabels") or {})
     if settings is not None:
+        provisioner = settings.provisioner
+        labels = {key: value for key, value in labels.items() if key not in api.RESERVED_LABELS}
+    if keys := PROVISIONER_LABELS.get(provisioner):
         metadata = workspace["metadata"]
-        own = zip(
-            PROVISIONER_LABELS.get(settings.provisioner, ()),
-            (metadata["name"], metadata["namespace"]),
-            strict=False,
-        )
-        labels = {key: value for key, value in labels.items() if key not in api.RESERVED_LABELS} | dict(own)
+        labels |= dict(zip(keys, (metadata["name"], metadata["namespace"]), strict=True))
     expressions = [{"key": key, "operator": "In", "values": [value]} for key, value in sorted(labels.items())]
     expressions += [dict(expression) for expression in selector.get("matchExpressions") or ()]
     if settings is not None and not expressions:

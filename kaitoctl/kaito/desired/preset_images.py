@@ -116,7 +116,7 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
         **probes(generation.probe_path, preset.readiness_timeout_s),
     }
     spec: Object = {
-        "affinity": {"nodeAffinity": node_affinity(workspace)},
+        "affinity": {"nodeAffinity": node_affinity(workspace, provisioner=settings.provisioner)},
         "tolerations": [dict(toleration) for toleration in TOLERATIONS],
         "automountServiceAccountToken": False,  # a model server has no business with the API
         "containers": [main],

@@ -178,7 +178,7 @@ def job(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object
     if gpus > 1 or weights:
         volumes.append({"name": "dshm", "emptyDir": {"medium": "Memory"}})
     spec: Object = {
-        "affinity": {"nodeAffinity": node_affinity(workspace)},
+        "affinity": {"nodeAffinity": node_affinity(workspace, provisioner=settings.provisioner)},
         "tolerations": [dict(toleration) for toleration in TOLERATIONS],
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,

@@ -30,6 +30,8 @@ class Effects:
         refusal: why nothing would be built.
         most: nodes that may be asked for, where rivals take some.
         rivals: those others.
+        outgrown: what of `returned` goes only when all its pods are ready.
+        strays: nodes where the scheduler may place its pods, and where they do not count.
     """
 
     restarts: int = 0
@@ -40,6 +42,19 @@ class Effects:
     refusal: str = ""
     most: int = 0
     rivals: tuple[str, ...] = ()
+    outgrown: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
+
+    @property
+    def uncertain(self) -> str:
+        """What cannot be foreseen, in words."""
+        if not self.strays:
+            return ""
+        nodes = ", ".join(self.strays[:3]) + (" and more" if len(self.strays) > 3 else "")
+        return (
+            f"whether it serves: the scheduler may place its pods on {nodes}, with its labels and another "
+            "instance type, where the controller does not count them"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,7 @@ def change_of(
         identity(before),
         max(effects.asked, effects.most),
         effects.rivals,
+        effects.uncertain,
     )
 
 

@@ -86,7 +86,7 @@ def _planned(inference_set: Object, name: str, now: datetime) -> Object:
 
 
 def change_of_set(
-    trial: Trial, effects: SetEffects, asked: int, most: int, rivals: tuple[str, ...] = ()
+    trial: Trial, effects: SetEffects, asked: int, most: int, rivals: tuple[str, ...] = (), waits: str = ""
 ) -> Change:
     """The entry of a set in a plan.
 
@@ -96,6 +96,7 @@ def change_of_set(
         asked: how many nodes are asked for.
         most: how many it may become.
         rivals: other Workspaces that can use the same nodes.
+        waits: what those that are created wait for.
     """
     strategy, wanted = strategy_of(trial.after), wanted_replicas(trial.after)
     warnings = list(trial.warnings)
@@ -116,6 +117,7 @@ def change_of_set(
         asked,
         node_check.instance_type_of(effects.made[0]) if effects.made and most else "",
         tuple(f"Workspace {name}, with its nodes" for name in effects.going),
+        waits=waits,
         body=trial.body,
         seen=identity(before),
         nodes_most=most,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kaitoctl.kaito.generations import GENERATIONS
 from kaitoctl.kaito.validation.problem import OWN, as_list, as_map, as_text
 from kaitoctl.kaito.validation.releases import RELEASES, V1ALPHA1, V1BETA1, Release, judged_as, nearest
 from kaitoctl.kube.objects import Object, dig
@@ -34,6 +35,7 @@ class Controller:
         gates: the feature gates that are switched on.
         gates_off: those that are switched off.
         cloud: of CLOUD_PROVIDER, `azure` or `aws`; empty when it is another.
+        made_as: kaitoctl's `--kaito-version`; empty when it is not said.
     """
 
     target: str
@@ -41,6 +43,7 @@ class Controller:
     gates: frozenset[str] = frozenset()
     cloud: str = ""
     gates_off: frozenset[str] = frozenset()
+    made_as: str = ""
 
     @property
     def byo(self) -> bool | None:
@@ -63,7 +66,10 @@ def controller(deployments: Iterable[Object]) -> Controller | None:
             container = as_map(item)
             words = [str(word) for key in ("command", "args") for word in as_list(container.get(key))]
             if "run-controller" in words:
-                own = own or Controller(OWN, _flags(words).get("node-provisioner", ""))
+                flags = _flags(words)
+                own = own or Controller(
+                    OWN, flags.get("node-provisioner", ""), made_as=flags.get("kaito-version", "")
+                )
             match = _IMAGE.fullmatch(as_text(container.get("image"))) if is_named else None
             if match is not None:
                 return _of_container(match["tag"], words, container)
@@ -85,7 +91,15 @@ def _of_container(tag: str, words: list[str], container: Mapping[str, Any]) -> C
     )
 
 
-def _flags(words: list[str]) -> dict[str, str]:
+def generation_near(release: str) -> str:
+    """The generation of objects that a release of KAITO makes, or the nearest; empty for what is none."""
+    if release in GENERATIONS:
+        return release
+    found = nearest(release)
+    return "" if found is None else found.name if found.name in GENERATIONS else "v0.12"
+
+
+def _flags(words: Iterable[str]) -> dict[str, str]:
     return {match["name"]: match["value"] or "" for match in _FLAG.finditer(" ".join(words))}
 
 
