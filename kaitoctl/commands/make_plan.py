@@ -133,6 +133,8 @@ class _Judge:
                 if is_being_deleted(before):
                     return _refusal(one, "it is being deleted: wait until it is gone, and apply again")
                 problems, warnings = self._offline(one, body, before)
+            if problems and before is not None and self._is_for_recreation(one, body, before):
+                return plan_effects.recreation(self._world, one.source, before, body, problems)
             if problems:
                 return _refusal(one, *problems, warnings=warnings)
             after = await self._client.send(
@@ -147,6 +149,10 @@ class _Judge:
         fields = () if before is None else between(before, after)
         shown = tuple((item.path, item.observed, item.desired) for item in fields)
         return Trial(one.source, one.kind, body, before, after, shown, (*warnings, *more))
+
+    def _is_for_recreation(self, one: Written, body: Object, before: Object) -> bool:
+        setting = self._world.setting
+        return one.kind == "Workspace" and planning.must_be_recreated(body, setting, before)
 
     def _kind(self, one: Written) -> Kind | None:
         if one.kind == "ConfigMap":

@@ -169,12 +169,17 @@ def _entry(
         asked = sum(one.asked for one in found)
         most = sum(max(one.asked, one.most) for one in found) if rivals else asked
         waits = "; ".join(dict.fromkeys(one.waits for one in found if one.waits))
-        return planning.change_of_set(trial, of_set, asked, most, rivals, waits)
+        change = planning.change_of_set(trial, of_set, asked, most, rivals, waits)
+        starts = of_set.made or (world.stores.workspaces[one] for one in _rolled(trial, of_set))
+        first = next(iter(starts), None)
+        return change if first is None else replace(change, loading=planning.loading(first, world.settings))
     if trial.kind != "Workspace":
         return planning.change_of(trial, Effects(), None, (), known)
     key = key_of(trial.after)
     workload, pods = _workload(world, trial.before), _pods(world, key)
     change = planning.change_of(trial, effects[key], workload, pods, known)
+    if change.fate == "created" or change.outage.pods:
+        change = replace(change, loading=planning.loading(trial.after, world.settings))
     hidden = sorted(world.hidden & _RUNNING) if change.fate == "changed" else ()
     if not hidden:
         return change
@@ -201,6 +206,11 @@ def _effects(world: World, item: Forecast) -> Effects:
         outgrown=tuple(_released(world, name) for name in item.outgrown),
         strays=item.strays,
     )
+
+
+def _rolled(trial: Trial, of_set: planning.SetEffects) -> list[ObjectKey]:
+    namespace = key_of(trial.after).namespace
+    return [ObjectKey(namespace, name) for name in of_set.rolled]
 
 
 def _released(world: World, name: str) -> str:
@@ -235,6 +245,23 @@ def _pods(world: World, key: ObjectKey) -> list[Object]:
 def _claims_of(world: World, key: ObjectKey) -> list[Object]:
     wanted = {api.LABEL_WORKSPACE: key.name, api.LABEL_WORKSPACE_NAMESPACE: key.namespace}
     return [claim for claim in world.stores.claims.values() if wanted.items() <= labels_of(claim).items()]
+
+
+def recreation(world: World, source: str, before: Object, after: Object, refusals: Sequence[str]) -> Change:
+    """What comes of a Workspace that only a new one can take the place of."""
+    key = key_of(before)
+    claims = [_released(world, key_of(claim).name) for claim in _claims_of(world, key)]
+    change = planning.recreation(
+        source,
+        before,
+        after,
+        _workload(world, before),
+        _pods(world, key),
+        world.setting.catalog,
+        releases=claims,
+        refusals=refusals,
+    )
+    return replace(change, loading=planning.loading(after, world.settings))
 
 
 async def restart_of(

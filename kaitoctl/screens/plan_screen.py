@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = Prices()
 _LONGEST = 200
-_MARKS = {"created": "+", "changed": "~", "unchanged": "=", "refused": "✗"}
+_MARKS = {"created": "+", "changed": "~", "recreated": "±", "unchanged": "=", "refused": "✗"}
 
 
 def lines(plan: Plan, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iterator[str]:
@@ -27,12 +27,14 @@ def lines(plan: Plan, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iterator
 
 
 def _details(change: Change, flags: ClusterFlags, prices: Prices) -> Iterator[str]:
-    if change.fate == "refused":
+    if change.fate in ("refused", "recreated"):
         yield f"in {change.source}"
     width = max((len(path) for path, _, _ in change.fields), default=0)
     for path, old, new in change.fields:
         yield f"{path.ljust(width)}   - {_value(old)}   + {_value(new)}"
     yield from (f"refused: {line}" for line in change.problems)
+    if change.way:
+        yield f"to recreate it: {text(change.way, flags)}"
     yield from costs(change, flags, prices)
     yield from (f"warning: {line}" for line in change.warnings)
 
@@ -41,6 +43,8 @@ def costs(change: Change, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iter
     """What stops, is bought, and goes."""
     if change.outage.pods:
         yield change.outage.words
+    if change.loading:
+        yield f"model: {change.loading.words}"
     if change.uncertain:
         yield f"cannot tell: {change.uncertain}"
     if change.deadlock:
@@ -65,7 +69,7 @@ def summary(plan: Plan, prices: Prices = UNKNOWN) -> str:
     asked, most = (sum(getattr(one, name) for one in plan.changes) for name in ("nodes_asked", "nodes_most"))
     bought += f" (up to {most})" if most > asked else ""
     bought += _price(prices, plan.nodes_asked.items(), plan.nodes_most.items())
-    restarts, given_back = plan.pods_restarted, sum(len(one.returned) for one in plan.changes)
+    restarts, given_back = plan.pods_restarted, sum(len(one.returned) for one in plan.written)
     return (
         f"{words}; nodes asked for: {bought}; released: {given_back or 'none'}; "
         f"pods restarted: {restarts or 'none'} (managed by {plan.manager})"

@@ -130,9 +130,10 @@ class NodeView:
     def strays(self, workspace: Object) -> list[str]:
         """Nodes where the scheduler may place its pods, and where they do not count: of another type."""
         answer = self._answer(workspace)
+        judged = answer.verdicts | self._judged.without_pods_of(answer, key_of(workspace))
         return sorted(
             name
-            for name, node in answer.verdicts.items()
+            for name, node in judged.items()
             if [one.code for one in node.failures] == ["instance-type-differs"]
         )
 

@@ -154,6 +154,49 @@ def test_what_cannot_change_is_refused(shell: Shell, namespace: str) -> None:
     assert "resource.count: is immutable (1 -> 2)" in shell.kaitoctl("apply", "-f", file, code=2).stderr
 
 
+def test_what_is_immutable_is_recreated_and_the_way_there_works(shell: Shell, namespace: str) -> None:
+    file = write(shell, "w.yaml", workspace(namespace, "w"))
+    shell.kaitoctl("apply", "-f", file, "--yes", "--timeout", "90s")
+    (claim,) = claims_of(shell, namespace)
+    changed = workspace(namespace, "w", preset={"name": "phi-2"})
+    write(shell, "w.yaml", changed)
+    planned = plan(shell, "-f", file, code=2)
+    (change,) = planned["changes"]
+    assert change["fate"] == "recreated" and planned["refused"] == 1 and planned["podsRestarted"] == 0
+    assert change["podsRestarted"] == 1 and change["outage"]["interrupts"]
+    assert [line.split()[1].rstrip(",") for line in change["nodesReturned"]] == [claim.split("/")[1]]
+    for form, bold in (("text", "±"), ("markdown", "recreated")):
+        shown = shell.kaitoctl("plan", "-f", file, "-o", form, code=2).stdout
+        assert f"Workspace {namespace}/w recreated" in shown and bold in shown
+        assert (
+            "to recreate it: kaitoctl delete w" in shown
+            and f"released: NodeClaim {claim.split('/')[1]}" in shown
+        )
+    delete, apply = change["recreate"].split(", then ")
+    shell.kaitoctl(*delete.split()[1:], "--yes", "--timeout", "90s")
+    shell.kaitoctl(*apply.split()[1:], "--yes", "--no-wait")
+    assert shell.get("workspace", "w", "-n", namespace)["inference"]["preset"]["name"] == "phi-2"
+
+
+def test_a_plan_says_how_long_the_model_loads_and_how_much_context_it_has(
+    shell: Shell, namespace: str
+) -> None:
+    machine = "Standard_NC24ads_A100_v4"
+    made = workspace(namespace, "w", preset={"name": "phi-4"})
+    made["resource"]["instanceType"] = machine
+    file = write(shell, "w.yaml", made, workspace(namespace, "old"))
+    of_model, of_preset = plan(shell, "-f", file, code=1)["changes"]
+    fits = json.loads(shell.kaitoctl("fit", "phi-4", "-o", "json", "--all").stdout)
+    (on,) = [one for one in fits["choices"] if one["instance_type"] == machine]
+    assert of_model["contextTokens"] == on["context"] > 2048
+    assert of_model["modelLoadMostSeconds"] >= 600 and of_preset["modelLoadMostSeconds"] == 1800
+    assert of_preset["contextTokens"] is None
+    for form in ("text", "markdown"):
+        shown = shell.kaitoctl("plan", "-f", file, "-o", form, code=1).stdout
+        assert f"context of at most {on['context']:,} tokens on 1 {machine} node" in shown
+        assert "model: at most 30 minutes to load" in shown
+
+
 def test_a_plan_that_was_kept_is_applied_or_refused_when_the_world_has_moved(
     shell: Shell, namespace: str
 ) -> None:

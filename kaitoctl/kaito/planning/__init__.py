@@ -5,7 +5,17 @@ nodes that KAITO asks for; what kaitoctl's own controller does is forecast by th
 (`workspace_controller.forecast`).
 """
 
-from kaitoctl.kaito.planning.change import Effects, Trial, change_of, effects_by_kaito, problems, restart
+from kaitoctl.kaito.planning.change import (
+    Effects,
+    Trial,
+    change_of,
+    effects_by_kaito,
+    must_be_recreated,
+    problems,
+    recreation,
+    restart,
+)
+from kaitoctl.kaito.planning.loading import Loading, loading
 from kaitoctl.kaito.planning.of_kaito import Share
 from kaitoctl.kaito.planning.of_sets import SetEffects, change_of_set, effects_of_set, set_problems
 from kaitoctl.kaito.planning.outage import Outage, deadlock, outage, surges
@@ -15,6 +25,7 @@ __all__ = [
     "Change",
     "Effects",
     "Fate",
+    "Loading",
     "Outage",
     "Plan",
     "SetEffects",
@@ -26,8 +37,11 @@ __all__ = [
     "effects_by_kaito",
     "effects_of_set",
     "is_plan",
+    "loading",
+    "must_be_recreated",
     "outage",
     "problems",
+    "recreation",
     "restart",
     "set_problems",
     "surges",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.advice import Advice
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import merging, node_check, undo, validation
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.planning.outage import deadlock, outage
@@ -102,6 +102,58 @@ def problems(
     for item in found:
         lines.setdefault(item.severity, []).append(item.line)
     return tuple(lines["error"]), tuple(lines["warning"])
+
+
+def must_be_recreated(obj: Object, setting: validation.Setting, before: Object) -> bool:
+    """Whether a Workspace is refused for nothing but that its fields are immutable."""
+    found = validation.judge(obj, setting, old=before)
+    codes = {item.code for item in found if item.severity == "error"}
+    return codes == {"KW181"} and before.get("kind") == "Workspace"
+
+
+def recreation(
+    source: str,
+    before: Object,
+    after: Object,
+    workload: Object | None,
+    pods: Sequence[Object],
+    known: Catalog,
+    *,
+    releases: Sequence[str],
+    refusals: Sequence[str],
+) -> Change:
+    """The entry of a Workspace that only a new one can take the place of.
+
+    Args:
+        source: where it is written.
+        before: as it is.
+        after: as it is written.
+        workload: of it; None without.
+        pods: of it: none serves from its deletion until the new one is ready.
+        known: the catalog.
+        releases: the NodeClaims that go with it.
+        refusals: why it cannot change.
+    """
+    key = key_of(before)
+    file = source.rpartition(": document ")[0] or source
+    name = ("-" if file == "stdin" else file) or "-"
+    way = (
+        Command("kaitoctl delete", key.name, "-n", key.namespace)
+        + ", then "
+        + Command("kaitoctl apply -f", name)
+    )
+    return Change(
+        "Workspace",
+        key,
+        source,
+        "recreated",
+        problems=tuple(refusals),
+        outage=outage(before, workload, pods, len(pods), known),
+        returned=tuple(releases),
+        body=after,
+        seen=identity(before),
+        way=way,
+    )
 
 
 def change_of(

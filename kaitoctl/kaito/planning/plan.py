@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kaitoctl.advice import Advice, text
+from kaitoctl.kaito.planning.loading import Loading
 from kaitoctl.kaito.planning.outage import Outage
 from kaitoctl.kaito.prices import Prices
 from kaitoctl.kube.objects import Object, ObjectKey
 
-Fate = Literal["created", "changed", "unchanged", "refused"]
+Fate = Literal["created", "changed", "recreated", "unchanged", "refused"]
 
 NOTHING, CHANGES, REFUSED = 0, 1, 2
 """Exit codes of a plan: as those of `diff`, and of bad input."""
@@ -28,7 +29,7 @@ class Change:
         kind: `Workspace` or `ConfigMap`.
         key: which one.
         source: where it is written: the file, and the number of the document in it.
-        fate: what applying does with it.
+        fate: what applying does with it; one that must be recreated is refused like those that are refused.
         fields: path, old and new value of each field that changes.
         takes_away: whether something that is there now is not there then.
         problems: why it is refused.
@@ -37,6 +38,8 @@ class Change:
         nodes_asked: how many nodes are asked for.
         nodes_most: how many it may become, where `rivals` take some of them.
         rivals: other Workspaces that can use the same nodes, and move at the same time.
+        way: how a Workspace gets what cannot be changed; empty where that is not asked.
+        loading: what its model takes when it starts.
         instance_type: of those nodes.
         returned: what is released: the NodeClaims, and their nodes.
         deadlock: why the new pod waits for ever for the GPUs of the old one; empty when it does not.
@@ -65,6 +68,8 @@ class Change:
     nodes_most: int = 0
     rivals: tuple[str, ...] = ()
     uncertain: str = ""
+    way: Advice = ""
+    loading: Loading | None = None
 
     @property
     def title(self) -> str:
@@ -100,7 +105,7 @@ class Plan:
     @property
     def refused(self) -> tuple[Change, ...]:
         """The entries for which nothing is written at all."""
-        return tuple(change for change in self.changes if change.fate == "refused")
+        return tuple(change for change in self.changes if change.fate in ("refused", "recreated"))
 
     @property
     def written(self) -> tuple[Change, ...]:
@@ -119,7 +124,7 @@ class Plan:
     @property
     def pods_restarted(self) -> int:
         """How many pods are recreated."""
-        return sum(change.outage.pods for change in self.changes)
+        return sum(change.outage.pods for change in self.written)
 
     @property
     def exit_code(self) -> int:
@@ -189,6 +194,9 @@ def _plain(change: Change) -> Object:
         "deadlock": text(change.deadlock),
         "waitsFor": change.waits,
         "uncertain": change.uncertain,
+        "recreate": text(change.way),
+        "modelLoadMostSeconds": change.loading.most_s if change.loading else None,
+        "contextTokens": change.loading.context if change.loading else None,
         "body": change.body,
         "seen": dict(change.seen),
     }
@@ -209,7 +217,7 @@ def is_plan(value: object) -> bool:
     )
 
 
-_FATES = ("created", "changed", "unchanged", "refused")
+_FATES = ("created", "changed", "recreated", "unchanged", "refused")
 # What somebody has agreed to; a resourceVersion also moves with each status that a controller writes.
 _AGREED = (
     "fate",
