@@ -14,7 +14,6 @@ PACKAGE = ROOT / "kaitoctl"
 LONGEST_FILE = 450
 LONGEST_FUNCTION = 60
 
-_TO_BE_CUT = "to be cut along its subjects"
 _OPTIONS = "a command's options are its signature; what it does is to move out"
 _TABLE = "a table of texts: rows, not logic"
 
@@ -29,8 +28,6 @@ LONG_FUNCTIONS = {
     "kaitoctl.cli.run_controller.run_controller": _OPTIONS,
     "kaitoctl.cli.run_webhook.run_webhook": _OPTIONS,
     "kaitoctl.cli.validate.validate": _OPTIONS,
-    "kaitoctl.kaito.diagnosis.of_deletion._drain_block": _TO_BE_CUT,
-    "kaitoctl.kaito.template_sandbox.environment": _TO_BE_CUT,
 }
 
 

@@ -133,9 +133,26 @@ def environment(
     Guarantee: parsing and rendering end after bounded time and memory, or with `Refused` or a Jinja error.
     """
     from jinja2 import FunctionLoader, StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     budget = Budget()
+    made = _sandbox(budget)(
+        undefined=StrictUndefined,
+        finalize=finalize,
+        loader=FunctionLoader(shipped),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    for name in ("lipsum", "cycler", "joiner"):
+        made.globals.pop(name, None)
+    made.filters = {name: filter_ for name, filter_ in made.filters.items() if name in _FILTERS}
+    _limit_filters(made.filters, budget)
+    return made
+
+
+def _sandbox(budget: Budget) -> type[Environment]:
+    """Jinja's own sandbox, which asks the budget before it does what takes time or memory."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Sandbox(ImmutableSandboxedEnvironment):
         intercepted_binops = frozenset({"*", "**", "%"})
@@ -171,19 +188,7 @@ def environment(
                 budget.make(len(text) * len(args[0]))
             return super().call(__context, __obj, *args, **kwargs)
 
-    made = Sandbox(
-        undefined=StrictUndefined,
-        finalize=finalize,
-        loader=FunctionLoader(shipped),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
-    for name in ("lipsum", "cycler", "joiner"):
-        made.globals.pop(name, None)
-    made.filters = {name: filter_ for name, filter_ in made.filters.items() if name in _FILTERS}
-    _limit_filters(made.filters, budget)
-    return made
+    return Sandbox
 
 
 def _limit_filters(filters: dict[str, Callable[..., Any]], budget: Budget) -> None:

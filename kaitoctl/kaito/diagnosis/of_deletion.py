@@ -19,9 +19,10 @@ from kaitoctl.kaito import api, controller_errors, looks, node_check
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
+from kaitoctl.kaito.diagnosis.of_draining import drain_block
 from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, dig, is_being_deleted, labels_of, matches_selector, uid_of
+from kaitoctl.kube.objects import Object, dig, is_being_deleted, uid_of
 
 _OF_KUBERNETES = ("foregroundDeletion", "orphan")
 _VERSION = r"\bKAITO v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})"
@@ -251,7 +252,7 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     ]
     evidence[1:1] = [condition_words(found) for _, found in steps][:1]
     late = since_s > _DRAINS_WITHIN_S
-    if node is not None and (blocked := _drain_block(case, claim, node, evidence, late=late)):
+    if node is not None and (blocked := drain_block(case, claim, node, evidence, late=late)):
         return blocked
     if "nodes" not in case.seen.unseen and node is None:
         machine = str(dig(claim, "status", "providerID") or "")
@@ -289,77 +290,6 @@ def _of_claim(case: Case, claim: Object) -> Cause:
         command=looks.pods_on(node_name) if late and node_name and not in_cloud else look,
         weight="fault" if late else "wait",
     )
-
-
-def _drain_block(
-    case: Case, claim: Object, node: Object, evidence: list[tuple[str, str]], *, late: bool
-) -> Cause | None:
-    """The node cannot be emptied: by a budget, or by volumes."""
-    events = [*case.seen.events_of(node), *case.seen.events_of(claim)]
-    failed = [event_words(event) for event in events if event.get("reason") == "FailedDraining"]
-    name = str(node["metadata"]["name"])
-    budgets = [
-        str(budget["metadata"]["name"])
-        for budget in case.seen.budgets
-        if dig(budget, "status", "disruptionsAllowed") == 0
-        and any(
-            matches_selector(dig(budget, "spec", "selector"), labels_of(pod))
-            for pod in case.seen.pods
-            if dig(pod, "spec", "nodeName") == name
-        )
-    ]
-    by_budget = bool(budgets) or any(
-        "PDB" in words or "disruption budget" in words.lower() for _, words in failed
-    )
-    if failed or budgets:
-        evidence = [
-            *failed[:2],
-            *(("PodDisruptionBudget", f"{item} allows no disruption") for item in budgets),
-            *evidence,
-        ]
-        what = (
-            f"a PodDisruptionBudget{' (' + ', '.join(budgets) + ')' if budgets else ''} forbids it"
-            if by_budget
-            else failed[0][1]
-        )
-        weight: Weight = "fault" if by_budget or late else "wait"
-        return blame(
-            "drain-blocked",
-            title_of(node),
-            f"node {name} cannot be drained: {what}",
-            evidence,
-            hint="let the budget allow a disruption (another replica elsewhere, a smaller "
-            "minAvailable), or ask its "
-            "owner to end the pod; whatever serves on the node stops with it"
-            if by_budget
-            else "see which pods are left on the node and why they do not end",
-            command=Command("kubectl get poddisruptionbudgets -A") if by_budget else looks.pods_on(name),
-            weight=weight,
-        )
-    volumes = conditions.find(claim, "VolumesDetached") or {}
-    waiting = [event_words(event) for event in events if event.get("reason") == "AwaitingVolumeDetachment"]
-    if volumes.get("status") == "Unknown" or waiting:
-        return blame(
-            "drain-blocked",
-            title_of(node),
-            f"node {name} waits for volumes to be detached",
-            [*waiting[:1], *evidence],
-            hint="see which volumes are still attached, and the CSI driver's pods",
-            command=Command("kubectl get volumeattachments"),
-            weight="fault" if late else "wait",
-        )
-    if not conditions.is_true(node, "Ready") and late:
-        ready = conditions.find(node, "Ready") or {}
-        return blame(
-            "drain-blocked",
-            title_of(node),
-            f"node {name} does not answer, so that its pods do not end",
-            [condition_words(ready), *evidence],
-            hint="see at the cloud whether the machine still runs; the node provisioner's log says "
-            "what it tries",
-            command=Command("kubectl describe node", name),
-        )
-    return None
 
 
 def _by_hand(claim: Object, machine: str) -> Advice:
