@@ -36,7 +36,12 @@ PYTHON = BIN / "python"
 
 CONTROL_PLANE = "tests/controlplane/programs.py"
 
-DOCS = ["tests/cli/test_cli_page.py", "tests/cli/test_quick.py", "tests/cli/test_skill.py"]
+DOCS = [
+    "tests/cli/test_cli_page.py",
+    "tests/cli/test_quick.py",
+    "tests/cli/test_skill.py",
+    "tests/pure/test_admission_policy.py",
+]
 """Tests that write what they compare."""
 
 SOAK = ["tests/faults", "tests/controller/test_plans_are_true.py"]

@@ -28,6 +28,15 @@ def schema(
     json_schema: Annotated[
         bool, typer.Option("--json-schema", help="JSON Schema for an editor instead of the CRD.")
     ] = False,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="crd, json-schema for editors, or admission-policy: the rules as CEL, for API servers.",
+            metavar="FORMAT",
+            autocompletion=complete.of("crd", "json-schema", "admission-policy"),
+        ),
+    ] = "crd",
     catalog: options.CatalogFile = None,
 ) -> None:
     """Print the CustomResourceDefinition of a kind, or a JSON Schema that editors complete and check by.
@@ -39,7 +48,10 @@ def schema(
     Examples:
       kaitoctl schema | kubectl apply --server-side -f -
       kaitoctl schema --json-schema > workspace.schema.json
+      kaitoctl schema --format admission-policy | kubectl apply --server-side -f -
     """
     from kaitoctl.commands import schema
 
-    schema.schema(kind=kind, api_version=api_version, json_schema=json_schema, catalog=catalog)
+    schema.schema(
+        kind=kind, api_version=api_version, form="json-schema" if json_schema else form, catalog=catalog
+    )

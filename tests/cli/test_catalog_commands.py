@@ -432,6 +432,22 @@ def test_one_of_a_thing_is_named_as_one(offline: Shell) -> None:
     assert "pods hold 1 GPU on nodes that are not in nodes.yaml" in done.stderr
 
 
+def test_the_admission_policy_knows_the_users_own_presets(offline: Shell) -> None:
+    policy, binding = yaml.safe_load_all(offline.kaitoctl("schema", "--format", "admission-policy").stdout)
+    assert (policy["kind"], binding["spec"]["policyName"]) == (
+        "ValidatingAdmissionPolicy",
+        "kaitoctl-workspaces",
+    )
+    (offline.home / "mine.yaml").write_text(
+        "instance_types:\n- {name: rack-1, gpus: 4, gpu_memory_gib: 192}\n"
+    )
+    chosen = ("schema", "--format", "admission-policy", "--catalog")
+    assert '"rack-1": [4.0, 192.0, 48.0]' in offline.kaitoctl(*chosen, "mine.yaml").stdout
+    refused = offline.kaitoctl("schema", "--format", "admission-policy", "--kind", "inferenceset", code=2)
+    assert "for Workspaces" in refused.stderr
+    assert "--format" in offline.kaitoctl("schema", "--format", "rego", code=2).stderr
+
+
 def test_the_schema_beside_a_template_judges_the_values(offline: Shell) -> None:
     offline.kaitoctl("template", "new", "mine.yaml.j2", "--from", "inference")
     schema = '{"properties": {"count": {"maximum": 1}}}'

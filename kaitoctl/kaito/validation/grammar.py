@@ -18,16 +18,21 @@ _REGISTRY = (
     rf"|{_HOST_PART}:[0-9]+|localhost|\[[0-9a-fA-F:]+\](?::[0-9]+)?)"
 )
 _PATH_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_IMAGE = re.compile(
+IMAGE = (
     rf"(?P<name>(?:{_REGISTRY}/)?{_PATH_PART}(?:/{_PATH_PART})*)"
     r"(?::[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?"
     r"(?:@(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
+"""An image reference; the group `name` may have 255 characters."""
+_IMAGE = re.compile(IMAGE)
 # Source: what KAITO up to v0.4 wants of images of adapters and of tuning: a slash and a tag.
 _FULL_IMAGE = re.compile(r".+/[^:/]+:[^:/]+")
 _MIG_PROFILE = re.compile(r"[1-9]g\.([0-9]{1,4})(\.[0-9]{1,2})?gb(\+me)?")
-_BLANK_TO_FILL = re.compile(r"<[^<>]*>|\$\{?[A-Za-z_]|\bYOUR_")
-_DECIMAL = re.compile(r"[-+]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][-+]?[0-9]{1,3})?")
+BLANK_TO_FILL = r"<[^<>]*>|\$\{?[A-Za-z_]|\bYOUR_"
+"""What stands in an example for something of one's own."""
+_BLANK_TO_FILL = re.compile(BLANK_TO_FILL)
+DECIMAL = r"[-+]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][-+]?[0-9]{1,3})?"
+_DECIMAL = re.compile(DECIMAL)
 
 _DOCKER = re.compile(
     rf"(?P<name>(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/{_PATH_PART}(?:/{_PATH_PART})*)"
