@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from kaitoctl.commands.observation import NEVER_SHOWN, SERVICE_NAME_LABEL, Observation, running, served_kinds
+from kaitoctl.commands.observation import (
+    MOST_NODES,
+    NEVER_SHOWN,
+    SERVICE_NAME_LABEL,
+    Observation,
+    running,
+    served_kinds,
+)
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Snapshot
@@ -17,6 +24,7 @@ from kaitoctl.kube.objects import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     JOB,
+    NODE,
     POD,
     SERVICE,
     STATEFUL_SET,
@@ -97,6 +105,8 @@ class Overview(Observation):
         self._claims = tuple(of(kind, api.LABEL_WORKSPACE) for kind in claim_kinds)
         self._services = of(SERVICE)
         self._slices = of(ENDPOINT_SLICE)
+        self._nodes: dict[str, Informer] = {}
+        self._all_nodes: Informer | None = None
 
     async def start(self) -> None:
         """Start all informers; returns when they have synced."""
@@ -105,6 +115,40 @@ class Overview(Observation):
             *(self._services, self._slices),
         )
         await asyncio.gather(*(self._watch(view) for view in views))
+        await self.follow_nodes()
+
+    async def follow_nodes(self) -> None:
+        """Watch the nodes of pods that are ready: few of them by name, more of them all together."""
+        if self._all_nodes is not None or NODE.plural in self._unseen:
+            return
+        ready = filter(pod_state.is_ready, self._pods.store.values())
+        names = {str(dig(pod, "spec", "nodeName") or "") for pod in ready} - {""}
+        if len(names) > MOST_NODES:
+            self._all_nodes = self._of_nodes("")
+            await self._watch(self._all_nodes)
+            return
+        new = sorted(names - set(self._nodes))
+        self._nodes |= {name: self._of_nodes(f"metadata.name={name}") for name in new}
+        await asyncio.gather(*(self._watch(self._nodes[name]) for name in new))
+
+    def _of_nodes(self, fields: str) -> Informer:
+        return Informer(
+            self._client, NODE, field_selector=fields, fatal_statuses=NEVER_SHOWN, transform=_health_of
+        )
+
+    def _nodes_of(self, pods: Iterable[Object]) -> tuple[list[Object], set[str]]:
+        """The nodes of pods as far as they are watched, and the names of those that do not exist."""
+        found, gone = [], set()
+        for name in {str(dig(pod, "spec", "nodeName") or "") for pod in pods}:
+            view = self._all_nodes or self._nodes.get(name)
+            if view is None or not view.synced or NODE.plural in self._unseen:
+                continue
+            node = view.store.get(ObjectKey("", name))
+            if node is None:
+                gone.add(name)
+            else:
+                found.append(node)
+        return found, gone
 
     def rows(self) -> tuple[list[Row], dict[str, str]]:
         """The Workspaces as they are now, by key, and what could not be listed.
@@ -131,6 +175,7 @@ class Overview(Observation):
         found, unseen = [], dict(sorted(self._unseen.items()))
         for key in sorted(self._workspaces.store):
             workspace = self._workspaces.store[key]
+            nodes, gone = self._nodes_of(pods.get(key, ()))
             seen = Snapshot(
                 workspace,
                 tuple(view.store[key] for view in self._workloads if key in view.store),
@@ -139,10 +184,18 @@ class Overview(Observation):
                 jobs=(self._jobs.store[key],) if key in self._jobs.store else (),
                 services=(self._services.store[key],) if key in self._services.store else (),
                 slices=tuple(slices.get(key, ())),
+                nodes=tuple(nodes),
+                gone=frozenset(gone),
                 unseen=unseen,
             )
             found.append(_row(seen, workspace, pods_seen=POD.plural not in unseen))
-        return found, unseen
+        return found, {what: why for what, why in unseen.items() if what != NODE.plural}
+
+
+def _health_of(node: Object) -> Object:
+    """A node as a list of Workspaces needs it: its name, and whether it is heard of."""
+    metadata = {key: node["metadata"].get(key) for key in ("name", "uid", "resourceVersion")}
+    return {"metadata": metadata, "status": {"conditions": dig(node, "status", "conditions") or []}}
 
 
 @asynccontextmanager

@@ -73,6 +73,7 @@ async def follow_list(target: Target, which: Which, timeout_s: float | None, out
             ) as observed,
         ):
             while True:
+                await observed.follow_nodes()
                 rows = _rows_named(observed.rows()[0], which)
                 now = datetime.now(UTC)
                 if picture is None:

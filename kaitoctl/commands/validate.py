@@ -41,6 +41,8 @@ class _World:
         namespace: of objects that name none.
         existing: the Workspaces of the cluster.
         unreadable: ConfigMaps that may or may not be there.
+        brings: whether the ConfigMaps are those that stand beside the Workspaces, and others may be there.
+        named: the ConfigMaps that documents of the input name, as far as it was read ahead.
         seen: where each Workspace of the input stood first.
     """
 
@@ -49,6 +51,8 @@ class _World:
     namespace: str = "default"
     existing: Mapping[ObjectKey, Object] = field(default_factory=dict)
     unreadable: Collection[ObjectKey] = ()
+    brings: bool = False
+    named: Collection[ObjectKey] = ()
     seen: dict[tuple[str, ObjectKey], Document] = field(default_factory=dict)
 
     def placed(self, obj: Object) -> Object:
@@ -70,7 +74,9 @@ class _World:
 
     def setting_for(self, obj: Object) -> Setting:
         """The setting, without ConfigMaps when one that the object names could not be read."""
-        if any(key in self.unreadable for key in _config_maps_named(obj, self.namespace)):
+        named = _config_maps_named(obj, self.namespace)
+        is_elsewhere = self.brings and not named <= set(self.setting.config_maps or ())
+        if is_elsewhere or any(key in self.unreadable for key in named):
             return replace(self.setting, config_maps=None)
         return self.setting
 
@@ -118,10 +124,12 @@ def validate(
     )
     world = _World(setting, _workspaces(old) if old is not None else None, target.namespace or "default")
     documents = _documents(filename)
-    if target.sandbox or target.context or target.kubeconfig:
-        listed_first = list(documents)
-        world = _ask_cluster(target, world, listed_first)
+    is_asked = bool(target.sandbox or target.context or target.kubeconfig)
+    if is_asked or config_maps is None:
+        listed_first = list(documents)  # a ConfigMap may stand behind the Workspace that names it
+        world = (_ask_cluster if is_asked else _with_brought)(target, world, listed_first)
         documents = iter(listed_first)
+        world = replace(world, named=_named_in(listed_first, world.namespace))
     if world.setting.byo is None:  # then KAITO's own default
         world = replace(world, setting=replace(world.setting, byo=False))
     return _report(documents, world, output_format, target.flags, strict=strict, allow_none=allow_none)
@@ -144,6 +152,8 @@ def _report(
             output.warning(f"stopped after {problems} problems; the rest was not validated")
             break
         if document.fault is None and not _is_meant(document.obj):
+            if _is_config_map(document.obj) and _key(document.obj, world.namespace) in world.named:
+                continue  # it is judged with those that name it
             skipped += 1
             output.note(f"{document.source}: {_what(document.obj)} is skipped")
             continue
@@ -238,7 +248,13 @@ def _key(obj: Object, default: str = "default") -> ObjectKey:
 
 
 def _config_maps_named(obj: Object, default: str) -> set[ObjectKey]:
-    names = {_text(dig(obj, part, "config")) for part in ("inference", "tuning")} - {""}
+    places = [obj, dig(obj, "spec", "template")] if _is_fleet(obj) else [obj]
+    names = {_text(dig(place, part, "config")) for place in places for part in ("inference", "tuning")}
+    roles = dig(obj, "spec", "roles") if _is_fleet(obj) else None
+    names |= (
+        {_text(dig(role, "runtimeConfig")) for role in roles if role} if isinstance(roles, list) else set()
+    )
+    names.discard("")
     return {ObjectKey(_key(obj, default).namespace, name) for name in names}
 
 
@@ -291,6 +307,28 @@ def _text(value: Any) -> str:
 # --- judge -------------------------------------------------------------------------------------------------
 
 
+def _with_brought(_: Target, world: _World, documents: Iterable[Document]) -> _World:
+    """The world with the ConfigMaps that stand among the documents, as a cluster would have them."""
+    brought = _brought(documents, world.namespace)
+    if not brought:
+        return world
+    return replace(world, setting=replace(world.setting, config_maps=brought), brings=True)
+
+
+def _named_in(documents: Iterable[Document], namespace: str) -> frozenset[ObjectKey]:
+    meant = [one.obj for one in documents if one.fault is None and _is_meant(one.obj)]
+    return frozenset(key for obj in meant for key in _config_maps_named(obj, namespace))
+
+
+def _brought(documents: Iterable[Document], namespace: str) -> dict[ObjectKey, Object]:
+    objects = [document.obj for document in documents if document.fault is None]
+    return {_key(obj, namespace): obj for obj in objects if _is_config_map(obj)}
+
+
+def _is_config_map(obj: Object) -> bool:
+    return obj.get("kind") == "ConfigMap" and obj.get("apiVersion") == "v1"
+
+
 def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -> _World:
     """The world as a cluster knows it; what options say goes first."""
     from kaitoctl.commands import validate_on_cluster as cluster  # judging offline asks none
@@ -299,7 +337,7 @@ def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -
     setting = world.setting
     objects = [document.obj for document in documents if document.fault is None]
     workspaces = [obj for obj in objects if _is_meant(obj) and not _is_fleet(obj)]
-    config_maps = [obj for obj in objects if obj.get("kind") == "ConfigMap"]
+    config_maps = [obj for obj in objects if _is_config_map(obj)]
     brought = {
         (_text(obj.get("kind")), _key(obj, world.namespace)): obj
         for obj in objects
@@ -307,7 +345,7 @@ def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -
     }
 
     def plan(namespace: str) -> cluster.Wanted:
-        named = {key for obj in workspaces for key in _config_maps_named(obj, namespace)}
+        named = {key for obj in objects if _is_meant(obj) for key in _config_maps_named(obj, namespace)}
         given = {_key(obj, namespace) for obj in config_maps}
         versions = {_key(obj, namespace): _text(obj.get("apiVersion")) for obj in workspaces}
         named_too = {

@@ -6,6 +6,7 @@ import codecs as encodings
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -193,6 +194,99 @@ tuning:
     assert judged(offline, "-f", "w.yaml")[0]["valid"]
     (document,) = judged(offline, "-f", "w.yaml", "--config-maps", "maps.yaml", code=2)
     assert [(p["code"], p["path"]) for p in document["problems"]] == [("KW191", "tuning.config")]
+
+
+SERVED = """\
+apiVersion: kaito.sh/v1beta1
+kind: Workspace
+metadata: {name: own}
+resource:
+  instanceType: Standard_NC24ads_A100_v4
+  labelSelector: {matchLabels: {apps: own}}
+inference:
+  config: mine
+  preset: {name: phi-4}
+"""
+SET = """\
+apiVersion: kaito.sh/v1beta1
+kind: InferenceSet
+metadata: {name: fleet}
+spec:
+  replicas: 1
+  labelSelector: {matchLabels: {apps: own}}
+  template:
+    resource: {instanceType: Standard_NC24ads_A100_v4}
+    inference:
+      config: mine
+      preset: {name: phi-4}
+"""
+LENGTH = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: mine}
+data:
+  inference_config.yaml: |
+    vllm:
+      max-model-len: 16385
+"""
+
+
+def placed(text: str, namespace: str) -> str:
+    return re.sub(r"\{name: (\w+)\}", rf"{{name: \1, namespace: {namespace}}}", text, count=1)
+
+
+@pytest.mark.parametrize("workspace", [SERVED, SET], ids=["workspace", "set"])
+@pytest.mark.parametrize("kind", ["one file", "ConfigMap first", "one folder", "two files", "a List"])
+def test_a_config_map_beside_its_workspace_is_judged_with_it(
+    offline: Shell, workspace: str, kind: str
+) -> None:
+    target = () if workspace is SET else ("--target-version", "v0.12")
+    for text, found in ((LENGTH, ["KW195"]), (LENGTH.replace("16385", "16384"), [])):
+        folder = offline.home / kind.replace(" ", "-")
+        folder.mkdir(exist_ok=True)
+        arguments = ["-f", folder.name]
+        if kind == "one file":
+            (folder / "a.yaml").write_text(f"{workspace}---\n{text}")
+        elif kind == "ConfigMap first":
+            (folder / "a.yaml").write_text(f"{text}---\n{workspace}")
+        elif kind == "a List":
+            items = [yaml.safe_load(one) for one in (workspace, text)]
+            (folder / "a.yaml").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+        else:
+            (folder / "w.yaml").write_text(workspace)
+            (folder / "z.yaml").write_text(text)
+        if kind == "two files":
+            arguments = ["-f", f"{folder.name}/w.yaml", "-f", f"{folder.name}/z.yaml"]
+        done = offline.kaitoctl("validate", *arguments, *target, "-o", "json", code=2 if found else 0)
+        (document,) = json.loads(done.stdout)["documents"]
+        assert [problem["code"] for problem in document["problems"]] == found
+        assert {problem["kaito"] for problem in document["problems"]} <= {"refuses"}
+        assert "skipped" not in done.stderr, "it was looked into"
+
+
+@pytest.mark.parametrize(
+    ("workspace", "config_map", "arguments", "found"),
+    [
+        (SERVED, LENGTH, (), ["KW195"]),
+        (placed(SERVED, "a"), placed(LENGTH, "a"), (), ["KW195"]),
+        (SERVED, placed(LENGTH, "team"), ("-n", "team"), ["KW195"]),
+        (placed(SERVED, "a"), placed(LENGTH, "b"), (), []),  # another one, which may be there
+        (SERVED, LENGTH.replace("name: mine", "name: other"), (), []),  # the same
+        (SERVED, LENGTH.replace("  inference_config.yaml: |", "  config.yaml: |"), (), ["KW191"]),
+        (SERVED, LENGTH.replace("16385", "many"), (), ["KW197"]),
+        (SERVED, LENGTH.replace("      max-model-len: 16385", "      a: [1]"), (), ["KW196"]),
+        (SERVED, f"{LENGTH}---\n{LENGTH.replace('16385', '16384')}", (), []),  # the last one stays
+        (SERVED, LENGTH.replace("apiVersion: v1\n", "apiVersion: example.com/v1\n"), (), []),
+    ],
+)
+def test_the_config_map_that_counts_is_that_of_the_name_and_namespace(
+    offline: Shell, workspace: str, config_map: str, arguments: tuple[str, ...], found: list[str]
+) -> None:
+    write(offline, all_yaml=f"{workspace}---\n{config_map}")
+    target = ("--target-version", "v0.12")
+    code = 2 if found else 0
+    (document,) = judged(offline, "-f", "all.yaml", *target, *arguments, code=code)
+    assert [problem["code"] for problem in document["problems"]] == found
 
 
 def test_the_target_decides(offline: Shell) -> None:
