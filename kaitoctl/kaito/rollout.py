@@ -33,14 +33,15 @@ class Phase(IntEnum):
     NODES = 2
     GPU_PLUGIN = 3
     SCHEDULING = 4
-    ADAPTERS = 5
-    DATA = 6
-    PULLING = 7
-    LOADING = 8
-    TUNING = 9
-    SERVICE = 10
-    BENCHMARK = 11
-    READY = 12
+    PREPARING = 5
+    ADAPTERS = 6
+    DATA = 7
+    PULLING = 8
+    LOADING = 9
+    TUNING = 10
+    SERVICE = 11
+    BENCHMARK = 12
+    READY = 13
 
     @property
     def words(self) -> str:
@@ -55,6 +56,7 @@ _WORDS = {
     Phase.NODES: "preparing nodes",
     Phase.GPU_PLUGIN: "waiting for the GPU plugin",
     Phase.SCHEDULING: "scheduling",
+    Phase.PREPARING: "preparing the pod",
     Phase.ADAPTERS: "copying adapters",
     Phase.DATA: "fetching data",
     Phase.PULLING: "pulling image",
@@ -88,6 +90,7 @@ class Progress:
         return DOWN if self.down else self.phase.words
 
 
+_MOST_SAID = 200
 DOWN = "nobody is served"
 """What a Workspace is called on a screen that its controller takes for ready, and that serves nobody."""
 
@@ -159,7 +162,7 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
     workloads = _workloads(workspace, seen)
     pods = current_pods(workspace, seen)
     if workspace.get("tuning") and pods:
-        return min(_tuning_station(workspace, pod) for pod in pods)
+        return min(_tuning_station(workspace, pod, seen) for pod in pods)
     if not workloads:
         resource = conditions.find(workspace, api.RESOURCE_READY) or {}
         if seen.claims or int(resource.get("observedGeneration") or 0) >= generation:
@@ -172,7 +175,9 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
             return Phase.READY if found.is_any else Phase.SERVICE
     if serves_unmeasured(workspace) and all(map(is_rolled_out, workloads)):
         return Phase.BENCHMARK
-    stations = (Phase.NODES if is_on_lost_node(seen, pod) else _pod_station(workspace, pod) for pod in pods)
+    stations = (
+        Phase.NODES if is_on_lost_node(seen, pod) else _pod_station(workspace, pod, seen) for pod in pods
+    )
     station = min(stations, default=Phase.SCHEDULING)
     if station is Phase.LOADING and lacks_nodes(workspace):
         return _nodes_station(workspace, seen)  # its pods have begun, and their nodes have changed since
@@ -233,9 +238,11 @@ def serves_unmeasured(workspace: Object) -> bool:
     return has_failed and conditions.is_true(workspace, api.INFERENCE_READY)
 
 
-def _pod_station(workspace: Object, pod: Object) -> Phase:
+def _pod_station(workspace: Object, pod: Object, seen: Snapshot) -> Phase:
     if not dig(pod, "spec", "nodeName"):
         return Phase.SCHEDULING
+    if is_unprepared(seen, pod):
+        return Phase.PREPARING
     status = pod.get("status") or {}
     ended = {
         str(item.get("name"))
@@ -247,6 +254,37 @@ def _pod_station(workspace: Object, pod: Object) -> Phase:
         return Phase.ADAPTERS if workspace.get("tuning") or _brings(workspace, name) else Phase.PULLING
     begun = any(map(_has_begun, status.get("containerStatuses") or ()))
     return Phase.LOADING if begun else Phase.PULLING
+
+
+# What a kubelet does before the first container: volumes, devices, the sandbox and its network.
+# Source: Kubernetes v1.37.2 pkg/kubelet/events/event.go, container/sync_result.go.
+UNPREPARED = frozenset(
+    {"FailedAttachVolume", "FailedMount", "FailedMapVolume", "FailedMountOnFilesystemMismatch"}
+    | {"FailedCreatePodSandBox", "FailedPodSandBoxStatus", "FailedCreatePodContainer", "NetworkNotReady"}
+    | {"FailedPrepareDynamicResources"}
+)
+_PREPARED = frozenset({"Pulling", "Pulled", "Created", "Started", "BackOff"})
+_SANDBOX = ("CreatePodSandboxError", "ConfigPodSandboxError", "KillPodSandboxError")
+
+
+def is_unprepared(seen: Snapshot, pod: Object) -> bool:
+    """Whether a pod's volumes, or its sandbox and network, are not there yet: nothing is pulled before."""
+    states = [item.get("state") or {} for item in pod_state.container_statuses(pod)]
+    if any(map(_has_begun, pod_state.container_statuses(pod))) or pod_state.is_finished(pod):
+        return False
+    if any(dig(state, "waiting", "reason") in _SANDBOX for state in states):
+        return True
+    ready = conditions.find(pod, "PodReadyToStartContainers")
+    if ready is not None:  # from Kubernetes v1.29 on
+        return ready.get("status") == "False"
+    return _unprepared_event(seen, pod) is not None
+
+
+def _unprepared_event(seen: Snapshot, pod: Object) -> Object | None:
+    """The newest failure of what comes before the containers; None once one of them has been begun with."""
+    told = (one for one in seen.events_of(pod) if one.get("reason") in UNPREPARED | _PREPARED)
+    newest = next(told, None)
+    return newest if newest is not None and newest["reason"] in UNPREPARED else None
 
 
 def _brings(workspace: Object, container: str) -> bool:
@@ -263,13 +301,13 @@ def _has_begun(item: Object) -> bool:
     return any(state is not None for state in states) or bool(item.get("restartCount"))
 
 
-def _tuning_station(workspace: Object, pod: Object) -> Phase:
+def _tuning_station(workspace: Object, pod: Object, seen: Snapshot) -> Phase:
     """Of a tuning Job's pod: its init container fetches the data, and pushing is part of tuning."""
     from kaitoctl.kaito import tuning
 
     if tuning.has_started(workspace, [pod]):
         return Phase.TUNING
-    station = _pod_station(workspace, pod)
+    station = _pod_station(workspace, pod, seen)
     return Phase.DATA if station is Phase.ADAPTERS else station
 
 
@@ -285,13 +323,13 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
     if phase is Phase.READY:
         wanted = sum(map(replicas, _workloads(workspace, seen)))
         return f"{sum(map(pod_state.is_ready, pods))} of {wanted} pods serve" if wanted else ""
-    behind = [pod for pod in pods if _pod_station(workspace, pod) == phase]
+    behind = [pod for pod in pods if _pod_station(workspace, pod, seen) == phase]
     if why := _refusal(workspace, seen, pods):
         return f"its pods are refused: {why}"
     if not behind:
         leaving = sum(map(is_being_deleted, seen.pods))
         return f"waiting for {leaving} old pod{'s' if leaving > 1 else ''} to stop" if leaving else ""
-    where = _where(behind[0])
+    where = _where(behind[0], seen)
     if len(pods) == 1:
         return where
     return f"{len(behind)} of {len(pods)} pods, {behind[0]['metadata']['name']} {where}".rstrip()
@@ -344,14 +382,17 @@ def _tuning_detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
     statuses = dig(pods[0], "status", "containerStatuses") or ()
     name = workspace["metadata"]["name"]
     is_over = any(item["name"] == name and dig(item, "state", "terminated") for item in statuses)
-    return "pushing the adapter" if is_over and not pod_state.trouble(pods[0]) else _where(pods[0])
+    return "pushing the adapter" if is_over and not pod_state.trouble(pods[0]) else _where(pods[0], seen)
 
 
-def _where(pod: Object) -> str:
+def _where(pod: Object, seen: Snapshot) -> str:
     """What is special about the pod: its trouble if it has any, how many adapters are done, its node."""
     found = pod_state.trouble(pod)
     node = dig(pod, "spec", "nodeName")
     words = [found.message] if found else []
+    if not found and is_unprepared(seen, pod) and (event := _unprepared_event(seen, pod)) is not None:
+        said = " ".join(str(event.get("message") or event.get("note") or "").split())
+        words.append(f"{event['reason']}: {said}"[:_MOST_SAID])
     if pod_state.summary(pod).startswith("Init:") and not found:
         words.append(f"{_next_init(pod)} ({pod_state.summary(pod).removeprefix('Init:')} done)".lstrip())
     if node:

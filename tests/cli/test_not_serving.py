@@ -188,6 +188,74 @@ def test_no_command_calls_it_ready_and_the_advice_brings_it_back(
     wait_until(lambda: bare.run("kaitoctl", "why", "falcon", *where).returncode == 0)
 
 
+@pytest.mark.parametrize("kind", ["preset", "template without a Service"])
+def test_a_node_that_is_gone_is_seen_in_the_list_and_by_doctor(
+    bare: Shell, served: str, wait_until: Wait, kind: str
+) -> None:
+    where = ("-n", served)
+    if kind != "preset":
+        pod = {"spec": {"containers": [{"name": "c", "image": "registry.example/own:1"}]}}
+        change = [
+            {"op": "remove", "path": "/inference/preset"},
+            {"op": "add", "path": "/inference/template", "value": pod},
+        ]
+        bare.kubectl(*patched("workspace", change, "json"), *where)
+        conditions = [{**item, "observedGeneration": 2} for item in CONDITIONS]
+        status = json.dumps({"status": {"conditions": conditions}})
+        bare.kubectl(
+            *("patch", "workspace", "falcon", *where, "--subresource", "status", "--type", "merge"),
+            *("-p", status),
+        )
+        bare.kubectl("delete", "service", "falcon", *where)
+    wait_until(lambda: row_of(bare, served)["state"] == "ready")
+    bare.kubectl("delete", "node", "unserved-node", "--wait=false")
+    try:
+        if "KUBECONFIG" in bare.cluster:  # which collects the pod within a minute, the sandbox at once
+            words = "unserved-node, which does not exist any more"
+            wait_until(lambda: words in row_of(bare, served)["where"])
+        wait_until(lambda: row_of(bare, served)["state"] == "notserving")
+        ((result, told),) = served_by_doctor(bare, served)
+        assert (result, "nobody is served" in told) == ("error", True)
+    finally:
+        bare.add_node("unserved-node", "Standard_NC12s_v3", apps="unserved")
+
+
+def row_of(bare: Shell, namespace: str) -> Any:
+    (row,) = json.loads(bare.kaitoctl("status", "-n", namespace, "-o", "json").stdout)["workspaces"]
+    return row
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("scale", "deployment", "falcon", "--replicas=0"),
+        ("delete", "service", "falcon"),
+        patched("service", [{"op": "replace", "path": "/spec/selector", "value": {"app": "x"}}], "json"),
+        patched("service", [{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 99}], "json"),
+    ],
+    ids=["scaled", "service", "selector", "port"],
+)
+def test_no_command_that_waits_ends_with_0(
+    bare: Shell, served: str, wait_until: Wait, edit: tuple[str, ...]
+) -> None:
+    where = ("-n", served)
+    wanted = (
+        *("create", "workspace", "falcon", "--preset", "falcon-7b", "--label", "apps=unserved"),
+        *("--instance-type", "Standard_NC12s_v3", "--api-version", "v1alpha1", "--yes", *where),
+    )
+    first = bare.run("kaitoctl", *wanted, "--timeout", "30s")
+    assert first.returncode == 0, first.stderr
+    bare.kubectl(*edit, *where)
+    wait_until(lambda: bare.run("kaitoctl", "why", "falcon", *where).returncode == 1)
+    for command in (wanted, ("rollout", "status", "falcon", *where)):
+        for patience in ("2s", "30s"):  # a busy machine shows nothing in two seconds
+            waited = bare.run("kaitoctl", *command, "--timeout", patience)
+            assert waited.returncode in (1, 124), waited.stderr
+            if "nobody is served" in waited.stderr:
+                break
+        assert "nobody is served" in waited.stderr
+
+
 def test_who_scaled_it_to_zero_is_named_or_how(bare: Shell, served: str, wait_until: Wait) -> None:
     bare.kubectl("scale", "deployment", "falcon", "--replicas=0", "-n", served)
     wait_until(lambda: bare.run("kaitoctl", "why", "falcon", "-n", served).returncode == 1)
