@@ -14,6 +14,8 @@ LATE = {
     ("check_nodes", "commands.target_release.target_option"): "only with --target-version",
     ("check_nodes", "kaito.validation.of_cluster"): "only with saved lists",
     ("checked_workspace", "commands.saved_lists"): "only with -f",
+    ("files", "commands.kustomize"): "only with -k",
+    ("files", "commands.remote_file"): "only for URLs",
     ("fit", "commands.cluster.connected"): "saved lists and instance types ask no cluster",
     ("fit", "commands.saved_lists"): "only with saved lists",
     ("fit", "commands.kaito_here.kaito_here"): "saved lists and instance types ask no cluster",

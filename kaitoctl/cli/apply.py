@@ -14,15 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def apply(
-    filename: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filename",
-            "-f",
-            help="A manifest, or a folder of them; - for stdin; may be repeated.",
-            metavar="FILE|DIR",
-        ),
-    ] = None,
+    given: options.ManifestsToSend = options.TO_SEND,
     plan: Annotated[
         str | None,
         typer.Option("--plan", help="Apply exactly the plan that plan --out saved.", metavar="FILE"),
@@ -57,7 +49,7 @@ def apply(
 
     raise typer.Exit(
         apply.apply(
-            filename=filename,
+            given=given,
             plan=plan,
             dry_run=dry_run,
             yes=yes,

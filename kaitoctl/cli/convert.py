@@ -12,16 +12,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
+@options.grouped
 def convert(
-    names: Annotated[
-        list[str],
-        typer.Option(
-            "--file",
-            "-f",
-            help="Workspaces in YAML or JSON, or a folder of them; - reads stdin; may be repeated.",
-            metavar="FILE|DIR",
-        ),
-    ],
     to: Annotated[
         str,
         typer.Option(
@@ -31,6 +23,7 @@ def convert(
             autocompletion=complete.of("v1alpha1", "v1beta1"),
         ),
     ],
+    given: options.OfflineManifests = options.OFFLINE,
     output_format: Annotated[str, options.formats("yaml", "json")] = "yaml",
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Change the files, only the lines that differ.")
@@ -58,7 +51,7 @@ def convert(
 
     raise typer.Exit(
         convert.convert(
-            names=names,
+            given=given,
             to=to,
             output_format=output_format,
             in_place=in_place,

@@ -20,15 +20,7 @@ def delete(
             help="The Workspaces to delete.", metavar="[WORKSPACE]...", autocompletion=complete.workspaces
         ),
     ] = None,
-    filename: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filename",
-            "-f",
-            help="Delete the Workspaces of this manifest; - for stdin; may be repeated.",
-            metavar="FILE",
-        ),
-    ] = None,
+    given: options.ManifestsToSend = options.TO_SEND,
     dry_run: options.DryRun = "none",
     ignore_not_found: Annotated[
         bool, typer.Option("--ignore-not-found", help="Exit with 0 when the Workspace does not exist.")
@@ -57,7 +49,7 @@ def delete(
     raise typer.Exit(
         delete.delete(
             names=names,
-            filename=filename,
+            given=given,
             dry_run=dry_run,
             ignore_not_found=ignore_not_found,
             yes=yes,

@@ -15,10 +15,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def diff(
-    filename: Annotated[
-        list[str],
-        typer.Option("--filename", "-f", help="A manifest; - for stdin; may be repeated.", metavar="FILE"),
-    ],
+    given: options.ManifestsToSend = options.TO_SEND,
     output_format: Annotated[str, options.formats("text", "json", "yaml", "markdown")] = "text",
     force_conflicts: Annotated[
         bool,
@@ -40,7 +37,7 @@ def diff(
 
     raise typer.Exit(
         diff.diff(
-            filename=filename,
+            given=given,
             output_format=output_format,
             force_conflicts=force_conflicts,
             controller=controller,

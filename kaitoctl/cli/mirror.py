@@ -25,10 +25,7 @@ def mirror() -> None:
 @app.command("list")
 @options.grouped
 def list_images(
-    filename: Annotated[
-        list[str],
-        typer.Option("--filename", "-f", help="A manifest; - for stdin; may be repeated.", metavar="FILE"),
-    ],
+    given: options.OfflineManifests = options.OFFLINE,
     to: Annotated[
         str | None,
         typer.Option(
@@ -38,9 +35,7 @@ def list_images(
     output_format: Annotated[str, options.formats("table", "json", "yaml")] = "table",
     namespace: Annotated[
         str,
-        typer.Option(
-            "--namespace", "-n", help="Instance type for Workspaces that name none.", metavar="NAME"
-        ),
+        typer.Option("--namespace", "-n", help="Namespace for Workspaces that name none.", metavar="NAME"),
     ] = "default",
     controller: Controller = CONTROLLER,
 ) -> None:
@@ -55,5 +50,5 @@ def list_images(
     from kaitoctl.commands import mirror
 
     mirror.list_images(
-        filename=filename, to=to, output_format=output_format, namespace=namespace, controller=controller
+        given=given, to=to, output_format=output_format, namespace=namespace, controller=controller
     )

@@ -14,7 +14,7 @@ import typer
 
 from kaitoctl.cli import complete
 from kaitoctl.commands import option_values
-from kaitoctl.commands.option_values import SavedLists
+from kaitoctl.commands.option_values import Manifests, SavedLists
 from kaitoctl.commands.target import Target
 
 CatalogFile = Annotated[
@@ -99,14 +99,26 @@ FollowTimeout = Annotated[
 WorkspaceName = Annotated[
     str, typer.Argument(help="Workspace name.", metavar="NAME", autocompletion=complete.workspaces)
 ]
-Manifests = Annotated[
-    list[str],
+_Files = Annotated[
+    list[str] | None, typer.Argument(help="What -f takes, without it.", metavar="[FILE|DIR|URL]...")
+]
+_Filename = Annotated[
+    list[str] | None,
     typer.Option(
         "--filename",
         "-f",
-        help="A manifest, or a folder of them; - for stdin; may be repeated.",
-        metavar="FILE|DIR",
+        help="A manifest, a folder of them or a URL; - for stdin; may be repeated.",
+        metavar="FILE|DIR|URL",
     ),
+]
+_Recursive = Annotated[bool, typer.Option("--recursive", "-R", help="Read the folders below a folder, too.")]
+_EachFolder = Annotated[
+    bool,
+    typer.Option("--recursive/--no-recursive", "-R", help="Read the folders below a folder, too."),
+]
+_Kustomize = Annotated[
+    str | None,
+    typer.Option("--kustomize", "-k", help="What kubectl or kustomize builds of this folder.", metavar="DIR"),
 ]
 Namespace = Annotated[
     str | None,
@@ -214,8 +226,36 @@ class NodeLists(SavedLists):
     ] = None
 
 
+@dataclass(frozen=True, slots=True)
+class ManifestsToSend(Manifests):
+    """The options that name manifests for a cluster: of a folder its own files alone, as kubectl reads it."""
+
+    filename: _Filename = None
+    recursive: _Recursive = False
+    kustomize: _Kustomize = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestsToRead(Manifests):
+    """The options that name manifests which no cluster is sent: nothing in a folder is overlooked."""
+
+    filename: _Filename = None
+    recursive: _EachFolder = True
+    kustomize: _Kustomize = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineManifests(ManifestsToRead):
+    """The same, or arguments."""
+
+    files: _Files = None
+
+
 NODE_LISTS = NodeLists()
 MANAGED_BY = ManagedBy()
+TO_SEND = ManifestsToSend()
+TO_READ = ManifestsToRead()
+OFFLINE = OfflineManifests()
 WHOLE_CLUSTER = WholeCluster()
 CLUSTER = Cluster()
 

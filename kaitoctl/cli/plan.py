@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def plan(
-    filename: options.Manifests,
+    given: options.ManifestsToSend = options.TO_SEND,
     output_format: Annotated[str, options.formats("text", "json", "yaml", "markdown")] = "text",
     out: Annotated[
         str | None,
@@ -41,7 +41,7 @@ def plan(
 
     raise typer.Exit(
         plan.plan(
-            filename=filename,
+            given=given,
             output_format=output_format,
             out=out,
             force_conflicts=force_conflicts,

@@ -15,10 +15,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def render(
-    filename: Annotated[
-        list[str],
-        typer.Option("--filename", "-f", help="A manifest; - for stdin; may be repeated.", metavar="FILE"),
-    ],
+    given: options.OfflineManifests = options.OFFLINE,
     nodes: Annotated[
         str | None,
         typer.Option(
@@ -34,9 +31,7 @@ def render(
     output_format: Annotated[str, options.formats("yaml", "json")] = "yaml",
     namespace: Annotated[
         str,
-        typer.Option(
-            "--namespace", "-n", help="Instance type for Workspaces that name none.", metavar="NAME"
-        ),
+        typer.Option("--namespace", "-n", help="Namespace for Workspaces that name none.", metavar="NAME"),
     ] = "default",
     controller: Controller = CONTROLLER,
 ) -> None:
@@ -51,7 +46,7 @@ def render(
     from kaitoctl.commands import render
 
     render.render(
-        filename=filename,
+        given=given,
         nodes=nodes,
         node_claims=node_claims,
         output_format=output_format,

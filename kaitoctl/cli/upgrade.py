@@ -27,15 +27,7 @@ def _upgrade_group() -> None:
 @options.grouped
 def plan(
     to: _To,
-    filename: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filename",
-            "-f",
-            help="Manifests or folders of them, instead of the cluster; may be repeated.",
-            metavar="FILE|DIR",
-        ),
-    ] = None,
+    given: options.ManifestsToRead = options.TO_READ,
     now: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +66,7 @@ def plan(
     raise typer.Exit(
         upgrade.plan(
             to=to,
-            filename=filename,
+            given=given,
             now=now,
             provisioner=provisioner,
             output_format=output_format,

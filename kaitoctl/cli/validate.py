@@ -28,18 +28,7 @@ _CLUSTER = _Cluster()
 @app.command()
 @options.grouped
 def validate(
-    files: Annotated[
-        list[str] | None, typer.Argument(help="Files and folders, as -f names them.", metavar="[FILE|DIR]...")
-    ] = None,
-    filename: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filename",
-            "-f",
-            help="A file, a folder, or - for stdin; may be repeated.",
-            metavar="FILE|DIR|-",
-        ),
-    ] = None,
+    given: options.OfflineManifests = options.OFFLINE,
     old: Annotated[
         str | None,
         typer.Option("--old", help="The Workspaces as they are now: judge the change, too.", metavar="FILE"),
@@ -118,7 +107,7 @@ def validate(
 
     raise typer.Exit(
         validate.validate(
-            filename=[*(files or ()), *(filename or ())],
+            given=given,
             old=old,
             config_maps=config_maps,
             cloud_provider=cloud_provider,

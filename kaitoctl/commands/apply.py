@@ -32,6 +32,7 @@ from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, generation_of, uid_of
 from kaitoctl.screens import output, plan_screen
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.fleet.view import Fleet
     from kaitoctl.kaito.planning import Change, Plan
@@ -64,7 +65,7 @@ class Progress:
 
 def apply(
     *,
-    filename: list[str] | None,
+    given: Manifests,
     plan: str | None,
     dry_run: str,
     yes: bool,
@@ -80,14 +81,14 @@ def apply(
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     check_manager(managed)
     known = catalog_file.read(catalog)
-    if bool(filename) == bool(plan):
-        raise InputError("give manifests with -f, or a plan with --plan: one of the two")
+    if given.is_given == bool(plan):
+        raise InputError("give manifests with -f or -k, or a plan with --plan: one of the two")
     timeout_s = option_values.duration_s(timeout) if timeout else None
     kept = _plan_of(plan) if plan else None
-    written = _documents(kept) if kept is not None else plan_documents.documents_of(filename or [])
+    written = _documents(kept) if kept is not None else plan_documents.documents_of(given)
     asked = make_plan.Asked(target.sandbox, managed, force_conflicts, known)
     how = _How(
-        dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, _again(filename, kept, target)
+        dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, _again(given, kept, target)
     )
     progress = Progress([])
     try:
@@ -99,10 +100,13 @@ def apply(
         ) from None
 
 
-def _again(filename: list[str] | None, kept: Object | None, target: Target) -> Command:
+def _again(given: Manifests, kept: Object | None, target: Target) -> Command:
     """The command that goes on; a plan that is half applied is no plan any more, its manifests are."""
-    names = filename or [item["source"].rpartition(": document ")[0] for item in (kept or {})["changes"]]
-    words = [word for name in dict.fromkeys(names) for word in ("-f", "-" if name == "stdin" else name)]
+    words = list(given.words)
+    names = [item["source"].rpartition(": document ")[0] for item in (kept or {}).get("changes", ())]
+    for name in dict.fromkeys(names):
+        built, _, folder = name.partition("-k ")
+        words += ("-k", folder) if folder and not built else ("-f", "-" if name == "stdin" else name)
     return Command("kaitoctl apply", *words, *target.in_namespace)
 
 

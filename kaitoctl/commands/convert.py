@@ -22,6 +22,7 @@ from kaitoctl.kube.editing import edited
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kube.objects import Object
 
@@ -37,7 +38,7 @@ class _Reader:
 
 def convert(
     *,
-    names: Sequence[str],
+    given: Manifests,
     to: str,
     output_format: str,
     in_place: bool,
@@ -49,15 +50,17 @@ def convert(
     option_values.one_of(to, api.VERSIONS, option="--to")
     option_values.output_format(output_format, ("yaml", "json"))
     reader = _Reader(to, catalog_file.read(catalog), _release(target_version))
-    if in_place and "-" in names:
-        raise InputError("--in-place changes files, and -f - reads stdin")
-    paths = dict.fromkeys(path for name in names for path in files.within(name, option="-f"))
+    sources = list(files.sources(given))
+    if in_place and (others := [one.where for one in sources if not one.is_file]):
+        raise InputError(f"--in-place changes files, and {others[0]} is none")
     if in_place or diff:
-        return _edit(list(paths), reader, writes=in_place, shows=diff)
+        return _edit(sources, reader, writes=in_place, shows=diff)
     converted = []
-    for path in paths:
-        objects = files.objects_in(path, option="--file")
-        converted += [_convert_workspace(obj, reader, path) if _is_ours(obj) else obj for obj in objects]
+    for source in sources:
+        converted += [
+            _convert_workspace(obj, reader, source.name) if _is_ours(obj) else obj
+            for obj in files.objects_in(source)
+        ]
     output.objects(converted, output_format)
     return 0
 
@@ -79,7 +82,7 @@ def _is_ours(obj: Object) -> bool:
     return kinds.is_set(obj) or is_workspace(obj)
 
 
-def _convert_workspace(obj: Object, reader: _Reader, path: str) -> Object:
+def _convert_workspace(obj: Object, reader: _Reader, source: str) -> Object:
     """The Workspace or InferenceSet in the other version; what is lost is said."""
     if kinds.is_set(obj):
         conversion = sets.convert(obj, reader.to)
@@ -88,42 +91,43 @@ def _convert_workspace(obj: Object, reader: _Reader, path: str) -> Object:
     metadata = obj.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     for remark in conversion.remarks:
-        where = f"{files.display_name(path)}: {name or obj.get('kind')}: {remark.path}"
+        where = f"{source}: {name or obj.get('kind')}: {remark.path}"
         output.warning(f"{where}: {remark.message}" + (":" if remark.commands else ""))
         for command in remark.commands:
             output.note(command)
     return conversion.workspace
 
 
-def _edit(paths: Sequence[str], reader: _Reader, *, writes: bool, shows: bool) -> int:
+def _edit(sources: Sequence[files.Source], reader: _Reader, *, writes: bool, shows: bool) -> int:
     """Change the lines that differ and no others; all files are made before one is written."""
     to = reader.to
     texts: dict[str, tuple[str, str]] = {}
-    for path in paths:
-        before = after = files.text_of(path, option="-f")
+    for source in sources:
+        path, name = source.path, source.name
+        before = after = source.text()
         number = len(list(read(before, path)))
         for index in range(number):
             document = list(read(after, path))[index]
             if fault := document.fault:
-                raise InputError(f"{files.display_name(path)}:{fault.line}:{fault.column}: {fault.message}")
+                raise InputError(f"{name}:{fault.line}:{fault.column}: {fault.message}")
             if not _is_ours(document.obj):
                 continue
-            wanted = _convert_workspace(document.obj, reader, path)
+            wanted = _convert_workspace(document.obj, reader, name)
             try:
                 after = after if wanted == document.obj else edited(after, document, wanted)
             except Refused as error:
                 raise InputError(
-                    f"{files.display_name(path)}: document {index + 1}: {error}; no file was changed",
-                    hint=Command("kaitoctl convert -f", str(path), "--to", to) + " writes it whole",
+                    f"{name}: document {index + 1}: {error}; no file was changed",
+                    hint=Command("kaitoctl convert", *source.words, "--to", to) + " writes it whole",
                 ) from None
-        texts[path] = (before, after)
-    changed = {path: pair for path, pair in texts.items() if pair[0] != pair[1]}
-    for path, (before, after) in changed.items():
+        texts[name] = (before, after)
+    changed = {name: pair for name, pair in texts.items() if pair[0] != pair[1]}
+    for name, (before, after) in changed.items():
         if shows:
-            output.data("\n".join([f"--- {path}", f"+++ {path}", *files.difference(before, after)]))
-        if writes:
-            files.replace(path, after)
-            output.success(f"{path} is converted to {to}")
+            output.data("\n".join([f"--- {name}", f"+++ {name}", *files.difference(before, after)]))
+        if writes:  # files alone, whose names are their paths
+            files.replace(name, after)
+            output.success(f"{name} is converted to {to}")
     if not changed:
         output.step(f"all is {to} already")
     return 1 if changed and not writes else 0

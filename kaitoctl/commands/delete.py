@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import consent, files, manifests, option_values, ownership_warnings
+from kaitoctl.commands import consent, files, option_values, ownership_warnings
 from kaitoctl.commands.cluster import connected, explain_refusal, no_such, together, workspace_kind
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_fleet import fleet_at
@@ -28,6 +28,7 @@ from kaitoctl.screens import durations, output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.fleet.view import Fleet
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kube.client import Client
@@ -59,7 +60,7 @@ class _Named(NamedTuple):
 def delete(
     *,
     names: list[str] | None,
-    filename: list[str] | None,
+    given: Manifests,
     dry_run: str,
     ignore_not_found: bool,
     yes: bool,
@@ -69,10 +70,10 @@ def delete(
 ) -> int:
     """Delete Workspaces, and wait until their pods and nodes are gone."""
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
-    if bool(names) == bool(filename):
+    if bool(names) == given.is_given:
         raise InputError("name the Workspaces, or the files that hold them: one of the two")
     timeout_s = option_values.duration_s(timeout) if timeout else _TIMEOUT_S
-    keys = _keys_in(filename) if filename else list(dict.fromkeys(map(_named, names or ())))
+    keys = _keys_in(given) if given.is_given else list(dict.fromkeys(map(_named, names or ())))
     try:
         return asyncio.run(_delete(target, keys, dry_run, ignore_not_found, yes, timeout_s if wait else None))
     except KeyboardInterrupt:
@@ -88,24 +89,23 @@ def _named(text: str) -> _Named:
     return _Named(ObjectKey("", option_values.workspace_name(name if is_set else text)), is_set)
 
 
-def _keys_in(filenames: Sequence[str]) -> list[_Named]:
+def _keys_in(given: Manifests) -> list[_Named]:
     """The Workspaces and sets of some manifests, by name; their contents do not matter."""
     found: dict[_Named, None] = {}
-    for file, objects in manifests.documents_of(list(filenames)).items():
+    documents = files.objects_of(given)
+    for file, objects in documents.items():
         for obj in objects:
             metadata = obj.get("metadata")
             is_set = kinds.is_set(obj)
             if not is_set and not convert.is_workspace(obj) and obj.get("kind") != "Workspace":
-                output.note(
-                    f"{files.display_name(file)}: {str(obj.get('kind'))[:63]} is no Workspace; it stays"
-                )
+                output.note(f"{file}: {str(obj.get('kind'))[:63]} is no Workspace; it stays")
             elif not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-                raise InputError(f"{files.display_name(file)}: a {obj['kind']} without metadata.name")
+                raise InputError(f"{file}: a {obj['kind']} without metadata.name")
             else:
                 name = option_values.workspace_name(metadata["name"])
                 found[_Named(ObjectKey(str(metadata.get("namespace") or ""), name), is_set)] = None
     if not found:
-        raise InputError(f"{', '.join(map(files.display_name, filenames))}: there is no Workspace in it")
+        raise InputError(f"{', '.join(documents)}: there is no Workspace in it")
     return list(found)
 
 

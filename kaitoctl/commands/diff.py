@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl import workspace_controller
-from kaitoctl.commands import invocation, option_values
+from kaitoctl.commands import files, invocation, option_values
 from kaitoctl.commands.cluster import FIELD_MANAGER, connected, missing_crd, present, workspace_kind
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import generation_named, settings_of
 from kaitoctl.commands.kaito_here import kaito_here
-from kaitoctl.commands.manifests import documents_of, workspaces_in
+from kaitoctl.commands.manifests import workspaces_in
 from kaitoctl.commands.observe_nodes import observe
 from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.commands.target import Target
@@ -38,6 +38,7 @@ from kaitoctl.screens.layout import Paragraph
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.desired import Settings
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
@@ -67,7 +68,7 @@ class _Answer:
 
 def diff(
     *,
-    filename: list[str],
+    given: Manifests,
     output_format: str,
     force_conflicts: bool,
     controller: ControllerOptions,
@@ -76,7 +77,8 @@ def diff(
     """Compare Workspaces, and the objects that run-controller makes from them, with the cluster."""
     option_values.output_format(output_format, ("text", "json", "yaml", "markdown"))
     settings = settings_of(controller)
-    answers = invocation.answer_of(_compare(target, filename, settings, force=force_conflicts))
+    documents = files.objects_of(given)
+    answers = invocation.answer_of(_compare(target, documents, settings, force=force_conflicts))
     if option_values.is_structured(output_format):
         value = {
             "differs": any(answer.differs for answer in answers),
@@ -93,10 +95,11 @@ def diff(
     return 1 if any(answer.differs for answer in answers) else 0
 
 
-async def _compare(target: Target, files: list[str], settings: Settings, *, force: bool) -> list[_Answer]:
+async def _compare(
+    target: Target, documents: dict[str, list[Object]], settings: Settings, *, force: bool
+) -> list[_Answer]:
     async with connected(target) as client:
         settings = await _as_here(client, target, settings)
-        documents = documents_of(files)
         workspaces_in(documents, client.namespace, settings)
         # Sent as the user wrote them: the defaults are the server's to fill in.
         written = [obj for objects in documents.values() for obj in objects if obj.get("kind") == "Workspace"]

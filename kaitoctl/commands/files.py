@@ -1,19 +1,26 @@
-"""Files that users name: read whole, within limits, and said by name when they cannot be."""
+"""Files that users name: read whole, within limits, and said by name when they cannot be.
+
+Manifests may be files, folders, URLs, stdin, or what a kustomization makes: `sources` finds all of them.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaitoctl.errors import InputError
 from kaitoctl.kube.documents import decoded, load_yaml
+from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kube.objects import Object
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -32,7 +39,7 @@ def insist_on_name(path: str, *, option: str) -> None:
         InputError: it is empty.
     """
     if not path.strip():
-        raise InputError(f"{option} {path!r} names no file")
+        raise InputError(f"{option} {path!r} names no file".lstrip())
 
 
 def text_of(path: str, *, option: str) -> str:
@@ -42,10 +49,13 @@ def text_of(path: str, *, option: str) -> str:
         InputError: it cannot be read, is too large, or not UTF-8.
     """
     insist_on_name(path, option=option)
-    raw = bytes_of(path, option=option)
+    return _text(bytes_of(path, option=option), f"{option} {path}".lstrip())
+
+
+def _text(raw: bytes, where: str) -> str:
     if len(raw) > MAX_BYTES:
-        raise InputError(f"{option} {path}: larger than {MAX_BYTES:,} bytes")
-    return decoded(raw, f"{option} {path}")
+        raise InputError(f"{where}: larger than {MAX_BYTES:,} bytes")
+    return decoded(raw, where)
 
 
 def bytes_of(path: str, *, option: str) -> bytes:
@@ -60,23 +70,127 @@ def bytes_of(path: str, *, option: str) -> bytes:
         with Path(path).open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise InputError(f"{option} {path}: {getattr(error, 'strerror', None) or error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} {path}: {why}".lstrip()) from None
 
 
-def within(name: str, *, option: str) -> Iterator[str]:
-    """The file of this name, or those of the folder and of all below it, by name.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text of manifests that is yet to be read.
+
+    Args:
+        option: what it was named by: -f, -k, or nothing for an argument.
+        path: of a file, a URL, a kustomization, or `-`.
+    """
+
+    option: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        """What it is called where a message begins with it."""
+        if self.option == "-k":
+            return f"-k {self.path}"
+        return without_password(self.path) if is_url(self.path) else display_name(self.path)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """How another command is pointed at it."""
+        return (self.option or "-f", self.path)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file, which can be written again."""
+        return self.option != "-k" and self.path != "-" and not is_url(self.path)
+
+    def raw(self) -> bytes:
+        """All of it, one byte more than `MAX_BYTES` at most.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+        if self.option == "-k":
+            from kaitoctl.commands import kustomize  # only with -k
+
+            return kustomize.built(self.path)
+        if is_url(self.path):
+            from kaitoctl.commands import remote_file  # only for URLs
+
+            return remote_file.fetched(self.path, where=self.where, most=MAX_BYTES + 1)
+        return bytes_of(self.path, option=self.option)
+
+    def text(self) -> str:
+        """All of it as text.
+
+        Raises:
+            InputError: it cannot be had, is too large, or not UTF-8.
+        """
+        return _text(self.raw(), self.where)
+
+    @property
+    def where(self) -> str:
+        """What was typed."""
+        return self.name if self.option == "-k" else f"{self.option} {without_password(self.path)}".lstrip()
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is one of the Web, as kubectl tells them from files."""
+    return name.lower().startswith(("http://", "https://"))
+
+
+def without_password(name: str) -> str:
+    """A URL as it may be printed."""
+    return re.sub(r"(?<=://)([^/?#@:]*):[^/?#]*@", r"\1:xxxxx@", name) if is_url(name) else name
+
+
+def sources(given: Manifests, *, option: str = "-f", each_once: bool = True) -> Iterator[Source]:
+    """All that was named, folders replaced by their files, by name.
+
+    Args:
+        given: by the options.
+        each_once: leave out what was named before.
+        option: what names the files that are no arguments.
 
     Raises:
-        InputError: it names no file, or there is none in the folder.
+        InputError: nothing is named, stdin twice, or a folder without manifests.
     """
+    named = [*(("", name) for name in given.files or ()), *((option, name) for name in given.filename or ())]
+    if named and given.kustomize is not None:
+        raise InputError("-k builds all manifests by itself: name either it or files")
+    if not given.is_given:
+        raise InputError(
+            "no manifest is named", hint="name files, folders or URLs with -f (- reads stdin), or -k DIR"
+        )
+    if [name for _, name in named].count("-") > 1:
+        raise InputError("- reads stdin, which can be read only once")
+    if given.kustomize is not None:
+        insist_on_name(given.kustomize, option="-k")
+        yield Source("-k", given.kustomize)
+    seen: set[str] = set()
+    for how, name in named:
+        for path in _within(name, option=how, recursive=given.recursive):
+            if path not in seen or not each_once:
+                seen.add(path)
+                yield Source(how, path)
+
+
+def _within(name: str, *, option: str, recursive: bool) -> Iterator[str]:
     insist_on_name(name, option=option)
     path = Path(name)
-    if name == "-" or "\0" in name or not path.is_dir():
+    if name == "-" or is_url(name) or "\0" in name or not path.is_dir():
         yield name
         return
-    inside = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+    everything = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+    inside = everything if recursive else [file for file in everything if file.parent == path]
+    where = f"{option} {name}".lstrip()
+    if left_out := len(everything) - len(inside):
+        what = "1 manifest" if left_out == 1 else f"{left_out} manifests"
+        words = f"{where}: {what} in the folders below it left out; -R reads them, too"
+        if not inside:
+            raise InputError(words)
+        output.warning(words)
     if not inside:
-        raise InputError(f"{option} {name}: no {', '.join(_SUFFIXES)} file in this folder")
+        raise InputError(f"{where}: no {', '.join(_SUFFIXES)} file in this folder")
     yield from map(str, inside)
 
 
@@ -110,18 +224,27 @@ def replace(filename: str, text: str) -> None:
         raise InputError(f"-f {filename}: it cannot be written: {error.strerror or error}") from None
 
 
-def objects_in(path: str, *, option: str) -> list[Object]:
-    """The objects in a YAML or JSON file; those in a List are taken out of it.
+def objects_of(given: Manifests) -> dict[str, list[Object]]:
+    """The objects of each manifest, by the name that messages have for it.
 
     Raises:
-        InputError: the file cannot be read, or holds something else.
+        InputError: one cannot be read, or holds something else.
+    """
+    return {source.name: objects_in(source) for source in sources(given)}
+
+
+def objects_in(source: Source) -> list[Object]:
+    """The objects in a YAML or JSON text; those in a List are taken out of it.
+
+    Raises:
+        InputError: the text cannot be read, or holds something else.
     """
     found: list[Object] = []
-    for document in load_yaml(text_of(path, option=option), display_name(path)):
+    for document in load_yaml(source.text(), source.name):
         items = document.get("items")
         is_list = str(document.get("kind") or "").endswith("List") and isinstance(items, list)
         found += items if is_list and items is not None else [document]
     for position, item in enumerate(found):
         if not isinstance(item, dict):
-            raise InputError(f"{option} {path}: item {position} is not an object")
+            raise InputError(f"{source.where}: item {position} is not an object")
     return found

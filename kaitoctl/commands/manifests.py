@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kaitoctl.commands.files import display_name, objects_in
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import convert, validation
 from kaitoctl.kaito.fleet import kinds, replicas
@@ -22,22 +21,13 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object, ObjectKey
 
 
-def documents_of(files: list[str]) -> dict[str, list[Object]]:
-    """The objects in each file; stdin (`-`) can be read only once.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
-    return {file: objects_in(file, option="-f") for file in dict.fromkeys(files)}
-
-
 def workspaces_in(
     documents: Mapping[str, list[Object]], namespace: str, settings: Settings, *, of_sets: bool = False
 ) -> list[Object]:
     """The Workspaces among documents, each in a namespace and with its version's defaults; warnings are told.
 
     Args:
-        documents: by file, from `documents_of`.
+        documents: by file, from `files.objects_of`.
         namespace: of those that name none.
         settings: of the controller that they are for.
         of_sets: whether those are wanted, too, that InferenceSets make.
@@ -55,23 +45,21 @@ def workspaces_in(
                 continue  # `config_map_in` finds it
             if of_sets and kinds.is_set(obj):
                 wrong, made = _replicas(obj, namespace, settings)
-                problems += [f"{display_name(file)}: document {number}: {line}" for line in wrong]
+                problems += [f"{file}: document {number}: {line}" for line in wrong]
                 found += made
                 continue
             if not convert.is_workspace(obj) and kind != "Workspace":
-                output.note(
-                    f"{display_name(file)}: document {number} is a {str(kind)[:63]}, not a Workspace; skipped"
-                )
+                output.note(f"{file}: document {number} is a {str(kind)[:63]}, not a Workspace; skipped")
                 continue
             wrong = _problems(obj, namespace, settings)
-            problems += [f"{display_name(file)}: document {number}: {line}" for line in wrong]
+            problems += [f"{file}: document {number}: {line}" for line in wrong]
             if not wrong:
                 found.append(_complete(obj, namespace))
     if problems:
         raise InputError("nothing was made: there are problems", problems=problems)
     if not found:
         raise InputError(
-            f"{', '.join(map(display_name, documents))}: there is no Workspace in it",
+            f"{', '.join(documents)}: there is no Workspace in it",
             hint="one has kind: Workspace" + (" or InferenceSet" if of_sets else ""),
         )
     keys = [key_of(workspace) for workspace in found]

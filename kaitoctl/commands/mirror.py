@@ -7,6 +7,7 @@ import shlex
 from kaitoctl.commands import option_values
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import settings_of
+from kaitoctl.commands.option_values import Manifests
 from kaitoctl.commands.render import rendered_of
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import images
@@ -16,7 +17,7 @@ from kaitoctl.screens import output
 
 
 def list_images(
-    *, filename: list[str], to: str | None, output_format: str, namespace: str, controller: ControllerOptions
+    *, given: Manifests, to: str | None, output_format: str, namespace: str, controller: ControllerOptions
 ) -> None:
     """List all images and models that Workspaces need, or print the commands that copy the images."""
     option_values.output_format(output_format, ("table", "json", "yaml"))
@@ -25,7 +26,7 @@ def list_images(
     settings = settings_of(controller)
     users: dict[tuple[str, images.ChosenBy], dict[str, None]] = {}
     models: dict[str, Object] = {}
-    for made in rendered_of(filename, namespace, settings):
+    for made in rendered_of(given, namespace, settings):
         who = str(key_of(made.workspace)) if made.workspace["metadata"].get("name") else "a replica"
         for needed in images.needed_by(made.workspace, made.objects, settings.registry):
             users.setdefault(needed, {})[who] = None

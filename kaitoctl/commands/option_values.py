@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -205,3 +206,45 @@ class ManagedBy:
 
 
 NOT_SAID = ManagedBy()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """Which manifests a command is about; `files.sources` finds them.
+
+    Args:
+        files: names that are arguments: files, folders, URLs, `-` for stdin.
+        filename: the same, of -f.
+        recursive: whether the folders below a folder count.
+        kustomize: folder of a kustomization, or whatever else kustomize takes.
+    """
+
+    files: list[str] | None = None
+    filename: list[str] | None = None
+    recursive: bool = False
+    kustomize: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether any is named."""
+        return bool(self.files or self.filename or self.kustomize is not None)
+
+    @property
+    def reads_stdin(self) -> bool:
+        """Whether stdin is one of them."""
+        return "-" in (*(self.files or ()), *(self.filename or ()))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """How another command is pointed at the same."""
+        if self.kustomize is not None:
+            return ("-k", self.kustomize)
+        names = dict.fromkeys((*(self.files or ()), *(self.filename or ())))
+        is_deep = self.recursive and any(os.path.isdir(name) for name in names if "\0" not in name)  # noqa: PTH112 - no more than a stat
+        return (*(word for name in names for word in ("-f", name)), *(("-R",) if is_deep else ()))
+
+    @property
+    def are_files(self) -> bool:
+        """Whether files and folders are named, and nothing else."""
+        names = (*(self.files or ()), *(self.filename or ()))
+        return bool(names) and not any(name == "-" or "://" in name for name in names)

@@ -17,13 +17,14 @@ from kaitoctl.screens import markdown, output, plan_screen
 from kaitoctl.screens.layout import Paragraph
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.planning import Plan
 
 
 def plan(
     *,
-    filename: list[str],
+    given: Manifests,
     output_format: str,
     out: str | None,
     force_conflicts: bool,
@@ -38,7 +39,7 @@ def plan(
     known = catalog_file.read(catalog)
     check_manager(managed)
     asked = make_plan.Asked(target.sandbox, managed, force_conflicts, known)
-    written = plan_documents.documents_of(filename)
+    written = plan_documents.documents_of(given)
     found = invocation.answer_of(_plan(target, written, asked))
     if option_values.is_structured(output_format):
         output.structured(found.as_json(costs), output_format)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from kaitoctl.kube.documents import as_kubectl_reads, read
 from kaitoctl.kube.objects import ObjectKey, dig
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kube.objects import Object
 
 _MOST_DOCUMENTS = 5000
@@ -42,25 +42,28 @@ class Written:
     fault: str = ""
 
 
-def documents_of(names: Sequence[str]) -> list[Written]:
-    """Everything in the files, in their order; those of a folder by name.
+def documents_of(given: Manifests) -> list[Written]:
+    """Everything in the manifests, in their order; those of a folder by name.
 
     Raises:
-        InputError: a file cannot be read, or there is nothing in any.
+        InputError: one cannot be read at all, or there is nothing in any.
     """
-    if list(names).count("-") > 1:
-        raise InputError("-f - reads stdin, which can be read only once")
     found: list[Written] = []
-    for path in dict.fromkeys(path for name in names for path in files.within(name, option="-f")):
-        for document in read(as_kubectl_reads(files.bytes_of(path, option="-f")), files.display_name(path)):
-            source = f"{files.display_name(path)}: document {document.index + 1}"
+    names: list[str] = []
+    for manifest in files.sources(given):
+        names.append(manifest.name)
+        for document in read(as_kubectl_reads(manifest.raw()), manifest.name):
+            source = f"{manifest.name}: document {document.index + 1}"
             fault = document.fault
             words = "" if fault is None else f"line {fault.line}, column {fault.column}: {fault.message}"
             found.append(_document(source, document.obj, words))
             if len(found) > _MOST_DOCUMENTS:
                 raise InputError(f"more than {_MOST_DOCUMENTS} documents")
     if not found:
-        raise InputError(f"{', '.join(map(files.display_name, names))}: there is no document in it")
+        raise InputError(f"{', '.join(names)}: there is no document in it")
+    if all(one.fault for one in found):  # no cluster need be asked about what nobody can read
+        faults = [f"{one.source}: {one.fault}" for one in found]
+        raise InputError("not all documents can be read", problems=faults)
     return found
 
 

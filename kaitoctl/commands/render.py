@@ -7,10 +7,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from kaitoctl import workspace_controller
-from kaitoctl.commands import option_values, saved_lists
+from kaitoctl.commands import files, option_values, saved_lists
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import settings_of
-from kaitoctl.commands.manifests import config_map_in, documents_of, workspaces_in
+from kaitoctl.commands.manifests import config_map_in, workspaces_in
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import node_check
 from kaitoctl.kaito.desired import sized, with_generation
@@ -22,6 +22,7 @@ from kaitoctl.screens import output
 from kaitoctl.workspace_controller import children_of, node_shape
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.desired import Settings
     from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kube.objects import Object
@@ -44,7 +45,7 @@ class Rendered:
 
 def render(
     *,
-    filename: list[str],
+    given: Manifests,
     nodes: str | None,
     node_claims: bool,
     output_format: str,
@@ -53,24 +54,24 @@ def render(
 ) -> None:
     """Print the objects that run-controller would create for Workspaces. Asks no cluster."""
     option_values.output_format(output_format, ("yaml", "json"))
-    if nodes == "-" and "-" in filename:
+    if nodes == "-" and given.reads_stdin:
         raise InputError("only one of -f and --nodes can be stdin")
     settings = settings_of(controller)
     listed = _nodes(nodes) if nodes is not None else None
-    made = rendered_of(filename, namespace, settings, listed)
+    made = rendered_of(given, namespace, settings, listed)
     _warn_of_name_clashes(made)
     _print(made, output_format, with_claims=node_claims)
 
 
 def rendered_of(
-    filename: list[str], namespace: str, settings: Settings, nodes: list[Object] | None = None
+    given: Manifests, namespace: str, settings: Settings, nodes: list[Object] | None = None
 ) -> list[Rendered]:
     """What the controller would create for each Workspace in these files, those of InferenceSets included.
 
     Raises:
         InputError: a file cannot be read, or a Workspace is one that the controller refuses.
     """
-    documents = documents_of(filename)
+    documents = files.objects_of(given)
     workspaces = workspaces_in(documents, namespace, settings, of_sets=True)
     made = []
     for workspace in workspaces:

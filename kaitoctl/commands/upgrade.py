@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by, key_of, lab
 from kaitoctl.screens import markdown, output, upgrade_screen
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.upgrade import Effect
@@ -48,7 +48,7 @@ class _Asked:
 def plan(
     *,
     to: str,
-    filename: list[str] | None,
+    given: Manifests,
     now: str | None,
     provisioner: str | None,
     output_format: str,
@@ -65,10 +65,10 @@ def plan(
             provisioner, ("azure-gpu-provisioner", "karpenter", "byo"), option="--node-provisioner"
         )
     release = asked.now or "v0.4"
-    if filename:
+    if given.is_given:
         found = [
             upgrade.effect(obj, source=source, now=release, to=asked.to, known=asked.known)
-            for source, obj in _workspaces(filename)
+            for source, obj in _workspaces(given)
         ]
     else:
         release, found = invocation.answer_of(_of_cluster(target, asked))
@@ -78,7 +78,7 @@ def plan(
         answer = {"from": release, "to": asked.to, "workspaces": [one.as_json() for one in found]}
         output.structured(answer, output_format)
     else:
-        shown = upgrade_screen.lines(found, release, asked.to, files=filename or ())
+        shown = upgrade_screen.lines(found, release, asked.to, where=given.words, are_files=given.are_files)
         lines = [output.visible(target.text(line)) for line in shown]
         if output_format == "markdown":
             lines = [markdown.comment("upgrade plan", lines[-1], lines[:-1])]
@@ -98,18 +98,19 @@ def _release(text: str) -> str:
     return text if text.startswith("v") else f"v{text}"
 
 
-def _workspaces(filenames: Sequence[str]) -> list[tuple[str, Object]]:
+def _workspaces(given: Manifests) -> list[tuple[str, Object]]:
     """The Workspaces of files, with where they are.
 
     Raises:
         InputError: a document cannot be read, or there is no Workspace in any.
     """
-    documents = plan_documents.documents_of(filenames)
+    documents = plan_documents.documents_of(given)
     if faults := [f"{one.source}: {one.fault}" for one in documents if one.fault]:
         raise InputError("not all documents can be read", problems=faults)
     found = [(one.source, one.obj) for one in documents if convert.is_workspace(one.obj)]
     if not found:
-        raise InputError(f"{', '.join(filenames)}: there is no Workspace in it")
+        sources = dict.fromkeys(one.source.rpartition(": document ")[0] for one in documents)
+        raise InputError(f"{', '.join(sources)}: there is no Workspace in it")
     return found
 
 

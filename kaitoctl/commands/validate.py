@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.advice import ClusterFlags
-from kaitoctl.commands import option_values
+from kaitoctl.commands import files, option_values
+from kaitoctl.commands.option_values import Manifests
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import validation
 from kaitoctl.kaito.validation import OWN, Setting
-from kaitoctl.kube.documents import MAX_CHARACTERS, as_kubectl_reads, as_taken, read
+from kaitoctl.kube.documents import as_kubectl_reads, as_taken, read
 from kaitoctl.kube.objects import ObjectKey, dig
 from kaitoctl.screens import output
 from kaitoctl.screens.validation_report import Judged, Place, as_json, as_text, print_summary
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from kaitoctl.kube.documents import Document
     from kaitoctl.kube.objects import Object
 
-_SUFFIXES = (".yaml", ".yml", ".json")
 _PARTS = ("resource", "inference", "tuning")
 _FLEETS = ("InferenceSet", "MultiRoleInference")
 _PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
@@ -83,7 +82,7 @@ class _World:
 
 def validate(
     *,
-    filename: list[str],
+    given: Manifests,
     old: str | None,
     config_maps: str | None,
     cloud_provider: str | None,
@@ -98,8 +97,6 @@ def validate(
     target: Target,
 ) -> int:
     """Validate Workspaces: schema, KAITO's rules, and what KAITO would silently ignore."""
-    if not filename:
-        raise InputError("no file is named", hint="name files or folders; --filename - reads stdin")
     option_values.output_format(output_format, ("table", "json", "yaml", "github", "sarif", "junit"))
     if target_version is not None:
         from kaitoctl.commands.target_release import target_option  # most name no release
@@ -123,7 +120,7 @@ def validate(
         **_catalog(catalog),
     )
     world = _World(setting, _workspaces(old) if old is not None else None, target.namespace or "default")
-    documents = _documents(filename)
+    documents = _documents(given)
     is_asked = bool(target.sandbox or target.context or target.kubeconfig)
     if is_asked or config_maps is None:
         listed_first = list(documents)  # a ConfigMap may stand behind the Workspace that names it
@@ -186,60 +183,34 @@ def _ci_report(judged: list[Judged], output_format: str, *, strict: bool) -> str
 # --- in ----------------------------------------------------------------------------------------------------
 
 
-def _documents(filenames: Iterable[str]) -> Iterator[Document]:
-    for source, path in _files(filenames):
-        raw = _bytes(path, source, 4 * MAX_CHARACTERS)
+def _documents(given: Manifests, option: str = "-f") -> Iterator[Document]:
+    for source in files.sources(given, option=option, each_once=False):
         # What is not text is read all the same: the reader says where, and the other files are judged.
-        yield from read(as_kubectl_reads(raw), source)
+        yield from read(as_kubectl_reads(source.raw()), source.name)
 
 
-def _files(filenames: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
-    for name in filenames:
-        if not name.strip():
-            raise InputError(f"--filename {name!r} names no file")
-        path = Path(name)
-        if name == "-":
-            yield "stdin", None
-        elif "\0" not in name and path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
-            if not found:
-                raise InputError(f"--filename {name}: no {', '.join(_SUFFIXES)} file in this folder")
-            yield from ((str(file), file) for file in found)
-        else:
-            yield name, path
-
-
-def _bytes(path: Path | None, source: str, most: int) -> bytes:
-    try:
-        if path is None:
-            return sys.stdin.buffer.read(most + 1)
-        with path.open("rb") as file:
-            return file.read(most + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--filename {source}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _objects(filename: str) -> Iterator[Object]:
+def _objects(filename: str, option: str) -> Iterator[Object]:
     """The objects of a file that is not itself judged.
 
     Raises:
         InputError: one cannot be read.
     """
-    for document in _documents([filename]):
+    for document in _documents(Manifests(filename=[filename], recursive=True), option):
         if fault := document.fault:
             raise InputError(f"{document.source}:{fault.line}:{fault.column}: {fault.message}")
         yield document.obj
 
 
 def _workspaces(filename: str) -> dict[ObjectKey, Object]:
-    found = {_key(obj): obj for obj in _objects(filename) if _is_meant(obj)}
+    found = {_key(obj): obj for obj in _objects(filename, "--old") if _is_meant(obj)}
     if not found:
         raise InputError(f"--old {filename}: there is no Workspace in it")
     return found
 
 
 def _config_maps(filename: str) -> dict[ObjectKey, Object]:
-    return {_key(obj): obj for obj in _objects(filename) if obj.get("kind") == "ConfigMap"}
+    found = _objects(filename, "--config-maps")
+    return {_key(obj): obj for obj in found if obj.get("kind") == "ConfigMap"}
 
 
 def _key(obj: Object, default: str = "default") -> ObjectKey:

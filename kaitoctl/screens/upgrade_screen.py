@@ -13,13 +13,23 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.upgrade import Effect
 
 
-def lines(found: Sequence[Effect], release: str, to: str, *, files: Sequence[str]) -> Iterator[Advice]:
-    """An entry for each Workspace, the order of work, and the sum."""
+def lines(
+    found: Sequence[Effect], release: str, to: str, *, where: Sequence[str], are_files: bool
+) -> Iterator[Advice]:
+    """An entry for each Workspace, the order of work, and the sum.
+
+    Args:
+        found: what becomes of each.
+        release: that there is.
+        to: the one to come.
+        where: options that name the manifests; none for those of a cluster.
+        are_files: whether they can be changed in place.
+    """
     for one in found:
         mark = "✗" if one.breaks else "=" if one.is_fine else "~"
         yield f"{mark} Workspace {one.key}: {WORDS[one.outcome]}"
         yield from (f"    {line}" for line in _details(one))
-    yield from _steps(found, to, files)
+    yield from _steps(found, to, where, are_files=are_files)
     counts = {
         "break": sum(one.breaks for one in found),
         "restart": sum(one.outcome == "restarts" for one in found),
@@ -45,7 +55,7 @@ def _details(one: Effect) -> Iterator[str]:
         yield f"clients: {one.clients}"
 
 
-def _steps(found: Sequence[Effect], to: str, files: Sequence[str]) -> Iterator[Advice]:
+def _steps(found: Sequence[Effect], to: str, where: Sequence[str], *, are_files: bool) -> Iterator[Advice]:
     """In which order; only what is needed."""
     steps: list[Advice] = []
     if any(one.breaks for one in found):
@@ -63,11 +73,10 @@ def _steps(found: Sequence[Effect], to: str, files: Sequence[str]) -> Iterator[A
             f"the new controller starts: {int(most // 60)} minutes at most"
         )
     if any(one.is_rewritten for one in found):
-        where = [word for name in files for word in ("-f", name)]
         rewrite = Command("kaitoctl convert", *where, "--to", "v1beta1", "--in-place")
-        printing = Command("kaitoctl upgrade plan --to", to, "-o", "manifests")
-        first: Advice = rewrite if files else printing + " > workspaces.yaml"
-        second = Command("kaitoctl plan", *(where or ("-f", "workspaces.yaml")))
+        printing = Command("kaitoctl upgrade plan --to", to, *where, "-o", "manifests")
+        first: Advice = rewrite if are_files else printing + " > workspaces.yaml"
+        second = Command("kaitoctl plan", *(where if are_files else ("-f", "workspaces.yaml")))
         steps.append(first + (", then " + second))
     steps.append(Command("kaitoctl upgrade verify --to", to))
     yield "Order:"

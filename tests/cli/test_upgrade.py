@@ -52,7 +52,7 @@ def test_a_folder_is_planned_and_each_step_runs(offline: Shell, folder: Path) ->
     assert any("/chat is gone" in line for line in lines)
     assert lines[-1] == "2 Workspaces from v0.3 to v0.12: 1 break, 1 restart, 2 to be rewritten"
     steps = [line.partition(". ")[2] for line in lines if line.startswith("  ")]
-    assert "kaitoctl convert -f models --to v1beta1 --in-place, then kaitoctl plan -f models" in steps
+    assert "kaitoctl convert -f models -R --to v1beta1 --in-place, then kaitoctl plan -f models -R" in steps
 
     found = json.loads(
         offline.kaitoctl("upgrade", "plan", "--to", "0.12.0", "-f", "models", "-o", "json", code=1).stdout

@@ -569,7 +569,7 @@ def test_another_crd_tells_none(crd: dict[str, Any]) -> None:
         (["-f", "empty"], "no .yaml"),
         (["-f", "w.yaml", "--nodes", "w.yaml"], "--node-provisioner byo"),
         (["-f", "w.yaml", "--kubeconfig", "missing"], "no such file"),
-        ([], "--filename"),
+        ([], "no manifest is named"),
     ],
 )
 def test_bad_usage_is_named(offline: Shell, arguments: list[str], said: str) -> None:
