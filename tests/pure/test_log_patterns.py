@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from builders import adapter, workspace
+from logs_of_parts import OF_PARTS
 from logs_of_quantization import QUANTIZED
 
 from kaitoctl.advice import text
@@ -664,6 +665,7 @@ CASES = [
         "OSError: Unable to load weights from pytorch checkpoint file for 'x'",
     ),
     *QUANTIZED,
+    *OF_PARTS,
 ]
 
 

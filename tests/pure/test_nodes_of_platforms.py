@@ -752,3 +752,27 @@ def test_the_table_fits_a_terminal_whatever_the_product_is_called() -> None:
     lines = Terminal(80).lines(report(found, "w", drawn=True))
     assert all(len(line) <= 80 or "kubectl" in line for line in lines)
     assert name in [word for line in lines for word in line.split()]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "who"),
+    [
+        ({"rdma/hca_shared_devices_a": "1"}, "no-room", "RDMA shared device plugin"),
+        ({"vpc.amazonaws.com/efa": "4"}, "no-room", "EFA device plugin"),
+        ({"openshift.io/sriov_ib": "1"}, "no-room", "SR-IOV"),
+        ({"hugepages-2Mi": "1Gi", "memory": "1Gi"}, "no-room", "vm.nr_hugepages"),
+        ({"nvidia.com/mig-3g.20gb": "1"}, "too-few-gpus", "offers as many"),
+    ],
+)
+def test_what_a_custom_pod_asks_for_besides_gpus_is_named_with_who_offers_it(
+    asked: dict[str, str], code: str, who: str
+) -> None:
+    limits = {"nvidia.com/gpu": "1", **asked}
+    container = {"name": "main", "image": "i", "resources": {"limits": limits}}
+    found = said(judged(node(), custom({"containers": [container]})), code)
+    assert found is not None
+    assert next(iter(asked)) in found.message
+    assert who in text(found.hint)
+    offering = node()
+    offering["status"]["allocatable"] |= asked
+    assert said(judged(offering, custom({"containers": [container]})), code) is None

@@ -353,3 +353,58 @@ def test_what_a_kubelet_says_of_a_claim(words: str, code: str, hint: str) -> Non
     said = f"Unable to attach or mount volumes: failed to process volumes=[weights]: {words}"
     cause = World("multi-attach").without("Event").event("FailedMount", said).cause()
     assert (cause.code, re.search(hint, str(cause.hint)) is not None) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("mount.nfs: rpc.statd is not running but is required for remote locking.", "nolock"),
+        ("mount.nfs: portmap query failed: RPC: Remote system error", "rpcbind"),
+        ("mount.nfs: Protocol not supported", "version of NFS"),
+        ("mount.nfs: requested NFS version or transport protocol is not supported", "version of NFS"),
+        ("rpc error: code = FailedPrecondition desc = volume has not been staged yet", "recreate the pod"),
+        (
+            "rpc error: code = Internal desc = Staging target path /var/lib/x is not mounted",
+            "recreate the pod",
+        ),
+        ("format of disk failed: exit status 1 mke2fs: Device size reported to be zero.", "does not see it"),
+        ("rpc error: code = Internal desc = failed to find disk on lun 3", "does not see it"),
+        ("rpc error: code = Internal desc = Could not find device path /dev/nvme1n1", "does not see it"),
+    ],
+)
+def test_what_a_node_lacks_to_mount_a_volume(words: str, hint: str) -> None:
+    said = f'MountVolume.MountDevice failed for volume "pvc-1" : {words}'
+    cause = World("multi-attach").without("Event").event("FailedMount", said).cause()
+    assert (cause.code, hint in cause.hint) == ("volume-unavailable", True), cause.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ('running PreBind plugin "DynamicResources": claim default/gpu: it has changed', "ResourceClaims"),
+        ('running Bind plugin "DefaultBinder": Operation cannot be fulfilled on pods/binding', "tries again"),
+        ('running "NodeResourcesFit" filter plugin: context canceled', "tries again"),
+        ('running PreBind plugin "VolumeBinding": binding volumes: context deadline exceeded', "in time"),
+    ],
+)
+def test_an_error_of_the_scheduler_itself_is_called_so(words: str, hint: str) -> None:
+    assert hint in unscheduled(words, "SchedulerError").hint
+
+
+@pytest.mark.parametrize("runtime", ["runsc", "kata", "nvidia"])
+def test_a_runtime_class_whose_program_the_node_lacks(runtime: str) -> None:
+    words = (
+        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox: failed to "
+        "create "
+        f'containerd task: exec: "containerd-shim-{runtime}-v1": executable file not found in $PATH'
+    )
+    cause = World("sandbox-failed").without("Event").event("FailedCreatePodSandBox", words).cause()
+    assert "runtime class" in cause.hint
+
+
+@pytest.mark.parametrize("signal", ["nodefs", "imagefs", "containerfs", "inodes", "imagefsInodes"])
+def test_each_file_system_that_a_kubelet_watches_is_a_disk(signal: str) -> None:
+    world = World("runs-as-root")
+    words = f"The node was low on resource: {signal}. "
+    world["Pod"]["status"] = {"phase": "Failed", "reason": "Evicted", "message": words}
+    assert world.cause().code == "disk-full"

@@ -357,8 +357,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the volume of a claim is gone",
             "claim `Lost`; `bound to non-existent persistentvolume`, `bound to non-existent pv(s)`",
             "The PersistentVolume that a claim of the pod is bound to was deleted, or the node that had it "
-            "on "
-            "its own disk is gone. Kubernetes binds such a claim to no other volume.",
+            "on its own disk is gone. Kubernetes binds such a claim to no other volume.",
             "If the disk is still at the storage, create the PersistentVolume again with its name and a "
             "claimRef of the claim. Else delete the claim, create it again and copy the files onto it once "
             "more. No node and no zone helps.",

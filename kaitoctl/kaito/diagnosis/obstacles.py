@@ -52,16 +52,14 @@ VOLUME_OBSTACLES = (
     Obstacle(
         r"waiting for ephemeral volume controller to create the persistentvolumeclaim \"(?P<claim>[^\"]+)\"",
         "Kubernetes creates claim {claim} for the pod's ephemeral volume: if it stays so, see the pod's "
-        "events "
-        "and that kube-controller-manager runs",
+        "events and that kube-controller-manager runs",
         _DESCRIBE,
         "volume-claim-missing",
     ),
     Obstacle(
         r"PVC \S+?/(?P<claim>\S+) was not created for pod",
         "another claim has the name {claim}, which Kubernetes gives to the claim of the pod's ephemeral "
-        "volume: "
-        "see whose it is, and rename one of the two",
+        "volume: see whose it is, and rename one of the two",
         Command("kubectl get pvc {claim} -n {namespace} -o yaml"),
         "volume-claim-missing",
     ),
@@ -94,8 +92,7 @@ VOLUME_OBSTACLES = (
         r"storageclass(?:es)?\.storage\.k8s\.io \"(?P<storage>[^\"]+)\" not found|"
         r"failed to find storage class \"(?P<named>[^\"]+)\"",
         "there is no StorageClass {storage}{named}, which a claim of the pod names: create it; the class of "
-        "a "
-        "claim cannot be changed, so else create another claim",
+        "a claim cannot be changed, so else create another claim",
         _CLASSES,
         "volume-claim-missing",
     ),
@@ -137,8 +134,7 @@ VOLUME_OBSTACLES = (
         r"persistentvolumeclaim \"(?P<claim>[^\"]+)\" bound to non-existent persistentvolume "
         r"\"(?P<volume>[^\"]+)\"",
         "volume {volume} of claim {claim} is gone, and what was on it with it (the claim is Lost): restore "
-        "the "
-        "PersistentVolume if its disk is still there; else create the claim again, and fill it",
+        "the PersistentVolume if its disk is still there; else create the claim again, and fill it",
         Command("kubectl describe pvc {claim} -n {namespace}"),
         "volume-lost",
     ),
@@ -146,16 +142,14 @@ VOLUME_OBSTACLES = (
         r"bound to non-existent pv\(s\)|persistentvolumes? \"(?P<volume>[^\"]+)\" not found|"
         r"failed to get pv \"",
         "the PersistentVolume of its claim is gone: restore it if its disk is still there; else create the "
-        "claim "
-        "again, and fill it",
+        "claim again, and fill it",
         _VOLUMES,
         "volume-lost",
     ),
     Obstacle(
         r"PersistentVolume\(s\) bound to non-existent Node\(s\)",
         "its volume is on the disk of a node that is gone, and what was on it with it: create the claim "
-        "again, "
-        "and fill it",
+        "again, and fill it",
         _VOLUMES,
         "volume-lost",
     ),
@@ -164,16 +158,14 @@ VOLUME_OBSTACLES = (
         r"volume node affinity conflict|"  # up to v1.33
         r"no available volume zone|node affinity doesn't match node",
         "its volume can be attached in another zone, or on another node, alone: take a node there, or a "
-        "volume "
-        "that these nodes reach",
+        "volume that these nodes reach",
         _VOLUMES,
         "volume-not-here",
     ),
     Obstacle(
         r"didn't find available persistent volumes to bind",
         "no volume is free that fits its claim on these nodes (size, access mode, zone), and the storage "
-        "class "
-        "makes none there: see its provisioner and allowedTopologies",
+        "class makes none there: see its provisioner and allowedTopologies",
         _CLASSES,
         "volume-not-here",
     ),
@@ -186,8 +178,7 @@ VOLUME_OBSTACLES = (
     Obstacle(
         r"ReadWriteOncePod access mode already in-use|no available disk",
         "another pod uses its volume, which one pod can have at a time: wait until that has ended, or use a "
-        "claim "
-        "of access mode ReadWriteMany",
+        "claim of access mode ReadWriteMany",
         _CLAIMS,
         "volume-not-here",
     ),
@@ -271,9 +262,16 @@ OBSTACLES = (
         _DESCRIBE,
     ),
     Obstacle(
-        r"(?i)resource ?claim|device ?class|cannot allocate all claims|dynamic resource",  # dynamicresources
+        r"(?i)resource ?claim|device ?class|plugin \"DynamicResources\"|"
+        r"cannot allocate all claims|dynamic resource",  # dynamicresources
         "see the pod's ResourceClaims and their driver",
         Command("kubectl get resourceclaims -n {namespace}"),
+    ),
+    Obstacle(
+        r"running \w{1,20} plugin|plugin \"(?P<plugin>[^\"]{1,60})\" (?:failed|for pod)|"
+        r"running \"[^\"]{1,60}\" filter",
+        "the scheduler itself met an error, and tries again: if it stays so, see its log",
+        _DESCRIBE,
     ),
 )
 

@@ -17,7 +17,7 @@ from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig
 
-_DISK = r"(?i)disk|ephemeral-storage|resource: \w*inodes"
+_DISK = r"(?i)disk|ephemeral-storage|resource: (?:\w*inodes|nodefs|imagefs|containerfs)"
 _DEVICES = r"(?i)\bdevices?\b|Allocate failed|nvidia|\bgpu\b"
 # Counts, names and amounts: what differs between the words of pods that failed for one reason.
 _VARYING = r"\d+|[0-9a-f]{8}-[0-9a-f-]+"

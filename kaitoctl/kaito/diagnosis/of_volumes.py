@@ -57,6 +57,27 @@ _VOLUME_HINTS = (
         "the storage takes no mount options: take them out of the PersistentVolume or its class",
     ),
     (
+        r"rpc\.statd|rpcbind|portmap query failed",
+        "the node lacks what NFS 3 locks files by: start rpc.statd there (rpcbind, nfs-common), or mount "
+        "with NFS 4 or nolock (mountOptions)",
+    ),
+    (
+        r"mount\.nfs4?: .{0,60}(?:[Pp]rotocol not supported|version or transport|not supported)",
+        "the server does not speak the version of NFS that is asked for: name another (mountOptions, "
+        "nfsvers)",
+    ),
+    (
+        r"(?i)not been staged|is not staged|staging (?:target )?path .{0,120}(?:not|is empty)",
+        "the storage driver on the node has lost what it had prepared, mostly in a restart: it tries again; "
+        "if it stays so, recreate the pod",
+    ),
+    (
+        r"(?i)size reported to be zero|no medium found|(?:find|found|locate) (?:the )?(?:device|disk|nvme)|"
+        r"\bdevice .{0,80}(?:not found|does not exist)|no disk.{0,40}lun",
+        "the disk is attached, and the node does not see it: see the node's kernel log; detach it there, or "
+        "take another node",
+    ),
+    (
         r"(?i)operation with the given volume(?: id)? \S* ?already exists|\bAborted\b",
         "the storage driver is still at work on the volume: it tries again; if it stays so, see its log",
     ),
@@ -109,7 +130,7 @@ _VOLUME_HINTS = (
 )
 _SANDBOX_HINTS = (
     (
-        r"(?i)no runtime for|RuntimeHandler|runtime handler|unknown runtime",
+        r"(?i)no runtime for|containerd-shim-\S+?\"?:|RuntimeHandler|runtime handler|unknown runtime",
         "the container runtime of the node does not have this runtime class: see the GPU operator's "
         "container toolkit there",
     ),
@@ -257,8 +278,7 @@ _CLAIM_HINTS = (
     (
         r"storageclass\S* \"?(?P<storage>[^\s\"]+)\"? not found",
         "there is no StorageClass {storage}: create it; the class of a claim cannot be changed, so else "
-        "create "
-        "another claim",
+        "create another claim",
     ),
     (
         r"no storage class is set",
@@ -272,8 +292,7 @@ _CLAIM_HINTS = (
     (
         r"(?i)has lost (?:its|reference)|bound incorrectly",
         "the PersistentVolume of the claim is gone or another's, and what was on it with it: restore it if "
-        "its "
-        "disk is still there; else create the claim again, and fill it",
+        "its disk is still there; else create the claim again, and fill it",
     ),
     (
         r"(?i)quota|exceeded|limit reached",

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, looks
+from kaitoctl.kaito.advertisers import advertiser_of
 from kaitoctl.kaito.node_check import taints
 from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_platforms
 from kaitoctl.kaito.node_check.answer import Finding, Rules
@@ -198,7 +199,11 @@ def custom_pod_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
         have = whole_number(node.allocatable.get(kind)) or 0
         if have < amount:
             message = f"{have} {kind} allocatable, and the custom pod asks for {amount}"
-            yield Finding("too-few-gpus", "fail", message, "choose a node that offers as many")
+            if (known := advertiser_of(kind)) is None:
+                yield Finding("too-few-gpus", "fail", message, "choose a node that offers as many")
+                continue
+            hint = f"{kind} is what {known.who}: {known.hint}; or choose a node that offers as many"
+            yield Finding("no-room", "fail", message, hint, Command("kubectl describe node", node.name))
 
 
 def full_finding(node: NodeFacts, pods_there: int | None) -> Finding | None:
@@ -240,7 +245,11 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
         if amount < asked:
             there, wanted = _in_units(kind, amount), _in_units(kind, asked)
             message = f"{there} {word_for} allocatable, and the pod requests {wanted}"
-            yield Finding("no-room", "fail", message, "choose a larger node, or request less", look)
+            known = advertiser_of(kind)
+            hint = (
+                f"it is what {known.who}: {known.hint}" if known else "choose a larger node, or request less"
+            )
+            yield Finding("no-room", "fail", message, hint, look)
         elif amount < (least := _least(need, kind)) or amount <= 0:
             needs = (
                 f", and {need.preset.name} needs about {_in_units(kind, least)}"

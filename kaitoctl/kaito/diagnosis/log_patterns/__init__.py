@@ -19,6 +19,7 @@ from kaitoctl.kaito.diagnosis.log_patterns import (
     cuda,
     gpus,
     memory,
+    network,
     processes,
     quantization,
     weights,
@@ -30,6 +31,7 @@ __all__ = ["PATTERNS", "Reading", "Row", "readings"]
 _ANY_CASE = "(?i)"
 
 PATTERNS: tuple[Row, ...] = (
+    *network.PATTERNS,
     *memory.PATTERNS,
     *quantization.PATTERNS,
     *cuda.PATTERNS,

@@ -194,7 +194,7 @@ PATTERNS: tuple[Row, ...] = (
     # --- main memory
     (
         r"[Mm]emory cgroup out of memory|Out of memory: Killed process|oom-kill:|DefaultCPUAllocator: "
-        r"(?:can't|not enough)|Cannot allocate memory|std::bad_alloc|^MemoryError\b|"
+        r"(?:can't|not enough)|(?<!with error )Cannot allocate memory|std::bad_alloc|^MemoryError\b|"
         r"numpy\.{1,2}core\S{0,30}ArrayMemoryError|os error 12\b",
         Reading(
             "out-of-memory",

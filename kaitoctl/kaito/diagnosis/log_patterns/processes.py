@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from kaitoctl.kaito.diagnosis.log_patterns.reading import NCCL, RAY, TORCH, VLLM, WHERE, Reading, Row
+from kaitoctl.kaito.diagnosis.log_patterns.reading import (
+    NCCL,
+    RAY,
+    TORCH,
+    TRANSFORMERS,
+    VLLM,
+    WHERE,
+    Reading,
+    Row,
+)
 
 _IMAGE = "use another image, or rebuild it with packages that fit each other"
 
@@ -52,6 +61,38 @@ PATTERNS: tuple[Row, ...] = (
             "the port that the server wants is taken",
             "see what else listens in the pod (host network, a second server), or choose another port",
             "glibc strerror EADDRINUSE; PyTorch TCPStore.cpp",
+        ),
+    ),
+    (
+        r"invalid (?P<kind>tool call|reasoning|tool|"
+        r"chat) ?parser: (?P<what>[^\s(]{1,60}) \(chose from \{ ?(?P<from>[^}]"
+        r"{1,300}?) ?\}",
+        Reading(
+            "bad-arguments",
+            "this vLLM has no {kind} parser {what}",
+            "name one of those that it has: {from}; or use an image with a newer vLLM",
+            f"{VLLM} tool_parsers/abstract_tool_parser.py, entrypoints/openai/api_server.py",
+        ),
+    ),
+    (
+        r"Input should be (?P<takes>.{1,160}?) \[type=\w{1,40}, input_value=(?P<has>.{1,60}?), input_type=",
+        Reading(
+            "bad-arguments",
+            "an option of the server has the value {has}, and should be {takes}",
+            "correct it (" + WHERE + "); the line above it in the log names the option",
+            f"pydantic 2.12; {VLLM} config",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?:Unexpected keyword argument|"
+        r"Extra inputs are not permitted) \[type=\w{1,40}, input_value=(?P<has>.{1,60}?),",
+        Reading(
+            "bad-arguments",
+            "an option of the server is none that this version knows (its value is {has})",
+            "correct it (" + WHERE + "); the line above it in the log names the option",
+            f"pydantic 2.12; {VLLM} config",
+            depth=1,
         ),
     ),
     # --- programs that do not fit each other
@@ -126,6 +167,18 @@ PATTERNS: tuple[Row, ...] = (
             "correct the command of the pod template, or use an image that has it",
             "bash 5.2 execute_cmd.c; dash 0.5 exec.c; busybox ash",
             depth=1,
+        ),
+    ),
+    (
+        r"requires the (?P<what>\S{1,40}) library but it was not found in your environment|"
+        r"packages that were not found in your environment: (?P<these>[\w, .-]{1,80}?)\.? Run|"
+        r"`(?P<name>sentencepiece|tiktoken|protobuf|timm|einops|flash_attn|mamba_ssm|causal_conv1d|"
+        r"mistral_common)`? (?:is|are) (?:required|not installed|missing)",
+        Reading(
+            "image-broken",
+            "the image lacks {what}{these}{name}, which the model needs",
+            "use an image that has it, or build one",
+            f"{TRANSFORMERS} utils/import_utils.py, dynamic_module_utils.py",
         ),
     ),
     (

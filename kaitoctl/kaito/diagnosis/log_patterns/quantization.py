@@ -7,8 +7,7 @@ from kaitoctl.kaito.diagnosis.log_patterns.reading import TORCH, TRANSFORMERS, V
 BITSANDBYTES, SGLANG = "bitsandbytes 0.49.2", "SGLang 0.5"
 _OTHER_GPU = (
     "take a node with a newer GPU, or the same model with a quantization that this GPU knows (AWQ and GPTQ: "
-    "7.5 "
-    "and up; FP8: 8.9, by Marlin 7.5; NVFP4: 10.0)"
+    "7.5 and up; FP8: 8.9, by Marlin 7.5; NVFP4: 10.0)"
 )
 _FEWER_PARTS = (
     "set a smaller tensor-parallel-size (" + WHERE + "), or take GPUs with more memory and fewer of them"
@@ -20,13 +19,11 @@ PATTERNS: tuple[Row, ...] = (
     # --- the GPU
     (
         r"[Qq]uantization scheme is not supported for the current GPU\. Min(?:imum)? capability: "
-        r"(?P<needs>\d+)\. "
-        r"Current capability: (?P<has>\d+)",
+        r"(?P<needs>\d+)\. Current capability: (?P<has>\d+)",
         Reading(
             "gpu-too-old",
             "the GPU cannot compute with the model's quantization: its compute capability is {has}, and "
-            "{needs} is "
-            "needed (tens and ones: 80 is 8.0)",
+            "{needs} is needed (tens and ones: 80 is 8.0)",
             _OTHER_GPU,
             f"{VLLM} model_executor/layers/quantization/compressed_tensors",
         ),
@@ -37,8 +34,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "gpu-too-old",
             "the GPU has no kernel for weights of type {bits}: its compute capability is {has}, and 75 is "
-            "needed "
-            "(tens and ones: 75 is 7.5)",
+            "needed (tens and ones: 75 is 7.5)",
             _OTHER_GPU,
             f"{VLLM} model_executor/layers/quantization/utils/marlin_utils.py",
         ),
@@ -56,10 +52,8 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"(?P<what>torch\._scaled_mm|cutlass_scaled_mm\w*|marlin_gemm|gptq_marlin\w*|"
-        r"awq\w{0,20}_gemm|"
-        r"allspark\w*|machete\w*)\b.{0,60}(?:only supported on CUDA devices with compute|"
-        r"for a compute capability|"
-        r"requires CUDA_ARCH|CUDA device capability|Required capability)",
+        r"awq\w{0,20}_gemm|allspark\w*|machete\w*)\b.{0,60}(?:only supported on CUDA devices with compute|"
+        r"for a compute capability|requires CUDA_ARCH|CUDA device capability|Required capability)",
         Reading(
             "gpu-too-old",
             "the image has no kernel for the model's quantization on this kind of GPU ({what})",
@@ -119,16 +113,14 @@ PATTERNS: tuple[Row, ...] = (
             "gpu-count-misfit",
             "this vLLM does not divide weights that bitsandbytes has quantized among GPUs",
             "set tensor-parallel-size: 1 (" + WHERE + ") and, for several GPUs, pipeline-parallel-size; or "
-            "take one "
-            "larger GPU",
+            "take one larger GPU",
             f"{VLLM} model_executor/model_loader/bitsandbytes_loader.py; 0.6 to 0.9",
         ),
     ),
     # --- the options
     (
         r"BitsAndBytes (?:quantization and QLoRA adapter )?(?:quantization )?only supports? 'bitsandbytes' "
-        r"load "
-        r"format|BitsAndBytes load format and QLoRA adapter only support",
+        r"load format|BitsAndBytes load format and QLoRA adapter only support",
         Reading(
             "bad-arguments",
             "quantization and load format do not go together",
@@ -149,8 +141,7 @@ PATTERNS: tuple[Row, ...] = (
     (
         r"does not support BitsAndBytes quantization yet|"
         r"Currently, only (?P<bits>[\d/]{1,12})-bit weight quantization is supported for "
-        r"(?P<method>\w{2,12})|"
-        r"Marlin does not support (?:weight_bits|group_size)|"
+        r"(?P<method>\w{2,12})|Marlin does not support (?:weight_bits|group_size)|"
         r"No compressed-tensors compatible scheme was found|"
         r"Found a different quantization schemes for|"
         r"Detected some but not all shards of .{1,120} are quantized|"
@@ -191,8 +182,7 @@ PATTERNS: tuple[Row, ...] = (
             "gpu-not-visible",
             "the container sees no GPU",
             "see that the pod asks for nvidia.com/gpu, that the node's driver and device plugin work, and "
-            "that "
-            "the NVIDIA runtime (a RuntimeClass, where there is one) starts the container",
+            "that the NVIDIA runtime (a RuntimeClass, where there is one) starts the container",
             f"{TRANSFORMERS} integrations/bitsandbytes.py, quantizers/quantizer_awq.py",
         ),
     ),
@@ -230,8 +220,7 @@ PATTERNS: tuple[Row, ...] = (
         r"`?(?P<library>[\w.-]{2,30})|(?P<kernels>AutoAWQ|Exllama\w*|"
         r"exllama\w*) kernels? (?:could not be loaded|"
         r"(?:are|is) not installed)|No module named '(?P<module>exllama\w*|awq\w*|auto_gptq|gptqmodel|"
-        r"autoawq\w*|"
-        r"bitsandbytes\w*|compressed_tensors|optimum\w*|torchao|hqq|eetq)",
+        r"autoawq\w*|bitsandbytes\w*|compressed_tensors|optimum\w*|torchao|hqq|eetq)",
         Reading(
             "image-broken",
             "the image lacks {library}{kernels}{module}, which the model's quantization needs",

@@ -76,8 +76,9 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"No such file or directory: '(?P<file>/[^'\n]{1,200}/"
-        r"(?:config|tokenizer\w{0,20}|generation_config|model[\w.-]{0,40})\.(?:json|safetensors|model))'",
+        r"No such file or directory: ['\"](?P<file>/[^'\"\n]{1,200}/"
+        r"(?:config|tokenizer\w{0,20}|generation_config|(?:pytorch_|consolidated|adapter_)?model[\w.-]{0,40}|"
+        r"consolidated[\w.-]{0,20})\.(?:json|safetensors|model|bin|pth|gguf))['\"]",
         Reading(
             "model-files-broken",
             "the model's file {file} is missing",
@@ -302,11 +303,33 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"Unrecognized GGUF magic|GGUF.{0,40}(?:magic|is corrupted|truncated)|invalid GGUF|"
+        r"Sorry, only GGUF v",
+        Reading(
+            "model-files-broken",
+            "the GGUF file is none, or is cut off: mostly a git-lfs pointer of some 130 bytes stands in its "
+            "place",
+            "fetch the file itself (git lfs pull) and build the image or volume again",
+            "gguf 0.17 gguf_reader.py; llama.cpp ggml/src/gguf.cpp",
+        ),
+    ),
+    (
+        r"Couldn't instantiate the backend tokenizer|Converting from SentencePiece and Tiktoken failed|"
+        r"Unable to load vocabulary from file|Can't load tokenizer for|not a string or bytes.{0,20}vocab",
+        Reading(
+            "model-files-broken",
+            "the model's tokenizer cannot be loaded: its files are missing beside the weights, or the image "
+            "lacks the library that reads them (sentencepiece, tiktoken, protobuf)",
+            "see that the folder or repository has tokenizer.json or tokenizer.model, all of one revision; "
+            "else use an image with the library",
+            f"{TRANSFORMERS} tokenization_utils_base.py, convert_slow_tokenizer.py",
+            depth=1,
+        ),
+    ),
+    (
         r"(?i)Cannot find any model weights|Error no file named|does not appear to have (?:a file|"
-        r"files) named|"
-        r"No (?:safetensors|model) "
-        r"(?:files|weights) found|"
-        r"Can't load (?:the )?(?:configuration|model|tokenizer) (?:of|for)",
+        r"files) named|No (?:safetensors|model) "
+        r"(?:files|weights) found|Can't load (?:the )?(?:configuration|model|tokenizer) (?:of|for)",
         Reading(
             "model-files-broken",
             "a file of the model is missing",

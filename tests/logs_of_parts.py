@@ -1,0 +1,127 @@
+"""Lines of NCCL, Gloo, stores, files and options that a server ends with: the cause, a word of it, the "
+"log."""
+
+from __future__ import annotations
+
+OF_PARTS = [
+    # --- network
+    (
+        "gpus-disconnected",
+        "limit memlock",
+        "ncclSystemError: System call (e.g. socket, malloc) or external library call failed or device "
+        "error.\n"
+        "Last error:\nCall to ibv_create_qp failed with error Cannot allocate memory",
+    ),
+    (
+        "gpus-disconnected",
+        "limit memlock",
+        "misc/ibvwrap.cc:214 NCCL WARN Call to ibv_reg_mr_iova2 failed with error Cannot allocate memory",
+    ),
+    ("out-of-memory", "main memory", "fork: retry: Cannot allocate memory"),
+    (
+        "out-of-memory",
+        "main memory",
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:1] Cannot allocate memory",
+    ),
+    (
+        "gpus-disconnected",
+        "different NCCL (rank 1: 22703, rank 0: 22602)",
+        "ncclInvalidUsage: This usually reflects invalid usage of NCCL library.\nLast error:\n"
+        "Mismatched NCCL version detected : rank 1 has version 22703 rank 0 has version 22602",
+    ),
+    (
+        "gpus-disconnected",
+        "1 of 2 parts of the server have joined within 601 s",
+        "torch.distributed.DistStoreError: Timed out after 601 seconds waiting for clients. 1/2 clients "
+        "joined.",
+    ),
+    (
+        "gpus-disconnected",
+        "falcon-0.falcon-headless port 29500, does not answer",
+        "torch.distributed.DistNetworkError: The client socket has timed out after 600000ms while trying to "
+        "connect to (falcon-0.falcon-headless, 29500).",
+    ),
+    (
+        "gpus-disconnected",
+        "by Gloo",
+        "RuntimeError: Gloo connectFullMesh failed with [third_party/gloo/gloo/transport/tcp/pair.cc:144] no "
+        "error",
+    ),
+    (
+        "gpus-disconnected",
+        "by Gloo",
+        "RuntimeError: [enforce fail at gloo/transport/tcp/device.cc:84] ifa != nullptr. Unable to find "
+        "address "
+        "for: eth9",
+    ),
+    (
+        "gpus-disconnected",
+        "EFA",
+        "gpu:1:1 [0] nccl_net_ofi_create_plugin:251 NCCL WARN NET/OFI Failed to initialize rdma protocol",
+    ),
+    # --- options
+    (
+        "bad-arguments",
+        "no tool call parser llama4",
+        'KeyError: "invalid tool call parser: llama4 (chose from { hermes,llama3_json,mistral })"',
+    ),
+    (
+        "bad-arguments",
+        "no reasoning parser deep",
+        'KeyError: "invalid reasoning parser: deep (chose from { deepseek_r1,qwen3 })"',
+    ),
+    (
+        "bad-arguments",
+        "has the value 100, and should be 8, 16, 32",
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for LoRAConfig\nmax_lora_rank\n"
+        "  Input should be 8, 16, 32 or 64 [type=literal_error, input_value=100, input_type=int]",
+    ),
+    (
+        "bad-arguments",
+        "none that this version knows",
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for CompilationConfig\nlevels\n"
+        "  Unexpected keyword argument [type=unexpected_keyword_argument, input_value=3, input_type=int]",
+    ),
+    # --- files, and the libraries that read them
+    (
+        "model-files-broken",
+        "git-lfs pointer",
+        "ValueError: Unrecognized GGUF magic, expected GGUF, got b'vers'",
+    ),
+    (
+        "model-files-broken",
+        "tokenizer cannot be loaded",
+        "ValueError: Couldn't instantiate the backend tokenizer from one of: \n(1) a `tokenizers` library "
+        "serialization file",
+    ),
+    (
+        "model-files-broken",
+        "tokenizer cannot be loaded",
+        "ValueError: Converting from SentencePiece and Tiktoken failed, if a converter for SentencePiece is "
+        "available, provide a model path",
+    ),
+    (
+        "model-files-broken",
+        "/workspace/weights/model-00003-of-00015.safetensors is missing",
+        'FileNotFoundError: No such file or directory: "/workspace/weights/model-00003-of-00015.safetensors"',
+    ),
+    (
+        "model-files-broken",
+        "/data/w/consolidated.safetensors is missing",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/data/w/consolidated.safetensors'",
+    ),
+    (
+        "image-broken",
+        "lacks SentencePiece",
+        "ImportError: \nLlamaTokenizer requires the SentencePiece library but it was not found in your "
+        "environment.",
+    ),
+    (
+        "image-broken",
+        "lacks einops, timm",
+        "ImportError: This modeling file requires the following packages that were not found in your "
+        "environment: "
+        "einops, timm. Run `pip install einops timm`",
+    ),
+    ("image-broken", "lacks tiktoken", "ValueError: `tiktoken` is required to read a `tiktoken` file."),
+]
