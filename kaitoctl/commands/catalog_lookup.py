@@ -18,7 +18,7 @@ CLOUDS = ("azure", "aws", "arc")
 
 
 def check(output_format: str, choices: tuple[str, ...], target: str | None = None) -> str | None:
-    """The row of `releases` by which a KAITO version is judged; None without a version.
+    """The release by whose tables a KAITO version is judged; None without a version.
 
     Raises:
         InputError: there is no such format or KAITO version.
@@ -35,7 +35,7 @@ def check(output_format: str, choices: tuple[str, ...], target: str | None = Non
         )
     if note := releases.judged_as(target, release):
         output.note(f"{target}: {note}")
-    return release.name
+    return release.read or release.name
 
 
 def look_up(known: Catalog, name: str, target: str | None) -> list[Preset | Model]:
@@ -95,7 +95,7 @@ def is_known_to(machine: InstanceType, target: str | None, known: Catalog) -> bo
 
 def _in_between(target: str | None) -> releases.Release | None:
     """The release, when the catalog of presets and models has no column for it."""
-    return None if target is None or target in catalog.TARGETS else releases.release_named(target)
+    return None if target is None or target in catalog.TARGETS else releases.nearest(target)
 
 
 def versions(item: Preset | Model) -> list[str]:

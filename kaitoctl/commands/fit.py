@@ -314,7 +314,7 @@ async def _of_cluster(
         release = None
         if is_release_wanted and not target.sandbox:
             here = nearest((await kaito_here(client)).target or "")
-            release = here.name if here is not None else None
+            release = (here.read or here.name) if here is not None else None
         nodes = list((await client.list(NODE)).items)
         try:
             return nodes, list((await client.list(POD)).items), release

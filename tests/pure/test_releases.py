@@ -267,3 +267,97 @@ def test_an_expression_with_one_value_is_a_label() -> None:
     assert selector_as_map(one) == ({"a": "b", "c": "d"}, "")
     two = {"matchExpressions": [{"key": "c", "operator": "In", "values": ["d", "e"]}]}
     assert selector_as_map(two)[1] == "matchExpressions[0]"
+
+
+# --- releases that were read ------------------------------------------------------------------------------
+
+
+READ = [release.read for release in releases.READ]
+
+
+def row(version: str) -> releases.Release:
+    found = releases.nearest(version)
+    assert found is not None
+    return found
+
+
+def test_every_minor_release_is_measured_or_read() -> None:
+    known = {f"v0.{minor}" for minor in range(3, 13)}
+    rows = {one.version.rpartition(".")[0] for one in (*releases.RELEASES, *releases.READ)}
+    assert rows == known
+    for version in READ:
+        assert row(version).read == version
+        patched = version.rpartition(".")[0] + ".7"
+        assert row(patched).read == version
+        said = releases.judged_as(patched, row(patched))
+        assert said.endswith(f", with what was read of {version}")
+
+
+@pytest.mark.parametrize(
+    ("version", "models", "has", "has_not"),
+    [
+        ("v0.4.6", 19, "phi-4", "llama-3.3-70b-instruct"),
+        ("v0.5.0", 20, "llama-3.3-70b-instruct", "deepseek-r1-0528"),
+        ("v0.6.0", 22, "deepseek-r1-0528", "gpt-oss-20b"),
+        ("v0.7.2", 24, "gpt-oss-20b", "gemma-3-4b-instruct"),
+        ("v0.8.1", 29, "gemma-3-4b-instruct", "phi-2"),
+        ("v0.9.4", 29, "gemma-3-4b-instruct", "phi-2"),
+        ("v0.10.0", 29, "gemma-3-4b-instruct", "phi-2"),
+    ],
+)
+def test_each_release_has_the_presets_of_its_source(
+    version: str, models: int, has: str, has_not: str
+) -> None:
+    release, known = row(version), catalog.SHIPPED
+    assert len(releases.preset_names(release, known)) == models
+    assert releases.preset(release, has, known) is not None
+    assert releases.preset(release, has_not, known) is None
+    (said,) = {code for code, _ in codes(workspace(preset={"name": has_not}), version)} - {"KW177", "KW166"}
+    assert said == "KW142"
+
+
+def test_v0_11_has_the_models_of_v0_12_but_the_newest_nine() -> None:
+    ids, known = [model.id for model in catalog.models().values()], catalog.SHIPPED
+    rows = [row(version) for version in ("v0.11.0", "v0.12.0")]
+    then, now = ({one for one in ids if releases.preset(release, one, known)} for release in rows)
+    assert (len(then), len(now)) == (51, 60)
+    assert "google/gemma-4-12B-it" in now - then
+
+
+@pytest.mark.parametrize(
+    ("machine", "since", "until"),
+    [
+        ("Standard_NC12s_v3", 4, 8),
+        ("Standard_NV72ads_A10_v5", 6, 12),
+        ("Standard_NC16as_T4_v3", 4, 11),
+        ("Standard_NC24ads_A100_v4", 4, 12),
+        ("standard_nc24ads_a100_v4", 10, 12),
+    ],
+)
+def test_each_release_has_the_instance_types_of_its_source(machine: str, since: int, until: int) -> None:
+    measured = {4: "v0.4.6", 9: "v0.9.4", 12: "v0.12.0"}
+    having = [
+        minor
+        for minor in range(4, 13)
+        if releases.gpu_type(row(measured.get(minor, f"v0.{minor}.0")), machine, "azure", catalog.SHIPPED)
+    ]
+    assert having == [
+        minor
+        for minor in range(since, until + 1)
+        if minor != 9 or machine != "Standard_NV72ads_A10_v5" or 9 in having
+    ]
+
+
+def test_rules_come_with_the_release_that_brought_them() -> None:
+    adapter = {"source": {"name": "a", "volumeSource": {"persistentVolumeClaim": {"claimName": "p"}}}}
+    with_volume = workspace(preset={"name": "phi-4-mini-instruct"}, adapters=[adapter])
+    mode = workspace()
+    mode["metadata"]["annotations"] = {"kaito.sh/performance-mode": "fast"}
+    local = workspace()
+    local["metadata"]["annotations"] = {"kaito.sh/use-local-weights": "maybe"}
+    hub = workspace(preset={"name": "microsoft/phi-4"})
+    order = ["v0.5.0", "v0.6.0", "v0.7.0", "v0.8.0", "v0.9.4", "v0.10.0", "v0.11.0", "v0.12.0"]
+    assert [version for version in order if codes(with_volume, version) == []] == order[5:]
+    assert [version for version in order if ("KW117", "refuses") in codes(mode, version)] == order[5:]
+    assert [version for version in order if ("KW117", "refuses") in codes(local, version)] == ["v0.12.0"]
+    assert [version for version in order if ("KW142", "refuses") in codes(hub, version)] == order[:4]

@@ -89,13 +89,14 @@ def _annotations(new: Subject, release: Release) -> Iterator[Problem]:
     is_known = isinstance(family, str) and family.strip().lower() in _FAMILIES
     if release.has_image_family and isinstance(family, str) and not is_known:
         yield _bad_annotation(_FAMILY, family, _FAMILIES)
-    if not (release.has_mode_annotations and new.is_v1beta1):
+    if not new.is_v1beta1:
         return
-    for key, values in _MODES.items():
+    for key in release.modes:
         value = new.annotations.get(key)
-        if isinstance(value, str) and value not in values:
-            yield _bad_annotation(key, value, values)
-    yield from _node_class(new)
+        if isinstance(value, str) and value not in _MODES[key]:
+            yield _bad_annotation(key, value, _MODES[key])
+    if release.has_node_class:
+        yield from _node_class(new)
 
 
 def _node_class(new: Subject) -> Iterator[Problem]:
@@ -149,7 +150,7 @@ def _known_type(new: Subject, release: Release) -> Iterator[Problem]:
     plain = name.lower() if release.is_type_folded else name
     prefixes = tuple(prefix.lower() if release.is_type_folded else prefix for prefix in _PREFIXES)
     if not plain.startswith(prefixes) or (release.name != "v0.3" and cloud != "azure"):
-        yield refusal(_TYPE, "KW130", f"KAITO {release.measured} does not know {name[:80]!r} on {cloud}")
+        yield refusal(_TYPE, "KW130", f"KAITO {release.version} does not know {name[:80]!r} on {cloud}")
 
 
 def _memory(new: Subject, release: Release, is_byo: bool) -> Iterator[Problem]:
@@ -206,11 +207,11 @@ def _inference(new: Subject, release: Release) -> Iterator[Problem]:
     if isinstance(preset, dict):
         name = as_text(preset.get("name"))
         if not releases.is_preset_name(release, name, new.setting.catalog):
-            yield refusal(_NAME, "KW142", f"KAITO {release.measured} does not know {name[:80]!r}")
+            yield refusal(_NAME, "KW142", f"KAITO {release.version} does not know {name[:80]!r}")
             return
         is_crash = release.alpha_presets == "crash" or (release.alpha_presets == "hub-crash" and "/" in name)
         if not new.is_v1beta1 and is_crash:
-            message = f"the v1alpha1 webhook of KAITO {release.measured} crashes on it"
+            message = f"the v1alpha1 webhook of KAITO {release.version} crashes on it"
             yield refusal(_NAME, "KW165", message, "write the Workspace as kaito.sh/v1beta1")
             return
         yield from _preset(new, release, preset, releases.preset(release, name, new.setting.catalog))
@@ -283,9 +284,10 @@ def _update(old: Subject, new: Subject, release: Release) -> Iterator[Problem]:
         if before != after:
             yield refusal(part, "KW180", f"{part} cannot be {'removed' if before else 'added'}")
     yield from _resource_update(old, new, release)
-    if release.has_mode_annotations and new.is_v1beta1:
-        if as_text(new.annotations.get(_CLASS)) != as_text(old.annotations.get(_CLASS)):
-            yield from _node_class(new)
+    has_other_class = as_text(new.annotations.get(_CLASS)) != as_text(old.annotations.get(_CLASS))
+    if new.is_v1beta1 and release.has_node_class and has_other_class:
+        yield from _node_class(new)
+    if new.is_v1beta1 and release.has_streaming:
         was, will = (as_text(side.annotations.get(_STREAMING)) for side in (old, new))
         if was != will and _STREAMING_GATE in (new.setting.gates or ()):
             where = f"metadata.annotations[{_STREAMING}]"

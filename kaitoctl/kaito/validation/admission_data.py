@@ -120,7 +120,7 @@ def tuning_created(new: Subject, release: Release) -> Iterator[Problem]:
         name = as_text(dig(preset, "name"))
         if not releases.is_preset_name(release, name, new.setting.catalog):
             yield refusal(
-                "tuning.preset.name", "KW142", f"KAITO {release.measured} does not know {name[:80]!r}"
+                "tuning.preset.name", "KW142", f"KAITO {release.version} does not know {name[:80]!r}"
             )
     yield from config_maps.tuning_refusals(new)
     yield from _input(new, release, as_map(new.tuning.get("input")))

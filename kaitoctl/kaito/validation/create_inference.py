@@ -120,10 +120,10 @@ def _listed_preset(subject: Subject, where: str, name: str) -> Iterator[Problem]
         return
     names = releases.preset_names(release, known_catalog)
     if releases.is_preset_name(release, name, known_catalog):
-        message = f"{name[:80]} is not in the table of KAITO {release.measured}; its size is not known"
+        message = f"{name[:80]} is not in the table of KAITO {release.version}; its size is not known"
         yield warning(f"{where}.name", "KW149", message, did_you_mean(name, names))
     else:
-        message = f"KAITO {release.measured} does not know {name[:80]!r}"
+        message = f"KAITO {release.version} does not know {name[:80]!r}"
         hint = did_you_mean(name, names) or f"known presets: {', '.join(names)}"
         yield error(f"{where}.name", "KW142", message, hint)
 

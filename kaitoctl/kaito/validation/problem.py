@@ -13,7 +13,7 @@ from kaitoctl.advice import Advice, text
 from kaitoctl.kaito import catalog
 from kaitoctl.kaito.api import WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.validation.releases import RELEASES, nearest
+from kaitoctl.kaito.validation.releases import RELEASES, Release, nearest
 from kaitoctl.kube.objects import Object, ObjectKey
 
 Severity = Literal["error", "warning"]
@@ -124,12 +124,17 @@ class Setting:
     def target_of(self, workspace: Mapping[str, Any]) -> str:
         """The target that counts for a Workspace."""
         if self.target is not None:
-            release = None if self.target == OWN else nearest(self.target)
+            release = self.release_of(workspace)
             return release.name if release else self.target
         preset = as_map(as_map(workspace.get("inference")).get("preset"))
         if self.catalog.is_local(as_text(preset.get("name"))):
             return OWN
         return "v0.12" if workspace.get("apiVersion") == WORKSPACE_V1BETA1.api_version else "v0.4"
+
+    def release_of(self, workspace: Mapping[str, Any]) -> Release | None:
+        """The row of the release that counts for a Workspace; None for kaitoctl's own controller."""
+        target = self.target if self.target is not None else self.target_of(workspace)
+        return None if target == OWN else nearest(target)
 
 
 # --- shapes ------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """KAITO's releases, as far as their admission differs: a row each, and what each has in its tables.
 
-Five releases were measured: their admission was asked on a real control plane. Every other release is judged
-by the row that its source is nearest to. A new release is a new row, and its presets and instance types in
+Five releases were measured: their admission was asked on a real control plane (`RELEASES`). Of the minor
+releases between, what they changed was read in their source, and the rest is that of the measured one which
+they are nearest to (`READ`). A new release is a new row, and its presets and instance types in
 `tables/releases.json` where the catalog does not have them.
 
 Source: KAITO v0.3.2, v0.4.0, v0.4.6, v0.9.4 and v0.12.0: `api/*/workspace_validation.go`,
 `api/*/inference_config_validation.go`, `config/crd/bases/kaito.sh_workspaces.yaml`, `pkg/sku`,
-`presets/workspace/models`. Nearness: the same files of v0.4.5, v0.5.0, v0.6.0, v0.7.0, v0.8.0, v0.9.0,
-v0.10.0 and v0.11.0 (the model table and the reserved labels of v0.11 are those of v0.12).
+`presets/workspace/models`; and, read alone, the same files of v0.4.5, v0.5.0, v0.6.0, v0.7.0, v0.8.0,
+v0.10.0 and v0.11.0.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -65,8 +66,11 @@ class Release:
             `limit` (whole, and not beyond the model's).
         tuning_output: `one` (exactly one) or `some` (at least one) destination.
         are_urls_checked: whether addresses of data are looked at (v1beta1).
-        has_mode_annotations: whether performance-mode and use-local-weights are checked (v1beta1).
+        modes: the annotations of the mode in which a model is served whose values are checked (v1beta1).
+        has_node_class: whether the annotation for Karpenter's class of nodes is checked (v1beta1).
+        has_streaming: whether the annotation against streaming cannot change while its gate is on (v1beta1).
         crashes_on_unknown_preset: whether an unknown preset is a crash of the webhook.
+        read: the release whose source was read, when that is another one than was measured.
         alpha_presets: what v1alpha1 does with presets: `fine`, `hub-crash` (ids crash), `crash` (all do).
     """
 
@@ -98,9 +102,22 @@ class Release:
     config_length: Mapping[str, str] | None = None
     tuning_output: str = "some"
     are_urls_checked: bool = False
-    has_mode_annotations: bool = False
+    modes: tuple[str, ...] = ()
+    has_node_class: bool = False
+    has_streaming: bool = False
     crashes_on_unknown_preset: bool = False
     alpha_presets: str = "fine"
+    read: str = ""
+
+    @property
+    def version(self) -> str:
+        """The release whose presets, instance types and checks it has."""
+        return self.read or self.measured
+
+    @property
+    def table(self) -> str:
+        """What `tables/releases.json` calls it."""
+        return self.read.rpartition(".")[0] or self.name
 
     def default_type(self, api_version: str) -> str:
         """The instance type that leaving it out means; empty where there is none."""
@@ -108,6 +125,7 @@ class Release:
 
 
 _PARTITION = "resource.partition"
+_PERFORMANCE = "kaito.sh/performance-mode"
 _CONFIG, _SECRET = "inference.config", "presetOptions.modelAccessSecret"
 
 RELEASES: tuple[Release, ...] = (
@@ -126,23 +144,52 @@ RELEASES: tuple[Release, ...] = (
         config_length={V1ALPHA1: "small", V1BETA1: "small"},
     ),
     Release(
-        "v0.9", "v0.9.4", (0, 8, 0), "v0.9", default_types={V1ALPHA1: _A100}, unknown_fields=(_PARTITION,),
+        "v0.9", "v0.9.4", (0, 9, 0), "v0.9", default_types={V1ALPHA1: _A100}, unknown_fields=(_PARTITION,),
         volumes="tuning", tokens="gated", memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
         has_hub=True, has_image_family=True, has_own_nodes=True, default_config=(V1ALPHA1, V1BETA1),
         config_length={V1ALPHA1: "shared", V1BETA1: "limit"}, tuning_output="one", alpha_presets="hub-crash",
         counts_one_gpu=True,
     ),
     Release(
-        "v0.12", "v0.12.0", (0, 11, 0), "v0.12", default_types={V1ALPHA1: _A100}, volumes="all",
+        "v0.12", "v0.12.0", (0, 12, 0), "v0.12", default_types={V1ALPHA1: _A100}, volumes="all",
         needs_transformers=True, memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
         has_hub=True, has_aliases=True, is_type_folded=True, has_image_family=True, has_reserved=True,
         has_own_nodes=True, default_config=(V1ALPHA1,), config_length={V1ALPHA1: "shared", V1BETA1: "limit"},
-        tuning_output="one", are_urls_checked=True, has_mode_annotations=True, alpha_presets="crash",
+        tuning_output="one", are_urls_checked=True, modes=(_PERFORMANCE, "kaito.sh/use-local-weights"),
+        has_node_class=True, has_streaming=True, alpha_presets="crash",
     ),
 )  # fmt: skip
-"""The releases in the order in which they came."""
+"""The measured releases in the order in which they came."""
 
 _BY_NAME = {release.name: release for release in RELEASES}
+
+
+def _read(release: str, nearest_to: str, **changed: Any) -> Release:
+    """The row of a release that was read: that of the measured one, with what it does otherwise."""
+    major, minor, patch = map(int, release.removeprefix("v").split("."))
+    return replace(_BY_NAME[nearest_to], read=release, since=(major, minor, patch), **changed)
+
+
+_TUNING_VOLUMES: Mapping[str, Any] = {"volumes": "tuning", "tuning_output": "one"}
+
+READ: tuple[Release, ...] = (
+    _read("v0.5.0", "v0.4.6", **_TUNING_VOLUMES, config_length={V1ALPHA1: "shared", V1BETA1: "shared"}),
+    _read("v0.6.0", "v0.4.6", **_TUNING_VOLUMES, config_length={V1ALPHA1: "shared", V1BETA1: "shared"}),
+    # Sizes are those of the weights from here on, and the context may be left out.
+    _read(
+        "v0.7.0", "v0.4.6", **_TUNING_VOLUMES, config_length={V1ALPHA1: "shared", V1BETA1: "limit"},
+        memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
+    ),
+    _read("v0.8.0", "v0.9", has_hub=False, has_image_family=False, alpha_presets="fine"),
+    _read("v0.10.0", "v0.9", volumes="all", is_type_folded=True, modes=(_PERFORMANCE,)),
+    _read(
+        "v0.11.0", "v0.12", unknown_fields=(_PARTITION,), are_urls_checked=False, modes=(_PERFORMANCE,),
+        has_node_class=False,
+    ),
+)  # fmt: skip
+"""The releases between, whose source was read, in the order in which they came."""
+
+_IN_ORDER = sorted((*RELEASES, *READ), key=lambda release: release.since)
 _VERSION = re.compile(r"v?(0|[1-9][0-9]{0,3})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:[-+][-+.0-9A-Za-z]{1,64})?")
 
 
@@ -162,7 +209,7 @@ def nearest(version: str) -> Release | None:
     if found is None:
         return None
     numbers = (int(found[1]), int(found[2]), int(found[3] or 0))
-    older = [release for release in RELEASES if release.since <= numbers]
+    older = [release for release in _IN_ORDER if release.since <= numbers]
     return older[-1] if older else None
 
 
@@ -174,7 +221,10 @@ def is_measured(version: str) -> bool:
 
 def judged_as(version: str, release: Release) -> str:
     """What to say of a release that is judged by a row; empty when it is that very one."""
-    return "" if is_measured(version) else f"judged as KAITO {release.measured}"
+    if is_measured(version):
+        return ""
+    known = f", with what was read of {release.read}" if release.read else ""
+    return f"judged as KAITO {release.measured}{known}"
 
 
 # --- what a release has in its tables ----------------------------------------------------------------------
@@ -227,18 +277,19 @@ def preset(release: Release, name: str, catalog: Catalog) -> Known | None:
         return None
     if release.has_aliases:
         model = catalog.model(name)
-        return None if model is None else Known(
+        if model is None or (release.read and model.id.lower() in _rows()[release.table]["without_models"]):
+            return None
+        return Known(
             model.name, 1, 0, 0, model.weights_gib, model.context_limit, True, True, False, False,
             model.transformers is not None, model.tuning, model.distributed,
         )  # fmt: skip
-    if release.generation == "v0.4.6":
+    if release.generation == "v0.4.6" and not release.read:
         found = catalog.own_presets.get(name) or catalog.preset_in(name, release.generation)
         return None if found is None else _known_preset(found)
-    if release.name in _rows():
-        own = catalog.own_presets.get(name)
-        row = _presets(release.name).get(name) or _presets(release.name).get(
-            name.lower() if "/" in name else ""
-        )
+    if release.generation in ("v0.4.6", "v0.9"):
+        own, table = catalog.own_presets.get(name), _presets(release.table)
+        is_id = "/" in name
+        row = table.get(name.lower() if is_id else name) if release.has_hub or not is_id else None
         return row if own is None else Known(own.name, own.gpu_count, own.total_gpu_memory_gib)
     known = catalog.presets.get(name)
     if known is None or known.local_model:
@@ -268,11 +319,11 @@ def is_preset_name(release: Release, name: str, catalog: Catalog) -> bool:
 def preset_names(release: Release, catalog: Catalog) -> list[str]:
     """What to name when a preset is not known."""
     if release.has_aliases:
-        return list(catalog.model_names())
-    if release.generation == "v0.4.6":
+        return [name for name in catalog.model_names() if preset(release, name, catalog)]
+    if release.generation == "v0.4.6" and not release.read:
         return [*catalog.own_presets, *presets_of_v0_4_6()]
-    if release.name in _rows():
-        return [*catalog.own_presets, *(name for name in _presets(release.name) if "/" not in name)]
+    if release.generation in ("v0.4.6", "v0.9"):
+        return [*catalog.own_presets, *(name for name in _presets(release.table) if "/" not in name)]
     return [name for name in catalog.presets if preset(release, name, catalog)]
 
 
@@ -285,10 +336,13 @@ def gpu_type(release: Release, name: str, cloud: str, catalog: Catalog) -> GpuTy
         return None
     if (release.name, name) in _SLIPS:
         return _SLIPS[release.name, name]
-    if release.name in _rows():
-        figures = _rows()[release.name]["instance_types"].get(cloud, {}).get(name)
-        return None if figures is None else GpuType(*figures)
     folded = name.lower() if release.is_type_folded else name
+    if release.table in _rows():
+        types = _types(release.table, cloud)
+        if release.is_type_folded:
+            types = {written.lower(): figures for written, figures in types.items()}
+        figures = types.get(folded)
+        return None if figures is None else GpuType(*figures)
     version = release.measured if release.generation != "v0.12" else "v0.12"
     for known in catalog.instance_types.values():
         written = known.name.lower() if release.is_type_folded else known.name
@@ -318,7 +372,18 @@ def _rows() -> Mapping[str, Any]:
 
 
 @cache
+def _types(name: str, cloud: str) -> Mapping[str, list[int]]:
+    """The instance types of a row: those of the release before, with what is new and without what is gone."""
+    row = _rows()[name]
+    before = _types(row["types_of"], cloud) if "types_of" in row else {}
+    found = {**before, **row.get("instance_types", {}).get(cloud, {})}
+    return {kind: figures for kind, figures in found.items() if kind not in row.get("without_types", ())}
+
+
+@cache
 def _presets(name: str) -> Mapping[str, Known]:
+    if earlier := _rows()[name].get("presets_of"):
+        return _presets(earlier)
     found: dict[str, Known] = {}
     for row in _rows()[name]["presets"]:
         known = Known(

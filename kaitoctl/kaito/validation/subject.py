@@ -37,7 +37,7 @@ class Subject:
         self.name = as_text(self.metadata.get("name"))
         self.namespace = as_text(self.metadata.get("namespace"))
         self.count = max(as_whole(self.resource.get("count")) or 1, 1)
-        self.release = releases.release_named(self.target)
+        self.release = setting.release_of(workspace)
 
     @property
     def api_version(self) -> str:
