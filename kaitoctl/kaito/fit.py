@@ -38,10 +38,17 @@ _GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a node offers: devices, and the memory of each in GiB."""
+    """What a node offers: devices, and the memory of each in GiB.
+
+    Args:
+        gpus: how many.
+        memory_gib: of each.
+        is_slice: whether a device is a slice of a GPU (MIG).
+    """
 
     gpus: int
     memory_gib: float
+    is_slice: bool = False
 
     def __str__(self) -> str:
         return f"{self.gpus} x {self.memory_gib:g} GiB"

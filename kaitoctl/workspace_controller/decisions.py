@@ -133,7 +133,11 @@ def node_shape(workspace: Object, settings: Settings, verdict: Verdict) -> Shape
         return None
     usable = (node for node in verdict.nodes if not node.failures and node.gpus.memory_gib)
     found = next(usable, None)
-    return Shape(found.gpus.together, found.gpus.memory_gib or 0) if found else None
+    if found is None:
+        return None
+    sharing = found.gpus.sharing
+    is_slice = sharing is not None and sharing.strategy == "mig"
+    return Shape(found.gpus.together, found.gpus.memory_gib or 0, is_slice)
 
 
 def mixed_nodes(workspace: Object, verdict: Verdict) -> str:

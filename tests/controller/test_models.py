@@ -224,3 +224,59 @@ def test_nodes_of_ones_own_are_counted_by_their_labels() -> None:
     assert is_ready(world)
     assert world.list(STATEFUL_SET)[0]["spec"]["replicas"] == 3
     assert not world.list(NODE_CLAIM)
+
+
+def sliced_node(world: World, name: str, slices: int) -> None:
+    """A node with MIG slices of one size, as the GPU operator's strategy `single` offers them."""
+    labels = {
+        "apps": "w",
+        "nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB-MIG-3g.40gb",
+        "nvidia.com/gpu.count": str(slices),
+        "nvidia.com/gpu.memory": "40192",
+        "nvidia.com/mig.strategy": "single",
+        "nvidia.com/mig.config": "all-3g.40gb",
+        "nvidia.com/mig.config.state": "success",
+    }
+    world.apply(NODE, gpu_node(name, labels, "own-machine"))
+    world.set_status(NODE, name, node_status(str(slices)))
+
+
+def test_a_slice_of_a_gpu_serves_by_itself() -> None:
+    """KAITO asks for all slices of the node as GPUs of one server, which do not work together."""
+    world = World()
+    sliced_node(world, "sliced", 2)
+    world.apply(kaito.WORKSPACE_V1BETA1, asks_for("phi-4-mini-instruct", ""))
+    world.settle()
+    assert is_ready(world)
+    (container,) = world.list(STATEFUL_SET)[0]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {kaito.GPU: "1"}
+    line = container["command"][2]
+    assert "--tensor-parallel-size=1" in line
+    assert "--kaito-kv-cache-cpu-memory-utilization=0" in line
+
+
+@pytest.mark.parametrize(
+    ("partition", "asked", "flags"),
+    [
+        (
+            {"mode": "mig", "profile": "3g.40gb"},
+            {"nvidia.com/mig-3g.40gb": "1"},
+            ("--tensor-parallel-size=1", "--kaito-kv-cache-cpu-memory-utilization=0"),
+        ),
+        ({"mode": "accelerator", "count": 2}, {kaito.GPU: "2"}, ("--data-parallel-size=2",)),
+        ({"mode": "accelerator", "count": 1}, {kaito.GPU: "1"}, ("--tensor-parallel-size=1",)),
+    ],
+)
+def test_a_partition_is_what_the_pod_asks_for(
+    partition: Object, asked: dict[str, str], flags: tuple[str, ...]
+) -> None:
+    ws = asks_for("phi-4-mini-instruct")
+    ws["resource"]["partition"] = partition
+    world = world_with(ws)
+    spec = world.list(STATEFUL_SET)[0]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["resources"]["limits"] == asked
+    for flag in flags:
+        assert flag in container["command"][2]
+    keys = {toleration.get("key") for toleration in spec["tolerations"]}
+    assert ("nvidia.com/mig-3g.40gb" in keys) == (partition["mode"] == "mig")

@@ -144,7 +144,7 @@ def layout_of(workspace: Object, known: Catalog, gpus: int, nodes: Shape | None 
         gpus,
         shape.memory_gib if shape else 0,
         machine.gpu_model if machine else "",
-        is_slice=mode == "mig",
+        is_slice=shape is not None and shape.is_slice,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kaitoctl.kaito import api, fit
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model
 from kaitoctl.kaito.fit import Shape
@@ -24,11 +26,11 @@ def shape_of(workspace: Object, known: Catalog, nodes: Shape | None = None) -> S
         from kaitoctl.kaito.validation.grammar import mig_memory_gb
 
         memory = mig_memory_gb(str(partition.get("profile") or ""))
-        return Shape(1, memory) if memory else None
+        return Shape(1, memory, is_slice=True) if memory else None
     machine = machine_of(workspace, known)
     whole = Shape(machine.gpus, machine.gpu_memory_per_gpu_gib) if machine else nodes
     if whole and partition.get("mode") == "accelerator":
-        return Shape(min(whole.gpus, int(partition.get("count") or whole.gpus)), whole.memory_gib)
+        return replace(whole, gpus=min(whole.gpus, int(partition.get("count") or whole.gpus)))
     return whole
 
 
