@@ -361,3 +361,50 @@ def test_rules_come_with_the_release_that_brought_them() -> None:
     assert [version for version in order if ("KW117", "refuses") in codes(mode, version)] == order[5:]
     assert [version for version in order if ("KW117", "refuses") in codes(local, version)] == ["v0.12.0"]
     assert [version for version in order if ("KW142", "refuses") in codes(hub, version)] == order[:4]
+
+
+# --- weights that are streamed ---------------------------------------------------------------------------
+
+STATIC = "inference.kaito.sh/static-model-mirror"
+SOURCE = {
+    "inference.kaito.sh/stream-datarefs-url": "https://models.example/refs",
+    "inference.kaito.sh/stream-identity-client-id": "0000",
+    "inference.kaito.sh/stream-source-type": "public",
+}
+WHOLE = {STATIC: "true", **SOURCE}
+STREAMS = frozenset({"ModelMirror", "ModelStreaming"})
+
+
+@pytest.mark.parametrize(
+    ("notes", "gates", "expected"),
+    [
+        (WHOLE, STREAMS, []),
+        (WHOLE, None, []),
+        (WHOLE, frozenset(), [("KW199", "ignores")] * 4),
+        ({STATIC: "true"}, STREAMS, [("KW119", "never-ready")] * 3),
+        ({**WHOLE, "inference.kaito.sh/stream-source-type": "mine"}, STREAMS, [("KW119", "never-ready")]),
+        (SOURCE, STREAMS, [("KW199", "ignores")] * 3),
+        ({**WHOLE, "kaito.sh/model-streaming": "disabled"}, STREAMS, [("KW199", "ignores")] * 4),
+        ({**WHOLE, "kaito.sh/runtime": "transformers"}, STREAMS, [("KW199", "ignores")] * 4),
+        ({"kaito.sh/model-mirror-storage-class": "blob"}, STREAMS, []),
+        ({**WHOLE, "kaito.sh/model-mirror-storage-class": "blob"}, STREAMS, [("KW199", "ignores")]),
+    ],
+)
+def test_annotations_of_streaming_are_judged_by_what_comes_of_them(
+    notes: dict[str, str], gates: frozenset[str] | None, expected: list[tuple[str, str]]
+) -> None:
+    obj = workspace(preset={"name": "phi-3-mini-4k-instruct"})
+    obj["metadata"]["annotations"] = notes
+    assert codes(obj, "v0.12", gates=gates) == expected
+    own = [code for code, _ in codes(obj, "kaitoctl") if code != "KW118"]
+    assert set(own) <= {"KW116", "KW114"} and len(own) >= len(set(notes) - {"kaito.sh/runtime"})
+
+
+def test_what_depends_on_a_gate_is_no_error_where_the_gate_may_be_off() -> None:
+    obj = workspace(preset={"name": "phi-4"})
+    obj["metadata"]["annotations"] = {STATIC: "true"}
+    severities = {
+        gates: {p.severity for p in validation.judge(obj, Setting("v0.12", gates=gates))}
+        for gates in (None, STREAMS)
+    }
+    assert severities == {None: {"warning"}, STREAMS: {"error"}}

@@ -171,6 +171,18 @@ CODES: Mapping[str, Code] = {
         "and says the same in the condition FieldsIgnored of the Workspace.",
         "kaitoctl",
     ),
+    "KW119": Code(
+        "a static mirror that cannot be reached",
+        'With inference.kaito.sh/static-model-mirror: "true" KAITO streams the weights from a store that '
+        "is there already. It needs the annotations stream-datarefs-url, stream-identity-client-id and "
+        "stream-source-type (public or byo) of the same prefix. This counts while KAITO's gate "
+        "ModelStreaming is on.",
+        "v0.12",
+        (
+            "KAITO admits it, and sets the condition ModelMirrorReady to False with the reason "
+            "ModelStreamingInvalidAnnotations; nothing is served.",
+        ),
+    ),
     "KW120": Code(
         "no label selects the nodes",
         "resource.labelSelector.matchLabels says which nodes may be used and what new nodes are labelled "
@@ -825,6 +837,14 @@ CODES: Mapping[str, Code] = {
             "`missing field(s): max-model-len is required in the vllm section of inference_config.yaml when "
             "using multi-GPU instances with <20GB of memory per GPU`",
         ),
+    ),
+    "KW199": Code(
+        "an annotation of streaming that is not read",
+        "The annotation says how weights are streamed, and none are: KAITO's gate ModelStreaming is off, "
+        "kaito.sh/model-streaming is disabled, the runtime is transformers, or the mirror is not static "
+        "(or is). The weights come from elsewhere, most often from Hugging Face.",
+        "v0.12",
+        ("KAITO admits it and ignores it.",),
     ),
     "KW200": Code(
         "no node of your own",

@@ -65,6 +65,10 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     yield from _model_fits(subject)
     yield from _estimate(subject)
     yield from ignored.ignored_fields(subject)
+    if subject.is_new and any("mirror" in key or "stream" in key for key in subject.annotations):
+        from kaitoctl.kaito.validation import streaming
+
+        yield from streaming.problems(subject)
     if isinstance(subject.workspace.get("inference"), dict):
         yield from inference_problems(subject)
     if subject.inference.get("adapters"):

@@ -27,6 +27,13 @@ from kaitoctl.kube.objects import dig
 _V3, _V4, _V46, _V9, _V12 = "v0.3", "v0.4", "v0.4.6", "v0.9", "v0.12"
 
 ANNOTATION_STREAMING = "kaito.sh/model-streaming"
+STATIC_MIRROR = "inference.kaito.sh/static-model-mirror"
+STATIC_SOURCE = (
+    "inference.kaito.sh/stream-datarefs-url",
+    "inference.kaito.sh/stream-identity-client-id",
+    "inference.kaito.sh/stream-source-type",
+)
+"""What a static mirror is reached by."""
 _ROLE, _ROLES = "kaito.sh/inference-role", ("prefill", "decode")
 _FAMILY = "kaito.sh/node-image-family"
 _NO = ("false", "no", "off", "0")
@@ -239,6 +246,7 @@ ANNOTATIONS: Mapping[str, Annotation] = {
     ANNOTATION_STREAMING: Annotation(values=("disabled",), harmless=("", "enabled")),
     "kaito.sh/model-mirror-storage-class": Annotation(),
     "kaito.sh/streaming-service-account": Annotation(),
+    **dict.fromkeys((STATIC_MIRROR, *STATIC_SOURCE), Annotation()),
 }
 """Every annotation that some KAITO version reads of a Workspace."""
 

@@ -132,6 +132,7 @@ ADMITTED: Mapping[str, Answer | _Judge] = {
     "KW112": "refuses",
     "KW113": _label,
     **dict.fromkeys(("KW114", "KW115", "KW116", "KW117"), "ignores"),
+    "KW119": "never-ready",
     "KW120": _no_label,
     "KW121": "ignores",
     "KW122": "ignores",
@@ -167,6 +168,7 @@ ADMITTED: Mapping[str, Answer | _Judge] = {
     **dict.fromkeys(("KW186", "KW187", "KW188", "KW189"), "never-ready"),
     **dict.fromkeys(("KW190", "KW191", "KW192", "KW193", "KW194"), "never-ready"),
     **dict.fromkeys(("KW195", "KW196", "KW197"), _length),
+    "KW199": "ignores",
 }
 """What becomes of a problem that the admission lets through; a code that is missing is then no problem."""
 
