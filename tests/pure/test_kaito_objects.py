@@ -32,6 +32,7 @@ BETTER = {
         "Job",
         "tolerations",
     ): "tolerates the taint of NVIDIA's operator; `gpu` and spot are nobody's GPU taints",
+    ("Job", "affinity"): "stays on the nodes made for it, where the controller looks for it",
     ("Job", "volumes"): "the pusher has a place of its own to write to",
 }
 """Named differences: kind and field, with why ours is better."""
