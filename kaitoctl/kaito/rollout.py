@@ -14,7 +14,7 @@ from typing import Literal
 from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.own_workloads import is_current, is_made_by_us
-from kaitoctl.kaito.serving import is_on_lost_node, serving
+from kaitoctl.kaito.serving import is_on_lost_node, lost_words, serving
 from kaitoctl.kaito.snapshot import Snapshot, event_time
 from kaitoctl.kaito.workspace_conditions import JOB_REPLACED
 from kaitoctl.kube import conditions, pod_state
@@ -316,6 +316,8 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
         return _tuning_detail(workspace, phase, seen)
     if phase in (Phase.NODES, Phase.GPU_PLUGIN):
         resource = conditions.find(workspace, api.RESOURCE_READY) or {}
+        if resource.get("status") == "True":  # they were there, and are not any more
+            return lost_words(seen)
         return str(resource.get("message") or "")
     pods = current_pods(workspace, seen)
     if phase is Phase.SERVICE:

@@ -223,11 +223,20 @@ def _of_addresses(seen: Snapshot) -> Serving:
     return Serving((f"{ready} ready",)) if ready else Serving(gap="pods", words="none of its pods is ready")
 
 
+def lost_words(seen: Snapshot) -> str:
+    """On which lost nodes pods are, in words; empty when all nodes are heard of."""
+    stuck = [pod for pod in seen.pods if is_on_lost_node(seen, pod)]
+    lost = {str(pod["spec"]["nodeName"]) for pod in stuck}
+    if not lost:
+        return ""
+    what = "does not exist any more" if lost <= seen.gone else "is not Ready"
+    who = "its pods are" if len(stuck) == len(seen.pods) else f"{len(stuck)} of {len(seen.pods)} pods are"
+    return f"{who} on {', '.join(sorted(lost))}, which {what}"
+
+
 def _unready(seen: Snapshot) -> str:
-    lost = {str(pod["spec"]["nodeName"]) for pod in seen.pods if is_on_lost_node(seen, pod)}
-    if lost:
-        what = "does not exist any more" if lost <= seen.gone else "is not Ready"
-        return f"its pods are on {', '.join(sorted(lost))}, which {what}"
+    if lost := lost_words(seen):
+        return lost
     alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pod_state.is_finished(pod)]
     if alive:
         return "none of its pods is ready"

@@ -165,6 +165,13 @@ def slow(case: Case) -> Iterator[Cause]:
                 if (served_s := _served_s(case, pod, running_s)) > 0:
                     yield from _no_longer_ready(case, pod, served_s)
                     continue
+                if (beside := _beside_the_server(pod, str(item["name"]), running_s)) is not None:
+                    message, hint = beside
+                    look = Command("kaitoctl logs", case.name, *case.in_namespace, "-c", str(item["name"]))
+                    about = f"{title_of(pod)}, container {item['name']}"
+                    evidence = [(f"container {item['name']}", f"running for {span(running_s)}, not ready")]
+                    yield blame("slow-start", about, message, evidence, hint=hint, command=look)
+                    continue
                 yield blame(
                     "slow-start",
                     f"{title_of(pod)}, container {item['name']}",
@@ -173,6 +180,27 @@ def slow(case: Case) -> Iterator[Cause]:
                     hint="see whether it still moves",
                     command=Command("kaitoctl logs", case.name, *case.in_namespace),
                 )
+
+
+def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, str] | None:
+    """What is so of a container that is not the model server, and what to do; None for the server."""
+    inits = {str(item.get("name")): item for item in dig(pod, "spec", "initContainers") or ()}
+    if name in inits and not pod_state.is_sidecar(inits[name]):
+        return (
+            f"init container {name} has run for {span(running_s)} and has not ended, and the server starts "
+            "after it",
+            "see what it waits for",
+        )
+    mains = [item for item in dig(pod, "spec", "containers") or () if isinstance(item, dict)]
+    with_gpus = [item for item in mains if pod_state.holds_accelerator({"spec": {"containers": [item]}})]
+    server = str(next(iter(with_gpus or mains), {}).get("name"))
+    if name == server:
+        return None
+    return (
+        f"{name}, which runs beside the server, is not ready {span(running_s)} after it began, and so the "
+        "pod is not",
+        "see its log and its readinessProbe; take it out where nobody needs it",
+    )
 
 
 def _served_s(case: Case, pod: Object, running_s: float) -> float:

@@ -10,7 +10,7 @@ from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating,
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import NORMAL, Place, code_of
 from kaitoctl.kube import pod_state
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, dig, generation_of
 from kaitoctl.kube.workloads import replicas
 
 _SILENT_S = 900.0
@@ -65,6 +65,8 @@ def said_of_workloads(case: Case) -> Iterator[Cause]:
     of = (*case.seen.workloads, *case.seen.replica_sets, *case.seen.jobs)
     warned = [cause for workload in of for cause in _warning(case, workload, "workload-event")]
     yield from warned
+    if not warned:
+        yield from _not_taken_up(case)
     if warned or case.seen.pods or case.progress.down or "pods" in case.seen.unseen:
         return
     for workload in case.seen.workloads:
@@ -78,6 +80,25 @@ def said_of_workloads(case: Case) -> Iterator[Cause]:
                 hint="that takes Kubernetes seconds: see that kube-controller-manager runs",
                 command=looks.describe(workload),
             )
+
+
+def _not_taken_up(case: Case) -> Iterator[Cause]:
+    """Workloads whose last change Kubernetes' own controllers have not seen."""
+    for workload in case.seen.workloads:
+        wanted, seen = generation_of(workload), int(dig(workload, "status", "observedGeneration") or 0)
+        times = [item.get("time") for item in workload["metadata"].get("managedFields") or ()]
+        changed = max(map(str, filter(None, times)), default=workload["metadata"].get("creationTimestamp"))
+        since_s = case.age_s(changed)
+        if seen >= wanted or since_s <= _CREATED_WITHIN_S:
+            continue
+        yield blame(
+            "kubernetes-says",
+            title_of(workload),
+            f"Kubernetes has not taken up its last change, of {span(since_s)} ago",
+            [("status", f"observedGeneration {seen}, and metadata.generation is {wanted}")],
+            hint="that takes Kubernetes seconds: see that kube-controller-manager runs",
+            command=looks.describe(workload),
+        )
 
 
 def _warning(case: Case, obj: Object, place: Place) -> Iterator[Cause]:
