@@ -27,6 +27,7 @@ from bench import (
     runtime,
     sandbox,
     scaling,
+    shards,
     startup,
     validate,
 )
@@ -42,6 +43,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "controller": lambda chosen: controller.figures(chosen.rounds or 3, chosen.workspaces or 1000),
     "competition": lambda chosen: competition.figures(chosen.rounds or 9),
     "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces or 300),
+    "shards": lambda chosen: shards.figures(),
     "scaling": lambda chosen: scaling.figures([int(size) for size in chosen.sizes.split(",")]),
 }
 

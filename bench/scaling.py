@@ -59,9 +59,9 @@ def check_nodes(sizes: Sequence[int]) -> list[Figure]:
     taken = {size: nodes.compared(size, ROUNDS, alone=True)[0] for size in (FEW, *sizes)}
     sides = sorted(name for name in taken[FEW] if name.startswith("check-nodes"))  # "all" first: the dearest
     found = []
-    for which, what, unit in ((0, "time", "s"), (1, "memory", "MiB")):
+    for which, what, unit in (("seconds", "time", "s"), ("mib", "memory", "MiB")):
         lowest = {
-            side: {size: min(run[which] for run in taken[size][side]) for size in (FEW, *sizes)}
+            side: {size: min(getattr(run, which) for run in taken[size][side]) for size in (FEW, *sizes)}
             for side in sides
         }
         found.append(_beyond_few(f"check-nodes, {what}", lowest, unit))
