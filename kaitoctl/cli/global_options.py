@@ -41,6 +41,15 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--no-headers",), "no_headers", "", "Leave out the headers of tables."),
     (("--sort-by",), "sort_by", "JSONPATH", "Order rows by a field of their JSON, such as .name."),
 )
+_WRITTEN: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
+    (("--field-manager",), "field_manager", "NAME", "Manager of the fields that are written."),
+)
+_WRITERS = (
+    "add-adapter", "apply", "check-nodes", "create inference-set", "create workspace", "diff", "edit", "plan",
+    "remove-adapter", "restart", "rollout fleet", "rollout undo", "set-adapter",
+)  # fmt: skip
+"""Commands that write fields, or show what writing them would do."""
+_LONGEST_MANAGER = 128  # what the API server takes
 _LISTS = (
     "events", "list-adapters", "models list", "nodes", "orphans", "rollout history", "skus list", "status"
 )  # fmt: skip
@@ -74,6 +83,8 @@ def add(command: Any, path: str) -> None:
         return
     if path in _LISTS:
         command.params += [_option(*row) for row in _ROWS]
+    if path in _WRITERS:
+        command.params += [_option(*row) for row in _WRITTEN]
     taken = {name for param in command.params for name in param.opts}
     asks_cluster = any(param.name == "context" for param in command.params)
     rows = (*_ALWAYS, *(_CONNECTION if asks_cluster else ()))
@@ -106,6 +117,10 @@ def _keep(ctx: Any, param: Any, value: Any) -> None:
         if not (value.isascii() and value.isdecimal()):
             raise typer.BadParameter(f"{value!r} is no level: a number from 0 to 9")
         value = int(value)
+    if param.name == "field_manager" and not (len(value) <= _LONGEST_MANAGER and value.isprintable()):
+        raise typer.BadParameter(
+            f"{value[:40]!r}: at most {_LONGEST_MANAGER} characters, all of them printable"
+        )
     invocation.keep(param.name, list(value) if param.multiple else value)
 
 

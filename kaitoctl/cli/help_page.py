@@ -14,7 +14,7 @@ from typing import Any
 from kaitoctl.cli.controller_options import Controller
 
 _SHARED = frozenset((
-    "output_format", "no_headers", "sort_by", "catalog", "catalog_file", "prices",
+    "output_format", "no_headers", "sort_by", "field_manager", "catalog", "catalog_file", "prices",
     "namespace", "context", "kubeconfig", "request_timeout", "sandbox", "sandbox_name",
 ))  # fmt: skip
 """Parameters that stand last, as they mean the same on every page; and so does --help."""

@@ -40,7 +40,8 @@ def status(
     """Show the status of all Workspaces as a list, or of one with everything it owns.
 
     With -w a terminal is updated in place; elsewhere each change is one line, or with -o json one object. One
-    Workspace is followed until it is ready or has failed, the list until Ctrl-C or --timeout.
+    Workspace is followed until it is ready or has failed, the list until Ctrl-C or --timeout. With
+    --timeout, one that is yet to be created is waited for.
     Exit code 0: ready (without -w: or progressing), 1: failed, or no longer serving, 124: timed out.
 
     \b

@@ -26,7 +26,7 @@ from kaitoctl.commands import (
 from kaitoctl.commands import adapter_messages as words
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.adapter_settings import AdapterCheck, AdapterSettings
-from kaitoctl.commands.cluster import FIELD_MANAGER, carried_out, connected, explain_refusal, served_versions
+from kaitoctl.commands.cluster import carried_out, connected, explain_refusal, field_manager, served_versions
 from kaitoctl.commands.follow import budget_s
 from kaitoctl.commands.kaito_here import as_said
 from kaitoctl.commands.observe_deeply import with_evidence
@@ -170,7 +170,7 @@ class _Changing:
         writing = adapters.writing(
             workspace,
             change,
-            manager=FIELD_MANAGER,
+            manager=field_manager(),
             force=self.how.force_conflicts,
             dry_run=dry_run,
             check=check,

@@ -14,12 +14,13 @@ from kaitoctl.commands import (
     consent,
     files,
     follow_fleet,
+    invocation,
     make_plan,
     option_values,
     ownership_warnings,
     plan_documents,
 )
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal, present
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present
 from kaitoctl.commands.follow_all import follow_all
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target_release import check_manager
@@ -107,7 +108,7 @@ def _again(given: Manifests, kept: Object | None, target: Target) -> Command:
     for name in dict.fromkeys(names):
         built, _, folder = name.partition("-k ")
         words += ("-k", folder) if folder and not built else ("-f", "-" if name == "stdin" else name)
-    return Command("kaitoctl apply", *words, *target.in_namespace)
+    return Command("kaitoctl apply", *words, *invocation.field_manager_words(), *target.in_namespace)
 
 
 def _plan_of(path: str) -> Object:
@@ -269,7 +270,7 @@ async def _send(client: Client, change: Change, *, force: bool) -> None:
     for tries in range(1, _TRIES + 1):
         judged = {"resourceVersion": version} if version else {}
         body = {**change.body, "metadata": {**change.body["metadata"], **judged}}
-        asked = request.apply(kind, body, manager=FIELD_MANAGER, force=force, only_new=not change.seen)
+        asked = request.apply(kind, body, manager=field_manager(), force=force, only_new=not change.seen)
         try:
             await certain_write.applied(
                 client, asked, kind, change.key, is_done=lambda now: _is_done(now, change.body), word=word
@@ -300,9 +301,9 @@ def _is_as_shown(now: Object, change: Change) -> bool:
 
 def _is_done(now: Object | None, body: Object) -> bool:
     """Whether the object is what was applied: ours are the fields that we have sent, and their values."""
-    if now is None or not managed_fields.applied(now, FIELD_MANAGER):
+    if now is None or not managed_fields.applied(now, field_manager()):
         return False
-    owned = managed_fields.extract(now, FIELD_MANAGER)
+    owned = managed_fields.extract(now, field_manager())
     return all(
         owned.get(part) == body[part] for part in body if part not in ("metadata", "apiVersion", "kind")
     )

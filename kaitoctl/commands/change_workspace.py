@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import certain_write, consent, ownership_warnings, plan_effects
 from kaitoctl.commands.adapter_messages import difference
-from kaitoctl.commands.cluster import FIELD_MANAGER, explain_refusal
+from kaitoctl.commands.cluster import explain_refusal, field_manager
 from kaitoctl.commands.observe_adapters import workspace_named
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import ApiError, InputError
@@ -97,10 +97,10 @@ async def change(client: Client, target: Target, live: Object, asked: Asked) -> 
             else merging.upon(live, made, without_strength=asked.without_strength)
         )
         _judge(live, goal, asked.setting)
-        body = merging.intent(live, goal, FIELD_MANAGER)
+        body = merging.intent(live, goal, field_manager())
         try:
             trial = await client.send(
-                request.apply(kind, body, manager=FIELD_MANAGER, force=asked.force, dry_run=True)
+                request.apply(kind, body, manager=field_manager(), force=asked.force, dry_run=True)
             )
             rest = _rest(trial, goal) if asked.replace else {}
             trial = merge_patched(trial, rest)
@@ -110,7 +110,7 @@ async def change(client: Client, target: Target, live: Object, asked: Asked) -> 
                 await _agree(client, target, live, trial, difference, asked)
             if asked.dry_run:
                 return trial, "configured" if difference else "unchanged"
-            writing = request.apply(kind, body, manager=FIELD_MANAGER, force=asked.force)
+            writing = request.apply(kind, body, manager=field_manager(), force=asked.force)
 
             def is_done(now: Object | None, trial: Object = trial, rest: Object = rest) -> bool:
                 return now is not None and merging.asked_of(merge_patched(now, rest)) == merging.asked_of(
@@ -120,7 +120,7 @@ async def change(client: Client, target: Target, live: Object, asked: Asked) -> 
             made = await certain_write.applied(client, writing, kind, key, is_done=is_done, word="changed")
             if rest:
                 patch = {**rest, "metadata": {**(rest.get("metadata") or {}), "uid": uid_of(live)}}
-                made = await client.send(request.merge_patch(kind, *key, patch, manager=FIELD_MANAGER))
+                made = await client.send(request.merge_patch(kind, *key, patch, manager=field_manager()))
         except ApiError as error:
             if not _is_stale(error) or tries == _TRIES:
                 raise explain_refusal(error, namespace=key.namespace) from error
@@ -182,7 +182,7 @@ def _rest(trial: Object, goal: Object) -> Object:
         InputError: something of it is another manager's; with the fields and their owners.
     """
     rest = undo.remainder(trial, goal)
-    owners = [(path, who) for path, who in undo.owners(trial, rest) if set(who) != {FIELD_MANAGER}]
+    owners = [(path, who) for path, who in undo.owners(trial, rest) if set(who) != {field_manager()}]
     if rest and owners:
         fields = [f"{path}: owned by {', '.join(who)}" for path, who in owners]
         raise InputError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import text
 from kaitoctl.commands import cluster, option_values
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected
+from kaitoctl.commands.cluster import connected, field_manager
 from kaitoctl.commands.kaito_here import as_said
 from kaitoctl.commands.node_check_options import NodeCheck
 from kaitoctl.commands.option_values import ManagedBy
@@ -104,7 +104,7 @@ async def _fix(client: Client, verdict: Verdict, check: NodeCheck) -> bool:
             return False
     for node, labels in fixes.items():
         patch = {"metadata": {"labels": dict(labels)}}
-        patching = request.merge_patch(NODE, "", node, patch, manager=FIELD_MANAGER)
+        patching = request.merge_patch(NODE, "", node, patch, manager=field_manager())
         if check.dry_run:
             patching = replace(patching, query={**patching.query, "dryRun": "All"})
         await client.send(patching)

@@ -139,6 +139,11 @@ def missing_crd() -> ApiError:
     )
 
 
+def field_manager() -> str:
+    """The manager of the fields that this command writes: `FIELD_MANAGER`, unless the user names another."""
+    return invocation.field_manager() or FIELD_MANAGER
+
+
 async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:
     """The error for a name that no Workspace has, with the nearest one that exists."""
     try:

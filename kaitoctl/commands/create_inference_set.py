@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import certain_write, follow_fleet, option_values, plan_effects
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal, served_versions
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
@@ -131,7 +131,7 @@ async def _applied(client: Client, made: Object, *, dry_run: bool) -> Object:
         ApiError: there is one, or the server refuses.
     """
     kind, key = kinds.kind_of(made), key_of(made)
-    asked = request.apply(kind, made, manager=FIELD_MANAGER, dry_run=dry_run, only_new=True)
+    asked = request.apply(kind, made, manager=field_manager(), dry_run=dry_run, only_new=True)
     try:
         answer = await certain_write.applied(
             client, asked, kind, key, is_done=lambda now: _is_ours(now), word="created"
@@ -147,4 +147,4 @@ async def _applied(client: Client, made: Object, *, dry_run: bool) -> Object:
 
 
 def _is_ours(now: Object | None) -> bool:
-    return now is not None and bool(managed_fields.applied(now, FIELD_MANAGER))
+    return now is not None and bool(managed_fields.applied(now, field_manager()))

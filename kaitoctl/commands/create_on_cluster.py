@@ -17,7 +17,7 @@ from kaitoctl.commands import (
     pull_secrets,
     smoke_test,
 )
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal, present, served_versions
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present, served_versions
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.kaito_here import as_said, rules_in
 from kaitoctl.commands.new_manifest import How, Wanted, judge, show
@@ -144,10 +144,10 @@ async def _verdict(client: Client, workspace: Object, rules: node_check.Rules) -
 async def _apply(client: Client, workspace: Object, *, dry_run: bool) -> Object:
     """Create the Workspace by server-side apply; one that somebody else makes meanwhile stays as it is."""
     kind, key = api.kind_of(workspace), key_of(workspace)
-    asked = request.apply(kind, workspace, manager=FIELD_MANAGER, dry_run=dry_run, only_new=True)
+    asked = request.apply(kind, workspace, manager=field_manager(), dry_run=dry_run, only_new=True)
 
     def is_done(now: Object | None) -> bool:
-        return now is not None and bool(managed_fields.applied(now, FIELD_MANAGER))
+        return now is not None and bool(managed_fields.applied(now, field_manager()))
 
     try:
         return await certain_write.applied(client, asked, kind, key, is_done=is_done, word="created")

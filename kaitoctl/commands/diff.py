@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaitoctl import workspace_controller
 from kaitoctl.commands import files, invocation, option_values
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected, missing_crd, present, workspace_kind
+from kaitoctl.commands.cluster import connected, field_manager, missing_crd, present, workspace_kind
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import generation_named, settings_of
 from kaitoctl.commands.kaito_here import kaito_here
@@ -158,7 +158,7 @@ async def _answer(client: Client, written: Object, settings: Settings, *, force:
 
 async def _dry_run(client: Client, kind: Kind, written: Object, *, force: bool) -> Object:
     """The Workspace as it would be, with the identity that its children know."""
-    asked = request.apply(kind, written, manager=FIELD_MANAGER, force=force, dry_run=True)
+    asked = request.apply(kind, written, manager=field_manager(), force=force, dry_run=True)
     try:
         return await client.send(asked)
     except ApiError as error:

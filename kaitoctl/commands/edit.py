@@ -23,7 +23,7 @@ from kaitoctl.commands import (
     plan_effects,
 )
 from kaitoctl.commands.adapter_messages import difference
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.observe_adapters import workspace_named
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_world import setting_of
@@ -296,7 +296,7 @@ async def _send(client: Client, now: Object, goal: Object, *, dry_run: bool) -> 
         judged = {"uid": uid_of(now), "resourceVersion": resource_version_of(now)}
         patch = merging.patch(_editable(now), goal)
         patch["metadata"] = {**(patch.get("metadata") or {}), **judged}
-        asked = request.merge_patch(kind, *key_of(now), patch, manager=FIELD_MANAGER, dry_run=dry_run)
+        asked = request.merge_patch(kind, *key_of(now), patch, manager=field_manager(), dry_run=dry_run)
         try:
             found = await client.send(asked)
         except ApiError as error:

@@ -18,13 +18,13 @@ from kaitoctl.commands import cluster
 from kaitoctl.commands.observe_deeply import with_controllers, with_evidence
 from kaitoctl.commands.observe_workspace import WorkspaceObservation, observe_workspace
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import NegativeAnswer, TimedOut
+from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.rollout import Phase, Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view import view
 from kaitoctl.kube.objects import ObjectKey, dig
-from kaitoctl.screens import durations, progress_reporters
+from kaitoctl.screens import durations, output, progress_reporters
 from kaitoctl.screens.progress_reporters import ProgressReporter
 
 if TYPE_CHECKING:
@@ -81,6 +81,53 @@ async def rollout(
     finally:
         for reporter in showing:
             reporter.close()
+
+
+async def until_created(client: Client, key: ObjectKey, timeout_s: float | None) -> float | None:
+    """Wait for a Workspace that is yet to be created; returns what is left of the time.
+
+    Args:
+        client: the cluster.
+        key: the Workspace's.
+        timeout_s: how long to wait at most; None does not wait: a wrong name would never be said.
+
+    Raises:
+        ApiError: there is none, and it is not waited for.
+        TimedOut: there is still none.
+    """
+    began = asyncio.get_running_loop().time()
+    missing = await _missing(client, key)
+    if missing is not None and timeout_s is None:
+        missing.hint = missing.hint + ("; --timeout DURATION waits for one that is yet to be created")
+        raise missing
+    if missing is not None:
+        words = durations.elapsed(timeout_s or 0)
+        output.step(f"Workspace {key} does not exist yet; waiting for it, for {words} at most")
+        try:
+            async with asyncio.timeout(timeout_s):
+                while missing is not None:
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+                    missing = await _missing(client, key)
+        except TimeoutError:
+            hint = missing.hint if missing is not None else ""
+            raise TimedOut(f"Workspace {key} was not created within {words}", hint=hint) from None
+    waited_s = asyncio.get_running_loop().time() - began
+    return None if timeout_s is None else max(timeout_s - waited_s, _LOOK_AGAIN_S)
+
+
+async def _missing(client: Client, key: ObjectKey) -> ApiError | None:
+    """Why there is no such Workspace; None when there is one.
+
+    Raises:
+        ApiError: the cluster serves none at all, or does not let us look.
+    """
+    try:
+        await cluster.workspace_by_name(client, key)
+    except ApiError as error:
+        if error.status != 404 or error.is_unknown_resource or error.reason != "NotFound":
+            raise
+        return error
+    return None
 
 
 @dataclass

@@ -94,6 +94,16 @@ def ordered(items: Sequence[T], plain: Callable[[T], Any]) -> list[T]:
     return [items[at] for at in choosing.order(expression, [plain(item) for item in items])]
 
 
+def field_manager() -> str:
+    """What --field-manager says; empty without."""
+    return str(_given.get("field_manager") or "")
+
+
+def field_manager_words() -> tuple[str, ...]:
+    """The options by which a command that is advised writes as the same manager."""
+    return ("--field-manager", field_manager()) if field_manager() else ()
+
+
 def overrides() -> Overrides:
     """What counts instead of the kubeconfig."""
     from kaitoctl.kube.overrides import Overrides

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import text
 from kaitoctl.commands import plan_effects, plan_world
-from kaitoctl.commands.cluster import FIELD_MANAGER, explain_refusal, present, together
+from kaitoctl.commands.cluster import explain_refusal, field_manager, present, together
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError, InputError
@@ -138,7 +138,7 @@ class _Judge:
             if problems:
                 return _refusal(one, *problems, warnings=warnings)
             after = await self._client.send(
-                request.apply(kind, body, manager=FIELD_MANAGER, force=self._asked.force, dry_run=True)
+                request.apply(kind, body, manager=field_manager(), force=self._asked.force, dry_run=True)
             )
             problems, more = await self._references(one, body)
         except ApiError as error:

@@ -103,6 +103,10 @@ def namespace_name(text: str) -> str:
     return text
 
 
+_WORKSPACE = ("workspace", "workspaces", "wk", "wks")
+"""What kubectl calls the kind, its short names among it."""
+
+
 def workspace_name(text: str) -> str:
     """The name in `falcon`, `workspace/falcon` or `workspace.kaito.sh/falcon`, as kubectl writes it.
 
@@ -110,7 +114,7 @@ def workspace_name(text: str) -> str:
         InputError: the text is no such name.
     """
     kind, slash, name = text.rpartition("/")
-    if slash and kind not in ("workspace", "workspaces", "workspace.kaito.sh", "workspaces.kaito.sh"):
+    if slash and kind.removesuffix(".kaito.sh") not in _WORKSPACE:
         raise InputError(f"{text[:80]!r}: this is about Workspaces", hint="such as workspace/falcon")
     if not is_subdomain(name):
         raise InputError(f"{text[:80]!r} does not name a Workspace", hint="such as falcon")

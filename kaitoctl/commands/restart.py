@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import consent, follow, option_values, plan_effects
 from kaitoctl.commands import observe_adapters as look
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted
@@ -131,7 +131,7 @@ async def _send(client: Client, workload: Object, *, dry_run: bool) -> Object:
         "metadata": {"uid": uid_of(workload)},
         "spec": {"template": {"metadata": {"annotations": {_RESTARTED_AT: now}}}},
     }
-    asked = request.merge_patch(kind, *key_of(workload), patch, manager=FIELD_MANAGER, dry_run=dry_run)
+    asked = request.merge_patch(kind, *key_of(workload), patch, manager=field_manager(), dry_run=dry_run)
     try:
         return await client.send(asked)
     except ApiError as error:

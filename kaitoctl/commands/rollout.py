@@ -17,7 +17,7 @@ from kaitoctl.commands import (
     plan_effects,
 )
 from kaitoctl.commands.adapter_messages import difference
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
@@ -289,7 +289,7 @@ async def _change(client: Client, known: Known, goal: Object, rest: Object, *, f
     if rest:
         live = known.workspace
         patch = {**rest, "metadata": {**(rest.get("metadata") or {}), "uid": uid_of(live)}}
-        await _send(client, request.merge_patch(known.kind, *key_of(live), patch, manager=FIELD_MANAGER))
+        await _send(client, request.merge_patch(known.kind, *key_of(live), patch, manager=field_manager()))
     after = await _apply(client, _applying(known, goal, force=force, dry_run=False))
     if left := remainder(after, goal):
         fields = ", ".join(path for path, _ in owners(after, left))
@@ -298,8 +298,8 @@ async def _change(client: Client, known: Known, goal: Object, rest: Object, *, f
 
 
 def _applying(known: Known, goal: Object, *, force: bool, dry_run: bool) -> Request:
-    body = manifest(known.workspace, goal, FIELD_MANAGER)
-    return request.apply(known.kind, body, manager=FIELD_MANAGER, force=force, dry_run=dry_run)
+    body = manifest(known.workspace, goal, field_manager())
+    return request.apply(known.kind, body, manager=field_manager(), force=force, dry_run=dry_run)
 
 
 async def _apply(client: Client, applying: Request) -> Object:
@@ -329,7 +329,12 @@ def status(*, name: str, timeout: str | None, catalog: str | None, target: Targe
 
 async def _status(target: Target, name: str, timeout_s: float | None, known: Catalog) -> None:
     async with connected(target) as client:
-        _, workspace = await _workspace(client, ObjectKey(client.namespace, name))
+        key = ObjectKey(client.namespace, name)
+        try:
+            timeout_s = await follow.until_created(client, key, timeout_s)
+        except ApiError as error:
+            raise _explain(error) from error
+        _, workspace = await _workspace(client, key)
         await _follow(client, target, workspace, timeout_s, known)
     output.data(f'workspace "{name}" successfully rolled out')
 

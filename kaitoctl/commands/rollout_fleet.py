@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import consent, follow_fleet, option_values
-from kaitoctl.commands.cluster import FIELD_MANAGER, connected, explain_refusal
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer, TimedOut
 from kaitoctl.kaito import api, catalog_file
 from kaitoctl.kaito.fleet.decisions import CHANGED_AT, Decision, Replica, decide
@@ -215,7 +215,7 @@ async def _carry(client: Client, fleet: Fleet, one: Replica) -> None:
         notes = {**changed.get("annotations", {}), CHANGED_AT: timestamp(datetime.now(UTC))}
         same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         patch["metadata"] = {**changed, "annotations": notes, **same}
-        asked = request.merge_patch(kind, *key, patch, manager=FIELD_MANAGER)
+        asked = request.merge_patch(kind, *key, patch, manager=field_manager())
     try:
         await client.send(asked)
     except ApiError as error:

@@ -55,4 +55,5 @@ async def follow_one(
         if record is not None:
             reporters.append(progress_reporters.recording(record))
         key = ObjectKey(client.namespace, name)
+        timeout_s = await follow.until_created(client, key, timeout_s)
         await follow.rollout(client, target, key, timeout_s=timeout_s, reporters=reporters)
