@@ -124,4 +124,80 @@ OF_PARTS = [
         "einops, timm. Run `pip install einops timm`",
     ),
     ("image-broken", "lacks tiktoken", "ValueError: `tiktoken` is required to read a `tiktoken` file."),
+    # --- places
+    (
+        "bad-arguments",
+        "may not listen on port 80",
+        "PermissionError: [Errno 13] error while attempting to bind on address ('0.0.0.0', 80): permission "
+        "denied",
+    ),
+    (
+        "bad-arguments",
+        "10.9.9.9, is not one of the pod's",
+        "OSError: [Errno 99] error while attempting to bind on address ('10.9.9.9', 5000): cannot assign "
+        "requested "
+        "address",
+    ),
+    ("bad-arguments", "IPv6", "OSError: [Errno 97] Address family not supported by protocol"),
+    ("path-not-writable", "no rights to /data", "PermissionError: [Errno 13] Permission denied: '/data/x'"),
+    (
+        "model-access-denied",
+        "no credentials for the object store",
+        "botocore.exceptions.NoCredentialsError: Unable to locate credentials",
+    ),
+    (
+        "model-access-denied",
+        "no credentials for the object store",
+        "google.auth.exceptions.DefaultCredentialsError: Your default credentials were not found.",
+    ),
+    (
+        "model-access-denied",
+        "no credentials for the object store",
+        "azure.core.exceptions.ClientAuthenticationError: DefaultAzureCredential failed to retrieve a token",
+    ),
+    (
+        "model-access-denied",
+        "denies access (403)",
+        "botocore.exceptions.ClientError: An error occurred (403) when calling the HeadObject operation: "
+        "Forbidden",
+    ),
+    (
+        "model-access-denied",
+        "denies access (ExpiredToken)",
+        "botocore.exceptions.ClientError: An error occurred (ExpiredToken) when calling the ListObjectsV2 "
+        "operation: The provided token has expired.",
+    ),
+    (
+        "model-access-denied",
+        "denies access (AuthorizationPermissionMismatch)",
+        "azure.core.exceptions.HttpResponseError: This request is not authorized to perform this operation.\n"
+        "ErrorCode:AuthorizationPermissionMismatch",
+    ),
+    (
+        "model-not-found",
+        "no such bucket, or nothing under this path (NoSuchBucket)",
+        "botocore.exceptions.ClientError: An error occurred (NoSuchBucket) when calling the ListObjectsV2 "
+        "operation: The specified bucket does not exist",
+    ),
+    (
+        "gpus-disconnected",
+        "falcon-0.falcon-headless.default.svc, cannot be resolved",
+        "socket.gaierror: [Errno -2] Name or service not known: falcon-0.falcon-headless.default.svc",
+    ),
+    (
+        "gpus-disconnected",
+        "falcon-0.falcon-headless.default.svc.cluster.local, cannot be resolved",
+        "ConnectionError: ray.init() failed: Name or service not known "
+        "falcon-0.falcon-headless.default.svc.cluster.local:6379",
+    ),
+    (
+        "hub-unreachable",
+        "name of the hub",
+        "socket.gaierror: [Errno -2] Name or service not known: huggingface.co",
+    ),
+    (
+        "model-unsupported",
+        "chat template cannot be used: unexpected",
+        "jinja2.exceptions.TemplateSyntaxError: unexpected '}'",
+    ),
 ]

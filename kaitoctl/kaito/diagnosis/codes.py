@@ -527,11 +527,16 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "model-access-denied": Code(
             "the model's weights may not be downloaded",
-            "log `401 Client Error`, `gated repo`, `Access to model ... is restricted`",
+            "log `401 Client Error`, `gated repo`, `Access to model ... is restricted`, `Unable to locate "
+            "credentials`, `An error occurred (AccessDenied)`",
             "KAITO v0.12 downloads weights from Hugging Face at start. The model wants its licence "
-            "accepted and a token, which is missing or belongs to an account without access.",
+            "accepted and a token, which is missing or belongs to an account without access. A custom pod "
+            "may "
+            "read its model from an object store, which asks for an identity of the pod.",
             "Accept the licence on huggingface.co, put the token under HF_TOKEN in a Secret and name it "
-            "in presetOptions.modelAccessSecret.",
+            "in presetOptions.modelAccessSecret. For an object store, give the pod's ServiceAccount the "
+            "rights "
+            "(workload identity), or the pod template a Secret.",
         ),
         "context-too-long": Code(
             "the context is longer than the model can have",

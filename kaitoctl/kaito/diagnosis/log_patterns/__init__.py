@@ -20,6 +20,7 @@ from kaitoctl.kaito.diagnosis.log_patterns import (
     gpus,
     memory,
     network,
+    places,
     processes,
     quantization,
     weights,
@@ -32,6 +33,7 @@ _ANY_CASE = "(?i)"
 
 PATTERNS: tuple[Row, ...] = (
     *network.PATTERNS,
+    *places.PATTERNS,
     *memory.PATTERNS,
     *quantization.PATTERNS,
     *cuda.PATTERNS,

@@ -1,0 +1,111 @@
+"""Places that a server cannot use: addresses to listen on, object stores, and names of the cluster's own."""
+
+from __future__ import annotations
+
+from kaitoctl.kaito.diagnosis.log_patterns.reading import TRANSFORMERS, Reading, Row
+
+_CREDENTIALS = (
+    "give the pod credentials: a ServiceAccount with workload identity (IRSA, EKS Pod Identity, GKE, Entra), "
+    "or a "
+    "Secret in the pod template's environment"
+)
+_HOST = r"(?:[\w-]{1,63}-\d{1,4}\.[\w-]{1,80}-headless[\w.-]{0,120}|[\w.-]{1,160}\.svc(?:\.[\w.-]{1,60})?)"
+_NO_NAME = (
+    r"(?:gaierror|Name or service not known|failure in name resolution|Failed to resolve|getaddrinfo|"
+    r"hostname nor servname)"
+)
+
+PATTERNS: tuple[Row, ...] = (
+    # --- addresses to listen on
+    (
+        r"bind on address \('?(?P<host>[^',]{1,60})'?, (?P<port>\d{1,5}).{0,20}: \[?(?:Errno 13\]? "
+        r")?permission denied|"
+        r"bind.{0,60}:(?P<low>\d{1,4})\b.{0,20}[Pp]ermission denied",
+        Reading(
+            "bad-arguments",
+            "the server may not listen on port {port}{low}: those below 1024 are root's, and it runs as "
+            "another user",
+            "let it listen on a port from 1024 on, such as 5000 (the Service translates), or set "
+            "net.ipv4.ip_unprivileged_port_start in the pod's securityContext.sysctls",
+            "Python 3.12 asyncio/base_events.py; Linux net/ipv4/af_inet.c",
+        ),
+    ),
+    (
+        r"bind on address \('?(?P<host>[^',]{1,60})'?, (?P<port>\d{1,5}).{0,20}: .{0,20}[Cc]annot assign "
+        r"requested "
+        r"address|\[Errno 99\] Cannot assign requested address",
+        Reading(
+            "bad-arguments",
+            "the address that the server is to listen on, {host}, is not one of the pod's",
+            "let it listen on 0.0.0.0 (or ::), with no address of its own in the command",
+            "Python 3.12 asyncio/base_events.py; glibc strerror EADDRNOTAVAIL",
+        ),
+    ),
+    (
+        r"Address family not supported by protocol|\[Errno 97\]",
+        Reading(
+            "bad-arguments",
+            "the server is to use IPv6 (or IPv4), and the pod has none",
+            "let it listen on 0.0.0.0 where the cluster has IPv4 alone, on :: where it has IPv6",
+            "glibc strerror EAFNOSUPPORT",
+        ),
+    ),
+    # --- object stores
+    (
+        r"NoCredentialsError|Unable to locate credentials|PartialCredentialsError|DefaultCredentialsError|"
+        r"default credentials were not found|DefaultAzureCredential failed|CredentialUnavailableError|"
+        r"ClientAuthenticationError|UnauthorizedSSOTokenError|NoAuthTokenError",
+        Reading(
+            "model-access-denied",
+            "the server has no credentials for the object store that the model is in",
+            _CREDENTIALS,
+            "botocore 1.40 exceptions.py; google-auth 2.43; azure-identity 1.25",
+        ),
+    ),
+    (
+        r"An error occurred \((?P<what>403|AccessDenied\w{0,20}|InvalidAccessKeyId|SignatureDoesNotMatch|"
+        r"ExpiredToken\w{0,10}|"
+        r"InvalidToken|AllAccessDisabled|InvalidClientTokenId)\) when calling|"
+        r"(?P<azure>AuthorizationPermissionMismatch|"
+        r"AuthorizationFailure|AuthenticationFailed)\b|does not have storage\.(?P<gcs>[\w.]{1,40}) access",
+        Reading(
+            "model-access-denied",
+            "the object store that the model is in denies access ({what}{azure}{gcs})",
+            "give the pod's identity the rights to list and read the bucket, and renew keys that have "
+            "expired",
+            "botocore 1.40; azure-storage-blob 12; google-cloud-storage 3",
+        ),
+    ),
+    (
+        r"An error occurred \((?P<what>404|NoSuchBucket|NoSuchKey|PermanentRedirect)\) when calling|"
+        r"(?P<azure>ContainerNotFound|BlobNotFound)\b|The specified (?:bucket|blob|container|"
+        r"key) does not exist",
+        Reading(
+            "model-not-found",
+            "the object store has no such bucket, or nothing under this path ({what}{azure})",
+            "correct the address of the model (bucket, path, region)",
+            "botocore 1.40; azure-storage-blob 12",
+        ),
+    ),
+    # --- names of the cluster's own
+    (
+        rf"{_NO_NAME}.{{0,120}}?\b(?P<host>{_HOST})|\b(?P<name>{_HOST}).{{0,80}}{_NO_NAME}",
+        Reading(
+            "gpus-disconnected",
+            "the name of another pod of the server, {host}{name}, cannot be resolved",
+            "see that the headless Service and that pod are there, and the cluster's DNS (CoreDNS)",
+            "glibc gai_strerror; Python 3.12 socket",
+        ),
+    ),
+    # --- templates
+    (
+        r"jinja2\.exceptions\.(?P<what>Template\w{1,30}|UndefinedError): (?P<said>.{1,120})",
+        Reading(
+            "model-unsupported",
+            "the chat template cannot be used: {said}",
+            "correct the file that chat-template names, or use the template that comes with the model",
+            f"Jinja 3.1; {TRANSFORMERS} utils/chat_template_utils.py",
+            depth=1,
+        ),
+    ),
+)
