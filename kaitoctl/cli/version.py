@@ -15,7 +15,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @options.grouped
 def version(
     client: Annotated[
-        bool, typer.Option("--client", help="Version of kaitoctl only; no cluster is contacted.")
+        bool, typer.Option("--client", help="Show only the version of this program; asks no cluster.")
     ] = False,
     output_format: Annotated[str, options.formats("text", "json", "yaml")] = "text",
     target: options.WholeCluster = options.WHOLE_CLUSTER,

@@ -251,8 +251,8 @@ class NodeView:
             names, fresh_ones = names | fresh, set[str]()
             for mark in marks:
                 for key in self._stores.workspaces.keys_by(node_index, mark):
-                    asker = self._askers.get(key)
-                    if key == mine or key in found or asker is None or asker.is_going:
+                    asker = None if key == mine or key in found else self._askers.get(key)
+                    if asker is None or asker.is_going:
                         continue
                     answer = answers.get(asker.question)
                     if answer is None:

@@ -19,7 +19,7 @@ from kaitoctl.kaito import api, controller_errors, looks, node_check
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
-from kaitoctl.kaito.diagnosis.of_draining import drain_block
+from kaitoctl.kaito.diagnosis.of_nodes import drain_block
 from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, uid_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, looks
-from kaitoctl.kaito.advertisers import advertiser_of
 from kaitoctl.kaito.node_check import taints
 from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_platforms
 from kaitoctl.kaito.node_check.answer import Finding, Rules
@@ -16,6 +16,9 @@ from kaitoctl.kaito.node_check.asked import Need, is_same_type
 from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts, items, whole_number
 from kaitoctl.kube.label_selectors import expression_problem
 from kaitoctl.kube.objects import Object, matches_expression, quantity
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.advertisers import Advertiser
 
 
 def label_findings(need: Need, node: NodeFacts, allowed: AllowedChanges) -> Iterable[Finding]:
@@ -199,7 +202,7 @@ def custom_pod_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
         have = whole_number(node.allocatable.get(kind)) or 0
         if have < amount:
             message = f"{have} {kind} allocatable, and the custom pod asks for {amount}"
-            if (known := advertiser_of(kind)) is None:
+            if (known := _advertiser_of(kind)) is None:
                 yield Finding("too-few-gpus", "fail", message, "choose a node that offers as many")
                 continue
             hint = f"{kind} is what {known.who}: {known.hint}; or choose a node that offers as many"
@@ -245,7 +248,7 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
         if amount < asked:
             there, wanted = _in_units(kind, amount), _in_units(kind, asked)
             message = f"{there} {word_for} allocatable, and the pod requests {wanted}"
-            known = advertiser_of(kind)
+            known = _advertiser_of(kind)
             hint = (
                 f"it is what {known.who}: {known.hint}" if known else "choose a larger node, or request less"
             )
@@ -288,3 +291,9 @@ def _quantity(text: str) -> Decimal | None:
 
 def _in_units(kind: str, amount: Decimal) -> str:
     return f"{amount.normalize():f}" if kind == "cpu" else f"{round(float(amount / _GIB), 2):.4g} GiB"
+
+
+def _advertiser_of(resource: str) -> Advertiser | None:
+    from kaitoctl.kaito.advertisers import advertiser_of  # few nodes lack anything but GPUs
+
+    return advertiser_of(resource)
