@@ -406,3 +406,64 @@ def test_after_hours_nobody_is_advised_to_wait_minutes() -> None:
     waiting = condition("Launched", *AWAITING)
     assert "minutes" in text(cause(claim(waiting, age_s=60)).hint)
     assert "minutes" not in text(cause(claim(waiting, age_s=60000)).hint)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "hint", "weight"),
+    [
+        ("RequestLimitExceeded: Request limit exceeded.", "node-claim-failed", "tried again", "wait"),
+        (
+            "googleapi: Error 403: Rate Limit Exceeded, rateLimitExceeded",
+            "node-claim-failed",
+            "again",
+            "wait",
+        ),
+        ("TooManyRequests: The request is being throttled.", "node-claim-failed", "tried again", "wait"),
+        ("Quota 'NVIDIA_A100_GPUS' exceeded. Limit: 0.0", "quota-exceeded", "raise the quota", "fault"),
+        (
+            "Unsupported: Your requested instance type (p5.48xlarge) is not supported in your requested "
+            "Availability Zone (us-east-1f).",
+            "instance-type-unavailable",
+            "another type",
+            "fault",
+        ),
+        (
+            "resolving amis: no amis exist given constraints",
+            "node-class-not-ready",
+            "names an image",
+            "fault",
+        ),
+        (
+            "resolving security groups: no security groups exist given constraints",
+            "node-class-not-ready",
+            "security group",
+            "fault",
+        ),
+        (
+            "MarketplacePurchaseEligibilityFailed: Offer is not available for purchase in your region",
+            "node-class-not-ready",
+            "may not use",
+            "fault",
+        ),
+        (
+            "PlatformImageNotFound: The platform image is not available",
+            "node-class-not-ready",
+            "image",
+            "fault",
+        ),
+        (
+            "Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state",
+            "node-claim-failed",
+            "encrypted",
+            "fault",
+        ),
+    ],
+)
+def test_what_clouds_say_of_a_launch_has_its_own_advice(
+    words: str, code: str, hint: str, weight: str
+) -> None:
+    found = diagnose(seen(claim(condition("Launched", "Unknown", "LaunchFailed", words))), NOW).cause
+    assert found is not None
+    assert (found.code, found.weight) == (code, weight)
+    assert hint in text(found.hint)
+    assert "log" not in text(found.hint) or weight == "wait"

@@ -102,14 +102,16 @@ _UNAVAILABLE = (
     r"sold out|unable to allocate resources|SKU is unavailable|no instance types available|"
     r"ZONE_RESOURCE_POOL_EXHAUSTED|STOCKOUT|not have (?:enough|sufficient) (?:resources|capacity)|"
     r"(?:VM|machine) size .{1,80}(?:not allowed|not supported|not available)|NotAvailableForSubscription|"
+    r"(?:instance|machine) type .{1,120}not supported in your requested|Unsupported: The requested config|"
     r"UnfulfillableCapacity|ReservationCapacityExceeded|insufficient capacity"
 )
 _CLASS_WORDS = r"(?i)node ?class"
 _RIGHTS_WORDS = (
     r"(?i)AuthorizationFailed|not authorized|AccessDenied|Unauthorized|does not have authorization|forbidden"
 )
-_THROTTLED = r"(?i)too ?many ?requests|throttl|RequestLimitExceeded|rate ?exceeded|\b429\b"
+_THROTTLED = r"(?i)too ?many ?requests|throttl|RequestLimitExceeded|rate ?(?:limit ?)?exceeded"
 _WORDS: tuple[tuple[str, Reason], ...] = (
+    (_THROTTLED, _BUSY),  # of requests, not of machines
     (_QUOTA_WORDS, _QUOTA),
     (
         r"(?i)SubnetIsFull|free addresses|available IP\b|\bIP (?:space|address)",
@@ -134,8 +136,27 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         ),
     ),
     (_CLASS_WORDS, _CLASS),
+    (
+        r"(?i)resolving (?:amis?|images?|security groups?|subnets?|instance profile|launch template)|"
+        r"no (?:amis|images|security groups|subnets) (?:exist|found|match)|InvalidAMI|"
+        r"(?:Platform|Gallery)?Image ?(?:Version)? ?Not ?Found|MarketplacePurchaseEligibility|"
+        r"InvalidTemplateDeployment.{0,80}image",
+        Reason(
+            "node-class-not-ready",
+            "the node class (AKSNodeClass, EC2NodeClass) names an image, subnet or security group that there "
+            "is "
+            "not, or that this account may not use: correct it",
+        ),
+    ),
+    (
+        r"(?i)KMS ?key|InvalidKMSKey|DiskEncryptionSet|KeyVault|customer.managed key",
+        Reason(
+            "node-claim-failed",
+            "the key that disks are encrypted with cannot be used: see its state, and who may use it",
+        ),
+    ),
     (_RIGHTS_WORDS, _RIGHTS),
-    (_THROTTLED, _BUSY),
+    (r"\b429\b", _BUSY),
 )
 
 
