@@ -181,6 +181,52 @@ def test_a_command_asks_as_often_in_a_larger_cluster_and_reads_little_of_it(tmp_
         assert (many[command]["bytes"] - few[command]["bytes"]) / 20 <= most, command
 
 
+def test_a_name_is_completed_again_without_a_question(tmp_path: Path) -> None:
+    async def story() -> None:
+        server = ApiServer()
+        await server.start()
+        config, cache = tmp_path / "config", tmp_path / "cache"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps(server.kubeconfig()))
+        counted = counting(server.api)
+        asking = {"_KAITOCTL_COMPLETE": "complete_bash", "XDG_CACHE_HOME": str(cache), "HOME": str(tmp_path)}
+
+        async def completed(line: str) -> tuple[list[str], int, int]:
+            """What a line is completed by, how often the server was asked, how many modules were imported."""
+            words = {
+                "COMP_WORDS": line,
+                "COMP_CWORD": str(len(line.split(" ")) - 1),
+                "KUBECONFIG": str(config),
+            }
+            patient = "import kaitoctl.cli.complete as it; it._BUDGET_S = 60\n"  # on a busy machine
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", patient + _PROBE.format(argv=[])),
+                env={**os.environ, **asking, **words},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            found, said = await process.communicate()
+            return found.decode().split(), counted.pop("requests", 0), int(said.splitlines()[-1])
+
+        first, asked, modules = await completed("kaitoctl logs -n ")
+        assert "kube-system" in first
+        assert asked >= 1
+        (kept,) = (cache / "kaitoctl").iterdir()
+        assert kept.stat().st_mode & 0o077 == 0
+        os.utime(kept)  # however long this has taken
+        again, asked, fewer = await completed("kaitoctl logs -n kube-s")
+        assert (again, asked) == (["kube-system"], 0)
+        assert fewer <= modules - 25, "no client is imported"
+        os.utime(kept, (0, 0))
+        assert (await completed("kaitoctl logs -n "))[1] >= 1, "they are kept for seconds"
+        os.utime(kept)
+        os.utime(config)
+        assert (await completed("kaitoctl logs -n "))[1] >= 1, "it may lead elsewhere now"
+        await server.stop()
+
+    asyncio.run(story())
+
+
 # --- what a Workspace costs the controller -----------------------------------------------------------------
 
 

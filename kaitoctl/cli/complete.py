@@ -1,7 +1,8 @@
 """Live names for shell completion: Workspaces, nodes, namespaces, presets, instance types.
 
 A shell waits for the answer with the user's next key: it comes within 300 ms, or not at all. What a cluster
-does not say in time is left out, without a word; a sandbox that is not up is not started for it.
+does not say in time is left out, without a word; a sandbox that is not up is not started for it. Names that a
+cluster has said are kept for some seconds, for the next key: in a file of the user's own, for no other line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _BUDGET_S = 0.3
 _MOST = 200
+_KEPT_S = 5.0
 _LOADED = time.monotonic()
 
 
@@ -86,6 +88,9 @@ def _workspace_kind() -> Kind:
 
 def _live(ctx: Any, incomplete: str, kind: Kind) -> list[str]:
     """Names of a kind, of the cluster that the options so far mean; none when that takes too long."""
+    asked = _asked(ctx.params, kind)
+    if asked and (kept := _kept(kind, asked)) is not None:
+        return _beginning(kept, incomplete)
     left_s = _BUDGET_S - _age_s()
     if left_s <= 0:
         return []
@@ -97,11 +102,73 @@ def _live(ctx: Any, incomplete: str, kind: Kind) -> list[str]:
     try:
         # Warnings, and whatever a credential plugin has to say, would stand in the user's command line.
         with contextlib.redirect_stderr(io.StringIO()):
-            return _beginning(asyncio.run(_names_of(ctx.params, kind)), incomplete)
+            names = asyncio.run(_names_of(ctx.params, kind))
+        if asked:
+            _keep(kind, asked, names)
+        return _beginning(names, incomplete)
     except Exception:
         return []
     finally:
         _give_up_after(0)
+
+
+# --- names that are kept -----------------------------------------------------------------------------------
+
+
+def _asked(params: dict[str, Any], kind: Kind) -> str:
+    """All by which a line means its names; empty where they are not kept.
+
+    They are for a kubeconfig as it is now: not for a server or a user that the line names, nor for a sandbox,
+    which may be gone.
+    """
+    from kaitoctl.commands import invocation
+
+    if invocation.words() or params.get("sandbox") or os.environ.get("KAITOCTL_SANDBOX"):
+        return ""
+    named = str(params.get("kubeconfig") or os.environ.get("KUBECONFIG") or "")
+    files = named.split(os.pathsep) if named else [os.path.expanduser("~/.kube/config")]  # noqa: PTH111 - pathlib takes longer
+    states = []
+    for file in filter(None, (*files, invocation.config_path())):
+        try:
+            state = os.stat(file)  # noqa: PTH116
+        except OSError:
+            continue
+        states.append((os.path.abspath(file), state.st_mtime_ns, state.st_size, state.st_ino))  # noqa: PTH100
+    given = [str(params.get(name) or "") for name in ("namespace", "context", "everywhere")]
+    return repr((states, given, kind)) if states else ""
+
+
+def _file_of(kind: Kind) -> str:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return f"{base}/kaitoctl/names-{kind.resource}.json"
+
+
+def _kept(kind: Kind, asked: str) -> list[str] | None:
+    """The names that the same was answered with a moment ago; None when there are none."""
+    import json
+
+    try:
+        with open(_file_of(kind), encoding="utf-8") as file:  # noqa: PTH123
+            if not 0 <= time.time() - os.fstat(file.fileno()).st_mtime < _KEPT_S:
+                return None
+            known = json.load(file)
+        return [str(name) for name in known["names"]] if known["asked"] == asked else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _keep(kind: Kind, asked: str, names: list[str]) -> None:
+    """Write the names down, for nobody but the user; where that cannot be done, nothing is kept."""
+    import contextlib
+    import json
+
+    file = _file_of(kind)
+    new = f"{file}.{os.getpid()}"
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            json.dump({"asked": asked, "names": names}, out)
+        os.replace(new, file)  # noqa: PTH105
 
 
 def _age_s() -> float:

@@ -46,11 +46,12 @@ def completed(shell: Shell, line: str, **env: str) -> list[str]:
 
 
 def in_time(shell: Shell, line: str) -> list[str]:
-    """What is completed when the machine is not too busy for it: nothing is an answer, too."""
-    for _ in range(20):
-        if found := completed(shell, line):
-            return found
-    return []
+    """What is completed when the machine is not too busy for it: it has as long as it needs."""
+    patient = shell.home / "patient"
+    patient.mkdir(exist_ok=True)
+    text = "import kaitoctl.cli.complete as it\nit._BUDGET_S = 60\n"
+    (patient / "sitecustomize.py").write_text(text)
+    return completed(shell, line, PYTHONPATH=str(patient))
 
 
 @pytest.mark.parametrize("command", ["why", "status", "logs", "events", "endpoint", "chat", "check-nodes"])
