@@ -336,3 +336,34 @@ def test_what_a_model_becomes(name: str, golden: Callable[[str, str], None]) -> 
     machine = catalog.SHIPPED.instance_type(ws["resource"]["instanceType"])
     made = desired(ws, gpus=machine.gpus if machine else 1, settings=chosen)
     golden(f"desired/v0.12/{name}.yaml", "---\n".join(to_yaml(item) for _, item in made))
+
+
+def test_what_a_model_becomes_on_a_slice_of_a_node(golden: Callable[[str, str], None]) -> None:
+    ws = _changed(ask("phi-4-mini-instruct", ""), resource={"instanceType": ""})
+    made = desired(ws, gpus=1, settings=settings("byo"), nodes=Shape(1, 39.25, is_slice=True))
+    golden("desired/v0.12/slice.yaml", "---\n".join(to_yaml(item) for _, item in made))
+
+
+def lies(model: str, machine: str) -> str:
+    """How a model lies on its nodes: how many, and the ways in which their GPUs share the work."""
+    ws, chosen, gpus = ask(model, machine), settings(), catalog.instance_types()[machine].gpus
+    if refusal(ws, chosen):
+        return "-"
+    made = {kind.kind: item for kind, item in desired(ws, gpus=gpus, settings=chosen)}
+    spec = made["StatefulSet"]["spec"]
+    line = spec["template"]["spec"]["containers"][0]["command"][2]
+    ways = {way: re.search(rf"--{way}-parallel-size=(\d+)", line) for way in ("tensor", "pipeline", "data")}
+    shared = [f"{way} {found[1]}" for way, found in ways.items() if found and found[1] != "1"]
+    return " x ".join([f"{spec['replicas']} node" + "s" * (spec["replicas"] > 1), *shared])
+
+
+def test_how_every_model_lies_on_its_nodes(golden: Callable[[str, str], None]) -> None:
+    rows = [["MODEL", "WEIGHTS", *TYPES, "TRANSFORMERS"]]
+    for model in catalog.models().values():
+        on_each = [lies(model.preset_name, machine) for machine in TYPES]
+        plain = ask(model.preset_name, "Standard_ND96isr_H100_v5", runtime="transformers")
+        also = "no" if refusal(plain, settings()) else "yes"
+        rows.append([model.preset_name, f"{model.weights_gib:g} GiB", *on_each, also])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    golden("desired/v0.12/every-model.txt", "\n".join(line.rstrip() for line in lines) + "\n")
