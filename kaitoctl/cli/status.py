@@ -35,6 +35,7 @@ def status(
         typer.Option("--record", help="With -w: record every change for `kaitoctl replay`.", metavar="FILE"),
     ] = None,
     output_format: Annotated[str, options.formats("table", "wide", "json", "yaml", "name")] = "table",
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Show the status of all Workspaces as a list, or of one with everything it owns.
@@ -58,6 +59,7 @@ def status(
             timeout=timeout,
             record=record,
             output_format=output_format,
+            managed=managed,
             target=target,
         )
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.status_options import Which
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, Interrupted
@@ -28,6 +29,7 @@ def status(
     record: str | None,
     output_format: str,
     target: Target,
+    managed: ManagedBy = NOT_SAID,
 ) -> int:
     """Show the status of all Workspaces as a list, or of one with everything that it owns.
 
@@ -38,6 +40,7 @@ def status(
         record: file that keeps what is shown.
         output_format: `table`, `json`, `yaml` or `name`.
         target: the cluster.
+        managed: who manages the one Workspace, as far as the user says it.
 
     Returns:
         The exit code: 1 when the Workspace has failed or serves nobody any more.
@@ -45,6 +48,8 @@ def status(
     which = replace(which, names=tuple(map(option_values.workspace_name, dict.fromkeys(which.names))))
     name = which.names[0] if len(which.names) == 1 else None
     _require_sense(which, watch, timeout, record, output_format)
+    if managed.is_said:
+        _check_manager(managed, is_one=name is not None and not watch)
     timeout_s = option_values.duration_s(timeout) if timeout else None
     if watch:
         output.end_unread()
@@ -60,13 +65,26 @@ def status(
         from kaitoctl.commands import status_workspace
 
         if not watch:
-            return asyncio.run(status_workspace.show(target, name, output_format))
+            return asyncio.run(status_workspace.show(target, name, output_format, managed))
         asyncio.run(status_workspace.follow_one(target, name, timeout_s, record, output_format))
     except KeyboardInterrupt:
         status = Command("kaitoctl status", name or "", *target.in_namespace, "-w")
         again = target.text("nothing was undone; follow it again: " + status)
         raise Interrupted("interrupted", hint=again if name and watch else "") from None
     return 0
+
+
+def _check_manager(managed: ManagedBy, *, is_one: bool) -> None:
+    """Refuse what is no release or provisioner, and either where nothing is judged by it.
+
+    Raises:
+        InputError: it is so.
+    """
+    from kaitoctl.commands.target_release import check_manager  # most name neither
+
+    check_manager(managed)
+    if not is_one:
+        raise InputError("--target-version and --node-provisioner judge one Workspace, as it is now: name it")
 
 
 def _require_sense(

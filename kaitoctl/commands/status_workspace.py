@@ -9,6 +9,7 @@ from kaitoctl.commands import follow, option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito.view import view
@@ -17,7 +18,7 @@ from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output, progress_reporters, status_screen
 
 
-async def show(target: Target, name: str, output_format: str) -> int:
+async def show(target: Target, name: str, output_format: str, managed: ManagedBy) -> int:
     """Show a Workspace, or else the fleet of that name; returns the exit code."""
     async with connected(target) as client:
         key = ObjectKey(client.namespace, name)
@@ -32,7 +33,7 @@ async def show(target: Target, name: str, output_format: str) -> int:
             if code is None:
                 raise
             return code
-        seen = await with_evidence(client, seen)
+        seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
     now = datetime.now(UTC)
     shown = view(seen, now, flags=target.flags)
     if output_format == "name":

@@ -97,6 +97,7 @@ def test_a_named_release_chooses_the_version_that_is_written(offline: Shell) -> 
         ("restart", "w"),
         ("rollout", "undo", "w"),
         ("why", "w"),
+        ("status", "w"),
         ("check-nodes", "w"),
     ],
     ids=" ".join,
@@ -105,6 +106,12 @@ def test_every_command_that_judges_takes_both(offline: Shell, command: tuple[str
     for said in (("--target-version", "v99.x"), ("--node-provisioner", "mine")):
         done = offline.kaitoctl(*command, *said, code=2)
         assert said[0] in done.stderr and said[1] in done.stderr, (command, done.stderr)
+
+
+def test_a_list_is_judged_by_nobody(offline: Shell) -> None:
+    for which in ((), ("w", "-w"), ("w", "v")):
+        done = offline.kaitoctl("status", *which, *V12, code=2)
+        assert "judge one Workspace" in done.stderr, which
 
 
 def test_another_release_is_judged_by_the_nearest_one_and_that_is_said(shell: Shell, namespace: str) -> None:
