@@ -49,7 +49,7 @@ _VOLUME_HINTS = (
     ),
     (
         r"has volumeMode ",
-        "the claim is a raw block device where the pod wants a file system, or the other way round: see its "
+        "the claim is a raw block device and the pod mounts a file system, or the other way round: see its "
         "volumeMode",
     ),
     (
