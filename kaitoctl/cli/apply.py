@@ -19,6 +19,18 @@ def apply(
         str | None,
         typer.Option("--plan", help="Apply exactly the plan that plan --out saved.", metavar="FILE"),
     ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune", help="Delete what -l selects, kaitoctl has applied, and no manifest has any more."
+        ),
+    ] = False,
+    selector: Annotated[
+        str,
+        typer.Option(
+            "--selector", "-l", help="With --prune: only objects with these labels.", metavar="LABELS"
+        ),
+    ] = "",
     dry_run: options.DryRun = "none",
     yes: options.Yes = False,
     force_conflicts: Annotated[
@@ -59,6 +71,8 @@ def apply(
             managed=managed,
             catalog=catalog,
             prices=prices,
+            prune=prune,
+            selector=selector,
             target=target,
         )
     )

@@ -20,7 +20,9 @@ from kaitoctl.commands import (
     ownership_warnings,
     plan_documents,
 )
+from kaitoctl.commands import prune as pruning
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present
+from kaitoctl.commands.delete import TIMEOUT_S, wait_gone
 from kaitoctl.commands.follow_all import follow_all
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target_release import check_manager
@@ -46,7 +48,7 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """What is to happen with the plan."""
+    """What is to happen with the plan; of what the selector takes, the rest goes."""
 
     dry_run: str
     yes: bool
@@ -55,6 +57,7 @@ class _How:
     prices: Prices
     timeout_s: float | None
     again: Command
+    selector: str = ""
 
 
 @dataclass(slots=True)
@@ -76,21 +79,26 @@ def apply(
     managed: ManagedBy,
     catalog: str | None,
     prices: str | None,
+    prune: bool,
+    selector: str,
     target: Target,
 ) -> int:
     """Create or change what manifests say, all of it or nothing, and follow every rollout."""
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     check_manager(managed)
+    pruning.check(selector, prune=prune, plan=plan)
     known = catalog_file.read(catalog)
     if given.is_given == bool(plan):
         raise InputError("give manifests with -f or -k, or a plan with --plan: one of the two")
     timeout_s = option_values.duration_s(timeout) if timeout else None
     kept = _plan_of(plan) if plan else None
     written = _documents(kept) if kept is not None else plan_documents.documents_of(given)
+    if prune:
+        written = pruning.chosen(written, selector)
     asked = make_plan.Asked(target.sandbox, managed, force_conflicts, known)
-    how = _How(
-        dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, _again(given, kept, target)
-    )
+    chosen = selector if prune else ""
+    again = _again(given, kept, target, chosen)
+    how = _How(dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, again, chosen)
     progress = Progress([])
     try:
         return asyncio.run(_apply(target, written, asked, kept, how, progress))
@@ -101,14 +109,16 @@ def apply(
         ) from None
 
 
-def _again(given: Manifests, kept: Object | None, target: Target) -> Command:
+def _again(given: Manifests, kept: Object | None, target: Target, selector: str) -> Command:
     """The command that goes on; a plan that is half applied is no plan any more, its manifests are."""
     words = list(given.words)
     names = [item["source"].rpartition(": document ")[0] for item in (kept or {}).get("changes", ())]
     for name in dict.fromkeys(names):
         built, _, folder = name.partition("-k ")
         words += ("-k", folder) if folder and not built else ("-f", "-" if name == "stdin" else name)
-    return Command("kaitoctl apply", *words, *invocation.field_manager_words(), *target.in_namespace)
+    pruning_too = ("--prune", "-l", selector) if selector else ()
+    more = (*pruning_too, *invocation.field_manager_words(), *target.in_namespace)
+    return Command("kaitoctl apply", *words, *more)
 
 
 def _plan_of(path: str) -> Object:
@@ -154,16 +164,21 @@ async def _apply(
         plan = await make_plan.make(client, written, asked)
         _insist(plan, kept)
         _show(target, plan, how.prices)
+        pruned = await pruning.find(client, plan, how.selector) if how.selector else pruning.Pruned()
+        pruning.show(target, pruned)
         if how.dry_run == "none":
-            await _agree(plan, yes=how.yes)
+            await _agree(plan, pruned.number, yes=how.yes)
             await write(client, plan, progress, force=how.force, again=how.again)
         words = {"none": "", "client": " (client dry run)", "server": " (server dry run)"}[how.dry_run]
         for change in plan.changes:
             output.data(f"{_name(change)} {_word(change)}{words}")
+        await pruning.send(client, pruned, dry_run=how.dry_run)
         workspaces = [change.key for change in plan.changes if change.kind == "Workspace"]
         sets = [change.key for change in plan.changes if change.kind == api.INFERENCE_SET.kind]
         if how.dry_run != "none" or not how.follows:
             return 0
+        if pruned.deletions:
+            await wait_gone(client, target, pruned.deletions, how.timeout_s or TIMEOUT_S)
         for key in sets:
             await follow_fleet.until_ready(
                 client, target, key, timeout_s=how.timeout_s, catalog=asked.catalog, is_done=_is_as_far
@@ -209,6 +224,8 @@ def _show(target: Target, plan: Plan, prices: Prices) -> None:
         output.step(f"{change.title} is {'to be created' if change.fate == 'created' else 'changed'}")
         for path, old, new in change.fields:
             output.note(f"{path}: {_short(old)} -> {_short(new)}")
+        if change.loading:
+            output.note(f"model: {change.loading.words}")
         for line in plan_screen.costs(change, target.flags, prices):
             output.note(line)
         for line in change.warnings:
@@ -223,9 +240,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:119]}…"
 
 
-async def _agree(plan: Plan, *, yes: bool) -> None:
-    harmful = [change for change in plan.changes if change.wants_consent]
-    if not harmful:
+async def _agree(plan: Plan, pruned: int, *, yes: bool) -> None:
+    if not pruned and not any(change.wants_consent for change in plan.changes):
         return
     if not yes and not output.can_ask():
         raise InputError(
@@ -235,7 +251,8 @@ async def _agree(plan: Plan, *, yes: bool) -> None:
         )
     if not yes:
         number = len(plan.written)
-        await consent.confirm(f"Apply {number} object{'' if number == 1 else 's'}?")
+        words = f"Apply {number} object{'' if number == 1 else 's'}"
+        await consent.confirm(f"{words}{f', and delete {pruned}' if pruned else ''}?")
 
 
 # --- write -------------------------------------------------------------------------------------------------

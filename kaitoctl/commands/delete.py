@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,12 +35,13 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Kind, Object
 
 _LOOK_AGAIN_S = 1.0
-_TIMEOUT_S = 1200.0
+TIMEOUT_S = 1200.0
+"""For so long it is waited until all is gone."""
 _ASKING_FOR = "ask for the rights get and delete on workspaces.kaito.sh in this namespace"
 
 
 @dataclass(frozen=True, slots=True)
-class _Deletion:
+class Deletion:
     """One Workspace that is to go, by itself or with its set."""
 
     key: ObjectKey
@@ -72,7 +73,7 @@ def delete(
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     if bool(names) == given.is_given:
         raise InputError("name the Workspaces, or the files that hold them: one of the two")
-    timeout_s = option_values.duration_s(timeout) if timeout else _TIMEOUT_S
+    timeout_s = option_values.duration_s(timeout) if timeout else TIMEOUT_S
     keys = _keys_in(given) if given.is_given else list(dict.fromkeys(map(_named, names or ())))
     try:
         return asyncio.run(_delete(target, keys, dry_run, ignore_not_found, yes, timeout_s if wait else None))
@@ -127,36 +128,38 @@ async def _delete(
             number = len(fleet.replicas)
             output.step(f"InferenceSet {fleet.key} is to be deleted, with its {number} Workspaces")
         for deletion in deletions:
-            _show(target, deletion)
+            show(target, deletion)
         if not (deletions or sets) or dry_run == "client":
             return 0
         if dry_run == "none":
             await _agree(deletions, sets, yes=yes)
         for fleet in sets:
-            await _send_set(client, fleet, dry_run=dry_run == "server")
+            await send_set(client, fleet, dry_run=dry_run == "server")
         for deletion in deletions:
             if not deletion.of_set:
-                await _send(client, deletion, dry_run=dry_run == "server")
+                await send(client, deletion, dry_run=dry_run == "server")
         if dry_run == "none" and timeout_s is not None:
-            await _wait(client, target, deletions, timeout_s)
+            await wait_gone(client, target, deletions, timeout_s)
     return 0
 
 
 async def _deletions(
     client: Client, named: Sequence[_Named]
-) -> tuple[list[_Deletion], list[Fleet], list[KaitoctlError]]:
+) -> tuple[list[Deletion], list[Fleet], list[KaitoctlError]]:
     """What each deletion would lead to, the sets among them, and the names that nothing has."""
-    deletions: list[_Deletion] = []
+    deletions: list[Deletion] = []
     sets: list[Fleet] = []
     missing: list[KaitoctlError] = []
     for key, is_set in named:
-        found = None if is_set else await _deletion_of(client, key)
+        found = None if is_set else await deletion_of(client, key)
         if found is not None:
             deletions.append(found)
         elif (fleet := await fleet_at(client, key)) is not None:
             sets.append(fleet)
-            of_set = [await _deletion_of(client, key_of(one.workspace)) for one in fleet.replicas]
-            deletions += [replace(one, of_set=True) for one in of_set if one is not None]
+            members = [
+                await deletion_of(client, key_of(one.workspace), of_set=True) for one in fleet.replicas
+            ]
+            deletions += [one for one in members if one is not None]
         elif is_set:
             missing.append(ApiError(404, "NotFound", f"there is no InferenceSet {key}"))
         else:
@@ -164,17 +167,17 @@ async def _deletions(
     return deletions, sets, missing
 
 
-async def _deletion_of(client: Client, key: ObjectKey) -> _Deletion | None:
+async def deletion_of(client: Client, key: ObjectKey, *, of_set: bool = False) -> Deletion | None:
     """What the deletion of a Workspace would lead to; None when there is none of that name."""
     async with observe_workspace(client, key, once=True) as picture:
         seen = picture.snapshot()
     if seen.workspace is None:
         return None
     ends = consequences(seen, await _pods_beside(client, seen))
-    return _Deletion(key, picture.kind, seen.workspace, ends)
+    return Deletion(key, picture.kind, seen.workspace, ends, of_set)
 
 
-async def _send_set(client: Client, fleet: Fleet, *, dry_run: bool) -> None:
+async def send_set(client: Client, fleet: Fleet, *, dry_run: bool) -> None:
     """Delete just the set that was shown; its controller deletes the Workspaces."""
     uid, kind = uid_of(fleet.inference_set), kinds.kind_of(fleet.inference_set)
     try:
@@ -200,7 +203,8 @@ async def _pods_beside(client: Client, seen: Snapshot) -> list[Object] | None:
         return None
 
 
-def _show(target: Target, deletion: _Deletion) -> None:
+def show(target: Target, deletion: Deletion) -> None:
+    """Say what the deletion of a Workspace ends, releases and leaves."""
     if is_being_deleted(deletion.workspace):
         output.step(f"Workspace {deletion.key} is being deleted already")
     else:
@@ -210,7 +214,7 @@ def _show(target: Target, deletion: _Deletion) -> None:
         output.note(line)
 
 
-async def _agree(deletions: Sequence[_Deletion], sets: Sequence[Fleet], *, yes: bool) -> None:
+async def _agree(deletions: Sequence[Deletion], sets: Sequence[Fleet], *, yes: bool) -> None:
     new = [item for item in deletions if not is_being_deleted(item.workspace)]
     if not (new or sets):
         return
@@ -224,7 +228,7 @@ async def _agree(deletions: Sequence[_Deletion], sets: Sequence[Fleet], *, yes: 
         await consent.confirm(f"Delete {what}?")
 
 
-async def _send(client: Client, deletion: _Deletion, *, dry_run: bool) -> None:
+async def send(client: Client, deletion: Deletion, *, dry_run: bool) -> None:
     """Delete just the Workspace that was shown; one that is gone meanwhile needs no more."""
     words = " (server dry run)" if dry_run else ""
     if not is_being_deleted(deletion.workspace):
@@ -242,7 +246,7 @@ async def _send(client: Client, deletion: _Deletion, *, dry_run: bool) -> None:
 # --- wait --------------------------------------------------------------------------------------------------
 
 
-async def _wait(client: Client, target: Target, deletions: Sequence[_Deletion], timeout_s: float) -> None:
+async def wait_gone(client: Client, target: Target, deletions: Sequence[Deletion], timeout_s: float) -> None:
     """Until all is gone.
 
     Raises:
@@ -261,7 +265,7 @@ async def _wait(client: Client, target: Target, deletions: Sequence[_Deletion], 
         ) from None
 
 
-async def _until_gone(client: Client, deletion: _Deletion, left: dict[ObjectKey, str]) -> None:
+async def _until_gone(client: Client, deletion: Deletion, left: dict[ObjectKey, str]) -> None:
     uid, told = uid_of(deletion.workspace), None
     async with observe_workspace(client, deletion.key) as picture:
         while words := remaining(picture.snapshot(), uid, deletion.ends.waits_for):

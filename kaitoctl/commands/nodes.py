@@ -41,7 +41,7 @@ def nodes(
     known = catalog_file.read(catalog)
     option_values.output_format(output_format, _OUTPUTS)
     lists.require_sense()
-    chosen = _predicate(selector)
+    chosen = selected_by(selector)
     if lists.nodes is not None:
         found = _from_lists(lists.nodes, lists.pods, chosen, known)
     else:
@@ -52,7 +52,12 @@ def nodes(
 # --- what there is -----------------------------------------------------------------------------------------
 
 
-def _predicate(selector: str) -> Callable[[Object], bool] | None:
+def selected_by(selector: str) -> Callable[[Object], bool] | None:
+    """What a label selector takes; None for all.
+
+    Raises:
+        InputError: it is no label selector.
+    """
     if not selector:
         return None
     from kaitoctl.sandbox.error_status import Failure  # of a whole simulated API server

@@ -35,6 +35,8 @@ def _details(change: Change, flags: ClusterFlags, prices: Prices) -> Iterator[st
     yield from (f"refused: {line}" for line in change.problems)
     if change.way:
         yield f"to recreate it: {text(change.way, flags)}"
+    if change.loading:
+        yield f"model: {change.loading.words}"
     yield from costs(change, flags, prices)
     yield from (f"warning: {line}" for line in change.warnings)
 
@@ -43,8 +45,6 @@ def costs(change: Change, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iter
     """What stops, is bought, and goes."""
     if change.outage.pods:
         yield change.outage.words
-    if change.loading:
-        yield f"model: {change.loading.words}"
     if change.uncertain:
         yield f"cannot tell: {change.uncertain}"
     if change.deadlock:

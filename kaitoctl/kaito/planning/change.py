@@ -14,6 +14,9 @@ from kaitoctl.kaito.planning.plan import Change, Fate
 from kaitoctl.kube.objects import Object, dig, generation_of, key_of, resource_version_of, uid_of
 from kaitoctl.kube.workloads import running
 
+_FOR_GOOD = frozenset({"KW180", "KW181", "KW182"})
+"""What is refused of a Workspace that exists, and of no new one: `validation.update`."""
+
 Fields = tuple[tuple[str, Any, Any], ...]
 
 
@@ -108,7 +111,7 @@ def must_be_recreated(obj: Object, setting: validation.Setting, before: Object) 
     """Whether a Workspace is refused for nothing but that its fields are immutable."""
     found = validation.judge(obj, setting, old=before)
     codes = {item.code for item in found if item.severity == "error"}
-    return codes == {"KW181"} and before.get("kind") == "Workspace"
+    return bool(codes) and codes <= _FOR_GOOD and before.get("kind") == "Workspace"
 
 
 def recreation(

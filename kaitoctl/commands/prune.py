@@ -1,0 +1,206 @@
+"""`kaitoctl apply --prune -l`: what an earlier apply wrote and no manifest has any more, deleted with care.
+
+As kubectl's: in the namespaces of the manifests, of the objects that the selector takes, only those that
+were applied by the same tool, and only after all has been applied.
+
+Source: Kubernetes 1.34, `staging/src/k8s.io/kubectl/pkg/cmd/apply/prune.go` and `apply.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kaitoctl.commands import delete
+from kaitoctl.commands.cluster import explain_refusal, field_manager, workspace_kind
+from kaitoctl.commands.nodes import selected_by
+from kaitoctl.commands.observe_fleet import fleet_at
+from kaitoctl.errors import ApiError, InputError
+from kaitoctl.kaito import api
+from kaitoctl.kaito.diagnosis import references
+from kaitoctl.kube import managed_fields, request
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    Kind,
+    Object,
+    ObjectKey,
+    controller_of,
+    is_being_deleted,
+    key_of,
+    uid_of,
+)
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.delete import Deletion
+    from kaitoctl.commands.plan_documents import Written
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.fleet.view import Fleet
+    from kaitoctl.kaito.planning import Plan
+    from kaitoctl.kube.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What goes.
+
+    Args:
+        deletions: the Workspaces, those of sets among them.
+        sets: the InferenceSets.
+        config_maps: the ConfigMaps that no Workspace that stays names.
+    """
+
+    deletions: tuple[Deletion, ...] = ()
+    sets: tuple[Fleet, ...] = ()
+    config_maps: tuple[Object, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """How many objects are deleted; the Workspaces of sets go with them."""
+        own = sum(not one.of_set for one in self.deletions)
+        return own + len(self.sets) + len(self.config_maps)
+
+
+def check(selector: str, *, prune: bool, plan: str | None) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InputError: as they do not.
+    """
+    if prune and plan:
+        raise InputError("--prune goes with -f: a plan that was saved deletes nothing")
+    if prune and not selector.strip():
+        raise InputError("--prune deletes what -l selects: give a label selector with it")
+    if selector.strip() and not prune:
+        raise InputError("-l goes with --prune")
+    selected_by(selector)
+
+
+def chosen(written: Sequence[Written], selector: str) -> list[Written]:
+    """The documents that the selector takes, as kubectl applies no others; the rest are named.
+
+    Raises:
+        InputError: it takes none, and what was applied before would all go.
+    """
+    takes = selected_by(selector)
+    found = []
+    for one in written:
+        if one.fault or takes is None or takes(one.obj):
+            found.append(one)
+        else:
+            output.note(f"{one.source}: {one.kind} {one.key.name} is skipped: -l does not select it")
+    if not found:
+        raise InputError(f"-l {selector!r} selects none of the documents; nothing was written")
+    return found
+
+
+async def find(client: Client, plan: Plan, selector: str) -> Pruned:
+    """What an earlier apply wrote in the namespaces of the plan, and the plan does not have."""
+    kept = {(change.kind, change.key) for change in plan.changes}
+    namespaces = list(dict.fromkeys(change.key.namespace for change in plan.changes))
+    workspaces, sets, config_maps = await workspace_kind(client), api.INFERENCE_SET, CONFIG_MAP
+    going: dict[str, list[Object]] = {}
+    for kind in (workspaces, sets, config_maps):
+        for namespace in namespaces:
+            there = await _selected(client, kind, namespace, selector)
+            left = [obj for obj in there if (kind.kind, key_of(obj)) not in kept]
+            going.setdefault(kind.kind, []).extend(_own(kind, left))
+    deletions = [await delete.deletion_of(client, key_of(one)) for one in going[workspaces.kind]]
+    fleets = [await fleet_at(client, key_of(one)) for one in going[sets.kind]]
+    members = [
+        await delete.deletion_of(client, key_of(one.workspace), of_set=True)
+        for fleet in fleets
+        if fleet is not None
+        for one in fleet.replicas
+    ]
+    ends = {one.key for one in (*deletions, *members) if one is not None}
+    unused = await _unused(client, workspaces, going[config_maps.kind], ends)
+    return Pruned(
+        tuple(one for one in (*deletions, *members) if one is not None),
+        tuple(fleet for fleet in fleets if fleet is not None),
+        tuple(unused),
+    )
+
+
+async def _selected(client: Client, kind: Kind, namespace: str, selector: str) -> list[Object]:
+    try:
+        found = (await client.list(kind, namespace, label_selector=selector)).items
+    except ApiError as error:
+        if error.is_unknown_resource:
+            return []
+        raise explain_refusal(error, namespace=namespace) from error
+    return [{"apiVersion": kind.api_version, "kind": kind.kind, **obj} for obj in found]
+
+
+def _own(kind: Kind, objects: Sequence[Object]) -> list[Object]:
+    """Those that kaitoctl has applied; the rest are somebody's, and named."""
+    found = []
+    for obj in objects:
+        if is_being_deleted(obj) or controller_of(obj) is not None:
+            continue
+        if managed_fields.applied(obj, field_manager()):
+            found.append(obj)
+        else:
+            output.note(f"stays: {kind.kind} {key_of(obj)}, which kaitoctl has not applied")
+    return found
+
+
+async def _unused(
+    client: Client, kind: Kind, config_maps: Sequence[Object], ends: set[ObjectKey]
+) -> list[Object]:
+    """The ConfigMaps that no Workspace that stays needs: its next pod would not start."""
+    users: dict[ObjectKey, ObjectKey] = {}
+    for namespace in dict.fromkeys(key_of(one).namespace for one in config_maps):
+        for workspace in (await client.list(kind, namespace)).items:
+            for _, named in references(workspace) if key_of(workspace) not in ends else ():
+                if named.kind == "ConfigMap":
+                    users[ObjectKey(namespace, named.name)] = key_of(workspace)
+    for obj in config_maps:
+        if user := users.get(key_of(obj)):
+            output.note(f"stays: ConfigMap {key_of(obj)}, which Workspace {user} needs")
+    return [obj for obj in config_maps if key_of(obj) not in users]
+
+
+def show(target: Target, pruned: Pruned) -> None:
+    """Say what ends, which nodes go, and what stays."""
+    for fleet in pruned.sets:
+        number = len(fleet.replicas)
+        output.step(f"InferenceSet {fleet.key} is to be deleted (--prune), with its {number} Workspaces")
+    for one in pruned.deletions:
+        delete.show(target, one)
+    for obj in pruned.config_maps:
+        output.step(f"ConfigMap {key_of(obj)} is to be deleted (--prune)")
+
+
+async def send(client: Client, pruned: Pruned, *, dry_run: str) -> None:
+    """Delete just what was shown, Workspaces before the ConfigMaps that they name.
+
+    Args:
+        client: of the cluster.
+        pruned: what goes.
+        dry_run: `none`, or who only says it: `client` or `server`.
+    """
+    if dry_run == "client":
+        for name in _names(pruned):
+            output.data(f"{name} deleted (client dry run)")
+        return
+    is_dry = dry_run == "server"
+    for fleet in pruned.sets:
+        await delete.send_set(client, fleet, dry_run=is_dry)
+    for one in pruned.deletions:
+        if not one.of_set:
+            await delete.send(client, one, dry_run=is_dry)
+    for obj in pruned.config_maps:
+        try:
+            await client.send(request.delete(CONFIG_MAP, *key_of(obj), uid=uid_of(obj), dry_run=is_dry))
+        except ApiError as error:
+            if error.status != 404:
+                raise explain_refusal(error, namespace=key_of(obj).namespace) from error
+        output.data(f"configmap/{key_of(obj).name} deleted" + (" (server dry run)" if is_dry else ""))
+
+
+def _names(pruned: Pruned) -> list[str]:
+    found = [output.resource_name(fleet.inference_set) for fleet in pruned.sets]
+    found += [output.resource_name(one.workspace) for one in pruned.deletions if not one.of_set]
+    return [*found, *(f"configmap/{key_of(obj).name}" for obj in pruned.config_maps)]
