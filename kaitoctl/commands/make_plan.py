@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -113,6 +114,7 @@ class _Judge:
     def __init__(self, client: Client, world: World, asked: Asked, config_maps: frozenset[ObjectKey]) -> None:
         self._client, self._world, self._asked = client, world, asked
         self._config_maps = config_maps
+        self._named: dict[tuple[Kind, ObjectKey], asyncio.Future[Object | None]] = {}
 
     async def judged(self, one: Written) -> Trial | Change:
         """The document as the server would take it, or why it is refused."""
@@ -180,17 +182,26 @@ class _Judge:
             kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
             if kind is None or (kind is CONFIG_MAP and key in self._config_maps):
                 continue
-            try:
-                is_there = await present(self._client, request.get(kind, *key)) is not None
-            except ApiError as error:
-                if error.status != 403:
-                    raise
+            is_there = await self._is_there(kind, key)
+            if is_there is None:
                 continue
             if not is_there and path == "pull":
                 problems.append(f"there is no pull secret {named.name} in namespace {key.namespace}")
             elif not is_there:
                 warnings.append(f"{path}: there is no {named.kind} {named.name}; the pods wait for it")
         return problems, warnings
+
+    async def _is_there(self, kind: Kind, key: ObjectKey) -> bool | None:
+        """Whether there is an object that Workspaces name, asked once; None where it is hidden."""
+        if (kind, key) not in self._named:
+            asking = present(self._client, request.get(kind, *key))
+            self._named[kind, key] = asyncio.ensure_future(asking)
+        try:
+            return await asyncio.shield(self._named[kind, key]) is not None
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return None
 
 
 def _words(error: ApiError, one: Written) -> str:

@@ -139,12 +139,10 @@ def recreation(
     """
     key = key_of(before)
     file = source.rpartition(": document ")[0] or source
-    name = ("-" if file == "stdin" else file) or "-"
-    way = (
-        Command("kaitoctl delete", key.name, "-n", key.namespace)
-        + ", then "
-        + Command("kaitoctl apply -f", name)
-    )
+    built, _, folder = file.partition("-k ")
+    again = ("-k", folder) if folder and not built else ("-f", "-" if file == "stdin" else file)
+    deleting = Command("kaitoctl delete", key.name, "-n", key.namespace)
+    way = deleting + ", then " + Command("kaitoctl apply", *again)
     return Change(
         "Workspace",
         key,
