@@ -10,6 +10,17 @@ from kaitoctl.cli import options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+_Prune = Annotated[
+    bool,
+    typer.Option(
+        "--prune", help="Delete what -l selects, kaitoctl has applied, and no manifest has any more."
+    ),
+]
+_Selector = Annotated[
+    str,
+    typer.Option("--selector", "-l", help="With --prune: only objects with these labels.", metavar="LABELS"),
+]
+
 
 @app.command()
 @options.grouped
@@ -19,18 +30,8 @@ def apply(
         str | None,
         typer.Option("--plan", help="Apply exactly the plan that plan --out saved.", metavar="FILE"),
     ] = None,
-    prune: Annotated[
-        bool,
-        typer.Option(
-            "--prune", help="Delete what -l selects, kaitoctl has applied, and no manifest has any more."
-        ),
-    ] = False,
-    selector: Annotated[
-        str,
-        typer.Option(
-            "--selector", "-l", help="With --prune: only objects with these labels.", metavar="LABELS"
-        ),
-    ] = "",
+    prune: _Prune = False,
+    selector: _Selector = "",
     dry_run: options.DryRun = "none",
     yes: options.Yes = False,
     force_conflicts: Annotated[

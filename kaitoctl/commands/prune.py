@@ -142,7 +142,7 @@ def _own(kind: Kind, objects: Sequence[Object]) -> list[Object]:
         if managed_fields.applied(obj, field_manager()):
             found.append(obj)
         else:
-            output.note(f"stays: {kind.kind} {key_of(obj)}, which kaitoctl has not applied")
+            output.note(f"stays: {kind.kind} {key_of(obj)}, which others wrote")
     return found
 
 

@@ -66,8 +66,8 @@ def test_what_no_file_has_any_more_is_announced_asked_for_and_goes_with_its_node
         f"Workspace {namespace}/gone is to be deleted",
         f"released: NodeClaim {claim.partition('/')[2]}",
         f"ConfigMap {namespace}/cm is to be deleted",
-        f"stays: Workspace {namespace}/theirs, which kaitoctl has not applied",
-        f"stays: ConfigMap {namespace}/their-cm, which kaitoctl has not applied",
+        f"stays: Workspace {namespace}/theirs, which others wrote",
+        f"stays: ConfigMap {namespace}/their-cm, which others wrote",
     ):
         assert words in refused.stderr, words
     assert names(shell, namespace) == everything

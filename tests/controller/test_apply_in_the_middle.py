@@ -18,7 +18,7 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.planning import Plan
 from kaitoctl.kube import request
 from kaitoctl.kube.answers import ObjectList
-from kaitoctl.kube.objects import CONFIG_MAP, Kind, Object, ObjectKey, key_of
+from kaitoctl.kube.objects import CONFIG_MAP, SECRET, Kind, Object, ObjectKey, key_of
 from kaitoctl.kube.request import Request
 
 AGAIN = "kaitoctl apply -f models"
@@ -133,9 +133,29 @@ def test_one_that_was_replaced_meanwhile_is_not_written() -> None:
 
 def test_a_plan_is_made_of_many_documents_at_once() -> None:
     world = World()
-    plan = planned(world, *(workspace(f"w{number}") for number in range(60)))
-    assert plan.nodes_asked == {"Standard_NC12s_v3": 60}
+    plan = planned(world, *(workspace(f"w{number}") for number in range(500)))
+    assert plan.nodes_asked == {"Standard_NC12s_v3": 500}
     assert not any(change.rivals for change in plan.changes)
+
+
+def test_what_many_documents_name_is_asked_for_once() -> None:
+    class Counting(Direct):
+        asked = 0
+
+        async def send(self, asked: Request) -> Object:
+            self.asked += asked.path.endswith("/secrets/registry")
+            return await super().send(asked)
+
+    world = World()
+    metadata = {"name": "registry", "namespace": "default"}
+    world.apply(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    client = Counting(world)
+    image = {"name": "a", "image": "registry.example/a:1", "imagePullSecrets": ["registry"]}
+    bodies = [workspace(f"w{number}") for number in range(20)]
+    for body in bodies:
+        body["inference"]["adapters"] = [{"source": image, "strength": "0.5"}]
+    assert not planned_by(client, *bodies).refused
+    assert client.asked == 1
 
 
 # --- rights ------------------------------------------------------------------------------------------------

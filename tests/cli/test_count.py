@@ -1,0 +1,82 @@
+"""Whether the count of a Workspace may change has one answer for each release, whoever is asked."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from shell import Shell
+
+A100 = "Standard_NC24ads_A100_v4"
+
+# A preset that the release serves, and as whose objects `diff` renders it.
+RELEASES = {
+    "v0.3": ("v1alpha1", "falcon-7b", "Standard_NC12s_v3"),
+    "v0.4": ("v1alpha1", "falcon-7b", "Standard_NC12s_v3"),
+    "v0.4.6": ("v1beta1", "phi-3-mini-4k-instruct", A100),
+    "v0.12": ("v1beta1", "microsoft/phi-4", A100),
+}
+
+
+def workspace(namespace: str, release: str, count: int) -> dict[str, Any]:
+    version, preset, machine = RELEASES[release]
+    return {
+        "apiVersion": f"kaito.sh/{version}",
+        "kind": "Workspace",
+        "metadata": {
+            "name": "w",
+            "namespace": namespace,
+            **({} if release == "v0.12" else {"annotations": {"kaito.sh/runtime": "transformers"}}),
+        },
+        "resource": {
+            "count": count,
+            "instanceType": machine,
+            "labelSelector": {"matchLabels": {"apps": namespace[-40:].lstrip("-")}},
+        },
+        "inference": {"preset": {"name": preset}},
+    }
+
+
+@pytest.mark.sandbox_alone
+@pytest.mark.parametrize("release", RELEASES)
+def test_all_who_are_asked_agree(shell: Shell, namespace: str, release: str) -> None:
+    for name, count in (("old.json", 1), ("new.json", 2)):
+        (shell.home / name).write_text(json.dumps(workspace(namespace, release, count)))
+    shell.apply(workspace(namespace, release, 1))
+    _, preset, machine = RELEASES[release]
+    here = ("-n", namespace, "--target-version", release)
+    answers = {
+        "validate": shell.kaitoctl(
+            "validate",
+            "--old",
+            "old.json",
+            "-f",
+            "new.json",
+            "-o",
+            "json",
+            "--target-version",
+            release,
+            code=2,
+        ).stdout,
+        "plan": shell.kaitoctl(
+            "plan", "-f", "new.json", "-o", "json", "--target-version", release, code=2
+        ).stdout,
+        "apply": shell.kaitoctl(
+            "apply", "-f", "new.json", "--yes", "--target-version", release, code=2
+        ).stderr,
+        "scale": shell.kaitoctl("scale", "w", "--count", "2", *here, code=2).stderr,
+        "diff": shell.kaitoctl(
+            "diff", "-f", "new.json", "--force-conflicts", "--kaito-version", release, code=1
+        ).stderr,
+        "create": shell.kaitoctl(
+            *("create", "workspace", "w", "--preset", preset, "--instance-type", machine, "--count", "2"),
+            *("--yes", "--no-wait", *here),
+            code=2,
+        ).stderr,
+    }
+    said = {
+        who: "is immutable (1 -> 2)" in text and "resource.count" in text for who, text in answers.items()
+    }
+    assert said == dict.fromkeys(answers, True), answers
+    assert shell.get("workspace", "w", "-n", namespace)["resource"]["count"] == 1
