@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from release import chart
+from release import chart, krew
 from release.documents import Unready, formula, needed, notes, ordered, provenance, released, sums
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,20 +30,26 @@ def main() -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="build all of it; change, commit and tag nothing"
     )
+    parser.add_argument(
+        "--downloads",
+        default="https://downloads.example/kaitoctl",
+        metavar="URL",
+        help="where the folder of the release will be; krew's manifest names it",
+    )
     asked = parser.parse_args()
     try:
-        made = make(asked.version, dry_run=asked.dry_run)
+        made = make(asked.version, asked.downloads, dry_run=asked.dry_run)
     except Unready as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    files = " ".join(str(made / name) for name in ("*.whl", "*.tar.gz"))
+    files = " ".join(str(made / name) for name in ("*.whl", "kaitoctl-*.tar.gz"))
     print(f"\n{made}:", *sorted(f"  {file.name}" for file in made.iterdir()), sep="\n")
     if not asked.dry_run:
         print(f"\nNow:\n  git push --follow-tags\n  python -m twine upload {files}")
     return 0
 
 
-def make(version: str, *, dry_run: bool) -> Path:
+def make(version: str, downloads: str, *, dry_run: bool) -> Path:
     """Build a release; the folder that holds it.
 
     Raises:
@@ -77,7 +83,7 @@ def make(version: str, *, dry_run: bool) -> Path:
         subprocess.run(["tar", "-x", "-C", str(copy)], input=archive, check=True)
         for file, text in edits.items():
             (copy / file.relative_to(ROOT)).write_text(text, "utf-8")
-        _build(copy, folder)
+        _build(copy, folder, f"{downloads.rstrip('/')}/kaitoctl-{version}")
     (folder / "NOTES.md").write_text(notes(edits[ROOT / "CHANGELOG.md"], version), "utf-8")
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
     statement = provenance(commit, version, f"{now:%Y-%m-%dT%H:%M:%SZ}", digests)
@@ -91,8 +97,10 @@ def make(version: str, *, dry_run: bool) -> Path:
     return folder
 
 
-def _build(copy: Path, folder: Path) -> None:
-    """Wheel, sdist, chart, lock with hashes, SBOM and Homebrew formula of a source folder."""
+def _build(copy: Path, folder: Path, downloads: str) -> None:
+    """Wheel, sdist, chart, lock with hashes, SBOM, Homebrew formula and krew's plugin of a source folder."""
+    import yaml  # what is here already for a release, and for nothing else
+
     epoch = _git("log", "-1", "--format=%ct")
     _run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)],
@@ -108,13 +116,18 @@ def _build(copy: Path, folder: Path) -> None:
     _run([*bom, "--output-file", str(folder / "sbom.cdx.json")], copy)
     lock = tomllib.loads((copy / "uv.lock").read_text("utf-8"))
     project = tomllib.loads((copy / "pyproject.toml").read_text("utf-8"))["project"]
-    (sdist,) = folder.glob("*.tar.gz")  # the chart is a .tgz
+    (sdist,) = folder.glob("*.tar.gz")  # the chart is a .tgz, and krew's archive is not there yet
     version = sdist.name.removeprefix("kaitoctl-").removesuffix(".tar.gz")
     url = f"https://files.pythonhosted.org/packages/source/k/kaitoctl/{sdist.name}"
     digest = hashlib.sha256(sdist.read_bytes()).hexdigest()
     about = project["description"].partition(":")[0]
     text = formula(version, url, digest, needed(lock, "kaitoctl"), about)
     (folder / "kaitoctl.rb").write_text(text, "utf-8")
+    (wheel,) = folder.glob("*.whl")
+    plugin = krew.archive(folder, wheel, folder / "requirements.txt", copy / "LICENSE", version)
+    digest = hashlib.sha256(plugin.read_bytes()).hexdigest()
+    made = krew.manifest(version, f"{downloads}/{plugin.name}", digest, about)
+    (folder / f"{krew.NAME}.yaml").write_text(yaml.safe_dump(made, sort_keys=False), "utf-8")
 
 
 def _version(text: str) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from release import krew
 from release.documents import Unready, formula, needed, notes, ordered, provenance, released, sums
 
 ROOT = Path(__file__).parent.parent
@@ -98,6 +101,63 @@ def test_sums_are_as_sha256sum_reads_them(tmp_path: Path) -> None:
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path, check=True)
     subject = provenance("c0ffee", "0.2.0", "2026-11-29T00:00:00Z", {"b": "2", "a": "1"})["subject"]
     assert [one["name"] for one in subject] == ["a", "b"]
+
+
+def krew_takes(manifest: Any) -> list[str]:
+    """What krew's index validation finds wrong (kubernetes-sigs/krew, internal/index/validation)."""
+    spec = manifest["spec"]
+    (platform,) = spec["platforms"]
+    keys = {one["key"] for one in platform["selector"]["matchExpressions"]}
+    rules = {
+        "apiVersion": manifest["apiVersion"] == "krew.googlecontainertools.github.com/v1alpha2",
+        "kind": manifest["kind"] == "Plugin",
+        "name": re.fullmatch(r"[\w-]+", manifest["metadata"]["name"]) is not None,
+        "version": re.fullmatch(r"v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", spec["version"]) is not None,
+        "shortDescription": 0 < len(spec["shortDescription"]) <= 50 and "\n" not in spec["shortDescription"],
+        "sha256": re.fullmatch(r"[a-f0-9]{64}", platform["sha256"]) is not None,
+        "uri": platform["uri"].startswith("https://"),
+        "bin": bool(platform["bin"]),
+        "files": platform["files"] != [] and all(one["from"] and one["to"] for one in platform["files"]),
+        "selector": keys <= {"os", "arch"},
+        "fields": set(spec)
+        <= {"version", "shortDescription", "description", "caveats", "homepage", "platforms"}
+        and set(platform) <= {"uri", "sha256", "selector", "files", "license", "bin"},
+    }
+    return [name for name, holds in rules.items() if not holds]
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "1.0.0rc1"])
+def test_krew_takes_the_manifest(version: str) -> None:
+    made = krew.manifest(version, "https://downloads.example/a.tar.gz", "0" * 64, "Workspaces")
+    assert krew_takes(made) == []
+    made["spec"]["version"] = version
+    assert krew_takes(made) == ["version"]
+
+
+def test_the_plugin_of_krew_installs_itself_once_and_runs(tmp_path: Path) -> None:
+    """Unpacked and linked as krew does it, without any other package: `--help` needs none."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    (tmp_path / "requirements.txt").touch()
+    parts = (tmp_path, wheel, tmp_path / "requirements.txt", ROOT / "LICENSE", "9.9.9")
+    archive = krew.archive(*parts)
+    first = archive.read_bytes()
+    assert krew.archive(*parts).read_bytes() == first
+    store, tools = tmp_path / "store", tmp_path / "bin"
+    for folder in (store, tools):
+        folder.mkdir()
+    subprocess.run(["tar", "-xzf", str(archive), "-C", str(store)], check=True)
+    (tools / "kubectl-kaitoctl").symlink_to(store / krew.BIN)
+    (tools / "python3").symlink_to(sys.executable)
+    env = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}
+    calls = [
+        subprocess.run(["kubectl-kaitoctl", "--help"], env=env, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert ["once" in one.stderr for one in calls] == [True, False]
+    assert calls[0].stdout == calls[1].stdout
+    assert "create" in calls[0].stdout
 
 
 def test_a_wheel_is_found_in_an_index_by_name_and_version(tmp_path: Path) -> None:
