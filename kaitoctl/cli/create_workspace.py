@@ -70,6 +70,14 @@ class NewWorkspace(WorkspaceOptions):
             "--private-image", help="Your own image of the preset (accessMode private).", metavar="IMAGE"
         ),
     ] = None
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            "--registry",
+            help="Name images in this registry, where mirror list --to copies them.",
+            metavar="HOST/PATH",
+        ),
+    ] = None
     template: Annotated[
         str | None,
         typer.Option(
@@ -163,6 +171,14 @@ class NewSet(SetOptions):
             "--adapter",
             help="A LoRA adapter, NAME=IMAGE[,strength=S][,pull-secret=P]; may be repeated.",
             metavar="NAME=IMAGE",
+        ),
+    ] = None
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            "--registry",
+            help="Name images in this registry, where mirror list --to copies them.",
+            metavar="HOST/PATH",
         ),
     ] = None
     set_value: Annotated[

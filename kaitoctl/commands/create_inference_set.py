@@ -13,7 +13,16 @@ from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.commands.workspace_options import SetOptions
 from kaitoctl.errors import ApiError, InputError, Interrupted
-from kaitoctl.kaito import api, catalog_file, manifest, prices, template_variables, templates, validation
+from kaitoctl.kaito import (
+    api,
+    catalog_file,
+    images,
+    manifest,
+    prices,
+    template_variables,
+    templates,
+    validation,
+)
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.fleet import validation as of_fleets
 from kaitoctl.kaito.template_rendering import render
@@ -64,6 +73,7 @@ def _rendered(name: str, given: SetOptions, target: Target) -> Object:
     """
     if given.preset is None:
         raise InputError("--preset is missing", hint="such as --preset phi-4-mini-instruct")
+    images.insist_on_registry(given.registry)
     if given.replicas < 0:
         raise InputError(f"--replicas {given.replicas}: there cannot be fewer than none")
     asked = manifest.WorkspaceRequest(
@@ -82,7 +92,10 @@ def _rendered(name: str, given: SetOptions, target: Target) -> Object:
     text, source = templates.text_of(_TEMPLATE)
     items = given.set_value or ()
     template_variables.insist(template_variables.by_set(items), text)
-    return render(text, manifest.merged(values, manifest.set_values(items)), source=source)
+    made = render(text, manifest.merged(values, manifest.set_values(items)), source=source)
+    if given.registry:
+        made["spec"]["template"] = images.mirrored(made["spec"]["template"], given.registry)
+    return made
 
 
 def _judge(made: Object, setting: validation.Setting) -> None:

@@ -13,7 +13,7 @@ from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.workspace_options import WorkspaceOptions
 from kaitoctl.errors import InputError, Interrupted
-from kaitoctl.kaito import api, catalog_file, convert, manifest, templates, validation
+from kaitoctl.kaito import api, catalog_file, convert, images, manifest, templates, validation
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube.objects import annotations_of
 from kaitoctl.screens import output
@@ -32,6 +32,7 @@ Completion = Callable[[manifest.WorkspaceRequest], manifest.WorkspaceRequest]
 def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, target: Target) -> None:
     """Create or change a Workspace, and follow its rollout."""
     how = _settings(given, managed)
+    images.insist_on_registry(given.registry)
     known = catalog_file.read(given.catalog)
     local = known.preset(given.preset or "")
     if local is not None and local.local_model and given.instance_type is None:
@@ -170,7 +171,7 @@ class _Rendering:
         text, source = self.template
         made = manifest.workspace(complete(asked) if complete else asked, text, self.extra, source=source)
         _insist_on_name(made, self.request.name, self.namespace)
-        return made
+        return images.mirrored(made, self.given.registry) if self.given.registry else made
 
     def _version(self, served: Sequence[str]) -> str:
         """The version to render for; says why when that is not the newest one."""

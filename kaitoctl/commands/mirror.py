@@ -9,7 +9,6 @@ from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import settings_of
 from kaitoctl.commands.option_values import Manifests
 from kaitoctl.commands.render import rendered_of
-from kaitoctl.errors import InputError
 from kaitoctl.kaito import images
 from kaitoctl.kaito.desired import model_of
 from kaitoctl.kube.objects import Object, key_of
@@ -21,8 +20,7 @@ def list_images(
 ) -> None:
     """List all images and models that Workspaces need, or print the commands that copy the images."""
     option_values.output_format(output_format, ("table", "json", "yaml"))
-    if to is not None and not to.strip("/"):
-        raise InputError("--to names no registry", hint="use HOST or HOST/PATH, as registry.example/kaito")
+    images.insist_on_registry(to, option="--to")
     settings = settings_of(controller)
     users: dict[tuple[str, images.ChosenBy], dict[str, None]] = {}
     models: dict[str, Object] = {}

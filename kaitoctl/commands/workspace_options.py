@@ -17,6 +17,7 @@ class WorkspaceOptions:
     adapter: list[str] | None = None
     image_pull_secret: list[str] | None = None
     private_image: str | None = None
+    registry: str | None = None
     template: str | None = None
     set_value: list[str] | None = None
     values: str | None = None
@@ -43,6 +44,7 @@ class SetOptions:
     instance_type: str | None = None
     label: list[str] | None = None
     adapter: list[str] | None = None
+    registry: str | None = None
     set_value: list[str] | None = None
     api_version: str = "v1beta1"
     catalog: str | None = None

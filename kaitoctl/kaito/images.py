@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.errors import InputError
+from kaitoctl.kaito.validation import image_fault
+from kaitoctl.kube.objects import Object, copy_of, dig
 
 _DOCKER_HUB = "docker.io"
 
@@ -45,6 +47,47 @@ def named_by(workspace: Object) -> Iterator[str]:
     template = dig(workspace, "inference", "template")
     if template is not None:
         yield from images_of([{"spec": {"template": template}}])
+
+
+def insist_on_registry(text: str | None, *, option: str = "--registry") -> None:
+    """Refuse what images cannot be taken from.
+
+    Raises:
+        InputError: it is neither HOST nor HOST/PATH.
+    """
+    if text is not None and (not text.strip("/") or image_fault(f"{text.rstrip('/')}/image:1")):
+        hint = "use HOST or HOST/PATH, as registry.example/kaito"
+        raise InputError(f"{option} names no registry: {text[:80]!r}", hint=hint)
+
+
+def mirrored(workspace: Object, registry: str) -> Object:
+    """The same with the copies in a registry in the place of the images that it names; see `Image.copied_to`.
+
+    What is in that registry already stays, and so does the image that tuning pushes.
+
+    Args:
+        workspace: or the template of an InferenceSet's replicas.
+        registry: such as `registry.example/kaito`.
+    """
+    prefix = registry.rstrip("/") + "/"
+
+    def copied(holder: Object, key: str = "image") -> None:
+        name = holder.get(key)
+        if isinstance(name, str) and name and not name.startswith(prefix):
+            holder[key] = Image(name, "workspace", ()).copied_to(registry)
+
+    made = copy_of(workspace)
+    for adapter in dig(made, "inference", "adapters") or ():
+        copied(dig(adapter, "source") or {})
+    copied(dig(made, "tuning", "input") or {})
+    copied(dig(made, "inference", "preset", "presetOptions") or {})
+    pod = dig(made, "inference", "template", "spec") or {}
+    for part in ("initContainers", "containers"):
+        for container in pod.get(part) or ():
+            copied(container)
+    for volume in pod.get("volumes") or ():
+        copied(volume.get("image") or {}, "reference")
+    return made
 
 
 def needed_by(workspace: Object, objects: Iterable[Object], registry: str) -> Iterator[tuple[str, ChosenBy]]:

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from shell import BIN
 
-from kaitoctl.kaito.images import images_of, source
+from kaitoctl.kaito.images import images_of, mirrored, named_by, source
+from kaitoctl.kaito.validation.grammar import docker_fault
 
 
 def workspace(name: str, instance_type: str, preset: str, version: str, **inference: Any) -> dict[str, Any]:
@@ -107,3 +108,96 @@ def test_bad_input_is_named(tmp_path: Path, arguments: list[str], words: str) ->
     write(tmp_path, PHI)
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**PHI, "inference": {"preset": {"name": "phi-5"}}}))
     assert words in kaitoctl(tmp_path, "mirror", "list", *arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("registry", ["reg.example:5000/k", "reg.example/k/"])
+def test_what_is_created_names_the_copies(tmp_path: Path, registry: str) -> None:
+    """Whatever `mirror list` copies, beside what the controller chooses."""
+    named = (
+        "--instance-type",
+        "Standard_NC24ads_A100_v4",
+        "--label",
+        "a=b",
+        "--dry-run=client",
+        "-o",
+        "json",
+    )
+    private = ("--preset", "llama-2-7b", "--private-image", "quay.io/me/llama:2")
+    style = "style=myteam/style:1"
+    workspace = ("create", "workspace", "w", *private, "--adapter", f"{style},strength=0.5", *named)
+    fleet = ("create", "inference-set", "f", "--preset", "phi-4", "--adapter", style, *named)
+    for command in (workspace, fleet):
+        plain = kaitoctl(tmp_path, *command).stdout
+        made = json.loads(kaitoctl(tmp_path, *command, "--registry", registry).stdout)
+        listed = kaitoctl(
+            tmp_path, "mirror", "list", "-f", write(tmp_path, json.loads(plain)), "--to", registry
+        )
+        copies = {tuple(shlex.split(line)[-2:]) for line in listed.stdout.splitlines()}
+        there = {to.removeprefix("docker://") for _, to in copies}
+        before = {
+            *named_by(json.loads(plain)),
+            *named_by(json.loads(plain).get("spec", {}).get("template", {})),
+        }
+        after = {*named_by(made), *named_by(made.get("spec", {}).get("template", {}))}
+        assert before
+        assert len(after) == len(before)
+        assert after <= there
+        again = kaitoctl(
+            tmp_path, "mirror", "list", "-f", write(tmp_path, made), "-o", "json", "--registry", registry
+        )
+        assert after <= {one["image"] for one in json.loads(again.stdout)["images"]}
+
+
+@pytest.mark.parametrize("registry", ["", "/", "Reg.example/A B", "https://reg.example"])
+def test_a_registry_that_is_none_is_refused(tmp_path: Path, registry: str) -> None:
+    falcon = ("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--dry-run=client")
+    for command in (
+        ("create", "workspace", "w", *falcon, "--registry", registry),
+        ("create", "inference-set", "f", "--preset", "phi-4", "--dry-run=client", "--registry", registry),
+        ("mirror", "list", "-f", write(tmp_path, FALCON), "--to", registry),
+    ):
+        assert "names no registry" in kaitoctl(tmp_path, *command, code=2).stderr
+
+
+def test_images_that_are_there_already_and_those_that_are_pushed_stay() -> None:
+    source = {"name": "a", "image": "r.io/k/a:1"}
+    pod = {
+        "initContainers": [{"name": "i", "image": "busybox"}],
+        "containers": [
+            {"name": "c", "image": "r.io/k/c:1"},
+            {"name": "d", "image": "a.io/x/d@sha256:" + "0" * 64},
+        ],
+        "volumes": [{"name": "v", "image": {"reference": "docker.io/m/v:1"}}, {"name": "e", "emptyDir": {}}],
+    }
+    tuning = {"input": {"image": "data:1"}, "output": {"image": "r.example/out:1"}}
+    inference: dict[str, Any] = {"adapters": [{"source": source}, {"source": {}}], "template": {"spec": pod}}
+    made = mirrored({"inference": inference, "tuning": tuning}, "r.io/k/")
+    digest = "r.io/k/x/d@sha256:" + "0" * 64
+    assert set(named_by(made)) == {
+        "r.io/k/a:1",
+        "r.io/k/busybox",
+        "r.io/k/c:1",
+        digest,
+        "r.io/k/m/v:1",
+        "r.io/k/data:1",
+    }
+    assert made["tuning"]["output"] == tuning["output"]
+    assert inference["adapters"][0]["source"] is source, "the one that was given stays as it is"
+
+
+def test_the_commands_are_those_of_skopeo(tmp_path: Path) -> None:
+    """`skopeo copy [--all] docker://SOURCE docker://DESTINATION`, each a reference that Go's parser takes.
+
+    Source: skopeo docs/skopeo-copy.1.md, and containers-transports(5).
+    """
+    file = write(tmp_path, PHI, FALCON, SET)
+    done = kaitoctl(tmp_path, "mirror", "list", "-f", file, "--to", "reg.example:5000/k")
+    lines = [shlex.split(line) for line in done.stdout.splitlines()]
+    assert lines
+    for program, verb, option, *places in lines:
+        assert (program, verb, option, len(places)) == ("skopeo", "copy", "--all", 2)
+        for place in places:
+            scheme, mark, reference = place.partition("docker://")
+            assert (scheme, mark) == ("", "docker://")
+            assert docker_fault(reference) == ""
+            assert reference.partition("/")[0] in ("mcr.microsoft.com", "docker.io", "reg.example:5000")
