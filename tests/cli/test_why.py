@@ -306,6 +306,30 @@ def test_a_volume_of_a_config_map_that_is_missing_and_then_there(
     wait_until(lambda: json.loads(shell.run("kaitoctl", *ready).stdout)["ready"])
 
 
+def test_a_claim_without_a_volume_says_why_by_its_own_events(
+    shell: Shell, namespace: str, blamed: Any, wait_until: Wait
+) -> None:
+    if "KUBECONFIG" not in shell.cluster:
+        pytest.skip("the sandbox binds no claims")
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "weights", "namespace": namespace},
+        "spec": {
+            "storageClassName": "gone",
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    shell.apply(claim)
+    volume = {"name": "w", "persistentVolumeClaim": {"claimName": "weights"}}
+    create(shell, namespace, template=template({}, volumes=[volume]))
+    wait_until(lambda: "storageclass" in evidence(blamed("volume-claim-missing")))
+    cause = blamed("volume-claim-missing")
+    assert "there is no StorageClass gone" in cause["hint"]
+    assert "weights is Pending, StorageClass gone" in evidence(cause)
+
+
 # --- the Workspace itself --------------------------------------------------------------------------------
 
 
