@@ -1,10 +1,11 @@
-"""A store of what several watches show together, whatever order their events come in."""
+"""What is made of stores: of several together, whatever order their events come in, and of each object."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,8 @@ from kaitoctl.kube.answers import WatchEvent
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import POD, Object, ObjectKey
 from kaitoctl.kube.pod_state import holding_gpus, is_finished
-from kaitoctl.reconcile import Change, Derived, Informer
+from kaitoctl.reconcile import Change, Derived, Informer, Store
+from kaitoctl.reconcile.store import Followed
 
 NOBODY = cast(Client, None)
 """No watch is opened here."""
@@ -137,3 +139,23 @@ def test_a_listener_that_fails_is_logged_and_keeps_nobody_from_the_news() -> Non
         WatchEvent("ADDED", pod("p", 1, labelled=True, node="n1", phase="Running", gpus=1))
     )
     assert len(heard) == 1
+
+
+@pytest.mark.parametrize("others", [0, 3000], ids=["few changes", "more than the journal remembers"])
+def test_what_follows_from_an_object_is_worked_out_once_for_each_state(others: int) -> None:
+    store, worked_out = Store(packed=True), list[str]()
+
+    def note(obj: Object) -> str:
+        worked_out.append(obj["metadata"]["note"])
+        return worked_out[-1]
+
+    followed, key = Followed(store, note), ObjectKey("ns", "a")
+    assert followed.get(key) is None
+    for state in ("first", "second"):
+        store._replace(key, {"metadata": {"name": "a", "note": state}})
+        for number in range(others):
+            store._replace(ObjectKey("ns", f"b{number % 3}"), {"metadata": {"name": "b", "note": "b"}})
+        assert [followed.get(key) for _ in range(3)] == [state] * 3
+    assert worked_out == ["first", "second"]
+    store._replace(key, None)
+    assert followed.get(key) is None

@@ -20,6 +20,8 @@ from kaitoctl.kube.objects import Object
 
 _EQUAL_WHEN_WRITTEN = 2  # later versions of marshal write equal values in more than one way
 _NOBODY = "\ue000"  # for private use: no object of Kubernetes has it in its name
+_READ_OF_METADATA = ("labels", "annotations", "deletionTimestamp")
+_READ_OF_SPEC = ("taints", "unschedulable")
 _READ_OF_STATUS = ("capacity", "allocatable", "conditions", "nodeInfo")
 
 
@@ -77,13 +79,14 @@ class AlikeNodes:
 
 def _kind_of(node: Object) -> bytes | None:
     """All that is judged of a node but its name; None where that cannot be told."""
-    metadata, spec, status = mapping(node.get("metadata")), mapping(node.get("spec")), node.get("status")
+    metadata, spec = mapping(node.get("metadata")), mapping(node.get("spec"))
+    status = mapping(node.get("status"))
     return _written(
-        (
-            *map(metadata.get, ("labels", "annotations", "deletionTimestamp")),
-            *map(spec.get, ("taints", "unschedulable")),
-            *map(mapping(status).get, _READ_OF_STATUS),
-        )
+        [
+            [metadata.get(key) for key in _READ_OF_METADATA],
+            [spec.get(key) for key in _READ_OF_SPEC],
+            [status.get(key) for key in _READ_OF_STATUS],
+        ]
     )
 
 
@@ -101,12 +104,12 @@ def _without_times(spec: Object, status: Object) -> Object:
         for taint in items(spec.get("taints"))
         if isinstance(taint, dict)
     )
-    conditions = [
-        {key: value for key, value in one.items() if key != "lastTransitionTime"}
-        if isinstance(one, dict) and not (is_starting and one.get("type") == "Ready")
-        else one
-        for one in items(status.get("conditions"))
-    ]
+    conditions = []
+    for one in items(status.get("conditions")):
+        if isinstance(one, dict) and not (is_starting and one.get("type") == "Ready"):
+            one = one.copy()
+            one.pop("lastTransitionTime", None)
+        conditions.append(one)
     return {**status, "conditions": conditions}
 
 
@@ -151,7 +154,7 @@ def _advice_of(advice: Advice, name: str) -> Advice:
     if isinstance(advice, str):
         return advice.replace(_NOBODY, name)
     if isinstance(advice, Command):
-        return Command("", *(_word_of(word, name) for word in advice.words))
+        return Command("", *[_word_of(word, name) for word in advice.words])
     return Text(
         tuple(
             part.replace(_NOBODY, name)
