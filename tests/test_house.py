@@ -132,7 +132,9 @@ def test_the_wheel_carries_its_data_and_nothing_foreign(wheel: Path) -> None:
             assert f"kaitoctl/{folder}/{file.name}" in names
     assert "kaitoctl/kaito/tables/presets.json" in names
     top = {name.split("/")[0] for name in names}
-    assert {name for name in top if not name.endswith(".dist-info")} == {"kaitoctl"}
+    beside = {name for name in names if ".data/" in name}
+    assert beside and all("/share/man/man1/kaitoctl" in name for name in beside)
+    assert {name for name in top if not name.endswith((".dist-info", ".data"))} == {"kaitoctl"}
 
 
 def test_an_installed_wheel_renders_and_judges_without_the_checkout(wheel: Path, tmp_path: Path) -> None:

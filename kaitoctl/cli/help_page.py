@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from kaitoctl.cli.controller_options import Controller
 
@@ -43,7 +43,7 @@ def write(
         commands: writes the commands of a group, when it has a way of its own.
     """
     is_group = hasattr(command, "list_commands")
-    head, examples, details = _parts(command.help or "")
+    head, examples, details = parts(command.help or "")
     params = [param for param in command.get_params(ctx) if id(param) not in hidden]
     asks_cluster = any(param.name == "kubeconfig" for param in command.params)
     options = [param for param in params if param.param_type_name == "option"]
@@ -73,7 +73,7 @@ def write(
 def _write_commands(group: Any, ctx: Any, formatter: Any) -> None:
     """The commands of a group, each with its whole first sentence."""
     below = [(name, group.get_command(ctx, name)) for name in group.list_commands(ctx)]
-    rows = [(name, " ".join(_parts(one.help or "")[0].split())) for name, one in below if not one.hidden]
+    rows = [(name, " ".join(parts(one.help or "").head.split())) for name, one in below if not one.hidden]
     with formatter.section("Commands"):
         formatter.write_dl(rows)
 
@@ -81,7 +81,7 @@ def _write_commands(group: Any, ctx: Any, formatter: Any) -> None:
 def _of_commands(group: Any, ctx: Any) -> list[str]:
     """The first example of each of a group's commands, of the first `_MOST` that have one."""
     below = [group.get_command(ctx, name) for name in group.list_commands(ctx)]
-    found = [examples[0] for one in below if not one.hidden and (examples := _parts(one.help or "")[1])]
+    found = [examples[0] for one in below if not one.hidden and (examples := parts(one.help or "").examples)]
     return [_first(text) for text in found[:_MOST]]
 
 
@@ -94,8 +94,16 @@ def _first(example: str) -> str:
     return "\n".join(lines[:count])
 
 
-def _parts(text: str) -> tuple[str, list[str], list[str]]:
+class Parts(NamedTuple):
     """The first paragraph of a help text, its examples, and what else it says."""
+
+    head: str
+    examples: list[str]
+    details: list[str]
+
+
+def parts(text: str) -> Parts:
+    """Take a help text apart."""
     head, *rest = text.strip().split("\n\n")
     examples: list[str] = []
     details: list[str] = []
@@ -107,7 +115,7 @@ def _parts(text: str) -> tuple[str, list[str], list[str]]:
             examples.append(bare)
         else:
             details.append(paragraph)
-    return head, examples, details
+    return Parts(head, examples, details)
 
 
 def _sorted(options: list[Any], *, asks_cluster: bool) -> tuple[list[Any], list[Any], list[Any]]:
