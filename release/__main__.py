@@ -111,6 +111,9 @@ def _build(copy: Path, folder: Path, downloads: str) -> None:
     _run([*_UV, "lock", "--quiet"], copy)
     export = [*_UV, "export", "--quiet", "--locked", "--no-dev", "--no-emit-project", "--no-header"]
     _run([*export, "--format", "requirements-txt", "--output-file", str(folder / "requirements.txt")], copy)
+    # What the image has: the webhook's packages, too.
+    locked = ["--extra", "webhook", "--format", "requirements-txt"]
+    _run([*export, *locked, "--output-file", str(folder / "requirements-webhook.txt")], copy)
     # Its serial number is random and it names the moment: the one file that differs from build to build.
     bom = [*_UV, "export", "--quiet", "--preview", "--locked", "--no-dev", "--format", "cyclonedx1.5"]
     _run([*bom, "--output-file", str(folder / "sbom.cdx.json")], copy)
