@@ -32,7 +32,7 @@ _Compare = Annotated[
 @app.command()
 @options.grouped
 def chat(
-    name: options.WorkspaceName,
+    name: options.ServedName,
     prompt: Annotated[
         str | None,
         typer.Argument(help="The prompt; without it, and with -, stdin is read.", metavar="[PROMPT]"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +33,16 @@ def of(*values: str) -> Callable[[str], list[str]]:
 def workspaces(ctx: Any, incomplete: str) -> list[str]:
     """The Workspaces of the namespace that the command line means."""
     return _live(ctx, incomplete, _workspace_kind())
+
+
+def sets(ctx: Any, incomplete: str) -> list[str]:
+    """The InferenceSets of the namespace that the command line means."""
+    return _live(ctx, incomplete, *_set_kinds())
+
+
+def served(ctx: Any, incomplete: str) -> list[str]:
+    """The Workspaces and the InferenceSets of the namespace that the command line means."""
+    return _live(ctx, incomplete, _workspace_kind(), *_set_kinds())
 
 
 def nodes(ctx: Any, incomplete: str) -> list[str]:
@@ -86,10 +96,17 @@ def _workspace_kind() -> Kind:
     return api.WORKSPACE  # served by every KAITO
 
 
-def _live(ctx: Any, incomplete: str, kind: Kind) -> list[str]:
-    """Names of a kind, of the cluster that the options so far mean; none when that takes too long."""
-    asked = _asked(ctx.params, kind)
-    if asked and (kept := _kept(kind, asked)) is not None:
+def _set_kinds() -> list[Kind]:
+    """Of which a cluster serves both, one, or none."""
+    from kaitoctl.kaito import api
+
+    return [api.INFERENCE_SET, api.INFERENCE_SET_V1ALPHA1]
+
+
+def _live(ctx: Any, incomplete: str, *kinds: Kind) -> list[str]:
+    """Names of some kinds, of the cluster that the options so far mean; none when that takes too long."""
+    asked = _asked(ctx.params, kinds)
+    if asked and (kept := _kept(kinds[0], asked)) is not None:
         return _beginning(kept, incomplete)
     left_s = _BUDGET_S - _age_s()
     if left_s <= 0:
@@ -102,9 +119,9 @@ def _live(ctx: Any, incomplete: str, kind: Kind) -> list[str]:
     try:
         # Warnings, and whatever a credential plugin has to say, would stand in the user's command line.
         with contextlib.redirect_stderr(io.StringIO()):
-            names = asyncio.run(_names_of(ctx.params, kind))
+            names = asyncio.run(_names_of(ctx.params, kinds))
         if asked:
-            _keep(kind, asked, names)
+            _keep(kinds[0], asked, names)
         return _beginning(names, incomplete)
     except Exception:
         return []
@@ -115,7 +132,7 @@ def _live(ctx: Any, incomplete: str, kind: Kind) -> list[str]:
 # --- names that are kept -----------------------------------------------------------------------------------
 
 
-def _asked(params: dict[str, Any], kind: Kind) -> str:
+def _asked(params: dict[str, Any], kinds: Sequence[Kind]) -> str:
     """All by which a line means its names; empty where they are not kept.
 
     They are for a kubeconfig as it is now: not for a server or a user that the line names, nor for a sandbox,
@@ -135,7 +152,7 @@ def _asked(params: dict[str, Any], kind: Kind) -> str:
             continue
         states.append((os.path.abspath(file), state.st_mtime_ns, state.st_size, state.st_ino))  # noqa: PTH100
     given = [str(params.get(name) or "") for name in ("namespace", "context", "everywhere")]
-    return repr((states, given, kind)) if states else ""
+    return repr((states, given, kinds)) if states else ""
 
 
 def _file_of(kind: Kind) -> str:
@@ -190,7 +207,9 @@ def _give_up_after(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-async def _names_of(params: dict[str, Any], kind: Kind) -> list[str]:
+async def _names_of(params: dict[str, Any], kinds: Sequence[Kind]) -> list[str]:
+    import asyncio
+
     from kaitoctl.commands.cluster import connected
     from kaitoctl.commands.target import Target
 
@@ -209,5 +228,12 @@ async def _names_of(params: dict[str, Any], kind: Kind) -> list[str]:
         sandbox_name=name,
     )
     async with connected(target) as client:
-        namespace = client.namespace if kind.namespaced and not params.get("everywhere") else ""
-        return [str(item["metadata"]["name"]) for item in (await client.list(kind, namespace)).items]
+
+        async def names(kind: Kind) -> list[str]:
+            namespace = client.namespace if kind.namespaced and not params.get("everywhere") else ""
+            return [str(item["metadata"]["name"]) for item in (await client.list(kind, namespace)).items]
+
+        found = await asyncio.gather(*map(names, kinds), return_exceptions=True)
+        if isinstance(found[0], BaseException) and len(kinds) == 1:
+            raise found[0]
+        return [name for one in found if not isinstance(one, BaseException) for name in one]

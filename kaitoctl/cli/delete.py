@@ -17,7 +17,7 @@ def delete(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="The Workspaces to delete.", metavar="[WORKSPACE]...", autocompletion=complete.workspaces
+            help="The Workspaces to delete.", metavar="[WORKSPACE]...", autocompletion=complete.served
         ),
     ] = None,
     given: options.ManifestsToSend = options.TO_SEND,

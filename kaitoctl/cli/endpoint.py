@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def endpoint(
-    name: options.WorkspaceName,
+    name: options.ServedName,
     kind: Annotated[
         str,
         typer.Option(

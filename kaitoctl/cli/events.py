@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def events(
-    name: options.WorkspaceName,
+    name: options.ServedName,
     warnings: Annotated[bool, typer.Option("--warnings", help="Only warnings.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Watch for new events.")] = False,
     output_format: Annotated[

@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def logs(
-    name: options.WorkspaceName,
+    name: options.ServedName,
     adapter: Annotated[
         str,
         typer.Option("--adapter", help="Logs of the container that copies this adapter.", metavar="NAME"),

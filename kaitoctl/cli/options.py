@@ -99,6 +99,17 @@ FollowTimeout = Annotated[
 WorkspaceName = Annotated[
     str, typer.Argument(help="Workspace name.", metavar="NAME", autocompletion=complete.workspaces)
 ]
+ServedName = Annotated[
+    str,
+    typer.Argument(
+        help="Workspace or InferenceSet; inferenceset/NAME where both have the name.",
+        metavar="NAME",
+        autocompletion=complete.served,
+    ),
+]
+SetName = Annotated[
+    str, typer.Argument(help="InferenceSet name.", metavar="NAME", autocompletion=complete.sets)
+]
 _Files = Annotated[
     list[str] | None, typer.Argument(help="What -f takes, without it.", metavar="[FILE|DIR|URL]...")
 ]

@@ -1,27 +1,21 @@
-"""`kaitoctl rollout`: show, undo and follow the revisions of a Workspace."""
+"""`kaitoctl rollout`: show, undo, follow and pause rollouts of Workspaces and InferenceSets."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from kaitoctl.cli import complete, options
+from kaitoctl.commands.fleet_options import FleetBudget
 
 app = typer.Typer(
-    help="Show, undo and follow a Workspace's revisions.",
+    help="Show, undo, follow and pause rollouts of Workspaces and InferenceSets.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
 )
-
-
-Name = Annotated[
-    str,
-    typer.Argument(
-        help="Workspace name, or workspace/NAME.", metavar="NAME", autocompletion=complete.workspaces
-    ),
-]
 
 
 Timeout = Annotated[
@@ -36,13 +30,13 @@ Timeout = Annotated[
 
 @app.callback()
 def _rollout_group() -> None:
-    """Show, undo and follow a Workspace's revisions."""
+    """Show, undo, follow and pause rollouts of Workspaces and InferenceSets."""
 
 
 @app.command()
 @options.grouped
 def history(
-    name: Name,
+    name: options.ServedName,
     revision: Annotated[
         int | None, typer.Option("--revision", help="Show this revision in full.", metavar="N")
     ] = None,
@@ -52,7 +46,7 @@ def history(
     ] = "table",
     target: options.Cluster = options.CLUSTER,
 ) -> None:
-    """List the revisions of a Workspace, oldest first.
+    """List the revisions of a Workspace or an InferenceSet, oldest first.
 
     Revisions of KAITO's own controller are listed, too.
 
@@ -68,7 +62,7 @@ def history(
 @app.command()
 @options.grouped
 def undo(
-    name: Name,
+    name: options.ServedName,
     to_revision: Annotated[
         int | None,
         typer.Option(
@@ -103,7 +97,7 @@ def undo(
     managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
-    """Roll a Workspace back to an earlier revision.
+    """Roll a Workspace or an InferenceSet back to an earlier revision.
 
     Shows first what changes and how many pods restart, and asks before it writes.
 
@@ -131,12 +125,12 @@ def undo(
 @app.command()
 @options.grouped
 def status(
-    name: Name,
+    name: options.ServedName,
     timeout: Timeout = None,
     catalog: options.CatalogFile = None,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
-    """Follow the rollout of a Workspace until it is ready or has failed.
+    """Follow the rollout of a Workspace or an InferenceSet until it is ready or has failed.
 
     Exit code 0: ready; 1: failed; 124: not within the time.
 
@@ -149,13 +143,60 @@ def status(
     rollout.status(name=name, timeout=timeout, catalog=catalog, target=target)
 
 
-@app.command("fleet")
+@app.command()
 @options.grouped
-def rollout_fleet(
-    name: Annotated[str, typer.Argument(help="InferenceSet name.", metavar="NAME")],
+def pause(
+    name: options.SetName,
+    dry_run: options.DryRun = "none",
+    target: options.Cluster = options.CLUSTER,
+) -> None:
+    """Pause the rollout of an InferenceSet: no further replica gets its new template.
+
+    Replicas that are restarting come up; none is stopped or brought back.
+
+    \b
+    Examples:
+      kaitoctl rollout pause phis
+    """
+    from kaitoctl.commands import rollout_set
+
+    rollout_set.set_paused(
+        name=name, paused=True, dry_run=dry_run, yes=False, wait=False, timeout=None, target=target
+    )
+
+
+@app.command()
+@options.grouped
+def resume(
+    name: options.SetName,
+    dry_run: options.DryRun = "none",
+    yes: options.Yes = False,
+    wait: options.Wait = True,
+    timeout: Timeout = None,
+    target: options.Cluster = options.CLUSTER,
+) -> None:
+    """Let a paused rollout of an InferenceSet go on.
+
+    Shows first which pods restart, and asks before it writes.
+
+    \b
+    Examples:
+      kaitoctl rollout resume phis
+    """
+    from kaitoctl.commands import rollout_set
+
+    rollout_set.set_paused(
+        name=name, paused=False, dry_run=dry_run, yes=yes, wait=wait, timeout=timeout, target=target
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Budget(FleetBudget):
+    """How many replicas change, may be away and may fail."""
+
     canary: Annotated[
         int | None, typer.Option("--canary", help="Change this many replicas, then stop.", metavar="N")
-    ] = None,
+    ] = None
     max_unavailable: Annotated[
         int | None,
         typer.Option(
@@ -163,7 +204,7 @@ def rollout_fleet(
             help="Replicas that may be unavailable at a time (default: the set's, else 1).",
             metavar="N",
         ),
-    ] = None,
+    ] = None
     max_failures: Annotated[
         int | None,
         typer.Option(
@@ -171,7 +212,31 @@ def rollout_fleet(
             help="Stop when more replicas than this fail on the new template (default: the set's, else 0).",
             metavar="N",
         ),
-    ] = None,
+    ] = None
+    max_surge: Annotated[
+        int | None,
+        typer.Option(
+            "--max-surge",
+            help="Replicas more than wanted meanwhile, where GPUs for them are free or may be bought.",
+            metavar="N",
+        ),
+    ] = None
+    smoke_test: Annotated[
+        bool,
+        typer.Option(
+            "--smoke-test", help="A changed replica must answer a prompt before the next is changed."
+        ),
+    ] = False
+
+
+_BUDGET = Budget()
+
+
+@app.command("fleet")
+@options.grouped
+def rollout_fleet(
+    name: options.SetName,
+    budget: Budget = _BUDGET,
     dry_run: Annotated[
         str, typer.Option("--dry-run", help="none or client (say what would change).", metavar="MODE")
     ] = "none",
@@ -193,16 +258,14 @@ def rollout_fleet(
 
     \b
     Examples:
-      kaitoctl rollout fleet phis --canary 1 --yes
+      kaitoctl rollout fleet phis --canary 1 --smoke-test
     """
     from kaitoctl.commands import rollout_fleet
 
     raise typer.Exit(
         rollout_fleet.rollout_fleet(
             name=name,
-            canary=canary,
-            max_unavailable=max_unavailable,
-            max_failures=max_failures,
+            budget=budget,
             dry_run=dry_run,
             yes=yes,
             timeout=timeout,

@@ -19,7 +19,7 @@ def status(
         typer.Argument(
             help="Workspace names (default: list all).",
             metavar="[NAME]...",
-            autocompletion=complete.workspaces,
+            autocompletion=complete.served,
         ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow changes.")] = False,

@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def why(
-    name: options.WorkspaceName,
+    name: options.ServedName,
     output_format: Annotated[str, options.formats("text", "short", "json", "yaml")] = "text",
     catalog: options.CatalogFile = None,
     managed: options.ManagedBy = options.MANAGED_BY,

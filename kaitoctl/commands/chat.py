@@ -1,4 +1,4 @@
-"""`kaitoctl chat`: chat with the model that a Workspace serves."""
+"""`kaitoctl chat`: chat with the model that a Workspace or an InferenceSet serves."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from kaitoctl.commands import endpoint, model_server, option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.files import text_of
 from kaitoctl.commands.model_server import ModelServer
-from kaitoctl.commands.observe_workspace import snapshot_of
+from kaitoctl.commands.option_values import Named, named
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, Interrupted, Unreachable
 from kaitoctl.kaito.conversation import Message
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
-from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def chat(
     target: Target,
 ) -> None:
     """Send a prompt to a Workspace's model, or chat with it; only its answer goes to stdout."""
-    name = option_values.workspace_name(name)
+    asked = named(name)
     if url:
         option_values.http_url(url, option="--url")
     how = _How(system, adapter, max_tokens, temperature, stream, url)
@@ -66,7 +65,7 @@ def chat(
     if prompt is not None and not prompt:
         raise InputError("the prompt is empty", hint=Command("kaitoctl chat NAME", "What is Kubernetes?"))
     try:
-        asyncio.run(_chat(target, name, prompt, how, compared))
+        asyncio.run(_chat(target, asked, prompt, how, compared))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 
@@ -94,18 +93,18 @@ def _comparison(text: str, prompt: str | None, adapter: str) -> tuple[str, list[
 
 
 async def _chat(
-    target: Target, name: str, prompt: str | None, how: _How, compared: tuple[str, list[float]] | None
+    target: Target, asked: Named, prompt: str | None, how: _How, compared: tuple[str, list[float]] | None
 ) -> None:
     output.end_unread()
     begun = [Message("system", how.system)] if how.system else []
-    async with _connect(target, name, how) as server:
+    async with _connect(target, asked, how) as server:
         if prompt is not None and compared is not None:
             await _compare(server, [*begun, Message("user", prompt)], how, *compared)
             return
         if prompt is not None:
             await _turn(server, [*begun, Message("user", prompt)], how)
             return
-        output.step(f"chatting with {server.model or name}; /clear starts again, Ctrl-D ends")
+        output.step(f"chatting with {server.model or asked.name}; /clear starts again, Ctrl-D ends")
         messages = list(begun)
         while line := await output.read_line("> "):
             line = line.rstrip("\n")
@@ -120,15 +119,16 @@ async def _chat(
 
 
 @asynccontextmanager
-async def _connect(target: Target, name: str, how: _How) -> AsyncIterator[ModelServer]:
-    """The Workspace's server, through the API proxy or at the URL that the user gave.
+async def _connect(target: Target, asked: Named, how: _How) -> AsyncIterator[ModelServer]:
+    """The server of the Workspace or the set, through the API proxy or at the URL that the user gave.
 
     Raises:
-        NegativeAnswer: the Workspace does not serve.
+        NegativeAnswer: nobody serves.
     """
     async with connected(target) as client:
-        seen = await snapshot_of(client, ObjectKey(client.namespace, name))
-        found = endpoint.addresses(client, seen)
+        found = await endpoint.found_addresses(client, asked)
+        if "inference_set" in found and not how.url:
+            output.step(f"InferenceSet {found['inference_set']}: through {found['through']}")
         protocol: Protocol = found["protocol"]
         if how.adapter and protocol != "openai":
             raise model_server.merges()

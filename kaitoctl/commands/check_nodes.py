@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import NO_FLAGS, ClusterFlags
+from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, Command, text
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.checked_workspace import from_file, from_flags
 from kaitoctl.commands.node_check_options import DescribedWorkspace, NodeCheck
 from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import node_check
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.catalog_file import read
 from kaitoctl.kube.objects import dig
 from kaitoctl.screens import node_table, output
@@ -139,9 +139,20 @@ def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: Cluste
         wide = check.output_format == "wide"
         title = _title(workspace, verdict)
         output.show(node_table.report(verdict, title, flags, wide=wide, drawn=output.is_drawn(sys.stdout)))
+    if not verdict.enough and (advice := _of_roles(workspace)):
+        output.warning("the selector has two labels that a MultiRoleInference adds", hint=text(advice, flags))
     if check.strict and verdict.enough and (warned := verdict.warned):
         output.failure(f"{warned} warning{'s' if warned > 1 else ''} (--strict)")
     return 0 if verdict.suffices(strict=check.strict) else 1
+
+
+def _of_roles(workspace: Object) -> Advice:
+    """What puts the labels on a node that nobody but its owner puts there; empty for other Workspaces."""
+    asked = dig(workspace, "resource", "labelSelector", "matchLabels") or {}
+    names = (api.LABEL_CREATED_BY_ROLES, api.LABEL_INFERENCE_ROLE)
+    if not all(name in asked for name in names):
+        return ""
+    return Command("kubectl label node NODE", *(f"{name}={asked[name]}" for name in names))
 
 
 def _key(workspace: Object) -> str:

@@ -10,12 +10,14 @@ from kaitoctl.advice import text
 from kaitoctl.commands import cluster, option_values
 from kaitoctl.commands.cluster import connected, field_manager
 from kaitoctl.commands.kaito_here import as_said
+from kaitoctl.commands.named import workspace_or_fleet
 from kaitoctl.commands.node_check_options import NodeCheck
-from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.option_values import ManagedBy, named
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.wait_for_nodes import enough_nodes, verdict_now
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import api
+from kaitoctl.kaito.fleet.node_demand import replica_demand
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kube import request
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Object
+    from kaitoctl.kube.objects import Kind, Object
 
 
 async def verdict_on_cluster(
@@ -113,12 +115,20 @@ async def _fix(client: Client, verdict: Verdict, check: NodeCheck) -> bool:
 
 
 async def _from_cluster(client: Client, name: str, rules_target: str) -> Object:
-    """The Workspace of the cluster, in the version that the target reads.
+    """The Workspace of the cluster, in the version that the target reads; or one more replica of a set.
 
     Raises:
-        ApiError: there is none, or the cluster serves no Workspaces.
+        ApiError: there is neither, or the cluster serves no Workspaces.
     """
     kinds = [api.WORKSPACE, api.WORKSPACE_V1BETA1]
     if rules_target in ("v0.12", "kaitoctl"):
         kinds.reverse()
-    return (await cluster.workspace_by_name(client, ObjectKey(client.namespace, name), kinds))[1]
+
+    async def read(client: Client, key: ObjectKey) -> tuple[Kind, Object]:
+        return await cluster.workspace_by_name(client, key, kinds)
+
+    found = await workspace_or_fleet(client, named(name), read)
+    if isinstance(found, tuple):
+        return found[1]
+    output.step(f"InferenceSet {found.key}: nodes for one more replica")
+    return replica_demand(found.inference_set)

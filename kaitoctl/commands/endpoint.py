@@ -1,4 +1,4 @@
-"""`kaitoctl endpoint`: how to reach a Workspace's model server."""
+"""`kaitoctl endpoint`: how to reach the model server of a Workspace, or those of an InferenceSet."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
+from kaitoctl.commands.named import workspace_or_fleet
 from kaitoctl.commands.observe_workspace import snapshot_of
+from kaitoctl.commands.option_values import Named, named
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import conversation
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.serving import asked_port, local_address, main_service, serving
-from kaitoctl.kube.objects import SERVICE, ObjectKey, dig, key_of
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import SERVICE, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
-_KINDS = ("cluster", "proxy", "port-forward", "load-balancer", "local")
+_KINDS = ("cluster", "proxy", "port-forward", "load-balancer", "gateway", "local")
+_HINTS = {
+    "local": "kaitoctl sandbox model set PRESET --from FILE lets a sandbox's pods really serve",
+    "load-balancer": "annotate the Workspace with kaito.sh/enablelb=True before it is created",
+    "gateway": "an InferenceSet has one when an HTTPRoute leads to the InferencePool that KAITO makes for it",
+}
 
 
 def endpoint(*, name: str, kind: str, output_format: str, target: Target) -> None:
@@ -30,30 +37,55 @@ def endpoint(*, name: str, kind: str, output_format: str, target: Target) -> Non
     if kind:
         option_values.one_of(kind, _KINDS, option="--type")
     option_values.output_format(output_format, ("text", "json", "yaml"))
-    asyncio.run(_endpoint(target, option_values.workspace_name(name), kind, output_format))
+    asyncio.run(_endpoint(target, named(name), kind, output_format))
 
 
-async def _endpoint(target: Target, name: str, kind: str, output_format: str) -> None:
+async def _endpoint(target: Target, asked: Named, kind: str, output_format: str) -> None:
     async with connected(target) as client:
-        seen = await snapshot_of(client, ObjectKey(client.namespace, name))
-        found = addresses(client, seen)
+        found = await found_addresses(client, asked)
     forward = found["addresses"]["port-forward"]
     found["addresses"]["port-forward"] = target.text(forward)
     if option_values.is_structured(output_format):
         output.structured(found, output_format)
         return
-    kind = kind or ("local" if found["addresses"]["local"] else "cluster")
-    if kind == "local" and not found["addresses"][kind]:
-        hint = "kaitoctl sandbox model set PRESET --from FILE lets a sandbox's pods really serve"
-        raise NegativeAnswer(f"Workspace {name} has no {kind} address", hint=hint)
+    is_set = "inference_set" in found
+    if is_set and not found["addresses"]["gateway"]:
+        output.step(f"InferenceSet {found['inference_set']}: through {found['through']}")
+    first = next((one for one in ("gateway", "local") if found["addresses"][one]), "cluster")
+    kind = kind or first
     if not found["addresses"][kind]:
-        hint = "annotate the Workspace with kaito.sh/enablelb=True before it is created"
-        raise NegativeAnswer(f"Workspace {name} has no {kind} address", hint=hint)
+        name = f"InferenceSet {asked.name}" if is_set else f"Workspace {asked.name}"
+        raise NegativeAnswer(f"{name} has no {kind} address", hint=_HINTS[kind])
     output.data(output.visible(str(found["addresses"][kind])))
 
 
-def addresses(client: Client, seen: Snapshot) -> Object:
+async def found_addresses(client: Client, asked: Named) -> Object:
+    """Every way to the model of a Workspace, or of a set: through what stands before all of its replicas.
+
+    Raises:
+        ApiError: there is neither of that name.
+        NegativeAnswer: nobody serves.
+    """
+    found = await workspace_or_fleet(client, asked, snapshot_of)
+    if isinstance(found, Snapshot):
+        return addresses(client, found)
+    from kaitoctl.commands.chosen_replica import way_to  # most names are those of Workspaces
+
+    way = await way_to(client, found)
+    made = addresses(client, way.replica, service=way.service)
+    url = f"{way.gateway}{made['path']}" if way.gateway else None
+    ready = [one.name for one in found.replicas if one.is_ready]
+    made = {**made, "addresses": {**made["addresses"], "gateway": url}}
+    return {"inference_set": str(found.key), "through": way.words, "replicas": ready, **made}
+
+
+def addresses(client: Client, seen: Snapshot, *, service: Object | None = None) -> Object:
     """Every way to the model server, as documented in docs/status.md.
+
+    Args:
+        client: of the cluster.
+        seen: a Workspace, with what belongs to it.
+        service: one that leads to it and others; None for its own.
 
     Raises:
         NegativeAnswer: it does not serve.
@@ -71,25 +103,28 @@ def addresses(client: Client, seen: Snapshot) -> Object:
         raise NegativeAnswer(f"Workspace {key} is ready, but has no Service", hint=why)
     protocol = conversation.protocol_of(workspace, seen.workloads, seen.catalog)
     path = conversation.path_of(protocol)
+    main = service or main
+    name = str(main["metadata"]["name"])
     port = (asked_port(main) or {"port": 80}).get("port")
     balanced = dig(main, "status", "loadBalancer", "ingress", 0) or {}
     local = local_address(main, client.host)
     outside = balanced.get("ip") or balanced.get("hostname")
-    proxy = SERVICE.path(key.namespace, f"{key.name}:{port}", "proxy").replace("%3A", ":")
+    proxy = SERVICE.path(key.namespace, f"{name}:{port}", "proxy").replace("%3A", ":")
     return {
         "workspace": str(key),
         "protocol": protocol,
         "path": path,
-        "service": f"{key.name}.{key.namespace}.svc",
+        "service": f"{name}.{key.namespace}.svc",
         "port": port,
         "proxy_path": proxy,
         "addresses": {
-            "cluster": f"http://{key.name}.{key.namespace}.svc:{port}{path}",
+            "cluster": f"http://{name}.{key.namespace}.svc:{port}{path}",
             "proxy": f"{client.host}{proxy}{path}",
             "port-forward": Command(
-                "kubectl port-forward -n", key.namespace, f"service/{key.name}", f"8080:{port}"
+                "kubectl port-forward -n", key.namespace, f"service/{name}", f"8080:{port}"
             ),
             "load-balancer": f"http://{outside}:{port}{path}" if outside else None,
+            "gateway": None,
             "local": f"{local}{path}" if local else None,
         },
     }

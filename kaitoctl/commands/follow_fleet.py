@@ -31,12 +31,13 @@ async def until_ready(
     timeout_s: float | None,
     catalog: Catalog = SHIPPED,
     is_done: Callable[[Fleet], bool] = lambda fleet: fleet.state == "Ready",
+    show: Callable[[Fleet], None] | None = None,
 ) -> Fleet:
     """The set once it is as wanted.
 
     Raises:
         ApiError: there is no such set.
-        NegativeAnswer: a replica has failed, or the set is refused.
+        NegativeAnswer: a replica has failed, the set is refused, or its template goes no further.
         TimedOut: time is up.
     """
     limit_s, shown = _TIMEOUT_S if timeout_s is None else timeout_s, ""
@@ -44,14 +45,19 @@ async def until_ready(
         async with asyncio.timeout(limit_s):
             while True:
                 fleet = await present(client, key, catalog)
-                if (words := line(fleet)) != shown:
-                    shown = words
+                words, before = line(fleet), shown
+                shown = words
+                if show is not None:
+                    show(fleet)
+                elif words != before:
                     output.step(words)
                 if is_done(fleet):
                     output.success(f"InferenceSet {key}: {fleet.ready} of {fleet.wanted} replicas ready")
                     return fleet
                 if fleet.state == "Failed":
                     raise failure(target, fleet)
+                if fleet.stuck:
+                    raise held(target, fleet)
                 await asyncio.sleep(LOOK_AGAIN_S)
     except TimeoutError:
         hint = target.text(Command("kaitoctl status", key.name, "-n", key.namespace))
@@ -85,3 +91,14 @@ def failure(target: Target, fleet: Fleet) -> NegativeAnswer:
     name = failed.name if failed else fleet.key.name
     hint = target.text(Command("kaitoctl why", name, "-n", fleet.key.namespace))
     return NegativeAnswer(f"InferenceSet {fleet.key}: {words}", hint=hint)
+
+
+def held(target: Target, fleet: Fleet) -> NegativeAnswer:
+    """The error of a set whose template goes no further by itself though its replicas serve."""
+    name, space = fleet.key.name, fleet.key.namespace
+    more = Command("kaitoctl status", name, "-n", space)
+    if fleet.is_paused:
+        more = Command("kaitoctl rollout resume", name, "-n", space)
+    elif not fleet.is_rolled_by_kaitoctl:
+        more = Command("kaitoctl rollout fleet", name, "-n", space)
+    return NegativeAnswer(f"InferenceSet {fleet.key}: {fleet.stuck}", hint=target.text(more))

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
+from kaitoctl.commands.named import workspace_or_fleet
 from kaitoctl.commands.observe_workspace import snapshot_of
+from kaitoctl.commands.option_values import Named, named
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.rollout import current_pods
-from kaitoctl.kube.objects import POD, ObjectKey, dig, is_being_deleted, key_of, labels_of
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import POD, dig, is_being_deleted, key_of, labels_of
 from kaitoctl.kube.pod_state import container_specs, container_statuses
 from kaitoctl.kube.request import Request
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
@@ -50,16 +52,22 @@ def logs(
     if since is not None:
         query["sinceSeconds"] = str(max(1, int(option_values.duration_s(since, option="--since"))))
     try:
-        asyncio.run(_logs(target, option_values.workspace_name(name), adapter, container, pod, query))
+        asyncio.run(_logs(target, named(name), adapter, container, pod, query))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 
 
 async def _logs(
-    target: Target, name: str, adapter: str, container: str, only: str, query: dict[str, str]
+    target: Target, asked: Named, adapter: str, container: str, only: str, query: dict[str, str]
 ) -> None:
     async with connected(target) as client:
-        seen = await snapshot_of(client, ObjectKey(client.namespace, name))
+        seen = await workspace_or_fleet(client, asked, snapshot_of)
+        if not isinstance(seen, Snapshot):
+            from kaitoctl.commands.chosen_replica import replica_for  # most names are those of Workspaces
+
+            seen = await snapshot_of(client, replica_for(seen, only))
+        assert seen.workspace is not None
+        name = key_of(seen.workspace).name
         chosen = [(pod, _container(pod, name, adapter, container)) for pod in _pods(seen, name, only)]
         if query.get("follow"):
             output.end_unread()

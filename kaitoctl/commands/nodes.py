@@ -88,7 +88,7 @@ def _from_lists(
     if pods_file is None:
         output.warning("who holds the GPUs is unknown", hint="add --pods FILE")
         return gpu_inventory(found, None, catalog=known)
-    decode = trimmed.pod_list([api.LABEL_WORKSPACE])
+    decode = trimmed.pod_list([api.LABEL_WORKSPACE, api.LABEL_CREATED_BY_SET])
     pods = saved_lists.objects(pods_file, "Pod", option="--pods", decode=decode)
     saved_lists.warn_of_gaps(everything, pods, pods_file)
     listed = gpu_inventory(found, pods, catalog=known)

@@ -42,6 +42,7 @@ class Observation:
         self._client = client
         self._tasks: dict[asyncio.Task[None], tuple[str, Informer]] = {}
         self._unseen: dict[str, str] = {}
+        self._optional: tuple[Informer, ...] = ()  # of kinds that most clusters do not have
 
     async def _watch(self, informer: Informer) -> None:
         """Run an informer; returns when it has synced or has been refused."""
@@ -65,6 +66,8 @@ class Observation:
             del self._tasks[task]
             error = task.exception()
             if error is None:  # it was to list once
+                continue
+            if informer in self._optional and getattr(error, "status", 0) in (404, *NEVER_SHOWN):
                 continue
             if informer is wanted or not isinstance(error, ApiError) or error.status not in NEVER_SHOWN:
                 raise error  # half a picture would mislead while a server is in trouble

@@ -129,7 +129,7 @@ async def pods_on(
         names: of the nodes.
         seen: is shown every unfinished pod there, whatever it holds.
     """
-    decode = trimmed.pod_list([api.LABEL_WORKSPACE])
+    decode = trimmed.pod_list([api.LABEL_WORKSPACE, api.LABEL_CREATED_BY_SET])
     one_by_one = [f"spec.nodeName={name},{UNFINISHED}" for name in names]
 
     def keep(pod: Object) -> bool:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from kaitoctl.errors import InputError
 from kaitoctl.kube.names import is_label, is_qualified, is_subdomain
@@ -119,6 +120,31 @@ def workspace_name(text: str) -> str:
     if not is_subdomain(name):
         raise InputError(f"{text[:80]!r} does not name a Workspace", hint="such as falcon")
     return name
+
+
+_SETS = ("inferenceset", "inferencesets", "inferenceset.kaito.sh", "inferencesets.kaito.sh")
+
+
+class Named(NamedTuple):
+    """A name, and the kind that is written before it; the kind is empty for a bare name."""
+
+    kind: Literal["", "workspace", "inferenceset"]
+    name: str
+
+    def __str__(self) -> str:
+        return f"inferenceset/{self.name}" if self.kind == "inferenceset" else self.name
+
+
+def named(text: str) -> Named:
+    """The name in `falcon`, `workspace/falcon`, `inferenceset/phis` or `inferenceset.kaito.sh/phis`.
+
+    Raises:
+        InputError: the text is no such name.
+    """
+    kind, slash, name = text.rpartition("/")
+    if slash and kind in _SETS:
+        return Named("inferenceset", workspace_name(name))
+    return Named("workspace" if slash else "", workspace_name(text))
 
 
 def one_of(value: str, choices: Sequence[str], *, option: str) -> str:

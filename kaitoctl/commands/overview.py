@@ -107,12 +107,17 @@ class Overview(Observation):
         self._slices = of(ENDPOINT_SLICE)
         self._nodes: dict[str, Informer] = {}
         self._all_nodes: Informer | None = None
+        self._sets = Informer(
+            client, api.INFERENCE_SET, namespace=namespace, fatal_statuses=(404, *NEVER_SHOWN)
+        )
+        if not once and not labels:
+            self._optional = (self._sets,)
 
     async def start(self) -> None:
         """Start all informers; returns when they have synced."""
         views = (
             *(self._workspaces, *self._workloads, self._jobs, self._pods, *self._claims),
-            *(self._services, self._slices),
+            *(self._services, self._slices, *self._optional),
         )
         await asyncio.gather(*(self._watch(view) for view in views))
         await self.follow_nodes()
@@ -149,6 +154,12 @@ class Overview(Observation):
             else:
                 found.append(node)
         return found, gone
+
+    def sets(self) -> list[Object]:
+        """The InferenceSets that are followed, by key; none when the list is made once, or by labels."""
+        kind = api.INFERENCE_SET
+        head = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return [{**head, **self._sets.store[key]} for key in sorted(self._sets.store)]
 
     def rows(self) -> tuple[list[Row], dict[str, str]]:
         """The Workspaces as they are now, by key, and what could not be listed.

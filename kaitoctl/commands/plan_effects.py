@@ -141,7 +141,8 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
                 one, _workload(world, one.before), _pods(world, key), nodes
             )
         for workspace in made:
-            effects[key_of(workspace)] = Effects(asked=share.of(workspace, []).asked)
+            nodes = share.of(workspace, [])
+            effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits)
     limited = QuotaEffects(world, {key: _pods(world, key) for key in effects} if world.quotas else {})
     for workspace in [*(one.after for one in workspaces), *made]:
         key = key_of(workspace)

@@ -1,4 +1,4 @@
-"""`kaitoctl rollout`: show, undo and follow the revisions of a Workspace."""
+"""`kaitoctl rollout`: show, undo and follow the revisions of a Workspace, or of an InferenceSet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import (
-    cluster,
     consent,
     follow,
     invocation,
@@ -17,9 +16,11 @@ from kaitoctl.commands import (
     plan_effects,
 )
 from kaitoctl.commands.adapter_messages import difference
-from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
+from kaitoctl.commands.cluster import connected, field_manager
 from kaitoctl.commands.follow import following_s
-from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.named import workspace_or_fleet
+from kaitoctl.commands.observe_revisions import Known, explain, revisions_of, workspace_of
+from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
@@ -30,12 +31,10 @@ from kaitoctl.kaito.revisions import CHANGE_CAUSE, data_of
 from kaitoctl.kaito.undo import choose, consequence, goal_of, manifest, owners, remainder, summary
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
-    CONTROLLER_REVISION,
     ObjectKey,
     annotations_of,
     dig,
     generation_of,
-    is_controlled_by,
     key_of,
     merge_patched,
     uid_of,
@@ -46,26 +45,11 @@ from kaitoctl.screens import output
 if TYPE_CHECKING:
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Kind, Object
+    from kaitoctl.kube.objects import Object
     from kaitoctl.kube.request import Request
 
 _WIDTH = 100
 _LONGEST_CAUSE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A Workspace and its revisions.
-
-    Args:
-        kind: the API version in which the revisions were recorded.
-        workspace: the Workspace as it is, in that version.
-        history: its revisions, whole, oldest first.
-    """
-
-    kind: Kind
-    workspace: Object
-    history: list[Object]
 
 
 # --- history -----------------------------------------------------------------------------------------------
@@ -74,12 +58,17 @@ class Known:
 def history(*, name: str, revision: int | None, output_format: str, target: Target) -> None:
     """List what a Workspace asked for each time it was applied, oldest first."""
     option_values.output_format(output_format, ("table", "wide", "json", "yaml"))
-    asyncio.run(_history(target, option_values.workspace_name(name), revision, output_format))
+    asyncio.run(_history(target, named(name), revision, output_format))
 
 
-async def _history(target: Target, name: str, number: int | None, output_format: str) -> None:
+async def _history(target: Target, asked: Named, number: int | None, output_format: str) -> None:
     async with connected(target) as client:
-        known = await revisions_of(client, ObjectKey(client.namespace, name))
+        known = await workspace_or_fleet(client, asked, revisions_of)
+        if not isinstance(known, Known):
+            from kaitoctl.commands import rollout_set  # most names are those of Workspaces
+
+            await rollout_set.show_history(client, known, number, output_format)
+            return
     shown = invocation.ordered(known.history, lambda one: one)
     known = replace(known, history=shown) if number is None else known
     if number is not None:
@@ -180,18 +169,33 @@ def undo(
     how = _How(
         to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts, known, managed
     )
-    plain = option_values.workspace_name(name)
+    asked = named(name)
     try:
-        asyncio.run(_undo(target, plain, how))
+        asyncio.run(_undo(target, asked, how))
     except KeyboardInterrupt:
-        command = Command("kaitoctl rollout status", plain, *target.in_namespace)
+        command = Command("kaitoctl rollout status", str(asked), *target.in_namespace)
         hint = target.text("nothing was undone; " + command + " follows it")
         raise Interrupted("interrupted", hint=hint) from None
 
 
-async def _undo(target: Target, name: str, how: _How) -> None:
+async def _undo(target: Target, asked: Named, how: _How) -> None:
     async with connected(target) as client:
-        known = await revisions_of(client, ObjectKey(client.namespace, name))
+        known = await workspace_or_fleet(client, asked, revisions_of)
+        if not isinstance(known, Known):
+            from kaitoctl.commands import rollout_set  # most names are those of Workspaces
+
+            of_set = rollout_set.How(
+                how.dry_run,
+                how.output,
+                how.yes,
+                how.wait,
+                how.timeout_s,
+                how.force_conflicts,
+                how.catalog,
+                how.managed,
+            )
+            await rollout_set.undo_to(client, target, known, how.number, of_set)
+            return
         live = known.workspace
         chosen = _revision(known, how.number) if how.number else choose(known.history, live, None)
         if chosen is None and not known.history:
@@ -311,7 +315,7 @@ async def _apply(client: Client, applying: Request) -> Object:
         fields = [str(cause.get("field")) for cause in causes] if isinstance(causes, list) else []
         if error.reason == "Conflict" and fields and all(CHANGE_CAUSE in field for field in fields):
             return await _send(client, replace(applying, query={**applying.query, "force": "true"}))
-        raise _explain(error) from error
+        raise explain(error) from error
 
 
 # --- status ------------------------------------------------------------------------------------------------
@@ -322,55 +326,40 @@ def status(*, name: str, timeout: str | None, catalog: str | None, target: Targe
     known = catalog_file.read(catalog)
     timeout_s = option_values.duration_s(timeout) if timeout is not None else None
     try:
-        asyncio.run(_status(target, option_values.workspace_name(name), timeout_s, known))
+        asyncio.run(_status(target, named(name), timeout_s, known))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 
 
-async def _status(target: Target, name: str, timeout_s: float | None, known: Catalog) -> None:
+async def _status(target: Target, asked: Named, timeout_s: float | None, known: Catalog) -> None:
+    kind = "workspace"
     async with connected(target) as client:
-        key = ObjectKey(client.namespace, name)
         try:
-            timeout_s = await follow.until_created(client, key, timeout_s)
+            found = await workspace_or_fleet(client, asked, workspace_of)
         except ApiError as error:
-            raise _explain(error) from error
-        _, workspace = await _workspace(client, key)
-        await _follow(client, target, workspace, timeout_s, known)
-    output.data(f'workspace "{name}" successfully rolled out')
+            if error.status != 404 or asked.kind == "inferenceset":
+                raise
+            key = ObjectKey(client.namespace, asked.name)
+            timeout_s = await follow.until_created(client, key, timeout_s)
+            found = await workspace_of(client, key)
+        if isinstance(found, tuple):
+            await _follow(client, target, found[1], timeout_s, known)
+        else:
+            from kaitoctl.commands import rollout_set  # most names are those of Workspaces
+
+            kind = "inferenceset"
+            await rollout_set.follow(client, target, found, timeout_s, known)
+    output.data(f'{kind} "{asked.name}" successfully rolled out')
 
 
 # --- the cluster -------------------------------------------------------------------------------------------
-
-
-async def revisions_of(client: Client, key: ObjectKey) -> Known:
-    """A Workspace and its revisions.
-
-    Raises:
-        ApiError: there is no such Workspace, or somebody may not look.
-    """
-    selector = f"{revisions.LABEL_NAME}={key.name}"
-    try:
-        listed = await client.list(CONTROLLER_REVISION, key.namespace, label_selector=selector)
-    except ApiError as error:
-        raise _explain(error) from error
-    found = [one for one in revisions.ordered(listed.items) if isinstance(one.get("data"), dict)]
-    kind, workspace = await _workspace(client, key)
-    return Known(kind, workspace, [one for one in found if is_controlled_by(one, workspace)])
-
-
-async def _workspace(client: Client, key: ObjectKey) -> tuple[Kind, Object]:
-    """The Workspace in the newest API version that is served: a write in an older one loses fields."""
-    try:
-        return await cluster.workspace_by_name(client, key)
-    except ApiError as error:
-        raise _explain(error) from error
 
 
 async def _send(client: Client, asked: Request) -> Object:
     try:
         return await client.send(asked)
     except ApiError as error:
-        raise _explain(error) from error
+        raise explain(error) from error
 
 
 async def _follow(
@@ -408,15 +397,6 @@ async def _follow(
             undoing = Command("kaitoctl rollout undo", key.name, "-n", key.namespace)
             error.hint = error.hint + ("; " + undoing + " rolls back")
         raise
-
-
-def _explain(error: ApiError) -> ApiError:
-    """The same refusal, with what the user can do about it."""
-    rights = (
-        "it takes the right to get (undo: and patch) workspaces.kaito.sh, and to list "
-        "controllerrevisions.apps in this namespace"
-    )
-    return explain_refusal(error, rights=rights)
 
 
 # --- words -------------------------------------------------------------------------------------------------

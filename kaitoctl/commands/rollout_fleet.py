@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import consent, follow_fleet, option_values
+from kaitoctl.commands import consent, follow_fleet, option_values, rollout_surge
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
+from kaitoctl.commands.fleet_options import FleetBudget
+from kaitoctl.commands.option_values import named
+from kaitoctl.commands.replica_prompts import Prompts
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer, TimedOut
 from kaitoctl.kaito import api, catalog_file
 from kaitoctl.kaito.fleet.decisions import CHANGED_AT, Decision, Replica, decide
-from kaitoctl.kaito.fleet.strategy import PAUSED, PAUSED_BY_HAND, strategy_of
+from kaitoctl.kaito.fleet.strategy import strategy_of
 from kaitoctl.kaito.fleet.template import patch_of, way_beside_kaito
 from kaitoctl.kube import request
 from kaitoctl.kube.conditions import timestamp
@@ -41,9 +44,7 @@ _RIGHTS = "ask for the rights get, list, patch and delete on workspaces.kaito.sh
 class _How:
     """What is asked for on the command line."""
 
-    canary: int | None
-    max_unavailable: int | None
-    max_failures: int | None
+    budget: FleetBudget
     dry_run: str
     yes: bool
     timeout_s: float
@@ -53,9 +54,7 @@ class _How:
 def rollout_fleet(
     *,
     name: str,
-    canary: int | None,
-    max_unavailable: int | None,
-    max_failures: int | None,
+    budget: FleetBudget,
     dry_run: str,
     yes: bool,
     timeout: str | None,
@@ -64,83 +63,172 @@ def rollout_fleet(
 ) -> int:
     """Carry an InferenceSet's template to its replicas, within a budget."""
     option_values.one_of(dry_run, ("none", "client"), option="--dry-run")
-    for option, value in (("--canary", canary), ("--max-unavailable", max_unavailable)):
-        if value is not None and value < 1:
-            raise InputError(f"{option} {value}: at least one replica must be allowed to change")
-    if max_failures is not None and max_failures < 0:
-        raise InputError(f"--max-failures {max_failures}: there cannot be fewer than none")
+    _require_sense(budget)
     timeout_s = option_values.duration_s(timeout) if timeout else _TIMEOUT_S
     known = catalog_file.read(catalog)
-    how = _How(canary, max_unavailable, max_failures, dry_run, yes, timeout_s, known)
-    wanted = name.rpartition("/")[2]
+    how = _How(budget, dry_run, yes, timeout_s, known)
+    asked = named(name)
+    if asked.kind == "workspace":
+        raise InputError(f"{name[:80]!r}: this is about InferenceSets", hint="such as inferenceset/phis")
+    wanted = asked.name
     try:
-        return asyncio.run(_rollout(target, option_values.workspace_name(wanted), how))
+        return asyncio.run(_rollout(target, wanted, how))
     except KeyboardInterrupt:
         look = Command("kaitoctl status", wanted, *target.in_namespace)
         hint = "the same command continues where this stopped; " + look + " shows how far it is"
         raise Interrupted("interrupted", hint=target.text(hint)) from None
 
 
+def _require_sense(budget: FleetBudget) -> None:
+    """Refuse numbers by which nothing could change.
+
+    Raises:
+        InputError: one is such a number.
+    """
+    least = 0 if budget.max_surge else 1
+    for option, value, lowest in (
+        ("--canary", budget.canary, 1),
+        ("--max-unavailable", budget.max_unavailable, least),
+    ):
+        if value is not None and value < lowest:
+            raise InputError(f"{option} {value}: at least one replica must be allowed to change")
+    for option, value in (("--max-failures", budget.max_failures), ("--max-surge", budget.max_surge)):
+        if value is not None and value < 0:
+            raise InputError(f"{option} {value}: there cannot be fewer than none")
+
+
 async def _rollout(target: Target, name: str, how: _How) -> int:
     async with connected(target) as client:
         key = ObjectKey(client.namespace, name)
         fleet = await follow_fleet.present(client, key, how.catalog)
+        before = rollout_surge.wanted_before(fleet)
+        surge = (how.budget.max_surge or 0) if before is None else fleet.wanted - before
         if not fleet.outdated:
+            if before is not None and how.dry_run == "none":
+                await rollout_surge.end(client, target, key, surge)
             output.success(f"InferenceSet {key}: {fleet.template_words}")
             return 0
         if fleet.is_rolled_by_kaitoctl:
-            output.step("kaitoctl's own controller carries the template to the replicas; this follows it")
-            if how.dry_run == "none":
-                await follow_fleet.until_ready(
-                    client, target, key, timeout_s=how.timeout_s, catalog=how.catalog
-                )
-            return 0
-        if strategy_of(fleet.inference_set).paused == PAUSED_BY_HAND:
+            return await _follow_our_own(client, target, fleet, how)
+        if fleet.is_paused:
             raise _paused(target, fleet)
-        strategy = _strategy(fleet, how)
-        _show(fleet, strategy)
+        walk = _Walk(fleet, _strategy(fleet, how, surge), surge, fleet.wanted if before is None else before)
+        _show(walk)
+        if surge and before is None:
+            await rollout_surge.show_costs(client, target, fleet, surge, how.catalog)
         if how.dry_run != "none":
             return 0
         consent.require_yes_or_tty(yes=how.yes)
         if not how.yes:
-            await consent.confirm(f"Roll out to {len(fleet.outdated) - strategy.keep} replicas?")
+            await consent.confirm(f"Roll out to {len(fleet.outdated) - walk.strategy.keep} replicas?")
         try:
-            return await _walk(client, target, key, how, strategy)
+            return await _begun(client, target, walk, how, is_new=before is None)
         except ApiError as error:
             raise explain_refusal(error, namespace=key.namespace, rights=_RIGHTS) from error
 
 
-def _strategy(fleet: Fleet, how: _How) -> Strategy:
-    """The set's own budget, and what the options say instead; a surge takes a controller that knows of it.
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A rollout beside KAITO.
+
+    Args:
+        fleet: as it was.
+        strategy: how many may be away of what is wanted and the surge, how many stay, how many may fail.
+        surge: how many replicas more than wanted there are meanwhile.
+        wanted: without them.
+    """
+
+    fleet: Fleet
+    strategy: Strategy
+    surge: int
+    wanted: int
+
+    @property
+    def least(self) -> int:
+        """How many replicas serve at any time."""
+        return max(0, self.wanted + self.surge - self.strategy.max_unavailable)
+
+
+async def _begun(client: Client, target: Target, walk: _Walk, how: _How, *, is_new: bool) -> int:
+    """The walk, with prompts and surge where they are asked for; the surge is given back however it ends."""
+    key, prompts = walk.fleet.key, None
+    if how.budget.smoke_test:
+        prompts = Prompts(client)
+        await prompts.rehearse(walk.fleet)
+    stages = [walk.strategy]
+    if how.budget.canary is not None and how.budget.smoke_test:
+        stages.append(replace(walk.strategy, keep=strategy_of(walk.fleet.inference_set).keep))
+    try:
+        if walk.surge and is_new:
+            await rollout_surge.begin(client, walk.fleet, walk.surge)
+        code = 0
+        for number, strategy in enumerate(stages, 1):
+            is_last = number == len(stages)
+            code = await _walk(client, target, replace(walk, strategy=strategy), how, prompts, last=is_last)
+        return code
+    finally:
+        if walk.surge:
+            await rollout_surge.end(client, target, key, walk.surge)
+
+
+async def _follow_our_own(client: Client, target: Target, fleet: Fleet, how: _How) -> int:
+    """Where kaitoctl's controller carries the template, its budget is the set's own."""
+    given = (how.budget.canary, how.budget.max_unavailable, how.budget.max_failures, how.budget.max_surge)
+    if any(value is not None for value in given):
+        raise InputError(
+            f"InferenceSet {fleet.key}: kaitoctl's own controller rolls it out, by the set's own budget",
+            hint="spec.updateStrategy.rollingUpdate has maxUnavailable, maxSurge, partition and maxFailures",
+        )
+    output.step("kaitoctl's own controller carries the template to the replicas; this follows it")
+    if how.dry_run != "none":
+        return 0
+    prompts = Prompts(client) if how.budget.smoke_test else None
+    done = await follow_fleet.until_ready(
+        client, target, fleet.key, timeout_s=how.timeout_s, catalog=how.catalog
+    )
+    for one in await prompts.ask(done.replicas) if prompts else ():
+        if one.failure:
+            raise _silent(target, done, one)
+    return 0
+
+
+def _silent(target: Target, fleet: Fleet, one: Replica) -> NegativeAnswer:
+    hint = target.text(Command("kaitoctl logs", one.name, "-n", fleet.key.namespace))
+    return NegativeAnswer(f"InferenceSet {fleet.key}: {one.name}: {one.failure}", hint=hint)
+
+
+def _strategy(fleet: Fleet, how: _How, surge: int) -> Strategy:
+    """The set's own budget, and what the options say instead; with a surge, nobody need be away.
 
     OnDelete holds a controller back, and not who asks for the rollout by name.
     """
     found = replace(strategy_of(fleet.inference_set), max_surge=0, paused="")
-    if found.max_unavailable == 0:
+    if surge:
+        found = replace(found, max_unavailable=0)
+    elif found.max_unavailable == 0:
         found = replace(found, max_unavailable=1)
-    if how.max_unavailable is not None:
-        found = replace(found, max_unavailable=how.max_unavailable)
-    if how.max_failures is not None:
-        found = replace(found, max_failures=how.max_failures)
-    if how.canary is not None:
-        found = replace(found, keep=max(found.keep, len(fleet.outdated) - how.canary))
-    return found
+    if how.budget.max_unavailable is not None:
+        found = replace(found, max_unavailable=how.budget.max_unavailable)
+    if how.budget.max_failures is not None:
+        found = replace(found, max_failures=how.budget.max_failures)
+    if how.budget.canary is not None:
+        found = replace(found, keep=max(found.keep, len(fleet.outdated) - how.budget.canary))
+    return replace(found, max_unavailable=found.max_unavailable + surge)
 
 
-def _show(fleet: Fleet, strategy: Strategy) -> None:
+def _show(walk: _Walk) -> None:
+    fleet = walk.fleet
     output.step(f"InferenceSet {fleet.key}: {fleet.template_words}")
     for one in fleet.outdated:
         way = _way(fleet, one)
         output.note(f"{one.name}: {', '.join(one.differing[:4])}: is {_WORDS.get(way, 'relabelled')}")
-    least = max(0, fleet.wanted - strategy.max_unavailable)
-    output.step(
-        f"at most {strategy.max_unavailable} at a time: {least} of {fleet.wanted} replicas keep serving"
-    )
+    most = walk.strategy.max_unavailable
+    output.step(f"at most {most} at a time: {walk.least} of {walk.wanted} replicas keep serving")
 
 
 def _paused(target: Target, fleet: Fleet) -> NegativeAnswer:
     name, space = fleet.key.name, fleet.key.namespace
-    resume = Command("kubectl annotate inferenceset", name, "-n", space, f"{PAUSED}-")
+    resume = Command("kaitoctl rollout resume", name, "-n", space)
     hint = target.text("find out who paused it; " + resume + " lets it go on")
     return NegativeAnswer(f"the rollout of InferenceSet {fleet.key} is paused", hint=hint)
 
@@ -149,21 +237,25 @@ def _way(fleet: Fleet, one: Replica) -> Way:
     return way_beside_kaito(fleet.inference_set, one.workspace, one.differing)
 
 
-async def _walk(client: Client, target: Target, key: ObjectKey, how: _How, strategy: Strategy) -> int:
+async def _walk(
+    client: Client, target: Target, walk: _Walk, how: _How, prompts: Prompts | None, *, last: bool
+) -> int:
     """One step after another until the template is where it is to be."""
-    shown = ""
+    shown, key = "", walk.fleet.key
     try:
         async with asyncio.timeout(how.timeout_s):
             while True:
                 fleet = await follow_fleet.present(client, key, how.catalog)
-                replicas = [replace(one, way=_way(fleet, one)) for one in fleet.replicas]
-                if strategy_of(fleet.inference_set).paused == PAUSED_BY_HAND:
+                if fleet.is_paused:
                     raise _paused(target, fleet)
-                decision = decide(fleet.wanted, replicas, strategy)
                 if (words := follow_fleet.line(fleet)) != shown:
                     shown = words
                     output.step(words)
-                if (code := _ended(target, fleet, decision)) is not None:
+                if prompts is not None:
+                    fleet = replace(fleet, replicas=tuple(await prompts.ask(fleet.replicas)))
+                replicas = [replace(one, way=_way(fleet, one)) for one in fleet.replicas]
+                decision = decide(fleet.wanted, replicas, walk.strategy)
+                if (code := _ended(target, fleet, decision, walk, last=last)) is not None:
                     return code
                 # More or fewer replicas are the business of KAITO's controller.
                 is_of_scale = len([one for one in replicas if not one.leaving]) != fleet.wanted
@@ -175,23 +267,27 @@ async def _walk(client: Client, target: Target, key: ObjectKey, how: _How, strat
         raise TimedOut(f"timed out after {durations.elapsed(how.timeout_s)}; {shown}", hint=hint) from None
 
 
-def _ended(target: Target, fleet: Fleet, decision: Decision) -> int | None:
+def _ended(target: Target, fleet: Fleet, decision: Decision, walk: _Walk, *, last: bool) -> int | None:
     """The exit code once there is nothing more to do; None before.
 
     Raises:
         NegativeAnswer: more replicas have failed than may.
     """
-    rollout, is_whole = decision.rollout, fleet.ready >= fleet.wanted
+    rollout, is_whole = decision.rollout, fleet.ready >= walk.wanted
     if rollout.reason == "FailureBudgetSpent":
         failed = next(one for one in fleet.replicas if one.is_current and one.failure)
-        hint = target.text(Command("kaitoctl why", failed.name, "-n", fleet.key.namespace))
+        why = Command("kaitoctl why", failed.name, "-n", fleet.key.namespace)
+        back = Command("kaitoctl rollout undo", fleet.key.name, "-n", fleet.key.namespace)
+        hint = target.text(why + ("; " + back + " brings the earlier template back"))
         raise NegativeAnswer(f"InferenceSet {fleet.key}: {rollout.message}", hint=hint)
     if rollout.is_complete and is_whole:
         output.success(f"InferenceSet {fleet.key}: {rollout.message}")
         return 0
     if rollout.reason == "Canary" and is_whole:
         output.success(f"InferenceSet {fleet.key}: the canaries are ready; {fleet.template_words}")
-        if partition := strategy_of(fleet.inference_set).keep:
+        if not last:
+            output.step("the canaries have answered a prompt: the others follow")
+        elif partition := strategy_of(fleet.inference_set).keep:
             output.note(f"partition {partition} of its updateStrategy keeps the others as they are")
         else:
             command = Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace)

@@ -19,6 +19,7 @@ from typing import Any
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import files
 from kaitoctl.errors import InputError
+from kaitoctl.kaito.fleet.node_demand import demands
 from kaitoctl.kaito.node_check import coverage
 from kaitoctl.kube import documents
 from kaitoctl.kube.objects import Object
@@ -338,10 +339,15 @@ def _objects(document: Any, source: _Source, others: dict[str, None]) -> Iterato
         yield from _one(item, source, others)
 
 
+_FLEETS = ("InferenceSet", "MultiRoleInference")  # each stands for Workspaces
+
+
 def _one(obj: Object, source: _Source, others: dict[str, None]) -> Iterator[Object]:
     own = obj.get("kind")
     if own == source.kind:
         yield obj
+    elif own in _FLEETS and source.kind == "Workspace" and isinstance(obj.get("metadata"), dict):
+        yield from demands(obj)
     elif own is not None:
         others[str(own)] = None
     elif _has_a_name(obj) or (source.kind == "Workspace" and "resource" in obj):

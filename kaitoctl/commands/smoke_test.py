@@ -39,8 +39,7 @@ async def run(client: Client, target: Target, seen: Snapshot, *, is_asked_for: b
             raise NegativeAnswer("no smoke test: the pods of this Workspace are simulated", hint=hint)
         return
     try:
-        server = await model_server.find_server(client, found["proxy_path"], found["protocol"])
-        output.success(f"smoke test: {await _ask(server)}")
+        output.success(f"smoke test: {await answer_of(client, seen)}")
     except ApiError as error:
         if error.status in (401, 403):  # who may write Workspaces need not be allowed to use the proxy
             output.warning(f"no smoke test: {error.message}", hint=error.hint)
@@ -48,6 +47,19 @@ async def run(client: Client, target: Target, seen: Snapshot, *, is_asked_for: b
         raise _silent(seen, error.message) from error
     except (NegativeAnswer, Unreachable) as error:
         raise _silent(seen, error.message) from error
+
+
+async def answer_of(client: Client, seen: Snapshot) -> str:
+    """What a Workspace's server answers to one prompt through the API server, and how fast.
+
+    Raises:
+        ApiError: the API server does not lead there.
+        NegativeAnswer: nobody serves, or what comes is no answer.
+        Unreachable: the connection broke.
+    """
+    found = endpoint.addresses(client, seen)
+    server = await model_server.find_server(client, found["proxy_path"], found["protocol"])
+    return await _ask(server)
 
 
 async def _ask(server: ModelServer) -> str:

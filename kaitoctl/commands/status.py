@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, named
 from kaitoctl.commands.status_options import Which
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, Interrupted
 from kaitoctl.screens import output
-
-if TYPE_CHECKING:
-    pass
-
 
 _OUTPUTS = ("table", "wide", "json", "yaml", "name")
 
@@ -31,10 +26,10 @@ def status(
     target: Target,
     managed: ManagedBy = NOT_SAID,
 ) -> int:
-    """Show the status of all Workspaces as a list, or of one with everything that it owns.
+    """Show the status of all Workspaces and sets as a list, or of one with everything that it owns.
 
     Args:
-        which: Workspaces to list; a single name shows its tree.
+        which: what to list; a single name shows its tree.
         watch: whether to follow changes.
         timeout: how long to follow, such as `10m`.
         record: file that keeps what is shown.
@@ -45,8 +40,9 @@ def status(
     Returns:
         The exit code: 1 when the Workspace has failed or serves nobody any more.
     """
-    which = replace(which, names=tuple(map(option_values.workspace_name, dict.fromkeys(which.names))))
-    name = which.names[0] if len(which.names) == 1 else None
+    asked = [named(name) for name in dict.fromkeys(which.names)]
+    which = replace(which, names=tuple(one.name for one in asked))
+    name = asked[0] if len(asked) == 1 else None
     _require_sense(which, watch, timeout, record, output_format)
     if managed.is_said:
         _check_manager(managed, is_one=name is not None and not watch)
@@ -68,7 +64,7 @@ def status(
             return asyncio.run(status_workspace.show(target, name, output_format, managed))
         asyncio.run(status_workspace.follow_one(target, name, timeout_s, record, output_format))
     except KeyboardInterrupt:
-        status = Command("kaitoctl status", name or "", *target.in_namespace, "-w")
+        status = Command("kaitoctl status", str(name or ""), *target.in_namespace, "-w")
         again = target.text("nothing was undone; follow it again: " + status)
         raise Interrupted("interrupted", hint=again if name and watch else "") from None
     return 0

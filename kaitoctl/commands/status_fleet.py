@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import option_values
+from kaitoctl.commands import follow_fleet, option_values
+from kaitoctl.commands.cluster import workspace_by_name
+from kaitoctl.commands.named import fleet_named, no_such_set
 from kaitoctl.commands.observe_fleet import fleet_at
-from kaitoctl.errors import ApiError
+from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.fleet.roles import ROLES
 from kaitoctl.kaito.fleet.view import Fleet, as_json
 from kaitoctl.kube import conditions, request
+from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import fleet_screen, output
 from kaitoctl.screens.layout import BLANK, Block, Paragraph
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import Named
     from kaitoctl.commands.target import Target
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
@@ -35,6 +41,70 @@ async def show_fleet(client: Client, target: Target, key: ObjectKey, output_form
     else:
         output.show(_report(target, fleet))
     return 1 if fleet.state == "Failed" else 0
+
+
+async def missing(client: Client, key: ObjectKey) -> ApiError:
+    """The error for a name that no set has."""
+    return await no_such_set(client, key)
+
+
+async def is_set(client: Client, asked: Named) -> bool:
+    """Whether a name means a set: by the kind that is written before it, or as no Workspace has it."""
+    if asked.kind:
+        return asked.kind == "inferenceset"
+    key = ObjectKey(client.namespace, asked.name)
+    try:
+        await workspace_by_name(client, key)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return await fleet_at(client, key) is not None
+    return False
+
+
+async def follow_fleet_of(
+    client: Client,
+    target: Target,
+    key: ObjectKey,
+    timeout_s: float | None,
+    record: str | None,
+    output_format: str,
+) -> None:
+    """Follow the set of a name until all replicas serve its template.
+
+    Raises:
+        ApiError: there is none.
+        InputError: it is to be recorded, which is done for one Workspace.
+        NegativeAnswer: a replica has failed, or the template goes no further.
+        TimedOut: time is up.
+    """
+    await fleet_named(client, key)
+    if record is not None:
+        raise InputError(f"{key.name} is an InferenceSet: --record records the rollout of one Workspace")
+    picture = (
+        output.picture(sys.stdout) if output_format != "json" and output.is_redrawn(sys.stdout) else None
+    )
+    last = ""
+
+    def show(fleet: Fleet) -> None:
+        nonlocal last
+        if picture is not None:
+            picture.draw(_report(target, fleet))
+            return
+        shown, stamp = as_json(fleet), timestamp(datetime.now(UTC))
+        if (now := json.dumps(shown)) == last:
+            return
+        last = now
+        if output_format == "json":
+            output.document({"time": stamp, **shown}, indent=None)
+        else:
+            output.data(output.visible(f"{stamp}  {key}  {fleet.state}  {follow_fleet.line(fleet)}"))
+
+    try:
+        await follow_fleet.until_ready(client, target, key, timeout_s=timeout_s, show=show)
+    finally:
+        if picture is not None:
+            picture.close()
 
 
 def _report(target: Target, fleet: Fleet) -> list[Block]:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.cluster import connected, no_such
@@ -15,17 +15,25 @@ from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import TimedOut
 from kaitoctl.kube.conditions import timestamp
-from kaitoctl.kube.objects import ObjectKey, dig
+from kaitoctl.kube.objects import ObjectKey, dig, key_of
 from kaitoctl.screens import durations, layout, output
 from kaitoctl.screens.layout import Block, Cell, Paragraph
 from kaitoctl.screens.status_screen import age
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from kaitoctl.commands.fleet_rows import FleetRow
     from kaitoctl.commands.overview import Row
     from kaitoctl.commands.status_options import Which
     from kaitoctl.kube.objects import Object
+
+
+class Listed(NamedTuple):
+    """What a line is about: a kind with a blank after it, empty for a Workspace, and a key."""
+
+    kind: str
+    key: ObjectKey
 
 
 _MOST_OFTEN_S = 0.2
@@ -41,14 +49,17 @@ async def show_list(target: Target, which: Which, output_format: str) -> None:
         picked = "" if which.everywhere else where
         async with observe_overview(client, picked, once=True, labels=which.labels) as picture:
             found, unseen = picture.rows()
-        found = _rows_named(found, which)
+        rows, found = found, _rows_named(found, which)
         missing = set(which.names) - {row.key.name for row in found}
+        sets = await listed_sets(client, picked) if missing or not (which.names or which.labels) else []
+        if which.names:
+            sets = [one for one in sets if key_of(one).name in missing]
+            missing -= {key_of(one).name for one in sets}
         gone = [await no_such(client, picture.kind, ObjectKey(where, name)) for name in sorted(missing)]
-        is_all = not which.names and not which.labels
-        sets = await listed_sets(client, picked) if is_all else []
     for what, reason in unseen.items():
         output.warning(f"{what} cannot be listed, so less is shown: {reason}")
-    _print(found, sets, which.everywhere, output_format, datetime.now(UTC), where)
+    made = _fleets(sets, rows, datetime.now(UTC))
+    _print(found, made, which.everywhere, output_format, datetime.now(UTC), where)
     for one in gone[:-1]:
         output.failure(one.message)
     if gone:
@@ -61,7 +72,7 @@ def _rows_named(rows: Sequence[Row], which: Which) -> list[Row]:
 
 async def follow_list(target: Target, which: Which, timeout_s: float | None, output_format: str) -> None:
     """Show every change of the list until time is up."""
-    shown: dict[ObjectKey, Row] = {}
+    shown: dict[Listed, tuple[Object, str]] = {}
     is_picture = output_format != "json" and output.is_redrawn(sys.stdout)
     picture = output.picture(sys.stdout) if is_picture else None
     try:
@@ -74,13 +85,19 @@ async def follow_list(target: Target, which: Which, timeout_s: float | None, out
         ):
             while True:
                 await observed.follow_nodes()
-                rows = _rows_named(observed.rows()[0], which)
-                now = datetime.now(UTC)
+                every = observed.rows()[0]
+                rows, now = _rows_named(every, which), datetime.now(UTC)
+                fleets = _fleets(observed.sets(), every, now)
+                fleets = [one for one in fleets if not which.names or one.key.name in which.names]
                 if picture is None:
-                    shown = _print_changes(rows, shown, now, output_format)
+                    shown = _print_changes(rows, fleets, shown, now, output_format)
                 else:
-                    blocks = _report(rows, which.everywhere, now, drawn=True)
-                    picture.draw(blocks)
+                    picture.draw(
+                        [
+                            *_fleet_blocks(fleets, now, which.everywhere),
+                            *_report(rows, which.everywhere, now, drawn=True),
+                        ]
+                    )
                 rest_s, ages_s = (_MOST_OFTEN_S, _AGES_S) if picture else (0.0, None)
                 await observed.change(rest_s=rest_s, within_s=ages_s)
     except TimeoutError:
@@ -91,25 +108,46 @@ async def follow_list(target: Target, which: Which, timeout_s: float | None, out
 
 
 def _print_changes(
-    rows: Sequence[Row], shown: dict[ObjectKey, Row], now: datetime, output_format: str
-) -> dict[ObjectKey, Row]:
-    """A line, or an object, for each Workspace that has changed; returns what has been shown by then."""
-    stamp, known = timestamp(now), {row.key: row for row in rows}
-    for key, row in known.items():
-        before = shown.get(key)
-        if before is not None and before.as_json() == row.as_json():
+    rows: Sequence[Row],
+    fleets: Sequence[FleetRow],
+    shown: Mapping[Listed, tuple[Object, str]],
+    now: datetime,
+    output_format: str,
+) -> dict[Listed, tuple[Object, str]]:
+    """A line, or an object, for each that has changed; returns what has been shown by then."""
+    stamp = timestamp(now)
+    known = {Listed("", row.key): (row.as_json(), f"{row.state}  {row.where}") for row in rows}
+    known |= {Listed("InferenceSet ", one.key): (one.as_json, one.words) for one in fleets}
+    for one, (value, words) in known.items():
+        if one in shown and shown[one][0] == value:
             continue
         if output_format == "json":
-            output.document({"time": stamp, **row.as_json()}, indent=None)
+            output.document({"time": stamp, **value}, indent=None)
         else:
-            output.data(output.visible(f"{stamp}  {key}  {row.state}  {row.where}"))
-    for key in [key for key in shown if key not in known]:
+            output.data(output.visible(f"{stamp}  {one.kind}{one.key}  {words}"))
+    for one in [one for one in shown if one not in known]:
         if output_format == "json":
-            gone = {"namespace": key.namespace, "name": key.name, "state": "gone"}
+            gone = {"namespace": one.key.namespace, "name": one.key.name, "state": "gone"}
             output.document({"time": stamp, **gone}, indent=None)
         else:
-            output.data(output.visible(f"{stamp}  {key}  Gone"))
+            output.data(output.visible(f"{stamp}  {one.kind}{one.key}  Gone"))
     return known
+
+
+def _fleets(sets: Sequence[Object], rows: Sequence[Row], now: datetime) -> list[FleetRow]:
+    if not sets:
+        return []
+    from kaitoctl.commands import fleet_rows  # most clusters have no InferenceSets
+
+    return fleet_rows.rows(sets, [row.workspace for row in rows], now)
+
+
+def _fleet_blocks(fleets: Sequence[FleetRow], now: datetime, everywhere: bool) -> list[Block]:
+    if not fleets:
+        return []
+    from kaitoctl.commands import fleet_rows  # most clusters have no InferenceSets
+
+    return fleet_rows.blocks(fleets, now, everywhere=everywhere)
 
 
 def _report(
@@ -147,7 +185,7 @@ def _asked_for(workspace: Object) -> tuple[str, str]:
 
 def _print(
     rows: Sequence[Row],
-    sets: Sequence[Object],
+    fleets: Sequence[FleetRow],
     everywhere: bool,
     output_format: str,
     now: datetime,
@@ -157,21 +195,17 @@ def _print(
     if output_format == "name":
         for row in rows:
             output.data(output.resource_name(row.workspace))
-        for one in sets:
-            output.data(output.resource_name(one))
+        for one in fleets:
+            output.data(output.resource_name(one.fleet.inference_set))
     elif option_values.is_structured(output_format):
         value: Object = {"workspaces": [row.as_json() for row in rows]}
-        if sets:
-            from kaitoctl.commands import fleet_rows  # most clusters have none
-
-            value["inferenceSets"] = fleet_rows.as_objects(sets, [row.workspace for row in rows], now)
+        if fleets:
+            value["inferenceSets"] = [one.as_json for one in fleets]
         output.structured(value, output_format)
-    elif not rows and not sets:
+    elif not rows and not fleets:
         output.step("no Workspaces" + ("" if everywhere else f" in namespace {where}"))
     else:
-        if sets:
-            from kaitoctl.commands import fleet_rows  # most clusters have none
-
-            output.show(fleet_rows.blocks(sets, [row.workspace for row in rows], now, everywhere=everywhere))
         drawn, wide = output.is_drawn(sys.stdout), output_format == "wide"
+        if fleets:
+            output.show(_fleet_blocks(fleets, now, everywhere))
         output.show(_report(rows, everywhere, now, drawn=drawn, wide=wide))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from kaitoctl.commands import follow, option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
-from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito.view import view
@@ -17,21 +18,22 @@ from kaitoctl.kaito.view_json import as_json
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output, progress_reporters, status_screen
 
+if TYPE_CHECKING:
+    from kaitoctl.kaito.snapshot import Snapshot
+    from kaitoctl.kube.client import Client
 
-async def show(target: Target, name: str, output_format: str, managed: ManagedBy) -> int:
+
+async def show(target: Target, asked: Named, output_format: str, managed: ManagedBy) -> int:
     """Show a Workspace, or else the fleet of that name; returns the exit code."""
     async with connected(target) as client:
-        key = ObjectKey(client.namespace, name)
-        try:
-            seen = await snapshot_of(client, key)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            from kaitoctl.commands.status_fleet import show_fleet  # most names are those of Workspaces
+        key = ObjectKey(client.namespace, asked.name)
+        seen, refusal = await _looked_for(client, asked, key)
+        if seen is None:
+            from kaitoctl.commands import status_fleet  # most names are those of Workspaces
 
-            code = await show_fleet(client, target, key, output_format)
+            code = await status_fleet.show_fleet(client, target, key, output_format)
             if code is None:
-                raise
+                raise refusal or await status_fleet.missing(client, key)
             return code
         seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
     now = datetime.now(UTC)
@@ -45,16 +47,35 @@ async def show(target: Target, name: str, output_format: str, managed: ManagedBy
     return 1 if shown.outcome == "failed" or shown.down else 0
 
 
+async def _looked_for(
+    client: Client, asked: Named, key: ObjectKey
+) -> tuple[Snapshot, None] | tuple[None, ApiError | None]:
+    """The Workspace of a name; or why there is none, when another kind may have that name."""
+    if asked.kind == "inferenceset":
+        return None, None
+    try:
+        return await snapshot_of(client, key), None
+    except ApiError as error:
+        if error.status != 404 or asked.kind:
+            raise
+        return None, error
+
+
 async def follow_one(
-    target: Target, name: str, timeout_s: float | None, record: str | None, output_format: str
+    target: Target, asked: Named, timeout_s: float | None, record: str | None, output_format: str
 ) -> None:
-    """Follow a Workspace until it is ready, has failed or time is up."""
-    reporters = [
-        progress_reporters.Objects() if output_format == "json" else progress_reporters.on(sys.stdout)
-    ]
+    """Follow a Workspace, or else the set of that name, until it is ready, has failed or time is up."""
     async with connected(target) as client:
+        from kaitoctl.commands import status_fleet  # most names are those of Workspaces
+
+        key = ObjectKey(client.namespace, asked.name)
+        if await status_fleet.is_set(client, asked):
+            await status_fleet.follow_fleet_of(client, target, key, timeout_s, record, output_format)
+            return
+        reporters = [
+            progress_reporters.Objects() if output_format == "json" else progress_reporters.on(sys.stdout)
+        ]
         if record is not None:
             reporters.append(progress_reporters.recording(record))
-        key = ObjectKey(client.namespace, name)
         timeout_s = await follow.until_created(client, key, timeout_s)
         await follow.rollout(client, target, key, timeout_s=timeout_s, reporters=reporters)

@@ -39,6 +39,7 @@ class _World:
         old: the Workspaces of --old, None when it is not given.
         namespace: of objects that name none.
         existing: the Workspaces of the cluster.
+        fleets: its InferenceSets and MultiRoleInferences, by kind.
         unreadable: ConfigMaps that may or may not be there.
         brings: whether the ConfigMaps are those that stand beside the Workspaces, and others may be there.
         named: the ConfigMaps that documents of the input name, as far as it was read ahead.
@@ -49,6 +50,7 @@ class _World:
     old: dict[ObjectKey, Object] | None
     namespace: str = "default"
     existing: Mapping[ObjectKey, Object] = field(default_factory=dict)
+    fleets: Mapping[tuple[str, ObjectKey], Object] = field(default_factory=dict)
     unreadable: Collection[ObjectKey] = ()
     brings: bool = False
     named: Collection[ObjectKey] = ()
@@ -64,7 +66,8 @@ class _World:
     def predecessor(self, obj: Object) -> Object | None:
         """What an object is to replace."""
         if self.old is None:
-            return None if _is_fleet(obj) else self.existing.get(_key(obj, self.namespace))
+            key = _key(obj, self.namespace)
+            return self.fleets.get((obj["kind"], key)) if _is_fleet(obj) else self.existing.get(key)
         kind = _text(obj.get("kind")) if _is_fleet(obj) else ""
         alike = {key: one for key, one in self.old.items() if _is_fleet(one) == bool(kind)}
         alike = {key: one for key, one in alike.items() if not kind or one.get("kind") == kind}
@@ -334,6 +337,7 @@ def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -
             config_maps=frozenset(named - given if setting.config_maps is None else ()),
             nodes=setting.byo if setting.nodes is None else False,
             named=frozenset(named_too - brought.keys()),
+            fleets=cluster.fleets_in(objects, lambda obj: _key(obj, namespace), world.old),
         )
 
     found = cluster.ask(target, plan)
@@ -354,6 +358,7 @@ def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -
         ),
         namespace=found.namespace,
         existing=found.workspaces,
+        fleets=found.fleets,
         unreadable=found.unreadable if setting.config_maps is None else (),
     )
 

@@ -16,6 +16,7 @@ from kaitoctl.commands.kaito_here import KaitoHere, served_or_warn, setting_of
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
+from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.validation import is_dns_label, is_dns_name
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import (
@@ -41,6 +42,7 @@ class Wanted:
         config_maps: those that Workspaces name.
         nodes: whether the nodes are wanted; None when only where KAITO makes none.
         named: the Secrets and claims that Workspaces name, by kind.
+        fleets: the InferenceSets and MultiRoleInferences that are to be written, in their API versions.
     """
 
     version: bool
@@ -48,6 +50,7 @@ class Wanted:
     config_maps: frozenset[ObjectKey]
     nodes: bool | None
     named: frozenset[tuple[str, ObjectKey]] = frozenset()
+    fleets: frozenset[tuple[Kind, ObjectKey]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class Found:
     config_maps: dict[ObjectKey, Object] = field(default_factory=dict)
     unreadable: set[ObjectKey] = field(default_factory=set)
     nodes: list[Object] | None = None
+    fleets: dict[tuple[str, ObjectKey], Object] = field(default_factory=dict)
     named: dict[tuple[str, ObjectKey], Object | None] = field(default_factory=dict)
 
 
@@ -91,7 +95,7 @@ async def _ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
     async with connected(target) as client:
         found, wanted = Found(client.namespace), plan(client.namespace)
         served = await served_or_warn(client)
-        if wanted.version or wanted.workspaces:
+        if wanted.version or wanted.workspaces or wanted.fleets:
             found.kaito = await setting_of(client, served, is_version_wanted=wanted.version)
         for version in served:
             # In the version that is written where it is served, so that both have the same defaults.
@@ -106,10 +110,22 @@ async def _ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
         found.config_maps, found.unreadable = await _existing(
             client, CONFIG_MAP, wanted.config_maps, "not looked into"
         )
+        for fleet in {kind for kind, _ in wanted.fleets}:
+            keys = [key for kind, key in wanted.fleets if kind == fleet]
+            existing, _ = await _existing(client, fleet, keys, "judged as if new")
+            found.fleets |= {(fleet.kind, key): obj for key, obj in existing.items()}
         found.named = await _references(client, wanted.named)
         if found.kaito.byo if wanted.nodes is None else wanted.nodes:
             found.nodes = await _nodes(client)
     return found
+
+
+def fleets_in(
+    objects: Iterable[Object], key: Callable[[Object], ObjectKey], old: object
+) -> frozenset[tuple[Kind, ObjectKey]]:
+    """The fleets that are to be looked up: none where what they replace was given."""
+    fleets = [obj for obj in objects if kinds.is_set(obj) or kinds.is_multi_role(obj)]
+    return frozenset((kinds.kind_of(obj), key(obj)) for obj in fleets if old is None)
 
 
 async def _references(

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
+from kaitoctl.commands.named import workspace_or_fleet
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
-from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
-from kaitoctl.errors import ApiError
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view_json import cause_json
-from kaitoctl.kube.objects import ObjectKey
+from kaitoctl.kube.objects import ObjectKey, key_of
 from kaitoctl.screens import output
 from kaitoctl.screens.layout import BLANK, Block, Command, Paragraph
 from kaitoctl.screens.output import visible
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.diagnosis import Cause, Diagnosis
-    from kaitoctl.kaito.snapshot import Snapshot
+    from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
 _OUTPUTS = ("text", "json", "yaml", "short")
@@ -42,26 +43,25 @@ def why(*, name: str, output_format: str, catalog: str | None, managed: ManagedB
     known = catalog_file.read(catalog)
     option_values.output_format(output_format, _OUTPUTS)
     check_manager(managed)
-    return asyncio.run(_why(target, option_values.workspace_name(name), output_format, known, managed))
+    return asyncio.run(_why(target, named(name), output_format, known, managed))
 
 
-async def _why(target: Target, name: str, output_format: str, known: Catalog, managed: ManagedBy) -> int:
+async def _why(target: Target, asked: Named, output_format: str, known: Catalog, managed: ManagedBy) -> int:
     async with connected(target) as client:
-        key = ObjectKey(client.namespace, name)
-        try:
-            seen = await snapshot_of(client, key, catalog=known)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+
+        async def read(client: Client, key: ObjectKey) -> Snapshot:
+            return await snapshot_of(client, key, catalog=known)
+
+        seen = await workspace_or_fleet(client, asked, read)
+        if not isinstance(seen, Snapshot):
             from kaitoctl.commands import why_fleet  # most names are those of Workspaces
 
-            found_set = await why_fleet.of_set(client, target, key, output_format, catalog=known)
-            if found_set is None:
-                raise
-            if isinstance(found_set, int):
-                return found_set
-            key = found_set
-            seen = await snapshot_of(client, key, catalog=known)
+            replica = why_fleet.of_set(target, seen, output_format)
+            if isinstance(replica, int):
+                return replica
+            seen = await read(client, replica)
+        assert seen.workspace is not None
+        key = key_of(seen.workspace)
         seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
     found = diagnose(seen, datetime.now(UTC))
     if option_values.is_structured(output_format):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
-from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.kaito.fleet.view import as_json as fleet_json
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output
@@ -16,22 +15,15 @@ from kaitoctl.screens.visible import visible
 
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
-    from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.fleet.view import Fleet
-    from kaitoctl.kube.client import Client
 
 
-async def of_set(
-    client: Client, target: Target, key: ObjectKey, output_format: str, *, catalog: Catalog
-) -> int | ObjectKey | None:
-    """The replica to look into; the exit code when the set itself was explained; None without such a set."""
-    fleet = await fleet_at(client, key, catalog=catalog)
-    if fleet is None:
-        return None
+def of_set(target: Target, fleet: Fleet, output_format: str) -> int | ObjectKey:
+    """The replica to look into; the exit code when the set itself was explained."""
     if fleet.worst is None or fleet.trouble:
         return _of_set(target, fleet, output_format)
-    output.step(f"InferenceSet {key}: {fleet.ready} of {fleet.wanted} replicas ready")
-    return ObjectKey(key.namespace, fleet.worst.name)
+    output.step(f"InferenceSet {fleet.key}: {fleet.ready} of {fleet.wanted} replicas ready")
+    return ObjectKey(fleet.key.namespace, fleet.worst.name)
 
 
 def _of_set(target: Target, fleet: Fleet, output_format: str) -> int:

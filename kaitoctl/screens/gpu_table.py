@@ -56,6 +56,16 @@ def as_json(found: Inventory, *, everything: bool = False) -> Object:
         else [
             {**_holder_json(share.holder), "gpus": share.gpus, "nodes": share.nodes} for share in found.shares
         ],
+        "inference_sets": [
+            {
+                "namespace": share.holder.namespace,
+                "name": share.holder.name,
+                "gpus": share.gpus,
+                "nodes": share.nodes,
+                "replicas": replicas,
+            }
+            for share, replicas in found.sets
+        ],
         "totals": {
             "nodes": len(found.nodes),
             "gpu_nodes": len(found.gpu_nodes),
@@ -252,7 +262,12 @@ def _totals(found: Inventory, everything: bool) -> list[str]:
     hidden = f"{others} {plural('node', others)} without GPUs" + (
         "." if everything else " (--all shows them)."
     )
-    return [first, second, *([hidden] if others else [])]
+    sets = [
+        f"{share.holder}: {share.gpus} {plural('GPU', share.gpus)} on {share.nodes} "
+        f"{plural('node', share.nodes)}, held by {replicas} {plural('replica', replicas)}."
+        for share, replicas in found.sets
+    ]
+    return [first, second, *sets, *([hidden] if others else [])]
 
 
 def _shares(found: Inventory) -> str:

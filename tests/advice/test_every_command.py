@@ -35,7 +35,6 @@ CHANGES = {
     "kubectl edit": "opens an editor: whoever uses it decides",
     "kubectl apply": "a CRD that is missing, or the reader's own manifest",
     "kubectl annotate workspace": "leaves the benchmark out; no pod restarts by it",
-    "kubectl annotate inferenceset": "takes a pause off, once it is known who paused; no pod restarts by it",
     "kubectl auth": "asks only",
     "kubectl cluster-info": "asks only",
     "kubectl config": "reads the kubeconfig",
@@ -46,6 +45,7 @@ CHANGES = {
     "kaitoctl remove-adapter": "shows the cost first and asks",
     "kaitoctl rollout fleet": "carries a set's template to its own Workspaces",
     "kaitoctl rollout undo": "shows the cost first and asks",
+    "kaitoctl rollout resume": "cli/test_rollout_set.py: shows what restarts first, and asks",
     "kaitoctl plan": "writes nothing",
     "kaitoctl apply": "cli/test_apply.py: shows the cost first and asks",
     "kaitoctl delete": "cli/test_delete.py: says what ends, and asks",
@@ -113,7 +113,7 @@ FOUND = sorted(set(commands()))
 # A sentence about the program, and no command.
 WORDS = re.compile(
     r"(kubectl|kaitoctl) (and|asks|controller|does|drops|for|has|is|itself|knows|names|or|puts|reads|refuses"
-    r"|speaks|supports|takes|user|was|would|writes)\b"
+    r"|only|speaks|supports|takes|user|was|would|writes)\b"
 )
 
 

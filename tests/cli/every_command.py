@@ -48,6 +48,8 @@ CALLS: dict[str, list[list[str]]] = {
     "restart": [["falcon", *_FOLLOWED]],
     "rollout fleet": [["phis", "--yes", "--timeout", "20s"]],
     "rollout history": [["falcon"]],
+    "rollout pause": [["phis"]],
+    "rollout resume": [["phis", *_FOLLOWED]],
     "rollout status": [["falcon", "--timeout", "20s"]],
     "rollout undo": [["falcon", *_FOLLOWED], ["falcon", "--dry-run", "client"]],
     "run-controller": [

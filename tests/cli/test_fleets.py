@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import json
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from fleet_cluster import a_cluster, live, ready, said, until, walk_of
 from fleet_world import adapter
 from fleet_world import inference_set as set_of
+from like_kaito import LikeKaito
 from shell import Shell
-from world import crds
 
 from kaitoctl import fleet_controller, workspace_controller
 from kaitoctl.commands import apply, delete, plan, rollout_fleet, status, why
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
-from kaitoctl.commands.sandbox_server import shapes
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Manifests
 from kaitoctl.commands.status_options import Which
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import KaitoctlError, NegativeAnswer
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito.fleet import kinds, replicas, validation
-from kaitoctl.kube import conditions, request
-from kaitoctl.kube.client import Client, connect
-from kaitoctl.kube.objects import Object, generation_of, is_being_deleted, key_of
+from kaitoctl.kaito.fleet import kinds, validation
+from kaitoctl.kube import request
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.objects import key_of
 from kaitoctl.kube.request import Request
-from kaitoctl.sandbox.cluster import cluster
 
 SET, WORKSPACE = kaito.INFERENCE_SET, kaito.WORKSPACE_V1BETA1
 
@@ -72,82 +67,6 @@ def test_a_set_that_makes_no_sense_is_refused(offline: Shell, options: list[str]
 # --- on a cluster ------------------------------------------------------------------------------------------
 
 
-class LikeKaito:
-    """What KAITO's set controller does: it creates and deletes Workspaces, and changes none."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def run(self) -> None:
-        while True:
-            await asyncio.sleep(0.05)
-            for found in (await self._client.list(SET, "default")).items:
-                one = {"apiVersion": SET.api_version, "kind": SET.kind, **found}
-                selector = f"{kaito.LABEL_CREATED_BY_SET}={key_of(one).name}"
-                there = (await self._client.list(WORKSPACE, "default", label_selector=selector)).items
-                for _ in range(replicas.wanted_replicas(one) - len(there)):
-                    name = f"{key_of(one).name}-{secrets.token_hex(3)}"
-                    await self._client.send(request.create(WORKSPACE, replicas.workspace_of(one, name)))
-
-
-@contextlib.asynccontextmanager
-async def a_cluster(
-    folder: Path, *more: Callable[[Client], Awaitable[Any]], speed: float = 300.0
-) -> AsyncIterator[tuple[Client, Target]]:
-    kubeconfig = folder / "kubeconfig"
-    async with cluster(speed=speed, instance_types=shapes(), crds=crds()) as running:
-        running.write_kubeconfig(kubeconfig)
-        async with connect(kubeconfig=kubeconfig) as client:
-            tasks = [asyncio.ensure_future(one(client)) for one in more]
-            try:
-                yield client, Target("default", None, str(kubeconfig))
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def live(client: Client) -> list[Object]:
-    return [one for one in (await client.list(WORKSPACE, "default")).items if not is_being_deleted(one)]
-
-
-async def ready(client: Client) -> list[Object]:
-    return [
-        one
-        for one in await live(client)
-        if conditions.is_true(one, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(one))
-    ]
-
-
-async def until(question: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not await question():  # noqa: ASYNC110 - of a server that is asked
-            await asyncio.sleep(0.05)
-
-
-async def said(command: Callable[..., int], **options: Any) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-
-    def run() -> int:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            return command(**options)
-
-    code = await asyncio.to_thread(run)
-    return code, out.getvalue(), err.getvalue()
-
-
-WALK: dict[str, Any] = {
-    "name": "phis",
-    "canary": None,
-    "max_unavailable": None,
-    "max_failures": None,
-    "dry_run": "none",
-    "yes": True,
-    "timeout": "60s",
-    "catalog": None,
-}
-
-
 def test_beside_a_controller_like_kaitos_the_template_is_walked_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,9 +97,7 @@ def test_beside_a_controller_like_kaitos_the_template_is_walked_over(
             )
             assert code == 1
             assert "3 of 3 replicas have an older template" in text
-            _, _, text = await said(
-                rollout_fleet.rollout_fleet, **{**WALK, "dry_run": "client"}, target=target
-            )
+            _, _, text = await said(rollout_fleet.rollout_fleet, **walk_of(dry_run="client"), target=target)
             assert text.count("replaced by another Workspace") == 3
 
             async def pause(value: str | None) -> None:
@@ -189,8 +106,8 @@ def test_beside_a_controller_like_kaitos_the_template_is_walked_over(
 
             await pause("true")
             with pytest.raises(NegativeAnswer, match="is paused") as refused:
-                await said(rollout_fleet.rollout_fleet, **WALK, target=target)
-            assert "kaitoctl.dev/rollout-paused-" in str(refused.value.hint)
+                await said(rollout_fleet.rollout_fleet, **walk_of(), target=target)
+            assert "kaitoctl rollout resume phis" in str(refused.value.hint)
             assert not any("adapters" in one["inference"] for one in await live(client))
             await pause(None)
 
@@ -202,7 +119,7 @@ def test_beside_a_controller_like_kaitos_the_template_is_walked_over(
                     await asyncio.sleep(0.02)
 
             watch = asyncio.create_task(watching())
-            code, _, text = await said(rollout_fleet.rollout_fleet, **{**WALK, "canary": 1}, target=target)
+            code, _, text = await said(rollout_fleet.rollout_fleet, **walk_of(canary=1), target=target)
             assert code == 0, text
             assert sum("adapters" in one["inference"] for one in await live(client)) == 1
 
@@ -211,18 +128,18 @@ def test_beside_a_controller_like_kaitos_the_template_is_walked_over(
                 await client.send(request.merge_patch(SET, "default", "phis", patch, manager="somebody"))
 
             await keep(1)
-            code, _, text = await said(rollout_fleet.rollout_fleet, **WALK, target=target)
+            code, _, text = await said(rollout_fleet.rollout_fleet, **walk_of(), target=target)
             assert (code, "partition 1 of its updateStrategy" in text) == (0, True), text
             assert sum("adapters" in one["inference"] for one in await live(client)) == 2
             await keep(0)
-            code, _, text = await said(rollout_fleet.rollout_fleet, **WALK, target=target)
+            code, _, text = await said(rollout_fleet.rollout_fleet, **walk_of(), target=target)
             assert code == 0, text
             second = await live(client)
             assert first.isdisjoint(key_of(one).name for one in second)
             assert all(one["inference"]["adapters"] for one in second)
             both = [adapter("a"), adapter("b")]
             await client.send(request.apply(SET, set_of(3, adapters=both), manager="u", force=True))
-            code, _, text = await said(rollout_fleet.rollout_fleet, **WALK, target=target)
+            code, _, text = await said(rollout_fleet.rollout_fleet, **walk_of(), target=target)
             assert code == 0, text
             third = await live(client)
             assert {key_of(one).name for one in third} == {key_of(one).name for one in second}
@@ -247,7 +164,7 @@ def test_our_own_controller_needs_no_walk_and_one_replica_that_fails_is_found(
 
             await until(all_ready)
             await client.send(request.apply(SET, set_of(2, adapters=[adapter("a")]), manager="u", force=True))
-            code, _, text = await said(rollout_fleet.rollout_fleet, **WALK, target=target)
+            code, _, text = await said(rollout_fleet.rollout_fleet, **walk_of(), target=target)
             assert code == 0, text
             assert all(one["inference"]["adapters"] for one in await live(client))
             scale = Request("GET", f"{SET.path('default', 'phis')}/scale")
@@ -275,7 +192,12 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
         "target": target,
     }
     code, text, _ = await said(
-        plan.plan, filename=[str(file)], force_conflicts=True, out=None, output_format="json", **made
+        plan.plan,
+        given=Manifests(filename=[str(file)]),
+        force_conflicts=True,
+        out=None,
+        output_format="json",
+        **made,
     )
     assert code == 1
     (change,) = json.loads(text)["changes"]
@@ -283,19 +205,21 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
     assert {field["path"] for field in change["fields"]} >= {"spec.replicas"}
     how: dict[str, Any] = {"plan": None, "dry_run": "none", "force_conflicts": True, "wait": True}
     with pytest.raises(KaitoctlError, match="no terminal to confirm"):
-        await said(apply.apply, filename=[str(file)], yes=False, timeout=None, **how, **made)
+        await said(apply.apply, given=Manifests(filename=[str(file)]), yes=False, timeout=None, **how, **made)
     assert len(await live(client)) == 2
-    code, _, text = await said(apply.apply, filename=[str(file)], yes=True, timeout="60s", **how, **made)
+    code, _, text = await said(
+        apply.apply, given=Manifests(filename=[str(file)]), yes=True, timeout="60s", **how, **made
+    )
     assert code == 0, text
     assert len(await ready(client)) == 3
     assert {one["inference"]["preset"]["name"] for one in await live(client)} == {"phi-4"}
     gone: dict[str, Any] = {"ignore_not_found": False, "wait": True, "timeout": "60s", "target": target}
     with pytest.raises(KaitoctlError, match="no terminal to confirm"):
         await said(
-            delete.delete, names=["inferenceset/phis"], filename=None, dry_run="none", yes=False, **gone
+            delete.delete, names=["inferenceset/phis"], given=Manifests(), dry_run="none", yes=False, **gone
         )
     code, text, told = await said(
-        delete.delete, names=None, filename=[str(file)], dry_run="none", yes=True, **gone
+        delete.delete, names=None, given=Manifests(filename=[str(file)]), dry_run="none", yes=True, **gone
     )
     assert code == 0, told
     assert "inferenceset.kaito.sh/phis deleted" in text
@@ -308,7 +232,7 @@ def test_there_is_no_such_set(tmp_path: Path) -> None:
     async def story() -> None:
         async with a_cluster(tmp_path) as (_, target):
             with pytest.raises(KaitoctlError, match="no InferenceSet default/phis"):
-                await said(rollout_fleet.rollout_fleet, **WALK, target=target)
+                await said(rollout_fleet.rollout_fleet, **walk_of(), target=target)
             with pytest.raises(KaitoctlError, match="no Workspace default/phis"):
                 how: dict[str, Any] = {"output_format": "text", "catalog": None, "managed": NOT_SAID}
                 await said(why.why, name="phis", target=target, **how)

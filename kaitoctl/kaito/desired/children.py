@@ -50,7 +50,7 @@ def pod_labels(workspace: Object) -> dict[str, str]:
 
 
 def serving_labels(workspace: Object) -> dict[str, str]:
-    """Those of a model server of KAITO v0.12: its pods are found by whoever made the Workspace, too."""
+    """Those of a model server: its pods are found by whoever made the Workspace, too."""
     labels = labels_of(workspace)
     return {**pod_labels(workspace), **{key: labels[key] for key in _MAKERS if key in labels}}
 

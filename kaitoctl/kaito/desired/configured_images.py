@@ -11,7 +11,14 @@ import math
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, ImageGeneration, Preset
 from kaitoctl.kaito.desired import adapters
-from kaitoctl.kaito.desired.children import NO_NEW_PRIVILEGES, PORT, child_object, pod_labels, replicas
+from kaitoctl.kaito.desired.children import (
+    NO_NEW_PRIVILEGES,
+    PORT,
+    child_object,
+    pod_labels,
+    replicas,
+    serving_labels,
+)
 from kaitoctl.kaito.desired.command_line import command_line
 from kaitoctl.kaito.desired.custom_pods import ONE_POD_A_NODE
 from kaitoctl.kaito.desired.placement import node_affinity
@@ -119,7 +126,7 @@ def deployment(
             "strategy": dict(ONE_POD_A_NODE),
             # Kubernetes' default of 600 s would fail a model that takes its full readiness budget.
             "progressDeadlineSeconds": preset.readiness_timeout_s,
-            "template": {"metadata": {"labels": pod_labels(workspace)}, "spec": spec},
+            "template": {"metadata": {"labels": serving_labels(workspace)}, "spec": spec},
         },
     )
 

@@ -86,7 +86,7 @@ def template_deployment(workspace: Object, template: Object, settings: Settings)
     """
     affinity = node_affinity(workspace, provisioner=settings.provisioner)
     pod = _place(template, settings, list(map(dict, TOLERATIONS)), affinity)
-    pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), **pod_labels(workspace)}
+    pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), **serving_labels(workspace)}
     return child_object(
         DEPLOYMENT,
         workspace,

@@ -13,6 +13,7 @@ from kaitoctl.kaito.desired.children import (
     literal,
     pod_labels,
     replicas,
+    serving_labels,
 )
 from kaitoctl.kaito.desired.command_line import command_of
 from kaitoctl.kaito.desired.custom_pods import ONE_POD_A_NODE
@@ -136,4 +137,4 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
         spec["volumes"] = made
     if secrets := adapters.pull_secrets(workspace):
         spec["imagePullSecrets"] = [{"name": name} for name in secrets]
-    return {"metadata": {"labels": pod_labels(workspace)}, "spec": spec}
+    return {"metadata": {"labels": serving_labels(workspace)}, "spec": spec}

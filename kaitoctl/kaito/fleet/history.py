@@ -10,11 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kaitoctl.kaito.revisions import LIMIT, number_of, ordered
-from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, dig, owner_reference, without_managed_fields
+from kaitoctl.kube.objects import (
+    CONTROLLER_REVISION,
+    Object,
+    copy_of,
+    dig,
+    owner_reference,
+    without_managed_fields,
+)
 
 LABEL_NAME = "inferenceset.kaito.io/name"
 HASH = "inferenceset.kaito.io/hash"
@@ -64,6 +71,32 @@ def trim_revision(obj: Object) -> Object:
         "hash": hash_of(data),
         "annotations": sorted(dig(data, "Spec", "template", "metadata", "annotations") or ()),
     }
+
+
+def has_same_data(one: Object, inference_set: Object) -> bool:
+    """Whether a revision, whole, holds what the set asks for now."""
+    return hash_of(one.get("data") or {}) == hash_of(data_of(inference_set))
+
+
+def as_of(inference_set: Object, one: Object) -> Object:
+    """The set as a revision, whole, has it; what is not recorded stays as it is now."""
+    recorded = dig(one, "data", "Spec") or {}
+    kept = {part: value for part, value in (inference_set.get("spec") or {}).items() if part not in _PARTS}
+    parts = {part: recorded[part] for part in _PARTS if recorded.get(part) is not None}
+    return copy_of({**inference_set, "spec": {**kept, **parts}})
+
+
+def earlier(own: Sequence[Object], inference_set: Object, number: int | None) -> Object | None:
+    """The revision to go back to; None when there is none.
+
+    Args:
+        own: the set's revisions, whole, oldest first.
+        inference_set: as it is.
+        number: which one; None for the newest that is not what the set asks for now.
+    """
+    if number is None:
+        return next((one for one in reversed(own) if not has_same_data(one, inference_set)), None)
+    return next((one for one in own if number_of(one) == number), None)
 
 
 def revision(inference_set: Object, number: int) -> Object:

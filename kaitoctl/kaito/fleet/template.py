@@ -93,7 +93,7 @@ def patch_of(inference_set: Object, workspace: Object, *, dropped: Iterable[str]
     """
     wanted = workspace_of(inference_set)
     patch: Object = {}
-    if inference := _merge(workspace.get("inference") or {}, wanted.get("inference") or {}):
+    if inference := patch_between(workspace.get("inference") or {}, wanted.get("inference") or {}):
         patch["inference"] = inference
     metadata: Object = {}
     for kind, of in (("annotations", annotations_of), ("labels", labels_of)):
@@ -105,15 +105,15 @@ def patch_of(inference_set: Object, workspace: Object, *, dropped: Iterable[str]
     return {**patch, **({"metadata": metadata} if metadata else {})}
 
 
-def _merge(old: Any, new: Any) -> Object:
-    """The merge patch that turns one map into another: null where a key goes."""
+def patch_between(old: Any, new: Any) -> Object:
+    """The JSON merge patch that turns one map into another: null where a key goes."""
     patch: Object = {key: None for key in old if key not in new}
     for key, value in new.items():
         before = old.get(key)
         if before == value:
             continue
         both = isinstance(before, dict) and isinstance(value, dict)
-        patch[key] = _merge(before, value) if both else value
+        patch[key] = patch_between(before, value) if both else value
     return patch
 
 

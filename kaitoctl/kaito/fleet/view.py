@@ -12,11 +12,22 @@ from kaitoctl.kaito.fleet import history
 from kaitoctl.kaito.fleet.decisions import Replica, replica_of
 from kaitoctl.kaito.fleet.replicas import wanted_replicas
 from kaitoctl.kaito.fleet.status import READY, ROLLOUT
+from kaitoctl.kaito.fleet.strategy import PAUSED_BY_HAND, strategy_of
 from kaitoctl.kaito.fleet.template import adapters_of
 from kaitoctl.kube import conditions
-from kaitoctl.kube.objects import Object, ObjectKey, annotations_of, dig, is_controlled_by, key_of
+from kaitoctl.kube.objects import (
+    Object,
+    ObjectKey,
+    annotations_of,
+    dig,
+    generation_of,
+    is_controlled_by,
+    key_of,
+)
 
 _NODES_COME_UP_S = 600.0
+_HELD = ("Canary", "FailureBudgetSpent", "NoBudget")
+"""Reasons of a rollout that time alone does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,35 @@ class Fleet:
         return conditions.find(self.inference_set, ROLLOUT) is not None
 
     @property
+    def is_paused(self) -> bool:
+        """Whether somebody has paused the rollout by the annotation."""
+        return strategy_of(self.inference_set).paused == PAUSED_BY_HAND
+
+    @property
+    def stuck(self) -> str:
+        """Why the template goes no further by itself; empty when it does, or is everywhere."""
+        if not self.outdated or self.ready < self.wanted:
+            return ""
+        if self.is_paused:
+            return f"{self.template_words}, and the rollout is paused"
+        if not self.is_rolled_by_kaitoctl:
+            return f"{self.template_words}, and KAITO does not carry it to them"
+        if paused := strategy_of(self.inference_set).paused:
+            return f"{self.template_words}; {paused}"
+        reason, message = self._rollout
+        return f"{reason}: {message}" if reason in _HELD else ""
+
+    @property
+    def _rollout(self) -> tuple[str, str]:
+        """What the controller says of the present rollout: reason and message; empty of an earlier one."""
+        found = conditions.find(self.inference_set, ROLLOUT) or {}
+        is_old = int(found.get("observedGeneration") or 0) < generation_of(self.inference_set)
+        # Resuming changes an annotation, which makes no generation.
+        if is_old or (found.get("reason") == "Paused" and not strategy_of(self.inference_set).paused):
+            return "", ""
+        return str(found.get("reason") or ""), str(found.get("message") or "")
+
+    @property
     def template_words(self) -> str:
         """Which template the replicas have, in words."""
         number = len(self.outdated)
@@ -72,9 +112,9 @@ class Fleet:
         ready = conditions.find(self.inference_set, READY) or {}
         if ready.get("reason") == "inferencesetFailed":
             return str(ready.get("message") or "")
-        rollout = conditions.find(self.inference_set, ROLLOUT) or {}
-        if rollout.get("status") == "False" and rollout.get("reason") != "Progressing":
-            return f"{rollout.get('reason')}: {rollout.get('message')}"
+        reason, message = self._rollout
+        if reason not in ("", "Complete", "Progressing"):
+            return f"{reason}: {message}"
         if self.outdated and not self.is_rolled_by_kaitoctl:
             return f"{self.template_words}, and KAITO does not carry it to them"
         return ""

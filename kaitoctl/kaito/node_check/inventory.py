@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kaitoctl.kaito import api
@@ -41,11 +41,13 @@ class Holder:
         kind: `Workspace` for pods that carry its label, else `Pod`.
         namespace: the pods'.
         name: the Workspace's or the pod's.
+        of_set: the InferenceSet whose replica the Workspace is; empty without one.
     """
 
     kind: str
     namespace: str
     name: str
+    of_set: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
@@ -179,6 +181,17 @@ class Inventory:
         return tuple(node for node in self.nodes if node.has_gpus)
 
     @property
+    def sets(self) -> tuple[tuple[Share, int], ...]:
+        """What the replicas of each InferenceSet have together, and how many replicas that are."""
+        found: dict[Holder, tuple[int, int, int]] = {}
+        for share in self.shares or ():
+            if share.holder.of_set:
+                holder = Holder(api.INFERENCE_SET.kind, share.holder.namespace, share.holder.of_set)
+                gpus, nodes, replicas = found.get(holder, (0, 0, 0))
+                found[holder] = gpus + share.gpus, nodes + share.nodes, replicas + 1
+        return tuple((Share(holder, one[0], one[1]), one[2]) for holder, one in sorted(found.items()))
+
+    @property
     def total(self) -> int:
         """All devices of all nodes."""
         return sum(node.total for node in self.nodes)
@@ -257,10 +270,12 @@ def gpu_inventory(
 
 def _holder(pod: Object) -> Holder:
     metadata = mapping(below(pod, "metadata"))
-    workspace = mapping(metadata.get("labels")).get(api.LABEL_WORKSPACE)
+    labels = mapping(metadata.get("labels"))
+    workspace = labels.get(api.LABEL_WORKSPACE)
     namespace = str(metadata.get("namespace") or "default")
     if isinstance(workspace, str) and workspace:
-        return Holder("Workspace", namespace, workspace)
+        of_set = labels.get(api.LABEL_CREATED_BY_SET)
+        return Holder("Workspace", namespace, workspace, of_set if isinstance(of_set, str) else "")
     return Holder("Pod", namespace, str(metadata.get("name") or ""))
 
 

@@ -73,6 +73,7 @@ class Workloads:
     ) -> None:
         self._client = client
         self._real = real
+        self._turn = 0
         watched_kinds = (*_WATCHED, CONFIG_MAP) if real is not None else _WATCHED
         informers = {kind: Informer(client, kind) for kind in watched_kinds}
         self._pods = informers[POD]
@@ -163,7 +164,9 @@ class Workloads:
         if not real:
             return None
         chosen = real if kind == "pods" else [pod for pod in real if is_ready(pod)]
-        return next((port for pod in chosen if (port := self._real.port_of(pod))), 0)
+        ports = [port for pod in chosen if (port := self._real.port_of(pod))]
+        self._turn += 1  # each in its turn, as a Service spreads connections
+        return ports[self._turn % len(ports)] if ports else 0
 
 
 def _controller(

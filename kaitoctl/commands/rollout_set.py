@@ -1,0 +1,342 @@
+"""`kaitoctl rollout history`, `undo`, `status`, `pause` and `resume` of an InferenceSet."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kaitoctl.advice import Command
+from kaitoctl.commands import (
+    consent,
+    follow_fleet,
+    invocation,
+    option_values,
+    ownership_warnings,
+    plan_effects,
+)
+from kaitoctl.commands.adapter_messages import difference
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
+from kaitoctl.commands.named import fleet_named
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, named
+from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
+from kaitoctl.kaito import undo
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.fleet import history, kinds, validation
+from kaitoctl.kaito.fleet.strategy import PAUSED
+from kaitoctl.kaito.fleet.template import differences, patch_between, way_of
+from kaitoctl.kaito.revisions import number_of, ordered
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import (
+    CONTROLLER_REVISION,
+    ObjectKey,
+    annotations_of,
+    dig,
+    is_controlled_by,
+    merge_patched,
+    uid_of,
+)
+from kaitoctl.kube.yaml_writer import to_yaml
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.fleet.view import Fleet
+    from kaitoctl.kaito.planning import Change
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+_WIDTH = 100
+_RIGHTS = (
+    "ask for the rights get and patch on inferencesets.kaito.sh, list on workspaces.kaito.sh, and list on "
+    "controllerrevisions.apps in this namespace"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a set is to be written.
+
+    Args:
+        dry_run: `none`, `client` or `server`.
+        output: format of the object that is printed; None for a line.
+        yes: whether not to ask.
+        wait: whether to follow the rollout.
+        timeout_s: for how long; None for the default.
+        force: whether to take over fields of other managers.
+        catalog: of presets.
+        managed: by whom Workspaces are managed.
+    """
+
+    dry_run: str = "none"
+    output: str | None = None
+    yes: bool = False
+    wait: bool = True
+    timeout_s: float | None = None
+    force: bool = False
+    catalog: Catalog = SHIPPED
+    managed: ManagedBy = NOT_SAID
+
+    @property
+    def suffix(self) -> str:
+        """What a line says of a dry run."""
+        return "" if self.dry_run == "none" else f" ({self.dry_run} dry run)"
+
+
+# --- history -----------------------------------------------------------------------------------------------
+
+
+async def show_history(client: Client, fleet: Fleet, number: int | None, output_format: str) -> None:
+    """List what the set's replicas were to be made from, oldest first; or one revision in full.
+
+    Raises:
+        NegativeAnswer: there are none.
+        InputError: there is none of this number.
+    """
+    found = await _revisions_of(client, fleet)
+    if not found:
+        raise _no_revisions(fleet)
+    shown = found if number is None else [_revision(fleet, found, number)]
+    if option_values.is_structured(output_format):
+        made = invocation.ordered(shown, lambda one: one)
+        output.objects([output.without_managed_fields(one) for one in made], output_format)
+        return
+    name = output.resource_name(fleet.inference_set)
+    if number is not None:
+        output.data(f"{name} with revision #{number}")
+        output.yaml(to_yaml(shown[0]["data"]).rstrip("\n"))
+        return
+    current = [one for one in found if history.has_same_data(one, fleet.inference_set)][-1:]
+    output.data(name)
+    is_wide = output_format == "wide"
+    output.table(
+        ("REVISION", "CURRENT", "REPLICAS", "SPEC"),
+        [
+            (
+                str(number_of(one)),
+                "*" if one in current else "",
+                str(_replicas_with(fleet, one, found)),
+                _words_of(one),
+            )
+            for one in found
+        ],
+        most=0 if is_wide else _WIDTH,
+        wide=is_wide,
+        below=True,
+    )
+    if not current:
+        output.warning("the present template is none of these revisions: no controller has recorded it yet")
+
+
+def _words_of(one: Object) -> str:
+    """What a revision asks for, in a few words."""
+    template = dig(one, "data", "Spec", "template") or {}
+    asked = {"resource": template.get("resource") or {}, "inference": template.get("inference") or {}}
+    notes = {"annotations": dig(template, "metadata", "annotations") or {}}
+    return undo.summary({"data": {**asked, "metadata": notes}})
+
+
+def _replicas_with(fleet: Fleet, one: Object, found: list[Object]) -> int:
+    """How many replicas have the template of a revision; of two that say the same, the newest has them."""
+    alike = [other for other in found if history.hash_of(other["data"]) == history.hash_of(one["data"])]
+    if alike[-1] is not one:
+        return 0
+    then = history.as_of(fleet.inference_set, one)
+    ways = (
+        way_of(differences(then, replica.workspace, fleet.dropped))
+        for replica in fleet.replicas
+        if not replica.leaving
+    )
+    return sum(way in ("", "label") for way in ways)
+
+
+async def _revisions_of(client: Client, fleet: Fleet) -> list[Object]:
+    """The set's revisions, whole, oldest first."""
+    selector = f"{history.LABEL_NAME}={fleet.key.name}"
+    try:
+        listed = await client.list(CONTROLLER_REVISION, fleet.key.namespace, label_selector=selector)
+    except ApiError as error:
+        raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
+    found = [one for one in ordered(listed.items) if isinstance(one.get("data"), dict)]
+    return [one for one in found if is_controlled_by(one, fleet.inference_set)]
+
+
+def _revision(fleet: Fleet, found: list[Object], number: int) -> Object:
+    one = history.earlier(found, fleet.inference_set, number)
+    if one is None:
+        numbers = ", ".join(str(number_of(each)) for each in found)
+        raise InputError(f"InferenceSet {fleet.key} has no revision {number}", hint=f"it has {numbers}")
+    return one
+
+
+def _no_revisions(fleet: Fleet) -> NegativeAnswer:
+    return NegativeAnswer(
+        f"InferenceSet {fleet.key} has no revisions",
+        hint="a controller records one when it first sees the InferenceSet; is one running?",
+    )
+
+
+# --- undo --------------------------------------------------------------------------------------------------
+
+
+async def undo_to(client: Client, target: Target, fleet: Fleet, number: int | None, how: How) -> None:
+    """Give the set the template of an earlier revision.
+
+    Raises:
+        NegativeAnswer: there is none, or the answer is no.
+        InputError: that revision cannot come back.
+        ApiError: others own what would change, or the server refuses.
+    """
+    found = await _revisions_of(client, fleet)
+    if not found:
+        raise _no_revisions(fleet)
+    live = fleet.inference_set
+    chosen = _revision(fleet, found, number) if number else history.earlier(found, live, None)
+    if chosen is None:
+        raise NegativeAnswer(f"InferenceSet {fleet.key} has no earlier revision")
+    number = number_of(chosen)
+    if history.has_same_data(chosen, live):
+        words = f"skipped rollback (it is already at revision {number}){how.suffix}"
+        output.report_write(live, how.output, words)
+        return
+    goal = history.as_of(live, chosen)
+    patch = {"spec": patch_between(live["spec"], goal["spec"])}
+    _require_valid(fleet, goal, number)
+    output.step(f"InferenceSet {fleet.key} gets the template of revision {number} again")
+    output.differences(difference(history.data_of(live)["Spec"], history.data_of(goal)["Spec"]))
+    if how.dry_run == "client":
+        output.report_write(goal, how.output, f"rolled back{how.suffix}")
+        return
+    _require_own(live, patch, force=how.force)
+    await _write(client, target, fleet, patch, how, words="rolled back", question="Roll back?")
+
+
+def _require_valid(fleet: Fleet, goal: Object, number: int) -> None:
+    problems = validation.judge(goal, old=fleet.inference_set)
+    if lines := [item.text for item in problems if item.severity == "error"]:
+        raise InputError(
+            f"InferenceSet {fleet.key} cannot be rolled back to revision {number}; nothing was written",
+            problems=lines,
+        )
+
+
+def _require_own(live: Object, patch: Object, *, force: bool) -> None:
+    """Fields that are somebody else's are changed only when that was asked for."""
+    others = [
+        f"{path}: owned by {', '.join(who)}"
+        for path, who in undo.owners(live, patch)
+        if set(who) - {field_manager()}
+    ]
+    if others and not force:
+        hint = "--force-conflicts changes them; or change them where their manager keeps them"
+        words = f"other managers own fields to change: {'; '.join(others)}"
+        raise ApiError(409, "Conflict", words, hint=hint)
+
+
+# --- pause and resume --------------------------------------------------------------------------------------
+
+
+def set_paused(
+    *, name: str, paused: bool, dry_run: str, yes: bool, wait: bool, timeout: str | None, target: Target
+) -> None:
+    """Keep an InferenceSet's template from further replicas, or let it go on."""
+    option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
+    timeout_s = option_values.duration_s(timeout) if timeout else None
+    asked = named(name)
+    if asked.kind == "workspace":
+        hint = "a Workspace is one replica: its controller carries out each change at once"
+        raise InputError(f"{name[:80]!r}: rollouts of InferenceSets can be paused", hint=hint)
+    how = How(dry_run, yes=yes, wait=wait, timeout_s=timeout_s)
+    try:
+        asyncio.run(_set_paused(target, asked.name, paused, how))
+    except KeyboardInterrupt:
+        hint = target.text(Command("kaitoctl status", asked.name, *target.in_namespace))
+        raise Interrupted("interrupted", hint=hint) from None
+
+
+async def _set_paused(target: Target, name: str, paused: bool, how: How) -> None:
+    async with connected(target) as client:
+        fleet = await fleet_named(client, ObjectKey(client.namespace, name))
+        live = fleet.inference_set
+        is_paused = annotations_of(live).get(PAUSED) == "true"
+        if is_paused == paused:
+            word = "is already paused" if paused else "is not paused"
+            output.report_write(live, how.output, f"{word}{how.suffix}")
+            return
+        patch = {"metadata": {"annotations": {PAUSED: "true" if paused else None}}}
+        if paused:
+            output.step(f"InferenceSet {fleet.key}: {fleet.template_words}; no further replica changes")
+            how = replace(how, wait=False)
+        word = "paused" if paused else "resumed"
+        if how.dry_run == "client":
+            output.report_write(live, how.output, f"{word}{how.suffix}")
+            return
+        await _write(client, target, fleet, patch, how, words=word, question="Let the rollout go on?")
+
+
+async def follow(
+    client: Client, target: Target, fleet: Fleet, timeout_s: float | None, known: Catalog
+) -> None:
+    """Follow the set until all replicas serve its template.
+
+    Raises:
+        NegativeAnswer: a replica has failed, or the template goes no further.
+        TimedOut: time is up.
+    """
+    await follow_fleet.until_ready(client, target, fleet.key, timeout_s=timeout_s, catalog=known)
+
+
+# --- write -------------------------------------------------------------------------------------------------
+
+
+async def _write(
+    client: Client, target: Target, fleet: Fleet, patch: Object, how: How, *, words: str, question: str
+) -> None:
+    """Show what a patch leads to, ask where something stops or is bought, write, and follow."""
+    ownership_warnings.warn(target, fleet.inference_set)
+    trial = await _patched(client, fleet, patch, dry_run=True)
+    change = await _change(client, target, fleet, trial, how)
+    consent.show_costs(target, change)
+    for line in change.warnings:
+        output.warning(line)
+    if how.dry_run == "server":
+        output.report_write(trial, how.output, f"{words}{how.suffix}")
+        return
+    if change.wants_consent and not how.yes:
+        consent.require_yes_or_tty(yes=False)
+        await consent.confirm(question)
+    after = await _patched(client, fleet, patch, dry_run=False)
+    output.report_write(after, how.output, words)
+    if not change.outage.pods:
+        fleet = await follow_fleet.present(client, fleet.key, how.catalog)
+        if fleet.outdated and not fleet.is_paused:
+            carry = Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace)
+            output.note(target.text(carry + " carries the template to the replicas"))
+        return
+    if how.wait:
+        await follow_fleet.until_ready(
+            client, target, fleet.key, timeout_s=how.timeout_s, catalog=how.catalog
+        )
+
+
+async def _change(client: Client, target: Target, fleet: Fleet, after: Object, how: How) -> Change:
+    return await plan_effects.change_of(
+        client, fleet.inference_set, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
+    )
+
+
+async def _patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool) -> Object:
+    """The set with the patch, if it still is as it was seen."""
+    live = fleet.inference_set
+    kind = kinds.kind_of(live)
+    same = {"uid": uid_of(live), "resourceVersion": live["metadata"]["resourceVersion"]}
+    whole = merge_patched(patch, {"metadata": same})
+    asked = request.merge_patch(kind, *fleet.key, whole, manager=field_manager(), dry_run=dry_run)
+    try:
+        answer = await client.send(asked)
+    except ApiError as error:
+        if error.status == 409:
+            error.hint = "somebody has just changed it; look again, and repeat the command"
+            raise
+        raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **answer}

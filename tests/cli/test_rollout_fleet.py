@@ -1,0 +1,193 @@
+"""`kaitoctl rollout fleet` beside a controller like KAITO's: surge, prompts to canaries, failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleet_cluster import a_cluster, live, ready, said, until, walk_of
+from fleet_world import adapter
+from fleet_world import inference_set as set_of
+from like_kaito import SET, LikeKaito
+
+from kaitoctl import fleet_controller, workspace_controller
+from kaitoctl.commands import rollout_fleet, smoke_test
+from kaitoctl.commands.rollout_surge import BEFORE
+from kaitoctl.commands.target import Target
+from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
+from kaitoctl.kube import request
+from kaitoctl.kube.client import Client
+from kaitoctl.kube.objects import annotations_of
+from kaitoctl.kube.request import MERGE_PATCH, Request
+
+KEY = ("default", "phis")
+KAITOS = (lambda client: LikeKaito(client).run(), workspace_controller.run)
+Story = Callable[[Client, Target], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kaitoctl.commands.follow_fleet.LOOK_AGAIN_S", 0.1)
+
+
+def beside_kaito(folder: Path, story: Story, replicas: int = 2) -> None:
+    """A set that serves, and then an adapter that KAITO does not carry to its replicas."""
+
+    async def whole() -> None:
+        async with a_cluster(folder, *KAITOS) as (client, target):
+            await client.send(request.create(SET, set_of(replicas)))
+
+            async def all_ready() -> bool:
+                return len(await ready(client)) == replicas
+
+            await until(all_ready)
+            await adapted(client, "a")
+            await story(client, target)
+
+    asyncio.run(whole())
+
+
+async def adapted(client: Client, *names: str) -> None:
+    patch = {"spec": {"template": {"inference": {"adapters": [adapter(name) for name in names]}}}}
+    await client.send(request.merge_patch(SET, *KEY, patch, manager="u"))
+
+
+async def with_adapter(client: Client) -> int:
+    return sum("adapters" in one["inference"] for one in await live(client))
+
+
+def walk(target: Target, **options: Any) -> Awaitable[tuple[int, str, str]]:
+    return said(rollout_fleet.rollout_fleet, **walk_of(**options), target=target)
+
+
+def test_with_a_surge_never_fewer_serve_than_wanted_and_it_is_given_back(tmp_path: Path) -> None:
+    async def story(client: Client, target: Target) -> None:
+        fewest, most = [2], [2]
+
+        async def watching() -> None:
+            while True:
+                fewest.append(len(await ready(client)))
+                most.append(len(await live(client)))
+                await asyncio.sleep(0.02)
+
+        _, _, text = await walk(target, max_surge=1, dry_run="client")
+        assert "1 more replicas than the 2 wanted" in text
+        assert "nodes asked for: 1 Standard_NC24ads_A100_v4 node" in text
+        assert "2 of 2 replicas keep serving" in text
+        assert (await client.send(request.get(SET, *KEY)))["spec"]["replicas"] == 2
+        watch = asyncio.create_task(watching())
+        code, _, text = await walk(target, max_surge=1)
+        assert code == 0, text
+        found = await client.send(request.get(SET, *KEY))
+        assert (found["spec"]["replicas"], BEFORE in annotations_of(found)) == (2, False)
+
+        async def two_again() -> bool:
+            return len(await live(client)) == 2
+
+        await until(two_again)
+        watch.cancel()
+        assert await with_adapter(client) == 2
+        assert (min(fewest), max(most)) == (2, 3)
+
+    beside_kaito(tmp_path, story)
+
+
+def test_a_surge_that_was_interrupted_is_taken_up_and_given_back(tmp_path: Path) -> None:
+    async def story(client: Client, target: Target) -> None:
+        patch = {"metadata": {"annotations": {BEFORE: "2"}}, "spec": {"replicas": 3}}
+        await client.send(request.merge_patch(SET, *KEY, patch, manager="kaitoctl"))
+        code, _, text = await walk(target)
+        assert code == 0, text
+        assert "2 of 2 replicas keep serving" in text
+        found = await client.send(request.get(SET, *KEY))
+        assert (found["spec"]["replicas"], BEFORE in annotations_of(found)) == (2, False)
+        assert "asks for 2 replicas again" in text
+
+    beside_kaito(tmp_path, story)
+
+
+def test_a_surge_is_given_back_when_time_is_up_and_not_against_an_autoscaler(tmp_path: Path) -> None:
+    async def story(client: Client, target: Target) -> None:
+        with pytest.raises(TimedOut):
+            await walk(target, max_surge=1, timeout="0.3s")
+        found = await client.send(request.get(SET, *KEY))
+        assert (found["spec"]["replicas"], BEFORE in annotations_of(found)) == (2, False)
+        scale = f"{SET.path(*KEY)}/scale"
+        await client.send(Request("PATCH", scale, body={"spec": {"replicas": 3}}, content_type=MERGE_PATCH))
+        with pytest.raises(NegativeAnswer, match="an autoscaler writes its replicas"):
+            await walk(target, max_surge=1)
+        assert (await client.send(request.get(SET, *KEY)))["spec"]["replicas"] == 3
+
+    beside_kaito(tmp_path, story)
+
+
+def test_a_canary_that_answers_no_prompt_stops_the_rollout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    silent: set[str] = set()
+
+    async def answer(_: Client, seen: Any) -> str:
+        name = seen.workspace["metadata"]["name"]
+        asked.append(name)
+        if "adapters" in seen.workspace["inference"] and silent:
+            raise NegativeAnswer("nothing but silence")
+        return "words"
+
+    async def story(client: Client, target: Target) -> None:
+        with pytest.raises(NegativeAnswer, match="does not answer before anything has changed"):
+            await walk(target, canary=1, smoke_test=True)
+        assert await with_adapter(client) == 0, "pods of this cluster are simulated: no prompt reaches them"
+        monkeypatch.setattr(smoke_test, "answer_of", answer)
+        silent.add("all")
+        with pytest.raises(NegativeAnswer, match="answers no prompt: nothing but silence") as refused:
+            await walk(target, canary=1, smoke_test=True)
+        assert "kaitoctl rollout undo phis" in str(refused.value.hint)
+        assert await with_adapter(client) == 1
+        silent.clear()
+        asked.clear()
+        code, _, text = await walk(target, canary=1, smoke_test=True)
+        assert code == 0, text
+        assert await with_adapter(client) == 3
+        assert len(asked) == 4, "one before anything changes, the canary of before, and the two others"
+
+    beside_kaito(tmp_path, story, replicas=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"canary": 0}, "--canary 0"),
+        ({"max_unavailable": 0}, "--max-unavailable 0"),
+        ({"max_surge": -1}, "--max-surge -1"),
+        ({"max_failures": -1}, "--max-failures -1"),
+        ({"name": "workspace/phis"}, "this is about InferenceSets"),
+    ],
+)
+def test_numbers_by_which_nothing_could_change_are_refused(options: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        rollout_fleet.rollout_fleet(**walk_of(**options), target=Target())
+
+
+def test_options_that_our_own_controller_would_not_heed_are_refused(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with a_cluster(tmp_path, fleet_controller.run_together) as (client, target):
+            held = set_of(1)
+            held["metadata"]["annotations"] = {"kaitoctl.dev/rollout-paused": "true"}
+            await client.send(request.create(SET, held))
+
+            async def one_ready() -> bool:
+                return len(await ready(client)) == 1
+
+            await until(one_ready)
+            await adapted(client, "a")
+            for option in ("canary", "max_surge", "max_unavailable", "max_failures"):
+                with pytest.raises(InputError, match="by the set's own budget"):
+                    await walk(target, **{option: 1})
+            with pytest.raises(NegativeAnswer, match="the rollout is paused"):
+                await walk(target)
+
+    asyncio.run(story())
