@@ -20,6 +20,7 @@ import kaitoctl
 from bench import (
     competition,
     controller,
+    fleets,
     nodes,
     page,
     plots,
@@ -42,6 +43,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "runtime": lambda chosen: runtime.figures(chosen.rounds or 3),
     "controller": lambda chosen: controller.figures(chosen.rounds or 3, chosen.workspaces or 1000),
     "competition": lambda chosen: competition.figures(chosen.rounds or 9),
+    "fleets": lambda chosen: fleets.figures(chosen.rounds or 3),
     "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces or 300),
     "shards": lambda chosen: shards.figures(),
     "scaling": lambda chosen: scaling.figures([int(size) for size in chosen.sizes.split(",")]),

@@ -30,6 +30,7 @@ PARTS = {
     "runtime": "Model servers of the sandbox",
     "controller": "The controller, beside a bare client and beside kopf",
     "competition": "Workspaces that compete for nodes",
+    "fleets": "A hundred sets of ten replicas",
     "real": "On a real control plane",
     "shards": "A million Workspaces, simulated",
     "scaling": "How it grows",
@@ -52,6 +53,10 @@ ABOUT = {
     "competition": (
         "A hundred Workspaces ask for the same nodes, a hundred of which are free; before each look one node gets a pod or loses it. "
         "Processor time of what a reconcile works out about nodes, without requests."
+    ),
+    "fleets": (
+        "The sets' controller alone, against the sandbox's API in process: processor time of its own steps, and its writes. Another adapter "
+        "reaches one replica at a time, and each step is decided by a look at all ten."
     ),
     "real": (
         "etcd and kube-apiserver with TLS, client certificates, RBAC and an audit log, on the same two cores; commands read a hundred "
