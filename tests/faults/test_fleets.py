@@ -13,7 +13,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -410,11 +410,23 @@ def _creates_too_late(wanted: int, live: Any, strategy: Any, **more: Any) -> Any
     return decisions.decide(max(0, wanted - 1), live, strategy, **more)
 
 
+def _with(**changed: int) -> Any:
+    """Decisions by another budget than the set's."""
+
+    def decided(wanted: int, live: Any, strategy: Any, **more: Any) -> Any:
+        return decisions.decide(wanted, live, replace(strategy, **changed), **more)
+
+    return decided
+
+
 MUTANTS: dict[str, tuple[str, Any, str, Any]] = {
     "a status from before is believed": ("adapters", decisions, "generation_of", _of_any_generation),
     "names are drawn anew": ("create", replicas, "free_names", _any_names),
     "KAITO's own: the template is not carried over": ("adapters", decisions, "differences", _kaitos_template),
     "the budget is not kept": ("adapters", reconcile_, "decide", _no_budget),
+    "KAITO's own: replicas that fail hold nobody up": ("bad", reconcile_, "decide", _with(max_failures=99)),
+    "KAITO's own: what updateStrategy says is not read": ("canary", reconcile_, "decide", _with(keep=0)),
+    "a surge without asking for one": ("replace", reconcile_, "decide", _with(max_surge=2)),
     "one is missing": ("create", reconcile_, "decide", _creates_too_late),
 }
 
