@@ -204,6 +204,7 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
     assert (change["nodesAsked"], change["podsRestarted"], change["nodesReturned"]) == (1, 2, [])
     assert {field["path"] for field in change["fields"]} >= {"spec.replicas"}
     how: dict[str, Any] = {"plan": None, "dry_run": "none", "force_conflicts": True, "wait": True}
+    how |= {"prune": False, "selector": ""}
     with pytest.raises(KaitoctlError, match="no terminal to confirm"):
         await said(apply.apply, given=Manifests(filename=[str(file)]), yes=False, timeout=None, **how, **made)
     assert len(await live(client)) == 2
