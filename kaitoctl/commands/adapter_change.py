@@ -342,5 +342,5 @@ def _with_owner(error: ApiError, workspace: Object) -> ApiError:
         )
         return error
     if adapters.is_stale(error):
-        error.hint = "others write this Workspace all the time; try again"
+        error.hint = "others keep writing this Workspace; try again"
     return explain_refusal(error)

@@ -146,7 +146,7 @@ async def had(opened: AbstractAsyncContextManager[str]) -> AsyncIterator[str]:
     try:
         where = await opened.__aenter__()
     except OSError as error:
-        raise InputError(f"the address cannot be had: {error.strerror or error}") from error
+        raise InputError(f"cannot listen on this address: {error.strerror or error}") from error
     try:
         yield where
     finally:

@@ -133,7 +133,7 @@ def _plan_of(path: str) -> Object:
         found = None
     if not planning.is_plan(found):
         raise InputError(
-            f"--plan {path}: that is no plan",
+            f"--plan {path}: not a plan file",
             hint=Command("kaitoctl plan -f FILE --out", path) + " makes one",
         )
     kept: Object = found

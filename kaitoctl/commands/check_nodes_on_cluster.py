@@ -94,7 +94,7 @@ async def _fix(client: Client, verdict: Verdict, check: NodeCheck) -> bool:
     _warn_of_labels_that_stay(verdict)
     fixes = _fixes(verdict)
     if not fixes:
-        output.step("no missing label would help")
+        output.step("no node can be fixed by adding labels")
         return False
     for node, labels in fixes.items():
         output.step(f"label node {node} {' '.join(f'{key}={value}' for key, value in labels.items())}")

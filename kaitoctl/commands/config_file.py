@@ -54,8 +54,8 @@ def read() -> Defaults | None:
     documents = load_yaml(text_of(file, option="config"), file)
     content: Any = documents[0] if documents else {}
     if not isinstance(content, dict) or (unknown := [key for key in content if key not in _TOP]):
-        wrong = ", ".join(map(str, unknown)) if isinstance(content, dict) else "it is no map"
-        raise InputError(f"{file}: {wrong}: only defaults and commands are known", hint=_HINT)
+        wrong = ", ".join(map(str, unknown)) if isinstance(content, dict) else "not a map"
+        raise InputError(f"{file}: {wrong}: the keys are defaults and commands", hint=_HINT)
     commands = _map(content.get("commands"), file, "commands")
     return Defaults(
         _options(content.get("defaults"), file, "defaults"),

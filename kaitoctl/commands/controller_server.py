@@ -62,25 +62,25 @@ class Telemetry:
         self._registry.register(_Lookups(self))
         reconciles = Counter(
             "kaitoctl_reconcile",
-            "Passes over a Workspace by how they ended: done, requeued, conflict, error.",
+            "Reconciles by result: done, requeued, conflict, error.",
             ("controller", "result"),
             registry=self._registry,
         )
         errors = Counter(
             "kaitoctl_reconcile_errors",
-            "Passes that failed and will be repeated.",
+            "Failed reconciles that will be retried.",
             ("controller",),
             registry=self._registry,
         )
         latency = Histogram(
             "kaitoctl_workqueue_latency_seconds",
-            "How long a key was due before its pass began.",
+            "Time from a key being due to the start of its reconcile.",
             ("controller",),
             registry=self._registry,
         )
         duration = Histogram(
             "kaitoctl_workqueue_work_duration_seconds",
-            "How long a pass took.",
+            "Duration of a reconcile.",
             ("controller",),
             registry=self._registry,
         )
@@ -142,7 +142,7 @@ class Telemetry:
     @property
     def _unready(self) -> str:
         if self._running is None:
-            return "" if self._elects and not self._is_leader() else "the controller has not begun"
+            return "" if self._elects and not self._is_leader() else "the controller has not started"
         missing = [informer.kind.plural for informer in self._running.informers if not informer.synced]
         return f"not listed yet: {', '.join(missing)}" if missing else ""
 
@@ -156,7 +156,7 @@ class Telemetry:
         leads = self._is_leader() if self._elects else running is not None
         yield GaugeMetricFamily("kaitoctl_leader", "1 while this process may write.", value=leads)
         depth = GaugeMetricFamily(
-            "kaitoctl_workqueue_depth", "Keys that wait for a pass.", labels=("controller",)
+            "kaitoctl_workqueue_depth", "Keys waiting for a reconcile.", labels=("controller",)
         )
         depth.add_metric((_CONTROLLER,), running.controller.waiting if running else 0)
         yield depth

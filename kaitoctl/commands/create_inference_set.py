@@ -75,7 +75,7 @@ def _rendered(name: str, given: SetOptions, target: Target) -> Object:
         raise InputError("--preset is missing", hint="such as --preset phi-4-mini-instruct")
     images.insist_on_registry(given.registry)
     if given.replicas < 0:
-        raise InputError(f"--replicas {given.replicas}: there cannot be fewer than none")
+        raise InputError(f"--replicas {given.replicas}: must not be negative")
     asked = manifest.WorkspaceRequest(
         name=name,
         namespace=target.namespace or "",

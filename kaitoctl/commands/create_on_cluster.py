@@ -154,7 +154,7 @@ async def _apply(client: Client, workspace: Object, *, dry_run: bool) -> Object:
     except ApiError as error:
         if refusals.kind_of(error) == "stale":
             error.hint = (
-                f"somebody else has just made a Workspace {key}; the same command again changes that one"
+                f"somebody else has just created a Workspace {key}; the same command again changes that one"
             )
         raise explain_refusal(error, namespace=key.namespace) from error
 

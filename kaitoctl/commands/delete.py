@@ -126,7 +126,7 @@ async def _delete(
             raise missing[0]
         for fleet in sets:
             number = len(fleet.replicas)
-            output.step(f"InferenceSet {fleet.key} is to be deleted, with its {number} Workspaces")
+            output.step(f"InferenceSet {fleet.key} will be deleted, with its {number} Workspaces")
         for deletion in deletions:
             show(target, deletion)
         if not (deletions or sets) or dry_run == "client":
@@ -237,7 +237,7 @@ async def send(client: Client, deletion: Deletion, *, dry_run: bool) -> None:
             await client.send(asked)
         except ApiError as error:
             if error.status == 409:
-                error.hint = "somebody has just replaced this Workspace by another one; look again"
+                error.hint = "this Workspace was just deleted and created again; run the command again"
             if error.status != 404 or error.is_unknown_resource:
                 raise explain_refusal(error, namespace=deletion.key.namespace, rights=_ASKING_FOR) from error
     output.data(f"{output.resource_name(deletion.workspace)} deleted{words}")

@@ -48,7 +48,7 @@ async def _doctor(target: Target, output_format: str) -> int:
                 checks.append(check)  # noqa: PERF401 - they count even if the connection breaks
     except Unreachable as error:
         unreachable = error
-        message = f"the rest could not be looked at: {error.message}" if checks else error.message
+        message = f"the remaining checks could not run: {error.message}" if checks else error.message
         checks.append(Check("cluster", "api-server", "error", message, error.hint))
     sound = all(check.result != "error" for check in checks)
     if option_values.is_structured(output_format):
@@ -82,7 +82,7 @@ def report(checks: Sequence[Check], flags: ClusterFlags = NO_FLAGS, *, short: bo
         for number, what in ((errors, "error"), (warnings, "warning"))
         if number
     ]
-    verdict = "Nothing is wrong." if not words else ", ".join(words)
+    verdict = "No problems found." if not words else ", ".join(words)
     mark = "✗" if errors else "!" if warnings else "✔"
     return [*blocks, *([BLANK] if blocks else []), Paragraph(verdict, mark=mark)]
 
@@ -104,19 +104,27 @@ async def all_checks(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check
     except ApiError as error:
         if error.status == 401:
             yield Check(
-                "cluster", "api-server", "error", f"{client.host} does not know you: {error}", "log in again"
+                "cluster",
+                "api-server",
+                "error",
+                f"{client.host} rejected the credentials (401): {error}",
+                "log in again",
             )
             return
         if error.status not in NOT_SHOWN:
             yield Check(
-                "cluster", "api-server", "error", f"{client.host} is in trouble: {error}", error.hint or _LOG
+                "cluster",
+                "api-server",
+                "error",
+                f"{client.host} answered with an error: {error}",
+                error.hint or _LOG,
             )
             return
         what = f"{client.host} answers, but its version cannot be read"
     yield Check("cluster", "api-server", "ok", f"{what}; kaitoctl {__version__}")
     if is_sandbox:
-        words = "this is a sandbox: no container runs, and pods are simulated, but for those of presets that "
-        yield Check("cluster", "sandbox", "ok", f"{words}`kaitoctl sandbox model list` names")
+        words = "this is a sandbox: pods are simulated, except those of the presets that "
+        yield Check("cluster", "sandbox", "ok", f"{words}`kaitoctl sandbox model list` lists")
     for asking in (
         _workspaces,
         _controllers,
@@ -136,7 +144,7 @@ async def all_checks(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check
                 hint = "ask for the right to list them"
                 yield Check(_CATEGORIES[name], name, "skipped", f"{name}: {error}", hint)
             else:
-                message = f"{name} could not be looked at: {error}"
+                message = f"the check of {name} failed: {error}"
                 yield Check(_CATEGORIES[name], name, "error", message, error.hint or _LOG)
 
 
@@ -228,8 +236,8 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
     hint: Advice
     if not found and not ours:
         run = Command("kaitoctl run-controller")
-        hint = "install KAITO, or " + run + "; one elsewhere is seen by its lease alone"
-        return [Check("workspaces", "controller", "warning", "no controller of Workspaces was found", hint)]
+        hint = "install KAITO, or " + run + "; one outside the cluster is only seen by its lease"
+        return [Check("workspaces", "controller", "warning", "no Workspace controller was found", hint)]
     checks = [Check("workspaces", "controller", "ok", one) for one in ours]
     for one in found:
         result: Result = "ok" if one.ready else "error" if one.wanted else "warning"
@@ -240,7 +248,9 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
     alive = [f"{one.kind} ({one.namespace}/{one.name})" for one in found if one.is_alive]
     alive += ours
     if len(alive) > 1:
-        message = f"{' and '.join(alive)} are at work: they would work against each other"
+        message = (
+            f"more than one controller is running: {' and '.join(alive)} would overwrite each other's changes"
+        )
         stop = Command("kubectl scale deployment NAME -n NAMESPACE --replicas=0")
         hint = "keep one: " + stop + " stops the other"
         checks.append(Check("workspaces", "one-controller", "error", message, hint))
@@ -267,7 +277,7 @@ async def _webhooks(client: Client, _: bool) -> Iterable[Check]:
     if not total:
         return []
     if not dead:
-        message = f"{total} webhooks are asked about Workspaces and what belongs to them, and answered"
+        message = f"{total} webhooks check Workspaces and their objects, and all have backends"
         return [Check("workspaces", "webhooks", "ok", message)]
     try:
         found = installation.controllers((await client.list(DEPLOYMENT)).items)
@@ -280,7 +290,7 @@ async def _webhooks(client: Client, _: bool) -> Iterable[Check]:
             "webhooks",
             "error" if hook.refuses else "warning",
             f"webhook {hook.configuration} is asked about every write of {', '.join(hook.covers)}, and "
-            f"nobody answers: {why}; such writes {'are refused' if hook.refuses else 'are slow'}",
+            f"nobody answers: {why}; such writes {'are rejected' if hook.refuses else 'are slow'}",
             doctor_webhooks.advice(hook, kaito_is_alive=lives),
         )
         for hook, why in dead
@@ -331,7 +341,7 @@ async def _rights(client: Client, _: bool) -> Iterable[Check]:
                 "rights",
                 "access",
                 "skipped",
-                "this cluster has no access reviews: everybody may do everything",
+                "this cluster serves no SelfSubjectAccessReviews: permissions were not checked",
             )
         ]
     checks = []
@@ -346,5 +356,5 @@ async def _rights(client: Client, _: bool) -> Iterable[Check]:
             result: Result = "error" if group == "kaito.sh" else "warning"
             checks.append(Check("rights", f"{verb} {name}", result, message, hint))
     return checks or [
-        Check("rights", "access", "ok", f"you may do all that kaitoctl asks for in {client.namespace}")
+        Check("rights", "access", "ok", f"all needed permissions are granted in {client.namespace}")
     ]

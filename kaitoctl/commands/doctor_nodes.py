@@ -76,7 +76,7 @@ async def nodes(client: Client, _: bool) -> Iterable[Check]:
         hint = Command("kaitoctl nodes") + ("; " + Command("kaitoctl explain", closed[0].faults[0]))
         checks.append(Check("nodes", "gpus", "warning", message, hint))
     if ill := [node.name for node in found.gpu_nodes if "node-problem" in node.warnings]:
-        message = f"conditions report problems of {_some(ill)}"
+        message = f"node conditions report problems of {_some(ill)}"
         checks.append(Check("nodes", "gpus", "warning", message, Command("kubectl describe node", ill[0])))
     unlabelled = [item for item in offering if not labels_of(item).get(LABEL_PRODUCT)]
     if unlabelled:
@@ -100,9 +100,7 @@ async def provisioners(client: Client, is_sandbox: bool) -> Iterable[Check]:
         message = "there is no NodeClaim API: no nodes are created on demand"
         return [Check("nodes", _PROVISIONER, "warning", message, hint)]
     found = [] if is_sandbox else await _provisioner_deployments(client)
-    unseen = (
-        "" if found or is_sandbox else "; who makes nodes of them is not seen here (a managed one is not)"
-    )
+    unseen = "" if found or is_sandbox else "; no node provisioner was found (a managed one is not visible)"
     checks = [
         Check("nodes", _PROVISIONER, "ok", f"NodeClaims are served as {', '.join(sorted(served))}{unseen}")
     ]
@@ -146,7 +144,7 @@ async def _claims(client: Client, served: Sequence[str]) -> Iterable[Check]:
     for claim in [claim for claim in living if launch_failure(claim)][:_MOST_SHOWN]:
         failed = launch_failure(claim) or {}
         name = key_of(claim).name
-        message = f"the machine of {name} was not launched: {failed.get('reason')}: {failed.get('message')}"
+        message = f"NodeClaim {name} was not launched: {failed.get('reason')}: {failed.get('message')}"
         checks.append(
             Check("nodes", "node-claims", "warning", message, Command("kubectl describe nodeclaim", name))
         )

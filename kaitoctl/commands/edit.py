@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _HEAD = (
     "# Lines that begin with # are ignored. An unchanged or empty file ends the edit without a change.\n"
-    "# What is wrong with the file when it is closed is said up here, and it opens again.\n"
+    "# If the saved file is invalid, it opens again with the errors listed here.\n"
 )
 _WRONG = "# ✗ "
 # What a server or a controller writes, and nobody edits.
@@ -211,7 +211,7 @@ def _open(path: Path) -> None:
     """
     words = next(filter(None, map(os.environ.get, ("KUBE_EDITOR", "VISUAL", "EDITOR"))), "")
     if not words and not output.can_ask():
-        raise InputError("there is no terminal for an editor", hint="EDITOR names one that needs none")
+        raise InputError("there is no terminal to run an editor in", hint="EDITOR names one that needs none")
     words = words or "vi"
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the editor's
     try:
@@ -258,7 +258,7 @@ async def _write(target: Target, live: Object, goal: Object, how: _How) -> None:
     async with connected(target) as client:
         now = await _unchanged(client, live)
         trial = await _send(client, now, goal, dry_run=True)
-        output.step(f"Workspace {key_of(live)} is changed")
+        output.step(f"changes to Workspace {key_of(live)}:")
         output.differences(difference(merging.asked_of(now), merging.asked_of(trial)))
         change = await plan_effects.change_of(
             client, now, trial, how.catalog, is_sandbox=target.sandbox, managed=how.managed

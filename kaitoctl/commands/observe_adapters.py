@@ -137,7 +137,7 @@ async def _ask_own_servers(
             path = f"{POD.path(*key_of(pod))}:5000/proxy/v1/models"
             answer: Any = json.loads(await client.text(path))
         except (KaitoctlError, ValueError) as error:
-            return adapter_rollout.rows(workspace, pods), f"model server not asked: {error}"
+            return adapter_rollout.rows(workspace, pods), f"could not query the model server: {error}"
         strengths.append(adapter_rollout.strengths_by_models(answer))
     return adapter_rollout.rows_by_strength(workspace, pods, strengths), ""
 
@@ -149,9 +149,9 @@ async def _models_listed(client: Client, workspace: Object) -> tuple[list[str] |
     try:
         answer: Any = json.loads(await client.text(path))
     except KaitoctlError as error:
-        return None, f"model server not asked: {error}"
+        return None, f"could not query the model server: {error}"
     except ValueError:
-        return None, "model server not asked: what answers is not JSON"
+        return None, "could not query the model server: the answer is not JSON"
     loaded = adapter_rollout.loaded_by_models(answer)
     return loaded, "the model server lists no models"
 

@@ -34,7 +34,7 @@ def list_orphans(*, output_format: str, target: Target) -> int:
         for orphan in found:
             output.data(output.visible(f"{orphan.kind.lower()}/{orphan.name}"))
     elif not found:
-        output.step("nothing is left of earlier Workspaces")
+        output.step("nothing is left of deleted Workspaces")
     else:
         for orphan in found:
             output.data(output.visible(f"{orphan.kind} {orphan.name}{_where(orphan)}"))

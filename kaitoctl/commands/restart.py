@@ -81,7 +81,7 @@ async def _restart(target: Target, name: str, how: _How) -> None:
         change = await plan_effects.restart_of(
             client, workspace, how.catalog, is_sandbox=target.sandbox, managed=how.managed
         )
-        output.step(f"{workload['kind']} {key_of(workload)} is restarted")
+        output.step(f"{workload['kind']} {key_of(workload)} will be restarted")
         consent.show_costs(target, change)
         if change.deadlock:
             raise InputError(

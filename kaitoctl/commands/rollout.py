@@ -105,7 +105,7 @@ def _show_table(target: Target, known: Known, *, wide: bool) -> None:
     )
     if not current:
         output.warning(
-            "the current spec is none of these revisions: it has not been applied (yet)",
+            "the current spec matches none of these revisions: no controller has applied it yet",
             hint=target.text(Command("kaitoctl rollout status", key.name, "-n", key.namespace) + " says why"),
         )
 

@@ -94,7 +94,7 @@ def _require_sense(budget: FleetBudget) -> None:
             raise InputError(f"{option} {value}: at least one replica must be allowed to change")
     for option, value in (("--max-failures", budget.max_failures), ("--max-surge", budget.max_surge)):
         if value is not None and value < 0:
-            raise InputError(f"{option} {value}: there cannot be fewer than none")
+            raise InputError(f"{option} {value}: must not be negative")
 
 
 async def _rollout(target: Target, name: str, how: _How) -> int:

@@ -179,7 +179,8 @@ async def _answer(stack: AsyncExitStack, telemetry: Telemetry, how: _How) -> Non
     try:
         where = await stack.enter_async_context(serving(telemetry, *address))
     except OSError as error:
-        why = f"{how.metrics_address or DEFAULT_METRICS_ADDRESS} cannot be had: {error.strerror or error}"
+        where = how.metrics_address or DEFAULT_METRICS_ADDRESS
+        why = f"{where}: cannot listen on this address: {error.strerror or error}"
         if how.metrics_address is not None:
             raise InputError(f"--metrics-address {why}") from error
         logger.warning("no metrics: %s; choose another --metrics-address", why)

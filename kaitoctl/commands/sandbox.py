@@ -54,7 +54,7 @@ def up(
         arguments += ["--catalog", str(Path(catalog).absolute())]
     kubeconfig = asyncio.run(sandbox_process.ensure_up(sandbox_name, arguments))
     if was_up:
-        output.step(f"sandbox {sandbox_name} is up already")
+        output.step(f"sandbox {sandbox_name} is already running")
     if wanted:
         _run(_add_gpu_nodes(sandbox_name, wanted, labels, known))
     real = ", ".join(sorted(sandbox_models.models(sandbox_process.folder(sandbox_name))))
@@ -71,7 +71,7 @@ def down(*, sandbox_name: str, delete: bool) -> None:
         shutil.rmtree(folder.path, ignore_errors=True)
     elif not stopped and not folder.state.exists():
         raise InputError(f"there is no sandbox {sandbox_name}", hint="kaitoctl sandbox status lists them")
-    words = "stopped" if stopped else "was not up"
+    words = "stopped" if stopped else "was not running"
     output.success(f"sandbox {sandbox_name} {words}" + (", its state is deleted" if delete else ""))
 
 

@@ -145,7 +145,7 @@ def hold(sandbox: Folder) -> Iterator[None]:
         deadline = time.monotonic() + _PROBE_S
         while not _try_lock(file):
             if time.monotonic() > deadline:
-                raise NegativeAnswer(f"sandbox {sandbox.name} is up already")
+                raise NegativeAnswer(f"sandbox {sandbox.name} is already running")
             time.sleep(0.01)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -204,7 +204,7 @@ async def _until_it_answers(sandbox: Folder, process: subprocess.Popen[bytes] | 
 
 
 def stop(name: str) -> bool:
-    """Stop the sandbox; False when it was not up.
+    """Stop the sandbox; False when it was not running.
 
     Raises:
         TimedOut: it does not end.

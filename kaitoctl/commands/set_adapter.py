@@ -38,14 +38,16 @@ def set_adapter(
     if live or save:
         if not live or strength is None or image is not None or image_pull_secret is not None:
             hint = Command("kaitoctl set-adapter NAME --name style --strength 0.2 --live --save")
-            raise InputError("--live sets a --strength and nothing else; --save goes with it", hint=hint)
+            raise InputError("--live takes --strength and no other change; --save requires --live", hint=hint)
         if workspace is None or given.filename is not None:
-            raise InputError("--live asks the servers of a Workspace, whose name is missing")
+            raise InputError("--live needs the name of a Workspace, and no -f")
         if fault := grammar.strength_fault(strength):
             raise InputError(f"--strength {fault}")
         asyncio.run(_live(target, option_values.workspace_name(workspace), name, strength))
         if not save:
-            output.note("the Workspace is as it was, and so is its next pod; --save writes it, too")
+            output.note(
+                "the Workspace is unchanged, and its next pod has the old strength; --save writes it, too"
+            )
             return
     change = adapters.setting(name, image=image, strength=strength, pull_secrets=image_pull_secret)
     adapter_change.run(target, workspace, lambda *_: change, settings)

@@ -332,4 +332,4 @@ def test_bad_input_is_refused_before_anything_is_asked(
 @pytest.mark.parametrize("text", ["", "{}", '{"apiVersion":"kaitoctl.dev/v1","kind":"Plan"}', "[1]", "\x00"])
 def test_what_is_no_plan_is_refused(offline: Shell, text: str) -> None:
     (offline.home / "x.plan").write_text(text)
-    assert "that is no plan" in offline.kaitoctl("apply", "--plan", "x.plan", code=2).stderr
+    assert "not a plan file" in offline.kaitoctl("apply", "--plan", "x.plan", code=2).stderr

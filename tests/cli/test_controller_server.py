@@ -200,7 +200,7 @@ def test_an_address_that_was_named_must_be_had(bare: Shell) -> None:
         taken.listen()
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         done = bare.kaitoctl("run-controller", "--sandbox", "--metrics-address", where, code=2)
-    assert f"--metrics-address {where} cannot be had" in done.stderr
+    assert f"--metrics-address {where}: cannot listen on this address" in done.stderr
 
 
 HOSTILE = ['w"} 1\nkaitoctl_leader 1', "w\\"]

@@ -99,7 +99,7 @@ def cluster(
         (cluster(groups={}), "crd", "error", "does not know Workspaces"),
         (cluster(groups={"kaito.sh": ["v2"]}), "crd", "error", "served as v2; kaitoctl supports"),
         (cluster(groups={"kaito.sh": ["v1alpha1"]}), "node-provisioner", "warning", "no nodes are created"),
-        (cluster(), "controller", "warning", "no controller of Workspaces was found"),
+        (cluster(), "controller", "warning", "no Workspace controller was found"),
         (
             cluster(deployment("mcr.microsoft.com/aks/kaito/workspace:0.3.2")),
             "controller",
@@ -122,7 +122,7 @@ def cluster(
             cluster(deployment("a/kaito/workspace:1"), deployment("k", "run-controller")),
             "one-controller",
             "error",
-            "would work against each other",
+            "would overwrite each other's changes",
         ),
         (cluster(denied=("all",)), "create workspaces.kaito.sh", "error", "you may not create"),
         (cluster(denied=("all",)), "list nodes", "warning", "you may not list nodes in"),
@@ -156,7 +156,7 @@ def cluster(
             cluster(claims=(claim(type="Launched", status="False", reason="LaunchFailed", message="quota"),)),
             "node-claims",
             "warning",
-            "the machine of ws1 was not launched: LaunchFailed: quota",
+            "NodeClaim ws1 was not launched: LaunchFailed: quota",
         ),
         (
             cluster(nodes=(gpu_node(spec={"unschedulable": True}),)),
@@ -168,7 +168,7 @@ def cluster(
             cluster(nodes=(gpu_node({"type": "XIDErrors", "status": "True"}),)),
             "gpus",
             "warning",
-            "conditions report problems of g",
+            "node conditions report problems of g",
         ),
         (
             cluster(
@@ -242,4 +242,4 @@ def test_what_was_seen_is_shown_when_the_connection_breaks(offline: Shell, tmp_p
     with serving(answer, tmp_path) as kubeconfig:
         done = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, code=3)
     assert "Workspaces are served as v1alpha1, v1beta1" in done.stdout
-    assert "the rest could not be looked at" in done.stdout
+    assert "the remaining checks could not run" in done.stdout

@@ -77,11 +77,11 @@ def examined(offline: Shell, tmp_path: Path, answer: Answer) -> dict[str, Any]:
             "error",
             "has no ready endpoint",
         ),
-        ([configuration(hook("*"))], True, (endpoints(False, False),), "error", "such writes are refused"),
+        ([configuration(hook("*"))], True, (endpoints(False, False),), "error", "such writes are rejected"),
         ([configuration(hook("*/*", group="*"))], True, (), "error", "deployments, statefulsets"),
         ([configuration(hook("pods", group=""))], True, (), "error", "every write of pods"),
         ([configuration(hook("workspaces", policy="Ignore"))], True, (), "warning", "are slow"),
-        ([configuration(hook("workspaces"))], True, (endpoints(False, True),), "ok", "and answered"),
+        ([configuration(hook("workspaces"))], True, (endpoints(False, True),), "ok", "and all have backends"),
     ],
 )
 def test_a_webhook_that_outlives_its_program_is_named(
