@@ -105,7 +105,7 @@ def namespace_name(text: str) -> str:
 
 
 _WORKSPACE = ("workspace", "workspaces", "wk", "wks")
-"""What kubectl calls the kind, its short names among it."""
+"""What kubectl names the kind, its short names among it."""
 
 
 def workspace_name(text: str) -> str:

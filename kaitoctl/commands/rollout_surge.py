@@ -103,7 +103,7 @@ async def end(client: Client, target: Target, key: ObjectKey, number: int) -> No
     except (KaitoctlError, TimeoutError) as error:
         scale = Command("kubectl get inferenceset", key.name, "-n", key.namespace)
         hint = target.text("it may still ask for more replicas than before: " + scale + " shows how many")
-        output.warning(f"InferenceSet {key}: the surge was not given back: {error}", hint=hint)
+        output.warning(f"InferenceSet {key}: the surge replica was not removed: {error}", hint=hint)
 
 
 async def _end(client: Client, key: ObjectKey, number: int) -> None:
