@@ -108,8 +108,8 @@ class Asked:
 
 
 def with_disk(size: str) -> Object:
-    """A custom pod with a GPU and a disk of its own."""
-    amounts = {"nvidia.com/gpu": "1"}
+    """A custom pod with GPUs and a disk of its own."""
+    amounts = {"nvidia.com/gpu": "2"}  # two such pods share no node: the scheduler may pair smaller ones
     container = {"name": "c", "image": "registry.example/c:1", "resources": {"limits": amounts}}
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
     volume = {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
