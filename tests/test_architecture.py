@@ -39,6 +39,7 @@ LATE = {
     ("logs", "commands.chosen_replica.replica_for"): "most names are those of Workspaces",
     ("events", "commands.events_fleet"): "most names are those of Workspaces",
     ("why", "commands.why_fleet"): "most names are those of Workspaces",
+    ("create_workspace", "kaito.images"): "only with --registry",
     ("create_workspace", "kaito.merging"): "only for a Workspace that exists",
     ("create_workspace", "commands.create_on_cluster"): "a client-side dry run asks no cluster",
     ("create_workspace", "commands.local_presets"): "only for a preset of this machine",

@@ -13,7 +13,7 @@ from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.workspace_options import WorkspaceOptions
 from kaitoctl.errors import InputError, Interrupted
-from kaitoctl.kaito import api, catalog_file, convert, images, manifest, templates, validation
+from kaitoctl.kaito import api, catalog_file, convert, manifest, templates, validation
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube.objects import annotations_of
 from kaitoctl.screens import output
@@ -32,7 +32,7 @@ Completion = Callable[[manifest.WorkspaceRequest], manifest.WorkspaceRequest]
 def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, target: Target) -> None:
     """Create or change a Workspace, and follow its rollout."""
     how = _settings(given, managed)
-    images.insist_on_registry(given.registry)
+    _insist_on_registry(given.registry)
     known = catalog_file.read(given.catalog)
     local = known.preset(given.preset or "")
     if local is not None and local.local_model and given.instance_type is None:
@@ -171,7 +171,7 @@ class _Rendering:
         text, source = self.template
         made = manifest.workspace(complete(asked) if complete else asked, text, self.extra, source=source)
         _insist_on_name(made, self.request.name, self.namespace)
-        return images.mirrored(made, self.given.registry) if self.given.registry else made
+        return _mirrored(made, self.given.registry)
 
     def _version(self, served: Sequence[str]) -> str:
         """The version to render for; says why when that is not the newest one."""
@@ -258,3 +258,18 @@ def _insist_on_name(made: Object, name: str, namespace: str | None) -> None:
             f"the template's namespace {metadata['namespace']!r} is not that of --namespace {namespace}",
             hint="leave metadata.namespace out of it",
         )
+
+
+def _insist_on_registry(registry: str | None) -> None:
+    if registry is not None:
+        from kaitoctl.kaito import images
+
+        images.insist_on_registry(registry)
+
+
+def _mirrored(workspace: Object, registry: str | None) -> Object:
+    if registry is None:
+        return workspace
+    from kaitoctl.kaito import images
+
+    return images.mirrored(workspace, registry)
