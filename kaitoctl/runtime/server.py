@@ -18,6 +18,7 @@ from kaitoctl import runtime
 from kaitoctl.errors import InputError
 from kaitoctl.runtime import adapters, engine, hugging_face, models, strength_files
 from kaitoctl.runtime.adapters import Adapter
+from kaitoctl.runtime.apart import apart
 from kaitoctl.runtime.strengths import Strengths
 
 _STOP_TIMEOUT_S = 2.0
@@ -75,14 +76,20 @@ def _load(asked: Asked) -> engine.Engine:
     """Load everything. What was converted is on disk only until then, so that no end leaves it behind."""
     _unique(asked.adapters)
     with tempfile.TemporaryDirectory(prefix="kaitoctl-runtime-") as scratch:
+        # Before there is a thread: it would not be in the copy.
+        model, files = apart(lambda: _prepare(asked, Path(scratch)), doing=f"reading {asked.model}")
         if asked.ends_with_stdin:
             threading.Thread(target=_end_with_stdin, args=(scratch,), daemon=True).start()
-        model = _model(asked.model, Path(scratch))
-        files = [adapters.convert(adapter, model, Path(scratch)) for adapter in asked.adapters]
         name = asked.name or asked.model.stem
         running = engine.start(model, files, name=name, threads=asked.threads, context=asked.context)
     _say(f"Model loaded: {asked.model} ({model.architecture})")
     return running
+
+
+def _prepare(asked: Asked, scratch: Path) -> tuple[models.Model, list[Path]]:
+    """What the engine loads; what is not a file of its own kind is made into one."""
+    model = _model(asked.model, scratch)
+    return model, [adapters.convert(adapter, model, scratch) for adapter in asked.adapters]
 
 
 def read_key(path: Path) -> str:
