@@ -43,6 +43,8 @@ class QuotaEffects:
         key = key_of(workspace)
         if effects.refusal or not self._quotas.limits(key.namespace):
             return effects
+        if workload is None and effects.waits:
+            return effects  # nothing is built before there are nodes: no pod takes anything
         workload = workload or self._workload(workspace)
         if workload is None:
             return effects

@@ -335,6 +335,31 @@ PLANNED: Counter[str] = Counter()
         quota=((STORAGE, "100Gi"),),
     )
 )
+@example(  # who waits for nodes has no pods, and takes nothing of a quota
+    scene=Scene(
+        (Drawn("a", "1", instance_type=NEW_TYPE),),
+        {"w3": Asked("b")},
+        (
+            {
+                "w3": Asked("a"),
+                "w1": Asked("b", preset="no-such-preset"),
+                "w0": Asked("a", 2, preferred=(0,), disk="60Gi"),
+            },
+            {
+                "w0": Asked("a", 2, preferred=(0,), disk="60Gi"),
+                "w1": Asked("b", 2, "phi-2", adapters=("x",), preferred=(0,)),
+                "w3": Asked("b", preset="phi-2", team="blue", preferred=(0, 1)),
+            },
+            {
+                "w3": Asked("b", preset="phi-2", team="blue", preferred=(0, 1)),
+                "w0": Asked("a", 2, "phi-2", preferred=(0,), disk="60Gi"),
+                "w2": Asked("a"),
+            },
+        ),
+        "azure-gpu-provisioner",
+        (("pods", "3"),),
+    )
+)
 @given(scene=scenes())
 @settings(max_examples=PLANS // 2, suppress_health_check=list(HealthCheck), phases=PHASES)
 def test_what_a_plan_announces_is_what_happens(scene: Scene) -> None:
