@@ -46,7 +46,8 @@ _WRITTEN: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
 )
 _WRITERS = (
     "add-adapter", "apply", "check-nodes", "create inference-set", "create workspace", "diff", "edit", "plan",
-    "remove-adapter", "restart", "rollout fleet", "rollout undo", "set-adapter",
+    "remove-adapter", "restart", "rollout fleet", "rollout pause", "rollout resume", "rollout undo",
+    "set-adapter",
 )  # fmt: skip
 """Commands that write fields, or show what writing them would do."""
 _LONGEST_MANAGER = 128  # what the API server takes

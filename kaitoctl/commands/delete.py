@@ -208,7 +208,7 @@ def show(target: Target, deletion: Deletion) -> None:
     if is_being_deleted(deletion.workspace):
         output.step(f"Workspace {deletion.key} is being deleted already")
     else:
-        output.step(f"Workspace {deletion.key} is to be deleted")
+        output.step(f"Workspace {deletion.key} will be deleted")
         ownership_warnings.warn(target, deletion.workspace)
     for line in deletion.ends.lines():
         output.note(line)

@@ -166,11 +166,11 @@ def show(target: Target, pruned: Pruned) -> None:
     """Say what ends, which nodes go, and what stays."""
     for fleet in pruned.sets:
         number = len(fleet.replicas)
-        output.step(f"InferenceSet {fleet.key} is to be deleted (--prune), with its {number} Workspaces")
+        output.step(f"InferenceSet {fleet.key} will be deleted (--prune), with its {number} Workspaces")
     for one in pruned.deletions:
         delete.show(target, one)
     for obj in pruned.config_maps:
-        output.step(f"ConfigMap {key_of(obj)} is to be deleted (--prune)")
+        output.step(f"ConfigMap {key_of(obj)} will be deleted (--prune)")
 
 
 async def send(client: Client, pruned: Pruned, *, dry_run: str) -> None:

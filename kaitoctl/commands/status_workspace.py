@@ -72,10 +72,10 @@ async def follow_one(
         if await status_fleet.is_set(client, asked):
             await status_fleet.follow_fleet_of(client, target, key, timeout_s, record, output_format)
             return
+        timeout_s = await follow.until_created(client, key, timeout_s)
         reporters = [
             progress_reporters.Objects() if output_format == "json" else progress_reporters.on(sys.stdout)
         ]
         if record is not None:
             reporters.append(progress_reporters.recording(record))
-        timeout_s = await follow.until_created(client, key, timeout_s)
         await follow.rollout(client, target, key, timeout_s=timeout_s, reporters=reporters)

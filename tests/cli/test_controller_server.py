@@ -82,8 +82,8 @@ def test_who_stands_by_is_ready_and_who_leads_but_has_not_begun_is_not() -> None
     assert Telemetry(elects=True).unready == ""
     leading = Telemetry(elects=True)
     leading.elected_by(lambda: True)
-    assert "not begun" in leading.unready
-    assert "not begun" in Telemetry(elects=False).unready
+    assert "has not started" in leading.unready
+    assert "has not started" in Telemetry(elects=False).unready
 
 
 def test_probes_answer_over_http() -> None:

@@ -106,7 +106,7 @@ def test_what_holds_the_deletion_is_named_when_time_is_up(shell: Shell, namespac
 def test_a_dry_run_shows_and_deletes_nothing(shell: Shell, namespace: str, how: str) -> None:
     create(shell, namespace, "falcon", "--no-wait")
     done = shell.kaitoctl("delete", "falcon", "-n", namespace, "--dry-run", how)
-    assert "is to be deleted" in done.stderr
+    assert "will be deleted" in done.stderr
     assert "deletionTimestamp" not in shell.get("workspace", "falcon", "-n", namespace)["metadata"]
     shell.kubectl("delete", "workspace", "falcon", "-n", namespace, "--wait=false")
 

@@ -53,7 +53,7 @@ def test_the_manifest_of_a_set_is_made_offline_and_valid(offline: Shell) -> None
     ("options", "words"),
     [
         (["--replicas", "2"], "--preset is missing"),
-        (["--preset", "phi-4", "--replicas", "-1"], "fewer than none"),
+        (["--preset", "phi-4", "--replicas", "-1"], "must not be negative"),
         (["--preset", "phi-9", "--instance-type", "Standard_NC24ads_A100_v4"], "phi-9"),
         (["--preset", "phi-4", "--set", "replica=2"], "no variable 'replica'"),
         (["--preset", "phi-4", "--api-version", "v2"], "--api-version"),
@@ -224,7 +224,7 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
     )
     assert code == 0, told
     assert "inferenceset.kaito.sh/phis deleted" in text
-    assert told.count("is to be deleted") == 4
+    assert told.count("will be deleted") == 4
     assert (await client.list(WORKSPACE, "default")).items == []
     assert (await client.list(SET, "default")).items == []
 

@@ -63,9 +63,9 @@ def test_what_no_file_has_any_more_is_announced_asked_for_and_goes_with_its_node
     refused = shell.kaitoctl(*pruning, code=2)
     assert "--yes" in refused.stderr
     for words in (
-        f"Workspace {namespace}/gone is to be deleted",
+        f"Workspace {namespace}/gone will be deleted",
         f"released: NodeClaim {claim.partition('/')[2]}",
-        f"ConfigMap {namespace}/cm is to be deleted",
+        f"ConfigMap {namespace}/cm will be deleted",
         f"stays: Workspace {namespace}/theirs, which others wrote",
         f"stays: ConfigMap {namespace}/their-cm, which others wrote",
     ):

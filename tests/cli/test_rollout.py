@@ -216,7 +216,7 @@ def test_after_a_refused_edit_it_goes_back_to_what_was_applied_last(
     assert "generation 2 still serves" in stderr
     assert f"kaitoctl rollout undo w -n {namespace} rolls back" in stderr
     _, stderr = rollout(shell, namespace, "history", "w")
-    assert "it has not been applied (yet)" in stderr
+    assert "no controller has applied it yet" in stderr
     _, stderr = rollout(shell, namespace, "undo", "w")
     assert "rolls back to revision 2: no pod restarts" in stderr
     assert [item["metadata"]["name"] for item in pods(shell, namespace)] == [pod["metadata"]["name"]]

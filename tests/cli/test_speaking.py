@@ -124,7 +124,11 @@ def test_the_endpoint_as_text_and_as_json(shell: Shell, speaking: str) -> None:
         (("falcon", "--type", "load-balancer"), 1, "no load-balancer address"),
         (("crashing",), 1, "does not serve: "),
         (("waiting", "-o", "json"), 1, "does not serve: preparing nodes"),
-        (("falcon", "--type", "x"), 2, "choose cluster, proxy, port-forward, load-balancer or local"),
+        (
+            ("falcon", "--type", "x"),
+            2,
+            "choose cluster, proxy, port-forward, load-balancer, gateway or local",
+        ),
     ],
 )
 def test_no_endpoint_is_no_success(

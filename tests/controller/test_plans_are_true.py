@@ -438,7 +438,8 @@ def held_against(world: PlannedWorld, one: Change, plan: Plan, *, served: bool) 
     assert now is not None
     serves = serves_now(now)
     has_said = any("quota" in f"{other.waits}{text(other.deadlock)}" for other in plan.changes)
-    assert has_said or name not in world.refused, "a quota refuses pods of which the plan says nothing"
+    # Of rivals, whoever gets a node first takes its share of the quota, too.
+    assert has_said or one.rivals or name not in world.refused, "a quota refuses pods, unsaid"
     is_alone = len(plan.written) == 1 and not one.rivals
     if not is_alone or one.uncertain or "may be refused" in f"{one.waits}{text(one.deadlock)}":
         return

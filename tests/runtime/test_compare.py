@@ -92,8 +92,8 @@ def test_a_strength_is_set_on_a_server_that_runs(shell: Shell) -> None:
         (("--strength", "2", "--live"), "not between 0 and 1"),
         (("--strength", "nan", "--live"), "is not a decimal"),
         (("--strength", "0,2", "--live"), "is not a decimal"),
-        (("--image", "a/b:1", "--live"), "--live sets a --strength and nothing else"),
-        (("--strength", "0.5", "--save"), "--save goes with it"),
+        (("--image", "a/b:1", "--live"), "--live takes --strength and no other change"),
+        (("--strength", "0.5", "--save"), "--save requires --live"),
     ],
 )
 def test_what_cannot_be_set_live_is_refused(shell: Shell, arguments: tuple[str, ...], words: str) -> None:
