@@ -83,7 +83,9 @@ def kept() -> Iterator[Use]:
             anywhere = not words or not words <= {"match", "fullmatch"}
             yield from ((one, anywhere) for one in inside(value))
             if isinstance(value, str) and any(use[1] for use in uses):
-                yield re.compile(value), anywhere
+                # Compiled under another name, by whose uses it is judged.
+                if not re.search(rf"^\w+ = re\.compile\({name}\)$", source, re.MULTILINE):
+                    yield re.compile(value), anywhere
             elif isinstance(value, tuple) and re.search(rf"for pattern, [\w, ]+ in {name}\b", source):
                 yield from ((re.compile(row[0]), True) for row in value)
             elif isinstance(value, tuple | Mapping):
