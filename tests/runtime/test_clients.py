@@ -37,7 +37,9 @@ def test_the_example_with_openais_sdk(model: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert DOCUMENTED in example
     with serving("--model", model, "--context", "128") as (address, _, _):
-        assert said([sys.executable, "-c", example.replace(DOCUMENTED, address)]).strip()
+        command = [sys.executable, "-c", example.replace(DOCUMENTED, address)]
+        # What a model of random weights draws may be its end at once, or white space.
+        assert any(said(command).strip() for _ in range(8))
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
