@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kaitoctl.kaito import api
-from kaitoctl.kube.objects import Kind, Object, dig, labels_of
+from kaitoctl.kube.objects import DEPLOYMENT, Kind, Object, dig, labels_of
 
 PORT = 5000
 """Where `inference_api.py` listens."""
@@ -42,6 +42,27 @@ def child_object(kind: Kind, workspace: Object, spec: Object, *, name: str = "")
         },
         "spec": spec,
     }
+
+
+def one_pod_a_node(workspace: Object, template: Object, *, deadline_s: int | None = None) -> Object:
+    """The Deployment of the Workspace's pods, one on each of its nodes.
+
+    Args:
+        workspace: the Workspace.
+        template: of the pods.
+        deadline_s: how long its model may take to load; Kubernetes' default of 600 s would fail a model that
+            takes its full readiness budget. None for that default.
+    """
+    deadline = {} if deadline_s is None else {"progressDeadlineSeconds": deadline_s}
+    spec = {
+        "replicas": replicas(workspace),
+        "selector": {"matchLabels": pod_labels(workspace)},
+        # A GPU node has no room for a second pod, so the old one goes first.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+        **deadline,
+        "template": template,
+    }
+    return child_object(DEPLOYMENT, workspace, spec)
 
 
 def pod_labels(workspace: Object) -> dict[str, str]:

@@ -15,21 +15,18 @@ from kaitoctl.kaito.desired.children import (
     NO_NEW_PRIVILEGES,
     PORT,
     child_object,
-    pod_labels,
-    replicas,
+    one_pod_a_node,
     serving_labels,
 )
 from kaitoctl.kaito.desired.command_line import command_line
-from kaitoctl.kaito.desired.custom_pods import ONE_POD_A_NODE
-from kaitoctl.kaito.desired.placement import node_affinity
+from kaitoctl.kaito.desired.placement import on_its_nodes
 from kaitoctl.kaito.desired.probes import probes
 from kaitoctl.kaito.desired.sizes import shape_of
 from kaitoctl.kaito.desired.volumes import CONFIG_PATH, SHARED_MEMORY_PATH
 from kaitoctl.kaito.fit import Shape
 from kaitoctl.kaito.generations import Generation, runtime_of
-from kaitoctl.kaito.node_check import TOLERATIONS
 from kaitoctl.kaito.settings import Settings
-from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, Object, dig
+from kaitoctl.kube.objects import CONFIG_MAP, Object, dig
 
 CONFIG_KEY = "inference_config.yaml"
 
@@ -105,8 +102,7 @@ def deployment(
         **probes(generation.probe_path, preset.readiness_timeout_s),
     }
     spec: Object = {
-        "affinity": {"nodeAffinity": node_affinity(workspace, provisioner=settings.provisioner)},
-        "tolerations": [dict(toleration) for toleration in TOLERATIONS],
+        **on_its_nodes(workspace, settings),
         "automountServiceAccountToken": False,  # a model server has no business with the API
         "containers": [main],
         "volumes": [
@@ -117,18 +113,8 @@ def deployment(
     adapters.add_pullers(workspace, spec, image=_PULLER_IMAGE)
     if not main["env"]:
         del main["env"]
-    return child_object(
-        DEPLOYMENT,
-        workspace,
-        {
-            "replicas": replicas(workspace),
-            "selector": {"matchLabels": pod_labels(workspace)},
-            "strategy": dict(ONE_POD_A_NODE),
-            # Kubernetes' default of 600 s would fail a model that takes its full readiness budget.
-            "progressDeadlineSeconds": preset.readiness_timeout_s,
-            "template": {"metadata": {"labels": serving_labels(workspace)}, "spec": spec},
-        },
-    )
+    template = {"metadata": {"labels": serving_labels(workspace)}, "spec": spec}
+    return one_pod_a_node(workspace, template, deadline_s=preset.readiness_timeout_s)
 
 
 def _line(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kaitoctl.kaito.desired.children import child_object, pod_labels, replicas, serving_labels
+from kaitoctl.kaito.desired.children import child_object, one_pod_a_node, replicas, serving_labels
 from kaitoctl.kaito.desired.placement import node_affinity, tolerations, with_node_affinity
 from kaitoctl.kaito.desired.services import service
 from kaitoctl.kaito.generations import Generation
@@ -60,12 +60,6 @@ _TEMPLATE_SCHEMA: Object = _map(
     ),
 )
 
-# A GPU node has no room for a second pod, so the old one goes first.
-ONE_POD_A_NODE: Object = {
-    "type": "RollingUpdate",
-    "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
-}
-
 
 def objects(workspace: Object, generation: Generation, settings: Settings) -> list[tuple[Kind, Object]]:
     """The workload of a custom pod, and a Service for its ports."""
@@ -87,16 +81,7 @@ def template_deployment(workspace: Object, template: Object, settings: Settings)
     affinity = node_affinity(workspace, provisioner=settings.provisioner)
     pod = _place(template, settings, list(map(dict, TOLERATIONS)), affinity)
     pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), **serving_labels(workspace)}
-    return child_object(
-        DEPLOYMENT,
-        workspace,
-        {
-            "replicas": replicas(workspace),
-            "selector": {"matchLabels": pod_labels(workspace)},
-            "strategy": dict(ONE_POD_A_NODE),
-            "template": pod,
-        },
-    )
+    return one_pod_a_node(workspace, pod)
 
 
 def template_stateful_set(workspace: Object, template: Object, settings: Settings) -> Object:

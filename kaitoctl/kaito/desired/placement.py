@@ -55,6 +55,14 @@ def node_affinity(workspace: Object, settings: Settings | None = None, *, provis
     return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
 
 
+def on_its_nodes(workspace: Object, settings: Settings) -> Object:
+    """What keeps a pod of the generations before v0.12 on the Workspace's nodes: affinity and tolerations."""
+    return {
+        "affinity": {"nodeAffinity": node_affinity(workspace, provisioner=settings.provisioner)},
+        "tolerations": [dict(toleration) for toleration in TOLERATIONS],
+    }
+
+
 def with_own_labels(workspace: Object, keys: Collection[str]) -> Object:
     """The Workspace as one that selects, besides, the labels of the nodes that are made for it alone.
 

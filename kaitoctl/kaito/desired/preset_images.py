@@ -11,19 +11,18 @@ from kaitoctl.kaito.desired.children import (
     child_object,
     headless_name,
     literal,
+    one_pod_a_node,
     pod_labels,
     replicas,
     serving_labels,
 )
 from kaitoctl.kaito.desired.command_line import command_of
-from kaitoctl.kaito.desired.custom_pods import ONE_POD_A_NODE
-from kaitoctl.kaito.desired.placement import node_affinity
+from kaitoctl.kaito.desired.placement import on_its_nodes
 from kaitoctl.kaito.desired.probes import probes
 from kaitoctl.kaito.desired.volumes import STRENGTHS_PATH, STRENGTHS_VOLUME, volumes
 from kaitoctl.kaito.generations import runtime_of
-from kaitoctl.kaito.node_check import TOLERATIONS
 from kaitoctl.kaito.settings import Settings
-from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, STATEFUL_SET, Object, dig
+from kaitoctl.kube.objects import CONFIG_MAP, STATEFUL_SET, Object, dig
 
 
 def image_of(workspace: Object, preset: Preset, settings: Settings) -> str | None:
@@ -60,18 +59,8 @@ def _runtime_refusal(workspace: Object, preset: Preset, generation: ImageGenerat
 
 def deployment(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
     """The Deployment that runs `inference_api.py`: one pod a node, all of its GPUs."""
-    return child_object(
-        DEPLOYMENT,
-        workspace,
-        {
-            "replicas": replicas(workspace),
-            "selector": {"matchLabels": pod_labels(workspace)},
-            "strategy": dict(ONE_POD_A_NODE),
-            # Kubernetes' default of 600 s would fail a model that takes its full readiness budget.
-            "progressDeadlineSeconds": preset.readiness_timeout_s,
-            "template": _pod_template(workspace, preset, gpus, settings),
-        },
-    )
+    template = _pod_template(workspace, preset, gpus, settings)
+    return one_pod_a_node(workspace, template, deadline_s=preset.readiness_timeout_s)
 
 
 def stateful_set(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
@@ -117,8 +106,7 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
         **probes(generation.probe_path, preset.readiness_timeout_s),
     }
     spec: Object = {
-        "affinity": {"nodeAffinity": node_affinity(workspace, provisioner=settings.provisioner)},
-        "tolerations": [dict(toleration) for toleration in TOLERATIONS],
+        **on_its_nodes(workspace, settings),
         "automountServiceAccountToken": False,  # a model server has no business with the API
         "containers": [main],
     }

@@ -19,9 +19,8 @@ from kaitoctl.kaito.desired.children import (
     pod_labels,
 )
 from kaitoctl.kaito.desired.command_line import command_line as line_of
-from kaitoctl.kaito.desired.placement import node_affinity
+from kaitoctl.kaito.desired.placement import on_its_nodes
 from kaitoctl.kaito.desired.volumes import SHARED_MEMORY_PATH, WEIGHTS_PATH, WEIGHTS_VOLUME
-from kaitoctl.kaito.node_check import TOLERATIONS
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kaito.tuning import (
     CONFIG_KEY,
@@ -178,8 +177,7 @@ def job(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object
     if gpus > 1 or weights:
         volumes.append({"name": "dshm", "emptyDir": {"medium": "Memory"}})
     spec: Object = {
-        "affinity": {"nodeAffinity": node_affinity(workspace, provisioner=settings.provisioner)},
-        "tolerations": [dict(toleration) for toleration in TOLERATIONS],
+        **on_its_nodes(workspace, settings),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "initContainers": [
