@@ -27,15 +27,7 @@ class Described(DescribedWorkspace):
             "--preset", help="Check for this preset.", metavar="NAME", autocompletion=complete.presets
         ),
     ] = None
-    instance_type: Annotated[
-        str | None,
-        typer.Option(
-            "--instance-type",
-            help="Instance type of the GPU nodes.",
-            metavar="TYPE",
-            autocompletion=complete.instance_types,
-        ),
-    ] = None
+    instance_type: options.InstanceType = None
     label: Annotated[
         list[str] | None,
         typer.Option("--label", help="Label that nodes must carry; may be repeated.", metavar="KEY=VALUE"),

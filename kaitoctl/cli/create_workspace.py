@@ -12,35 +12,51 @@ from kaitoctl.commands.workspace_options import SetOptions, WorkspaceOptions
 
 app = typer.Typer(help="Create objects.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
+# What a Workspace and the template of an InferenceSet are described by.
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help="The model to serve.", metavar="NAME", autocompletion=complete.presets),
+]
+Label = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        help="Label that nodes must have (default: apps=NAME); may be repeated.",
+        metavar="KEY=VALUE",
+    ),
+]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        help="A LoRA adapter, NAME=IMAGE[,strength=S][,pull-secret=P]; may be repeated.",
+        metavar="NAME=IMAGE",
+    ),
+]
+Registry = Annotated[
+    str | None,
+    typer.Option(
+        "--registry",
+        help="Name images in this registry, where mirror list --to copies them.",
+        metavar="HOST/PATH",
+    ),
+]
+SetValue = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A variable for the template; may be repeated.", metavar="KEY=VALUE"),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class NewWorkspace(WorkspaceOptions):
     """The flags that describe a Workspace, and what is to happen with it."""
 
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", help="The model to serve.", metavar="NAME", autocompletion=complete.presets),
-    ] = None
-    instance_type: Annotated[
-        str | None,
-        typer.Option(
-            "--instance-type",
-            help="Instance type of the GPU nodes.",
-            metavar="TYPE",
-            autocompletion=complete.instance_types,
-        ),
-    ] = None
+    preset: Preset = None
+    instance_type: options.InstanceType = None
     count: Annotated[
         int | None, typer.Option("--count", help="Number of nodes (default: 1, or what the Workspace has).")
     ] = None
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            help="Label that nodes must have (default: apps=NAME); may be repeated.",
-            metavar="KEY=VALUE",
-        ),
-    ] = None
+    label: Label = None
     preferred_node: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,14 +66,7 @@ class NewWorkspace(WorkspaceOptions):
             autocompletion=complete.nodes,
         ),
     ] = None
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--adapter",
-            help="A LoRA adapter, NAME=IMAGE[,strength=S][,pull-secret=P]; may be repeated.",
-            metavar="NAME=IMAGE",
-        ),
-    ] = None
+    adapter: Adapters = None
     image_pull_secret: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,24 +79,14 @@ class NewWorkspace(WorkspaceOptions):
             "--private-image", help="Your own image of the preset (accessMode private).", metavar="IMAGE"
         ),
     ] = None
-    registry: Annotated[
-        str | None,
-        typer.Option(
-            "--registry",
-            help="Name images in this registry, where mirror list --to copies them.",
-            metavar="HOST/PATH",
-        ),
-    ] = None
+    registry: Registry = None
     template: Annotated[
         str | None,
         typer.Option(
             "--template", help="A template: a file, or the name of a shipped one.", metavar="FILE|NAME"
         ),
     ] = None
-    set_value: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A variable for the template; may be repeated.", metavar="KEY=VALUE"),
-    ] = None
+    set_value: SetValue = None
     values: Annotated[
         str | None,
         typer.Option("--values", help="Variables for the template, in YAML or JSON.", metavar="FILE"),
@@ -143,10 +142,7 @@ class NewWorkspace(WorkspaceOptions):
 class NewSet(SetOptions):
     """The flags that describe an InferenceSet, and what is to happen with it."""
 
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", help="The model to serve.", metavar="NAME", autocompletion=complete.presets),
-    ] = None
+    preset: Preset = None
     replicas: Annotated[int, typer.Option("--replicas", help="Number of replicas (Workspaces).")] = 1
     instance_type: Annotated[
         str | None,
@@ -157,34 +153,10 @@ class NewSet(SetOptions):
             autocompletion=complete.instance_types,
         ),
     ] = None
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            help="Label that nodes must have (default: apps=NAME); may be repeated.",
-            metavar="KEY=VALUE",
-        ),
-    ] = None
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--adapter",
-            help="A LoRA adapter, NAME=IMAGE[,strength=S][,pull-secret=P]; may be repeated.",
-            metavar="NAME=IMAGE",
-        ),
-    ] = None
-    registry: Annotated[
-        str | None,
-        typer.Option(
-            "--registry",
-            help="Name images in this registry, where mirror list --to copies them.",
-            metavar="HOST/PATH",
-        ),
-    ] = None
-    set_value: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A variable for the template; may be repeated.", metavar="KEY=VALUE"),
-    ] = None
+    label: Label = None
+    adapter: Adapters = None
+    registry: Registry = None
+    set_value: SetValue = None
     api_version: Annotated[
         str, typer.Option("--api-version", help="v1alpha1 or v1beta1.", metavar="VERSION")
     ] = "v1beta1"

@@ -59,6 +59,15 @@ TargetVersion = Annotated[
         autocompletion=complete.of("v0.3", "v0.4", "v0.12"),
     ),
 ]
+InstanceType = Annotated[
+    str | None,
+    typer.Option(
+        "--instance-type",
+        help="Instance type of the GPU nodes.",
+        metavar="TYPE",
+        autocompletion=complete.instance_types,
+    ),
+]
 Cloud = Annotated[
     str | None,
     typer.Option(
