@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from kaitoctl.kaito import api
@@ -146,6 +146,19 @@ def newest(revisions: Iterable[Object]) -> int:
 def ordered(revisions: Iterable[Object]) -> list[Object]:
     """Oldest first."""
     return sorted(revisions, key=lambda one: (number_of(one), one["metadata"]["name"]))
+
+
+def earlier(own: Sequence[Object], number: int | None, *, is_now: Callable[[Object], bool]) -> Object | None:
+    """The revision to go back to; None when there is none.
+
+    Args:
+        own: the revisions, whole, oldest first.
+        number: which one; None for the newest that is not what is asked for now.
+        is_now: whether a revision holds what is asked for now.
+    """
+    if number is None:
+        return next((one for one in reversed(own) if not is_now(one)), None)
+    return next((one for one in own if number_of(one) == number), None)
 
 
 def has_same_data(obj: Object, workspace: Object) -> bool:

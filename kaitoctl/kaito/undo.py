@@ -28,9 +28,7 @@ def choose(history: list[Object], live: Object, number: int | None) -> Object | 
         number: which one; None for the newest that is not what the Workspace asks for now: the one before,
             or after an edit that was never applied, the last that was.
     """
-    if number is None:
-        return next((one for one in reversed(history) if not revisions.has_same_data(one, live)), None)
-    return next((one for one in history if revisions.number_of(one) == number), None)
+    return revisions.earlier(history, number, is_now=lambda one: revisions.has_same_data(one, live))
 
 
 def goal_of(live: Object, revision: Object) -> Object:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kaitoctl.kaito.revisions import LIMIT, number_of, ordered
+from kaitoctl.kaito import revisions
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     Object,
@@ -66,7 +66,7 @@ def trim_revision(obj: Object) -> Object:
     return {
         "apiVersion": obj.get("apiVersion"),
         "kind": obj.get("kind"),
-        "revision": number_of(obj),
+        "revision": revisions.number_of(obj),
         "metadata": without_managed_fields(obj)["metadata"],
         "hash": hash_of(data),
         "annotations": sorted(dig(data, "Spec", "template", "metadata", "annotations") or ()),
@@ -94,9 +94,7 @@ def earlier(own: Sequence[Object], inference_set: Object, number: int | None) ->
         inference_set: as it is.
         number: which one; None for the newest that is not what the set asks for now.
     """
-    if number is None:
-        return next((one for one in reversed(own) if not has_same_data(one, inference_set)), None)
-    return next((one for one in own if number_of(one) == number), None)
+    return revisions.earlier(own, number, is_now=lambda one: has_same_data(one, inference_set))
 
 
 def revision(inference_set: Object, number: int) -> Object:
@@ -128,9 +126,9 @@ def record(inference_set: Object, own: Iterable[Object]) -> Record:
 
     Guarantee: once done, nothing more is to be done.
     """
-    past, digest = ordered(own), hash_of(data_of(inference_set))
+    past, digest = revisions.ordered(own), hash_of(data_of(inference_set))
     newest = past[-1] if past else None
     if newest is not None and newest["hash"] == digest:
-        return Record(number_of(newest), newest, tuple(past[: max(0, len(past) - LIMIT)]))
-    number = (number_of(newest) if newest else 0) + 1
-    return Record(number, None, tuple(past[: max(0, len(past) + 1 - LIMIT)]))
+        return Record(revisions.number_of(newest), newest, tuple(past[: max(0, len(past) - revisions.LIMIT)]))
+    number = (revisions.number_of(newest) if newest else 0) + 1
+    return Record(number, None, tuple(past[: max(0, len(past) + 1 - revisions.LIMIT)]))
