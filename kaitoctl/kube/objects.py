@@ -291,6 +291,22 @@ def quantity(text: str | int | float) -> Decimal:
         raise ValueError(f"{raw[:40]!r} is not a Kubernetes quantity") from None
 
 
+def whole_number(amount: object, *, most: int = 10_000) -> int | None:
+    """A whole, sensible number of things, 0 for none given; None when it is none, or more than `most`."""
+    if amount is None:
+        return 0
+    if isinstance(amount, str) and len(amount) < 5 and amount.isascii() and amount.isdigit():
+        return int(amount)
+    try:
+        number = quantity(str(amount)[:40])
+    except (ValueError, ArithmeticError):
+        return None
+    # Looked at before it becomes an int: 1e99999999 has that many digits.
+    if not number.is_finite() or not 0 <= number <= most or number != number.to_integral_value():
+        return None
+    return int(number)
+
+
 # --- small helpers over nested data --------------------------------------------------------------------
 
 

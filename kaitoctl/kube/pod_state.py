@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from kaitoctl.kube.conditions import is_true
-from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, is_being_deleted, quantity
+from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, is_being_deleted, whole_number
 
 # Waiting reasons that do not heal by waiting: somebody has to change something.
 _HOPELESS = frozenset(
@@ -291,17 +291,7 @@ def _devices(container: object, resource: str) -> int:
     for part in ("requests", "limits"):
         if amount is None and isinstance(amounts := resources.get(part), dict):
             amount = amounts.get(resource)
-    if amount is None:
-        return 0
-    if isinstance(amount, str) and len(amount) < 5 and amount.isascii() and amount.isdigit():
-        return int(amount)
-    try:
-        number = quantity(str(amount)[:40])
-    except ValueError:
-        return 0
-    # Looked at before it becomes an int: 1e99999999 has that many digits.
-    is_sensible = number.is_finite() and 0 <= number <= _MOST_DEVICES and number == number.to_integral_value()
-    return int(number) if is_sensible else 0
+    return whole_number(amount, most=_MOST_DEVICES) or 0
 
 
 def _state_word(container: Object) -> str:

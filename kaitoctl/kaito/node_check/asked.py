@@ -26,10 +26,9 @@ from kaitoctl.kaito.node_check.facts import (
     items,
     mapping,
     texts,
-    whole_number,
 )
 from kaitoctl.kube import pod_state
-from kaitoctl.kube.objects import Object, matches_expression, quantity
+from kaitoctl.kube.objects import Object, matches_expression, quantity, whole_number
 
 _ROOM = ("cpu", "memory", "ephemeral-storage")
 

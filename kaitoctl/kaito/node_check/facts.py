@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, InstanceType
 from kaitoctl.kaito.node_check import cordons, sharing
 from kaitoctl.kaito.node_check.answer import Gpus
-from kaitoctl.kube.objects import Object, only, quantity
+from kaitoctl.kube.objects import Object, only, whole_number
 
-_MOST_GPUS = 10_000
 # Source of the nvidia.com labels: NVIDIA k8s-device-plugin, docs/gpu-feature-discovery (memory in MiB).
 LABEL_PRODUCT = "nvidia.com/gpu.product"
 LABEL_MEMORY = "nvidia.com/gpu.memory"
@@ -195,22 +193,6 @@ def name_of(node: Any) -> str:
     """The name, empty for what has none."""
     name = below(node, "metadata", "name")
     return name if isinstance(name, str) else ""
-
-
-def whole_number(amount: object, *, most: int = _MOST_GPUS) -> int | None:
-    """A whole, sensible number of things; None when it is none."""
-    if amount is None:
-        return 0
-    if isinstance(amount, str) and len(amount) < 5 and amount.isascii() and amount.isdigit():
-        return int(amount)
-    try:
-        number = quantity(str(amount)[:40])
-    except (ValueError, ArithmeticError):
-        return None
-    # Looked at before it becomes an int: 1e99999999 has that many digits.
-    if not number.is_finite() or not Decimal(0) <= number <= most or number != number.to_integral_value():
-        return None
-    return int(number)
 
 
 def below(obj: Any, *path: str) -> Any:

@@ -25,12 +25,11 @@ from kaitoctl.kaito.node_check.facts import (
     facts_of,
     gpus_of,
     mapping,
-    whole_number,
 )
 from kaitoctl.kaito.node_check.judge import crowds as crowds_of
 from kaitoctl.kaito.node_check.judge import gpus_held
 from kaitoctl.kaito.node_check.sharing import Sharing
-from kaitoctl.kube.objects import GPU_RESOURCES, Object
+from kaitoctl.kube.objects import GPU_RESOURCES, Object, whole_number
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -37,10 +37,9 @@ from kaitoctl.kaito.node_check.facts import (
     items,
     mapping,
     name_of,
-    whole_number,
 )
 from kaitoctl.kube import pod_state
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, whole_number
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.node_check.alike import Parts

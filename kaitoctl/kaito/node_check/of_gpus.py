@@ -18,8 +18,8 @@ from kaitoctl.kaito.node_check.facts import (
     LABEL_WORKLOAD,
     LABELS_DRA,
     NodeFacts,
-    whole_number,
 )
+from kaitoctl.kube.objects import whole_number
 
 # A driver reports less than the maker's figure: 23028 MiB of an A10's 24 GiB, 15360 of a T4's 16 (0.94).
 _REPORTED_SHARE = 0.93

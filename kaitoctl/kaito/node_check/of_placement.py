@@ -13,9 +13,9 @@ from kaitoctl.kaito.node_check import taints
 from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_platforms
 from kaitoctl.kaito.node_check.answer import Finding, Rules
 from kaitoctl.kaito.node_check.asked import Need, is_same_type
-from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts, items, whole_number
+from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts, items
 from kaitoctl.kube.label_selectors import expression_problem
-from kaitoctl.kube.objects import Object, matches_expression, quantity
+from kaitoctl.kube.objects import Object, matches_expression, quantity, whole_number
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.advertisers import Advertiser
