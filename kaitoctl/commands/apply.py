@@ -264,7 +264,7 @@ async def write(client: Client, plan: Plan, progress: Progress, *, force: bool, 
     Args:
         client: the cluster.
         plan: of which nothing is refused.
-        progress: is told what has been written.
+        progress: shown what has been written.
         force: take fields over from other managers.
         again: the command that goes on.
 

@@ -25,7 +25,7 @@ def configure(style: str, level: str) -> None:
 
     Args:
         style: one of `FORMATS`.
-        level: the least one of `LEVELS` that is told.
+        level: the least one of `LEVELS` that is written.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if style == "json" else TextLines(_TEXT))

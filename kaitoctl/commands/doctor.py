@@ -57,7 +57,7 @@ async def _doctor(target: Target, output_format: str) -> int:
         output.structured(value, output_format)
     else:
         output.show(report(checks, target.flags, short=output_format == "short"))
-    return 3 if unreachable else 0 if sound else 1
+    return unreachable.exit_code if unreachable else 0 if sound else 1
 
 
 def report(checks: Sequence[Check], flags: ClusterFlags = NO_FLAGS, *, short: bool = False) -> list[Block]:

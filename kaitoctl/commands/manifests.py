@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def workspaces_in(
     documents: Mapping[str, list[Object]], namespace: str, settings: Settings, *, of_sets: bool = False
 ) -> list[Object]:
-    """The Workspaces among documents, each in a namespace and with its version's defaults; warnings are told.
+    """Workspaces among documents, in a namespace and with their version's defaults; prints warnings.
 
     Args:
         documents: by file, from `files.objects_of`.
@@ -79,7 +79,7 @@ def config_map_in(documents: Mapping[str, list[Object]], key: ObjectKey) -> Obje
 
 
 def _problems(obj: Object, namespace: str, settings: Settings) -> list[str]:
-    """What is wrong with one document; what is only odd is told at once."""
+    """What is wrong with one document; warnings are printed at once."""
     metadata = obj.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     what = f"Workspace {name}" if isinstance(name, str) else "a Workspace"

@@ -55,7 +55,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Found:
-    """What the cluster told.
+    """What the cluster answered.
 
     Args:
         namespace: where objects without one go.
@@ -63,7 +63,7 @@ class Found:
         workspaces: those that exist.
         config_maps: those that exist.
         unreadable: the ConfigMaps that may or may not exist.
-        nodes: all of the cluster; None when not asked for, or not told.
+        nodes: all of the cluster; None when not asked for, or not shown.
         named: Secrets and claims: the object, or None where there is none; without what may not be read.
     """
 

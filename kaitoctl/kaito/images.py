@@ -98,7 +98,7 @@ def needed_by(workspace: Object, objects: Iterable[Object], registry: str) -> It
     Args:
         workspace: with its defaults.
         objects: that the controller makes of it.
-        registry: of preset images, as the controller is told.
+        registry: of preset images, as the controller is configured.
     """
     named = set(named_by(workspace))
     yield from ((image, "workspace") for image in sorted(named))

@@ -16,7 +16,7 @@ def events(workspace: Object, after: Object, now: datetime, *, component: str) -
     """An Event for each step that the new status means: resources or inference became ready, or failed.
 
     What is merely pending for the first time is no news; `WorkspaceSucceeded` only repeats the others,
-    except that it tells the end of tuning, and that a new one has begun. Fields that are ignored are told
+    except that it tells the end of tuning, and that a new one has begun. Fields that are ignored are reported
     whenever they are others than before.
     """
     told = {api.RESOURCE_READY, api.JOB_STARTED if workspace.get("tuning") else api.INFERENCE_READY}

@@ -265,7 +265,7 @@ def log_to_narration() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             if debugging():
                 trace(self.format(record))
-            elif not record.exc_info:  # a defect's details say nothing to a user; what it leads to is told
+            elif not record.exc_info:  # a defect's details say nothing to a user; what it leads to is shown
                 text = record.getMessage()
                 # Ten watches of a server that is gone say the same ten times, and again every few seconds.
                 what, _, cause = text.partition(": ")

@@ -143,7 +143,7 @@ class ClaimDeletion:
         """The Workspace as the server has it now, None when there is none.
 
         Raises:
-            ApiError: it cannot be told; also when Workspaces are served in other versions than ours: in those
+            ApiError: it is unknown; also when Workspaces are served in other versions than ours: in those
                 it may be there, and run.
         """
         try:

@@ -14,7 +14,7 @@ CANNOT_BE_SEEN = "it cannot be seen whether others use its node"
 
 
 def held_by(node: str, namespaces: Iterable[str]) -> str:
-    """Why a node stays; of other people's pods their namespaces alone are told."""
+    """Why a node stays; of other people's pods only the namespaces are named."""
     names = ", ".join(namespaces)
     return f"pods of {names} hold GPUs of its node {node}" if names else ""
 

@@ -76,7 +76,7 @@ def prune(record: Record) -> Generator[Request, Object, ApiError | None]:
 def last_good(
     stores: Stores, settings: Settings, workspace: Object, workload: Object | None
 ) -> Generator[Request, Object, Object | None]:
-    """The Workspace as its serving workload was made from it; None when that cannot be told."""
+    """The Workspace as its serving workload was made from it; None when that is unknown."""
     number = revisions.number_on(workload)
     known = [one for one in revisions_of(stores, workspace) if number and revisions.number_of(one) == number]
     if workload is None or not known:

@@ -245,7 +245,7 @@ def _suspects(names: list[str], log: str) -> list[str]:
 
 
 def next_step(case: Case, pod: Object, known: Finding) -> Command | None:
-    """The command for what a log has told: what changes it, or where to look; None for the log itself."""
+    """The command for a cause found in a log: what changes it, or where to look; None for the log itself."""
     preset, node = preset_name(case.workspace), str(dig(pod, "spec", "nodeName") or "")
     if known.step == "adapter":
         name = known.adapter or "ADAPTER"

@@ -78,7 +78,7 @@ class AlikeNodes:
 
 
 def _kind_of(node: Object) -> bytes | None:
-    """All that is judged of a node but its name; None where that cannot be told."""
+    """All that is judged of a node but its name; None where that cannot be known."""
     metadata, spec = mapping(node.get("metadata")), mapping(node.get("spec"))
     status = mapping(node.get("status"))
     return _written(

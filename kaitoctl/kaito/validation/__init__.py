@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 MOST_PROBLEMS = 100
-"""What is told of one document: a file of nonsense must not take minutes."""
+"""What is said of one document: a file of nonsense must not take minutes."""
 
 
 def judge(workspace: Object, setting: Setting | None = None, *, old: Object | None = None) -> list[Problem]:
