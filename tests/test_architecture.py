@@ -32,6 +32,7 @@ LATE = {
     ("status", "commands.status_list"): "the list and the tree of one share little",
     ("status", "commands.status_workspace"): "the list and the tree of one share little",
     ("status_list", "commands.fleet_rows"): "most clusters have no InferenceSets",
+    ("status_workspace", "commands.named.workspace_or_fleet"): "only with -w",
     ("status_workspace", "commands.status_fleet"): "most names are those of Workspaces",
     ("named", "commands.observe_fleet.fleet_at"): "most names are those of Workspaces",
     ("rollout", "commands.rollout_set"): "most names are those of Workspaces",

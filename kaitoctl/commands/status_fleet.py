@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import follow_fleet, option_values
-from kaitoctl.commands.cluster import workspace_by_name
-from kaitoctl.commands.named import fleet_named, no_such_set
+from kaitoctl.commands.named import no_such_set
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api
@@ -23,7 +22,6 @@ from kaitoctl.screens import fleet_screen, output
 from kaitoctl.screens.layout import BLANK, Block, Paragraph
 
 if TYPE_CHECKING:
-    from kaitoctl.commands.option_values import Named
     from kaitoctl.commands.target import Target
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
@@ -48,20 +46,6 @@ async def missing(client: Client, key: ObjectKey) -> ApiError:
     return await no_such_set(client, key)
 
 
-async def is_set(client: Client, asked: Named) -> bool:
-    """Whether a name means a set: by the kind that is written before it, or as no Workspace has it."""
-    if asked.kind:
-        return asked.kind == "inferenceset"
-    key = ObjectKey(client.namespace, asked.name)
-    try:
-        await workspace_by_name(client, key)
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        return await fleet_at(client, key) is not None
-    return False
-
-
 async def follow_fleet_of(
     client: Client,
     target: Target,
@@ -70,15 +54,13 @@ async def follow_fleet_of(
     record: str | None,
     output_format: str,
 ) -> None:
-    """Follow the set of a name until all replicas serve its template.
+    """Follow the set of a name, which exists, until all replicas serve its template.
 
     Raises:
-        ApiError: there is none.
         InputError: it is to be recorded, which is done for one Workspace.
         NegativeAnswer: a replica has failed, or the template goes no further.
         TimedOut: time is up.
     """
-    await fleet_named(client, key)
     if record is not None:
         raise InputError(f"{key.name} is an InferenceSet: --record records the rollout of one Workspace")
     picture = (

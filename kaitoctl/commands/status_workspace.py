@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import follow, option_values
-from kaitoctl.commands.cluster import connected
+from kaitoctl.commands.cluster import connected, workspace_by_name
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.option_values import ManagedBy, Named
@@ -66,13 +66,21 @@ async def follow_one(
 ) -> None:
     """Follow a Workspace, or else the set of that name, until it is ready, has failed or time is up."""
     async with connected(target) as client:
-        from kaitoctl.commands import status_fleet  # most names are those of Workspaces
+        from kaitoctl.commands.named import workspace_or_fleet  # only with -w
 
         key = ObjectKey(client.namespace, asked.name)
-        if await status_fleet.is_set(client, asked):
-            await status_fleet.follow_fleet_of(client, target, key, timeout_s, record, output_format)
-            return
-        timeout_s = await follow.until_created(client, key, timeout_s)
+        try:
+            found = await workspace_or_fleet(client, asked, workspace_by_name)
+        except ApiError as error:
+            if error.status != 404 or asked.kind == "inferenceset":
+                raise
+            timeout_s = await follow.until_created(client, key, timeout_s)
+        else:
+            if not isinstance(found, tuple):
+                from kaitoctl.commands import status_fleet  # most names are those of Workspaces
+
+                await status_fleet.follow_fleet_of(client, target, key, timeout_s, record, output_format)
+                return
         reporters = [
             progress_reporters.Objects() if output_format == "json" else progress_reporters.on(sys.stdout)
         ]
