@@ -23,7 +23,7 @@ from kaitoctl.kaito.snapshot import node_names
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import POD, ObjectKey, is_being_deleted, key_of, uid_of
 from kaitoctl.kube.pod_state import UNFINISHED
-from kaitoctl.screens import durations, output
+from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -260,7 +260,7 @@ async def wait_gone(client: Client, target: Target, deletions: Sequence[Deletion
         key, words = next((key, words) for key, words in left.items() if words)
         cause = await _cause(client, target, key)
         raise TimedOut(
-            f"Workspace {key} is not gone after {durations.elapsed(timeout_s)}: {words} left{cause}",
+            f"Workspace {key} is not gone after {layout.elapsed(timeout_s)}: {words} left{cause}",
             hint=Command("kaitoctl why", key.name, "-n", key.namespace),
         ) from None
 

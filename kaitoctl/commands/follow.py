@@ -24,7 +24,7 @@ from kaitoctl.kaito.rollout import Phase, Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view import view
 from kaitoctl.kube.objects import ObjectKey, dig
-from kaitoctl.screens import durations, output, progress_reporters
+from kaitoctl.screens import layout, output, progress_reporters
 from kaitoctl.screens.progress_reporters import ProgressReporter
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def rollout(
                 )
     except TimeoutError:
         raise TimedOut(
-            f"Workspace {key} is not ready after {durations.elapsed(timeout_s or 0)}; last seen {last.where}",
+            f"Workspace {key} is not ready after {layout.elapsed(timeout_s or 0)}; last seen {last.where}",
             hint="no controller manages it, so nothing goes on: " + Command("kaitoctl why", *_named(key))
             if last.nobody_manages
             else "nothing was undone; follow it again: " + Command("kaitoctl status", *_named(key), "-w"),
@@ -101,7 +101,7 @@ async def until_created(client: Client, key: ObjectKey, timeout_s: float | None)
         missing.hint = missing.hint + ("; --timeout DURATION waits for one that is yet to be created")
         raise missing
     if missing is not None:
-        words = durations.elapsed(timeout_s or 0)
+        words = layout.elapsed(timeout_s or 0)
         output.step(f"Workspace {key} does not exist yet; waiting for it, for {words} at most")
         try:
             async with asyncio.timeout(timeout_s):

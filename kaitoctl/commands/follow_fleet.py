@@ -11,7 +11,7 @@ from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet.view import replica_words
-from kaitoctl.screens import durations, output
+from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
@@ -61,7 +61,7 @@ async def until_ready(
                 await asyncio.sleep(LOOK_AGAIN_S)
     except TimeoutError:
         hint = target.text(Command("kaitoctl status", key.name, "-n", key.namespace))
-        raise TimedOut(f"timed out after {durations.elapsed(limit_s)}; {shown}", hint=hint) from None
+        raise TimedOut(f"timed out after {layout.elapsed(limit_s)}; {shown}", hint=hint) from None
 
 
 async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:

@@ -25,7 +25,7 @@ from kaitoctl.kaito.fleet.template import patch_of, way_beside_kaito
 from kaitoctl.kube import request
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey, key_of, uid_of
-from kaitoctl.screens import durations, output
+from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
@@ -264,7 +264,7 @@ async def _walk(
                 await asyncio.sleep(follow_fleet.LOOK_AGAIN_S)
     except TimeoutError:
         hint = "the same command continues where this stopped"
-        raise TimedOut(f"timed out after {durations.elapsed(how.timeout_s)}; {shown}", hint=hint) from None
+        raise TimedOut(f"timed out after {layout.elapsed(how.timeout_s)}; {shown}", hint=hint) from None
 
 
 def _ended(target: Target, fleet: Fleet, decision: Decision, walk: _Walk, *, last: bool) -> int | None:

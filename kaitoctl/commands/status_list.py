@@ -16,7 +16,7 @@ from kaitoctl.commands.target import Target
 from kaitoctl.errors import TimedOut
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey, dig, key_of
-from kaitoctl.screens import durations, layout, output
+from kaitoctl.screens import layout, output
 from kaitoctl.screens.layout import Block, Cell, Paragraph
 from kaitoctl.screens.status_screen import age
 
@@ -101,7 +101,7 @@ async def follow_list(target: Target, which: Which, timeout_s: float | None, out
                 rest_s, ages_s = (_MOST_OFTEN_S, _AGES_S) if picture else (0.0, None)
                 await observed.change(rest_s=rest_s, within_s=ages_s)
     except TimeoutError:
-        raise TimedOut(f"timed out after {durations.elapsed(timeout_s or 0)}") from None
+        raise TimedOut(f"timed out after {layout.elapsed(timeout_s or 0)}") from None
     finally:
         if picture is not None:
             picture.close()

@@ -10,7 +10,7 @@ from kaitoctl.kaito import node_check
 from kaitoctl.kube.objects import NODE, POD, Kind
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.store import Change
-from kaitoctl.screens import durations, output
+from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ async def enough_nodes(
     """
     watches = _Watches(client)
     watches.of_nodes(workspace, rules)
-    output.step(f"waiting up to {durations.elapsed(wait_s)}: {verdict.summary}")
+    output.step(f"waiting up to {layout.elapsed(wait_s)}: {verdict.summary}")
     try:
         async with asyncio.timeout(wait_s):
             while not verdict.suffices(strict=strict):

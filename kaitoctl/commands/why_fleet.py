@@ -9,9 +9,8 @@ from kaitoctl.commands import option_values
 from kaitoctl.kaito.fleet.view import as_json as fleet_json
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output
-from kaitoctl.screens.layout import Block, Paragraph
+from kaitoctl.screens.layout import Block, Paragraph, visible
 from kaitoctl.screens.layout import Command as Line
-from kaitoctl.screens.visible import visible
 
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target

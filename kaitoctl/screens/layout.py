@@ -9,7 +9,28 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kaitoctl.screens.visible import visible
+# Arabic, Hebrew and other letters are fine; what steers the writing direction is not.
+STEERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+
+
+def visible(text: str) -> str:
+    """The text on one line, control and direction characters replaced by escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() and char not in STEERING else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def elapsed(seconds: float) -> str:
+    """`4s`, `3m20s`, `1h05m`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
 from kaitoctl.kaito.node_check import Finding, Gpus, NodeVerdict, Verdict
 from kaitoctl.kaito.node_check.sharing import Sharing
 from kaitoctl.kube.objects import Object
-from kaitoctl.screens.layout import BLANK, Block, Cell, Column, Command, Paragraph, Table
-from kaitoctl.screens.visible import visible
+from kaitoctl.screens.layout import BLANK, Block, Cell, Column, Command, Paragraph, Table, visible
 
 _MOST_ROWS = 20
 # What only narrows a product's name down: size, board, memory type.

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, text
 from kaitoctl.errors import Unread
 from kaitoctl.screens import layout
-from kaitoctl.screens.layout import Difference, Paragraph, Table
+from kaitoctl.screens.layout import STEERING, Difference, Paragraph, Table
+from kaitoctl.screens.layout import visible as visible
 from kaitoctl.screens.stream import write
-from kaitoctl.screens.visible import STEERING
-from kaitoctl.screens.visible import visible as visible
 
 if TYPE_CHECKING:
     from kaitoctl.errors import KaitoctlError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import text
 from kaitoctl.kaito.rollout import Phase
 from kaitoctl.kube.conditions import parse_timestamp
-from kaitoctl.screens import durations
+from kaitoctl.screens import layout
 from kaitoctl.screens.layout import BLANK, Block, Cell, Column, Command, Paragraph, Steps, Table
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ def age(moment: str, now: datetime) -> str:
     except ValueError:
         return ""
     if seconds < 600:
-        return durations.elapsed(seconds)
+        return layout.elapsed(seconds)
     return (
         f"{int(seconds // 60)}m"
         if seconds < 3600
-        else (durations.elapsed(seconds) if seconds < 172_800 else f"{int(seconds // 86_400)}d")
+        else (layout.elapsed(seconds) if seconds < 172_800 else f"{int(seconds // 86_400)}d")
     )
 
 
@@ -73,7 +73,7 @@ def _stations(shown: View, now: datetime, *, drawn: bool) -> Iterator[Block]:
     where = shown.where
     since = age(shown.since, now)
     if shown.outcome is None and since and not shown.down:
-        where += f", for {since} of {durations.elapsed(shown.budget_s).removesuffix('00s')}"
+        where += f", for {since} of {layout.elapsed(shown.budget_s).removesuffix('00s')}"
         where = f"{_bar(shown, now)} {where}" if drawn else where
     elif shown.outcome == "failed":
         where = f"failed while {shown.phase.words}"

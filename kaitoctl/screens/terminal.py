@@ -18,8 +18,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
-from kaitoctl.screens.layout import Block, Cell, Column, Command, Difference, Paragraph, Steps, Table
-from kaitoctl.screens.visible import visible
+from kaitoctl.screens.layout import Block, Cell, Column, Command, Difference, Paragraph, Steps, Table, visible
 
 _STYLES = {"✔": "green", "✗": "red", "!": "yellow", "◌": "yellow", "-": "dim", "·": "dim", "►": "dim"}
 # For terminals whose encoding has none of them.
