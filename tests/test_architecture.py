@@ -78,6 +78,18 @@ def test_commands_import_at_the_top_unless_there_is_a_reason() -> None:
     assert found == LATE.keys(), "name each late import with its reason in LATE, and no other"
 
 
+def test_packages_decide_nothing_themselves() -> None:
+    """Who looks for a decision reads the names of modules: an `__init__.py` says what is where, no more."""
+    deciding = {
+        _dotted(file): node.name
+        for file in (ROOT / "kaitoctl").rglob("__init__.py")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and node.name != "__getattr__"  # names that are imported when they are asked for
+    }
+    assert deciding == {}
+
+
 def _dotted(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 

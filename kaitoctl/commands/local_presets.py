@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaitoctl import runtime
 from kaitoctl.commands import sandbox_models, sandbox_process
 from kaitoctl.errors import InputError
-from kaitoctl.runtime import pulled
+from kaitoctl.runtime import extra, pulled
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -32,6 +31,6 @@ def prepare(preset: Preset, target: Target) -> None:
     chosen = sandbox_models.models(folder).get(preset.name)
     if chosen and Path(chosen).exists():
         return
-    runtime.require()
+    extra.require()
     path = pulled.had(preset.local_model, output.step)
     sandbox_models.set_model(folder, preset.name, path)

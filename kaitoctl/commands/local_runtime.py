@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kaitoctl import runtime
 from kaitoctl.commands import option_values
-from kaitoctl.runtime import adapters, pulled, server
+from kaitoctl.runtime import adapters, extra, pulled, server
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def serve(
     end_with_stdin: bool,
 ) -> None:
     """Serve a model until Ctrl-C, on loopback alone."""
-    runtime.require()
+    extra.require()
     server.serve(
         server.Asked(
             pulled.resolve(model),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kaitoctl import runtime
 from kaitoctl.commands import sandbox_models, sandbox_process
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.catalog import SHIPPED, close_matches
 from kaitoctl.kaito.validation import grammar
-from kaitoctl.runtime import hugging_face, models, pulled
+from kaitoctl.runtime import extra, hugging_face, models, pulled
 from kaitoctl.screens import output
 
 
@@ -20,7 +19,7 @@ def set_model(*, preset: str, model: str, sandbox_name: str) -> None:
         near = close_matches(preset, SHIPPED.presets)
         hint = f"did you mean {near[0]}?" if near else "kaitoctl models lists them"
         raise InputError(f'preset "{preset}" is not in the catalog', hint=hint)
-    runtime.require()
+    extra.require()
     path = pulled.resolve(model).absolute()
     _check(path)
     sandbox_models.set_model(folder, preset, path)

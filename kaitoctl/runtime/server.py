@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kaitoctl import runtime
 from kaitoctl.errors import InputError
-from kaitoctl.runtime import adapters, engine, hugging_face, models, strength_files
+from kaitoctl.runtime import adapters, engine, extra, hugging_face, models, strength_files
 from kaitoctl.runtime.adapters import Adapter
 from kaitoctl.runtime.apart import apart
 from kaitoctl.runtime.strengths import Strengths
@@ -58,7 +57,7 @@ def serve(asked: Asked) -> None:
     Raises:
         InputError: the model, an adapter or the port cannot be used; nothing was served.
     """
-    runtime.require()
+    extra.require()
     written = strength_files.read(asked.strengths)
     asked = replace(asked, adapters=[_at(adapter, written) for adapter in asked.adapters])
     _say("A model server on this machine's CPU, run by kaitoctl; a sandbox's node and GPU are simulated")

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import kaitoctl
-from kaitoctl.kaito.diagnosis import log_patterns, pod_refusals
-from kaitoctl.kaito.validation import ignored
+from kaitoctl.kaito.diagnosis import pod_refusals
+from kaitoctl.kaito.diagnosis.log_patterns import search
+from kaitoctl.kaito.validation import ignored_fields
 from kaitoctl.kube import refusals, yaml_writer
 
 SOURCE = Path(kaitoctl.__file__).parent
@@ -96,7 +97,7 @@ def kept() -> Iterator[Use]:
 
 def patterns() -> dict[re.Pattern[str], bool]:
     found: dict[re.Pattern[str], bool] = {}
-    logs = (log_patterns.folded(row[0]) for row in log_patterns.PATTERNS if row[0].startswith("(?i)"))
+    logs = (search.folded(row[0]) for row in search.PATTERNS if row[0].startswith("(?i)"))
     for pattern, anywhere in (*kept(), *written(), *((re.compile(one), True) for one in logs)):
         found[pattern] = found.get(pattern, False) or anywhere
     return found
@@ -140,9 +141,9 @@ PATTERNS = patterns()
 
 def test_the_patterns_are_found() -> None:
     assert len(PATTERNS) > 80
-    logs = {row[0] for row in log_patterns.PATTERNS}
+    logs = {row[0] for row in search.PATTERNS}
     kinds = {pod_refusals.REFUSALS[0].pattern, refusals.KINDS["quota"].pattern}
-    some = {ignored.MEANT[0][0], yaml_writer._OTHER_BREAKS, *logs, *kinds}
+    some = {ignored_fields.MEANT[0][0], yaml_writer._OTHER_BREAKS, *logs, *kinds}
     assert some <= {one.pattern for one in PATTERNS}
     unknown = [
         f"{file.name}: {found[0]}"

@@ -3,23 +3,13 @@
 What KAITO names, we name alike (workload, Services, labels, ports, paths, flags); where its v0.3.2,
 v0.4.0 and v0.12.0 controllers err, we differ (docs/adr/0005).
 
-A Workspace is made in one generation (`kaito.generations`): the newest that has its preset,
-unless one is pinned. Up to v0.4 a preset runs in an image of its own (`preset_images`), in v0.4.6 with a
-configuration (`configured_images`); from v0.12 on every model runs in one image (`model_server`). Custom
-pods (`custom_pods`) and tuning (`tuning_job`) are alike in all.
+`workload_kind` decides between Deployment, StatefulSet and Job. A Workspace is made in one generation
+(`kaito.generations`): the newest that has its preset, unless one is pinned. Up to v0.4 a preset runs in an
+image of its own (`preset_images`), in v0.4.6 with a configuration (`configured_images`); from v0.12 on every
+model runs in one image (`model_server`). Custom pods (`custom_pods`) and tuning (`tuning_job`) are alike in
+all.
 """
 
-from __future__ import annotations
-
-from kaitoctl.kaito import tuning
-from kaitoctl.kaito.desired import (
-    configured_images,
-    custom_pods,
-    model_server,
-    preset_images,
-    services,
-    tuning_job,
-)
 from kaitoctl.kaito.desired.adapters import pull_secrets, strength_of
 from kaitoctl.kaito.desired.children import PORT, child_object, headless_name, literal, pod_labels
 from kaitoctl.kaito.desired.configured_images import config_name
@@ -27,7 +17,7 @@ from kaitoctl.kaito.desired.placement import node_affinity
 from kaitoctl.kaito.desired.preset_images import strengths_name
 from kaitoctl.kaito.desired.sizes import shape_of, sized, target_nodes
 from kaitoctl.kaito.desired.volumes import ADAPTER_PATH, ADAPTER_VOLUME, SHARED_MEMORY_PATH
-from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.desired.workload_kind import desired, refusal
 from kaitoctl.kaito.generations import (
     GENERATIONS,
     MADE_IN,
@@ -40,7 +30,6 @@ from kaitoctl.kaito.generations import (
     with_running_runtime,
 )
 from kaitoctl.kaito.settings import Settings
-from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, SERVICE, STATEFUL_SET, Kind, Object, dig
 
 __all__ = [
     "ADAPTER_PATH",
@@ -72,88 +61,3 @@ __all__ = [
     "with_generation",
     "with_running_runtime",
 ]
-
-
-def refusal(workspace: Object, settings: Settings) -> str:
-    """Why the Workspace's workload cannot be built; empty when it can.
-
-    Asked before nodes are: KAITO v0.4.0 buys them first and then finds the combination impossible.
-    """
-    settings = with_generation(workspace, settings)
-    if workspace.get("tuning"):
-        return tuning.refusal(workspace, settings)
-    inference = workspace.get("inference") or {}
-    if inference.get("template"):
-        return custom_pods.refusal(inference["template"], settings)
-    if model := model_of(workspace, settings):
-        return model_server.refusal(workspace, model, settings)
-    generation = GENERATIONS[settings.generation]
-    preset = preset_of(workspace, settings)
-    if preset is not None and generation.starts and generation.name in preset.images:
-        return configured_images.refusal(workspace, preset, generation)
-    if preset is not None:
-        return preset_images.refusal(workspace, preset, settings)
-    return _unknown(str(dig(inference, "preset", "name")), settings)
-
-
-def _unknown(name: str, settings: Settings) -> str:
-    having = generation_of({"inference": {"preset": {"name": name}}}, settings.catalog)
-    if having is not None:
-        return f'preset "{name}" is served by generation {having.name}, not by {settings.generation}'
-    if "/" in name:
-        return f'the size of "{name}" is not known: put its figures into a file for --catalog'
-    return f'preset "{name}" is none of those that kaitoctl\'s controller serves'
-
-
-def desired(
-    workspace: Object,
-    *,
-    gpus: int,
-    settings: Settings,
-    output_dir: str = "",
-    nodes: Shape | None = None,
-) -> list[tuple[Kind, Object]]:
-    """The objects that should exist for a Workspace that `refusal` has nothing against.
-
-    Args:
-        workspace: the Workspace.
-        gpus: how many GPUs each pod of a preset asks for.
-        settings: what the operator has chosen; see `with_generation` for a Workspace that runs already.
-        output_dir: where tuning writes, if its own ConfigMap says so (`tuning.output_dir`).
-        nodes: the shape of the Workspace's nodes where its instance type does not tell.
-    """
-    settings = with_generation(workspace, settings)
-    generation = GENERATIONS[settings.generation]
-    if workspace.get("tuning"):
-        return tuning_job.objects(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
-    if dig(workspace, "inference", "template"):
-        return custom_pods.objects(workspace, generation, settings)
-    if model := model_of(workspace, settings):
-        workspace = sized(workspace, settings, nodes=nodes)
-        server = model_server.stateful_set(
-            workspace, model, generation, gpus=gpus, settings=settings, nodes=nodes
-        )
-        return [
-            (SERVICE, services.model_service(workspace, runtime_of(workspace, generation))),
-            (SERVICE, services.model_headless_service(workspace)),
-            (STATEFUL_SET, server),
-        ]
-    preset = preset_of(workspace, settings)
-    assert preset is not None, "refusal() said that there is one"
-    if generation.starts:
-        made = configured_images.deployment(
-            workspace, preset, generation, gpus=gpus, settings=settings, nodes=nodes
-        )
-        own = [] if dig(workspace, "inference", "config") else [configured_images.config_map(workspace)]
-        front = services.service(workspace, ports=(services.HTTP,))
-        return [*((CONFIG_MAP, item) for item in own), (SERVICE, front), (DEPLOYMENT, made)]
-    if preset.distributed:
-        return [
-            (SERVICE, services.service(workspace, first_pod_only=True)),
-            (SERVICE, services.headless_service(workspace)),
-            (STATEFUL_SET, preset_images.stateful_set(workspace, preset, gpus, settings)),
-        ]
-    server = preset_images.deployment(workspace, preset, gpus, settings)
-    has_strengths = preset.local_model and dig(workspace, "inference", "adapters")
-    read = [(CONFIG_MAP, preset_images.strengths(workspace))] if has_strengths else []
-    return [*read, (SERVICE, services.service(workspace)), (DEPLOYMENT, server)]

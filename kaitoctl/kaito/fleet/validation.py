@@ -18,8 +18,9 @@ from kaitoctl.kaito.fleet.replicas import free_names, workspace_of
 from kaitoctl.kaito.fleet.roles import sets_of
 from kaitoctl.kaito.fleet.roles_validation import roles_problems
 from kaitoctl.kaito.fleet.set_validation import set_problems
-from kaitoctl.kaito.validation import MOST_PROBLEMS, OWN, Problem, Setting, object_meta
+from kaitoctl.kaito.validation import OWN, Problem, Setting, object_meta
 from kaitoctl.kaito.validation.grammar import is_dns_label
+from kaitoctl.kaito.validation.judgement import MOST_PROBLEMS
 from kaitoctl.kaito.validation.problem import as_map, as_text, error, refusal, warning
 from kaitoctl.kube.objects import Object, dig
 

@@ -14,7 +14,7 @@ from typing import Any
 from kaitoctl.advice import Command
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME, GPU, RESERVED_LABELS, WORKSPACE, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import InstanceType, Preset
-from kaitoctl.kaito.validation import config_maps, ignored
+from kaitoctl.kaito.validation import config_maps, ignored_fields
 from kaitoctl.kaito.validation.create_inference import inference_problems
 from kaitoctl.kaito.validation.grammar import (
     LONGEST_NAME,
@@ -64,7 +64,7 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     yield from _own_nodes(subject)
     yield from _model_fits(subject)
     yield from _estimate(subject)
-    yield from ignored.ignored_fields(subject)
+    yield from ignored_fields.field_problems(subject)
     if subject.is_new and any("mirror" in key or "stream" in key for key in subject.annotations):
         from kaitoctl.kaito.validation import streaming
 
@@ -131,7 +131,7 @@ def _metadata(subject: Subject) -> Iterator[Problem]:
         if not is_label_key(key.lower()):  # as apimachinery's ValidateAnnotations asks, and of no label
             where = f"metadata.annotations[{key[:80]}]"
             yield error(where, "KW113", f"{key[:80]!r} is not an annotation's key")
-    yield from ignored.annotation_problems(subject)
+    yield from ignored_fields.annotation_problems(subject)
 
 
 def _label_faults(where: str, labels: Any) -> Iterator[Problem]:
@@ -147,7 +147,7 @@ def _later_fields(subject: Subject) -> Iterator[Problem]:
     for path in subject.release.unknown_fields if subject.release else ():
         if dig(subject.workspace, *path.split(".")) is not None:
             message = f"unknown field in KAITO {subject.target}"
-            yield error(path, "KW102", message, ignored.hint_for(path))
+            yield error(path, "KW102", message, ignored_fields.hint_for(path))
 
 
 def _purpose(subject: Subject) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kaitoctl.kaito.api import MAX_ADAPTERS
-from kaitoctl.kaito.validation import ignored, pod_keys
+from kaitoctl.kaito.validation import ignored_fields, pod_keys
 from kaitoctl.kaito.validation.create_inference import image_faults, secret_faults
 from kaitoctl.kaito.validation.grammar import LONGEST_NAME, is_dns_label, strength_fault
 from kaitoctl.kaito.validation.problem import OWN, Problem, as_list, error, warning
@@ -49,7 +49,7 @@ def _adapter(subject: Subject, where: str, adapter: Mapping[str, Any], seen: set
         subject.release and subject.release.is_runtime_checked and subject.runtime == "vllm"
     ):
         message = "vLLM has no strength of adapters"
-        yield error(f"{where}.strength", "KW161", message, f"leave it out, or {ignored.TRANSFORMERS}")
+        yield error(f"{where}.strength", "KW161", message, f"leave it out, or {ignored_fields.TRANSFORMERS}")
 
 
 def _adapter_name(

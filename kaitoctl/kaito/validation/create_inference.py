@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME
-from kaitoctl.kaito.validation import ignored, releases
+from kaitoctl.kaito.validation import ignored_fields, releases
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_name, is_full_image
 from kaitoctl.kaito.validation.problem import (
     OWN,
@@ -190,7 +190,7 @@ def _runtime(subject: Subject) -> Iterator[Problem]:
             yield error(annotation, "KW147", message, "use transformers")
         else:
             message = f"KAITO {subject.target} serves on vLLM, on which {preset.name} does not run"
-            yield warning("inference.preset.name", "KW147", message, ignored.TRANSFORMERS)
+            yield warning("inference.preset.name", "KW147", message, ignored_fields.TRANSFORMERS)
 
 
 def image_faults(subject: Subject, where: str, image: Any) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kaitoctl.kaito.validation.ignored import ANNOTATION_STREAMING, STATIC_MIRROR, STATIC_SOURCE
+from kaitoctl.kaito.validation.ignored_fields import ANNOTATION_STREAMING, STATIC_MIRROR, STATIC_SOURCE
 from kaitoctl.kaito.validation.problem import Problem, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 

@@ -15,8 +15,8 @@ from typing import Any
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import Object, ObjectKey, generation_of, merge_patched, only, without
 from kaitoctl.sandbox import crd, types
-from kaitoctl.sandbox.admission import admit
 from kaitoctl.sandbox.admission.addresses import Addresses
+from kaitoctl.sandbox.admission.admission import admit
 from kaitoctl.sandbox.admission.completion import complete
 from kaitoctl.sandbox.api.deletes import Deletes
 from kaitoctl.sandbox.api.identity import must_be_the_same, uid_must_stay, with_identity

@@ -2,76 +2,13 @@
 
 Each row is a regular expression and a `Reading`. A row belongs to a single message of a program, named in
 `source` with the version in which it was read; older wordings that images of KAITO still carry are rows, or
-alternatives, of their own. `of_logs` chooses among the rows that a log matches.
+alternatives, of their own. `search` looks them up, `of_logs` chooses among the rows that a log matches.
 
 No pattern spans lines, none has nested repetitions, and `.` repeats only within bounds: logs are foreign
 text (tests/security/test_patterns.py tries them all).
 """
 
-from __future__ import annotations
-
-import re
-from collections.abc import Iterator
-from functools import cache
-
-from kaitoctl.kaito.diagnosis.log_patterns import (
-    adapters,
-    cuda,
-    gpus,
-    memory,
-    network,
-    places,
-    processes,
-    quantization,
-    weights,
-)
 from kaitoctl.kaito.diagnosis.log_patterns.reading import Reading, Row
+from kaitoctl.kaito.diagnosis.log_patterns.search import PATTERNS, readings
 
 __all__ = ["PATTERNS", "Reading", "Row", "readings"]
-
-_ANY_CASE = "(?i)"
-
-PATTERNS: tuple[Row, ...] = (
-    *network.PATTERNS,
-    *places.PATTERNS,
-    *memory.PATTERNS,
-    *quantization.PATTERNS,
-    *cuda.PATTERNS,
-    *gpus.PATTERNS,
-    *adapters.PATTERNS,
-    *weights.PATTERNS,
-    *processes.PATTERNS,
-    cuda.ANY,
-)
-"""The more particular row of two that match one line stands first."""
-
-
-def readings(text: str) -> Iterator[tuple[int, Reading, dict[str, str]]]:
-    """The first place at which each row is found: its offset, what it means, and the pattern's groups."""
-    # Of lower case, `re` looks for a pattern's first letters, many times as fast as for those of any case.
-    plain = text.encode("ascii", "replace").decode()
-    lower = plain.lower()
-    for pattern, reading in PATTERNS:
-        if found := _search(pattern, plain, lower):
-            yield found.start(), reading, {name: _group(text, found, name) for name in found.groupdict()}
-
-
-def _search(pattern: str, plain: str, lower: str) -> re.Match[str] | None:
-    if not pattern.startswith(_ANY_CASE):
-        return re.search(pattern, plain, re.MULTILINE)
-    pattern = folded(pattern)
-    return re.search(pattern, lower, re.MULTILINE)
-
-
-def _group(text: str, found: re.Match[str], name: str) -> str:
-    start, end = found.span(name)
-    return text[start:end] if start >= 0 else ""
-
-
-@cache
-def folded(pattern: str) -> str:
-    """A pattern of any case as one of lower case: its letters, but not what stands for a class or a group."""
-    letters = r"\\.|\(\?P<\w+>|[A-Z]"
-    return re.sub(
-        letters, lambda one: one[0].lower() if len(one[0]) == 1 else one[0], pattern[len(_ANY_CASE) :]
-    )

@@ -270,7 +270,7 @@ def hint_for(path: str) -> str:
     return next((hint for pattern, hint in MEANT if re.fullmatch(pattern, path)), "")
 
 
-def ignored_fields(subject: Subject) -> Iterator[Problem]:
+def field_problems(subject: Subject) -> Iterator[Problem]:
     """What the table has to say of a Workspace; of several rows about one field the first."""
     said: set[str] = set()
     for row in TABLE:

@@ -1,0 +1,155 @@
+"""The order of the rules, and which of the causes that they find is the root. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from kaitoctl.kaito.diagnosis import (
+    of_claims,
+    of_configuration,
+    of_controller,
+    of_deletion,
+    of_failed_pods,
+    of_images,
+    of_nodes,
+    of_pods,
+    of_scheduling,
+    of_service,
+    of_unknown,
+    of_volumes,
+    of_workloads,
+    of_workspace,
+)
+from kaitoctl.kaito.diagnosis.case import Case
+from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.rollout import Progress, progress
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube.objects import is_being_deleted
+
+RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
+    of_controller.busy,
+    of_deletion.deletion,
+    of_workspace.clash,
+    of_workspace.immutable,
+    of_workspace.invalid,
+    of_controller.refused_template,
+    of_controller.locked_out,
+    of_controller.unmeasured,
+    of_controller.stumbles,
+    of_workspace.controller,
+    of_workloads.workload_gone,
+    of_workloads.job_gone,
+    of_workloads.scaled_to_zero,
+    of_workloads.paused,
+    of_configuration.configuration,
+    of_scheduling.gated,
+    of_scheduling.thrown_out,
+    of_service.lost_nodes,
+    of_claims.claims,
+    of_claims.vanished,
+    of_claims.launch_message,
+    of_claims.pools,
+    of_nodes.findings,
+    of_nodes.no_nodes,
+    of_workloads.refused_pods,
+    of_scheduling.scheduling,
+    of_volumes.volumes,
+    of_images.images,
+    of_pods.containers,
+    of_failed_pods.failed_pods,
+    of_pods.slow,
+    of_workloads.tuned,
+    of_workloads.given_up,
+    of_service.service,
+    of_unknown.said_of_containers,
+    of_unknown.said_of_pods,
+    of_unknown.said_of_workloads,
+    of_service.readiness_gates,
+    of_service.nobody_served,
+    of_workspace.controller_message,
+)
+"""The nearer to the front, the nearer to the root."""
+
+# What these say, whatever has a smaller number explains better; all others have 0.
+_LAST_RESORT = {
+    "unschedulable": 1,
+    "tuning-failed": 1,
+    "kubernetes-says": 2,
+    "nobody-served": 3,
+    "progress-deadline": 3,
+    "controller-says": 4,
+}
+
+_REFUSED = frozenset({"workspace-invalid", "template-refused"})
+
+# Why KAITO, which is there, does not take a Workspace up; and the words for not knowing why.
+_HELD_UP = frozenset({"controller-busy", "workspace-invalid"})
+_NOT_TAKEN_UP = frozenset({"controller-not-running", "controller-silent", "generation-not-observed"})
+# Who has put a pod out of the way by a taint wants it so: nobody is to take the taint off for the next pod.
+_SAID_BETTER = {
+    "pod-thrown-out": ("taint-not-tolerated", "unschedulable"),
+    "node-lost": ("not-ready", "unschedulable", "taint-not-tolerated"),
+    "scheduling-gated": ("unschedulable",),
+    "template-refused": ("workspace-invalid",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Where a Workspace stands, and what keeps it there.
+
+    Args:
+        progress: how far it is.
+        causes: the root first; none when nothing is wrong that could be seen.
+    """
+
+    progress: Progress
+    causes: tuple[Cause, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all of it serves."""
+        return self.progress.outcome == "ready"
+
+    @property
+    def cause(self) -> Cause | None:
+        """What keeps it from being ready; None when it is, or is merely on its way."""
+        first = self.causes[0] if self.causes else None
+        return None if first is None or first.weight == "note" else first
+
+
+def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
+    """The causes in a snapshot, the gravest and nearest to the root first.
+
+    Args:
+        seen: what there is.
+        now: the time; some causes need it.
+
+    Guarantee: not ready while a pod of the present spec is not.
+    """
+    where = progress(seen)
+    if seen.workspace is None:
+        return Diagnosis(where, ())
+    case = Case(seen, seen.workspace, where, now)
+    found: list[Cause] = []
+    for rule in RULES:
+        for cause in rule(case):
+            said = [(known.code, known.message) for known in found]
+            if (cause.code, cause.message) not in said:
+                found.append(cause)
+        if found and is_being_deleted(case.workspace):
+            break  # what is going away need not become ready
+        if rule is of_controller.stumbles and _REFUSED & {cause.code for cause in found}:
+            break  # for what is refused nothing is built
+    if of_controller.is_kaito_here(seen.controllers) and _HELD_UP & {cause.code for cause in found}:
+        found = [cause for cause in found if cause.code not in _NOT_TAKEN_UP]
+    better = {cause.code for cause in found if cause.weight == "fault"} & set(_SAID_BETTER)
+    worse = {code for one in better for code in _SAID_BETTER[one]}
+    found = [cause for cause in found if cause.code not in worse]
+    best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
+    found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
+    if where.outcome == "ready":
+        found = [replace(cause, weight="note") for cause in found]
+    return Diagnosis(where, tuple(sorted(found, key=lambda cause: cause.order)))
