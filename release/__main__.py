@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from release import chart, krew
-from release.documents import Unready, formula, needed, notes, ordered, provenance, released, sums
+from release.documents import Unready, bill, formula, needed, notes, ordered, provenance, released, sums
 
 ROOT = Path(__file__).resolve().parent.parent
 _UV = [sys.executable, "-m", "uv"]
@@ -34,18 +35,24 @@ def main() -> int:
         "--downloads",
         default="https://downloads.example/kaitoctl",
         metavar="URL",
-        help="where the folder of the release will be; krew's manifest names it",
+        help="where the folder of the release will be: krew's manifest names it; asked for but in a dry run",
     )
     asked = parser.parse_args()
+    if not asked.dry_run and asked.downloads == parser.get_default("downloads"):
+        parser.error("krew's manifest names where the release's folder will be: --downloads URL")
     try:
         made = make(asked.version, asked.downloads, dry_run=asked.dry_run)
     except Unready as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except subprocess.CalledProcessError as error:
+        print(f"error: {shlex.join(map(str, error.cmd))} failed; its words are above", file=sys.stderr)
+        return 1
     files = " ".join(str(made / name) for name in ("*.whl", "kaitoctl-*.tar.gz"))
     print(f"\n{made}:", *sorted(f"  {file.name}" for file in made.iterdir()), sep="\n")
     if not asked.dry_run:
         print(f"\nNow:\n  git push --follow-tags\n  python -m twine upload {files}")
+        print(f"  and publish the folder as {asked.downloads.rstrip('/')}/{made.name}/")
     return 0
 
 
@@ -65,10 +72,12 @@ def make(version: str, downloads: str, *, dry_run: bool) -> Path:
     if ordered(version) < ordered(present):
         raise Unready(f"{version} is below {present}, which kaitoctl/__init__.py says")
     now, commit = datetime.now(UTC), _git("rev-parse", "HEAD")
+    epoch = int(_git("log", "-1", "--format=%ct"))
+    committed = datetime.fromtimestamp(epoch, UTC)
     edits = {
         source: source.read_text("utf-8").replace(f'"{present}"', f'"{version}"'),
         ROOT / "CHANGELOG.md": released(
-            (ROOT / "CHANGELOG.md").read_text("utf-8"), version, f"{now:%Y-%m-%d}"
+            (ROOT / "CHANGELOG.md").read_text("utf-8"), version, f"{committed:%Y-%m-%d}"
         ),
     }
     for name in ("controller.yaml", "webhook.yaml", "kustomization.yaml", "chart/Chart.yaml"):
@@ -83,12 +92,13 @@ def make(version: str, downloads: str, *, dry_run: bool) -> Path:
         subprocess.run(["tar", "-x", "-C", str(copy)], input=archive, check=True)
         for file, text in edits.items():
             (copy / file.relative_to(ROOT)).write_text(text, "utf-8")
-        _build(copy, folder, f"{downloads.rstrip('/')}/kaitoctl-{version}")
+        _build(copy, folder, f"{downloads.rstrip('/')}/kaitoctl-{version}", epoch)
+    bom = folder / "sbom.cdx.json"
+    bom.write_text(bill(bom.read_text("utf-8"), version, f"{committed:%Y-%m-%dT%H:%M:%SZ}"), "utf-8")
     (folder / "NOTES.md").write_text(notes(edits[ROOT / "CHANGELOG.md"], version), "utf-8")
-    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
-    statement = provenance(commit, version, f"{now:%Y-%m-%dT%H:%M:%SZ}", digests)
+    statement = provenance(commit, version, f"{now:%Y-%m-%dT%H:%M:%SZ}", _digests(folder))
     (folder / "provenance.intoto.json").write_text(json.dumps(statement, indent=2) + "\n", "utf-8")
-    (folder / "SHA256SUMS").write_text(sums(digests), "utf-8")
+    (folder / "SHA256SUMS").write_text(sums(_digests(folder)), "utf-8")
     if not dry_run:
         for file, text in edits.items():
             file.write_text(text, "utf-8")
@@ -97,16 +107,16 @@ def make(version: str, downloads: str, *, dry_run: bool) -> Path:
     return folder
 
 
-def _build(copy: Path, folder: Path, downloads: str) -> None:
+def _digests(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+def _build(copy: Path, folder: Path, downloads: str, epoch: int) -> None:
     """Wheel, sdist, chart, lock with hashes, SBOM, Homebrew formula and krew's plugin of a source folder."""
     import yaml  # what is here already for a release, and for nothing else
 
-    epoch = _git("log", "-1", "--format=%ct")
-    _run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)],
-        copy,
-        SOURCE_DATE_EPOCH=epoch,
-    )
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
+    _run(build, copy, SOURCE_DATE_EPOCH=str(epoch))
     chart.package(copy / "deploy", folder)
     _run([*_UV, "lock", "--quiet"], copy)
     export = [*_UV, "export", "--quiet", "--locked", "--no-dev", "--no-emit-project", "--no-header"]
@@ -114,7 +124,6 @@ def _build(copy: Path, folder: Path, downloads: str) -> None:
     # What the image has: the webhook's packages, too.
     locked = ["--extra", "webhook", "--format", "requirements-txt"]
     _run([*export, *locked, "--output-file", str(folder / "requirements-webhook.txt")], copy)
-    # Its serial number is random and it names the moment: the one file that differs from build to build.
     bom = [*_UV, "export", "--quiet", "--preview", "--locked", "--no-dev", "--format", "cyclonedx1.5"]
     _run([*bom, "--output-file", str(folder / "sbom.cdx.json")], copy)
     lock = tomllib.loads((copy / "uv.lock").read_text("utf-8"))

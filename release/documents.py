@@ -6,7 +6,9 @@ with SLSA Provenance v1; the output of `sha256sum`.
 
 from __future__ import annotations
 
+import json
 import re
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -123,6 +125,20 @@ def provenance(commit: str, version: str, when: str, digests: Mapping[str, str])
             },
         },
     }
+
+
+def bill(text: str, version: str, when: str) -> str:
+    """The SBOM of uv as the release's: it names kaitoctl's version, and is the same for the same packages.
+
+    uv leaves out a version that the project's backend reckons, and writes the moment and a number at random.
+    """
+    made = json.loads(text)
+    made["metadata"]["timestamp"] = when
+    made["metadata"]["component"] |= {"version": version, "purl": f"pkg:pypi/kaitoctl@{version}"}
+    del made["serialNumber"]
+    content = json.dumps(made, sort_keys=True)
+    made["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, content)}"
+    return json.dumps(made, indent=2) + "\n"
 
 
 def sums(digests: Mapping[str, str]) -> str:

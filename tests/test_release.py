@@ -1,4 +1,4 @@
-"""What a release says of itself, and that its wheel is installed by its name and version from an index."""
+"""What a release says of itself, part by part; the whole of it is in test_whole_release.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import re
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -158,20 +157,3 @@ def test_the_plugin_of_krew_installs_itself_once_and_runs(tmp_path: Path) -> Non
     assert ["once" in one.stderr for one in calls] == [True, False]
     assert calls[0].stdout == calls[1].stdout
     assert "create" in calls[0].stdout
-
-
-def test_a_wheel_is_found_in_an_index_by_name_and_version(tmp_path: Path) -> None:
-    index = tmp_path / "index" / "kaitoctl"
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(index), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = index.glob("*.whl")
-    (index / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
-    version = wheel.name.split("-")[1]
-    venv.create(tmp_path / "v", with_pip=True)
-    pip = [str(tmp_path / "v" / "bin" / "pip"), "install", "--no-deps", "--index-url", index.parent.as_uri()]
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}
-    subprocess.run([*pip, f"kaitoctl=={version}"], check=True, capture_output=True, env=env)
-    for name in ("templates/inference.yaml.j2", "schemas/kaito.sh_workspaces.yaml", "py.typed"):
-        assert list((tmp_path / "v").glob(f"lib/python*/site-packages/kaitoctl/{name}")), name
-    wrong = subprocess.run([*pip, "kaitoctl==99.0.0"], capture_output=True, check=False, env=env)
-    assert wrong.returncode != 0
