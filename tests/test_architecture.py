@@ -51,7 +51,6 @@ LATE = {
     ("create_workspace", "commands.user_template"): "only with --template, --values or --set",
     ("cluster", "commands.sandbox_process"): "only with --sandbox",
     ("cluster", "kube.fast_json"): "msgspec takes 20 ms: only a controller wins them back",
-    ("option_values", "kube.http"): "only for --url: it brings asyncio and ssl",
     ("target", "commands.sandbox_process"): "only for advice about a sandbox",
     ("validate", "kaito.catalog_file"): "only with a catalog of the user's",
     ("admission", "webhook.trust.Trust"): "needs an extra that --cert-dir does without",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from kaitoctl.errors import InputError
-from kaitoctl.kube.names import is_label, is_qualified, is_subdomain
+from kaitoctl.kube.names import is_address, is_label, is_qualified, is_subdomain, without_user
 
 _DURATION = r"(?a)(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?"
 
@@ -71,10 +71,8 @@ def http_url(text: str, *, option: str) -> str:
     Raises:
         InputError: it is not; the message leaves user and password out.
     """
-    from kaitoctl.kube import http  # brings asyncio and ssl, which offline commands do without
-
-    if not http.is_address(text) or not text.isascii() or not text.isprintable() or " " in text:
-        shown = http.without_user(text)[:200]
+    if not is_address(text) or not text.isascii() or not text.isprintable() or " " in text:
+        shown = without_user(text)[:200]
         hint = "such as http://127.0.0.1:8080"
         raise InputError(f"{option} {shown!r} is not an http(s) address", hint=hint)
     return text

@@ -230,15 +230,17 @@ def _made_in(
     """
     images, note = _images_of(workload), annotations_of(workload).get(MADE_IN)
     having = tuple(row for row in having if _is_published(images, row, name, known)) or having
+    having = tuple(row for row in having if row.name == note) or having
+    if len(having) == 1:  # whatever else is looked at leaves one
+        return having
     is_stateful, paths = _is_stateful(workload), _probed_at(workload)
     has_config = _has_config(workload)
-    for fitting in (
-        {row.name for row in having if row.name == note},
-        {row.name for row in having if _is_set(row, name, known) == is_stateful},
-        {row.name for row in having if row.has_models or has_config == (row.name == _CONFIGURED)},
-        {row.name for row in having if row.probe_path in paths},
+    for fits in (
+        lambda row: _is_set(row, name, known) == is_stateful,
+        lambda row: row.has_models or has_config == (row.name == _CONFIGURED),
+        lambda row: row.probe_path in paths,
     ):
-        having = tuple(row for row in having if row.name in fitting) or having
+        having = tuple(filter(fits, having)) or having
     return having
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from kaitoctl.kube.answers import (
     items_of,
     watch_event,
 )
+from kaitoctl.kube.http import Answer
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object
 from kaitoctl.kube.overrides import NONE, Overrides
@@ -238,22 +239,23 @@ class Client:
         with self._transport.no_answer_explained(), self._transport.patience.said_when_slow():
             async with asyncio.timeout(self._timeout_s or _REQUEST_TIMEOUT_S):
                 answer = await self._transport.open(Request("GET", kind.path(namespace), query=query))
+        rest = b""
+        async with aclosing(self._pieces(answer, timeout_s + 5)) as chunks:
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line:
+                        yield watch_event(self._decode_body(line))
+
+    async def _pieces(self, answer: Answer, silent_s: float) -> AsyncGenerator[bytes, None]:
+        """The body of an answer as it comes, and its connection given back at the end."""
         try:
-            async with aclosing(answer.chunks()) as chunks:
-                rest = b""
-                while (chunk := await self._next(chunks, timeout_s + 5)) is not None:
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        if line:
-                            yield watch_event(self._decode_body(line))
+            with self._transport.no_answer_explained():
+                async with aclosing(answer.chunks(silent_s)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
         finally:
             answer.close()
-
-    async def _next(self, chunks: AsyncIterator[bytes], silent_s: float) -> bytes | None:
-        """The next piece of a stream, None at its end."""
-        with self._transport.no_answer_explained():
-            async with asyncio.timeout(silent_s):
-                return await anext(chunks, None)
 
     async def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """The body of a GET as text: pod logs, `/version`, whatever is not an object."""
@@ -273,12 +275,9 @@ class Client:
         with self._transport.no_answer_explained():
             async with asyncio.timeout(silent_s):
                 answer = await self._transport.open(request, body)
-        try:
-            async with aclosing(answer.chunks()) as chunks:
-                while (chunk := await self._next(chunks, silent_s)) is not None:
-                    yield chunk
-        finally:
-            answer.close()
+        async with aclosing(self._pieces(answer, silent_s)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _read(self, request: Request, body: bytes | None) -> bytes | bytearray:
         """The body that answers a request."""
@@ -286,8 +285,12 @@ class Client:
         silence_s = _SILENCE_S if self._patient and not request.is_write and self._timeout_s is None else None
         with self._transport.no_answer_explained():
             async with asyncio.timeout(timeout_s if timeout_s < math.inf else None):
-                async with asyncio.timeout(silence_s):
-                    answer = await self._transport.open(request, body)
+                opening = self._transport.open(request, body)
+                if silence_s is None:
+                    answer = await opening
+                else:
+                    async with asyncio.timeout(silence_s):
+                        answer = await opening
                 try:
                     return await answer.read()
                 finally:

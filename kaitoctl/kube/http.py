@@ -9,26 +9,27 @@ kept connection that the server has just closed.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl as ssl_
 import zlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 from weakref import WeakSet
 
 import httptools
 
 from kaitoctl.kube import proxies, tls
 from kaitoctl.kube.connecting import ProxyFault, open_connection, proxy_authorization, socks_socket
+from kaitoctl.kube.request import quoted
 
 _LONGEST_HEAD = 64 * 1024
 _MUCH = 1024 * 1024  # unread; the peer is made to wait
 _LARGE = 256 * 1024
 _LARGEST_ANSWER = 512 * 1024 * 1024  # a page of 500 objects has some 10 MiB; none is larger than 1.5 MiB
+_READ = frozenset({b"content-encoding", b"content-length", b"retry-after", b"transfer-encoding", b"warning"})
 _KEPT_FOR_S = 15.0  # shorter than servers keep them, so that no request meets one that is being closed
-_UNSAFE = re.compile(r"[^!-~]")
 
 
 class Broken(ConnectionError):
@@ -51,6 +52,7 @@ class _Connection(asyncio.Protocol):
         self.is_used = False
         self._parser: Any = None
         self._waiter: asyncio.Future[None] | None = None
+        self._waits_since = 0.0
         self._is_over = False
         self._error = ""
         self._is_paused = False
@@ -116,6 +118,8 @@ class _Connection(asyncio.Protocol):
             self._fail("the server sent more than it was asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() not in _READ:
+            return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
@@ -164,6 +168,30 @@ class _Connection(asyncio.Protocol):
             await self._more()
         return self._take_body()
 
+    @contextmanager
+    def heard_within(self, silent_s: float) -> Iterator[None]:
+        """Let waiting end in a TimeoutError after so many seconds: one timer for all that comes.
+
+        A stream has thousands of pieces, and a timer for each would cost as much as the piece.
+        """
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            waiter = self._waiter if self._waiter is not None and not self._waiter.done() else None
+            left_s = silent_s if waiter is None else self._waits_since + silent_s - loop.time()
+            if waiter is not None and left_s <= 0:
+                waiter.set_exception(TimeoutError())
+            else:
+                timers.append(loop.call_later(left_s, look))
+            del timers[0]
+
+        timers = [loop.call_later(silent_s, look)]
+        try:
+            yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+
     def _take_body(self) -> bytes:
         if self._error:
             raise Broken(self._error)
@@ -177,7 +205,8 @@ class _Connection(asyncio.Protocol):
         if self._is_paused:
             self._is_paused = False
             self.transport.resume_reading()
-        self._waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiter, self._waits_since = loop.create_future(), loop.time()
         try:
             await self._waiter
         finally:
@@ -185,7 +214,10 @@ class _Connection(asyncio.Protocol):
 
 
 class Answer:
-    """An answer whose head has arrived. Call `close` when done with it, read or not."""
+    """An answer whose head has arrived. Call `close` when done with it, read or not.
+
+    Of its headers there are those that somebody reads: `_READ`.
+    """
 
     def __init__(self, pool: Pool, connection: _Connection) -> None:
         self.status, self.headers = connection.status, connection.headers
@@ -214,14 +246,16 @@ class Answer:
             raise Broken("the server answered half of what it has packed by gzip")
         return unpacked
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, silent_s: float) -> AsyncGenerator[bytes, None]:
         """The body as it comes.
 
         Raises:
             Broken: the connection ended in the middle of it.
+            TimeoutError: nothing came for so many seconds.
         """
-        while chunk := await self._connection.some():
-            yield chunk
+        with self._connection.heard_within(silent_s):
+            while chunk := await self._connection.some():
+                yield chunk
 
     def close(self) -> None:
         """Give the connection back if it can be used again, else end it."""
@@ -410,23 +444,3 @@ class Pool:
         if (status := connection.status) // 100 != 2:
             cause, hint = proxies.refusal(proxy.hostname or "", proxy.port or 80, status)
             raise ProxyFault(cause, hint, passes=status >= 500)
-
-
-def is_address(text: str) -> bool:
-    """Whether the text is what `Pool` takes: `http(s)://host[:port][/path]`."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port out of range, half an IPv6 address
-        return False
-
-
-def without_user(text: str) -> str:
-    """What was meant as an address, as it may be shown: without user and password."""
-    scheme, separator, rest = text.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
-
-
-def quoted(target: str) -> str:
-    """A path or query with everything escaped that may not stand in a request line; escapes stay."""
-    return quote(target, safe="/?:@!$&'()*+,;=~%-._") if _UNSAFE.search(target) else target

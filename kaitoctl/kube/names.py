@@ -1,4 +1,4 @@
-"""The grammar of names: RFC 1123 labels and subdomains, RFC 1035 labels, qualified names. Pure.
+"""The grammar of names and addresses: RFC 1123 labels and subdomains, RFC 1035 labels, URLs. Pure.
 
 Patterns are texts without groups, for `re.fullmatch`; they say nothing of lengths, which messages name apart.
 
@@ -8,6 +8,7 @@ Source: kubernetes `apimachinery/pkg/util/validation/validation.go`.
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 DNS_SUBDOMAIN = rf"{DNS_LABEL}(?:\.{DNS_LABEL})*"
@@ -41,3 +42,18 @@ def is_subdomain(text: str) -> bool:
 def is_qualified(text: str) -> bool:
     """Whether the text is the name of a label's key, or a label's value that is not empty."""
     return len(text) <= LONGEST_LABEL and _QUALIFIED.fullmatch(text) is not None
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is the address of a server: `http(s)://host[:port][/path]`."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, half an IPv6 address
+        return False
+
+
+def without_user(text: str) -> str:
+    """What was meant as an address, as it may be shown: without user and password."""
+    scheme, separator, rest = text.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

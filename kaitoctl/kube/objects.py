@@ -108,7 +108,8 @@ class ObjectKey(NamedTuple):
 def key_of(obj: Object) -> ObjectKey:
     """The key of an object."""
     metadata = obj["metadata"]
-    return ObjectKey(metadata.get("namespace") or "", metadata["name"])
+    # As ObjectKey(...), which is a function in Python that calls this one.
+    return tuple.__new__(ObjectKey, (metadata.get("namespace") or "", metadata["name"]))
 
 
 def uid_of(obj: Object) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from kaitoctl.errors import InputError, Unreachable
-from kaitoctl.kube import http, proxies, tls
+from kaitoctl.kube import http, names, proxies, tls
 
 _RENEWED_BEFORE_S = 10.0
 _TIMEOUT_S = 30.0
@@ -117,7 +117,7 @@ class Issuer:
     ) -> tuple[int, dict[str, Any]]:
         """The status of an answer, and the JSON map in it."""
         parts = urlsplit(url)
-        if not http.is_address(url) or (
+        if not names.is_address(url) or (
             parts.scheme != "https" and not proxies.is_loopback(parts.hostname or "")
         ):
             raise self._fault("its issuer's address is not https://")

@@ -36,12 +36,15 @@ class Patience:
         self._retries_failures = retries_failures
         self._says_waits = says_waits
         self._said_at = self._gave_up_at = -math.inf
+        self._waits: dict[object, tuple[float, Sequence[str]]] = {}  # not yet slow, the oldest first
+        self._timer: asyncio.TimerHandle | None = None
         self.is_logging_in = False
 
     async def retry(self, request: Request, once: Callable[[], Awaitable[T]]) -> T:
         """What a request is answered with, tried again as long as that makes sense."""
         began, attempt, trouble = asyncio.get_running_loop().time(), 0, [""]
-        with self.said_when_slow(trouble):
+        waiting = self._begin_wait(began, trouble)
+        try:
             while True:
                 attempt += 1
                 try:
@@ -52,6 +55,8 @@ class Patience:
                         raise
                     trouble[0] = str(error)
                 await asyncio.sleep(wait_s)
+        finally:
+            self._waits.pop(waiting, None)
 
     def _wait_s(
         self, request: Request, error: ApiError | Unreachable, attempt: int, began: float
@@ -73,23 +78,37 @@ class Patience:
         return wait_s
 
     @contextmanager
-    def said_when_slow(self, trouble: Sequence[str] = ("",)) -> Iterator[None]:
+    def said_when_slow(self) -> Iterator[None]:
         """Say what we wait for when it takes longer than somebody waits without wondering."""
-        if not self._says_waits:
-            yield
-            return
-
-        def say() -> None:
-            now = loop.time()
-            if now - self._said_at >= _SAID_EVERY_S:
-                self._said_at = now
-                of_login = "the credentials that the kubeconfig names"
-                whom = of_login if self.is_logging_in else self._host
-                _log.warning("waiting for %s ...%s", whom, f" ({trouble[0]})" if trouble[0] else "")
-
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(_SLOW_S, say)
+        waiting = self._begin_wait(asyncio.get_running_loop().time(), ("",))
         try:
             yield
         finally:
-            timer.cancel()
+            self._waits.pop(waiting, None)
+
+    def _begin_wait(self, now: float, trouble: Sequence[str]) -> object:
+        """Note that somebody waits from `now` on; returns what to take out of `_waits` at the end."""
+        waiting = object()
+        if self._says_waits:
+            self._waits[waiting] = now, trouble
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(_SLOW_S, self._look_who_waits)
+        return waiting
+
+    def _look_who_waits(self) -> None:
+        """Say whom we wait for once the oldest wait is slow: one timer for all of them."""
+        loop, self._timer = asyncio.get_running_loop(), None
+        now = loop.time()
+        for waiting, (since, trouble) in list(self._waits.items()):
+            if (left_s := since + _SLOW_S - now) > 0:
+                self._timer = loop.call_later(left_s, self._look_who_waits)
+                return
+            del self._waits[waiting]
+            self._say(now, trouble[0])
+
+    def _say(self, now: float, trouble: str) -> None:
+        if now - self._said_at >= _SAID_EVERY_S:
+            self._said_at = now
+            of_login = "the credentials that the kubeconfig names"
+            whom = of_login if self.is_logging_in else self._host
+            _log.warning("waiting for %s ...%s", whom, f" ({trouble})" if trouble else "")

@@ -7,9 +7,11 @@ a reconciler a plain generator, and every position of a fault an index.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from kaitoctl.errors import InputError
 from kaitoctl.kube.objects import Kind, Object, key_of
@@ -18,6 +20,8 @@ JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+
+_UNSAFE = re.compile(r"[^!-~]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +179,8 @@ def delete(
     if dry_run:  # in the body: of a request that has one, the server does not read options from the query
         options["dryRun"] = ["All"]
     return Request("DELETE", _path(kind, namespace, name), body=options)
+
+
+def quoted(target: str) -> str:
+    """A path or query with everything escaped that may not stand in a request line; escapes stay."""
+    return quote(target, safe="/?:@!$&'()*+,;=~%-._") if _UNSAFE.search(target) else target

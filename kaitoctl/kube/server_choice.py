@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kaitoctl.errors import InputError
-from kaitoctl.kube import http, kubeconfig, proxies
+from kaitoctl.kube import kubeconfig, names, proxies
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.overrides import NONE, Overrides
 
@@ -39,8 +39,8 @@ def find_server(file: Path | None, context: str | None, given: Overrides = NONE)
 
 def insist_on_an_address(server: str) -> None:
     """Refuse what is not an http(s) address; only what can hold no secret is shown."""
-    if not http.is_address(server):
-        shown = re.sub(r"(//[^/]*)/.*", r"\1/...", http.without_user(server), flags=re.DOTALL)
+    if not names.is_address(server):
+        shown = re.sub(r"(//[^/]*)/.*", r"\1/...", names.without_user(server), flags=re.DOTALL)
         raise InputError(f"the kubeconfig's server {shown!r} is not an http(s) address")
 
 

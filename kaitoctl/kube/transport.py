@@ -114,7 +114,7 @@ class Transport:
 
         Raises:
             ApiError: an error answer.
-            Unreachable: none.
+            OSError: none; callers have `no_answer_explained` around all of it.
         """
         answer = await self._ask(request, body)
         if answer.status == 401 and await self._credentials.renew():
@@ -136,8 +136,7 @@ class Transport:
         target = f"{path}?{_query_text(tuple(query.items()))}" if query else path
         began, status = time.perf_counter(), None
         try:
-            with self.no_answer_explained():
-                answer = await self._pool.ask(method, target, headers, body)
+            answer = await self._pool.ask(method, target, headers, body)
             status = answer.status
         finally:
             self._observe(Exchange(method, path, query, status, time.perf_counter() - began))

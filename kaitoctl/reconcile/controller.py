@@ -231,10 +231,12 @@ class Controller:
     def _listener(self, kind: Kind, keys: Keys) -> Callable[[Change], None]:
         def listen(change: Change) -> None:
             now, own = asyncio.get_running_loop().time(), self._own_writes
-            for obj in (change.old, change.new):
-                for key in self._keys(keys, obj) if obj is not None else ():
-                    if own is None or not own.accounts_for(key, kind, change, now):
-                        self._add(key, now)
+            concerned = dict.fromkeys(self._keys(keys, change.old) if change.old is not None else ())
+            if change.new is not None:
+                concerned.update(dict.fromkeys(self._keys(keys, change.new)))
+            for key in concerned:
+                if own is None or not own.accounts_for(key, kind, change, now):
+                    self._add(key, now)
 
         return listen
 

@@ -63,9 +63,11 @@ def _walk(desired: Any, observed: Any, path: str, field: str, parent: str) -> It
         # A Service's selector is one value: a pair that somebody adds selects other pods, mostly none.
         if desired != observed:
             yield Difference(path, observed, desired)
-    elif isinstance(desired, dict) and isinstance(observed, dict | None):
+    elif isinstance(desired, dict) and (observed is None or isinstance(observed, dict)):
+        there = observed or {}
         for name, value in desired.items():
-            yield from _walk(value, (observed or {}).get(name), _join(path, name), name, field)
+            if value != (found := there.get(name)):
+                yield from _walk(value, found, _join(path, name), name, field)
     elif isinstance(desired, list) and isinstance(observed, list):
         yield from _walk_list(desired, observed, path, field)
     elif field in _QUANTITIES or parent in _QUANTITY_MAPS:
@@ -80,6 +82,8 @@ def _walk_list(desired: list[Any], observed: list[Any], path: str, field: str) -
     wanted, have = _by_merge_key(desired, names), _by_merge_key(observed, names)
     if wanted is not None and have is not None:
         for merge_key, entry in wanted.items():
+            if entry == have.get(merge_key):
+                continue
             name, value = next(item for item in zip(names, merge_key, strict=True) if item[1] is not None)
             yield from _walk(entry, have.get(merge_key), f"{path}[{name}={value}]", "", field)
     elif len(desired) != len(observed):

@@ -6,7 +6,7 @@ import marshal
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from kaitoctl.kube.objects import Object, ObjectKey, controller_of, labels_of
 
@@ -83,6 +83,16 @@ class Store(Mapping[ObjectKey, Object]):
     def __getitem__(self, key: ObjectKey) -> Object:
         return self.unpack(self._objects[key])
 
+    @overload
+    def get(self, key: ObjectKey, /) -> Object | None: ...
+
+    @overload
+    def get(self, key: ObjectKey, default: Object | _T, /) -> Object | _T: ...
+
+    def get(self, key: ObjectKey, default: Any = None, /) -> Any:
+        """The object of a key; as the mapping's own, without an exception for what is not there."""
+        return self[key] if key in self._objects else default
+
     def __contains__(self, key: object) -> bool:
         return key in self._objects
 
@@ -116,9 +126,12 @@ class Store(Mapping[ObjectKey, Object]):
 
         Costs as much as there are objects with the rarest, and only as long as they are asked for.
         """
-        rarest = min((self._keys(_values_of_label(key), value) for key, value in labels.items()), key=len)
-        matching = (self[key] for key in rarest)
+        matching = (self[key] for key in self.with_rarest(labels))
         return (obj for obj in matching if labels.items() <= labels_of(obj).items())
+
+    def with_rarest(self, labels: Mapping[str, str]) -> Collection[ObjectKey]:
+        """The keys of the objects with that one of these labels which fewest have; nothing is unpacked."""
+        return min((self._keys(_values_of_label(key), value) for key, value in labels.items()), key=len)
 
     def _keys(self, index: Index, value: Hashable) -> Collection[ObjectKey]:
         matching = self._indexes.get(index)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import marshal
 from dataclasses import dataclass
 
 from kaitoctl.errors import ApiError
@@ -20,6 +22,8 @@ from kaitoctl.kube.objects import (
     ObjectKey,
     annotations_of,
     dig,
+    only,
+    without,
 )
 from kaitoctl.reconcile.planner import Child
 
@@ -42,6 +46,34 @@ def refusal_of(workspace: Object, settings: Settings) -> str:
     found = validation.problems(tuning.normalised(workspace), setting)
     errors = [problem.text for problem in found if problem.severity == "error"]
     return "; ".join(errors) or desired.refusal(workspace, settings)
+
+
+class Refusals:
+    """`refusal_of`, remembered: most reconciles are because of pods and nodes, and find the same wishes."""
+
+    def __init__(self) -> None:
+        self._known: dict[ObjectKey, tuple[bytes, Settings, str]] = {}
+
+    def of(self, key: ObjectKey, workspace: Object, settings: Settings) -> str:
+        """Why nothing is built for this Workspace."""
+        asked = _as_asked(workspace)
+        digest = hashlib.blake2b(marshal.dumps(asked, 2), digest_size=16).digest()
+        known = self._known.get(key)
+        if known is None or known[:2] != (digest, settings):
+            known = self._known[key] = digest, settings, refusal_of(asked, settings)
+        return known[2]
+
+    def forget(self, key: ObjectKey) -> None:
+        """There is no such Workspace any more."""
+        self._known.pop(key, None)
+
+
+def _as_asked(workspace: Object) -> Object:
+    """The Workspace without what others write into it all the time."""
+    metadata = without(workspace["metadata"], "resourceVersion", "managedFields")
+    # How many nodes a model was found to take is asked for from then on.
+    status = only(workspace.get("status") or {}, "targetNodeCount")
+    return {**workspace, "metadata": metadata, "status": status}
 
 
 def refusal_words(error: ApiError) -> str:

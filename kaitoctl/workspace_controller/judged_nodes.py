@@ -6,7 +6,7 @@ happened since the last one, and not as much as there are nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from kaitoctl.kaito import api, node_check
@@ -73,10 +73,11 @@ class JudgedNodes:
         self._answers[question] = found  # the last one, now: those that nobody has asked for longest go first
         if len(self._answers) > _MOST_ANSWERS:
             del self._answers[next(iter(self._answers))]
-        if names:
-            workspace = read()
-            for name in dict.fromkeys(names):
-                self._judge_again(found, workspace, name)
+        if changed := dict.fromkeys(names):
+            for name in found.verdicts.keys() & changed.keys():
+                del found.verdicts[name]
+                found.usable.pop(name, None)
+            self._judge_again(found, read, changed)
         found.place = self._changed.place
         return found
 
@@ -140,14 +141,18 @@ class JudgedNodes:
         named = [name for name in answer.need.preferred if ObjectKey("", name) in store]
         return [*named, *(str(node["metadata"]["name"]) for node in store.by_labels(answer.labels))]
 
-    def _judge_again(self, answer: Answer, workspace: Object, name: str) -> None:
-        node = self._stores.nodes.get(ObjectKey("", name))
-        answer.verdicts.pop(name, None)
-        answer.usable.pop(name, None)
-        if node is None:
-            return
-        if name not in answer.need.preferred and not answer.labels.items() <= labels_of(node).items():
-            return
+    def _judge_again(self, answer: Answer, read: Callable[[], Object], changed: Collection[str]) -> None:
+        """Judge those of the nodes that the Workspaces name, or that have all their labels."""
+        nodes, asked = self._stores.nodes, answer.labels.items()
+        rarest = nodes.with_rarest(answer.labels)
+        # Of hundreds that have changed a Workspace could use one or two.
+        few = [key.name for key in rarest if key.name in changed] if len(rarest) < len(changed) else changed
+        for name in dict.fromkeys([*few, *(name for name in answer.need.preferred if name in changed)]):
+            node = nodes.get(ObjectKey("", name))
+            if node is not None and (name in answer.need.preferred or asked <= labels_of(node).items()):
+                self._judge(answer, read(), name, node)
+
+    def _judge(self, answer: Answer, workspace: Object, name: str, node: Object) -> None:
         if name not in self._crowds:
             self._crowds[name] = _crowd_of(self._stores.gpu_pods.by(node_of_pod, name))
         judged = answer.verdicts[name] = node_check.judge_node(answer.need, node, self._crowds[name])

@@ -37,12 +37,12 @@ from kaitoctl.workspace_controller.choices import Choices
 from kaitoctl.workspace_controller.claim_deletion import ClaimDeletion
 from kaitoctl.workspace_controller.claims import ClaimResult, Claims, claims_of
 from kaitoctl.workspace_controller.decisions import (
+    Refusals,
     StageError,
     conflict,
     is_over,
     made_for,
     mixed_nodes,
-    refusal_of,
     unstamped,
 )
 from kaitoctl.workspace_controller.node_pools import NodePools
@@ -81,6 +81,7 @@ class WorkspaceReconciler:
         self._stores = stores
         self._settings = settings
         self._clock = clock
+        self._refusals = Refusals()
         self._nodes = NodeView(stores, settings)
         self._children = Children(stores)
         self._turns = Turns(self._workload_of, clock) if one_by_one else None
@@ -93,6 +94,7 @@ class WorkspaceReconciler:
         workspace = self._stores.workspaces.get(key)
         again_s = yield from self._deletion.delete_orphaned(key, workspace)
         if workspace is None:
+            self._refusals.forget(key)
             return Outcome(again_s)  # its children go with it, by their owner references
         if is_being_deleted(workspace):
             return (yield from self._release(workspace))
@@ -100,7 +102,7 @@ class WorkspaceReconciler:
             return Outcome()
         choices = self._choices()
         yield from choices.read_context(workspace)
-        refusal = refusal_of(choices.as_it_runs(workspace), choices.settings_for(workspace))
+        refusal = self._refusals.of(key, choices.as_it_runs(workspace), choices.settings_for(workspace))
         if not refusal and self._settings.provisioner == "byo" and not self._children.serving(workspace):
             refusal = mixed_nodes(workspace, self._nodes.look(workspace).verdict)
         if refusal:

@@ -203,7 +203,7 @@ def test_a_stream_gives_what_there_is_and_ends_when_it_is_abandoned() -> None:
 
     async def use(pool: Pool) -> None:
         answer = await pool.ask("GET", "/watch", {})
-        async for piece in answer.chunks():
+        async for piece in answer.chunks(5.0):
             pieces.append(piece)
             break
         answer.close()
@@ -212,6 +212,41 @@ def test_a_stream_gives_what_there_is_and_ends_when_it_is_abandoned() -> None:
     script = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
     assert talk([[script, OK], [OK]], use).connections == 2
     assert pieces == [b"one", b"ok"]
+
+
+def test_a_stream_ends_when_nothing_has_come_for_so_long() -> None:
+    pieces: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(3):
+            await asyncio.sleep(4)
+            writer.write(b"3\r\none\r\n")
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    async def main() -> float:
+        listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+        pool = Pool(
+            f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", ssl=None, connect_timeout_s=5
+        )
+        answer = await pool.ask("GET", "/watch", {})
+        with pytest.raises(TimeoutError):
+            async for piece in answer.chunks(5.0):
+                pieces.append(piece)
+                await asyncio.sleep(6)  # its reader's own time is no silence
+        ended_at = asyncio.get_running_loop().time()
+        answer.close()
+        await pool.close()
+        listening.close()
+        await asyncio.sleep(0.1)
+        return ended_at
+
+    ended_at = virtual_time.run(main())
+    assert b"".join(pieces) == b"oneoneone"
+    assert 4 + 6 + 6 + 5 <= ended_at <= 4 + 6 + 6 + 6 + 10 + 0.1
 
 
 def test_a_large_body_that_nobody_reads_makes_the_server_wait() -> None:

@@ -10,7 +10,7 @@ Source: KAITO v0.3.2, v0.4.0 and v0.12, the controllers: what none of their code
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -277,27 +277,29 @@ def field_problems(subject: Subject) -> Iterator[Problem]:
         if subject.target not in row.targets:
             continue
         for path, value in _values(subject.workspace, row.field):
-            if value in (None, "", [], {}) or path in said or not CIRCUMSTANCES[row.when](subject, value):
+            if value in ("", [], {}) or path in said or not CIRCUMSTANCES[row.when](subject, value):
                 continue
             said.add(path)
             preset = subject.preset.name if subject.preset else ""
             yield warning(path, row.code, row.message.format(preset=preset), row.hint)
 
 
-def _values(obj: Any, pattern: str) -> Iterator[tuple[str, Any]]:
+def _values(obj: Any, pattern: str) -> Iterable[tuple[str, Any]]:
     """The paths that a pattern stands for in an object, and what is there."""
     head, steps, tail = _steps(pattern)
     value = obj
     for step in steps:
         if not isinstance(value, dict):
-            return
+            return ()
         value = value.get(step)
+    if value is None:
+        return ()
     if not tail:
-        yield head, value
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            for below, found in _values(item, tail):
-                yield f"{head}[{index}].{below}", found
+        return ((head, value),)
+    items = enumerate(value if isinstance(value, list) else ())
+    return [
+        (f"{head}[{index}].{below}", found) for index, item in items for below, found in _values(item, tail)
+    ]
 
 
 @cache
