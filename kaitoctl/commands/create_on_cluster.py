@@ -232,6 +232,9 @@ async def _show_result(client: Client, target: Target, seen: Snapshot) -> None:
         path = conversation.path_of(conversation.protocol_of(seen.workspace, seen.workloads, seen.catalog))
         inside = f"http://{key.name}.{key.namespace}.svc:{port}"
         output.data(f"endpoint: {local_address(service, client.host) or inside}{path}")
-        if not target.sandbox or local_address(service, client.host):  # simulated pods answer nothing
-            chat = Command("kaitoctl chat", key.name, "-n", key.namespace, "What is Kubernetes?")
-            output.step(target.text("next: " + chat))
+        if target.sandbox and not local_address(service, client.host):
+            output.note("its pods are simulated: nothing answers there")
+            following = Command("kaitoctl sandbox model list")
+        else:
+            following = Command("kaitoctl chat", key.name, "-n", key.namespace, "What is Kubernetes?")
+        output.next_command(target.text(following))

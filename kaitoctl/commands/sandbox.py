@@ -91,7 +91,7 @@ def status(*, output_format: str) -> None:
             (str(r["name"]), "up" if r["up"] else "down", str(r["address"]), str(r["kubeconfig"]))
             for r in rows
         ]
-        output.table(("NAME", "STATE", "ADDRESS", "KUBECONFIG"), cells)
+        output.table(("NAME", "STATE", "ADDRESS", "KUBECONFIG"), cells, below=True)
     else:
         output.step("there is no sandbox; kaitoctl sandbox up starts one")
 

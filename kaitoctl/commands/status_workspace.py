@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from kaitoctl.advice import Command
 from kaitoctl.commands import follow, option_values
 from kaitoctl.commands.cluster import connected, workspace_by_name
 from kaitoctl.commands.observe_deeply import with_evidence
@@ -87,3 +88,5 @@ async def follow_one(
         if record is not None:
             reporters.append(progress_reporters.recording(record))
         await follow.rollout(client, target, key, timeout_s=timeout_s, reporters=reporters)
+        if output.is_redrawn(sys.stdout):
+            output.next_command(target.text(Command("kaitoctl endpoint", key.name, "-n", key.namespace)))

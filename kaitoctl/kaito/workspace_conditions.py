@@ -249,7 +249,10 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
             return says(False, "WorkspaceInferenceStatusPending", f"{found.reason}: {message}")
     counts = workload.get("status") or {}
     new, ready = (int(counts.get(name) or 0) for name in ("updatedReplicas", "readyReplicas"))
-    detail = f"Inference workload is not ready: {min(new, ready)} of {replicas(workload)} pods serve"
+    serving, wanted = min(new, ready), replicas(workload)
+    # Those of the revision before may still be there, or the counts may be from before the change.
+    what = f"{serving} of {wanted} pods serve" if serving < wanted else "its old pods are being replaced"
+    detail = f"Inference workload is not ready: {what}"
     return says(False, "WorkspaceInferenceStatusPending", detail)
 
 

@@ -137,7 +137,7 @@ class Table:
         headed: whether the headers are shown.
         most: columns of a line in a pipe, where the last cell is cut to them; 0 for any number.
         below: whether on terminals the last cell stands below its line, at full width, where there is too
-            little room beside the others.
+            little room beside the others. Where words would have to be broken, last cells do in any table.
     """
 
     columns: tuple[Column, ...]

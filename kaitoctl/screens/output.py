@@ -298,6 +298,12 @@ def step(text: str) -> None:
         _narrate("►", text)
 
 
+def next_command(text: str) -> None:
+    """What can be done now, in one line to paste."""
+    if not said.is_quiet:
+        _show([layout.Command(text, lead="next: ", indent=2)], sys.stderr)
+
+
 def success(text: str) -> None:
     """Something went well."""
     if not said.is_quiet:

@@ -195,8 +195,7 @@ def _draw(blocks: Iterable[Block], console: Console) -> Iterator[RenderableType]
             case Steps():
                 yield from _steps(block, width)
             case Difference():
-                style = {"+": "green", "-": "red", "@": "cyan"}.get(block.text[:1], "")
-                yield from (_whole(line, style) for line in _lines(visible(block.text), width))
+                yield from _difference(visible(block.text), width)
             case Table():
                 yield from _table(block, width)
 
@@ -214,6 +213,15 @@ def _paragraph(block: Paragraph, width: int) -> Iterator[Text]:
     first.append(block.lead, block.style)
     for number, line in enumerate(_lines(visible(block.text), width - hang, first.cell_len - hang)):
         yield _whole_after(first if number == 0 else Text(" " * hang), line)
+
+
+def _difference(text: str, width: int) -> Iterator[Text]:
+    """A line of a diff; what is behind its indentation is wrapped, and stays as far in."""
+    style = {"+": "green", "-": "red", "@": "cyan"}.get(text[:1], "")
+    words = text[1:].lstrip(" ")
+    before = text[: len(text) - len(words)]
+    for number, line in enumerate(_lines(words, width - len(before))):
+        yield _whole((" " * len(before) if number else before) + line, style)
 
 
 def _whole_after(lead: Text, line: str) -> Text:
@@ -267,10 +275,13 @@ def _table(block: Table, width: int) -> Iterator[RenderableType]:
     room = _TOO_WIDE if block.wide else width
     kept = _columns_with_room(columns, rows, room)
     columns, rows = [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
-    under: list[str] = []
-    if block.below and len(columns) > 1 and _too_wide(columns, rows, room):
-        under = [visible(row[-1].text) for row in rows]
+    under: list[str] = [""] * len(rows)
+    is_too_wide = _is_too_wide if block.below else _breaks_words
+    while len(columns) > 1 and is_too_wide(columns, rows, room):
+        cells = [visible(row[-1].text) for row in rows]
+        under = [": ".join(filter(None, both)) for both in zip(cells, under, strict=True)]
         columns, rows = columns[:-1], [row[:-1] for row in rows]
+        is_too_wide = _breaks_words
     widths = _widths(columns, rows, room)
     grid = _grid(columns, widths)
     if block.headed:
@@ -286,17 +297,25 @@ def _table(block: Table, width: int) -> Iterator[RenderableType]:
             yield from _fold(name, row[0], room)
             grid = _grid(columns, widths)
             grid.add_row(Text("\n").join(below), *others)
-        if under and under[at]:
+        if under[at]:
             yield grid
-            yield from _paragraph(Paragraph(under[at], indent=_UNDER), width)
+            lead = row[0].below or " " * _UNDER
+            yield from (_whole(lead + line) for line in _lines(under[at], width - len(lead)))
             grid = _grid(columns, widths)
     yield grid
 
 
-def _too_wide(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> bool:
+def _is_too_wide(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> bool:
     """Whether a line of all cells is longer than there is room."""
     natural = [_natural(column, [row[at] for row in rows]) for at, column in enumerate(columns)]
     return sum(natural) + _GAP * (len(columns) - 1) > room
+
+
+def _breaks_words(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> bool:
+    """Whether there is too little room even for the longest words of all columns but that of names."""
+    least = [_least(column, [row[at] for row in rows]) for at, column in enumerate(columns)]
+    least[0] = min(least[0], _SHORTEST_NAME)
+    return sum(least) + _GAP * (len(columns) - 1) > room
 
 
 def _rank(block: Table, at: int) -> int:

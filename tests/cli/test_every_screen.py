@@ -31,6 +31,8 @@ CLUSTER = [
     "nodes", "doctor", "check-nodes {name}", "version", "fit --cluster", "plan -f changed.yaml",
     "diff -f changed.yaml", "orphans", "status -A",
 ]  # fmt: skip
+# A word of letters and what joins them; not an age, a count or a part of a drawing.
+_NAME = re.compile(r"[^\d\W][\w./:-]*")
 # Data that is copied, whatever its width.
 _COPIED = re.compile(r"^\W*(?:\w+: )?(?:kubectl|kaitoctl|curl|https?:|/)|(?:kubectl|kaitoctl) \S")
 
@@ -111,8 +113,20 @@ def seen_on(shell: Shell, columns: int, colour: bool, *command: str) -> list[str
 def found(shell: Shell, commands: list[str], columns: int, colour: bool) -> dict[str, list[str]]:
     wrong = {}
     for command in commands:
-        lines = seen_on(shell, columns, colour, str(BIN / "kaitoctl"), *command.split())
+        words = [str(BIN / "kaitoctl"), *command.split()]
+        lines = seen_on(shell, columns, colour, *words)
         assert any(lines), command
-        if all_faults := list(faults(lines, columns)):
+        all_faults = list(faults(lines, columns))
+        if columns == 80 and colour:
+            all_faults += broken_words(lines, seen_on(shell, 400, colour, *words))
+        if all_faults:
             wrong[command] = all_faults
     return wrong
+
+
+def broken_words(narrow: list[str], wide: list[str]) -> list[str]:
+    """The words of a narrow terminal that a wide one does not show: pieces, and what changes by the second."""
+    whole = {word for line in wide for word in line.split()}
+    pieces = {word for line in narrow for word in line.split()} - whole
+    # A cell that moves below its line is led in by a colon.
+    return sorted(word for word in pieces if _NAME.fullmatch(word) and word.removesuffix(":") not in whole)
