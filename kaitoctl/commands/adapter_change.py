@@ -7,6 +7,7 @@ written so that nobody's adapter is lost, is in `kaito.adapters`.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -277,6 +278,8 @@ class _Changing:
         cause = diagnose(seen, datetime.now(UTC)).cause
         if cause is None:
             return error.message
+        if output.is_redrawn(sys.stderr):  # the last picture has the cause and the command
+            return f"Workspace {key}: {cause.message}"
         for source, text in cause.evidence:
             output.note(words.shortened(f"{source}: {text}"))
         if cause.command:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import cluster
+from kaitoctl.commands.loading_log import LoadingLog
 from kaitoctl.commands.observe_deeply import with_controllers, with_evidence
 from kaitoctl.commands.observe_workspace import WorkspaceObservation, observe_workspace
 from kaitoctl.commands.target import Target
@@ -64,7 +65,7 @@ async def rollout(
         TimedOut: it is still progressing; nothing was undone.
     """
     showing = [progress_reporters.on(sys.stderr)] if reporters is None else reporters
-    last = _LastSeen()
+    last = _LastSeen(LoadingLog(client))
     try:
         async with asyncio.timeout(timeout_s):
             async with observe_workspace(client, key, catalog=catalog) as observed:
@@ -79,6 +80,7 @@ async def rollout(
             else "nothing was undone; follow it again: " + Command("kaitoctl status", *_named(key), "-w"),
         ) from None
     finally:
+        last.log.close()
         for reporter in showing:
             reporter.close()
 
@@ -132,8 +134,9 @@ async def _missing(client: Client, key: ObjectKey) -> ApiError | None:
 
 @dataclass
 class _LastSeen:
-    """What was seen last, for whoever has waited in vain."""
+    """What was seen last, for whoever has waited in vain, and the log that is read beside."""
 
+    log: LoadingLog
     where: str = "nothing: the cluster does not show it"
     nobody_manages: bool = False
 
@@ -166,11 +169,12 @@ async def _until_ready(
             where = Progress(Phase.ACCEPTED, "the old pods are still running")
         if where.outcome == "failed":
             seen = await with_evidence(client, seen)
-        shown = view(seen, now, at=where, flags=target.flags)
+        text = last.log.text(seen)
+        shown = view(seen, now, at=where, flags=target.flags, log=text)
         if not knows_controllers and shown.cause is not None and shown.cause.code == _NOBODY_MANAGES:
             knows_controllers = True  # what to do about it depends on which controllers there are
             seen = await with_controllers(client, seen)
-            shown = view(seen, now, at=where, flags=target.flags)
+            shown = view(seen, now, at=where, flags=target.flags, log=text)
         last.where = shown.where
         last.nobody_manages = shown.cause is not None and shown.cause.code == _NOBODY_MANAGES
         for reporter in reporters:

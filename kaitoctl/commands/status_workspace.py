@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import follow, option_values
+from kaitoctl.commands import follow, loading_log, option_values
 from kaitoctl.commands.cluster import connected, workspace_by_name
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
@@ -36,11 +37,13 @@ async def show(target: Target, asked: Named, output_format: str, managed: Manage
             if code is None:
                 raise refusal or await status_fleet.missing(client, key)
             return code
-        seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
+        log = loading_log.read(client, seen)
+        evidence = with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
+        known, text = await asyncio.gather(evidence, log)
     now = datetime.now(UTC)
-    shown = view(seen, now, flags=target.flags)
+    shown = view(known, now, flags=target.flags, log=text)
     if output_format == "name":
-        output.data(output.resource_name(seen.workspace or {}))
+        output.data(output.resource_name(known.workspace or {}))
     elif option_values.is_structured(output_format):
         output.structured(as_json(shown), output_format)
     else:

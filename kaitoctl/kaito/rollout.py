@@ -256,6 +256,12 @@ def _pod_station(workspace: Object, pod: Object, seen: Snapshot) -> Phase:
     return Phase.LOADING if begun else Phase.PULLING
 
 
+def loading_pod(workspace: Object, seen: Snapshot) -> Object | None:
+    """The first pod whose container has begun and loads the model."""
+    pods = current_pods(workspace, seen)
+    return next((pod for pod in pods if _pod_station(workspace, pod, seen) is Phase.LOADING), None)
+
+
 # What a kubelet does before the first container: volumes, devices, the sandbox and its network.
 # Source: Kubernetes v1.37.2 pkg/kubelet/events/event.go, container/sync_result.go.
 UNPREPARED = frozenset(

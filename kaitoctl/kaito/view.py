@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command
-from kaitoctl.kaito import node_check
+from kaitoctl.kaito import load_progress, node_check
 from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose
 from kaitoctl.kaito.rollout import DOWN, Phase, Progress, current_pods
 from kaitoctl.kaito.snapshot import Snapshot
@@ -87,6 +87,8 @@ class View:
         cause: what keeps it from being ready, if that can be seen; its words may change by the second.
         unseen: what could not be looked at.
         down: nobody is served, and no waiting helps.
+        log: what the container that loads the model said last.
+        loaded: how much of it is loaded, from 0 to 1, if the log says so.
         flags: lead the commands of its advice to its cluster.
     """
 
@@ -105,6 +107,8 @@ class View:
     trouble: str
     unseen: tuple[str, ...] = ()
     down: bool = False
+    log: str = ""
+    loaded: float | None = None
     flags: ClusterFlags = NO_FLAGS
 
     @property
@@ -121,7 +125,12 @@ class View:
 
 
 def view(
-    seen: Snapshot, now: datetime, *, at: Progress | None = None, flags: ClusterFlags = NO_FLAGS
+    seen: Snapshot,
+    now: datetime,
+    *,
+    at: Progress | None = None,
+    flags: ClusterFlags = NO_FLAGS,
+    log: str = "",
 ) -> View:
     """What a screen shows of a Workspace that exists (or has just gone).
 
@@ -130,6 +139,7 @@ def view(
         now: the time; of causes, some need it.
         at: where it is, for somebody who knows better than the snapshot alone can tell.
         flags: lead its commands to the cluster that was looked at.
+        log: the end of that of the container which loads the model.
     """
     found = diagnose(seen, now)
     progress, cause = at or found.progress, found.cause
@@ -154,6 +164,8 @@ def view(
         unseen=tuple(seen.unseen),
         flags=flags,
         down=progress.down,
+        log=load_progress.last_line(log),
+        loaded=load_progress.loaded(log),
     )
 
 

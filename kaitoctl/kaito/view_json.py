@@ -48,6 +48,8 @@ def _as_json(shown: View) -> Object:
             }
             for item in shown.conditions
         ],
+        "log": shown.log,
+        "loaded": shown.loaded,
         "unseen": list(shown.unseen),
         "tree": _item_json(shown.tree),
     }
@@ -123,6 +125,8 @@ def of_json(value: Any) -> View:
             trouble=f"{found.code} {found.about}" if found else "",
             unseen=tuple(map(str, value["unseen"])),
             down=value.get("down") is True,
+            log=str(value.get("log") or ""),
+            loaded=None if value.get("loaded") is None else float(value["loaded"]),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a view of a Workspace: {error}") from error

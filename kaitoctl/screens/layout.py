@@ -45,7 +45,7 @@ class Paragraph:
         hang: further columns on the left of all lines but the first.
         plain: other words for a pipe.
         most: columns of a line in a pipe, where the text is wrapped to them; 0 for one line.
-        style: of the lead, where it has no mark's.
+        style: of the lead; of the whole text where there is neither lead nor mark.
     """
 
     text: str = ""

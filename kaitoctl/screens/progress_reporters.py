@@ -89,15 +89,17 @@ class Live:
 
     def __init__(self, stream: TextIO) -> None:
         self._picture = output.picture(stream)
+        self._failed: tuple[View, datetime] | None = None
 
     def show(self, shown: View, now: datetime) -> None:
         """Draw it."""
         blocks = status_screen.report(shown, now, drawn=True)
         self._picture.draw(blocks, smaller=status_screen.smaller(shown, now))
+        self._failed = (shown, now) if shown.outcome == "failed" else None
 
     def close(self) -> None:
-        """Give the terminal back."""
-        self._picture.close()
+        """Give the terminal back: the cause of a failure stays in sight, at the cost of its tree."""
+        self._picture.close(smaller=status_screen.smaller(*self._failed) if self._failed else ())
 
 
 class Objects:

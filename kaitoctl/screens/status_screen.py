@@ -37,7 +37,14 @@ def age(moment: str, now: datetime) -> str:
     )
 
 
-def report(shown: View, now: datetime, *, drawn: bool = False, most_rows: int | None = None) -> list[Block]:
+def report(
+    shown: View,
+    now: datetime,
+    *,
+    drawn: bool = False,
+    most_rows: int | None = None,
+    with_conditions: bool = True,
+) -> list[Block]:
     """Everything there is to show.
 
     Args:
@@ -45,22 +52,26 @@ def report(shown: View, now: datetime, *, drawn: bool = False, most_rows: int | 
         now: the moment, for ages.
         drawn: whether it is for a terminal, where messages stand below their conditions.
         most_rows: of the tree, what is wrong before what is well; None for all.
+        with_conditions: whether conditions are shown.
     """
     head = f"Workspace {shown.workspace}, {shown.title}, generation {shown.generation}"
-    blocks: list[Block] = [Paragraph(head), BLANK, *_stations(shown, now, drawn=drawn), BLANK]
-    blocks += _tree(shown.tree, now, most_rows)
-    if shown.conditions:
-        blocks += [BLANK, *_conditions(shown, now, drawn=drawn)]
+    blocks: list[Block] = [Paragraph(head), BLANK, *_stations(shown, now, drawn=drawn)]
     if shown.cause is not None and shown.cause.weight == "fault":
-        blocks += [BLANK, *_cause(shown)]
+        blocks += _cause(shown)
+    blocks += [BLANK, *_tree(shown.tree, now, most_rows)]
+    # On a terminal, where all is well, they would say what stands above once more.
+    is_said = drawn and shown.outcome == "ready" and _are_all_well(shown)
+    if shown.conditions and with_conditions and not is_said:
+        blocks += [BLANK, *_conditions(shown, now, drawn=drawn)]
     if shown.unseen:
         blocks += [BLANK, Paragraph(f"Not visible to you: {', '.join(shown.unseen)}")]
     return blocks
 
 
 def smaller(shown: View, now: datetime) -> Iterator[list[Block]]:
-    """The report for fewer and fewer lines: less of its tree, so that conditions stay in sight."""
-    return (report(shown, now, drawn=True, most_rows=most) for most in (24, 16, 12, 8, 6, 4, 3, 2, 1))
+    """The report for fewer and fewer lines: without conditions, then with less and less of its tree."""
+    for most in (None, 24, 16, 12, 8, 6, 4, 3, 2, 1):
+        yield report(shown, now, drawn=True, most_rows=most, with_conditions=False)
 
 
 # --- stations ------------------------------------------------------------------------------------------
@@ -78,13 +89,17 @@ def _stations(shown: View, now: datetime, *, drawn: bool) -> Iterator[Block]:
     elif shown.outcome == "failed":
         where = f"failed while {shown.phase.words}"
     yield Paragraph(where)
+    if shown.log and shown.outcome is None:
+        yield Paragraph(shown.log, indent=2, hang=2, style="dim")
 
 
 def _bar(shown: View, now: datetime) -> str:
-    """The time that has gone of the preset's budget."""
+    """How much of the model is loaded, if its log says so; else the time that has gone of its budget."""
     gone_s = (now - parse_timestamp(shown.since)).total_seconds()
-    full = max(0, min(_BAR, int(_BAR * gone_s / max(shown.budget_s, 1.0))))
-    return "█" * full + "░" * (_BAR - full)
+    share = gone_s / max(shown.budget_s, 1.0) if shown.loaded is None else shown.loaded
+    full = max(0, min(_BAR, int(_BAR * share)))
+    words = "" if shown.loaded is None else f" {shown.loaded:.0%}"
+    return "█" * full + "░" * (_BAR - full) + words
 
 
 def _station(phase: Phase, shown: View) -> tuple[str, str]:
@@ -171,10 +186,16 @@ def _conditions(shown: View, now: datetime, *, drawn: bool) -> Iterator[Block]:
         ]
         rows.append(tuple(row if drawn else [*row, Cell(item.message)]))
     yield Table(tuple(columns), tuple(rows))
-    if drawn:
+    if drawn and (shown.cause is None or shown.cause.weight != "fault"):
         yield from _messages(shown)
     if any(_is_stale(item, shown) for item in shown.conditions):
         yield Paragraph(f"* of an older generation than {shown.generation}: it may not hold any more")
+
+
+def _are_all_well(shown: View) -> bool:
+    return all(
+        _condition_mark(item, shown) == "✔" and not _is_stale(item, shown) for item in shown.conditions
+    )
 
 
 def _condition_mark(item: Condition, shown: View) -> str:
@@ -187,12 +208,12 @@ def _condition_mark(item: Condition, shown: View) -> str:
 
 
 def _messages(shown: View) -> Iterator[Block]:
-    """What the conditions that do not hold say, each message once."""
-    said: set[str] = set()
+    """What the conditions that do not hold say, each message once, and not what stands above already."""
+    above = shown.where
     for item in shown.conditions:
-        if item.status != "True" and item.message and item.message not in said:
+        if item.status != "True" and item.message and item.message not in above:
             yield Paragraph(f"{item.type}: {_short(item.message)}", indent=2)
-            said.add(item.message)
+            above += f"\n{item.message}"
 
 
 def _short(text: str) -> str:
@@ -210,4 +231,6 @@ def _cause(shown: View) -> Iterator[Block]:
     yield Paragraph(f"{cause.about}: {cause.message} [{cause.code}]", mark=mark)
     if cause.command:
         yield Command(text(cause.command, shown.flags))
+    elif cause.hint:
+        yield Paragraph(text(cause.hint, shown.flags), indent=4)
     yield Command(text(shown.more, shown.flags), lead="More: ", indent=2)

@@ -28,6 +28,7 @@ _ASCII = str.maketrans(
     | {"…": "...", "←": "<-", "→": "->"}
 )
 _GAP = 2
+_FOLLOWS = 6  # lines behind the last picture: error, hint and prompt
 _UNDER = 4  # columns before what stands below a line
 _LEAST_PROSE = 24  # columns of free text: narrower is hard to read
 _LEAST_ROOM = 20
@@ -150,11 +151,7 @@ class Picture:
             self._live = None
             self._console.clear()
         self._size, self._blocks = size, blocks
-        shown = Group(*_draw(blocks, self._console))
-        for fewer in smaller:
-            if self._height(shown) < size.height:
-                break
-            shown = Group(*_draw(fewer, self._console))
+        shown = Group(*_draw(self._fitting(blocks, smaller, size.height), self._console))
         if self._live is None:
             self._live = Live(
                 shown,
@@ -169,16 +166,26 @@ class Picture:
         else:
             self._live.update(shown, refresh=True)
 
-    def _height(self, shown: RenderableType) -> int:
-        return len(self._console.render_lines(shown, pad=False))
+    def _fitting(
+        self, blocks: Sequence[Block], smaller: Iterable[Sequence[Block]], height: int
+    ) -> Sequence[Block]:
+        for fewer in smaller:
+            if len(self._console.render_lines(Group(*_draw(blocks, self._console)), pad=False)) < height:
+                break
+            blocks = fewer
+        return blocks
 
-    def close(self) -> None:
-        """Leave the whole picture, with its commands in one line each, and give the cursor back."""
+    def close(self, *, smaller: Iterable[Sequence[Block]] = ()) -> None:
+        """Leave the picture, with its commands in one line each, and give the cursor back.
+
+        Args:
+            smaller: what stays instead of the whole where that is too high to be seen with what follows it.
+        """
         if self._live is not None:
             self._live.update(Text(), refresh=True)  # stopped, it would show all of what is too high, too
             self._live.stop()
             self._live = None
-            _print(self._blocks, self._console)
+            _print(self._fitting(self._blocks, smaller, self._size.height - _FOLLOWS), self._console)
 
 
 # --- blocks ------------------------------------------------------------------------------------------------
@@ -211,8 +218,9 @@ def _paragraph(block: Paragraph, width: int) -> Iterator[Text]:
         first.append(" ")
     hang = first.cell_len + block.hang
     first.append(block.lead, block.style)
+    style = "" if block.lead or block.mark else block.style
     for number, line in enumerate(_lines(visible(block.text), width - hang, first.cell_len - hang)):
-        yield _whole_after(first if number == 0 else Text(" " * hang), line)
+        yield _whole_after(first if number == 0 else Text(" " * hang), line, style)
 
 
 def _difference(text: str, width: int) -> Iterator[Text]:
@@ -224,9 +232,9 @@ def _difference(text: str, width: int) -> Iterator[Text]:
         yield _whole((" " * len(before) if number else before) + line, style)
 
 
-def _whole_after(lead: Text, line: str) -> Text:
+def _whole_after(lead: Text, line: str, style: str) -> Text:
     shown = lead.copy()
-    shown.append(line)
+    shown.append(line, style)
     shown.no_wrap, shown.overflow = True, "ignore"
     return shown
 

@@ -31,7 +31,7 @@ CLUSTER = [
     "nodes", "doctor", "check-nodes {name}", "version", "fit --cluster", "plan -f changed.yaml",
     "diff -f changed.yaml", "orphans", "status -A",
 ]  # fmt: skip
-# A word of letters and what joins them; not an age, a count or a part of a drawing.
+# Of letters and what joins them; not an age, a count or a part of a drawing.
 _NAME = re.compile(r"[^\d\W][\w./:-]*")
 # Data that is copied, whatever its width.
 _COPIED = re.compile(r"^\W*(?:\w+: )?(?:kubectl|kaitoctl|curl|https?:|/)|(?:kubectl|kaitoctl) \S")
@@ -125,7 +125,7 @@ def found(shell: Shell, commands: list[str], columns: int, colour: bool) -> dict
 
 
 def broken_words(narrow: list[str], wide: list[str]) -> list[str]:
-    """The words of a narrow terminal that a wide one does not show: pieces, and what changes by the second."""
+    """The words of a narrow terminal that a wide one does not show: pieces of words."""
     whole = {word for line in wide for word in line.split()}
     pieces = {word for line in narrow for word in line.split()} - whole
     # A cell that moves below its line is led in by a colon.

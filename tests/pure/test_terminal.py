@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,9 +17,10 @@ from terminals import Terminal, lines, uncoloured
 
 from kaitoctl.commands.why import report as why
 from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.rollout import Phase, Progress
 from kaitoctl.kaito.view import view
 from kaitoctl.kube.objects import ObjectKey
-from kaitoctl.screens import gpu_table, layout, node_table, status_screen
+from kaitoctl.screens import gpu_table, layout, node_table, progress_reporters, status_screen
 from kaitoctl.screens.layout import Block, Cell, Column, Command, Difference, Paragraph, Table, plain
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
@@ -149,16 +151,62 @@ def test_pipes_get_plain_lines_without_rich_unless_colours_are_forced(
 
 
 @pytest.mark.parametrize("rows", [3, 60])
-def test_on_few_lines_the_tree_gives_way_to_the_conditions_and_the_cause(rows: int) -> None:
+def test_on_few_lines_conditions_and_then_the_tree_give_way_to_the_cause_and_the_fix(rows: int) -> None:
     seen = snapshot(*(pod(f"falcon-{number}", message="not found") for number in range(rows)))
     shown = view(seen, NOW)
     heights = [len(Terminal(80).lines(blocks)) for blocks in status_screen.smaller(shown, NOW)]
     assert heights == sorted(heights, reverse=True)
     least = Terminal(80).lines(list(status_screen.smaller(shown, NOW))[-1])
     assert len(least) < 24
-    assert any(line.startswith("CONDITION") for line in least)
     assert any("kaitoctl why" in line for line in least)
     assert any("more" in line for line in least if line.startswith("... "))
+    for blocks in (status_screen.report(shown, NOW, drawn=True), *status_screen.smaller(shown, NOW)):
+        lines = Terminal(80).lines(blocks)
+        below = lines[lines.index("failed while pulling image") + 1 :]
+        assert "there is no image" in below[0] and "kubectl edit workspace" in below[1]
+
+
+class _Screen(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_last_picture_of_a_failure_is_as_high_as_can_be_seen_with_what_follows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("COLUMNS", "80"), ("LINES", "24"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    seen = snapshot(*(pod(f"falcon-{number}", message="not found") for number in range(30)))
+    screen = _Screen()
+    live = progress_reporters.Live(screen)
+    live.show(view(seen, NOW), NOW)
+    screen.truncate(0)
+    live.close()
+    last = uncoloured(screen.getvalue()).rpartition("Workspace default/falcon, ")[2].splitlines()
+    assert len(last) <= 24 - 6
+    assert any("there is no image" in line for line in last)
+
+
+LOADING = "\n".join(
+    (
+        "INFO: engine starts",
+        "\rLoading safetensors checkpoint shards:   0% Completed | 0/4 [00:00<?, ?it/s]\r"
+        "Loading safetensors checkpoint shards:  25% Completed | 1/4 [00:02<00:07,  2.6s/it]",
+    )
+)
+
+
+def test_the_shards_that_are_loaded_fill_the_bar_and_the_last_line_of_the_log_is_dim() -> None:
+    at_work = Progress(Phase.LOADING, "on gpu-a")
+    for log, bar in ((LOADING, "██░░░░░░░░ 25% "), ("compiling the graph", "░░░░░░░░░░ ")):
+        shown = view(snapshot(pod()), NOW, at=at_work, log=log)
+        picture = Terminal(80, colour=True).lines(status_screen.report(shown, NOW, drawn=True))
+        at = next(at for at, line in enumerate(picture) if uncoloured(line).startswith(bar))
+        assert "loading model on gpu-a, for 1m00s of 30m" in picture[at]
+        assert uncoloured(picture[at + 1]).strip().startswith(shown.log[:30])
+        assert "\x1b[2m" in picture[at + 1]
 
 
 def test_what_is_waited_for_has_no_cross_and_a_bar_of_the_time_that_has_gone() -> None:

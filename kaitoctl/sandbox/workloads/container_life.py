@@ -135,13 +135,19 @@ def _faulty(fault: str, load_s: float) -> _Run | None:
     return None
 
 
+def answers_after_s(container: Object, fault: str) -> float:
+    """How long a server loads before it answers its probes."""
+    load_s = GPU_LOAD_S if _holds_gpu(container) else LOAD_S
+    return NEVER if fault == "probe-never" else load_s * (SLOW if fault == "slow-load" else 1)
+
+
 def serving_run(container: Object, fault: str) -> _Run:
     """The run of a server: it answers probes once it has loaded, and is killed when that takes too long."""
     load_s = GPU_LOAD_S if _holds_gpu(container) else LOAD_S
     if crashed := _faulty(fault, load_s):
         waits = container.get("startupProbe") or is_sidecar(container)
         return replace(crashed, started_s=NEVER if waits else 0)
-    answers = NEVER if fault == "probe-never" else load_s * (SLOW if fault == "slow-load" else 1)
+    answers = answers_after_s(container, fault)
     started = 0.0
     killed = NEVER
     if startup := container.get("startupProbe"):

@@ -32,7 +32,7 @@ from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox.clock import Clock
 from kaitoctl.sandbox.nodes import InstanceShape
-from kaitoctl.sandbox.workloads import endpoints, kubelet, provisioner, scheduler
+from kaitoctl.sandbox.workloads import container_logs, endpoints, kubelet, provisioner, scheduler
 from kaitoctl.sandbox.workloads.deployments import Deployments
 from kaitoctl.sandbox.workloads.jobs import Jobs
 from kaitoctl.sandbox.workloads.replicasets import ReplicaSets
@@ -65,6 +65,7 @@ class Workloads:
         real: RealPods | None = None,
     ) -> None:
         self._client = client
+        self._clock = clock
         self._real = real
         self._turn = 0
         watched_kinds = (*_WATCHED, CONFIG_MAP) if real is not None else _WATCHED
@@ -125,7 +126,7 @@ class Workloads:
             return ""
         container = container or found["spec"]["containers"][0]["name"]
         told = self._real.log(found, container, previous=previous) if self._real is not None else None
-        return kubelet.log_of(found, container) if told is None else told
+        return container_logs.log_of(found, container, self._clock) if told is None else told
 
     def follow(self, namespace: str, pod: str, container: str) -> AsyncIterator[bytes] | None:
         """What a container logs from now on; None for one of which nothing more is to come."""

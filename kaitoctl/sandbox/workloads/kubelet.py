@@ -3,7 +3,7 @@
 Here is also what Kubernetes keeps in its node lifecycle and pod garbage collectors: pods of a node that is
 not ready are not ready, pods that do not tolerate a NoExecute taint are evicted, pods of a vanished node
 vanish.
-What happens when is decided in `timetable`; the logs are made up here too, and say so.
+What happens when is decided in `timetable`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.sandbox import nodes
 from kaitoctl.sandbox.clock import Clock, precise
 from kaitoctl.sandbox.workloads import pods, scheduler
-from kaitoctl.sandbox.workloads.container_life import NEVER, fault_of
+from kaitoctl.sandbox.workloads.container_life import NEVER
 from kaitoctl.sandbox.workloads.pods import Writes
 from kaitoctl.sandbox.workloads.timetable import Moment, pod_at, pod_ip
 
@@ -264,7 +264,7 @@ def keys_on_node(store: Mapping[ObjectKey, Object]) -> Callable[[Object], list[O
     return keys
 
 
-# --- events and logs -----------------------------------------------------------------------------------
+# --- events --------------------------------------------------------------------------------------------
 
 
 def news(pod: Object, before: Object, now: Moment) -> Iterator[tuple[str, str, bool]]:
@@ -324,42 +324,3 @@ def _probe_news(pod: Object, old: Object, new: Object) -> Iterator[tuple[str, st
 
 def _waiting_for(status: Object) -> str:
     return str(dig(status, "state", "waiting", "reason") or "")
-
-
-_LAST_WORDS = {
-    "crash": "Error: the process ended with exit code 1 (a fault that was asked for)",
-    "empty-data": "Error: no files found in the data source; nothing to copy",
-    "cuda-oom": "Loading checkpoint shards:  50% ...\n"
-    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of "
-    "15.77 GiB of which 1.21 GiB is free.",
-    "oom": "Loading checkpoint shards:  50% ...",
-    "probe-never": "Waiting for the model to load ...",
-    "incompatible": "RuntimeError: Error(s) in loading state_dict: size mismatch for layers.0.weight",
-    "slow-load": "Loading checkpoint shards:   7% (this will take a while) ...",
-}
-
-
-def log_of(pod: Object, container: str) -> str:
-    """What `kubectl logs` shows of a container: a few lines, which say that nothing really ran."""
-    for field, statuses, init in (
-        ("initContainers", "initContainerStatuses", True),
-        ("containers", "containerStatuses", False),
-    ):
-        spec = by_name(dig(pod, "spec", field)).get(container)
-        if spec is None:
-            continue
-        status = by_name(dig(pod, "status", statuses)).get(container) or {}
-        if not status.get("containerID"):
-            return ""
-        lines = [f"[simulated by the kaitoctl sandbox: no process of {spec.get('image')} ran]"]
-        if words := _LAST_WORDS.get(fault_of(pod, spec, init=init)):
-            lines.append(words)
-        elif dig(status, "state", "terminated") is not None:
-            lines.append("Done.")
-        elif status.get("ready"):
-            ports = [port.get("containerPort") for port in spec.get("ports") or ()]
-            lines.append(f"Serving on port {ports[0]}." if ports else "Running.")
-        else:
-            lines.append("Starting ...")
-        return "\n".join(lines) + "\n"
-    return ""
