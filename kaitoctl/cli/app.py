@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -136,8 +137,10 @@ class _LazyGroup(typer.core.TyperGroup):
         if args[:1] == ["help"]:  # as kubectl, flux and uv have it
             args = [*args[1:], "--help"]
         path, arguments = global_options.rearranged(self, ctx, args)
-        if path and not ctx.resilient_parsing:
-            global_options.set_defaults(self, ctx, path)
+        if path:
+            # Names are completed by the same defaults; a file that is not as it must be is not said then.
+            with suppress(*[InputError] * ctx.resilient_parsing):
+                global_options.set_defaults(self, ctx, path)
         rest: list[str] = super().parse_args(ctx, arguments)
         return rest
 

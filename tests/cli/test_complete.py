@@ -12,6 +12,8 @@ import pytest
 import yaml
 from shell import BIN, Shell
 
+from kaitoctl.cli import global_options
+
 
 @pytest.fixture(scope="module")
 def shell(sandbox_shell: Shell) -> Shell:
@@ -45,13 +47,13 @@ def completed(shell: Shell, line: str, **env: str) -> list[str]:
     return done.stdout.split()
 
 
-def in_time(shell: Shell, line: str) -> list[str]:
+def in_time(shell: Shell, line: str, **env: str) -> list[str]:
     """What is completed when the machine is not too busy for it: it has as long as it needs."""
     patient = shell.home / "patient"
     patient.mkdir(exist_ok=True)
-    text = "import kaitoctl.cli.complete as it\nit._BUDGET_S = 60\n"
+    text = "import kaitoctl.cli.complete as it\nit._BUDGET_S, it._KEPT_S = 60, 600\n"
     (patient / "sitecustomize.py").write_text(text)
-    return completed(shell, line, PYTHONPATH=str(patient))
+    return completed(shell, line, PYTHONPATH=str(patient), **env)
 
 
 @pytest.mark.parametrize("command", ["why", "status", "logs", "events", "endpoint", "chat", "check-nodes"])
@@ -126,6 +128,45 @@ def test_a_cluster_that_says_nothing_is_not_waited_for(offline: Shell, silent: s
         [str(BIN / "kaitoctl")], env=env, capture_output=True, text=True, timeout=20, check=False
     )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_names_are_of_the_namespace_of_the_users_own_defaults(shell: Shell, living: str) -> None:
+    file = shell.home / "defaults.yaml"
+    file.write_text(f"defaults: {{namespace: {living}}}")
+    assert in_time(shell, "kaitoctl why ", KAITOCTL_CONFIG=str(file)) == ["falcon", "phi"]
+    file.write_text("defaults: {no-such-option: 1}")
+    assert in_time(shell, f"kaitoctl why -n {living} ", KAITOCTL_CONFIG=str(file)) == ["falcon", "phi"]
+
+
+OTHERS = [
+    "-n other", "--context other", "--kubeconfig other", "--sandbox", "--server http://127.0.0.1:9",
+    *("--token x", "--as other", "--as-group other", "--as-uid other", "--user other", "--cluster other"),
+    *("--client-certificate other", "--client-key other", "--certificate-authority other"),
+    *("--tls-server-name other", "--insecure-skip-tls-verify"),
+]  # fmt: skip
+
+
+def test_names_that_are_kept_answer_for_the_same_cluster_and_person_alone(
+    shell: Shell, living: str, tmp_path: Path
+) -> None:
+    """By all options of the connection, before the verb and after it."""
+    of_connection = {name for names, *_ in global_options._CONNECTION for name in names if name != "-s"}
+    assert of_connection <= {other.split()[0] for other in OTHERS}
+    config = yaml.safe_load(Path(shell.kubeconfig).read_text())
+    config["contexts"][0]["context"]["namespace"] = living
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    env = {"KUBECONFIG": str(file), "KAITOCTL_SANDBOX": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert in_time(shell, "kaitoctl why ", **env) == ["falcon", "phi"]
+    (kept,) = (tmp_path / "cache").rglob("names-*.json")
+    text = kept.read_text().replace("falcon", "kept")
+    for line in (
+        "kaitoctl why ",
+        *(f"kaitoctl why {other} " for other in OTHERS),
+        "kaitoctl --as other why ",
+    ):
+        kept.write_text(text)
+        assert ("kept" in in_time(shell, line, **env)) == (line == "kaitoctl why "), line
 
 
 def test_no_cluster_and_no_sandbox_complete_to_nothing_and_start_nothing(offline: Shell) -> None:
