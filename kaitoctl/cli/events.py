@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def events(
-    name: options.ServedName,
+    names: options.ServedNames,
     warnings: Annotated[bool, typer.Option("--warnings", help="Only warnings.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Watch for new events.")] = False,
     output_format: Annotated[
@@ -31,4 +31,4 @@ def events(
     """
     from kaitoctl.commands import events
 
-    events.events(name=name, warnings=warnings, watch=watch, output_format=output_format, target=target)
+    events.events(names=names, warnings=warnings, watch=watch, output_format=output_format, target=target)

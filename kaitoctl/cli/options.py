@@ -116,6 +116,17 @@ ServedName = Annotated[
         autocompletion=complete.served,
     ),
 ]
+ServedNames = Annotated[
+    list[str],
+    typer.Argument(
+        help="Workspaces or InferenceSets; inferenceset/NAME where both have the name.",
+        metavar="NAME...",
+        autocompletion=complete.served,
+    ),
+]
+WorkspaceNames = Annotated[
+    list[str], typer.Argument(help="Workspace names.", metavar="NAME...", autocompletion=complete.workspaces)
+]
 SetName = Annotated[
     str, typer.Argument(help="InferenceSet name.", metavar="NAME", autocompletion=complete.sets)
 ]

@@ -12,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def restart(
-    name: options.WorkspaceName,
+    names: options.WorkspaceNames,
     dry_run: options.DryRun = "none",
     yes: options.Yes = False,
     wait: options.Wait = True,
@@ -21,10 +21,10 @@ def restart(
     managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
-    """Restart the pods of a Workspace, and follow until they serve.
+    """Restart the pods of Workspaces, and follow until they serve.
 
     Says first for how long nothing serves, and asks. Refused where the new pod would wait forever for the
-    GPUs of the old one.
+    GPUs of the old one. Several are restarted one after the other; the first that fails ends it.
 
     \b
     Examples:
@@ -33,7 +33,7 @@ def restart(
     from kaitoctl.commands import restart
 
     restart.restart(
-        name=name,
+        names=names,
         dry_run=dry_run,
         yes=yes,
         wait=wait,

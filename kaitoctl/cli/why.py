@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def why(
-    name: options.ServedName,
+    names: options.ServedNames,
     output_format: Annotated[str, options.formats("text", "short", "json", "yaml")] = "text",
     catalog: options.CatalogFile = None,
     managed: options.ManagedBy = options.MANAGED_BY,
@@ -22,14 +22,16 @@ def why(
 ) -> None:
     """Explain why a Workspace is not ready: one root cause, its evidence, and how to fix it.
 
-    Exit code 0: ready, or progressing and nothing blocks it; 1: something does.
+    Exit code 0: ready, or progressing and nothing blocks it; 1: something does. With several names, -o json
+    has a list.
 
     \b
     Examples:
       kaitoctl why workspace-falcon-7b
+      kaitoctl why falcon phi -o short
     """
     from kaitoctl.commands import why
 
     raise typer.Exit(
-        why.why(name=name, output_format=output_format, catalog=catalog, managed=managed, target=target)
+        why.why(names=names, output_format=output_format, catalog=catalog, managed=managed, target=target)
     )

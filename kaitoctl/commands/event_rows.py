@@ -23,7 +23,8 @@ _STYLES = {"Warning": "yellow"}
 
 def selection(events: Iterable[Object], warnings: bool) -> list[Object]:
     """Each event once, oldest first; only warnings if so wanted."""
-    found = {id(event): event for event in events if not warnings or event.get("type") == "Warning"}
+    chosen = (event for event in events if not warnings or event.get("type") == "Warning")
+    found = {event["metadata"].get("uid") or id(event): event for event in chosen}
 
     def order(event: Object) -> tuple[str, int]:
         """Times are whole seconds; within one, the versions tell what came first."""

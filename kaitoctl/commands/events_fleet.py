@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 
-async def show(client: Client, fleet: Fleet, warnings: bool, output_format: str, *, watch: bool) -> None:
-    """Show the events of the namespace that are about the set or a replica, oldest first."""
-    if watch:
-        await _follow(client, fleet, warnings, output_format)
-        return
+async def events_of(client: Client, fleet: Fleet) -> list[Object]:
+    """The events of the namespace that are about the set or a replica."""
     try:
         listed = (await client.list(EVENT, fleet.key.namespace)).items
     except ApiError as error:
@@ -32,8 +29,7 @@ async def show(client: Client, fleet: Fleet, warnings: bool, output_format: str,
             raise
         output.warning(f"events cannot be listed: {error}")
         listed = []
-    found = [event for event in listed if _is_about(event, fleet.key.name, _names(fleet))]
-    event_rows.show(event_rows.selection(found, warnings), output_format)
+    return [event for event in listed if _is_about(event, fleet.key.name, _names(fleet))]
 
 
 def _names(fleet: Fleet) -> set[str]:
@@ -48,7 +44,7 @@ def _is_about(event: Object, name: str, replicas: Iterable[str]) -> bool:
     return any(about == one or about.startswith((f"{one}-", f"{one}.")) for one in replicas)
 
 
-async def _follow(client: Client, fleet: Fleet, warnings: bool, output_format: str) -> None:
+async def follow(client: Client, fleet: Fleet, warnings: bool, output_format: str) -> None:
     """Show new events until cancelled; replicas that come are found when the first event names them."""
     output.end_unread()
     key, replicas, shown = fleet.key, _names(fleet), set[event_rows.Row]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from kaitoctl.advice import Command
@@ -11,6 +11,7 @@ from kaitoctl.commands.option_values import Named
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import catalog
 from kaitoctl.kube.objects import ObjectKey
+from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.fleet.view import Fleet
@@ -40,6 +41,38 @@ async def workspace_or_fleet(
         if fleet is None:
             raise
         return fleet
+
+
+async def each(
+    names: Sequence[Named], find: Callable[[Named], Awaitable[Found]]
+) -> tuple[list[tuple[Named, Found]], list[ApiError]]:
+    """What is found of each name, and why there is nothing of the others; `say_missing` ends with those.
+
+    Raises:
+        ApiError: whatever else than that there is none.
+    """
+    found: list[tuple[Named, Found]] = []
+    missing: list[ApiError] = []
+    for asked in names:
+        try:
+            found.append((asked, await find(asked)))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            missing.append(error)
+    return found, missing
+
+
+def say_missing(missing: Sequence[ApiError]) -> None:
+    """Say which names stand for nothing.
+
+    Raises:
+        ApiError: there is such a name.
+    """
+    for error in missing[:-1]:
+        output.failure(error.message)
+    if missing:
+        raise missing[-1]
 
 
 async def fleet_named(client: Client, key: ObjectKey) -> Fleet:

@@ -145,6 +145,11 @@ def named(text: str) -> Named:
     return Named("workspace" if slash else "", workspace_name(text))
 
 
+def all_named(texts: Iterable[str]) -> list[Named]:
+    """The names, each once, in the order in which they were given."""
+    return list(dict.fromkeys(map(named, texts)))
+
+
 def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
     """The value, if it is one of the choices.
 

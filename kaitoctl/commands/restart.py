@@ -29,6 +29,8 @@ from kaitoctl.kube.objects import (
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.snapshot import Snapshot
@@ -51,7 +53,7 @@ class _How:
 
 def restart(
     *,
-    name: str,
+    names: Sequence[str],
     dry_run: str,
     yes: bool,
     wait: bool,
@@ -60,45 +62,51 @@ def restart(
     managed: ManagedBy,
     target: Target,
 ) -> None:
-    """Recreate the pods of a Workspace."""
+    """Recreate the pods of Workspaces, of one after the other."""
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
-    plain = option_values.workspace_name(name)
+    plain = list(dict.fromkeys(map(option_values.workspace_name, names)))
     timeout_s = option_values.duration_s(timeout) if timeout else None
     check_manager(managed)
     how = _How(dry_run, yes, wait, timeout_s, catalog_file.read(catalog), managed)
     try:
         asyncio.run(_restart(target, plain, how))
     except KeyboardInterrupt:
-        command = Command("kaitoctl status", plain, *target.in_namespace, "-w")
-        hint = target.text("nothing was undone; " + command + " follows it")
+        command = Command("kaitoctl status", *plain, *target.in_namespace, "-w")
+        hint = target.text("nothing was undone; " + command + " follows")
         raise Interrupted("interrupted", hint=hint) from None
 
 
-async def _restart(target: Target, name: str, how: _How) -> None:
+async def _restart(target: Target, names: Sequence[str], how: _How) -> None:
     async with connected(target) as client:
-        workspace = await look.workspace_named(client, name)
-        workload = await _workload(client, workspace)
-        change = await plan_effects.restart_of(
-            client, workspace, how.catalog, is_sandbox=target.sandbox, managed=how.managed
+        found = [await look.workspace_named(client, name) for name in names]
+        for workspace, workload in [(one, await _workload(client, one)) for one in found]:
+            await _restart_one(client, target, workspace, workload, how)
+
+
+async def _restart_one(
+    client: Client, target: Target, workspace: Object, workload: Object, how: _How
+) -> None:
+    change = await plan_effects.restart_of(
+        client, workspace, how.catalog, is_sandbox=target.sandbox, managed=how.managed
+    )
+    output.step(f"{workload['kind']} {key_of(workload)} will be restarted")
+    consent.show_costs(target, change)
+    if change.deadlock:
+        raise InputError(
+            f"the new pod of Workspace {key_of(workspace)} would wait forever; nothing was written",
+            hint="run the command above first",
         )
-        output.step(f"{workload['kind']} {key_of(workload)} will be restarted")
-        consent.show_costs(target, change)
-        if change.deadlock:
-            raise InputError(
-                f"the new pod of Workspace {key_of(workspace)} would wait forever; nothing was written",
-                hint="run the command above first",
-            )
-        words = {"none": "restarted", "client": "restarted (client dry run)"}
-        if how.dry_run == "none" and change.wants_consent and not how.yes:
-            consent.require_yes_or_tty(yes=False)
-            await consent.confirm("Restart?")
-        after = workload
-        if how.dry_run != "client":
-            after = await _send(client, workload, dry_run=how.dry_run == "server")
-        word = words.get(how.dry_run, "restarted (server dry run)")
-        output.data(f"{output.resource_name(workspace)} {word}")
-        if how.dry_run == "none" and how.wait:
-            await _follow(client, target, workspace, after, how)
+    words = {"none": "restarted", "client": "restarted (client dry run)"}
+    if how.dry_run == "none" and change.wants_consent and not how.yes:
+        consent.require_yes_or_tty(yes=False)
+        await consent.confirm("Restart?")
+    after = workload
+    if how.dry_run != "client":
+        after = await _send(client, workload, dry_run=how.dry_run == "server")
+    word = words.get(how.dry_run, "restarted (server dry run)")
+    output.data(f"{output.resource_name(workspace)} {word}")
+    if how.dry_run == "none" and how.wait:
+        await _follow(client, target, workspace, after, how)
 
 
 async def _workload(client: Client, workspace: Object) -> Object:

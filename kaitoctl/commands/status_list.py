@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.cluster import connected, no_such
 from kaitoctl.commands.listed_sets import listed_sets
+from kaitoctl.commands.named import say_missing
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import TimedOut
@@ -60,10 +61,7 @@ async def show_list(target: Target, which: Which, output_format: str) -> None:
         output.warning(f"{what} cannot be listed, so less is shown: {reason}")
     made = _fleets(sets, rows, datetime.now(UTC))
     _print(found, made, which.everywhere, output_format, datetime.now(UTC), where)
-    for one in gone[:-1]:
-        output.failure(one.message)
-    if gone:
-        raise gone[-1]
+    say_missing(gone)
 
 
 def _rows_named(rows: Sequence[Row], which: Which) -> list[Row]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
-from kaitoctl.commands.named import workspace_or_fleet
+from kaitoctl.commands.named import each, say_missing, workspace_or_fleet
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
-from kaitoctl.commands.option_values import ManagedBy, Named, named
+from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
+from kaitoctl.commands.why_answer import Answer
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.snapshot import Snapshot
@@ -26,7 +27,7 @@ from kaitoctl.screens.layout import BLANK, Block, Command, Paragraph
 from kaitoctl.screens.output import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.diagnosis import Cause, Diagnosis
@@ -38,39 +39,61 @@ _LONGEST_EVIDENCE = 240
 _MARKS = {"fault": "✗", "wait": "!", "note": "-"}
 
 
-def why(*, name: str, output_format: str, catalog: str | None, managed: ManagedBy, target: Target) -> int:
-    """Explain why a Workspace is not ready: one root cause, its evidence, and how to fix it."""
+def why(
+    *, names: Sequence[str], output_format: str, catalog: str | None, managed: ManagedBy, target: Target
+) -> int:
+    """Explain why Workspaces are not ready: of each one root cause, its evidence, and how to fix it."""
     known = catalog_file.read(catalog)
     option_values.output_format(output_format, _OUTPUTS)
     check_manager(managed)
-    return asyncio.run(_why(target, named(name), output_format, known, managed))
+    return asyncio.run(_why(target, option_values.all_named(names), output_format, known, managed))
 
 
-async def _why(target: Target, asked: Named, output_format: str, known: Catalog, managed: ManagedBy) -> int:
+async def _why(
+    target: Target, names: Sequence[Named], output_format: str, known: Catalog, managed: ManagedBy
+) -> int:
     async with connected(target) as client:
+        answers, missing = await each(names, lambda asked: _answer(client, target, asked, known, managed))
+        if answers:
+            _show(answers, output_format, is_list=len(names) > 1)
+        say_missing(missing)
+    return 0 if all(answer.is_well for _, answer in answers) else 1
 
-        async def read(client: Client, key: ObjectKey) -> Snapshot:
-            return await snapshot_of(client, key, catalog=known)
 
-        seen = await workspace_or_fleet(client, asked, read)
-        if not isinstance(seen, Snapshot):
-            from kaitoctl.commands import why_fleet  # most names are those of Workspaces
-
-            replica = why_fleet.of_set(target, seen, output_format)
-            if isinstance(replica, int):
-                return replica
-            seen = await read(client, replica)
-        assert seen.workspace is not None
-        key = key_of(seen.workspace)
-        seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
-    found = diagnose(seen, datetime.now(UTC))
+def _show(answers: Sequence[tuple[Named, Answer]], output_format: str, *, is_list: bool) -> None:
     if option_values.is_structured(output_format):
-        output.structured(as_json(found, key, seen, target.flags), output_format)
+        found = [answer.structured for _, answer in answers]
+        output.structured({"workspaces": found} if is_list else found[0], output_format)
     elif output_format == "short":
-        output.data(short(found, target.flags))
+        for asked, answer in answers:
+            output.data(f"{asked}: {answer.short}" if is_list else answer.short)
     else:
-        output.show(report(found, key, seen, target.flags))
-    return 0 if found.cause is None else 1
+        first, *others = (answer.blocks for _, answer in answers)
+        output.show([*first, *(block for blocks in others for block in (BLANK, *blocks))])
+
+
+async def _answer(client: Client, target: Target, asked: Named, known: Catalog, managed: ManagedBy) -> Answer:
+    async def read(client: Client, key: ObjectKey) -> Snapshot:
+        return await snapshot_of(client, key, catalog=known)
+
+    seen = await workspace_or_fleet(client, asked, read)
+    if not isinstance(seen, Snapshot):
+        from kaitoctl.commands import why_fleet  # most names are those of Workspaces
+
+        answer = why_fleet.of_set(target, seen)
+        if isinstance(answer, Answer):
+            return answer
+        seen = await read(client, answer)
+    assert seen.workspace is not None
+    key = key_of(seen.workspace)
+    seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
+    found = diagnose(seen, datetime.now(UTC))
+    return Answer(
+        found.cause is None,
+        as_json(found, key, seen, target.flags),
+        short(found, target.flags),
+        report(found, key, seen, target.flags),
+    )
 
 
 def as_json(found: Diagnosis, key: ObjectKey, seen: Snapshot, flags: ClusterFlags = NO_FLAGS) -> Object:

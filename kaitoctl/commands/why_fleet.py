@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import option_values
+from kaitoctl.commands.why_answer import Answer
 from kaitoctl.kaito.fleet.view import as_json as fleet_json
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output
@@ -17,16 +17,11 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.fleet.view import Fleet
 
 
-def of_set(target: Target, fleet: Fleet, output_format: str) -> int | ObjectKey:
-    """The replica to look into; the exit code when the set itself was explained."""
-    if fleet.worst is None or fleet.trouble:
-        return _of_set(target, fleet, output_format)
-    output.step(f"InferenceSet {fleet.key}: {fleet.ready} of {fleet.wanted} replicas ready")
-    return ObjectKey(fleet.key.namespace, fleet.worst.name)
-
-
-def _of_set(target: Target, fleet: Fleet, output_format: str) -> int:
-    """What is to be said of a set itself, none of whose replicas is the cause."""
+def of_set(target: Target, fleet: Fleet) -> Answer | ObjectKey:
+    """The replica to look into; or what is to be said of the set itself, if none is the cause."""
+    if fleet.worst is not None and not fleet.trouble:
+        output.step(f"InferenceSet {fleet.key}: {fleet.ready} of {fleet.wanted} replicas ready")
+        return ObjectKey(fleet.key.namespace, fleet.worst.name)
     command = ""
     if fleet.outdated and not fleet.is_rolled_by_kaitoctl:
         name, namespace = fleet.key.name, fleet.key.namespace
@@ -35,13 +30,13 @@ def _of_set(target: Target, fleet: Fleet, output_format: str) -> int:
     if failed is not None:
         command = target.text(Command("kaitoctl why", failed.name, "-n", fleet.key.namespace))
     words = fleet.trouble or f"{fleet.ready} of {fleet.wanted} replicas ready; {fleet.template_words}"
-    if option_values.is_structured(output_format):
-        output.structured({**fleet_json(fleet), "command": command or None}, output_format)
-    elif output_format == "short":
-        output.data(visible(words + (f" -> {command}" if command else "")))
-    else:
-        blocks: list[Block] = [
-            Paragraph(f"InferenceSet {fleet.key}: {words}", mark="✗" if fleet.trouble else "✔")
-        ]
-        output.show([*blocks, *([Line(command)] if command else [])])
-    return 1 if fleet.trouble else 0
+    blocks: list[Block] = [
+        Paragraph(f"InferenceSet {fleet.key}: {words}", mark="✗" if fleet.trouble else "✔"),
+        *([Line(command)] if command else []),
+    ]
+    return Answer(
+        not fleet.trouble,
+        {**fleet_json(fleet), "command": command or None},
+        visible(words + (f" -> {command}" if command else "")),
+        blocks,
+    )

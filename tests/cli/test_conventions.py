@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,45 @@ def test_several_names_are_shown_and_a_missing_one_is_said(listed: Shell) -> Non
     both = listed.kaitoctl("status", "-n", NAMESPACE, "workspace/zebra", "apple", "pear", code=4)
     assert [line.split()[0] for line in both.stdout.splitlines()] == ["NAME", "apple", "zebra"]
     assert "there is no Workspace conventions/pear" in both.stderr
+
+
+def test_several_names_are_explained_and_a_missing_one_is_said(listed: Shell) -> None:
+    where = ("-n", NAMESPACE)
+    code = listed.run(str(BIN / "kaitoctl"), "why", "apple", *where).returncode
+    both = listed.kaitoctl("why", "zebra", "workspace/apple", "zebra", *where, "-o", "json", code=code)
+    assert [one["workspace"] for one in json.loads(both.stdout)["workspaces"]] == [
+        f"{NAMESPACE}/zebra",
+        f"{NAMESPACE}/apple",
+    ]
+    short = listed.kaitoctl("why", "zebra", "pear", "apple", *where, "-o", "short", code=4)
+    assert [line.split(":")[0] for line in short.stdout.splitlines()] == ["zebra", "apple"]
+    assert "there is no Workspace conventions/pear" in short.stderr
+
+
+def test_events_of_several_names_are_in_one_order_and_each_is_there_once(listed: Shell) -> None:
+    def events(*names: str, code: int = 0) -> list[Any]:
+        done = listed.kaitoctl("events", *names, "-n", NAMESPACE, "-o", "json", code=code)
+        return list(json.loads(done.stdout)["events"])
+
+    deadline = time.monotonic() + 60
+    while not (events("zebra") and events("apple")):
+        assert time.monotonic() < deadline, "no events"
+        time.sleep(0.2)
+    both = events("zebra", "apple", "pear", code=4)
+    about = {event["object"] for event in both}
+    assert {"Workspace zebra", "Workspace apple"} <= about
+    assert [event["time"] for event in both] == sorted(event["time"] for event in both)
+
+
+def test_several_are_restarted_one_after_the_other_and_none_where_one_cannot_be(listed: Shell) -> None:
+    for name in ("first-one", "second-one"):
+        options = ("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", f"apps={name}")
+        listed.kaitoctl("create", "workspace", name, *options, "-n", NAMESPACE)
+    both = ("restart", "first-one", "workspace/second-one", "--yes", "-n", NAMESPACE)
+    refused = listed.kaitoctl(*both, "pear", code=4)
+    assert not refused.stdout, "nothing is restarted when a name is wrong"
+    done = listed.kaitoctl(*both)
+    assert done.stdout.split()[::2] == ["workspace.kaito.sh/first-one", "workspace.kaito.sh/second-one"]
 
 
 def test_colours_are_forced_and_forbidden_by_the_environment(offline: Shell) -> None:

@@ -93,7 +93,7 @@ def test_beside_a_controller_like_kaitos_the_template_is_walked_over(
             assert "mixed, 3 of 3 replicas ready" in text
             assert "kaitoctl rollout fleet phis" in text.replace(f"--kubeconfig {target.kubeconfig} ", "")
             code, text, _ = await said(
-                why.why, name="phis", output_format="short", catalog=None, managed=NOT_SAID, target=target
+                why.why, names=["phis"], output_format="short", catalog=None, managed=NOT_SAID, target=target
             )
             assert code == 1
             assert "3 of 3 replicas have an older template" in text
@@ -236,7 +236,7 @@ def test_there_is_no_such_set(tmp_path: Path) -> None:
                 await said(rollout_fleet.rollout_fleet, **walk_of(), target=target)
             with pytest.raises(KaitoctlError, match="no Workspace default/phis"):
                 how: dict[str, Any] = {"output_format": "text", "catalog": None, "managed": NOT_SAID}
-                await said(why.why, name="phis", target=target, **how)
+                await said(why.why, names=["phis"], target=target, **how)
 
     asyncio.run(story())
 

@@ -1,0 +1,27 @@
+"""What `kaitoctl why` has to say of one name, a Workspace or a set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kaitoctl.kube.objects import Object
+    from kaitoctl.screens.layout import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What there is to say of one name.
+
+    Args:
+        is_well: whether nothing keeps it from serving.
+        structured: for machines.
+        short: one line.
+        blocks: for a screen.
+    """
+
+    is_well: bool
+    structured: Object
+    short: str
+    blocks: list[Block]
