@@ -2,7 +2,8 @@
 
 `tests/data/kaito_answers.yaml` was measured on a control plane. `tests/data/kaito_code_answers.jsonl` holds
 generated manifests, one for each kind of answer, and what the validation code of KAITO's own tags answered
-(`Validate` of `api/v1alpha1` and `api/v1beta1`, compiled unchanged; CLOUD_PROVIDER azure, default gates).
+(`Validate` of `api/v1alpha1` and `api/v1beta1`, compiled unchanged, behind the API server's own checks of the
+tag's CRD; CLOUD_PROVIDER azure, default gates unless a row names those that are on).
 KAITO refuses when some problem says `refuses`, and admits otherwise; nothing else may decide it.
 """
 
@@ -69,7 +70,8 @@ def test_what_kaitos_own_code_answers_of_generated_manifests_is_computed(release
             continue
         maps = {ObjectKey("ns", name): {"data": data} for name, data in row.get("config_maps", {}).items()}
         byo = row.get("node_provisioner") == "byo"
-        where = Setting(release, "azure", byo, maps, nodes=row.get("nodes") if byo else None)
+        gates = frozenset(row["gates"]) if "gates" in row else None
+        where = Setting(release, "azure", byo, maps, gates, nodes=row.get("nodes") if byo else None)
         problems = validation.judge(row["workspace"], where, old=row.get("old"))
         answer = "refuses" if any(problem.kaito == "refuses" for problem in problems) else "admits"
         if answer != row["answer"]:

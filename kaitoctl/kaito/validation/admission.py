@@ -172,7 +172,7 @@ def _memory(new: Subject, release: Release, is_byo: bool) -> Iterator[Problem]:
         yield from () if bypassed else _preset_needs(where, known, hardware)
     elif is_byo or new.runtime != "vllm" or new.api_version in release.is_weights_check_for_vllm:
         each_gib = hardware.gpu_gib if is_byo and release.counts_one_gpu else hardware.memory_gib
-        total = hardware.nodes * each_gib
+        total = _as_go_counts(hardware.nodes * each_gib)
         if total < known.weights_gib and not bypassed:
             has = f"{hardware.nodes} x {hardware.name} counts as {total} GiB of GPU memory"
             yield refusal(where, "KW136", f"{has}, {known.name} needs {known.weights_gib:g}")
@@ -182,7 +182,7 @@ def _memory(new: Subject, release: Release, is_byo: bool) -> Iterator[Problem]:
 
 
 def _preset_needs(where: str, known: Known, hardware: Hardware) -> Iterator[Problem]:
-    gpus, total = hardware.nodes * hardware.gpus, hardware.nodes * hardware.memory_gib
+    gpus, total = hardware.nodes * hardware.gpus, _as_go_counts(hardware.nodes * hardware.memory_gib)
     each = hardware.memory_gib // hardware.gpus
     times = f"{hardware.nodes} x {hardware.name}"
     if gpus < known.gpus:
@@ -193,6 +193,11 @@ def _preset_needs(where: str, known: Known, hardware: Hardware) -> Iterator[Prob
     if total < known.total_gib:
         message = f"{times} has {total} GiB of GPU memory, {known.name} needs {known.total_gib:g}"
         yield refusal(where, "KW136", message)
+
+
+def _as_go_counts(gib: int) -> int:
+    """The memory that KAITO reckons with: in bytes, of which 64 bits are kept."""
+    return ((gib * 2**30 + 2**63) % 2**64 - 2**63) // 2**30
 
 
 # --- inference ---------------------------------------------------------------------------------------------

@@ -72,9 +72,9 @@ CODES: Mapping[str, Code] = {
         "The document has more problems than anybody would read; the first hundred are shown.",
     ),
     "KW105": Code(
-        "unknown key in a pod template or volume",
-        "inference.template is a pod template, and volumeSource a volume, of Kubernetes. Their keys are "
-        "checked by name, down to the containers.",
+        "unknown key or wrong type in a pod template or volume",
+        "inference.template is a pod template, and volumeSource a volume, of Kubernetes. KAITO's webhook "
+        "decodes them: keys must be those that Kubernetes has, and values of its types.",
         _ALL,
         ("admission webhook refuses it: decoding request failed: cannot decode incoming new object: ...",),
     ),

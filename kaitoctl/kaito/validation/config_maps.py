@@ -194,7 +194,8 @@ def _raw(text: str) -> Any:
         return None if plain and written in _NULLS else written
 
     try:
-        return next(iter(parsed(text, scalar, last_wins=True)), {}) or {}  # as yaml.v2 and vLLM do
+        found = next(iter(parsed(text, scalar, last_wins=True)), None)  # as yaml.v2 and vLLM do
+        return {} if found in (None, "") else found
     except (YAMLError, UnicodeError, Refused) as fault:
         line, column, what = located(fault, text)
         raise InputError(f"line {line}, column {column}: {what}") from None
@@ -224,7 +225,12 @@ def _training(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[st
     for section in config:
         if section not in _SECTIONS:
             yield "KW192", f"section {section[:80]} is not known; known are {', '.join(_SECTIONS)}"
-    bits = as_map(config.get("QuantizationConfig"))
+    bits, arguments = config.get("QuantizationConfig"), config.get("TrainingArguments")
+    for name, value in (("QuantizationConfig", bits), ("TrainingArguments", arguments)):
+        if value is not None and not isinstance(value, dict):
+            yield "KW193" if value is bits else "KW194", f"section {name} is not a map"
+            return
+    bits, arguments = as_map(bits), as_map(arguments)
     for key in _BITS:
         if bits.get(key) is not None and not isinstance(bits[key], bool):
             yield "KW193", f"{key} is not true or false"
@@ -236,7 +242,6 @@ def _training(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[st
         yield "KW193", f"{on[0]} is true, but the method is lora"
     elif not on and method == "qlora":
         yield "KW193", f"the method is qlora, but neither {_BITS[0]} nor {_BITS[1]} is true"
-    arguments = as_map(config.get("TrainingArguments"))
     output = arguments.get("output_dir")
     if "output_dir" in arguments and not isinstance(output, str):
         yield "KW194", "output_dir is not text"

@@ -426,7 +426,7 @@ def _mig_profile(subject: Subject, where: str, profile: str) -> Iterator[Problem
     memory_gb = mig_memory_gb(profile)
     if memory_gb is None:
         yield error(where, "KW129", f"{profile[:80]!r} is not a MIG profile", "for example 1g.10gb")
-    elif profile.removesuffix("+me") not in MIG_PROFILES:
+    elif profile not in MIG_PROFILES:
         hint = did_you_mean(profile, MIG_PROFILES) or f"known are {', '.join(MIG_PROFILES)}"
         yield error(where, "KW129", f"KAITO does not know the MIG profile {profile[:80]}", hint)
     elif (model := subject.model) and memory_gb < model.weights_gib and _BYPASS not in subject.annotations:

@@ -89,4 +89,5 @@ def _adapter_source(subject: Subject, where: str, source: Mapping[str, Any]) -> 
         yield error(f"{where}.image", "KW151", "the adapter has no image")
     yield from image_faults(subject, f"{where}.image", image)
     yield from secret_faults(f"{where}.imagePullSecrets", as_list(source.get("imagePullSecrets")))
-    yield from pod_keys.volume_problems(f"{where}.volumeSource", source.get("volumeSource"))
+    volume = source.get("volumeSource")
+    yield from pod_keys.volume_problems(f"{where}.volumeSource", volume, subject.pod_types)

@@ -17,27 +17,6 @@ from kaitoctl.kaito.validation.grammar import is_dns_label
 from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, error
 
 _SHOWN = 80
-_LISTS = ("containers", "initContainers", "volumes", "tolerations", "imagePullSecrets")
-
-
-def shape_problems(where: str, template: Any) -> Iterator[Problem]:
-    """Values of a wrong type: the webhook cannot decode them."""
-    if template is None:
-        return
-    if not isinstance(template, dict):
-        yield error(where, "KW105", "a pod template must be a map")
-        return
-    for key in ("metadata", "spec"):
-        if not isinstance(template.get(key, {}), (dict, type(None))):
-            yield error(f"{where}.{key}", "KW105", "must be a map")
-    spec = as_map(template.get("spec"))
-    for key in _LISTS:
-        if not isinstance(value := spec.get(key, []), (list, type(None))):
-            yield error(f"{where}.spec.{key}", "KW105", "must be a list")
-            continue
-        for index, item in enumerate(value or ()):
-            if not isinstance(item, (dict, type(None))):
-                yield error(f"{where}.spec.{key}[{index}]", "KW105", "must be a map")
 
 
 def pod_problems(where: str, template: Any) -> Iterator[Problem]:

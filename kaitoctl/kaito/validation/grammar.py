@@ -52,14 +52,12 @@ MIG_PROFILES = (
     *("1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"),  # A100 and H100 of 80 GB
     *("1g.12gb", "1g.24gb", "2g.24gb", "3g.48gb", "4g.48gb", "7g.96gb"),  # H100 of 94 and 96 GB
     *("3g.47gb", "4g.47gb", "7g.94gb"),
-    *("1g.16.5gb", "1g.18gb", "1g.35gb", "2g.33gb", "2g.35gb", "3g.71gb"),  # H200
-    *("4g.66gb", "4g.71gb", "7g.141gb"),
-    *("1g.23gb", "1g.45gb", "2g.45gb", "2g.46gb", "3g.90gb", "4g.90gb", "4g.92gb", "7g.180gb"),  # B200
+    *("1g.18gb", "1g.35gb", "2g.35gb", "3g.71gb", "4g.71gb", "7g.141gb"),  # H200
+    *("1g.23gb", "1g.45gb", "2g.45gb", "3g.90gb", "4g.90gb", "7g.180gb"),  # B200
 )
-"""The shares of a GPU that NVIDIA or KAITO name; `+me` may follow.
+"""The shares of a GPU that KAITO takes; NVIDIA has more of them, such as those with `+me` behind.
 
-Source: KAITO, `pkg/utils/mig`, two versions of it, and NVIDIA's table of MIG profiles: the two write some
-profiles differently, and which table an installation has cannot be told.
+Source: KAITO v0.12.0, `pkg/utils/mig/mig.go` (knownProfiles).
 """
 
 

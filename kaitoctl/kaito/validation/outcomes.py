@@ -78,6 +78,10 @@ def _unread(subject: Subject, problem: Problem) -> Answer:
     return problem.kaito or "refuses"  # see `of_unread`
 
 
+def _pod_key(subject: Subject, problem: Problem) -> Answer:
+    return problem.kaito or "refuses"  # see `pod_keys`
+
+
 def is_of_status(path: str) -> bool:
     """Whether a path is the status or below it."""
     return path == "status" or path.startswith(("status.", "status["))
@@ -98,6 +102,7 @@ _Judge = Callable[[Subject, Problem], Answer]
 _CASES: Mapping[_Judge, tuple[Answer, ...]] = {
     _schema: ("refuses", "ignores"),
     _unread: ("refuses", "admits"),
+    _pod_key: ("refuses", "never-ready"),
     _name: ("refuses", "admits", "never-ready"),
     _no_label: ("never-ready", "admits"),
     _count: ("never-ready", "ignores"),
@@ -125,7 +130,8 @@ REFUSABLE = frozenset(
 ADMITTED: Mapping[str, Answer | _Judge] = {
     "KW100": _unread,
     "KW101": _schema,
-    **dict.fromkeys(("KW102", "KW103", "KW104", "KW105", "KW106", "KW107", "KW108"), "refuses"),
+    **dict.fromkeys(("KW102", "KW103", "KW104", "KW106", "KW107", "KW108"), "refuses"),
+    "KW105": _pod_key,
     "KW109": "admits",
     "KW110": _name,
     "KW111": "never-ready",

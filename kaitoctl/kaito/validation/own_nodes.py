@@ -90,4 +90,4 @@ def hardware(
 def _number(value: Any) -> int | None:
     """A whole number as Go's Atoi reads it; None for anything else."""
     text = as_text(value)
-    return int(text) if re.fullmatch(r"[-+]?[0-9]{1,9}", text) else None
+    return int(text) if re.fullmatch(r"[-+]?[0-9]{1,18}", text) else None

@@ -70,6 +70,7 @@ class Release:
         has_node_class: whether the annotation for Karpenter's class of nodes is checked (v1beta1).
         has_streaming: whether the annotation against streaming cannot change while its gate is on (v1beta1).
         crashes_on_unknown_preset: whether an unknown preset is a crash of the webhook.
+        pod_types: the release of Kubernetes' Go types that its webhook decodes pods and volumes with.
         read: the release whose source was read, when that is another one than was measured.
         alpha_presets: what v1alpha1 does with presets: `fine`, `hub-crash` (ids crash), `crash` (all do).
     """
@@ -107,6 +108,7 @@ class Release:
     has_streaming: bool = False
     crashes_on_unknown_preset: bool = False
     alpha_presets: str = "fine"
+    pod_types: str = "0.30"
     read: str = ""
 
     @property
@@ -148,7 +150,7 @@ RELEASES: tuple[Release, ...] = (
         volumes="tuning", tokens="gated", memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
         has_hub=True, has_image_family=True, has_own_nodes=True, default_config=(V1ALPHA1, V1BETA1),
         config_length={V1ALPHA1: "shared", V1BETA1: "limit"}, tuning_output="one", alpha_presets="hub-crash",
-        counts_one_gpu=True,
+        counts_one_gpu=True, pod_types="0.34",
     ),
     Release(
         "v0.12", "v0.12.0", (0, 12, 0), "v0.12", default_types={V1ALPHA1: _A100}, volumes="all",
@@ -156,7 +158,7 @@ RELEASES: tuple[Release, ...] = (
         has_hub=True, has_aliases=True, is_type_folded=True, has_image_family=True, has_reserved=True,
         has_own_nodes=True, default_config=(V1ALPHA1,), config_length={V1ALPHA1: "shared", V1BETA1: "limit"},
         tuning_output="one", are_urls_checked=True, modes=(_PERFORMANCE, "kaito.sh/use-local-weights"),
-        has_node_class=True, has_streaming=True, alpha_presets="crash",
+        has_node_class=True, has_streaming=True, alpha_presets="crash", pod_types="0.35",
     ),
 )  # fmt: skip
 """The measured releases in the order in which they came."""
@@ -174,11 +176,14 @@ _TUNING_VOLUMES: Mapping[str, Any] = {"volumes": "tuning", "tuning_output": "one
 
 READ: tuple[Release, ...] = (
     _read("v0.5.0", "v0.4.6", **_TUNING_VOLUMES, config_length={V1ALPHA1: "shared", V1BETA1: "shared"}),
-    _read("v0.6.0", "v0.4.6", **_TUNING_VOLUMES, config_length={V1ALPHA1: "shared", V1BETA1: "shared"}),
+    _read(
+        "v0.6.0", "v0.4.6", **_TUNING_VOLUMES, config_length={V1ALPHA1: "shared", V1BETA1: "shared"},
+        pod_types="0.33",
+    ),
     # Sizes are those of the weights from here on, and the context may be left out.
     _read(
         "v0.7.0", "v0.4.6", **_TUNING_VOLUMES, config_length={V1ALPHA1: "shared", V1BETA1: "limit"},
-        memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
+        memory="weights", is_weights_check_for_vllm=(V1ALPHA1,), pod_types="0.33",
     ),
     _read("v0.8.0", "v0.9", has_hub=False, has_image_family=False, alpha_presets="fine"),
     _read("v0.10.0", "v0.9", volumes="all", is_type_folded=True, modes=(_PERFORMANCE,)),

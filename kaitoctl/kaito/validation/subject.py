@@ -8,7 +8,7 @@ from kaitoctl.kaito import generations
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME, DEFAULT_INSTANCE_TYPE, GPU, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import InstanceType, Model, Preset
 from kaitoctl.kaito.generations import Generation
-from kaitoctl.kaito.validation import own_nodes, releases
+from kaitoctl.kaito.validation import own_nodes, pod_keys, releases
 from kaitoctl.kaito.validation.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation.problem import OWN, Setting, as_map, as_text, as_whole
 from kaitoctl.kube.objects import Object, ObjectKey, dig
@@ -30,7 +30,11 @@ class Subject:
         self.target = setting.target_of(workspace)
         self.is_v1beta1 = workspace.get("apiVersion") == WORKSPACE_V1BETA1.api_version
         self.metadata = as_map(workspace.get("metadata"))
-        self.annotations = as_map(self.metadata.get("annotations"))
+        # Of a null the API server makes the empty text.
+        self.annotations = {
+            key: "" if value is None else value
+            for key, value in as_map(self.metadata.get("annotations")).items()
+        }
         self.resource = as_map(workspace.get("resource"))
         self.inference = as_map(workspace.get("inference"))
         self.tuning = as_map(workspace.get("tuning"))
@@ -38,6 +42,11 @@ class Subject:
         self.namespace = as_text(self.metadata.get("namespace"))
         self.count = max(as_whole(self.resource.get("count")) or 1, 1)
         self.release = setting.release_of(workspace)
+
+    @property
+    def pod_types(self) -> str:
+        """The release of Kubernetes' Go types that its pods and volumes are decoded with."""
+        return pod_keys.NEWEST if self.release is None else self.release.pod_types
 
     @property
     def api_version(self) -> str:
