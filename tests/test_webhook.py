@@ -167,7 +167,7 @@ def test_it_answers_over_tls_and_counts(webhook: tuple[str, str, ssl.SSLContext]
     ("arguments", "words"),
     [
         (["--cert-dir", "nowhere"], "nowhere: No such file"),
-        (["--address", "0", "--cert-dir", "."], "has to be reached"),
+        (["--address", "0", "--cert-dir", "."], "must be reachable"),
         (["--address", "x", "--cert-dir", "."], "--address 'x': write HOST:PORT"),
         (["--target-version", "v9", "--cert-dir", "."], "not a release"),
         (["--secret", "one", "--kubeconfig", "missing"], "no such file"),
@@ -185,7 +185,7 @@ def test_bad_usage_is_named(tmp_path: Path, arguments: list[str], words: str) ->
         (["--webhook-host", "a.example"], "--webhook-host: there is no webhook without --webhook"),
         (["--webhook", "--dry-run"], "--webhook with --dry-run"),
         (["--webhook", "--webhook-cert-dir", "nowhere"], "--webhook-cert-dir nowhere: No such file"),
-        (["--webhook", "--webhook-address", "0"], "--webhook-address 0: a webhook has to be reached"),
+        (["--webhook", "--webhook-address", "0"], "--webhook-address 0: a webhook must be reachable"),
         (["--webhook", "--webhook-secret", "one"], "--webhook-secret 'one': write NAMESPACE/NAME"),
     ],
 )

@@ -116,7 +116,7 @@ def _keep(ctx: Any, param: Any, value: Any) -> None:
         return
     if param.name == "verbosity":
         if not (value.isascii() and value.isdecimal()):
-            raise typer.BadParameter(f"{value!r} is no level: a number from 0 to 9")
+            raise typer.BadParameter(f"{value!r} is not a level: a number from 0 to 9")
         value = int(value)
     if param.name == "field_manager" and not (len(value) <= _LONGEST_MANAGER and value.isprintable()):
         raise typer.BadParameter(

@@ -116,7 +116,7 @@ def address_of(text: str, option: str) -> tuple[str, int]:
     """
     where = controller_server.address_of(text, option)
     if where is None:
-        raise InputError(f"{option} 0: a webhook has to be reached")
+        raise InputError(f"{option} 0: a webhook must be reachable")
     return where
 
 

@@ -97,7 +97,7 @@ async def _without_deployments(client: Client, kind: Kind, namespace: str, now: 
     if not could_look:
         logger.warning(
             "whether KAITO's controller runs could not be checked: Deployments of all namespaces and its "
-            "lease may not be read; it has written no Workspace for %d minutes",
+            "lease cannot be read (forbidden); it has written no Workspace for %d minutes",
             rivals.LATELY.total_seconds() // 60,
         )
     return []

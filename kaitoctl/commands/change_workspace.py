@@ -204,7 +204,7 @@ async def _agree(
     client: Client, target: Target, before: Object, after: Object, difference: list[str], asked: Asked
 ) -> None:
     """Show what changes and what that costs; ask where pods restart or something goes."""
-    rest = "takes away what no option names" if asked.replace else "leaves the rest as it is"
+    rest = "removes what no option names" if asked.replace else "leaves the rest as it is"
     output.step(f"Workspace {key_of(before)} exists; this changes it, and {rest}")
     output.differences(difference)
     ownership_warnings.warn(target, before)

@@ -78,7 +78,7 @@ def _comparison(text: str, prompt: str | None, adapter: str) -> tuple[str, list[
     """
     if prompt is None or adapter:
         example = Command("kaitoctl chat NAME --compare style=0,0.5,1", "What is Kubernetes?")
-        raise InputError("--compare answers one prompt, and goes without --adapter", hint=example)
+        raise InputError("--compare answers one prompt and excludes --adapter", hint=example)
     name, _, values = text.partition("=")
     try:
         strengths = [float(value) for value in values.split(",")]

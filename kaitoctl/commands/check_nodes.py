@@ -124,7 +124,7 @@ def _require_sense(
     if [lists.nodes, lists.pods, filename].count("-") > 1:
         raise InputError("only one of -f, --nodes and --pods can be stdin")
     if (check.yes or check.dry_run) and not check.fix:
-        raise InputError("--yes and --dry-run go with --fix")
+        raise InputError("--yes and --dry-run require --fix")
 
 
 def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: ClusterFlags) -> int:

@@ -71,7 +71,7 @@ def _from_lists(
     found, more = saved_lists.beside_workspaces(nodes, "Node", option="--nodes", decode=decode)
     others += more
     if everybody is None or pods is None:
-        output.warning("GPUs in use are unknown: there is no --pods FILE")
+        output.warning("GPUs in use are unknown without --pods FILE")
         return ObservedNodes(found, None), others
     saved_lists.warn_of_gaps(found, everybody, pods)
     holding = node_check.pods_of_others(workspace, everybody)

@@ -110,7 +110,7 @@ def explain_refusal(
     error: ApiError,
     *,
     namespace: str = "",
-    rights: str = "ask for the rights get, create and patch on workspaces.kaito.sh in this namespace",
+    rights: str = "you need get, create and patch on workspaces.kaito.sh in this namespace",
 ) -> ApiError:
     """The same refusal, with what the user can do about it.
 

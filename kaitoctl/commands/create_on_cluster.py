@@ -189,7 +189,7 @@ async def _insist_that_nothing_is_lost(client: Client, key: ObjectKey) -> None:
         raise
     if lost := convert.lost_by_writing(stored, api.WORKSPACE.version):
         raise InputError(
-            f"Workspace {key} has {' and '.join(lost)}, which a write in v1alpha1 would take away",
+            f"Workspace {key} has {' and '.join(lost)}, which a write in v1alpha1 would drop",
             hint="--api-version v1beta1 keeps it",
         )
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S = 1.0
 TIMEOUT_S = 1200.0
 """For so long it is waited until all is gone."""
-_ASKING_FOR = "ask for the rights get and delete on workspaces.kaito.sh in this namespace"
+_ASKING_FOR = "you need get and delete on workspaces.kaito.sh in this namespace"
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ async def _children(
         annotation_prefix=workspace_controller.ANNOTATION_PREFIX,
     )
     if planned.stale:
-        remarks.append("children were made for a newer generation of the Workspace; look again")
+        remarks.append("children were made for a newer generation of the Workspace; run the command again")
     stamp = f"{workspace_controller.ANNOTATION_PREFIX}/desired-hash"
     if workload is not None and stamp not in annotations_of(workload):
         remarks.append("another controller made these objects; this is what kaitoctl's would make of them")

@@ -141,7 +141,7 @@ async def all_checks(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check
         except ApiError as error:
             name = asking.__name__.lstrip("_")
             if error.status in NOT_SHOWN:
-                hint = "ask for the right to list them"
+                hint = "you need list on them"
                 yield Check(_CATEGORIES[name], name, "skipped", f"{name}: {error}", hint)
             else:
                 message = f"the check of {name} failed: {error}"
@@ -216,7 +216,9 @@ async def _serving(client: Client, _: bool) -> Iterable[Check]:
     ]
     if (rest := len(down) - _MOST_SHOWN) > 0:
         shown.append(
-            Check("workspaces", "serving", "error", f"{rest} more do not serve", Command("kaitoctl status"))
+            Check(
+                "workspaces", "serving", "error", f"{rest} more are not serving", Command("kaitoctl status")
+            )
         )
     return shown
 
@@ -349,7 +351,7 @@ async def _rights(client: Client, _: bool) -> Iterable[Check]:
         if allowed is False:
             place = f"in namespace {client.namespace}" if namespaced else "in the whole cluster"
             name = f"{resource}.{group}" if group else resource
-            message = f"you may not {verb} {name} {place} (for {purpose})"
+            message = f"you are not allowed to {verb} {name} {place} (for {purpose})"
             where = ("-n", client.namespace) if namespaced else ("-A",)
             hint = Command("kubectl auth can-i", verb, name, *where)
             # Without the right to write them there is no managing Workspaces; the rest costs details.

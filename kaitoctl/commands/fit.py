@@ -65,7 +65,7 @@ def fit(
             raise InputError("--pods says which GPUs of --nodes are in use; --nodes is missing")
         if preset is None:
             raise InputError(
-                "a preset is missing, or nodes to choose one for",
+                "name a preset, or give nodes to choose one for",
                 hint="such as "
                 + Command("kaitoctl fit falcon-7b")
                 + ", or "

@@ -75,7 +75,7 @@ async def rollout(
     except TimeoutError:
         raise TimedOut(
             f"Workspace {key} is not ready after {layout.elapsed(timeout_s or 0)}; last seen {last.where}",
-            hint="no controller manages it, so nothing goes on: " + Command("kaitoctl why", *_named(key))
+            hint="no controller manages it, so nothing will happen: " + Command("kaitoctl why", *_named(key))
             if last.nobody_manages
             else "nothing was undone; follow it again: " + Command("kaitoctl status", *_named(key), "-w"),
         ) from None

@@ -91,7 +91,7 @@ async def kaito_here(
     except ApiError as error:
         if error.status == 401:
             raise
-        output.warning(f"the release of KAITO cannot be seen: {error.message}; judged by apiVersion")
+        output.warning(f"the KAITO release could not be detected: {error.message}; judged by apiVersion")
         return KaitoHere()
 
 
@@ -142,7 +142,7 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
         found.provisioner, found.cloud = controller.provisioner or None, controller.cloud or None
     if not is_version_wanted:
         return found
-    hidden = "" if is_told else "; Deployments may not be read everywhere"
+    hidden = "" if is_told else "; Deployments cannot be listed in all namespaces"
     if controller is not None:
         found.target = controller.target
         output.note(f"judged for {of_cluster.target_words(found.target)}: its controller's image says so")
@@ -151,11 +151,11 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     found.target = of_cluster.target_of_crd(crd) if crd is not None else None
     if found.target is not None:
         words = of_cluster.target_words(found.target)
-        output.note(f"judged for {words}: its CRD is of that kind, and no controller was found{hidden}")
+        output.note(f"judged for {words}: its CRD is of that release, and no controller was found{hidden}")
     else:
         versions = " and ".join(served)
         output.warning(
-            f"the release of KAITO is not known: no controller and no CRD of a known one was found{hidden}"
+            f"the KAITO release is unknown: no controller and no CRD of a known release was found{hidden}"
             f"; judged by apiVersion (it serves {versions})"
         )
     return found

@@ -89,7 +89,7 @@ async def make(client: Client, written: Sequence[Written], asked: Asked) -> Plan
         one = meant[number]
         if not one.fault and keys.index(keys[number]) != number:
             first = meant[keys.index(keys[number])]
-            return _refusal(one, f"{one.kind} {one.key} is given twice: it stands in {first.source}, too")
+            return _refusal(one, f"{one.kind} {one.key} is given twice: it is also in {first.source}")
         return await judge.judged(one)
 
     found = await together(partial(judged, number) for number in range(len(meant)))

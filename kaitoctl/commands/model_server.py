@@ -145,12 +145,12 @@ def merges() -> InputError:
 def explain_refusal(error: ApiError, prefix: str) -> ApiError:
     """The refusal, with the other way to the server."""
     if not prefix:  # not an API server's answer
-        error.hint = "that is what --url answers: is it the model server?"
+        error.hint = "is --url the address of the model server?"
         return error
     hints: dict[int, Advice] = {
-        403: "ask for the right to create services/proxy, or " + _FORWARD,
-        404: "the API server does not pass requests on; " + _FORWARD,
-        405: "the API server does not pass requests on; " + _FORWARD,
+        403: "you need create on services/proxy; or use " + _FORWARD,
+        404: "the API server does not proxy requests; " + _FORWARD,
+        405: "the API server does not proxy requests; " + _FORWARD,
         503: "no pod answers behind the Service: " + Command("kaitoctl why NAME"),
     }
     if error.status == 403 and refusals.kind_of(error) not in ("rights", ""):
@@ -161,7 +161,7 @@ def explain_refusal(error: ApiError, prefix: str) -> ApiError:
 
 
 def _unusable(error: ValueError) -> NegativeAnswer:
-    return NegativeAnswer(f"the model server's answer cannot be used: {str(error)[:300]}")
+    return NegativeAnswer(f"unexpected answer from the model server: {str(error)[:300]}")
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:

@@ -56,7 +56,7 @@ def selected_by(selector: str) -> Callable[[Object], bool] | None:
     """What a label selector takes; None for all.
 
     Raises:
-        InputError: it is no label selector.
+        InputError: it is not a label selector.
     """
     if not selector:
         return None
@@ -67,7 +67,7 @@ def selected_by(selector: str) -> Callable[[Object], bool] | None:
         return label_predicate(selector)
     except Failure as error:
         hint = "such as agentpool=gpu,team!=vision"
-        raise InputError(f"-l {selector!r} is no label selector", hint=hint) from error
+        raise InputError(f"-l {selector!r} is not a label selector", hint=hint) from error
 
 
 def _from_lists(

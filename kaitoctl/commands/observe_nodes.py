@@ -153,7 +153,7 @@ async def pods_on(
             raise
         output.warning(
             "pods of all namespaces cannot be listed, so GPUs in use are unknown",
-            hint="ask for the right to list pods of all namespaces",
+            hint="you need list on pods in all namespaces",
         )
         return None
     return [pod for listed in lists for pod in listed.items]

@@ -58,7 +58,7 @@ async def workspace_of(client: Client, key: ObjectKey) -> tuple[Kind, Object]:
 def explain(error: ApiError) -> ApiError:
     """The same refusal, with what the user can do about it."""
     rights = (
-        "it takes the right to get (undo: and patch) workspaces.kaito.sh, and to list "
+        "you need get (undo: and patch) on workspaces.kaito.sh, and list on "
         "controllerrevisions.apps in this namespace"
     )
     return explain_refusal(error, rights=rights)

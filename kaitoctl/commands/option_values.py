@@ -204,9 +204,7 @@ class SavedLists:
             InputError: pods without nodes, or both from stdin.
         """
         if self.pods is not None and self.nodes is None:
-            raise InputError(
-                "--pods goes with --nodes: a saved list of pods says nothing about today's nodes"
-            )
+            raise InputError("--pods requires --nodes: a saved list of pods says nothing about today's nodes")
         if self.nodes == self.pods == "-":
             raise InputError("only one of --nodes and --pods can be stdin")
 

@@ -206,7 +206,7 @@ class _Lists:
                     raise
                 if error.status == 403:
                     output.warning(
-                        f"{kind.plural} cannot be listed: whether a quota refuses the pods is not known"
+                        f"{kind.plural} cannot be listed: whether a quota refuses the pods is unknown"
                     )
         return found
 

@@ -69,11 +69,11 @@ def check(selector: str, *, prune: bool, plan: str | None) -> None:
         InputError: as they do not.
     """
     if prune and plan:
-        raise InputError("--prune goes with -f: a plan that was saved deletes nothing")
+        raise InputError("--prune requires -f: a plan that was saved deletes nothing")
     if prune and not selector.strip():
         raise InputError("--prune deletes what -l selects: give a label selector with it")
     if selector.strip() and not prune:
-        raise InputError("-l goes with --prune")
+        raise InputError("-l requires --prune")
     selected_by(selector)
 
 

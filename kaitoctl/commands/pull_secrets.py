@@ -78,7 +78,7 @@ async def check_names(client: Client, namespace: str, named: Sequence[tuple[str,
             ) from None
         if secret.get("type") not in _TYPES:
             raise InputError(
-                f"{who}: Secret {name} is of type {secret.get('type')}, no pull secret; nothing was written",
+                f"{who}: Secret {name} is a {secret.get('type')}, not a pull secret; nothing was written",
                 hint=Command("kubectl create secret docker-registry") + " makes one",
             )
 

@@ -60,7 +60,7 @@ class Prompts:
         if version not in self._silent:
             self._silent[version] = await self._answer(one)
         if silent := self._silent[version]:
-            return replace(one, is_ready=False, failure=f"it is ready, and answers no prompt: {silent}")
+            return replace(one, is_ready=False, failure=f"it is ready but answers no prompt: {silent}")
         return one
 
     async def _answer(self, one: Replica) -> str:

@@ -143,7 +143,7 @@ async def _send(client: Client, workload: Object, *, dry_run: bool) -> Object:
     try:
         return await client.send(asked)
     except ApiError as error:
-        rights = f"ask for the right patch on {kind.plural}.apps in this namespace"
+        rights = f"you need patch on {kind.plural}.apps in this namespace"
         raise explain_refusal(error, namespace=key_of(workload).namespace, rights=rights) from error
 
 

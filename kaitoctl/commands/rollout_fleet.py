@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 6 * 3600.0
 _WORDS = {"patch": "changed in place, its pods restart", "replace": "replaced by another Workspace"}
-_RIGHTS = "ask for the rights get, list, patch and delete on workspaces.kaito.sh in this namespace"
+_RIGHTS = "you need get, list, patch and delete on workspaces.kaito.sh in this namespace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def _show(walk: _Walk) -> None:
 def _paused(target: Target, fleet: Fleet) -> NegativeAnswer:
     name, space = fleet.key.name, fleet.key.namespace
     resume = Command("kaitoctl rollout resume", name, "-n", space)
-    hint = target.text("find out who paused it; " + resume + " lets it go on")
+    hint = target.text("find out who paused it; " + resume + " resumes it")
     return NegativeAnswer(f"the rollout of InferenceSet {fleet.key} is paused", hint=hint)
 
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 _RIGHTS = (
-    "ask for the rights get and patch on inferencesets.kaito.sh, list on workspaces.kaito.sh, and list on "
+    "you need get and patch on inferencesets.kaito.sh, list on workspaces.kaito.sh, and list on "
     "controllerrevisions.apps in this namespace"
 )
 
@@ -271,7 +271,7 @@ async def _set_paused(target: Target, name: str, paused: bool, how: How) -> None
         if how.dry_run == "client":
             output.report_write(live, how.output, f"{word}{how.suffix}")
             return
-        await _write(client, target, fleet, patch, how, words=word, question="Let the rollout go on?")
+        await _write(client, target, fleet, patch, how, words=word, question="Continue the rollout?")
 
 
 async def follow(
@@ -336,7 +336,7 @@ async def _patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool
         answer = await client.send(asked)
     except ApiError as error:
         if error.status == 409:
-            error.hint = "somebody has just changed it; look again, and repeat the command"
+            error.hint = "somebody has just changed it; run the command again"
             raise
         raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
     return {"apiVersion": kind.api_version, "kind": kind.kind, **answer}

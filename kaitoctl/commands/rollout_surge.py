@@ -50,7 +50,7 @@ async def show_costs(client: Client, target: Target, fleet: Fleet, number: int, 
     live = fleet.inference_set
     if _is_scaled_by_others(live):
         raise NegativeAnswer(
-            f"InferenceSet {fleet.key}: an autoscaler writes its replicas, and would take a surge back",
+            f"InferenceSet {fleet.key}: an autoscaler writes its replicas, and would undo a surge",
             hint="leave --max-surge out, or raise the autoscaler's minReplicas for as long as it takes",
         )
     after = {**live, "spec": {**live["spec"], "replicas": fleet.wanted + number}}

@@ -323,7 +323,7 @@ def _objects(document: Any, source: _Source, others: dict[str, None]) -> Iterato
         return
     listed = document["items"] if document["items"] is not None else []
     if not isinstance(listed, list):
-        raise InputError(f"{source.name}: its items are no list")
+        raise InputError(f"{source.name}: its items are not a list")
     if own is None and "apiVersion" in document:  # kubectl writes the kind after the items
         raise source.error_for("a list that is cut off")
     if isinstance(paging := document.get("metadata"), dict) and (

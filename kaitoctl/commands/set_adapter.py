@@ -40,7 +40,7 @@ def set_adapter(
             hint = Command("kaitoctl set-adapter NAME --name style --strength 0.2 --live --save")
             raise InputError("--live takes --strength and no other change; --save requires --live", hint=hint)
         if workspace is None or given.filename is not None:
-            raise InputError("--live needs the name of a Workspace, and no -f")
+            raise InputError("--live needs the name of a Workspace and excludes -f")
         if fault := grammar.strength_fault(strength):
             raise InputError(f"--strength {fault}")
         asyncio.run(_live(target, option_values.workspace_name(workspace), name, strength))

@@ -105,6 +105,6 @@ def _require_sense(
             hint=Command("kaitoctl status NAME -w --record FILE"),
         )
     if (record or timeout) and not watch:
-        raise InputError("--record and --timeout go with -w")
+        raise InputError("--record and --timeout require -w")
     if watch and output_format == "yaml":
         raise InputError("-w streams JSON, one object a line, and no YAML", hint="-o json")

@@ -128,7 +128,7 @@ async def _of_cluster(target: Target, asked: _Asked) -> tuple[str, list[Effect]]
     if api.WORKSPACE.plural in world.unseen:
         raise NegativeAnswer(
             "the Workspaces of all namespaces cannot be listed",
-            hint="ask for the right to list workspaces.kaito.sh, or plan their manifests with -f",
+            hint="you need list on workspaces.kaito.sh; or plan their manifests with -f",
         )
     provisioner = asked.provisioner or world.setting.provisioner or ""
     gpu_pods = world.stores.gpu_pods.values() if world.sees_pods else None
@@ -218,11 +218,11 @@ async def _verify(target: Target, to: str, known: Catalog) -> list[tuple[str, st
         checks.append((f"{title} is ready", "" if row.state == "Ready" else f"{row.state}: {row.where}"))
         problems = validation.judge(row.workspace, validation.Setting(to, catalog=known))
         errors = [item.text for item in problems if item.severity == "error"]
-        checks.append((f"{title} is as {to} wants it", "; ".join(errors)))
+        checks.append((f"{title} is valid for {to}", "; ".join(errors)))
         is_left = any(is_controlled_by(one, row.workspace) for one in left)
         if is_left:
             checks.append(
-                (f"{title} has no Deployment any more", "the old one is there: it has not migrated")
+                (f"{title} has no Deployment any more", "the old one still exists: it has not migrated")
             )
     return checks
 

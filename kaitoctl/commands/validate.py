@@ -243,7 +243,7 @@ def _gates(text: str) -> tuple[frozenset[str], frozenset[str]]:
 
 def _nodes(filename: str, *, byo: bool) -> list[Object]:
     if not byo:
-        raise InputError("--nodes goes with --node-provisioner byo: KAITO looks at no nodes otherwise")
+        raise InputError("--nodes requires --node-provisioner byo: KAITO looks at no nodes otherwise")
     from kaitoctl.commands import saved_lists  # most files are judged without a list of nodes
 
     return saved_lists.objects(filename, "Node", option="--nodes")

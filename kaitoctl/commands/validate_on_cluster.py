@@ -134,7 +134,7 @@ async def _references(
     found: dict[tuple[str, ObjectKey], Object | None] = {}
     for kind in (SECRET, PERSISTENT_VOLUME_CLAIM):
         keys = {key for name, key in wanted if name == kind.kind}
-        existing, unreadable = await _existing(client, kind, keys, "whether it is there was not checked")
+        existing, unreadable = await _existing(client, kind, keys, "whether it exists was not checked")
         asked = {key for key in keys if is_dns_label(key.namespace) and is_dns_name(key.name)}
         found |= {(kind.kind, key): existing.get(key) for key in asked - unreadable}
     return found
@@ -170,5 +170,5 @@ async def _nodes(client: Client) -> list[Object] | None:
     except ApiError as error:
         if error.status != 403:
             raise
-        output.warning("nodes may not be listed; not looked at")
+        output.warning("nodes cannot be listed (forbidden); not checked")
         return None

@@ -178,7 +178,7 @@ def restoring(name: str, before: Object | None, after: Object | None) -> Change:
 
     def edit(present: Object | None) -> Object | None:
         if present not in (before, after):
-            raise InputError(f"the adapter {name} has been changed by somebody else since; it stays so")
+            raise InputError(f"the adapter {name} was changed by somebody else since; their change is kept")
         return before
 
     return Change(name, edit)

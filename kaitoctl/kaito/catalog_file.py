@@ -242,7 +242,7 @@ def _rows(
         where = f"{section}[{index}]"
         name = given[key].lower() if key == "id" else given[key]
         if name in made:
-            problems.append(f"{where}.{key}: {given[key]!r} stands in the file twice")
+            problems.append(f"{where}.{key}: {given[key]!r} is in the file twice")
             continue
         before = shipped().get(name)
         row = _merge(plain(before), given) if before else given

@@ -69,7 +69,7 @@ def _against(reach: Reach, settings: Settings) -> str:
         why = "gives the pod what only the node or the cluster may reach"
     elif reach.kind == "unknown":
         is_allowed, option = settings.allows_privileged_templates, PRIVILEGED
-        why = "is no field that this version of the controller knows"
+        why = "is not a field that this version of the controller knows"
     else:
         return "is not possible: Kubernetes takes none in a pod template"
     if is_allowed:

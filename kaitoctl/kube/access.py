@@ -41,7 +41,7 @@ class Access(NamedTuple):
             asked.append(f"--subresource={below}")
         where = ("-n", self.namespace) if self.namespace else ("-A",)
         command = Command("kubectl auth can-i", self.verb, *asked, *where)
-        return f"ask for the right to {self.verb} {self.resource}: " + command
+        return f"you need {self.verb} on {self.resource}; check with: " + command
 
 
 def access(method: str, path: str, query: Mapping[str, str]) -> Access:

@@ -107,7 +107,9 @@ class Issuer:
             raise self._fault(f"its issuer gives no new id-token (HTTP {status}{shown})")
         made = said.get("id_token")
         if not isinstance(made, str) or not made:
-            raise self._fault("its issuer gave a token that is no id-token: was it logged in with openid?")
+            raise self._fault(
+                "its issuer gave a token that is not an id-token: was it logged in with openid?"
+            )
         newer = said.get("refresh_token")
         kept = {"refresh-token": newer} if isinstance(newer, str) and newer and newer != token else {}
         return {"id-token": made, **kept}

@@ -96,7 +96,7 @@ def visit(path: Path, consume: Consumer) -> None:
         else:
             _visit_archive(path, consume)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: is no whole archive: {error}") from error
+        raise InputError(f"{path}: is not a complete archive: {error}") from error
     except OSError as error:
         raise InputError(f"{error.filename or path}: {error.strerror or error}") from error
 

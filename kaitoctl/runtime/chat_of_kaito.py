@@ -21,7 +21,7 @@ def request(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """
     asked = body.get("generate_kwargs") or {}
     if not isinstance(asked, dict):
-        raise BadRequest("generate_kwargs has to be an object")
+        raise BadRequest("generate_kwargs must be an object")
     numbers = {name: _number(asked, name, default) for name, default in _NUMBERS.items()}
     sampling = {
         "temperature": numbers["temperature"] if asked.get("do_sample", True) else 0.0,
@@ -35,7 +35,7 @@ def request(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         sampling["max_new_tokens"] = int(_number(asked, "max_new_tokens", 0))
     if body.get("messages"):
         if not isinstance(body["messages"], list):
-            raise BadRequest("messages has to be a list")
+            raise BadRequest("messages must be a list")
         return "/v1/chat/completions", {"messages": body["messages"], **sampling}
     if not isinstance(body.get("prompt"), str) or not body["prompt"]:
         raise BadRequest("Text generation parameter prompt required")
@@ -61,5 +61,5 @@ def _number(asked: dict[str, Any], name: str, default: float) -> float:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e9 < value < 1e9:
-        raise BadRequest(f"generate_kwargs.{name} is {value!r}; it has to be a number")
+        raise BadRequest(f"generate_kwargs.{name} is {value!r}; it must be a number")
     return value

@@ -48,7 +48,7 @@ def read(path: Path) -> Head:
     """Read a file's head, and see that its data is all there.
 
     Raises:
-        ValueError: it is no whole GGUF file.
+        ValueError: it is not a complete GGUF file.
         OSError: it cannot be read.
     """
     import gguf

@@ -88,7 +88,7 @@ def read(path: Path) -> Model:
                 names[module] = name.removesuffix(".weight")
                 shapes[module] = (shape[0], shape[1])
     except (ValueError, LookupError, OverflowError, TypeError, AttributeError) as error:
-        raise broken(path, f"is no whole GGUF file ({error or type(error).__name__})") from error
+        raise broken(path, f"is not a complete GGUF file ({error or type(error).__name__})") from error
     if architecture not in gguf.MODEL_ARCH_NAMES.values():
         raise broken(path, f"has the architecture {architecture!r}, which the engine does not know")
     return Model(path, architecture, names, shapes, heads, kv_heads, head.is_f32)

@@ -61,10 +61,10 @@ class Strengths:
         scales = [0.0] * len(self.names)
         for entry in wanted:
             if not isinstance(entry, dict):
-                raise BadRequest(f"{entry!r} is no object with id (or name) and scale")
+                raise BadRequest(f"{entry!r} is not an object with id (or name) and scale")
             number, scale = self._number(entry), entry.get("scale")
             if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not abs(scale) < _LARGEST:
-                raise BadRequest(f"scale is {scale!r}; it has to be a finite number")
+                raise BadRequest(f"scale is {scale!r}; it must be a finite number")
             scales[number] = float(scale)
         return tuple(scales)
 

@@ -281,7 +281,7 @@ HALF = (
         (
             "render -f -",
             "kind: Workspace\nmetadata: {name: w}\n",
-            "apiVersion: it is missing; it has to be one of",
+            "apiVersion: it is missing; it must be one of",
         ),
         ("convert -f - --to v1beta1", HALF, "'half-\\ud800"),
     ],

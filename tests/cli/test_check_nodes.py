@@ -163,7 +163,7 @@ def test_of_thousands_of_nodes_the_table_shows_a_few(offline: Shell, tmp_path: P
         ("\x00\x01", "neither JSON nor YAML"),
         ("[" * 100_000, "neither JSON nor YAML"),
         ('{"kind": "PodList", "items": []}', "holds Pods, not Nodes"),
-        ('{"kind": "List", "items": {"a": 1}}', "items are no list"),
+        ('{"kind": "List", "items": {"a": 1}}', "items are not a list"),
     ],
 )
 def test_a_broken_list_of_nodes_is_bad_input(offline: Shell, tmp_path: Path, text: str, words: str) -> None:
@@ -179,11 +179,11 @@ def test_a_broken_list_of_nodes_is_bad_input(offline: Shell, tmp_path: Path, tex
     [
         (["check-nodes"], "which Workspace?"),
         (["check-nodes", "w", "--preset", "falcon-7b"], "exclude each other"),
-        ([*FLAGS, "--pods", "p"], "--pods goes with --nodes"),
+        ([*FLAGS, "--pods", "p"], "--pods requires --nodes"),
         (["check-nodes", "w", "--nodes", "n"], "offline"),
         ([*FLAGS, "--nodes", "nowhere.json"], "there is no such file"),
         ([*FLAGS, "--nodes", "n", "--wait", "5m"], "--wait needs a cluster"),
-        ([*FLAGS, "--yes"], "go with --fix"),
+        ([*FLAGS, "--yes"], "require --fix"),
         ([*FLAGS, "-o", "xml"], "--output 'xml'"),
         ([*FLAGS, "--target-version", "v9"], "--target-version 'v9'"),
         (["check-nodes", "--preset", "falcon-7", "--nodes", "n"], "did you mean falcon-7b"),

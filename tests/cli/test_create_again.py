@@ -71,7 +71,7 @@ def test_replace_takes_away_what_no_option_names_and_asks(shell: Shell, namespac
     shell.kubectl("label", "workspace", "w", "-n", namespace, "tier=gold")
     assert create(shell, namespace, "--no-wait")[0] == "workspace.kaito.sh/w unchanged\n"
     _, stderr = create(shell, namespace, "--replace", "--no-wait", code=2)
-    assert "takes away what no option names" in stderr and "registry.example/style:1" in stderr
+    assert "removes what no option names" in stderr and "registry.example/style:1" in stderr
     assert "hint: add --yes" in stderr
     create(shell, namespace, "--replace", "--no-wait", "--yes")
     after = shell.get("workspace", "w", "-n", namespace)

@@ -116,11 +116,11 @@ def test_lists_that_do_not_belong_together_are_noticed(offline: Shell, saved: li
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--pods", "p.json"], "--pods goes with --nodes"),
+        (["--pods", "p.json"], "--pods requires --nodes"),
         (["--nodes", "-", "--pods", "-"], "can be stdin"),
         (["--nodes", "nowhere.json"], "there is no such file"),
         (["-o", "xml"], "--output 'xml'"),
-        (["-l", "a in (b"], "is no label selector"),
+        (["-l", "a in (b"], "is not a label selector"),
         (["--kubeconfig", "nowhere"], "there is no such file"),
     ],
 )
@@ -185,7 +185,7 @@ def test_who_may_not_list_pods_sees_the_gpus_and_not_their_holders(offline: Shel
         shown = offline.kaitoctl("nodes", "--kubeconfig", kubeconfig)
         as_json = offline.kaitoctl("nodes", "--kubeconfig", kubeconfig, "-o", "json")
     assert "pods of all namespaces cannot be listed" in shown.stderr
-    assert "ask for the right to list pods of all namespaces" in shown.stderr
+    assert "you need list on pods in all namespaces" in shown.stderr
     assert "gpu-a  ??" in shown.stdout
     answer = json.loads(as_json.stdout)
     assert answer["holders"] is None

@@ -123,9 +123,9 @@ def test_a_document_that_the_selector_does_not_take_is_not_applied(shell: Shell,
     [
         (["-f", "-", "--prune"], "give a label selector"),
         (["-f", "-", "--prune", "-l", " "], "give a label selector"),
-        (["-f", "-", "-l", "a=b"], "-l goes with --prune"),
-        (["--plan", "x", "--prune", "-l", "a=b"], "--prune goes with -f"),
-        (["-f", "-", "--prune", "-l", "=b,,"], "is no label selector"),
+        (["-f", "-", "-l", "a=b"], "-l requires --prune"),
+        (["--plan", "x", "--prune", "-l", "a=b"], "--prune requires -f"),
+        (["-f", "-", "--prune", "-l", "=b,,"], "is not a label selector"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

@@ -87,7 +87,7 @@ def test_without_a_controller_the_waiting_user_is_told(bare: Shell, tmp_path: Pa
         *("create", "workspace", "lonely", "--preset", "falcon-7b", "--timeout", "9s", "--yes"), code=124
     )
     assert "no controller has taken the Workspace up in" in done.stderr
-    assert "so nothing goes on: kaitoctl why lonely" in done.stderr
+    assert "so nothing will happen: kaitoctl why lonely" in done.stderr
     # On a plane that other tests share, the Deployment of a controller may still be there, without pods.
     assert any(words in done.stderr for words in ("run-controller", "kaitoctl's controller is ready"))
     bare.kubectl("delete", "workspace", "lonely")

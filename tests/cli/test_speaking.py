@@ -212,8 +212,8 @@ def test_a_conversation_ends_with_its_input(shell: Shell, speaking: str, served:
     [
         (403, '{"kind": "Status", "message": "no"}', 4, "services/proxy"),
         (503, '{"kind": "Status", "message": "no endpoints"}', 4, "kaitoctl why"),
-        (200, "<html>", 1, "cannot be used"),
-        (200, '{"Result": 7}', 1, "cannot be used"),
+        (200, "<html>", 1, "unexpected answer"),
+        (200, '{"Result": 7}', 1, "unexpected answer"),
         (200, f'{{"Result": "{"a" * (17 * 2**20)}"}}', 1, "longer than 16 MiB"),
     ],
     ids=["403", "503", "page", "number", "endless"],
@@ -258,7 +258,7 @@ def test_what_a_url_answers_is_not_taken_for_the_api_servers_words(
     (cluster,) = yaml.safe_load(Path(served(status, "boom")).read_text())["clusters"]
     url = cluster["cluster"]["server"]
     done = shell.kaitoctl("chat", "falcon", "hello", "-n", speaking, "--url", url, code=4)
-    assert "is it the model server?" in done.stderr
+    assert "is --url the address of the model server?" in done.stderr
     assert "API server" not in done.stderr
 
 

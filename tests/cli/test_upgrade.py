@@ -157,7 +157,7 @@ def test_an_upgrade_is_verified(today: Shell) -> None:
     )
     found = verified(today, 1)
     assert "Waiting" in found["Workspace default/phi is ready"]
-    assert found["Workspace default/phi is as v0.12 wants it"] == ""
+    assert found["Workspace default/phi is valid for v0.12"] == ""
     text = today.kaitoctl("upgrade", "verify", "--to", "v0.12", code=1)
     assert "✗ Workspace default/phi is ready" in text.stdout and "1 of 4 checks failed" in text.stderr
 

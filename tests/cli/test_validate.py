@@ -422,7 +422,7 @@ def test_what_may_not_be_read_is_not_judged(offline: Shell) -> None:
         done = offline.kaitoctl(
             "validate", "-f", "w.yaml", "--kubeconfig", kubeconfig, "--target-version", "v0.4"
         )
-    assert "Secret default/pull may not be read; whether it is there was not checked" in done.stderr
+    assert "Secret default/pull may not be read; whether it exists was not checked" in done.stderr
     assert done.stdout == ""
 
 
@@ -532,8 +532,8 @@ def test_the_targets_of_clusters(offline: Shell) -> None:
             "KAITO v0.10.0 (judged as KAITO v0.9.4, with what was read of v0.10.0)",
             2,
         ),
-        (answer(none, crd=crd("v0.4")), "judged for KAITO v0.4: its CRD is of that kind", 0),
-        (answer(none), "the release of KAITO is not known", 0),
+        (answer(none, crd=crd("v0.4")), "judged for KAITO v0.4: its CRD is of that release", 0),
+        (answer(none), "the KAITO release is unknown", 0),
         (answer((403, "{}")), "may not be read", 0),
         (answer(none, workspace=403), "Workspace default/falcon may not be read; judged as if new", 0),
         (answer(none, workspace=200), "invalid", 2),

@@ -267,5 +267,5 @@ def test_kubectl_shows_the_rule_and_good_workspaces_are_written(
     while (done := shell.run(*kubectl, "bad.yaml")).returncode == 0:
         assert time.monotonic() < deadline
         shell.run(*kubectl[:2], "delete", "-f", "bad.yaml")
-    assert "KW142 inference.preset.name: is no preset or model of the catalog" in done.stderr
+    assert "KW142 inference.preset.name: is not a preset or model of the catalog" in done.stderr
     assert shell.run(*kubectl, "good.yaml").returncode == 0

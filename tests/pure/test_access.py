@@ -52,4 +52,4 @@ def test_a_request_takes_the_right_that_kubernetes_asks_for(asked: Request, expe
     ],
 )
 def test_who_lacks_a_right_is_told_how_to_look_for_it(right: Access, command: str) -> None:
-    assert text(right.hint) == f"ask for the right to {right.verb} {right.resource}: {command}"
+    assert text(right.hint) == f"you need {right.verb} on {right.resource}; check with: {command}"

@@ -36,7 +36,7 @@ def cut(path: Path) -> None:
 
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
-    "cut": (cut, "is no whole GGUF file"),
+    "cut": (cut, "is not a complete GGUF file"),
     "empty": (lambda path: os.truncate(path, 0), "is empty"),
     "magic": (lambda path: path.write_bytes(b"\x89PNG" + bytes(100)), "is no GGUF file"),
     "gone": (lambda path: path.unlink(), "No such file"),

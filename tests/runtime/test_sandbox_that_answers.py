@@ -228,7 +228,7 @@ def test_what_is_deleted_leaves_nothing(shell: Shell) -> None:
         (("model", "set", "falcon-7b", "--from", "style.tar"), "style.tar"),
         (("image", "load", "nowhere", "--as", "a/b:1"), "no such file"),
         (("image", "load", "style", "--as", "A b"), "is not an image"),
-        (("image", "load", "tiny.gguf", "--as", "a/b:1"), "is no whole archive"),
+        (("image", "load", "tiny.gguf", "--as", "a/b:1"), "is not a complete archive"),
     ],
 )
 def test_what_cannot_be_brought_in_is_refused(shell: Shell, arguments: tuple[str, ...], words: str) -> None:

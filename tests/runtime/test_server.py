@@ -163,9 +163,9 @@ def test_completions_and_the_chat_of_old_kaito(server: tuple[str, list[str]]) ->
     [
         ("/lora-adapters", {"id": 0}, "send a list"),
         ("/lora-adapters", [{"id": 7, "scale": 1}], "no adapter 7; loaded: style (0), tone (1)"),
-        ("/lora-adapters", [{"id": 0, "scale": "0,2"}], "has to be a finite number"),
-        ("/lora-adapters", [{"id": 0, "scale": float("nan")}], "has to be a finite number"),
-        ("/lora-adapters", [{"id": 0, "scale": 10**400}], "has to be a finite number"),
+        ("/lora-adapters", [{"id": 0, "scale": "0,2"}], "must be a finite number"),
+        ("/lora-adapters", [{"id": 0, "scale": float("nan")}], "must be a finite number"),
+        ("/lora-adapters", [{"id": 0, "scale": 10**400}], "must be a finite number"),
         ("/v1/chat/completions", [1], "send a JSON object"),
         ("/v1/chat/completions", {**CHAT, "lora": [{"id": True, "scale": 1}]}, "no adapter True"),
     ],
@@ -349,7 +349,7 @@ def test_strengths_that_are_no_numbers(strength: str, model: Path) -> None:
     [
         (b"", "is empty"),
         (b"PK\x03\x04 something", "no GGUF file"),
-        (b"GGUF", "no whole GGUF file"),
+        (b"GGUF", "not a complete GGUF file"),
         (POINTER.encode(), "git-lfs pointer"),
         (None, "No such file"),
     ],
@@ -371,7 +371,7 @@ def test_model_files_that_are_cut_off(share: float, model: Path, tmp_path: Path)
     path = tmp_path / "cut.gguf"
     data = model.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match="no whole GGUF file"):
+    with pytest.raises(InputError, match="not a complete GGUF file"):
         models.read(path)
 
 
@@ -402,7 +402,7 @@ def test_models_of_the_users_are_kept_by_name(tmp_path: Path, monkeypatch: pytes
     assert models.read(pulled.resolve("mine")).architecture == "llama"
     assert [row["path"] for row in pulled.list_models() if row["name"] == "mine"] == [str(kept)]
     (tmp_path / "bad.gguf").write_bytes(b"GGUF")
-    with pytest.raises(InputError, match="no whole GGUF"):
+    with pytest.raises(InputError, match="not a complete GGUF"):
         pulled.take("other", tmp_path / "bad.gguf")
     with pytest.raises(InputError, match="no such model here"):
         pulled.resolve("smollm2-135m-instruct")

@@ -81,7 +81,7 @@ def findings(
         yield Finding(error.code, str(error))
         return
     except (ValueError, RecursionError):
-        yield Finding("adapter-config-broken", f"{CONFIG} is no JSON")
+        yield Finding("adapter-config-broken", f"{CONFIG} is not JSON")
         return
     yield from lora.refusals_of_config(settings)
     if WEIGHTS not in files:

@@ -104,15 +104,17 @@ def read_config(config: object) -> Lora:
         BadFile: a value that makes no sense.
     """
     if not isinstance(config, dict):
-        raise BadFile("adapter-config-broken", "adapter_config.json is no JSON object")
+        raise BadFile("adapter-config-broken", "adapter_config.json is not a JSON object")
     ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
     if not isinstance(ranks, dict) or not isinstance(alphas, dict):
-        raise BadFile("adapter-config-broken", "rank_pattern and alpha_pattern have to be maps")
+        raise BadFile("adapter-config-broken", "rank_pattern and alpha_pattern must be maps")
     for pattern in (*ranks, *alphas):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise BadFile("adapter-config-broken", f"the pattern {pattern!r} is no expression") from error
+            raise BadFile(
+                "adapter-config-broken", f"the pattern {pattern!r} is not a regular expression"
+            ) from error
     return Lora(
         _rank(config.get("r", 8), "r"),
         _alpha(config.get("lora_alpha", 8), "lora_alpha"),
@@ -124,13 +126,13 @@ def read_config(config: object) -> Lora:
 
 def _rank(value: object, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 65536:
-        raise BadFile("adapter-config-broken", f"{name} is {value!r}; it has to be a whole number above 0")
+        raise BadFile("adapter-config-broken", f"{name} is {value!r}; it must be a whole number above 0")
     return value
 
 
 def _alpha(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST_ALPHA:
-        raise BadFile("adapter-config-broken", f"{name} is {value!r}; it has to be a finite number")
+        raise BadFile("adapter-config-broken", f"{name} is {value!r}; it must be a finite number")
     return float(value)
 
 

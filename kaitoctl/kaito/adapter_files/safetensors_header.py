@@ -71,7 +71,7 @@ def header_length(start: bytes, size: int) -> int:
     if length > LONGEST_HEADER or start[8:9] not in (b"{", b""):
         raise BadFile("adapter-file-broken", "is not a safetensors file")
     if 8 + length > size:
-        raise BadFile("adapter-file-broken", f"is cut off: its head has {length} bytes, the file {size}")
+        raise BadFile("adapter-file-broken", f"is truncated: its header has {length} bytes, the file {size}")
     return length
 
 
@@ -95,16 +95,18 @@ def tensors(head: bytes, size: int) -> Mapping[str, Tensor]:
             if name != "__metadata__"
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BadFile("adapter-file-broken", "has a head that is no safetensors table") from error
+        raise BadFile("adapter-file-broken", "has a header that is not a safetensors table") from error
     for name, tensor in found.items():
         bits = _BITS.get(tensor.dtype)
         if bits is None:
             raise BadFile("adapter-file-broken", f"has the tensor {name} of unknown type {tensor.dtype}")
         if tensor.end - tensor.begin != math.prod(tensor.shape) * bits // 8:
-            raise BadFile("adapter-file-broken", f"has not as many bytes for {name} as its shape needs")
+            raise BadFile(
+                "adapter-file-broken", f"has another number of bytes for {name} than its shape needs"
+            )
     needed = 8 + len(head) + max((tensor.end for tensor in found.values()), default=0)
     if needed != size:
-        raise BadFile("adapter-file-broken", f"has {size} bytes where its head needs {needed}: cut off?")
+        raise BadFile("adapter-file-broken", f"has {size} bytes where its header needs {needed}: truncated?")
     return found
 
 

@@ -138,7 +138,10 @@ def _inference(known: Catalog) -> Iterator[Rule]:
         has_name = f"has(object.{part}) && has(object.{where}) && has(object.{where}.name)"
         is_known = f"{name} in variables.presets || {name}.lowerAscii() in variables.models"
         yield Rule(
-            "KW142", f"{where}.name", f"!({has_name}) || {is_known}", "is no preset or model of the catalog"
+            "KW142",
+            f"{where}.name",
+            f"!({has_name}) || {is_known}",
+            "is not a preset or model of the catalog",
         )
         mode = f"object.?{where}.accessMode.orValue('')"
         image = f"object.?{where}.presetOptions.image.orValue('')"

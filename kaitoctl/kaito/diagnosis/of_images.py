@@ -311,11 +311,11 @@ _PULL_HINTS = (
     ),
     (
         r"(?i)media ?type|schema ?1|not an image|no children for manifest|config\.mediaType",
-        "it is no image that a node can run (an artifact, or of a format that is no longer read)",
+        "it is not an image that a node can run (an artifact, or of a format that is no longer read)",
     ),
     (
         r"(?i)invalid reference format|could not parse reference",
-        "it is no name of an image: write it as REGISTRY/REPOSITORY:TAG, in lower case",
+        "it is not the name of an image: write it as REGISTRY/REPOSITORY:TAG, in lower case",
     ),
     (
         r"(?i)mismatched image rootfs|failed to extract layer|Lchown|apply layer|unpack image on snapshotter",

@@ -720,7 +720,7 @@ CODES: Mapping[str, Code] = {
     ),
     "KW184": Code(
         "two different Workspaces",
-        "Old and new have different names or namespaces: that is no update, and the rules for updates do "
+        "Old and new have different names or namespaces: that is not an update, and the rules for updates do "
         "not apply.",
     ),
     "KW185": Code(
@@ -732,7 +732,7 @@ CODES: Mapping[str, Code] = {
     "KW186": Code(
         "no such Secret",
         "A Secret that the Workspace names is not in its namespace. Judged only where a cluster is named and "
-        "Secrets may be read. A missing pull secret is no trouble for a public image.",
+        "Secrets may be read. A public image needs no pull secret.",
         _ALL,
         ("KAITO admits it; the pods wait for the Secret, or their image is not pulled.",),
     ),

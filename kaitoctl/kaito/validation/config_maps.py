@@ -246,7 +246,7 @@ def _training(subject: Subject, content: Mapping[str, Any]) -> Iterator[tuple[st
     if "output_dir" in arguments and not isinstance(output, str):
         yield "KW194", "output_dir is not text"
     elif isinstance(output, str) and _is_refused_folder(output):
-        yield "KW194", f"output_dir {output[:80]!r} is no folder below /mnt"
+        yield "KW194", f"output_dir {output[:80]!r} is not a folder below /mnt"
     elif isinstance(output, str) and not posixpath.normpath(output).startswith("/mnt/"):
         yield "KW194", f"output_dir {output[:80]!r} {_OUTSIDE}"
 

@@ -93,7 +93,7 @@ def _identity(subject: Subject) -> Iterator[Problem]:
     version, kind = subject.workspace.get("apiVersion"), subject.workspace.get("kind")
     if version not in API_VERSIONS:
         known = " and ".join(API_VERSIONS)
-        what = "it is missing; it has to be one of" if version is None else f"{version!r} is not one of"
+        what = "it is missing; it must be one of" if version is None else f"{version!r} is not one of"
         yield error("apiVersion", "KW103", f"{what} {known}")
     elif subject.is_v1beta1 and subject.is_old:
         yield error("apiVersion", "KW103", f"KAITO {subject.target} does not serve {version}")
