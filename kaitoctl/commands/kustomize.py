@@ -22,7 +22,7 @@ def built(folder: str) -> bytes:
         if program := shutil.which(name):
             return _output([program, verb, "--", folder], f"-k {folder}: {name} {verb}")
     raise InputError(
-        f"-k {folder} needs kubectl or kustomize, and neither is on the PATH",
+        f"-k {folder} needs kubectl, or kustomize, and neither is on the PATH",
         hint="install one of them, or build the manifests elsewhere and name the file with -f",
     )
 

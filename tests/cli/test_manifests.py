@@ -285,7 +285,7 @@ def test_kustomize_says_what_is_wrong_in_its_own_words(offline: Shell) -> None:
 
 def test_without_kubectl_and_kustomize_that_is_said(offline: Shell) -> None:
     done = offline.kaitoctl("render", "-k", ".", code=2, PATH=str(offline.home))
-    assert "needs kubectl or kustomize, and neither is on the PATH" in done.stderr
+    assert "needs kubectl, or kustomize, and neither is on the PATH" in done.stderr
 
 
 def test_kustomize_alone_is_enough(offline: Shell) -> None:

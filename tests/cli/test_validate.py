@@ -534,7 +534,7 @@ def test_the_targets_of_clusters(offline: Shell) -> None:
         ),
         (answer(none, crd=crd("v0.4")), "judged for KAITO v0.4: its CRD is of that release", 0),
         (answer(none), "the KAITO release is unknown", 0),
-        (answer((403, "{}")), "may not be read", 0),
+        (answer((403, "{}")), "cannot be listed in all namespaces", 0),
         (answer(none, workspace=403), "Workspace default/falcon may not be read; judged as if new", 0),
         (answer(none, workspace=200), "invalid", 2),
         (answer(none, served=403), "does not say which versions it serves; judged by apiVersion", 0),
