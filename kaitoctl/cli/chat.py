@@ -58,6 +58,7 @@ def chat(
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Stream the answer (vLLM).")] = True,
     url: _Url = "",
     compare: _Compare = "",
+    target_version: options.MadeBy = None,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Send a prompt to a Workspace's model, or chat with it; only its answer goes to stdout.
@@ -81,5 +82,6 @@ def chat(
         stream=stream,
         url=url,
         compare=compare,
+        target_version=target_version,
         target=target,
     )

@@ -27,6 +27,7 @@ def endpoint(
         ),
     ] = "",
     output_format: Annotated[str, options.formats("text", "json", "yaml", text="{} (all of them).")] = "text",
+    target_version: options.MadeBy = None,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Print the address of a Workspace's model server. Exit code 1 when it does not serve.
@@ -38,4 +39,6 @@ def endpoint(
     """
     from kaitoctl.commands import endpoint
 
-    endpoint.endpoint(name=name, kind=kind, output_format=output_format, target=target)
+    endpoint.endpoint(
+        name=name, kind=kind, output_format=output_format, target_version=target_version, target=target
+    )

@@ -59,6 +59,16 @@ TargetVersion = Annotated[
         autocompletion=complete.of("v0.3", "v0.4", "v0.12"),
     ),
 ]
+MadeBy = Annotated[
+    str | None,
+    typer.Option(
+        "--target-version",
+        help="Who made a server whose command cannot be seen: kaitoctl or a release of KAITO (default: what "
+        "the cluster shows).",
+        metavar="VERSION",
+        autocompletion=complete.of("kaitoctl", "v0.3", "v0.4", "v0.12"),
+    ),
+]
 InstanceType = Annotated[
     str | None,
     typer.Option(

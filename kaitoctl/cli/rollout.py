@@ -128,6 +128,7 @@ def status(
     name: options.ServedName,
     timeout: Timeout = None,
     catalog: options.CatalogFile = None,
+    managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
     """Follow the rollout of a Workspace or an InferenceSet until it is ready or has failed.
@@ -140,7 +141,7 @@ def status(
     """
     from kaitoctl.commands import rollout
 
-    rollout.status(name=name, timeout=timeout, catalog=catalog, target=target)
+    rollout.status(name=name, timeout=timeout, catalog=catalog, managed=managed, target=target)
 
 
 @app.command()

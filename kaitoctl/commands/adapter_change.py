@@ -260,6 +260,7 @@ class _Changing:
             catalog=self.how.catalog,
             has_arrived=has_arrived,
             is_from_before=is_from_before,
+            managed=self.how.managed,
         )
 
     def _budget_s(self, workspace: Object) -> float:
@@ -272,7 +273,9 @@ class _Changing:
         key = key_of(workspace)
         try:
             seen = await snapshot_of(self.client, key, catalog=self.how.catalog)
-            seen = await with_evidence(self.client, seen, is_sandbox=self.target.sandbox)
+            seen = await with_evidence(
+                self.client, seen, is_sandbox=self.target.sandbox, managed=self.how.managed
+            )
         except KaitoctlError:  # what is known already must not be lost for it
             return error.message
         cause = diagnose(seen, datetime.now(UTC)).cause

@@ -186,7 +186,7 @@ async def _apply(
         if not workspaces:
             return 0
         bodies = {change.key: change.body for change in plan.changes if change.kind == "Workspace"}
-        return await follow_all(client, target, bodies, how.timeout_s, asked.catalog)
+        return await follow_all(client, target, bodies, how.timeout_s, asked.catalog, asked.managed)
 
 
 def _is_as_far(fleet: Fleet) -> bool:

@@ -15,8 +15,9 @@ from kaitoctl.commands import endpoint, model_server, option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.files import text_of
 from kaitoctl.commands.model_server import ModelServer
-from kaitoctl.commands.option_values import Named, named
+from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import InputError, Interrupted, Unreachable
 from kaitoctl.kaito.conversation import Message
 from kaitoctl.kube.client import Client
@@ -39,6 +40,7 @@ class _How:
     temperature: float | None
     stream: bool
     url: str
+    managed: ManagedBy
 
 
 def chat(
@@ -52,13 +54,16 @@ def chat(
     stream: bool,
     url: str,
     compare: str,
+    target_version: str | None,
     target: Target,
 ) -> None:
     """Send a prompt to a Workspace's model, or chat with it; only its answer goes to stdout."""
     asked = named(name)
     if url:
         option_values.http_url(url, option="--url")
-    how = _How(system, adapter, max_tokens, temperature, stream, url)
+    managed = ManagedBy(target_version)
+    check_manager(managed)
+    how = _How(system, adapter, max_tokens, temperature, stream, url, managed)
     if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
         prompt = text_of("-", option="PROMPT").strip()
     compared = _comparison(compare, prompt, adapter) if compare else None
@@ -126,7 +131,7 @@ async def _connect(target: Target, asked: Named, how: _How) -> AsyncIterator[Mod
         NegativeAnswer: nobody serves.
     """
     async with connected(target) as client:
-        found = await endpoint.found_addresses(client, asked)
+        found = await endpoint.found_addresses(client, target, asked, how.managed)
         if "inference_set" in found and not how.url:
             output.step(f"InferenceSet {found['inference_set']}: through {found['through']}")
         protocol: Protocol = found["protocol"]

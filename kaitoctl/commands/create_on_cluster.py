@@ -85,7 +85,12 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
         timeout_s = how.timeout_s or following_s(wanted.known, live)
         try:
             seen = await follow.rollout(
-                client, target, key_of(live), timeout_s=timeout_s, catalog=wanted.known
+                client,
+                target,
+                key_of(live),
+                timeout_s=timeout_s,
+                catalog=wanted.known,
+                managed=how.managed,
             )
         except (ApiError, Unreachable) as error:
             error.message = (

@@ -271,7 +271,14 @@ async def _write(target: Target, live: Object, goal: Object, how: _How) -> None:
         output.data(f"{output.resource_name(after)} edited")
         if how.wait:
             timeout_s = how.timeout_s or follow.following_s(how.catalog, after)
-            await follow.rollout(client, target, key_of(after), timeout_s=timeout_s, catalog=how.catalog)
+            await follow.rollout(
+                client,
+                target,
+                key_of(after),
+                timeout_s=timeout_s,
+                catalog=how.catalog,
+                managed=how.managed,
+            )
 
 
 async def _unchanged(client: Client, live: Object) -> Object:

@@ -10,8 +10,9 @@ from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.named import workspace_or_fleet
 from kaitoctl.commands.observe_workspace import snapshot_of
-from kaitoctl.commands.option_values import Named, named
+from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
+from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import conversation
 from kaitoctl.kaito.rollout import progress
@@ -21,6 +22,7 @@ from kaitoctl.kube.objects import SERVICE, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
@@ -32,17 +34,19 @@ _HINTS = {
 }
 
 
-def endpoint(*, name: str, kind: str, output_format: str, target: Target) -> None:
+def endpoint(*, name: str, kind: str, output_format: str, target_version: str | None, target: Target) -> None:
     """Print the address of a Workspace's model server. Exit code 1 when it does not serve."""
     if kind:
         option_values.one_of(kind, _KINDS, option="--type")
     option_values.output_format(output_format, ("text", "json", "yaml"))
-    asyncio.run(_endpoint(target, named(name), kind, output_format))
+    managed = ManagedBy(target_version)
+    check_manager(managed)
+    asyncio.run(_endpoint(target, named(name), kind, output_format, managed))
 
 
-async def _endpoint(target: Target, asked: Named, kind: str, output_format: str) -> None:
+async def _endpoint(target: Target, asked: Named, kind: str, output_format: str, managed: ManagedBy) -> None:
     async with connected(target) as client:
-        found = await found_addresses(client, asked)
+        found = await found_addresses(client, target, asked, managed)
     forward = found["addresses"]["port-forward"]
     found["addresses"]["port-forward"] = target.text(forward)
     if option_values.is_structured(output_format):
@@ -59,8 +63,14 @@ async def _endpoint(target: Target, asked: Named, kind: str, output_format: str)
     output.data(output.visible(str(found["addresses"][kind])))
 
 
-async def found_addresses(client: Client, asked: Named) -> Object:
+async def found_addresses(client: Client, target: Target, asked: Named, managed: ManagedBy) -> Object:
     """Every way to the model of a Workspace, or of a set: through what stands before all of its replicas.
+
+    Args:
+        client: of the cluster.
+        target: how it was named.
+        asked: a Workspace or a set.
+        managed: who manages Workspaces, as far as the user says it.
 
     Raises:
         ApiError: there is neither of that name.
@@ -68,24 +78,37 @@ async def found_addresses(client: Client, asked: Named) -> Object:
     """
     found = await workspace_or_fleet(client, asked, snapshot_of)
     if isinstance(found, Snapshot):
-        return addresses(client, found)
+        return addresses(client, found, setting=await _setting(client, target, found, managed))
     from kaitoctl.commands.chosen_replica import way_to  # most names are those of Workspaces
 
     way = await way_to(client, found)
-    made = addresses(client, way.replica, service=way.service)
+    setting = await _setting(client, target, way.replica, managed)
+    made = addresses(client, way.replica, service=way.service, setting=setting)
     url = f"{way.gateway}{made['path']}" if way.gateway else None
     ready = [one.name for one in found.replicas if one.is_ready]
     made = {**made, "addresses": {**made["addresses"], "gateway": url}}
     return {"inference_set": str(found.key), "through": way.words, "replicas": ready, **made}
 
 
-def addresses(client: Client, seen: Snapshot, *, service: Object | None = None) -> Object:
+async def _setting(client: Client, target: Target, seen: Snapshot, managed: ManagedBy) -> Setting | None:
+    """Who made the server, where it cannot be seen how it was started; None where it can."""
+    if seen.workloads:
+        return None
+    from kaitoctl.commands.kaito_here import as_said  # most may see workloads
+
+    return (await as_said(client, managed, is_sandbox=target.sandbox)).setting(seen.catalog)
+
+
+def addresses(
+    client: Client, seen: Snapshot, *, service: Object | None = None, setting: Setting | None = None
+) -> Object:
     """Every way to the model server, as documented in docs/status.md.
 
     Args:
         client: of the cluster.
         seen: a Workspace, with what belongs to it.
         service: one that leads to it and others; None for its own.
+        setting: who made its server, where that cannot be seen.
 
     Raises:
         NegativeAnswer: it does not serve.
@@ -101,7 +124,7 @@ def addresses(client: Client, seen: Snapshot, *, service: Object | None = None) 
     main = main_service(seen)
     if main is None:
         raise NegativeAnswer(f"Workspace {key} is ready, but has no Service", hint=why)
-    protocol = conversation.protocol_of(workspace, seen.workloads, seen.catalog)
+    protocol = conversation.protocol_of(workspace, seen.workloads, seen.catalog, setting)
     path = conversation.path_of(protocol)
     main = service or main
     name = str(main["metadata"]["name"])

@@ -18,6 +18,7 @@ from kaitoctl.commands import cluster
 from kaitoctl.commands.loading_log import LoadingLog
 from kaitoctl.commands.observe_deeply import with_controllers, with_evidence
 from kaitoctl.commands.observe_workspace import WorkspaceObservation, observe_workspace
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
@@ -46,6 +47,7 @@ async def rollout(
     has_arrived: Callable[[Snapshot], bool] = lambda seen: True,
     is_from_before: Callable[[Snapshot], bool] = lambda seen: False,
     reporters: Sequence[ProgressReporter] | None = None,
+    managed: ManagedBy = NOT_SAID,
 ) -> Snapshot:
     """Show the rollout of the Workspace's present generation; returns what there is once it is ready.
 
@@ -58,6 +60,7 @@ async def rollout(
         has_arrived: whether a state that says ready is the new one, not the one from before.
         is_from_before: whether a state that says failed is an old one.
         reporters: what shows it; by default one on stderr.
+        managed: who manages the Workspace, as far as the user says it: the cause of a failure goes by it.
 
     Raises:
         InputError: there is no such Workspace.
@@ -70,7 +73,7 @@ async def rollout(
         async with asyncio.timeout(timeout_s):
             async with observe_workspace(client, key, catalog=catalog) as observed:
                 return await _until_ready(
-                    client, target, observed, has_arrived, is_from_before, showing, last
+                    client, target, observed, has_arrived, is_from_before, showing, last, managed
                 )
     except TimeoutError:
         raise TimedOut(
@@ -153,6 +156,7 @@ async def _until_ready(
     is_from_before: Callable[[Snapshot], bool],
     reporters: Sequence[ProgressReporter],
     last: _LastSeen,
+    managed: ManagedBy,
 ) -> Snapshot:
     key = observed.key
     if observed.snapshot().workspace is None:
@@ -168,7 +172,7 @@ async def _until_ready(
         if is_old or (where.outcome == "failed" and is_from_before(seen)):
             where = Progress(Phase.ACCEPTED, "the old pods are still running")
         if where.outcome == "failed":
-            seen = await with_evidence(client, seen)
+            seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
         text = last.log.text(seen)
         shown = view(seen, now, at=where, flags=target.flags, log=text)
         if not knows_controllers and shown.cause is not None and shown.cause.code == _NOBODY_MANAGES:

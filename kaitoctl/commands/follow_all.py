@@ -14,6 +14,7 @@ from kaitoctl.kube.conditions import timestamp
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.option_values import ManagedBy
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.view import View
@@ -59,6 +60,7 @@ async def follow_all(
     workspaces: Mapping[ObjectKey, Object],
     timeout_s: float | None,
     known: Catalog,
+    managed: ManagedBy,
 ) -> int:
     """Follow the rollouts until each is ready, has failed, or time is up.
 
@@ -68,6 +70,7 @@ async def follow_all(
         workspaces: what is followed, as it was applied.
         timeout_s: for all of them; None goes by the budget of each.
         known: the catalog.
+        managed: who manages Workspaces, as far as the user says it.
 
     Returns:
         The exit code of the worst.
@@ -77,7 +80,15 @@ async def follow_all(
         limit_s = timeout_s or follow.following_s(known, workspace)
         try:
             reporters = [_Lines(key)]
-            await follow.rollout(client, target, key, timeout_s=limit_s, catalog=known, reporters=reporters)
+            await follow.rollout(
+                client,
+                target,
+                key,
+                timeout_s=limit_s,
+                catalog=known,
+                reporters=reporters,
+                managed=managed,
+            )
         except KaitoctlError as error:
             return error
         return None

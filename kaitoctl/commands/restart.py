@@ -168,4 +168,5 @@ async def _follow(client: Client, target: Target, workspace: Object, workload: O
         catalog=how.catalog,
         has_arrived=has_arrived,
         is_from_before=is_from_before,
+        managed=how.managed,
     )

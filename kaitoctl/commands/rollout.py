@@ -233,7 +233,7 @@ async def _undo(target: Target, asked: Named, how: _How) -> None:
         output.report_write(after, how.output, f"rolled back{how.suffix}")
         if how.wait:
             expected = max(number, revisions.newest(known.history) + (chosen is not known.history[-1]))
-            await _follow(client, target, after, how.timeout_s, how.catalog, numbers=(number, expected))
+            await _follow(client, target, after, how.timeout_s, how.catalog, how.managed, (number, expected))
 
 
 def _require_mutable(live: Object, goal: Object, number: int, catalog: Catalog) -> None:
@@ -321,17 +321,22 @@ async def _apply(client: Client, applying: Request) -> Object:
 # --- status ------------------------------------------------------------------------------------------------
 
 
-def status(*, name: str, timeout: str | None, catalog: str | None, target: Target) -> None:
+def status(
+    *, name: str, timeout: str | None, catalog: str | None, managed: ManagedBy, target: Target
+) -> None:
     """Follow the rollout of a Workspace until it is ready or has failed."""
     known = catalog_file.read(catalog)
+    check_manager(managed)
     timeout_s = option_values.duration_s(timeout) if timeout is not None else None
     try:
-        asyncio.run(_status(target, named(name), timeout_s, known))
+        asyncio.run(_status(target, named(name), timeout_s, known, managed))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 
 
-async def _status(target: Target, asked: Named, timeout_s: float | None, known: Catalog) -> None:
+async def _status(
+    target: Target, asked: Named, timeout_s: float | None, known: Catalog, managed: ManagedBy
+) -> None:
     kind = "workspace"
     async with connected(target) as client:
         try:
@@ -343,7 +348,7 @@ async def _status(target: Target, asked: Named, timeout_s: float | None, known: 
             timeout_s = await follow.until_created(client, key, timeout_s)
             found = await workspace_of(client, key)
         if isinstance(found, tuple):
-            await _follow(client, target, found[1], timeout_s, known)
+            await _follow(client, target, found[1], timeout_s, known, managed)
         else:
             from kaitoctl.commands import rollout_set  # most names are those of Workspaces
 
@@ -368,7 +373,7 @@ async def _follow(
     workspace: Object,
     timeout_s: float | None,
     known: Catalog,
-    *,
+    managed: ManagedBy,
     numbers: tuple[int, int] = (0, 0),
 ) -> None:
     """Follow the rollout.
@@ -379,6 +384,7 @@ async def _follow(
         workspace: the Workspace as it is.
         timeout_s: None for the budget of its preset.
         known: the catalog.
+        managed: who manages the Workspace, as far as the user says it.
         numbers: of the revision that is to come, as it was and as it will be; an edit of annotations alone
             shows in nothing else.
     """
@@ -391,7 +397,15 @@ async def _follow(
     timeout_s = timeout_s or following_s(known, workspace)
     key = key_of(workspace)
     try:
-        await follow.rollout(client, target, key, timeout_s=timeout_s, catalog=known, has_arrived=has_arrived)
+        await follow.rollout(
+            client,
+            target,
+            key,
+            timeout_s=timeout_s,
+            catalog=known,
+            has_arrived=has_arrived,
+            managed=managed,
+        )
     except NegativeAnswer as error:
         if generation_of(workspace) > 1:
             undoing = Command("kaitoctl rollout undo", key.name, "-n", key.namespace)

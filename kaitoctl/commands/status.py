@@ -45,7 +45,7 @@ def status(
     name = asked[0] if len(asked) == 1 else None
     _require_sense(which, watch, timeout, record, output_format)
     if managed.is_said:
-        _check_manager(managed, is_one=name is not None and not watch)
+        _check_manager(managed, is_one=name is not None)
     timeout_s = option_values.duration_s(timeout) if timeout else None
     if watch:
         output.end_unread()
@@ -62,7 +62,7 @@ def status(
 
         if not watch:
             return asyncio.run(status_workspace.show(target, name, output_format, managed))
-        asyncio.run(status_workspace.follow_one(target, name, timeout_s, record, output_format))
+        asyncio.run(status_workspace.follow_one(target, name, timeout_s, record, output_format, managed))
     except KeyboardInterrupt:
         status = Command("kaitoctl status", str(name or ""), *target.in_namespace, "-w")
         again = target.text("nothing was undone; follow it again: " + status)
@@ -80,7 +80,7 @@ def _check_manager(managed: ManagedBy, *, is_one: bool) -> None:
 
     check_manager(managed)
     if not is_one:
-        raise InputError("--target-version and --node-provisioner judge one Workspace, as it is now: name it")
+        raise InputError("--target-version and --node-provisioner judge one Workspace: name it")
 
 
 def _require_sense(

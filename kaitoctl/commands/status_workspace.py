@@ -66,7 +66,12 @@ async def _looked_for(
 
 
 async def follow_one(
-    target: Target, asked: Named, timeout_s: float | None, record: str | None, output_format: str
+    target: Target,
+    asked: Named,
+    timeout_s: float | None,
+    record: str | None,
+    output_format: str,
+    managed: ManagedBy,
 ) -> None:
     """Follow a Workspace, or else the set of that name, until it is ready, has failed or time is up."""
     async with connected(target) as client:
@@ -90,6 +95,6 @@ async def follow_one(
         ]
         if record is not None:
             reporters.append(progress_reporters.recording(record))
-        await follow.rollout(client, target, key, timeout_s=timeout_s, reporters=reporters)
+        await follow.rollout(client, target, key, timeout_s=timeout_s, reporters=reporters, managed=managed)
         if output.is_redrawn(sys.stdout):
             output.next_command(target.text(Command("kaitoctl endpoint", key.name, "-n", key.namespace)))

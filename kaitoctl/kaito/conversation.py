@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kaitoctl.kaito import api, generations
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kube.objects import Object, annotations_of, dig
 
+if TYPE_CHECKING:
+    from kaitoctl.kaito.validation import Setting
+    from kaitoctl.kaito.validation.releases import Release
+
 Protocol = Literal["openai", "transformers", "llama"]
+
+_ALL_SPEAK_OPENAI = (0, 9, 0)
 
 
 class Message(NamedTuple):
@@ -24,10 +30,18 @@ class Message(NamedTuple):
     content: str
 
 
-def protocol_of(workspace: Object, workloads: Iterable[Object], known: Catalog) -> Protocol:
+def protocol_of(
+    workspace: Object, workloads: Iterable[Object], known: Catalog, setting: Setting | None = None
+) -> Protocol:
     """Which server runs: what the workload's command says; before that the annotation and the preset.
 
     The transformers server is given the model's name since it answers as OpenAI's does (v0.9.0).
+
+    Args:
+        workspace: the Workspace.
+        workloads: that run it, as far as they can be seen.
+        known: where presets and models are looked up.
+        setting: who made them, for where they cannot be seen; None for kaitoctl's own controller.
     """
     words = " ".join(
         str(word)
@@ -37,9 +51,14 @@ def protocol_of(workspace: Object, workloads: Iterable[Object], known: Catalog) 
     )
     if "vllm" in words or "--served_model_name" in words:
         return "openai"
-    generation = None if words else generations.generation_of(workspace, known=known)
+    release = _release_of(setting) if setting is not None and not words else None
+    if setting is not None and release is not None and _has_openai(workspace, setting, release):
+        return "openai"
+    pinned = setting.generation if setting is not None else ""
+    is_unknown = not words and release is None
+    generation = generations.generation_of(workspace, known, pinned=pinned) if is_unknown else None
     if generation is not None and (
-        generation.has_models or annotations_of(workspace).get(api.ANNOTATION_RUNTIME) == "vllm"
+        generation.has_models or generations.runtime_of(workspace, generation) == "vllm"
     ):
         return "openai"
     preset = str(dig(workspace, "inference", "preset", "name") or "")
@@ -48,6 +67,22 @@ def protocol_of(workspace: Object, workloads: Iterable[Object], known: Catalog) 
     if preset.startswith("llama-2-"):
         return "llama"
     return "transformers"
+
+
+def _release_of(setting: Setting) -> Release | None:
+    """KAITO's release there; None where kaitoctl's own controller works, or nobody knows."""
+    from kaitoctl.kaito.validation.releases import nearest  # most workloads can be seen
+
+    return nearest(setting.target) if setting.target else None
+
+
+def _has_openai(workspace: Object, setting: Setting, release: Release) -> bool:
+    """Whether KAITO's release serves by OpenAI's API: vLLM by default since v0.4, transformers since v0.9."""
+    if not dig(workspace, "inference", "preset"):
+        return False
+    has_vllm = release.has_vllm and "vLLM" not in setting.gates_off
+    asked = annotations_of(workspace).get(api.ANNOTATION_RUNTIME)
+    return release.since >= _ALL_SPEAK_OPENAI or (has_vllm and asked != "transformers")
 
 
 def path_of(protocol: Protocol) -> str:

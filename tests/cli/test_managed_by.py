@@ -97,8 +97,10 @@ def test_a_named_release_chooses_the_version_that_is_written(offline: Shell) -> 
         ("scale", "w", "--count", "2"),
         ("restart", "w"),
         ("rollout", "undo", "w"),
+        ("rollout", "status", "w"),
         ("why", "w"),
         ("status", "w"),
+        ("status", "w", "-w"),
         ("check-nodes", "w"),
     ],
     ids=" ".join,
@@ -109,8 +111,16 @@ def test_every_command_that_judges_takes_both(offline: Shell, command: tuple[str
         assert said[0] in done.stderr and said[1] in done.stderr, (command, done.stderr)
 
 
+@pytest.mark.parametrize("command", [("endpoint", "w"), ("chat", "w", "hello")], ids=" ".join)
+def test_a_release_says_how_a_server_is_spoken_to(offline: Shell, command: tuple[str, ...]) -> None:
+    done = offline.kaitoctl(*command, "--target-version", "v99.x", code=2)
+    assert "--target-version" in done.stderr and "v99.x" in done.stderr
+    # Who brings nodes changes no answer of theirs.
+    assert "--node-provisioner" in offline.kaitoctl(*command, "--node-provisioner", "byo", code=2).stderr
+
+
 def test_a_list_is_judged_by_nobody(offline: Shell) -> None:
-    for which in ((), ("w", "-w"), ("w", "v")):
+    for which in ((), ("-w",), ("w", "v")):
         done = offline.kaitoctl("status", *which, *V12, code=2)
         assert "judge one Workspace" in done.stderr, which
 

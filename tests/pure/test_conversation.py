@@ -16,6 +16,7 @@ from kaitoctl.kaito.conversation import (
     protocol_of,
     whole_of,
 )
+from kaitoctl.kaito.validation import Setting
 from kaitoctl.kube.objects import Object
 
 SAID = [Message("user", "What is it?"), Message("assistant", "A cluster."), Message("user", "Of what?")]
@@ -42,6 +43,40 @@ def workload(*command: str) -> Object:
 def test_which_server_runs(asked: Object, workloads: list[Object], protocol: Protocol) -> None:
     assert protocol_of(asked, workloads, SHIPPED) == protocol
     assert path_of(protocol) == ("/v1/chat/completions" if protocol == "openai" else "/chat")
+
+
+VLLM, PLAIN = "kaito.sh/runtime=vllm", "kaito.sh/runtime=transformers"
+
+
+@pytest.mark.parametrize(
+    ("preset", "runtime", "setting", "protocol"),
+    [
+        # KAITO v0.3 has no vLLM, v0.4 takes it unless it is switched off, v0.9's other server speaks alike.
+        ("falcon-7b", "", Setting("v0.3.2"), "transformers"),
+        ("falcon-7b", VLLM, Setting("v0.3.2"), "transformers"),
+        ("falcon-7b", "", Setting("v0.4.0"), "openai"),
+        ("falcon-7b", PLAIN, Setting("v0.4.0"), "transformers"),
+        ("falcon-7b", "", Setting("v0.4.6", gates_off=frozenset({"vLLM"})), "transformers"),
+        ("phi-4", "", Setting("v0.4.6"), "openai"),
+        ("phi-4", PLAIN, Setting("v0.8.1"), "transformers"),
+        ("phi-4", PLAIN, Setting("v0.9.4"), "openai"),
+        ("phi-4", PLAIN, Setting("v0.12.0"), "openai"),
+        ("falcon-7b", "", Setting("kaitoctl"), "transformers"),
+        ("falcon-7b", "", Setting("kaitoctl", generation="v0.4.6"), "openai"),
+        ("phi-4", "", Setting("kaitoctl"), "openai"),
+        ("phi-4", "", Setting(None), "openai"),
+    ],
+)
+def test_which_server_a_release_runs_where_nobody_may_see_it(
+    preset: str, runtime: str, setting: Setting, protocol: Protocol
+) -> None:
+    key, _, value = runtime.partition("=")
+    asked = workspace(
+        inference={"preset": {"name": preset}}, metadata={"annotations": {key: value} if key else {}}
+    )
+    assert protocol_of(asked, [], SHIPPED, setting) == protocol
+    seen = [workload("accelerate launch inference_api.py")]
+    assert protocol_of(asked, seen, SHIPPED, setting) == "transformers"
 
 
 def body(protocol: Protocol, said: list[Message], **more: Any) -> Any:
