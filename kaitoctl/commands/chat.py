@@ -17,7 +17,6 @@ from kaitoctl.commands.files import text_of
 from kaitoctl.commands.model_server import ModelServer
 from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
-from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import InputError, Interrupted, Unreachable
 from kaitoctl.kaito.conversation import Message
 from kaitoctl.kube.client import Client
@@ -62,7 +61,10 @@ def chat(
     if url:
         option_values.http_url(url, option="--url")
     managed = ManagedBy(target_version)
-    check_manager(managed)
+    if managed.is_said:
+        from kaitoctl.commands.target_release import check_manager  # most name none
+
+        check_manager(managed)
     how = _How(system, adapter, max_tokens, temperature, stream, url, managed)
     if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
         prompt = text_of("-", option="PROMPT").strip()

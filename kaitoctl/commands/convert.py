@@ -85,7 +85,7 @@ def _is_ours(obj: Object) -> bool:
 def _convert_workspace(obj: Object, reader: _Reader, source: str) -> Object:
     """The Workspace or InferenceSet in the other version; what is lost is said."""
     if kinds.is_set(obj):
-        conversion = sets.convert(obj, reader.to)
+        conversion = sets.convert(obj, reader.to, known=reader.known, release=reader.release)
     else:
         conversion = convert_workspace(obj, reader.to, known=reader.known, release=reader.release)
     metadata = obj.get("metadata")

@@ -12,7 +12,6 @@ from kaitoctl.commands.named import workspace_or_fleet
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
-from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import conversation
 from kaitoctl.kaito.rollout import progress
@@ -40,7 +39,10 @@ def endpoint(*, name: str, kind: str, output_format: str, target_version: str | 
         option_values.one_of(kind, _KINDS, option="--type")
     option_values.output_format(output_format, ("text", "json", "yaml"))
     managed = ManagedBy(target_version)
-    check_manager(managed)
+    if managed.is_said:
+        from kaitoctl.commands.target_release import check_manager  # most name none
+
+        check_manager(managed)
     asyncio.run(_endpoint(target, named(name), kind, output_format, managed))
 
 

@@ -127,6 +127,11 @@ def out_of_the_cluster(made: Object, finalizer: str) -> Iterator[Remark]:
             del metadata["annotations"]
 
 
+def of_replica(workspace: Object, known: Catalog, release: Release) -> Iterator[Remark]:
+    """What a release of KAITO does not know in a Workspace that it makes of an InferenceSet."""
+    return _Reader(WORKSPACE_V1BETA1.version, known, release).of_replica(workspace)
+
+
 class _Reader:
     """A release of KAITO that reads Workspaces of one API version: what it does with each field.
 
@@ -177,6 +182,16 @@ class _Reader:
             preset = dig(made, use, "preset")
             if isinstance(preset, dict):
                 yield from self._preset(f"{use}.preset", preset)
+        yield from self._strengths(made)
+
+    def of_replica(self, made: Object) -> Iterator[Remark]:
+        """What the release does not know in a Workspace of v1beta1 that it is to make itself."""
+        yield from self._type(dig(made, "resource", "instanceType"))
+        if isinstance(preset := dig(made, "inference", "preset"), dict):
+            yield from self._name("inference.preset", preset.get("name"))
+        yield from self._strengths(made)
+
+    def _strengths(self, made: Object) -> Iterator[Remark]:
         adapters, runtime = (
             dig(made, "inference", "adapters"),
             dig(made, "metadata", "annotations", api.ANNOTATION_RUNTIME),
@@ -212,25 +227,30 @@ class _Reader:
             yield Remark("resource.count", f"deprecated: {self._kaito} estimates the number of nodes itself")
 
     def _instance_type(self, resource: dict[str, Any]) -> Iterator[Remark]:
-        where, named = "resource.instanceType", resource.get("instanceType")
+        named = resource.get("instanceType")
         default = self._release.default_type(f"{api.GROUP}/{WORKSPACE.version}") if self._is_named else ""
         if named is None and not self._release.default_type(f"{api.GROUP}/{self._to}"):
             resource["instanceType"] = named = default or api.DEFAULT_INSTANCE_TYPE
             yield Remark(
-                where,
+                "resource.instanceType",
                 f"v1beta1 has no default: {named} is written out. With nodes of your own (byo), drop it",
             )
+        yield from self._type(named)
+
+    def _type(self, named: Any) -> Iterator[Remark]:
         machine = self._known.instance_type(named) if isinstance(named, str) else None
         if machine is not None and gpu_type(self._release, machine.name, machine.cloud, self._known) is None:
             listed = self._listing("skus")
-            yield Remark(where, f"{self._kaito} does not know {machine.name}", listed)
+            yield Remark("resource.instanceType", f"{self._kaito} does not know {machine.name}", listed)
 
-    def _preset(self, where: str, preset: dict[str, Any]) -> Iterator[Remark]:
-        name = preset.get("name")
+    def _name(self, where: str, name: Any) -> Iterator[Remark]:
         if isinstance(name, str) and not is_preset_name(self._release, name, self._known):
             yield Remark(
                 f"{where}.name", f"{self._kaito} has no preset {name[:80]!r}", self._listing("models")
             )
+
+    def _preset(self, where: str, preset: dict[str, Any]) -> Iterator[Remark]:
+        yield from self._name(where, preset.get("name"))
         if not self._release.has_hub:
             return
         if preset.pop("accessMode", "public") == "private":

@@ -17,6 +17,7 @@ from kaitoctl.kaito.fleet import convert, kinds, replicas, roles, validation
 from kaitoctl.kaito.fleet.windows import duration_s, schedule_fault
 from kaitoctl.kaito.validation import OWN, Setting
 from kaitoctl.kaito.validation.codes import CODES
+from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube import schema_defaults
 from kaitoctl.kube.objects import dig
 
@@ -309,6 +310,25 @@ def test_converting_loses_the_partition_alone() -> None:
     back = convert.convert(there.workspace, "v1beta1")
     assert back.workspace == SET
     assert back.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("release", "to", "paths"),
+    [
+        ("v0.12", "v1alpha1", ["spec.template.inference.preset.name"]),
+        ("v0.11.0", "v1beta1", ["spec.template.inference.preset.name"]),
+        ("v0.9.4", "v1alpha1", ["spec.autoUpgrade", "spec.template.inference.preset.name"]),
+        ("v0.10.0", "v1beta1", ["apiVersion", "spec.autoUpgrade", "spec.template.inference.preset.name"]),
+        ("v0.7.2", "v1alpha1", ["kind"]),
+    ],
+)
+def test_converting_says_what_a_release_does_not_know(release: str, to: str, paths: list[str]) -> None:
+    wanted = {"spec/autoUpgrade": {"enabled": True}, "spec/template/inference/preset/name": "granite"}
+    asked = changed(SET, wanted)
+    asked["apiVersion"] = "kaito.sh/v1alpha1" if to == "v1beta1" else "kaito.sh/v1beta1"
+    found = convert.convert(asked, to, release=nearest(release))
+    assert [remark.path for remark in found.remarks] == paths
+    assert not convert.convert(asked, to).remarks
 
 
 @given(JSON, JSON)
