@@ -82,25 +82,26 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
         show(live, how.output, word + (" (server dry run)" if how.dry_run == "server" else ""))
         if how.dry_run != "none" or not how.wait:
             return
-        timeout_s = how.timeout_s or following_s(wanted.known, live)
-        try:
-            seen = await follow.rollout(
-                client,
-                target,
-                key_of(live),
-                timeout_s=timeout_s,
-                catalog=wanted.known,
-                managed=how.managed,
-            )
-        except (ApiError, Unreachable) as error:
-            error.message = (
-                f"Workspace {key_of(live)} was {word}, but its rollout cannot be followed: {error.message}"
-            )
-            error.hint = Command("kaitoctl status", wanted.name, "-n", namespace, "-w") + " follows it again"
-            raise
+        seen = await _follow(client, target, live, wanted, how, word)
         if how.output is None:
             await _show_result(client, target, seen)
         await _prove(client, target, seen, how)
+
+
+async def _follow(
+    client: Client, target: Target, live: Object, wanted: Wanted, how: How, word: str
+) -> Snapshot:
+    """What there is once the Workspace is ready; an error says that it was written all the same."""
+    key = key_of(live)
+    timeout_s = how.timeout_s or following_s(wanted.known, live)
+    try:
+        return await follow.rollout(
+            client, target, key, timeout_s=timeout_s, catalog=wanted.known, managed=how.managed
+        )
+    except (ApiError, Unreachable) as error:
+        error.message = f"Workspace {key} was {word}, but its rollout cannot be followed: {error.message}"
+        error.hint = Command("kaitoctl status", key.name, "-n", key.namespace, "-w") + " follows it again"
+        raise
 
 
 async def _setting(
