@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kaitoctl.kaito.desired.children import COPY_DATA, NO_NEW_PRIVILEGES, literal
 from kaitoctl.kaito.desired.volumes import ADAPTER_PATH, ADAPTER_VOLUME
 from kaitoctl.kube.objects import Object, dig
@@ -85,13 +87,14 @@ def refusal(workspace: Object, runtime: str) -> str:
     return ""
 
 
-def add_pullers(workspace: Object, spec: Object, *, image: str = PULLER_IMAGE) -> None:
+def add_pullers(workspace: Object, spec: Object, *, image: str = PULLER_IMAGE, always: bool = False) -> None:
     """Give the pod what brings its adapters: an init container for each image, a mount for each volume.
 
     Args:
         workspace: the Workspace.
         spec: of the pod, its main container first.
         image: that pulls.
+        always: whether there is a volume for pull secrets although there are none, as in KAITO v0.4.6.
     """
     main = spec["containers"][0]
     entries = dig(workspace, "inference", "adapters") or ()
@@ -101,9 +104,12 @@ def add_pullers(workspace: Object, spec: Object, *, image: str = PULLER_IMAGE) -
         spec["volumes"].append({"name": ADAPTER_VOLUME, "emptyDir": {}})
         main["volumeMounts"].append(dict(mount))
     for item in pulled:
-        container, secrets = _puller(item, mount, image)
+        name, names = adapter_name(item), item["source"].get("imagePullSecrets") or ()
+        container = puller(item["source"]["image"], f"{ADAPTER_PATH}/{name}", mount, image)
+        container["name"] += f"-{name}"
         spec.setdefault("initContainers", []).append(container)
-        spec["volumes"] += secrets
+        if names or always:
+            spec["volumes"].append(with_pull_secrets(container, f"{name}-inference-adapter", names))
     for item in entries:
         name = adapter_name(item)
         if volume := item["source"].get("volumeSource"):
@@ -118,25 +124,31 @@ def add_pullers(workspace: Object, spec: Object, *, image: str = PULLER_IMAGE) -
         spec["imagePullSecrets"] = [{"name": name} for name in dict.fromkeys(names)]
 
 
-def _puller(adapter: Object, mount: Object, image: str) -> tuple[Object, list[Object]]:
-    """The init container that fetches an adapter, and the volume with the pull secrets that it may need."""
-    name, secrets = adapter_name(adapter), adapter["source"].get("imagePullSecrets") or ()
-    container: Object = {
-        "name": f"puller-{name}",
+def puller(reference: str, folder: str, mount: Object, image: str = PULLER_IMAGE) -> Object:
+    """The init container that fetches what is in `/data` of an image.
+
+    Args:
+        reference: of that image.
+        folder: which it becomes.
+        mount: of the volume that has the folder.
+        image: that pulls.
+    """
+    return {
+        "name": "puller",
         "image": image,
         "securityContext": dict(NO_NEW_PRIVILEGES),
         "command": ["/bin/sh", "-c", _PULL, "pull-adapter"],
-        "args": [literal(str(adapter["source"]["image"])), literal(f"{ADAPTER_PATH}/{name}")],
+        "args": [literal(reference), literal(folder)],
         "volumeMounts": [dict(mount)],
     }
-    if not secrets:
-        return container, []
-    suffix = f"{name}-inference-adapter"
-    container["volumeMounts"].append(
-        {"name": f"docker-config-{suffix}", "mountPath": f"/root/.docker/config.d/{suffix}"}
-    )
+
+
+def with_pull_secrets(container: Object, suffix: str, names: Iterable[str]) -> Object:
+    """The volume with the pull secrets of a puller, which gets its mount."""
+    volume = f"docker-config-{suffix}"
+    container["volumeMounts"].append({"name": volume, "mountPath": f"/root/.docker/config.d/{suffix}"})
     sources = [
-        {"secret": {"name": secret, "items": [{"key": ".dockerconfigjson", "path": f"{secret}.json"}]}}
-        for secret in secrets
+        {"secret": {"name": name, "items": [{"key": ".dockerconfigjson", "path": f"{name}.json"}]}}
+        for name in names
     ]
-    return container, [{"name": f"docker-config-{suffix}", "projected": {"sources": sources}}]
+    return {"name": volume, "projected": {"sources": sources}}

@@ -37,7 +37,7 @@ vllm:
   cpu-offload-gb: 0
   swap-space: 4
 """
-_PULLER_IMAGE = "quay.io/skopeo/stable:v1.18.0-immutable"
+PULLER_IMAGE = "quay.io/skopeo/stable:v1.18.0-immutable"
 _RESERVED_GIB, _PLAIN, _MOST = 1.5, 0.90, 0.95
 
 
@@ -110,7 +110,7 @@ def deployment(
             {"name": "dshm", "emptyDir": {"medium": "Memory"}},
         ],
     }
-    adapters.add_pullers(workspace, spec, image=_PULLER_IMAGE)
+    adapters.add_pullers(workspace, spec, image=PULLER_IMAGE, always=True)
     if not main["env"]:
         del main["env"]
     template = {"metadata": {"labels": serving_labels(workspace)}, "spec": spec}

@@ -45,7 +45,7 @@ def refusal(workspace: Object, model: Model, settings: Settings) -> str:
     if runtime == "transformers" and model.transformers is None:
         runs_not = f"{model.preset_name} does not run on the transformers runtime"
         return f"{runs_not}: leave {api.ANNOTATION_RUNTIME} out"
-    return size_refusal(workspace, model, runtime, settings.catalog) or adapters.refusal(workspace, runtime)
+    return size_refusal(workspace, model, runtime, settings) or adapters.refusal(workspace, runtime)
 
 
 def stateful_set(

@@ -79,16 +79,19 @@ def sized(workspace: Object, settings: Settings, *, nodes: Shape | None = None) 
     return {**workspace, "resource": {**(workspace.get("resource") or {}), "count": wanted}}
 
 
-def size_refusal(workspace: Object, model: Model, runtime: str, known: Catalog) -> str:
+def size_refusal(workspace: Object, model: Model, runtime: str, settings: Settings) -> str:
     """Why the model does not run on the nodes that the Workspace asks for; empty when it does, or may."""
     if runtime != "vllm":
         if required_nodes(workspace) > 1:
             return "the transformers runtime serves on one node only: resource.count must be 1"
         return ""
-    shape = shape_of(workspace, known)
+    shape = shape_of(workspace, settings.catalog)
     if shape is None:
         return ""
-    found = fit.sizing(model, shape, max_nodes=10**6)
+    # As in KAITO, a length that is configured once the number of nodes is known takes nothing back.
+    is_sized = dig(workspace, "status", "targetNodeCount") is not None
+    context = min(settings.context, model.context_limit) if settings.context and not is_sized else fit.CONTEXT
+    found = fit.sizing(model, shape, max_nodes=10**6, context=context)
     where = instance_type_of(workspace) or "a node of the Workspace"
     if not found.fits:
         return f"{model.id} does not run on {where}: {found.why}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from kaitoctl.kaito import api, tuning
 from kaitoctl.kaito.catalog import Runtime
+from kaitoctl.kaito.desired import adapters, configured_images
 from kaitoctl.kaito.desired.children import (
     COPY_DATA,
     NO_NEW_PRIVILEGES,
@@ -19,8 +20,9 @@ from kaitoctl.kaito.desired.children import (
     pod_labels,
 )
 from kaitoctl.kaito.desired.command_line import command_line as line_of
-from kaitoctl.kaito.desired.placement import on_its_nodes
+from kaitoctl.kaito.desired.placement import node_affinity, on_its_nodes, tolerations
 from kaitoctl.kaito.desired.volumes import SHARED_MEMORY_PATH, WEIGHTS_PATH, WEIGHTS_VOLUME
+from kaitoctl.kaito.generations import GENERATIONS, Generation
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kaito.tuning import (
     CONFIG_KEY,
@@ -163,33 +165,36 @@ def config_map(workspace: Object) -> Object:
 
 def job(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object:
     """The Job: one pod, one try, on the nodes of the Workspace, with nothing privileged."""
+    generation = GENERATIONS[settings.generation]
+    data, pulls = _data_container(workspace, settings, generation)
     volumes = [
         {"name": "config-volume", "configMap": {"name": named_config(workspace) or config_name(workspace)}},
         {"name": "results-volume", "emptyDir": {}},
         {"name": "data-volume", "emptyDir": {}},
         {"name": "docker-config", "projected": {"sources": [_docker_config(push_secret(workspace))]}},
         {"name": "push-volume", "emptyDir": {}},
+        *pulls,
     ]
     row = row_of(workspace, settings)
     weights = row.weights if row else ""
     if weights:
         volumes.append({"name": WEIGHTS_VOLUME, "emptyDir": {}})
-    if gpus > 1 or weights:
+    if gpus > 1 or generation.starts:
         volumes.append({"name": "dshm", "emptyDir": {"medium": "Memory"}})
     spec: Object = {
-        **on_its_nodes(workspace, settings),
+        **_place(workspace, settings, generation),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "initContainers": [
             *([_weights_container(weights, settings)] if weights else []),
-            _data_container(workspace, settings),
+            data,
         ],
         "containers": [
             _main_container(workspace, gpus, settings, folder),
             _push_container(workspace, settings, folder),
         ],
         "volumes": volumes,
-        "imagePullSecrets": [{"name": name} for name in _pull_secrets(workspace)],
+        "imagePullSecrets": [{"name": name} for name in _pull_secrets(workspace, generation)],
     }
     template = {"metadata": {"labels": pod_labels(workspace)}, "spec": spec}
     made = child_object(JOB, workspace, {"backoffLimit": 0, "template": template})
@@ -208,7 +213,7 @@ def command_line(workspace: Object, gpus: int, settings: Settings) -> str:
 
 def _main_container(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object:
     env = [{"name": "PYTORCH_CUDA_ALLOC_CONF", "value": "expandable_segments:True"}]
-    if str(dig(workspace, "tuning", "preset", "name")).startswith("phi-3"):
+    if str(dig(workspace, "tuning", "preset", "name")).lower().startswith("phi-3"):
         modules = "k_proj,q_proj,v_proj,o_proj,gate_proj,down_proj,up_proj"
         env.append({"name": "DEFAULT_TARGET_MODULES", "value": modules})
     mounts = [
@@ -219,7 +224,7 @@ def _main_container(workspace: Object, gpus: int, settings: Settings, folder: st
     row = row_of(workspace, settings)
     if row and row.weights:
         mounts.append({"name": WEIGHTS_VOLUME, "mountPath": WEIGHTS_PATH})
-    if gpus > 1 or (row and row.weights):
+    if gpus > 1 or GENERATIONS[settings.generation].starts:
         mounts.append({"name": "dshm", "mountPath": SHARED_MEMORY_PATH})
     line = command_line(workspace, gpus, settings) + _AND_TELL
     return {
@@ -246,11 +251,31 @@ def _weights_container(weights: str, settings: Settings) -> Object:
     }
 
 
-def _data_container(workspace: Object, settings: Settings) -> Object:
+def _place(workspace: Object, settings: Settings, generation: Generation) -> Object:
+    """What keeps the pod on the Workspace's nodes, where KAITO lets it go elsewhere."""
+    if not generation.has_models:
+        return on_its_nodes(workspace, settings)
+    affinity = node_affinity(workspace, settings)
+    where = {"affinity": {"nodeAffinity": affinity}} if affinity else {}
+    return {**where, "tolerations": tolerations(workspace, settings)}
+
+
+def _data_container(
+    workspace: Object, settings: Settings, generation: Generation
+) -> tuple[Object, list[Object]]:
+    """What fetches the data, and the volume of the pull secrets that this may take.
+
+    Up to v0.4 the image of the data copies them itself; since then it needs no shell.
+    """
     given = workspace["tuning"]["input"]
     mounts = [{"name": "data-volume", "mountPath": DATA_PATH}]
+    if given.get("image") and generation.starts:
+        image = adapters.PULLER_IMAGE if generation.has_models else configured_images.PULLER_IMAGE
+        made = adapters.puller(given["image"], DATA_PATH, mounts[0], image)
+        names = given.get("imagePullSecrets") or ()
+        return made, [adapters.with_pull_secrets(made, "-tuning-input", names)] if names else []
     if image := given.get("image"):
-        return {
+        copier = {
             "name": "data-extractor",
             "image": image,
             "imagePullPolicy": "Always",
@@ -258,14 +283,16 @@ def _data_container(workspace: Object, settings: Settings) -> Object:
             "command": ["/bin/sh", "-c", COPY_DATA, "copy-data", DATA_PATH],
             "volumeMounts": mounts,
         }
+        return copier, []
     urls = [literal(url) for url in given["urls"]]
-    return {
+    downloader = {
         "name": "data-downloader",
         "image": settings.downloader_image,
         "securityContext": copy_of(_UNPRIVILEGED),
         "command": ["/bin/sh", "-c", _DOWNLOAD, "download-data", DATA_PATH, *urls],
         "volumeMounts": mounts,
     }
+    return downloader, []
 
 
 def _push_container(workspace: Object, settings: Settings, folder: str) -> Object:
@@ -290,8 +317,8 @@ def _docker_config(secret: str) -> Object:
     return {"secret": {"name": secret, "items": [{"key": SECRET_KEY, "path": "config.json"}]}}
 
 
-def _pull_secrets(workspace: Object) -> list[str]:
-    names = list(dig(workspace, "tuning", "input", "imagePullSecrets") or ())
+def _pull_secrets(workspace: Object, generation: Generation) -> list[str]:
+    names = [] if generation.starts else list(dig(workspace, "tuning", "input", "imagePullSecrets") or ())
     names.append(push_secret(workspace))
     names += dig(workspace, "tuning", "preset", "presetOptions", "imagePullSecrets") or ()
     return list(dict.fromkeys(names))
