@@ -69,6 +69,14 @@ ANNOTATION_RUNTIME = "kaito.sh/runtime"  # transformers or vllm
 ANNOTATION_PERFORMANCE_MODE = "kaito.sh/performance-mode"  # v0.12: balanced, interactivity or throughput
 ANNOTATION_DISABLE_BENCHMARK = "kaito.sh/disable-benchmark"  # v0.12; the one value that counts is "true"
 ANNOTATION_LOCAL_WEIGHTS = "kaito.sh/use-local-weights"  # v0.12; the one value that counts is "true"
+ANNOTATION_STREAMING = "kaito.sh/model-streaming"  # v0.12; the one value that counts is "disabled"
+STREAM_ACCOUNT = "kaito.sh/streaming-service-account"
+STATIC_MIRROR = "inference.kaito.sh/static-model-mirror"  # the one value that counts is "true"
+STREAM_URL = "inference.kaito.sh/stream-datarefs-url"
+STREAM_CLIENT = "inference.kaito.sh/stream-identity-client-id"
+STREAM_SOURCE, STREAM_SOURCES = "inference.kaito.sh/stream-source-type", ("public", "byo")
+STATIC_SOURCE = (STREAM_URL, STREAM_CLIENT, STREAM_SOURCE)
+"""What a static mirror is reached by."""
 LABEL_INFERENCE_ROLE = "kaito.sh/inference-role"  # v0.12: prefill or decode
 LABEL_CREATED_BY_SET = "inferenceset.kaito.sh/created-by"
 LABEL_CREATED_BY_ROLES = "multiroleinference.kaito.sh/created-by"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from kaitoctl.kaito import api
 from kaitoctl.kaito.asked import Asked, asked_words
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.desired.streaming import is_streaming
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.node_check import Verdict, instance_type_of
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current
@@ -100,7 +101,12 @@ def _ignored_fields(workspace: Object, seen: Observed) -> list[Object]:
     """A condition that names what the Workspace asks for in vain; none when there is nothing of the kind."""
     from kaitoctl.kaito import validation
 
-    found = [f"{problem.path}: {problem.message}" for problem in validation.not_used(workspace, seen.catalog)]
+    unused = validation.not_used(workspace, seen.catalog)
+    if is_streaming(seen.workload or {}):
+        used = {f"metadata.annotations[{key}]" for key in (api.STATIC_MIRROR, *api.STATIC_SOURCE)}
+        used.add(f"metadata.annotations[{api.STREAM_ACCOUNT}]")
+        unused = [problem for problem in unused if problem.path not in used]
+    found = [f"{problem.path}: {problem.message}" for problem in unused]
     if seen.verdict and seen.verdict.enough and (reasons := seen.verdict.unusable_preferred):
         found.append(f"resource.preferredNodes: other nodes are used: {_few(reasons)}")
     return [condition(api.FIELDS_IGNORED, True, "FieldsIgnored", "; ".join(found))] if found else []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, Model
-from kaitoctl.kaito.desired import adapters, probes, vllm
+from kaitoctl.kaito.desired import adapters, probes, streaming, vllm
 from kaitoctl.kaito.desired.children import (
     KV_EVENTS_PORT,
     NO_NEW_PRIVILEGES,
@@ -45,7 +45,9 @@ def refusal(workspace: Object, model: Model, settings: Settings) -> str:
     if runtime == "transformers" and model.transformers is None:
         runs_not = f"{model.preset_name} does not run on the transformers runtime"
         return f"{runs_not}: leave {api.ANNOTATION_RUNTIME} out"
-    return size_refusal(workspace, model, runtime, settings) or adapters.refusal(workspace, runtime)
+    if why := size_refusal(workspace, model, runtime, settings) or adapters.refusal(workspace, runtime):
+        return why
+    return streaming.refusal(workspace) if streaming.is_streamed(workspace, runtime, settings) else ""
 
 
 def stateful_set(
@@ -67,20 +69,22 @@ def stateful_set(
         settings: registry, cloud, provisioner, disks.
         nodes: the shape of its nodes where the instance type does not tell.
     """
-    labels = serving_labels(workspace)
+    streams = streaming.is_streamed(workspace, runtime_of(workspace, generation), settings)
+    labels = {**serving_labels(workspace), **(streaming.LABELS if streams else {})}
     machine = machine_of(workspace, settings.catalog)
     has_nvme = settings.has_local_nvme and machine is not None and bool(machine.nvme)
-    has_claim = has_nvme and not local_weights(workspace)
+    has_claim = has_nvme and not local_weights(workspace) and not streams
+    template: Object = {
+        "metadata": {"labels": dict(labels)},
+        "spec": _pod(workspace, model, generation, gpus, settings, nodes, has_claim, streams),
+    }
     spec: Object = {
         "replicas": replicas(workspace),
         "selector": {"matchLabels": labels},
         "serviceName": headless_name(workspace),
         "podManagementPolicy": "Parallel",
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Delete"},
-        "template": {
-            "metadata": {"labels": dict(labels)},
-            "spec": _pod(workspace, model, generation, gpus, settings, nodes, has_claim),
-        },
+        "template": template,
     }
     if has_claim:
         own = {api.LABEL_WORKSPACE: workspace["metadata"]["name"]}
@@ -96,10 +100,11 @@ def _pod(
     settings: Settings,
     nodes: Shape | None,
     has_claim: bool,
+    streams: bool,
 ) -> Object:
     runtime = runtime_of(workspace, generation)
-    layout = layout_of(workspace, settings.catalog, gpus, nodes)
-    volumes, mounts = of_model(workspace, needs_cuda=model.cuda_toolkit)
+    layout = layout_of(workspace, settings.catalog, gpus, nodes)._replace(streams=streams)
+    volumes, mounts = of_model(workspace, needs_cuda=model.cuda_toolkit, streams=streams)
     asked = _resources(workspace, layout)
     port = BEHIND_SIDECAR if runtime == "vllm" and has_sidecar(workspace) else PORT
     main: Object = {
@@ -123,8 +128,10 @@ def _pod(
         spec["affinity"] = {"nodeAffinity": affinity}
     if model.cuda_toolkit:
         spec["initContainers"] = [_cuda(base_image(generation, settings))]
+    if streams:
+        streaming.stream(workspace, model, spec, base_image(generation, settings))
     adapters.add_pullers(workspace, spec)
-    if not has_claim and not local_weights(workspace):
+    if not has_claim and not local_weights(workspace) and not streams:
         spec["volumes"].append({"name": WEIGHTS_VOLUME, "emptyDir": {}})
     if not main["env"]:
         del main["env"]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Model
+from kaitoctl.kaito.desired import streaming
 from kaitoctl.kaito.desired.children import RAY_PORT, first_pod
 from kaitoctl.kaito.desired.command_line import flags
 from kaitoctl.kaito.desired.volumes import CONFIG_PATH, WEIGHTS_PATH, local_weights
@@ -41,6 +42,7 @@ class Layout(NamedTuple):
         memory_gib: of each GPU; 0 when nobody knows.
         gpu_model: maker and model; empty when nobody knows.
         is_slice: whether the GPU is a MIG slice.
+        streams: whether the weights come from a store that the server's entrypoint knows.
     """
 
     nodes: int
@@ -48,6 +50,7 @@ class Layout(NamedTuple):
     memory_gib: float = 0
     gpu_model: str = ""
     is_slice: bool = False
+    streams: bool = False
 
 
 def command(
@@ -86,7 +89,7 @@ def vllm_flags(workspace: Object, model: Model, layout: Layout) -> dict[str, str
         "gpu-memory-utilization": _UTILIZATION_BY_GPU.get(layout.gpu_model, _UTILIZATION),
         "kv-events-config": '{"enable_kv_cache_events":true}',
         "compilation-config.pass_config.fuse_allreduce_rms": "False",
-        **_weights(workspace, model),
+        **_weights(workspace, model, layout),
     }
     if dig(workspace, "inference", "adapters"):
         made["enable-lora"] = ""
@@ -97,6 +100,8 @@ def vllm_flags(workspace: Object, model: Model, layout: Layout) -> dict[str, str
     if not model.kv_cache_offload or layout.is_slice:
         made["kaito-kv-cache-cpu-memory-utilization"] = "0"
     made |= parallelism(model, layout)
+    if layout.streams and made["tensor-parallel-size"] != "1":
+        made["model-loader-extra-config"] = '{"distributed": true}'
     if has_sidecar(workspace):
         made["port"] = str(BEHIND_SIDECAR)
     return made
@@ -140,8 +145,10 @@ def _parsers(model: Model) -> dict[str, str]:
     return made
 
 
-def _weights(workspace: Object, model: Model) -> dict[str, str]:
-    """Where the weights are from: the hub, or the node's own disk, which vLLM streams from."""
+def _weights(workspace: Object, model: Model, layout: Layout) -> dict[str, str]:
+    """Where the weights are from: the hub, or a store or the node's own disk, which vLLM streams from."""
+    if layout.streams:
+        return {"model": streaming.MODEL, "load-format": "runai_streamer"}
     if path := local_weights(workspace):
         return {"model": path, "load-format": "runai_streamer"}
     return {"model": model.id.lower(), "download-dir": WEIGHTS_PATH}
@@ -156,7 +163,11 @@ def _line(start: str, asked: Mapping[str, str]) -> str:
 
 
 def _quote(text: str) -> str:
-    return text if _PLAIN.fullmatch(text) else "'" + text.replace("'", "'\"'\"'") + "'"
+    return (
+        text
+        if text == streaming.MODEL or _PLAIN.fullmatch(text)
+        else "'" + text.replace("'", "'\"'\"'") + "'"
+    )
 
 
 def _shell(line: str) -> list[str]:

@@ -34,7 +34,7 @@ def volumes(has_adapters: bool, gpus: int) -> Volumes:
     return made, mounts
 
 
-def of_model(workspace: Object, *, needs_cuda: bool) -> Volumes:
+def of_model(workspace: Object, *, needs_cuda: bool, streams: bool = False) -> Volumes:
     """Those of the base image: configuration, CUDA for kernels that it compiles, shared memory; all mounts.
 
     The volume of the weights is the last of the pod, as with KAITO, which restarts pods for another order.
@@ -42,6 +42,7 @@ def of_model(workspace: Object, *, needs_cuda: bool) -> Volumes:
     Args:
         workspace: the Workspace.
         needs_cuda: whether the server compiles kernels at its start.
+        streams: whether the weights need no place at all.
 
     Source: KAITO v0.12.0 `pkg/workspace/inference/preset_inferences.go`, `pkg/utils/common_preset.go`.
     """
@@ -54,7 +55,7 @@ def of_model(workspace: Object, *, needs_cuda: bool) -> Volumes:
         name = "model-weights-hostpath"
         made.append({"name": name, "hostPath": {"path": path, "type": "Directory"}})
         mounts.append({"name": name, "mountPath": path, "readOnly": True})
-    else:
+    elif not streams:
         mounts.append({"name": WEIGHTS_VOLUME, "mountPath": WEIGHTS_PATH})
     if needs_cuda:
         made.append({"name": CUDA_VOLUME, "hostPath": {"path": CUDA_PATH, "type": "DirectoryOrCreate"}})

@@ -9,6 +9,7 @@ from kaitoctl.kaito.desired import (
     model_server,
     preset_images,
     services,
+    streaming,
     tuning_job,
 )
 from kaitoctl.kaito.desired.sizes import sized
@@ -84,8 +85,11 @@ def desired(
         server = model_server.stateful_set(
             workspace, model, generation, gpus=gpus, settings=settings, nodes=nodes
         )
+        runtime = runtime_of(workspace, generation)
+        is_streamed = streaming.is_streamed(workspace, runtime, settings)
         return [
-            (SERVICE, services.model_service(workspace, runtime_of(workspace, generation))),
+            *([(CONFIG_MAP, streaming.script(workspace))] if is_streamed else []),
+            (SERVICE, services.model_service(workspace, runtime)),
             (SERVICE, services.model_headless_service(workspace)),
             (STATEFUL_SET, server),
         ]

@@ -18,7 +18,11 @@ from typing import Any
 from kaitoctl.kaito.api import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_RUNTIME,
+    ANNOTATION_STREAMING,
     ONLY_IN_V1BETA1,
+    STATIC_MIRROR,
+    STATIC_SOURCE,
+    STREAM_ACCOUNT,
 )
 from kaitoctl.kaito.validation.problem import OWN, Problem, as_list, as_map, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
@@ -26,14 +30,6 @@ from kaitoctl.kube.objects import dig
 
 _V3, _V4, _V46, _V9, _V12 = "v0.3", "v0.4", "v0.4.6", "v0.9", "v0.12"
 
-ANNOTATION_STREAMING = "kaito.sh/model-streaming"
-STATIC_MIRROR = "inference.kaito.sh/static-model-mirror"
-STATIC_SOURCE = (
-    "inference.kaito.sh/stream-datarefs-url",
-    "inference.kaito.sh/stream-identity-client-id",
-    "inference.kaito.sh/stream-source-type",
-)
-"""What a static mirror is reached by."""
 _ROLE, _ROLES = "kaito.sh/inference-role", ("prefill", "decode")
 _FAMILY = "kaito.sh/node-image-family"
 _NO = ("false", "no", "off", "0")
@@ -231,6 +227,9 @@ class Annotation:
     by_presence: bool = False
 
 
+OF_STREAMING = (STATIC_MIRROR, *STATIC_SOURCE, STREAM_ACCOUNT)
+"""What says where weights are streamed from, and as whom."""
+
 # What kaitoctl's own controller reads where it serves as KAITO v0.12 does.
 _OF_MODELS = ("kaito.sh/disable-benchmark", "kaito.sh/performance-mode", "kaito.sh/use-local-weights")
 
@@ -245,7 +244,7 @@ ANNOTATIONS: Mapping[str, Annotation] = {
     "kaito.sh/use-local-weights": Annotation(values=("true", "false"), refused=True),
     ANNOTATION_STREAMING: Annotation(values=("disabled",), harmless=("", "enabled")),
     "kaito.sh/model-mirror-storage-class": Annotation(),
-    "kaito.sh/streaming-service-account": Annotation(),
+    STREAM_ACCOUNT: Annotation(),
     **dict.fromkeys((STATIC_MIRROR, *STATIC_SOURCE), Annotation()),
 }
 """Every annotation that some KAITO version reads of a Workspace."""
@@ -323,7 +322,7 @@ def annotation_problems(subject: Subject) -> Iterator[Problem]:
         if not is_read:
             if not (key == ANNOTATION_RUNTIME and text == "transformers"):
                 version = "kaitoctl's controller" if subject.target == OWN else f"KAITO {subject.target}"
-                yield warning(where, "KW116", f"{version} does not read {key}")
+                yield warning(where, "KW116", f"{version} does not read {key}" + _unless(subject, key))
         elif known.by_presence:
             if text.strip().lower() in _NO:
                 message = f"{text[:80]!r} does not switch {key} off: it counts by being there"
@@ -357,6 +356,13 @@ def _wrong_value(subject: Subject, where: str, key: str, value: str, known: Anno
 
 
 _SQUEEZED = r"[-_.]"
+
+
+def _unless(subject: Subject, key: str) -> str:
+    """Under which circumstances our own controller reads it all the same."""
+    if subject.target != OWN or not subject.is_made_as_model or key not in OF_STREAMING:
+        return ""
+    return ", unless it allows the Workspace's ServiceAccount (--allow-template-service-account)"
 
 
 def _near_annotation(key: str) -> str:

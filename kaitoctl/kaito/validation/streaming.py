@@ -12,14 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kaitoctl.kaito.validation.ignored_fields import ANNOTATION_STREAMING, STATIC_MIRROR, STATIC_SOURCE
+from kaitoctl.kaito.api import (
+    ANNOTATION_STREAMING,
+    STATIC_MIRROR,
+    STATIC_SOURCE,
+    STREAM_ACCOUNT,
+    STREAM_SOURCE,
+    STREAM_SOURCES,
+)
 from kaitoctl.kaito.validation.problem import Problem, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 
 _GATE = "ModelStreaming"
-_TYPE = "inference.kaito.sh/stream-source-type"
-_TYPES = ("public", "byo")
-_MANAGED = ("kaito.sh/model-mirror-storage-class", "kaito.sh/streaming-service-account")
+_MANAGED = ("kaito.sh/model-mirror-storage-class", STREAM_ACCOUNT)
 
 
 def problems(subject: Subject) -> Iterator[Problem]:
@@ -45,10 +50,10 @@ def problems(subject: Subject) -> Iterator[Problem]:
             yield finding(
                 _where(STATIC_MIRROR), "KW119", f"a static mirror needs the annotation {key}", "add it"
             )
-    kind = as_text(notes.get(_TYPE))
-    if kind and kind not in _TYPES:
+    kind = as_text(notes.get(STREAM_SOURCE))
+    if kind and kind not in STREAM_SOURCES:
         message = f"{kind[:80]!r} is not a source of a static mirror"
-        yield finding(_where(_TYPE), "KW119", message, f"use {' or '.join(_TYPES)}")
+        yield finding(_where(STREAM_SOURCE), "KW119", message, f"use {' or '.join(STREAM_SOURCES)}")
     for key in _MANAGED[:1]:
         if key in said:
             yield warning(_where(key), "KW199", f"{key} is not read: a static mirror has a store of its own")

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kaitoctl.kaito.api import ANNOTATION_ENABLE_LB
+from kaitoctl.kaito.api import ANNOTATION_ENABLE_LB, ANNOTATION_STREAMING
 from kaitoctl.kaito.validation.admission_data import with_defaults
 from kaitoctl.kaito.validation.grammar import selector_as_map
-from kaitoctl.kaito.validation.ignored_fields import ANNOTATION_STREAMING
 from kaitoctl.kaito.validation.problem import Problem, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import Object, dig

@@ -1,0 +1,1 @@
+"""Programs that run in pods, as they are: nothing of them runs here."""
