@@ -135,8 +135,7 @@ class Azure(BaseHTTPRequestHandler):
         if self.path == "/tenant/oauth2/v2.0/token":
             self._answer(json.dumps({"access_token": "t"}))
         else:
-            host, port = self.server.server_address[:2]
-            uri = f"http://{host}:{port}/store?sig=it's&se=1"
+            uri = f"http://{self.headers['Host']}/store?sig=it's&se=1"
             self._answer(json.dumps({"blobReference": {"credential": {"sasUri": uri}}}))
 
     def do_GET(self) -> None:
