@@ -36,12 +36,14 @@ class Phase(IntEnum):
     PREPARING = 5
     ADAPTERS = 6
     DATA = 7
-    PULLING = 8
-    LOADING = 9
-    TUNING = 10
-    SERVICE = 11
-    BENCHMARK = 12
-    READY = 13
+    INITIALIZING = 8
+    PULLING = 9
+    STARTING = 10
+    LOADING = 11
+    TUNING = 12
+    SERVICE = 13
+    BENCHMARK = 14
+    READY = 15
 
     @property
     def words(self) -> str:
@@ -59,7 +61,9 @@ _WORDS = {
     Phase.PREPARING: "preparing the pod",
     Phase.ADAPTERS: "copying adapters",
     Phase.DATA: "fetching data",
+    Phase.INITIALIZING: "running init containers",
     Phase.PULLING: "pulling image",
+    Phase.STARTING: "starting containers",
     Phase.LOADING: "loading model",
     Phase.TUNING: "tuning",
     Phase.SERVICE: "waiting for its Service",
@@ -244,16 +248,18 @@ def _pod_station(workspace: Object, pod: Object, seen: Snapshot) -> Phase:
     if is_unprepared(seen, pod):
         return Phase.PREPARING
     status = pod.get("status") or {}
-    ended = {
-        str(item.get("name"))
-        for item in status.get("initContainerStatuses") or ()
-        if dig(item, "state", "terminated", "exitCode") == 0
-    }
-    inits = (str(item.get("name")) for item in dig(pod, "spec", "initContainers") or ())
-    if (name := next((name for name in inits if name not in ended), None)) is not None:
-        return Phase.ADAPTERS if workspace.get("tuning") or _brings(workspace, name) else Phase.PULLING
-    begun = any(map(_has_begun, status.get("containerStatuses") or ()))
-    return Phase.LOADING if begun else Phase.PULLING
+    inits = {str(item.get("name")): item for item in status.get("initContainerStatuses") or ()}
+    for spec in dig(pod, "spec", "initContainers") or ():
+        item = inits.get(str(spec.get("name"))) or {}
+        if dig(item, "state", "terminated", "exitCode") == 0 or pod_state.is_started_sidecar(spec, item):
+            continue
+        if workspace.get("tuning") or _brings(workspace, str(spec.get("name"))):
+            return Phase.ADAPTERS
+        return Phase.PULLING if _is_waiting(item) else Phase.INITIALIZING
+    mains = status.get("containerStatuses") or ()
+    if any(map(_has_begun, mains)):
+        return Phase.LOADING
+    return Phase.PULLING if not mains or any(map(_is_waiting, mains)) else Phase.STARTING
 
 
 def loading_pod(workspace: Object, seen: Snapshot) -> Object | None:
@@ -288,15 +294,19 @@ def is_unprepared(seen: Snapshot, pod: Object) -> bool:
 
 def _unprepared_event(seen: Snapshot, pod: Object) -> Object | None:
     """The newest failure of what comes before the containers; None once one of them has been begun with."""
-    told = (one for one in seen.events_of(pod) if one.get("reason") in UNPREPARED | _PREPARED)
-    newest = next(told, None)
+    newest = next((one for one in seen.events_of(pod) if one.get("reason") in UNPREPARED | _PREPARED), None)
     return newest if newest is not None and newest["reason"] in UNPREPARED else None
 
 
 def _brings(workspace: Object, container: str) -> bool:
     """Whether an init container brings an adapter; others fetch weights, or prepare node or network."""
-    names = {dig(item, "source", "name") for item in dig(workspace, "inference", "adapters") or ()}
-    return container.removeprefix("puller-") in names
+    entries = dig(workspace, "inference", "adapters") or ()
+    return container.removeprefix("puller-") in {dig(item, "source", "name") for item in entries}
+
+
+def _is_waiting(item: Object) -> bool:
+    """Whether the container waits for its image: what comes after that has words of its own."""
+    return not _has_begun(item) and dig(item, "state", "waiting", "reason") not in pod_state.AFTER_THE_PULL
 
 
 def _has_begun(item: Object) -> bool:

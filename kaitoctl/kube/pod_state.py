@@ -11,6 +11,17 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from kaitoctl.kube.conditions import is_true
 from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, is_being_deleted, whole_number
 
+AFTER_THE_PULL = frozenset(
+    {
+        "CreateContainerConfigError",
+        "PreCreateHookError",
+        "CreateContainerError",
+        "PreStartHookError",
+        "PostStartHookError",
+        "RunContainerError",
+    }
+)
+"""Why a container waits whose image is on the node: Kubernetes v1.37.2 kuberuntime_container.go."""
 # Waiting reasons that do not heal by waiting: somebody has to change something.
 _HOPELESS = frozenset(
     {
@@ -18,13 +29,8 @@ _HOPELESS = frozenset(
         "ErrImageNeverPull",
         "InvalidImageName",
         "SignatureValidationFailed",
-        "CreateContainerConfigError",
-        "PreCreateHookError",
-        "CreateContainerError",
-        "PreStartHookError",
-        "PostStartHookError",
-        "RunContainerError",
         "CrashLoopBackOff",
+        *AFTER_THE_PULL,
     }
 )
 # ... unless their words are those of a kubelet or runtime that is behind or busy, and tries again.
@@ -208,6 +214,11 @@ def most_at_once(spec: Object, amount_of: Callable[[Any], Amount]) -> Amount:
 def is_sidecar(container: object) -> bool:
     """Whether an init container keeps running beside the main ones."""
     return isinstance(container, dict) and container.get("restartPolicy") == "Always"
+
+
+def is_started_sidecar(spec: Object, status: Object) -> bool:
+    """Whether a sidecar has started: then the kubelet begins with what comes after it."""
+    return is_sidecar(spec) and bool(status.get("started"))
 
 
 def holds_gpus(pod: Object) -> bool:

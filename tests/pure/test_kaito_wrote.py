@@ -155,9 +155,9 @@ def test_a_measurement_that_is_none_is_left_out(value: Any) -> None:
 @pytest.mark.parametrize(
     ("inits", "adapters", "phase"),
     [
-        (("model-weights-downloader",), 0, Phase.PULLING),
-        (("cuda-toolkit-provisioner",), 0, Phase.PULLING),
-        (("istio-init",), 0, Phase.PULLING),
+        (("model-weights-downloader",), 0, Phase.INITIALIZING),
+        (("cuda-toolkit-provisioner",), 0, Phase.INITIALIZING),
+        (("istio-init",), 0, Phase.INITIALIZING),
         (("puller-style",), 1, Phase.ADAPTERS),
         (("style",), 1, Phase.ADAPTERS),
     ],

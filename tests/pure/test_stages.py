@@ -9,6 +9,7 @@ from trouble import World
 
 from kaitoctl.kaito.diagnosis.reasons import reasons
 from kaitoctl.kaito.rollout import UNPREPARED, Phase, progress
+from kaitoctl.kube.pod_state import AFTER_THE_PULL
 
 SANDBOX = "Failed to create pod sandbox: rpc error: code = Unknown desc = no IP addresses available"
 
@@ -81,3 +82,68 @@ def test_each_event_that_is_about_volumes_or_sandboxes_counts() -> None:
     of_claims = {"FailedBinding", "ProvisioningFailed"}
     later = {"VolumeResizeFailed", "FileSystemResizeFailed"}  # of volumes that a pod may have already
     assert about - of_claims - later == UNPREPARED
+
+
+RUNNING = {"running": {"startedAt": "2026-11-28T16:00:00Z"}}
+CREATED = {"waiting": {"reason": "ContainerCreating"}}
+
+
+@pytest.mark.parametrize(
+    ("init", "state", "main", "phase"),
+    [
+        # KAITO v0.12: weights, CUDA's compiler, an object store's key; and a service mesh.
+        *(
+            ({"name": name}, {"state": RUNNING}, CREATED, Phase.INITIALIZING)
+            for name in ("model-weights-downloader", "cuda-toolkit-provisioner", "fetch-sas", "istio-init")
+        ),
+        ({"name": "w"}, {"state": {"terminated": {"exitCode": 1}}}, CREATED, Phase.INITIALIZING),
+        (
+            {"name": "w"},
+            {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 2},
+            CREATED,
+            Phase.INITIALIZING,
+        ),
+        (
+            {"name": "w"},
+            {"state": {"waiting": {"reason": "CreateContainerError"}}},
+            CREATED,
+            Phase.INITIALIZING,
+        ),
+        ({"name": "w"}, {"state": {"waiting": {"reason": "ImagePullBackOff"}}}, CREATED, Phase.PULLING),
+        ({"name": "w"}, {"state": CREATED}, CREATED, Phase.PULLING),
+        ({"name": "w"}, {"state": {"terminated": {"exitCode": 0}}}, CREATED, Phase.PULLING),
+        (
+            {"name": "p", "restartPolicy": "Always"},
+            {"state": RUNNING, "started": False},
+            CREATED,
+            Phase.INITIALIZING,
+        ),
+        (
+            {"name": "p", "restartPolicy": "Always"},
+            {"state": RUNNING, "started": True},
+            CREATED,
+            Phase.PULLING,
+        ),
+        (
+            {"name": "p", "restartPolicy": "Always"},
+            {"state": RUNNING, "started": True},
+            RUNNING,
+            Phase.LOADING,
+        ),
+    ],
+)
+def test_an_init_container_is_not_the_servers_image(
+    init: dict[str, str], state: dict[str, Any], main: dict[str, Any], phase: Phase
+) -> None:
+    world = creating()
+    world["Pod"]["spec"]["initContainers"] = [init]
+    world["Pod"]["status"]["initContainerStatuses"] = [{"name": init["name"], "ready": False, **state}]
+    world["Pod"]["status"]["containerStatuses"][0]["state"] = main
+    assert progress(world.seen()).phase is phase
+
+
+@pytest.mark.parametrize("reason", sorted(AFTER_THE_PULL))
+def test_a_container_that_cannot_be_created_has_its_image(reason: str) -> None:
+    world = creating()
+    world["Pod"]["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] = reason
+    assert progress(world.seen()).words == "starting containers"
