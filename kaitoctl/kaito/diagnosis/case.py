@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from kaitoctl.advice import Advice
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
@@ -161,6 +161,16 @@ def adapter_of(case: Case, container: str) -> str:
         if name and container in (name, f"puller-{name}"):
             return name
     return ""
+
+
+def logs_of(case: Case, pod: Object, container: str, *more: str) -> Command:
+    """The command that shows the log of a container: that of the server needs no name, any other does."""
+    mains = [str(item.get("name")) for item in dig(pod, "spec", "containers") or ()]
+    server = case.name if case.name in mains else next(iter(mains), container)
+    adapter = adapter_of(case, container)
+    other = ("-c", container) if container != server else ()
+    option = ("--adapter", adapter) if adapter else other
+    return Command("kaitoctl logs", case.name, *case.in_namespace, *option, *more)
 
 
 def is_creating(pod: Object) -> bool:

@@ -19,6 +19,7 @@ from kaitoctl.kaito.diagnosis.case import (
     blame,
     event_words,
     events_about,
+    logs_of,
     span,
     title_of,
 )
@@ -113,8 +114,7 @@ class End:
     @property
     def look(self) -> Command:
         """The command that shows its log."""
-        option = ("--adapter", self.adapter) if self.adapter else ()
-        return Command("kaitoctl logs", self.case.name, *self.case.in_namespace, *option, "--previous")
+        return logs_of(self.case, self.pod, self.name, "--previous")
 
     @cached_property
     def evidence(self) -> list[tuple[str, str]]:
@@ -259,7 +259,7 @@ def _crashes(end: End) -> Cause:
     copied = f"adapter {end.adapter} cannot be copied: " if end.adapter else ""
     error = of_logs.last_error(end.log) or of_logs.handed_on(end.log)
     message = f"{copied}{end.name} ends with exit code {code}: {error or _EXITS.get(code, by_signal)}"
-    evidence = [*end.evidence, ("log", error), *end.lines()]
+    evidence = [*end.evidence, *([("log", error)] if error else end.lines())]
     return blame("crash-loop", end.about, message, evidence, hint="read its log", command=end.look)
 
 

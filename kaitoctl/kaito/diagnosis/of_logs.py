@@ -20,7 +20,7 @@ from kaitoctl.kube.objects import Object, dig
 if TYPE_CHECKING:
     from kaitoctl.kaito.diagnosis.log_patterns import Reading
 
-_LINES, _WIDTH, _CHARACTERS, _SHOWN = 400, 700, 64 * 1024, 400
+_LINES, _WIDTH, _CHARACTERS, _SHOWN, _NEXT = 400, 700, 64 * 1024, 400, 6
 _ESCAPES = r"\x1b\[[0-9;?]{0,20}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]"
 # Before a line: the process (vLLM V1, Ray), the rank (torchrun), and level, time and place (vLLM's logging).
 # Source: vLLM 0.33.0 logger.py (`(EngineCore pid=12) ERROR 11-02 10:00:00 [core.py:700] `), before 0.12
@@ -37,10 +37,16 @@ _PREFIX = (
 # Levels that stand elsewhere: NCCL's (`host:9:9 [0] NCCL INFO ...`), glog's (`[W1102 10:00:00 ...`), JSON's.
 _NCCL_INFO = r".{0,120}\bNCCL (?:INFO|TRACE)\b"
 _GLOG = r"\[?(?P<letter>[IWEF])\d{4} \d\d:"
-_JSON = r"\{.{0,400}\"(?:level|levelname|severity)\": ?\"(?P<level>[A-Za-z]{4,8})\""
+# A line that is an object (zap, structlog, pino), or pairs (logrus, slog, hclog): level, words and error.
+_PAIR = r"(?:^|[ {,])\"?(?P<key>level|lvl|levelname|severity|msg|message|event|error|err)\"?(?::|=) ?"
+_VALUE = r"(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>[^\s\",}]+))"
+_STRUCTURED = r"\{.{0,200}\"(?:level|lvl|levelname|severity)\":|(?:\w{1,9}=\S{1,40} )?level=\w{3,8} "
+_LEVELS = {"WARN": "WARNING", "ERR": "ERROR", "DPANIC": "FATAL", "PANIC": "FATAL", "TRACE": "DEBUG"}
 _LETTERS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 _UNIMPORTANT = ("DEBUG", "INFO", "WARNING")
-_FRAME = r"  +File \"|    \S|\s*\^[\^~ ]*$"
+_FRAME = r"  +File \"|    \S|\s*\^[\^~ ]*$|\t+at \S|\t\S+\.go:\d+|goroutine \d+ \["
+# Python 3.11 draws the exceptions of a group behind bars.
+_GROUP = r" {2,40}(?:\| ?)+(?=\S| {2})| {2,40}\+[-+]+[ \d-]*"
 # What stands at the end of a log and says only that something else went wrong.
 # Source: vLLM 0.33.0 v1/engine/utils.py, exceptions.py, core.py, v1/executor/multiproc_executor.py; V0
 # engine/multiprocessing; uvicorn 0.3x lifespan; PyTorch 2.x elastic; Python 3.12 traceback.
@@ -55,7 +61,8 @@ _WRAPPERS = (
     r"destroy_process_group|Exiting due to|Executor failed|RPCServer process died|nanobind: leaked|"
     r"Compile with `?TORCH_USE_CUDA_DSA|CUDA kernel errors might be asynchronously|"
     r"For debugging consider passing|Exception ignored in|Fatal error detected|error_file: <N/A>|"
-    r"To enable traceback see|MQEngineDeadError"
+    r"To enable traceback see|MQEngineDeadError|ExceptionGroup: |note: run with `RUST_BACKTRACE|"
+    r"^(?:UserWarning|FutureWarning|DeprecationWarning): |warnings\.warn\("
 )
 # An exception as Python prints it at the end of a traceback, and the sentence in one of pydantic's.
 _EXCEPTION = (
@@ -66,7 +73,8 @@ _VALUE_ERROR = r"\s{0,4}(?:Value|Assertion) error, (?P<words>.+?)(?: \[type=.*)?
 _ERRORISH = (
     r"(?i)\b(?:error|fatal|critical|panic|segmentation fault|segfault|nccl warn|aborted|abort|"
     r"terminate called|core dumped|"
-    r"exception|assertion|failed|cannot|could not|unable to|no such file|not found|denied|killed)\b|"
+    r"exception|assertion|failed|cannot|could not|unable to|no such file|not found|denied|killed|"
+    r"panicked|unbound variable|parameter not set|syntax error|bad substitution|usage:)\b|"
     r"^(?:[a-z_]\w{0,60}\.){1,8}(?-i:[A-Z])\w{1,60}(?::|$)"  # `queue.Empty`, `triton...OutOfResources: ...`
 )
 
@@ -135,23 +143,32 @@ def last_error(log: str) -> str:
     An exception of Python's comes before any other line that speaks of an error, and what merely hands
     another error on is neither.
     """
+    lines = _lines(log)
     spoken = [
-        (level, line)
-        for level, line in reversed(_lines(log))
+        (number, level, line)
+        for number, (level, line) in reversed(list(enumerate(lines)))
         if line.strip() and not re.match(_FRAME, line) and not re.search(_WRAPPERS, line)
     ]
-    for _, line in spoken:
+    for number, _, line in spoken:
         if found := re.match(_VALUE_ERROR, line):
             return shown(found["words"])
         if re.match(_EXCEPTION, line.strip()):
-            return shown(line)
-    for level, line in spoken:
+            return shown(line + _rest(lines[number + 1 :], line))
+    for number, level, line in spoken:
         if level in ("ERROR", "CRITICAL", "FATAL"):
-            return shown(line)
-    for level, line in spoken:
+            return shown(line + _rest(lines[number + 1 :], line))
+    for number, level, line in spoken:
         if level not in _UNIMPORTANT and re.search(_ERRORISH, line):
-            return shown(line)
+            return shown(line + _rest(lines[number + 1 :], line))
     return ""
+
+
+def _rest(after: list[tuple[str, str]], line: str) -> str:
+    """What an error says on its next lines, when its own ends with a colon: the first of them that tells."""
+    if not line.rstrip().endswith(":"):
+        return ""
+    said = [text.strip() for _, text in after[:_NEXT] if text.strip() and not re.search(_WRAPPERS, text)]
+    return f" {next((text for text in said if re.search(_ERRORISH, text)), said[0])}" if said else ""
 
 
 def handed_on(log: str) -> str:
@@ -162,7 +179,9 @@ def handed_on(log: str) -> str:
 
 def last_lines(log: str, count: int = 2) -> list[str]:
     """The last lines of a log that say anything, fit to be shown."""
-    return [shown(line) for _, line in _lines(log) if line.strip()][-count:]
+    said = [line for _, line in _lines(log) if line.strip() and not re.match(_FRAME, line)]
+    telling = [line for line in said if not re.search(_WRAPPERS, line)]
+    return [shown(line) for line in (telling or said)[-count:]]
 
 
 def shown(line: str) -> str:
@@ -181,18 +200,28 @@ def _lines(log: str) -> list[tuple[str, str]]:
         level = (prefix["level"] or "") if prefix else ""
         # The indentation of a traceback belongs to it, whether a prefix stands before it or not.
         text = line[prefix.end() :] if prefix and prefix.end() and line[:1] != " " else line
-        found.append((level or _level_within(text), text))
+        text = re.sub(rf"^(?:{_GROUP})", "", text)
+        found.append(_structured(text) or (level or _level_within(text), text))
     return found
+
+
+def _structured(line: str) -> tuple[str, str] | None:
+    """Level and words of a line that a program wrote for programs; None for any other."""
+    if not re.match(_STRUCTURED, line):
+        return None
+    said = {one["key"]: one["bare"] or (one["quoted"] or "") for one in re.finditer(_PAIR + _VALUE, line)}
+    named = next((said[key] for key in ("level", "lvl", "levelname", "severity") if key in said), "").upper()
+    words = [said[key] for key in ("msg", "message", "event", "error", "err") if said.get(key)]
+    text = re.sub(r"\\([\"\\])", r"\1", ": ".join(words))
+    return (_LEVELS.get(named, named), text) if words else None
 
 
 def _level_within(line: str) -> str:
     """The level that a line gives in its own way, or an empty string."""
     if re.match(_NCCL_INFO, line):
         return "INFO"
-    if letter := re.match(_GLOG, line):
-        return _LETTERS[letter["letter"]]
-    named = re.match(_JSON, line)
-    return {"WARN": "WARNING"}.get(named["level"].upper(), named["level"].upper()) if named else ""
+    letter = re.match(_GLOG, line)
+    return _LETTERS[letter["letter"]] if letter else ""
 
 
 def _candidates(lines: list[tuple[str, str]], *, passing: bool) -> list[str]:

@@ -14,6 +14,7 @@ from kaitoctl.kaito.diagnosis.case import (
     budget_of,
     event_words,
     events_about,
+    logs_of,
     span,
     title_of,
 )
@@ -45,7 +46,7 @@ def containers(case: Case) -> Iterator[Cause]:
                     f"{item['name']} ends again and again, and its status does not say how",
                     [(f"container {item['name']}", f"{waiting}: {words}")],
                     hint="read its log",
-                    command=Command("kaitoctl logs", case.name, *case.in_namespace, "--previous"),
+                    command=logs_of(case, pod, str(item["name"]), "--previous"),
                 )
             elif ended := _failed_end(item):
                 reason = str(ended.get("reason") or "")
@@ -167,7 +168,7 @@ def slow(case: Case) -> Iterator[Cause]:
                     continue
                 if (beside := _beside_the_server(pod, str(item["name"]), running_s)) is not None:
                     message, hint = beside
-                    look = Command("kaitoctl logs", case.name, *case.in_namespace, "-c", str(item["name"]))
+                    look = logs_of(case, pod, str(item["name"]))
                     about = f"{title_of(pod)}, container {item['name']}"
                     evidence = [(f"container {item['name']}", f"running for {span(running_s)}, not ready")]
                     yield blame("slow-start", about, message, evidence, hint=hint, command=look)
