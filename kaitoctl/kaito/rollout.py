@@ -14,6 +14,7 @@ from typing import Literal
 from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.own_workloads import is_current, is_made_by_us
+from kaitoctl.kaito.pod_preparation import has_begun, is_unprepared, unprepared_event
 from kaitoctl.kaito.serving import is_on_lost_node, lost_words, serving
 from kaitoctl.kaito.snapshot import Snapshot, event_time
 from kaitoctl.kaito.workspace_conditions import JOB_REPLACED
@@ -257,7 +258,7 @@ def _pod_station(workspace: Object, pod: Object, seen: Snapshot) -> Phase:
             return Phase.ADAPTERS
         return Phase.PULLING if _is_waiting(item) else Phase.INITIALIZING
     mains = status.get("containerStatuses") or ()
-    if any(map(_has_begun, mains)):
+    if any(map(has_begun, mains)):
         return Phase.LOADING
     return Phase.PULLING if not mains or any(map(_is_waiting, mains)) else Phase.STARTING
 
@@ -268,36 +269,6 @@ def loading_pod(workspace: Object, seen: Snapshot) -> Object | None:
     return next((pod for pod in pods if _pod_station(workspace, pod, seen) is Phase.LOADING), None)
 
 
-# What a kubelet does before the first container: volumes, devices, the sandbox and its network.
-# Source: Kubernetes v1.37.2 pkg/kubelet/events/event.go, container/sync_result.go.
-UNPREPARED = frozenset(
-    {"FailedAttachVolume", "FailedMount", "FailedMapVolume", "FailedMountOnFilesystemMismatch"}
-    | {"FailedCreatePodSandBox", "FailedPodSandBoxStatus", "FailedCreatePodContainer", "NetworkNotReady"}
-    | {"FailedPrepareDynamicResources"}
-)
-_PREPARED = frozenset({"Pulling", "Pulled", "Created", "Started", "BackOff"})
-_SANDBOX = ("CreatePodSandboxError", "ConfigPodSandboxError", "KillPodSandboxError")
-
-
-def is_unprepared(seen: Snapshot, pod: Object) -> bool:
-    """Whether a pod's volumes, or its sandbox and network, are not there yet: nothing is pulled before."""
-    states = [item.get("state") or {} for item in pod_state.container_statuses(pod)]
-    if any(map(_has_begun, pod_state.container_statuses(pod))) or pod_state.is_finished(pod):
-        return False
-    if any(dig(state, "waiting", "reason") in _SANDBOX for state in states):
-        return True
-    ready = conditions.find(pod, "PodReadyToStartContainers")
-    if ready is not None:  # from Kubernetes v1.29 on
-        return ready.get("status") == "False"
-    return _unprepared_event(seen, pod) is not None
-
-
-def _unprepared_event(seen: Snapshot, pod: Object) -> Object | None:
-    """The newest failure of what comes before the containers; None once one of them has been begun with."""
-    newest = next((one for one in seen.events_of(pod) if one.get("reason") in UNPREPARED | _PREPARED), None)
-    return newest if newest is not None and newest["reason"] in UNPREPARED else None
-
-
 def _brings(workspace: Object, container: str) -> bool:
     """Whether an init container brings an adapter; others fetch weights, or prepare node or network."""
     entries = dig(workspace, "inference", "adapters") or ()
@@ -306,15 +277,7 @@ def _brings(workspace: Object, container: str) -> bool:
 
 def _is_waiting(item: Object) -> bool:
     """Whether the container waits for its image: what comes after that has words of its own."""
-    return not _has_begun(item) and dig(item, "state", "waiting", "reason") not in pod_state.AFTER_THE_PULL
-
-
-def _has_begun(item: Object) -> bool:
-    """Whether the container has run, be it that it has ended since: then its image is there."""
-    states = [
-        dig(item, state, kind) for state in ("state", "lastState") for kind in ("running", "terminated")
-    ]
-    return any(state is not None for state in states) or bool(item.get("restartCount"))
+    return not has_begun(item) and dig(item, "state", "waiting", "reason") not in pod_state.AFTER_THE_PULL
 
 
 def _tuning_station(workspace: Object, pod: Object, seen: Snapshot) -> Phase:
@@ -408,7 +371,7 @@ def _where(pod: Object, seen: Snapshot) -> str:
     found = pod_state.trouble(pod)
     node = dig(pod, "spec", "nodeName")
     words = [found.message] if found else []
-    if not found and is_unprepared(seen, pod) and (event := _unprepared_event(seen, pod)) is not None:
+    if not found and is_unprepared(seen, pod) and (event := unprepared_event(seen, pod)) is not None:
         said = " ".join(str(event.get("message") or event.get("note") or "").split())
         words.append(f"{event['reason']}: {said}"[:_MOST_SAID])
     if pod_state.summary(pod).startswith("Init:") and not found:

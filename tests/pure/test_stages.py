@@ -8,7 +8,8 @@ import pytest
 from trouble import World
 
 from kaitoctl.kaito.diagnosis.reasons import reasons
-from kaitoctl.kaito.rollout import UNPREPARED, Phase, progress
+from kaitoctl.kaito.pod_preparation import UNPREPARED
+from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kube.pod_state import AFTER_THE_PULL
 
 SANDBOX = "Failed to create pod sandbox: rpc error: code = Unknown desc = no IP addresses available"
