@@ -28,6 +28,8 @@ LATE = {
     ("nodes", "sandbox.error_status.Failure"): "only with --selector",
     ("nodes", "sandbox.selectors.label_predicate"): "only with --selector",
     ("observe_deeply", "commands.kaito_here.as_said"): "only while nodes are in question",
+    ("observed_nodes", "kaito.desired"): "only for models that our own controller serves",
+    ("observed_nodes", "workspace_controller.node_shape"): "only for models that our own controller serves",
     ("status", "commands.target_release.check_manager"): "only with --target-version and the like",
     ("status", "commands.status_list"): "the list and the tree of one share little",
     ("status", "commands.status_workspace"): "the list and the tree of one share little",

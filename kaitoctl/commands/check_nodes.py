@@ -167,7 +167,9 @@ def _title(workspace: Object, verdict: Verdict) -> str:
         parts.append(f"preset {preset}")
     if preset := dig(workspace, "tuning", "preset", "name"):
         parts.append(f"tuning of {preset}")
-    parts.append(f"{verdict.required} x {verdict.instance_type or 'your own nodes'}")
+    is_estimated = verdict.required != node_check.required_nodes(workspace)
+    by_size = " (by the size of the model)" if is_estimated else ""
+    parts.append(f"{verdict.required} x {verdict.instance_type or 'your own nodes'}{by_size}")
     rules = verdict.rules
     by = "kaitoctl's controller" if rules.target == "kaitoctl" else f"KAITO {rules.target}"
     parts.append(f"as {by} would choose" + (f" ({rules.provisioner})" if rules.is_modern else ""))

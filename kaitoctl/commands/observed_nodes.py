@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.kaito import node_check
+from kaitoctl.kube.objects import dig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,23 @@ class ObservedNodes:
     crowds: Mapping[str, int] | None = None
 
     def verdict(self, workspace: Object, rules: Rules) -> Verdict:
-        """The answer for a Workspace, from what was seen."""
+        """The answer for a Workspace, from what was seen; of a model, its size says how many."""
+        found = self._judged(workspace, rules)
+        name = dig(workspace, "inference", "preset", "name")
+        is_ours = rules.target == "kaitoctl" and isinstance(name, str)  # KAITO's own count is in the rules
+        if not is_ours or rules.catalog.model(str(name)) is None:
+            return found
+        # The sizes of models are known to those who make their objects, which most verdicts need not load.
+        from kaitoctl.kaito import desired
+        from kaitoctl.workspace_controller import node_shape
+
+        settings = desired.Settings(catalog=rules.catalog)
+        replicas, asked = node_check.replicas_of(workspace), node_check.required_nodes(workspace)
+        one = _with_count(workspace, asked // replicas)
+        count = replicas * desired.target_nodes(one, settings, nodes=node_shape(one, settings, found))
+        return found if count == asked else self._judged(_with_count(workspace, count), rules)
+
+    def _judged(self, workspace: Object, rules: Rules) -> Verdict:
         return node_check.verdict(
             workspace,
             self.nodes,
@@ -45,3 +62,7 @@ class ObservedNodes:
             crowds=self.crowds,
             now=datetime.now(UTC),
         )
+
+
+def _with_count(workspace: Object, count: int) -> Object:
+    return {**workspace, "resource": {**(workspace.get("resource") or {}), "count": count}}

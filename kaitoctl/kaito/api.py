@@ -66,6 +66,7 @@ LABEL_MACHINE_TYPE = "kaito.sh/machine-type"
 
 ANNOTATION_ENABLE_LB = "kaito.sh/enablelb"  # the one value that counts is "True"
 ANNOTATION_RUNTIME = "kaito.sh/runtime"  # transformers or vllm
+ANNOTATION_BYPASS = "kaito.sh/bypass-resource-checks"  # being there is enough
 ANNOTATION_PERFORMANCE_MODE = "kaito.sh/performance-mode"  # v0.12: balanced, interactivity or throughput
 ANNOTATION_DISABLE_BENCHMARK = "kaito.sh/disable-benchmark"  # v0.12; the one value that counts is "true"
 ANNOTATION_LOCAL_WEIGHTS = "kaito.sh/use-local-weights"  # v0.12; the one value that counts is "true"

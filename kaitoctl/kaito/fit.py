@@ -18,40 +18,24 @@ from dataclasses import dataclass, replace
 from kaitoctl.kaito import catalog, node_check
 from kaitoctl.kaito.api import GPU
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
+from kaitoctl.kaito.estimate import (
+    CONTEXT,
+    OVERHEAD,
+    RESERVED_GIB,
+    USABLE_SHARE,
+    WEIGHTS_MARGIN,
+    Shape,
+    estimated_gpus,
+    estimated_nodes,
+    usable_gib,
+)
 from kaitoctl.kube.objects import Object, dig, quantity
 
 MAX_NODES = 8
 """More nodes than this are not looked at unless asked for."""
 
-CONTEXT = 2048
-"""Tokens that the v0.12 estimator leaves room for, unless the Workspace's ConfigMap says otherwise."""
-
-# The figures of the v0.12 estimator.
-_USABLE_SHARE = 0.84  # vLLM's gpu-memory-utilization
-_RESERVED_GIB = 2.3
-_OVERHEAD = 1.05
-_WEIGHTS_MARGIN = 1.02
-
 _TIGHT = 0.95
 _GIB = 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a node offers: devices, and the memory of each in GiB.
-
-    Args:
-        gpus: how many.
-        memory_gib: of each.
-        is_slice: whether a device is a slice of a GPU (MIG).
-    """
-
-    gpus: int
-    memory_gib: float
-    is_slice: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.gpus} x {self.memory_gib:g} GiB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,20 +153,6 @@ def sizing(
     return _preset_sizing(wanted, shape, max_nodes)
 
 
-def estimated_gpus(model: Model, shape: Shape, *, context: int = CONTEXT) -> int | None:
-    """How many GPUs KAITO v0.12 wants for a model on nodes of a shape; None when none is large enough."""
-    usable_gib = _usable_gib(model, shape, context)
-    if usable_gib <= 0:
-        return None
-    return math.floor(_WEIGHTS_MARGIN * model.weights_gib / usable_gib) + 1
-
-
-def estimated_nodes(model: Model, shape: Shape, *, context: int = CONTEXT) -> int | None:
-    """How many nodes KAITO v0.12 takes for a model (`status.targetNodeCount`); None when none is enough."""
-    gpus = estimated_gpus(model, shape, context=context)
-    return None if gpus is None else math.ceil(gpus / shape.gpus)
-
-
 def _model_sizing(model: Model, shape: Shape, max_nodes: int, context: int) -> Sizing:
     if context > model.context_limit:
         return Sizing(0, f"the model looks back {model.context_limit} tokens at most")
@@ -193,7 +163,7 @@ def _model_sizing(model: Model, shape: Shape, max_nodes: int, context: int) -> S
         return Sizing(0, f"{gpus} GPUs needed on one node, which has {shape.gpus}")
     if nodes > max_nodes:
         return Sizing(0, f"{gpus} GPUs needed, which is {nodes} nodes")
-    room = _usable_gib(model, shape, context) * nodes * shape.gpus
+    room = usable_gib(model, shape, context) * nodes * shape.gpus
     is_copied = nodes == 1 and shape.gpus > 1 and model.weights_gib < shape.memory_gib / 2
     if nodes > 1:
         how = f"pipeline over {nodes} nodes"
@@ -206,13 +176,7 @@ def _model_sizing(model: Model, shape: Shape, max_nodes: int, context: int) -> S
         how = f"a copy on each of {shape.gpus} GPUs"
     else:
         how = f"tensor parallel over {shape.gpus} GPUs"
-    return Sizing(nodes, how, _WEIGHTS_MARGIN * model.weights_gib / room)
-
-
-def _usable_gib(model: Model, shape: Shape, context: int) -> float:
-    """What each GPU has left for weights; the key-value cache is shared by the GPUs of a node."""
-    cache_gib = context * model.bytes_per_token / shape.gpus / _GIB
-    return (_USABLE_SHARE * shape.memory_gib - _RESERVED_GIB - cache_gib) / _OVERHEAD
+    return Sizing(nodes, how, WEIGHTS_MARGIN * model.weights_gib / room)
 
 
 def attainable_context(wanted: Preset | Model, machine: InstanceType, nodes: int) -> int | None:
@@ -228,8 +192,8 @@ def attainable_context(wanted: Preset | Model, machine: InstanceType, nodes: int
     if not isinstance(wanted, Model) or not wanted.bytes_per_token or not nodes:
         return None
     shape = Shape(machine.gpus, machine.gpu_memory_gib / machine.gpus)
-    weights_gib = _WEIGHTS_MARGIN * wanted.weights_gib / (nodes * shape.gpus)
-    left_gib = _USABLE_SHARE * shape.memory_gib - _RESERVED_GIB - _OVERHEAD * weights_gib
+    weights_gib = WEIGHTS_MARGIN * wanted.weights_gib / (nodes * shape.gpus)
+    left_gib = USABLE_SHARE * shape.memory_gib - RESERVED_GIB - OVERHEAD * weights_gib
     tokens = math.ceil(left_gib * shape.gpus * _GIB / wanted.bytes_per_token) - 1
     return max(0, min(tokens, wanted.context_limit))
 

@@ -32,6 +32,7 @@ def without_nodes(verdict: Verdict, workspace: str) -> Object:
         "would_create": verdict.would_create,
         "selected": list(verdict.selected),
         "not_found": list(verdict.not_found),
+        **({"refusal": verdict.refusal} if verdict.refusal else {}),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, desired, node_check, revisions, tuning, validation
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.node_check import NodeVerdict, Verdict
 from kaitoctl.kaito.own_workloads import CONTROLLER, OWNER_GENERATION, is_current
 from kaitoctl.kube import final_refusals

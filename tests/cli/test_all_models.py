@@ -6,7 +6,7 @@ import json
 
 from shell import Shell
 
-from kaitoctl.kaito import catalog, fit
+from kaitoctl.kaito import catalog, estimate
 
 MACHINE = "Standard_ND96isr_H200_v5"
 NAMESPACE = "all-models"
@@ -34,8 +34,8 @@ def test_all_models_reach_ready_at_once(sandbox_shell: Shell) -> None:
         assert {one["name"]: one["state"] for one in listed} == dict.fromkeys(MODELS, "ready")
         assert len(listed) == 60
         machine = catalog.instance_types()[MACHINE]
-        shape = fit.Shape(machine.gpus, machine.gpu_memory_per_gpu_gib)
-        wanted = {name: fit.estimated_nodes(model, shape) for name, model in MODELS.items()}
+        shape = estimate.Shape(machine.gpus, machine.gpu_memory_per_gpu_gib)
+        wanted = {name: estimate.estimated_nodes(model, shape) for name, model in MODELS.items()}
         found = shell.get("workspaces.v1beta1.kaito.sh", *where)["items"]
         taken = {one["metadata"]["name"]: one["status"]["targetNodeCount"] for one in found}
         assert taken == wanted

@@ -53,7 +53,14 @@ def node(name: str, **labels: str) -> Any:
         "kind": "Node",
         "metadata": {
             "name": name,
-            "labels": {"node.kubernetes.io/instance-type": A100, "kubernetes.io/os": "linux", **labels},
+            "labels": {
+                "node.kubernetes.io/instance-type": A100,
+                "kubernetes.io/os": "linux",
+                "nvidia.com/gpu.product": "NVIDIA-A100-80GB-PCIe",
+                "nvidia.com/gpu.count": "1",
+                "nvidia.com/gpu.memory": "81920",
+                **labels,
+            },
         },
         "status": {
             "capacity": {"nvidia.com/gpu": "1"},

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaitoctl.kaito import catalog, fit, validation
+from kaitoctl.kaito import catalog, estimate, fit, validation
 from kaitoctl.kaito.catalog import InstanceType, Model, Preset
-from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.estimate import Shape
 
 
 def model(name: str) -> Model:
@@ -50,24 +50,24 @@ def shape(instance_type: str) -> Shape:
     ],
 )
 def test_a_model_takes_as_many_nodes_as_kaito_estimates(name: str, instance_type: str, nodes: int) -> None:
-    assert fit.estimated_nodes(model(name), shape(instance_type)) == nodes
+    assert estimate.estimated_nodes(model(name), shape(instance_type)) == nodes
     assert fit.sizing(model(name), shape(instance_type)).nodes == nodes
 
 
 def test_the_formula_by_hand() -> None:
     # (0.84 x 80 - 2.3 - 2048 x 262144 / 2^30) / 1.05 = 61.33 GiB; 1.02 x 61.03 = 62.25 do not go in.
-    assert fit.estimated_gpus(model("qwen2.5-coder-32b-instruct"), Shape(1, 80)) == 2
+    assert estimate.estimated_gpus(model("qwen2.5-coder-32b-instruct"), Shape(1, 80)) == 2
 
 
 def test_a_longer_context_takes_more() -> None:
     wanted = model("phi-4")
-    assert fit.estimated_nodes(wanted, Shape(1, 40)) == 1
-    assert fit.estimated_nodes(wanted, Shape(1, 40), context=16384) == 2
+    assert estimate.estimated_nodes(wanted, Shape(1, 40)) == 1
+    assert estimate.estimated_nodes(wanted, Shape(1, 40), context=16384) == 2
     assert not fit.sizing(wanted, Shape(1, 80), context=20_000).fits  # the model's own limit is 16384
 
 
 def test_a_gpu_that_the_cache_fills_holds_no_weights() -> None:
-    assert fit.estimated_gpus(model("phi-4"), Shape(1, 2)) is None
+    assert estimate.estimated_gpus(model("phi-4"), Shape(1, 2)) is None
     assert "no weights" in fit.sizing(model("phi-4"), Shape(1, 2)).why
 
 
@@ -85,7 +85,7 @@ def test_how_a_model_is_spread_is_said() -> None:
 @given(st.sampled_from(list(catalog.models().values())), st.integers(1, 16), st.integers(1, 200))
 @settings(max_examples=300, deadline=None)
 def test_enough_nodes_hold_the_weights_and_one_less_does_not(wanted: Model, gpus: int, memory: int) -> None:
-    nodes = fit.estimated_nodes(wanted, Shape(gpus, memory))
+    nodes = estimate.estimated_nodes(wanted, Shape(gpus, memory))
     if nodes is None:
         return
     usable = (0.84 * memory - 2.3 - 2048 * wanted.bytes_per_token / gpus / 2**30) / 1.05

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from kaitoctl.kaito import catalog, fit
+from kaitoctl.kaito import catalog, estimate
 from kaitoctl.kaito.desired import Settings, desired, refusal, target_nodes
-from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.provisioning import node_requests
 from kaitoctl.kube.objects import Object, dig
 from kaitoctl.kube.yaml_writer import to_yaml
@@ -203,7 +203,7 @@ def check(ws: Object, chosen: Settings, machine: str, runtime: str, provisioner:
         assert spec["replicas"] == 1
         assert f"--pretrained_model_name_or_path={model.id.lower()}" in line
         return
-    nodes = fit.estimated_nodes(model, Shape(known.gpus, known.gpu_memory_per_gpu_gib))
+    nodes = estimate.estimated_nodes(model, Shape(known.gpus, known.gpu_memory_per_gpu_gib))
     assert spec["replicas"] == nodes
     serve = line[line.index("python3 /workspace/vllm/inference_api.py") :].partition("; else")[0]
     flags = flags_of(serve)

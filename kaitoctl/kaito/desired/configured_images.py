@@ -23,7 +23,7 @@ from kaitoctl.kaito.desired.placement import on_its_nodes
 from kaitoctl.kaito.desired.probes import probes
 from kaitoctl.kaito.desired.sizes import shape_of
 from kaitoctl.kaito.desired.volumes import CONFIG_PATH, SHARED_MEMORY_PATH
-from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.generations import Generation, runtime_of
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import CONFIG_MAP, Object, dig

@@ -28,7 +28,7 @@ from kaitoctl.kaito.desired.volumes import (
     of_model,
     weights_claim,
 )
-from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.generations import GENERATIONS, Generation, base_image, runtime_of
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import STATEFUL_SET, Object, dig, labels_of

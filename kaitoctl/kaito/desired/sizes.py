@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kaitoctl.kaito import api, fit
+from kaitoctl.kaito import api, estimate, fit
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model
-from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.generations import generation_of, model_of, runtime_of
 from kaitoctl.kaito.node_check import instance_type_of, required_nodes
 from kaitoctl.kaito.settings import Settings
@@ -60,8 +60,8 @@ def target_nodes(workspace: Object, settings: Settings, *, nodes: Shape | None =
     if runtime_of(workspace, generation) != "vllm":
         return asked
     shape = shape_of(workspace, settings.catalog, nodes)
-    context = settings.context or fit.CONTEXT
-    found = fit.estimated_nodes(model, shape, context=context) if shape else None
+    context = settings.context or estimate.CONTEXT
+    found = estimate.estimated_nodes(model, shape, context=context) if shape else None
     written = dig(workspace, "status", "targetNodeCount")
     return max(found or asked, written if isinstance(written, int) else 0)
 
@@ -90,7 +90,9 @@ def size_refusal(workspace: Object, model: Model, runtime: str, settings: Settin
         return ""
     # As in KAITO, a length that is configured once the number of nodes is known takes nothing back.
     is_sized = dig(workspace, "status", "targetNodeCount") is not None
-    context = min(settings.context, model.context_limit) if settings.context and not is_sized else fit.CONTEXT
+    context = (
+        min(settings.context, model.context_limit) if settings.context and not is_sized else estimate.CONTEXT
+    )
     found = fit.sizing(model, shape, max_nodes=10**6, context=context)
     where = instance_type_of(workspace) or "a node of the Workspace"
     if not found.fits:

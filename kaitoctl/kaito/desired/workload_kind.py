@@ -13,7 +13,7 @@ from kaitoctl.kaito.desired import (
     tuning_job,
 )
 from kaitoctl.kaito.desired.sizes import sized
-from kaitoctl.kaito.fit import Shape
+from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.generations import (
     GENERATIONS,
     generation_of,

@@ -24,9 +24,8 @@ def demands(fleet: Object) -> Iterator[Object]:
             yield from demands(one)
     elif kinds.is_set(fleet):
         made = replica_demand(fleet)
-        count = node_check.required_nodes(made) * wanted_replicas(fleet)
-        if count:
-            yield {**made, "resource": {**made["resource"], "count": count}}
+        if replicas := wanted_replicas(fleet):
+            yield node_check.of_replicas(made, replicas)
 
 
 def replica_demand(inference_set: Object) -> Object:

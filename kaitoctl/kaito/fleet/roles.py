@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kaitoctl.kaito import api
-from kaitoctl.kube.objects import Object, annotations_of, copy_of, dig, owner_reference
+from kaitoctl.kube.objects import Object, copy_of, dig, owner_reference
 
 ROLES = ("prefill", "decode")
 
@@ -52,7 +52,8 @@ def _set_of(multi_role: Object, role: dict[str, Any]) -> Object:
             **({"config": role["runtimeConfig"]} if role.get("runtimeConfig") else {}),
         },
     }
-    if annotations := annotations_of(multi_role):
+    annotations = dig(multi_role, "metadata", "annotations")
+    if annotations and isinstance(annotations, dict):
         template["metadata"]["annotations"] = dict(annotations)
     replicas = role.get("replicas")
     made: Object = {

@@ -188,6 +188,7 @@ class Verdict:
         not_found: preferred nodes that do not exist.
         instance_type: what new nodes would be.
         rules: whose selection this mirrors.
+        refusal: why KAITO's webhook would refuse the Workspace, whatever nodes it may have; empty when not.
     """
 
     required: int
@@ -196,6 +197,7 @@ class Verdict:
     not_found: tuple[str, ...] = ()
     instance_type: str = ""
     rules: Rules = OWN_RULES
+    refusal: str = ""
 
     @property
     def missing(self) -> int:
@@ -205,7 +207,7 @@ class Verdict:
     @property
     def enough(self) -> bool:
         """Whether the Workspace can run on what there is."""
-        return self.missing <= 0
+        return self.missing <= 0 and not self.refusal
 
     @property
     def warned(self) -> int:
@@ -220,7 +222,7 @@ class Verdict:
     @property
     def taken_unusable(self) -> tuple[str, ...]:
         """Nodes that KAITO would select although they cannot be used, while usable ones are missing."""
-        if self.enough or self.rules.target == "kaitoctl":
+        if self.missing <= 0 or self.refusal or self.rules.target == "kaitoctl":
             return ()
         taken = [node for node in self.nodes if node.recognised][: self.required]
         return tuple(node.name for node in taken if not node.usable)
@@ -228,7 +230,7 @@ class Verdict:
     @property
     def would_create(self) -> int:
         """How many nodes the controller would create if the Workspace were applied now."""
-        if self.enough or self.rules.is_byo:
+        if self.missing <= 0 or self.refusal or self.rules.is_byo:
             return 0
         if self.rules.target == "kaitoctl":  # it buys nothing that somebody has prepared already
             return 0 if self.unusable_preferred else self.missing
@@ -248,7 +250,9 @@ class Verdict:
         """What there is and what applying now would do, in two or three sentences."""
         words = [f"{len(self.selected)} of {self.required} required nodes usable."]
         count, kind = self.would_create, f"{self.instance_type} node" if self.instance_type else "node"
-        if self.enough:
+        if self.refusal:
+            words.append(f"KAITO would refuse the Workspace: {self.refusal}.")
+        elif self.enough:
             words.append("Applying now would create no node.")
         elif self.rules.is_byo:
             words.append("KAITO creates no nodes here (byo): the Workspace would wait for them.")

@@ -10,13 +10,13 @@ Source: KAITO v0.4.0 and v0.12.0, `pkg/workspace/manifests/manifests.go` (Genera
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.catalog import Catalog, InstanceType, Preset
+from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
 from kaitoctl.kaito.node_check.answer import OWN_RULES, Rules
 from kaitoctl.kaito.node_check.facts import (
     LABEL_COUNT,
@@ -30,6 +30,7 @@ from kaitoctl.kaito.node_check.facts import (
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, matches_expression, quantity, whole_number
 
+_REPLICAS = "kaitoctl.dev/replicas"  # on a Workspace that stands for several: how many
 _ROOM = ("cpu", "memory", "ephemeral-storage")
 
 
@@ -182,6 +183,22 @@ def required_nodes(workspace: Object) -> int:
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 1
 
 
+def of_replicas(workspace: Object, replicas: int) -> Object:
+    """A Workspace that stands for several like this one, and takes the nodes of all of them."""
+    metadata, resource = mapping(below(workspace, "metadata")), mapping(below(workspace, "resource"))
+    notes = {**mapping(metadata.get("annotations")), _REPLICAS: str(replicas)}
+    return {
+        **workspace,
+        "metadata": {**metadata, "annotations": notes},
+        "resource": {**resource, "count": required_nodes(workspace) * replicas},
+    }
+
+
+def replicas_of(workspace: Object) -> int:
+    """For how many Workspaces like it one stands."""
+    return whole_number(below(workspace, "metadata", "annotations", _REPLICAS)) or 1
+
+
 def planned_nodes(workspace: Object) -> int:
     """How many nodes its controller takes: what it has written of them, before it has `resource.count`."""
     planned = below(workspace, "status", "targetNodeCount")
@@ -261,10 +278,12 @@ class Need:
         shape: the instance type in the catalogue.
         preferred: position of each preferred node by name.
         repeated: preferred nodes that are named more than once.
-        preset: what will run, None for a custom pod or an unknown preset.
+        preset: what will run, None for a custom pod, an unknown preset, or a model.
+        model: what will run where KAITO reckons with a model's size (from v0.12 on, with vLLM).
         owner: namespace and name of the Workspace, the name empty when there is none yet.
         pod: the custom pod of `inference.template`.
         is_tuning: whether it tunes.
+        refusal: why KAITO's webhook refuses it on these nodes, empty when it does not.
     """
 
     rules: Rules
@@ -279,6 +298,8 @@ class Need:
     owner: tuple[str, str]
     pod: CustomPod | None = None
     is_tuning: bool = False
+    model: Model | None = None
+    refusal: str = ""
 
     @property
     def tolerations(self) -> tuple[Object, ...]:
@@ -316,17 +337,20 @@ class Need:
         return count, count
 
 
-def need_of(workspace: Object, rules: Rules) -> Need:
-    """What a Workspace asks of a node under these rules."""
+def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Need:
+    """What a Workspace asks of a node under these rules.
+
+    Args:
+        workspace: the Workspace.
+        rules: whose choice counts.
+        nodes: the cluster's; on your own ones, they say how large a model is.
+    """
     named = _node_names(workspace)
     wanted = "" if rules.is_byo else instance_type_of(workspace)
     required = required_nodes(workspace)
-    planned = below(workspace, "status", "targetNodeCount")
-    if rules.is_modern and isinstance(planned, int) and planned > 0:
-        required = planned
     metadata = mapping(below(workspace, "metadata"))
     expressions = items(below(workspace, "resource", "labelSelector", "matchExpressions"))
-    return Need(
+    need = Need(
         rules,
         required,
         labels_asked(workspace, rules),
@@ -340,6 +364,19 @@ def need_of(workspace: Object, rules: Rules) -> Need:
         custom_pod(workspace),
         bool(below(workspace, "tuning")),
     )
+    if not rules.is_modern:
+        return need
+    from kaitoctl.kaito.node_check import by_size  # most are judged by other rules
+
+    hardware, model = by_size.hardware_of(workspace, rules, nodes), by_size.model_of(workspace, rules)
+    planned = below(workspace, "status", "targetNodeCount")
+    if isinstance(planned, int) and planned > 0:
+        required = planned
+    elif model is not None:
+        found = by_size.estimated(workspace, rules, model, wanted, hardware)
+        required = found * replicas_of(workspace) if found else required
+    refusal = by_size.refusal_of(workspace, rules, hardware)
+    return replace(need, required=required, model=model, refusal=refusal)
 
 
 def question_of(workspace: Object, rules: Rules) -> str:
@@ -348,7 +385,11 @@ def question_of(workspace: Object, rules: Rules) -> str:
     planned = below(workspace, "status", "targetNodeCount") if rules.is_modern else None
     template = below(workspace, "inference", "template")
     version, resource = below(workspace, "apiVersion"), below(workspace, "resource")
-    return repr((version, resource, presets, planned, template, bool(below(workspace, "tuning"))))
+    tuning, runtime = (
+        bool(below(workspace, "tuning")),
+        below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME),
+    )
+    return repr((version, resource, presets, planned, template, tuning, runtime))
 
 
 def preset_of(workspace: Object, known: Catalog) -> Preset | None:

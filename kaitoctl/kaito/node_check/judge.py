@@ -132,13 +132,13 @@ def verdict(
 
     Guarantee: never raises, whatever the nodes and pods look like.
     """
-    need = need_of(workspace, rules)
+    found = nodes if isinstance(nodes, list) else list(nodes)
+    need = need_of(workspace, rules, found)
     listed = None if pods is None else list(pods)
     in_use = None if listed is None else _in_use(listed)
     # Who holds slices of GPUs, or another maker's, has the node as well.
     others = {below(pod, "spec", "nodeName") for pod in listed or () if holds_devices(pod)}
     judged: dict[str, NodeVerdict] = {}
-    found = nodes if isinstance(nodes, list) else list(nodes)
     judge = _judging(need, now, len(found))
     names: set[str] = set()
     for node in found:
@@ -210,7 +210,9 @@ def conclude(
 
     ordered = _alike(sorted([*judged.values(), *missing], key=order), need)
     selected = tuple(node.name for node in ordered if node.usable)[: need.required]
-    return Verdict(need.required, tuple(ordered), selected, not_found, need.instance_type, need.rules)
+    return Verdict(
+        need.required, tuple(ordered), selected, not_found, need.instance_type, need.rules, need.refusal
+    )
 
 
 def gpus_per_pod(workspace: Object, selected: Iterable[NodeVerdict], known: Catalog) -> int:

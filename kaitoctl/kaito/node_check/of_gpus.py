@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, looks
+from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.node_check import sharing
 from kaitoctl.kaito.node_check.answer import Finding, Gpus, plural
 from kaitoctl.kaito.node_check.asked import Need
@@ -66,7 +67,7 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
         return
     lacking = list(_shortage(need, node, gpus, needed))
     yield from lacking
-    yield from _memory_findings(need, gpus, min(gets, gpus.together) if gpus.sharing else gets)
+    yield from _memory_findings(need, node, gpus, min(gets, gpus.together) if gpus.sharing else gets)
     if all(finding.level != "fail" for finding in lacking):
         free = "in use unknown" if gpus.free is None else f"{gpus.free} free"
         yield Finding("gpu-ok", "pass", f"{described(gpus)} allocatable, {free}")
@@ -241,17 +242,26 @@ def _of_other_maker(amounts: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def _memory_findings(need: Need, gpus: Gpus, gets: int) -> Iterable[Finding]:
-    if gpus.memory_gib is None or not gpus.product:
+def _memory_findings(need: Need, node: NodeFacts, gpus: Gpus, gets: int) -> Iterable[Finding]:
+    is_read = need.rules.is_byo and need.pod is None  # by KAITO, which has no catalogue of such nodes
+    lacking = _unreadable(node) if is_read else []
+    if gpus.memory_gib is None or not gpus.product or lacking:
         what = "product and memory of its GPUs are" if not gpus.product else "the memory of its GPUs is"
+        unknown = f"{what} unknown: no labels nvidia.com/gpu.product and .memory"
+        written = ", ".join(f"{key}={node.labels[key][:40]!r}" for key in lacking if key in node.labels)
         yield Finding(
             "gpu-labels-missing",
-            "fail" if need.rules.is_byo else "warn",
-            f"{what} unknown: no labels nvidia.com/gpu.product and .memory",
+            "fail" if is_read else "warn",
+            f"KAITO cannot read {', '.join(lacking)}" + (f" ({written})" if written else "")
+            if lacking
+            else unknown,
             "install GPU feature discovery (part of the GPU operator)",
             stage="model",
         )
     preset, each = need.preset, gpus.memory_gib
+    if need.model is not None and each is not None and gets:
+        yield from _model_findings(need, need.model, gpus, gets, each)
+        return
     if preset is None or each is None:
         return
     nodes = need.required if preset.distributed else 1
@@ -265,6 +275,32 @@ def _memory_findings(need: Need, gpus: Gpus, gets: int) -> Iterable[Finding]:
         message = (
             f"{counted(gets, what)} of {each:g} GiB make {total:g}, and {preset.name} needs {per_node:g} GiB"
         )
+    else:
+        return
+    yield Finding(
+        "gpu-memory-too-small", "fail", message, "choose a node with larger or more GPUs", stage="model"
+    )
+
+
+def _unreadable(node: NodeFacts) -> list[str]:
+    from kaitoctl.kaito import own_nodes  # most nodes are not one's own
+
+    return [key for key in own_nodes.LABELS if not own_nodes.is_readable(key, node.labels.get(key))]
+
+
+def _model_findings(need: Need, model: Model, gpus: Gpus, gets: int, each: float) -> Iterable[Finding]:
+    """Whether the model runs on as many such nodes as KAITO takes for it."""
+    from kaitoctl.kaito import estimate  # most rules do not reckon with it
+
+    what = {"mig": "slice", "mps": "share"}.get(gpus.sharing.strategy if gpus.sharing else "", "GPU")
+    needed = estimate.estimated_nodes(model, estimate.Shape(gets, each / _REPORTED_SHARE))
+    has = f"{counted(gets, what)} of {each:g} GiB"
+    if needed is None:
+        message = f"{has}: no room for weights of {model.name} beside its cache"
+    elif needed > 1 and not model.distributed:
+        message = f"{has}: {model.name} takes {needed * gets} on one node"
+    elif needed > need.required:
+        message = f"{has}: {model.name} takes {needed} such nodes, and KAITO would take {need.required}"
     else:
         return
     yield Finding(

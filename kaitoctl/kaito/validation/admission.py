@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kaitoctl.kaito.api import ANNOTATION_RUNTIME, GPU, MAX_ADAPTERS, RESERVED_LABELS
+from kaitoctl.kaito.api import ANNOTATION_BYPASS, ANNOTATION_RUNTIME, GPU, MAX_ADAPTERS, RESERVED_LABELS
+from kaitoctl.kaito.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation import config_maps, releases
 from kaitoctl.kaito.validation.grammar import is_dns_label, selector_as_map
-from kaitoctl.kaito.validation.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, as_text, refusal
 from kaitoctl.kaito.validation.releases import Known, Release
 from kaitoctl.kaito.validation.subject import Subject
@@ -24,7 +24,6 @@ from kaitoctl.kube.objects import dig
 
 _TYPE, _COUNT, _SELECTOR = "resource.instanceType", "resource.count", "resource.labelSelector"
 _RUNTIME = f"metadata.annotations[{ANNOTATION_RUNTIME}]"
-_BYPASS = "kaito.sh/bypass-resource-checks"
 _FAMILY, _FAMILIES = "kaito.sh/node-image-family", ("ubuntu", "azurelinux")
 _MODES: Mapping[str, tuple[str, ...]] = {
     "kaito.sh/performance-mode": ("balanced", "interactivity", "throughput"),
@@ -167,7 +166,7 @@ def _memory(new: Subject, release: Release, is_byo: bool) -> Iterator[Problem]:
     if hardware is None:
         return
     where = f"{_SELECTOR}.matchLabels" if is_byo else _TYPE
-    bypassed = release.has_bypass and _BYPASS in new.annotations
+    bypassed = release.has_bypass and ANNOTATION_BYPASS in new.annotations
     if release.memory == "preset":
         yield from () if bypassed else _preset_needs(where, known, hardware)
     elif is_byo or new.runtime != "vllm" or new.api_version in release.is_weights_check_for_vllm:

@@ -12,8 +12,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito.api import ANNOTATION_RUNTIME, GPU, RESERVED_LABELS, WORKSPACE, WORKSPACE_V1BETA1
+from kaitoctl.kaito.api import (
+    ANNOTATION_BYPASS,
+    ANNOTATION_RUNTIME,
+    GPU,
+    RESERVED_LABELS,
+    WORKSPACE,
+    WORKSPACE_V1BETA1,
+)
 from kaitoctl.kaito.catalog import InstanceType, Preset
+from kaitoctl.kaito.own_nodes import Flaw
 from kaitoctl.kaito.validation import config_maps, ignored_fields
 from kaitoctl.kaito.validation.create_inference import inference_problems
 from kaitoctl.kaito.validation.grammar import (
@@ -26,7 +34,6 @@ from kaitoctl.kaito.validation.grammar import (
     is_service_name,
     mig_memory_gb,
 )
-from kaitoctl.kaito.validation.own_nodes import Flaw
 from kaitoctl.kaito.validation.problem import (
     OWN,
     Problem,
@@ -47,7 +54,6 @@ _HEADLESS = "-headless"
 _TYPE, _COUNT, _SELECTOR = "resource.instanceType", "resource.count", "resource.labelSelector"
 _MOST_NODES = 2**31 - 1
 _GATES = {"mig": "enableMIG", "accelerator": "enableAccelerator"}
-_BYPASS = "kaito.sh/bypass-resource-checks"
 _RUNTIME = f"metadata.annotations[{ANNOTATION_RUNTIME}]"
 
 
@@ -344,7 +350,7 @@ def _model_fits(subject: Subject) -> Iterator[Problem]:
     needs = f"{model.id} needs {model.weights_gib:.0f}"
     # A model that cannot be spread must fit on each node, although KAITO adds them up.
     usable = hardware.nodes if model.distributed else 1
-    if usable * hardware.memory_gib < model.weights_gib and _BYPASS not in subject.annotations:
+    if usable * hardware.memory_gib < model.weights_gib and ANNOTATION_BYPASS not in subject.annotations:
         has = f"{times} has {usable * hardware.memory_gib} GiB of GPU memory"
         yield error(where, "KW136", f"{has}, {needs}" + ("" if model.distributed else " on each node"))
     if is_transformers and model.distributed and hardware.memory_gib < model.weights_gib:
@@ -364,11 +370,11 @@ def _estimate(subject: Subject) -> Iterator[Problem]:
     model, hardware = subject.model, subject.hardware
     nodes = None
     if model is not None and hardware is not None and hardware.gpus > 0 and not subject.is_partitioned:
-        from kaitoctl.kaito import fit
+        from kaitoctl.kaito import estimate
 
-        shape = fit.Shape(hardware.gpus, hardware.memory_gib / hardware.gpus)
-        context = config_maps.max_model_len(subject) or fit.CONTEXT
-        nodes = fit.estimated_nodes(model, shape, context=context)
+        shape = estimate.Shape(hardware.gpus, hardware.memory_gib / hardware.gpus)
+        context = config_maps.max_model_len(subject) or estimate.CONTEXT
+        nodes = estimate.estimated_nodes(model, shape, context=context)
     if nodes is None and subject.count > 1:
         message = "on vLLM KAITO estimates the number of nodes itself"
         yield warning(_COUNT, "KW164", message, "leave count out")
@@ -429,6 +435,10 @@ def _mig_profile(subject: Subject, where: str, profile: str) -> Iterator[Problem
     elif profile not in MIG_PROFILES:
         hint = did_you_mean(profile, MIG_PROFILES) or f"known are {', '.join(MIG_PROFILES)}"
         yield error(where, "KW129", f"KAITO does not know the MIG profile {profile[:80]}", hint)
-    elif (model := subject.model) and memory_gb < model.weights_gib and _BYPASS not in subject.annotations:
+    elif (
+        (model := subject.model)
+        and memory_gb < model.weights_gib
+        and ANNOTATION_BYPASS not in subject.annotations
+    ):
         message = f"{profile} has {memory_gb} GiB of GPU memory, {model.id} needs {model.weights_gib:.0f}"
         yield error(where, "KW136", message)

@@ -23,26 +23,23 @@ from kaitoctl.kube.objects import quantity
 
 Types = Mapping[str, Mapping[str, str]]
 
-NEWEST = "0.35"
-"""The newest release of Kubernetes' Go types here."""
-
 _CALLED = {"PodTemplateSpec": "a pod template", "PodSpec": "a pod", "ObjectMeta": "metadata"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)", re.ASCII)
 _PLAIN_UP_TO = 1e21  # a larger number is written with an exponent, which no integer has
 
 
-def template_problems(where: str, template: Any, api: str = NEWEST) -> Iterator[Problem]:
+def template_problems(where: str, template: Any, api: str = "") -> Iterator[Problem]:
     """What cannot be decoded of a pod template.
 
     Args:
         where: its path.
         template: the template.
-        api: the release of Kubernetes' Go types that decodes it.
+        api: the release of Kubernetes' Go types that decodes it; empty for the newest.
     """
     yield from _faults(where, template, "PodTemplateSpec", types_of(api))
 
 
-def volume_problems(where: str, source: Any, api: str = NEWEST) -> Iterator[Problem]:
+def volume_problems(where: str, source: Any, api: str = "") -> Iterator[Problem]:
     """What cannot be decoded of a volumeSource; arguments as for `template_problems`."""
     yield from _faults(where, source, "VolumeSource", types_of(api))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from kaitoctl.kaito import generations
+from kaitoctl.kaito import generations, own_nodes
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME, DEFAULT_INSTANCE_TYPE, GPU, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import InstanceType, Model, Preset
 from kaitoctl.kaito.generations import Generation
-from kaitoctl.kaito.validation import own_nodes, pod_keys, releases
-from kaitoctl.kaito.validation.own_nodes import Flaw, Hardware
+from kaitoctl.kaito.own_nodes import Flaw, Hardware
+from kaitoctl.kaito.validation import releases
 from kaitoctl.kaito.validation.problem import OWN, Setting, as_map, as_text, as_whole
 from kaitoctl.kube.objects import Object, ObjectKey, dig
 
@@ -45,8 +45,8 @@ class Subject:
 
     @property
     def pod_types(self) -> str:
-        """The release of Kubernetes' Go types that its pods and volumes are decoded with."""
-        return pod_keys.NEWEST if self.release is None else self.release.pod_types
+        """The release of Kubernetes' Go types that decodes its pods and volumes; empty for the newest."""
+        return "" if self.release is None else self.release.pod_types
 
     @property
     def api_version(self) -> str:

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaitoctl.kaito.api import RESERVED_LABELS
-from kaitoctl.kaito.validation.problem import as_map, as_text
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, dig
 
 _PRODUCT, _COUNT, _MEMORY = (f"nvidia.com/gpu.{name}" for name in ("product", "count", "memory"))
+
+
+LABELS = (_PRODUCT, _COUNT, _MEMORY)
+"""The labels of each node of one's own that KAITO reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,12 @@ def hardware(
     seen: dict[tuple[str, int, int], str] = {}
     matching = 0
     for node in nodes:
-        metadata = as_map(as_map(node).get("metadata"))
-        labels = as_map(metadata.get("labels"))
+        labels = dig(node, "metadata", "labels")
+        labels = labels if isinstance(labels, dict) else {}
         if any(labels.get(key) != value for key, value in asked.items()):
             continue
         matching += 1
-        name = as_text(metadata.get("name"))[:253]
+        name = str(dig(node, "metadata", "name") or "")[:253]
         product, count, memory_mib = (
             labels.get(_PRODUCT),
             _number(labels.get(_COUNT)),
@@ -87,7 +90,12 @@ def hardware(
     return Hardware(matching, count, gib * count, f"{count} x {product[:63]}", gib)
 
 
+def is_readable(label: str, value: object) -> bool:
+    """Whether KAITO can read the value of one of `LABELS`."""
+    return isinstance(value, str) if label == _PRODUCT else _number(value) is not None
+
+
 def _number(value: Any) -> int | None:
     """A whole number as Go's Atoi reads it; None for anything else."""
-    text = as_text(value)
-    return int(text) if re.fullmatch(r"[-+]?[0-9]{1,18}", text) else None
+    is_one = isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]{1,18}", value)
+    return int(value) if is_one else None

@@ -1,0 +1,70 @@
+"""How many nodes KAITO v0.12 takes for a model, and what it refuses on your own nodes. Pure.
+
+Its estimator goes by the instance type's figures, and on your own nodes by the labels that NVIDIA's feature
+discovery put there; `resource.count` counts only where it cannot tell. Its webhook reads the same labels of
+every node that the selector means, Ready or not, before it lets a new Workspace in.
+
+Source: KAITO v0.12.0, `pkg/workspace/estimator/nodesestimator/estimator.go`, `pkg/sku` (figures from node
+labels), `api/v1beta1/workspace_validation.go` (validateCreateWithInference).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kaitoctl.kaito import api, estimate, own_nodes
+from kaitoctl.kaito.catalog import Model
+from kaitoctl.kaito.node_check.answer import Rules
+from kaitoctl.kaito.node_check.facts import below, mapping
+from kaitoctl.kaito.own_nodes import Flaw, Hardware
+from kaitoctl.kube.objects import Object
+
+
+def hardware_of(workspace: Object, rules: Rules, nodes: Sequence[Object]) -> Hardware | Flaw | None:
+    """What KAITO reads off the labels of your own nodes; None where it does not look at them."""
+    is_asked = rules.is_byo and below(workspace, "inference", "preset", "name")
+    if not is_asked or below(workspace, "resource", "partition") or not nodes:
+        return None
+    return own_nodes.hardware(nodes, mapping(below(workspace, "resource", "labelSelector", "matchLabels")))
+
+
+def refusal_of(workspace: Object, rules: Rules, hardware: Hardware | Flaw | None) -> str:
+    """Why KAITO's webhook refuses to create a Workspace on these nodes; it asks once, when it is created."""
+    if hardware is None or below(workspace, "metadata", "uid"):
+        return ""
+    if isinstance(hardware, Flaw):
+        if hardware.code != "KW201":
+            return ""  # there is no node at all, which the rest says
+        return f"{hardware.message}, and it wants the same GPUs on every node that the selector means"
+    model = rules.catalog.model(str(below(workspace, "inference", "preset", "name")))
+    total = hardware.nodes * hardware.memory_gib
+    is_bypassed = api.ANNOTATION_BYPASS in mapping(below(workspace, "metadata", "annotations"))
+    if model is None or is_bypassed or total >= model.weights_gib:
+        return ""
+    has = f"all nodes that the selector means ({hardware.nodes}) have {total} GiB of GPU memory"
+    return f"{has}, {model.name} needs {model.weights_gib:.0f}"
+
+
+def model_of(workspace: Object, rules: Rules) -> Model | None:
+    """The model whose size decides over the number of nodes: one that vLLM serves."""
+    name = below(workspace, "inference", "preset", "name")
+    asked = below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME)
+    if not isinstance(name, str) or asked == "transformers":
+        return None
+    return rules.catalog.model(name)
+
+
+def estimated(
+    workspace: Object, rules: Rules, model: Model, instance_type: str, hardware: Hardware | Flaw | None
+) -> int | None:
+    """How many nodes KAITO's estimator wants; None where it cannot tell."""
+    if below(workspace, "resource", "partition", "mode") == "mig":
+        return 1
+    shape = None
+    if not rules.is_byo:
+        machine = rules.catalog.machine(instance_type)
+        if machine is not None and machine.gpu_resource == api.GPU:
+            shape = estimate.Shape(machine.gpus, machine.gpu_memory_per_gpu_gib)
+    elif isinstance(hardware, Hardware) and hardware.gpus > 0:
+        shape = estimate.Shape(hardware.gpus, hardware.gpu_gib)
+    return None if shape is None else estimate.estimated_nodes(model, shape)

@@ -1,0 +1,150 @@
+"""How many nodes KAITO v0.12 takes for a model, and what it refuses on nodes of one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kaitoctl.commands.observed_nodes import ObservedNodes
+from kaitoctl.kaito import node_check
+from kaitoctl.kaito.node_check import Rules, Verdict
+from kaitoctl.kube.objects import Object
+
+A100 = "Standard_NC24ads_A100_v4"
+PRODUCT, COUNT, MEMORY = (f"nvidia.com/gpu.{name}" for name in ("product", "count", "memory"))
+
+
+def node(name: str = "g1", *, gpus: str = "1", ready: str = "True", **labels: str | None) -> Object:
+    written = {"product": "NVIDIA-A100-80GB-PCIe", "count": "1", "memory": "81920", **labels}
+    known = {f"nvidia.com/gpu.{key}": value for key, value in written.items() if value is not None}
+    return {
+        "metadata": {
+            "name": name,
+            "labels": {"apps": "w", "node.kubernetes.io/instance-type": A100, **known},
+        },
+        "status": {
+            "capacity": {"nvidia.com/gpu": gpus},
+            "allocatable": {"nvidia.com/gpu": gpus, "pods": "110"},
+            "conditions": [{"type": "Ready", "status": ready}],
+        },
+    }
+
+
+def workspace(preset: str = "phi-4-mini-instruct", machine: str = "", **more: Any) -> Object:
+    resource: Object = {"labelSelector": {"matchLabels": {"apps": "w"}}, **more.pop("resource", {})}
+    if machine:
+        resource["instanceType"] = machine
+    return {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w", "namespace": "ns", **more.pop("metadata", {})},
+        "resource": resource,
+        "inference": {"preset": {"name": preset}},
+        **more,
+    }
+
+
+def judged(ws: Object, nodes: list[Object], provisioner: str = "byo") -> Verdict:
+    return node_check.verdict(ws, nodes, rules=Rules("v0.12", provisioner))
+
+
+BIG = "llama-3.3-70b-instruct"
+TRANSFORMERS = {"annotations": {"kaito.sh/runtime": "transformers"}}
+
+
+@pytest.mark.parametrize(
+    ("ws", "provisioner", "required"),
+    [
+        (workspace(machine=A100), "karpenter", 1),
+        (workspace(BIG, A100), "karpenter", 3),
+        (workspace(BIG, A100.upper()), "karpenter", 3),
+        (workspace(BIG, A100), "azure-gpu-provisioner", 3),
+        (workspace(BIG, A100, resource={"count": 8}), "karpenter", 3),
+        (workspace(BIG, A100, resource={"count": 8}, metadata=TRANSFORMERS), "karpenter", 8),
+        (workspace(BIG, A100, status={"targetNodeCount": 4}), "karpenter", 4),
+        (workspace(BIG, "Standard_of_nobody", resource={"count": 2}), "karpenter", 2),
+        (workspace(BIG), "byo", 3),
+        (workspace("no-such-model", resource={"count": 2}), "byo", 2),
+        (workspace(BIG, resource={"partition": {"mode": "mig", "profile": "1g.10gb"}}), "byo", 1),
+    ],
+)
+def test_the_model_says_how_many_nodes_it_takes(ws: Object, provisioner: str, required: int) -> None:
+    assert judged(ws, [node(), node("g2"), node("g3")], provisioner).required == required
+
+
+@pytest.mark.parametrize(("preset", "replicas", "nodes"), [("phi-4-mini-instruct", 3, 3), (BIG, 2, 6)])
+def test_each_replica_takes_the_nodes_of_its_model(preset: str, replicas: int, nodes: int) -> None:
+    together = node_check.of_replicas(workspace(preset, A100), replicas)
+    assert judged(together, [], "karpenter").required == nodes
+    for target in ("v0.12", "kaitoctl"):
+        rules = Rules(target, "karpenter")
+        assert ObservedNodes([], []).verdict(together, rules).required == nodes
+
+
+def test_releases_before_take_the_count() -> None:
+    asked = workspace(BIG, A100, resource={"count": 2})
+    assert node_check.verdict(asked, [node()], rules=Rules("v0.4")).required == 2
+
+
+@pytest.mark.parametrize(
+    ("nodes", "refusal"),
+    [
+        ([node()], ""),
+        ([node(), node("g2")], ""),
+        ([node(), node("g2", product="Tesla-T4")], "differ in product"),
+        ([node(), node("g2", count="2")], "differ in count"),
+        ([node(), node("g2", memory="40960")], "differ in memory"),
+        ([node(), node("g2", ready="False", memory="40960")], "differ in memory"),
+        ([node(), node("g2", product=None, count=None, memory=None)], "node g2 does not carry"),
+        ([node(memory="80GB")], "node g1 does not carry"),
+        ([node(memory="4096")], "4 GiB of GPU memory, phi-4-mini-instruct needs 7"),
+    ],
+)
+def test_kaito_refuses_what_it_does_not_understand_of_your_own_nodes(
+    nodes: list[Object], refusal: str
+) -> None:
+    found = judged(workspace(), nodes)
+    assert (refusal in found.refusal) if refusal else not found.refusal
+    assert found.enough is not bool(refusal)
+    assert ("would refuse" in found.summary) is bool(refusal)
+    made = judged(workspace(metadata={"uid": "u"}), nodes)  # it is not asked again
+    assert not made.refusal
+
+
+@pytest.mark.parametrize(
+    ("labels", "gpus", "said"),
+    [
+        (
+            {"replicas": "10", "sharing-strategy": "mps"},
+            "10",
+            "1 share of 8 GiB: phi-4-mini-instruct takes 2",
+        ),
+        ({"product": "NVIDIA-A100-MIG-1g.5gb", "memory": "4864"}, "1", "takes 5 such nodes"),
+        ({"memory": "2048"}, "1", "no room for weights"),
+    ],
+)
+def test_a_node_whose_devices_are_smaller_than_kaito_takes_them_for_will_not_do(
+    labels: dict[str, str], gpus: str, said: str
+) -> None:
+    found = judged(workspace(machine=A100), [node(gpus=gpus, **labels)], "karpenter")
+    messages = [item.message for item in found.nodes[0].failures if item.code == "gpu-memory-too-small"]
+    assert len(messages) == 1 and said in messages[0], (found.nodes[0].findings, messages)
+
+
+def test_a_driver_that_reports_a_little_less_is_no_smaller_gpu() -> None:
+    a10 = node(product="NVIDIA-A10", memory="23028")
+    a10["metadata"]["labels"]["node.kubernetes.io/instance-type"] = "Standard_NV36ads_A10_v5"
+    found = judged(workspace("phi-4-mini-instruct", "Standard_NV36ads_A10_v5"), [a10], "karpenter")
+    assert found.nodes[0].usable
+
+
+def test_a_custom_pod_needs_no_labels_of_gpus() -> None:
+    ws = workspace()
+    limits = {"limits": {"nvidia.com/gpu": "1"}}
+    ws["inference"] = {
+        "template": {"spec": {"containers": [{"name": "c", "image": "i", "resources": limits}]}}
+    }
+    plain = node(product=None, count=None, memory=None)
+    plain["metadata"]["labels"].pop("node.kubernetes.io/instance-type")
+    assert judged(ws, [plain]).enough
