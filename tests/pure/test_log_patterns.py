@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from builders import adapter, workspace
+from logs_of_options import OF_FEATURES, OF_OPTIONS
 from logs_of_parts import OF_PARTS
 from logs_of_quantization import QUANTIZED
 
@@ -666,6 +667,7 @@ CASES = [
     ),
     *QUANTIZED,
     *OF_PARTS,
+    *OF_OPTIONS,
 ]
 
 
@@ -702,7 +704,7 @@ ADAPTERS = [
         "ValueError: While loading /mnt/adapter/style, expected target modules in ['qkv_proj'] but received "
         "['embed_tokens']. Please verify that the loaded LoRA module is correct",
     ),
-    ("of a kind", "ValueError: vLLM does not yet support DoRA."),
+    *OF_FEATURES,
     (
         "their sizes differ",
         "RuntimeError: Error(s) in loading state_dict for PeftModelForCausalLM:\n        size mismatch for "
@@ -928,6 +930,8 @@ def test_most_rows_are_tried() -> None:
     """A row that no line here reaches may have a pattern that nothing fits."""
     logs = [log for _, _, log in CASES] + [log for _, log in ADAPTERS]
     logs += [f"CUDA error: {words}" for _, _, words, _ in CUDA]
+    # As they are read: what pydantic says of an option stands behind its name.
+    logs += ["\n".join(line for _, line in of_logs.lines_of(log)) for log in logs]
     reached = {id(reading) for log in logs for _, reading, _ in readings(log)}
     unreached = [pattern for pattern, reading in PATTERNS if id(reading) not in reached]
     assert len(unreached) <= 12, unreached

@@ -133,7 +133,7 @@ def test_what_a_sandbox_lacks(words: str, hint: str) -> None:
         (
             "ErrImagePull",
             "invalid reference format: repository name must be lowercase",
-            "no name of an image",
+            "not the name of an image",
         ),
         ("ErrImagePull", "failed to unpack image: mismatched image rootfs and manifest layers", "unpacked"),
         (
@@ -144,7 +144,7 @@ def test_what_a_sandbox_lacks(words: str, hint: str) -> None:
         ("RunContainerError", 'runc create failed: exec: "/bin/sh": permission denied: unknown', "its mode"),
         ("RunContainerError", "nvidia-container-cli: unsatisfied condition: cuda>=12.8", "too old"),
         ("CreateContainerConfigError", "services have not yet been read at least once", "tries again"),
-        ("ErrImagePull", "unsupported media type application/vnd.oci.empty.v1+json", "no image that a node"),
+        ("ErrImagePull", "unsupported media type application/vnd.oci.empty", "not an image that a node"),
         ("ErrImagePull", "x509: certificate has expired or is not yet valid: current time is after", "renew"),
         (
             "ErrImagePull",

@@ -78,6 +78,10 @@ _ERRORISH = (
     r"^(?:[a-z_]\w{0,60}\.){1,8}(?-i:[A-Z])\w{1,60}(?::|$)"  # `queue.Empty`, `triton...OutOfResources: ...`
 )
 
+_HUB_MODEL = (
+    r"https?://(?:huggingface\.co|hf\.co)/(?:api/models/)?(?P<repo>[\w.-]{1,96}/[\w.-]{1,96})/"
+    r"(?:resolve|tree|revision)/"
+)
 _STEPS = {
     "cuda-out-of-memory": "fit",
     "gpu-too-old": "fit",
@@ -121,7 +125,7 @@ def finding(case: Case, log: str, *, among: Sequence[str] = ()) -> Finding | Non
     """
     from kaitoctl.kaito.diagnosis.log_patterns import readings
 
-    lines = _lines(log)
+    lines = lines_of(log)
     for passing in (False, True):
         if passing and last_error(log):
             break  # what was said in passing is less likely the cause than an error that is not known
@@ -143,7 +147,7 @@ def last_error(log: str) -> str:
     An exception of Python's comes before any other line that speaks of an error, and what merely hands
     another error on is neither.
     """
-    lines = _lines(log)
+    lines = lines_of(log)
     spoken = [
         (number, level, line)
         for number, (level, line) in reversed(list(enumerate(lines)))
@@ -173,13 +177,13 @@ def _rest(after: list[tuple[str, str]], line: str) -> str:
 
 def handed_on(log: str) -> str:
     """The last line that only says that something else went wrong, for a log that does not say what."""
-    lines = (line for _, line in reversed(_lines(log)) if re.match(_EXCEPTION, line.strip()))
+    lines = (line for _, line in reversed(lines_of(log)) if re.match(_EXCEPTION, line.strip()))
     return shown(next(lines, ""))
 
 
 def last_lines(log: str, count: int = 2) -> list[str]:
     """The last lines of a log that say anything, fit to be shown."""
-    said = [line for _, line in _lines(log) if line.strip() and not re.match(_FRAME, line)]
+    said = [line for _, line in lines_of(log) if line.strip() and not re.match(_FRAME, line)]
     telling = [line for line in said if not re.search(_WRAPPERS, line)]
     return [shown(line) for line in (telling or said)[-count:]]
 
@@ -190,7 +194,7 @@ def shown(line: str) -> str:
     return made if len(made) <= _SHOWN else f"{made[:_SHOWN]}..."
 
 
-def _lines(log: str) -> list[tuple[str, str]]:
+def lines_of(log: str) -> list[tuple[str, str]]:
     """Level (mostly empty) and text of the last lines, without colours and prefixes."""
     found = []
     for raw in log.splitlines()[-_LINES:]:
@@ -201,8 +205,17 @@ def _lines(log: str) -> list[tuple[str, str]]:
         # The indentation of a traceback belongs to it, whether a prefix stands before it or not.
         text = line[prefix.end() :] if prefix and prefix.end() and line[:1] != " " else line
         text = re.sub(rf"^(?:{_GROUP})", "", text)
+        text = _with_option(found, text)
         found.append(_structured(text) or (level or _level_within(text), text))
     return found
+
+
+def _with_option(before: list[tuple[str, str]], line: str) -> str:
+    """What pydantic says of an option, with its name, which stands on the line before."""
+    if not before or not re.match(r"  \S.{0,400}\[type=\w{1,40}, input_value=", line):
+        return line
+    name = before[-1][1]
+    return f"{name}: {line.strip()}" if re.fullmatch(r"[\w.\[\]-]{1,80}", name) else line
 
 
 def _structured(line: str) -> tuple[str, str] | None:
@@ -255,12 +268,19 @@ def _finding(case: Case, log: str, reading: Reading, groups: dict[str, str], lin
     if guessed:
         fits = f"does not fit the model, {words['model']}" if "fit" in message else "is broken"
         code, message = "adapter-misfit", f"{words['adapter']} {fits}: {message}"
+    message += _of_which_model(code, log)
     is_about_one = guessed or reading.adapter == "yes"
     named = suspects[0] if is_about_one and len(suspects) == 1 else ""
     step = reading.step or _STEPS.get(code, "")
     if is_about_one and not names:
         step = ""  # of a pod template's own adapters no command of ours knows anything
     return Finding(code, message, line, reading.hint.format_map(words), named, step)
+
+
+def _of_which_model(code: str, log: str) -> str:
+    """The model on the hub that an error is about, by the address that was asked for."""
+    found = re.search(_HUB_MODEL, log) if code in ("model-not-found", "model-access-denied") else None
+    return f": {found['repo']}" if found else ""
 
 
 def _suspects(names: list[str], log: str) -> list[str]:

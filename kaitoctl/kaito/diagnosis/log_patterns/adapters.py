@@ -6,8 +6,51 @@ from kaitoctl.kaito.diagnosis.log_patterns.reading import PEFT, TORCH, VLLM, WHE
 
 _REBUILD = "an adapter fits only the model that it was made from; take it out, or correct its image"
 
+# What adapter_config.json may ask for and a server cannot do: the key, how it is refused, and by what.
+_FEATURES = (
+    ("modules_to_save", r"vLLM only supports modules_to_save", "lora/peft_helper.py"),
+    ("use_dora", r"vLLM does not (?:yet )?support DoRA", "lora/peft_helper.py"),
+    (
+        "bias",
+        r"Adapter bias (?:cannot be used|is not supported)|vLLM does not (?:yet )?support LoRA bias",
+        "lora/peft_helper.py",
+    ),
+    ("rank_pattern", r"\brank_pattern\b.{0,60}not (?:yet )?supported", "lora/peft_helper.py"),
+    ("alpha_pattern", r"\balpha_pattern\b.{0,60}not (?:yet )?supported", "lora/peft_helper.py"),
+    ("init_lora_weights", r"vLLM does not (?:yet )?support init_lora_weights", "lora/peft_helper.py"),
+    ("layer_replication", r"vLLM does not (?:yet )?support layer_replication", "lora/peft_helper.py"),
+    ("alora_invocation_tokens", r"vLLM does not (?:yet )?support Activated LoRA", "lora/peft_helper.py"),
+    ("use_bdlora", r"vLLM does not (?:yet )?support block-diagonal", "lora/peft_helper.py"),
+    ("use_qalora", r"vLLM does not (?:yet )?support QALoRA", "lora/peft_helper.py"),
+    ("trainable_token_indices", r"LoRA added vocab size .{0,80}greater|embedding LoRA size", "lora/utils.py"),
+)
+
 PATTERNS: tuple[Row, ...] = (
     # --- adapters
+    *(
+        (
+            rf"(?P<said>(?:{pattern}).{{0,200}})",
+            Reading(
+                "adapter-misfit",
+                "{adapter} uses " + key + ", which the server does not load: {said}",
+                "train it without " + key + " (a plain LoRA of the attention and MLP modules), merge it into "
+                "the weights, or take it out",
+                f"{VLLM} {source}",
+                adapter="yes",
+            ),
+        )
+        for key, pattern, source in _FEATURES
+    ),
+    (
+        r"Missing required configuration fields: \{(?P<keys>[^}\n]{1,120})\}",
+        Reading(
+            "adapter-misfit",
+            "adapter_config.json of {adapter} lacks {keys}: it is of another kind than LoRA, or was cut off",
+            "make it as a LoRA (peft_type LORA), or take it out",
+            f"{VLLM} lora/peft_helper.py",
+            adapter="yes",
+        ),
+    ),
     (
         r"(?i)can'?t find '?adapter_config\.json|adapter_config\.json'?: No such file|"
         r"No such file or directory: '[^'\n]{0,200}adapter_config\.json|"
@@ -78,7 +121,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)LoRA is not supported for|does not support LoRA\b|is not supported for LoRA",
+        r"(?i)LoRA is not supported for|does not support LoRA\b(?! bias)|is not supported for LoRA|"
+        r"To support LoRA for",
         Reading(
             "adapter-misfit",
             "the server cannot load {adapter}: it takes no adapters for this model, {model}",
@@ -108,11 +152,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)is unsupported LoRA weight|vLLM does not (?:yet )?support (?:DoRA|LoRA bias|init_lora_weights|"
-        r"Activated LoRA|layer_replication|block-diagonal|QALoRA)|vLLM only supports modules_to_save|"
-        r"Adapter bias is not supported|LoRA added vocab size .{0,80}greater|embedding LoRA size|"
-        r"Unknown PEFT type|Please specify `target_modules`|Missing required configuration "
-        r"fields|KeyError: 'peft_type'",
+        r"(?i)is unsupported LoRA weight|Unknown PEFT type|Please specify `target_modules`|"
+        r"KeyError: 'peft_type'",
         Reading(
             "adapter-misfit",
             "{adapter} is of a kind that the server does not load",

@@ -50,6 +50,81 @@ PATTERNS: tuple[Row, ...] = (
             "glibc strerror EAFNOSUPPORT",
         ),
     ),
+    # --- identities of clouds
+    (
+        r"AADSTS(?P<number>\d{5,7}): (?P<what>.{1,200}?)(?:\. |\.?$)",
+        Reading(
+            "model-access-denied",
+            "Entra does not accept the pod's identity (AADSTS{number}): {what}",
+            "compare the issuer, the subject (system:serviceaccount:NAMESPACE:NAME) and the audience of its "
+            "federated credential with the pod's ServiceAccount, and see the client id and the tenant",
+            "azure-identity 1.25; Entra error codes",
+        ),
+    ),
+    (
+        r"when calling the AssumeRole\w{0,20} operation: (?P<what>.{1,200}?)\.?$",
+        Reading(
+            "model-access-denied",
+            "AWS does not accept the pod's identity: {what}",
+            "see that the account has an OIDC provider of the cluster's issuer, and that the role's trust "
+            "policy names the pod's ServiceAccount (system:serviceaccount:NAMESPACE:NAME)",
+            "botocore 1.40 credentials.py; AWS STS",
+        ),
+    ),
+    (
+        r"(?P<what>(?:Permission )?'?iam\.serviceAccounts\.getAccessToken'? denied.{0,120}|"
+        r"Unable to acquire impersonated credentials|invalid_target: .{1,120})",
+        Reading(
+            "model-access-denied",
+            "Google does not accept the pod's identity: {what}",
+            "bind the pod's ServiceAccount to the account that may read the bucket "
+            "(roles/iam.workloadIdentityUser), and annotate it with that account",
+            "google-auth 2.43 impersonated_credentials.py, identity_pool.py",
+        ),
+    ),
+    # --- what streams or pulls a model
+    (
+        r"streamer.{0,60} due to: b?['\"](?P<what>Error loading object storage plugin|"
+        r"(?:S3|GCS|Azure) not supported)",
+        Reading(
+            "image-broken",
+            "the image cannot stream models from this object store: {what}",
+            "use an image with the model streamer's library for it (runai-model-streamer[s3,gcs,azure])",
+            "runai-model-streamer 0.15 cpp/common/response_code",
+        ),
+    ),
+    (
+        r"streamer.{0,60} due to: b?['\"](?P<what>[^'\"\n]{1,160})|"
+        r"ValueError: (?P<file>(?:Corrupted (?:File|Header|Offset): |Streamer failed to read).{1,160})",
+        Reading(
+            "model-files-broken",
+            "the model cannot be streamed: {what}{file}",
+            "see the address of the model and what is there, and whether the pod's identity may read it",
+            "runai-model-streamer 0.15 libstreamer.py, safetensors_streamer",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?:initializing source docker://(?P<image>[\w./:@-]{1,200}): .{0,200}|"
+        r"response status code 40[13]: .{0,40}?)"
+        r"(?:unauthorized|denied|authentication required|requested access|access forbidden)",
+        Reading(
+            "model-access-denied",
+            "the registry denies access to what the container pulls {image}",
+            "give the container credentials for that registry: a pull secret that it mounts, or an identity",
+            "oras 1.3; containers/image 5 docker; KAITO v0.12 puller.sh",
+        ),
+    ),
+    (
+        r"(?:initializing source docker://(?P<image>[\w./:@-]{1,200}): .{0,200}|"
+        r"response status code 404: .{0,120})(?:manifest unknown|name unknown|not found)",
+        Reading(
+            "model-not-found",
+            "the registry has nothing under the name that the container pulls {image}",
+            "correct the name or the tag, or push it",
+            "oras 1.3; containers/image 5 docker; KAITO v0.12 puller.sh",
+        ),
+    ),
     # --- object stores
     (
         r"NoCredentialsError|Unable to locate credentials|PartialCredentialsError|DefaultCredentialsError|"

@@ -52,6 +52,7 @@ PATTERNS: tuple[Row, ...] = (
             "the server's configuration cannot be read",
             "correct inference_config.yaml, or the command",
             "PyYAML 6; click 8",
+            depth=1,
         ),
     ),
     (
@@ -127,6 +128,29 @@ PATTERNS: tuple[Row, ...] = (
             + WHERE
             + ")",
             f"Triton 3.5 python/triton/runtime/build.py; flashinfer 0.5 jit; {TORCH} utils/cpp_extension.py",
+        ),
+    ),
+    (
+        r"Ninja build failed|ninja: build stopped|Error building extension '",
+        Reading(
+            "image-broken",
+            "a program for the GPU could not be compiled",
+            "see the lines with FAILED and error: in the log; another image, or another attention backend "
+            "(VLLM_ATTENTION_BACKEND), compiles others",
+            f"flashinfer 0.5 jit/cpp_ext.py; {TORCH} utils/cpp_extension.py",
+            depth=1,
+        ),
+    ),
+    (
+        r"No matching distribution found for (?P<what>[^\s,]{1,100})|"
+        r"E: (?:Failed to fetch (?P<url>\S{1,200})|Unable to locate package (?P<deb>\S{1,100}))",
+        Reading(
+            "image-broken",
+            "the container installs {what}{url}{deb} when it starts, and cannot have it",
+            "see whether the pod reaches that server (DNS, firewall, proxy, PIP_INDEX_URL), or use "
+            "an image that has it",
+            "pip 25 _internal/resolution; apt 3 methods; KAITO v0.12 fetch_sas.py, cuda-provision.sh",
+            depth=1,
         ),
     ),
     (
@@ -243,6 +267,16 @@ PATTERNS: tuple[Row, ...] = (
             "raise VLLM_ENGINE_READY_TIMEOUT_S in the pod template, or use faster disks",
             f"{VLLM} v1/engine/core_client.py",
             depth=1,
+        ),
+    ),
+    (
+        r"Version mismatch: The cluster was started with",
+        Reading(
+            "gpus-disconnected",
+            "the pods run images with different Ray or Python",
+            "let all pods of the Workspace have one image: name it by a tag that does not move, and recreate "
+            "the pods that have an older one",
+            f"{RAY} python/ray/_private/utils.py",
         ),
     ),
     (

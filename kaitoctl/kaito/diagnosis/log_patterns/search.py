@@ -12,6 +12,7 @@ from kaitoctl.kaito.diagnosis.log_patterns import (
     gpus,
     memory,
     network,
+    options,
     places,
     processes,
     quantization,
@@ -30,6 +31,7 @@ PATTERNS: tuple[Row, ...] = (
     *gpus.PATTERNS,
     *adapters.PATTERNS,
     *weights.PATTERNS,
+    *options.PATTERNS,
     *processes.PATTERNS,
     cuda.ANY,
 )

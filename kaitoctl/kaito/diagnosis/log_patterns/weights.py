@@ -327,8 +327,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)Cannot find any model weights|Error no file named|does not appear to have (?:a file|"
-        r"files) named|No (?:safetensors|model) "
+        r"(?i)Cannot find any (?:safetensors )?model weights|Error no file named|"
+        r"does not appear to have (?:a file|files) named|No (?:safetensors|model) "
         r"(?:files|weights) found|Can't load (?:the )?(?:configuration|model|tokenizer) (?:of|for)",
         Reading(
             "model-files-broken",
@@ -373,6 +373,26 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"Model architecture (?P<kind>\w{1,80}) was supported in vLLM until v(?P<last>[\d.]{1,12}\d)",
+        Reading(
+            "model-unsupported",
+            "the server's vLLM no longer knows models of the architecture {kind}: v{last} was the last that "
+            "did",
+            "use an image with vLLM {last}, or another model",
+            f"{VLLM} model_executor/models/registry.py",
+        ),
+    ),
+    (
+        r"architectures .{1,120} failed to be inspected",
+        Reading(
+            "model-unsupported",
+            "vLLM cannot load its own program for the model's architecture",
+            "see the error above it in the log: mostly a library is missing, or of another version",
+            f"{VLLM} model_executor/models/registry.py",
+            depth=2,
+        ),
+    ),
+    (
         r"Model architectures? \[?(?P<kind>[^\]\n]{1,120}?)\]? (?:are|is) not supported",
         Reading(
             "model-unsupported",
@@ -395,7 +415,7 @@ PATTERNS: tuple[Row, ...] = (
         r"unrecognized keys in `?rope_|does not recognize this architecture|"
         r"Unrecognized model in|Should have a `model_type` key|"
         r"Unrecognized configuration class|Tokenizer class \S{1,80} does not exist|"
-        r"has no vLLM implementation|architectures .{1,120} failed to be inspected|"
+        r"has no vLLM implementation|"
         r"did not match any variant of untagged enum|Can't get model architectures",
         Reading(
             "model-unsupported",

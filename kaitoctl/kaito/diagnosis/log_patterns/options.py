@@ -1,0 +1,95 @@
+"""How the server was called: options that do not fit each other, and configuration that cannot be read."""
+
+from __future__ import annotations
+
+from kaitoctl.kaito.diagnosis.log_patterns.reading import VLLM, WHERE, Reading, Row
+
+_CORRECT = f"correct it ({WHERE})"
+_OPTIONS = (
+    r"max_num_batched_tokens|max_num_seqs|max_model_len|max_num_partial_prefills|max_loras|max_cpu_loras|"
+    r"max_lora_rank|lora_extra_vocab_size|num_speculative_tokens|gpu_memory_utilization|cpu_offload_gb|"
+    r"swap_space|block_size|kv_cache_dtype|tensor_parallel_size|pipeline_parallel_size|data_parallel_size|"
+    r"enable_expert_parallel|num_redundant_experts|cudagraph_mode|limit_mm_per_prompt|load_format|"
+    r"tokenizer_mode|attention_backend|enable_prefix_caching|enable_chunked_prefill|async_scheduling|"
+    r"long_prefill_token_threshold|mm_processor_kwargs|kv_transfer_config|hf_overrides"
+)
+_WORDS = (
+    r"GPU memory utilization|CPU offload space|swap space|Unknown \w[\w ]{1,40}: |[Pp]refix caching|"
+    r"[Ee]xpert [Pp]arallel|[Cc]hunked prefill|[Pp]ipeline [Pp]arallel|Sleep mode|data[_ ]parallel|"
+    r"distributed[_ ]executor|[Ss]peculative|LoRA"
+)
+
+PATTERNS: tuple[Row, ...] = (
+    (
+        r"\bin \"(?P<file>[^\"\n]{1,160}\.ya?ml)\", line (?P<line>\d{1,6}), column \d",
+        Reading(
+            "bad-arguments",
+            "{file} is no YAML: line {line} cannot be read",
+            "correct inference_config.yaml in the ConfigMap that inference.config names",
+            "PyYAML 6 error.py",
+        ),
+    ),
+    (
+        r"No such file or directory: '(?P<file>/mnt/config/[^'\n]{1,120})'",
+        Reading(
+            "bad-arguments",
+            "the server's configuration, {file}, is missing: the ConfigMap that inference.config names has "
+            "no such entry",
+            "name the entry inference_config.yaml",
+            "KAITO v0.12 presets/workspace/inference/vllm/inference_api.py",
+        ),
+    ),
+    (
+        r"\bError: (?P<what>--[\w-]{1,60} requires --[\w-]{1,60})",
+        Reading(
+            "bad-arguments",
+            "the server was called wrongly: {what}",
+            f"set both, or neither ({WHERE})",
+            f"{VLLM} entrypoints/openai/cli_args.py",
+        ),
+    ),
+    (
+        r"^(?P<option>[\w.\[\]-]{1,80}): Input should be (?P<takes>.{1,160}?) \[type=\w{1,40}, "
+        r"input_value=(?P<has>.{1,60}?), input_type=",
+        Reading(
+            "bad-arguments",
+            "the server's option {option} has the value {has}, and should be {takes}",
+            _CORRECT,
+            f"pydantic 2.12; {VLLM} config",
+            depth=1,
+        ),
+    ),
+    (
+        r"^(?P<option>[\w.\[\]-]{1,80}): (?:Unexpected keyword argument|Extra inputs are not permitted) "
+        r"\[type=",
+        Reading(
+            "bad-arguments",
+            "the server's option {option} is none that this version knows",
+            _CORRECT,
+            f"pydantic 2.12; {VLLM} config",
+            depth=1,
+        ),
+    ),
+    (
+        # What vLLM's classes of configuration refuse of options, in its own words; they judge models, too.
+        rf"Value error, (?P<what>.{{0,160}}?(?:\b(?:{_OPTIONS})\b|{_WORDS}).{{0,200}}?)\.?(?: \[type=|$)",
+        Reading(
+            "bad-arguments",
+            "the server refuses its configuration: {what}",
+            _CORRECT,
+            f"pydantic 2.12; {VLLM} config",
+            depth=1,
+        ),
+    ),
+    (
+        rf"^(?:ValueError|AssertionError|NotImplementedError|TypeError): (?P<what>.{{0,160}}?\b(?:{_OPTIONS})"
+        r"\b.{0,200}?)\.?$",
+        Reading(
+            "bad-arguments",
+            "the server refuses its options: {what}",
+            _CORRECT,
+            f"{VLLM} config, v1/core, v1/worker",
+            depth=1,
+        ),
+    ),
+)
