@@ -196,7 +196,7 @@ def shown(line: str) -> str:
 
 def lines_of(log: str) -> list[tuple[str, str]]:
     """Level (mostly empty) and text of the last lines, without colours and prefixes."""
-    found = []
+    found: list[tuple[str, str]] = []
     for raw in log.splitlines()[-_LINES:]:
         # A secret that is cut in two is none that would be recognised: it goes before anything is cut off.
         line = str(without_secrets(re.sub(_ESCAPES, "", raw[: 2 * _WIDTH])))[:_WIDTH]
