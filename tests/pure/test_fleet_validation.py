@@ -357,3 +357,18 @@ def test_a_set_without_replicas_has_one() -> None:
     assert replicas.wanted_replicas(changed(SET, {"spec/replicas": _GONE})) == 1
     assert replicas.wanted_replicas(SET) == 3
     assert dig(replicas.workspace_of({"kind": "InferenceSet"}), "metadata", "generateName") == "-"
+
+
+@pytest.mark.parametrize(
+    "metadata", [[], "x", None, 1, {"annotations": []}, {"name": "m", "annotations": "x"}]
+)
+def test_metadata_of_any_shape_is_judged(metadata: object) -> None:
+    roles = [{"type": "prefill"}, {"type": "decode"}]
+    spec = {"labelSelector": {"matchLabels": {"a": "b"}}, "model": {"name": "phi-4"}, "roles": roles}
+    fleet = {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "MultiRoleInference",
+        "metadata": metadata,
+        "spec": spec,
+    }
+    assert any(problem.kaito == "refuses" for problem in validation.judge(fleet, Setting("v0.12", byo=True)))

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from kaitoctl.kaito import validation
+from kaitoctl.kaito.fleet.validation import judge as judge_fleet
 from kaitoctl.kaito.validation import OWN, TARGETS, Problem, Setting
 from kaitoctl.kaito.validation.codes import CODES
 from kaitoctl.kaito.validation.outcomes import ADMITTED, REFUSABLE, possible
@@ -72,7 +73,8 @@ def test_what_kaitos_own_code_answers_of_generated_manifests_is_computed(release
         byo = row.get("node_provisioner") == "byo"
         gates = frozenset(row["gates"]) if "gates" in row else None
         where = Setting(release, "azure", byo, maps, gates, nodes=row.get("nodes") if byo else None)
-        problems = validation.judge(row["workspace"], where, old=row.get("old"))
+        judge = validation.judge if row["workspace"]["kind"] == "Workspace" else judge_fleet
+        problems = judge(row["workspace"], where, old=row.get("old"))
         answer = "refuses" if any(problem.kaito == "refuses" for problem in problems) else "admits"
         if answer != row["answer"]:
             wrong.append((row, problems))

@@ -128,7 +128,7 @@ def _metadata(inference_set: Object) -> Iterator[Problem]:
             hint = f"select by {api.LABEL_CREATED_BY_SET}=NAME, which every replica has"
             yield _ignored_field(f"{key}[{DOCUMENTED_LABEL}]", "KW308", message, hint)
     for key in template:
-        if key not in _READ_OF_METADATA:
+        if key not in _READ_OF_METADATA:  # those that Kubernetes does not know are refused (KW105)
             message = "of the template's metadata only labels and annotations are read"
             hint = did_you_mean(key, _READ_OF_METADATA)
             yield _ignored_field(f"{_TEMPLATE}.metadata.{key[:80]}", "KW309", message, hint)

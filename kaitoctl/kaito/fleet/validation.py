@@ -19,8 +19,10 @@ from kaitoctl.kaito.fleet.roles import sets_of
 from kaitoctl.kaito.fleet.roles_validation import roles_problems
 from kaitoctl.kaito.fleet.set_validation import set_problems
 from kaitoctl.kaito.validation import OWN, Problem, Setting, object_meta
+from kaitoctl.kaito.validation.create import annotation_key_faults, label_faults
 from kaitoctl.kaito.validation.grammar import is_dns_label
 from kaitoctl.kaito.validation.judgement import MOST_PROBLEMS
+from kaitoctl.kaito.validation.outcomes import is_of_status
 from kaitoctl.kaito.validation.problem import as_map, as_text, error, refusal, warning
 from kaitoctl.kube.objects import Object, dig
 
@@ -28,6 +30,9 @@ _GATES = {
     api.INFERENCE_SET.kind: "enableInferenceSetController",
     api.MULTI_ROLE_INFERENCE.kind: "enableMultiRoleInferenceController",
 }
+_DECODED = ("KW105",)  # of the set itself, by its webhook
+_OF_SERVER = ("KW113",)  # by the API server, when the Workspace is made
+_OF_SETS = ("KW138", "KW139")  # whether there is an instance type: the set has a rule of its own (KW302)
 _WITHOUT_SETS = ("v0.3", "v0.4", "v0.4.6")
 
 
@@ -53,12 +58,13 @@ def judge(fleet: Object, setting: Setting | None = None, *, old: Object | None =
         fleet = schema.without_nulls(fleet, known)
         for problem in schema.problems(fleet, known, unknown="error", most=MOST_PROBLEMS):
             code = "KW102" if problem.rule == "unknown" else "KW101"
-            if problem.path == "status" or problem.path.startswith(("status.", "status[")):
+            if code == "KW101" and is_of_status(problem.path):
                 hint = "leave status out: it is dropped, and a server-side apply may refuse it"
                 found.append(replace(warning(problem.path, "KW101", problem.message, hint), kaito="ignores"))
             else:
                 found.append(refusal(problem.path, code, problem.message))
-    found += [replace(problem, kaito="refuses") for problem in object_meta.problems(fleet.get("metadata"))]
+    served = [*object_meta.problems(fleet.get("metadata")), *_decoded(fleet, setting)]
+    found += [replace(problem, kaito=problem.kaito or "refuses") for problem in served]
     said = {problem.path for problem in found}
     below = tuple(path + mark for path in said if path for mark in ".[")
     rules = list(_identity(fleet, setting))
@@ -97,6 +103,28 @@ def _identity(fleet: Object, setting: Setting) -> Iterator[Problem]:
         yield refusal("metadata.name", "KW301", f"{name[:80]!r} is not a DNS label", hint)
 
 
+def _decoded(fleet: Object, setting: Setting) -> Iterator[Problem]:
+    """What the API server refuses of metadata, and the webhook of what the schema lets through."""
+    metadata = as_map(fleet.get("metadata"))
+    namespace = metadata.get("namespace")
+    if isinstance(namespace, str) and namespace and not is_dns_label(namespace):
+        yield error("metadata.namespace", "KW112", f"{namespace[:80]!r} is not a namespace's name")
+    yield from label_faults("metadata.labels", metadata.get("labels"))
+    yield from annotation_key_faults(as_map(metadata.get("annotations")))
+    if not kinds.is_set(fleet) or setting.target == OWN:
+        return
+    from kaitoctl.kaito.validation import pod_keys
+
+    release = setting.release_of(fleet)
+    api_types = release.pod_types if release else ""
+    strategy, template = (dig(fleet, "spec", key) for key in ("updateStrategy", "template"))
+    yield from pod_keys.problems("spec.updateStrategy", strategy, "StatefulSetUpdateStrategy", api_types)
+    if isinstance(template, dict):
+        yield from pod_keys.problems(
+            "spec.template.metadata", template.get("metadata"), "ObjectMeta", api_types
+        )
+
+
 def _is_off(target: str, kind: str, gate: str, setting: Setting) -> bool:
     if gate in setting.gates_off:
         return True
@@ -128,17 +156,22 @@ def _of_replica(inference_set: Object, setting: Setting) -> Iterator[Problem]:
     provisioner = setting.provisioner or ("byo" if setting.byo else "")
     named = next(free_names({**inference_set, "metadata": {**metadata, "uid": ""}}, ()))
     child = workspace_of(inference_set, named, provisioner=provisioner)
+    release = setting.release_of(inference_set)
+    # v0.12.0 asks the checks of Workspaces for the one that a set would make, and only in this version.
+    is_asked = release is not None and release.has_checked_sets
+    is_asked = is_asked and inference_set.get("apiVersion") == api.INFERENCE_SET.api_version
     for problem in validation.problems(child, setting):
-        if path := _path_in_set(problem.path):
-            yield replace(problem, path=path)
+        path = "" if problem.code in _OF_SETS else _path_in_set(problem.path)
+        if path:
+            is_late = problem.kaito == "refuses" and problem.code not in _DECODED
+            is_late = is_late and (not is_asked or problem.code in _OF_SERVER)
+            yield replace(problem, path=path, kaito="never-ready" if is_late else problem.kaito)
 
 
 def _path_in_set(path: str) -> str:
     """Where the set has what a Workspace has at a path; empty when it is not the user's."""
     if path.startswith("resource.labelSelector"):
         return path.replace("resource.", "spec.", 1)
-    if path == "resource.instanceType":
-        return ""  # the set has rules of its own for it
     if path.startswith(("resource", "inference")):
         return f"spec.template.{path}"
     if path.startswith(("metadata.annotations", "metadata.labels")):

@@ -21,6 +21,7 @@ _DESCRIPTORS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midni
 _EVERY = "@every "
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(?<![0-9.])([0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(ns|us|µs|μs|ms|s|m|h)")
+_MOST_S = 2**63 / 10**9  # Go counts nanoseconds in 64 bits
 _LONGEST = 200
 
 
@@ -88,4 +89,5 @@ def duration_s(text: str) -> float | None:
     parts = list(_PART.finditer(rest))
     if not parts or "".join(part.group(0) for part in parts) != rest:
         return None
-    return sign * sum(float(part.group(1)) * _UNITS_S[part.group(2)] for part in parts)
+    seconds = sum(float(part.group(1)) * _UNITS_S[part.group(2)] for part in parts)
+    return sign * seconds if seconds < _MOST_S else None

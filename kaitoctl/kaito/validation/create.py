@@ -8,7 +8,7 @@ Source: KAITO v0.3.2, v0.4.0 and v0.12, `api/*/workspace_validation.go` and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kaitoctl.advice import Command
@@ -132,15 +132,21 @@ def _metadata(subject: Subject) -> Iterator[Problem]:
             )
     if isinstance(namespace, str) and namespace and not is_dns_label(namespace):
         yield error("metadata.namespace", "KW112", f"{namespace[:80]!r} is not a namespace's name")
-    yield from _label_faults("metadata.labels", subject.metadata.get("labels"))
-    for key in subject.annotations:
-        if not is_label_key(key.lower()):  # as apimachinery's ValidateAnnotations asks, and of no label
-            where = f"metadata.annotations[{key[:80]}]"
-            yield error(where, "KW113", f"{key[:80]!r} is not an annotation's key")
+    yield from label_faults("metadata.labels", subject.metadata.get("labels"))
+    yield from annotation_key_faults(subject.annotations)
     yield from ignored_fields.annotation_problems(subject)
 
 
-def _label_faults(where: str, labels: Any) -> Iterator[Problem]:
+def annotation_key_faults(annotations: Mapping[str, Any]) -> Iterator[Problem]:
+    """Keys of annotations that the API server refuses."""
+    for key in annotations:
+        if not is_label_key(key.lower()):  # as apimachinery's ValidateAnnotations asks, and of no label
+            where = f"metadata.annotations[{key[:80]}]"
+            yield error(where, "KW113", f"{key[:80]!r} is not an annotation's key")
+
+
+def label_faults(where: str, labels: Any) -> Iterator[Problem]:
+    """Labels that the API server refuses."""
     for key, value in as_map(labels).items():
         if not is_label_key(key):
             yield error(f"{where}[{key[:80]}]", "KW113", f"{key[:80]!r} is not a label's key")
@@ -176,7 +182,7 @@ def _selection(subject: Subject) -> Iterator[Problem]:
     if labels is None or labels == {}:
         example = f"for example apps: {subject.name or 'my-model'}"
         yield error(f"{_SELECTOR}.matchLabels", "KW120", "no label selects the nodes", example)
-    yield from _label_faults(f"{_SELECTOR}.matchLabels", labels)
+    yield from label_faults(f"{_SELECTOR}.matchLabels", labels)
     keys = set(as_map(labels))
     if subject.is_new and keys and keys <= RESERVED_LABELS:
         yield error(

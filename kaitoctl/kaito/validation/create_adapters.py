@@ -90,4 +90,4 @@ def _adapter_source(subject: Subject, where: str, source: Mapping[str, Any]) -> 
     yield from image_faults(subject, f"{where}.image", image)
     yield from secret_faults(f"{where}.imagePullSecrets", as_list(source.get("imagePullSecrets")))
     volume = source.get("volumeSource")
-    yield from pod_keys.volume_problems(f"{where}.volumeSource", volume, subject.pod_types)
+    yield from pod_keys.problems(f"{where}.volumeSource", volume, "VolumeSource", subject.pod_types)

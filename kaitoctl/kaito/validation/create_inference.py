@@ -40,7 +40,7 @@ def inference_problems(subject: Subject) -> Iterator[Problem]:
     if template is not None and subject.target != OWN:
         from kaitoctl.kaito.validation import custom_pods, pod_keys
 
-        yield from pod_keys.template_problems("inference.template", template, subject.pod_types)
+        yield from pod_keys.problems("inference.template", template, "PodTemplateSpec", subject.pod_types)
         if preset is None:
             yield from custom_pods.pod_problems("inference.template", template)
     yield from _runtime(subject)

@@ -77,7 +77,7 @@ def _tuning_input(subject: Subject, data: Mapping[str, Any]) -> Iterator[Problem
     yield from image_faults(subject, "tuning.input.image", data.get("image"))
     yield from secret_faults("tuning.input.imagePullSecrets", as_list(data.get("imagePullSecrets")))
     source = data.get("volumeSource")
-    yield from pod_keys.volume_problems("tuning.input.volumeSource", source, subject.pod_types)
+    yield from pod_keys.problems("tuning.input.volumeSource", source, "VolumeSource", subject.pod_types)
 
 
 def _tuning_output(subject: Subject, output: Mapping[str, Any]) -> Iterator[Problem]:
@@ -93,4 +93,4 @@ def _tuning_output(subject: Subject, output: Mapping[str, Any]) -> Iterator[Prob
         yield error("tuning.output", "KW174", "the result goes to an image and a volume", "set one of them")
     yield from image_faults(subject, "tuning.output.image", image)
     yield from secret_faults("tuning.output.imagePushSecret", [secret] if secret else [])
-    yield from pod_keys.volume_problems("tuning.output.volumeSource", volume, subject.pod_types)
+    yield from pod_keys.problems("tuning.output.volumeSource", volume, "VolumeSource", subject.pod_types)

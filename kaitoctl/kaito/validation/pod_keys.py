@@ -28,20 +28,16 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)", r
 _PLAIN_UP_TO = 1e21  # a larger number is written with an exponent, which no integer has
 
 
-def template_problems(where: str, template: Any, api: str = "") -> Iterator[Problem]:
-    """What cannot be decoded of a pod template.
+def problems(where: str, value: Any, kind: str, api: str = "") -> Iterator[Problem]:
+    """What cannot be decoded of a value.
 
     Args:
         where: its path.
-        template: the template.
+        value: the value.
+        kind: one of Kubernetes' types, such as `PodTemplateSpec`.
         api: the release of Kubernetes' Go types that decodes it; empty for the newest.
     """
-    yield from _faults(where, template, "PodTemplateSpec", types_of(api))
-
-
-def volume_problems(where: str, source: Any, api: str = "") -> Iterator[Problem]:
-    """What cannot be decoded of a volumeSource; arguments as for `template_problems`."""
-    yield from _faults(where, source, "VolumeSource", types_of(api))
+    yield from _faults(where, value, kind, types_of(api))
 
 
 @cache

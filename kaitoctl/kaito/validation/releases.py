@@ -71,6 +71,7 @@ class Release:
         has_streaming: whether the annotation against streaming cannot change while its gate is on (v1beta1).
         crashes_on_unknown_preset: whether an unknown preset is a crash of the webhook.
         pod_types: the release of Kubernetes' Go types that its webhook decodes pods and volumes with.
+        has_checked_sets: whether a v1beta1 InferenceSet is refused when the Workspace that it makes would be.
         read: the release whose source was read, when that is another one than was measured.
         alpha_presets: what v1alpha1 does with presets: `fine`, `hub-crash` (ids crash), `crash` (all do).
     """
@@ -109,6 +110,7 @@ class Release:
     crashes_on_unknown_preset: bool = False
     alpha_presets: str = "fine"
     pod_types: str = "0.30"
+    has_checked_sets: bool = False
     read: str = ""
 
     @property
@@ -159,6 +161,7 @@ RELEASES: tuple[Release, ...] = (
         has_own_nodes=True, default_config=(V1ALPHA1,), config_length={V1ALPHA1: "shared", V1BETA1: "limit"},
         tuning_output="one", are_urls_checked=True, modes=(_PERFORMANCE, "kaito.sh/use-local-weights"),
         has_node_class=True, has_streaming=True, alpha_presets="crash", pod_types="0.35",
+        has_checked_sets=True,
     ),
 )  # fmt: skip
 """The measured releases in the order in which they came."""
@@ -189,7 +192,7 @@ READ: tuple[Release, ...] = (
     _read("v0.10.0", "v0.9", volumes="all", is_type_folded=True, modes=(_PERFORMANCE,)),
     _read(
         "v0.11.0", "v0.12", unknown_fields=(_PARTITION,), are_urls_checked=False, modes=(_PERFORMANCE,),
-        has_node_class=False,
+        has_node_class=False, has_checked_sets=False,
     ),
 )  # fmt: skip
 """The releases between, whose source was read, in the order in which they came."""
