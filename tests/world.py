@@ -175,6 +175,11 @@ class World:
     def apply(self, kind: Kind, obj: Object) -> Object:
         return self.do(request.apply(kind, obj, manager="user", force=True))
 
+    def forget_history(self) -> None:
+        """Somebody deletes all revisions: nothing tells any more what was applied before."""
+        for one in self.list(CONTROLLER_REVISION):
+            self.do(request.delete(CONTROLLER_REVISION, *key_of(one)))
+
     def set_status(self, kind: Kind, name: str, status: Object) -> None:
         namespace = "default" if kind.namespaced else ""
         self.do(

@@ -76,6 +76,23 @@ def _as_asked(workspace: Object) -> Object:
     return {**workspace, "metadata": metadata, "status": status}
 
 
+def change_refusal(workspace: Object, before: Object, settings: Settings) -> str:
+    """Why a Workspace may not become what it is, as all commands refuse it.
+
+    An admission webhook may have missed the change: it was away, or there is none.
+
+    Args:
+        workspace: as it is.
+        before: as it was when it was applied last.
+        settings: the controller's.
+    """
+    setting = validation.Setting(validation.OWN, generation=settings.generation, catalog=settings.catalog)
+    found = validation.update_problems(before, workspace, setting)
+    words = [one.text for one in found if one.code == "KW181" and one.severity == "error"]
+    way = "change it back, or delete the Workspace and recreate it"
+    return "; ".join([*words, way]) if words else ""
+
+
 def refusal_words(error: ApiError) -> str:
     """A server's refusal, by the fields of the Workspace where it names those of a child."""
     words = [

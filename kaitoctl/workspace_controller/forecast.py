@@ -339,6 +339,8 @@ class _World:
         if plural == "pods" and not key.name:
             node = asked.query.get("fieldSelector", "").partition("spec.nodeName=")[2]
             return {"items": self.stores.gpu_pods.by(node_of_pod, node)}
+        if plural == "controllerrevisions" and not key.name:
+            return {"items": []}  # asked for when the store has none, and it has just been read
         if store is None or plural in ("controllerrevisions", "configmaps") or not key.name:
             return None
         if (found := store.get(key)) is None:

@@ -9,7 +9,14 @@ from kaitoctl.kaito import revisions
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.revisions import Record
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, is_controlled_by, key_of, uid_of
+from kaitoctl.kube.objects import (
+    CONTROLLER_REVISION,
+    Object,
+    generation_of,
+    is_controlled_by,
+    key_of,
+    uid_of,
+)
 from kaitoctl.kube.request import Request
 from kaitoctl.workspace_controller import steps
 from kaitoctl.workspace_controller.decisions import MANAGER, made_for, refusal_of
@@ -73,17 +80,39 @@ def prune(record: Record) -> Generator[Request, Object, ApiError | None]:
     return None
 
 
+def before(stores: Stores, workspace: Object) -> Generator[Request, Object, Object | None]:
+    """The Workspace as it was applied last, where it has changed since; None where that is unknown."""
+    own = revisions_of(stores, workspace)
+    if not own and generation_of(workspace) > 1:  # on the word of a store alone no change is accepted
+        metadata = workspace["metadata"]
+        ours = {"labelSelector": f"{revisions.LABEL_NAME}={metadata['name']}"}
+        answer = yield Request("GET", CONTROLLER_REVISION.path(metadata["namespace"]), query=ours)
+        own = [revisions.trim_revision(one) for one in answer["items"] if is_controlled_by(one, workspace)]
+    newest = max(own, key=revisions.number_of, default=None)
+    if newest is None or revisions.has_same_data(newest, workspace):
+        return None
+    return (yield from _as_recorded(workspace, newest))
+
+
+def _as_recorded(workspace: Object, revision: Object) -> Generator[Request, Object, Object | None]:
+    """The Workspace as a revision (`trim_revision`) has it; None when the server has another one by now."""
+    whole = yield from steps.read_optional(request.get(CONTROLLER_REVISION, *key_of(revision)))
+    if whole is None or not is_controlled_by(whole, workspace) or not isinstance(whole.get("data"), dict):
+        return None
+    return revisions.as_of(workspace, whole["data"])
+
+
 def last_good(
     stores: Stores, settings: Settings, workspace: Object, workload: Object | None
 ) -> Generator[Request, Object, Object | None]:
-    """The Workspace as its serving workload was made from it; None when that is unknown."""
-    number = revisions.number_on(workload)
-    known = [one for one in revisions_of(stores, workspace) if number and revisions.number_of(one) == number]
-    if workload is None or not known:
+    """The Workspace as its serving workload was made from it, or is to be; None when that is unknown."""
+    own = revisions_of(stores, workspace)
+    number = revisions.newest(own) if workload is None else revisions.number_on(workload)
+    known = [one for one in own if number and revisions.number_of(one) == number]
+    if not known:
         return None
-    whole = yield from steps.read_optional(request.get(CONTROLLER_REVISION, *key_of(known[-1])))
-    if whole is None or not is_controlled_by(whole, workspace) or not isinstance(whole.get("data"), dict):
+    good = yield from _as_recorded(workspace, known[-1])
+    if good is None:
         return None
-    good = revisions.as_of(workspace, whole["data"])
-    good["metadata"]["generation"] = made_for(workload)
+    good["metadata"]["generation"] = made_for(workload or known[-1])
     return good if good.get("inference") and not refusal_of(good, settings) else None

@@ -39,6 +39,7 @@ from kaitoctl.workspace_controller.claims import ClaimResult, Claims, claims_of
 from kaitoctl.workspace_controller.decisions import (
     Refusals,
     StageError,
+    change_refusal,
     conflict,
     is_over,
     made_for,
@@ -102,12 +103,20 @@ class WorkspaceReconciler:
             return Outcome()
         choices = self._choices()
         yield from choices.read_context(workspace)
-        refusal = self._refusals.of(key, choices.as_it_runs(workspace), choices.settings_for(workspace))
+        refusal = yield from self._refusal_of(workspace, choices)
         if not refusal and self._settings.provisioner == "byo" and not self._children.serving(workspace):
             refusal = mixed_nodes(workspace, self._nodes.look(workspace).verdict)
         if refusal:
             return (yield from self._refuse(workspace, choices, refusal))
         return (yield from self._converge(workspace, choices))
+
+    def _refusal_of(self, workspace: Object, choices: Choices) -> Generator[Request, Object, str]:
+        """Why nothing is built of the Workspace as it is."""
+        settings, key = choices.settings_for(workspace), key_of(workspace)
+        if refusal := self._refusals.of(key, choices.as_it_runs(workspace), settings):
+            return refusal
+        before = yield from history.before(self._stores, workspace)
+        return "" if before is None else change_refusal(workspace, before, settings)
 
     def sized(self, workspace: Object) -> Object:
         """The Workspace with as many nodes as its model takes; what its ConfigMap says is not read for it."""
@@ -203,17 +212,17 @@ class WorkspaceReconciler:
         claiming, writing, recording = ClaimResult(), StageError(), StageError()
         # A workload beside somebody else's Service serves nobody, and nodes cost money.
         if not changes.foreign:
-            yield from self._deal_in_nodes(workspace, asked, look, workload, choices, claiming)
-            if record is not None and (changes.steps or workload is not None):
+            if record is not None:
                 try:
                     settled = yield from history.write_revision(asked, record)
                     changes = changes if settled == number else plan_for(settled)
                 except ApiError as error:
                     # What is not recorded is not applied; what serves already does so without.
-                    (writing if changes.steps else recording).error = error
+                    (writing if changes.steps or workload is None else recording).error = error
                 if not (writing.error or recording.error):
                     recording.error = yield from history.prune(record)
             if writing.error is None:
+                yield from self._deal_in_nodes(workspace, asked, look, workload, choices, claiming)
                 workload = yield from self._write_children(workspace, changes, workload, writing)
         seen = self._observation(workspace, look, changes, workload, claiming, writing)
         return _Built(seen, Outcome(claiming.again_s), (writing.error, claiming.error, recording.error))

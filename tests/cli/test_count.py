@@ -80,3 +80,30 @@ def test_all_who_are_asked_agree(shell: Shell, namespace: str, release: str) -> 
     }
     assert said == dict.fromkeys(answers, True), answers
     assert shell.get("workspace", "w", "-n", namespace)["resource"]["count"] == 1
+
+
+def test_what_passes_admission_buys_no_node_and_why_says_so(shell: Shell, namespace: str) -> None:
+    written = workspace(namespace, "v0.4", 1)
+    (shell.home / "new.json").write_text(json.dumps(written))
+    shell.kaitoctl("apply", "-f", "new.json", "--yes", "--timeout", "90s")
+    ours = f"kaito.sh/workspace=w,kaito.sh/workspacenamespace={namespace}"
+    bought = shell.names("nodeclaims", "-l", ours)
+    assert len(bought) == 1
+    here = ("workspace", "w", "-n", namespace)
+    change = [{"resource": {"count": 2}}, {"resource": {"count": 1}}]
+    shell.kubectl("patch", *here, "--type", "merge", "-p", json.dumps(change[0]))
+    refused = "WorkspaceSucceeded=False"
+    shell.kubectl("wait", *here, f"--for=condition={refused}", "--timeout=60s")
+    for item in shell.get(*here)["status"]["conditions"]:
+        if item["type"] in ("ResourceReady", "InferenceReady", "WorkspaceSucceeded"):
+            assert "resource.count: is immutable (1 -> 2); change it back" in item["message"], item
+            assert "generation 1 still serves" in item["message"], item
+    events = shell.kubectl("get", "events", "-n", namespace, "-o", "jsonpath={.items[*].message}")
+    assert "resource.count: is immutable (1 -> 2)" in events
+    assert shell.names("nodeclaims", "-l", ours) == bought
+    said = shell.kaitoctl("why", "w", "-n", namespace, code=1).stdout
+    assert "resource.count was changed after the Workspace was created" in said
+    assert '{"resource":{"count":1}}' in said.replace(" ", ""), "the command that changes it back"
+    shell.kubectl("patch", *here, "--type", "merge", "-p", json.dumps(change[1]))
+    shell.kubectl("wait", *here, "--for=condition=WorkspaceSucceeded=True", "--timeout=60s")
+    assert shell.names("nodeclaims", "-l", ours) == bought

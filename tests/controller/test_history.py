@@ -16,6 +16,7 @@ from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
+    EVENT,
     NODE,
     NODE_CLAIM,
     POD,
@@ -25,6 +26,7 @@ from kaitoctl.kube.objects import (
     annotations_of,
     dig,
     generation_of,
+    key_of,
     owner_reference,
     uid_of,
 )
@@ -211,11 +213,49 @@ def test_a_revision_that_cannot_be_changed_is_written_anew() -> None:
     assert writes_of(world) == 0
 
 
-def test_nothing_is_recorded_before_it_is_applied() -> None:
+def test_what_waits_for_nodes_is_recorded_before_any_is_asked_for() -> None:
     world = World()
-    world.apply(kaito.WORKSPACE, falcon(preferredNodes=["nope"]))
-    world.settle()
-    assert world.list(CONTROLLER_REVISION) == []
+    world.apply(kaito.WORKSPACE, falcon())
+    world.reconcile()
+    wrote = [one.path.split("/")[-2:] for one in world.requests if one.is_write]
+    (claim,) = world.list(NODE_CLAIM)
+    recorded = wrote.index(["default", "controllerrevisions"])
+    assert recorded < wrote.index(["nodeclaims", claim["metadata"]["name"]])
+
+
+CHANGES: dict[str, Any] = {
+    "resource.count": {"count": 2},
+    "resource.instanceType": {"instanceType": "Standard_NC24s_v3"},
+    "resource.labelSelector": {"labelSelector": {"matchLabels": {"apps": "other"}}},
+}
+
+
+@pytest.mark.parametrize("path", [*CHANGES, "inference.preset"])
+@pytest.mark.parametrize("serves", [True, False])
+def test_what_kaito_lets_nobody_change_buys_no_node_and_stops_no_model(path: str, serves: bool) -> None:
+    world = World(runs_pods=True)
+    world.apply(kaito.WORKSPACE, falcon())
+    if serves:
+        world.settle()
+    else:
+        world.reconcile()
+    claims, past = world.list(NODE_CLAIM), history(world)
+    changed = falcon(**CHANGES.get(path, {}))
+    if path == "inference.preset":
+        changed["inference"]["preset"]["name"] = "phi-2"
+    edit(world, changed)
+    assert [key_of(one) for one in world.list(NODE_CLAIM)] == [key_of(one) for one in claims]
+    assert history(world) == past
+    assert deployment(world)["spec"]["replicas"] == 1, "what was applied last is built"
+    for kind in (kaito.RESOURCE_READY, kaito.WORKSPACE_SUCCEEDED):
+        status, words = said(world, kind)
+        assert status == "False"
+        assert f"{path}: is immutable" in words
+        assert "change it back, or delete the Workspace and recreate it; generation 1 still serves" in words
+    assert any(path in one["message"] and one["type"] == "Warning" for one in world.list(EVENT))
+    edit(world, falcon())
+    assert said(world, kaito.WORKSPACE_SUCCEEDED)[0] == "True"
+    assert len(world.list(NODE_CLAIM)) == 1
 
 
 def test_old_revisions_that_may_not_be_deleted_do_not_deny_that_the_model_serves() -> None:
@@ -483,14 +523,13 @@ def life(faults: dict[int, Any]) -> World:
     """Applied, changed, gone back, refused, drifted: what a history has to live through."""
     world = prepared()
     world.faults = faults
-    edit(world, with_adapters("a"))
-    edit(world, with_adapters("b"))
-    edit(world, with_adapters("a"))
-    edit(world, invalid())
+    for obj in (with_adapters("a"), with_adapters("b"), with_adapters("a"), invalid()):
+        edit(world, obj)
+        world.settle()  # a process that died before it wrote is followed by one that looks at everything
     patch = {"spec": {"replicas": 5}}
     world.do(request.merge_patch(DEPLOYMENT, "default", "falcon", patch, manager="somebody"))
     world.settle()
-    world.settle()  # a process that died before it wrote is followed by one that looks at everything
+    world.settle()
     return world
 
 

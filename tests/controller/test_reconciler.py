@@ -318,6 +318,7 @@ def test_nodes_that_a_workspace_has_outgrown_are_given_back(change: dict[str, An
     world.apply(kaito.WORKSPACE, falcon(count=2))
     world.settle()
     assert len(world.list(NODE_CLAIM)) == 2
+    world.forget_history()
     world.apply(kaito.WORKSPACE, falcon(**change))
     world.settle()
     assert len(world.list(NODE_CLAIM)) == change["count"]

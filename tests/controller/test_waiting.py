@@ -87,6 +87,7 @@ def test_a_node_with_another_tenants_pods_is_kept_and_the_status_says_why() -> N
     world = World(runs_pods=True)
     world.apply(kaito.WORKSPACE, falcon(count=2))
     world.settle()
+    world.forget_history()
     world.apply(kaito.WORKSPACE, falcon(count=1))
     world.reconcile()
     world.cluster_moves()  # its second pod is gone

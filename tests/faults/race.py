@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from faults.model import NOW, WATCHED, Answer, Cluster, State
-from faults.runs import Violation, _learn, _stores
+from faults.runs import Following, Violation, _learn, _stores
 from faults.scenarios import applied, with_status
 from world import gpu_node, gpus_asked, is_of_template, node_status, running_pod
 
@@ -216,7 +216,7 @@ class Race:
         if not self.contest.clean and self.chance.random() < _CHANCE_OF_FAULT:
             view = self.chance.choice(self.history[-12:])
         stores = _stores(view.tables[: len(WATCHED)], can_claim=self.contest.has_claims)
-        reconciler = WorkspaceReconciler(stores, Settings(), clock=lambda: self.now)
+        reconciler = Following(stores, Settings(), clock=lambda: self.now)
         flight = _Flight(key, reconciler, reconciler.reconcile(key), view)
         self.flights.append(flight)
         self._hear(flight, lambda: next(flight.passing))

@@ -18,7 +18,7 @@ import json
 import pickle
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -60,6 +60,8 @@ from kaitoctl.kube.workloads import is_rolled_out
 from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox.store import Entry
 from kaitoctl.workspace_controller import ReconcileSteps, Stores, WorkspaceReconciler, transform_of
+from kaitoctl.workspace_controller.choices import Choices
+from kaitoctl.workspace_controller.decisions import refusal_of
 
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
 
@@ -115,17 +117,32 @@ class Root(NamedTuple):
     now: datetime
 
 
+class Following(WorkspaceReconciler):
+    """Builds what KAITO lets nobody change, too: how a Workspace comes to have more nodes than it needs."""
+
+    def _refusal_of(self, workspace: Object, choices: Choices) -> Generator[Request, Object, str]:
+        yield from ()
+        return refusal_of(choices.as_it_runs(workspace), choices.settings_for(workspace))
+
+
 class Passes:
     """The real reconciler, each of its passes worked out once."""
 
-    def __init__(self, cluster: Cluster, key: ObjectKey, settings: Settings) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        key: ObjectKey,
+        settings: Settings,
+        reconciler: type[WorkspaceReconciler] = WorkspaceReconciler,
+    ) -> None:
+        self._reconciler = reconciler
         self._cluster = cluster
         self.key = key
         self._settings = settings
         self._roots: dict[tuple[Tables, bytes, datetime], Node] = {}
         self._stores: dict[Tables, Stores] = {}
         self.worked_out = 0
-        self.fresh = _remembered(WorkspaceReconciler(_stores(((),) * len(WATCHED)), settings))
+        self.fresh = _remembered(reconciler(_stores(((),) * len(WATCHED)), settings))
 
     def changed_by_passes(self) -> list[str]:
         """The objects that are no longer as they were when the stores were filled."""
@@ -167,7 +184,7 @@ class Passes:
         return known
 
     def _work_out(self, node: Node, stores: Stores) -> None:
-        reconciler = WorkspaceReconciler(stores, self._settings, clock=lambda: node.root.now)
+        reconciler = self._reconciler(stores, self._settings, clock=lambda: node.root.now)
         vars(reconciler).update(pickle.loads(node.root.memory))
         passing = reconciler.reconcile(self.key)
         *before, last = (_FIRST, *node.heard)
@@ -326,6 +343,7 @@ class Scenario:
             changes what is right to do on the way.
         workspace: its name.
         without: faults that would make another end right.
+        reconciler: the controller's.
     """
 
     name: str
@@ -338,6 +356,7 @@ class Scenario:
     extra: Mapping[str, int] = field(default_factory=dict)
     workspace: str = "falcon"
     without: tuple[str, ...] = ()
+    reconciler: type[WorkspaceReconciler] = WorkspaceReconciler
 
 
 _REFUSALS = {
@@ -490,7 +509,7 @@ class Explorer:
         self.scenario = scenario
         self.cluster = cluster
         key = ObjectKey("default", scenario.workspace)
-        self.passes = Passes(cluster, key, Settings())
+        self.passes = Passes(cluster, key, Settings(), scenario.reconciler)
         self._harm: dict[tuple[int, int, int], str] = {}
         self._rest: dict[int, str] = {}
         self.ends: dict[_Place, _End] = {}

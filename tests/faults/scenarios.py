@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from faults.model import Cluster, State
-from faults.runs import Action, Scenario
+from faults.runs import Action, Following, Scenario
 from world import falcon, gpu_node, node_status, running_pod
 
 from kaitoctl.kaito import api as kaito
@@ -370,6 +370,14 @@ def ready(state: State) -> str:
     return "" if done else f"the Workspace is not ready: {dig(found, 'status', 'conditions')}"
 
 
+def count_is_refused(state: State) -> str:
+    found = state.get(kaito.WORKSPACE, "falcon") or {}
+    condition = conditions.find(found, kaito.WORKSPACE_SUCCEEDED) or {}
+    bought = len(list(state.objects(NODE_CLAIM)))
+    said = "resource.count: is immutable (1 -> 2)" in condition.get("message", "")
+    return "" if said and not bought else f"{bought} nodes bought: {condition}"
+
+
 def gone(state: State) -> str:
     left = [f"{kind.kind} {key_of(obj)}" for kind in OURS for obj in state.objects(kind)]
     return f"left behind: {', '.join(left)}" if left else ""
@@ -446,6 +454,7 @@ SCENARIOS: dict[str, Scenario] = {
             (apply(kaito.WORKSPACE, falcon(count=2)), apply(kaito.WORKSPACE, falcon(count=1))),
             moves_with_pods,
             ready,
+            reconciler=Following,
         ),
         Scenario(
             "grow",
@@ -453,6 +462,15 @@ SCENARIOS: dict[str, Scenario] = {
             (apply(kaito.WORKSPACE, falcon(count=1)), apply(kaito.WORKSPACE, falcon(count=2))),
             moves,
             ready,
+            reconciler=Following,
+        ),
+        Scenario(
+            "count-changed",
+            PREPARED,
+            (WORKSPACE, apply(kaito.WORKSPACE, falcon(count=2))),
+            moves,
+            count_is_refused,
+            without=("early",),  # of what was never looked at, nothing tells how it was
         ),
         Scenario("node-lost", nothing, (WORKSPACE, lose_node), moves, ready, same_as=_BUY),
         Scenario(

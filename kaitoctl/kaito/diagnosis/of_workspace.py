@@ -84,7 +84,7 @@ def immutable(case: Case) -> Iterator[Cause]:
             )
             return
     revisions = sorted(case.seen.revisions, key=lambda item: int(item.get("revision") or 0))
-    # kaitoctl's own controller follows such a change, and records what it has applied.
+    # What kaitoctl's own controller has applied is recorded: it was no such change.
     if not revisions or (case.seen.is_ours and any(has_same_data(one, case.workspace) for one in revisions)):
         return
     from kaitoctl.kaito import validation
