@@ -48,7 +48,7 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """What is to happen with the plan; of what the selector takes, the rest goes."""
+    """What is to happen with the plan; of what the selector takes, what no document has goes."""
 
     dry_run: str
     yes: bool
@@ -58,6 +58,7 @@ class _How:
     timeout_s: float | None
     again: Command
     selector: str = ""
+    documents: Sequence[plan_documents.Written] = ()
 
 
 @dataclass(slots=True)
@@ -86,19 +87,20 @@ def apply(
     """Create or change what manifests say, all of it or nothing, and follow every rollout."""
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     check_manager(managed)
-    pruning.check(selector, prune=prune, plan=plan)
+    pruning.check(selector, given, prune=prune, plan=plan)
     known = catalog_file.read(catalog)
     if given.is_given == bool(plan):
         raise InputError("give manifests with -f or -k, or a plan with --plan: one of the two")
     timeout_s = option_values.duration_s(timeout) if timeout else None
     kept = _plan_of(plan) if plan else None
     written = _documents(kept) if kept is not None else plan_documents.documents_of(given)
+    documents = written
     if prune:
         written = pruning.chosen(written, selector)
     asked = make_plan.Asked(target.sandbox, managed, force_conflicts, known)
     chosen = selector if prune else ""
     again = _again(given, kept, target, chosen)
-    how = _How(dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, again, chosen)
+    how = _How(dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, again, chosen, documents)
     progress = Progress([])
     try:
         return asyncio.run(_apply(target, written, asked, kept, how, progress))
@@ -164,7 +166,9 @@ async def _apply(
         plan = await make_plan.make(client, written, asked)
         _insist(plan, kept)
         _show(target, plan, how.prices)
-        pruned = await pruning.find(client, plan, how.selector) if how.selector else pruning.Pruned()
+        pruned = pruning.Pruned()
+        if how.selector:
+            pruned = await pruning.find(client, plan, how.documents, how.selector)
         pruning.show(target, pruned)
         if how.dry_run == "none":
             await _agree(plan, pruned.number, yes=how.yes)

@@ -174,13 +174,24 @@ def sources(given: Manifests, *, option: str = "-f", each_once: bool = True) -> 
                 yield Source(how, path)
 
 
+def unread(given: Manifests) -> list[str]:
+    """The manifests in folders below those that are named, which nobody reads without -R."""
+    named = [] if given.recursive else [*(given.files or ()), *(given.filename or ())]
+    folders = [Path(name) for name in named if name.strip() and "\0" not in name]
+    return [str(file) for path in folders if path.is_dir() for file in _below(path) if file.parent != path]
+
+
+def _below(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+
+
 def _within(name: str, *, option: str, recursive: bool) -> Iterator[str]:
     insist_on_name(name, option=option)
     path = Path(name)
     if name == "-" or is_url(name) or "\0" in name or not path.is_dir():
         yield name
         return
-    everything = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+    everything = _below(path)
     inside = everything if recursive else [file for file in everything if file.parent == path]
     where = f"{option} {name}".lstrip()
     if left_out := len(everything) - len(inside):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kaitoctl.commands import delete
+from kaitoctl.commands import delete, files
 from kaitoctl.commands.cluster import explain_refusal, field_manager, workspace_kind
 from kaitoctl.commands.nodes import selected_by
 from kaitoctl.commands.observe_fleet import fleet_at
@@ -34,6 +34,7 @@ from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from kaitoctl.commands.delete import Deletion
+    from kaitoctl.commands.option_values import Manifests
     from kaitoctl.commands.plan_documents import Written
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.fleet.view import Fleet
@@ -62,8 +63,8 @@ class Pruned:
         return own + len(self.sets) + len(self.config_maps)
 
 
-def check(selector: str, *, prune: bool, plan: str | None) -> None:
-    """Refuse options that do not go together.
+def check(selector: str, given: Manifests, *, prune: bool, plan: str | None) -> None:
+    """Refuse options that do not go together, and to delete what nobody has read.
 
     Raises:
         InputError: as they do not.
@@ -75,6 +76,12 @@ def check(selector: str, *, prune: bool, plan: str | None) -> None:
     if selector.strip() and not prune:
         raise InputError("-l requires --prune")
     selected_by(selector)
+    if prune and (unread := files.unread(given)):
+        raise InputError(
+            "--prune deletes what no manifest has, and those in folders below are not read",
+            problems=unread,
+            hint="-R reads them, too; to leave them out and delete what they hold, name the files with -f",
+        )
 
 
 def chosen(written: Sequence[Written], selector: str) -> list[Written]:
@@ -95,9 +102,10 @@ def chosen(written: Sequence[Written], selector: str) -> list[Written]:
     return found
 
 
-async def find(client: Client, plan: Plan, selector: str) -> Pruned:
-    """What an earlier apply wrote in the namespaces of the plan, and the plan does not have."""
+async def find(client: Client, plan: Plan, written: Sequence[Written], selector: str) -> Pruned:
+    """What an earlier apply wrote in the namespaces of the plan, and no document has."""
     kept = {(change.kind, change.key) for change in plan.changes}
+    kept |= {(one.kind, ObjectKey(one.key.namespace or client.namespace, one.key.name)) for one in written}
     namespaces = list(dict.fromkeys(change.key.namespace for change in plan.changes))
     workspaces, sets, config_maps = await workspace_kind(client), api.INFERENCE_SET, CONFIG_MAP
     going: dict[str, list[Object]] = {}

@@ -138,3 +138,28 @@ def test_a_selector_that_takes_none_of_the_documents_deletes_nothing(offline: Sh
     file = write(offline, config_map("n", "red", team="red"))
     done = offline.kaitoctl("apply", "-f", file, "--prune", "-l", SELECTOR, code=2)
     assert "selects none of the documents" in done.stderr
+
+
+def test_what_is_in_folders_that_are_not_read_does_not_go(shell: Shell, namespace: str) -> None:
+    (shell.home / "all" / "below").mkdir(parents=True)
+    for path, name in (("all/top.json", "top"), ("all/below/deep.json", "deep")):
+        (shell.home / path).write_text(json.dumps(config_map(namespace, name, team="blue")))
+    shell.kaitoctl("apply", "-f", "all", "-R")
+    pruning = ("apply", "-f", "all", "--prune", "-l", SELECTOR, "--yes")
+    refused = shell.kaitoctl(*pruning, code=2).stderr
+    assert "all/below/deep.json" in refused
+    assert "-R reads them, too" in refused
+    assert names(shell, namespace) == {"configmap/top", "configmap/deep"}
+    shell.kaitoctl(*pruning, "-R")
+    assert names(shell, namespace) == {"configmap/top", "configmap/deep"}
+    shell.kaitoctl("apply", "-f", "all/top.json", *pruning[3:])  # said by name, the rest goes
+    assert names(shell, namespace) == {"configmap/top"}
+
+
+def test_what_a_manifest_has_under_other_labels_by_now_stays(shell: Shell, namespace: str) -> None:
+    both = (config_map(namespace, "moved", team="blue"), config_map(namespace, "kept", team="blue"))
+    shell.kaitoctl("apply", "-f", write(shell, *both))
+    file = write(shell, config_map(namespace, "moved", team="red"), both[1])
+    done = shell.kaitoctl("apply", "-f", file, "--prune", "-l", SELECTOR, "--yes")
+    assert "ConfigMap moved is skipped: -l does not select it" in done.stderr
+    assert names(shell, namespace) == {"configmap/moved", "configmap/kept"}
