@@ -14,7 +14,7 @@ from kaitoctl.commands.cluster import explain_refusal, field_manager, present, t
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError, InputError
-from kaitoctl.kaito import api, planning
+from kaitoctl.kaito import api, planning, revisions
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
@@ -26,6 +26,7 @@ from kaitoctl.kube.objects import (
     Kind,
     ObjectKey,
     is_being_deleted,
+    uid_of,
 )
 from kaitoctl.reconcile.comparison import between
 from kaitoctl.screens import output
@@ -136,7 +137,9 @@ class _Judge:
                     return _refusal(one, "it is being deleted: wait until it is gone, and apply again")
                 problems, warnings = self._offline(one, body, before)
             if problems and before is not None and self._is_for_recreation(one, body, before):
-                return plan_effects.recreation(self._world, one.source, before, body, problems)
+                if not await self._goes_back(kind, body, before):
+                    return plan_effects.recreation(self._world, one.source, before, body, problems)
+                problems = ()
             if problems:
                 return _refusal(one, *problems, warnings=warnings)
             after = await self._client.send(
@@ -155,6 +158,15 @@ class _Judge:
     def _is_for_recreation(self, one: Written, body: Object, before: Object) -> bool:
         setting = self._world.setting
         return one.kind == "Workspace" and planning.must_be_recreated(body, setting, before)
+
+    async def _goes_back(self, kind: Kind, body: Object, before: Object) -> bool:
+        """Whether kaitoctl's controller has refused what the Workspace is, and it becomes what runs."""
+        own = self._world.stores.revisions.by_owner(uid_of(before))
+        newest = max(own, key=revisions.number_of, default=None)
+        if not self._world.is_own or newest is None or revisions.has_same_data(newest, before):
+            return False
+        asked = request.apply(kind, body, manager=field_manager(), force=self._asked.force, dry_run=True)
+        return revisions.has_same_data(newest, await self._client.send(asked))
 
     def _kind(self, one: Written) -> Kind | None:
         if one.kind == "ConfigMap":

@@ -212,7 +212,8 @@ async def _undo(target: Target, asked: Named, how: _How) -> None:
             consent.require_yes_or_tty(yes=how.yes)
         ownership_warnings.warn(target, live)
         goal = goal_of(live, chosen)
-        _require_mutable(live, goal, number, how.catalog)
+        if number < revisions.newest(known.history) or revisions.has_same_data(known.history[-1], live):
+            _require_mutable(live, goal, number, how.catalog)  # else what was refused becomes what runs
         _show_change(known, goal, number, how.catalog)
         if how.dry_run == "client":
             output.report_write(goal, how.output, f"rolled back{how.suffix}")

@@ -90,10 +90,8 @@ def test_what_passes_admission_buys_no_node_and_why_says_so(shell: Shell, namesp
     bought = shell.names("nodeclaims", "-l", ours)
     assert len(bought) == 1
     here = ("workspace", "w", "-n", namespace)
-    change = [{"resource": {"count": 2}}, {"resource": {"count": 1}}]
-    shell.kubectl("patch", *here, "--type", "merge", "-p", json.dumps(change[0]))
-    refused = "WorkspaceSucceeded=False"
-    shell.kubectl("wait", *here, f"--for=condition={refused}", "--timeout=60s")
+    shell.kubectl("patch", *here, "--type", "merge", "-p", '{"resource":{"count":2}}')
+    shell.kubectl("wait", *here, "--for=condition=WorkspaceSucceeded=False", "--timeout=60s")
     for item in shell.get(*here)["status"]["conditions"]:
         if item["type"] in ("ResourceReady", "InferenceReady", "WorkspaceSucceeded"):
             assert "resource.count: is immutable (1 -> 2); change it back" in item["message"], item
@@ -104,6 +102,9 @@ def test_what_passes_admission_buys_no_node_and_why_says_so(shell: Shell, namesp
     said = shell.kaitoctl("why", "w", "-n", namespace, code=1).stdout
     assert "resource.count was changed after the Workspace was created" in said
     assert '{"resource":{"count":1}}' in said.replace(" ", ""), "the command that changes it back"
-    shell.kubectl("patch", *here, "--type", "merge", "-p", json.dumps(change[1]))
+    back = shell.kaitoctl("rollout", "undo", "w", "-n", namespace, "--dry-run", "server", "--force-conflicts")
+    assert "rolled back" in back.stdout
+    back = shell.kaitoctl("apply", "-f", "new.json", "--force-conflicts", "--yes", "--timeout", "60s")
+    assert "nodes asked for: none; released: none; pods restarted: none" in back.stderr
     shell.kubectl("wait", *here, "--for=condition=WorkspaceSucceeded=True", "--timeout=60s")
     assert shell.names("nodeclaims", "-l", ours) == bought
