@@ -122,8 +122,11 @@ class NodeView:
         return Look(verdict, held, undecided, waits_for_others=bool(verdict.missing and others))
 
     def wanted_by_others(self, workspace: Object, nodes: Collection[str]) -> set[str]:
-        """Which of these nodes, bought for the Workspace and not needed by it, others plan with."""
-        shares, _ = self._shares(workspace, nodes, 0)
+        """Which of these nodes, bought for the Workspace and not needed by it, others plan with.
+
+        One that has lost its own nodes to others, and buys no more, gets further with such a node.
+        """
+        shares, _ = self._shares(workspace, nodes, 0, goes=True)
         mine = key_of(workspace)
         return {name for key, names in shares.items() if key != mine for name in names} & set(nodes)
 
@@ -197,7 +200,7 @@ class NodeView:
         return node_check.conclude(workspace, answer.need, judged, names)
 
     def _shares(
-        self, workspace: Object, nodes: Iterable[str], needs: int
+        self, workspace: Object, nodes: Iterable[str], needs: int, *, goes: bool = False
     ) -> tuple[dict[ObjectKey, tuple[str, ...]], Mapping[str, ObjectKey]]:
         """Everybody's share of the nodes, and of those that the same Workspaces could use besides.
 
@@ -205,6 +208,7 @@ class NodeView:
             workspace: who asks.
             nodes: those that it could use.
             needs: how many of them it lacks.
+            goes: whether these nodes go unless somebody wants them.
 
         Returns:
             The shares, and who has which node in his.
@@ -231,6 +235,8 @@ class NodeView:
             self._seeker(key, asker, answer, bought, owned.get(key, ()), needs if key == mine else None)
             for key, (asker, answer) in found.items()
         ]
+        if goes:
+            seekers = [replace(one, takes_turns=one.takes_turns or one.lost > 0) for one in seekers]
         shares = sharing.shares(seekers, free, bought)
         return shares, {name: key for key, taken in shares.items() for name in taken}
 
