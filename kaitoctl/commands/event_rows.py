@@ -35,11 +35,12 @@ def selection(events: Iterable[Object], warnings: bool) -> list[Object]:
 
 
 def row_of(event: Object) -> Row:
-    """Time, type, reason, what it is about, and message."""
+    """Time, type, reason, what it is about, and message, in which somebody may have quoted a secret."""
     about = f"{dig(event, 'involvedObject', 'kind')} {dig(event, 'involvedObject', 'name')}"
     count = int(dig(event, "series", "count") or event.get("count") or 1)
     message = str(event.get("message") or event.get("note") or "") + (f" (x{count})" if count > 1 else "")
-    return event_time(event), str(event.get("type")), str(event.get("reason")), about, message
+    shown = str(without_secrets(message))
+    return event_time(event), str(event.get("type")), str(event.get("reason")), about, shown
 
 
 def show(found: Iterable[Object], output_format: str) -> None:
@@ -71,8 +72,7 @@ def show_new(found: Iterable[Object], shown: set[Row], output_format: str) -> No
 
 def _json(row: Row) -> Object:
     keys = ("time", "type", "reason", "object", "message")
-    made: Object = without_secrets(dict(zip(keys, row, strict=True)))
-    return made
+    return dict(zip(keys, row, strict=True))
 
 
 def _cells(row: Row, now: datetime) -> list[str | Cell]:

@@ -7,7 +7,7 @@ while nobody is reached (`serving`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal
 
@@ -15,6 +15,7 @@ from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.own_workloads import is_current, is_made_by_us
 from kaitoctl.kaito.pod_preparation import has_begun, is_unprepared, unprepared_event
+from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.serving import is_on_lost_node, lost_words, serving
 from kaitoctl.kaito.snapshot import Snapshot, event_time
 from kaitoctl.kaito.workspace_conditions import JOB_REPLACED
@@ -101,7 +102,12 @@ DOWN = "nobody is served"
 
 
 def progress(seen: Snapshot) -> Progress:
-    """How far the rollout of the Workspace's present generation is."""
+    """How far the rollout of the Workspace's present generation is; words of others without secrets."""
+    found = _progress(seen)
+    return replace(found, detail=str(without_secrets(found.detail)))
+
+
+def _progress(seen: Snapshot) -> Progress:
     workspace = seen.workspace
     if workspace is None or is_being_deleted(workspace):
         return Progress(Phase.DELETING, "the Workspace has been deleted", "failed")

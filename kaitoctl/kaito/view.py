@@ -15,6 +15,7 @@ from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command
 from kaitoctl.kaito import load_progress, node_check
 from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose
 from kaitoctl.kaito.rollout import DOWN, Phase, Progress, current_pods
+from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view_tree import Item, tree_of
 from kaitoctl.kube.objects import (
@@ -164,7 +165,7 @@ def view(
         unseen=tuple(seen.unseen),
         flags=flags,
         down=progress.down,
-        log=load_progress.last_line(log),
+        log=str(without_secrets(load_progress.last_line(log))),
         loaded=load_progress.loaded(log),
     )
 
@@ -195,7 +196,7 @@ def _conditions(workspace: Object) -> Iterable[Condition]:
             str(item.get("type")),
             str(item.get("status")),
             str(item.get("reason") or ""),
-            str(item.get("message") or ""),
+            str(without_secrets(item.get("message") or "")),
             str(item.get("lastTransitionTime") or ""),
             int(item.get("observedGeneration") or 0),
         )

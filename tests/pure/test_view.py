@@ -35,7 +35,8 @@ def test_a_view_is_the_same_after_a_record() -> None:
 
 def test_nothing_secret_is_recorded() -> None:
     words = "401 for https://me:pa55word@r.example/, Bearer abc.def, hf_abcdefghijkl, token=s3cret"
-    text = json.dumps(as_json(view(snapshot(pod(message=words), message=words), NOW)))
+    shown = view(snapshot(pod(message=words), message=words), NOW, log=f"loading\n{words}\n")
+    text = f"{json.dumps(as_json(shown))} {shown.log} {shown.conditions} {shown.detail}"
     for secret in ("geheim", "pa55word", "abc.def", "hf_abcdefghijkl", "s3cret"):
         assert secret not in text
     assert "https://***@r.example/" in text

@@ -193,8 +193,16 @@ def _env(where: str) -> list[Object]:
     return [{"name": "HF_TOKEN", "value": canary(where)}, {"name": "DB_PASSWORD", "value": canary(where)}]
 
 
+def _quoted(where: str) -> str:
+    """A message of a program that quotes the address that it asked."""
+    return f"401 from https://me:{canary(where)}@registry.example/v2/"
+
+
 def cluster() -> World:
-    """Two Workspaces, of a preset and of a custom pod, whose pods crash; a Secret and Events beside them."""
+    """Two Workspaces, of a preset and of a custom pod, whose pods crash; a Secret and Events beside them.
+
+    Whoever writes a message quotes an address with a password: KAITO, Kubernetes, kubelet and registry.
+    """
     world = prepared()
     preset = falcon()
     adapter = {"source": {"name": "style", "image": "registry.example/style:1", "imagePullSecrets": ["pull"]}}
@@ -220,7 +228,25 @@ def cluster() -> World:
     for deployment in world.list(DEPLOYMENT):
         world.do(request.create(POD, _crashing(deployment)))
         world.do(request.create(EVENT, _event(deployment["metadata"]["name"])))
+        said = {**_condition("ReplicaFailure", "deployment"), "status": "True"}
+        world.do(request.apply_status(DEPLOYMENT, _with_conditions(deployment, [said]), manager="a"))
+    for workspace in world.list(kaito.WORKSPACE):
+        said = _condition(kaito.RESOURCE_READY, "workspace")
+        kind = kaito.kind_of(workspace)
+        world.do(request.apply_status(kind, _with_conditions(workspace, [said]), manager="a"))
     return world
+
+
+def _condition(kind: str, where: str) -> Object:
+    then = "2026-01-01T00:00:00Z"
+    message = _quoted(where)
+    return {"type": kind, "status": "False", "reason": "R", "message": message, "lastTransitionTime": then}
+
+
+def _with_conditions(obj: Object, conditions: list[Object]) -> Object:
+    own = {key: obj["metadata"][key] for key in ("name", "namespace")}
+    known = {key: obj[key] for key in ("apiVersion", "kind")}
+    return {**known, "metadata": own, "status": {"conditions": conditions}}
 
 
 def _crashing(deployment: Object) -> Object:
@@ -229,14 +255,15 @@ def _crashing(deployment: Object) -> Object:
         {**container, "env": [*(container.get("env") or ()), *_env("pod-env")]}
         for container in template["spec"]["containers"]
     ]
-    ended = {"exitCode": 1, "reason": "Error", "finishedAt": "2026-01-01T00:00:00Z"}
+    then = "2026-01-01T00:00:00Z"
+    ended = {"exitCode": 1, "reason": "Error", "message": _quoted("terminated"), "finishedAt": then}
     state = {
         "name": containers[0]["name"],
         "restartCount": 7,
         "ready": False,
         "image": "x",
         "imageID": "x",
-        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": _quoted("waiting")}},
         "lastState": {"terminated": ended},
     }
     return {
@@ -249,7 +276,11 @@ def _crashing(deployment: Object) -> Object:
             "annotations": {"kubectl.kubernetes.io/last-applied-configuration": canary("annotation")},
         },
         "spec": {**template["spec"], "containers": containers, "nodeName": "gpu-a"},
-        "status": {"phase": "Running", "containerStatuses": [state]},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [state],
+            "conditions": [_condition("Ready", "pod")],
+        },
     }
 
 
@@ -261,7 +292,7 @@ def _event(name: str) -> Object:
         "involvedObject": {"kind": "Workspace", "name": name, "namespace": "default"},
         "type": "Warning",
         "reason": "Trouble",
-        "message": "there is some",
+        "message": _quoted("event"),
         "lastTimestamp": "2026-01-01T00:00:00Z",
     }
 
