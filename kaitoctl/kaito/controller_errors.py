@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from kaitoctl.kaito import api
 from kaitoctl.kaito.workspace_conditions import FAILED
 from kaitoctl.kube import conditions
-from kaitoctl.kube.objects import Object, dig, generation_of
+from kaitoctl.kube.objects import Object, dig
 
 UNMEASURED = "BenchmarkFailed"
 """The reason by which KAITO v0.12 does not call a model ready that serves: its benchmark has failed."""
@@ -131,8 +131,8 @@ def standing(message: str) -> str:
 def last_error(workspace: Object) -> str:
     """The error of KAITO's last pass over this generation, as its conditions tell it; empty without."""
     for item in dig(workspace, "status", "conditions") or ():
-        of_now = int(item.get("observedGeneration") or 0) >= generation_of(workspace)
-        if of_now and (error := split(str(item.get("message") or "")).error):
+        is_of_now = conditions.is_of_now(item, workspace)
+        if is_of_now and (error := split(str(item.get("message") or "")).error):
             return error
     return ""
 
@@ -144,9 +144,8 @@ def failure(workspace: Object, *, is_ours: bool) -> str:
         workspace: the Workspace.
         is_ours: kaitoctl's controller manages it, which says `workspaceFailed` only when waiting is in vain.
     """
-    succeeded = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
-    of_now = int(succeeded.get("observedGeneration") or 0) >= generation_of(workspace)
-    if not of_now or succeeded.get("status") != "False":
+    succeeded = conditions.current(workspace, api.WORKSPACE_SUCCEEDED)
+    if succeeded.get("status") != "False":
         return ""
     message = str(succeeded.get("message") or "")
     if succeeded.get("reason") == FAILED:

@@ -21,7 +21,7 @@ from kaitoctl.kaito.snapshot import Snapshot, event_time
 from kaitoctl.kaito.workspace_conditions import JOB_REPLACED
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
-from kaitoctl.kube.workloads import is_rolled_out, refused_pods, replicas, stalled
+from kaitoctl.kube.workloads import is_observed, is_rolled_out, refused_pods, replicas, stalled
 
 _REVISION = "workspace.kaito.io/revision"
 
@@ -207,16 +207,12 @@ def _nodes_station(workspace: Object, seen: Snapshot) -> Phase:
 
 def lacks_nodes(workspace: Object) -> bool:
     """Whether the controller says of this generation that its nodes are not (all) in order."""
-    resource = conditions.find(workspace, api.RESOURCE_READY) or {}
-    of_now = int(resource.get("observedGeneration") or 0) >= generation_of(workspace)
-    return of_now and resource.get("status") == "False"
+    return conditions.current(workspace, api.RESOURCE_READY).get("status") == "False"
 
 
 def _is_denied(workspace: Object) -> bool:
     """Whether the controller says that this generation has not succeeded (yet): nodes may be missing."""
-    succeeded = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
-    of_now = int(succeeded.get("observedGeneration") or 0) >= generation_of(workspace)
-    return of_now and succeeded.get("status") == "False"
+    return conditions.current(workspace, api.WORKSPACE_SUCCEEDED).get("status") == "False"
 
 
 def is_called_ready(workspace: Object, seen: Snapshot) -> bool:
@@ -409,17 +405,13 @@ def current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
     nothing about the rollout; but tuning is over when its pod is.
     """
     if workspace.get("tuning"):
-        started = conditions.find(workspace, api.JOB_STARTED) or {}
-        of_now = int(started.get("observedGeneration") or 0) >= generation_of(workspace)
-        if not of_now or started.get("reason") == JOB_REPLACED:
+        started = conditions.current(workspace, api.JOB_STARTED)
+        if not started or started.get("reason") == JOB_REPLACED:
             return []  # what there is may belong to the job before
         here = [pod for pod in seen.pods if not is_being_deleted(pod)]
         return sorted(here, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))[-1:]
     workloads = _workloads(workspace, seen)
-    updated = 0
-    for workload in workloads:
-        if int(dig(workload, "status", "observedGeneration") or 0) >= generation_of(workload):
-            updated += int(dig(workload, "status", "updatedReplicas") or 0)
+    updated = sum(int(dig(item, "status", "updatedReplicas") or 0) for item in workloads if is_observed(item))
     alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pod_state.is_finished(pod)]
     alive.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
     return alive[:updated]

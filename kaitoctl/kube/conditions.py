@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, generation_of
 
 _LONGEST_MESSAGE = 1024
 
@@ -32,6 +32,17 @@ def find(obj: Object, kind: str) -> Object | None:
     """The condition of type `kind` in the object's status, or None."""
     found = _find(obj, kind)
     return None if found is None else dict(found)
+
+
+def current(obj: Object, kind: str) -> Object:
+    """The condition of type `kind` if it speaks of the object's present generation; else an empty one."""
+    found = _find(obj, kind)
+    return dict(found) if found is not None and is_of_now(found, obj) else {}
+
+
+def is_of_now(item: Object, obj: Object) -> bool:
+    """Whether a condition, or a status, speaks of the object's present generation."""
+    return int(item.get("observedGeneration") or 0) >= generation_of(obj)
 
 
 def _find(obj: Object, kind: str) -> Object | None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kaitoctl.kube.conditions import is_of_now
 from kaitoctl.kube.objects import (
     Object,
     dig,
-    generation_of,
     is_being_deleted,
     is_controlled_by,
     labels_of,
@@ -23,11 +23,16 @@ from kaitoctl.kube.objects import (
 _POD_REVISION = "controller-revision-hash"
 
 
+def is_observed(workload: Object) -> bool:
+    """Whether its status is of its present spec: its controller has taken that up."""
+    return is_of_now(workload.get("status") or {}, workload)
+
+
 def is_rolled_out(workload: Object) -> bool:
     """Whether all replicas are of the current spec, ready, and the only ones."""
     status = workload.get("status") or {}
     wanted = replicas(workload)
-    if int(status.get("observedGeneration") or 0) < generation_of(workload):
+    if not is_observed(workload):
         return False
     counts = [int(status.get(name) or 0) for name in ("replicas", "updatedReplicas", "readyReplicas")]
     return all(count == wanted for count in counts)
@@ -49,7 +54,7 @@ def running(workload: Object) -> int:
 
 def stalled(workload: Object) -> str:
     """Why the rollout has been given up (`Progressing` is False), or an empty string."""
-    if int(dig(workload, "status", "observedGeneration") or 0) < generation_of(workload):
+    if not is_observed(workload):
         return ""
     for condition in dig(workload, "status", "conditions") or ():
         if condition.get("type") == "Progressing" and condition.get("status") == "False":
@@ -65,7 +70,7 @@ def refused_pods(workload: Object) -> str:
     Source: Kubernetes v1.37.2, pkg/controller/replicaset/replica_set_utils.go (calculateStatus), and
     pkg/controller/deployment/sync.go, which copies the newest ReplicaSet's condition.
     """
-    if int(dig(workload, "status", "observedGeneration") or 0) < generation_of(workload):
+    if not is_observed(workload):
         return ""
     for condition in dig(workload, "status", "conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
@@ -84,7 +89,7 @@ def outdated_pods(stateful_set: Object, pods: Iterable[Object]) -> list[Object]:
         return []
     status = stateful_set.get("status") or {}
     wanted = status.get("updateRevision")
-    if not wanted or int(status.get("observedGeneration") or 0) < generation_of(stateful_set):
+    if not wanted or not is_observed(stateful_set):
         return []
     return [
         pod

@@ -383,6 +383,4 @@ def _needs_nothing(workspace: Object) -> bool:
 
 def _is_stuck(workspace: Object) -> bool:
     """Whether its own status says that it gets no further by waiting: nobody waits for it, then."""
-    told = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
-    is_of_now = int(told.get("observedGeneration") or 0) == generation_of(workspace)
-    return is_of_now and told.get("reason") == FAILED
+    return conditions.current(workspace, api.WORKSPACE_SUCCEEDED).get("reason") == FAILED

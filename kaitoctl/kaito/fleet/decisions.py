@@ -120,9 +120,8 @@ def replica_of(
 
 
 def _failure(workspace: Object, now: datetime, budget_s: float) -> str:
-    found = conditions.find(workspace, api.WORKSPACE_SUCCEEDED) or {}
-    is_of_now = int(found.get("observedGeneration") or 0) >= generation_of(workspace)
-    if found.get("reason") == FAILED and is_of_now:
+    found = conditions.current(workspace, api.WORKSPACE_SUCCEEDED)
+    if found.get("reason") == FAILED:
         return str(found.get("message") or "it has failed")
     if now - since(workspace) >= timedelta(seconds=budget_s):
         return f"it is not ready after {budget_s / 60:.0f} min"

@@ -20,7 +20,6 @@ from kaitoctl.kube.objects import (
     ObjectKey,
     annotations_of,
     dig,
-    generation_of,
     is_controlled_by,
     key_of,
 )
@@ -91,10 +90,9 @@ class Fleet:
     @property
     def _rollout(self) -> tuple[str, str]:
         """What the controller says of the present rollout: reason and message; empty of an earlier one."""
-        found = conditions.find(self.inference_set, ROLLOUT) or {}
-        is_old = int(found.get("observedGeneration") or 0) < generation_of(self.inference_set)
+        found = conditions.current(self.inference_set, ROLLOUT)
         # Resuming changes an annotation, which makes no generation.
-        if is_old or (found.get("reason") == "Paused" and not strategy_of(self.inference_set).paused):
+        if not found or (found.get("reason") == "Paused" and not strategy_of(self.inference_set).paused):
             return "", ""
         return str(found.get("reason") or ""), str(found.get("message") or "")
 
