@@ -105,10 +105,7 @@ _MODULES = {
     "runtime": "runtime_command",
 }
 _ELSEWHERE = {
-    "get": "`kaitoctl status [NAME] [-o yaml]`",
     "describe": "`kaitoctl status NAME`; `kaitoctl why NAME` says what is wrong",
-    "edit": "`kaitoctl create workspace NAME ...` or `kaitoctl apply -f FILE`",
-    "scale": "`kaitoctl create workspace NAME --count N`",
     "log": "`kaitoctl logs NAME`",
     "wait": "`kaitoctl rollout status NAME --timeout DURATION`",
     "port-forward": "`kaitoctl endpoint NAME --type port-forward`",

@@ -90,7 +90,8 @@ def run(
     try:
         asyncio.run(_run(target, name, make, settings, tuning))
     except KeyboardInterrupt:
-        hint = "nothing was undone; see: " + Command("kaitoctl list-adapters", name, *target.in_namespace)
+        look = Command("kaitoctl list-adapters", name, *target.in_namespace)
+        hint = "what was already applied stays; see: " + look
         raise Interrupted("interrupted", hint=target.text(hint)) from None
 
 

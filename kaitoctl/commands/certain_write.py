@@ -1,7 +1,7 @@
 """A write whose outcome is known: when the connection breaks before the answer, look what became of it.
 
 An apply may be sent again: it sets the same fields to the same values. What must not happen is that nobody
-can say whether a Workspace exists, for it may be buying GPU nodes already.
+can say whether an object exists, for it may be buying GPU nodes already.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def applied(
         kind: of the object.
         key: of the object.
         is_done: given the object as it is (None when there is none): whether the apply was carried out.
-        word: what the apply does, `created` or `changed`.
+        word: what the apply does, such as `created` or `changed`.
 
     Raises:
         ApiError: the server refused.
@@ -58,9 +58,9 @@ async def applied(
         except (Unreachable, ApiError) as error:
             if not _is_uncertain(error):
                 if may_have_arrived and isinstance(error, ApiError) and error.status == 409:
-                    now = await client.send(_getting(kind, key))  # perhaps by our own first try
-                    if is_done(now):
-                        return _found_done(now, key, word)
+                    now, _ = await _look(client, kind, key)  # perhaps by our own first try
+                    if now is not None and is_done(now):
+                        return _found_done(now, kind, key, word)
                 raise
             may_have_arrived = may_have_arrived or not _was_never_sent(error)
             failure = error
@@ -68,7 +68,7 @@ async def applied(
         if asked.is_write and may_have_arrived:
             found, is_known = await _look(client, kind, key)
             if found is not None and is_done(found):
-                return _found_done(found, key, word)
+                return _found_done(found, kind, key, word)
         if loop.time() + rest_s > until:
             raise _with_outcome(failure, asked, kind, key, word, is_known=is_known)
         await asyncio.sleep(rest_s)
@@ -89,19 +89,15 @@ def _was_never_sent(error: KaitoctlError) -> bool:
 async def _look(client: Client, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
     """The object, None when there is none; and whether that is known."""
     try:
-        return await client.send(_getting(kind, key)), True
+        return await client.send(request.get(kind, key.namespace, key.name)), True
     except ApiError as error:
         return None, error.status == 404 and not error.is_unknown_resource
     except Unreachable:
         return None, False
 
 
-def _getting(kind: Kind, key: ObjectKey) -> Request:
-    return request.get(kind, key.namespace, key.name)
-
-
-def _found_done(found: Object, key: ObjectKey, word: str) -> Object:
-    output.warning(f"the connection broke before the answer; Workspace {key} was {word}")
+def _found_done(found: Object, kind: Kind, key: ObjectKey, word: str) -> Object:
+    output.warning(f"the connection broke before the answer; {kind.kind} {key} was {word}")
     return found
 
 
@@ -113,8 +109,8 @@ def _with_outcome(
         return error
     look = Command("kubectl get", f"{kind.plural}.{kind.group}", key.name, "-n", key.namespace)
     if is_known:
-        error.message += f"; Workspace {key} was not {word}"
+        error.message += f"; {kind.kind} {key} was not {word}"
     else:
-        error.message += f"; whether Workspace {key} was {word} is not known"
+        error.message += f"; whether {kind.kind} {key} was {word} is unknown"
         error.hint = "once the server answers: " + look + " shows it; the same command again is safe"
     return error

@@ -26,7 +26,6 @@ from kaitoctl.screens import output
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.prices import Prices
-    from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
 

@@ -61,7 +61,7 @@ def create_inference_set(*, name: str, given: SetOptions, managed: ManagedBy, ta
     except KeyboardInterrupt:
         look = Command("kaitoctl status", name, *target.in_namespace)
         raise Interrupted(
-            "interrupted", hint=target.text("nothing was undone; " + look + " shows it")
+            "interrupted", hint=target.text("what was already applied stays; " + look + " shows it")
         ) from None
 
 

@@ -73,7 +73,7 @@ def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, 
     except KeyboardInterrupt:
         status = Command("kaitoctl status", name, *target.in_namespace, "-w")
         raise Interrupted(
-            "interrupted", hint=target.text("nothing was undone; " + status + " follows it")
+            "interrupted", hint=target.text("what was already applied stays; " + status + " follows it")
         ) from None
 
 

@@ -19,6 +19,7 @@ from kaitoctl.kaito import convert
 from kaitoctl.kaito.deletion import Consequences, consequences, remaining
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.snapshot import node_names
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import POD, ObjectKey, is_being_deleted, key_of, uid_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S = 1.0
 TIMEOUT_S = 1200.0
 """For so long it is waited until all is gone."""
-_ASKING_FOR = "you need get and delete on workspaces.kaito.sh in this namespace"
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +126,19 @@ async def _delete(
         if missing and not ignore_not_found:
             raise missing[0]
         for fleet in sets:
-            number = len(fleet.replicas)
-            output.step(f"InferenceSet {fleet.key} will be deleted, with its {number} Workspaces")
+            output.step(f"{set_words(fleet)} will be deleted")
         for deletion in deletions:
             show(target, deletion)
         if not (deletions or sets) or dry_run == "client":
             return 0
-        if dry_run == "none":
+        is_dry = dry_run == "server"
+        if not is_dry:
             await _agree(deletions, sets, yes=yes)
         for fleet in sets:
-            await send_set(client, fleet, dry_run=dry_run == "server")
+            await send(client, kinds.kind_of(fleet.inference_set), fleet.inference_set, dry_run=is_dry)
         for deletion in deletions:
             if not deletion.of_set:
-                await send(client, deletion, dry_run=dry_run == "server")
+                await send(client, deletion.kind, deletion.workspace, dry_run=is_dry)
         if dry_run == "none" and timeout_s is not None:
             await wait_gone(client, target, deletions, timeout_s)
     return 0
@@ -177,18 +178,6 @@ async def deletion_of(client: Client, key: ObjectKey, *, of_set: bool = False) -
     return Deletion(key, picture.kind, seen.workspace, ends, of_set)
 
 
-async def send_set(client: Client, fleet: Fleet, *, dry_run: bool) -> None:
-    """Delete just the set that was shown; its controller deletes the Workspaces."""
-    uid, kind = uid_of(fleet.inference_set), kinds.kind_of(fleet.inference_set)
-    try:
-        await client.send(request.delete(kind, *fleet.key, uid=uid, dry_run=dry_run))
-    except ApiError as error:
-        if error.status != 404:
-            raise explain_refusal(error, namespace=fleet.key.namespace, rights=_ASKING_FOR) from error
-    words = " (server dry run)" if dry_run else ""
-    output.data(f"{output.resource_name(fleet.inference_set)} deleted{words}")
-
-
 async def _pods_beside(client: Client, seen: Snapshot) -> list[Object] | None:
     """The unfinished pods on the Workspace's nodes, of every namespace; None when they may not be listed."""
     askings = [
@@ -220,27 +209,36 @@ async def _agree(deletions: Sequence[Deletion], sets: Sequence[Fleet], *, yes: b
         return
     consent.require_yes_or_tty(yes=yes)
     if not yes:
-        what = f"Workspace {new[0].key}" if len(new) == 1 else f"{len(new)} Workspaces"
-        if sets:
-            what = (
-                f"InferenceSet {sets[0].key}, and {what}" if len(sets) == 1 else f"{len(sets)} sets, {what}"
-            )
+        of_none = [f"Workspace {one.key}" for one in new if not one.of_set]
+        names = [*map(set_words, sets), *of_none]
+        what = " and ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} objects listed above"
         await consent.confirm(f"Delete {what}?")
 
 
-async def send(client: Client, deletion: Deletion, *, dry_run: bool) -> None:
-    """Delete just the Workspace that was shown; one that is gone meanwhile needs no more."""
+def set_words(fleet: Fleet) -> str:
+    """A set, with how many Workspaces go with it."""
+    number = len(fleet.replicas)
+    return f"InferenceSet {fleet.key}, with its {number} {plural('Workspace', number)}"
+
+
+async def send(client: Client, kind: Kind, shown: Object, *, dry_run: bool) -> None:
+    """Delete just the object that was shown, such as a set, whose controller deletes its Workspaces.
+
+    One that is gone meanwhile needs no more.
+    """
     words = " (server dry run)" if dry_run else ""
-    if not is_being_deleted(deletion.workspace):
-        asked = request.delete(deletion.kind, *deletion.key, uid=uid_of(deletion.workspace), dry_run=dry_run)
+    key = key_of(shown)
+    if not is_being_deleted(shown):
         try:
-            await client.send(asked)
+            await client.send(request.delete(kind, *key, uid=uid_of(shown), dry_run=dry_run))
         except ApiError as error:
             if error.status == 409:
-                error.hint = "this Workspace was just deleted and created again; run the command again"
+                error.hint = f"this {kind.kind} was just deleted and created again; run the command again"
             if error.status != 404 or error.is_unknown_resource:
-                raise explain_refusal(error, namespace=deletion.key.namespace, rights=_ASKING_FOR) from error
-    output.data(f"{output.resource_name(deletion.workspace)} deleted{words}")
+                resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+                rights = f"you need get and delete on {resource} in this namespace"
+                raise explain_refusal(error, namespace=key.namespace, rights=rights) from error
+    output.data(f"{output.resource_name(shown)} deleted{words}")
 
 
 # --- wait --------------------------------------------------------------------------------------------------
@@ -257,10 +255,11 @@ async def wait_gone(client: Client, target: Target, deletions: Sequence[Deletion
         async with asyncio.timeout(timeout_s):
             await asyncio.gather(*(_until_gone(client, deletion, left) for deletion in deletions))
     except TimeoutError:
-        key, words = next((key, words) for key, words in left.items() if words)
+        key, words = next(iter(left.items()))
         cause = await _cause(client, target, key)
+        left_over = f": {words} left" if words else ""
         raise TimedOut(
-            f"Workspace {key} is not gone after {layout.elapsed(timeout_s)}: {words} left{cause}",
+            f"Workspace {key} is not gone after {layout.elapsed(timeout_s)}{left_over}{cause}",
             hint=Command("kaitoctl why", key.name, "-n", key.namespace),
         ) from None
 

@@ -1,7 +1,7 @@
 """Follow a Workspace until it is ready, has failed, or time is up, and show every change.
 
 On a terminal the picture is drawn in place, elsewhere each change is one line with its time; `Objects` writes
-JSON instead, `Recording` keeps it in a file for `kaitoctl replay`.
+JSON instead, `recording` keeps it in a file for `kaitoctl replay`.
 """
 
 from __future__ import annotations

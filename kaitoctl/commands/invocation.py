@@ -1,4 +1,4 @@
-"""What the command line says forevery command: whom it asks, as whom, and how much it says.
+"""What the command line says for every command: whom it asks, as whom, and how much it says.
 
 As in kubectl these are settings of the whole process: options of every command (`cli.global_options`), and no
 field of any: `cluster.connected` and `target.Target` read them here.

@@ -140,7 +140,7 @@ async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool, managed: M
 async def _verdict(
     client: Client, seen: Snapshot, questions: _Questions, *, is_sandbox: bool, managed: ManagedBy
 ) -> node_check.Verdict | None:
-    """Which nodes it will use, where that still matters and may be questions."""
+    """Which nodes it will use, where that still matters and may be asked."""
     assert seen.workspace is not None
     where = progress(seen)
     waiting = [

@@ -19,7 +19,8 @@ from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.diagnosis import references
-from kaitoctl.kube import managed_fields, request
+from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     Kind,
@@ -28,7 +29,6 @@ from kaitoctl.kube.objects import (
     controller_of,
     is_being_deleted,
     key_of,
-    uid_of,
 )
 from kaitoctl.screens import output
 
@@ -173,8 +173,7 @@ async def _unused(
 def show(target: Target, pruned: Pruned) -> None:
     """Say what ends, which nodes go, and what stays."""
     for fleet in pruned.sets:
-        number = len(fleet.replicas)
-        output.step(f"InferenceSet {fleet.key} will be deleted (--prune), with its {number} Workspaces")
+        output.step(f"{delete.set_words(fleet)} will be deleted (--prune)")
     for one in pruned.deletions:
         delete.show(target, one)
     for obj in pruned.config_maps:
@@ -195,17 +194,12 @@ async def send(client: Client, pruned: Pruned, *, dry_run: str) -> None:
         return
     is_dry = dry_run == "server"
     for fleet in pruned.sets:
-        await delete.send_set(client, fleet, dry_run=is_dry)
+        await delete.send(client, kinds.kind_of(fleet.inference_set), fleet.inference_set, dry_run=is_dry)
     for one in pruned.deletions:
         if not one.of_set:
-            await delete.send(client, one, dry_run=is_dry)
+            await delete.send(client, one.kind, one.workspace, dry_run=is_dry)
     for obj in pruned.config_maps:
-        try:
-            await client.send(request.delete(CONFIG_MAP, *key_of(obj), uid=uid_of(obj), dry_run=is_dry))
-        except ApiError as error:
-            if error.status != 404:
-                raise explain_refusal(error, namespace=key_of(obj).namespace) from error
-        output.data(f"configmap/{key_of(obj).name} deleted" + (" (server dry run)" if is_dry else ""))
+        await delete.send(client, CONFIG_MAP, obj, dry_run=is_dry)
 
 
 def _names(pruned: Pruned) -> list[str]:

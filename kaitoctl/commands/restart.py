@@ -72,7 +72,7 @@ def restart(
         asyncio.run(_restart(target, plain, how))
     except KeyboardInterrupt:
         command = Command("kaitoctl status", *plain, *target.in_namespace, "-w")
-        hint = target.text("nothing was undone; " + command + " follows")
+        hint = target.text("what was already applied stays; " + command + " follows")
         raise Interrupted("interrupted", hint=hint) from None
 
 

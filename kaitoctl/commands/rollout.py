@@ -174,7 +174,7 @@ def undo(
         asyncio.run(_undo(target, asked, how))
     except KeyboardInterrupt:
         command = Command("kaitoctl rollout status", str(asked), *target.in_namespace)
-        hint = target.text("nothing was undone; " + command + " follows it")
+        hint = target.text("what was already applied stays; " + command + " follows it")
         raise Interrupted("interrupted", hint=hint) from None
 
 

@@ -50,8 +50,8 @@ class Credentials:
 class _TokenFile(Credentials):
     """A file that somebody renews; as long as nothing can be read from it, what was there before counts."""
 
-    def __init__(self, file: str, token: str) -> None:
-        super().__init__(f"Bearer {token}" if token else "")
+    def __init__(self, file: str, before: str) -> None:
+        super().__init__(before)
         self._file = file
         self._read_at = -math.inf
 
@@ -144,14 +144,12 @@ def of(server: Server, where: SplitResult) -> Credentials:
         return _Plugin(server.plugin)
     if server.issuer is not None:
         return _Issuer(server.issuer)
-    token = server.token
-    if token:
-        bearer(token, "the token of the kubeconfig's user")
+    fixed = bearer(server.token, "the token of the kubeconfig's user") if server.token else ""
     if server.token_file:
-        return _TokenFile(server.token_file, token)
+        return _TokenFile(server.token_file, fixed)
     if server.basic is not None:
         return _basic(*server.basic)
-    return Credentials(f"Bearer {token}" if token else "")
+    return Credentials(fixed)
 
 
 def _basic(name: str, password: str) -> Credentials:

@@ -13,7 +13,7 @@ Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kaitoctl.kube.objects import Object, dig
@@ -41,19 +41,6 @@ def paths(fields: Fields) -> Iterator[Path]:
                 yield from walk(child, (*prefix, element))
 
     return walk(fields, ())
-
-
-def from_paths(members: Iterable[Path]) -> Fields:
-    """The set of these paths; the inverse of `paths`."""
-    ordered = sorted(set(members), key=len, reverse=True)  # children first: a later leaf is told by its "."
-    tree: Fields = {}
-    for path in ordered:
-        node = tree
-        for element in path:
-            node = node.setdefault(element, {})
-        if node:
-            node["."] = {}
-    return tree
 
 
 def union(left: Fields, right: Fields) -> Fields:

@@ -236,7 +236,7 @@ def _is_ours(obj: Object, owner: Object, owned: bool, prefix: str) -> bool:
 
 def _controller_text(obj: Object) -> str:
     reference = controller_of(obj)
-    return f"{reference.get('kind')} {reference.get('name')}" if reference else "nobody"
+    return f"{reference.get('kind')} {reference.get('name')}" if reference else "none"
 
 
 def _owner_generation(obj: Object, prefix: str) -> int:

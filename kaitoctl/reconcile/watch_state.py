@@ -1,6 +1,6 @@
 """Where a watch stands, as a state machine: what to do next, and how long to wait before it.
 
-Pure: the time is given, and `informer` does what `next_step` says. The states are those of kube-rs' watcher
+Pure: the time is given, and `informer` does what the state says. The states are those of kube-rs' watcher
 (`kube-runtime/src/watcher.rs`: Empty, InitPage, InitListed, Watching), and one for a kind that is not there:
 
     EMPTY ──begin──▶ LISTING ──listed──▶ LISTED ──watch──▶ WATCHING

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol, TextIO
+from typing import IO, Protocol, TextIO
 
 from kaitoctl import advice
 from kaitoctl.errors import InputError
@@ -13,9 +13,6 @@ from kaitoctl.kaito.view import View
 from kaitoctl.kaito.view_json import as_json
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.screens import output, status_screen
-
-if TYPE_CHECKING:
-    pass
 
 _MOST_OFTEN_S = 0.2
 

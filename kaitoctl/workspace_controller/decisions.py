@@ -262,4 +262,4 @@ def gpus_of(workload: Object) -> int:
 
 def conflict(kind: Kind, key: ObjectKey, owner: str) -> str:
     """The words for an object of ours that is somebody else's."""
-    return f"{kind.kind} {key} exists and belongs to {owner or 'nobody we know'}; it is left alone"
+    return f"{kind.kind} {key} exists and is not this Workspace's (controller: {owner}); it is left alone"

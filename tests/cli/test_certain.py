@@ -16,7 +16,7 @@ from kaitoctl.kaito import api
 from kaitoctl.kube import managed_fields, request
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
-from kaitoctl.kube.objects import Object, ObjectKey
+from kaitoctl.kube.objects import CONFIG_MAP, Object, ObjectKey
 from kaitoctl.sandbox.api import Call, Response
 
 KEY = ObjectKey("default", "falcon")
@@ -147,7 +147,7 @@ def test_of_a_server_that_stays_away_nothing_is_claimed(fate: Fate) -> None:
     fates = [fate] if fate.startswith("die") else [fate, "break"]
     answer, _ = created(fates)
     assert isinstance(answer, KaitoctlError)
-    assert "whether Workspace default/falcon was created is not known" in answer.message
+    assert "whether Workspace default/falcon was created is unknown" in answer.message
     assert "kubectl get workspaces.kaito.sh falcon -n default" in answer.hint
 
 
@@ -168,6 +168,21 @@ def test_what_was_never_sent_was_not_created() -> None:
     error = virtual_time.run(main())
     assert error.message.endswith("Workspace default/falcon was not created")
     assert error.exit_code == 3
+
+
+def test_the_object_is_named_by_its_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "falcon", "namespace": "default"}}
+    dying = Dying(["lose", "answer"])
+
+    async def main() -> None:
+        asked = request.apply(CONFIG_MAP, obj, manager="kaitoctl")
+        async with dying as client, client:
+            await certain_write.applied(
+                client, asked, CONFIG_MAP, KEY, is_done=lambda now: now is not None, word="configured"
+            )
+
+    virtual_time.run(main())
+    assert "ConfigMap default/falcon was configured" in capsys.readouterr().err
 
 
 def test_a_server_that_is_busy_for_good_and_lets_itself_be_looked_at() -> None:

@@ -90,6 +90,8 @@ def test_what_holds_the_deletion_is_named_when_time_is_up(shell: Shell, namespac
     assert "example.com/backup" in done.stderr
     again = shell.kaitoctl("delete", "falcon", "-n", namespace, "--timeout", "1s", code=124)
     assert "is being deleted already" in again.stderr
+    at_once = shell.kaitoctl("delete", "falcon", "-n", namespace, "--timeout", "0.001s", code=124)
+    assert "is not gone after 0s" in at_once.stderr
     shell.kubectl(
         "patch",
         "workspace",

@@ -191,7 +191,7 @@ def test_a_foreign_object_of_the_same_name_is_left_alone_and_reported(
     )
     before = shell.get("deployment", "w", "-n", namespace)["spec"]
     _, stderr = create(shell, namespace, "w", *FALCON, "--label", "apps=foreign", code=1)
-    assert f"Deployment {namespace}/w exists and belongs to" in stderr
+    assert f"Deployment {namespace}/w exists and is not this Workspace's" in stderr
     assert shell.get("deployment", "w", "-n", namespace)["spec"] == before
     assert not shell.names("services", "-n", namespace)
 

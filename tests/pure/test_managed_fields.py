@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,6 @@ from kaitoctl.kube.managed_fields import (
     applied,
     both,
     extract,
-    from_paths,
     minus,
     path_text,
     paths,
@@ -20,6 +21,19 @@ from kaitoctl.kube.objects import Object
 _PATHS = st.frozensets(
     st.lists(st.sampled_from(["f:a", "f:b", 'k:{"n":1}', 'v:"x"']), min_size=1, max_size=4).map(tuple)
 )
+
+
+def from_paths(members: Iterable[Path]) -> Fields:
+    """The set of these paths; the inverse of `paths`."""
+    ordered = sorted(set(members), key=len, reverse=True)  # children first: a later leaf is told by its "."
+    tree: Fields = {}
+    for path in ordered:
+        node = tree
+        for element in path:
+            node = node.setdefault(element, {})
+        if node:
+            node["."] = {}
+    return tree
 
 
 def _set(fields: Fields) -> frozenset[Path]:

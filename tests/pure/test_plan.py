@@ -123,8 +123,8 @@ def test_spoilt_generation_stamp_is_restored(text: str) -> None:
 @pytest.mark.parametrize(
     ("references", "controller"),
     [
-        ([], "nobody"),
-        ([{"uid": "owner-uid", "kind": "Widget", "name": "w"}], "nobody"),
+        ([], "none"),
+        ([{"uid": "owner-uid", "kind": "Widget", "name": "w"}], "none"),
         ([{"uid": "u", "kind": "Job", "name": "j", "controller": True}], "Job j"),
         ([{"uid": "previous-uid", "kind": "Widget", "name": "w", "controller": True}], "Widget w"),
     ],

@@ -1,8 +1,8 @@
 """StatefulSets: pods with a number, made, updated and removed in order.
 
-`next_step` is the decision, `StatefulSets` the reconciler around it. `volumeClaimTemplates` are not made into
-claims. As in Kubernetes, an ordered set whose pod never becomes ready stays stuck until that pod is deleted,
-also after its template was fixed.
+`next_steps` is the decision, `StatefulSets` the reconciler around it. `volumeClaimTemplates` are not made
+into claims. As in Kubernetes, an ordered set whose pod never becomes ready stays stuck until that pod is
+deleted, also after its template was fixed.
 
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 """
