@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from kaitoctl.kaito import api
 from kaitoctl.kaito.asked import Asked, asked_words
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.desired.streaming import is_streaming
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.node_check import Verdict, instance_type_of
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current
@@ -100,6 +99,7 @@ def _four(workspace: Object, seen: Observed) -> list[Object]:
 def _ignored_fields(workspace: Object, seen: Observed) -> list[Object]:
     """A condition that names what the Workspace asks for in vain; none when there is nothing of the kind."""
     from kaitoctl.kaito import validation
+    from kaitoctl.kaito.desired.streaming import is_streaming
 
     unused = validation.not_used(workspace, seen.catalog)
     if is_streaming(seen.workload or {}):
