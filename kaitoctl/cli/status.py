@@ -50,11 +50,11 @@ def status(
       kaitoctl status -A
       kaitoctl status workspace-falcon-7b -w
     """
-    from kaitoctl.commands import status, status_options
+    from kaitoctl.commands import option_values, status
 
     raise typer.Exit(
         status.status(
-            which=status_options.Which(tuple(names or ()), everywhere, selector),
+            which=option_values.Which(tuple(names or ()), everywhere, selector),
             watch=watch,
             timeout=timeout,
             record=record,

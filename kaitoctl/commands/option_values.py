@@ -279,3 +279,18 @@ class Manifests:
         """Whether files and folders are named, and nothing else."""
         names = (*(self.files or ()), *(self.filename or ()))
         return bool(names) and not any(name == "-" or "://" in name for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which Workspaces to list.
+
+    Args:
+        names: only these; none for all.
+        everywhere: whether of all namespaces.
+        labels: a label selector; empty for all.
+    """
+
+    names: tuple[str, ...] = ()
+    everywhere: bool = False
+    labels: str = ""

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, named
-from kaitoctl.commands.status_options import Which
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Which, named
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, Interrupted
 from kaitoctl.screens import output
@@ -58,11 +57,13 @@ def status(
             else:
                 asyncio.run(status_list.show_list(target, which, output_format))
             return 0
-        from kaitoctl.commands import status_workspace
-
         if not watch:
+            from kaitoctl.commands import status_workspace
+
             return asyncio.run(status_workspace.show(target, name, output_format, managed))
-        asyncio.run(status_workspace.follow_one(target, name, timeout_s, record, output_format, managed))
+        from kaitoctl.commands import status_watch
+
+        asyncio.run(status_watch.follow_named(target, name, timeout_s, record, output_format, managed))
     except KeyboardInterrupt:
         status = Command("kaitoctl status", str(name or ""), *target.in_namespace, "-w")
         again = target.text("nothing was undone; follow it again: " + status)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kaitoctl.commands.fleet_rows import FleetRow
+    from kaitoctl.commands.option_values import Which
     from kaitoctl.commands.overview import Row
-    from kaitoctl.commands.status_options import Which
     from kaitoctl.kube.objects import Object
 
 

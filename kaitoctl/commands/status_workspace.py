@@ -7,9 +7,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
-from kaitoctl.commands import follow, loading_log, option_values
-from kaitoctl.commands.cluster import connected, workspace_by_name
+from kaitoctl.commands import loading_log, option_values
+from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.option_values import ManagedBy, Named
@@ -18,7 +17,7 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito.view import view
 from kaitoctl.kaito.view_json import as_json
 from kaitoctl.kube.objects import ObjectKey
-from kaitoctl.screens import output, progress_reporters, status_screen
+from kaitoctl.screens import output, status_screen
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.snapshot import Snapshot
@@ -63,38 +62,3 @@ async def _looked_for(
         if error.status != 404 or asked.kind:
             raise
         return None, error
-
-
-async def follow_one(
-    target: Target,
-    asked: Named,
-    timeout_s: float | None,
-    record: str | None,
-    output_format: str,
-    managed: ManagedBy,
-) -> None:
-    """Follow a Workspace, or else the set of that name, until it is ready, has failed or time is up."""
-    async with connected(target) as client:
-        from kaitoctl.commands.named import workspace_or_fleet  # only with -w
-
-        key = ObjectKey(client.namespace, asked.name)
-        try:
-            found = await workspace_or_fleet(client, asked, workspace_by_name)
-        except ApiError as error:
-            if error.status != 404 or asked.kind == "inferenceset":
-                raise
-            timeout_s = await follow.until_created(client, key, timeout_s)
-        else:
-            if not isinstance(found, tuple):
-                from kaitoctl.commands import status_fleet  # most names are those of Workspaces
-
-                await status_fleet.follow_fleet_of(client, target, key, timeout_s, record, output_format)
-                return
-        reporters = [
-            progress_reporters.Objects() if output_format == "json" else progress_reporters.on(sys.stdout)
-        ]
-        if record is not None:
-            reporters.append(progress_reporters.recording(record))
-        await follow.rollout(client, target, key, timeout_s=timeout_s, reporters=reporters, managed=managed)
-        if output.is_redrawn(sys.stdout):
-            output.next_command(target.text(Command("kaitoctl endpoint", key.name, "-n", key.namespace)))

@@ -17,8 +17,7 @@ from shell import Shell
 
 from kaitoctl import fleet_controller, workspace_controller
 from kaitoctl.commands import apply, delete, plan, rollout_fleet, status, why
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Manifests
-from kaitoctl.commands.status_options import Which
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Manifests, Which
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import KaitoctlError, NegativeAnswer
 from kaitoctl.kaito import api as kaito
