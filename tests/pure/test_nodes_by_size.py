@@ -148,3 +148,40 @@ def test_a_custom_pod_needs_no_labels_of_gpus() -> None:
     plain = node(product=None, count=None, memory=None)
     plain["metadata"]["labels"].pop("node.kubernetes.io/instance-type")
     assert judged(ws, [plain]).enough
+
+
+def sliced(**amounts: str) -> Object:
+    one = node()
+    one["status"]["allocatable"] = {"pods": "110", **amounts}
+    return one
+
+
+SLICE = {"mode": "mig", "profile": "3g.40gb"}
+
+
+@pytest.mark.parametrize(
+    ("partition", "preset", "amounts", "code"),
+    [
+        (SLICE, "phi-4-mini-instruct", {"nvidia.com/mig-3g.40gb": "2"}, ""),
+        (SLICE, "phi-4-mini-instruct", {"nvidia.com/mig-3g.40gb": "2", "nvidia.com/gpu": "0"}, ""),
+        (SLICE, "phi-4-mini-instruct", {"nvidia.com/mig-1g.10gb": "7"}, "no-gpu"),
+        (SLICE, "phi-4-mini-instruct", {"nvidia.com/gpu": "1"}, "no-gpu"),
+        (SLICE, BIG, {"nvidia.com/mig-3g.40gb": "2"}, "gpu-memory-too-small"),
+        ({"mode": "accelerator", "count": 1}, "phi-4-mini-instruct", {"nvidia.com/gpu": "1"}, ""),
+        ({"mode": "accelerator", "count": 2}, "phi-4-mini-instruct", {"nvidia.com/gpu": "1"}, "too-few-gpus"),
+    ],
+)
+def test_parts_of_gpus_are_looked_for_where_the_workspace_asks_for_them(
+    partition: Object, preset: str, amounts: dict[str, str], code: str
+) -> None:
+    ws = workspace(preset, resource={"partition": partition}, metadata={"uid": "u"})
+    found = judged(ws, [sliced(**amounts)]).nodes[0]
+    assert [item.code for item in found.failures] == ([code] if code else []), found.findings
+    assert all("all-disabled" not in str(item.hint) for item in found.findings)
+
+
+def test_pods_on_a_slice_tolerate_its_taint() -> None:
+    one = sliced(**{"nvidia.com/mig-3g.40gb": "2"})
+    one["spec"] = {"taints": [{"key": "nvidia.com/mig-3g.40gb", "effect": "NoSchedule"}]}
+    assert judged(workspace(resource={"partition": SLICE}), [one]).enough
+    assert not judged(workspace(), [one]).enough

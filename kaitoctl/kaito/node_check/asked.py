@@ -284,6 +284,8 @@ class Need:
         pod: the custom pod of `inference.template`.
         is_tuning: whether it tunes.
         refusal: why KAITO's webhook refuses it on these nodes, empty when it does not.
+        slice: the resource of the MIG slice that its pods ask for instead of GPUs; empty for none.
+        parts: how many of a node's GPUs they ask for where the Workspace says so, else 0.
     """
 
     rules: Rules
@@ -300,12 +302,15 @@ class Need:
     is_tuning: bool = False
     model: Model | None = None
     refusal: str = ""
+    slice: str = ""
+    parts: int = 0
 
     @property
     def tolerations(self) -> tuple[Object, ...]:
         """What its pods tolerate: a custom pod has its own besides."""
         own = self.pod.tolerations if self.pod else ()
-        return (*own, *TOLERATIONS, SPOT) if self.rules.is_modern else (*own, *TOLERATIONS)
+        of_slice = ({**TOLERATIONS[0], "key": self.slice},) if self.slice else ()
+        return (*own, *TOLERATIONS, *of_slice, SPOT) if self.rules.is_modern else (*own, *TOLERATIONS)
 
     def concerns(self, name: str, labels: Mapping[str, Any]) -> bool:
         """Whether somebody could expect the node to be used: its name, its type, or all labels say so."""
@@ -331,7 +336,7 @@ class Need:
                 return self.shape.gpus, self.shape.gpus
             return least, max(least, min(offered, self.shape.gpus if self.shape else offered))
         if self.rules.is_byo:
-            count = whole_number(node.labels.get(LABEL_COUNT)) or 1
+            count = self.parts or whole_number(node.labels.get(LABEL_COUNT)) or 1
         else:
             count = self.shape.gpus if self.shape else least
         return count, count
@@ -376,7 +381,8 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         found = by_size.estimated(workspace, rules, model, wanted, hardware)
         required = found * replicas_of(workspace) if found else required
     refusal = by_size.refusal_of(workspace, rules, hardware)
-    return replace(need, required=required, model=model, refusal=refusal)
+    slice_asked, parts = by_size.partition_of(workspace, rules)
+    return replace(need, required=required, model=model, refusal=refusal, slice=slice_asked, parts=parts)
 
 
 def question_of(workspace: Object, rules: Rules) -> str:

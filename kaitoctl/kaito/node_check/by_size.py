@@ -17,20 +17,20 @@ from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.node_check.answer import Rules
 from kaitoctl.kaito.node_check.facts import below, mapping
 from kaitoctl.kaito.own_nodes import Flaw, Hardware
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, whole_number
 
 
 def hardware_of(workspace: Object, rules: Rules, nodes: Sequence[Object]) -> Hardware | Flaw | None:
     """What KAITO reads off the labels of your own nodes; None where it does not look at them."""
     is_asked = rules.is_byo and below(workspace, "inference", "preset", "name")
-    if not is_asked or below(workspace, "resource", "partition") or not nodes:
+    if not is_asked or below(workspace, "resource", "partition", "mode") == "mig" or not nodes:
         return None
     return own_nodes.hardware(nodes, mapping(below(workspace, "resource", "labelSelector", "matchLabels")))
 
 
 def refusal_of(workspace: Object, rules: Rules, hardware: Hardware | Flaw | None) -> str:
     """Why KAITO's webhook refuses to create a Workspace on these nodes; it asks once, when it is created."""
-    if hardware is None or below(workspace, "metadata", "uid"):
+    if hardware is None or below(workspace, "resource", "partition") or below(workspace, "metadata", "uid"):
         return ""
     if isinstance(hardware, Flaw):
         if hardware.code != "KW201":
@@ -43,6 +43,17 @@ def refusal_of(workspace: Object, rules: Rules, hardware: Hardware | Flaw | None
         return ""
     has = f"all nodes that the selector means ({hardware.nodes}) have {total} GiB of GPU memory"
     return f"{has}, {model.name} needs {model.weights_gib:.0f}"
+
+
+def partition_of(workspace: Object, rules: Rules) -> tuple[str, int]:
+    """What pods ask for instead of all GPUs of a node: the resource of one MIG slice, or so many GPUs."""
+    partition = mapping(below(workspace, "resource", "partition"))
+    if not rules.is_byo or not below(workspace, "inference", "preset", "name"):
+        return "", 0
+    mode, profile = partition.get("mode"), partition.get("profile")
+    if mode == "mig" and isinstance(profile, str) and profile:
+        return f"nvidia.com/mig-{profile}", 0
+    return "", (whole_number(partition.get("count")) or 0) if mode == "accelerator" else 0
 
 
 def model_of(workspace: Object, rules: Rules) -> Model | None:
@@ -66,5 +77,6 @@ def estimated(
         if machine is not None and machine.gpu_resource == api.GPU:
             shape = estimate.Shape(machine.gpus, machine.gpu_memory_per_gpu_gib)
     elif isinstance(hardware, Hardware) and hardware.gpus > 0:
-        shape = estimate.Shape(hardware.gpus, hardware.gpu_gib)
+        _, parts = partition_of(workspace, rules)
+        shape = estimate.Shape(min(parts or hardware.gpus, hardware.gpus), hardware.gpu_gib)
     return None if shape is None else estimate.estimated_nodes(model, shape)

@@ -330,6 +330,8 @@ def _near_names(missing: Iterable[str], names: set[str]) -> dict[str, str]:
 
 def _alike(nodes: list[NodeVerdict], need: Need) -> list[NodeVerdict]:
     """Say it of every chosen node whose GPUs differ from the first one's."""
+    if need.slice:
+        return nodes  # slices of one profile are alike
     chosen = [node for node in nodes if node.usable]
     if not need.rules.is_byo:
         chosen = chosen[: need.required]

@@ -48,6 +48,9 @@ _NO_DEVICES = ("gpu.intel.com/i915_monitoring", "gpu.intel.com/xe_monitoring", "
 
 def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
     """What the pods would get of the node's GPUs."""
+    if need.slice:
+        yield from _slice_findings(need, node)
+        return
     for where, amounts in (("capacity", node.capacity), ("allocatable", node.allocatable)):
         if whole_number(amounts.get(api.GPU, 0)) is None:
             message = f"status.{where} says {amounts[api.GPU]!r:.60} {api.GPU}: not a number of devices"
@@ -71,6 +74,37 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
     if all(finding.level != "fail" for finding in lacking):
         free = "in use unknown" if gpus.free is None else f"{gpus.free} free"
         yield Finding("gpu-ok", "pass", f"{described(gpus)} allocatable, {free}")
+
+
+def _slice_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
+    """Whether the node offers the MIG slice that the Workspace asks for, and whether the model fits there."""
+    have = whole_number(node.allocatable.get(need.slice)) or 0
+    changing = changing_finding(node, is_enough=have > 0)
+    if changing is not None:
+        yield changing
+    if changing is not None and changing.level == "fail":
+        return
+    if not have:
+        amounts = [key for key, amount in node.allocatable.items() if whole_number(amount)]
+        offered = sharing.mig_slices(dict.fromkeys(amounts)) or [key for key in amounts if key == api.GPU]
+        there = f"; it offers {', '.join(offered[:3])}" if offered else ""
+        hint = (
+            f"{sharing.LABEL_MIG_CONFIG} with the strategy mixed cuts GPUs into slices, and stops what uses "
+            "them: look first; or choose another node"
+        )
+        message = f"status.allocatable has no {need.slice}{there}"
+        yield Finding("no-gpu", "fail", message, hint, looks.pods_on(node.name))
+        return
+    gib = sharing.profile_gib(need.slice)
+    if need.model is not None and gib is not None:
+        from kaitoctl.kaito import estimate  # most rules do not reckon with it
+
+        if estimate.estimated_gpus(need.model, estimate.Shape(1, gib)) != 1:
+            message = f"one slice has {gib:g} GiB, and {need.model.name} does not fit into it"
+            hint = "choose a larger profile in resource.partition"
+            yield Finding("gpu-memory-too-small", "fail", message, hint, stage="model")
+            return
+    yield Finding("gpu-ok", "pass", f"{have} x {need.slice} allocatable")
 
 
 def _shortage(need: Need, node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[Finding]:

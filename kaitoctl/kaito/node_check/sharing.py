@@ -116,8 +116,7 @@ class Sharing:
     def memory_gib(self, of_label: float | None) -> float | None:
         """Memory that one device may use; the label has that of a whole GPU, or of a slice."""
         if self.strategy == "mig":
-            found = _PROFILE_GIB.search(self.profile)
-            return of_label or (float(found.group(1)) if found else None)
+            return of_label or profile_gib(self.profile)
         if self.strategy == "mps" and of_label:
             return round(of_label / self.replicas, 1)
         return of_label
@@ -150,6 +149,12 @@ def sharing_of(
         return Sharing("unknown", 2, behind or 1) if product.endswith(_SHARED) else None
     mps: Strategy = "mps" if labels.get(LABEL_MPS) == "true" else "unknown"
     return Sharing(_STRATEGIES.get(strategy, mps), replicas, behind or max(1, devices // replicas))
+
+
+def profile_gib(text: str) -> float | None:
+    """The memory of a MIG profile such as `3g.40gb`, or of the resource that is called after it."""
+    found = _PROFILE_GIB.search(text)
+    return float(found.group(1)) if found else None
 
 
 def mig_slices(amounts: Mapping[str, Any]) -> list[str]:
