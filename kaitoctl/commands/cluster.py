@@ -62,6 +62,7 @@ async def connected(
         from kaitoctl.kube import fast_json  # msgspec takes 20 ms: whoever asks once does not win them back
 
         fast = {"decode": fast_json.decode, "encode": fast_json.encode}
+    host = "the API server"
     try:
         async with client.connect(
             kubeconfig=kubeconfig,
@@ -74,10 +75,13 @@ async def connected(
             request_timeout_s=request_timeout_s,
             **fast,
         ) as connection:
+            host = connection.host
             _say_whom(connection)
             yield connection
     except KaitoctlError as error:
         error.flags = target.flags
+        if isinstance(error, ApiError) and error.status == 401:
+            error.message = f"{host} does not accept the credentials (401): {error.message}"
         raise
 
 

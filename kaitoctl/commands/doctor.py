@@ -107,7 +107,7 @@ async def all_checks(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check
                 "cluster",
                 "api-server",
                 "error",
-                f"{client.host} rejected the credentials (401): {error}",
+                f"{client.host} does not accept the credentials (401): {error}",
                 "log in again",
             )
             return

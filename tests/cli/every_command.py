@@ -70,7 +70,7 @@ CALLS: dict[str, list[list[str]]] = {
     "upgrade verify": [["--to", "v0.12"]],
     "validate": [["-f", "{file}", "--kubeconfig", "{kubeconfig}"]],
     "version": [[]],
-    "why": [["falcon"], ["falcon", "-o", "json"]],
+    "why": [["falcon"], ["falcon", "phi", "-o", "json"]],
 }
 FOR_EVER = ("run-controller", "run-webhook", "events falcon -w")
 """They end when somebody ends them."""

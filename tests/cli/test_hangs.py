@@ -81,6 +81,8 @@ async def half_an_answer_and_silence(reader: Reader, writer: Writer) -> None:
 PAGE = "<html><head><title>Please log in</title></head><body>...</body></html>"
 
 ANSWERS: dict[str, Fault] = {
+    "401": refusing(401, "Unauthorized"),
+    "403": refusing(403, "Forbidden"),
     "429": refusing(429, "TooManyRequests", "Retry-After: 1"),
     "429 that asks for a long time": refusing(429, "TooManyRequests", "Retry-After: 600"),
     "500": refusing(500, "InternalError"),

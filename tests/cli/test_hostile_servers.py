@@ -42,6 +42,17 @@ def test_odd_details_of_a_refusal_do_no_harm(offline: Shell, tmp_path: Path, det
     assert "error: no" in done.stderr
 
 
+@pytest.mark.parametrize("command", [["status"], ["why", "w"], ["nodes"], FALCON])
+def test_who_is_not_let_in_learns_by_which_server(offline: Shell, tmp_path: Path, command: list[str]) -> None:
+    status = {"kind": "Status", "message": "Unauthorized", "reason": "Unauthorized"}
+    with serving(always(401, status), tmp_path) as kubeconfig:
+        server = yaml.safe_load(Path(kubeconfig).read_text())["clusters"][0]["cluster"]["server"]
+        done = offline.kaitoctl(*command, "--kubeconfig", kubeconfig, code=4)
+    address = server.rpartition("/")[0]  # its path is a secret
+    assert f"error: {address} does not accept the credentials (401): Unauthorized" in done.stderr
+    assert "hint: " in done.stderr and "log in again" in done.stderr
+
+
 def test_secrets_that_a_server_quotes_are_not_shown(offline: Shell, tmp_path: Path) -> None:
     def quoting(method: str, path: str) -> tuple[int, str]:
         return 400, f"bad request for {path} with Bearer s3cret-token"
