@@ -17,7 +17,7 @@ def list_adapters(
     workspace: Annotated[
         str, typer.Argument(help="Workspace name.", metavar="NAME", autocompletion=complete.workspaces)
     ],
-    output_format: Annotated[str, options.formats("table", "json", "yaml", "name")] = "table",
+    output_format: options.CatalogOutput = "table",
     catalog: options.CatalogFile = None,
     target: options.Cluster = options.CLUSTER,
 ) -> None:

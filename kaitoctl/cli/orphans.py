@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from kaitoctl.cli import options
@@ -14,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def orphans(
-    output_format: Annotated[str, options.formats("table", "json", "yaml", "name")] = "table",
+    output_format: options.CatalogOutput = "table",
     target: options.WholeCluster = options.WHOLE_CLUSTER,
 ) -> None:
     """List NodeClaims, node pools and nodes whose Workspace is gone, with the command for each.

@@ -84,7 +84,7 @@ def serve(
 
 @models_app.command("list")
 def list_models(
-    output_format: Annotated[str, options.formats("table", "json", "yaml")] = "table",
+    output_format: options.CatalogOutput = "table",
 ) -> None:
     """List the models that can be pulled, and those in the cache.
 

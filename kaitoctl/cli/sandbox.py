@@ -98,7 +98,7 @@ def down(
 
 @app.command("status")
 def status(
-    output_format: Annotated[str, options.formats("table", "json", "yaml")] = "table",
+    output_format: options.CatalogOutput = "table",
 ) -> None:
     """List the sandboxes of this machine.
 

@@ -59,7 +59,10 @@ def remove_model(preset: Preset, sandbox_name: options.SandboxName = "default") 
 
 
 @model_app.command("list")
-def list_models(sandbox_name: options.SandboxName = "default") -> None:
+def list_models(
+    sandbox_name: options.SandboxName = "default",
+    output_format: options.CatalogOutput = "table",
+) -> None:
     """List the presets whose pods are real.
 
     \b
@@ -68,7 +71,7 @@ def list_models(sandbox_name: options.SandboxName = "default") -> None:
     """
     from kaitoctl.commands import sandbox_contents
 
-    sandbox_contents.list_models(sandbox_name=sandbox_name)
+    sandbox_contents.list_models(sandbox_name=sandbox_name, output_format=output_format)
 
 
 @image_app.command("load")

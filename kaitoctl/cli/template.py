@@ -15,7 +15,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_templates(
-    output_format: Annotated[str, options.formats("table", "json", "yaml", "name")] = "table",
+    output_format: options.CatalogOutput = "table",
 ) -> None:
     """List the templates that `create workspace --template NAME` knows.
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 _LONGEST_EVIDENCE = 240
 
 
-def show_rows(rows: Sequence[Row]) -> None:
+def show_rows(rows: Sequence[Row], *, wide: bool = False) -> None:
     """The adapters: in the spec, in the pods, loaded."""
     cells = [(row.name, in_spec(row), in_pods(row), loaded_strength(row), row.source) for row in rows]
-    output.table(("ADAPTER", "SPEC", "POD", "LOADED", "SOURCE"), cells, below=True)
+    output.table(("ADAPTER", "SPEC", "POD", "LOADED", "SOURCE"), cells, wide=wide, below=True)
 
 
 def insist_on_loaded(rows: Sequence[Row], why: str, *, quietly: bool = False) -> None:

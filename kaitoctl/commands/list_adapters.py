@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import adapter_messages as words
-from kaitoctl.commands import invocation, option_values
+from kaitoctl.commands import invocation, listing, option_values
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.target import Target
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def list_adapters(*, workspace: str, output_format: str, catalog: str | None, target: Target) -> int:
     """List a Workspace's LoRA adapters: in its spec, in its pods, loaded by the model server."""
     catalog_file.read(catalog)  # refuses one that cannot be read, as everywhere
-    option_values.output_format(output_format, ("table", "json", "yaml", "name"))
+    option_values.output_format(output_format, listing.FORMATS)
     rows, why = invocation.answer_of(_ask(target, option_values.workspace_name(workspace)))
     rows = invocation.ordered(rows, _plain)
     if output_format == "name":
@@ -29,7 +29,7 @@ def list_adapters(*, workspace: str, output_format: str, catalog: str | None, ta
     elif option_values.is_structured(output_format):
         output.structured([_plain(row) for row in rows], output_format)
     elif rows:
-        words.show_rows(rows)
+        words.show_rows(rows, wide=output_format == "wide")
     if not rows:
         output.step(f"Workspace {workspace} has no adapters")
     elif why:

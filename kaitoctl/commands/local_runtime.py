@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kaitoctl.commands import option_values
+from kaitoctl.commands import listing
 from kaitoctl.runtime import adapters, extra, pulled, server
 from kaitoctl.screens import output
 
@@ -41,16 +41,13 @@ def serve(
 
 def list_models(*, output_format: str) -> None:
     """List the models that can be pulled, and those that are here."""
-    option_values.output_format(output_format, ("table", "json", "yaml"))
-    found = pulled.list_models()
-    if option_values.is_structured(output_format):
-        output.structured({"models": found}, output_format)
-        return
-    rows = [
-        (str(row["name"]), str(row["size"]), str(row["path"] or "not pulled"), str(row["note"]))
-        for row in found
-    ]
-    output.table(("NAME", "SIZE", "FILE", "NOTE"), rows)
+    listing.show(
+        "models",
+        pulled.list_models(),
+        ("NAME", "SIZE", "FILE", "NOTE"),
+        lambda one: (str(one["name"]), str(one["size"]), str(one["path"] or "not pulled"), str(one["note"])),
+        output_format,
+    )
 
 
 def pull_model(*, name: str, from_path: Path | None) -> None:

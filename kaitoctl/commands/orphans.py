@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from kaitoctl.commands import invocation, option_values
+from kaitoctl.commands import invocation, listing, option_values
 from kaitoctl.commands.cluster import connected, workspace_kind
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError
@@ -16,17 +16,16 @@ from kaitoctl.kaito.orphans import Orphan, orphans
 from kaitoctl.kube.objects import NODE, NODE_CLAIM, POD
 from kaitoctl.kube.pod_state import UNFINISHED
 from kaitoctl.screens import output
+from kaitoctl.screens.layout import indented
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
 
-_OUTPUTS = ("table", "json", "yaml", "name")
-
 
 def list_orphans(*, output_format: str, target: Target) -> int:
     """List what earlier Workspaces have left behind; 1 when there is any."""
-    option_values.output_format(output_format, _OUTPUTS)
+    option_values.output_format(output_format, listing.FORMATS)
     found = invocation.ordered(invocation.answer_of(_find(target)), _plain)
     if option_values.is_structured(output_format):
         output.structured({"orphans": [_plain(orphan) for orphan in found]}, output_format)
@@ -36,10 +35,11 @@ def list_orphans(*, output_format: str, target: Target) -> int:
     elif not found:
         output.step("nothing is left of deleted Workspaces")
     else:
-        for orphan in found:
-            output.data(output.visible(f"{orphan.kind} {orphan.name}{_where(orphan)}"))
-            output.data(output.visible(f"  {orphan.why}"))
-            output.data(output.visible(f"  {orphan.command}"))
+        lines = [(f"{one.kind} {one.name}{_where(one)}", f"  {one.why}", f"  {one.command}") for one in found]
+        if output_format == "wide":
+            output.data("\n".join(output.visible(line) for entry in lines for line in entry))
+        else:
+            output.show([indented(line, hang=0) for entry in lines for line in entry])
         output.warning(f"{len(found)} {plural('object', len(found))} left by earlier Workspaces")
     return 1 if found else 0
 

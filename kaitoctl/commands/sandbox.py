@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import option_values, sandbox_models, sandbox_process, sandbox_server
+from kaitoctl.commands import listing, option_values, sandbox_models, sandbox_process, sandbox_server
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.commands.target import Target
@@ -77,23 +77,22 @@ def down(*, sandbox_name: str, delete: bool) -> None:
 
 def status(*, output_format: str) -> None:
     """List the sandboxes of this machine."""
-    option_values.output_format(output_format, ("table", "json", "yaml"))
-    rows = []
+    rows: list[Object] = []
     for name in sandbox_process.names():
         folder = sandbox_process.folder(name)
         is_up = sandbox_process.is_up(folder)
         address = folder.read_server_file().get("address", "") if is_up else ""
         rows.append({"name": name, "up": is_up, "address": address, "kubeconfig": str(folder.kubeconfig)})
-    if option_values.is_structured(output_format):
-        output.structured({"sandboxes": rows}, output_format)
-    elif rows:
-        cells = [
-            (str(r["name"]), "up" if r["up"] else "down", str(r["address"]), str(r["kubeconfig"]))
-            for r in rows
-        ]
-        output.table(("NAME", "STATE", "ADDRESS", "KUBECONFIG"), cells, below=True)
-    else:
+    if not rows and output_format in ("table", "wide"):
         output.step("there is no sandbox; kaitoctl sandbox up starts one")
+        return
+    listing.show(
+        "sandboxes",
+        rows,
+        ("NAME", "STATE", "ADDRESS", "KUBECONFIG"),
+        lambda one: (one["name"], "up" if one["up"] else "down", one["address"], one["kubeconfig"]),
+        output_format,
+    )
 
 
 def kubeconfig(*, sandbox_name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kaitoctl.commands import sandbox_models, sandbox_process
+from kaitoctl.commands import listing, sandbox_models, sandbox_process
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.catalog import SHIPPED, close_matches
 from kaitoctl.kaito.validation import grammar
@@ -42,13 +42,16 @@ def remove_model(*, preset: str, sandbox_name: str) -> None:
     output.success(f"pods of {preset} made from now on are simulated")
 
 
-def list_models(*, sandbox_name: str) -> None:
+def list_models(*, sandbox_name: str, output_format: str) -> None:
     """List the presets whose pods are real."""
-    found = sandbox_models.models(sandbox_process.folder(sandbox_name))
-    if found:
-        output.table(("PRESET", "MODEL"), sorted(found.items()))
-    else:
+    models_of = sorted(sandbox_models.models(sandbox_process.folder(sandbox_name)).items())
+    found = [{"name": preset, "model": str(model)} for preset, model in models_of]
+    if not found and output_format in ("table", "wide"):
         output.step("all pods are simulated; kaitoctl sandbox model set PRESET --from FILE changes that")
+        return
+    listing.show(
+        "presets", found, ("PRESET", "MODEL"), lambda one: (one["name"], one["model"]), output_format
+    )
 
 
 def load_image(*, file: Path, image: str, sandbox_name: str) -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from kaitoctl.advice import Command, text
-from kaitoctl.commands import option_values
+from kaitoctl.commands import listing
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import templates
 from kaitoctl.screens import output
@@ -16,15 +16,10 @@ _COMMENT = re.compile(r"\{#-?\s*(.*?)\s*-?#\}", re.DOTALL)
 
 def list_templates(*, output_format: str) -> None:
     """List the templates that `create workspace --template NAME` knows."""
-    option_values.output_format(output_format, ("table", "json", "yaml", "name"))
-    about = {name: _purpose(templates.text_of(name)[0]) for name in templates.names()}
-    if output_format == "name":
-        for name in about:
-            output.data(name)
-    elif output_format == "table":
-        output.table(["NAME", "PURPOSE"], about.items())
-    else:
-        output.structured({"templates": [{"name": n, "purpose": p} for n, p in about.items()]}, output_format)
+    found = [{"name": name, "purpose": _purpose(templates.text_of(name)[0])} for name in templates.names()]
+    listing.show(
+        "templates", found, ("NAME", "PURPOSE"), lambda one: (one["name"], one["purpose"]), output_format
+    )
 
 
 def show_template(*, name: str) -> None:

@@ -6,8 +6,9 @@ Texts may come from a cluster: both make control characters visible, and neither
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 # Arabic, Hebrew and other letters are fine; what steers the writing direction is not.
 STEERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
@@ -163,12 +164,28 @@ BLANK = Paragraph()
 
 
 def table(
-    headers: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, gap: int = 2, names: int = 1
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    gap: int = 2,
+    names: int = 1,
+    drops: Mapping[str, int] = MappingProxyType({}),
 ) -> Table:
-    """A table whose first columns are names."""
-    columns = tuple(Column(header, whole=at < names) for at, header in enumerate(headers))
+    """A table whose first columns are names; `drops` has what goes first where there is too little room."""
+    columns = tuple(
+        Column(header, whole=at < names, drop=drops.get(header, 0)) for at, header in enumerate(headers)
+    )
     cells = (tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows)
     return Table(columns, tuple(cells), gap=gap)
+
+
+def indented(line: str, *, hang: int = 4) -> Paragraph | Command:
+    """A line as far in as its blanks say; a command is not wrapped."""
+    text = line.lstrip(" ")
+    indent = len(line) - len(text)
+    if text.startswith(("kubectl ", "kaitoctl ")):
+        return Command(text, indent=indent)
+    return Paragraph(text, indent=indent, hang=hang)
 
 
 def plain(blocks: Iterable[Block]) -> list[str]:

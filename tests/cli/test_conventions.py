@@ -108,6 +108,21 @@ def test_wide_has_more_columns_and_cuts_nothing(listed: Shell) -> None:
     assert set(narrow) < set(wide)
 
 
+@pytest.mark.parametrize("command", ["template list", "runtime models list", "skus list"])
+def test_a_list_of_names_takes_every_format(offline: Shell, command: str) -> None:
+    def said(*options: str) -> list[str]:
+        return offline.kaitoctl(*command.split(), *options).stdout.splitlines()
+
+    names = said("-o", "name")
+    assert names
+    assert len(said("-o", "wide")) == len(said("-o", "wide", "--no-headers")) + 1
+    ((key, items),) = json.loads("\n".join(said("-o", "json"))).items()
+    assert [item["name"] for item in items] == names
+    assert " ".join(said("-o", f"jsonpath={{.{key}[*].name}}")).split() == names
+    columns = said("-o", "custom-columns=N:.name", "--sort-by", ".name")
+    assert [line.strip() for line in columns] == ["N", *sorted(names)]
+
+
 def test_headers_can_be_left_out(listed: Shell) -> None:
     with_them, without = status(listed), status(listed, "--no-headers")
     assert len(with_them.splitlines()) == len(without.splitlines()) + 1
