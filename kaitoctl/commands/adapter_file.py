@@ -76,7 +76,7 @@ def edit(
         files.replace(filename, made)
     suffix = f" in {filename}" if how.dry_run == "none" else f" in {filename} (client dry run)"
     if how.output is None:
-        output.data(f"{output.resource_name(before)} {word}{suffix}")
+        output.sentence(f"{output.resource_name(before)} {word}{suffix}")
     else:
         output.objects([after], how.output)
 

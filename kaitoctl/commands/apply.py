@@ -175,7 +175,7 @@ async def _apply(
             await write(client, plan, progress, force=how.force, again=how.again)
         words = {"none": "", "client": " (client dry run)", "server": " (server dry run)"}[how.dry_run]
         for change in plan.changes:
-            output.data(f"{_name(change)} {_word(change)}{words}")
+            output.sentence(f"{_name(change)} {_word(change)}{words}")
         await pruning.send(client, pruned, dry_run=how.dry_run)
         workspaces = [change.key for change in plan.changes if change.kind == "Workspace"]
         sets = [change.key for change in plan.changes if change.kind == api.INFERENCE_SET.kind]

@@ -198,7 +198,8 @@ def show(target: Target, deletion: Deletion) -> None:
         output.step(f"Workspace {deletion.key} is being deleted already")
     else:
         output.step(f"Workspace {deletion.key} will be deleted")
-        ownership_warnings.warn(target, deletion.workspace)
+        if not deletion.of_set:  # its owner goes with it
+            ownership_warnings.warn(target, deletion.workspace)
     for line in deletion.ends.lines():
         output.note(line)
 
@@ -238,7 +239,7 @@ async def send(client: Client, kind: Kind, shown: Object, *, dry_run: bool) -> N
                 resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
                 rights = f"you need get and delete on {resource} in this namespace"
                 raise explain_refusal(error, namespace=key.namespace, rights=rights) from error
-    output.data(f"{output.resource_name(shown)} deleted{words}")
+    output.sentence(f"{output.resource_name(shown)} deleted{words}")
 
 
 # --- wait --------------------------------------------------------------------------------------------------

@@ -268,7 +268,7 @@ async def _write(target: Target, live: Object, goal: Object, how: _How) -> None:
             consent.require_yes_or_tty(yes=False)
             await consent.confirm("Continue?")
         after = await _send(client, now, goal, dry_run=False)
-        output.data(f"{output.resource_name(after)} edited")
+        output.sentence(f"{output.resource_name(after)} edited")
         if how.wait:
             timeout_s = how.timeout_s or follow.following_s(how.catalog, after)
             await follow.rollout(

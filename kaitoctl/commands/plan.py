@@ -14,7 +14,7 @@ from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.prices import read_prices
 from kaitoctl.screens import markdown, output, plan_screen
-from kaitoctl.screens.layout import Paragraph
+from kaitoctl.screens.layout import indented
 
 if TYPE_CHECKING:
     from kaitoctl.commands.option_values import Manifests
@@ -47,17 +47,12 @@ def plan(
         *entries, summary = map(output.visible, plan_screen.lines(found, target.flags, costs))
         output.data(markdown.comment("plan", summary, entries))
     else:
-        output.show([_paragraph(line) for line in plan_screen.lines(found, target.flags, costs)])
+        output.show([indented(line) for line in plan_screen.lines(found, target.flags, costs)])
     if out is not None and not found.refused:
         _keep(found, out, target)
     elif out is not None:
         output.warning(f"--out {out}: not written, as something is refused")
     return found.exit_code
-
-
-def _paragraph(line: str) -> Paragraph:
-    text = line.lstrip(" ")
-    return Paragraph(text, indent=len(line) - len(text), hang=4)
 
 
 async def _plan(target: Target, written: list[plan_documents.Written], asked: make_plan.Asked) -> Plan:

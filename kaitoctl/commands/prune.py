@@ -190,7 +190,7 @@ async def send(client: Client, pruned: Pruned, *, dry_run: str) -> None:
     """
     if dry_run == "client":
         for name in _names(pruned):
-            output.data(f"{name} deleted (client dry run)")
+            output.sentence(f"{name} deleted (client dry run)")
         return
     is_dry = dry_run == "server"
     for fleet in pruned.sets:

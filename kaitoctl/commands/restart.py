@@ -104,7 +104,7 @@ async def _restart_one(
     if how.dry_run != "client":
         after = await _send(client, workload, dry_run=how.dry_run == "server")
     word = words.get(how.dry_run, "restarted (server dry run)")
-    output.data(f"{output.resource_name(workspace)} {word}")
+    output.sentence(f"{output.resource_name(workspace)} {word}")
     if how.dry_run == "none" and how.wait:
         await _follow(client, target, workspace, after, how)
 

@@ -116,7 +116,7 @@ def _cause(one: Object, *, wide: bool) -> str:
 
 
 def _show_whole(known: Known, one: Object) -> None:
-    output.data(f"{output.resource_name(known.workspace)} with revision #{revisions.number_of(one)}")
+    output.sentence(f"{output.resource_name(known.workspace)} with revision #{revisions.number_of(one)}")
     output.yaml(to_yaml(one["data"]).rstrip("\n"))
 
 
@@ -355,7 +355,7 @@ async def _status(
 
             kind = "inferenceset"
             await rollout_set.follow(client, target, found, timeout_s, known)
-    output.data(f'{kind} "{asked.name}" successfully rolled out')
+    output.sentence(f'{kind} "{asked.name}" successfully rolled out')
 
 
 # --- the cluster -------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ async def show_history(client: Client, fleet: Fleet, number: int | None, output_
         return
     name = output.resource_name(fleet.inference_set)
     if number is not None:
-        output.data(f"{name} with revision #{number}")
+        output.sentence(f"{name} with revision #{number}")
         output.yaml(to_yaml(shown[0]["data"]).rstrip("\n"))
         return
     current = [one for one in found if history.has_same_data(one, fleet.inference_set)][-1:]

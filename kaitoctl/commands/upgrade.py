@@ -16,6 +16,7 @@ from kaitoctl.kaito import api, catalog_file, convert, planning, upgrade, valida
 from kaitoctl.kaito.validation import releases
 from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by, key_of, labels_of
 from kaitoctl.screens import markdown, output, upgrade_screen
+from kaitoctl.screens.layout import Paragraph, indented
 
 if TYPE_CHECKING:
     from kaitoctl.commands.option_values import Manifests
@@ -79,10 +80,12 @@ def plan(
         output.structured(answer, output_format)
     else:
         shown = upgrade_screen.lines(found, release, asked.to, where=given.words, are_files=given.are_files)
-        lines = [output.visible(target.text(line)) for line in shown]
+        lines = [target.text(line) for line in shown]
         if output_format == "markdown":
-            lines = [markdown.comment("upgrade plan", lines[-1], lines[:-1])]
-        output.data("\n".join(lines))
+            *entries, summary = map(output.visible, lines)
+            output.data(markdown.comment("upgrade plan", summary, entries))
+        else:
+            output.show([indented(line) for line in lines])
     return 0 if all(one.is_fine for one in found) else 1
 
 
@@ -184,8 +187,7 @@ def verify(*, to: str, output_format: str, catalog: str | None, target: Target) 
         rows = [{"what": what, "ok": not fault, "fault": fault} for what, fault in checks]
         output.structured({"to": to, "checks": rows}, output_format)
     else:
-        for what, fault in checks:
-            output.data(output.visible(f"{'✗' if fault else '✓'} {what}{f': {fault}' if fault else ''}"))
+        output.show([_verdict(what, fault) for what, fault in checks])
     failed = sum(bool(fault) for _, fault in checks)
     if failed:
         raise NegativeAnswer(
@@ -193,6 +195,11 @@ def verify(*, to: str, output_format: str, catalog: str | None, target: Target) 
             hint=Command("kaitoctl why NAME -n NAMESPACE") + " says more of one",
         )
     return 0
+
+
+def _verdict(what: str, fault: str) -> Paragraph:
+    mark, text = ("✗", f"{what}: {fault}") if fault else ("✔", what)
+    return Paragraph(text, mark=mark, plain=f"{mark} {text}")
 
 
 async def _verify(target: Target, to: str, known: Catalog) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube.objects import DEPLOYMENT
 from kaitoctl.kube.request import Request
 from kaitoctl.screens import output
+from kaitoctl.screens.layout import Paragraph
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
@@ -36,8 +37,7 @@ def version(*, only_client: bool, output_format: str, target: Target) -> int:
         except KaitoctlError as error:
             failure = error
     if output_format == "text":
-        for line in _lines(found):
-            output.data(output.visible(line))
+        output.show([Paragraph(line, hang=9) for line in _lines(found)])
     else:
         output.structured(found, output_format)
     if failure is not None:

@@ -62,6 +62,11 @@ def data(text: str) -> None:
     _write(sys.stdout, text)
 
 
+def sentence(text: str) -> None:
+    """One line of words of the result, on stdout; a terminal breaks it between them."""
+    show([Paragraph(text, hang=2)])
+
+
 class _Said:
     """What the command line says of all that is written."""
 
@@ -98,7 +103,7 @@ def report_write(obj: Object, output: str | None, word: str, *, narrates: bool =
     """
     line = f"{resource_name(obj)} {word}"
     if output is None:
-        data(line)
+        sentence(line)
         return
     objects([without_managed_fields(obj)], output)
     if output != "name" and narrates:

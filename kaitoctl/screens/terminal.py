@@ -252,7 +252,8 @@ def _lines(text: str, width: int, taken: int = 0, *, least: int = _LEAST_ROOM) -
     lines, room = [""], width - taken
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if lines[-1] and cell_len(longer) > room:
+        # A sign at the beginning does not stand alone.
+        if lines[-1] and lines[-1] not in _STYLES and cell_len(longer) > room:
             lines.append(word)
             room = width
         else:
@@ -281,7 +282,7 @@ def _table(block: Table, width: int) -> Iterator[RenderableType]:
     columns = [block.columns[at] for at in order]
     rows = [[row[at] for at in order] for row in block.rows]
     room = _TOO_WIDE if block.wide else width
-    kept = _columns_with_room(columns, rows, room)
+    kept = _columns_with_room(columns, rows, room, below=block.below)
     columns, rows = [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
     under: list[str] = [""] * len(rows)
     is_too_wide = _is_too_wide if block.below else _breaks_words
@@ -332,13 +333,21 @@ def _rank(block: Table, at: int) -> int:
     return block.first.index(header) + 1 if header in block.first else len(block.first) + 1
 
 
-def _columns_with_room(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> list[int]:
-    """The columns that there is room for; those that may be dropped go when it is too small for all."""
+def _columns_with_room(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int, *, below: bool
+) -> list[int]:
+    """The columns that there is room for; those that may be dropped go when it is too small for all.
+
+    Where the last one may stand below its line, it is when words of the others would be broken.
+    """
     kept: list[int] = []
+    is_too_wide = _breaks_words if below else _is_too_wide
     for level in range(max(column.drop for column in columns) + 1):
         kept = [at for at, column in enumerate(columns) if not 0 < column.drop <= level]
-        natural = [_natural(columns[at], [row[at] for row in rows]) for at in kept]
-        if sum(natural) + _GAP * (len(kept) - 1) <= room:
+        beside = kept[:-1] if below else kept
+        if not is_too_wide(
+            [columns[at] for at in beside], [[row[at] for at in beside] for row in rows], room
+        ):
             break
     return kept
 

@@ -56,28 +56,30 @@ def _details(one: Effect) -> Iterator[str]:
 
 
 def _steps(found: Sequence[Effect], to: str, where: Sequence[str], *, are_files: bool) -> Iterator[Advice]:
-    """In which order; only what is needed."""
-    steps: list[Advice] = []
+    """In which order; only what is needed, and the commands for it."""
+    steps: list[tuple[str, tuple[Advice, ...]]] = []
     if any(one.breaks for one in found):
-        steps.append("decide about the Workspaces marked ✗: another model or instance type, or their end")
-    steps.append(
-        Command("kubectl get workspaces -A -o yaml") + " > workspaces-before.yaml keeps what there is"
-    )
-    steps.append(
-        f"apply the CRDs of KAITO {to} (helm upgrade leaves CRDs as they are), then upgrade its chart"
-    )
+        words = "decide about the Workspaces marked ✗: another model or instance type, or their end"
+        steps.append((words, ()))
+    keeping = Command("kubectl get workspaces -A -o yaml") + " > workspaces-before.yaml"
+    steps.append(("keep what there is:", (keeping,)))
+    words = f"apply the CRDs of KAITO {to} (helm upgrade leaves CRDs as they are), then upgrade its chart"
+    steps.append((words, ()))
     if restarting := [one for one in found if one.outcome == "restarts"]:
         most = max(one.outage.most_s for one in restarting)
-        steps.append(
+        words = (
             f"wait: {len(restarting)} {plural('Workspace', len(restarting))} will restart, all at once, when "
             f"the new controller starts: {int(most // 60)} minutes at most"
         )
+        steps.append((words, ()))
     if any(one.is_rewritten for one in found):
         rewrite = Command("kaitoctl convert", *where, "--to", "v1beta1", "--in-place")
         printing = Command("kaitoctl upgrade plan --to", to, *where, "-o", "manifests")
         first: Advice = rewrite if are_files else printing + " > workspaces.yaml"
         second = Command("kaitoctl plan", *(where if are_files else ("-f", "workspaces.yaml")))
-        steps.append(first + (", then " + second))
-    steps.append(Command("kaitoctl upgrade verify --to", to))
+        steps.append(("rewrite the manifests, and look at what they change:", (first, second)))
+    steps.append(("verify:", (Command("kaitoctl upgrade verify --to", to),)))
     yield "Order:"
-    yield from (f"  {number}. " + step for number, step in enumerate(steps, start=1))
+    for number, (words, commands) in enumerate(steps, start=1):
+        yield f"  {number}. {words}"
+        yield from ("       " + command for command in commands)

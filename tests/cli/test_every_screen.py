@@ -6,6 +6,7 @@ tests/pure/test_terminal.py does the same for screens that are hard to bring abo
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -16,6 +17,8 @@ import pytest
 from shell import BIN, Shell
 from world import falcon
 
+from kaitoctl.cli import quick
+
 NAME = "workspace-falcon-7b-for-the-second-team"
 NAMESPACE = "every-screen"
 OFFLINE = [
@@ -23,18 +26,53 @@ OFFLINE = [
     "fit falcon-7b", "fit phi-4", "fit phi-4 --all", "fit llama-3.3-70b-instruct", "template list", "explain",
     "explain KW121", "explain adapter-image-bad", "validate -f bad.yaml", "runtime models list",
     "fit --nodes nodes.yaml", "nodes --nodes nodes.yaml", "check-nodes -f good.yaml --nodes nodes.yaml",
-    "config view", "sandbox status",
+    "config view", "sandbox status", "mirror list good.yaml", "upgrade plan --to v0.12 -f bad.yaml",
 ]  # fmt: skip
 CLUSTER = [
     "status", "status {name}", "why {name}", "events {name}", "rollout history {name}",
     "list-adapters {name}",
     "nodes", "doctor", "check-nodes {name}", "version", "fit --cluster", "plan -f changed.yaml",
-    "diff -f changed.yaml", "orphans", "status -A",
+    "diff -f changed.yaml", "orphans", "status -A", "get", "render -f good.yaml -o name",
+    "upgrade plan --to v0.12", "upgrade verify --to v0.12", "apply -f changed.yaml --dry-run server",
+    "delete {name} --dry-run server", "restart {name} --dry-run server", "scale {name} --count 2",
+    "rollout undo {name} --dry-run server", "rollout status {name}", "endpoint {name}",
+    "set-adapter {name} --name style --strength 0.5 --dry-run server",
+    "remove-adapter {name} --name style --dry-run server",
+    "add-adapter {name} --name more --image registry.example/more:1 --dry-run server",
+    "create workspace {name} --preset falcon-7b --dry-run server",
 ]  # fmt: skip
+# Of a set and its replicas, whose names are as long.
+SET = [
+    "status", "status {name}", "why {name}", "events {name}", "nodes", "rollout history {name}",
+    "rollout status {name}", "rollout fleet {name} --yes", "plan -f more.yaml",
+    "delete inferenceset/{name} --dry-run server",
+    "create inference-set another-{name} --preset phi-4-mini-instruct --dry-run server",
+]  # fmt: skip
+# What has no screen of tables and sentences here, and why.
+ELSEWHERE = {
+    "data whose width is the reader's": "chat completion convert logs schema template-new template-show",
+    "no end of its own": "run-controller run-webhook runtime-serve sandbox-serve",
+    "a line or two": "sandbox-down sandbox-image-list sandbox-image-load sandbox-kubeconfig "
+    "sandbox-model-list sandbox-model-rm sandbox-model-set sandbox-node-add sandbox-node-break "
+    "sandbox-node-repair sandbox-node-rm sandbox-up rollout-pause rollout-resume",
+    "an editor's screen, and plan's": "edit",
+    "tests/runtime/test_adapter_command.py": "adapter-check adapter-pack",
+    "a download": "runtime-models-pull",
+    "the screen of status": "replay",
+}
 # Of letters and what joins them; not an age, a count or a part of a drawing.
 _NAME = re.compile(r"[^\d\W][\w./:-]*")
 # Data that is copied, whatever its width.
 _COPIED = re.compile(r"^\W*(?:\w+: )?(?:kubectl|kaitoctl|curl|https?:|/)|(?:kubectl|kaitoctl) \S")
+
+
+def test_every_command_has_its_screens_here_or_a_reason() -> None:
+    commands = {path for path, one in quick.table()["commands"].items() if path and "commands" not in one}
+    shown = {" ".join(line.split()[:count]) for line in (*OFFLINE, *CLUSTER, *SET) for count in (1, 2, 3)}
+    reasons = {name.replace("-", " ") for names in ELSEWHERE.values() for name in names.split()}
+    spelt = {command.replace("-", " "): command for command in commands}
+    assert set(spelt) - reasons - {line.replace("-", " ") for line in shown} == set()
+    assert reasons <= set(spelt), "no such command"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +119,22 @@ def test_no_screen_without_a_cluster_is_too_wide(offline: Shell, columns: int, c
     files(offline)
     every = OFFLINE if columns == 80 and colour else OFFLINE[1:8]
     assert found(offline, every, columns, colour) == {}
+
+
+def test_no_screen_of_a_set_is_too_wide(sandbox_shell: Shell) -> None:
+    name, shell = "phi-mini-for-the-second-team-of-all", sandbox_shell
+    make = ("create", "inference-set", name, "--preset", "phi-4-mini-instruct", "--replicas", "2")
+    instance = ("--instance-type", "Standard_NC24ads_A100_v4")
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    shell.kaitoctl(*make, *instance, "-n", NAMESPACE, "--yes", "--timeout", "90s")
+    made = shell.get("inferenceset", name, "-n", NAMESPACE)
+    made["spec"]["replicas"] = 4
+    (shell.home / "more.yaml").write_text(json.dumps(made))
+    commands = [f"{command.format(name=name)} -n {NAMESPACE}" for command in SET]
+    try:
+        assert found(shell, commands, 80, True) == {}
+    finally:
+        shell.kaitoctl("delete", f"inferenceset/{name}", "-n", NAMESPACE, "--yes", "--no-wait")
 
 
 @pytest.mark.parametrize(("columns", "colour"), [(80, True), (120, False)])
