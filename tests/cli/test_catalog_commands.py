@@ -390,7 +390,7 @@ def test_the_schema_is_for_clusters_and_for_editors(offline: Shell) -> None:
         (["models", "list", "--target-version", "v1"], "--target-version"),
         (["models", "list", "--catalog", "no-such.yaml"], "no-such.yaml"),
         (["skus", "list", "--cloud", "moon"], "--cloud"),
-        (["fit"], "preset is missing"),
+        (["fit"], "name a preset"),
         (["fit", "nope"], "neither a preset nor a model"),
         (["fit", "--pods", "p.json", "falcon-7b"], "--nodes is missing"),
         (["fit", "--nodes", "n.json", "--cluster"], "give one of them"),

@@ -327,7 +327,7 @@ def test_a_cluster_that_says_no_or_nothing(offline: Shell, tmp_path: Path, comma
     with serving(always(403, status), tmp_path) as kubeconfig:
         done = offline.kaitoctl("rollout", *command, "--kubeconfig", kubeconfig, code=4)
     assert message in done.stderr
-    assert "it takes the right to" in done.stderr
+    assert "hint: you need " in done.stderr
     done = offline.kaitoctl("rollout", *command, "--kubeconfig", kubeconfig, code=3)  # it is down now
     assert "error: " in done.stderr
 
