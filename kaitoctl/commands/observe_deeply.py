@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.commands.cluster import REFUSED
@@ -18,7 +19,7 @@ from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Named, Snapshot
 from kaitoctl.kube import pod_state, request
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.conditions import is_true
+from kaitoctl.kube.conditions import is_true, parse_timestamp
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -56,6 +57,7 @@ _MOST_EXPLAINED = 4  # nodes out of use: the first few explain the others
 # vLLM logs the cause first and then, twice over, how it propagated: some 200 lines in all.
 _LOG_LINES, _LOG_BYTES = 400, 512 * 1024
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
+_LONG_S = 1800.0  # KAITO's own limit for presets that name none
 _MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 
 
@@ -276,7 +278,10 @@ async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[t
         seen.pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True
     )
     troubled = [
-        (pod, item) for pod in newest for item in pod_state.container_statuses(pod) if _has_ended_badly(item)
+        (pod, item)
+        for pod in newest
+        for item in pod_state.container_statuses(pod)
+        if _has_ended_badly(item) or _takes_long(item)
     ]
     await asyncio.gather(
         *(
@@ -293,6 +298,15 @@ def _has_ended_badly(item: Object) -> bool:
         dig(item, state, "terminated", "exitCode") or dig(item, state, "terminated", "reason") == "OOMKilled"
         for state in ("state", "lastState")
     )
+
+
+def _takes_long(item: Object) -> bool:
+    """Whether a container runs, and is not ready after the longest time that presets are given."""
+    try:
+        began = parse_timestamp(str(dig(item, "state", "running", "startedAt")))
+    except ValueError:
+        return False
+    return not item.get("ready") and (datetime.now(UTC) - began).total_seconds() > _LONG_S
 
 
 async def _revisions(client: Client, seen: Snapshot, questions: _Questions) -> tuple[Object, ...]:

@@ -139,9 +139,14 @@ def condition_words(condition: Object) -> tuple[str, str]:
 
 def event_words(event: Object) -> tuple[str, str]:
     """What an event says, as evidence."""
-    count = int(dig(event, "series", "count") or event.get("count") or 1)
+    count = times_of(event)
     times = f" (x{count})" if count > 1 else ""
     return f"event {event.get('reason')}{times}", str(event.get("message") or event.get("note") or "")
+
+
+def times_of(event: Object) -> int:
+    """How often it came."""
+    return int(dig(event, "series", "count") or event.get("count") or 1)
 
 
 def observed(condition: Object) -> int:
@@ -171,6 +176,12 @@ def logs_of(case: Case, pod: Object, container: str, *more: str) -> Command:
     other = ("-c", container) if container != server else ()
     option = ("--adapter", adapter) if adapter else other
     return Command("kaitoctl logs", case.name, *case.in_namespace, *option, *more)
+
+
+def without_benchmark(case: Case) -> Command:
+    """The command that takes KAITO's benchmark from a Workspace."""
+    annotation = f"{api.ANNOTATION_DISABLE_BENCHMARK}=true"
+    return Command("kubectl annotate workspace", case.name, *case.in_namespace, annotation, "--overwrite")
 
 
 def is_creating(pod: Object) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, controller_errors
-from kaitoctl.kaito.diagnosis.case import Case, blame, denials, is_of_now, span, title_of
+from kaitoctl.kaito.diagnosis.case import Case, blame, denials, is_of_now, span, title_of, without_benchmark
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import serves_unmeasured
 from kaitoctl.kaito.serving import serving
@@ -58,10 +58,7 @@ def unmeasured(case: Case) -> Iterator[Cause]:
             if item
         ],
         hint="do without the benchmark: no pod restarts for it; the log of the first pod says why it failed",
-        command=Command(
-            "kubectl annotate workspace",
-            *(case.name, *case.in_namespace, f"{api.ANNOTATION_DISABLE_BENCHMARK}=true", "--overwrite"),
-        ),
+        command=without_benchmark(case),
     )
 
 

@@ -22,6 +22,7 @@ from kaitoctl.kaito.diagnosis.case import (
     logs_of,
     span,
     title_of,
+    without_benchmark,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_images import (
@@ -306,6 +307,19 @@ def _by_slow_start(end: End) -> Cause | None:
     evidence = [*end.evidence, *map(event_words, probes[:2])]
     if not probes:
         evidence.append(("container", f"it ran for {span(ran_s)}, and its probe allows {span(most_s)}"))
+    if failed := re.search(_BENCHMARK, end.log):
+        message = f"KAITO's benchmark, which is the startup probe of {end.name}, fails: {failed['why']}"
+        hint = (
+            "see why; KAITO does without it in a StatefulSet that it creates after the annotation is set, "
+            "not in one that is there"
+        )
+        evidence.append(("log", of_logs.shown(failed[0])))
+        command = without_benchmark(end.case)
+        return blame("benchmark-failed", end.about, message, evidence, hint=hint, command=command)
+    if any(re.search(_TIMED_OUT, str(event.get("message"))) for event in probes):
+        message = f"a probe kills {end.name}: its command does not end in time"
+        hint = "raise timeoutSeconds of that probe in a pod template (1 s unless it says otherwise)"
+        return blame("probe-kills-slow-start", end.about, message, evidence, hint=hint, command=end.look)
     message = f"a probe kills {end.name} before it has loaded"
     hint = "give it a startupProbe with more time"
     return blame("probe-kills-slow-start", end.about, message, evidence, hint=hint, command=end.look)
@@ -357,6 +371,9 @@ def _probe_kills(end: End) -> bool:
     return any(event.get("reason") == "Killing" for event in _probe_events(end))
 
 
+# Source: KAITO v0.12 benchmark_entrypoint.py; Kubernetes v1.37.2 pkg/probe/exec.
+_BENCHMARK = r"KAITO_BENCHMARK \S{1,30} benchmark_failed error=(?P<why>.{1,200})"
+_TIMED_OUT = r"command timed out|command .{1,400} timed out after"
 _KILLED = (
     "no probe was seen doing it: the kernel kills a child process when memory is short (see the node's "
     "kernel log), and so does a node that shuts down"

@@ -14,7 +14,7 @@ from kaitoctl.kaito import looks, node_check
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import code_of
-from kaitoctl.kube import pod_state
+from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig
 
 _DISK = r"(?i)disk|ephemeral-storage|resource: (?:\w*inodes|nodefs|imagefs|containerfs)"
@@ -54,6 +54,8 @@ def _groups(case: Case) -> list[_Group]:
             continue
         if not reason and any(dig(item, "state", "terminated") for item in pod_state.container_statuses(pod)):
             continue  # its containers say why
+        if not reason and conditions.is_true(pod, "DisruptionTarget"):
+            continue  # the condition says why
         reason = reason or "Failed"
         words = " ".join(str(dig(pod, "status", "message") or reason).split())
         node = str(dig(pod, "spec", "nodeName") or "")

@@ -212,6 +212,8 @@ _DAMAGED = (
     r"blob sha256:\w{1,64} expected at|content digest sha256:\w{1,64}: not found|"
     r"snapshot \S{1,200} does not exist"
 )
+_SHORT_NAME = r"short-name|unqualified-search|did not resolve to an alias"  # CRI-O, containers/image 5
+_NO_LAYER = r"/blobs/sha256:\w{1,64} not found|blob unknown"
 
 
 def _of_the_node(pull: _Pull) -> Cause | None:
@@ -231,7 +233,8 @@ def _of_the_node(pull: _Pull) -> Cause | None:
         return pull.blamed(
             "disk-full", message, "take nodes with a larger disk, or see what else fills it", look
         )
-    if pull.reason == "ImageInspectError" or re.search(_DAMAGED, pull.words):
+    is_unreadable = pull.reason == "ImageInspectError" and not re.search(_SHORT_NAME, pull.words)
+    if is_unreadable or re.search(_DAMAGED, pull.words):
         message = f"what node {node} has stored of the image{pull.of}, {pull.image}, is damaged"
         hint = "see the node's disk; on the node, `crictl rmi IMAGE` takes it off, so that it is pulled again"
         return pull.blamed("image-pull-failed", message, hint, look)
@@ -278,6 +281,9 @@ def _of_its_absence(pull: _Pull) -> Cause | None:
     if re.search(NO_IMAGE, pull.words) is None:
         return None
     code = "adapter-image-bad" if pull.adapter else "image-not-found"
+    if re.search(_NO_LAYER, pull.words):
+        message = f"the registry names image {pull.image}{pull.of}, and does not have all of its layers"
+        return pull.blamed(code, message, "push it again: a clean-up has removed a part of it", pull.describe)
     hint = f"correct the image{pull.of}, or push it"
     return pull.blamed(code, f"there is no image {pull.image}{pull.of}", hint, pull.another_image)
 
@@ -300,6 +306,12 @@ _SEE = "see the message"
 # Source: containerd 2.1 core/content, core/remotes/docker, core/unpack; distribution 3; Kubernetes v1.37.2
 # pkg/kubelet/images.
 _PULL_HINTS = (
+    (
+        r"(?i)credential provider|credentialprovider",
+        "the kubelet's credential provider fails on the node: see its log there, and the node's identity in "
+        "the cloud",
+    ),
+    (_SHORT_NAME, "write the image with its registry: docker.io/OWNER/NAME:TAG"),
     (
         r"(?i)unexpected commit digest|digest mismatch|failed precondition|size validation failed|"
         r"unexpected EOF",

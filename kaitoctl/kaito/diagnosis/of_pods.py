@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import looks
+from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -171,16 +172,55 @@ def slow(case: Case) -> Iterator[Cause]:
                     look = logs_of(case, pod, str(item["name"]))
                     about = f"{title_of(pod)}, container {item['name']}"
                     evidence = [(f"container {item['name']}", f"running for {span(running_s)}, not ready")]
+                    evidence += _last_words(case, pod, item)
                     yield blame("slow-start", about, message, evidence, hint=hint, command=look)
+                    continue
+                if (port := _on_loopback(case, pod, item)) is not None:
+                    yield port
                     continue
                 yield blame(
                     "slow-start",
                     f"{title_of(pod)}, container {item['name']}",
                     f"it loads for {span(running_s)}, and the budget is {span(budget_s)}",
-                    [event_words(event) for event in case.seen.events_of(pod)[:1]],
+                    [event_words(event) for event in case.seen.events_of(pod)[:1]]
+                    + _last_words(case, pod, item),
                     hint="see whether it still moves",
                     command=Command("kaitoctl logs", case.name, *case.in_namespace),
                 )
+
+
+def _log_of(case: Case, pod: Object, item: Object) -> str:
+    return case.seen.logs.get((str(pod["metadata"]["name"]), str(item["name"])), "")
+
+
+def _last_words(case: Case, pod: Object, item: Object) -> list[tuple[str, str]]:
+    """The last error of a container that runs, or its last line, as evidence."""
+    log = _log_of(case, pod, item)
+    error = of_logs.last_error(log)
+    return [("log", line) for line in ([error] if error else of_logs.last_lines(log, 1))]
+
+
+# Source: uvicorn 0.3x server.py, vLLM 0.33.0 entrypoints/launcher.py, gradio 5, llama.cpp server.
+_LOOPBACK = (
+    r"(?i)(?:running|listening|started|serving)\b.{0,60}?(?:\b127\.0\.0\.1|\blocalhost|\[::1\]):"
+    r"(?P<port>\d{2,5})"
+)
+
+
+def _on_loopback(case: Case, pod: Object, item: Object) -> Cause | None:
+    """A server that has started, for its own pod alone."""
+    found = re.search(_LOOPBACK, _log_of(case, pod, item))
+    if found is None:
+        return None
+    return blame(
+        "bad-arguments",
+        f"{title_of(pod)}, container {item['name']}",
+        f"it listens on its own loopback alone (port {found['port']}), where neither probes nor the Service "
+        "reach it",
+        [("log", of_logs.shown(found[0])), *map(event_words, case.seen.events_of(pod)[:1])],
+        hint="let it listen on 0.0.0.0 (or ::): an option such as --host in the command of the pod template",
+        command=logs_of(case, pod, str(item["name"])),
+    )
 
 
 def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, str] | None:

@@ -197,7 +197,8 @@ def thrown_out(case: Case) -> Iterator[Cause]:
     """Pods that served, and that a node, a taint or another pod has put out of the way."""
     if any(pod_state.is_ready(pod) for pod in case.seen.pods):
         return
-    unplaced = not case.pods or any(not dig(pod, "spec", "nodeName") for pod in case.pods)
+    left = [pod for pod in case.pods if not pod_state.is_finished(pod)]
+    unplaced = not left or any(not dig(pod, "spec", "nodeName") for pod in left)
     for name, reason, told, node in _disruptions(case):
         taints = _taints(case, node)
         evidence = [*told, *((f"Node {where}", f"taint {taint}") for where, taint in taints)]

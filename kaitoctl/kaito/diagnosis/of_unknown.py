@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import looks
-from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, span, title_of
+from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, span, times_of, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import NORMAL, Place, code_of
 from kaitoctl.kube import pod_state
@@ -14,6 +14,14 @@ from kaitoctl.kube.objects import Object, dig, generation_of
 from kaitoctl.kube.workloads import replicas
 
 _SILENT_S = 900.0
+_USUAL_ONCE, _OFTEN = ("SandboxChanged",), 5
+# Source: Kubernetes v1.37.2 pkg/volume/volume_linux.go, pkg/kubelet/kuberuntime/kuberuntime_manager.go.
+_HINTS = {
+    "VolumePermissionChangeInProgress": "the kubelet gives each file on the volume to the pod's fsGroup: set "
+    "fsGroupChangePolicy: OnRootMismatch in the pod template, and it does so once",
+    "SandboxChanged": "the pod's sandbox ends again and again: see the container runtime's and the network "
+    "plugin's log on the node",
+}
 _CREATED_WITHIN_S = 60.0
 
 
@@ -106,6 +114,8 @@ def _warning(case: Case, obj: Object, place: Place) -> Iterator[Cause]:
     for event in case.seen.events_of(obj):
         reason = str(event.get("reason") or "")
         code = code_of(place, reason)
+        if reason in _USUAL_ONCE and times_of(event) >= _OFTEN:
+            code = "kubernetes-says"
         if code == NORMAL or (code is None and event.get("type") != "Warning"):
             continue
         if code in (None, "kubernetes-says"):
@@ -128,7 +138,7 @@ def _cause(
         title_of(obj),
         f"{reason}: {words}" if words != reason else reason,
         [(source, f"{reason}: {words}"), *more],
-        hint="kaitoctl knows no advice for this reason: the message is Kubernetes' own",
+        hint=_HINTS.get(reason, "kaitoctl knows no advice for this reason: the message is Kubernetes' own"),
         command=looks.describe(obj),
         weight=weight,
     )

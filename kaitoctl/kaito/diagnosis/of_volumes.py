@@ -114,7 +114,9 @@ _VOLUME_HINTS = (
     ),
     (
         r"(?i)permission denied|access denied|\b(?:status|code|error)\b\D{0,12}40[13]\b|unauthorized|"
-        r"forbidden|not authorized|\b40[13] \w{0,20}(?:Authori|Authent)|AuthorizationFailure",
+        r"forbidden|not authorized|authentication failed|failed to authenticate|AADSTS\d|"
+        r"Credential\w{0,20} (?:authentication|unavailable)|\b40[13] \w{0,20}(?:Authori|Authent)|"
+        r"AuthorizationFailure",
         "the storage refuses the node or its identity: see its access rules",
     ),
     (

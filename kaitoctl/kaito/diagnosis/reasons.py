@@ -123,12 +123,12 @@ _SOURCES: Mapping[Place, Mapping[str, _Table]] = {
             "SuccessfulMountVolume": NORMAL,
             "VolumeResizeSuccessful": NORMAL,
             "FileSystemResizeSuccessful": NORMAL,
-            "SandboxChanged": NORMAL,
+            "SandboxChanged": NORMAL,  # of_unknown counts how often
             "ResizeStarted": NORMAL,
             "ResizeCompleted": NORMAL,
             "ProbeWarning": NORMAL,
             "CgroupV1": NORMAL,
-            "VolumePermissionChangeInProgress": NORMAL,
+            "VolumePermissionChangeInProgress": "kubernetes-says",
             "AlreadyMountedVolume": NORMAL,
             "PossibleMemoryBackedVolumesOnDisk": NORMAL,
             "Killing": NORMAL,  # says why a container ended; the container is what is looked at
