@@ -16,7 +16,11 @@ from kaitoctl.kube.objects import Object
 
 NODE_DATA = Path(__file__).parent / "data" / "nodes"
 # Codes that only KAITO v0.12 brings up; all others are judged as v0.4 would.
-MODERN = {"preferred-ignored": "azure-gpu-provisioner", "of-another-workspace": "karpenter"}
+MODERN = {
+    "preferred-ignored": "azure-gpu-provisioner",
+    "of-another-workspace": "karpenter",
+    "gpu-too-old": "byo",
+}
 NODE_CASES = sorted(file.name.removesuffix(".input.yaml") for file in NODE_DATA.glob("*.input.yaml"))
 
 

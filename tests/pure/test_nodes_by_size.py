@@ -185,3 +185,31 @@ def test_pods_on_a_slice_tolerate_its_taint() -> None:
     one["spec"] = {"taints": [{"key": "nvidia.com/mig-3g.40gb", "effect": "NoSchedule"}]}
     assert judged(workspace(resource={"partition": SLICE}), [one]).enough
     assert not judged(workspace(), [one]).enough
+
+
+@pytest.mark.parametrize(
+    ("labels", "level"),
+    [
+        ({"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor": "5"}, "fail"),
+        ({"nvidia.com/cuda.compute.major": "7"}, "fail"),
+        ({"nvidia.com/gpu.compute.major": "8", "nvidia.com/gpu.compute.minor": "0"}, ""),
+        ({"nvidia.com/gpu.family": "turing"}, "fail"),
+        ({"nvidia.com/gpu.family": "ampere"}, ""),
+        ({"node.kubernetes.io/instance-type": A100}, ""),
+        ({"nvidia.com/gpu.compute.major": "junk"}, ""),
+        ({}, ""),
+    ],
+)
+def test_gpus_that_cannot_compute_in_bfloat16_will_not_do(labels: dict[str, str], level: str) -> None:
+    one = node()
+    one["metadata"]["labels"].pop("node.kubernetes.io/instance-type")
+    one["metadata"]["labels"].update(labels)
+    configured = workspace()
+    configured["inference"]["config"] = "may-say-float16"
+    for ws, expected in (
+        (workspace(), level),
+        (configured, level and "warn"),
+        (workspace("gpt-oss-20b"), ""),
+    ):
+        said = [item.level for item in judged(ws, [one]).nodes[0].findings if item.code == "gpu-too-old"]
+        assert said == ([expected] if expected else [])

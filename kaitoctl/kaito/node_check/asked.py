@@ -286,6 +286,7 @@ class Need:
         refusal: why KAITO's webhook refuses it on these nodes, empty when it does not.
         slice: the resource of the MIG slice that its pods ask for instead of GPUs; empty for none.
         parts: how many of a node's GPUs they ask for where the Workspace says so, else 0.
+        is_configured: whether a ConfigMap may change the server's flags.
     """
 
     rules: Rules
@@ -304,6 +305,7 @@ class Need:
     refusal: str = ""
     slice: str = ""
     parts: int = 0
+    is_configured: bool = False
 
     @property
     def tolerations(self) -> tuple[Object, ...]:
@@ -382,7 +384,15 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         required = found * replicas_of(workspace) if found else required
     refusal = by_size.refusal_of(workspace, rules, hardware)
     slice_asked, parts = by_size.partition_of(workspace, rules)
-    return replace(need, required=required, model=model, refusal=refusal, slice=slice_asked, parts=parts)
+    return replace(
+        need,
+        required=required,
+        model=model,
+        refusal=refusal,
+        slice=slice_asked,
+        parts=parts,
+        is_configured=bool(below(workspace, "inference", "config")),
+    )
 
 
 def question_of(workspace: Object, rules: Rules) -> str:

@@ -200,6 +200,13 @@ CODES: Mapping[str, str] = MappingProxyType(
             "model would fail while it loads, with CUDA out of memory. Seven per cent less than the "
             "figure is let pass, for drivers report a little less than the maker's round number."
         ),
+        "gpu-too-old": (
+            "vLLM refuses to start in bfloat16 on GPUs below compute capability 8.0 (V100, T4 and older), "
+            "and KAITO v0.12 starts most models in it. The capability is that of the labels "
+            "nvidia.com/gpu.compute.major and .minor, or the catalogue's. Choose a node with newer GPUs "
+            "(A10, A100, L4, H100), or set dtype: float16 in the ConfigMap that inference.config names; "
+            "when it names one, this is a warning."
+        ),
         "gpu-labels-missing": (
             "Neither GPU feature discovery (labels nvidia.com/gpu.product, .memory, .count) nor the "
             "catalogue tells which GPUs the node has, so that nobody can say whether the preset fits. "

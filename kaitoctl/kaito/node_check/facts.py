@@ -27,6 +27,15 @@ LABELS_DRA = (
     "cloud.google.com/gke-gpu-dra-driver",
     "cloud.google.com/gke-nvidia-gpu-dra-driver",
 )
+# What the GPUs can compute: by feature discovery, by the name that KAITO looks for, or by their generation.
+# Source: NVIDIA k8s-device-plugin, docs/gpu-feature-discovery; KAITO v0.12.0 `pkg/utils/consts/consts.go`.
+LABELS_CAPABILITY = tuple(
+    (f"nvidia.com/{of}.compute.major", f"nvidia.com/{of}.compute.minor") for of in ("gpu", "cuda")
+)
+LABEL_FAMILY = "nvidia.com/gpu.family"
+_FAMILIES: Mapping[str, tuple[int, int]] = {
+    "kepler": (3, 0), "maxwell": (5, 0), "pascal": (6, 0), "volta": (7, 0), "turing": (7, 5),
+}  # fmt: skip
 # Where GPU operator keeps a node's GPUs for virtual machines, or stays away from the node.
 # Source: NVIDIA/gpu-operator `controllers/state_manager.go`.
 LABEL_WORKLOAD = "nvidia.com/gpu.workload.config"
@@ -50,6 +59,8 @@ READ_LABELS = (
     *LABELS_ARCH,
     *cordons.LABELS,
     *LABELS_DRA,
+    *(label for pair in LABELS_CAPABILITY for label in pair),
+    LABEL_FAMILY,
     LABEL_WORKLOAD,
     LABEL_OPERANDS,
     *sharing.LABELS,
@@ -187,6 +198,17 @@ def gpus_of(node: NodeFacts, in_use: int | None) -> Gpus:
         memory_gib=shared.memory_gib(memory_gib) if shared else memory_gib,
         sharing=shared,
     )
+
+
+def capability_of(node: NodeFacts) -> tuple[int, int] | None:
+    """The compute capability of a node's GPUs, `(8, 0)`; None when it is not known."""
+    for major, minor in LABELS_CAPABILITY:
+        if number := whole_number(node.labels.get(major)):
+            return number, whole_number(node.labels.get(minor)) or 0
+    known = node.shape.cuda_capability.partition(".") if node.shape else ("", "", "")
+    if number := whole_number(known[0]):
+        return number, whole_number(known[2]) or 0
+    return _FAMILIES.get(node.labels.get(LABEL_FAMILY, "").lower())
 
 
 def name_of(node: Any) -> str:

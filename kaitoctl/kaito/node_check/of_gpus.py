@@ -19,11 +19,13 @@ from kaitoctl.kaito.node_check.facts import (
     LABEL_WORKLOAD,
     LABELS_DRA,
     NodeFacts,
+    capability_of,
 )
 from kaitoctl.kube.objects import whole_number
 
 # A driver reports less than the maker's figure: 23028 MiB of an A10's 24 GiB, 15360 of a T4's 16 (0.94).
 _REPORTED_SHARE = 0.93
+_BFLOAT16 = (8, 0)  # vLLM `vllm/platforms/cuda.py` (check_if_supports_dtype)
 # How other makers' device plugins call what they offer, by how the name begins.
 # Source: the plugins' own documentation (ROCm, intel-device-plugins, habana, AWS Neuron, GKE TPU, Ascend...).
 _OTHER_MAKERS: Mapping[str, str] = {
@@ -48,6 +50,8 @@ _NO_DEVICES = ("gpu.intel.com/i915_monitoring", "gpu.intel.com/xe_monitoring", "
 
 def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
     """What the pods would get of the node's GPUs."""
+    if (age := _age_finding(need, node)) is not None:
+        yield age
     if need.slice:
         yield from _slice_findings(need, node)
         return
@@ -74,6 +78,21 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
     if all(finding.level != "fail" for finding in lacking):
         free = "in use unknown" if gpus.free is None else f"{gpus.free} free"
         yield Finding("gpu-ok", "pass", f"{described(gpus)} allocatable, {free}")
+
+
+def _age_finding(need: Need, node: NodeFacts) -> Finding | None:
+    """GPUs that cannot compute in the format that the model's server is started with."""
+    if need.model is None or need.model.vllm.get("dtype") != "bfloat16":
+        return None
+    has = capability_of(node)
+    if has is None or has >= _BFLOAT16:
+        return None
+    message = (
+        f"compute capability {has[0]}.{has[1]}, and {need.model.name} computes in bfloat16, which takes 8.0"
+    )
+    hint = "choose a node with newer GPUs, or set dtype: float16 in the ConfigMap of inference.config"
+    # A ConfigMap may have said so already; nobody knows from here.
+    return Finding("gpu-too-old", "warn" if need.is_configured else "fail", message, hint, stage="model")
 
 
 def _slice_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
