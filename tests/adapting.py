@@ -64,7 +64,6 @@ class Served:
     def without_adapters(self) -> Served:
         """The same, whatever was there before."""
         if self.said:
-            nothing = '{"inference":{"adapters":null}}'
-            where = ("workspace", self.name, "-n", self.namespace, "--type=merge")
-            self.shell.kubectl("patch", *where, "-p", nothing)
+            where = ("workspace", self.name, "-n", self.namespace)
+            self.shell.patch({"inference": {"adapters": None}}, *where)
         return self

@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asking
+
 from kaitoctl.commands.sandbox_server import shapes
+from kaitoctl.kube.objects import NAMESPACE, NODE
 from kaitoctl.sandbox import nodes
 
 BIN = Path(sys.executable).parent
@@ -75,33 +79,59 @@ class Shell:
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    @property
+    def _server(self) -> asking.Server:
+        return asking.Server(self.kubeconfig)
+
     def apply(self, obj: Any) -> None:
-        """Apply an object with kubectl."""
-        file = self.home / "object.json"
-        file.write_text(json.dumps(obj))
-        self.kubectl("apply", "--server-side", "--validate=false", "-f", str(file))
+        """Apply an object as kubectl does."""
+        try:
+            self._server.apply(obj)
+        except asking.NotInThisTable:
+            file = self.home / "object.json"
+            file.write_text(json.dumps(obj))
+            self.kubectl("apply", "--server-side", "--validate=false", "-f", str(file))
 
     def get(self, *arguments: str) -> Any:
         """An object (or List) as kubectl sees it."""
+        with suppress(asking.NotInThisTable):
+            return self._server.get(arguments)
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
 
     def names(self, *arguments: str) -> list[str]:
         """What `kubectl get -o name` prints."""
+        with suppress(asking.NotInThisTable):
+            return self._server.names(arguments)
         return self.kubectl("get", *arguments, "-o", "name").split()
+
+    def patch(self, patch: Any, *object_: str) -> None:
+        """Patch an object as `kubectl patch --type=merge` does."""
+        self._server.patch(patch, object_)
+
+    def delete_node(self, *names: str) -> None:
+        """Delete nodes, and return when they are gone, as kubectl does."""
+        for name in names:
+            self._server.delete(NODE, name)
+        deadline = time.monotonic() + 60
+        while {f"node/{name}" for name in names} & set(self.names("nodes")):
+            assert time.monotonic() < deadline, f"{names} do not go"
+            time.sleep(0.05)
 
     def add_node(self, name: str, instance_type: str, **labels: str) -> None:
         """Register a node that is Ready, as its kubelet would; its GPUs are in allocatable."""
         made = nodes.node(
             name, shapes()[instance_type], instance_type=instance_type, labels=labels, ready_since=READY_SINCE
         )
-        file = self.home / "node.json"
-        file.write_text(json.dumps(made))
-        self.kubectl("create", "--validate=false", "-f", str(file))
+        self._server.create(made)
         # A new node is tainted until the cluster's controllers have taken it in.
         deadline = time.monotonic() + 30
         while self.get("node", name)["spec"].get("taints"):
             assert time.monotonic() < deadline, f"node {name} stays tainted"
             time.sleep(0.05)
+
+    def end_namespace(self, name: str) -> None:
+        """Delete a namespace with all that is in it, without waiting for it."""
+        self._server.delete(NAMESPACE, name)
 
     def break_node(self, name: str, how: nodes.Damage) -> None:
         """Break a node as `kaitoctl sandbox node break` does, through the API."""

@@ -120,7 +120,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
         file.write_text(yaml.safe_dump(config))
         yield replace(shell, cluster={"KUBECONFIG": str(file)})
         for name in ("reader", "models"):
-            shell.kubectl("delete", "namespace", name, "--wait=false")
+            shell.end_namespace(name)
 
 
 def test_the_commands_of_the_docs_run_on_a_cluster_of_the_kubeconfig(reader: Shell) -> None:
@@ -146,7 +146,7 @@ def test_the_commands_of_the_docs_run_on_a_cluster_of_the_kubeconfig(reader: She
         # KWOK's containers write no logs and answer nobody.
         run(reader, "cluster", but=("logs", "chat") if reader.sandbox == ".." else ())
     finally:
-        reader.kubectl("delete", "node", "gpu-a")
+        reader.delete_node("gpu-a")
 
 
 def run(shell: Shell, where: str, but: tuple[str, ...] = ()) -> None:

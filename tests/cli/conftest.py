@@ -59,7 +59,7 @@ def _falcon(shell: Shell) -> Iterator[Served]:
     served = Served(shell, name)
     served.create()
     yield served
-    shell.kubectl("delete", "namespace", name, "--wait=false")
+    shell.end_namespace(name)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def namespace(shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
     name += f"-{next(_NUMBERS)}"  # the last one of this name may still be on its way out
     shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
-    shell.kubectl("delete", "namespace", name, "--wait=false")
+    shell.end_namespace(name)
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_what_why_and_status_advise_works_when_it_is_pasted(sandbox_shell: Shell
         lists = typo.stderr.partition("hint: ")[2].partition(" lists them")[0]
         assert "broken" in shell.run("sh", "-c", lists, **UNSET).stdout
     finally:
-        shell.kubectl("delete", "namespace", name, "--wait=false")
+        shell.end_namespace(name)
 
 
 def test_what_check_nodes_advises_works_when_it_is_pasted(sandbox_shell: Shell) -> None:
@@ -155,4 +155,4 @@ def test_what_check_nodes_advises_works_when_it_is_pasted(sandbox_shell: Shell) 
         assert done.returncode == 0, f"{fix}\n{done.stderr}"
         shell.kaitoctl(*ask, **UNSET)
     finally:
-        shell.kubectl("delete", "node", "unlabelled")
+        shell.delete_node("unlabelled")

@@ -144,7 +144,7 @@ def neighbour(sandbox_shell: Shell) -> Iterator[Callable[[], Any]]:
         return found["metadata"]["generation"], found["status"]["conditions"], running, node, labels
 
     yield has
-    shell.kubectl("delete", "namespace", name, "--wait=false")
+    shell.end_namespace(name)
 
 
 def why(shell: Shell, namespace: str) -> Any:
@@ -205,9 +205,9 @@ def troubled(sandbox_shell: Shell) -> Iterator[Callable[[Situation], str]]:
 
     yield make
     for namespace in namespaces:
-        shell.kubectl("delete", "namespace", namespace, "--wait=false")
+        shell.end_namespace(namespace)
     for node in nodes_:
-        shell.kubectl("delete", "node", node)
+        shell.delete_node(node)
 
 
 def follow(shell: Shell, item: Printed, name: str) -> str:

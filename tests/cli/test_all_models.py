@@ -45,4 +45,4 @@ def test_all_models_reach_ready_at_once(sandbox_shell: Shell) -> None:
             (container,) = server["spec"]["template"]["spec"]["containers"]
             assert f"--model={MODELS[name].id.lower()} " in container["command"][2] + " ", name
     finally:
-        shell.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+        shell.end_namespace(NAMESPACE)

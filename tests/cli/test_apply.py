@@ -259,7 +259,7 @@ def test_a_namespace_that_is_ending_takes_nothing_more(shell: Shell, namespace: 
     held["metadata"]["finalizers"] = ["example.org/hold"]
     shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ending}})
     shell.apply(held)
-    shell.kubectl("delete", "namespace", ending, "--wait=false")
+    shell.end_namespace(ending)
     file = write(shell, "w.yaml", config_map(namespace, "cm", a="b"), workspace(ending, "w"))
     done = shell.kaitoctl("apply", "-f", file, "--yes", code=2)
     assert "nothing was written" in done.stderr and "being terminated" in done.stderr

@@ -321,5 +321,5 @@ def test_nodes_of_the_sandbox_are_of_the_version_of_its_server(sandbox_shell: Sh
     server = json.loads(sandbox_shell.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
     sandbox_shell.add_node("versioned", "Standard_NC12s_v3")
     kubelet = sandbox_shell.get("node", "versioned")["status"]["nodeInfo"]["kubeletVersion"]
-    sandbox_shell.kubectl("delete", "node", "versioned")
+    sandbox_shell.delete_node("versioned")
     assert server.startswith(f"{kubelet}+")

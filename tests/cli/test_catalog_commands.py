@@ -186,7 +186,7 @@ def test_fit_asks_the_cluster_for_its_nodes(shell: Shell) -> None:
     said = answer(shell, "fit", "--cluster", "--all")
     assert any(item["name"] == "fit-a" for item in said["nodes"])
     assert {item["name"] for item in said["placements"]} >= {"falcon-7b", "phi-4"}
-    shell.kubectl("delete", "node", "fit-a")
+    shell.delete_node("fit-a")
 
 
 # --- templates, values, versions ---------------------------------------------------------------------------

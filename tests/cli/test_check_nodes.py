@@ -237,7 +237,7 @@ def gpu_node(shell: Shell) -> Iterator[str]:
     """A healthy node, labelled apps=check-nodes."""
     shell.add_node("gpu-check-a", "Standard_NC12s_v3", apps=LABEL)
     yield "gpu-check-a"
-    shell.kubectl("delete", "node", "gpu-check-a")
+    shell.delete_node("gpu-check-a")
 
 
 def _label(value: str) -> list[str]:

@@ -51,7 +51,7 @@ def test_a_node_that_was_brought_stays(shell: Shell, namespace: str) -> None:
     assert f"stays: node own-{namespace}" in done.stderr
     assert "released" not in done.stderr
     assert f"node/own-{namespace}" in shell.names("nodes")
-    shell.kubectl("delete", "node", f"own-{namespace}")
+    shell.delete_node(f"own-{namespace}")
 
 
 def test_the_node_of_others_pods_is_kept_and_that_is_announced(shell: Shell, namespace: str) -> None:

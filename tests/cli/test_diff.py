@@ -131,4 +131,4 @@ def test_a_node_without_the_labels_is_told_by_its_labels_and_not_by_its_gpus(
     done = shell.kaitoctl("diff", "-f", str(file), code=1)
     assert "the workload waits for nodes: 0 of 1 required nodes usable" in done.stderr
     assert "free" not in done.stderr
-    shell.kubectl("delete", "node", f"bare-{namespace}")
+    shell.delete_node(f"bare-{namespace}")

@@ -67,7 +67,7 @@ def endings(sandbox_shell: Shell) -> Iterator[str]:
     sandbox_shell.apply(workspace("never", name))
     sandbox_shell.apply(event("never", name))
     yield name
-    sandbox_shell.kubectl("delete", "namespace", name, "--wait=false")
+    sandbox_shell.end_namespace(name)
 
 
 def start(shell: Shell, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:

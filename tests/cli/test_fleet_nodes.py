@@ -94,7 +94,7 @@ def pool(shell: Shell, namespace: str) -> Iterator[str]:
     for name in names:
         shell.add_node(name, A100, pool=namespace)
     yield namespace
-    shell.kubectl("delete", "node", *names)
+    shell.delete_node(*names)
 
 
 def test_on_a_cluster_the_labels_of_a_role_are_missing_until_somebody_sets_them(

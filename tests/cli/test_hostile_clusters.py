@@ -94,7 +94,7 @@ def living(sandbox_shell: Shell) -> Iterator[Served]:
     served.create()
     served.add("style", "--image-pull-secret", "pull")
     yield served
-    sandbox_shell.kubectl("delete", "namespace", namespace, "--wait=false")
+    sandbox_shell.end_namespace(namespace)
 
 
 Change = Callable[[str, str], str]

@@ -103,7 +103,7 @@ def test_a_prepared_node_is_used_and_nothing_is_bought(shell: Shell, namespace: 
     assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
     deployment = shell.get("deployment", "own", "-n", namespace)
     assert main_container(deployment)["resources"]["limits"] == {"nvidia.com/gpu": "1"}
-    shell.kubectl("delete", "node", "prepared")
+    shell.delete_node("prepared")
 
 
 def test_an_unlabelled_preferred_node_is_refused_with_the_command_that_mends_it(
@@ -123,7 +123,7 @@ def test_an_unlabelled_preferred_node_is_refused_with_the_command_that_mends_it(
     )
     assert "bare: label apps=bare is missing" in done.stderr
     assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
-    shell.kubectl("delete", "node", "bare")
+    shell.delete_node("bare")
 
 
 def test_a_model_that_spreads_over_nodes_is_a_stateful_set_of_one_pod_a_node(

@@ -135,7 +135,7 @@ def test_bad_input_exits_with_2(offline: Shell, arguments: list[str], words: str
 def gpu_node(shell: Shell) -> Iterator[str]:
     shell.add_node("gpu-inventory-a", "Standard_NC12s_v3", apps="inventory")
     yield "gpu-inventory-a"
-    shell.kubectl("delete", "node", "gpu-inventory-a")
+    shell.delete_node("gpu-inventory-a")
 
 
 def test_the_gpus_of_a_workspace_are_shown_as_its_own(

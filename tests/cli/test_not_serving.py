@@ -51,7 +51,7 @@ def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         shell.kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh")
     shell.add_node("unserved-node", "Standard_NC12s_v3", apps="unserved")
     yield shell
-    shell.kubectl("delete", "node", "unserved-node")
+    shell.delete_node("unserved-node")
     if request.param == "sandbox":
         shell.kaitoctl("sandbox", "down", "--delete")
 
@@ -118,7 +118,7 @@ def served(bare: Shell, request: pytest.FixtureRequest, wait_until: Wait) -> Ite
     )
     wait_until(lambda: bare.run("kaitoctl", "endpoint", "falcon", "-n", namespace).returncode == 0)
     yield namespace
-    bare.kubectl("delete", "namespace", namespace, "--wait=false")
+    bare.end_namespace(namespace)
 
 
 def served_by_doctor(bare: Shell, namespace: str) -> list[tuple[str, str]]:

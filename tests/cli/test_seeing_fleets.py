@@ -27,7 +27,7 @@ def fleet(shell: Shell) -> Iterator[str]:
     shell.kaitoctl(*make, "-n", name, "--yes", "--timeout", "90s")
     yield name
     shell.kaitoctl("delete", "inferenceset/phis", "-n", name, "--yes", "--no-wait")
-    shell.kubectl("delete", "namespace", name, "--wait=false")
+    shell.end_namespace(name)
 
 
 def members(shell: Shell, fleet: str) -> list[str]:

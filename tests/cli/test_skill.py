@@ -98,7 +98,7 @@ def served(sandbox_shell: Shell, tmp_path: Path) -> Iterator[dict[str, str]]:
     (tmp_path / "bad.json").write_text(json.dumps({**obj, "inference": {"preset": {"name": "falcon7b"}}}))
     good, bad = str(tmp_path / "good.json"), str(tmp_path / "bad.json")
     yield {"space": space, "name": "falcon", "file": good, "bad": bad}
-    sandbox_shell.kubectl("delete", "namespace", space, "--wait=false")
+    sandbox_shell.end_namespace(space)
 
 
 def test_the_reference_lists_the_fields_of_real_answers(

@@ -102,7 +102,7 @@ def node(shell: Shell, namespace: str) -> Iterator[str]:
     name = f"node-{namespace}"[:50].strip("-")
     shell.add_node(name, "Standard_NC12s_v3", apps=namespace)
     yield name
-    shell.kubectl("delete", "node", name)
+    shell.delete_node(name)
 
 
 def test_a_label_that_is_missing(shell: Shell, namespace: str, node: str, blamed: Any) -> None:

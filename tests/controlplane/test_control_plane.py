@@ -35,7 +35,7 @@ def node(shell: Shell) -> Iterator[str]:
     shell.add_node("plane-a", "Standard_NC12s_v3")
     shell.kubectl("cordon", "plane-a")
     yield "plane-a"
-    shell.kubectl("delete", "node", "plane-a")
+    shell.delete_node("plane-a")
 
 
 @pytest.fixture

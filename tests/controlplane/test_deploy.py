@@ -338,7 +338,7 @@ def test_who_may_view_or_edit_a_namespace_may_do_so_with_its_workspaces(
             time.sleep(0.1)
     finally:
         shell.kubectl("delete", "--ignore-not-found", "-f", str(DEPLOY.parent / "users.yaml"))
-        shell.kubectl("delete", "namespace", "shared", "--wait=false")
+        shell.end_namespace("shared")
 
 
 def test_a_model_that_kaito_runs_is_taken_over_without_a_new_pod(

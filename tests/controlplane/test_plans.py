@@ -45,7 +45,7 @@ def space(shell: Shell, request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     shell.kubectl("delete", "workspaces", "--all", "-n", name, "--wait=false")
     eventually(lambda: not Space(shell, name).claims())
-    shell.kubectl("delete", "namespace", name, "--wait=false")
+    shell.end_namespace(name)
 
 
 def eventually(holds: Callable[[], object], words: Callable[[], object] = lambda: "") -> None:
