@@ -26,6 +26,7 @@ PARTS = {
     "startup": "Commands, beside kubectl",
     "validate": "Judging manifests",
     "nodes": "check-nodes on 10,000 nodes",
+    "lists": "A list of 10,000 Workspaces",
     "sandbox": "The sandbox",
     "runtime": "Model servers of the sandbox",
     "controller": "The controller, beside a bare client and beside kopf",
@@ -49,6 +50,10 @@ ABOUT = {
         "what it has handled. The API server is the sandbox's, without controllers of its own, in a third process: with two "
         "cores it limits all three. A second of a program's own CPU is what it could do if the API server were no limit: each is one "
         "thread."
+    ),
+    "lists": (
+        "Each Workspace with its Deployment, pod and Service, 130 MB of JSON, from a local server in a process of its own. kubectl prints a line "
+        "for each object, kaitoctl one for each Workspace, which says whether it serves."
     ),
     "competition": (
         "A hundred Workspaces ask for the same nodes, a hundred of which are free; before each look one node gets a pod or loses it. "
@@ -128,6 +133,16 @@ WHY_MISSED: dict[str, dict[str, str]] = {
             "150 MB come from the server and are decoded into what is read of them, of nodes that are alike one is judged, and of each is "
             "written what was found out. On a machine with other work (see load) the server and the programs wait for each other."
         ),
+    },
+    "lists": {
+        f"status -A, 10000 Workspaces that serve{what}": why
+        for what, why in {
+            ": memory": (
+                "50 MiB are the program and msgspec, 35 what a line is made of: 0.9 KB of each of 40,000 objects, packed; the rest are their "
+                "keys, versions and indexes. To keep none of it, pages of all kinds would have to be read side by side."
+            ),
+            "": "the server and both programs share two cores: the processor time is the figure that other work does not change.",
+        }.items()
     },
     "sandbox": {
         "up, until it answers": "0.47 s where nothing else runs: two interpreters start and import, which busy neighbours slow down.",

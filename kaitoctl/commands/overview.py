@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from kaitoctl.commands.observation import (
     MOST_NODES,
@@ -15,7 +16,7 @@ from kaitoctl.commands.observation import (
     running,
     served_kinds,
 )
-from kaitoctl.kaito import api, node_check
+from kaitoctl.kaito import api, list_fields, node_check
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import pod_state
@@ -44,7 +45,7 @@ class Row:
     """A Workspace in a list.
 
     Args:
-        workspace: the object.
+        workspaces: the store that it is read from when it is asked for: ten thousand of them take room.
         key: its key.
         state: `Ready`, `Progressing`, `NotServing`, `Failed`, `Deleting` or `Waiting`.
         nodes: how many it runs on, of those it needs.
@@ -54,7 +55,7 @@ class Row:
         where: how far it is, in words.
     """
 
-    workspace: Object
+    workspaces: Mapping[ObjectKey, Object]
     key: ObjectKey
     state: str
     nodes: str
@@ -62,6 +63,11 @@ class Row:
     adapters: int
     since: str
     where: str
+
+    @property
+    def workspace(self) -> Object:
+        """The object."""
+        return self.workspaces[self.key]
 
     def as_json(self) -> Object:
         """The row as documented in docs/status.md."""
@@ -96,7 +102,15 @@ class Overview(Observation):
 
         def of(kind: Kind, labels: str = "") -> Informer:
             where = namespace if kind.namespaced else ""
-            return Informer(client, kind, namespace=where, label_selector=labels, fatal_statuses=NEVER_SHOWN)
+            return Informer(
+                client,
+                kind,
+                namespace=where,
+                label_selector=labels,
+                fatal_statuses=NEVER_SHOWN,
+                transform=partial(list_fields.trimmed, kind),
+                packed=True,
+            )
 
         self._workspaces = of(kind, labels)
         self._workloads = (of(DEPLOYMENT), of(STATEFUL_SET))
@@ -138,7 +152,12 @@ class Overview(Observation):
 
     def _of_nodes(self, fields: str) -> Informer:
         return Informer(
-            self._client, NODE, field_selector=fields, fatal_statuses=NEVER_SHOWN, transform=_health_of
+            self._client,
+            NODE,
+            field_selector=fields,
+            fatal_statuses=NEVER_SHOWN,
+            transform=_health_of,
+            packed=True,
         )
 
     def _nodes_of(self, pods: Iterable[Object]) -> tuple[list[Object], set[str]]:
@@ -168,38 +187,24 @@ class Overview(Observation):
             ApiError: Workspaces may not be listed (any more).
         """
         self.require(self._workspaces)
-        pods: dict[ObjectKey, list[Object]] = {}
-        for pod in self._pods.store.values():
-            key = ObjectKey(key_of(pod).namespace, labels_of(pod).get(api.LABEL_WORKSPACE, ""))
-            pods.setdefault(key, []).append(pod)
-        claims: dict[ObjectKey, list[Object]] = {}
-        for claim in (claim for view in self._claims for claim in view.store.values()):
-            labels = labels_of(claim)
-            key = ObjectKey(
-                labels.get(api.LABEL_WORKSPACE_NAMESPACE, ""), labels.get(api.LABEL_WORKSPACE, "")
-            )
-            claims.setdefault(key, []).append(claim)
-        slices: dict[ObjectKey, list[Object]] = {}
-        for one in self._slices.store.values():
-            key = ObjectKey(key_of(one).namespace, labels_of(one).get(SERVICE_NAME_LABEL, ""))
-            slices.setdefault(key, []).append(one)
         found, unseen = [], dict(sorted(self._unseen.items()))
         for key in sorted(self._workspaces.store):
             workspace = self._workspaces.store[key]
-            nodes, gone = self._nodes_of(pods.get(key, ()))
+            pods = self._pods.store.by(_of_workspace, key)
+            nodes, gone = self._nodes_of(pods)
             seen = Snapshot(
                 workspace,
                 tuple(view.store[key] for view in self._workloads if key in view.store),
-                tuple(pods.get(key, ())),
-                tuple(claims.get(key, ())),
+                tuple(pods),
+                tuple(claim for view in self._claims for claim in view.store.by(_of_workspace, key)),
                 jobs=(self._jobs.store[key],) if key in self._jobs.store else (),
                 services=(self._services.store[key],) if key in self._services.store else (),
-                slices=tuple(slices.get(key, ())),
+                slices=tuple(self._slices.store.by(_of_service, key)),
                 nodes=tuple(nodes),
                 gone=frozenset(gone),
                 unseen=unseen,
             )
-            found.append(_row(seen, workspace, pods_seen=POD.plural not in unseen))
+            found.append(_row(seen, workspace, self._workspaces.store, pods_seen=POD.plural not in unseen))
         return found, {what: why for what, why in unseen.items() if what != NODE.plural}
 
 
@@ -220,8 +225,26 @@ async def observe_overview(
         yield observed
 
 
-def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:
-    where = progress(seen)
+def _of_workspace(obj: Object) -> tuple[ObjectKey, ...]:
+    """The key of the Workspace that a pod or a NodeClaim is labelled with."""
+    labels = labels_of(obj)
+    namespace = key_of(obj).namespace or labels.get(api.LABEL_WORKSPACE_NAMESPACE, "")
+    return (ObjectKey(namespace, labels.get(api.LABEL_WORKSPACE, "")),)
+
+
+def _of_service(endpoints: Object) -> tuple[ObjectKey, ...]:
+    """The key of the Service that an EndpointSlice is of, which is that of its Workspace."""
+    return (ObjectKey(key_of(endpoints).namespace, labels_of(endpoints).get(SERVICE_NAME_LABEL, "")),)
+
+
+def _row(
+    seen: Snapshot,
+    workspace: Object,
+    workspaces: Mapping[ObjectKey, Object] | None = None,
+    *,
+    pods_seen: bool,
+) -> Row:
+    where, key = progress(seen), key_of(workspace)
     if is_being_deleted(workspace):
         state, words = "Deleting", f"finalizers: {', '.join(workspace['metadata'].get('finalizers') or ())}"
     else:
@@ -233,8 +256,8 @@ def _row(seen: Snapshot, workspace: Object, *, pods_seen: bool) -> Row:
     here = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pod_state.is_finished(pod)} - {None, ""}
     held = sum(node_check.gpus_held(pod) for pod in seen.pods)
     return Row(
-        workspace,
-        key_of(workspace),
+        workspaces if workspaces is not None else {key: workspace},
+        key,
         state,
         f"{len(here)}/{node_check.planned_nodes(workspace)}" if pods_seen else "?",
         str(held) if pods_seen else "?",

@@ -35,7 +35,7 @@ from kaitoctl.kube.paging import Paging
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.server_choice import find_server
 from kaitoctl.kube.transport import Exchange, Observer, Transport
-from kaitoctl.kube.trimmed import Decode
+from kaitoctl.kube.trimmed import WORTH_MSGSPEC, Decode
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
@@ -52,6 +52,15 @@ Encode = Callable[[Any], bytes]
 """Compact JSON."""
 
 _json = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
+
+def _decode(body: bytes | bytearray) -> Any:
+    """What the JSON says; large bodies by msgspec, whose import they win back many times."""
+    if len(body) < WORTH_MSGSPEC:
+        return json.loads(body)
+    from kaitoctl.kube import fast_json
+
+    return fast_json.decode(body)
 
 
 def _encode(value: Any) -> bytes:
@@ -83,7 +92,7 @@ class Client:
         *,
         namespace: str = "default",
         observer: Observer | None = None,
-        decode: Decode = json.loads,
+        decode: Decode = _decode,
         encode: Encode = _encode,
         patient: bool = False,
         says_waits: bool = False,
@@ -323,7 +332,7 @@ async def connect(
     given: Overrides = NONE,
     namespace: str | None = None,
     observer: Observer | None = None,
-    decode: Decode = json.loads,
+    decode: Decode = _decode,
     encode: Encode = _encode,
     patient: bool = False,
     says_waits: bool = False,

@@ -16,7 +16,7 @@ from kaitoctl.kube.objects import Object
 Decode = Callable[[bytes | bytearray], Any]
 """Raises ValueError for what is not JSON."""
 
-_WORTH_ITS_IMPORT = 512 * 1024
+WORTH_MSGSPEC = 512 * 1024
 """Bytes: smaller bodies are parsed whole before msgspec is imported (20 ms and more)."""
 
 
@@ -70,7 +70,7 @@ def _decoder(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, A
     typed: list[Any] = []
 
     def decode(body: bytes | bytearray) -> Object:
-        if len(body) < _WORTH_ITS_IMPORT and not typed:
+        if len(body) < WORTH_MSGSPEC and not typed:
             whole: Object = json.loads(body)
             return whole
         if not typed:

@@ -194,6 +194,7 @@ class Informer:
             for obj in page.items:
                 if (key := self._key(obj)) is not None and (kept := self._apply_transform(obj)) is not None:
                     now[key] = _version_of(obj), self.store.pack(kept)
+            page.items.clear()  # the next one needs the room
         was_missing = self._state.listed(version, asyncio.get_running_loop().time())
         newer = {key for key in self._written if is_before(version, self._versions.get(key, ""))}
         self._written.clear()
