@@ -84,6 +84,13 @@ class Server:
         path = f"{kind.path(namespace, name)}?fieldManager=kubectl-patch"
         self.do("PATCH", path, patch, content_type="application/merge-patch+json")
 
+    def replace(self, obj: Object) -> None:
+        """As `kubectl replace --validate=false`, of the object and of its status."""
+        kind, metadata = self._kind_of(obj), obj["metadata"]
+        path = kind.path(metadata.get("namespace") or self.namespace, metadata["name"])
+        for subresource in ("", "/status"):
+            self.do("PUT", f"{path}{subresource}?fieldManager=kubectl-replace&fieldValidation=Ignore", obj)
+
     def delete(self, kind: Kind, name: str) -> None:
         """As `kubectl delete --wait=false`."""
         self.do("DELETE", kind.path(self.namespace, name), {"propagationPolicy": "Background"})

@@ -105,8 +105,8 @@ class Shell:
         return self.kubectl("get", *arguments, "-o", "name").split()
 
     def patch(self, patch: Any, *object_: str) -> None:
-        """Patch an object as `kubectl patch --type=merge` does."""
-        self._server.patch(patch, object_)
+        """Patch an object as `kubectl patch --type=merge` does; the patch may be JSON."""
+        self._server.patch(json.loads(patch) if isinstance(patch, str) else patch, object_)
 
     def delete_node(self, *names: str) -> None:
         """Delete nodes, and return when they are gone, as kubectl does."""
@@ -137,7 +137,4 @@ class Shell:
         """Break a node as `kaitoctl sandbox node break` does, through the API."""
         broken = nodes.broken(self.get("node", name), how)
         del broken["metadata"]["resourceVersion"]  # whatever others have written meanwhile
-        file = self.home / "node.json"
-        file.write_text(json.dumps(broken))
-        for part in ((), ("--subresource=status",)):
-            self.kubectl("replace", "--validate=false", *part, "-f", str(file))
+        self._server.replace(broken)

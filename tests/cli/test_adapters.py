@@ -49,11 +49,11 @@ def test_a_workspace_that_is_going_away_is_left_alone(shell: Shell, namespace: s
     falcon = Served(shell, namespace)
     falcon.create("--no-wait")
     patch = '{"metadata":{"finalizers":["example.org/hold"]}}'
-    shell.kubectl("patch", "workspace", "falcon", "-n", namespace, "--type=merge", "-p", patch)
+    shell.patch(patch, "workspace", "falcon", "-n", namespace)
     shell.kubectl("delete", "workspace", "falcon", "-n", namespace, "--wait=false")
     assert "is being deleted" in falcon.add("style", code=2).stderr
     nothing = '{"metadata":{"finalizers":null}}'
-    shell.kubectl("patch", "workspace", "falcon", "-n", namespace, "--type=merge", "-p", nothing)
+    shell.patch(nothing, "workspace", "falcon", "-n", namespace)
 
 
 # --- who owns what -----------------------------------------------------------------------------------------

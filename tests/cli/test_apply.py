@@ -214,7 +214,7 @@ def test_a_plan_that_was_kept_is_applied_or_refused_when_the_world_has_moved(
     shell.kubectl("label", "workspace", "w", "-n", namespace, "team=blue")  # which is no obstacle
     shell.kaitoctl("apply", "--plan", "w.plan", "--dry-run", "client")
     patch = '{"inference":{"adapters":[{"source":{"name":"x","image":"registry.example/x:1"}}]}}'
-    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
+    shell.patch(patch, "workspace", "w", "-n", namespace)
     refused = shell.kaitoctl("apply", "--plan", "w.plan", "--yes", code=2)
     assert "the cluster is no longer as it was" in refused.stderr or "--force-conflicts" in refused.stderr
 
@@ -265,7 +265,7 @@ def test_a_namespace_that_is_ending_takes_nothing_more(shell: Shell, namespace: 
     assert "nothing was written" in done.stderr and "being terminated" in done.stderr
     assert "configmap/cm" not in shell.names("configmaps", "-n", namespace)
     nothing = '{"metadata":{"finalizers":null}}'
-    shell.kubectl("patch", "configmap", "held", "-n", ending, "--type=merge", "-p", nothing)
+    shell.patch(nothing, "configmap", "held", "-n", ending)
 
 
 @pytest.mark.sandbox_alone

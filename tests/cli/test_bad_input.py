@@ -252,7 +252,7 @@ def test_a_damaged_sandbox_says_so_and_how_to_start_again(tmp_path: Path) -> Non
 def test_a_conflict_names_the_way_to_take_the_field_over(shell: Shell, namespace: str) -> None:
     shell.kaitoctl(*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict", "--yes")
     patch = '{"inference":{"adapters":[{"source":{"name":"a","image":"r.io/a:1"},"strength":"1.0"}]}}'
-    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
+    shell.patch(patch, "workspace", "w", "-n", namespace)
     adapter = ["--adapter", "b=r.io/b:1,strength=0.5"]
     again = [*FALCON, "-n", namespace, "--no-wait", "--label", "apps=conflict", *adapter]
     assert "--force-conflicts" in shell.kaitoctl(*again, code=4).stderr

@@ -129,7 +129,7 @@ def test_why_sees_a_kaito_that_is_busy_and_never_advises_a_second_controller(clu
             cluster.kubectl("patch", "workspace", name, "--subresource=status", "--type=merge", "-p", patch)
         # A Workspace is left alone for its first seconds: it is deleted, which counts at once.
         finalizer = json.dumps({"metadata": {"finalizers": ["workspace.finalizer.kaito.sh"]}})
-        cluster.kubectl("patch", "workspace", names[5], "--type=merge", "-p", finalizer)
+        cluster.patch(finalizer, "workspace", names[5])
         cluster.kubectl("delete", "workspace", names[5], "--wait=false")
         busy = json.loads(cluster.kaitoctl("why", names[5], "-o", "json", code=1).stdout)["cause"]
         assert (busy["code"], busy["weight"]) == ("controller-busy", "wait")

@@ -43,7 +43,7 @@ def test_a_workspace_keeps_what_nobody_names_and_asks_before_it_restarts(
     shell.kubectl("annotate", "workspace", "w", "-n", namespace, "team=blue")
     shell.kubectl("label", "workspace", "w", "-n", namespace, "tier=gold")
     patch = '{"metadata":{"annotations":{"kaito.sh/runtime":"transformers"}}}'
-    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
+    shell.patch(patch, "workspace", "w", "-n", namespace)
     pod = shell.names("pods", "-n", namespace)
     before = shell.get("workspace", "w", "-n", namespace)
 

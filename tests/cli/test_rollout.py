@@ -173,7 +173,7 @@ def test_a_value_that_somebody_else_set_is_named_with_who_did(
 ) -> None:
     apply("a")
     patch = json.dumps({"inference": {"adapters": [adapter("b")]}})
-    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", patch)
+    shell.patch(patch, "workspace", "w", "-n", namespace)
     rollout(shell, namespace, "status", "w")
     _, stderr = rollout(shell, namespace, "undo", "w", code=4)
     assert "kubectl-patch" in stderr
@@ -188,7 +188,7 @@ def test_annotations_that_change_what_is_built_come_back_too(
 ) -> None:
     apply()
     lb = json.dumps({"metadata": {"annotations": {"kaito.sh/enablelb": "True"}}})
-    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", lb)
+    shell.patch(lb, "workspace", "w", "-n", namespace)
     rollout(shell, namespace, "undo", "w", "--to-revision", "1", "--force-conflicts")
     assert shell.get("service", "w", "-n", namespace)["spec"]["type"] == "ClusterIP"
     found = shell.get("workspace", "w", "-n", namespace)

@@ -23,7 +23,7 @@ def change(shell: Shell, namespace: str, *names: str) -> None:
     """Give the set these adapters, as somebody else."""
     adapters = [{"source": {"name": name, "image": f"registry.example/{name}:1"}} for name in names]
     patch = json.dumps({"spec": {"template": {"inference": {"adapters": adapters}}}})
-    shell.kubectl("patch", "inferenceset", "phis", "-n", namespace, "--type=merge", "-p", patch)
+    shell.patch(patch, "inferenceset", "phis", "-n", namespace)
 
 
 def rollout(shell: Shell, namespace: str, *arguments: str, code: int = 0) -> tuple[str, str]:

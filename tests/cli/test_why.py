@@ -383,20 +383,20 @@ def test_a_field_that_was_changed_behind_kaitos_back(shell: Shell, namespace: st
         }
     )
     patch = json.dumps({"resource": {"instanceType": "Standard_NC24s_v3"}})
-    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type", "merge", "-p", patch)
+    shell.patch(patch, "workspace", "w", "-n", namespace)
     assert "resource.instanceType" in blamed("immutable-field")["message"]
 
 
 def test_a_finalizer_that_holds_the_deletion(shell: Shell, namespace: str, blamed: Any) -> None:
     create(shell, namespace)
     patch = json.dumps({"metadata": {"finalizers": ["example.com/backup"]}})
-    shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type", "merge", "-p", patch)
+    shell.patch(patch, "workspace", "w", "-n", namespace)
     shell.kubectl("delete", "workspace", "w", "-n", namespace, "--wait=false")
     try:
         assert "example.com/backup" in blamed("finalizer-holds-deletion")["message"]
     finally:
         patch = json.dumps({"metadata": {"finalizers": None}})
-        shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type", "merge", "-p", patch)
+        shell.patch(patch, "workspace", "w", "-n", namespace)
 
 
 # --- clusters without a controller, or without the kind --------------------------------------------------

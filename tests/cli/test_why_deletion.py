@@ -110,5 +110,5 @@ def test_foreground_deletion_waits_for_what_it_lists(real_shell: Shell, wait_unt
         wait_until(lists_it)
     finally:
         off = '{"metadata":{"finalizers":null}}'
-        real_shell.kubectl("patch", "service", "fore-headless", "--type=merge", "-p", off)
+        real_shell.patch(off, "service", "fore-headless")
     wait_until(lambda: real_shell.run("kaitoctl", "why", "fore").returncode == 4)

@@ -152,7 +152,7 @@ def test_our_controller_changes_an_adapter_over_three_servers_under_load(shell: 
     with Load(kubeconfig["clusters"][0]["cluster"]["server"]) as load:
         before = load.goes_on()
         patch = json.dumps({"spec": {"template": {"inference": {"adapters": ADAPTERS}}}})
-        shell.kubectl("patch", "inferenceset", "phis", "--type=merge", "-p", patch)
+        shell.patch(patch, "inferenceset", "phis")
         shell.kaitoctl("rollout", "status", "phis", "--timeout", "300s")
         after = load.goes_on()
     judge(load, before, after)
