@@ -16,9 +16,9 @@ from kaitoctl.commands.observation import (
     running,
     served_kinds,
 )
-from kaitoctl.kaito import api, list_fields, node_check
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.rollout import Phase, progress
-from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kaito.snapshot import Snapshot, trimmed
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import (
@@ -108,7 +108,7 @@ class Overview(Observation):
                 namespace=where,
                 label_selector=labels,
                 fatal_statuses=NEVER_SHOWN,
-                transform=partial(list_fields.trimmed, kind),
+                transform=partial(trimmed, kind),
                 packed=True,
             )
 

@@ -10,11 +10,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kaito.own_workloads import CONTROLLER, is_made_by_us
 from kaitoctl.kube import managed_fields
-from kaitoctl.kube.objects import Object, ObjectKey, dig, uid_of
+from kaitoctl.kube.objects import (
+    DEPLOYMENT,
+    POD,
+    SERVICE,
+    STATEFUL_SET,
+    Kind,
+    Object,
+    ObjectKey,
+    dig,
+    only,
+    uid_of,
+    without,
+    without_managed_fields,
+)
+
+_METADATA = ("name", "namespace", "uid", "resourceVersion", "generation")
+_TIMES = ("creationTimestamp", "deletionTimestamp")
+_CONTAINER = ("name", "image", "ports", "resources", "restartPolicy")
+_PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+_PORTS = ("httpGet", "tcpSocket", "grpc")
 
 
 class Named(NamedTuple):
@@ -128,3 +148,52 @@ def node_names(seen: Snapshot) -> list[str]:
     worker_nodes = dig(seen.workspace, "status", "workerNodes")
     names |= set(worker_nodes) if isinstance(worker_nodes, list) else set()
     return sorted(name for name in names if isinstance(name, str) and name)
+
+
+# --- what a list keeps ---------------------------------------------------------------------------------
+
+
+def trimmed(kind: Kind, obj: Object) -> Object:
+    """What a list of Workspaces reads of an object of this kind: the rest is forgotten while it is fetched.
+
+    A cluster with ten thousand Workspaces has a hundred MB of Deployments and pods, most of it templates and
+    volumes; a line of the list says where each Workspace stands (`rollout`), and that is in a tenth of it.
+    """
+    if kind in (api.WORKSPACE, api.WORKSPACE_V1BETA1):
+        return _workspace(obj)
+    if kind == POD:
+        return _pod(obj)
+    if kind in (DEPLOYMENT, STATEFUL_SET):
+        return {**_slim(obj, "annotations"), "spec": only(obj.get("spec") or {}, "replicas")}
+    if kind == SERVICE:
+        return without(_slim(obj, "annotations"), "status")
+    return without_managed_fields(obj)
+
+
+def _slim(obj: Object, *more: str) -> Object:
+    """The object with what tells it from others, and when it came, of its metadata."""
+    return {**obj, "metadata": only(obj["metadata"], *_METADATA, *_TIMES, *more)}
+
+
+def _workspace(obj: Object) -> Object:
+    """The whole, and who has written it, by which one sees whose controller manages it; not which fields."""
+    if not (entries := obj["metadata"].get("managedFields")):
+        return obj
+    writers = [{**entry, "fieldsV1": {}} for entry in entries]
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": writers}}
+
+
+def _pod(pod: Object) -> Object:
+    spec = only(pod.get("spec") or {}, "nodeName", "resourceClaims")
+    for name in ("initContainers", "containers"):
+        if listed := dig(pod, "spec", name):
+            spec[name] = [_container(item) for item in listed]
+    return {**_slim(pod, "labels"), "spec": spec}
+
+
+def _container(item: Object) -> Object:
+    kept = only(item, *_CONTAINER)
+    for name in _PROBES:
+        if probe := item.get(name):
+            kept[name] = only(probe, *_PORTS)
+    return kept

@@ -10,9 +10,8 @@ from trouble import WORLDS, World
 
 from kaitoctl.commands.overview import _row
 from kaitoctl.kaito import api
-from kaitoctl.kaito.list_fields import trimmed
 from kaitoctl.kaito.serving import serving
-from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kaito.snapshot import Snapshot, trimmed
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
