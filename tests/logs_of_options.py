@@ -51,6 +51,12 @@ OF_OPTIONS = [
         "ValueError: Chunked MM input disabled but max_tokens_per_mm_item (16384) is larger than "
         "max_num_batched_tokens (2048). Please increase max_num_batched_tokens.",
     ),
+    (
+        "bad-arguments",
+        "Speculative decoding with draft model",
+        "NotImplementedError: Speculative decoding with draft model is not supported yet. Please consider",
+    ),
+    ("bad-arguments", "LMCacheConnectorV9", "ValueError: Unsupported connector type: LMCacheConnectorV9"),
     # --- identities
     (
         "model-access-denied",
@@ -126,7 +132,29 @@ OF_OPTIONS = [
         "deb.debian.org",
         "E: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  Temporary failure",
     ),
+    (
+        "hub-unreachable",
+        "object store at https://s3.eu-nowhere-1",
+        "botocore.exceptions.EndpointConnectionError: Could not connect to the endpoint URL: "
+        '"https://s3.eu-nowhere-1.amazonaws.com/"',
+    ),
     # --- the hub
+    (
+        "model-access-denied",
+        "line break",
+        "httpx.LocalProtocolError: Illegal header value b'Bearer hf_AbCdEfGhIjKlMn12\\n'",
+    ),
+    (
+        "hub-unreachable",
+        "vocabulary",
+        "openai_harmony.HarmonyError: error downloading or loading vocab file: failed to download",
+    ),
+    (
+        "image-broken",
+        "hf_transfer",
+        "ValueError: Fast download using 'hf_transfer' is enabled (HF_HUB_ENABLE_HF_TRANSFER=1) but "
+        "'hf_transfer' package is not available in your environment.",
+    ),
     (
         "model-not-found",
         "tiiuae/falcn-7b",

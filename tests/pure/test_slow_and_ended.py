@@ -57,6 +57,30 @@ def test_a_server_that_listens_for_itself_alone(line: str, is_lonely: bool) -> N
     assert ("0.0.0.0" in found.hint) is is_lonely
 
 
+@pytest.mark.parametrize(
+    ("said", "part"),
+    [
+        ("Readiness probe failed: HTTP probe failed with statuscode: 404", "path"),
+        ("Readiness probe failed: HTTP probe failed with statuscode: 401", "path"),
+        ("Startup probe failed: HTTP probe failed with statuscode: 405", "path"),
+        (
+            'Readiness probe failed: Get "https://h:5000/": server gave HTTP response to HTTPS client',
+            "scheme",
+        ),
+        (
+            'Readiness probe failed: Get "http://h:5000/": malformed HTTP response',
+            "scheme",
+        ),
+        ('Readiness probe errored: strconv.Atoi: parsing "http": invalid syntax', "port"),
+        ("Readiness probe failed: HTTP probe failed with statuscode: 503", ""),
+    ],
+)
+def test_a_probe_that_asks_for_something_else_never_passes(said: str, part: str) -> None:
+    found = running().event("Unhealthy", said, count=200).cause()
+    assert found.code == "slow-start"
+    assert (f"the {part} of the probe" in found.hint) is bool(part)
+
+
 def killed(message: str, log: str = "") -> Any:
     world = running()
     status = world["Pod"]["status"]["containerStatuses"][0]

@@ -753,7 +753,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "loading takes longer than the preset's budget",
             "the container runs, and the pod is not ready",
             "The server has not answered its readiness probe within the preset's time limit. KAITO v0.3 "
-            "and v0.4 give up at that limit.",
+            "and v0.4 give up at that limit. Where a probe asks for a path, port or scheme that the server "
+            "does not have, it never will.",
             "`kaitoctl logs WORKSPACE` shows whether it still moves.",
         ),
         "pod-evicted": Code(

@@ -210,7 +210,7 @@ def _of_its_platform(pull: _Pull) -> Cause | None:
 # Source: containerd 2.1 core/content, core/images; Kubernetes v1.37.2 pkg/kubelet/images/types.go.
 _DAMAGED = (
     r"blob sha256:\w{1,64} expected at|content digest sha256:\w{1,64}: not found|"
-    r"snapshot \S{1,200} does not exist"
+    r"snapshot \S{1,200} does not exist|extraction snapshot .{0,120}no such file"
 )
 _SHORT_NAME = r"short-name|unqualified-search|did not resolve to an alias"  # CRI-O, containers/image 5
 _NO_LAYER = r"/blobs/sha256:\w{1,64} not found|blob unknown"

@@ -113,6 +113,11 @@ _START_HINTS = (
         r"(?i)already in use|context deadline exceeded|name .* is reserved",
         "the container runtime of the node is stuck",
     ),
+    (
+        r"get user \"|no users found|unable to find user",
+        "the image has no user of that name: set runAsUser to "
+        "a number in the pod template, or build the image with it",
+    ),
     (r"(?i)hook", "a hook of the container fails: see its lifecycle, and its log"),
 )
 
@@ -175,8 +180,8 @@ def slow(case: Case) -> Iterator[Cause]:
                     evidence += _last_words(case, pod, item)
                     yield blame("slow-start", about, message, evidence, hint=hint, command=look)
                     continue
-                if (port := _on_loopback(case, pod, item)) is not None:
-                    yield port
+                if (other := _on_loopback(case, pod, item) or _by_its_probe(case, pod, item)) is not None:
+                    yield other
                     continue
                 yield blame(
                     "slow-start",
@@ -221,6 +226,39 @@ def _on_loopback(case: Case, pod: Object, item: Object) -> Cause | None:
         hint="let it listen on 0.0.0.0 (or ::): an option such as --host in the command of the pod template",
         command=logs_of(case, pod, str(item["name"])),
     )
+
+
+# How a server that is up answers a probe that was not made for it; with 503 it may still load.
+# Source: Kubernetes v1.37.2 pkg/probe/http, pkg/kubelet/prober/prober.go; Go 1.25 net/http.
+_PROBES = (
+    (r"statuscode: 404", "the server has no such path", "path"),
+    (r"statuscode: 40[13]", "the server wants credentials, which probes have none of", "path"),
+    (r"statuscode: 405", "the server takes no GET there", "path"),
+    (r"HTTP response to HTTPS client", "the probe speaks HTTPS, and the server HTTP", "scheme"),
+    (r"malformed HTTP response|statuscode: 400", "the probe speaks HTTP, and the server HTTPS", "scheme"),
+    (
+        r"strconv\.Atoi|couldn't find port",
+        "the container has no port of the name that the probe gives",
+        "port",
+    ),
+)
+
+
+def _by_its_probe(case: Case, pod: Object, item: Object) -> Cause | None:
+    """A server that is up, and whose probe asks for something else."""
+    newest = next((one for one in case.seen.events_of(pod) if one.get("reason") == "Unhealthy"), {})
+    words = str(newest.get("message") or "")
+    for pattern, says, part in _PROBES:
+        if re.search(r"[Pp]robe (?:failed|errored)", words) and re.search(pattern, words):
+            return blame(
+                "slow-start",
+                f"{title_of(pod)}, container {item['name']}",
+                f"it runs, and its probe does not pass: {says}",
+                [event_words(newest)],
+                hint=f"correct the {part} of the probe in the pod template: more time does not help",
+                command=looks.describe(pod),
+            )
+    return None
 
 
 def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, str] | None:

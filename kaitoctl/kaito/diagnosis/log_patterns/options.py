@@ -40,6 +40,16 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"(?P<what>Speculative decoding with .{1,60} is not supported yet|"
+        r"[Uu]nsupported connector type: .{1,60})",
+        Reading(
+            "bad-arguments",
+            "the server refuses its options: {what}",
+            _CORRECT,
+            f"{VLLM} engine/arg_utils.py, distributed/kv_transfer/kv_connector/factory.py",
+        ),
+    ),
+    (
         r"\bError: (?P<what>--[\w-]{1,60} requires --[\w-]{1,60})",
         Reading(
             "bad-arguments",

@@ -82,6 +82,24 @@ PATTERNS: tuple[Row, ...] = (
             "google-auth 2.43 impersonated_credentials.py, identity_pool.py",
         ),
     ),
+    (
+        r"EndpointConnectionError: .{0,60}(?P<url>https?://[^\s\"']{1,160})",
+        Reading(
+            "hub-unreachable",
+            "the container cannot reach the object store at {url}",
+            "see the region and the address of the store, and the pod's DNS, network policies and proxy",
+            "botocore 1.40 exceptions.py",
+        ),
+    ),
+    (
+        r"Illegal header value b?['\"]Bearer ",
+        Reading(
+            "model-access-denied",
+            "the token of the hub (HF_TOKEN) has a line break or another character that no header may have",
+            "create its Secret again without it (printf rather than echo)",
+            "h11 0.16; httpx 0.28",
+        ),
+    ),
     # --- what streams or pulls a model
     (
         r"streamer.{0,60} due to: b?['\"](?P<what>Error loading object storage plugin|"
@@ -160,6 +178,16 @@ PATTERNS: tuple[Row, ...] = (
             "the object store has no such bucket, or nothing under this path ({what}{azure})",
             "correct the address of the model (bucket, path, region)",
             "botocore 1.40; azure-storage-blob 12",
+        ),
+    ),
+    (
+        r"(?:error downloading or loading|failed to download or load) vocab file",
+        Reading(
+            "hub-unreachable",
+            "the container cannot download the vocabulary of gpt-oss",
+            "let it reach openaipublic.blob.core.windows.net, or name a folder with the files in "
+            "TIKTOKEN_ENCODINGS_BASE",
+            "openai-harmony 0.0.8 tiktoken_ext",
         ),
     ),
     # --- names of the cluster's own

@@ -194,13 +194,14 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"but '(?P<name>hf_transfer|hf_xet)' package is not available|"
         r"requires the (?P<what>\S{1,40}) library but it was not found in your environment|"
         r"packages that were not found in your environment: (?P<these>[\w, .-]{1,80}?)\.? Run|"
-        r"`(?P<name>sentencepiece|tiktoken|protobuf|timm|einops|flash_attn|mamba_ssm|causal_conv1d|"
+        r"`(?P<lib>sentencepiece|tiktoken|protobuf|timm|einops|flash_attn|mamba_ssm|causal_conv1d|"
         r"mistral_common)`? (?:is|are) (?:required|not installed|missing)",
         Reading(
             "image-broken",
-            "the image lacks {what}{these}{name}, which the model needs",
+            "the image lacks {what}{these}{name}{lib}, which the model needs",
             "use an image that has it, or build one",
             f"{TRANSFORMERS} utils/import_utils.py, dynamic_module_utils.py",
         ),
