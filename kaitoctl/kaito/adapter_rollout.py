@@ -92,6 +92,16 @@ class Row:
         return bool(self.pods) and self.is_as_said and is_there
 
 
+def starts_without_adapters(workload: Object) -> bool:
+    """Whether the command of a workload starts vLLM in a way in which it loads no adapter.
+
+    Source: KAITO v0.4.6 to v0.12.0, `applyInference`: what exists gets mounts and containers, never flags.
+    """
+    main = dig(workload, "spec", "template", "spec", "containers", 0) or {}
+    line = " ".join(map(str, main.get("command") or ()))
+    return "vllm/inference_api.py" in line and "--enable-lora" not in line
+
+
 def current(pods: Iterable[Object]) -> list[Object]:
     """The pods that count: neither finished nor on their way out."""
     return [pod for pod in pods if not is_being_deleted(pod) and not pod_state.is_finished(pod)]

@@ -95,7 +95,7 @@ def _reference(item: Object) -> Object | None:
 
 def _probe(probe: Object | None) -> Any:
     ask = dig(probe, "httpGet") or {}
-    return dig(probe, "exec", "command"), ask.get("path"), ask.get("port")
+    return _line(dig(probe, "exec", "command") or []), ask.get("path"), ask.get("port")
 
 
 def _terms(pod: Object) -> list[Object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.dry_run import Decision, DryRun
 from kaitoctl.workspace_controller import WorkspaceReconciler
-from kaitoctl.workspace_controller.adoption import ADOPTED
+from kaitoctl.workspace_controller.adoption import ADOPTED, adopted
 from kaitoctl.workspace_controller.take_over import Turns, is_ours
 
 A100 = "Standard_NC24ads_A100_v4"
@@ -309,3 +310,28 @@ def test_a_model_of_today_that_kaito_takes_back_does_not_restart() -> None:
     name = live["metadata"]["name"]
     assert live["spec"]["selector"]["matchLabels"] == {"kaito.sh/workspace": name}
     assert live["metadata"]["ownerReferences"][0]["controller"] is True
+
+
+def reordered(line: str) -> str:
+    """A shell line with the flags of each command in the reverse order, as a Go map may give them."""
+    made = []
+    for part in line.split("; "):
+        first, *flags = re.split(r" (?=--)", part)
+        made.append(" ".join([first, *reversed(flags)]))
+    return "; ".join(made)
+
+
+def test_flags_in_another_order_restart_no_model_on_several_nodes() -> None:
+    asked = phi_4()
+    asked["inference"]["preset"] = {"name": "llama-3.3-70b-instruct"}
+    made = desired(asked, gpus=1, settings=Settings(generation="v0.12", provisioner=AZURE))
+    wanted = next(item for kind, item in made if kind == STATEFUL_SET)
+    live = copy.deepcopy(wanted)
+    main = live["spec"]["template"]["spec"]["containers"][0]
+    for holder in (main, *(main[f"{name}Probe"]["exec"] for name in ("startup", "liveness", "readiness"))):
+        if holder["command"][:2] == ["/bin/sh", "-c"]:
+            holder["command"] = ["/bin/sh", "-c", reordered(holder["command"][2])]
+    assert live != wanted
+    kept = adopted(wanted, live)
+    assert kept["metadata"]["annotations"][ADOPTED] == "true"
+    assert kept["spec"]["template"]["spec"] == live["spec"]["template"]["spec"]

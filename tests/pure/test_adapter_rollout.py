@@ -192,3 +192,18 @@ def test_what_a_start_took_is_told_by_a_pod_that_started_once() -> None:
     obj["status"]["containerStatuses"][0]["restartCount"] = 1
     assert adapter_rollout.took_s([obj]) is None
     assert adapter_rollout.took_s([]) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "without"),
+    [
+        ("python3 /workspace/vllm/inference_api.py --model=phi", True),
+        ("python3 /workspace/vllm/inference_api.py --enable-lora --model=phi", False),
+        ("accelerate launch /workspace/tfs/inference_api.py", False),
+    ],
+)
+def test_vllm_that_was_started_without_adapters_loads_none(line: str, without: bool) -> None:
+    main = {"name": "w", "command": ["/bin/sh", "-c", line]}
+    workload = {"spec": {"template": {"spec": {"containers": [main]}}}}
+    assert adapter_rollout.starts_without_adapters(workload) is without
+    assert not adapter_rollout.starts_without_adapters({})

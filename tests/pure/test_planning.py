@@ -106,6 +106,26 @@ def test_kaito_asks_for_what_it_does_not_recognise() -> None:
     assert planning.Share([node("gpu-a")], [], Setting("v0.4")).of(two, [joining]).asked == 0
 
 
+@pytest.mark.parametrize("release", ["v0.12", "v0.12.0", "v0.11.0"])
+@pytest.mark.parametrize(
+    ("preset", "runtime", "asked"),
+    [("llama-3.3-70b-instruct", "", 3), ("llama-3.3-70b-instruct", "transformers", 1), ("phi-4", "vllm", 1)],
+)
+def test_kaito_asks_for_as_many_nodes_as_it_estimates(
+    release: str, preset: str, runtime: str, asked: int
+) -> None:
+    ws = named("one")
+    ws = {
+        **ws,
+        "apiVersion": "kaito.sh/v1beta1",
+        "metadata": {**ws["metadata"], "annotations": {"kaito.sh/runtime": runtime} if runtime else {}},
+        "resource": {**ws["resource"], "count": 1, "instanceType": "Standard_NC24ads_A100_v4"},
+        "inference": {"preset": {"name": preset}},
+    }
+    share = planning.Share([], [], Setting(release, provisioner="azure-gpu-provisioner"))
+    assert share.of(ws).asked == asked
+
+
 def change(**values: Any) -> Change:
     return Change(
         "Workspace", ObjectKey("default", "w"), "x.yaml: document 1", **{"fate": "changed", **values}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
-from kaitoctl.kaito.validation import Setting
+from kaitoctl.kaito.validation import Setting, of_cluster
 from kaitoctl.kube.objects import Object, ObjectKey, dig, key_of, labels_of
 from kaitoctl.kube.pod_state import is_finished
 
@@ -63,9 +63,8 @@ class Share:
             claims: NodeClaims of it whose nodes have not joined.
         """
         setting = self._setting
-        rules = node_check.rules_for(
-            workspace, setting.target or "v0.4", setting.provisioner or "", known=setting.catalog
-        )
+        choice = of_cluster.node_rules_of(setting.target or "v0.4", workspace)
+        rules = node_check.rules_for(workspace, choice, setting.provisioner or "", known=setting.catalog)
         names = self._candidates(workspace, rules)
         others = None
         if self._pods is not None:
