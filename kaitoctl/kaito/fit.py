@@ -29,7 +29,7 @@ from kaitoctl.kaito.estimate import (
     estimated_nodes,
     usable_gib,
 )
-from kaitoctl.kube.objects import Object, dig, quantity
+from kaitoctl.kube.objects import Object, dig, quantity, whole_number
 
 MAX_NODES = 8
 """More nodes than this are not looked at unless asked for."""
@@ -118,6 +118,8 @@ class GpuNode:
         warnings: what speaks against it, and keeps no pod away.
         main_memory_gib: main memory for pods; None when that is not known.
         is_whole: whether each device is a GPU of its own.
+        labelled: GPUs that its labels say it has, and pods of KAITO v0.12 ask for; 0 when they say nothing.
+        capability: the GPUs' compute capability, None when it is not known.
     """
 
     name: str
@@ -130,6 +132,8 @@ class GpuNode:
     warnings: tuple[str, ...] = ()
     main_memory_gib: float | None = None
     is_whole: bool = True
+    labelled: int = 0
+    capability: tuple[int, int] | None = None
 
 
 # --- how much it takes -----------------------------------------------------------------------------------
@@ -332,9 +336,15 @@ def gpu_nodes(
                 warnings=tuple(item.message for item in node.warnings if item.code != "gpu-labels-missing"),
                 main_memory_gib=_main_memory_gib(by_name.get(node.name)),
                 is_whole=gpus.sharing is None,
+                labelled=_labelled(by_name.get(node.name)),
+                capability=node_check.capability(by_name.get(node.name), known),
             )
         )
     return tuple(seen)
+
+
+def _labelled(node: Object | None) -> int:
+    return whole_number(dig(node, "metadata", "labels", "nvidia.com/gpu.count")) or 0
 
 
 def _main_memory_gib(node: Object | None) -> float | None:
@@ -381,7 +391,7 @@ def _with_main_memory(answer: Placement, memory: Mapping[str, float | None]) -> 
 
 def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -> Placement:
     by_shape: dict[Shape, list[str]] = {}
-    partly_taken = in_parts = False
+    partly_taken = in_parts = are_old = False
     for node in nodes:
         # KAITO v0.12 reads the labels, and its pods ask for all GPUs that a node has; before, tables counted.
         memory_gib = node.memory_gib if isinstance(wanted, Model) else node.catalogued_gib
@@ -389,8 +399,11 @@ def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -
         if isinstance(wanted, Model) and not node.is_whole and node.gpus > 1:
             in_parts = True  # it would be given them all, and can use one
             continue
-        if isinstance(wanted, Model) and node.free < node.gpus:
+        if isinstance(wanted, Model) and node.free < max(node.gpus, node.labelled if node.is_whole else 0):
             partly_taken = True
+            continue
+        if isinstance(wanted, Model) and wanted.is_too_new_for(node.capability):
+            are_old = True
             continue
         by_shape.setdefault(Shape(node.free, memory_gib), []).append(node.name)
     best: tuple[float, Placement] | None = None
@@ -398,6 +411,8 @@ def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -
     if in_parts and not partly_taken:
         what = "a node with whole GPUs, not shares or slices of them,"
     why = "" if by_shape else f"{what} must be free"
+    if are_old and not (by_shape or partly_taken or in_parts):
+        why = "bfloat16 takes GPUs of compute capability 8.0"
     nearest = math.inf
     for shape, names in by_shape.items():
         sized = sizing(wanted, shape, max_nodes=10**6, context=context)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaitoctl.commands.observed_nodes import ObservedNodes
-from kaitoctl.kaito import node_check
+from kaitoctl.kaito import catalog, fit, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
 from kaitoctl.kube.objects import Object
 
@@ -213,3 +213,39 @@ def test_gpus_that_cannot_compute_in_bfloat16_will_not_do(labels: dict[str, str]
     ):
         said = [item.level for item in judged(ws, [one]).nodes[0].findings if item.code == "gpu-too-old"]
         assert said == ([expected] if expected else [])
+
+
+def test_a_selector_without_labels_means_all_of_your_own_nodes() -> None:
+    ws = workspace()
+    ws["resource"]["labelSelector"] = {}
+    assert judged(ws, [node(), node("g2")]).enough
+
+
+@pytest.mark.parametrize(
+    ("resource", "refusal"),
+    [
+        ({"instanceType": A100}, "instanceType is set"),
+        ({"labelSelector": {"matchLabels": {"kaito.sh/workspace": "w"}}}, "all labels of the selector"),
+    ],
+)
+def test_the_answer_is_no_where_the_webhook_says_no(resource: Object, refusal: str) -> None:
+    found = judged(workspace(resource=resource), [node()])
+    assert refusal in found.refusal and not found.enough
+
+
+@pytest.mark.parametrize(
+    ("one", "fits"),
+    [
+        (node(gpus="8", count="8"), True),
+        (node(gpus="7", count="8"), False),  # pods ask for 8
+        (node(**{"compute.major": "7", "compute.minor": "5"}), False),
+        (node(**{"compute.major": "9"}), True),
+    ],
+)
+def test_fit_agrees_with_the_check_of_nodes(one: Object, fits: bool) -> None:
+    del one["metadata"]["labels"]["node.kubernetes.io/instance-type"]
+    model = catalog.SHIPPED.model("phi-4-mini-instruct")
+    assert model is not None
+    (found,) = fit.placements([model], fit.gpu_nodes([one]))
+    assert found.fits is fits
+    assert judged(workspace(), [one]).enough is fits

@@ -45,6 +45,7 @@ from kaitoctl.kaito.node_check.cordons import ANNOTATIONS as READ_ANNOTATIONS
 from kaitoctl.kaito.node_check.facts import trimmed
 from kaitoctl.kaito.node_check.judge import (
     Crowd,
+    capability,
     conclude,
     crowds,
     gpus_held,
@@ -71,6 +72,7 @@ __all__ = [
     "NodeVerdict",
     "Rules",
     "Verdict",
+    "capability",
     "conclude",
     "could_be_labelled",
     "crowds",

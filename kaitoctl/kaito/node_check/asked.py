@@ -321,6 +321,8 @@ class Need:
         have = str(labels.get(api.LABEL_INSTANCE_TYPE) or "")
         if self.instance_type and have.lower() == self.instance_type.lower():
             return True
+        if self.rules.is_byo and not self.labels:
+            return True  # a selector without labels means all nodes
         return bool(self.labels) and all(labels.get(key) == value for key, value in self.labels.items())
 
     def gpus_asked(self, node: NodeFacts, offered: int) -> tuple[int, int]:

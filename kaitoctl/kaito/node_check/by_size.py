@@ -30,7 +30,14 @@ def hardware_of(workspace: Object, rules: Rules, nodes: Sequence[Object]) -> Har
 
 def refusal_of(workspace: Object, rules: Rules, hardware: Hardware | Flaw | None) -> str:
     """Why KAITO's webhook refuses to create a Workspace on these nodes; it asks once, when it is created."""
-    if hardware is None or below(workspace, "resource", "partition") or below(workspace, "metadata", "uid"):
+    if below(workspace, "metadata", "uid"):
+        return ""
+    asked = mapping(below(workspace, "resource", "labelSelector", "matchLabels"))
+    if asked and set(asked) <= api.RESERVED_LABELS:
+        return "all labels of the selector are KAITO's own"
+    if rules.is_byo and below(workspace, "resource", "instanceType"):
+        return "resource.instanceType is set, and the nodes are your own"
+    if hardware is None or below(workspace, "resource", "partition"):
         return ""
     if isinstance(hardware, Flaw):
         if hardware.code != "KW201":

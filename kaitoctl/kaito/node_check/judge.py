@@ -32,6 +32,7 @@ from kaitoctl.kaito.node_check.asked import (
 from kaitoctl.kaito.node_check.facts import (
     NodeFacts,
     below,
+    capability_of,
     facts_of,
     gpus_of,
     items,
@@ -93,6 +94,11 @@ def holds_devices(pod: Object) -> bool:
 def offers_gpus(node: Object) -> bool:
     """Whether pods can have NVIDIA GPUs of this node."""
     return bool(whole_number(below(node, "status", "allocatable", api.GPU)))
+
+
+def capability(node: Object | None, known: Catalog) -> tuple[int, int] | None:
+    """The compute capability of a node's GPUs, None when nobody says it."""
+    return None if node is None else capability_of(facts_of(node, known))
 
 
 def what_counts(node: Object) -> object:

@@ -25,7 +25,6 @@ from kaitoctl.kube.objects import whole_number
 
 # A driver reports less than the maker's figure: 23028 MiB of an A10's 24 GiB, 15360 of a T4's 16 (0.94).
 _REPORTED_SHARE = 0.93
-_BFLOAT16 = (8, 0)  # vLLM `vllm/platforms/cuda.py` (check_if_supports_dtype)
 # How other makers' device plugins call what they offer, by how the name begins.
 # Source: the plugins' own documentation (ROCm, intel-device-plugins, habana, AWS Neuron, GKE TPU, Ascend...).
 _OTHER_MAKERS: Mapping[str, str] = {
@@ -82,10 +81,8 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
 
 def _age_finding(need: Need, node: NodeFacts) -> Finding | None:
     """GPUs that cannot compute in the format that the model's server is started with."""
-    if need.model is None or need.model.vllm.get("dtype") != "bfloat16":
-        return None
     has = capability_of(node)
-    if has is None or has >= _BFLOAT16:
+    if need.model is None or has is None or not need.model.is_too_new_for(has):
         return None
     message = (
         f"compute capability {has[0]}.{has[1]}, and {need.model.name} computes in bfloat16, which takes 8.0"
