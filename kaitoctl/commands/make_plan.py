@@ -130,7 +130,7 @@ class _Judge:
         if kind is None:
             return _refusal(one, *problems or ("apiVersion is missing or unknown",))
         try:
-            before = await present(self._client, request.get(kind, *one.key))
+            before = await self._present(kind, one.key)
             if before is not None:
                 before = {"apiVersion": kind.api_version, "kind": kind.kind, **before}
                 if is_being_deleted(before):
@@ -154,6 +154,14 @@ class _Judge:
         fields = () if before is None else between(before, after)
         shown = tuple((item.path, item.observed, item.desired) for item in fields)
         return Trial(one.source, one.kind, body, before, after, shown, (*warnings, *more))
+
+    async def _present(self, kind: Kind, key: ObjectKey) -> Object | None:
+        """The object as it is; a Workspace as it has just been listed, if in the version that is written."""
+        if kind.plural == api.WORKSPACE.plural and self._world.sees_workspaces:
+            listed = self._world.stores.workspaces.get(key)
+            if listed is None or listed["apiVersion"] == kind.api_version:
+                return listed
+        return await present(self._client, request.get(kind, *key))
 
     def _is_for_recreation(self, one: Written, body: Object, before: Object) -> bool:
         setting = self._world.setting

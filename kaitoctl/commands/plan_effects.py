@@ -22,11 +22,11 @@ from kaitoctl.kube.objects import (
     dig,
     is_controlled_by,
     key_of,
-    labels_of,
 )
 from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.reconcile.comparison import between
 from kaitoctl.workspace_controller.forecast import Forecast, forecast
+from kaitoctl.workspace_controller.stores import workspace_of_labels
 
 if TYPE_CHECKING:
     from kaitoctl.commands.plan_world import World
@@ -234,18 +234,11 @@ def _workload(world: World, before: Object | None) -> Object | None:
 
 
 def _pods(world: World, key: ObjectKey) -> list[Object]:
-    return [
-        pod
-        for pod in world.stores.pods.values()
-        if key_of(pod).namespace == key.namespace
-        and labels_of(pod).get(api.LABEL_WORKSPACE) == key.name
-        and not is_finished(pod)
-    ]
+    return [pod for pod in world.stores.pods.by(workspace_of_labels, key) if not is_finished(pod)]
 
 
 def _claims_of(world: World, key: ObjectKey) -> list[Object]:
-    wanted = {api.LABEL_WORKSPACE: key.name, api.LABEL_WORKSPACE_NAMESPACE: key.namespace}
-    return [claim for claim in world.stores.claims.values() if wanted.items() <= labels_of(claim).items()]
+    return world.stores.claims.by(workspace_of_labels, key)
 
 
 def recreation(world: World, source: str, before: Object, after: Object, refusals: Sequence[str]) -> Change:

@@ -70,6 +70,11 @@ class World:
     ranges: tuple[Object, ...] = ()
 
     @property
+    def sees_workspaces(self) -> bool:
+        """Whether what is not among the Workspaces is not there."""
+        return api.WORKSPACE.plural not in self.hidden
+
+    @property
     def is_own(self) -> bool:
         """Whether kaitoctl's controller manages Workspaces here."""
         return self.setting.target == validation.OWN

@@ -23,7 +23,7 @@ from kaitoctl.reconcile.comparison import changes, restarts
 from kaitoctl.reconcile.dry_run import outcome
 from kaitoctl.reconcile.store import Store, store_of
 from kaitoctl.workspace_controller.claims import claims_of
-from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, MANAGER, mixed_nodes, refusal_of
+from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, MANAGER, mixed_nodes
 from kaitoctl.workspace_controller.node_pools import replicas_of_pool, workspace_of_pool
 from kaitoctl.workspace_controller.node_view import NodeView
 from kaitoctl.workspace_controller.reconcile import ReconcileSteps, WorkspaceReconciler
@@ -110,8 +110,9 @@ def forecast(
     mildest = replace(settings, **_MILD)
     reconcilers = [WorkspaceReconciler(world.stores, one, clock=clock) for one in (settings, mildest)]
     for key in world.planned:
-        strict = refusal_of(world.stores.workspaces[key], settings)
-        mild = refusal_of(world.stores.workspaces[key], mildest) if strict else ""
+        strict, mild = reconcilers[0].refusal_of(world.stores.workspaces[key]), ""
+        if strict:
+            mild = reconcilers[1].refusal_of(world.stores.workspaces[key])
         if not strict and settings.provisioner == "byo" and not world.has_workload(key):
             workspace = world.stores.workspaces[key]
             strict = mild = mixed_nodes(workspace, world.nodes.look(workspace).verdict)
@@ -241,14 +242,17 @@ class _Rivals:
         self._without = {
             name: {key for key, asked in labels.items() if name not in asked} for name in self._with
         }
+        self._known: dict[tuple[tuple[str, str], ...], list[ObjectKey]] = {}
 
     def __call__(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
         """The others that may use the same nodes, in order."""
-        mine = self._labels[key]
+        mine = tuple(self._labels[key].items())
         if not mine:
             return tuple(other for other in self._labels if other != key)
-        fitting = [self._with[name][value] | self._without[name] for name, value in mine.items()]
-        return tuple(sorted(set.intersection(*fitting) - {key}))
+        if mine not in self._known:
+            fitting = [self._with[name][value] | self._without[name] for name, value in mine]
+            self._known[mine] = sorted(set.intersection(*fitting))
+        return tuple(other for other in self._known[mine] if other != key)
 
 
 class _World:
