@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Kind, Object
 
 _TRIES = 5
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,9 @@ def apply(
     try:
         return asyncio.run(_apply(target, written, asked, kept, how, progress))
     except KeyboardInterrupt:
-        what = ", ".join(change.title for change in progress.written) or "nothing"
         raise Interrupted(
-            f"interrupted; applied: {what}", hint=target.text("to continue, run again: " + how.again)
+            f"interrupted; applied: {_titles(progress.written)}",
+            hint=target.text("to continue, run again: " + how.again),
         ) from None
 
 
@@ -331,12 +332,19 @@ def _is_done(now: Object | None, body: Object) -> bool:
 
 
 def _how_far(error: KaitoctlError, todo: Sequence[Change], number: int, again: Command) -> KaitoctlError:
-    done = ", ".join(change.title for change in todo[:number]) or "nothing"
-    rest = ", ".join(change.title for change in todo[number:])
+    done, rest = _titles(todo[:number]), _titles(todo[number:])
     error.message = f"{todo[number].title}: {error.message}; applied: {done}; not applied: {rest}"
     goes_on = again + " continues where this stopped"
     error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on
     return error
+
+
+def _titles(changes: Sequence[Change]) -> str:
+    """What was written, or was not; of many the first and the last, for they follow one another."""
+    names = [change.title for change in changes]
+    if len(names) > _MOST_NAMED:
+        return f"{len(names)} objects, {names[0]} to {names[-1]} in the order of the plan"
+    return ", ".join(names) or "nothing"
 
 
 def _word(change: Change) -> str:

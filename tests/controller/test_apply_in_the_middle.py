@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -136,6 +138,56 @@ def test_a_plan_is_made_of_many_documents_at_once() -> None:
     plan = planned(world, *(workspace(f"w{number}") for number in range(500)))
     assert plan.nodes_asked == {"Standard_NC12s_v3": 500}
     assert not any(change.rivals for change in plan.changes)
+
+
+def test_a_plan_asks_once_for_each_workspace_and_works_in_proportion() -> None:
+    """What it takes beside validating and a list of the nodes is measured by `python -m bench plan`."""
+
+    class Counting(Direct):
+        asked = 0
+
+        async def send(self, asked: Request) -> Object:
+            self.asked += asked.path.startswith("/apis/kaito.sh/")
+            return await super().send(asked)
+
+    def effort(number: int) -> tuple[int, int]:
+        world, calls = World(), 0
+        client = Counting(world)
+        bodies = [workspace(f"w{one}") for one in range(number)]
+        for body in bodies:  # all may use the same nodes
+            body["resource"]["labelSelector"] = {"matchLabels": {"apps": "shared"}}
+
+        def count(frame: FrameType, event: str, _: object) -> None:
+            nonlocal calls
+            path = frame.f_code.co_filename
+            calls += event == "call" and "/kaitoctl/" in path and "/sandbox/" not in path
+
+        sys.setprofile(count)
+        try:
+            plan = planned_by(client, *bodies)
+        finally:
+            sys.setprofile(None)
+        assert len(plan.written) == number
+        return client.asked, calls
+
+    effort(2)  # tables are read once
+    (few_asked, few), (many_asked, many) = effort(40), effort(80)
+    assert many_asked - few_asked == 40, "what was listed is not read once more"
+    assert (many - few) / 40 < 2500
+
+
+def test_of_many_that_were_applied_the_first_and_the_last_are_named() -> None:
+    world = World()
+    plan = planned(world, *(workspace(f"w{number}") for number in range(40)))
+
+    def refuse() -> None:
+        raise ApiError(403, "Forbidden", "exceeded quota: gpus")
+
+    with pytest.raises(ApiError) as caught:
+        write(Meddled(world, "w25", refuse), plan)
+    first, last = (f"{number} objects, Workspace default/w" for number in (25, 15))
+    assert f"applied: {first}0 to Workspace default/w24 in the order of the plan" in caught.value.message
+    assert f"not applied: {last}25 to Workspace default/w39 in the order" in caught.value.message
 
 
 def test_what_many_documents_name_is_asked_for_once() -> None:

@@ -161,7 +161,7 @@ def test_what_stops_costs_or_goes_wants_consent(values: dict[str, Any], asks: bo
     ("values", "words"),
     [
         ({"nodes_asked": 1, "instance_type": "A"}, "nodesAsked was 0, is 1"),
-        ({"fate": "unchanged"}, "fate was changed, is unchanged"),
+        ({"fate": "unchanged"}, "would be unchanged, and not changed"),
         ({"seen": {"uid": "2", "generation": "1"}}, "is another object of this name"),
         ({"seen": {"uid": "1", "generation": "2"}}, "generation 1 -> 2"),
         ({"seen": {}}, "is gone"),
@@ -176,6 +176,13 @@ def test_a_kept_plan_says_how_the_world_has_moved(values: dict[str, Any], words:
     assert words in "; ".join(
         planning.what_moved(kept, Plan("kaitoctl", (change(**{"seen": seen, **values}),)))
     )
+
+
+def test_of_what_is_gone_nothing_else_is_said() -> None:
+    seen = {"uid": "1", "generation": "1", "resourceVersion": "5"}
+    kept = Plan("kaitoctl", (change(seen=seen),)).as_json()
+    moved = planning.what_moved(kept, Plan("kaitoctl", (change(fate="created", seen={}, nodes_asked=1),)))
+    assert [words.rpartition(" is ")[2] for words in moved] == ["gone"]
 
 
 def test_what_is_no_plan() -> None:

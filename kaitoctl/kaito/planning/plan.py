@@ -220,7 +220,6 @@ def is_plan(value: object) -> bool:
 _FATES = ("created", "changed", "recreated", "unchanged", "refused")
 # What somebody has agreed to; a resourceVersion also moves with each status that a controller writes.
 _AGREED = (
-    "fate",
     "fields",
     "podsRestarted",
     "nodesAsked",
@@ -257,8 +256,11 @@ def _differences(title: str, old: Object, new: Object) -> Iterable[str]:
     if was.get("uid") != now.get("uid"):
         words = "exists now" if not was else "is gone" if not now else "is another object of this name"
         yield f"{title} {words}"
-    elif was.get("generation") != now.get("generation"):
+        return  # all else follows from that
+    if was.get("generation") != now.get("generation"):
         yield f"{title} has been changed (generation {was.get('generation')} -> {now.get('generation')})"
+    if old.get("fate") != new["fate"]:
+        yield f"{title} would be {new['fate']}, and not {old.get('fate')}"
     for name in _AGREED:
         if old.get(name) != new[name]:
             yield f"{title}: {name} was {_short(old.get(name))}, is {_short(new[name])}"
