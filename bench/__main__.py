@@ -24,6 +24,7 @@ from bench import (
     lists,
     nodes,
     page,
+    plan,
     plots,
     real,
     runtime,
@@ -39,6 +40,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "startup": lambda chosen: startup.figures(chosen.rounds or 15),
     "validate": lambda chosen: validate.figures(chosen.rounds or 9),
+    "plan": lambda chosen: plan.figures(chosen.rounds or 5),
     "nodes": lambda chosen: nodes.figures(chosen.rounds or 3),
     "lists": lambda chosen: lists.figures(chosen.rounds or 3),
     "sandbox": lambda chosen: sandbox.figures(chosen.rounds or 3),
