@@ -7,7 +7,9 @@ from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog, catalog_file, node_check
 from kaitoctl.kaito.desired import GENERATIONS, Settings
+from kaitoctl.kaito.releases_between import UNLIKE
 from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.screens import output
 
 
@@ -47,4 +49,8 @@ def generation_named(text: str) -> str:
         raise InputError(f"--kaito-version {text[:40]!r}: not a release of KAITO", hint=hint)
     if text.removeprefix("v") != GENERATIONS[name].release.removeprefix("v"):
         output.note(f"{text}: objects as KAITO {GENERATIONS[name].release} makes them, the nearest one known")
+        release = nearest(text)
+        if release is not None and (unlike := UNLIKE.get(release.version)):
+            how = "makes" if unlike.was_run else "makes, as far as its source was read,"
+            output.note(f"KAITO {release.version} {how}: {unlike.words}")
     return name

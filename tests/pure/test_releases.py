@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kaitoctl.kaito import catalog, validation
+from kaitoctl.kaito.generations import GENERATIONS
+from kaitoctl.kaito.releases_between import UNLIKE
 from kaitoctl.kaito.validation import Setting, of_cluster, releases
 from kaitoctl.kaito.validation.data_urls import data_url_fault
 from kaitoctl.kaito.validation.grammar import docker_fault, go_float, selector_as_map
@@ -361,6 +364,18 @@ def test_rules_come_with_the_release_that_brought_them() -> None:
     assert [version for version in order if ("KW117", "refuses") in codes(mode, version)] == order[5:]
     assert [version for version in order if ("KW117", "refuses") in codes(local, version)] == ["v0.12.0"]
     assert [version for version in order if ("KW142", "refuses") in codes(hub, version)] == order[:4]
+
+
+def test_every_release_without_a_generation_says_what_it_makes_otherwise() -> None:
+    without = {one.version for one in (*releases.RELEASES, *releases.READ)} - {
+        row.release for row in GENERATIONS.values()
+    }
+    assert set(UNLIKE) == without
+    page = (Path(__file__).parents[2] / "docs" / "run-controller.md").read_text()
+    for version, unlike in UNLIKE.items():
+        assert of_cluster.generation_near(version) == unlike.made_as, version
+        how = "run" if unlike.was_run else "read"
+        assert f"| {version} (`{unlike.commit}`) | {unlike.made_as} | {how} | {unlike.words} |" in page
 
 
 # --- weights that are streamed ---------------------------------------------------------------------------
