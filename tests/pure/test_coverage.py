@@ -38,6 +38,16 @@ def test_what_a_list_leaves_out_is_said(pods: list[Any], words: str) -> None:
     assert words in coverage.gap([A, B], pods)
 
 
+def test_a_sandbox_has_no_pods_of_its_own() -> None:
+    simulated = [
+        {**one, "status": {**one["status"], "nodeInfo": {"containerRuntimeVersion": "sandbox://1"}}}
+        for one in (A, B)
+    ]
+    assert coverage.gap(simulated, [of("default", "gpu-a")]) == ""
+    assert coverage.gap(simulated, []) != ""
+    assert coverage.gap([A, *simulated], [of("default", "gpu-a")]) != ""
+
+
 @pytest.mark.parametrize(
     "system", ["kube-system", "openshift-dns", "gke-managed-system", "calico-system", "cattle-system"]
 )

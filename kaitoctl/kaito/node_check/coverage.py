@@ -37,16 +37,23 @@ def gap(nodes: Iterable[Object], pods: Iterable[Object]) -> str:
             crowded.add(str(name))
     if not namespaces:
         return "holds no pods at all, not even those of the system"
+    listed = list(nodes)
+    if listed and all(map(_is_simulated, listed)):
+        return ""  # such a cluster has no pods of its own
     if len(namespaces) == 1 or not any(name.startswith(_SYSTEM) for name in namespaces):
         plural = "s" if len(namespaces) > 1 else ""
         return f"covers only the namespace{plural} {_some(namespaces)}"
-    listed = list(nodes)
     if listed and crowded.isdisjoint(str(below(node, "metadata", "name")) for node in listed):
         return "has no pod on any of these nodes: it is of another cluster, or of another time"
     bare = {str(below(node, "metadata", "name")) for node in listed if offers_gpus(node)} - crowded
     if bare:
         return f"has no pod on {_some(bare)}, not even that of a device plugin"
     return ""
+
+
+def _is_simulated(node: Object) -> bool:
+    """Whether a node is one of kaitoctl's sandbox."""
+    return str(below(node, "status", "nodeInfo", "containerRuntimeVersion") or "").startswith("sandbox://")
 
 
 def _some(names: set[str]) -> str:
