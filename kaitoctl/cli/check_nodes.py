@@ -74,7 +74,7 @@ class Check(NodeCheck):
     fix: Annotated[bool, typer.Option("--fix", help="Set missing labels, after confirmation.")] = False
     yes: Annotated[bool, typer.Option("--yes", help="With --fix: skip the confirmation prompt.")] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix: a server-side dry run.")] = False
-    output_format: Annotated[str, options.formats("table", "wide", "short", "json", "yaml")] = "table"
+    output_format: Annotated[str, options.formats("table", "wide", "short", "json", "yaml", "name")] = "table"
 
 
 _DESCRIBED, _CHECK = Described(), Check()

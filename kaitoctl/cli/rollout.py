@@ -42,7 +42,7 @@ def history(
     ] = None,
     output_format: Annotated[
         str,
-        options.formats("table", "wide", "json", "yaml", text="{} (cut nothing)."),
+        options.formats("table", "wide", "json", "yaml", "name", text="{} (cut nothing)."),
     ] = "table",
     target: options.Cluster = options.CLUSTER,
 ) -> None:

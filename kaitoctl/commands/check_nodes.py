@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kube.objects import Object
 
-_OUTPUTS = ("table", "wide", "short", "json", "yaml")
+_OUTPUTS = ("table", "wide", "short", "json", "yaml", "name")
 
 
 def check_nodes(
@@ -133,6 +133,10 @@ def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: Cluste
         output.long_document(head, "nodes", node_table.nodes_as_json(verdict, flags))
     elif option_values.is_structured(check.output_format):
         output.structured(node_table.as_json(verdict, _key(workspace), flags), check.output_format)
+    elif check.output_format == "name":
+        for node in verdict.nodes:
+            if node.usable:
+                output.data(output.visible(f"node/{node.name}"))
     elif check.output_format == "short":
         output.data("\n".join(node_table.short(verdict, flags)))
     else:

@@ -11,6 +11,7 @@ from kaitoctl.commands import (
     consent,
     follow,
     invocation,
+    listing,
     option_values,
     ownership_warnings,
     plan_effects,
@@ -57,7 +58,7 @@ _LONGEST_CAUSE = 32
 
 def history(*, name: str, revision: int | None, output_format: str, target: Target) -> None:
     """List what a Workspace asked for each time it was applied, oldest first."""
-    option_values.output_format(output_format, ("table", "wide", "json", "yaml"))
+    option_values.output_format(output_format, listing.FORMATS)
     asyncio.run(_history(target, named(name), revision, output_format))
 
 
@@ -75,7 +76,7 @@ async def _history(target: Target, asked: Named, number: int | None, output_form
         shown = [_revision(known, number)]
     elif not shown:
         raise _no_revisions(known)
-    if option_values.is_structured(output_format):
+    if output_format == "name" or option_values.is_structured(output_format):
         output.objects([output.without_managed_fields(one) for one in shown], output_format)
         return
     if number is not None:

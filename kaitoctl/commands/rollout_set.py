@@ -97,7 +97,7 @@ async def show_history(client: Client, fleet: Fleet, number: int | None, output_
     if not found:
         raise _no_revisions(fleet)
     shown = found if number is None else [_revision(fleet, found, number)]
-    if option_values.is_structured(output_format):
+    if output_format == "name" or option_values.is_structured(output_format):
         made = invocation.ordered(shown, lambda one: one)
         output.objects([output.without_managed_fields(one) for one in made], output_format)
         return

@@ -99,6 +99,16 @@ def test_names_can_be_given_to_kubectl(listed: Shell) -> None:
     assert listed.kubectl("get", "-n", NAMESPACE, "-o", "name", *names).split() == names
 
 
+def test_names_of_nodes_and_of_revisions_can_be_given_to_kubectl(listed: Shell) -> None:
+    options = ("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "apps=named")
+    listed.kaitoctl("create", "workspace", "named", *options, "-n", NAMESPACE)
+    where = ("-n", NAMESPACE)
+    for command in (("rollout", "history", "named", *where), ("check-nodes", "named", *where), ("nodes",)):
+        names = listed.kaitoctl(*command, "-o", "name").stdout.split()
+        assert names, command
+        assert listed.kubectl("get", "-n", NAMESPACE, "-o", "name", *names).split() == names
+
+
 def test_yaml_says_what_json_says(listed: Shell) -> None:
     assert yaml.safe_load(status(listed, "-o", "yaml")) == json.loads(status(listed, "-o", "json"))
 
