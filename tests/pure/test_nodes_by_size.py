@@ -249,3 +249,21 @@ def test_fit_agrees_with_the_check_of_nodes(one: Object, fits: bool) -> None:
     (found,) = fit.placements([model], fit.gpu_nodes([one]))
     assert found.fits is fits
     assert judged(workspace(), [one]).enough is fits
+
+
+@pytest.mark.parametrize(
+    ("machine", "disk", "warned"),
+    [
+        ("of-nobody", "5Gi", True),
+        ("of-nobody", "900Gi", False),
+        (A100, "5Gi", False),  # its local disks hold the weights
+    ],
+)
+def test_the_weights_of_a_model_need_room_on_the_disk(machine: str, disk: str, warned: bool) -> None:
+    one = node()
+    one["metadata"]["labels"]["node.kubernetes.io/instance-type"] = machine
+    one["status"]["allocatable"]["ephemeral-storage"] = disk
+    said = [item for item in judged(workspace(), [one]).nodes[0].warnings if item.code == "no-room"]
+    assert [("phi-4-mini-instruct needs about" in item.message) for item in said] == (
+        [True] if warned else []
+    )

@@ -253,19 +253,21 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
                 f"it is what {known.who}: {known.hint}" if known else "choose a larger node, or request less"
             )
             yield Finding("no-room", "fail", message, hint, look)
-        elif amount < (least := _least(need, kind)) or amount <= 0:
+        elif amount < (least := _least(need, node, kind)) or amount <= 0:
+            wanted_by = need.model or need.preset
             needs = (
-                f", and {need.preset.name} needs about {_in_units(kind, least)}"
-                if need.preset and least
-                else ""
+                f", and {wanted_by.name} needs about {_in_units(kind, least)}" if wanted_by and least else ""
             )
             message = f"only {_in_units(kind, amount)} {word_for} allocatable{needs}"
             hint = "see what is reserved on the node (kubelet's systemReserved, kubeReserved)"
             yield Finding("no-room", "warn", message, hint, look)
 
 
-def _least(need: Need, kind: str) -> Decimal:
+def _least(need: Need, node: NodeFacts, kind: str) -> Decimal:
     """What a preset takes of a node though its pods request nothing: weights pass through memory and disk."""
+    if need.model is not None:  # fast local disks hold its weights where there are some, and memory maps them
+        is_beside = kind != "ephemeral-storage" or (node.shape is not None and node.shape.nvme)
+        return Decimal(0) if is_beside else (_amount(need.model.disk) or Decimal(0)) * _ALLOCATABLE_SHARE
     if need.preset is None:
         return Decimal(0)
     if kind == "memory":
