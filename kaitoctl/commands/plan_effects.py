@@ -144,8 +144,9 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
             nodes = share.of(workspace, [])
             effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits)
     limited = QuotaEffects(world, {key: _pods(world, key) for key in effects} if world.quotas else {})
-    for workspace in [*(one.after for one in workspaces), *made]:
-        key = key_of(workspace)
+    planned = [(key_of(one), one) for one in [*(one.after for one in workspaces), *made]]
+    limited.survey((one, workloads.get(key), effects[key]) for key, one in planned)
+    for key, workspace in planned:
         effects[key] = limited.of(workspace, workloads.get(key), effects[key])
     return [one if isinstance(one, Change) else _entry(world, one, effects, sets) for one in found]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ class QuotaEffects:
         self._world, self._pods = world, pods
         self._quotas, self._contended = (Quotas(world.quotas, world.ranges) for _ in range(2))
         self._waiting: dict[str, list[str]] = {}
+        self._crowded: dict[str, str] = {}
         if world.quotas:
             self._count_waiting()
 
@@ -44,30 +45,66 @@ class QuotaEffects:
         if effects.refusal or not self._quotas.limits(key.namespace):
             return effects
         if workload is None and effects.waits:
-            return effects  # nothing is built before there are nodes: no pod takes anything
+            # Nothing is built before there are nodes: no pod takes anything, unless it gets those of a rival.
+            waits = "; ".join(filter(None, (effects.waits, self._among_rivals(key, effects))))
+            return replace(effects, waits=waits)
         workload = workload or self._workload(workspace)
         if workload is None:
             return effects
-        there = [pod for pod in self._pods.get(key, ()) if not is_being_deleted(pod)]
-        wanted = int(dig(workload, "spec", "parallelism") or replicas(workload))
-        spec = dig(workload, "spec", "template", "spec") or {}
+        pods, freed = self._new_pods(key, workload, effects)
+        why = self._take(key, pods, freed) or self._among_rivals(key, effects)
         if not effects.restarts:
-            claims = tuple(
-                one.get("spec") or {} for one in dig(workload, "spec", "volumeClaimTemplates") or ()
-            )
-            why = self._take(key, Pods(spec, max(0, wanted - len(there)), claims))
             waits = "; ".join(filter(None, (effects.waits, why)))
             return replace(effects, waits=waits, returned=_returned(effects, why))
         if planning.surges(workload):
-            why = self._take(key, Pods(spec, 1))
             words = "the Deployment starts a new pod before the old one ends, and the new pod is refused: "
         else:
-            why = self._take(key, Pods(spec, wanted), there)
             words = "the old pods end, and new ones are refused: "
         if not why:
             return effects
         deadlock = effects.deadlock or words + why
         return replace(effects, deadlock=deadlock, returned=_returned(effects, why))
+
+    def survey(self, planned: Iterable[tuple[Object, Object | None, Effects]]) -> None:
+        """See where not all pods have room that may come: which of rivals gets nodes first nobody knows.
+
+        Args:
+            planned: each Workspace, what it runs in then, and what its controller does.
+        """
+        if not self._world.quotas:
+            return
+        everyone = Quotas(self._world.quotas, self._world.ranges)
+        found = {
+            key_of(workspace): (workspace, workload, effects) for workspace, workload, effects in planned
+        }
+        rivals = {name for _, _, effects in found.values() for name in effects.rivals}
+        for key, workspace in self._world.stores.workspaces.items():
+            if str(key) in rivals and key not in found:
+                found[key] = workspace, None, Effects()
+        for key, (workspace, workload, effects) in found.items():
+            workload = workload or self._workload(workspace)
+            if workload is None or effects.refusal or not everyone.limits(key.namespace):
+                continue
+            pods, freed = self._new_pods(key, workload, effects)
+            _, why = everyone.take(key.namespace, pods, freed)
+            if why:
+                self._crowded.setdefault(key.namespace, why)
+
+    def _among_rivals(self, key: ObjectKey, effects: Effects) -> str:
+        """Why its pods may be refused where others may get the nodes, and the quota, before it."""
+        why = self._crowded.get(key.namespace) if effects.rivals else None
+        others = ", ".join(effects.rivals[:3])
+        return f"its pods may be refused: {why}, as those of {others} may come first" if why else ""
+
+    def _new_pods(self, key: ObjectKey, workload: Object, effects: Effects) -> tuple[Pods, Sequence[Object]]:
+        """The pods that are made, and those that end before."""
+        there = [pod for pod in self._pods.get(key, ()) if not is_being_deleted(pod)]
+        wanted = int(dig(workload, "spec", "parallelism") or replicas(workload))
+        spec = dig(workload, "spec", "template", "spec") or {}
+        if not effects.restarts:
+            made = dig(workload, "spec", "volumeClaimTemplates") or ()
+            return Pods(spec, max(0, wanted - len(there)), tuple(one.get("spec") or {} for one in made)), ()
+        return (Pods(spec, 1), ()) if planning.surges(workload) else (Pods(spec, wanted), there)
 
     def _take(self, key: ObjectKey, pods: Pods, freed: Sequence[Object] = ()) -> str:
         """Why not all of the pods are let in; pods that wait already may come first."""

@@ -280,6 +280,12 @@ def by_workspace(world: World, kind: Kind) -> dict[str, tuple[str, str]]:
 
 
 SOUND = Drawn("a")
+RIVALS_UNDER_A_QUOTA = Scene(
+    (Drawn("b", "4", instance_type=NEW_TYPE),),
+    {"w1": Asked("b", 2), "w3": Asked("b", 2)},
+    ({"w2": Asked("b", 2, "phi-2", preferred=(0,)), "w1": Asked("b", 2, adapters=("x",))},),
+    quota=((GPUS, "2"),),
+)
 PLANNED: Counter[str] = Counter()
 
 
@@ -360,6 +366,7 @@ PLANNED: Counter[str] = Counter()
         (("pods", "3"),),
     )
 )
+@example(scene=RIVALS_UNDER_A_QUOTA)
 @given(scene=scenes())
 @settings(max_examples=PLANS // 2, suppress_health_check=list(HealthCheck), phases=PHASES)
 def test_what_a_plan_announces_is_what_happens(scene: Scene) -> None:
@@ -368,6 +375,15 @@ def test_what_a_plan_announces_is_what_happens(scene: Scene) -> None:
         one_round(world, {name: asked for name, asked in applied.items() if asked is not None})
         for name in [name for name, asked in applied.items() if asked is None]:
             deleted(world, name)
+
+
+def test_where_rivals_have_not_room_for_all_their_pods_the_plan_says_that_any_may_be_refused() -> None:
+    world = built(RIVALS_UNDER_A_QUOTA)
+    plan = planned(world, {name: one for name, one in RIVALS_UNDER_A_QUOTA.rounds[0].items() if one})
+    (w2,) = (one for one in plan.changes if one.key.name == "w2")
+    assert w2.rivals
+    assert "its pods may be refused: " in w2.waits
+    assert "may come first" in w2.waits
 
 
 def test_a_node_goes_with_the_claim_that_a_namesake_has_left_behind() -> None:
@@ -438,8 +454,7 @@ def held_against(world: PlannedWorld, one: Change, plan: Plan, *, served: bool) 
     assert now is not None
     serves = serves_now(now)
     has_said = any("quota" in f"{other.waits}{text(other.deadlock)}" for other in plan.changes)
-    # Of rivals, whoever gets a node first takes its share of the quota, too.
-    assert has_said or one.rivals or name not in world.refused, "a quota refuses pods, unsaid"
+    assert has_said or name not in world.refused, "a quota refuses pods, unsaid"
     is_alone = len(plan.written) == 1 and not one.rivals
     if not is_alone or one.uncertain or "may be refused" in f"{one.waits}{text(one.deadlock)}":
         return
