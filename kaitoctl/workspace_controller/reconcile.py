@@ -112,17 +112,15 @@ class WorkspaceReconciler:
 
     def refusal_of(self, workspace: Object) -> str:
         """Why nothing is built of the Workspace, whatever it was; what its ConfigMap says is not read."""
-        return self._invalid(workspace, self._choices())
-
-    def _invalid(self, workspace: Object, choices: Choices) -> str:
+        choices = self._choices()
         settings = choices.settings_for(workspace)
         return self._refusals.of(key_of(workspace), choices.as_it_runs(workspace), settings)
 
     def _refusal_of(self, workspace: Object, choices: Choices) -> Generator[Request, Object, str]:
         """Why nothing is built of the Workspace as it is."""
-        if refusal := self._invalid(workspace, choices):
-            return refusal
         settings = choices.settings_for(workspace)
+        if refusal := self._refusals.of(key_of(workspace), choices.as_it_runs(workspace), settings):
+            return refusal
         before = yield from history.before(self._stores, workspace)
         return "" if before is None else change_refusal(workspace, before, settings)
 
