@@ -106,7 +106,7 @@ OF_OPTIONS = [
     ),
     (
         "model-access-denied",
-        "registry denies access",
+        "pulls, https://reg.example/v2/x/manifests/1",
         'Error: failed to resolve 1: GET "https://reg.example/v2/x/manifests/1": response status code 401: '
         "unauthorized: authentication required",
     ),

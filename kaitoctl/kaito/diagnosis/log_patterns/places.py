@@ -124,21 +124,22 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"(?:initializing source docker://(?P<image>[\w./:@-]{1,200}): .{0,200}|"
-        r"response status code 40[13]: .{0,40}?)"
+        r"\"(?P<url>https?://[^\s\"]{1,200})\": response status code 40[13]: .{0,40}?)"
         r"(?:unauthorized|denied|authentication required|requested access|access forbidden)",
         Reading(
             "model-access-denied",
-            "the registry denies access to what the container pulls {image}",
+            "the registry denies access to what the container pulls, {image}{url}",
             "give the container credentials for that registry: a pull secret that it mounts, or an identity",
             "oras 1.3; containers/image 5 docker; KAITO v0.12 puller.sh",
         ),
     ),
     (
         r"(?:initializing source docker://(?P<image>[\w./:@-]{1,200}): .{0,200}|"
-        r"response status code 404: .{0,120})(?:manifest unknown|name unknown|not found)",
+        r"\"(?P<url>https?://[^\s\"]{1,200})\": response status code 404: .{0,120})"
+        r"(?:manifest unknown|name unknown|not found)",
         Reading(
             "model-not-found",
-            "the registry has nothing under the name that the container pulls {image}",
+            "the registry has nothing under the name that the container pulls, {image}{url}",
             "correct the name or the tag, or push it",
             "oras 1.3; containers/image 5 docker; KAITO v0.12 puller.sh",
         ),

@@ -201,7 +201,7 @@ PATTERNS: tuple[Row, ...] = (
         r"mistral_common)`? (?:is|are) (?:required|not installed|missing)",
         Reading(
             "image-broken",
-            "the image lacks {what}{these}{name}{lib}, which the model needs",
+            "the image lacks {what}{these}{name}{lib}, which the server needs for it",
             "use an image that has it, or build one",
             f"{TRANSFORMERS} utils/import_utils.py, dynamic_module_utils.py",
         ),
