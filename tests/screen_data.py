@@ -19,7 +19,7 @@ NODE_DATA = Path(__file__).parent / "data" / "nodes"
 MODERN = {
     "preferred-ignored": "azure-gpu-provisioner",
     "of-another-workspace": "karpenter",
-    "gpu-too-old": "byo",
+    "no-bfloat16": "byo",
 }
 NODE_CASES = sorted(file.name.removesuffix(".input.yaml") for file in NODE_DATA.glob("*.input.yaml"))
 

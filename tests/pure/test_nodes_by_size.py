@@ -211,7 +211,7 @@ def test_gpus_that_cannot_compute_in_bfloat16_will_not_do(labels: dict[str, str]
         (configured, level and "warn"),
         (workspace("gpt-oss-20b"), ""),
     ):
-        said = [item.level for item in judged(ws, [one]).nodes[0].findings if item.code == "gpu-too-old"]
+        said = [item.level for item in judged(ws, [one]).nodes[0].findings if item.code == "no-bfloat16"]
         assert said == ([expected] if expected else [])
 
 

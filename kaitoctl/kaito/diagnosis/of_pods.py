@@ -232,7 +232,7 @@ def _on_loopback(case: Case, pod: Object, item: Object) -> Cause | None:
 # Source: Kubernetes v1.37.2 pkg/probe/http, pkg/kubelet/prober/prober.go; Go 1.25 net/http.
 _PROBES = (
     (r"statuscode: 404", "the server has no such path", "path"),
-    (r"statuscode: 40[13]", "the server wants credentials, which probes have none of", "path"),
+    (r"statuscode: 40[13]", "the server requires credentials, and a probe sends none", "path"),
     (r"statuscode: 405", "the server takes no GET there", "path"),
     (r"HTTP response to HTTPS client", "the probe speaks HTTPS, and the server HTTP", "scheme"),
     (r"malformed HTTP response|statuscode: 400", "the probe speaks HTTP, and the server HTTPS", "scheme"),

@@ -200,7 +200,7 @@ CODES: Mapping[str, str] = MappingProxyType(
             "model would fail while it loads, with CUDA out of memory. Seven per cent less than the "
             "figure is let pass, for drivers report a little less than the maker's round number."
         ),
-        "gpu-too-old": (
+        "no-bfloat16": (
             "vLLM refuses to start in bfloat16 on GPUs below compute capability 8.0 (V100, T4 and older), "
             "and KAITO v0.12 starts most models in it. The capability is that of the labels "
             "nvidia.com/gpu.compute.major and .minor, or the catalogue's. Choose a node with newer GPUs "

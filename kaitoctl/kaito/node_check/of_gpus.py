@@ -89,7 +89,7 @@ def _age_finding(need: Need, node: NodeFacts) -> Finding | None:
     )
     hint = "choose a node with newer GPUs, or set dtype: float16 in the ConfigMap of inference.config"
     # A ConfigMap may have said so already; nobody knows from here.
-    return Finding("gpu-too-old", "warn" if need.is_configured else "fail", message, hint, stage="model")
+    return Finding("no-bfloat16", "warn" if need.is_configured else "fail", message, hint, stage="model")
 
 
 def _slice_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
