@@ -121,9 +121,11 @@ def _build(copy: Path, folder: Path, downloads: str, epoch: int) -> None:
     _run([*_UV, "lock", "--quiet"], copy)
     export = [*_UV, "export", "--quiet", "--locked", "--no-dev", "--no-emit-project", "--no-header"]
     _run([*export, "--format", "requirements-txt", "--output-file", str(folder / "requirements.txt")], copy)
-    # What the image has: the webhook's packages, too.
-    locked = ["--extra", "webhook", "--format", "requirements-txt"]
-    _run([*export, *locked, "--output-file", str(folder / "requirements-webhook.txt")], copy)
+    # What the images have: the webhook's packages, and those of the model server.
+    extras = ["--format", "requirements-txt", "--extra", "webhook"]
+    _run([*export, *extras, "--output-file", str(folder / "requirements-webhook.txt")], copy)
+    extras += ["--extra", "runtime"]
+    _run([*export, *extras, "--output-file", str(folder / "requirements-runtime.txt")], copy)
     bom = [*_UV, "export", "--quiet", "--preview", "--locked", "--no-dev", "--format", "cyclonedx1.5"]
     _run([*bom, "--output-file", str(folder / "sbom.cdx.json")], copy)
     lock = tomllib.loads((copy / "uv.lock").read_text("utf-8"))

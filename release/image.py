@@ -1,15 +1,20 @@
 """The container image without a builder: Debian's Python, kaitoctl and its locked packages, as an OCI layout.
 
 `python -m release.image FOLDER` takes a release's wheel and requirements-webhook.txt and writes
-`kaitoctl-VERSION.oci.tar`, for `skopeo copy oci-archive:...` or `podman load`. It fetches Debian's packages
-with `apt-get download` and Python's with pip; there is no shell in it. How it runs (user, environment, entry
-point, labels) is what deploy/Dockerfile says.
+`kaitoctl-VERSION.oci.tar`, for `skopeo copy oci-archive:...` or `podman load`; with `--runtime`, of
+requirements-runtime.txt, `kaitoctl-runtime-VERSION.oci.tar`, which serves models, too. `--arch`, more than
+once, puts images for several machines under one name; `--sources FILE` takes another Debian, and so another
+Python, than this machine's. It fetches Debian's packages with apt-get, which checks their signatures, and
+Python's with pip; there is no shell in it. How it runs (user, environment, entry point, labels) is what
+deploy/Dockerfile says.
 
-Source: https://github.com/opencontainers/image-spec (v1.1: image-layout.md, config.md, layer.md).
+Source: https://github.com/opencontainers/image-spec (v1.1: image-layout.md, image-index.md, config.md,
+layer.md).
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import io
@@ -24,32 +29,100 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_TITLE, _VERSION = (f"org.opencontainers.image.{one}" for one in ("title", "version"))
 DOCKERFILE = Path(__file__).resolve().parent.parent / "deploy" / "Dockerfile"
-PYTHON = "/usr/bin/python3.11"
 SITE = "usr/lib/python3/dist-packages"
-_DEBIAN = (
-    *("libc6", "libgcc-s1", "zlib1g", "libssl3", "libffi8", "libexpat1", "libbz2-1.0", "liblzma5"),
-    *("libuuid1", "libcrypt1", "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"),
-    *("ca-certificates", "tzdata", "netbase"),
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Debian's and OCI's name for a kind of machine, and that of Python's wheels."""
+
+_LIBRARIES = (
+    *(
+        "libc6",
+        "libgcc-s1",
+        "zlib1g",
+        "libssl3",
+        "libffi8",
+        "libexpat1",
+        "libbz2-1.0",
+        "liblzma5",
+        "libuuid1",
+    ),
+    *("libcrypt1", "libzstd1", "libstdc++6", "libgomp1", "python3.", "libpython3."),
 )
+"""What of Python's dependencies is taken: those of modules that kaitoctl's packages import."""
+
+_DATA = ("ca-certificates", "tzdata", "netbase")
+_OF_RUNTIME = ("libstdc++6", "libgomp1")
 _LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/share/bug")
 _CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
+_SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
+_GLIBC = range(17, 37)
+"""Minor versions of glibc whose wheels run on Debian 12."""
 
 
-def base(root: Path) -> None:
-    """Unpack Debian's Python and what it needs; as in distroless images, scanners find what is there.
+class Debian:
+    """Debian's archive for one kind of machine, read with lists of its own.
+
+    Args:
+        folder: for the lists, emptied by nobody.
+        arch: the kind.
+        sources: a file of apt's; the machine's own is what its Debian installs from.
 
     Raises:
-        subprocess.CalledProcessError: this is no Debian 12, or its archive cannot be reached.
+        subprocess.CalledProcessError: the archive cannot be reached, or this is no Debian.
     """
-    with tempfile.TemporaryDirectory() as name:
-        subprocess.run(["apt-get", "download", "--quiet", *_DEBIAN], cwd=name, check=True)
-        for file in sorted(Path(name).glob("*.deb")):
-            subprocess.run(["dpkg-deb", "--extract", str(file), str(root)], check=True)
-            about = subprocess.run(["dpkg-deb", "--field", str(file)], check=True, capture_output=True).stdout
-            status = root / "var/lib/dpkg/status.d" / file.name.partition("_")[0]
-            status.parent.mkdir(parents=True, exist_ok=True)
-            status.write_bytes(about)
+
+    def __init__(self, folder: Path, arch: str, sources: Path | None) -> None:
+        found = sources or next((file for file in _SOURCES if file.exists()), _SOURCES[0])
+        settings = {
+            "APT::Architecture": arch,
+            "APT::Architectures": arch,
+            "Dir::Etc::sourcelist": str(found.resolve()),
+            "Dir::Etc::sourceparts": "-",
+            "Dir::State::lists": str(folder / "lists"),
+            "Dir::State::status": "/dev/null",
+            "Dir::Cache": str(folder / "cache"),
+            "APT::Sandbox::User": "root",
+        }
+        self._options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        self._folder = folder
+        (folder / "lists" / "partial").mkdir(parents=True)
+        self._ask("apt-get", "update", "--quiet=2")
+        self.python = ".".join(self._version("python3-minimal").split(".")[:2])
+
+    def _ask(self, program: str, *words: str) -> str:
+        command = [program, *self._options, *words]
+        return subprocess.run(command, cwd=self._folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def _version(self, name: str) -> str:
+        shown = self._ask("apt-cache", "show", "--no-all-versions", name)
+        return next(line.split()[1] for line in shown.splitlines() if line.startswith("Version:"))
+
+    def fetch(self, *more: str) -> list[Path]:
+        """The packages of Python, of what it is linked with, and of more."""
+        wanted = (f"python{self.python}-minimal", f"libpython{self.python}-stdlib", *more)
+        without = [
+            f"--no-{kind}"
+            for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+        ]
+        listed = self._ask("apt-cache", "depends", "--recurse", *without, *wanted).splitlines()
+        names = {line for line in listed if line.startswith(_LIBRARIES) and "-dev" not in line}
+        self._ask("apt-get", "download", "--quiet", *sorted(names), *_DATA)
+        return sorted(self._folder.glob("*.deb"))
+
+
+def base(root: Path, debian: Debian, *more: str) -> None:
+    """Unpack Debian's Python and what it needs; as in distroless images, scanners find what is there."""
+    # Debian's packages are for a root whose /lib and /bin lead into /usr.
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    for file in debian.fetch(*more):
+        subprocess.run(["dpkg-deb", "--extract", str(file), str(root)], check=True)
+        about = subprocess.run(["dpkg-deb", "--field", str(file)], check=True, capture_output=True).stdout
+        status = root / "var/lib/dpkg/status.d" / file.name.partition("_")[0]
+        status.parent.mkdir(parents=True, exist_ok=True)
+        status.write_bytes(about)
     for left_out in _LEFT_OUT:
         shutil.rmtree(root / left_out, ignore_errors=True)
     # What update-ca-certificates does.
@@ -58,10 +131,12 @@ def base(root: Path) -> None:
     (root / _CERTIFICATES).write_bytes(b"".join(file.read_bytes() for file in trusted))
 
 
-def packages(root: Path, wheel: Path, requirements: Path) -> None:
-    """Install kaitoctl and what it needs, by their hashes, for the Python of the image."""
+def packages(root: Path, wheel: Path, requirements: Path, python: str, arch: str) -> None:
+    """Install kaitoctl and what it needs, by their hashes, for the image's Python and kind of machine."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(root / SITE)]
-    foreign = ["--python-version", "3.11", "--implementation", "cp", "--only-binary", ":all:"]
+    names = ("manylinux2014", *(f"manylinux_2_{minor}" for minor in reversed(_GLIBC)))
+    platforms = [word for name in names for word in ("--platform", f"{name}_{MACHINES[arch]}")]
+    foreign = [*platforms, "--python-version", python, "--implementation", "cp", "--only-binary", ":all:"]
     locked = ["--require-hashes", "--no-deps", "--requirement", str(requirements)]
     subprocess.run([*pip, *foreign, *locked], check=True)
     subprocess.run([*pip, *foreign, "--no-deps", "--upgrade", str(wheel)], check=True)
@@ -111,8 +186,14 @@ def layer(root: Path) -> bytes:
     return plain.getvalue()
 
 
-def layout(layers: Sequence[bytes], name: str, labels: Mapping[str, str], arch: str = "amd64") -> bytes:
-    """An OCI layout of one image, as one tar."""
+def layout(images: Mapping[str, Sequence[bytes]], name: str, labels: Mapping[str, str]) -> bytes:
+    """An OCI layout of one image as one tar; for several kinds of machines, an index of an image for each.
+
+    Args:
+        images: the layers for each kind of machine.
+        name: the image's, which skopeo and podman show.
+        labels: more than deploy/Dockerfile says.
+    """
     blobs: dict[str, bytes] = {}
 
     def kept(content: bytes, kind: str) -> dict[str, Any]:
@@ -123,25 +204,28 @@ def layout(layers: Sequence[bytes], name: str, labels: Mapping[str, str], arch: 
 
     settings = config()
     settings["Labels"] = {**settings["Labels"], **labels}
-    differences = [f"sha256:{hashlib.sha256(one).hexdigest()}" for one in layers]
-    about = {
-        "architecture": arch,
-        "os": "linux",
-        "config": settings,
-        "rootfs": {"type": "layers", "diff_ids": differences},
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": kept(json.dumps(about, sort_keys=True).encode(), "config.v1+json"),
-        "layers": [kept(gzip.compress(one, mtime=0), "layer.v1.tar+gzip") for one in layers],
-    }
-    described = kept(json.dumps(manifest, sort_keys=True).encode(), "manifest.v1+json")
-    described["annotations"] = {"org.opencontainers.image.ref.name": name}
-    index = {"schemaVersion": 2, "manifests": [described]}
+    manifests = []
+    for arch, layers in images.items():
+        differences = [f"sha256:{hashlib.sha256(one).hexdigest()}" for one in layers]
+        platform = {"architecture": arch, "os": "linux"}
+        about = {**platform, "config": settings, "rootfs": {"type": "layers", "diff_ids": differences}}
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": kept(json.dumps(about, sort_keys=True).encode(), "config.v1+json"),
+            "layers": [kept(gzip.compress(one, 6, mtime=0), "layer.v1.tar+gzip") for one in layers],
+        }
+        described = kept(json.dumps(manifest, sort_keys=True).encode(), "manifest.v1+json")
+        manifests.append({**described, "platform": platform})
+    top: dict[str, Any] = manifests[0]
+    if len(manifests) > 1:
+        media = "application/vnd.oci.image.index.v1+json"
+        listed = {"schemaVersion": 2, "mediaType": media, "manifests": manifests}
+        top = kept(json.dumps(listed, sort_keys=True).encode(), "index.v1+json")
+    top = {**top, "annotations": {"org.opencontainers.image.ref.name": name}}
     files = {
         "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
-        "index.json": json.dumps(index).encode(),
+        "index.json": json.dumps({"schemaVersion": 2, "manifests": [top]}).encode(),
         **blobs,
     }
     plain = io.BytesIO()
@@ -153,23 +237,38 @@ def layout(layers: Sequence[bytes], name: str, labels: Mapping[str, str], arch: 
     return plain.getvalue()
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, archs: Sequence[str], sources: Path | None, *, runtime: bool) -> Path:
     """The image of a release's folder, written beside its wheel."""
     (wheel,) = folder.glob("*.whl")
     version = wheel.name.split("-")[1]
-    with tempfile.TemporaryDirectory() as name:
-        roots = [Path(name) / part for part in ("base", "site")]
-        for root in roots:
-            root.mkdir()
-        base(roots[0])
-        packages(roots[1], wheel, folder / "requirements-webhook.txt")
-        entry(roots[1], PYTHON)
-        labels = {"org.opencontainers.image.version": version}
-        made = layout([layer(root) for root in roots], version, labels)
-    found = folder / f"kaitoctl-{version}.oci.tar"
-    found.write_bytes(made)
+    requirements = folder / f"requirements-{'runtime' if runtime else 'webhook'}.txt"
+    images = {}
+    for arch in archs:
+        with tempfile.TemporaryDirectory() as name:
+            debian = Debian(Path(name, "debian"), arch, sources)
+            roots = [Path(name) / part for part in ("base", "site")]
+            base(roots[0], debian, *(_OF_RUNTIME if runtime else ()))
+            packages(roots[1], wheel, requirements, debian.python, arch)
+            entry(roots[1], f"/usr/bin/python{debian.python}")
+            images[arch] = [layer(root) for root in roots]
+    title = "kaitoctl-runtime" if runtime else "kaitoctl"
+    found = folder / f"{title}-{version}.oci.tar"
+    found.write_bytes(layout(images, version, {_TITLE: title, _VERSION: version}))
     return found
 
 
+def main() -> None:
+    """Write an image, and say where it is."""
+    parser = argparse.ArgumentParser(prog="python -m release.image", description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="of a release, such as dist/kaitoctl-0.2.0")
+    parser.add_argument("--arch", choices=sorted(MACHINES), action="append", help="amd64 unless said")
+    parser.add_argument("--runtime", action="store_true", help="with the model server for CPUs")
+    parser.add_argument(
+        "--sources", type=Path, metavar="FILE", help="apt sources of the Debian to take Python of"
+    )
+    asked = parser.parse_args()
+    print(build(asked.folder, asked.arch or ["amd64"], asked.sources, runtime=asked.runtime))
+
+
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1])))
+    main()

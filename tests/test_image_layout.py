@@ -1,6 +1,7 @@
 """release/image.py: an OCI layout, unpacked as a runtime does it, and run by its own config in its own root.
 
-The image's Python is this machine's here: Debian's comes from a network.
+The image is that of the model server, which has all that the others have; its Python is this machine's here:
+Debian's comes from a network.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,16 @@ CHROOT = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin") or "chroot
 _BULKY = ("test", "tests", "idlelib", "site-packages", "__pycache__", "config-*", "ensurepip", "*.a")
 
 
-def machines_python(root: Path) -> str:
-    """This Python and the libraries that it is linked with, where they are here; the program's place."""
+def machines_python(root: Path, site: Path) -> str:
+    """This Python and the libraries that it and a folder's modules are linked with; the program's place."""
     program = Path(sys.executable).resolve()
     standard = Path(sysconfig.get_path("stdlib"))
     shutil.copytree(standard, root / standard.relative_to("/"), ignore=shutil.ignore_patterns(*_BULKY))
-    linked = [program, *(root / standard.relative_to("/")).rglob("*.so")]
+    linked = [program, *(root / standard.relative_to("/")).rglob("*.so"), *site.rglob("*.so")]
     listed = subprocess.run(["ldd", *map(str, linked)], capture_output=True, text=True, check=True).stdout
     for name in {str(program), *re.findall(r"(/\S+) \(0x", listed)}:
+        if Path(name).is_relative_to(site):
+            continue
         into = root / name.lstrip("/")
         into.parent.mkdir(parents=True, exist_ok=True)
         if not into.exists():
@@ -42,8 +46,8 @@ def machines_python(root: Path) -> str:
     return str(program)
 
 
-def installed(name: str, into: Path, seen: set[str]) -> None:
-    """A distribution of this environment and those that it needs."""
+def installed(name: str, into: Path, seen: set[str], extra: str = "-") -> None:
+    """A distribution of this environment and those that it needs, with one extra."""
     found = importlib.metadata.distribution(name)
     seen.add(re.sub(r"[-_.]+", "-", name).lower())
     for file in (found.files or ()) if name != "kaitoctl" else ():
@@ -52,7 +56,7 @@ def installed(name: str, into: Path, seen: set[str]) -> None:
             shutil.copy(str(file.locate()), into / file)
     for needed in found.requires or ():
         other = re.sub(r"[-_.]+", "-", re.split(r"[ ;<>=!~\[(]", needed)[0]).lower()
-        if "extra ==" not in needed and other not in seen:
+        if ("extra ==" not in needed or f"extra == '{extra}'" in needed) and other not in seen:
             try:
                 installed(other, into, seen)
             except importlib.metadata.PackageNotFoundError:
@@ -65,17 +69,16 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     roots = [folder / "base", folder / "site"]
     for root in roots:
         root.mkdir()
-    python = machines_python(roots[0])
     site = roots[1] / Path(sysconfig.get_path("stdlib")).relative_to("/") / "site-packages"
-    installed("kaitoctl", site, set())
+    installed("kaitoctl", site, set(), "runtime")
     wheel = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
     subprocess.run([*wheel, str(Path(__file__).parent.parent)], check=True, capture_output=True)
     (built,) = folder.glob("*.whl")
     shutil.unpack_archive(built, site, "zip")
-    image.entry(roots[1], python)
+    image.entry(roots[1], machines_python(roots[0], site))
     layers = [image.layer(root) for root in roots]
     assert layers == [image.layer(root) for root in roots]
-    return image.layout(layers, "1.2.3", {"org.opencontainers.image.version": "1.2.3"})
+    return image.layout({"amd64": layers}, "1.2.3", {"org.opencontainers.image.version": "1.2.3"})
 
 
 def blob(layout: tarfile.TarFile, described: Any) -> bytes:
@@ -90,7 +93,7 @@ def blob(layout: tarfile.TarFile, described: Any) -> bytes:
     return found
 
 
-def unpacked(archive: bytes, root: Path) -> Any:
+def unpacked(archive: bytes, root: Path, arch: str = "amd64") -> Any:
     """As the image specification has it: index, manifest, config; the layers one over the other."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as layout:
         version = layout.extractfile("oci-layout")
@@ -99,8 +102,12 @@ def unpacked(archive: bytes, root: Path) -> Any:
         assert index is not None
         assert json.load(version) == {"imageLayoutVersion": "1.0.0"}
         (described,) = json.load(index)["manifests"]
+        if described["mediaType"] == "application/vnd.oci.image.index.v1+json":
+            several = json.loads(blob(layout, described))["manifests"]
+            (described,) = (one for one in several if one["platform"]["architecture"] == arch)
         manifest = json.loads(blob(layout, described))
         about = json.loads(blob(layout, manifest["config"]))
+        assert (about["os"], about["architecture"]) == ("linux", arch)
         for number, one in enumerate(manifest["layers"]):
             import gzip
             import hashlib
@@ -124,16 +131,23 @@ def in_root(root: Path, config: Any) -> list[str]:
     return [*alone, CHROOT, str(root), *config["Entrypoint"]]
 
 
-def test_the_image_runs_by_its_own_config_and_writes_nothing(archive: bytes, tmp_path: Path) -> None:
-    root = tmp_path / "root"
+@pytest.fixture(scope="module")
+def running(archive: bytes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The image's root, where its user can read it, and its config."""
+    root = tmp_path_factory.mktemp("unpacked") / "root"
     root.mkdir(mode=0o755)
     config = unpacked(archive, root)
-    assert config["Labels"]["org.opencontainers.image.title"] == "kaitoctl"
-    assert config["User"] == "65532:65532"
-    assert not list(root.glob("**/bin/*sh")), "there is no shell"
     for parent in root.parents:
         if parent.stat().st_uid == os.geteuid() and parent != Path("/tmp"):
             parent.chmod(parent.stat().st_mode | 0o055)
+    return root, config
+
+
+def test_the_image_runs_by_its_own_config_and_writes_nothing(running: tuple[Path, Any]) -> None:
+    root, config = running
+    assert config["Labels"]["org.opencontainers.image.title"] == "kaitoctl"
+    assert config["User"] == "65532:65532"
+    assert not list(root.glob("**/bin/*sh")), "there is no shell"
     before = sorted(root.rglob("*"))
     command, env = in_root(root, config), dict(word.split("=", 1) for word in config["Env"])
 
@@ -150,3 +164,56 @@ def test_the_image_runs_by_its_own_config_and_writes_nothing(archive: bytes, tmp
     falcon = ("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "a=b")
     assert "kind: Workspace" in run("create", "workspace", "w", *falcon, "--dry-run=client", "-o", "yaml")
     assert sorted(root.rglob("*")) == before
+
+
+def test_the_model_server_answers_from_the_image(running: tuple[Path, Any]) -> None:
+    pytest.importorskip("xllamacpp", reason="the extra kaitoctl[runtime] is not installed")
+    from runtime import tiny
+
+    root, config = running
+    tiny.model(root / "model")
+    for one in (root / "model", *(root / "model").iterdir()):
+        one.chmod(0o755)
+    before = sorted(root.rglob("*"))
+    serve = [
+        *in_root(root, config),
+        "runtime",
+        "serve",
+        "--model",
+        "/model",
+        "--port",
+        "0",
+        "--end-with-stdin",
+    ]
+    env = dict(word.split("=", 1) for word in config["Env"])
+    with subprocess.Popen(serve, env=env, cwd="/", stdin=-1, stdout=-1, stderr=-2, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("Serving on "):
+                break
+        address = said[-1].removeprefix("Serving on ").strip()
+        assert address.startswith("http://127.0.0.1:"), said
+        question = {"messages": [{"role": "user", "content": "Who?"}], "max_tokens": 3, "ignore_eos": True}
+        asked = urllib.request.Request(f"{address}/v1/chat/completions", json.dumps(question).encode())
+        with urllib.request.urlopen(asked, timeout=120) as answer:
+            assert json.load(answer)["usage"]["completion_tokens"] == 3
+        process.stdin.close()
+        process.stdout.read()
+    assert process.returncode == 0
+    assert sorted(root.rglob("*")) == before
+
+
+def test_images_for_several_machines_have_one_name(tmp_path: Path) -> None:
+    layers = {}
+    for arch in image.MACHINES:
+        root = tmp_path / arch
+        root.mkdir()
+        (root / "machine").write_text(arch)
+        layers[arch] = [image.layer(root)]
+    archive = image.layout(layers, "1.2.3", {})
+    for arch in image.MACHINES:
+        unpacked(archive, tmp_path / f"{arch}-unpacked", arch)
+        assert (tmp_path / f"{arch}-unpacked" / "machine").read_text() == arch
