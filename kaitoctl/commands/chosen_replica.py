@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.errors import ApiError, NegativeAnswer
-from kaitoctl.kaito.fleet.addresses import GATEWAY, HTTP_ROUTE, gateways_of, service_over, url_of
+from kaitoctl.kaito.fleet.addresses import GATEWAY, HTTP_ROUTE, gates_of, service_over, url_of
 from kaitoctl.kaito.serving import main_service, ready_pods, serving
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import SERVICE, ObjectKey
@@ -51,8 +51,14 @@ def _in_order(fleet: Fleet) -> list[Replica]:
     """The replicas: those that are ready first."""
     there = sorted(fleet.replicas, key=lambda one: (one.leaving, not one.is_ready, one.name))
     if not there:
-        hint = Command("kaitoctl why", fleet.key.name, "-n", fleet.key.namespace)
-        raise NegativeAnswer(f"InferenceSet {fleet.key} has no replicas", hint=hint)
+        why: Advice = Command("kaitoctl why", fleet.key.name, "-n", fleet.key.namespace)
+        if asks_for_none := fleet.wanted == 0:
+            scale = Command(
+                "kubectl scale --replicas=1 inferenceset", fleet.key.name, "-n", fleet.key.namespace
+            )
+            why = scale + " asks for one"
+        words = ": its spec.replicas is 0" if asks_for_none else ""
+        raise NegativeAnswer(f"InferenceSet {fleet.key} has no replicas{words}", hint=why)
     return there
 
 
@@ -105,8 +111,8 @@ async def _gateway(client: Client, key: ObjectKey) -> str:
     """The address of a gateway before the set's InferencePool; empty where none is shown."""
     try:
         routes = (await client.list(HTTP_ROUTE, key.namespace)).items
-        for where in gateways_of(key.name, routes):
-            if url := url_of(await client.send(request.get(GATEWAY, *where))):
+        for gate in gates_of(key.name, routes):
+            if url := url_of(await client.send(request.get(GATEWAY, *gate.gateway)), gate):
                 return url
     except ApiError as error:
         if error.status not in _UNSEEN:

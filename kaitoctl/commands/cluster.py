@@ -148,6 +148,10 @@ def field_manager() -> str:
     return invocation.field_manager() or FIELD_MANAGER
 
 
+OF_ROLES = "MultiRoleInference"
+"""The reason of a 404 for a name that stands for two sets: waiting until a Workspace has it is of no use."""
+
+
 async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:
     """The error for a name that no Workspace has, with the nearest one that exists."""
     try:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import consent, files, option_values, ownership_warnings
 from kaitoctl.commands.cluster import connected, explain_refusal, no_such, together, workspace_kind
+from kaitoctl.commands.named import roles_at
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of
@@ -22,7 +23,7 @@ from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.snapshot import node_names
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import POD, ObjectKey, is_being_deleted, key_of, uid_of
+from kaitoctl.kube.objects import POD, ObjectKey, dig, is_being_deleted, key_of, uid_of
 from kaitoctl.kube.pod_state import UNFINISHED
 from kaitoctl.screens import layout, output
 
@@ -86,9 +87,17 @@ def delete(
 
 
 def _named(text: str) -> _Named:
-    kind, slash, name = text.rpartition("/")
-    is_set = bool(slash) and kind in ("inferenceset", "inferencesets", "inferenceset.kaito.sh")
-    return _Named(ObjectKey("", option_values.workspace_name(name if is_set else text)), is_set)
+    found = option_values.named(text)
+    if found.kind == "multiroleinference":
+        raise InputError(
+            f"{text[:80]!r}: a MultiRoleInference is not deleted here", hint=_of_roles(found.name)
+        )
+    return _Named(ObjectKey("", found.name), found.kind == "inferenceset")
+
+
+def _of_roles(name: str, *where: str) -> Advice:
+    asked = Command("kubectl delete multiroleinference", name, *where)
+    return asked + " ends both of its InferenceSets, and the nodes bought for them go"
 
 
 def _keys_in(given: Manifests) -> list[_Named]:
@@ -107,7 +116,11 @@ def _keys_in(given: Manifests) -> list[_Named]:
                 name = option_values.workspace_name(metadata["name"])
                 found[_Named(ObjectKey(str(metadata.get("namespace") or ""), name), is_set)] = None
     if not found:
-        raise InputError(f"{', '.join(documents)}: there is no Workspace in it")
+        pairs = [obj for objects in documents.values() for obj in objects if kinds.is_multi_role(obj)]
+        hint = _of_roles(str(dig(pairs[0], "metadata", "name"))) if pairs else ""
+        raise InputError(
+            f"{', '.join(documents)}: there is no Workspace and no InferenceSet in it", hint=hint
+        )
     return list(found)
 
 
@@ -163,6 +176,9 @@ async def _deletions(
             deletions += [one for one in members if one is not None]
         elif is_set:
             missing.append(ApiError(404, "NotFound", f"there is no InferenceSet {key}"))
+        elif (roles := await roles_at(client, key)) is not None:
+            roles.hint = _of_roles(key.name, "-n", key.namespace)
+            missing.append(roles)
         else:
             missing.append(await no_such(client, await workspace_kind(client), key))
     return deletions, sets, missing

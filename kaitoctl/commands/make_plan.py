@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import text
+from kaitoctl.advice import Advice, Command, text
 from kaitoctl.commands import plan_effects, plan_world
 from kaitoctl.commands.cluster import explain_refusal, field_manager, present, together
 from kaitoctl.commands.option_values import ManagedBy
@@ -69,10 +69,13 @@ async def make(client: Client, written: Sequence[Written], asked: Asked) -> Plan
     skipped = [one for one in placed if not one.fault and one.kind not in _KINDS]
     meant = [one for one in placed if one.fault or one.kind in _KINDS]
     if not meant:
-        raise InputError(
-            "there is no Workspace, no InferenceSet and no ConfigMap in it",
-            hint="a Workspace has kind: Workspace",
-        )
+        others = sorted({one.kind for one in skipped if one.kind})
+        beside = f", but {', '.join(others[:3])}" if others else ""
+        hint: str | Advice = "a Workspace has kind: Workspace"
+        if api.MULTI_ROLE_INFERENCE.kind in others:
+            write = " judges a MultiRoleInference, " + Command("kubectl apply -f FILE") + " applies it"
+            hint = Command("kaitoctl validate -f FILE") + write
+        raise InputError(f"there is no Workspace, no InferenceSet and no ConfigMap in it{beside}", hint=hint)
     for one in skipped:
         output.note(f"{one.source}: {one.kind} {one.key.name} is skipped")
     meant.sort(key=lambda one: _KINDS.index(one.kind) if one.kind in _KINDS else 0)

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from kaitoctl.advice import Command
+from kaitoctl.commands.cluster import OF_ROLES
 from kaitoctl.commands.listed_sets import listed_sets
 from kaitoctl.commands.option_values import Named
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import catalog
+from kaitoctl.kaito import api, catalog
+from kaitoctl.kube import request
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output
 
@@ -32,15 +34,46 @@ async def workspace_or_fleet(
     key = ObjectKey(client.namespace, asked.name)
     if asked.kind == "inferenceset":
         return await fleet_named(client, key)
+    if asked.kind == "multiroleinference":
+        raise await roles_at(client, key) or ApiError(
+            404, "NotFound", f"there is no MultiRoleInference {key}"
+        )
     try:
         return await read(client, key)
     except ApiError as error:
         if error.status != 404 or asked.kind:
             raise
-        fleet = await _fleet_at(client, key)
+        fleet = await set_at(client, key)
         if fleet is None:
-            raise
+            raise await roles_at(client, key) or error from error
         return fleet
+
+
+class OfRoles(ApiError):
+    """A name is that of a MultiRoleInference, which serves by two sets.
+
+    Args:
+        key: of the MultiRoleInference.
+    """
+
+    def __init__(self, key: ObjectKey) -> None:
+        self.sets = [Named("inferenceset", f"{key.name}-{role}") for role in api.INFERENCE_ROLES]
+        names = " and ".join(one.name for one in self.sets)
+        words = f"{key} is a MultiRoleInference: its InferenceSets are {names}"
+        show = Command("kaitoctl status", key.name, "-n", key.namespace)
+        hint = f"name one of them, such as {self.sets[0]}; " + show + " shows both"
+        super().__init__(404, OF_ROLES, words, details={"name": key.name}, hint=hint)
+
+
+async def roles_at(client: Client, key: ObjectKey) -> OfRoles | None:
+    """The error for who names a MultiRoleInference and means something else; None where none is seen."""
+    try:
+        await client.send(request.get(api.MULTI_ROLE_INFERENCE, *key))
+    except ApiError as error:
+        if error.status not in (401, 403, 404):
+            raise
+        return None
+    return OfRoles(key)
 
 
 async def each(
@@ -48,14 +81,20 @@ async def each(
 ) -> tuple[list[tuple[Named, Found]], list[ApiError]]:
     """What is found of each name, and why there is nothing of the others; `say_missing` ends with those.
 
+    A MultiRoleInference stands for its two sets.
+
     Raises:
         ApiError: whatever else than that there is none.
     """
     found: list[tuple[Named, Found]] = []
     missing: list[ApiError] = []
-    for asked in names:
+    waiting = list(names)
+    while waiting:
+        asked = waiting.pop(0)
         try:
             found.append((asked, await find(asked)))
+        except OfRoles as roles:
+            waiting[:0] = roles.sets
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -81,13 +120,14 @@ async def fleet_named(client: Client, key: ObjectKey) -> Fleet:
     Raises:
         ApiError: there is none; the hint names one of a similar name.
     """
-    fleet = await _fleet_at(client, key)
+    fleet = await set_at(client, key)
     if fleet is None:
         raise await no_such_set(client, key)
     return fleet
 
 
-async def _fleet_at(client: Client, key: ObjectKey) -> Fleet | None:
+async def set_at(client: Client, key: ObjectKey) -> Fleet | None:
+    """The set of a name; None when there is none."""
     from kaitoctl.commands.observe_fleet import fleet_at  # most names are those of Workspaces
 
     return await fleet_at(client, key)

@@ -6,8 +6,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kaitoctl.advice import Command
 from kaitoctl.commands import cluster
 from kaitoctl.commands.cluster import explain_refusal, present, served_versions
+from kaitoctl.commands.named import set_at
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import adapter_rollout, adapters, api, convert
 from kaitoctl.kube import managed_fields, pod_state, request
@@ -50,9 +52,19 @@ async def workspace_named(client: Client, name: str, namespace: str = "") -> Obj
             found = await _read(client, replace(newest, version=written), namespace, name)
     except ApiError as error:
         if error.status == 404 and not error.is_unknown_resource:
-            error.hint = (await cluster.no_such(client, newest, ObjectKey(namespace, name))).hint
+            await _say_what_is_there(client, error, newest, ObjectKey(namespace, name))
         raise explain_refusal(error) from error
     return found
+
+
+async def _say_what_is_there(client: Client, error: ApiError, kind: Kind, key: ObjectKey) -> None:
+    """Of a name that no Workspace has: that a set has it, or which one is similar."""
+    if await set_at(client, key) is None:
+        error.hint = (await cluster.no_such(client, kind, key)).hint
+        return
+    error.message = f"{key} is an InferenceSet, and this changes one Workspace"
+    edit = Command("kubectl edit inferenceset", key.name, "-n", key.namespace)
+    error.hint = "its replicas are made of spec.template: " + edit + " changes that for all of them"
 
 
 async def _read(client: Client, kind: Kind, namespace: str, name: str) -> Object:

@@ -120,17 +120,18 @@ def workspace_name(text: str) -> str:
     return name
 
 
-_SETS = ("inferenceset", "inferencesets", "inferenceset.kaito.sh", "inferencesets.kaito.sh")
+_SETS = ("inferenceset", "inferencesets")
+_OF_ROLES = ("multiroleinference", "multiroleinferences")
 
 
 class Named(NamedTuple):
     """A name, and the kind that is written before it; the kind is empty for a bare name."""
 
-    kind: Literal["", "workspace", "inferenceset"]
+    kind: Literal["", "workspace", "inferenceset", "multiroleinference"]
     name: str
 
     def __str__(self) -> str:
-        return f"inferenceset/{self.name}" if self.kind == "inferenceset" else self.name
+        return self.name if self.kind in ("", "workspace") else f"{self.kind}/{self.name}"
 
 
 def named(text: str) -> Named:
@@ -140,8 +141,10 @@ def named(text: str) -> Named:
         InputError: the text is no such name.
     """
     kind, slash, name = text.rpartition("/")
-    if slash and kind in _SETS:
+    if (kind := kind.removesuffix(".kaito.sh")) in _SETS:
         return Named("inferenceset", workspace_name(name))
+    if kind in _OF_ROLES:
+        return Named("multiroleinference", workspace_name(name))
     return Named("workspace" if slash else "", workspace_name(text))
 
 

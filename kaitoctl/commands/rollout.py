@@ -17,7 +17,7 @@ from kaitoctl.commands import (
     plan_effects,
 )
 from kaitoctl.commands.adapter_messages import difference
-from kaitoctl.commands.cluster import connected, field_manager
+from kaitoctl.commands.cluster import OF_ROLES, connected, field_manager
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.named import workspace_or_fleet
 from kaitoctl.commands.observe_revisions import Known, explain, revisions_of, workspace_of
@@ -344,7 +344,7 @@ async def _status(
         try:
             found = await workspace_or_fleet(client, asked, workspace_of)
         except ApiError as error:
-            if error.status != 404 or asked.kind == "inferenceset":
+            if error.status != 404 or asked.kind == "inferenceset" or error.reason == OF_ROLES:
                 raise
             key = ObjectKey(client.namespace, asked.name)
             timeout_s = await follow.until_created(client, key, timeout_s)

@@ -6,7 +6,7 @@ import sys
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import follow
-from kaitoctl.commands.cluster import connected, workspace_by_name
+from kaitoctl.commands.cluster import OF_ROLES, connected, workspace_by_name
 from kaitoctl.commands.named import workspace_or_fleet
 from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target import Target
@@ -29,7 +29,7 @@ async def follow_named(
         try:
             found = await workspace_or_fleet(client, asked, workspace_by_name)
         except ApiError as error:
-            if error.status != 404 or asked.kind == "inferenceset":
+            if error.status != 404 or asked.kind == "inferenceset" or error.reason == OF_ROLES:
                 raise
             timeout_s = await follow.until_created(client, key, timeout_s)
         else:

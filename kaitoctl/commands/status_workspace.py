@@ -54,7 +54,7 @@ async def _looked_for(
     client: Client, asked: Named, key: ObjectKey
 ) -> tuple[Snapshot, None] | tuple[None, ApiError | None]:
     """The Workspace of a name; or why there is none, when another kind may have that name."""
-    if asked.kind == "inferenceset":
+    if asked.kind in ("inferenceset", "multiroleinference"):
         return None, None
     try:
         return await snapshot_of(client, key), None

@@ -55,7 +55,7 @@ async def _why(
     async with connected(target) as client:
         answers, missing = await each(names, lambda asked: _answer(client, target, asked, known, managed))
         if answers:
-            _show(answers, output_format, is_list=len(names) > 1)
+            _show(answers, output_format, is_list=[asked for asked, _ in answers] != list(names[:1]))
         say_missing(missing)
     return 0 if all(answer.is_well for _, answer in answers) else 1
 

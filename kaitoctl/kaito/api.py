@@ -79,6 +79,7 @@ STREAM_SOURCE, STREAM_SOURCES = "inference.kaito.sh/stream-source-type", ("publi
 STATIC_SOURCE = (STREAM_URL, STREAM_CLIENT, STREAM_SOURCE)
 """What a static mirror is reached by."""
 LABEL_INFERENCE_ROLE = "kaito.sh/inference-role"  # v0.12: prefill or decode
+INFERENCE_ROLES = ("prefill", "decode")
 LABEL_CREATED_BY_SET = "inferenceset.kaito.sh/created-by"
 LABEL_CREATED_BY_ROLES = "multiroleinference.kaito.sh/created-by"
 

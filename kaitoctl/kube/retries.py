@@ -41,11 +41,14 @@ def is_repeatable(request: Request) -> bool:
     """
     if not request.is_write:
         return True
+    is_patch = request.method == "PATCH" and request.content_type in (APPLY_PATCH, MERGE_PATCH)
+    return is_patch and not _names_version(request)
+
+
+def _names_version(request: Request) -> bool:
+    """Whether it is about one version of an object, and is refused for every other."""
     body = request.body if isinstance(request.body, dict) else {}
-    names_version = bool((body.get("metadata") or {}).get("resourceVersion"))
-    return (
-        request.method == "PATCH" and request.content_type in (APPLY_PATCH, MERGE_PATCH) and not names_version
-    )
+    return bool((body.get("metadata") or {}).get("resourceVersion"))
 
 
 def wait_s(request: Request, error: KaitoctlError, attempt: int) -> float | None:
@@ -62,7 +65,7 @@ def wait_s(request: Request, error: KaitoctlError, attempt: int) -> float | None
         if error.retry_after_s is not None:
             return max(error.retry_after_s, growing_s)
         says_etcd = error.status >= 500 and any(words in error.message for words in _ETCD)
-        is_stale = error.status == 409 and _MODIFIED in error.message
+        is_stale = error.status == 409 and _MODIFIED in error.message and not _names_version(request)
         may_pass = says_etcd or is_stale or (error.status in _GATEWAYS and not request.is_write)
     else:
         may_pass = isinstance(error, Unreachable) and error.is_broken

@@ -105,6 +105,7 @@ def served(control_plane: ControlPlane, metric: Metric, authority: Authority) ->
         yield
     finally:
         control_plane.do("DELETE", f"/apis/apiregistration.k8s.io/v1/apiservices/{name}")
-        control_plane.do("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
+        # The namespace stays: one that is on its way out would take the next test's Service with it.
+        control_plane.do("DELETE", f"/api/v1/namespaces/{NAMESPACE}/services/metrics")
         server.shutdown()
         server.server_close()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from controlplane import like_keda
 from controlplane.certificates import Authority
 from controlplane.metrics_api import Metric, served
 from controlplane.plane import ControlPlane
@@ -18,14 +19,17 @@ from fleet_world import SET, WORKSPACE, inference_set
 from shell import BIN
 
 from kaitoctl import fleet_controller
+from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.client import Client, connect
 from kaitoctl.kube.objects import Object, ObjectKey, dig, generation_of, is_being_deleted, key_of
+from kaitoctl.kube.request import Request
 
 PAGE = Path(__file__).parents[2] / "docs/fleets.md"
 SPACE = "autoscaled"
 KEY = ObjectKey(SPACE, "phis")
+HPAS = f"/apis/autoscaling/v2/namespaces/{SPACE}/horizontalpodautoscalers"
 
 
 def documents(kind: str) -> list[Any]:
@@ -84,19 +88,18 @@ def scale(control_plane: ControlPlane, number: int) -> None:
     )
 
 
-def test_a_set_follows_a_metric_of_ones_own(
-    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+Story = Callable[[Client, Callable[[int], Awaitable[bool]]], Awaitable[None]]
+
+
+def beside_our_controller(
+    control_plane: ControlPlane, metric: Metric, folder: Path, hpa: str, story: Story
 ) -> None:
-    """14 prompts that wait, 5 for each replica, are 3 replicas; kubectl scale reads and writes the same."""
-    metric = Metric("prompts_waiting", 14)
-    (hpa,) = [one for one in documents("HorizontalPodAutoscaler") if one["metadata"]["name"] == "phis-queue"]
-    hpa["metadata"]["namespace"] = SPACE
+    """A set of one, and what happens to it while a metric is served."""
     control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
     made = inference_set(1)
     made["metadata"]["namespace"] = SPACE
-    path = f"/apis/autoscaling/v2/namespaces/{SPACE}/horizontalpodautoscalers/phis-queue"
 
-    async def story() -> None:
+    async def whole() -> None:
         async with connect(kubeconfig=control_plane.kubeconfig) as client:
             running = asyncio.create_task(fleet_controller.run(client, namespace=SPACE))
             try:
@@ -108,24 +111,83 @@ def test_a_set_follows_a_metric_of_ones_own(
                     ready = dig(found, "status", "readyReplicas") or 0
                     return len(await live(client)) == number == ready
 
+                async def gone() -> bool:
+                    return [*await live(client), *(await client.list(SET, SPACE)).items] == []
+
                 await until(lambda: there(1))
-                await asyncio.to_thread(scale, control_plane, 2)
-                await until(lambda: there(2))
-                control_plane.apply(hpa)
-                await until(lambda: there(3))
-                status = control_plane.do("GET", path)["status"]
-                assert status["desiredReplicas"] == 3
-                limited = {one["type"]: one["status"] for one in status["conditions"]}
-                assert (limited["AbleToScale"], limited["ScalingActive"]) == ("True", "True")
+                await story(client, there)
+                await client.send(request.delete(SET, *KEY))
+                await until(gone)
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
 
-    with served(control_plane, metric, Authority(tmp_path_factory.mktemp("metrics"))):
+    with served(control_plane, metric, Authority(folder)):
         try:
-            asyncio.run(story())
+            asyncio.run(whole())
         finally:
-            control_plane.send("DELETE", path)
+            control_plane.send("DELETE", f"{HPAS}/{hpa}")
             control_plane.send("DELETE", f"/apis/kaito.sh/v1beta1/namespaces/{SPACE}/inferencesets/phis")
-            control_plane.send("DELETE", f"/api/v1/namespaces/{SPACE}")
     assert metric.asked
+
+
+def test_a_set_follows_a_metric_of_ones_own(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """14 prompts that wait, 5 for each replica, are 3 replicas; kubectl scale reads and writes the same."""
+    (hpa,) = [one for one in documents("HorizontalPodAutoscaler") if one["metadata"]["name"] == "phis-queue"]
+    hpa["metadata"]["namespace"] = SPACE
+
+    async def story(_: Client, there: Callable[[int], Awaitable[bool]]) -> None:
+        await asyncio.to_thread(scale, control_plane, 2)
+        await until(lambda: there(2))
+        control_plane.apply(hpa)
+        await until(lambda: there(3))
+        status = control_plane.do("GET", f"{HPAS}/phis-queue")["status"]
+        assert status["desiredReplicas"] == 3
+        limited = {one["type"]: one["status"] for one in status["conditions"]}
+        assert (limited["AbleToScale"], limited["ScalingActive"]) == ("True", "True")
+
+    folder = tmp_path_factory.mktemp("metrics")
+    beside_our_controller(control_plane, Metric("prompts_waiting", 14), folder, "phis-queue", story)
+
+
+def test_a_set_goes_to_zero_and_back_by_the_calls_that_keda_makes(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    crd = yaml.safe_load((Path(__file__).parent / "scaledobjects.yaml").read_text())
+    control_plane.apply(crd)
+    (scaled,) = documents("ScaledObject")
+    scaled["metadata"]["namespace"] = SPACE
+    objects = f"/apis/keda.sh/v1alpha1/namespaces/{SPACE}/scaledobjects"
+
+    async def story(client: Client, there: Callable[[int], Awaitable[bool]]) -> None:
+        kept: Object = {}
+
+        async def taken() -> bool:
+            try:
+                kept.update(
+                    await client.send(Request("POST", objects, {"fieldValidation": "Strict"}, scaled))
+                )
+            except ApiError as error:
+                if error.status != 404:  # the API server does not serve the kind yet
+                    raise
+            return bool(kept)
+
+        await until(taken)
+        await like_keda.decide(client, kept, is_active=False)
+        await until(lambda: there(0))
+        await like_keda.decide(client, kept, is_active=True)
+        await until(lambda: there(1))
+        control_plane.apply(like_keda.autoscaler(kept))
+        await until(lambda: there(3))
+        await like_keda.decide(client, kept, is_active=True)
+        assert await there(3), "between one and the most it leaves the scale to its autoscaler"
+
+    folder = tmp_path_factory.mktemp("metrics")
+    try:
+        beside_our_controller(control_plane, Metric("s0-prometheus", 14), folder, "keda-hpa-phis", story)
+    finally:
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        control_plane.send("DELETE", f"{path}/{crd['metadata']['name']}")
+        control_plane.send("DELETE", f"/api/v1/namespaces/{SPACE}")

@@ -79,3 +79,12 @@ def test_waits_grow_to_a_limit_and_are_never_shorter_than_what_was_asked() -> No
     assert waits[-1] <= 2
     assert sum(waits[:5]) < retries.PATIENCE_S
     assert retries.wait_s(READ, ApiError(503, "", "", retry_after_s=0), 9) == waits[8]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_who_means_one_version_alone_hears_at_once_that_it_is_gone(dry_run: bool) -> None:
+    new = request.apply(CONFIG_MAP, OBJECT, manager="m", dry_run=dry_run, only_new=True)
+    assert retries.wait_s(new, STALE, 1) is None
+    assert (
+        retries.wait_s(request.apply(CONFIG_MAP, OBJECT, manager="m", dry_run=dry_run), STALE, 1) is not None
+    )

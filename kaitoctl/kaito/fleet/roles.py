@@ -11,7 +11,7 @@ from typing import Any
 from kaitoctl.kaito import api
 from kaitoctl.kube.objects import Object, copy_of, dig, owner_reference
 
-ROLES = ("prefill", "decode")
+ROLES = api.INFERENCE_ROLES
 
 
 def sets_of(multi_role: Object) -> list[Object]:
