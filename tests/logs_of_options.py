@@ -8,7 +8,7 @@ OF_OPTIONS = [
     # --- configuration
     (
         "bad-arguments",
-        "inference_config.yaml is no YAML: line 3",
+        "inference_config.yaml is not valid YAML: line 3",
         "yaml.scanner.ScannerError: mapping values are not allowed here\n"
         '  in "/mnt/config/inference_config.yaml", line 3, column 21',
     ),

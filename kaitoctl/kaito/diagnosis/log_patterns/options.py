@@ -24,7 +24,7 @@ PATTERNS: tuple[Row, ...] = (
         r"\bin \"(?P<file>[^\"\n]{1,160}\.ya?ml)\", line (?P<line>\d{1,6}), column \d",
         Reading(
             "bad-arguments",
-            "{file} is no YAML: line {line} cannot be read",
+            "{file} is not valid YAML: line {line} cannot be read",
             "correct inference_config.yaml in the ConfigMap that inference.config names",
             "PyYAML 6 error.py",
         ),
