@@ -38,7 +38,7 @@ def delete(
     """Delete Workspaces, and wait until their pods and nodes are gone.
 
     Shows first what ends, which nodes are released and what stays. Exit code 0: gone; 1: not confirmed;
-    124: something still holds the deletion, and the message says what.
+    124: something still blocks the deletion, and the message says what.
 
     \b
     Examples:

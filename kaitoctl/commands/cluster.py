@@ -138,7 +138,7 @@ def missing_crd() -> ApiError:
     return ApiError(
         404,
         "NotFound",
-        "this cluster does not know Workspaces (kaito.sh/v1alpha1): its CRD is not installed",
+        "the CRD workspaces.kaito.sh is not installed in this cluster",
         hint=Command("kubectl apply --server-side -f", str(schema)),
     )
 
@@ -164,7 +164,7 @@ async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:
     hint = (
         f"did you mean {near[0]}?" if near else Command("kaitoctl status -n", key.namespace) + " lists them"
     )
-    return ApiError(404, "NotFound", f"there is no Workspace {key}", details={"name": key.name}, hint=hint)
+    return ApiError(404, "NotFound", f"Workspace {key} not found", details={"name": key.name}, hint=hint)
 
 
 async def workspace_by_name(

@@ -175,7 +175,7 @@ async def _deletions(
             ]
             deletions += [one for one in members if one is not None]
         elif is_set:
-            missing.append(ApiError(404, "NotFound", f"there is no InferenceSet {key}"))
+            missing.append(ApiError(404, "NotFound", f"InferenceSet {key} not found"))
         elif (roles := await roles_at(client, key)) is not None:
             roles.hint = _of_roles(key.name, "-n", key.namespace)
             missing.append(roles)

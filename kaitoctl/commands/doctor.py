@@ -168,7 +168,7 @@ async def _workspaces(client: Client, _: bool) -> Iterable[Check]:
         schema = packaged.folder("schemas") / "kaito.sh_workspaces.yaml"
         crd = Command("kubectl apply --server-side -f", str(schema))
         hint = "install KAITO, or the CRD alone: " + crd + " [crd-missing]"
-        return [Check("workspaces", "crd", "error", "the cluster does not know Workspaces", hint)]
+        return [Check("workspaces", "crd", "error", "the CRD of Workspaces is not installed", hint)]
     if not set(versions) & set(api.VERSIONS):
         known = " and ".join(api.VERSIONS)
         message = f"Workspaces are served as {', '.join(versions)}; kaitoctl supports {known}"

@@ -139,7 +139,7 @@ async def _claims(client: Client, served: Sequence[str]) -> Iterable[Check]:
     if idle:
         name = key_of(idle[0]).name
         message = f"no node provisioner has acted on {_some([key_of(claim).name for claim in idle])}"
-        hint = "start the node provisioner, or see its log; " + Command("kubectl describe nodeclaim", name)
+        hint = "start the node provisioner, or check its log; " + Command("kubectl describe nodeclaim", name)
         checks.append(Check("nodes", "node-claims", "error", message, hint))
     for claim in [claim for claim in living if launch_failure(claim)][:_MOST_SHOWN]:
         failed = launch_failure(claim) or {}

@@ -73,7 +73,7 @@ async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
     fleet = await fleet_at(client, key, catalog=catalog)
     if fleet is None:
         hint = Command("kaitoctl status", "-n", key.namespace) + " lists what there is"
-        raise ApiError(404, "NotFound", f"there is no InferenceSet {key}", hint=hint)
+        raise ApiError(404, "NotFound", f"InferenceSet {key} not found", hint=hint)
     return fleet
 
 

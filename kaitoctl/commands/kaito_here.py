@@ -170,7 +170,7 @@ async def served_or_warn(client: Client) -> list[str]:
     except ApiError as error:
         if error.status != 404:
             raise
-        why = "does not know Workspaces"
+        why = "has no CRD of Workspaces"
     output.warning(f"the cluster {why}; judged by apiVersion")
     return []
 

@@ -140,4 +140,4 @@ async def no_such_set(client: Client, key: ObjectKey) -> ApiError:
     listing = Command("kaitoctl status -n", key.namespace) + " lists what there is"
     hint = f"did you mean {near[0]}?" if near else listing
     details: Object = {"name": key.name}
-    return ApiError(404, "NotFound", f"there is no InferenceSet {key}", details=details, hint=hint)
+    return ApiError(404, "NotFound", f"InferenceSet {key} not found", details=details, hint=hint)

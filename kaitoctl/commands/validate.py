@@ -415,5 +415,5 @@ def _twice(obj: Object, document: Document, world: _World) -> list[Problem]:
     line = (first.position("metadata.name") or (0, 0))[0]
     place = f"{first.source[:200]}:{line}" if line else first.source[:200]
     answer: validation.Answer = "" if world.setting.target == validation.OWN else "admits"
-    message = f"{kind or 'Workspace'} {key} stands in {place}, too; the last one stays"
+    message = f"{kind or 'Workspace'} {key} is also in {place}; the last one wins"
     return [validation.Problem("metadata.name", "KW109", "warning", message, kaito=answer)]

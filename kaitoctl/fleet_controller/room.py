@@ -29,7 +29,7 @@ class Room:
         Nodes are bought by type: without a type, or with nodes of one's own, only free ones count.
         """
         if self.running is None or not self.running.synced:
-            return "nodes have not been looked at yet"
+            return "the cache of nodes is not synced yet"
         stores = self.running.stores
         if (
             self.settings.provisioner != "byo"

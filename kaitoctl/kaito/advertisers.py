@@ -33,8 +33,8 @@ class Advertiser:
     hint: str
 
 
-_NETWORK = "see its DaemonSet on these nodes, and that their network cards are in its configuration"
-_NODES = "see its DaemonSet on these nodes"
+_NETWORK = "check its DaemonSet on these nodes, and that their network cards are in its configuration"
+_NODES = "check its DaemonSet on these nodes"
 # Names that people give to network devices of NVIDIA's and others' domains: `nvidia.com/hostdev`.
 _CARDS = (
     r"(?:\w*(?:hostdev|nics?|sriov|rdma|roce|mlnx|mlx|mellanox|bluefield|connectx|infiniband)\w*|"
@@ -44,7 +44,7 @@ ADVERTISERS = (
     Advertiser(
         r"networking\.gke\.io[\w.-]*/.+",
         "GKE announces for nodes with that network",
-        "see the node pool's networks",
+        "check the node pool's networks",
     ),
     Advertiser(
         r"rdma/.+|.+/(?:rdma|roce)[\w.-]*",
@@ -54,7 +54,9 @@ ADVERTISERS = (
     ),
     Advertiser(r"vpc\.amazonaws\.com/efa", "AWS's EFA device plugin announces", _NODES),
     Advertiser(
-        r"vpc\.amazonaws\.com/.+", "Amazon's VPC resource controller announces", "see it, and the node's type"
+        r"vpc\.amazonaws\.com/.+",
+        "Amazon's VPC resource controller announces",
+        "check it, and the node's type",
     ),
     Advertiser(
         rf"nvidia\.com/{_CARDS}|(?:openshift\.io|mellanox\.com|intel\.com|broadcom\.com)/.*"
@@ -95,5 +97,5 @@ def advertiser_of(resource: str) -> Advertiser | None:
     if "/" not in resource or is_accelerator(resource):
         return None
     return Advertiser(
-        "", "a device plugin, a driver or an administrator announces", "see who does so in this cluster"
+        "", "a device plugin, a driver or an administrator announces", "check who does so in this cluster"
     )

@@ -33,7 +33,7 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECRETS = frozenset({"token", "password", "client-key-data", "auth-provider"})
 _log = logging.getLogger(__name__)
 
-_CONTEXTS_HINT = "see the contexts with: " + Command("kubectl config get-contexts")
+_CONTEXTS_HINT = "check the contexts with: " + Command("kubectl config get-contexts")
 _VIEW_HINT = Command("kubectl config view") + " shows what is in it, without its secrets"
 _MODES = ("Never", "IfAvailable", "Always")
 _MODE_OPTIONAL_IN = ("client.authentication.k8s.io/v1beta1", "client.authentication.k8s.io/v1alpha1")

@@ -98,7 +98,7 @@ def fault(host: str, port: int, words: str, *, is_connected: bool) -> tuple[str,
 
 def refusal(host: str, port: int, status: int) -> tuple[str, str]:
     """The same of a proxy that answers with a status of HTTP."""
-    why = _REFUSALS.get(status, "see what it logs")
+    why = _REFUSALS.get(status, "check what it logs")
     return f"the proxy {_in_brackets(host)}:{port} answered HTTP {status}", f"{why}; {_WHICH}"
 
 

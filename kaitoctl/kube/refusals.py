@@ -44,7 +44,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "not-the-server": Kind(
             (),
             r"(?i)^\W*(<html|<!doctype|<\?xml)|^a page, not an API server's answer",
-            "see the kubeconfig's server address, and the proxies before it",
+            "check the kubeconfig's server address, and the proxies before it",
         ),
         # A webhook or a policy chooses status and words: whatever it says, it is what refused.
         "webhook": Kind(

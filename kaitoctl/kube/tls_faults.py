@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 
-_CLOCK = "the server's certificate is not valid at this time: see the clock here, or have it renewed there"
+_CLOCK = "the server's certificate is not valid at this time: check the clock here, or have it renewed there"
 _ANOTHER_CA = "the kubeconfig's CA is not the one that has signed the server's certificate"
 _NAME = (
     "the server's certificate is for another name: use an address that it has, or set the kubeconfig's "
@@ -58,5 +58,5 @@ def hint_of(error: ssl.SSLError) -> str:
         return _VERIFY_CODES.get(error.verify_code, _ANOTHER_CA)
     reason = error.reason or ("UNEXPECTED_EOF_WHILE_READING" if isinstance(error, ssl.SSLEOFError) else "")
     return _REASONS.get(
-        reason, "TLS did not come about: see the server's certificate, and what stands before it"
+        reason, "the TLS handshake failed: check the server's certificate, and the proxies before it"
     )

@@ -18,7 +18,7 @@ _FAILED = re.compile(r"failed (?:calling|to call) webhook(?: \"(?P<name>[^\"]+)\
 _AUTHORITY = (
     "write the CA that has signed it into the configuration's caBundle (cert-manager's cainjector does)"
 )
-_SERVING = "see the Service behind it, and that its pods run and are Ready"
+_SERVING = "check the Service behind it, and that its pods run and are Ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ FAILURES = (
     Failure(
         r"x509: certificate has expired or is not yet valid",
         "answers with a certificate that is not valid at this time",
-        "renew the certificate (cert-manager, the program's own rotation), restart its pods, and see the "
+        "renew the certificate (cert-manager, the program's own rotation), restart its pods, and check the "
         "clocks of the nodes",
     ),
     Failure(
@@ -74,7 +74,7 @@ FAILURES = (
         r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake|tls: |"
         r"malformed HTTP response",
         "does not use a TLS that the API server accepts",
-        "see the port that its Service leads to, and that the program behind it serves HTTPS",
+        "check the port that its Service leads to, and that the program behind it serves HTTPS",
     ),
     Failure(
         r"service \"?[^\s\"]+\"? not found",
@@ -94,12 +94,12 @@ FAILURES = (
     Failure(
         r"no such host|server misbehaving",
         "has an address that cannot be resolved",
-        "see the host in its clientConfig.url, and the DNS of the control plane",
+        "check the host in its clientConfig.url, and the DNS of the control plane",
     ),
     Failure(
         r"connection refused",
         "has a pod on which nothing listens",
-        "see its pods' logs, and that the Service's targetPort is theirs",
+        "check its pods' logs, and that the Service's targetPort is theirs",
     ),
     Failure(
         r"no route to host|network is unreachable|i/o timeout|No agent available|proxyconnect|"
@@ -111,17 +111,17 @@ FAILURES = (
     Failure(
         r"deadline exceeded|Client\.Timeout|request canceled|timed out|TLS handshake timeout",
         "does not answer in time",
-        "see how busy its pods are, and its timeoutSeconds",
+        "check how busy its pods are, and its timeoutSeconds",
     ),
     Failure(
         r"\bEOF\b|connection reset by peer|broken pipe|http2: |client connection lost|use of closed network",
         "broke the connection",
-        "see whether its pods crash or restart: their logs say why",
+        "check whether its pods crash or restart: their logs say why",
     ),
     Failure(
         r"Unauthorized|the server has asked for the client to provide credentials|[Ff]orbidden|unknown \(",
         "does not let the API server in",
-        "it requires credentials that the API server lacks: see its --admission-control-config-file, and "
+        "it requires credentials that the API server lacks: check its --admission-control-config-file, and "
         "a mesh or proxies before it",
     ),
     Failure(
@@ -134,18 +134,18 @@ FAILURES = (
         r"webhook returned|unexpected end of JSON|unsupported content|cannot unmarshal|does not have a kind|"
         r"couldn't get version/kind|no kind is registered|webhook response|invalid character",
         "answers something that is no AdmissionReview",
-        "see the log of the program behind it, and which admissionReviewVersions it supports",
+        "check the log of the program behind it, and which admissionReviewVersions it supports",
     ),
     Failure(
         r"an error on the server|server is currently unable|Internal Server Error|Bad Gateway|"
         r"Service Unavailable|Gateway Timeout|Too Many Requests|too many requests|\b(?:429|5\d\d)\b",
         "fails by itself",
-        "see the log of the program behind it: it, or a proxy before it, answers with an error",
+        "check the log of the program behind it: it, or a proxy before it, answers with an error",
     ),
     Failure(
         r"the server rejected our request|the server responded with|\b4\d\d\b",
         "rejects the API server's question",
-        "see the log of the program behind it, and proxies before it",
+        "check the log of the program behind it, and proxies before it",
     ),
 )
 """The first that fits is it."""

@@ -36,7 +36,7 @@ def apart(work: Callable[[], T], *, doing: str) -> T:
         found, error = ours.recv()
     except EOFError:
         copy.join()
-        hint = "see its last words above; killed by the kernel, it needs more memory"
+        hint = "check its last words above; killed by the kernel, it needs more memory"
         raise InputError(f"{doing}: the process ended with {copy.exitcode}", hint=hint) from None
     copy.join()
     if error is not None:

@@ -163,7 +163,7 @@ def test_several_names_are_shown_and_a_missing_one_is_said(listed: Shell) -> Non
     assert "apple" not in status(listed, "workspace/zebra", "-o", "name")
     both = listed.kaitoctl("status", "-n", NAMESPACE, "workspace/zebra", "apple", "pear", code=4)
     assert [line.split()[0] for line in both.stdout.splitlines()] == ["NAME", "apple", "zebra"]
-    assert "there is no Workspace conventions/pear" in both.stderr
+    assert "Workspace conventions/pear not found" in both.stderr
 
 
 def test_several_names_are_explained_and_a_missing_one_is_said(listed: Shell) -> None:
@@ -176,7 +176,7 @@ def test_several_names_are_explained_and_a_missing_one_is_said(listed: Shell) ->
     ]
     short = listed.kaitoctl("why", "zebra", "pear", "apple", *where, "-o", "short", code=4)
     assert [line.split(":")[0] for line in short.stdout.splitlines()] == ["zebra", "apple"]
-    assert "there is no Workspace conventions/pear" in short.stderr
+    assert "Workspace conventions/pear not found" in short.stderr
 
 
 def test_events_of_several_names_are_in_one_order_and_each_is_there_once(listed: Shell) -> None:

@@ -96,7 +96,7 @@ def cluster(
 @pytest.mark.parametrize(
     ("answer", "name", "result", "words"),
     [
-        (cluster(groups={}), "crd", "error", "does not know Workspaces"),
+        (cluster(groups={}), "crd", "error", "is not installed"),
         (cluster(groups={"kaito.sh": ["v2"]}), "crd", "error", "served as v2; kaitoctl supports"),
         (cluster(groups={"kaito.sh": ["v1alpha1"]}), "node-provisioner", "warning", "no nodes are created"),
         (cluster(), "controller", "warning", "no Workspace controller was found"),
@@ -196,7 +196,7 @@ def test_what_is_missing_is_said(
 def test_short_shows_only_what_is_wrong(offline: Shell, tmp_path: Path) -> None:
     with serving(cluster(groups={}), tmp_path) as kubeconfig:
         text = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, "-o", "short", code=1).stdout
-    assert text.startswith("error: the cluster does not know Workspaces")
+    assert text.startswith("error: the CRD of Workspaces is not installed")
     assert "Kubernetes v1.33.1" not in text
 
 

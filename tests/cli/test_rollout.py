@@ -290,9 +290,9 @@ def test_revisions_of_kaitos_own_controller_are_listed(shell: Shell, namespace: 
 
 def test_nonsense_has_clear_answers(shell: Shell, namespace: str, apply: Apply) -> None:
     for arguments, code, words in (
-        (("history", "none"), 4, f"there is no Workspace {namespace}/none"),
-        (("undo", "none"), 4, f"there is no Workspace {namespace}/none"),
-        (("status", "none"), 4, f"there is no Workspace {namespace}/none"),
+        (("history", "none"), 4, f"Workspace {namespace}/none not found"),
+        (("undo", "none"), 4, f"Workspace {namespace}/none not found"),
+        (("status", "none"), 4, f"Workspace {namespace}/none not found"),
         (("undo", "deployment/w"), 2, "this is about Workspaces"),
         (("undo", "workspace/"), 2, "does not name a Workspace"),
         (("undo", "w", "--to-revision", "-1"), 2, "numbered from 1"),

@@ -107,6 +107,6 @@ def test_what_is_no_set_is_refused(shell: Shell, namespace: str) -> None:
     assert "rollouts of InferenceSets can be paused" in stderr
     for words in (("history",), ("undo", "--yes"), ("pause",), ("resume",), ("status",)):
         _, stderr = rollout(shell, namespace, words[0], "inferenceset/nowhere", *words[1:], code=4)
-        assert f"there is no InferenceSet {namespace}/nowhere" in stderr
+        assert f"InferenceSet {namespace}/nowhere not found" in stderr
     _, stderr = rollout(shell, namespace, "history", "nowhere", code=4)
-    assert f"there is no Workspace {namespace}/nowhere" in stderr
+    assert f"Workspace {namespace}/nowhere not found" in stderr

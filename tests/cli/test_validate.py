@@ -538,7 +538,7 @@ def test_the_targets_of_clusters(offline: Shell) -> None:
         (answer(none, workspace=403), "Workspace default/falcon may not be read; judged as if new", 0),
         (answer(none, workspace=200), "invalid", 2),
         (answer(none, served=403), "does not say which versions it serves; judged by apiVersion", 0),
-        (answer(none, served=404), "does not know Workspaces; judged by apiVersion", 0),
+        (answer(none, served=404), "has no CRD of Workspaces; judged by apiVersion", 0),
     ]:
         with serving(told, offline.home) as kubeconfig:
             done = offline.kaitoctl("validate", "-f", "w.yaml", "--kubeconfig", kubeconfig, code=code)

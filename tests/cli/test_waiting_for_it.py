@@ -51,7 +51,7 @@ def test_without_a_bound_and_beyond_it_a_name_that_is_not_there_is_an_error(
     sandbox_shell: Shell, command: list[str]
 ) -> None:
     at_once = sandbox_shell.kaitoctl(*command, code=4).stderr
-    assert "there is no Workspace default/never" in at_once
+    assert "Workspace default/never not found" in at_once
     assert "--timeout DURATION waits for one that is yet to be created" in at_once
     later = sandbox_shell.kaitoctl(*command, "--timeout", "2s", code=124).stderr
     assert "Workspace default/never was not created within 2s" in later

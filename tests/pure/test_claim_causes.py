@@ -133,7 +133,7 @@ def test_a_launch_that_nobody_has_tried_yet_has_not_failed() -> None:
     young = claim(condition("Launched", *AWAITING), age_s=30)
     assert progress(seen(young)).outcome is None
     assert (cause(young).code, cause(young).weight) == ("node-claim-pending", "wait")
-    assert "is not launched yet" in cause(young).message
+    assert "has not been launched" in cause(young).message
     assert cause(claim(condition("Launched", *AWAITING), age_s=600)).weight == "fault"
     assert progress(seen(launch_unknown("LaunchFailed", "no"))).outcome == "failed"
     throttled = launch_unknown("RequestLimitExceeded", "slow down")
@@ -193,7 +193,7 @@ def test_the_taint_that_a_node_waits_for_is_named_with_who_takes_it_off(taint: s
     ):
         found = initializing(reason, f'{kind} "{taint}" still exists', node("gpu-a"))
         assert found.code == "node-not-initialized"
-        assert f"waits for taint {taint} to go: " in found.message
+        assert f"waits for taint {taint}, which " in found.message
         assert who in found.message
         assert "kubectl taint" not in text(found.command) + text(found.hint)
         assert text(found.command) == "kubectl get pods -A --field-selector spec.nodeName=gpu-a"

@@ -58,7 +58,7 @@ def test_a_pod_that_no_scheduler_has_looked_at_says_so() -> None:
     world["Pod"]["status"] = {"phase": "Pending"}
     cause = world.cause()
     assert (cause.code, cause.weight) == ("unschedulable", "fault")
-    assert "scheduler volcano has not looked at it" in cause.message
+    assert "scheduler volcano has not tried to place it" in cause.message
 
 
 def test_a_workload_whose_pods_nobody_creates_says_so() -> None:

@@ -407,7 +407,7 @@ def test_a_taint_that_was_forgotten_is_called_old_with_evidence(taint: Object, w
     obj["status"]["conditions"][0]["lastTransitionTime"] = "2026-11-01T00:00:00Z"
     finding = said(judged(obj, now=NOW), "taint-of-controller")
     assert finding and (words in finding.message if words else "already" not in finding.message)
-    assert ("see whether it still runs" in finding.hint) == bool(words)
+    assert ("check whether it still runs" in finding.hint) == bool(words)
     assert "kubectl taint" not in finding.command
 
 

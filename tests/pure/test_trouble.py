@@ -563,7 +563,7 @@ def test_a_pod_on_a_lost_node_is_found_while_its_successor_waits() -> None:
             "volume-unavailable",
             "one node at a time",
         ),
-        ("FailedMapVolume", "MapVolume.SetUpDevice failed", "volume-unavailable", "see the message"),
+        ("FailedMapVolume", "MapVolume.SetUpDevice failed", "volume-unavailable", "check the message"),
         ("VolumeResizeFailed", "resize failed", "volume-unavailable", "grow"),
         (
             "FailedCreatePodSandBox",

@@ -56,7 +56,7 @@ def test_a_certificate_is_blamed_for_what_is_wrong_with_it(code: int, words: str
         ("WRONG_VERSION_NUMBER", "does not use TLS"),
         ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "client certificate"),
         ("TLSV1_ALERT_PROTOCOL_VERSION", "older than 1.2"),
-        ("NEVER_HEARD_OF", "did not come about"),
+        ("NEVER_HEARD_OF", "handshake failed"),
     ],
 )
 def test_a_handshake_is_told_by_its_reason(reason: str, words: str) -> None:

@@ -32,7 +32,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
     {
         # --- the cluster and the Workspace itself
         "crd-missing": Code(
-            "the cluster does not know Workspaces",
+            "the CRD of Workspaces is not installed",
             '`the server could not find the requested resource`, `no matches for kind "Workspace"`',
             "The CustomResourceDefinition workspaces.kaito.sh is not installed, so that no object of the "
             "kind can exist.",
@@ -100,15 +100,15 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "meanwhile.",
         ),
         "generation-not-observed": Code(
-            "the last change has not been taken up",
+            "the last change has not been observed",
             "conditions have an `observedGeneration` smaller than `metadata.generation`",
             "The controller has stopped since, or is still busy: KAITO v0.3 and v0.4 wait inside one "
             "pass, up to 30 minutes, and neither changes nor deletions get through meanwhile.",
-            "See that the controller runs. With those versions the pass ends by itself at the preset's "
+            "Check that the controller runs. With those versions the pass ends by itself at the preset's "
             "time limit.",
         ),
         "finalizer-holds-deletion": Code(
-            "a finalizer holds the deletion",
+            "a finalizer blocks the deletion",
             "`deletionTimestamp` is set, and the object stays",
             "Kubernetes removes an object when its last finalizer is gone. KAITO removes its own once it "
             "has asked for the deletion of its nodes; one of somebody else, a stopped controller, or a "
@@ -131,7 +131,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "a NodeClaim with `deletionTimestamp`, whose node does not exist",
             "The node provisioner takes its finalizer off when the cloud confirms that the machine is "
             "gone. It does not run, lacks the rights to ask, or the machine was deleted behind its back.",
-            "See the provisioner and its log. Take the finalizer off only when the machine is gone at the "
+            "Check the provisioner and its log. Take the finalizer off only when the machine is gone at the "
             "cloud: one left behind costs money.",
         ),
         "drain-blocked": Code(
@@ -150,7 +150,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The Workspace was deleted in the foreground (`--cascade=foreground`, Argo CD): "
             "it stays until all that it owns is gone. A finalizer on one of these, or a pod on a node that "
             "no longer answers, keeps it.",
-            "See what is listed: its finalizers, and the node of a pod that does not end.",
+            "Check what is listed: its finalizers, and the node of a pod that does not end.",
         ),
         "name-conflict": Code(
             "another object has the name already",
@@ -234,7 +234,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Karpenter calls a node ready for work when the kubelet is ready, its startup taints are gone "
             "and all that was asked for is offered. Agents on the node (network plugin, storage, device "
             "plugins) do that, each for its part.",
-            "See why the agent that is named does not run on the node. Do not take its taint off by hand: "
+            "Check why the agent that is named does not run on the node. Do not take its taint off by hand: "
             "pods would come before what they need.",
         ),
         "node-claim-terminating": Code(
@@ -250,7 +250,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "condition `ConsistentStateFound` False of a NodeClaim, events `FailedConsistencyCheck`",
             "The machine has less of a resource than its type should have: a GPU has failed, or a device "
             "plugin hides some.",
-            "See the node's GPUs; replace the machine if one is broken.",
+            "Check the node's GPUs; replace the machine if one is broken.",
         ),
         "node-pool-limit": Code(
             "the limits of the node pool are reached",
@@ -273,7 +273,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Kubernetes learns of GPUs from the vendor's device plugin, a DaemonSet. It is not installed,"
             " its node selector or tolerations keep it off this node, or the driver is missing, so that "
             "it finds nothing. KAITO v0.3 and v0.4 do not wait for it and report the plugin as installed.",
-            "See whether the plugin's pod runs on the node; install the device plugin or the GPU operator.",
+            "Check whether the plugin's pod runs on the node; install the device plugin or the GPU operator.",
         ),
         # --- pods
         "workload-missing": Code(
@@ -318,7 +318,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "condition `PodScheduled` False with `SchedulingGated`; `spec.schedulingGates`",
             "Somebody else decides when the pod may be scheduled: Kueue's `kueue.x-k8s.io/admission` "
             "waits for room in a queue. Nodes and GPUs are not the matter.",
-            "See the queue: `kubectl get workloads.kueue.x-k8s.io`. Who set the gate takes it away.",
+            "Check the queue: `kubectl get workloads.kueue.x-k8s.io`. Who set the gate takes it away.",
         ),
         "pod-thrown-out": Code(
             "its pod was evicted or preempted",
@@ -326,7 +326,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "A NoExecute taint of the node that the pod does not tolerate, a pod of higher priority, a "
             "drain, or a node that ran short of something has ended the pod that served, and no other has "
             "its place yet.",
-            "See who did it. A taint belongs to who set it: wait until it is gone, or take another node. "
+            "Check who did it. A taint belongs to who set it: wait until it is gone, or take another node. "
             "A higher PriorityClass protects from preemption.",
         ),
         "node-lost": Code(
@@ -336,7 +336,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Its machine is off, unreachable, or its kubelet has died. Kubernetes takes its pods out of "
             "every Service and cannot end them, so that a StatefulSet makes no other. When the Node itself "
             "is gone, its pods are deleted within a minute.",
-            "See whether the machine runs. Its pods are replaced when it is back, or when its Node is "
+            "Check whether the machine runs. Its pods are replaced when it is back, or when its Node is "
             "gone; a node provisioner removes that with the machine.",
         ),
         "unschedulable": Code(
@@ -386,7 +386,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "event `FailedCreatePodSandBox`, `NetworkNotReady`; the pod stays at `ContainerCreating`",
             "Before any container the node sets up the pod's network and runtime class: the nvidia "
             "runtime is not configured there, the network has no address left, or its plugin is not ready.",
-            'Read the event. `no runtime for "nvidia"`: see the GPU '
+            'Read the event. `no runtime for "nvidia"`: check the GPU '
             "operator's container toolkit on the node; `failed to assign an IP address`: enlarge the "
             "subnet.",
         ),
@@ -458,7 +458,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "event `Pulling` without `Pulled`; the pod stays at `ContainerCreating`",
             "Model images have tens of gigabytes. A far registry, a slow disk or a limited network make "
             "minutes to hours of that; nothing has failed yet.",
-            "See the network and the disk of the node; mirror the image in a registry near the cluster.",
+            "Check the network and the disk of the node; mirror the image in a registry near the cluster.",
         ),
         "image-wrong-platform": Code(
             "the image is for another kind of machine",
@@ -572,7 +572,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "available`, NVML errors",
             "The pod does not ask for nvidia.com/gpu, the node's driver is missing or broken, or the "
             "container was not started by the NVIDIA runtime.",
-            "See the pod's limits, the node's driver and device plugin; where the NVIDIA runtime is not "
+            "Check the pod's limits, the node's driver and device plugin; where the NVIDIA runtime is not "
             "the default, give the pod its RuntimeClass.",
         ),
         "gpu-broken": Code(
@@ -591,7 +591,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "adapter, a tokenizer or a context length that does not fit the model), or an error in a kernel "
             "of the image. A GPU that is about to break shows itself in the same words, with Xid errors "
             "beside them.",
-            "See the lines before it in the log, and the node's kernel log for Xid errors. Take away what "
+            "Check the lines before it in the log, and the node's kernel log for Xid errors. Take away what "
             "was added last (adapter, arguments), try another version of the image, or another node.",
         ),
         "gpu-count-misfit": Code(
@@ -619,7 +619,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The server runs a process for each GPU. One of them ended, and the server with it. Killed by "
             "signal 9 without a word of its own, it mostly was the kernel's choice when main memory ran "
             "out, which Kubernetes does not always report as OOMKilled.",
-            "Take a node with more main memory, or raise the limit; see the other pods of the Workspace.",
+            "Take a node with more main memory, or raise the limit; check the other pods of the Workspace.",
         ),
         "gpus-disconnected": Code(
             "the parts of the server do not reach each other",
@@ -627,7 +627,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "`DistNetworkError`",
             "GPUs of one model talk to each other by NCCL, within a node and between nodes. A network "
             "policy, a wrong interface, a lost GPU or a dead worker breaks that.",
-            "See the other pods and nodes; set NCCL_DEBUG=INFO in the pod's environment, and "
+            "Check the other pods and nodes; set NCCL_DEBUG=INFO in the pod's environment, and "
             "NCCL_SOCKET_IFNAME where a pod has several interfaces.",
         ),
         "model-not-found": Code(
@@ -670,7 +670,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "find any model weights`",
             "A git-lfs pointer stands in place of the weights, a download or copy was cut off, or files of "
             "different models were mixed.",
-            "Fetch the files again, all of one model and one revision, and see that the disk has room for "
+            "Fetch the files again, all of one model and one revision, and check that the disk has room for "
             "them.",
         ),
         "model-unsupported": Code(
@@ -730,14 +730,14 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "`ContainerStatusUnknown`",
             "Somebody sent SIGKILL or SIGTERM: the kernel to a child process when memory was short, a "
             "node that shut down, a person. Kubernetes saw no reason.",
-            "See the node's kernel log and its conditions, and the container's last lines.",
+            "Check the node's kernel log and its conditions, and the container's last lines.",
         ),
         "probe-kills-server": Code(
             "a probe kills a server that had served",
             "events `Unhealthy` and `Killing` of the liveness probe, after much more time than loading takes",
             "The server had loaded and answered, and stopped answering: its GPU was lost, it hangs, or it "
             "is overloaded. More time to start changes nothing.",
-            "See its last lines (`kaitoctl logs WORKSPACE --previous`) and the node's kernel log for Xid "
+            "Check its last lines (`kaitoctl logs WORKSPACE --previous`) and the node's kernel log for Xid "
             "errors.",
         ),
         "probe-kills-slow-start": Code(
@@ -761,7 +761,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the node evicted the pod",
             "phase Failed, reason `Evicted`",
             "The node ran out of disk, memory or process ids and made room.",
-            "See the node's pressure conditions; take nodes with more disk or memory.",
+            "Check the node's pressure conditions; take nodes with more disk or memory.",
         ),
         "pod-rejected": Code(
             "the kubelet rejects the pod",
@@ -777,7 +777,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "pods in phase Failed with `Terminated`, `Shutdown`, `Preempting` or `DeadlineExceeded`",
             "The node shut down or made room for a critical pod, or the pod had reached its "
             "activeDeadlineSeconds.",
-            "See the node. A workload creates the pod again where there is room.",
+            "Check the node. A workload creates the pod again where there is room.",
         ),
         "tuning-failed": Code(
             "the tuning job failed",
@@ -815,7 +815,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "conditions say ready; no pod is",
             "Conditions are what the controller saw last. Since then the pods have stopped being ready, "
             "for a reason that was not found.",
-            "See the pods, their events and their logs.",
+            "Check the pods, their events and their logs.",
         ),
         "kubernetes-says": Code(
             "Kubernetes gives a reason that kaitoctl has no advice for",

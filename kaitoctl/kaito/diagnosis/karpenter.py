@@ -44,7 +44,9 @@ _RIGHTS = Reason(
     "node-claim-failed", "give the node provisioner's identity the rights that the message names"
 )
 _FAILED = Reason("node-claim-failed")
-_BUSY = Reason("node-claim-failed", "it is tried again; if it stays so, see the node provisioner's log", True)
+_BUSY = Reason(
+    "node-claim-failed", "it is tried again; if it stays so, check the node provisioner's log", True
+)
 
 LAUNCH: Mapping[str, Reason] = MappingProxyType(
     {
@@ -152,7 +154,7 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         r"(?i)KMS ?key|InvalidKMSKey|DiskEncryptionSet|KeyVault|customer.managed key",
         Reason(
             "node-claim-failed",
-            "the key that disks are encrypted with cannot be used: see its state, and who may use it",
+            "the key that disks are encrypted with cannot be used: check its state, and who may use it",
         ),
     ),
     (_RIGHTS_WORDS, _RIGHTS),
@@ -186,8 +188,8 @@ REGISTRATION: Mapping[str, str] = MappingProxyType(
 
 REGISTRATION_HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "MultipleNodesFound": "see which Node of its provider id is stale, and who made it",
-        "RegistrationHookPending": "see the log of the provider's controller",
+        "MultipleNodesFound": "check which Node of its provider id is stale, and who made it",
+        "RegistrationHookPending": "check the log of the provider's controller",
         "UnregisteredTaintNotFound": _TAINT_HINT,
         "UnregisteredTaintMissing": _TAINT_HINT,
     }
@@ -198,7 +200,7 @@ INITIALIZATION: Mapping[str, str] = MappingProxyType(
     {
         "NodeNotFound": "node {node} had joined and is gone",
         "NodeNotReady": "node {node} has joined and is not Ready: {ready}",
-        "StartupTaintsExist": "node {node} has joined and waits for taint {taint} to go: {who} takes it off",
+        "StartupTaintsExist": "node {node} has joined and waits for taint {taint}, which {who} removes",
         "KnownEphemeralTaintsExist": "node {node} has joined and waits for taint {taint} to go: {who} takes "
         "it off",
         "ResourceNotRegistered": "node {node} has joined and does not offer {resource} yet",

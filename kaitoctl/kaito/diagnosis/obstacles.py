@@ -51,7 +51,7 @@ VOLUME_OBSTACLES = (
     # --- the claim
     Obstacle(
         r"waiting for ephemeral volume controller to create the persistentvolumeclaim \"(?P<claim>[^\"]+)\"",
-        "Kubernetes creates claim {claim} for the pod's ephemeral volume: if it stays so, see the pod's "
+        "Kubernetes creates claim {claim} for the pod's ephemeral volume: if it stays so, check the pod's "
         "events and that kube-controller-manager runs",
         _DESCRIBE,
         "volume-claim-missing",
@@ -59,7 +59,7 @@ VOLUME_OBSTACLES = (
     Obstacle(
         r"PVC \S+?/(?P<claim>\S+) was not created for pod",
         "another claim has the name {claim}, which Kubernetes gives to the claim of the pod's ephemeral "
-        "volume: see whose it is, and rename one of the two",
+        "volume: check whose it is, and rename one of the two",
         Command("kubectl get pvc {claim} -n {namespace} -o yaml"),
         "volume-claim-missing",
     ),
@@ -71,19 +71,19 @@ VOLUME_OBSTACLES = (
     ),
     Obstacle(
         r"persistentvolumeclaim \"(?P<claim>[^\"]+)\" is being deleted",
-        "claim {claim} goes once no pod uses it, and what is on it may go, too: see who deleted it",
+        "claim {claim} goes once no pod uses it, and what is on it may go, too: check who deleted it",
         Command("kubectl describe pvc {claim} -n {namespace}"),
         "volume-claim-missing",
     ),
     Obstacle(
         r"unbound immediate PersistentVolumeClaims",
-        "see why its claim is not bound: its events name the storage class or the provisioner that fails",
+        "check why its claim is not bound: its events name the storage class or the provisioner that fails",
         Command("kubectl describe pvc -n {namespace}"),
         "volume-claim-missing",
     ),
     Obstacle(
         r"PersistentVolumeClaim had no name|error getting PVC",
-        "see the names of the claims in the pod template",
+        "check the names of the claims in the pod template",
         _CLAIMS,
         "volume-claim-missing",
     ),
@@ -110,7 +110,7 @@ VOLUME_OBSTACLES = (
     ),
     Obstacle(
         r"PersistentVolume had no name",
-        "its claim waits for a volume: see the claim's events, and the provisioner of its storage class",
+        "its claim waits for a volume: check the claim's events, and the provisioner of its storage class",
         Command("kubectl describe pvc -n {namespace}"),
         "volume-claim-missing",
     ),
@@ -124,7 +124,7 @@ VOLUME_OBSTACLES = (
         r"binding volumes: (?:.{0,80}(?:timed out|deadline exceeded|context))|selectedNode annotation reset|"
         r"ClaimRef got reset|failed to check (?:binding|provisioning pvc)|failed to get cached|"
         r"binding volumes: ",
-        "no volume was bound to its claim in time: see the claim's events, and that the provisioner of its "
+        "no volume was bound to its claim in time: check the claim's events, and that the provisioner of its "
         "storage class runs; the scheduler tries again",
         Command("kubectl describe pvc -n {namespace}"),
         "volume-claim-missing",
@@ -165,13 +165,13 @@ VOLUME_OBSTACLES = (
     Obstacle(
         r"didn't find available persistent volumes to bind",
         "no volume is free that fits its claim on these nodes (size, access mode, zone), and the storage "
-        "class makes none there: see its provisioner and allowedTopologies",
+        "class makes none there: check its provisioner and allowedTopologies",
         _CLASSES,
         "volume-not-here",
     ),
     Obstacle(
         r"did not have enough free storage",
-        "the storage that the nodes can reach has no room for its volume: see its capacity, or ask for less",
+        "the storage that nodes can reach has no room for its volume: check its capacity, or request less",
         Command("kubectl get csistoragecapacities -A"),
         "volume-not-here",
     ),
@@ -184,7 +184,7 @@ VOLUME_OBSTACLES = (
     ),
     Obstacle(
         r"(?P<driver>\S+) CSI driver is not installed on the node|csinode\S* \"[^\"]*\" not found",
-        "the storage driver of its volume does not run on these nodes: see its DaemonSet",
+        "the storage driver of its volume does not run on these nodes: check its DaemonSet",
         Command("kubectl get csinodes"),
         "volume-not-here",
     ),
@@ -197,7 +197,7 @@ VOLUME_OBSTACLES = (
     Obstacle(
         r"looking up (?:PVC|provisioner name|CSI driver name)|converting volume\(|error getting CSIDriver|"
         r"translate pv",
-        "the scheduler cannot tell what storage a volume of the pod is on: see its claims and their classes",
+        "the scheduler cannot tell what storage a volume of the pod is on: check its claims and classes",
         _CLASSES,
         "volume-claim-missing",
     ),
@@ -218,42 +218,42 @@ OBSTACLES = (
     ),
     Obstacle(
         r"(?i)pod ?group|minMember|minAvailable|minCount|gang\b",
-        "its scheduler places all pods of a group together or none: see the PodGroup and the others",
+        "its scheduler places all pods of a group together or none: check the PodGroup and the others",
         _DESCRIBE,
     ),
     Obstacle(
-        r"Insufficient (?P<resource>[^\s,]+/[^\s,]+)", "see who holds the GPUs", Command("kaitoctl nodes")
+        r"Insufficient (?P<resource>[^\s,]+/[^\s,]+)", "check who holds the GPUs", Command("kaitoctl nodes")
     ),
     Obstacle(
         r"Insufficient (?P<resource>hugepages-[^\s,]+|attachable-volumes-[^\s,]+)",
-        "see the node's {resource}",
+        "check the node's {resource}",
     ),
     Obstacle(
         r"Insufficient ephemeral-storage",
         "take nodes with a larger disk, or request less ephemeral-storage in the pod template",
     ),
     Obstacle(r"Insufficient (?P<resource>cpu|memory)", "take nodes with more {resource}, or ask for less"),
-    Obstacle(r"Too many pods", "the node runs as many pods as its kubelet lets it: see what runs there"),
+    Obstacle(r"Too many pods", "the node runs as many pods as its kubelet lets it: check what runs there"),
     Obstacle(
         r"untolerated taint|taints that the pod didn't tolerate",
-        "see the taints and whose they are",
+        "check the taints and whose they are",
         before_labels=True,
     ),
     Obstacle(
         r"node affinity/selector|scheduler-enforced node affinity",
-        "see the labels that nodes lack",
+        "check the labels that nodes lack",
         before_labels=True,
     ),
     Obstacle(
         r"free ports",
-        "another pod holds the host port: see what runs on the node",
+        "another pod holds the host port: check what runs on the node",
         Command("kaitoctl nodes"),
     ),
-    Obstacle(r"anti-affinity|pod affinity|topology spread", "see the affinity rules of the pod", _DESCRIBE),
+    Obstacle(r"anti-affinity|pod affinity|topology spread", "check the affinity rules of the pod", _DESCRIBE),
     Obstacle(r"were unschedulable", "the node is cordoned: find out by whom, and why", before_labels=True),
     Obstacle(
         r"requested node name|nodeinfo not found|required features|had unknown conditions",
-        "see the pod and the node",
+        "check the pod and the node",
         _DESCRIBE,
     ),
     Obstacle(
@@ -264,13 +264,13 @@ OBSTACLES = (
     Obstacle(
         r"(?i)resource ?claim|device ?class|plugin \"DynamicResources\"|"
         r"cannot allocate all claims|dynamic resource",  # dynamicresources
-        "see the pod's ResourceClaims and their driver",
+        "check the pod's ResourceClaims and their driver",
         Command("kubectl get resourceclaims -n {namespace}"),
     ),
     Obstacle(
         r"running \w{1,20} plugin|plugin \"(?P<plugin>[^\"]{1,60})\" (?:failed|for pod)|"
         r"running \"[^\"]{1,60}\" filter",
-        "the scheduler itself met an error, and tries again: if it stays so, see its log",
+        "the scheduler itself met an error, and tries again: if it stays so, check its log",
         _DESCRIBE,
     ),
 )

@@ -152,7 +152,7 @@ def _launch_cause(
     else:
         whose = f"the machine for {name}" if name else "a machine"
         message = f"{whose} could not be launched: {why or reason or 'no reason is given'}"
-        hint = known.hint or "see the message, and the node provisioner's log"
+        hint = known.hint or "check the message, and the node provisioner's log"
     return blame(
         known.code,
         about,
@@ -180,18 +180,18 @@ def _pending(case: Case, claim: Object) -> Cause:
     evidence += _warnings(case, claim)
     code, hint, command = (
         "node-claim-pending",
-        "nodes take minutes; then see the node provisioner's log",
+        "nodes take minutes; then check the node provisioner's log",
         looks.describe(claim),
     )
     if not dig(claim, "status", "conditions"):
         message, within_s = f"no node provisioner has acted on {name} for {span(since_s)}", _TAKEN_UP_WITHIN_S
-        hint, command = "start the node provisioner (gpu-provisioner, Karpenter), or see its log", _DOCTOR
+        hint, command = "start the node provisioner (gpu-provisioner, Karpenter), or check its log", _DOCTOR
     elif (launched := _step(claim, "Launched")) and launched.get("status") != "True":
-        message = f"the machine for {name} was asked for {span(since_s)} ago and is not launched yet"
+        message = f"the machine for {name} was requested {span(since_s)} ago and has not been launched"
         within_s = karpenter.LAUNCH_WITHIN_S
-        hint = "see the node provisioner's log" if since_s > within_s else hint
+        hint = "check the node provisioner's log" if since_s > within_s else hint
     elif registered.get("status") != "True":
-        message = f"the machine for {name} was asked for {span(since_s)} ago and has not joined"
+        message = f"the machine for {name} was requested {span(since_s)} ago and has not joined"
         message += _why_not_registered(registered)
         within_s = 0.0 if registered.get("status") == "False" else karpenter.REGISTER_WITHIN_S
         known = karpenter.REGISTRATION_HINTS.get(str(registered.get("reason") or ""), _JOINS)
@@ -207,7 +207,7 @@ def _pending(case: Case, claim: Object) -> Cause:
     else:
         ready = _step(claim, "Ready")
         why = str(ready.get("message") or ready.get("reason") or _other_denial(claim) or "no reason is given")
-        message = f"NodeClaim {name} is not ready {span(since_s)} after it was asked for: {why}"
+        message = f"NodeClaim {name} is not ready {span(since_s)} after it was requested: {why}"
         code, within_s = "node-not-initialized", _INITIALIZES_WITHIN_S
     weight: Weight = "fault" if since_s > within_s else "wait"
     return blame(code, title_of(claim), message, evidence, hint=hint, command=command, weight=weight)
@@ -235,8 +235,8 @@ def _why_not_registered(registered: Object) -> str:
 
 
 _DOCTOR = Command("kaitoctl doctor")
-_JOINS = "see its start-up log at the cloud: can it reach the API server, and may it join?"
-_PLUGIN_HINT = "install the GPU vendor's device plugin, or see why it does not run on this node"
+_JOINS = "check its start-up log at the cloud: can it reach the API server, and may it join?"
+_PLUGIN_HINT = "install the GPU vendor's device plugin, or check why it does not run on this node"
 
 
 def _not_initialized(
@@ -251,7 +251,7 @@ def _not_initialized(
     quoted, of_claim = re.search(r'"([^"]{1,200})"', said), f"of {claim['metadata']['name']}"
     thing = quoted[1] if quoted else ""
     if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist"):
-        thing = thing or next(iter(_startup_taints(claim, node)), "(see the node)")
+        thing = thing or next(iter(_startup_taints(claim, node)), "(check the node)")
     if reason == "ResourceNotRegistered" and thing in ("", api.GPU):
         message = f"node {node_name or of_claim} has joined and shows no {api.GPU}"
         command = looks.pods_on(node_name) if node_name else looks.describe(claim)
@@ -269,11 +269,11 @@ def _not_initialized(
         if template
         else f"node {node_name or of_claim} has joined and is not initialized: {said or reason}"
     )
-    hint = "see its conditions and taints, and the pods of the node's agents"
+    hint = "check its conditions and taints, and the pods of the node's agents"
     is_there = node_name and node_name not in case.seen.gone and reason != "NodeNotFound"
     command = Command("kubectl describe node", node_name) if is_there else looks.describe(claim)
     if reason == "NodeNotFound":
-        hint = "see who deleted the Node or the machine; the claim is given up, and another one is made"
+        hint = "check who deleted the Node or the machine; the claim was given up, and another one is created"
     if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist") and node_name:
         hint = "check that it runs on the node; do not remove the taint by hand"
         command = looks.pods_on(node_name)
@@ -351,7 +351,7 @@ def _inconsistent(case: Case, claim: Object, found: Object) -> Cause:
         title_of(claim),
         f"the node of {claim['metadata']['name']} is not what was promised: {said}",
         [condition_words(found), *evidence],
-        hint="see the node's GPUs and its device plugin; a machine with a broken GPU has to be replaced",
+        hint="check the node's GPUs and its device plugin; a machine with a broken GPU has to be replaced",
         command=looks.describe(claim),
         weight="wait",
     )

@@ -132,7 +132,7 @@ def busy(case: Case) -> Iterator[Cause]:
             ("other Workspaces", f"not ready: {', '.join(names[:WORKERS])}"),
             ("status", f"for {span(age_s)}"),
         ],
-        hint="see what these wait for: each holds a worker until it is ready, 30 minutes at most",
+        hint="check what these wait for: each holds a worker until it is ready, 30 minutes at most",
         command=Command("kaitoctl why", first.name, "-n", first.namespace),
         weight="wait",
     )

@@ -76,9 +76,9 @@ def _foreign(case: Case, foreign: list[str]) -> Cause:
     return blame(
         "finalizer-holds-deletion",
         title_of(case.workspace),
-        f"finalizer {', '.join(foreign)} of {', '.join(dict.fromkeys(whose))} holds the deletion",
+        f"finalizer {', '.join(foreign)} of {', '.join(dict.fromkeys(whose))} blocks the deletion",
         _evidence(case),
-        hint="start the controller that owns the finalizer, or take it off when what it guards is gone",
+        hint="start the controller that owns the finalizer, or remove it when what it guards is gone",
         command=Command(
             "kubectl get workspace", case.name, *case.in_namespace, "-o", "jsonpath={.metadata.finalizers}"
         ),
@@ -133,7 +133,7 @@ def _ours(case: Case) -> Cause:
         return blame(
             "finalizer-holds-deletion",
             title_of(case.workspace),
-            "KAITO's finalizer holds the deletion, and no controller runs that would take it off",
+            "KAITO's finalizer blocks the deletion, and no controller runs that would remove it",
             evidence or [("cluster", "no controller was found")],
             hint="start the controller: it gives the nodes back and takes its finalizer off" + _or_off(case),
             command=Command("kaitoctl doctor"),
@@ -143,7 +143,7 @@ def _ours(case: Case) -> Cause:
         return blame(
             "finalizer-holds-deletion",
             title_of(case.workspace),
-            f"KAITO's finalizer holds the deletion for {span(since_s)}: {says[1]}",
+            f"KAITO's finalizer blocks the deletion for {span(since_s)}: {says[1]}",
             [says, *evidence],
             hint="change what the controller names; it retries automatically",
             command=Command("kaitoctl events", case.name, *case.in_namespace),
@@ -152,7 +152,7 @@ def _ours(case: Case) -> Cause:
     return blame(
         "finalizer-holds-deletion",
         title_of(case.workspace),
-        f"KAITO's finalizer holds the deletion for {span(since_s)}, and nothing is left that it would "
+        f"KAITO's finalizer blocks the deletion for {span(since_s)}, and nothing is left that it would "
         f"wait for",
         evidence,
         hint="the controller takes a moment for that"
@@ -177,7 +177,7 @@ def _waits_for_nodes(case: Case, evidence: list[tuple[str, str]], since_s: float
         [says, *evidence] if says else evidence,
         hint="change what the controller names; it retries automatically"
         if says
-        else "see that the controller works, and may delete NodeClaims; they cost money until they go"
+        else "check that the controller works, and may delete NodeClaims; they cost money until they go"
         if late
         else "the controller has yet to ask for that; draining a node then takes as long as its pods",
         command=Command("kaitoctl doctor") if late and not says else looks.describe(claim),
@@ -282,11 +282,11 @@ def _of_claim(case: Case, claim: Object) -> Cause:
         title_of(claim),
         (f"{message}: {going}" if going else message) + (f" for {span(since_s)}" if late else ""),
         evidence,
-        hint="see at the cloud whether the machine goes, and the node provisioner's log"
+        hint="check at the cloud whether the machine goes, and the node provisioner's log"
         if in_cloud
-        else "see which pods are left on the node and why they do not end; then what the NodeClaim says"
+        else "check which pods are left on the node and why they do not end; then what the NodeClaim says"
         if late and node_name
-        else "draining a node takes as long as its pods; then see what the NodeClaim says",
+        else "draining a node takes as long as its pods; then check what the NodeClaim says",
         command=looks.pods_on(node_name) if late and node_name and not in_cloud else look,
         weight="fault" if late else "wait",
     )
@@ -296,7 +296,7 @@ def _by_hand(claim: Object, machine: str) -> Advice:
     what = f"machine {machine}" if machine else "machine"
     kind, name = str(claim["kind"]).lower(), str(claim["metadata"]["name"])
     return (
-        f"see that the node provisioner runs, and its log; see at the cloud whether the {what} still "
+        f"check that the node provisioner runs, and its log; check at the cloud whether the {what} still "
         f"exists, which "
         "costs money. Only when it is gone, remove the finalizer: "
     ) + Command("kubectl patch", kind, name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
@@ -345,7 +345,7 @@ def _dependents(case: Case) -> Cause:
         title_of(case.workspace),
         f"Kubernetes deletes what depends on the Workspace first: {names}{more}",
         [*evidence[:3], *_evidence(case)],
-        hint="each of them has to end: see its finalizers, and a pod's node",
+        hint="each of them has to end: check its finalizers, and a pod's node",
         command=looks.describe(last),
         weight="fault"
         if case.age_s(case.workspace["metadata"]["deletionTimestamp"]) > _DRAINS_WITHIN_S

@@ -249,7 +249,7 @@ def _ends_with_0(end: End) -> Cause | None:
     return end.blamed(
         "crash-loop",
         f"{end.name} exits with code 0, as if its work were done, and is restarted",
-        hint="a server stays: see its command and arguments (a process that goes to the background "
+        hint="a server stays: check its command and arguments (a process that goes to the background "
         "ends the container), and its log",
     )
 
@@ -292,7 +292,7 @@ def _by_liveness(end: End) -> Cause | None:
         end.about,
         f"a liveness probe killed {end.name}, which had served: {ran}",
         evidence,
-        hint="more time to start does not help: see its last lines, and whether the GPU is lost "
+        hint="more time to start does not help: check its last lines, and whether the GPU is lost "
         "(Xid, NVML errors in the node's kernel log)",
         command=end.look,
     )
@@ -310,7 +310,7 @@ def _by_slow_start(end: End) -> Cause | None:
     if failed := re.search(_BENCHMARK, end.log):
         message = f"KAITO's benchmark, which is the startup probe of {end.name}, fails: {failed['why']}"
         hint = (
-            "see why; KAITO does without it in a StatefulSet that it creates after the annotation is set, "
+            "check why; KAITO does without it in a StatefulSet that it creates after the annotation is set, "
             "not in one that is there"
         )
         evidence.append(("log", of_logs.shown(failed[0])))
@@ -375,7 +375,7 @@ def _probe_kills(end: End) -> bool:
 _BENCHMARK = r"KAITO_BENCHMARK \S{1,30} benchmark_failed error=(?P<why>.{1,200})"
 _TIMED_OUT = r"command timed out|command .{1,400} timed out after"
 _KILLED = (
-    "no probe was seen doing it: the kernel kills a child process when memory is short (see the node's "
+    "no probe was seen doing it: the kernel kills a child process when memory is short (check the node's "
     "kernel log), and so does a node that shuts down"
 )
 _ASKED = (
@@ -383,7 +383,7 @@ _ASKED = (
     "node that shuts down"
 )
 _LOST = (
-    "see whether the node or its container runtime restarted (event Rebooted, the kubelet's log): the "
+    "check whether the node or its container runtime restarted (event Rebooted, the kubelet's log): the "
     "container starts again by itself"
 )
 _SAME_END_S = 300.0

@@ -72,7 +72,7 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
     count, newest = len(group.pods), group.newest
     many = "" if count == 1 else f"{count} pods: "
     where = f"node {group.node}" if group.node else "its node"
-    what, hint = _MEANINGS.get(code, ("", "see the message"))
+    what, hint = _MEANINGS.get(code, ("", "check the message"))
     own = (words for pattern, words in _HINTS if re.search(pattern, f"{group.reason}: {group.words}"))
     own_hint = _TOO_SMALL if _is_too_small(group.words) else _of_plugin(group) or next(own, "")
     hint = own_hint or hint
@@ -150,22 +150,22 @@ _HINTS = (
     ),
     (
         r"no healthy devices present|no longer healthy",
-        "the device plugin holds the node's GPUs for broken: see its log, and Xid errors in the kernel's log",
+        "the device plugin takes the node's GPUs for broken: check its log, and Xid errors in the kernel log",
     ),
     (
         r"^OutOf\S+: .{0,200}\bused: [1-9]",
         "other pods on the node hold it, of which the scheduler did not know (one that is still ending, a "
-        "static pod, a second scheduler): see what runs there",
+        "static pod, a second scheduler): check what runs there",
     ),
     (
         r"^NodeAffinity",
-        "the node's labels are others than when the pod was placed there: see who changed them; its workload "
-        "makes another pod",
+        "the node's labels are others than when the pod was placed there: check who changed them; its "
+        "workload makes another pod",
     ),
     (
         r"^(?:TopologyAffinityError|SMTAlignmentError|EmptyPodSharedPoolError)|not enough cpus available|"
         r"\[memorymanager\]|pod rejected, (?:pod has|sum of)",
-        "the node's topology, CPU or memory manager finds no place that suits it: see the kubelet's policy "
+        "the node's topology, CPU or memory manager finds no place that suits it: check the kubelet's policy "
         "there, "
         "ask for other amounts of CPU and memory, or take another node",
     ),
@@ -201,7 +201,7 @@ _HINTS = (
     ),
     (
         r"^Evicted: The node was low on resource: pids",
-        "see what else starts so many processes there; set podPidsLimit of the node's kubelet",
+        "check what else starts so many processes there; set podPidsLimit of the node's kubelet",
     ),
     (
         r"exceeds the total limit of containers|exceeded its local ephemeral storage limit",
@@ -209,7 +209,7 @@ _HINTS = (
     ),
     (
         r"(?i)no space left on device",
-        "the disk of that node is full: see what fills it; another node takes the pod",
+        "the disk of that node is full: check what fills it; another node takes the pod",
     ),
     (r"^NodeShutdown", "the node goes down: its workload creates another pod where there is room"),
     (r"^DeadlineExceeded", "activeDeadlineSeconds of the pod has passed: a server is not to have one"),
@@ -217,13 +217,13 @@ _HINTS = (
 _MEANINGS = {
     "pod-rejected": (
         "the kubelet of {node} rejects {it}",
-        "see what that node lacks; another node takes the pod, or the kubelet there needs a restart",
+        "check what that node lacks; another node takes the pod, or the kubelet there needs a restart",
     ),
     "pod-ended": (
         "{node} ended {it}",
-        "see the node; a workload creates the pod again where there is room",
+        "check the node; a workload creates the pod again where there is room",
     ),
-    "pod-evicted": ("{node} evicted {it}", "see the node's pressure conditions"),
+    "pod-evicted": ("{node} evicted {it}", "check the node's pressure conditions"),
     "disk-full": ("{node} evicted {it}", "take nodes with a larger disk"),
-    "node-lost": ("{node} is not heard of", "see whether the machine still runs"),
+    "node-lost": ("{node} is not heard of", "check whether the machine still runs"),
 }

@@ -46,7 +46,7 @@ _REGISTRY = (
     (
         r"(?i)certificate has expired or is not yet valid",
         "the certificate of {registry} is not valid at this time, so that the node does not pull {image}",
-        "renew the registry's certificate, and see the clock of the node",
+        "renew the registry's certificate, and check the clock of the node",
     ),
     (
         r"(?i)certificate is (?:not )?valid for|legacy Common Name|cannot validate certificate for",
@@ -98,7 +98,7 @@ def images(case: Case) -> Iterator[Cause]:
             if code_of("event", str(event.get("reason"))) == "image-pull-failed"
         ]
         if evidence and is_creating(pod):
-            message, hint = f"an image cannot be used: {evidence[0][1]}", "see the message"
+            message, hint = f"an image cannot be used: {evidence[0][1]}", "check the message"
             yield blame(
                 "image-pull-failed", title_of(pod), message, evidence, hint=hint, command=looks.describe(pod)
             )
@@ -120,7 +120,7 @@ def _slow_pull(case: Case, pod: Object, item: Object) -> Iterator[Cause]:
         f"{title_of(pod)}, container {name}",
         f"node {node} has been pulling {image} for {span(since_s)}",
         [event_words(events[0])],
-        hint=f"see the network between the node and {registry_of(image)}; a registry near the cluster is "
+        hint=f"check the network between the node and {registry_of(image)}; a registry near the cluster is "
         f"faster",
         command=Command("kubectl describe node", node),
         weight="fault" if since_s > _PULLS_AT_MOST_S else "wait",
@@ -231,12 +231,14 @@ def _of_the_node(pull: _Pull) -> Cause | None:
     if re.search(_NO_SPACE, pull.words):
         message = f"the disk of node {node} is full: the image{pull.of}, {pull.image}, does not fit"
         return pull.blamed(
-            "disk-full", message, "take nodes with a larger disk, or see what else fills it", look
+            "disk-full", message, "take nodes with a larger disk, or check what else fills it", look
         )
     is_unreadable = pull.reason == "ImageInspectError" and not re.search(_SHORT_NAME, pull.words)
     if is_unreadable or re.search(_DAMAGED, pull.words):
         message = f"what node {node} has stored of the image{pull.of}, {pull.image}, is damaged"
-        hint = "see the node's disk; on the node, `crictl rmi IMAGE` takes it off, so that it is pulled again"
+        hint = (
+            "check the node's disk; on the node, `crictl rmi IMAGE` takes it off, so that it is pulled again"
+        )
         return pull.blamed("image-pull-failed", message, hint, look)
     return None
 
@@ -256,7 +258,7 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
     message = f"{registry} denies access to the image{pull.of}, {pull.image}"
     pull.evidence.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
     if secrets:
-        hint: Advice = f"see whether Secret {secrets[0]} has valid credentials for {registry}"
+        hint: Advice = f"check whether Secret {secrets[0]} has valid credentials for {registry}"
         command = Command("kubectl get secret", secrets[0], *case.in_namespace)
         return pull.blamed("image-unauthorized", message, hint, command)
     create = for_registry(case, "NAME", registry)
@@ -302,14 +304,14 @@ _PULL_RULES: tuple[Callable[[_Pull], Cause | None], ...] = (
 """The first that applies; the last one always does."""
 
 
-_SEE = "see the message"
+_SEE = "check the message"
 # Source: containerd 2.1 core/content, core/remotes/docker, core/unpack; distribution 3; Kubernetes v1.37.2
 # pkg/kubelet/images.
 _PULL_HINTS = (
     (
         r"(?i)credential provider|credentialprovider",
-        "the kubelet's credential provider fails on the node: see its log there, and the node's identity in "
-        "the cloud",
+        "the kubelet's credential provider fails on the node: check its log there, and the node's identity "
+        "in the cloud",
     ),
     (_SHORT_NAME, "write the image with its registry: docker.io/OWNER/NAME:TAG"),
     (
@@ -331,7 +333,7 @@ _PULL_HINTS = (
     ),
     (
         r"(?i)mismatched image rootfs|failed to extract layer|Lchown|apply layer|unpack image on snapshotter",
-        "the image cannot be unpacked on the node: build it again, and see the container runtime's log there",
+        "the image cannot be unpacked on the node: build it again, and check the container runtime's log",
     ),
     (r"(?i)tls: |remote error|broken pipe", "the connection to the registry broke: see proxies between"),
     (r"(?i)signature|policy", "the node's policy requires a signature that the image does not have"),

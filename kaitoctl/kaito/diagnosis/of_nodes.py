@@ -27,7 +27,7 @@ def findings(case: Case) -> Iterator[Cause]:
                 title_of(node),
                 f"the node that {pod['metadata']['name']} runs on is not Ready",
                 [("condition Ready", f"{ready.get('reason')}: {ready.get('message')}")],
-                hint="see its conditions",
+                hint="check its conditions",
                 command=Command("kubectl describe node", node["metadata"]["name"]),
             )
     verdict = case.seen.verdict
@@ -200,7 +200,7 @@ def _budget_block(
             title_of(node),
             f"node {name} cannot be drained: {failed[0][1]}",
             evidence,
-            hint="see which pods are left on the node and why they do not end",
+            hint="check which pods are left on the node and why they do not end",
             command=looks.pods_on(name),
             weight="fault" if late else "wait",
         )
@@ -229,7 +229,7 @@ def _volume_block(
         title_of(node),
         f"node {node['metadata']['name']} waits for volumes to be detached",
         [*waiting[:1], *evidence],
-        hint="see which volumes are still attached, and the CSI driver's pods",
+        hint="check which volumes are still attached, and the CSI driver's pods",
         command=Command("kubectl get volumeattachments"),
         weight="fault" if late else "wait",
     )
@@ -244,7 +244,7 @@ def _silent_machine(node: Object, evidence: list[tuple[str, str]]) -> Cause | No
         title_of(node),
         f"node {name} does not answer, so that its pods do not end",
         [condition_words(conditions.find(node, "Ready") or {}), *evidence],
-        hint="see at the cloud whether the machine still runs; the node provisioner's log says what it tries",
+        hint="check at the cloud whether the machine still runs; the provisioner's log says what it tries",
         command=Command("kubectl describe node", name),
     )
 

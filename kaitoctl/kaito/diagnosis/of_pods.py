@@ -66,8 +66,8 @@ _START_HINTS = (
     ),
     (
         r"(?i)nvidia-container-runtime\S*: (executable file )?not found|nvidia-ctk|\bCDI\b",
-        "the NVIDIA container toolkit of the node is missing, or its list of devices (CDI) is stale: see the "
-        "GPU operator's container toolkit there",
+        "the NVIDIA container toolkit of the node is missing, or its list of devices (CDI) is stale: check "
+        "the GPU operator's container toolkit there",
     ),
     (
         r"(?i)runAsNonRoot|non-root|run as root",
@@ -89,12 +89,12 @@ _START_HINTS = (
     ),
     (
         r"(?i)(?:exec|starting container process)\b.{0,200}permission denied",
-        "the program that is to run may not be executed by the container's user: see its mode in the image",
+        "the program that is to run may not be executed by the container's user: check its mode in the image",
     ),
     (
         r"(?i)failed to (?:stat|mkdir) \"|error mounting|failed to prepare subPath",
-        "a mount into the container fails: see its volumes and subPaths; the path of a hostPath has to be on "
-        "the node",
+        "a mount into the container fails: check its volumes and subPaths; the path of a hostPath has to be "
+        "on the node",
     ),
     (
         r"(?i)exec: |executable file not found|no such file or directory",
@@ -102,9 +102,9 @@ _START_HINTS = (
     ),
     (
         r"(?i)permission denied|operation not permitted",
-        "the user of the container may not do that: see its image",
+        "the user of the container may not do that: check its image",
     ),
-    (r"(?i)mount|rootfs|not a directory", "a mount into the container fails: see its volumes and subPaths"),
+    (r"(?i)mount|rootfs|not a directory", "a mount into the container fails: check its volumes and subPaths"),
     (
         r"(?i)memory|cgroup",
         "its limits are too small to start a process, or the node's cgroups are out of order",
@@ -118,7 +118,7 @@ _START_HINTS = (
         "the image has no user of that name: set runAsUser to "
         "a number in the pod template, or build the image with it",
     ),
-    (r"(?i)hook", "a hook of the container fails: see its lifecycle, and its log"),
+    (r"(?i)hook", "a hook of the container fails: check its lifecycle, and its log"),
 )
 
 
@@ -139,7 +139,7 @@ def _start_failure(case: Case, pod: Object, item: Object, reason: str, words: st
         f"{title_of(pod)}, container {name}",
         f"the container cannot be started: {words}",
         evidence,
-        hint=next((hint for pattern, hint in _START_HINTS if re.search(pattern, words)), "see the message"),
+        hint=next((hint for pattern, hint in _START_HINTS if re.search(pattern, words)), "check the message"),
         command=looks.describe(pod),
     )
 
@@ -189,7 +189,7 @@ def slow(case: Case) -> Iterator[Cause]:
                     f"it loads for {span(running_s)}, and the budget is {span(budget_s)}",
                     [event_words(event) for event in case.seen.events_of(pod)[:1]]
                     + _last_words(case, pod, item),
-                    hint="see whether it still moves",
+                    hint="check whether it still moves",
                     command=Command("kaitoctl logs", case.name, *case.in_namespace),
                 )
 
@@ -268,7 +268,7 @@ def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, s
         return (
             f"init container {name} has run for {span(running_s)} and has not ended, and the server starts "
             "after it",
-            "see what it waits for",
+            "check what it waits for",
         )
     mains = [item for item in dig(pod, "spec", "containers") or () if isinstance(item, dict)]
     with_gpus = [item for item in mains if pod_state.holds_accelerator({"spec": {"containers": [item]}})]
@@ -278,7 +278,7 @@ def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, s
     return (
         f"{name}, which runs beside the server, is not ready {span(running_s)} after it began, and so the "
         "pod is not",
-        "see its log and its readinessProbe; take it out where nobody needs it",
+        "check its log and its readinessProbe; take it out where nobody needs it",
     )
 
 
@@ -304,7 +304,7 @@ def _no_longer_ready(case: Case, pod: Object, served_s: float) -> Iterator[Cause
         f"it runs, and is no longer ready {span(served_s)} after it began",
         evidence
         or [("condition Ready", str((conditions.find(pod, "Ready") or {}).get("message") or "False"))],
-        hint="more time does not help: see its last lines, and whether the GPU is lost (Xid, NVML errors)",
+        hint="more time does not help: check its last lines, and whether the GPU is lost (Xid, NVML errors)",
         command=Command("kaitoctl logs", case.name, *case.in_namespace),
     )
 

@@ -44,7 +44,7 @@ def gated(case: Case) -> Iterator[Cause]:
                 ("spec", f"schedulingGates: {', '.join(gates)}"),
                 ("condition PodScheduled", f"{placed.get('reason')}: {placed.get('message')}"),
             ],
-            hint="see the queue: it takes the gate away when it is the pod's turn; nodes are not the matter"
+            hint="check the queue: it takes the gate away when it is the pod's turn; nodes are not the matter"
             if is_kueue
             else "who set the gate takes it away; nodes are not the matter",
             command=Command("kubectl get workloads.kueue.x-k8s.io", *case.in_namespace)
@@ -83,13 +83,13 @@ NO_SCALE_UP = (
         "the cloud has none now: take another zone or type",
     ),
     NoScaleUp(
-        r"backoff after failed scale-up", "the cloud refused the last node: see the autoscaler's status"
+        r"backoff after failed scale-up", "the cloud refused the last node: check the autoscaler's status"
     ),
     NoScaleUp(r"max node group size reached", "raise the largest size of the node group (node pool)"),
     NoScaleUp(
         r"max cluster \S+ limit reached|max limit reached", "raise the autoscaler's limit for the cluster"
     ),
-    NoScaleUp(r"not ready for scale-?up", "see whether the node group's last nodes have become Ready"),
+    NoScaleUp(r"not ready for scale-?up", "check whether the node group's last nodes have become Ready"),
     NoScaleUp(
         r"affinity|selector|Insufficient|untolerated|wouldn't fit|volume",
         "no node group makes a node that takes the pod: give one its labels and GPUs, or create the node",
@@ -106,7 +106,7 @@ def _autoscaler(case: Case, pod: Object) -> tuple[tuple[str, str], str, str] | N
             if event["reason"] == "TriggeredScaleUp":
                 return (source, words), f"{what}: {said}", "wait for the node"
             hint = next((row.hint for row in NO_SCALE_UP if re.search(row.pattern, words)), "")
-            hint = hint or "see the status of the cluster autoscaler"
+            hint = hint or "check the status of the cluster autoscaler"
             return (source, words), f"{what}: {said}" if said else what, hint
     return None
 
@@ -166,29 +166,29 @@ def _no_scheduler(case: Case, pod: Object) -> Cause | None:
     return blame(
         "unschedulable",
         title_of(pod),
-        f"scheduler {name} has not looked at it for {span(since_s)}",
+        f"scheduler {name} has not tried to place it for {span(since_s)}",
         [
             ("pod", f"schedulerName {name}, no condition PodScheduled"),
             *map(event_words, case.seen.events_of(pod)),
         ],
-        hint="see that a scheduler of this name runs: whoever runs the cluster knows where",
+        hint="check that a scheduler of this name runs: whoever runs the cluster knows where",
         command=Command("kubectl get pods -A -o wide"),
     )
 
 
 _EVENTS = ("TaintManagerEviction", "DeviceTaintManagerEviction", "Preempted", "Preempting", "Evicted")
 _WHAT = {
-    "DeletionByTaintManager": "a NoExecute taint of its node threw it out",
-    "TaintManagerEviction": "a NoExecute taint of its node threw it out",
-    "DeletionByDeviceTaintManager": "a taint of the device that it holds (DRA) threw it out",
-    "DeviceTaintManagerEviction": "a taint of the device that it holds (DRA) threw it out",
+    "DeletionByTaintManager": "a NoExecute taint of its node evicted it",
+    "TaintManagerEviction": "a NoExecute taint of its node evicted it",
+    "DeletionByDeviceTaintManager": "a taint of the device that it holds (DRA) evicted it",
+    "DeviceTaintManagerEviction": "a taint of the device that it holds (DRA) evicted it",
     "PreemptionByScheduler": "a pod of higher priority took its place",
     "Preempted": "a pod of higher priority took its place",
     "Preempting": "its node made room for a critical pod",
     "EvictionByEvictionAPI": "its node was drained, or its eviction was requested",
     "DeletionByPodGC": "its node is gone, so that it was removed",
     "TerminationByKubelet": "its node ended it",
-    "Evicted": "its node ran short of something and threw it out",
+    "Evicted": "its node ran short of a resource and evicted it",
 }
 _UNREACHABLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
@@ -205,7 +205,7 @@ def thrown_out(case: Case) -> Iterator[Cause]:
         what = _WHAT.get(reason, reason)
         is_taint = reason in ("DeletionByTaintManager", "TaintManagerEviction")
         if taints and is_taint:
-            what = f"taint {taints[0][1]} of node {taints[0][0]} threw it out"
+            what = f"taint {taints[0][1]} of node {taints[0][0]} evicted it"
         where = node or (taints[0][0] if taints else "")
         yield blame(
             "pod-thrown-out",
@@ -214,9 +214,9 @@ def thrown_out(case: Case) -> Iterator[Cause]:
             evidence,
             hint="the taint belongs to who set it: wait until it is gone, or take another node"
             if is_taint
-            else "see who did it and whether it will happen again; a higher priority protects from preemption"
+            else "check who did it and whether it will happen again; higher priority protects from preemption"
             if reason.startswith("Preempt")
-            else "see the node; the pod is created again where there is room",
+            else "check the node; the pod is created again where there is room",
             command=Command("kubectl describe node", where) if where else Command("kubectl get nodes"),
             weight="fault" if unplaced else "note",
         )

@@ -83,7 +83,7 @@ def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, Command]
     """What to do, and a command that does it: of a Service that reaches nobody none takes anything away."""
     if main is None:
         return (
-            "the controller makes it when it next looks at the Workspace: see that it runs",
+            "the controller makes it when it next looks at the Workspace: check that it runs",
             Command("kaitoctl doctor"),
         )
     look = looks.describe(main)
@@ -109,8 +109,8 @@ def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, Command]
                 ),
             )
     if found.gap == "endpoints":
-        return "see why Kubernetes has written no endpoint; it takes seconds when its controllers run", look
-    return "see what has changed it; the Workspace needs a ClusterIP or LoadBalancer Service", look
+        return "check why Kubernetes has written no endpoint; it takes seconds when its controllers run", look
+    return "check what has changed it; the Workspace needs a ClusterIP or LoadBalancer Service", look
 
 
 def _server_port(case: Case, port: Object) -> int | None:
@@ -147,7 +147,7 @@ def lost_nodes(case: Case) -> Iterator[Cause]:
                 ("pod", f"{pods[0]['metadata']['name']} is {pod_state.summary(pods[0])}"),
                 ("pod", str(dig(pods[0], "status", "message") or "")),
             ],
-            hint="see whether the machine still runs: its pods are replaced once it is back, or its Node "
+            hint="check whether the machine still runs: its pods are replaced once it is back, or its Node "
             "is gone",
             command=Command("kubectl describe node", name),
         )
@@ -165,7 +165,7 @@ def _on_no_node(case: Case, name: str, pod: Object) -> Cause:
         f"the node that {pod_name} runs on, or ran on, does not exist any more",
         [("cluster", f"there is no Node {name}"), ("pod", f"{pod_name} is {pod_state.summary(pod)}")],
         hint="Kubernetes deletes such a pod within a minute, and its workload makes another; if it stays, "
-        "see that kube-controller-manager runs, and delete it",
+        "check that kube-controller-manager runs, and delete it",
         command=Command("kubectl get pod", pod_name, *case.in_namespace, "-o", "wide"),
     )
 
@@ -190,7 +190,7 @@ def readiness_gates(case: Case) -> Iterator[Cause]:
             title_of(pod),
             f"its containers are ready, and its readiness gate {', '.join(missing)} is not True",
             [("condition Ready", words)],
-            hint="whose gate it is sets it, such as a load balancer's controller: see that it runs and knows "
+            hint="its owner sets it, such as a load balancer's controller: check that it runs and knows "
             "the pod",
             command=looks.describe(pod),
             weight="fault" if late or case.progress.down else "wait",
@@ -205,14 +205,14 @@ def nobody_served(case: Case) -> Iterator[Cause]:
     """Its controller calls it ready and nobody is served; for when nothing else was found."""
     if not case.progress.down or next(readiness_gates(case), None) is not None:
         return
-    evidence, hint = [], "see the pods and their logs"
+    evidence, hint = [], "check the pods and their logs"
     for pod in case.seen.pods:
         if is_being_deleted(pod) and case.age_s(pod["metadata"].get("deletionTimestamp")) > _GRACE_S:
             held = ", ".join(pod["metadata"].get("finalizers") or ()) or "none"
             since = pod["metadata"]["deletionTimestamp"]
             evidence.append((title_of(pod), f"deletionTimestamp {since}, finalizers {held}"))
             hint = (
-                "see what holds the pods that are being deleted: a finalizer, or the kubelet and container "
+                "check what holds the pods that are being deleted: a finalizer, or the kubelet and container "
             )
             hint += "runtime of their node"
     for pod in case.pods:

@@ -19,7 +19,7 @@ _USUAL_ONCE, _OFTEN = ("SandboxChanged",), 5
 _HINTS = {
     "VolumePermissionChangeInProgress": "the kubelet gives each file on the volume to the pod's fsGroup: set "
     "fsGroupChangePolicy: OnRootMismatch in the pod template, and it does so once",
-    "SandboxChanged": "the pod's sandbox ends again and again: see the container runtime's and the network "
+    "SandboxChanged": "the pod's sandbox ends again and again: check the container runtime's and the network "
     "plugin's log on the node",
 }
 _CREATED_WITHIN_S = 60.0
@@ -62,7 +62,7 @@ def said_of_pods(case: Case) -> Iterator[Cause]:
                 title_of(pod),
                 f"the kubelet of {node} has begun nothing of it for {span(since_s)}, and no event says why",
                 [("pod", pod_state.summary(pod)), *_unseen(case)],
-                hint="see whether that node's kubelet runs, and what it pulls or mounts",
+                hint="check whether that node's kubelet runs, and what it pulls or mounts",
                 command=Command("kubectl describe node", node),
                 weight="wait",
             )
@@ -85,7 +85,7 @@ def said_of_workloads(case: Case) -> Iterator[Cause]:
                 title_of(workload),
                 f"no pod of it has been created in {span(since_s)}, or is left, and no event says why",
                 [("spec", f"replicas: {replicas(workload)}"), *_unseen(case)],
-                hint="that takes Kubernetes seconds: see that kube-controller-manager runs",
+                hint="that takes Kubernetes seconds: check that kube-controller-manager runs",
                 command=looks.describe(workload),
             )
 
@@ -102,9 +102,9 @@ def _not_taken_up(case: Case) -> Iterator[Cause]:
         yield blame(
             "kubernetes-says",
             title_of(workload),
-            f"Kubernetes has not taken up its last change, of {span(since_s)} ago",
+            f"Kubernetes has not observed its last change, made {span(since_s)} ago",
             [("status", f"observedGeneration {seen}, and metadata.generation is {wanted}")],
-            hint="that takes Kubernetes seconds: see that kube-controller-manager runs",
+            hint="that takes Kubernetes seconds: check that kube-controller-manager runs",
             command=looks.describe(workload),
         )
 

@@ -19,11 +19,11 @@ from kaitoctl.kube.objects import Object, dig
 _VOLUME_HINTS = (
     (
         r"(?i)fetch token|service ?accounts? \S+ (?:not found|is forbidden)",
-        "the pod's ServiceAccount is missing, or may have no token: see it",
+        "the pod's ServiceAccount is missing, or may have no token: check it",
     ),
     (
         r"(?i)image volume|failed to pull|pull and unpack|ErrImagePull",
-        "the image of that volume cannot be pulled: see its name, and the pull secrets",
+        "the image of that volume cannot be pulled: check its name, and the pull secrets",
     ),
     (
         r"(?i)failed to sync (?:secret|configmap) cache|object \"[^\"]*\"/\"[^\"]*\" not registered",
@@ -31,11 +31,11 @@ _VOLUME_HINTS = (
     ),
     (
         r"(?i)PVC is not bound|has empty pvc\.Spec\.VolumeName",
-        "its claim is bound to no volume, or has lost it: see the claim, and restore its PersistentVolume",
+        "its claim is bound to no volume, or has lost it: check the claim, and restore its PersistentVolume",
     ),
     (
         r"(?i)PVC is being deleted|the volume is marked for deletion",
-        "its claim is being deleted, and what is on it may go, too: see who deleted it",
+        "its claim is being deleted, and what is on it may go, too: check who deleted it",
     ),
     (
         r"(?i)persistentvolumes? \"[^\"]+\" not found|failed to fetch PV |can'?t find PV",
@@ -45,11 +45,11 @@ _VOLUME_HINTS = (
     (
         r"pv\.Spec\.ClaimRef",
         "the PersistentVolume belongs to another claim, often one of the same name that was deleted since: "
-        "see its claimRef, and take the uid out of it if this claim is to have it",
+        "check its claimRef, and take the uid out of it if this claim is to have it",
     ),
     (
         r"has volumeMode ",
-        "the claim is a raw block device and the pod mounts a file system, or the other way round: see its "
+        "the claim is a raw block device and the pod mounts a file system, or the other way round: check its "
         "volumeMode",
     ),
     (
@@ -74,12 +74,12 @@ _VOLUME_HINTS = (
     (
         r"(?i)size reported to be zero|no medium found|(?:find|found|locate) (?:the )?(?:device|disk|nvme)|"
         r"\bdevice .{0,80}(?:not found|does not exist)|no disk.{0,40}lun",
-        "the disk is attached, and the node does not see it: see the node's kernel log; detach it there, or "
-        "take another node",
+        "the disk is attached, and the node does not see it: check the node's kernel log; detach it there, "
+        "or take another node",
     ),
     (
         r"(?i)operation with the given volume(?: id)? \S* ?already exists|\bAborted\b",
-        "the storage driver is still at work on the volume: it tries again; if it stays so, see its log",
+        "the storage driver is still at work on the volume: it tries again; if it stays so, check its log",
     ),
     (
         r"(?i)Multi-Attach|already (exclusively )?attached|already used by",
@@ -92,21 +92,21 @@ _VOLUME_HINTS = (
     ),
     (
         r"(?i)driver name \S+ not found|no such driver|not registered|csinode|CSI driver",
-        "the CSI driver does not run on this node: see its DaemonSet",
+        "the CSI driver does not run on this node: check its DaemonSet",
     ),
     (
         r"(?i)code = NotFound|(?:volume|disk)\b.{0,60}\bnot found|does not exist in (?:the )?(?:zone|region)|"
         r"(?:bucket|container|share|file ?system) \S{0,80} ?does not exist",
-        "the disk behind the volume is gone from the storage: see the PersistentVolume, and restore it",
+        "the disk behind the volume is gone from the storage: check the PersistentVolume, and restore it",
     ),
     (
         r"(?i)failed to resolve server|name or service not known|no such host",
-        "the node cannot resolve the name of the storage's server: see it, and the node's DNS",
+        "the node cannot resolve the name of the storage's server: check it, and the node's DNS",
     ),
     (r"(?i)no space left|disk quota exceeded", "the disk of the node, or the volume, is full"),
     (
         r"(?i)input/output error|structure needs cleaning",
-        "the disk or its file system is broken: see the storage, and the node's kernel log",
+        "the disk or its file system is broken: check the storage, and the node's kernel log",
     ),
     (
         r"(?i)hostPath type check failed|is not a directory|no such file or directory|does not exist",
@@ -117,23 +117,23 @@ _VOLUME_HINTS = (
         r"forbidden|not authorized|authentication failed|failed to authenticate|AADSTS\d|"
         r"Credential\w{0,20} (?:authentication|unavailable)|\b40[13] \w{0,20}(?:Authori|Authent)|"
         r"AuthorizationFailure",
-        "the storage refuses the node or its identity: see its access rules",
+        "the storage refuses the node or its identity: check its access rules",
     ),
     (
         r"(?i)wrong fs type|bad superblock|fsck|filesystem|mount: |exit status 32",
-        "the node cannot mount what is on the volume: see its file system, and the node's mount helpers",
+        "the node cannot mount what is on the volume: check its file system, and the node's mount helpers",
     ),
     (
         r"(?i)timed? ?out|deadline exceeded|connection refused|no route|unavailable",
-        "the storage does not answer in time: see that the node reaches it",
+        "the storage does not answer in time: check that the node reaches it",
     ),
     (r"(?i)attach.*limit|maximum number|too many", "the node has as many disks as it can have: take another"),
-    (r"(?i)resize", "the volume cannot grow: see its claim and storage class"),
+    (r"(?i)resize", "the volume cannot grow: check its claim and storage class"),
 )
 _SANDBOX_HINTS = (
     (
         r"(?i)no runtime for|containerd-shim-\S+?\"?:|RuntimeHandler|runtime handler|unknown runtime",
-        "the container runtime of the node does not have this runtime class: see the GPU operator's "
+        "the container runtime of the node does not have this runtime class: check the GPU operator's "
         "container toolkit there",
     ),
     (
@@ -142,7 +142,7 @@ _SANDBOX_HINTS = (
     ),
     (
         r"(?i)nvidia-container-runtime\S*: |nvidia-container-cli|nvml|driver/library version mismatch",
-        "the NVIDIA container toolkit or driver of the node is missing or broken: see the GPU operator's "
+        "the NVIDIA container toolkit or driver of the node is missing or broken: check the GPU operator's "
         "pods there",
     ),
     (
@@ -170,20 +170,20 @@ _SANDBOX_HINTS = (
     ),
     (
         r"(?i)cni|multus|network plugin|subnet\.env|network is not ready|networkPlugin|plugin type=",
-        "the network plugin of the node is not ready: see its DaemonSet pod there",
+        "the network plugin of the node is not ready: check its DaemonSet pod there",
     ),
     (
         r"(?i)sandbox image|pause",
-        "the node cannot pull the sandbox image: see its registry settings",
+        "the node cannot pull the sandbox image: check its registry settings",
     ),
     (
         r"(?i)resource ?claim|dynamic resource|DRA|prepare",
-        "see the ResourceClaims and their driver on the node",
+        "check the ResourceClaims and their driver on the node",
     ),
     (r"(?i)no space left|disk", "the node's disk is full"),
     (
         r"(?i)name .{0,60}is reserved|deadline ?exceeded|context canceled|transport is closing",
-        "the container runtime of the node is stuck, or waits for its network plugin: see both, restart it",
+        "the container runtime of the node is stuck, or waits for its network plugin: check both, restart it",
     ),
     (
         r"expected cgroupsPath",
@@ -246,7 +246,7 @@ def _volume(case: Case, pod: Object, event: Object, words: str) -> Cause:
         title_of(pod),
         f"a volume{of} cannot be {what}{held}: {words}",
         evidence,
-        hint=_hint(words, _VOLUME_HINTS, "see the message, and the storage driver's log"),
+        hint=_hint(words, _VOLUME_HINTS, "check the message, and the storage driver's log"),
         command=Command("kubectl describe pvc", *named, *case.in_namespace) if named else looks.describe(pod),
     )
 
@@ -269,7 +269,7 @@ def _sandbox(case: Case, pod: Object, evidence: list[tuple[str, str]], words: st
         title_of(pod),
         f"node {node} cannot make the pod's sandbox: {words}",
         evidence,
-        hint=_hint(words, _SANDBOX_HINTS, "see the message, and the container runtime's log on the node"),
+        hint=_hint(words, _SANDBOX_HINTS, "check the message, and the container runtime's log on the node"),
         command=Command("kubectl describe node", node) if node else looks.describe(pod),
     )
 
@@ -289,7 +289,7 @@ _CLAIM_HINTS = (
     ),
     (
         r"(?i)Cannot bind to requested volume .{0,200}|already bound to a different claim",
-        "the volume that the claim names does not fit it, or is another's: see both",
+        "the volume that the claim names does not fit it, or is another's: check both",
     ),
     (
         r"(?i)has lost (?:its|reference)|bound incorrectly",
@@ -302,7 +302,7 @@ _CLAIM_HINTS = (
     ),
     (
         r"(?i)Waiting for a volume to be created|external provisioner",
-        "the storage driver has not made it yet: see that its controller runs; its name stands in the event",
+        "the storage driver has not made it yet: check that its controller runs; the event names it",
     ),
     (
         r"(?i)access ?mode|ReadWriteMany|MULTI_NODE",

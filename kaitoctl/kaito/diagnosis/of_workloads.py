@@ -37,7 +37,7 @@ def job_gone(case: Case) -> Iterator[Cause]:
             ("condition JobStarted", f"True since {started.get('lastTransitionTime') or '?'}"),
             ("cluster", "there is no Job of the name"),
         ],
-        hint="the controller has not made it again: see that it runs, and restart it if it does",
+        hint="the controller has not made it again: check that it runs, and restart it if it does",
         command=Command("kaitoctl doctor"),
         weight="fault" if case.age_s(started.get("lastTransitionTime")) > _REMADE_WITHIN_S else "wait",
     )
@@ -62,7 +62,7 @@ def workload_gone(case: Case) -> Iterator[Cause]:
         f"its Deployment or StatefulSet {case.name} does not exist any more, though its conditions say ready"
         + served,
         [*said, ("cluster", "there is no Deployment and no StatefulSet of the name")],
-        hint="the controller has not made it again: see that it runs, and restart it if it does",
+        hint="the controller has not made it again: check that it runs, and restart it if it does",
         command=Command("kaitoctl doctor"),
     )
 
@@ -90,7 +90,7 @@ def scaled_to_zero(case: Case) -> Iterator[Cause]:
         if who is not None:
             evidence.append(("managedFields", f"{who.manager} wrote spec.replicas at {who.time or '?'}"))
             if re.search(_AUTOSCALERS, who.manager):
-                hint = f"{who.manager} did it, and may do it again: see its rules first; then scale it up"
+                hint = f"{who.manager} did it, and may do it again: check its rules first; then scale it up"
         yield blame(
             "scaled-to-zero",
             title_of(workload),
@@ -155,7 +155,7 @@ def _suspension(case: Case, job: Object) -> Cause:
         title_of(job),
         f"it is suspended{f': queue {queue} has not admitted it' if queue else ''}",
         [("spec", "suspend: true"), *_progressing(job)],
-        hint="see the queue; Kueue starts the job when it is its turn" if queue else "resume it",
+        hint="check the queue; Kueue starts the job when it is its turn" if queue else "resume it",
         command=Command("kubectl get workloads.kueue.x-k8s.io", *case.in_namespace) if queue else resume,
         weight="wait" if queue else "fault",
     )
@@ -218,7 +218,12 @@ def _refusal(case: Case, obj: Object, evidence: list[tuple[str, str]]) -> Cause:
             weight="wait" if kind.passes else "fault",
         )
     return blame(
-        "pods-refused", title_of(obj), message, evidence, hint="see the message", command=looks.describe(obj)
+        "pods-refused",
+        title_of(obj),
+        message,
+        evidence,
+        hint="check the message",
+        command=looks.describe(obj),
     )
 
 
@@ -250,6 +255,6 @@ def given_up(case: Case) -> Iterator[Cause]:
                 title_of(workload),
                 f"Kubernetes has given the rollout up: {why}",
                 [("condition Progressing", why)],
-                hint="see the pods",
+                hint="check the pods",
                 command=Command("kaitoctl status", case.name, *case.in_namespace),
             )

@@ -35,9 +35,9 @@ from kaitoctl.kube.objects import (
 _TAKEN_UP_WITHIN_S = 5.0
 _PASSES_WITHIN_S = 600.0
 _SILENT = (
-    "see whether its pod crashes or lacks rights; "
+    "check whether its pod crashes or lacks rights; "
     + Command("kaitoctl validate")
-    + " finds what KAITO trips over in silence"
+    + " finds what KAITO fails on silently"
 )
 
 
@@ -231,7 +231,7 @@ def controller(case: Case) -> Iterator[Cause]:
             title_of(case.workspace),
             f"its conditions are of generation {newest}, and it is at {generation_of(case.workspace)}",
             evidence,
-            hint="see that the controller runs",
+            hint="check that the controller runs",
             command=Command("kaitoctl doctor"),
             weight="fault" if case.seen.is_ours and here == () else "wait",
         )
@@ -242,9 +242,9 @@ def _start(here: tuple[str, ...] | None) -> Advice:
     if here is None:
         return "ask who may list Deployments whether KAITO is installed, and whether its pod is ready"
     if is_kaito_here(here):
-        return "KAITO is installed: see whether its pod is ready, who holds its lease, and its log"
+        return "KAITO is installed: check whether its pod is ready, who holds its lease, and its log"
     if here:
-        return "see whether kaitoctl's controller is ready, who holds its lease, and its log"
+        return "check whether kaitoctl's controller is ready, who holds its lease, and its log"
     return "start KAITO's controller, or manage Workspaces with: " + Command("kaitoctl run-controller")
 
 

@@ -83,7 +83,7 @@ REFUSALS = (
     Refusal(
         r"pods \"(?P<name>[^\"]+)\" already exists",
         "another pod has the name {name}, which the StatefulSet needs",
-        "see whose it is: a StatefulSet does not take over a pod of another owner",
+        "check whose it is: a StatefulSet does not take over a pod of another owner",
         Command("kubectl get pod {name} -n {namespace} -o yaml"),
     ),
     Refusal(
@@ -152,7 +152,7 @@ REFUSALS = (
     Refusal(
         r"policy '(?P<name>[^\s']+)' with binding \S+ denied request",
         "MutatingAdmissionPolicy {name} forbids the pods",
-        "see what it could not change, or ask who owns the policy",
+        "check what it could not change, or ask who owns the policy",
         Command("kubectl describe mutatingadmissionpolicies"),
     ),
     Refusal(
@@ -187,7 +187,7 @@ REFUSALS = (
     Refusal(
         r"(?i)failed to create PVC|persistentvolumeclaims? .* is forbidden",
         "the volume claims of the StatefulSet cannot be created",
-        "see the message: a quota of storage, or a storage class that does not exist",
+        "check the message: a quota of storage, or a storage class that does not exist",
         Command("kubectl get persistentvolumeclaims,storageclasses -n {namespace}"),
     ),
     Refusal(

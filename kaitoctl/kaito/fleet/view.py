@@ -169,7 +169,7 @@ def replica_words(replica: Replica) -> str:
         return replica.failure
     if not replica.is_ready:
         found = conditions.find(replica.workspace, api.WORKSPACE_SUCCEEDED) or {}
-        return str(found.get("message") or "not looked at yet")
+        return str(found.get("message") or "not reconciled yet")
     return "" if replica.is_current else f"older template: {', '.join(replica.differing[:3])}"
 
 

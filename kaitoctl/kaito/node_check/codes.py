@@ -155,8 +155,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "gpu-unhealthy": (
             "The node offers fewer GPUs than it has: its capacity, nvidia.com/gpu.count or the instance type "
             "says more than is allocatable. The device plugin holds the missing one for unhealthy (an Xid "
-            "error), or it has fallen off the bus. See the plugin's log and `nvidia-smi` on the node; drain "
-            "and reboot or replace the machine. Another instance type does not help."
+            "error), or it has fallen off the bus. Check the plugin's log and `nvidia-smi` on the node; "
+            "drain and reboot or replace the machine. Another instance type does not help."
         ),
         "mig-changing": (
             "The MIG manager is cutting the node's GPUs (label nvidia.com/mig.config.state is pending or "
@@ -165,8 +165,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         ),
         "mig-failed": (
             "The MIG manager could not cut the node's GPUs as the label nvidia.com/mig.config says (state "
-            "failed). See its log on this node; often something still used a GPU, or the configuration does "
-            "not fit the GPU model."
+            "failed). Check its log on this node; often something still used a GPU, or the configuration "
+            "does not fit the GPU model."
         ),
         "gpu-driver-upgrade": (
             "The GPU operator is replacing the driver on this node (label "

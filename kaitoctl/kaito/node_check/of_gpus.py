@@ -176,7 +176,7 @@ def unhealthy_finding(node: NodeFacts, gpus: Gpus, needed: int) -> Finding | Non
     message = f"{gpus.allocatable} of {there} GPUs allocatable{why}: {lost} {_are(lost)} unhealthy or lost"
     if level == "fail":
         message += f", and each pod asks for {needed}"
-    hint = "see the device plugin's log on this node and the kernel's Xid errors; then reboot or repair it"
+    hint = "check the device plugin's log on this node and the kernel's Xid errors; then reboot or repair it"
     return Finding(
         "gpu-unhealthy", "fail" if level == "fail" else "warn", message, hint, looks.pods_on(node.name)
     )
@@ -203,11 +203,11 @@ def changing_finding(node: NodeFacts, *, is_enough: bool) -> Finding | None:
     if not code:
         return None
     failed = "has failed" in message
-    hint = "wait until it is done" if not failed else "see the log of the component that does it"
+    hint = "wait until it is done" if not failed else "check the log of the component that does it"
     if code == "mig-changing":
         hint = f"wait until {sharing.LABEL_MIG_STATE} is success; then look what the node offers"
     elif code == "mig-failed":
-        hint = "see the log of nvidia-mig-manager on this node"
+        hint = "check the log of nvidia-mig-manager on this node"
     level = "warn" if failed and is_enough else "fail"
     return Finding(code, "warn" if level == "warn" else "fail", message, hint, looks.pods_on(node.name))
 
@@ -239,7 +239,7 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         return Finding("gpu-not-allocatable", "fail", message, "ask why, or choose another node", plugin)
     if gpus.capacity:
         message = f"it has {counted(gpus.capacity, 'GPU')}, and none is allocatable"
-        hint = "the device plugin stopped or holds them for unhealthy; see its pod on this node"
+        hint = "the device plugin stopped or holds them for unhealthy; check its pod on this node"
         return Finding("gpu-not-allocatable", "fail", message, hint, plugin)
     if found := _of_other_maker(amounts):
         kind, maker = found
@@ -260,12 +260,12 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
     ):
         product = labels.get(LABEL_PRODUCT) or "an NVIDIA GPU"
         message = f"its labels say {product}, but neither capacity nor allocatable shows {api.GPU}"
-        hint = "the device plugin does not run on this node, or the driver failed; see its pod there"
+        hint = "the device plugin does not run on this node, or the driver failed; check its pod there"
         return Finding("gpu-not-allocatable", "fail", message, hint, plugin)
     message = f"status.allocatable has no {api.GPU}"
     if shape := node.shape:
         message += f", although a {shape.name} has {counted(shape.gpus, shape.gpu_model)}"
-    hint = "install the GPU vendor's device plugin, or see why it does not run on this node"
+    hint = "install the GPU vendor's device plugin, or check why it does not run on this node"
     return Finding("no-gpu", "fail", message, hint, plugin)
 
 

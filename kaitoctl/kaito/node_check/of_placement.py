@@ -85,7 +85,7 @@ def _expression_findings(
         yield Finding(
             "selector-not-understood",
             "fail" if is_ours else "warn",
-            f"resource.labelSelector.matchExpressions cannot be understood: {problem}",
+            f"resource.labelSelector.matchExpressions is invalid: {problem}",
             "the API server refuses pods with it" if is_ours else "KAITO does not read matchExpressions",
         )
         return
@@ -259,7 +259,7 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
                 f", and {wanted_by.name} needs about {_in_units(kind, least)}" if wanted_by and least else ""
             )
             message = f"only {_in_units(kind, amount)} {word_for} allocatable{needs}"
-            hint = "see what is reserved on the node (kubelet's systemReserved, kubeReserved)"
+            hint = "check what is reserved on the node (kubelet's systemReserved, kubeReserved)"
             yield Finding("no-room", "warn", message, hint, look)
 
 

@@ -148,7 +148,7 @@ def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Find
     if not node.is_ready:
         _, why = node.conditions.get("Ready", ("", ""))
         message = f"the node is not Ready: {why or 'it has never reported'}"
-        yield Finding("not-ready", "fail", message, "see its conditions", look, "selection")
+        yield Finding("not-ready", "fail", message, "check its conditions", look, "selection")
     tainted = {_OF_CONDITIONS.get(str(taint.get("key"))) for taint in node.taints}
     for kind in PRESSURES:
         if kind in tainted:
@@ -162,12 +162,12 @@ def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Find
     for kind, status, words, reporter in problems(node.conditions):
         said = f": {words[:300]}" if words else ""
         if status == "Unknown":  # node-problem-detector's custom plugins: the check itself has failed
-            hint = "the check could not be made, so nobody knows: see its log on the node"
+            hint = "the check could not be made, so nobody knows: check its log on the node"
             yield Finding("node-problem", "warn", f"condition {kind} is Unknown{said}", hint, look)
             continue
         hint = f"reported by {reporter}; choose another node until it is fixed" if reporter else ""
         message = f"condition {kind} is {status}{said}"
-        yield Finding("node-problem", "warn", message, hint or "see what reports this condition", look)
+        yield Finding("node-problem", "warn", message, hint or "check what reports this condition", look)
 
 
 def cordon_findings(node: NodeFacts, allowed: AllowedChanges) -> Iterable[Finding]:
@@ -221,7 +221,7 @@ def owned_taint_findings(
         if age_s is not None and taints.is_forgotten(owner, age_s):
             message += f", for {_long(age_s)} already"
             hint = (
-                f"{owner.name} needs minutes for this: see whether it still runs. Only if it is gone for "
+                f"{owner.name} needs minutes for this: check whether it still runs. Only if it is gone for "
                 "good, whoever runs the cluster may take the taint off"
             )
         yield Finding("taint-of-controller", level, message, hint, allowed.look())

@@ -46,8 +46,8 @@ class Owner:
         """What to do while the taint is there."""
         return {
             "leaving": f"{self.name} is taking this node away: wait for a new one, or choose another",
-            "starting": f"wait: {self.name} takes it off once the node is ready for pods",
-            "trouble": f"see what is wrong with the node; {self.name} takes it off when that has passed",
+            "starting": f"wait: {self.name} removes it once the node is ready for pods",
+            "trouble": f"check what is wrong with the node; {self.name} removes it when that has passed",
             "reserved": f"the node is kept for other pods by {self.name}: choose another",
             "spot": f"{self.name} sets it on spot nodes and sets it again: choose a regular node",
         }[self.kind]

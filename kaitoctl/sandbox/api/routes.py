@@ -105,7 +105,7 @@ class Api:
         except Exception:
             # Whatever a client sends, the cluster lives on; the log has what we did not foresee.
             _log.exception("request failed", extra={"method": call.method, "path": call.path})
-            words = "Internal error occurred; see the sandbox's log"
+            words = "Internal error occurred; check the sandbox's log"
             answer = failure_response(Failure(500, "InternalError", words), ())
         if call.method != "GET":
             self.garbage.collect(limit=50)

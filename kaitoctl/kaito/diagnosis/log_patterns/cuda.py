@@ -18,7 +18,7 @@ PROGRAM = (
     "kernel that another version of the image does not have (vllm: enforce-eager does without CUDA graphs)"
 )
 _UPDATE = "update the node's driver (node image, GPU operator), or use an image of an older CUDA"
-_MPS = "see the MPS control daemon's pod on the node (its device plugin starts it), and restart it"
+_MPS = "check the MPS control daemon's pod on the node (its device plugin starts it), and restart it"
 
 # Code, what it says, what to do, and the errors: `cudaErrorNAME`, or words that are nobody else's.
 _GROUPS: tuple[tuple[str, str, str, str], ...] = (
@@ -61,7 +61,7 @@ _GROUPS: tuple[tuple[str, str, str, str], ...] = (
     (
         "gpu-driver-misfit",
         "the node's virtual GPU has no licence",
-        "see the licence server of NVIDIA vGPU (Grid), and nvidia-smi -q on the node",
+        "check the licence server of NVIDIA vGPU (Grid), and nvidia-smi -q on the node",
         "DeviceNotLicensed|valid Grid license",
     ),
     (
@@ -97,7 +97,7 @@ _GROUPS: tuple[tuple[str, str, str, str], ...] = (
     (
         "gpu-broken",
         "the GPU is held by another process, or does not work",
-        "see on the node what else uses it (nvidia-smi: processes, compute mode EXCLUSIVE_PROCESS); if "
+        "check on the node what else uses it (nvidia-smi: processes, compute mode EXCLUSIVE_PROCESS); if "
         "nothing does, drain and reboot the node",
         "DevicesUnavailable|devices? are busy or unavailable|is/are busy or unavailable|DeviceAlreadyInUse|"
         "exclusive-thread device already in use",

@@ -201,7 +201,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "gpu-not-visible",
             "the container sees no GPU",
-            "see that the pod asks for nvidia.com/gpu, that the node's driver and device plugin work, and "
+            "check that the pod asks for nvidia.com/gpu, that the node's driver and device plugin work, and "
             "that "
             "the NVIDIA runtime (a RuntimeClass, where there is one) starts the container",
             f"{TORCH} c10/cuda/CUDAFunctions.cpp; {VLLM} config/device.py; nvml.h",
@@ -240,7 +240,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "gpu-count-misfit",
             "the server wants {size} GPUs, and the pods that have joined have fewer",
-            "see that the pods of all nodes run and have joined the first one; else take more or larger "
+            "check that the pods of all nodes run and have joined the first one; else take more or larger "
             "nodes",
             f"{VLLM} v1/executor/ray_utils.py",
         ),
@@ -264,7 +264,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "gpu-count-misfit",
             "the server wants more GPUs than the pods that have joined have",
-            "see that the pods of all nodes run and have joined the first one; else take more or larger "
+            "check that the pods of all nodes run and have joined the first one; else take more or larger "
             "nodes",
             f"{VLLM} v1/executor/ray_utils.py; {RAY}",
         ),

@@ -52,7 +52,7 @@ PATTERNS: tuple[Row, ...] = (
             "cuda-out-of-memory",
             "only {free} of {total} GiB of the GPU's memory are free when the server starts: "
             "something else uses this GPU",
-            "see what else runs on the GPU (nvidia-smi on the node; GPU sharing), or lower "
+            "check what else runs on the GPU (nvidia-smi on the node; GPU sharing), or lower "
             "gpu-memory-utilization (" + WHERE + ")",
             f"{VLLM} v1/worker/utils.py",
             step="node",
@@ -63,7 +63,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "cuda-out-of-memory",
             "too little of the GPU's memory is free when the server starts: something else uses this GPU",
-            "see what else runs on the GPU (nvidia-smi on the node; GPU sharing), or lower "
+            "check what else runs on the GPU (nvidia-smi on the node; GPU sharing), or lower "
             "gpu-memory-utilization (" + WHERE + ")",
             f"{VLLM} v1/worker/utils.py",
             step="node",
@@ -75,7 +75,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "cuda-out-of-memory",
             "the GPU's free memory changes while the server measures it: something else uses this GPU",
-            "see what else runs on the GPU (nvidia-smi on the node; GPU sharing)",
+            "check what else runs on the GPU (nvidia-smi on the node; GPU sharing)",
             f"{VLLM} v1/worker/gpu_worker.py",
             step="node",
         ),

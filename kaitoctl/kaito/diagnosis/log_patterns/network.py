@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kaitoctl.kaito.diagnosis.log_patterns.reading import NCCL, TORCH, Reading, Row
 
-_PARTS = "see the other pods of the Workspace and their logs: those that have not joined say why"
+_PARTS = "check the other pods of the Workspace and their logs: those that have not joined say why"
 
 PATTERNS: tuple[Row, ...] = (
     (
@@ -48,8 +48,8 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "gpus-disconnected",
             "the first part of the server, {host} port {port}, does not answer the others",
-            "see whether that pod runs and whether the others can resolve its name (the headless Service); a "
-            "NetworkPolicy may be between",
+            "check whether that pod runs and whether the others can resolve its name (the headless Service); "
+            "a NetworkPolicy may be between",
             f"{TORCH} torch/csrc/distributed/c10d/socket.cpp",
             depth=1,
         ),
@@ -63,7 +63,7 @@ PATTERNS: tuple[Row, ...] = (
             "the parts of the server do not reach each other by Gloo: each offers an address that the others "
             "cannot reach, such as that of its loopback interface",
             "set GLOO_SOCKET_IFNAME (and NCCL_SOCKET_IFNAME) to an interface that the pod has (eth0), and "
-            "see that the pod's host name is not one of 127.0.0.1",
+            "check that the pod's host name is not one of 127.0.0.1",
             f"{TORCH} third_party/gloo, torch/csrc/distributed/c10d/ProcessGroupGloo.cpp",
             depth=1,
         ),

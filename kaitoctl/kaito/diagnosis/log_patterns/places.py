@@ -57,7 +57,7 @@ PATTERNS: tuple[Row, ...] = (
             "model-access-denied",
             "Entra does not accept the pod's identity (AADSTS{number}): {what}",
             "compare the issuer, the subject (system:serviceaccount:NAMESPACE:NAME) and the audience of its "
-            "federated credential with the pod's ServiceAccount, and see the client id and the tenant",
+            "federated credential with the pod's ServiceAccount, and check the client id and the tenant",
             "azure-identity 1.25; Entra error codes",
         ),
     ),
@@ -66,7 +66,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "model-access-denied",
             "AWS does not accept the pod's identity: {what}",
-            "see that the account has an OIDC provider of the cluster's issuer, and that the role's trust "
+            "check that the account has an OIDC provider of the cluster's issuer, and that the role's trust "
             "policy names the pod's ServiceAccount (system:serviceaccount:NAMESPACE:NAME)",
             "botocore 1.40 credentials.py; AWS STS",
         ),
@@ -87,7 +87,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "hub-unreachable",
             "the container cannot reach the object store at {url}",
-            "see the region and the address of the store, and the pod's DNS, network policies and proxy",
+            "check the region and the address of the store, and the pod's DNS, network policies and proxy",
             "botocore 1.40 exceptions.py",
         ),
     ),
@@ -117,7 +117,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "model-files-broken",
             "the model cannot be streamed: {what}{file}",
-            "see the address of the model and what is there, and whether the pod's identity may read it",
+            "check the address of the model and what is there, and whether the pod's identity may read it",
             "runai-model-streamer 0.15 libstreamer.py, safetensors_streamer",
             depth=1,
         ),
@@ -197,7 +197,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "gpus-disconnected",
             "the name of another pod of the server, {host}{name}, cannot be resolved",
-            "see that the headless Service and that pod are there, and the cluster's DNS (CoreDNS)",
+            "check that the headless Service and that pod are there, and the cluster's DNS (CoreDNS)",
             "glibc gai_strerror; Python 3.12 socket",
         ),
     ),

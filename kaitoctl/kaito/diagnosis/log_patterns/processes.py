@@ -60,7 +60,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "port-in-use",
             "the port that the server wants is taken",
-            "see what else listens in the pod (host network, a second server), or choose another port",
+            "check what else listens in the pod (host network, a second server), or choose another port",
             "glibc strerror EADDRINUSE; PyTorch TCPStore.cpp",
         ),
     ),
@@ -135,7 +135,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "image-broken",
             "a program for the GPU could not be compiled",
-            "see the lines with FAILED and error: in the log; another image, or another attention backend "
+            "check the lines with FAILED and error: in the log; another image, or another attention backend "
             "(VLLM_ATTENTION_BACKEND), compiles others",
             f"flashinfer 0.5 jit/cpp_ext.py; {TORCH} utils/cpp_extension.py",
             depth=1,
@@ -147,7 +147,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "image-broken",
             "the container installs {what}{url}{deb} when it starts, and cannot have it",
-            "see whether the pod reaches that server (DNS, firewall, proxy, PIP_INDEX_URL), or use "
+            "check whether the pod reaches that server (DNS, firewall, proxy, PIP_INDEX_URL), or use "
             "an image that has it",
             "pip 25 _internal/resolution; apt 3 methods; KAITO v0.12 fetch_sas.py, cuda-provision.sh",
             depth=1,
@@ -297,7 +297,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "worker-died",
             "a worker of the server's Ray cluster died, or the node that it ran on",
-            "see the other pods of the Workspace, and their nodes",
+            "check the other pods of the Workspace, and their nodes",
             f"{RAY} python/ray/exceptions.py",
             depth=2,
         ),
@@ -308,7 +308,7 @@ PATTERNS: tuple[Row, ...] = (
             "gpus-disconnected",
             "the parts of the server do not reach each other: this one does not find Ray's head, which the "
             "first pod runs",
-            "see whether the first pod of the Workspace runs, and whether the others can resolve its name",
+            "check whether the first pod of the Workspace runs, and whether the others can resolve its name",
             f"{RAY} python/ray/_private/worker.py, src/ray/gcs_rpc_client/rpc_client.h",
             depth=2,
         ),
@@ -324,7 +324,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "gpus-disconnected",
             "the parts of the server do not reach each other: communication between its GPUs fails",
-            "see the other pods and nodes of the Workspace, the network between them, and the log with "
+            "check the other pods and nodes of the Workspace, the network between them, and the log with "
             "NCCL_DEBUG=INFO",
             f"{NCCL} src/init.cc; {TORCH} torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp",
             depth=2,
@@ -335,7 +335,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "worker-died",
             "the server's engine process was ended by signal {signal} (11: it crashed, 6: it aborted)",
-            "see the lines above it in the log, and the GPU's state on the node; try another version "
+            "check the lines above it in the log, and the GPU's state on the node; try another version "
             "of the image",
             f"{VLLM} v1/engine/utils.py",
             depth=2,
@@ -347,8 +347,8 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "worker-died",
             "a worker process of the server died",
-            "see the lines above it in the log; without any, it was killed from outside: main memory is the "
-            "usual reason",
+            "check the lines above it in the log; without any, it was killed from outside: main memory is "
+            "the usual reason",
             f"{VLLM} v1/executor/multiproc_executor.py, v1/engine/core_client.py",
             depth=2,
         ),

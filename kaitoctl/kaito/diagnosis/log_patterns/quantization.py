@@ -181,7 +181,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "gpu-not-visible",
             "the container sees no GPU",
-            "see that the pod asks for nvidia.com/gpu, that the node's driver and device plugin work, and "
+            "check that the pod asks for nvidia.com/gpu, that the node's driver and device plugin work, and "
             "that the NVIDIA runtime (a RuntimeClass, where there is one) starts the container",
             f"{TRANSFORMERS} integrations/bitsandbytes.py, quantizers/quantizer_awq.py",
         ),

@@ -15,9 +15,9 @@ from kaitoctl.kaito.diagnosis.log_patterns.reading import (
 
 _ACCESS = "accept the licence on huggingface.co and name a Secret with HF_TOKEN in modelAccessSecret"
 _NETWORK = (
-    "see the pod's DNS, network policies, proxy and firewall, or use a preset whose image has the weights"
+    "check the pod's DNS, network policies, proxy and firewall, or use a preset whose image has the weights"
 )
-_AGAIN = "download or copy the files again; see that the disk has room"
+_AGAIN = "download or copy the files again; check that the disk has room"
 _NO_SUCH_MODEL = Reading(
     "model-not-found",
     "the hub has no such model, or the token may not see it",
@@ -82,7 +82,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "model-files-broken",
             "the model's file {file} is missing",
-            "see the volume that is mounted there, and whether the model was copied as a whole",
+            "check the volume that is mounted there, and whether the model was copied as a whole",
             "Python 3.12; " + TRANSFORMERS + " utils/hub.py",
         ),
     ),
@@ -93,7 +93,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "model-files-broken",
             "there is no folder {path}{folder} with a model, nor can it be the name of one on the hub",
-            "see the volume that is mounted there, and the path",
+            "check the volume that is mounted there, and the path",
             f"{HUB} utils/_validators.py; {VLLM} transformers_utils/config.py; {TRANSFORMERS} utils/hub.py",
         ),
     ),
@@ -102,7 +102,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "model-files-broken",
             "the model's repository on the hub lacks a file that the server needs",
-            "see that it has config.json, the tokenizer and all weights, in this revision",
+            "check that it has config.json, the tokenizer and all weights, in this revision",
             f"{HUB} utils/_http.py",
         ),
     ),
@@ -296,7 +296,7 @@ PATTERNS: tuple[Row, ...] = (
             "model-files-broken",
             "a JSON file that the server reads (config.json, the tokenizer's, an adapter's) is empty or "
             "broken: {what}{serde}",
-            "see the lines above it in the log for the file; fetch the model's files again, all of one "
+            "check the lines above it in the log for the file; fetch the model's files again, all of one "
             "revision",
             f"Python 3.12 json/decoder.py; tokenizers 0.22, serde_json 1; {TRANSFORMERS}",
             depth=1,
@@ -320,7 +320,7 @@ PATTERNS: tuple[Row, ...] = (
             "model-files-broken",
             "the model's tokenizer cannot be loaded: its files are missing beside the weights, or the image "
             "lacks the library that reads them (sentencepiece, tiktoken, protobuf)",
-            "see that the folder or repository has tokenizer.json or tokenizer.model, all of one revision; "
+            "check that the folder or repository has tokenizer.json or tokenizer.model, all of one revision; "
             "else use an image with the library",
             f"{TRANSFORMERS} tokenization_utils_base.py, convert_slow_tokenizer.py",
             depth=1,
@@ -333,7 +333,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "model-files-broken",
             "a file of the model is missing",
-            "see that the folder or repository has config.json, the tokenizer and all weights",
+            "check that the folder or repository has config.json, the tokenizer and all weights",
             f"{VLLM} model_executor/model_loader/default_loader.py; {TRANSFORMERS} utils/hub.py",
         ),
     ),
@@ -343,7 +343,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "volume-unavailable",
             "the storage of a volume fails while the server reads it",
-            "see the volume's storage and its driver's pod on the node; a broken mount needs a new pod",
+            "check the volume's storage and its driver's pod on the node; a broken mount needs a new pod",
             "glibc strerror EIO, ENOTCONN, ESTALE",
             depth=1,
         ),
@@ -387,7 +387,7 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "model-unsupported",
             "vLLM cannot load its own program for the model's architecture",
-            "see the error above it in the log: mostly a library is missing, or of another version",
+            "check the error above it in the log: mostly a library is missing, or of another version",
             f"{VLLM} model_executor/models/registry.py",
             depth=2,
         ),
