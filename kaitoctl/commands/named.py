@@ -35,9 +35,7 @@ async def workspace_or_fleet(
     if asked.kind == "inferenceset":
         return await fleet_named(client, key)
     if asked.kind == "multiroleinference":
-        raise await roles_at(client, key) or ApiError(
-            404, "NotFound", f"there is no MultiRoleInference {key}"
-        )
+        raise await roles_at(client, key) or ApiError(404, "NotFound", f"MultiRoleInference {key} not found")
     try:
         return await read(client, key)
     except ApiError as error:

@@ -73,7 +73,7 @@ def test_what_changes_one_workspace_says_that_a_name_is_a_sets(
 def test_what_is_about_several_is_about_both_sets(shell: Shell, roles: None, name: str) -> None:
     done = shell.kaitoctl("why", name, "-n", NAMESPACE, "-o", "short", code=4)
     assert "inferenceset/duo-prefill: " in done.stdout
-    assert f"there is no InferenceSet {NAMESPACE}/duo-decode" in done.stderr
+    assert f"InferenceSet {NAMESPACE}/duo-decode not found" in done.stderr
     done = shell.kaitoctl("events", name, "-n", NAMESPACE, "-o", "json", code=4)
     about = {event["object"] for event in json.loads(done.stdout)["events"]}
     assert any("duo-prefill" in one for one in about)

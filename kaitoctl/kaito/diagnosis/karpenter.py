@@ -201,8 +201,8 @@ INITIALIZATION: Mapping[str, str] = MappingProxyType(
         "NodeNotFound": "node {node} had joined and is gone",
         "NodeNotReady": "node {node} has joined and is not Ready: {ready}",
         "StartupTaintsExist": "node {node} has joined and waits for taint {taint}, which {who} removes",
-        "KnownEphemeralTaintsExist": "node {node} has joined and waits for taint {taint} to go: {who} takes "
-        "it off",
+        "KnownEphemeralTaintsExist": "node {node} has joined and waits for taint {taint}, which {who} "
+        "removes",
         "ResourceNotRegistered": "node {node} has joined and does not offer {resource} yet",
         "DRADriverPoolsNotPublished": "node {node} has joined, and its DRA driver {resource} has not "
         "published its devices",
