@@ -165,10 +165,11 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
         if len(held) < look.verdict.required:  # pods are yet to come
             held |= frozenset(serving)
         outgrown = node_claims.outgrown(workspace, claims, serving=serving, held=held)
+    nodes = {node for claim in outgrown if (node := node_claims.node_of(claim))}
+    kept = world.nodes.wanted_by_others(workspace, nodes) if nodes else set()
+    kept |= {node for node in nodes - kept if world.nodes.guests(node, key)}
     given_back = [
-        str(claim["metadata"]["name"])
-        for claim in outgrown
-        if not world.nodes.guests(node_claims.node_of(claim), key)
+        str(claim["metadata"]["name"]) for claim in outgrown if node_claims.node_of(claim) not in kept
     ]
     coming = sum(not node_claims.node_of(claim) for claim in claims) + world.coming_of_pool(key)
     short = look.verdict.missing - coming

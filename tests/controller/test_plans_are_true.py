@@ -386,6 +386,14 @@ def test_where_rivals_have_not_room_for_all_their_pods_the_plan_says_so_of_each(
         assert "quota team" in w2.waits
 
 
+def test_a_node_that_one_without_its_own_could_use_is_not_announced_to_go() -> None:
+    first, second = Asked("a", preset="phi-4", disk="60Gi"), Asked("a", preset="phi-4", disk="60Gi")
+    for _ in range(8):  # which of them has the other's node goes by their ids
+        world = built(Scene((), {}, quota=((STORAGE, "100Gi"),)))
+        one_round(world, {"w0": first, "w3": second})
+        one_round(world, {"w0": replace(first, preferred=(0,))})
+
+
 def test_a_node_goes_with_the_claim_that_a_namesake_has_left_behind() -> None:
     world = built(Scene((), {"w0": Asked("a")}))
     free = {"metadata": {"finalizers": None}}
