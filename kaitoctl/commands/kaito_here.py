@@ -6,7 +6,8 @@ served tell no release. What cannot be found out is said, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 from kaitoctl.commands.cluster import served_versions
 from kaitoctl.commands.option_values import ManagedBy
@@ -21,6 +22,9 @@ from kaitoctl.screens import output
 
 # Where KAITO's chart and the add-on of AKS put its controller.
 _NAMESPACES = ("kaito-workspace", "kube-system")
+
+# What a connection has found out, and said: a command that writes and then follows asks twice.
+_known: WeakKeyDictionary[Client, dict[bool, KaitoHere]] = WeakKeyDictionary()
 
 
 @dataclass(slots=True)
@@ -85,14 +89,18 @@ async def kaito_here(
     Raises:
         ApiError: the cluster does not know who asks.
     """
-    try:
-        served = await served_or_warn(client) if served is None else served
-        return await setting_of(client, served, is_version_wanted=is_version_wanted)
-    except ApiError as error:
-        if error.status == 401:
-            raise
-        output.warning(f"the KAITO release could not be detected: {error.message}; judged by apiVersion")
-        return KaitoHere()
+    known = _known.setdefault(client, {})
+    if is_version_wanted not in known:
+        try:
+            served = await served_or_warn(client) if served is None else served
+            found = await setting_of(client, served, is_version_wanted=is_version_wanted)
+        except ApiError as error:
+            if error.status == 401:
+                raise
+            output.warning(f"the KAITO release could not be detected: {error.message}; judged by apiVersion")
+            found = KaitoHere()
+        known[is_version_wanted] = found
+    return replace(known[is_version_wanted])
 
 
 async def as_said(
