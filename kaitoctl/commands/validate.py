@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PARTS = ("resource", "inference", "tuning")
 _FLEETS = ("InferenceSet", "MultiRoleInference")
+_OTHERS = ("RAGEngine", "ModelMirror")  # of group kaito.sh, too, and kaitoctl has no rules for them
 _PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
 _MOST_PROBLEMS = 1000  # of all documents together: whoever made that many mistakes made one of them often
 
@@ -147,6 +148,7 @@ def _report(
     """Validate and show each document as it is read; the exit code."""
     judged: list[Judged] = []
     skipped = problems = 0
+    others: dict[str, None] = {}
     for document in documents:
         if problems > _MOST_PROBLEMS:
             output.warning(f"stopped after {problems} problems; the rest was not validated")
@@ -155,7 +157,11 @@ def _report(
             if _is_config_map(document.obj) and _key(document.obj, world.namespace) in world.named:
                 continue  # it is judged with those that name it
             skipped += 1
-            output.note(f"{document.source}: {_what(document.obj)} is skipped")
+            if why := _why_not_judged(document.obj):
+                others[_text(document.obj.get("kind"))[:63]] = None
+                output.warning(f"{document.source}: {_what(document.obj)} was not validated: {why}")
+            else:
+                output.note(f"{document.source}: {_what(document.obj)} is skipped")
             continue
         result = _judge(document, world)
         judged.append(result)
@@ -167,7 +173,12 @@ def _report(
         output.structured(value, output_format)
     elif not judged and not allow_none:
         hint = f"what is validated has kind: Workspace, {' or '.join(_FLEETS)}"
-        raise InputError("no Workspace was found", hint=hint)
+        raise InputError(
+            f"nothing was validated: there is no Workspace beside {', '.join(others)} (warnings above)"
+            if others
+            else "no Workspace was found",
+            hint=hint,
+        )
     elif output_format != "table":
         sys.stdout.write(_ci_report(judged, output_format, strict=strict))
     invalid = sum(not result.is_valid(strict=strict) for result in judged)
@@ -263,6 +274,17 @@ def _is_meant(obj: Object) -> bool:
     if kind.lower() == "workspace" or _is_fleet(obj):
         return True
     return not kind and (version.startswith("kaito.sh/") or any(part in obj for part in _PARTS))
+
+
+def _why_not_judged(obj: Object) -> str:
+    """Why an object of KAITO's API group is not judged; empty for one of another group."""
+    kind, version = _text(obj.get("kind")), _text(obj.get("apiVersion"))
+    if not kind or not version.startswith("kaito.sh/"):
+        return ""
+    if kind in _OTHERS:
+        return f"{kind} is a kind of KAITO's for which there are no rules here"
+    known = ", ".join(("Workspace", *_FLEETS, *_OTHERS))
+    return f"kaitoctl knows no such kind of kaito.sh (it knows {known}): it is misspelt, or of a newer KAITO"
 
 
 def _is_fleet(obj: Object) -> bool:

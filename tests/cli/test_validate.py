@@ -158,6 +158,25 @@ def test_other_objects_are_skipped_with_a_note(offline: Shell) -> None:
     assert done.stderr.endswith("; 1 skipped\n")
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("RAGEngine", "RAGEngine is a kind of KAITO's for which there are no rules here"),
+        ("ModelMirror", "ModelMirror is a kind of KAITO's for which there are no rules here"),
+        ("Workspce", "it is misspelt, or of a newer KAITO"),
+    ],
+)
+def test_other_kinds_of_kaito_are_named_and_not_called_valid(offline: Shell, kind: str, words: str) -> None:
+    other = f"apiVersion: kaito.sh/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\n"
+    write(offline, both_yaml=f"{GOOD}---\n{other}", alone_yaml=other)
+    both = offline.kaitoctl("validate", "-f", "both.yaml").stderr
+    assert f"both.yaml: {kind} x was not validated: " in both
+    assert words in both
+    alone = offline.kaitoctl("validate", "-f", "alone.yaml", code=2).stderr
+    assert words in alone
+    assert f"error: nothing was validated: there is no Workspace beside {kind}" in alone
+
+
 @pytest.mark.parametrize("text", ["", "apiVersion: v1\nkind: Secret\n"])
 def test_a_file_without_workspace_is_no_success(offline: Shell, text: str) -> None:
     write(offline, none_yaml=text)
