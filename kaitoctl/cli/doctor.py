@@ -23,7 +23,7 @@ def doctor(
     """Check the installation: the cluster, who manages Workspaces, your rights, GPUs, node provisioners.
 
     Exit code 0: nothing is wrong (there may be warnings); 1: something is, or could not be checked because
-    the server is in trouble; 3: the cluster cannot be reached.
+    the server is in trouble or you lack the right to look (it is named); 3: the cluster cannot be reached.
 
     \b
     Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,13 @@ from kaitoctl import __version__, packaged
 from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, Command, text
 from kaitoctl.commands import doctor_nodes, doctor_webhooks, option_values
 from kaitoctl.commands.cluster import connected
-from kaitoctl.commands.doctor_check import Check, Result, age_s, group_versions
+from kaitoctl.commands.doctor_check import Check, Result, Right, age_s, group_versions, unseen
 from kaitoctl.commands.doctor_webhooks import NOT_SHOWN
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import api, installation, rivals
-from kaitoctl.kube.objects import DEPLOYMENT, LEASE, Kind, key_of
+from kaitoctl.kube.objects import DEPLOYMENT, LEASE, NODE_CLAIM, Kind, key_of
 from kaitoctl.kube.request import Request
 from kaitoctl.screens import output
 from kaitoctl.screens.layout import BLANK, Block, Paragraph
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 4
 _TAKEN_UP_WITHIN_S = 60.0
 _SANDBOX_BUILD = "+kaitoctl-sandbox"  # what the sandbox calls its Kubernetes
-_MARKS: dict[Result, str] = {"ok": "✔", "warning": "!", "error": "✗", "skipped": "-"}
+_MARKS: dict[Result, str] = {"ok": "✔", "warning": "!", "error": "✗", "skipped": "-", "unknown": "?"}
 
 
 def doctor(*, output_format: str, target: Target) -> int:
@@ -50,7 +50,7 @@ async def _doctor(target: Target, output_format: str) -> int:
         unreachable = error
         message = f"the remaining checks could not run: {error.message}" if checks else error.message
         checks.append(Check("cluster", "api-server", "error", message, error.hint))
-    sound = all(check.result != "error" for check in checks)
+    sound = all(check.result not in ("error", "unknown") for check in checks)
     if option_values.is_structured(output_format):
         shown = [{**asdict(check), "hint": text(check.hint, target.flags)} for check in checks]
         value = {"ok": sound, "checks": shown}
@@ -77,13 +77,15 @@ def report(checks: Sequence[Check], flags: ClusterFlags = NO_FLAGS, *, short: bo
             blocks.append(Paragraph(text(check.hint, flags), indent=4))
     errors = sum(check.result == "error" for check in checks)
     warnings = sum(check.result == "warning" for check in checks)
+    unknown = sum(check.result == "unknown" for check in checks)
     words = [
         f"{number} {what}{'s' if number != 1 else ''}"
-        for number, what in ((errors, "error"), (warnings, "warning"))
+        for number, what in ((errors, "error"), (warnings, "warning"), (unknown, "thing"))
         if number
     ]
     verdict = "No problems found." if not words else ", ".join(words)
-    mark = "✗" if errors else "!" if warnings else "✔"
+    verdict += " not checked: you lack the rights" if unknown else ""
+    mark = "✗" if errors else "!" if words else "✔"
     return [*blocks, *([BLANK] if blocks else []), Paragraph(verdict, mark=mark)]
 
 
@@ -140,9 +142,11 @@ async def all_checks(client: Client, *, is_sandbox: bool) -> AsyncIterator[Check
                 yield check
         except ApiError as error:
             name = asking.__name__.lstrip("_")
-            if error.status in NOT_SHOWN:
-                hint = "you need list on them"
-                yield Check(_CATEGORIES[name], name, "skipped", f"{name}: {error}", hint)
+            if error.status == 403:
+                right = replace(_NEEDED[name], namespace=client.namespace if name == "serving" else "")
+                yield unseen(_CATEGORIES[name], name, _WORDS.get(name, name), right, error)
+            elif error.status in NOT_SHOWN:
+                yield Check(_CATEGORIES[name], name, "skipped", f"{name}: {error}")
             else:
                 message = f"the check of {name} failed: {error}"
                 yield Check(_CATEGORIES[name], name, "error", message, error.hint or _LOG)
@@ -159,6 +163,25 @@ _CATEGORIES = {
     "nodes": "nodes",
     "provisioners": "nodes",
     "storage": "nodes",
+}
+
+
+_WORDS = {
+    "workspaces": "the CRD",
+    "serving": "whether Workspaces serve",
+    "provisioners": "node provisioners",
+    "storage": "storage classes",
+}
+
+_NEEDED = {
+    "workspaces": Right("get", f"/apis/{api.GROUP}"),
+    "controllers": Right("list", "deployments.apps"),
+    "webhooks": Right("list", "validatingwebhookconfigurations.admissionregistration.k8s.io"),
+    "serving": Right("list", f"workspaces.{api.GROUP}"),
+    "rights": Right("create", "selfsubjectaccessreviews.authorization.k8s.io"),
+    "nodes": Right("list", "nodes"),
+    "provisioners": Right("get", f"/apis/{NODE_CLAIM.group}"),
+    "storage": Right("list", "storageclasses.storage.k8s.io"),
 }
 
 
@@ -182,7 +205,7 @@ async def _serving(client: Client, _: bool) -> Iterable[Check]:
     """Workspaces that their controller takes for ready, and that serve nobody."""
     try:
         async with observe_overview(client, client.namespace, once=True) as picture:
-            rows = picture.rows()[0]
+            rows, hidden = picture.rows()
     except ApiError as error:
         if error.status == 404:
             return []  # no Workspaces at all: said above
@@ -201,7 +224,13 @@ async def _serving(client: Client, _: bool) -> Iterable[Check]:
         for row in rows
         if row.state == "Waiting" and age_s(row.workspace, now) > _TAKEN_UP_WITHIN_S
     ][:_MOST_SHOWN]
-    if ready and not down:
+    if rows:
+        shown += [
+            unseen("workspaces", "serving", f"whether Workspaces serve, by their {what},", right)
+            for what in hidden
+            if (right := Right("list", _with_group(what), client.namespace))
+        ]
+    if ready and not down and not hidden:
         message = f"{ready} {'Workspace serves' if ready == 1 else 'Workspaces serve'} in {client.namespace}"
         shown.append(Check("workspaces", "serving", "ok", message))
     shown += [
@@ -236,6 +265,11 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
         ]
     ours = await _ours_elsewhere(client, found)
     hint: Advice
+    if ours is None and not found:
+        leases = Right("list", "leases.coordination.k8s.io")
+        what = "no Deployment is a Workspace controller's, and whether one runs outside the cluster"
+        return [unseen("workspaces", "controller", what, leases)]
+    ours = ours or []
     if not found and not ours:
         run = Command("kaitoctl run-controller")
         hint = "install KAITO, or " + run + "; one outside the cluster is only seen by its lease"
@@ -259,8 +293,8 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
     return checks
 
 
-async def _ours_elsewhere(client: Client, found: Sequence[Installed]) -> list[str]:
-    """A kaitoctl controller outside of the cluster: it holds its lease, and no Deployment shows it."""
+async def _ours_elsewhere(client: Client, found: Sequence[Installed]) -> list[str] | None:
+    """A kaitoctl controller outside of the cluster, by its lease; None where leases may not be listed."""
     if any(one.kind == "kaitoctl" and one.is_alive for one in found):
         return []
     try:
@@ -268,25 +302,26 @@ async def _ours_elsewhere(client: Client, found: Sequence[Installed]) -> list[st
     except ApiError as error:
         if error.status not in NOT_SHOWN:
             raise
-        return []
+        return None if error.status == 403 else []
     ours = [item for item in leases if key_of(item).name.startswith("kaitoctl-controller")]
     held = [item for item in ours if rivals.is_held(item, datetime.now(UTC))]
     return [f"kaitoctl ({item['spec']['holderIdentity']}, lease {key_of(item)})" for item in held[:1]]
 
 
 async def _webhooks(client: Client, _: bool) -> Iterable[Check]:
-    total, dead = await doctor_webhooks.find_unanswered(client)
-    if not total:
-        return []
+    total, dead, hidden = await doctor_webhooks.find_unanswered(client)
+    checks = [
+        unseen("workspaces", "webhooks", "whether somebody answers webhooks", right) for right in hidden
+    ]
     if not dead:
         message = f"{total} webhooks check Workspaces and their objects, and all have backends"
-        return [Check("workspaces", "webhooks", "ok", message)]
+        return checks or ([Check("workspaces", "webhooks", "ok", message)] if total else [])
     try:
         found = installation.controllers((await client.list(DEPLOYMENT)).items)
         lives = any(one.kind == "KAITO" and one.is_alive for one in found)
     except ApiError:
         lives = True  # nobody is advised to delete what may be in use
-    return [
+    return checks + [
         Check(
             "workspaces",
             "webhooks",
@@ -317,6 +352,10 @@ _RIGHTS = (
     ("get", "", "pods/log", True, "why, logs"),
     ("create", "", "services/proxy", True, "chat"),
 )
+
+
+def _with_group(plural: str) -> str:
+    return next((f"{plural}.{row[1]}" for row in _RIGHTS if row[2] == plural and row[1]), plural)
 
 
 async def _rights(client: Client, _: bool) -> Iterable[Check]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.commands.doctor_check import Check, age_s, group_versions
+from kaitoctl.commands.doctor_check import Check, Right, age_s, group_versions, unseen
 from kaitoctl.commands.doctor_webhooks import NOT_SHOWN
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import installation, node_check
@@ -100,24 +100,28 @@ async def provisioners(client: Client, is_sandbox: bool) -> Iterable[Check]:
         message = "there is no NodeClaim API: no nodes are created on demand"
         return [Check("nodes", _PROVISIONER, "warning", message, hint)]
     found = [] if is_sandbox else await _provisioner_deployments(client)
-    unseen = "" if found or is_sandbox else "; no node provisioner was found (a managed one is not visible)"
-    checks = [
-        Check("nodes", _PROVISIONER, "ok", f"NodeClaims are served as {', '.join(sorted(served))}{unseen}")
-    ]
-    for one in found:
+    none = "" if found or is_sandbox else "; no node provisioner was found (a managed one is not visible)"
+    said = f"NodeClaims are served as {', '.join(sorted(served))}"
+    if found is None:
+        what = f"{said}; whether a node provisioner runs"
+        checks = [unseen("nodes", _PROVISIONER, what, Right("list", "deployments.apps"))]
+    else:
+        checks = [Check("nodes", _PROVISIONER, "ok", said + none)]
+    for one in found or ():
         hint = Command("kubectl describe deployment", one.name, "-n", one.namespace)
         words = one.words + ("" if one.is_alive else ": it is scaled to 0, so no nodes are created")
         checks.append(Check("nodes", _PROVISIONER, "ok" if one.ready else "error", words, hint))
     return [*checks, *await _claims(client, served)]
 
 
-async def _provisioner_deployments(client: Client) -> list[Installed]:
+async def _provisioner_deployments(client: Client) -> list[Installed] | None:
+    """None where Deployments may not be listed."""
     try:
         return installation.provisioners((await client.list(DEPLOYMENT)).items)
     except ApiError as error:
         if error.status not in NOT_SHOWN:
             raise
-        return []
+        return None
 
 
 async def _claims(client: Client, served: Sequence[str]) -> Iterable[Check]:
@@ -130,7 +134,8 @@ async def _claims(client: Client, served: Sequence[str]) -> Iterable[Check]:
     except ApiError as error:
         if error.status not in NOT_SHOWN:
             raise
-        return []
+        right = Right("list", f"{NODE_CLAIM.plural}.{NODE_CLAIM.group}")
+        return [unseen("nodes", "node-claims", "NodeClaims", right)] if error.status == 403 else []
     now, checks = datetime.now(UTC), []
     living = [claim for claim in claims if not is_being_deleted(claim)]
     idle = [
@@ -157,8 +162,10 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_SHOWN]) + more
 
 
-async def storage(client: Client, _: bool) -> Iterable[Check]:
-    """Where volumes come from that name no class."""
+async def storage(client: Client, is_sandbox: bool) -> Iterable[Check]:
+    """Where volumes come from that name no class; a sandbox's pods are simulated, and need none."""
+    if is_sandbox:
+        return []
     kind = Kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", False)
     try:
         classes = (await client.list(kind)).items

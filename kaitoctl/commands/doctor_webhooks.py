@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
+from kaitoctl.commands.doctor_check import Right
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
 from kaitoctl.kube import request, webhooks
@@ -21,8 +22,10 @@ NOT_SHOWN = (403, 404, 405)
 """Answers to who may not look, or where there is nothing of the kind; others are trouble of the server."""
 
 
-async def find_unanswered(client: Client) -> tuple[int, list[tuple[Webhook, str]]]:
+async def find_unanswered(client: Client) -> tuple[int, list[tuple[Webhook, str]], list[Right]]:
     """How many webhooks are asked about Workspaces and their children, and which of them nobody answers, why.
+
+    The rights that one lacks to know it of all come last.
 
     Raises:
         ApiError: they may not be listed, or the server is in trouble.
@@ -32,15 +35,23 @@ async def find_unanswered(client: Client) -> tuple[int, list[tuple[Webhook, str]
         configurations += [{**item, "kind": kind.kind} for item in await _list(client, kind)]
     kinds = (api.WORKSPACE, DEPLOYMENT, STATEFUL_SET, SERVICE, POD, JOB, NODE_CLAIM)
     found = list(webhooks.covering(configurations, kinds))
+    hidden: dict[Right, None] = {}
     try:
         crd = await client.send(request.get(CRD, "", f"{api.WORKSPACE.plural}.{api.GROUP}"))
         found += webhooks.converting(crd)
     except ApiError as error:
         if error.status not in NOT_SHOWN:
-            raise  # who may not read it learns nothing of it; a server in trouble is no such reason
-    services = {hook.service for hook in found if hook.service is not None}
-    dead = {key: why for key in services if (why := await _why_dead(client, key))}
-    return len(found), [(hook, dead[hook.service]) for hook in found if hook.service in dead]
+            raise
+        if error.status == 403:
+            hidden[Right("get", f"{CRD.plural}.{CRD.group}")] = None
+    dead: dict[ObjectKey, str] = {}
+    for key in dict.fromkeys(hook.service for hook in found if hook.service is not None):
+        why = await _why_dead(client, key)
+        if isinstance(why, Right):
+            hidden[why] = None
+        elif why:
+            dead[key] = why
+    return len(found), [(hook, dead[hook.service]) for hook in found if hook.service in dead], list(hidden)
 
 
 def advice(hook: Webhook, *, kaito_is_alive: bool) -> Advice:
@@ -65,19 +76,20 @@ async def _list(client: Client, kind: object) -> Iterable[Object]:
         raise
 
 
-async def _why_dead(client: Client, service: ObjectKey) -> str:
-    """Why nobody can answer; empty when somebody can, or nobody may look."""
+async def _why_dead(client: Client, service: ObjectKey) -> str | Right:
+    """Why nobody can answer; empty when somebody can, and the right that lacks where one may not look."""
     try:
         await client.send(request.get(SERVICE, service.namespace, service.name))
     except ApiError as error:
         if error.status not in NOT_SHOWN:
             raise
-        return f"Service {service} is gone" if error.status == 404 else ""
+        is_gone = error.status == 404
+        return f"Service {service} is gone" if is_gone else Right("get", "services", service.namespace)
     try:
         label = f"kubernetes.io/service-name={service.name}"
         slices = (await client.list(ENDPOINT_SLICE, service.namespace, label_selector=label)).items
     except ApiError as error:
         if error.status not in NOT_SHOWN:
             raise
-        return ""
+        return Right("list", f"{ENDPOINT_SLICE.plural}.{ENDPOINT_SLICE.group}", service.namespace)
     return "" if webhooks.has_endpoints(slices) else f"Service {service} has no ready endpoint"

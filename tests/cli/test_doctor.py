@@ -28,6 +28,7 @@ def test_a_sandbox_is_sound(sandbox_shell: Shell) -> None:
         == checks["node-provisioner"]["result"]
         == "ok"
     )
+    assert "storage" not in checks, "simulated pods need no storage class"
     assert "✔" not in sandbox_shell.kaitoctl("doctor", "--sandbox").stdout, "no symbols in a pipe"
 
 
@@ -127,7 +128,7 @@ def cluster(
         (cluster(denied=("all",)), "create workspaces.kaito.sh", "error", "you are not allowed to create"),
         (cluster(denied=("all",)), "list nodes", "warning", "you are not allowed to list nodes in"),
         (cluster(), "storage", "warning", "there is no storage class: none is the default"),
-        (cluster(refused=("/deployments",)), "controllers", "skipped", "deployments: no"),
+        (cluster(refused=("/deployments",)), "controllers", "unknown", "deployments: no"),
         (cluster(refused=("/version",)), "api-server", "ok", "its version cannot be read"),
         (
             cluster(
@@ -188,9 +189,61 @@ def test_what_is_missing_is_said(
     checks = by_name(done)
     assert checks[name]["result"] == result, checks
     assert words in checks[name]["message"]
-    wrong = any(check["result"] == "error" for check in checks.values())
+    wrong = any(check["result"] in ("error", "unknown") for check in checks.values())
     assert done.returncode == (1 if wrong else 0), done.stderr
     assert all(check["hint"] for check in checks.values() if check["result"] in ("error", "warning"))
+
+
+WORKSPACE = {"metadata": {"name": "ws1", "namespace": "default", "generation": 1}}
+FORBIDDEN = {
+    "/apis/kaito.sh": ("workspaces", "get /apis/kaito.sh"),
+    "/deployments": ("controllers", "list deployments.apps in the whole cluster"),
+    "leases": ("controller", "list leases.coordination.k8s.io in the whole cluster"),
+    "mutatingwebhookconfigurations": ("webhooks", "list mutatingwebhookconfigurations.admission"),
+    "customresourcedefinitions": ("webhooks", "get customresourcedefinitions.apiextensions.k8s.io"),
+    "/workspaces": ("serving", "list workspaces.kaito.sh in namespace default"),
+    "/pods": ("serving", "list pods in namespace default"),
+    "endpointslices": ("serving", "list endpointslices.discovery.k8s.io in namespace default"),
+    "selfsubjectaccessreviews": ("rights", "create selfsubjectaccessreviews.authorization.k8s.io"),
+    "/nodes": ("nodes", "list nodes in the whole cluster"),
+    "/apis/karpenter.sh": ("provisioners", "get /apis/karpenter.sh"),
+    "nodeclaims": ("node-claims", "list nodeclaims.karpenter.sh in the whole cluster"),
+    "storageclasses": ("storage", "list storageclasses.storage.k8s.io in the whole cluster"),
+}
+
+
+@pytest.mark.parametrize("path", FORBIDDEN)
+def test_what_may_not_be_looked_at_is_not_sound(offline: Shell, tmp_path: Path, path: str) -> None:
+    sound = cluster(workspaces=(WORKSPACE,))
+
+    def answer(method: str, asked: str) -> tuple[int, str]:
+        plain = asked.removeprefix("/s3cret-path").split("?")[0]
+        if not plain.endswith(path) and not (path == "customresourcedefinitions" and path in plain):
+            found: tuple[int, str] = sound(method, asked)
+            return found
+        kind = plain.rpartition("/")[2] if "webhook" in path else ""
+        details = {"group": "admissionregistration.k8s.io", "kind": kind} if kind else {}
+        return 403, json.dumps({"kind": "Status", "reason": "Forbidden", "message": "no", "details": details})
+
+    name, right = FORBIDDEN[path]
+    with serving(answer, tmp_path) as kubeconfig:
+        done = offline.run("kaitoctl", "doctor", "--kubeconfig", kubeconfig, "-o", "json")
+        short = offline.run("kaitoctl", "doctor", "--kubeconfig", kubeconfig, "-o", "short").stdout
+    assert done.returncode == 1, done.stdout
+    assert not json.loads(done.stdout)["ok"]
+    check = by_name(done)[name]
+    assert check["result"] == "unknown"
+    assert f"you are not allowed to {right}" in check["message"]
+    assert "kubectl auth can-i" in check["hint"]
+    assert "not checked: you lack the rights" in short
+    assert check["message"] in short
+
+
+def test_who_may_see_nothing_is_told_of_no_soundness(offline: Shell, tmp_path: Path) -> None:
+    with serving(cluster(refused=("/",)), tmp_path) as kubeconfig:
+        done = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, code=1)
+    assert done.stdout.endswith("8 things not checked: you lack the rights\n")
+    assert "No problems" not in done.stdout
 
 
 def test_short_shows_only_what_is_wrong(offline: Shell, tmp_path: Path) -> None:

@@ -93,6 +93,26 @@ def test_a_webhook_that_outlives_its_program_is_named(
     assert words in check["message"]
 
 
+@pytest.mark.parametrize(
+    ("refused", "right"),
+    [
+        ("/services/workspace", "get services in namespace kaito-workspace"),
+        ("/endpointslices", "list endpointslices.discovery.k8s.io in namespace kaito-workspace"),
+    ],
+)
+def test_a_webhook_whose_backends_may_not_be_seen_is_not_called_sound(
+    offline: Shell, tmp_path: Path, refused: str, right: str
+) -> None:
+    sound = with_webhooks(cluster(), configuration(hook("workspaces")), slices=(endpoints(True),))
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        return (403, '{"message": "no"}') if refused in path else sound(method, path)
+
+    check = examined(offline, tmp_path, answer)["webhooks"]
+    assert check["result"] == "unknown"
+    assert right in check["message"]
+
+
 def test_it_may_be_deleted_only_where_kaito_is_gone(offline: Shell, tmp_path: Path) -> None:
     dead = configuration(hook("workspaces"))
     delete = " delete validatingwebhookconfiguration "
