@@ -76,9 +76,9 @@ async def check_names(client: Client, namespace: str, named: Sequence[tuple[str,
                     *("--docker-username=USER", "--docker-password=PASSWORD"),
                 ),
             ) from None
-        if secret.get("type") not in _TYPES:
+        if (type_ := secret.get("type")) not in _TYPES:
             raise InputError(
-                f"{who}: Secret {name} is a {secret.get('type')}, not a pull secret; nothing was written",
+                f"{who}: Secret {name} is of type {type_}, not a pull secret; nothing was written",
                 hint=Command("kubectl create secret docker-registry") + " makes one",
             )
 
