@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asking
+import forked
 
 from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.kube.objects import NAMESPACE, NODE
@@ -21,6 +22,19 @@ from kaitoctl.sandbox import nodes
 
 BIN = Path(sys.executable).parent
 READY_SINCE = "2026-01-01T00:00:00Z"
+_AT_MOST_S = 120
+_known: set[tuple[str, str]] = set()
+
+
+def _is_known(command: tuple[str, ...]) -> bool:
+    """Whether this file of tests has run this command of kaitoctl as a process of its own."""
+    if command[0] not in ("kaitoctl", str(BIN / "kaitoctl")):
+        return False
+    what = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0], " ".join(command[1:2])
+    if what in _known:
+        return True
+    _known.add(what)
+    return False
 
 
 @dataclass(frozen=True)
@@ -49,14 +63,18 @@ class Shell:
         }
 
     def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end; kaitoctl is a copy when this file ran the command before."""
+        env = {**self.env, **env}
+        if _is_known(command) and forked.can_be(env):
+            return forked.run(command, env, self.home, _AT_MOST_S)
         return subprocess.run(
             command,
             capture_output=True,
             text=True,
             check=False,
-            env={**self.env, **env},
+            env=env,
             cwd=self.home,
-            timeout=120,
+            timeout=_AT_MOST_S,
         )
 
     def kaitoctl(self, *arguments: str, code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,70 @@
+"""A copy of kaitoctl is to a test what a process of it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+
+import forked
+import pytest
+from shell import BIN, Shell
+
+KAITOCTL = str(BIN / "kaitoctl")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("version", "--client"),
+        ("explain", "no-endpoints"),
+        ("explain", "no-such-code"),
+        ("fit", "falcon-7b"),
+        ("status", "--kubeconfig", "none"),
+        ("validate", "here.yaml"),
+        ("validate", "../elsewhere.yaml"),
+        ("create", "workspace", "--no-such-option"),
+        ("status",),
+        ("fit", "falcon-7b\udce4"),
+    ],
+)
+def test_it_prints_and_ends_as_a_process_does(offline: Shell, arguments: tuple[str, ...]) -> None:
+    (offline.home / "here.yaml").write_text("kind: Workspace\napiVersion: kaito.sh/v1beta1\n")
+    command = (KAITOCTL, *arguments)
+    env = {**offline.env, "KUBECONFIG": "of-this-test"}
+    process = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=env, cwd=offline.home, timeout=120
+    )
+    copy = forked.run(command, env, offline.home, 120)
+    assert (copy.returncode, copy.stdout, copy.stderr) == (
+        process.returncode,
+        process.stdout,
+        process.stderr,
+    )
+
+
+def test_copies_know_nothing_of_each_other(offline: Shell) -> None:
+    for name in ("a", "b"):
+        (offline.home / name).mkdir()
+        (offline.home / name / f"{name}.yaml").write_text("kind: [")
+    said = [forked.run((KAITOCTL, "validate", "."), offline.env, offline.home / name, 120) for name in "ab"]
+    assert ["a.yaml" in said[0].stderr + said[0].stdout, "a.yaml" in said[1].stderr + said[1].stdout] == [
+        True,
+        False,
+    ]
+
+
+def test_one_that_takes_too_long_is_killed(offline: Shell) -> None:
+    fifo = offline.home / "never.yaml"
+    os.mkfifo(fifo)
+    with pytest.raises(subprocess.TimeoutExpired):
+        forked.run((KAITOCTL, "validate", str(fifo)), offline.env, offline.home, 3)
+    with pytest.raises(OSError, match=os.strerror(errno.ENXIO)):  # nobody reads it any more
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    assert forked.run((KAITOCTL, "version", "--client"), offline.env, offline.home, 120).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["PYTHONIOENCODING", "PYTHONPATH", "LANG", "LC_ALL", "LD_PRELOAD"])
+def test_what_the_interpreter_reads_takes_a_process(offline: Shell, name: str) -> None:
+    assert forked.can_be(offline.env)
+    assert not forked.can_be({**offline.env, name: "x"})

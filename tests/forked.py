@@ -1,0 +1,184 @@
+"""kaitoctl as a process that has not to import it: copies of one process that imported all of it once.
+
+Such a copy is the program from its `main` on, with arguments, environment, folder, files and exit code of its
+own. What a copy cannot prove, that each command imports what it needs and that its script starts, real
+processes do: the first of each command in each file of tests (see `Shell.run`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+_OF_THE_INTERPRETER = ("PYTHON", "LC_", "LANG", "LD_")
+_PYTHON = {"PYTHONWARNINGS": "error"}
+
+
+def can_be(env: Mapping[str, str]) -> bool:
+    """Whether a copy can be such a process: an interpreter reads some of its environment as it starts."""
+    read = {name: value for name, value in env.items() if name.startswith(_OF_THE_INTERPRETER)}
+    return read == _PYTHON
+
+
+def run(
+    command: Sequence[str], env: Mapping[str, str], folder: Path, timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Run kaitoctl as `subprocess.run(capture_output=True, text=True)` does."""
+    pipes = [os.pipe() for _ in range(4)]
+    (asked, ask), *others = pipes
+    socket.send_fds(_original(), [b"!"], [asked, *(end for _, end in others)])
+    for end in (asked, *(end for _, end in others)):
+        os.close(end)
+    with open(ask, "w") as request:  # noqa: PTH123 - it is a number
+        json.dump([list(command), dict(env), str(folder)], request)
+    read = [b""] * len(others)
+
+    def collect(place: int, number: int) -> None:
+        with open(number, "rb", buffering=0) as end:
+            while part := end.read(65_536):
+                read[place] += part
+
+    readers = [
+        threading.Thread(target=collect, args=(place, end), daemon=True)
+        for place, (end, _) in enumerate(others)
+    ]
+    for reader in readers:
+        reader.start()
+    deadline = time.monotonic() + timeout_s
+    for reader in readers:
+        reader.join(max(0.0, deadline - time.monotonic()))
+    out, err, told = (part.decode() for part in read)
+    pid, _, status = told.partition(" ")
+    if any(reader.is_alive() for reader in readers):
+        if pid and not status:
+            os.kill(int(pid), signal.SIGKILL)
+            readers[-1].join()  # until it has ended
+        raise subprocess.TimeoutExpired(command, timeout_s, out, err)
+    code = os.waitstatus_to_exitcode(int(status))
+    out, err = (text.replace("\r\n", "\n").replace("\r", "\n") for text in (out, err))
+    return subprocess.CompletedProcess(command, code, out, err)
+
+
+@cache
+def _original() -> socket.socket:
+    """The process that is copied, by the socket that it listens to; it ends when that is closed."""
+    ours, theirs = socket.socketpair()
+    env = {**_PYTHON, "PATH": os.environ["PATH"], "HOME": os.devnull}
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    theirs.close()
+    atexit.register(process.wait, 10)
+    atexit.register(ours.close)
+    return ours
+
+
+def _import_all() -> None:
+    import gc
+    import pkgutil
+    from importlib import import_module
+
+    import kaitoctl
+
+    for module in pkgutil.walk_packages(kaitoctl.__path__, "kaitoctl."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    gc.freeze()
+
+
+def _await_copies(asks: socket.socket) -> tuple[int, ...] | None:
+    """In the process that is copied: None, when nobody asks any more; in a copy: what it was handed.
+
+    Of each copy its number is reported, and its end when it comes.
+    """
+    reports: dict[int, int] = {}
+
+    def report_ends(*_: object) -> None:
+        for pid, report in [*reports.items()]:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                with suppress(BrokenPipeError):  # who asked has waited long enough
+                    os.write(report, str(status).encode())
+                os.close(reports.pop(pid))
+
+    signal.signal(signal.SIGCHLD, report_ends)
+    while True:
+        said, handed, _, _ = socket.recv_fds(asks, 1, 4)
+        if not said:
+            return None
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in (*reports.values(), handed[3]):
+                os.close(number)
+        else:
+            reports[pid] = handed[3]
+            with suppress(BrokenPipeError):
+                os.write(handed[3], f"{pid} ".encode())
+            for number in handed[:3]:
+                os.close(number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        if pid == 0:
+            return tuple(handed[:3])
+
+
+def _serve(asks: socket.socket) -> None:
+    """Be copied, and in each copy be kaitoctl."""
+    _import_all()
+    with asks:
+        handed = _await_copies(asks)
+    if handed is None:
+        return
+    asked, out, err = handed
+    for number, stream in (out, 1), (err, 2):
+        os.dup2(number, stream)
+        os.close(number)
+    with open(asked) as request:  # noqa: PTH123 - it is a number
+        sys.argv, env, folder = json.load(request)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    code = _run_main()
+    # The end of an interpreter takes its modules apart one by one: 70 ms, of which nobody sees anything.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run_main() -> int:
+    """Run kaitoctl to its exit code, as the interpreter does."""
+    from kaitoctl.__main__ import main
+
+    try:
+        main()
+    except SystemExit as ending:
+        if isinstance(ending.code, str):
+            sys.stderr.write(f"{ending.code}\n")
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
