@@ -237,6 +237,26 @@ def test_a_node_that_joined_and_is_not_ready_says_why(message: str, what: str) -
     assert what in silent.message, "the node shows it, too, where the claim has no such condition"
 
 
+def test_a_node_that_is_ready_meanwhile_is_not_quoted_for_not_being_so() -> None:
+    said = "Node status is NotReady: cni plugin not initialized"
+    found = initializing("NodeNotReady", said, node("gpu-a"))
+    assert (found.code, said in found.message) == ("node-not-initialized", True)
+    assert "posting ready status" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "code"),
+    [
+        ("FailedToLaunch", "exceeding approved standardNCSv3Family Cores quota", "quota-exceeded"),
+        ("Odd", "the moon is not full", "node-claim-failed"),
+    ],
+)
+def test_whoever_writes_an_event_about_a_claim_has_acted_on_it(reason: str, words: str, code: str) -> None:
+    found = cause(claim(), events=(event("ws0123abc", reason, words),))
+    assert found.code == code
+    assert "no node provisioner has acted" not in found.message
+
+
 def test_a_resource_that_is_not_registered_is_named() -> None:
     gpu = initializing("ResourceNotRegistered", 'Resource "nvidia.com/gpu" was requested but not registered')
     assert gpu.code == "device-plugin-missing"

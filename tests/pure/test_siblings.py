@@ -6,11 +6,14 @@ import re
 from typing import Any
 
 import pytest
-from trouble import World
+from trouble import NOW, World
 
 from kaitoctl.advice import text
 from kaitoctl.commands import why
-from kaitoctl.kaito.diagnosis.log_patterns import weights
+from kaitoctl.kaito.diagnosis import of_logs
+from kaitoctl.kaito.diagnosis.case import Case
+from kaitoctl.kaito.diagnosis.log_patterns import hub
+from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.secrecy import without_secrets
 
 SANDBOX = "Failed to create pod sandbox: rpc error: code = Unknown desc = "
@@ -59,6 +62,16 @@ def event(world: str, reason: str, words: str) -> World:
         ('MountVolume.SetUp failed for volume "w" : applyFSGroup failed: input/output error', "broken"),
         ('MountVolume.SetUp failed for volume "w" : blobfuse: 403 AuthorizationFailure', "access rules"),
         ('MountVolume.SetUp failed for volume "dshm" : mount tmpfs: no space left on device', "is full"),
+        (
+            'AttachVolume.Attach failed for volume "pvc-1" : rpc error: code = InvalidArgument desc = '
+            "disk(x) in zone 2 cannot be attached to VM in zone 1",
+            "another zone",
+        ),
+        (
+            'AttachVolume.Attach failed for volume "pvc-1" : googleapi: Error 400: the disk is in a '
+            "different zone than the instance",
+            "another zone",
+        ),
     ],
 )
 def test_what_a_volume_lacks(words: str, hint: str) -> None:
@@ -132,6 +145,11 @@ def test_what_a_sandbox_lacks(words: str, hint: str) -> None:
         ("ErrImagePull", "no basic auth credentials", "pull secret"),
         (
             "ErrImagePull",
+            "unexpected status 403 Forbidden: DENIED: client with IP '20.1.1.1' is not allowed access",
+            "no pull secret helps",
+        ),
+        (
+            "ErrImagePull",
             "invalid reference format: repository name must be lowercase",
             "not the name of an image",
         ),
@@ -193,6 +211,7 @@ def test_what_a_container_lacks(reason: str, words: str, hint: str) -> None:
         ),
         ("TopologyAffinityError", "Resources cannot be allocated with Topology locality", "topology"),
         ("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match", "labels are others"),
+        ("MatchNodeSelector", "Predicate MatchNodeSelector failed", "labels are others"),
     ],
 )
 def test_why_a_kubelet_rejects_a_pod(reason: str, words: str, hint: str) -> None:
@@ -364,17 +383,63 @@ def test_an_eviction_has_the_advice_of_what_ran_short(resource: str, code: str, 
     ],
 )
 def test_a_hub_that_answers_is_neither_unreachable_nor_a_matter_of_a_licence(line: str, words: str) -> None:
-    found = next(reading for pattern, reading in weights.PATTERNS if re.search(pattern, line))
+    found = next(reading for pattern, reading in hub.PATTERNS if re.search(pattern, line))
     assert words in found.says
     assert "licence" not in found.hint
     assert "DNS" not in found.hint
+
+
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [
+        ("Invalid user token.", "create a token"),
+        (
+            "Please enable access to public gated repositories in your fine-grained token settings",
+            "fine-grained",
+        ),
+        ("Make sure your token has the correct permissions.", "fine-grained"),
+        ("Access to model x/y is restricted.", "licence"),
+    ],
+)
+def test_a_token_that_the_hub_refuses_is_not_always_a_matter_of_a_licence(more: str, hint: str) -> None:
+    url = "https://huggingface.co/api/models/x"
+    log = f"HfHubHTTPError: 403 Client Error: Forbidden for url: {url} (Request ID: R)\n\n{more}\n"
+    world = World("start-error")
+    found = of_logs.finding(Case(world.seen(), world["Workspace"], progress(world.seen()), NOW), log)
+    assert found is not None
+    assert (found.code, hint in found.hint) == ("model-access-denied", True)
+
+
+@pytest.mark.parametrize(
+    ("volume", "named"),
+    [
+        ({"secret": {"secretName": "hf"}}, "Secret hf"),
+        ({"configMap": {"name": "cfg"}}, "ConfigMap cfg"),
+    ],
+)
+def test_the_object_that_lacks_a_key_is_named(volume: dict[str, Any], named: str) -> None:
+    words = 'MountVolume.SetUp failed for volume "v" : references non-existent secret key: HF_TOKEN'
+    world = event("multi-attach", "FailedMount", words)
+    world["Pod"]["spec"]["volumes"].append({"name": "v", **volume})
+    cause = world.cause()
+    assert cause.code == "key-missing"
+    assert f"in {named}: " in cause.message
+
+
+def test_a_run_of_unknown_length_is_not_said_to_have_been_short() -> None:
+    world = World("killed-after-serving").without("Event")
+    ended = {"reason": "ContainerStatusUnknown", "exitCode": 137, "startedAt": None, "finishedAt": None}
+    world["Pod"]["status"]["containerStatuses"][0]["lastState"]["terminated"] = ended
+    cause = world.cause()
+    assert cause.code == "container-killed"
+    assert "it ran for" not in str(cause.evidence)
 
 
 @pytest.mark.parametrize("status", ["401", "404"])
 def test_a_model_that_the_hub_does_not_have_is_not_a_matter_of_its_licence(status: str) -> None:
     found = next(
         reading
-        for pattern, reading in weights.PATTERNS
+        for pattern, reading in hub.PATTERNS
         if re.search(pattern, f"huggingface_hub.errors.RepositoryNotFoundError: {status} Client Error.")
     )
     assert found.code == "model-not-found"

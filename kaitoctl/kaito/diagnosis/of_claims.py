@@ -96,7 +96,8 @@ def _launch_event(case: Case, claim: Object) -> Object | None:
     if _step(claim, "Launched").get("status") == "True":
         return None
     events = (event for event in case.seen.events_of(claim) if event.get("type") == "Warning")
-    return next((event for event in events if event.get("reason") in karpenter.LAUNCH), None)
+    has_no_condition = not dig(claim, "status", "conditions")  # whoever writes an event has acted on it
+    return next((item for item in events if has_no_condition or item.get("reason") in karpenter.LAUNCH), None)
 
 
 def _told_by(case: Case, event: Object, more: list[tuple[str, str]], look: Command) -> Cause:
@@ -261,7 +262,7 @@ def _not_initialized(
         "taint": thing,
         "resource": thing,
         "who": karpenter.waits_for(thing),
-        "ready": _unready(node),
+        "ready": _unready(node, said),
     }
     template = karpenter.INITIALIZATION.get(reason)
     message = (
@@ -300,8 +301,11 @@ def _startup_taints(claim: Object, node: Object | None) -> list[str]:
     ]
 
 
-def _unready(node: Object | None) -> str:
+def _unready(node: Object | None, said: str) -> str:
+    """Why the node is not Ready; where it says that it is, or is unseen, what its claim said of it."""
     ready = (conditions.find(node, "Ready") if node else None) or {}
+    if said and (not ready or ready.get("status") == "True"):
+        ready = {"message": said}
     words = f"{ready.get('reason') or ''}: {ready.get('message') or ''}"
     known = next((what for pattern, what in karpenter.NOT_READY if re.search(pattern, words)), "")
     said = str(ready.get("message") or ready.get("reason") or "it does not say why")

@@ -52,7 +52,7 @@ def configuration(case: Case) -> Iterator[Cause]:
                 yield _missing(case, named, title_of(pod), evidence)
                 break
             if re.search(_NO_KEY, words):
-                message = f"an entry is missing: {words.partition(': ')[2]}"
+                message = f"an entry is missing{_whose(pod, words)}: {words.partition(': ')[2]}"
                 yield blame(
                     "key-missing",
                     title_of(pod),
@@ -70,6 +70,17 @@ def configuration(case: Case) -> Iterator[Cause]:
             if named in case.seen.missing and path != "pull":
                 evidence = [("Workspace", f"{path} names it"), *controller_words(case)]
                 yield _missing(case, named, title_of(case.workspace), evidence)
+
+
+def _whose(pod: Object, words: str) -> str:
+    """The object that a volume takes its entries from: a kubelet names the volume and the key alone."""
+    volume = re.search(r'for volume "([^"]{1,253})"', words)
+    for item in dig(pod, "spec", "volumes") or ():
+        if volume and item.get("name") == volume[1]:
+            for kind, field, name in (("Secret", "secret", "secretName"), ("ConfigMap", "configMap", "name")):
+                if found := dig(item, field, name):
+                    return f" in {kind} {found}"
+    return ""
 
 
 def _mount_failures(case: Case, pod: Object) -> Iterator[Cause]:

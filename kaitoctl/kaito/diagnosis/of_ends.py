@@ -327,7 +327,9 @@ def _by_slow_start(end: End) -> Cause | None:
 
 def _by_nobody_known(end: End) -> Cause:
     unseen = end.case.seen.unseen
-    evidence = [*end.evidence, ("container", f"it ran for {span(_ran_s(end.ended))}")]
+    evidence = [*end.evidence]
+    if end.ended.get("startedAt"):
+        evidence.append(("container", f"it ran for {span(_ran_s(end.ended))}"))
     evidence += [("cluster", f"events: {unseen['events']}")] if "events" in unseen else []
     signal = "SIGTERM" if end.exit_code == _SIGTERM else "SIGKILL"
     message = (

@@ -158,7 +158,7 @@ _HINTS = (
         "static pod, a second scheduler): check what runs there",
     ),
     (
-        r"^NodeAffinity",
+        r"^(?:NodeAffinity|MatchNodeSelector|HostName)",
         "the node's labels are others than when the pod was placed there: check who changed them; its "
         "workload makes another pod",
     ),

@@ -243,10 +243,23 @@ def _of_the_node(pull: _Pull) -> Cause | None:
     return None
 
 
+# Source: Azure Container Registry's answers to who comes from an address that it does not know.
+_ADDRESS = r"(?i)client with IP '?(?P<ip>[\w.:]{2,45})'? is not allowed|public network access .{0,40}disabled"
+
+
 def _of_its_secrets(pull: _Pull) -> Cause | None:
     if re.search(UNAUTHORIZED, pull.words) is None:
         return None
     case, registry = pull.case, registry_of(pull.image)
+    if found := re.search(_ADDRESS, pull.words):
+        whose = f"the address {found['ip']}" if found["ip"] else "the public network"
+        message = (
+            f"the firewall of {registry} refuses {pull.image}{pull.of} to the nodes: they come from {whose}"
+        )
+        hint: Advice = (
+            "let the nodes' addresses through, or give them a private endpoint; no pull secret helps"
+        )
+        return pull.blamed("image-unauthorized", message, hint, pull.describe)
     secrets = sorted({ref.name for ref in pod_state.references(pull.pod) if ref.use == "pull"})
     if gone := [secret for secret in secrets if Named("Secret", secret) in case.seen.missing]:
         pull.evidence.append(("cluster", f"there is no Secret {gone[0]} in this namespace"))
@@ -258,7 +271,7 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
     message = f"{registry} denies access to the image{pull.of}, {pull.image}"
     pull.evidence.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
     if secrets:
-        hint: Advice = f"check whether Secret {secrets[0]} has valid credentials for {registry}"
+        hint = f"check whether Secret {secrets[0]} has valid credentials for {registry}"
         command = Command("kubectl get secret", secrets[0], *case.in_namespace)
         return pull.blamed("image-unauthorized", message, hint, command)
     create = for_registry(case, "NAME", registry)

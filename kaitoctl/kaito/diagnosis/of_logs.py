@@ -94,6 +94,10 @@ _STEPS = {
 }
 
 
+_GOES_ON = 4
+"""Lines over which an exception may go on after its first one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a log says.
@@ -136,7 +140,10 @@ def finding(case: Case, log: str, *, among: Sequence[str] = ()) -> Finding | Non
             if not among or reading.code in among
         ]
         if known:
-            _, line, _, reading, groups = min(known, key=lambda item: item[:3])
+            _, first, _, best, _ = min(known, key=lambda item: item[:3])
+            # An exception goes on over some lines, and the particular one of its rows may be found on any.
+            same = (item for item in known if item[3].code == best.code and 0 <= item[1] - first <= _GOES_ON)
+            _, line, _, reading, groups = min(same, key=lambda item: (item[0], item[2]))
             return _finding(case, log, reading, groups, shown(text.split("\n")[line]))
     return None
 

@@ -87,7 +87,8 @@ _VOLUME_HINTS = (
         "volume with access mode ReadWriteMany",
     ),
     (
-        r"(?i)wrong zone|NodeAffinity check failed|no matching NodeSelectorTerms",
+        r"(?i)wrong zone|\b(?:in|of) (?:availability )?zone .{1,160}\bzone\b|(?:different|same|another) "
+        r"(?:availability )?zone|NodeAffinity check failed|no matching NodeSelectorTerms",
         "the volume is in another zone than this node: take a node there, or copy what is on it",
     ),
     (

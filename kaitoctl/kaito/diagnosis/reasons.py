@@ -93,6 +93,9 @@ _SOURCES: Mapping[Place, Mapping[str, _Table]] = {
             "NodePorts": "pod-rejected",
             "TaintToleration": "pod-rejected",
             "NodeUnschedulable": "pod-rejected",
+            "MatchNodeSelector": "pod-rejected",  # up to v1.19
+            "HostName": "pod-rejected",  # the same
+            "PodFitsHostPorts": "pod-rejected",  # the same
         },
         "pkg/kubelet/lifecycle/handlers.go": {
             "AppArmor": "pod-rejected",
