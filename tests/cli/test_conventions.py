@@ -107,6 +107,7 @@ def test_names_of_nodes_and_of_revisions_can_be_given_to_kubectl(listed: Shell) 
         names = listed.kaitoctl(*command, "-o", "name").stdout.split()
         assert names, command
         assert listed.kubectl("get", "-n", NAMESPACE, "-o", "name", *names).split() == names
+    listed.kaitoctl("delete", "named", *where, "--yes")
 
 
 def test_yaml_says_what_json_says(listed: Shell) -> None:

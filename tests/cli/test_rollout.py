@@ -198,10 +198,11 @@ def test_annotations_that_change_what_is_built_come_back_too(
 def test_what_never_changes_is_refused_in_words(shell: Shell, namespace: str, apply: Apply) -> None:
     apply()
     apply(resource={"instanceType": "Standard_NC24s_v3"}, ready=False)
-    shell.kaitoctl("rollout", "status", "w", "-n", namespace)
-    _, stderr = rollout(shell, namespace, "undo", "w", code=2)
-    assert "cannot be rolled back to revision 1" in stderr
-    assert "resource.instanceType: is immutable (Standard_NC24s_v3 -> Standard_NC12s_v3)" in stderr
+    _, stderr = rollout(shell, namespace, "status", "w", code=1)
+    assert "resource.instanceType: is immutable (Standard_NC12s_v3 -> Standard_NC24s_v3)" in stderr
+    assert "generation 1 still serves" in stderr
+    _, stderr = rollout(shell, namespace, "undo", "w")
+    assert "rolls back to revision 1: no pod restarts" in stderr
 
 
 def test_after_a_refused_edit_it_goes_back_to_what_was_applied_last(
@@ -299,18 +300,18 @@ def test_nonsense_has_clear_answers(shell: Shell, namespace: str, apply: Apply) 
         (("undo", "w", "--to-revision", "x"), 2, "not a valid int"),
         (("undo", "w", "--dry-run", "maybe"), 2, "choose none, client or server"),
         (("undo", "w", "-o", "xml"), 2, "choose yaml, json or name"),
-        (("history", "w", "-o", "xml"), 2, "choose table, wide, json or yaml"),
+        (("history", "w", "-o", "xml"), 2, "choose table, wide, json, yaml or name"),
         (("undo", "w", "--timeout", "soon"), 2, "is not a duration"),
         (("status", "w", "--timeout", "soon"), 2, "is not a duration"),
     ):
         _, stderr = rollout(shell, namespace, *arguments, code=code)
         assert words in stderr, arguments
-    apply(resource={"preferredNodes": ["nope"]}, ready=False)
+    apply(inference={"preset": {"name": "no-such-preset"}}, ready=False)
     for arguments in (("history", "w"), ("history", "w", "--revision", "1"), ("undo", "w")):
         _, stderr = rollout(shell, namespace, *arguments, code=1)
         assert f"Workspace {namespace}/w has no revisions" in stderr
-    apply(ready=False)
-    rollout(shell, namespace, "status", "w")
+    shell.kubectl("delete", "workspace", "w", "-n", namespace)
+    apply()
     _, stderr = rollout(shell, namespace, "undo", "w", code=1)
     assert "has no earlier revision than 1" in stderr
     for command in (("undo", "w", "--to-revision", "5"), ("history", "w", "--revision", "5")):
