@@ -297,7 +297,7 @@ def _block(prefix: str, item: Comparison) -> list[str]:
     elif item.fate == "replaced":
         words = "immutable -> will be recreated"
     elif item.fate == "foreign":
-        words = f"belongs to {item.controller} and is left alone"
+        words = f"is not this Workspace's (controller: {item.controller}) and is left alone"
     head = f"► {prefix}{item.kind.kind}/{item.key} {words}"
     return [output.visible(head), *(f"  {row}" for row in rows(item.differences))]
 

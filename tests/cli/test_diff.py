@@ -96,7 +96,9 @@ def test_a_foreign_object_of_a_wanted_name_is_told(shell: Shell, namespace: str,
     shell.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
     (tmp_path / "w.yaml").write_text(manifest(namespace))
     done = shell.kaitoctl("diff", "-f", str(tmp_path / "w.yaml"), code=1)
-    assert f"Service/{namespace}/w belongs to nobody and is left alone" in done.stdout
+    assert (
+        f"Service/{namespace}/w is not this Workspace's (controller: none) and is left alone" in done.stdout
+    )
 
 
 def test_trouble_has_codes_above_one(shell: Shell, offline: Shell, tmp_path: Path) -> None:
