@@ -269,6 +269,7 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
         leases = Right("list", "leases.coordination.k8s.io")
         what = "no Deployment is a Workspace controller's, and whether one runs outside the cluster"
         return [unseen("workspaces", "controller", what, leases)]
+    stopped: Result = "error" if ours == [] and not any(one.is_alive for one in found) else "warning"
     ours = ours or []
     if not found and not ours:
         run = Command("kaitoctl run-controller")
@@ -276,7 +277,7 @@ async def _controllers(client: Client, is_sandbox: bool) -> Iterable[Check]:
         return [Check("workspaces", "controller", "warning", "no Workspace controller was found", hint)]
     checks = [Check("workspaces", "controller", "ok", one) for one in ours]
     for one in found:
-        result: Result = "ok" if one.ready else "error" if one.wanted else "warning"
+        result: Result = "ok" if one.ready else "error" if one.wanted else stopped
         hint = Command("kubectl describe deployment", one.name, "-n", one.namespace)
         more = f", nodes by {one.provisioner}" if one.provisioner else ""
         more += "" if one.is_alive else ": it is scaled to 0"
@@ -327,8 +328,8 @@ async def _webhooks(client: Client, _: bool) -> Iterable[Check]:
             "webhooks",
             "error" if hook.refuses else "warning",
             f"webhook {hook.configuration} is asked about every write of {', '.join(hook.covers)}, and "
-            f"nobody answers: {why}; such writes {'are rejected' if hook.refuses else 'are slow'}",
-            doctor_webhooks.advice(hook, kaito_is_alive=lives),
+            f"cannot be asked: {why}; such writes {'are rejected' if hook.refuses else 'are slow'}",
+            doctor_webhooks.advice(hook, why, kaito_is_alive=lives),
         )
         for hook, why in dead
     ]

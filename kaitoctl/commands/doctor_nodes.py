@@ -11,10 +11,11 @@ from kaitoctl.commands.doctor_check import Check, Right, age_s, group_versions, 
 from kaitoctl.commands.doctor_webhooks import NOT_SHOWN
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import installation, node_check
+from kaitoctl.kaito.diagnosis.karpenter import REGISTER_WITHIN_S
 from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.node_check.facts import LABEL_PRODUCT, READ_LABELS
 from kaitoctl.kaito.node_check.inventory import gpu_inventory
-from kaitoctl.kube import trimmed
+from kaitoctl.kube import conditions, trimmed
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     NODE,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from kaitoctl.kaito.installation import Installed
     from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
 
 _MOST_SHOWN = 4
 _IDLE_S = 60.0
@@ -146,6 +148,15 @@ async def _claims(client: Client, served: Sequence[str]) -> Iterable[Check]:
         message = f"no node provisioner has acted on {_some([key_of(claim).name for claim in idle])}"
         hint = "start the node provisioner, or check its log; " + Command("kubectl describe nodeclaim", name)
         checks.append(Check("nodes", "node-claims", "error", message, hint))
+    slow = [
+        (claim, words)
+        for claim in claims
+        if age_s(claim, now) > REGISTER_WITHIN_S and (words := _stuck(claim, now))
+    ]
+    for claim, words in slow[:_MOST_SHOWN]:
+        name = key_of(claim).name
+        look = Command("kubectl describe nodeclaim", name)
+        checks.append(Check("nodes", "node-claims", "warning", f"NodeClaim {name} {words}", look))
     for claim in [claim for claim in living if launch_failure(claim)][:_MOST_SHOWN]:
         failed = launch_failure(claim) or {}
         name = key_of(claim).name
@@ -154,6 +165,21 @@ async def _claims(client: Client, served: Sequence[str]) -> Iterable[Check]:
             Check("nodes", "node-claims", "warning", message, Command("kubectl describe nodeclaim", name))
         )
     return checks
+
+
+def _stuck(claim: Object, now: datetime) -> str:
+    """What a NodeClaim has waited for too long, by the time that Karpenter gives a machine to join."""
+    since = conditions.parse_timestamp
+    if is_being_deleted(claim):
+        asked = since(str(claim["metadata"]["deletionTimestamp"]))
+        is_late = (now - asked).total_seconds() > REGISTER_WITHIN_S
+        held = ", ".join(claim["metadata"].get("finalizers") or ()) or "nothing that it names"
+        return f"has been going since {asked:%Y-%m-%d %H:%M}Z; it is held by {held}" if is_late else ""
+    launched, joined = (conditions.find(claim, kind) or {} for kind in ("Launched", "Registered"))
+    if launched.get("status") != "True" or joined.get("status") == "True":
+        return ""
+    why = f": {joined['message']}" if joined.get("message") else ""
+    return f"has a machine that has not joined the cluster{why}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
@@ -44,25 +46,49 @@ async def find_unanswered(client: Client) -> tuple[int, list[tuple[Webhook, str]
             raise
         if error.status == 403:
             hidden[Right("get", f"{CRD.plural}.{CRD.group}")] = None
-    dead: dict[ObjectKey, str] = {}
-    for key in dict.fromkeys(hook.service for hook in found if hook.service is not None):
-        why = await _why_dead(client, key)
+    dead = []
+    answers: dict[tuple[ObjectKey, int], str | Right] = {}
+    for hook in found:
+        why: str | Right = untrusted(hook, datetime.now(UTC))
+        if hook.service is not None:
+            place = hook.service, hook.port
+            if place not in answers:
+                answers[place] = await _why_dead(client, *place)
+            why = why if answers[place] == "" else answers[place]
         if isinstance(why, Right):
             hidden[why] = None
         elif why:
-            dead[key] = why
-    return len(found), [(hook, dead[hook.service]) for hook in found if hook.service in dead], list(hidden)
+            dead.append((hook, why))
+    return len(found), dead, list(hidden)
 
 
-def advice(hook: Webhook, *, kaito_is_alive: bool) -> Advice:
-    """What to do about a webhook that nobody answers."""
+def untrusted(hook: Webhook, now: datetime) -> str:
+    """Why the API server takes no certificate of whoever answers; empty when it may."""
+    if (
+        not hook.bundle
+    ):  # then the certificates of the API server's system count: a public address may have one
+        return "its caBundle is empty, so the API server trusts no certificate of it" if hook.service else ""
+    from cryptography import x509  # most clusters have no such webhooks
+
+    try:
+        found = x509.load_pem_x509_certificates(base64.b64decode(hook.bundle))
+    except ValueError:
+        return "its caBundle holds no certificates"
+    last = max(one.not_valid_after_utc for one in found)
+    return f"the certificates of its caBundle expired at {last:%Y-%m-%d %H:%M}Z" if last < now else ""
+
+
+def advice(hook: Webhook, why: str, *, kaito_is_alive: bool) -> Advice:
+    """What to do about a webhook that cannot be asked, and why it cannot."""
     name = hook.configuration
     if hook.kind == "CustomResourceDefinition":
         return "start the program that converts them: " + Command("kubectl get crd", name, "-o", "yaml")
     if hook.configuration.endswith("kaito.sh") and not kaito_is_alive:
         delete = Command("kubectl delete", hook.kind.lower(), name)
         return "KAITO's controller is gone; if it does not come back: " + delete
-    assert hook.service is not None
+    if "caBundle" in why or hook.service is None:
+        look = Command("kubectl get", hook.kind.lower(), name, "-o", "yaml")
+        return "restart what makes its certificates, which writes caBundle again: " + look
     look = Command("kubectl get service,endpointslices,pods -n", hook.service.namespace)
     return "start the program behind it again: " + look
 
@@ -76,15 +102,17 @@ async def _list(client: Client, kind: object) -> Iterable[Object]:
         raise
 
 
-async def _why_dead(client: Client, service: ObjectKey) -> str | Right:
+async def _why_dead(client: Client, service: ObjectKey, port: int) -> str | Right:
     """Why nobody can answer; empty when somebody can, and the right that lacks where one may not look."""
     try:
-        await client.send(request.get(SERVICE, service.namespace, service.name))
+        found = await client.send(request.get(SERVICE, service.namespace, service.name))
     except ApiError as error:
         if error.status not in NOT_SHOWN:
             raise
         is_gone = error.status == 404
         return f"Service {service} is gone" if is_gone else Right("get", "services", service.namespace)
+    if webhooks.lacks_port(found, port):
+        return f"Service {service} has no port {port}"
     try:
         label = f"kubernetes.io/service-name={service.name}"
         slices = (await client.list(ENDPOINT_SLICE, service.namespace, label_selector=label)).items

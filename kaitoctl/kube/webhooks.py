@@ -40,6 +40,8 @@ class Webhook:
         service: the Service behind it; None where it is a URL.
         refuses: whether a write is refused while it does not answer.
         covers: what it is asked about, of those that were looked for.
+        port: of the Service, at which it is asked.
+        bundle: the certificates by which the API server trusts it, base64 of PEM; empty where it has none.
     """
 
     kind: str
@@ -48,6 +50,8 @@ class Webhook:
     service: ObjectKey | None
     refuses: bool
     covers: tuple[str, ...]
+    port: int = 443
+    bundle: str = ""
 
 
 def covering(configurations: Iterable[Object], kinds: Iterable[Kind]) -> Iterator[Webhook]:
@@ -71,6 +75,7 @@ def covering(configurations: Iterable[Object], kinds: Iterable[Kind]) -> Iterato
                     _service(dig(hook, "clientConfig", "service")),
                     hook.get("failurePolicy") != "Ignore",
                     covers,
+                    *_asked_at(hook.get("clientConfig")),
                 )
 
 
@@ -78,15 +83,26 @@ def converting(crd: Object) -> Iterator[Webhook]:
     """The webhook that converts the kind's objects between its versions: no read works without it."""
     if dig(crd, "spec", "conversion", "strategy") == "Webhook":
         name = str(crd["metadata"]["name"])
-        service = _service(dig(crd, "spec", "conversion", "webhook", "clientConfig", "service"))
-        yield Webhook("CustomResourceDefinition", name, name, service, True, (name.partition(".")[0],))
+        asked = dig(crd, "spec", "conversion", "webhook", "clientConfig")
+        service, covers = _service(dig(asked, "service")), (name.partition(".")[0],)
+        yield Webhook("CustomResourceDefinition", name, name, service, True, covers, *_asked_at(asked))
+
+
+def lacks_port(service: Object, port: int) -> bool:
+    """Whether a Service has ports, and not this one."""
+    ports = [item.get("port") for item in dig(service, "spec", "ports") or ()]
+    return bool(ports) and port not in ports
 
 
 def has_endpoints(slices: Iterable[Object]) -> bool:
-    """Whether anybody is ready behind a Service, as its EndpointSlices say."""
+    """Whether anybody is ready behind a Service, as its EndpointSlices say.
+
+    One without ports is of pods that have no port of the name that the Service leads to.
+    """
     return any(
         dig(endpoint, "conditions", "ready") is not False and endpoint.get("addresses")
         for item in slices
+        if item.get("ports", True)
         for endpoint in item.get("endpoints") or ()
     )
 
@@ -99,3 +115,8 @@ def _covers(rule: Object, kind: Kind) -> bool:
 
 def _service(given: Object | None) -> ObjectKey | None:
     return ObjectKey(str(given.get("namespace")), str(given.get("name"))) if given else None
+
+
+def _asked_at(client_config: Object | None) -> tuple[int, str]:
+    port = dig(client_config or {}, "service", "port")
+    return port if isinstance(port, int) else 443, str((client_config or {}).get("caBundle") or "")

@@ -53,6 +53,11 @@ def claim(**condition: str) -> Any:
     return {"metadata": {"name": "ws1", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": status}
 
 
+def going() -> Any:
+    held = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["karpenter.sh/termination"]}
+    return {"metadata": claim()["metadata"] | held, "status": claim(type="Launched", status="True")["status"]}
+
+
 def gpu_node(*conditions: Any, spec: Any = None) -> Any:
     gpus = {"nvidia.com/gpu": "1"}
     ready = {"type": "Ready", "status": "True"}
@@ -158,6 +163,18 @@ def cluster(
             "node-claims",
             "warning",
             "NodeClaim ws1 was not launched: LaunchFailed: quota",
+        ),
+        (
+            cluster(claims=(claim(type="Launched", status="True"),)),
+            "node-claims",
+            "warning",
+            "NodeClaim ws1 has a machine that has not joined the cluster",
+        ),
+        (
+            cluster(claims=(going(),)),
+            "node-claims",
+            "warning",
+            "going since 2026-01-01 00:00Z; it is held by karpenter.sh/termination",
         ),
         (
             cluster(nodes=(gpu_node(spec={"unschedulable": True}),)),

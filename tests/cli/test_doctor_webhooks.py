@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,8 +10,15 @@ from typing import Any
 
 import pytest
 from cli.test_doctor import by_name, cluster, deployment
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from fake_server import Answer, serving
 from shell import Shell
+
+from kaitoctl.commands.doctor_webhooks import untrusted
+from kaitoctl.kube.objects import ObjectKey
+from kaitoctl.kube.webhooks import Webhook, has_endpoints, lacks_port
 
 SERVICE = "/api/v1/namespaces/kaito-workspace/services/workspace"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/kaito-workspace/endpointslices"
@@ -18,12 +26,24 @@ ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 KAITO = deployment("mcr.microsoft.com/aks/kaito/workspace:0.4.6")
 
 
+def bundle(ends: datetime) -> str:
+    """The certificate of an authority that ends then, as a caBundle."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(ends - timedelta(days=9)).not_valid_after(ends)
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return base64.b64encode(pem).decode()
+
+
+LIVES, OVER = bundle(datetime.now(UTC) + timedelta(days=9)), bundle(datetime(2025, 1, 2, 3, 4, tzinfo=UTC))
+
+
 def hook(
     *resources: str, group: str = "kaito.sh", policy: str | None = None, service: str = "workspace"
 ) -> Any:
     made = {
         "name": "validation.workspace.kaito.sh",
-        "clientConfig": {"service": {"name": service, "namespace": "kaito-workspace"}},
+        "clientConfig": {"service": {"name": service, "namespace": "kaito-workspace"}, "caBundle": LIVES},
         "rules": [{"apiGroups": [group], "apiVersions": ["*"], "resources": list(resources)}],
     }
     return made | ({"failurePolicy": policy} if policy else {})
@@ -113,6 +133,53 @@ def test_a_webhook_whose_backends_may_not_be_seen_is_not_called_sound(
     assert right in check["message"]
 
 
+@pytest.mark.parametrize(
+    ("given", "is_url", "words"),
+    [
+        (LIVES, False, ""),
+        (LIVES, True, ""),
+        ("", True, ""),
+        ("", False, "its caBundle is empty"),
+        ("AAAA", False, "its caBundle holds no certificates"),
+        ("é", True, "its caBundle holds no certificates"),
+        (OVER, False, "the certificates of its caBundle expired at 2025-01-02 03:04Z"),
+        (OVER, True, "the certificates of its caBundle expired at 2025-01-02 03:04Z"),
+    ],
+)
+def test_a_webhook_that_the_api_server_does_not_trust_is_named(given: str, is_url: bool, words: str) -> None:
+    service = None if is_url else ObjectKey("kaito-workspace", "workspace")
+    hook = Webhook("ValidatingWebhookConfiguration", "x", "x", service, True, ("workspaces",), bundle=given)
+    said = untrusted(hook, datetime.now(UTC))
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
+
+
+def test_a_service_leads_to_a_webhook_by_its_port() -> None:
+    service = {"spec": {"ports": [{"port": 443}, {"port": 9443}]}}
+    assert not lacks_port(service, 9443)
+    assert lacks_port(service, 8443)
+    assert has_endpoints([endpoints(True) | {"ports": [{"port": 1}]}])
+    assert not has_endpoints([endpoints(True) | {"ports": None}]), "no pod has a port of that name"
+
+
+def test_the_port_and_trust_of_a_webhook_are_read_where_it_stands(offline: Shell, tmp_path: Path) -> None:
+    asked = hook("workspaces")
+    asked["clientConfig"] |= {"service": {"name": "workspace", "namespace": "kaito-workspace", "port": 1}}
+    answer = with_webhooks(cluster(KAITO), configuration(asked), slices=(endpoints(True),))
+
+    found = {"kind": "Service", "metadata": {"name": "w"}, "spec": {"ports": [{"port": 443}]}}
+
+    def with_ports(method: str, path: str) -> tuple[int, str]:
+        is_service = path.endswith(SERVICE)
+        return (200, json.dumps(found)) if is_service else answer(method, path)
+
+    assert "has no port 1" in examined(offline, tmp_path, with_ports)["webhooks"]["message"]
+    asked["clientConfig"] |= {"caBundle": OVER}
+    check = examined(offline, tmp_path, answer)["webhooks"]
+    assert "expired at 2025" in check["message"]
+    assert "writes caBundle again" in check["hint"]
+
+
 def test_it_may_be_deleted_only_where_kaito_is_gone(offline: Shell, tmp_path: Path) -> None:
     dead = configuration(hook("workspaces"))
     delete = " delete validatingwebhookconfiguration "
@@ -192,3 +259,9 @@ def test_a_kaito_that_is_scaled_to_nothing_is_no_second_controller(offline: Shel
     found = examined(offline, tmp_path, cluster(deployment("k", "run-controller"), stopped))
     assert "one-controller" not in found
     assert "scaled to 0" in found["controller"]["message"]
+
+
+def test_the_only_controller_scaled_to_nothing_is_an_error(offline: Shell, tmp_path: Path) -> None:
+    stopped = deployment("mcr.microsoft.com/aks/kaito/workspace:0.4.6", ready=0)
+    stopped["spec"]["replicas"] = 0
+    assert examined(offline, tmp_path, cluster(stopped))["controller"]["result"] == "error"
