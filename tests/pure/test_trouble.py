@@ -825,3 +825,16 @@ def test_pods_that_outlive_their_workload_serve_and_are_not_replaced() -> None:
     unseen = {"deployments": "forbidden"}
     assert world.diagnosis(unseen=unseen).cause is None
     assert not progress(world.without("Pod").seen(unseen=unseen)).down, "nobody knows what there is"
+
+
+def test_a_workload_that_is_being_deleted_is_told_of_while_its_pods_still_serve() -> None:
+    world = serving_world()
+    world["Deployment"]["metadata"] |= {
+        "deletionTimestamp": "2026-11-28T16:00:00Z",
+        "finalizers": ["foregroundDeletion"],
+    }
+    found = world.diagnosis()
+    assert found.is_ready and found.cause is None
+    (note,) = found.causes
+    assert (note.code, note.weight) == ("workload-missing", "note")
+    assert "foregroundDeletion" in note.evidence[0][1]

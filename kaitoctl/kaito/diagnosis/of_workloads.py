@@ -14,7 +14,7 @@ from kaitoctl.kaito.rollout import is_called_ready, refusal_events
 from kaitoctl.kaito.serving import serving
 from kaitoctl.kube import conditions, webhook_failures
 from kaitoctl.kube.managed_fields import last_writer
-from kaitoctl.kube.objects import Object, dig, labels_of
+from kaitoctl.kube.objects import Object, dig, is_being_deleted, labels_of
 from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
 
 _QUEUE = "kueue.x-k8s.io/queue-name"
@@ -65,6 +65,21 @@ def workload_gone(case: Case) -> Iterator[Cause]:
         hint="the controller has not made it again: check that it runs, and restart it if it does",
         command=Command("kaitoctl doctor"),
     )
+
+
+def workload_going(case: Case) -> Iterator[Cause]:
+    """Somebody has deleted it: what serves now goes with it, or stays without a controller (orphan)."""
+    for workload in filter(is_being_deleted, case.seen.workloads):
+        metadata = workload["metadata"]
+        held = ", ".join(metadata.get("finalizers") or ()) or "none"
+        yield blame(
+            "workload-missing",
+            title_of(workload),
+            "it is being deleted, and its pods with it; the controller makes it again only after that",
+            [("metadata", f"deletionTimestamp {metadata['deletionTimestamp']}, finalizers {held}")],
+            hint="check who deleted it, and that the controller runs: it makes the workload again",
+            command=Command("kaitoctl doctor"),
+        )
 
 
 def scaled_to_zero(case: Case) -> Iterator[Cause]:

@@ -40,6 +40,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_controller.stumbles,
     of_workspace.controller,
     of_workloads.workload_gone,
+    of_workloads.workload_going,
     of_workloads.job_gone,
     of_workloads.scaled_to_zero,
     of_workloads.paused,
