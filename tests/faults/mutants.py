@@ -363,7 +363,7 @@ def _deletes_claims_of_everyone(
 
 def _names_are_not_judged(patch: pytest.MonkeyPatch) -> None:
     """Neither before anything is built, nor by what the server says to it: each alone brings it to rest."""
-    patch.setattr(reconciler, "refusal_of", _nothing_is_refused)
+    patch.setattr(reconciler.Refusals, "of", _nothing_is_refused)
     patch.setattr(final_refusals, "is_impossible", lambda error: False)
 
 
