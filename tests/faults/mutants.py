@@ -47,6 +47,7 @@ from kaitoctl.workspace_controller import claims as buying
 from kaitoctl.workspace_controller import reconcile as reconciler
 from kaitoctl.workspace_controller.children import Children
 from kaitoctl.workspace_controller.claim_deletion import ClaimDeletion
+from kaitoctl.workspace_controller.decisions import Refusals
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -363,7 +364,7 @@ def _deletes_claims_of_everyone(
 
 def _names_are_not_judged(patch: pytest.MonkeyPatch) -> None:
     """Neither before anything is built, nor by what the server says to it: each alone brings it to rest."""
-    patch.setattr(reconciler.Refusals, "of", _nothing_is_refused)
+    patch.setattr(Refusals, "of", _nothing_is_refused)
     patch.setattr(final_refusals, "is_impossible", lambda error: False)
 
 

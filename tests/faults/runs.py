@@ -263,8 +263,8 @@ def _sent(passing: ReconcileSteps, answer: Answer | None) -> Request:
 
 def _remembered(reconciler: WorkspaceReconciler) -> bytes:
     """What the process would lose by dying."""
-    given = ("_stores", "_settings", "_clock", "_nodes", "_claims", "_deletion", "_children", "_pools")
-    given += ("_refusals",)  # what is remembered there follows from the Workspace alone
+    given = {"_stores", "_settings", "_clock", "_nodes", "_claims", "_deletion", "_children", "_pools"}
+    given.add("_refusals")  # what is remembered there follows from the Workspace alone
     kept = {name: value for name, value in vars(reconciler).items() if name not in given}
     turns = kept.pop("_turns")
     return pickle.dumps({**kept, "_turns": turns and turns._holder})
