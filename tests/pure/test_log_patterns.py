@@ -517,6 +517,13 @@ CASES = [
         "cut off",
         "SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
     ),
+    (
+        "adapter-misfit",
+        "cannot be merged: q_proj is 999x4 in the adapter",
+        "error: adapter style cannot be merged\n"
+        "  adapter-shape-differs: q_proj is 999x4 in the adapter and 64x4 in the model\n"
+        "hint: kaitoctl explain adapter-shape-differs",
+    ),
     ("model-files-broken", "cut off", "SafetensorError: ...: incomplete metadata, file not fully covered"),
     ("model-files-broken", "cut off", "RuntimeError: PytorchStreamReader failed reading zip archive"),
     (

@@ -42,6 +42,16 @@ PATTERNS: tuple[Row, ...] = (
         for key, pattern, source in _FEATURES
     ),
     (
+        r"^ {0,4}adapter-[a-z-]{2,40}: (?P<said>.{1,200})",
+        Reading(
+            "adapter-misfit",
+            "{adapter} cannot be merged: {said}",
+            "make it for the model that is served, or take it out",
+            "kaitoctl runtime/adapters.py",
+            adapter="yes",
+        ),
+    ),
+    (
         r"Missing required configuration fields: \{(?P<keys>[^}\n]{1,120})\}",
         Reading(
             "adapter-misfit",
