@@ -225,7 +225,7 @@ def test_a_cluster_without_the_crd_is_told_how_to_get_it(tmp_path: Path) -> None
     bare.kaitoctl("sandbox", "up", "--no-controller")
     bare.kubectl("delete", "crd", "workspaces.kaito.sh")
     done = bare.kaitoctl(*FALCON, "--sandbox", code=4)
-    assert "CRD is not installed" in done.stderr
+    assert "the CRD workspaces.kaito.sh is not installed" in done.stderr
     schema = re.search(r"kubectl apply .*-f (\S+)", done.stderr)
     assert schema
     bare.kubectl("apply", "--server-side", "--validate=false", "-f", schema[1])

@@ -231,9 +231,9 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
 def test_there_is_no_such_set(tmp_path: Path) -> None:
     async def story() -> None:
         async with a_cluster(tmp_path) as (_, target):
-            with pytest.raises(KaitoctlError, match="no InferenceSet default/phis"):
+            with pytest.raises(KaitoctlError, match="InferenceSet default/phis not found"):
                 await said(rollout_fleet.rollout_fleet, **walk_of(), target=target)
-            with pytest.raises(KaitoctlError, match="no Workspace default/phis"):
+            with pytest.raises(KaitoctlError, match="Workspace default/phis not found"):
                 how: dict[str, Any] = {"output_format": "text", "catalog": None, "managed": NOT_SAID}
                 await said(why.why, names=["phis"], target=target, **how)
 
