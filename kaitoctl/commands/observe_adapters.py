@@ -58,8 +58,12 @@ async def workspace_named(client: Client, name: str, namespace: str = "") -> Obj
 
 
 async def _say_what_is_there(client: Client, error: ApiError, kind: Kind, key: ObjectKey) -> None:
-    """Of a name that no Workspace has: that a set has it, or which one is similar."""
-    if await set_at(client, key) is None:
+    """Of a name that no Workspace has: that a set has it, or which one is similar; if that can be seen."""
+    try:
+        fleet = await set_at(client, key)
+    except ApiError:
+        return
+    if fleet is None:
         error.hint = (await cluster.no_such(client, kind, key)).hint
         return
     error.message = f"{key} is an InferenceSet, and this changes one Workspace"

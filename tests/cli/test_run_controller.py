@@ -98,5 +98,5 @@ def test_a_cluster_without_the_crd_is_refused_at_once(tmp_path: Path) -> None:
     shell.kaitoctl("sandbox", "up", "--no-controller")
     shell.kubectl("delete", "crd", "workspaces.kaito.sh")
     done = shell.kaitoctl("run-controller", "--sandbox", code=4)
-    assert "CRD is not installed" in done.stderr
+    assert "the CRD workspaces.kaito.sh is not installed" in done.stderr
     shell.kaitoctl("sandbox", "down", "--delete")

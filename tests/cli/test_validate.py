@@ -449,7 +449,7 @@ def test_a_workspace_that_stands_twice_is_named_once_more(offline: Shell) -> Non
     write(offline, a_yaml=GOOD, b_yaml=f"{GOOD}---\n{GOOD.replace('name: falcon', 'name: other', 1)}")
     documents = judged(offline, "-f", "a.yaml", "-f", "b.yaml")
     assert [codes(document) for document in documents] == [[], [("KW109", "warning")], []]
-    assert "a.yaml:4, too" in documents[1]["problems"][0]["message"]
+    assert "is also in a.yaml:4" in documents[1]["problems"][0]["message"]
 
 
 def test_utf16_is_read_as_powershell_writes_it(offline: Shell) -> None:

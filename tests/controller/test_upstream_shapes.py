@@ -516,7 +516,7 @@ def test_a_workspace_called_like_the_headless_service_of_another_takes_nothing_f
         world.reconcile("falcon-headless")
         world.reconcile()
     assert the(world, SERVICE, "falcon-headless") == before
-    assert "belongs to" in says(world, kaito.INFERENCE_READY, "falcon-headless")
+    assert "is not this Workspace's" in says(world, kaito.INFERENCE_READY, "falcon-headless")
     assert is_ready(world)
 
 

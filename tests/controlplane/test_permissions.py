@@ -56,7 +56,7 @@ def test_a_refusal_names_the_right_that_is_missing(
             ("add-adapter", "falcon", "--name", "a", "--image", "r.io/a:1", "--yes"),
             "get, create and patch on workspaces.kaito.sh",
         ),
-        (("rollout", "undo", "falcon", "--yes"), "to list controllerrevisions.apps"),
+        (("rollout", "undo", "falcon", "--yes"), "list on controllerrevisions.apps"),
     ],
     ids=["create", "add-adapter", "rollout"],
 )

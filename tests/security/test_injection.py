@@ -189,7 +189,7 @@ def test_a_value_stays_one_value_wherever_it_goes(name: str, where: Where, text:
             if "command" in place or "args" in place or ("env" in place and place[-1] == "value"):
                 assert place[-1] != SCRIPT, "it became the text of a program"
                 value = expanded(value, lambda name: f"the secret {name}")
-            assert value in (text, f"/mnt/adapter/{text}"), f"{place}: {value!r}"
+            assert value in (text, f"/mnt/adapter/{text}", f"{text}.json"), f"{place}: {value!r}"
 
 
 @pytest.mark.parametrize("choice", sorted(CHOICES - ANYTHING_ELSE_IS_NO), ids=str)
