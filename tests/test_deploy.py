@@ -23,6 +23,7 @@ from kaitoctl.kube.access import Access, access
 from kaitoctl.kube.client import Exchange, connect
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     DEPLOYMENT,
     NODE,
     POD,
@@ -30,6 +31,7 @@ from kaitoctl.kube.objects import (
     STATEFUL_SET,
     Object,
     dig,
+    key_of,
     owner_reference,
 )
 from kaitoctl.kube.request import APPLY_PATCH, Request
@@ -110,6 +112,7 @@ def a_life() -> set[Right]:
     world = RecordingWorld()
     world.apply(kaito.WORKSPACE, falcon(count=2))
     world.settle()
+    forget_what_was_applied(world)
     world.apply(kaito.WORKSPACE, falcon(count=1))
     world.settle()
     preset = {
@@ -118,12 +121,14 @@ def a_life() -> set[Right]:
         "presetOptions": {"image": "registry.example/l:1"},
     }
     spread = {**falcon(), "inference": {"preset": preset}}
+    forget_what_was_applied(world)
     world.do(request.apply(kaito.WORKSPACE, spread, manager="user", force=True))
     world.settle()
     assert world.get(STATEFUL_SET, "falcon") is not None
     a_group_is_replaced(world)
     pod = {"containers": [{"name": "c", "image": "registry.example/c:1"}]}
     custom = {**falcon(), "inference": {"template": {"spec": pod}}}
+    forget_what_was_applied(world)
     world.do(request.apply(kaito.WORKSPACE, custom, manager="user", force=True))
     world.settle()
     assert world.get(STATEFUL_SET, "falcon") is None
@@ -141,6 +146,12 @@ def a_life() -> set[Right]:
     prepared.do(request.merge_patch(DEPLOYMENT, "default", "falcon", future, manager="x"))
     prepared.reconcile()
     return world.rights | prepared.rights | a_life_of_tuning() | a_life_of_edits() | a_life_of_a_set()
+
+
+def forget_what_was_applied(world: World) -> None:
+    """Where no history says what was there before, what may not change is followed all the same."""
+    for revision in world.list(CONTROLLER_REVISION):
+        world.do(request.delete(CONTROLLER_REVISION, *key_of(revision)))
 
 
 def a_group_is_replaced(world: World) -> None:

@@ -180,7 +180,8 @@ def found(shell: Shell, commands: list[str], columns: int, colour: bool) -> dict
 
 def broken_words(narrow: list[str], wide: list[str]) -> list[str]:
     """The words of a narrow terminal that a wide one does not show: pieces of words."""
-    whole = {word for line in wide for word in line.split()}
+    # A pull that fails has two names in turn.
+    whole = {"ErrImagePull", "ImagePullBackOff", *(word for line in wide for word in line.split())}
     pieces = {word for line in narrow for word in line.split()} - whole
     # A cell that moves below its line is led in by a colon.
     return sorted(word for word in pieces if _NAME.fullmatch(word) and word.removesuffix(":") not in whole)

@@ -289,8 +289,8 @@ REFUSALS: dict[str, tuple[tuple[int, Any] | None, dict[str, Any], str]] = {
         "HTTP 400: invalid_grant",
     ),
     "an error that is none": ((400, {"error": CANARY.upper()}), {}, r"HTTP 400\)"),
-    "no id-token in it": ((200, {"access_token": CANARY}), {}, "no id-token"),
-    "a page": ((200, f"<html>{CANARY}"), {}, "no id-token"),
+    "no id-token in it": ((200, {"access_token": CANARY}), {}, "not an id-token"),
+    "a page": ((200, f"<html>{CANARY}"), {}, "not an id-token"),
     "a failure": ((503, CANARY), {}, "HTTP 503"),
     "an authority that is none": (None, {"idp-certificate-authority-data": "eHg="}, "cannot be used"),
 }
