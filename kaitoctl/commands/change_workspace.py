@@ -14,7 +14,6 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import certain_write, consent, ownership_warnings, plan_effects
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import explain_refusal, field_manager
-from kaitoctl.commands.observe_adapters import workspace_named
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, merging, undo, validation
@@ -57,19 +56,6 @@ class Asked:
     replace: bool
     prices: Prices
     managed: ManagedBy = NOT_SAID
-
-
-async def find(client: Client, name: str, namespace: str) -> Object | None:
-    """The Workspace of this name, None when there is none.
-
-    It comes in the API version that it was written in unless writing that would cost it fields.
-    """
-    try:
-        return await workspace_named(client, name, namespace)
-    except ApiError as error:
-        if error.status == 404 and not error.is_unknown_resource:
-            return None
-        raise
 
 
 async def change(client: Client, target: Target, live: Object, asked: Asked) -> tuple[Object, str]:

@@ -21,6 +21,7 @@ from kaitoctl.commands.cluster import connected, explain_refusal, field_manager,
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.kaito_here import as_said, rules_in
 from kaitoctl.commands.new_manifest import How, Wanted, judge, show
+from kaitoctl.commands.observe_adapters import find_workspace
 from kaitoctl.commands.observe_nodes import observe, sparing_others
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
@@ -45,7 +46,7 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
     async with connected(target) as client:
         served = await served_versions(client)
         namespace = wanted.namespace or client.namespace
-        before = await change_workspace.find(client, wanted.name, namespace)
+        before = await find_workspace(client, wanted.name, namespace)
         setting = await _setting(client, target, served, wanted, how.managed)
         if before is None:
             workspace = wanted.new(served, setting)

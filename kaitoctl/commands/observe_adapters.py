@@ -43,17 +43,33 @@ async def workspace_named(client: Client, name: str, namespace: str = "") -> Obj
     """
     served = await served_versions(client) or [api.WORKSPACE.version]
     namespace = namespace or client.namespace
-    newest = api.newest(served) or api.WORKSPACE
     try:
-        found = await _read(client, newest, namespace, name)
-        written = adapters.written_as(found).rpartition("/")[2]
-        is_older = written != newest.version and written in served
-        if is_older and not convert.lost_by_writing(found, written):
-            found = await _read(client, replace(newest, version=written), namespace, name)
+        return await _as_written(client, served, namespace, name)
     except ApiError as error:
         if error.status == 404 and not error.is_unknown_resource:
-            await _say_what_is_there(client, error, newest, ObjectKey(namespace, name))
+            kind = api.newest(served) or api.WORKSPACE
+            await _say_what_is_there(client, error, kind, ObjectKey(namespace, name))
         raise explain_refusal(error) from error
+
+
+async def find_workspace(client: Client, name: str, namespace: str) -> Object | None:
+    """As `workspace_named`; None when there is none, and nobody looks for what has the name instead."""
+    served = await served_versions(client) or [api.WORKSPACE.version]
+    try:
+        return await _as_written(client, served, namespace, name)
+    except ApiError as error:
+        if error.status == 404 and not error.is_unknown_resource:
+            return None
+        raise explain_refusal(error) from error
+
+
+async def _as_written(client: Client, served: Sequence[str], namespace: str, name: str) -> Object:
+    newest = api.newest(served) or api.WORKSPACE
+    found = await _read(client, newest, namespace, name)
+    written = adapters.written_as(found).rpartition("/")[2]
+    is_older = written != newest.version and written in served
+    if is_older and not convert.lost_by_writing(found, written):
+        found = await _read(client, replace(newest, version=written), namespace, name)
     return found
 
 
