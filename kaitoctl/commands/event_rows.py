@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.kaito.secrecy import without_secrets
-from kaitoctl.kaito.snapshot import event_time
+from kaitoctl.kaito.snapshot import event_time, times_of
 from kaitoctl.kube.objects import dig
 from kaitoctl.screens import output
 from kaitoctl.screens.layout import Cell
@@ -37,7 +37,7 @@ def selection(events: Iterable[Object], warnings: bool) -> list[Object]:
 def row_of(event: Object) -> Row:
     """Time, type, reason, what it is about, and message, in which somebody may have quoted a secret."""
     about = f"{dig(event, 'involvedObject', 'kind')} {dig(event, 'involvedObject', 'name')}"
-    count = int(dig(event, "series", "count") or event.get("count") or 1)
+    count = times_of(event)
     message = str(event.get("message") or event.get("note") or "") + (f" (x{count})" if count > 1 else "")
     shown = str(without_secrets(message))
     return event_time(event), str(event.get("type")), str(event.get("reason")), about, shown

@@ -165,9 +165,8 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
 
 
 def _station(workspace: Object, seen: Snapshot) -> Phase:
-    generation = generation_of(workspace)
     if workspace.get("tuning") and conditions.is_true(
-        workspace, api.WORKSPACE_SUCCEEDED, generation=generation
+        workspace, api.WORKSPACE_SUCCEEDED, generation=generation_of(workspace)
     ):
         return Phase.READY  # a tuning job leaves no workload behind that could be looked at
     workloads = _workloads(workspace, seen)
@@ -176,7 +175,7 @@ def _station(workspace: Object, seen: Snapshot) -> Phase:
         return min(_tuning_station(workspace, pod, seen) for pod in pods)
     if not workloads:
         resource = conditions.find(workspace, api.RESOURCE_READY) or {}
-        if seen.claims or int(resource.get("observedGeneration") or 0) >= generation:
+        if seen.claims or conditions.is_of_now(resource, workspace):
             return _nodes_station(workspace, seen) if resource.get("status") != "True" else Phase.ACCEPTED
         return Phase.ACCEPTED if dig(workspace, "status", "conditions") else Phase.SUBMITTED
     serves = is_called_ready(workspace, seen)

@@ -129,6 +129,11 @@ class Snapshot:
         return next((node for node in self.nodes if node["metadata"]["name"] == name), None)
 
 
+def times_of(event: Object) -> int:
+    """How often an event came; both of Kubernetes' event APIs are understood."""
+    return int(dig(event, "series", "count") or event.get("count") or 1)
+
+
 def event_time(event: Object) -> str:
     """When an event was seen last, as RFC 3339; both of Kubernetes' event APIs are understood."""
     times = (

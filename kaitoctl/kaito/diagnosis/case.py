@@ -11,7 +11,7 @@ from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.rollout import Progress, current_pods
 from kaitoctl.kaito.secrecy import without_secrets
-from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kaito.snapshot import Snapshot, times_of
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig, generation_of, is_being_deleted, key_of
@@ -142,11 +142,6 @@ def event_words(event: Object) -> tuple[str, str]:
     count = times_of(event)
     times = f" (x{count})" if count > 1 else ""
     return f"event {event.get('reason')}{times}", str(event.get("message") or event.get("note") or "")
-
-
-def times_of(event: Object) -> int:
-    """How often it came."""
-    return int(dig(event, "series", "count") or event.get("count") or 1)
 
 
 def observed(condition: Object) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import looks
-from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, span, times_of, title_of
+from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import NORMAL, Place, code_of
+from kaitoctl.kaito.snapshot import times_of
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig, generation_of
 from kaitoctl.kube.workloads import replicas
