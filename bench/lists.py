@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -116,30 +115,19 @@ def serve(count: int, port: Any) -> None:
         for where, there in versions.items()
     }
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(target: str) -> tuple[int, bytes]:
+        parts = urlsplit(target)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        status, body = 200, b""
+        if parts.path in fixed:
+            body = json.dumps(fixed[parts.path]).encode()
+        elif parts.path in objects:
+            body = page(objects[parts.path], query)
+        else:
+            status, body = 404, json.dumps(nodes.NOT_FOUND).encode()
+        return status, body
 
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-            status, body = 200, b""
-            if parts.path in fixed:
-                body = json.dumps(fixed[parts.path]).encode()
-            elif parts.path in objects:
-                body = page(objects[parts.path], query)
-            else:
-                status, body = 404, json.dumps(nodes.NOT_FOUND).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    port.send(server.server_address[1])
-    server.serve_forever()
+    nodes.listen(answer, port)
 
 
 def page(items: list[bytes], query: dict[str, str]) -> bytes:

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,6 +149,32 @@ def _matches(selector: str, have: dict[str, str]) -> bool:
     return True
 
 
+def listen(answer: Callable[[str], tuple[int, bytes]], port: Any) -> None:
+    """Serve for ever on a free port of loopback.
+
+    Args:
+        answer: given path and query of a GET: the status, and a body of JSON.
+        port: where the number of the port goes.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            status, body = answer(self.path)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    port.send(server.server_address[1])
+    server.serve_forever()
+
+
 def serve(count: int, port: Any) -> None:
     every = [node(number, gpu=number % 10 == 0, labelled=number % 500 == 0) for number in range(count)]
     pods = [
@@ -164,42 +191,31 @@ def serve(count: int, port: Any) -> None:
         item["status"]["allocatable"]["nvidia.com/gpu"] = "2"
     roots = {"": (nodes, holding), "/all": (Collection("Node", every), holding)}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(target: str) -> tuple[int, bytes]:
+        parts = urlsplit(target)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        root = "/all" if parts.path.startswith("/all/") else ""
+        path = parts.path.removeprefix(root)
+        plain = {"namespaced": False, "verbs": ["list"]}
+        answers: dict[str, Any] = {
+            "/api": {"kind": "APIVersions", "versions": ["v1"]},
+            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+            "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": [
+                {"name": "nodes", "singularName": "node", "kind": "Node", **plain}]},
+        }  # fmt: skip
+        listed = {"/api/v1/nodes": roots[root][False], "/api/v1/pods": roots[root][True]}
+        status = 200
+        if path in answers:
+            body = json.dumps(answers[path]).encode()
+        elif path in listed:
+            body = listed[path].page(query)
+        elif found := roots[root][False].select("", f"metadata.name={path.rpartition('/')[2]}"):
+            body = found[0]
+        else:  # no KAITO, no Workspaces: what else there is to ask about
+            status, body = 404, json.dumps(NOT_FOUND).encode()
+        return status, body
 
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-            root = "/all" if parts.path.startswith("/all/") else ""
-            path = parts.path.removeprefix(root)
-            plain = {"namespaced": False, "verbs": ["list"]}
-            answers: dict[str, Any] = {
-                "/api": {"kind": "APIVersions", "versions": ["v1"]},
-                "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
-                "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": [
-                    {"name": "nodes", "singularName": "node", "kind": "Node", **plain}]},
-            }  # fmt: skip
-            listed = {"/api/v1/nodes": roots[root][False], "/api/v1/pods": roots[root][True]}
-            status = 200
-            if path in answers:
-                body = json.dumps(answers[path]).encode()
-            elif path in listed:
-                body = listed[path].page(query)
-            elif found := roots[root][False].select("", f"metadata.name={path.rpartition('/')[2]}"):
-                body = found[0]
-            else:  # no KAITO, no Workspaces: what else there is to ask about
-                status, body = 404, json.dumps(NOT_FOUND).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    port.send(server.server_address[1])
-    server.serve_forever()
+    listen(answer, port)
 
 
 def save(count: int, file: Path) -> None:
