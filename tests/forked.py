@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -105,38 +106,49 @@ def _import_all() -> None:
 def _await_copies(asks: socket.socket) -> tuple[int, ...] | None:
     """In the process that is copied: None, when nobody asks any more; in a copy: what it was handed.
 
-    Of each copy its number is reported, and its end when it comes.
+    Of each copy its number is reported, and its end when it comes. That a copy has ended wakes the loop and
+    does nothing else: a handler that waited for copies itself could be interrupted by the end of another.
     """
     reports: dict[int, int] = {}
-
-    def report_ends(*_: object) -> None:
-        for pid, report in [*reports.items()]:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                with suppress(BrokenPipeError):  # who asked has waited long enough
-                    os.write(report, str(status).encode())
-                os.close(reports.pop(pid))
-
-    signal.signal(signal.SIGCHLD, report_ends)
-    while True:
-        said, handed, _, _ = socket.recv_fds(asks, 1, 4)
-        if not said:
-            return None
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for number in (*reports.values(), handed[3]):
+    woken, waker = socket.socketpair()
+    for end in woken, waker:
+        end.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # one that is ignored wakes nobody
+    with woken, waker:
+        while True:
+            ready, _, _ = select.select([asks, woken], [], [])
+            if woken in ready:
+                woken.recv(4096)
+                _report_ends(reports)
+            if asks not in ready:
+                continue
+            said, handed, _, _ = socket.recv_fds(asks, 1, 4)
+            if not said:
+                return None
+            *of_the_copy, report = handed
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for number in (*reports.values(), report):
+                    os.close(number)
+                return tuple(of_the_copy)
+            reports[pid] = report
+            with suppress(BrokenPipeError):  # who asked has waited long enough
+                os.write(report, f"{pid} ".encode())
+            for number in of_the_copy:
                 os.close(number)
-        else:
-            reports[pid] = handed[3]
+
+
+def _report_ends(reports: dict[int, int]) -> None:
+    """Report of each copy that has ended how it did, and forget it."""
+    for pid, report in [*reports.items()]:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
             with suppress(BrokenPipeError):
-                os.write(handed[3], f"{pid} ".encode())
-            for number in handed[:3]:
-                os.close(number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        if pid == 0:
-            return tuple(handed[:3])
+                os.write(report, str(status).encode())
+            os.close(reports.pop(pid))
 
 
 def _serve(asks: socket.socket) -> None:
