@@ -27,7 +27,7 @@ from kaitoctl.commands import (
 from kaitoctl.commands import adapter_messages as words
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.adapter_settings import AdapterCheck, AdapterSettings
-from kaitoctl.commands.cluster import carried_out, connected, explain_refusal, field_manager, served_versions
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
 from kaitoctl.commands.follow import budget_s
 from kaitoctl.commands.kaito_here import as_said
 from kaitoctl.commands.observe_deeply import with_evidence
@@ -38,6 +38,7 @@ from kaitoctl.kaito import adapter_rollout, adapters, validation
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.own_workloads import is_made_by_us
 from kaitoctl.kube.objects import dig, is_being_deleted, key_of
+from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.screens import output
 
 _FOLLOWING_TRIES, _FOLLOWING_S = 60, 0.25  # a kubelet brings a mounted ConfigMap up to date now and then
@@ -178,7 +179,7 @@ class _Changing:
             check=check,
         )
         try:
-            return await carried_out(self.client, writing)
+            return await drive(self.client, writing)
         except ApiError as error:
             raise _with_owner(error, workspace) from error
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from kaitoctl import packaged
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 
 _AT_A_TIME = 8
-
-Result = TypeVar("Result")
 
 
 @asynccontextmanager
@@ -211,22 +209,6 @@ async def workspace_kind(client: Client) -> Kind:
         f"{' and '.join(api.VERSIONS)}",
         hint=Command("kaitoctl explain crd-version"),
     )
-
-
-async def carried_out(client: Client, steps: Generator[Request, Any, Result]) -> Result:
-    """What a generator comes to that yields requests, and is sent their answers or thrown their errors."""
-    try:
-        asked = next(steps)
-        while True:
-            try:
-                answer = await client.send(asked)
-            except ApiError as error:
-                asked = steps.throw(error)
-            else:
-                asked = steps.send(answer)
-    except StopIteration as stop:
-        result: Result = stop.value
-        return result
 
 
 async def together(askings: Iterable[Callable[..., Any]]) -> list[Any]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import consent, plan_world
-from kaitoctl.commands.cluster import carried_out
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_quotas import QuotaEffects
 from kaitoctl.errors import ApiError, InputError
@@ -25,6 +24,7 @@ from kaitoctl.kube.objects import (
 )
 from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.reconcile.comparison import between
+from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.workspace_controller.forecast import Forecast, forecast
 from kaitoctl.workspace_controller.stores import workspace_of_labels
 
@@ -193,7 +193,7 @@ async def _forecasts(client: Client, world: World, planned: list[Object]) -> lis
     """What kaitoctl's controller would do; its reads that the lists do not answer are sent."""
     now = datetime.now(UTC)
     asking = forecast(world.stores, planned, world.settings, clock=lambda: now)
-    return await carried_out(client, asking)
+    return await drive(client, asking)
 
 
 def _effects(world: World, item: Forecast) -> Effects:

@@ -11,7 +11,8 @@ from kaitoctl.fleet_controller import wiring
 from kaitoctl.fleet_controller.room import Room
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.rivals import Rival
-from kaitoctl.reconcile.controller import ReconcileResult, Sender
+from kaitoctl.reconcile.controller import ReconcileResult
+from kaitoctl.reconcile.generator_driver import Sender
 from kaitoctl.workspace_controller import Running
 
 if TYPE_CHECKING:

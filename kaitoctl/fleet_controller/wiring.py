@@ -15,7 +15,8 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.fleet import history, kinds
 from kaitoctl.kube.objects import CONTROLLER_REVISION, Kind, Object, without_managed_fields
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile.controller import Controller, ReconcileResult, Sender, own_key, owner_keys, run_all
+from kaitoctl.reconcile.controller import Controller, ReconcileResult, own_key, owner_keys, run_all
+from kaitoctl.reconcile.generator_driver import Sender
 from kaitoctl.reconcile.informer import Informer
 
 if TYPE_CHECKING:

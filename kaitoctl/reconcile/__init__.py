@@ -15,8 +15,6 @@ if TYPE_CHECKING:
         Outcome,
         Reconcile,
         ReconcileResult,
-        Sender,
-        drive,
         own_key,
         owner_keys,
         run_all,
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from kaitoctl.reconcile.derived import Derived
     from kaitoctl.reconcile.dry_run import Decision, DryRun
     from kaitoctl.reconcile.field_differences import Difference, compared, differences
+    from kaitoctl.reconcile.generator_driver import Sender, drive
     from kaitoctl.reconcile.informer import Informer, follow
     from kaitoctl.reconcile.leader_election import LeaderElection
     from kaitoctl.reconcile.planner import Child, Foreign, Plan, Step, plan
@@ -63,12 +62,13 @@ __all__ = [
 _MODULES = {
     "backoff": ("Backoff",),
     "controller": (
-        *("Controller", "Outcome", "Reconcile", "ReconcileResult", "Sender"),
-        *("drive", "own_key", "owner_keys", "run_all"),
+        *("Controller", "Outcome", "Reconcile", "ReconcileResult"),
+        *("own_key", "owner_keys", "run_all"),
     ),
     "field_differences": ("Difference", "compared", "differences"),
     "derived": ("Derived",),
     "dry_run": ("Decision", "DryRun"),
+    "generator_driver": ("Sender", "drive"),
     "informer": ("Informer", "follow"),
     "leader_election": ("LeaderElection",),
     "planner": ("Child", "Foreign", "Plan", "Step", "plan"),

@@ -1,7 +1,7 @@
 """Changes become keys, keys are reconciled, failures become retries.
 
-The reconciler itself does no I/O: it is a generator that yields requests and is sent answers. `drive`
-carries them out here; tests drive the same generator with every fault at every position.
+The reconciler itself does no I/O: it is a generator that yields requests and is sent answers, which
+`generator_driver` carries out.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Literal, Protocol, TypeVar
+from typing import Literal
 
 from kaitoctl.advice import text
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, key_of
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.derived import Derived
+from kaitoctl.reconcile.generator_driver import Sender, drive
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.own_writes import OwnWrites
 from kaitoctl.reconcile.store import Change
@@ -42,7 +43,6 @@ _LONGEST_REFUSAL_DELAY_S = 15.0
 _LONGEST_OLD_REFUSAL_DELAY_S = 60.0
 _RETRIES_PER_S = 10.0
 
-T = TypeVar("T")
 Keys = Callable[[Object], Iterable[ObjectKey]]
 
 
@@ -59,14 +59,6 @@ class Outcome:
 
 Reconcile = Callable[[ObjectKey], Generator[Request, Object, Outcome]]
 """One reconcile of one key: yields requests, is sent their answers; errors are thrown in as ApiError."""
-
-
-class Sender(Protocol):
-    """Carries out requests: a `kube.client.Client`, or whoever answers in its place (`dry_run.DryRun`)."""
-
-    async def send(self, request: Request, /) -> Object:
-        """Carry out one request and return the object that answers it."""
-        ...
 
 
 Result = Literal["done", "requeued", "conflict", "error"]
@@ -88,48 +80,6 @@ class ReconcileResult:
     result: Result
     waited_s: float
     worked_s: float
-
-
-async def drive(
-    client: Sender,
-    generator: Generator[Request, Object, T],
-    *,
-    allowed: Callable[[], bool] | None = None,
-    wrote: Callable[[Request, Object], None] | None = None,
-) -> T:
-    """Carry out the requests that a generator yields, and return what it returns.
-
-    ApiError and Unreachable are thrown into the generator, which may deal with them or let them pass.
-
-    Args:
-        client: where to send them.
-        generator: yields requests and is sent the objects that answer them.
-        allowed: asked before each request; False ends it all.
-        wrote: called with each write, and what it was answered with.
-
-    Guarantee: the generator is closed afterwards, also when this is cancelled.
-
-    Raises:
-        KaitoctlError: `allowed` said no; and whatever the generator raises.
-    """
-    try:
-        request = next(generator)
-        while True:
-            if allowed is not None and not allowed():
-                raise KaitoctlError("stopped before a request: no longer the leader")
-            try:
-                answer = await client.send(request)
-            except (ApiError, Unreachable) as error:
-                request = generator.throw(error)
-            else:
-                if wrote is not None and request.is_write:
-                    wrote(request, answer)
-                request = generator.send(answer)
-    except StopIteration as stop:
-        value: T = stop.value
-        return value
-    finally:
-        generator.close()
 
 
 class Controller:

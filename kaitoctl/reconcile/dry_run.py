@@ -15,8 +15,8 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kube.access import Access, access
 from kaitoctl.kube.objects import Object, ObjectKey, copy_of, dig, merge_patched
 from kaitoctl.kube.request import APPLY_PATCH, JSON_PATCH, Request
-from kaitoctl.reconcile.controller import Sender
 from kaitoctl.reconcile.field_differences import differences
+from kaitoctl.reconcile.generator_driver import Sender
 
 
 @dataclass(frozen=True, slots=True)

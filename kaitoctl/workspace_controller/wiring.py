@@ -26,8 +26,9 @@ from kaitoctl.kube.objects import (
     ObjectKey,
 )
 from kaitoctl.kube.pod_state import UNFINISHED, holding_gpus, is_finished
-from kaitoctl.reconcile.controller import Controller, ReconcileResult, Sender, own_key, owner_keys, run_all
+from kaitoctl.reconcile.controller import Controller, ReconcileResult, own_key, owner_keys, run_all
 from kaitoctl.reconcile.derived import Derived
+from kaitoctl.reconcile.generator_driver import Sender
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.store import Change, Store
 from kaitoctl.workspace_controller import mappers

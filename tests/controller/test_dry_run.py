@@ -11,8 +11,8 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import EVENT, NODE, Object, ObjectKey
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile.controller import drive
 from kaitoctl.reconcile.dry_run import Decision, DryRun, outcome
+from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.workspace_controller import WorkspaceReconciler
 
 

@@ -19,7 +19,8 @@ from kaitoctl.kube import request
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, NODE, SECRET, Object, ObjectKey, owner_reference
 from kaitoctl.kube.request import Request
-from kaitoctl.reconcile.controller import Controller, Outcome, drive, own_key, owner_keys, run_all
+from kaitoctl.reconcile.controller import Controller, Outcome, own_key, owner_keys, run_all
+from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.planner import Child, plan
 
