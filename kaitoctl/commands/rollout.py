@@ -39,6 +39,7 @@ from kaitoctl.kube.objects import (
     key_of,
     merge_patched,
     uid_of,
+    without_managed_fields,
 )
 from kaitoctl.kube.yaml_writer import to_yaml
 from kaitoctl.screens import output
@@ -77,7 +78,7 @@ async def _history(target: Target, asked: Named, number: int | None, output_form
     elif not shown:
         raise _no_revisions(known)
     if output_format == "name" or option_values.is_structured(output_format):
-        output.objects([output.without_managed_fields(one) for one in shown], output_format)
+        output.objects([without_managed_fields(one) for one in shown], output_format)
         return
     if number is not None:
         _show_whole(known, shown[0])

@@ -35,6 +35,7 @@ from kaitoctl.kube.objects import (
     is_controlled_by,
     merge_patched,
     uid_of,
+    without_managed_fields,
 )
 from kaitoctl.kube.yaml_writer import to_yaml
 from kaitoctl.screens import output
@@ -99,7 +100,7 @@ async def show_history(client: Client, fleet: Fleet, number: int | None, output_
     shown = found if number is None else [_revision(fleet, found, number)]
     if output_format == "name" or option_values.is_structured(output_format):
         made = invocation.ordered(shown, lambda one: one)
-        output.objects([output.without_managed_fields(one) for one in made], output_format)
+        output.objects([without_managed_fields(one) for one in made], output_format)
         return
     name = output.resource_name(fleet.inference_set)
     if number is not None:

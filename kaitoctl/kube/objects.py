@@ -238,6 +238,35 @@ def matches_expression(expression: Mapping[str, Any], labels: Mapping[str, str])
     raise ValueError(f"unknown selector operator {operator!r}")
 
 
+def matches_node_term(term: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> bool:
+    """Whether a node satisfies one term of a node affinity; an empty or malformed term matches no node."""
+    try:
+        expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+        return (
+            bool(expressions or fields)
+            and all(matches_expression(item, labels) for item in expressions)
+            and all(matches_expression(item, {"metadata.name": name}) for item in fields)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def tolerates(toleration: Object, taint: Object) -> bool:
+    """Whether a toleration lets pods onto a node with this taint, as the scheduler compares them.
+
+    Source: kubernetes `component-helpers/scheduling/corev1`, `k8s.io/api/core/v1/toleration.go`.
+    """
+    key, effect = toleration.get("key") or "", toleration.get("effect") or ""
+    if effect and effect != taint.get("effect"):
+        return False
+    operator = toleration.get("operator") or "Equal"
+    if not key:
+        return operator == "Exists"  # every key
+    if key != taint.get("key"):
+        return False
+    return operator == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
+
+
 def selector_text(match_labels: Mapping[str, str]) -> str:
     """`matchLabels` in the form of the `labelSelector` query parameter: `a=1,b=2`, sorted."""
     return ",".join(f"{key}={value}" for key, value in sorted(match_labels.items()))

@@ -149,7 +149,7 @@ def plan(
             steps.append(Step("create", child.kind, key, request_, "missing"))
         elif not _is_ours(present, owner, child.owned, annotation_prefix):
             foreign.append(Foreign(child.kind, key, _controller_text(present)))
-        elif _owner_generation(present, annotation_prefix) > generation_of(owner):
+        elif owner_generation(present, annotation_prefix) > generation_of(owner):
             stale = True
         elif is_being_deleted(present):
             continue  # what comes after it can be decided when it is gone
@@ -159,7 +159,7 @@ def plan(
         is_ours = _is_ours(obj, owner, controller_of(obj) is not None, annotation_prefix)
         if identity in wanted_names or is_being_deleted(obj) or not is_ours:
             continue
-        if _owner_generation(obj, annotation_prefix) > generation_of(owner):
+        if owner_generation(obj, annotation_prefix) > generation_of(owner):
             stale = True
         else:
             steps.append(_deletion(kind, obj, "no longer wanted"))
@@ -239,7 +239,8 @@ def _controller_text(obj: Object) -> str:
     return f"{reference.get('kind')} {reference.get('name')}" if reference else "none"
 
 
-def _owner_generation(obj: Object, prefix: str) -> int:
+def owner_generation(obj: Object, prefix: str) -> int:
+    """The generation of its owner that an object is stamped with; 0 without."""
     text = annotations_of(obj).get(f"{prefix}/owner-generation", "")
     return int(text) if text.isascii() and text.isdigit() else 0
 

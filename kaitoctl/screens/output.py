@@ -105,15 +105,11 @@ def report_write(obj: Object, output: str | None, word: str, *, narrates: bool =
     if output is None:
         sentence(line)
         return
+    from kaitoctl.kube.objects import without_managed_fields
+
     objects([without_managed_fields(obj)], output)
     if output != "name" and narrates:
         success(line)
-
-
-def without_managed_fields(obj: Object) -> Object:
-    """The object without the list of who owns its fields, which nobody reads."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    return {**obj, "metadata": metadata}
 
 
 def document(value: object, *, indent: int | None = _INDENT) -> None:

@@ -167,12 +167,6 @@ def _with_notes(workload: Object, notes: dict[str, str]) -> Object:
     return {**workload, "metadata": {**workload["metadata"], "annotations": annotations}}
 
 
-def made_for(child: Object) -> int:
-    """The generation that the child is stamped with; 0 without."""
-    text = annotations_of(child).get(OWNER_GENERATION, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
 def node_shape(workspace: Object, settings: Settings, verdict: Verdict) -> Shape | None:
     """What the first usable node has, as KAITO reads it; None where the instance type tells."""
     if (

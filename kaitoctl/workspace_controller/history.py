@@ -18,8 +18,9 @@ from kaitoctl.kube.objects import (
     uid_of,
 )
 from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.planner import owner_generation
 from kaitoctl.workspace_controller import steps
-from kaitoctl.workspace_controller.decisions import MANAGER, made_for, refusal_of
+from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, MANAGER, refusal_of
 from kaitoctl.workspace_controller.stores import Stores
 
 _MOST_COLLISIONS = 16
@@ -114,5 +115,5 @@ def last_good(
     good = yield from _as_recorded(workspace, known[-1])
     if good is None:
         return None
-    good["metadata"]["generation"] = made_for(workload or known[-1])
+    good["metadata"]["generation"] = owner_generation(workload or known[-1], ANNOTATION_PREFIX)
     return good if good.get("inference") and not refusal_of(good, settings) else None

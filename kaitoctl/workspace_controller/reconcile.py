@@ -30,19 +30,19 @@ from kaitoctl.kube import final_refusals
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, generation_of, is_being_deleted, key_of
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
-from kaitoctl.reconcile.planner import Plan
+from kaitoctl.reconcile.planner import Plan, owner_generation
 from kaitoctl.workspace_controller import history, status_write, steps, take_over, tuning_start
 from kaitoctl.workspace_controller.children import Children
 from kaitoctl.workspace_controller.choices import Choices
 from kaitoctl.workspace_controller.claim_deletion import ClaimDeletion
 from kaitoctl.workspace_controller.claims import ClaimResult, Claims, claims_of
 from kaitoctl.workspace_controller.decisions import (
+    ANNOTATION_PREFIX,
     Refusals,
     StageError,
     change_refusal,
     conflict,
     is_over,
-    made_for,
     mixed_nodes,
     unstamped,
 )
@@ -143,7 +143,9 @@ class WorkspaceReconciler:
         past = history.revisions_of(self._stores, workspace)
         deployed = revisions.number_on(self._children.serving(workspace))
         record = revisions.record(workspace, past, deployed=deployed)
-        is_newer_known = any(made_for(one) > generation_of(workspace) for one in past)
+        is_newer_known = any(
+            owner_generation(one, ANNOTATION_PREFIX) > generation_of(workspace) for one in past
+        )
         if is_newer_known and not (yield from steps.is_view_current(workspace)):
             return Outcome()
         sized = choices.sized(workspace)

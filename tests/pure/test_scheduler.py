@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, tolerates
 from kaitoctl.sandbox import nodes
 from kaitoctl.sandbox.nodes import InstanceShape
 from kaitoctl.sandbox.workloads import pods
-from kaitoctl.sandbox.workloads.scheduler import choose, tolerates
+from kaitoctl.sandbox.workloads.scheduler import choose
 
 PLAIN = InstanceShape(cpu=4, memory_mib=8192)
 GPU = InstanceShape(cpu=12, memory_mib=114_688, gpus=2, gpu_product="Tesla-V100", gpu_memory_mib=16_384)

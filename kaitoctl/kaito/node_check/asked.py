@@ -10,7 +10,7 @@ Source: KAITO v0.4.0 and v0.12.0, `pkg/workspace/manifests/manifests.go` (Genera
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -28,7 +28,7 @@ from kaitoctl.kaito.node_check.facts import (
     texts,
 )
 from kaitoctl.kube import pod_state
-from kaitoctl.kube.objects import Object, matches_expression, quantity, whole_number
+from kaitoctl.kube.objects import Object, matches_node_term, quantity, whole_number
 
 _REPLICAS = "kaitoctl.dev/replicas"  # on a Workspace that stands for several: how many
 _ROOM = ("cpu", "memory", "ephemeral-storage")
@@ -66,7 +66,7 @@ class CustomPod:
 
     def fits_terms(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether one of the alternatives of its node affinity lets it onto a node."""
-        return not self.terms or any(_fits(term, name, labels) for term in self.terms)
+        return not self.terms or any(matches_node_term(term, name, labels) for term in self.terms)
 
 
 def custom_pod(workspace: Object) -> CustomPod | None:
@@ -142,23 +142,6 @@ def _room_kinds(spec: Object) -> list[str]:
             pages = (kind for kind in mapping(amounts) if str(kind).startswith("hugepages-"))
             found |= dict.fromkeys(map(str, pages))
     return list(found)
-
-
-def _fits(term: Object, name: str, labels: Mapping[str, str]) -> bool:
-    expressions = list(_requirements(term, "matchExpressions"))
-    fields = list(_requirements(term, "matchFields"))
-    if not expressions and not fields:
-        return False  # an empty term matches no node
-    try:
-        return all(matches_expression(item, labels) for item in expressions) and all(
-            matches_expression(item, {"metadata.name": name}) for item in fields
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _requirements(term: Object, part: str) -> Iterator[Any]:
-    yield from (item for item in items(term.get(part)) if isinstance(item, dict))
 
 
 # What every generated pod tolerates; anything else keeps it away from a node.

@@ -15,7 +15,7 @@ from kaitoctl.kaito.node_check.answer import Finding, Rules
 from kaitoctl.kaito.node_check.asked import Need, is_same_type
 from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts, items
 from kaitoctl.kube.label_selectors import expression_problem
-from kaitoctl.kube.objects import Object, matches_expression, quantity, whole_number
+from kaitoctl.kube.objects import Object, matches_expression, quantity, tolerates, whole_number
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.advertisers import Advertiser
@@ -162,7 +162,7 @@ def taint_findings(need: Need, node: NodeFacts, allowed: AllowedChanges) -> Iter
     for taint in node.taints:
         if not taints.keeps_away(taint) or taints.owner_of(taint) is not None:
             continue
-        if any(taints.tolerates(toleration, taint) for toleration in need.tolerations):
+        if any(tolerates(toleration, taint) for toleration in need.tolerations):
             continue
         hint = "they tolerate nvidia.com/gpu:NoSchedule and sku=gpu:NoSchedule"
         if need.pod is not None:

@@ -22,7 +22,7 @@ from kaitoctl.kaito.node_check import taints
 from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_cordon
 from kaitoctl.kaito.node_check.answer import Finding, Level
 from kaitoctl.kaito.node_check.facts import NodeFacts
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, tolerates
 
 PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
 """Conditions of the kubelet that have a finding of their own."""
@@ -212,7 +212,7 @@ def owned_taint_findings(
         if not is_soft and not taints.keeps_away(taint):
             continue
         level: Level = "warn" if is_soft or (keeps_passing and taint.get("key") in _READINESS) else "fail"
-        if any(taints.tolerates(toleration, taint) for toleration in tolerations):
+        if any(tolerates(toleration, taint) for toleration in tolerations):
             continue
         hint, age_s = owner.advice, taints.age_s(taint, owner, node.ready_since, now)
         message = f"taint {taints.text_of(taint)} keeps pods away"

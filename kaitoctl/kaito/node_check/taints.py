@@ -220,22 +220,6 @@ def is_forgotten(owner: Owner, age_s: float | None) -> bool:
     return age_s is not None and limit is not None and age_s > limit
 
 
-def tolerates(toleration: Object, taint: Object) -> bool:
-    """Whether a toleration lets pods onto a node with this taint, as the scheduler compares them.
-
-    Source: kubernetes `component-helpers/scheduling/corev1`, `k8s.io/api/core/v1/toleration.go`.
-    """
-    key, effect = toleration.get("key") or "", toleration.get("effect") or ""
-    if effect and effect != taint.get("effect"):
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if not key:
-        return operator == "Exists"  # every key
-    if key != taint.get("key"):
-        return False
-    return operator == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
-
-
 def keeps_away(taint: Object) -> bool:
     """Whether a pod that does not tolerate the taint is never placed there."""
     return taint.get("effect") in ("NoSchedule", "NoExecute")

@@ -28,6 +28,7 @@ from kaitoctl.kube.objects import (
     dig,
     is_being_deleted,
     key_of,
+    tolerates,
 )
 from kaitoctl.kube.pod_state import Reference, container_specs, is_finished, references
 from kaitoctl.kube.request import Request
@@ -228,7 +229,7 @@ class Kubelet:
     def _tolerated_for_s(
         self, taint: Object, since: str | None, tolerations: list[Object], default_s: float
     ) -> float:
-        matching = [item for item in tolerations if scheduler.tolerates(item, taint)]
+        matching = [item for item in tolerations if tolerates(item, taint)]
         if not matching and not default_s:
             return 0.0
         limits = [

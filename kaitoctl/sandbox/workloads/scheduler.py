@@ -23,8 +23,9 @@ from kaitoctl.kube.objects import (
     is_being_deleted,
     key_of,
     labels_of,
-    matches_expression,
+    matches_node_term,
     quantity,
+    tolerates,
     uid_of,
 )
 from kaitoctl.kube.pod_state import is_finished
@@ -110,21 +111,6 @@ def is_tolerated(taint: Object, tolerations: Iterable[Object]) -> bool:
     return any(tolerates(toleration, taint) for toleration in tolerations)
 
 
-def tolerates(toleration: Object, taint: Object) -> bool:
-    """Whether a toleration matches a taint; an empty effect or key (with `Exists`) matches any.
-
-    Source: https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/
-    """
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    key, operator = toleration.get("key") or "", toleration.get("operator") or "Equal"
-    if key and key != taint["key"]:
-        return False
-    if operator == "Exists":
-        return True
-    return bool(key) and (toleration.get("value") or "") == (taint.get("value") or "")
-
-
 def matches_node(pod: Object, node: Object) -> bool:
     """Whether the node has what `nodeSelector` and required node affinity ask for."""
     labels = labels_of(node)
@@ -134,20 +120,9 @@ def matches_node(pod: Object, node: Object) -> bool:
     required = dig(pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
     if required is None:
         return True
-    return any(_matches_term(term, node) for term in required.get("nodeSelectorTerms") or ())
-
-
-def _matches_term(term: Object, node: Object) -> bool:
-    expressions, by_field = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    if not expressions and not by_field:
-        return False  # an empty term selects nothing
-    fields = {"metadata.name": key_of(node).name}
-    try:
-        return all(matches_expression(item, labels_of(node)) for item in expressions) and all(
-            matches_expression(item, fields) for item in by_field
-        )
-    except ValueError:
-        return False
+    return any(
+        matches_node_term(term, key_of(node).name, labels) for term in required.get("nodeSelectorTerms") or ()
+    )
 
 
 def _shortage(asked: Resources, node: Object, taken: Resources) -> list[str]:
@@ -166,7 +141,7 @@ def _preference(pod: Object, node: Object) -> int:
     return sum(
         int(term.get("weight") or 0)
         for term in preferred or ()
-        if _matches_term(term.get("preference") or {}, node)
+        if matches_node_term(term.get("preference") or {}, key_of(node).name, labels_of(node))
     )
 
 
