@@ -4,54 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command, text
+from kaitoctl.advice import Command
 from kaitoctl.commands import follow
-from kaitoctl.errors import KaitoctlError, TimedOut
-from kaitoctl.kube.conditions import timestamp
+from kaitoctl.errors import ExitCode, KaitoctlError, TimedOut
 from kaitoctl.screens import output
+from kaitoctl.screens.progress_reporters import Lines
 
 if TYPE_CHECKING:
     from kaitoctl.commands.option_values import ManagedBy
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
-    from kaitoctl.kaito.view import View
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object, ObjectKey
 
-_ORDER = (3, 4, 1, 124)
+_ORDER = (ExitCode.UNREACHABLE, ExitCode.REFUSED, ExitCode.NEGATIVE, ExitCode.TIMED_OUT)
 """The worst exit code first: what could not be seen, what failed, what is not there yet."""
-
-
-class _Lines:
-    """Who shows one of several rollouts: a line with its name for each step."""
-
-    rest_s = 0.0
-
-    def __init__(self, key: ObjectKey) -> None:
-        self._key = key
-        self._where: object = None
-        self._trouble = ""
-
-    def show(self, shown: View, now: datetime) -> None:
-        """Write a line when it has moved on, or something new is wrong."""
-        where = (shown.phase, shown.detail, shown.outcome)
-        if where != self._where:
-            self._where = where
-            write = {"ready": output.success, "failed": output.failure}.get(shown.outcome or "", output.step)
-            write(f"{timestamp(now)}  {self._key}  {shown.where}")
-        cause = shown.cause
-        if shown.trouble != self._trouble and cause is not None and cause.weight == "fault":
-            output.warning(
-                f"{self._key}: {cause.about}: {cause.message} [{cause.code}]",
-                hint=text(cause.hint, shown.flags),
-            )
-        self._trouble = shown.trouble
-
-    def close(self) -> None:
-        """Nothing to do: lines stay."""
 
 
 async def follow_all(
@@ -75,18 +44,18 @@ async def follow_all(
     Returns:
         The exit code of the worst.
     """
+    unseen = set[str]()
 
     async def one(key: ObjectKey, workspace: Object) -> KaitoctlError | None:
         limit_s = timeout_s or follow.following_s(known, workspace)
         try:
-            reporters = [_Lines(key)]
             await follow.rollout(
                 client,
                 target,
                 key,
                 timeout_s=limit_s,
                 catalog=known,
-                reporters=reporters,
+                reporters=[Lines(str(key), unseen=unseen)],
                 managed=managed,
             )
         except KaitoctlError as error:

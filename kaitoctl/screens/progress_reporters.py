@@ -34,19 +34,26 @@ class ProgressReporter(Protocol):
 
 
 class Lines:
-    """One line for each change: narration with a mark, or data when it is what was asked for."""
+    """One line for each change: narration with a mark, or data when it is what was asked for.
+
+    Args:
+        about: which Workspace it is, where several are followed.
+        as_data: whether the lines are what was asked for.
+        unseen: what was said already that cannot be watched.
+    """
 
     rest_s = 0.0
 
-    def __init__(self, *, as_data: bool = False) -> None:
+    def __init__(self, about: str = "", *, as_data: bool = False, unseen: set[str] | None = None) -> None:
+        self._about = f"  {about}" if about else ""
         self._as_data = as_data
         self._where: object = None
         self._trouble = ""
-        self._unseen: set[str] = set()
+        self._unseen = set[str]() if unseen is None else unseen
 
     def show(self, shown: View, now: datetime) -> None:
         """Write a line when its phase changes, and one for each new problem."""
-        stamp = timestamp(now)
+        stamp = timestamp(now) + self._about
         for what in set(shown.unseen) - self._unseen:
             output.warning(f"{what} cannot be watched, so less is shown")
         self._unseen |= set(shown.unseen)
