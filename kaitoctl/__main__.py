@@ -30,7 +30,9 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:  # so early that nothing has begun
-        sys.exit(130)
+        from kaitoctl.errors import ExitCode
+
+        sys.exit(ExitCode.INTERRUPTED)
     finally:
         # An ending interpreter looks for garbage three times in all that was ever imported, 20 ms.
         # What it frees goes with the process; files and atexit are not its business.

@@ -7,8 +7,22 @@ Below `cli/app.py` nobody exits and nobody prints; they raise one of these.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 from kaitoctl.advice import NO_FLAGS, Advice
+
+
+class ExitCode(IntEnum):
+    """How the process ends."""
+
+    DONE = 0
+    NEGATIVE = 1
+    BAD_INPUT = 2
+    UNREACHABLE = 3
+    REFUSED = 4
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class KaitoctlError(Exception):
@@ -22,7 +36,7 @@ class KaitoctlError(Exception):
         flags: lead the commands of its hint to the cluster that it came from.
     """
 
-    exit_code = 1
+    exit_code = ExitCode.NEGATIVE
 
     def __init__(self, message: str, *, hint: Advice = "") -> None:
         super().__init__(message)
@@ -34,8 +48,6 @@ class KaitoctlError(Exception):
 class NegativeAnswer(KaitoctlError):
     """The question was answered, and the answer is no: a rollout failed, nodes are missing."""
 
-    exit_code = 1
-
 
 class InputError(KaitoctlError):
     """What the user gave is not usable; nothing was written.
@@ -46,7 +58,7 @@ class InputError(KaitoctlError):
         hint: what to change.
     """
 
-    exit_code = 2
+    exit_code = ExitCode.BAD_INPUT
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: Advice = "") -> None:
         super().__init__(message, hint=hint)
@@ -63,7 +75,7 @@ class Unreachable(KaitoctlError):
         hint: what to look at.
     """
 
-    exit_code = 3
+    exit_code = ExitCode.UNREACHABLE
 
     def __init__(self, message: str, *, cause: str = "", is_broken: bool = False, hint: Advice = "") -> None:
         super().__init__(message, hint=hint)
@@ -82,7 +94,7 @@ class ApiError(KaitoctlError):
         retry_after_s: seconds the server asked to wait, or None.
     """
 
-    exit_code = 4
+    exit_code = ExitCode.REFUSED
 
     def __init__(
         self,
@@ -109,16 +121,16 @@ class ApiError(KaitoctlError):
 class TimedOut(KaitoctlError):
     """What was waited for did not happen in the time given."""
 
-    exit_code = 124
+    exit_code = ExitCode.TIMED_OUT
 
 
 class Unread(KaitoctlError):
     """Whoever read the output has gone; nothing went wrong."""
 
-    exit_code = 0
+    exit_code = ExitCode.DONE
 
 
 class Interrupted(KaitoctlError):
     """The user pressed Ctrl-C."""
 
-    exit_code = 130
+    exit_code = ExitCode.INTERRUPTED

@@ -1,8 +1,4 @@
-"""The root command: where errors become words and exit codes, and signals become endings.
-
-Exit codes: 0 done; 1 a negative answer; 2 bad input; 3 cluster unreachable; 4 refused by the API;
-124 timed out; 130 interrupted; 143 terminated.
-"""
+"""The root command: errors become words and exit codes (`errors.ExitCode`), signals become endings."""
 
 from __future__ import annotations
 
@@ -19,10 +15,9 @@ import typer.core
 from kaitoctl import __version__
 from kaitoctl.cli import global_options, options
 from kaitoctl.commands import invocation
-from kaitoctl.errors import InputError, Interrupted, KaitoctlError, Unread
+from kaitoctl.errors import ExitCode, InputError, KaitoctlError, Unread
 from kaitoctl.screens import output
 
-_TERMINATED = 143
 _HELP = """Write, validate, apply, follow and run KAITO Workspaces.
 
 \b
@@ -216,7 +211,7 @@ def main() -> None:
     if callable(signal.getsignal(signal.SIGINT)):
         signal.signal(signal.SIGTERM, terminate)
     code = run(app)
-    sys.exit(_TERMINATED if was_terminated and code == Interrupted.exit_code else code)
+    sys.exit(ExitCode.TERMINATED if was_terminated and code == ExitCode.INTERRUPTED else code)
 
 
 def run(command: Callable[[], Any]) -> int:
@@ -225,8 +220,8 @@ def run(command: Callable[[], Any]) -> int:
         result = command()
         return result if isinstance(result, int) else 0
     except SystemExit as ending:
-        code = ending.code if isinstance(ending.code, int) else 2
-        if code == Interrupted.exit_code:  # typer turns Ctrl-C into this, without a word
+        code = ending.code if isinstance(ending.code, int) else ExitCode.BAD_INPUT
+        if code == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this, without a word
             output.failure("interrupted")
         return code
     except BaseExceptionGroup as group:

@@ -11,7 +11,7 @@ from kaitoctl.commands.checked_workspace import from_file, from_flags
 from kaitoctl.commands.node_check_options import DescribedWorkspace, NodeCheck
 from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import InputError
+from kaitoctl.errors import ExitCode, InputError
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.catalog_file import read
 from kaitoctl.kube.objects import dig
@@ -147,7 +147,7 @@ def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: Cluste
         output.warning("the selector has two labels that a MultiRoleInference adds", hint=text(advice, flags))
     if check.strict and verdict.enough and (warned := verdict.warned):
         output.failure(f"{warned} warning{'s' if warned > 1 else ''} (--strict)")
-    return 0 if verdict.suffices(strict=check.strict) else 1
+    return ExitCode.DONE if verdict.suffices(strict=check.strict) else ExitCode.NEGATIVE
 
 
 def _of_roles(workspace: Object) -> Advice:

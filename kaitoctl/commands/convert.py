@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import files, option_values
 from kaitoctl.commands.target_release import target_option
-from kaitoctl.errors import InputError
+from kaitoctl.errors import ExitCode, InputError
 from kaitoctl.kaito import api, catalog_file
 from kaitoctl.kaito.convert import convert as convert_workspace
 from kaitoctl.kaito.convert import is_workspace
@@ -130,4 +130,4 @@ def _edit(sources: Sequence[files.Source], reader: _Reader, *, writes: bool, sho
             output.success(f"{name} is converted to {to}")
     if not changed:
         output.step(f"all is {to} already")
-    return 1 if changed and not writes else 0
+    return ExitCode.NEGATIVE if changed and not writes else ExitCode.DONE

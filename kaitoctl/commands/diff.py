@@ -15,7 +15,7 @@ from kaitoctl.commands.manifests import workspaces_in
 from kaitoctl.commands.observe_nodes import observe
 from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError
+from kaitoctl.errors import ApiError, ExitCode
 from kaitoctl.kaito import api, node_check, revisions, validation
 from kaitoctl.kaito.desired import GENERATIONS, sized, with_generation
 from kaitoctl.kaito.validation.releases import nearest
@@ -92,7 +92,7 @@ def diff(
         for answer in answers:
             for remark in answer.remarks:
                 output.warning(f"Workspace {answer.workspace.key}: {remark}")
-    return 1 if any(answer.differs for answer in answers) else 0
+    return ExitCode.NEGATIVE if any(answer.differs for answer in answers) else ExitCode.DONE
 
 
 async def _compare(

@@ -16,7 +16,7 @@ from kaitoctl.commands.doctor_check import Check, Result, Right, age_s, group_ve
 from kaitoctl.commands.doctor_webhooks import NOT_SHOWN
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError, Unreachable
+from kaitoctl.errors import ApiError, ExitCode, Unreachable
 from kaitoctl.kaito import api, installation, rivals
 from kaitoctl.kube.objects import DEPLOYMENT, LEASE, NODE_CLAIM, Kind, key_of
 from kaitoctl.kube.request import Request
@@ -57,7 +57,7 @@ async def _doctor(target: Target, output_format: str) -> int:
         output.structured(value, output_format)
     else:
         output.show(report(checks, target.flags, short=output_format == "short"))
-    return unreachable.exit_code if unreachable else 0 if sound else 1
+    return unreachable.exit_code if unreachable else ExitCode.DONE if sound else ExitCode.NEGATIVE
 
 
 def report(checks: Sequence[Check], flags: ClusterFlags = NO_FLAGS, *, short: bool = False) -> list[Block]:

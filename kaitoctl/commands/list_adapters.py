@@ -9,6 +9,7 @@ from kaitoctl.commands import invocation, listing, option_values
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.target import Target
+from kaitoctl.errors import ExitCode
 from kaitoctl.kaito import catalog_file
 from kaitoctl.screens import output
 
@@ -37,7 +38,7 @@ def list_adapters(*, workspace: str, output_format: str, catalog: str | None, ta
     if wrong := words.at_another_strength(rows):
         output.warning(f"the model server has loaded {', '.join(wrong)}")
     agree = all(row.agrees and row.loaded is not False for row in rows)
-    return 0 if agree else 1
+    return ExitCode.DONE if agree else ExitCode.NEGATIVE
 
 
 async def _ask(target: Target, name: str) -> tuple[list[Row], str]:

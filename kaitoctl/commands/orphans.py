@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.commands import invocation, listing, option_values
 from kaitoctl.commands.cluster import connected, workspace_kind
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError
+from kaitoctl.errors import ApiError, ExitCode
 from kaitoctl.kaito import api
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.orphans import Orphan, orphans
@@ -41,7 +41,7 @@ def list_orphans(*, output_format: str, target: Target) -> int:
         else:
             output.show([indented(line, hang=0) for entry in lines for line in entry])
         output.warning(f"{len(found)} {plural('object', len(found))} left by earlier Workspaces")
-    return 1 if found else 0
+    return ExitCode.NEGATIVE if found else ExitCode.DONE
 
 
 def _plain(orphan: Orphan) -> Object:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands.files import display_name, text_of
-from kaitoctl.errors import InputError
+from kaitoctl.errors import ExitCode, InputError
 from kaitoctl.kaito.view_json import of_json
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.screens import progress_reporters
@@ -40,7 +40,7 @@ def replay(*, file: str, speed: float) -> int:
             before = moment
     finally:
         reporter.close()
-    return 1 if frames[-1][0].outcome == "failed" else 0
+    return ExitCode.NEGATIVE if frames[-1][0].outcome == "failed" else ExitCode.DONE
 
 
 def _frames(file: str) -> Iterator[tuple[View, datetime]]:

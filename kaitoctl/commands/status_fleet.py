@@ -11,7 +11,7 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import follow_fleet, option_values
 from kaitoctl.commands.named import no_such_set
 from kaitoctl.commands.observe_fleet import fleet_at
-from kaitoctl.errors import ApiError, InputError
+from kaitoctl.errors import ApiError, ExitCode, InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.fleet.roles import ROLES
 from kaitoctl.kaito.fleet.view import Fleet, as_json
@@ -38,7 +38,7 @@ async def show_fleet(client: Client, target: Target, key: ObjectKey, output_form
         output.structured(as_json(fleet), output_format)
     else:
         output.show(_report(target, fleet))
-    return 1 if fleet.state == "Failed" else 0
+    return ExitCode.NEGATIVE if fleet.state == "Failed" else ExitCode.DONE
 
 
 async def missing(client: Client, key: ObjectKey) -> ApiError:

@@ -13,7 +13,7 @@ from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError
+from kaitoctl.errors import ApiError, ExitCode
 from kaitoctl.kaito.view import view
 from kaitoctl.kaito.view_json import as_json
 from kaitoctl.kube.objects import ObjectKey
@@ -47,7 +47,7 @@ async def show(target: Target, asked: Named, output_format: str, managed: Manage
         output.structured(as_json(shown), output_format)
     else:
         output.show(status_screen.report(shown, now, drawn=output.is_drawn(sys.stdout)))
-    return 1 if shown.outcome == "failed" or shown.down else 0
+    return ExitCode.NEGATIVE if shown.outcome == "failed" or shown.down else ExitCode.DONE
 
 
 async def _looked_for(

@@ -11,7 +11,7 @@ from kaitoctl.commands.cluster import connected, served_versions, workspace_kind
 from kaitoctl.commands.kaito_here import kaito_here
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.overview import observe_overview
-from kaitoctl.errors import InputError, NegativeAnswer
+from kaitoctl.errors import ExitCode, InputError, NegativeAnswer
 from kaitoctl.kaito import api, catalog_file, convert, planning, upgrade, validation
 from kaitoctl.kaito.validation import releases
 from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by, key_of, labels_of
@@ -86,7 +86,7 @@ def plan(
             output.data(markdown.comment("upgrade plan", summary, entries))
         else:
             output.show([indented(line) for line in lines])
-    return 0 if all(one.is_fine for one in found) else 1
+    return ExitCode.DONE if all(one.is_fine for one in found) else ExitCode.NEGATIVE
 
 
 def _release(text: str) -> str:

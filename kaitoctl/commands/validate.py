@@ -11,7 +11,7 @@ from kaitoctl.advice import ClusterFlags
 from kaitoctl.commands import files, option_values
 from kaitoctl.commands.option_values import Manifests
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import InputError
+from kaitoctl.errors import ExitCode, InputError
 from kaitoctl.kaito import validation
 from kaitoctl.kaito.validation import OWN, Setting
 from kaitoctl.kube.documents import as_kubectl_reads, as_taken, read
@@ -183,7 +183,7 @@ def _report(
         sys.stdout.write(_ci_report(judged, output_format, strict=strict))
     invalid = sum(not result.is_valid(strict=strict) for result in judged)
     print_summary(judged, invalid, skipped)
-    return 2 if invalid else 0
+    return ExitCode.BAD_INPUT if invalid else ExitCode.DONE
 
 
 def _ci_report(judged: list[Judged], output_format: str, *, strict: bool) -> str:

@@ -10,7 +10,7 @@ from kaitoctl import __version__
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError, KaitoctlError
+from kaitoctl.errors import ApiError, ExitCode, KaitoctlError
 from kaitoctl.kaito import api, installation
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube.objects import DEPLOYMENT
@@ -44,7 +44,7 @@ def version(*, only_client: bool, output_format: str, target: Target) -> int:
         raise failure
     for problem in found.get("skew") or ():
         output.warning(problem)
-    return 1 if found.get("skew") else 0
+    return ExitCode.NEGATIVE if found.get("skew") else ExitCode.DONE
 
 
 async def _of_cluster(target: Target) -> Object:

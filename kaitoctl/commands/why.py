@@ -17,6 +17,7 @@ from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.commands.why_answer import Answer
+from kaitoctl.errors import ExitCode
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.snapshot import Snapshot
@@ -57,7 +58,7 @@ async def _why(
         if answers:
             _show(answers, output_format, is_list=[asked for asked, _ in answers] != list(names[:1]))
         say_missing(missing)
-    return 0 if all(answer.is_well for _, answer in answers) else 1
+    return ExitCode.DONE if all(answer.is_well for _, answer in answers) else ExitCode.NEGATIVE
 
 
 def _show(answers: Sequence[tuple[Named, Answer]], output_format: str, *, is_list: bool) -> None:

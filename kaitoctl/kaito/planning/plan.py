@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kaitoctl.advice import Advice, text
+from kaitoctl.errors import ExitCode
 from kaitoctl.kaito.planning.loading import Loading
 from kaitoctl.kaito.planning.outage import Outage
 from kaitoctl.kaito.prices import Prices
 from kaitoctl.kube.objects import Object, ObjectKey
 
 Fate = Literal["created", "changed", "recreated", "unchanged", "refused"]
-
-NOTHING, CHANGES, REFUSED = 0, 1, 2
-"""Exit codes of a plan: as those of `diff`, and of bad input."""
 
 _KIND = {"apiVersion": "kaitoctl.dev/v1", "kind": "Plan"}
 
@@ -130,8 +128,8 @@ class Plan:
     def exit_code(self) -> int:
         """2 when something is refused, 1 when something changes, 0 when all is as it should be."""
         if self.refused:
-            return REFUSED
-        return CHANGES if self.written else NOTHING
+            return ExitCode.BAD_INPUT
+        return ExitCode.NEGATIVE if self.written else ExitCode.DONE
 
     @property
     def nodes_most(self) -> Mapping[str, int]:
