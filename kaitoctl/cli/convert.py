@@ -24,7 +24,7 @@ def convert(
         ),
     ],
     given: options.OfflineManifests = options.OFFLINE,
-    output_format: Annotated[str, options.formats("yaml", "json")] = "yaml",
+    output_format: Annotated[str, options.formats("yaml", "json", "name")] = "yaml",
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Change the files, only the lines that differ.")
     ] = False,

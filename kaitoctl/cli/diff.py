@@ -16,7 +16,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @options.grouped
 def diff(
     given: options.ManifestsToSend = options.TO_SEND,
-    output_format: Annotated[str, options.formats("text", "json", "yaml", "markdown")] = "text",
+    output_format: Annotated[
+        str, options.formats("text", "json", "yaml", "name", "markdown", text="{} (name: what differs).")
+    ] = "text",
     force_conflicts: Annotated[
         bool,
         typer.Option("--force-conflicts", help="Compare as if fields of other managers were taken over."),

@@ -26,7 +26,9 @@ def endpoint(
             autocompletion=complete.of("cluster", "proxy", "port-forward", "load-balancer", "local"),
         ),
     ] = "",
-    output_format: Annotated[str, options.formats("text", "json", "yaml", text="{} (all of them).")] = "text",
+    output_format: Annotated[
+        str, options.formats("text", "json", "yaml", "name", text="{} (the Service).")
+    ] = "text",
     target_version: options.MadeBy = None,
     target: options.Cluster = options.CLUSTER,
 ) -> None:

@@ -19,7 +19,7 @@ def events(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Watch for new events.")] = False,
     output_format: Annotated[
         str,
-        options.formats("table", "wide", "json", "yaml", text="{} (-w: one object a line)."),
+        options.formats("table", "wide", "json", "yaml", "name", text="{} (-w: one object a line)."),
     ] = "table",
     target: options.Cluster = options.CLUSTER,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kaitoctl.cli import complete
+from kaitoctl.cli import complete, options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -25,6 +25,7 @@ def explain(
         bool,
         typer.Option("--troubleshooting", help="Print the whole chapter on troubleshooting, in Markdown."),
     ] = False,
+    output_format: options.CatalogOutput = "table",
 ) -> None:
     """Explain a code: what is wrong, for which KAITO versions, and what KAITO itself would answer.
 
@@ -34,4 +35,4 @@ def explain(
     """
     from kaitoctl.commands import explain
 
-    explain.explain(code=code, troubleshooting=troubleshooting)
+    explain.explain(code=code, troubleshooting=troubleshooting, output_format=output_format)

@@ -52,8 +52,9 @@ _WRITERS = (
 """Commands that write fields, or show what writing them would do."""
 _LONGEST_MANAGER = 128  # what the API server takes
 _LISTS = (
-    "events", "get", "list-adapters", "models list", "nodes", "orphans", "rollout history",
-    "runtime models list", "sandbox model list", "sandbox status", "skus list", "status", "template list",
+    "check-nodes", "events", "explain", "fit", "get", "list-adapters", "mirror list", "models list", "nodes",
+    "orphans", "rollout history", "runtime models list", "sandbox image list", "sandbox model list",
+    "sandbox status", "skus list", "status", "template list",
 )  # fmt: skip
 _REPEATED = ("as_group",)
 # Fields of `options.WholeCluster` whose help stands on the same page.

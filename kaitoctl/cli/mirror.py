@@ -32,7 +32,7 @@ def list_images(
             "--to", help="Print the commands that copy the images to this registry.", metavar="REGISTRY"
         ),
     ] = None,
-    output_format: Annotated[str, options.formats("table", "json", "yaml")] = "table",
+    output_format: options.CatalogOutput = "table",
     namespace: Annotated[
         str,
         typer.Option("--namespace", "-n", help="Namespace for Workspaces that name none.", metavar="NAME"),

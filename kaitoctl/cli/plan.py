@@ -15,7 +15,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @options.grouped
 def plan(
     given: options.ManifestsToSend = options.TO_SEND,
-    output_format: Annotated[str, options.formats("text", "json", "yaml", "markdown")] = "text",
+    output_format: Annotated[
+        str, options.formats("text", "json", "yaml", "name", "markdown", text="{} (name: what is written).")
+    ] = "text",
     out: Annotated[
         str | None,
         typer.Option("--out", help="Save the plan to this file, for apply --plan.", metavar="FILE"),

@@ -28,7 +28,7 @@ def render(
     node_claims: Annotated[
         bool, typer.Option("--node-claims", help="NodeClaims as objects, not as comments.")
     ] = False,
-    output_format: Annotated[str, options.formats("yaml", "json")] = "yaml",
+    output_format: Annotated[str, options.formats("yaml", "json", "name")] = "yaml",
     namespace: Annotated[
         str,
         typer.Option("--namespace", "-n", help="Namespace for Workspaces that name none.", metavar="NAME"),

@@ -94,7 +94,10 @@ def load_image(
 
 
 @image_app.command("list")
-def list_images(sandbox_name: options.SandboxName = "default") -> None:
+def list_images(
+    sandbox_name: options.SandboxName = "default",
+    output_format: options.CatalogOutput = "table",
+) -> None:
     """List the loaded images.
 
     \b
@@ -103,4 +106,4 @@ def list_images(sandbox_name: options.SandboxName = "default") -> None:
     """
     from kaitoctl.commands import sandbox_contents
 
-    sandbox_contents.list_images(sandbox_name=sandbox_name)
+    sandbox_contents.list_images(sandbox_name=sandbox_name, output_format=output_format)

@@ -17,8 +17,7 @@ def scale(
     name: options.WorkspaceName,
     count: Annotated[int, typer.Option("--count", "--replicas", help="Number of nodes.", min=1)],
     output_format: Annotated[
-        str | None,
-        typer.Option("--output", "-o", help="Print the scaled Workspace as yaml or json.", metavar="FORMAT"),
+        str | None, options.formats("yaml", "json", "name", text="Print the scaled Workspace as {}.")
     ] = None,
     managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,

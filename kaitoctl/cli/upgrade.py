@@ -46,7 +46,9 @@ def plan(
     ] = None,
     output_format: Annotated[
         str,
-        options.formats("text", "json", "yaml", "markdown", "manifests", text="{}: what to write instead."),
+        options.formats(
+            "text", "json", "yaml", "name", "markdown", "manifests", text="{} (what to write instead)."
+        ),
     ] = "text",
     catalog: options.CatalogFile = None,
     target: options.WholeCluster = options.WHOLE_CLUSTER,

@@ -15,7 +15,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @options.grouped
 def why(
     names: options.ServedNames,
-    output_format: Annotated[str, options.formats("text", "short", "json", "yaml")] = "text",
+    output_format: Annotated[
+        str, options.formats("text", "short", "json", "yaml", "name", text="{} (of what is not ready).")
+    ] = "text",
     catalog: options.CatalogFile = None,
     managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,

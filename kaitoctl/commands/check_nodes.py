@@ -128,13 +128,15 @@ def _require_sense(
 
 
 def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: ClusterFlags) -> int:
+    in_order = invocation.ordered(verdict.nodes, lambda node: next(node_table.nodes_as_json([node], flags)))
     if check.output_format == "json":
         head = node_table.without_nodes(verdict, _key(workspace))
-        output.long_document(head, "nodes", node_table.nodes_as_json(verdict, flags))
+        output.long_document(head, "nodes", node_table.nodes_as_json(in_order, flags))
     elif option_values.is_structured(check.output_format):
-        output.structured(node_table.as_json(verdict, _key(workspace), flags), check.output_format)
+        value = node_table.as_json(verdict, _key(workspace), flags, nodes=in_order)
+        output.structured(value, check.output_format, rows="nodes")
     elif check.output_format == "name":
-        for node in verdict.nodes:
+        for node in in_order:
             if node.usable:
                 output.data(output.visible(f"node/{node.name}"))
     elif check.output_format == "short":
@@ -142,7 +144,8 @@ def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: Cluste
     else:
         wide = check.output_format == "wide"
         title = _title(workspace, verdict)
-        output.show(node_table.report(verdict, title, flags, wide=wide, drawn=output.is_drawn(sys.stdout)))
+        drawn = output.is_drawn(sys.stdout)
+        output.show(node_table.report(verdict, title, flags, nodes=in_order, wide=wide, drawn=drawn))
     if not verdict.enough and (advice := _of_roles(workspace)):
         output.warning("the selector has two labels that a MultiRoleInference adds", hint=text(advice, flags))
     if check.strict and verdict.enough and (warned := verdict.warned):

@@ -48,7 +48,7 @@ def convert(
 ) -> int:
     """Write Workspaces in another API version; stderr says what does not carry over, and what replaces it."""
     option_values.one_of(to, api.VERSIONS, option="--to")
-    option_values.output_format(output_format, ("yaml", "json"))
+    option_values.output_format(output_format, ("yaml", "json", "name"))
     reader = _Reader(to, catalog_file.read(catalog), _release(target_version))
     sources = list(files.sources(given))
     if in_place and (others := [one.where for one in sources if not one.is_file]):

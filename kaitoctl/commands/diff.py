@@ -75,7 +75,7 @@ def diff(
     target: Target,
 ) -> int:
     """Compare Workspaces, and the objects that run-controller makes from them, with the cluster."""
-    option_values.output_format(output_format, ("text", "json", "yaml", "markdown"))
+    option_values.output_format(output_format, ("text", "json", "yaml", "markdown", "name"))
     settings = settings_of(controller)
     documents = files.objects_of(given)
     answers = invocation.answer_of(_compare(target, documents, settings, force=force_conflicts))
@@ -85,6 +85,12 @@ def diff(
             "workspaces": [_plain_answer(answer) for answer in answers],
         }
         output.structured(value, output_format)
+    elif output_format == "name":
+        for answer in answers:
+            for item in (answer.workspace, *answer.children):
+                if item.fate != "unchanged":
+                    kind = {"apiVersion": item.kind.api_version, "kind": item.kind.kind}
+                    output.data(output.resource_name({**kind, "metadata": {"name": item.key.name}}))
     elif output_format == "markdown":
         output.data(_comment(answers))
     else:

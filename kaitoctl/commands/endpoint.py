@@ -37,7 +37,7 @@ def endpoint(*, name: str, kind: str, output_format: str, target_version: str | 
     """Print the address of a Workspace's model server. Exit code 1 when it does not serve."""
     if kind:
         option_values.one_of(kind, _KINDS, option="--type")
-    option_values.output_format(output_format, ("text", "json", "yaml"))
+    option_values.output_format(output_format, ("text", "json", "yaml", "name"))
     managed = ManagedBy(target_version)
     if managed.is_said:
         from kaitoctl.commands.target_release import check_manager  # most name none
@@ -53,6 +53,9 @@ async def _endpoint(target: Target, asked: Named, kind: str, output_format: str,
     found["addresses"]["port-forward"] = target.text(forward)
     if option_values.is_structured(output_format):
         output.structured(found, output_format)
+        return
+    if output_format == "name":
+        output.data(output.visible(f"service/{found['service'].partition('.')[0]}"))
         return
     is_set = "inference_set" in found
     if is_set and not found["addresses"]["gateway"]:

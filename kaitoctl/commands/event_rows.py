@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.snapshot import event_time, times_of
-from kaitoctl.kube.objects import dig
+from kaitoctl.kube.objects import EVENT, dig
 from kaitoctl.screens import output
 from kaitoctl.screens.layout import Cell
 from kaitoctl.screens.status_screen import age
@@ -45,8 +45,12 @@ def row_of(event: Object) -> Row:
 
 def show(found: Iterable[Object], output_format: str) -> None:
     """All of them."""
-    rows = invocation.ordered([row_of(event) for event in found], _json)
-    if option_values.is_structured(output_format):
+    chosen = invocation.ordered(list(found), lambda event: _json(row_of(event)))
+    rows = [row_of(event) for event in chosen]
+    if output_format == "name":
+        for event in chosen:
+            output.data(_name(event))
+    elif option_values.is_structured(output_format):
         output.structured({"events": [_json(row) for row in rows]}, output_format)
     elif rows:
         now = datetime.now(UTC)
@@ -66,8 +70,14 @@ def show_new(found: Iterable[Object], shown: set[Row], output_format: str) -> No
         shown.add(row)
         if output_format == "json":
             output.document(_json(row), indent=None)
+        elif output_format == "name":
+            output.data(_name(event))
         else:
             output.data(output.visible("  ".join((*row[:4], _message(row)))))
+
+
+def _name(event: Object) -> str:
+    return output.resource_name({"kind": EVENT.kind, "metadata": event["metadata"]})
 
 
 def _json(row: Row) -> Object:

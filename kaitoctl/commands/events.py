@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from kaitoctl.commands import cluster, event_rows, option_values
+from kaitoctl.commands import cluster, event_rows, listing, option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.named import each, say_missing, workspace_or_fleet
 from kaitoctl.commands.observe_deeply import with_evidence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def events(*, names: Sequence[str], warnings: bool, watch: bool, output_format: str, target: Target) -> None:
     """Show the events of Workspaces, their workloads, pods, NodeClaims and nodes, oldest first."""
-    option_values.output_format(output_format, ("table", "wide", "json", "yaml"))
+    option_values.output_format(output_format, listing.FORMATS)
     asked = option_values.all_named(names)
     try:
         asyncio.run(_events(target, asked, warnings, watch, output_format))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from kaitoctl.commands import listing, option_values
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
 from kaitoctl.kaito.catalog import close_matches
@@ -15,11 +16,12 @@ from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.codes import CODES
 from kaitoctl.kaito.validation.outcomes import possible
 from kaitoctl.screens import output
-from kaitoctl.screens.layout import BLANK, Block, Paragraph
+from kaitoctl.screens.layout import BLANK, Block, Paragraph, plain
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.diagnosis.codes import Code as Cause
     from kaitoctl.kaito.validation.codes import Code
+    from kaitoctl.kube.objects import Object
 
 _WIDTH = 80
 
@@ -28,27 +30,46 @@ _PARAGRAPHS = {**NODE_CODES, **ADAPTER_CODES}
 _RULES = {**CODES, **FLEET_CODES}
 
 
-def explain(*, code: str | None, troubleshooting: bool) -> None:
+def explain(*, code: str | None, troubleshooting: bool, output_format: str) -> None:
     """Explain a code: what is wrong, for which KAITO versions, and what KAITO itself would answer."""
+    option_values.output_format(output_format, listing.FORMATS)
     if troubleshooting:
         if code is not None:
             raise InputError("--troubleshooting prints all of it; leave the code out")
         output.data(chapter().rstrip("\n"))
     elif code is None:
-        rows = [(name, known.title) for name, known in _RULES.items()]
-        rows += [(name, meaning.partition(". ")[0].rstrip(".")) for name, meaning in _PARAGRAPHS.items()]
-        rows += [(name, cause.title) for name, cause in CAUSES.items()]
-        output.table(("CODE", "MEANING"), rows)
-    elif code.lower() in CAUSES:
-        output.show(_cause_page(code.lower(), CAUSES[code.lower()]))
-    elif code.upper() in _RULES:
-        output.show(_page(code.upper(), _RULES[code.upper()]))
-    elif code.lower() in _PARAGRAPHS:
-        output.show([_heading(code.lower()), BLANK, Paragraph(_PARAGRAPHS[code.lower()], most=_WIDTH)])
+        _show([_item(name) for name in (*_RULES, *_PARAGRAPHS, *CAUSES)], output_format)
     else:
-        near = close_matches(code, [*_RULES, *_PARAGRAPHS, *CAUSES])
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`kaitoctl explain` lists all codes"
-        raise InputError(f"unknown code {code[:20]!r}", hint=hint)
+        name = code.upper() if code.upper() in _RULES else code.lower()
+        if name not in (*_RULES, *_PARAGRAPHS, *CAUSES):
+            near = close_matches(code, [*_RULES, *_PARAGRAPHS, *CAUSES])
+            hint = f"Did you mean {' or '.join(near)}?" if near else "`kaitoctl explain` lists all codes"
+            raise InputError(f"unknown code {code[:20]!r}", hint=hint)
+        if output_format in ("table", "wide"):
+            output.show(_page_of(name))
+        else:
+            text = "\n".join(plain(_page_of(name)))
+            _show([{**_item(name), "page": text}], output_format)
+
+
+def _show(items: list[Object], output_format: str) -> None:
+    listing.show(
+        "codes", items, ("CODE", "MEANING"), lambda one: (one["name"], one["meaning"]), output_format
+    )
+
+
+def _item(name: str) -> Object:
+    known = _RULES.get(name) or CAUSES.get(name)
+    meaning = known.title if known else _PARAGRAPHS[name].partition(". ")[0].rstrip(".")
+    return {"name": name, "meaning": meaning}
+
+
+def _page_of(name: str) -> list[Block]:
+    if name in CAUSES:
+        return _cause_page(name, CAUSES[name])
+    if name in _RULES:
+        return _page(name, _RULES[name])
+    return [_heading(name), BLANK, Paragraph(_PARAGRAPHS[name], most=_WIDTH)]
 
 
 def _heading(name: str, title: str = "") -> Block:

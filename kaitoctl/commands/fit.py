@@ -107,21 +107,28 @@ def _on_instance_types(known: Catalog, name: str, options: FitOptions) -> None:
     if options.cheapest:
         choices, word = _by_price(choices, costs), "cheapest"
     fitting = [choice for choice in choices if choice.sizing.fits]
+
+    def in_order(some: Sequence[Choice]) -> list[Choice]:
+        return invocation.ordered(some, lambda one: _choice(wanted, one, costs))
+
     shown = choices if options.show_all else fitting
     if option_values.is_structured(options.output_format):
         answer = {
             "name": name,
             "target_version": target,
-            "choices": [_choice(wanted, choice, costs) for choice in shown],
+            "choices": [_choice(wanted, choice, costs) for choice in in_order(shown)],
         }
         output.structured(answer, options.output_format)
     elif options.output_format == "name":
-        for choice in fitting:
+        for choice in in_order(fitting):
             output.data(choice.instance_type.name)
     else:
         output.step(f"{_label(wanted)} on KAITO {target}" + (f"; {costs.origin}" if costs.per_hour else ""))
         wide = options.output_format == "wide"
-        blocks = fit_table.report(wanted, choices, costs, word=word, everything=options.show_all, wide=wide)
+        rows = in_order(fit_table.by_family(choices) if options.show_all else fitting)
+        blocks = fit_table.report(
+            wanted, choices, rows, costs, word=word, everything=options.show_all, wide=wide
+        )
         if shown:
             output.show(list(blocks))
     if not fitting:
@@ -217,12 +224,12 @@ def _on_nodes(
         presets, models = catalog_lookup.items_of(known, target)
         items = [*(item for item in presets if not item.local_model), *models]
     nodes = gpu_nodes(listed, holding, known=known)
-    answers = placements(items, nodes, context=options.max_model_len)
+    answers = invocation.ordered(placements(items, nodes, context=options.max_model_len), _placement)
     fitting = [answer for answer in answers if answer.fits]
     shown = answers if show_all else fitting
     if option_values.is_structured(options.output_format):
         value = {"nodes": [_node(node) for node in nodes], "placements": [_placement(item) for item in shown]}
-        output.structured(value, options.output_format)
+        output.structured(value, options.output_format, rows="placements")
     elif options.output_format == "name":
         for written in dict.fromkeys(answer.name for answer in fitting):
             output.data(written)

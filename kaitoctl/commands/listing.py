@@ -20,15 +20,18 @@ def show(
     headers: Sequence[str],
     cells: Callable[[Object], Sequence[str]],
     output_format: str,
+    *,
+    name: str = "name",
 ) -> None:
     """Show the items.
 
     Args:
         key: what they are called in JSON.
-        items: each with its `name`.
+        items: each with what names it.
         headers: of the table.
         cells: of an item's row.
         output_format: one of `FORMATS`, or what chooses from the JSON.
+        name: the key of an item's name.
 
     Raises:
         InputError: it is no format.
@@ -39,6 +42,6 @@ def show(
         output.structured({key: list(items)}, output_format)
     elif output_format == "name":
         for item in items:
-            output.data(output.visible(str(item["name"])))
+            output.data(output.visible(str(item[name])))
     else:
         output.table(headers, [cells(item) for item in items], wide=output_format == "wide", below=True)

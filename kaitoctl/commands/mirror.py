@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from kaitoctl.commands import option_values
+from kaitoctl.commands import invocation, listing, option_values
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import settings_of
 from kaitoctl.commands.option_values import Manifests
@@ -19,7 +19,7 @@ def list_images(
     *, given: Manifests, to: str | None, output_format: str, namespace: str, controller: ControllerOptions
 ) -> None:
     """List all images and models that Workspaces need, or print the commands that copy the images."""
-    option_values.output_format(output_format, ("table", "json", "yaml"))
+    option_values.output_format(output_format, listing.FORMATS)
     images.insist_on_registry(to, option="--to")
     settings = settings_of(controller)
     users: dict[tuple[str, images.ChosenBy], dict[str, None]] = {}
@@ -31,23 +31,23 @@ def list_images(
         if (model := model_of(made.workspace, settings)) is not None:
             first = {"id": model.id, "gib": model.weights_gib, "gated": model.gated, "workspaces": []}
             models.setdefault(model.id, first)["workspaces"].append(who)
-    found = [images.Image(*needed, tuple(names)) for needed, names in sorted(users.items())]
-    if to is not None and output_format == "table":
+
+    def plain(one: images.Image) -> Object:
+        copy = {"copy": one.copied_to(to)} if to is not None else {}
+        return {"image": one.name, "chosenBy": one.chosen_by, "workspaces": list(one.users), **copy}
+
+    every = [images.Image(*needed, tuple(names)) for needed, names in sorted(users.items())]
+    found = invocation.ordered(every, plain)
+    if option_values.is_structured(output_format):
+        value = {"images": list(map(plain, found)), "models": list(models.values())}
+        output.structured(value, output_format, rows="images")
+    elif output_format == "name":
+        for one in found:
+            output.data(one.name)
+    elif to is not None:
         _print_copies(found, to)
-    elif output_format == "table":
-        _print_tables(found, list(models.values()))
     else:
-        output.structured(
-            {
-                "images": [
-                    {"image": one.name, "chosenBy": one.chosen_by, "workspaces": list(one.users)}
-                    | ({"copy": one.copied_to(to)} if to is not None else {})
-                    for one in found
-                ],
-                "models": list(models.values()),
-            },
-            output_format,
-        )
+        _print_tables(found, list(models.values()), wide=output_format == "wide")
     if models:
         size = sum(one["gib"] for one in models.values())
         output.note(
@@ -56,11 +56,15 @@ def list_images(
         )
 
 
-def _print_tables(found: list[images.Image], models: list[Object]) -> None:
-    output.table(("IMAGE", "WORKSPACES"), [(one.name, ", ".join(one.users)) for one in found])
+def _print_tables(found: list[images.Image], models: list[Object], *, wide: bool) -> None:
+    rows = [(one.name, one.chosen_by, ", ".join(one.users)) for one in found]
+    if wide:
+        output.table(("IMAGE", "CHOSEN BY", "WORKSPACES"), rows, wide=True)
+    else:
+        output.table(("IMAGE", "WORKSPACES"), [(name, users) for name, _, users in rows])
     if models:
         output.data("")
-        rows = [
+        of_models = [
             (
                 one["id"],
                 f"{one['gib']:.1f} GiB",
@@ -69,7 +73,7 @@ def _print_tables(found: list[images.Image], models: list[Object]) -> None:
             )
             for one in models
         ]
-        output.table(("MODEL", "SIZE", "NEEDS", "WORKSPACES"), rows)
+        output.table(("MODEL", "SIZE", "NEEDS", "WORKSPACES"), of_models, wide=wide)
 
 
 def _print_copies(found: list[images.Image], to: str) -> None:

@@ -119,6 +119,6 @@ def _print(found: Inventory, output_format: str, everything: bool) -> None:
         for node in found.nodes if everything else found.gpu_nodes:
             output.data(output.resource_name({"kind": "Node", "metadata": {"name": node.name}}))
     elif option_values.is_structured(output_format):
-        output.structured(gpu_table.as_json(found, everything=everything), output_format)
+        output.structured(gpu_table.as_json(found, everything=everything), output_format, rows="nodes")
     else:
         output.show(gpu_table.report(found, everything=everything, wide=output_format == "wide"))

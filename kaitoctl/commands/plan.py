@@ -34,7 +34,7 @@ def plan(
     target: Target,
 ) -> int:
     """Say what applying the manifests would do."""
-    option_values.output_format(output_format, ("text", "json", "yaml", "markdown"))
+    option_values.output_format(output_format, ("text", "json", "yaml", "markdown", "name"))
     costs = read_prices(prices)
     known = catalog_file.read(catalog)
     check_manager(managed)
@@ -42,7 +42,10 @@ def plan(
     written = plan_documents.documents_of(given)
     found = invocation.answer_of(_plan(target, written, asked))
     if option_values.is_structured(output_format):
-        output.structured(found.as_json(costs), output_format)
+        output.structured(found.as_json(costs), output_format, rows="changes")
+    elif output_format == "name":
+        for change in found.written:
+            output.data(output.resource_name({**change.body, "kind": change.kind}))
     elif output_format == "markdown":
         *entries, summary = map(output.visible, plan_screen.lines(found, target.flags, costs))
         output.data(markdown.comment("plan", summary, entries))

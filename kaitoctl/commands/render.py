@@ -53,7 +53,7 @@ def render(
     controller: ControllerOptions,
 ) -> None:
     """Print the objects that run-controller would create for Workspaces. Asks no cluster."""
-    option_values.output_format(output_format, ("yaml", "json"))
+    option_values.output_format(output_format, ("yaml", "json", "name"))
     if nodes == "-" and given.reads_stdin:
         raise InputError("only one of -f and --nodes can be stdin")
     settings = settings_of(controller)
@@ -152,7 +152,10 @@ def _print(made: list[Rendered], output_format: str, *, with_claims: bool) -> No
     if output_format != "yaml":
         items = [item for one in made for item in (*(one.claims if with_claims else ()), *one.objects)]
         value = {"apiVersion": "v1", "kind": "List", "items": items}
-        output.structured(value, output_format)
+        if output_format == "name":
+            output.objects(items, output_format)
+        else:
+            output.structured(value, output_format)
         return
     documents: list[str] = []
     for one in made:

@@ -45,6 +45,8 @@ from kaitoctl.kube.yaml_writer import to_yaml
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
@@ -72,21 +74,21 @@ async def _history(target: Target, asked: Named, number: int | None, output_form
             await rollout_set.show_history(client, known, number, output_format)
             return
     shown = invocation.ordered(known.history, lambda one: one)
-    known = replace(known, history=shown) if number is None else known
     if number is not None:
         shown = [_revision(known, number)]
     elif not shown:
         raise _no_revisions(known)
     if output_format == "name" or option_values.is_structured(output_format):
-        output.objects([without_managed_fields(one) for one in shown], output_format)
+        plain = [without_managed_fields(one) for one in shown]
+        output.objects(plain, output_format, is_list=number is None)
         return
     if number is not None:
         _show_whole(known, shown[0])
         return
-    _show_table(target, known, wide=output_format == "wide")
+    _show_table(target, known, shown, wide=output_format == "wide")
 
 
-def _show_table(target: Target, known: Known, *, wide: bool) -> None:
+def _show_table(target: Target, known: Known, shown: Sequence[Object], *, wide: bool) -> None:
     key = key_of(known.workspace)
     current = [one for one in known.history if revisions.has_same_data(one, known.workspace)][-1:]
     output.data(output.resource_name(known.workspace))
@@ -99,7 +101,7 @@ def _show_table(target: Target, known: Known, *, wide: bool) -> None:
                 _cause(one, wide=wide),
                 summary(one),
             )
-            for one in known.history
+            for one in shown
         ],
         most=0 if wide else _WIDTH,
         wide=wide,

@@ -97,17 +97,18 @@ async def show_history(client: Client, fleet: Fleet, number: int | None, output_
     found = await _revisions_of(client, fleet)
     if not found:
         raise _no_revisions(fleet)
-    shown = found if number is None else [_revision(fleet, found, number)]
+    current = [one for one in found if history.has_same_data(one, fleet.inference_set)][-1:]
+    in_order = invocation.ordered(found, lambda one: one)
+    shown = in_order if number is None else [_revision(fleet, found, number)]
     if output_format == "name" or option_values.is_structured(output_format):
-        made = invocation.ordered(shown, lambda one: one)
-        output.objects([without_managed_fields(one) for one in made], output_format)
+        plain = [without_managed_fields(one) for one in shown]
+        output.objects(plain, output_format, is_list=number is None)
         return
     name = output.resource_name(fleet.inference_set)
     if number is not None:
         output.sentence(f"{name} with revision #{number}")
         output.yaml(to_yaml(shown[0]["data"]).rstrip("\n"))
         return
-    current = [one for one in found if history.has_same_data(one, fleet.inference_set)][-1:]
     output.data(name)
     is_wide = output_format == "wide"
     output.table(
@@ -119,7 +120,7 @@ async def show_history(client: Client, fleet: Fleet, number: int | None, output_
                 str(_replicas_with(fleet, one, found)),
                 _words_of(one),
             )
-            for one in found
+            for one in in_order
         ],
         most=0 if is_wide else _WIDTH,
         wide=is_wide,

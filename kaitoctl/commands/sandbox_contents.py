@@ -63,7 +63,10 @@ def load_image(*, file: Path, image: str, sandbox_name: str) -> None:
     output.success(f"{image} is in sandbox {sandbox_name}: {count} files")
 
 
-def list_images(*, sandbox_name: str) -> None:
+def list_images(*, sandbox_name: str, output_format: str) -> None:
     """List the images that were brought in."""
-    for image in sandbox_models.images(sandbox_process.folder(sandbox_name)):
-        output.data(image)
+    found = [{"name": image} for image in sandbox_models.images(sandbox_process.folder(sandbox_name))]
+    if not found and output_format in ("table", "wide"):
+        output.step("no images; kaitoctl sandbox image load FILE --as IMAGE loads one")
+        return
+    listing.show("images", found, ("IMAGE",), lambda one: (one["name"],), output_format)

@@ -25,7 +25,7 @@ def scale(*, name: str, count: int, output_format: str | None, managed: ManagedB
     """Change the number of nodes of a Workspace, as far as whoever manages it lets it be changed."""
     check_manager(managed)
     if output_format is not None:
-        option_values.one_of(output_format, ("yaml", "json"), option="--output")
+        option_values.output_format(output_format, ("yaml", "json", "name"))
     plain = option_values.workspace_name(name)
     asyncio.run(_scale(target, plain, count, output_format, managed))
 

@@ -57,7 +57,7 @@ def plan(
     target: Target,
 ) -> int:
     """Say what the upgrade does to the Workspaces of files, or of the cluster."""
-    option_values.output_format(output_format, ("text", "json", "yaml", "markdown", "manifests"))
+    option_values.output_format(output_format, ("text", "json", "yaml", "name", "markdown", "manifests"))
     asked = _Asked(_release(to), now, catalog_file.read(catalog), provisioner or "")
     if now is not None and releases.nearest(now) is None:
         raise InputError(f"--from {now[:40]!r}: not a release of KAITO", hint="use v0.3, v0.4 or v0.9")
@@ -78,6 +78,10 @@ def plan(
     elif option_values.is_structured(output_format):
         answer = {"from": release, "to": asked.to, "workspaces": [one.as_json() for one in found]}
         output.structured(answer, output_format)
+    elif output_format == "name":
+        for one in found:
+            if not one.is_fine:
+                output.data(output.resource_name(one.written))
     else:
         shown = upgrade_screen.lines(found, release, asked.to, where=given.words, are_files=given.are_files)
         lines = [target.text(line) for line in shown]

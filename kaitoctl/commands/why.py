@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
-_OUTPUTS = ("text", "json", "yaml", "short")
+_OUTPUTS = ("text", "json", "yaml", "short", "name")
 _LONGEST_EVIDENCE = 240
 _MARKS = {"fault": "✗", "wait": "!", "note": "-"}
 
@@ -65,6 +65,10 @@ def _show(answers: Sequence[tuple[Named, Answer]], output_format: str, *, is_lis
     if option_values.is_structured(output_format):
         found = [answer.structured for _, answer in answers]
         output.structured({"workspaces": found} if is_list else found[0], output_format)
+    elif output_format == "name":
+        for _, answer in answers:
+            if not answer.is_well:
+                output.data(answer.name)
     elif output_format == "short":
         for asked, answer in answers:
             output.data(f"{asked}: {answer.short}" if is_list else answer.short)
@@ -85,11 +89,13 @@ async def _answer(client: Client, target: Target, asked: Named, known: Catalog, 
         if isinstance(answer, Answer):
             return answer
         seen = await read(client, answer)
-    assert seen.workspace is not None
-    key = key_of(seen.workspace)
+    workspace = seen.workspace
+    assert workspace is not None
+    key = key_of(workspace)
     seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)
     found = diagnose(seen, datetime.now(UTC))
     return Answer(
+        output.resource_name(workspace),
         found.cause is None,
         as_json(found, key, seen, target.flags),
         short(found, target.flags),

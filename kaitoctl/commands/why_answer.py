@@ -15,12 +15,14 @@ class Answer:
     """What there is to say of one name.
 
     Args:
+        name: of what it is about, as kubectl writes it.
         is_well: whether nothing keeps it from serving.
         structured: for machines.
         short: one line.
         blocks: for a screen.
     """
 
+    name: str
     is_well: bool
     structured: Object
     short: str

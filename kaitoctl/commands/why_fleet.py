@@ -35,6 +35,7 @@ def of_set(target: Target, fleet: Fleet) -> Answer | ObjectKey:
         *([Line(command)] if command else []),
     ]
     return Answer(
+        output.resource_name(fleet.inference_set),
         not fleet.trouble,
         {**fleet_json(fleet), "command": command or None},
         visible(words + (f" -> {command}" if command else "")),

@@ -44,10 +44,11 @@ def jsonpath_text(value: Any, output: str) -> str:
     return "".join(_fill(_template(output.partition("=")[2]), value, value))
 
 
-def columns(value: Any, output: str) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows of `custom-columns=`, a row for each item."""
+def columns(value: Any, output: str, key: str = "") -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of `custom-columns=`, a row for each item, of the list of a key if one is named."""
     wanted = _columns(output.partition("=")[2])
-    rows = [[_join(path, item) for _, path in wanted] for item in items_of(value)]
+    items = value[key] if key else items_of(value)
+    rows = [[_join(path, item) for _, path in wanted] for item in items]
     return [header for header, _ in wanted], rows
 
 

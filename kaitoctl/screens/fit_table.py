@@ -23,17 +23,19 @@ _BAR = 10
 def report(
     wanted: Preset | Model,
     choices: Sequence[Choice],
+    rows: Sequence[Choice],
     prices: Prices,
     *,
     word: str,
     everything: bool = False,
     wide: bool = False,
 ) -> Iterator[Block]:
-    """The answer, the five best, and how many more there are; or all of them, by the GPUs that they have.
+    """The answer, the first five, and how many more there are; or all of them.
 
     Args:
         wanted: what is to run.
         choices: what fits first, the best before the others.
+        rows: what is shown, in its order.
         prices: what nodes cost; empty when nobody has said.
         word: what the first one is: `smallest` or `cheapest`.
         everything: whether to show all, with the reason of each that does not fit.
@@ -43,7 +45,7 @@ def report(
     if fitting:
         yield Paragraph(_answer(wanted, fitting[0], prices, word), mark="✔")
         yield BLANK
-    shown = _by_family(choices) if everything else fitting[:FIRST]
+    shown = rows if everything else rows[:FIRST]
     if shown:
         yield _table(wanted, shown, prices, everything=everything, wide=wide)
     more, out = len(fitting) - FIRST, len(choices) - len(fitting)
@@ -64,7 +66,7 @@ def _answer(wanted: Preset | Model, best: Choice, prices: Prices, word: str) -> 
     return f"{word}: {machine.name}, {', '.join(parts)}"
 
 
-def _by_family(choices: Sequence[Choice]) -> list[Choice]:
+def by_family(choices: Sequence[Choice]) -> list[Choice]:
     """All, those of one GPU together, in the order of the first of each."""
     families = list(dict.fromkeys(choice.instance_type.gpu_model for choice in choices))
     return sorted(choices, key=lambda choice: families.index(choice.instance_type.gpu_model))

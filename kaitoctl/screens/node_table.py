@@ -17,9 +17,16 @@ _MOST_ROWS = 20
 _BOARD = r"^NVIDIA[- ]|\b(?:Tesla|GeForce)[- ]|[- ](?:PCI[Ee]?|SXM\d?|NVL|HBM\d\w?|\d+GB)\b"
 
 
-def as_json(verdict: Verdict, workspace: str, flags: ClusterFlags = NO_FLAGS) -> Object:
-    """The verdict as documented in docs/check-nodes.md."""
-    return {**without_nodes(verdict, workspace), "nodes": list(nodes_as_json(verdict, flags))}
+def as_json(
+    verdict: Verdict,
+    workspace: str,
+    flags: ClusterFlags = NO_FLAGS,
+    *,
+    nodes: Sequence[NodeVerdict] | None = None,
+) -> Object:
+    """The verdict as documented in docs/check-nodes.md; `nodes` are its nodes in another order."""
+    shown = verdict.nodes if nodes is None else nodes
+    return {**without_nodes(verdict, workspace), "nodes": list(nodes_as_json(shown, flags))}
 
 
 def without_nodes(verdict: Verdict, workspace: str) -> Object:
@@ -36,9 +43,9 @@ def without_nodes(verdict: Verdict, workspace: str) -> Object:
     }
 
 
-def nodes_as_json(verdict: Verdict, flags: ClusterFlags = NO_FLAGS) -> Iterator[Object]:
+def nodes_as_json(nodes: Iterable[NodeVerdict], flags: ClusterFlags = NO_FLAGS) -> Iterator[Object]:
     """Of `as_json`, the nodes, one after the other: there may be thousands."""
-    for node in verdict.nodes:
+    for node in nodes:
         yield {
             "name": node.name,
             "usable": node.usable,
@@ -98,7 +105,13 @@ def _counts(nodes: Sequence[NodeVerdict]) -> str:
 
 
 def report(
-    verdict: Verdict, title: str, flags: ClusterFlags = NO_FLAGS, *, wide: bool = False, drawn: bool = False
+    verdict: Verdict,
+    title: str,
+    flags: ClusterFlags = NO_FLAGS,
+    *,
+    nodes: Sequence[NodeVerdict] | None = None,
+    wide: bool = False,
+    drawn: bool = False,
 ) -> list[Block]:
     """The table, the findings by node, and the summary.
 
@@ -106,10 +119,12 @@ def report(
         verdict: the answer.
         title: what was asked.
         flags: lead the commands to the cluster that was looked at.
+        nodes: its nodes in another order; None for that of preference.
         wide: whether all nodes and all columns are wanted.
         drawn: whether it is for a terminal, which has less room than a pipe.
     """
-    shown, rest = (list(verdict.nodes), []) if wide else _shown_and_rest(verdict)
+    in_order = list(verdict.nodes if nodes is None else nodes)
+    shown, rest = (in_order, []) if wide else _shown_and_rest(verdict, in_order)
     blocks: list[Block] = [Paragraph(title), BLANK]
     if verdict.nodes:
         blocks.append(_table(shown, wide=wide, short=drawn and not wide))
@@ -125,14 +140,16 @@ def report(
     return [*blocks, BLANK, Paragraph(verdict.summary, mark="✔" if verdict.enough else "✗")]
 
 
-def _shown_and_rest(verdict: Verdict) -> tuple[list[NodeVerdict], list[NodeVerdict]]:
+def _shown_and_rest(
+    verdict: Verdict, nodes: Sequence[NodeVerdict]
+) -> tuple[list[NodeVerdict], list[NodeVerdict]]:
     """What somebody asked for by name or will get comes first; of thousands of others a few will do."""
     chosen = set(verdict.selected)
-    named = [node for node in verdict.nodes if node.preferred or node.name in chosen]
-    others = [node for node in verdict.nodes if not node.preferred and node.name not in chosen]
+    named = [node for node in nodes if node.preferred or node.name in chosen]
+    others = [node for node in nodes if not node.preferred and node.name not in chosen]
     room = max(0, _MOST_ROWS - len(named))
     kept = {node.name for node in [*named, *others[:room]]}
-    return [node for node in verdict.nodes if node.name in kept], others[room:]
+    return [node for node in nodes if node.name in kept], others[room:]
 
 
 # --- the table -----------------------------------------------------------------------------------------

@@ -78,13 +78,20 @@ class _Said:
 said = _Said()
 
 
-def objects(items: Sequence[Object], output: str) -> None:
-    """Objects as `yaml`, `json` or `name`, on stdout; several as YAML documents or a JSON List."""
+def objects(items: Sequence[Object], output: str, *, is_list: bool = False) -> None:
+    """Objects as `yaml`, `json` or `name`, on stdout; several as YAML documents or a JSON List.
+
+    Args:
+        items: the objects.
+        output: the format.
+        is_list: whether a JSON List has to hold one alone, too, and YAML is of that List.
+    """
     if output == "name":
         for item in items:
             data(resource_name(item))
-    elif output != "yaml":
-        value = items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(items)}
+    elif output != "yaml" or is_list:
+        is_one = len(items) == 1 and not is_list
+        value = items[0] if is_one else {"apiVersion": "v1", "kind": "List", "items": list(items)}
         structured(value, output, indent=4)
     else:
         from kaitoctl.kube.yaml_writer import to_yaml
@@ -136,8 +143,15 @@ def long_document(head: Object, key: str, items: Iterable[Object]) -> None:
     data(("" if after else before + "]") + after + end)
 
 
-def structured(value: Any, output: str, *, indent: int = _INDENT) -> None:
-    """A value on stdout: as `json` or `yaml`, or what `jsonpath=` or `custom-columns=` choose of it."""
+def structured(value: Any, output: str, *, indent: int = _INDENT, rows: str = "") -> None:
+    """A value on stdout: as `json` or `yaml`, or what `jsonpath=` or `custom-columns=` choose of it.
+
+    Args:
+        value: of JSON.
+        output: the format.
+        indent: of JSON.
+        rows: the key of its rows, where it has more lists than one.
+    """
     if output == "json":
         document(value, indent=indent)
     elif output.startswith("jsonpath="):
@@ -151,7 +165,7 @@ def structured(value: Any, output: str, *, indent: int = _INDENT) -> None:
     elif output.startswith("custom-columns="):
         from kaitoctl.screens import choosing
 
-        table(*choosing.columns(value, output))
+        table(*choosing.columns(value, output, rows))
     else:
         from kaitoctl.kube.yaml_writer import to_yaml
 
