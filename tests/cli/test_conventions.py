@@ -103,7 +103,8 @@ def test_names_of_nodes_and_of_revisions_can_be_given_to_kubectl(listed: Shell) 
     options = ("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "apps=named")
     listed.kaitoctl("create", "workspace", "named", *options, "-n", NAMESPACE)
     where = ("-n", NAMESPACE)
-    for command in (("rollout", "history", "named", *where), ("check-nodes", "named", *where), ("nodes",)):
+    of_one = (("rollout", "history"), ("check-nodes",), ("events",), ("endpoint",))
+    for command in (*((*words, "named", *where) for words in of_one), ("nodes",)):
         names = listed.kaitoctl(*command, "-o", "name").stdout.split()
         assert names, command
         assert listed.kubectl("get", "-n", NAMESPACE, "-o", "name", *names).split() == names
