@@ -128,8 +128,8 @@ WHY_MISSED: dict[str, dict[str, str]] = {
             "ms). Building the command, reading and judging take 5 ms."
         ),
         "a repository of 2000 files": (
-            "the files are read and judged one after the other by one process, the loader only reads. Needed would be a process for each "
-            "core, and one that puts together which Workspaces stand in two files."
+            "each core reads and judges its share, the loader of one process only reads. In processor time all of it is 2.1 times the "
+            "loader's, so two cores that nobody else asks for are just not enough."
         ),
         "200 documents, in this process": "the parser that knows lines and columns is the loader, twice.",
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,21 @@ from kaitoctl.commands.target import Target
 from kaitoctl.errors import ExitCode, InputError
 from kaitoctl.kaito import validation
 from kaitoctl.kaito.validation import OWN, Setting
-from kaitoctl.kube.documents import as_kubectl_reads, as_taken, read
+from kaitoctl.kube.documents import Document, as_kubectl_reads, as_taken, read
 from kaitoctl.kube.objects import ObjectKey, dig
 from kaitoctl.screens import output
 from kaitoctl.screens.validation_report import Judged, Place, as_json, as_text, print_summary
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.validation import Problem
-    from kaitoctl.kube.documents import Document
+    from kaitoctl.kube.documents import Fault
     from kaitoctl.kube.objects import Object
 
 _PARTS = ("resource", "inference", "tuning")
 _FLEETS = ("InferenceSet", "MultiRoleInference")
 _OTHERS = ("RAGEngine", "ModelMirror")  # of group kaito.sh, too, and kaitoctl has no rules for them
 _PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
+_MANY_FILES = 200  # so many that further processes take less time than they save
 _MOST_PROBLEMS = 1000  # of all documents together: whoever made that many mistakes made one of them often
 
 
@@ -44,6 +45,7 @@ class _World:
         unreadable: ConfigMaps that may or may not be there.
         brings: whether the ConfigMaps are those that stand beside the Workspaces, and others may be there.
         named: the ConfigMaps that documents of the input name, as far as it was read ahead.
+        sources: of the input, by name.
         seen: where each Workspace of the input stood first.
     """
 
@@ -55,7 +57,8 @@ class _World:
     unreadable: Collection[ObjectKey] = ()
     brings: bool = False
     named: Collection[ObjectKey] = ()
-    seen: dict[tuple[str, ObjectKey], Document] = field(default_factory=dict)
+    sources: Mapping[str, files.Source] = field(default_factory=dict)
+    seen: dict[tuple[str, ObjectKey], Document | Judged] = field(default_factory=dict)
 
     def placed(self, obj: Object) -> Object:
         """The object with the namespace that it would get; the one it was read from stays as written."""
@@ -112,32 +115,45 @@ def validate(
         option_values.one_of(node_provisioner, _PROVISIONERS, option="--node-provisioner")
     if target_version is None and target.sandbox:
         target_version = OWN  # kaitoctl's own controller runs there
-    setting = Setting(
-        target_version,
-        cloud_provider,
-        None if node_provisioner is None else node_provisioner == "byo",
-        _config_maps(config_maps) if config_maps is not None else None,
-        None if feature_gates is None else _gates(feature_gates)[0],
-        None if nodes is None else _nodes(nodes, byo=node_provisioner == "byo"),
-        provisioner=node_provisioner,
-        gates_off=_gates(feature_gates or "")[1],
-        **_catalog(catalog),
-    )
-    world = _World(setting, _workspaces(old) if old is not None else None, target.namespace or "default")
-    documents = _documents(given)
+    is_byo = None if node_provisioner is None else node_provisioner == "byo"
+    setting = Setting(target_version, cloud_provider, is_byo, provisioner=node_provisioner)
+    replaced = None
+    if any(option is not None for option in (old, config_maps, feature_gates, nodes, catalog)):
+        from kaitoctl.commands import validate_options as options  # most give none of these
+
+        setting = options.added(setting, feature_gates=feature_gates, nodes=nodes, catalog=catalog)
+        if config_maps is not None:
+            found = options.objects(config_maps, "--config-maps")
+            there = {_key(obj): obj for obj in found if obj.get("kind") == "ConfigMap"}
+            setting = replace(setting, config_maps=there)
+        replaced = None if old is None else _workspaces(options.objects(old, "--old"), old)
+    world = _World(setting, replaced, target.namespace or "default")
     is_asked = bool(target.sandbox or target.context or target.kubeconfig)
+    if is_asked:
+        documents = list(_documents(given))
+        world = _in_kaitos_default(_ask_cluster(target, world, documents))
+        inputs: Sequence[Document | Judged] = documents
+    else:
+        world = _in_kaitos_default(world)
+        sources = list(files.sources(given, each_once=False))
+        world = replace(world, sources={source.name: source for source in sources})
+        inputs = list(_read_offline(sources, world))
+        documents = [one for one in inputs if isinstance(one, Document)]
+        if config_maps is None:  # one may stand behind the Workspace that names it
+            world = _with_brought(world, documents)
     if is_asked or config_maps is None:
-        listed_first = list(documents)  # a ConfigMap may stand behind the Workspace that names it
-        world = (_ask_cluster if is_asked else _with_brought)(target, world, listed_first)
-        documents = iter(listed_first)
-        world = replace(world, named=_named_in(listed_first, world.namespace))
-    if world.setting.byo is None:  # then KAITO's own default
-        world = replace(world, setting=replace(world.setting, byo=False))
-    return _report(documents, world, output_format, target.flags, strict=strict, allow_none=allow_none)
+        world = replace(world, named=_named_in(documents, world.namespace))
+    return _report(inputs, world, output_format, target.flags, strict=strict, allow_none=allow_none)
+
+
+def _in_kaitos_default(world: _World) -> _World:
+    return (
+        world if world.setting.byo is not None else replace(world, setting=replace(world.setting, byo=False))
+    )
 
 
 def _report(
-    documents: Iterable[Document],
+    inputs: Iterable[Document | Judged],
     world: _World,
     output_format: str,
     flags: ClusterFlags,
@@ -149,11 +165,11 @@ def _report(
     judged: list[Judged] = []
     skipped = problems = 0
     others: dict[str, None] = {}
-    for document in documents:
+    for document in inputs:
         if problems > _MOST_PROBLEMS:
             output.warning(f"stopped after {problems} problems; the rest was not validated")
             break
-        if document.fault is None and not _is_meant(document.obj):
+        if isinstance(document, Document) and document.fault is None and not _is_meant(document.obj):
             if _is_config_map(document.obj) and _key(document.obj, world.namespace) in world.named:
                 continue  # it is judged with those that name it
             skipped += 1
@@ -163,7 +179,8 @@ def _report(
             else:
                 output.note(f"{document.source}: {_what(document.obj)} is skipped")
             continue
-        result = _judge(document, world)
+        result = document if isinstance(document, Judged) else _judge(document, world)
+        result = _with_twin(result, document, world)
         judged.append(result)
         problems += len(result.places)
         if output_format == "table" and result.places:
@@ -180,18 +197,12 @@ def _report(
             hint=hint,
         )
     elif output_format != "table":
-        sys.stdout.write(_ci_report(judged, output_format, strict=strict))
+        from kaitoctl.screens import ci_reports  # most validate by hand
+
+        sys.stdout.write(ci_reports.in_format(output_format, judged, strict=strict))
     invalid = sum(not result.is_valid(strict=strict) for result in judged)
     print_summary(judged, invalid, skipped)
     return ExitCode.BAD_INPUT if invalid else ExitCode.DONE
-
-
-def _ci_report(judged: list[Judged], output_format: str, *, strict: bool) -> str:
-    from kaitoctl.screens import ci_reports  # most validate by hand
-
-    if output_format == "junit":
-        return ci_reports.as_junit(judged, strict=strict)
-    return (ci_reports.as_github if output_format == "github" else ci_reports.as_sarif)(judged)
 
 
 # --- in ----------------------------------------------------------------------------------------------------
@@ -199,32 +210,38 @@ def _ci_report(judged: list[Judged], output_format: str, *, strict: bool) -> str
 
 def _documents(given: Manifests, option: str = "-f") -> Iterator[Document]:
     for source in files.sources(given, option=option, each_once=False):
-        # What is not text is read all the same: the reader says where, and the other files are judged.
-        yield from read(as_kubectl_reads(source.raw()), source.name)
+        yield from _documents_of(source)
 
 
-def _objects(filename: str, option: str) -> Iterator[Object]:
-    """The objects of a file that is not itself judged.
-
-    Raises:
-        InputError: one cannot be read.
-    """
-    for document in _documents(Manifests(filename=[filename], recursive=True), option):
-        if fault := document.fault:
-            raise InputError(f"{document.source}:{fault.line}:{fault.column}: {fault.message}")
-        yield document.obj
+def _documents_of(source: files.Source) -> Iterator[Document]:
+    """What is not text is read all the same: the reader says where, and the other files are judged."""
+    return read(as_kubectl_reads(source.raw()), source.name)
 
 
-def _workspaces(filename: str) -> dict[ObjectKey, Object]:
-    found = {_key(obj): obj for obj in _objects(filename, "--old") if _is_meant(obj)}
+def _read_offline(sources: Sequence[files.Source], world: _World) -> Iterator[Document | Judged]:
+    """All documents; of many files those are judged already that depend on no other document."""
+    if len(sources) < _MANY_FILES or not all(source.is_file for source in sources):
+        for source in sources:
+            yield from _documents_of(source)
+        return
+    from kaitoctl.commands.in_processes import mapped  # most judge a few
+
+    for found in mapped(lambda source: [_early(one, world) for one in _documents_of(source)], sources):
+        yield from found
+
+
+def _early(document: Document, world: _World) -> Document | Judged:
+    obj = document.obj
+    if document.fault is not None or _is_config_map(obj) or _config_maps_named(obj, world.namespace):
+        return document
+    return _judge(document, world) if _is_meant(obj) else document.head()
+
+
+def _workspaces(objects: Iterable[Object], filename: str) -> dict[ObjectKey, Object]:
+    found = {_key(obj): obj for obj in objects if _is_meant(obj)}
     if not found:
         raise InputError(f"--old {filename}: there is no Workspace in it")
     return found
-
-
-def _config_maps(filename: str) -> dict[ObjectKey, Object]:
-    found = _objects(filename, "--config-maps")
-    return {_key(obj): obj for obj in found if obj.get("kind") == "ConfigMap"}
 
 
 def _key(obj: Object, default: str = "default") -> ObjectKey:
@@ -241,31 +258,6 @@ def _config_maps_named(obj: Object, default: str) -> set[ObjectKey]:
     )
     names.discard("")
     return {ObjectKey(_key(obj, default).namespace, name) for name in names}
-
-
-def _gates(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The gates that are on, and those that are off."""
-    if not text:
-        return frozenset(), frozenset()
-    from kaitoctl.kaito.validation.of_cluster import gates_off, gates_on
-
-    return gates_on(text), gates_off(text)
-
-
-def _nodes(filename: str, *, byo: bool) -> list[Object]:
-    if not byo:
-        raise InputError("--nodes requires --node-provisioner byo: KAITO looks at no nodes otherwise")
-    from kaitoctl.commands import saved_lists  # most files are judged without a list of nodes
-
-    return saved_lists.objects(filename, "Node", option="--nodes")
-
-
-def _catalog(filename: str | None) -> dict[str, Any]:
-    if filename is None:
-        return {}
-    from kaitoctl.kaito import catalog_file  # most have no catalog of their own
-
-    return {"catalog": catalog_file.read(filename)}
 
 
 def _is_meant(obj: Object) -> bool:
@@ -303,7 +295,7 @@ def _text(value: Any) -> str:
 # --- judge -------------------------------------------------------------------------------------------------
 
 
-def _with_brought(_: Target, world: _World, documents: Iterable[Document]) -> _World:
+def _with_brought(world: _World, documents: Iterable[Document]) -> _World:
     """The world with the ConfigMaps that stand among the documents, as a cluster would have them."""
     brought = _brought(documents, world.namespace)
     if not brought:
@@ -387,6 +379,7 @@ def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -
 
 def _judge(document: Document, world: _World) -> Judged:
     problems: list[Problem]
+    kind = ""  # a text that cannot be read has none, and no twin
     if (fault := document.fault) is not None:
         taken = [one for one in as_taken(document) or () if one.obj.get("kind") == "Workspace"]
         read = [validation.judge(world.placed(one.obj), world.setting_for(one.obj)) for one in taken]
@@ -398,20 +391,13 @@ def _judge(document: Document, world: _World) -> Judged:
             document = taken[0]
             problems += read[0]
     else:
-        obj = world.placed(document.obj)
-        problems = _judge_object(obj, world)
-        problems += _twice(obj, document, world)
-    places = []
-    for problem in problems:
-        line, column = document.position(problem.path) or (None, None)
-        if fault is not None and problem.code == "KW100":
-            line, column = fault.line, fault.column
-        places.append(Place(problem, line, column, document.line(line) if line else ""))
-    places.sort(key=lambda place: (place.line or 0, place.column or 0))
+        problems = _judge_object(world.placed(document.obj), world)
+        kind = _text(document.obj.get("kind")) if _is_fleet(document.obj) else "Workspace"
+    places = _places(problems, document, fault)
     key = _key(document.obj)
     namespace = key.namespace if _text(dig(document.obj, "metadata", "namespace")) else ""
     target = _target_of(document.obj, world.setting)
-    return Judged(document.index, document.source, key.name, namespace, tuple(places), target)
+    return Judged(document.index, document.source, kind, key.name, namespace, places, target)
 
 
 def _target_of(obj: Object, setting: Setting) -> str:
@@ -426,16 +412,37 @@ def _judge_object(obj: Object, world: _World) -> list[Problem]:
     return of_fleets.judge(obj, world.setting_for(obj), old=world.predecessor(obj))
 
 
-def _twice(obj: Object, document: Document, world: _World) -> list[Problem]:
-    """A word about a Workspace that stands in the input a second time."""
-    key, kind = _key(obj, world.namespace), _text(obj.get("kind"))
-    if not key.name:
-        return []
-    first = world.seen.setdefault((kind if _is_fleet(obj) else "Workspace", key), document)
-    if first is document:
-        return []
-    line = (first.position("metadata.name") or (0, 0))[0]
-    place = f"{first.source[:200]}:{line}" if line else first.source[:200]
+def _places(problems: Iterable[Problem], document: Document, fault: Fault | None) -> tuple[Place, ...]:
+    """The problems with where they are, in the order of the text."""
+    places = []
+    for problem in problems:
+        line, column = document.position(problem.path) or (None, None)
+        if fault is not None and problem.code == "KW100":
+            line, column = fault.line, fault.column
+        places.append(Place(problem, line, column, document.line(line) if line else ""))
+    return tuple(sorted(places, key=Place.where))
+
+
+def _with_twin(result: Judged, read: Document | Judged, world: _World) -> Judged:
+    """The result with a word about an object that stands in the input a second time."""
+    key = ObjectKey(result.namespace or world.namespace, result.name)
+    first = world.seen.setdefault((result.kind, key), read) if result.kind and result.name else read
+    if first is read:
+        return result
+    document, former = _document(read, world), _document(first, world)
+    place = first.source[:200]
+    if former is not None and (found := former.position("metadata.name")):
+        place = f"{place}:{found[0]}"
+    message = f"{result.kind} {key} is also in {place}; the last one wins"
     answer: validation.Answer = "" if world.setting.target == validation.OWN else "admits"
-    message = f"{kind or 'Workspace'} {key} is also in {place}; the last one wins"
-    return [validation.Problem("metadata.name", "KW109", "warning", message, kaito=answer)]
+    twin = validation.Problem("metadata.name", "KW109", "warning", message, kaito=answer)
+    places = (Place(twin, None, None, ""),) if document is None else _places([twin], document, None)
+    return replace(result, places=tuple(sorted((*result.places, *places), key=Place.where)))
+
+
+def _document(read: Document | Judged, world: _World) -> Document | None:
+    """The document, read once more if it was judged elsewhere; None when its file has changed meanwhile."""
+    if isinstance(read, Document):
+        return read
+    again = _documents_of(world.sources[read.source])
+    return next((one for one in again if one.index == read.index), None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -84,6 +84,11 @@ class Document:
     fault: Fault | None
     part: _Part
     way: tuple[str | int, ...]
+
+    def head(self) -> Document:
+        """Its apiVersion, kind and metadata, without the text that it stood in."""
+        told: Object = {name: self.obj[name] for name in ("apiVersion", "kind", "metadata") if name in self.obj}
+        return replace(self, obj=told, part=_Part("", 1))
 
     def position(self, path: str) -> tuple[int, int] | None:
         """Line and column, from 1, of a path's key or list entry, or of what is nearest above it.

@@ -22,6 +22,13 @@ from kaitoctl.screens.validation_report import Judged, Place
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
+def in_format(name: str, judged: list[Judged], *, strict: bool) -> str:
+    """What is wrong, as `-o github`, `-o sarif` or `-o junit` has it."""
+    if name == "junit":
+        return as_junit(judged, strict=strict)
+    return (as_github if name == "github" else as_sarif)(judged)
+
+
 def as_github(judged: Iterable[Judged]) -> str:
     """A workflow command for each problem, which GitHub shows at the line of the pull request."""
     lines = (

@@ -31,6 +31,10 @@ class Place:
     column: int | None
     text: str
 
+    def where(self) -> tuple[int, int]:
+        """What places are sorted by."""
+        return self.line or 0, self.column or 0
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -38,6 +42,7 @@ class Judged:
 
     index: int
     source: str
+    kind: str
     name: str
     namespace: str
     places: tuple[Place, ...]
