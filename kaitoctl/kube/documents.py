@@ -87,8 +87,8 @@ class Document:
 
     def head(self) -> Document:
         """Its apiVersion, kind and metadata, without the text that it stood in."""
-        told: Object = {name: self.obj[name] for name in ("apiVersion", "kind", "metadata") if name in self.obj}
-        return replace(self, obj=told, part=_Part("", 1))
+        kept: Object = {part: self.obj[part] for part in self.obj.keys() & {"apiVersion", "kind", "metadata"}}
+        return replace(self, obj=kept, part=_Part("", 1))
 
     def position(self, path: str) -> tuple[int, int] | None:
         """Line and column, from 1, of a path's key or list entry, or of what is nearest above it.
