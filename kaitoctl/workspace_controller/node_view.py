@@ -131,14 +131,10 @@ class NodeView:
         return {name for key, names in shares.items() if key != mine for name in names} & set(nodes)
 
     def strays(self, workspace: Object) -> list[str]:
-        """Nodes where the scheduler may place its pods, and where they do not count: of another type."""
+        """Nodes where the scheduler may place its pods, and where they do not count."""
         answer = self._answer(workspace)
         judged = answer.verdicts | self._judged.without_pods_of(answer, key_of(workspace))
-        return sorted(
-            name
-            for name, node in judged.items()
-            if [one.code for one in node.failures] == ["instance-type-differs"]
-        )
+        return sorted(name for name, node in judged.items() if node.may_get_pods)
 
     def serving(self, workspace: Object, ready: Iterable[str]) -> set[str]:
         """Those of the nodes that would suit the Workspace as it is now."""

@@ -80,6 +80,7 @@ class Asked:
     team: str = ""
     preferred: tuple[int, ...] = ()
     disk: str = ""
+    gpus: str = "2"
 
     def manifest(self, name: str) -> Object:
         preferred = (
@@ -98,7 +99,7 @@ class Asked:
             made["metadata"]["labels"] = {"team": self.team}
         made["inference"]["preset"]["name"] = self.preset
         if self.disk:
-            made["inference"] = {"template": {"metadata": {"name": name}, "spec": with_disk(self.disk)}}
+            made["inference"] = {"template": {"metadata": {"name": name}, "spec": with_disk(self.disk, self.gpus)}}
         elif self.adapters:
             made["inference"]["adapters"] = [
                 {"source": {"name": one, "image": f"registry.example/{one}:1"}, "strength": "0.5"}
@@ -107,9 +108,9 @@ class Asked:
         return made
 
 
-def with_disk(size: str) -> Object:
+def with_disk(size: str, gpus: str) -> Object:
     """A custom pod with GPUs and a disk of its own."""
-    amounts = {"nvidia.com/gpu": "2"}  # two such pods share no node: the scheduler may pair smaller ones
+    amounts = {"nvidia.com/gpu": gpus}
     container = {"name": "c", "image": "registry.example/c:1", "resources": {"limits": amounts}}
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
     volume = {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
@@ -157,6 +158,7 @@ NEW = st.builds(
     st.sampled_from([(), (), ("x",)]),
     preferred=st.sampled_from([(), (), (), (0,), (0, 1)]),
     disk=st.sampled_from(["", "", "", "60Gi"]),
+    gpus=st.sampled_from(["1", "2"]),
 )
 CHANGES = st.fixed_dictionaries(
     {},

@@ -45,6 +45,16 @@ class Rules:
 OWN_RULES = Rules()
 
 
+# What a node is, beside its labels, taints and free devices; of a driver that is upgraded the node is cordoned
+# a little later.
+_UNSEEN_BY_SCHEDULER = frozenset(
+    {
+        "instance-type-differs", "gpus-shared", "gpus-sliced", "gpu-memory-too-small", "no-bfloat16",
+        "mig-changing", "mig-failed", "gpu-driver-upgrade",
+    }
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing found out about one node.
@@ -161,6 +171,11 @@ class NodeVerdict:
     def failures(self) -> tuple[Finding, ...]:
         """The findings that keep it from being used."""
         return tuple(finding for finding in self.findings if finding.level == "fail")
+
+    @property
+    def may_get_pods(self) -> bool:
+        """Whether the scheduler may place pods on a node that is not usable: it does not see why not."""
+        return not self.usable and all(one.code in _UNSEEN_BY_SCHEDULER for one in self.failures)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:

@@ -55,8 +55,8 @@ class Effects:
             return ""
         nodes = ", ".join(self.strays[:3]) + (" and more" if len(self.strays) > 3 else "")
         return (
-            f"whether it serves: the scheduler may place its pods on {nodes}, with its labels and another "
-            "instance type, where the controller does not count them"
+            f"whether it serves: the scheduler may place its pods on {nodes}, with its labels but not as it "
+            "asks for, where the controller does not count them"
         )
 
 
