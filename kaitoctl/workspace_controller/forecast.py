@@ -178,6 +178,9 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
     if short > 0 and not refusal and not look.held:
         words = "those that would do are other Workspaces'" if look.waits_for_others else look.verdict.summary
         waits = f"{short} more {node_check.plural('node', short)}: {words}"
+    elif not (refusal or is_placing or look.verdict.enough):
+        astray = ", ".join(sorted(look.held.intersection(world.nodes.strays(workspace))))
+        waits = f"its pods are on {astray}, which the controller does not count" if astray else ""
     returned = dict.fromkeys([*world.returned, *given_back])
     workload = world.workload(key)
     return Forecast(

@@ -157,7 +157,9 @@ class JudgedNodes:
             self._crowds[name] = _crowd_of(self._stores.gpu_pods.by(node_of_pod, name))
         judged = answer.verdicts[name] = node_check.judge_node(answer.need, node, self._crowds[name])
         if judged.usable:
-            answer.usable[name] = node_check.gpus_per_pod(workspace, [judged], self._rules.catalog)
+            own = answer.need.pod
+            takes = node_check.gpus_per_pod(workspace, [judged], self._rules.catalog)
+            answer.usable[name] = takes if own is None else own.gpus
 
 
 def _crowd_of(pods: list[Object]) -> Crowd:
