@@ -99,7 +99,8 @@ class Asked:
             made["metadata"]["labels"] = {"team": self.team}
         made["inference"]["preset"]["name"] = self.preset
         if self.disk:
-            made["inference"] = {"template": {"metadata": {"name": name}, "spec": with_disk(self.disk, self.gpus)}}
+            pod = {"metadata": {"name": name}, "spec": with_disk(self.disk, self.gpus)}
+            made["inference"] = {"template": pod}
         elif self.adapters:
             made["inference"]["adapters"] = [
                 {"source": {"name": one, "image": f"registry.example/{one}:1"}, "strength": "0.5"}
@@ -420,7 +421,6 @@ def one_round(world: PlannedWorld, applied: Mapping[str, Asked]) -> None:
         return
     claims, pods = world.purchases(), by_workspace(world, POD)
     generations = {key_of(one).name: generation_of(one) for one in world.list(kaito.WORKSPACE)}
-    serving = {key_of(one).name for one in world.list(kaito.WORKSPACE) if serves_now(one)}
     plan = planned(world, applied)
     count(plan)
     assert world.purchases() == claims, "a plan writes nothing"
@@ -443,7 +443,7 @@ def one_round(world: PlannedWorld, applied: Mapping[str, Asked]) -> None:
     returned = [line for one in plan.written if not one.rivals for line in one.returned]
     assert gone == {line.split()[1].rstrip(",") for line in returned}
     for one in plan.written:
-        held_against(world, one, plan, served=one.key.name in serving)
+        held_against(world, one, plan)
     for one in plan.refused:  # what was refused is as it was
         now = world.get(kaito.WORKSPACE, one.key.name)
         assert (0 if now is None else generation_of(now)) == generations.get(one.key.name, 0)
@@ -453,12 +453,8 @@ def serves_now(workspace: Object) -> bool:
     return conditions.is_true(workspace, kaito.WORKSPACE_SUCCEEDED, generation=generation_of(workspace))
 
 
-def held_against(world: PlannedWorld, one: Change, plan: Plan, *, served: bool) -> None:
-    """Whether it serves, and what keeps it from serving, are as the plan says.
-
-    Of one that did not serve before, and whose change puts its pods nowhere else, the plan says nothing: why
-    it does not serve is no matter of the change.
-    """
+def held_against(world: PlannedWorld, one: Change, plan: Plan) -> None:
+    """Whether it serves, and what keeps it from serving, are as the plan says."""
     name = one.key.name
     now = world.get(kaito.WORKSPACE, name)
     assert now is not None

@@ -45,8 +45,7 @@ class Rules:
 OWN_RULES = Rules()
 
 
-# What a node is, beside its labels, taints and free devices; of a driver that is upgraded the node is cordoned
-# a little later.
+# What a node is, beside its labels, taints and free devices.
 _UNSEEN_BY_SCHEDULER = frozenset(
     {
         "instance-type-differs", "gpus-shared", "gpus-sliced", "gpu-memory-too-small", "no-bfloat16",
