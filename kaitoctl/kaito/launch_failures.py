@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from kaitoctl.kube.objects import Object, dig
 
 # Karpenter v1 says Unknown, with a reason, of a launch that failed: it tries again for five minutes, then
@@ -14,6 +16,12 @@ _NOT_FAILED = (
     "RequestLimitExceeded",
     "InternalError",
 )
+# Refusals of requests, not of machines, in the words of clouds: the provisioner asks again.
+# Source: AKS agent pools (aka.ms/aks-pending-operation, PutAgentPoolHandler); AWS EC2; Google Compute Engine.
+PASSES = (
+    r"(?i)too ?many ?requests|throttl|RequestLimitExceeded|rate ?(?:limit ?)?exceeded|"
+    r"request limit has been exceeded|another (?:\w+ )?operation .{1,120}is in progress"
+)
 
 
 def launch_failure(claim: Object) -> Object | None:
@@ -22,6 +30,8 @@ def launch_failure(claim: Object) -> Object | None:
         if item.get("type") not in ("Launched", "MachineLaunched"):
             continue
         reason = str(item.get("reason") or "")
+        if re.search(PASSES, f"{reason} {item.get('message') or ''}"):
+            continue
         if item.get("status") == "False" or (item.get("status") == "Unknown" and reason not in _NOT_FAILED):
             return dict(item)
     return None

@@ -129,6 +129,46 @@ def test_a_reason_that_is_not_known_is_shown_with_its_message() -> None:
     assert "addresses" in cause(launch_unknown("InsufficientFreeAddressesInSubnet", "none")).hint
 
 
+@pytest.mark.parametrize(
+    ("message", "code", "hint"),
+    [
+        ("exceeding approved LowPriorityCores quota. Current Limit: 3", "quota-exceeded", "spot machines"),
+        ("MaxSpotInstanceCountExceeded: Max spot instance count exceeded", "quota-exceeded", "spot machines"),
+        ("exceeding approved standardNCSv3Family Cores quota", "quota-exceeded", "another family"),
+        ("InsufficientSubnetSize: 124 exceeds IPs available 11 in Subnet", "node-claim-failed", "subnet"),
+        ("ReadOnlyDisabledSubscription: The subscription 'x' is disabled", "node-claim-failed", "owner"),
+        ("MissingSubscriptionRegistration: not registered to use namespace", "node-claim-failed", "register"),
+        ("OptInRequired: You are not subscribed to this service", "node-claim-failed", "register"),
+        (
+            "The VM size of Standard_NC99 is not allowed in your subscription in location 'eastus'",
+            "instance-type-unavailable",
+            "waiting does not help",
+        ),
+        ("Allocation failed. We do not have sufficient capacity", "instance-type-unavailable", "wait, or"),
+        ("Invalid IAM Instance Profile name", "node-class-not-ready", "instance profile"),
+    ],
+)
+def test_a_clouds_own_words_say_what_to_do(message: str, code: str, hint: str) -> None:
+    found = cause(launch_unknown("LaunchFailed", message))
+    assert (found.code, hint in found.hint) == (code, True), found.hint
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "OperationNotAllowed: Operation is not allowed: Another operation (Updating) is in progress, please "
+        "wait for it to finish before starting a new operation.",
+        "OperationNotAllowed: Another agentpool operation (nodepool1 - Creating) is in progress",
+        "The PutAgentPoolHandler.PUT request limit has been exceeded for agentpool x, please retry again in "
+        "36 seconds",
+    ],
+)
+def test_a_request_that_the_cloud_puts_off_is_no_failed_launch(message: str) -> None:
+    put_off = launch_unknown("LaunchFailed", message)
+    assert progress(seen(put_off)).outcome is None
+    assert (cause(put_off).weight, "tried again" in cause(put_off).hint) == ("wait", True)
+
+
 def test_a_launch_that_nobody_has_tried_yet_has_not_failed() -> None:
     young = claim(condition("Launched", *AWAITING), age_s=30)
     assert progress(seen(young)).outcome is None

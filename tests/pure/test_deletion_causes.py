@@ -207,6 +207,18 @@ def test_a_machine_that_the_cloud_takes_down_has_no_pods_to_be_looked_for() -> N
     assert text(found.command) == "kubectl describe nodeclaim ws0123abc"
 
 
+def test_what_refuses_to_take_a_machine_down_is_said() -> None:
+    words = "deleting agent pool: ScopeLocked: the scope '/subscriptions/s' cannot perform delete operation"
+    found = cause(
+        going(api.FINALIZER),
+        claims=(claim(TERMINATING, nodeName="gpu-a"),),
+        nodes=(node("gpu-a"),),
+        events=(event("NodeClaim", "ws0123abc", "FailedTermination", words),),
+    )
+    assert words in found.message
+    assert found.evidence[1] == ("event FailedTermination", words)
+
+
 def test_what_is_being_deleted_is_called_that() -> None:
     assert progress(Snapshot(going(api.FINALIZER))).words == "being deleted"
 

@@ -562,6 +562,24 @@ CASES = [
         "ValueError: Cannot use chat template functions because tokenizer.chat",
     ),
     ("model-unsupported", "older", "Exception: data did not match any variant of untagged enum ModelWrapper"),
+    ("model-unsupported", "GGUF", "ValueError: GGUF model with architecture foo is not supported yet."),
+    ("model-unsupported", "phi9", "RuntimeError: Unknown gguf model_type: phi9"),
+    (
+        "hub-unreachable",
+        "cas-bridge.xethub.hf.co",
+        "RuntimeError: Data processing error: CAS service error : Reqwest Error: HTTP status client error "
+        "(403 Forbidden), domain: https://cas-bridge.xethub.hf.co/xet-bridge-us/66",
+    ),
+    (
+        "hub-unreachable",
+        "us.aws.cdn.hf.co",
+        "HTTP status client error (403 Forbidden) for url (https://us.aws.cdn.hf.co/xorbs/default/d2?Expires=1)",
+    ),
+    (
+        "hub-unreachable",
+        "cdn-lfs-us-1.hf.co",
+        "requests.exceptions.HTTPError: 403 Client Error: Forbidden for url: https://cdn-lfs-us-1.hf.co/repos/1",
+    ),
     # --- processes
     (
         "bad-arguments",

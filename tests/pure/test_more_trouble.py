@@ -148,6 +148,19 @@ def waits(reason: str, message: str, image: str = "reg.example/team/falcon:1") -
             "container runtime",
         ),
         ("short read: expected 1234 bytes but got 0: unexpected EOF", "registry-unreachable", "", ""),
+        (
+            _PULL + "failed to unpack image on snapshotter overlayfs: unexpected media type text/html for "
+            "sha256:aa: not found",
+            "registry-unreachable",
+            "web page",
+            "proxy",
+        ),
+        (
+            "invalid character '<' looking for beginning of value",
+            "registry-unreachable",
+            "web page",
+            "proxy",
+        ),
     ],
 )
 def test_a_registry_that_answers_otherwise(words: str, code: str, says: str, hint: str) -> None:

@@ -91,6 +91,33 @@ def test_what_the_cluster_autoscaler_says_is_said(reason: str, words: str, said:
     assert any(words.strip() in told for _, told in cause.evidence)
 
 
+@pytest.mark.parametrize(
+    ("why", "hint"),
+    [
+        (
+            'incompatible with nodepool "kaito", daemonset overhead={"cpu":"180m"}, no instance type '
+            'satisfied resources {"nvidia.com/gpu":"2"}',
+            "no machine that the NodePool may have",
+        ),
+        (
+            "no instance type has enough resources, requirements=x, resources=y",
+            "no machine that the NodePool",
+        ),
+        ("no instance type has the required offering, requirements=x, resources=y", "neither in these zones"),
+        ("did not tolerate taint (taint=sku=gpu:NoSchedule)", "taints"),
+        ("incompatible requirements, label apps not in [falcon]", "other labels"),
+        ("all available instance types exceed limits for nodepool (NodePool=kaito)", "spec.limits"),
+        ("no nodepools found", "no NodePool that is ready"),
+        ("something that nobody knows", "log of Karpenter"),
+    ],
+)
+def test_what_karpenter_says_of_a_pod_is_not_the_schedulers(why: str, hint: str) -> None:
+    cause = unscheduled().event("FailedScheduling", f"Failed to schedule pod, {why}").cause()
+    assert NO_PLACE.rstrip(".") in cause.message or cause.code == "node-pool-limit"
+    assert why in cause.message
+    assert hint in cause.hint
+
+
 def test_the_newest_word_of_an_autoscaler_counts() -> None:
     world = unscheduled()
     world.event(

@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from kaitoctl.kaito.launch_failures import PASSES
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -38,6 +40,10 @@ class Reason:
 
 
 _QUOTA = Reason("quota-exceeded")
+_SPOT_QUOTA = Reason(
+    "quota-exceeded",
+    "raise the quota for spot machines, which all families share, or take machines that are not spot",
+)
 _NO_MACHINE = Reason("instance-type-unavailable")
 _CLASS = Reason("node-class-not-ready")
 _RIGHTS = Reason(
@@ -60,7 +66,7 @@ LAUNCH: Mapping[str, Reason] = MappingProxyType(
         "NodeClassResolutionError": _CLASS,
         # AWS
         "VCPULimitExceeded": _QUOTA,
-        "SpotQuotaExceeded": _QUOTA,
+        "SpotQuotaExceeded": _SPOT_QUOTA,
         "FleetQuotaExceeded": _QUOTA,
         "AMINotFound": _CLASS,
         "InvalidAMIID": _CLASS,
@@ -111,12 +117,13 @@ _CLASS_WORDS = r"(?i)node ?class"
 _RIGHTS_WORDS = (
     r"(?i)AuthorizationFailed|not authorized|AccessDenied|Unauthorized|does not have authorization|forbidden"
 )
-_THROTTLED = r"(?i)too ?many ?requests|throttl|RequestLimitExceeded|rate ?(?:limit ?)?exceeded"
 _WORDS: tuple[tuple[str, Reason], ...] = (
-    (_THROTTLED, _BUSY),  # of requests, not of machines
+    (PASSES, _BUSY),  # of requests, not of machines
+    (r"(?i)LowPriority ?Cores|MaxSpotInstanceCount|spot .{0,40}quota", _SPOT_QUOTA),
     (_QUOTA_WORDS, _QUOTA),
     (
-        r"(?i)SubnetIsFull|free addresses|available IP\b|\bIP (?:space|address)",
+        r"(?i)SubnetIsFull|InsufficientSubnetSize|free addresses|available IPs?\b|\bIPs available|"
+        r"\bIP (?:space|address)",
         Reason(
             "node-claim-failed",
             "the subnet has no free addresses: enlarge the subnet, or give the node class another",
@@ -126,7 +133,31 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         r"(?i)RequestDisallowedByPolicy|constraints/compute|organization policy",
         Reason("node-claim-failed", "a policy of the cloud forbids the machine: ask who owns that policy"),
     ),
+    (
+        r"(?i)ReadOnlyDisabledSubscription|SubscriptionNotRegistered|MissingSubscriptionRegistration|"
+        r"subscription .{1,120}(?:is disabled|not registered)|OptInRequired|PendingVerification|"
+        r"billing .{0,60}(?:disabled|not enabled)|accountDisabled",
+        Reason(
+            "node-claim-failed",
+            "the cloud lets this account (subscription, project) have no machines: ask its owner to enable "
+            "or register it",
+        ),
+    ),
+    (
+        r"(?i)not allowed in your subscription|NotAvailableForSubscription",
+        Reason(
+            "instance-type-unavailable",
+            "waiting does not help: ask the cloud to allow it to this subscription, or take another type: ",
+        ),
+    ),
     (_UNAVAILABLE, _NO_MACHINE),
+    (
+        r"(?i)(?:IAM )?Instance ?Profile",
+        Reason(
+            "node-class-not-ready",
+            "the node class names an instance profile that there is not, or that may not be used: correct it",
+        ),
+    ),
     (
         r"(?i)AADSTS\d+|client secret|invalid_client|ExpiredToken|InvalidClientTokenId|WebIdentityErr|"
         r"UnrecognizedClient|SignatureDoesNotMatch|no EC2 IMDS role|ChainedTokenCredential|"

@@ -249,7 +249,18 @@ OBSTACLES = (
         "another pod holds the host port: check what runs on the node",
         Command("kaitoctl nodes"),
     ),
-    Obstacle(r"anti-affinity|pod affinity|topology spread", "check the affinity rules of the pod", _DESCRIBE),
+    Obstacle(
+        r"topology spread",
+        "the pod template's topologySpreadConstraints keep it off these nodes: see how its pods are spread, "
+        "and whether whenUnsatisfiable has to be DoNotSchedule",
+        _DESCRIBE,
+    ),
+    Obstacle(
+        r"anti-affinity",
+        "a pod that is there, or this one, does not want the other near it: see the podAntiAffinity of both",
+        _DESCRIBE,
+    ),
+    Obstacle(r"pod affinity", "no pod that it wants to be near is there: see its podAffinity", _DESCRIBE),
     Obstacle(r"were unschedulable", "the node is cordoned: find out by whom, and why", before_labels=True),
     Obstacle(
         r"requested node name|nodeinfo not found|required features|had unknown conditions",

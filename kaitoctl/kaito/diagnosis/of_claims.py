@@ -141,12 +141,12 @@ def _launch_cause(
     hint: Advice
     if known.code == "quota-exceeded":
         message = f"the cloud's quota does not allow another {kind}"
-        hint = "raise the quota, give machines back, or take another family: " + fit
+        hint = known.hint or "raise the quota, give machines back, or take another family: " + fit
     elif known.code == "instance-type-unavailable":
         message = f"the cloud has no {kind} to give"
         types = case.seen.catalog.instance_types
         near = [] if kind in types else catalog.close_matches(kind, types)
-        hint = f"did you mean {near[0]}?" if near else "wait, or take another type: " + fit
+        hint = f"did you mean {near[0]}?" if near else (known.hint or "wait, or take another type: ") + fit
     elif known.code == "node-class-not-ready":
         message = f"the node class does not let machines be launched: {why or reason}"
         hint = known.hint or "correct the node class (AKSNodeClass, EC2NodeClass); its conditions say more"

@@ -250,7 +250,8 @@ def _of_claim(case: Case, claim: Object) -> Cause:
         if (found := conditions.find(claim, step))
         and (found.get("status") != "True" or step == "InstanceTerminating")
     ]
-    evidence[1:1] = [condition_words(found) for _, found in steps][:1]
+    told = [event_words(event) for event in case.seen.events_of(claim) if event.get("type") == "Warning"][:1]
+    evidence[1:1] = [*told, *[condition_words(found) for _, found in steps][:1]]
     late = since_s > _DRAINS_WITHIN_S
     if node is not None and (blocked := drain_block(case, claim, node, evidence, late=late)):
         return blocked
@@ -280,7 +281,9 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     return blame(
         "finalizer-holds-deletion",
         title_of(claim),
-        (f"{message}: {going}" if going else message) + (f" for {span(since_s)}" if late else ""),
+        (f"{message}: {going}" if going else message)
+        + (f" for {span(since_s)}" if late else "")
+        + (f": {told[0][1]}" if told else ""),
         evidence,
         hint="check at the cloud whether the machine goes, and the node provisioner's log"
         if in_cloud

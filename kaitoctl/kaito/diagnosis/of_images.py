@@ -64,6 +64,11 @@ _REGISTRY = (
         "check the registry's health; the kubelet retries automatically",
     ),
     (
+        r"(?i)text/html|invalid character '<'|looking for beginning of value",
+        "what answers for {registry} is a web page, not a registry, when {image} is asked for",
+        "check the proxy or portal between the node and the registry, and the registry's address",
+    ),
+    (
         r"(?i)i/o timeout|no such host|connection refused|connection reset|deadline exceeded|TLS handshake|"
         r"dial tcp|EOF$",
         "the node cannot reach {registry} for {image}",

@@ -200,7 +200,8 @@ def _budget_block(
             title_of(node),
             f"node {name} cannot be drained: {failed[0][1]}",
             evidence,
-            hint="check which pods are left on the node and why they do not end",
+            hint="check which pods are left on the node, and what keeps them: a PodDisruptionBudget, the "
+            "annotation karpenter.sh/do-not-disrupt, a finalizer, or a long grace period",
             command=looks.pods_on(name),
             weight="fault" if late else "wait",
         )

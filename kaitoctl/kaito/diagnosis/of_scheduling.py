@@ -73,6 +73,7 @@ _AUTOSCALERS = {
     "FailedScaleUp": "the cluster autoscaler's node was refused",
     "TriggeredScaleUp": "the cluster autoscaler has asked for a node",
 }
+_OF_KARPENTER = "Failed to schedule pod, "  # how its events begin that have the scheduler's own reason
 # The more it says of what has to change, the nearer to the front.
 # Source: cluster-autoscaler 1.34 processors/status/eventing_scale_up_processor.go, core/scaleup/orchestrator
 # (skippedreasons.go, rejectedreasons.go) and core/scaleup/resource; GKE's FailedScaleUp.
@@ -90,6 +91,35 @@ NO_SCALE_UP = (
         r"max cluster \S+ limit reached|max limit reached", "raise the autoscaler's limit for the cluster"
     ),
     NoScaleUp(r"not ready for scale-?up", "check whether the node group's last nodes have become Ready"),
+    # Karpenter's. Source: karpenter v1.14 pkg/controllers/provisioning/scheduling/{nodeclaim,scheduler}.go,
+    # pkg/scheduling/taints.go; of older releases "no instance type satisfied resources".
+    NoScaleUp(
+        r"exceed limits for nodepool|limits have been exhausted",
+        "raise spec.limits of the NodePool, or free nodes of it",
+    ),
+    NoScaleUp(
+        r"reserved offering|required offering",
+        "the cloud offers the NodePool's machines neither in these zones nor as this kind (spot, on demand, "
+        "reserved): widen the NodePool's requirements, or wait",
+    ),
+    NoScaleUp(
+        r"no instance type|filtered out all available instance types",
+        "no machine that the NodePool may have gives the pod what it asks for: compare its GPUs, labels and "
+        "zone with the NodePool's requirements",
+    ),
+    NoScaleUp(r"did not tolerate taint", "the pod does not tolerate the NodePool's taints: check both"),
+    NoScaleUp(
+        r"incompatible (?:requirements|with nodepool)|minValues requirements",
+        "the pod asks for other labels than the NodePool gives its nodes: compare both",
+    ),
+    NoScaleUp(
+        r"no (?:dynamic )?nodepools found",
+        "Karpenter has no NodePool that is ready: check them and their node classes",
+    ),
+    NoScaleUp(
+        r"Dynamic Resource Allocation requirements that are not yet supported",
+        "this Karpenter makes no nodes for pods with ResourceClaims: create the node by other means",
+    ),
     NoScaleUp(
         r"affinity|selector|Insufficient|untolerated|wouldn't fit|volume",
         "no node group makes a node that takes the pod: give one its labels and GPUs, or create the node",
@@ -100,13 +130,15 @@ NO_SCALE_UP = (
 def _autoscaler(case: Case, pod: Object) -> tuple[tuple[str, str], str, str] | None:
     """What the newest event of an autoscaler says about a pod: evidence, a message, and what to do."""
     for event in case.seen.events_of(pod):
-        if what := _AUTOSCALERS.get(str(event.get("reason"))):
-            source, words = event_words(event)
-            said = " ".join((words.partition(": ")[2] or words).split())
+        source, words = event_words(event)
+        of_karpenter = words.partition(_OF_KARPENTER)[2] if event.get("reason") == "FailedScheduling" else ""
+        if what := "Karpenter adds no node" if of_karpenter else _AUTOSCALERS.get(str(event.get("reason"))):
+            said = " ".join((of_karpenter or words.partition(": ")[2] or words).split())
             if event["reason"] == "TriggeredScaleUp":
                 return (source, words), f"{what}: {said}", "wait for the node"
             hint = next((row.hint for row in NO_SCALE_UP if re.search(row.pattern, words)), "")
-            hint = hint or "check the status of the cluster autoscaler"
+            look = "log of Karpenter" if of_karpenter else "status of the cluster autoscaler"
+            hint = hint or f"check the {look}"
             return (source, words), f"{what}: {said}" if said else what, hint
     return None
 

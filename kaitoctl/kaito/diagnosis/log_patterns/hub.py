@@ -47,6 +47,18 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        # The hub itself has let the download begin: it signs these addresses.
+        r"\b403\b.{0,120}https?://(?P<store>(?:cas-bridge|transfer)\.xethub\.hf\.co|"
+        r"cdn-lfs[\w-]{0,20}\.(?:hf|huggingface)\.co|(?:[\w-]{1,20}\.){0,3}cdn\.hf\.co)",
+        Reading(
+            "hub-unreachable",
+            "the hub allows the download, and where its files are ({store}) refuses it",
+            "let the pod past the proxy or firewall to *.hf.co; a signed address may also have run out, "
+            "which passes with the next start",
+            f"{HUB} file_download.py; hf_xet 1.1",
+        ),
+    ),
+    (
         r"(?i)Repository Not Found for url|RepositoryNotFoundError",  # 401 without a token, 404 with one
         _NO_SUCH_MODEL,
     ),

@@ -226,6 +226,16 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"GGUF model with architecture (?P<kind>\S{1,80}) is not supported|"
+        r"Unknown gguf model_type: (?P<type>\S{1,80})",
+        Reading(
+            "model-unsupported",
+            "the server cannot read GGUF files of the architecture {kind}{type}",
+            "use the model's safetensors, or an image with a newer vLLM and transformers",
+            f"{TRANSFORMERS} modeling_gguf_pytorch_utils.py; {VLLM} model_loader/gguf_loader.py",
+        ),
+    ),
+    (
         r"model type `(?P<kind>[^`\n]{1,80})` but Transformers does not recognize",
         Reading(
             "model-unsupported",
