@@ -158,8 +158,10 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
         found = pod_state.trouble(pod)
         if found and found.hopeless:
             return f"pod {pod['metadata']['name']}: {found.reason}: {found.message}"
+    # Kubernetes gives a rollout up after ten minutes; a large model may take longer to load, and then serves.
+    loads = not seen.is_ours and any(map(pod_state.is_on_its_way, current_pods(workspace, seen)))
     for workload in _workloads(workspace, seen):
-        if why := stalled(workload):
+        if not loads and (why := stalled(workload)):
             return f"{workload['kind']} {workload['metadata']['name']}: {why}"
     return controller_errors.failure(workspace, is_ours=seen.is_ours)
 

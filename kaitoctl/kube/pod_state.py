@@ -148,6 +148,19 @@ class Reference(NamedTuple):
     by: str = ""
 
 
+def is_on_its_way(pod: Object) -> bool:
+    """Whether its containers run for the first time, none has failed, and it is not Ready yet."""
+    states = container_statuses(pod)
+    return (
+        dig(pod, "status", "phase") == "Running"
+        and not is_ready(pod)
+        and not is_being_deleted(pod)
+        and trouble(pod) is None
+        and bool(states)
+        and not any(item.get("restartCount") for item in states)
+    )
+
+
 def references(pod: Object) -> list[Reference]:
     """The Secrets, ConfigMaps and claims of volumes that the Pod cannot do without, in order of use."""
     spec = pod.get("spec") or {}

@@ -50,6 +50,9 @@ def test_an_init_container_that_does_not_end_is_called_so(name: str) -> None:
     assert "model" not in cause.hint
     world["Pod"]["spec"]["initContainers"][0]["restartPolicy"] = "Always"  # a sidecar runs on
     assert f"{name}, which runs beside the server" in world.cause().message
+    world["Pod"]["spec"]["initContainers"][0]["startupProbe"] = {"httpGet": {"path": "/", "port": 1}}
+    assert f"sidecar {name} has run for 7h00m and its startupProbe has not passed" in world.cause().message
+    assert "startupProbe" in world.cause().hint
 
 
 def test_the_server_itself_loads() -> None:

@@ -562,6 +562,22 @@ CASES = [
         "ValueError: Cannot use chat template functions because tokenizer.chat",
     ),
     ("model-unsupported", "older", "Exception: data did not match any variant of untagged enum ModelWrapper"),
+    (
+        "crash-loop",
+        "data.example answers with 404",
+        "requests.exceptions.HTTPError: 404 Client Error: Not Found for url: https://data.example/y.parquet",
+    ),
+    (
+        "crash-loop",
+        "10.0.0.7 answers with 403",
+        "HTTPError: 403 Client Error: Forbidden for url: http://10.0.0.7/files/y.parquet",
+    ),
+    (
+        "model-not-found",
+        "no such model",
+        "HTTPError: 404 Client Error: Not Found for url: https://hf-mirror.com/a/b/resolve/main/config.json",
+    ),
+    ("gpu-too-old", "compute capability", "RuntimeError: PassManager::run failed"),
     ("model-unsupported", "GGUF", "ValueError: GGUF model with architecture foo is not supported yet."),
     ("model-unsupported", "phi9", "RuntimeError: Unknown gguf model_type: phi9"),
     (

@@ -192,6 +192,8 @@ def test_what_a_registry_said_stands_in_the_cause_when_nobody_knows_it() -> None
         ("CreateContainerError", "unresolvable CDI devices nvidia.com/gpu=all", "container toolkit"),
         ("CreateContainerError", "error unpacking image: no space left on device", "disk"),
         ("RunContainerError", 'exec: "vllm": executable file not found in $PATH', "the image lacks"),
+        ("CreateContainerConfigError", "failed to apply OCI options: no command specified", "set command"),
+        ("CreateContainerError", 'name "falcon_0" is reserved for "5c1f"', "delete the pod"),
     ],
 )
 def test_what_keeps_a_container_from_starting(reason: str, words: str, hint: str) -> None:
@@ -333,6 +335,133 @@ def test_kaitos_words_of_a_quota_are_the_quota_where_no_claim_can_be_seen() -> N
 )
 def test_what_has_not_passed_for_an_hour_is_no_longer_called_passing(words: str) -> None:
     assert words in says("ResourceReady", "workspaceResourceStatusFailed", words).message
+
+
+@pytest.mark.parametrize(
+    ("error", "hint", "look"),
+    [
+        ("no ready nodes found matching the workspace's label selector", "labels", "kaitoctl check-nodes"),
+        ("missing required nvidia.com labels on node gpu-7", "feature discovery", "spec.nodeName=gpu-7"),
+        ("GPU memory 17179869184 bytes is too small, needs at least 18.5 GB", "GPU memory", "kaitoctl fit"),
+        ("MIG profile 1g.10gb only provides 10GB", "GPU memory", "kaitoctl fit falcon-7b"),
+        ("user specified ConfigMap my-cfg not found in namespace default", "create ConfigMap my-cfg", "get"),
+        ('failed to resolve access token for model "x": Secret "hf" not found', "HF_TOKEN", "get secrets"),
+        ('StorageClass "blob" not found: x', "StorageClass", "get storageclasses"),
+        ("failed to get model by name: model not registered", "upgrade KAITO", "kaitoctl models"),
+        ("revision name conflicts, the hash values are different", "short hash", "rollout history"),
+        ('updating NodePool "ws-falcon" replicas to 2: denied', "NodePool", "kaitoctl doctor"),
+        ("boom", "change what it names", "kubectl describe workspace falcon"),
+    ],
+)
+def test_an_error_of_kaitos_last_pass_says_what_to_do(error: str, hint: str, look: str) -> None:
+    cause = says("ResourceReady", "workspaceResourceStatusNotReady", f"waits (last reconcile error: {error})")
+    assert cause.code == "reconcile-error"
+    assert (hint in cause.hint, look in text(cause.command)) == (True, True), cause
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint", "look"),
+    [
+        ("ImagePullError", "pull secrets", "kaitoctl status falcon"),
+        ("ContainerOOMKilled", "memory", "kaitoctl status falcon"),
+        ("NodeMemoryPressure", "memory", "kaitoctl status falcon"),
+        ("NodeDiskPressure", "disk", "kaitoctl status falcon"),
+        ("ContainerCrashLoopBackOff", "its log", "kaitoctl status falcon"),
+        ("ContainerStartError", "its log", "kaitoctl status falcon"),
+        ("PodEvicted", "the pod", "kaitoctl status falcon"),
+        ("Unschedulable", "the pod", "kaitoctl status falcon"),
+        ("SASTokenFetchFailed", "identity", "kaitoctl logs falcon"),
+        ("DownloadFailed", "Job", "modelmirrors"),
+        ("DownloadEvicted", "Job", "modelmirrors"),
+        ("PVCCreateFailed", "Job", "modelmirrors"),
+        ("ModelMirrorNotReady", "Job", "modelmirrors"),
+        ("ModelStreamingServiceAccountInvalid", "ServiceAccount", "serviceaccounts"),
+        ("ModelStreamingStorageClassNotFound", "StorageClass", "storageclasses"),
+    ],
+)
+def test_a_reason_of_kaitos_says_what_to_do_where_the_pods_are_not_seen(
+    reason: str, hint: str, look: str
+) -> None:
+    cause = says("InferenceReady", reason, "it failed")
+    assert cause.code == "controller-says"
+    assert (hint in cause.hint, look in text(cause.command)) == (True, True), cause
+
+
+def test_what_kaito_waits_for_by_failing_stands_there_with_the_placeholder_before_it() -> None:
+    error = 'NodeClass "image-family-ubuntu" is not ready: NodeClass "image-family-ubuntu" is not Ready'
+    cause = says("ResourceReady", "workspaceResourceStatusNotReady", f"waits (last reconcile error: {error})")
+    assert error in cause.message
+    assert "node class" in cause.hint
+
+
+def loading(**conditions: str) -> World:
+    """A pod whose server has begun to load; KAITO's conditions are of an hour ago."""
+    world = World("killed-after-serving").without("Event")
+    world["Pod"]["status"]["containerStatuses"] = [
+        {
+            "name": "falcon",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-11-28T16:50:00Z"}},
+        }
+    ]
+    world["Workspace"]["status"]["conditions"] = [
+        {
+            "type": kind,
+            "status": "False",
+            "reason": "workspaceFailed",
+            "message": message,
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-28T16:00:00Z",
+        }
+        for kind, message in conditions.items()
+    ]
+    return world
+
+
+def test_a_pass_that_waits_for_its_pod_has_not_written_that_its_error_is_over() -> None:
+    lost = 'Operation cannot be fulfilled on workspaces.kaito.sh "falcon": the object has been modified'
+    found = loading(WorkspaceSucceeded=lost).diagnosis()
+    assert (found.progress.outcome, found.cause) == (None, None)
+
+
+def test_a_rollout_that_kubernetes_gave_up_goes_on_while_the_model_loads() -> None:
+    world = loading()
+    world["Deployment"]["status"]["conditions"] = [
+        {"type": "Progressing", "status": "False", "message": 'ReplicaSet "falcon-1" has timed out.'}
+    ]
+    found = world.diagnosis()
+    assert found.progress.outcome is None
+    assert found.cause is not None
+    assert (found.cause.code, found.cause.weight) == ("progress-deadline", "wait")
+    assert "may still become ready" in found.cause.message
+    assert "wait" in found.cause.hint
+    world["Pod"]["status"]["containerStatuses"][0]["restartCount"] = 1
+    again = world.diagnosis()
+    assert (again.progress.outcome, again.cause and again.cause.weight) == ("failed", "fault")
+
+
+def ordered(**spec: str) -> World:
+    """A StatefulSet whose change is to mend the pod of the revision before, which crashes."""
+    world = World("exit-zero-loop").without("Event", "ReplicaSet")
+    workload = world["Deployment"]
+    workload["kind"] = "StatefulSet"
+    workload["spec"] |= spec
+    workload["status"] |= {"currentRevision": "falcon-a", "updateRevision": "falcon-b", "updatedReplicas": 0}
+    world["Pod"]["metadata"]["labels"]["controller-revision-hash"] = "falcon-a"
+    return world
+
+
+def test_a_broken_pod_of_the_revision_before_holds_an_ordered_update() -> None:
+    world = ordered()
+    name = world["Pod"]["metadata"]["name"]
+    cause = world.cause()
+    assert (cause.code, name in cause.message) == ("workload-paused", True)
+    assert text(cause.command) == f"kubectl delete pod {name} -n default"
+    parallel = ordered(podManagementPolicy="Parallel").diagnosis()
+    assert "workload-paused" not in [found.code for found in parallel.causes]
+    world["Pod"]["metadata"]["labels"]["controller-revision-hash"] = "falcon-b"
+    assert "workload-paused" not in [found.code for found in world.diagnosis().causes]
 
 
 def test_nobody_is_sent_to_the_controllers_log() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -116,6 +117,33 @@ def test_what_karpenter_says_of_a_pod_is_not_the_schedulers(why: str, hint: str)
     assert NO_PLACE.rstrip(".") in cause.message or cause.code == "node-pool-limit"
     assert why in cause.message
     assert hint in cause.hint
+
+
+def test_an_older_pod_that_serves_is_named_when_it_holds_the_gpus_of_its_own_update() -> None:
+    world = unscheduled()
+    older = copy.deepcopy(world["Pod"])
+    older["metadata"] |= {"name": "falcon-old", "uid": "old", "ownerReferences": [{"uid": "rs-old"}]}
+    older["spec"]["nodeName"] = "gpu-1"
+    older["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    world.objects.append(older)
+    cause = world.cause()
+    assert "Pod falcon-old of the same Workspace holds GPUs, and still serves" in cause.message
+    assert "nobody is served until" in cause.hint
+    older["status"]["conditions"] = []
+    assert "of the same Workspace" not in world.cause().message
+
+
+@pytest.mark.parametrize(
+    ("why", "hint"),
+    [
+        ("didn't match pod topology spread constraints", "topologySpreadConstraints"),
+        ("didn't match pod anti-affinity rules", "podAntiAffinity"),
+        ("didn't satisfy existing pods anti-affinity rules", "podAntiAffinity"),
+        ("didn't match pod affinity rules", "podAffinity"),
+    ],
+)
+def test_each_rule_of_placement_is_called_by_its_name(why: str, hint: str) -> None:
+    assert hint in unscheduled(f"0/1 nodes are available: 1 node(s) {why}.").cause().hint
 
 
 def test_the_newest_word_of_an_autoscaler_counts() -> None:

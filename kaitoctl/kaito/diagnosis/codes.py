@@ -296,12 +296,13 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "workload-paused": Code(
             "the rollout is paused",
-            "a Deployment with `spec.paused`, a StatefulSet with a partition or `OnDelete`, a Job with "
-            "`spec.suspend`",
+            "a Deployment with `spec.paused`, a StatefulSet with a partition or `OnDelete`, or whose older "
+            "pod is not Ready, a Job with `spec.suspend`",
             "Kubernetes makes no new pods of a paused Deployment or a suspended Job, and leaves older "
-            "pods of a StatefulSet below its partition as they are. Kueue suspends jobs until their queue "
+            "pods of a StatefulSet below its partition as they are. A StatefulSet that is not `Parallel` "
+            "waits for a broken pod of the older revision for ever. Kueue suspends jobs until their queue "
             "admits them.",
-            "`kubectl rollout resume deployment NAME`; for a Job see its queue.",
+            "`kubectl rollout resume deployment NAME`; delete the broken pod; for a Job see its queue.",
         ),
         "pods-refused": Code(
             "the API server refuses the pods",

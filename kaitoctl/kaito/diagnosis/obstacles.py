@@ -31,6 +31,7 @@ class Obstacle:
         code: the cause; the default has the nodes checked one by one.
         before_labels: whether the scheduler asks for it before, or when, it compares labels: nodes that are
             ruled out by something else are those that the Workspace selects.
+        resource: what there is too little of; empty for other obstacles.
     """
 
     pattern: str
@@ -38,6 +39,7 @@ class Obstacle:
     command: Command = _CHECK_NODES
     code: str = "unschedulable"
     before_labels: bool = False
+    resource: str = ""
 
     def filled(self, names: Mapping[str, str]) -> Obstacle:
         """The same with names in the hint and in the command."""
@@ -324,7 +326,8 @@ def obstacle_of(words: str, names: Mapping[str, str]) -> Obstacle | None:
         return None
     _, _, _, obstacle, match = max(found, key=lambda item: item[:3])
     groups = {key: value or "" for key, value in match.groupdict().items()}
-    return _shortage(obstacle, groups.get("resource", "")).filled({**names, **groups})
+    resource = groups.get("resource", "")
+    return _shortage(replace(obstacle, resource=resource), resource).filled({**names, **groups})
 
 
 def _shortage(obstacle: Obstacle, resource: str) -> Obstacle:

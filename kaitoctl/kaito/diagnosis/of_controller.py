@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, controller_errors
-from kaitoctl.kaito.diagnosis.case import Case, blame, denials, is_of_now, span, title_of, without_benchmark
+from kaitoctl.kaito.diagnosis.case import (
+    Case,
+    blame,
+    denials,
+    is_of_now,
+    preset_name,
+    span,
+    title_of,
+    without_benchmark,
+)
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import serves_unmeasured
 from kaitoctl.kaito.serving import serving
@@ -23,6 +32,93 @@ _WAITS_INSIDE = re.compile(r"^KAITO(?: 0\.[0-8](?:\.|:|$)|:)")
 # What KAITO's webhook looks at on updates alone: the controller's first write, a finalizer, is one.
 _REFUSED_LATER = frozenset({"KW151", "KW152", "KW145"})
 _AT_ONCE_S = 5.0
+_DOCTOR = Command("kaitoctl doctor")
+_STATUS = Command("kaitoctl status {workspace} -n {namespace}")
+_LOG = Command("kaitoctl logs {workspace} -n {namespace}")
+
+
+# What to do about an error, or a reason, of KAITO's: a pattern, the same in words, where to look; `{NAME}`
+# are the pattern's groups. Source: KAITO v0.12 pkg/workspace, pkg/sku, pkg/nodeprovision, pkg/modelmirror.
+_ADVICE: tuple[tuple[str, str, Command], ...] = (
+    (
+        r"no ready nodes found|No nodes found matching",
+        "see which nodes have the Workspace's labels, and why they are not Ready",
+        Command("kaitoctl check-nodes {workspace} -n {namespace}"),
+    ),
+    (
+        r"(?:missing required nvidia\.com labels|invalid nvidia\.com/gpu\.\w+ value) on node "
+        r"(?P<node>[^\s:]+)",
+        "the GPU operator's feature discovery writes these labels: check that it runs on that node",
+        Command("kubectl get pods -A --field-selector spec.nodeName={node}"),
+    ),
+    (
+        r"bytes is too small|MIG profile \S+ only provides|larger GPU|exceeds GPUs available on node|"
+        r"Unsupported SKU",
+        "take an instance type that KAITO knows and that has more GPU memory",
+        Command("kaitoctl fit {preset}"),
+    ),
+    (
+        r"ConfigMap (?P<name>[\w.-]+) not found|configmaps? \"(?P<other>[^\"]+)\" not found",
+        "create ConfigMap {name}{other}, or correct its name in the Workspace",
+        Command("kubectl get configmaps -n {namespace}"),
+    ),
+    (
+        r"(?i)resolve access token|secrets? \"(?P<name>[^\"]+)\" not found",
+        "create the Secret that modelAccessSecret names, with the key HF_TOKEN",
+        Command("kubectl get secrets -n {namespace}"),
+    ),
+    (
+        r"StorageClass \"(?P<name>[^\"]+)\"|ModelStreaming\w*StorageClass",
+        "name a StorageClass that there is, of the provisioner that the message asks for",
+        Command("kubectl get storageclasses"),
+    ),
+    (
+        r"(?i)service ?account",
+        "create the ServiceAccount that the message names, with the annotation that it asks for",
+        Command("kubectl get serviceaccounts -n {namespace} -o yaml"),
+    ),
+    (r"SASTokenFetchFailed", "check which identity the pod has, and that it may read the storage", _LOG),
+    (r"ImagePullError", "check the image's name, its pull secrets, and the registry", _STATUS),
+    (r"OOMKilled|MemoryPressure", "take nodes with more memory, or raise the limit", _STATUS),
+    (r"DiskPressure", "take nodes with a larger disk", _STATUS),
+    (r"CrashLoopBackOff|ContainerStartError|PodEvicted|Unschedulable", "see the pod, and its log", _STATUS),
+    (
+        r"ModelMirror|\bDownload(?:Failed|Evicted)\b|\bPVC(?:Pending|CreateFailed)\b|JobCreateFailed",
+        "a Job downloads the model to the ModelMirror's volume: see both",
+        Command("kubectl get modelmirrors,jobs,pvc -A"),
+    ),
+    (
+        r"NodeClass|NodePool|\bCRD\b|no matches for kind",
+        "see the NodePool and the node class that it names: their conditions say why",
+        Command("kaitoctl doctor"),
+    ),
+    (
+        r"model not registered|failed to get model by name",
+        "this KAITO does not know the preset: correct its name, or upgrade KAITO",
+        Command("kaitoctl models"),
+    ),
+    (
+        r"revision name conflicts",
+        "two of its specs have the same short hash: change the spec once more, or delete the older "
+        "ControllerRevision",
+        Command("kaitoctl rollout history {workspace} -n {namespace}"),
+    ),
+)
+
+
+def advice(case: Case, words: str) -> tuple[str, Command]:
+    """What to do about an error or a reason of the controller's, and where to look."""
+    names = {"workspace": case.name, "namespace": case.namespace, "preset": preset_name(case.workspace)}
+    for pattern, hint, command in _ADVICE:
+        if found := re.search(pattern, words):
+            groups = {key: value or "" for key, value in found.groupdict().items()}
+            is_of_preset = "{preset}" in command.words
+            look = command if names["preset"] or not is_of_preset else Command("kaitoctl skus")
+            return hint.format_map(groups), look.filled({**names, **groups})
+    if controller_errors.prospect(words) == "passing":
+        return "that passes by itself as a rule: check that the controller runs, and tries again", _DOCTOR
+    look = Command("kubectl describe workspace", case.name, *case.in_namespace)
+    return "change what it names; the controller retries automatically", look
 
 
 def stumbles(case: Case) -> Iterator[Cause]:
@@ -31,13 +127,14 @@ def stumbles(case: Case) -> Iterator[Cause]:
         error = controller_errors.standing(str(item.get("message") or ""))
         if not error or not is_of_now(case, item):
             continue
+        hint, command = advice(case, error)
         yield blame(
             "reconcile-error",
             title_of(case.workspace),
             f"the controller's last pass ended with: {error}",
             [(f"condition {item['type']}", str(item.get("message")))],
-            hint="change what it names; the controller retries automatically",
-            command=Command("kubectl describe workspace", case.name, *case.in_namespace),
+            hint=hint,
+            command=command,
             weight="fault" if controller_errors.prospect(error) == "final" else "wait",
         )
         return

@@ -111,7 +111,13 @@ _START_HINTS = (
     ),
     (
         r"(?i)already in use|context deadline exceeded|name .* is reserved",
-        "the container runtime of the node is stuck",
+        "the container runtime of the node is stuck, or still at work on the last container: delete the pod, "
+        "and if the next one meets the same, restart the container runtime there",
+    ),
+    (
+        r"no command specified",
+        "neither the image nor the pod template says what to run: set command in the template, or build the "
+        "image with one",
     ),
     (
         r"get user \"|no users found|unable to find user",
@@ -269,6 +275,14 @@ def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, s
             f"init container {name} has run for {span(running_s)} and has not ended, and the server starts "
             "after it",
             "check what it waits for",
+        )
+    state = next((item for item in pod_state.container_statuses(pod) if item.get("name") == name), {})
+    probed = inits.get(name, {}).get("startupProbe")
+    if probed and not pod_state.is_started_sidecar(inits[name], state):
+        return (
+            f"sidecar {name} has run for {span(running_s)} and its startupProbe has not passed, and the "
+            "server starts after it",
+            "check its log and its startupProbe",
         )
     mains = [item for item in dig(pod, "spec", "containers") or () if isinstance(item, dict)]
     with_gpus = [item for item in mains if pod_state.holds_accelerator({"spec": {"containers": [item]}})]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import api, looks
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_volumes import unbound_claims
@@ -177,6 +177,12 @@ def scheduling(case: Case) -> Iterator[Cause]:
         if obstacle.code == "unschedulable" and (scaled := _autoscaler(case, pod)):
             evidence.insert(1, scaled[0])
             words, hint = f"{words.rstrip('. ')}; {scaled[1]}", f"{scaled[2]}; or {hint}"
+        if obstacle.resource == api.GPU and (older := _holder_of_ours(case, pod)):
+            words = f"{words.rstrip('. ')}; {older} of the same Workspace holds GPUs, and still serves"
+            hint = (
+                "add a node for the update; deleting the older pod makes room, too, but then nobody is "
+                "served until the new one is ready"
+            )
         yield blame(
             obstacle.code,
             title_of(pod),
@@ -187,6 +193,16 @@ def scheduling(case: Case) -> Iterator[Cause]:
             weight="wait" if obstacle.code == "unschedulable" else "fault",
         )
         return
+
+
+def _holder_of_ours(case: Case, pod: Object) -> str:
+    """The ready pod of an older revision that holds what this one waits for; empty without one."""
+    for other in case.seen.pods:
+        if other is not pod and pod_state.is_ready(other) and pod_state.gpu_request(other, api.GPU):
+            owners = [item["metadata"].get("ownerReferences") for item in (other, pod)]
+            if dig(other, "spec", "nodeName") and owners[0] != owners[1]:
+                return title_of(other)
+    return ""
 
 
 def _no_scheduler(case: Case, pod: Object) -> Cause | None:

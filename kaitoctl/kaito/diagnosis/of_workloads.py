@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, looks, node_check
-from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, title_of
+from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.pod_refusals import REFUSALS
 from kaitoctl.kaito.rollout import is_called_ready, refusal_events
 from kaitoctl.kaito.serving import serving
-from kaitoctl.kube import conditions, webhook_failures
+from kaitoctl.kube import conditions, pod_state, webhook_failures
 from kaitoctl.kube.managed_fields import last_writer
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, labels_of
 from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
@@ -161,6 +161,36 @@ def paused(case: Case) -> Iterator[Cause]:
             yield _suspension(case, job)
 
 
+def held_back(case: Case) -> Iterator[Cause]:
+    """A StatefulSet that updates one pod after the other waits for one of the older revision to be Ready.
+
+    Source: Kubernetes v1.37.2 pkg/controller/statefulset/stateful_set_control.go; `Parallel` does not wait.
+    """
+    for workload in case.seen.workloads:
+        before, now = (dig(workload, "status", key) for key in ("currentRevision", "updateRevision"))
+        is_ordered = dig(workload, "spec", "podManagementPolicy") != "Parallel"
+        if workload["kind"] != "StatefulSet" or not is_ordered or not now or before == now:
+            continue
+        for pod in case.seen.pods:
+            is_older = labels_of(pod).get("controller-revision-hash") == before
+            if not is_older or is_being_deleted(pod) or pod_state.trouble(pod) is None:
+                continue
+            name = str(pod["metadata"]["name"])
+            yield blame(
+                "workload-paused",
+                title_of(workload),
+                f"its update waits until pod {name} of the revision before is Ready, and it is not",
+                [
+                    ("status", f"currentRevision {before}, updateRevision {now}"),
+                    ("spec", "podManagementPolicy: OrderedReady"),
+                    ("pod", f"{name}: {pod_state.summary(pod)}"),
+                ],
+                hint="delete that pod, which serves nobody: the next one is of the new revision",
+                command=Command("kubectl delete pod", name, *case.in_namespace),
+            )
+            return
+
+
 def _suspension(case: Case, job: Object) -> Cause:
     name, queue = job["metadata"]["name"], labels_of(job).get(_QUEUE)
     patch = '{"spec":{"suspend":false}}'
@@ -263,13 +293,20 @@ def tuned(case: Case) -> Iterator[Cause]:
 
 def given_up(case: Case) -> Iterator[Cause]:
     """Deployments that Kubernetes has given up."""
+    loading = [pod for pod in case.pods if pod_state.is_on_its_way(pod)]
+    still, hint = "", "check the pods"
+    if loading and not case.seen.is_ours:
+        since_s = case.age_s(loading[0]["metadata"].get("creationTimestamp"))
+        still = f"; {title_of(loading[0])} is at work for {span(since_s)} and may still become ready"
+        hint = "wait for the pod; Kubernetes stops nothing when it gives up"
     for workload in case.seen.workloads:
         if why := stalled(workload):
             yield blame(
                 "progress-deadline",
                 title_of(workload),
-                f"Kubernetes has given the rollout up: {why}",
+                f"Kubernetes has given the rollout up: {why}" + still,
                 [("condition Progressing", why)],
-                hint="check the pods",
+                hint=hint,
                 command=Command("kaitoctl status", case.name, *case.in_namespace),
+                weight="wait" if still else "fault",
             )

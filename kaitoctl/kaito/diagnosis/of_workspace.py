@@ -19,10 +19,10 @@ from kaitoctl.kaito.diagnosis.case import (
     title_of,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.diagnosis.of_controller import is_kaito_here
+from kaitoctl.kaito.diagnosis.of_controller import advice, is_kaito_here
 from kaitoctl.kaito.revisions import has_same_data
 from kaitoctl.kaito.serving import serving
-from kaitoctl.kube import conditions
+from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -253,18 +253,24 @@ def controller_message(case: Case) -> Iterator[Cause]:
     for item in denials(case):
         if "Pending" in str(item.get("reason")) or not item.get("message"):
             continue
-        said = controller_errors.split(str(item["message"]))
-        words = said.message or said.error
-        is_passing = not case.seen.is_ours and controller_errors.prospect(words) == "passing"
+        reason, (message, error) = (
+            str(item.get("reason") or ""),
+            controller_errors.split(str(item["message"])),
+        )
+        words = "; the controller's last error: ".join(filter(None, (message, error)))
+        is_passing = not case.seen.is_ours and controller_errors.prospect(error or message) == "passing"
         if is_passing and case.age_s(item.get("lastTransitionTime")) <= _PASSES_WITHIN_S:
             continue  # KAITO's own lost update, say: the next pass heals it
+        if is_passing and not error and any(map(pod_state.is_on_its_way, case.pods)):
+            continue  # up to v0.8 it waits inside a pass for its pods, and writes nothing meanwhile
+        hint, command = advice(case, f"{reason}: {words}")
         yield blame(
             "controller-says",
             title_of(case.workspace),
             words,
-            [(f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")],
-            hint="change what it names; the controller retries automatically",
-            command=Command("kubectl describe workspace", case.name, *case.in_namespace),
+            [(f"condition {item['type']}", f"{reason}: {item.get('message')}")],
+            hint=hint,
+            command=command,
             weight="fault" if case.progress.outcome == "failed" else "wait",
         )
         return

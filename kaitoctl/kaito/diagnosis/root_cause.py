@@ -44,6 +44,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_workloads.job_gone,
     of_workloads.scaled_to_zero,
     of_workloads.paused,
+    of_workloads.held_back,
     of_configuration.configuration,
     of_scheduling.gated,
     of_scheduling.thrown_out,

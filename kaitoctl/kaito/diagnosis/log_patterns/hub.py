@@ -59,6 +59,19 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        # Of other servers than the hub and its mirrors: training data, a configuration, a store of one's own.
+        r"\b(?P<status>4\d\d) Client Error(?:: [\w ]{1,60})? for url:? "
+        r"https?://(?!(?:[\w-]{1,40}\.){0,4}(?:huggingface\.co|hf\.co)\b)"
+        r"(?!\S{1,300}/(?:resolve|api/models|api/datasets)/)(?P<host>[\w.-]{1,120})",
+        Reading(
+            "crash-loop",
+            "{host} answers with {status} to what the server or job fetches there",
+            "check the address in the Workspace (tuning.input.urls) or in its configuration, and whether the "
+            "pod may read what is there",
+            "requests 2.32 models.py",
+        ),
+    ),
+    (
         r"(?i)Repository Not Found for url|RepositoryNotFoundError",  # 401 without a token, 404 with one
         _NO_SUCH_MODEL,
     ),
