@@ -123,3 +123,13 @@ def filled(advice: Advice, **names: str) -> Advice:
         return advice
     parts = (part if isinstance(part, str) else part.filled(names) for part in advice.parts)
     return Text(tuple(parts))
+
+
+def shortened(words: str, most: int) -> str:
+    """The words in at most so many characters, with dots for what is left out at the end."""
+    return words if len(words) <= most else f"{words[: most - 3]}..."
+
+
+def shortened_inside(words: str, most: int) -> str:
+    """The beginning and the end, of what container runtimes like to say three times over."""
+    return words if len(words) <= most else f"{words[: most // 2]} … {words[-(most // 2) :]}"

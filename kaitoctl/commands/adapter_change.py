@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Command, shortened_inside
 from kaitoctl.commands import (
     adapter_file,
     consent,
@@ -41,6 +41,7 @@ from kaitoctl.kube.objects import dig, is_being_deleted, key_of
 from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.screens import output
 
+_LONGEST_EVIDENCE = 240
 _FOLLOWING_TRIES, _FOLLOWING_S = 60, 0.25  # a kubelet brings a mounted ConfigMap up to date now and then
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ class _Changing:
         if output.is_redrawn(sys.stderr):  # the last picture has the cause and the command
             return f"Workspace {key}: {cause.message}"
         for source, text in cause.evidence:
-            output.note(words.shortened(f"{source}: {text}"))
+            output.note(shortened_inside(f"{source}: {text}", _LONGEST_EVIDENCE))
         if cause.command:
             output.note(self.target.text("try: " + cause.command))
         return f"Workspace {key}: {cause.message}"

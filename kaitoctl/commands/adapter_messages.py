@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kube.objects import Object
 
-_LONGEST_EVIDENCE = 240
-
 
 def show_rows(rows: Sequence[Row], *, wide: bool = False) -> None:
     """The adapters: in the spec, in the pods, loaded."""
@@ -126,12 +124,6 @@ def workload_changes(before: Object, after: Object, workload: Object, known: Cat
         return {}
 
     return difference(pod(before), pod(after), context=1)
-
-
-def shortened(text: str) -> str:
-    """The beginning and the end of what container runtimes like to say three times over."""
-    half = _LONGEST_EVIDENCE // 2
-    return text if len(text) <= 2 * half else f"{text[:half]} … {text[-half:]}"
 
 
 def where_options(target: Target, workspace: Object) -> list[str]:

@@ -228,7 +228,7 @@ def _show(target: Target, plan: Plan, prices: Prices) -> None:
             continue
         output.step(f"{change.title} is {'to be created' if change.fate == 'created' else 'changed'}")
         for path, old, new in change.fields:
-            output.note(f"{path}: {_short(old)} -> {_short(new)}")
+            output.note(f"{path}: {output.short_value(old)} -> {output.short_value(new)}")
         if change.loading:
             output.note(f"model: {change.loading.words}")
         for line in plan_screen.costs(change, target.flags, prices):
@@ -238,11 +238,6 @@ def _show(target: Target, plan: Plan, prices: Prices) -> None:
         if change.kind == "Workspace" and change.fate == "changed":
             ownership_warnings.warn(target, change.body)
     output.step(plan_screen.summary(plan, prices))
-
-
-def _short(value: Any) -> str:
-    text = "(none)" if value is None else output.json_text(value)
-    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 async def _agree(plan: Plan, pruned: int, *, yes: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kaitoctl import workspace_controller
 from kaitoctl.commands import files, invocation, option_values
@@ -36,15 +36,10 @@ from kaitoctl.screens import markdown, output
 from kaitoctl.screens.layout import Paragraph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.desired import Settings
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
-    from kaitoctl.reconcile.field_differences import Difference
-
-_LONGEST_VALUE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,23 +300,8 @@ def _block(prefix: str, item: Comparison) -> list[str]:
     elif item.fate == "foreign":
         words = f"is not this Workspace's (controller: {item.controller}) and is left alone"
     head = f"► {prefix}{item.kind.kind}/{item.key} {words}"
-    return [output.visible(head), *(f"  {row}" for row in rows(item.differences))]
-
-
-def rows(differences: Sequence[Difference]) -> list[str]:
-    """A line per field: its path, what it is, what it becomes."""
-    width = max((len(found.path) for found in differences), default=0)
-    return [
-        output.visible(f"{found.path.ljust(width)}   - {_value(found.observed)}   + {_value(found.desired)}")
-        for found in differences
-    ]
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "(none)"
-    text = output.json_text(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    fields = output.changed_fields((found.path, found.observed, found.desired) for found in item.differences)
+    return [output.visible(head), *(f"  {output.visible(row)}" for row in fields)]
 
 
 def _plain_answer(answer: _Answer) -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Command, shortened
 from kaitoctl.commands import endpoint, model_server
 from kaitoctl.errors import ApiError, NegativeAnswer, Unreachable
 from kaitoctl.kaito.conversation import Message
@@ -82,8 +82,7 @@ async def _ask(server: ModelServer) -> str:
 
 
 def _beginning(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
+    return shortened(" ".join(text.split()), _SHOWN)
 
 
 def _silent(seen: Snapshot, why: str) -> NegativeAnswer:

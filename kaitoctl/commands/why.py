@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
+from kaitoctl.advice import NO_FLAGS, ClusterFlags, shortened_inside, text
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.named import each, say_missing, workspace_or_fleet
@@ -155,7 +155,7 @@ def _root_cause(cause: Cause, flags: ClusterFlags) -> Iterator[Block]:
     if cause.evidence:
         yield BLANK
         for source, words in cause.evidence:
-            yield Paragraph(f"{source}: {_shorten(words)}", indent=2, hang=2)
+            yield Paragraph(f"{source}: {shortened_inside(words, _LONGEST_EVIDENCE)}", indent=2, hang=2)
     yield BLANK
     if cause.hint:
         yield Paragraph(_sentence(text(cause.hint, flags)), indent=2)
@@ -168,15 +168,6 @@ def _other_cause(cause: Cause, flags: ClusterFlags) -> Iterator[Block]:
     yield Paragraph(f"{cause.about}: {cause.message} [{cause.code}]", indent=2)
     if cause.command:
         yield Command(text(cause.command, flags))
-
-
-def _shorten(text: str) -> str:
-    """Container runtimes say things three times over; `-o json` has all of it."""
-    return (
-        text
-        if len(text) <= _LONGEST_EVIDENCE
-        else f"{text[: _LONGEST_EVIDENCE // 2]} … {text[-_LONGEST_EVIDENCE // 2 :]}"
-    )
 
 
 def _sentence(words: str, about: str = "") -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from kaitoctl.advice import shortened
 from kaitoctl.kube.objects import Object, generation_of
 
 _LONGEST_MESSAGE = 1024
@@ -67,8 +68,9 @@ def condition(kind: str, status: bool | None, reason: str, message: str) -> Obje
     Long messages are cut: the API server refuses more than 32768 characters, and nobody reads as many.
     """
     text = "Unknown" if status is None else str(status)
-    cut = message if len(message) <= _LONGEST_MESSAGE else f"{message[: _LONGEST_MESSAGE - 3]}..."
-    return {"type": kind, "status": text, "reason": reason, "message": cut}
+    if len(message) > _LONGEST_MESSAGE:
+        message = shortened(message, _LONGEST_MESSAGE)
+    return {"type": kind, "status": text, "reason": reason, "message": message}
 
 
 def merge(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+from kaitoctl.advice import shortened
 from kaitoctl.kube.objects import Object
 
 Schema = Mapping[str, Any]
@@ -388,8 +389,7 @@ def _types(names: Any) -> str:
 
 
 def _shorten(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shortened(json.dumps(value, ensure_ascii=False, default=str), 80)
 
 
 def _unknown_field(name: str, known: list[str]) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, text
+from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, shortened, text
 from kaitoctl.errors import Unread
 from kaitoctl.screens import layout
 from kaitoctl.screens.layout import STEERING, Difference, Paragraph, Table
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SAID_AGAIN_S = 30.0
 _INDENT = 2
+_LONGEST_VALUE = 200
 _AT_ONCE = 200  # items of a long document that become text
 
 
@@ -117,6 +118,19 @@ def report_write(obj: Object, output: str | None, word: str, *, narrates: bool =
     objects([without_managed_fields(obj)], output)
     if output != "name" and narrates:
         success(line)
+
+
+def changed_fields(changes: Iterable[tuple[str, object, object]]) -> Iterator[str]:
+    """A line per field: its path, what it is, what it becomes."""
+    changes = list(changes)
+    width = max((len(path) for path, _, _ in changes), default=0)
+    for path, old, new in changes:
+        yield f"{path.ljust(width)}   - {short_value(old)}   + {short_value(new)}"
+
+
+def short_value(value: object) -> str:
+    """A field's value as JSON, cut when it is long; `(none)` where the field is not there."""
+    return "(none)" if value is None else shortened(json_text(value), _LONGEST_VALUE)
 
 
 def document(value: object, *, indent: int | None = _INDENT) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kaitoctl.advice import ClusterFlags, text
 from kaitoctl.kaito.node_check import plural
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.planning import Change, Plan
 
 UNKNOWN = Prices()
-_LONGEST = 200
 _MARKS = {"created": "+", "changed": "~", "recreated": "±", "unchanged": "=", "refused": "✗"}
 
 
@@ -29,9 +28,7 @@ def lines(plan: Plan, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iterator
 def _details(change: Change, flags: ClusterFlags, prices: Prices) -> Iterator[str]:
     if change.fate in ("refused", "recreated"):
         yield f"in {change.source}"
-    width = max((len(path) for path, _, _ in change.fields), default=0)
-    for path, old, new in change.fields:
-        yield f"{path.ljust(width)}   - {_value(old)}   + {_value(new)}"
+    yield from output.changed_fields(change.fields)
     yield from (f"refused: {line}" for line in change.problems)
     if change.way:
         yield f"to recreate it: {text(change.way, flags)}"
@@ -86,10 +83,3 @@ def _price(prices: Prices, asked: Iterable[tuple[str, int]], most: Iterable[tupl
     if unknown:
         words = (f"{words} and " if largest else "") + f"no price for {', '.join(unknown)}"
     return f" ({words}; {prices.origin})"
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "(none)"
-    text = output.json_text(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import text
+from kaitoctl.advice import shortened, text
 from kaitoctl.kaito.rollout import Phase
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.screens import layout
@@ -212,12 +212,8 @@ def _messages(shown: View) -> Iterator[Block]:
     above = shown.where
     for item in shown.conditions:
         if item.status != "True" and item.message and item.message not in above:
-            yield Paragraph(f"{item.type}: {_short(item.message)}", indent=2)
+            yield Paragraph(f"{item.type}: {shortened(item.message, _LONGEST_MESSAGE)}", indent=2)
             above += f"\n{item.message}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
 
 
 def _is_stale(item: Condition, shown: View) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Command, shortened
 from kaitoctl.kaito.diagnosis.case import Case, preset_name
 from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kube.objects import Object, dig
@@ -197,8 +197,7 @@ def last_lines(log: str, count: int = 2) -> list[str]:
 
 def shown(line: str) -> str:
     """A line of a log as it may be printed: on one line, not too long, without what looks like a secret."""
-    made = " ".join(str(without_secrets(line)).split())
-    return made if len(made) <= _SHOWN else f"{made[:_SHOWN]}..."
+    return shortened(" ".join(str(without_secrets(line)).split()), _SHOWN)
 
 
 def lines_of(log: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kaitoctl.advice import Advice, text
+from kaitoctl.advice import Advice, shortened, text
 from kaitoctl.kaito import catalog
 from kaitoctl.kaito.api import WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
@@ -29,7 +29,7 @@ TARGETS = tuple(release.name for release in RELEASES)
 OWN = "kaitoctl"
 """The target that is no KAITO but kaitoctl's own controller: it has no webhook and serves on transformers."""
 
-_LONGEST_MESSAGE = 300
+_LONGEST_MESSAGE = 300  # it quotes what the user wrote, which may be a megabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +71,17 @@ class Problem:
 
 def error(path: str, code: str, message: str, hint: Advice = "") -> Problem:
     """A problem that forbids."""
-    return Problem(path, code, "error", _shorten(message), hint)
+    return Problem(path, code, "error", shortened(message, _LONGEST_MESSAGE), hint)
 
 
 def warning(path: str, code: str, message: str, hint: Advice = "") -> Problem:
     """A problem that the user should know of."""
-    return Problem(path, code, "warning", _shorten(message), hint)
+    return Problem(path, code, "warning", shortened(message, _LONGEST_MESSAGE), hint)
 
 
 def refusal(path: str, code: str, message: str, hint: Advice = "") -> Problem:
     """A problem that KAITO's admission refuses."""
-    return Problem(path, code, "error", _shorten(message), hint, "refuses")
-
-
-def _shorten(message: str) -> str:
-    """A message quotes what the user wrote, which may be a megabyte."""
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
+    return Problem(path, code, "error", shortened(message, _LONGEST_MESSAGE), hint, "refuses")
 
 
 @dataclass(frozen=True, slots=True)

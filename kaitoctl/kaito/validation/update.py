@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from kaitoctl.advice import shortened
 from kaitoctl.kaito.api import ANNOTATION_ENABLE_LB, ANNOTATION_STREAMING
 from kaitoctl.kaito.validation.admission_data import with_defaults
 from kaitoctl.kaito.validation.grammar import selector_as_map
@@ -124,4 +125,4 @@ def _immutable(where: str, old: Any, new: Any) -> Problem:
 
 
 def _short(value: Any) -> str:
-    return "nothing" if value in (None, "") else str(value)[:80]
+    return "nothing" if value in (None, "") else shortened(str(value), 80)
