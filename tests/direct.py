@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from world import World
 
-from kaitoctl.kube.answers import ObjectList
 from kaitoctl.kube.objects import Kind, Object
 from kaitoctl.kube.request import Request
+from kaitoctl.kube.response_bodies import ObjectList
 
 
 class Direct:

@@ -12,7 +12,6 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import request
-from kaitoctl.kube.answers import ObjectList
 from kaitoctl.kube.objects import (
     CRD,
     DEPLOYMENT,
@@ -32,6 +31,7 @@ from kaitoctl.kube.objects import (
     uid_of,
 )
 from kaitoctl.kube.pod_state import is_finished
+from kaitoctl.kube.response_bodies import ObjectList
 from kaitoctl.reconcile.store import Store
 
 _OWNER = "karpenter.kaito.sh/workspace-name"

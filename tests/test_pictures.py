@@ -8,7 +8,7 @@ from pathlib import Path
 import pictures
 import pytest
 
-from kaitoctl.runtime import pulled
+from kaitoctl.runtime import model_store
 
 README = (pictures.ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -28,7 +28,7 @@ def test_a_picture_shows_the_commands_of_its_scenes() -> None:
 
 
 def test_what_a_picture_shows_is_what_the_program_says_now(tmp_path: Path) -> None:
-    if not any(row["name"] == pictures.MODEL and row["path"] for row in pulled.list_models()):
+    if not any(row["name"] == pictures.MODEL and row["path"] for row in model_store.list_models()):
         pytest.skip(f"there is no model: kaitoctl runtime models pull {pictures.MODEL}")
     now = pictures.words_of(pictures.drawn(pictures.taken(tmp_path)))
     assert now == pictures.words_of(pictures.FIRST.read_text()), "python3 dev.py pictures takes it again"

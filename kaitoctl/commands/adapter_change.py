@@ -29,7 +29,7 @@ from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.adapter_settings import AdapterCheck, AdapterSettings
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
 from kaitoctl.commands.follow import budget_s
-from kaitoctl.commands.kaito_here import as_said
+from kaitoctl.commands.kaito_detection import as_said
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.target import Target

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command, joined
 from kaitoctl.errors import ApiError, InputError
-from kaitoctl.kaito import rivals
+from kaitoctl.kaito import kaito_at_work
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import DEPLOYMENT, LEASE
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.until_answered import until_answered
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.rivals import Rival
+    from kaitoctl.kaito.kaito_at_work import Rival
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind
 
@@ -67,38 +67,42 @@ async def rivals_in(client: Client, kind: Kind, namespace: str) -> list[Rival]:
     """The signs of KAITO's controller that we may read; logs where there is no way to know."""
     now = datetime.now(UTC)
     try:
-        deployments = (await client.list(DEPLOYMENT, keep=rivals.is_candidate)).items
+        deployments = (await client.list(DEPLOYMENT, keep=kaito_at_work.is_candidate)).items
     except ApiError as error:
         if error.status != 403:
             logger.warning("whether KAITO's controller runs could not be checked: %s", error)
             return []
         return await _without_deployments(client, kind, namespace, now)
-    if (found := rivals.of_deployments(deployments)) or rivals.is_installed_and_stopped(deployments):
+    if (found := kaito_at_work.of_deployments(deployments)) or kaito_at_work.is_installed_and_stopped(
+        deployments
+    ):
         return found
     written = await _some_workspaces(client, kind, namespace)
-    elsewhere = rivals.of_writes(written, now, rivals.JUST_NOW)
+    elsewhere = kaito_at_work.of_writes(written, now, kaito_at_work.JUST_NOW)
     return [elsewhere] if elsewhere else []
 
 
 async def _without_deployments(client: Client, kind: Kind, namespace: str, now: datetime) -> list[Rival]:
     could_look = False
-    for place in rivals.NAMESPACES:
+    for place in kaito_at_work.NAMESPACES:
         try:
-            lease = await client.send(request.get(LEASE, place, rivals.LEASE))
+            lease = await client.send(request.get(LEASE, place, kaito_at_work.LEASE))
         except ApiError as error:
             could_look |= error.status == 404
             continue
         could_look = True
-        if found := rivals.of_lease(lease, now):
+        if found := kaito_at_work.of_lease(lease, now):
             return [found]
-    written = rivals.of_writes(await _some_workspaces(client, kind, namespace), now, rivals.LATELY)
+    written = kaito_at_work.of_writes(
+        await _some_workspaces(client, kind, namespace), now, kaito_at_work.LATELY
+    )
     if written:
         return [written]
     if not could_look:
         logger.warning(
             "whether KAITO's controller runs could not be checked: Deployments of all namespaces and its "
             "lease cannot be read (forbidden); it has written no Workspace for %d minutes",
-            rivals.LATELY.total_seconds() // 60,
+            kaito_at_work.LATELY.total_seconds() // 60,
         )
     return []
 

@@ -18,13 +18,13 @@ from kaitoctl.commands.model_server import ModelServer
 from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, Interrupted, Unreachable
-from kaitoctl.kaito.conversation import Message
+from kaitoctl.kaito.model_protocols import Message
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.conversation import Protocol
+    from kaitoctl.kaito.model_protocols import Protocol
 
 _MOST_COMPARED = 20
 

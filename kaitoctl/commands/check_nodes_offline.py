@@ -9,7 +9,7 @@ from kaitoctl.commands import saved_lists
 from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.kaito import api, node_check, nodes_of_others
-from kaitoctl.kube import trimmed
+from kaitoctl.kube import partial_decoding
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def _from_lists(
     everybody: list[Object] | None = None
     if pods is not None:
         everybody, more = saved_lists.beside_workspaces(
-            pods, "Pod", option="--pods", decode=trimmed.pod_list([api.LABEL_WORKSPACE])
+            pods, "Pod", option="--pods", decode=partial_decoding.pod_list([api.LABEL_WORKSPACE])
         )
         others += more
     # Others may ask for any label.
     decode = (
         None
         if others
-        else trimmed.node_list(node_check.labels_read(workspace, rules), node_check.READ_ANNOTATIONS)
+        else partial_decoding.node_list(node_check.labels_read(workspace, rules), node_check.READ_ANNOTATIONS)
     )
     found, more = saved_lists.beside_workspaces(nodes, "Node", option="--nodes", decode=decode)
     others += more

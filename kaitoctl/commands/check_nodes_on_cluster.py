@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import text
 from kaitoctl.commands import cluster, option_values
 from kaitoctl.commands.cluster import connected, field_manager
-from kaitoctl.commands.kaito_here import as_said
-from kaitoctl.commands.named import workspace_or_fleet
+from kaitoctl.commands.kaito_detection import as_said
+from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.node_check_options import NodeCheck
 from kaitoctl.commands.option_values import ManagedBy, named
 from kaitoctl.commands.target import Target

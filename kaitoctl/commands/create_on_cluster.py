@@ -19,14 +19,14 @@ from kaitoctl.commands import (
 )
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present, served_versions
 from kaitoctl.commands.follow import following_s
-from kaitoctl.commands.kaito_here import as_said, rules_in
+from kaitoctl.commands.kaito_detection import as_said, rules_in
 from kaitoctl.commands.new_manifest import How, Wanted, judge, show
 from kaitoctl.commands.observe_adapters import find_workspace
 from kaitoctl.commands.observe_nodes import observe, sparing_others
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer, Unreachable
-from kaitoctl.kaito import adapter_rollout, api, conversation, convert, node_check, prices
+from kaitoctl.kaito import adapter_rollout, api, convert, model_protocols, node_check, prices
 from kaitoctl.kaito.serving import local_address
 from kaitoctl.kube import managed_fields, pod_state, refusals, request, workloads
 from kaitoctl.kube.objects import SERVICE, dig, key_of
@@ -236,7 +236,9 @@ async def _show_result(client: Client, target: Target, seen: Snapshot) -> None:
     if not output.is_redrawn(sys.stderr) or not sys.stdout.isatty():  # the last picture has them all
         output.table(("OBJECT", "DETAILS"), rows)
     if service:
-        path = conversation.path_of(conversation.protocol_of(seen.workspace, seen.workloads, seen.catalog))
+        path = model_protocols.path_of(
+            model_protocols.protocol_of(seen.workspace, seen.workloads, seen.catalog)
+        )
         inside = f"http://{key.name}.{key.namespace}.svc:{port}"
         output.data(f"endpoint: {local_address(service, client.host) or inside}{path}")
         if target.sandbox and not local_address(service, client.host):

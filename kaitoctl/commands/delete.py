@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import consent, files, option_values, ownership_warnings
 from kaitoctl.commands.cluster import connected, explain_refusal, no_such, together, workspace_kind
-from kaitoctl.commands.named import roles_at
+from kaitoctl.commands.name_lookup import roles_at
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of

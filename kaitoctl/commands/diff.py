@@ -10,7 +10,7 @@ from kaitoctl.commands import files, invocation, option_values
 from kaitoctl.commands.cluster import connected, field_manager, missing_crd, present, workspace_kind
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import generation_named, settings_of
-from kaitoctl.commands.kaito_here import kaito_here
+from kaitoctl.commands.kaito_detection import kaito_here
 from kaitoctl.commands.manifests import workspaces_in
 from kaitoctl.commands.observe_nodes import observe
 from kaitoctl.commands.observed_nodes import ObservedNodes

@@ -17,7 +17,7 @@ from kaitoctl.commands.doctor_webhooks import NOT_SHOWN
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, ExitCode, Unreachable
-from kaitoctl.kaito import api, installation, rivals
+from kaitoctl.kaito import api, installation, kaito_at_work
 from kaitoctl.kube.objects import DEPLOYMENT, LEASE, NODE_CLAIM, Kind, key_of
 from kaitoctl.kube.request import Request
 from kaitoctl.screens import output
@@ -305,7 +305,7 @@ async def _ours_elsewhere(client: Client, found: Sequence[Installed]) -> list[st
             raise
         return None if error.status == 403 else []
     ours = [item for item in leases if key_of(item).name.startswith("kaitoctl-controller")]
-    held = [item for item in ours if rivals.is_held(item, datetime.now(UTC))]
+    held = [item for item in ours if kaito_at_work.is_held(item, datetime.now(UTC))]
     return [f"kaitoctl ({item['spec']['holderIdentity']}, lease {key_of(item)})" for item in held[:1]]
 
 

@@ -15,7 +15,7 @@ from kaitoctl.kaito.diagnosis.karpenter import REGISTER_WITHIN_S
 from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.node_check.facts import LABEL_PRODUCT, READ_LABELS
 from kaitoctl.kaito.node_check.inventory import gpu_inventory
-from kaitoctl.kube import conditions, trimmed
+from kaitoctl.kube import conditions, partial_decoding
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     NODE,
@@ -43,7 +43,7 @@ _PROVISIONER = "node-provisioner"
 async def nodes(client: Client, _: bool) -> Iterable[Check]:
     """GPUs, and what offers them."""
     hint: Advice
-    listed = (await client.list(NODE, decode=trimmed.node_list(READ_LABELS))).items
+    listed = (await client.list(NODE, decode=partial_decoding.node_list(READ_LABELS))).items
     found = gpu_inventory(listed, None)
     if not found.gpu_nodes:
         hint = "a node provisioner creates them on demand; on your own nodes the device plugin must run"

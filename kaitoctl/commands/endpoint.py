@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
-from kaitoctl.commands.named import workspace_or_fleet
+from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import NegativeAnswer
-from kaitoctl.kaito import conversation
+from kaitoctl.kaito import model_protocols
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.serving import asked_port, local_address, main_service, serving
 from kaitoctl.kaito.snapshot import Snapshot
@@ -99,7 +99,7 @@ async def _setting(client: Client, target: Target, seen: Snapshot, managed: Mana
     """Who made the server, where it cannot be seen how it was started; None where it can."""
     if seen.workloads:
         return None
-    from kaitoctl.commands.kaito_here import as_said  # most may see workloads
+    from kaitoctl.commands.kaito_detection import as_said  # most may see workloads
 
     return (await as_said(client, managed, is_sandbox=target.sandbox)).setting(seen.catalog)
 
@@ -129,8 +129,8 @@ def addresses(
     main = main_service(seen)
     if main is None:
         raise NegativeAnswer(f"Workspace {key} is ready, but has no Service", hint=why)
-    protocol = conversation.protocol_of(workspace, seen.workloads, seen.catalog, setting)
-    path = conversation.path_of(protocol)
+    protocol = model_protocols.protocol_of(workspace, seen.workloads, seen.catalog, setting)
+    path = model_protocols.path_of(protocol)
     main = service or main
     name = str(main["metadata"]["name"])
     port = (asked_port(main) or {"port": 80}).get("port")

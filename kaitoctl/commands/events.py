@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.commands import cluster, event_rows, listing, option_values
 from kaitoctl.commands.cluster import connected
-from kaitoctl.commands.named import each, say_missing, workspace_or_fleet
+from kaitoctl.commands.name_lookup import each, say_missing, workspace_or_fleet
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of
 from kaitoctl.commands.option_values import Named

@@ -315,7 +315,7 @@ async def _of_cluster(
 ) -> tuple[list[Object], list[Object] | None, str | None]:
     """Nodes, pods, and the release whose presets count; None where all do, as on kaitoctl's controller."""
     from kaitoctl.commands.cluster import connected  # asks a cluster: no other way needs the client
-    from kaitoctl.commands.kaito_here import kaito_here
+    from kaitoctl.commands.kaito_detection import kaito_here
 
     async with connected(target) as client:
         release = None

@@ -89,9 +89,9 @@ def ordered(items: Sequence[T], plain: Callable[[T], Any]) -> list[T]:
     expression = _given.get("sort_by")
     if not expression:
         return list(items)
-    from kaitoctl.screens import choosing
+    from kaitoctl.screens import output_templates
 
-    return [items[at] for at in choosing.order(expression, [plain(item) for item in items])]
+    return [items[at] for at in output_templates.order(expression, [plain(item) for item in items])]
 
 
 def field_manager() -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.commands import sandbox_models, sandbox_process
 from kaitoctl.errors import InputError
-from kaitoctl.runtime import extra, pulled
+from kaitoctl.runtime import extra_packages, model_store
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -31,6 +31,6 @@ def prepare(preset: Preset, target: Target) -> None:
     chosen = sandbox_models.models(folder).get(preset.name)
     if chosen and Path(chosen).exists():
         return
-    extra.require()
-    path = pulled.had(preset.local_model, output.step)
+    extra_packages.require()
+    path = model_store.had(preset.local_model, output.step)
     sandbox_models.set_model(folder, preset.name, path)

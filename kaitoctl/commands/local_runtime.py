@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import listing
-from kaitoctl.runtime import adapters, extra, pulled, server
+from kaitoctl.runtime import adapters, extra_packages, model_store, server
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def serve(
     end_with_stdin: bool,
 ) -> None:
     """Serve a model until Ctrl-C, on loopback alone."""
-    extra.require()
+    extra_packages.require()
     server.serve(
         server.Asked(
-            pulled.resolve(model),
+            model_store.resolve(model),
             [adapters.parse(text) for text in adapter or ()],
             port=port,
             key=server.read_key(key_file) if key_file else "",
@@ -43,7 +43,7 @@ def list_models(*, output_format: str) -> None:
     """List the models that can be pulled, and those that are here."""
     listing.show(
         "models",
-        pulled.list_models(),
+        model_store.list_models(),
         ("NAME", "SIZE", "FILE", "NOTE"),
         lambda one: (str(one["name"]), str(one["size"]), str(one["path"] or "not pulled"), str(one["note"])),
         output_format,
@@ -52,6 +52,6 @@ def list_models(*, output_format: str) -> None:
 
 def pull_model(*, name: str, from_path: Path | None) -> None:
     """Bring a model to this machine's cache."""
-    path = pulled.take(name, from_path) if from_path else pulled.pull(name, output.step)
+    path = model_store.take(name, from_path) if from_path else model_store.pull(name, output.step)
     output.success(f"{name} is here")
     output.data(str(path))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
-from kaitoctl.commands.named import workspace_or_fleet
+from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.option_values import Named, named
 from kaitoctl.commands.target import Target

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer
-from kaitoctl.kaito import adapter_rollout, catalog, conversation
+from kaitoctl.kaito import adapter_rollout, catalog, model_protocols
 from kaitoctl.kube import refusals
 from kaitoctl.kube.request import Request
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.conversation import Message, Protocol
+    from kaitoctl.kaito.model_protocols import Message, Protocol
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
@@ -45,7 +45,7 @@ class ModelServer:
         self, said: Sequence[Message], *, max_tokens: int, temperature: float | None, stream: bool
     ) -> Object:
         """The request for the next turn of a conversation."""
-        return conversation.body_of(
+        return model_protocols.body_of(
             self.protocol,
             said,
             model=self.model,
@@ -62,7 +62,7 @@ class ModelServer:
         """
         whole = b"".join([chunk async for chunk in self._chunks(body)])
         try:
-            return conversation.whole_of(self.protocol, whole.decode(errors="replace"))
+            return model_protocols.whole_of(self.protocol, whole.decode(errors="replace"))
         except ValueError as error:
             raise _unusable(error) from None
 
@@ -74,7 +74,7 @@ class ModelServer:
         """
         try:
             async for line in _lines(self._chunks(body)):
-                part = conversation.delta_of(line)
+                part = model_protocols.delta_of(line)
                 if part is None:
                     return
                 yield part
@@ -82,7 +82,7 @@ class ModelServer:
             raise _unusable(error) from None
 
     async def _chunks(self, body: Object) -> AsyncIterator[bytes]:
-        asking = Request("POST", self.prefix + conversation.path_of(self.protocol), body=body)
+        asking = Request("POST", self.prefix + model_protocols.path_of(self.protocol), body=body)
         read = 0
         try:
             async for chunk in self.client.stream(asking, silent_s=_LONGEST_SILENCE_S):

@@ -14,7 +14,7 @@ from kaitoctl.kaito import api, catalog_file
 from kaitoctl.kaito.node_check import crowds, plural
 from kaitoctl.kaito.node_check.facts import READ_LABELS, below, texts
 from kaitoctl.kaito.node_check.inventory import gpu_inventory
-from kaitoctl.kube import trimmed
+from kaitoctl.kube import partial_decoding
 from kaitoctl.kube.objects import NODE
 from kaitoctl.screens import gpu_table, output
 
@@ -76,7 +76,7 @@ def _from_lists(
     from kaitoctl.commands import saved_lists  # reads files: a cluster's nodes need none of it
 
     # A selector may read any label.
-    decode = trimmed.node_list(READ_LABELS) if chosen is None else None
+    decode = partial_decoding.node_list(READ_LABELS) if chosen is None else None
     found = saved_lists.objects(nodes_file, "Node", option="--nodes", decode=decode)
     everything = found
     if chosen is not None:
@@ -88,7 +88,7 @@ def _from_lists(
     if pods_file is None:
         output.warning("who holds the GPUs is unknown", hint="add --pods FILE")
         return gpu_inventory(found, None, catalog=known)
-    decode = trimmed.pod_list([api.LABEL_WORKSPACE, api.LABEL_CREATED_BY_SET])
+    decode = partial_decoding.pod_list([api.LABEL_WORKSPACE, api.LABEL_CREATED_BY_SET])
     pods = saved_lists.objects(pods_file, "Pod", option="--pods", decode=decode)
     saved_lists.warn_of_gaps(everything, pods, pods_file)
     listed = gpu_inventory(found, pods, catalog=known)
@@ -105,7 +105,7 @@ async def _from_cluster(target: Target, selector: str, known: Catalog) -> Invent
     from kaitoctl.commands.observe_nodes import pods_on
 
     async with connected(target) as client:
-        decode = trimmed.node_list(READ_LABELS)
+        decode = partial_decoding.node_list(READ_LABELS)
         found = (await client.list(NODE, label_selector=selector, decode=decode)).items
         names = [node.name for node in gpu_inventory(found, None, catalog=known).gpu_nodes]
         there: Counter[str] = Counter()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kaitoctl.advice import Command
 from kaitoctl.commands import cluster
 from kaitoctl.commands.cluster import explain_refusal, present, served_versions
-from kaitoctl.commands.named import set_at
+from kaitoctl.commands.name_lookup import set_at
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import adapter_rollout, adapters, api, convert
 from kaitoctl.kube import managed_fields, pod_state, request

@@ -134,7 +134,7 @@ async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool, managed: M
     """Whose choice of nodes counts: our own controller's, or that of the KAITO which is here."""
     if managed.target_version is None and (seen.is_ours or is_sandbox):
         return node_check.Rules(catalog=seen.catalog)
-    from kaitoctl.commands.kaito_here import as_said  # most Workspaces have their nodes
+    from kaitoctl.commands.kaito_detection import as_said  # most Workspaces have their nodes
 
     return (await as_said(client, managed)).rules_for(seen.workspace or {}, seen.catalog)
 

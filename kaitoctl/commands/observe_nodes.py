@@ -9,7 +9,7 @@ from kaitoctl.commands.cluster import together
 from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_check, nodes_of_others
-from kaitoctl.kube import request, trimmed
+from kaitoctl.kube import partial_decoding, request
 from kaitoctl.kube.objects import NODE, POD, labels_of
 from kaitoctl.kube.pod_state import UNFINISHED
 from kaitoctl.screens import output
@@ -33,7 +33,7 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
     Nodes are selected by the server: those with the Workspace's labels, those of its instance type, and the
     preferred ones by name. Where pods may not be listed, a warning says so.
     """
-    decode = trimmed.node_list(node_check.labels_read(workspace, rules), node_check.READ_ANNOTATIONS)
+    decode = partial_decoding.node_list(node_check.labels_read(workspace, rules), node_check.READ_ANNOTATIONS)
     preferred = node_check.preferred_nodes(workspace)
     taken = _Taken(client, decode)
     nodes: dict[str, Object] = {}
@@ -48,7 +48,7 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
         nodes |= found
     names: tuple[str, ...] = ()
     if any(name not in nodes for name in missing):  # for "did you mean"
-        listed = await client.list(NODE, decode=trimmed.node_list(()))
+        listed = await client.list(NODE, decode=partial_decoding.node_list(()))
         names = tuple(str(node["metadata"]["name"]) for node in listed.items)
     # Of nodes without the labels a few will do, for so many may be advised to be labelled.
     asked, preferred_too = node_check.labels_asked(workspace, rules), frozenset(preferred)
@@ -75,7 +75,7 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
 class _Taken:
     """Nodes by name, taken in a page at a time."""
 
-    def __init__(self, client: Client, decode: trimmed.Decode) -> None:
+    def __init__(self, client: Client, decode: partial_decoding.Decode) -> None:
         self._client, self._decode, self._kept = client, decode, node_check.keeping()
 
     async def by_labels(self, selector: str) -> dict[str, Object]:
@@ -129,7 +129,7 @@ async def pods_on(
         names: of the nodes.
         seen: is shown every unfinished pod there, whatever it holds.
     """
-    decode = trimmed.pod_list([api.LABEL_WORKSPACE, api.LABEL_CREATED_BY_SET])
+    decode = partial_decoding.pod_list([api.LABEL_WORKSPACE, api.LABEL_CREATED_BY_SET])
     one_by_one = [f"spec.nodeName={name},{UNFINISHED}" for name in names]
 
     def keep(pod: Object) -> bool:

@@ -176,9 +176,9 @@ def output_format(value: str, choices: Sequence[str]) -> None:
         InputError: the format is not among the choices, or its expression is no JSONPath.
     """
     if "json" in choices and value.startswith(_CHOOSING):
-        from kaitoctl.screens import choosing
+        from kaitoctl.screens import output_templates
 
-        choosing.check(value)
+        output_templates.check(value)
         return
     one_of(value, choices, option="--output")
 

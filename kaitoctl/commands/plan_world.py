@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.commands.cluster import served_versions, together, workspace_kind
-from kaitoctl.commands.kaito_here import as_said
+from kaitoctl.commands.kaito_detection import as_said
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_check, revisions, validation

@@ -19,7 +19,7 @@ from kaitoctl.commands import (
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import OF_ROLES, connected, field_manager
 from kaitoctl.commands.follow import following_s
-from kaitoctl.commands.named import workspace_or_fleet
+from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.observe_revisions import Known, explain, revisions_of, workspace_of
 from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target

@@ -17,7 +17,7 @@ from kaitoctl.commands import (
 )
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
-from kaitoctl.commands.named import fleet_named
+from kaitoctl.commands.name_lookup import fleet_named
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, named
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import undo

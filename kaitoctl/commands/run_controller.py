@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from kaitoctl.kaito.desired import Settings
-    from kaitoctl.kaito.rivals import Rival
+    from kaitoctl.kaito.kaito_at_work import Rival
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind
     from kaitoctl.reconcile.dry_run import Decision

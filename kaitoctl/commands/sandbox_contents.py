@@ -8,7 +8,7 @@ from kaitoctl.commands import listing, sandbox_models, sandbox_process
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.catalog import SHIPPED, close_matches
 from kaitoctl.kaito.validation import grammar
-from kaitoctl.runtime import extra, hugging_face, models, pulled
+from kaitoctl.runtime import extra_packages, hugging_face, model_store, models
 from kaitoctl.screens import output
 
 
@@ -19,8 +19,8 @@ def set_model(*, preset: str, model: str, sandbox_name: str) -> None:
         near = close_matches(preset, SHIPPED.presets)
         hint = f"did you mean {near[0]}?" if near else "kaitoctl models lists them"
         raise InputError(f'preset "{preset}" is not in the catalog', hint=hint)
-    extra.require()
-    path = pulled.resolve(model).absolute()
+    extra_packages.require()
+    path = model_store.resolve(model).absolute()
     _check(path)
     sandbox_models.set_model(folder, preset, path)
     output.success(f"pods of {preset} made from now on serve {path} on this machine's CPU")

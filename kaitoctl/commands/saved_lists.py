@@ -64,7 +64,7 @@ def objects(
         file: a path, or `-` for stdin.
         kind: such as `Node`; objects that do not say their kind count as it when they have a name.
         option: for messages, `--nodes`.
-        decode: reads a JSON list (`kube.trimmed`); the whole of it when None.
+        decode: reads a JSON list (`kube.partial_decoding`); the whole of it when None.
 
     Raises:
         InputError: no such file, or it holds neither such objects nor a list of them.

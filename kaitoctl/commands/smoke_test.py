@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command, shortened
 from kaitoctl.commands import endpoint, model_server
 from kaitoctl.errors import ApiError, NegativeAnswer, Unreachable
-from kaitoctl.kaito.conversation import Message
+from kaitoctl.kaito.model_protocols import Message
 from kaitoctl.kube.objects import key_of
 from kaitoctl.screens import output
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import follow_fleet, option_values
-from kaitoctl.commands.named import no_such_set
+from kaitoctl.commands.name_lookup import no_such_set
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.errors import ApiError, ExitCode, InputError
 from kaitoctl.kaito import api

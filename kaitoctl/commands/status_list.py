@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.cluster import connected, no_such
 from kaitoctl.commands.listed_sets import listed_sets
-from kaitoctl.commands.named import say_missing
+from kaitoctl.commands.name_lookup import say_missing
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import TimedOut

@@ -7,7 +7,7 @@ import sys
 from kaitoctl.advice import Command
 from kaitoctl.commands import follow
 from kaitoctl.commands.cluster import OF_ROLES, connected, workspace_by_name
-from kaitoctl.commands.named import workspace_or_fleet
+from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError

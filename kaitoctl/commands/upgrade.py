@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Command
 from kaitoctl.commands import invocation, option_values, plan_documents, plan_world
 from kaitoctl.commands.cluster import connected, served_versions, workspace_kind
-from kaitoctl.commands.kaito_here import kaito_here
+from kaitoctl.commands.kaito_detection import kaito_here
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.errors import ExitCode, InputError, NegativeAnswer

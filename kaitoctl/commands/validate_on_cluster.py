@@ -12,7 +12,7 @@ from functools import partial
 
 from kaitoctl.commands import invocation
 from kaitoctl.commands.cluster import connected, together
-from kaitoctl.commands.kaito_here import KaitoHere, served_or_warn, setting_of
+from kaitoctl.commands.kaito_detection import KaitoHere, served_or_warn, setting_of
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, shortened_inside, text
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
-from kaitoctl.commands.named import each, say_missing, workspace_or_fleet
+from kaitoctl.commands.name_lookup import each, say_missing, workspace_or_fleet
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.option_values import ManagedBy, Named

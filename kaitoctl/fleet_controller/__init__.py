@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+from kaitoctl.fleet_controller.both_controllers import run_together
 from kaitoctl.fleet_controller.reconcile import FleetReconciler, FleetStores
-from kaitoctl.fleet_controller.together import run_together
 from kaitoctl.fleet_controller.wiring import run, transform_of
 
 __all__ = ["FleetReconciler", "FleetStores", "run", "run_together", "transform_of"]

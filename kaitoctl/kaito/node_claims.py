@@ -14,7 +14,7 @@ from itertools import count
 from kaitoctl.kaito import api, desired, node_check, tuning
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.node_check import asked
+from kaitoctl.kaito.node_check import need
 from kaitoctl.kube.objects import (
     NODE_CLAIM,
     Object,
@@ -179,7 +179,7 @@ def contradiction(workspace: Object, known: Catalog) -> str:
     """
     if not node_check.instance_type_of(workspace):
         return "no new node can be asked for: resource.instanceType is not given"
-    pod, shape = asked.custom_pod(workspace), known.instance_type(node_check.instance_type_of(workspace))
+    pod, shape = need.custom_pod(workspace), known.instance_type(node_check.instance_type_of(workspace))
     if pod is not None and shape is not None and shape.gpu_resource == api.GPU and pod.gpus > shape.gpus:
         return f"no new node would do: {shape.name} has {shape.gpus} GPUs, and each pod asks for {pod.gpus}"
     given = {**_requirements(workspace, is_aws=_is_aws(workspace, known)), **_own_labels(workspace)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.node_check import Verdict, labels_asked, pods_of_others, preferred_nodes
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, key_of, labels_of
 
@@ -68,7 +68,7 @@ def without_changes_to(verdict: Verdict, whose: Mapping[str, str], looked_at: It
             continue
         if why := whose.get(node.name) or ("" if node.name in known else "look first whose pods it has"):
             hint = f"{why}: leave it alone, and choose another" if node.name in whose else why
-            look = looks.pods_on(node.name)
+            look = kubectl_hints.pods_on(node.name)
             findings = [
                 replace(item, hint=hint, command=look) if item.changes_node else item
                 for item in node.findings

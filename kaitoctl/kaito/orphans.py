@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import api, looks, node_claims
+from kaitoctl.kaito import api, kubectl_hints, node_claims
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kube.objects import (
     Object,
@@ -176,7 +176,7 @@ def _looked_at_first(orphan: Orphan) -> Orphan:
 
 
 def _look(node: str) -> Command:
-    return looks.pods_on(node)
+    return kubectl_hints.pods_on(node)
 
 
 def _names(pods: Sequence[Object]) -> str:

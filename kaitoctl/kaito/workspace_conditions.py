@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.asked import Asked, asked_words
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.claim_attempts import Asked, asked_words
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.node_check import Verdict, instance_type_of
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current

@@ -1,9 +1,9 @@
 """The API client: the only connection from kaitoctl to an API server.
 
 `kubeconfig` says which server and who we are, `transport` asks it; here answers become objects and watches
-(`answers`). Objects stay dicts, a watch is a stream of lines. Only what the server itself asks for
+(`response_bodies`). Objects stay dicts, a watch is a stream of lines. Only what the server itself asks for
 (`Retry-After`) is retried behind the caller's back; for a command that somebody waits for (`patient`), also
-what may pass, and a long silence is said (`patience`). Watching *for ever* is not here; that is
+what may pass, and a long silence is said (`request_retries`). Watching *for ever* is not here; that is
 `reconcile.informer`.
 """
 
@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.kube import failures
-from kaitoctl.kube.answers import (
+from kaitoctl.kube.http import Answer
+from kaitoctl.kube.kubeconfig import Server
+from kaitoctl.kube.objects import Kind, Object
+from kaitoctl.kube.overrides import NONE, Overrides
+from kaitoctl.kube.paging import Paging
+from kaitoctl.kube.partial_decoding import WORTH_MSGSPEC, Decode
+from kaitoctl.kube.request import Request
+from kaitoctl.kube.response_bodies import (
     ObjectList,
     WatchEvent,
     html_safe,
@@ -27,15 +34,8 @@ from kaitoctl.kube.answers import (
     items_of,
     watch_event,
 )
-from kaitoctl.kube.http import Answer
-from kaitoctl.kube.kubeconfig import Server
-from kaitoctl.kube.objects import Kind, Object
-from kaitoctl.kube.overrides import NONE, Overrides
-from kaitoctl.kube.paging import Paging
-from kaitoctl.kube.request import Request
 from kaitoctl.kube.server_choice import find_server
 from kaitoctl.kube.transport import Exchange, Observer, Transport
-from kaitoctl.kube.trimmed import WORTH_MSGSPEC, Decode
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
@@ -173,7 +173,7 @@ class Client:
             namespace: empty for all namespaces.
             label_selector: `a=1,b!=2,c in (x,y)`.
             field_selector: `metadata.name=x`.
-            decode: reads a page; `kube.trimmed` has decoders that keep only what is looked at.
+            decode: reads a page; `kube.partial_decoding` has decoders that keep only what is looked at.
             keep: which objects to return; the others of a page are forgotten with it.
         """
         items: list[Object] = []

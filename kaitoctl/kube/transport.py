@@ -21,8 +21,8 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kube import credentials, failures, http, proxies, refusals, tls
 from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
-from kaitoctl.kube.patience import Patience
 from kaitoctl.kube.request import Request
+from kaitoctl.kube.request_retries import Patience
 from kaitoctl.kube.server_choice import insist_on_an_address, refuse_to_leak_a_secret
 
 _HEADERS = {"User-Agent": f"kaitoctl/{__version__}", "Accept": "application/json"}

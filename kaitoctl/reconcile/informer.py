@@ -20,8 +20,8 @@ from kaitoctl.reconcile.store import Change, Store
 from kaitoctl.reconcile.watch_state import MOST_FAILED_WATCHES, State, WatchState, is_before
 
 if TYPE_CHECKING:
-    from kaitoctl.kube.answers import WatchEvent
     from kaitoctl.kube.client import Client
+    from kaitoctl.kube.response_bodies import WatchEvent
 
 logger = logging.getLogger(__name__)
 

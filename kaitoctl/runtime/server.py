@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kaitoctl.errors import InputError
-from kaitoctl.runtime import adapters, engine, extra, hugging_face, models, strength_files
+from kaitoctl.runtime import adapters, engine, extra_packages, hugging_face, models, strength_files
 from kaitoctl.runtime.adapters import Adapter
-from kaitoctl.runtime.apart import apart
 from kaitoctl.runtime.strengths import Strengths
+from kaitoctl.runtime.worker_process import apart
 
 _STOP_TIMEOUT_S = 2.0
 
@@ -57,7 +57,7 @@ def serve(asked: Asked) -> None:
     Raises:
         InputError: the model, an adapter or the port cannot be used; nothing was served.
     """
-    extra.require()
+    extra_packages.require()
     written = strength_files.read(asked.strengths)
     asked = replace(asked, adapters=[_at(adapter, written) for adapter in asked.adapters])
     _say("A model server on this machine's CPU, run by kaitoctl; a sandbox's node and GPU are simulated")
@@ -110,7 +110,7 @@ async def _serve(asked: Asked, running: engine.Engine, listener: socket.socket) 
     import aiohttp
     from aiohttp import web
 
-    from kaitoctl.runtime.face import Face
+    from kaitoctl.runtime.http_api import Face
 
     strengths = Strengths([item.name for item in asked.adapters], [item.strength for item in asked.adapters])
     ended = asyncio.Event()

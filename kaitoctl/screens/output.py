@@ -169,17 +169,17 @@ def structured(value: Any, output: str, *, indent: int = _INDENT, rows: str = ""
     if output == "json":
         document(value, indent=indent)
     elif output.startswith("jsonpath="):
-        from kaitoctl.screens import choosing
+        from kaitoctl.screens import output_templates
 
         _write(
             sys.stdout,
-            passage(choosing.jsonpath_text(value, output)),
+            passage(output_templates.jsonpath_text(value, output)),
             end="\n" if sys.stdout.isatty() else "",
         )
     elif output.startswith("custom-columns="):
-        from kaitoctl.screens import choosing
+        from kaitoctl.screens import output_templates
 
-        table(*choosing.columns(value, output, rows))
+        table(*output_templates.columns(value, output, rows))
     else:
         from kaitoctl.kube.yaml_writer import to_yaml
 

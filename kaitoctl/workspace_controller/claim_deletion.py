@@ -37,9 +37,9 @@ from kaitoctl.kube.workloads import is_rolled_out
 from kaitoctl.workspace_controller import steps
 from kaitoctl.workspace_controller.claims import LOOK_AGAIN_S, ClaimResult, claims_of
 from kaitoctl.workspace_controller.decisions import MANAGER
-from kaitoctl.workspace_controller.guests import CANNOT_BE_SEEN, held_by, last_look
 from kaitoctl.workspace_controller.node_pools import NodePools
 from kaitoctl.workspace_controller.node_view import Look, NodeView
+from kaitoctl.workspace_controller.other_pods_on_node import CANNOT_BE_SEEN, held_by, last_look
 from kaitoctl.workspace_controller.stores import Stores, workspace_of_labels
 
 logger = logging.getLogger(__name__)

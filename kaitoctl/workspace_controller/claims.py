@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
-from kaitoctl.kaito import api, asked, node_claims, provisioning
-from kaitoctl.kaito.asked import Asked
+from kaitoctl.kaito import api, claim_attempts, node_claims, provisioning
+from kaitoctl.kaito.claim_attempts import Asked
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import JOB, NODE_CLAIM, Object, dig, is_being_deleted, key_of, uid_of
@@ -86,7 +86,7 @@ class Claims:
         verdict = look.verdict
         if verdict.enough:
             return
-        result.asked = asked.asked_of(workspace)
+        result.asked = claim_attempts.asked_of(workspace)
         if look.waits_for_others:
             result.look_again(LOOK_AGAIN_S)
         if verdict.unusable_preferred or not self._stores.can_claim():

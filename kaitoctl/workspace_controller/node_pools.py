@@ -31,8 +31,8 @@ from kaitoctl.kube.request import Request
 from kaitoctl.workspace_controller import steps
 from kaitoctl.workspace_controller.claims import LOOK_AGAIN_S, ClaimResult
 from kaitoctl.workspace_controller.decisions import MANAGER
-from kaitoctl.workspace_controller.guests import last_look
 from kaitoctl.workspace_controller.node_view import Look
+from kaitoctl.workspace_controller.other_pods_on_node import last_look
 from kaitoctl.workspace_controller.stores import Stores
 
 logger = logging.getLogger(__name__)

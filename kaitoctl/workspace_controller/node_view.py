@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from kaitoctl.kaito import api, node_check, node_claims, sharing
+from kaitoctl.kaito import api, node_assignment, node_check, node_claims
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
+from kaitoctl.kaito.node_assignment import Seeker
 from kaitoctl.kaito.node_check import Finding, NodeVerdict, Rules, Verdict
-from kaitoctl.kaito.sharing import Seeker
 from kaitoctl.kaito.workspace_conditions import FAILED
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import (
@@ -233,7 +233,7 @@ class NodeView:
         ]
         if goes:
             seekers = [replace(one, takes_turns=one.takes_turns or one.lost > 0) for one in seekers]
-        shares = sharing.shares(seekers, free, bought)
+        shares = node_assignment.shares(seekers, free, bought)
         return shares, {name: key for key, taken in shares.items() for name in taken}
 
     def _competitors(

@@ -33,7 +33,6 @@ from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.reconcile.planner import Plan, owner_generation
 from kaitoctl.workspace_controller import history, status_write, steps, take_over, tuning_start
 from kaitoctl.workspace_controller.children import Children
-from kaitoctl.workspace_controller.choices import Choices
 from kaitoctl.workspace_controller.claim_deletion import ClaimDeletion
 from kaitoctl.workspace_controller.claims import ClaimResult, Claims, claims_of
 from kaitoctl.workspace_controller.decisions import (
@@ -50,6 +49,7 @@ from kaitoctl.workspace_controller.node_pools import NodePools
 from kaitoctl.workspace_controller.node_view import Look, NodeView
 from kaitoctl.workspace_controller.stores import Stores
 from kaitoctl.workspace_controller.take_over import Turns
+from kaitoctl.workspace_controller.workspace_settings import Choices
 
 # Secrets and ConfigMaps of users' that are missing: to watch all of them would be to read all of them.
 _INPUTS_AGAIN_S = 30.0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kaitoctl.kaito import api, revisions, rivals
+from kaitoctl.kaito import api, kaito_at_work, revisions
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.rivals import Rival
+from kaitoctl.kaito.kaito_at_work import Rival
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -203,6 +203,6 @@ def _watch(
 
 
 def _look_for_kaito(beside: Callable[[Rival], None], change: Change) -> None:
-    if change.new is not None and rivals.is_candidate(change.new):
-        for rival in rivals.of_deployments([change.new]):
+    if change.new is not None and kaito_at_work.is_candidate(change.new):
+        for rival in kaito_at_work.of_deployments([change.new]):
             beside(rival)

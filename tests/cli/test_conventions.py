@@ -64,9 +64,9 @@ def test_jsonpath_finds_what_kubectl_finds(listed: Shell) -> None:
 
 
 def chosen(value: Any, output: str) -> str:
-    from kaitoctl.screens import choosing
+    from kaitoctl.screens import output_templates
 
-    return choosing.jsonpath_text(value, output)
+    return output_templates.jsonpath_text(value, output)
 
 
 def test_jsonpath_is_taken_wherever_there_is_json(listed: Shell) -> None:

@@ -19,7 +19,7 @@ from builders import node, pod
 from kaitoctl.advice import text
 from kaitoctl.commands.saved_lists import objects
 from kaitoctl.errors import InputError
-from kaitoctl.kube import trimmed
+from kaitoctl.kube import partial_decoding
 
 A, B = node("gpu-a"), node("gpu-b")
 LIST = {"apiVersion": "v1", "kind": "List", "items": [A, B]}
@@ -128,7 +128,7 @@ def saved(folder: Path, body: str | bytes) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("decode", [None, trimmed.node_list(["apps"])], ids=["whole", "trimmed"])
+@pytest.mark.parametrize("decode", [None, partial_decoding.node_list(["apps"])], ids=["whole", "trimmed"])
 @pytest.mark.parametrize("form", READ)
 def test_each_form_of_a_list_is_read(
     tmp_path: Path, form: str, decode: Callable[[bytes], Any] | None

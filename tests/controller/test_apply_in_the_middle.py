@@ -19,9 +19,9 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.planning import Plan
 from kaitoctl.kube import request
-from kaitoctl.kube.answers import ObjectList
 from kaitoctl.kube.objects import CONFIG_MAP, SECRET, Kind, Object, ObjectKey, key_of
 from kaitoctl.kube.request import Request
+from kaitoctl.kube.response_bodies import ObjectList
 
 AGAIN = "kaitoctl apply -f models"
 CONFIG: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a": "b"}}

@@ -14,7 +14,7 @@ from builders import workspace
 from controlplane.plane import ControlPlane
 
 from kaitoctl.commands.beside_kaito import rivals_in
-from kaitoctl.kaito import api, node_check, rivals, workspace_status
+from kaitoctl.kaito import api, kaito_at_work, node_check, workspace_status
 from kaitoctl.kaito.workspace_conditions import Observed
 from kaitoctl.kaito.workspace_status import trim
 from kaitoctl.kube import request
@@ -60,8 +60,8 @@ def team(control_plane: ControlPlane) -> Iterator[Path]:
         control_plane.send("DELETE", f"/api/v1/namespaces/{name}")
 
 
-def seen_by(kubeconfig: Path, namespace: str) -> list[rivals.Rival]:
-    async def look() -> list[rivals.Rival]:
+def seen_by(kubeconfig: Path, namespace: str) -> list[kaito_at_work.Rival]:
+    async def look() -> list[kaito_at_work.Rival]:
         async with connect(kubeconfig=kubeconfig) as client:
             return await rivals_in(client, api.WORKSPACE_V1BETA1, namespace)
 
@@ -89,7 +89,7 @@ def test_who_may_not_look_is_told_so_and_sees_what_there_is(
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": rivals.LEASE, "namespace": SYSTEM},
+        "metadata": {"name": kaito_at_work.LEASE, "namespace": SYSTEM},
         "spec": {
             "holderIdentity": "workspace-1",
             "leaseDurationSeconds": 15,
@@ -101,8 +101,10 @@ def test_who_may_not_look_is_told_so_and_sees_what_there_is(
     for obj in role("leases", SYSTEM, rule, "beside"):
         control_plane.apply(obj)
     (held,) = seen_by(team, TEAM)
-    assert held.words == f"workspace-1 holds KAITO's lease {SYSTEM}/{rivals.LEASE}"
-    control_plane.do("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/{rivals.LEASE}")
+    assert held.words == f"workspace-1 holds KAITO's lease {SYSTEM}/{kaito_at_work.LEASE}"
+    control_plane.do(
+        "DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/{kaito_at_work.LEASE}"
+    )
 
     written_by_kaito(control_plane, "written", workerNodes=["gpu-a"])
     (wrote,) = seen_by(team, TEAM)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kaitoctl.errors import ApiError, KaitoctlError
-from kaitoctl.kaito import api, asked, desired, node_claims, sharing, workspace_conditions
+from kaitoctl.kaito import api, claim_attempts, desired, node_assignment, node_claims, workspace_conditions
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION
 from kaitoctl.kube import final_refusals, request
 from kaitoctl.kube.objects import (
@@ -487,17 +487,17 @@ def _everybody_plans_with_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
     def shares(seekers: Any, free: Any, bought: Any = ()) -> Any:
         return {one.key: tuple(sorted(one.asks))[: one.needs] for one in seekers}
 
-    monkeypatch.setattr(sharing, "shares", shares)
+    monkeypatch.setattr(node_assignment, "shares", shares)
 
 
 def _nobody_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    share = sharing.shares
+    share = node_assignment.shares
 
     def shares(seekers: Any, free: Any, bought: Any = ()) -> Any:
         blind = [replace(one, own=frozenset(), before=frozenset(), coming=0, lost=0) for one in seekers]
         return share(blind, free)
 
-    monkeypatch.setattr(sharing, "shares", shares)
+    monkeypatch.setattr(node_assignment, "shares", shares)
 
 
 def _given_back_as_soon_as_there_are_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,7 +550,7 @@ def _buys_before_the_scheduler_has_spoken(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def _keeps_from_all_what_one_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing._Table, "put_back", lambda *_: None)
+    monkeypatch.setattr(node_assignment._Table, "put_back", lambda *_: None)
     monkeypatch.setattr(node_view, "_is_stuck", lambda workspace: False)  # either would do
 
 
@@ -577,7 +577,7 @@ RIVALS = (
     Rival(
         "patience-lost-on-restart",
         ("no-capacity",),
-        lambda patch: patch.setattr(asked, "asked_of", lambda workspace: {}),
+        lambda patch: patch.setattr(claim_attempts, "asked_of", lambda workspace: {}),
     ),
     Rival(
         "buys-while-the-scheduler-looks",

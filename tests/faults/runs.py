@@ -60,8 +60,8 @@ from kaitoctl.kube.workloads import is_rolled_out
 from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox.store import Entry
 from kaitoctl.workspace_controller import ReconcileSteps, Stores, WorkspaceReconciler, transform_of
-from kaitoctl.workspace_controller.choices import Choices
 from kaitoctl.workspace_controller.decisions import refusal_of
+from kaitoctl.workspace_controller.workspace_settings import Choices
 
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
 

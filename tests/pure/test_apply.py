@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.kube.managed_fields import Fields, both, minus, paths
 from kaitoctl.kube.objects import Object
-from kaitoctl.sandbox.apply import (
+from kaitoctl.sandbox.server_side_apply import (
     ApplyConflict,
     Manager,
     Owners,

@@ -10,7 +10,7 @@ from hypothesis import given
 from strategies import JSON
 
 from kaitoctl.kube import fast_json
-from kaitoctl.kube.answers import html_safe
+from kaitoctl.kube.response_bodies import html_safe
 
 
 def test_text_is_written_as_api_servers_write_it() -> None:

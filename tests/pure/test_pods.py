@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from builders import pod
 
-from kaitoctl.kube import pod_state, trimmed
+from kaitoctl.kube import partial_decoding, pod_state
 from kaitoctl.kube.objects import Object
 
 
@@ -79,7 +79,7 @@ def test_sidecars_hold_gpus_beside_the_containers(inits: list[tuple[str | None, 
     ]
     assert pod_state.gpu_request(obj, "nvidia.com/gpu") == devices
     assert pod_state.gpu_request(pod_state.holding_gpus(obj) or {}, "nvidia.com/gpu") == devices
-    decode = trimmed.pod_list([])
+    decode = partial_decoding.pod_list([])
     body = json.dumps({"items": [obj] * 2000}).encode()  # large enough for the typed decoder
     assert pod_state.gpu_request(decode(body)["items"][0], "nvidia.com/gpu") == devices
 

@@ -10,7 +10,7 @@ import pytest
 from trouble import NOW, World
 
 from kaitoctl.advice import text
-from kaitoctl.kaito.diagnosis.obstacles import ruled_out
+from kaitoctl.kaito.diagnosis.scheduler_messages import ruled_out
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.serving import serving
 from kaitoctl.kaito.view import view

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaitoctl.kube.answers import WatchEvent
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import POD, Object, ObjectKey
 from kaitoctl.kube.pod_state import holding_gpus, is_finished
+from kaitoctl.kube.response_bodies import WatchEvent
 from kaitoctl.reconcile import Change, Derived, Informer, Store
 from kaitoctl.reconcile.store import Followed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kaitoctl.errors import InputError
-from kaitoctl.runtime.apart import apart
+from kaitoctl.runtime.worker_process import apart
 
 
 def test_the_result_comes_back_and_what_was_imported_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -395,15 +395,15 @@ def test_a_hugging_face_folder_is_served_as_it_is(tmp_path: Path) -> None:
 
 def test_models_of_the_users_are_kept_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kaitoctl.errors import InputError
-    from kaitoctl.runtime import models, pulled
+    from kaitoctl.runtime import model_store, models
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    kept = pulled.take("mine", tiny.model(tmp_path / "m"))
-    assert models.read(pulled.resolve("mine")).architecture == "llama"
-    assert [row["path"] for row in pulled.list_models() if row["name"] == "mine"] == [str(kept)]
+    kept = model_store.take("mine", tiny.model(tmp_path / "m"))
+    assert models.read(model_store.resolve("mine")).architecture == "llama"
+    assert [row["path"] for row in model_store.list_models() if row["name"] == "mine"] == [str(kept)]
     (tmp_path / "bad.gguf").write_bytes(b"GGUF")
     with pytest.raises(InputError, match="not a complete GGUF"):
-        pulled.take("other", tmp_path / "bad.gguf")
+        model_store.take("other", tmp_path / "bad.gguf")
     with pytest.raises(InputError, match="no such model here"):
-        pulled.resolve("smollm2-135m-instruct")
-    assert [path.name for path in pulled.folder().iterdir()] == ["mine.gguf"]
+        model_store.resolve("smollm2-135m-instruct")
+    assert [path.name for path in model_store.folder().iterdir()] == ["mine.gguf"]

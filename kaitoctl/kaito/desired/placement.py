@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.node_check import TOLERATIONS
-from kaitoctl.kaito.node_check.asked import SPOT
+from kaitoctl.kaito.node_check.need import SPOT
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import Object, dig
 

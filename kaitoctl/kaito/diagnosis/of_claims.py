@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import api, catalog, looks, node_check
+from kaitoctl.kaito import api, catalog, kubectl_hints, node_check
 from kaitoctl.kaito.controller_errors import split
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import (
@@ -49,7 +49,9 @@ def claims(case: Case) -> Iterator[Cause]:
         if (launched := _held_launch(claim)) is not None:
             yield _not_launched(case, claim, launched)
         elif (event := _launch_event(case, claim)) is not None:
-            yield _told_by(case, event, [condition_words(_step(claim, "Launched"))], looks.describe(claim))
+            yield _told_by(
+                case, event, [condition_words(_step(claim, "Launched"))], kubectl_hints.describe(claim)
+            )
         elif is_being_deleted(claim):
             yield _going(case, claim)
         elif not conditions.is_true(claim, "Ready"):
@@ -117,7 +119,7 @@ def _not_launched(case: Case, claim: Object, launched: Object) -> Cause:
     words = " ".join((reason, *(said for _, said in evidence)))
     name = str(claim["metadata"]["name"])
     return _launch_cause(
-        case, title_of(claim), reason, words, why, evidence, looks.describe(claim), name=name
+        case, title_of(claim), reason, words, why, evidence, kubectl_hints.describe(claim), name=name
     )
 
 
@@ -182,7 +184,7 @@ def _pending(case: Case, claim: Object) -> Cause:
     code, hint, command = (
         "node-claim-pending",
         "nodes take minutes; then check the node provisioner's log",
-        looks.describe(claim),
+        kubectl_hints.describe(claim),
     )
     if not dig(claim, "status", "conditions"):
         message, within_s = f"no node provisioner has acted on {name} for {span(since_s)}", _TAKEN_UP_WITHIN_S
@@ -204,7 +206,7 @@ def _pending(case: Case, claim: Object) -> Cause:
         ready = conditions.find(node, "Ready") or {}
         since_s, within_s = case.age_s(ready.get("lastTransitionTime")), _PLUGIN_WITHIN_S
         message = f"node {node_name} has joined and shows no {api.GPU} for {span(since_s)}"
-        code, hint, command = "device-plugin-missing", _PLUGIN_HINT, looks.pods_on(node_name)
+        code, hint, command = "device-plugin-missing", _PLUGIN_HINT, kubectl_hints.pods_on(node_name)
     else:
         ready = _step(claim, "Ready")
         why = str(ready.get("message") or ready.get("reason") or _other_denial(claim) or "no reason is given")
@@ -255,7 +257,7 @@ def _not_initialized(
         thing = thing or next(iter(_startup_taints(claim, node)), "(check the node)")
     if reason == "ResourceNotRegistered" and thing in ("", api.GPU):
         message = f"node {node_name or of_claim} has joined and shows no {api.GPU}"
-        command = looks.pods_on(node_name) if node_name else looks.describe(claim)
+        command = kubectl_hints.pods_on(node_name) if node_name else kubectl_hints.describe(claim)
         return "device-plugin-missing", message, _PLUGIN_HINT, command
     words = {
         "node": node_name or of_claim,
@@ -272,12 +274,12 @@ def _not_initialized(
     )
     hint = "check its conditions and taints, and the pods of the node's agents"
     is_there = node_name and node_name not in case.seen.gone and reason != "NodeNotFound"
-    command = Command("kubectl describe node", node_name) if is_there else looks.describe(claim)
+    command = Command("kubectl describe node", node_name) if is_there else kubectl_hints.describe(claim)
     if reason == "NodeNotFound":
         hint = "check who deleted the Node or the machine; the claim was given up, and another one is created"
     if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist") and node_name:
         hint = "check that it runs on the node; do not remove the taint by hand"
-        command = looks.pods_on(node_name)
+        command = kubectl_hints.pods_on(node_name)
     return "node-not-initialized", message, hint, command
 
 
@@ -332,7 +334,7 @@ def _going(case: Case, claim: Object) -> Cause:
             f"the machine for {name} did not join within {span(karpenter.REGISTER_WITHIN_S)} and is given up",
             [*evidence, *_warnings(case, claim)],
             hint=_JOINS,
-            command=looks.describe(claim),
+            command=kubectl_hints.describe(claim),
         )
     why = str(disrupted.get("reason") or "") if disrupted.get("status") == "True" else ""
     message = f"node {dig(claim, 'status', 'nodeName') or 'of ' + name} is being removed"
@@ -342,7 +344,7 @@ def _going(case: Case, claim: Object) -> Cause:
         f"{message}: {why}" if why else message,
         [*evidence, *_warnings(case, claim)],
         hint="wait for its successor; what asked for its deletion (drift, consolidation, somebody) says why",
-        command=looks.describe(claim),
+        command=kubectl_hints.describe(claim),
         weight="wait",
     )
 
@@ -356,7 +358,7 @@ def _inconsistent(case: Case, claim: Object, found: Object) -> Cause:
         f"the node of {claim['metadata']['name']} is not what was promised: {said}",
         [condition_words(found), *evidence],
         hint="check the node's GPUs and its device plugin; a machine with a broken GPU has to be replaced",
-        command=looks.describe(claim),
+        command=kubectl_hints.describe(claim),
         weight="wait",
     )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, is_creating, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_images import for_registry, registry_of
@@ -59,7 +59,7 @@ def configuration(case: Case) -> Iterator[Cause]:
                     message,
                     [(source, words)],
                     hint="add the key",
-                    command=looks.describe(pod),
+                    command=kubectl_hints.describe(pod),
                 )
                 break
         else:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import api, controller_errors, looks, node_check
+from kaitoctl.kaito import api, controller_errors, kubectl_hints, node_check
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
@@ -180,7 +180,7 @@ def _waits_for_nodes(case: Case, evidence: list[tuple[str, str]], since_s: float
         else "check that the controller works, and may delete NodeClaims; they cost money until they go"
         if late
         else "the controller has yet to ask for that; draining a node then takes as long as its pods",
-        command=Command("kaitoctl doctor") if late and not says else looks.describe(claim),
+        command=Command("kaitoctl doctor") if late and not says else kubectl_hints.describe(claim),
         weight="fault" if late else "wait",
     )
 
@@ -243,7 +243,7 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     node_name = str(dig(claim, "status", "nodeName") or "")
     node = case.seen.node(node_name)
     evidence = [(title_of(claim), _holds(claim)), *_evidence(case)]
-    look = looks.describe(claim)
+    look = kubectl_hints.describe(claim)
     steps = [
         (step, found)
         for step in karpenter.DELETION
@@ -290,7 +290,7 @@ def _of_claim(case: Case, claim: Object) -> Cause:
         else "check which pods are left on the node and why they do not end; then what the NodeClaim says"
         if late and node_name
         else "draining a node takes as long as its pods; then check what the NodeClaim says",
-        command=looks.pods_on(node_name) if late and node_name and not in_cloud else look,
+        command=kubectl_hints.pods_on(node_name) if late and node_name and not in_cloud else look,
         weight="fault" if late else "wait",
     )
 
@@ -349,7 +349,7 @@ def _dependents(case: Case) -> Cause:
         f"Kubernetes deletes what depends on the Workspace first: {names}{more}",
         [*evidence[:3], *_evidence(case)],
         hint="each of them has to end: check its finalizers, and a pod's node",
-        command=looks.describe(last),
+        command=kubectl_hints.describe(last),
         weight="fault"
         if case.age_s(case.workspace["metadata"]["deletionTimestamp"]) > _DRAINS_WITHIN_S
         else "wait",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks, node_check
+from kaitoctl.kaito import kubectl_hints, node_check
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import code_of
@@ -83,9 +83,9 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
     ][:1]
     if code == "pod-rejected" and not own_hint and re.search(_DEVICES, f"{group.reason} {group.words}"):
         hint = "what the kubelet knows of the node's GPUs is stale: see and restart its device plugin"
-    look = Command("kubectl describe node", group.node) if group.node else looks.describe(newest)
+    look = Command("kubectl describe node", group.node) if group.node else kubectl_hints.describe(newest)
     if code == "pod-rejected" and re.search(_DEVICES, group.words) and group.node:
-        look = looks.pods_on(group.node)
+        look = kubectl_hints.pods_on(group.node)
     return blame(
         code,
         title_of(newest) if count == 1 else f"{count} {node_check.plural('pod', count)} of {case.name}",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -105,7 +105,12 @@ def images(case: Case) -> Iterator[Cause]:
         if evidence and is_creating(pod):
             message, hint = f"an image cannot be used: {evidence[0][1]}", "check the message"
             yield blame(
-                "image-pull-failed", title_of(pod), message, evidence, hint=hint, command=looks.describe(pod)
+                "image-pull-failed",
+                title_of(pod),
+                message,
+                evidence,
+                hint=hint,
+                command=kubectl_hints.describe(pod),
             )
 
 
@@ -171,7 +176,7 @@ class _Pull:
 
     @property
     def describe(self) -> Command:
-        return looks.describe(self.pod)
+        return kubectl_hints.describe(self.pod)
 
     @property
     def another_image(self) -> Command:
@@ -383,7 +388,9 @@ def wrong_platform(case: Case, pod: Object, name: str, image: str, evidence: lis
         f"the image{of}, {image}, exists for another CPU architecture or operating system than the node's",
         evidence,
         hint="build it for linux/amd64 (docker build --platform linux/amd64), and push it",
-        command=set_adapter(case, adapter, "--image", "IMAGE:TAG") if adapter else looks.describe(pod),
+        command=set_adapter(case, adapter, "--image", "IMAGE:TAG")
+        if adapter
+        else kubectl_hints.describe(pod),
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, looks, node_check
+from kaitoctl.kaito import api, kubectl_hints, node_check
 from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, denials, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.maintenance import maintenance_of
@@ -202,7 +202,7 @@ def _budget_block(
             evidence,
             hint="check which pods are left on the node, and what keeps them: a PodDisruptionBudget, the "
             "annotation karpenter.sh/do-not-disrupt, a finalizer, or a long grace period",
-            command=looks.pods_on(name),
+            command=kubectl_hints.pods_on(name),
             weight="fault" if late else "wait",
         )
     named = f" ({', '.join(budgets)})" if budgets else ""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     Case,
@@ -146,7 +146,7 @@ def _start_failure(case: Case, pod: Object, item: Object, reason: str, words: st
         f"the container cannot be started: {words}",
         evidence,
         hint=next((hint for pattern, hint in _START_HINTS if re.search(pattern, words)), "check the message"),
-        command=looks.describe(pod),
+        command=kubectl_hints.describe(pod),
     )
 
 
@@ -262,7 +262,7 @@ def _by_its_probe(case: Case, pod: Object, item: Object) -> Cause | None:
                 f"it runs, and its probe does not pass: {says}",
                 [event_words(newest)],
                 hint=f"correct the {part} of the probe in the pod template: more time does not help",
-                command=looks.describe(pod),
+                command=kubectl_hints.describe(pod),
             )
     return None
 

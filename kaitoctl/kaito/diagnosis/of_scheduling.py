@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, looks
+from kaitoctl.kaito import api, kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_volumes import unbound_claims
@@ -49,7 +49,7 @@ def gated(case: Case) -> Iterator[Cause]:
             else "who set the gate takes it away; nodes are not the matter",
             command=Command("kubectl get workloads.kueue.x-k8s.io", *case.in_namespace)
             if is_kueue
-            else looks.describe(pod),
+            else kubectl_hints.describe(pod),
         )
         return
 
@@ -159,7 +159,7 @@ def scheduling(case: Case) -> Iterator[Cause]:
             continue
         if code_of("scheduled", str(placed.get("reason") or "")) == "scheduling-gated":
             continue
-        from kaitoctl.kaito.diagnosis.obstacles import Obstacle, obstacle_of  # most pods have a node
+        from kaitoctl.kaito.diagnosis.scheduler_messages import Obstacle, obstacle_of  # most pods have a node
 
         words = str(placed.get("message") or "")
         evidence = [("condition PodScheduled", words)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.serving import (
@@ -86,7 +86,7 @@ def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, Command]
             "the controller makes it when it next looks at the Workspace: check that it runs",
             Command("kaitoctl doctor"),
         )
-    look = looks.describe(main)
+    look = kubectl_hints.describe(main)
     chosen_by = (dig(item, "spec", "selector", "matchLabels") for item in case.seen.workloads)
     labels: Object = next(filter(None, chosen_by), {})
     if found.gap == "selector" and labels and labels != dig(main, "spec", "selector"):
@@ -192,7 +192,7 @@ def readiness_gates(case: Case) -> Iterator[Cause]:
             [("condition Ready", words)],
             hint="its owner sets it, such as a load balancer's controller: check that it runs and knows "
             "the pod",
-            command=looks.describe(pod),
+            command=kubectl_hints.describe(pod),
             weight="fault" if late or case.progress.down else "wait",
         )
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import NORMAL, Place, code_of
@@ -87,7 +87,7 @@ def said_of_workloads(case: Case) -> Iterator[Cause]:
                 f"no pod of it has been created in {span(since_s)}, or is left, and no event says why",
                 [("spec", f"replicas: {replicas(workload)}"), *_unseen(case)],
                 hint="that takes Kubernetes seconds: check that kube-controller-manager runs",
-                command=looks.describe(workload),
+                command=kubectl_hints.describe(workload),
             )
 
 
@@ -106,7 +106,7 @@ def _not_taken_up(case: Case) -> Iterator[Cause]:
             f"Kubernetes has not observed its last change, made {span(since_s)} ago",
             [("status", f"observedGeneration {seen}, and metadata.generation is {wanted}")],
             hint="that takes Kubernetes seconds: check that kube-controller-manager runs",
-            command=looks.describe(workload),
+            command=kubectl_hints.describe(workload),
         )
 
 
@@ -140,7 +140,7 @@ def _cause(
         f"{reason}: {words}" if words != reason else reason,
         [(source, f"{reason}: {words}"), *more],
         hint=_HINTS.get(reason, "kaitoctl knows no advice for this reason: the message is Kubernetes' own"),
-        command=looks.describe(obj),
+        command=kubectl_hints.describe(obj),
         weight=weight,
     )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
@@ -248,7 +248,9 @@ def _volume(case: Case, pod: Object, event: Object, words: str) -> Cause:
         f"a volume{of} cannot be {what}{held}: {words}",
         evidence,
         hint=_hint(words, _VOLUME_HINTS, "check the message, and the storage driver's log"),
-        command=Command("kubectl describe pvc", *named, *case.in_namespace) if named else looks.describe(pod),
+        command=Command("kubectl describe pvc", *named, *case.in_namespace)
+        if named
+        else kubectl_hints.describe(pod),
     )
 
 
@@ -271,7 +273,7 @@ def _sandbox(case: Case, pod: Object, evidence: list[tuple[str, str]], words: st
         f"node {node} cannot make the pod's sandbox: {words}",
         evidence,
         hint=_hint(words, _SANDBOX_HINTS, "check the message, and the container runtime's log on the node"),
-        command=Command("kubectl describe node", node) if node else looks.describe(pod),
+        command=Command("kubectl describe node", node) if node else kubectl_hints.describe(pod),
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, looks, node_check
+from kaitoctl.kaito import api, kubectl_hints, node_check
 from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.pod_refusals import REFUSALS
@@ -154,7 +154,7 @@ def paused(case: Case) -> Iterator[Cause]:
                 f"its {how} keeps older pods as they are",
                 [("spec", f"updateStrategy: {strategy}")],
                 hint="whoever set that controls when pods restart; check it, and reset it when they may",
-                command=looks.describe(workload),
+                command=kubectl_hints.describe(workload),
             )
     for job in case.seen.jobs:
         if dig(job, "spec", "suspend"):
@@ -259,7 +259,7 @@ def _refusal(case: Case, obj: Object, evidence: list[tuple[str, str]]) -> Cause:
             f"the pods are refused: {kind.what.format(name=name)}",
             evidence,
             hint=kind.hint,
-            command=command or looks.describe(obj),
+            command=command or kubectl_hints.describe(obj),
             weight="wait" if kind.passes else "fault",
         )
     return blame(
@@ -268,7 +268,7 @@ def _refusal(case: Case, obj: Object, evidence: list[tuple[str, str]]) -> Cause:
         message,
         evidence,
         hint="check the message",
-        command=looks.describe(obj),
+        command=kubectl_hints.describe(obj),
     )
 
 

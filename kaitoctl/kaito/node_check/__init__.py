@@ -8,7 +8,7 @@ same function; `Rules` says whose selection it mirrors.
 Source of the rules: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), and the
 kube-scheduler's own conditions (allocatable, cordon, taints), which KAITO does not look at.
 
-`asked` reads the Workspace and `facts` the nodes; `sharing` and `taints` are what
+`need` reads the Workspace and `facts` the nodes; `sharing` and `taints` are what
 is known of their subjects; `of_...` make the findings, a module for each subject; `advice` decides which
 commands may be printed; `judge` puts it together, for one of those nodes that are `alike`; `answer` is the
 result as data, `codes` explains the findings. `inventory`, for itself, counts all GPUs by who holds them.
@@ -24,22 +24,6 @@ from kaitoctl.kaito.node_check.answer import (
     Rules,
     Verdict,
     plural,
-)
-from kaitoctl.kaito.node_check.asked import (
-    TOLERATIONS,
-    Need,
-    instance_type_of,
-    instance_types_meant,
-    labels_asked,
-    labels_read,
-    need_of,
-    of_replicas,
-    planned_nodes,
-    preferred_nodes,
-    question_of,
-    replicas_of,
-    required_nodes,
-    rules_for,
 )
 from kaitoctl.kaito.node_check.cordons import ANNOTATIONS as READ_ANNOTATIONS
 from kaitoctl.kaito.node_check.facts import trimmed
@@ -58,6 +42,22 @@ from kaitoctl.kaito.node_check.judge import (
     pods_of_others,
     verdict,
     what_counts,
+)
+from kaitoctl.kaito.node_check.need import (
+    TOLERATIONS,
+    Need,
+    instance_type_of,
+    instance_types_meant,
+    labels_asked,
+    labels_read,
+    need_of,
+    of_replicas,
+    planned_nodes,
+    preferred_nodes,
+    question_of,
+    replicas_of,
+    required_nodes,
+    rules_for,
 )
 
 __all__ = [

@@ -14,8 +14,8 @@ from typing import Any
 from kaitoctl.advice import Advice, Command, Text
 from kaitoctl.kaito.node_check import taints
 from kaitoctl.kaito.node_check.answer import Finding, NodeVerdict
-from kaitoctl.kaito.node_check.asked import Need
 from kaitoctl.kaito.node_check.facts import items, mapping
+from kaitoctl.kaito.node_check.need import Need
 from kaitoctl.kube.objects import Object
 
 _EQUAL_WHEN_WRITTEN = 2  # later versions of marshal write equal values in more than one way

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, looks
+from kaitoctl.kaito import api, kubectl_hints
 from kaitoctl.kaito.node_check import sharing, taints
-from kaitoctl.kaito.node_check.asked import Need
 from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts
+from kaitoctl.kaito.node_check.need import Need
 
 _UNDER_WAY = ("leaving", "trouble")
 
@@ -96,8 +96,8 @@ class AllowedChanges:
         name = self.node.name
         return {
             "describe": Command("kubectl describe node", name),
-            "labels": looks.labels_of(name),
-            "pods": looks.pods_on(name),
+            "labels": kubectl_hints.labels_of(name),
+            "pods": kubectl_hints.pods_on(name),
         }[what]
 
 

@@ -22,13 +22,6 @@ from kaitoctl.kaito.node_check.answer import (
     Rules,
     Verdict,
 )
-from kaitoctl.kaito.node_check.asked import (
-    Need,
-    instance_type_of,
-    need_of,
-    preset_gpus,
-    preset_of,
-)
 from kaitoctl.kaito.node_check.facts import (
     NodeFacts,
     below,
@@ -38,6 +31,13 @@ from kaitoctl.kaito.node_check.facts import (
     items,
     mapping,
     name_of,
+)
+from kaitoctl.kaito.node_check.need import (
+    Need,
+    instance_type_of,
+    need_of,
+    preset_gpus,
+    preset_of,
 )
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, whole_number

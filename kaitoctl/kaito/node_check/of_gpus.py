@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, looks
+from kaitoctl.kaito import api, kubectl_hints
 from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.node_check import sharing
 from kaitoctl.kaito.node_check.answer import Finding, Gpus, plural
-from kaitoctl.kaito.node_check.asked import Need
 from kaitoctl.kaito.node_check.facts import (
     LABEL_COUNT,
     LABEL_OPERANDS,
@@ -21,6 +20,7 @@ from kaitoctl.kaito.node_check.facts import (
     NodeFacts,
     capability_of,
 )
+from kaitoctl.kaito.node_check.need import Need
 from kaitoctl.kube.objects import whole_number
 
 # A driver reports less than the maker's figure: 23028 MiB of an A10's 24 GiB, 15360 of a T4's 16 (0.94).
@@ -109,7 +109,7 @@ def _slice_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
             "them: look first; or choose another node"
         )
         message = f"status.allocatable has no {need.slice}{there}"
-        yield Finding("no-gpu", "fail", message, hint, looks.pods_on(node.name))
+        yield Finding("no-gpu", "fail", message, hint, kubectl_hints.pods_on(node.name))
         return
     gib = sharing.profile_gib(need.slice)
     if need.model is not None and gib is not None:
@@ -140,7 +140,7 @@ def _shortage(need: Need, node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[
     elif gpus.free is not None and gpus.free < needed:
         message = f"{gpus.free} of {counted(gpus.allocatable, 'GPU')} free, and each pod asks for {needed}"
         hint = "wait for the pods that hold them, or choose another node"
-        yield Finding("gpus-in-use", "fail", message, hint, looks.pods_on(node.name))
+        yield Finding("gpus-in-use", "fail", message, hint, kubectl_hints.pods_on(node.name))
 
 
 def sharing_findings(node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[Finding]:
@@ -150,7 +150,7 @@ def sharing_findings(node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[Findi
         return
     code = "gpus-sliced" if shared.strategy == "mig" else "gpus-shared"
     offered = f"its {counted(gpus.allocatable, 'device')} {_are(gpus.allocatable)} {shared.words}"
-    look = looks.labels_of(node.name)
+    look = kubectl_hints.labels_of(node.name)
     if needed > shared.together:
         why = {
             "mig": "a process can use one slice",
@@ -178,7 +178,11 @@ def unhealthy_finding(node: NodeFacts, gpus: Gpus, needed: int) -> Finding | Non
         message += f", and each pod asks for {needed}"
     hint = "check the device plugin's log on this node and the kernel's Xid errors; then reboot or repair it"
     return Finding(
-        "gpu-unhealthy", "fail" if level == "fail" else "warn", message, hint, looks.pods_on(node.name)
+        "gpu-unhealthy",
+        "fail" if level == "fail" else "warn",
+        message,
+        hint,
+        kubectl_hints.pods_on(node.name),
     )
 
 
@@ -209,12 +213,14 @@ def changing_finding(node: NodeFacts, *, is_enough: bool) -> Finding | None:
     elif code == "mig-failed":
         hint = "check the log of nvidia-mig-manager on this node"
     level = "warn" if failed and is_enough else "fail"
-    return Finding(code, "warn" if level == "warn" else "fail", message, hint, looks.pods_on(node.name))
+    return Finding(
+        code, "warn" if level == "warn" else "fail", message, hint, kubectl_hints.pods_on(node.name)
+    )
 
 
 def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
     """Why pods can have no GPU of the node."""
-    plugin = looks.pods_on(node.name)
+    plugin = kubectl_hints.pods_on(node.name)
     labels = node.labels
     amounts = [str(key) for key, amount in node.allocatable.items() if whole_number(amount)]
     if slices := sharing.mig_slices(dict.fromkeys(amounts)):

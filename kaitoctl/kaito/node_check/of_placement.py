@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, looks
+from kaitoctl.kaito import api, kubectl_hints
 from kaitoctl.kaito.node_check import taints
 from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_platforms
 from kaitoctl.kaito.node_check.answer import Finding, Rules
-from kaitoctl.kaito.node_check.asked import Need, is_same_type
 from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts, items
+from kaitoctl.kaito.node_check.need import Need, is_same_type
 from kaitoctl.kube.label_selectors import expression_problem
 from kaitoctl.kube.objects import Object, matches_expression, quantity, tolerates, whole_number
 
@@ -184,7 +184,7 @@ def custom_pod_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
     pod = need.pod
     if pod is None:
         return
-    look = looks.labels_of(node.name)
+    look = kubectl_hints.labels_of(node.name)
     if pod.node_name and pod.node_name != node.name:
         message = f"the template's nodeName is {pod.node_name}, so that pods never run here"
         yield Finding("custom-pod-elsewhere", "fail", message, "take nodeName out of the template", look)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import looks
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.node_check import taints
 from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_cordon
 from kaitoctl.kaito.node_check.answer import Finding, Level
@@ -131,7 +131,7 @@ def platform_findings(node: NodeFacts, *, os_name: str = "", own_image: bool = F
         "warn" if own_image else "fail",
         f"the node is {'/'.join(node.platform)}, and the images are for linux/amd64",
         "make sure that the pod's image is for this platform" if own_image else "choose a linux/amd64 node",
-        looks.labels_of(node.name),
+        kubectl_hints.labels_of(node.name),
         "model",
     )
 

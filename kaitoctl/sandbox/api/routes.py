@@ -10,6 +10,7 @@ from kaitoctl.kube import fast_json
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.sandbox import discovery, openapi
+from kaitoctl.sandbox.api.apply_requests import server_side_apply
 from kaitoctl.sandbox.api.deletes import Deletes
 from kaitoctl.sandbox.api.garbage import Garbage
 from kaitoctl.sandbox.api.kinds import Kinds
@@ -27,7 +28,6 @@ from kaitoctl.sandbox.api.requests import (
     json_response,
     media_type,
 )
-from kaitoctl.sandbox.api.server_side_apply import server_side_apply
 from kaitoctl.sandbox.api.subresources import bind, patch_scale, scale_of, set_scale
 from kaitoctl.sandbox.api.watches import Watch
 from kaitoctl.sandbox.api.writes import Writes, must_be_patch

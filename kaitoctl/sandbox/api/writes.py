@@ -21,7 +21,6 @@ from kaitoctl.sandbox.admission.completion import complete
 from kaitoctl.sandbox.api.deletes import Deletes
 from kaitoctl.sandbox.api.identity import must_be_the_same, uid_must_stay, with_identity
 from kaitoctl.sandbox.api.requests import Author
-from kaitoctl.sandbox.apply import Manager, Owners, managed_fields_of, owners_of, update
 from kaitoctl.sandbox.builtin import CRDS, NAMESPACES, Resource
 from kaitoctl.sandbox.error_status import (
     Failure,
@@ -37,6 +36,7 @@ from kaitoctl.sandbox.error_status import (
     unsupported_media_type,
 )
 from kaitoctl.sandbox.patch import PatchFailed, json_patched, strategically_patched
+from kaitoctl.sandbox.server_side_apply import Manager, Owners, managed_fields_of, owners_of, update
 from kaitoctl.sandbox.store import Entry, Store
 
 _PATCH_TYPES = (

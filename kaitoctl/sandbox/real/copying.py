@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kaitoctl.sandbox.real.life import Life, NoImage
+from kaitoctl.sandbox.real.container_process import Life, NoImage
 from kaitoctl.sandbox.workloads.container_life import Stretch
 
 

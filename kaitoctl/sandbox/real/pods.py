@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from kaitoctl.kube.objects import Object, ObjectKey, by_name, dig, is_being_deleted, key_of, uid_of
 from kaitoctl.sandbox.clock import Clock
+from kaitoctl.sandbox.real.container_process import Life, Setting
 from kaitoctl.sandbox.real.copying import Copying
-from kaitoctl.sandbox.real.life import Life, Setting
 from kaitoctl.sandbox.real.listeners import Listeners
 from kaitoctl.sandbox.real.plan import CONFIG, Plan, PlanOf
 from kaitoctl.sandbox.real.serving import Serving

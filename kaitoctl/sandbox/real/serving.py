@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from kaitoctl.kube.objects import Object, dig
 from kaitoctl.sandbox.real import memory
-from kaitoctl.sandbox.real.life import Life
+from kaitoctl.sandbox.real.container_process import Life
 from kaitoctl.sandbox.workloads.container_life import Stretch
 
 _SERVES = re.compile(rb"Serving on http://127\.0\.0\.1:(\d{1,5})")

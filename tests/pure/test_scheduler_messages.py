@@ -11,7 +11,7 @@ from trouble import World
 from kaitoctl.advice import text
 from kaitoctl.kaito.advertisers import advertiser_of
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.diagnosis.obstacles import VOLUME_OBSTACLES, obstacle_of
+from kaitoctl.kaito.diagnosis.scheduler_messages import VOLUME_OBSTACLES, obstacle_of
 from kaitoctl.kube.objects import Object
 
 NAMES = {"workspace": "falcon", "namespace": "default", "pod": "falcon-0"}

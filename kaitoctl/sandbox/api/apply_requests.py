@@ -1,6 +1,6 @@
 """Server-side apply: what a manager wants, merged into what others own. Pure.
 
-How fields are merged and owned is in `sandbox.apply`; here is what a request adds to it.
+How fields are merged and owned is in `sandbox.server_side_apply`; here is what a request adds to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from kaitoctl.sandbox import crd, types
 from kaitoctl.sandbox.api.identity import must_be_the_same, uid_must_stay, with_identity
 from kaitoctl.sandbox.api.requests import Author
 from kaitoctl.sandbox.api.writes import Writes, decoded_as
-from kaitoctl.sandbox.apply import (
+from kaitoctl.sandbox.builtin import Resource
+from kaitoctl.sandbox.error_status import Failure, bad_request, conflict, invalid, required
+from kaitoctl.sandbox.server_side_apply import (
     ApplyConflict,
     Manager,
     Owned,
@@ -24,8 +26,6 @@ from kaitoctl.sandbox.apply import (
     ownable,
     owners_of,
 )
-from kaitoctl.sandbox.builtin import Resource
-from kaitoctl.sandbox.error_status import Failure, bad_request, conflict, invalid, required
 from kaitoctl.sandbox.shapes import Shape, UnkeyedEntry
 from kaitoctl.sandbox.store import Entry
 

@@ -9,7 +9,7 @@ import pytest
 from builders import workspace
 
 from kaitoctl.advice import text
-from kaitoctl.kaito import rivals
+from kaitoctl.kaito import kaito_at_work
 from kaitoctl.kube.objects import Object
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -45,17 +45,17 @@ ENV = [
     ],
 )
 def test_kaitos_deployment_is_one_that_has_pods_or_wants_some(found: Object) -> None:
-    (rival,) = rivals.of_deployments([found])
+    (rival,) = kaito_at_work.of_deployments([found])
     assert "Deployment kaito-workspace/workspace" in rival.words
     assert text(rival.stop) == "kubectl scale deployment workspace -n kaito-workspace --replicas=0"
-    assert not rivals.is_installed_and_stopped([found])
+    assert not kaito_at_work.is_installed_and_stopped([found])
 
 
 def test_one_that_is_scaled_to_nothing_is_stopped() -> None:
     stopped = deployment("mcr.microsoft.com/aks/kaito/workspace:0.4.6", wanted=0, ready=0)
-    assert rivals.of_deployments([stopped]) == []
-    assert rivals.is_installed_and_stopped([stopped])
-    assert not rivals.is_installed_and_stopped([])
+    assert kaito_at_work.of_deployments([stopped]) == []
+    assert kaito_at_work.is_installed_and_stopped([stopped])
+    assert not kaito_at_work.is_installed_and_stopped([])
 
 
 @pytest.mark.parametrize(
@@ -69,20 +69,20 @@ def test_one_that_is_scaled_to_nothing_is_stopped() -> None:
     ],
 )
 def test_other_deployments_are_no_rivals(found: Object) -> None:
-    assert rivals.of_deployments([found]) == []
+    assert kaito_at_work.of_deployments([found]) == []
 
 
 def test_an_add_on_of_aks_is_switched_off_where_it_is_switched_on() -> None:
     addon = deployment("mcr.microsoft.com/aks/kaito/workspace:0.4.6")
     addon["metadata"]["labels"] = {"kubernetes.azure.com/managedby": "aks"}
-    (rival,) = rivals.of_deployments([addon])
+    (rival,) = kaito_at_work.of_deployments([addon])
     assert "--disable-ai-toolchain-operator" in rival.stop
     assert "kubectl scale" not in rival.stop
 
 
 def lease(renewed: timedelta, holder: str = "workspace-abc_1") -> Object:
     return {
-        "metadata": {"name": rivals.LEASE, "namespace": "kaito-workspace"},
+        "metadata": {"name": kaito_at_work.LEASE, "namespace": "kaito-workspace"},
         "spec": {
             "holderIdentity": holder,
             "leaseDurationSeconds": 15,
@@ -92,13 +92,13 @@ def lease(renewed: timedelta, holder: str = "workspace-abc_1") -> Object:
 
 
 def test_a_lease_counts_while_it_is_renewed() -> None:
-    found = rivals.of_lease(lease(timedelta(seconds=5)), NOW)
+    found = kaito_at_work.of_lease(lease(timedelta(seconds=5)), NOW)
     assert found is not None
     assert "workspace-abc_1" in found.words
-    assert rivals.of_lease(lease(timedelta(seconds=-5)), NOW) is not None, "its clock is ahead of ours"
-    assert rivals.of_lease(lease(timedelta(minutes=2)), NOW) is None
-    assert rivals.of_lease(lease(timedelta(0), holder=""), NOW) is None
-    assert rivals.of_lease({"metadata": {"name": "l", "namespace": "n"}, "spec": {}}, NOW) is None
+    assert kaito_at_work.of_lease(lease(timedelta(seconds=-5)), NOW) is not None, "its clock is ahead of ours"
+    assert kaito_at_work.of_lease(lease(timedelta(minutes=2)), NOW) is None
+    assert kaito_at_work.of_lease(lease(timedelta(0), holder=""), NOW) is None
+    assert kaito_at_work.of_lease({"metadata": {"name": "l", "namespace": "n"}, "spec": {}}, NOW) is None
 
 
 def written(manager: str, ago: timedelta, **entry: Any) -> Object:
@@ -111,12 +111,24 @@ def written(manager: str, ago: timedelta, **entry: Any) -> Object:
 def test_a_write_of_kaitos_counts_while_it_is_young() -> None:
     recent = written("manager", timedelta(seconds=30), subresource="status")
     for one in (recent, written("kaito-workspace", timedelta(seconds=30))):
-        assert rivals.of_writes([one], NOW, rivals.JUST_NOW) is not None
+        assert kaito_at_work.of_writes([one], NOW, kaito_at_work.JUST_NOW) is not None
     assert (
-        rivals.of_writes([recent, written("manager", timedelta(hours=1))], NOW, rivals.JUST_NOW) is not None
+        kaito_at_work.of_writes([recent, written("manager", timedelta(hours=1))], NOW, kaito_at_work.JUST_NOW)
+        is not None
     )
-    assert rivals.of_writes([written("manager", timedelta(minutes=5))], NOW, rivals.JUST_NOW) is None
-    assert rivals.of_writes([written("manager", timedelta(minutes=5))], NOW, rivals.LATELY) is not None
+    assert (
+        kaito_at_work.of_writes([written("manager", timedelta(minutes=5))], NOW, kaito_at_work.JUST_NOW)
+        is None
+    )
+    assert (
+        kaito_at_work.of_writes([written("manager", timedelta(minutes=5))], NOW, kaito_at_work.LATELY)
+        is not None
+    )
     for other in ("kubectl-client-side-apply", "kaitoctl", "kaitoctl-controller", "helm"):
-        assert rivals.of_writes([written(other, timedelta(0))], NOW, rivals.LATELY) is None
-    assert rivals.of_writes([written("manager", timedelta(0)) | {"metadata": {}}], NOW, rivals.LATELY) is None
+        assert kaito_at_work.of_writes([written(other, timedelta(0))], NOW, kaito_at_work.LATELY) is None
+    assert (
+        kaito_at_work.of_writes(
+            [written("manager", timedelta(0)) | {"metadata": {}}], NOW, kaito_at_work.LATELY
+        )
+        is None
+    )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from kaitoctl.errors import ApiError, Unreachable
-from kaitoctl.kube import retries
+from kaitoctl.kube import retry_delays
 from kaitoctl.kube.request import Request
 
 _SLOW_S = 2.0  # after which somebody who waits wants to know for what
@@ -64,14 +64,14 @@ class Patience:
         """Seconds until the next try, None when there is none."""
         if not self._retries_failures:
             asked_s = error.retry_after_s if isinstance(error, ApiError) else None
-            too_long = asked_s is None or asked_s > retries.LONGEST_ASKED_WAIT_S
+            too_long = asked_s is None or asked_s > retry_delays.LONGEST_ASKED_WAIT_S
             return None if too_long or attempt > _RETRIES_WHEN_ASKED_TO_WAIT else asked_s
-        wait_s = retries.wait_s(request, error, attempt)
+        wait_s = retry_delays.wait_s(request, error, attempt)
         if wait_s is None:
             return None
         now = asyncio.get_running_loop().time()
         is_weary = now - self._gave_up_at < _PATIENT_AGAIN_S
-        if is_weary or now + wait_s - began > retries.PATIENCE_S:
+        if is_weary or now + wait_s - began > retry_delays.PATIENCE_S:
             # Whatever else is asked would wait as long again: all of a command together are patient once.
             self._gave_up_at = now
             return None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kaitoctl.kaito.asked import Asked
+from kaitoctl.kaito.claim_attempts import Asked
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

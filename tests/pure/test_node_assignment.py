@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaitoctl.kaito.sharing import Seeker, shares
+from kaitoctl.kaito.node_assignment import Seeker, shares
 from kaitoctl.kube.objects import ObjectKey
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kaitoctl.commands.kaito_here import as_said, kaito_here
+from kaitoctl.commands.kaito_detection import as_said, kaito_here
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.errors import ApiError
 

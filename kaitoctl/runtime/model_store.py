@@ -97,9 +97,9 @@ def take(name: str, origin: Path) -> Path:
     Raises:
         InputError: the name is no label, or what is there is no model.
     """
-    from kaitoctl.runtime import extra, hugging_face, models
+    from kaitoctl.runtime import extra_packages, hugging_face, models
 
-    extra.require()
+    extra_packages.require()
     target = _target(name)
     if origin.is_dir():
         if not hugging_face.is_folder_of_model(origin):

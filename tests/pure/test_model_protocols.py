@@ -6,7 +6,7 @@ import pytest
 from builders import workspace
 
 from kaitoctl.kaito.catalog import SHIPPED
-from kaitoctl.kaito.conversation import (
+from kaitoctl.kaito.model_protocols import (
     Message,
     Protocol,
     answer_of,

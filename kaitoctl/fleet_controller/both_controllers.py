@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from kaitoctl import workspace_controller
 from kaitoctl.fleet_controller import wiring
-from kaitoctl.fleet_controller.room import Room
+from kaitoctl.fleet_controller.replica_capacity import Room
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.rivals import Rival
+from kaitoctl.kaito.kaito_at_work import Rival
 from kaitoctl.reconcile.controller import ReconcileResult
 from kaitoctl.reconcile.generator_driver import Sender
 from kaitoctl.workspace_controller import Running
