@@ -144,7 +144,7 @@ def report(found: Diagnosis, key: ObjectKey, seen: Snapshot, flags: ClusterFlags
         for cause in others:
             blocks += _other_cause(cause, flags)
     if seen.unseen:
-        blocks += [BLANK, Paragraph("Could not be read:")]
+        blocks += [BLANK, Paragraph("Unavailable:")]
         blocks += [Paragraph(f"{what}: {reason}", indent=2) for what, reason in seen.unseen.items()]
     return blocks
 

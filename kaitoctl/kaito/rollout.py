@@ -97,7 +97,7 @@ class Progress:
 
 
 _MOST_SAID = 200
-DOWN = "nobody is served"
+DOWN = "not serving"
 """What a Workspace is called on a screen that its controller takes for ready, and that serves nobody."""
 
 

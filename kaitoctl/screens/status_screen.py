@@ -64,7 +64,7 @@ def report(
     if shown.conditions and with_conditions and not is_said:
         blocks += [BLANK, *_conditions(shown, now, drawn=drawn)]
     if shown.unseen:
-        blocks += [BLANK, Paragraph(f"Could not be read: {', '.join(shown.unseen)}")]
+        blocks += [BLANK, Paragraph(f"Unavailable: {', '.join(shown.unseen)}")]
     return blocks
 
 

@@ -163,7 +163,7 @@ def test_no_command_calls_it_ready_and_the_advice_brings_it_back(
     wait_until(lambda: bare.run("kaitoctl", "why", "falcon", *where).returncode == 1)
     wait_until(lambda: bare.run("kaitoctl", "status", "falcon", *where).returncode == 1)
     found = json.loads(bare.kaitoctl("why", "falcon", *where, "-o", "json", code=1).stdout)
-    assert (found["ready"], found["phase"]) == (False, "nobody is served")
+    assert (found["ready"], found["phase"]) == (False, "not serving")
     assert found["cause"]["code"] == code
     assert json.loads(bare.kaitoctl("status", "falcon", *where, "-o", "json", code=1).stdout)["down"]
     (row,) = json.loads(bare.kaitoctl("status", *where, "-o", "json").stdout)["workspaces"]
@@ -172,12 +172,12 @@ def test_no_command_calls_it_ready_and_the_advice_brings_it_back(
     assert "does not serve" in bare.kaitoctl("chat", "falcon", "Hello?", *where, code=1).stderr
     for patience in ("1s", "30s"):  # a busy machine shows nothing in a second
         followed = bare.kaitoctl("rollout", "status", "falcon", "--timeout", patience, *where, code=124)
-        if "nobody is served" in followed.stderr:
+        if "not serving" in followed.stderr:
             break
-    assert "nobody is served" in followed.stderr
+    assert "not serving" in followed.stderr
     ((result, told),) = served_by_doctor(bare, served)
     assert result == "error"
-    assert "nobody is served" in told
+    assert "not serving" in told
 
     advised = found["cause"]["command"]
     if not advised.startswith("kubectl"):
@@ -215,7 +215,7 @@ def test_a_node_that_is_gone_is_seen_in_the_list_and_by_doctor(
             wait_until(lambda: words in row_of(bare, served)["where"])
         wait_until(lambda: row_of(bare, served)["state"] == "notserving")
         ((result, told),) = served_by_doctor(bare, served)
-        assert (result, "nobody is served" in told) == ("error", True)
+        assert (result, "not serving" in told) == ("error", True)
     finally:
         bare.add_node("unserved-node", "Standard_NC12s_v3", apps="unserved")
 
@@ -251,9 +251,9 @@ def test_no_command_that_waits_ends_with_0(
         for patience in ("2s", "30s"):  # a busy machine shows nothing in two seconds
             waited = bare.run("kaitoctl", *command, "--timeout", patience)
             assert waited.returncode in (1, 124), waited.stderr
-            if "nobody is served" in waited.stderr:
+            if "not serving" in waited.stderr:
                 break
-        assert "nobody is served" in waited.stderr
+        assert "not serving" in waited.stderr
 
 
 def test_who_scaled_it_to_zero_is_named_or_how(bare: Shell, served: str, wait_until: Wait) -> None:

@@ -369,7 +369,7 @@ def test_without_rights_the_answer_has_fewer_details_and_says_so(
     text = shell.kaitoctl(
         "status", "broken", "-n", screens, "--kubeconfig", kubeconfig, code=1, KAITOCTL_SANDBOX=""
     ).stdout
-    assert "Could not be read: " in text
+    assert "Unavailable: " in text
     listed = shell.kaitoctl(
         "status", "-n", screens, "--kubeconfig", limited("pods", "jobs"), KAITOCTL_SANDBOX=""
     )

@@ -121,7 +121,7 @@ def test_what_is_called_ready_and_serves_nobody(edit: Callable[[World], Any], co
     assert (found.cause.code, found.cause.weight) == (code, "fault")
     where = progress(world.seen())
     assert where.down
-    assert where.words == "nobody is served"
+    assert where.words == "not serving"
     shown = view(world.seen(), NOW)
     assert (shown.down, shown.tree.status) == (True, "NotServing")
 
@@ -131,7 +131,7 @@ def test_pods_of_a_node_that_is_gone_serve_nobody() -> None:
     gone = frozenset({"gpu-1"})
     assert (world.cause(gone=gone).code, progress(world.seen(gone=gone)).words) == (
         "node-lost",
-        "nobody is served",
+        "not serving",
     )
     assert "gpu-1, which does not exist any more" in serving(world.seen(gone=gone)).words
     world["Pod"]["status"]["phase"] = "Succeeded"
@@ -806,14 +806,14 @@ def test_a_rollout_that_counts_ready_replicas_without_pods_serves_nobody(kind: s
     world = serving_world().without("Pod")
     world["Deployment"]["kind"] = kind
     cause = world.cause()
-    assert (cause.code, cause.message) == ("nobody-served", "nobody is served: it has no pods")
+    assert (cause.code, cause.message) == ("nobody-served", "not serving: it has no pods")
 
 
 def test_pods_that_are_on_their_way_out_are_not_called_none() -> None:
     world = serving_world()
     world["Pod"]["metadata"]["deletionTimestamp"] = "2026-11-28T16:00:00Z"
     world["Pod"]["status"]["conditions"] = []
-    assert world.cause().message == "nobody is served: its pods are being deleted"
+    assert world.cause().message == "not serving: its pods are being deleted"
 
 
 def test_pods_that_outlive_their_workload_serve_and_are_not_replaced() -> None:

@@ -288,7 +288,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "scaled-to-zero": Code(
             "it is scaled to 0",
             "the Deployment or StatefulSet has `spec.replicas: 0`; conditions may say ready all the same",
-            "There are no pods, so nobody is served. KAITO v0.3 and v0.4 neither set replicas back nor "
+            "There are no pods, so nothing serves. KAITO v0.3 and v0.4 neither set replicas back nor "
             "take their condition away. `managedFields` says who wrote it: kubectl, an autoscaler such as "
             "KEDA, a tool that saves costs at night.",
             "Scale it up: `kubectl scale deployment NAME --replicas=1`. Where an autoscaler did it, see "
@@ -812,7 +812,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Lead the port to the one where the server listens (5000 for presets): `kubectl patch service`.",
         ),
         "nobody-served": Code(
-            "its controller calls it ready, and nobody is served",
+            "its controller calls it ready, and it does not serve",
             "conditions say ready; no pod is",
             "Conditions are what the controller saw last. Since then the pods have stopped being ready, "
             "for a reason that was not found.",

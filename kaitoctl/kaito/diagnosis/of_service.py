@@ -201,8 +201,8 @@ def readiness_gates(case: Case) -> Iterator[Cause]:
 _GATES_WITHIN_S = 120.0
 
 
-def nobody_served(case: Case) -> Iterator[Cause]:
-    """Its controller calls it ready and nobody is served; for when nothing else was found."""
+def not_serving_without_cause(case: Case) -> Iterator[Cause]:
+    """Its controller calls it ready and it does not serve; for when nothing else was found."""
     if not case.progress.down or next(readiness_gates(case), None) is not None:
         return
     evidence, hint = [], "check the pods and their logs"
@@ -225,7 +225,7 @@ def nobody_served(case: Case) -> Iterator[Cause]:
     yield blame(
         "nobody-served",
         title_of(case.workspace),
-        f"nobody is served: {case.progress.detail}",
+        f"not serving: {case.progress.detail}",
         evidence or controller_words(case),
         hint=hint,
         command=Command("kaitoctl logs" if case.pods else "kaitoctl status", case.name, *case.in_namespace),

@@ -109,7 +109,7 @@ def scaled_to_zero(case: Case) -> Iterator[Cause]:
         yield blame(
             "scaled-to-zero",
             title_of(workload),
-            "it is scaled to 0, so nobody is served"
+            "it is scaled to 0, so nothing serves"
             + (f"; {who.manager} has set that" if who is not None else ""),
             evidence,
             hint=hint,

@@ -69,7 +69,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_unknown.said_of_pods,
     of_unknown.said_of_workloads,
     of_service.readiness_gates,
-    of_service.nobody_served,
+    of_service.not_serving_without_cause,
     of_workspace.controller_message,
 )
 """The nearer to the front, the nearer to the root."""
