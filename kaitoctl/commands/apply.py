@@ -48,7 +48,7 @@ _MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _ApplyOptions:
     """What is to happen with the plan; of what the selector takes, what no document has goes."""
 
     dry_run: str
@@ -98,10 +98,12 @@ def apply(
     documents = written
     if prune:
         written = pruning.chosen(written, selector)
-    asked = make_plan.Asked(target.sandbox, managed, force_conflicts, known)
+    asked = make_plan.PlanRequest(target.sandbox, managed, force_conflicts, known)
     chosen = selector if prune else ""
     again = _again(given, kept, target, chosen)
-    how = _How(dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, again, chosen, documents)
+    how = _ApplyOptions(
+        dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, again, chosen, documents
+    )
     progress = Progress([])
     try:
         return asyncio.run(_apply(target, written, asked, kept, how, progress))
@@ -158,9 +160,9 @@ def _documents(kept: Object) -> list[plan_documents.Written]:
 async def _apply(
     target: Target,
     written: Sequence[plan_documents.Written],
-    asked: make_plan.Asked,
+    asked: make_plan.PlanRequest,
     kept: Object | None,
-    how: _How,
+    how: _ApplyOptions,
     progress: Progress,
 ) -> int:
     async with connected(target) as client:
@@ -293,7 +295,7 @@ async def _send(client: Client, change: Change, *, force: bool) -> None:
                 client, asked, kind, change.key, is_done=lambda now: _is_done(now, change.body), word=word
             )
         except ApiError as error:
-            if refusals.kind_of(error) != "stale":
+            if refusals.refusal_kind(error) != "stale":
                 raise explain_refusal(error, namespace=change.key.namespace) from error
             now = await present(client, request.get(kind, *change.key))
             if tries == _TRIES or now is None or not _is_as_shown(now, change):

@@ -77,7 +77,7 @@ async def applied(
 
 def _is_uncertain(error: KaitoctlError) -> bool:
     if isinstance(error, ApiError):
-        return error.status in _UNCERTAIN and refusals.kind_of(error) in ("unwell", "not-the-server")
+        return error.status in _UNCERTAIN and refusals.refusal_kind(error) in ("unwell", "not-the-server")
     return True
 
 

@@ -32,7 +32,7 @@ _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChangeRequest:
     """What a command asks of a Workspace that exists.
 
     Args:
@@ -58,7 +58,7 @@ class Asked:
     managed: ManagedBy = NOT_SAID
 
 
-async def change(client: Client, target: Target, live: Object, asked: Asked) -> tuple[Object, str]:
+async def change(client: Client, target: Target, live: Object, asked: ChangeRequest) -> tuple[Object, str]:
     """Bring the Workspace to what is asked; the word is `configured` or `unchanged`.
 
     Raises:
@@ -126,7 +126,7 @@ async def _again(client: Client, kind: Kind, live: Object) -> Object:
 
 
 def _is_stale(error: ApiError) -> bool:
-    return refusals.kind_of(error) == "stale"
+    return refusals.refusal_kind(error) == "stale"
 
 
 # --- judge -------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def _difference(before: Object, after: Object) -> list[str]:
 
 
 async def _agree(
-    client: Client, target: Target, before: Object, after: Object, difference: list[str], asked: Asked
+    client: Client, target: Target, before: Object, after: Object, difference: list[str], asked: ChangeRequest
 ) -> None:
     """Show what changes and what that costs; ask where pods restart or something goes."""
     rest = "removes what no option names" if asked.replace else "leaves the rest as it is"

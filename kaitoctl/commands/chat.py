@@ -30,7 +30,7 @@ _MOST_COMPARED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _ChatOptions:
     """What the user wants of the model."""
 
     system: str
@@ -65,7 +65,7 @@ def chat(
         from kaitoctl.commands.target_release import check_manager  # most name none
 
         check_manager(managed)
-    how = _How(system, adapter, max_tokens, temperature, stream, url, managed)
+    how = _ChatOptions(system, adapter, max_tokens, temperature, stream, url, managed)
     if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
         prompt = text_of("-", option="PROMPT").strip()
     compared = _comparison(compare, prompt, adapter) if compare else None
@@ -100,7 +100,11 @@ def _comparison(text: str, prompt: str | None, adapter: str) -> tuple[str, list[
 
 
 async def _chat(
-    target: Target, asked: Named, prompt: str | None, how: _How, compared: tuple[str, list[float]] | None
+    target: Target,
+    asked: Named,
+    prompt: str | None,
+    how: _ChatOptions,
+    compared: tuple[str, list[float]] | None,
 ) -> None:
     output.end_unread()
     begun = [Message("system", how.system)] if how.system else []
@@ -126,7 +130,7 @@ async def _chat(
 
 
 @asynccontextmanager
-async def _connect(target: Target, asked: Named, how: _How) -> AsyncIterator[ModelServer]:
+async def _connect(target: Target, asked: Named, how: _ChatOptions) -> AsyncIterator[ModelServer]:
     """The server of the Workspace or the set, through the API proxy or at the URL that the user gave.
 
     Raises:
@@ -151,7 +155,7 @@ async def _connect(target: Target, asked: Named, how: _How) -> AsyncIterator[Mod
             yield await model_server.find_server(client, found["proxy_path"], protocol, adapter=how.adapter)
 
 
-async def _turn(server: ModelServer, said: list[Message], how: _How) -> str:
+async def _turn(server: ModelServer, said: list[Message], how: _ChatOptions) -> str:
     """Ask, show the answer as it comes, and return it."""
     body = server.body(said, max_tokens=how.max_tokens, temperature=how.temperature, stream=how.stream)
     if not how.stream or server.protocol != "openai":
@@ -167,7 +171,7 @@ async def _turn(server: ModelServer, said: list[Message], how: _How) -> str:
 
 
 async def _compare(
-    server: ModelServer, said: list[Message], how: _How, adapter: str, strengths: list[float]
+    server: ModelServer, said: list[Message], how: _ChatOptions, adapter: str, strengths: list[float]
 ) -> None:
     """Show the answers at several strengths of an adapter; the others' are as they are.
 

@@ -123,7 +123,7 @@ def explain_refusal(
     """
     if error.is_unknown_resource:
         return missing_crd()
-    if refusals.kind_of(error) == "rights":
+    if refusals.refusal_kind(error) == "rights":
         error.hint = rights
     elif not error.hint:
         error.hint = refusals.hint_of(error, namespace)

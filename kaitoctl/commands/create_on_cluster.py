@@ -20,7 +20,7 @@ from kaitoctl.commands import (
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present, served_versions
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.kaito_detection import as_said, rules_in
-from kaitoctl.commands.new_manifest import How, Wanted, judge, show
+from kaitoctl.commands.new_manifest import ManifestOptions, RequestedManifest, judge, show
 from kaitoctl.commands.observe_adapters import find_workspace
 from kaitoctl.commands.observe_nodes import observe, sparing_others
 from kaitoctl.commands.option_values import ManagedBy
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object, ObjectKey
 
 
-async def create(target: Target, wanted: Wanted, how: How) -> None:
+async def create(target: Target, wanted: RequestedManifest, how: ManifestOptions) -> None:
     """Create the Workspace, or change the one that is there, and follow its rollout."""
     costs = prices.read_prices(how.prices)
     async with connected(target) as client:
@@ -68,7 +68,7 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
             live = trial if is_trial else await _apply(client, workspace, dry_run=False)
             word = "created"
         else:
-            asked = change_workspace.Asked(
+            asked = change_workspace.ChangeRequest(
                 lambda live: wanted.upon(live, setting),
                 wanted.without_strength,
                 setting,
@@ -90,7 +90,7 @@ async def create(target: Target, wanted: Wanted, how: How) -> None:
 
 
 async def _follow(
-    client: Client, target: Target, live: Object, wanted: Wanted, how: How, word: str
+    client: Client, target: Target, live: Object, wanted: RequestedManifest, how: ManifestOptions, word: str
 ) -> Snapshot:
     """What there is once the Workspace is ready; an error says that it was written all the same."""
     key = key_of(live)
@@ -106,7 +106,7 @@ async def _follow(
 
 
 async def _setting(
-    client: Client, target: Target, served: list[str], wanted: Wanted, managed: ManagedBy
+    client: Client, target: Target, served: list[str], wanted: RequestedManifest, managed: ManagedBy
 ) -> Setting:
     """Who is to serve the Workspace: whom the user names, else the sandbox's controller or the cluster's."""
     return (await as_said(client, managed, served, is_sandbox=target.sandbox)).setting(wanted.known)
@@ -159,7 +159,7 @@ async def _apply(client: Client, workspace: Object, *, dry_run: bool) -> Object:
     try:
         return await certain_write.applied(client, asked, kind, key, is_done=is_done, word="created")
     except ApiError as error:
-        if refusals.kind_of(error) == "stale":
+        if refusals.refusal_kind(error) == "stale":
             error.hint = (
                 f"somebody else has just created a Workspace {key}; the same command again changes that one"
             )
@@ -201,7 +201,7 @@ async def _insist_that_nothing_is_lost(client: Client, key: ObjectKey) -> None:
         )
 
 
-async def _prove(client: Client, target: Target, seen: Snapshot, how: How) -> None:
+async def _prove(client: Client, target: Target, seen: Snapshot, how: ManifestOptions) -> None:
     """Ready is not the end: the adapters are loaded, and a prompt is answered, as far as anybody may ask.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
-from kaitoctl.commands.new_manifest import How, Wanted, judge, show
+from kaitoctl.commands.new_manifest import ManifestOptions, RequestedManifest, judge, show
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.workspace_options import WorkspaceOptions
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kaitoctl.kaito.catalog import Catalog
-    from kaitoctl.kaito.template_variables import Given
+    from kaitoctl.kaito.template_variables import GivenVariable
     from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.objects import Object
 
@@ -59,7 +59,7 @@ def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, 
 
     from kaitoctl.commands import create_on_cluster
 
-    wanted = Wanted(
+    wanted = RequestedManifest(
         name,
         str(workspace["metadata"].get("namespace") or ""),
         given.api_version,
@@ -77,7 +77,7 @@ def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, 
         ) from None
 
 
-def _settings(given: WorkspaceOptions, managed: ManagedBy) -> How:
+def _settings(given: WorkspaceOptions, managed: ManagedBy) -> ManifestOptions:
     """What is to happen with the manifest.
 
     Raises:
@@ -94,7 +94,7 @@ def _settings(given: WorkspaceOptions, managed: ManagedBy) -> How:
         check_manager(managed)
     if given.smoke_test and not given.wait:
         raise InputError("--smoke-test and --no-wait exclude each other: it asks when the model is ready")
-    return How(
+    return ManifestOptions(
         given.dry_run,
         given.output_format,
         given.wait,
@@ -222,7 +222,7 @@ def _rendering(name: str, given: WorkspaceOptions, known: Catalog, target: Targe
     return _Rendering(request, given, template, extra, known, target.namespace)
 
 
-def _variables(given: WorkspaceOptions) -> tuple[Object, list[Given]]:
+def _variables(given: WorkspaceOptions) -> tuple[Object, list[GivenVariable]]:
     """The variables of --values and --set."""
     if given.values is None and not given.set_value:
         return {}, []

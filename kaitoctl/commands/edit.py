@@ -58,7 +58,7 @@ _MOST_ROUNDS = 20  # of an editor that is a program, and makes the same mistake 
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _EditOptions:
     """What is to happen with the change."""
 
     yes: bool
@@ -101,7 +101,7 @@ def edit(
     check_manager(managed)
     timeout_s = option_values.duration_s(timeout) if timeout else None
     known = catalog_file.read(catalog)
-    how = _How(yes, wait, timeout_s, managed, read_prices(prices), known)
+    how = _EditOptions(yes, wait, timeout_s, managed, read_prices(prices), known)
     plain = option_values.workspace_name(name)
     try:
         live, setting = invocation.answer_of(_look(target, plain, how))
@@ -117,7 +117,7 @@ def edit(
         raise
 
 
-async def _look(target: Target, name: str, how: _How) -> tuple[Object, Setting]:
+async def _look(target: Target, name: str, how: _EditOptions) -> tuple[Object, Setting]:
     async with connected(target) as client:
         live = await workspace_named(client, name)
         if is_being_deleted(live):
@@ -127,7 +127,7 @@ async def _look(target: Target, name: str, how: _How) -> tuple[Object, Setting]:
         return live, replace(setting, catalog=how.catalog)
 
 
-def _edit(target: Target, live: Object, setting: Setting, session: _Session, how: _How) -> None:
+def _edit(target: Target, live: Object, setting: Setting, session: _Session, how: _EditOptions) -> None:
     """Edit until it is right, nothing is changed, or nobody wants to go on."""
     before = _editable(live)
     text = to_yaml(before)
@@ -254,7 +254,7 @@ def _goal(text: str, before: Object) -> Object:
 # --- write -------------------------------------------------------------------------------------------------
 
 
-async def _write(target: Target, live: Object, goal: Object, how: _How) -> None:
+async def _write(target: Target, live: Object, goal: Object, how: _EditOptions) -> None:
     async with connected(target) as client:
         now = await _unchanged(client, live)
         trial = await _send(client, now, goal, dry_run=True)
@@ -307,7 +307,7 @@ async def _send(client: Client, now: Object, goal: Object, *, dry_run: bool) -> 
         try:
             found = await client.send(asked)
         except ApiError as error:
-            if refusals.kind_of(error) != "stale" or tries == _TRIES:
+            if refusals.refusal_kind(error) != "stale" or tries == _TRIES:
                 raise explain_refusal(error, namespace=key_of(now).namespace) from error
             now = await _unchanged(client, now)
         else:

@@ -26,7 +26,7 @@ def serve(
     """Serve a model until Ctrl-C, on loopback alone."""
     extra_packages.require()
     server.serve(
-        server.Asked(
+        server.ServerOptions(
             model_store.resolve(model),
             [adapters.parse(text) for text in adapter or ()],
             port=port,

@@ -42,7 +42,7 @@ _NOT_ABOUT_THE_DOCUMENT = (401, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PlanRequest:
     """How a plan is made.
 
     Args:
@@ -58,7 +58,7 @@ class Asked:
     catalog: Catalog = SHIPPED
 
 
-async def make(client: Client, written: Sequence[Written], asked: Asked) -> Plan:
+async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -> Plan:
     """The plan for the documents; nothing is written.
 
     Raises:
@@ -115,7 +115,9 @@ def _refusal(one: Written, *problems: str, warnings: Sequence[str] = ()) -> Chan
 class _Judge:
     """Judges one document after another, offline first."""
 
-    def __init__(self, client: Client, world: World, asked: Asked, config_maps: frozenset[ObjectKey]) -> None:
+    def __init__(
+        self, client: Client, world: World, asked: PlanRequest, config_maps: frozenset[ObjectKey]
+    ) -> None:
         self._client, self._world, self._asked = client, world, asked
         self._config_maps = config_maps
         self._named: dict[tuple[Kind, ObjectKey], asyncio.Future[Object | None]] = {}
@@ -233,7 +235,7 @@ def _words(error: ApiError, one: Written) -> str:
     Raises:
         ApiError: it is not about this document.
     """
-    what = refusals.kind_of(error)
+    what = refusals.refusal_kind(error)
     if error.status in _NOT_ABOUT_THE_DOCUMENT and what in ("unwell", "busy", "not-the-server", ""):
         raise error
     if error.status == 401:

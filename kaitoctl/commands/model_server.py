@@ -153,7 +153,7 @@ def explain_refusal(error: ApiError, prefix: str) -> ApiError:
         405: "the API server does not proxy requests; " + _FORWARD,
         503: "no pod answers behind the Service: " + Command("kaitoctl why NAME"),
     }
-    if error.status == 403 and refusals.kind_of(error) not in ("rights", ""):
+    if error.status == 403 and refusals.refusal_kind(error) not in ("rights", ""):
         error.hint = refusals.hint_of(error)
     elif not error.hint or error.status == 403:  # there is another way than that right
         error.hint = hints.get(error.status, error.hint)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class ManifestOptions:
     """What is to happen with the manifest."""
 
     dry_run: str
@@ -36,7 +36,7 @@ class How:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestedManifest:
     """What is asked for, before anybody knows whether it is there.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class WorkspaceRevisions:
     """A Workspace and its revisions.
 
     Args:
@@ -31,7 +31,7 @@ class Known:
     history: list[Object]
 
 
-async def revisions_of(client: Client, key: ObjectKey) -> Known:
+async def revisions_of(client: Client, key: ObjectKey) -> WorkspaceRevisions:
     """A Workspace and its revisions.
 
     Raises:
@@ -44,7 +44,7 @@ async def revisions_of(client: Client, key: ObjectKey) -> Known:
         raise explain(error) from error
     found = [one for one in revisions.ordered(listed.items) if isinstance(one.get("data"), dict)]
     kind, workspace = await workspace_of(client, key)
-    return Known(kind, workspace, [one for one in found if is_controlled_by(one, workspace)])
+    return WorkspaceRevisions(kind, workspace, [one for one in found if is_controlled_by(one, workspace)])
 
 
 async def workspace_of(client: Client, key: ObjectKey) -> tuple[Kind, Object]:

@@ -38,7 +38,7 @@ def plan(
     costs = read_prices(prices)
     known = catalog_file.read(catalog)
     check_manager(managed)
-    asked = make_plan.Asked(target.sandbox, managed, force_conflicts, known)
+    asked = make_plan.PlanRequest(target.sandbox, managed, force_conflicts, known)
     written = plan_documents.documents_of(given)
     found = invocation.answer_of(_plan(target, written, asked))
     if option_values.is_structured(output_format):
@@ -58,7 +58,7 @@ def plan(
     return found.exit_code
 
 
-async def _plan(target: Target, written: list[plan_documents.Written], asked: make_plan.Asked) -> Plan:
+async def _plan(target: Target, written: list[plan_documents.Written], asked: make_plan.PlanRequest) -> Plan:
     async with connected(target) as client:
         return await make_plan.make(client, written, asked)
 

@@ -42,7 +42,7 @@ _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _RestartOptions:
     dry_run: str
     yes: bool
     wait: bool
@@ -67,7 +67,7 @@ def restart(
     plain = list(dict.fromkeys(map(option_values.workspace_name, names)))
     timeout_s = option_values.duration_s(timeout) if timeout else None
     check_manager(managed)
-    how = _How(dry_run, yes, wait, timeout_s, catalog_file.read(catalog), managed)
+    how = _RestartOptions(dry_run, yes, wait, timeout_s, catalog_file.read(catalog), managed)
     try:
         asyncio.run(_restart(target, plain, how))
     except KeyboardInterrupt:
@@ -76,7 +76,7 @@ def restart(
         raise Interrupted("interrupted", hint=hint) from None
 
 
-async def _restart(target: Target, names: Sequence[str], how: _How) -> None:
+async def _restart(target: Target, names: Sequence[str], how: _RestartOptions) -> None:
     async with connected(target) as client:
         found = [await look.workspace_named(client, name) for name in names]
         for workspace, workload in [(one, await _workload(client, one)) for one in found]:
@@ -84,7 +84,7 @@ async def _restart(target: Target, names: Sequence[str], how: _How) -> None:
 
 
 async def _restart_one(
-    client: Client, target: Target, workspace: Object, workload: Object, how: _How
+    client: Client, target: Target, workspace: Object, workload: Object, how: _RestartOptions
 ) -> None:
     change = await plan_effects.restart_of(
         client, workspace, how.catalog, is_sandbox=target.sandbox, managed=how.managed
@@ -147,7 +147,9 @@ async def _send(client: Client, workload: Object, *, dry_run: bool) -> Object:
         raise explain_refusal(error, namespace=key_of(workload).namespace, rights=rights) from error
 
 
-async def _follow(client: Client, target: Target, workspace: Object, workload: Object, how: _How) -> None:
+async def _follow(
+    client: Client, target: Target, workspace: Object, workload: Object, how: _RestartOptions
+) -> None:
     stamp = annotations_of(dig(workload, "spec", "template")).get(_RESTARTED_AT)
 
     def is_new(pod: Object) -> bool:

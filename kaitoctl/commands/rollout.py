@@ -20,7 +20,7 @@ from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import OF_ROLES, connected, field_manager
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.name_lookup import workspace_or_fleet
-from kaitoctl.commands.observe_revisions import Known, explain, revisions_of, workspace_of
+from kaitoctl.commands.observe_revisions import WorkspaceRevisions, explain, revisions_of, workspace_of
 from kaitoctl.commands.option_values import ManagedBy, Named, named
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
@@ -68,7 +68,7 @@ def history(*, name: str, revision: int | None, output_format: str, target: Targ
 async def _history(target: Target, asked: Named, number: int | None, output_format: str) -> None:
     async with connected(target) as client:
         known = await workspace_or_fleet(client, asked, revisions_of)
-        if not isinstance(known, Known):
+        if not isinstance(known, WorkspaceRevisions):
             from kaitoctl.commands import rollout_set  # most names are those of Workspaces
 
             await rollout_set.show_history(client, known, number, output_format)
@@ -88,7 +88,7 @@ async def _history(target: Target, asked: Named, number: int | None, output_form
     _show_table(target, known, shown, wide=output_format == "wide")
 
 
-def _show_table(target: Target, known: Known, shown: Sequence[Object], *, wide: bool) -> None:
+def _show_table(target: Target, known: WorkspaceRevisions, shown: Sequence[Object], *, wide: bool) -> None:
     key = key_of(known.workspace)
     current = [one for one in known.history if revisions.has_same_data(one, known.workspace)][-1:]
     output.data(output.resource_name(known.workspace))
@@ -119,7 +119,7 @@ def _cause(one: Object, *, wide: bool) -> str:
     return text if wide or len(text) <= _LONGEST_CAUSE else f"{text[: _LONGEST_CAUSE - 1]}…"
 
 
-def _show_whole(known: Known, one: Object) -> None:
+def _show_whole(known: WorkspaceRevisions, one: Object) -> None:
     output.sentence(f"{output.resource_name(known.workspace)} with revision #{revisions.number_of(one)}")
     output.yaml(to_yaml(one["data"]).rstrip("\n"))
 
@@ -128,7 +128,7 @@ def _show_whole(known: Known, one: Object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _UndoOptions:
     """How to go back."""
 
     number: int | None
@@ -170,7 +170,7 @@ def undo(
         raise InputError(f"--to-revision {to_revision}: revisions are numbered from 1")
     # As for kubectl, revision 0 is the one before.
     check_manager(managed)
-    how = _How(
+    how = _UndoOptions(
         to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts, known, managed
     )
     asked = named(name)
@@ -182,13 +182,13 @@ def undo(
         raise Interrupted("interrupted", hint=hint) from None
 
 
-async def _undo(target: Target, asked: Named, how: _How) -> None:
+async def _undo(target: Target, asked: Named, how: _UndoOptions) -> None:
     async with connected(target) as client:
         known = await workspace_or_fleet(client, asked, revisions_of)
-        if not isinstance(known, Known):
+        if not isinstance(known, WorkspaceRevisions):
             from kaitoctl.commands import rollout_set  # most names are those of Workspaces
 
-            of_set = rollout_set.How(
+            of_set = rollout_set.SetWriteOptions(
                 how.dry_run,
                 how.output,
                 how.yes,
@@ -254,7 +254,7 @@ def _require_mutable(live: Object, goal: Object, number: int, catalog: Catalog) 
         )
 
 
-def _show_change(known: Known, goal: Object, number: int, catalog: Catalog) -> None:
+def _show_change(known: WorkspaceRevisions, goal: Object, number: int, catalog: Catalog) -> None:
     def shown(workspace: Object) -> Object:
         data, cause = data_of(workspace), annotations_of(workspace).get(CHANGE_CAUSE)
         if cause is None:
@@ -271,7 +271,9 @@ def _show_change(known: Known, goal: Object, number: int, catalog: Catalog) -> N
     output.differences(difference(shown(known.workspace), shown(goal)))
 
 
-async def _dry_run(client: Client, known: Known, goal: Object, *, force: bool) -> tuple[Object, Object]:
+async def _dry_run(
+    client: Client, known: WorkspaceRevisions, goal: Object, *, force: bool
+) -> tuple[Object, Object]:
     """What an apply would make of the Workspace, and the patch that takes away what it leaves.
 
     Raises:
@@ -290,7 +292,9 @@ async def _dry_run(client: Client, known: Known, goal: Object, *, force: bool) -
     return after, rest
 
 
-async def _change(client: Client, known: Known, goal: Object, rest: Object, *, force: bool) -> Object:
+async def _change(
+    client: Client, known: WorkspaceRevisions, goal: Object, rest: Object, *, force: bool
+) -> Object:
     """Take away what an apply leaves, then apply; returns the Workspace as it is then.
 
     In this order: an apply that came first would give the present revision the change-cause of the old one.
@@ -306,7 +310,7 @@ async def _change(client: Client, known: Known, goal: Object, rest: Object, *, f
     return after
 
 
-def _applying(known: Known, goal: Object, *, force: bool, dry_run: bool) -> Request:
+def _applying(known: WorkspaceRevisions, goal: Object, *, force: bool, dry_run: bool) -> Request:
     body = manifest(known.workspace, goal, field_manager())
     return request.apply(known.kind, body, manager=field_manager(), force=force, dry_run=dry_run)
 
@@ -421,16 +425,16 @@ async def _follow(
 # --- words -------------------------------------------------------------------------------------------------
 
 
-def _words(known: Known) -> str:
+def _words(known: WorkspaceRevisions) -> str:
     metadata = known.workspace["metadata"]
     return f"Workspace {metadata['namespace']}/{metadata['name']}"
 
 
-def _numbers(known: Known) -> str:
+def _numbers(known: WorkspaceRevisions) -> str:
     return ", ".join(str(revisions.number_of(one)) for one in known.history)
 
 
-def _revision(known: Known, number: int) -> Object:
+def _revision(known: WorkspaceRevisions, number: int) -> Object:
     if not known.history:
         raise _no_revisions(known)
     found = choose(known.history, known.workspace, number)
@@ -439,7 +443,7 @@ def _revision(known: Known, number: int) -> Object:
     return found
 
 
-def _no_revisions(known: Known) -> NegativeAnswer:
+def _no_revisions(known: WorkspaceRevisions) -> NegativeAnswer:
     return NegativeAnswer(
         f"{_words(known)} has no revisions",
         hint="a controller records one when it first applies the Workspace; is one running?",

@@ -41,7 +41,7 @@ _RIGHTS = "you need get, list, patch and delete on workspaces.kaito.sh in this n
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _FleetRolloutOptions:
     """What is asked for on the command line."""
 
     budget: FleetBudget
@@ -66,7 +66,7 @@ def rollout_fleet(
     _require_sense(budget)
     timeout_s = option_values.duration_s(timeout) if timeout else _TIMEOUT_S
     known = catalog_file.read(catalog)
-    how = _How(budget, dry_run, yes, timeout_s, known)
+    how = _FleetRolloutOptions(budget, dry_run, yes, timeout_s, known)
     asked = named(name)
     if asked.kind == "workspace":
         raise InputError(f"{name[:80]!r}: this is about InferenceSets", hint="such as inferenceset/phis")
@@ -97,7 +97,7 @@ def _require_sense(budget: FleetBudget) -> None:
             raise InputError(f"{option} {value}: must not be negative")
 
 
-async def _rollout(target: Target, name: str, how: _How) -> int:
+async def _rollout(target: Target, name: str, how: _FleetRolloutOptions) -> int:
     async with connected(target) as client:
         key = ObjectKey(client.namespace, name)
         fleet = await follow_fleet.present(client, key, how.catalog)
@@ -149,7 +149,9 @@ class _Walk:
         return max(0, self.wanted + self.surge - self.strategy.max_unavailable)
 
 
-async def _begun(client: Client, target: Target, walk: _Walk, how: _How, *, is_new: bool) -> int:
+async def _begun(
+    client: Client, target: Target, walk: _Walk, how: _FleetRolloutOptions, *, is_new: bool
+) -> int:
     """The walk, with prompts and surge where they are asked for; the surge is given back however it ends."""
     key, prompts = walk.fleet.key, None
     if how.budget.smoke_test:
@@ -171,7 +173,7 @@ async def _begun(client: Client, target: Target, walk: _Walk, how: _How, *, is_n
             await rollout_surge.end(client, target, key, walk.surge)
 
 
-async def _follow_our_own(client: Client, target: Target, fleet: Fleet, how: _How) -> int:
+async def _follow_our_own(client: Client, target: Target, fleet: Fleet, how: _FleetRolloutOptions) -> int:
     """Where kaitoctl's controller carries the template, its budget is the set's own."""
     given = (how.budget.canary, how.budget.max_unavailable, how.budget.max_failures, how.budget.max_surge)
     if any(value is not None for value in given):
@@ -197,7 +199,7 @@ def _silent(target: Target, fleet: Fleet, one: Replica) -> NegativeAnswer:
     return NegativeAnswer(f"InferenceSet {fleet.key}: {one.name}: {one.failure}", hint=hint)
 
 
-def _strategy(fleet: Fleet, how: _How, surge: int) -> Strategy:
+def _strategy(fleet: Fleet, how: _FleetRolloutOptions, surge: int) -> Strategy:
     """The set's own budget, and what the options say instead; with a surge, nobody need be away.
 
     OnDelete holds a controller back, and not who asks for the rollout by name.
@@ -238,7 +240,13 @@ def _way(fleet: Fleet, one: Replica) -> Way:
 
 
 async def _walk(
-    client: Client, target: Target, walk: _Walk, how: _How, prompts: Prompts | None, *, last: bool
+    client: Client,
+    target: Target,
+    walk: _Walk,
+    how: _FleetRolloutOptions,
+    prompts: Prompts | None,
+    *,
+    last: bool,
 ) -> int:
     """One step after another until the template is where it is to be."""
     shown, key = "", walk.fleet.key

@@ -55,7 +55,7 @@ _RIGHTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class SetWriteOptions:
     """How a set is to be written.
 
     Args:
@@ -181,7 +181,9 @@ def _no_revisions(fleet: Fleet) -> NegativeAnswer:
 # --- undo --------------------------------------------------------------------------------------------------
 
 
-async def undo_to(client: Client, target: Target, fleet: Fleet, number: int | None, how: How) -> None:
+async def undo_to(
+    client: Client, target: Target, fleet: Fleet, number: int | None, how: SetWriteOptions
+) -> None:
     """Give the set the template of an earlier revision.
 
     Raises:
@@ -248,7 +250,7 @@ def set_paused(
     if asked.kind == "workspace":
         hint = "a Workspace is one replica: its controller carries out each change at once"
         raise InputError(f"{name[:80]!r}: rollouts of InferenceSets can be paused", hint=hint)
-    how = How(dry_run, yes=yes, wait=wait, timeout_s=timeout_s)
+    how = SetWriteOptions(dry_run, yes=yes, wait=wait, timeout_s=timeout_s)
     try:
         asyncio.run(_set_paused(target, asked.name, paused, how))
     except KeyboardInterrupt:
@@ -256,7 +258,7 @@ def set_paused(
         raise Interrupted("interrupted", hint=hint) from None
 
 
-async def _set_paused(target: Target, name: str, paused: bool, how: How) -> None:
+async def _set_paused(target: Target, name: str, paused: bool, how: SetWriteOptions) -> None:
     async with connected(target) as client:
         fleet = await fleet_named(client, ObjectKey(client.namespace, name))
         live = fleet.inference_set
@@ -292,7 +294,14 @@ async def follow(
 
 
 async def _write(
-    client: Client, target: Target, fleet: Fleet, patch: Object, how: How, *, words: str, question: str
+    client: Client,
+    target: Target,
+    fleet: Fleet,
+    patch: Object,
+    how: SetWriteOptions,
+    *,
+    words: str,
+    question: str,
 ) -> None:
     """Show what a patch leads to, ask where something stops or is bought, write, and follow."""
     ownership_warnings.warn(target, fleet.inference_set)
@@ -321,7 +330,9 @@ async def _write(
         )
 
 
-async def _change(client: Client, target: Target, fleet: Fleet, after: Object, how: How) -> Change:
+async def _change(
+    client: Client, target: Target, fleet: Fleet, after: Object, how: SetWriteOptions
+) -> Change:
     return await plan_effects.change_of(
         client, fleet.inference_set, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
     )

@@ -44,7 +44,7 @@ DEFAULT_METRICS_ADDRESS = "127.0.0.1:8080"
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _RunOptions:
     """How the controller is to run.
 
     Args:
@@ -90,7 +90,7 @@ def run_controller(
     if webhook.webhook and dry_run:
         raise InputError("--webhook with --dry-run: a webhook writes its certificate and refuses Workspaces")
     controller_logs.configure(log_format, log_level)
-    how = _How(
+    how = _RunOptions(
         settings,
         workers,
         lease_namespace if leader_elect and not dry_run else None,
@@ -110,7 +110,7 @@ def run_controller(
     return 0
 
 
-async def _run(target: Target, how: _How) -> None:
+async def _run(target: Target, how: _RunOptions) -> None:
     telemetry = Telemetry(elects=how.lease_namespace is not None)
     scope = target.namespace or ""
     async with AsyncExitStack() as stack:
@@ -171,7 +171,7 @@ async def _run(target: Target, how: _How) -> None:
             raise NegativeAnswer(error.message, hint=error.hint)
 
 
-async def _answer(stack: AsyncExitStack, telemetry: Telemetry, how: _How) -> None:
+async def _answer(stack: AsyncExitStack, telemetry: Telemetry, how: _RunOptions) -> None:
     """Open the HTTP endpoint; only an address that the user has named must be had."""
     address = address_of(how.metrics_address or DEFAULT_METRICS_ADDRESS)
     if address is None:
@@ -189,7 +189,7 @@ async def _answer(stack: AsyncExitStack, telemetry: Telemetry, how: _How) -> Non
 
 
 async def _judge(
-    stack: AsyncExitStack, telemetry: Telemetry, how: _How, client: Client
+    stack: AsyncExitStack, telemetry: Telemetry, how: _RunOptions, client: Client
 ) -> asyncio.Task[None] | None:
     """Open the webhook, if there is to be one: every replica judges, whoever leads."""
     if not how.webhook.webhook:
@@ -211,7 +211,7 @@ async def _run_as_leader(
     client: Client,
     namespace: str,
     scope: str,
-    how: _How,
+    how: _RunOptions,
     telemetry: Telemetry,
     work: Callable[[Callable[[], bool]], Awaitable[None]],
 ) -> None:
@@ -224,14 +224,14 @@ async def _run_as_leader(
     await election.run(lambda: work(lambda: election.is_leader))
 
 
-def _say(how: _How, text: str) -> None:
+def _say(how: _RunOptions, text: str) -> None:
     if how.is_json:
         logger.info("%s", text)
     else:
         output.step(text)
 
 
-def _tell(how: _How, decision: Decision) -> None:
+def _tell(how: _RunOptions, decision: Decision) -> None:
     """One line on stdout for a write that is not made."""
     if how.is_json:
         fields = {"verb": decision.verb, "kind": decision.kind, "key": str(decision.key)}

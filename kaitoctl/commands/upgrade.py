@@ -30,7 +30,7 @@ _TO = "v0.12"
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _UpgradeRequest:
     """Which upgrade.
 
     Args:
@@ -58,7 +58,7 @@ def plan(
 ) -> int:
     """Say what the upgrade does to the Workspaces of files, or of the cluster."""
     option_values.output_format(output_format, ("text", "json", "yaml", "name", "markdown", "manifests"))
-    asked = _Asked(_release(to), now, catalog_file.read(catalog), provisioner or "")
+    asked = _UpgradeRequest(_release(to), now, catalog_file.read(catalog), provisioner or "")
     if now is not None and releases.nearest(now) is None:
         raise InputError(f"--from {now[:40]!r}: not a release of KAITO", hint="use v0.3, v0.4 or v0.9")
     if provisioner is not None:
@@ -121,7 +121,7 @@ def _workspaces(given: Manifests) -> list[tuple[str, Object]]:
     return found
 
 
-async def _of_cluster(target: Target, asked: _Asked) -> tuple[str, list[Effect]]:
+async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list[Effect]]:
     """The release that manages the cluster's Workspaces, and what becomes of them."""
     async with connected(target) as client:
         release = asked.now or (await kaito_here(client)).target or "v0.4"

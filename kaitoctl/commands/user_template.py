@@ -8,25 +8,25 @@ from kaitoctl.commands.files import text_of
 from kaitoctl.commands.workspace_options import WorkspaceOptions
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import manifest, template_schema, template_variables
-from kaitoctl.kaito.template_variables import Given, by_options, by_set
+from kaitoctl.kaito.template_variables import GivenVariable, by_options, by_set
 from kaitoctl.kube.documents import load_yaml
 
 if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 
-def variables(given: WorkspaceOptions) -> tuple[Object, list[Given]]:
+def variables(given: WorkspaceOptions) -> tuple[Object, list[GivenVariable]]:
     """What --values and --set give (--set wins), and which option gives each variable.
 
     Raises:
         InputError: the file cannot be read, or is not one map; an item of --set is not valid.
     """
     of_file, items = _values(given.values), given.set_value or ()
-    named = [*by_set(items), *(Given(f"--values {given.values}", str(key)) for key in of_file)]
+    named = [*by_set(items), *(GivenVariable(f"--values {given.values}", str(key)) for key in of_file)]
     return manifest.merged(of_file, manifest.set_values(items)), named
 
 
-def insist_on_values(path: str | None, text: str | None, values: Object, named: list[Given]) -> None:
+def insist_on_values(path: str | None, text: str | None, values: Object, named: list[GivenVariable]) -> None:
     """Refuse variables that the template does not read, and values that the JSON Schema beside it forbids.
 
     Args:

@@ -332,7 +332,7 @@ def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -
         if obj.get("kind") in (SECRET, CLAIM)
     }
 
-    def plan(namespace: str) -> cluster.Wanted:
+    def plan(namespace: str) -> cluster.ClusterQuestions:
         named = {key for obj in objects if _is_meant(obj) for key in _config_maps_named(obj, namespace)}
         given = {_key(obj, namespace) for obj in config_maps}
         versions = {_key(obj, namespace): _text(obj.get("apiVersion")) for obj in workspaces}
@@ -341,7 +341,7 @@ def _ask_cluster(target: Target, world: _World, documents: Iterable[Document]) -
             for obj in workspaces
             for item in references(obj)
         }
-        return cluster.Wanted(
+        return cluster.ClusterQuestions(
             version=setting.target is None,
             workspaces=(
                 {key: version.rpartition("/")[2] for key, version in versions.items()}

@@ -33,7 +33,7 @@ from kaitoctl.screens import output
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ClusterQuestions:
     """What is to be asked.
 
     Args:
@@ -54,7 +54,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Found:
+class ClusterAnswers:
     """What the cluster answered.
 
     Args:
@@ -77,7 +77,7 @@ class Found:
     named: dict[tuple[str, ObjectKey], Object | None] = field(default_factory=dict)
 
 
-def ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
+def ask(target: Target, plan: Callable[[str], ClusterQuestions]) -> ClusterAnswers:
     """Ask the cluster.
 
     Args:
@@ -91,9 +91,9 @@ def ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
     return invocation.answer_of(_ask(target, plan))
 
 
-async def _ask(target: Target, plan: Callable[[str], Wanted]) -> Found:
+async def _ask(target: Target, plan: Callable[[str], ClusterQuestions]) -> ClusterAnswers:
     async with connected(target) as client:
-        found, wanted = Found(client.namespace), plan(client.namespace)
+        found, wanted = ClusterAnswers(client.namespace), plan(client.namespace)
         served = await served_or_warn(client)
         if wanted.version or wanted.workspaces or wanted.fleets:
             found.kaito = await setting_of(client, served, is_version_wanted=wanted.version)

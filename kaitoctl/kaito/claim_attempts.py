@@ -18,7 +18,7 @@ from kaitoctl.kube.objects import Object
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ClaimAttempts:
     """How often a NodeClaim was asked for while its Workspace waited, and when last."""
 
     times: int
@@ -47,20 +47,20 @@ class Asked:
 _ROUND = re.compile(r"(?:(\d{1,6}) times, last )?at (\S+): ((?:ws[0-9a-f]{9} ?)+)")
 
 
-def asked_of(workspace: Object) -> dict[str, Asked]:
+def attempts_of(workspace: Object) -> dict[str, ClaimAttempts]:
     """What was asked for, as the Workspace's own status tells; what is not ours to read is left out."""
-    found: dict[str, Asked] = {}
+    found: dict[str, ClaimAttempts] = {}
     told = conditions.find(workspace, api.NODE_CLAIMS_ASKED) or {}
     for times, at, listed in _ROUND.findall(str(told.get("message") or "")):
         try:
             moment = conditions.parse_timestamp(at)
         except ValueError:
             continue
-        found.update(dict.fromkeys(listed.split(), Asked(int(times or 1), moment)))
+        found.update(dict.fromkeys(listed.split(), ClaimAttempts(int(times or 1), moment)))
     return found
 
 
-def asked_words(asked: Mapping[str, Asked]) -> str:
+def asked_words(asked: Mapping[str, ClaimAttempts]) -> str:
     """What `asked_of` reads: `at 2026-01-01T00:00:00Z: ws0123abcde; 3 times, last at ...: ws...`."""
     rounds: dict[tuple[int, datetime], list[str]] = {}
     for name, one in sorted(asked.items()):

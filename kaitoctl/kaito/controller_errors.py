@@ -94,7 +94,7 @@ _FINAL = re.compile(
 Prospect = Literal["passing", "final", "unknown"]
 
 
-class Said(NamedTuple):
+class SplitMessage(NamedTuple):
     """A condition's message in its parts.
 
     Args:
@@ -106,10 +106,14 @@ class Said(NamedTuple):
     error: str
 
 
-def split(message: str) -> Said:
+def split(message: str) -> SplitMessage:
     """The message without the error that KAITO appends to it, and that error."""
     said, is_appended, error = message.partition(_APPENDED)
-    return Said(said.rstrip(), error.rstrip().removesuffix(")").strip()) if is_appended else Said(message, "")
+    return (
+        SplitMessage(said.rstrip(), error.rstrip().removesuffix(")").strip())
+        if is_appended
+        else SplitMessage(message, "")
+    )
 
 
 def prospect(error: str) -> Prospect:

@@ -11,7 +11,7 @@ from kaitoctl.kaito import catalog, manifest, templates
 _FUNCTIONS = frozenset({"fail", "range", "dict", "cycler", "joiner", "lipsum"})  # no variables
 
 
-class Given(NamedTuple):
+class GivenVariable(NamedTuple):
     """A variable that somebody gave a value to.
 
     Args:
@@ -23,15 +23,15 @@ class Given(NamedTuple):
     name: str
 
 
-def by_set(items: Iterable[str]) -> list[Given]:
+def by_set(items: Iterable[str]) -> list[GivenVariable]:
     """The variables that `--set` items give, as `manifest.set_values` takes them."""
-    return [Given(f"--set {item!r}", next(iter(manifest.set_values([item])))) for item in items]
+    return [GivenVariable(f"--set {item!r}", next(iter(manifest.set_values([item])))) for item in items]
 
 
-def by_options(values: Mapping[str, object]) -> list[Given]:
+def by_options(values: Mapping[str, object]) -> list[GivenVariable]:
     """The variables that options give, of their values by variable: None and no items are no value."""
     return [
-        Given(f"--{name.removesuffix('s').replace('_', '-')}", name)
+        GivenVariable(f"--{name.removesuffix('s').replace('_', '-')}", name)
         for name, value in values.items()
         if value is not None and value != []
     ]
@@ -65,7 +65,7 @@ def read_by(template: str) -> frozenset[str] | None:
     return frozenset(names) - _FUNCTIONS
 
 
-def insist(given: Iterable[Given], template: str | None) -> None:
+def insist(given: Iterable[GivenVariable], template: str | None) -> None:
     """Refuse variables that the template does not read, whichever way they were given.
 
     Args:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.claim_attempts import Asked, asked_words
+from kaitoctl.kaito.claim_attempts import ClaimAttempts, asked_words
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.node_check import Verdict, instance_type_of
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current
@@ -62,7 +62,7 @@ class Observed:
     claim_error: str = ""
     claim_note: str = ""
     adopts: bool = False
-    asked: Mapping[str, Asked] = field(default_factory=dict)
+    asked: Mapping[str, ClaimAttempts] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
     catalog: Catalog = SHIPPED
 

@@ -97,7 +97,7 @@ class _Part(NamedTuple):
     config: dict[str, Any]
 
 
-class _Found(NamedTuple):
+class _NamedEntry(NamedTuple):
     """A context, cluster or user, and the file that has it."""
 
     entry: dict[str, Any]
@@ -130,7 +130,7 @@ def from_files(files: list[str], context: str | None = None, given: Overrides = 
     wanted = context or next(filter(None, (part.config.get("current-context") for part in parts)), None)
     if not wanted and not given.server:
         raise InputError(f"{where}: it has no current context", hint=_CONTEXTS_HINT)
-    nothing = _Found({}, parts[0] if parts else _Part(Path.cwd(), "", {}))
+    nothing = _NamedEntry({}, parts[0] if parts else _Part(Path.cwd(), "", {}))
     chosen = _find_named(parts, "context", wanted).entry if wanted else {}
     its_name = given.cluster_name or chosen.get("cluster")
     cluster = nothing if given.server and not its_name else _find_named(parts, "cluster", its_name)
@@ -144,7 +144,7 @@ def from_files(files: list[str], context: str | None = None, given: Overrides = 
     return _server(chosen, cluster, user, where, name)
 
 
-def _server(chosen: dict[str, Any], cluster: _Found, user: _Found, where: str, name: str) -> Server:
+def _server(chosen: dict[str, Any], cluster: _NamedEntry, user: _NamedEntry, where: str, name: str) -> Server:
     impersonation: tuple[tuple[str, str], ...] = ()
     if user.entry.get("as"):
         from kaitoctl.kube.impersonation import headers
@@ -183,7 +183,7 @@ def _server(chosen: dict[str, Any], cluster: _Found, user: _Found, where: str, n
     )
 
 
-def _plugin(user: _Found, cluster: _Found, where: str) -> Plugin | None:
+def _plugin(user: _NamedEntry, cluster: _NamedEntry, where: str) -> Plugin | None:
     if user.entry.get("exec") is None:
         return None
     from kaitoctl.kube.exec_plugin import Plugin
@@ -197,7 +197,7 @@ def _plugin(user: _Found, cluster: _Found, where: str) -> Plugin | None:
     )
 
 
-def _issuer(user: _Found, where: str, name: str) -> Issuer | None:
+def _issuer(user: _NamedEntry, where: str, name: str) -> Issuer | None:
     provider = user.entry.get("auth-provider")
     if provider is None:
         return None
@@ -214,7 +214,7 @@ def _issuer(user: _Found, where: str, name: str) -> Issuer | None:
 # --- what kubectl refuses ----------------------------------------------------------------------------------
 
 
-def _refused_cluster(cluster: _Found) -> str:
+def _refused_cluster(cluster: _NamedEntry) -> str:
     """Why kubectl would not use the cluster; empty when it would.
 
     Source: client-go `validateClusterInfo`, and `transport.TLSConfigFor` for the last one.
@@ -228,7 +228,7 @@ def _refused_cluster(cluster: _Found) -> str:
     return ""
 
 
-def _refused_user(user: _Found, address: str) -> str:
+def _refused_user(user: _NamedEntry, address: str) -> str:
     """Why kubectl would not use the user; empty when it would.
 
     Source: client-go `validateAuthInfo`, `transport.HTTPWrappersForConfig` (a token file beside a password);
@@ -298,7 +298,7 @@ def from_pod(given: Overrides = NONE) -> Server | None:
     user = overridden({"tokenFile": str(token)}, given.user)
     namespace = os.environ.get("POD_NAMESPACE") or (own.read_text().strip() if own.is_file() else "")
     where = "the pod's service account"
-    return _server({"namespace": namespace}, _Found(cluster, part), _Found(user, part), where, "")
+    return _server({"namespace": namespace}, _NamedEntry(cluster, part), _NamedEntry(user, part), where, "")
 
 
 def _warn_of_readers(parts: list[_Part]) -> None:
@@ -352,12 +352,12 @@ def _json_or_yaml(text: str) -> Any:
         raise ValueError("a value in it is not what its tag or form says") from None
 
 
-def _find_named(parts: list[_Part], what: str, name: Any) -> _Found:
+def _find_named(parts: list[_Part], what: str, name: Any) -> _NamedEntry:
     """The context, cluster or user of a name, in the first file that has it."""
     for part in parts:
         for entry in part.config.get(f"{what}s") or ():
             if entry and entry.get("name") == name:
-                return _Found(entry.get(what) or {}, part)
+                return _NamedEntry(entry.get(what) or {}, part)
     where = os.pathsep.join(part.file for part in parts)
     called = repr(name) if name else "named in its context"
     raise InputError(f"kubeconfig {where}: there is no {what} {called}", hint=_CONTEXTS_HINT)

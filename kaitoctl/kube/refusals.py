@@ -24,7 +24,7 @@ from kaitoctl.kube import webhook_failures
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Refusal:
     """A way in which an API server refuses.
 
     Args:
@@ -38,122 +38,124 @@ class Kind:
     hint: Advice = ""
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+KINDS: Mapping[str, Refusal] = MappingProxyType(
     {
         # --- not the API server itself
-        "not-the-server": Kind(
+        "not-the-server": Refusal(
             (),
             r"(?i)^\W*(<html|<!doctype|<\?xml)|^a page, not an API server's answer",
             "check the kubeconfig's server address, and the proxies before it",
         ),
         # A webhook or a policy chooses status and words: whatever it says, it is what refused.
-        "webhook": Kind(
+        "webhook": Refusal(
             (),
             r"admission webhook \"[^\"]*\" (denied the request|attempted)",
             "an admission webhook of the cluster refuses it, for the reason it gives: change what is asked "
             "for, or ask who runs the webhook",
         ),
-        "webhook-unreachable": Kind(
+        "webhook-unreachable": Refusal(
             (500,),
             r"failed (calling|to call) webhook",
             "the server refuses every write that this webhook should judge",  # `webhook_failures` has more
         ),
-        "policy": Kind(
+        "policy": Refusal(
             (),
             r"[Pp]olicy ['\"][^'\"]*['\"] (with binding \S+ )?denied request",
             "an admission policy of the cluster refuses it, for the reason it gives: change what is asked "
             "for, or ask who keeps the policy",
         ),
         # --- who asks
-        "credentials": Kind((401,), ""),  # `failures` has the hint
-        "rights": Kind((403,), r'\bUser "[^"]*" cannot '),
-        "owner-rights": Kind(
+        "credentials": Refusal((401,), ""),  # `failures` has the hint
+        "rights": Refusal((403,), r'\bUser "[^"]*" cannot '),
+        "owner-rights": Refusal(
             (403,),
             r"cannot set (blockOwnerDeletion|an ownerRef)",
             "an owner reference takes the right to update or delete the owner, too",
         ),
         # --- what is asked, and where
-        "namespace-terminating": Kind(
+        "namespace-terminating": Refusal(
             (403, 409),
             r"because it is being terminated",
             "the namespace is being deleted: use another one, or create it again once it is gone; "
             + Command("kubectl get namespace {namespace} -o yaml")
             + " says what holds it",
         ),
-        "namespace-missing": Kind(
+        "namespace-missing": Refusal(
             (404,),
             r'^namespaces? "[^"]*" not found',
             "create it first: " + Command("kubectl create namespace {namespace}"),
         ),
-        "quota": Kind(
+        "quota": Refusal(
             (403,),
             r"(exceeded|failed|unknown for|insufficient) quota|status unknown for quota",
             "a ResourceQuota of the namespace does not allow it: delete what is not needed, or ask for more; "
             + Command("kubectl describe resourcequota -n {namespace}")
             + " shows what is used",
         ),
-        "limit-range": Kind(
+        "limit-range": Refusal(
             (403,),
             r"(maximum|minimum|max limit to request ratio|limit to request ratio) .*per \S+ is ",
             "a LimitRange of the namespace bounds it: "
             + Command("kubectl describe limitrange -n {namespace}")
             + " shows how",
         ),
-        "pod-security": Kind(
+        "pod-security": Refusal(
             (403,),
             r"violates PodSecurity",
             "the namespace's pod security level refuses it: change the pod; "
             + Command("kubectl get namespace {namespace} --show-labels")
             + " shows the level",
         ),
-        "service-account-missing": Kind(
+        "service-account-missing": Refusal(
             (403,), r"error looking up service account", "create the ServiceAccount that it names"
         ),
-        "priority-class-missing": Kind(
+        "priority-class-missing": Refusal(
             (403,),
             r"no PriorityClass with name",
             "name a PriorityClass that exists: " + Command("kubectl get priorityclasses"),
         ),
         # --- races
-        "field-owner": Kind(
+        "field-owner": Refusal(
             (409,),
             r"^Apply failed with \d+ conflict",
             "another field manager owns these fields: change them where it keeps them, or take them over "
             "with --force-conflicts; it may write them again",
         ),
-        "stale": Kind(
+        "stale": Refusal(
             (409,),
             r"the object has been modified|StorageError: invalid object|Precondition failed",
             "conflict: somebody else wrote it at the same moment; try again",
         ),
-        "being-deleted": Kind(
+        "being-deleted": Refusal(
             (409,), r"object is being deleted", "wait until the one of this name is gone, and try again"
         ),
-        "exists": Kind((409,), r"already exists"),
+        "exists": Refusal((409,), r"already exists"),
         # --- form
-        "too-large": Kind((400, 413, 500), r"too large", "make it smaller: the server stores 1.5 MB at most"),
-        "untyped": Kind(
+        "too-large": Refusal(
+            (400, 413, 500), r"too large", "make it smaller: the server stores 1.5 MB at most"
+        ),
+        "untyped": Refusal(
             (500,),
             r"failed to create typed patch object|field not declared in schema",
             "the manifest does not fit the cluster's CRD: "
             + Command("kaitoctl validate -f FILE")
             + " says where",
         ),
-        "unknown-field": Kind(
+        "unknown-field": Refusal(
             (400,),
             r"strict decoding error|unknown field",
             "the cluster's CRD has no such field in this version",
         ),
-        "invalid": Kind((422,), ""),
-        "apply-unknown": Kind(
+        "invalid": Refusal((422,), ""),
+        "apply-unknown": Refusal(
             (415,), "", "the server does not know server-side apply: it is older than 1.22"
         ),
-        "not-allowed": Kind(
+        "not-allowed": Refusal(
             (405,), "", "the server, or a proxy before it, takes no such request: is it read-only?"
         ),
         # --- a moment
-        "busy": Kind((429,), "", "the server is busy; try again in a while"),
-        "unwell": Kind((500, 502, 503, 504), ""),  # `failures` has a hint for each
+        "busy": Refusal((429,), "", "the server is busy; try again in a while"),
+        "unwell": Refusal((500, 502, 503, 504), ""),  # `failures` has a hint for each
     }
 )
 """By name; the first that fits is it."""
@@ -161,7 +163,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 _CAUSES = {"FieldManagerConflict": "field-owner", "NamespaceTerminating": "namespace-terminating"}
 
 
-def kind_of(error: ApiError) -> str:
+def refusal_kind(error: ApiError) -> str:
     """The name of a refusal's kind, a key of `KINDS`; empty for one that none of them describes."""
     causes = error.details.get("causes")
     for cause in causes if isinstance(causes, list) else ():
@@ -183,7 +185,7 @@ def hint_of(error: ApiError, namespace: str = "") -> Advice:
         error: the refusal.
         namespace: of the object; read from the message where that names it.
     """
-    kind = KINDS.get(kind_of(error))
+    kind = KINDS.get(refusal_kind(error))
     if kind is None:
         return ""
     if failed := webhook_failures.failure(error.message):

@@ -174,7 +174,7 @@ class Transport:
         refusal = failures.refusal(answer.status, answer.headers, text, request.path)
         asked = access(request.method, request.path, request.query)
         refusal.hint = refusals.hint_of(refusal, asked.namespace) or refusal.hint
-        if refusals.kind_of(refusal) == "rights":
+        if refusals.refusal_kind(refusal) == "rights":
             refusal.hint = asked.hint
         return refusal
 

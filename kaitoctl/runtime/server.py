@@ -24,7 +24,7 @@ _STOP_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ServerOptions:
     """What to serve.
 
     Args:
@@ -51,7 +51,7 @@ class Asked:
     ends_with_stdin: bool = False
 
 
-def serve(asked: Asked) -> None:
+def serve(asked: ServerOptions) -> None:
     """Serve until SIGTERM, SIGINT, or the end of standard input where that was asked for.
 
     Raises:
@@ -71,7 +71,7 @@ def serve(asked: Asked) -> None:
     os._exit(0)
 
 
-def _load(asked: Asked) -> engine.Engine:
+def _load(asked: ServerOptions) -> engine.Engine:
     """Load everything. What was converted is on disk only until then, so that no end leaves it behind."""
     _unique(asked.adapters)
     with tempfile.TemporaryDirectory(prefix="kaitoctl-runtime-") as scratch:
@@ -85,7 +85,7 @@ def _load(asked: Asked) -> engine.Engine:
     return running
 
 
-def _prepare(asked: Asked, scratch: Path) -> tuple[models.Model, list[Path]]:
+def _prepare(asked: ServerOptions, scratch: Path) -> tuple[models.Model, list[Path]]:
     """What the engine loads; what is not a file of its own kind is made into one."""
     model = _model(asked.model, scratch)
     return model, [adapters.convert(adapter, model, scratch) for adapter in asked.adapters]
@@ -106,7 +106,7 @@ def read_key(path: Path) -> str:
     return key
 
 
-async def _serve(asked: Asked, running: engine.Engine, listener: socket.socket) -> None:
+async def _serve(asked: ServerOptions, running: engine.Engine, listener: socket.socket) -> None:
     import aiohttp
     from aiohttp import web
 

@@ -28,7 +28,7 @@ class NoConnection(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProxyTarget:
     """Who is to be asked, and what.
 
     Args:
@@ -44,15 +44,15 @@ class Asked:
     path: str
 
 
-def read(path: str) -> Asked | None:
+def read(path: str) -> ProxyTarget | None:
     """What a path of the API server asks for; None for one that is no proxy's."""
     found = _PATH.fullmatch(path)
     if found is None:
         return None
-    return Asked(found["kind"], found["namespace"], found["name"], found["path"] or "/")
+    return ProxyTarget(found["kind"], found["namespace"], found["name"], found["path"] or "/")
 
 
-def no_answer(asked: Asked) -> Failure:
+def no_answer(asked: ProxyTarget) -> Failure:
     """503: the process is loading, ended, or not ready."""
     if asked.kind == "services":
         return Failure(

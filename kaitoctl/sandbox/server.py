@@ -187,7 +187,7 @@ class ApiServer:
                 return await _follow(request, answer.body, more)
         return _http(answer)
 
-    async def _proxy(self, request: web.BaseRequest, asked: proxy.Asked) -> web.StreamResponse:
+    async def _proxy(self, request: web.BaseRequest, asked: proxy.ProxyTarget) -> web.StreamResponse:
         """Pass a request on to the process behind a pod or a Service."""
         store = self.api.store
         if store.find(asked.kind, ObjectKey(asked.namespace, asked.name)) is None:

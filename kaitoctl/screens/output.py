@@ -68,7 +68,7 @@ def sentence(text: str) -> None:
     show([Paragraph(text, hang=2)])
 
 
-class _Said:
+class _OutputSettings:
     """What the command line says of all that is written."""
 
     is_quiet = False
@@ -76,7 +76,7 @@ class _Said:
     is_traced = False
 
 
-said = _Said()
+said = _OutputSettings()
 
 
 def objects(items: Sequence[Object], output: str, *, is_list: bool = False) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 
 from kaitoctl.kaito import api, claim_attempts, node_claims, provisioning
-from kaitoctl.kaito.claim_attempts import Asked
+from kaitoctl.kaito.claim_attempts import ClaimAttempts
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import JOB, NODE_CLAIM, Object, dig, is_being_deleted, key_of, uid_of
@@ -34,7 +34,7 @@ class ClaimResult(StageError):
         again_s: look again after so many seconds; None for not.
     """
 
-    asked: dict[str, Asked] = field(default_factory=dict)
+    asked: dict[str, ClaimAttempts] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     again_s: float | None = None
 
@@ -86,7 +86,7 @@ class Claims:
         verdict = look.verdict
         if verdict.enough:
             return
-        result.asked = claim_attempts.asked_of(workspace)
+        result.asked = claim_attempts.attempts_of(workspace)
         if look.waits_for_others:
             result.look_again(LOOK_AGAIN_S)
         if verdict.unusable_preferred or not self._stores.can_claim():
@@ -145,7 +145,7 @@ class Claims:
             wanted = provisioning.owned_claim(workspace, name, self._settings)
             claim = yield request.apply(NODE_CLAIM, wanted, manager=MANAGER)
             if uid_of(claim):  # a dry run's has none, and its absence later means nothing
-                result.asked[name] = Asked(before.times + 1 if before else 1, now)
+                result.asked[name] = ClaimAttempts(before.times + 1 if before else 1, now)
 
     def _guests(self, claim: Object) -> list[str]:
         owner = next(iter(workspace_of_labels(claim)), None)

@@ -52,7 +52,7 @@ def planned(world: World, *bodies: Object) -> Plan:
         Written(f"x: {number}", body["kind"], ObjectKey("default", key_of(body).name), {**body})
         for number, body in enumerate(bodies)
     ]
-    asking = make_plan.Asked(is_sandbox=True, managed=NOT_SAID, force=False)
+    asking = make_plan.PlanRequest(is_sandbox=True, managed=NOT_SAID, force=False)
     return asyncio.run(make_plan.make(Direct(world), documents, asking))  # type: ignore[arg-type]
 
 
@@ -236,7 +236,7 @@ def planned_by(client: Direct, *bodies: Object) -> Plan:
         Written(f"x: {number}", body["kind"], ObjectKey("default", key_of(body).name), {**body})
         for number, body in enumerate(bodies)
     ]
-    asking = make_plan.Asked(is_sandbox=True, managed=NOT_SAID, force=False)
+    asking = make_plan.PlanRequest(is_sandbox=True, managed=NOT_SAID, force=False)
     return asyncio.run(make_plan.make(client, documents, asking))  # type: ignore[arg-type]
 
 

@@ -269,7 +269,7 @@ def planned(world: PlannedWorld, applied: Mapping[str, Asked]) -> Plan:
         Written(f"document {name}", "Workspace", ObjectKey("default", name), asked.manifest(name))
         for name, asked in applied.items()
     ]
-    asking = make_plan.Asked(is_sandbox=False, managed=NOT_SAID, force=False)
+    asking = make_plan.PlanRequest(is_sandbox=False, managed=NOT_SAID, force=False)
     return asyncio.run(make_plan.make(PlannedDirect(world), documents, asking))  # type: ignore[arg-type]
 
 

@@ -577,7 +577,7 @@ RIVALS = (
     Rival(
         "patience-lost-on-restart",
         ("no-capacity",),
-        lambda patch: patch.setattr(claim_attempts, "asked_of", lambda workspace: {}),
+        lambda patch: patch.setattr(claim_attempts, "attempts_of", lambda workspace: {}),
     ),
     Rival(
         "buys-while-the-scheduler-looks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from builders import workspace
 
-from kaitoctl.kaito.controller_errors import Said, failure, last_error, prospect, split
+from kaitoctl.kaito.controller_errors import SplitMessage, failure, last_error, prospect, split
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object
@@ -96,15 +96,15 @@ def test_an_error_of_the_generation_before_says_nothing_of_this() -> None:
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ("plain", Said("plain", "")),
-        ("waits (last reconcile error: a (b) c)", Said("waits", "a (b) c")),
-        ("(last reconcile error: a)", Said("", "a")),
-        ("cut off (last reconcile error: a very long", Said("cut off", "a very long")),
-        ("lines (last reconcile error: a\nb)", Said("lines", "a\nb")),
-        ("", Said("", "")),
+        ("plain", SplitMessage("plain", "")),
+        ("waits (last reconcile error: a (b) c)", SplitMessage("waits", "a (b) c")),
+        ("(last reconcile error: a)", SplitMessage("", "a")),
+        ("cut off (last reconcile error: a very long", SplitMessage("cut off", "a very long")),
+        ("lines (last reconcile error: a\nb)", SplitMessage("lines", "a\nb")),
+        ("", SplitMessage("", "")),
     ],
 )
-def test_a_message_is_what_is_so_and_the_error_behind_it(message: str, said: Said) -> None:
+def test_a_message_is_what_is_so_and_the_error_behind_it(message: str, said: SplitMessage) -> None:
     assert split(message) == said
 
 

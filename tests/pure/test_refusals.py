@@ -6,7 +6,7 @@ import pytest
 
 from kaitoctl.advice import text
 from kaitoctl.errors import ApiError
-from kaitoctl.kube.refusals import KINDS, hint_of, kind_of
+from kaitoctl.kube.refusals import KINDS, hint_of, refusal_kind
 
 WORKSPACE = 'workspaces.kaito.sh "x"'
 
@@ -140,7 +140,7 @@ CASES: dict[str, list[tuple[int, str, str, list[dict[str, str]]]]] = {
 def test_a_refusal_is_of_the_kind_of_who_refused(kind: str) -> None:
     for status, reason, message, causes in CASES[kind]:
         error = ApiError(status, reason, message, details={"causes": causes})
-        assert kind_of(error) == kind, message
+        assert refusal_kind(error) == kind, message
         if kind != "owner-rights":
             assert "right" not in hint_of(error)
         assert "force" not in hint_of(error) or kind == "field-owner"

@@ -6,7 +6,7 @@ import pytest
 from trouble import World
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kube.refusals import hint_of, kind_of
+from kaitoctl.kube.refusals import hint_of, refusal_kind
 
 POST = 'failed to call webhook: Post "https://hook.ops.svc:443/mutate?timeout=10s": '
 # What the API server writes behind the webhook's name, what is wrong, and what the advice is about.
@@ -116,7 +116,7 @@ def test_refused_pods_say_what_is_wrong_with_the_webhook(words: str, what: str, 
 @pytest.mark.parametrize(("words", "what", "advice"), CASES)
 def test_so_do_our_own_writes(words: str, what: str, advice: str) -> None:
     error = ApiError(500, "InternalError", said(words))
-    assert kind_of(error) == "webhook-unreachable"
+    assert refusal_kind(error) == "webhook-unreachable"
     assert what in hint_of(error)
     assert advice in hint_of(error)
 

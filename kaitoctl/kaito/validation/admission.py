@@ -18,7 +18,7 @@ from kaitoctl.kaito.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation import config_maps, releases
 from kaitoctl.kaito.validation.grammar import is_dns_label, selector_as_map
 from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, as_text, refusal
-from kaitoctl.kaito.validation.releases import Known, Release
+from kaitoctl.kaito.validation.releases import Release, ReleasePreset
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import dig
 
@@ -180,7 +180,7 @@ def _memory(new: Subject, release: Release, is_byo: bool) -> Iterator[Problem]:
             yield refusal(_RUNTIME, "KW162", "transformers cannot spread a model over nodes")
 
 
-def _preset_needs(where: str, known: Known, hardware: Hardware) -> Iterator[Problem]:
+def _preset_needs(where: str, known: ReleasePreset, hardware: Hardware) -> Iterator[Problem]:
     gpus, total = hardware.nodes * hardware.gpus, _as_go_counts(hardware.nodes * hardware.memory_gib)
     each = hardware.memory_gib // hardware.gpus
     times = f"{hardware.nodes} x {hardware.name}"
@@ -229,7 +229,7 @@ def _inference(new: Subject, release: Release) -> Iterator[Problem]:
 
 
 def _preset(
-    new: Subject, release: Release, preset: Mapping[str, Any], known: Known | None
+    new: Subject, release: Release, preset: Mapping[str, Any], known: ReleasePreset | None
 ) -> Iterator[Problem]:
     options = as_map(preset.get("presetOptions"))
     if not new.is_v1beta1:
@@ -247,7 +247,7 @@ def _preset(
         yield from _token(release, options, known)
 
 
-def _runtime(new: Subject, release: Release, known: Known | None) -> Iterator[Problem]:
+def _runtime(new: Subject, release: Release, known: ReleasePreset | None) -> Iterator[Problem]:
     adapters = as_list(new.inference.get("adapters"))
     if new.runtime == "transformers":
         lacks = release.needs_transformers and new.is_v1beta1
@@ -265,7 +265,7 @@ def _runtime(new: Subject, release: Release, known: Known | None) -> Iterator[Pr
             yield refusal(where, "KW161", "vLLM has no strength of adapters", "leave it out")
 
 
-def _token(release: Release, options: Mapping[str, Any], known: Known | None) -> Iterator[Problem]:
+def _token(release: Release, options: Mapping[str, Any], known: ReleasePreset | None) -> Iterator[Problem]:
     """Whether a Secret for Hugging Face must or must not be named."""
     if known is None:
         return  # of a model that only Hugging Face knows

@@ -39,7 +39,7 @@ def tuning_problems(subject: Subject) -> Iterator[Problem]:
 def _can_be_tuned(subject: Subject, name: str) -> Iterator[Problem]:
     catalog = subject.setting.catalog
     release = subject.release
-    known: Preset | Model | releases.Known | None
+    known: Preset | Model | releases.ReleasePreset | None
     if subject.is_made_as_model:
         known = subject.model_named(name)
     else:

@@ -238,7 +238,7 @@ def judged_as(version: str, release: Release) -> str:
 # --- what a release has in its tables ----------------------------------------------------------------------
 
 
-class Known(NamedTuple):
+class ReleasePreset(NamedTuple):
     """A preset in the table of one release.
 
     Args:
@@ -279,7 +279,7 @@ class GpuType(NamedTuple):
     memory_gib: int
 
 
-def preset(release: Release, name: str, catalog: Catalog) -> Known | None:
+def preset(release: Release, name: str, catalog: Catalog) -> ReleasePreset | None:
     """A preset in a release's own table, by its exact name, by its Hugging Face id, or by a folded alias."""
     if not name or len(name) > 253:
         return None
@@ -287,7 +287,7 @@ def preset(release: Release, name: str, catalog: Catalog) -> Known | None:
         model = catalog.model(name)
         if model is None or (release.read and model.id.lower() in _rows()[release.table]["without_models"]):
             return None
-        return Known(
+        return ReleasePreset(
             model.name, 1, 0, 0, model.weights_gib, model.context_limit, True, True, False, False,
             model.transformers is not None, model.tuning, model.distributed,
         )  # fmt: skip
@@ -298,7 +298,7 @@ def preset(release: Release, name: str, catalog: Catalog) -> Known | None:
         own, table = catalog.own_presets.get(name), _presets(release.table)
         is_id = "/" in name
         row = table.get(name.lower() if is_id else name) if release.has_hub or not is_id else None
-        return row if own is None else Known(own.name, own.gpu_count, own.total_gpu_memory_gib)
+        return row if own is None else ReleasePreset(own.name, own.gpu_count, own.total_gpu_memory_gib)
     known = catalog.presets.get(name)
     if known is None or known.local_model:
         return None
@@ -307,9 +307,9 @@ def preset(release: Release, name: str, catalog: Catalog) -> Known | None:
     return _known_preset(known)
 
 
-def _known_preset(preset: Preset) -> Known:
+def _known_preset(preset: Preset) -> ReleasePreset:
     image = preset.images.get("v0.4.6")
-    return Known(
+    return ReleasePreset(
         preset.name, preset.gpu_count, preset.total_gpu_memory_gib, preset.per_gpu_memory_gib,
         has_lora=image is None or image.lora, is_downloaded=image is not None and image.downloads,
         is_private=preset.access_mode == "private", tuning=preset.tuning, distributed=preset.distributed,
@@ -389,12 +389,12 @@ def _types(name: str, cloud: str) -> Mapping[str, list[int]]:
 
 
 @cache
-def _presets(name: str) -> Mapping[str, Known]:
+def _presets(name: str) -> Mapping[str, ReleasePreset]:
     if earlier := _rows()[name].get("presets_of"):
         return _presets(earlier)
-    found: dict[str, Known] = {}
+    found: dict[str, ReleasePreset] = {}
     for row in _rows()[name]["presets"]:
-        known = Known(
+        known = ReleasePreset(
             row["name"],
             row.get("gpus", 0),
             row.get("total_gib", 0),
