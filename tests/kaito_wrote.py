@@ -11,7 +11,7 @@ from typing import Any
 from kaitoctl.kaito.desired import Settings, desired, sized
 from kaitoctl.kube.objects import Object
 
-KAITO = Settings(generation="v0.12", provisioner="azure-gpu-provisioner")
+KAITO = Settings(image_generation="v0.12", provisioner="azure-gpu-provisioner")
 LOST_UPDATE = (
     'Operation cannot be fulfilled on workspaces.kaito.sh "big": the object has been modified; please apply '
     "your changes to the latest version and try again"

@@ -19,7 +19,7 @@ from kaitoctl import workspace_controller
 from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito import catalog, validation
-from kaitoctl.kaito.desired import generation_of as generation_of_preset
+from kaitoctl.kaito.desired import image_generation_of
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.client import Client, connect
 from kaitoctl.kube.objects import (
@@ -282,7 +282,7 @@ def test_an_example_ends_as_it_promises(example: Example, ended: Cluster) -> Non
 def is_set(example: Example) -> bool:
     """Whether it is served by a StatefulSet: distributed presets were, and from v0.12 on every model is."""
     preset = catalog.SHIPPED.preset(example.asks.get("preset", ""))
-    generation = generation_of_preset(example.workspace, catalog.SHIPPED)
+    generation = image_generation_of(example.workspace, catalog.SHIPPED)
     is_of_today = generation is not None and generation.name == "v0.12"
     return "preset" in example.asks and (is_of_today or (preset is not None and preset.distributed))
 

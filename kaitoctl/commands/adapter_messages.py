@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import adapters
-from kaitoctl.kaito.desired import Settings, with_generation
+from kaitoctl.kaito.desired import Settings, with_image_generation
 from kaitoctl.kaito.node_check import gpus_per_pod
 from kaitoctl.kube.objects import dig, key_of
 from kaitoctl.kube.yaml_writer import to_yaml
@@ -113,7 +113,7 @@ def difference(before: Object, after: Object, context: int = 3) -> list[str]:
 def workload_changes(before: Object, after: Object, workload: Object, known: Catalog) -> list[str]:
     """How the controller's pod template would differ, whatever else it is set to."""
     gpus = gpus_of(workload) or gpus_per_pod(before, (), known)
-    settings = with_generation(before, Settings(catalog=known), running=workload)
+    settings = with_image_generation(before, Settings(catalog=known), running=workload)
     if refusal_of(before, settings) or refusal_of(after, settings):
         return []
 

@@ -6,7 +6,7 @@ from kaitoctl.commands import option_values
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog, catalog_file, node_check
-from kaitoctl.kaito.desired import GENERATIONS, Settings
+from kaitoctl.kaito.desired import IMAGE_GENERATIONS, Settings
 from kaitoctl.kaito.releases_between import UNLIKE
 from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kaito.validation.releases import nearest
@@ -41,14 +41,16 @@ def generation_named(text: str) -> str:
     Raises:
         InputError: it is no release of KAITO.
     """
-    if text in GENERATIONS:
+    if text in IMAGE_GENERATIONS:
         return text
     name = of_cluster.generation_near(text)
     if not name:
-        hint = f"use a release since v0.3; objects are made as {', '.join(GENERATIONS)} makes them"
+        hint = f"use a release since v0.3; objects are made as {', '.join(IMAGE_GENERATIONS)} makes them"
         raise InputError(f"--kaito-version {text[:40]!r}: not a release of KAITO", hint=hint)
-    if text.removeprefix("v") != GENERATIONS[name].release.removeprefix("v"):
-        output.note(f"{text}: objects as KAITO {GENERATIONS[name].release} makes them, the nearest one known")
+    if text.removeprefix("v") != IMAGE_GENERATIONS[name].release.removeprefix("v"):
+        output.note(
+            f"{text}: objects as KAITO {IMAGE_GENERATIONS[name].release} makes them, the nearest one known"
+        )
         release = nearest(text)
         if release is not None and (unlike := UNLIKE.get(release.version)):
             how = "makes" if unlike.was_run else "makes, as far as its source was read,"

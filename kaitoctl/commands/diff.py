@@ -17,7 +17,7 @@ from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, ExitCode
 from kaitoctl.kaito import api, node_check, revisions, validation
-from kaitoctl.kaito.desired import GENERATIONS, sized, with_generation
+from kaitoctl.kaito.desired import IMAGE_GENERATIONS, sized, with_image_generation
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -117,7 +117,7 @@ async def _as_here(client: Client, target: Target, settings: Settings) -> Settin
 
     KAITO v0.8 to v0.10 make what none of the generations is like: there, Workspaces that run say theirs.
     """
-    if target.sandbox or (settings.generation and settings.provisioner):
+    if target.sandbox or (settings.image_generation and settings.provisioner):
         return settings
     here = await kaito_here(client)
     if here.target is None:
@@ -127,10 +127,10 @@ async def _as_here(client: Client, target: Target, settings: Settings) -> Settin
     if here.target == validation.OWN:
         return replace(settings, provisioner=settings.provisioner or provisioner)
     release = nearest(here.target)
-    of_here = generation_named(here.target) if release and release.name in GENERATIONS else ""
+    of_here = generation_named(here.target) if release and release.name in IMAGE_GENERATIONS else ""
     return replace(
         settings,
-        generation=settings.generation or of_here,
+        image_generation=settings.image_generation or of_here,
         provisioner=settings.provisioner or provisioner,
         cloud=here.cloud or settings.cloud,
     )
@@ -189,7 +189,7 @@ async def _children(
         ),
         None,
     )
-    settings = with_generation(workspace, settings, running=workload)
+    settings = with_image_generation(workspace, settings, running=workload)
     if name := workspace_controller.config_name(workspace, settings):
         found = await _present(client, CONFIG_MAP, ObjectKey(key_of(workspace).namespace, name))
         settings = replace(settings, context=workspace_controller.context_in(found))

@@ -59,7 +59,7 @@ class KaitoHere:
             catalog=known,
             provisioner=self.provisioner,
             gates_off=self.gates_off,
-            generation=of_cluster.generation_near(self.made_as),
+            image_generation=of_cluster.generation_near(self.made_as),
         )
 
     def rules_for(self, workspace: Object, known: Catalog) -> node_check.Rules:

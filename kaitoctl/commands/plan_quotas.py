@@ -127,7 +127,7 @@ class QuotaEffects:
 
     def _workload(self, workspace: Object) -> Object | None:
         """What the Workspace would run in; None where nothing would be built."""
-        settings = desired.with_generation(workspace, self._world.settings)
+        settings = desired.with_image_generation(workspace, self._world.settings)
         if workspace.get("tuning") or desired.refusal(workspace, settings):
             return None  # a tuning Workspace names its output elsewhere, and has one pod
         sized = desired.sized(workspace, settings)

@@ -146,10 +146,12 @@ async def observe_world(
 def _settings(setting: validation.Setting) -> Settings:
     """As which objects are made: those of kaitoctl's controller, or of a release of KAITO."""
     is_own = setting.target == validation.OWN
-    made_as = setting.generation if is_own else of_cluster.generation_near(setting.target or "v0.4")
+    made_as = setting.image_generation if is_own else of_cluster.generation_near(setting.target or "v0.4")
     provisioner = setting.provisioner or ("byo" if setting.byo else "")
     known = provisioner in node_check.PROVISIONERS
-    return Settings(generation=made_as, provisioner=provisioner if known else "", catalog=setting.catalog)
+    return Settings(
+        image_generation=made_as, provisioner=provisioner if known else "", catalog=setting.catalog
+    )
 
 
 async def setting_of(client: Client, managed: ManagedBy, *, is_sandbox: bool) -> validation.Setting:

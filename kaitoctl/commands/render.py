@@ -13,7 +13,7 @@ from kaitoctl.commands.controller_settings import settings_of
 from kaitoctl.commands.manifests import config_map_in, workspaces_in
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import node_check
-from kaitoctl.kaito.desired import sized, with_generation
+from kaitoctl.kaito.desired import sized, with_image_generation
 from kaitoctl.kaito.node_claims import names as claim_names
 from kaitoctl.kaito.provisioning import node_requests, owned_claim
 from kaitoctl.kube.objects import ObjectKey, key_of, uid_of
@@ -75,7 +75,7 @@ def rendered_of(
     workspaces = workspaces_in(documents, namespace, settings, of_sets=True)
     made = []
     for workspace in workspaces:
-        chosen = with_generation(workspace, settings)
+        chosen = with_image_generation(workspace, settings)
         if name := workspace_controller.config_name(workspace, chosen):
             found = config_map_in(documents, ObjectKey(key_of(workspace).namespace, name))
             chosen = replace(chosen, context=workspace_controller.context_in(found))
@@ -94,7 +94,7 @@ def rendered(workspace: Object, nodes: list[Object] | None, settings: Settings) 
         nodes: the cluster's; None when nothing is known of them.
         settings: the controller's.
     """
-    settings = with_generation(workspace, settings)
+    settings = with_image_generation(workspace, settings)
     # What pods hold is not known here: every GPU of a node counts as free.
     rules = node_check.Rules(catalog=settings.catalog)
     shape = node_shape(workspace, settings, node_check.verdict(workspace, nodes or (), None, rules=rules))

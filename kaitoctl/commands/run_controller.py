@@ -200,7 +200,7 @@ async def _judge(
         if certificates.folder is not None
         else admission.made(client, certificates)
     )
-    setting = Setting(OWN, generation=how.settings.generation, catalog=how.settings.catalog)
+    setting = Setting(OWN, image_generation=how.settings.image_generation, catalog=how.settings.catalog)
     registry = telemetry.beside(lambda: f"the webhook: {keeper.missing}" if keeper.missing else "")
     reviews = server.Reviews(setting, lambda: keeper.missing, lambda: keeper.ends_at, registry)
     address = admission.address_of(how.webhook.webhook_address, "--webhook-address")

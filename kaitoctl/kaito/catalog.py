@@ -60,7 +60,7 @@ class Runtime(NamedTuple):
     parameters: Mapping[str, str]
 
 
-class ImageGeneration(NamedTuple):
+class PresetImage(NamedTuple):
     """What one generation of KAITO runs for a preset.
 
     Args:
@@ -118,7 +118,7 @@ class Preset(NamedTuple):
     world_size: int
     tuning: bool
     readiness_timeout_s: int
-    images: Mapping[str, ImageGeneration]
+    images: Mapping[str, PresetImage]
     note: str
     source: str
     local_model: str = ""
@@ -271,12 +271,12 @@ def preset_of(row: Mapping[str, Any]) -> Preset:
         maps = ("launcher", "rendezvous", "parameters")
         return Runtime(**{**row, **{key: MappingProxyType(row[key]) for key in maps}})
 
-    def image(name: str, row: Mapping[str, Any]) -> ImageGeneration:
+    def image(name: str, row: Mapping[str, Any]) -> PresetImage:
         runtimes = {
             "transformers": runtime(row["transformers"]),
             "vllm": row["vllm"] and runtime(row["vllm"]),
         }
-        return ImageGeneration(**{**row, **runtimes, "name": name})
+        return PresetImage(**{**row, **runtimes, "name": name})
 
     images = {name: image(name, below) for name, below in row["images"].items()}
     return Preset(**{**row, "images": MappingProxyType(images)})

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from kaitoctl.kaito import api, generations
+from kaitoctl.kaito import api, image_generations
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kube.objects import Object, annotations_of, dig
 
@@ -54,11 +54,13 @@ def protocol_of(
     release = _release_of(setting) if setting is not None and not words else None
     if setting is not None and release is not None and _has_openai(workspace, setting, release):
         return "openai"
-    pinned = setting.generation if setting is not None else ""
+    pinned = setting.image_generation if setting is not None else ""
     is_unknown = not words and release is None
-    generation = generations.generation_of(workspace, known, pinned=pinned) if is_unknown else None
+    generation = (
+        image_generations.image_generation_of(workspace, known, pinned=pinned) if is_unknown else None
+    )
     if generation is not None and (
-        generation.has_models or generations.runtime_of(workspace, generation) == "vllm"
+        generation.has_models or image_generations.runtime_of(workspace, generation) == "vllm"
     ):
         return "openai"
     preset = str(dig(workspace, "inference", "preset", "name") or "")

@@ -42,7 +42,7 @@ def names(workspace: Object) -> Iterator[str]:
 
 def disk_of(workspace: Object, settings: Settings) -> str:
     """The disk that a new node must have, a quantity: room for the images, and for what they download."""
-    chosen = desired.with_generation(workspace, settings)
+    chosen = desired.with_image_generation(workspace, settings)
     if workspace.get("tuning"):
         row = tuning.row_of(workspace, chosen)
         return row.disk if row else "0"

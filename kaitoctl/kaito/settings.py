@@ -13,9 +13,9 @@ class Settings:
 
     Args:
         registry: where public preset images are pulled from.
-        generation: that everything is made in (`generations.GENERATIONS`); empty for the newest that has the
-            Workspace's preset.
-        most_nodes: a Workspace that asks for more nodes is refused: a slip of the finger costs money.
+        image_generation: that everything is made in (`image_generations.IMAGE_GENERATIONS`); empty for the
+            newest that has the Workspace's preset.
+        most_nodes: a Workspace that asks for more nodes is refused: it guards against a mistyped count.
         downloader_image: fetches data for tuning from URLs; has `sh` and `curl`.
         pusher_image: pushes what tuning made, without any privilege; has `/busybox/sh` and `crane`.
         adapter_base_image: what the pushed image is built on; needs `sh`, `ls` and `cp`, by which adapters
@@ -36,7 +36,7 @@ class Settings:
     """
 
     registry: str = DEFAULT_REGISTRY
-    generation: str = ""
+    image_generation: str = ""
     most_nodes: int = 64
     downloader_image: str = "docker.io/curlimages/curl:8.10.1"
     pusher_image: str = "gcr.io/go-containerregistry/crane/debug:v0.20.2"

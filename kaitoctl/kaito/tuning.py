@@ -18,9 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kaitoctl.kaito import generations
+from kaitoctl.kaito import image_generations
 from kaitoctl.kaito.catalog import Catalog, presets_of_v0_4_6
-from kaitoctl.kaito.generations import Generation
+from kaitoctl.kaito.image_generations import ImageGeneration
 from kaitoctl.kaito.node_check import required_nodes
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import is_true
@@ -173,7 +173,7 @@ def image_of(workspace: Object, settings: Settings) -> str | None:
     """The image that tunes: of the same generation as everything else, or the user's own; None without."""
     found = _generation_of(workspace, settings)
     if found is not None and found.has_models:
-        return generations.base_image(found, settings)
+        return image_generations.base_image(found, settings)
     name = str(dig(workspace, "tuning", "preset", "name") or "")
     preset = settings.catalog.preset_in(name, found.name) if found else None
     options = dig(workspace, "tuning", "preset") or {}
@@ -182,8 +182,10 @@ def image_of(workspace: Object, settings: Settings) -> str | None:
     return preset.image(found.name, settings.registry) if preset and found else None
 
 
-def _generation_of(workspace: Object, settings: Settings) -> Generation | None:
-    return generations.generation_of(workspace, settings.catalog, pinned=settings.generation)
+def _generation_of(workspace: Object, settings: Settings) -> ImageGeneration | None:
+    return image_generations.image_generation_of(
+        workspace, settings.catalog, pinned=settings.image_generation
+    )
 
 
 # --- what is refused ---------------------------------------------------------------------------------------
@@ -194,11 +196,11 @@ def refusal(workspace: Object, settings: Settings) -> str:
     workspace = normalised(workspace)
     asked = workspace["tuning"]
     name = dig(asked, "preset", "name")
-    if generations.generation_of(workspace, settings.catalog) is None:
+    if image_generations.image_generation_of(workspace, settings.catalog) is None:
         return f'preset "{name}" is not in the catalog'
     found = _generation_of(workspace, settings)
     if found is None:
-        return f'preset "{name}" has no image of generation {settings.generation}'
+        return f'preset "{name}" has no image of generation {settings.image_generation}'
     if row_of(workspace, settings) is None:  # KAITO's controller crashes
         able = tuning_models() if found.has_models else tuning_presets()
         if found.name == "v0.4.6":

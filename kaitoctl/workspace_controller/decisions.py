@@ -37,12 +37,14 @@ ANNOTATION_PREFIX = "kaitoctl.dev"
 
 def refusal_of(workspace: Object, settings: Settings) -> str:
     """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
-    settings = desired.with_generation(workspace, settings)
+    settings = desired.with_image_generation(workspace, settings)
     sized = desired.sized(workspace, settings)
     if (taken := node_check.required_nodes(sized)) > settings.most_nodes:
         words = f"resource.count {taken} is" if sized is workspace else f"the model takes {taken} nodes,"
         return f"{words} more than the {settings.most_nodes} nodes a Workspace may have"
-    setting = validation.Setting(validation.OWN, generation=settings.generation, catalog=settings.catalog)
+    setting = validation.Setting(
+        validation.OWN, image_generation=settings.image_generation, catalog=settings.catalog
+    )
     found = validation.problems(tuning.normalised(workspace), setting)
     errors = [problem.text for problem in found if problem.severity == "error"]
     return "; ".join(errors) or desired.refusal(workspace, settings)
@@ -86,7 +88,9 @@ def change_refusal(workspace: Object, before: Object, settings: Settings) -> str
         before: as it was when it was applied last.
         settings: the controller's.
     """
-    setting = validation.Setting(validation.OWN, generation=settings.generation, catalog=settings.catalog)
+    setting = validation.Setting(
+        validation.OWN, image_generation=settings.image_generation, catalog=settings.catalog
+    )
     found = validation.update_problems(before, workspace, setting)
     words = [one.text for one in found if one.code == "KW181" and one.severity == "error"]
     way = "change it back, or delete the Workspace and recreate it"
@@ -147,11 +151,11 @@ def children_of(
         revision: the number that the workload carries, on itself and never on its pods; 0 for none.
         nodes: as in `desired`.
     """
-    settings = desired.with_generation(workspace, settings)
+    settings = desired.with_image_generation(workspace, settings)
     made = desired.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir, nodes=nodes)
     notes = {revisions.NUMBER: str(revision)} if revision else {}
     if dig(workspace, "inference", "preset", "name"):
-        notes[desired.MADE_IN] = settings.generation
+        notes[desired.MADE_IN] = settings.image_generation
     return [
         Child(
             kind,

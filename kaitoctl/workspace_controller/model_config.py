@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from kaitoctl.kaito import desired
-from kaitoctl.kaito.desired import GENERATIONS, Settings
+from kaitoctl.kaito.desired import IMAGE_GENERATIONS, Settings
 from kaitoctl.kaito.validation.config_maps import length_in
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import CONFIG_MAP, Object, dig, key_of
@@ -23,7 +23,7 @@ def config_name(workspace: Object, settings: Settings) -> str:
     name = str(dig(workspace, "inference", "config") or "")
     if not name or desired.model_of(workspace, settings) is None:
         return ""
-    is_sized = desired.runtime_of(workspace, GENERATIONS[settings.generation]) == "vllm"
+    is_sized = desired.runtime_of(workspace, IMAGE_GENERATIONS[settings.image_generation]) == "vllm"
     return name if is_sized else ""
 
 

@@ -50,7 +50,9 @@ class Choices:
         settings, running = self._settle(workspace)
         if running is None or "tuning" in workspace:
             return workspace
-        return desired.with_running_runtime(workspace, desired.GENERATIONS[settings.generation], running)
+        return desired.with_running_runtime(
+            workspace, desired.IMAGE_GENERATIONS[settings.image_generation], running
+        )
 
     def sized(self, workspace: Object) -> Object:
         """The Workspace with as many nodes as its model takes, of the type that it asks for or of its own."""
@@ -66,7 +68,7 @@ class Choices:
     def _settle(self, workspace: Object) -> tuple[Settings, Object | None]:
         if self._last is None or self._last[0] is not workspace:
             running = self._serving(workspace)
-            chosen = desired.with_generation(workspace, self._settings, running=running)
+            chosen = desired.with_image_generation(workspace, self._settings, running=running)
             if self._context:
                 chosen = replace(chosen, context=self._context)
             self._last = workspace, chosen, running

@@ -8,7 +8,7 @@ import pytest
 from world import World, falcon, gpu_node, is_ready, node_status, writes
 
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito import catalog, generations
+from kaitoctl.kaito import catalog, image_generations
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -136,7 +136,7 @@ def test_a_preset_of_two_generations_is_made_in_the_newest_and_keeps_the_one_in_
     assert not fresh.list(DEPLOYMENT)
 
     world = World()
-    world.settings = Settings(generation="v0.4")
+    world.settings = Settings(image_generation="v0.4")
     world.apply(kaito.WORKSPACE, old_phi_3())
     world.settle()
     assert world.list(DEPLOYMENT)
@@ -156,7 +156,7 @@ def in_private_image(preset: str) -> Object:
 def forget_the_note(world: World) -> None:
     """As a controller left it that wrote none."""
     (server,) = world.list(DEPLOYMENT)
-    change(world, server, {"metadata": {"annotations": {generations.MADE_IN: None}}})
+    change(world, server, {"metadata": {"annotations": {image_generations.MADE_IN: None}}})
 
 
 def change(world: World, server: Object, patch: Object) -> None:
@@ -172,7 +172,7 @@ def test_a_private_image_keeps_the_generation_in_which_it_runs(
     if generation not in catalog.presets()[preset].images:
         pytest.skip("not of this release")
     world = World()
-    world.settings = Settings(generation=generation)
+    world.settings = Settings(image_generation=generation)
     world.apply(kaito.WORKSPACE, in_private_image(preset))
     world.settle()
     (before,) = world.list(DEPLOYMENT)
@@ -184,12 +184,12 @@ def test_a_private_image_keeps_the_generation_in_which_it_runs(
     assert not world.list(STATEFUL_SET)
     assert uid_of(after) == uid_of(before)
     assert after["spec"]["template"] == before["spec"]["template"]
-    assert annotations_of(after)[generations.MADE_IN] == generation
+    assert annotations_of(after)[image_generations.MADE_IN] == generation
 
 
 def test_a_renamed_mirror_keeps_the_generation_in_which_it_runs() -> None:
     world = World()
-    world.settings = Settings(generation="v0.4")
+    world.settings = Settings(image_generation="v0.4")
     world.apply(kaito.WORKSPACE, old_phi_3())
     world.settle()
     forget_the_note(world)

@@ -64,7 +64,9 @@ def made_by_kaito(world: World, ws: Object, settings: Settings, kind: Kind, **an
 def test_a_model_of_today_is_taken_over_and_no_pod_restarts() -> None:
     world = World()
     world.settings = Settings(provisioner=AZURE)
-    before = made_by_kaito(world, phi_4(), Settings(generation="v0.12", provisioner=AZURE), STATEFUL_SET)
+    before = made_by_kaito(
+        world, phi_4(), Settings(image_generation="v0.12", provisioner=AZURE), STATEFUL_SET
+    )
     world.settle()
     (after,) = world.list(STATEFUL_SET)
     assert is_ours(after)
@@ -94,7 +96,7 @@ def old(name: str = "falcon") -> Object:
 def test_the_server_that_runs_stays_with_an_annotation_or_without(runtime: str) -> None:
     world = World("v1alpha1")
     annotation = {"kaito.sh/runtime": runtime}
-    before = made_by_kaito(world, old(), Settings(generation="v0.4"), DEPLOYMENT, **annotation)
+    before = made_by_kaito(world, old(), Settings(image_generation="v0.4"), DEPLOYMENT, **annotation)
     world.settle()
     (after,) = world.list(DEPLOYMENT)
     assert is_ours(after)
@@ -108,7 +110,7 @@ def test_the_server_that_runs_stays_with_an_annotation_or_without(runtime: str) 
 def test_another_server_is_had_by_asking_for_it() -> None:
     world = World("v1alpha1")
     vllm = {"kaito.sh/runtime": "vllm"}
-    made_by_kaito(world, old(), Settings(generation="v0.4"), DEPLOYMENT, **vllm)
+    made_by_kaito(world, old(), Settings(image_generation="v0.4"), DEPLOYMENT, **vllm)
     world.settle()
     ws = old()
     ws["metadata"]["annotations"] = {"kaito.sh/runtime": "transformers"}
@@ -132,7 +134,7 @@ def test_the_target_node_count_is_never_lower_than_kaito_had_it() -> None:
 def test_those_that_restart_wait_for_one_another() -> None:
     world = World("v1alpha1")
     for name in ("falcon", "other"):
-        made = made_by_kaito(world, old(name), Settings(generation="v0.4"), DEPLOYMENT)
+        made = made_by_kaito(world, old(name), Settings(image_generation="v0.4"), DEPLOYMENT)
         main = {**made["spec"]["template"]["spec"]["containers"][0], "image": "registry.example/older:1"}
         patch = {"spec": {"template": {"spec": {"containers": [main]}}}}
         world.do(request.merge_patch(DEPLOYMENT, *key_of(made), patch, manager="kaito-workspace"))
@@ -205,7 +207,7 @@ def taken_over(ws: Object, **changes: Any) -> tuple[World, Object]:
     """A world in which KAITO has made the workload of a Workspace, and ours has come since."""
     world = World()
     world.settings = Settings(provisioner=AZURE)
-    before = made_by_kaito(world, ws, Settings(generation="v0.12", provisioner=AZURE), STATEFUL_SET)
+    before = made_by_kaito(world, ws, Settings(image_generation="v0.12", provisioner=AZURE), STATEFUL_SET)
     kaitos = as_kaito_writes_it(before)
     kaitos["spec"]["template"]["spec"] |= changes
     fields = ("apiVersion", "kind", "spec")
@@ -324,7 +326,7 @@ def reordered(line: str) -> str:
 def test_flags_in_another_order_restart_no_model_on_several_nodes() -> None:
     asked = phi_4()
     asked["inference"]["preset"] = {"name": "llama-3.3-70b-instruct"}
-    made = desired(asked, gpus=1, settings=Settings(generation="v0.12", provisioner=AZURE))
+    made = desired(asked, gpus=1, settings=Settings(image_generation="v0.12", provisioner=AZURE))
     wanted = next(item for kind, item in made if kind == STATEFUL_SET)
     live = copy.deepcopy(wanted)
     main = live["spec"]["template"]["spec"]["containers"][0]

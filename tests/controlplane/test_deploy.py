@@ -367,7 +367,7 @@ def test_a_model_that_kaito_runs_is_taken_over_without_a_new_pod(
     made["apiVersion"] = "kaito.sh/v1beta1"
     live = control_plane.do("POST", f"/apis/kaito.sh/v1beta1/namespaces/{SPACE}/workspaces", made)
     provisioner = "azure-gpu-provisioner"
-    kaitos = desired(live, gpus=1, settings=Settings(generation="v0.12", provisioner=provisioner))
+    kaitos = desired(live, gpus=1, settings=Settings(image_generation="v0.12", provisioner=provisioner))
     server = as_kaito_writes_it(next(item for kind, item in kaitos if kind == STATEFUL_SET))
     server["metadata"]["ownerReferences"] = [owner_reference(live)]
     before = control_plane.do("POST", STATEFUL_SET.path(SPACE), server)

@@ -139,7 +139,7 @@ def test_the_schema_names_exactly_the_fields_of_the_rows() -> None:
     image = catalog_file.SCHEMA["properties"]["presets"]["items"]["properties"]["images"]["properties"][
         "v0.4"
     ]
-    assert set(image["properties"]) == set(catalog.ImageGeneration._fields)
+    assert set(image["properties"]) == set(catalog.PresetImage._fields)
     assert schema.problems({}, catalog_file.SCHEMA, unknown="error") == []
 
 

@@ -17,7 +17,7 @@ def private(name: str) -> Object:
 
 
 def children(ws: Object, *, gpus: int = 2, generation: str = "v0.4") -> dict[str, Object]:
-    made = desired.desired(ws, gpus=gpus, settings=Settings(generation=generation))
+    made = desired.desired(ws, gpus=gpus, settings=Settings(image_generation=generation))
     return {kind.kind: obj for kind, obj in made}
 
 

@@ -21,7 +21,7 @@ from kaitoctl.kube.objects import Object, key_of
 from kaitoctl.kube.yaml_writer import to_yaml
 from kaitoctl.workspace_controller import children_of, refusal_of
 
-GENERATIONS = ("v0.4", "v0.3")
+IMAGE_GENERATIONS = ("v0.4", "v0.3")
 Golden = Callable[[str, str], None]
 
 
@@ -54,7 +54,7 @@ def _many(count: int, what: str) -> str:
 
 
 VALUES: dict[str, tuple[Any, ...]] = {
-    "generation": GENERATIONS,
+    "generation": IMAGE_GENERATIONS,
     "runtime": ("transformers", "vllm"),
     "gpus": (1, 2),
     "nodes": (1, 2),
@@ -170,7 +170,7 @@ class Report:
 @pytest.mark.parametrize("preset", sorted(catalog.presets()))
 def test_what_a_preset_becomes(preset: str, golden: Golden) -> None:
     made = {
-        one: objects(asked(preset, one), gpus=one.gpus, settings=Settings(generation=one.generation))
+        one: objects(asked(preset, one), gpus=one.gpus, settings=Settings(image_generation=one.generation))
         for one in COMBINATIONS
     }
     plainest = COMBINATIONS[0]
@@ -239,7 +239,7 @@ class Tuning(NamedTuple):
 
 
 TUNING_VALUES: dict[str, tuple[Any, ...]] = {
-    "generation": GENERATIONS,
+    "generation": IMAGE_GENERATIONS,
     "method": ("qlora", "lora"),
     "source": ("urls", "image"),
     "gpus": (1, 2),
@@ -276,7 +276,7 @@ def test_what_tuning_becomes(golden: Golden) -> None:
     """All presets in one file: they differ in their image, their flags and their disk."""
 
     def made(preset: str, of: Tuning) -> list[Object] | str:
-        return objects(tuned(preset, of), gpus=of.gpus, settings=Settings(generation=of.generation))
+        return objects(tuned(preset, of), gpus=of.gpus, settings=Settings(image_generation=of.generation))
 
     first, *others = sorted(tuning.tuning_presets())
     report = Report(f"{first}: {TUNINGS[0].words}", made(first, TUNINGS[0]))

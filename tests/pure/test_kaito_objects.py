@@ -42,7 +42,7 @@ BETTER = {
 
 
 def settings(provisioner: str = "azure-gpu-provisioner", generation: str = "v0.12") -> Settings:
-    return Settings(generation=generation, provisioner=provisioner)
+    return Settings(image_generation=generation, provisioner=provisioner)
 
 
 def words(command: list[str]) -> list[str]:
@@ -139,7 +139,7 @@ IN_CODE = {
 def test_what_kaitos_own_code_makes_is_made(case: Object) -> None:
     ws, provisioner = case["workspace"], case["provisioner"] if case["release"] == "v0.12" else ""
     chosen = Settings(
-        generation=case["release"],
+        image_generation=case["release"],
         provisioner=provisioner,
         has_local_nvme=case.get("nvme", False),
         context=case.get("context", 0),
@@ -302,7 +302,7 @@ SHOWN |= {
         ),
         settings("byo"),
     ),
-    "local-nvme": (PLAIN, Settings(generation="v0.12", has_local_nvme=True)),
+    "local-nvme": (PLAIN, Settings(image_generation="v0.12", has_local_nvme=True)),
     "without-benchmark": (
         _changed(PLAIN, metadata={"annotations": {"kaito.sh/disable-benchmark": "true"}}),
         settings(),

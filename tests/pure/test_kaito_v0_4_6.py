@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from kaitoctl.kaito import catalog, tuning, validation
-from kaitoctl.kaito.desired import Settings, desired, generation_of, refusal, with_generation
+from kaitoctl.kaito.desired import Settings, desired, image_generation_of, refusal, with_image_generation
 from kaitoctl.kaito.validation import OWN, Setting
 from kaitoctl.kube.objects import Object, dig
 
-V046 = Settings(generation="v0.4.6")
+V046 = Settings(image_generation="v0.4.6")
 A100, T4X4, V100 = "Standard_NC24ads_A100_v4", "Standard_NC64as_T4_v3", "Standard_NC6s_v3"
 STYLE = {"source": {"name": "style", "image": "registry.example/style:1"}}
 
@@ -121,7 +121,7 @@ def test_what_it_cannot_do_is_refused(ws: Object, words: str) -> None:
 
 def test_validation_for_our_controller_goes_by_the_pinned_generation() -> None:
     def found(ws: Object) -> list[str]:
-        return [item.code for item in validation.judge(ws, Setting(OWN, generation="v0.4.6"))]
+        return [item.code for item in validation.judge(ws, Setting(OWN, image_generation="v0.4.6"))]
 
     assert found(workspace("phi-4", adapters=[STYLE])) == []
     assert found(workspace("phi-4", config="mine")) == []
@@ -134,25 +134,25 @@ def test_validation_for_our_controller_goes_by_the_pinned_generation() -> None:
 def test_it_is_chosen_where_it_is_pinned_or_runs() -> None:
     for name, chosen in (("falcon-7b", "v0.4"), ("phi-4", "v0.12"), ("mistral-7b", "v0.12")):
         ws = workspace(name)
-        found = generation_of(ws, catalog.SHIPPED)
+        found = image_generation_of(ws, catalog.SHIPPED)
         assert found is not None
         assert found.name == chosen
         running = made_of(ws)["Deployment"]
-        assert with_generation(ws, Settings(), running=running).generation == "v0.4.6"
+        assert with_image_generation(ws, Settings(), running=running).image_generation == "v0.4.6"
         # from a registry of one's own, under another name
         main = running["spec"]["template"]["spec"]["containers"][0]
         main["image"] = "registry.example/mirror/model@sha256:" + "0" * 64
-        assert with_generation(ws, Settings(), running=running).generation == "v0.4.6"
+        assert with_image_generation(ws, Settings(), running=running).image_generation == "v0.4.6"
 
 
 @pytest.mark.parametrize("generation", ["v0.3", "v0.4", "v0.12"])
 def test_what_runs_in_another_generation_stays_in_it(generation: str) -> None:
     for name in ("falcon-7b", "phi-3.5-mini-instruct", "llama-3.1-8b-instruct"):
-        pinned, ws = Settings(generation=generation), workspace(name, secret="hf", config="mine")
+        pinned, ws = Settings(image_generation=generation), workspace(name, secret="hf", config="mine")
         if refusal(ws, pinned):
             continue
         *_, (_, running) = desired(ws, gpus=1, settings=pinned)
-        assert with_generation(ws, Settings(), running=running).generation == generation, name
+        assert with_image_generation(ws, Settings(), running=running).image_generation == generation, name
 
 
 def test_tuning_is_made_of_its_own_images() -> None:

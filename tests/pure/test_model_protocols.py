@@ -62,7 +62,7 @@ VLLM, PLAIN = "kaito.sh/runtime=vllm", "kaito.sh/runtime=transformers"
         ("phi-4", PLAIN, Setting("v0.9.4"), "openai"),
         ("phi-4", PLAIN, Setting("v0.12.0"), "openai"),
         ("falcon-7b", "", Setting("kaitoctl"), "transformers"),
-        ("falcon-7b", "", Setting("kaitoctl", generation="v0.4.6"), "openai"),
+        ("falcon-7b", "", Setting("kaitoctl", image_generation="v0.4.6"), "openai"),
         ("phi-4", "", Setting("kaitoctl"), "openai"),
         ("phi-4", "", Setting(None), "openai"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kaitoctl.kaito import catalog, validation
-from kaitoctl.kaito.generations import GENERATIONS
+from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS
 from kaitoctl.kaito.releases_between import UNLIKE
 from kaitoctl.kaito.validation import Setting, of_cluster, releases
 from kaitoctl.kaito.validation.data_urls import data_url_fault
@@ -368,7 +368,7 @@ def test_rules_come_with_the_release_that_brought_them() -> None:
 
 def test_every_release_without_a_generation_says_what_it_makes_otherwise() -> None:
     without = {one.version for one in (*releases.RELEASES, *releases.READ)} - {
-        row.release for row in GENERATIONS.values()
+        row.release for row in IMAGE_GENERATIONS.values()
     }
     assert set(UNLIKE) == without
     page = (Path(__file__).parents[2] / "docs" / "run-controller.md").read_text()

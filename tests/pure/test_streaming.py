@@ -24,7 +24,9 @@ from kaitoctl.kube.objects import Object, dig
 from kaitoctl.kube.yaml_writer import to_yaml
 
 ALLOWING = Settings(
-    generation="v0.12", provisioner="azure-gpu-provisioner", template_service_accounts=frozenset({"reader"})
+    image_generation="v0.12",
+    provisioner="azure-gpu-provisioner",
+    template_service_accounts=frozenset({"reader"}),
 )
 NOTES = {
     api.STATIC_MIRROR: "true",
@@ -72,7 +74,7 @@ def test_several_gpus_read_their_own_parts_of_the_weights() -> None:
 @pytest.mark.parametrize(
     ("notes", "settings"),
     [
-        (NOTES, Settings(generation="v0.12")),
+        (NOTES, Settings(image_generation="v0.12")),
         ({**NOTES, api.STREAM_ACCOUNT: "admin"}, ALLOWING),
         ({**NOTES, api.STREAM_ACCOUNT: ""}, ALLOWING),
         ({**NOTES, api.ANNOTATION_STREAMING: "disabled"}, ALLOWING),
@@ -106,7 +108,7 @@ def test_what_does_not_lead_to_a_store_is_refused(key: str, value: str, words: s
 def test_what_is_streamed_is_not_called_unused() -> None:
     ws = asked(NOTES)
     found = {}
-    for settings in (ALLOWING, Settings(generation="v0.12")):
+    for settings in (ALLOWING, Settings(image_generation="v0.12")):
         verdict = node_check.verdict(ws, (), None)
         seen = Observed(verdict=verdict, workload=made_of(ws, settings)["StatefulSet w"])
         said = {item["type"]: item["message"] for item in conditions(ws, seen)}

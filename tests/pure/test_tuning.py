@@ -39,7 +39,7 @@ def tuned(**changes: Any) -> Object:
 
 
 def children(ws: Object, *, gpus: int = 1, generation: str = "v0.4", **more: Any) -> dict[str, Object]:
-    made = desired_.desired(ws, gpus=gpus, settings=Settings(generation=generation), **more)
+    made = desired_.desired(ws, gpus=gpus, settings=Settings(image_generation=generation), **more)
     return {kind.kind: obj for kind, obj in made}
 
 
@@ -77,7 +77,7 @@ def test_the_job_runs_on_the_nodes_of_its_workspace() -> None:
 def test_the_pod_tolerates_gpu_nodes_and_new_ones_get_a_disk() -> None:
     assert [item["key"] for item in pod_of(tuned())["tolerations"]] == ["nvidia.com/gpu", "sku"]
     for name, disk in (("phi-3-mini-4k-instruct", "50Gi"), ("mistral-7b", "100Gi")):
-        claim = node_claim(tuned(preset={"name": name}), "ws1", Settings(generation="v0.4"))
+        claim = node_claim(tuned(preset={"name": name}), "ws1", Settings(image_generation="v0.4"))
         assert claim["spec"]["resources"]["requests"] == {"ephemeral-storage": disk}
 
 
@@ -181,7 +181,7 @@ def test_the_table_agrees_with_the_catalog() -> None:
     assert set(tuning.tuning_presets()) == {p.name for p in catalog.presets().values() if p.tuning}
     for name, preset in catalog.presets().items():
         for generation in preset.images:
-            settings = Settings(generation=generation)
+            settings = Settings(image_generation=generation)
             ws = tuned(preset={"name": name, "accessMode": preset.access_mode})
             assert (tuning.refusal(ws, settings) == "") is preset.tuning
 
@@ -219,7 +219,7 @@ def test_a_preset_without_tuning_is_refused(name: str) -> None:
 
 def test_a_preset_newer_than_the_images_is_refused() -> None:
     ws = tuned(preset={"name": "phi-3.5-mini-instruct"})
-    assert "no image of generation v0.3" in tuning.refusal(ws, Settings(generation="v0.3"))
+    assert "no image of generation v0.3" in tuning.refusal(ws, Settings(image_generation="v0.3"))
 
 
 def test_tuning_on_several_nodes_is_refused() -> None:

@@ -3,11 +3,11 @@
 What KAITO names, we name alike (workload, Services, labels, ports, paths, flags); where its v0.3.2,
 v0.4.0 and v0.12.0 controllers err, we differ (docs/adr/0005).
 
-`workload_kind` decides between Deployment, StatefulSet and Job. A Workspace is made in one generation
-(`kaito.generations`): the newest that has its preset, unless one is pinned. Up to v0.4 a preset runs in an
-image of its own (`preset_images`), in v0.4.6 with a configuration (`configured_images`); from v0.12 on every
-model runs in one image (`model_server`). Custom pods (`custom_pods`) and tuning (`tuning_job`) are alike in
-all.
+`workload_kind` decides between Deployment, StatefulSet and Job. A Workspace is made in one image generation
+(`kaito.image_generations`): the newest that has its preset, unless one is pinned. Up to v0.4 a preset runs in
+an image of its own (`preset_images`), in v0.4.6 with a configuration (`configured_images`), and from v0.12 on
+every model in the same image (`model_server`). Custom pods (`custom_pods`) and tuning (`tuning_job`) are
+alike in all.
 """
 
 from kaitoctl.kaito.desired.adapters import pull_secrets, strength_of
@@ -18,15 +18,15 @@ from kaitoctl.kaito.desired.preset_images import strengths_name
 from kaitoctl.kaito.desired.sizes import shape_of, sized, target_nodes
 from kaitoctl.kaito.desired.volumes import ADAPTER_PATH, ADAPTER_VOLUME, SHARED_MEMORY_PATH
 from kaitoctl.kaito.desired.workload_kind import desired, refusal
-from kaitoctl.kaito.generations import (
-    GENERATIONS,
+from kaitoctl.kaito.image_generations import (
+    IMAGE_GENERATIONS,
     MADE_IN,
-    Generation,
-    generation_of,
+    ImageGeneration,
+    image_generation_of,
     model_of,
     preset_of,
     runtime_of,
-    with_generation,
+    with_image_generation,
     with_running_runtime,
 )
 from kaitoctl.kaito.settings import Settings
@@ -34,17 +34,17 @@ from kaitoctl.kaito.settings import Settings
 __all__ = [
     "ADAPTER_PATH",
     "ADAPTER_VOLUME",
-    "GENERATIONS",
+    "IMAGE_GENERATIONS",
     "MADE_IN",
     "PORT",
     "SHARED_MEMORY_PATH",
-    "Generation",
+    "ImageGeneration",
     "Settings",
     "child_object",
     "config_name",
     "desired",
-    "generation_of",
     "headless_name",
+    "image_generation_of",
     "literal",
     "model_of",
     "node_affinity",
@@ -58,6 +58,6 @@ __all__ = [
     "strength_of",
     "strengths_name",
     "target_nodes",
-    "with_generation",
+    "with_image_generation",
     "with_running_runtime",
 ]

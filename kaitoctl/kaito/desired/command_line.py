@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kaitoctl.kaito.catalog import ImageGeneration, Preset, Runtime
+from kaitoctl.kaito.catalog import Preset, PresetImage, Runtime
 from kaitoctl.kaito.desired.children import first_pod, replicas
-from kaitoctl.kaito.generations import runtime_of
+from kaitoctl.kaito.image_generations import runtime_of
 from kaitoctl.kube.objects import Object
 
 
-def command_of(workspace: Object, preset: Preset, generation: ImageGeneration, gpus: int) -> list[str]:
+def command_of(workspace: Object, preset: Preset, generation: PresetImage, gpus: int) -> list[str]:
     """The main container's command: a shell line made of catalog text alone.
 
     What depends on the Workspace's name is the line's argument `$1`, never its text.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.catalog import Catalog, ImageGeneration, Preset
+from kaitoctl.kaito.catalog import Catalog, Preset, PresetImage
 from kaitoctl.kaito.desired import adapters
 from kaitoctl.kaito.desired.children import (
     NO_NEW_PRIVILEGES,
@@ -24,7 +24,7 @@ from kaitoctl.kaito.desired.probes import probes
 from kaitoctl.kaito.desired.sizes import shape_of
 from kaitoctl.kaito.desired.volumes import CONFIG_PATH, SHARED_MEMORY_PATH
 from kaitoctl.kaito.estimate import Shape
-from kaitoctl.kaito.generations import Generation, runtime_of
+from kaitoctl.kaito.image_generations import ImageGeneration, runtime_of
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import CONFIG_MAP, Object, dig
 
@@ -46,7 +46,7 @@ def config_name(workspace: Object) -> str:
     return f"{workspace['metadata']['name']}-inference-config"
 
 
-def refusal(workspace: Object, preset: Preset, generation: Generation) -> str:
+def refusal(workspace: Object, preset: Preset, generation: ImageGeneration) -> str:
     """Why no server can be made for a preset; empty when one can."""
     image, runtime = preset.images[generation.name], runtime_of(workspace, generation)
     entries = dig(workspace, "inference", "adapters") or ()
@@ -69,7 +69,7 @@ def config_map(workspace: Object) -> Object:
 def deployment(
     workspace: Object,
     preset: Preset,
-    generation: Generation,
+    generation: ImageGeneration,
     *,
     gpus: int,
     settings: Settings,
@@ -119,7 +119,7 @@ def deployment(
 
 def _line(
     workspace: Object,
-    image: ImageGeneration,
+    image: PresetImage,
     runtime: str,
     gpus: int,
     known: Catalog,

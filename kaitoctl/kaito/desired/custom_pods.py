@@ -5,7 +5,7 @@ from __future__ import annotations
 from kaitoctl.kaito.desired.children import child_object, one_pod_a_node, replicas, serving_labels
 from kaitoctl.kaito.desired.placement import node_affinity, tolerations, with_node_affinity
 from kaitoctl.kaito.desired.services import service
-from kaitoctl.kaito.generations import Generation
+from kaitoctl.kaito.image_generations import ImageGeneration
 from kaitoctl.kaito.node_check import TOLERATIONS
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import DEPLOYMENT, SERVICE, STATEFUL_SET, Kind, Object, copy_of
@@ -61,7 +61,7 @@ _TEMPLATE_SCHEMA: Object = _map(
 )
 
 
-def objects(workspace: Object, generation: Generation, settings: Settings) -> list[tuple[Kind, Object]]:
+def objects(workspace: Object, generation: ImageGeneration, settings: Settings) -> list[tuple[Kind, Object]]:
     """The workload of a custom pod, and a Service for its ports."""
     template = workspace["inference"]["template"]
     ports = _template_ports(template)

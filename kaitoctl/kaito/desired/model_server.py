@@ -29,7 +29,7 @@ from kaitoctl.kaito.desired.volumes import (
     weights_claim,
 )
 from kaitoctl.kaito.estimate import Shape
-from kaitoctl.kaito.generations import GENERATIONS, Generation, base_image, runtime_of
+from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS, ImageGeneration, base_image, runtime_of
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import STATEFUL_SET, Object, dig, labels_of
 
@@ -41,7 +41,7 @@ _POD_IP: Object = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}
 
 def refusal(workspace: Object, model: Model, settings: Settings) -> str:
     """Why no server can be made for a model; empty when one can."""
-    runtime = runtime_of(workspace, GENERATIONS[settings.generation])
+    runtime = runtime_of(workspace, IMAGE_GENERATIONS[settings.image_generation])
     if runtime == "transformers" and model.transformers is None:
         runs_not = f"{model.preset_name} does not run on the transformers runtime"
         return f"{runs_not}: leave {api.ANNOTATION_RUNTIME} out"
@@ -53,7 +53,7 @@ def refusal(workspace: Object, model: Model, settings: Settings) -> str:
 def stateful_set(
     workspace: Object,
     model: Model,
-    generation: Generation,
+    generation: ImageGeneration,
     *,
     gpus: int,
     settings: Settings,
@@ -95,7 +95,7 @@ def stateful_set(
 def _pod(
     workspace: Object,
     model: Model,
-    generation: Generation,
+    generation: ImageGeneration,
     gpus: int,
     settings: Settings,
     nodes: Shape | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kaitoctl.kaito import api
-from kaitoctl.kaito.catalog import ImageGeneration, Preset
+from kaitoctl.kaito.catalog import Preset, PresetImage
 from kaitoctl.kaito.desired import adapters
 from kaitoctl.kaito.desired.children import (
     NO_NEW_PRIVILEGES,
@@ -20,7 +20,7 @@ from kaitoctl.kaito.desired.command_line import command_of
 from kaitoctl.kaito.desired.placement import on_its_nodes
 from kaitoctl.kaito.desired.probes import probes
 from kaitoctl.kaito.desired.volumes import STRENGTHS_PATH, STRENGTHS_VOLUME, volumes
-from kaitoctl.kaito.generations import runtime_of
+from kaitoctl.kaito.image_generations import runtime_of
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import CONFIG_MAP, STATEFUL_SET, Object, dig
 
@@ -29,20 +29,20 @@ def image_of(workspace: Object, preset: Preset, settings: Settings) -> str | Non
     """The main container's image, None when a private preset names none."""
     if dig(workspace, "inference", "preset", "accessMode") == "private":
         return dig(workspace, "inference", "preset", "presetOptions", "image") or None
-    return preset.image(settings.generation, settings.registry)
+    return preset.image(settings.image_generation, settings.registry)
 
 
 def refusal(workspace: Object, preset: Preset, settings: Settings) -> str:
     """Why no server can be made for a preset; empty when one can."""
-    generation = preset.images.get(settings.generation)
+    generation = preset.images.get(settings.image_generation)
     if generation is None:
-        return f'preset "{preset.name}" has no image of generation {settings.generation}'
+        return f'preset "{preset.name}" has no image of generation {settings.image_generation}'
     if image_of(workspace, preset, settings) is None:
         return f'preset "{preset.name}" is private: inference.preset.presetOptions.image must name its image'
     return _runtime_refusal(workspace, preset, generation)
 
 
-def _runtime_refusal(workspace: Object, preset: Preset, generation: ImageGeneration) -> str:
+def _runtime_refusal(workspace: Object, preset: Preset, generation: PresetImage) -> str:
     runtime = runtime_of(workspace)
     if runtime == "transformers":
         return ""
@@ -92,7 +92,7 @@ def strengths_name(workspace: Object) -> str:
 
 
 def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settings) -> Object:
-    generation = preset.images[settings.generation]
+    generation = preset.images[settings.image_generation]
     entries = dig(workspace, "inference", "adapters") or []
     made, mounts = volumes(bool(entries), gpus)
     copied = mounts

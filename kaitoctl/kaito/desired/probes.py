@@ -7,7 +7,7 @@ import math
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.desired.children import PORT, RAY_PORT, first_pod
-from kaitoctl.kaito.generations import Generation
+from kaitoctl.kaito.image_generations import ImageGeneration
 from kaitoctl.kube.objects import Object, annotations_of
 
 _PERIOD_S = 10
@@ -28,7 +28,7 @@ def probes(path: str, budget_s: int) -> Object:
 
 
 def of_model(
-    workspace: Object, generation: Generation, model: Model, runtime: str, *, nodes: int, port: int
+    workspace: Object, generation: ImageGeneration, model: Model, runtime: str, *, nodes: int, port: int
 ) -> Object:
     """The probes of a model server of KAITO v0.12.
 

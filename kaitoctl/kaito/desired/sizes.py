@@ -7,7 +7,7 @@ from dataclasses import replace
 from kaitoctl.kaito import api, estimate, fit
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model
 from kaitoctl.kaito.estimate import Shape
-from kaitoctl.kaito.generations import generation_of, model_of, runtime_of
+from kaitoctl.kaito.image_generations import image_generation_of, model_of, runtime_of
 from kaitoctl.kaito.node_check import instance_type_of, required_nodes
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import Object, dig
@@ -55,7 +55,7 @@ def target_nodes(workspace: Object, settings: Settings, *, nodes: Shape | None =
     model = model_of(workspace, settings)
     if model is None or workspace.get("tuning"):
         return asked
-    generation = generation_of(workspace, settings.catalog, pinned=settings.generation)
+    generation = image_generation_of(workspace, settings.catalog, pinned=settings.image_generation)
     assert generation is not None, "it has the model"
     if runtime_of(workspace, generation) != "vllm":
         return asked

@@ -22,7 +22,7 @@ from kaitoctl.kaito.desired.children import (
 from kaitoctl.kaito.desired.command_line import command_line as line_of
 from kaitoctl.kaito.desired.placement import node_affinity, on_its_nodes, tolerations
 from kaitoctl.kaito.desired.volumes import SHARED_MEMORY_PATH, WEIGHTS_PATH, WEIGHTS_VOLUME
-from kaitoctl.kaito.generations import GENERATIONS, Generation
+from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS, ImageGeneration
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kaito.tuning import (
     CONFIG_KEY,
@@ -165,7 +165,7 @@ def config_map(workspace: Object) -> Object:
 
 def job(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object:
     """The Job: one pod, one try, on the nodes of the Workspace, with nothing privileged."""
-    generation = GENERATIONS[settings.generation]
+    generation = IMAGE_GENERATIONS[settings.image_generation]
     data, pulls = _data_container(workspace, settings, generation)
     volumes = [
         {"name": "config-volume", "configMap": {"name": named_config(workspace) or config_name(workspace)}},
@@ -204,7 +204,7 @@ def job(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object
 
 def command_line(workspace: Object, gpus: int, settings: Settings) -> str:
     """The shell line that tunes: catalog text and the number of GPUs, nothing of the user's."""
-    row, generation = row_of(workspace, settings), tuning.starts_of(settings.generation)
+    row, generation = row_of(workspace, settings), tuning.starts_of(settings.image_generation)
     assert row is not None, "refusal() said that there is one"
     launcher = {**row.launcher, "num_processes": str(gpus)}
     runtime = Runtime(generation["base_command"], launcher, {}, generation["main_file"], {})
@@ -224,7 +224,7 @@ def _main_container(workspace: Object, gpus: int, settings: Settings, folder: st
     row = row_of(workspace, settings)
     if row and row.weights:
         mounts.append({"name": WEIGHTS_VOLUME, "mountPath": WEIGHTS_PATH})
-    if gpus > 1 or GENERATIONS[settings.generation].starts:
+    if gpus > 1 or IMAGE_GENERATIONS[settings.image_generation].starts:
         mounts.append({"name": "dshm", "mountPath": SHARED_MEMORY_PATH})
     line = command_line(workspace, gpus, settings) + _AND_TELL
     return {
@@ -251,7 +251,7 @@ def _weights_container(weights: str, settings: Settings) -> Object:
     }
 
 
-def _place(workspace: Object, settings: Settings, generation: Generation) -> Object:
+def _place(workspace: Object, settings: Settings, generation: ImageGeneration) -> Object:
     """What keeps the pod on the Workspace's nodes, where KAITO lets it go elsewhere."""
     if not generation.has_models:
         return on_its_nodes(workspace, settings)
@@ -261,7 +261,7 @@ def _place(workspace: Object, settings: Settings, generation: Generation) -> Obj
 
 
 def _data_container(
-    workspace: Object, settings: Settings, generation: Generation
+    workspace: Object, settings: Settings, generation: ImageGeneration
 ) -> tuple[Object, list[Object]]:
     """What fetches the data, and the volume of the pull secrets that this may take.
 
@@ -317,7 +317,7 @@ def _docker_config(secret: str) -> Object:
     return {"secret": {"name": secret, "items": [{"key": SECRET_KEY, "path": "config.json"}]}}
 
 
-def _pull_secrets(workspace: Object, generation: Generation) -> list[str]:
+def _pull_secrets(workspace: Object, generation: ImageGeneration) -> list[str]:
     names = [] if generation.starts else list(dig(workspace, "tuning", "input", "imagePullSecrets") or ())
     names.append(push_secret(workspace))
     names += dig(workspace, "tuning", "preset", "presetOptions", "imagePullSecrets") or ()

@@ -17,7 +17,7 @@ from kaitoctl.kaito.desired import streaming
 from kaitoctl.kaito.desired.children import RAY_PORT, first_pod
 from kaitoctl.kaito.desired.command_line import flags
 from kaitoctl.kaito.desired.volumes import CONFIG_PATH, WEIGHTS_PATH, local_weights
-from kaitoctl.kaito.generations import Generation
+from kaitoctl.kaito.image_generations import ImageGeneration
 from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of
 
 CONFIG_KEY = "inference_config.yaml"
@@ -54,7 +54,7 @@ class Layout(NamedTuple):
 
 
 def command(
-    workspace: Object, model: Model, generation: Generation, runtime: str, layout: Layout
+    workspace: Object, model: Model, generation: ImageGeneration, runtime: str, layout: Layout
 ) -> list[str]:
     """The main container's command.
 

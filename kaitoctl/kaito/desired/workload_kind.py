@@ -14,13 +14,13 @@ from kaitoctl.kaito.desired import (
 )
 from kaitoctl.kaito.desired.sizes import sized
 from kaitoctl.kaito.estimate import Shape
-from kaitoctl.kaito.generations import (
-    GENERATIONS,
-    generation_of,
+from kaitoctl.kaito.image_generations import (
+    IMAGE_GENERATIONS,
+    image_generation_of,
     model_of,
     preset_of,
     runtime_of,
-    with_generation,
+    with_image_generation,
 )
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import CONFIG_MAP, DEPLOYMENT, SERVICE, STATEFUL_SET, Kind, Object, dig
@@ -31,7 +31,7 @@ def refusal(workspace: Object, settings: Settings) -> str:
 
     Asked before nodes are: KAITO v0.4.0 buys them first and then finds the combination impossible.
     """
-    settings = with_generation(workspace, settings)
+    settings = with_image_generation(workspace, settings)
     if workspace.get("tuning"):
         return tuning.refusal(workspace, settings)
     inference = workspace.get("inference") or {}
@@ -39,7 +39,7 @@ def refusal(workspace: Object, settings: Settings) -> str:
         return custom_pods.refusal(inference["template"], settings)
     if model := model_of(workspace, settings):
         return model_server.refusal(workspace, model, settings)
-    generation = GENERATIONS[settings.generation]
+    generation = IMAGE_GENERATIONS[settings.image_generation]
     preset = preset_of(workspace, settings)
     if preset is not None and generation.starts and generation.name in preset.images:
         return configured_images.refusal(workspace, preset, generation)
@@ -49,9 +49,9 @@ def refusal(workspace: Object, settings: Settings) -> str:
 
 
 def _unknown(name: str, settings: Settings) -> str:
-    having = generation_of({"inference": {"preset": {"name": name}}}, settings.catalog)
+    having = image_generation_of({"inference": {"preset": {"name": name}}}, settings.catalog)
     if having is not None:
-        return f'preset "{name}" is served by generation {having.name}, not by {settings.generation}'
+        return f'preset "{name}" is served by generation {having.name}, not by {settings.image_generation}'
     if "/" in name:
         return f'the size of "{name}" is not known: put its figures into a file for --catalog'
     return f'preset "{name}" is none of those that kaitoctl\'s controller serves'
@@ -70,12 +70,12 @@ def desired(
     Args:
         workspace: the Workspace.
         gpus: how many GPUs each pod of a preset asks for.
-        settings: what the operator has chosen; see `with_generation` for a Workspace that runs already.
+        settings: what the operator has chosen; see `with_image_generation` for a Workspace that runs already.
         output_dir: where tuning writes, if its own ConfigMap says so (`tuning.output_dir`).
         nodes: the shape of the Workspace's nodes where its instance type does not tell.
     """
-    settings = with_generation(workspace, settings)
-    generation = GENERATIONS[settings.generation]
+    settings = with_image_generation(workspace, settings)
+    generation = IMAGE_GENERATIONS[settings.image_generation]
     if workspace.get("tuning"):
         return tuning_job.objects(workspace, gpus=gpus, settings=settings, output_dir=output_dir)
     if dig(workspace, "inference", "template"):

@@ -48,7 +48,7 @@ def loading(workspace: Object, settings: Settings) -> Loading | None:
     """
     if workspace.get("tuning"):
         return None
-    settings = desired.with_generation(workspace, settings)
+    settings = desired.with_image_generation(workspace, settings)
     model = desired.model_of(workspace, settings)
     wanted = model or desired.preset_of(workspace, settings)
     if wanted is None:

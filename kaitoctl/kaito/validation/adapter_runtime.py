@@ -42,7 +42,7 @@ def loading_adapters(workspace: Object, setting: Setting, without_strength: Coll
 
 def _servers(subject: Subject) -> tuple[bool, bool]:
     """Whether vLLM loads adapters for the preset, and whether transformers does."""
-    own = subject.own_generation if subject.has_plain_adapters else None
+    own = subject.own_image_generation if subject.has_plain_adapters else None
     release = releases.release_named(own.name) if own else subject.release
     if release is None or not release.is_runtime_checked or subject.runtime != "vllm":
         return False, True

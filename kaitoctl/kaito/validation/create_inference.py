@@ -84,7 +84,7 @@ def preset_problems(subject: Subject, where: str, preset: Mapping[str, Any]) -> 
 
 def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, Any]) -> Iterator[Problem]:
     presets = subject.setting.catalog.presets
-    known = subject.setting.catalog.preset_in(name, subject.generation) or presets.get(name)
+    known = subject.setting.catalog.preset_in(name, subject.image_generation) or presets.get(name)
     if subject.release and releases.preset(subject.release, name, subject.setting.catalog) is None:
         presets = {
             key: presets[key] for key in releases.preset_names(subject.release, subject.setting.catalog)
@@ -174,18 +174,18 @@ def _runtime(subject: Subject) -> Iterator[Problem]:
     preset = subject.preset
     if preset is None:
         return
-    images = preset.images.get(subject.generation)
+    images = preset.images.get(subject.image_generation)
     if images is None:
         if dig(subject.inference, "preset", "accessMode") != "private":
             yield error(
                 "inference.preset.name",
                 "KW147",
-                f"{preset.name} has no image of generation {subject.generation}",
+                f"{preset.name} has no image of generation {subject.image_generation}",
                 f"it has one of {', '.join(preset.images)}",
             )
     elif subject.runtime == "vllm" and images.vllm is None:
         if subject.asked_runtime == "vllm":
-            message = f"{preset.name} does not run on vLLM in generation {subject.generation}"
+            message = f"{preset.name} does not run on vLLM in generation {subject.image_generation}"
             yield error(annotation, "KW147", message, "use transformers")
         else:
             message = f"KAITO {subject.target} serves on vLLM, on which {preset.name} does not run"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.kaito.generations import GENERATIONS
+from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS
 from kaitoctl.kaito.validation.problem import OWN, as_list, as_map, as_text
 from kaitoctl.kaito.validation.releases import RELEASES, V1ALPHA1, V1BETA1, Release, judged_as, nearest
 from kaitoctl.kube.objects import Object, dig
@@ -93,10 +93,10 @@ def _of_container(tag: str, words: list[str], container: Mapping[str, Any]) -> C
 
 def generation_near(release: str) -> str:
     """The generation of objects that a release of KAITO makes, or the nearest; empty for what is none."""
-    if release in GENERATIONS:
+    if release in IMAGE_GENERATIONS:
         return release
     found = nearest(release)
-    return "" if found is None else found.name if found.name in GENERATIONS else "v0.12"
+    return "" if found is None else found.name if found.name in IMAGE_GENERATIONS else "v0.12"
 
 
 def _flags(words: Iterable[str]) -> dict[str, str]:

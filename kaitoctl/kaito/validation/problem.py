@@ -101,7 +101,7 @@ class Setting:
         gates_off: gates that are switched off; of those that are on by default only vLLM matters here.
         named: Secrets and claims that Workspaces name, by kind and key: the object, or None when it does not
             exist; those that could not be looked for are not there. None when nobody looked.
-        generation: for `OWN`, the one that is pinned; empty for the newest that has the preset.
+        image_generation: for `OWN`, the one that is pinned; empty for the newest that has the preset.
     """
 
     target: str | None = None
@@ -114,7 +114,7 @@ class Setting:
     provisioner: str | None = None
     gates_off: frozenset[str] = frozenset()
     named: Mapping[tuple[str, ObjectKey], Object | None] | None = None
-    generation: str = ""
+    image_generation: str = ""
 
     def target_of(self, workspace: Mapping[str, Any]) -> str:
         """The target that counts for a Workspace."""

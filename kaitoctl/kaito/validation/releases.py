@@ -38,7 +38,7 @@ class Release:
         name: what `--target-version` calls it.
         measured: the release whose answers were measured.
         since: the first release that it stands for: its major, minor and patch numbers.
-        generation: of its controller's rules for what is ignored: `v0.3`, `v0.4` or `v0.12`.
+        image_generation: of its controller's rules for what is ignored: `v0.3`, `v0.4` or `v0.12`.
         versions: the API versions that it serves.
         default_types: the instance type that the CRD fills in, by API version.
         unknown_fields: fields of the shipped schema that its CRD does not have yet.
@@ -79,7 +79,7 @@ class Release:
     name: str
     measured: str
     since: tuple[int, int, int]
-    generation: str
+    image_generation: str
     versions: tuple[str, ...] = (V1ALPHA1, V1BETA1)
     default_types: Mapping[str, str] | None = None
     unknown_fields: tuple[str, ...] = ()
@@ -291,10 +291,10 @@ def preset(release: Release, name: str, catalog: Catalog) -> ReleasePreset | Non
             model.name, 1, 0, 0, model.weights_gib, model.context_limit, True, True, False, False,
             model.transformers is not None, model.tuning, model.distributed,
         )  # fmt: skip
-    if release.generation == "v0.4.6" and not release.read:
-        found = catalog.own_presets.get(name) or catalog.preset_in(name, release.generation)
+    if release.image_generation == "v0.4.6" and not release.read:
+        found = catalog.own_presets.get(name) or catalog.preset_in(name, release.image_generation)
         return None if found is None else _known_preset(found)
-    if release.generation in ("v0.4.6", "v0.9"):
+    if release.image_generation in ("v0.4.6", "v0.9"):
         own, table = catalog.own_presets.get(name), _presets(release.table)
         is_id = "/" in name
         row = table.get(name.lower() if is_id else name) if release.has_hub or not is_id else None
@@ -302,7 +302,7 @@ def preset(release: Release, name: str, catalog: Catalog) -> ReleasePreset | Non
     known = catalog.presets.get(name)
     if known is None or known.local_model:
         return None
-    if release.generation not in known.images and name not in catalog.own_presets:
+    if release.image_generation not in known.images and name not in catalog.own_presets:
         return None
     return _known_preset(known)
 
@@ -328,9 +328,9 @@ def preset_names(release: Release, catalog: Catalog) -> list[str]:
     """What to name when a preset is not known."""
     if release.has_aliases:
         return [name for name in catalog.model_names() if preset(release, name, catalog)]
-    if release.generation == "v0.4.6" and not release.read:
+    if release.image_generation == "v0.4.6" and not release.read:
         return [*catalog.own_presets, *presets_of_v0_4_6()]
-    if release.generation in ("v0.4.6", "v0.9"):
+    if release.image_generation in ("v0.4.6", "v0.9"):
         return [*catalog.own_presets, *(name for name in _presets(release.table) if "/" not in name)]
     return [name for name in catalog.presets if preset(release, name, catalog)]
 
@@ -351,7 +351,7 @@ def gpu_type(release: Release, name: str, cloud: str, catalog: Catalog) -> GpuTy
             types = {written.lower(): figures for written, figures in types.items()}
         figures = types.get(folded)
         return None if figures is None else GpuType(*figures)
-    version = release.measured if release.generation != "v0.12" else "v0.12"
+    version = release.measured if release.image_generation != "v0.12" else "v0.12"
     for known in catalog.instance_types.values():
         written = known.name.lower() if release.is_type_folded else known.name
         if written == folded and known.cloud == cloud and version in known.versions:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from kaitoctl.kaito import generations, own_nodes
+from kaitoctl.kaito import image_generations, own_nodes
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME, DEFAULT_INSTANCE_TYPE, GPU, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import InstanceType, Model, Preset
-from kaitoctl.kaito.generations import Generation
+from kaitoctl.kaito.image_generations import ImageGeneration
 from kaitoctl.kaito.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation import releases
 from kaitoctl.kaito.validation.problem import OWN, Setting, as_map, as_text, as_whole
@@ -101,16 +101,16 @@ class Subject:
         return self.release.volumes if self.release else "none"
 
     @property
-    def generation(self) -> str:
+    def image_generation(self) -> str:
         """The generation of images of a target that has presets."""
-        if self.own_generation is not None:
-            return self.own_generation.name
+        if self.own_image_generation is not None:
+            return self.own_image_generation.name
         return "v0.3" if self.target == "v0.3" else "v0.4"
 
     @property
     def has_plain_adapters(self) -> bool:
         """Whether kaitoctl's own controller makes it with a vLLM that loads adapters, at no strength."""
-        return self.own_generation is not None and bool(self.own_generation.starts)
+        return self.own_image_generation is not None and bool(self.own_image_generation.starts)
 
     @property
     def asked_runtime(self) -> str:
@@ -122,15 +122,15 @@ class Subject:
         """What would serve: `transformers` or `vllm`."""
         if self.target == "v0.3":
             return "transformers"
-        if self.own_generation is not None and self.own_generation.starts:
-            return generations.runtime_named(self.asked_runtime, self.own_generation)
+        if self.own_image_generation is not None and self.own_image_generation.starts:
+            return image_generations.runtime_named(self.asked_runtime, self.own_image_generation)
         if self.target == OWN:
             return "vllm" if self.asked_runtime == "vllm" else "transformers"
         is_plain = self.asked_runtime == "transformers" or "vLLM" in self.setting.gates_off
         return "transformers" if is_plain else "vllm"
 
     @cached_property
-    def own_generation(self) -> Generation | None:
+    def own_image_generation(self) -> ImageGeneration | None:
         """What kaitoctl's own controller makes it in; None for others, and for a preset that it lacks."""
         if self.target != OWN:
             return None
@@ -139,12 +139,14 @@ class Subject:
         if not name or len(name) > 253:
             return None
         asked = {use: {"preset": {"name": name}}}
-        return generations.generation_of(asked, self.setting.catalog, pinned=self.setting.generation)
+        return image_generations.image_generation_of(
+            asked, self.setting.catalog, pinned=self.setting.image_generation
+        )
 
     @cached_property
     def is_made_as_model(self) -> bool:
         """Whether kaitoctl's own controller makes it as KAITO v0.12 does."""
-        return self.own_generation is not None and bool(self.own_generation.base_image)
+        return self.own_image_generation is not None and bool(self.own_image_generation.base_image)
 
     @cached_property
     def preset(self) -> Preset | None:
@@ -154,7 +156,7 @@ class Subject:
         if self.release is None:
             if self.is_made_as_model:
                 return None
-            return catalog.preset_in(name, self.generation) or catalog.presets.get(name)
+            return catalog.preset_in(name, self.image_generation) or catalog.presets.get(name)
         has = self.is_old and releases.preset(self.release, name, catalog) is not None
         return catalog.presets.get(name) if has else None
 

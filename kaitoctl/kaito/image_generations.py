@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.settings import Settings
 
 
-class Generation(NamedTuple):
+class ImageGeneration(NamedTuple):
     """One row.
 
     Args:
@@ -64,16 +64,18 @@ _BY_RUNTIME = MappingProxyType(
     }
 )
 
-GENERATIONS: Mapping[str, Generation] = MappingProxyType(
+IMAGE_GENERATIONS: Mapping[str, ImageGeneration] = MappingProxyType(
     {
         row.name: row
         for row in (
             # Up to v0.4 our controller serves with transformers where KAITO v0.4 takes vLLM (docs/adr/0005).
-            Generation("v0.3", "v0.3.2", "", "transformers", "/healthz", DEPLOYMENT),
-            Generation("v0.4", "v0.4.0", "", "transformers", "/health", DEPLOYMENT),
+            ImageGeneration("v0.3", "v0.3.2", "", "transformers", "/healthz", DEPLOYMENT),
+            ImageGeneration("v0.4", "v0.4.0", "", "transformers", "/health", DEPLOYMENT),
             # The others serve all that it serves; it is here for the clusters that have it.
-            Generation(_CONFIGURED, "v0.4.6", "", "vllm", "/health", DEPLOYMENT, _BY_RUNTIME, True),
-            Generation("v0.12", "v0.12.0", "kaito-base:0.5.0", "vllm", "/health", STATEFUL_SET, _BY_RUNTIME),
+            ImageGeneration(_CONFIGURED, "v0.4.6", "", "vllm", "/health", DEPLOYMENT, _BY_RUNTIME, True),
+            ImageGeneration(
+                "v0.12", "v0.12.0", "kaito-base:0.5.0", "vllm", "/health", STATEFUL_SET, _BY_RUNTIME
+            ),
         )
     }
 )
@@ -85,9 +87,9 @@ MADE_IN = "kaitoctl.dev/kaito-generation"
 _OF_TEMPLATES = catalog.DEFAULT_GENERATION
 
 
-def generation_of(
+def image_generation_of(
     workspace: Object, known: Catalog, *, pinned: str = "", running: Object | None = None
-) -> Generation | None:
+) -> ImageGeneration | None:
     """The generation that a Workspace is made in: the newest that has its preset, unless one is pinned.
 
     Of a preset that several have, the newest that does all that is asked: strengths of adapters are not known
@@ -107,10 +109,10 @@ def generation_of(
     if not name and workspace.get("tuning"):
         return None
     if not name:
-        return GENERATIONS[pinned or _OF_TEMPLATES]
+        return IMAGE_GENERATIONS[pinned or _OF_TEMPLATES]
     having = _shipped_generations(name) if known is catalog.SHIPPED else _having(name, known)
-    if pinned and (GENERATIONS[pinned] in having or not known.is_local(name)):
-        row = GENERATIONS[pinned]
+    if pinned and (IMAGE_GENERATIONS[pinned] in having or not known.is_local(name)):
+        row = IMAGE_GENERATIONS[pinned]
         return row if row in having else None
     if running is not None and len(having) > 1:
         having = _made_in(running, having, name, known)
@@ -120,7 +122,7 @@ def generation_of(
     return having[-1] if having else None
 
 
-def _does_as_asked(workspace: Object, row: Generation) -> bool:
+def _does_as_asked(workspace: Object, row: ImageGeneration) -> bool:
     """Whether a generation does what the Workspace asks beside its preset: strengths, an image of its own."""
     preset = dig(workspace, "inference", "preset") or {}
     if row.has_models and preset.get("accessMode") == "private":
@@ -129,26 +131,30 @@ def _does_as_asked(workspace: Object, row: Generation) -> bool:
     return runtime_of(workspace, row) != "vllm" or not any(item.get("strength") for item in adapters)
 
 
-def with_generation(workspace: Object, settings: Settings, *, running: Object | None = None) -> Settings:
+def with_image_generation(
+    workspace: Object, settings: Settings, *, running: Object | None = None
+) -> Settings:
     """The settings with the generation of the Workspace in them: what everything else here goes by."""
-    name = settings.generation
+    name = settings.image_generation
     # Every pinned generation serves a preset of ours, which needs no image.
     if name and (name == _OF_TEMPLATES or not settings.catalog.is_local(_preset_name(workspace))):
         return settings
-    found = generation_of(workspace, settings.catalog, pinned=settings.generation, running=running)
+    found = image_generation_of(
+        workspace, settings.catalog, pinned=settings.image_generation, running=running
+    )
     return _pin(settings, found.name if found else _OF_TEMPLATES)
 
 
 @lru_cache(maxsize=64)
 def _pin(settings: Settings, name: str) -> Settings:
-    return replace(settings, generation=name)
+    return replace(settings, image_generation=name)
 
 
 def model_of(workspace: Object, settings: Settings) -> Model | None:
     """The Hugging Face model that a Workspace serves or tunes; None in a generation without."""
-    if settings.generation and not GENERATIONS[settings.generation].base_image:
+    if settings.image_generation and not IMAGE_GENERATIONS[settings.image_generation].base_image:
         return None
-    found = generation_of(workspace, settings.catalog, pinned=settings.generation)
+    found = image_generation_of(workspace, settings.catalog, pinned=settings.image_generation)
     if found is None or not found.base_image:
         return None
     name = _preset_name(workspace)
@@ -161,22 +167,24 @@ def preset_of(workspace: Object, settings: Settings) -> Preset | None:
     Its figures and image are those of the settings' generation; without one, those that presets share.
     """
     name, known = str(dig(workspace, "inference", "preset", "name") or ""), settings.catalog
-    return (known.preset_in(name, settings.generation) if settings.generation else None) or known.preset(name)
+    return (
+        known.preset_in(name, settings.image_generation) if settings.image_generation else None
+    ) or known.preset(name)
 
 
-def runtime_of(workspace: Object, generation: Generation = GENERATIONS[_OF_TEMPLATES]) -> str:
+def runtime_of(workspace: Object, generation: ImageGeneration = IMAGE_GENERATIONS[_OF_TEMPLATES]) -> str:
     """Which server runs in the image."""
     return runtime_named(annotations_of(workspace).get(api.ANNOTATION_RUNTIME) or "", generation)
 
 
-def runtime_named(asked: str, generation: Generation) -> str:
+def runtime_named(asked: str, generation: ImageGeneration) -> str:
     """The server that an annotation asks for; from v0.4.6 on what it does not know is the default."""
     if generation.starts:
         return asked if asked in generation.starts else generation.runtime
     return asked or generation.runtime
 
 
-def with_running_runtime(workspace: Object, generation: Generation, running: Object | None) -> Object:
+def with_running_runtime(workspace: Object, generation: ImageGeneration, running: Object | None) -> Object:
     """The Workspace as one that asks for the server that it runs on already, where it asks for none.
 
     Another server has another HTTP API, and KAITO's default is not ours in every generation.
@@ -194,7 +202,7 @@ def with_running_runtime(workspace: Object, generation: Generation, running: Obj
     return {**workspace, "metadata": {**metadata, "annotations": annotations}}
 
 
-def base_image(generation: Generation, settings: Settings) -> str:
+def base_image(generation: ImageGeneration, settings: Settings) -> str:
     """The reference of the image that serves every model of a generation."""
     return f"{settings.registry.rstrip('/')}/{generation.base_image}"
 
@@ -204,25 +212,25 @@ def _preset_name(workspace: Object) -> str:
     return str(preset.get("name") or "")
 
 
-def _having(name: str, known: Catalog) -> tuple[Generation, ...]:
-    return tuple(row for row in GENERATIONS.values() if _has(row, name, known))
+def _having(name: str, known: Catalog) -> tuple[ImageGeneration, ...]:
+    return tuple(row for row in IMAGE_GENERATIONS.values() if _has(row, name, known))
 
 
 @lru_cache(maxsize=1024)
-def _shipped_generations(name: str) -> tuple[Generation, ...]:
+def _shipped_generations(name: str) -> tuple[ImageGeneration, ...]:
     """The generations that have a shipped preset; every pass over every Workspace asks."""
     return _having(name, catalog.SHIPPED)
 
 
-def _has(row: Generation, name: str, known: Catalog) -> bool:
+def _has(row: ImageGeneration, name: str, known: Catalog) -> bool:
     if row.has_models:
         return known.model(name) is not None
     return known.preset_in(name, row.name) is not None
 
 
 def _made_in(
-    workload: Object, having: tuple[Generation, ...], name: str, known: Catalog
-) -> tuple[Generation, ...]:
+    workload: Object, having: tuple[ImageGeneration, ...], name: str, known: Catalog
+) -> tuple[ImageGeneration, ...]:
     """Those of the generations that a running workload can be of, by the firmest sign that there is.
 
     A published image is the firmest: KAITO's own controller may have changed the pods since ours wrote its
@@ -249,7 +257,7 @@ def _images_of(workload: Object) -> set[str]:
     return {str(item.get("image") or "").rpartition("/")[2] for item in _containers(workload)}
 
 
-def _is_published(images: set[str], row: Generation, name: str, known: Catalog) -> bool:
+def _is_published(images: set[str], row: ImageGeneration, name: str, known: Catalog) -> bool:
     """Whether one of the images is that which KAITO publishes for the generation."""
     if row.base_image:
         base = row.base_image.partition(":")[0]
@@ -259,7 +267,7 @@ def _is_published(images: set[str], row: Generation, name: str, known: Catalog) 
     return published is not None and published.rpartition("/")[2] in images
 
 
-def _is_set(row: Generation, name: str, known: Catalog) -> bool:
+def _is_set(row: ImageGeneration, name: str, known: Catalog) -> bool:
     """Whether the generation makes a StatefulSet of a preset, and no Deployment."""
     preset = None if row.has_models else known.preset_in(name, row.name)
     return row.workload == STATEFUL_SET or (preset is not None and preset.distributed)
