@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.node_check import of_gpus, of_placement, of_state, taints
+from kaitoctl.kaito.node_check import of_gpus, of_labels, of_placement, of_state, taints
 from kaitoctl.kaito.node_check.allowed_changes import allowed_changes
 from kaitoctl.kaito.node_check.answer import (
     OWN_RULES,
@@ -268,8 +268,8 @@ def _judge(need: Need, node: NodeFacts, crowd: Crowd, now: datetime | None) -> N
     own_pod = need.pod
     findings = [
         *of_state.deletion_findings(node),
-        *of_placement.label_findings(need, node, allowed),
-        *of_placement.selection_findings(need, node, preferred),
+        *of_labels.label_findings(need, node, allowed),
+        *of_labels.selection_findings(need, node, preferred),
         *of_state.platform_findings(
             node, os_name=own_pod.os_name if own_pod else "", own_image=own_pod is not None
         ),
@@ -282,7 +282,7 @@ def _judge(need: Need, node: NodeFacts, crowd: Crowd, now: datetime | None) -> N
         *of_placement.room_findings(need, node, crowd.pods),
     ]
     if node.name in need.repeated:
-        findings.append(of_placement.listed_twice(node.name))
+        findings.append(of_labels.listed_twice(node.name))
     missing = {
         key: value
         for key, value in need.labels.items()
@@ -315,7 +315,7 @@ def _not_found(name: str, near: str | None, need: Need) -> NodeVerdict:
     )
     findings = [Finding("not-found", "fail", message, hint, Command("kubectl get nodes"), "selection")]
     if name in need.repeated:
-        findings.append(of_placement.listed_twice(name))
+        findings.append(of_labels.listed_twice(name))
     return NodeVerdict(
         name,
         True,
