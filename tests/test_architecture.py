@@ -6,6 +6,8 @@ import ast
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 LATE = {
@@ -79,6 +81,42 @@ def test_commands_import_at_the_top_unless_there_is_a_reason() -> None:
         for name in _late(ast.parse(file.read_text(encoding="utf-8")))
     }
     assert found == LATE.keys(), "name each late import with its reason in LATE, and no other"
+
+
+WHERE = {
+    "a label mismatch": ("kaito.node_check.of_labels", "label_findings", '"label-differs"'),
+    "Deployment or StatefulSet": ("kaito.desired.workload_kind", "desired", "(STATEFUL_SET,"),
+    "410 on a watch": ("reconcile.watch_state", "WatchState", "status == 410"),
+    "strength to environment": ("kaito.desired.adapters", "strength_variable", '"value"'),
+    "exit code 3": ("errors", "ExitCode", "UNREACHABLE = 3"),
+    "server-side-apply conflict": ("sandbox.server_side_apply", "apply", "raise ApplyConflict"),
+    "why an API server refuses, a conflict of managers, too": ("kube.refusals", "hint_of", "kind.hint"),
+    "the hint of a field that KAITO ignores": ("kaito.validation.ignored_fields", "TABLE", '"KW121"'),
+    "what KW121 means": ("kaito.validation.codes", "CODES", '"KW121"'),
+    "the template of create": ("kaito.inference_template", "build", "values["),
+    "the retry delay of a controller": ("reconcile.backoff", "Backoff", "jitter"),
+    "the retry delay of a request": ("kube.retry_delays", "wait_s", "_FIRST_WAIT_S"),
+    "the token of a kubeconfig": ("kube.credentials", "of", "server.token"),
+    "how why picks one cause": ("kaito.diagnosis.root_cause", "diagnose", "_LAST_RESORT"),
+    "how states are told on stderr": ("screens.progress_reporters", "Lines", "output.step"),
+}
+"""Decisions that a new maintainer looks for: the module, who decides in it, and a sign of it."""
+
+
+@pytest.mark.parametrize("decision", WHERE)
+def test_a_decision_is_where_the_listing_says(decision: str) -> None:
+    module, name, sign = WHERE[decision]
+    text = (ROOT / "kaitoctl" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    (found,) = (node for node in ast.parse(text).body if name in _defined(node))
+    assert sign in (ast.get_source_segment(text, found) or "")
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a module gives something."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def test_packages_decide_nothing_themselves() -> None:

@@ -14,6 +14,11 @@ def strength_of(adapter: Object) -> str:
     return str(adapter.get("strength") or "1.0")
 
 
+def strength_variable(adapter: Object) -> Object:
+    """The environment variable that tells KAITO's model servers the strength, named like the adapter."""
+    return {"name": adapter_name(adapter), "value": literal(strength_of(adapter))}
+
+
 def adapter_name(adapter: Object) -> str:
     """What the adapter is called, also in the model server."""
     return str(adapter["source"]["name"])
@@ -117,8 +122,8 @@ def add_pullers(workspace: Object, spec: Object, *, image: str = PULLER_IMAGE, a
             main["volumeMounts"].append(
                 {"name": f"adapter-volume-{name}", "mountPath": f"{ADAPTER_PATH}/{name}"}
             )
-        if (strength := item.get("strength")) is not None:
-            main["env"].append({"name": name, "value": literal(str(strength))})
+        if item.get("strength") is not None:
+            main["env"].append(strength_variable(item))
     names = [name for item in entries for name in item["source"].get("imagePullSecrets") or ()]
     if names:
         spec["imagePullSecrets"] = [{"name": name} for name in dict.fromkeys(names)]

@@ -10,7 +10,6 @@ from kaitoctl.kaito.desired.children import (
     PORT,
     child_object,
     headless_name,
-    literal,
     one_pod_a_node,
     pod_labels,
     replicas,
@@ -114,10 +113,7 @@ def _pod_template(workspace: Object, preset: Preset, gpus: int, settings: Settin
         made.append({"name": STRENGTHS_VOLUME, "configMap": {"name": strengths_name(workspace)}})
         mounts = [*mounts, {"name": STRENGTHS_VOLUME, "mountPath": STRENGTHS_PATH}]
     elif entries:
-        main["env"] = [
-            {"name": adapters.adapter_name(item), "value": literal(adapters.strength_of(item))}
-            for item in entries
-        ]
+        main["env"] = [adapters.strength_variable(item) for item in entries]
     if entries:
         spec["initContainers"] = [adapters.copier(item, copied) for item in entries]
     if made:
