@@ -238,13 +238,6 @@ def _gpus(number: int) -> str:
 # --- a preset on instance types ----------------------------------------------------------------------------
 
 
-def target_of(wanted: Preset | Model) -> str:
-    """The newest KAITO version that knows a preset or model: `v0.3`, `v0.4` or `v0.12`."""
-    if isinstance(wanted, Model):
-        return "v0.12"
-    return max(wanted.images, default=catalog.DEFAULT_GENERATION)
-
-
 def choices_on(
     wanted: Preset | Model,
     machines: Iterable[InstanceType],

@@ -50,19 +50,6 @@ class Problem:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-def load_crd_schema(crd: Object, version: str) -> Object:
-    """The structural schema of one version of a CustomResourceDefinition.
-
-    Raises:
-        KeyError: the CRD has no such version, or the version no schema.
-    """
-    for candidate in crd["spec"]["versions"]:
-        if candidate["name"] == version:
-            schema: Object = candidate["schema"]["openAPIV3Schema"]
-            return schema
-    raise KeyError(f"{crd['metadata']['name']} has no version {version!r}")
-
-
 def is_open(schema: Schema) -> bool:
     """Whether a map may hold fields that the schema does not name."""
     named_only = schema.get("additionalProperties") in (None, False)
@@ -76,7 +63,7 @@ def problems(
 
     Args:
         obj: a whole object.
-        schema: the structural schema of its version, see `load_crd_schema`.
+        schema: the structural schema of its version.
         unknown: whether fields that the schema does not know are problems.
         most: how many to look for; None for all.
     """

@@ -262,7 +262,7 @@ def test_ctrl_c_ends_with_130_and_the_cursor_comes_back(shell: Shell, namespace:
         (("status", "w", "--record", "f"), "require -w"),
         (("status", "w", "-w", "-o", "yaml"), "no YAML"),
         (("status", "-o", "nonsense"), "choose table, wide, json, yaml or name"),
-        (("why", "w", "-o", "nonsense"), "choose text, json, yaml or short"),
+        (("why", "w", "-o", "nonsense"), "choose text, json, yaml, short or name"),
         (("replay", "no-such-file"), "no-such-file"),
         *(
             ((command, "A B"), "does not name a Workspace")

@@ -11,7 +11,7 @@ from schema_reference import errors, places
 
 from kaitoctl.kube import schema as schemas
 from kaitoctl.kube.objects import Object
-from kaitoctl.kube.schema import fits, load_crd_schema, problems, without_nulls
+from kaitoctl.kube.schema import fits, problems, without_nulls
 from kaitoctl.kube.schema_defaults import default, prune, unknown_fields
 
 
@@ -195,16 +195,6 @@ def test_a_default_is_never_shared_between_objects() -> None:
     first = default({}, schema)
     first["spec"]["list"].append(2)
     assert default({}, schema) == {"spec": {"list": [1]}}
-
-
-def test_a_crds_schema_is_found_by_version() -> None:
-    crd = {
-        "metadata": {"name": "x"},
-        "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": SCHEMA}}]},
-    }
-    assert load_crd_schema(crd, "v1") is SCHEMA
-    with pytest.raises(KeyError, match="has no version 'v2'"):
-        load_crd_schema(crd, "v2")
 
 
 def test_a_pattern_that_only_go_can_read_is_not_checked() -> None:

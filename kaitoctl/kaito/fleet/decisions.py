@@ -83,14 +83,12 @@ class Decision:
         delete: which to delete.
         change: which to patch.
         rollout: how far the template has come.
-        look_again_s: when to decide again though nothing changes; None for not.
     """
 
     create: int = 0
     delete: tuple[Replica, ...] = ()
     change: tuple[Replica, ...] = ()
     rollout: Rollout = field(default_factory=lambda: Rollout("Complete", ""))
-    look_again_s: float | None = None
 
     @property
     def is_nothing(self) -> bool:

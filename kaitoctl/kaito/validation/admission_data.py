@@ -69,7 +69,7 @@ def _adapter_updated(
         yield refusal(at, "KW151", f"the adapter comes from {' and '.join(given)}", "set exactly one")
     elif not given:
         yield refusal(f"{at}.image", "KW151", "the adapter has no image")
-    yield from _image(release, f"{at}.image", source.get("image"), is_adapter=True)
+    yield from _image(release, f"{at}.image", source.get("image"))
     strength = adapter.get("strength")
     if isinstance(strength, str):
         value = go_float(strength)
@@ -82,7 +82,7 @@ def _given(source: Mapping[str, Any]) -> list[str]:
     return [key for key in _SOURCES if source.get(key) or (key == _VOLUME and source.get(key) is not None)]
 
 
-def _image(release: Release, where: str, image: Any, *, is_adapter: bool = False) -> Iterator[Problem]:
+def _image(release: Release, where: str, image: Any) -> Iterator[Problem]:
     if not isinstance(image, str) or not image:
         return
     if not release.has_image_pattern:

@@ -69,7 +69,6 @@ class Release:
         modes: the annotations of the mode in which a model is served whose values are checked (v1beta1).
         has_node_class: whether the annotation for Karpenter's class of nodes is checked (v1beta1).
         has_streaming: whether the annotation against streaming cannot change while its gate is on (v1beta1).
-        crashes_on_unknown_preset: whether an unknown preset is a crash of the webhook.
         pod_types: the release of Kubernetes' Go types that its webhook decodes pods and volumes with.
         has_checked_sets: whether a v1beta1 InferenceSet is refused when the Workspace that it makes would be.
         read: the release whose source was read, when that is another one than was measured.
@@ -107,7 +106,6 @@ class Release:
     modes: tuple[str, ...] = ()
     has_node_class: bool = False
     has_streaming: bool = False
-    crashes_on_unknown_preset: bool = False
     alpha_presets: str = "fine"
     pod_types: str = "0.30"
     has_checked_sets: bool = False
@@ -136,11 +134,11 @@ RELEASES: tuple[Release, ...] = (
     Release(
         "v0.3", "v0.3.2", (0, 3, 0), "v0.3", (V1ALPHA1,), {V1ALPHA1: _V100}, (_CONFIG, _PARTITION),
         is_name_checked=False, has_image_pattern=True, is_runtime_checked=False, has_vllm=False,
-        has_bypass=False, crashes_on_unknown_preset=True,
+        has_bypass=False,
     ),
     Release(
         "v0.4", "v0.4.0", (0, 4, 0), "v0.4", (V1ALPHA1,), {V1ALPHA1: _V100}, (_CONFIG, _PARTITION),
-        has_image_pattern=True, is_runtime_checked=False, has_bypass=False, crashes_on_unknown_preset=True,
+        has_image_pattern=True, is_runtime_checked=False, has_bypass=False,
     ),
     Release(
         "v0.4.6", "v0.4.6", (0, 4, 5), "v0.4.6", default_types={V1ALPHA1: _A100, V1BETA1: _A100},
