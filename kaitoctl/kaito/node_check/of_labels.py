@@ -10,7 +10,6 @@ from kaitoctl.kaito.node_check.allowed_changes import AllowedChanges, is_platfor
 from kaitoctl.kaito.node_check.answer import Finding, Rules
 from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts, items
 from kaitoctl.kaito.node_check.need import Need, is_same_type
-from kaitoctl.kube.label_selectors import expression_problem
 from kaitoctl.kube.objects import Object, matches_expression
 
 
@@ -73,6 +72,8 @@ def _expression_findings(
     need: Need, node: NodeFacts, expression: Object, allowed: AllowedChanges
 ) -> Iterable[Finding]:
     """matchExpressions: our own controller goes by them, KAITO reads them nowhere."""
+    from kaitoctl.kube.label_selectors import expression_problem  # few selectors have expressions
+
     is_ours = need.rules.target == "kaitoctl"
     if problem := expression_problem(expression):
         yield Finding(
