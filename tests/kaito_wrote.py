@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kaitoctl.kaito.desired import Settings, desired, sized
+from kaitoctl.kaito.desired import Settings, desired, with_node_count
 from kaitoctl.kube.objects import Object
 
 KAITO = Settings(image_generation="v0.12", provisioner="azure-gpu-provisioner")
@@ -130,7 +130,7 @@ def status(
 
 def objects_of(workspace: Object) -> list[Object]:
     """Its Services and its StatefulSet."""
-    made = desired(sized(workspace, KAITO), gpus=1, settings=KAITO)
+    made = desired(with_node_count(workspace, KAITO), gpus=1, settings=KAITO)
     owner = {"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "name": "big", "controller": True}
     owned = {"ownerReferences": [{**owner, "uid": workspace["metadata"]["uid"]}]}
     return [{**item, "kind": kind.kind, "metadata": {**item["metadata"], **owned}} for kind, item in made]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from jinja2 import Environment, nodes
 
-from kaitoctl.kube.documents import typed
+from kaitoctl.kube.documents import scalar_value
 
 HEAD = '''"""Compiled from templates/inference.yaml.j2; pytest --update-golden tests/pure writes it."""
 
@@ -131,7 +131,7 @@ class _Compiler:
             return self.expression(alone[1])
         pieces = _PRINTED.split(text)
         if len(pieces) == 1:
-            return repr(text if is_quoted else typed(text))
+            return repr(text if is_quoted else scalar_value(text))
         words = (self.expression(one) if at % 2 else repr(one) for at, one in enumerate(pieces) if one)
         return " + ".join(words)
 

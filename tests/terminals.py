@@ -38,7 +38,7 @@ class Terminal:
         """What it shows."""
         variables = {"COLUMNS": str(self.columns), "LINES": "50", "TERM": "xterm", "FORCE_COLOR": ""}
         with mock.patch.dict(os.environ, variables | {"NO_COLOR": "" if self.colour else "1"}):
-            return terminal.rendered(blocks, _Stream(self.encoding)).split("\n")[:-1]
+            return terminal.render_blocks(blocks, _Stream(self.encoding)).split("\n")[:-1]
 
 
 def lines(blocks: Sequence[Block], shown_on: Terminal | None) -> list[str]:

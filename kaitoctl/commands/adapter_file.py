@@ -13,7 +13,7 @@ from kaitoctl.commands.adapter_settings import raise_errors
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import adapters, convert, validation
 from kaitoctl.kube.documents import Refused, read
-from kaitoctl.kube.editing import edited
+from kaitoctl.kube.editing import edit_document
 from kaitoctl.kube.objects import dig
 from kaitoctl.screens import output
 
@@ -61,7 +61,7 @@ def edit(
             if problem.severity == "warning":
                 output.warning(f"{problem.path}: {problem.message}", hint=problem.hint)
     try:
-        made = text if after is before else edited(text, document, after)
+        made = text if after is before else edit_document(text, document, after)
     except Refused as error:
         raise InputError(
             f"{files.display_name(filename)}: {_title(before)}: {error}",

@@ -21,7 +21,7 @@ def check(*, path: Path, preset: str | None, base: Path | None, output_format: s
     found = _findings(path, preset, base)
     if option_values.is_structured(output_format):
         value = {"adapter": str(path), "findings": [_as_data(finding) for finding in found]}
-        output.structured(value, output_format)
+        output.write_structured(value, output_format)
     else:
         for finding in found:
             mark = "refused" if finding.is_fatal else "note"

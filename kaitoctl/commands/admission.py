@@ -90,7 +90,7 @@ def of_folder(folder: str, option: str) -> Keeper:
     return keeper
 
 
-def made(client: Client, certificates: Certificates) -> Trust:
+def make_trust(client: Client, certificates: Certificates) -> Trust:
     """A certificate that the webhook makes, keeps in its Secret and has the API server trust.
 
     Raises:

@@ -97,7 +97,7 @@ def apply(
     written = _documents(kept) if kept is not None else plan_documents.documents_of(given)
     documents = written
     if prune:
-        written = pruning.chosen(written, selector)
+        written = pruning.select_documents(written, selector)
     asked = make_plan.PlanRequest(target.sandbox, managed, force_conflicts, known)
     chosen = selector if prune else ""
     again = _again(given, kept, target, chosen)
@@ -320,7 +320,7 @@ def _is_as_shown(now: Object, change: Change) -> bool:
 
 def _is_done(now: Object | None, body: Object) -> bool:
     """Whether the object is what was applied: ours are the fields that we have sent, and their values."""
-    if now is None or not managed_fields.applied(now, field_manager()):
+    if now is None or not managed_fields.applied_fields(now, field_manager()):
         return False
     owned = managed_fields.extract(now, field_manager())
     return all(

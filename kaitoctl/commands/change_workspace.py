@@ -19,7 +19,7 @@ from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, merging, undo, validation
 from kaitoctl.kaito.validation import Setting
 from kaitoctl.kube import refusals, request
-from kaitoctl.kube.objects import is_being_deleted, key_of, merge_patched, uid_of
+from kaitoctl.kube.objects import apply_merge_patch, is_being_deleted, key_of, uid_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def change(client: Client, target: Target, live: Object, asked: ChangeRequ
                 request.apply(kind, body, manager=field_manager(), force=asked.force, dry_run=True)
             )
             rest = _rest(trial, goal) if asked.replace else {}
-            trial = merge_patched(trial, rest)
+            trial = apply_merge_patch(trial, rest)
             difference = _difference(live, trial)
             if difference and difference != agreed:
                 agreed = difference
@@ -98,7 +98,7 @@ async def change(client: Client, target: Target, live: Object, asked: ChangeRequ
             writing = request.apply(kind, body, manager=field_manager(), force=asked.force)
 
             def is_done(now: Object | None, trial: Object = trial, rest: Object = rest) -> bool:
-                return now is not None and merging.asked_of(merge_patched(now, rest)) == merging.asked_of(
+                return now is not None and merging.asked_of(apply_merge_patch(now, rest)) == merging.asked_of(
                     trial
                 )
 

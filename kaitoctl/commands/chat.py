@@ -15,7 +15,7 @@ from kaitoctl.commands import endpoint, model_server, option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.files import text_of
 from kaitoctl.commands.model_server import ModelServer
-from kaitoctl.commands.option_values import ManagedBy, Named, named
+from kaitoctl.commands.option_values import ManagedBy, Named, parse_name
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, Interrupted, Unreachable
 from kaitoctl.kaito.model_protocols import Message
@@ -57,7 +57,7 @@ def chat(
     target: Target,
 ) -> None:
     """Send a prompt to a Workspace's model, or chat with it; only its answer goes to stdout."""
-    asked = named(name)
+    asked = parse_name(name)
     if url:
         option_values.http_url(url, option="--url")
     managed = ManagedBy(target_version)

@@ -128,13 +128,15 @@ def _require_sense(
 
 
 def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: ClusterFlags) -> int:
-    in_order = invocation.ordered(verdict.nodes, lambda node: next(node_table.nodes_as_json([node], flags)))
+    in_order = invocation.sort_for_output(
+        verdict.nodes, lambda node: next(node_table.nodes_as_json([node], flags))
+    )
     if check.output_format == "json":
         head = node_table.without_nodes(verdict, _key(workspace))
         output.long_document(head, "nodes", node_table.nodes_as_json(in_order, flags))
     elif option_values.is_structured(check.output_format):
         value = node_table.as_json(verdict, _key(workspace), flags, nodes=in_order)
-        output.structured(value, check.output_format, rows="nodes")
+        output.write_structured(value, check.output_format, rows="nodes")
     elif check.output_format == "name":
         for node in in_order:
             if node.usable:

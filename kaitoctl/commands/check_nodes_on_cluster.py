@@ -12,7 +12,7 @@ from kaitoctl.commands.cluster import connected, field_manager
 from kaitoctl.commands.kaito_detection import as_said
 from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.node_check_options import NodeCheck
-from kaitoctl.commands.option_values import ManagedBy, named
+from kaitoctl.commands.option_values import ManagedBy, parse_name
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.wait_for_nodes import enough_nodes, verdict_now
 from kaitoctl.errors import InputError
@@ -127,7 +127,7 @@ async def _from_cluster(client: Client, name: str, rules_target: str) -> Object:
     async def read(client: Client, key: ObjectKey) -> tuple[Kind, Object]:
         return await cluster.workspace_by_name(client, key, kinds)
 
-    found = await workspace_or_fleet(client, named(name), read)
+    found = await workspace_or_fleet(client, parse_name(name), read)
     if isinstance(found, tuple):
         return found[1]
     output.step(f"InferenceSet {found.key}: nodes for one more replica")

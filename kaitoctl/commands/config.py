@@ -15,4 +15,6 @@ def view(output_format: str) -> None:
         found = config_file.Defaults({}, {})
     else:
         output.step(f"{invocation.config_path()}")
-    output.structured({"defaults": dict(found.everywhere), "commands": dict(found.commands)}, output_format)
+    output.write_structured(
+        {"defaults": dict(found.everywhere), "commands": dict(found.commands)}, output_format
+    )

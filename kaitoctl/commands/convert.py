@@ -18,7 +18,7 @@ from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.releases import Release, nearest
 from kaitoctl.kube.documents import Refused, read
-from kaitoctl.kube.editing import edited
+from kaitoctl.kube.editing import edit_document
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _edit(sources: Sequence[files.Source], reader: _Reader, *, writes: bool, sho
                 continue
             wanted = _convert_workspace(document.obj, reader, name)
             try:
-                after = after if wanted == document.obj else edited(after, document, wanted)
+                after = after if wanted == document.obj else edit_document(after, document, wanted)
             except Refused as error:
                 raise InputError(
                     f"{name}: document {index + 1}: {error}; no file was changed",

@@ -46,7 +46,7 @@ def create_inference_set(*, name: str, given: SetOptions, managed: ManagedBy, ta
     option_values.one_of(given.api_version, kinds.VERSIONS[api.INFERENCE_SET.kind], option="--api-version")
     timeout_s = option_values.duration_s(given.timeout) if given.timeout else None
     known = catalog_file.read(given.catalog)
-    made = _rendered(name, given, target)
+    made = _render(name, given, target)
     check_manager(managed)
     release = managed.target_version or (validation.OWN if target.sandbox else None)
     _judge(
@@ -65,7 +65,7 @@ def create_inference_set(*, name: str, given: SetOptions, managed: ManagedBy, ta
         ) from None
 
 
-def _rendered(name: str, given: SetOptions, target: Target) -> Object:
+def _render(name: str, given: SetOptions, target: Target) -> Object:
     """The manifest that the options describe.
 
     Raises:
@@ -92,9 +92,9 @@ def _rendered(name: str, given: SetOptions, target: Target) -> Object:
     text, source = templates.text_of(_TEMPLATE)
     items = given.set_value or ()
     template_variables.insist(template_variables.by_set(items), text)
-    made = render(text, manifest.merged(values, manifest.set_values(items)), source=source)
+    made = render(text, manifest.merge_deeply(values, manifest.set_values(items)), source=source)
     if given.registry:
-        made["spec"]["template"] = images.mirrored(made["spec"]["template"], given.registry)
+        made["spec"]["template"] = images.with_mirrored_images(made["spec"]["template"], given.registry)
     return made
 
 
@@ -160,4 +160,4 @@ async def _applied(client: Client, made: Object, *, dry_run: bool) -> Object:
 
 
 def _is_ours(now: Object | None) -> bool:
-    return now is not None and bool(managed_fields.applied(now, field_manager()))
+    return now is not None and bool(managed_fields.applied_fields(now, field_manager()))

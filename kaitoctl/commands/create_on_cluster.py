@@ -154,7 +154,7 @@ async def _apply(client: Client, workspace: Object, *, dry_run: bool) -> Object:
     asked = request.apply(kind, workspace, manager=field_manager(), dry_run=dry_run, only_new=True)
 
     def is_done(now: Object | None) -> bool:
-        return now is not None and bool(managed_fields.applied(now, field_manager()))
+        return now is not None and bool(managed_fields.applied_fields(now, field_manager()))
 
     try:
         return await certain_write.applied(client, asked, kind, key, is_done=is_done, word="created")

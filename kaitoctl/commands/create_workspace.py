@@ -171,7 +171,7 @@ class _Rendering:
         text, source = self.template
         made = manifest.workspace(complete(asked) if complete else asked, text, self.extra, source=source)
         _insist_on_name(made, self.request.name, self.namespace)
-        return _mirrored(made, self.given.registry)
+        return _with_mirror(made, self.given.registry)
 
     def _version(self, served: Sequence[str]) -> str:
         """The version to render for; says why when that is not the newest one."""
@@ -217,7 +217,7 @@ def _rendering(name: str, given: WorkspaceOptions, known: Catalog, target: Targe
     if named or given.template:
         from kaitoctl.commands import user_template
 
-        values = manifest.merged(manifest.values_of(request), extra)
+        values = manifest.merge_deeply(manifest.values_of(request), extra)
         user_template.insist_on_values(given.template, template[0], values, named)
     return _Rendering(request, given, template, extra, known, target.namespace)
 
@@ -267,9 +267,9 @@ def _insist_on_registry(registry: str | None) -> None:
         images.insist_on_registry(registry)
 
 
-def _mirrored(workspace: Object, registry: str | None) -> Object:
+def _with_mirror(workspace: Object, registry: str | None) -> Object:
     if registry is None:
         return workspace
     from kaitoctl.kaito import images
 
-    return images.mirrored(workspace, registry)
+    return images.with_mirrored_images(workspace, registry)

@@ -76,7 +76,7 @@ def delete(
     if bool(names) == given.is_given:
         raise InputError("name the Workspaces, or the files that hold them: one of the two")
     timeout_s = option_values.duration_s(timeout) if timeout else TIMEOUT_S
-    keys = _keys_in(given) if given.is_given else list(dict.fromkeys(map(_named, names or ())))
+    keys = _keys_in(given) if given.is_given else list(dict.fromkeys(map(_parse_name, names or ())))
     try:
         return asyncio.run(_delete(target, keys, dry_run, ignore_not_found, yes, timeout_s if wait else None))
     except KeyboardInterrupt:
@@ -86,8 +86,8 @@ def delete(
         ) from None
 
 
-def _named(text: str) -> _Named:
-    found = option_values.named(text)
+def _parse_name(text: str) -> _Named:
+    found = option_values.parse_name(text)
     if found.kind == "multiroleinference":
         raise InputError(
             f"{text[:80]!r}: a MultiRoleInference is not deleted here", hint=_of_roles(found.name)

@@ -17,7 +17,7 @@ from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, ExitCode
 from kaitoctl.kaito import api, node_check, revisions, validation
-from kaitoctl.kaito.desired import IMAGE_GENERATIONS, sized, with_image_generation
+from kaitoctl.kaito.desired import IMAGE_GENERATIONS, with_image_generation, with_node_count
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -79,7 +79,7 @@ def diff(
             "differs": any(answer.differs for answer in answers),
             "workspaces": [_plain_answer(answer) for answer in answers],
         }
-        output.structured(value, output_format)
+        output.write_structured(value, output_format)
     elif output_format == "name":
         for answer in answers:
             for item in (answer.workspace, *answer.children):
@@ -196,7 +196,7 @@ async def _children(
     rules = node_check.Rules(catalog=settings.catalog)
     seen = await _nodes(client, workspace, rules, remarks)
     shape = workspace_controller.node_shape(workspace, settings, seen.verdict(workspace, rules))
-    workspace = sized(workspace, settings, nodes=shape)
+    workspace = with_node_count(workspace, settings, nodes=shape)
     verdict = seen.verdict(workspace, rules)
     gpus = workspace_controller.pod_gpus(workspace, verdict, workload)
     planned = plan(

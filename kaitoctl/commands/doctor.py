@@ -54,7 +54,7 @@ async def _doctor(target: Target, output_format: str) -> int:
     if option_values.is_structured(output_format):
         shown = [{**asdict(check), "hint": text(check.hint, target.flags)} for check in checks]
         value = {"ok": sound, "checks": shown}
-        output.structured(value, output_format)
+        output.write_structured(value, output_format)
     else:
         output.show(report(checks, target.flags, short=output_format == "short"))
     return unreachable.exit_code if unreachable else ExitCode.DONE if sound else ExitCode.NEGATIVE

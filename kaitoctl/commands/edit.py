@@ -132,7 +132,7 @@ def _edit(target: Target, live: Object, setting: Setting, session: _Session, how
     before = _editable(live)
     text = to_yaml(before)
     while True:
-        text = _edited(session, text)
+        text = _edit_text(session, text)
         try:
             goal = _goal(text, before)
         except InputError as error:
@@ -167,7 +167,7 @@ def _with_file(error: KaitoctlError, session: _Session) -> KaitoctlError:
     return error
 
 
-def _edited(session: _Session, text: str) -> str:
+def _edit_text(session: _Session, text: str) -> str:
     """The text as it is when the editor is closed, without comments.
 
     Raises:

@@ -10,7 +10,7 @@ from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.observe_workspace import snapshot_of
-from kaitoctl.commands.option_values import ManagedBy, Named, named
+from kaitoctl.commands.option_values import ManagedBy, Named, parse_name
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import model_protocols
@@ -43,7 +43,7 @@ def endpoint(*, name: str, kind: str, output_format: str, target_version: str | 
         from kaitoctl.commands.target_release import check_manager  # most name none
 
         check_manager(managed)
-    asyncio.run(_endpoint(target, named(name), kind, output_format, managed))
+    asyncio.run(_endpoint(target, parse_name(name), kind, output_format, managed))
 
 
 async def _endpoint(target: Target, asked: Named, kind: str, output_format: str, managed: ManagedBy) -> None:
@@ -52,7 +52,7 @@ async def _endpoint(target: Target, asked: Named, kind: str, output_format: str,
     forward = found["addresses"]["port-forward"]
     found["addresses"]["port-forward"] = target.text(forward)
     if option_values.is_structured(output_format):
-        output.structured(found, output_format)
+        output.write_structured(found, output_format)
         return
     if output_format == "name":
         output.data(output.visible(f"service/{found['service'].partition('.')[0]}"))

@@ -45,13 +45,13 @@ def row_of(event: Object) -> Row:
 
 def show(found: Iterable[Object], output_format: str) -> None:
     """All of them."""
-    chosen = invocation.ordered(list(found), lambda event: _json(row_of(event)))
+    chosen = invocation.sort_for_output(list(found), lambda event: _json(row_of(event)))
     rows = [row_of(event) for event in chosen]
     if output_format == "name":
         for event in chosen:
             output.data(_name(event))
     elif option_values.is_structured(output_format):
-        output.structured({"events": [_json(row) for row in rows]}, output_format)
+        output.write_structured({"events": [_json(row) for row in rows]}, output_format)
     elif rows:
         now = datetime.now(UTC)
         headers = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")

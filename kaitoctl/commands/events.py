@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def events(*, names: Sequence[str], warnings: bool, watch: bool, output_format: str, target: Target) -> None:
     """Show the events of Workspaces, their workloads, pods, NodeClaims and nodes, oldest first."""
     option_values.output_format(output_format, listing.FORMATS)
-    asked = option_values.all_named(names)
+    asked = option_values.parse_names(names)
     try:
         asyncio.run(_events(target, asked, warnings, watch, output_format))
     except KeyboardInterrupt:

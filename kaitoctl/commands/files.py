@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaitoctl.errors import InputError
-from kaitoctl.kube.documents import decoded, load_yaml
+from kaitoctl.kube.documents import decode_text, load_yaml
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def text_of(path: str, *, option: str) -> str:
 def _text(raw: bytes, where: str) -> str:
     if len(raw) > MAX_BYTES:
         raise InputError(f"{where}: larger than {MAX_BYTES:,} bytes")
-    return decoded(raw, where)
+    return decode_text(raw, where)
 
 
 def bytes_of(path: str, *, option: str) -> bytes:
@@ -112,11 +112,11 @@ class Source:
         if self.option == "-k":
             from kaitoctl.commands import kustomize  # only with -k
 
-            return kustomize.built(self.path)
+            return kustomize.build(self.path)
         if is_url(self.path):
             from kaitoctl.commands import remote_file  # only for URLs
 
-            return remote_file.fetched(self.path, where=self.where, most=MAX_BYTES + 1)
+            return remote_file.fetch(self.path, where=self.where, most=MAX_BYTES + 1)
         return bytes_of(self.path, option=self.option)
 
     def text(self) -> str:

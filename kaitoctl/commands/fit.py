@@ -109,7 +109,7 @@ def _on_instance_types(known: Catalog, name: str, options: FitOptions) -> None:
     fitting = [choice for choice in choices if choice.sizing.fits]
 
     def in_order(some: Sequence[Choice]) -> list[Choice]:
-        return invocation.ordered(some, lambda one: _choice(wanted, one, costs))
+        return invocation.sort_for_output(some, lambda one: _choice(wanted, one, costs))
 
     shown = choices if options.show_all else fitting
     if option_values.is_structured(options.output_format):
@@ -118,7 +118,7 @@ def _on_instance_types(known: Catalog, name: str, options: FitOptions) -> None:
             "target_version": target,
             "choices": [_choice(wanted, choice, costs) for choice in in_order(shown)],
         }
-        output.structured(answer, options.output_format)
+        output.write_structured(answer, options.output_format)
     elif options.output_format == "name":
         for choice in in_order(fitting):
             output.data(choice.instance_type.name)
@@ -143,7 +143,7 @@ def _on_this_machine(wanted: Preset, options: FitOptions) -> None:
     """A preset of ours: no instance type serves it, and none is needed."""
     if options.output_format in ("json", "yaml"):
         answer = {"name": wanted.name, "target_version": "sandbox", "runs_on": "cpu", "choices": []}
-        output.structured(answer, options.output_format)
+        output.write_structured(answer, options.output_format)
     elif options.output_format != "name":
         output.success(f"{wanted.name} runs on this machine's CPU, in the sandbox: no GPU is needed")
         output.note(text(Command("kaitoctl create workspace demo --sandbox --preset", wanted.name)))
@@ -224,12 +224,12 @@ def _on_nodes(
         presets, models = catalog_lookup.items_of(known, target)
         items = [*(item for item in presets if not item.local_model), *models]
     nodes = gpu_nodes(listed, holding, known=known)
-    answers = invocation.ordered(placements(items, nodes, context=options.max_model_len), _placement)
+    answers = invocation.sort_for_output(placements(items, nodes, context=options.max_model_len), _placement)
     fitting = [answer for answer in answers if answer.fits]
     shown = answers if show_all else fitting
     if option_values.is_structured(options.output_format):
         value = {"nodes": [_node(node) for node in nodes], "placements": [_placement(item) for item in shown]}
-        output.structured(value, options.output_format, rows="placements")
+        output.write_structured(value, options.output_format, rows="placements")
     elif options.output_format == "name":
         for written in dict.fromkeys(answer.name for answer in fitting):
             output.data(written)

@@ -78,9 +78,11 @@ async def rollout(
     except TimeoutError:
         raise TimedOut(
             f"Workspace {key} is not ready after {layout.elapsed(timeout_s or 0)}; last seen {last.where}",
-            hint="no controller manages it, so nothing will happen: " + Command("kaitoctl why", *_named(key))
+            hint="no controller manages it, so nothing will happen: "
+            + Command("kaitoctl why", *_name_options(key))
             if last.nobody_manages
-            else "nothing was undone; follow it again: " + Command("kaitoctl status", *_named(key), "-w"),
+            else "nothing was undone; follow it again: "
+            + Command("kaitoctl status", *_name_options(key), "-w"),
         ) from None
     finally:
         last.log.close()
@@ -144,7 +146,7 @@ class _LastSeen:
     nobody_manages: bool = False
 
 
-def _named(key: ObjectKey) -> tuple[str, ...]:
+def _name_options(key: ObjectKey) -> tuple[str, ...]:
     return key.name, "-n", key.namespace
 
 
@@ -188,7 +190,7 @@ async def _until_ready(
         if shown.outcome == "failed":
             raise NegativeAnswer(
                 f"Workspace {key}: the rollout failed while {shown.where}",
-                hint=Command("kaitoctl why", *_named(key)),
+                hint=Command("kaitoctl why", *_name_options(key)),
             )
         await observed.change(rest_s=max(one.rest_s for one in reporters), within_s=_LOOK_AGAIN_S)
 

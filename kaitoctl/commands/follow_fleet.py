@@ -57,7 +57,7 @@ async def until_ready(
                 if fleet.state == "Failed":
                     raise failure(target, fleet)
                 if fleet.stuck:
-                    raise held(target, fleet)
+                    raise held_error(target, fleet)
                 await asyncio.sleep(LOOK_AGAIN_S)
     except TimeoutError:
         hint = target.text(Command("kaitoctl status", key.name, "-n", key.namespace))
@@ -93,7 +93,7 @@ def failure(target: Target, fleet: Fleet) -> NegativeAnswer:
     return NegativeAnswer(f"InferenceSet {fleet.key}: {words}", hint=hint)
 
 
-def held(target: Target, fleet: Fleet) -> NegativeAnswer:
+def held_error(target: Target, fleet: Fleet) -> NegativeAnswer:
     """The error of a set whose template goes no further by itself though its replicas serve."""
     name, space = fleet.key.name, fleet.key.namespace
     more = Command("kaitoctl status", name, "-n", space)

@@ -80,7 +80,7 @@ def verbosity() -> int:
     return int(_given.get("verbosity") or 0)
 
 
-def ordered(items: Sequence[T], plain: Callable[[T], Any]) -> list[T]:
+def sort_for_output(items: Sequence[T], plain: Callable[[T], Any]) -> list[T]:
     """The items in the order that --sort-by asks for, by their JSON; as they are without.
 
     Raises:

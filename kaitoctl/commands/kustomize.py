@@ -12,7 +12,7 @@ _PROGRAMS = (("kubectl", "kustomize"), ("kustomize", "build"))
 _TIMEOUT_S = 120  # bases may be fetched from elsewhere
 
 
-def built(folder: str) -> bytes:
+def build(folder: str) -> bytes:
     """The manifests of a kustomization.
 
     Raises:
@@ -37,11 +37,11 @@ def _output(command: list[str], what: str) -> bytes:
     except OSError as error:
         raise InputError(f"{what} cannot be run: {error.strerror}") from None
     if done.returncode:
-        raise InputError(f"{what}: {_said(done.stderr) or f'exit code {done.returncode}'}")
+        raise InputError(f"{what}: {_error_words(done.stderr) or f'exit code {done.returncode}'}")
     return done.stdout
 
 
-def _said(stderr: bytes) -> str:
+def _error_words(stderr: bytes) -> str:
     """Why it failed, without what kubectl's log has around that."""
     words = " ".join(stderr.decode(errors="replace").split())
     found = re.search(r' err="(.+)"$', words)

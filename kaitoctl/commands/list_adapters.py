@@ -23,12 +23,12 @@ def list_adapters(*, workspace: str, output_format: str, catalog: str | None, ta
     catalog_file.read(catalog)  # refuses one that cannot be read, as everywhere
     option_values.output_format(output_format, listing.FORMATS)
     rows, why = invocation.answer_of(_ask(target, option_values.workspace_name(workspace)))
-    rows = invocation.ordered(rows, _plain)
+    rows = invocation.sort_for_output(rows, _plain)
     if output_format == "name":
         for row in rows:
             output.data(output.visible(row.name))
     elif option_values.is_structured(output_format):
-        output.structured([_plain(row) for row in rows], output_format)
+        output.write_structured([_plain(row) for row in rows], output_format)
     elif rows:
         words.show_rows(rows, wide=output_format == "wide")
     if not rows:

@@ -37,9 +37,9 @@ def show(
         InputError: it is no format.
     """
     option_values.output_format(output_format, FORMATS)
-    items = invocation.ordered(items, lambda item: item)
+    items = invocation.sort_for_output(items, lambda item: item)
     if option_values.is_structured(output_format):
-        output.structured({key: list(items)}, output_format)
+        output.write_structured({key: list(items)}, output_format)
     elif output_format == "name":
         for item in items:
             output.data(output.visible(str(item[name])))

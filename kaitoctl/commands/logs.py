@@ -11,7 +11,7 @@ from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.observe_workspace import snapshot_of
-from kaitoctl.commands.option_values import Named, named
+from kaitoctl.commands.option_values import Named, parse_name
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import api, catalog
@@ -52,7 +52,7 @@ def logs(
     if since is not None:
         query["sinceSeconds"] = str(max(1, int(option_values.duration_s(since, option="--since"))))
     try:
-        asyncio.run(_logs(target, named(name), adapter, container, pod, query))
+        asyncio.run(_logs(target, parse_name(name), adapter, container, pod, query))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 

@@ -37,10 +37,10 @@ def list_images(
         return {"image": one.name, "chosenBy": one.chosen_by, "workspaces": list(one.users), **copy}
 
     every = [images.Image(*needed, tuple(names)) for needed, names in sorted(users.items())]
-    found = invocation.ordered(every, plain)
+    found = invocation.sort_for_output(every, plain)
     if option_values.is_structured(output_format):
         value = {"images": list(map(plain, found)), "models": list(models.values())}
-        output.structured(value, output_format, rows="images")
+        output.write_structured(value, output_format, rows="images")
     elif output_format == "name":
         for one in found:
             output.data(one.name)

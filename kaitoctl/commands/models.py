@@ -13,8 +13,8 @@ def list_models(*, target_version: str | None, output_format: str, catalog: str 
     """List presets (KAITO up to v0.4) and models (KAITO v0.12)."""
     target = catalog_lookup.check(output_format, ("table", "wide", "json", "yaml", "name"), target_version)
     presets, models = catalog_lookup.items_of(catalog_file.read(catalog), target)
-    presets = invocation.ordered(presets, catalog_file.plain)
-    models = invocation.ordered(models, catalog_file.plain)
+    presets = invocation.sort_for_output(presets, catalog_file.plain)
+    models = invocation.sort_for_output(models, catalog_file.plain)
     if output_format == "name":
         for name in dict.fromkeys([*(item.name for item in presets), *(item.preset_name for item in models)]):
             output.data(name)
@@ -56,7 +56,7 @@ def _print_structured(presets: list[Preset], models: list[Model], output_format:
         rows["presets"] = [catalog_file.plain(item) for item in presets]
     if models:
         rows["models"] = [catalog_file.plain(item) for item in models]
-    output.structured(rows, output_format)
+    output.write_structured(rows, output_format)
 
 
 def _preset_row(preset: Preset) -> list[str]:

@@ -114,11 +114,11 @@ async def _from_cluster(target: Target, selector: str, known: Catalog) -> Invent
 
 
 def _print(found: Inventory, output_format: str, everything: bool) -> None:
-    found = replace(found, nodes=tuple(invocation.ordered(found.nodes, gpu_table.node_as_json)))
+    found = replace(found, nodes=tuple(invocation.sort_for_output(found.nodes, gpu_table.node_as_json)))
     if output_format == "name":
         for node in found.nodes if everything else found.gpu_nodes:
             output.data(output.resource_name({"kind": "Node", "metadata": {"name": node.name}}))
     elif option_values.is_structured(output_format):
-        output.structured(gpu_table.as_json(found, everything=everything), output_format, rows="nodes")
+        output.write_structured(gpu_table.as_json(found, everything=everything), output_format, rows="nodes")
     else:
         output.show(gpu_table.report(found, everything=everything, wide=output_format == "wide"))

@@ -42,7 +42,7 @@ async def revisions_of(client: Client, key: ObjectKey) -> WorkspaceRevisions:
         listed = await client.list(CONTROLLER_REVISION, key.namespace, label_selector=selector)
     except ApiError as error:
         raise explain(error) from error
-    found = [one for one in revisions.ordered(listed.items) if isinstance(one.get("data"), dict)]
+    found = [one for one in revisions.sort_revisions(listed.items) if isinstance(one.get("data"), dict)]
     kind, workspace = await workspace_of(client, key)
     return WorkspaceRevisions(kind, workspace, [one for one in found if is_controlled_by(one, workspace)])
 

@@ -134,7 +134,7 @@ class Named(NamedTuple):
         return self.name if self.kind in ("", "workspace") else f"{self.kind}/{self.name}"
 
 
-def named(text: str) -> Named:
+def parse_name(text: str) -> Named:
     """The name in `falcon`, `workspace/falcon`, `inferenceset/phis` or `inferenceset.kaito.sh/phis`.
 
     Raises:
@@ -148,9 +148,9 @@ def named(text: str) -> Named:
     return Named("workspace" if slash else "", workspace_name(text))
 
 
-def all_named(texts: Iterable[str]) -> list[Named]:
+def parse_names(texts: Iterable[str]) -> list[Named]:
     """The names, each once, in the order in which they were given."""
-    return list(dict.fromkeys(map(named, texts)))
+    return list(dict.fromkeys(map(parse_name, texts)))
 
 
 def one_of(value: str, choices: Sequence[str], *, option: str) -> str:

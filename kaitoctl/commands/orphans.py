@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 def list_orphans(*, output_format: str, target: Target) -> int:
     """List what earlier Workspaces have left behind; 1 when there is any."""
     option_values.output_format(output_format, listing.FORMATS)
-    found = invocation.ordered(invocation.answer_of(_find(target)), _plain)
+    found = invocation.sort_for_output(invocation.answer_of(_find(target)), _plain)
     if option_values.is_structured(output_format):
-        output.structured({"orphans": [_plain(orphan) for orphan in found]}, output_format)
+        output.write_structured({"orphans": [_plain(orphan) for orphan in found]}, output_format)
     elif output_format == "name":
         for orphan in found:
             output.data(output.visible(f"{orphan.kind.lower()}/{orphan.name}"))

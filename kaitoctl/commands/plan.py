@@ -42,7 +42,7 @@ def plan(
     written = plan_documents.documents_of(given)
     found = invocation.answer_of(_plan(target, written, asked))
     if option_values.is_structured(output_format):
-        output.structured(found.as_json(costs), output_format, rows="changes")
+        output.write_structured(found.as_json(costs), output_format, rows="changes")
     elif output_format == "name":
         for change in found.written:
             output.data(output.resource_name({**change.body, "kind": change.kind}))

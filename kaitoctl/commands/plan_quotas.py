@@ -130,7 +130,7 @@ class QuotaEffects:
         settings = desired.with_image_generation(workspace, self._world.settings)
         if workspace.get("tuning") or desired.refusal(workspace, settings):
             return None  # a tuning Workspace names its output elsewhere, and has one pod
-        sized = desired.sized(workspace, settings)
+        sized = desired.with_node_count(workspace, settings)
         gpus = node_check.gpus_per_pod(sized, (), settings.catalog)
         made = children_of(sized, gpus=gpus, settings=settings)
         return next((one.manifest for one in made if one.kind in WORKLOADS and one.kind is not JOB), None)

@@ -84,7 +84,7 @@ def check(selector: str, given: Manifests, *, prune: bool, plan: str | None) -> 
         )
 
 
-def chosen(written: Sequence[Written], selector: str) -> list[Written]:
+def select_documents(written: Sequence[Written], selector: str) -> list[Written]:
     """The documents that the selector takes, as kubectl applies no others; the rest are named.
 
     Raises:
@@ -147,7 +147,7 @@ def _own(kind: Kind, objects: Sequence[Object]) -> list[Object]:
     for obj in objects:
         if is_being_deleted(obj) or controller_of(obj) is not None:
             continue
-        if managed_fields.applied(obj, field_manager()):
+        if managed_fields.applied_fields(obj, field_manager()):
             found.append(obj)
         else:
             output.note(f"stays: {kind.kind} {key_of(obj)}, which others wrote")

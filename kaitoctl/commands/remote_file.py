@@ -33,7 +33,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def fetched(url: str, *, where: str, most: int) -> bytes:
+def fetch(url: str, *, where: str, most: int) -> bytes:
     """What a URL has.
 
     Args:

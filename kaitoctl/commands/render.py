@@ -13,7 +13,7 @@ from kaitoctl.commands.controller_settings import settings_of
 from kaitoctl.commands.manifests import config_map_in, workspaces_in
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import node_check
-from kaitoctl.kaito.desired import sized, with_image_generation
+from kaitoctl.kaito.desired import with_image_generation, with_node_count
 from kaitoctl.kaito.node_claims import names as claim_names
 from kaitoctl.kaito.provisioning import node_requests, owned_claim
 from kaitoctl.kube.objects import ObjectKey, key_of, uid_of
@@ -98,7 +98,7 @@ def rendered(workspace: Object, nodes: list[Object] | None, settings: Settings) 
     # What pods hold is not known here: every GPU of a node counts as free.
     rules = node_check.Rules(catalog=settings.catalog)
     shape = node_shape(workspace, settings, node_check.verdict(workspace, nodes or (), None, rules=rules))
-    workspace = sized(workspace, settings, nodes=shape)
+    workspace = with_node_count(workspace, settings, nodes=shape)
     verdict = node_check.verdict(workspace, nodes or (), None, rules=rules)
     gpus = workspace_controller.pod_gpus(workspace, verdict, None)
     if nodes is not None:
@@ -155,7 +155,7 @@ def _print(made: list[Rendered], output_format: str, *, with_claims: bool) -> No
         if output_format == "name":
             output.objects(items, output_format)
         else:
-            output.structured(value, output_format)
+            output.write_structured(value, output_format)
         return
     documents: list[str] = []
     for one in made:

@@ -21,7 +21,7 @@ from kaitoctl.commands.cluster import OF_ROLES, connected, field_manager
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.observe_revisions import WorkspaceRevisions, explain, revisions_of, workspace_of
-from kaitoctl.commands.option_values import ManagedBy, Named, named
+from kaitoctl.commands.option_values import ManagedBy, Named, parse_name
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
@@ -34,10 +34,10 @@ from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
     ObjectKey,
     annotations_of,
+    apply_merge_patch,
     dig,
     generation_of,
     key_of,
-    merge_patched,
     uid_of,
     without_managed_fields,
 )
@@ -62,7 +62,7 @@ _LONGEST_CAUSE = 32
 def history(*, name: str, revision: int | None, output_format: str, target: Target) -> None:
     """List what a Workspace asked for each time it was applied, oldest first."""
     option_values.output_format(output_format, listing.FORMATS)
-    asyncio.run(_history(target, named(name), revision, output_format))
+    asyncio.run(_history(target, parse_name(name), revision, output_format))
 
 
 async def _history(target: Target, asked: Named, number: int | None, output_format: str) -> None:
@@ -73,7 +73,7 @@ async def _history(target: Target, asked: Named, number: int | None, output_form
 
             await rollout_set.show_history(client, known, number, output_format)
             return
-    shown = invocation.ordered(known.history, lambda one: one)
+    shown = invocation.sort_for_output(known.history, lambda one: one)
     if number is not None:
         shown = [_revision(known, number)]
     elif not shown:
@@ -173,7 +173,7 @@ def undo(
     how = _UndoOptions(
         to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts, known, managed
     )
-    asked = named(name)
+    asked = parse_name(name)
     try:
         asyncio.run(_undo(target, asked, how))
     except KeyboardInterrupt:
@@ -224,7 +224,7 @@ async def _undo(target: Target, asked: Named, how: _UndoOptions) -> None:
             return
         # The same request first without effect: what stands in the way shows before anybody is asked.
         trial, rest = await _dry_run(client, known, goal, force=how.force_conflicts)
-        after = merge_patched(trial, rest)
+        after = apply_merge_patch(trial, rest)
         change = await plan_effects.change_of(
             client, live, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
         )
@@ -338,7 +338,7 @@ def status(
     check_manager(managed)
     timeout_s = option_values.duration_s(timeout) if timeout is not None else None
     try:
-        asyncio.run(_status(target, named(name), timeout_s, known, managed))
+        asyncio.run(_status(target, parse_name(name), timeout_s, known, managed))
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
 

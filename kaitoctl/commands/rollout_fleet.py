@@ -15,7 +15,7 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import consent, follow_fleet, option_values, rollout_surge
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.fleet_options import FleetBudget
-from kaitoctl.commands.option_values import named
+from kaitoctl.commands.option_values import parse_name
 from kaitoctl.commands.replica_prompts import Prompts
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer, TimedOut
 from kaitoctl.kaito import api, catalog_file
@@ -67,7 +67,7 @@ def rollout_fleet(
     timeout_s = option_values.duration_s(timeout) if timeout else _TIMEOUT_S
     known = catalog_file.read(catalog)
     how = _FleetRolloutOptions(budget, dry_run, yes, timeout_s, known)
-    asked = named(name)
+    asked = parse_name(name)
     if asked.kind == "workspace":
         raise InputError(f"{name[:80]!r}: this is about InferenceSets", hint="such as inferenceset/phis")
     wanted = asked.name

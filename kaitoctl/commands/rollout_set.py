@@ -18,22 +18,22 @@ from kaitoctl.commands import (
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.name_lookup import fleet_named
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, named
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, parse_name
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import undo
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet import history, kinds, validation
 from kaitoctl.kaito.fleet.strategy import PAUSED
 from kaitoctl.kaito.fleet.template import differences, patch_between, way_of
-from kaitoctl.kaito.revisions import number_of, ordered
+from kaitoctl.kaito.revisions import number_of, sort_revisions
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     ObjectKey,
     annotations_of,
+    apply_merge_patch,
     dig,
     is_controlled_by,
-    merge_patched,
     uid_of,
     without_managed_fields,
 )
@@ -98,7 +98,7 @@ async def show_history(client: Client, fleet: Fleet, number: int | None, output_
     if not found:
         raise _no_revisions(fleet)
     current = [one for one in found if history.has_same_data(one, fleet.inference_set)][-1:]
-    in_order = invocation.ordered(found, lambda one: one)
+    in_order = invocation.sort_for_output(found, lambda one: one)
     shown = in_order if number is None else [_revision(fleet, found, number)]
     if output_format == "name" or option_values.is_structured(output_format):
         plain = [without_managed_fields(one) for one in shown]
@@ -159,7 +159,7 @@ async def _revisions_of(client: Client, fleet: Fleet) -> list[Object]:
         listed = await client.list(CONTROLLER_REVISION, fleet.key.namespace, label_selector=selector)
     except ApiError as error:
         raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
-    found = [one for one in ordered(listed.items) if isinstance(one.get("data"), dict)]
+    found = [one for one in sort_revisions(listed.items) if isinstance(one.get("data"), dict)]
     return [one for one in found if is_controlled_by(one, fleet.inference_set)]
 
 
@@ -246,7 +246,7 @@ def set_paused(
     """Keep an InferenceSet's template from further replicas, or let it go on."""
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     timeout_s = option_values.duration_s(timeout) if timeout else None
-    asked = named(name)
+    asked = parse_name(name)
     if asked.kind == "workspace":
         hint = "a Workspace is one replica: its controller carries out each change at once"
         raise InputError(f"{name[:80]!r}: rollouts of InferenceSets can be paused", hint=hint)
@@ -343,7 +343,7 @@ async def _patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool
     live = fleet.inference_set
     kind = kinds.kind_of(live)
     same = {"uid": uid_of(live), "resourceVersion": live["metadata"]["resourceVersion"]}
-    whole = merge_patched(patch, {"metadata": same})
+    whole = apply_merge_patch(patch, {"metadata": same})
     asked = request.merge_patch(kind, *fleet.key, whole, manager=field_manager(), dry_run=dry_run)
     try:
         answer = await client.send(asked)

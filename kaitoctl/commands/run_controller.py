@@ -198,7 +198,7 @@ async def _judge(
     keeper: admission.Keeper = (
         admission.of_folder(certificates.folder, "--webhook-cert-dir")
         if certificates.folder is not None
-        else admission.made(client, certificates)
+        else admission.make_trust(client, certificates)
     )
     setting = Setting(OWN, image_generation=how.settings.image_generation, catalog=how.settings.catalog)
     registry = telemetry.beside(lambda: f"the webhook: {keeper.missing}" if keeper.missing else "")

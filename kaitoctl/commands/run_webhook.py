@@ -56,7 +56,7 @@ async def _run(
             keeper = admission.of_folder(certificates.folder, "--cert-dir")
         else:
             client = await stack.enter_async_context(connected(target, runs_long=True))
-            keeper = admission.made(client, certificates)
+            keeper = admission.make_trust(client, certificates)
         reviews = server.Reviews(setting, lambda: keeper.missing, lambda: keeper.ends_at)
         if metrics is not None:
             probed = controller_server.serving(reviews, *metrics)

@@ -287,12 +287,12 @@ def _not_json(error: json.JSONDecodeError, source: _Source) -> InputError:
 def _yaml(body: bytes, source: _Source) -> list[Any]:
     from yaml import YAMLError
 
-    text = documents.decoded(body, source.name)
+    text = documents.decode_text(body, source.name)
     try:
-        found = documents.parsed(text, lambda word, plain: documents.typed(word) if plain else word)
+        found = documents.parse(text, lambda word, plain: documents.scalar_value(word) if plain else word)
         return [document for document in found if document is not None]
     except (YAMLError, documents.Refused, ValueError) as error:
-        line, column, what = documents.located(error, text)
+        line, column, what = documents.locate_error(error, text)
         where = f"line {line}, column {column}"
         raise InputError(f"{source.name} is neither JSON nor YAML: {what} ({where})") from error
 

@@ -24,13 +24,13 @@ def list_skus(
         option_values.one_of(cloud, list(clouds), option="--cloud")
         machines = [machine for machine in machines if machine.cloud == cloud]
     machines = [machine for machine in machines if catalog_lookup.is_known_to(machine, target, known)]
-    machines = invocation.ordered(machines, catalog_file.plain)
+    machines = invocation.sort_for_output(machines, catalog_file.plain)
     if output_format == "name":
         for machine in machines:
             output.data(machine.name)
     elif option_values.is_structured(output_format):
         rows = {"instance_types": [catalog_file.plain(machine) for machine in machines]}
-        output.structured(rows, output_format)
+        output.write_structured(rows, output_format)
     else:
         is_wide = output_format == "wide"
         headers = ["INSTANCE TYPE", "CLOUD", "GPUS", "GPU", "MEMORY", "KAITO", "USABLE"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Which, named
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Which, parse_name
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, Interrupted
 from kaitoctl.screens import output
@@ -39,7 +39,7 @@ def status(
     Returns:
         The exit code: 1 when the Workspace has failed or serves nobody any more.
     """
-    asked = [named(name) for name in dict.fromkeys(which.names)]
+    asked = [parse_name(name) for name in dict.fromkeys(which.names)]
     which = replace(which, names=tuple(one.name for one in asked))
     name = asked[0] if len(asked) == 1 else None
     _require_sense(which, watch, timeout, record, output_format)

@@ -35,7 +35,7 @@ async def show_fleet(client: Client, target: Target, key: ObjectKey, output_form
     if fleet is None:
         return await _show_roles(client, target, key, output_format)
     if option_values.is_structured(output_format):
-        output.structured(as_json(fleet), output_format)
+        output.write_structured(as_json(fleet), output_format)
     else:
         output.show(_report(target, fleet))
     return ExitCode.NEGATIVE if fleet.state == "Failed" else ExitCode.DONE
@@ -114,7 +114,7 @@ async def _show_roles(client: Client, target: Target, key: ObjectKey, output_for
             "conditions": {name: (conditions.find(found, name) or {}).get("status") for name in _CONDITIONS},
             "sets": [as_json(fleet) for fleet in fleets if fleet],
         }
-        output.structured(shown, output_format)
+        output.write_structured(shown, output_format)
         return 0
     head = f"MultiRoleInference {key}: {'ready' if is_ready else 'not ready'}"
     blocks: list[Block] = [Paragraph(head, mark="✔" if is_ready else "-")]

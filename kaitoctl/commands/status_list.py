@@ -190,7 +190,7 @@ def _print(
     now: datetime,
     where: str,
 ) -> None:
-    rows = invocation.ordered(rows, lambda row: row.as_json())
+    rows = invocation.sort_for_output(rows, lambda row: row.as_json())
     if output_format == "name":
         for row in rows:
             output.data(output.resource_name(row.workspace))
@@ -200,7 +200,7 @@ def _print(
         value: Object = {"workspaces": [row.as_json() for row in rows]}
         if fleets:
             value["inferenceSets"] = [one.as_json for one in fleets]
-        output.structured(value, output_format)
+        output.write_structured(value, output_format)
     elif not rows and not fleets:
         output.step("no Workspaces" + ("" if everywhere else f" in namespace {where}"))
     else:

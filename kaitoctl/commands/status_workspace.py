@@ -44,7 +44,7 @@ async def show(target: Target, asked: Named, output_format: str, managed: Manage
     if output_format == "name":
         output.data(output.resource_name(known.workspace or {}))
     elif option_values.is_structured(output_format):
-        output.structured(as_json(shown), output_format)
+        output.write_structured(as_json(shown), output_format)
     else:
         output.show(status_screen.report(shown, now, drawn=output.is_drawn(sys.stdout)))
     return ExitCode.NEGATIVE if shown.outcome == "failed" or shown.down else ExitCode.DONE

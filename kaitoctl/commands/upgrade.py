@@ -77,7 +77,7 @@ def plan(
         output.objects([one.written for one in found], "yaml")
     elif option_values.is_structured(output_format):
         answer = {"from": release, "to": asked.to, "workspaces": [one.as_json() for one in found]}
-        output.structured(answer, output_format)
+        output.write_structured(answer, output_format)
     elif output_format == "name":
         for one in found:
             if not one.is_fine:
@@ -189,7 +189,7 @@ def verify(*, to: str, output_format: str, catalog: str | None, target: Target) 
     checks = invocation.answer_of(_verify(target, _release(to), known))
     if option_values.is_structured(output_format):
         rows = [{"what": what, "ok": not fault, "fault": fault} for what, fault in checks]
-        output.structured({"to": to, "checks": rows}, output_format)
+        output.write_structured({"to": to, "checks": rows}, output_format)
     else:
         output.show([_verdict(what, fault) for what, fault in checks])
     failed = sum(bool(fault) for _, fault in checks)

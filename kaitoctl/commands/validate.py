@@ -187,7 +187,7 @@ def _report(
             output.data(as_text(result, flags))
     if option_values.is_structured(output_format):
         value = {"documents": [as_json(result, flags, strict=strict) for result in judged]}
-        output.structured(value, output_format)
+        output.write_structured(value, output_format)
     elif not judged and not allow_none:
         hint = f"what is validated has kind: Workspace, {' or '.join(_FLEETS)}"
         raise InputError(

@@ -39,7 +39,7 @@ def version(*, only_client: bool, output_format: str, target: Target) -> int:
     if output_format == "text":
         output.show([Paragraph(line, hang=9) for line in _lines(found)])
     else:
-        output.structured(found, output_format)
+        output.write_structured(found, output_format)
     if failure is not None:
         raise failure
     for problem in found.get("skew") or ():

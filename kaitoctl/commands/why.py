@@ -47,7 +47,7 @@ def why(
     known = catalog_file.read(catalog)
     option_values.output_format(output_format, _OUTPUTS)
     check_manager(managed)
-    return asyncio.run(_why(target, option_values.all_named(names), output_format, known, managed))
+    return asyncio.run(_why(target, option_values.parse_names(names), output_format, known, managed))
 
 
 async def _why(
@@ -64,7 +64,7 @@ async def _why(
 def _show(answers: Sequence[tuple[Named, Answer]], output_format: str, *, is_list: bool) -> None:
     if option_values.is_structured(output_format):
         found = [answer.structured for _, answer in answers]
-        output.structured({"workspaces": found} if is_list else found[0], output_format)
+        output.write_structured({"workspaces": found} if is_list else found[0], output_format)
     elif output_format == "name":
         for _, answer in answers:
             if not answer.is_well:

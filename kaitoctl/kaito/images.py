@@ -60,7 +60,7 @@ def insist_on_registry(text: str | None, *, option: str = "--registry") -> None:
         raise InputError(f"{option} names no registry: {text[:80]!r}", hint=hint)
 
 
-def mirrored(workspace: Object, registry: str) -> Object:
+def with_mirrored_images(workspace: Object, registry: str) -> Object:
     """The same with the copies in a registry in the place of the images that it names; see `Image.copied_to`.
 
     What is in that registry already stays, and so does the image that tuning pushes.

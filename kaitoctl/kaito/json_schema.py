@@ -45,7 +45,7 @@ def of_fleets(kind: str, versions: Iterable[str], *, known: Catalog = catalog.SH
 def _fleet(kind: str, version: str, known: Catalog) -> dict[str, Any]:
     from kaitoctl.kaito.fleet import kinds
 
-    schema = translated(kinds.schema_of(kind, version))
+    schema = to_json_schema(kinds.schema_of(kind, version))
     properties = _with_head(schema, kind, version)
     properties["metadata"] = _metadata("Begins the names of its Workspaces.", {})
     below = properties["spec"]["properties"]
@@ -110,7 +110,7 @@ def _metadata(name: str, annotations: Mapping[str, Any]) -> dict[str, Any]:
 def _workspace(version: str, known: Catalog) -> dict[str, Any]:
     from kaitoctl.kaito.validation import schema_of
 
-    schema = translated(schema_of(version))
+    schema = to_json_schema(schema_of(version))
     properties = _with_head(schema, api.WORKSPACE.kind, version)
     balancer = {
         api.ANNOTATION_ENABLE_LB: {
@@ -133,19 +133,19 @@ def _presets_of_kaito(known: Catalog) -> list[str]:
     return [item.name for item in known.presets.values() if not item.local_model]
 
 
-def translated(node: Mapping[str, Any]) -> dict[str, Any]:
+def to_json_schema(node: Mapping[str, Any]) -> dict[str, Any]:
     """A structural schema as JSON Schema of draft 2020-12."""
     made = {
         key: value for key, value in node.items() if key != "nullable" and not key.startswith("x-kubernetes-")
     }
     if "properties" in node:
-        made["properties"] = {name: translated(below) for name, below in node["properties"].items()}
+        made["properties"] = {name: to_json_schema(below) for name, below in node["properties"].items()}
         if not node.get("x-kubernetes-preserve-unknown-fields"):
             made["additionalProperties"] = False
     if isinstance(node.get("items"), Mapping):
-        made["items"] = translated(node["items"])
+        made["items"] = to_json_schema(node["items"])
     if isinstance(node.get("additionalProperties"), Mapping):
-        made["additionalProperties"] = translated(node["additionalProperties"])
+        made["additionalProperties"] = to_json_schema(node["additionalProperties"])
     if node.get("x-kubernetes-int-or-string"):
         made["type"] = ["integer", "string"]
     if node.get("nullable") and isinstance(made.get("type"), str):

@@ -19,7 +19,7 @@ def last_line(log: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rpartition(' ')[0] or line[:_LONGEST]} ..."
 
 
-def loaded(log: str) -> float | None:
+def loaded_share(log: str) -> float | None:
     """The share of what is being loaded, when the last line says it; at the end of it, None: more follows."""
     found = _BAR.search(last_line(log))
     share = int(found[1]) / 100 if found else 1.0

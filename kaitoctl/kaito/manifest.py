@@ -130,16 +130,16 @@ def workspace(
                 return made
     from kaitoctl.kaito.template_rendering import render
 
-    return render(template, merged(values_of(request), extra or {}), source=source)
+    return render(template, merge_deeply(values_of(request), extra or {}), source=source)
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge_deeply(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` upon `base`; maps in both are merged, too, and anything else is replaced."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
         both_maps = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(old, value) if both_maps else value  # type: ignore[arg-type]
+        result[key] = merge_deeply(old, value) if both_maps else value  # type: ignore[arg-type]
     return result
 
 

@@ -80,7 +80,7 @@ def _parts(asked: Object) -> list[str]:
 
 def _merge(base: Any, over: Any) -> Any:
     both = isinstance(base, Mapping) and isinstance(over, Mapping)
-    return manifest.merged(base, over) if both else over
+    return manifest.merge_deeply(base, over) if both else over
 
 
 def _merged_adapters(live: Object, entries: list[Object], without_strength: Collection[str]) -> list[Object]:

@@ -143,7 +143,7 @@ def newest(revisions: Iterable[Object]) -> int:
     return max(map(number_of, revisions), default=0)
 
 
-def ordered(revisions: Iterable[Object]) -> list[Object]:
+def sort_revisions(revisions: Iterable[Object]) -> list[Object]:
     """Oldest first."""
     return sorted(revisions, key=lambda one: (number_of(one), one["metadata"]["name"]))
 
@@ -177,7 +177,7 @@ def record(workspace: Object, own: Iterable[Object], *, deployed: int = 0) -> Re
 
     Guarantee: once done, nothing more is to be done.
     """
-    history = ordered(own)
+    history = sort_revisions(own)
     alike = [one for one in history if has_same_data(one, workspace)]
     present = alike[-1] if alike else None
     others = [one for one in history if one is not present]

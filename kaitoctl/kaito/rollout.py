@@ -21,7 +21,7 @@ from kaitoctl.kaito.snapshot import Snapshot, event_time
 from kaitoctl.kaito.workspace_conditions import JOB_REPLACED
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
-from kaitoctl.kube.workloads import is_observed, is_rolled_out, refused_pods, replicas, stalled
+from kaitoctl.kube.workloads import is_observed, is_rolled_out, refused_pods, replicas, why_stalled
 
 _REVISION = "workspace.kaito.io/revision"
 

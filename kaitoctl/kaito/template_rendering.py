@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import template_sandbox, templates
-from kaitoctl.kube.documents import MAX_CHARACTERS, Refused, kind_of, located, parsed, size_of, typed
+from kaitoctl.kube.documents import (
+    MAX_CHARACTERS,
+    Refused,
+    kind_of,
+    locate_error,
+    parse,
+    scalar_value,
+    size_of,
+)
 from kaitoctl.kube.objects import Object
 
 if TYPE_CHECKING:
@@ -61,13 +69,13 @@ class _Placeholders:
         return f"{self._mark}{len(self._values) - 1}Z"
 
     def value(self, text: str, plain: bool) -> Any:
-        """What a parsed scalar means: the typed value of a lone unquoted placeholder, else text."""
+        """What a parsed scalar means: the value of a lone unquoted placeholder, else text."""
         if plain and (alone := self._pattern.fullmatch(text)):
             found = self._values[int(alone[1])]
             return templates.plain(found.value) if isinstance(found, _JsonText) else templates.plain(found)
         if self._mark in text:
             return self._pattern.sub(lambda found: self._as_text(self._values[int(found[1])]), text)
-        return typed(text) if plain else text
+        return scalar_value(text) if plain else text
 
     def with_placeholders(self, text: str) -> str:
         """`text` for an error message: values stand where they would."""
@@ -134,9 +142,9 @@ def render(template: str, values: Mapping[str, Any], *, source: str) -> Object:
         raise InputError(f"{_place(error, source)}: {type(error).__name__}: {error}") from None
 
     try:
-        documents = list(parsed(text, placeholders.value))
+        documents = list(parse(text, placeholders.value))
     except (YAMLError, UnicodeError, Refused) as error:
-        line, _, what = located(error)
+        line, _, what = locate_error(error)
         shown = placeholders.with_placeholders(
             (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]
         ).strip()

@@ -130,7 +130,7 @@ def starts_of(generation: str) -> Mapping[str, str]:
 # --- what a Workspace asks for -----------------------------------------------------------------------------
 
 
-def normalised(workspace: Object) -> Object:
+def with_lower_case_method(workspace: Object) -> Object:
     """The Workspace with its method in lower case.
 
     KAITO's webhook takes any case, its controller only this one.
@@ -145,7 +145,7 @@ def fingerprint(workspace: Object) -> str:
     """What a Job is made from, as a hash: the tuning itself, and the nodes that it may run on."""
     resource = workspace.get("resource") or {}
     parts = [
-        normalised(workspace).get("tuning"),
+        with_lower_case_method(workspace).get("tuning"),
         resource.get("instanceType"),
         resource.get("labelSelector"),
     ]
@@ -193,7 +193,7 @@ def _generation_of(workspace: Object, settings: Settings) -> ImageGeneration | N
 
 def refusal(workspace: Object, settings: Settings) -> str:
     """Why no Job can be built, empty when one can. Asked before nodes are: they cost money."""
-    workspace = normalised(workspace)
+    workspace = with_lower_case_method(workspace)
     asked = workspace["tuning"]
     name = dig(asked, "preset", "name")
     if image_generations.image_generation_of(workspace, settings.catalog) is None:
@@ -270,7 +270,7 @@ def config_refusal(workspace: Object, config: Object | None, known: Catalog) -> 
 
     place = ObjectKey(key_of(workspace).namespace, named_config(workspace))
     setting = validation.Setting(validation.OWN, config_maps={place: config} if config else {}, catalog=known)
-    for problem in validation.problems(normalised(workspace), setting):
+    for problem in validation.problems(with_lower_case_method(workspace), setting):
         if problem.path == "tuning.config" and problem.severity == "error":
             return f"tuning.config: {problem.message}"
     folder = output_dir(config or {})

@@ -166,7 +166,7 @@ def view(
         flags=flags,
         down=progress.down,
         log=str(without_secrets(load_progress.last_line(log))),
-        loaded=load_progress.loaded(log),
+        loaded=load_progress.loaded_share(log),
     )
 
 

@@ -23,7 +23,7 @@ from kaitoctl.kube.objects import (
     quantity,
     uid_of,
 )
-from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
+from kaitoctl.kube.workloads import is_rolled_out, replicas, why_stalled
 
 Mark = Literal["ok", "busy", "bad", "off"]
 """How something does: well, on its way, not at all, or out of the game."""
@@ -159,7 +159,7 @@ def _workload(item: Object, workspace: Object, seen: Snapshot) -> Item:
         status = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "Pending"
         return Item(kind, name, mark, status, _creation_time(item), "", tuple(children))
     ready, wanted = _whole(dig(item, "status", "readyReplicas")), replicas(item)
-    mark = "ok" if is_rolled_out(item) else "bad" if stalled(item) else "busy"
+    mark = "ok" if is_rolled_out(item) else "bad" if why_stalled(item) else "busy"
     return Item(kind, name, mark, f"{ready}/{wanted} ready", _creation_time(item), "", tuple(children))
 
 

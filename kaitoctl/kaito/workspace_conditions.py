@@ -19,7 +19,7 @@ from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import condition, is_true
 from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
-from kaitoctl.kube.workloads import is_rolled_out, refused_pods, replicas, stalled
+from kaitoctl.kube.workloads import is_rolled_out, refused_pods, replicas, why_stalled
 
 # Reasons that end a rollout: waiting will not help, somebody has to change something.
 FAILED = "workspaceFailed"
@@ -239,9 +239,9 @@ def _inference_condition(workspace: Object, seen: Observed, *, nodes_ready: bool
         return says(True, "WorkspaceInferenceStatusSuccess", "Inference has been deployed successfully")
     name = workload["metadata"]["name"]
     refused = refused_pods(workload)
-    if why := refused or stalled(workload):
+    if why := refused or why_stalled(workload):
         given_up = f"its pods are refused: {refused}" if refused else why
-        if stalled(workload):
+        if why_stalled(workload):
             words = f"deployment {name} is not progressing: {given_up}"
             return says(False, "WorkspaceInferenceStatusFailed", words)
         words = f"Inference workload is not ready: {given_up}"

@@ -25,14 +25,14 @@ from kaitoctl.kube.yaml_reader import (
     Spent,
     from_json,
     kind_of,
-    located,
+    locate_error,
     meaning,
-    parsed,
+    parse,
     places,
     size_of,
     size_within,
 )
-from kaitoctl.kube.yaml_scalars import Refused, key_text, typed
+from kaitoctl.kube.yaml_scalars import Refused, key_text, scalar_value
 
 __all__ = [
     "MAX_CHARACTERS",
@@ -42,15 +42,15 @@ __all__ = [
     "Fault",
     "Refused",
     "as_kubectl_reads",
-    "decoded",
+    "decode_text",
     "key_text",
     "kind_of",
     "load_yaml",
-    "located",
-    "parsed",
+    "locate_error",
+    "parse",
     "read",
+    "scalar_value",
     "size_of",
-    "typed",
 ]
 
 MAX_CHARACTERS = 10_000_000
@@ -170,7 +170,7 @@ def as_taken(document: Document) -> list[Document] | None:
         return None
     part = _Part(text, document.part.offset)
     try:
-        values = list(parsed(text, meaning, Spent(), last_wins=True))
+        values = list(parse(text, meaning, Spent(), last_wins=True))
     except (YAMLError, UnicodeError, Refused):
         return None
     objects = [(number, value) for number, value in enumerate(values) if value is not None]
@@ -223,7 +223,7 @@ def as_kubectl_reads(raw: bytes) -> str:
     return raw.decode("utf-8-sig", "surrogateescape")
 
 
-def decoded(raw: bytes, source: str) -> str:
+def decode_text(raw: bytes, source: str) -> str:
     """The text of a file's bytes, see `as_kubectl_reads`.
 
     Raises:
@@ -304,9 +304,9 @@ class _Part:
         from yaml import YAMLError
 
         try:
-            yield from parsed(self.text, meaning, spent)
+            yield from parse(self.text, meaning, spent)
         except (YAMLError, UnicodeError, Refused) as error:
-            line, column, what = located(error, self.text)
+            line, column, what = locate_error(error, self.text)
             raise Refused(what, line - 1, column) from None
 
     def place(self, way: tuple[str | int, ...], path: str) -> tuple[int, int] | None:

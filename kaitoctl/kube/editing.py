@@ -20,7 +20,7 @@ from kaitoctl.kube.yaml_writer import to_yaml
 _LAYOUT = "its layout does not let it be edited without touching more than the change"
 
 
-def edited(text: str, document: Document, wanted: Object) -> str:
+def edit_document(text: str, document: Document, wanted: Object) -> str:
     """The text with `wanted` in the place of the document's object.
 
     Args:

@@ -22,7 +22,7 @@ import httptools
 
 from kaitoctl.kube import proxies, tls
 from kaitoctl.kube.connecting import ProxyFault, open_connection, proxy_authorization, socks_socket
-from kaitoctl.kube.request import quoted
+from kaitoctl.kube.request import quote_target
 
 _LONGEST_HEAD = 64 * 1024
 _MUCH = 1024 * 1024  # unread; the peer is made to wait
@@ -306,7 +306,7 @@ class Pool:
         authority = where.netloc.rpartition("@")[2]
         # A proxy that sees the request is told where it goes.
         whole = f"http://{authority}" if is_http_proxy and ssl is None else ""
-        self._prefix = whole + quoted(where.path.rstrip("/"))
+        self._prefix = whole + quote_target(where.path.rstrip("/"))
         self._greeting = f" HTTP/1.1\r\nHost: {authority}\r\n"
         if self._proxy and is_http_proxy and ssl is None:
             self._greeting += proxy_authorization(self._proxy)
@@ -331,7 +331,7 @@ class Pool:
         ):
             raise ValueError("a header or target with a line break")
         try:
-            request = f"{method} {self._prefix}{quoted(target)}{self._greeting}{lines}\r\n".encode()
+            request = f"{method} {self._prefix}{quote_target(target)}{self._greeting}{lines}\r\n".encode()
         except UnicodeEncodeError:  # it holds the whole text, secrets and all
             raise ValueError("a header or target that is not Unicode") from None
         while True:

@@ -160,7 +160,7 @@ def _element_text(element: str) -> str:
     return f"[{rest}]"
 
 
-def applied(obj: Object, manager: str, *, subresource: str = "") -> Fields:
+def applied_fields(obj: Object, manager: str, *, subresource: str = "") -> Fields:
     """The set of fields that `manager` owns by server-side apply; empty when it never applied."""
     owned: Fields = {}
     for entry in obj.get("metadata", {}).get("managedFields") or ():
@@ -183,7 +183,7 @@ def extract(obj: Object, manager: str, *, subresource: str = "") -> Object:
     metadata = obj.get("metadata", {})
     name = {key: metadata[key] for key in ("name", "namespace") if metadata.get(key)}
     head = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
-    owned = _owned_by(obj, applied(obj, manager, subresource=subresource))
+    owned = _owned_by(obj, applied_fields(obj, manager, subresource=subresource))
     body = dict(owned) if isinstance(owned, dict) else {}
     return {**head, **body, "metadata": {**name, **body.get("metadata", {})}}
 

@@ -370,7 +370,7 @@ def by_name(items: Iterable[Object] | None) -> dict[str, Object]:
     return {item["name"]: item for item in items or () if "name" in item}
 
 
-def merge_patched(target: Any, patch: Any) -> Any:
+def apply_merge_patch(target: Any, patch: Any) -> Any:
     """`target` after a JSON merge patch (RFC 7386): maps are merged, null removes, all else replaces."""
     if not isinstance(patch, dict):
         return patch
@@ -379,5 +379,5 @@ def merge_patched(target: Any, patch: Any) -> Any:
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = merge_patched(merged.get(name), value)
+            merged[name] = apply_merge_patch(merged.get(name), value)
     return merged

@@ -224,7 +224,7 @@ def _write(file: Path, user: str, given: dict[str, str]) -> None:
     provider = entry["user"]["auth-provider"]
     provider["config"] = {**(provider.get("config") or {}), **given}
     try:
-        made = editing.edited(text, found, wanted)
+        made = editing.edit_document(text, found, wanted)
     except documents.Refused:
         made = yaml_writer.to_yaml(wanted)
     real = file.resolve()

@@ -181,6 +181,6 @@ def delete(
     return Request("DELETE", _path(kind, namespace, name), body=options)
 
 
-def quoted(target: str) -> str:
+def quote_target(target: str) -> str:
     """A path or query with everything escaped that may not stand in a request line; escapes stay."""
     return quote(target, safe="/?:@!$&'()*+,;=~%-._") if _UNSAFE.search(target) else target

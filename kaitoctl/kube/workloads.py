@@ -52,7 +52,7 @@ def running(workload: Object) -> int:
     return int(there if there is not None else replicas(workload))
 
 
-def stalled(workload: Object) -> str:
+def why_stalled(workload: Object) -> str:
     """Why the rollout has been given up (`Progressing` is False), or an empty string."""
     if not is_observed(workload):
         return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kaitoctl.kube.objects import Object
-from kaitoctl.kube.yaml_scalars import Refused, key_text, typed
+from kaitoctl.kube.yaml_scalars import Refused, key_text, scalar_value
 
 MAX_VALUES = 400_000
 """Keys and values that one text may have: what is read in about a second."""
@@ -56,7 +56,7 @@ def kind_of(value: Any) -> str:
     return {dict: "map", list: "list", str: "text", type(None): "null"}.get(type(value), "number")
 
 
-def located(error: Exception, text: str = "") -> tuple[int, int, str]:
+def locate_error(error: Exception, text: str = "") -> tuple[int, int, str]:
     """Line and column, from 1, and what is wrong, of an error in reading `text`."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None and isinstance(error, Refused) and len(error.args) == 2:
@@ -89,7 +89,7 @@ def from_json(text: str) -> Object | None:
         raise ValueError
 
     try:
-        obj = json.loads(text, object_pairs_hook=unique, parse_float=typed, parse_constant=constant)
+        obj = json.loads(text, object_pairs_hook=unique, parse_float=scalar_value, parse_constant=constant)
     except (ValueError, RecursionError):
         return None
     return obj if isinstance(obj, dict) else None
@@ -120,7 +120,7 @@ _CONTAINER_TAGS = {f"{_TAGS}map", f"{_TAGS}seq"}
 
 def meaning(text: str, plain: bool) -> Any:
     """What a scalar means: plain, or quoted."""
-    return typed(text) if plain else text
+    return scalar_value(text) if plain else text
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -130,7 +130,7 @@ def _events(text: str) -> Iterator[Any]:
     return iter(getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text).get_event, None)
 
 
-def parsed(
+def parse(
     text: str, scalar: Callable[[str, bool], Any], spent: Spent | None = None, *, last_wins: bool = False
 ) -> Iterator[Any]:
     """The documents of a YAML text, built from parser events, without recursion.

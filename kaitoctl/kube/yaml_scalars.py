@@ -21,7 +21,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?
 _NOT_JSON = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-def typed(text: str) -> Any:
+def scalar_value(text: str) -> Any:
     """What an unquoted scalar means.
 
     Source: YAML 1.1 as the Go library under kubectl reads it; a test asks kubectl itself. No sexagesimal
@@ -51,7 +51,7 @@ def key_text(text: str) -> str:
     Raises:
         Refused: it is null.
     """
-    match value := typed(text):
+    match value := scalar_value(text):
         case None:
             raise Refused("a key is null; put it in quotes if it is text")
         case bool():

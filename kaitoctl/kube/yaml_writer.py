@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.kube.objects import Object
-from kaitoctl.kube.yaml_scalars import Refused, typed
+from kaitoctl.kube.yaml_scalars import Refused, scalar_value
 
 if TYPE_CHECKING:
     from yaml import CSafeDumper
@@ -79,7 +79,7 @@ def _style(text: str) -> str | None:
         is_block = re.fullmatch(_BLOCK_SAFE, text) and not re.search(r"[ \t]$", text, re.MULTILINE)
         return "|" if is_block else '"'
     try:
-        is_text = typed(text) == text
+        is_text = scalar_value(text) == text
     except Refused:
         is_text = False
     return None if is_text else '"'

@@ -24,7 +24,7 @@ class PatchFailed(Exception):
 # --- RFC 6902 -----------------------------------------------------------------------------------------------
 
 
-def json_patched(target: Any, operations: Any) -> Any:
+def apply_json_patch(target: Any, operations: Any) -> Any:
     """`target` after a JSON patch, all of it or nothing.
 
     Raises:
@@ -130,7 +130,7 @@ _DELETE_FROM = "$deleteFromPrimitiveList/"
 _ORDER = "$setElementOrder/"
 
 
-def strategically_patched(target: Any, patch: Any, shape: Shape) -> Any:
+def apply_strategic_patch(target: Any, patch: Any, shape: Shape) -> Any:
     """`target` after a strategic merge patch: like a merge patch, but keyed lists merge by key.
 
     Knows `$patch: replace|delete|merge`, `$retainKeys`, `$deleteFromPrimitiveList` and `$setElementOrder`.
@@ -159,7 +159,7 @@ def strategically_patched(target: Any, patch: Any, shape: Shape) -> Any:
         elif isinstance(value, list):
             merged[name] = _merged_list(merged[name] or [], value, shape.child(name))
         else:
-            merged[name] = strategically_patched(merged.get(name), value, shape.child(name))
+            merged[name] = apply_strategic_patch(merged.get(name), value, shape.child(name))
     _follow_directives(merged, target, patch, shape)
     return merged
 
@@ -179,7 +179,7 @@ def _follow_directives(merged: Object, target: Any, patch: Object, shape: Shape)
 
 def _new_list(patch: list[Any], entry: Shape) -> list[Any]:
     plain = [item for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)]
-    return [strategically_patched({}, item, entry) if isinstance(item, dict) else item for item in plain]
+    return [apply_strategic_patch({}, item, entry) if isinstance(item, dict) else item for item in plain]
 
 
 def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]:
@@ -199,9 +199,9 @@ def _merged_list(target: list[Any], patch: list[Any], shape: Shape) -> list[Any]
         if item.get(_DIRECTIVE) == "delete":
             merged = [old for old in merged if old.get(key) != item[key]]
         elif position is None:
-            merged.append(strategically_patched({}, item, shape.entry))
+            merged.append(apply_strategic_patch({}, item, shape.entry))
         else:
-            merged[position] = strategically_patched(merged[position], item, shape.entry)
+            merged[position] = apply_strategic_patch(merged[position], item, shape.entry)
     return _order(merged, [item for item in patch if _DIRECTIVE not in item], target, shape)
 
 

@@ -93,7 +93,7 @@ def objects(items: Sequence[Object], output: str, *, is_list: bool = False) -> N
     elif output != "yaml" or is_list:
         is_one = len(items) == 1 and not is_list
         value = items[0] if is_one else {"apiVersion": "v1", "kind": "List", "items": list(items)}
-        structured(value, output, indent=4)
+        write_structured(value, output, indent=4)
     else:
         from kaitoctl.kube.yaml_writer import to_yaml
 
@@ -157,7 +157,7 @@ def long_document(head: Object, key: str, items: Iterable[Object]) -> None:
     data(("" if after else before + "]") + after + end)
 
 
-def structured(value: Any, output: str, *, indent: int = _INDENT, rows: str = "") -> None:
+def write_structured(value: Any, output: str, *, indent: int = _INDENT, rows: str = "") -> None:
     """A value on stdout: as `json` or `yaml`, or what `jsonpath=` or `custom-columns=` choose of it.
 
     Args:
@@ -255,7 +255,7 @@ def _show(blocks: Sequence[Block], stream: TextIO) -> None:
     if is_drawn(stream):
         from kaitoctl.screens import terminal
 
-        _write(stream, terminal.rendered(blocks, stream), end="")
+        _write(stream, terminal.render_blocks(blocks, stream), end="")
     else:
         _write(stream, "\n".join(layout.plain(blocks)))
 

@@ -83,7 +83,7 @@ def _console(stream: TextIO) -> Console:
     )
 
 
-def rendered(blocks: Iterable[Block], stream: TextIO) -> str:
+def render_blocks(blocks: Iterable[Block], stream: TextIO) -> str:
     """What the blocks look like on the stream's terminal, as text to write."""
     console = _console(stream)
     with console.capture() as captured:

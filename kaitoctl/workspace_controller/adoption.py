@@ -20,7 +20,7 @@ from kaitoctl.workspace_controller.take_over import is_ours
 ADOPTED = "kaitoctl.dev/adopted-template"
 
 
-def adopted(wanted: Object, live: Object | None) -> Object:
+def with_adopted_template(wanted: Object, live: Object | None) -> Object:
     """The workload as wanted, with KAITO's pod template where that does the same.
 
     Args:
@@ -43,10 +43,10 @@ def adopted(wanted: Object, live: Object | None) -> Object:
 
 
 def adopted_child(child: Child, workload: Object | None) -> Child:
-    """The child as it is, or, if it is the workload, with the pod template that `adopted` leaves it."""
+    """The child as it is, or, if it is the workload, with the template of `with_adopted_template`."""
     if child.kind != STATEFUL_SET or workload is None or "serviceName" not in (workload.get("spec") or {}):
         return child
-    return replace(child, manifest=adopted(child.manifest, workload))
+    return replace(child, manifest=with_adopted_template(child.manifest, workload))
 
 
 def _does(template: Object, workload: Object) -> Any:

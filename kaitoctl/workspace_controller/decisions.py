@@ -38,14 +38,14 @@ ANNOTATION_PREFIX = "kaitoctl.dev"
 def refusal_of(workspace: Object, settings: Settings) -> str:
     """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
     settings = desired.with_image_generation(workspace, settings)
-    sized = desired.sized(workspace, settings)
+    sized = desired.with_node_count(workspace, settings)
     if (taken := node_check.required_nodes(sized)) > settings.most_nodes:
         words = f"resource.count {taken} is" if sized is workspace else f"the model takes {taken} nodes,"
         return f"{words} more than the {settings.most_nodes} nodes a Workspace may have"
     setting = validation.Setting(
         validation.OWN, image_generation=settings.image_generation, catalog=settings.catalog
     )
-    found = validation.problems(tuning.normalised(workspace), setting)
+    found = validation.problems(tuning.with_lower_case_method(workspace), setting)
     errors = [problem.text for problem in found if problem.severity == "error"]
     return "; ".join(errors) or desired.refusal(workspace, settings)
 
@@ -234,7 +234,7 @@ def is_over(workspace: Object, job: Object) -> bool:
     return tuning.is_made_for(job, workspace) and tuning.has_ended(job)
 
 
-def unstamped(children: list[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]:
+def without_generation_stamps(children: list[tuple[Kind, Object]]) -> list[tuple[Kind, Object]]:
     """The children without the generation that they claim to be made for."""
     return [
         (

@@ -43,7 +43,7 @@ from kaitoctl.workspace_controller.decisions import (
     conflict,
     is_over,
     mixed_nodes,
-    unstamped,
+    without_generation_stamps,
 )
 from kaitoctl.workspace_controller.node_pools import NodePools
 from kaitoctl.workspace_controller.node_view import Look, NodeView
@@ -211,7 +211,9 @@ class WorkspaceReconciler:
         if changes.stale:
             if not (yield from steps.is_view_current(asked)):
                 return None
-            children = unstamped(children)  # somebody wrote the stamp of a generation that never was
+            children = without_generation_stamps(
+                children
+            )  # somebody wrote the stamp of a generation that never was
             changes = plan_for(number)
 
         workload = self._children.workload(workspace)

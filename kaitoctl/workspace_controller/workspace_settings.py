@@ -63,7 +63,7 @@ class Choices:
         nodes = None
         if desired.shape_of(workspace, settings.catalog) is None:
             nodes = node_shape(workspace, settings, self._verdict(workspace))
-        return desired.sized(workspace, settings, nodes=nodes)
+        return desired.with_node_count(workspace, settings, nodes=nodes)
 
     def _settle(self, workspace: Object) -> tuple[Settings, Object | None]:
         if self._last is None or self._last[0] is not workspace:

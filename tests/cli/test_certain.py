@@ -103,7 +103,7 @@ def outcome(dying: Dying) -> Object | KaitoctlError:
     asked = request.apply(api.WORKSPACE, falcon(), manager="kaitoctl", only_new=True)
 
     def is_done(now: Object | None) -> bool:
-        return now is not None and bool(managed_fields.applied(now, "kaitoctl"))
+        return now is not None and bool(managed_fields.applied_fields(now, "kaitoctl"))
 
     async def main() -> Object | KaitoctlError:
         async with dying as client, client:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from shell import BIN
 
-from kaitoctl.kaito.images import images_of, mirrored, named_by, source
+from kaitoctl.kaito.images import images_of, named_by, source, with_mirrored_images
 from kaitoctl.kaito.validation.grammar import docker_fault
 
 
@@ -171,7 +171,7 @@ def test_images_that_are_there_already_and_those_that_are_pushed_stay() -> None:
     }
     tuning = {"input": {"image": "data:1"}, "output": {"image": "r.example/out:1"}}
     inference: dict[str, Any] = {"adapters": [{"source": source}, {"source": {}}], "template": {"spec": pod}}
-    made = mirrored({"inference": inference, "tuning": tuning}, "r.io/k/")
+    made = with_mirrored_images({"inference": inference, "tuning": tuning}, "r.io/k/")
     digest = "r.io/k/x/d@sha256:" + "0" * 64
     assert set(named_by(made)) == {
         "r.io/k/a:1",

@@ -13,7 +13,7 @@ from typing import Any
 
 from sandbox_api.serving import APPLY, JSON_PATCH, MERGE, STRATEGIC, Answer, Client
 
-from kaitoctl.kube.objects import Object, dig, merge_patched
+from kaitoctl.kube.objects import Object, apply_merge_patch, dig
 
 PATHS = {
     "ConfigMap": "/api/v1/namespaces/default/configmaps",
@@ -80,7 +80,7 @@ class Side:
         if verb == "put":
             last = self._last.get((kind, name)) or {}
             if step.get("fresh"):  # from what was read, as an editor does
-                body = merge_patched(last, body)
+                body = apply_merge_patch(last, body)
             return self._client.put(path, body, **query)
         return self._client.send("PATCH", path, body, content_type=_PATCHES[verb], **query)
 

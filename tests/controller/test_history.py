@@ -61,7 +61,7 @@ def edit(world: World, obj: Object) -> None:
 
 def history(world: World) -> list[tuple[int, list[str]]]:
     """Number and adapters of each revision, oldest first."""
-    found = revisions.ordered(world.list(CONTROLLER_REVISION))
+    found = revisions.sort_revisions(world.list(CONTROLLER_REVISION))
     return [
         (
             revisions.number_of(one),
@@ -130,7 +130,7 @@ def test_an_annotation_that_changes_what_is_built_is_a_revision_too() -> None:
     obj["metadata"]["annotations"] = {kaito.ANNOTATION_ENABLE_LB: "True", "team": "a"}
     edit(world, obj)
     assert len(history(world)) == 2
-    newest = revisions.ordered(world.list(CONTROLLER_REVISION))[-1]
+    newest = revisions.sort_revisions(world.list(CONTROLLER_REVISION))[-1]
     assert newest["data"]["metadata"] == {"annotations": {kaito.ANNOTATION_ENABLE_LB: "True"}}
 
 

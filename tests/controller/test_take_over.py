@@ -28,7 +28,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.dry_run import Decision, DryRun
 from kaitoctl.workspace_controller import WorkspaceReconciler
-from kaitoctl.workspace_controller.adoption import ADOPTED, adopted
+from kaitoctl.workspace_controller.adoption import ADOPTED, with_adopted_template
 from kaitoctl.workspace_controller.take_over import Turns, is_ours
 
 A100 = "Standard_NC24ads_A100_v4"
@@ -334,6 +334,6 @@ def test_flags_in_another_order_restart_no_model_on_several_nodes() -> None:
         if holder["command"][:2] == ["/bin/sh", "-c"]:
             holder["command"] = ["/bin/sh", "-c", reordered(holder["command"][2])]
     assert live != wanted
-    kept = adopted(wanted, live)
+    kept = with_adopted_template(wanted, live)
     assert kept["metadata"]["annotations"][ADOPTED] == "true"
     assert kept["spec"]["template"]["spec"] == live["spec"]["template"]["spec"]

@@ -33,11 +33,11 @@ from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     Object,
     ObjectKey,
+    apply_merge_patch,
     copy_of,
     dig,
     generation_of,
     is_being_deleted,
-    merge_patched,
 )
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.store import Store
@@ -118,7 +118,7 @@ class Cluster:
         if rest[1:] == ["status"]:
             return self.put(plural, {**there, "status": asked.body["status"]})
         body = {key: value for key, value in asked.body.items() if key not in ("apiVersion", "kind")}
-        made = merge_patched(there, body)
+        made = apply_merge_patch(there, body)
         spec = ("spec", "resource", "inference")
         moved = any(made.get(part) != there.get(part) for part in spec)
         generation = generation_of(there) + moved

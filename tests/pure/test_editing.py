@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaitoctl.kube.documents import Refused, read
-from kaitoctl.kube.editing import edited
+from kaitoctl.kube.editing import edit_document
 from kaitoctl.kube.objects import Object
 
 HEAD = """\
@@ -56,7 +56,7 @@ def with_adapters(text: str, adapters: list[Any], number: int = 0) -> str:
     wanted["inference"].pop("adapters", None)
     if adapters:
         wanted["inference"]["adapters"] = adapters
-    return edited(text, document, wanted)
+    return edit_document(text, document, wanted)
 
 
 def difference(old: str, new: str) -> list[str]:

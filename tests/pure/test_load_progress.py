@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kaitoctl.kaito.load_progress import last_line, loaded
+from kaitoctl.kaito.load_progress import last_line, loaded_share
 from kaitoctl.kube.objects import Object
 from kaitoctl.sandbox.clock import Clock
 from kaitoctl.sandbox.workloads.container_logs import log_of
@@ -34,7 +34,7 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
     ],
 )
 def test_the_share_that_is_loaded_is_that_of_the_last_line(log: str, share: float | None) -> None:
-    assert loaded(log) == share
+    assert loaded_share(log) == share
 
 
 def test_the_last_line_is_one_that_says_something_and_is_not_too_long() -> None:
@@ -65,6 +65,6 @@ def test_a_simulated_server_logs_how_far_it_is_at_the_pace_at_which_it_loads(
     shares = []
     for wall_s in (0.0, 0.25, 0.5, 0.8, 1.1):
         clock = Clock(lambda passed=wall_s: BEGAN + timedelta(seconds=passed), 20.0)  # type: ignore[misc]
-        shares.append(loaded(log_of(_pod(*command), "falcon", clock)))
+        shares.append(loaded_share(log_of(_pod(*command), "falcon", clock)))
     assert shares == [0.0, 0.25, 0.5, 0.75, None]
     assert "Serving on port 5000." in log_of(_pod(*command), "falcon", clock)

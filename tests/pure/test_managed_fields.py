@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kaitoctl.kube.managed_fields import (
     Fields,
     Path,
-    applied,
+    applied_fields,
     both,
     extract,
     minus,
@@ -120,7 +120,7 @@ def test_extract_tells_operations_and_subresources_apart() -> None:
     nothing = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}}
     assert extract(obj, "me") == nothing
     assert extract(obj, "me", subresource="status") == {**nothing, "status": {"phase": "Running"}}
-    assert applied(obj, "nobody") == {}
+    assert applied_fields(obj, "nobody") == {}
 
 
 def test_extract_ignores_what_is_no_longer_there() -> None:

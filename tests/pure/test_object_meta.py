@@ -212,7 +212,7 @@ TEXT = "kind: Workspace\nmetadata: {name: é}\n"
 )
 def test_a_file_is_read_in_the_encoding_that_it_marks(raw: bytes) -> None:
     assert documents.as_kubectl_reads(raw) == TEXT
-    assert documents.decoded(raw, "x") == TEXT
+    assert documents.decode_text(raw, "x") == TEXT
 
 
 @pytest.mark.parametrize(

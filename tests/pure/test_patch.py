@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaitoctl.kube.objects import merge_patched
+from kaitoctl.kube.objects import apply_merge_patch
 from kaitoctl.sandbox.builtin import DEPLOYMENTS, PODS
-from kaitoctl.sandbox.patch import PatchFailed, json_patched, strategically_patched
+from kaitoctl.sandbox.patch import PatchFailed, apply_json_patch, apply_strategic_patch
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -36,14 +36,14 @@ _JSON = st.recursive(
     ],
 )
 def test_a_merge_patch_does_what_the_rfc_says(target: Any, patch: Any, result: Any) -> None:
-    assert merge_patched(target, patch) == result
+    assert apply_merge_patch(target, patch) == result
 
 
 @given(_JSON, _JSON)
 def test_a_merge_patch_is_idempotent_and_leaves_its_target_alone(target: Any, patch: Any) -> None:
     before = copy.deepcopy(target)
-    once = merge_patched(target, patch)
-    assert merge_patched(once, patch) == once
+    once = apply_merge_patch(target, patch)
+    assert apply_merge_patch(once, patch) == once
     assert target == before
 
 
@@ -68,7 +68,7 @@ def test_a_merge_patch_is_idempotent_and_leaves_its_target_alone(target: Any, pa
 def test_a_json_patch_does_what_the_rfc_says(operation: Any, result: Any) -> None:
     target = {"list": [1, 2], "x/y": {"~": 0}}
     before = copy.deepcopy(target)
-    assert json_patched(target, [operation]) == result
+    assert apply_json_patch(target, [operation]) == result
     assert target == before
 
 
@@ -90,7 +90,7 @@ def test_a_json_patch_does_what_the_rfc_says(operation: Any, result: Any) -> Non
 )
 def test_a_json_patch_that_does_not_fit_fails(operations: Any) -> None:
     with pytest.raises(PatchFailed):
-        json_patched({"list": [1]}, operations)
+        apply_json_patch({"list": [1]}, operations)
 
 
 def _spec(**spec: Any) -> Any:
@@ -124,7 +124,7 @@ _TWO = _spec(
 )
 def test_a_strategic_patch_merges_lists_by_key(patch: Any, result: Any) -> None:
     before = copy.deepcopy(_TWO)
-    assert strategically_patched(_TWO, patch, PODS.shape)["spec"]["containers"] == result
+    assert apply_strategic_patch(_TWO, patch, PODS.shape)["spec"]["containers"] == result
     assert before == _TWO
 
 
@@ -137,21 +137,21 @@ def test_a_strategic_patch_knows_its_directives() -> None:
         "metadata": {"finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]},
         "spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}},
     }
-    assert strategically_patched(target, patch, DEPLOYMENTS.shape) == {
+    assert apply_strategic_patch(target, patch, DEPLOYMENTS.shape) == {
         "metadata": {"finalizers": ["c", "b"]},
         "spec": {"strategy": {"type": "Recreate"}},
     }
-    assert strategically_patched(target, {"spec": {"$patch": "replace", "n": 1}}, DEPLOYMENTS.shape)[
+    assert apply_strategic_patch(target, {"spec": {"$patch": "replace", "n": 1}}, DEPLOYMENTS.shape)[
         "spec"
     ] == {"n": 1}
     with pytest.raises(PatchFailed, match="unknown"):
-        strategically_patched(target, {"$patch": "explode"}, DEPLOYMENTS.shape)
+        apply_strategic_patch(target, {"$patch": "explode"}, DEPLOYMENTS.shape)
     with pytest.raises(PatchFailed, match="merge key: name"):
-        strategically_patched(_TWO, _spec(containers=[{"image": "x"}]), PODS.shape)
+        apply_strategic_patch(_TWO, _spec(containers=[{"image": "x"}]), PODS.shape)
 
 
 def test_a_map_that_is_one_value_for_applies_still_merges_strategically() -> None:
-    assert strategically_patched(_TWO, _spec(nodeSelector={"c": "d"}), PODS.shape)["spec"][
+    assert apply_strategic_patch(_TWO, _spec(nodeSelector={"c": "d"}), PODS.shape)["spec"][
         "nodeSelector"
     ] == {
         "a": "b",

@@ -37,7 +37,7 @@ def done(obj: Object, own: list[Object], *, deployed: int = 0) -> list[Object]:
 
 
 def numbers(own: list[Object]) -> list[int]:
-    return [revisions.number_of(one) for one in revisions.ordered(own)]
+    return [revisions.number_of(one) for one in revisions.sort_revisions(own)]
 
 
 def test_a_revision_holds_what_is_built_from_and_belongs_to_its_workspace() -> None:
@@ -86,7 +86,7 @@ def test_going_back_gives_the_old_revision_a_new_number() -> None:
     own = done(with_adapters("b"), done(with_adapters("a"), []))
     own = done(with_adapters("a", generation=3), own)
     assert numbers(own) == [2, 3]
-    assert revisions.has_same_data(revisions.ordered(own)[-1], with_adapters("a"))
+    assert revisions.has_same_data(revisions.sort_revisions(own)[-1], with_adapters("a"))
 
 
 def test_two_of_one_number_are_told_apart_by_the_next_look() -> None:
@@ -143,7 +143,7 @@ def test_any_history_stays_small_rising_and_settled(edits: list[int]) -> None:
         obj = with_adapters(f"a{edit}", generation=generation)
         before = revisions.newest(own)
         own = done(obj, own)
-        top = revisions.ordered(own)[-1]
+        top = revisions.sort_revisions(own)[-1]
         assert revisions.has_same_data(top, obj)
         assert revisions.newest(own) in (before, before + 1)
         assert len(own) <= revisions.LIMIT

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.kaito import revisions, undo
 from kaitoctl.kaito.catalog import SHIPPED
-from kaitoctl.kube.objects import Object, annotations_of, merge_patched
+from kaitoctl.kube.objects import Object, annotations_of, apply_merge_patch
 
 CAUSE = "kubernetes.io/change-cause"
 
@@ -177,6 +177,6 @@ def test_the_remainder_leads_from_any_state_to_any_other(old: Object, new: Objec
     before, after = ({**workspace(), "inference": _without_nulls(part)} for part in (old, new))
     live = owned(before, "somebody", _owner_of_all({"inference": before["inference"]}))
     assert (
-        merge_patched(before["inference"], undo.remainder(live, after).get("inference", {}))
+        apply_merge_patch(before["inference"], undo.remainder(live, after).get("inference", {}))
         == after["inference"]
     )

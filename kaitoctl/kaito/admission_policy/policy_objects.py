@@ -100,8 +100,8 @@ def policy(known: Catalog) -> list[Object]:
     spec: Object = {
         "failurePolicy": "Fail",
         "matchConstraints": constraints,
-        "matchConditions": [_named(name, text) for name, text in conditions.items()],
-        "variables": [_named(name, text) for name, text in variables(known).items()],
+        "matchConditions": [_variable(name, text) for name, text in conditions.items()],
+        "variables": [_variable(name, text) for name, text in variables(known).items()],
         "validations": [
             {"expression": rule.holds, "message": rule.words, "reason": "Invalid"} for rule in rules(known)
         ],
@@ -112,7 +112,7 @@ def policy(known: Catalog) -> list[Object]:
     ]
 
 
-def _named(name: str, expression: str) -> Object:
+def _variable(name: str, expression: str) -> Object:
     return {"name": name, "expression": expression}
 
 

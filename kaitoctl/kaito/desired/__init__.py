@@ -15,7 +15,7 @@ from kaitoctl.kaito.desired.children import PORT, child_object, headless_name, l
 from kaitoctl.kaito.desired.configured_images import config_name
 from kaitoctl.kaito.desired.placement import node_affinity
 from kaitoctl.kaito.desired.preset_images import strengths_name
-from kaitoctl.kaito.desired.sizes import shape_of, sized, target_nodes
+from kaitoctl.kaito.desired.sizes import shape_of, target_nodes, with_node_count
 from kaitoctl.kaito.desired.volumes import ADAPTER_PATH, ADAPTER_VOLUME, SHARED_MEMORY_PATH
 from kaitoctl.kaito.desired.workload_kind import desired, refusal
 from kaitoctl.kaito.image_generations import (
@@ -54,10 +54,10 @@ __all__ = [
     "refusal",
     "runtime_of",
     "shape_of",
-    "sized",
     "strength_of",
     "strengths_name",
     "target_nodes",
     "with_image_generation",
+    "with_node_count",
     "with_running_runtime",
 ]

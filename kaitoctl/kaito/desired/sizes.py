@@ -66,7 +66,7 @@ def target_nodes(workspace: Object, settings: Settings, *, nodes: Shape | None =
     return max(found or asked, written if isinstance(written, int) else 0)
 
 
-def sized(workspace: Object, settings: Settings, *, nodes: Shape | None = None) -> Object:
+def with_node_count(workspace: Object, settings: Settings, *, nodes: Shape | None = None) -> Object:
     """The Workspace with the number of nodes that it takes in place of the one that it asks for.
 
     Guarantee: a Workspace that takes what it asks for is returned as it is.

@@ -36,9 +36,9 @@ from kaitoctl.kaito.tuning import (
     fingerprint,
     image_of,
     named_config,
-    normalised,
     push_secret,
     row_of,
+    with_lower_case_method,
 )
 from kaitoctl.kube.objects import CONFIG_MAP, JOB, Kind, Object, copy_of, dig
 
@@ -156,7 +156,7 @@ def config_map(workspace: Object) -> Object:
     """
     from kaitoctl.kube.yaml_writer import to_yaml
 
-    quantized = dig(normalised(workspace), "tuning", "method") == "qlora"
+    quantized = dig(with_lower_case_method(workspace), "tuning", "method") == "qlora"
     config = {**copy_of(_LORA), **({"QuantizationConfig": dict(_FOUR_BITS)} if quantized else {})}
     made = child_object(CONFIG_MAP, workspace, {}, name=config_name(workspace))
     del made["spec"]

@@ -12,7 +12,7 @@ from kaitoctl.kaito.desired import (
     streaming,
     tuning_job,
 )
-from kaitoctl.kaito.desired.sizes import sized
+from kaitoctl.kaito.desired.sizes import with_node_count
 from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.image_generations import (
     IMAGE_GENERATIONS,
@@ -81,7 +81,7 @@ def desired(
     if dig(workspace, "inference", "template"):
         return custom_pods.objects(workspace, generation, settings)
     if model := model_of(workspace, settings):
-        workspace = sized(workspace, settings, nodes=nodes)
+        workspace = with_node_count(workspace, settings, nodes=nodes)
         server = model_server.stateful_set(
             workspace, model, generation, gpus=gpus, settings=settings, nodes=nodes
         )

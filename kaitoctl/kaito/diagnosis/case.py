@@ -144,14 +144,14 @@ def event_words(event: Object) -> tuple[str, str]:
     return f"event {event.get('reason')}{times}", str(event.get("message") or event.get("note") or "")
 
 
-def observed(condition: Object) -> int:
+def observed_generation(condition: Object) -> int:
     """The generation that a condition is about; 0 when it does not say."""
     return int(condition.get("observedGeneration") or 0)
 
 
 def is_of_now(case: Case, condition: Object) -> bool:
     """Whether a condition is about the present generation."""
-    return observed(condition) >= generation_of(case.workspace)
+    return observed_generation(condition) >= generation_of(case.workspace)
 
 
 def adapter_of(case: Case, container: str) -> str:

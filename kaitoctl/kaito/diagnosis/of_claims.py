@@ -49,7 +49,7 @@ def claims(case: Case) -> Iterator[Cause]:
         if (launched := _held_launch(claim)) is not None:
             yield _not_launched(case, claim, launched)
         elif (event := _launch_event(case, claim)) is not None:
-            yield _told_by(
+            yield _from_event(
                 case, event, [condition_words(_step(claim, "Launched"))], kubectl_hints.describe(claim)
             )
         elif is_being_deleted(claim):
@@ -102,7 +102,7 @@ def _launch_event(case: Case, claim: Object) -> Object | None:
     return next((item for item in events if has_no_condition or item.get("reason") in karpenter.LAUNCH), None)
 
 
-def _told_by(case: Case, event: Object, more: list[tuple[str, str]], look: Command) -> Cause:
+def _from_event(case: Case, event: Object, more: list[tuple[str, str]], look: Command) -> Cause:
     """The cause by an event about a claim."""
     name, reason = str(dig(event, "involvedObject", "name") or ""), str(event.get("reason") or "")
     words = event_words(event)[1]
@@ -363,7 +363,7 @@ def _inconsistent(case: Case, claim: Object, found: Object) -> Cause:
     )
 
 
-def vanished(case: Case) -> Iterator[Cause]:
+def vanished_claims(case: Case) -> Iterator[Cause]:
     """Claims that were given up and deleted before anybody looked; only their events are left."""
     if case.seen.claims or case.progress.phase > Phase.NODES or case.progress.outcome == "ready":
         return
@@ -390,7 +390,7 @@ def vanished(case: Case) -> Iterator[Cause]:
         if not surely:
             more.insert(0, ("cluster", f"{name} is gone; that it was this Workspace's can no longer be seen"))
         look = Command("kubectl get events -n default --field-selector", f"involvedObject.name={name}")
-        yield _told_by(case, event, more, look)
+        yield _from_event(case, event, more, look)
         return
 
 

@@ -140,7 +140,7 @@ def stumbles(case: Case) -> Iterator[Cause]:
         return
 
 
-def unmeasured(case: Case) -> Iterator[Cause]:
+def failed_benchmark(case: Case) -> Iterator[Cause]:
     """The model serves, but KAITO's benchmark has failed, without which it calls no Workspace ready."""
     if not serves_unmeasured(case.workspace) or not serving(case.seen).is_any:
         return

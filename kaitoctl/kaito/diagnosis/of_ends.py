@@ -132,7 +132,7 @@ class End:
         """The last line of its log that has a pattern, or its last lines, as evidence."""
         lines = [line.strip() for line in self.log.splitlines() if line.strip()]
         if pattern is not None and (found := [line for line in lines if re.search(pattern, line)]):
-            return [("log", of_logs.shown(found[-1]))]
+            return [("log", of_logs.printable_line(found[-1]))]
         return [("log", line) for line in of_logs.last_lines(self.log)]
 
     def blamed(
@@ -313,7 +313,7 @@ def _by_slow_start(end: End) -> Cause | None:
             "check why; KAITO does without it in a StatefulSet that it creates after the annotation is set, "
             "not in one that is there"
         )
-        evidence.append(("log", of_logs.shown(failed[0])))
+        evidence.append(("log", of_logs.printable_line(failed[0])))
         command = without_benchmark(end.case)
         return blame("benchmark-failed", end.about, message, evidence, hint=hint, command=command)
     if any(re.search(_TIMED_OUT, str(event.get("message"))) for event in probes):

@@ -144,7 +144,7 @@ def finding(case: Case, log: str, *, among: Sequence[str] = ()) -> Finding | Non
             # An exception goes on over some lines, and the particular one of its rows may be found on any.
             same = (item for item in known if item[3].code == best.code and 0 <= item[1] - first <= _GOES_ON)
             _, line, _, reading, groups = min(same, key=lambda item: (item[0], item[2]))
-            return _finding(case, log, reading, groups, shown(text.split("\n")[line]))
+            return _finding(case, log, reading, groups, printable_line(text.split("\n")[line]))
     return None
 
 
@@ -162,15 +162,15 @@ def last_error(log: str) -> str:
     ]
     for number, _, line in spoken:
         if found := re.match(_VALUE_ERROR, line):
-            return shown(found["words"])
+            return printable_line(found["words"])
         if re.match(_EXCEPTION, line.strip()):
-            return shown(line + _rest(lines[number + 1 :], line))
+            return printable_line(line + _rest(lines[number + 1 :], line))
     for number, level, line in spoken:
         if level in ("ERROR", "CRITICAL", "FATAL"):
-            return shown(line + _rest(lines[number + 1 :], line))
+            return printable_line(line + _rest(lines[number + 1 :], line))
     for number, level, line in spoken:
         if level not in _UNIMPORTANT and re.search(_ERRORISH, line):
-            return shown(line + _rest(lines[number + 1 :], line))
+            return printable_line(line + _rest(lines[number + 1 :], line))
     return ""
 
 
@@ -185,17 +185,17 @@ def _rest(after: list[tuple[str, str]], line: str) -> str:
 def handed_on(log: str) -> str:
     """The last line that only says that something else went wrong, for a log that does not say what."""
     lines = (line for _, line in reversed(lines_of(log)) if re.match(_EXCEPTION, line.strip()))
-    return shown(next(lines, ""))
+    return printable_line(next(lines, ""))
 
 
 def last_lines(log: str, count: int = 2) -> list[str]:
     """The last lines of a log that say anything, fit to be shown."""
     said = [line for _, line in lines_of(log) if line.strip() and not re.match(_FRAME, line)]
     telling = [line for line in said if not re.search(_WRAPPERS, line)]
-    return [shown(line) for line in (telling or said)[-count:]]
+    return [printable_line(line) for line in (telling or said)[-count:]]
 
 
-def shown(line: str) -> str:
+def printable_line(line: str) -> str:
     """A line of a log as it may be printed: on one line, not too long, without what looks like a secret."""
     return shortened(" ".join(str(without_secrets(line)).split()), _SHOWN)
 
@@ -263,7 +263,7 @@ def _finding(case: Case, log: str, reading: Reading, groups: dict[str, str], lin
     entries = dig(case.workspace, "inference", "adapters") or ()
     names = [str(name) for item in entries if (name := dig(item, "source", "name"))]
     suspects = _suspects(names, log)
-    words = {key: shown(value) for key, value in groups.items()} | {
+    words = {key: printable_line(value) for key, value in groups.items()} | {
         "adapter": f"adapter {' or '.join(suspects)}" if suspects else "an adapter",
         "adapters": ", ".join(names),
         "model": preset_name(case.workspace) or "that is served",

@@ -228,7 +228,7 @@ def _on_loopback(case: Case, pod: Object, item: Object) -> Cause | None:
         f"{title_of(pod)}, container {item['name']}",
         f"it listens on its own loopback alone (port {found['port']}), where neither probes nor the Service "
         "reach it",
-        [("log", of_logs.shown(found[0])), *map(event_words, case.seen.events_of(pod)[:1])],
+        [("log", of_logs.printable_line(found[0])), *map(event_words, case.seen.events_of(pod)[:1])],
         hint="let it listen on 0.0.0.0 (or ::): an option such as --host in the command of the pod template",
         command=logs_of(case, pod, str(item["name"])),
     )

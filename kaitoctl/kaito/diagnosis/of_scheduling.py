@@ -28,7 +28,7 @@ def gates_of(pod: Object) -> list[str]:
     ]
 
 
-def gated(case: Case) -> Iterator[Cause]:
+def scheduling_gates(case: Case) -> Iterator[Cause]:
     """Somebody holds the pod back before the scheduler looks at it."""
     for pod in case.pods:
         gates = gates_of(pod)

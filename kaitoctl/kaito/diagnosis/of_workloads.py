@@ -15,7 +15,7 @@ from kaitoctl.kaito.serving import serving
 from kaitoctl.kube import conditions, pod_state, webhook_failures
 from kaitoctl.kube.managed_fields import last_writer
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, labels_of
-from kaitoctl.kube.workloads import is_rolled_out, replicas, stalled
+from kaitoctl.kube.workloads import is_rolled_out, replicas, why_stalled
 
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _REMADE_WITHIN_S = 30.0
@@ -123,7 +123,7 @@ def scaled_to_zero(case: Case) -> Iterator[Cause]:
         )
 
 
-def paused(case: Case) -> Iterator[Cause]:
+def paused_workload(case: Case) -> Iterator[Cause]:
     """Somebody has halted a rollout: a paused Deployment, a partition, OnDelete, a suspended Job."""
     for workload in case.seen.workloads:
         if is_rolled_out(workload) and replicas(workload):
@@ -272,7 +272,7 @@ def _refusal(case: Case, obj: Object, evidence: list[tuple[str, str]]) -> Cause:
     )
 
 
-def tuned(case: Case) -> Iterator[Cause]:
+def failed_tuning(case: Case) -> Iterator[Cause]:
     """A tuning job that failed."""
     if not case.seen.jobs:
         return
@@ -300,7 +300,7 @@ def given_up(case: Case) -> Iterator[Cause]:
         still = f"; {title_of(loading[0])} is at work for {span(since_s)} and may still become ready"
         hint = "wait for the pod; Kubernetes stops nothing when it gives up"
     for workload in case.seen.workloads:
-        if why := stalled(workload):
+        if why := why_stalled(workload):
             yield blame(
                 "progress-deadline",
                 title_of(workload),

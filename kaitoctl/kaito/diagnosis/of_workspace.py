@@ -14,7 +14,7 @@ from kaitoctl.kaito.diagnosis.case import (
     controller_words,
     denials,
     is_of_now,
-    observed,
+    observed_generation,
     span,
     title_of,
 )
@@ -224,8 +224,8 @@ def controller(case: Case) -> Iterator[Cause]:
             hint=_SILENT if silent and here != () else _start(here),
             command=Command("kaitoctl doctor"),
         )
-    elif found and all(observed(item) < generation_of(case.workspace) for item in found):
-        newest = max(map(observed, found))
+    elif found and all(observed_generation(item) < generation_of(case.workspace) for item in found):
+        newest = max(map(observed_generation, found))
         yield blame(
             "generation-not-observed",
             title_of(case.workspace),

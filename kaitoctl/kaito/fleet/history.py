@@ -126,7 +126,7 @@ def record(inference_set: Object, own: Iterable[Object]) -> Record:
 
     Guarantee: once done, nothing more is to be done.
     """
-    past, digest = revisions.ordered(own), hash_of(data_of(inference_set))
+    past, digest = revisions.sort_revisions(own), hash_of(data_of(inference_set))
     newest = past[-1] if past else None
     if newest is not None and newest["hash"] == digest:
         return Record(revisions.number_of(newest), newest, tuple(past[: max(0, len(past) - revisions.LIMIT)]))

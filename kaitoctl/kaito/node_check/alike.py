@@ -74,7 +74,7 @@ class AlikeNodes:
             nameless = {**node, "metadata": {**node["metadata"], "name": _NOBODY}}
             judged = self._judge(nameless, crowd)
             found = self._of_kind[key] = judged, list(map(_names_node, judged.findings))
-        return _named(*found, name)
+        return _verdict_with_name(*found, name)
 
 
 def _kind_of(node: Object) -> bytes | None:
@@ -116,14 +116,14 @@ def _without_times(spec: Object, status: Object) -> Object:
 # --- names -------------------------------------------------------------------------------------------------
 
 
-def _named(one: NodeVerdict, names_it: list[bool], name: str) -> NodeVerdict:
+def _verdict_with_name(one: NodeVerdict, names_it: list[bool], name: str) -> NodeVerdict:
     """What is said of a node without a name, said of one that has this name."""
     findings = zip(one.findings, names_it, strict=True)
     return NodeVerdict(
         name,
         one.preferred,
         one.gpus,
-        tuple(_renamed(finding, name) if by_name else finding for finding, by_name in findings),
+        tuple(_finding_with_name(finding, name) if by_name else finding for finding, by_name in findings),
         one.exists,
         one.ready,
         one.instance_type,
@@ -135,7 +135,7 @@ def _named(one: NodeVerdict, names_it: list[bool], name: str) -> NodeVerdict:
     )
 
 
-def _renamed(finding: Finding, name: str) -> Finding:
+def _finding_with_name(finding: Finding, name: str) -> Finding:
     return Finding(
         finding.code,
         finding.level,

@@ -72,7 +72,7 @@ def model_of(workspace: Object, rules: Rules) -> Model | None:
     return rules.catalog.model(name)
 
 
-def estimated(
+def estimate_nodes(
     workspace: Object, rules: Rules, model: Model, instance_type: str, hardware: Hardware | Flaw | None
 ) -> int | None:
     """How many nodes KAITO's estimator wants; None where it cannot tell."""

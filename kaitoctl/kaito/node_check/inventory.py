@@ -309,7 +309,7 @@ def _count_gpus(node: NodeFacts, resource: str, held: Counter[Holder] | None, cr
     if resource == api.GPU:
         seen = gpus_of(node, 0)
         shared = seen.sharing
-        capacity = of_gpus.expected(node, seen)[0] if allocatable else capacity
+        capacity = of_gpus.expected_gpus(node, seen)[0] if allocatable else capacity
     elif not resource and not _offers_otherwise(node):
         resource, capacity = _expected_gpus(node, shape)
     memory_mib = whole_number(node.labels.get(LABEL_MEMORY), most=10**9)

@@ -351,7 +351,7 @@ def _alike(nodes: list[NodeVerdict], need: Need) -> list[NodeVerdict]:
     changed = []
     for node in nodes:
         if node.name in odd:
-            message = f"{of_gpus.described(node.gpus)}, while others have {of_gpus.described(example)}"
+            message = f"{of_gpus.gpu_words(node.gpus)}, while others have {of_gpus.gpu_words(example)}"
             finding = Finding("gpus-not-alike", level, message, "use nodes with equal GPUs", stage="model")
             node = replace(node, findings=(*node.findings, finding))
         changed.append(node)

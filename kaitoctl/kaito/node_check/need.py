@@ -365,7 +365,7 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
     if isinstance(planned, int) and planned > 0:
         required = planned
     elif model is not None:
-        found = by_size.estimated(workspace, rules, model, wanted, hardware)
+        found = by_size.estimate_nodes(workspace, rules, model, wanted, hardware)
         required = found * replicas_of(workspace) if found else required
     refusal = by_size.refusal_of(workspace, rules, hardware)
     slice_asked, parts = by_size.partition_of(workspace, rules)

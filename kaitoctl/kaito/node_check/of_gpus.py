@@ -76,7 +76,7 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
     yield from _memory_findings(need, node, gpus, min(gets, gpus.together) if gpus.sharing else gets)
     if all(finding.level != "fail" for finding in lacking):
         free = "in use unknown" if gpus.free is None else f"{gpus.free} free"
-        yield Finding("gpu-ok", "pass", f"{described(gpus)} allocatable, {free}")
+        yield Finding("gpu-ok", "pass", f"{gpu_words(gpus)} allocatable, {free}")
 
 
 def _age_finding(need: Need, node: NodeFacts) -> Finding | None:
@@ -132,13 +132,15 @@ def _shortage(need: Need, node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[
     if gpus.allocatable < needed:
         if missing is not None and missing.level == "fail":
             return
-        have = counted(gpus.allocatable, "GPU")
+        have = count_words(gpus.allocatable, "GPU")
         of = f", as many as {need.instance_type} has" if need.shape and needed == need.shape.gpus else ""
         message = f"{have} allocatable, and each pod asks for {needed}{of}"
         hint = "set an --instance-type with as many GPUs as the node has, or choose a larger node"
         yield Finding("too-few-gpus", "fail", message, hint)
     elif gpus.free is not None and gpus.free < needed:
-        message = f"{gpus.free} of {counted(gpus.allocatable, 'GPU')} free, and each pod asks for {needed}"
+        message = (
+            f"{gpus.free} of {count_words(gpus.allocatable, 'GPU')} free, and each pod asks for {needed}"
+        )
         hint = "wait for the pods that hold them, or choose another node"
         yield Finding("gpus-in-use", "fail", message, hint, kubectl_hints.pods_on(node.name))
 
@@ -149,13 +151,13 @@ def sharing_findings(node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[Findi
     if shared is None or not gpus.allocatable:
         return
     code = "gpus-sliced" if shared.strategy == "mig" else "gpus-shared"
-    offered = f"its {counted(gpus.allocatable, 'device')} {_are(gpus.allocatable)} {shared.words}"
+    offered = f"its {count_words(gpus.allocatable, 'device')} {_are(gpus.allocatable)} {shared.words}"
     look = kubectl_hints.labels_of(node.name)
     if needed > shared.together:
         why = {
             "mig": "a process can use one slice",
             "mps": "with MPS the device plugin gives a pod no more than one",
-        }.get(shared.strategy, f"a pod can get {counted(shared.together, 'GPU')} of them")
+        }.get(shared.strategy, f"a pod can get {count_words(shared.together, 'GPU')} of them")
         message = f"{offered}; {why}, and each pod asks for {needed}"
         yield Finding(code, "fail", message, "choose a node with whole GPUs", look)
         return
@@ -168,7 +170,7 @@ def sharing_findings(node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[Findi
 
 def unhealthy_finding(node: NodeFacts, gpus: Gpus, needed: int) -> Finding | None:
     """Fewer GPUs than the machine has: one has failed, or has fallen off the bus."""
-    there, why = expected(node, gpus)
+    there, why = expected_gpus(node, gpus)
     lost = there - gpus.allocatable
     if not gpus.allocatable or lost <= 0:
         return None
@@ -186,7 +188,7 @@ def unhealthy_finding(node: NodeFacts, gpus: Gpus, needed: int) -> Finding | Non
     )
 
 
-def expected(node: NodeFacts, gpus: Gpus) -> tuple[int, str]:
+def expected_gpus(node: NodeFacts, gpus: Gpus) -> tuple[int, str]:
     """How many devices the node should offer, and who says so when it is not the node's capacity."""
     if sharing.mig_slices(node.capacity) or (gpus.sharing and gpus.sharing.strategy in ("mig", "unknown")):
         return gpus.capacity, ""  # how many whole GPUs remain is not known
@@ -244,7 +246,7 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         message = f"the device plugin is switched off on this node ({sharing.LABEL_PLUGIN}=false)"
         return Finding("gpu-not-allocatable", "fail", message, "ask why, or choose another node", plugin)
     if gpus.capacity:
-        message = f"it has {counted(gpus.capacity, 'GPU')}, and none is allocatable"
+        message = f"it has {count_words(gpus.capacity, 'GPU')}, and none is allocatable"
         hint = "the device plugin stopped or holds them for unhealthy; check its pod on this node"
         return Finding("gpu-not-allocatable", "fail", message, hint, plugin)
     if found := _of_other_maker(amounts):
@@ -270,7 +272,7 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         return Finding("gpu-not-allocatable", "fail", message, hint, plugin)
     message = f"status.allocatable has no {api.GPU}"
     if shape := node.shape:
-        message += f", although a {shape.name} has {counted(shape.gpus, shape.gpu_model)}"
+        message += f", although a {shape.name} has {count_words(shape.gpus, shape.gpu_model)}"
     hint = "install the GPU vendor's device plugin, or check why it does not run on this node"
     return Finding("no-gpu", "fail", message, hint, plugin)
 
@@ -328,9 +330,8 @@ def _memory_findings(need: Need, node: NodeFacts, gpus: Gpus, gets: int) -> Iter
             f"each {what} has {each:g} GiB, and {preset.name} needs {preset.per_gpu_memory_gib} GiB on each"
         )
     elif total < per_node * _REPORTED_SHARE:
-        message = (
-            f"{counted(gets, what)} of {each:g} GiB make {total:g}, and {preset.name} needs {per_node:g} GiB"
-        )
+        have = f"{count_words(gets, what)} of {each:g} GiB make {total:g}"
+        message = f"{have}, and {preset.name} needs {per_node:g} GiB"
     else:
         return
     yield Finding(
@@ -350,7 +351,7 @@ def _model_findings(need: Need, model: Model, gpus: Gpus, gets: int, each: float
 
     what = {"mig": "slice", "mps": "share"}.get(gpus.sharing.strategy if gpus.sharing else "", "GPU")
     needed = estimate.estimated_nodes(model, estimate.Shape(gets, each / _REPORTED_SHARE))
-    has = f"{counted(gets, what)} of {each:g} GiB"
+    has = f"{count_words(gets, what)} of {each:g} GiB"
     if needed is None:
         message = f"{has}: no room for weights of {model.name} beside its cache"
     elif needed > 1 and not model.distributed:
@@ -364,13 +365,13 @@ def _model_findings(need: Need, model: Model, gpus: Gpus, gets: int, each: float
     )
 
 
-def described(gpus: Gpus) -> str:
+def gpu_words(gpus: Gpus) -> str:
     """`2 x Tesla-V100-PCIE-16GB of 16 GiB`."""
     memory = f" of {gpus.memory_gib:g} GiB" if gpus.memory_gib else ""
     return f"{gpus.allocatable} x {gpus.product or 'GPU'}{memory}"
 
 
-def counted(number: int, what: str) -> str:
+def count_words(number: int, what: str) -> str:
     """`1 GPU`, `2 GPUs`."""
     return f"{number} {plural(what, number)}"
 

@@ -188,29 +188,29 @@ def _raw(text: str) -> Any:
     """
     from yaml import YAMLError
 
-    from kaitoctl.kube.documents import Refused, located, parsed
+    from kaitoctl.kube.documents import Refused, locate_error, parse
 
     def scalar(written: str, plain: bool) -> str | None:
         return None if plain and written in _NULLS else written
 
     try:
-        found = next(iter(parsed(text, scalar, last_wins=True)), None)  # as yaml.v2 and vLLM do
+        found = next(iter(parse(text, scalar, last_wins=True)), None)  # as yaml.v2 and vLLM do
         return {} if found in (None, "") else found
     except (YAMLError, UnicodeError, Refused) as fault:
-        line, column, what = located(fault, text)
+        line, column, what = locate_error(fault, text)
         raise InputError(f"line {line}, column {column}: {what}") from None
 
 
 def _content(text: str, source: str) -> Mapping[str, Any]:
     from yaml import YAMLError
 
-    from kaitoctl.kube.documents import Refused, located, parsed
+    from kaitoctl.kube.documents import Refused, locate_error, parse
     from kaitoctl.kube.yaml_reader import meaning
 
     try:
-        found = next(iter(parsed(text, meaning, last_wins=True)), None)
+        found = next(iter(parse(text, meaning, last_wins=True)), None)
     except (YAMLError, UnicodeError, Refused) as fault:
-        line, column, what = located(fault, text)
+        line, column, what = locate_error(fault, text)
         raise InputError(f"{source}:{line}:{column}: {what}") from None
     if found is not None and not isinstance(found, dict):
         raise InputError(f"{source}: it is not a map")

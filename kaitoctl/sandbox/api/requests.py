@@ -141,7 +141,7 @@ def continue_from(token: str) -> tuple[int | None, ObjectKey]:
     return (None if version < 0 else version), ObjectKey(str(namespace), str(name))
 
 
-def decoded(body: bytes, content_type: str) -> Any:
+def decode_body(body: bytes, content_type: str) -> Any:
     """The JSON or YAML value of a body.
 
     Raises:
@@ -181,7 +181,7 @@ def delete_options(call: Call) -> Object:
     Source: Kubernetes 1.34 apiserver `pkg/endpoints/handlers/delete.go` DeleteResource.
     """
     if call.body.strip():
-        body = decoded(call.body, call.content_type)
+        body = decode_body(call.body, call.content_type)
         return dict(body) if isinstance(body, dict) else {}
     options: Object = {}
     if "gracePeriodSeconds" in call.query:

@@ -21,7 +21,7 @@ from kaitoctl.sandbox.api.requests import (
     Author,
     Call,
     Response,
-    decoded,
+    decode_body,
     delete_options,
     failure_response,
     is_true,
@@ -169,7 +169,7 @@ class Api:
             return self.reads.collection(call, resource, namespace)
         author = self._author(call)
         if call.method == "POST":
-            obj = decoded(call.body, call.content_type)
+            obj = decode_body(call.body, call.content_type)
             entry = self.writes.create(resource, namespace, obj, author)
             return self.reads.one(201, resource, entry, author.warnings)
         if call.method == "DELETE":
@@ -207,7 +207,7 @@ class Api:
         if call.method not in ("PUT", "PATCH"):
             raise method_not_allowed()
         author = self._author(call)
-        body = decoded(call.body, call.content_type)
+        body = decode_body(call.body, call.content_type)
         if is_apply:
             written = server_side_apply(self.writes, resource, key, entry, body, subresource, author)
         elif entry is None:
@@ -243,9 +243,9 @@ class Api:
                     return json_response(200, result)
                 return self.reads.one(200, resource, result)
             case "POST", "binding":
-                bind(self.writes, resource, entry, decoded(call.body, call.content_type), author)
+                bind(self.writes, resource, entry, decode_body(call.body, call.content_type), author)
             case "POST", "eviction":
-                asked = decoded(call.body, call.content_type)
+                asked = decode_body(call.body, call.content_type)
                 options = asked.get("deleteOptions") if isinstance(asked, dict) else None
                 must_be_dispensable(self.store, entry.obj)
                 self.deletes.delete(resource, entry, options if isinstance(options, dict) else {}, author)
@@ -255,7 +255,7 @@ class Api:
 
     def _scale(self, call: Call, resource: Resource, entry: Entry, media: str) -> Response:
         author = self._author(call)
-        body = decoded(call.body, call.content_type)
+        body = decode_body(call.body, call.content_type)
         if call.method == "PUT":
             return json_response(200, set_scale(self.writes, resource, entry, body, author))
         return json_response(200, patch_scale(self.writes, resource, entry, body, media, author))

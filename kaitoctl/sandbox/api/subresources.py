@@ -8,7 +8,7 @@ from kaitoctl.kube.objects import Object, dig, only
 from kaitoctl.sandbox import crd
 from kaitoctl.sandbox.api.identity import must_be_the_same
 from kaitoctl.sandbox.api.requests import Author
-from kaitoctl.sandbox.api.writes import Writes, patched
+from kaitoctl.sandbox.api.writes import Writes, apply_patch
 from kaitoctl.sandbox.builtin import Resource
 from kaitoctl.sandbox.error_status import bad_request, conflict
 from kaitoctl.sandbox.store import Entry
@@ -97,7 +97,7 @@ def patch_scale(
     scale = scale_of(resource, crd.in_version(resource, entry.obj))
     if media.startswith("application/apply-patch"):
         media = "application/merge-patch+json"
-    return set_scale(writes, resource, entry, patched(scale, patch, media, resource), author)
+    return set_scale(writes, resource, entry, apply_patch(scale, patch, media, resource), author)
 
 
 def _steps(path: str) -> list[str]:

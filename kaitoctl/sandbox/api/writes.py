@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from kaitoctl.kube.conditions import timestamp
-from kaitoctl.kube.objects import Object, ObjectKey, generation_of, merge_patched, only, without
+from kaitoctl.kube.objects import Object, ObjectKey, apply_merge_patch, generation_of, only, without
 from kaitoctl.sandbox import crd, types
 from kaitoctl.sandbox.admission.addresses import Addresses
 from kaitoctl.sandbox.admission.admission import admit
@@ -35,7 +35,7 @@ from kaitoctl.sandbox.error_status import (
     required,
     unsupported_media_type,
 )
-from kaitoctl.sandbox.patch import PatchFailed, json_patched, strategically_patched
+from kaitoctl.sandbox.patch import PatchFailed, apply_json_patch, apply_strategic_patch
 from kaitoctl.sandbox.server_side_apply import Manager, Owners, managed_fields_of, owners_of, update
 from kaitoctl.sandbox.store import Entry, Store
 
@@ -339,7 +339,7 @@ class Writes:
             Failure: 400, 409, 415, 422.
         """
         live = crd.in_version(resource, entry.obj)
-        new = patched(live, patch, media, resource)
+        new = apply_patch(live, patch, media, resource)
         return self.replace(resource, entry, new, subresource, author, is_put=False)
 
 
@@ -356,7 +356,7 @@ def decoded_as(resource: Resource, struct: types.Struct, obj: Object) -> tuple[O
         raise bad_request(f"{kind} in version {version!r} cannot be handled as a {kind}: {error}") from None
 
 
-def patched(live: Object, patch: Any, media: str, resource: Resource) -> Any:
+def apply_patch(live: Object, patch: Any, media: str, resource: Resource) -> Any:
     """An object with a JSON, merge or strategic patch.
 
     Raises:
@@ -365,12 +365,12 @@ def patched(live: Object, patch: Any, media: str, resource: Resource) -> Any:
     must_be_patch(media, resource)
     try:
         if media == "application/json-patch+json":
-            return json_patched(live, patch)
+            return apply_json_patch(live, patch)
         if not isinstance(patch, dict):
             raise bad_request("a merge patch must be an object")
         if media == "application/merge-patch+json":
-            return merge_patched(live, patch)
-        return strategically_patched(live, patch, resource.shape)
+            return apply_merge_patch(live, patch)
+        return apply_strategic_patch(live, patch, resource.shape)
     except PatchFailed as error:
         message = f"the server rejected our request due to an error in our request: {error}"
         raise Failure(422, "Invalid", message) from None
