@@ -22,9 +22,9 @@ from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.kaito_detection import as_said, rules_in
 from kaitoctl.commands.new_manifest import ManifestOptions, RequestedManifest, judge, show
 from kaitoctl.commands.observe_adapters import find_workspace
-from kaitoctl.commands.observe_nodes import observe, sparing_others
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
+from kaitoctl.commands.wait_for_nodes import verdict_now
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer, Unreachable
 from kaitoctl.kaito import adapter_rollout, api, convert, model_protocols, node_check, prices
 from kaitoctl.kaito.serving import local_address
@@ -33,7 +33,6 @@ from kaitoctl.kube.objects import SERVICE, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.node_check import Verdict
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
@@ -121,7 +120,7 @@ async def _check_nodes(
         return
     output.step(f"checking {len(names)} preferred node{'s' if len(names) > 1 else ''}")
     try:
-        verdict = await _verdict(client, workspace, rules_in(setting, workspace))
+        verdict = await verdict_now(client, workspace, rules_in(setting, workspace))
     except ApiError as error:
         if error.status != 403:
             raise
@@ -140,12 +139,6 @@ async def _check_nodes(
             hint="fix the nodes as shown above, or apply all the same with --skip-node-check",
         )
     output.success(f"preferred nodes can be used: {', '.join(usable)}")
-
-
-async def _verdict(client: Client, workspace: Object, rules: node_check.Rules) -> Verdict:
-    """The same look at the cluster, and the same judgement, as `kaitoctl check-nodes`."""
-    verdict = (await observe(client, workspace, rules)).verdict(workspace, rules)
-    return await sparing_others(client, workspace, verdict)
 
 
 async def _apply(client: Client, workspace: Object, *, dry_run: bool) -> Object:

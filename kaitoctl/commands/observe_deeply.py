@@ -34,6 +34,7 @@ from kaitoctl.kube.objects import (
     Kind,
     Object,
     ObjectKey,
+    creation_time_of,
     dig,
     is_being_deleted,
     key_of,
@@ -274,9 +275,7 @@ async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[t
                 found[metadata["name"], container] = text
                 return
 
-    newest = sorted(
-        seen.pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True
-    )
+    newest = sorted(seen.pods, key=creation_time_of, reverse=True)
     troubled = [
         (pod, item)
         for pod in newest

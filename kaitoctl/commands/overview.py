@@ -32,6 +32,7 @@ from kaitoctl.kube.objects import (
     Kind,
     Object,
     ObjectKey,
+    creation_time_of,
     dig,
     is_being_deleted,
     key_of,
@@ -262,6 +263,6 @@ def _row(
         f"{len(here)}/{node_check.planned_nodes(workspace)}" if pods_seen else "?",
         str(held) if pods_seen else "?",
         len(dig(workspace, "inference", "adapters") or ()),
-        str(workspace["metadata"].get("creationTimestamp") or ""),
+        creation_time_of(workspace),
         words,
     )

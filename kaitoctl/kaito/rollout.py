@@ -20,7 +20,14 @@ from kaitoctl.kaito.serving import is_on_lost_node, lost_words, serving
 from kaitoctl.kaito.snapshot import Snapshot, event_time
 from kaitoctl.kaito.workspace_conditions import JOB_REPLACED
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
+from kaitoctl.kube.objects import (
+    Object,
+    annotations_of,
+    creation_time_of,
+    dig,
+    generation_of,
+    is_being_deleted,
+)
 from kaitoctl.kube.workloads import is_observed, is_rolled_out, refused_pods, replicas, why_stalled
 
 _REVISION = "workspace.kaito.io/revision"
@@ -161,7 +168,7 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
     # Kubernetes gives a rollout up after ten minutes; a large model may take longer to load, and then serves.
     loads = not seen.is_ours and any(map(pod_state.is_on_its_way, current_pods(workspace, seen)))
     for workload in _workloads(workspace, seen):
-        if not loads and (why := stalled(workload)):
+        if not loads and (why := why_stalled(workload)):
             return f"{workload['kind']} {workload['metadata']['name']}: {why}"
     return controller_errors.failure(workspace, is_ours=seen.is_ours)
 
@@ -410,9 +417,9 @@ def current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
         if not started or started.get("reason") == JOB_REPLACED:
             return []  # what there is may belong to the job before
         here = [pod for pod in seen.pods if not is_being_deleted(pod)]
-        return sorted(here, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))[-1:]
+        return sorted(here, key=creation_time_of)[-1:]
     workloads = _workloads(workspace, seen)
     updated = sum(int(dig(item, "status", "updatedReplicas") or 0) for item in workloads if is_observed(item))
     alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pod_state.is_finished(pod)]
-    alive.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
+    alive.sort(key=creation_time_of, reverse=True)
     return alive[:updated]

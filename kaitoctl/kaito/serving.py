@@ -14,7 +14,15 @@ from typing import Literal
 
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, annotations_of, dig, is_being_deleted, key_of, labels_of
+from kaitoctl.kube.objects import (
+    Object,
+    annotations_of,
+    dig,
+    is_being_deleted,
+    key_of,
+    labels_of,
+    selector_text,
+)
 
 Gap = Literal["", "pods", "missing", "type", "selector", "port", "endpoints"]
 """Where the way to the model ends: at its pods, a missing Service, its type, its selector, its port, or at
@@ -74,7 +82,7 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
     else:
         chosen = [pod for pod in ready if any(_is_in(item, pod) for item in slices)]
     if not chosen:
-        words = f"the selector of Service {name}, {_pairs(selector)}, fits none of its ready pods"
+        words = f"the selector of Service {name}, {selector_text(selector)}, fits none of its ready pods"
         return Serving(gap="selector", words=words if selector else f"Service {name} has no selector")
     port = asked_port(service)
     if port is None:
@@ -243,10 +251,6 @@ def _unready(seen: Snapshot) -> str:
     if any(is_being_deleted(pod) for pod in seen.pods):
         return "its pods are being deleted"
     return "its pods have ended" if seen.pods else "it has no pods"
-
-
-def _pairs(labels: Object) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def _names(pods: Iterable[Object]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from kaitoctl.kube.objects import (
     Object,
     ObjectKey,
     annotations_of,
+    creation_time_of,
     dig,
     is_controlled_by,
     key_of,
@@ -351,7 +352,7 @@ def has_started(workspace: Object, pods: Iterable[Object]) -> bool:
 def pods_of(made: Object, pods: Iterable[Object]) -> list[Object]:
     """Those of the pods that the Job has made, newest first."""
     mine = [pod for pod in pods if is_controlled_by(pod, made)]
-    return sorted(mine, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
+    return sorted(mine, key=creation_time_of, reverse=True)
 
 
 def failure(made: Object, pods: Iterable[Object]) -> Failure | None:

@@ -20,6 +20,7 @@ from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view_tree import Item, tree_of
 from kaitoctl.kube.objects import (
     Object,
+    creation_time_of,
     dig,
     generation_of,
     key_of,
@@ -186,8 +187,8 @@ def title(workspace: Object) -> str:
 def _began(workspace: Object, seen: Snapshot) -> str:
     """When the newest pod was made, or before that the Workspace: from then on its budget counts."""
     pods = current_pods(workspace, seen)
-    moments = [str(pod["metadata"].get("creationTimestamp") or "") for pod in pods]
-    return max(moments, default="") or str(workspace["metadata"].get("creationTimestamp") or "")
+    moments = [creation_time_of(pod) for pod in pods]
+    return max(moments, default="") or creation_time_of(workspace)
 
 
 def _conditions(workspace: Object) -> Iterable[Condition]:

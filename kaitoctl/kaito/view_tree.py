@@ -17,6 +17,7 @@ from kaitoctl.kube.objects import (
     GPU_RESOURCES,
     Object,
     controller_of,
+    creation_time_of,
     dig,
     is_being_deleted,
     key_of,
@@ -69,7 +70,7 @@ def tree_of(workspace: Object, seen: Snapshot, progress: Progress) -> Item:
     children += _pods(orphans)
     children += [_service(item, seen) for item in _by_name(seen.services)]
     name, info = key_of(workspace).name, measured_throughput(workspace)
-    return Item("Workspace", name, mark, status, _creation_time(workspace), info, tuple(children))
+    return Item("Workspace", name, mark, status, creation_time_of(workspace), info, tuple(children))
 
 
 def measured_throughput(workspace: Object) -> str:
@@ -86,10 +87,6 @@ def measured_throughput(workspace: Object) -> str:
 
 def _by_name(objects: Iterable[Object]) -> list[Object]:
     return sorted(objects, key=lambda obj: str(obj["metadata"]["name"]))
-
-
-def _creation_time(obj: Object) -> str:
-    return str(obj["metadata"].get("creationTimestamp") or "")
 
 
 def _claim(claim: Object, seen: Snapshot) -> Item:
@@ -114,7 +111,7 @@ def _claim(claim: Object, seen: Snapshot) -> Item:
     ]
     children = (_node(node),) if node is not None else ()
     name = str(claim["metadata"]["name"])
-    return Item(str(claim["kind"]), name, mark, status, _creation_time(claim), " ".join(asked), children)
+    return Item(str(claim["kind"]), name, mark, status, creation_time_of(claim), " ".join(asked), children)
 
 
 def _node(node: Object) -> Item:
@@ -130,7 +127,7 @@ def _node(node: Object) -> Item:
             few = f"{allocatable} of {capacity}" if allocatable != capacity else f"{capacity}"
             gpus.append(f"{few} {node_check.plural('GPU', capacity)}")
     info = ", ".join(gpus) or "no GPU"
-    return Item("Node", str(node["metadata"]["name"]), mark, status, _creation_time(node), info)  # type: ignore[arg-type]
+    return Item("Node", str(node["metadata"]["name"]), mark, status, creation_time_of(node), info)  # type: ignore[arg-type]
 
 
 def _whole(amount: object) -> int:
@@ -145,7 +142,7 @@ def _workload(item: Object, workspace: Object, seen: Snapshot) -> Item:
     owner = controller_of(item)
     if owner is None or owner.get("uid") != uid_of(workspace):
         whose = f"of {owner['kind']} {owner['name']}" if owner else "without an owner"
-        return Item(kind, name, "bad", "NotOurs", _creation_time(item), whose)
+        return Item(kind, name, "bad", "NotOurs", creation_time_of(item), whose)
     own = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") == uid]
     children = _pods(own)
     sets = [one for one in _by_name(seen.replica_sets) if (controller_of(one) or {}).get("uid") == uid]
@@ -157,10 +154,10 @@ def _workload(item: Object, workspace: Object, seen: Snapshot) -> Item:
         counts = {word: _whole(dig(item, "status", word)) for word in ("active", "succeeded", "failed")}
         mark: Mark = "ok" if counts["succeeded"] else "bad" if counts["failed"] else "busy"
         status = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "Pending"
-        return Item(kind, name, mark, status, _creation_time(item), "", tuple(children))
+        return Item(kind, name, mark, status, creation_time_of(item), "", tuple(children))
     ready, wanted = _whole(dig(item, "status", "readyReplicas")), replicas(item)
     mark = "ok" if is_rolled_out(item) else "bad" if why_stalled(item) else "busy"
-    return Item(kind, name, mark, f"{ready}/{wanted} ready", _creation_time(item), "", tuple(children))
+    return Item(kind, name, mark, f"{ready}/{wanted} ready", creation_time_of(item), "", tuple(children))
 
 
 def _replica_set(item: Object, pods: list[Object]) -> Item:
@@ -168,7 +165,7 @@ def _replica_set(item: Object, pods: list[Object]) -> Item:
     mark: Mark = "off" if not wanted else "ok" if ready == wanted else "busy"
     children = tuple(_pods(pods))
     name = str(item["metadata"]["name"])
-    return Item("ReplicaSet", name, mark, f"{ready}/{wanted} ready", _creation_time(item), "", children)
+    return Item("ReplicaSet", name, mark, f"{ready}/{wanted} ready", creation_time_of(item), "", children)
 
 
 _MOST_FAILED = 3
@@ -189,7 +186,7 @@ def _pods(pods: list[Object]) -> list[Item]:
             f"{len(found)} pods",
             "bad",
             status,
-            max(map(_creation_time, found)),
+            max(map(creation_time_of, found)),
             "the newest is this old",
         )
         for status, found in sorted(many.items())
@@ -217,7 +214,7 @@ def _pod(pod: Object) -> Item:
         str(pod["metadata"]["name"]),
         mark,
         status,
-        _creation_time(pod),
+        creation_time_of(pod),
         ", ".join(words),
         tuple(_containers(pod)),
     )
@@ -247,15 +244,15 @@ def _service(item: Object, seen: Snapshot) -> Item:
     name, spec = str(item["metadata"]["name"]), item.get("spec") or {}
     is_main = item is main_service(seen)
     if spec.get("clusterIP") == "None" and not is_main:
-        return Item("Service", name, "ok", "Headless", _creation_time(item))
+        return Item("Service", name, "ok", "Headless", creation_time_of(item))
     ports = ",".join(str(port.get("port")) for port in spec.get("ports") or ())
     address = f"{spec.get('clusterIP') or '-'}:{ports}"
     if not is_main:
         return Item(
-            "Service", name, "ok", str(spec.get("type") or "ClusterIP"), _creation_time(item), address
+            "Service", name, "ok", str(spec.get("type") or "ClusterIP"), creation_time_of(item), address
         )
     found = serving(seen)
     count = len(found.pods)
     status = f"{count} {node_check.plural('endpoint', count)}"
     mark: Mark = "ok" if count else "busy" if found.gap == "pods" else "bad"
-    return Item("Service", name, mark, status, _creation_time(item), address)
+    return Item("Service", name, mark, status, creation_time_of(item), address)

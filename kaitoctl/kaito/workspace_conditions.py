@@ -18,7 +18,14 @@ from kaitoctl.kaito.node_check import Verdict, instance_type_of
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import condition, is_true
-from kaitoctl.kube.objects import Object, annotations_of, dig, generation_of, is_being_deleted
+from kaitoctl.kube.objects import (
+    Object,
+    annotations_of,
+    creation_time_of,
+    dig,
+    generation_of,
+    is_being_deleted,
+)
 from kaitoctl.kube.workloads import is_rolled_out, refused_pods, replicas, why_stalled
 
 # Reasons that end a rollout: waiting will not help, somebody has to change something.
@@ -362,7 +369,7 @@ def _job_to_be_replaced(workspace: Object, old: Object) -> str:
 
 def _present(pods: tuple[Object, ...]) -> list[Object]:
     """The pods that matter, newest first: finished and terminating ones only when there are no others."""
-    newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
+    newest = sorted(pods, key=creation_time_of, reverse=True)
     return [pod for pod in newest if not pod_state.is_finished(pod) and not is_being_deleted(pod)] or newest
 
 

@@ -117,6 +117,11 @@ def uid_of(obj: Object) -> str:
     return str(obj.get("metadata", {}).get("uid") or "")
 
 
+def creation_time_of(obj: Object) -> str:
+    """When an object was created, in text that sorts; empty for one that was not."""
+    return str(obj["metadata"].get("creationTimestamp") or "")
+
+
 def resource_version_of(obj: Object) -> str:
     """The version of an object as read, opaque; empty for one that was not."""
     return str(obj["metadata"].get("resourceVersion") or "")
@@ -140,6 +145,16 @@ def annotations_of(obj: Object) -> dict[str, str]:
 def without(obj: Object, *names: str) -> Object:
     """A shallow copy without these fields."""
     return {key: value for key, value in obj.items() if key not in names}
+
+
+def as_map(value: Any) -> Object:
+    """The value where it is a map; an empty one otherwise."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_maps(value: Any) -> list[Object]:
+    """The entries of a list, each as a map; none where it is no list."""
+    return [as_map(item) for item in value] if isinstance(value, list) else []
 
 
 def only(obj: Mapping[str, Any], *names: str) -> Object:

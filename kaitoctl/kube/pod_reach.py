@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kaitoctl.kube.objects import Object
+from kaitoctl.kube.objects import Object, as_map, as_maps
 
 Kind = Literal["identity", "secret", "scheduling", "cluster", "unknown", "never"]
 
@@ -220,11 +220,11 @@ def reaches(template: Object) -> list[Reach]:
 
     Whatever is of another type than it should be is passed over: the API server refuses it.
     """
-    spec = _map(template.get("spec"))
+    spec = as_map(template.get("spec"))
     found = [*_seccomp(template), *_fields("spec", spec, POD_FIELDS), *_identity(spec), *_tolerations(spec)]
     found += [*_affinity(spec), *_volumes(spec)]
     for name in ("initContainers", "containers"):
-        for index, container in enumerate(_maps(spec.get(name))):
+        for index, container in enumerate(as_maps(spec.get(name))):
             where = f"spec.{name}[{index}]"
             found += [*_fields(where, container, CONTAINER_FIELDS), *_environment(where, container)]
     return found
@@ -260,7 +260,7 @@ def service_account(spec: Object) -> str:
 
 
 def _tolerations(spec: Object) -> Iterator[Reach]:
-    for index, toleration in enumerate(_maps(spec.get("tolerations"))):
+    for index, toleration in enumerate(as_maps(spec.get("tolerations"))):
         key = str(toleration.get("key") or "")
         domain = key.partition("/")[0] if "/" in key else ""
         is_system = key in _SYSTEM_TAINT_KEYS or any(
@@ -274,28 +274,28 @@ def _tolerations(spec: Object) -> Iterator[Reach]:
 
 def _affinity(spec: Object) -> Iterator[Reach]:
     """Pods of other namespaces that are kept away: the scheduler heeds it when it places those, too."""
-    anti = _map(_map(spec.get("affinity")).get("podAntiAffinity"))
+    anti = as_map(as_map(spec.get("affinity")).get("podAntiAffinity"))
     for field, terms in anti.items():
-        for index, item in enumerate(_maps(terms)):
-            term = _map(item.get("podAffinityTerm")) or item
+        for index, item in enumerate(as_maps(terms)):
+            term = as_map(item.get("podAffinityTerm")) or item
             if term.get("namespaces") or term.get("namespaceSelector") is not None:
                 yield Reach("scheduling", f"spec.affinity.podAntiAffinity.{field}[{index}]: other namespaces")
 
 
 def _volumes(spec: Object) -> Iterator[Reach]:
     account = service_account(spec)
-    for index, volume in enumerate(_maps(spec.get("volumes"))):
+    for index, volume in enumerate(as_maps(spec.get("volumes"))):
         where = f"spec.volumes[{index}]"
         yield from _fields(where, volume, VOLUMES)
         yield from _claim(f"{where}.ephemeral.volumeClaimTemplate", volume)
-        for number, source in enumerate(_maps(_map(volume.get("projected")).get("sources"))):
+        for number, source in enumerate(as_maps(as_map(volume.get("projected")).get("sources"))):
             for found in _fields(f"{where}.projected.sources[{number}]", source, PROJECTIONS):
                 yield Reach(found.kind, found.path, account if found.kind == "identity" else found.name)
 
 
 def _claim(where: str, volume: Object) -> Iterator[Reach]:
-    made = _map(_map(volume.get("ephemeral")).get("volumeClaimTemplate"))
-    spec, annotations = _map(made.get("spec")), _map(_map(made.get("metadata")).get("annotations"))
+    made = as_map(as_map(volume.get("ephemeral")).get("volumeClaimTemplate"))
+    spec, annotations = as_map(made.get("spec")), as_map(as_map(made.get("metadata")).get("annotations"))
     yield from _fields(f"{where}.spec", spec, CLAIM_FIELDS)
     # No class is no new disk, but any that is there without one.
     if spec.get("storageClassName") == "":
@@ -305,22 +305,14 @@ def _claim(where: str, volume: Object) -> Iterator[Reach]:
 
 
 def _environment(where: str, container: Object) -> Iterator[Reach]:
-    for index, variable in enumerate(_maps(container.get("env"))):
-        yield from _fields(f"{where}.env[{index}].valueFrom", _map(variable.get("valueFrom")), ENVIRONMENT)
-    for index, source in enumerate(_maps(container.get("envFrom"))):
+    for index, variable in enumerate(as_maps(container.get("env"))):
+        yield from _fields(f"{where}.env[{index}].valueFrom", as_map(variable.get("valueFrom")), ENVIRONMENT)
+    for index, source in enumerate(as_maps(container.get("envFrom"))):
         yield from _fields(f"{where}.envFrom[{index}]", source, WHOLE_ENVIRONMENT)
 
 
 def _seccomp(template: Object) -> Iterator[Reach]:
     """Kubernetes before 1.27 obeys annotations that the standard of today no longer looks at."""
-    for key, value in _map(_map(template.get("metadata")).get("annotations")).items():
+    for key, value in as_map(as_map(template.get("metadata")).get("annotations")).items():
         if _SECCOMP in str(key) and value == "unconfined":
             yield Reach("cluster", f"metadata.annotations[{key}]: {value}")
-
-
-def _map(value: Any) -> Object:
-    return value if isinstance(value, dict) else {}
-
-
-def _maps(value: Any) -> list[Object]:
-    return [item if isinstance(item, dict) else {} for item in value] if isinstance(value, list) else []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, as_map, as_maps, dig
 
 Level = Literal["baseline", "restricted"]
 
@@ -104,14 +104,14 @@ def violations(template: Object, level: Level) -> list[str]:
             than it should be is passed over.
         level: `restricted` forbids all that `baseline` does, and more.
     """
-    pod = _map(template.get("spec"))
+    pod = as_map(template.get("spec"))
     found = [*_annotations(template), *(f"spec.{what}" for what in _baseline(pod))]
     return found + [f"spec.{what}" for what in _restricted_faults(pod)] if level == "restricted" else found
 
 
 def _annotations(template: Object) -> Iterator[str]:
     """AppArmor as it was asked for before Kubernetes 1.30; container runtimes obey it to this day."""
-    for key, value in _map(_map(template.get("metadata")).get("annotations")).items():
+    for key, value in as_map(as_map(template.get("metadata")).get("annotations")).items():
         is_profile = str(key).startswith(_APPARMOR)
         if is_profile and value not in ("", "runtime/default") and not str(value).startswith("localhost/"):
             yield f"metadata.annotations[{key}]: {value}"
@@ -119,10 +119,10 @@ def _annotations(template: Object) -> Iterator[str]:
 
 def _baseline(pod: Object) -> Iterator[str]:
     yield from (f"{name}: true" for name in _HOST if pod.get(name) is True)
-    for index, volume in enumerate(_maps(pod.get("volumes"))):
+    for index, volume in enumerate(as_maps(pod.get("volumes"))):
         if volume.get("hostPath") is not None:
             yield f"volumes[{index}].hostPath"
-    for index, sysctl in enumerate(_maps(dig(pod, "securityContext", "sysctls"))):
+    for index, sysctl in enumerate(as_maps(dig(pod, "securityContext", "sysctls"))):
         if sysctl.get("name") not in _SYSCTLS:
             yield f"securityContext.sysctls[{index}]: {sysctl.get('name')}"
     for where, context in _contexts(pod):
@@ -135,16 +135,16 @@ def _baseline_container(where: str, container: Object, *, has_user_namespace: bo
     mount = dig(container, "securityContext", "procMount") or "Default"
     if mount != "Default" and not has_user_namespace:
         yield f"{where}.securityContext.procMount: {mount}"
-    for index, port in enumerate(_maps(container.get("ports"))):
+    for index, port in enumerate(as_maps(container.get("ports"))):
         if port.get("hostPort"):
             yield f"{where}.ports[{index}].hostPort: {port['hostPort']}"
     # The kubelet asks, from the node's own network: it would reach what the pod cannot.
-    asking = [(name, _map(container.get(name))) for name in _PROBES]
-    lifecycle = _map(container.get("lifecycle"))
-    asking += [(f"lifecycle.{name}", _map(lifecycle.get(name))) for name in _HANDLERS]
+    asking = [(name, as_map(container.get(name))) for name in _PROBES]
+    lifecycle = as_map(container.get("lifecycle"))
+    asking += [(f"lifecycle.{name}", as_map(lifecycle.get(name))) for name in _HANDLERS]
     for name, handler in asking:
         for how in _ASKING_A_HOST:
-            if host := _map(handler.get(how)).get("host"):
+            if host := as_map(handler.get(how)).get("host"):
                 yield f"{where}.{name}.{how}.host: {host}"
 
 
@@ -165,24 +165,24 @@ def _baseline_context(where: str, context: Object) -> Iterator[str]:
 
 
 def _restricted_faults(pod: Object) -> Iterator[str]:
-    for index, volume in enumerate(_maps(pod.get("volumes"))):
+    for index, volume in enumerate(as_maps(pod.get("volumes"))):
         yield from (f"volumes[{index}].{name}" for name in volume if name not in _VOLUMES)
     if not _has_user_namespace(pod):  # where root of the pod is nobody on the node
         for where, context in _contexts(pod):
             if context.get("runAsUser") == 0:
                 yield f"{where}.runAsUser: 0"
-        shared = _map(pod.get("securityContext")).get("runAsNonRoot")
+        shared = as_map(pod.get("securityContext")).get("runAsNonRoot")
         if shared is False:
             yield "securityContext.runAsNonRoot is not true"
         for where, container in _containers(pod):
-            if _map(container.get("securityContext")).get("runAsNonRoot", shared) is not True:
+            if as_map(container.get("securityContext")).get("runAsNonRoot", shared) is not True:
                 yield f"{where}.securityContext.runAsNonRoot is not true"
     for where, container in _containers(pod):
         yield from _restricted_container(f"{where}.securityContext", container, pod)
 
 
 def _restricted_container(where: str, container: Object, pod: Object) -> Iterator[str]:
-    context, shared = _map(container.get("securityContext")), _map(pod.get("securityContext"))
+    context, shared = as_map(container.get("securityContext")), as_map(pod.get("securityContext"))
     if _has_user_namespace(pod) and (mount := context.get("procMount") or "Default") != "Default":
         yield f"{where}.procMount: {mount}"  # without one, `_baseline` says so
     if dig(pod, "os", "name") == "windows":
@@ -204,23 +204,15 @@ def _has_user_namespace(pod: Object) -> bool:
 
 
 def _contexts(pod: Object) -> Iterator[tuple[str, Object]]:
-    yield "securityContext", _map(pod.get("securityContext"))
+    yield "securityContext", as_map(pod.get("securityContext"))
     for where, container in _containers(pod):
-        yield f"{where}.securityContext", _map(container.get("securityContext"))
+        yield f"{where}.securityContext", as_map(container.get("securityContext"))
 
 
 def _containers(pod: Object) -> Iterator[tuple[str, Object]]:
     for kind in _CONTAINERS:
-        for index, container in enumerate(_maps(pod.get(kind))):
+        for index, container in enumerate(as_maps(pod.get(kind))):
             yield f"{kind}[{index}]", container
-
-
-def _map(value: Any) -> Object:
-    return value if isinstance(value, dict) else {}
-
-
-def _maps(value: Any) -> list[Object]:
-    return [item if isinstance(item, dict) else {} for item in value] if isinstance(value, list) else []
 
 
 def _names(value: Any) -> list[str]:

@@ -15,7 +15,16 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
-from kaitoctl.kube.objects import Kind, Object, ObjectKey, controller_of, dig, key_of, labels_of
+from kaitoctl.kube.objects import (
+    Kind,
+    Object,
+    ObjectKey,
+    controller_of,
+    dig,
+    key_of,
+    labels_of,
+    resource_version_of,
+)
 from kaitoctl.reconcile.store import Change, Store
 from kaitoctl.reconcile.watch_state import MOST_FAILED_WATCHES, State, WatchState, is_before
 
@@ -193,7 +202,7 @@ class Informer:
             version = page.resource_version
             for obj in page.items:
                 if (key := self._key(obj)) is not None and (kept := self._apply_transform(obj)) is not None:
-                    now[key] = _version_of(obj), self.store.pack(kept)
+                    now[key] = resource_version_of(obj), self.store.pack(kept)
             page.items.clear()  # the next one needs the room
         was_missing = self._state.listed(version, asyncio.get_running_loop().time())
         newer = {key for key in self._written if is_before(version, self._versions.get(key, ""))}
@@ -235,7 +244,7 @@ class Informer:
 
     def _apply_event(self, event: WatchEvent) -> None:
         obj = event.object
-        version = _version_of(obj)
+        version = resource_version_of(obj)
         if event.type != "BOOKMARK":  # a bookmark has a place in the stream and no identity
             if (key := self._key(obj)) is None:
                 return
@@ -272,7 +281,7 @@ class Informer:
         try:
             key = key_of(obj)
             controller_of(obj)
-            _version_of(obj)
+            resource_version_of(obj)
         except (KeyError, TypeError, AttributeError, ValueError):
             logger.warning(
                 "watching %s: left out a malformed object, a %s of %s",  # not its values: they may be secret
@@ -287,7 +296,7 @@ class Informer:
     def _set(self, key: ObjectKey, new: Object | None) -> None:
         if new is None:
             self._versions.pop(key, None)
-        elif (version := _version_of(new)) and version == self._versions.get(key):
+        elif (version := resource_version_of(new)) and version == self._versions.get(key):
             return
         else:
             self._versions[key] = version
@@ -333,10 +342,6 @@ async def follow(client: Client, kind: Kind, namespace: str, name: str) -> Async
         running.cancel()
         synced.cancel()
         await asyncio.gather(running, synced, return_exceptions=True)
-
-
-def _version_of(obj: Object) -> str:
-    return str(obj["metadata"].get("resourceVersion") or "")
 
 
 def without_version(obj: Object) -> Object:

@@ -14,7 +14,7 @@ from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.snapshot import Snapshot, times_of
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
-from kaitoctl.kube.objects import Object, dig, generation_of, is_being_deleted, key_of
+from kaitoctl.kube.objects import Object, creation_time_of, dig, generation_of, is_being_deleted, key_of
 
 _EVIDENCE_LINES = 4
 _LAST_PODS = 3
@@ -61,8 +61,13 @@ class Case:
         if current := current_pods(self.workspace, self.seen):
             return current
         here = [pod for pod in self.seen.pods if not is_being_deleted(pod)]
-        here.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+        here.sort(key=creation_time_of)
         return [pod for pod in here if not pod_state.is_finished(pod)] or here[-_LAST_PODS:]
+
+    @property
+    def waited_s(self) -> float:
+        """For how long the Workspace has been there."""
+        return self.age_s(self.workspace["metadata"].get("creationTimestamp"))
 
     def age_s(self, moment: object) -> float:
         """Seconds since a timestamp; 0 when it is none."""

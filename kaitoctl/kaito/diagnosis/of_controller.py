@@ -181,7 +181,7 @@ def refused_template(case: Case) -> Iterator[Cause]:
 
 def locked_out(case: Case) -> Iterator[Cause]:
     """Admitted when it was created; but KAITO's own first write to it is refused by KAITO's own webhook."""
-    if _is_taken_up(case) or not _may_be_kaitos(case) or _waited_s(case) <= _AT_ONCE_S:
+    if _is_taken_up(case) or not _may_be_kaitos(case) or case.waited_s <= _AT_ONCE_S:
         return
     from kaitoctl.kaito import validation
 
@@ -215,7 +215,7 @@ def busy(case: Case) -> Iterator[Cause]:
         return
     if case.seen.claims and any(map(is_being_deleted, case.seen.claims)):
         return  # its turn has come: nodes go
-    age_s = max(_waited_s(case), case.age_s(case.workspace["metadata"].get("deletionTimestamp")))
+    age_s = max(case.waited_s, case.age_s(case.workspace["metadata"].get("deletionTimestamp")))
     if not is_being_deleted(case.workspace) and age_s <= _AT_ONCE_S:
         return
     names = [str(key) for key in case.seen.waiting]
@@ -257,7 +257,3 @@ def _may_be_kaitos(case: Case) -> bool:
 def _is_taken_up(case: Case) -> bool:
     found = dig(case.workspace, "status", "conditions") or ()
     return any(is_of_now(case, item) for item in found) or bool(case.seen.workloads)
-
-
-def _waited_s(case: Case) -> float:
-    return case.age_s(case.workspace["metadata"].get("creationTimestamp"))

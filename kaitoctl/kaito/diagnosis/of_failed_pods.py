@@ -15,7 +15,7 @@ from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, creation_time_of, dig
 
 _DISK = r"(?i)disk|ephemeral-storage|resource: (?:\w*inodes|nodefs|imagefs|containerfs)"
 _DEVICES = r"(?i)\bdevices?\b|Allocate failed|nvidia|\bgpu\b"
@@ -34,12 +34,12 @@ class _Group:
 
     @property
     def newest(self) -> Object:
-        return max(self.pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+        return max(self.pods, key=creation_time_of)
 
 
 def failed_pods(case: Case) -> Iterator[Cause]:
     """Pods that failed as a whole, each kind of failure once."""
-    for group in sorted(_groups(case), key=lambda group: _creation_time(group.newest), reverse=True):
+    for group in sorted(_groups(case), key=lambda group: creation_time_of(group.newest), reverse=True):
         code = code_of("pod", group.reason) or "kubernetes-says"
         if group.reason == "Evicted" and re.search(_DISK, group.words):
             code = "disk-full"
@@ -62,10 +62,6 @@ def _groups(case: Case) -> list[_Group]:
         key = (reason, re.sub(_VARYING, "#", words), node)
         found.setdefault(key, _Group(reason, words, node, [])).pods.append(pod)
     return list(found.values())
-
-
-def _creation_time(pod: Object) -> str:
-    return str(pod["metadata"].get("creationTimestamp") or "")
 
 
 def _cause(case: Case, group: _Group, code: str) -> Cause:
@@ -132,7 +128,7 @@ def _weight(case: Case, newest: Object) -> Weight:
         pod
         for pod in case.seen.pods
         if not pod_state.is_finished(pod)
-        and _creation_time(pod) >= _creation_time(newest)
+        and creation_time_of(pod) >= creation_time_of(newest)
         and dig(pod, "spec", "nodeName")
     ]
     served = any(pod_state.is_ready(pod) for pod in case.seen.pods)

@@ -176,7 +176,7 @@ def invalid(case: Case) -> Iterator[Cause]:
         return
     if case.seen.workloads or case.seen.jobs or case.seen.claims or not (refused or _is_silent(case)):
         return
-    if not refused and _waited_s(case) <= _TAKEN_UP_WITHIN_S:
+    if not refused and case.waited_s <= _TAKEN_UP_WITHIN_S:
         return
     from kaitoctl.kaito import validation
 
@@ -197,7 +197,7 @@ def invalid(case: Case) -> Iterator[Cause]:
 
 def controller(case: Case) -> Iterator[Cause]:
     """Nobody has taken it up, or nobody has taken the last change up."""
-    waited_s = _waited_s(case)
+    waited_s = case.waited_s
     here = case.seen.controllers
     evidence = [("cluster", words) for words in here or ()]
     if here == ():
@@ -274,10 +274,6 @@ def controller_message(case: Case) -> Iterator[Cause]:
             weight="fault" if case.progress.outcome == "failed" else "wait",
         )
         return
-
-
-def _waited_s(case: Case) -> float:
-    return case.age_s(case.workspace["metadata"].get("creationTimestamp"))
 
 
 def _is_silent(case: Case) -> bool:

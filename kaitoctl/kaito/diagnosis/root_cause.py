@@ -43,7 +43,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_workloads.workload_going,
     of_workloads.job_gone,
     of_workloads.scaled_to_zero,
-    of_workloads.paused,
+    of_workloads.paused_workload,
     of_workloads.held_back,
     of_configuration.configuration,
     of_scheduling.scheduling_gates,

@@ -11,7 +11,16 @@ from itertools import count
 from typing import Any
 
 from kaitoctl.kaito import api
-from kaitoctl.kube.objects import Object, annotations_of, copy_of, dig, labels_of, owner_reference, uid_of
+from kaitoctl.kube.objects import (
+    Object,
+    annotations_of,
+    as_map,
+    copy_of,
+    dig,
+    labels_of,
+    owner_reference,
+    uid_of,
+)
 
 COPIED_LABELS = (api.LABEL_INFERENCE_ROLE, api.LABEL_CREATED_BY_ROLES)
 """Labels of the set itself that its Workspaces get."""
@@ -36,8 +45,8 @@ def workspace_of(inference_set: Object, name: str = "", *, provisioner: str = ""
         name: of the Workspace; the server is asked for one when empty.
         provisioner: `byo` leaves out the instance type.
     """
-    metadata, spec = _map(inference_set.get("metadata")), _map(inference_set.get("spec"))
-    template = _map(spec.get("template"))
+    metadata, spec = as_map(inference_set.get("metadata")), as_map(inference_set.get("spec"))
+    template = as_map(spec.get("template"))
     own_name = str(metadata.get("name") or "")
     annotations = _texts(dig(template, "metadata", "annotations"))
     if annotations_of(inference_set).get(api.ANNOTATION_DISABLE_BENCHMARK) == "true":
@@ -47,7 +56,7 @@ def workspace_of(inference_set: Object, name: str = "", *, provisioner: str = ""
     labels |= {key: of_set[key] for key in COPIED_LABELS if key in of_set}
     labels[api.LABEL_CREATED_BY_SET] = own_name
     resource: Object = {}
-    wanted = _map(template.get("resource"))
+    wanted = as_map(template.get("resource"))
     if provisioner != "byo" and wanted.get("instanceType"):
         resource["instanceType"] = wanted["instanceType"]
     for field, value in (
@@ -88,10 +97,6 @@ def names(inference_set: Object) -> Iterator[str]:
 def free_names(inference_set: Object, taken: Collection[str]) -> Iterator[str]:
     """Names that no Workspace has."""
     return (name for name in names(inference_set) if name not in taken)
-
-
-def _map(value: Any) -> Object:
-    return value if isinstance(value, dict) else {}
 
 
 def _texts(value: Any) -> dict[str, Any]:
