@@ -330,8 +330,8 @@ def _status_before_workload(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_way_back_is_barred(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_, "_owner_generation", lambda obj, prefix: 0)
-    monkeypatch.setattr(reconciler, "made_for", lambda obj: 0)  # the history bars it, too
+    monkeypatch.setattr(plan_, "owner_generation", lambda obj, prefix: 0)
+    monkeypatch.setattr(reconciler, "owner_generation", lambda obj, prefix: 0)  # the history bars it, too
 
 
 def _adopts_what_it_creates(monkeypatch: pytest.MonkeyPatch) -> None:
