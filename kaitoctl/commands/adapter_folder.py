@@ -33,7 +33,8 @@ def check(*, path: Path, preset: str | None, base: Path | None, output_format: s
         raise NegativeAnswer(
             f"{path}: this adapter cannot be served", hint=f"kaitoctl explain {fatal[0].code} says what to do"
         )
-    output.success(f"{path}: can be merged at any strength by kaitoctl's runtime")
+    model = base or "the model that it was trained on"
+    output.success(f"{path}: can be merged into {model}, at any strength, by kaitoctl's runtime")
 
 
 def pack(*, folder: Path, into: Path, overwrite: bool, unchecked: bool) -> None:
@@ -77,6 +78,8 @@ def _hugging_face_id(preset: str) -> str:
 
 def _shapes(base: Path) -> dict[str, tuple[int, int]]:
     path = base / "config.json"
+    if base.is_file():
+        raise InputError(f"--base {base} is a file", hint="give the Hugging Face folder that it was made of")
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 _LARGEST_CONFIG = 4 << 20
-_STRENGTH = re.compile(r"[+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_STRENGTH = re.compile(r"[+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -50,13 +50,13 @@ def parse(text: str) -> Adapter:
         InputError: it is not of this form, or the strength is no finite number.
     """
     name, equals, rest = text.partition("=")
-    folder, _, strength = rest.partition(",strength=")
+    folder, comma, strength = rest.partition(",strength=")
     if not equals or not folder or not _NAME.fullmatch(name):
         raise InputError(
             f"--adapter {text!r}: write NAME=DIR or NAME=DIR,strength=S",
             hint="NAME has lower-case letters, digits and hyphens",
         )
-    return Adapter(name, Path(folder), read_strength(strength, name) if strength else 1.0)
+    return Adapter(name, Path(folder), read_strength(strength, name) if comma else 1.0)
 
 
 def read_strength(text: str, name: str) -> float:
@@ -66,7 +66,7 @@ def read_strength(text: str, name: str) -> float:
         InputError: it is not.
     """
     if not _STRENGTH.fullmatch(text) or not math.isfinite(float(text)):
-        raise InputError(f"adapter {name}: strength {text!r} is not a finite number such as 0.5")
+        raise InputError(f"adapter {name}: strength {text!r} is not a number from 0 up, such as 0.5")
     return float(text)
 
 

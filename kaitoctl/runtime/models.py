@@ -75,11 +75,14 @@ def read(path: Path) -> Model:
     try:
         head = gguf_head.read(path)
         settings = head.settings
-        architecture = settings["general.architecture"]
+        architecture = str(settings.get("general.architecture") or "")
         kind = settings.get("general.type", "model")
         if kind != "model":
             raise broken(path, f"holds a {kind}, not a model")
-        heads = int(settings[f"{architecture}.attention.head_count"])
+        if architecture not in gguf.MODEL_ARCH_NAMES.values():
+            words = f"has the architecture {architecture!r}, which the engine does not know"
+            raise broken(path, words if architecture else "does not say of which architecture it is")
+        heads = _setting(settings, f"{architecture}.attention.head_count")
         kv_heads = int(settings.get(f"{architecture}.attention.head_count_kv") or heads)
         names, shapes = {}, {}
         for name, shape in head.shapes.items():
@@ -89,8 +92,6 @@ def read(path: Path) -> Model:
                 shapes[module] = (shape[0], shape[1])
     except (ValueError, LookupError, OverflowError, TypeError, AttributeError) as error:
         raise broken(path, f"is not a complete GGUF file ({error or type(error).__name__})") from error
-    if architecture not in gguf.MODEL_ARCH_NAMES.values():
-        raise broken(path, f"has the architecture {architecture!r}, which the engine does not know")
     return Model(path, architecture, names, shapes, heads, kv_heads, head.is_f32)
 
 
@@ -116,6 +117,12 @@ def check_start(path: Path) -> None:
 def broken(path: Path, words: str) -> InputError:
     """The error for a model file that cannot be served."""
     return InputError(f"{path} {words}", hint="kaitoctl explain model-file-broken")
+
+
+def _setting(settings: Mapping[str, Any], key: str) -> int:
+    if key not in settings:
+        raise ValueError(f"it has no {key}")
+    return int(settings[key])
 
 
 def _module(tensor: str) -> str:

@@ -158,7 +158,7 @@ def _bind(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise InputError(
-            f"--port {port}: {error.strerror}", hint="leave it out for one that is free"
+            f"--port {port}: {error.strerror}", hint="--port 0 takes one that is free"
         ) from error
     return listener
 

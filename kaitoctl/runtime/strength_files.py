@@ -32,19 +32,22 @@ def read(folder: Path | None) -> dict[str, float]:
 
 
 async def follow(folder: Path | None, strengths: Strengths) -> None:
-    """Take what changes there, for ever; what was set over HTTP holds until the file says something new."""
+    """Take what changes there, for ever; what was set over HTTP holds until the file says something new.
+
+    All of it is read once more at the start: it may have changed while the model was loaded.
+    """
     if folder is None:
         return
-    before = _stamps(folder)
+    before: dict[str, tuple[int, int]] = {}
     while True:
-        await asyncio.sleep(_LOOK_S)
         now = _stamps(folder)
-        if now == before:
-            continue
-        changed = {name: value for name, value in read(folder).items() if now.get(name) != before.get(name)}
-        before = now
-        for name in strengths.set_some(changed):
-            print(f"Adapter {name} now at strength {changed[name]:g}", flush=True)  # noqa: T201 - the log
+        if now != before:
+            found = read(folder).items()
+            changed = {name: value for name, value in found if now.get(name) != before.get(name)}
+            before = now
+            for name in strengths.set_some(changed):
+                print(f"Adapter {name} now at strength {changed[name]:g}", flush=True)  # noqa: T201 - the log
+        await asyncio.sleep(_LOOK_S)
 
 
 def _stamps(folder: Path) -> dict[str, tuple[int, int]]:

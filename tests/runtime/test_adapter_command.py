@@ -85,9 +85,18 @@ def test_what_kaito_gets_wrong_is_a_note(
 def test_the_base_is_compared_by_name_and_files_that_nobody_needs_are_named(tmp_path: Path) -> None:
     folder = tiny.adapter(tmp_path / "a", **PLAIN, base_model_name_or_path="org/other")
     (folder / "optimizer.pt").write_bytes(b"x" * 1000)
-    status, found, _ = checked(folder, "--preset", "falcon-7b")
+    status, found, said = checked(folder, "--preset", "falcon-7b")
     assert status == 0
     assert set(found) == {"adapter-base-name-differs", "adapter-too-many-files"}
+    assert "into the model that it was trained on" in said, "shapes of the preset's model were not compared"
+
+
+def test_a_base_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    status, _, said = checked(tiny.adapter(tmp_path / "a", **PLAIN), "--base", file)
+    assert status == 2
+    assert "give the Hugging Face folder" in said
 
 
 def test_every_code_is_used() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from runtime.test_sandbox_that_answers import servers, until
 from shell import BIN, Shell
 
 from kaitoctl.runtime import hugging_face, strength_files
+from kaitoctl.runtime.strengths import Strengths
 
 SMOL = ("--preset", "smollm2-135m-instruct")
 NO_INDEX = {"PIP_INDEX_URL": "http://127.0.0.1:1/", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
@@ -124,3 +126,16 @@ def test_strengths_that_are_none_are_said_in_the_log_and_left_out(tmp_path: Path
         (tmp_path / name).write_text(text)
     assert strength_files.read(tmp_path) == {"a": 0.5}
     assert strength_files.read(tmp_path / "none") == {}
+
+
+def test_a_strength_that_changes_while_the_model_is_loaded_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "style").write_text("0.5")
+    strengths = Strengths(["style", "other"], [0.2, 0.7])  # as it was when loading began
+
+    async def look() -> tuple[float, ...]:
+        following = asyncio.create_task(strength_files.follow(tmp_path, strengths))
+        await asyncio.sleep(0)
+        following.cancel()
+        return strengths.now
+
+    assert asyncio.run(look()) == (0.5, 0.7)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import urllib.error
@@ -339,7 +340,7 @@ def test_a_refused_adapter_ends_the_server_with_its_reason(model: Path, tmp_path
     assert "adapter-dora" in refused("--model", model, "--adapter", f"style={folder}")
 
 
-@pytest.mark.parametrize("strength", ["nan", "1e400", "0,2", "-1", "x", "0x10", "1_0"])
+@pytest.mark.parametrize("strength", ["", "nan", "1e400", "0,2", "-1", "x", "0x10", "1_0", "\u0665"])
 def test_strengths_that_are_no_numbers(strength: str, model: Path) -> None:
     assert "style" in refused("--model", model, "--adapter", f"style=.,strength={strength}")
 
@@ -361,6 +362,25 @@ def test_bad_model_files(content: bytes | None, words: str, tmp_path: Path) -> N
     text = refused("--model", path)
     assert words in text
     assert str(path) in text
+
+
+@pytest.mark.parametrize(
+    ("architecture", "words"),
+    [
+        ("llamx", "the architecture 'llamx'"),
+        ("", "of which architecture"),
+        ("llama", "no llama.attention.head_count"),
+    ],
+)
+def test_model_files_that_do_not_say_what_they_are(architecture: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.gguf"
+    texts = {"general.name": "odd", **({"general.architecture": architecture} if architecture else {})}
+    settings = b"".join(
+        struct.pack("<Q", len(key)) + key.encode() + struct.pack("<IQ", 8, len(text)) + text.encode()
+        for key, text in texts.items()
+    )
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(texts)) + settings + bytes(64))
+    assert words in refused("--model", path)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.99])
@@ -385,7 +405,9 @@ def test_two_servers_on_one_port(model: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert "Address already in use" in refused("--model", model, "--port", taken.getsockname()[1])
+        text = refused("--model", model, "--port", taken.getsockname()[1])
+    assert "Address already in use" in text
+    assert "--port 0" in text, "5000, where it is left out, may be the one that is taken"
 
 
 def test_a_hugging_face_folder_is_served_as_it_is(tmp_path: Path) -> None:
