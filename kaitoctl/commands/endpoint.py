@@ -15,8 +15,9 @@ from kaitoctl.commands.target import Target
 from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import model_protocols
 from kaitoctl.kaito.rollout import progress
-from kaitoctl.kaito.serving import asked_port, local_address, main_service, serving
+from kaitoctl.kaito.serving import asked_port, local_address, main_service, ready_pods, serving
 from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import SERVICE, dig, key_of
 from kaitoctl.screens import output
 
@@ -66,6 +67,8 @@ async def _endpoint(target: Target, asked: Named, kind: str, output_format: str,
         name = f"InferenceSet {asked.name}" if is_set else f"Workspace {asked.name}"
         raise NegativeAnswer(f"{name} has no {kind} address", hint=_HINTS[kind])
     output.data(output.visible(str(found["addresses"][kind])))
+    if found["simulated"]:
+        output.note("its pods are simulated: nothing answers there")
 
 
 async def found_addresses(client: Client, target: Target, asked: Named, managed: ManagedBy) -> Object:
@@ -120,7 +123,7 @@ def addresses(
     """
     workspace = seen.workspace
     assert workspace is not None
-    key, found = key_of(workspace), serving(seen)
+    key, found, ready = key_of(workspace), serving(seen), ready_pods(seen)
     why = Command("kaitoctl why", key.name, "-n", key.namespace)
     if workspace.get("tuning"):
         raise NegativeAnswer(f"Workspace {key} is a tuning job: it serves no model")
@@ -144,6 +147,7 @@ def addresses(
         "path": path,
         "service": f"{name}.{key.namespace}.svc",
         "port": port,
+        "simulated": bool(ready) and all(map(pod_state.is_simulated, ready)),
         "proxy_path": proxy,
         "addresses": {
             "cluster": f"http://{name}.{key.namespace}.svc:{port}{path}",

@@ -144,6 +144,8 @@ async def proof(client: Client, workspace: Object, pods: Sequence[Object] | None
         return adapter_rollout.rows(workspace, pods), ""
     if not ready:
         return adapter_rollout.rows(workspace, pods, ()), "no model server is ready"
+    if all(map(pod_state.is_simulated, ready)):
+        return adapter_rollout.rows(workspace, pods), "its pods are simulated: they load nothing"
     if adapter_rollout.is_on_vllm(ready, workspace):
         loaded, why = await _models_listed(client, workspace)
     else:

@@ -313,7 +313,9 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
         return serving(seen).words
     if phase is Phase.READY:
         wanted = sum(map(replicas, _workloads(workspace, seen)))
-        return f"{sum(map(pod_state.is_ready, pods))} of {wanted} pods serve" if wanted else ""
+        ready = [pod for pod in pods if pod_state.is_ready(pod)]
+        besides = " (simulated)" if ready and all(map(pod_state.is_simulated, ready)) else ""
+        return f"{len(ready)} of {wanted} pods serve{besides}" if wanted else ""
     behind = [pod for pod in pods if _pod_station(workspace, pod, seen) == phase]
     if why := _refusal(workspace, seen, pods):
         return f"its pods are refused: {why}"

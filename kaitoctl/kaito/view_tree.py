@@ -236,7 +236,8 @@ def _containers(pod: Object) -> Iterable[Item]:
                 status = "Running" if state else "Waiting"
                 mark = "ok" if item.get("ready") else "busy"
             last = ended or dig(item, "lastState", "terminated") or {}
-            info = f"exit code {last['exitCode']}" if last.get("exitCode") else ""
+            code = f"exit code {last['exitCode']}" if last.get("exitCode") else ""
+            info = ", ".join(filter(None, (code, pod_state.reality(item))))
             yield Item(kind, str(item["name"]), mark, status, "", info)
 
 

@@ -77,6 +77,22 @@ def is_finished(pod: Object) -> bool:
     return dig(pod, "status", "phase") in ("Succeeded", "Failed")
 
 
+_SIMULATED, _PROCESS = "sandbox://", "process://"
+"""Runtimes in a container's id: kaitoctl's sandbox tells of it, or has started a process for it."""
+
+
+def is_simulated(pod: Object) -> bool:
+    """Whether a sandbox only tells of its main containers: nothing serves, whatever its conditions say."""
+    ids = [str(item.get("containerID") or "") for item in dig(pod, "status", "containerStatuses") or ()]
+    return bool(ids) and all(one.startswith(_SIMULATED) for one in ids)
+
+
+def reality(status: Object) -> str:
+    """Of a container in a sandbox, `simulated` or `real`; empty in a cluster, and before it begins."""
+    found = str(status.get("containerID") or "")
+    return "simulated" if found.startswith(_SIMULATED) else "real" if found.startswith(_PROCESS) else ""
+
+
 def container_statuses(pod: Object) -> list[Object]:
     """The states of its containers as the kubelet tells them, init containers first."""
     status = pod.get("status") or {}

@@ -109,9 +109,11 @@ def test_events_of_the_whole_tree_in_order(shell: Shell, speaking: str) -> None:
 
 
 def test_the_endpoint_as_text_and_as_json(shell: Shell, speaking: str) -> None:
-    text = shell.kaitoctl("endpoint", "falcon", "-n", speaking).stdout
-    assert text == f"http://falcon.{speaking}.svc:80/chat\n"
+    done = shell.kaitoctl("endpoint", "falcon", "-n", speaking)
+    assert done.stdout == f"http://falcon.{speaking}.svc:80/chat\n"
+    assert "its pods are simulated: nothing answers there" in done.stderr
     found = json.loads(shell.kaitoctl("endpoint", "falcon", "-n", speaking, "-o", "json").stdout)
+    assert found["simulated"] is True
     assert found["proxy_path"] == f"/api/v1/namespaces/{speaking}/services/falcon:80/proxy"
     forward = shell.kaitoctl("endpoint", "falcon", "-n", speaking, "--type", "port-forward").stdout
     ours = f"kubectl port-forward -n {speaking} service/falcon 8080:80"

@@ -181,7 +181,7 @@ def test_in_a_pipe_each_change_is_a_line_with_its_time(shell: Shell, namespace: 
     lines = done.stdout.splitlines()
     assert all(re.match(rf"{STAMP}  {namespace}/falcon  \S", line) for line in lines), lines
     assert len(lines) == len(set(lines))
-    assert lines[-1].endswith("ready: 1 of 1 pods serve")
+    assert lines[-1].endswith("ready: 1 of 1 pods serve (simulated)")
     assert "\x1b" not in done.stdout
 
 
@@ -197,7 +197,9 @@ def test_json_streams_one_object_a_line_and_a_record_plays_it_again(shell: Shell
         {**one, "time": ""} for one in seen
     ]
     played = shell.kaitoctl("replay", "rollout.jsonl")
-    assert played.stdout.splitlines()[-1].endswith(f"{namespace}/falcon  ready: 1 of 1 pods serve")
+    assert played.stdout.splitlines()[-1].endswith(
+        f"{namespace}/falcon  ready: 1 of 1 pods serve (simulated)"
+    )
     drawn = on_a_terminal(shell, "replay", "rollout.jsonl", "--speed", "1000")
     assert "Deployment falcon" in drawn
 
@@ -207,7 +209,7 @@ def test_the_list_is_followed_until_time_is_up(shell: Shell, namespace: str) -> 
     ask = ("status", "-n", namespace, "-w", "--timeout", "4s")
     lines = shell.kaitoctl(*ask, code=124).stdout.splitlines()
     assert all(re.match(rf"{STAMP}  {namespace}/falcon  \w+  \S", line) for line in lines), lines
-    assert lines[-1].endswith("Ready  ready: 1 of 1 pods serve")
+    assert lines[-1].endswith("Ready  ready: 1 of 1 pods serve (simulated)")
     seen = [json.loads(line) for line in shell.kaitoctl(*ask, "-o", "json", code=124).stdout.splitlines()]
     assert [(one["name"], one["state"]) for one in seen] == [("falcon", "ready")], "no change, no line"
     drawn = on_a_terminal(shell, *ask, code=124)

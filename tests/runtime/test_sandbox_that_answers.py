@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import urllib.request
@@ -123,6 +124,10 @@ def test_a_model_answers_and_adapters_change_what_it_says(shell: Shell) -> None:
     done = shell.kaitoctl("add-adapter", "w", *change, "--image", "example.org/style:1", "--strength", "0.2")
     assert "in the pods and loaded: style" in done.stderr
     weak = answer(shell)
+    tree = shell.kaitoctl("status", "w").stdout
+    assert re.search(r"init style +Completed +real\n", tree)
+    assert re.search(r"container w +Running +real\n", tree)
+    assert "simulated" not in tree + shell.kaitoctl("endpoint", "w").stderr
     assert adapters(shell)["style"]["loaded_strength"] == "0.2"
     assert "Adapter added: style | strength: 0.2" in shell.kaitoctl("logs", "w").stdout
 

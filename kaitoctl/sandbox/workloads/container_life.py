@@ -55,6 +55,7 @@ class Stretch:
         ready: the readiness probe, if any, has succeeded.
         restarts: `restartCount`.
         last: the terminated stretch of the run before.
+        is_real: something was done for it, beyond what the API shows.
     """
 
     since: float
@@ -67,6 +68,7 @@ class Stretch:
     ready: bool = False
     restarts: int = 0
     last: Stretch | None = None
+    is_real: bool = False
 
     @property
     def is_done(self) -> bool:

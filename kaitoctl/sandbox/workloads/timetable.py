@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kaitoctl.kube.objects import Object, dig, uid_of
 from kaitoctl.kube.pod_state import is_sidecar
@@ -98,7 +98,7 @@ def pod_at(
             inits.append((container, _not_yet("PodInitializing")))
             continue
         if (stretch := real(container, begin)) is not None:
-            now, change = stretch, NEVER
+            now, change = replace(stretch, is_real=True), NEVER
         else:
             now, change = _at(init_life(pod, container, begin, policy, elapsed_s), elapsed_s)
         inits.append((container, now))
@@ -116,7 +116,7 @@ def pod_at(
             continue
         # The kubelet pulls one image after the other, and goes on when one of them fails.
         if (stretch := real(container, begin)) is not None:
-            now, change = stretch, NEVER
+            now, change = replace(stretch, is_real=True), NEVER
         else:
             now, change = _at(main_life(pod, container, begin + index * PULL_S, policy, elapsed_s), elapsed_s)
         mains.append((container, now))
@@ -227,7 +227,7 @@ def _container_status(
         "lastState": _state(now.last, pod, moment) if now.last else {},
     }
     if ran:
-        status["containerID"] = _container_id(pod, container["name"], now.restarts)
+        status["containerID"] = _container_id(pod, container["name"], now)
     return status
 
 
@@ -247,8 +247,9 @@ def _state(now: Stretch, pod: Object, moment: Callable[[float], str]) -> Object:
     return {"waiting": waiting}
 
 
-def _container_id(pod: Object, name: str, restarts: int) -> str:
-    return f"sandbox://{zlib.crc32(f'{uid_of(pod)}/{name}/{restarts}'.encode()):08x}"
+def _container_id(pod: Object, name: str, now: Stretch) -> str:
+    number = zlib.crc32(f"{uid_of(pod)}/{name}/{now.restarts}".encode())
+    return f"{'process' if now.is_real else 'sandbox'}://{number:08x}"
 
 
 def pod_ip(pod: Object) -> str:
