@@ -15,14 +15,15 @@ from kaitoctl.screens import output
 def set_model(*, preset: str, model: str, sandbox_name: str) -> None:
     """Let pods of a preset serve a model of this machine."""
     folder = sandbox_process.folder(sandbox_name)
-    if SHIPPED.preset(preset) is None:
-        near = close_matches(preset, SHIPPED.presets)
+    name = sandbox_models.named(preset, SHIPPED)
+    if not name:
+        near = close_matches(preset, [*SHIPPED.presets, *SHIPPED.model_names()])
         hint = f"did you mean {near[0]}?" if near else "kaitoctl models lists them"
         raise InputError(f'preset "{preset}" is not in the catalog', hint=hint)
     extra_packages.require()
     path = model_store.resolve(model).absolute()
     _check(path)
-    sandbox_models.set_model(folder, preset, path)
+    sandbox_models.set_model(folder, name, path)
     output.success(f"pods of {preset} made from now on serve {path} on this machine's CPU")
 
 
@@ -36,9 +37,10 @@ def _check(path: Path) -> None:
 def remove_model(*, preset: str, sandbox_name: str) -> None:
     """Simulate a preset's pods again."""
     folder = sandbox_process.folder(sandbox_name)
-    if preset not in sandbox_models.models(folder):
+    name = sandbox_models.named(preset, SHIPPED) or preset
+    if name not in sandbox_models.models(folder):
         raise InputError(f"pods of {preset} are simulated already", hint="kaitoctl sandbox model list")
-    sandbox_models.set_model(folder, preset, None)
+    sandbox_models.set_model(folder, name, None)
     output.success(f"pods of {preset} made from now on are simulated")
 
 

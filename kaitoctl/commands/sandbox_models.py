@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 _DATA, _REFERENCE = "data", "image"
 _PULLER = "puller-"
+_SHARED = "kaito-base"
+_MODEL = re.compile(r"--(?:model|pretrained_model_name_or_path)=([\w./-]{1,200})(?:\s|$)")
 
 
 # --- models ------------------------------------------------------------------------------------------------
@@ -63,10 +66,26 @@ def set_model(folder: Folder, preset: str, path: Path | None) -> None:
         raise InputError(f"{folder.models}: {error.strerror}") from error
 
 
-def preset_of(image: str, known: Catalog) -> str:
-    """The preset whose own image this is, by the image's name; empty when it is none."""
-    last = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+def named(preset: str, known: Catalog) -> str:
+    """What a preset with a model here is kept as: its name, or the id of a model; empty for neither."""
+    if known.preset(preset) is not None:
+        return preset
+    found = known.model(preset)
+    return found.id if found else ""
+
+
+def preset_of(container: Object, known: Catalog) -> str:
+    """The preset that a container serves; empty when it is none.
+
+    By the name of its image, or, of the one that all models of KAITO v0.12 share, by the id in its arguments.
+    """
+    last = str(container.get("image") or "").partition("@")[0].rpartition("/")[2].partition(":")[0]
     name = last.removeprefix("kaito-")
+    if last == _SHARED:
+        words = " ".join(map(str, [*(container.get("command") or ()), *(container.get("args") or ())]))
+        said = _MODEL.search(words)
+        found = known.model(said[1]) if said else None
+        return found.id if found else ""
     return name if name != last and known.preset(name) is not None else ""
 
 
@@ -126,14 +145,16 @@ def images(folder: Folder) -> list[str]:
 
 
 def plan_of(folder: Folder, known: Catalog, pod: Object) -> Plan | None:
-    """What is real of a pod: None unless a main container's image is that of a preset with a model here."""
+    """What is real of a pod: None unless a main container serves a preset that has a model here."""
     try:
         served = models(folder)
     except InputError as error:  # somebody edited it: no reason for a cluster to stand still
         _log.warning("all pods are simulated: %s", error)
         return None
+    if any(str(item["name"]).startswith(_PULLER) for item in dig(pod, "spec", "initContainers") or ()):
+        return None  # adapters of vLLM are models of their own, not merged
     for container in dig(pod, "spec", "containers") or ():
-        model = served.get(preset_of(str(container.get("image") or ""), known))
+        model = served.get(preset_of(container, known))
         if model is not None:
             inits = [item for item in dig(pod, "spec", "initContainers") or () if _is_copier(item)]
             copies = {item["name"]: partial(data_of, folder, str(item.get("image"))) for item in inits}
@@ -150,9 +171,7 @@ def _config_map(pod: Object) -> str:
 
 def _is_copier(container: Object) -> bool:
     """Whether an init container is an adapter's image that copies itself to where the server looks."""
-    mounts = container.get("volumeMounts") or ()
-    is_puller = str(container["name"]).startswith(_PULLER)
-    return not is_puller and any(mount.get("mountPath") == ADAPTER_PATH for mount in mounts)
+    return any(mount.get("mountPath") == ADAPTER_PATH for mount in container.get("volumeMounts") or ())
 
 
 def _strengths(container: Object, names: Sequence[str]) -> dict[str, str]:

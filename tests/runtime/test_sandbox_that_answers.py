@@ -238,3 +238,21 @@ def test_what_is_deleted_leaves_nothing(shell: Shell) -> None:
 )
 def test_what_cannot_be_brought_in_is_refused(shell: Shell, arguments: tuple[str, ...], words: str) -> None:
     assert words in shell.kaitoctl("sandbox", *arguments, *named(shell), code=2).stderr
+
+
+def test_a_model_of_today_is_served_by_one_of_this_machine(shell: Shell) -> None:
+    """All models of KAITO v0.12 share one image; which one a pod serves is said by its arguments."""
+    shell.kaitoctl("sandbox", "model", "set", "phi-4", "--from", "tiny.gguf", *named(shell))
+    assert "microsoft/phi-4 " in shell.kaitoctl("sandbox", "model", "list", *named(shell)).stdout
+    a100 = ("--instance-type", "Standard_NC24ads_A100_v4", "--timeout", "90s")
+    shell.kaitoctl("create", "workspace", "p", "--preset", "phi-4", *a100, "--label", "apps=p")
+    assert shell.kaitoctl("chat", "p", "hello", "--max-tokens", "4").stdout
+    shell.kaitoctl(
+        "create", "workspace", "q", "--preset", "phi-3.5-mini-instruct", *a100, "--label", "apps=q"
+    )
+    assert "simulated" in shell.kaitoctl("endpoint", "q").stderr, "the same image, another model"
+    style = ("--adapter", "style=example.org/style:1")
+    done = shell.kaitoctl("create", "workspace", "r", "--preset", "phi-4", *a100, "--label", "apps=r", *style)
+    assert "simulated" in done.stderr, "vLLM serves adapters as models of their own, at no strength"
+    shell.kaitoctl("sandbox", "model", "rm", "phi-4", *named(shell))
+    assert "phi-4" not in shell.kaitoctl("sandbox", "model", "list", *named(shell)).stdout
