@@ -119,7 +119,7 @@ class _Changing:
         pods = await look.pods_of(self.client, workspace) or []
         setting = await self._setting(workspace)
         tuned = None if tuning is None else await look.workspace_named(self.client, tuning)
-        change = make(workspace, setting.target_of(workspace), tuned)
+        change = make(workspace, validation.wants_strength(workspace, setting), tuned)
         present = adapters.entries_of(workspace)
         wanted = change.on(present)
         if wanted == present:

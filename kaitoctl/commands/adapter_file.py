@@ -50,7 +50,7 @@ def edit(
     setting = validation.Setting(
         said.target_version, byo=said.byo, catalog=how.catalog, provisioner=said.node_provisioner
     )
-    change = make(before, setting.target_of(before), None)
+    change = make(before, validation.wants_strength(before, setting), None)
     present = adapters.entries_of(before)
     wanted = change.on(present)
     after = adapters.with_entries(before, wanted) if wanted != present else before

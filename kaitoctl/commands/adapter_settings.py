@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.validation import Problem, Setting
     from kaitoctl.kube.objects import Object
 
-MakeChange = Callable[["Object", str, "Object | None"], "Change"]
-"""Given the Workspace, what manages it (a KAITO version or `kaitoctl`), the tuning Workspace: the change."""
+MakeChange = Callable[["Object", bool, "Object | None"], "Change"]
+"""Given the Workspace, whether its server wants strengths, and the tuning Workspace: the change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,9 @@ def add_adapter(
     if not (name or from_tuning):
         raise InputError("the adapter's --name is missing", hint="such as --name style")
 
-    def make(found: Object, version: str, tuned: Object | None) -> Change:
+    def make(found: Object, wants_strength: bool, tuned: Object | None) -> Change:
         source = {"image": image} if tuned is None else adapters.from_tuning(found, tuned)
-        default = "1.0" if adapters.wants_strength(version) else None
+        default = "1.0" if wants_strength else None
         wanted = adapters.entry(
             name or (from_tuning or "").rpartition("/")[2],
             image=source.get("image") or "",

@@ -265,14 +265,6 @@ def faults(
     return found
 
 
-def wants_strength(target: str) -> bool:
-    """Whether an adapter without a strength is written with 1.0.
-
-    Source: the controllers of KAITO v0.3.2 and v0.4.0 crash where it is absent; v0.12 refuses it on vLLM.
-    """
-    return target != "v0.12"
-
-
 def from_tuning(workspace: Object, tuned: Object) -> Object:
     """The image, as `source`, that a tuning Workspace has pushed, for another Workspace to load.
 

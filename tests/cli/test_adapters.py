@@ -128,6 +128,21 @@ def test_a_workspace_of_v1beta1_stays_one_and_takes_what_v012_takes(shell: Shell
     ]
 
 
+def test_our_own_controllers_vllm_gets_no_strength_that_nobody_gave(shell: Shell, namespace: str) -> None:
+    resource = {
+        "instanceType": "Standard_NC24ads_A100_v4",
+        "labelSelector": {"matchLabels": {"apps": "own"}},
+    }
+    preset = {"preset": {"name": "phi-4"}}
+    shell.apply({**workspace_of(namespace), "resource": resource, "inference": preset})
+    falcon = Served(shell, namespace)
+    falcon.add("style", "--no-wait")
+    refused = falcon.add("loud", "--strength", "0.5", "--no-wait", code=2)
+    assert "vLLM has no strength of adapters" in refused.stderr
+    entries = shell.get("workspace", "falcon", "-n", namespace)["inference"]["adapters"]
+    assert entries == [{"source": {"name": "style", "image": image("style")}}]
+
+
 # --- from tuning -------------------------------------------------------------------------------------------
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME
-from kaitoctl.kaito.validation import OWN, Setting, judge, loading_adapters
-from kaitoctl.kube.objects import Object, annotations_of
+from kaitoctl.kaito.validation import OWN, Setting, judge, loading_adapters, wants_strength
+from kaitoctl.kube.objects import Object, annotations_of, without
 
 UNSAID = ("a",)
 
@@ -67,3 +67,28 @@ def test_a_runtime_that_somebody_chose_stays(runtime: str, is_weighed: bool) -> 
     made = loading_adapters(asked, Setting("v0.12.0"), UNSAID)
     assert annotations_of(made) == {ANNOTATION_RUNTIME: runtime}
     assert ("strength" in made["inference"]["adapters"][0]) == is_weighed
+
+
+@pytest.mark.parametrize(
+    ("target", "preset", "version", "runtime", "is_wanted"),
+    [
+        (OWN, "phi-4", "v1alpha1", "", False),
+        (OWN, "phi-4", "v1beta1", "transformers", True),
+        (OWN, "falcon-7b", "v1alpha1", "", True),
+        ("v0.3.2", "falcon-7b", "v1alpha1", "", True),
+        ("v0.4.0", "mistral-7b", "v1alpha1", "", True),
+        ("v0.4.6", "phi-4-mini-instruct", "v1alpha1", "", False),
+        ("v0.4.6", "phi-4-mini-instruct", "v1alpha1", "transformers", True),
+        ("v0.12.0", "phi-4", "v1beta1", "", False),
+    ],
+)
+def test_a_strength_that_nobody_gave_is_written_where_the_server_has_one(
+    target: str, preset: str, version: str, runtime: str, is_wanted: bool
+) -> None:
+    setting, notes = Setting(target), {ANNOTATION_RUNTIME: runtime} if runtime else {}
+    asked = asks_for(preset, version, annotations=notes)
+    assert wants_strength(asked, setting) == is_wanted
+    (entry,) = asked["inference"]["adapters"]
+    said = entry if is_wanted else without(entry, "strength")
+    made = {**asked, "inference": {**asked["inference"], "adapters": [said]}}
+    assert not [item for item in judge(made, setting) if item.code == "KW161" and item.severity == "error"]

@@ -8,7 +8,7 @@ people, and no rule needs it. Nothing here asks a cluster: whether nodes are the
 `node_check`.
 """
 
-from kaitoctl.kaito.validation.adapter_runtime import loading_adapters
+from kaitoctl.kaito.validation.adapter_runtime import loading_adapters, wants_strength
 from kaitoctl.kaito.validation.create import fits
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_label, is_dns_name, strength_fault
 from kaitoctl.kaito.validation.judgement import judge, not_used, problems, schema_of, update_problems
@@ -34,4 +34,5 @@ __all__ = [
     "schema_of",
     "strength_fault",
     "update_problems",
+    "wants_strength",
 ]

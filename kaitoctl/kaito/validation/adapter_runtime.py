@@ -40,6 +40,16 @@ def loading_adapters(workspace: Object, setting: Setting, without_strength: Coll
     return _plain(workspace, adapters, without_strength)
 
 
+def wants_strength(workspace: Object, setting: Setting) -> bool:
+    """Whether an adapter that is added to a Workspace without a strength is written with 1.0.
+
+    Source: the controllers of KAITO v0.3.2 and v0.4.0 crash where it is absent; v0.12 refuses it on vLLM, as
+    kaitoctl's own does where it makes what v0.12 makes.
+    """
+    subject = Subject(workspace, setting)
+    return subject.target != "v0.12" and not _servers(subject)[0]
+
+
 def _servers(subject: Subject) -> tuple[bool, bool]:
     """Whether vLLM loads adapters for the preset, and whether transformers does."""
     own = subject.own_image_generation if subject.has_plain_adapters else None
