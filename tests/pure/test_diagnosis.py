@@ -300,6 +300,11 @@ def test_gpus_that_are_taken_leave_the_pod_of_upstream_pending() -> None:
     judged = node_check.verdict(ws(), [node("gpu-a")], [other], rules=node_check.Rules("v0.4"))
     assert code_of(Snapshot(seen.workspace, seen.workloads, seen.pods, verdict=judged)) == "gpus-in-use"
     assert code_of(seen) == "unschedulable", "without the right to list nodes the scheduler's words remain"
+    pod["status"]["nominatedNodeName"] = "gpu-a"
+    cause = diagnose(Snapshot(seen.workspace, seen.workloads, seen.pods, verdict=judged), NOW).cause
+    assert cause is not None
+    assert "pods of lower priority there" in cause.message
+    assert "until they have ended" in cause.hint
 
 
 @pytest.mark.parametrize(

@@ -371,6 +371,7 @@ def test_an_error_of_kaitos_last_pass_says_what_to_do(error: str, hint: str, loo
         ("PodEvicted", "the pod", "kaitoctl status falcon"),
         ("Unschedulable", "the pod", "kaitoctl status falcon"),
         ("SASTokenFetchFailed", "identity", "kaitoctl logs falcon"),
+        ("DownloadOOMKilled", "modelMirrorDownloadMemory", "modelmirrors"),
         ("DownloadFailed", "Job", "modelmirrors"),
         ("DownloadEvicted", "Job", "modelmirrors"),
         ("PVCCreateFailed", "Job", "modelmirrors"),

@@ -242,6 +242,16 @@ def test_a_taint_that_a_controller_owns_is_never_to_be_taken_off(key: str, effec
     assert all("kubectl taint" not in f"{text(item.command)} {text(item.hint)}" for item in found.findings)
 
 
+@pytest.mark.parametrize("name", ["quarantined", "upgrade-in-progress", "needs-repair", "Unhealthy", "drain"])
+def test_a_state_that_a_platform_writes_keeps_the_node_for_no_other_pods(name: str) -> None:
+    found = taints.owner_of({"key": f"nvsentinel.nvidia.com/{name}", "effect": "NoSchedule"})
+    assert found is not None
+    assert found.kind == "trouble"
+    kept = taints.owner_of({"key": "nvsentinel.nvidia.com/team", "effect": "NoSchedule"})
+    assert kept is not None
+    assert kept.kind == "reserved"
+
+
 @pytest.mark.parametrize("key", ["team", "dedicated", "example.com/maintenance", "notkubernetes.io/x"])
 def test_a_taint_that_somebody_set_may_be_taken_off_an_empty_node(key: str) -> None:
     finding = said(judged(tainted(key)), "taint-not-tolerated")

@@ -34,6 +34,7 @@ _REFUSED_LATER = frozenset({"KW151", "KW152", "KW145"})
 _AT_ONCE_S = 5.0
 _DOCTOR = Command("kaitoctl doctor")
 _STATUS = Command("kaitoctl status {workspace} -n {namespace}")
+_MIRRORS = Command("kubectl get modelmirrors,jobs,pvc -A")
 _LOG = Command("kaitoctl logs {workspace} -n {namespace}")
 
 
@@ -77,16 +78,21 @@ _ADVICE: tuple[tuple[str, str, Command], ...] = (
         "create the ServiceAccount that the message names, with the annotation that it asks for",
         Command("kubectl get serviceaccounts -n {namespace} -o yaml"),
     ),
+    (
+        r"\bDownloadOOMKilled\b",
+        "the Job that downloads the model needs more memory (modelMirrorDownloadMemory of KAITO's chart)",
+        _MIRRORS,
+    ),
+    (
+        r"ModelMirror|\bDownload(?:Failed|Evicted)\b|\bPVC(?:Pending|CreateFailed)\b|JobCreateFailed",
+        "a Job downloads the model to the ModelMirror's volume: see both",
+        _MIRRORS,
+    ),
     (r"SASTokenFetchFailed", "check which identity the pod has, and that it may read the storage", _LOG),
     (r"ImagePullError", "check the image's name, its pull secrets, and the registry", _STATUS),
     (r"OOMKilled|MemoryPressure", "take nodes with more memory, or raise the limit", _STATUS),
     (r"DiskPressure", "take nodes with a larger disk", _STATUS),
     (r"CrashLoopBackOff|ContainerStartError|PodEvicted|Unschedulable", "see the pod, and its log", _STATUS),
-    (
-        r"ModelMirror|\bDownload(?:Failed|Evicted)\b|\bPVC(?:Pending|CreateFailed)\b|JobCreateFailed",
-        "a Job downloads the model to the ModelMirror's volume: see both",
-        Command("kubectl get modelmirrors,jobs,pvc -A"),
-    ),
     (
         r"NodeClass|NodePool|\bCRD\b|no matches for kind",
         "see the NodePool and the node class that it names: their conditions say why",

@@ -304,7 +304,7 @@ def given_up(case: Case) -> Iterator[Cause]:
             yield blame(
                 "progress-deadline",
                 title_of(workload),
-                f"Kubernetes has given the rollout up: {why}" + still,
+                f"Kubernetes has given the rollout up: {why.rstrip('. ')}{still}",
                 [("condition Progressing", why)],
                 hint=hint,
                 command=Command("kaitoctl status", case.name, *case.in_namespace),

@@ -16,6 +16,7 @@ fault-quarantine); OKE's and CAST AI's documentation of preemptible and spot nod
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -156,6 +157,9 @@ _STARTUP_NAMES = frozenset(
     {"agent-not-ready", "not-ready", "uninitialized", "unregistered", "not-initialized"}
 )
 
+# Words for what is wrong with a node, or done to it; no pods are meant by them.
+_STATES = re.compile(r"(?i)quarantin|unhealth|fault|fail|repair|remediat|mainten|upgrad|updat|reboot|drain")
+
 _LEAVES_WITHIN_S = 2 * 3600.0
 _STARTS_WITHIN_S = 1800.0
 
@@ -175,7 +179,9 @@ def _owner_of(key: str) -> Owner | None:
     domain, _, name = key.partition("/")
     if name in _STARTUP_NAMES:
         return Owner(domain, "starting")
-    return Owner(f"whoever owns {domain}", "reserved") if name and is_platforms(key) else None
+    if not name or not is_platforms(key):
+        return None
+    return Owner(f"whoever owns {domain}", "trouble" if _STATES.search(name) else "reserved")
 
 
 @lru_cache(maxsize=1024)  # and labels
