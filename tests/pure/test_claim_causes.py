@@ -145,6 +145,11 @@ def test_a_reason_that_is_not_known_is_shown_with_its_message() -> None:
             "waiting does not help",
         ),
         ("Allocation failed. We do not have sufficient capacity", "instance-type-unavailable", "wait, or"),
+        ("GalleryImageNotFound: x is not available in eastus region", "node-class-not-ready", "image"),
+        ("ScopeLocked: following scope(s) are locked", "node-claim-failed", "lock"),
+        ("AgentPoolK8sVersionNotSupported: Version 1.27.9 is not supported", "node-claim-failed", "upgrade"),
+        ("The VM size 'X' cannot boot Hypervisor Generation '2'", "node-claim-failed", "do not go together"),
+        ("OS disk of Ephemeral VM with size greater than 64 GB", "node-claim-failed", "do not go together"),
         ("Invalid IAM Instance Profile name", "node-class-not-ready", "instance profile"),
     ],
 )

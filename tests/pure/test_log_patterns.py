@@ -578,6 +578,19 @@ CASES = [
         "HTTPError: 404 Client Error: Not Found for url: https://hf-mirror.com/a/b/resolve/main/config.json",
     ),
     ("gpu-too-old", "compute capability", "RuntimeError: PassManager::run failed"),
+    ("gpu-too-old", "compute capability", "RuntimeError: FlashInfer requires GPUs with sm75 or higher"),
+    (
+        "process-limit",
+        "open files",
+        "RuntimeError: unable to open shared memory object </torch_1_2> in read-write mode: Too many open "
+        "files (24)",
+    ),
+    (
+        "model-unsupported",
+        "chat template",
+        "ValueError: The supplied chat template (/x.jinja) looks like a file path, but it failed to be "
+        "opened.",
+    ),
     ("model-unsupported", "GGUF", "ValueError: GGUF model with architecture foo is not supported yet."),
     ("model-unsupported", "phi9", "RuntimeError: Unknown gguf model_type: phi9"),
     (

@@ -348,6 +348,15 @@ def test_what_has_not_passed_for_an_hour_is_no_longer_called_passing(words: str)
         ('failed to resolve access token for model "x": Secret "hf" not found', "HF_TOKEN", "get secrets"),
         ('StorageClass "blob" not found: x', "StorageClass", "get storageclasses"),
         ("failed to get model by name: model not registered", "upgrade KAITO", "kaitoctl models"),
+        (
+            'nodeclaims.karpenter.sh is forbidden: User "system:serviceaccount:kaito-workspace:kaito" cannot '
+            "create resource",
+            "ServiceAccount kaito lacks",
+            "clusterrolebindings",
+        ),
+        ('failed calling webhook "v.x": no endpoints available', "webhook", "webhookconfigurations"),
+        ("failed to get model by name: https://huggingface.co/x: 503", "KAITO's own pod", "doctor"),
+        ('ServiceAccount "sa" not found in namespace "x"', "create the ServiceAccount", "serviceaccounts"),
         ("revision name conflicts, the hash values are different", "short hash", "rollout history"),
         ('updating NodePool "ws-falcon" replicas to 2: denied', "NodePool", "kaitoctl doctor"),
         ("boom", "change what it names", "kubectl describe workspace falcon"),
@@ -393,6 +402,8 @@ def test_what_kaito_waits_for_by_failing_stands_there_with_the_placeholder_befor
     cause = says("ResourceReady", "workspaceResourceStatusNotReady", f"waits (last reconcile error: {error})")
     assert error in cause.message
     assert "node class" in cause.hint
+    limited = "waits (last reconcile error: failed to get model by name: status 429 Too Many Requests)"
+    assert "the hub limits" in says("ResourceReady", "workspaceResourceStatusNotReady", limited).hint
 
 
 def loading(**conditions: str) -> World:

@@ -150,6 +150,34 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
             "waiting does not help: ask the cloud to allow it to this subscription, or take another type: ",
         ),
     ),
+    (
+        r"(?i)ScopeLocked|scope\(s\) are locked",
+        Reason("node-claim-failed", "a lock of the cloud forbids it: ask who has locked the resource group"),
+    ),
+    (
+        r"(?i)K8sVersionNotSupported|Version \S{1,20} is not supported in this region",
+        Reason("node-claim-failed", "the cloud makes no nodes of this release any more: upgrade the cluster"),
+    ),
+    (
+        r"(?i)Hypervisor Generation|OS disk of Ephemeral VM|DiffDiskPlacement",
+        Reason(
+            "node-claim-failed",
+            "the type and the node's image or disk do not go together: take another type, or another image "
+            "family or disk in the node class",
+        ),
+    ),
+    (
+        r"(?i)resolving (?:amis?|images?|security groups?|subnets?|instance profile|launch template)|"
+        r"no (?:amis|images|security groups|subnets) (?:exist|found|match)|InvalidAMI|"
+        r"(?:Platform|Gallery)?Image ?(?:Version)? ?Not ?Found|MarketplacePurchaseEligibility|"
+        r"InvalidTemplateDeployment.{0,80}image",
+        Reason(
+            "node-class-not-ready",
+            "the node class (AKSNodeClass, EC2NodeClass) names an image, subnet or security group that there "
+            "is "
+            "not, or that this account may not use: correct it",
+        ),
+    ),
     (_UNAVAILABLE, _NO_MACHINE),
     (
         r"(?i)(?:IAM )?Instance ?Profile",
@@ -169,18 +197,6 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         ),
     ),
     (_CLASS_WORDS, _CLASS),
-    (
-        r"(?i)resolving (?:amis?|images?|security groups?|subnets?|instance profile|launch template)|"
-        r"no (?:amis|images|security groups|subnets) (?:exist|found|match)|InvalidAMI|"
-        r"(?:Platform|Gallery)?Image ?(?:Version)? ?Not ?Found|MarketplacePurchaseEligibility|"
-        r"InvalidTemplateDeployment.{0,80}image",
-        Reason(
-            "node-class-not-ready",
-            "the node class (AKSNodeClass, EC2NodeClass) names an image, subnet or security group that there "
-            "is "
-            "not, or that this account may not use: correct it",
-        ),
-    ),
     (
         r"(?i)KMS ?key|InvalidKMSKey|DiskEncryptionSet|KeyVault|customer.managed key",
         Reason(

@@ -42,6 +42,27 @@ _LOG = Command("kaitoctl logs {workspace} -n {namespace}")
 # are the pattern's groups. Source: KAITO v0.12 pkg/workspace, pkg/sku, pkg/nodeprovision, pkg/modelmirror.
 _ADVICE: tuple[tuple[str, str, Command], ...] = (
     (
+        r"is forbidden: User \"system:serviceaccount:(?P<space>[^:\"]+):(?P<account>[^\"]+)\"",
+        "KAITO's ServiceAccount {account} lacks the right that the message names: its chart grants it",
+        Command("kubectl describe clusterrolebindings"),
+    ),
+    (
+        r"failed calling webhook|denied the request",
+        "the webhook that the message names does not answer, or refuses: check its pods, and what it "
+        "objects to",
+        Command("kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations"),
+    ),
+    (
+        r"(?i)\b429\b|too many requests",
+        "the hub limits how often KAITO asks: it tries again; a token (modelAccessSecret) may ask more often",
+        _DOCTOR,
+    ),
+    (
+        r"(?:huggingface|hf)\.co\b",
+        "KAITO's own pod asks the hub about the model: check its way there (proxy, firewall, DNS)",
+        _DOCTOR,
+    ),
+    (
         r"no ready nodes found|No nodes found matching",
         "see which nodes have the Workspace's labels, and why they are not Ready",
         Command("kaitoctl check-nodes {workspace} -n {namespace}"),
@@ -74,7 +95,7 @@ _ADVICE: tuple[tuple[str, str, Command], ...] = (
         Command("kubectl get storageclasses"),
     ),
     (
-        r"(?i)service ?account",
+        r"ServiceAccount \"|no service account configured|ModelStreamingServiceAccount",
         "create the ServiceAccount that the message names, with the annotation that it asks for",
         Command("kubectl get serviceaccounts -n {namespace} -o yaml"),
     ),

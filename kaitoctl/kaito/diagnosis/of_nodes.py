@@ -41,7 +41,6 @@ def findings(case: Case) -> Iterator[Cause]:
     if verdict.enough and not waiting:
         return
     held = {dig(pod, "spec", "nodeName") for pod in case.pods}
-    promised = {dig(pod, "status", "nominatedNodeName") for pod in waiting}
     evidence = [event_words(event) for pod in waiting for event in case.seen.events_of(pod)[:1]]
     evidence += [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)][:1]
     on_their_way = any(not claim_failure(claim) and not is_being_deleted(claim) for claim in case.seen.claims)
@@ -66,18 +65,29 @@ def findings(case: Case) -> Iterator[Cause]:
                 continue
             if unseen or (code == "no-gpu" and is_gpu_type):
                 code = "device-plugin-missing"
-            message, hint = finding.message, finding.hint
-            if code == "gpus-in-use" and judged_node.name in promised:
-                message += "; Kubernetes stops pods of lower priority there to make room for it"
-                hint = "wait until they have ended; a grace period or a finalizer may hold one of them"
-            yield blame(
-                code,
-                f"Node {judged_node.name}",
-                message,
-                [("node", _gpus_of(judged_node)), *evidence],
-                hint=hint,
-                command=finding.command,
-            )
+            yield _unusable(judged_node, finding, code, evidence, waiting)
+
+
+def _unusable(
+    judged: node_check.NodeVerdict,
+    finding: node_check.Finding,
+    code: str,
+    evidence: list[tuple[str, str]],
+    waiting: list[Object],
+) -> Cause:
+    message, hint = finding.message, finding.hint
+    promised = {dig(pod, "status", "nominatedNodeName") for pod in waiting}
+    if code == "gpus-in-use" and judged.name in promised:
+        message += "; Kubernetes stops pods of lower priority there to make room for it"
+        hint = "wait until they have ended; a grace period or a finalizer may hold one of them"
+    return blame(
+        code,
+        f"Node {judged.name}",
+        message,
+        [("node", _gpus_of(judged)), *evidence],
+        hint=hint,
+        command=finding.command,
+    )
 
 
 _LACKS_GPUS = ("no-gpu", "gpu-not-allocatable", "other-vendor-gpu", "device-plugin-missing")

@@ -18,6 +18,10 @@ from kaitoctl.kube.objects import Object, dig
 # attachdetach; the CSI drivers of Azure, AWS and NFS.
 _VOLUME_HINTS = (
     (
+        r"(?i)fetch token.{0,300}(?:i/o timeout|connection refused|no route to host|deadline exceeded)",
+        "the kubelet does not reach the API server: check the node's network; it tries again",
+    ),
+    (
         r"(?i)fetch token|service ?accounts? \S+ (?:not found|is forbidden)",
         "the pod's ServiceAccount is missing, or may have no token: check it",
     ),

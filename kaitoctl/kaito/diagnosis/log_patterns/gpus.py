@@ -53,7 +53,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)fp8e4nv.{0,60}not supported|compute capability not supported|requires SM ?\d\d|"
+        r"(?i)fp8e4nv.{0,60}not supported|compute capability not supported|"
+        r"requires (?:GPUs with )?SM ?\d\d|"
         r"PassManager::run failed|only supports Ampere GPUs or newer|for "
         r"Volta and Turing GPUs|"
         r"requires? (?:a )?(?:GPUs? with )?(?:CUDA )?compute capability (?:of )?(?:at least |>= ?)?\d",

@@ -171,7 +171,8 @@ PATTERNS: tuple[Row, ...] = (
         r"(?i)/dev/shm.{0,120}No space left on device|No space left on device.{0,80}/dev/shm|"
         r"Error while (?:creating|attaching to) shared memory|posix_fallocate failed|"
         r"insufficient shared memory|bus error|SIGBUS|failed to extend /dev/shm|fallocate: Failed to extend|"
-        r"unable to (?:open|resize|write|mmap|allocate).{0,60}(?:shared memory|/dev/shm)|Could "
+        r"unable to (?:open|resize|write|mmap|allocate).{0,60}(?:shared memory|/dev/shm)"
+        r"(?!.{0,80}Too many open files)|Could "
         r"not.{0,20}shm_open|"
         r"shared memory segment.{0,80}\(size \d|increase your /dev/shm|"
         r"exceeds /dev/shm size",

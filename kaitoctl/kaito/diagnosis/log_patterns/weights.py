@@ -271,6 +271,7 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"(?i)default chat template is no longer allowed|chat template .{0,160}(?:doesn't|does not) exist|"
+        r"chat template \(.{1,200}looks like a file path|"
         r"Cannot use chat template functions|no chat template|chat_template is not set|"
         r"does not have a chat template|ChatTemplateResolutionError",
         Reading(
