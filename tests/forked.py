@@ -33,18 +33,88 @@ def can_be(env: Mapping[str, str]) -> bool:
     return read == _PYTHON
 
 
-def run(
-    command: Sequence[str], env: Mapping[str, str], folder: Path, timeout_s: float
-) -> subprocess.CompletedProcess[str]:
-    """Run kaitoctl as `subprocess.run(capture_output=True, text=True)` does."""
-    pipes = [os.pipe() for _ in range(4)]
-    (asked, ask), *others = pipes
-    socket.send_fds(_original(), [b"!"], [asked, *(end for _, end in others)])
-    for end in (asked, *(end for _, end in others)):
+class Copy:
+    """A kaitoctl that runs, as `subprocess.Popen` has it.
+
+    Args:
+        command: its arguments.
+        report: where its number is said, and how it ended.
+    """
+
+    def __init__(self, command: Sequence[str], report: int) -> None:
+        self._command = command
+        self._report = report
+        self._told = b""
+        self.returncode: int | None = None
+        while b" " not in self._told:
+            self._told += os.read(report, 64)
+        self.pid = int(self._told)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.returncode is None and not select.select([self._report], [], [], 0)[0]:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float) -> int:
+        """Its exit code, negative for a signal, once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not, in so many seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while self.returncode is None:
+            left_s = max(0.0, deadline - time.monotonic())
+            if not select.select([self._report], [], [], left_s)[0]:
+                raise subprocess.TimeoutExpired(self._command, timeout)
+            if part := os.read(self._report, 64):
+                self._told += part
+                continue
+            os.close(self._report)
+            self.returncode = os.waitstatus_to_exitcode(int(self._told.split()[1]))
+        return self.returncode
+
+
+def start(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    folder: Path,
+    *,
+    stdout: int,
+    stderr: int,
+    stdin: int = subprocess.DEVNULL,
+    before: str = "",
+) -> Copy:
+    """Start kaitoctl with these standard streams, which stay open here, too.
+
+    Args:
+        command: its arguments, its own name first.
+        env: its environment.
+        folder: where it runs.
+        stdout: a file descriptor.
+        stderr: a file descriptor.
+        stdin: a file descriptor; DEVNULL for none.
+        before: Python that is run before it.
+    """
+    (asked, ask), (report, reports) = os.pipe(), os.pipe()
+    nothing = os.open(os.devnull, os.O_RDONLY) if stdin == subprocess.DEVNULL else None
+    handed = [asked, stdin if nothing is None else nothing, stdout, stderr, reports]
+    socket.send_fds(_original(), [b"!"], handed)
+    for end in (asked, reports, *([] if nothing is None else [nothing])):
         os.close(end)
     with open(ask, "w") as request:  # noqa: PTH123 - it is a number
-        json.dump([list(command), dict(env), str(folder)], request)
-    read = [b""] * len(others)
+        json.dump([list(command), dict(env), str(folder), before], request)
+    return Copy(command, report)
+
+
+def run(
+    command: Sequence[str], env: Mapping[str, str], folder: Path, timeout_s: float, *, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run kaitoctl as `subprocess.run(capture_output=True, text=True)` does."""
+    pipes = [os.pipe() for _ in range(2)]
+    copy = start(command, env, folder, stdout=pipes[0][1], stderr=pipes[1][1], before=before)
+    for _, end in pipes:
+        os.close(end)
+    read = [b""] * len(pipes)
 
     def collect(place: int, number: int) -> None:
         with open(number, "rb", buffering=0) as end:
@@ -53,22 +123,22 @@ def run(
 
     readers = [
         threading.Thread(target=collect, args=(place, end), daemon=True)
-        for place, (end, _) in enumerate(others)
+        for place, (end, _) in enumerate(pipes)
     ]
     for reader in readers:
         reader.start()
     deadline = time.monotonic() + timeout_s
     for reader in readers:
         reader.join(max(0.0, deadline - time.monotonic()))
-    out, err, told = (part.decode() for part in read)
-    pid, _, status = told.partition(" ")
-    if any(reader.is_alive() for reader in readers):
-        if pid and not status:
-            os.kill(int(pid), signal.SIGKILL)
-            readers[-1].join()  # until it has ended
+    out, err = (part.decode().replace("\r\n", "\n").replace("\r", "\n") for part in read)
+    try:
+        code = copy.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        copy.send_signal(signal.SIGKILL)
+        copy.wait(60)
+        raise subprocess.TimeoutExpired(command, timeout_s, out, err) from None
+    if any(reader.is_alive() for reader in readers):  # it has left somebody behind who writes there
         raise subprocess.TimeoutExpired(command, timeout_s, out, err)
-    code = os.waitstatus_to_exitcode(int(status))
-    out, err = (text.replace("\r\n", "\n").replace("\r", "\n") for text in (out, err))
     return subprocess.CompletedProcess(command, code, out, err)
 
 
@@ -123,7 +193,7 @@ def _await_copies(asks: socket.socket) -> tuple[int, ...] | None:
                 _report_ends(reports)
             if asks not in ready:
                 continue
-            said, handed, _, _ = socket.recv_fds(asks, 1, 4)
+            said, handed, _, _ = socket.recv_fds(asks, 1, 5)
             if not said:
                 return None
             *of_the_copy, report = handed
@@ -158,20 +228,30 @@ def _serve(asks: socket.socket) -> None:
         handed = _await_copies(asks)
     if handed is None:
         return
-    asked, out, err = handed
-    for number, stream in (out, 1), (err, 2):
+    asked, *streams = handed
+    for stream, number in enumerate(streams):
         os.dup2(number, stream)
         os.close(number)
+    # Whether a line is written at once is decided when a stream is opened: it is on a terminal.
+    for number, name in (0, "stdin"), (1, "stdout"):
+        before = getattr(sys, name)
+        text = {"encoding": before.encoding, "errors": before.errors}
+        setattr(sys, name, open(number, before.mode, closefd=False, **text))  # noqa: SIM115 - for good
     with open(asked) as request:  # noqa: PTH123 - it is a number
-        sys.argv, env, folder = json.load(request)
+        sys.argv, env, folder, first = json.load(request)
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
+    exec(first, {})
     code = _run_main()
     # The end of an interpreter takes its modules apart one by one: 70 ms, of which nobody sees anything.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # so does an interpreter that ends
+        sys.stderr.write(f"Exception ignored in {sys.stdout!r}:\n{type(error).__name__}: {error}\n")
+        code = 120
     sys.stderr.flush()
     os._exit(code)
 

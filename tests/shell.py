@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -26,11 +27,16 @@ _AT_MOST_S = 120
 _known: set[tuple[str, str]] = set()
 
 
-def _is_known(command: tuple[str, ...]) -> bool:
-    """Whether this file of tests has run this command of kaitoctl as a process of its own."""
+def _is_known(command: tuple[str, ...], *, on_terminal: bool = False) -> bool:
+    """Whether this file of tests has run this command of kaitoctl as a process of its own.
+
+    On terminals any command: what they need beyond the command's own is the same for all.
+    """
     if command[0] not in ("kaitoctl", str(BIN / "kaitoctl")):
         return False
     what = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0], " ".join(command[1:2])
+    if on_terminal:
+        what = (what[0], "on a terminal")
     if what in _known:
         return True
     _known.add(what)
@@ -76,6 +82,36 @@ class Shell:
             cwd=self.home,
             timeout=_AT_MOST_S,
         )
+
+    def start(
+        self,
+        *arguments: str,
+        stdout: int,
+        stderr: int,
+        stdin: int = subprocess.DEVNULL,
+        before: str = "",
+        **env: str,
+    ) -> subprocess.Popen[bytes] | forked.Copy:
+        """Start kaitoctl with these file descriptors; a copy where `run` takes one, or with `before`."""
+        command, env = (str(BIN / "kaitoctl"), *arguments), {**self.env, **env}
+        streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        is_known = before or _is_known(command, on_terminal=os.isatty(stdout))
+        if is_known and forked.can_be(env):
+            return forked.start(command, env, self.home, before=before, **streams)
+        return subprocess.Popen(command, cwd=self.home, env=env, **streams)
+
+    def seen(self, *arguments: str, columns: int, lines: int = 50, **env: str) -> tuple[int, str]:
+        """The exit code of kaitoctl and all that it writes to a terminal of this size."""
+        ours, theirs = pty.openpty()
+        variables = {"COLUMNS": str(columns), "LINES": str(lines), "TERM": "xterm", **env}
+        process = self.start(*arguments, stdout=theirs, stderr=theirs, **variables)
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # how Linux says that the other end of a terminal has gone
+            while chunk := os.read(ours, 65536):
+                said += chunk
+        os.close(ours)
+        return process.wait(_AT_MOST_S), said.decode()
 
     def kaitoctl(self, *arguments: str, code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
         """Run kaitoctl and insist on its exit code."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 import yaml
 from shell import BIN, Shell
@@ -38,22 +39,28 @@ def living(shell: Shell) -> str:
     return "living"
 
 
+def asked(line: str) -> dict[str, str]:
+    """What a shell puts into the environment."""
+    words = str(len(line.split(" ")) - 1)
+    return {"_KAITOCTL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": words}
+
+
 def completed(shell: Shell, line: str, **env: str) -> list[str]:
-    words = line.split(" ")
-    variables = {"_KAITOCTL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    done = shell.run(str(BIN / "kaitoctl"), **variables, **env)
+    done = shell.run(str(BIN / "kaitoctl"), **asked(line), **env)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     return done.stdout.split()
 
 
+_PATIENT = "import kaitoctl.cli.complete as it\nit._BUDGET_S, it._KEPT_S = 60, 600\n"
+
+
 def in_time(shell: Shell, line: str, **env: str) -> list[str]:
     """What is completed when the machine is not too busy for it: it has as long as it needs."""
-    patient = shell.home / "patient"
-    patient.mkdir(exist_ok=True)
-    text = "import kaitoctl.cli.complete as it\nit._BUDGET_S, it._KEPT_S = 60, 600\n"
-    (patient / "sitecustomize.py").write_text(text)
-    return completed(shell, line, PYTHONPATH=str(patient), **env)
+    variables = {**shell.env, **asked(line), **env}
+    done = forked.run([str(BIN / "kaitoctl")], variables, shell.home, 120, before=_PATIENT)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
 
 
 @pytest.mark.parametrize("command", ["why", "status", "logs", "events", "endpoint", "chat", "check-nodes"])

@@ -70,10 +70,6 @@ def endings(sandbox_shell: Shell) -> Iterator[str]:
     sandbox_shell.end_namespace(name)
 
 
-def start(shell: Shell, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([str(BIN / "kaitoctl"), *arguments], cwd=shell.home, env=shell.env, **more)
-
-
 def read_until(file: int, words: bytes) -> bytes:
     seen = b""
     while words not in seen:
@@ -109,7 +105,7 @@ def test_who_follows_in_a_pipe_ends_with_a_word_and_its_code(
     sandbox_shell: Shell, endings: str, arguments: tuple[str, ...], words: bytes, number: int, code: int
 ) -> None:
     ours, theirs = os.pipe()
-    process = start(sandbox_shell, *arguments, "-n", endings, stdout=theirs, stderr=theirs)
+    process = sandbox_shell.start(*arguments, "-n", endings, stdout=theirs, stderr=theirs)
     os.close(theirs)
     read_until(ours, words)
     process.send_signal(number)
@@ -127,7 +123,7 @@ def test_who_draws_on_a_terminal_gives_the_cursor_back(
 ) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, b"\x32\x00\x50\x00\x00\x00\x00\x00")
-    process = start(sandbox_shell, *arguments, "-n", endings, stdout=theirs, stderr=theirs)
+    process = sandbox_shell.start(*arguments, "-n", endings, stdout=theirs, stderr=theirs)
     os.close(theirs)
     read_until(ours, b"preparing nodes")
     process.send_signal(number)
@@ -139,9 +135,10 @@ def test_who_draws_on_a_terminal_gives_the_cursor_back(
 
 def test_a_job_in_the_background_ends_by_sigterm_at_once(sandbox_shell: Shell, endings: str) -> None:
     """A shell starts such a job with SIGINT ignored."""
-    process = start(
-        sandbox_shell,
-        *("status", "never", "-w", "-n", endings),
+    process = subprocess.Popen(
+        [str(BIN / "kaitoctl"), "status", "never", "-w", "-n", endings],
+        cwd=sandbox_shell.home,
+        env=sandbox_shell.env,
         stdout=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
@@ -164,7 +161,7 @@ def test_a_conversation_ends_while_it_waits_for_a_line(
     with serving(always(200, '{"Result": "Yes."}'), tmp_path) as kubeconfig:
         url = yaml.safe_load(Path(kubeconfig).read_text())["clusters"][0]["cluster"]["server"]
         arguments = ("chat", "falcon", "-n", namespace, "--url", url)
-        process = start(sandbox_shell, *arguments, stdin=theirs, stdout=theirs, stderr=theirs)
+        process = sandbox_shell.start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
         said = read_until(ours, b"> ")
         process.send_signal(number)
@@ -179,7 +176,7 @@ def test_a_sandbox_whose_start_is_interrupted_is_not_left_behind(
 ) -> None:
     shell = Shell(tmp_path, "hasty")
     ours, theirs = os.pipe()
-    process = start(shell, "sandbox", "up", stdout=theirs, stderr=theirs)
+    process = shell.start("sandbox", "up", stdout=theirs, stderr=theirs)
     os.close(theirs)
     read_until(ours, b"starting sandbox hasty")
     process.send_signal(number)
@@ -201,16 +198,17 @@ def test_who_follows_for_a_reader_ends_when_that_has_gone(
     shell = sandbox_shell
     shell.apply(workspace("first", namespace))
     shell.apply(event("first", namespace))
-    process = start(shell, *arguments, "-n", namespace, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None and process.stderr is not None
-    read_until(process.stdout.fileno(), b"first")
-    process.stdout.close()
+    (stdout, theirs), (stderr, errors) = os.pipe(), os.pipe()
+    process = shell.start(*arguments, "-n", namespace, stdout=theirs, stderr=errors)
+    os.close(theirs)
+    os.close(errors)
+    read_until(stdout, b"first")
+    os.close(stdout)
     shell.apply(workspace("second", namespace))
     told = event("first", namespace)
     shell.apply({**told, "metadata": {**told["metadata"], "name": "first.2"}, "reason": "SeenAgain"})
     assert process.wait(20) == 0
-    assert process.stderr.read() == b""
-    process.stderr.close()
+    assert read_all(stderr) == b""
 
 
 LISTS = [
@@ -228,10 +226,12 @@ def test_a_list_for_nobody_is_no_failure(
     where = ("-n", endings) if arguments[0] in ("status", "events", "why", "check-nodes", "doctor") else ()
     ours, theirs = os.pipe()
     os.close(ours)
-    process = start(sandbox_shell, *arguments, *where, stdout=theirs, stderr=subprocess.PIPE)
+    said, errors = os.pipe()
+    process = sandbox_shell.start(*arguments, *where, stdout=theirs, stderr=errors)
     os.close(theirs)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode in (0, 1), stderr
+    os.close(errors)
+    stderr = read_all(said)
+    assert process.wait(60) in (0, 1), stderr
     assert b"Error" not in stderr
     assert b"error" not in stderr
     assert b"Broken pipe" not in stderr

@@ -7,14 +7,11 @@ tests/pure/test_terminal.py does the same for screens that are hard to bring abo
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from shell import BIN, Shell
+from shell import Shell
 from world import falcon
 
 from kaitoctl.cli import quick
@@ -145,21 +142,9 @@ def test_no_screen_of_a_cluster_is_too_wide(broken: Shell, columns: int, colour:
 
 def seen_on(shell: Shell, columns: int, colour: bool, *command: str) -> list[str]:
     """The lines that a terminal of so many columns shows of a command, whatever its exit code."""
-    ours, theirs = pty.openpty()
-    variables = {"COLUMNS": str(columns), "LINES": "50", "TERM": "xterm", "NO_COLOR": "" if colour else "1"}
-    process = subprocess.Popen(
-        command, stdout=theirs, stderr=theirs, env={**shell.env, **variables}, cwd=shell.home
-    )
-    os.close(theirs)
-    seen = b""
-    try:
-        while chunk := os.read(ours, 65536):
-            seen += chunk
-    except OSError:  # how Linux says that the other end has gone
-        pass
-    os.close(ours)
-    assert process.wait(60) in (0, 1, 2), command
-    text = seen.decode()
+    code, text = shell.seen(*command, columns=columns, NO_COLOR="" if colour else "1")
+    assert code in (0, 1, 2), command
+    assert "Traceback" not in text, text
     assert colour or "\x1b[3" not in text, command
     return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text).splitlines()
 
@@ -167,7 +152,7 @@ def seen_on(shell: Shell, columns: int, colour: bool, *command: str) -> list[str
 def found(shell: Shell, commands: list[str], columns: int, colour: bool) -> dict[str, list[str]]:
     wrong = {}
     for command in commands:
-        words = [str(BIN / "kaitoctl"), *command.split()]
+        words = command.split()
         lines = seen_on(shell, columns, colour, *words)
         assert any(lines), command
         all_faults = list(faults(lines, columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 
 import forked
@@ -41,6 +42,33 @@ def test_it_prints_and_ends_as_a_process_does(offline: Shell, arguments: tuple[s
         process.stdout,
         process.stderr,
     )
+
+
+@pytest.mark.parametrize("arguments", [("fit", "falcon-7b"), ("explain", "KW121"), ("status",)])
+def test_on_a_terminal_it_shows_what_a_process_does(offline: Shell, arguments: tuple[str, ...]) -> None:
+    process, copy = (offline.seen(*arguments, columns=60) for _ in range(2))
+    assert copy == process
+
+
+def test_it_is_ended_as_a_process_is(offline: Shell) -> None:
+    fifo = offline.home / "never.yaml"
+    os.mkfifo(fifo)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    env = {**offline.env, "KUBECONFIG": "none"}
+    for number, code in (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL):
+        copy = forked.start(
+            (KAITOCTL, "validate", str(fifo)), env, offline.home, stdout=nowhere, stderr=nowhere
+        )
+        with open(fifo, "w"):  # noqa: PTH123 - returns when somebody reads
+            copy.send_signal(number)
+            assert copy.wait(60) == code
+    os.close(nowhere)
+
+
+def test_what_is_done_before_it_counts(offline: Shell) -> None:
+    before = "import kaitoctl; kaitoctl.__version__ = 'of this test'"
+    done = forked.run((KAITOCTL, "--version"), offline.env, offline.home, 60, before=before)
+    assert done.stdout == "kaitoctl of this test\n"
 
 
 def test_copies_know_nothing_of_each_other(offline: Shell) -> None:
