@@ -90,21 +90,24 @@ class Shell:
         stderr: int,
         stdin: int = subprocess.DEVNULL,
         before: str = "",
-        **env: str,
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes] | forked.Copy:
         """Start kaitoctl with these file descriptors; a copy where `run` takes one, or with `before`."""
-        command, env = (str(BIN / "kaitoctl"), *arguments), {**self.env, **env}
-        streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        command, variables = (str(BIN / "kaitoctl"), *arguments), {**self.env, **(env or {})}
         is_known = before or _is_known(command, on_terminal=os.isatty(stdout))
-        if is_known and forked.can_be(env):
-            return forked.start(command, env, self.home, before=before, **streams)
-        return subprocess.Popen(command, cwd=self.home, env=env, **streams)
+        if is_known and forked.can_be(variables):
+            return forked.start(
+                command, variables, self.home, stdout=stdout, stderr=stderr, stdin=stdin, before=before
+            )
+        return subprocess.Popen(
+            command, cwd=self.home, env=variables, stdin=stdin, stdout=stdout, stderr=stderr
+        )
 
     def seen(self, *arguments: str, columns: int, lines: int = 50, **env: str) -> tuple[int, str]:
         """The exit code of kaitoctl and all that it writes to a terminal of this size."""
         ours, theirs = pty.openpty()
         variables = {"COLUMNS": str(columns), "LINES": str(lines), "TERM": "xterm", **env}
-        process = self.start(*arguments, stdout=theirs, stderr=theirs, **variables)
+        process = self.start(*arguments, stdout=theirs, stderr=theirs, env=variables)
         os.close(theirs)
         said = b""
         with suppress(OSError):  # how Linux says that the other end of a terminal has gone

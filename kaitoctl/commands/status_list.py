@@ -39,7 +39,6 @@ class Listed(NamedTuple):
 
 _MOST_OFTEN_S = 0.2
 _AGES_S = 1.0  # ages grow
-_DROPS = {"ADAPTERS": 1, "GPUS": 2, "NODES": 3, "AGE": 4}
 _STYLES = {"Ready": "green", "Failed": "red", "NotServing": "red", "Deleting": "yellow", "Waiting": "yellow"}
 _HEADERS = ("NAME", "STATE", "NODES", "GPUS", "ADAPTERS", "AGE", "MESSAGE")
 
@@ -172,7 +171,7 @@ def _report(
         ]
         for row in rows
     ]
-    made = layout.table(headers, cells, gap=3, names=2 if everywhere else 1, drops=_DROPS)
+    made = layout.table(headers, cells, gap=3, names=2 if everywhere else 1)
     return [replace(made, wide=wide, below=True)]
 
 

@@ -6,9 +6,8 @@ Texts may come from a cluster: both make control characters visible, and neither
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 # Arabic, Hebrew and other letters are fine; what steers the writing direction is not.
 STEERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
@@ -169,12 +168,9 @@ def table(
     *,
     gap: int = 2,
     names: int = 1,
-    drops: Mapping[str, int] = MappingProxyType({}),
 ) -> Table:
-    """A table whose first columns are names; `drops` has what goes first where there is too little room."""
-    columns = tuple(
-        Column(header, whole=at < names, drop=drops.get(header, 0)) for at, header in enumerate(headers)
-    )
+    """A table whose first columns are names."""
+    columns = tuple(Column(header, whole=at < names) for at, header in enumerate(headers))
     cells = (tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows)
     return Table(columns, tuple(cells), gap=gap)
 

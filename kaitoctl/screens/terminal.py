@@ -282,13 +282,19 @@ def _table(block: Table, width: int) -> Iterator[RenderableType]:
     columns = [block.columns[at] for at in order]
     rows = [[row[at] for at in order] for row in block.rows]
     room = _TOO_WIDE if block.wide else width
+    if _is_named_twice(columns) and _breaks_words(columns, rows, room):
+        columns, rows = _with_one_name(columns, rows)
     kept = _columns_with_room(columns, rows, room, below=block.below)
     columns, rows = [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
     under: list[str] = [""] * len(rows)
+    link = ""
     is_too_wide = _is_too_wide if block.below else _breaks_words
     while len(columns) > 1 and is_too_wide(columns, rows, room):
-        cells = [visible(row[-1].text) for row in rows]
-        under = [": ".join(filter(None, both)) for both in zip(cells, under, strict=True)]
+        # What is not the last column says which it is.
+        lead = f"{columns[-1].header.lower()} " if link else ""
+        cells = [lead + visible(row[-1].text) for row in rows]
+        under = [link.join(filter(None, both)) for both in zip(cells, under, strict=True)]
+        link = ", " if link else ": "
         columns, rows = columns[:-1], [row[:-1] for row in rows]
         is_too_wide = _breaks_words
     widths = _widths(columns, rows, room)
@@ -312,6 +318,21 @@ def _table(block: Table, width: int) -> Iterator[RenderableType]:
             yield from (_whole(lead + line) for line in _lines(under[at], width - len(lead)))
             grid = _grid(columns, widths)
     yield grid
+
+
+def _is_named_twice(columns: Sequence[Column]) -> bool:
+    """Whether the first two columns are names, such as a namespace and a name in it."""
+    return len(columns) > 2 and columns[0].whole and columns[1].whole
+
+
+def _with_one_name(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
+) -> tuple[list[Column], list[list[Cell]]]:
+    """The table with both names in one column, as `namespace/name`, which can have a line of its own."""
+    first, second, *others = columns
+    name = replace(first, header=f"{first.header}/{second.header}")
+    together = [replace(row[0], text=f"{row[0].text}/{row[1].text}") for row in rows]
+    return [name, *others], [[one, *row[2:]] for one, row in zip(together, rows, strict=True)]
 
 
 def _is_too_wide(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> bool:
@@ -406,8 +427,9 @@ def _text(cell: Cell) -> Text:
 def _fold(name: Text, cell: Cell, room: int) -> Iterator[Text]:
     """A name on a line of its own; on several only when it is longer than the terminal is wide."""
     while name.cell_len > room:
-        yield name[:room]
-        name = Text(cell.below) + name[room:]
+        at = name.plain.rfind("/", 0, room) + 1 or room
+        yield name[:at]
+        name = Text(cell.below) + name[at:]
     yield name
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -218,3 +219,23 @@ def test_what_is_waited_for_has_no_cross_and_a_bar_of_the_time_that_has_gone() -
     assert "◌ ResourceReady" in picture and "✗" not in picture
     assert re.search("█*░+ ", picture)
     assert "░" not in "\n".join(plain(status_screen.report(shown, NOW)))
+
+
+@pytest.mark.parametrize("columns", [120, 80, 60, 40])
+def test_a_list_of_all_namespaces_keeps_every_column_and_every_name(columns: int) -> None:
+    """Long names of both go on a line of their own before anything is left out."""
+    name = "workspace-falcon-7b-for-the-second-team"
+    row = ["a-namespace-with-a-long-name-of-a-team", name, "Progressing", "0/12", "24", "3", "12m", "waits"]
+    headers = ["NAMESPACE", "NAME", "STATE", "NODES", "GPUS", "ADAPTERS", "AGE", "MESSAGE"]
+    shown = Terminal(columns).lines([replace(layout.table(headers, [row], gap=3, names=2), below=True)])
+    words = set(re.split(r"[\s/,:]+", "\n".join(shown)))
+    assert set(row) - words == {"0/12"} and "0" in words
+    if columns >= 60:
+        assert {"NODES", "GPUS", "ADAPTERS", "AGE"} <= words
+    assert max(map(len, shown)) <= columns
+
+
+def test_names_that_have_room_stand_in_two_columns() -> None:
+    row = ["default", "phi", "Ready", "1/1"]
+    lines = Terminal(80).lines([layout.table(["NAMESPACE", "NAME", "STATE", "NODES"], [row], names=2)])
+    assert [line.split() for line in lines] == [["NAMESPACE", "NAME", "STATE", "NODES"], row]
