@@ -290,9 +290,10 @@ def _table(block: Table, width: int) -> Iterator[RenderableType]:
     link = ""
     is_too_wide = _is_too_wide if block.below else _breaks_words
     while len(columns) > 1 and is_too_wide(columns, rows, room):
-        # What is not the last column says which it is.
+        # Of what is not the last column, a single word, such as a number, says which column it is of.
         lead = f"{columns[-1].header.lower()} " if link else ""
-        cells = [lead + visible(row[-1].text) for row in rows]
+        texts = [visible(row[-1].text) for row in rows]
+        cells = [text if " " in text else lead + text for text in texts]
         under = [link.join(filter(None, both)) for both in zip(cells, under, strict=True)]
         link = ", " if link else ": "
         columns, rows = columns[:-1], [row[:-1] for row in rows]

@@ -172,6 +172,11 @@ def broken_words(narrow: list[str], wide: list[str]) -> list[str]:
     """The words of a narrow terminal that a wide one does not show: pieces of words."""
     # A pull that fails has two names in turn.
     whole = {"ErrImagePull", "ImagePullBackOff", *(word for line in wide for word in line.split())}
+    whole |= {word.lower() for word in whole if word.isupper()}  # headers, of cells below their line
     pieces = {word for line in narrow for word in line.split()} - whole
-    # A cell that moves below its line is led in by a colon.
-    return sorted(word for word in pieces if _NAME.fullmatch(word) and word.removesuffix(":") not in whole)
+    # A cell that moves below its line is led in by a colon; two names in one column are joined by a slash.
+    return sorted(
+        word
+        for word in pieces
+        if _NAME.fullmatch(word) and word.removesuffix(":") not in whole and not set(word.split("/")) <= whole
+    )
