@@ -1,16 +1,17 @@
-"""Several rollouts at once, a line for each change of any, and one summary."""
+"""Several rollouts at once, drawn together on a terminal, else a line for each change; and one summary."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import follow
 from kaitoctl.errors import ExitCode, KaitoctlError, TimedOut
 from kaitoctl.screens import output
-from kaitoctl.screens.progress_reporters import Lines
+from kaitoctl.screens.progress_reporters import Lines, ProgressReporter, Together, on
 
 if TYPE_CHECKING:
     from kaitoctl.commands.option_values import ManagedBy
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 
 _ORDER = (ExitCode.UNREACHABLE, ExitCode.REFUSED, ExitCode.NEGATIVE, ExitCode.TIMED_OUT)
 """The worst exit code first: what could not be seen, what failed, what is not there yet."""
+
+
+def _reporters(keys: Sequence[ObjectKey]) -> dict[ObjectKey, ProgressReporter]:
+    """What shows each: one alone as everywhere."""
+    if output.is_redrawn(sys.stderr):
+        if len(keys) == 1:
+            return {keys[0]: on(sys.stderr)}
+        together = Together(sys.stderr, list(map(str, keys)))
+        return {key: together.of(str(key)) for key in keys}
+    unseen = set[str]()
+    return {key: Lines(str(key), unseen=unseen) for key in keys}
 
 
 async def follow_all(
@@ -44,7 +56,7 @@ async def follow_all(
     Returns:
         The exit code of the worst.
     """
-    unseen = set[str]()
+    reporters = _reporters(list(workspaces))
 
     async def one(key: ObjectKey, workspace: Object) -> KaitoctlError | None:
         limit_s = timeout_s or follow.following_s(known, workspace)
@@ -55,7 +67,7 @@ async def follow_all(
                 key,
                 timeout_s=limit_s,
                 catalog=known,
-                reporters=[Lines(str(key), unseen=unseen)],
+                reporters=[reporters[key]],
                 managed=managed,
             )
         except KaitoctlError as error:

@@ -1,10 +1,12 @@
-"""Follow an InferenceSet until its replicas are ready, a line for each change."""
+"""Follow an InferenceSet until its replicas are ready: drawn on a terminal, else a line for each change."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, TextIO
 
 from kaitoctl.advice import Command
 from kaitoctl.commands.observe_fleet import fleet_at
@@ -32,36 +34,54 @@ async def until_ready(
     catalog: Catalog = SHIPPED,
     is_done: Callable[[Fleet], bool] = lambda fleet: fleet.state == "Ready",
     show: Callable[[Fleet], None] | None = None,
+    stream: TextIO | None = None,
 ) -> Fleet:
     """The set once it is as wanted.
+
+    Args:
+        client: the cluster.
+        target: how it was named.
+        key: the set's.
+        timeout_s: how long to follow; None for the default.
+        catalog: of presets.
+        is_done: whether it is as wanted.
+        show: shows it; by default a picture on a terminal, or lines on stderr.
+        stream: the terminal of the picture; None for stderr.
 
     Raises:
         ApiError: there is no such set.
         NegativeAnswer: a replica has failed, the set is refused, or its template goes no further.
         TimedOut: time is up.
     """
-    limit_s, shown = _TIMEOUT_S if timeout_s is None else timeout_s, ""
-    try:
-        async with asyncio.timeout(limit_s):
-            while True:
-                fleet = await present(client, key, catalog)
-                words, before = line(fleet), shown
-                shown = words
-                if show is not None:
-                    show(fleet)
-                elif words != before:
-                    output.step(words)
-                if is_done(fleet):
-                    output.success(f"InferenceSet {key}: {fleet.ready} of {fleet.wanted} replicas ready")
-                    return fleet
-                if fleet.state == "Failed":
-                    raise failure(target, fleet)
-                if fleet.stuck:
-                    raise held_error(target, fleet)
-                await asyncio.sleep(LOOK_AGAIN_S)
-    except TimeoutError:
-        hint = target.text(Command("kaitoctl status", key.name, "-n", key.namespace))
-        raise TimedOut(f"timed out after {layout.elapsed(limit_s)}; {shown}", hint=hint) from None
+    limit_s = _TIMEOUT_S if timeout_s is None else timeout_s
+    words = ""
+    async with AsyncExitStack() as stack:
+        if show is None and output.is_redrawn(stream or sys.stderr):
+            from kaitoctl.commands.fleet_picture import FleetPicture  # pipes get lines
+
+            drawn = FleetPicture(client, target, key, stream or sys.stderr, catalog)
+            show = (await stack.enter_async_context(drawn)).draw
+        try:
+            async with asyncio.timeout(limit_s):
+                while True:
+                    fleet = await present(client, key, catalog)
+                    before, words = words, line(fleet)
+                    if show is not None:
+                        show(fleet)
+                    elif words != before:
+                        output.step(words)
+                    if is_done(fleet):
+                        break
+                    if fleet.state == "Failed":
+                        raise failure(target, fleet)
+                    if fleet.stuck:
+                        raise held_error(target, fleet)
+                    await asyncio.sleep(LOOK_AGAIN_S)
+        except TimeoutError:
+            hint = target.text(Command("kaitoctl status", key.name, "-n", key.namespace))
+            raise TimedOut(f"timed out after {layout.elapsed(limit_s)}; {words}", hint=hint) from None
+    output.success(f"InferenceSet {key}: {fleet.ready} of {fleet.wanted} replicas ready")
+    return fleet
 
 
 async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -187,8 +187,23 @@ class Overview(Observation):
         Raises:
             ApiError: Workspaces may not be listed (any more).
         """
+        unseen = dict(sorted(self._unseen.items()))
+        sees_pods = POD.plural not in unseen
+        found = [
+            _row(seen, workspace, self._workspaces.store, pods_seen=sees_pods)
+            for _, seen in self.snapshots()
+            if (workspace := seen.workspace) is not None
+        ]
+        return found, {what: why for what, why in unseen.items() if what != NODE.plural}
+
+    def snapshots(self) -> Iterator[tuple[ObjectKey, Snapshot]]:
+        """The Workspaces as they are now, by key, each with what belongs to it.
+
+        Raises:
+            ApiError: Workspaces may not be listed (any more).
+        """
         self.require(self._workspaces)
-        found, unseen = [], dict(sorted(self._unseen.items()))
+        unseen = dict(sorted(self._unseen.items()))
         for key in sorted(self._workspaces.store):
             workspace = self._workspaces.store[key]
             pods = self._pods.store.by(_of_workspace, key)
@@ -205,8 +220,7 @@ class Overview(Observation):
                 gone=frozenset(gone),
                 unseen=unseen,
             )
-            found.append(_row(seen, workspace, self._workspaces.store, pods_seen=POD.plural not in unseen))
-        return found, {what: why for what, why in unseen.items() if what != NODE.plural}
+            yield key, seen
 
 
 def _health_of(node: Object) -> Object:

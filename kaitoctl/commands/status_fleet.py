@@ -7,8 +7,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
 from kaitoctl.commands import follow_fleet, option_values
+from kaitoctl.commands.fleet_picture import report
 from kaitoctl.commands.name_lookup import no_such_set
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.errors import ApiError, ExitCode, InputError
@@ -18,7 +18,7 @@ from kaitoctl.kaito.fleet.view import Fleet, as_json
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey
-from kaitoctl.screens import fleet_screen, output
+from kaitoctl.screens import output
 from kaitoctl.screens.layout import BLANK, Block, Paragraph
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def show_fleet(client: Client, target: Target, key: ObjectKey, output_form
     if option_values.is_structured(output_format):
         output.write_structured(as_json(fleet), output_format)
     else:
-        output.show(_report(target, fleet))
+        output.show(report(target, fleet, datetime.now(UTC)))
     return ExitCode.NEGATIVE if fleet.state == "Failed" else ExitCode.DONE
 
 
@@ -63,16 +63,13 @@ async def follow_fleet_of(
     """
     if record is not None:
         raise InputError(f"{key.name} is an InferenceSet: --record records the rollout of one Workspace")
-    picture = (
-        output.picture(sys.stdout) if output_format != "json" and output.is_redrawn(sys.stdout) else None
-    )
+    if output_format != "json" and output.is_redrawn(sys.stdout):
+        await follow_fleet.until_ready(client, target, key, timeout_s=timeout_s, stream=sys.stdout)
+        return
     last = ""
 
     def show(fleet: Fleet) -> None:
         nonlocal last
-        if picture is not None:
-            picture.draw(_report(target, fleet))
-            return
         shown, stamp = as_json(fleet), timestamp(datetime.now(UTC))
         if (now := json.dumps(shown)) == last:
             return
@@ -82,18 +79,7 @@ async def follow_fleet_of(
         else:
             output.data(output.visible(f"{stamp}  {key}  {fleet.state}  {follow_fleet.line(fleet)}"))
 
-    try:
-        await follow_fleet.until_ready(client, target, key, timeout_s=timeout_s, show=show)
-    finally:
-        if picture is not None:
-            picture.close()
-
-
-def _report(target: Target, fleet: Fleet) -> list[Block]:
-    hint = ""
-    if fleet.outdated and not fleet.is_rolled_by_kaitoctl:
-        hint = target.text(Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace))
-    return fleet_screen.report(fleet, datetime.now(UTC), hint=hint)
+    await follow_fleet.until_ready(client, target, key, timeout_s=timeout_s, show=show)
 
 
 async def _show_roles(client: Client, target: Target, key: ObjectKey, output_format: str) -> int | None:
@@ -125,6 +111,8 @@ async def _show_roles(client: Client, target: Target, key: ObjectKey, output_for
     ]
     for role, fleet in zip(ROLES, fleets, strict=True):
         blocks.append(BLANK)
-        blocks += _report(target, fleet) if fleet else [Paragraph(f"{role}: no InferenceSet yet")]
+        blocks += (
+            report(target, fleet, datetime.now(UTC)) if fleet else [Paragraph(f"{role}: no InferenceSet yet")]
+        )
     output.show(blocks)
     return 0

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from kaitoctl.kaito.fleet import history
 from kaitoctl.kaito.fleet.template import adapters_of
 from kaitoctl.kaito.fleet.view import Fleet, replica_words
-from kaitoctl.kube.objects import annotations_of, dig
+from kaitoctl.kube.objects import annotations_of, dig, key_of
 from kaitoctl.screens import layout
 from kaitoctl.screens.layout import BLANK, Block, Cell, Command, Paragraph
-from kaitoctl.screens.status_screen import age
+from kaitoctl.screens.status_screen import age, brief
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.view import View
 
 _MARKS = {"Ready": "✔", "Failed": "✗", "Mixed": "!"}
 _STYLES = {"Ready": "green", "Failed": "red", "Mixed": "yellow", "Deleting": "yellow"}
 _HEADERS = ("REPLICA", "READY", "TEMPLATE", "REVISION", "ADAPTERS", "NODES", "AGE", "MESSAGE")
+_MOST = 4  # replicas with a bar: the table has all
 _LIST_HEADERS = ("INFERENCESET", "STATE", "READY", "TEMPLATE", "AGE", "MESSAGE")
 
 
-def report(fleet: Fleet, now: datetime, *, hint: str = "") -> list[Block]:
+def report(fleet: Fleet, now: datetime, *, hint: str = "", coming_up: Sequence[View] = ()) -> list[Block]:
     """One set, with a row for each replica.
 
     Args:
         fleet: the set.
         now: the present time.
         hint: the command that carries its template on; empty when none is needed.
+        coming_up: replicas that are followed, on a terminal.
     """
     head = f"InferenceSet {fleet.key}: {fleet.state.lower()}, {fleet.ready} of {fleet.wanted} replicas ready"
     blocks: list[Block] = [Paragraph(head, mark=_MARKS.get(fleet.state, "-"))]
@@ -34,6 +40,8 @@ def report(fleet: Fleet, now: datetime, *, hint: str = "") -> list[Block]:
         blocks.append(Paragraph(fleet.trouble, indent=2))
     if hint:
         blocks.append(Command(hint))
+    going = [one for one in coming_up if one.outcome is None and not one.down]
+    said = {one.workspace for one in going[:_MOST]}
     if fleet.replicas:
         rows = [
             [
@@ -44,11 +52,16 @@ def report(fleet: Fleet, now: datetime, *, hint: str = "") -> list[Block]:
                 ",".join(adapters_of(one.workspace)) or "-",
                 ",".join(map(str, dig(one.workspace, "status", "workerNodes") or ())) or "-",
                 age(str(one.workspace["metadata"].get("creationTimestamp") or ""), now),
-                replica_words(one),
+                "" if str(key_of(one.workspace)) in said else replica_words(one),
             ]
             for one in fleet.replicas
         ]
         blocks += [BLANK, layout.table(_HEADERS, rows, gap=3)]
+    if going:
+        blocks.append(BLANK)
+        blocks += [block for one in going[:_MOST] for block in brief(one, now, with_cause=False)]
+    if len(going) > _MOST:
+        blocks.append(Paragraph(f"... {len(going) - _MOST} more under way", style="dim"))
     return blocks
 
 

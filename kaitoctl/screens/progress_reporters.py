@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Protocol, TextIO
@@ -104,6 +105,51 @@ class Live:
     def close(self) -> None:
         """Give the terminal back: the cause of a failure stays in sight, at the cost of its tree."""
         self._picture.close(smaller=status_screen.smaller(*self._failed) if self._failed else ())
+
+
+class Together:
+    """Several Workspaces in one picture, each in a few lines; the last one that ends leaves it.
+
+    Args:
+        stream: the terminal.
+        keys: of the Workspaces, in the order in which they are shown.
+    """
+
+    def __init__(self, stream: TextIO, keys: Sequence[str]) -> None:
+        self._picture = output.picture(stream)
+        self._views: dict[str, View | None] = dict.fromkeys(keys)
+        self._open = set(keys)
+
+    def of(self, key: str) -> ProgressReporter:
+        """The reporter of one of them."""
+        return _OneOf(self, key)
+
+    def show(self, key: str, shown: View, now: datetime) -> None:
+        """Draw all of them anew."""
+        self._views[key] = shown
+        views = [one for one in self._views.values() if one is not None]
+        first, *others = status_screen.briefly(views, now)
+        self._picture.draw(first, smaller=others)
+
+    def end(self, key: str) -> None:
+        """One of them is not followed any more."""
+        self._open.discard(key)
+        if not self._open:
+            self._picture.close()
+
+
+class _OneOf:
+    rest_s = _MOST_OFTEN_S
+
+    def __init__(self, together: Together, key: str) -> None:
+        self._together = together
+        self._key = key
+
+    def show(self, shown: View, now: datetime) -> None:
+        self._together.show(self._key, shown, now)
+
+    def close(self) -> None:
+        self._together.end(self._key)
 
 
 class Objects:

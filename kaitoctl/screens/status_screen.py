@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ _MARKS = {"ok": "✔", "busy": "◌", "bad": "✗", "off": "-"}
 _NO_GOOD_NEWS = ("WorkspaceDeleting", "FieldsIgnored")
 _LONGEST_MESSAGE = 200
 _BAR = 10
+_FEWER = (24, 16, 12, 8, 6, 4, 3, 2, 1)
+"""Rows that there may be room for."""
 
 
 def age(moment: str, now: datetime) -> str:
@@ -70,8 +72,37 @@ def report(
 
 def smaller(shown: View, now: datetime) -> Iterator[list[Block]]:
     """The report for fewer and fewer lines: without conditions, then with less and less of its tree."""
-    for most in (None, 24, 16, 12, 8, 6, 4, 3, 2, 1):
+    for most in (None, *_FEWER):
         yield report(shown, now, drawn=True, most_rows=most, with_conditions=False)
+
+
+def brief(shown: View, now: datetime, *, with_log: bool = True, with_cause: bool = True) -> Iterator[Block]:
+    """One rollout of several, on a terminal: where it stands, with its bar, and what is wrong.
+
+    Args:
+        shown: the view.
+        now: the moment, for ages.
+        with_log: whether to show the last line of its log.
+        with_cause: whether to show what is wrong.
+    """
+    mark = {"ready": "✔", "failed": "✗", None: "✗" if shown.down else "◌"}[shown.outcome]
+    yield Paragraph(f"{shown.workspace}  {_standing(shown, now, drawn=True)}", mark=mark)
+    if with_log:
+        yield from _said(shown, indent=4)
+    if with_cause and shown.cause is not None and shown.cause.weight == "fault":
+        yield from _cause(shown)
+
+
+def briefly(shown: Sequence[View], now: datetime) -> Iterator[list[Block]]:
+    """Several rollouts in fewer and fewer lines: without logs, without what is ready, the first ones."""
+    for with_log in (True, False):
+        yield [block for one in shown for block in brief(one, now, with_log=with_log)]
+    going = [one for one in shown if one.outcome != "ready"]
+    for most in (len(going), *(most for most in _FEWER if most < len(going))):
+        blocks = [block for one in going[:most] for block in brief(one, now, with_log=False)]
+        rest = [f"{len(shown) - len(going)} ready"] if len(going) < len(shown) else []
+        rest += [f"{len(going) - most} more under way"] if most < len(going) else []
+        yield [*blocks, *([Paragraph(f"... {', '.join(rest)}", style="dim")] if rest else [])]
 
 
 # --- stations ------------------------------------------------------------------------------------------
@@ -81,6 +112,12 @@ def _stations(shown: View, now: datetime, *, drawn: bool) -> Iterator[Block]:
     marked = [_station(phase, shown) for phase in shown.stations]
     words = [f"[{word}]" if mark in ("✗", "◌") else word for mark, word in marked]
     yield Steps(tuple(marked), " > ".join(words))
+    yield Paragraph(_standing(shown, now, drawn=drawn))
+    yield from _said(shown, indent=2)
+
+
+def _standing(shown: View, now: datetime, *, drawn: bool) -> str:
+    """Where it stands: with a bar, on a terminal, while it is under way."""
     where = shown.where
     since = age(shown.since, now)
     if shown.outcome is None and since and not shown.down:
@@ -88,9 +125,13 @@ def _stations(shown: View, now: datetime, *, drawn: bool) -> Iterator[Block]:
         where = f"{_bar(shown, now)} {where}" if drawn else where
     elif shown.outcome == "failed":
         where = f"failed while {shown.phase.words}"
-    yield Paragraph(where)
+    return where
+
+
+def _said(shown: View, *, indent: int) -> Iterator[Block]:
+    """What the model server's log said last, while that is of interest."""
     if shown.log and shown.outcome is None:
-        yield Paragraph(shown.log, indent=2, hang=2, style="dim")
+        yield Paragraph(shown.log, indent=indent, hang=2, style="dim")
 
 
 def _bar(shown: View, now: datetime) -> str:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 from screen_data import cluster, node_verdict, pod, snapshot
@@ -19,7 +20,7 @@ from terminals import Terminal, lines, uncoloured
 from kaitoctl.commands.why import report as why
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.rollout import Phase, Progress
-from kaitoctl.kaito.view import view
+from kaitoctl.kaito.view import View, view
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import gpu_table, layout, node_table, progress_reporters, status_screen
 from kaitoctl.screens.layout import Block, Cell, Column, Command, Difference, Paragraph, Table, plain
@@ -239,3 +240,26 @@ def test_names_that_have_room_stand_in_two_columns() -> None:
     row = ["default", "phi", "Ready", "1/1"]
     lines = Terminal(80).lines([layout.table(["NAMESPACE", "NAME", "STATE", "NODES"], [row], names=2)])
     assert [line.split() for line in lines] == [["NAMESPACE", "NAME", "STATE", "NODES"], row]
+
+
+def _views(*outcomes: Literal["ready", "failed"] | None) -> list[View]:
+    found = view(snapshot(pod("falcon-0", message="pulling")), NOW)
+    return [
+        replace(
+            found, workspace=f"models/w{number}", outcome=outcome, cause=None, log="shards: 43%", loaded=0.43
+        )
+        for number, outcome in enumerate(outcomes)
+    ]
+
+
+def test_several_rollouts_say_less_of_each_before_one_is_left_out() -> None:
+    shown = [
+        "\n".join(Terminal(80).lines(blocks))
+        for blocks in status_screen.briefly(_views("ready", None, None, None, "failed"), NOW)
+    ]
+    assert shown[0].count("████░░░░░░ 43%") == shown[0].count("shards") == 3
+    assert [shown[1].count("shards"), shown[1].count("models/w")] == [0, 5]
+    assert "models/w0" not in shown[2] and "... 1 ready" in shown[2]
+    assert shown[-1].count("models/w") == 1 and "... 1 ready, 3 more under way" in shown[-1]
+    heights = [text.count("\n") for text in shown]
+    assert heights == sorted(heights, reverse=True)
