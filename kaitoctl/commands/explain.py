@@ -53,8 +53,9 @@ def explain(*, code: str | None, troubleshooting: bool, output_format: str) -> N
 
 
 def _show(items: list[Object], output_format: str) -> None:
+    headers = ("CODE", "MEANING")
     listing.show(
-        "codes", items, ("CODE", "MEANING"), lambda one: (one["name"], one["meaning"]), output_format
+        "codes", items, headers, lambda one: (one["name"], one["meaning"]), output_format, below=False
     )
 
 

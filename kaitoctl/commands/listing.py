@@ -21,17 +21,17 @@ def show(
     cells: Callable[[Object], Sequence[str]],
     output_format: str,
     *,
-    name: str = "name",
+    below: bool = True,
 ) -> None:
     """Show the items.
 
     Args:
         key: what they are called in JSON.
-        items: each with what names it.
+        items: each with its `name`.
         headers: of the table.
         cells: of an item's row.
         output_format: one of `FORMATS`, or what chooses from the JSON.
-        name: the key of an item's name.
+        below: whether on terminals the last cell may stand below its line.
 
     Raises:
         InputError: it is no format.
@@ -42,6 +42,6 @@ def show(
         output.write_structured({key: list(items)}, output_format)
     elif output_format == "name":
         for item in items:
-            output.data(output.visible(str(item[name])))
+            output.data(output.visible(str(item["name"])))
     else:
-        output.table(headers, [cells(item) for item in items], wide=output_format == "wide", below=True)
+        output.table(headers, [cells(item) for item in items], wide=output_format == "wide", below=below)
