@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -111,6 +111,30 @@ _ELSEWHERE = {
 _COMMANDS = {name: text for commands in _GROUPS.values() for name, text in commands.items()}
 
 
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+@contextmanager
+def _said_as_all_others() -> Iterator[None]:
+    """Let what is wrong with a command line end the command as other bad input does.
+
+    typer would break its words where a terminal's line ends, and has a form of its own.
+    """
+    try:
+        yield
+    except _UsageError as error:
+        ctx, message = getattr(error, "ctx", None), getattr(error, "format_message", lambda: "")()
+        if message.startswith("Usage:"):  # a group without a command shows its help
+            raise
+        words, _, near = message.partition(". Did you mean ")
+        words = words[:1].lower() + words[1:].removesuffix(".")
+        if ctx is None:
+            raise InputError(words) from None
+        see = f"see: {ctx.command_path} -h"
+        hint = f"did you mean {near.rstrip('?')}? {see}" if near else see
+        raise InputError(words, problems=[" ".join(ctx.get_usage().split())], hint=hint) from None
+
+
 class _LazyGroup(typer.core.TyperGroup):
     """Imports and builds a command when it is asked for, so that no command pays for the others."""
 
@@ -135,6 +159,16 @@ class _LazyGroup(typer.core.TyperGroup):
                 global_options.set_defaults(self, ctx, path)
         rest: list[str] = super().parse_args(ctx, arguments)
         return rest
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """The context of a command line, whose mistakes are said as all others are."""
+        with _said_as_all_others():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that is named."""
+        with _said_as_all_others():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """A verb that kubectl has and we do not names the command that does it here."""

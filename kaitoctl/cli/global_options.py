@@ -135,6 +135,9 @@ def _lay_out(command: Any, hidden: set[int], see: str) -> None:
 
         help_page.write(command, ctx, formatter, hidden=hidden, see=see)
 
+    # typer writes {NAME} for what must be given; kubectl, and everybody else, NAME.
+    pieces = command.collect_usage_pieces
+    command.collect_usage_pieces = lambda ctx: [piece.strip("{}") for piece in pieces(ctx)]
     command.format_help = format_help
 
 

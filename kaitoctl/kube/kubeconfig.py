@@ -34,6 +34,7 @@ _SECRETS = frozenset({"token", "password", "client-key-data", "auth-provider"})
 _log = logging.getLogger(__name__)
 
 _CONTEXTS_HINT = "check the contexts with: " + Command("kubectl config get-contexts")
+_WHO_HINT = "--token, or --client-certificate and --client-key, say who you are; or --user, of a kubeconfig"
 _VIEW_HINT = Command("kubectl config view") + " shows what is in it, without its secrets"
 _MODES = ("Never", "IfAvailable", "Always")
 _MODE_OPTIONAL_IN = ("client.authentication.k8s.io/v1beta1", "client.authentication.k8s.io/v1alpha1")
@@ -126,7 +127,7 @@ def from_files(files: list[str], context: str | None = None, given: Overrides = 
             cluster or its user.
     """
     parts = [_Part(Path(name).absolute().parent, name, _parse(name)) for name in files]
-    where = f"kubeconfig {os.pathsep.join(files)}"
+    where = f"kubeconfig {os.pathsep.join(files)}" if files else f"--server {given.server}"
     wanted = context or next(filter(None, (part.config.get("current-context") for part in parts)), None)
     if not wanted and not given.server:
         raise InputError(f"{where}: it has no current context", hint=_CONTEXTS_HINT)
@@ -140,6 +141,8 @@ def from_files(files: list[str], context: str | None = None, given: Overrides = 
     user = user._replace(entry=overridden(user.entry, given.user))
     _warn_of_readers(parts)
     if why := _refused_cluster(cluster) or _refused_user(user, str(cluster.entry.get("server") or "")):
+        if not wanted:  # the command line says it all, or was to
+            raise InputError(f"{where}: {why}", hint=_WHO_HINT)
         raise InputError(f"{where}: {why} (context {wanted!r})", hint=_VIEW_HINT)
     return _server(chosen, cluster, user, where, name)
 

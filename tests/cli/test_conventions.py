@@ -379,6 +379,37 @@ def test_a_server_alone_needs_no_kubeconfig(
     assert "Bearer t" in asyncio.run(story())
 
 
+def test_a_server_alone_that_wants_to_know_who_asks_is_told_by_options(offline: Shell) -> None:
+    said = offline.kaitoctl("status", "--server", "https://127.0.0.1:1", code=2).stderr
+    assert "error: --server https://127.0.0.1:1: its user has no credentials" in said
+    assert "--token" in said and "None" not in said
+
+
+WRONG = {
+    "statsu": "did you mean 'status'",
+    "wait falcon": "here it is `kaitoctl rollout status NAME --timeout DURATION`",
+    "status --nmaespace x": "--namespace",
+    "logs": "Usage: kaitoctl logs [OPTIONS] NAME",
+    "fit --max-nodes none x": "'--max-nodes'",
+    "status -o": "'-o' requires an argument",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_mistyped_command_line_is_said_as_any_bad_input_and_no_word_is_broken(
+    offline: Shell, line: str
+) -> None:
+    code, text = offline.seen(*line.split(), columns=50, NO_COLOR="1")
+    assert code == 2
+    assert text.startswith("error: ")
+    assert all(len(shown) <= 50 for shown in text.splitlines())
+    assert WRONG[line] in " ".join(text.split())
+
+
+def test_a_group_without_a_command_shows_its_help(offline: Shell) -> None:
+    assert "Commands:" in offline.kaitoctl("sandbox", "node", code=2).stderr
+
+
 def test_advice_reaches_the_same_server_as_the_same_person_and_shows_no_token() -> None:
     from kaitoctl.advice import Command
     from kaitoctl.commands.target import Target

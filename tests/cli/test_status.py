@@ -302,7 +302,7 @@ def test_a_record_without_a_line_is_no_record(offline: Shell, nothing: str) -> N
 @pytest.mark.parametrize("command", ["replay no-such-file", "sandbox up"])
 def test_a_speed_at_which_nothing_moves_is_refused(offline: Shell, command: str, speed: str) -> None:
     done = offline.kaitoctl(*command.split(), "--speed", speed, code=2)
-    assert "Invalid value for '--speed'" in done.stderr
+    assert "invalid value for '--speed'" in done.stderr
 
 
 def test_a_name_that_does_not_exist_suggests_the_nearest(shell: Shell, screens: str) -> None:
