@@ -132,4 +132,8 @@ def shortened(words: str, most: int) -> str:
 
 def shortened_inside(words: str, most: int) -> str:
     """The beginning and the end, of what container runtimes like to say three times over."""
-    return words if len(words) <= most else f"{words[: most // 2]} … {words[-(most // 2) :]}"
+    if len(words) <= most:
+        return words
+    head, tail = words[: most // 2], words[-(most // 2) :]
+    # Between words, unless one is as long as that.
+    return f"{head.rpartition(' ')[0] or head} … {tail.partition(' ')[2] or tail}"

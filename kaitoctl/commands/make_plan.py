@@ -75,7 +75,9 @@ async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -
         if api.MULTI_ROLE_INFERENCE.kind in others:
             write = " judges a MultiRoleInference, " + Command("kubectl apply -f FILE") + " applies it"
             hint = Command("kaitoctl validate -f FILE") + write
-        raise InputError(f"there is no Workspace, no InferenceSet and no ConfigMap in it{beside}", hint=hint)
+        files = ", ".join(dict.fromkeys(one.source.rpartition(": document ")[0] for one in skipped))
+        what = "there is no Workspace, no InferenceSet and no ConfigMap in it"
+        raise InputError(f"{files}: {what}{beside}", hint=hint)
     for one in skipped:
         output.note(f"{one.source}: {one.kind} {one.key.name} is skipped")
     meant.sort(key=lambda one: _KINDS.index(one.kind) if one.kind in _KINDS else 0)

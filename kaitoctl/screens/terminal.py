@@ -282,7 +282,8 @@ def _table(block: Table, width: int) -> Iterator[RenderableType]:
     columns = [block.columns[at] for at in order]
     rows = [[row[at] for at in order] for row in block.rows]
     room = _TOO_WIDE if block.wide else width
-    if _is_named_twice(columns) and _breaks_words(columns, rows, room):
+    beside = len(columns) - bool(block.below)  # the last one may stand below its line
+    if _is_named_twice(columns) and _breaks_words(columns[:beside], [row[:beside] for row in rows], room):
         columns, rows = _with_one_name(columns, rows)
     kept = _columns_with_room(columns, rows, room, below=block.below)
     columns, rows = [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]

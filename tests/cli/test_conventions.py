@@ -406,6 +406,13 @@ def test_a_mistyped_command_line_is_said_as_any_bad_input_and_no_word_is_broken(
     assert WRONG[line] in " ".join(text.split())
 
 
+def test_a_file_without_what_is_applied_is_named(sandbox_shell: Shell) -> None:
+    (sandbox_shell.home / "other.yaml").write_text("a: b\n")
+    said = sandbox_shell.kaitoctl("apply", "-f", "other.yaml", code=2).stderr
+    assert said.startswith("error: other.yaml: there is no Workspace")
+    assert "but an object without kind" in said
+
+
 def test_a_group_without_a_command_shows_its_help(offline: Shell) -> None:
     assert "Commands:" in offline.kaitoctl("sandbox", "node", code=2).stderr
 
