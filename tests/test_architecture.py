@@ -46,6 +46,7 @@ LATE = {
     ("endpoint", "commands.kaito_detection.as_said"): "only where workloads may not be seen",
     ("endpoint", "commands.target_release.check_manager"): "only with --target-version",
     ("logs", "commands.chosen_replica.replica_for"): "most names are those of Workspaces",
+    ("follow_fleet", "commands.fleet_picture.FleetPicture"): "pipes get lines",
     ("events", "commands.events_fleet"): "most names are those of Workspaces",
     ("why", "commands.why_fleet"): "most names are those of Workspaces",
     ("create_workspace", "kaito.images"): "only with --registry",

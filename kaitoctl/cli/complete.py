@@ -75,6 +75,13 @@ def instance_types(incomplete: str) -> list[str]:
     return _beginning(catalog.instance_types(), incomplete)
 
 
+def templates(incomplete: str) -> list[str]:
+    """The templates that ship."""
+    from kaitoctl.kaito.templates import names
+
+    return _beginning(names(), incomplete)
+
+
 def codes(incomplete: str) -> list[str]:
     """The codes that `explain` knows."""
     from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES

@@ -158,18 +158,27 @@ class NewSet(SetOptions):
     registry: Registry = None
     set_value: SetValue = None
     api_version: Annotated[
-        str, typer.Option("--api-version", help="v1alpha1 or v1beta1.", metavar="VERSION")
+        str,
+        typer.Option(
+            "--api-version",
+            help="v1alpha1 or v1beta1.",
+            metavar="VERSION",
+            autocompletion=complete.of("v1alpha1", "v1beta1"),
+        ),
     ] = "v1beta1"
     catalog: options.CatalogFile = None
     prices: options.PricesFile = None
     dry_run: Annotated[
-        str, typer.Option("--dry-run", help="none, client (offline) or server.", metavar="MODE")
+        str,
+        typer.Option(
+            "--dry-run",
+            help="none, client (offline) or server.",
+            metavar="MODE",
+            autocompletion=complete.of("none", "client", "server"),
+        ),
     ] = "none"
     output_format: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", help="Print the InferenceSet as yaml, json or name.", metavar="FORMAT"
-        ),
+        str | None, options.formats("yaml", "json", "name", text="Print the InferenceSet as {}.")
     ] = None
     yes: options.Yes = False
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow until all replicas are ready.")] = (

@@ -97,6 +97,24 @@ DryRun = Annotated[
         autocompletion=complete.of("none", "client", "server"),
     ),
 ]
+LogFormat = Annotated[
+    str,
+    typer.Option(
+        "--log-format",
+        help="text, or json: one object per line.",
+        metavar="FORMAT",
+        autocompletion=complete.of("text", "json"),
+    ),
+]
+LogLevel = Annotated[
+    str,
+    typer.Option(
+        "--log-level",
+        help="debug, info, warning or error.",
+        metavar="LEVEL",
+        autocompletion=complete.of("debug", "info", "warning", "error"),
+    ),
+]
 WorkspaceOutput = Annotated[
     str | None,
     formats("yaml", "json", "name", text="Print the Workspace as {}."),

@@ -239,7 +239,13 @@ def rollout_fleet(
     name: options.SetName,
     budget: Budget = _BUDGET,
     dry_run: Annotated[
-        str, typer.Option("--dry-run", help="none or client (say what would change).", metavar="MODE")
+        str,
+        typer.Option(
+            "--dry-run",
+            help="none or client (say what would change).",
+            metavar="MODE",
+            autocompletion=complete.of("none", "client"),
+        ),
     ] = "none",
     yes: options.Yes = False,
     timeout: Annotated[

@@ -59,12 +59,8 @@ def run_controller(
             metavar="HOST:PORT",
         ),
     ] = None,
-    log_format: Annotated[
-        str, typer.Option("--log-format", help="text, or json: one object per line.", metavar="FORMAT")
-    ] = "text",
-    log_level: Annotated[
-        str, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
-    ] = "info",
+    log_format: options.LogFormat = "text",
+    log_level: options.LogLevel = "info",
     controller: Controller = CONTROLLER,
     webhook: Webhook = WEBHOOK,
     target: _Cluster = _CLUSTER,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kaitoctl.cli import options
+from kaitoctl.cli import complete, options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -56,6 +56,7 @@ def run_webhook(
             "--target-version",
             help="KAITO release that manages Workspaces, such as v0.12 (default: kaitoctl).",
             metavar="VERSION",
+            autocompletion=complete.of("v0.3", "v0.4", "v0.12", "kaitoctl"),
         ),
     ] = None,
     metrics_address: Annotated[
@@ -66,12 +67,8 @@ def run_webhook(
             metavar="HOST:PORT",
         ),
     ] = "127.0.0.1:8081",
-    log_format: Annotated[
-        str, typer.Option("--log-format", help="text, or json: one object per line.", metavar="FORMAT")
-    ] = "text",
-    log_level: Annotated[
-        str, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
-    ] = "info",
+    log_format: options.LogFormat = "text",
+    log_level: options.LogLevel = "info",
     catalog: options.CatalogFile = None,
     target: options.WholeCluster = _CLUSTER,
 ) -> None:

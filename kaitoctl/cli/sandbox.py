@@ -171,7 +171,12 @@ def remove_node(
 def break_node(
     name: Annotated[str, typer.Argument(help="The node's name.")],
     how: Annotated[
-        str, typer.Option("--how", help="not-ready, plugin-missing, gpus-unhealthy or cordoned.")
+        str,
+        typer.Option(
+            "--how",
+            help="not-ready, plugin-missing, gpus-unhealthy or cordoned.",
+            autocompletion=complete.of("not-ready", "plugin-missing", "gpus-unhealthy", "cordoned"),
+        ),
     ] = "not-ready",
     sandbox_name: options.SandboxName = "default",
 ) -> None:

@@ -14,7 +14,13 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def schema(
     kind: Annotated[
-        str, typer.Option("--kind", help="workspace, inferenceset or multiroleinference.", metavar="KIND")
+        str,
+        typer.Option(
+            "--kind",
+            help="workspace, inferenceset or multiroleinference.",
+            metavar="KIND",
+            autocompletion=complete.of("workspace", "inferenceset", "multiroleinference"),
+        ),
     ] = "workspace",
     api_version: Annotated[
         str | None,

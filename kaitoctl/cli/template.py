@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kaitoctl.cli import options
+from kaitoctl.cli import complete, options
 
 app = typer.Typer(
     help="Templates of Workspaces.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
@@ -30,7 +30,14 @@ def list_templates(
 
 @app.command("show")
 def show_template(
-    name: Annotated[str, typer.Argument(help="Name of a shipped template, or a file.", metavar="NAME|FILE")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a shipped template, or a file.",
+            metavar="NAME|FILE",
+            autocompletion=complete.templates,
+        ),
+    ],
 ) -> None:
     """Print a template's text.
 
@@ -47,7 +54,13 @@ def show_template(
 def new_template(
     file: Annotated[str, typer.Argument(help="The file to write.", metavar="FILE")],
     source: Annotated[
-        str, typer.Option("--from", help="The template to start from.", metavar="NAME")
+        str,
+        typer.Option(
+            "--from",
+            help="The template to start from.",
+            metavar="NAME",
+            autocompletion=complete.templates,
+        ),
     ] = "inference",
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kaitoctl.cli import options
+from kaitoctl.cli import complete, options
 
 app = typer.Typer(
     help="Prepare and verify an upgrade of KAITO.",
@@ -15,7 +15,15 @@ app = typer.Typer(
     add_completion=False,
 )
 
-_To = Annotated[str, typer.Option("--to", help="Release to upgrade to: v0.12.", metavar="VERSION")]
+_To = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        help="Release to upgrade to: v0.12.",
+        metavar="VERSION",
+        autocompletion=complete.of("v0.12"),
+    ),
+]
 
 
 @app.callback()
@@ -34,6 +42,7 @@ def plan(
             "--from",
             help="Release to upgrade from (default: the cluster's; v0.4 for files).",
             metavar="VERSION",
+            autocompletion=complete.of("v0.3", "v0.4"),
         ),
     ] = None,
     provisioner: Annotated[
@@ -42,6 +51,7 @@ def plan(
             "--node-provisioner",
             help="Of the new KAITO: azure-gpu-provisioner, karpenter or byo (default: as now).",
             metavar="NAME",
+            autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
         ),
     ] = None,
     output_format: Annotated[

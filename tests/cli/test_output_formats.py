@@ -184,6 +184,33 @@ def test_a_list_has_rows_in_every_format(listed: Shell, path: str) -> None:
     assert found == sorted(row[field] for row in rows)
 
 
+CHOICES = {
+    "--how",
+    "--node-provisioner",
+    "--cloud",
+    "--cloud-provider",
+    "--type",
+    "--log-level",
+    "--to",
+    "--from",
+}
+OF_CHOICES = {"FORMAT", "MODE", "VERSION", "KIND"}
+
+
+def test_values_are_completed_of_every_option_that_has_few() -> None:
+    """docs/conventions.md has it so; --to and --from are of releases, where they are not of files."""
+    without = [
+        f"{path} {param.opts[0]}"
+        for path, command in EVERY.items()
+        for param in command.params
+        if param.param_type_name == "option" and not param.is_flag
+        if param.metavar in OF_CHOICES
+        or (CHOICES & set(param.opts) and param.metavar in (None, "NAME", "LEVEL"))
+        if param._custom_shell_complete is None
+    ]
+    assert without == []
+
+
 # How the commands are called that do not ask a cluster; the others are in every_command.
 OFFLINE = {
     "adapter check": "adapter",
