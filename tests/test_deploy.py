@@ -15,7 +15,7 @@ from fleet_world import FleetWorld, adapter, inference_set
 from world import World, crds, falcon, gpu_node, node_status
 
 from kaitoctl import fleet_controller, workspace_controller
-from kaitoctl.commands.doctor import _RIGHTS
+from kaitoctl.commands.doctor_rights import RIGHTS
 from kaitoctl.commands.run_controller import _insist_on_crd, run_controller
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kube import request
@@ -374,5 +374,5 @@ def test_the_roles_of_users_carry_what_doctor_looks_for_to_view_and_edit() -> No
     writing = ("create", "update", "patch", "delete", "deletecollection")
     scaling = {(verb, kaito.GROUP, "inferencesets/scale") for verb in ("update", "patch")}
     assert aggregated["edit"] == {(verb, kaito.GROUP, kind) for verb in writing for kind in kinds} | scaling
-    wanted = {(verb, group, kind) for verb, group, kind, *_ in _RIGHTS if group == kaito.GROUP}
+    wanted = {(verb, group, kind) for verb, group, kind, *_ in RIGHTS if group == kaito.GROUP}
     assert wanted <= aggregated["view"] | aggregated["edit"]

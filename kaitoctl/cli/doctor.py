@@ -22,8 +22,9 @@ def doctor(
 ) -> None:
     """Check the installation: the cluster, who manages Workspaces, your rights, GPUs, node provisioners.
 
-    Exit code 0: nothing is wrong (there may be warnings); 1: something is, or could not be checked because
-    the server is in trouble or you lack the right to look (it is named); 3: the cluster cannot be reached.
+    Exit code 0: nothing is wrong (there may be warnings, and things of the whole cluster that you may not
+    see); 1: something is, or could not be checked because the server is in trouble or you lack a right in
+    your own namespace (it is named); 3: the cluster cannot be reached.
 
     \b
     Examples:

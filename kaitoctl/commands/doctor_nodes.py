@@ -7,17 +7,26 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.commands.doctor_check import Check, Right, age_s, group_versions, unseen
-from kaitoctl.commands.doctor_webhooks import NOT_SHOWN
-from kaitoctl.errors import ApiError
+from kaitoctl.commands.doctor_check import (
+    MOST_SHOWN,
+    NOT_SHOWN,
+    Check,
+    Examined,
+    Right,
+    age_s,
+    group_versions,
+    some,
+    unseen,
+)
+from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import installation, node_check
 from kaitoctl.kaito.diagnosis.karpenter import REGISTER_WITHIN_S
 from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.node_check.facts import LABEL_PRODUCT, READ_LABELS
 from kaitoctl.kaito.node_check.inventory import gpu_inventory
+from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kube import conditions, partial_decoding
 from kaitoctl.kube.objects import (
-    DEPLOYMENT,
     NODE,
     NODE_CLAIM,
     Kind,
@@ -29,142 +38,150 @@ from kaitoctl.kube.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator
 
-    from kaitoctl.kaito.installation import Installed
-    from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
-_MOST_SHOWN = 4
 _IDLE_S = 60.0
 _PROVISIONER = "node-provisioner"
 
 
-async def nodes(client: Client, _: bool) -> Iterable[Check]:
+async def nodes(cluster: Examined) -> AsyncIterator[Check]:
     """GPUs, and what offers them."""
-    hint: Advice
-    listed = (await client.list(NODE, decode=partial_decoding.node_list(READ_LABELS))).items
+    listed = (await cluster.client.list(NODE, decode=partial_decoding.node_list(READ_LABELS))).items
     found = gpu_inventory(listed, None)
     if not found.gpu_nodes:
-        hint = "a node provisioner creates them on demand; on your own nodes the device plugin must run"
-        return [Check("nodes", "gpus", "warning", f"none of {len(listed)} nodes has GPUs", hint)]
+        yield await _without_gpus(cluster, len(listed))
+        return
     silent = {"gpu-not-allocatable", "no-gpu"}
     broken = [node.name for node in found.gpu_nodes if silent & set(node.faults)]
     partly = [node.name for node in found.gpu_nodes if "gpu-unhealthy" in node.faults]
     offering = [item for item in listed if node_check.offers_gpus(item)]
-    checks = []
+    hint: Advice
     if broken:
-        message = f"the device plugin offers no GPUs on {_some(broken)}"
-        checks.append(
-            Check(
-                "nodes",
-                "device-plugin",
-                "error",
-                message,
-                "see: " + Command("kaitoctl explain device-plugin-missing"),
-            )
-        )
+        message = f"the device plugin offers no GPUs on {some(broken)}"
+        hint = "see: " + Command("kaitoctl explain device-plugin-missing")
+        yield Check("nodes", "device-plugin", "error", message, hint, code="device-plugin-missing")
     if offering:
         message = f"the device plugin offers GPUs on {len(offering)} of {len(found.gpu_nodes)} GPU nodes"
-        checks.append(Check("nodes", "device-plugin", "ok", message))
+        yield Check("nodes", "device-plugin", "ok", message)
     if partly:
         hint = "see: " + Command("kaitoctl explain gpu-unhealthy")
-        message = f"some GPUs are not allocatable on {_some(partly)}"
-        checks.append(Check("nodes", "gpus", "warning", message, hint))
+        message = f"some GPUs are not allocatable on {some(partly)}"
+        yield Check("nodes", "gpus", "warning", message, hint, code="gpu-unhealthy")
     closed = [node for node in found.gpu_nodes if not node.takes_pods and node.name not in broken]
     if closed:
-        names = _some([f"{node.name} ({node.faults[0]})" for node in closed])
+        names = some([f"{node.name} ({node.faults[0]})" for node in closed])
         message = f"{len(closed)} of {len(found.gpu_nodes)} GPU nodes take no new pods: {names}"
         hint = Command("kaitoctl nodes") + ("; " + Command("kaitoctl explain", closed[0].faults[0]))
-        checks.append(Check("nodes", "gpus", "warning", message, hint))
+        yield Check("nodes", "gpus", "warning", message, hint, code=closed[0].faults[0])
     if ill := [node.name for node in found.gpu_nodes if "node-problem" in node.warnings]:
-        message = f"node conditions report problems of {_some(ill)}"
-        checks.append(Check("nodes", "gpus", "warning", message, Command("kubectl describe node", ill[0])))
+        message = f"node conditions report problems of {some(ill)}"
+        look = Command("kubectl describe node", ill[0])
+        yield Check("nodes", "gpus", "warning", message, look, code="node-problem")
     unlabelled = [item for item in offering if not labels_of(item).get(LABEL_PRODUCT)]
     if unlabelled:
         message = f"{len(unlabelled)} GPU nodes have no labels of GPU feature discovery"
         hint = "KAITO v0.12 needs them on your own nodes: " + Command("kaitoctl explain gpu-labels-missing")
-        checks.append(Check("nodes", "feature-discovery", "warning", message, hint))
+        yield Check("nodes", "feature-discovery", "warning", message, hint, code="gpu-labels-missing")
     elif offering:
-        checks.append(
-            Check("nodes", "feature-discovery", "ok", "GPU feature discovery has labelled the GPU nodes")
+        yield Check("nodes", "feature-discovery", "ok", "GPU feature discovery has labelled the GPU nodes")
+
+
+async def _without_gpus(cluster: Examined, total: int) -> Check:
+    """What it means that no node has GPUs: nothing, where they are made on demand."""
+    message = f"none of {total} nodes has GPUs"
+    if cluster.is_sandbox:
+        return Check("nodes", "gpus", "ok", f"{message}; the sandbox makes GPU nodes on demand")
+    if await _is_byo(cluster):
+        hint = (
+            Command("kaitoctl check-nodes") + " says what nodes must have; the device plugin must run on them"
         )
-    return checks
+        return Check("nodes", "gpus", "error", f"{message}, and the controller makes none (byo)", hint)
+    hint = "a node provisioner creates them on demand; on your own nodes the device plugin must run"
+    return Check("nodes", "gpus", "warning", message, hint)
 
 
-async def provisioners(client: Client, is_sandbox: bool) -> Iterable[Check]:
-    """Who makes nodes of NodeClaims, and whether it does."""
+async def _is_byo(cluster: Examined) -> bool:
+    """Whether nodes must be brought, as far as the controller's Deployment can be seen."""
+    try:
+        controller = of_cluster.controller(await cluster.deployments())
+    except (ApiError, Unreachable):
+        return False
+    return controller is not None and controller.byo is True
+
+
+async def provisioners(cluster: Examined) -> AsyncIterator[Check]:
+    """Who makes nodes of NodeClaims."""
     hint: Advice
-    served = await group_versions(client, NODE_CLAIM.group)
+    served = await group_versions(cluster.client, NODE_CLAIM.group)
     if served is None:
+        message = "there is no NodeClaim API: no nodes are created on demand"
+        if await _is_byo(cluster):
+            yield Check("nodes", _PROVISIONER, "ok", f"{message}, and the controller asks for none (byo)")
+            return
         ready = Command("kaitoctl check-nodes")
         hint = "prepare nodes yourself (" + ready + "), or install Karpenter or gpu-provisioner"
-        message = "there is no NodeClaim API: no nodes are created on demand"
-        return [Check("nodes", _PROVISIONER, "warning", message, hint)]
-    found = [] if is_sandbox else await _provisioner_deployments(client)
-    none = "" if found or is_sandbox else "; no node provisioner was found (a managed one is not visible)"
+        yield Check("nodes", _PROVISIONER, "warning", message, hint, code="node-claim-kind-missing")
+        return
     said = f"NodeClaims are served as {', '.join(sorted(served))}"
-    if found is None:
+    if cluster.is_sandbox:
+        yield Check("nodes", _PROVISIONER, "ok", said)
+        return
+    try:
+        found = installation.provisioners(await cluster.deployments())
+    except ApiError as error:
+        if error.status not in NOT_SHOWN:
+            raise
         what = f"{said}; whether a node provisioner runs"
-        checks = [unseen("nodes", _PROVISIONER, what, Right("list", "deployments.apps"))]
-    else:
-        checks = [Check("nodes", _PROVISIONER, "ok", said + none)]
-    for one in found or ():
+        yield unseen("nodes", _PROVISIONER, what, Right("list", "deployments.apps"))
+        return
+    none = "" if found else "; no node provisioner was found (a managed one is not visible)"
+    yield Check("nodes", _PROVISIONER, "ok", said + none)
+    for one in found:
         hint = Command("kubectl describe deployment", one.name, "-n", one.namespace)
         words = one.words + ("" if one.is_alive else ": it is scaled to 0, so no nodes are created")
-        checks.append(Check("nodes", _PROVISIONER, "ok" if one.ready else "error", words, hint))
-    return [*checks, *await _claims(client, served)]
+        yield Check("nodes", _PROVISIONER, "ok" if one.ready else "error", words, hint)
 
 
-async def _provisioner_deployments(client: Client) -> list[Installed] | None:
-    """None where Deployments may not be listed."""
-    try:
-        return installation.provisioners((await client.list(DEPLOYMENT)).items)
-    except ApiError as error:
-        if error.status not in NOT_SHOWN:
-            raise
-        return None
-
-
-async def _claims(client: Client, served: Sequence[str]) -> Iterable[Check]:
+async def claims(cluster: Examined) -> AsyncIterator[Check]:
     """NodeClaims that nobody takes up, and machines that were not launched."""
+    client = cluster.client
+    served = await group_versions(client, NODE_CLAIM.group) or ()
     version = next((one for one in ("v1", "v1beta1") if one in served), None)
     if version is None:
-        return []
+        return
     try:
-        claims = (await client.list(replace(NODE_CLAIM, version=version))).items
+        found = (await client.list(replace(NODE_CLAIM, version=version))).items
     except ApiError as error:
-        if error.status not in NOT_SHOWN:
-            raise
-        right = Right("list", f"{NODE_CLAIM.plural}.{NODE_CLAIM.group}")
-        return [unseen("nodes", "node-claims", "NodeClaims", right)] if error.status == 403 else []
-    now, checks = datetime.now(UTC), []
-    living = [claim for claim in claims if not is_being_deleted(claim)]
+        if error.status == 404:
+            return
+        raise
+    now = datetime.now(UTC)
+    living = [claim for claim in found if not is_being_deleted(claim)]
     idle = [
         claim for claim in living if not dig(claim, "status", "conditions") and age_s(claim, now) > _IDLE_S
     ]
     if idle:
         name = key_of(idle[0]).name
-        message = f"no node provisioner has acted on {_some([key_of(claim).name for claim in idle])}"
+        message = f"no node provisioner has acted on {some([key_of(claim).name for claim in idle])}"
         hint = "start the node provisioner, or check its log; " + Command("kubectl describe nodeclaim", name)
-        checks.append(Check("nodes", "node-claims", "error", message, hint))
+        yield Check("nodes", "node-claims", "error", message, hint)
     slow = [
         (claim, words)
-        for claim in claims
+        for claim in found
         if age_s(claim, now) > REGISTER_WITHIN_S and (words := _stuck(claim, now))
     ]
-    for claim, words in slow[:_MOST_SHOWN]:
+    for claim, words in slow[:MOST_SHOWN]:
         name = key_of(claim).name
         look = Command("kubectl describe nodeclaim", name)
-        checks.append(Check("nodes", "node-claims", "warning", f"NodeClaim {name} {words}", look))
-    for claim in [claim for claim in living if launch_failure(claim)][:_MOST_SHOWN]:
+        yield Check("nodes", "node-claims", "warning", f"NodeClaim {name} {words}", look)
+    for claim in [claim for claim in living if launch_failure(claim)][:MOST_SHOWN]:
         failed = launch_failure(claim) or {}
         name = key_of(claim).name
         message = f"NodeClaim {name} was not launched: {failed.get('reason')}: {failed.get('message')}"
-        checks.append(
-            Check("nodes", "node-claims", "warning", message, Command("kubectl describe nodeclaim", name))
-        )
-    return checks
+        look = Command("kubectl describe nodeclaim", name)
+        yield Check("nodes", "node-claims", "warning", message, look)
 
 
 def _stuck(claim: Object, now: datetime) -> str:
@@ -182,30 +199,26 @@ def _stuck(claim: Object, now: datetime) -> str:
     return f"has a machine that has not joined the cluster{why}"
 
 
-def _some(names: Sequence[str]) -> str:
-    """The first few names."""
-    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    return ", ".join(names[:_MOST_SHOWN]) + more
-
-
-async def storage(client: Client, is_sandbox: bool) -> Iterable[Check]:
+async def storage(cluster: Examined) -> AsyncIterator[Check]:
     """Where volumes come from that name no class; a sandbox's pods are simulated, and need none."""
-    if is_sandbox:
-        return []
+    if cluster.is_sandbox:
+        return
     kind = Kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", False)
     try:
-        classes = (await client.list(kind)).items
+        classes = (await cluster.client.list(kind)).items
     except ApiError as error:
         if error.status != 404:
             raise
-        return [Check("nodes", "storage", "skipped", "this cluster serves no storage classes")]
+        yield Check("nodes", "storage", "skipped", "this cluster serves no storage classes")
+        return
     default = [
         str(item["metadata"]["name"])
         for item in classes
         if annotations_of(item).get("storageclass.kubernetes.io/is-default-class") == "true"
     ]
     if default:
-        return [Check("nodes", "storage", "ok", f"the default storage class is {default[0]}")]
+        yield Check("nodes", "storage", "ok", f"the default storage class is {default[0]}")
+        return
     what = f"none of the {len(classes)} storage classes" if classes else "there is no storage class: none"
     hint = "volumes for tuning and weights need storageClassName, or a default class"
-    return [Check("nodes", "storage", "warning", f"{what} is the default", hint)]
+    yield Check("nodes", "storage", "warning", f"{what} is the default", hint)

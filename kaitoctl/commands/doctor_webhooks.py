@@ -7,21 +7,44 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.commands.doctor_check import Right
-from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api
+from kaitoctl.commands.doctor_check import NOT_SHOWN, Check, Examined, Right, unseen
+from kaitoctl.errors import ApiError, Unreachable
+from kaitoctl.kaito import api, installation
 from kaitoctl.kube import request, webhooks
 from kaitoctl.kube.objects import CRD, DEPLOYMENT, ENDPOINT_SLICE, JOB, NODE_CLAIM, POD, SERVICE, STATEFUL_SET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object, ObjectKey
     from kaitoctl.kube.webhooks import Webhook
 
-NOT_SHOWN = (403, 404, 405)
-"""Answers to who may not look, or where there is nothing of the kind; others are trouble of the server."""
+
+async def webhooks_of(cluster: Examined) -> AsyncIterator[Check]:
+    """Webhooks that are asked about Workspaces and their objects, and that nobody answers."""
+    total, dead, hidden = await find_unanswered(cluster.client)
+    for right in hidden:
+        yield unseen("workspaces", "webhooks", "whether somebody answers webhooks", right)
+    if not dead:
+        if total and not hidden:
+            message = f"{total} webhooks check Workspaces and their objects, and all have backends"
+            yield Check("workspaces", "webhooks", "ok", message)
+        return
+    try:
+        found = installation.controllers(await cluster.deployments())
+        lives = any(one.kind == "KAITO" and one.is_alive for one in found)
+    except (ApiError, Unreachable):
+        lives = True  # nobody is advised to delete what may be in use
+    for hook, why in dead:
+        yield Check(
+            "workspaces",
+            "webhooks",
+            "error" if hook.refuses else "warning",
+            f"webhook {hook.configuration} is asked about every write of {', '.join(hook.covers)}, and "
+            f"cannot be asked: {why}; such writes {'are rejected' if hook.refuses else 'are slow'}",
+            advice(hook, why, kaito_is_alive=lives),
+        )
 
 
 async def find_unanswered(client: Client) -> tuple[int, list[tuple[Webhook, str]], list[Right]]:

@@ -28,6 +28,7 @@ def test_a_sandbox_is_sound(sandbox_shell: Shell) -> None:
         == checks["node-provisioner"]["result"]
         == "ok"
     )
+    assert checks["gpus"]["result"] == "ok"
     assert "storage" not in checks, "simulated pods need no storage class"
     assert "✔" not in sandbox_shell.kaitoctl("doctor", "--sandbox").stdout, "no symbols in a pipe"
 
@@ -99,6 +100,14 @@ def cluster(
     return answer
 
 
+NO_CLAIMS = {"kaito.sh": ["v1alpha1", "v1beta1"]}
+BYO = deployment("ghcr.io/kaito-project/kaito/workspace:0.12.0", "--node-provisioner=byo")
+OLD_BYO = deployment(
+    "mcr.microsoft.com/aks/kaito/workspace:0.9.4", "--feature-gates=disableNodeAutoProvisioning=true"
+)
+OURS_BYO = deployment("r.example/kaitoctl:0.1.0", "run-controller", "--node-provisioner=byo")
+
+
 @pytest.mark.parametrize(
     ("answer", "name", "result", "words"),
     [
@@ -130,6 +139,11 @@ def cluster(
             "error",
             "would overwrite each other's changes",
         ),
+        (cluster(BYO, groups=NO_CLAIMS), "node-provisioner", "ok", "the controller asks for none (byo)"),
+        (cluster(BYO, groups=NO_CLAIMS), "gpus", "error", "none of 0 nodes has GPUs, and the controller"),
+        (cluster(OLD_BYO, groups=NO_CLAIMS), "node-provisioner", "ok", "asks for none (byo)"),
+        (cluster(OURS_BYO, groups=NO_CLAIMS), "node-provisioner", "ok", "asks for none (byo)"),
+        (cluster(version="v1.37.0+kaitoctl-sandbox"), "gpus", "ok", "makes GPU nodes on demand"),
         (cluster(denied=("all",)), "create workspaces.kaito.sh", "error", "you are not allowed to create"),
         (cluster(denied=("all",)), "list nodes", "warning", "you are not allowed to list nodes in"),
         (cluster(), "storage", "warning", "there is no storage class: none is the default"),
@@ -206,7 +220,7 @@ def test_what_is_missing_is_said(
     checks = by_name(done)
     assert checks[name]["result"] == result, checks
     assert words in checks[name]["message"]
-    wrong = any(check["result"] in ("error", "unknown") for check in checks.values())
+    wrong = any(check["result"] in ("error", "unknown") and not check["excused"] for check in checks.values())
     assert done.returncode == (1 if wrong else 0), done.stderr
     assert all(check["hint"] for check in checks.values() if check["result"] in ("error", "warning"))
 
@@ -214,7 +228,7 @@ def test_what_is_missing_is_said(
 WORKSPACE = {"metadata": {"name": "ws1", "namespace": "default", "generation": 1}}
 FORBIDDEN = {
     "/apis/kaito.sh": ("workspaces", "get /apis/kaito.sh"),
-    "/deployments": ("controllers", "list deployments.apps in the whole cluster"),
+    "apps/v1/deployments": ("controllers", "list deployments.apps in the whole cluster"),
     "leases": ("controller", "list leases.coordination.k8s.io in the whole cluster"),
     "mutatingwebhookconfigurations": ("webhooks", "list mutatingwebhookconfigurations.admission"),
     "customresourcedefinitions": ("webhooks", "get customresourcedefinitions.apiextensions.k8s.io"),
@@ -227,6 +241,20 @@ FORBIDDEN = {
     "nodeclaims": ("node-claims", "list nodeclaims.karpenter.sh in the whole cluster"),
     "storageclasses": ("storage", "list storageclasses.storage.k8s.io in the whole cluster"),
 }
+
+
+OF_THE_CLUSTER = {
+    *(
+        "apps/v1/deployments",
+        "leases",
+        "mutatingwebhookconfigurations",
+        "customresourcedefinitions",
+        "/nodes",
+        "nodeclaims",
+    ),
+    "storageclasses",
+}
+"""What belongs to everybody: who has rights in one namespace only does not see it, and nothing is wrong."""
 
 
 @pytest.mark.parametrize("path", FORBIDDEN)
@@ -246,9 +274,12 @@ def test_what_may_not_be_looked_at_is_not_sound(offline: Shell, tmp_path: Path, 
     with serving(answer, tmp_path) as kubeconfig:
         done = offline.run("kaitoctl", "doctor", "--kubeconfig", kubeconfig, "-o", "json")
         short = offline.run("kaitoctl", "doctor", "--kubeconfig", kubeconfig, "-o", "short").stdout
-    assert done.returncode == 1, done.stdout
-    assert not json.loads(done.stdout)["ok"]
+    excused = path in OF_THE_CLUSTER
+    assert done.returncode == (0 if excused else 1), done.stdout
+    assert json.loads(done.stdout)["ok"] == excused
     check = by_name(done)[name]
+    assert check["excused"] == excused
+    assert check["lacks"].startswith(right)
     assert check["result"] == "unknown"
     assert f"you are not allowed to {right}" in check["message"]
     assert "kubectl auth can-i" in check["hint"]
@@ -259,7 +290,7 @@ def test_what_may_not_be_looked_at_is_not_sound(offline: Shell, tmp_path: Path, 
 def test_who_may_see_nothing_is_told_of_no_soundness(offline: Shell, tmp_path: Path) -> None:
     with serving(cluster(refused=("/",)), tmp_path) as kubeconfig:
         done = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, code=1)
-    assert done.stdout.endswith("8 things not checked: you lack the rights\n")
+    assert done.stdout.endswith("9 things not checked: you lack the rights\n")
     assert "No problems" not in done.stdout
 
 
@@ -298,18 +329,7 @@ def test_what_a_server_in_trouble_does_not_show_is_not_sound(
     with serving(in_trouble(status, word), tmp_path) as kubeconfig:
         done = offline.run("kaitoctl", "doctor", "--kubeconfig", kubeconfig, "-o", "json")
     assert done.returncode == 1, done.stdout
-    wrong = [check for check in by_name(done).values() if check["result"] == "error"]
+    result = "error" if word == "/version" else "unknown"
+    wrong = [check for check in by_name(done).values() if check["result"] == result]
     assert any("etcd is away" in check["message"] for check in wrong)
     assert all(check["hint"] for check in wrong)
-
-
-def test_what_was_seen_is_shown_when_the_connection_breaks(offline: Shell, tmp_path: Path) -> None:
-    sound = cluster()
-
-    def answer(method: str, path: str) -> tuple[int, str]:
-        return (200, "<html>") if "/nodes" in path else sound(method, path)
-
-    with serving(answer, tmp_path) as kubeconfig:
-        done = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, code=3)
-    assert "Workspaces are served as v1alpha1, v1beta1" in done.stdout
-    assert "the remaining checks could not run" in done.stdout

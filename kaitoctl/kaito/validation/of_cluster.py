@@ -70,7 +70,8 @@ def controller(deployments: Iterable[Object]) -> Controller | None:
                 own = own or Controller(
                     OWN, flags.get("node-provisioner", ""), made_as=flags.get("kaito-version", "")
                 )
-            match = _IMAGE.fullmatch(as_text(container.get("image"))) if is_named else None
+            image = as_text(container.get("image"))
+            match = _IMAGE.fullmatch(image) if is_named or "kaito" in image else None
             if match is not None:
                 return _of_container(match["tag"], words, container)
     return own
