@@ -57,28 +57,143 @@ def test_a_server_that_listens_for_itself_alone(line: str, is_lonely: bool) -> N
     assert ("0.0.0.0" in found.hint) is is_lonely
 
 
+# What the kubelet says of a probe, and the part of it that is wrong; empty where the probe is not to blame.
+# Source: Kubernetes v1.37.2 pkg/probe/http, tcp, grpc and exec; Go 1.25 net/http; grpc-go 1.72; runc 1.3.
+MESSAGES = [
+    ("failed: HTTP probe failed with statuscode: 404", "path"),
+    ("failed: HTTP probe failed with statuscode: 401", "path"),
+    ("failed: HTTP probe failed with statuscode: 403", "path"),
+    ("failed: HTTP probe failed with statuscode: 405", "path"),
+    ("failed: HTTP probe failed with statuscode: 400", "scheme"),
+    ("failed: HTTP probe failed with statuscode: 426", "scheme"),
+    ('failed: Get "http://h:5000/": stopped after 10 redirects', "path"),
+    ('failed: Get "https://h:5000/": http: server gave HTTP response to HTTPS client', "scheme"),
+    ('failed: Get "https://h:5000/": tls: first record does not look like a TLS handshake', "scheme"),
+    (
+        'failed: Get "http://h:5000/": net/http: HTTP/1.x transport connection broken: malformed HTTP '
+        'response "\\x15\\x03\\x01\\x00\\x02\\x02"',
+        "scheme",
+    ),
+    ('errored: strconv.Atoi: parsing "http": invalid syntax', "port"),
+    ("errored and resulted in unknown state: invalid port number: 0", "port"),
+    ('failed: Get "http://model:5000/": dial tcp: lookup model on 10.0.0.10:53: no such host', "host"),
+    (
+        "failed: error: this server does not implement the grpc health protocol (grpc.health.v1.Health): x",
+        "kind",
+    ),
+    (
+        "failed: error: health rpc probe failed: rpc error: code = NotFound desc = unknown service",
+        "service",
+    ),
+    (
+        'failed: error: failed to connect service at "10.1.0.4:5000": connection error: desc = "error '
+        'reading server preface: http2: frame too large"',
+        "kind",
+    ),
+    (
+        "errored and resulted in unknown state: rpc error: code = Unknown desc = failed to exec: "
+        'exec: "curl": executable file not found in $PATH: unknown',
+        "command",
+    ),
+    ("failed: /bin/sh: 1: curl: not found\n", "command"),
+    ('failed: OCI runtime exec failed: exec: "/probe": permission denied: unknown', "command"),
+    ("failed: HTTP probe failed with statuscode: 503", ""),
+    ("failed: HTTP probe failed with statuscode: 500", ""),
+    ('failed: Get "http://10.1.0.4:5000/health": dial tcp 10.1.0.4:5000: connect: connection refused', ""),
+    ("failed: dial tcp 10.1.0.4:5000: connect: connection refused", ""),
+    ('failed: Get "http://10.1.0.4:5000/health": EOF', ""),
+    ('failed: service unhealthy (responded with "NOT_SERVING")', ""),
+]
+_AWAITING = "(Client.Timeout exceeded while awaiting headers)"
+LATE = [
+    f'failed: Get "http://h:5000/": context deadline exceeded {_AWAITING}',
+    f'failed: Get "http://h:5000/": net/http: request canceled {_AWAITING}',
+    "failed: dial tcp 10.1.0.4:5000: i/o timeout",
+    "failed: timeout: health rpc did not complete within 1s",
+    'failed: timeout: failed to connect service "10.1.0.4:5000" within 1s: context deadline exceeded',
+    'failed: command timed out: "python3 /h.py" timed out after 1s',
+    "errored and resulted in unknown state: rpc error: code = DeadlineExceeded desc = too late",
+]
+
+
+@pytest.mark.parametrize("kind", ["Readiness", "Startup", "Liveness"])
+@pytest.mark.parametrize(("said", "part"), MESSAGES)
+def test_a_probe_that_asks_for_something_else_never_passes(kind: str, said: str, part: str) -> None:
+    found = running().event("Unhealthy", f"{kind} probe {said}", count=200).cause()
+    assert found.code == ("probe-misdirected" if part else "slow-start")
+    assert (f"the {part} of the probe" in found.hint) is bool(part)
+    assert (f"its {kind.lower()} probe" in found.message) is bool(part)
+
+
+@pytest.mark.parametrize("said", LATE)
+def test_a_probe_that_gives_up_too_early_has_a_code_of_its_own(said: str) -> None:
+    found = running().event("Unhealthy", f"Readiness probe {said}", count=200).cause()
+    assert found.code == "probe-times-out"
+    assert "timeoutSeconds" in found.hint
+
+
+@pytest.mark.parametrize(("said", "part"), MESSAGES)
+def test_a_server_that_is_killed_by_a_probe_which_it_cannot_pass(said: str, part: str) -> None:
+    for kind in ("Liveness", "Startup"):
+        found = killed(f"{kind} probe {said}")
+        assert (found.code == "probe-misdirected") is bool(part)
+        assert (f"a {kind.lower()} probe kills falcon, which is up" in found.message) is bool(part)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_while_it_may_still_load_only_what_is_certain_is_said(count: int) -> None:
+    def young(said: str) -> Any:
+        world = running()
+        world["Pod"]["status"]["containerStatuses"][0]["state"] = {
+            "running": {"startedAt": "2026-11-28T16:50:00Z"}
+        }
+        return world.event("Unhealthy", f"Readiness probe {said}", count=count).diagnosis().cause
+
+    missing = young("failed: HTTP probe failed with statuscode: 404")
+    assert (missing is not None and missing.code == "probe-misdirected") is (count > 10)
+    late = young(LATE[0])
+    assert late is None or late.code != "probe-times-out"
+
+
 @pytest.mark.parametrize(
-    ("said", "part"),
+    ("line", "is_elsewhere"),
     [
-        ("Readiness probe failed: HTTP probe failed with statuscode: 404", "path"),
-        ("Readiness probe failed: HTTP probe failed with statuscode: 401", "path"),
-        ("Startup probe failed: HTTP probe failed with statuscode: 405", "path"),
-        (
-            'Readiness probe failed: Get "https://h:5000/": server gave HTTP response to HTTPS client',
-            "scheme",
-        ),
-        (
-            'Readiness probe failed: Get "http://h:5000/": malformed HTTP response',
-            "scheme",
-        ),
-        ('Readiness probe errored: strconv.Atoi: parsing "http": invalid syntax', "port"),
-        ("Readiness probe failed: HTTP probe failed with statuscode: 503", ""),
+        ("INFO:     Uvicorn running on http://0.0.0.0:8000 (Press CTRL+C to quit)", True),
+        ("INFO 11-28 api_server.py:1847] Starting vLLM API server 0 on http://0.0.0.0:8000", True),
+        ("I1128 grpc_server.cc:2558] Started GRPCInferenceService at 0.0.0.0:8001", True),
+        ("main: server is listening on http://[::]:8080 - starting the main loop", True),
+        ("[INFO] Listening at: http://*:8080 (1)", True),
+        ("INFO:     Uvicorn running on http://0.0.0.0:5000 (Press CTRL+C to quit)", False),
+        ("loading weights\n", False),
+        ("fetched http://10.0.0.7:9000/weights\n", False),
     ],
 )
-def test_a_probe_that_asks_for_something_else_never_passes(said: str, part: str) -> None:
-    found = running().event("Unhealthy", said, count=200).cause()
-    assert found.code == "slow-start"
-    assert (f"the {part} of the probe" in found.hint) is bool(part)
+def test_a_port_on_which_nobody_listens_is_told_from_a_server_that_is_not_up_yet(
+    line: str, is_elsewhere: bool
+) -> None:
+    refused = 'Readiness probe failed: Get "http://10.1.0.4:5000/health": dial tcp 10.1.0.4:5000: connect: '
+    world = running().event("Unhealthy", f"{refused}connection refused", count=99)
+    found = world.cause(logs={(POD, "falcon"): line})
+    assert found.code == ("probe-misdirected" if is_elsewhere else "slow-start")
+    assert ("nobody listens on port 5000" in found.message) is is_elsewhere
+
+
+def test_the_probe_is_shown_as_the_pod_has_it_and_the_command_leads_to_where_it_is_written() -> None:
+    world = running().event("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 404")
+    found = world.cause()
+    assert ("pod", "readinessProbe: GET http://:5000/health, timeoutSeconds 1") in found.evidence
+    assert text(found.command).startswith("kubectl describe pod"), "a preset's probes are its controller's"
+    world["Workspace"]["inference"] = {"template": {"spec": world["Pod"]["spec"]}}
+    assert text(world.cause().command) == "kubectl edit workspace falcon -n default"
+
+
+def test_a_corrected_probe_is_not_blamed_any_more() -> None:
+    world = running().event("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 404")
+    assert world.cause().code == "probe-misdirected"
+    world["Pod"]["status"]["containerStatuses"][0]["ready"] = True
+    world["Pod"]["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    found = world.diagnosis().cause
+    assert found is None or found.code != "probe-misdirected"
 
 
 def killed(message: str, log: str = "") -> Any:
@@ -92,7 +207,8 @@ def killed(message: str, log: str = "") -> Any:
 
 def test_a_probes_command_that_is_too_slow_wants_no_more_time_to_start() -> None:
     found = killed('Startup probe failed: command timed out: "python3 /h.py" timed out after 1s')
-    assert "does not end in time" in found.message
+    assert found.code == "probe-times-out"
+    assert "no answer comes within its time" in found.message
     assert "timeoutSeconds" in found.hint
 
 

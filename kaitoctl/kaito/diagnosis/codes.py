@@ -750,12 +750,33 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "In a pod template: a startupProbe with failureThreshold times periodSeconds above the "
             "loading time. With presets: faster disks, or a registry and weights nearer by.",
         ),
+        "probe-misdirected": Code(
+            "a probe asks for something that the server does not have",
+            "events `Unhealthy`: `HTTP probe failed with statuscode: 404`, `server gave HTTP response to "
+            "HTTPS client`, `strconv.Atoi: parsing`, `does not implement the grpc health protocol`, "
+            "`executable file not found`, `connection refused` on another port than the log names",
+            "The server is up, and its liveness, readiness or startup probe has another path, port, scheme "
+            "or command than it. It never passes: a liveness or startup probe kills the server again and "
+            "again, a readiness probe keeps it out of its Service. The evidence has the probe as the pod "
+            "has it, and what the server says of its port.",
+            "Correct that part of the probe in the pod template. With a preset the probes are the "
+            "controller's: see who changed its workload, or whether the image is another release's.",
+        ),
+        "probe-times-out": Code(
+            "a probe does not wait long enough for the answer",
+            "events `Unhealthy`: `context deadline exceeded (Client.Timeout exceeded while awaiting "
+            "headers)`, `i/o timeout`, `command timed out`, `health rpc did not complete within`",
+            "The server is asked and does not answer within timeoutSeconds of the probe, which is 1 s where "
+            "it does not say: it is busy with loading or with a long request, its probe does real work, or "
+            "a network policy drops what the kubelet sends.",
+            "Raise timeoutSeconds of the probe. Where the server should answer at once, its log says what it "
+            "does instead.",
+        ),
         "slow-start": Code(
             "loading takes longer than the preset's budget",
             "the container runs, and the pod is not ready",
             "The server has not answered its readiness probe within the preset's time limit. KAITO v0.3 "
-            "and v0.4 give up at that limit. Where a probe asks for a path, port or scheme that the server "
-            "does not have, it never will.",
+            "and v0.4 give up at that limit.",
             "`kaitoctl logs WORKSPACE` shows whether it still moves.",
         ),
         "pod-evicted": Code(

@@ -9,7 +9,7 @@ from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, is_creating, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.diagnosis.of_images import for_registry, registry_of
+from kaitoctl.kaito.diagnosis.of_registries import for_registry, registry_of
 from kaitoctl.kaito.snapshot import Named
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import node_check
-from kaitoctl.kaito.diagnosis import of_logs
+from kaitoctl.kaito.diagnosis import of_logs, of_probes
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -272,7 +272,12 @@ def _kill(end: End) -> Cause | None:
     is_killed = end.exit_code in (137, _SIGTERM) or end.is_lost
     if not is_killed and not _probe_kills(end):
         return None
-    return _by_liveness(end) or _by_slow_start(end) or _by_nobody_known(end)
+    return _by_misdirection(end) or _by_liveness(end) or _by_slow_start(end) or _by_nobody_known(end)
+
+
+def _by_misdirection(end: End) -> Cause | None:
+    """A probe killed a server that could not have passed it."""
+    return of_probes.kills(end.case, end.pod, end.name, _probe_events(end), end.log, end.evidence)
 
 
 def _by_liveness(end: End) -> Cause | None:
@@ -316,10 +321,8 @@ def _by_slow_start(end: End) -> Cause | None:
         evidence.append(("log", of_logs.printable_line(failed[0])))
         command = without_benchmark(end.case)
         return blame("benchmark-failed", end.about, message, evidence, hint=hint, command=command)
-    if any(re.search(_TIMED_OUT, str(event.get("message"))) for event in probes):
-        message = f"a probe kills {end.name}: its command does not end in time"
-        hint = "raise timeoutSeconds of that probe in a pod template (1 s unless it says otherwise)"
-        return blame("probe-kills-slow-start", end.about, message, evidence, hint=hint, command=end.look)
+    if late := of_probes.gives_up(end.case, end.pod, end.name, probes, end.log, end.evidence):
+        return late
     message = f"a probe kills {end.name} before it has loaded"
     hint = "give it a startupProbe with more time"
     return blame("probe-kills-slow-start", end.about, message, evidence, hint=hint, command=end.look)
@@ -373,9 +376,8 @@ def _probe_kills(end: End) -> bool:
     return any(event.get("reason") == "Killing" for event in _probe_events(end))
 
 
-# Source: KAITO v0.12 benchmark_entrypoint.py; Kubernetes v1.37.2 pkg/probe/exec.
+# Source: KAITO v0.12 benchmark_entrypoint.py.
 _BENCHMARK = r"KAITO_BENCHMARK \S{1,30} benchmark_failed error=(?P<why>.{1,200})"
-_TIMED_OUT = r"command timed out|command .{1,400} timed out after"
 _KILLED = (
     "no probe was seen doing it: the kernel kills a child process when memory is short (check the node's "
     "kernel log), and so does a node that shuts down"

@@ -19,6 +19,13 @@ from kaitoctl.kaito.diagnosis.case import (
     title_of,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.diagnosis.of_registries import (
+    Asked,
+    answer,
+    asked_for,
+    for_registry,
+    registry_of,
+)
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kaito.snapshot import Named, event_time
 from kaitoctl.kube import pod_state
@@ -30,51 +37,6 @@ UNAUTHORIZED = (
 )
 NO_IMAGE = r"(?i)not found|manifest unknown|name unknown|does not exist|no such image"
 _NO_SPACE = r"(?i)no space left on device|disk quota exceeded"
-# What a registry answers, or what is between: a pattern, the same in words, what to do.
-# Source: containerd v2.1 core/remotes/docker; Docker Hub's answers; Go's net, net/http, crypto/x509.
-_REGISTRY = (
-    (
-        r"(?i)too ?many ?requests|\b429\b|rate limit",
-        "{registry} limits how often images are pulled from it, {image} now",
-        "wait, and give the pods a pull secret (who is known may pull more often), or a registry of your own",
-    ),
-    (
-        r"(?i)server gave HTTP response to HTTPS client",
-        "{registry} serves plain HTTP, and the node pulls {image} over HTTPS",
-        "give the registry a certificate, or allow plain HTTP for it in the nodes' container runtime",
-    ),
-    (
-        r"(?i)certificate has expired or is not yet valid",
-        "the certificate of {registry} is not valid at this time, so that the node does not pull {image}",
-        "renew the registry's certificate, and check the clock of the node",
-    ),
-    (
-        r"(?i)certificate is (?:not )?valid for|legacy Common Name|cannot validate certificate for",
-        "the certificate of {registry} is for another name, so that the node does not pull {image}",
-        "name the registry as its certificate does, or give it one for this name",
-    ),
-    (
-        r"(?i)x509|certificate",
-        "the node cannot reach {registry} for {image}: it does not trust its certificate",
-        "give the container runtime of the nodes the registry's CA",
-    ),
-    (
-        r"(?i)\b50[0234]\b.{0,8}(internal|bad|service|gateway|not implemented)|\bstatus\b\D{0,12}5\d\d\b",
-        "{registry} answers with an error of its own when it is asked for {image}",
-        "check the registry's health; the kubelet retries automatically",
-    ),
-    (
-        r"(?i)text/html|invalid character '<'|looking for beginning of value",
-        "what answers for {registry} is a web page, not a registry, when {image} is asked for",
-        "check the proxy or portal between the node and the registry, and the registry's address",
-    ),
-    (
-        r"(?i)i/o timeout|no such host|connection refused|connection reset|deadline exceeded|TLS handshake|"
-        r"dial tcp|EOF$",
-        "the node cannot reach {registry} for {image}",
-        "try the registry from the node",
-    ),
-)
 # Source: containerd v2.1 core/images, docker/distribution, CRI-O's containers/image; runc and the kernel.
 WRONG_PLATFORM = (
     r"(?i)no match for platform|no matching manifest (for|was found)|does not match the "
@@ -171,6 +133,11 @@ class _Pull:
         return blame(code, about, message, self.evidence, hint=hint, command=command)
 
     @property
+    def asked(self) -> Asked:
+        """Whom the node asked last: an event says it, a back-off does not."""
+        return asked_for(self.image, [text for _, text in (*self.evidence[1:], *self.evidence[:1])])
+
+    @property
     def of(self) -> str:
         return f" of adapter {self.adapter}" if self.adapter else ""
 
@@ -260,16 +227,19 @@ _ADDRESS = r"(?i)client with IP '?(?P<ip>[\w.:]{2,45})'? is not allowed|public n
 def _of_its_secrets(pull: _Pull) -> Cause | None:
     if re.search(UNAUTHORIZED, pull.words) is None:
         return None
-    case, registry = pull.case, registry_of(pull.image)
+    case, asked = pull.case, pull.asked
+    registry = asked.registry
     if found := re.search(_ADDRESS, pull.words):
         whose = f"the address {found['ip']}" if found["ip"] else "the public network"
-        message = (
-            f"the firewall of {registry} refuses {pull.image}{pull.of} to the nodes: they come from {whose}"
-        )
+        to_whom = f"to the nodes: they come from {whose}"
+        message = f"the firewall of {asked.words} refuses {pull.image}{pull.of} {to_whom}"
         hint: Advice = (
             "let the nodes' addresses through, or give them a private endpoint; no pull secret helps"
         )
         return pull.blamed("image-unauthorized", message, hint, pull.describe)
+    if not asked.takes_secrets:
+        message = f"{asked.words} denies access to the image{pull.of}, {pull.image}"
+        return pull.blamed("image-unauthorized", message, asked.denial, pull.describe)
     secrets = sorted({ref.name for ref in pod_state.references(pull.pod) if ref.use == "pull"})
     if gone := [secret for secret in secrets if Named("Secret", secret) in case.seen.missing]:
         pull.evidence.append(("cluster", f"there is no Secret {gone[0]} in this namespace"))
@@ -295,11 +265,10 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
 
 
 def _of_its_registry(pull: _Pull) -> Cause | None:
-    answer = _registry_answer(pull.reason, pull.words)
-    if answer is None:
+    found = answer(pull.asked, pull.reason, pull.words, pull.image)
+    if found is None:
         return None
-    message = answer[0].format(registry=registry_of(pull.image), image=pull.image)
-    return pull.blamed("registry-unreachable", message, answer[1], pull.describe)
+    return pull.blamed("registry-unreachable", found[0], found[1], pull.describe)
 
 
 def _of_its_absence(pull: _Pull) -> Cause | None:
@@ -363,14 +332,6 @@ _PULL_HINTS = (
 )
 
 
-def _registry_answer(reason: str, words: str) -> tuple[str, str] | None:
-    """What a registry answered, or why it did not, in words; and what to do. None when nobody knows it."""
-    for pattern, says, hint in _REGISTRY:
-        if re.search(pattern, words):
-            return says, hint
-    return _REGISTRY[-1][1:] if reason == "RegistryUnavailable" else None
-
-
 def _failure_words(pull: _Pull) -> str:
     """The most telling words about a failed pull: an event's, for a back-off says nothing."""
     of_pull = (text for source, text in pull.evidence[1:] if source.startswith("event Failed"))
@@ -391,24 +352,6 @@ def wrong_platform(case: Case, pod: Object, name: str, image: str, evidence: lis
         command=set_adapter(case, adapter, "--image", "IMAGE:TAG")
         if adapter
         else kubectl_hints.describe(pod),
-    )
-
-
-def registry_of(image: str) -> str:
-    """The registry that an image's name leads to."""
-    first = image.split("/")[0]
-    return first if "." in first or ":" in first else "docker.io"
-
-
-def for_registry(case: Case, name: str, registry: str) -> Command:
-    """The command that creates a pull secret."""
-    return Command(
-        "kubectl create secret docker-registry",
-        name,
-        *case.in_namespace,
-        f"--docker-server={registry}",
-        "--docker-username=USER",
-        "--docker-password=PASSWORD",
     )
 
 

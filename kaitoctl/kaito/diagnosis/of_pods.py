@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
-from kaitoctl.kaito.diagnosis import of_logs
+from kaitoctl.kaito.diagnosis import of_logs, of_probes
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -169,12 +169,10 @@ def slow(case: Case) -> Iterator[Cause]:
     for pod in case.pods:
         for item in pod_state.container_statuses(pod):
             running_s = case.age_s(dig(item, "state", "running", "startedAt"))
-            if (
-                running_s > budget_s
-                and not pod_state.is_ready(pod)
-                and not item.get("ready")
-                and not _failed_end(item)
-            ):
+            if running_s <= 0 or pod_state.is_ready(pod) or item.get("ready") or _failed_end(item):
+                continue
+            log = _log_of(case, pod, item)
+            if running_s > budget_s:
                 if (served_s := _served_s(case, pod, running_s)) > 0:
                     yield from _no_longer_ready(case, pod, served_s)
                     continue
@@ -186,7 +184,9 @@ def slow(case: Case) -> Iterator[Cause]:
                     evidence += _last_words(case, pod, item)
                     yield blame("slow-start", about, message, evidence, hint=hint, command=look)
                     continue
-                if (other := _on_loopback(case, pod, item) or _by_its_probe(case, pod, item)) is not None:
+                if (
+                    other := _on_loopback(case, pod, item) or of_probes.keeps_out(case, pod, item, log)
+                ) is not None:
                     yield other
                     continue
                 yield blame(
@@ -198,6 +198,8 @@ def slow(case: Case) -> Iterator[Cause]:
                     hint="check whether it still moves",
                     command=Command("kaitoctl logs", case.name, *case.in_namespace),
                 )
+            elif (told := of_probes.keeps_out_early(case, pod, item, log)) is not None:
+                yield told
 
 
 def _log_of(case: Case, pod: Object, item: Object) -> str:
@@ -232,39 +234,6 @@ def _on_loopback(case: Case, pod: Object, item: Object) -> Cause | None:
         hint="let it listen on 0.0.0.0 (or ::): an option such as --host in the command of the pod template",
         command=logs_of(case, pod, str(item["name"])),
     )
-
-
-# How a server that is up answers a probe that was not made for it; with 503 it may still load.
-# Source: Kubernetes v1.37.2 pkg/probe/http, pkg/kubelet/prober/prober.go; Go 1.25 net/http.
-_PROBES = (
-    (r"statuscode: 404", "the server has no such path", "path"),
-    (r"statuscode: 40[13]", "the server requires credentials, and a probe sends none", "path"),
-    (r"statuscode: 405", "the server takes no GET there", "path"),
-    (r"HTTP response to HTTPS client", "the probe speaks HTTPS, and the server HTTP", "scheme"),
-    (r"malformed HTTP response|statuscode: 400", "the probe speaks HTTP, and the server HTTPS", "scheme"),
-    (
-        r"strconv\.Atoi|couldn't find port",
-        "the container has no port of the name that the probe gives",
-        "port",
-    ),
-)
-
-
-def _by_its_probe(case: Case, pod: Object, item: Object) -> Cause | None:
-    """A server that is up, and whose probe asks for something else."""
-    newest = next((one for one in case.seen.events_of(pod) if one.get("reason") == "Unhealthy"), {})
-    words = str(newest.get("message") or "")
-    for pattern, says, part in _PROBES:
-        if re.search(r"[Pp]robe (?:failed|errored)", words) and re.search(pattern, words):
-            return blame(
-                "slow-start",
-                f"{title_of(pod)}, container {item['name']}",
-                f"it runs, and its probe does not pass: {says}",
-                [event_words(newest)],
-                hint=f"correct the {part} of the probe in the pod template: more time does not help",
-                command=kubectl_hints.describe(pod),
-            )
-    return None
 
 
 def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, str] | None:

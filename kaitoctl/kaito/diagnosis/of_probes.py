@@ -1,0 +1,264 @@
+"""What the kubelet says of a probe that fails: it is misdirected, gives up too early, or nobody is there yet.
+
+Only the first two are the probe's fault, and more time to start helps neither. The messages are an event's,
+`Unhealthy`: `Readiness probe failed: ...`, and `errored` where the kubelet could not even ask.
+
+Source: Kubernetes v1.37.2 pkg/kubelet/prober/prober.go (the three kinds, failed and errored, named ports),
+pkg/probe/http, tcp, grpc and exec; Go 1.25 net, net/http, crypto/tls; grpc-go 1.72; runc 1.3 and sh.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kaitoctl.advice import Command
+from kaitoctl.kaito import kubectl_hints
+from kaitoctl.kaito.diagnosis import of_logs
+from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, events_about, title_of
+from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.snapshot import times_of
+from kaitoctl.kube import pod_state
+from kaitoctl.kube.objects import Object, dig
+
+_ANY = re.compile(r"(?P<kind>Liveness|Readiness|Startup) probe (?:failed|errored)\b", re.IGNORECASE)
+
+# What the message holds, what is so, and the part of the probe that is wrong.
+_MISDIRECTED = (
+    (r"statuscode: 404\b", "the server has no such path", "path"),
+    (r"statuscode: 40[13]\b", "the server requires credentials, and a probe sends none", "path"),
+    (r"statuscode: 405\b", "the server takes no GET there", "path"),
+    (r"statuscode: 426\b", "the server speaks another version of HTTP there", "scheme"),
+    (r"stopped after 10 redirects", "the server redirects in a circle there", "path"),
+    (r"HTTP response to HTTPS client", "the probe speaks HTTPS, and the server HTTP", "scheme"),
+    (r"first record does not look like a TLS", "the probe speaks HTTPS, and the server does not", "scheme"),
+    (
+        r"malformed HTTP (?:response|status|version)|statuscode: 400\b",
+        "the probe speaks HTTP, and the server HTTPS",
+        "scheme",
+    ),
+    (
+        r"strconv\.Atoi|couldn't find port|invalid port number",
+        "the container has no port of the name that the probe gives",
+        "port",
+    ),
+    (
+        r"lookup \S{1,253}(?: on \S+)?: no such host",
+        "there is no host of the name that the probe gives",
+        "host",
+    ),
+    (r"does not implement the grpc health protocol", "the server has no gRPC health service", "kind"),
+    (
+        r"code = NotFound desc = unknown service|SERVICE_UNKNOWN",
+        "the server has no such gRPC service",
+        "service",
+    ),
+    (
+        r"error reading server preface|frame too large|HTTP/1\.x|malformed header: missing HTTP content-type|"
+        r"unexpected HTTP status code received from server",
+        "the probe speaks gRPC, and the server does not",
+        "kind",
+    ),
+    (
+        r'exec: "[^"]{1,200}": (?:executable file not found|stat |no such file)|no such file or directory: '
+        r"unknown|sh: .{0,80}not found|command not found",
+        "the image does not have the program that the probe runs",
+        "command",
+    ),
+    (
+        r"permission denied: unknown|exec: .{1,200}: permission denied",
+        "the program that the probe runs may not be executed",
+        "command",
+    ),
+)
+_NO_ANSWER = re.compile(
+    r"Client\.Timeout|context deadline exceeded|i/o timeout|command timed out|"
+    r"command .{1,400} timed out after|did not complete within|failed to connect service .{1,253} within|"
+    r"DeadlineExceeded"
+)
+_REFUSED = re.compile(r"connection refused|Failed to connect|Could not connect", re.IGNORECASE)
+_PORT = re.compile(r"(?::|port )(?P<port>\d{2,5})(?=[\"/: ]|$|[^\d.])")
+# Source: uvicorn 0.3x, vLLM 0.33.0, text-generation-inference 3, Triton 2.5x, llama.cpp, gunicorn.
+_LISTENS = re.compile(
+    r"(?i)\b(?:running|listening|started|starting|serving|bound)\b[^\n]{0,80}?"
+    r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]*\]|localhost|\*):(?P<port>\d{2,5})\b"
+)
+_OFTEN = 10  # tries in vain: a server that is up says the same from the first on
+_PROBES = {"liveness": "livenessProbe", "readiness": "readinessProbe", "startup": "startupProbe"}
+
+
+class _Asked(NamedTuple):
+    """A probe that fails.
+
+    Args:
+        kind: `liveness`, `readiness` or `startup`.
+        says: what is so.
+        part: of the probe, that is to be corrected; `timeoutSeconds` where it gives up too early.
+        event: that says so.
+    """
+
+    kind: str
+    says: str
+    part: str
+    event: Object
+
+
+def keeps_out(case: Case, pod: Object, item: Object, log: str) -> Cause | None:
+    """Why a container that runs does not become ready, where its probe is to blame.
+
+    Args:
+        case: what was seen.
+        pod: whose container it is.
+        item: the status of the container.
+        log: of the container.
+    """
+    name = str(item["name"])
+    asked = _newest(events_about(case, pod, name), pod, name, log)
+    if asked is None:
+        return None
+    return _blamed(case, pod, name, asked, log, (), f"it runs, and its {asked.kind} probe does not pass")
+
+
+def keeps_out_early(case: Case, pod: Object, item: Object, log: str) -> Cause | None:
+    """The same of one that may still load: only what a server says that is up, and says again and again."""
+    name = str(item["name"])
+    asked = _newest(events_about(case, pod, name), pod, name, log)
+    is_certain = asked is not None and asked.part != "timeoutSeconds" and times_of(asked.event) >= _OFTEN
+    return keeps_out(case, pod, item, log) if is_certain else None
+
+
+def kills(
+    case: Case,
+    pod: Object,
+    name: str,
+    events: Iterable[Object],
+    log: str,
+    evidence: Iterable[tuple[str, str]],
+) -> Cause | None:
+    """Why a probe has ended a container, where that probe could never pass; None where it could.
+
+    Args:
+        case: what was seen.
+        pod: whose container it is.
+        name: of the container.
+        events: about this end, newest first.
+        log: of the container that ended.
+        evidence: what is known of its end.
+    """
+    asked = _newest(events, pod, name, log)
+    if asked is None or asked.part == "timeoutSeconds":
+        return None
+    return _blamed(case, pod, name, asked, log, evidence, f"a {asked.kind} probe kills {name}, which is up")
+
+
+def gives_up(
+    case: Case,
+    pod: Object,
+    name: str,
+    events: Iterable[Object],
+    log: str,
+    evidence: Iterable[tuple[str, str]],
+) -> Cause | None:
+    """Why a probe has ended a container, where it did not wait for an answer for long enough; as `kills`."""
+    asked = _newest(events, pod, name, log)
+    if asked is None or asked.part != "timeoutSeconds":
+        return None
+    return _blamed(case, pod, name, asked, log, evidence, f"a {asked.kind} probe kills {name}")
+
+
+def _blamed(
+    case: Case,
+    pod: Object,
+    name: str,
+    asked: _Asked,
+    log: str,
+    evidence: Iterable[tuple[str, str]],
+    said: str,
+) -> Cause:
+    about, what = f"{title_of(pod)}, container {name}", _words(pod, name, asked.kind)
+    lines = [*evidence, event_words(asked.event), *([("pod", what)] if what else [])]
+    message, look = f"{said}: {asked.says}", _look(case, pod)
+    if asked.part == "timeoutSeconds":
+        hint = (
+            "raise timeoutSeconds of that probe in a pod template (1 s unless it says otherwise), and check "
+            "in its log what keeps it from answering"
+        )
+        return blame("probe-times-out", about, message, lines, hint=hint, command=look)
+    if asked.part == "port" and (found := _ports(log)):
+        lines.append(("log", of_logs.printable_line(found[-1][0])))
+    hint = f"correct the {asked.part} of the probe in the pod template: more time does not help"
+    return blame("probe-misdirected", about, message, lines, hint=hint, command=look)
+
+
+def _newest(events: Iterable[Object], pod: Object, name: str, log: str) -> _Asked | None:
+    """What the newest event about a probe says; None where the probe is not to blame."""
+    newest = next((event for event in events if _is_probe(event)), None)
+    return None if newest is None else _read(newest, pod, name, log)
+
+
+def _is_probe(event: Object) -> bool:
+    return event.get("reason") == "Unhealthy" and _ANY.search(str(event.get("message"))) is not None
+
+
+def _read(event: Object, pod: Object, name: str, log: str) -> _Asked | None:
+    words = str(event.get("message"))
+    found = _ANY.search(words)
+    kind = found["kind"].lower() if found else "readiness"
+    for pattern, says, part in _MISDIRECTED:
+        if re.search(pattern, words):
+            return _Asked(kind, says, part, event)
+    if _NO_ANSWER.search(words):
+        return _Asked(kind, "no answer comes within its time", "timeoutSeconds", event)
+    if _REFUSED.search(words):
+        asked, listens = _port_of(words, pod, name, kind), {port for _, port in _ports(log)}
+        if asked and listens and asked not in listens:
+            says = f"nobody listens on port {asked}, and the server does on {' and '.join(sorted(listens))}"
+            return _Asked(kind, says, "port", event)
+    return None
+
+
+def _ports(log: str) -> list[tuple[str, str]]:
+    """What a log says of the ports that the server listens on: the line, and the port."""
+    return [(found[0], found["port"]) for found in _LISTENS.finditer(log)]
+
+
+def _port_of(words: str, pod: Object, name: str, kind: str) -> str:
+    """The port that a probe asks: as the message says, or else its spec; empty where neither does."""
+    said = [found["port"] for found in _PORT.finditer(words)]
+    if said:
+        return said[-1]
+    probe = _probe(pod, name, kind)
+    port = next((dig(probe, how, "port") for how in ("httpGet", "tcpSocket", "grpc") if probe.get(how)), None)
+    return str(port) if isinstance(port, int) else ""
+
+
+def _probe(pod: Object, name: str, kind: str) -> Object:
+    spec = next((item for item in pod_state.container_specs(pod) if item.get("name") == name), {})
+    probe = spec.get(_PROBES[kind])
+    return probe if isinstance(probe, dict) else {}
+
+
+def _words(pod: Object, name: str, kind: str) -> str:
+    """A probe as its spec has it, `readinessProbe: GET http :5000/health, timeoutSeconds 1`."""
+    probe = _probe(pod, name, kind)
+    timeout = f", timeoutSeconds {probe.get('timeoutSeconds') or 1}"
+    if http := probe.get("httpGet"):
+        scheme, host = str(http.get("scheme") or "HTTP").lower(), http.get("host") or ""
+        what = f"GET {scheme}://{host}:{http.get('port')}{http.get('path') or '/'}"
+    elif tcp := probe.get("tcpSocket"):
+        what = f"TCP {tcp.get('host') or ''}:{tcp.get('port')}"
+    elif grpc := probe.get("grpc"):
+        what = f"gRPC :{grpc.get('port')} {grpc.get('service') or ''}".rstrip()
+    elif command := dig(probe, "exec", "command"):
+        what = f"exec {' '.join(map(str, command))}"
+    else:
+        return ""
+    return f"{_PROBES[kind]}: {what}{timeout}"
+
+
+def _look(case: Case, pod: Object) -> Command:
+    """Where the probe is written: a pod template of the Workspace's own, or else the pod."""
+    if dig(case.workspace, "inference", "template"):
+        return Command("kubectl edit workspace", case.name, *case.in_namespace)
+    return kubectl_hints.describe(pod)
