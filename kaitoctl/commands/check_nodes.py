@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, Command, text
@@ -51,8 +52,9 @@ def check_nodes(
     _require_sense(name, described, lists, check)
     workspace: Object | None = None
     beside: list[Object] = []
+    config_maps: list[Object] = []
     if described.filename is not None:
-        workspace, beside = from_file(described.filename, name, known)
+        workspace, beside, config_maps = from_file(described.filename, name, known)
     elif described.has_flags:
         workspace = from_flags(described, known)
     if target.namespace and workspace is not None and workspace["metadata"].get("name"):
@@ -60,16 +62,23 @@ def check_nodes(
     if lists.nodes is not None:
         # Readers of files and asking a cluster: a run needs one of them.
         from kaitoctl.commands.check_nodes_offline import verdict_from_lists
+        from kaitoctl.commands.judged_preset import with_its_preset
+        from kaitoctl.kaito import validation
         from kaitoctl.kaito.validation import of_cluster
 
         assert workspace is not None
         choice = of_cluster.node_rules_of(version or "v0.4", workspace)
         rules = node_check.rules_for(workspace, choice, check.node_provisioner or "", known=known)
+        if dig(workspace, "inference", "config"):
+            from kaitoctl.commands.asked_context import context_in_file  # most name none
+
+            rules = replace(rules, context=context_in_file(workspace, config_maps, rules))
         verdict = verdict_from_lists(workspace, beside, rules, lists)
+        verdict = with_its_preset(workspace, verdict, validation.Setting(version or "v0.4", catalog=known))
     else:
         from kaitoctl.commands.check_nodes_on_cluster import verdict_on_cluster
 
-        asking = verdict_on_cluster(target, workspace, name or "", version, check, known)
+        asking = verdict_on_cluster(target, workspace, name or "", version, check, known, config_maps)
         workspace, verdict = invocation.answer_of(asking)
     return _answer(workspace, verdict, check, NO_FLAGS if lists.nodes is not None else target.flags)
 

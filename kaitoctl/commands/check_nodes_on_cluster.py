@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import text
 from kaitoctl.commands import cluster, option_values
 from kaitoctl.commands.cluster import connected, field_manager
+from kaitoctl.commands.judged_preset import with_its_preset
 from kaitoctl.commands.kaito_detection import as_said
 from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.node_check_options import NodeCheck
@@ -21,11 +22,11 @@ from kaitoctl.kaito.fleet.node_demand import replica_demand
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import NODE, ObjectKey
+from kaitoctl.kube.objects import NODE, ObjectKey, dig
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.node_check import Verdict
@@ -34,7 +35,13 @@ if TYPE_CHECKING:
 
 
 async def verdict_on_cluster(
-    target: Target, workspace: Object | None, name: str, version: str | None, check: NodeCheck, known: Catalog
+    target: Target,
+    workspace: Object | None,
+    name: str,
+    version: str | None,
+    check: NodeCheck,
+    known: Catalog,
+    config_maps: Sequence[Object] = (),
 ) -> tuple[Object, Verdict]:
     """The Workspace that was checked, and the verdict, after fixing labels and waiting where that is wanted.
 
@@ -45,6 +52,7 @@ async def verdict_on_cluster(
         version: whose choice of nodes counts; None for that of the KAITO that the cluster runs.
         check: what the user wants.
         known: the catalog.
+        config_maps: those of the Workspace's file.
     """
     wait_s = option_values.duration_s(check.wait, option="--wait") if check.wait else 0.0
     async with connected(target) as client:
@@ -54,12 +62,19 @@ async def verdict_on_cluster(
         elif workspace["metadata"].get("name"):
             workspace["metadata"].setdefault("namespace", client.namespace)
         rules = found.rules_for(workspace, known)
+        if dig(workspace, "inference", "config"):
+            from kaitoctl.commands.asked_context import context_on_cluster  # most name none
+
+            context = await context_on_cluster(client, workspace, config_maps, rules)
+            rules = replace(rules, context=context)
         verdict = await verdict_now(client, workspace, rules)
         if check.fix and await _fix(client, verdict, check):
             verdict = await verdict_now(client, workspace, rules)
-        if wait_s and not verdict.suffices(strict=check.strict):
-            verdict = await enough_nodes(client, workspace, rules, verdict, wait_s, strict=check.strict)
-        return workspace, verdict
+        judged = with_its_preset(workspace, verdict, found.setting(known))
+        is_hopeless = judged.unsized or judged.refusal != verdict.refusal  # no node changes that
+        if wait_s and not is_hopeless and not verdict.suffices(strict=check.strict):
+            judged = await enough_nodes(client, workspace, rules, verdict, wait_s, strict=check.strict)
+        return workspace, judged
 
 
 def _warn_of_labels_that_stay(verdict: Verdict) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.commands import option_values
 from kaitoctl.commands.node_check_options import DescribedWorkspace
@@ -43,8 +43,22 @@ def from_flags(described: DescribedWorkspace, catalog: Catalog) -> Object:
     return _validate(made, "the flags", catalog)
 
 
-def from_file(file: str, name: str | None, catalog: Catalog) -> tuple[Object, list[Object]]:
-    """The Workspace that is meant, and the others of the file.
+class FromFile(NamedTuple):
+    """What a file holds.
+
+    Args:
+        workspace: the one that is meant.
+        beside: the other Workspaces.
+        config_maps: the ConfigMaps.
+    """
+
+    workspace: Object
+    beside: list[Object]
+    config_maps: list[Object]
+
+
+def from_file(file: str, name: str | None, catalog: Catalog) -> FromFile:
+    """The Workspace that is meant, and what else the file holds.
 
     Raises:
         InputError: there is none of that name, several and no name, or it is not a Workspace.
@@ -52,7 +66,7 @@ def from_file(file: str, name: str | None, catalog: Catalog) -> tuple[Object, li
     # The readers of files take as long to import as all the rest, and a check on a cluster needs none.
     from kaitoctl.commands import saved_lists
 
-    found = saved_lists.objects(file, "Workspace", option="-f")
+    found, config_maps = saved_lists.with_config_maps(file, "Workspace", option="-f")
     named = {str((item.get("metadata") or {}).get("name") or ""): item for item in found if _is_sound(item)}
     if name is not None and name not in named:
         raise InputError(
@@ -65,7 +79,7 @@ def from_file(file: str, name: str | None, catalog: Catalog) -> tuple[Object, li
     if not found:
         raise InputError(f"-f {file}: there is no Workspace in it")
     meant = _validate(named[name] if name is not None else found[0], f"-f {file}", catalog)
-    return meant, [other for other in named.values() if other is not meant]
+    return FromFile(meant, [other for other in named.values() if other is not meant], config_maps)
 
 
 def _is_sound(item: Object) -> bool:

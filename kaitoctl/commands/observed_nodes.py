@@ -45,7 +45,7 @@ class ObservedNodes:
         from kaitoctl.kaito import desired
         from kaitoctl.workspace_controller import node_shape
 
-        settings = desired.Settings(catalog=rules.catalog)
+        settings = desired.Settings(catalog=rules.catalog, context=rules.context)
         replicas, asked = node_check.replicas_of(workspace), node_check.required_nodes(workspace)
         one = _with_count(workspace, asked // replicas)
         count = replicas * desired.target_nodes(one, settings, nodes=node_shape(one, settings, found))

@@ -83,6 +83,33 @@ def beside_workspaces(
     body = _body(file, option)
     if has_workspaces := _WORKSPACES.search(body) is not None:
         decode = None
+    found, documents = _found(body, source, decode)
+    beside: list[Object] = []
+    if has_workspaces and kind != "Workspace":
+        theirs = _Source(file, "Workspace", option)
+        beside = [obj for document in documents for obj in _objects(document, theirs, {})]
+    named = [obj for obj in beside if obj.get("kind") == "Workspace" and _has_a_name(obj)]
+    return found if kind == "Workspace" else _last_versions(found), named
+
+
+def with_config_maps(file: str, kind: str, *, option: str) -> tuple[list[Object], list[Object]]:
+    """As `objects`, and the ConfigMaps that are in the file, too: what Workspaces name in `inference.config`.
+
+    Raises:
+        InputError: as `objects`.
+    """
+    source = _Source(file, kind, option)
+    body = _body(file, option)
+    found, documents = _found(body, source, None)
+    theirs = _Source(file, "ConfigMap", option)
+    beside = [obj for document in documents for obj in _objects(document, theirs, {})] if documents else []
+    return found, [obj for obj in beside if obj.get("kind") == "ConfigMap" and _has_a_name(obj)]
+
+
+def _found(
+    body: bytes, source: _Source, decode: Callable[[bytes], Any] | None
+) -> tuple[list[Object], list[Any]]:
+    """The objects of the kind in a file's bytes, and all of its documents."""
     _insist_on_data(body, source)
     start = body.lstrip()[:1]
     if start == b"{" or (start == b"[" and _is_json(body)):
@@ -97,12 +124,7 @@ def beside_workspaces(
         )
     if not documents:
         raise source.error_for("nothing")
-    beside: list[Object] = []
-    if has_workspaces and kind != "Workspace":
-        theirs = _Source(file, "Workspace", option)
-        beside = [obj for document in documents for obj in _objects(document, theirs, {})]
-    named = [obj for obj in beside if obj.get("kind") == "Workspace" and _has_a_name(obj)]
-    return found if kind == "Workspace" else _last_versions(found), named
+    return found, documents
 
 
 def warn_of_gaps(nodes: Iterable[Object], pods: Iterable[Object], file: str) -> None:

@@ -35,11 +35,12 @@ def without_nodes(verdict: Verdict, workspace: str) -> Object:
         "workspace": workspace,
         "required": verdict.required,
         "usable": len(verdict.selected),
-        "enough": verdict.enough,
+        "enough": verdict.suffices(strict=False),
         "would_create": verdict.would_create,
         "selected": list(verdict.selected),
         "not_found": list(verdict.not_found),
         **({"refusal": verdict.refusal} if verdict.refusal else {}),
+        **({"unsized": verdict.unsized} if verdict.unsized else {}),
     }
 
 

@@ -458,3 +458,102 @@ def test_the_cluster_says_whose_choice_it_is(
     assert choice in " ".join(done.stdout.split())
     assert f"judged for {said}" in done.stderr if said.startswith("KAITO") else said in done.stderr
     assert done.stderr.count("judged for") == ("--target-version" not in more)
+
+
+# --- how much context is asked for -------------------------------------------------------------------------
+
+A100 = "Standard_NC24ads_A100_v4"
+
+
+def with_context(folder: Path, tokens: str, *, namespace: str = "", beside: bool = True) -> tuple[str, Any]:
+    """A file with a Workspace of a large model, and its ConfigMap."""
+    where = {"namespace": namespace} if namespace else {}
+    text = f"vllm:\n  max-model-len: {tokens}\n"
+    config: Any = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "big", **where},
+        "data": {"inference_config.yaml": text},
+    }
+    asked = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "llama", **where},
+        "resource": {"instanceType": A100, "labelSelector": {"matchLabels": {"apps": "llama"}}},
+        "inference": {"preset": {"name": "llama-3.3-70b-instruct"}, "config": "big"},
+    }
+    file = folder / "llama.yaml"
+    file.write_text(yaml.safe_dump_all([asked, *([config] if beside else [])]))
+    return str(file), config
+
+
+@pytest.mark.parametrize(
+    ("tokens", "beside", "required", "said"),
+    [
+        ("65536", True, 4, ""),
+        ("2048", True, 3, ""),
+        ("65536", False, 3, "is not in the file: nodes are counted for 2,048 tokens"),
+        ("65536 # much", True, 3, "says max-model-len 65,536, and KAITO counts nodes for 2,048 tokens"),
+    ],
+)
+def test_the_context_of_the_config_map_beside_it_counts(
+    offline: Shell, tmp_path: Path, tokens: str, beside: bool, required: int, said: str
+) -> None:
+    file, _ = with_context(tmp_path, tokens, beside=beside)
+    nodes = save(tmp_path / "nodes.json", [node()])
+    how = ("--nodes", nodes, "--target-version", "v0.12", "--node-provisioner", "karpenter", "-o", "json")
+    done = offline.kaitoctl("check-nodes", "-f", file, *how, code=1)
+    assert json.loads(done.stdout)["required"] == required
+    assert said in done.stderr
+
+
+def test_the_context_of_the_clusters_config_map_counts_where_the_file_has_none(
+    sandbox_shell: Shell, tmp_path: Path
+) -> None:
+    namespace = "context"
+    sandbox_shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    file, config = with_context(tmp_path, "131072", namespace=namespace, beside=False)
+    how = ("-f", file, "-n", namespace, "--target-version", "v0.12", "--node-provisioner", "karpenter")
+
+    def asked() -> tuple[int, str]:
+        done = sandbox_shell.kaitoctl("check-nodes", *how, "-o", "json", "--sandbox", code=1)
+        return json.loads(done.stdout)["required"], done.stderr
+
+    required, said = asked()
+    assert required == 3
+    assert "ConfigMap context/big does not exist" in said
+    sandbox_shell.apply(config)
+    assert asked() == (6, "")
+    sandbox_shell.end_namespace(namespace)
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "preset", "key"),
+    [
+        ("v0.3", "v1alpha1", "no-such-model", "refusal"),
+        ("v0.4.6", "v1alpha1", "owner/unknown-model", "refusal"),
+        ("v0.9.4", "v1beta1", "no-such-model", "refusal"),
+        ("v0.9.4", "v1beta1", "owner/unknown-model", "unsized"),
+        ("v0.12", "v1beta1", "owner/unknown-model", "unsized"),
+        ("v0.12", "v1beta1", "falcon-7b", "refusal"),
+        ("v0.12", "v1alpha1", "phi-4-mini-instruct", "refusal"),
+        ("v0.4", "v1alpha1", "falcon-7b", ""),
+    ],
+)
+def test_a_preset_that_the_judged_release_lacks_or_cannot_size_is_not_called_enough(
+    offline: Shell, tmp_path: Path, target: str, version: str, preset: str, key: str
+) -> None:
+    asked = workspace(resource={"instanceType": A100}) | {"apiVersion": f"kaito.sh/{version}"}
+    asked["inference"] = {"preset": {"name": preset}}
+    asked["metadata"] = {"name": "falcon", "namespace": "default"}  # not created yet
+    labels = asked["resource"]["labelSelector"]["matchLabels"]
+    mine = {"kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "default"}
+    there = node(labels={"node.kubernetes.io/instance-type": A100, **mine, **labels}, gpus=1)
+    files = save(tmp_path / "w.json", [asked]), save(tmp_path / "n.json", [there])
+    how = ("-f", files[0], "--nodes", files[1], "--target-version", target, "-o", "json")
+    done = offline.run("kaitoctl", "check-nodes", *how)
+    found = json.loads(done.stdout)
+    assert done.returncode == (1 if key else 0), done.stdout
+    assert found["enough"] is not bool(key)
+    assert {name for name in ("refusal", "unsized") if name in found} == ({key} if key else set())
+    assert not key or preset in found[key] or "crashes" in found[key]

@@ -9,6 +9,7 @@ import pytest
 from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.kaito import catalog, fit, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
+from kaitoctl.kaito.validation.config_maps import length_read_by_kaito
 from kaitoctl.kube.objects import Object
 
 A100 = "Standard_NC24ads_A100_v4"
@@ -71,6 +72,52 @@ TRANSFORMERS = {"annotations": {"kaito.sh/runtime": "transformers"}}
 )
 def test_the_model_says_how_many_nodes_it_takes(ws: Object, provisioner: str, required: int) -> None:
     assert judged(ws, [node(), node("g2"), node("g3")], provisioner).required == required
+
+
+@pytest.mark.parametrize(
+    ("preset", "context", "required", "refusal"),
+    [
+        (BIG, 0, 3, ""),
+        (BIG, 2048, 3, ""),
+        # 80 layers, 8 heads of 128 for keys and as many for values, 2 bytes: 20 GiB for 65,536 tokens.
+        (BIG, 65_536, 4, ""),
+        (BIG, 131_072, 6, ""),
+        (BIG, 400_000, 1, "no room for weights of llama-3.3-70b-instruct beside the cache of 400,000 tokens"),
+        ("phi-4-mini-instruct", 131_072, 1, ""),
+    ],
+)
+def test_more_context_takes_more_nodes(preset: str, context: int, required: int, refusal: str) -> None:
+    rules = Rules("v0.12", "karpenter", context=context)
+    found = node_check.verdict(workspace(preset, A100), [], rules=rules)
+    assert found.required == required
+    assert (refusal in found.refusal) if refusal else not found.refusal
+    own = ObservedNodes([], []).verdict(workspace(preset, A100), Rules("kaitoctl", context=context))
+    assert own.required == required
+    large = node_check.verdict(workspace(preset, A100), [node()], rules=rules)
+    assert bool(large.nodes[0].failures) is bool(refusal)
+
+
+@pytest.mark.parametrize(
+    ("text", "context"),
+    [
+        ("vllm:\n  max-model-len: 8192\n", 8192),
+        ("vllm:\n  dtype: float16\n  max-model-len: 8192", 8192),
+        ("vllm:\n\n  # tokens\n  max-model-len: +8192\n", 8192),
+        ("a: 1\nvllm: # flags\n  max-model-len:    8192   \n", 8192),
+        ("vllm:\n  max-model-len: 8192 # tokens\n", 0),
+        ('vllm:\n  max-model-len: "8192"\n', 0),
+        ("vllm:\n  max-model-len: 8k\n", 0),
+        ("vllm:\n  max-model-len: -1\n", 0),
+        ("vllm:\n  max-model-len:\n  max-model-len: 8192\n", 0),
+        ("vllm:\n  dtype: x\nother:\n  max-model-len: 8192\n", 0),
+        ("max-model-len: 8192\n", 0),
+        ("", 0),
+        (None, 0),
+        (7, 0),
+    ],
+)
+def test_kaito_reads_the_context_line_by_line(text: Any, context: int) -> None:
+    assert length_read_by_kaito({"data": {"inference_config.yaml": text}}) == context
 
 
 @pytest.mark.parametrize(("preset", "replicas", "nodes"), [("phi-4-mini-instruct", 3, 3), (BIG, 2, 6)])

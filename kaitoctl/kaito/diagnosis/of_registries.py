@@ -144,8 +144,8 @@ class Asked(NamedTuple):
             "credentials of the mirror (containerd's certs.d/*/hosts.toml, CRI-O's auth file)",
             "redirect": "the addresses that {registry} hands out are not let through: check its "
             "firewall, and the clock of the node; no pull secret helps",
-            "proxy": "the proxy requires credentials, or forbids it: check HTTPS_PROXY of the container runtime "
-            "on the node; no pull secret helps",
+            "proxy": "the proxy requires credentials, or forbids it: check HTTPS_PROXY of the container "
+            "runtime on the node; no pull secret helps",
         }
         return told.get(self.role, "").format(registry=self.registry)
 

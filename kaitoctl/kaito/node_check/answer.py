@@ -25,11 +25,13 @@ class Rules:
         target: `kaitoctl` (our own controller), or a KAITO version of `catalog.TARGETS`.
         provisioner: one of `PROVISIONERS`; counts from v0.12 on.
         catalog: of presets and instance types.
+        context: the tokens that the ConfigMap of `inference.config` asks for; 0 where it does not say.
     """
 
     target: str = "kaitoctl"
     provisioner: str = "azure-gpu-provisioner"
     catalog: Catalog = SHIPPED
+    context: int = 0
 
     @property
     def is_modern(self) -> bool:
@@ -203,6 +205,7 @@ class Verdict:
         instance_type: what new nodes would be.
         rules: whose selection this mirrors.
         refusal: why KAITO's webhook would refuse the Workspace, whatever nodes it may have; empty when not.
+        unsized: why nobody can say how many nodes it takes; empty when that is known.
     """
 
     required: int
@@ -212,6 +215,7 @@ class Verdict:
     instance_type: str = ""
     rules: Rules = OWN_RULES
     refusal: str = ""
+    unsized: str = ""
 
     @property
     def missing(self) -> int:
@@ -230,8 +234,8 @@ class Verdict:
         return sum(len(node.warnings) for node in self.nodes if node.preferred or node.name in chosen)
 
     def suffices(self, *, strict: bool) -> bool:
-        """Whether there are enough nodes; when strict, without a warning about any of them."""
-        return self.enough and not (strict and self.warned)
+        """Whether there are enough nodes, as far as that can be known; when strict, without a warning."""
+        return self.enough and not self.unsized and not (strict and self.warned)
 
     @property
     def taken_unusable(self) -> tuple[str, ...]:
@@ -266,6 +270,8 @@ class Verdict:
         count, kind = self.would_create, f"{self.instance_type} node" if self.instance_type else "node"
         if self.refusal:
             words.append(f"KAITO would refuse the Workspace: {self.refusal}.")
+        elif self.unsized:
+            words.append(f"Whether that is enough is not known: {self.unsized}.")
         elif self.enough:
             words.append("Applying now would create no node.")
         elif self.rules.is_byo:

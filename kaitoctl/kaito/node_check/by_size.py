@@ -72,18 +72,32 @@ def model_of(workspace: Object, rules: Rules) -> Model | None:
     return rules.catalog.model(name)
 
 
-def estimate_nodes(
-    workspace: Object, rules: Rules, model: Model, instance_type: str, hardware: Hardware | Flaw | None
-) -> int | None:
-    """How many nodes KAITO's estimator wants; None where it cannot tell."""
-    if below(workspace, "resource", "partition", "mode") == "mig":
-        return 1
-    shape = None
+def shape_of(
+    workspace: Object, rules: Rules, instance_type: str, hardware: Hardware | Flaw | None
+) -> estimate.Shape | None:
+    """The nodes that KAITO's estimator reckons with; None where it cannot tell."""
     if not rules.is_byo:
         machine = rules.catalog.machine(instance_type)
-        if machine is not None and machine.gpu_resource == api.GPU:
-            shape = estimate.Shape(machine.gpus, machine.gpu_memory_per_gpu_gib)
-    elif isinstance(hardware, Hardware) and hardware.gpus > 0:
+        if machine is None or machine.gpu_resource != api.GPU:
+            return None
+        return estimate.Shape(machine.gpus, machine.gpu_memory_per_gpu_gib)
+    if isinstance(hardware, Hardware) and hardware.gpus > 0:
         _, parts = partition_of(workspace, rules)
-        shape = estimate.Shape(min(parts or hardware.gpus, hardware.gpus), hardware.gpu_gib)
-    return None if shape is None else estimate.estimated_nodes(model, shape)
+        return estimate.Shape(min(parts or hardware.gpus, hardware.gpus), hardware.gpu_gib)
+    return None
+
+
+def estimate_nodes(
+    workspace: Object, rules: Rules, model: Model, shape: estimate.Shape | None
+) -> tuple[int | None, str]:
+    """How many nodes KAITO's estimator wants, None where it cannot tell; and why it gives up, if it does."""
+    if below(workspace, "resource", "partition", "mode") == "mig":
+        return 1, ""
+    if shape is None:
+        return None, ""
+    context = rules.context or estimate.CONTEXT
+    found = estimate.estimated_nodes(model, shape, context=context)
+    if found is None:
+        beside = f"beside the cache of {context:,} tokens"
+        return None, f"{shape} have no room for weights of {model.name} {beside}"
+    return found, ""

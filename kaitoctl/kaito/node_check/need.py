@@ -362,12 +362,14 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
 
     hardware, model = by_size.hardware_of(workspace, rules, nodes), by_size.model_of(workspace, rules)
     planned = below(workspace, "status", "targetNodeCount")
+    refusal = by_size.refusal_of(workspace, rules, hardware)
     if isinstance(planned, int) and planned > 0:
         required = planned
     elif model is not None:
-        found = by_size.estimate_nodes(workspace, rules, model, wanted, hardware)
+        shape = by_size.shape_of(workspace, rules, wanted, hardware)
+        found, why = by_size.estimate_nodes(workspace, rules, model, shape)
         required = found * replicas_of(workspace) if found else required
-    refusal = by_size.refusal_of(workspace, rules, hardware)
+        refusal = refusal or why
     slice_asked, parts = by_size.partition_of(workspace, rules)
     return replace(
         need,

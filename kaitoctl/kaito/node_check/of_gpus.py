@@ -350,10 +350,11 @@ def _model_findings(need: Need, model: Model, gpus: Gpus, gets: int, each: float
     from kaitoctl.kaito import estimate  # most rules do not reckon with it
 
     what = {"mig": "slice", "mps": "share"}.get(gpus.sharing.strategy if gpus.sharing else "", "GPU")
-    needed = estimate.estimated_nodes(model, estimate.Shape(gets, each / _REPORTED_SHARE))
+    context = need.rules.context or estimate.CONTEXT
+    needed = estimate.estimated_nodes(model, estimate.Shape(gets, each / _REPORTED_SHARE), context=context)
     has = f"{count_words(gets, what)} of {each:g} GiB"
     if needed is None:
-        message = f"{has}: no room for weights of {model.name} beside its cache"
+        message = f"{has}: no room for weights of {model.name} beside its cache of {context:,} tokens"
     elif needed > 1 and not model.distributed:
         message = f"{has}: {model.name} takes {needed * gets} on one node"
     elif needed > need.required:

@@ -92,6 +92,28 @@ def length_in(config_map: Mapping[str, Any]) -> int | None:
     return _whole(as_text(as_map(as_map(content).get("vllm")).get(_LENGTH)))
 
 
+def length_read_by_kaito(config_map: Mapping[str, Any]) -> int:
+    """The context by which KAITO counts nodes, as it reads it line by line; 0 where it finds none.
+
+    A quoted number, or one with a comment behind it, is none to it, though vLLM gets it.
+
+    Source: KAITO v0.8.0 to v0.12.0 `pkg/utils/config_parser.go` (ParseExplicitMaxModelLen).
+    """
+    text = as_map(config_map.get("data")).get(_INFERENCE)
+    least: int | None = None
+    for line in text.split("\n") if isinstance(text, str) else ():
+        words, indent = line.strip(), len(line) - len(line.lstrip(" \t"))
+        if least is None:
+            least = indent + 2 if words.startswith("vllm:") else None
+        elif words and not words.startswith("#") and indent < least:
+            return 0
+        elif words.startswith(f"{_LENGTH}:"):
+            written = words.partition(":")[2].strip()
+            is_number = re.fullmatch(r"\+?[0-9]{1,18}", written)
+            return int(written) if is_number else 0
+    return 0
+
+
 def _config_map(subject: Subject, part: str) -> Mapping[str, Any] | None:
     name, known = as_text(dig(subject.workspace, part, "config")), subject.setting.config_maps
     return known.get(subject.config_map_key(name[:253])) if name and known is not None else None

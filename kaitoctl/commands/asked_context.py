@@ -1,0 +1,91 @@
+"""How much context the ConfigMap of a Workspace asks for: it decides how many nodes a model takes.
+
+KAITO reads it when it counts the nodes, from v0.8 on; the ConfigMap of the same file is the one that will be
+there, and otherwise that of the cluster counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kaitoctl.errors import ApiError
+from kaitoctl.kaito import estimate
+from kaitoctl.kaito.validation import config_maps as rules_of_config_maps
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, dig
+from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kaitoctl.kaito.node_check import Rules
+    from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
+
+
+def config_named(workspace: Object, rules: Rules) -> ObjectKey | None:
+    """The ConfigMap that has a say in how many nodes there are; None where none has."""
+    name, preset = (dig(workspace, "inference", *path) for path in (("config",), ("preset", "name")))
+    by_size = rules.is_modern or rules.target == "kaitoctl"
+    if not by_size or not isinstance(name, str) or not name or not preset:
+        return None
+    return ObjectKey(str(dig(workspace, "metadata", "namespace") or "default"), name)
+
+
+def context_in(found: Object, key: ObjectKey, rules: Rules) -> int:
+    """The tokens by which nodes are counted, 0 for the usual number; says where KAITO reads another one."""
+    written = max(0, rules_of_config_maps.length_in(found) or 0)
+    if rules.target == "kaitoctl":
+        return written
+    read = rules_of_config_maps.length_read_by_kaito(found)
+    if read != written:
+        taken = f"counts nodes for {read or estimate.CONTEXT:,} tokens"
+        output.warning(
+            f"ConfigMap {key} says max-model-len {written:,}, and KAITO {taken}: it reads plain numbers only",
+            hint="write the number without quotes, and no comment behind it",
+        )
+    return read
+
+
+def context_in_file(workspace: Object, beside: Iterable[Object], rules: Rules) -> int:
+    """The same from the ConfigMaps of a Workspace's own file; says where it is not among them."""
+    written = _context_beside(workspace, beside, rules)
+    if written is None:
+        _warn_of_missing(workspace, rules, "is not in the file")
+    return written or 0
+
+
+def _context_beside(workspace: Object, beside: Iterable[Object], rules: Rules) -> int | None:
+    """The same; None where a ConfigMap is named that is not among them."""
+    key = config_named(workspace, rules)
+    if key is None:
+        return 0
+    for found in beside:
+        namespace = dig(found, "metadata", "namespace") or key.namespace
+        if (namespace, dig(found, "metadata", "name")) == key:
+            return context_in(found, key, rules)
+    return None
+
+
+def _warn_of_missing(workspace: Object, rules: Rules, why: str) -> None:
+    """Say that nodes are counted for the usual number of tokens, and why."""
+    key = config_named(workspace, rules)
+    output.warning(f"ConfigMap {key} {why}: nodes are counted for {estimate.CONTEXT:,} tokens of context")
+
+
+async def context_on_cluster(
+    client: Client, workspace: Object, beside: Iterable[Object], rules: Rules
+) -> int:
+    """The same, from the file or else from the cluster; what cannot be read is said."""
+    if (written := _context_beside(workspace, beside, rules)) is not None:
+        return written
+    key = config_named(workspace, rules)
+    assert key is not None, "else nothing is missing"
+    try:
+        found = await client.send(request.get(CONFIG_MAP, *key))
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        _warn_of_missing(workspace, rules, "does not exist" if error.status == 404 else "may not be read")
+        return 0
+    return context_in(found, key, rules)
