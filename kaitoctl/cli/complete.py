@@ -87,10 +87,12 @@ def codes(incomplete: str) -> list[str]:
     from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
     from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
     from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
+    from kaitoctl.kaito.installation_codes import CODES as OF_INSTALLATIONS
     from kaitoctl.kaito.node_check.codes import CODES as NODE_CODES
     from kaitoctl.kaito.validation.codes import CODES
 
-    return _beginning([*CODES, *FLEET_CODES, *NODE_CODES, *ADAPTER_CODES, *CAUSES], incomplete)
+    known = [*CODES, *FLEET_CODES, *NODE_CODES, *ADAPTER_CODES, *CAUSES, *OF_INSTALLATIONS]
+    return _beginning(known, incomplete)
 
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:

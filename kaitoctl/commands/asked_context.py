@@ -62,7 +62,7 @@ def _context_beside(workspace: Object, beside: Iterable[Object], rules: Rules) -
         return 0
     for found in beside:
         namespace = dig(found, "metadata", "namespace") or key.namespace
-        if (namespace, dig(found, "metadata", "name")) == key:
+        if key == (namespace, dig(found, "metadata", "name")):
             return context_in(found, key, rules)
     return None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl import __version__, packaged
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command, text
-from kaitoctl.commands import doctor_nodes, doctor_rights, doctor_webhooks, option_values
+from kaitoctl.commands import doctor_cluster, doctor_nodes, doctor_rights, doctor_webhooks, option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.doctor_check import (
     MOST_SHOWN,
@@ -158,40 +158,31 @@ def _parts(namespace: str) -> Sequence[Part]:
     reviews = "selfsubjectaccessreviews.authorization.k8s.io"
     hooks = "validatingwebhookconfigurations.admissionregistration.k8s.io"
     deployments = Right("list", "deployments.apps")
+    leases = Right("list", "leases.coordination.k8s.io", doctor_cluster.NODE_LEASES)
+    crds = Right("get", "customresourcedefinitions.apiextensions.k8s.io")
+    apis = Right("list", "apiservices.apiregistration.k8s.io")
+    discovery = Right("get", f"/apis/{NODE_CLAIM.group}")
+    claims = Right("list", f"{NODE_CLAIM.plural}.{NODE_CLAIM.group}")
+    own = Right("list", here, namespace, is_everyones=True)
+    mine = Right("create", reviews, is_everyones=True)
+    classes = Right("list", "storageclasses.storage.k8s.io")
+    of_cluster, of_nodes = doctor_cluster, doctor_nodes
     return (
+        Part("cluster", "kubernetes", "the version", of_cluster.kubernetes, deployments),
+        Part("cluster", "clocks", "clocks of nodes", of_cluster.clocks, leases),
+        Part("cluster", "api-services", "APIServices", of_cluster.api_services, apis),
+        Part("cluster", "namespaces", "namespaces", of_cluster.namespaces, Right("list", "namespaces")),
         Part("workspaces", "workspaces", "the CRD", _workspaces, Right("get", f"/apis/{api.GROUP}")),
+        Part("workspaces", "crds", "definitions (CRDs)", of_cluster.crds, crds),
         Part("workspaces", "controllers", "controllers", _controllers, deployments),
         Part("workspaces", "webhooks", "webhooks", doctor_webhooks.webhooks_of, Right("list", hooks)),
-        Part(
-            "workspaces",
-            "serving",
-            "whether Workspaces serve",
-            _serving,
-            Right("list", here, namespace, is_everyones=True),
-        ),
-        Part("rights", "rights", "rights", doctor_rights.rights, Right("create", reviews, is_everyones=True)),
-        Part("nodes", "nodes", "nodes", doctor_nodes.nodes, Right("list", "nodes")),
-        Part(
-            "nodes",
-            "provisioners",
-            "node provisioners",
-            doctor_nodes.provisioners,
-            Right("get", f"/apis/{NODE_CLAIM.group}"),
-        ),
-        Part(
-            "nodes",
-            "node-claims",
-            "NodeClaims",
-            doctor_nodes.claims,
-            Right("list", f"{NODE_CLAIM.plural}.{NODE_CLAIM.group}"),
-        ),
-        Part(
-            "nodes",
-            "storage",
-            "storage classes",
-            doctor_nodes.storage,
-            Right("list", "storageclasses.storage.k8s.io"),
-        ),
+        Part("workspaces", "serving", "whether Workspaces serve", _serving, own),
+        Part("workspaces", "finalizers", "whether deletions come to an end", of_cluster.finalizers, own),
+        Part("rights", "rights", "rights", doctor_rights.rights, mine),
+        Part("nodes", "nodes", "nodes", of_nodes.nodes, Right("list", "nodes")),
+        Part("nodes", "provisioners", "node provisioners", of_nodes.provisioners, discovery),
+        Part("nodes", "node-claims", "NodeClaims", of_nodes.claims, claims),
+        Part("nodes", "storage", "storage classes", of_nodes.storage, classes),
     )
 
 
@@ -255,10 +246,12 @@ async def _controllers(cluster: Examined) -> AsyncIterator[Check]:
         message = "the sandbox manages Workspaces, unless started with --no-controller"
         yield Check("workspaces", "controller", "ok", message)
         return
+    ours: list[str] | None = None
+    trouble: ApiError | Unreachable | None = None
     try:
-        ours, trouble = await _ours_elsewhere(cluster.client, found), None
+        ours = await _ours_elsewhere(cluster.client, found)
     except (ApiError, Unreachable) as error:
-        ours, trouble = None, error
+        trouble = error
     if ours is None and not found and trouble is None:
         leases = Right("list", "leases.coordination.k8s.io")
         what = "no Deployment is a Workspace controller's, and whether one runs outside the cluster"
@@ -270,14 +263,14 @@ async def _controllers(cluster: Examined) -> AsyncIterator[Check]:
         yield Check("workspaces", "controller", "warning", "no Workspace controller was found", hint)
         return
     stopped: Result = "error" if ours == [] and not any(one.is_alive for one in found) else "warning"
-    for one in ours or ():
-        yield Check("workspaces", "controller", "ok", one)
+    for words in ours or ():
+        yield Check("workspaces", "controller", "ok", words)
     for one in found:
         result: Result = "ok" if one.ready else "error" if one.wanted else stopped
-        hint = Command("kubectl describe deployment", one.name, "-n", one.namespace)
+        look = Command("kubectl describe deployment", one.name, "-n", one.namespace)
         more = f", nodes by {one.provisioner}" if one.provisioner else ""
         more += "" if one.is_alive else ": it is scaled to 0"
-        yield Check("workspaces", "controller", result, one.words + more, hint)
+        yield Check("workspaces", "controller", result, one.words + more, look)
     alive = [f"{one.kind} ({one.namespace}/{one.name})" for one in found if one.is_alive]
     alive += ours or ()
     if len(alive) > 1:

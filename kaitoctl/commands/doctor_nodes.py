@@ -91,6 +91,7 @@ async def nodes(cluster: Examined) -> AsyncIterator[Check]:
 async def _without_gpus(cluster: Examined, total: int) -> Check:
     """What it means that no node has GPUs: nothing, where they are made on demand."""
     message = f"none of {total} nodes has GPUs"
+    hint: Advice
     if cluster.is_sandbox:
         return Check("nodes", "gpus", "ok", f"{message}; the sandbox makes GPU nodes on demand")
     if await _is_byo(cluster):

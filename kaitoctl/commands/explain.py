@@ -9,8 +9,9 @@ from kaitoctl.commands import listing, option_values
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
 from kaitoctl.kaito.catalog import close_matches
-from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
+from kaitoctl.kaito.diagnosis.codes import CODES as OF_WORKSPACES
 from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
+from kaitoctl.kaito.installation_codes import CODES as OF_INSTALLATIONS
 from kaitoctl.kaito.node_check.codes import CODES as NODE_CODES
 from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.codes import CODES
@@ -28,6 +29,7 @@ _WIDTH = 80
 
 _PARAGRAPHS = {**NODE_CODES, **ADAPTER_CODES}
 _RULES = {**CODES, **FLEET_CODES}
+CAUSES = {**OF_WORKSPACES, **OF_INSTALLATIONS}
 
 
 def explain(*, code: str | None, troubleshooting: bool, output_format: str) -> None:
@@ -130,15 +132,19 @@ def chapter() -> str:
         )
 
     lines = [_CHAPTER]
-    for name, cause in CAUSES.items():
-        lines += [
-            f"## {name}",
-            "",
-            *wrapped(f"**{cause.title[:1].upper()}{cause.title[1:]}.** {cause.meaning}"),
-            "",
-        ]
+
+    def page(name: str, cause: Cause, mark: str) -> list[str]:
+        title = f"**{cause.title[:1].upper()}{cause.title[1:]}.**"
+        lines = [f"{mark} {name}", "", *wrapped(f"{title} {cause.meaning}"), ""]
         lines += wrapped(cause.shows, "- Shows as: ")
-        lines += [*wrapped(cause.fix, "- Fix: "), ""]
+        return [*lines, *wrapped(cause.fix, "- Fix: "), ""]
+
+    for name, cause in OF_WORKSPACES.items():
+        lines += page(name, cause, "##")
+    lines += ["## What is wrong with an installation", ""]
+    lines += [*wrapped("`kaitoctl doctor` names these, and some of the causes above."), ""]
+    for name, cause in OF_INSTALLATIONS.items():
+        lines += page(name, cause, "###")
     lines += ["## What is wrong with a node", ""]
     lines += [
         *wrapped(

@@ -125,6 +125,11 @@ class Client:
 
         return cls(official.server(source), namespace=namespace, **options)
 
+    @property
+    def date(self) -> str:
+        """What the server's clock said with its last answer, as HTTP writes it; empty where it did not."""
+        return self._transport.date
+
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.close()

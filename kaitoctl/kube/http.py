@@ -28,7 +28,9 @@ _LONGEST_HEAD = 64 * 1024
 _MUCH = 1024 * 1024  # unread; the peer is made to wait
 _LARGE = 256 * 1024
 _LARGEST_ANSWER = 512 * 1024 * 1024  # a page of 500 objects has some 10 MiB; none is larger than 1.5 MiB
-_READ = frozenset({b"content-encoding", b"content-length", b"retry-after", b"transfer-encoding", b"warning"})
+_READ = frozenset(
+    {b"content-encoding", b"content-length", b"date", b"retry-after", b"transfer-encoding", b"warning"}
+)
 _KEPT_FOR_S = 15.0  # shorter than servers keep them, so that no request meets one that is being closed
 
 

@@ -100,6 +100,7 @@ class Transport:
         )
         self._credentials = credentials.of(server, where)
         self._pair: tuple[bytes, bytes] | None = None
+        self.date = ""  # what the server's clock said last, as HTTP writes it
 
     async def close(self) -> None:
         """Close all connections."""
@@ -138,6 +139,7 @@ class Transport:
         try:
             answer = await self._pool.ask(method, target, headers, body)
             status = answer.status
+            self.date = answer.headers.get("date", "")
         finally:
             self._observe(Exchange(method, path, query, status, time.perf_counter() - began))
         if "warning" in answer.headers:

@@ -23,6 +23,7 @@ from kaitoctl.kaito import validation
 from kaitoctl.kaito.adapter_files.codes import CODES as ADAPTER_CODES
 from kaitoctl.kaito.diagnosis.codes import CODES as CAUSES
 from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
+from kaitoctl.kaito.installation_codes import CODES as OF_INSTALLATIONS
 from kaitoctl.kaito.node_check.codes import CODES as NODE_CODES
 from kaitoctl.kaito.validation.codes import CODES, Code
 from kaitoctl.kaito.validation.of_cluster import target_of_crd
@@ -638,6 +639,7 @@ def test_every_code_has_a_page_and_they_are_listed(offline: Shell) -> None:
         *NODE_CODES,
         *ADAPTER_CODES,
         *CAUSES,
+        *OF_INSTALLATIONS,
     ]
     page = offline.kaitoctl("explain", "kw156").stdout
     assert page.startswith("KW156: ")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.advice import text
 from kaitoctl.commands.explain import chapter
-from kaitoctl.kaito import diagnosis, node_check
+from kaitoctl.kaito import diagnosis, installation_codes, node_check
 from kaitoctl.kaito.diagnosis import diagnose, of_controller
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.node_check import codes as node_codes
@@ -412,18 +412,18 @@ def test_every_code_is_explained_and_used() -> None:
     rules = [
         *(file for file in (folder / "kaito" / "diagnosis").rglob("*.py") if file.name != "codes.py"),
         *(folder / "commands").glob("observe*.py"),
-        folder / "commands" / "doctor.py",
+        *(folder / "commands").glob("doctor*.py"),
     ]
     source = "".join(file.read_text() for file in rules)
-    for code in CODES:
+    for code in (*CODES, *installation_codes.CODES):
         assert code in source, f"{code} is explained and never found"
-    assert not set(CODES) & {*node_codes.CODES, *validation_codes.CODES}
+    assert not set(CODES) & {*node_codes.CODES, *validation_codes.CODES, *installation_codes.CODES}
 
 
 def test_the_chapter_on_troubleshooting_is_the_table() -> None:
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     assert page == chapter(), "kaitoctl explain --troubleshooting > docs/troubleshooting.md"
-    assert all(f"## {code}\n" in page for code in (*CODES, *node_codes.CODES))
+    assert all(f"## {code}\n" in page for code in (*CODES, *node_codes.CODES, *installation_codes.CODES))
 
 
 # --- whatever a cluster holds ----------------------------------------------------------------------------

@@ -124,15 +124,39 @@ def target_of_crd(crd: Object) -> str | None:
 
     v0.3 and v0.4 have the same CRD, so v0.4 stands for both.
     """
-    schemas = {
-        f"kaito.sh/{as_text(as_map(version).get('name'))}": as_map(dig(version, "schema", "openAPIV3Schema"))
-        for version in as_list(dig(crd, "spec", "versions"))
-    }
-    shape = {version: _shape(version, schema) for version, schema in schemas.items()}
+    shape = {version: _shape(version, schema) for version, schema in _schemas(crd).items()}
     for release in reversed(RELEASES):
         if shape == {version: _shape_of(release, version) for version in release.versions}:
             return release.name
     return OWN if shape == _OWN_SHAPE else None
+
+
+def _schemas(crd: Object) -> dict[str, Mapping[str, Any]]:
+    return {
+        f"kaito.sh/{as_text(as_map(version).get('name'))}": as_map(dig(version, "schema", "openAPIV3Schema"))
+        for version in as_list(dig(crd, "spec", "versions"))
+    }
+
+
+def crd_misfit(crd: Object, target: str) -> tuple[str, bool]:
+    """How the CRD of Workspaces differs from that of the controller's release, and whether that cannot run.
+
+    Empty where it is the same, or nobody can tell.
+    """
+    release = nearest(target)
+    if release is None:
+        return "", False
+    schemas = _schemas(crd)
+    shape = {version: _shape(version, schema) for version, schema in schemas.items()}
+    wanted = {version: _shape_of(release, version) for version in release.versions}
+    if unserved := [version.partition("/")[2] for version in wanted if version not in shape]:
+        return f"it does not serve {' and '.join(unserved)}", True
+    lacking = {field for version, has in wanted.items() for field in has[1] - shape[version][1]}
+    if lacking:
+        return f"it does not know {' and '.join(sorted(lacking))}, which the API server drops", False
+    found = target_of_crd(crd)
+    is_other = found not in (None, OWN) and shape != wanted
+    return (f"it is that of KAITO {found}", False) if is_other else ("", False)
 
 
 _Shape = tuple[str, frozenset[str]]

@@ -8,7 +8,8 @@ they are nearest to (`READ`). A new release is a new row, and its presets and in
 Source: KAITO v0.3.2, v0.4.0, v0.4.6, v0.9.4 and v0.12.0: `api/*/workspace_validation.go`,
 `api/*/inference_config_validation.go`, `config/crd/bases/kaito.sh_workspaces.yaml`, `pkg/sku`,
 `presets/workspace/models`; and, read alone, the same files of v0.4.5, v0.5.0, v0.6.0, v0.7.0, v0.8.0,
-v0.10.0 and v0.11.0.
+v0.10.0 and v0.11.0. Kubernetes: `AKS_K8S_VERSION` of its Makefile, docs/Release_Management.md (what is
+supported at the time), kubernetes.io/releases.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Release:
         has_streaming: whether the annotation against streaming cannot change while its gate is on (v1beta1).
         pod_types: the release of Kubernetes' Go types that its webhook decodes pods and volumes with.
         has_checked_sets: whether a v1beta1 InferenceSet is refused when the Workspace that it makes would be.
+        kubernetes: the oldest minor release of Kubernetes 1 that it is made for: what its own tests run on,
+            or what was supported when it came out, whichever is older.
         read: the release whose source was read, when that is another one than was measured.
         alpha_presets: what v1alpha1 does with presets: `fine`, `hub-crash` (ids crash), `crash` (all do).
     """
@@ -109,6 +112,7 @@ class Release:
     alpha_presets: str = "fine"
     pod_types: str = "0.30"
     has_checked_sets: bool = False
+    kubernetes: int = 29
     read: str = ""
 
     @property
@@ -143,14 +147,14 @@ RELEASES: tuple[Release, ...] = (
     Release(
         "v0.4.6", "v0.4.6", (0, 4, 5), "v0.4.6", default_types={V1ALPHA1: _A100, V1BETA1: _A100},
         unknown_fields=(_PARTITION,), tokens="exact", default_config=(V1ALPHA1, V1BETA1),
-        config_length={V1ALPHA1: "small", V1BETA1: "small"},
+        config_length={V1ALPHA1: "small", V1BETA1: "small"}, kubernetes=30,
     ),
     Release(
         "v0.9", "v0.9.4", (0, 9, 0), "v0.9", default_types={V1ALPHA1: _A100}, unknown_fields=(_PARTITION,),
         volumes="tuning", tokens="gated", memory="weights", is_weights_check_for_vllm=(V1ALPHA1,),
         has_hub=True, has_image_family=True, has_own_nodes=True, default_config=(V1ALPHA1, V1BETA1),
         config_length={V1ALPHA1: "shared", V1BETA1: "limit"}, tuning_output="one", alpha_presets="hub-crash",
-        counts_one_gpu=True, pod_types="0.34",
+        counts_one_gpu=True, pod_types="0.34", kubernetes=32,
     ),
     Release(
         "v0.12", "v0.12.0", (0, 12, 0), "v0.12", default_types={V1ALPHA1: _A100}, volumes="all",
@@ -159,7 +163,7 @@ RELEASES: tuple[Release, ...] = (
         has_own_nodes=True, default_config=(V1ALPHA1,), config_length={V1ALPHA1: "shared", V1BETA1: "limit"},
         tuning_output="one", are_urls_checked=True, modes=(_PERFORMANCE, "kaito.sh/use-local-weights"),
         has_node_class=True, has_streaming=True, alpha_presets="crash", pod_types="0.35",
-        has_checked_sets=True,
+        has_checked_sets=True, kubernetes=33,
     ),
 )  # fmt: skip
 """The measured releases in the order in which they came."""
@@ -184,10 +188,10 @@ READ: tuple[Release, ...] = (
     # Sizes are those of the weights from here on, and the context may be left out.
     _read(
         "v0.7.0", "v0.4.6", **_TUNING_VOLUMES, config_length={V1ALPHA1: "shared", V1BETA1: "limit"},
-        memory="weights", is_weights_check_for_vllm=(V1ALPHA1,), pod_types="0.33",
+        memory="weights", is_weights_check_for_vllm=(V1ALPHA1,), pod_types="0.33", kubernetes=31,
     ),
-    _read("v0.8.0", "v0.9", has_hub=False, has_image_family=False, alpha_presets="fine"),
-    _read("v0.10.0", "v0.9", volumes="all", is_type_folded=True, modes=(_PERFORMANCE,)),
+    _read("v0.8.0", "v0.9", has_hub=False, has_image_family=False, alpha_presets="fine", kubernetes=31),
+    _read("v0.10.0", "v0.9", volumes="all", is_type_folded=True, modes=(_PERFORMANCE,), kubernetes=33),
     _read(
         "v0.11.0", "v0.12", unknown_fields=(_PARTITION,), are_urls_checked=False, modes=(_PERFORMANCE,),
         has_node_class=False, has_checked_sets=False,
