@@ -61,8 +61,8 @@ def _context_beside(workspace: Object, beside: Iterable[Object], rules: Rules) -
     if key is None:
         return 0
     for found in beside:
-        namespace = dig(found, "metadata", "namespace") or key.namespace
-        if key == (namespace, dig(found, "metadata", "name")):
+        metadata = found["metadata"]
+        if key == ObjectKey(str(metadata.get("namespace") or key.namespace), metadata["name"]):
             return context_in(found, key, rules)
     return None
 

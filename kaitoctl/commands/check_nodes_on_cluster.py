@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import text
 from kaitoctl.commands import cluster, option_values
 from kaitoctl.commands.cluster import connected, field_manager
-from kaitoctl.commands.judged_preset import with_its_preset
 from kaitoctl.commands.kaito_detection import as_said
 from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.node_check_options import NodeCheck
@@ -70,7 +69,11 @@ async def verdict_on_cluster(
         verdict = await verdict_now(client, workspace, rules)
         if check.fix and await _fix(client, verdict, check):
             verdict = await verdict_now(client, workspace, rules)
-        judged = with_its_preset(workspace, verdict, found.setting(known))
+        judged = verdict
+        if not dig(workspace, "metadata", "uid"):
+            from kaitoctl.commands.judged_preset import with_its_preset  # what is there was admitted
+
+            judged = with_its_preset(workspace, verdict, found.setting(known))
         is_hopeless = judged.unsized or judged.refusal != verdict.refusal  # no node changes that
         if wait_s and not is_hopeless and not verdict.suffices(strict=check.strict):
             judged = await enough_nodes(client, workspace, rules, verdict, wait_s, strict=check.strict)

@@ -10,7 +10,7 @@ from kaitoctl.advice import Advice, Command
 from kaitoctl.commands.cluster import workspace_kind
 from kaitoctl.commands.doctor_check import MOST_SHOWN, Check, Examined, Result, some
 from kaitoctl.errors import ApiError, Unreachable
-from kaitoctl.kaito import api, installation
+from kaitoctl.kaito import api, installation, rivals
 from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube import cluster_health, conditions, request
@@ -227,8 +227,6 @@ async def _held_leases(cluster: Examined, now: datetime) -> list[Object]:
     Raises:
         ApiError: they may not be listed.
     """
-    from kaitoctl.kaito import rivals
-
     try:
         leases = (await cluster.client.list(LEASE)).items
     except ApiError as error:

@@ -15,7 +15,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
     {
         "crd-of-other-release": Code(
             "the CRD of Workspaces is of another release than the controller",
-            "fields that were written are gone after `kubectl apply`; `no matches for kind` in the "
+            "fields that were written are gone when they are read; `no matches for kind` in the "
             "controller's log",
             "Helm installs CRDs once and does not upgrade those in a chart's folder `crds`. The API server "
             "drops what an older CRD does not know, and a controller that reads a version which is not "

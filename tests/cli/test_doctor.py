@@ -290,7 +290,7 @@ def test_what_may_not_be_looked_at_is_not_sound(offline: Shell, tmp_path: Path, 
 def test_who_may_see_nothing_is_told_of_no_soundness(offline: Shell, tmp_path: Path) -> None:
     with serving(cluster(refused=("/",)), tmp_path) as kubeconfig:
         done = offline.kaitoctl("doctor", "--kubeconfig", kubeconfig, code=1)
-    assert done.stdout.endswith("9 things not checked: you lack the rights\n")
+    assert done.stdout.endswith("14 things not checked: you lack the rights\n")
     assert "No problems" not in done.stdout
 
 

@@ -166,13 +166,13 @@ TROUBLE: dict[str, tuple[Answer, tuple[str, str, str, str], Answer]] = {
                     {
                         "metadata": {"name": "old", **GONE},
                         "status": {
-                            "conditions": [condition("NamespaceFinalizersRemaining", "True", message="x in 1")]
+                            "conditions": [condition("NamespaceFinalizersRemaining", "True", message="x")]
                         },
                     }
                 ]
             },
         ),
-        ("namespaces", "namespace-terminating", "warning", "namespace old is being deleted: x in 1"),
+        ("namespaces", "namespace-terminating", "warning", "namespace old is being deleted: x"),
         having(KAITO, {SPACES: []}),
     ),
     "an API that nobody serves": (
