@@ -10,7 +10,7 @@ from kaitoctl.advice import Advice, Command
 from kaitoctl.commands.cluster import workspace_kind
 from kaitoctl.commands.doctor_check import MOST_SHOWN, Check, Examined, Result, some
 from kaitoctl.errors import ApiError, Unreachable
-from kaitoctl.kaito import api, installation, rivals
+from kaitoctl.kaito import api, installation, kaito_at_work
 from kaitoctl.kaito.validation import of_cluster
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube import cluster_health, conditions, request
@@ -234,6 +234,6 @@ async def _held_leases(cluster: Examined, now: datetime) -> list[Object]:
             return []
         raise
     of_controllers = (
-        item for item in leases if key_of(item).name.startswith(("kaitoctl-controller", rivals.LEASE))
+        item for item in leases if key_of(item).name.startswith(("kaitoctl-controller", kaito_at_work.LEASE))
     )
-    return [item for item in of_controllers if rivals.is_held(item, now)]
+    return [item for item in of_controllers if kaito_at_work.is_held(item, now)]

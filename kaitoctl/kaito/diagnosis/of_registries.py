@@ -71,15 +71,15 @@ _ANSWERS = (
         is_of_anybody=True,
     ),
     _Answer(
+        r"(?i)\b50[0234]\b.{0,8}(internal|bad|service|gateway|not implemented)|\bstatus\b\D{0,12}5\d\d\b",
+        "{registry} answers with an error of its own when it is asked for {image}",
+        "check the registry's health; the kubelet retries automatically",
+    ),
+    _Answer(
         r"(?i)text/html|invalid character '<'|looking for beginning of value",
         "what answers for {registry} is a web page, not a registry, when {image} is asked for",
         "check the proxy or portal between the node and the registry, and the registry's address",
         is_of_anybody=True,
-    ),
-    _Answer(
-        r"(?i)\b50[0234]\b.{0,8}(internal|bad|service|gateway|not implemented)|\bstatus\b\D{0,12}5\d\d\b",
-        "{registry} answers with an error of its own when it is asked for {image}",
-        "check the registry's health; the kubelet retries automatically",
     ),
     _Answer(
         r"(?i)i/o timeout|no such host|connection refused|connection reset|deadline exceeded|TLS handshake|"
