@@ -9,7 +9,6 @@ from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, is_creating, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.diagnosis.of_registries import for_registry, registry_of
 from kaitoctl.kaito.snapshot import Named
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig
@@ -103,7 +102,10 @@ def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str
     }
     if named.name == tuning.push_secret(case.workspace):
         image = str(dig(case.workspace, "tuning", "output", "image") or "")
-        commands["Secret"] = for_registry(case, named.name, registry_of(image))
+        from kaitoctl.kaito.diagnosis import of_registries  # most images can be pulled
+
+        registry = of_registries.registry_of(image)
+        commands["Secret"] = of_registries.for_registry(case, named.name, registry)
     return blame(
         _CODES[named.kind],
         about,

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import node_check
-from kaitoctl.kaito.diagnosis import of_logs, of_probes
+from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -277,7 +277,12 @@ def _kill(end: End) -> Cause | None:
 
 def _by_misdirection(end: End) -> Cause | None:
     """A probe killed a server that could not have passed it."""
-    return of_probes.kills(end.case, end.pod, end.name, _probe_events(end), end.log, end.evidence)
+    probes = _probe_events(end)
+    if not probes:
+        return None
+    from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
+
+    return of_probes.kills(end.case, end.pod, end.name, probes, end.log, end.evidence)
 
 
 def _by_liveness(end: End) -> Cause | None:
@@ -321,6 +326,8 @@ def _by_slow_start(end: End) -> Cause | None:
         evidence.append(("log", of_logs.printable_line(failed[0])))
         command = without_benchmark(end.case)
         return blame("benchmark-failed", end.about, message, evidence, hint=hint, command=command)
+    from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
+
     if late := of_probes.gives_up(end.case, end.pod, end.name, probes, end.log, end.evidence):
         return late
     message = f"a probe kills {end.name} before it has loaded"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import kubectl_hints
@@ -19,17 +20,13 @@ from kaitoctl.kaito.diagnosis.case import (
     title_of,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.diagnosis.of_registries import (
-    Asked,
-    answer,
-    asked_for,
-    for_registry,
-    registry_of,
-)
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kaito.snapshot import Named, event_time
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.diagnosis.of_registries import Asked
 
 UNAUTHORIZED = (
     r"(?i)\b(?:status|code|error)\b\D{0,12}40[13]\b|unauthorized|forbidden|denied|"
@@ -86,14 +83,15 @@ def _slow_pull(case: Case, pod: Object, item: Object) -> Iterator[Cause]:
     since_s = case.age_s(events[0].get("firstTimestamp") or event_time(events[0]))
     if since_s <= _PULLS_WITHIN_S:
         return
-    node = str(dig(pod, "spec", "nodeName") or "")
+    from kaitoctl.kaito.diagnosis import of_registries  # most images can be pulled
+
+    node, registry = str(dig(pod, "spec", "nodeName") or ""), of_registries.registry_of(image)
     yield blame(
         "image-pull-slow",
         f"{title_of(pod)}, container {name}",
         f"node {node} has been pulling {image} for {span(since_s)}",
         [event_words(events[0])],
-        hint=f"check the network between the node and {registry_of(image)}; a registry near the cluster is "
-        f"faster",
+        hint=f"check the network between the node and {registry}; a registry near the cluster is faster",
         command=Command("kubectl describe node", node),
         weight="fault" if since_s > _PULLS_AT_MOST_S else "wait",
     )
@@ -135,7 +133,11 @@ class _Pull:
     @property
     def asked(self) -> Asked:
         """Whom the node asked last: an event says it, a back-off does not."""
-        return asked_for(self.image, [text for _, text in (*self.evidence[1:], *self.evidence[:1])])
+        from kaitoctl.kaito.diagnosis import of_registries  # most images can be pulled
+
+        return of_registries.asked_for(
+            self.image, [text for _, text in (*self.evidence[1:], *self.evidence[:1])]
+        )
 
     @property
     def of(self) -> str:
@@ -227,6 +229,8 @@ _ADDRESS = r"(?i)client with IP '?(?P<ip>[\w.:]{2,45})'? is not allowed|public n
 def _of_its_secrets(pull: _Pull) -> Cause | None:
     if re.search(UNAUTHORIZED, pull.words) is None:
         return None
+    from kaitoctl.kaito.diagnosis import of_registries  # most images can be pulled
+
     case, asked = pull.case, pull.asked
     registry = asked.registry
     if found := re.search(_ADDRESS, pull.words):
@@ -246,7 +250,7 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
         message = (
             f"pull secret {gone[0]} does not exist, and {registry} requires credentials for {pull.image}"
         )
-        create = for_registry(case, gone[0], registry)
+        create = of_registries.for_registry(case, gone[0], registry)
         return pull.blamed("pull-secret-missing", message, "create it", create)
     message = f"{registry} denies access to the image{pull.of}, {pull.image}"
     pull.evidence.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
@@ -254,7 +258,7 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
         hint = f"check whether Secret {secrets[0]} has valid credentials for {registry}"
         command = Command("kubectl get secret", secrets[0], *case.in_namespace)
         return pull.blamed("image-unauthorized", message, hint, command)
-    create = for_registry(case, "NAME", registry)
+    create = of_registries.for_registry(case, "NAME", registry)
     if pull.adapter:
         hint = "create a pull secret and give it to the adapter: " + create
         command = set_adapter(case, pull.adapter, "--image-pull-secret", "NAME")
@@ -265,7 +269,9 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
 
 
 def _of_its_registry(pull: _Pull) -> Cause | None:
-    found = answer(pull.asked, pull.reason, pull.words, pull.image)
+    from kaitoctl.kaito.diagnosis import of_registries  # most images can be pulled
+
+    found = of_registries.answer(pull.asked, pull.reason, pull.words, pull.image)
     if found is None:
         return None
     return pull.blamed("registry-unreachable", found[0], found[1], pull.describe)

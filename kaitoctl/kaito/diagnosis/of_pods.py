@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
-from kaitoctl.kaito.diagnosis import of_logs, of_probes
+from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     adapter_of,
@@ -185,7 +185,7 @@ def slow(case: Case) -> Iterator[Cause]:
                     yield blame("slow-start", about, message, evidence, hint=hint, command=look)
                     continue
                 if (
-                    other := _on_loopback(case, pod, item) or of_probes.keeps_out(case, pod, item, log)
+                    other := _on_loopback(case, pod, item) or _by_its_probe(case, pod, item, log)
                 ) is not None:
                     yield other
                     continue
@@ -198,7 +198,7 @@ def slow(case: Case) -> Iterator[Cause]:
                     hint="check whether it still moves",
                     command=Command("kaitoctl logs", case.name, *case.in_namespace),
                 )
-            elif (told := of_probes.keeps_out_early(case, pod, item, log)) is not None:
+            elif (told := _by_its_probe(case, pod, item, log, is_early=True)) is not None:
                 yield told
 
 
@@ -234,6 +234,15 @@ def _on_loopback(case: Case, pod: Object, item: Object) -> Cause | None:
         hint="let it listen on 0.0.0.0 (or ::): an option such as --host in the command of the pod template",
         command=logs_of(case, pod, str(item["name"])),
     )
+
+
+def _by_its_probe(case: Case, pod: Object, item: Object, log: str, *, is_early: bool = False) -> Cause | None:
+    """A server that is up, and whose probe asks for something else or gives up too early."""
+    if not any(event.get("reason") == "Unhealthy" for event in case.seen.events_of(pod)):
+        return None
+    from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
+
+    return (of_probes.keeps_out_early if is_early else of_probes.keeps_out)(case, pod, item, log)
 
 
 def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, str] | None:
