@@ -6,10 +6,13 @@ import asyncio
 import base64
 import socket
 import ssl as ssl_
+from asyncio.sslproto import SSLProtocol
+from typing import Any
 from urllib.parse import SplitResult, unquote
 
 from kaitoctl.kube import proxies
 
+_ENDS_BY_A_CAUSE = SSLProtocol._abort.__code__.co_argcount > 1
 _HAPPY_EYEBALLS_S = 0.25  # as RFC 8305 recommends; for names alone, whose addresses may be of two families
 
 
@@ -40,6 +43,20 @@ async def open_connection(
         server_hostname=server_hostname if ssl else None,
         happy_eyeballs_delay=None if _is_ip(host) else _HAPPY_EYEBALLS_S,
     )
+
+
+async def tls_through(
+    transport: Any, connection: asyncio.BaseProtocol, ssl: ssl_.SSLContext, server_hostname: str
+) -> asyncio.Transport | None:
+    """TLS with a server through what leads to it, which may be TLS with a proxy.
+
+    Where asyncio ends TLS inside TLS by a call that it does not take itself, a TypeError hid the cause.
+    Source: CPython v3.11.7 and v3.12.1 `Lib/asyncio/sslproto.py`, `_SSLProtocolTransport._force_close`.
+    """
+    if not _ENDS_BY_A_CAUSE and transport.get_extra_info("ssl_object") is not None:
+        transport._force_close = lambda _: transport.abort()
+    loop = asyncio.get_running_loop()
+    return await loop.start_tls(transport, connection, ssl, server_hostname=server_hostname)
 
 
 async def socks_socket(

@@ -116,7 +116,7 @@ def unreachable(host: str, error: OSError, shown: Callable[[str], str]) -> Unrea
         hint = "is the cluster up, and reachable from this network?"
     elif isinstance(error, http.TooLarge):
         hint = "is the kubeconfig's server address that of a Kubernetes API server?"
-    elif isinstance(error, ssl.SSLError):
+    elif isinstance(error, ssl.SSLError) or not str(error):  # nothing: as in `tls.cause`
         hint = tls_faults.hint_of(error)
     elif isinstance(error, http.Broken):
         hint, is_broken = "the connection broke; try again", True

@@ -20,8 +20,8 @@ from weakref import WeakSet
 
 import httptools
 
-from kaitoctl.kube import proxies, tls
-from kaitoctl.kube.connecting import ProxyFault, open_connection, proxy_authorization, socks_socket
+from kaitoctl.kube import connecting, proxies, tls
+from kaitoctl.kube.connecting import ProxyFault
 from kaitoctl.kube.request import quote_target
 
 _LONGEST_HEAD = 64 * 1024
@@ -311,7 +311,7 @@ class Pool:
         self._prefix = whole + quote_target(where.path.rstrip("/"))
         self._greeting = f" HTTP/1.1\r\nHost: {authority}\r\n"
         if self._proxy and is_http_proxy and ssl is None:
-            self._greeting += proxy_authorization(self._proxy)
+            self._greeting += connecting.proxy_authorization(self._proxy)
 
     async def ask(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
@@ -388,7 +388,9 @@ class Pool:
         self._open.add(connection)
         if self._proxy is None:
             async with asyncio.timeout(self._connect_timeout_s):
-                await open_connection(connection, self._host, self._port, self._ssl, self._server_hostname)
+                await connecting.open_connection(
+                    connection, self._host, self._port, self._ssl, self._server_hostname
+                )
             return connection
         try:
             sock = await self._reach_proxy(connection, self._proxy)
@@ -412,9 +414,9 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 if proxy.scheme.startswith("socks5"):
-                    return await socks_socket(proxy, host, port, self._host, self._port)
+                    return await connecting.socks_socket(proxy, host, port, self._host, self._port)
                 ssl = self._proxy_ssl if proxy.scheme == "https" else None
-                await open_connection(connection, host, port, ssl, host)
+                await connecting.open_connection(connection, host, port, ssl, host)
                 is_connected = True
                 if self._ssl:
                     await self._ask_for_tunnel(connection, proxy)
@@ -428,19 +430,19 @@ class Pool:
 
     async def _secure(self, connection: _Connection, sock: socket.socket | None) -> None:
         """TLS with the server itself, through what leads to it."""
-        loop = asyncio.get_running_loop()
         if sock is not None:
+            loop = asyncio.get_running_loop()
             name = self._server_hostname if self._ssl else None
             await loop.create_connection(lambda: connection, sock=sock, ssl=self._ssl, server_hostname=name)
         elif self._ssl:
-            connection.transport = await loop.start_tls(
-                connection.transport, connection, self._ssl, server_hostname=self._server_hostname
+            connection.transport = await connecting.tls_through(
+                connection.transport, connection, self._ssl, self._server_hostname
             )
 
     async def _ask_for_tunnel(self, connection: _Connection, proxy: SplitResult) -> None:
         host = f"[{self._host}]" if ":" in self._host else self._host
         where = f"{host}:{self._port}"
-        asking = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{proxy_authorization(proxy)}\r\n"
+        asking = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{connecting.proxy_authorization(proxy)}\r\n"
         connection.transport.write(asking.encode("latin-1"))
         await connection.head()
         if (status := connection.status) // 100 != 2:

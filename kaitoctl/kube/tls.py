@@ -86,10 +86,10 @@ def cause(error: OSError) -> str:
     """Why there was no answer, in a few words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, ssl.SSLError | ConnectionError) and not error.errno:
-        return str(error)
-    if isinstance(error, ssl.SSLError):
-        return str(error)
+    if isinstance(error, ssl.SSLError) or (isinstance(error, ConnectionError) and not error.errno):
+        return (
+            str(error) or "the connection ended during the TLS handshake"
+        )  # as asyncio says that: not at all
     if error.errno is None or isinstance(error, socket.gaierror):
         return error.strerror or str(error)
     return os.strerror(error.errno)

@@ -52,11 +52,13 @@ _REASONS = {
 }
 
 
-def hint_of(error: ssl.SSLError) -> str:
+def hint_of(error: OSError) -> str:
     """What to look at; of what no row describes, that TLS did not come about."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFY_CODES.get(error.verify_code, _ANOTHER_CA)
-    reason = error.reason or ("UNEXPECTED_EOF_WHILE_READING" if isinstance(error, ssl.SSLEOFError) else "")
+    if isinstance(error, ssl.SSLEOFError | ConnectionError):
+        return _CUT
+    reason = getattr(error, "reason", None) or ""
     return _REASONS.get(
         reason, "the TLS handshake failed: check the server's certificate, and the proxies before it"
     )

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import contextlib
 import json
+import socket
 import ssl
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -654,6 +656,65 @@ def test_a_proxy_over_tls_must_be_vouched_for_and_sees_nothing(
         assert api.tokens == 1
 
     story(main)
+
+
+class Breaking(Peer):
+    """Reads what opens TLS, answers some bytes, and ends the connection, or resets it."""
+
+    def __init__(self, answer: bytes, *, resets: bool = False) -> None:
+        super().__init__(answer)
+        self._resets = resets
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(self._answer)
+        if self._resets:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.close()
+
+
+Far = Callable[[Authority, Authority], tuple[Peer, ssl.SSLContext | None]]
+_HALF_A_RECORD = b"\x16\x03\x03\x40\x00\x02\x00"
+BEHIND_A_PROXY: dict[str, tuple[Far, str]] = {
+    "a stranger": (lambda mine, other: (Peer(), showing(other.server("far", ["k8s.example"]))), "issuer"),
+    "another host": (lambda mine, other: (Peer(), showing(mine.server("x", ["x.example"]))), "mismatch"),
+    "no guests": (
+        lambda mine, other: (Peer(), showing(mine.server("far", ["k8s.example"]), trusts=mine)),
+        "the server closed the connection",
+    ),
+    "no TLS": (lambda mine, other: (Breaking(b"HTTP/1.0 400 Bad Request\r\n\r\n"), None), "SSL"),
+    "hangs up": (lambda mine, other: (Breaking(b""), None), "ended during the TLS handshake"),
+    "hangs up amid": (lambda mine, other: (Breaking(_HALF_A_RECORD), None), "ended during the TLS handshake"),
+    "resets": (lambda mine, other: (Breaking(b"", resets=True), None), "ended during the TLS handshake"),
+}
+
+
+@pytest.mark.parametrize("over_tls", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("who", BEHIND_A_PROXY)
+def test_what_is_wrong_behind_a_proxy_is_said_alike_over_tls(
+    tmp_path: Path,
+    authority: Authority,
+    stranger: Authority,
+    caplog: pytest.LogCaptureFixture,
+    who: str,
+    over_tls: bool,
+) -> None:
+    """asyncio of Python 3.11 ends TLS inside TLS by an error of its own."""
+    far, words = BEHIND_A_PROXY[who]
+
+    async def main() -> None:
+        tls = showing(authority.server("proxy", ["127.0.0.1"])) if over_tls else None
+        async with listening(*far(authority, stranger)) as api, listening(Proxy(api), tls) as proxy:
+            url = f"http{'s' * over_tls}://127.0.0.1:{proxy.port}"
+            said = await ask(tmp_path, "https://k8s.example:6443", {**trusting(authority), "proxy-url": url})
+        assert said.startswith("Unreachable: cannot reach the API server https://k8s.example:6443: ")
+        assert words in said
+        assert len(proxy.heads) == 1
+        assert api.tokens == 0
+
+    story(main)
+    assert caplog.messages == []
 
 
 def test_nobody_pays_for_socks_who_does_not_use_it() -> None:

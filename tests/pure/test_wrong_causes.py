@@ -13,7 +13,7 @@ from kaitoctl.commands import sandbox, sandbox_process
 from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.errors import InputError, Unreachable
 from kaitoctl.kaito import convert, template_variables, templates
-from kaitoctl.kube import tls_faults
+from kaitoctl.kube import failures, tls_faults
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.request import Request
@@ -63,6 +63,14 @@ def test_a_handshake_is_told_by_its_reason(reason: str, words: str) -> None:
     error = ssl.SSLError(1, "x")
     error.reason = reason
     assert words in tls_faults.hint_of(error)
+
+
+@pytest.mark.parametrize("error", [ssl.SSLEOFError(8, "EOF occurred"), ConnectionResetError()])
+def test_a_handshake_that_ends_before_its_end_was_cut(error: OSError) -> None:
+    """Of the second asyncio tells neither a reason nor an errno."""
+    told = failures.unreachable("https://h", error, str)
+    assert "cut while TLS began" in text(told.hint)
+    assert told.cause
 
 
 @pytest.mark.parametrize(
