@@ -17,9 +17,9 @@ def schema(
         str,
         typer.Option(
             "--kind",
-            help="workspace, inferenceset or multiroleinference.",
+            help="workspace, inferenceset, multiroleinference or modelmirror.",
             metavar="KIND",
-            autocompletion=complete.of("workspace", "inferenceset", "multiroleinference"),
+            autocompletion=complete.of("workspace", "inferenceset", "multiroleinference", "modelmirror"),
         ),
     ] = "workspace",
     api_version: Annotated[

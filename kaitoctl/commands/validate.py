@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 _PARTS = ("resource", "inference", "tuning")
-_FLEETS = ("InferenceSet", "MultiRoleInference")
-_OTHERS = ("RAGEngine", "ModelMirror")  # of group kaito.sh, too, and kaitoctl has no rules for them
+_FLEETS = ("InferenceSet", "MultiRoleInference", "ModelMirror")
+_OTHERS = ("RAGEngine",)  # of group kaito.sh, too, and kaitoctl has no rules for it
 _PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
 _MANY_FILES = 200  # so many that further processes take less time than they save
 _MOST_PROBLEMS = 1000  # of all documents together: whoever made that many mistakes made one of them often
@@ -41,7 +41,7 @@ class _World:
         old: the Workspaces of --old, None when it is not given.
         namespace: of objects that name none.
         existing: the Workspaces of the cluster.
-        fleets: its InferenceSets and MultiRoleInferences, by kind.
+        fleets: its InferenceSets, MultiRoleInferences and ModelMirrors, by kind.
         unreadable: ConfigMaps that may or may not be there.
         brings: whether the ConfigMaps are those that stand beside the Workspaces, and others may be there.
         named: the ConfigMaps that documents of the input name, as far as it was read ahead.
@@ -64,6 +64,8 @@ class _World:
         """The object with the namespace that it would get; the one it was read from stays as written."""
         metadata = obj.get("metadata")
         if self.namespace == "default" or not isinstance(metadata, dict) or metadata.get("namespace"):
+            return obj
+        if obj.get("kind") == "ModelMirror":  # it belongs to no namespace
             return obj
         return {**obj, "metadata": {**metadata, "namespace": self.namespace}}
 
@@ -189,7 +191,7 @@ def _report(
         value = {"documents": [as_json(result, flags, strict=strict) for result in judged]}
         output.write_structured(value, output_format)
     elif not judged and not allow_none:
-        hint = f"what is validated has kind: Workspace, {' or '.join(_FLEETS)}"
+        hint = f"what is validated has kind: Workspace, {', '.join(_FLEETS[:-1])} or {_FLEETS[-1]}"
         raise InputError(
             f"nothing was validated: there is no Workspace beside {', '.join(others)} (warnings above)"
             if others

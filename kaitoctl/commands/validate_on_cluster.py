@@ -42,7 +42,8 @@ class ClusterQuestions:
         config_maps: those that Workspaces name.
         nodes: whether the nodes are wanted; None when only where KAITO makes none.
         named: the Secrets and claims that Workspaces name, by kind.
-        fleets: the InferenceSets and MultiRoleInferences that are to be written, in their API versions.
+        fleets: the InferenceSets, MultiRoleInferences and ModelMirrors that are to be written, in their API
+            versions.
     """
 
     version: bool
@@ -124,7 +125,8 @@ def fleets_in(
     objects: Iterable[Object], key: Callable[[Object], ObjectKey], old: object
 ) -> frozenset[tuple[Kind, ObjectKey]]:
     """The fleets that are to be looked up: none where what they replace was given."""
-    fleets = [obj for obj in objects if kinds.is_set(obj) or kinds.is_multi_role(obj)]
+    known = (kinds.is_set, kinds.is_multi_role, kinds.is_mirror)
+    fleets = [obj for obj in objects if any(is_one(obj) for is_one in known)]
     return frozenset((kinds.kind_of(obj), key(obj)) for obj in fleets if old is None)
 
 

@@ -27,6 +27,7 @@ ONLY_IN_V1BETA1 = (
 INFERENCE_SET = Kind(GROUP, "v1beta1", "InferenceSet", "inferencesets")
 INFERENCE_SET_V1ALPHA1 = replace(INFERENCE_SET, version="v1alpha1")
 MULTI_ROLE_INFERENCE = Kind(GROUP, "v1alpha1", "MultiRoleInference", "multiroleinferences")
+MODEL_MIRROR = Kind(GROUP, "v1alpha1", "ModelMirror", "modelmirrors", namespaced=False)
 
 NODE_POOL = Kind("karpenter.sh", "v1", "NodePool", "nodepools", namespaced=False)
 

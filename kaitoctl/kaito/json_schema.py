@@ -35,7 +35,7 @@ def of_workspaces(versions: Iterable[str], *, known: Catalog = catalog.SHIPPED) 
 
 
 def of_fleets(kind: str, versions: Iterable[str], *, known: Catalog = catalog.SHIPPED) -> dict[str, Any]:
-    """As `of_workspaces`, of InferenceSets or MultiRoleInferences."""
+    """As `of_workspaces`, of InferenceSets, MultiRoleInferences or ModelMirrors."""
     made = [_fleet(kind, version, known) for version in versions]
     if len(made) == 1:
         return {"$schema": DRAFT, **made[0]}
@@ -47,9 +47,14 @@ def _fleet(kind: str, version: str, known: Catalog) -> dict[str, Any]:
 
     schema = to_json_schema(kinds.schema_of(kind, version))
     properties = _with_head(schema, kind, version)
-    properties["metadata"] = _metadata("Begins the names of its Workspaces.", {})
+    is_mirror = kind == api.MODEL_MIRROR.kind
+    named = "Its name in the whole cluster." if is_mirror else "Begins the names of its Workspaces."
+    properties["metadata"] = _metadata(named, {})
     below = properties["spec"]["properties"]
-    if kind == api.INFERENCE_SET.kind:
+    resource: dict[str, Any] | None = None
+    if is_mirror:
+        below["source"]["properties"]["modelID"]["examples"] = [one.id for one in known.models.values()]
+    elif kind == api.INFERENCE_SET.kind:
         below = below["template"]["properties"]
         below["inference"]["properties"]["preset"]["properties"]["name"]["examples"] = _models(known)
         below["metadata"] = _metadata("Not read.", _RUNTIME_NOTE)
@@ -58,7 +63,8 @@ def _fleet(kind: str, version: str, known: Catalog) -> dict[str, Any]:
     else:
         below["model"]["properties"]["name"]["examples"] = _models(known)
         resource = below["roles"]["items"]
-    resource["properties"]["instanceType"]["examples"] = _types(known, "v0.12")
+    if resource is not None:
+        resource["properties"]["instanceType"]["examples"] = _types(known, "v0.12")
     return {
         **schema,
         "title": f"KAITO {kind} {version}",

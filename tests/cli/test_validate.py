@@ -163,7 +163,6 @@ def test_other_objects_are_skipped_with_a_note(offline: Shell) -> None:
     ("kind", "words"),
     [
         ("RAGEngine", "RAGEngine is a kind of KAITO's for which there are no rules here"),
-        ("ModelMirror", "ModelMirror is a kind of KAITO's for which there are no rules here"),
         ("Workspce", "it is misspelt, or of a newer KAITO"),
     ],
 )

@@ -82,6 +82,60 @@ def test_what_is_right_is_let_be() -> None:
     assert found(schema_defaults.default(SET, defaults)) == set()
 
 
+MIRROR: dict[str, Any] = {
+    "apiVersion": "kaito.sh/v1alpha1",
+    "kind": "ModelMirror",
+    "metadata": {"name": "phi.4"},
+    "spec": {
+        "source": {"registry": "huggingface", "modelID": "microsoft/phi-4", "accessSecret": {"name": "hf"}},
+        "storage": {"size": "50Gi", "storageClassName": "blob"},
+        "jobNamespace": "models",
+        "serviceAccountName": "streamer",
+    },
+}
+MIRRORS_ON = Setting("v0.12", byo=False, gates=frozenset({"ModelMirror"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting", "expected"),
+    [
+        ({}, MIRRORS_ON, set()),
+        ({"spec": {"mode": "Static"}}, MIRRORS_ON, set()),
+        ({}, KAITO, {("KW300", "kind", "ignores")}),
+        ({}, Setting("v0.9", byo=False), {("KW300", "kind", "refuses")}),
+        ({}, Setting("v0.4", byo=False), {("KW300", "kind", "refuses")}),
+        ({}, Setting(OWN), {("KW300", "kind", "")}),
+        ({"apiVersion": "kaito.sh/v1beta1"}, MIRRORS_ON, {("KW300", "apiVersion", "refuses")}),
+        ({"metadata/name": "Phi"}, MIRRORS_ON, {("KW301", "metadata.name", "refuses")}),
+        ({"spec/mode": "managed"}, MIRRORS_ON, {("KW101", "spec.mode", "refuses")}),
+        ({"spec/source": _GONE}, MIRRORS_ON, {("KW330", "spec.source", "refuses")}),
+        ({"spec/source/registry": "s3"}, MIRRORS_ON, {("KW101", "spec.source.registry", "refuses")}),
+        ({"spec/source/modelID": ""}, MIRRORS_ON, {("KW330", "spec.source.modelID", "refuses")}),
+        ({"spec/source/accessSecret": {"name": "hf", "namespace": "x"}}, MIRRORS_ON,
+         {("KW330", "spec.source.accessSecret.namespace", "ignores")}),
+        ({"spec/storage": _GONE}, MIRRORS_ON, {("KW330", "spec.storage", "refuses")}),
+        ({"spec/storage/size": "50gb"}, MIRRORS_ON, {("KW330", "spec.storage.size", "refuses")}),
+        ({"spec/storage/storageClassName": ""}, MIRRORS_ON,
+         {("KW330", "spec.storage.storageClassName", "refuses")}),
+        ({"spec/jobNamespace": _GONE}, MIRRORS_ON, {("KW330", "spec.jobNamespace", "never-ready")}),
+        ({"spec/mode": "Static"}, MIRRORS_ON,
+         {("KW330", "spec.source", "refuses"), ("KW330", "spec.storage", "refuses"),
+          ("KW330", "spec.jobNamespace", "ignores"), ("KW330", "spec.serviceAccountName", "ignores")}),
+    ],
+)  # fmt: skip
+def test_of_a_mirror_is_said_what_kaito_does(
+    changes: dict[str, Any], setting: Setting, expected: set[tuple[str, str, str]]
+) -> None:
+    assert found(changed(MIRROR, changes), setting) == expected
+
+
+def test_a_mirror_does_not_change() -> None:
+    assert found(MIRROR, MIRRORS_ON, MIRROR) == set()
+    assert found(changed(MIRROR, {"spec/mode": "Managed"}), MIRRORS_ON, MIRROR) == set()  # the default
+    larger = changed(MIRROR, {"spec/storage/size": "90Gi"})
+    assert found(larger, MIRRORS_ON, MIRROR) == {("KW331", "spec", "refuses")}
+
+
 TYPE = "spec.template.resource.instanceType"
 WINDOW = "spec.autoUpgrade.maintenanceWindow"
 CASES: list[tuple[dict[str, Any], Setting, set[tuple[str, str, str]]]] = [

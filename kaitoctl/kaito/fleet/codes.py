@@ -3,7 +3,8 @@
 A set also has the codes of the Workspaces that it makes.
 
 Source: KAITO v0.12.0, `api/v1beta1/inferenceset_validation.go`,
-`api/v1alpha1/multiroleinference_validation.go`, `pkg/inferenceset` and `pkg/controllers/multiroleinference`.
+`api/v1alpha1/multiroleinference_validation.go`, `api/v1alpha1/modelmirror_validation.go`,
+`pkg/inferenceset` and `pkg/controllers/multiroleinference`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CODES: Mapping[str, Code] = {
         "a fleet that is not served, or that nobody works on",
         "The API version or the kind is unknown to the KAITO in question, or the gate of its controller is "
         "off. InferenceSets came with v0.8 in v1alpha1, and are in v1beta1 and on by default since v0.11. "
-        "MultiRoleInferences are in v1alpha1, and off by default.",
+        "MultiRoleInferences are in v1alpha1, and off by default; so are ModelMirrors, since v0.11.",
         "v0.3 to v0.12",
         ("The API server answers 404; with the gate off, the object is stored and nothing happens.",),
     ),
@@ -132,6 +133,25 @@ CODES: Mapping[str, Code] = {
         "nobody but you puts them there.",
         _NEW,
         ("`No nodes found matching the specified label selector`, of the role's Workspaces",),
+    ),
+    "KW330": Code(
+        "a ModelMirror that nothing can be made of",
+        "A Managed mirror (the default) needs source.registry, source.modelID, storage.size, a "
+        "storage.storageClassName that exists, and jobNamespace. A Static one stands for a store that has "
+        "the weights: source and storage are refused of it, jobNamespace and serviceAccountName not read.",
+        _NEW,
+        (
+            "`missing field(s): spec.source`, `spec.storage`, `spec.storage.storageClassName` ...",
+            "`must not set the field(s): spec.source`, `spec.storage`",
+            "`invalid value: SIZE: spec.storage.size`; the same of a StorageClass that is not there",
+            "without jobNamespace it is admitted, and `failed to create PVC` for ever",
+        ),
+    ),
+    "KW331": Code(
+        "a changed ModelMirror",
+        "The spec of a ModelMirror cannot change: delete it and recreate it. Its volume goes with it.",
+        _NEW,
+        ("`ModelMirror spec is immutable; delete and recreate to change: spec`",),
     ),
 }
 """Every code that a problem of a fleet can carry besides those of Workspaces."""

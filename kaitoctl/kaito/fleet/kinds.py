@@ -1,4 +1,4 @@
-"""The kinds of fleets, and their schemas."""
+"""The kinds of fleets, and that of mirrors for their weights, with their schemas."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from kaitoctl.kaito import api
 from kaitoctl.kube.objects import Kind, Object
 
-KINDS = (api.INFERENCE_SET, api.MULTI_ROLE_INFERENCE)
+KINDS = (api.INFERENCE_SET, api.MULTI_ROLE_INFERENCE, api.MODEL_MIRROR)
 VERSIONS = {
     api.INFERENCE_SET.kind: ("v1alpha1", "v1beta1"),
     api.MULTI_ROLE_INFERENCE.kind: ("v1alpha1",),
+    api.MODEL_MIRROR.kind: ("v1alpha1",),
 }
 """The API versions of each kind, oldest first."""
 
@@ -28,13 +29,18 @@ def is_multi_role(obj: Object) -> bool:
     return _is(obj, api.MULTI_ROLE_INFERENCE)
 
 
+def is_mirror(obj: Object) -> bool:
+    """Whether an object is a ModelMirror, which belongs to no namespace."""
+    return _is(obj, api.MODEL_MIRROR)
+
+
 def _is(obj: Object, kind: Kind) -> bool:
     return str(obj.get("apiVersion") or "").partition("/")[0] == api.GROUP and obj.get("kind") == kind.kind
 
 
 def kind_of(obj: Object) -> Kind:
-    """The kind of a fleet in its own API version."""
-    known = api.INFERENCE_SET if obj.get("kind") == api.INFERENCE_SET.kind else api.MULTI_ROLE_INFERENCE
+    """The kind of a fleet or mirror in its own API version."""
+    known = next(kind for kind in KINDS if kind.kind == obj.get("kind"))
     return replace(known, version=str(obj["apiVersion"]).rpartition("/")[2])
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with an InferenceSet or a MultiRoleInference: schema, KAITO's rules, and what nobody reads.
+"""What is wrong with a set, a MultiRoleInference or a ModelMirror: schema, KAITO's rules, what nobody reads.
 
 KAITO's webhook makes the Workspace that a set would make, and asks its checks for a new Workspace; so does
 this, by the same rules as for Workspaces, with the paths of the set.
@@ -14,13 +14,14 @@ from dataclasses import replace
 
 from kaitoctl.kaito import api, validation
 from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.fleet.mirror_validation import mirror_problems
 from kaitoctl.kaito.fleet.replicas import free_names, workspace_of
 from kaitoctl.kaito.fleet.roles import sets_of
 from kaitoctl.kaito.fleet.roles_validation import roles_problems
 from kaitoctl.kaito.fleet.set_validation import set_problems
 from kaitoctl.kaito.validation import OWN, Problem, Setting, object_meta
 from kaitoctl.kaito.validation.create import annotation_key_faults, label_faults
-from kaitoctl.kaito.validation.grammar import is_dns_label
+from kaitoctl.kaito.validation.grammar import is_dns_label, is_dns_name
 from kaitoctl.kaito.validation.judgement import MOST_PROBLEMS
 from kaitoctl.kaito.validation.outcomes import is_of_status
 from kaitoctl.kaito.validation.problem import as_map, as_text, error, refusal, warning
@@ -29,6 +30,7 @@ from kaitoctl.kube.objects import Object, dig
 _GATES = {
     api.INFERENCE_SET.kind: "enableInferenceSetController",
     api.MULTI_ROLE_INFERENCE.kind: "enableMultiRoleInferenceController",
+    api.MODEL_MIRROR.kind: "ModelMirror",
 }
 _DECODED = ("KW105",)  # of the set itself, by its webhook
 _OF_SERVER = ("KW113",)  # by the API server, when the Workspace is made
@@ -40,7 +42,7 @@ def judge(fleet: Object, setting: Setting | None = None, *, old: Object | None =
     """Everything that is wrong with a fleet: its schema's view first, then the rules'.
 
     Args:
-        fleet: an InferenceSet or a MultiRoleInference, defaults filled in or not.
+        fleet: an InferenceSet, a MultiRoleInference or a ModelMirror, defaults filled in or not.
         setting: where it is to live; by default KAITO v0.12.
         old: what it is to replace, None when it is to be created.
 
@@ -84,13 +86,16 @@ def _identity(fleet: Object, setting: Setting) -> Iterator[Problem]:
     kind, version = as_text(fleet.get("kind")), as_text(fleet.get("apiVersion"))
     known = [f"{api.GROUP}/{name}" for name in kinds.VERSIONS.get(kind, ())]
     target, gate = setting.target_of(fleet), _GATES.get(kind, "")
+    is_mirror = kind == api.MODEL_MIRROR.kind
     if version not in known:
         yield refusal("apiVersion", "KW300", f"{version[:80]!r} is not one of {' and '.join(known)}")
+    elif is_mirror and target != OWN and not _has_mirrors(fleet, setting):
+        yield refusal("kind", "KW300", f"KAITO {target} has no {kind}", "it came with KAITO v0.11")
     elif target in _WITHOUT_SETS:
         yield refusal("kind", "KW300", f"KAITO {target} has no {kind}", "it came with KAITO v0.8")
     elif target == "v0.9" and (version.endswith("v1beta1") or kind == api.MULTI_ROLE_INFERENCE.kind):
         yield refusal("apiVersion", "KW300", f"KAITO v0.9 does not serve {kind} in {version}")
-    elif target == OWN and kind == api.MULTI_ROLE_INFERENCE.kind:
+    elif target == OWN and kind in (api.MULTI_ROLE_INFERENCE.kind, api.MODEL_MIRROR.kind):
         yield warning("kind", "KW300", f"kaitoctl's own controller makes nothing of a {kind}")
     elif target != OWN and _is_off(target, kind, gate, setting):
         message = f"KAITO {target} makes nothing of it unless the gate {gate} is on"
@@ -98,6 +103,9 @@ def _identity(fleet: Object, setting: Setting) -> Iterator[Problem]:
     name = as_map(fleet.get("metadata")).get("name")
     if name is None or name == "":
         yield refusal("metadata.name", "KW301", f"the {kind} has no name")
+    elif is_mirror and isinstance(name, str):
+        if not is_dns_name(name):
+            yield refusal("metadata.name", "KW301", f"{name[:80]!r} is not a DNS name")
     elif isinstance(name, str) and not is_dns_label(name):
         hint = "use at most 63 lower-case letters, digits and hyphens"
         yield refusal("metadata.name", "KW301", f"{name[:80]!r} is not a DNS label", hint)
@@ -125,6 +133,11 @@ def _decoded(fleet: Object, setting: Setting) -> Iterator[Problem]:
         )
 
 
+def _has_mirrors(mirror: Object, setting: Setting) -> bool:
+    release = setting.release_of(mirror)
+    return release is not None and release.since >= (0, 11, 0)
+
+
 def _is_off(target: str, kind: str, gate: str, setting: Setting) -> bool:
     if gate in setting.gates_off:
         return True
@@ -133,7 +146,9 @@ def _is_off(target: str, kind: str, gate: str, setting: Setting) -> bool:
 
 
 def _of_kind(fleet: Object, setting: Setting, old: Object | None) -> Iterator[Problem]:
-    if kinds.is_multi_role(fleet):
+    if kinds.is_mirror(fleet):
+        yield from mirror_problems(fleet, old)
+    elif kinds.is_multi_role(fleet):
         yield from roles_problems(fleet, setting, old)
         is_named = bool(dig(fleet, "spec", "model", "name"))
         for index, made in enumerate(sets_of(fleet) if is_named else ()):
