@@ -22,7 +22,7 @@ from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.api import VERSIONS, WORKSPACE, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.validation.releases import Release, gpu_type, is_preset_name, nearest
+from kaitoctl.kaito.validation.releases import Release, gpu_type, is_preset_name, nearest, preset
 from kaitoctl.kube.objects import Object, copy_of, dig
 
 if TYPE_CHECKING:
@@ -198,13 +198,13 @@ class _Reader:
         )
         if not self._release.is_runtime_checked or runtime == "transformers":
             return
+        known = preset(self._release, str(dig(made, "inference", "preset", "name") or ""), self._known)
+        fix = "annotate kaito.sh/runtime: transformers, or drop it"
+        fix = "drop it" if known is not None and not known.has_transformers else fix
         for index, adapter in enumerate(adapters if isinstance(adapters, list) else ()):
             if isinstance(adapter, dict) and adapter.get("strength") is not None:
                 where = f"inference.adapters[{index}].strength"
-                yield Remark(
-                    where,
-                    f"{self._kaito} refuses it on vLLM; annotate kaito.sh/runtime: transformers, or drop it",
-                )
+                yield Remark(where, f"{self._kaito} refuses it on vLLM; {fix}")
 
     def _nodes_by_label(self, resource: dict[str, Any]) -> Iterator[Remark]:
         preferred = resource.pop("preferredNodes", None)
@@ -315,8 +315,10 @@ def choose_version(
     reason = _why_not_v1beta1(request, known)
     alpha, beta = VERSIONS
     if not served:
-        # The guide's version, unless it cannot name the model.
-        is_new = known.preset(request.preset) is None and known.model(request.preset) is not None
+        # The guide's version, unless it cannot name the model, as no id at Hugging Face.
+        is_new = known.preset(request.preset) is None and (
+            known.model(request.preset) is not None or "/" in request.preset
+        )
         return (beta if is_new else alpha), ""
     if reason and alpha in served:
         return alpha, reason if beta in served else ""

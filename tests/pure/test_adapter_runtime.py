@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kaitoctl.advice import text
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME
 from kaitoctl.kaito.validation import OWN, Setting, judge, loading_adapters, wants_strength
 from kaitoctl.kube.objects import Object, annotations_of, without
@@ -92,3 +93,14 @@ def test_a_strength_that_nobody_gave_is_written_where_the_server_has_one(
     said = entry if is_wanted else without(entry, "strength")
     made = {**asked, "inference": {**asked["inference"], "adapters": [said]}}
     assert not [item for item in judge(made, setting) if item.code == "KW161" and item.severity == "error"]
+
+
+@pytest.mark.parametrize(("preset", "runs"), [("phi-4", True), ("phi-4-mini-instruct", False)])
+@pytest.mark.parametrize("target", ["v0.12", OWN])
+def test_transformers_is_advised_where_it_serves_the_model(target: str, preset: str, runs: bool) -> None:
+    found = judge(asks_for(preset), Setting(target, byo=False))
+    (hint,) = [text(item.hint) for item in found if item.code == "KW161"]
+    assert hint.startswith("leave it out")
+    assert ("transformers" in hint) is runs
+    advised = asks_for(preset, annotations={ANNOTATION_RUNTIME: "transformers"})
+    assert any(item.severity == "error" for item in judge(advised, Setting(target, byo=False))) is not runs

@@ -207,6 +207,7 @@ def test_without_a_cluster_it_is_the_guides_version_unless_the_model_is_newer() 
     assert convert.choose_version(request(preset="no-such"), []) == ("v1alpha1", "")
     assert convert.choose_version(request(preset="phi-4"), []) == ("v1beta1", "")
     assert convert.choose_version(request(preset="Qwen/Qwen3.5-2B"), []) == ("v1beta1", "")
+    assert convert.choose_version(request(preset="org/unheard-of"), []) == ("v1beta1", "")
 
 
 @pytest.mark.parametrize("answer", [{}, {"versions": None}, {"versions": [1, {"version": "v9"}]}])

@@ -50,6 +50,11 @@ def wants_strength(workspace: Object, setting: Setting) -> bool:
     return subject.target != "v0.12" and not _servers(subject)[0]
 
 
+def has_transformers(subject: Subject) -> bool:
+    """Whether transformers serves the model, too, and with it adapters of any strength."""
+    return _servers(subject)[1]
+
+
 def _servers(subject: Subject) -> tuple[bool, bool]:
     """Whether vLLM loads adapters for the preset, and whether transformers does."""
     own = subject.own_image_generation if subject.has_plain_adapters else None

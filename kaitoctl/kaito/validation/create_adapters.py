@@ -10,6 +10,7 @@ from typing import Any
 
 from kaitoctl.kaito.api import MAX_ADAPTERS
 from kaitoctl.kaito.validation import ignored_fields, pod_keys
+from kaitoctl.kaito.validation.adapter_runtime import has_transformers
 from kaitoctl.kaito.validation.create_inference import image_faults, secret_faults
 from kaitoctl.kaito.validation.grammar import LONGEST_NAME, is_dns_label, strength_fault
 from kaitoctl.kaito.validation.problem import OWN, Problem, as_list, error, warning
@@ -49,7 +50,8 @@ def _adapter(subject: Subject, where: str, adapter: Mapping[str, Any], seen: set
         subject.release and subject.release.is_runtime_checked and subject.runtime == "vllm"
     ):
         message = "vLLM has no strength of adapters"
-        yield error(f"{where}.strength", "KW161", message, f"leave it out, or {ignored_fields.TRANSFORMERS}")
+        otherwise = f", or {ignored_fields.TRANSFORMERS}" if has_transformers(subject) else ""
+        yield error(f"{where}.strength", "KW161", message, f"leave it out{otherwise}")
 
 
 def _adapter_name(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME
 from kaitoctl.kaito.validation import ignored_fields, releases
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_name, is_full_image
@@ -90,14 +91,19 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
             key: presets[key] for key in releases.preset_names(subject.release, subject.setting.catalog)
         }
         known = None
-    if known is None:
+    if known is None and subject.target == OWN and _is_id(name):
+        message = f"the size of {name[:80]!r} is not known"
+        yield error(f"{where}.name", "KW142", message, "put its figures into a file for --catalog")
+    elif known is None:
+        message = f"preset {name[:80]!r} is not in the catalog"
+        hint: Advice = did_you_mean(name, [*presets, *_models_too(subject)])
+        if not hint and subject.target == OWN:
+            hint = Command("kaitoctl models list") + " shows them all"
         yield error(
             f"{where}.name",
             "KW142",
-            f"preset {name[:80]!r} is not in the catalog"
-            + (f" of KAITO {subject.target}" if subject.release else ""),
-            did_you_mean(name, [*presets, *_models_of_ours(subject)])
-            or f"known presets: {', '.join(presets)}",
+            message + (f" of KAITO {subject.target}" if subject.release else ""),
+            hint or f"known presets: {', '.join(presets)}",
         )
     elif known.access_mode == "private" and preset.get("accessMode") != "private":
         yield error(
@@ -108,8 +114,16 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
         )
 
 
-def _models_of_ours(subject: Subject) -> list[str]:
-    return subject.setting.catalog.model_names() if subject.target == OWN else []
+def _models_too(subject: Subject) -> list[str]:
+    """Today's models: they are meant, too, where no older release is named."""
+    is_any = subject.target == OWN or subject.setting.target is None
+    return subject.setting.catalog.model_names() if is_any else []
+
+
+def _is_id(name: str) -> bool:
+    """Whether a name is that of a model at Hugging Face."""
+    owner, slash, rest = name.partition("/")
+    return bool(slash and owner and rest and "/" not in rest)
 
 
 def _listed_preset(subject: Subject, where: str, name: str) -> Iterator[Problem]:
@@ -130,9 +144,7 @@ def _listed_preset(subject: Subject, where: str, name: str) -> Iterator[Problem]
 def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
     """A preset's name for v0.12: a Hugging Face id, or one of the short names."""
     known = subject.model_named(name)
-    owner, slash, rest = name.partition("/")
-    is_id = bool(slash and owner and rest and "/" not in rest)
-    if name.lower() in _GONE_IN_V12 or (known is None and not is_id):
+    if name.lower() in _GONE_IN_V12 or (known is None and not _is_id(name)):
         gone = name.lower() in _GONE_IN_V12
         yield error(
             f"{where}.name",
