@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from trouble import World
+from trouble import NOW, World
 
 from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis.cause import Cause
@@ -66,8 +67,16 @@ def test_a_workload_whose_pods_nobody_creates_says_so() -> None:
     world["Deployment"]["status"]["conditions"] = []
     cause = world.cause()
     assert (cause.code, cause.about) == ("kubernetes-says", "Deployment falcon")
-    assert "no pod of it has been created" in cause.message
+    assert "it has had no pod for" in cause.message
     assert cause.command
+
+
+def test_a_restarted_workload_may_have_no_pod_for_a_moment() -> None:
+    world = World("webhook-silent").without("Event", "Pod")
+    world["Deployment"]["status"]["conditions"] = []
+    just_now = NOW - timedelta(seconds=2)
+    world["Deployment"]["metadata"]["managedFields"] = [{"time": f"{just_now:%Y-%m-%dT%H:%M:%SZ}"}]
+    assert all(cause.code != "kubernetes-says" for cause in world.diagnosis().causes)
 
 
 def test_a_failed_pod_without_a_reason_is_not_passed_over() -> None:

@@ -79,25 +79,31 @@ def said_of_workloads(case: Case) -> Iterator[Cause]:
     if warned or case.seen.pods or case.progress.down or "pods" in case.seen.unseen:
         return
     for workload in case.seen.workloads:
-        since_s = case.age_s(workload["metadata"].get("creationTimestamp"))
+        since_s = _changed_s(case, workload)  # a restart leaves it without a pod for a moment
         if replicas(workload) and since_s > _CREATED_WITHIN_S:
             yield blame(
                 "kubernetes-says",
                 title_of(workload),
-                f"no pod of it has been created in {span(since_s)}, or is left, and no event says why",
+                f"it has had no pod for {span(since_s)}, and no event says why",
                 [("spec", f"replicas: {replicas(workload)}"), *_unseen(case)],
                 hint="that takes Kubernetes seconds: check that kube-controller-manager runs",
                 command=kubectl_hints.describe(workload),
             )
 
 
+def _changed_s(case: Case, workload: Object) -> float:
+    """Seconds since somebody last wrote the workload or its status."""
+    times = [item.get("time") for item in workload["metadata"].get("managedFields") or ()]
+    return case.age_s(
+        max(map(str, filter(None, times)), default=workload["metadata"].get("creationTimestamp"))
+    )
+
+
 def _not_taken_up(case: Case) -> Iterator[Cause]:
     """Workloads whose last change Kubernetes' own controllers have not seen."""
     for workload in case.seen.workloads:
         wanted, seen = generation_of(workload), int(dig(workload, "status", "observedGeneration") or 0)
-        times = [item.get("time") for item in workload["metadata"].get("managedFields") or ()]
-        changed = max(map(str, filter(None, times)), default=workload["metadata"].get("creationTimestamp"))
-        since_s = case.age_s(changed)
+        since_s = _changed_s(case, workload)
         if seen >= wanted or since_s <= _CREATED_WITHIN_S:
             continue
         yield blame(
