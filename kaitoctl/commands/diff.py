@@ -125,7 +125,8 @@ async def _as_here(client: Client, target: Target, settings: Settings) -> Settin
     told = here.provisioner or ("byo" if here.byo else "")
     provisioner = told if told in node_check.PROVISIONERS else ""
     if here.target == validation.OWN:
-        return replace(settings, provisioner=settings.provisioner or provisioner)
+        own = replace(settings, provisioner=settings.provisioner or provisioner)
+        return own if here.rights is None else own.allowing(here.rights)
     release = nearest(here.target)
     of_here = generation_named(here.target) if release and release.name in IMAGE_GENERATIONS else ""
     return replace(

@@ -7,6 +7,7 @@ served tell no release. What cannot be found out is said, too.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from kaitoctl.commands.cluster import served_versions
@@ -19,6 +20,9 @@ from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import CRD, DEPLOYMENT, Object
 from kaitoctl.kube.request import get
 from kaitoctl.screens import output
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.settings import Rights
 
 # Where KAITO's chart and the add-on of AKS put its controller.
 _NAMESPACES = ("kaito-workspace", "kube-system")
@@ -39,6 +43,7 @@ class KaitoHere:
         gates_off: those that are switched off.
         cloud: KAITO's.
         made_as: the release as whose objects kaitoctl's controller makes its own; empty for the newest.
+        rights: what kaitoctl's controller lets custom pods and volumes have.
     """
 
     target: str | None = None
@@ -48,6 +53,7 @@ class KaitoHere:
     gates_off: frozenset[str] = frozenset()
     cloud: str | None = None
     made_as: str = ""
+    rights: Rights | None = None
 
     def setting(self, known: Catalog = SHIPPED) -> Setting:
         """Where Workspaces live here, to validate them for."""
@@ -60,6 +66,7 @@ class KaitoHere:
             provisioner=self.provisioner,
             gates_off=self.gates_off,
             image_generation=of_cluster.generation_near(self.made_as),
+            rights=self.rights,
         )
 
     def rules_for(self, workspace: Object, known: Catalog) -> node_check.Rules:
@@ -146,7 +153,7 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     if controller is not None:
         found.byo, found.gates_off = controller.byo, controller.gates_off
         found.gates = None if controller.target == OWN else controller.gates
-        found.made_as = controller.made_as
+        found.made_as, found.rights = controller.made_as, controller.rights
         found.provisioner, found.cloud = controller.provisioner or None, controller.cloud or None
     if not is_version_wanted:
         return found

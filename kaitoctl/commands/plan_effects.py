@@ -192,7 +192,8 @@ def _entry(
 async def _forecasts(client: Client, world: World, planned: list[Object]) -> list[Forecast]:
     """What kaitoctl's controller would do; its reads that the lists do not answer are sent."""
     now = datetime.now(UTC)
-    asking = forecast(world.stores, planned, world.settings, clock=lambda: now)
+    knows = world.setting.rights is not None
+    asking = forecast(world.stores, planned, world.settings, clock=lambda: now, knows_rights=knows)
     return await drive(client, asking)
 
 

@@ -149,9 +149,10 @@ def _settings(setting: validation.Setting) -> Settings:
     made_as = setting.image_generation if is_own else of_cluster.generation_near(setting.target or "v0.4")
     provisioner = setting.provisioner or ("byo" if setting.byo else "")
     known = provisioner in node_check.PROVISIONERS
-    return Settings(
+    made = Settings(
         image_generation=made_as, provisioner=provisioner if known else "", catalog=setting.catalog
     )
+    return made if setting.rights is None else made.allowing(setting.rights)
 
 
 async def setting_of(client: Client, managed: ManagedBy, *, is_sandbox: bool) -> validation.Setting:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from kaitoctl.kaito.catalog import DEFAULT_REGISTRY, SHIPPED, Catalog
+
+
+class Rights(NamedTuple):
+    """What the operator lets custom pods and volumes have: see the fields of `Settings`."""
+
+    privileged: bool = False
+    service_accounts: frozenset[str] = frozenset()
+    secrets: frozenset[str] = frozenset()
+    scheduling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +60,13 @@ class Settings:
     context: int = 0
     has_local_nvme: bool = False
     catalog: Catalog = SHIPPED
+
+    def allowing(self, rights: Rights) -> Settings:
+        """The settings with these rights."""
+        return replace(
+            self,
+            allows_privileged_templates=rights.privileged,
+            template_service_accounts=rights.service_accounts,
+            template_secrets=rights.secrets,
+            allows_template_scheduling=rights.scheduling,
+        )

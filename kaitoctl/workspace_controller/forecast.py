@@ -16,6 +16,7 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import node_check, node_claims
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
+from kaitoctl.kaito.settings import Rights
 from kaitoctl.kube.access import access
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, uid_of
 from kaitoctl.kube.request import Request
@@ -46,12 +47,7 @@ _WORKLOADS = ("deployments", "statefulsets")
 _MOST_REQUESTS = 500  # of one reconcile: there is none with that many
 # Settings that let custom pods have all: what only a controller's defaults refuse may be built or not, and is
 # said so.
-_MILD: dict[str, Any] = {
-    "allows_privileged_templates": True,
-    "template_service_accounts": frozenset("*"),
-    "template_secrets": frozenset("*"),
-    "allows_template_scheduling": True,
-}
+_MILD = Rights(True, frozenset("*"), frozenset("*"), True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +88,7 @@ def forecast(
     settings: Settings,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    knows_rights: bool = False,
 ) -> Generator[Request, Object, list[Forecast]]:
     """What becomes of the planned Workspaces, in their order.
 
@@ -103,11 +100,13 @@ def forecast(
         planned: Workspaces as a server's dry run returned them, in the version that the controller reads.
         settings: the controller's, as far as its Deployment says them.
         clock: the present time.
+        knows_rights: whether the settings say what custom pods and volumes may have. Where they do not, what
+            the defaults refuse may be built or not.
     """
     if settings.provisioner == "byo":
         stores = replace(stores, can_claim=lambda: False)
     world, found = _World(stores, planned, settings), []
-    mildest = replace(settings, **_MILD)
+    mildest = settings if knows_rights else settings.allowing(_MILD)
     reconcilers = [WorkspaceReconciler(world.stores, one, clock=clock) for one in (settings, mildest)]
     for key in world.planned:
         strict, mild = reconcilers[0].refusal_of(world.stores.workspaces[key]), ""

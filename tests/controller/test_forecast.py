@@ -13,8 +13,8 @@ from kaitoctl.workspace_controller.forecast import Forecast, forecast
 ADAPTER = {"source": {"name": "style", "image": "registry.example/style:1"}, "strength": "0.5"}
 
 
-def foreseen(world: World, planned: Object) -> Forecast:
-    asking = forecast(world.stores(), [planned], Settings())
+def foreseen(world: World, planned: Object, *, knows_rights: bool = False) -> Forecast:
+    asking = forecast(world.stores(), [planned], Settings(), knows_rights=knows_rights)
     try:
         asked = next(asking)
         while True:
@@ -48,3 +48,15 @@ def test_a_node_that_was_bought_is_kept_for_pods_that_are_yet_to_come(count: int
     assert planned is not None
     planned["inference"]["adapters"] = [ADAPTER]
     assert foreseen(world, planned).returned == ()
+
+
+@pytest.mark.parametrize("knows_rights", [False, True])
+def test_what_a_controller_allows_is_certain_where_its_options_were_read(knows_rights: bool) -> None:
+    world = World()
+    planned = falcon()
+    pod = {"containers": [{"name": "c", "image": "r.io/c:1"}], "serviceAccountName": "admin"}
+    planned["inference"] = {"template": {"metadata": {}, "spec": pod}}
+    found = foreseen(world, planned, knows_rights=knows_rights)
+    refused = "spec.serviceAccountName: admin"
+    assert (refused in found.refusal) is knows_rights
+    assert (refused in found.waits) is not knows_rights

@@ -157,6 +157,23 @@ def test_our_controller_says_as_which_release_it_makes_objects() -> None:
     assert of_cluster.generation_near("") == of_cluster.generation_near("latest") == ""
 
 
+def test_our_controller_says_what_it_lets_custom_pods_have() -> None:
+    options = (
+        "--allow-privileged-templates",
+        "--allow-template-service-account=streamer",
+        "--allow-template-service-account",
+        "other",
+        "--allow-template-secret=*",
+    )
+    found = of_cluster.controller([controller("run-controller", *options, image="r.io/x:1")])
+    assert found is not None
+    assert found.rights == (True, frozenset({"streamer", "other"}), frozenset("*"), False)
+    plain = of_cluster.controller([controller("run-controller", image="r.io/x:1")])
+    assert plain is not None and plain.rights == (False, frozenset(), frozenset(), False)
+    kaito = of_cluster.controller([controller(image="kaito/workspace:0.12.0")])
+    assert kaito is None or kaito.rights is None
+
+
 @pytest.mark.parametrize("deployment", [{}, {"spec": 1}, controller(image="nginx:1"), controller(image="")])
 def test_another_deployment_is_no_controller(deployment: Any) -> None:
     assert of_cluster.controller([deployment]) is None

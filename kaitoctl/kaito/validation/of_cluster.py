@@ -11,12 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS
 from kaitoctl.kaito.validation.problem import OWN, as_list, as_map, as_text
 from kaitoctl.kaito.validation.releases import RELEASES, V1ALPHA1, V1BETA1, Release, judged_as, nearest
 from kaitoctl.kube.objects import Object, dig
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.settings import Rights
 
 _IMAGE = re.compile(r"(?:.*/)?(?:kaito-)?workspace:v?(?P<tag>[0-9]+\.[0-9]+(?:[.+-][^@]*)?)(?:@.*)?")
 _LABEL = "app.kubernetes.io/name"
@@ -36,6 +39,7 @@ class Controller:
         gates_off: those that are switched off.
         cloud: of CLOUD_PROVIDER, `azure` or `aws`; empty when it is another.
         made_as: kaitoctl's `--kaito-version`; empty when it is not said.
+        rights: what kaitoctl's lets custom pods and volumes have; None of KAITO's.
     """
 
     target: str
@@ -44,6 +48,7 @@ class Controller:
     cloud: str = ""
     gates_off: frozenset[str] = frozenset()
     made_as: str = ""
+    rights: Rights | None = None
 
     @property
     def byo(self) -> bool | None:
@@ -68,7 +73,10 @@ def controller(deployments: Iterable[Object]) -> Controller | None:
             if "run-controller" in words:
                 flags = _flags(words)
                 own = own or Controller(
-                    OWN, flags.get("node-provisioner", ""), made_as=flags.get("kaito-version", "")
+                    OWN,
+                    flags.get("node-provisioner", ""),
+                    made_as=flags.get("kaito-version", flags.get("target-version", "")),
+                    rights=_rights(words),
                 )
             image = as_text(container.get("image"))
             match = _IMAGE.fullmatch(image) if is_named or "kaito" in image else None
@@ -98,6 +106,23 @@ def generation_near(release: str) -> str:
         return release
     found = nearest(release)
     return "" if found is None else found.name if found.name in IMAGE_GENERATIONS else "v0.12"
+
+
+def _rights(words: Iterable[str]) -> Rights:
+    from kaitoctl.kaito.settings import Rights  # most clusters have KAITO's controller
+
+    said = [(match["name"], match["value"] or "") for match in _FLAG.finditer(" ".join(words))]
+    names = {name for name, _ in said}
+
+    def each(option: str) -> frozenset[str]:
+        return frozenset(value.strip("'\"") for name, value in said if name == option)
+
+    return Rights(
+        "allow-privileged-templates" in names,
+        each("allow-template-service-account"),
+        each("allow-template-secret"),
+        "allow-template-scheduling" in names,
+    )
 
 
 def _flags(words: Iterable[str]) -> dict[str, str]:

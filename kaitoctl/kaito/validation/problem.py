@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kaitoctl.advice import Advice, shortened, text
 from kaitoctl.kaito import catalog
@@ -15,6 +15,9 @@ from kaitoctl.kaito.api import WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.validation.releases import RELEASES, Release, nearest
 from kaitoctl.kube.objects import Object, ObjectKey
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.settings import Rights
 
 Severity = Literal["error", "warning"]
 
@@ -102,6 +105,7 @@ class Setting:
         named: Secrets and claims that Workspaces name, by kind and key: the object, or None when it does not
             exist; those that could not be looked for are not there. None when nobody looked.
         image_generation: for `OWN`, the one that is pinned; empty for the newest that has the preset.
+        rights: for `OWN`, what its controller lets custom pods and volumes have; None when not known.
     """
 
     target: str | None = None
@@ -115,6 +119,7 @@ class Setting:
     gates_off: frozenset[str] = frozenset()
     named: Mapping[tuple[str, ObjectKey], Object | None] | None = None
     image_generation: str = ""
+    rights: Rights | None = None
 
     def target_of(self, workspace: Mapping[str, Any]) -> str:
         """The target that counts for a Workspace."""
