@@ -39,7 +39,8 @@ class Controller(ControllerOptions):
         bool,
         typer.Option(
             "--allow-privileged-templates",
-            help="Allow custom pods what the baseline Pod Security Standard forbids, such as hostPath.",
+            help="Allow custom pods, and volumes of adapters and tuning, what the baseline Pod Security "
+            "Standard forbids, such as hostPath.",
         ),
     ] = False
     template_service_accounts: Annotated[
@@ -54,7 +55,8 @@ class Controller(ControllerOptions):
         list[str] | None,
         typer.Option(
             "--allow-template-secret",
-            help="A Secret that custom pods may read; * for any. May be repeated.",
+            help="A Secret that custom pods, and volumes of adapters and tuning, may read; * for any. May be "
+            "repeated.",
             metavar="NAME",
         ),
     ] = None

@@ -10,6 +10,7 @@ from kaitoctl.commands.adapter_settings import settings_of
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import adapters
+from kaitoctl.kube.objects import dig
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.adapters import Change
@@ -49,10 +50,11 @@ def add_adapter(
     def make(found: Object, wants_strength: bool, tuned: Object | None) -> Change:
         source = {"image": image} if tuned is None else adapters.from_tuning(found, tuned)
         default = "1.0" if wants_strength else None
+        claim = dig(source, "volumeSource", "persistentVolumeClaim", "claimName")
         wanted = adapters.entry(
             name or (from_tuning or "").rpartition("/")[2],
             image=source.get("image") or "",
-            volume_claim=volume_claim or "",
+            volume_claim=volume_claim or claim or "",
             strength=default if strength is None else strength,
             pull_secrets=image_pull_secret or source.get("imagePullSecrets") or (),
         )

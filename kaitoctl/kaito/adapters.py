@@ -266,7 +266,7 @@ def faults(
 
 
 def from_tuning(workspace: Object, tuned: Object) -> Object:
-    """The image, as `source`, that a tuning Workspace has pushed, for another Workspace to load.
+    """The image or volume, as `source`, that has a tuning Workspace's result, for another one to load.
 
     Args:
         workspace: that is to load it.
@@ -289,7 +289,8 @@ def from_tuning(workspace: Object, tuned: Object) -> Object:
             + " shows when it has",
         )
     output = dig(tuned, "tuning", "output") or {}
-    if not output.get("image"):
+    volume = output.get("volumeSource")
+    if not output.get("image") and not volume:
         raise InputError(f"tuning {name} has pushed no image: tuning.output.image is empty")
     base, wanted = (
         dig(item, use, "preset", "name") for item, use in ((tuned, "tuning"), (workspace, "inference"))
@@ -299,6 +300,13 @@ def from_tuning(workspace: Object, tuned: Object) -> Object:
             f"tuning {name} has tuned {base}, and Workspace {key_of(workspace).name} serves {wanted}: "
             "an adapter fits only the model that it was made from"
         )
+    if volume:
+        if not dig(volume, "persistentVolumeClaim", "claimName"):
+            raise InputError(
+                f"tuning {name} has left its result in a volume that is no PersistentVolumeClaim",
+                hint="write inference.adapters[].source.volumeSource into the manifest",
+            )
+        return {"volumeSource": volume}
     secret = output.get("imagePushSecret")
     return {"image": output["image"], **({"imagePullSecrets": [secret]} if secret else {})}
 

@@ -1,12 +1,13 @@
-"""Which custom pods (`inference.template`) the controller makes, and as what they run. Pure.
+"""Which custom pods (`inference.template`) and volumes the controller makes, and as what pods run. Pure.
 
-The controller may create any pod; whoever may write Workspaces shall not, by its hand. What a template may
-not have is refused with the field's path and the option by which the operator allows it.
+The controller may create any pod; whoever may write Workspaces shall not, by its hand. What a template, or a
+volume of adapters or tuning, may not have is refused with the field's path and the option by which the
+operator allows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,17 @@ SCHEDULING = "--allow-template-scheduling"
 
 def refusal(template: Object, settings: Settings) -> str:
     """What a template may not have, each with its path and what allows it; empty when it may have all."""
-    found = list(islice(_faults(template, settings), _MOST_SAID + 1))
+    return _few(f"inference.template.{fault}" for fault in _faults(template, settings))
+
+
+def volume_refusal(path: str, source: Object, settings: Settings) -> str:
+    """What a volume of adapters or tuning, a `volumeSource` at a path, may not have; as `refusal`."""
+    faults = _faults({"spec": {"volumes": [source]}}, settings)
+    return _few(fault.replace("spec.volumes[0]", path, 1) for fault in faults)
+
+
+def _few(faults: Iterable[str]) -> str:
+    found = list(islice(faults, _MOST_SAID + 1))
     more = ["and more"] if len(found) > _MOST_SAID else []
     return "; ".join([*found[:_MOST_SAID], *more])
 
@@ -45,12 +56,11 @@ def _faults(template: Object, settings: Settings) -> Iterator[str]:
     if not settings.allows_privileged_templates:
         for what in pod_security.violations(template, "baseline"):
             yield (
-                f"inference.template.{what} is not allowed by the baseline Pod Security Standard, "
-                f"nor here {UNLESS} {PRIVILEGED}"
+                f"{what} is not allowed by the baseline Pod Security Standard, nor here {UNLESS} {PRIVILEGED}"
             )
     for reach in pod_reach.reaches(template):
         if why := _against(reach, settings):
-            yield f"inference.template.{reach.path} {why}"
+            yield f"{reach.path} {why}"
 
 
 def _against(reach: Reach, settings: Settings) -> str:

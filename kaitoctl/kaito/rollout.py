@@ -363,11 +363,21 @@ def _refusal(workspace: Object, seen: Snapshot, pods: list[Object]) -> str:
     return ""
 
 
+def _tuned(output: Object) -> str:
+    """Where the result of tuning is: in an image, or from KAITO v0.5 on in a volume."""
+    if image := output.get("image"):
+        return f"the adapter is {image}"
+    volume = output.get("volumeSource") or {}
+    if claim := dig(volume, "persistentVolumeClaim", "claimName"):
+        return f"the adapter is in PersistentVolumeClaim {claim}"
+    return f"the adapter is in its volume ({', '.join(volume) or 'none is named'})"
+
+
 def _tuning_detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
     if phase in (Phase.NODES, Phase.GPU_PLUGIN):
         return str((conditions.find(workspace, api.RESOURCE_READY) or {}).get("message") or "")
     if phase is Phase.READY:
-        return f"the adapter is {dig(workspace, 'tuning', 'output', 'image')}"
+        return _tuned(dig(workspace, "tuning", "output") or {})
     pods = current_pods(workspace, seen)
     if not pods:
         told = [event for job in seen.jobs for event in refusal_events(seen, job, is_short=not seen.pods)]

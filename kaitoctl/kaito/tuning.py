@@ -166,8 +166,9 @@ def named_config(workspace: Object) -> str:
 
 
 def push_secret(workspace: Object) -> str:
-    """The name of the Secret by which the result is pushed."""
-    return str(dig(workspace, "tuning", "output", "imagePushSecret") or "")
+    """The name of the Secret by which the result is pushed; empty when a volume takes it."""
+    output = dig(workspace, "tuning", "output") or {}
+    return "" if output.get("volumeSource") else str(output.get("imagePushSecret") or "")
 
 
 def image_of(workspace: Object, settings: Settings) -> str | None:
@@ -214,12 +215,22 @@ def refusal(workspace: Object, settings: Settings) -> str:
         return f"tuning.method {asked.get('method')!r} is neither lora nor qlora"
     if required_nodes(workspace) > 1:
         return "tuning runs on one node: resource.count must be 1"
-    return _input_refusal(asked.get("input") or {}) or _output_refusal(asked.get("output") or {})
+    sides = asked.get("input") or {}, asked.get("output") or {}
+    for name, side, instead in zip(("input", "output"), sides, ("urls or image", "image"), strict=True):
+        if side.get("volumeSource") and not found.has_models:
+            return f"tuning.{name}.volumeSource: KAITO {found.release} tunes without volumes; use {instead}"
+        if volume := side.get("volumeSource"):
+            from kaitoctl.kaito import custom_pod
+
+            if why := custom_pod.volume_refusal(f"tuning.{name}.volumeSource", volume, settings):
+                return why
+    return _input_refusal(sides[0]) or _output_refusal(sides[1])
 
 
 def _input_refusal(given: Object) -> str:
     if given.get("volumeSource"):
-        return "tuning.input.volumeSource is not supported: use urls or image"
+        more = given.get("urls") or given.get("image")
+        return "tuning.input: exactly one of urls, image and volumeSource must be set" if more else ""
     if bool(given.get("urls")) == bool(given.get("image")):
         return "tuning.input: exactly one of urls and image must be set"
     for url in given.get("urls") or ():
@@ -231,8 +242,13 @@ def _input_refusal(given: Object) -> str:
 def _output_refusal(given: Object) -> str:
     from kaitoctl.kaito import validation
 
-    if given.get("volumeSource"):
-        return "tuning.output.volumeSource is not supported: use image and imagePushSecret"
+    if volume := given.get("volumeSource"):
+        if given.get("image"):
+            return "tuning.output: exactly one of image and volumeSource must be set"
+        from kaitoctl.kaito.validation.create_tuning import unkept_in
+
+        why = unkept_in(volume)
+        return f"tuning.output.volumeSource: {why}" if why else ""
     if not given.get("image"):
         return "tuning.output.image must name the image to push"
     if fault := validation.image_fault(str(given["image"])):

@@ -362,7 +362,8 @@ def _job_to_be_replaced(workspace: Object, old: Object) -> str:
     words = "Tuning job is recreated for the changed Workspace"
     if not tuning.has_succeeded(old):
         return words
-    pushed = tuning.pushed_image(old)
+    if not (pushed := tuning.pushed_image(old)):
+        return f"{words}; it may overwrite what the last one has left in its volume"
     fate = "will be overwritten" if pushed == dig(workspace, "tuning", "output", "image") else "stays"
     return f"{words}; {pushed}, which the last one pushed, {fate}"
 

@@ -39,13 +39,14 @@ def read_inputs(
     namespace = key_of(workspace).namespace
     if job is not None and tuning.is_made_for(job, workspace):
         return "", ""
-    try:
-        secret = yield from steps.read_optional(request.get(SECRET, namespace, tuning.push_secret(workspace)))
-        if refusal := tuning.secret_refusal(workspace, secret):
-            return refusal, ""
-    except ApiError as error:
-        if error.status != 403:  # a controller need not be allowed to read Secrets
-            raise
+    if name := tuning.push_secret(workspace):
+        try:
+            secret = yield from steps.read_optional(request.get(SECRET, namespace, name))
+            if refusal := tuning.secret_refusal(workspace, secret):
+                return refusal, ""
+        except ApiError as error:
+            if error.status != 403:  # a controller need not be allowed to read Secrets
+                raise
     if not (name := tuning.named_config(workspace)):
         return "", ""
     config = yield from steps.read_optional(request.get(CONFIG_MAP, namespace, name))

@@ -21,11 +21,14 @@ from kaitoctl.kaito import catalog, tuning
 from kaitoctl.kaito import desired as desired_
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.node_claims import node_claim
+from kaitoctl.kaito.rollout import progress
+from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import CONFIG_MAP, Object, dig
 from kaitoctl.workspace_controller import refusal_of
 
 URLS = {"urls": ["https://data.example/a.parquet?download=true", "https://data.example/b/a.parquet"]}
 IMAGE = {"image": "registry.example/data:1", "imagePullSecrets": ["pull"]}
+CLAIM = {"volumeSource": {"persistentVolumeClaim": {"claimName": "data"}}}
 OUTPUT = {"image": "registry.example/adapter:1", "imagePushSecret": "push"}
 
 
@@ -200,8 +203,14 @@ def test_the_table_agrees_with_the_catalog() -> None:
         ({"input": {**URLS, **IMAGE}}, "exactly one of urls and image"),
         ({"input": {"urls": ["file:///etc/passwd"]}}, "neither an http nor an https URL"),
         ({"input": {"urls": ["--config=x"]}}, "neither an http nor an https URL"),
-        ({"input": {"volumeSource": {"emptyDir": {}}}}, "volumeSource is not supported"),
-        ({"output": {"volumeSource": {"emptyDir": {}}}}, "volumeSource is not supported"),
+        ({"input": {**URLS, **CLAIM}}, "exactly one of urls, image and volumeSource"),
+        ({"output": {**OUTPUT, **CLAIM}}, "exactly one of image and volumeSource"),
+        ({"output": {"volumeSource": {"emptyDir": {}}}}, "emptyDir ends with the pod"),
+        ({"output": {"volumeSource": {"configMap": {"name": "c"}}}}, "configMap is read-only"),
+        (
+            {"output": {"volumeSource": {"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}}},
+            "persistentVolumeClaim is read-only",
+        ),
         ({"output": {}}, "must name the image"),
         ({"output": {"image": "reg/x$(touch a):1", "imagePushSecret": "p"}}, "is not an image"),
         ({"output": {"image": "registry.example/a:1"}}, "must name the Secret"),
@@ -210,6 +219,36 @@ def test_the_table_agrees_with_the_catalog() -> None:
 def test_what_cannot_be_tuned_is_refused(changes: Object, words: str) -> None:
     assert words in tuning.refusal(tuned(**changes), Settings())
     assert refusal_of(tuned(**changes), Settings())
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_up_to_v0_4_nothing_is_tuned_from_volumes(side: str) -> None:
+    for generation in ("v0.3", "v0.4", "v0.4.6"):
+        said = tuning.refusal(tuned(**{side: CLAIM}), Settings(image_generation=generation))
+        assert f"tuning.{side}.volumeSource" in said and "tunes without volumes" in said
+    assert tuning.refusal(tuned(**{side: CLAIM}), Settings(image_generation="v0.12")) == ""
+
+
+def test_data_from_a_volume_are_mounted_where_tuning_reads_them() -> None:
+    """Source: KAITO v0.12.0 pkg/workspace/tuning/preset_tuning.go, prepareDataSource."""
+    spec = pod_of(tuned(input=CLAIM), generation="v0.12")
+    volume = next(item for item in spec["volumes"] if item["name"] == "data-volume")
+    assert volume == {"name": "data-volume", **CLAIM["volumeSource"]}
+    assert {"name": "data-volume", "mountPath": "/mnt/data"} in spec["containers"][0]["volumeMounts"]
+    assert [item["name"] for item in spec["initContainers"]] == ["model-weights-downloader"]
+    assert [item["name"] for item in spec["containers"]] == ["tune", "push-adapter"]
+
+
+def test_a_result_for_a_volume_is_written_there_and_pushed_nowhere() -> None:
+    """Source: KAITO v0.12.0 pkg/workspace/tuning/preset_tuning.go, SetTrainingOutputImagePush."""
+    ws = tuned(output={**CLAIM, "imagePushSecret": "unused"})
+    spec = pod_of(ws, generation="v0.12")
+    assert [item["name"] for item in spec["containers"]] == ["tune"]
+    assert {"name": "results-volume", **CLAIM["volumeSource"]} in spec["volumes"]
+    assert not {"docker-config", "push-volume"} & {item["name"] for item in spec["volumes"]}
+    assert spec["imagePullSecrets"] == []
+    assert ".tuning-ended" not in json.dumps(spec)  # nobody waits for it
+    assert tuning.push_secret(ws) == tuning.pushed_image(children(ws, generation="v0.12")["Job"]) == ""
 
 
 @pytest.mark.parametrize("name", ["falcon-7b-instruct", "mistral-7b-instruct", "llama-2-7b"])
@@ -466,3 +505,19 @@ def test_a_success_is_no_failure_whatever_the_pods_say() -> None:
 def test_the_golden_names_are_deterministic() -> None:
     assert json.dumps(children(tuned())) == json.dumps(children(tuned()))
     assert dig(children(tuned())["Job"], "metadata", "annotations", tuning.MADE_FROM)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (OUTPUT, "the adapter is registry.example/adapter:1"),
+        (CLAIM, "the adapter is in PersistentVolumeClaim data"),
+        ({"volumeSource": {"nfs": {"server": "s", "path": "/"}}}, "the adapter is in its volume (nfs)"),
+    ],
+)
+def test_who_has_tuned_hears_where_the_adapter_is(output: Object, words: str) -> None:
+    ws = tuned(output=output)
+    ws["metadata"]["generation"] = 1
+    done = {"type": "WorkspaceSucceeded", "status": "True", "reason": "x", "observedGeneration": 1}
+    ws["status"] = {"conditions": [done]}
+    assert progress(Snapshot(ws)).detail == words

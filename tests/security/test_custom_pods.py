@@ -594,6 +594,51 @@ def test_many_reasons_are_told_together() -> None:
     assert refused(template(**{f"field{number}": 1 for number in range(9)})).endswith("; and more")
 
 
+# --- volumes that a Workspace brings along beside a template ----------------------------------------------
+
+
+def _with_volume(place: str, source: Object) -> Object:
+    if place == "adapter":
+        adapters = [{"source": {"name": "a", "volumeSource": source}}]
+        return workspace(inference={"preset": {"name": "phi-4"}, "adapters": adapters})
+    asked: Object = {
+        "preset": {"name": "phi-4"},
+        "method": "lora",
+        "input": {"urls": ["https://data.example/a"]},
+        "output": {"image": "r.io/a:1", "imagePushSecret": "p"},
+        place: {"volumeSource": source},
+    }
+    made = workspace(tuning=asked)
+    del made["inference"]
+    return made
+
+
+@pytest.mark.parametrize("place", ["adapter", "input", "output"])
+@pytest.mark.parametrize(
+    ("source", "option"),
+    [
+        ({"hostPath": {"path": "/"}}, PRIVILEGED),
+        ({"gitRepo": {"repository": "r"}}, PRIVILEGED),
+        ({"csi": {"driver": "vault.example"}}, f"{SECRET} '*'"),
+        ({"azureFile": {"secretName": "s", "shareName": "x"}}, f"{SECRET} s"),
+        ({"persistentVolumeClaim": {"claimName": "c"}}, ""),
+        ({"nfs": {"server": "s", "path": "/"}}, ""),
+    ],
+    ids=str,
+)
+def test_a_volume_gets_at_no_more_than_one_of_a_template(place: str, source: Object, option: str) -> None:
+    ws = _with_volume(place, source)
+    where = "inference.adapters[0].source" if place == "adapter" else f"tuning.{place}"
+    said = refusal_of(ws, Settings())
+    if not option:
+        assert said == ""
+        return
+    assert said.startswith(f"{where}.volumeSource.{next(iter(source))} ")
+    assert f"unless the controller runs with {option}" in said
+    allowed = Settings(allows_privileged_templates=True, template_secrets=frozenset({"*"}))
+    assert refusal_of(ws, allowed) == ""
+
+
 # --- no field is forgotten ---------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kaitoctl.kaito.desired.children import COPY_DATA, NO_NEW_PRIVILEGES, literal
 from kaitoctl.kaito.desired.volumes import ADAPTER_PATH, ADAPTER_VOLUME
+from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import Object, dig
 
 
@@ -78,7 +79,7 @@ cp -a "$work/root/data/." "$folder/"
 """
 
 
-def refusal(workspace: Object, runtime: str) -> str:
+def refusal(workspace: Object, runtime: str, settings: Settings) -> str:
     """Why the adapters cannot be brought to a model server of KAITO v0.12; empty when they can.
 
     KAITO asks for the strength on creation alone, and admits sources of nothing, which it then never makes.
@@ -89,6 +90,11 @@ def refusal(workspace: Object, runtime: str) -> str:
             return f"{where}.strength: vLLM has no strength of adapters"
         if bool(source.get("image")) == bool(source.get("volumeSource")):
             return f"{where}.source: exactly one of image and volumeSource must be set"
+        if volume := source.get("volumeSource"):
+            from kaitoctl.kaito import custom_pod  # most bring none
+
+            if why := custom_pod.volume_refusal(f"{where}.source.volumeSource", volume, settings):
+                return why
     return ""
 
 

@@ -46,7 +46,7 @@ def config_name(workspace: Object) -> str:
     return f"{workspace['metadata']['name']}-inference-config"
 
 
-def refusal(workspace: Object, preset: Preset, generation: ImageGeneration) -> str:
+def refusal(workspace: Object, preset: Preset, generation: ImageGeneration, settings: Settings) -> str:
     """Why no server can be made for a preset; empty when one can."""
     image, runtime = preset.images[generation.name], runtime_of(workspace, generation)
     entries = dig(workspace, "inference", "adapters") or ()
@@ -56,7 +56,7 @@ def refusal(workspace: Object, preset: Preset, generation: ImageGeneration) -> s
         return "inference.adapters: KAITO v0.4.6 loads adapters from images only"
     if image.downloads and not _secret(workspace):
         return f"{preset.name} is downloaded: modelAccessSecret must name a Secret with the key HF_TOKEN"
-    return adapters.refusal(workspace, runtime)
+    return adapters.refusal(workspace, runtime, settings)
 
 
 def config_map(workspace: Object) -> Object:

@@ -45,7 +45,8 @@ def refusal(workspace: Object, model: Model, settings: Settings) -> str:
     if runtime == "transformers" and model.transformers is None:
         runs_not = f"{model.preset_name} does not run on the transformers runtime"
         return f"{runs_not}: leave {api.ANNOTATION_RUNTIME} out"
-    if why := size_refusal(workspace, model, runtime, settings) or adapters.refusal(workspace, runtime):
+    why = size_refusal(workspace, model, runtime, settings) or adapters.refusal(workspace, runtime, settings)
+    if why:
         return why
     return streaming.refusal(workspace) if streaming.is_streamed(workspace, runtime, settings) else ""
 

@@ -166,33 +166,32 @@ def config_map(workspace: Object) -> Object:
 def job(workspace: Object, gpus: int, settings: Settings, folder: str) -> Object:
     """The Job: one pod, one try, on the nodes of the Workspace, with nothing privileged."""
     generation = IMAGE_GENERATIONS[settings.image_generation]
-    data, pulls = _data_container(workspace, settings, generation)
+    given, kept = (dig(workspace, "tuning", side, "volumeSource") for side in ("input", "output"))
+    data, pulls = ([], []) if given else _data_container(workspace, settings, generation)
     volumes = [
         {"name": "config-volume", "configMap": {"name": named_config(workspace) or config_name(workspace)}},
-        {"name": "results-volume", "emptyDir": {}},
-        {"name": "data-volume", "emptyDir": {}},
-        {"name": "docker-config", "projected": {"sources": [_docker_config(push_secret(workspace))]}},
-        {"name": "push-volume", "emptyDir": {}},
-        *pulls,
+        {"name": "results-volume", **(copy_of(kept) if kept else {"emptyDir": {}})},
+        {"name": "data-volume", **(copy_of(given) if given else {"emptyDir": {}})},
     ]
+    pushers = [] if kept else [_push_container(workspace, settings, folder)]
+    if pushers:
+        secret = _docker_config(push_secret(workspace))
+        volumes.append({"name": "docker-config", "projected": {"sources": [secret]}})
+        volumes.append({"name": "push-volume", "emptyDir": {}})
+    volumes += pulls
     row = row_of(workspace, settings)
     weights = row.weights if row else ""
     if weights:
         volumes.append({"name": WEIGHTS_VOLUME, "emptyDir": {}})
     if gpus > 1 or generation.starts:
         volumes.append({"name": "dshm", "emptyDir": {"medium": "Memory"}})
+    first = [*([_weights_container(weights, settings)] if weights else []), *data]
     spec: Object = {
         **_place(workspace, settings, generation),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "initContainers": [
-            *([_weights_container(weights, settings)] if weights else []),
-            data,
-        ],
-        "containers": [
-            _main_container(workspace, gpus, settings, folder),
-            _push_container(workspace, settings, folder),
-        ],
+        **({"initContainers": first} if first else {}),
+        "containers": [_main_container(workspace, gpus, settings, folder), *pushers],
         "volumes": volumes,
         "imagePullSecrets": [{"name": name} for name in _pull_secrets(workspace, generation)],
     }
@@ -226,7 +225,8 @@ def _main_container(workspace: Object, gpus: int, settings: Settings, folder: st
         mounts.append({"name": WEIGHTS_VOLUME, "mountPath": WEIGHTS_PATH})
     if gpus > 1 or IMAGE_GENERATIONS[settings.image_generation].starts:
         mounts.append({"name": "dshm", "mountPath": SHARED_MEMORY_PATH})
-    line = command_line(workspace, gpus, settings) + _AND_TELL
+    is_pushed = not dig(workspace, "tuning", "output", "volumeSource")
+    line = command_line(workspace, gpus, settings) + (_AND_TELL if is_pushed else "")
     return {
         "name": workspace["metadata"]["name"],
         "image": image_of(workspace, settings),
@@ -262,7 +262,7 @@ def _place(workspace: Object, settings: Settings, generation: ImageGeneration) -
 
 def _data_container(
     workspace: Object, settings: Settings, generation: ImageGeneration
-) -> tuple[Object, list[Object]]:
+) -> tuple[list[Object], list[Object]]:
     """What fetches the data, and the volume of the pull secrets that this may take.
 
     Up to v0.4 the image of the data copies them itself; since then it needs no shell.
@@ -273,7 +273,7 @@ def _data_container(
         image = adapters.PULLER_IMAGE if generation.has_models else configured_images.PULLER_IMAGE
         made = adapters.puller(given["image"], DATA_PATH, mounts[0], image)
         names = given.get("imagePullSecrets") or ()
-        return made, [adapters.with_pull_secrets(made, "-tuning-input", names)] if names else []
+        return [made], [adapters.with_pull_secrets(made, "-tuning-input", names)] if names else []
     if image := given.get("image"):
         copier = {
             "name": "data-extractor",
@@ -283,7 +283,7 @@ def _data_container(
             "command": ["/bin/sh", "-c", COPY_DATA, "copy-data", DATA_PATH],
             "volumeMounts": mounts,
         }
-        return copier, []
+        return [copier], []
     urls = [literal(url) for url in given["urls"]]
     downloader = {
         "name": "data-downloader",
@@ -292,7 +292,7 @@ def _data_container(
         "command": ["/bin/sh", "-c", _DOWNLOAD, "download-data", DATA_PATH, *urls],
         "volumeMounts": mounts,
     }
-    return downloader, []
+    return [downloader], []
 
 
 def _push_container(workspace: Object, settings: Settings, folder: str) -> Object:
@@ -319,6 +319,6 @@ def _docker_config(secret: str) -> Object:
 
 def _pull_secrets(workspace: Object, generation: ImageGeneration) -> list[str]:
     names = [] if generation.starts else list(dig(workspace, "tuning", "input", "imagePullSecrets") or ())
-    names.append(push_secret(workspace))
+    names += filter(None, [push_secret(workspace)])
     names += dig(workspace, "tuning", "preset", "presetOptions", "imagePullSecrets") or ()
     return list(dict.fromkeys(names))

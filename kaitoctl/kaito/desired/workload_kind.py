@@ -42,7 +42,7 @@ def refusal(workspace: Object, settings: Settings) -> str:
     generation = IMAGE_GENERATIONS[settings.image_generation]
     preset = preset_of(workspace, settings)
     if preset is not None and generation.starts and generation.name in preset.images:
-        return configured_images.refusal(workspace, preset, generation)
+        return configured_images.refusal(workspace, preset, generation, settings)
     if preset is not None:
         return preset_images.refusal(workspace, preset, settings)
     return _unknown(str(dig(inference, "preset", "name")), settings)

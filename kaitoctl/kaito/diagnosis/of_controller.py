@@ -187,10 +187,10 @@ def failed_benchmark(case: Case) -> Iterator[Cause]:
 
 
 def refused_template(case: Case) -> Iterator[Cause]:
-    """The custom pod is not made: it would give more than writing Workspaces does."""
+    """A pod or volume is not made: it would give more than writing Workspaces does."""
     for item in denials(case):
         message = str(item.get("message") or "")
-        if "inference.template." not in message:
+        if "inference.template." not in message and ".volumeSource" not in message:
             continue
         from kaitoctl.kaito import custom_pod
 
@@ -200,7 +200,7 @@ def refused_template(case: Case) -> Iterator[Cause]:
                 title_of(case.workspace),
                 message,
                 [(f"condition {item['type']}", f"{item.get('reason')}: {message}")],
-                hint="take the field out of the template, or ask whoever runs the controller for that option",
+                hint="take the field out, or ask whoever runs the controller for that option",
                 command=Command("kaitoctl explain template-refused"),
             )
             return

@@ -89,8 +89,23 @@ def _tuning_output(subject: Subject, output: Mapping[str, Any]) -> Iterator[Prob
         yield error("tuning.output.image", "KW174", "the result goes nowhere")
     elif image and not secret:
         yield error("tuning.output.imagePushSecret", "KW174", "no Secret to push the image with")
-    if image and volume and subject.release and subject.release.tuning_output == "one":
+    if image and volume and (subject.release is None or subject.release.tuning_output == "one"):
         yield error("tuning.output", "KW174", "the result goes to an image and a volume", "set one of them")
+    elif volume and subject.release is None and (why := unkept_in(as_map(volume))):
+        yield error("tuning.output.volumeSource", "KW174", why)
     yield from image_faults(subject, "tuning.output.image", image)
     yield from secret_faults("tuning.output.imagePushSecret", [secret] if secret else [])
     yield from pod_keys.problems("tuning.output.volumeSource", volume, "VolumeSource", subject.pod_types)
+
+
+_ENDING = ("emptyDir", "ephemeral")
+_READ_ONLY = ("configMap", "downwardAPI", "image", "projected", "secret")
+
+
+def unkept_in(volume: Mapping[str, Any]) -> str:
+    """Why a volume cannot keep what hours of tuning have made; empty when it can. KAITO takes any."""
+    if kind := next((kind for kind in _ENDING if kind in volume), ""):
+        return f"{kind} ends with the pod, and the result with it; use a persistentVolumeClaim"
+    locked = [kind for kind, source in volume.items() if as_map(source).get("readOnly") is True]
+    kinds = [kind for kind in volume if kind in _READ_ONLY or kind in locked]
+    return f"{kinds[0]} is read-only here; use a persistentVolumeClaim" if kinds else ""

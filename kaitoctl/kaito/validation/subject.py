@@ -96,7 +96,7 @@ class Subject:
     @property
     def volumes(self) -> str:
         """Where volumes may stand: see `Release`."""
-        if self.is_made_as_model and self.inference:
+        if self.is_made_as_model:
             return "all"
         return self.release.volumes if self.release else "none"
 
