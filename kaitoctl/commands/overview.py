@@ -187,6 +187,7 @@ class Overview(Observation):
         Raises:
             ApiError: Workspaces may not be listed (any more).
         """
+        self.require(self._workspaces)  # which notes what could not be listed
         unseen = dict(sorted(self._unseen.items()))
         sees_pods = POD.plural not in unseen
         found = [
