@@ -9,6 +9,7 @@
     python3 dev.py chart          write the templates of deploy/chart that deploy/*.yaml already say
     python3 dev.py pictures       take the pictures of README again, from a real run
     python3 dev.py release X.Y.Z  build a release: wheel, sdist, lock, SBOM, sums; commit and tag it
+    python3 dev.py pythons        the wheel, and tests that need no cluster, on each Python that is here
     python3 dev.py soak           at length: every pair of faults, more at random, and 50,000 plans
 
 `python3 dev.py test lint types` runs only those; arguments after `--` go to pytest. With Go on the PATH,
@@ -22,6 +23,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -183,6 +185,73 @@ def release(arguments: list[str]) -> int:
     return subprocess.run([PYTHON, "-m", "release", *arguments], cwd=ROOT, check=False).returncode
 
 
+MINORS = range(11, 15)
+"""Of Python 3: those that pyproject.toml names."""
+
+OF_PYTHONS = ["tests/pure", "tests/reconcile"]
+"""Tests that need no cluster and no program of the PATH."""
+
+
+def pythons(pytest_arguments: list[str]) -> int:
+    """On each Python of this machine: install the wheel, run a sandbox with it, run what needs no cluster."""
+    install("[dev]")
+    into = ROOT / "dist" / "pythons"
+    shutil.rmtree(into, ignore_errors=True)
+    subprocess.run([PYTHON, *STEPS["wheel"][:-1], str(into)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    (wheel,) = into.glob("*.whl")
+    said = {}
+    for version in (f"3.{minor}" for minor in MINORS):
+        python = _interpreter(version)
+        print(f"== {version}: {python or 'not here'}", flush=True)
+        said[version] = (
+            "skipped: not here" if python is None else _judged(python, wheel, version, pytest_arguments)
+        )
+    print("\n".join(f"Python {version}: {words}" for version, words in said.items()))
+    return 1 if any("FAILED" in words for words in said.values()) else 0
+
+
+def _interpreter(version: str) -> str | None:
+    """A Python of a version that runs: of the PATH, or of pyenv."""
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = [
+        shutil.which(f"python{version}"),
+        *sorted(versions.glob(f"{version}.*/bin/python3"), reverse=True),
+    ]
+    for python in filter(None, found):
+        asked = [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        answer = subprocess.run(
+            asked, capture_output=True, text=True, check=False
+        ).stdout  # a shim may lead nowhere
+        if answer.strip() == version:
+            return str(python)
+    return None
+
+
+def _judged(python: str, wheel: Path, version: str, pytest_arguments: list[str]) -> str:
+    """What becomes of the wheel on a Python; its environment is made anew."""
+    there = ROOT / ".venv-pythons" / version
+    there.parent.mkdir(exist_ok=True)
+    named = ["--sandbox-name", f"python-{version.replace('.', '-')}"]
+    falcon = ["--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "apps=f"]
+    ours, create = (
+        str(there / BIN.name / "kaitoctl"),
+        ["create", "workspace", "f", *falcon, "--sandbox", *named],
+    )
+    steps = {
+        "venv": [python, "-m", "venv", "--clear", str(there)],
+        "install": [str(there / BIN.name / "python"), "-m", "pip", "install", "--quiet", f"{wheel}[dev]"],
+        "sandbox": [ours, *create],
+        "tests": [str(there / BIN.name / "python"), "-m", "pytest", "-q", *OF_PYTHONS, *pytest_arguments],
+    }
+    for name, command in steps.items():
+        code = subprocess.run(command, cwd=ROOT if name == "tests" else there.parent, check=False).returncode
+        if name == "sandbox":
+            subprocess.run([ours, "sandbox", "down", "--delete", *named], cwd=there.parent, check=False)
+        if code:
+            return f"{name} FAILED"
+    return "ok"
+
+
 def test(names: list[str], pytest_arguments: list[str]) -> int:
     """Run the steps, all of them even when one fails, and say which did."""
     unknown = [name for name in names if name not in STEPS]
@@ -231,6 +300,8 @@ def main() -> int:
         case ["pictures"]:
             install("[dev]")
             return subprocess.run([PYTHON, "tests/pictures.py"], cwd=ROOT, check=False).returncode
+        case ["pythons"]:
+            return pythons(rest)
         case ["soak"]:
             install("[dev]")
             command = [str(PYTHON), "-m", "pytest", *SOAK, "--soak", *rest]
