@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
-from kaitoctl.advice import Command
 from kaitoctl.commands.loading_log import LoadingLog
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import api
+from kaitoctl.kaito.fleet.view import way_out
 from kaitoctl.kaito.view import view
 from kaitoctl.screens import fleet_screen, output
 
@@ -92,8 +92,7 @@ class FleetPicture:
 
 
 def report(target: Target, fleet: Fleet, now: datetime, coming_up: list[View] | None = None) -> list[Block]:
-    """The set's screen, with the command that carries its template on where one is needed."""
-    hint = ""
-    if fleet.outdated and not fleet.is_rolled_by_kaitoctl:
-        hint = target.text(Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace))
+    """The set's screen, with the command that gets it further where one does."""
+    way = way_out(fleet)
+    hint = target.text(way[0]) if way else ""
     return fleet_screen.report(fleet, now, hint=hint, coming_up=coming_up or ())

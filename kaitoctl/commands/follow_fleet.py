@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TextIO
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.fleet.view import replica_words
+from kaitoctl.kaito.fleet.view import replica_words, way_out
 from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
@@ -70,12 +70,10 @@ async def until_ready(
                         show(fleet)
                     elif words != before:
                         output.step(words)
-                    if is_done(fleet):
+                    if is_done(fleet) and not fleet.refusal:
                         break
-                    if fleet.state == "Failed":
+                    if fleet.is_leaving or fleet.state == "Failed" or fleet.stuck:
                         raise failure(target, fleet)
-                    if fleet.stuck:
-                        raise held_error(target, fleet)
                     await asyncio.sleep(LOOK_AGAIN_S)
         except TimeoutError:
             hint = target.text(Command("kaitoctl status", key.name, "-n", key.namespace))
@@ -99,26 +97,20 @@ async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
 
 def line(fleet: Fleet) -> str:
     """How a set is, in one line."""
-    waiting = next((one for one in fleet.replicas if not one.is_ready and not one.leaving), None)
-    words = f"{fleet.ready} of {fleet.wanted} replicas ready; {fleet.template_words}"
-    return words if waiting is None else f"{words}; {waiting.name}: {replica_words(waiting)}"
+    words = f"{fleet.ready} of {fleet.wanted} replicas ready; {fleet.trouble or fleet.template_words}"
+    waiting = next((one for one in fleet.live if not one.is_ready), None)
+    if waiting is None or fleet.is_leaving or f"{waiting.name}: " in words:
+        return words
+    return f"{words}; {waiting.name}: {replica_words(waiting)}"
 
 
 def failure(target: Target, fleet: Fleet) -> NegativeAnswer:
-    """The error of a set that will not become ready by itself."""
-    failed = next((one for one in fleet.replicas if one.failure), None)
-    words = fleet.trouble or (f"{failed.name}: {failed.failure}" if failed else line(fleet))
-    name = failed.name if failed else fleet.key.name
-    hint = target.text(Command("kaitoctl why", name, "-n", fleet.key.namespace))
-    return NegativeAnswer(f"InferenceSet {fleet.key}: {words}", hint=hint)
-
-
-def held_error(target: Target, fleet: Fleet) -> NegativeAnswer:
-    """The error of a set whose template goes no further by itself though its replicas serve."""
+    """The error of a set that will not be as wanted by itself."""
     name, space = fleet.key.name, fleet.key.namespace
-    more = Command("kaitoctl status", name, "-n", space)
-    if fleet.is_paused:
-        more = Command("kaitoctl rollout resume", name, "-n", space)
-    elif not fleet.is_rolled_by_kaitoctl:
-        more = Command("kaitoctl rollout fleet", name, "-n", space)
-    return NegativeAnswer(f"InferenceSet {fleet.key}: {fleet.stuck}", hint=target.text(more))
+    way = way_out(fleet)
+    hint: Advice = way[0] + way[1] if way else Command("kaitoctl status", name, "-n", space)
+    if fleet.is_over_budget:
+        undo = Command("kaitoctl rollout undo", name, "-n", space)
+        hint = hint + ("; " + undo + " brings the earlier template back")
+    words = fleet.trouble or (fleet.template_words if fleet.is_leaving else line(fleet))
+    return NegativeAnswer(f"InferenceSet {fleet.key}: {words}", hint=target.text(hint))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
 from kaitoctl.commands.why_answer import Answer
 from kaitoctl.kaito.fleet.view import as_json as fleet_json
+from kaitoctl.kaito.fleet.view import way_out
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output
 from kaitoctl.screens.layout import Block, Paragraph, visible
@@ -19,24 +19,22 @@ if TYPE_CHECKING:
 
 def of_set(target: Target, fleet: Fleet) -> Answer | ObjectKey:
     """The replica to look into; or what is to be said of the set itself, if none is the cause."""
-    if fleet.worst is not None and not fleet.trouble:
-        output.step(f"InferenceSet {fleet.key}: {fleet.ready} of {fleet.wanted} replicas ready")
+    if fleet.worst is not None and not (fleet.refusal or fleet.is_leaving):
+        words = fleet.trouble or fleet.template_words
+        output.step(f"InferenceSet {fleet.key}: {fleet.ready} of {fleet.wanted} replicas ready; {words}")
         return ObjectKey(fleet.key.namespace, fleet.worst.name)
-    command = ""
-    if fleet.outdated and not fleet.is_rolled_by_kaitoctl:
-        name, namespace = fleet.key.name, fleet.key.namespace
-        command = target.text(Command("kaitoctl rollout fleet", name, "-n", namespace))
-    failed = next((one for one in fleet.replicas if one.failure), None)
-    if failed is not None:
-        command = target.text(Command("kaitoctl why", failed.name, "-n", fleet.key.namespace))
+    way = way_out(fleet)
+    command = target.text(way[0]) if way else ""
+    is_well = not fleet.trouble and fleet.ready >= fleet.wanted
     words = fleet.trouble or f"{fleet.ready} of {fleet.wanted} replicas ready; {fleet.template_words}"
+    mark = "✔" if is_well else "✗" if fleet.trouble else "-"
     blocks: list[Block] = [
-        Paragraph(f"InferenceSet {fleet.key}: {words}", mark="✗" if fleet.trouble else "✔"),
+        Paragraph(f"InferenceSet {fleet.key}: {words}", mark=mark),
         *([Line(command)] if command else []),
     ]
     return Answer(
         output.resource_name(fleet.inference_set),
-        not fleet.trouble,
+        is_well,
         {**fleet_json(fleet), "command": command or None},
         visible(words + (f" -> {command}" if command else "")),
         blocks,

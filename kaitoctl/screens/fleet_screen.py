@@ -30,14 +30,12 @@ def report(fleet: Fleet, now: datetime, *, hint: str = "", coming_up: Sequence[V
     Args:
         fleet: the set.
         now: the present time.
-        hint: the command that carries its template on; empty when none is needed.
+        hint: the command that gets it further; empty when none is needed.
         coming_up: replicas that are followed, on a terminal.
     """
     head = f"InferenceSet {fleet.key}: {fleet.state.lower()}, {fleet.ready} of {fleet.wanted} replicas ready"
     blocks: list[Block] = [Paragraph(head, mark=_MARKS.get(fleet.state, "-"))]
-    blocks.append(Paragraph(fleet.template_words, indent=2))
-    if fleet.trouble:
-        blocks.append(Paragraph(fleet.trouble, indent=2))
+    blocks.append(Paragraph(fleet.trouble or fleet.template_words, indent=2))
     if hint:
         blocks.append(Command(hint))
     going = [one for one in coming_up if one.outcome is None and not one.down]

@@ -185,7 +185,28 @@ def _where(live: Sequence[Replica], outdated: Sequence[Replica], strategy: Strat
     return Rollout("Progressing", words)
 
 
-def _cheapest(replica: Replica) -> tuple[bool, bool, float]:
+def carried(wanted: int, replicas: Iterable[Replica], strategy: Strategy) -> tuple[Replica, ...]:
+    """The replicas that get the template one after another, as things are; none when something holds it up.
+
+    Args:
+        wanted: how many replicas.
+        replicas: as for `decide`.
+        strategy: the budget of a rollout.
+    """
+    live = [one for one in replicas if not one.leaving]
+    outdated = [one for one in live if not one.is_current]
+    if _where(live, outdated, strategy, wanted).reason != "Progressing":
+        return ()
+    return _first(outdated, strategy)
+
+
+def _first(outdated: Sequence[Replica], strategy: Strategy) -> tuple[Replica, ...]:
+    """All but those that are to keep what they have, in the order in which they change."""
+    return tuple(sorted(outdated, key=cheapest)[: len(outdated) - strategy.keep])
+
+
+def cheapest(replica: Replica) -> tuple[bool, bool, float]:
+    """Sorts replicas by what their deletion costs: least first."""
     return replica.is_ready, replica.is_current, -since(replica.workspace).timestamp()
 
 
@@ -193,7 +214,7 @@ def _surplus(live: Sequence[Replica], number: int, wanted: int) -> tuple[Replica
     """Which of too many to delete: never a ready one that is needed."""
     spare = sum(one.is_ready for one in live) - wanted
     going: list[Replica] = []
-    for one in sorted(live, key=_cheapest):
+    for one in sorted(live, key=cheapest):
         if len(going) == number or (one.is_ready and spare <= 0):
             break
         going.append(one)
@@ -217,7 +238,7 @@ def _roll(
     room: Callable[[], str],
 ) -> _Step:
     """Carry the template to as many replicas as the budget allows."""
-    todo = sorted(outdated, key=_cheapest)[: len(outdated) - strategy.keep]
+    todo = _first(outdated, strategy)
     spare = sum(one.is_ready for one in live) - max(0, wanted - strategy.max_unavailable)
     number, delete, change = len(live), list[Replica](), list[Replica]()
     for one in todo:

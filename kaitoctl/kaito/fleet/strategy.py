@@ -18,7 +18,7 @@ from kaitoctl.kube.objects import Object, annotations_of, dig
 PAUSED = "kaitoctl.dev/rollout-paused"
 """An annotation of the set; the one value that counts is `true`."""
 
-PAUSED_BY_HAND = "paused"
+PAUSED_BY_HAND = "the rollout is paused"
 """What `Strategy.paused` says of a set with that annotation."""
 
 OWN_KEYS = ("maxUnavailable", "maxSurge", "partition", "maxFailures")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from kaitoctl.advice import Command
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.fleet import history
@@ -20,13 +21,13 @@ from kaitoctl.kube.objects import (
     ObjectKey,
     annotations_of,
     dig,
+    is_being_deleted,
     is_controlled_by,
     key_of,
 )
 
 _NODES_COME_UP_S = 600.0
-_HELD = ("Canary", "FailureBudgetSpent", "NoBudget")
-"""Reasons of a rollout that time alone does not change."""
+_ALL = "all replicas have the present template"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +75,44 @@ class Fleet:
         return strategy_of(self.inference_set).paused == PAUSED_BY_HAND
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the set is being deleted."""
+        return is_being_deleted(self.inference_set)
+
+    @property
+    def live(self) -> tuple[Replica, ...]:
+        """The replicas that are not being deleted."""
+        return tuple(one for one in self.replicas if not one.leaving)
+
+    @property
     def stuck(self) -> str:
-        """Why the template goes no further by itself; empty when it does, or is everywhere."""
-        if not self.outdated or self.ready < self.wanted:
+        """Why it gets no further by itself though its replicas serve; empty when it does, or is there."""
+        if self.refusal:
+            return self.refusal
+        is_waiting = self.ready < self.wanted or self._rollout[0] == "NoRoom"
+        return "" if is_waiting else self._held
+
+    @property
+    def refusal(self) -> str:
+        """Why the controller makes nothing of the set as it is now; empty when it does."""
+        found = conditions.current(self.inference_set, READY)
+        return str(found.get("message") or "") if found.get("reason") == "inferencesetFailed" else ""
+
+    @property
+    def _held(self) -> str:
+        """What keeps the template from further replicas; empty when nothing does."""
+        if not self.outdated:
             return ""
+        reason, message = self._rollout
+        if reason == "FailureBudgetSpent":
+            return message
         if self.is_paused:
-            return f"{self.template_words}, and the rollout is paused"
+            return f"{self.template_words}; {PAUSED_BY_HAND}"
         if not self.is_rolled_by_kaitoctl:
-            return f"{self.template_words}, and KAITO does not carry it to them"
+            return f"{self.template_words}, and KAITO does not carry the present one to them"
         if paused := strategy_of(self.inference_set).paused:
             return f"{self.template_words}; {paused}"
-        reason, message = self._rollout
-        return f"{reason}: {message}" if reason in _HELD else ""
+        return message if reason not in ("", "Complete", "Progressing") else ""
 
     @property
     def _rollout(self) -> tuple[str, str]:
@@ -97,25 +124,35 @@ class Fleet:
         return str(found.get("reason") or ""), str(found.get("message") or "")
 
     @property
+    def is_over_budget(self) -> bool:
+        """Whether more replicas have failed on the present template than may."""
+        return bool(self.outdated) and self._rollout[0] == "FailureBudgetSpent"
+
+    @property
     def template_words(self) -> str:
         """Which template the replicas have, in words."""
-        number = len(self.outdated)
-        if not number:
-            return "all replicas have the present template"
-        return f"mixed: {number} of {len(self.replicas)} replicas have an older template"
+        number, live = len(self.outdated), len(self.live)
+        if self.is_leaving:
+            return "it is being deleted"
+        if not live:
+            return "no replica exists yet" if self.wanted else "it is scaled to zero and serves nobody"
+        if number:
+            return f"{number} of {live} replicas have an older template"
+        return f"{live - self.wanted} more than wanted" if live > self.wanted else _ALL
 
     @property
     def trouble(self) -> str:
-        """What holds the set up, of itself; empty when nothing does."""
-        ready = conditions.find(self.inference_set, READY) or {}
-        if ready.get("reason") == "inferencesetFailed":
-            return str(ready.get("message") or "")
-        reason, message = self._rollout
-        if reason not in ("", "Complete", "Progressing"):
-            return f"{reason}: {message}"
-        if self.outdated and not self.is_rolled_by_kaitoctl:
-            return f"{self.template_words}, and KAITO does not carry it to them"
-        return ""
+        """What holds the set up; empty when nothing does."""
+        if self.is_leaving:
+            return ""
+        if self.failed is not None and not self.is_over_budget and not self.refusal:
+            return f"{self.failed.name}: {self.failed.failure}"
+        return self.refusal or self._held
+
+    @property
+    def failed(self) -> Replica | None:
+        """The first replica that will not come up by itself; None when there is none."""
+        return next((one for one in self.live if one.failure), None)
 
     @property
     def worst(self) -> Replica | None:
@@ -126,12 +163,13 @@ class Fleet:
     @property
     def state(self) -> str:
         """One word."""
-        if self.inference_set["metadata"].get("deletionTimestamp"):
+        if self.is_leaving:
             return "Deleting"
         if self.ready < self.wanted:
-            is_failing = any(one.failure for one in self.replicas)
-            return "Failed" if is_failing or self.trouble else "Progressing"
-        return "Mixed" if self.outdated else "Ready"
+            return "Failed" if self.failed or self.refusal else "Progressing"
+        if self.outdated:
+            return "Mixed"
+        return "Progressing" if len(self.live) > self.wanted else "Ready"
 
 
 def fleet_of(
@@ -159,6 +197,23 @@ def fleet_of(
     own = sorted((one for one in workspaces if is_controlled_by(one, inference_set)), key=key_of)
     made = (replica_of(inference_set, one, now, budget_s, dropped) for one in own)
     return Fleet(inference_set, tuple(made), dropped)
+
+
+def way_out(fleet: Fleet) -> tuple[Command, str] | None:
+    """What gets a set further which gets no further by itself: the command, and what it does."""
+    name, space = fleet.key.name, fleet.key.namespace
+    edit = Command("kubectl edit inferenceset", name, "-n", space), " changes that"
+    if fleet.is_leaving or not fleet.trouble:
+        return None
+    if fleet.refusal:
+        return edit
+    if fleet.failed is not None:
+        return Command("kaitoctl why", fleet.failed.name, "-n", space), " shows the cause"
+    if fleet.is_paused:
+        return Command("kaitoctl rollout resume", name, "-n", space), " resumes it"
+    if not fleet.is_rolled_by_kaitoctl:
+        return Command("kaitoctl rollout fleet", name, "-n", space), " carries it to them"
+    return edit
 
 
 def replica_words(replica: Replica) -> str:

@@ -1,0 +1,208 @@
+"""What the screens say of a set in each state that it can be in, and what `rollout status` makes of it."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fleet_world import KEY, SET, FleetWorld, adapter, inference_set
+
+from kaitoctl.commands import fleet_picture, follow_fleet, why_fleet
+from kaitoctl.commands.target import Target
+from kaitoctl.commands.why_answer import Answer
+from kaitoctl.kaito.catalog import SHIPPED
+from kaitoctl.kaito.fleet.strategy import PAUSED
+from kaitoctl.kaito.fleet.view import Fleet, fleet_of
+from kaitoctl.kaito.planning import effects_of_set
+from kaitoctl.kaito.planning.change import Trial
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, key_of
+from kaitoctl.screens import output
+
+TARGET = Target("default", None, None)
+
+
+def seen(world: FleetWorld, *, by_kaito: bool = False) -> Fleet:
+    found = {"apiVersion": SET.api_version, "kind": SET.kind, **world.the_set}
+    if by_kaito:
+        there = [one for one in found["status"]["conditions"] if one["type"] != "RolloutComplete"]
+        found = {**found, "status": {**found["status"], "conditions": there}}
+    revisions = world.listed(CONTROLLER_REVISION)
+    return fleet_of(found, world.workspaces, revisions, world.now, catalog=SHIPPED)
+
+
+def serving(replicas: int = 3) -> FleetWorld:
+    world = FleetWorld()
+    world.apply(inference_set(replicas))
+    world.settle()
+    return world
+
+
+def adapted(replicas: int = 3, *, paused: bool = False, **rolling: Any) -> Object:
+    made = inference_set(replicas, adapters=[adapter("a")])
+    if paused:
+        made["metadata"]["annotations"] = {PAUSED: "true"}
+    if rolling:
+        made["spec"]["updateStrategy"] = {"rollingUpdate": rolling}
+    return made
+
+
+def status(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    output.show(fleet_picture.report(TARGET, fleet, datetime.now(UTC)))
+    return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+
+def why(fleet: Fleet) -> Answer:
+    found = why_fleet.of_set(TARGET, fleet)
+    assert isinstance(found, Answer)
+    return found
+
+
+def ends(fleet: Fleet) -> bool:
+    """Whether `rollout status` gives up."""
+    return fleet.is_leaving or fleet.state == "Failed" or bool(fleet.stuck)
+
+
+def trial_of(before: Object, after: Object) -> Trial:
+    return Trial("fleet.yaml", SET.kind, after, before, after, (("spec", None, None),))
+
+
+def hint(fleet: Fleet) -> str:
+    return str(follow_fleet.failure(TARGET, fleet).hint)
+
+
+def test_a_pause_while_a_replica_restarts_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    world = serving()
+    world.apply(adapted())
+    world.reconcile()
+    world.apply(adapted(paused=True))
+    world.reconcile()
+    fleet = seen(world)
+    assert (fleet.state, ends(fleet)) == ("Progressing", False)
+    head, words, command = status(fleet, capsys)[:3]
+    assert head == "InferenceSet default/phis: progressing, 2 of 3 replicas ready"
+    assert words == "2 of 3 replicas have an older template; the rollout is paused"
+    assert command == "kaitoctl rollout resume phis -n default"
+    world.settle()
+    fleet = seen(world)
+    assert (fleet.state, ends(fleet)) == ("Mixed", True)
+    assert hint(fleet) == "kaitoctl rollout resume phis -n default resumes it"
+    assert why(fleet).short.endswith("the rollout is paused -> kaitoctl rollout resume phis -n default")
+    assert not why(fleet).is_well
+    assert hint(seen(world, by_kaito=True)) == hint(fleet), "rollout fleet would be refused, too"
+
+
+@pytest.mark.parametrize("by_kaito", [False, True])
+def test_a_canary_and_a_walk_that_restart_replicas_have_not_failed(by_kaito: bool) -> None:
+    world = serving()
+    world.apply(adapted(partition=2))
+    world.reconcile()
+    world.reconcile()
+    fleet = seen(world, by_kaito=by_kaito)
+    assert (fleet.ready, fleet.state, ends(fleet)) == (2, "Progressing", False)
+    world.settle()
+    fleet = seen(world, by_kaito=by_kaito)
+    assert (fleet.state, ends(fleet)) == ("Mixed", True)
+    assert ("kaitoctl rollout fleet phis" if by_kaito else "kubectl edit inferenceset phis") in hint(fleet)
+
+
+def test_over_the_failure_budget_the_replica_is_named_once_and_both_ways_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = serving()
+    world.broken = lambda one: "adapters" in one["inference"]
+    world.apply(adapted())
+    world.settle()
+    fleet = seen(world)
+    (failed,) = (one.name for one in fleet.replicas if one.failure)
+    assert (fleet.state, ends(fleet)) == ("Failed", True)
+    assert status(fleet, capsys)[2] == f"kaitoctl why {failed} -n default"
+    assert follow_fleet.line(fleet).count(failed) == 1
+    assert f"kaitoctl why {failed}" in hint(fleet)
+    assert "kaitoctl rollout undo phis -n default brings the earlier template back" in hint(fleet)
+    assert why_fleet.of_set(TARGET, fleet) == key_of(fleet.replicas[0].workspace)._replace(name=failed)
+    beside = seen(world, by_kaito=True)
+    assert beside.trouble == f"{failed}: as it is", "what has failed comes before what is mixed"
+
+
+def test_a_set_that_is_refused_is_not_waited_for() -> None:
+    world = serving()
+    world.apply(inference_set(3, preset={"name": "phi-4"}, adapters=[adapter("A!")]))
+    world.settle()
+    fleet = seen(world)
+    assert (fleet.state, ends(fleet)) == ("Mixed", True)
+    assert hint(fleet) == "kubectl edit inferenceset phis -n default changes that"
+    world.apply(inference_set(3))
+    assert not ends(seen(world)), "the refusal was of the generation before"
+
+
+def test_zero_replicas_serve_nobody_and_none_at_all_is_not_well() -> None:
+    world = serving(0)
+    assert "scaled to zero and serves nobody" in follow_fleet.line(seen(world))
+    assert why(seen(world)).is_well
+    world = FleetWorld()
+    world.apply(inference_set(2))
+    fleet = seen(world)
+    assert "no replica exists yet" in follow_fleet.line(fleet)
+    assert not why(fleet).is_well
+
+
+def test_too_many_are_told_and_waited_for() -> None:
+    world = serving()
+    world.apply(inference_set(1))
+    fleet = seen(world)
+    assert (fleet.state, ends(fleet)) == ("Progressing", False)
+    assert follow_fleet.line(fleet) == "3 of 1 replicas ready; 2 more than wanted"
+
+
+def test_a_set_that_is_being_deleted_becomes_ready_no_more() -> None:
+    world = serving()
+    world.do(request.delete(SET, *KEY))
+    fleet = seen(world)
+    assert (fleet.state, ends(fleet)) == ("Deleting", True)
+    assert str(follow_fleet.failure(TARGET, fleet)) == "InferenceSet default/phis: it is being deleted"
+
+
+def test_a_surge_without_room_is_waited_for_and_says_why() -> None:
+    world = serving()
+    world.room = lambda workspace: "no node has free GPUs"
+    world.apply(adapted(maxUnavailable=0, maxSurge=1))
+    world.settle()
+    fleet = seen(world)
+    assert not ends(fleet)
+    assert "no replica can be added: no node has free GPUs" in follow_fleet.line(fleet)
+
+
+@pytest.mark.parametrize(
+    ("rolling", "paused", "rolled", "left"),
+    [({}, False, 3, 0), ({"partition": 2}, False, 1, 2), ({}, True, 0, 3), ({"partition": 9}, False, 0, 3)],
+)
+def test_a_plan_of_a_set_restarts_what_its_controller_will(
+    rolling: dict[str, Any], paused: bool, rolled: int, left: int
+) -> None:
+    world = serving()
+    before = {"apiVersion": SET.api_version, "kind": SET.kind, **world.the_set}
+    after = copy.deepcopy(before)
+    wanted = adapted(paused=paused, **rolling)
+    after["spec"] |= wanted["spec"]
+    after["metadata"]["annotations"] = wanted["metadata"].get("annotations", {})
+    trial = trial_of(before, after)
+    effects = effects_of_set(trial, world.workspaces, world.now, is_own=True)
+    assert (len(effects.rolled), len(effects.left)) == (rolled, left)
+    world.apply(wanted)
+    world.settle()
+    changed = {key_of(one).name for one in world.live if "adapters" in one["inference"]}
+    assert changed == set(effects.rolled)
+
+
+def test_a_plan_names_the_replicas_that_its_controller_deletes() -> None:
+    world = serving(4)
+    before = {"apiVersion": SET.api_version, "kind": SET.kind, **world.the_set}
+    after = {**before, "spec": {**before["spec"], "replicas": 2}}
+    effects = effects_of_set(trial_of(before, after), world.workspaces, world.now, is_own=True)
+    names = {key_of(one).name for one in world.live}
+    world.apply(inference_set(2))
+    world.settle()
+    assert names - {key_of(one).name for one in world.live} == set(effects.going)
