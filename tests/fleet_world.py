@@ -66,6 +66,7 @@ class FleetWorld:
     Attributes:
         broken: whether a Workspace fails, given what it asks for.
         faults: what happens to the request of a number.
+        quotas: the ResourceQuotas of the namespace.
         frozen: the stores of a controller whose watches lag; None while they do not.
     """
 
@@ -77,12 +78,16 @@ class FleetWorld:
         self.frozen: dict[str, list[Object]] | None = None
         self.broken: Callable[[Object], bool] = lambda workspace: False
         self.check: Callable[[Request], None] = lambda asked: None
+        self.quotas: list[Object] = []
         self.room: Callable[[Object], str] = lambda workspace: ""
+        self.is_used: Callable[[ObjectKey], bool] = lambda key: False
         for crd in crds():
             if crd["spec"]["group"] == kaito.GROUP:
                 self.do(request.apply(CRD, crd, manager="test", force=True))
 
     def do(self, asked: Request) -> Object:
+        if asked.path.endswith(("/resourcequotas", "/limitranges")):  # the sandbox has no such kinds
+            return {"items": self.quotas if asked.path.endswith("/resourcequotas") else []}
         body = b"" if asked.body is None else encode(asked.body)
         call = Call(asked.method, unquote(asked.path), dict(asked.query), body, asked.content_type)
         answer = self.api.answer(call)
@@ -140,7 +145,11 @@ class FleetWorld:
 
     def begun(self) -> Generator[Request, Object, Outcome]:
         reconciler = FleetReconciler(
-            self.stores(), Settings(), clock=lambda: self.now, room=lambda one: self.room(one)
+            self.stores(),
+            Settings(),
+            clock=lambda: self.now,
+            room=lambda one: self.room(one),
+            is_used=lambda key: self.is_used(key),
         )
         return reconciler.reconcile(KEY)
 

@@ -94,12 +94,16 @@ class RecordingFleetWorld(FleetWorld):
 
 
 def a_life_of_a_set() -> set[Right]:
-    """It comes, scales, changes in place and by other Workspaces, outgrows its history, and goes."""
+    """It comes, scales, changes in place, by other Workspaces and with a surge, and goes."""
     world = RecordingFleetWorld()
+    hard = {"requests.nvidia.com/gpu": "99"}
+    world.quotas = [{"metadata": {"name": "team", "namespace": "default"}, "spec": {"hard": hard}}]
     for number in range(13):
         world.apply(inference_set(1 + number % 3, adapters=[adapter(f"a{number}")]))
         world.settle()
-    world.apply(inference_set(2, preset={"name": "phi-4"}))
+    surging = inference_set(2, preset={"name": "phi-4"})
+    surging["spec"]["updateStrategy"] = {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    world.apply(surging)
     world.settle()
     world.do(request.delete(kaito.INFERENCE_SET, "default", "phis"))
     world.reconcile()

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kaitoctl.kaito import desired, node_check, planning
+from kaitoctl.kaito import planning
 from kaitoctl.kaito.planning import Effects
-from kaitoctl.kube.objects import JOB, Object, ObjectKey, dig, is_being_deleted, key_of
+from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of
 from kaitoctl.kube.quotas import Pods, Quotas
 from kaitoctl.kube.workloads import replicas, running
-from kaitoctl.workspace_controller import WORKLOADS, children_of
+from kaitoctl.workspace_controller import workload_of
 
 if TYPE_CHECKING:
     from kaitoctl.commands.plan_world import World
@@ -48,7 +48,7 @@ class QuotaEffects:
             # Nothing is built before there are nodes: no pod takes anything, unless it gets those of a rival.
             waits = "; ".join(filter(None, (effects.waits, self._among_rivals(key, effects))))
             return replace(effects, waits=waits)
-        workload = workload or self._workload(workspace)
+        workload = workload or workload_of(workspace, self._world.settings)
         if workload is None:
             return effects
         pods, freed = self._new_pods(key, workload, effects)
@@ -82,7 +82,7 @@ class QuotaEffects:
             if str(key) in rivals and key not in found:
                 found[key] = workspace, None, Effects()
         for key, (workspace, workload, effects) in found.items():
-            workload = workload or self._workload(workspace)
+            workload = workload or workload_of(workspace, self._world.settings)
             if workload is None or effects.refusal or not everyone.limits(key.namespace):
                 continue
             pods, freed = self._new_pods(key, workload, effects)
@@ -124,16 +124,6 @@ class QuotaEffects:
                 spec = dig(workload, "spec", "template", "spec") or {}
                 self._contended.take(key.namespace, Pods(spec, missing))
                 self._waiting.setdefault(key.namespace, []).append(key.name)
-
-    def _workload(self, workspace: Object) -> Object | None:
-        """What the Workspace would run in; None where nothing would be built."""
-        settings = desired.with_image_generation(workspace, self._world.settings)
-        if workspace.get("tuning") or desired.refusal(workspace, settings):
-            return None  # a tuning Workspace names its output elsewhere, and has one pod
-        sized = desired.with_node_count(workspace, settings)
-        gpus = node_check.gpus_per_pod(sized, (), settings.catalog)
-        made = children_of(sized, gpus=gpus, settings=settings)
-        return next((one.manifest for one in made if one.kind in WORKLOADS and one.kind is not JOB), None)
 
 
 def _returned(effects: Effects, why: str) -> tuple[str, ...]:

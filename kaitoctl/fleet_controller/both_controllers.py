@@ -68,6 +68,12 @@ async def run_together(
         )
         tasks.create_task(
             wiring.run(
-                client, namespace=namespace, settings=settings, allowed=allowed, sender=sender, room=room
+                client,
+                namespace=namespace,
+                settings=settings,
+                allowed=allowed,
+                sender=sender,
+                room=room,
+                is_used=room.is_used,
             )
         )

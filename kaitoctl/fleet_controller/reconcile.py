@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from kaitoctl.errors import ApiError
+from kaitoctl.fleet_controller.replica_capacity import refused_by_quota
 from kaitoctl.kaito import api
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.fleet import history, replicas
@@ -30,6 +31,8 @@ from kaitoctl.kube import final_refusals, request
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
+    LIMIT_RANGE,
+    RESOURCE_QUOTA,
     Kind,
     Object,
     ObjectKey,
@@ -81,6 +84,7 @@ class FleetReconciler:
         kind: InferenceSets in the version that the stores show them in.
         clock: the present time.
         room: given a Workspace that might be made, why there are no nodes for it; empty when there are.
+        is_used: given the key of a Workspace that might be made, whether nodes of an earlier one are left.
     """
 
     def __init__(
@@ -91,9 +95,10 @@ class FleetReconciler:
         kind: Kind = api.INFERENCE_SET,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         room: Callable[[Object], str] = lambda workspace: "",
+        is_used: Callable[[ObjectKey], bool] = lambda key: False,
     ) -> None:
         self._stores, self._settings, self._kind = stores, settings, kind
-        self._clock, self._room = clock, room
+        self._clock, self._room, self._is_used = clock, room, is_used
 
     def reconcile(self, key: ObjectKey) -> FleetSteps:
         """One reconcile of the InferenceSet `key`."""
@@ -119,7 +124,10 @@ class FleetReconciler:
                 number = yield from self._record(inference_set, record)
                 mine = self._mine(inference_set, live)
                 decision = self._decide(inference_set, mine)
-                yield from self._act(inference_set, decision, live, number)
+                if decision.is_surge and (why := (yield from self._refused_by_quota(inference_set))):
+                    decision = self._decide(inference_set, mine, why)
+                if why := (yield from self._act(inference_set, decision, live, number)):
+                    decision = self._decide(inference_set, mine, why)
             elif record.superfluous:
                 yield from self._prune(record.superfluous)
         except ApiError as error:
@@ -149,13 +157,16 @@ class FleetReconciler:
         found = (known.preset(name) or known.model(name)) if name else None
         return (found.readiness_timeout_s if found else 1800) + _READY_WITHIN_S
 
-    def _decide(self, inference_set: Object, mine: list[Replica]) -> Decision:
+    def _decide(self, inference_set: Object, mine: list[Replica], refused: str = "") -> Decision:
         return decide(
             replicas.wanted_replicas(inference_set),
             mine,
             strategy_of(inference_set),
-            room=lambda: self._room(self._new(inference_set, f"{inference_set['metadata']['name']}-surge")),
+            room=lambda: refused or self._room(self._surge_of(inference_set)),
         )
+
+    def _surge_of(self, inference_set: Object) -> Object:
+        return self._new(inference_set, f"{inference_set['metadata']['name']}-surge")
 
     def _refusal(self, inference_set: Object) -> str:
         setting = Setting(OWN, catalog=self._settings.catalog)
@@ -193,6 +204,21 @@ class FleetReconciler:
         head = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [{**head, **item} for item in answer.get("items") or ()]
 
+    def _refused_by_quota(self, inference_set: Object) -> Generator[Request, Object, str]:
+        """Why the pods of a surge would be refused; empty where they would not, or nobody may look."""
+        found: list[list[Object]] = []
+        for kind in (RESOURCE_QUOTA, LIMIT_RANGE):
+            try:
+                answer = yield Request("GET", kind.path(key_of(inference_set).namespace))
+            except ApiError as error:
+                if error.status not in (401, 403, 404):
+                    raise
+                answer = {}
+            found.append(answer.get("items") or [])
+            if not found[0]:
+                return ""
+        return refused_by_quota(self._surge_of(inference_set), self._settings, *found)
+
     def _record(self, inference_set: Object, record: history.Record) -> Generator[Request, Object, int]:
         if record.present is None:
             try:
@@ -210,7 +236,8 @@ class FleetReconciler:
 
     def _act(
         self, inference_set: Object, decision: Decision, live: list[Object], number: int
-    ) -> Generator[Request, Object, None]:
+    ) -> Generator[Request, Object, str]:
+        """Carry out a decision; returns why a surge is refused, which is nobody's failure."""
         for one in decision.delete:
             deletion = request.delete(
                 api.WORKSPACE_V1BETA1, *key_of(one.workspace), uid=uid_of(one.workspace)
@@ -218,15 +245,23 @@ class FleetReconciler:
             yield from steps.delete_if_present(deletion)
         for one in decision.change:
             yield self._change(inference_set, one, number)
-        taken = {key_of(one).name for one in live}
-        for name in islice(replicas.free_names(inference_set, taken), decision.create):
+        taken, namespace = {key_of(one).name for one in live}, key_of(inference_set).namespace
+        free = (
+            name
+            for name in replicas.free_names(inference_set, taken)
+            if not self._is_used(ObjectKey(namespace, name))
+        )
+        for name in islice(free, decision.create):
             try:
                 yield request.create(
                     api.WORKSPACE_V1BETA1, self._stamp(self._new(inference_set, name), number)
                 )
             except ApiError as error:
+                if decision.is_surge and final_refusals.is_final(error):
+                    return str(error)
                 if error.reason != "AlreadyExists":
                     raise
+        return ""
 
     def _change(self, inference_set: Object, one: Replica, number: int) -> Request:
         """Make a Workspace as the template says; a 409 when somebody else wrote it meanwhile."""

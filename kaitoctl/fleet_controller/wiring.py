@@ -13,7 +13,7 @@ from kaitoctl.fleet_controller.reconcile import FleetReconciler, FleetStores, se
 from kaitoctl.kaito import api
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.fleet import history, kinds
-from kaitoctl.kube.objects import CONTROLLER_REVISION, Kind, Object, without_managed_fields
+from kaitoctl.kube.objects import CONTROLLER_REVISION, Kind, Object, ObjectKey, without_managed_fields
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Controller, ReconcileResult, own_key, owner_keys, run_all
 from kaitoctl.reconcile.generator_driver import Sender
@@ -44,6 +44,7 @@ async def run(
     sender: Sender | None = None,
     observer: Callable[[ReconcileResult], None] | None = None,
     room: Callable[[Object], str] = lambda workspace: "",
+    is_used: Callable[[ObjectKey], bool] = lambda key: False,
 ) -> None:
     """Manage all InferenceSets of a namespace (of all namespaces when empty) until cancelled.
 
@@ -59,6 +60,7 @@ async def run(
         sender: carries out the reconciler's requests instead of `client`: a dry run's.
         observer: called with every reconcile that ended.
         room: as in `FleetReconciler`.
+        is_used: likewise.
     """
 
     async def manage(kind: Kind) -> None:
@@ -67,7 +69,7 @@ async def run(
         controller = Controller(
             "inferenceset",
             sender or client,
-            FleetReconciler(stores, settings or Settings(), kind=kind, room=room).reconcile,
+            FleetReconciler(stores, settings or Settings(), kind=kind, room=room, is_used=is_used).reconcile,
             workers=workers,
             resync_s=_RESYNC_S,
             allowed=allowed,

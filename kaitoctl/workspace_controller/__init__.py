@@ -16,6 +16,7 @@ from kaitoctl.workspace_controller.decisions import (
     node_shape,
     pod_gpus,
     refusal_of,
+    workload_of,
 )
 from kaitoctl.workspace_controller.model_config import config_name, context_in
 from kaitoctl.workspace_controller.node_pools import MANAGED_POOLS
@@ -42,4 +43,5 @@ __all__ = [
     "refusal_of",
     "run",
     "transform_of",
+    "workload_of",
 ]

@@ -261,3 +261,17 @@ def gpus_of(workload: Object) -> int:
 def conflict(kind: Kind, key: ObjectKey, owner: str) -> str:
     """The words for an object of ours that is somebody else's."""
     return f"{kind.kind} {key} exists and is not this Workspace's (controller: {owner}); it is left alone"
+
+
+def workload_of(workspace: Object, settings: Settings) -> Object | None:
+    """What a Workspace that might be made would run in; None where nothing would be built.
+
+    A tuning Workspace is left out: it names its output elsewhere, and has one pod.
+    """
+    settings = desired.with_image_generation(workspace, settings)
+    if workspace.get("tuning") or desired.refusal(workspace, settings):
+        return None
+    sized = desired.with_node_count(workspace, settings)
+    gpus = node_check.gpus_per_pod(sized, (), settings.catalog)
+    made = children_of(sized, gpus=gpus, settings=settings)
+    return next((one.manifest for one in made if one.kind in WORKLOADS and one.kind is not JOB), None)

@@ -9,10 +9,19 @@ from typing import Any
 import pytest
 from fleet_world import KEY, SET, WORKSPACE, FleetWorld, adapter, inference_set
 
+from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.fleet import status as status_
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, annotations_of, dig, key_of, labels_of, uid_of
+from kaitoctl.kube.objects import (
+    CONTROLLER_REVISION,
+    Object,
+    annotations_of,
+    dig,
+    key_of,
+    labels_of,
+    uid_of,
+)
 from kaitoctl.kube.request import Request
 
 
@@ -153,6 +162,91 @@ def test_no_surge_without_room_and_the_status_says_so(world: FleetWorld) -> None
     world.room = lambda workspace: ""
     world.settle()
     assert world.condition(status_.ROLLOUT)["status"] == "True"
+
+
+def quota(world: FleetWorld, gpus: int) -> None:
+    """A quota of the namespace, all of it used by what there is."""
+    hard = {"requests.nvidia.com/gpu": str(gpus)}
+    status = {"hard": hard, "used": {"requests.nvidia.com/gpu": str(len(world.live))}}
+    metadata = {"name": "team", "namespace": KEY.namespace}
+    world.quotas = [{"metadata": metadata, "spec": {"hard": hard}, "status": status}]
+
+
+def test_no_surge_that_a_quota_forbids_and_the_status_says_which(world: FleetWorld) -> None:
+    strategy = rolling(maxUnavailable=0, maxSurge=1)
+    world.apply(changed(inference_set(3), updateStrategy=strategy))
+    world.settle()
+    quota(world, 3)
+    names = {key_of(one).name for one in world.live}
+    world.apply(changed(inference_set(3, adapters=[adapter("a")]), updateStrategy=strategy))
+    world.settle()
+    assert {key_of(one).name for one in world.live} == names
+    found = world.condition(status_.ROLLOUT)
+    assert (found["status"], found["reason"]) == ("False", "NoRoom")
+    assert "no replica can be added: quota team has room for none" in found["message"]
+    assert world.condition(status_.READY)["status"] == "True"
+    before = len(world.requests)
+    world.reconcile()
+    assert writes(world, before) == [], "it waits without writing"
+    quota(world, 4)
+    world.settle()
+    assert world.condition(status_.ROLLOUT)["status"] == "True"
+
+
+def test_a_quota_that_forbids_a_surge_leaves_what_may_be_away(world: FleetWorld) -> None:
+    strategy = rolling(maxUnavailable=1, maxSurge=1)
+    world.apply(changed(inference_set(3), updateStrategy=strategy))
+    world.settle()
+    quota(world, 3)
+    most = [3]
+    world.check = lambda asked: most.append(len(world.live))
+    world.apply(changed(inference_set(3, adapters=[adapter("a")]), updateStrategy=strategy))
+    world.settle(at_a_time=1)
+    assert max(most) == 3
+    assert all(one["inference"].get("adapters") for one in world.live)
+    assert world.condition(status_.ROLLOUT)["status"] == "True"
+
+
+@pytest.mark.parametrize("away", [0, 1])
+def test_a_surge_that_the_server_refuses_is_no_failure_of_the_set(world: FleetWorld, away: int) -> None:
+    """Such as by a quota of Workspaces, or by a webhook."""
+    strategy = rolling(maxUnavailable=away, maxSurge=1)
+    world.apply(changed(inference_set(2), updateStrategy=strategy))
+    world.settle()
+    send = world.do
+
+    def refusing(asked: Request) -> Object:
+        if asked.method == "POST" and asked.path.endswith("/workspaces"):
+            raise ApiError(403, "Forbidden", "exceeded quota: count/workspaces.kaito.sh")
+        return send(asked)
+
+    world.do = refusing  # type: ignore[method-assign]
+    world.apply(changed(inference_set(2, adapters=[adapter("a")]), updateStrategy=strategy))
+    for _ in range(8):
+        world.reconcile()
+        world.workspaces_move()
+    assert world.condition(status_.READY)["status"] == "True"
+    found = world.condition(status_.ROLLOUT)
+    if away:
+        assert found["status"] == "True"
+    else:
+        assert found["reason"] == "NoRoom"
+        assert "exceeded quota" in found["message"]
+
+
+def test_a_name_of_which_nodes_are_left_is_not_used_again(world: FleetWorld) -> None:
+    world.apply(inference_set(1))
+    world.settle()
+    (first,) = (key_of(one) for one in world.live)
+    world.is_used = lambda key: key == first
+    world.apply(inference_set(0))
+    world.settle()
+    world.apply(inference_set(2))
+    world.settle()
+    again = {key_of(one) for one in world.live}
+    assert (len(again), first in again) == (2, False)
+    world.reconcile()
+    assert {key_of(one) for one in world.live} == again
 
 
 def test_a_canary_then_all(world: FleetWorld) -> None:

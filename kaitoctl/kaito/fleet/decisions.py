@@ -83,12 +83,14 @@ class Decision:
         delete: which to delete.
         change: which to patch.
         rollout: how far the template has come.
+        is_surge: whether what is made is more than wanted.
     """
 
     create: int = 0
     delete: tuple[Replica, ...] = ()
     change: tuple[Replica, ...] = ()
     rollout: Rollout = field(default_factory=lambda: Rollout("Complete", ""))
+    is_surge: bool = False
 
     @property
     def is_nothing(self) -> bool:
@@ -164,7 +166,8 @@ def decide(
     if not is_rolling:
         return Decision(change=labels, rollout=rollout)
     step = _roll(wanted, live, outdated, strategy, room)
-    return Decision(step.create, step.delete, (*labels, *step.change), step.rollout or rollout)
+    changes = (*labels, *step.change)
+    return Decision(step.create, step.delete, changes, step.rollout or rollout, is_surge=bool(step.create))
 
 
 def _where(live: Sequence[Replica], outdated: Sequence[Replica], strategy: Strategy, wanted: int) -> Rollout:
