@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from controlplane.plane import ControlPlane
-from fleet_world import KEY, SET, WORKSPACE, adapter, inference_set
+from fleet_world import SET, WORKSPACE, adapter, inference_set
 
 from kaitoctl import fleet_controller
 from kaitoctl.kaito import api as kaito
@@ -23,14 +23,30 @@ ROLES = {
 }
 
 
+SPACE = "fleets-story"
+"""A namespace of its own: what others leave behind in theirs would be counted as replicas."""
+
+KEY = (SPACE, "phis")
+
+
 async def live(client: Client) -> list[Object]:
-    return [one for one in (await client.list(WORKSPACE, "default")).items if not is_being_deleted(one)]
+    return [one for one in (await client.list(WORKSPACE, SPACE)).items if not is_being_deleted(one)]
 
 
-async def until(question: Callable[[], Awaitable[bool]], seconds: float = 180) -> None:
-    async with asyncio.timeout(seconds):
-        while not await question():  # noqa: ASYNC110 - of a server that is asked
-            await asyncio.sleep(0.2)
+async def until(
+    client: Client, controller: asyncio.Task[None], question: Callable[[], Awaitable[bool]]
+) -> None:
+    """Until it is so; a controller that has ended says why, and one that gets nowhere how far it is."""
+    try:
+        async with asyncio.timeout(180):
+            while not await question():
+                if controller.done():
+                    controller.result()
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        sets = (await client.list(SET, SPACE)).items
+        there = (await client.list(WORKSPACE, SPACE)).items
+        raise AssertionError(f"it never got there: {sets} {there}") from None
 
 
 async def serve_all(client: Client) -> None:
@@ -50,11 +66,15 @@ async def serve_all(client: Client) -> None:
 
 
 def test_a_set_is_made_scaled_rolled_over_and_deleted(control_plane: ControlPlane) -> None:
+    control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+
     async def story() -> None:
         async with connect(kubeconfig=control_plane.kubeconfig) as client:
-            running = asyncio.create_task(fleet_controller.run(client, namespace="default"))
+            running = asyncio.create_task(fleet_controller.run(client, namespace=SPACE))
             try:
-                await client.send(request.create(SET, inference_set(2)))
+                made = inference_set(2)
+                made["metadata"]["namespace"] = SPACE
+                await client.send(request.create(SET, made))
 
                 async def there(number: int) -> bool:
                     await serve_all(client)
@@ -62,10 +82,10 @@ def test_a_set_is_made_scaled_rolled_over_and_deleted(control_plane: ControlPlan
                     ready = int((found.get("status") or {}).get("readyReplicas") or 0)
                     return len(await live(client)) == number == ready
 
-                await until(lambda: there(2))
+                await until(client, running, lambda: there(2))
                 patch, scale = {"spec": {"replicas": 3}}, f"{SET.path(*KEY)}/scale"
                 await client.send(Request("PATCH", scale, body=patch, content_type=MERGE_PATCH))
-                await until(lambda: there(3))
+                await until(client, running, lambda: there(3))
                 found = await client.send(Request("GET", scale))
                 assert found["status"] == {
                     "replicas": 3,
@@ -80,13 +100,13 @@ def test_a_set_is_made_scaled_rolled_over_and_deleted(control_plane: ControlPlan
                     is_over = conditions.is_true(found, status_.ROLLOUT, generation=generation_of(found))
                     return is_over and all("adapters" in one["inference"] for one in await live(client))
 
-                await until(rolled)
+                await until(client, running, rolled)
                 await client.send(request.delete(SET, *KEY))
 
                 async def gone() -> bool:
-                    return await live(client) == [] and (await client.list(SET, "default")).items == []
+                    return await live(client) == [] and (await client.list(SET, SPACE)).items == []
 
-                await until(gone)
+                await until(client, running, gone)
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
