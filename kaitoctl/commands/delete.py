@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from kaitoctl.advice import Advice, Command
+from kaitoctl.advice import Command
 from kaitoctl.commands import consent, files, option_values, ownership_warnings
 from kaitoctl.commands.cluster import connected, explain_refusal, no_such, together, workspace_kind
-from kaitoctl.commands.name_lookup import roles_at
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, TimedOut
-from kaitoctl.kaito import convert
+from kaitoctl.kaito import api, convert
 from kaitoctl.kaito.deletion import Consequences, consequences, remaining
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.snapshot import node_names
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import POD, ObjectKey, dig, is_being_deleted, key_of, uid_of
+from kaitoctl.kube.objects import POD, ObjectKey, is_being_deleted, is_controlled_by, key_of, uid_of
 from kaitoctl.kube.pod_state import UNFINISHED
 from kaitoctl.screens import layout, output
 
@@ -40,6 +39,8 @@ _LOOK_AGAIN_S = 1.0
 TIMEOUT_S = 1200.0
 """For so long it is waited until all is gone."""
 _MOST_NAMED = 3
+_TITLES = {one.kind.lower(): one.kind for one in kinds.KINDS}
+_SET, _ROLES = _TITLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,19 @@ class Deletion:
 
 
 class _Named(NamedTuple):
-    """What is named: the Workspace of this key, or else the set; a set alone where a kind says so."""
+    """What is named: the Workspace of this key, or else the fleet; of one kind alone where that is said."""
 
     key: ObjectKey
-    is_set: bool = False
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A set or a MultiRoleInference that is to go, and its Workspaces with it."""
+
+    kind: Kind
+    obj: Object
+    words: str
 
 
 def delete(
@@ -88,39 +98,27 @@ def delete(
 
 def _parse_name(text: str) -> _Named:
     found = option_values.parse_name(text)
-    if found.kind == "multiroleinference":
-        raise InputError(
-            f"{text[:80]!r}: a MultiRoleInference is not deleted here", hint=_of_roles(found.name)
-        )
-    return _Named(ObjectKey("", found.name), found.kind == "inferenceset")
-
-
-def _of_roles(name: str, *where: str) -> Advice:
-    asked = Command("kubectl delete multiroleinference", name, *where)
-    return asked + " ends both of its InferenceSets, and the nodes bought for them go"
+    return _Named(ObjectKey("", found.name), "" if found.kind == "workspace" else found.kind)
 
 
 def _keys_in(given: Manifests) -> list[_Named]:
-    """The Workspaces and sets of some manifests, by name; their contents do not matter."""
+    """The Workspaces and fleets of some manifests, by name; their contents do not matter."""
     found: dict[_Named, None] = {}
     documents = files.objects_of(given)
     for file, objects in documents.items():
         for obj in objects:
             metadata = obj.get("metadata")
-            is_set = kinds.is_set(obj)
-            if not is_set and not convert.is_workspace(obj) and obj.get("kind") != "Workspace":
+            is_fleet = kinds.is_set(obj) or kinds.is_multi_role(obj)
+            if not is_fleet and not convert.is_workspace(obj) and obj.get("kind") != "Workspace":
                 output.note(f"{file}: {str(obj.get('kind'))[:63]} is no Workspace; it stays")
             elif not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
                 raise InputError(f"{file}: a {obj['kind']} without metadata.name")
             else:
                 name = option_values.workspace_name(metadata["name"])
-                found[_Named(ObjectKey(str(metadata.get("namespace") or ""), name), is_set)] = None
+                kind = str(obj["kind"]).lower() if is_fleet else ""
+                found[_Named(ObjectKey(str(metadata.get("namespace") or ""), name), kind)] = None
     if not found:
-        pairs = [obj for objects in documents.values() for obj in objects if kinds.is_multi_role(obj)]
-        hint = _of_roles(str(dig(pairs[0], "metadata", "name"))) if pairs else ""
-        raise InputError(
-            f"{', '.join(documents)}: there is no Workspace and no InferenceSet in it", hint=hint
-        )
+        raise InputError(f"{', '.join(documents)}: there is no Workspace and no InferenceSet in it")
     return list(found)
 
 
@@ -135,53 +133,81 @@ async def _delete(
     async with connected(target) as client:
         here = client.namespace
         keys = [one._replace(key=ObjectKey(one.key.namespace or here, one.key.name)) for one in named]
-        deletions, sets, missing = await _deletions(client, keys)
+        deletions, wholes, missing = await _deletions(client, keys)
         if missing and not ignore_not_found:
             raise missing[0]
-        for fleet in sets:
-            output.step(f"{set_words(fleet)} will be deleted")
+        for one in wholes:
+            output.step(f"{one.words} will be deleted")
+            ownership_warnings.warn(target, one.obj)
         for deletion in deletions:
             show(target, deletion)
-        if not (deletions or sets) or dry_run == "client":
+        if not (deletions or wholes) or dry_run == "client":
             return 0
         is_dry = dry_run == "server"
         if not is_dry:
-            await _agree(deletions, sets, yes=yes)
-        for fleet in sets:
-            await send(client, kinds.kind_of(fleet.inference_set), fleet.inference_set, dry_run=is_dry)
+            await _agree(deletions, wholes, yes=yes)
+        for one in wholes:
+            await send(client, one.kind, one.obj, dry_run=is_dry)
         for deletion in deletions:
             if not deletion.of_set:
                 await send(client, deletion.kind, deletion.workspace, dry_run=is_dry)
         if dry_run == "none" and timeout_s is not None:
+            began = asyncio.get_running_loop().time()
             await wait_gone(client, target, deletions, timeout_s)
+            for one in wholes:
+                await _until_whole_is_gone(client, one, began, timeout_s)
     return 0
 
 
 async def _deletions(
     client: Client, named: Sequence[_Named]
-) -> tuple[list[Deletion], list[Fleet], list[KaitoctlError]]:
-    """What each deletion would lead to, the sets among them, and the names that nothing has."""
-    deletions: list[Deletion] = []
-    sets: list[Fleet] = []
+) -> tuple[list[Deletion], list[_Whole], list[KaitoctlError]]:
+    """What each deletion would lead to, the fleets among them, and the names that nothing has."""
+    deletions: dict[ObjectKey, Deletion] = {}
+    wholes: list[_Whole] = []
     missing: list[KaitoctlError] = []
-    for key, is_set in named:
-        found = None if is_set else await deletion_of(client, key)
+    for key, kind in named:
+        found = None if kind else await deletion_of(client, key)
         if found is not None:
-            deletions.append(found)
-        elif (fleet := await fleet_at(client, key)) is not None:
-            sets.append(fleet)
-            members = [
-                await deletion_of(client, key_of(one.workspace), of_set=True) for one in fleet.replicas
-            ]
-            deletions += [one for one in members if one is not None]
-        elif is_set:
-            missing.append(ApiError(404, "NotFound", f"InferenceSet {key} not found"))
-        elif (roles := await roles_at(client, key)) is not None:
-            roles.hint = _of_roles(key.name, "-n", key.namespace)
-            missing.append(roles)
+            deletions.setdefault(key, found)
+            continue
+        fleet = None if kind == _ROLES else await fleet_at(client, key)
+        roles = None if fleet is not None or kind == _SET else await _roles_at(client, key)
+        if fleet is not None:
+            wholes.append(_Whole(kinds.kind_of(fleet.inference_set), fleet.inference_set, set_words(fleet)))
+        elif roles is not None:
+            wholes.append(roles[0])
+        elif kind:
+            missing.append(ApiError(404, "NotFound", f"{_TITLES[kind]} {key} not found"))
         else:
             missing.append(await no_such(client, await workspace_kind(client), key))
-    return deletions, sets, missing
+        for one in [fleet] if fleet is not None else roles[1] if roles is not None else ():
+            for replica in one.replicas:
+                if member := await deletion_of(client, key_of(replica.workspace), of_set=True):
+                    deletions[member.key] = member
+    return list(deletions.values()), wholes, missing
+
+
+async def _roles_at(client: Client, key: ObjectKey) -> tuple[_Whole, list[Fleet]] | None:
+    """A MultiRoleInference and the sets that are its own; None when there is none of that name."""
+    kind = api.MULTI_ROLE_INFERENCE
+    try:
+        found = await client.send(request.get(kind, *key))
+    except ApiError as error:
+        if error.status not in (401, 403, 404):
+            raise
+        return None
+    found = {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+    sets = [
+        one
+        for role in api.INFERENCE_ROLES
+        if (one := await fleet_at(client, ObjectKey(key.namespace, f"{key.name}-{role}"))) is not None
+        and is_controlled_by(one.inference_set, found)
+    ]
+    number = sum(len(one.replicas) for one in sets)
+    counted = f"{len(sets)} {plural('InferenceSet', len(sets))} and {number} {plural('Workspace', number)}"
+    words = f"MultiRoleInference {key}" + (f", with its {counted}" if sets else "")
+    return _Whole(kind, found, words), sets
 
 
 async def deletion_of(client: Client, key: ObjectKey, *, of_set: bool = False) -> Deletion | None:
@@ -220,14 +246,14 @@ def show(target: Target, deletion: Deletion) -> None:
         output.note(line)
 
 
-async def _agree(deletions: Sequence[Deletion], sets: Sequence[Fleet], *, yes: bool) -> None:
+async def _agree(deletions: Sequence[Deletion], wholes: Sequence[_Whole], *, yes: bool) -> None:
     new = [item for item in deletions if not is_being_deleted(item.workspace)]
-    if not (new or sets):
+    if not (new or wholes):
         return
     consent.require_yes_or_tty(yes=yes)
     if not yes:
         of_none = [f"Workspace {one.key}" for one in new if not one.of_set]
-        names = [*map(set_words, sets), *of_none]
+        names = [*(one.words for one in wholes), *of_none]
         what = " and ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} objects listed above"
         await consent.confirm(f"Delete {what}?")
 
@@ -278,6 +304,37 @@ async def wait_gone(client: Client, target: Target, deletions: Sequence[Deletion
         raise TimedOut(
             f"Workspace {key} is not gone after {layout.elapsed(timeout_s)}{left_over}{cause}",
             hint=Command("kaitoctl why", key.name, "-n", key.namespace),
+        ) from None
+
+
+async def _until_whole_is_gone(client: Client, whole: _Whole, began: float, timeout_s: float) -> None:
+    """Until a fleet itself is gone: its controller takes the finalizer off once it has done its part.
+
+    Raises:
+        TimedOut: it is still there.
+    """
+    key, title, holding = key_of(whole.obj), f"{whole.kind.kind} {key_of(whole.obj)}", ""
+    try:
+        async with asyncio.timeout_at(began + timeout_s + _LOOK_AGAIN_S):
+            while True:
+                try:
+                    found = await client.send(request.get(whole.kind, *key))
+                except ApiError as error:
+                    if error.status != 404:
+                        raise
+                    return
+                if uid_of(found) != uid_of(whole.obj):
+                    return
+                before, holding = holding, ", ".join(found["metadata"].get("finalizers") or ())
+                if holding and holding != before:
+                    output.step(f"{title}: waiting for its controller to remove {holding}")
+                await asyncio.sleep(_LOOK_AGAIN_S)
+    except TimeoutError:
+        held = f": {holding} is still there" if holding else ""
+        raise TimedOut(
+            f"{title} is not gone after {layout.elapsed(timeout_s)}{held}",
+            hint=Command("kubectl describe", whole.kind.plural, key.name, "-n", key.namespace)
+            + " shows it; is the controller of its kind running?",
         ) from None
 
 

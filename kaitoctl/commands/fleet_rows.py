@@ -1,4 +1,4 @@
-"""InferenceSets of the list of `status`, each with its Workspaces as they were listed."""
+"""Fleets of the list of `status`: InferenceSets with their Workspaces as listed, and MultiRoleInferences."""
 
 from __future__ import annotations
 
@@ -21,34 +21,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FleetRow:
-    """A set in a list.
+    """A fleet in a list.
 
     Args:
-        fleet: it, with its replicas.
+        obj: it.
+        fleet: a set with its replicas; None for a MultiRoleInference.
         as_json: the same as docs/fleets.md has it.
         words: its state in a line.
     """
 
-    fleet: view.Fleet
+    obj: Object
+    fleet: view.Fleet | None
     as_json: Object
     words: str
 
     @property
     def key(self) -> ObjectKey:
-        """Of the set."""
-        return self.fleet.key
+        """Of the fleet."""
+        return key_of(self.obj)
 
 
-def rows(sets: Iterable[Object], workspaces: Iterable[Object], now: datetime) -> list[FleetRow]:
-    """The sets with those of the Workspaces that are theirs."""
+def rows(
+    sets: Iterable[Object], roles: Iterable[Object], workspaces: Iterable[Object], now: datetime
+) -> list[FleetRow]:
+    """The sets with those of the Workspaces that are theirs, and the MultiRoleInferences."""
     by_set: dict[ObjectKey, list[Object]] = {}
     for one in workspaces:
         if name := labels_of(one).get(api.LABEL_CREATED_BY_SET):
             by_set.setdefault(ObjectKey(key_of(one).namespace, name), []).append(one)
     found = [view.fleet_of(one, by_set.get(key_of(one), ()), (), now, catalog=SHIPPED) for one in sets]
-    return [FleetRow(one, view.as_json(one), f"{one.state}  {line(one)}") for one in found]
+    made = [FleetRow(one.inference_set, one, view.as_json(one), f"{one.state}  {line(one)}") for one in found]
+    for one in roles:
+        words = f"{view.state_of_roles(one)}  {view.trouble_of_roles(one)}".rstrip()
+        made.append(FleetRow(one, None, view.roles_as_json(one), words))
+    return made
+
+
+def structured(found: Sequence[FleetRow]) -> Object:
+    """The fleets by kind, for the list as JSON; a kind of which there is none is left out."""
+    kinds = {
+        "inferenceSets": [one.as_json for one in found if one.fleet is not None],
+        "multiRoleInferences": [one.as_json for one in found if one.fleet is None],
+    }
+    return {name: some for name, some in kinds.items() if some}
 
 
 def blocks(found: Sequence[FleetRow], now: datetime, *, everywhere: bool) -> list[Block]:
-    """The sets as a table, and a blank line."""
-    return [*fleet_screen.rows_of([one.fleet for one in found], now, everywhere=everywhere), BLANK]
+    """The fleets as a table of each kind, and a blank line after it."""
+    made: list[Block] = []
+    if roles := [one.obj for one in found if one.fleet is None]:
+        made += [*fleet_screen.rows_of_roles(roles, now, everywhere=everywhere), BLANK]
+    if sets := [one.fleet for one in found if one.fleet is not None]:
+        made += [*fleet_screen.rows_of(sets, now, everywhere=everywhere), BLANK]
+    return made

@@ -1,4 +1,4 @@
-"""The InferenceSets of a cluster as they are stored; most clusters have none."""
+"""The InferenceSets and MultiRoleInferences of a cluster as they are stored; most clusters have none."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ async def listed_sets(client: Client, namespace: str) -> list[Object]:
             ({"apiVersion": kind.api_version, "kind": kind.kind, **one} for one in items), key=key_of
         )
     return []
+
+
+async def listed_roles(client: Client, namespace: str) -> list[Object]:
+    """All MultiRoleInferences of a namespace (of all when empty), by key; none where they may not be seen."""
+    kind = api.MULTI_ROLE_INFERENCE
+    try:
+        items = (await client.list(kind, namespace)).items
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return []
+    return sorted(({"apiVersion": kind.api_version, "kind": kind.kind, **one} for one in items), key=key_of)

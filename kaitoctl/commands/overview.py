@@ -122,11 +122,12 @@ class Overview(Observation):
         self._slices = of(ENDPOINT_SLICE)
         self._nodes: dict[str, Informer] = {}
         self._all_nodes: Informer | None = None
-        self._sets = Informer(
-            client, api.INFERENCE_SET, namespace=namespace, fatal_statuses=(404, *NEVER_SHOWN)
+        self._sets, self._roles = (
+            Informer(client, fleet, namespace=namespace, fatal_statuses=(404, *NEVER_SHOWN))
+            for fleet in (api.INFERENCE_SET, api.MULTI_ROLE_INFERENCE)
         )
         if not once and not labels:
-            self._optional = (self._sets,)
+            self._optional = (self._sets, self._roles)
 
     async def start(self) -> None:
         """Start all informers; returns when they have synced."""
@@ -177,9 +178,11 @@ class Overview(Observation):
 
     def sets(self) -> list[Object]:
         """The InferenceSets that are followed, by key; none when the list is made once, or by labels."""
-        kind = api.INFERENCE_SET
-        head = {"apiVersion": kind.api_version, "kind": kind.kind}
-        return [{**head, **self._sets.store[key]} for key in sorted(self._sets.store)]
+        return _titled(api.INFERENCE_SET, self._sets)
+
+    def roles(self) -> list[Object]:
+        """The same of the MultiRoleInferences."""
+        return _titled(api.MULTI_ROLE_INFERENCE, self._roles)
 
     def rows(self) -> tuple[list[Row], dict[str, str]]:
         """The Workspaces as they are now, by key, and what could not be listed.
@@ -222,6 +225,11 @@ class Overview(Observation):
                 unseen=unseen,
             )
             yield key, seen
+
+
+def _titled(kind: Kind, view: Informer) -> list[Object]:
+    head = {"apiVersion": kind.api_version, "kind": kind.kind}
+    return [{**head, **view.store[key]} for key in sorted(view.store)]
 
 
 def _health_of(node: Object) -> Object:

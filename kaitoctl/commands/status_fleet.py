@@ -14,7 +14,7 @@ from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.errors import ApiError, ExitCode, InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.fleet.roles import ROLES
-from kaitoctl.kaito.fleet.view import Fleet, as_json
+from kaitoctl.kaito.fleet.view import ROLE_CONDITIONS, Fleet, as_json, roles_as_json, state_of_roles
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey
@@ -24,9 +24,6 @@ from kaitoctl.screens.layout import BLANK, Block, Paragraph
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Object
-
-_CONDITIONS = ("PrefillReady", "DecodeReady", "InferencePoolReady", "Ready", "Deleting")
 
 
 async def show_fleet(client: Client, target: Target, key: ObjectKey, output_format: str) -> int | None:
@@ -90,23 +87,21 @@ async def _show_roles(client: Client, target: Target, key: ObjectKey, output_for
             raise
         return None
     fleets = [await fleet_at(client, ObjectKey(key.namespace, f"{key.name}-{role}")) for role in ROLES]
-    is_ready = conditions.is_true(found, "Ready")
+    found = {
+        "apiVersion": api.MULTI_ROLE_INFERENCE.api_version,
+        "kind": api.MULTI_ROLE_INFERENCE.kind,
+        **found,
+    }
+    state = state_of_roles(found)
     if option_values.is_structured(output_format):
-        shown: Object = {
-            "kind": api.MULTI_ROLE_INFERENCE.kind,
-            "namespace": key.namespace,
-            "name": key.name,
-            "state": "ready" if is_ready else "progressing",
-            "conditions": {name: (conditions.find(found, name) or {}).get("status") for name in _CONDITIONS},
-            "sets": [as_json(fleet) for fleet in fleets if fleet],
-        }
-        output.write_structured(shown, output_format)
+        sets = [as_json(fleet) for fleet in fleets if fleet]
+        output.write_structured({**roles_as_json(found), "sets": sets}, output_format)
         return 0
-    head = f"MultiRoleInference {key}: {'ready' if is_ready else 'not ready'}"
-    blocks: list[Block] = [Paragraph(head, mark="✔" if is_ready else "-")]
+    head = f"MultiRoleInference {key}: {state.lower()}"
+    blocks: list[Block] = [Paragraph(head, mark="✔" if state == "Ready" else "-")]
     blocks += [
         Paragraph(f"{name} {one.get('status')}: {one.get('message') or ''}", indent=2)
-        for name in _CONDITIONS
+        for name in ROLE_CONDITIONS
         if (one := conditions.find(found, name))
     ]
     for role, fleet in zip(ROLES, fleets, strict=True):

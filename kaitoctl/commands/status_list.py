@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.cluster import connected, no_such
-from kaitoctl.commands.listed_sets import listed_sets
+from kaitoctl.commands.listed_sets import listed_roles, listed_sets
 from kaitoctl.commands.name_lookup import say_missing
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
@@ -52,14 +52,19 @@ async def show_list(target: Target, which: Which, output_format: str) -> None:
             found, unseen = picture.rows()
         rows, found = found, _rows_named(found, which)
         missing = set(which.names) - {row.key.name for row in found}
-        sets = await listed_sets(client, picked) if missing or not (which.names or which.labels) else []
+        sets: list[Object] = []
+        roles: list[Object] = []
+        if missing or not (which.names or which.labels):
+            sets, roles = await asyncio.gather(listed_sets(client, picked), listed_roles(client, picked))
         if which.names:
             sets = [one for one in sets if key_of(one).name in missing]
             missing -= {key_of(one).name for one in sets}
+            roles = [one for one in roles if key_of(one).name in missing]
+            missing -= {key_of(one).name for one in roles}
         gone = [await no_such(client, picture.kind, ObjectKey(where, name)) for name in sorted(missing)]
     for what, reason in unseen.items():
         output.warning(f"{what} cannot be listed, so less is shown: {reason}")
-    made = _fleets(sets, rows, datetime.now(UTC))
+    made = _fleets(sets, roles, rows, datetime.now(UTC))
     _print(found, made, which.everywhere, output_format, datetime.now(UTC), where)
     say_missing(gone)
 
@@ -85,7 +90,7 @@ async def follow_list(target: Target, which: Which, timeout_s: float | None, out
                 await observed.follow_nodes()
                 every = observed.rows()[0]
                 rows, now = _rows_named(every, which), datetime.now(UTC)
-                fleets = _fleets(observed.sets(), every, now)
+                fleets = _fleets(observed.sets(), observed.roles(), every, now)
                 fleets = [one for one in fleets if not which.names or one.key.name in which.names]
                 if picture is None:
                     shown = _print_changes(rows, fleets, shown, now, output_format)
@@ -115,7 +120,7 @@ def _print_changes(
     """A line, or an object, for each that has changed; returns what has been shown by then."""
     stamp = timestamp(now)
     known = {Listed("", row.key): (row.as_json(), f"{row.state}  {row.where}") for row in rows}
-    known |= {Listed("InferenceSet ", one.key): (one.as_json, one.words) for one in fleets}
+    known |= {Listed(f"{one.obj['kind']} ", one.key): (one.as_json, one.words) for one in fleets}
     for one, (value, words) in known.items():
         if one in shown and shown[one][0] == value:
             continue
@@ -132,12 +137,14 @@ def _print_changes(
     return known
 
 
-def _fleets(sets: Sequence[Object], rows: Sequence[Row], now: datetime) -> list[FleetRow]:
-    if not sets:
+def _fleets(
+    sets: Sequence[Object], roles: Sequence[Object], rows: Sequence[Row], now: datetime
+) -> list[FleetRow]:
+    if not (sets or roles):
         return []
     from kaitoctl.commands import fleet_rows  # most clusters have no InferenceSets
 
-    return fleet_rows.rows(sets, [row.workspace for row in rows], now)
+    return fleet_rows.rows(sets, roles, [row.workspace for row in rows], now)
 
 
 def _fleet_blocks(fleets: Sequence[FleetRow], now: datetime, everywhere: bool) -> list[Block]:
@@ -194,11 +201,13 @@ def _print(
         for row in rows:
             output.data(output.resource_name(row.workspace))
         for one in fleets:
-            output.data(output.resource_name(one.fleet.inference_set))
+            output.data(output.resource_name(one.obj))
     elif option_values.is_structured(output_format):
         value: Object = {"workspaces": [row.as_json() for row in rows]}
         if fleets:
-            value["inferenceSets"] = [one.as_json for one in fleets]
+            from kaitoctl.commands import fleet_rows  # most clusters have no InferenceSets
+
+            value |= fleet_rows.structured(fleets)
         output.write_structured(value, output_format)
     elif not rows and not fleets:
         output.step("no Workspaces" + ("" if everywhere else f" in namespace {where}"))

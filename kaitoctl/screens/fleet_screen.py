@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.kaito.fleet import history
 from kaitoctl.kaito.fleet.template import adapters_of
-from kaitoctl.kaito.fleet.view import Fleet, replica_words
-from kaitoctl.kube.objects import annotations_of, dig, key_of
+from kaitoctl.kaito.fleet.view import (
+    ROLE_CONDITIONS,
+    Fleet,
+    replica_words,
+    state_of_roles,
+    trouble_of_roles,
+)
+from kaitoctl.kube import conditions
+from kaitoctl.kube.objects import Object, annotations_of, dig, key_of
 from kaitoctl.screens import layout
 from kaitoctl.screens.layout import BLANK, Block, Cell, Command, Paragraph
 from kaitoctl.screens.status_screen import age, brief
@@ -21,6 +28,7 @@ _MARKS = {"Ready": "✔", "Failed": "✗", "Mixed": "!"}
 _STYLES = {"Ready": "green", "Failed": "red", "Mixed": "yellow", "Deleting": "yellow"}
 _HEADERS = ("REPLICA", "READY", "TEMPLATE", "REVISION", "ADAPTERS", "NODES", "AGE", "MESSAGE")
 _MOST = 4  # replicas with a bar: the table has all
+_ROLES_HEADERS = ("MULTIROLEINFERENCE", "STATE", "PREFILL", "DECODE", "AGE", "MESSAGE")
 _LIST_HEADERS = ("INFERENCESET", "STATE", "READY", "TEMPLATE", "AGE", "MESSAGE")
 
 
@@ -78,4 +86,23 @@ def rows_of(fleets: Sequence[Fleet], now: datetime, *, everywhere: bool) -> list
         ]
         for fleet in fleets
     ]
+    return [layout.table(headers, rows, gap=3, names=2 if everywhere else 1)]
+
+
+def rows_of_roles(found: Sequence[Object], now: datetime, *, everywhere: bool) -> list[Block]:
+    """A row for each MultiRoleInference."""
+    headers = ("NAMESPACE", *_ROLES_HEADERS) if everywhere else _ROLES_HEADERS
+    rows = []
+    for one in found:
+        state, key = state_of_roles(one), key_of(one)
+        rows.append(
+            [
+                *([key.namespace] if everywhere else ()),
+                key.name,
+                Cell(state, spans=((state, _STYLES.get(state, "")),)),
+                *((conditions.find(one, name) or {}).get("status") or "-" for name in ROLE_CONDITIONS[:2]),
+                age(str(one["metadata"].get("creationTimestamp") or ""), now),
+                trouble_of_roles(one),
+            ]
+        )
     return [layout.table(headers, rows, gap=3, names=2 if everywhere else 1)]

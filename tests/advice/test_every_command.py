@@ -64,9 +64,8 @@ CHANGES = {
     "kaitoctl replay": "plays a file",
 }
 # The advices to delete: a webhook configuration that nobody answers, of a KAITO that is gone; and NodeClaims
-# and node pools of Workspaces that are gone, whose nodes nobody uses; and to who wants to delete a
-# MultiRoleInference the command that does.
-DELETES = {"commands/delete.py", "commands/doctor_webhooks.py", "kaito/orphans.py"}
+# and node pools of Workspaces that are gone, whose nodes nobody uses.
+DELETES = {"commands/doctor_webhooks.py", "kaito/orphans.py"}
 
 
 def literals() -> Iterator[tuple[str, str]]:

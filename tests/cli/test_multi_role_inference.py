@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet_world import inference_set
 from shell import Shell
+
+from kaitoctl.kube.objects import owner_reference
 
 NAMESPACE = "roles-named"
 ROLES: dict[str, Any] = {
@@ -80,17 +83,93 @@ def test_what_is_about_several_is_about_both_sets(shell: Shell, roles: None, nam
     assert "duo" in shell.kaitoctl("status", name, "-n", NAMESPACE).stdout
 
 
-def test_who_plans_or_deletes_it_hears_what_does(shell: Shell, roles: None, tmp_path: Path) -> None:
+def test_who_plans_it_hears_what_does(shell: Shell, roles: None, tmp_path: Path) -> None:
     file = tmp_path / "duo.yaml"
     file.write_text(json.dumps(ROLES))
     for words in (("plan",), ("apply", "--yes")):
         done = shell.kaitoctl(*words, "-f", str(file), code=2)
         assert "but MultiRoleInference" in done.stderr
         assert "kaitoctl validate -f FILE" in done.stderr
-    for words, code in ((("duo",), 4), (("multiroleinference/duo",), 2), (("-f", str(file)), 2)):
-        done = shell.kaitoctl("delete", *words, "-n", NAMESPACE, "--yes", code=code)
-        assert "kubectl delete multiroleinference duo" in done.stderr
+
+
+PLURAL = "multiroleinferences.v1alpha1.kaito.sh"
+
+
+def there(shell: Shell, name: str) -> bool:
+    found = shell.get(PLURAL, "-n", NAMESPACE)["items"]
+    return name in [item["metadata"]["name"] for item in found]
+
+
+def test_a_list_has_it_with_its_parts(shell: Shell, roles: None) -> None:
+    text = shell.kaitoctl("status", "-n", NAMESPACE).stdout
+    assert "MULTIROLEINFERENCE   STATE         PREFILL   DECODE   AGE" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("duo ")]
+    assert row.split()[1:4] == ["Progressing", "-", "-"]
+    found = json.loads(shell.kaitoctl("status", "-A", "-o", "json").stdout)
+    (one,) = [item for item in found["multiRoleInferences"] if item["namespace"] == NAMESPACE]
+    assert (one["name"], one["state"], one["conditions"]["Ready"]) == ("duo", "progressing", None)
+    names = shell.kaitoctl("status", "-n", NAMESPACE, "-o", "name").stdout
+    assert "multiroleinference.kaito.sh/duo" in names
+    both = json.loads(shell.kaitoctl("status", "duo", "duo-prefill", "-n", NAMESPACE, "-o", "json").stdout)
+    assert [one["name"] for one in both["multiRoleInferences"]] == ["duo"]
+    assert [one["name"] for one in both["inferenceSets"]] == ["duo-prefill"]
+    done = shell.kaitoctl("status", "-n", NAMESPACE, "-w", "--timeout", "3s", code=124)
+    assert f"MultiRoleInference {NAMESPACE}/duo  Progressing" in done.stdout
+
+
+def family(shell: Shell, name: str, **metadata: Any) -> None:
+    """A MultiRoleInference, one set of its own as KAITO's controller makes it, and a set of somebody else."""
+    shell.apply({**ROLES, "metadata": {**ROLES["metadata"], "name": name, **metadata}})
+    owner = shell.get(PLURAL, name, "-n", NAMESPACE)
+    for role, owners in (("prefill", [owner_reference(owner)]), ("decode", [])):
+        made = inference_set(1)
+        made["metadata"] = {"name": f"{name}-{role}", "namespace": NAMESPACE, "ownerReferences": owners}
+        shell.apply(made)
+        done = shell.kaitoctl("status", f"{name}-{role}", "-n", NAMESPACE, "-w", "--timeout", "90s")
+        assert "1 of 1 replicas ready" in done.stdout
+
+
+def test_it_is_deleted_with_what_is_its_own_and_says_first_what_goes(shell: Shell, roles: None) -> None:
+    family(shell, "pair")
+    workspaces = shell.get("workspaces.v1beta1.kaito.sh", "-n", NAMESPACE)["items"]
+    (own,) = [one["metadata"]["name"] for one in workspaces if "pair-prefill" in one["metadata"]["name"]]
+    done = shell.kaitoctl("delete", "multiroleinference/pair", "-n", NAMESPACE, code=2)
+    words = f"MultiRoleInference {NAMESPACE}/pair, with its 1 InferenceSet and 1 Workspace will be deleted"
+    assert words in done.stderr
+    assert f"Workspace {NAMESPACE}/{own} will be deleted" in done.stderr
+    assert "pair-decode" not in done.stderr
+    assert "no terminal to confirm" in done.stderr
+    for dry_run in ("client", "server"):
+        shell.kaitoctl("delete", "pair", "-n", NAMESPACE, "--dry-run", dry_run)
+    assert there(shell, "pair")
+    done = shell.kaitoctl("delete", "pair", "-n", NAMESPACE, "--yes", "--timeout", "60s")
+    assert f"Workspace {NAMESPACE}/{own} is gone" in done.stderr
+    assert done.stdout == "multiroleinference.kaito.sh/pair deleted\n"
+    assert not there(shell, "pair")
+    left = {
+        one["metadata"]["name"]
+        for one in shell.get("inferencesets.v1beta1.kaito.sh", "-n", NAMESPACE)["items"]
+    }
+    assert "pair-decode" in left
+    assert "pair-prefill" not in left
+    shell.kaitoctl("delete", "pair-decode", "-n", NAMESPACE, "--yes", "--no-wait")
+
+
+def test_a_finalizer_that_nobody_removes_is_named(shell: Shell, roles: None, tmp_path: Path) -> None:
+    held = {**ROLES, "metadata": {**ROLES["metadata"], "name": "held", "finalizers": ["kaito.sh/held"]}}
+    shell.apply(held)
+    file = tmp_path / "held.yaml"
+    file.write_text(json.dumps(held))
+    done = shell.kaitoctl("delete", "-f", str(file), "--yes", "--timeout", "3s", code=124)
     assert (
-        shell.get("multiroleinferences.v1alpha1.kaito.sh", "duo", "-n", NAMESPACE)["metadata"]["name"]
-        == "duo"
+        f"MultiRoleInference {NAMESPACE}/held is not gone after 3s: kaito.sh/held is still there"
+        in done.stderr
     )
+    assert "kubectl describe multiroleinferences held" in done.stderr
+    shell.patch(json.dumps({"metadata": {"finalizers": None}}), PLURAL, "held", "-n", NAMESPACE)
+    assert not there(shell, "held")
+
+
+def test_there_is_none_of_that_name(shell: Shell, roles: None) -> None:
+    done = shell.kaitoctl("delete", "multiroleinference/nowhere", "-n", NAMESPACE, "--yes", code=4)
+    assert f"MultiRoleInference {NAMESPACE}/nowhere not found" in done.stderr

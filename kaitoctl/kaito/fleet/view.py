@@ -27,6 +27,9 @@ from kaitoctl.kube.objects import (
 )
 
 _NODES_COME_UP_S = 600.0
+ROLE_CONDITIONS = ("PrefillReady", "DecodeReady", "InferencePoolReady", "Ready", "Deleting")
+"""What KAITO's controller says of a MultiRoleInference."""
+
 _ALL = "all replicas have the present template"
 
 
@@ -226,6 +229,42 @@ def replica_words(replica: Replica) -> str:
         found = conditions.find(replica.workspace, api.WORKSPACE_SUCCEEDED) or {}
         return str(found.get("message") or "not reconciled yet")
     return "" if replica.is_current else f"older template: {', '.join(replica.differing[:3])}"
+
+
+def state_of_roles(multi_role: Object) -> str:
+    """The state of a MultiRoleInference, as its controller says, in one word."""
+    if is_being_deleted(multi_role):
+        return "Deleting"
+    return "Ready" if conditions.is_true(multi_role, "Ready") else "Progressing"
+
+
+def trouble_of_roles(multi_role: Object) -> str:
+    """The first part of a MultiRoleInference that is not ready, in words; empty when none is told."""
+    if state_of_roles(multi_role) == "Ready":
+        return ""
+    for name in ROLE_CONDITIONS[:-1]:
+        found = conditions.find(multi_role, name)
+        if found and found.get("status") != "True":
+            return (
+                f"{name} {found.get('status')}: {found.get('message') or found.get('reason') or ''}".rstrip(
+                    ": "
+                )
+            )
+    return ""
+
+
+def roles_as_json(multi_role: Object) -> Object:
+    """A MultiRoleInference as docs/fleets.md has it."""
+    key = key_of(multi_role)
+    return {
+        "kind": api.MULTI_ROLE_INFERENCE.kind,
+        "namespace": key.namespace,
+        "name": key.name,
+        "state": state_of_roles(multi_role).lower(),
+        "conditions": {
+            name: (conditions.find(multi_role, name) or {}).get("status") for name in ROLE_CONDITIONS
+        },
+    }
 
 
 def as_json(fleet: Fleet) -> Object:
