@@ -11,10 +11,9 @@ As the Workspace's reconciler it is a generator without I/O. Rules that hold in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 
 from kaitoctl.errors import ApiError
 from kaitoctl.fleet_controller.replica_capacity import refused_by_quota
@@ -251,17 +250,39 @@ class FleetReconciler:
             for name in replicas.free_names(inference_set, taken)
             if not self._is_used(ObjectKey(namespace, name))
         )
-        for name in islice(free, decision.create):
+        for _ in range(decision.create):
             try:
-                yield request.create(
-                    api.WORKSPACE_V1BETA1, self._stamp(self._new(inference_set, name), number)
-                )
+                yield from self._create(inference_set, free, number)
             except ApiError as error:
                 if decision.is_surge and final_refusals.is_final(error):
                     return str(error)
+                raise
+        return ""
+
+    def _create(
+        self, inference_set: Object, names: Iterator[str], number: int
+    ) -> Generator[Request, Object, None]:
+        """Make one Workspace, by the first of the names that is free.
+
+        A name may be taken without showing in the list: another controller has just made it, or somebody
+        took the label off, which is put on again; what is not the set's own, such as an orphan, keeps it.
+        """
+        kind, namespace = api.WORKSPACE_V1BETA1, key_of(inference_set).namespace
+        for name in names:
+            try:
+                yield request.create(kind, self._stamp(self._new(inference_set, name), number))
+            except ApiError as error:
                 if error.reason != "AlreadyExists":
                     raise
-        return ""
+            else:
+                return
+            there = yield from steps.read_optional(request.get(kind, namespace, name))
+            if there is None or is_controlled_by(there, inference_set):
+                label = {api.LABEL_CREATED_BY_SET: key_of(inference_set).name}
+                if there is not None and label.items() - labels_of(there).items():
+                    patch = {"metadata": {"labels": label, "uid": uid_of(there)}}
+                    yield request.merge_patch(kind, namespace, name, patch, manager=MANAGER)
+                return
 
     def _change(self, inference_set: Object, one: Replica, number: int) -> Request:
         """Make a Workspace as the template says; a 409 when somebody else wrote it meanwhile."""

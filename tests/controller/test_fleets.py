@@ -249,6 +249,60 @@ def test_a_name_of_which_nodes_are_left_is_not_used_again(world: FleetWorld) -> 
     assert {key_of(one) for one in world.live} == again
 
 
+def edit(world: FleetWorld, **metadata: Any) -> Object:
+    """Somebody edits the metadata of a replica by hand; returns it as it was."""
+    one = world.live[0]
+    patch = request.merge_patch(WORKSPACE, *key_of(one), {"metadata": metadata}, manager="user")
+    world.do(patch)
+    return one
+
+
+def test_a_replica_without_its_label_gets_it_back(world: FleetWorld) -> None:
+    world.apply(inference_set(2))
+    world.settle()
+    uids = {uid_of(one) for one in world.live}
+    edit(world, labels={kaito.LABEL_CREATED_BY_SET: None})
+    world.settle()
+    assert {uid_of(one) for one in world.live} == uids
+    assert all(labels_of(one)[kaito.LABEL_CREATED_BY_SET] == "phis" for one in world.live)
+    assert world.condition(status_.READY)["status"] == "True"
+
+
+@pytest.mark.parametrize("labels", [{}, {kaito.LABEL_CREATED_BY_SET: None}])
+def test_an_orphan_keeps_its_name_and_another_takes_its_place(
+    world: FleetWorld, labels: dict[str, None]
+) -> None:
+    world.apply(inference_set(2))
+    world.settle()
+    orphan = edit(world, ownerReferences=None, labels=labels)
+    world.settle()
+    assert len(world.live) == 3
+    assert uid_of(orphan) in {uid_of(one) for one in world.live}
+    assert world.condition(status_.READY)["status"] == "True"
+    assert world.the_set["status"]["readyReplicas"] == 2
+    world.apply(inference_set(0))
+    world.settle()
+    assert [uid_of(one) for one in world.live] == [uid_of(orphan)]
+
+
+def test_an_autoscaler_does_not_end_a_canary(world: FleetWorld) -> None:
+    world.apply(inference_set(3))
+    world.settle()
+    old = {uid_of(one) for one in world.live}
+    strategy = rolling(partition=2)
+    world.apply(changed(inference_set(3, adapters=[adapter("a")]), updateStrategy=strategy))
+    world.settle()
+    scale = f"{SET.path(*KEY)}/scale"
+    for number in (5, 2):
+        patch = {"spec": {"replicas": number}}
+        world.do(Request("PATCH", scale, body=patch, content_type="application/merge-patch+json"))
+        world.settle()
+        assert len(world.live) == number
+        assert sum("adapters" not in one["inference"] for one in world.live) == 2
+    assert {uid_of(one) for one in world.live} <= old
+    assert world.condition(status_.ROLLOUT)["reason"] == "Canary"
+
+
 def test_a_canary_then_all(world: FleetWorld) -> None:
     world.apply(inference_set(3))
     world.settle()

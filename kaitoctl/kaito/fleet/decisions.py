@@ -4,7 +4,8 @@ One step at a time: what is decided holds for the Workspaces as they are now, an
 looked at again. Laws:
 - no step takes ready replicas below what is wanted, less `max_unavailable`;
 - a Workspace that is made is made from the present template;
-- what is to go is what costs least: what is not ready, then what has an older template, then the youngest.
+- what is to go is what costs least: what is not ready, then what has an older template and is not to keep it,
+  then the youngest.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def decide(
         return Decision(create=wanted - len(live), change=labels, rollout=rollout)
     most = wanted + (strategy.max_surge if is_rolling else 0)
     if len(live) > most:
-        going = _surplus(live, len(live) - most, wanted)
+        going = _surplus(live, len(live) - most, wanted, strategy.keep)
         return Decision(delete=going, change=labels, rollout=rollout)
     if not is_rolling:
         return Decision(change=labels, rollout=rollout)
@@ -213,11 +214,22 @@ def cheapest(replica: Replica) -> tuple[bool, bool, float]:
     return replica.is_ready, replica.is_current, -since(replica.workspace).timestamp()
 
 
-def _surplus(live: Sequence[Replica], number: int, wanted: int) -> tuple[Replica, ...]:
+def deletion_order(live: Iterable[Replica], keep: int) -> list[Replica]:
+    """What goes first when there are too many: what costs least, and last what is to keep an older template.
+
+    Else an autoscaler that takes replicas away would end a canary, by leaving nothing but canaries.
+    """
+    order = sorted(live, key=cheapest)
+    older = [one for one in order if one.is_ready and not one.is_current]
+    kept = older[max(0, len(older) - keep) :]
+    return [*(one for one in order if one not in kept), *kept]
+
+
+def _surplus(live: Sequence[Replica], number: int, wanted: int, keep: int) -> tuple[Replica, ...]:
     """Which of too many to delete: never a ready one that is needed."""
     spare = sum(one.is_ready for one in live) - wanted
     going: list[Replica] = []
-    for one in sorted(live, key=cheapest):
+    for one in deletion_order(live, keep):
         if len(going) == number or (one.is_ready and spare <= 0):
             break
         going.append(one)

@@ -9,7 +9,7 @@ from itertools import islice
 
 from kaitoctl.kaito import api, merging, node_check, validation
 from kaitoctl.kaito.fleet import validation as of_fleets
-from kaitoctl.kaito.fleet.decisions import carried, cheapest, replica_of
+from kaitoctl.kaito.fleet.decisions import carried, deletion_order, replica_of
 from kaitoctl.kaito.fleet.replicas import free_names, wanted_replicas, workspace_of
 from kaitoctl.kaito.fleet.strategy import strategy_of
 from kaitoctl.kaito.planning.change import Trial, identity
@@ -64,7 +64,7 @@ def effects_of_set(trial: Trial, workspaces: Iterable[Object], now: datetime, *,
     members = [replica_of(after, one, now, _AT_MOST_S) for one in live]
     wanted = wanted_replicas(after)
     names = islice(free_names(after, {key_of(one).name for one in own}), max(0, wanted - len(live)))
-    going = sorted(members, key=cheapest)[: max(0, len(members) - wanted)]
+    going = deletion_order(members, strategy_of(after).keep)[: max(0, len(members) - wanted)]
     staying = [one for one in members if one not in going]
     rolled = tuple(one.name for one in carried(wanted, staying, strategy_of(after))) if is_own else ()
     return SetEffects(
