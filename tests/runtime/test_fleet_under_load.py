@@ -42,6 +42,7 @@ from kaitoctl.sandbox.cluster import cluster
 
 SET, WORKSPACE = kaito.INFERENCE_SET, kaito.WORKSPACE_V1BETA1
 CLIENTS, REPLICAS = 2, 3
+SPEED = 30.0
 BUDGET = CLIENTS * REPLICAS
 PATH = "/api/v1/namespaces/default/services/phis-all:80/proxy/v1/chat/completions"
 PROMPT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4, "temperature": 0}
@@ -180,7 +181,12 @@ def test_beside_a_controller_like_kaitos_the_walk_keeps_prompts_answered(
 
     async def story() -> None:
         async with cluster(
-            speed=300.0, instance_types=shapes(), crds=crds(), plan_of=plan_of, files=tmp_path / "pods"
+            # A model may take half an hour to load, of the cluster's time: a real server needs seconds of it.
+            speed=SPEED,
+            instance_types=shapes(),
+            crds=crds(),
+            plan_of=plan_of,
+            files=tmp_path / "pods",
         ) as running:
             running.write_kubeconfig(kubeconfig)
             server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
