@@ -47,7 +47,9 @@ class Copy:
         self._told = b""
         self.returncode: int | None = None
         while b" " not in self._told:
-            self._told += os.read(report, 64)
+            if not (part := os.read(report, 64)):
+                raise RuntimeError("what is copied has ended; why is on the stderr of the first test")
+            self._told += part
         self.pid = int(self._told)
 
     def send_signal(self, number: int) -> None:

@@ -39,7 +39,7 @@ _LOOK_AGAIN_S = 1.0
 TIMEOUT_S = 1200.0
 """For so long it is waited until all is gone."""
 _MOST_NAMED = 3
-_TITLES = {one.kind.lower(): one.kind for one in kinds.KINDS}
+_TITLES = {one.kind.lower(): one.kind for one in (api.INFERENCE_SET, api.MULTI_ROLE_INFERENCE)}
 _SET, _ROLES = _TITLES
 
 
