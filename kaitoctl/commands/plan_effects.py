@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import consent, plan_world
@@ -197,6 +198,12 @@ async def _forecasts(client: Client, world: World, planned: list[Object]) -> lis
     return await drive(client, asking)
 
 
+@lru_cache(maxsize=5000)
+def _title(key: ObjectKey) -> str:
+    """In words: of many that may meet, each names all the others."""
+    return str(key)
+
+
 def _effects(world: World, item: Forecast) -> Effects:
     return Effects(
         item.restarts,
@@ -205,7 +212,7 @@ def _effects(world: World, item: Forecast) -> Effects:
         item.waits,
         refusal=item.refusal,
         most=item.most,
-        rivals=tuple(map(str, item.rivals)),
+        rivals=tuple(map(_title, item.rivals)),
         outgrown=tuple(_released(world, name) for name in item.outgrown),
         strays=item.strays,
     )

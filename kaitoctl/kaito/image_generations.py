@@ -118,7 +118,8 @@ def image_generation_of(
         having = _made_in(running, having, name, known)
     elif len(having) > 1:
         having = tuple(row for row in having if not row.is_pinned_only) or having
-        having = tuple(row for row in having if _does_as_asked(workspace, row)) or having
+        newest_first = (row for row in reversed(having) if _does_as_asked(workspace, row))
+        return next(newest_first, having[-1])
     return having[-1] if having else None
 
 

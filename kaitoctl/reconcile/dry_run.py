@@ -13,7 +13,7 @@ from typing import Any
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.access import Access, access
-from kaitoctl.kube.objects import Object, ObjectKey, apply_merge_patch, copy_of, dig
+from kaitoctl.kube.objects import Object, ObjectKey, apply_merge_patch, copy_of, dig, without
 from kaitoctl.kube.request import APPLY_PATCH, JSON_PATCH, Request
 from kaitoctl.reconcile.field_differences import differences
 from kaitoctl.reconcile.generator_driver import Sender
@@ -163,6 +163,6 @@ def outcome(request: Request, live: Object | None) -> Object:
     body = json.loads(json.dumps(request.body))
     if live is not None:
         body.get("metadata", {}).pop("resourceVersion", None)
-    made: Object = apply_merge_patch(copy_of(live) if live is not None else bare, body)
-    made["metadata"].pop("resourceVersion", None)  # there never was such a version
-    return made
+    made: Object = apply_merge_patch(live if live is not None else bare, body)
+    # There never was a version of what is only made up.
+    return {**made, "metadata": without(made["metadata"], "resourceVersion")}

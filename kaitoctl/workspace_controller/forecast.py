@@ -208,7 +208,8 @@ def _beside_rivals(
     """
     workspaces = world.stores.workspaces
     moving = {item.key for item in planned if item.restarts or item.asked}
-    moving |= {key for key in workspaces if not world.is_placed(sized(workspaces[key]))}
+    others = (key for key in workspaces if key not in moving)
+    moving |= {key for key in others if not world.is_placed(sized(workspaces[key]))}
     rivals_of = _Rivals({key: _labels_asked(workspaces[key], own_labels) for key in sorted(moving)})
     found = []
     for one in planned:
@@ -245,17 +246,21 @@ class _Rivals:
         self._without = {
             name: {key for key, asked in labels.items() if name not in asked} for name in self._with
         }
-        self._known: dict[tuple[tuple[str, str], ...], list[ObjectKey]] = {}
+        self._known: dict[
+            tuple[tuple[str, str], ...], tuple[tuple[ObjectKey, ...], dict[ObjectKey, int]]
+        ] = {}
 
     def __call__(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
         """The others that may use the same nodes, in order."""
         mine = tuple(self._labels[key].items())
-        if not mine:
-            return tuple(other for other in self._labels if other != key)
         if mine not in self._known:
             fitting = [self._with[name][value] | self._without[name] for name, value in mine]
-            self._known[mine] = sorted(set.intersection(*fitting))
-        return tuple(other for other in self._known[mine] if other != key)
+            found = tuple(sorted(set.intersection(*fitting)) if fitting else self._labels)
+            self._known[mine] = found, {other: at for at, other in enumerate(found)}
+        # Of hundreds that ask for the same each has hundreds: none is compared with all the others.
+        found, places = self._known[mine]
+        at = places[key]
+        return found[:at] + found[at + 1 :]
 
 
 class _World:
