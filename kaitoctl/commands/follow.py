@@ -188,8 +188,9 @@ async def _until_ready(
         if shown.outcome == "ready":
             return seen
         if shown.outcome == "failed":
+            how = "" if shown.phase is Phase.REFUSED else "the rollout failed while "
             raise NegativeAnswer(
-                f"Workspace {key}: the rollout failed while {shown.where}",
+                f"Workspace {key}: {how}{shown.where}",
                 hint=Command("kaitoctl why", *_name_options(key)),
             )
         await observed.change(rest_s=max(one.rest_s for one in reporters), within_s=_LOOK_AGAIN_S)

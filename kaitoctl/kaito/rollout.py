@@ -18,7 +18,7 @@ from kaitoctl.kaito.pod_preparation import has_begun, is_unprepared, unprepared_
 from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.serving import is_on_lost_node, lost_words, serving
 from kaitoctl.kaito.snapshot import Snapshot, event_time
-from kaitoctl.kaito.workspace_conditions import JOB_REPLACED
+from kaitoctl.kaito.workspace_conditions import JOB_REPLACED, is_refused
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import (
     Object,
@@ -36,6 +36,7 @@ _REVISION = "workspace.kaito.io/revision"
 class Phase(IntEnum):
     """The stations of a rollout, in the order in which they are passed."""
 
+    REFUSED = -2
     DELETING = -1
     SUBMITTED = 0
     ACCEPTED = 1
@@ -59,8 +60,14 @@ class Phase(IntEnum):
         """What it is called on a screen."""
         return _WORDS[self]
 
+    @property
+    def failed_words(self) -> str:
+        """How it is said that the rollout ended there."""
+        return "refused" if self is Phase.REFUSED else f"failed while {self.words}"
+
 
 _WORDS = {
+    Phase.REFUSED: "refused",
     Phase.DELETING: "being deleted",
     Phase.SUBMITTED: "waiting for a controller",
     Phase.ACCEPTED: "accepted",
@@ -119,7 +126,8 @@ def _progress(seen: Snapshot) -> Progress:
     if workspace is None or is_being_deleted(workspace):
         return Progress(Phase.DELETING, "the Workspace has been deleted", "failed")
     if failure := _failure(workspace, seen):
-        return Progress(_station(workspace, seen), failure, "failed")
+        station = Phase.REFUSED if is_refused(workspace) else _station(workspace, seen)
+        return Progress(station, failure, "failed")
     phase = _station(workspace, seen)
     if phase is Phase.READY:
         return Progress(phase, _detail(workspace, phase, seen), "ready")

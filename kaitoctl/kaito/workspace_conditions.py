@@ -17,7 +17,7 @@ from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.node_check import Verdict, instance_type_of
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current
 from kaitoctl.kube import pod_state
-from kaitoctl.kube.conditions import condition, is_true
+from kaitoctl.kube.conditions import condition, current, is_true
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -101,6 +101,14 @@ def _four(workspace: Object, seen: Observed) -> list[Object]:
     claim, resource = _resource_conditions(workspace, seen)
     inference = _inference_condition(workspace, seen, nodes_ready=resource["status"] == "True")
     return [claim, resource, inference, _succeeded_condition(resource, inference)]
+
+
+def is_refused(workspace: Object) -> bool:
+    """Whether nothing is built of this generation: its controller says one reason of nodes, model and all."""
+    model = api.JOB_STARTED if workspace.get("tuning") else api.INFERENCE_READY
+    told = [current(workspace, kind) for kind in (api.RESOURCE_READY, model, api.WORKSPACE_SUCCEEDED)]
+    reasons = {item.get("message") for item in told if item.get("status") == "False"}
+    return len(reasons) == 1 and all(told) and told[-1].get("reason") == FAILED
 
 
 def _ignored_fields(workspace: Object, seen: Observed) -> list[Object]:

@@ -124,7 +124,7 @@ def _standing(shown: View, now: datetime, *, drawn: bool) -> str:
         where += f", for {since} of {layout.elapsed(shown.budget_s).removesuffix('00s')}"
         where = f"{_bar(shown, now)} {where}" if drawn else where
     elif shown.outcome == "failed":
-        where = f"failed while {shown.phase.words}"
+        where = shown.phase.failed_words
     return where
 
 

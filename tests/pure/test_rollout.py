@@ -85,6 +85,22 @@ def test_a_workspace_without_status_waits_for_a_controller() -> None:
     assert progress(Snapshot(workspace())).phase is Phase.SUBMITTED
 
 
+def test_a_refused_generation_waits_for_nothing() -> None:
+    why = "generation 2 is refused: resource.count: is immutable (1 -> 2); generation 1 still serves"
+    told = [
+        condition("ResourceReady", "False", "workspaceResourceStatusFailed", why),
+        condition("InferenceReady", "False", "WorkspaceInferenceStatusFailed", why),
+        condition("WorkspaceSucceeded", "False", "workspaceFailed", why),
+    ]
+    refused = workspace(status={"conditions": told})
+    found = progress(Snapshot(refused, [deployment()], [ready_pod()]))
+    assert (found.phase, found.outcome, found.detail) == (Phase.REFUSED, "failed", why)
+    assert found.phase.failed_words == "refused"
+    pending = condition("InferenceReady", "False", "WorkspaceInferenceStatusPending", "waiting for nodes")
+    without_nodes = workspace(status={"conditions": [told[0], pending, told[2]]})
+    assert progress(Snapshot(without_nodes)).phase is Phase.NODES
+
+
 def test_the_stations_of_a_pod() -> None:
     creating: Object = {"waiting": {"reason": "ContainerCreating"}}
     done: Object = {"terminated": {"exitCode": 0}}
