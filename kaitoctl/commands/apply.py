@@ -21,7 +21,7 @@ from kaitoctl.commands import (
     plan_documents,
 )
 from kaitoctl.commands import prune as pruning
-from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present
+from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present, rights_to_apply
 from kaitoctl.commands.delete import TIMEOUT_S, wait_gone
 from kaitoctl.commands.follow_all import follow_all
 from kaitoctl.commands.option_values import ManagedBy
@@ -296,7 +296,8 @@ async def _send(client: Client, change: Change, *, force: bool) -> None:
             )
         except ApiError as error:
             if refusals.refusal_kind(error) != "stale":
-                raise explain_refusal(error, namespace=change.key.namespace) from error
+                rights = rights_to_apply(kind)
+                raise explain_refusal(error, namespace=change.key.namespace, rights=rights) from error
             now = await present(client, request.get(kind, *change.key))
             if tries == _TRIES or now is None or not _is_as_shown(now, change):
                 error.hint = "somebody else has just written it; look at it with " + Command("kaitoctl plan")

@@ -108,6 +108,12 @@ async def present(client: Client, asking: Request) -> Object | None:
         raise
 
 
+def rights_to_apply(kind: Kind) -> str:
+    """What somebody needs who applies such an object."""
+    resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    return f"you need get, create and patch on {resource} in this namespace"
+
+
 def explain_refusal(
     error: ApiError,
     *,

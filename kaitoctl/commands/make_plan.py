@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command, text
 from kaitoctl.commands import plan_effects, plan_world
-from kaitoctl.commands.cluster import explain_refusal, field_manager, present, together
+from kaitoctl.commands.cluster import explain_refusal, field_manager, present, rights_to_apply, together
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError, InputError
@@ -154,7 +154,7 @@ class _Judge:
             )
             problems, more = await self._references(one, body)
         except ApiError as error:
-            return _refusal(one, *problems, _words(error, one), warnings=warnings)
+            return _refusal(one, *problems, _words(error, one, kind), warnings=warnings)
         if problems:
             return _refusal(one, *problems, warnings=warnings)
         after = {"apiVersion": kind.api_version, "kind": kind.kind, **after}
@@ -197,6 +197,8 @@ class _Judge:
     ) -> tuple[Sequence[str], Sequence[str]]:
         if one.kind == api.INFERENCE_SET.kind:
             return planning.set_problems(body, self._world.setting, before)
+        if one.kind == "ConfigMap":
+            return planning.config_map_problems(body), ()
         if one.kind != "Workspace":
             return (), ()
         return planning.problems(body, self._world.setting, before)
@@ -231,7 +233,7 @@ class _Judge:
             return None
 
 
-def _words(error: ApiError, one: Written) -> str:
+def _words(error: ApiError, one: Written, kind: Kind) -> str:
     """The server's refusal, with what helps.
 
     Raises:
@@ -244,6 +246,6 @@ def _words(error: ApiError, one: Written) -> str:
         raise explain_refusal(error) from error
     if error.is_unknown_resource:  # the CRD is there: its Workspaces have been listed
         return f"the cluster does not serve {one.obj.get('apiVersion')}"
-    found = explain_refusal(error, namespace=one.key.namespace)
+    found = explain_refusal(error, namespace=one.key.namespace, rights=rights_to_apply(kind))
     hint = "--force-conflicts takes the fields over" if what == "field-owner" else found.hint
     return found.message + (f" ({text(hint)})" if hint else "")

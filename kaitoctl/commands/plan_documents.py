@@ -70,7 +70,8 @@ def documents_of(given: Manifests) -> list[Written]:
 def _document(source: str, obj: Object, fault: str) -> Written:
     name, namespace = dig(obj, "metadata", "name"), dig(obj, "metadata", "namespace")
     key = ObjectKey(namespace if isinstance(namespace, str) else "", name if isinstance(name, str) else "")
-    kind = "Workspace" if convert.is_workspace(obj) else str(obj.get("kind") or "an object without kind")[:63]
+    nothing = "a document" if fault else "an object without kind"
+    kind = "Workspace" if convert.is_workspace(obj) else str(obj.get("kind") or nothing)[:63]
     return Written(source, kind, key, _as_meant(obj), fault)
 
 

@@ -248,3 +248,10 @@ def test_looking_at_few_nodes_finds_what_looking_at_all_does(
     everything = planning.Share(nodes, pods, Setting(target, provisioner=provisioner))
     everything._candidates = lambda *_: [key_of(node).name for node in nodes]  # type: ignore[method-assign]
     assert answers(few) == answers(everything)
+
+
+def test_values_of_a_config_map_that_are_no_text_are_named() -> None:
+    data = {"replicas": 3, "on": True, "name": "phi", "empty": None, "nested": {"a": "b"}}
+    found = planning.config_map_problems({"kind": "ConfigMap", "data": data, "binaryData": None})
+    assert [line.partition(":")[0] for line in found] == ["data[replicas]", "data[on]", "data[nested]"]
+    assert "in quotes" in found[0]

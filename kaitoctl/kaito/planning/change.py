@@ -107,6 +107,18 @@ def problems(
     return tuple(lines["error"]), tuple(lines["warning"])
 
 
+def config_map_problems(obj: Object) -> tuple[str, ...]:
+    """Values of a ConfigMap that are no text, as numbers and truth values without quotes are in YAML."""
+    parts = ((part, obj.get(part)) for part in ("data", "binaryData"))
+    return tuple(
+        f"{part}[{key}]: must be a string: write the value in quotes, or its lines after |"
+        for part, values in parts
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if value is not None and not isinstance(value, str)
+    )
+
+
 def must_be_recreated(obj: Object, setting: validation.Setting, before: Object) -> bool:
     """Whether a Workspace is refused for nothing but that its fields are immutable."""
     found = validation.judge(obj, setting, old=before)

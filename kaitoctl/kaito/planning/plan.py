@@ -71,8 +71,8 @@ class Change:
 
     @property
     def title(self) -> str:
-        """`Workspace default/phi`."""
-        return f"{self.kind} {self.key}"
+        """`Workspace default/phi`; of one that has no name only the kind."""
+        return f"{self.kind} {self.key}" if self.key.name else self.kind
 
     @property
     def is_written(self) -> bool:
