@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 
 from faults.model import Cluster, State
 from faults.race import Action, Contest, pods_of, runs
@@ -12,7 +13,7 @@ from world import falcon, gpu_node, gpus_asked, node_status
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito import node_claims
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import NODE, NODE_CLAIM, POD, Object, ObjectKey, dig, key_of
+from kaitoctl.kube.objects import NODE, NODE_CLAIM, POD, Object, ObjectKey, dig, key_of, labels_of
 from kaitoctl.kube.pod_state import is_finished, is_ready
 
 SIX = tuple(f"w{number}" for number in range(6))
@@ -102,13 +103,15 @@ def no_finalizers(name: str) -> Action:
     return act
 
 
-def no_idle_claims(state: State) -> str:
-    """Every node that is paid for has pods that hold its GPUs."""
+def no_idle_claims(state: State, but: Collection[str] = ()) -> str:
+    """Every node that is paid for has pods that hold its GPUs, those of some Workspaces left out."""
     used = {
         dig(pod, "spec", "nodeName") for pod in state.objects(POD) if gpus_asked(pod) and not is_finished(pod)
     }
     idle = [
-        obj["metadata"]["name"] for obj in state.objects(NODE_CLAIM) if node_claims.node_of(obj) not in used
+        obj["metadata"]["name"]
+        for obj in state.objects(NODE_CLAIM)
+        if node_claims.node_of(obj) not in used and labels_of(obj)["kaito.sh/workspace"] not in but
     ]
     return f"paid for and not used: {idle}" if idle else ""
 
@@ -117,11 +120,42 @@ def all_run(*names: str):  # type: ignore[no-untyped-def]
     return lambda state: runs(state, *names) or no_idle_claims(state)
 
 
+def all_run_or_have_lost(*names: str):  # type: ignore[no-untyped-def]
+    """One whose nodes others have taken, twice as many as it needs, gets no more, and says so.
+
+    The scheduler may place any pod on any node. That nobody asks for nodes without end counts for more than
+    that all run.
+    """
+
+    def ends(state: State) -> str:
+        lost = [name for name in names if runs(state, name) and not _says(state, name, "no more are bought")]
+        wrong = [name for name in lost if len(_claims_of(state, name)) < 2 or _ready_pods(state, name)]
+        return runs(state, *(name for name in names if name not in lost)) or "".join(wrong)
+
+    return lambda state: ends(state) or no_idle_claims(state)
+
+
+def _claims_of(state: State, name: str) -> list[Object]:
+    return [obj for obj in state.objects(NODE_CLAIM) if labels_of(obj)["kaito.sh/workspace"] == name]
+
+
 def serve(*names: str):  # type: ignore[no-untyped-def]
-    """They have their pods; one may be on a node of another type, where the scheduler has put it."""
-    return lambda state: (
-        next((name for name in names if not _ready_pods(state, name)), "") or no_idle_claims(state)
-    )
+    """They have their pods; one may be on a node of another type, where the scheduler has put it.
+
+    Its own node is kept for it, as it is the one that it asks for: its status says that it lacks that.
+    """
+
+    def ends(state: State) -> str:
+        without = next((name for name in names if not _ready_pods(state, name)), "")
+        astray = [name for name in names if _is_astray(state, name)]
+        return without or no_idle_claims(state, but=astray)
+
+    return ends
+
+
+def _is_astray(state: State, name: str) -> bool:
+    nodes = [str(dig(pod, "spec", "nodeName")) for pod in _ready_pods(state, name)]
+    return all(not _says(state, name, f"missing: {node}: instance type is") for node in nodes)
 
 
 def _ready_pods(state: State, name: str) -> list[Object]:
@@ -163,7 +197,7 @@ CONTESTS: dict[str, Contest] = {
                 all_of(*(prepared(f"gpu-{name}", apps="shared") for name in "abc")),
                 *(applies(name) for name in SIX),
             ),
-            all_run(*SIX),
+            all_run_or_have_lost(*SIX),
             4,  # a pod that was said to have no place may find one while its node is bought
             most_deleted=1,
             clean=True,
@@ -267,6 +301,7 @@ CONTESTS: dict[str, Contest] = {
             serve("w0", "w1"),
             3,
             most_deleted=1,
+            astray=lambda state: sum(_is_astray(state, name) for name in ("w0", "w1")),
         ),
         Contest(
             "nobody-buys-and-one-never-fits",

@@ -71,6 +71,8 @@ class Contest:
         most_deleted: as many at most.
         has_claims: whether nodes can be bought at all.
         clean: without crashes, old views and refused requests.
+        astray: how many pods are on nodes that others asked for, and not as their own Workspaces ask for: for
+            each of them another node is bought.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Contest:
     most_deleted: int = 0
     has_claims: bool = True
     clean: bool = False
+    astray: Callable[[State], int] = lambda state: 0
 
 
 @dataclass(eq=False)
@@ -384,10 +387,9 @@ class Race:
             raise Violation(f"{self._told()}: at rest before the user could do {self.done}")
         if wrong := self.contest.ends(self.state):
             raise Violation(f"{self._told()}: at the end {wrong}")
-        if len(self.bought) > self.contest.most_bought:
-            raise Violation(
-                f"{self._told()}: {len(self.bought)} bought, {self.contest.most_bought} needed and lost"
-            )
+        most = self.contest.most_bought + self.contest.astray(self.state)
+        if len(self.bought) > most:
+            raise Violation(f"{self._told()}: {len(self.bought)} bought, {most} needed and lost")
         if len(self.deleted) > self.contest.most_deleted:
             raise Violation(f"{self._told()}: {len(self.deleted)} given back")
 
@@ -516,11 +518,13 @@ def _spare(state: State, workspace: Object) -> list[str]:
 
 
 def _waiting(state: State, *, but: ObjectKey) -> int:
-    return sum(
-        _needed(obj) - len(pods_of(state, key_of(obj)))
-        for obj in state.objects(kaito.WORKSPACE)
-        if key_of(obj) != but and len(pods_of(state, key_of(obj))) < _needed(obj)
-    )
+    """How many nodes the others lack: a pod that is not bound yet takes one, too."""
+    others = [obj for obj in state.objects(kaito.WORKSPACE) if key_of(obj) != but]
+    return sum(max(_needed(obj) - _bound(state, key_of(obj)), 0) for obj in others)
+
+
+def _bound(state: State, key: ObjectKey) -> int:
+    return sum(bool(dig(pod, "spec", "nodeName")) for pod in pods_of(state, key))
 
 
 def runs(state: State, *names: str) -> str:
