@@ -107,8 +107,8 @@ def is_refused(workspace: Object) -> bool:
     """Whether nothing is built of this generation: its controller says one reason of nodes, model and all."""
     model = api.JOB_STARTED if workspace.get("tuning") else api.INFERENCE_READY
     told = [current(workspace, kind) for kind in (api.RESOURCE_READY, model, api.WORKSPACE_SUCCEEDED)]
-    reasons = {item.get("message") for item in told if item.get("status") == "False"}
-    return len(reasons) == 1 and all(told) and told[-1].get("reason") == FAILED
+    is_denied = all(item.get("status") == "False" for item in told) and told[-1].get("reason") == FAILED
+    return is_denied and len({item.get("message") for item in told}) == 1
 
 
 def _ignored_fields(workspace: Object, seen: Observed) -> list[Object]:
