@@ -136,8 +136,9 @@ WHY_MISSED: dict[str, dict[str, str]] = {
     "plan": {
         "500 Workspaces planned against 1000 nodes": (
             "of what a plan does, a quarter is validating, as in the other command; 40 % is the controller's own reconcile, once for each "
-            "Workspace, an eighth 500 dry runs, most of it in the kernel. 1.6 times as many functions are called as by the other two; how "
-            "many each Workspace takes is counted in a test. Needed would be to reconcile one of many Workspaces that are alike, which may not compete for nodes."
+            "Workspace, a tenth 500 dry runs. In instructions it is 1.7 times the other two; it touches more memory than they do, and on a "
+            "machine with other work (see load) waits for it. Needed would be to judge each Workspace once: the controller judges what the "
+            "server has made of a document that was judged before it was sent."
         ),
     },
     "nodes": {
