@@ -111,6 +111,8 @@ ELSEWHERE: dict[str, str] = {
     "pod-thrown-out probe-kills-server scheduling-gated volume-lost volume-not-here volume-unavailable "
     "workload-missing "
     "controller-busy reconcile-error template-refused",
+    "says only where to look; tests/pure/test_slow_and_ended.py has the cause": "probe-misdirected "
+    "probe-times-out",
     "KAITO v0.12's benchmark; cli/test_beside_kaito.py": "benchmark-failed",
     "the model server's own log, which a sandbox does not write": "adapter-misfit bad-arguments "
     "context-too-long gpu-broken gpu-count-misfit gpu-driver-misfit gpu-not-visible gpu-program-failed "

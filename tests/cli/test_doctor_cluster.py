@@ -35,13 +35,13 @@ def condition(kind: str, status: str, reason: str = "R", message: str = "why") -
 
 
 def having(base: Answer, objects: dict[str, Any]) -> Answer:
-    """The cluster, with these objects and lists at their paths."""
+    """The cluster, with these objects and lists at their paths; leases are made when they are asked for."""
 
     def answer(method: str, path: str) -> tuple[int, str]:
         plain = path.removeprefix("/s3cret-path").partition("?")[0]
         if plain not in objects:
             return base(method, path)
-        found = objects[plain]
+        found = objects[plain]() if callable(objects[plain]) else objects[plain]
         return 200, json.dumps({"metadata": {}, "items": found} if isinstance(found, list) else found)
 
     return answer
@@ -75,7 +75,7 @@ CLAIMS = f"{CRDS}/nodeclaims.karpenter.sh"
 SPACES = "/api/v1/namespaces"
 METRICS = "v1beta1.metrics.k8s.io"
 BOTH = [ready("g1"), ready("g2")]
-HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+HOUR, SECOND = timedelta(hours=1, seconds=20), timedelta(seconds=1)
 DISCOVERY = condition(
     "NamespaceDeletionDiscoveryFailure",
     "True",
@@ -189,14 +189,15 @@ TROUBLE: dict[str, tuple[Answer, tuple[str, str, str, str], Answer]] = {
         cluster(deployment(V0_12), version="v1.33.1"),
     ),
     "a node's clock is ahead": (
-        having(KAITO, {LEASES: [lease("g1", HOUR), lease("g2", -SECOND)], NODES: BOTH}),
-        ("clock", "clock-skew", "warning", "differ from the API server's: g1 (59 min ahead)"),
-        having(KAITO, {LEASES: [lease("g1", -SECOND), lease("g2", -SECOND)], NODES: BOTH}),
+        having(KAITO, {LEASES: lambda: [lease("g1", HOUR), lease("g2", -SECOND)], NODES: BOTH}),
+        ("clock", "clock-skew", "warning", "differ from the API server's: g1 (60 min ahead)"),
+        having(KAITO, {LEASES: lambda: [lease("g1", -SECOND), lease("g2", -SECOND)], NODES: BOTH}),
     ),
     "a node's clock is behind": (
-        having(KAITO, {LEASES: [lease("g1", -HOUR)], NODES: [ready("g1")]}),
+        having(KAITO, {LEASES: lambda: [lease("g1", -HOUR)], NODES: [ready("g1")]}),
         ("clock", "clock-skew", "warning", "g1 (60 min behind)"),
-        having(KAITO, {LEASES: [lease("g1", -HOUR)], NODES: []}),  # it has gone, and its clock with it
+        # It has gone, and its clock with it.
+        having(KAITO, {LEASES: lambda: [lease("g1", -HOUR)], NODES: []}),
     ),
     "a finalizer of a controller that is gone": (
         having(cluster(), {WORKSPACES: [going(MINE)], ALL_LEASES: []}),
