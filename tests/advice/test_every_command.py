@@ -64,8 +64,9 @@ CHANGES = {
     "kaitoctl replay": "plays a file",
 }
 # The advices to delete: a webhook configuration that nobody answers, of a KAITO that is gone; and NodeClaims
-# and node pools of Workspaces that are gone, whose nodes nobody uses.
-DELETES = {"commands/doctor_webhooks.py", "kaito/orphans.py"}
+# and node pools of Workspaces that are gone, whose nodes nobody uses; and a pod of an older revision
+# that is not Ready and holds up the update that would replace it.
+DELETES = {"commands/doctor_webhooks.py", "kaito/diagnosis/of_workloads.py", "kaito/orphans.py"}
 
 
 def literals() -> Iterator[tuple[str, str]]:

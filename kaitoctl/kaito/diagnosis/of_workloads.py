@@ -173,7 +173,9 @@ def held_back(case: Case) -> Iterator[Cause]:
             continue
         for pod in case.seen.pods:
             is_older = labels_of(pod).get("controller-revision-hash") == before
-            if not is_older or is_being_deleted(pod) or pod_state.trouble(pod) is None:
+            if not is_older or is_being_deleted(pod) or pod_state.is_ready(pod):
+                continue
+            if pod_state.trouble(pod) is None:
                 continue
             name = str(pod["metadata"]["name"])
             yield blame(
