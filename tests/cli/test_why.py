@@ -428,7 +428,8 @@ def test_nobody_manages_workspaces_or_knows_them(bare: Shell, wait_until: Wait) 
     refused = bare.kaitoctl("why", "w", "--sandbox", code=4).stderr
     assert "the CRD workspaces.kaito.sh is not installed" in refused
 
-    bare.kubectl("delete", "crd", "inferencesets.kaito.sh", "multiroleinferences.kaito.sh")
+    others = ("inferencesets", "multiroleinferences", "modelmirrors")
+    bare.kubectl("delete", "crd", *(f"{plural}.kaito.sh" for plural in others))
     spec = {**crd["spec"], "versions": [{**crd["spec"]["versions"][-1], "name": "v2"}]}
     bare.apply(
         {key: crd[key] for key in ("apiVersion", "kind")}
