@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import marshal
 import os
-import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ def mapped(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Re
     raised where it would have been without copies, by the first item that has one.
 
     Args:
-        work: changes nothing and prints nothing; its results can be pickled.
+        work: changes nothing and prints nothing; its results are plain data, as JSON knows it.
         items: with fewer than two for each core, no copies are made.
     """
     cores = _cores()
@@ -54,7 +54,7 @@ def _cores() -> int:
 
 
 class _Copy(Generic[Item, Result]):
-    """A forked copy of this process: works on its batches, and answers each with one pickle."""
+    """A forked copy of this process: works on its batches, and answers each in marshal's format."""
 
     def __init__(self, work: Callable[[Item], Result], batches: Sequence[Sequence[Item]]) -> None:
         read, write = os.pipe()
@@ -67,8 +67,8 @@ class _Copy(Generic[Item, Result]):
     def answer(self) -> list[Result] | None:
         """The results of the next batch; None when the copy has ended without them."""
         try:
-            results: list[Result] = pickle.load(self._answers)  # noqa: S301 - written by a copy of ourselves
-        except (EOFError, pickle.UnpicklingError):
+            results: list[Result] = marshal.load(self._answers)  # noqa: S302 - written by a copy of ourselves
+        except (EOFError, ValueError, TypeError):  # nothing, or half of an answer
             return None
         return results
 
@@ -85,7 +85,7 @@ def _answer(write: int, work: Callable[[Item], Result], batches: Sequence[Sequen
     try:
         with os.fdopen(write, "wb") as answers:
             for batch in batches:
-                pickle.dump([work(item) for item in batch], answers, pickle.HIGHEST_PROTOCOL)
+                marshal.dump([work(item) for item in batch], answers)
                 answers.flush()
     finally:
         os._exit(0)

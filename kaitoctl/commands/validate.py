@@ -14,20 +14,28 @@ from kaitoctl.commands.target import Target
 from kaitoctl.errors import ExitCode, InputError
 from kaitoctl.kaito import validation
 from kaitoctl.kaito.validation import OWN, Setting
-from kaitoctl.kube.documents import Document, as_kubectl_reads, as_taken, read
+from kaitoctl.kube.documents import Document, as_kubectl_reads, as_taken, read, without_text
 from kaitoctl.kube.objects import ObjectKey, dig
 from kaitoctl.screens import output
-from kaitoctl.screens.validation_report import Judged, Place, as_json, as_text, print_summary
+from kaitoctl.screens.validation_report import (
+    FLEETS,
+    Judged,
+    Place,
+    as_json,
+    as_text,
+    places_of,
+    print_summary,
+    title,
+    why_not_judged,
+)
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.validation import Problem
-    from kaitoctl.kube.documents import Fault
     from kaitoctl.kube.objects import Object
 
 _PARTS = ("resource", "inference", "tuning")
-_FLEETS = ("InferenceSet", "MultiRoleInference", "ModelMirror")
-_OTHERS = ("RAGEngine",)  # of group kaito.sh, too, and kaitoctl has no rules for it
 _PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
+_HEAD = {"apiVersion", "kind", "metadata"}
 _MANY_FILES = 200  # so many that further processes take less time than they save
 _MOST_PROBLEMS = 1000  # of all documents together: whoever made that many mistakes made one of them often
 
@@ -149,9 +157,8 @@ def validate(
 
 
 def _in_kaitos_default(world: _World) -> _World:
-    return (
-        world if world.setting.byo is not None else replace(world, setting=replace(world.setting, byo=False))
-    )
+    setting = world.setting
+    return world if setting.byo is not None else replace(world, setting=replace(setting, byo=False))
 
 
 def _report(
@@ -175,11 +182,11 @@ def _report(
             if _is_config_map(document.obj) and _key(document.obj, world.namespace) in world.named:
                 continue  # it is judged with those that name it
             skipped += 1
-            if why := _why_not_judged(document.obj):
+            if why := why_not_judged(document.obj):
                 others[_text(document.obj.get("kind"))[:63]] = None
-                output.warning(f"{document.source}: {_what(document.obj)} was not validated: {why}")
+                output.warning(f"{document.source}: {title(document.obj)} was not validated: {why}")
             else:
-                output.note(f"{document.source}: {_what(document.obj)} is skipped")
+                output.note(f"{document.source}: {title(document.obj)} is skipped")
             continue
         result = document if isinstance(document, Judged) else _judge(document, world)
         result = _with_twin(result, document, world)
@@ -191,7 +198,7 @@ def _report(
         value = {"documents": [as_json(result, flags, strict=strict) for result in judged]}
         output.write_structured(value, output_format)
     elif not judged and not allow_none:
-        hint = f"what is validated has kind: Workspace, {', '.join(_FLEETS[:-1])} or {_FLEETS[-1]}"
+        hint = f"what is validated has kind: Workspace, {', '.join(FLEETS[:-1])} or {FLEETS[-1]}"
         raise InputError(
             f"nothing was validated: there is no Workspace beside {', '.join(others)} (warnings above)"
             if others
@@ -228,15 +235,34 @@ def _read_offline(sources: Sequence[files.Source], world: _World) -> Iterator[Do
         return
     from kaitoctl.commands.in_processes import mapped  # most judge a few
 
-    for found in mapped(lambda source: [_early(one, world) for one in _documents_of(source)], sources):
-        yield from found
+    rows = mapped(lambda source: _rows(source, world), sources)
+    for source, found in zip(sources, rows, strict=True):
+        if found is None:
+            yield from _documents_of(source)
+            continue
+        for row in found:
+            if len(row) == 2:
+                yield without_text(row[0], source.name, row[1])
+            else:
+                index, kind, name, namespace, target = row
+                yield Judged(index, source.name, kind, name, namespace, (), target)
 
 
-def _early(document: Document, world: _World) -> Document | Judged:
-    obj = document.obj
-    if document.fault is not None or _is_config_map(obj) or _config_maps_named(obj, world.namespace):
-        return document
-    return _judge(document, world) if _is_meant(obj) else document.head()
+def _rows(source: files.Source, world: _World) -> list[tuple[Any, ...]] | None:
+    """What Judged are made of, or heads of other objects; None where a document is not that simple."""
+    rows: list[tuple[Any, ...]] = []
+    for document in _documents_of(source):
+        obj = document.obj
+        if document.fault is not None or _is_config_map(obj) or _config_maps_named(obj, world.namespace):
+            return None
+        if not _is_meant(obj):
+            rows.append(({key: obj[key] for key in obj.keys() & _HEAD}, document.index))
+            continue
+        judged = _judge(document, world)
+        if judged.places:
+            return None
+        rows.append((judged.index, judged.kind, judged.name, judged.namespace, judged.target))
+    return rows
 
 
 def _workspaces(objects: Iterable[Object], filename: str) -> dict[ObjectKey, Object]:
@@ -270,24 +296,8 @@ def _is_meant(obj: Object) -> bool:
     return not kind and (version.startswith("kaito.sh/") or any(part in obj for part in _PARTS))
 
 
-def _why_not_judged(obj: Object) -> str:
-    """Why an object of KAITO's API group is not judged; empty for one of another group."""
-    kind, version = _text(obj.get("kind")), _text(obj.get("apiVersion"))
-    if not kind or not version.startswith("kaito.sh/"):
-        return ""
-    if kind in _OTHERS:
-        return f"{kind} is a kind of KAITO's for which there are no rules here"
-    known = ", ".join(("Workspace", *_FLEETS, *_OTHERS))
-    return f"kaitoctl knows no such kind of kaito.sh (it knows {known}): it is misspelt, or of a newer KAITO"
-
-
 def _is_fleet(obj: Object) -> bool:
-    return _text(obj.get("kind")) in _FLEETS and _text(obj.get("apiVersion")).startswith("kaito.sh/")
-
-
-def _what(obj: Object) -> str:
-    key = _key(obj)
-    return f"{_text(obj.get('kind'))[:63] or 'an object without kind'} {key.name[:253]}".rstrip()
+    return _text(obj.get("kind")) in FLEETS and _text(obj.get("apiVersion")).startswith("kaito.sh/")
 
 
 def _text(value: Any) -> str:
@@ -395,7 +405,7 @@ def _judge(document: Document, world: _World) -> Judged:
     else:
         problems = _judge_object(world.placed(document.obj), world)
         kind = _text(document.obj.get("kind")) if _is_fleet(document.obj) else "Workspace"
-    places = _places(problems, document, fault)
+    places = places_of(problems, document, fault)
     key = _key(document.obj)
     namespace = key.namespace if _text(dig(document.obj, "metadata", "namespace")) else ""
     target = _target_of(document.obj, world.setting)
@@ -414,17 +424,6 @@ def _judge_object(obj: Object, world: _World) -> list[Problem]:
     return of_fleets.judge(obj, world.setting_for(obj), old=world.predecessor(obj))
 
 
-def _places(problems: Iterable[Problem], document: Document, fault: Fault | None) -> tuple[Place, ...]:
-    """The problems with where they are, in the order of the text."""
-    places = []
-    for problem in problems:
-        line, column = document.position(problem.path) or (None, None)
-        if fault is not None and problem.code == "KW100":
-            line, column = fault.line, fault.column
-        places.append(Place(problem, line, column, document.line(line) if line else ""))
-    return tuple(sorted(places, key=Place.where))
-
-
 def _with_twin(result: Judged, read: Document | Judged, world: _World) -> Judged:
     """The result with a word about an object that stands in the input a second time."""
     key = ObjectKey(result.namespace or world.namespace, result.name)
@@ -438,7 +437,7 @@ def _with_twin(result: Judged, read: Document | Judged, world: _World) -> Judged
     message = f"{result.kind} {key} is also in {place}; the last one wins"
     answer: validation.Answer = "" if world.setting.target == validation.OWN else "admits"
     twin = validation.Problem("metadata.name", "KW109", "warning", message, kaito=answer)
-    places = (Place(twin, None, None, ""),) if document is None else _places([twin], document, None)
+    places = (Place(twin, None, None, ""),) if document is None else places_of([twin], document, None)
     return replace(result, places=tuple(sorted((*result.places, *places), key=Place.where)))
 
 

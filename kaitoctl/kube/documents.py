@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -85,11 +85,6 @@ class Document:
     part: _Part
     way: tuple[str | int, ...]
 
-    def head(self) -> Document:
-        """Its apiVersion, kind and metadata, without the text that it stood in."""
-        kept: Object = {part: self.obj[part] for part in self.obj.keys() & {"apiVersion", "kind", "metadata"}}
-        return replace(self, obj=kept, part=_Part("", 1))
-
     def position(self, path: str) -> tuple[int, int] | None:
         """Line and column, from 1, of a path's key or list entry, or of what is nearest above it.
 
@@ -105,6 +100,11 @@ class Document:
         """The text of a line of the source, without its end; empty when this document has no such line."""
         lines = self.part.lines
         return lines[number - self.part.offset] if 0 <= number - self.part.offset < len(lines) else ""
+
+
+def without_text(obj: Object, source: str, index: int) -> Document:
+    """A document whose text is not at hand: it has no lines and no positions."""
+    return Document(obj, source, index, None, _Part("", 1), ())
 
 
 def read(text: str, source: str, *, unpack: bool = True) -> Iterator[Document]:

@@ -6,20 +6,24 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
 from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.releases import release_named
+from kaitoctl.kube.objects import dig
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.validation import Problem
+    from kaitoctl.kube.documents import Document, Fault
     from kaitoctl.kube.objects import Object
 
 _NARROWEST = 40
+FLEETS = ("InferenceSet", "MultiRoleInference", "ModelMirror")
+_OTHERS = ("RAGEngine",)  # of group kaito.sh, too, and kaitoctl has no rules for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,17 @@ class Judged:
     def is_valid(self, *, strict: bool) -> bool:
         """Whether there is no error; when strict, no warning either."""
         return not (self.places if strict else self.count("error"))
+
+
+def places_of(problems: Iterable[Problem], document: Document, fault: Fault | None) -> tuple[Place, ...]:
+    """The problems with where they are, in the order of the text."""
+    places = []
+    for problem in problems:
+        line, column = document.position(problem.path) or (None, None)
+        if fault is not None and problem.code == "KW100":
+            line, column = fault.line, fault.column
+        places.append(Place(problem, line, column, document.line(line) if line else ""))
+    return tuple(sorted(places, key=Place.where))
 
 
 def as_json(result: Judged, flags: ClusterFlags = NO_FLAGS, *, strict: bool) -> Object:
@@ -164,3 +179,24 @@ def print_summary(judged: list[Judged], invalid: int, skipped: int) -> None:
 
 def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def title(obj: Object) -> str:
+    """What an object that is not judged is called: its kind and name, whatever they are."""
+    kind, name = _text(obj.get("kind"))[:63], _text(dig(obj, "metadata", "name"))[:253]
+    return f"{kind or 'an object without kind'} {name}".rstrip()
+
+
+def why_not_judged(obj: Object) -> str:
+    """Why an object of KAITO's API group is not judged; empty for one of another group."""
+    kind, version = _text(obj.get("kind")), _text(obj.get("apiVersion"))
+    if not kind or not version.startswith("kaito.sh/"):
+        return ""
+    if kind in _OTHERS:
+        return f"{kind} is a kind of KAITO's for which there are no rules here"
+    known = ", ".join(("Workspace", *FLEETS, *_OTHERS))
+    return f"kaitoctl knows no such kind of kaito.sh (it knows {known}): it is misspelt, or of a newer KAITO"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

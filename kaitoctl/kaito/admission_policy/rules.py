@@ -278,18 +278,21 @@ def _tuning(known: Catalog) -> Iterator[Rule]:
     )
     data, output = "variables.tuning.?input", "variables.tuning.?output"
     urls, image = f"{data}.urls.orValue([]) != []", f"{data}.image.orValue('') != ''"
+    volume = "volumeSource.orValue({}) != {}"
     yield Rule(
         "KW173",
         "tuning.input",
-        f"!has(object.tuning) || (({urls}) != ({image}) && {data}.volumeSource.orValue({{}}) == {{}})",
-        "the data comes from exactly one of urls and image",
+        f"!has(object.tuning) || [{urls}, {image}, {data}.{volume}].exists_one(given, given)",
+        "the data comes from exactly one of urls, image and volumeSource",
+        "a volume with a preset of KAITO v0.4 and before",
     )
     yield Rule(
         "KW174",
         "tuning.output",
-        f"!has(object.tuning) || ({output}.volumeSource.orValue({{}}) == {{}} && "
-        f"{output}.image.orValue('') != '' && {output}.imagePushSecret.orValue('') != '')",
-        "the result goes to an image, with a Secret to push it with",
+        f"!has(object.tuning) || (({output}.image.orValue('') != '') != ({output}.{volume}) && "
+        f"({output}.image.orValue('') == '' || {output}.imagePushSecret.orValue('') != ''))",
+        "the result goes to an image, with a Secret to push it with, or to a volume",
+        "a volume with a preset of KAITO v0.4 and before, or one that keeps nothing",
     )
 
 
