@@ -282,7 +282,7 @@ def _by_misdirection(end: End) -> Cause | None:
         return None
     from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
 
-    return of_probes.kills(end.case, end.pod, end.name, probes, end.log, end.evidence)
+    return of_probes.kills(end.case, end.pod, end.name, probes, end.log, end.evidence, in_time=True)
 
 
 def _by_liveness(end: End) -> Cause | None:
@@ -328,7 +328,7 @@ def _by_slow_start(end: End) -> Cause | None:
         return blame("benchmark-failed", end.about, message, evidence, hint=hint, command=command)
     from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
 
-    if late := of_probes.gives_up(end.case, end.pod, end.name, probes, end.log, end.evidence):
+    if late := of_probes.kills(end.case, end.pod, end.name, probes, end.log, end.evidence, in_time=False):
         return late
     message = f"a probe kills {end.name} before it has loaded"
     hint = "give it a startupProbe with more time"

@@ -242,7 +242,7 @@ def _by_its_probe(case: Case, pod: Object, item: Object, log: str, *, is_early: 
         return None
     from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
 
-    return (of_probes.keeps_out_early if is_early else of_probes.keeps_out)(case, pod, item, log)
+    return of_probes.keeps_out(case, pod, item, log, is_early=is_early)
 
 
 def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, str] | None:

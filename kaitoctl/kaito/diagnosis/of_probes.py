@@ -104,7 +104,7 @@ class _Asked(NamedTuple):
     event: Object
 
 
-def keeps_out(case: Case, pod: Object, item: Object, log: str) -> Cause | None:
+def keeps_out(case: Case, pod: Object, item: Object, log: str, *, is_early: bool = False) -> Cause | None:
     """Why a container that runs does not become ready, where its probe is to blame.
 
     Args:
@@ -112,20 +112,15 @@ def keeps_out(case: Case, pod: Object, item: Object, log: str) -> Cause | None:
         pod: whose container it is.
         item: the status of the container.
         log: of the container.
+        is_early: whether it may still load; then only what a server that is up says again and again counts.
     """
     name = str(item["name"])
     asked = _newest(events_about(case, pod, name), pod, name, log)
     if asked is None:
         return None
+    if is_early and (asked.part == "timeoutSeconds" or times_of(asked.event) < _OFTEN):
+        return None
     return _blamed(case, pod, name, asked, log, (), f"it runs, and its {asked.kind} probe does not pass")
-
-
-def keeps_out_early(case: Case, pod: Object, item: Object, log: str) -> Cause | None:
-    """The same of one that may still load: only what a server says that is up, and says again and again."""
-    name = str(item["name"])
-    asked = _newest(events_about(case, pod, name), pod, name, log)
-    is_certain = asked is not None and asked.part != "timeoutSeconds" and times_of(asked.event) >= _OFTEN
-    return keeps_out(case, pod, item, log) if is_certain else None
 
 
 def kills(
@@ -135,8 +130,10 @@ def kills(
     events: Iterable[Object],
     log: str,
     evidence: Iterable[tuple[str, str]],
+    *,
+    in_time: bool,
 ) -> Cause | None:
-    """Why a probe has ended a container, where that probe could never pass; None where it could.
+    """Why a probe has ended a container, where the probe is to blame; None where it is not.
 
     Args:
         case: what was seen.
@@ -145,26 +142,14 @@ def kills(
         events: about this end, newest first.
         log: of the container that ended.
         evidence: what is known of its end.
+        in_time: whether an answer came, so that the probe could never pass; else none came for as long as it
+            waited.
     """
     asked = _newest(events, pod, name, log)
-    if asked is None or asked.part == "timeoutSeconds":
+    if asked is None or in_time == (asked.part == "timeoutSeconds"):
         return None
-    return _blamed(case, pod, name, asked, log, evidence, f"a {asked.kind} probe kills {name}, which is up")
-
-
-def gives_up(
-    case: Case,
-    pod: Object,
-    name: str,
-    events: Iterable[Object],
-    log: str,
-    evidence: Iterable[tuple[str, str]],
-) -> Cause | None:
-    """Why a probe has ended a container, where it did not wait for an answer for long enough; as `kills`."""
-    asked = _newest(events, pod, name, log)
-    if asked is None or asked.part != "timeoutSeconds":
-        return None
-    return _blamed(case, pod, name, asked, log, evidence, f"a {asked.kind} probe kills {name}")
+    said = f"a {asked.kind} probe kills {name}{', which is up' if in_time else ''}"
+    return _blamed(case, pod, name, asked, log, evidence, said)
 
 
 def _blamed(
