@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaitoctl.errors import InputError
-from kaitoctl.kube.documents import decode_text, load_yaml
+from kaitoctl.kube.documents import as_kubectl_reads, decode_text, load_yaml, read
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from kaitoctl.commands.option_values import Manifests
+    from kaitoctl.kube.documents import Document
     from kaitoctl.kube.objects import Object
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -126,6 +127,14 @@ class Source:
             InputError: it cannot be had, is too large, or not UTF-8.
         """
         return _text(self.raw(), self.where)
+
+    def documents(self) -> Iterator[Document]:
+        """Its documents, as kubectl reads them; in one that is not text the reader says where that begins.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+        return read(as_kubectl_reads(self.raw()), self.name)
 
     @property
     def where(self) -> str:

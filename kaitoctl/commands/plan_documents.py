@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from kaitoctl.commands import files
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import convert
-from kaitoctl.kube.documents import as_kubectl_reads, read
 from kaitoctl.kube.objects import ObjectKey, dig
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def documents_of(given: Manifests) -> list[Written]:
     names: list[str] = []
     for manifest in files.sources(given):
         names.append(manifest.name)
-        for document in read(as_kubectl_reads(manifest.raw()), manifest.name):
+        for document in manifest.documents():
             source = f"{manifest.name}: document {document.index + 1}"
             fault = document.fault
             words = "" if fault is None else f"line {fault.line}, column {fault.column}: {fault.message}"

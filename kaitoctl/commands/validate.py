@@ -14,7 +14,7 @@ from kaitoctl.commands.target import Target
 from kaitoctl.errors import ExitCode, InputError
 from kaitoctl.kaito import validation
 from kaitoctl.kaito.validation import OWN, Setting
-from kaitoctl.kube.documents import Document, as_kubectl_reads, as_taken, read, without_text
+from kaitoctl.kube.documents import Document, as_taken, without_text
 from kaitoctl.kube.objects import ObjectKey, dig
 from kaitoctl.screens import output
 from kaitoctl.screens.validation_report import (
@@ -219,26 +219,21 @@ def _report(
 
 def _documents(given: Manifests, option: str = "-f") -> Iterator[Document]:
     for source in files.sources(given, option=option, each_once=False):
-        yield from _documents_of(source)
-
-
-def _documents_of(source: files.Source) -> Iterator[Document]:
-    """What is not text is read all the same: the reader says where, and the other files are judged."""
-    return read(as_kubectl_reads(source.raw()), source.name)
+        yield from source.documents()
 
 
 def _read_offline(sources: Sequence[files.Source], world: _World) -> Iterator[Document | Judged]:
     """All documents; of many files those are judged already that depend on no other document."""
     if len(sources) < _MANY_FILES or not all(source.is_file for source in sources):
         for source in sources:
-            yield from _documents_of(source)
+            yield from source.documents()
         return
     from kaitoctl.commands.in_processes import mapped  # most judge a few
 
     rows = mapped(lambda source: _rows(source, world), sources)
     for source, found in zip(sources, rows, strict=True):
         if found is None:
-            yield from _documents_of(source)
+            yield from source.documents()
             continue
         for row in found:
             if len(row) == 2:
@@ -251,7 +246,7 @@ def _read_offline(sources: Sequence[files.Source], world: _World) -> Iterator[Do
 def _rows(source: files.Source, world: _World) -> list[tuple[Any, ...]] | None:
     """What Judged are made of, or heads of other objects; None where a document is not that simple."""
     rows: list[tuple[Any, ...]] = []
-    for document in _documents_of(source):
+    for document in source.documents():
         obj = document.obj
         if document.fault is not None or _is_config_map(obj) or _config_maps_named(obj, world.namespace):
             return None
@@ -445,5 +440,5 @@ def _document(read: Document | Judged, world: _World) -> Document | None:
     """The document, read once more if it was judged elsewhere; None when its file has changed meanwhile."""
     if isinstance(read, Document):
         return read
-    again = _documents_of(world.sources[read.source])
+    again = world.sources[read.source].documents()
     return next((one for one in again if one.index == read.index), None)

@@ -11,7 +11,6 @@ from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.validation import Setting
 from kaitoctl.kaito.validation.of_cluster import gates_off, gates_on
-from kaitoctl.kube.documents import as_kubectl_reads, read
 from kaitoctl.kube.objects import Object
 
 
@@ -23,7 +22,7 @@ def objects(filename: str, option: str) -> Iterator[Object]:
     """
     given = Manifests(filename=[filename], recursive=True)
     for source in files.sources(given, option=option, each_once=False):
-        for document in read(as_kubectl_reads(source.raw()), source.name):
+        for document in source.documents():
             if fault := document.fault:
                 raise InputError(f"{document.source}:{fault.line}:{fault.column}: {fault.message}")
             yield document.obj
