@@ -100,10 +100,9 @@ class QuotaEffects:
         """The pods that are made, and those that end before."""
         there = [pod for pod in self._pods.get(key, ()) if not is_being_deleted(pod)]
         wanted = int(dig(workload, "spec", "parallelism") or replicas(workload))
-        spec = dig(workload, "spec", "template", "spec") or {}
         if not effects.restarts:
-            made = dig(workload, "spec", "volumeClaimTemplates") or ()
-            return Pods(spec, max(0, wanted - len(there)), tuple(one.get("spec") or {} for one in made)), ()
+            return Pods.made_by(workload, max(0, wanted - len(there))), ()
+        spec = dig(workload, "spec", "template", "spec") or {}  # its claims are there
         return (Pods(spec, 1), ()) if planning.surges(workload) else (Pods(spec, wanted), there)
 
     def _take(self, key: ObjectKey, pods: Pods, freed: Sequence[Object] = ()) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kaitoctl.kaito import node_check
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kube.objects import Object, ObjectKey, dig, key_of
+from kaitoctl.kube.objects import Object, ObjectKey, key_of
 from kaitoctl.kube.quotas import Pods, Quotas
 from kaitoctl.kube.workloads import replicas
 from kaitoctl.workspace_controller import Running, workload_of
@@ -76,6 +76,5 @@ def refused_by_quota(
     workload = workload_of(workspace, settings)
     if workload is None:
         return ""
-    claims = tuple(one.get("spec") or {} for one in dig(workload, "spec", "volumeClaimTemplates") or ())
-    pods = Pods(dig(workload, "spec", "template", "spec") or {}, replicas(workload), claims)
+    pods = Pods.made_by(workload, replicas(workload))
     return Quotas(quotas, ranges).take(key_of(workspace).namespace, pods)[1]

@@ -38,6 +38,13 @@ class Pods:
     number: int
     claims: tuple[Object, ...] = ()
 
+    @classmethod
+    def made_by(cls, workload: Object, number: int) -> Pods:
+        """New pods of a workload, with the claims that are made for each."""
+        made = dig(workload, "spec", "volumeClaimTemplates") or ()
+        spec = dig(workload, "spec", "template", "spec") or {}
+        return cls(spec, number, tuple(one.get("spec") or {} for one in made))
+
 
 class Quotas:
     """Counts what quotas leave, while pods that are planned take it one after another.
