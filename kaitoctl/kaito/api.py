@@ -28,6 +28,8 @@ INFERENCE_SET = Kind(GROUP, "v1beta1", "InferenceSet", "inferencesets")
 INFERENCE_SET_V1ALPHA1 = replace(INFERENCE_SET, version="v1alpha1")
 MULTI_ROLE_INFERENCE = Kind(GROUP, "v1alpha1", "MultiRoleInference", "multiroleinferences")
 MODEL_MIRROR = Kind(GROUP, "v1alpha1", "ModelMirror", "modelmirrors", namespaced=False)
+FLEETS = (INFERENCE_SET, MULTI_ROLE_INFERENCE, MODEL_MIRROR)
+"""Kinds of fleets, and that of mirrors for their weights."""
 
 NODE_POOL = Kind("karpenter.sh", "v1", "NodePool", "nodepools", namespaced=False)
 

@@ -125,7 +125,7 @@ class Together:
         return _OneOf(self, key)
 
     def show(self, key: str, shown: View, now: datetime) -> None:
-        """Draw all of them anew."""
+        """Draw all of them again."""
         self._views[key] = shown
         views = [one for one in self._views.values() if one is not None]
         first, *others = status_screen.briefly(views, now)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
+from kaitoctl.kaito import api
 from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.releases import release_named
 from kaitoctl.kube.objects import dig
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 _NARROWEST = 40
-FLEETS = ("InferenceSet", "MultiRoleInference", "ModelMirror")
+FLEETS = tuple(kind.kind for kind in api.FLEETS)
 _OTHERS = ("RAGEngine",)  # of group kaito.sh, too, and kaitoctl has no rules for it
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from kaitoctl.kaito import api
 from kaitoctl.kube.objects import Kind, Object
 
-KINDS = (api.INFERENCE_SET, api.MULTI_ROLE_INFERENCE, api.MODEL_MIRROR)
+KINDS = api.FLEETS
 VERSIONS = {
     api.INFERENCE_SET.kind: ("v1alpha1", "v1beta1"),
     api.MULTI_ROLE_INFERENCE.kind: ("v1alpha1",),

@@ -239,7 +239,7 @@ def state_of_roles(multi_role: Object) -> str:
 
 
 def trouble_of_roles(multi_role: Object) -> str:
-    """The first part of a MultiRoleInference that is not ready, in words; empty when none is told."""
+    """The first part of a MultiRoleInference that is not ready, in words; empty when nothing says so."""
     if state_of_roles(multi_role) == "Ready":
         return ""
     for name in ROLE_CONDITIONS[:-1]:
