@@ -241,14 +241,12 @@ def on_a_terminal(shell: Shell, answer: str, *arguments: str) -> tuple[int, str]
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
     )
     os.close(theirs)
-    seen, typed = b"", ""
+    seen = b""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not select.select([ours], [], [], 0.2)[0]:
             if process.poll() is not None:
                 break
-            if typed == "\x03":  # it came just before Python waited: pressed again
-                os.write(ours, typed.encode())
             continue
         try:
             chunk = os.read(ours, 65536)
@@ -259,7 +257,7 @@ def on_a_terminal(shell: Shell, answer: str, *arguments: str) -> tuple[int, str]
         seen += chunk
         if answer and b"[y/N]" in seen:
             os.write(ours, answer.encode())
-            typed, answer = answer, ""
+            answer = ""
     os.close(ours)
     return process.wait(30), seen.decode()
 

@@ -83,7 +83,7 @@ def read_until(file: int, words: bytes) -> bytes:
 def read_all(file: int) -> bytes:
     seen = b""
     with contextlib.suppress(OSError):  # how Linux says that the other end of a terminal has gone
-        while chunk := os.read(file, 65536):
+        while select.select([file], [], [], 60)[0] and (chunk := os.read(file, 65536)):
             seen += chunk
     os.close(file)
     return seen
