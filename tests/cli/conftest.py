@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sandbox_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A shell with a sandbox that is up, forty times as fast as the default."""
+    """A shell with a sandbox that is up, forty times as fast as the default.
+
+    Each file of tests has its own: what others leave in it, nodes above all, is seen by plans and checks.
+    """
     shell = Shell(tmp_path_factory.mktemp("home"), "tests", {"KAITOCTL_SANDBOX": "1"})
     shell.kaitoctl("sandbox", "up", "--speed", "200")
     yield shell
