@@ -12,6 +12,9 @@ from unittest import mock
 from kaitoctl.screens import layout, terminal
 from kaitoctl.screens.layout import Block
 
+STEERING = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+"""What moves the cursor of a terminal, hides it, or gives colour."""
+
 
 class _Stream(io.StringIO):
     def __init__(self, encoding: str) -> None:

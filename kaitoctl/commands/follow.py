@@ -201,8 +201,7 @@ _TUNING_S = 24 * 3600.0
 
 def budget_s(known: Catalog, preset: str) -> float:
     """The preset's own readiness budget, and ten minutes for nodes to come up."""
-    found = known.preset(preset) or known.model(preset)
-    return (found.readiness_timeout_s if found else 1800) + 600.0
+    return known.readiness_s(preset) + 600.0
 
 
 def following_s(known: Catalog, workspace: Object) -> float:

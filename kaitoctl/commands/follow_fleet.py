@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from kaitoctl.advice import Advice, Command
@@ -55,21 +55,13 @@ async def until_ready(
     """
     limit_s = _TIMEOUT_S if timeout_s is None else timeout_s
     words = ""
-    async with AsyncExitStack() as stack:
-        if show is None and output.is_redrawn(stream or sys.stderr):
-            from kaitoctl.commands.fleet_picture import FleetPicture  # pipes get lines
-
-            drawn = FleetPicture(client, target, key, stream or sys.stderr, catalog)
-            show = (await stack.enter_async_context(drawn)).draw
+    async with showing(client, target, key, stream or sys.stderr, catalog, show=show) as shown:
         try:
             async with asyncio.timeout(limit_s):
                 while True:
                     fleet = await present(client, key, catalog)
-                    before, words = words, line(fleet)
-                    if show is not None:
-                        show(fleet)
-                    elif words != before:
-                        output.step(words)
+                    words = line(fleet)
+                    shown(fleet)
                     if is_done(fleet) and not fleet.refusal:
                         break
                     if fleet.is_leaving or fleet.state == "Failed" or fleet.stuck:
@@ -80,6 +72,39 @@ async def until_ready(
             raise TimedOut(f"timed out after {layout.elapsed(limit_s)}; {words}", hint=hint) from None
     output.success(f"InferenceSet {key}: {fleet.ready} of {fleet.wanted} replicas ready")
     return fleet
+
+
+@asynccontextmanager
+async def showing(
+    client: Client,
+    target: Target,
+    key: ObjectKey,
+    stream: TextIO,
+    catalog: Catalog,
+    *,
+    show: Callable[[Fleet], None] | None = None,
+) -> AsyncIterator[Callable[[Fleet], None]]:
+    """What shows a set as it changes: a picture on a terminal, which stays, or lines; or what `show` does."""
+    if show is not None:
+        yield show
+    elif output.is_redrawn(stream):
+        from kaitoctl.commands.fleet_picture import FleetPicture  # pipes get lines
+
+        async with FleetPicture(client, target, key, stream, catalog) as picture:
+            yield picture.draw
+    else:
+        yield _Lines().show
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._words = ""
+
+    def show(self, fleet: Fleet) -> None:
+        """Write a line when it is another one."""
+        if (words := line(fleet)) != self._words:
+            self._words = words
+            output.step(words)
 
 
 async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:

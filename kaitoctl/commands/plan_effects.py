@@ -172,8 +172,15 @@ def _entry(
         asked = sum(one.asked for one in found)
         most = sum(max(one.asked, one.most) for one in found) if rivals else asked
         waits = "; ".join(dict.fromkeys(one.waits for one in found if one.waits))
-        change = planning.change_of_set(trial, of_set, asked, most, rivals, waits)
-        starts = of_set.made or (world.stores.workspaces[one] for one in _rolled(trial, of_set))
+        rolled = _rolled(trial, of_set)
+        restarts = planning.outage_of_replica(
+            trial.after, [pod for one in rolled for pod in _pods(world, one)], known
+        )
+        change = planning.change_of_set(
+            trial, of_set, restarts, asked=asked, most=most, rivals=rivals, waits=waits
+        )
+        restarted = rolled if change.outage.pods else ()
+        starts = of_set.made or (world.stores.workspaces[one] for one in restarted)
         first = next(iter(starts), None)
         return change if first is None else replace(change, loading=planning.loading(first, world.settings))
     if trial.kind != "Workspace":

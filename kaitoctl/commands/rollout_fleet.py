@@ -7,6 +7,7 @@ again. KAITO's controller makes a Workspace in the place of one that is deleted,
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from kaitoctl.kaito import api, catalog_file
 from kaitoctl.kaito.fleet.decisions import CHANGED_AT, Decision, Replica, decide
 from kaitoctl.kaito.fleet.strategy import strategy_of
 from kaitoctl.kaito.fleet.template import patch_of, way_beside_kaito
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.kube import request
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey, key_of, uid_of
@@ -120,11 +122,12 @@ async def _rollout(target: Target, name: str, how: _FleetRolloutOptions) -> int:
             return 0
         consent.require_yes_or_tty(yes=how.yes)
         if not how.yes:
-            await consent.confirm(f"Roll out to {len(fleet.outdated) - walk.strategy.keep} replicas?")
+            await consent.confirm(_question(walk, how.budget))
         try:
-            return await _begun(client, target, walk, how, is_new=before is None)
+            await _begun(client, target, walk, how, is_new=before is None)
         except ApiError as error:
             raise explain_refusal(error, namespace=key.namespace, rights=_RIGHTS) from error
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +154,19 @@ class _Walk:
 
 async def _begun(
     client: Client, target: Target, walk: _Walk, how: _FleetRolloutOptions, *, is_new: bool
-) -> int:
+) -> None:
     """The walk, with prompts and surge where they are asked for; the surge is given back however it ends."""
     key, prompts = walk.fleet.key, None
     if how.budget.smoke_test:
         prompts = Prompts(client)
         await prompts.rehearse(walk.fleet)
-    stages = [walk.strategy]
-    if how.budget.canary is not None and how.budget.smoke_test:
-        stages.append(replace(walk.strategy, keep=strategy_of(walk.fleet.inference_set).keep))
+    stages = _stages(walk, how.budget)
     try:
         if walk.surge and is_new:
             await rollout_surge.begin(client, walk.fleet, walk.surge)
-        code = 0
-        for number, strategy in enumerate(stages, 1):
-            is_last = number == len(stages)
-            code = await _walk(client, target, replace(walk, strategy=strategy), how, prompts, last=is_last)
-        return code
+        for strategy in stages:
+            is_last = strategy is stages[-1]
+            await _walk(client, target, replace(walk, strategy=strategy), how, prompts, last=is_last)
     finally:
         if walk.surge:
             await rollout_surge.end(client, target, key, walk.surge)
@@ -228,6 +227,19 @@ def _show(walk: _Walk) -> None:
     output.step(f"at most {most} at a time: {walk.least} of {walk.wanted} replicas keep serving")
 
 
+def _stages(walk: _Walk, budget: FleetBudget) -> list[Strategy]:
+    """The canaries, and the others after them once they have answered a prompt."""
+    others = replace(walk.strategy, keep=strategy_of(walk.fleet.inference_set).keep)
+    is_two = budget.canary is not None and budget.smoke_test and others.keep < walk.strategy.keep
+    return [walk.strategy, others] if is_two else [walk.strategy]
+
+
+def _question(walk: _Walk, budget: FleetBudget) -> str:
+    first, *rest = (len(walk.fleet.outdated) - one.keep for one in _stages(walk, budget))
+    number = rest[-1] if rest else first
+    return f"Roll out to {number} {plural('replica', number)}{f', {first} of them first' if rest else ''}?"
+
+
 def _paused(target: Target, fleet: Fleet) -> NegativeAnswer:
     name, space = fleet.key.name, fleet.key.namespace
     resume = Command("kaitoctl rollout resume", name, "-n", space)
@@ -247,24 +259,26 @@ async def _walk(
     prompts: Prompts | None,
     *,
     last: bool,
-) -> int:
+) -> None:
     """One step after another until the template is where it is to be."""
-    shown, key = "", walk.fleet.key
+    words, key = "", walk.fleet.key
     try:
-        async with asyncio.timeout(how.timeout_s):
+        async with (
+            asyncio.timeout(how.timeout_s),
+            follow_fleet.showing(client, target, key, sys.stderr, how.catalog) as show,
+        ):
             while True:
-                fleet = await follow_fleet.present(client, key, how.catalog)
+                fleet = replace(await follow_fleet.present(client, key, how.catalog), is_walked=True)
                 if fleet.is_paused:
                     raise _paused(target, fleet)
-                if (words := follow_fleet.line(fleet)) != shown:
-                    shown = words
-                    output.step(words)
+                words = follow_fleet.line(fleet)
+                show(fleet)
                 if prompts is not None:
                     fleet = replace(fleet, replicas=tuple(await prompts.ask(fleet.replicas)))
                 replicas = [replace(one, way=_way(fleet, one)) for one in fleet.replicas]
                 decision = decide(fleet.wanted, replicas, walk.strategy)
-                if (code := _ended(target, fleet, decision, walk, last=last)) is not None:
-                    return code
+                if _is_over(target, fleet, decision, walk):
+                    break
                 # More or fewer replicas are the business of KAITO's controller.
                 is_of_scale = len([one for one in replicas if not one.leaving]) != fleet.wanted
                 for one in () if is_of_scale else (*decision.delete, *decision.change):
@@ -272,36 +286,38 @@ async def _walk(
                 await asyncio.sleep(follow_fleet.LOOK_AGAIN_S)
     except TimeoutError:
         hint = "the same command continues where this stopped"
-        raise TimedOut(f"timed out after {layout.elapsed(how.timeout_s)}; {shown}", hint=hint) from None
+        raise TimedOut(f"timed out after {layout.elapsed(how.timeout_s)}; {words}", hint=hint) from None
+    _say_end(target, fleet, decision, last=last)
 
 
-def _ended(target: Target, fleet: Fleet, decision: Decision, walk: _Walk, *, last: bool) -> int | None:
-    """The exit code once there is nothing more to do; None before.
+def _is_over(target: Target, fleet: Fleet, decision: Decision, walk: _Walk) -> bool:
+    """Whether there is nothing more to do.
 
     Raises:
         NegativeAnswer: more replicas have failed than may.
     """
-    rollout, is_whole = decision.rollout, fleet.ready >= walk.wanted
+    rollout = decision.rollout
     if rollout.reason == "FailureBudgetSpent":
         failed = next(one for one in fleet.replicas if one.is_current and one.failure)
         why = Command("kaitoctl why", failed.name, "-n", fleet.key.namespace)
         back = Command("kaitoctl rollout undo", fleet.key.name, "-n", fleet.key.namespace)
         hint = target.text(why + ("; " + back + " brings the earlier template back"))
         raise NegativeAnswer(f"InferenceSet {fleet.key}: {rollout.message}", hint=hint)
-    if rollout.is_complete and is_whole:
-        output.success(f"InferenceSet {fleet.key}: {rollout.message}")
-        return 0
-    if rollout.reason == "Canary" and is_whole:
-        output.success(f"InferenceSet {fleet.key}: the canaries are ready; {fleet.template_words}")
-        if not last:
-            output.step("the canaries have answered a prompt: the others follow")
-        elif partition := strategy_of(fleet.inference_set).keep:
-            output.note(f"partition {partition} of its updateStrategy keeps the others as they are")
-        else:
-            command = Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace)
-            output.note(target.text(command + " carries it to the others"))
-        return 0
-    return None
+    return fleet.ready >= walk.wanted and (rollout.is_complete or rollout.reason == "Canary")
+
+
+def _say_end(target: Target, fleet: Fleet, decision: Decision, *, last: bool) -> None:
+    if decision.rollout.is_complete:
+        output.success(f"InferenceSet {fleet.key}: {decision.rollout.message}")
+        return
+    output.success(f"InferenceSet {fleet.key}: the canaries are ready; {fleet.template_words}")
+    if not last:
+        output.step("the canaries have answered a prompt: the others follow")
+    elif partition := strategy_of(fleet.inference_set).keep:
+        output.note(f"partition {partition} of its updateStrategy keeps the others as they are")
+    else:
+        command = Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace)
+        output.note(target.text(command + " carries it to the others"))
 
 
 async def _carry(client: Client, fleet: Fleet, one: Replica) -> None:

@@ -152,9 +152,7 @@ class FleetReconciler:
 
     def _budget_s(self, inference_set: Object) -> float:
         name = str(dig(inference_set, "spec", "template", "inference", "preset", "name") or "")
-        known = self._settings.catalog
-        found = (known.preset(name) or known.model(name)) if name else None
-        return (found.readiness_timeout_s if found else 1800) + _READY_WITHIN_S
+        return self._settings.catalog.readiness_s(name) + _READY_WITHIN_S
 
     def _decide(self, inference_set: Object, mine: list[Replica], refused: str = "") -> Decision:
         return decide(

@@ -396,6 +396,11 @@ class Catalog:
         candidates = (*([shipped] if shipped else ()), *self.own_models.values())
         return next((item for item in candidates if wanted in map(str.lower, item.aliases)), None)
 
+    def readiness_s(self, name: str) -> float:
+        """Seconds from start to ready that a preset or model may take; half an hour when nobody knows it."""
+        found = (self.preset(name) or self.model(name)) if name else None
+        return float(found.readiness_timeout_s if found else 1800)
+
     def model_names(self) -> list[str]:
         """Every id and alias by which `model` finds something."""
         return [name for item in self.models.values() for name in (*item.aliases, item.id)]

@@ -64,8 +64,10 @@ class _Encoded:
 
 def _console(stream: TextIO) -> Console:
     """A console for the stream, of its width; without colours with NO_COLOR."""
+    # What stands in for a stream while a picture is drawn tells no encoding of its own.
+    encoding = getattr(stream, "rich_proxied_file", stream).encoding
     try:
-        "✔├".encode(stream.encoding or "ascii")
+        "✔├".encode(encoding or "ascii")
         file = stream
     except (UnicodeEncodeError, LookupError):
         file = _Encoded(stream)  # type: ignore[assignment]

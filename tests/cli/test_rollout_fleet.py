@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from fleet_cluster import a_cluster, live, ready, said, until, walk_of
 from fleet_world import adapter
 from fleet_world import inference_set as set_of
 from like_kaito import SET, LikeKaito
+from shell import Shell
+from terminals import STEERING
 
 from kaitoctl import fleet_controller, workspace_controller
 from kaitoctl.commands import rollout_fleet, smoke_test
@@ -33,11 +36,11 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kaitoctl.commands.follow_fleet.LOOK_AGAIN_S", 0.1)
 
 
-def beside_kaito(folder: Path, story: Story, replicas: int = 2) -> None:
+def beside_kaito(folder: Path, story: Story, replicas: int = 2, speed: float = 300.0) -> None:
     """A set that serves, and then an adapter that KAITO does not carry to its replicas."""
 
     async def whole() -> None:
-        async with a_cluster(folder, *KAITOS) as (client, target):
+        async with a_cluster(folder, *KAITOS, speed=speed) as (client, target):
             await client.send(request.create(SET, set_of(replicas)))
 
             async def all_ready() -> bool:
@@ -93,6 +96,55 @@ def test_with_a_surge_never_fewer_serve_than_wanted_and_it_is_given_back(tmp_pat
         assert (min(fewest), max(most)) == (2, 3)
 
     beside_kaito(tmp_path, story)
+
+
+def test_on_a_terminal_the_replica_that_comes_up_has_a_bar_and_what_is_done_stands_above(
+    tmp_path: Path,
+) -> None:
+    async def story(client: Client, target: Target) -> None:
+        shell = Shell(tmp_path, cluster={"KUBECONFIG": str(target.kubeconfig)})
+        walk = ("rollout", "fleet", "phis", "--yes", "--timeout", "90s")
+        code, seen = await asyncio.to_thread(shell.seen, *walk, columns=80, NO_COLOR="1")
+        text = " ".join(STEERING.sub("", seen).split())
+        assert code == 0, text
+        assert re.search(r"► phis-\w+ is deleted; KAITO makes another one in its place", text), text
+        assert re.search(r"◌ default/phis-\w+ [█░]{10} ", text), text
+        assert "KAITO does not carry" not in text, "this command does"
+        assert "progressing, 1 of 2 replicas ready" in text
+        assert text.endswith("✔ InferenceSet default/phis: all 2 replicas have the present template")
+
+    beside_kaito(tmp_path, story, speed=12.0)
+
+
+def test_who_is_asked_is_told_how_many_are_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canaries and, where they have to answer a prompt, the others after them."""
+    asked: list[str] = []
+
+    async def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    monkeypatch.setattr("kaitoctl.screens.output.ask", no)
+    monkeypatch.setattr("kaitoctl.screens.output.can_ask", lambda: True)
+
+    async def story(client: Client, target: Target) -> None:
+        for options in (
+            {"canary": 1},
+            {"canary": 1, "smoke_test": True},
+            {},
+            {"canary": 2, "smoke_test": True},
+        ):
+            with pytest.raises(NegativeAnswer):
+                await walk(target, yes=False, **options)
+        assert await with_adapter(client) == 0
+
+    beside_kaito(tmp_path, story)
+    assert [question.split(" [")[0] for question in asked] == [
+        "Roll out to 1 replica?",
+        "Roll out to 2 replicas, 1 of them first?",
+        "Roll out to 2 replicas?",
+        "Roll out to 2 replicas?",
+    ]
 
 
 def test_a_surge_that_was_interrupted_is_taken_up_and_given_back(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ import re
 import pytest
 import yaml
 from shell import Shell
+from terminals import STEERING
 from world import falcon
-
-_STEERING = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def shell(sandbox_shell: Shell) -> Shell:
 def drawn(shell: Shell, *arguments: str) -> str:
     code, text = shell.seen(*arguments, columns=80, NO_COLOR="1")
     assert code == 0, text
-    return " ".join(_STEERING.sub("", text).split())
+    return " ".join(STEERING.sub("", text).split())
 
 
 def test_several_that_are_applied_are_drawn_together_each_with_a_bar(shell: Shell, namespace: str) -> None:

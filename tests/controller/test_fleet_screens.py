@@ -15,7 +15,7 @@ from kaitoctl.commands.why_answer import Answer
 from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kaito.fleet.strategy import PAUSED
 from kaitoctl.kaito.fleet.view import Fleet, fleet_of
-from kaitoctl.kaito.planning import effects_of_set
+from kaitoctl.kaito.planning import Change, change_of_set, effects_of_set, outage_of_replica
 from kaitoctl.kaito.planning.change import Trial
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, key_of
@@ -206,3 +206,35 @@ def test_a_plan_names_the_replicas_that_its_controller_deletes() -> None:
     world.apply(inference_set(2))
     world.settle()
     assert names - {key_of(one).name for one in world.live} == set(effects.going)
+
+
+@pytest.mark.parametrize(
+    ("most", "words"),
+    [
+        (1, "3 pods restart one by one, at most 30 minutes each; the others keep serving"),
+        (2, "3 pods restart 2 at a time, at most 30 minutes each; the others keep serving"),
+        (3, "3 pods restart: at most 30 minutes without service"),
+    ],
+)
+def test_a_plan_says_how_many_replicas_restart_at_a_time_and_how_long_the_model_may_take(
+    most: int, words: str
+) -> None:
+    world = serving()
+    before = {"apiVersion": SET.api_version, "kind": SET.kind, **world.the_set}
+    after = {**before, "spec": {**before["spec"], **adapted(maxUnavailable=most)["spec"]}}
+    assert planned(world, trial_of(before, after)).outage.words == words
+
+
+def test_a_plan_that_changes_nothing_restarts_nothing_and_says_what_is_still_to_come() -> None:
+    world = serving()
+    world.apply(adapted())
+    before = {"apiVersion": SET.api_version, "kind": SET.kind, **world.the_set}
+    change = planned(world, Trial("fleet.yaml", SET.kind, before, before, before, ()))
+    assert (change.fate, change.outage.pods) == ("unchanged", 0)
+    assert "3 of 3 replicas are yet to restart with the present template" in change.warnings
+
+
+def planned(world: FleetWorld, trial: Trial) -> Change:
+    effects = effects_of_set(trial, world.workspaces, world.now, is_own=True)
+    restarts = outage_of_replica(trial.after, (), SHIPPED)
+    return change_of_set(trial, effects, restarts, asked=0, most=0)

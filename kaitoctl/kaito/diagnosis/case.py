@@ -78,10 +78,8 @@ class Case:
 
 
 def budget_of(workspace: Object, known: Catalog) -> float:
-    """Seconds that the preset may take from start to ready; 30 minutes when nobody knows it."""
-    name = preset_name(workspace)
-    found = known.preset(name) or known.model(name)
-    return float(found.readiness_timeout_s if found else 1800)
+    """Seconds that the preset may take from start to ready."""
+    return known.readiness_s(preset_name(workspace))
 
 
 def preset_name(workspace: Object) -> str:

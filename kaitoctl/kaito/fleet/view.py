@@ -41,11 +41,13 @@ class Fleet:
         inference_set: the set.
         replicas: its Workspaces, by name.
         dropped: annotations that older templates had.
+        is_walked: whether a client carries the template to the replicas just now.
     """
 
     inference_set: Object
     replicas: tuple[Replica, ...]
     dropped: tuple[str, ...] = ()
+    is_walked: bool = False
 
     @property
     def key(self) -> ObjectKey:
@@ -112,6 +114,8 @@ class Fleet:
         if self.is_paused:
             return f"{self.template_words}; {PAUSED_BY_HAND}"
         if not self.is_rolled_by_kaitoctl:
+            if self.is_walked:
+                return ""
             return f"{self.template_words}, and KAITO does not carry the present one to them"
         if paused := strategy_of(self.inference_set).paused:
             return f"{self.template_words}; {paused}"
@@ -171,7 +175,7 @@ class Fleet:
         if self.ready < self.wanted:
             return "Failed" if self.failed or self.refusal else "Progressing"
         if self.outdated:
-            return "Mixed"
+            return "Progressing" if self.is_walked else "Mixed"
         return "Progressing" if len(self.live) > self.wanted else "Ready"
 
 
@@ -193,8 +197,7 @@ def fleet_of(
         catalog: of presets, for how long a replica may take.
     """
     name = str(dig(inference_set, "spec", "template", "inference", "preset", "name") or "")
-    found = (catalog.preset(name) or catalog.model(name)) if name else None
-    budget_s = (found.readiness_timeout_s if found else 1800) + _NODES_COME_UP_S
+    budget_s = catalog.readiness_s(name) + _NODES_COME_UP_S
     past = [history.trim_revision(one) for one in revisions if is_controlled_by(one, inference_set)]
     dropped = tuple(dict.fromkeys(key for one in past for key in one["annotations"]))
     own = sorted((one for one in workspaces if is_controlled_by(one, inference_set)), key=key_of)

@@ -19,7 +19,7 @@ from kaitoctl.kaito.planning.change import (
 from kaitoctl.kaito.planning.loading import Loading, loading
 from kaitoctl.kaito.planning.of_kaito import Share
 from kaitoctl.kaito.planning.of_sets import SetEffects, change_of_set, effects_of_set, set_problems
-from kaitoctl.kaito.planning.outage import Outage, deadlock, outage, surges
+from kaitoctl.kaito.planning.outage import Outage, deadlock, outage, outage_of_replica, surges
 from kaitoctl.kaito.planning.plan import Change, Fate, Plan, is_plan, what_moved
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "loading",
     "must_be_recreated",
     "outage",
+    "outage_of_replica",
     "problems",
     "recreation",
     "restart",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
@@ -19,7 +19,7 @@ from kaitoctl.kube import schema_defaults
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import Object, is_being_deleted, is_controlled_by, key_of, uid_of
 
-_AT_MOST_S = 3600.0
+_AT_MOST_S = 3600.0  # a replica that is not ready within it has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,21 @@ def _planned(inference_set: Object, name: str, now: datetime) -> Object:
 
 
 def change_of_set(
-    trial: Trial, effects: SetEffects, asked: int, most: int, rivals: tuple[str, ...] = (), waits: str = ""
+    trial: Trial,
+    effects: SetEffects,
+    restarts: Outage,
+    *,
+    asked: int,
+    most: int,
+    rivals: tuple[str, ...] = (),
+    waits: str = "",
 ) -> Change:
     """The entry of a set in a plan.
 
     Args:
         trial: the set as the server would have it.
         effects: what becomes of its Workspaces.
+        restarts: what the restart of one replica costs.
         asked: how many nodes are asked for.
         most: how many it may become.
         rivals: other Workspaces that can use the same nodes.
@@ -103,6 +111,12 @@ def change_of_set(
         number = len(effects.left)
         warnings.append(f"{number} replica{'' if number == 1 else 's'} will keep the older template")
     before, after = trial.before, trial.after
+    rolled = len(effects.rolled)
+    if rolled and trial.fate == "unchanged":
+        warnings.append(f"{rolled} of {wanted} replicas are yet to restart with the present template")
+        rolled = 0
+    together = max(1, strategy.max_unavailable)
+    outage = replace(restarts, pods=rolled, interrupts=together >= wanted, together=together)
     return Change(
         trial.kind,
         key_of(after),
@@ -112,7 +126,7 @@ def change_of_set(
         before is not None and merging.takes_away(before.get("spec") or {}, after.get("spec") or {}),
         (),
         tuple(warnings),
-        Outage(len(effects.rolled), strategy.max_unavailable >= wanted, None, _AT_MOST_S),
+        outage if rolled else Outage(),
         asked,
         node_check.instance_type_of(effects.made[0]) if effects.made and most else "",
         tuple(f"Workspace {name}, with its nodes" for name in effects.going),

@@ -19,7 +19,6 @@ from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kube.objects import DEPLOYMENT, STATEFUL_SET, Object, dig
 from kaitoctl.kube.workloads import replicas
 
-_DEFAULT_S = 1800
 _PATCH = '{"spec":{"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1}}}}'
 
 
@@ -32,12 +31,14 @@ class Outage:
         interrupts: whether nothing serves meanwhile; else one pod after another restarts, and others serve.
         expected_s: what the start before took on this cluster; None when nobody knows.
         most_s: the readiness budget of the model.
+        together: how many of several restart at a time.
     """
 
     pods: int = 0
     interrupts: bool = False
     expected_s: float | None = None
     most_s: float = 0
+    together: int = 1
 
     @property
     def words(self) -> str:
@@ -50,7 +51,8 @@ class Outage:
         what = "1 pod restarts" if self.pods == 1 else f"{self.pods} pods restart"
         if self.interrupts:
             return f"{what}: {long} without service{most}"
-        return f"{what} one by one, {long} each{most}; the others keep serving"
+        order = "one by one" if self.together == 1 else f"{self.together} at a time"
+        return f"{what} {order}, {long} each{most}; the others keep serving"
 
 
 def outage(
@@ -68,14 +70,25 @@ def outage(
     if not restarts:
         return Outage()
     name = str(dig(workspace, "inference", "preset", "name") or "")
-    found = known.preset(name) or known.model(name)
     together = workload is None or workload.get("kind") == STATEFUL_SET.kind
     return Outage(
         restarts,
         restarts == 1 or together,
         adapter_rollout.took_s(pods),
-        found.readiness_timeout_s if found else _DEFAULT_S,
+        known.readiness_s(name),
     )
+
+
+def outage_of_replica(inference_set: Object, pods: Sequence[Object], known: Catalog) -> Outage:
+    """What the restart of one replica of a set costs.
+
+    Args:
+        inference_set: as it will be.
+        pods: of the replicas that restart, as they are.
+        known: where its preset is looked up.
+    """
+    name = str(dig(inference_set, "spec", "template", "inference", "preset", "name") or "")
+    return Outage(1, False, adapter_rollout.took_s(pods), known.readiness_s(name))
 
 
 def span(seconds: float) -> str:
