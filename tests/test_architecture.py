@@ -15,6 +15,7 @@ LATE = {
     ("check_nodes", "commands.check_nodes_on_cluster.verdict_on_cluster"): "saved lists ask no cluster",
     ("check_nodes", "commands.target_release.target_option"): "only with --target-version",
     ("check_nodes", "kaito.validation.of_cluster"): "only with saved lists",
+    ("check_nodes", "kaito.validation.releases"): "only with saved lists",
     ("check_nodes", "kaito.validation"): "only with saved lists",
     ("check_nodes", "commands.judged_preset.with_its_preset"): "only with saved lists",
     ("check_nodes", "commands.asked_context.context_in_file"): "most name no ConfigMap",

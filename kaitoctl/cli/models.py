@@ -1,4 +1,4 @@
-"""`kaitoctl models`: the presets of KAITO up to v0.4 and the models of KAITO v0.12, with their figures."""
+"""`kaitoctl models`: KAITO's presets, up to v0.6, and its models since, with their figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def list_models(
     output_format: options.CatalogOutput = "table",
     catalog: options.CatalogFile = None,
 ) -> None:
-    """List presets (KAITO up to v0.4) and models (KAITO v0.12).
+    """List presets (KAITO up to v0.6) and models (since v0.7).
 
     \b
     Examples:

@@ -52,12 +52,14 @@ def look_up(known: Catalog, name: str, target: str | None) -> list[Preset | Mode
         hint = f"did you mean {' or '.join(near)}?" if near else "`kaitoctl models list` names them all"
         raise InputError(f"{name!r} is neither a preset nor a model of the catalog", hint=hint)
     if (row := _in_between(target)) is not None and releases.is_preset_name(row, name, known):
+        if row.has_own_sizes and (sized := releases.as_of(target, known).model(name)) is not None:
+            return [sized]
         of_release = known.preset_in(name, row.name)
         found = [of_release] if of_release is not None else found
         return [model] if of_release is None and model is not None else found
     matching = [item for item in found if target is None or target in versions(item)]
     if not matching:
-        have = ", ".join(version for item in found for version in versions(item))
+        have = span(releases.served_by(name, known))
         raise InputError(f"KAITO {target} does not have {name}", hint=f"it is in {have}" if have else "")
     return matching
 
@@ -76,6 +78,9 @@ def items_of(known: Catalog, target: str | None) -> tuple[list[Preset], list[Mod
             [item for item in known.models.values() if target is None or target in versions(item)],
         )
     names = releases.preset_names(row, known)
+    if row.has_own_sizes:
+        sized = releases.as_of(target, known)
+        return [], list({item.id: item for name in names if (item := sized.model(name))}.values())
     of_release = {name: known.preset_in(name, row.name) for name in names}
     models = [known.model(name) for name in names if of_release[name] is None]
     presets = [known.preset(name) for name in names if of_release[name] is None and known.model(name) is None]
@@ -98,8 +103,27 @@ def _in_between(target: str | None) -> releases.Release | None:
     return None if target is None or target in catalog.TARGETS else releases.nearest(target)
 
 
+def served(item: Preset | Model, known: Catalog) -> str:
+    """The releases that have a preset or model, such as `v0.3 to v0.10`.
+
+    A name may mean both: up to v0.6 a preset with written requirements, and then a model by its size.
+    """
+    if isinstance(item, Preset) and item.local_model:
+        return "sandbox"
+    name = item.name if isinstance(item, Preset) else item.preset_name
+    found = releases.served_by(name, known)
+    if known.preset(name) is not None and known.model(name) is not None:
+        found = [name for name in found if releases.is_by_size(name) != isinstance(item, Preset)]
+    return span(found) or ",".join(versions(item))
+
+
+def span(found: list[str]) -> str:
+    """The first and the last of some releases in a row."""
+    return f"{found[0]} to {found[-1]}" if len(found) > 1 else "".join(found)
+
+
 def versions(item: Preset | Model) -> list[str]:
-    """The KAITO versions that know a preset or model; all with presets for one without published images."""
+    """The generations that a preset or model is of; all with presets for one without published images."""
     if isinstance(item, Preset):
         if item.local_model:
             return ["sandbox"]

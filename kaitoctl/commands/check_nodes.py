@@ -64,11 +64,12 @@ def check_nodes(
         from kaitoctl.commands.check_nodes_offline import verdict_from_lists
         from kaitoctl.commands.judged_preset import with_its_preset
         from kaitoctl.kaito import validation
-        from kaitoctl.kaito.validation import of_cluster
+        from kaitoctl.kaito.validation import of_cluster, releases
 
         assert workspace is not None
         choice = of_cluster.node_rules_of(version or "v0.4", workspace)
-        rules = node_check.rules_for(workspace, choice, check.node_provisioner or "", known=known)
+        sized = releases.as_of(version, known)
+        rules = node_check.rules_for(workspace, choice, check.node_provisioner or "", known=sized)
         if dig(workspace, "inference", "config"):
             from kaitoctl.commands.asked_context import context_in_file  # most name none
 

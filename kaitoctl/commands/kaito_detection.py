@@ -15,7 +15,7 @@ from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.validation import OWN, Setting, of_cluster
+from kaitoctl.kaito.validation import OWN, Setting, of_cluster, releases
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import CRD, DEPLOYMENT, Object
 from kaitoctl.kube.request import get
@@ -79,7 +79,10 @@ def rules_in(setting: Setting, workspace: Object) -> node_check.Rules:
     told = setting.provisioner if setting.provisioner in node_check.PROVISIONERS else ""
     choice = of_cluster.node_rules_of(setting.target, workspace)
     return node_check.rules_for(
-        workspace, choice, told or ("byo" if setting.byo else ""), known=setting.catalog
+        workspace,
+        choice,
+        told or ("byo" if setting.byo else ""),
+        known=releases.as_of(setting.target, setting.catalog),
     )
 
 

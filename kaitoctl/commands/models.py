@@ -1,18 +1,19 @@
-"""`kaitoctl models`: the presets of KAITO up to v0.4 and the models of KAITO v0.12, with their figures."""
+"""`kaitoctl models`: KAITO's presets, up to v0.6, and its models since, with their figures."""
 
 from __future__ import annotations
 
 from kaitoctl.commands import catalog_lookup, invocation, option_values
 from kaitoctl.kaito import catalog_file
-from kaitoctl.kaito.catalog import Model, Preset
+from kaitoctl.kaito.catalog import Catalog, Model, Preset
 from kaitoctl.screens import output
 from kaitoctl.screens.layout import Paragraph
 
 
 def list_models(*, target_version: str | None, output_format: str, catalog: str | None) -> None:
-    """List presets (KAITO up to v0.4) and models (KAITO v0.12)."""
+    """List presets (KAITO up to v0.6) and models (since v0.7)."""
     target = catalog_lookup.check(output_format, ("table", "wide", "json", "yaml", "name"), target_version)
-    presets, models = catalog_lookup.items_of(catalog_file.read(catalog), target)
+    known = catalog_file.read(catalog)
+    presets, models = catalog_lookup.items_of(known, target)
     presets = invocation.sort_for_output(presets, catalog_file.plain)
     models = invocation.sort_for_output(models, catalog_file.plain)
     if output_format == "name":
@@ -23,14 +24,16 @@ def list_models(*, target_version: str | None, output_format: str, catalog: str 
     else:
         headers = ["NAME", "KAITO", "NEEDS", "DISK", "NODES", "TUNING", "LICENSE", "NOTE"]
         columns = len(headers) if output_format == "wide" else 6
-        rows = [*map(_preset_row, presets), *map(_model_row, models)]
+        items: list[Preset | Model] = [*presets, *models]
+        rows = [_row(item, known) for item in items]
         output.table(headers[:columns], [row[:columns] for row in rows])
 
 
 def describe_model(*, name: str, target_version: str | None, output_format: str, catalog: str | None) -> None:
     """Show all figures of a preset or model, and their source."""
     target = catalog_lookup.check(output_format, ("table", "json", "yaml"), target_version)
-    found = catalog_lookup.look_up(catalog_file.read(catalog), name, target)
+    known = catalog_file.read(catalog)
+    found = catalog_lookup.look_up(known, name, target)
     presets = [item for item in found if isinstance(item, Preset)]
     models = [item for item in found if isinstance(item, Model)]
     if output_format != "table":
@@ -39,7 +42,7 @@ def describe_model(*, name: str, target_version: str | None, output_format: str,
     for position, item in enumerate(found):
         if position:
             output.data("")
-        facts = _preset_facts(item) if isinstance(item, Preset) else _model_facts(item)
+        facts = _preset_facts(item, known) if isinstance(item, Preset) else _model_facts(item, known)
         width = max(map(len, facts)) + 2
         output.show(
             [
@@ -59,33 +62,22 @@ def _print_structured(presets: list[Preset], models: list[Model], output_format:
     output.write_structured(rows, output_format)
 
 
-def _preset_row(preset: Preset) -> list[str]:
-    needs = "a CPU" if preset.local_model else f"{_gpus(preset.gpu_count)}, {preset.total_gpu_memory_gib} GiB"
-    nodes = f"1-{preset.world_size}" if preset.distributed else "1"
-    kaito, tuning = ",".join(catalog_lookup.versions(preset)), "yes" if preset.tuning else "-"
-    return [preset.name, kaito, needs, preset.disk, nodes, tuning, "-", preset.note or "-"]
-
-
-def _model_row(model: Model) -> list[str]:
-    needs, nodes = f"weights {model.weights_gib:g} GiB", "any" if model.distributed else "1"
-    kaito, tuning = ",".join(catalog_lookup.versions(model)), "yes" if model.tuning else "-"
-    return [
-        model.preset_name,
-        kaito,
-        needs,
-        model.disk,
-        nodes,
-        tuning,
-        model.license or "-",
-        model.note or "-",
-    ]
+def _row(item: Preset | Model, known: Catalog) -> list[str]:
+    kaito, tuning = catalog_lookup.served(item, known), "yes" if item.tuning else "-"
+    if isinstance(item, Model):
+        needs, nodes = f"weights {item.weights_gib:g} GiB", "any" if item.distributed else "1"
+        name, terms = item.preset_name, item.license or "-"
+    else:
+        needs = "a CPU" if item.local_model else f"{_gpus(item.gpu_count)}, {item.total_gpu_memory_gib} GiB"
+        name, nodes, terms = item.name, f"1-{item.world_size}" if item.distributed else "1", "-"
+    return [name, kaito, needs, item.disk, nodes, tuning, terms, item.note or "-"]
 
 
 def _gpus(number: int) -> str:
     return "1 GPU" if number == 1 else f"{number} GPUs"
 
 
-def _preset_facts(preset: Preset) -> dict[str, str]:
+def _preset_facts(preset: Preset, known: Catalog) -> dict[str, str]:
     per_gpu = f", {preset.per_gpu_memory_gib} GiB each" if preset.per_gpu_memory_gib else ""
     runtimes = {
         name: " and ".join(["transformers", *(["vllm"] if image.vllm else ())])
@@ -93,7 +85,7 @@ def _preset_facts(preset: Preset) -> dict[str, str]:
     }
     return {
         "Preset": preset.name,
-        "KAITO": ", ".join(catalog_lookup.versions(preset)),
+        "KAITO": catalog_lookup.served(preset, known),
         "Family": preset.family,
         "Image": preset.image() or f"{preset.access_mode}: yours to bring (--private-image)",
         "Runtimes": "; ".join(f"{name}: {runtime}" for name, runtime in runtimes.items()),
@@ -111,12 +103,12 @@ def _preset_facts(preset: Preset) -> dict[str, str]:
     }
 
 
-def _model_facts(model: Model) -> dict[str, str]:
+def _model_facts(model: Model, known: Catalog) -> dict[str, str]:
     flags = " ".join(f"--{key}={value}" if value else f"--{key}" for key, value in model.vllm.items())
     runtimes = ["vllm", *(["transformers"] if model.transformers is not None else ())]
     return {
         "Model": model.id,
-        "KAITO": "v0.12",
+        "KAITO": catalog_lookup.served(model, known),
         "Aliases": ", ".join(model.aliases),
         "License": model.license,
         "Gated": "yes: set presetOptions.modelAccessSecret, a Secret with HF_TOKEN" if model.gated else "no",

@@ -160,6 +160,8 @@ class Model(NamedTuple):
         cuda_toolkit: whether the server compiles kernels at its start.
         kv_cache_offload: whether parts of the key-value cache may move to the CPU's memory.
         pinned: the commit that KAITO's table names (and that vLLM does not use), empty when it names none.
+        overhead: what KAITO's estimator reckons that the server takes beside the weights, as a share of them.
+        one_gpu: whether it must fit on one GPU, as models whose heads no number of GPUs can share.
         note: a correction or a catch, else empty.
         source: where the figures are from.
     """
@@ -189,6 +191,8 @@ class Model(NamedTuple):
     cuda_toolkit: bool = False
     kv_cache_offload: bool = True
     pinned: str = ""
+    overhead: float = 0.05
+    one_gpu: bool = False
     note: str = ""
 
     @property

@@ -107,6 +107,8 @@ _MODEL = {
         "cuda_toolkit": _FLAG,
         "kv_cache_offload": _FLAG,
         "pinned": _TEXT,
+        "overhead": _SIZE,
+        "one_gpu": _FLAG,
         "note": _TEXT,
         "source": _TEXT,
     },

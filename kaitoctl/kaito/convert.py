@@ -22,7 +22,7 @@ from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.api import VERSIONS, WORKSPACE, WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.validation.releases import Release, gpu_type, is_preset_name, nearest, preset
+from kaitoctl.kaito.validation.releases import Release, gpu_type, is_preset_name, nearest, preset, served_by
 from kaitoctl.kube.objects import Object, copy_of, dig
 
 if TYPE_CHECKING:
@@ -328,7 +328,8 @@ def choose_version(
 def _why_not_v1beta1(request: WorkspaceRequest, known: Catalog) -> str:
     machine = known.instance_type(request.instance_type or "")
     if request.preset and known.preset(request.preset) and not known.model(request.preset):
-        return f"{request.preset} is a preset of KAITO up to v0.4"
+        last = served_by(request.preset, known)[-1:]
+        return f"{request.preset} is a preset of {f'KAITO up to {last[0]}' if last else 'the sandbox'}"
     if request.preferred_nodes:
         return "preferredNodes is not read in v1beta1"
     if request.private_image:

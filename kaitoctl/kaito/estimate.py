@@ -1,6 +1,7 @@
-"""How many nodes KAITO v0.12 takes for a model, whatever `resource.count` says: its estimator. Pure.
+"""How many nodes KAITO takes for a model from v0.7 on, whatever `resource.count` says: its estimator. Pure.
 
-Source: KAITO v0.12.0, `pkg/workspace/estimator/nodesestimator/estimator.go`.
+Source: KAITO v0.12.0, `pkg/workspace/estimator/nodesestimator/estimator.go`; v0.7.0 to v0.10.0 (the latter at
+c673cadc6) reckon without a share of the weights (`Model.overhead`), and v0.11.0 (7545aa214) as v0.12.0.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from dataclasses import dataclass
 from kaitoctl.kaito.catalog import Model
 
 CONTEXT = 2048
-"""Tokens that the v0.12 estimator leaves room for, unless the Workspace's ConfigMap says otherwise."""
+"""Tokens that the estimator leaves room for, unless the Workspace's ConfigMap says otherwise."""
 
 USABLE_SHARE = 0.84  # vLLM's gpu-memory-utilization
 RESERVED_GIB = 2.3
-OVERHEAD = 1.05
 WEIGHTS_MARGIN = 1.02
 
 _GIB = 2**30
@@ -40,15 +40,16 @@ class Shape:
 
 
 def estimated_gpus(model: Model, shape: Shape, *, context: int = CONTEXT) -> int | None:
-    """How many GPUs KAITO v0.12 wants for a model on nodes of a shape; None when none is large enough."""
+    """How many GPUs KAITO wants for a model on nodes of a shape; None when none is large enough."""
     each_gib = usable_gib(model, shape, context)
     if each_gib <= 0:
         return None
-    return math.floor(WEIGHTS_MARGIN * model.weights_gib / each_gib) + 1
+    gpus = math.floor(WEIGHTS_MARGIN * model.weights_gib / each_gib) + 1
+    return None if model.one_gpu and gpus > 1 else gpus
 
 
 def estimated_nodes(model: Model, shape: Shape, *, context: int = CONTEXT) -> int | None:
-    """How many nodes KAITO v0.12 takes for a model (`status.targetNodeCount`); None when none is enough."""
+    """How many nodes KAITO takes for a model (`status.targetNodeCount`); None when none is enough."""
     gpus = estimated_gpus(model, shape, context=context)
     return None if gpus is None else math.ceil(gpus / shape.gpus)
 
@@ -56,4 +57,4 @@ def estimated_nodes(model: Model, shape: Shape, *, context: int = CONTEXT) -> in
 def usable_gib(model: Model, shape: Shape, context: int) -> float:
     """What each GPU has left for weights; the key-value cache is shared by the GPUs of a node."""
     cache_gib = context * model.bytes_per_token / shape.gpus / _GIB
-    return (USABLE_SHARE * shape.memory_gib - RESERVED_GIB - cache_gib) / OVERHEAD
+    return (USABLE_SHARE * shape.memory_gib - RESERVED_GIB - cache_gib) / (1 + model.overhead)

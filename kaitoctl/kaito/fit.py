@@ -20,7 +20,6 @@ from kaitoctl.kaito.api import GPU
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
 from kaitoctl.kaito.estimate import (
     CONTEXT,
-    OVERHEAD,
     RESERVED_GIB,
     USABLE_SHARE,
     WEIGHTS_MARGIN,
@@ -197,7 +196,7 @@ def attainable_context(wanted: Preset | Model, machine: InstanceType, nodes: int
         return None
     shape = Shape(machine.gpus, machine.gpu_memory_gib / machine.gpus)
     weights_gib = WEIGHTS_MARGIN * wanted.weights_gib / (nodes * shape.gpus)
-    left_gib = USABLE_SHARE * shape.memory_gib - RESERVED_GIB - OVERHEAD * weights_gib
+    left_gib = USABLE_SHARE * shape.memory_gib - RESERVED_GIB - (1 + wanted.overhead) * weights_gib
     tokens = math.ceil(left_gib * shape.gpus * _GIB / wanted.bytes_per_token) - 1
     return max(0, min(tokens, wanted.context_limit))
 

@@ -255,7 +255,7 @@ def test_create_takes_the_newest_version_that_the_cluster_serves(shell: Shell, n
     falcon = [*CREATE, "--preset", "falcon-7b", "-n", namespace, "--dry-run=server"]
     done = shell.kaitoctl(*falcon)
     assert json.loads(done.stdout)["apiVersion"] == "kaito.sh/v1alpha1"
-    assert "falcon-7b is a preset of KAITO up to v0.4" in done.stderr
+    assert "falcon-7b is a preset of KAITO up to v0.10" in done.stderr
     (shell.home / "falcon.yaml").write_text("preset: falcon-7b\ninstance_type: Standard_NC12s_v3\n")
     by_file = [*CREATE, "--values", "falcon.yaml", "-n", namespace, "--dry-run=server"]
     assert json.loads(shell.kaitoctl(*by_file).stdout)["apiVersion"] == "kaito.sh/v1alpha1"

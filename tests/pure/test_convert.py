@@ -189,7 +189,7 @@ def test_the_newest_served_version_is_chosen() -> None:
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"preset": "falcon-7b"}, "preset of KAITO up to v0.4"),
+        ({"preset": "falcon-7b"}, "preset of KAITO up to v0.10"),
         ({"preferred_nodes": ("n",)}, "preferredNodes"),
         ({"private_image": "r/x:1"}, "private images"),
         ({"instance_type": None}, "no default"),

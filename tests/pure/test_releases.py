@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kaitoctl.kaito import catalog, validation
+from kaitoctl.kaito import catalog, estimate, validation
+from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS
 from kaitoctl.kaito.releases_between import UNLIKE
 from kaitoctl.kaito.validation import Setting, of_cluster, releases
@@ -366,6 +367,46 @@ def test_each_release_has_the_instance_types_of_its_source(machine: str, since: 
         for minor in range(since, until + 1)
         if minor != 9 or machine != "Standard_NV72ads_A10_v5" or 9 in having
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "memory_gib", "nodes"),
+    [
+        # v0.12 counts every file of the repository, twice the weights that the table of v0.9 has.
+        ("gpt-oss-20b", 1, 24, {"v0.8.0": 1, "v0.9.4": 1, "v0.10.0": 1, "v0.11.0": 2, "v0.12.0": 2}),
+        ("llama-3.3-70b-instruct", 1, 94, {"v0.7.0": 2, "v0.10.0": 2, "v0.11.0": 2, "v0.12.0": 2}),
+        # 14.96 GiB by 1.02 are 15.26; of 21.5 GiB 15.5 are left, from v0.11 on 14.8.
+        ("llama-3.1-8b-instruct", 1, 21.5, {"v0.9.4": 1, "v0.10.0": 1, "v0.11.0": 2, "v0.12.0": 2}),
+        # No number of GPUs can share its 71 heads.
+        ("falcon-7b", 2, 16, {"v0.7.0": None, "v0.9.4": None, "v0.10.0": None}),
+        ("falcon-7b", 1, 24, {"v0.7.0": 1, "v0.9.4": 1, "v0.10.0": 1}),
+        ("falcon-40b-instruct", 2, 80, {"v0.9.4": 1}),
+    ],
+)
+def test_each_release_counts_nodes_by_its_own_sizes(
+    name: str, gpus: int, memory_gib: float, nodes: dict[str, int | None]
+) -> None:
+    for version, expected in nodes.items():
+        model = releases.as_of(version, catalog.SHIPPED).model(name)
+        assert model is not None
+        assert estimate.estimated_nodes(model, Shape(gpus, memory_gib)) == expected, version
+
+
+def test_what_users_bring_stays_over_the_sizes_of_a_release() -> None:
+    mine = catalog.SHIPPED.models["openai/gpt-oss-20b"]._replace(weights_gib=1)
+    own = catalog.Catalog(own_models={"openai/gpt-oss-20b": mine})
+    found = releases.as_of("v0.9.4", own).model("gpt-oss-20b")
+    assert found is not None
+    assert found.weights_gib == 1
+
+
+def test_the_releases_that_have_a_name_follow_one_another() -> None:
+    known = catalog.SHIPPED
+    order = [release.table if release.read else release.name for release in releases.IN_ORDER]
+    for name in {*catalog.presets(), *known.model_names()}:
+        having = releases.served_by(name, known)
+        first = order.index(having[0])
+        assert having == order[first : first + len(having)], name
 
 
 def test_rules_come_with_the_release_that_brought_them() -> None:

@@ -1,4 +1,4 @@
-"""How many nodes KAITO v0.12 takes for a model, and what it refuses on your own nodes. Pure.
+"""How many nodes KAITO takes for a model, and what it refuses on your own nodes. Pure.
 
 Its estimator goes by the instance type's figures, and on your own nodes by the labels that NVIDIA's feature
 discovery put there; `resource.count` counts only where it cannot tell. Its webhook reads the same labels of
@@ -100,4 +100,9 @@ def estimate_nodes(
     if found is None:
         beside = f"beside the cache of {context:,} tokens"
         return None, f"{shape} have no room for weights of {model.name} {beside}"
+    if found > 1 and not model.distributed:
+        return (
+            None,
+            f"{model.name} takes {found} nodes of {shape}, and this KAITO spreads it over none",
+        )
     return found, ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
-from kaitoctl.kaito.validation import Setting, of_cluster
+from kaitoctl.kaito.validation import Setting, of_cluster, releases
 from kaitoctl.kube.objects import Object, ObjectKey, dig, key_of, labels_of
 from kaitoctl.kube.pod_state import is_finished
 
@@ -64,7 +64,8 @@ class Share:
         """
         setting = self._setting
         choice = of_cluster.node_rules_of(setting.target or "v0.4", workspace)
-        rules = node_check.rules_for(workspace, choice, setting.provisioner or "", known=setting.catalog)
+        known = releases.as_of(setting.target, setting.catalog)
+        rules = node_check.rules_for(workspace, choice, setting.provisioner or "", known=known)
         names = self._candidates(workspace, rules)
         others = None
         if self._pods is not None:

@@ -102,7 +102,7 @@ def _identity(subject: Subject) -> Iterator[Problem]:
         what = "it is missing; it must be one of" if version is None else f"{version!r} is not one of"
         yield error("apiVersion", "KW103", f"{what} {known}")
     elif subject.is_v1beta1 and subject.is_old:
-        yield error("apiVersion", "KW103", f"KAITO {subject.target} does not serve {version}")
+        yield error("apiVersion", "KW103", f"KAITO {subject.kaito} does not serve {version}")
     if kind != WORKSPACE.kind:
         yield error("kind", "KW103", f"{kind!r} is not {WORKSPACE.kind}")
 
@@ -158,7 +158,7 @@ def _later_fields(subject: Subject) -> Iterator[Problem]:
     """Fields that the schema has, and the CRD of this release has not yet."""
     for path in subject.release.unknown_fields if subject.release else ():
         if dig(subject.workspace, *path.split(".")) is not None:
-            message = f"unknown field in KAITO {subject.target}"
+            message = f"unknown field in KAITO {subject.kaito}"
             yield error(path, "KW102", message, ignored_fields.hint_for(path))
 
 
@@ -281,10 +281,10 @@ def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> It
         message = f"{shown} is not in the catalog; whether the preset fits is not checked"
         yield warning(_TYPE, "KW130", message, hint)
     elif by_prefix:
-        yield error(_TYPE, "KW130", f"{shown} is admitted, but KAITO {subject.target} cannot use it", hint)
+        yield error(_TYPE, "KW130", f"{shown} is admitted, but KAITO {subject.kaito} cannot use it", hint)
     else:
         where = f" on {cloud}" if known and subject.setting.cloud else ""
-        yield error(_TYPE, "KW130", f"KAITO {subject.target} does not know {shown}{where}", hint)
+        yield error(_TYPE, "KW130", f"KAITO {subject.kaito} does not know {shown}{where}", hint)
 
 
 def _like(known: InstanceType, offered: list[InstanceType]) -> str:

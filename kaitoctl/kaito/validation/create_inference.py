@@ -102,7 +102,7 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
         yield error(
             f"{where}.name",
             "KW142",
-            message + (f" of KAITO {subject.target}" if subject.release else ""),
+            message + (f" of KAITO {subject.kaito}" if subject.release else ""),
             hint or f"known presets: {', '.join(presets)}",
         )
     elif known.access_mode == "private" and preset.get("accessMode") != "private":
@@ -149,7 +149,7 @@ def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) 
         yield error(
             f"{where}.name",
             "KW142",
-            f"KAITO v0.12 {'no longer serves' if gone else 'does not know'} {name[:80]!r}",
+            f"KAITO {subject.kaito} {'no longer serves' if gone else 'does not know'} {name[:80]!r}",
             did_you_mean(name, subject.setting.catalog.model_names())
             or "give a Hugging Face id: owner/model",
         )
@@ -200,7 +200,7 @@ def _runtime(subject: Subject) -> Iterator[Problem]:
             message = f"{preset.name} does not run on vLLM in generation {subject.image_generation}"
             yield error(annotation, "KW147", message, "use transformers")
         else:
-            message = f"KAITO {subject.target} serves on vLLM, on which {preset.name} does not run"
+            message = f"KAITO {subject.kaito} serves on vLLM, on which {preset.name} does not run"
             yield warning("inference.preset.name", "KW147", message, ignored_fields.TRANSFORMERS)
 
 

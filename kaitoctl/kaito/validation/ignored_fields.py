@@ -321,7 +321,7 @@ def annotation_problems(subject: Subject) -> Iterator[Problem]:
         is_read = subject.target in known.targets or (subject.is_made_as_model and key in _OF_MODELS)
         if not is_read:
             if not (key == ANNOTATION_RUNTIME and text == "transformers"):
-                version = "kaitoctl's controller" if subject.target == OWN else f"KAITO {subject.target}"
+                version = "kaitoctl's controller" if subject.target == OWN else f"KAITO {subject.kaito}"
                 yield warning(where, "KW116", f"{version} does not read {key}" + _unless(subject, key))
         elif known.by_presence:
             if text.strip().lower() in _NO:

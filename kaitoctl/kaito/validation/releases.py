@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,6 +125,11 @@ class Release:
         """What `tables/releases.json` calls it."""
         return self.read.rpartition(".")[0] or self.name
 
+    @property
+    def has_own_sizes(self) -> bool:
+        """Whether its own table says how large the weights of each model are."""
+        return self.memory == "weights" and not self.has_aliases
+
     def default_type(self, api_version: str) -> str:
         """The instance type that leaving it out means; empty where there is none."""
         return (self.default_types or {}).get(api_version, "")
@@ -199,7 +204,8 @@ READ: tuple[Release, ...] = (
 )  # fmt: skip
 """The releases between, whose source was read, in the order in which they came."""
 
-_IN_ORDER = sorted((*RELEASES, *READ), key=lambda release: release.since)
+IN_ORDER = sorted((*RELEASES, *READ), key=lambda release: release.since)
+"""All of them."""
 _VERSION = re.compile(r"v?(0|[1-9][0-9]{0,3})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:[-+][-+.0-9A-Za-z]{1,64})?")
 
 
@@ -219,7 +225,7 @@ def nearest(version: str) -> Release | None:
     if found is None:
         return None
     numbers = (int(found[1]), int(found[2]), int(found[3] or 0))
-    older = [release for release in _IN_ORDER if release.since <= numbers]
+    older = [release for release in IN_ORDER if release.since <= numbers]
     return older[-1] if older else None
 
 
@@ -257,6 +263,7 @@ class ReleasePreset(NamedTuple):
         has_transformers: whether the transformers runtime has parameters for it.
         tuning: whether it can be tuned.
         distributed: whether it can spread over several nodes.
+        id: on Hugging Face, in lower case; empty when the table does not say.
     """
 
     name: str
@@ -272,6 +279,7 @@ class ReleasePreset(NamedTuple):
     has_transformers: bool = True
     tuning: bool = False
     distributed: bool = False
+    id: str = ""
 
 
 class GpuType(NamedTuple):
@@ -287,7 +295,7 @@ def preset(release: Release, name: str, catalog: Catalog) -> ReleasePreset | Non
         return None
     if release.has_aliases:
         model = catalog.model(name)
-        if model is None or (release.read and model.id.lower() in _rows()[release.table]["without_models"]):
+        if model is None or (release.read and model.id.lower() in rows()[release.table]["without_models"]):
             return None
         return ReleasePreset(
             model.name, 1, 0, 0, model.weights_gib, model.context_limit, True, True, False, False,
@@ -297,7 +305,7 @@ def preset(release: Release, name: str, catalog: Catalog) -> ReleasePreset | Non
         found = catalog.own_presets.get(name) or catalog.preset_in(name, release.image_generation)
         return None if found is None else _known_preset(found)
     if release.image_generation in ("v0.4.6", "v0.9"):
-        own, table = catalog.own_presets.get(name), _presets(release.table)
+        own, table = catalog.own_presets.get(name), presets_of(release.table)
         is_id = "/" in name
         row = table.get(name.lower() if is_id else name) if release.has_hub or not is_id else None
         return row if own is None else ReleasePreset(own.name, own.gpu_count, own.total_gpu_memory_gib)
@@ -333,8 +341,42 @@ def preset_names(release: Release, catalog: Catalog) -> list[str]:
     if release.image_generation == "v0.4.6" and not release.read:
         return [*catalog.own_presets, *presets_of_v0_4_6()]
     if release.image_generation in ("v0.4.6", "v0.9"):
-        return [*catalog.own_presets, *(name for name in _presets(release.table) if "/" not in name)]
+        return [*catalog.own_presets, *(name for name in presets_of(release.table) if "/" not in name)]
     return [name for name in catalog.presets if preset(release, name, catalog)]
+
+
+def as_of(target: str | None, known: Catalog) -> Catalog:
+    """The catalog with the models of a release, by whose sizes its estimator counts nodes.
+
+    KAITO v0.7 to v0.10 wrote sizes down, and not all are those that v0.12 reads at Hugging Face.
+
+    Args:
+        target: as `--target-version`; anything but these releases leaves the catalog as it is.
+        known: the catalog.
+    """
+    release = nearest(target) if target else None
+    if release is None or not release.has_own_sizes:
+        return known
+    return _sized(release.table, known)
+
+
+@lru_cache(maxsize=16)
+def _sized(table: str, known: Catalog) -> Catalog:
+    from kaitoctl.kaito.validation import release_sizes  # most are judged by other releases
+
+    row = rows()[table]
+    return release_sizes.catalog_of(rows()[row.get("presets_of", table)]["presets"], row["source"], known)
+
+
+def served_by(name: str, known: Catalog) -> list[str]:
+    """The releases whose own tables have a preset or model, by their minor versions, oldest first."""
+    having = [release for release in IN_ORDER if preset(release, name, known) is not None]
+    return [release.table if release.read else release.name for release in having]
+
+
+def is_by_size(version: str) -> bool:
+    """Whether a release goes by the size of the weights, and not by written requirements."""
+    return (release := nearest(version)) is not None and release.memory == "weights"
 
 
 def gpu_type(release: Release, name: str, cloud: str, catalog: Catalog) -> GpuType | None:
@@ -347,7 +389,7 @@ def gpu_type(release: Release, name: str, cloud: str, catalog: Catalog) -> GpuTy
     if (release.name, name) in _SLIPS:
         return _SLIPS[release.name, name]
     folded = name.lower() if release.is_type_folded else name
-    if release.table in _rows():
+    if release.table in rows():
         types = _types(release.table, cloud)
         if release.is_type_folded:
             types = {written.lower(): figures for written, figures in types.items()}
@@ -374,7 +416,7 @@ _SLIPS: Mapping[tuple[str, str], GpuType | None] = {
 
 
 @cache
-def _rows() -> Mapping[str, Any]:
+def rows() -> Mapping[str, Any]:
     """What `tables/releases.json` has of each release that the catalog has not."""
     table = Path(__file__).parent.parent / "tables" / "releases.json"
     rows: Mapping[str, Any] = json.loads(table.read_text("utf-8"))
@@ -384,32 +426,24 @@ def _rows() -> Mapping[str, Any]:
 @cache
 def _types(name: str, cloud: str) -> Mapping[str, list[int]]:
     """The instance types of a row: those of the release before, with what is new and without what is gone."""
-    row = _rows()[name]
+    row = rows()[name]
     before = _types(row["types_of"], cloud) if "types_of" in row else {}
     found = {**before, **row.get("instance_types", {}).get(cloud, {})}
     return {kind: figures for kind, figures in found.items() if kind not in row.get("without_types", ())}
 
 
 @cache
-def _presets(name: str) -> Mapping[str, ReleasePreset]:
-    if earlier := _rows()[name].get("presets_of"):
-        return _presets(earlier)
+def presets_of(name: str) -> Mapping[str, ReleasePreset]:
+    """The presets of a row by name, and by id where it says one."""
+    if earlier := rows()[name].get("presets_of"):
+        return presets_of(earlier)
     found: dict[str, ReleasePreset] = {}
-    for row in _rows()[name]["presets"]:
-        known = ReleasePreset(
-            row["name"],
-            row.get("gpus", 0),
-            row.get("total_gib", 0),
-            row.get("per_gpu_gib", 0),
-            row.get("weights_gib", 0),
-            row.get("context_limit", 0),
-            not row.get("no_lora", False),
-            row.get("download", False),
-            row.get("gated", False),
-            tuning=row["tuning"],
-            distributed=row["distributed"],
-        )
-        found[known.name] = known
-        if row.get("id"):
-            found[row["id"]] = known
+    for row in rows()[name]["presets"]:
+        written = {_FIELDS.get(key, key): value for key, value in row.items() if key not in _SIZES}
+        known = ReleasePreset(**written, has_lora="no_lora" not in row)
+        found |= dict.fromkeys((known.name, known.id or known.name), known)
     return found
+
+
+_FIELDS = {"download": "is_downloaded", "gated": "is_gated"}
+_SIZES = ("no_lora", "bytes_per_token", "disk", "one_gpu")

@@ -84,6 +84,11 @@ class Subject:
         return self.target == "v0.12"
 
     @property
+    def kaito(self) -> str:
+        """What to call the KAITO that judges: the release whose own source was read, else its row."""
+        return self.release.read or self.target if self.release else self.target
+
+    @property
     def has_estimator(self) -> bool:
         """Whether KAITO reckons the number of nodes itself; from then on all servers are StatefulSets."""
         return self.target in ("v0.9", "v0.12")
@@ -163,12 +168,14 @@ class Subject:
     @cached_property
     def model(self) -> Model | None:
         """The model for inference, of a target that has models."""
-        has = self.is_new or self.is_made_as_model
+        is_sized = self.release is not None and self.release.has_own_sizes
+        has = self.is_new or self.is_made_as_model or is_sized
         return self.model_named(as_text(dig(self.inference, "preset", "name"))) if has else None
 
     def model_named(self, name: str) -> Model | None:
         """The model of that name, if a name can be so long."""
-        return self.setting.catalog.model(name) if name and len(name) <= 253 else None
+        known = releases.as_of(self.setting.target, self.setting.catalog)
+        return known.model(name) if name and len(name) <= 253 else None
 
     def config_map_key(self, name: str) -> ObjectKey:
         """Where a ConfigMap that the Workspace names is looked for."""
