@@ -167,9 +167,8 @@ def _rest(trial: Object, goal: Object) -> Object:
         InputError: something of it is another manager's; with the fields and their owners.
     """
     rest = undo.remainder(trial, goal)
-    owners = [(path, who) for path, who in undo.owners(trial, rest) if set(who) != {field_manager()}]
-    if rest and owners:
-        fields = [f"{path}: owned by {', '.join(who)}" for path, who in owners]
+    fields = undo.owned_by_others(trial, rest, field_manager())
+    if fields:
         raise InputError(
             f"Workspace {key_of(goal)}: other managers own what would go; nothing was written",
             problems=fields,

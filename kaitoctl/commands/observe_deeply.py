@@ -13,11 +13,11 @@ from kaitoctl.commands.observation import MOST_NODES
 from kaitoctl.commands.observe_nodes import observe, sparing_others
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, diagnosis, installation, node_check, nodes_of_others
+from kaitoctl.kaito import api, diagnosis, installation, node_check, nodes_of_others, revisions
 from kaitoctl.kaito.diagnosis import of_controller
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Named, Snapshot
-from kaitoctl.kube import pod_state, request
+from kaitoctl.kube import pod_state, request, webhooks
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.conditions import is_true, parse_timestamp
 from kaitoctl.kube.objects import (
@@ -37,6 +37,7 @@ from kaitoctl.kube.objects import (
     creation_time_of,
     dig,
     is_being_deleted,
+    is_controlled_by,
     key_of,
 )
 from kaitoctl.kube.request import Request
@@ -45,20 +46,16 @@ if TYPE_CHECKING:
     from kaitoctl.commands.observed_nodes import ObservedNodes
 
 POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
-WEBHOOKS = tuple(
-    Kind("admissionregistration.k8s.io", "v1", kind, f"{kind.lower()}s", namespaced=False)
-    for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
-)
 # In the versions of Kubernetes 1.34, 1.33 and 1.32.
 RESOURCE_SLICES = tuple(
     Kind("resource.k8s.io", version, "ResourceSlice", "resourceslices", namespaced=False)
     for version in ("v1", "v1beta2", "v1beta1")
 )
+_WEBHOOKS = (webhooks.VALIDATING, webhooks.MUTATING)
 _MOST_EXPLAINED = 4  # nodes out of use: the first few explain the others
 # vLLM logs the cause first and then, twice over, how it propagated: some 200 lines in all.
 _LOG_LINES, _LOG_BYTES = 400, 512 * 1024
 _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
-_LONG_S = 1800.0  # KAITO's own limit for presets that name none
 _MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 
 
@@ -93,7 +90,7 @@ async def with_evidence(
     if workspace is None:
         return seen
     questions = _Questions(dict(seen.unseen))
-    verdict, named, logs, revisions, events, here = await asyncio.gather(
+    verdict, named, logs, history, events, (here, waiting) = await asyncio.gather(
         _verdict(client, seen, questions, is_sandbox=is_sandbox, managed=managed),
         _references(client, seen, questions),
         _logs(client, seen, questions),
@@ -116,10 +113,10 @@ async def with_evidence(
         missing=named.missing,
         unbound=named.unbound,
         logs=logs,
-        revisions=revisions,
+        revisions=history,
         events=(*seen.events, *named.events, *events),
-        controllers=here[0],
-        waiting=here[1],
+        controllers=here,
+        waiting=waiting,
         unseen=dict(sorted(questions.unseen.items())),
     )
 
@@ -164,7 +161,7 @@ async def _verdict(
     return nodes_of_others.without_changes_to(verdict, {}, ()) if spared is None else spared
 
 
-def _with(verdict: node_check.Verdict | None, *codes: str) -> list[str]:
+def _nodes_with_findings(verdict: node_check.Verdict | None, *codes: str) -> list[str]:
     """The first nodes of which the verdict says one of these."""
     found = verdict.nodes if verdict is not None else ()
     named = [node.name for node in found if any(item.code in codes for item in node.failures)]
@@ -174,7 +171,7 @@ def _with(verdict: node_check.Verdict | None, *codes: str) -> list[str]:
 async def _cordoned_nodes(client: Client, seen: Snapshot, verdict: node_check.Verdict | None) -> list[Object]:
     """Cordoned nodes, whole: their annotations say who has cordoned them."""
     found = []
-    for name in _with(verdict, "cordoned"):
+    for name in _nodes_with_findings(verdict, "cordoned"):
         if seen.node(name) is None:
             with suppress(ApiError):  # who may list nodes and not get one learns less
                 found.append({**await client.send(request.get(NODE, "", name)), "kind": NODE.kind})
@@ -183,7 +180,9 @@ async def _cordoned_nodes(client: Client, seen: Snapshot, verdict: node_check.Ve
 
 async def _resource_slices(client: Client, verdict: node_check.Verdict | None) -> tuple[Object, ...]:
     """The ResourceSlices of nodes without GPUs; none where there is no such kind, or they may not be seen."""
-    names = _with(verdict, "no-gpu", "gpu-not-allocatable", "other-vendor-gpu", "device-plugin-missing")
+    names = _nodes_with_findings(
+        verdict, "no-gpu", "gpu-not-allocatable", "other-vendor-gpu", "device-plugin-missing"
+    )
     found: list[Object] = []
     for name in names:
         for kind in RESOURCE_SLICES:
@@ -223,7 +222,7 @@ async def _references(client: Client, seen: Snapshot, questions: _Questions) -> 
     wanted = {named for _, named in diagnosis.references(seen.workspace)}
     wanted |= {Named(ref.kind, ref.name) for pod in seen.pods for ref in pod_state.references(pod)}
     names = sorted(wanted)
-    found = await asyncio.gather(*(_look(client, namespace, named, questions) for named in names))
+    found = await asyncio.gather(*(_referred_object(client, namespace, named, questions) for named in names))
     unbound = [one for one in found if one and dig(one, "status", "phase") not in (None, "Bound")]
     listed = await asyncio.gather(
         *(_events_of(client, namespace, str(claim["metadata"]["name"]), questions) for claim in unbound)
@@ -235,7 +234,9 @@ async def _references(client: Client, seen: Snapshot, questions: _Questions) -> 
     )
 
 
-async def _look(client: Client, namespace: str, named: Named, questions: _Questions) -> Object | None:
+async def _referred_object(
+    client: Client, namespace: str, named: Named, questions: _Questions
+) -> Object | None:
     """The claim, an empty object for what else exists or may not be seen; None where it is missing."""
     kind = _KINDS[named.kind]
     asking = request.get(kind, namespace, named.name)
@@ -257,7 +258,7 @@ async def _events_of(client: Client, namespace: str, name: str, questions: _Ques
 
 
 async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[tuple[str, str], str]:
-    """The last lines of containers that have ended with an error, of the run that did."""
+    """The last lines of containers that have ended with an error, of that run, or that load for too long."""
     found: dict[tuple[str, str], str] = {}
 
     async def read(pod: Object, container: str, *, previous: bool) -> None:
@@ -275,12 +276,14 @@ async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[t
                 found[metadata["name"], container] = text
                 return
 
+    assert seen.workspace is not None
+    budget_s = diagnosis.budget_of(seen.workspace, seen.catalog)
     newest = sorted(seen.pods, key=creation_time_of, reverse=True)
     troubled = [
         (pod, item)
         for pod in newest
         for item in pod_state.container_statuses(pod)
-        if _has_ended_badly(item) or _takes_long(item)
+        if _has_ended_badly(item) or _takes_longer_than(budget_s, item)
     ]
     await asyncio.gather(
         *(
@@ -299,22 +302,24 @@ def _has_ended_badly(item: Object) -> bool:
     )
 
 
-def _takes_long(item: Object) -> bool:
-    """Whether a container runs, and is not ready after the longest time that presets are given."""
+def _takes_longer_than(budget_s: float, item: Object) -> bool:
+    """Whether a container runs, and is not ready after the time that its preset is given."""
     try:
         began = parse_timestamp(str(dig(item, "state", "running", "startedAt")))
     except ValueError:
         return False
-    return not item.get("ready") and (datetime.now(UTC) - began).total_seconds() > _LONG_S
+    return not item.get("ready") and (datetime.now(UTC) - began).total_seconds() > budget_s
 
 
 async def _revisions(client: Client, seen: Snapshot, questions: _Questions) -> tuple[Object, ...]:
+    """What the Workspace has been; not what an earlier one of the same name was."""
     assert seen.workspace is not None
-    metadata = seen.workspace["metadata"]
-    labels = f"workspace.kaito.io/name={metadata['name']}"
-    listing = client.list(CONTROLLER_REVISION, metadata.get("namespace") or "", label_selector=labels)
+    key = key_of(seen.workspace)
+    selector = f"{revisions.LABEL_NAME}={key.name}"
+    listing = client.list(CONTROLLER_REVISION, key.namespace, label_selector=selector)
     listed = await questions.answer("controllerrevisions", listing)
-    return tuple(listed.items) if listed else ()
+    items = listed.items if listed else ()
+    return tuple(item for item in items if is_controlled_by(item, seen.workspace))
 
 
 async def _events_of_cluster(client: Client, seen: Snapshot, questions: _Questions) -> list[Object]:
@@ -363,28 +368,16 @@ async def _of_deletion(client: Client, workspace: Object, questions: _Questions)
         _claim_kinds(client, questions),
         questions.answer("poddisruptionbudgets", client.list(POD_DISRUPTION_BUDGET, namespace)),
         questions.answer("namespaces", client.send(request.get(NAMESPACE, "", namespace))),
-        *(questions.answer(kind.plural, client.list(kind)) for kind in WEBHOOKS),
+        *(questions.answer(kind.plural, client.list(kind)) for kind in _WEBHOOKS),
     )
+    configurations = [item for listed in hooks if listed for item in listed.items]
+    asked = webhooks.covering(configurations, [api.kind_of(workspace)])
     return {
         "claim_kinds": kinds,
         "budgets": tuple(budgets.items) if budgets else (),
         "space": space,
-        "webhooks": tuple(
-            str(item["metadata"]["name"])
-            for listed in hooks
-            if listed
-            for item in listed.items
-            if _judges_workspaces(item)
-        ),
+        "webhooks": tuple(dict.fromkeys(hook.configuration for hook in asked)),
     }
-
-
-def _judges_workspaces(configuration: Object) -> bool:
-    rules = [rule for hook in configuration.get("webhooks") or () for rule in hook.get("rules") or ()]
-    return any(
-        api.GROUP in (rule.get("apiGroups") or ()) and {"workspaces", "*"} & set(rule.get("resources") or ())
-        for rule in rules
-    )
 
 
 async def _claim_kinds(client: Client, questions: _Questions) -> frozenset[str] | None:

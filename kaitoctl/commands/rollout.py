@@ -29,7 +29,16 @@ from kaitoctl.kaito import catalog_file, revisions, validation
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.own_workloads import is_made_by_us
 from kaitoctl.kaito.revisions import CHANGE_CAUSE, data_of
-from kaitoctl.kaito.undo import choose, consequence, goal_of, manifest, owners, remainder, summary
+from kaitoctl.kaito.undo import (
+    choose,
+    consequence,
+    goal_of,
+    manifest,
+    owned_by_others,
+    owners,
+    remainder,
+    summary,
+)
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
     ObjectKey,
@@ -234,7 +243,7 @@ async def _undo(target: Target, asked: Named, how: _UndoOptions) -> None:
             return
         if not how.yes:
             await consent.confirm("Roll back?")
-        after = await _change(client, known, goal, rest, force=how.force_conflicts)
+        after = await _write_rollback(client, known, goal, rest, force=how.force_conflicts)
         output.report_write(after, how.output, f"rolled back{how.suffix}")
         if how.wait:
             expected = max(number, revisions.newest(known.history) + (chosen is not known.history[-1]))
@@ -281,8 +290,8 @@ async def _dry_run(
     """
     after = await _apply(client, _applying(known, goal, force=force, dry_run=True))
     rest = remainder(after, goal)
-    if rest and not force:
-        fields = [f"{path}: owned by {', '.join(who)}" for path, who in owners(after, rest)]
+    fields = owned_by_others(after, rest, field_manager())
+    if fields and not force:
         raise ApiError(
             409,
             "Conflict",
@@ -292,7 +301,7 @@ async def _dry_run(
     return after, rest
 
 
-async def _change(
+async def _write_rollback(
     client: Client, known: WorkspaceRevisions, goal: Object, rest: Object, *, force: bool
 ) -> Object:
     """Take away what an apply leaves, then apply; returns the Workspace as it is then.

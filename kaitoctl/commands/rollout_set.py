@@ -226,11 +226,7 @@ def _require_valid(fleet: Fleet, goal: Object, number: int) -> None:
 
 def _require_own(live: Object, patch: Object, *, force: bool) -> None:
     """Fields that are somebody else's are changed only when that was asked for."""
-    others = [
-        f"{path}: owned by {', '.join(who)}"
-        for path, who in undo.owners(live, patch)
-        if set(who) - {field_manager()}
-    ]
+    others = undo.owned_by_others(live, patch, field_manager())
     if others and not force:
         hint = "--force-conflicts changes them; or change them where their manager keeps them"
         words = f"other managers own fields to change: {'; '.join(others)}"

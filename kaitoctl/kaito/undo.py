@@ -127,6 +127,17 @@ def _rest(after: Object, old: Object, new: Object, path: tuple[str, ...]) -> Obj
     return patch
 
 
+def owned_by_others(live: Object, patch: Object, manager: str) -> list[str]:
+    """A line for each field that a patch changes and that not `manager` alone owns; what nobody owns is free.
+
+    Args:
+        live: with its `managedFields`.
+        patch: a merge patch of it.
+        manager: who is going to write, by whatever operation it has written before.
+    """
+    return [f"{path}: owned by {', '.join(who)}" for path, who in owners(live, patch) if set(who) - {manager}]
+
+
 def owners(live: Object, patch: Object) -> list[tuple[str, list[str]]]:
     """The fields that a patch changes, each with the managers that own it, sorted."""
 

@@ -55,13 +55,13 @@ class JudgedNodes:
 
     def of(self, workspace: Object) -> Answer:
         """The answer to what a Workspace asks; not to be changed, and of use until something is awaited."""
-        return self.to(node_check.question_of(workspace, self._rules), lambda: workspace)
+        return self.to(node_check.judging_key(workspace), lambda: workspace)
 
     def to(self, question: str, read: Callable[[], Object]) -> Answer:
         """The answer to a question, as `of`.
 
         Args:
-            question: of a Workspace, by `node_check.question_of`.
+            question: of a Workspace, by `node_check.judging_key`.
             read: reads a Workspace that asks it; called when something has to be judged.
         """
         self._look_at_changes()

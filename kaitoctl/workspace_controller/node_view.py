@@ -161,7 +161,7 @@ class NodeView:
     def _asker(self, workspace: Object) -> Asker:
         named = tuple(node_check.preferred_nodes(workspace))
         return Asker(
-            node_check.question_of(self._with_own_labels(workspace), self._rules),
+            node_check.judging_key(self._with_own_labels(workspace)),
             (str(workspace["metadata"].get("creationTimestamp") or ""), uid_of(workspace)),
             uid_of(workspace),
             is_being_deleted(workspace),

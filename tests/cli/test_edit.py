@@ -56,6 +56,10 @@ def test_a_workspace_is_edited_judged_announced_and_followed(served: Served, tmp
     assert done.stdout == f"workspace.kaito.sh/{served.name} edited\n"
     assert list(served.said) == ["style"] and pods(served) != running
 
+    # What an edit has written is kaitoctl's as well as what it has applied.
+    done = served.shell.kaitoctl("rollout", "undo", served.name, "-n", served.namespace, "--yes")
+    assert not workspace(served)["inference"].get("adapters")
+
 
 def test_what_is_wrong_comes_back_as_a_comment_and_can_be_put_right(served: Served, tmp_path: Path) -> None:
     """The first save is no YAML, the second refused by KAITO, the third right."""

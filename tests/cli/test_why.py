@@ -366,25 +366,33 @@ def test_a_deployment_of_the_workspace_that_cannot_follow(shell: Shell, namespac
 
 @NO_CLOUD
 def test_a_field_that_was_changed_behind_kaitos_back(shell: Shell, namespace: str, blamed: Any) -> None:
-    """KAITO keeps what it was told first as a ControllerRevision."""
+    """KAITO keeps what it was told first as a ControllerRevision; what another `w` was is no matter."""
     create(shell, namespace, labels={FAULT: "never-joins"})
     live = shell.get("workspace", "w", "-n", namespace)
-    shell.apply(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "ControllerRevision",
-            "metadata": {
-                "name": "w-1a2b3",
-                "namespace": namespace,
-                "labels": {"workspace.kaito.io/name": "w"},
-            },
-            "revision": 1,
-            "data": {part: live.get(part) for part in ("resource", "inference")},
-        }
-    )
+    other = {**live, "resource": {**live["resource"], "labelSelector": {"matchLabels": {"of": "one-before"}}}}
+    owner = {"apiVersion": "kaito.sh/v1alpha1", "kind": "Workspace", "name": "w"}
+    mine = [{**owner, "uid": live["metadata"]["uid"], "controller": True}]
+    orphaned: list[Any] = []  # kubectl delete --cascade=orphan
+    for name, owners, of in (("w-1a2b3", mine, live), ("w-00000", orphaned, other)):
+        shell.apply(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "ControllerRevision",
+                "metadata": {
+                    "name": name,
+                    "namespace": namespace,
+                    "labels": {"workspace.kaito.io/name": "w"},
+                    "ownerReferences": owners,
+                },
+                "revision": int(of is live),
+                "data": {part: of.get(part) for part in ("resource", "inference")},
+            }
+        )
     patch = json.dumps({"resource": {"instanceType": "Standard_NC24s_v3"}})
     shell.patch(patch, "workspace", "w", "-n", namespace)
-    assert "resource.instanceType" in blamed("immutable-field")["message"]
+    found = blamed("immutable-field")
+    assert "resource.instanceType" in found["message"]
+    assert "labelSelector" not in json.dumps(found)
 
 
 def test_a_finalizer_that_holds_the_deletion(shell: Shell, namespace: str, blamed: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -216,8 +217,20 @@ def test_a_drain_that_a_budget_forbids_is_read_from_the_nodes_events(why: Callab
     assert why(going(), claim(**LEAVING))["cause"]["code"] == "node-claim-stuck"
 
 
-def test_a_webhook_that_outlives_its_controller_is_named(why: Callable[..., Any]) -> None:
-    rules = [{"apiGroups": ["kaito.sh"], "resources": ["workspaces"]}]
+@pytest.mark.parametrize(
+    ("group", "resource", "is_named"),
+    [
+        ("kaito.sh", "workspaces", True),
+        ("*", "*", True),
+        ("kaito.sh", "workspaces/status", True),
+        ("kaito.sh", "ragengines", False),
+        ("apps", "*", False),
+    ],
+)
+def test_a_webhook_that_outlives_its_controller_is_named(
+    why: Callable[..., Any], group: str, resource: str, is_named: bool
+) -> None:
+    rules = [{"apiGroups": [group], "resources": [resource]}]
     hook = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
@@ -226,7 +239,7 @@ def test_a_webhook_that_outlives_its_controller_is_named(why: Callable[..., Any]
     }
     said = why(going(), hook)
     assert "no controller runs" in said["cause"]["message"]
-    assert "validation.workspace.kaito.sh may refuse" in said["cause"]["hint"]
+    assert ("validation.workspace.kaito.sh may refuse" in said["cause"]["hint"]) == is_named
 
 
 def test_what_may_not_be_looked_at_costs_no_answer(why: Callable[..., Any]) -> None:
@@ -268,6 +281,27 @@ def test_the_root_of_a_long_log_is_read(why: Callable[..., Any]) -> None:
     ]
     said = why(made, pod, NODE, logs={"falcon-0": "\n".join(lines)})
     assert said["cause"]["code"] == "cuda-out-of-memory"
+
+
+def test_the_log_of_a_server_that_is_slow_for_its_own_preset_is_read(why: Callable[..., Any]) -> None:
+    """A small model has minutes; what others are given is no reason not to look."""
+    made = waiting()
+    made["inference"]["preset"]["name"] = "smollm2-135m-instruct"
+    began = (datetime.now(UTC) - timedelta(minutes=15)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "falcon-0", "namespace": "default", "labels": {"kaito.sh/workspace": "falcon"}},
+        "spec": {"nodeName": "gpu-a", "containers": [{"name": "falcon", "image": "r.example/m:1"}]},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [
+                {"name": "falcon", "ready": False, "state": {"running": {"startedAt": began}}}
+            ],
+        },
+    }
+    said = why(made, pod, NODE, logs={"falcon-0": "INFO loading tokenizer from a very far place"})
+    assert "a very far place" in json.dumps(said["cause"])
 
 
 def gpu_node(**annotations: str) -> Object:

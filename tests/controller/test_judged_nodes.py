@@ -243,13 +243,13 @@ def test_what_a_workspace_asks_is_read_again_when_it_has_changed_and_only_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
-    question_of = node_check.question_of
+    judging_key = node_check.judging_key
 
-    def counted(obj: Object, rules: Any) -> str:
+    def counted(obj: Object) -> str:
         asked.append(obj["metadata"]["name"])
-        return question_of(obj, rules)
+        return judging_key(obj)
 
-    monkeypatch.setattr(node_check, "question_of", counted)
+    monkeypatch.setattr(node_check, "judging_key", counted)
     stores = competing(20, 20)
     view, asking = NodeView(stores, PLAIN), list(stores.workspaces.values())
     for obj in asking:

@@ -8,7 +8,7 @@ from kaitoctl.kaito import api, estimate, fit
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model
 from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.image_generations import image_generation_of, model_of, runtime_of
-from kaitoctl.kaito.node_check import instance_type_of, required_nodes
+from kaitoctl.kaito.node_check import instance_type_of, required_nodes, written_node_count
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import Object, dig
 
@@ -62,8 +62,7 @@ def target_nodes(workspace: Object, settings: Settings, *, nodes: Shape | None =
     shape = shape_of(workspace, settings.catalog, nodes)
     context = settings.context or estimate.CONTEXT
     found = estimate.estimated_nodes(model, shape, context=context) if shape else None
-    written = dig(workspace, "status", "targetNodeCount")
-    return max(found or asked, written if isinstance(written, int) else 0)
+    return max(found or asked, written_node_count(workspace) or 0)
 
 
 def with_node_count(workspace: Object, settings: Settings, *, nodes: Shape | None = None) -> Object:

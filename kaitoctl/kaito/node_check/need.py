@@ -156,8 +156,6 @@ SPOT: Object = {
     "value": "spot",
     "effect": "NoSchedule",
 }
-# From v0.12 on KAITO drops these keys from matchLabels.
-"""Labels that KAITO writes on nodes itself, to say whose they are."""
 
 
 def required_nodes(workspace: Object) -> int:
@@ -184,9 +182,14 @@ def replicas_of(workspace: Object) -> int:
 
 def planned_nodes(workspace: Object) -> int:
     """How many nodes its controller takes: what it has written of them, before it has `resource.count`."""
-    planned = below(workspace, "status", "targetNodeCount")
-    is_count = isinstance(planned, int) and not isinstance(planned, bool) and planned > 0
-    return planned if is_count and not below(workspace, "tuning") else required_nodes(workspace)
+    written = None if below(workspace, "tuning") else written_node_count(workspace)
+    return written or required_nodes(workspace)
+
+
+def written_node_count(workspace: Object) -> int | None:
+    """`status.targetNodeCount`, where it is a count."""
+    written = below(workspace, "status", "targetNodeCount")
+    return written if isinstance(written, int) and not isinstance(written, bool) and written > 0 else None
 
 
 def instance_type_of(workspace: Object) -> str:
@@ -361,10 +364,9 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
     from kaitoctl.kaito.node_check import by_size  # most are judged by other rules
 
     hardware, model = by_size.hardware_of(workspace, rules, nodes), by_size.model_of(workspace, rules)
-    planned = below(workspace, "status", "targetNodeCount")
     refusal = by_size.refusal_of(workspace, rules, hardware)
-    if isinstance(planned, int) and planned > 0:
-        required = planned
+    if written := written_node_count(workspace):
+        required = written
     elif model is not None:
         shape = by_size.shape_of(workspace, rules, wanted, hardware)
         found, why = by_size.estimate_nodes(workspace, rules, model, shape)
@@ -382,17 +384,16 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
     )
 
 
-def question_of(workspace: Object, rules: Rules) -> str:
-    """All that `need_of` reads of a Workspace under these rules but whose it is; to be compared only."""
+def judging_key(workspace: Object) -> str:
+    """All that `need_of` reads of a Workspace under our controller's rules but whose it is.
+
+    To be compared only: Workspaces of the same key are judged alike. Rules of KAITO v0.12 read more.
+    """
     presets = [below(workspace, use, "preset", "name") for use in ("inference", "tuning")]
-    planned = below(workspace, "status", "targetNodeCount") if rules.is_modern else None
     template = below(workspace, "inference", "template")
     version, resource = below(workspace, "apiVersion"), below(workspace, "resource")
-    tuning, runtime = (
-        bool(below(workspace, "tuning")),
-        below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME),
-    )
-    return repr((version, resource, presets, planned, template, tuning, runtime))
+    runtime = below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME)
+    return repr((version, resource, presets, template, bool(below(workspace, "tuning")), runtime))
 
 
 def preset_of(workspace: Object, known: Catalog) -> Preset | None:
