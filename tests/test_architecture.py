@@ -47,6 +47,7 @@ LATE = {
     ("status_workspace", "commands.status_fleet"): "most names are those of Workspaces",
     ("name_lookup", "commands.observe_fleet.fleet_at"): "most names are those of Workspaces",
     ("rollout", "commands.rollout_set"): "most names are those of Workspaces",
+    ("rollout", "commands.follow_fleet"): "most names are those of Workspaces",
     ("chat", "commands.target_release.check_manager"): "only with --target-version",
     ("endpoint", "commands.chosen_replica.way_to"): "most names are those of Workspaces",
     ("endpoint", "commands.kaito_detection.as_said"): "only where workloads may not be seen",

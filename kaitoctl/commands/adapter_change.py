@@ -136,7 +136,8 @@ class _Changing:
             after = (await self._write(workspace, change, check, dry_run=True)).after
         await self._show(workspace, after, pods)
         if self.how.dry_run != "none":
-            output.report_write(after, self.how.output, f"configured ({self.how.dry_run} dry run)")
+            note = option_values.dry_run_note(self.how.dry_run)
+            output.report_write(after, self.how.output, f"configured{note}")
             return
         if not self.how.yes:
             await consent.confirm("Continue?")

@@ -176,7 +176,7 @@ async def _apply(
         if how.dry_run == "none":
             await _agree(plan, pruned.number, yes=how.yes)
             await write(client, plan, progress, force=how.force, again=how.again)
-        words = {"none": "", "client": " (client dry run)", "server": " (server dry run)"}[how.dry_run]
+        words = option_values.dry_run_note(how.dry_run)
         for change in plan.changes:
             output.sentence(f"{_name(change)} {_word(change)}{words}")
         await pruning.send(client, pruned, dry_run=how.dry_run)

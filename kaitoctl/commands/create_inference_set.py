@@ -129,8 +129,8 @@ async def _create(
         await plan_effects.agree_to_new(client, target, live, known, costs, skips=skips, managed=managed)
         if given.dry_run != "server":
             live = await _applied(client, made, dry_run=False)
-        suffix = " (server dry run)" if given.dry_run == "server" else ""
-        output.report_write(live, given.output_format, f"created{suffix}")
+        note = option_values.dry_run_note(given.dry_run)
+        output.report_write(live, given.output_format, f"created{note}")
         if given.dry_run == "server" or not given.wait:
             return 0
         await follow_fleet.until_ready(client, target, key_of(live), timeout_s=timeout_s, catalog=known)

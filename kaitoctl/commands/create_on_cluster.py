@@ -22,7 +22,7 @@ from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.kaito_detection import as_said, rules_in
 from kaitoctl.commands.new_manifest import ManifestOptions, RequestedManifest, judge, show
 from kaitoctl.commands.observe_adapters import find_workspace
-from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.option_values import ManagedBy, dry_run_note
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.wait_for_nodes import verdict_now
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer, Unreachable
@@ -79,7 +79,7 @@ async def create(target: Target, wanted: RequestedManifest, how: ManifestOptions
                 how.managed,
             )
             live, word = await change_workspace.change(client, target, before, asked)
-        show(live, how.output, word + (" (server dry run)" if how.dry_run == "server" else ""))
+        show(live, how.output, word + dry_run_note(how.dry_run))
         if how.dry_run != "none" or not how.wait:
             return
         seen = await _follow(client, target, live, wanted, how, word)

@@ -164,6 +164,11 @@ def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
     return value
 
 
+def dry_run_note(dry_run: str) -> str:
+    """What a line about a write says of `--dry-run`: nothing, or that nothing was written."""
+    return "" if dry_run == "none" else f" ({dry_run} dry run)"
+
+
 # --- output ------------------------------------------------------------------------------------------------
 
 _CHOOSING = ("jsonpath=", "custom-columns=")  # what an expression finds in the JSON

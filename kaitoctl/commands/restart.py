@@ -96,15 +96,14 @@ async def _restart_one(
             f"the new pod of Workspace {key_of(workspace)} would wait forever; nothing was written",
             hint="run the command above first",
         )
-    words = {"none": "restarted", "client": "restarted (client dry run)"}
     if how.dry_run == "none" and change.wants_consent and not how.yes:
         consent.require_yes_or_tty(yes=False)
         await consent.confirm("Restart?")
     after = workload
     if how.dry_run != "client":
         after = await _send(client, workload, dry_run=how.dry_run == "server")
-    word = words.get(how.dry_run, "restarted (server dry run)")
-    output.sentence(f"{output.resource_name(workspace)} {word}")
+    note = option_values.dry_run_note(how.dry_run)
+    output.sentence(f"{output.resource_name(workspace)} restarted{note}")
     if how.dry_run == "none" and how.wait:
         await _follow(client, target, workspace, after, how)
 

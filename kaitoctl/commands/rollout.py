@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
@@ -22,6 +22,7 @@ from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.observe_revisions import WorkspaceRevisions, explain, revisions_of, workspace_of
 from kaitoctl.commands.option_values import ManagedBy, Named, parse_name
+from kaitoctl.commands.rollout_options import RolloutOptions
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
@@ -136,25 +137,6 @@ def _show_whole(known: WorkspaceRevisions, one: Object) -> None:
 # --- undo --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _UndoOptions:
-    """How to go back."""
-
-    number: int | None
-    dry_run: str
-    output: str | None
-    yes: bool
-    wait: bool
-    timeout_s: float | None
-    force_conflicts: bool
-    catalog: Catalog
-    managed: ManagedBy
-
-    @property
-    def suffix(self) -> str:
-        return "" if self.dry_run == "none" else f" ({self.dry_run} dry run)"
-
-
 def undo(
     *,
     name: str,
@@ -170,47 +152,37 @@ def undo(
     target: Target,
 ) -> None:
     """Bring a Workspace back to what it asked for in an earlier revision."""
-    known = catalog_file.read(catalog)
+    known_presets = catalog_file.read(catalog)
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     if output_format is not None:
         option_values.output_format(output_format, ("yaml", "json", "name"))
     timeout_s = option_values.duration_s(timeout) if timeout is not None else None
     if to_revision is not None and to_revision < 0:
         raise InputError(f"--to-revision {to_revision}: revisions are numbered from 1")
-    # As for kubectl, revision 0 is the one before.
+    number = to_revision or None  # as for kubectl, revision 0 is the one before
     check_manager(managed)
-    how = _UndoOptions(
-        to_revision or None, dry_run, output_format, yes, wait, timeout_s, force_conflicts, known, managed
+    how = RolloutOptions(
+        dry_run, output_format, yes, wait, timeout_s, force_conflicts, known_presets, managed
     )
     asked = parse_name(name)
     try:
-        asyncio.run(_undo(target, asked, how))
+        asyncio.run(_undo(target, asked, number, how))
     except KeyboardInterrupt:
         command = Command("kaitoctl rollout status", str(asked), *target.in_namespace)
         hint = target.text("what was already applied stays; " + command + " follows it")
         raise Interrupted("interrupted", hint=hint) from None
 
 
-async def _undo(target: Target, asked: Named, how: _UndoOptions) -> None:
+async def _undo(target: Target, asked: Named, to_number: int | None, how: RolloutOptions) -> None:
     async with connected(target) as client:
         known = await workspace_or_fleet(client, asked, revisions_of)
         if not isinstance(known, WorkspaceRevisions):
             from kaitoctl.commands import rollout_set  # most names are those of Workspaces
 
-            of_set = rollout_set.SetWriteOptions(
-                how.dry_run,
-                how.output,
-                how.yes,
-                how.wait,
-                how.timeout_s,
-                how.force_conflicts,
-                how.catalog,
-                how.managed,
-            )
-            await rollout_set.undo_to(client, target, known, how.number, of_set)
+            await rollout_set.undo_to(client, target, known, to_number, how)
             return
         live = known.workspace
-        chosen = _revision(known, how.number) if how.number else choose(known.history, live, None)
+        chosen = _revision(known, to_number) if to_number else choose(known.history, live, None)
         if chosen is None and not known.history:
             raise _no_revisions(known)
         if chosen is None:
@@ -232,7 +204,7 @@ async def _undo(target: Target, asked: Named, how: _UndoOptions) -> None:
             output.report_write(goal, how.output, f"rolled back{how.suffix}")
             return
         # The same request first without effect: what stands in the way shows before anybody is asked.
-        trial, rest = await _dry_run(client, known, goal, force=how.force_conflicts)
+        trial, rest = await _dry_run(client, known, goal, force=how.force)
         after = apply_merge_patch(trial, rest)
         change = await plan_effects.change_of(
             client, live, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
@@ -243,7 +215,7 @@ async def _undo(target: Target, asked: Named, how: _UndoOptions) -> None:
             return
         if not how.yes:
             await consent.confirm("Roll back?")
-        after = await _write_rollback(client, known, goal, rest, force=how.force_conflicts)
+        after = await _write_rollback(client, known, goal, rest, force=how.force)
         output.report_write(after, how.output, f"rolled back{how.suffix}")
         if how.wait:
             expected = max(number, revisions.newest(known.history) + (chosen is not known.history[-1]))
@@ -368,10 +340,10 @@ async def _status(
         if isinstance(found, tuple):
             await _follow(client, target, found[1], timeout_s, known, managed)
         else:
-            from kaitoctl.commands import rollout_set  # most names are those of Workspaces
+            from kaitoctl.commands import follow_fleet  # most names are those of Workspaces
 
             kind = "inferenceset"
-            await rollout_set.follow(client, target, found, timeout_s, known)
+            await follow_fleet.until_ready(client, target, found.key, timeout_s=timeout_s, catalog=known)
     output.sentence(f'{kind} "{asked.name}" successfully rolled out')
 
 

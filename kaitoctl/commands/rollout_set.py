@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
@@ -18,10 +18,10 @@ from kaitoctl.commands import (
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.name_lookup import fleet_named
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, parse_name
+from kaitoctl.commands.option_values import parse_name
+from kaitoctl.commands.rollout_options import RolloutOptions
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import undo
-from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet import history, kinds, validation
 from kaitoctl.kaito.fleet.strategy import PAUSED
 from kaitoctl.kaito.fleet.template import differences, patch_between, way_of
@@ -43,7 +43,6 @@ from kaitoctl.screens import output
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.fleet.view import Fleet
-    from kaitoctl.kaito.planning import Change
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
@@ -52,36 +51,6 @@ _RIGHTS = (
     "you need get and patch on inferencesets.kaito.sh, list on workspaces.kaito.sh, and list on "
     "controllerrevisions.apps in this namespace"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SetWriteOptions:
-    """How a set is to be written.
-
-    Args:
-        dry_run: `none`, `client` or `server`.
-        output: format of the object that is printed; None for a line.
-        yes: whether not to ask.
-        wait: whether to follow the rollout.
-        timeout_s: for how long; None for the default.
-        force: whether to take over fields of other managers.
-        catalog: of presets.
-        managed: by whom Workspaces are managed.
-    """
-
-    dry_run: str = "none"
-    output: str | None = None
-    yes: bool = False
-    wait: bool = True
-    timeout_s: float | None = None
-    force: bool = False
-    catalog: Catalog = SHIPPED
-    managed: ManagedBy = NOT_SAID
-
-    @property
-    def suffix(self) -> str:
-        """What a line says of a dry run."""
-        return "" if self.dry_run == "none" else f" ({self.dry_run} dry run)"
 
 
 # --- history -----------------------------------------------------------------------------------------------
@@ -182,7 +151,7 @@ def _no_revisions(fleet: Fleet) -> NegativeAnswer:
 
 
 async def undo_to(
-    client: Client, target: Target, fleet: Fleet, number: int | None, how: SetWriteOptions
+    client: Client, target: Target, fleet: Fleet, number: int | None, how: RolloutOptions
 ) -> None:
     """Give the set the template of an earlier revision.
 
@@ -246,7 +215,7 @@ def set_paused(
     if asked.kind == "workspace":
         hint = "a Workspace is one replica: its controller carries out each change at once"
         raise InputError(f"{name[:80]!r}: rollouts of InferenceSets can be paused", hint=hint)
-    how = SetWriteOptions(dry_run, yes=yes, wait=wait, timeout_s=timeout_s)
+    how = RolloutOptions(dry_run, yes=yes, wait=wait, timeout_s=timeout_s)
     try:
         asyncio.run(_set_paused(target, asked.name, paused, how))
     except KeyboardInterrupt:
@@ -254,7 +223,7 @@ def set_paused(
         raise Interrupted("interrupted", hint=hint) from None
 
 
-async def _set_paused(target: Target, name: str, paused: bool, how: SetWriteOptions) -> None:
+async def _set_paused(target: Target, name: str, paused: bool, how: RolloutOptions) -> None:
     async with connected(target) as client:
         fleet = await fleet_named(client, ObjectKey(client.namespace, name))
         live = fleet.inference_set
@@ -274,18 +243,6 @@ async def _set_paused(target: Target, name: str, paused: bool, how: SetWriteOpti
         await _write(client, target, fleet, patch, how, words=word, question="Continue the rollout?")
 
 
-async def follow(
-    client: Client, target: Target, fleet: Fleet, timeout_s: float | None, known: Catalog
-) -> None:
-    """Follow the set until all replicas serve its template.
-
-    Raises:
-        NegativeAnswer: a replica has failed, or the template goes no further.
-        TimedOut: time is up.
-    """
-    await follow_fleet.until_ready(client, target, fleet.key, timeout_s=timeout_s, catalog=known)
-
-
 # --- write -------------------------------------------------------------------------------------------------
 
 
@@ -294,7 +251,7 @@ async def _write(
     target: Target,
     fleet: Fleet,
     patch: Object,
-    how: SetWriteOptions,
+    how: RolloutOptions,
     *,
     words: str,
     question: str,
@@ -302,7 +259,9 @@ async def _write(
     """Show what a patch leads to, ask where something stops or is bought, write, and follow."""
     ownership_warnings.warn(target, fleet.inference_set)
     trial = await _patched(client, fleet, patch, dry_run=True)
-    change = await _change(client, target, fleet, trial, how)
+    change = await plan_effects.change_of(
+        client, fleet.inference_set, trial, how.catalog, is_sandbox=target.sandbox, managed=how.managed
+    )
     consent.show_costs(target, change)
     for line in change.warnings:
         output.warning(line)
@@ -324,14 +283,6 @@ async def _write(
         await follow_fleet.until_ready(
             client, target, fleet.key, timeout_s=how.timeout_s, catalog=how.catalog
         )
-
-
-async def _change(
-    client: Client, target: Target, fleet: Fleet, after: Object, how: SetWriteOptions
-) -> Change:
-    return await plan_effects.change_of(
-        client, fleet.inference_set, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
-    )
 
 
 async def _patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool) -> Object:

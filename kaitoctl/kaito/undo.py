@@ -148,6 +148,8 @@ def owners(live: Object, patch: Object) -> list[tuple[str, list[str]]]:
         else:
             yield path
 
+    if not patch:
+        return []
     return [(".".join(path), sorted(_owners(live, path))) for path in sorted(leaves(patch, ()))]
 
 

@@ -9,7 +9,7 @@ import pytest
 from trouble import World
 
 from kaitoctl.advice import text
-from kaitoctl.commands.observe_deeply import _takes_long
+from kaitoctl.commands.observe_deeply import _takes_longer_than
 
 POD = "falcon-5b8f-abcde"
 
@@ -280,7 +280,7 @@ def test_what_is_amiss_with_an_image_that_is_there(reason: str, said: str, code:
 def test_only_logs_of_containers_that_take_long_are_read() -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     old: dict[str, Any] = {"state": {"running": {"startedAt": "2020-01-01T00:00:00Z"}}, "ready": False}
-    assert _takes_long(old)
-    assert not _takes_long({**old, "ready": True})
-    assert not _takes_long({"state": {"running": {"startedAt": now}}, "ready": False})
-    assert not _takes_long({"state": {"waiting": {}}})
+    assert _takes_longer_than(1800, old)
+    assert not _takes_longer_than(1800, {**old, "ready": True})
+    assert not _takes_longer_than(1800, {"state": {"running": {"startedAt": now}}, "ready": False})
+    assert not _takes_longer_than(1800, {"state": {"waiting": {}}})

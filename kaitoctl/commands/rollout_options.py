@@ -1,0 +1,38 @@
+"""How a Workspace or an InferenceSet is brought back to an earlier revision, paused or resumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, dry_run_note
+from kaitoctl.kaito.catalog import SHIPPED, Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutOptions:
+    """How it is to be written, and whether it is followed.
+
+    Args:
+        dry_run: `none`, `client` or `server`.
+        output: format of the object that is printed; None for a line.
+        yes: whether not to ask.
+        wait: whether to follow the rollout.
+        timeout_s: for how long; None for the default.
+        force: whether to take over fields of other managers.
+        catalog: of presets.
+        managed: by whom Workspaces are managed.
+    """
+
+    dry_run: str = "none"
+    output: str | None = None
+    yes: bool = False
+    wait: bool = True
+    timeout_s: float | None = None
+    force: bool = False
+    catalog: Catalog = SHIPPED
+    managed: ManagedBy = NOT_SAID
+
+    @property
+    def suffix(self) -> str:
+        """What a line says of a dry run."""
+        return dry_run_note(self.dry_run)
