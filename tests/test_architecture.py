@@ -36,6 +36,7 @@ LATE = {
     ("nodes", "sandbox.error_status.Failure"): "only with --selector",
     ("nodes", "sandbox.selectors.label_predicate"): "only with --selector",
     ("observe_deeply", "commands.kaito_detection.as_said"): "only while nodes are in question",
+    ("observe_deeply", "kube.webhooks"): "most Workspaces are not being deleted",
     ("observed_nodes", "kaito.desired"): "only for models that our own controller serves",
     ("observed_nodes", "workspace_controller.node_shape"): "only for models that our own controller serves",
     ("status", "commands.target_release.check_manager"): "only with --target-version and the like",

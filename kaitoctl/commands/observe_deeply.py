@@ -17,7 +17,7 @@ from kaitoctl.kaito import api, diagnosis, installation, node_check, nodes_of_ot
 from kaitoctl.kaito.diagnosis import of_controller
 from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Named, Snapshot
-from kaitoctl.kube import pod_state, request, webhooks
+from kaitoctl.kube import pod_state, request
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.conditions import is_true, parse_timestamp
 from kaitoctl.kube.objects import (
@@ -51,7 +51,6 @@ RESOURCE_SLICES = tuple(
     Kind("resource.k8s.io", version, "ResourceSlice", "resourceslices", namespaced=False)
     for version in ("v1", "v1beta2", "v1beta1")
 )
-_WEBHOOKS = (webhooks.VALIDATING, webhooks.MUTATING)
 _MOST_EXPLAINED = 4  # nodes out of use: the first few explain the others
 # vLLM logs the cause first and then, twice over, how it propagated: some 200 lines in all.
 _LOG_LINES, _LOG_BYTES = 400, 512 * 1024
@@ -363,12 +362,17 @@ async def _pools(client: Client, seen: Snapshot, questions: _Questions) -> tuple
 
 async def _of_deletion(client: Client, workspace: Object, questions: _Questions) -> dict[str, Any]:
     """What only the deletion of a Workspace depends on; what may not be looked at is left out."""
+    from kaitoctl.kube import webhooks  # most Workspaces stay
+
     namespace = str(workspace["metadata"].get("namespace") or "default")
     kinds, budgets, space, *hooks = await asyncio.gather(
         _claim_kinds(client, questions),
         questions.answer("poddisruptionbudgets", client.list(POD_DISRUPTION_BUDGET, namespace)),
         questions.answer("namespaces", client.send(request.get(NAMESPACE, "", namespace))),
-        *(questions.answer(kind.plural, client.list(kind)) for kind in _WEBHOOKS),
+        *(
+            questions.answer(kind.plural, client.list(kind))
+            for kind in (webhooks.VALIDATING, webhooks.MUTATING)
+        ),
     )
     configurations = [item for listed in hooks if listed for item in listed.items]
     asked = webhooks.covering(configurations, [api.kind_of(workspace)])
