@@ -165,7 +165,7 @@ def _shown(commands: list[list[str]]) -> int:
         if code := subprocess.run([str(BIN / "kaitoctl"), *command], cwd=ROOT, check=False).returncode:
             return code
     print(
-        "\nThe cluster of this machine is still up. Look around with kubectl, or take it away:\n"
+        "\nIts cluster is still up. Look around with kubectl, or take it away:\n"
         f"  source {BIN / 'activate'}\n"
         "  export KUBECONFIG=$(kaitoctl sandbox kubeconfig --sandbox-name demo)\n"
         "  kaitoctl sandbox down --sandbox-name demo --delete",

@@ -112,6 +112,12 @@ def text(advice: Advice, flags: ClusterFlags = NO_FLAGS) -> str:
     return "".join(part if isinstance(part, str) else part.line(flags) for part in advice.parts)
 
 
+def command_lines(advice: Advice, flags: ClusterFlags = NO_FLAGS) -> tuple[str, ...]:
+    """The commands in advice as they are printed, so that no line is broken inside of one."""
+    parts = () if isinstance(advice, str) else advice.parts
+    return tuple(part.line(flags) for part in parts if not isinstance(part, str))
+
+
 def joined(between: str, several: Sequence[Advice]) -> Advice:
     """Several pieces of advice as one."""
     return reduce(lambda before, after: before + (between + after), several)

@@ -89,14 +89,26 @@ def add(command: Any, path: str) -> None:
     if path in _WRITERS:
         command.params += [_option(*row) for row in _WRITTEN]
     taken = {name for param in command.params for name in param.opts}
-    asks_cluster = any(param.name == "context" for param in command.params)
+    asks_cluster = any(param.name == "kubeconfig" for param in command.params)
     rows = (*_ALWAYS, *(_CONNECTION if asks_cluster else ()))
     ours = [_option(*row) for row in rows if not taken & set(row[0])]
     command.params += ours
+    for param in command.params:
+        _name_value(param)
     hidden = {id(param) for param in ours}
     if asks_cluster:
         hidden |= {id(param) for param in command.params if param.name in _OF_TARGET}
     _lay_out(command, hidden, _SEE if asks_cluster else _SEE_OFFLINE)
+
+
+def _name_value(param: Any) -> None:
+    """What stands for a value in a help page, where nobody has said it: NAME, N; typer has `<int range>`."""
+    if param.metavar is not None:
+        return
+    if param.param_type_name == "argument":
+        param.metavar = param.name.upper()
+    elif not param.is_flag and param.type.name.split(" ")[0] in ("integer", "int", "float"):
+        param.metavar = "N"
 
 
 def _option(names: Sequence[str], name: str, metavar: str, text: str) -> Any:

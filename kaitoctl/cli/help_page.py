@@ -7,6 +7,7 @@ behaves in detail, and last the options that it shares with others.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ _SHARED = frozenset((
 _MOST = 3  # examples on the page of a group
 _KEPT = "\b\n"
 """How click marks paragraphs whose lines stay as they are."""
+_HYPHEN = "\u2011"
 
 
 def write(
@@ -51,7 +53,7 @@ def write(
     command.format_usage(ctx, formatter)
     formatter.write_paragraph()
     with formatter.indentation():
-        formatter.write_text(head)
+        formatter.write_text(_unbroken(head))
     _write_examples(formatter, examples or (_of_commands(command, ctx) if is_group else []))
     _write_params(
         ctx, formatter, "Arguments", [param for param in params if param.param_type_name == "argument"]
@@ -61,13 +63,19 @@ def write(
     _write_params(ctx, formatter, "Options", own)
     if details:
         with formatter.section("Details"):
-            formatter.write_text("\n\n".join(details))
+            formatter.write_text(_unbroken("\n\n".join(details)))
     _write_params(ctx, formatter, "What the controller builds", controller)
     _write_params(ctx, formatter, "Shared options" if own or controller else "Options", shared)
     if see:
         formatter.write_paragraph()
         formatter.write_text(see)
     command.format_epilog(ctx, formatter)
+    formatter.buffer[:] = [piece.replace(_HYPHEN, "-") for piece in formatter.buffer]
+
+
+def _unbroken(text: str) -> str:
+    """The text with hyphens that no line is broken behind: they stand in names and options."""
+    return re.sub(r"(?<=\S)-(?=\S)", _HYPHEN, text)
 
 
 def _write_commands(group: Any, ctx: Any, formatter: Any) -> None:
@@ -148,4 +156,4 @@ def _write_params(ctx: Any, formatter: Any, title: str, params: list[Any]) -> No
     rows = [record for param in params if (record := param.get_help_record(ctx)) is not None]
     if rows:
         with formatter.section(title):
-            formatter.write_dl(rows)
+            formatter.write_dl([(name, _unbroken(text)) for name, text in rows])

@@ -301,7 +301,7 @@ class _Changing:
         for source, text in cause.evidence:
             output.note(shortened_inside(f"{source}: {text}", _LONGEST_EVIDENCE))
         if cause.command:
-            output.note(self.target.text("try: " + cause.command))
+            output.command(self.target.text(cause.command), lead="try: ")
         return f"Workspace {key}: {cause.message}"
 
     async def _roll_back_or_advise(self, done: Written, change: Change, error: KaitoctlError) -> None:

@@ -94,7 +94,7 @@ def _convert_workspace(obj: Object, reader: _Reader, source: str) -> Object:
         where = f"{source}: {name or obj.get('kind')}: {remark.path}"
         output.warning(f"{where}: {remark.message}" + (":" if remark.commands else ""))
         for command in remark.commands:
-            output.note(command)
+            output.command(command)
     return conversion.workspace
 
 

@@ -131,7 +131,7 @@ async def _check_nodes(
     for node in verdict.nodes:
         for finding in node.failures if node.preferred else ():
             if finding.command:
-                output.note(target.text(finding.command))
+                output.command(target.text(finding.command))
     usable = [node.name for node in verdict.nodes if node.preferred and node.usable]
     if len(usable) < len(names):
         raise NegativeAnswer(

@@ -105,7 +105,7 @@ def _on_instance_types(known: Catalog, name: str, options: FitOptions) -> None:
     costs = read_prices(options.prices)
     word = "smallest"
     if options.cheapest:
-        choices, word = _by_price(choices, costs), "cheapest"
+        choices, word = _by_price(choices, costs, options.prices), "cheapest"
     fitting = [choice for choice in choices if choice.sizing.fits]
 
     def in_order(some: Sequence[Choice]) -> list[Choice]:
@@ -146,7 +146,7 @@ def _on_this_machine(wanted: Preset, options: FitOptions) -> None:
         output.write_structured(answer, options.output_format)
     elif options.output_format != "name":
         output.success(f"{wanted.name} runs on this machine's CPU, in the sandbox: no GPU is needed")
-        output.note(text(Command("kaitoctl create workspace demo --sandbox --preset", wanted.name)))
+        output.command(text(Command("kaitoctl create workspace demo --sandbox --preset", wanted.name)))
 
 
 def _machines(known: Catalog, cloud: str | None, target: str | None) -> list[InstanceType]:
@@ -168,14 +168,22 @@ def _label(wanted: Preset | Model) -> str:
     return f"{wanted.id} (weights {wanted.weights_gib:g} GiB)"
 
 
-def _by_price(choices: Sequence[Choice], costs: Prices) -> tuple[Choice, ...]:
+def _by_price(choices: Sequence[Choice], costs: Prices, source: str | None) -> tuple[Choice, ...]:
     """What fits and has a price first, the cheapest before the others.
 
     Raises:
-        InputError: there are no prices.
+        InputError: there are no prices, or none of what fits.
     """
     if not costs.per_hour:
         raise InputError("--cheapest needs prices", hint="--prices FILE; docs/prices has samples")
+    fitting = [choice.instance_type.name for choice in choices if choice.sizing.fits]
+    unknown = [name for name in fitting if costs.of(name) is None]
+    if fitting and len(unknown) == len(fitting):
+        count = f"{len(fitting)} instance {plural('type', len(fitting))}"
+        hint = f"such as {fitting[0]}; " + Command("kaitoctl skus list") + " names them all"
+        raise InputError(f"--prices {source}: none of the {count} that fit has a price there", hint=hint)
+    if unknown:
+        output.step(f"{len(unknown)} of {len(fitting)} instance types that fit have no price: not compared")
 
     def rank(choice: Choice) -> tuple[bool, float]:
         price = costs.of(choice.instance_type.name, choice.sizing.nodes)

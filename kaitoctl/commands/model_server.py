@@ -151,6 +151,7 @@ def explain_refusal(error: ApiError, prefix: str) -> ApiError:
         403: "you need create on services/proxy; or use " + _FORWARD,
         404: "the API server does not proxy requests; " + _FORWARD,
         405: "the API server does not proxy requests; " + _FORWARD,
+        501: Command("kaitoctl sandbox model set PRESET --from MODEL") + " lets a model answer",
         503: "no pod answers behind the Service: " + Command("kaitoctl why NAME"),
     }
     if error.status == 403 and refusals.refusal_kind(error) not in ("rights", ""):

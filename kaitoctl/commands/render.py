@@ -167,5 +167,5 @@ def _print(made: list[Rendered], output_format: str, *, with_claims: bool) -> No
 
 
 def _as_comment(claim: Object) -> str:
-    head = "# The controller would ask Karpenter for this node (--node-claims makes it an object):\n"
+    head = "# What the controller would ask Karpenter for (--node-claims: as an object):\n"
     return head + "".join(f"#   {line}\n" for line in to_yaml(claim).splitlines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,19 +49,18 @@ def up(
     known = shapes(catalog_file.read(catalog))
     wanted = _gpu_nodes(gpu_nodes or (), known)
     labels = option_values.labels(label or ())
-    was_up = sandbox_process.is_up(sandbox_process.folder(sandbox_name))
-    arguments = ["--speed", str(speed), *(["--no-controller"] if no_controller else [])]
-    if catalog:
-        arguments += ["--catalog", str(Path(catalog).absolute())]
+    folder = sandbox_process.folder(sandbox_name)
+    was_up = sandbox_process.is_up(folder) and not sandbox_process.is_outdated(folder)
+    arguments = _arguments(speed, no_controller, catalog)
     kubeconfig = asyncio.run(sandbox_process.ensure_up(sandbox_name, arguments))
     if was_up:
         output.step(f"sandbox {sandbox_name} is already running")
     if wanted:
         _run(_add_gpu_nodes(sandbox_name, wanted, labels, known))
-    real = ", ".join(sorted(sandbox_models.models(sandbox_process.folder(sandbox_name))))
+    real = ", ".join(sorted(sandbox_models.models(folder)))
     besides = f", but for those of {real}" if real else ""
     output.success(f"sandbox {sandbox_name} is up; pods in it are simulated{besides}")
-    output.note(f"export KUBECONFIG={kubeconfig}")
+    output.command(f"export KUBECONFIG={shlex.quote(str(kubeconfig))}")
 
 
 def down(*, sandbox_name: str, delete: bool) -> None:
@@ -136,8 +136,19 @@ def serve(*, speed: float, no_controller: bool, catalog: str | None, sandbox_nam
     """Be the sandbox, in the foreground, until SIGTERM."""
     known = catalog_file.read(catalog)
     folder = sandbox_process.folder(sandbox_name)
+    arguments = _arguments(speed, no_controller, catalog)
     with sandbox_process.hold(folder):
-        asyncio.run(sandbox_server.serve(folder, known, speed=speed, with_controller=not no_controller))
+        asyncio.run(
+            sandbox_server.serve(
+                folder, known, speed=speed, with_controller=not no_controller, arguments=arguments
+            )
+        )
+
+
+def _arguments(speed: float, no_controller: bool, catalog: str | None) -> list[str]:
+    """The options of `sandbox serve` that say this, wherever it is run."""
+    arguments = ["--speed", str(speed), *(["--no-controller"] if no_controller else [])]
+    return [*arguments, *(["--catalog", str(Path(catalog).absolute())] if catalog else [])]
 
 
 def _run(work: Coroutine[object, object, object]) -> None:

@@ -49,7 +49,7 @@ def list_models(*, sandbox_name: str, output_format: str) -> None:
     models_of = sorted(sandbox_models.models(sandbox_process.folder(sandbox_name)).items())
     found = [{"name": preset, "model": str(model)} for preset, model in models_of]
     if not found and output_format in ("table", "wide"):
-        output.step("all pods are simulated; kaitoctl sandbox model set PRESET --from FILE changes that")
+        output.step("pods are simulated; kaitoctl sandbox model set PRESET --from MODEL lets a model answer")
         return
     listing.show(
         "presets", found, ("PRESET", "MODEL"), lambda one: (one["name"], one["model"]), output_format

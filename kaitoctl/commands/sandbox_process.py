@@ -33,6 +33,7 @@ _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 _PROBE_S = 1.0
 _LONGEST_NAME = 42
+_OURS = Path(__file__).parents[1] / "__init__.py"
 _NAME = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{_LONGEST_NAME - 2}}}[a-z0-9])?")
 
 
@@ -69,7 +70,10 @@ class Folder:
 
     @property
     def server(self) -> Path:
-        """Address, token and process number, so that a restarted sandbox is found where it was."""
+        """What the process says of itself: address, token, number, options and the files it runs from.
+
+        A restarted sandbox is found where it was.
+        """
         return self.path / "server.json"
 
     @property
@@ -162,6 +166,24 @@ def _try_lock(file: TextIO) -> bool:
     return True
 
 
+def installation(file: Path = _OURS) -> dict[str, Any]:
+    """Which files kaitoctl runs from: to install it anew puts others there, of another inode or time."""
+    try:
+        there = file.stat()
+    except OSError:
+        return {"file": str(file)}
+    return {"file": str(file), "inode": there.st_ino, "modified_ns": there.st_mtime_ns}
+
+
+def is_outdated(sandbox: Folder) -> bool:
+    """Whether the files that the sandbox's process runs from are no more what it was started from.
+
+    Python imports late: such a process fails at its next import, or mixes two versions.
+    """
+    started = sandbox.read_server_file().get("installation")
+    return isinstance(started, dict) and installation(Path(str(started.get("file")))) != started
+
+
 async def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
     """Start the sandbox in the background unless it is up, and return its kubeconfig once it answers.
 
@@ -171,11 +193,16 @@ async def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
 
     Raises:
         NegativeAnswer: it ended while starting.
-        TimedOut: it does not answer.
+        TimedOut: it does not answer, or its process, which is outdated, does not end.
     """
     sandbox = folder(name)
     process: subprocess.Popen[bytes] | None = None
-    if not is_up(sandbox):
+    if is_up(sandbox) and is_outdated(sandbox):
+        output.step(f"restarting sandbox {name}: kaitoctl was installed anew since; its state stays")
+        arguments = [str(one) for one in sandbox.read_server_file().get("arguments") or ()]
+        stop(name)
+        process = _spawn(sandbox, arguments)
+    elif not is_up(sandbox):
         output.step(f"starting sandbox {name}, a cluster simulated on this machine")
         process = _spawn(sandbox, arguments)
     try:

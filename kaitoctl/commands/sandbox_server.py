@@ -11,13 +11,14 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 from kaitoctl import fleet_controller, packaged
 from kaitoctl.commands import sandbox_models
-from kaitoctl.commands.sandbox_process import Folder
+from kaitoctl.commands.sandbox_process import Folder, installation
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kube import client
@@ -45,7 +46,9 @@ def shapes(known: Catalog = SHIPPED) -> dict[str, InstanceShape]:
     }
 
 
-async def serve(folder: Folder, known: Catalog, *, speed: float, with_controller: bool) -> None:
+async def serve(
+    folder: Folder, known: Catalog, *, speed: float, with_controller: bool, arguments: Sequence[str] = ()
+) -> None:
     """Be the sandbox until SIGTERM or SIGINT.
 
     Args:
@@ -53,9 +56,11 @@ async def serve(folder: Folder, known: Catalog, *, speed: float, with_controller
         known: the catalog of presets and instance types.
         speed: simulated seconds per second.
         with_controller: whether to manage Workspaces, too.
+        arguments: the options that say all this, for whoever has to start it again.
     """
     logging.getLogger("aiohttp").setLevel(logging.ERROR)  # it quotes URLs, and ours have the token in them
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    started_from = installation()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +68,8 @@ async def serve(folder: Folder, known: Catalog, *, speed: float, with_controller
     async with AsyncExitStack() as stack:
         running = await _start(stack, folder, known, speed)
         running.write_kubeconfig(folder.kubeconfig)
-        _remember(folder, {"address": running.address, "token": running.token, "pid": os.getpid()})
+        where = {"address": running.address, "token": running.token, "pid": os.getpid()}
+        _remember(folder, {**where, "installation": started_from, "arguments": list(arguments)})
         await _until(stopping, folder.kubeconfig if with_controller else None, Settings(catalog=known))
 
 

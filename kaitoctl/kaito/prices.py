@@ -14,6 +14,7 @@ from typing import Any
 from kaitoctl.errors import InputError
 
 _MAX_BYTES = 1_000_000
+_SHAPE = "it has currency: USD, and under per_hour:  INSTANCE-TYPE: AMOUNT"
 _TEXT = {"type": "string", "maxLength": 500}
 SCHEMA: Mapping[str, Any] = MappingProxyType(
     {
@@ -75,7 +76,8 @@ class Prices:
     @property
     def origin(self) -> str:
         """`prices of eastus, 2026-06-18`, as far as the file says."""
-        return ", ".join(filter(None, (f"prices of {self.region}" if self.region else "prices", self.date)))
+        what = f"prices of {self.region}" if self.region else f"prices in {self.currency}"
+        return ", ".join(filter(None, (what, self.date)))
 
 
 def read_prices(path: str | None) -> Prices:
@@ -113,8 +115,10 @@ def parse(text: str, source: str) -> Prices:
             if len(problems) == 1
             else f"--prices {source} has {len(problems)} problems",
             problems=problems if len(problems) > 1 else [],
-            hint="it has currency: USD, and under per_hour:  INSTANCE-TYPE: AMOUNT",
+            hint=_SHAPE,
         )
+    if not found["per_hour"]:
+        raise InputError(f"--prices {source}: per_hour is empty", hint=_SHAPE)
     per_hour = {name: float(price) for name, price in found["per_hour"].items()}
     texts = {name: str(found.get(name) or "") for name in ("currency", "source", "date", "region")}
     return Prices(MappingProxyType(per_hour), **texts)

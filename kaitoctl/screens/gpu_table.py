@@ -131,7 +131,7 @@ def _table(nodes: Sequence[NodeGpus], letters: dict[Holder, str], wide: bool) ->
         Column("GPUS"),
         Column("FREE", right=True),
         Column("GPU MODEL"),
-        Column("INSTANCE TYPE", whole=True, drop=1),
+        Column("INSTANCE TYPE", whole=True),
         Column("STATE"),
     ]
     rows = []

@@ -46,6 +46,7 @@ class Paragraph:
         plain: other words for a pipe.
         most: columns of a line in a pipe, where the text is wrapped to them; 0 for one line.
         style: of the lead; of the whole text where there is neither lead nor mark.
+        whole: pieces of the text that no line is broken in, such as commands to paste.
     """
 
     text: str = ""
@@ -56,6 +57,7 @@ class Paragraph:
     plain: str | None = None
     most: int = 0
     style: str = ""
+    whole: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,11 @@ class Column:
         header: its name.
         right: whether it stands on the right, as numbers do.
         whole: whether its cells are names, which are not broken into lines.
-        drop: what goes first where there is too little room: 1 before 2; 0 for never.
     """
 
     header: str
     right: bool = False
     whole: bool = False
-    drop: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,10 +162,10 @@ def _table(nodes: Sequence[NodeVerdict], *, wide: bool, short: bool) -> Table:
         Column("READY"),
         Column("LABELS"),
         Column("ALLOC" if short else "ALLOCATABLE", right=True),
-        Column("IN USE", right=True, drop=1),
+        Column("IN USE", right=True),
         Column("FREE", right=True),
         Column("GPU MODEL"),
-        Column("TAINTS", drop=1),
+        Column("TAINTS"),
         Column("VERDICT"),
     ]
     rows = [_row(node, short=short) for node in nodes]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, shortened, text
+from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, command_lines, shortened, text
 from kaitoctl.errors import Unread
 from kaitoctl.screens import layout
 from kaitoctl.screens.layout import STEERING, Difference, Paragraph, Table
@@ -333,6 +333,16 @@ def next_command(text: str) -> None:
         _show([layout.Command(text, lead="next: ", indent=2)], sys.stderr)
 
 
+def command(text: str, *, lead: str = "") -> None:
+    """A line below the last one that can be pasted.
+
+    Args:
+        text: the command.
+        lead: words before it.
+    """
+    _show([layout.Command(text, lead=lead, indent=2)], sys.stderr)
+
+
 def success(text: str) -> None:
     """Something went well."""
     if not said.is_quiet:
@@ -347,7 +357,7 @@ def warning(message: str, *, hint: Advice = "", flags: ClusterFlags = NO_FLAGS) 
         hint: what to do.
         flags: lead its commands to the cluster that it is about.
     """
-    _narrate("!", message, text(hint, flags))
+    _narrate("!", message, hint, flags)
 
 
 def failure(text: str) -> None:
@@ -400,15 +410,19 @@ def error(problem: KaitoctlError) -> None:
     shown = [Paragraph(problem.message, lead="error: ", style="red")]
     shown += [Paragraph(line, indent=2) for line in getattr(problem, "problems", ())]
     if problem.hint:
-        shown.append(Paragraph(text(problem.hint, problem.flags), lead="hint: ", style="dim"))
+        shown.append(_advised(problem.hint, problem.flags, lead="hint: ", style="dim"))
     _show(shown, sys.stderr)
 
 
-def _narrate(mark: str, text: str, hint: str = "") -> None:
-    shown = [Paragraph(text, mark=mark, plain=f"{mark} {text}")]
+def _narrate(mark: str, message: str, hint: Advice = "", flags: ClusterFlags = NO_FLAGS) -> None:
+    shown = [Paragraph(message, mark=mark, plain=f"{mark} {message}")]
     if hint:
-        shown.append(Paragraph(hint, indent=2))
+        shown.append(_advised(hint, flags, indent=2))
     _show(shown, sys.stderr)
+
+
+def _advised(hint: Advice, flags: ClusterFlags, **looks: Any) -> Paragraph:
+    return Paragraph(text(hint, flags), whole=command_lines(hint, flags), **looks)
 
 
 def _write(stream: TextIO, text: str, end: str = "\n") -> None:

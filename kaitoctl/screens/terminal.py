@@ -34,6 +34,7 @@ _LEAST_PROSE = 24  # columns of free text: narrower is hard to read
 _LEAST_ROOM = 20
 _LEAST_NAME, _SHORTEST_NAME = 24, 12
 _TOO_WIDE = 10_000
+_NO_BREAK = "\0"  # in no text that is visible
 _KEY = re.compile(r"^(?P<before>[ -]*)(?P<key>[^\s:#][^:#]*):(?= |$)")
 
 
@@ -221,8 +222,11 @@ def _paragraph(block: Paragraph, width: int) -> Iterator[Text]:
     hang = first.cell_len + block.hang
     first.append(block.lead, block.style)
     style = "" if block.lead or block.mark else block.style
-    for number, line in enumerate(_lines(visible(block.text), width - hang, first.cell_len - hang)):
-        yield _whole_after(first if number == 0 else Text(" " * hang), line, style)
+    text = visible(block.text)
+    for piece in map(visible, block.whole):
+        text = text.replace(piece, piece.replace(" ", _NO_BREAK))
+    for number, line in enumerate(_lines(text, width - hang, first.cell_len - hang)):
+        yield _whole_after(first if number == 0 else Text(" " * hang), line.replace(_NO_BREAK, " "), style)
 
 
 def _difference(text: str, width: int) -> Iterator[Text]:
@@ -287,16 +291,14 @@ def _table(block: Table, width: int) -> Iterator[RenderableType]:
     beside = len(columns) - bool(block.below)  # the last one may stand below its line
     if _is_named_twice(columns) and _breaks_words(columns[:beside], [row[:beside] for row in rows], room):
         columns, rows = _with_one_name(columns, rows)
-    kept = _columns_with_room(columns, rows, room, below=block.below)
-    columns, rows = [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
     under: list[str] = [""] * len(rows)
     link = ""
     is_too_wide = _is_too_wide if block.below else _breaks_words
     while len(columns) > 1 and is_too_wide(columns, rows, room):
-        # Of what is not the last column, a single word, such as a number, says which column it is of.
-        lead = f"{columns[-1].header.lower()} " if link else ""
+        # A single word, such as a number, says which column it is of; a dash says nothing.
+        lead = f"{columns[-1].header.lower()} "
         texts = [visible(row[-1].text) for row in rows]
-        cells = [text if " " in text else lead + text for text in texts]
+        cells = [text if " " in text else lead + text if text not in ("", "-") else "" for text in texts]
         under = [link.join(filter(None, both)) for both in zip(cells, under, strict=True)]
         link = ", " if link else ": "
         columns, rows = columns[:-1], [row[:-1] for row in rows]
@@ -356,25 +358,6 @@ def _rank(block: Table, at: int) -> int:
     """What a terminal shows first, the important column, comes right behind the name."""
     header = block.columns[at].header
     return block.first.index(header) + 1 if header in block.first else len(block.first) + 1
-
-
-def _columns_with_room(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int, *, below: bool
-) -> list[int]:
-    """The columns that there is room for; those that may be dropped go when it is too small for all.
-
-    Where the last one may stand below its line, it is when words of the others would be broken.
-    """
-    kept: list[int] = []
-    is_too_wide = _breaks_words if below else _is_too_wide
-    for level in range(max(column.drop for column in columns) + 1):
-        kept = [at for at, column in enumerate(columns) if not 0 < column.drop <= level]
-        beside = kept[:-1] if below else kept
-        if not is_too_wide(
-            [columns[at] for at in beside], [[row[at] for at in beside] for row in rows], room
-        ):
-            break
-    return kept
 
 
 def _natural(column: Column, cells: Sequence[Cell]) -> int:

@@ -103,6 +103,16 @@ def test_the_cheapest_comes_first_where_prices_are_given(offline: Shell) -> None
     assert first.startswith("cheapest: Standard_ND96amsr_A100_v4, 1 node ") and "1.50 EUR per hour" in first
     said = answer(offline, "fit", "phi-4", "--cheapest", "--prices", str(file))["choices"]
     assert [one["per_hour"] for one in said[:3]] == [1.5, 3.0, None]
+    assert "instance types that fit have no price: not compared" in done.stderr
+
+
+def test_nothing_is_cheapest_where_nothing_that_fits_has_a_price(offline: Shell) -> None:
+    file = offline.home / "prices.yaml"
+    file.write_text("currency: EUR\nper_hour: {Standard_NC24ads_A100_v5: 3}\n")
+    done = offline.kaitoctl("fit", "phi-4", "--cheapest", "--prices", str(file), code=2)
+    assert done.stdout == "" and "instance types that fit has a price" in done.stderr
+    file.write_text("currency: EUR\nper_hour: {}\n")
+    assert "per_hour is empty" in offline.kaitoctl("fit", "phi-4", "--prices", str(file), code=2).stderr
 
 
 def test_fit_answers_in_json_and_names(offline: Shell) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
+import sys
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +23,7 @@ import yaml
 from fake_server import always, serving
 from shell import BIN, Shell
 
+import kaitoctl
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
@@ -186,6 +190,37 @@ def test_a_sandbox_whose_start_is_interrupted_is_not_left_behind(
         assert "hasty     up" not in shell.kaitoctl("sandbox", "status").stdout
     finally:
         shell.run(str(BIN / "kaitoctl"), "sandbox", "down", "--delete")
+
+
+def test_a_sandbox_is_restarted_when_other_files_are_where_it_runs_from(tmp_path: Path) -> None:
+    """As after `pip install`: Python imports late, and what is no more there cannot be imported."""
+    shell = Shell(tmp_path, "old")
+    package = tmp_path / "installed" / "kaitoctl"
+    there = Path(kaitoctl.__file__).parent
+    shutil.copytree(there, package)
+    for name in ("schemas", "templates"):
+        (package.parent / name).symlink_to(there.parent / name)
+    env = {"PYTHONPATH": str(package.parent), "KAITOCTL_SANDBOX": "1"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return shell.run(sys.executable, "-m", "kaitoctl", *arguments, **env)
+
+    up = run("sandbox", "up", "--no-controller")
+    try:
+        assert up.returncode == 0, up.stderr
+        shell.kubectl("create", "namespace", "stays")
+        assert "restarting" not in run("nodes").stderr
+        again = (package / "__init__.py").read_bytes()
+        (package / "__init__.py").unlink()
+        (package / "__init__.py").write_bytes(again)
+        said = run("nodes").stderr
+        assert "restarting sandbox old: kaitoctl was installed anew" in said
+        assert "stays" in shell.kubectl("get", "namespaces")
+        facts = json.loads((tmp_path / "state/sandbox/old/server.json").read_text())
+        assert "--no-controller" in facts["arguments"]
+        assert "restarting" not in run("nodes").stderr
+    finally:
+        run("sandbox", "down", "--delete")
 
 
 FOR_A_READER = [("status", "-w"), ("status", "-w", "-o", "json"), ("events", "first", "-w")]

@@ -94,7 +94,7 @@ def test_a_commands_own_options_stand_before_those_that_others_have(path: str) -
 
 def test_the_length_of_a_models_context_is_no_context_of_a_kubeconfig() -> None:
     command, context = PAGES["kaitoctl runtime serve"]
-    assert any("--context <int" in line for line in command.get_help(context).splitlines()[:ROWS])
+    assert any("--context N" in line for line in command.get_help(context).splitlines()[:ROWS])
 
 
 def test_every_option_of_a_command_is_on_its_page_or_on_that_of_all() -> None:

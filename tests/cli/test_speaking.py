@@ -281,6 +281,7 @@ def test_words_come_as_they_are_spoken(shell: Shell, speaking: str, served: Any)
 def test_a_sandbox_runs_no_model_and_says_so(shell: Shell, speaking: str) -> None:
     done = shell.kaitoctl("chat", "falcon", "hello", "-n", speaking, code=4)
     assert "pods of the sandbox are simulated" in done.stderr
+    assert "kaitoctl sandbox model set PRESET --from MODEL lets a model answer" in done.stderr
     assert "port-forward" not in done.stderr, "nobody would answer there, either"
     assert "does not serve" in shell.kaitoctl("chat", "waiting", "hello", "-n", speaking, code=1).stderr
     assert "empty" in shell.kaitoctl("chat", "falcon", "", "-n", speaking, code=2).stderr

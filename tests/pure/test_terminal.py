@@ -116,6 +116,15 @@ def test_an_encoding_without_check_marks_gets_plain_signs() -> None:
     assert any("falcon-\\xfc" in line for line in shown)
 
 
+def test_no_line_is_broken_inside_of_a_command_among_words() -> None:
+    command = "kaitoctl why a-workspace -n default --sandbox --sandbox-name other"
+    for before in ("", "no controller manages it, so nothing will happen: "):
+        text = f"{before}{command} says more of what stands in its way"
+        shown = Terminal(80).lines([Paragraph(text, lead="hint: ", whole=(command,))])
+        assert any(command in line for line in shown) and len(shown) > 1
+        assert "".join(" ".join(shown).split()) == "".join(f"hint: {text}".split())
+
+
 def test_commands_are_not_broken() -> None:
     command = "kubectl label node " + "n" * 60 + " a=b"
     assert Terminal(40).lines([Command(command, lead="fix: ", indent=6)]) == [f"      fix: {command}"]
