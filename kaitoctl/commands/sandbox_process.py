@@ -198,7 +198,7 @@ async def ensure_up(name: str, arguments: Sequence[str] = ()) -> Path:
     sandbox = folder(name)
     process: subprocess.Popen[bytes] | None = None
     if is_up(sandbox) and is_outdated(sandbox):
-        output.step(f"restarting sandbox {name}: kaitoctl was installed anew since; its state stays")
+        output.step(f"restarting sandbox {name}: the files it runs from were replaced; its state stays")
         arguments = [str(one) for one in sandbox.read_server_file().get("arguments") or ()]
         stop(name)
         process = _spawn(sandbox, arguments)

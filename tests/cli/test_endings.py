@@ -214,7 +214,7 @@ def test_a_sandbox_is_restarted_when_other_files_are_where_it_runs_from(tmp_path
         (package / "__init__.py").unlink()
         (package / "__init__.py").write_bytes(again)
         said = run("nodes").stderr
-        assert "restarting sandbox old: kaitoctl was installed anew" in said
+        assert "restarting sandbox old: the files it runs from were replaced" in said
         assert "stays" in shell.kubectl("get", "namespaces")
         facts = json.loads((tmp_path / "state/sandbox/old/server.json").read_text())
         assert "--no-controller" in facts["arguments"]
