@@ -102,9 +102,15 @@ async def with_evidence(
         _cordoned_nodes(client, seen, verdict), _resource_slices(client, verdict)
     )
     going = await _of_deletion(client, workspace, questions) if is_being_deleted(workspace) else {}
+    told: dict[str, tuple[Object, ...]] = {}
+    if _may_wait_for_a_mirror(workspace):
+        from kaitoctl.commands.observe_mirror import observe_mirror  # most wait for none
+
+        told = await observe_mirror(client, seen, questions.answer)
     return replace(
         seen,
         **going,
+        mirror=told.get("mirror", ()),
         nodes=(*seen.nodes, *cordoned),
         pools=pools,
         device_slices=offered,
@@ -113,10 +119,19 @@ async def with_evidence(
         unbound=named.unbound,
         logs=logs,
         revisions=history,
-        events=(*seen.events, *named.events, *events),
+        events=(*seen.events, *named.events, *events, *told.get("events", ())),
         controllers=here,
         waiting=waiting,
         unseen=dict(sorted(questions.unseen.items())),
+    )
+
+
+def _may_wait_for_a_mirror(workspace: Object) -> bool:
+    """Whether KAITO says that the pods wait for the model's weights: by a condition, or by its reason."""
+    said = dig(workspace, "status", "conditions") or ()
+    return any(
+        item.get("status") == "False" and "ModelMirror" in f"{item.get('type')} {item.get('reason')}"
+        for item in said
     )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, InputError
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import CONFIG_MAP, SECRET, key_of
@@ -36,12 +37,9 @@ async def check(client: Client, target: Target, workspace: Object) -> None:
     for path, one in named:
         if path == "pull" or not await _is_missing(client, one.kind, namespace, one.name):
             continue
-        create = {
-            "Secret": Command(
-                "kubectl create secret generic", one.name, "-n", namespace, "--from-literal=KEY=VALUE"
-            ),
-            "ConfigMap": Command("kubectl create configmap", one.name, "-n", namespace, "--from-file=FILE"),
-        }.get(one.kind, "")
+        create: Advice = ""
+        if one.kind in ("Secret", "ConfigMap"):
+            create = kubectl_hints.create(one.kind, one.name, namespace, path=path)
         output.warning(
             f"{path}: there is no {one.kind} {one.name} in namespace {namespace}; the pods wait for it",
             hint=target.text(create),

@@ -1,4 +1,4 @@
-"""Commands of kubectl that show more and change nothing, where several rules advise them."""
+"""Commands of kubectl that several rules advise: they show more, or create what a Workspace names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,25 @@ def describe(obj: Object) -> Command:
     namespace = metadata.get("namespace")
     words = ("-n", str(namespace)) if namespace else ()
     return Command("kubectl describe", str(obj["kind"]).lower(), str(metadata["name"]), *words)
+
+
+_FROM = {
+    "presetOptions.modelAccessSecret": "--from-literal=HF_TOKEN=VALUE",
+    "inference.config": "--from-file=inference_config.yaml=FILE",
+    "tuning.config": "--from-file=training_config.yaml=FILE",
+}
+"""Under which key KAITO reads a ConfigMap or Secret, by the path that names it.
+
+Source: KAITO v0.12.0 `pkg/workspace/inference/preset_inferences.go`, `api/v1beta1/*_config_validation.go`.
+"""
+
+
+def create(kind: str, name: str, namespace: str, *, path: str = "") -> Command:
+    """How to create a `ConfigMap` or `Secret` that a path of the Workspace names; else of any keys."""
+    if kind == "Secret":
+        how = _FROM.get(path, "--from-literal=KEY=VALUE")
+        return Command("kubectl create secret generic", name, "-n", namespace, how)
+    return Command("kubectl create configmap", name, "-n", namespace, _FROM.get(path, "--from-file=FILE"))
 
 
 def pods_on(node: str) -> Command:

@@ -68,6 +68,7 @@ class Snapshot:
         controllers: what manages Workspaces in this cluster, in words; None when nobody looked.
         waiting: other Workspaces that a controller has begun with and that are not ready; as `controllers`.
         pools: the NodePools that KAITO v0.12 has made for it.
+        mirror: the ModelMirror that it waits for, its PersistentVolumeClaim, newest Job and that one's pods.
         claim_kinds: `NodeClaim` and `Machine`, as far as the cluster has them; None when nobody looked.
         device_slices: the ResourceSlices of nodes that seem to have no GPUs: what they offer through DRA.
         budgets: the PodDisruptionBudgets of its namespace, when it is being deleted.
@@ -96,6 +97,7 @@ class Snapshot:
     controllers: tuple[str, ...] | None = None
     waiting: tuple[ObjectKey, ...] = ()
     pools: tuple[Object, ...] = ()
+    mirror: tuple[Object, ...] = ()
     claim_kinds: frozenset[str] | None = None
     device_slices: tuple[Object, ...] = ()
     budgets: tuple[Object, ...] = ()

@@ -151,7 +151,7 @@ def view(
         stations = tuple(phase for phase in stations if phase is not Phase.ADAPTERS)
     return View(
         workspace=str(key_of(workspace)),
-        title=title(workspace),
+        title=title(workspace, seen.verdict),
         generation=generation_of(workspace),
         phase=progress.phase,
         detail=progress.detail,
@@ -171,14 +171,16 @@ def view(
     )
 
 
-def title(workspace: Object) -> str:
-    """`falcon-7b on 2 x Standard_NC12s_v3, 1 adapter`."""
+def title(workspace: Object, verdict: node_check.Verdict | None = None) -> str:
+    """`falcon-7b on 2 x Standard_NC12s_v3, 1 adapter`; by the verdict while no controller has counted."""
     preset = dig(workspace, "inference", "preset", "name") or dig(workspace, "tuning", "preset", "name")
     words = str(preset or "a pod template") if workspace.get("inference") or preset else ""
     if workspace.get("tuning"):
         words = f"tuning of {words}"
     kind = dig(workspace, "resource", "instanceType") or "your own nodes"
-    words += f" on {node_check.planned_nodes(workspace)} x {kind}"
+    is_counted = verdict is None or dig(workspace, "status", "targetNodeCount")
+    nodes = node_check.planned_nodes(workspace) if is_counted or verdict is None else verdict.required
+    words += f" on {nodes} x {kind}"
     if count := len(dig(workspace, "inference", "adapters") or ()):
         words += f", {count} {node_check.plural('adapter', count)}"
     return words.strip()

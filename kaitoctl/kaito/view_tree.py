@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +64,7 @@ def tree_of(workspace: Object, seen: Snapshot, progress: Progress) -> Item:
     in_claims = {str(dig(claim, "status", "nodeName") or "") for claim in seen.claims}
     children = [_claim(claim, seen) for claim in _by_name(seen.claims)]
     children += [_node(node) for node in _by_name(seen.nodes) if node["metadata"]["name"] not in in_claims]
+    children += _mirror(seen.mirror)
     children += [_workload(item, workspace, seen) for item in (*seen.workloads, *seen.jobs)]
     owners = {uid_of(item) for item in (*seen.workloads, *seen.jobs, *seen.replica_sets)}
     orphans = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") not in owners]
@@ -135,6 +136,34 @@ def _whole(amount: object) -> int:
         return int(quantity(str(amount or 0)))
     except ValueError:
         return 0
+
+
+def _mirror(found: tuple[Object, ...]) -> Iterator[Item]:
+    """The ModelMirror that it waits for, and what belongs to that; none where it waits for none."""
+    if not found:
+        return
+    mirror, *belongings = found
+    from kaitoctl.kaito.model_mirrors import download_words
+
+    ready = conditions.find(mirror, "Ready") or {}
+    phase = str(dig(mirror, "status", "phase") or "Pending")
+    mark: Mark = "ok" if phase == "Ready" else "bad" if ready.get("status") == "False" else "busy"
+    status = str(ready.get("reason")) if mark == "bad" else phase
+    name, since = str(mirror["metadata"]["name"]), creation_time_of(mirror)
+    children = tuple(map(_of_mirror, belongings))
+    yield Item("ModelMirror", name, mark, status, since, download_words(mirror), children)
+
+
+def _of_mirror(item: Object) -> Item:
+    """Its claim, its Job, or a pod of that."""
+    words = str(dig(item, "status", "phase") or "")
+    if item["kind"] == "Job":
+        ends = [one for one in ("Failed", "Complete") if conditions.is_true(item, one)]
+        words = ends[0] if ends else "Running"
+    good = {"Bound": "ok", "Complete": "ok", "Succeeded": "ok", "Failed": "bad", "Lost": "bad"}
+    name = f"{item['metadata'].get('namespace') or ''}/{item['metadata']['name']}"
+    mark: Mark = good.get(words, "busy")  # type: ignore[assignment]
+    return Item(str(item["kind"]), name, mark, words, creation_time_of(item))
 
 
 def _workload(item: Object, workspace: Object, seen: Snapshot) -> Item:

@@ -23,6 +23,8 @@ from kaitoctl.cli import app
 PLACEHOLDERS = {
     "IMAGE:TAG": "registry.example/good:1",
     "--from-file=FILE": "--from-literal=a=b",
+    "--from-file=inference_config.yaml=FILE": "--from-literal=inference_config.yaml=a",
+    "--from-file=training_config.yaml=FILE": "--from-literal=training_config.yaml=a",
     "--name ADAPTER": "--name style",
     "fit PRESET": "fit falcon-7b",
 }

@@ -114,6 +114,7 @@ ELSEWHERE: dict[str, str] = {
     "says only where to look; tests/pure/test_slow_and_ended.py has the cause": "probe-misdirected "
     "probe-times-out",
     "KAITO v0.12's benchmark; cli/test_beside_kaito.py": "benchmark-failed",
+    "a mirror that KAITO fills; tests/pure/test_kaito_wrote.py has the cause": "model-mirror-waits",
     "the model server's own log, which a sandbox does not write": "adapter-misfit bad-arguments "
     "context-too-long gpu-broken gpu-count-misfit gpu-driver-misfit gpu-not-visible gpu-program-failed "
     "gpu-too-old "

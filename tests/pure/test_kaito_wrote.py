@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +12,12 @@ from trouble import NOW
 
 from kaitoctl.advice import text
 from kaitoctl.commands.overview import _row
+from kaitoctl.kaito import model_mirrors
+from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.node_check import Rules, verdict
 from kaitoctl.kaito.rollout import Phase, progress
-from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kaito.snapshot import Named, Snapshot
 from kaitoctl.kaito.view import view
 from kaitoctl.kaito.view_json import as_json, of_json
 from kaitoctl.kube.objects import Object
@@ -202,3 +207,141 @@ def test_a_mirror_that_does_not_come_is_said(reason: str) -> None:
     cause = diagnose(seen, NOW).cause
     assert cause is not None
     assert mirror["message"] in str(cause.evidence) + cause.message
+
+
+# --- a mirror of weights that is waited for ----------------------------------------------------------------
+
+
+def _false(kind: str, reason: str, message: str) -> Object:
+    return {"type": kind, "status": "False", "reason": reason, "message": message}
+
+
+def _of_mirror(kind: str, **parts: Any) -> Object:
+    named = {"name": "0a1b2c", "namespace": "models"} if kind != "ModelMirror" else {"name": "0a1b2c"}
+    metadata = {**named, "creationTimestamp": "2026-11-28T16:51:00Z"}
+    return {"kind": kind, "metadata": metadata, **parts}
+
+
+def mirrored(*belongings: Object, **status: Any) -> Snapshot:
+    """A Workspace whose nodes are there, and whose mirror is not; `belongings` are the mirror's own."""
+    seen = written("", nodes=True)
+    assert seen.workspace is not None
+    pending = _false("ModelMirrorReady", "ModelMirrorPending", "Model download in progress")
+    seen.workspace["status"]["conditions"].append({**pending, "observedGeneration": 1})
+    source = {"registry": "huggingface", "modelID": "meta-llama/Llama-3.3-70B-Instruct"}
+    mirror = _of_mirror("ModelMirror", spec={"source": source, "jobNamespace": "models"}, status=status)
+    return replace(seen, mirror=(mirror, *belongings))
+
+
+PENDING = _of_mirror("PersistentVolumeClaim", spec={"storageClassName": "blob"}, status={"phase": "Pending"})
+BOUND = _of_mirror("PersistentVolumeClaim", status={"phase": "Bound"})
+JOB = _of_mirror("Job")
+UNPLACED = _of_mirror(
+    "Pod",
+    status={
+        "phase": "Pending",
+        "conditions": [
+            _false("PodScheduled", "Unschedulable", "0/3 nodes are available: 3 Insufficient cpu")
+        ],
+    },
+)
+NO_IMAGE = _of_mirror(
+    "Pod",
+    status={
+        "containerStatuses": [
+            {"name": "downloader", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no way"}}}
+        ]
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "words", "weight", "command"),
+    [
+        (mirrored(PENDING, conditions=[]), "PersistentVolumeClaim models/0a1b2c is Pending", "fault",
+         "kubectl describe pvc 0a1b2c -n models"),
+        (mirrored(BOUND, JOB, UNPLACED), "3 Insufficient cpu", "fault",
+         "kubectl describe pod 0a1b2c -n models"),
+        (mirrored(BOUND, JOB, NO_IMAGE), "ImagePullBackOff: no way", "fault",
+         "kubectl describe pod 0a1b2c -n models"),
+        (mirrored(BOUND, JOB, conditions=[_false("Ready", "DownloadFailed", "Download job failed: backoff")]),
+         "Download job failed: backoff", "fault",
+         "kubectl logs job/0a1b2c -n models -c downloader --tail=20"),
+        (mirrored(BOUND, JOB, conditions=[_false("Ready", "DownloadOOMKilled", "was OOMKilled")]),
+         "was OOMKilled", "fault", "kubectl get modelmirrors,jobs,pvc -A"),
+        (mirrored(BOUND, JOB, download={"speedBytesPerSecond": 82_100_000, "remainingSeconds": 754}),
+         "82.1 MB/s, 12m left", "wait", "kubectl logs job/0a1b2c -n models -c downloader --tail=20"),
+        (mirrored(BOUND, JOB, download={"speedBytesPerSecond": 5_000_000, "remainingSeconds": -1}),
+         "5 MB/s", "wait", "kubectl logs job/0a1b2c -n models -c downloader --tail=20"),
+        (mirrored(BOUND, download={"speedBytesPerSecond": "much"}), "is downloaded to its volume", "wait",
+         "kubectl get modelmirror 0a1b2c"),
+        (mirrored(), "the model is downloaded to its volume", "wait", "kubectl get modelmirror 0a1b2c"),
+    ],
+)  # fmt: skip
+def test_what_a_mirror_waits_for(seen: Snapshot, words: str, weight: str, command: str) -> None:
+    cause = diagnose(seen, NOW).cause
+    assert cause is not None
+    assert (cause.code, cause.about, cause.weight) == ("model-mirror-waits", "ModelMirror 0a1b2c", weight)
+    assert words in cause.message
+    assert text(cause.command) == command
+    shown = view(seen, NOW).tree
+    item = next(one for one in shown.children if one.kind == "ModelMirror")
+    assert item.mark == ("bad" if "Download" in item.status else "busy")
+    assert len(item.children) == len(seen.mirror) - 1
+
+
+def test_why_a_claim_of_a_mirror_has_no_volume() -> None:
+    said = 'storageclass.storage.k8s.io "blob" not found'
+    event = {
+        "involvedObject": {"kind": "PersistentVolumeClaim", "name": "0a1b2c"},
+        "reason": "ProvisioningFailed", "message": said, "type": "Warning",
+        "lastTimestamp": "2026-11-28T16:52:00Z",
+    }  # fmt: skip
+    stored = _false("StorageReady", "PVCPending", "PVC models/0a1b2c is Pending; check the StorageClass")
+    cause = diagnose(replace(mirrored(PENDING, conditions=[stored]), events=(event,)), NOW).cause
+    assert cause is not None
+    assert "there is no StorageClass blob" in text(cause.hint)
+    assert said in str([words for _, words in cause.evidence])
+
+
+def test_a_mirror_that_is_ready_is_no_cause() -> None:
+    cause = diagnose(mirrored(phase="Ready"), NOW).cause
+    assert cause is None or cause.code != "model-mirror-waits"
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "is_it"),
+    [
+        ({"source": {"modelID": "meta-llama/Llama-3.3-70B-Instruct"}}, "x", True),
+        ({"source": {"modelID": "microsoft/phi-4"}}, "x", False),
+        # sha256 of the id, of which KAITO takes six digits for the name.
+        ({"mode": "Static"}, hashlib.sha256(b"meta-llama/Llama-3.3-70B-Instruct").hexdigest()[:6], True),
+        ({"mode": "Static"}, "aaaaaa", False),
+    ],
+)
+def test_a_mirror_is_that_of_the_model(spec: Object, name: str, is_it: bool) -> None:
+    mirror = {"metadata": {"name": name}, "spec": spec}
+    found = model_mirrors.of_workspace(model(), [mirror], SHIPPED)
+    assert (found is mirror) == is_it
+
+
+def test_what_is_missing_is_created_with_the_key_that_kaito_reads() -> None:
+    seen = written("", nodes=False)
+    assert seen.workspace is not None
+    seen.workspace["inference"]["preset"]["presetOptions"] = {"modelAccessSecret": "hf"}
+    seen.workspace["inference"]["config"] = "mine"
+    missing = frozenset({Named("Secret", "hf"), Named("ConfigMap", "mine")})
+    found = diagnose(replace(seen, missing=missing), NOW).causes
+    commands = {cause.code: text(cause.command) for cause in found}
+    assert commands["secret-missing"].endswith(
+        "create secret generic hf -n default --from-literal=HF_TOKEN=VALUE"
+    )
+    assert commands["config-map-missing"].endswith("mine -n default --from-file=inference_config.yaml=FILE")
+
+
+def test_nodes_are_counted_by_the_verdict_until_kaito_has_counted_them() -> None:
+    seen = written("", nodes=False, target=None)
+    assert seen.workspace is not None
+    rules = Rules("v0.12")
+    judged = replace(seen, verdict=verdict(seen.workspace, [], None, rules=rules))
+    assert " on 3 x Standard_NC24ads_A100_v4" in view(judged, NOW).title

@@ -99,6 +99,15 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "no pod restarts. It is measured again when its first pod is deleted, and does not serve "
             "meanwhile.",
         ),
+        "model-mirror-waits": Code(
+            "the model's weights are not on their volume yet",
+            "`ModelMirrorReady` False; the ModelMirror's conditions `StorageReady` and `Ready`",
+            "With the gate ModelStreaming KAITO v0.12 makes no pod before a Job has downloaded the model to "
+            "the volume of its ModelMirror. The Workspace says that the download is in progress, also where "
+            "the volume never comes or the Job's pod finds no place.",
+            "Fix the claim, the Job or its pod. KAITO tries a failed download again every five minutes. A "
+            "Workspace that is created with the annotation `kaito.sh/model-streaming: disabled` needs none.",
+        ),
         "generation-not-observed": Code(
             "the last change has not been observed",
             "conditions have an `observedGeneration` smaller than `metadata.generation`",

@@ -93,26 +93,23 @@ def _mount_failures(case: Case, pod: Object) -> Iterator[Cause]:
 def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str]]) -> Cause:
     from kaitoctl.kaito import tuning
 
-    commands = {
-        "ConfigMap": Command("kubectl create configmap", named.name, *case.in_namespace, "--from-file=FILE"),
-        "Secret": Command(
-            "kubectl create secret generic", named.name, *case.in_namespace, "--from-literal=KEY=VALUE"
-        ),
-        "PersistentVolumeClaim": Command("kubectl get pvc", *case.in_namespace),
-    }
-    if named.name == tuning.push_secret(case.workspace):
+    path = next((path for path, one in references(case.workspace) if one == named), "")
+    command = Command("kubectl get pvc", *case.in_namespace)
+    if named.kind in ("ConfigMap", "Secret"):
+        command = kubectl_hints.create(named.kind, named.name, case.namespace, path=path)
+    if named.kind == "Secret" and named.name == tuning.push_secret(case.workspace):
         image = str(dig(case.workspace, "tuning", "output", "image") or "")
         from kaitoctl.kaito.diagnosis import of_registries  # most images can be pulled
 
         registry = of_registries.registry_of(image)
-        commands["Secret"] = of_registries.for_registry(case, named.name, registry)
+        command = of_registries.for_registry(case, named.name, registry)
     return blame(
         _CODES[named.kind],
         about,
         f"{named.kind} {named.name} does not exist in namespace {case.namespace}",
         evidence,
         hint="create it; the pod then starts automatically" if case.seen.pods else "create it",
-        command=commands[named.kind],
+        command=command,
     )
 
 

@@ -12,7 +12,7 @@ from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, dig, key_of
 
 # What to do about the words of an event. Source: Kubernetes v1.37.2, pkg/volume, pkg/controller/volume/
 # attachdetach; the CSI drivers of Azure, AWS and NFS.
@@ -328,13 +328,23 @@ def unbound_claims(case: Case, pod: Object) -> tuple[list[tuple[str, str]], str]
         name = str(claim["metadata"]["name"])
         if name not in names:
             continue
-        storage = dig(claim, "spec", "storageClassName")
-        words = f"{name} is {dig(claim, 'status', 'phase')}, StorageClass {storage or 'not named'}"
-        evidence.append(("PersistentVolumeClaim", words))
-        for event in case.seen.events_of(claim)[:1]:
-            source, said = event_words(event)
-            evidence.append((source, said))
-            for pattern, advice in _CLAIM_HINTS:
-                if not hint and (found := re.search(pattern, said)):
-                    hint = advice.format_map(found.groupdict())
+        words, better = claim_words(case, claim)
+        evidence += words
+        hint = hint or better
+    return evidence, hint
+
+
+def claim_words(case: Case, claim: Object | None) -> tuple[list[tuple[str, str]], str]:
+    """What is said of a claim that has no volume, and what to do; empty for one that has, or none."""
+    if claim is None or dig(claim, "status", "phase") == "Bound":
+        return [], ""
+    storage, hint = dig(claim, "spec", "storageClassName"), ""
+    words = f"{key_of(claim).name} is {dig(claim, 'status', 'phase')}, StorageClass {storage or 'not named'}"
+    evidence = [("PersistentVolumeClaim", words)]
+    for event in case.seen.events_of(claim)[:1]:
+        source, said = event_words(event)
+        evidence.append((source, said))
+        for pattern, advice in _CLAIM_HINTS:
+            if not hint and (found := re.search(pattern, said)):
+                hint = advice.format_map(found.groupdict())
     return evidence, hint

@@ -28,6 +28,15 @@ from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import is_being_deleted
 
+
+def _mirror(case: Case) -> Iterator[Cause]:
+    """What a ModelMirror waits for; most Workspaces wait for none, and need not load its rules."""
+    if case.seen.mirror:
+        from kaitoctl.kaito.diagnosis import of_mirrors
+
+        yield from of_mirrors.mirror(case)
+
+
 RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_controller.busy,
     of_deletion.deletion,
@@ -55,6 +64,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_claims.pools,
     of_nodes.findings,
     of_nodes.no_nodes,
+    _mirror,
     of_workloads.refused_pods,
     of_scheduling.scheduling,
     of_volumes.volumes,
