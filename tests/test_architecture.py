@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ LATE = {
     ("check_nodes", "commands.check_nodes_offline.verdict_from_lists"): "only with saved lists",
     ("check_nodes", "commands.check_nodes_on_cluster.verdict_on_cluster"): "saved lists ask no cluster",
     ("check_nodes", "commands.target_release.target_option"): "only with --target-version",
-    ("check_nodes", "kaito.validation.of_cluster"): "only with saved lists",
+    ("check_nodes", "kaito.validation.release_detection"): "only with saved lists",
     ("check_nodes", "kaito.validation.releases"): "only with saved lists",
     ("check_nodes", "kaito.validation"): "only with saved lists",
     ("check_nodes", "commands.judged_preset.with_its_preset"): "only with saved lists",
@@ -58,7 +59,7 @@ LATE = {
     ("events", "commands.events_fleet"): "most names are those of Workspaces",
     ("why", "commands.why_fleet"): "most names are those of Workspaces",
     ("create_workspace", "kaito.images"): "only with --registry",
-    ("create_workspace", "kaito.merging"): "only for a Workspace that exists",
+    ("create_workspace", "kaito.merge_request"): "only for a Workspace that exists",
     ("create_workspace", "commands.create_on_cluster"): "a client-side dry run asks no cluster",
     ("create_workspace", "commands.local_presets"): "only for a preset of this machine",
     (
@@ -100,14 +101,28 @@ WHERE = {
     "strength to environment": ("kaito.desired.adapters", "strength_variable", '"value"'),
     "exit code 3": ("errors", "ExitCode", "UNREACHABLE = 3"),
     "server-side-apply conflict": ("sandbox.server_side_apply", "apply", "raise ApplyConflict"),
-    "why an API server refuses, a conflict of managers, too": ("kube.refusals", "hint_of", "kind.hint"),
+    "why an API server refuses, a conflict of managers, too": ("kube.refusal_hints", "hint_of", "kind.hint"),
     "the hint of a field that KAITO ignores": ("kaito.validation.ignored_fields", "TABLE", '"KW121"'),
     "what KW121 means": ("kaito.validation.codes", "CODES", '"KW121"'),
-    "the template of create": ("kaito.inference_template", "build", "values["),
+    "the template of create": ("kaito.compiled_inference_template", "build", "values["),
     "the retry delay of a controller": ("reconcile.backoff", "Backoff", "jitter"),
     "the retry delay of a request": ("kube.retry_delays", "wait_s", "_FIRST_WAIT_S"),
     "the token of a kubeconfig": ("kube.credentials", "of", "server.token"),
     "how why picks one cause": ("kaito.diagnosis.root_cause", "diagnose", "_LAST_RESORT"),
+    "which KAITO a cluster runs": ("kaito.validation.release_detection", "controller", "Controller"),
+    "which KAITO a command asks for": ("commands.kaito_detection", "as_said", "target"),
+    "how many GPUs a preset needs": ("kaito.catalog", "Preset", "gpu_count"),
+    "a manifest that is changed and keeps its comments": ("kube.yaml_editing", "edit_document", "comment"),
+    "whether a Service leads to a ready pod": ("kaito.serving", "serving", "_behind"),
+    "an image that cannot be pulled, in the sandbox": (
+        "sandbox.workloads.container_life",
+        "_pull_failures",
+        "BackOff",
+    ),
+    "completion of live names": ("cli.complete", "_BUDGET_S", "0.3"),
+    "how a second adapter is merged": ("runtime.adapters", "convert", "LORA_ALPHA"),
+    "the value of --set": ("kaito.template_variables", "set_values", "--set"),
+    "what -v 6 says of a request": ("commands.cluster", "_observer", "output.trace"),
     "how states are told on stderr": ("screens.progress_reporters", "Lines", "output.step"),
 }
 """Decisions that a new maintainer looks for: the module, who decides in it, and a sign of it."""
@@ -189,3 +204,17 @@ def _reached(graph: Mapping[str, set[str]], start: str) -> set[str]:
         found |= new
         waiting += new
     return found
+
+
+def test_what_the_page_names_is_there() -> None:
+    """docs/architecture.md: files and folders by path, modules beside them by their name."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", text))
+    assert len(named) > 30
+    assert {
+        path for path in named if not any((at / path).exists() for at in (ROOT, ROOT / "kaitoctl"))
+    } == set()
+    layers = re.findall(r"^\| ((?:`[a-z_]+/?`(?:, )?)+) \|", text, re.MULTILINE)
+    packages = {name.strip("/") for row in layers for name in re.findall(r"`([a-z_]+)/?`", row)}
+    here = {path.stem for path in (ROOT / "kaitoctl").iterdir() if not path.name.startswith("_")}
+    assert packages == {name for name in here if name != "py"}

@@ -23,7 +23,7 @@ LONG_FILES = {
 }
 
 LONG_FUNCTIONS = {
-    "kaitoctl.kaito.inference_template.build": "generated from the template",
+    "kaitoctl.kaito.compiled_inference_template.build": "generated from the template",
     "kaitoctl.cli.add_adapter.add_adapter": _OPTIONS,
     "kaitoctl.cli.run_controller.run_controller": _OPTIONS,
     "kaitoctl.cli.run_webhook.run_webhook": _OPTIONS,

@@ -1,7 +1,7 @@
 """One adapter of a Workspace in a file: the same change as in a cluster, for who keeps manifests in git.
 
-Nothing is asked of a cluster. Only the lines of the change are written (`kube.editing`); the file is replaced
-in one step, and stays the file that it was: its permissions, and what symbolic links lead to.
+Nothing is asked of a cluster. Only the lines of the change are written (`kube.yaml_editing`); the file is
+replaced in one step, and stays the file that it was: its permissions, and what symbolic links lead to.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from kaitoctl.commands.adapter_settings import raise_errors
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import adapters, convert, validation
 from kaitoctl.kube.documents import Refused, read
-from kaitoctl.kube.editing import edit_document
 from kaitoctl.kube.objects import dig
+from kaitoctl.kube.yaml_editing import edit_document
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Un
 from kaitoctl.kaito import api, catalog_file, planning
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.prices import read_prices
-from kaitoctl.kube import managed_fields, refusals, request
+from kaitoctl.kube import managed_fields, refusal_hints, request
 from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, generation_of, uid_of
 from kaitoctl.screens import output, plan_screen
 
@@ -295,7 +295,7 @@ async def _send(client: Client, change: Change, *, force: bool) -> None:
                 client, asked, kind, change.key, is_done=lambda now: _is_done(now, change.body), word=word
             )
         except ApiError as error:
-            if refusals.refusal_kind(error) != "stale":
+            if refusal_hints.refusal_kind(error) != "stale":
                 rights = rights_to_apply(kind)
                 raise explain_refusal(error, namespace=change.key.namespace, rights=rights) from error
             now = await present(client, request.get(kind, *change.key))

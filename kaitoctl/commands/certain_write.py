@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
-from kaitoctl.kube import refusals, request
+from kaitoctl.kube import refusal_hints, request
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ async def applied(
 
 def _is_uncertain(error: KaitoctlError) -> bool:
     if isinstance(error, ApiError):
-        return error.status in _UNCERTAIN and refusals.refusal_kind(error) in ("unwell", "not-the-server")
+        return error.status in _UNCERTAIN and refusal_hints.refusal_kind(error) in (
+            "unwell",
+            "not-the-server",
+        )
     return True
 
 

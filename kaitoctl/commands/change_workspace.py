@@ -16,9 +16,9 @@ from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import explain_refusal, field_manager
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import ApiError, InputError
-from kaitoctl.kaito import api, merging, undo, validation
+from kaitoctl.kaito import api, merge_request, undo, validation
 from kaitoctl.kaito.validation import Setting
-from kaitoctl.kube import refusals, request
+from kaitoctl.kube import refusal_hints, request
 from kaitoctl.kube.objects import apply_merge_patch, is_being_deleted, key_of, uid_of
 from kaitoctl.screens import output
 
@@ -77,12 +77,12 @@ async def change(client: Client, target: Target, live: Object, asked: ChangeRequ
             )
         made = asked.made(live)
         goal = (
-            merging.instead_of(live, made)
+            merge_request.instead_of(live, made)
             if asked.replace
-            else merging.upon(live, made, without_strength=asked.without_strength)
+            else merge_request.upon(live, made, without_strength=asked.without_strength)
         )
         _judge(live, goal, asked.setting)
-        body = merging.intent(live, goal, field_manager())
+        body = merge_request.intent(live, goal, field_manager())
         try:
             trial = await client.send(
                 request.apply(kind, body, manager=field_manager(), force=asked.force, dry_run=True)
@@ -98,9 +98,9 @@ async def change(client: Client, target: Target, live: Object, asked: ChangeRequ
             writing = request.apply(kind, body, manager=field_manager(), force=asked.force)
 
             def is_done(now: Object | None, trial: Object = trial, rest: Object = rest) -> bool:
-                return now is not None and merging.asked_of(apply_merge_patch(now, rest)) == merging.asked_of(
-                    trial
-                )
+                return now is not None and merge_request.asked_of(
+                    apply_merge_patch(now, rest)
+                ) == merge_request.asked_of(trial)
 
             made = await certain_write.applied(client, writing, kind, key, is_done=is_done, word="changed")
             if rest:
@@ -120,13 +120,13 @@ async def _again(client: Client, kind: Kind, live: Object) -> Object:
         now = await client.send(request.get(kind, *key_of(live)))
     except ApiError as error:
         raise explain_refusal(error) from error
-    if merging.asked_of(now) != merging.asked_of(live):  # and not merely its status
+    if merge_request.asked_of(now) != merge_request.asked_of(live):  # and not merely its status
         output.step("somebody else changed the Workspace meanwhile; their change is kept")
     return {"apiVersion": kind.api_version, "kind": kind.kind, **now}
 
 
 def _is_stale(error: ApiError) -> bool:
-    return refusals.refusal_kind(error) == "stale"
+    return refusal_hints.refusal_kind(error) == "stale"
 
 
 # --- judge -------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _rest(trial: Object, goal: Object) -> Object:
 
 
 def _difference(before: Object, after: Object) -> list[str]:
-    return difference(merging.asked_of(before), merging.asked_of(after))
+    return difference(merge_request.asked_of(before), merge_request.asked_of(after))
 
 
 async def _agree(

@@ -64,10 +64,10 @@ def check_nodes(
         from kaitoctl.commands.check_nodes_offline import verdict_from_lists
         from kaitoctl.commands.judged_preset import with_its_preset
         from kaitoctl.kaito import validation
-        from kaitoctl.kaito.validation import of_cluster, releases
+        from kaitoctl.kaito.validation import release_detection, releases
 
         assert workspace is not None
-        choice = of_cluster.node_rules_of(version or "v0.4", workspace)
+        choice = release_detection.node_rules_of(version or "v0.4", workspace)
         sized = releases.as_of(version, known)
         rules = node_check.rules_for(workspace, choice, check.node_provisioner or "", known=sized)
         if dig(workspace, "inference", "config"):

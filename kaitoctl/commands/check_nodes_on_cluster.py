@@ -19,7 +19,7 @@ from kaitoctl.errors import InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.fleet.node_demand import replica_demand
 from kaitoctl.kaito.node_check import plural
-from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import NODE, ObjectKey, dig
 from kaitoctl.screens import output
@@ -57,7 +57,7 @@ async def verdict_on_cluster(
     async with connected(target) as client:
         found = await as_said(client, ManagedBy(version, check.node_provisioner))
         if workspace is None:
-            workspace = await _from_cluster(client, name, of_cluster.node_rules_of(found.target, {}))
+            workspace = await _from_cluster(client, name, release_detection.node_rules_of(found.target, {}))
         elif workspace["metadata"].get("name"):
             workspace["metadata"].setdefault("namespace", client.namespace)
         rules = found.rules_for(workspace, known)

@@ -16,7 +16,7 @@ from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, KaitoctlError
 from kaitoctl.kaito import api, catalog
-from kaitoctl.kube import client, refusals
+from kaitoctl.kube import client, refusal_hints
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import Kind, Object, ObjectKey
 from kaitoctl.kube.request import Request, get
@@ -129,10 +129,10 @@ def explain_refusal(
     """
     if error.is_unknown_resource:
         return missing_crd()
-    if refusals.refusal_kind(error) == "rights":
+    if refusal_hints.refusal_kind(error) == "rights":
         error.hint = rights
     elif not error.hint:
-        error.hint = refusals.hint_of(error, namespace)
+        error.hint = refusal_hints.hint_of(error, namespace)
     return error
 
 

@@ -8,7 +8,7 @@ from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog, catalog_file, node_check
 from kaitoctl.kaito.desired import IMAGE_GENERATIONS, Settings
 from kaitoctl.kaito.releases_between import UNLIKE
-from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.screens import output
 
@@ -43,7 +43,7 @@ def generation_named(text: str) -> str:
     """
     if text in IMAGE_GENERATIONS:
         return text
-    name = of_cluster.generation_near(text)
+    name = release_detection.generation_near(text)
     if not name:
         hint = f"use a release since v0.3; objects are made as {', '.join(IMAGE_GENERATIONS)} makes them"
         raise InputError(f"--kaito-version {text[:40]!r}: not a release of KAITO", hint=hint)

@@ -18,7 +18,7 @@ from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.releases import Release, nearest
 from kaitoctl.kube.documents import Refused, read
-from kaitoctl.kube.editing import edit_document
+from kaitoctl.kube.yaml_editing import edit_document
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:

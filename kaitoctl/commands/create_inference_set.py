@@ -92,7 +92,7 @@ def _render(name: str, given: SetOptions, target: Target) -> Object:
     text, source = templates.text_of(_TEMPLATE)
     items = given.set_value or ()
     template_variables.insist(template_variables.by_set(items), text)
-    made = render(text, manifest.merge_deeply(values, manifest.set_values(items)), source=source)
+    made = render(text, manifest.merge_deeply(values, template_variables.set_values(items)), source=source)
     if given.registry:
         made["spec"]["template"] = images.with_mirrored_images(made["spec"]["template"], given.registry)
     return made

@@ -28,7 +28,7 @@ from kaitoctl.commands.wait_for_nodes import verdict_now
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer, Unreachable
 from kaitoctl.kaito import adapter_rollout, api, convert, model_protocols, node_check, prices
 from kaitoctl.kaito.serving import local_address
-from kaitoctl.kube import managed_fields, pod_state, refusals, request, workloads
+from kaitoctl.kube import managed_fields, pod_state, refusal_hints, request, workloads
 from kaitoctl.kube.objects import SERVICE, dig, key_of
 from kaitoctl.screens import output
 
@@ -152,7 +152,7 @@ async def _apply(client: Client, workspace: Object, *, dry_run: bool) -> Object:
     try:
         return await certain_write.applied(client, asked, kind, key, is_done=is_done, word="created")
     except ApiError as error:
-        if refusals.refusal_kind(error) == "stale":
+        if refusal_hints.refusal_kind(error) == "stale":
             error.hint = (
                 f"somebody else has just created a Workspace {key}; the same command again changes that one"
             )

@@ -148,12 +148,12 @@ class _Rendering:
 
     def upon(self, live: Object, setting: Setting) -> Object:
         """The manifest of a Workspace that exists, in its version."""
-        from kaitoctl.kaito import merging
+        from kaitoctl.kaito import merge_request
 
         named = {"count"} if self.given.count is not None else set()
         named |= {"labels"} if self.given.label else set()
         version = str(live["apiVersion"]).rpartition("/")[2]
-        made = self._render(version, lambda asked: merging.complete_request(asked, live, named))
+        made = self._render(version, lambda asked: merge_request.complete_request(asked, live, named))
         if runtime := annotations_of(live).get(api.ANNOTATION_RUNTIME):
             # A runtime that somebody chose is theirs to change: the whole server restarts for it.
             notes = {**annotations_of(made), api.ANNOTATION_RUNTIME: runtime}

@@ -11,7 +11,7 @@ from kaitoctl.commands.cluster import workspace_kind
 from kaitoctl.commands.doctor_check import MOST_SHOWN, Check, Examined, Result, some
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import api, installation, kaito_at_work
-from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kube import cluster_health, conditions, request
 from kaitoctl.kube.cluster_health import API_SERVICE, SKEW
@@ -34,10 +34,10 @@ _SOURCE = "https://raw.githubusercontent.com/kaito-project/kaito"
 _BASE = "config/crd/bases/kaito.sh_workspaces.yaml"
 
 
-async def _controller(cluster: Examined) -> of_cluster.Controller | None:
+async def _controller(cluster: Examined) -> release_detection.Controller | None:
     """The controller of Workspaces; None where there is none, or it cannot be seen (said elsewhere)."""
     try:
-        return of_cluster.controller(await cluster.deployments())
+        return release_detection.controller(await cluster.deployments())
     except (ApiError, Unreachable):
         return None
 
@@ -74,7 +74,7 @@ async def crds(cluster: Examined) -> AsyncIterator[Check]:
     ours, controller = found.get(_WORKSPACES), await _controller(cluster)
     if ours is None or controller is None or is_being_deleted(ours):
         return
-    misfit, is_fatal = of_cluster.crd_misfit(ours, controller.target)
+    misfit, is_fatal = release_detection.crd_misfit(ours, controller.target)
     release = controller.target if controller.target.startswith("v") else f"v{controller.target}"
     if misfit:
         result: Result = "error" if is_fatal else "warning"

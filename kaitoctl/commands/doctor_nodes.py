@@ -24,7 +24,7 @@ from kaitoctl.kaito.diagnosis.karpenter import REGISTER_WITHIN_S
 from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.node_check.facts import LABEL_PRODUCT, READ_LABELS
 from kaitoctl.kaito.node_check.inventory import gpu_inventory
-from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kube import conditions, partial_decoding
 from kaitoctl.kube.objects import (
     NODE,
@@ -106,7 +106,7 @@ async def _without_gpus(cluster: Examined, total: int) -> Check:
 async def _is_byo(cluster: Examined) -> bool:
     """Whether nodes must be brought, as far as the controller's Deployment can be seen."""
     try:
-        controller = of_cluster.controller(await cluster.deployments())
+        controller = release_detection.controller(await cluster.deployments())
     except (ApiError, Unreachable):
         return False
     return controller is not None and controller.byo is True

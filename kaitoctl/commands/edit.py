@@ -29,9 +29,9 @@ from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_world import setting_of
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, NegativeAnswer
-from kaitoctl.kaito import api, catalog_file, merging, planning
+from kaitoctl.kaito import api, catalog_file, merge_request, planning
 from kaitoctl.kaito.prices import read_prices
-from kaitoctl.kube import refusals, request
+from kaitoctl.kube import refusal_hints, request
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import is_being_deleted, key_of, resource_version_of, uid_of
 from kaitoctl.kube.yaml_writer import to_yaml
@@ -259,7 +259,7 @@ async def _write(target: Target, live: Object, goal: Object, how: _EditOptions) 
         now = await _unchanged(client, live)
         trial = await _send(client, now, goal, dry_run=True)
         output.step(f"changes to Workspace {key_of(live)}:")
-        output.differences(difference(merging.asked_of(now), merging.asked_of(trial)))
+        output.differences(difference(merge_request.asked_of(now), merge_request.asked_of(trial)))
         change = await plan_effects.change_of(
             client, now, trial, how.catalog, is_sandbox=target.sandbox, managed=how.managed
         )
@@ -301,13 +301,13 @@ async def _send(client: Client, now: Object, goal: Object, *, dry_run: bool) -> 
     kind = api.kind_of(now)
     for tries in range(1, _TRIES + 1):
         judged = {"uid": uid_of(now), "resourceVersion": resource_version_of(now)}
-        patch = merging.patch(_editable(now), goal)
+        patch = merge_request.patch(_editable(now), goal)
         patch["metadata"] = {**(patch.get("metadata") or {}), **judged}
         asked = request.merge_patch(kind, *key_of(now), patch, manager=field_manager(), dry_run=dry_run)
         try:
             found = await client.send(asked)
         except ApiError as error:
-            if refusals.refusal_kind(error) != "stale" or tries == _TRIES:
+            if refusal_hints.refusal_kind(error) != "stale" or tries == _TRIES:
                 raise explain_refusal(error, namespace=key_of(now).namespace) from error
             now = await _unchanged(client, now)
         else:

@@ -15,7 +15,7 @@ from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.validation import OWN, Setting, of_cluster, releases
+from kaitoctl.kaito.validation import OWN, Setting, release_detection, releases
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import CRD, DEPLOYMENT, Object
 from kaitoctl.kube.request import get
@@ -65,7 +65,7 @@ class KaitoHere:
             catalog=known,
             provisioner=self.provisioner,
             gates_off=self.gates_off,
-            image_generation=of_cluster.generation_near(self.made_as),
+            image_generation=release_detection.generation_near(self.made_as),
             rights=self.rights,
         )
 
@@ -77,7 +77,7 @@ class KaitoHere:
 def rules_in(setting: Setting, workspace: Object) -> node_check.Rules:
     """By whose rules nodes are chosen for a Workspace that lives there."""
     told = setting.provisioner if setting.provisioner in node_check.PROVISIONERS else ""
-    choice = of_cluster.node_rules_of(setting.target, workspace)
+    choice = release_detection.node_rules_of(setting.target, workspace)
     return node_check.rules_for(
         workspace,
         choice,
@@ -163,12 +163,14 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     hidden = "" if is_told else "; Deployments cannot be listed in all namespaces"
     if controller is not None:
         found.target = controller.target
-        output.note(f"judged for {of_cluster.target_words(found.target)}: its controller's image says so")
+        output.note(
+            f"judged for {release_detection.target_words(found.target)}: its controller's image says so"
+        )
         return found
     crd = await _crd(client)
-    found.target = of_cluster.target_of_crd(crd) if crd is not None else None
+    found.target = release_detection.target_of_crd(crd) if crd is not None else None
     if found.target is not None:
-        words = of_cluster.target_words(found.target)
+        words = release_detection.target_words(found.target)
         output.note(f"judged for {words}: its CRD is of that release, and no controller was found{hidden}")
     else:
         versions = " and ".join(served)
@@ -193,7 +195,7 @@ async def served_or_warn(client: Client) -> list[str]:
     return []
 
 
-async def _controller(client: Client) -> tuple[of_cluster.Controller | None, bool]:
+async def _controller(client: Client) -> tuple[release_detection.Controller | None, bool]:
     """The controller of Workspaces, and whether all places could be read; its usual places come first."""
     is_told = True
     for namespace in (*_NAMESPACES, ""):
@@ -204,7 +206,7 @@ async def _controller(client: Client) -> tuple[of_cluster.Controller | None, boo
                 raise
             is_told = False
             continue
-        if found := of_cluster.controller(deployments):
+        if found := release_detection.controller(deployments):
             return found, True
     return None, is_told
 

@@ -19,7 +19,7 @@ from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.planning import Change, Plan, Trial
-from kaitoctl.kube import refusals, request
+from kaitoctl.kube import refusal_hints, request
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     SECRET,
@@ -239,7 +239,7 @@ def _words(error: ApiError, one: Written, kind: Kind) -> str:
     Raises:
         ApiError: it is not about this document.
     """
-    what = refusals.refusal_kind(error)
+    what = refusal_hints.refusal_kind(error)
     if error.status in _NOT_ABOUT_THE_DOCUMENT and what in ("unwell", "busy", "not-the-server", ""):
         raise error
     if error.status == 401:

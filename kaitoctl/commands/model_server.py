@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer
 from kaitoctl.kaito import adapter_rollout, catalog, model_protocols
-from kaitoctl.kube import refusals
+from kaitoctl.kube import refusal_hints
 from kaitoctl.kube.request import Request
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ def explain_refusal(error: ApiError, prefix: str) -> ApiError:
         501: Command("kaitoctl sandbox model set PRESET --from MODEL") + " lets a model answer",
         503: "no pod answers behind the Service: " + Command("kaitoctl why NAME"),
     }
-    if error.status == 403 and refusals.refusal_kind(error) not in ("rights", ""):
-        error.hint = refusals.hint_of(error)
+    if error.status == 403 and refusal_hints.refusal_kind(error) not in ("rights", ""):
+        error.hint = refusal_hints.hint_of(error)
     elif not error.hint or error.status == 403:  # there is another way than that right
         error.hint = hints.get(error.status, error.hint)
     return error

@@ -13,7 +13,7 @@ from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_check, revisions, validation
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -146,7 +146,9 @@ async def observe_world(
 def _settings(setting: validation.Setting) -> Settings:
     """As which objects are made: those of kaitoctl's controller, or of a release of KAITO."""
     is_own = setting.target == validation.OWN
-    made_as = setting.image_generation if is_own else of_cluster.generation_near(setting.target or "v0.4")
+    made_as = (
+        setting.image_generation if is_own else release_detection.generation_near(setting.target or "v0.4")
+    )
     provisioner = setting.provisioner or ("byo" if setting.byo else "")
     known = provisioner in node_check.PROVISIONERS
     made = Settings(

@@ -23,7 +23,7 @@ def variables(given: WorkspaceOptions) -> tuple[Object, list[GivenVariable]]:
     """
     of_file, items = _values(given.values), given.set_value or ()
     named = [*by_set(items), *(GivenVariable(f"--values {given.values}", str(key)) for key in of_file)]
-    return manifest.merge_deeply(of_file, manifest.set_values(items)), named
+    return manifest.merge_deeply(of_file, template_variables.set_values(items)), named
 
 
 def insist_on_values(path: str | None, text: str | None, values: Object, named: list[GivenVariable]) -> None:

@@ -10,7 +10,7 @@ from kaitoctl.commands.option_values import Manifests
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.validation import Setting
-from kaitoctl.kaito.validation.of_cluster import gates_off, gates_on
+from kaitoctl.kaito.validation.release_detection import gates_off, gates_on
 from kaitoctl.kube.objects import Object
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import inference_template, templates
+from kaitoctl.kaito import compiled_inference_template, templates
 from kaitoctl.kube.objects import Object
 
 _ADAPTER_GRAMMAR = "name=image[,strength=S][,pull-secret=P]"
@@ -115,7 +114,8 @@ def workspace(
     Args:
         request: what the template is filled with.
         template: text of a template, the shipped `inference` when None.
-        extra: more variables, as from `set_values`; they win over the request's, maps are merged.
+        extra: more variables, as from `template_variables.set_values`; they win over the request's, and maps
+            are merged.
         source: how errors name the template.
 
     Raises:
@@ -124,8 +124,8 @@ def workspace(
     if template is None:
         template, source = templates.text_of(templates.DEFAULT)
         # Compiled, it costs nothing; with jinja2, 30 ms. An edited template and refusals are jinja2's.
-        if not extra and template == inference_template.SOURCE:
-            made = inference_template.build(values_of(request))
+        if not extra and template == compiled_inference_template.SOURCE:
+            made = compiled_inference_template.build(values_of(request))
             if made is not None:
                 return made
     from kaitoctl.kaito.template_rendering import render
@@ -141,32 +141,3 @@ def merge_deeply(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, 
         both_maps = isinstance(old, Mapping) and isinstance(value, Mapping)
         result[key] = merge_deeply(old, value) if both_maps else value  # type: ignore[arg-type]
     return result
-
-
-_INTEGER = r"-?(0|[1-9][0-9]{0,17})"
-_WORDS = {"true": True, "false": False, "null": None}
-
-
-def set_values(items: Iterable[str]) -> dict[str, Any]:
-    r"""Variables from `a.b=value` items: integers, `true`, `false`, `null` get their type, the rest is text.
-
-    A dot that belongs to a key is written `\.`.
-
-    Raises:
-        InputError: an item without `=` or with an empty key, or two items that contradict each other.
-    """
-    values: dict[str, Any] = {}
-    for item in items:
-        path, equals, text = item.partition("=")
-        keys = [key.replace("\\.", ".") for key in re.split(r"(?<!\\)\.", path)]
-        if not equals or not all(keys):
-            raise InputError(f"--set {item!r} is not of the form key=value or key.key=value")
-        target = values
-        for key in keys[:-1]:
-            target = target.setdefault(key, {})
-            if not isinstance(target, dict):
-                raise InputError(f"--set {item!r}: {key!r} already has a value of its own")
-        if isinstance(target.get(keys[-1]), dict):
-            raise InputError(f"--set {item!r}: {path!r} already has keys below it")
-        target[keys[-1]] = int(text) if re.fullmatch(_INTEGER, text) else _WORDS.get(text, text)
-    return values

@@ -1,7 +1,7 @@
-"""All that belongs to one Workspace at one moment. Pure: what `rollout`, `tree` and `diagnosis` look at.
+"""All that belongs to one Workspace at one moment. Pure: what `rollout`, `view_tree` and `diagnosis` look at.
 
-Whoever gathers it (`cli.look`) leaves out what it may not see and says so in `unseen`; empty fields mean
-"there is none" only when their kind is not named there.
+Whoever gathers it (`commands.observe_workspace`) leaves out what it may not see and says so in `unseen`;
+empty fields mean "there is none" only when their kind is not named there.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
-"""Which variables a template reads, so that one that nobody reads is a slip that is said. Pure."""
+"""Variables of templates: what `--set` gives them, and which are read, so that a slip is said. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import catalog, manifest, templates
+from kaitoctl.kaito import catalog, templates
 
+_INTEGER = r"-?(0|[1-9][0-9]{0,17})"
+_WORDS = {"true": True, "false": False, "null": None}
 _FUNCTIONS = frozenset({"fail", "range", "dict", "cycler", "joiner", "lipsum"})  # no variables
 
 
@@ -23,9 +26,34 @@ class GivenVariable(NamedTuple):
     name: str
 
 
+def set_values(items: Iterable[str]) -> dict[str, Any]:
+    r"""Variables from `a.b=value` items: integers, `true`, `false`, `null` get their type, the rest is text.
+
+    A dot that belongs to a key is written `\.`.
+
+    Raises:
+        InputError: an item without `=` or with an empty key, or two items that contradict each other.
+    """
+    values: dict[str, Any] = {}
+    for item in items:
+        path, equals, text = item.partition("=")
+        keys = [key.replace("\\.", ".") for key in re.split(r"(?<!\\)\.", path)]
+        if not equals or not all(keys):
+            raise InputError(f"--set {item!r} is not of the form key=value or key.key=value")
+        target = values
+        for key in keys[:-1]:
+            target = target.setdefault(key, {})
+            if not isinstance(target, dict):
+                raise InputError(f"--set {item!r}: {key!r} already has a value of its own")
+        if isinstance(target.get(keys[-1]), dict):
+            raise InputError(f"--set {item!r}: {path!r} already has keys below it")
+        target[keys[-1]] = int(text) if re.fullmatch(_INTEGER, text) else _WORDS.get(text, text)
+    return values
+
+
 def by_set(items: Iterable[str]) -> list[GivenVariable]:
-    """The variables that `--set` items give, as `manifest.set_values` takes them."""
-    return [GivenVariable(f"--set {item!r}", next(iter(manifest.set_values([item])))) for item in items]
+    """The variables that `--set` items give, as `set_values` takes them."""
+    return [GivenVariable(f"--set {item!r}", next(iter(set_values([item])))) for item in items]
 
 
 def by_options(values: Mapping[str, object]) -> list[GivenVariable]:

@@ -1,6 +1,6 @@
 """Which refusals of an API server are final, and which fields it complains of. Pure.
 
-`refusals` tells the kinds of refusals apart; here is whether waiting can change them.
+`refusal_hints` tells the kinds of refusals apart; here is whether waiting can change them.
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ def _write(file: Path, user: str, given: dict[str, str]) -> None:
     Raises:
         ValueError: there is no such user in it any more.
     """
-    from kaitoctl.kube import documents, editing, yaml_writer
+    from kaitoctl.kube import documents, yaml_editing, yaml_writer
 
     text = file.read_text(encoding="utf-8-sig")
     found = next((item for item in documents.read(text, str(file)) if not item.fault), None)
@@ -224,7 +224,7 @@ def _write(file: Path, user: str, given: dict[str, str]) -> None:
     provider = entry["user"]["auth-provider"]
     provider["config"] = {**(provider.get("config") or {}), **given}
     try:
-        made = editing.edit_document(text, found, wanted)
+        made = yaml_editing.edit_document(text, found, wanted)
     except documents.Refused:
         made = yaml_writer.to_yaml(wanted)
     real = file.resolve()

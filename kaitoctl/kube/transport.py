@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError
-from kaitoctl.kube import credentials, failures, http, proxies, refusals, tls
+from kaitoctl.kube import credentials, failures, http, proxies, refusal_hints, tls
 from kaitoctl.kube.access import access
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.request import Request
@@ -175,8 +175,8 @@ class Transport:
             answer.close()
         refusal = failures.refusal(answer.status, answer.headers, text, request.path)
         asked = access(request.method, request.path, request.query)
-        refusal.hint = refusals.hint_of(refusal, asked.namespace) or refusal.hint
-        if refusals.refusal_kind(refusal) == "rights":
+        refusal.hint = refusal_hints.hint_of(refusal, asked.namespace) or refusal.hint
+        if refusal_hints.refusal_kind(refusal) == "rights":
             refusal.hint = asked.hint
         return refusal
 

@@ -1,7 +1,7 @@
 """From what is wanted and what is there to the steps in between; nothing when it is already so.
 
-Pure: a plan is data (requests), carried out by whoever drives a reconciler (`controller.drive`), printed
-by a dry run, compared by a test.
+Pure: a plan is data (requests), carried out by whoever drives a reconciler
+(`generator_driver.drive`), printed by a dry run, compared by a test.
 """
 
 from __future__ import annotations

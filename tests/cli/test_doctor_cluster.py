@@ -17,7 +17,7 @@ from kaitoctl.advice import text
 from kaitoctl.commands.doctor_check import Check
 from kaitoctl.kaito import installation_codes
 from kaitoctl.kaito.diagnosis import codes
-from kaitoctl.kaito.validation import of_cluster
+from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kube.cluster_health import http_date, minor_version
 
 GONE = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
@@ -236,7 +236,7 @@ def test_the_command_that_brings_the_crd_up_names_the_controllers_release(tmp_pa
 @pytest.mark.parametrize("target", ["v0.3.2", "v0.4.3", "0.7.1", "v0.11.0", "nightly"])
 def test_a_crd_that_nobody_knows_is_not_called_another_releases(target: str) -> None:
     strange = crd(versions=("v1alpha1", "v1beta1", "v2"))
-    misfit, is_fatal = of_cluster.crd_misfit(strange, target)
+    misfit, is_fatal = release_detection.crd_misfit(strange, target)
     assert not misfit and not is_fatal
 
 

@@ -26,7 +26,7 @@ from kaitoctl.kaito.fleet.codes import CODES as FLEET_CODES
 from kaitoctl.kaito.installation_codes import CODES as OF_INSTALLATIONS
 from kaitoctl.kaito.node_check.codes import CODES as NODE_CODES
 from kaitoctl.kaito.validation.codes import CODES, Code
-from kaitoctl.kaito.validation.of_cluster import target_of_crd
+from kaitoctl.kaito.validation.release_detection import target_of_crd
 from kaitoctl.kaito.validation.releases import release_named
 
 ROOT = Path(__file__).parent.parent.parent

@@ -15,8 +15,9 @@ from strategies import JSON, TEXT
 from kaitoctl import packaged
 from kaitoctl.advice import text
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import inference_template, manifest, template_rendering, templates, validation
+from kaitoctl.kaito import compiled_inference_template, manifest, template_rendering, templates, validation
 from kaitoctl.kaito.manifest import Adapter, WorkspaceRequest
+from kaitoctl.kaito.template_variables import set_values
 
 
 def request_for(**changes: Any) -> WorkspaceRequest:
@@ -173,7 +174,7 @@ folded: >-
 
 def test_the_compiled_template_is_that_of_the_shipped_one(pytestconfig: pytest.Config) -> None:
     text = template_compiler.compiled(templates.text_of("inference")[0])
-    file = Path(inference_template.__file__)
+    file = Path(compiled_inference_template.__file__)
     if pytestconfig.getoption("--update-golden"):
         file.write_text(text)
     assert file.read_text() == text, "pytest --update-golden tests/pure/test_manifest.py compiles it"
@@ -342,7 +343,7 @@ def test_a_value_that_is_not_plain_data_is_refused(value: Any) -> None:
 
 
 def test_more_variables_win_over_the_request_and_maps_are_merged() -> None:
-    extra = manifest.set_values(["labels.tier=gpu", "count=3", "annotations.kaito\\.sh/enablelb=True"])
+    extra = set_values(["labels.tier=gpu", "count=3", "annotations.kaito\\.sh/enablelb=True"])
     made = manifest.workspace(request_for(), extra=extra)
     assert made["resource"]["labelSelector"]["matchLabels"] == {"apps": "falcon", "tier": "gpu"}
     assert made["resource"]["count"] == 3
@@ -385,7 +386,7 @@ def test_every_shipped_template_makes_a_workspace_without_fault(
     name: str, changes: dict[str, Any], sets: list[str]
 ) -> None:
     text, source = templates.text_of(name)
-    made = manifest.workspace(request_for(**changes), text, manifest.set_values(sets), source=source)
+    made = manifest.workspace(request_for(**changes), text, set_values(sets), source=source)
     assert validation.judge(made) == []
 
 
@@ -449,9 +450,7 @@ def test_a_malformed_adapter_is_shown_with_the_grammar(text: str) -> None:
 
 
 def test_set_gives_types_to_numbers_and_words() -> None:
-    assert manifest.set_values(
-        ["a=1", "b.c=-2", "b.d=true", "e=null", "f=1.5", "g=", "h=True", "i=01", "j=a=b"]
-    ) == {
+    assert set_values(["a=1", "b.c=-2", "b.d=true", "e=null", "f=1.5", "g=", "h=True", "i=01", "j=a=b"]) == {
         "a": 1,
         "b": {"c": -2, "d": True},
         "e": None,
@@ -466,7 +465,7 @@ def test_set_gives_types_to_numbers_and_words() -> None:
 @pytest.mark.parametrize("items", [["a"], ["=1"], ["a..b=1"], [".a=1"], ["a=1", "a.b=2"], ["a.b=2", "a=1"]])
 def test_a_malformed_set_is_named(items: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        manifest.set_values(items)
+        set_values(items)
     assert repr(items[-1]) in caught.value.message
 
 

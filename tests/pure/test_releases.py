@@ -11,7 +11,7 @@ from kaitoctl.kaito import catalog, estimate, validation
 from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS
 from kaitoctl.kaito.releases_between import UNLIKE
-from kaitoctl.kaito.validation import Setting, of_cluster, releases
+from kaitoctl.kaito.validation import Setting, release_detection, releases
 from kaitoctl.kaito.validation.data_urls import data_url_fault
 from kaitoctl.kaito.validation.grammar import docker_fault, go_float, selector_as_map
 from kaitoctl.kube.objects import ObjectKey
@@ -144,18 +144,20 @@ def controller(*words: str, image: str = "mcr.microsoft.com/aks/kaito/workspace:
     ],
 )
 def test_a_controllers_deployment_tells_how_it_runs(deployment: Any, expected: tuple[Any, ...]) -> None:
-    found = of_cluster.controller([{}, deployment])
+    found = release_detection.controller([{}, deployment])
     assert found is not None
     said = (found.target, found.provisioner, found.gates, found.cloud, found.gates_off, found.byo)
     assert said == expected
 
 
 def test_our_controller_says_as_which_release_it_makes_objects() -> None:
-    found = of_cluster.controller([controller("run-controller", "--kaito-version=v0.4.3", image="r.io/x:1")])
+    found = release_detection.controller(
+        [controller("run-controller", "--kaito-version=v0.4.3", image="r.io/x:1")]
+    )
     assert found is not None and found.made_as == "v0.4.3"
-    assert of_cluster.generation_near("v0.4.3") == "v0.4"
-    assert of_cluster.generation_near("v0.12.0") == "v0.12"
-    assert of_cluster.generation_near("") == of_cluster.generation_near("latest") == ""
+    assert release_detection.generation_near("v0.4.3") == "v0.4"
+    assert release_detection.generation_near("v0.12.0") == "v0.12"
+    assert release_detection.generation_near("") == release_detection.generation_near("latest") == ""
 
 
 def test_our_controller_says_what_it_lets_custom_pods_have() -> None:
@@ -166,18 +168,18 @@ def test_our_controller_says_what_it_lets_custom_pods_have() -> None:
         "other",
         "--allow-template-secret=*",
     )
-    found = of_cluster.controller([controller("run-controller", *options, image="r.io/x:1")])
+    found = release_detection.controller([controller("run-controller", *options, image="r.io/x:1")])
     assert found is not None
     assert found.rights == (True, frozenset({"streamer", "other"}), frozenset("*"), False)
-    plain = of_cluster.controller([controller("run-controller", image="r.io/x:1")])
+    plain = release_detection.controller([controller("run-controller", image="r.io/x:1")])
     assert plain is not None and plain.rights == (False, frozenset(), frozenset(), False)
-    kaito = of_cluster.controller([controller(image="kaito/workspace:0.12.0")])
+    kaito = release_detection.controller([controller(image="kaito/workspace:0.12.0")])
     assert kaito is None or kaito.rights is None
 
 
 @pytest.mark.parametrize("deployment", [{}, {"spec": 1}, controller(image="nginx:1"), controller(image="")])
 def test_another_deployment_is_no_controller(deployment: Any) -> None:
-    assert of_cluster.controller([deployment]) is None
+    assert release_detection.controller([deployment]) is None
 
 
 def test_fields_that_came_later_are_unknown_before() -> None:
@@ -431,7 +433,7 @@ def test_every_release_without_a_generation_says_what_it_makes_otherwise() -> No
     assert set(UNLIKE) == without
     page = (Path(__file__).parents[2] / "docs" / "run-controller.md").read_text()
     for version, unlike in UNLIKE.items():
-        assert of_cluster.generation_near(version) == unlike.made_as, version
+        assert release_detection.generation_near(version) == unlike.made_as, version
         how = "run" if unlike.was_run else "read"
         assert f"| {version} (`{unlike.commit}`) | {unlike.made_as} | {how} | {unlike.words} |" in page
 

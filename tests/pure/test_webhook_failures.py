@@ -6,7 +6,7 @@ import pytest
 from trouble import World
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kube.refusals import hint_of, refusal_kind
+from kaitoctl.kube.refusal_hints import hint_of, refusal_kind
 
 POST = 'failed to call webhook: Post "https://hook.ops.svc:443/mutate?timeout=10s": '
 # What the API server writes behind the webhook's name, what is wrong, and what the advice is about.

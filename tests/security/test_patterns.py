@@ -18,7 +18,7 @@ import kaitoctl
 from kaitoctl.kaito.diagnosis import pod_refusals
 from kaitoctl.kaito.diagnosis.log_patterns import search
 from kaitoctl.kaito.validation import ignored_fields
-from kaitoctl.kube import refusals, yaml_writer
+from kaitoctl.kube import refusal_hints, yaml_writer
 
 SOURCE = Path(kaitoctl.__file__).parent
 LENGTH = 5_000
@@ -142,7 +142,7 @@ PATTERNS = patterns()
 def test_the_patterns_are_found() -> None:
     assert len(PATTERNS) > 80
     logs = {row[0] for row in search.PATTERNS}
-    kinds = {pod_refusals.REFUSALS[0].pattern, refusals.KINDS["quota"].pattern}
+    kinds = {pod_refusals.REFUSALS[0].pattern, refusal_hints.KINDS["quota"].pattern}
     some = {ignored_fields.MEANT[0][0], yaml_writer._OTHER_BREAKS, *logs, *kinds}
     assert some <= {one.pattern for one in PATTERNS}
     unknown = [

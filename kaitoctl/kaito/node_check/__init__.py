@@ -8,10 +8,11 @@ same function; `Rules` says whose selection it mirrors.
 Source of the rules: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection), and the
 kube-scheduler's own conditions (allocatable, cordon, taints), which KAITO does not look at.
 
-`need` reads the Workspace and `facts` the nodes; `sharing` and `taints` are what
-is known of their subjects; `of_...` make the findings, a module for each subject; `advice` decides which
-commands may be printed; `judge` puts it together, for one of those nodes that are `alike`; `answer` is the
-result as data, `codes` explains the findings. `inventory`, for itself, counts all GPUs by who holds them.
+`need` reads the Workspace (`by_size`: from KAITO v0.12 on, from what its model takes) and `facts` the nodes;
+`sharing` and `taints` are what is known of their subjects; `of_...` make the findings, a module for each
+subject; `allowed_changes` decides which commands may be printed; `judge` puts it together, for one of those
+nodes that are `alike`; `answer` is the result as data, `codes` explains the findings. `inventory`, for
+itself, counts all GPUs by who holds them.
 """
 
 from kaitoctl.kaito.node_check.allowed_changes import could_be_labelled

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import merging, node_check, undo, validation
+from kaitoctl.kaito import merge_request, node_check, undo, validation
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.planning.outage import deadlock, outage
 from kaitoctl.kaito.planning.plan import Change, Fate
@@ -210,10 +210,12 @@ def change_of(
 def _takes_away(trial: Trial) -> bool:
     assert trial.before is not None
     if trial.kind == "Workspace":
-        return merging.takes_away(merging.asked_of(trial.before), merging.asked_of(trial.after))
+        return merge_request.takes_away(
+            merge_request.asked_of(trial.before), merge_request.asked_of(trial.after)
+        )
     parts = ("data", "binaryData")
     old, new = ({part: obj.get(part) for part in parts} for obj in (trial.before, trial.after))
-    return merging.takes_away(old, new)
+    return merge_request.takes_away(old, new)
 
 
 def identity(obj: Object | None) -> dict[str, str]:

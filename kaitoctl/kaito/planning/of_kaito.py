@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
-from kaitoctl.kaito.validation import Setting, of_cluster, releases
+from kaitoctl.kaito.validation import Setting, release_detection, releases
 from kaitoctl.kube.objects import Object, ObjectKey, dig, key_of, labels_of
 from kaitoctl.kube.pod_state import is_finished
 
@@ -63,7 +63,7 @@ class Share:
             claims: NodeClaims of it whose nodes have not joined.
         """
         setting = self._setting
-        choice = of_cluster.node_rules_of(setting.target or "v0.4", workspace)
+        choice = release_detection.node_rules_of(setting.target or "v0.4", workspace)
         known = releases.as_of(setting.target, setting.catalog)
         rules = node_check.rules_for(workspace, choice, setting.provisioner or "", known=known)
         names = self._candidates(workspace, rules)

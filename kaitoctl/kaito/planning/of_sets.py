@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
-from kaitoctl.kaito import api, merging, node_check, validation
+from kaitoctl.kaito import api, merge_request, node_check, validation
 from kaitoctl.kaito.fleet import validation as of_fleets
 from kaitoctl.kaito.fleet.decisions import carried, deletion_order, replica_of
 from kaitoctl.kaito.fleet.replicas import free_names, wanted_replicas, workspace_of
@@ -123,7 +123,7 @@ def change_of_set(
         trial.source,
         trial.fate,
         trial.fields,
-        before is not None and merging.takes_away(before.get("spec") or {}, after.get("spec") or {}),
+        before is not None and merge_request.takes_away(before.get("spec") or {}, after.get("spec") or {}),
         (),
         tuple(warnings),
         outage if rolled else Outage(),

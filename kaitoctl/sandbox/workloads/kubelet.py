@@ -3,7 +3,7 @@
 Here is also what Kubernetes keeps in its node lifecycle and pod garbage collectors: pods of a node that is
 not ready are not ready, pods that do not tolerate a NoExecute taint are evicted, pods of a vanished node
 vanish.
-What happens when is decided in `timetable`.
+What happens when is decided in `timetable`; how containers live, and fail, in `container_life`.
 """
 
 from __future__ import annotations

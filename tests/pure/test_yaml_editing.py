@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaitoctl.kube.documents import Refused, read
-from kaitoctl.kube.editing import edit_document
 from kaitoctl.kube.objects import Object
+from kaitoctl.kube.yaml_editing import edit_document
 
 HEAD = """\
 # who owns this: team models

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from world import World
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import api, merging
+from kaitoctl.kaito import api, merge_request
 from kaitoctl.kaito.manifest import Adapter, WorkspaceRequest
 from kaitoctl.kaito.manifest import workspace as rendered
 from kaitoctl.kube import request
@@ -20,7 +20,9 @@ REQUEST = WorkspaceRequest("falcon", "default", "falcon-7b", "Standard_NC12s_v3"
 
 
 def upon(live: Object, asked: WorkspaceRequest, *named: str, mute: tuple[str, ...] = ()) -> Object:
-    return merging.upon(live, rendered(merging.complete_request(asked, live, named)), without_strength=mute)
+    return merge_request.upon(
+        live, rendered(merge_request.complete_request(asked, live, named)), without_strength=mute
+    )
 
 
 def test_defaults_do_not_replace_what_is_there() -> None:
@@ -118,9 +120,9 @@ def test_nothing_is_lost_and_nothing_is_taken_over_that_nobody_named(
         "falcon", "default", "falcon-7b", adapters=tuple(Adapter(name, "r/new:3") for name in asked)
     )
     goal = upon(live, wanted, mute=tuple(asked))
-    body = merging.intent(live, goal, "kaitoctl")
+    body = merge_request.intent(live, goal, "kaitoctl")
     after = applied(body, "kaitoctl")
-    assert merging.asked_of(after) == merging.asked_of(goal)
+    assert merge_request.asked_of(after) == merge_request.asked_of(goal)
     assert (after["metadata"].get("labels") or {}) == labels
     assert (after["metadata"].get("annotations") or {}) == annotations
     assert after["resource"] == live["resource"]
@@ -131,9 +133,11 @@ def test_nothing_is_lost_and_nothing_is_taken_over_that_nobody_named(
         if name not in asked:
             assert entries[name] == item
     again = upon(after, wanted, mute=tuple(asked))
-    assert merging.asked_of(again) == merging.asked_of(after)
+    assert merge_request.asked_of(again) == merge_request.asked_of(after)
     if not asked:  # it names nothing of others, and so there is nothing to conflict with
-        assert merging.asked_of(applied(merging.intent(after, again, "kaitoctl"), "kaitoctl", force=False))
+        assert merge_request.asked_of(
+            applied(merge_request.intent(after, again, "kaitoctl"), "kaitoctl", force=False)
+        )
 
 
 def test_it_holds_only_for_the_state_that_was_looked_at() -> None:
@@ -143,7 +147,7 @@ def test_it_holds_only_for_the_state_that_was_looked_at() -> None:
         "kind": "Workspace",
         **world.apply(api.WORKSPACE, rendered(REQUEST)),
     }
-    body = merging.intent(live, upon(live, REQUEST), "kaitoctl")
+    body = merge_request.intent(live, upon(live, REQUEST), "kaitoctl")
     patch = {"metadata": {"labels": {"by": "another"}}}
     world.do(request.merge_patch(api.WORKSPACE, "default", "falcon", patch, manager="another"))
     try:
@@ -155,7 +159,9 @@ def test_it_holds_only_for_the_state_that_was_looked_at() -> None:
 
 
 def test_what_goes_is_seen() -> None:
-    assert merging.takes_away({"a": {"b": 1}}, {"a": {}})
-    assert merging.takes_away({"adapters": [1, 2]}, {"adapters": [2]})
-    assert merging.takes_away({"count": 2}, {"count": 1})
-    assert not merging.takes_away({"a": {"b": 1}, "l": [1]}, {"a": {"b": 1, "c": 2}, "l": [1, 2], "n": 3})
+    assert merge_request.takes_away({"a": {"b": 1}}, {"a": {}})
+    assert merge_request.takes_away({"adapters": [1, 2]}, {"adapters": [2]})
+    assert merge_request.takes_away({"count": 2}, {"count": 1})
+    assert not merge_request.takes_away(
+        {"a": {"b": 1}, "l": [1]}, {"a": {"b": 1, "c": 2}, "l": [1, 2], "n": 3}
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from kaitoctl.advice import text
 from kaitoctl.errors import ApiError
-from kaitoctl.kube.refusals import KINDS, hint_of, refusal_kind
+from kaitoctl.kube.refusal_hints import KINDS, hint_of, refusal_kind
 
 WORKSPACE = 'workspaces.kaito.sh "x"'
 
