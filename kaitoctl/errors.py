@@ -113,6 +113,12 @@ class ApiError(KaitoctlError):
         self.retry_after_s = retry_after_s
 
     @property
+    def causes(self) -> list[dict[str, object]]:
+        """The Status's `details.causes`: dicts with `reason`, `message` and `field`, where they are said."""
+        said = self.details.get("causes")
+        return [item for item in said if isinstance(item, dict)] if isinstance(said, list) else []
+
+    @property
     def is_unknown_resource(self) -> bool:
         """True when the server knows no such resource at all (no CRD), as opposed to no such object."""
         return self.status == 404 and not self.details.get("name")

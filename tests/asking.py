@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from kaitoctl.kaito import api
 from kaitoctl.kube import kubeconfig, objects, tls
-from kaitoctl.kube.objects import Kind, Object
+from kaitoctl.kube.objects import Kind, Object, with_type
 
 _KINDS = [kind for module in (objects, api) for kind in vars(module).values() if isinstance(kind, Kind)]
 _BY_WORD = {word: kind for kind in _KINDS for word in (kind.plural, kind.kind.lower())}
@@ -127,7 +127,7 @@ class Server:
     def _listed(self, kind: Kind, namespace: str, query: dict[str, str]) -> list[Object]:
         path = f"{kind.path(namespace)}?{urlencode(query, quote_via=quote)}"
         listed = self.do("GET", path).get("items") or ()
-        return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in listed]
+        return [with_type(kind, item) for item in listed]
 
     def _understood(self, words: Iterable[str]) -> tuple[list[Kind], list[str], dict[str, str], str, bool]:
         """Kinds, names, query, namespace and whether managed fields are shown."""

@@ -26,6 +26,7 @@ from kaitoctl.kube.objects import (
     generation_of,
     is_being_deleted,
     key_of,
+    with_type,
 )
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
@@ -102,7 +103,7 @@ class FleetWorld:
 
     def listed(self, kind: Kind) -> list[Object]:
         items = self.do(Request("GET", kind.path()))["items"]
-        return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
+        return [with_type(kind, item) for item in items]
 
     @property
     def the_set(self) -> Object:

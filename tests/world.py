@@ -46,6 +46,7 @@ from kaitoctl.kube.objects import (
     matches_expression,
     owner_reference,
     uid_of,
+    with_type,
 )
 from kaitoctl.kube.pod_state import gpu_request, holding_gpus, is_finished
 from kaitoctl.kube.request import Request
@@ -155,7 +156,7 @@ class World:
         state = self._state(kind)
         if known is None or known[0] is not self.api or state is None or known[1] != state:
             items = self.do(Request("GET", kind.path()))["items"]
-            titled = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
+            titled = [with_type(kind, item) for item in items]
             known = self._listed[kind] = (self.api, state, titled)
         return list(known[2])
 

@@ -19,7 +19,7 @@ from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, merge_request, undo, validation
 from kaitoctl.kaito.validation import Setting
 from kaitoctl.kube import refusal_hints, request
-from kaitoctl.kube.objects import apply_merge_patch, is_being_deleted, key_of, uid_of
+from kaitoctl.kube.objects import apply_merge_patch, is_being_deleted, key_of, uid_of, with_type
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ async def _again(client: Client, kind: Kind, live: Object) -> Object:
         raise explain_refusal(error) from error
     if merge_request.asked_of(now) != merge_request.asked_of(live):  # and not merely its status
         output.step("somebody else changed the Workspace meanwhile; their change is kept")
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **now}
+    return with_type(kind, now)
 
 
 def _is_stale(error: ApiError) -> bool:

@@ -27,7 +27,7 @@ from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.fleet import validation as of_fleets
 from kaitoctl.kaito.template_rendering import render
 from kaitoctl.kube import managed_fields, request
-from kaitoctl.kube.objects import key_of
+from kaitoctl.kube.objects import key_of, with_type
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ async def _applied(client: Client, made: Object, *, dry_run: bool) -> Object:
             error.hint = edit + " changes it"
             raise
         raise explain_refusal(error, namespace=key.namespace) from error
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **answer}
+    return with_type(kind, answer)
 
 
 def _is_ours(now: Object | None) -> bool:

@@ -29,7 +29,7 @@ from kaitoctl.errors import ApiError, InputError, NegativeAnswer, Unreachable
 from kaitoctl.kaito import adapter_rollout, api, convert, model_protocols, node_check, prices
 from kaitoctl.kaito.serving import local_address
 from kaitoctl.kube import managed_fields, pod_state, refusal_hints, request, workloads
-from kaitoctl.kube.objects import SERVICE, dig, key_of
+from kaitoctl.kube.objects import SERVICE, dig, key_of, with_type
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ async def _in_version(client: Client, live: Object, version: str | None) -> Obje
         now = await client.send(request.get(kind, *key_of(live)))
     except ApiError as error:
         raise explain_refusal(error) from error
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **now}
+    return with_type(kind, now)
 
 
 async def _insist_that_nothing_is_lost(client: Client, key: ObjectKey) -> None:

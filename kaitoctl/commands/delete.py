@@ -22,7 +22,15 @@ from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.snapshot import node_names
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import POD, ObjectKey, is_being_deleted, is_controlled_by, key_of, uid_of
+from kaitoctl.kube.objects import (
+    POD,
+    ObjectKey,
+    is_being_deleted,
+    is_controlled_by,
+    key_of,
+    uid_of,
+    with_type,
+)
 from kaitoctl.kube.pod_state import UNFINISHED
 from kaitoctl.screens import layout, output
 
@@ -197,7 +205,7 @@ async def _roles_at(client: Client, key: ObjectKey) -> tuple[_Whole, list[Fleet]
         if error.status not in (401, 403, 404):
             raise
         return None
-    found = {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+    found = with_type(kind, found)
     sets = [
         one
         for role in api.INFERENCE_ROLES

@@ -29,6 +29,7 @@ from kaitoctl.kube.objects import (
     annotations_of,
     is_controlled_by,
     key_of,
+    with_type,
 )
 from kaitoctl.reconcile.comparison import Comparison, between, compare
 from kaitoctl.reconcile.planner import plan
@@ -263,7 +264,7 @@ async def _present(client: Client, kind: Kind, key: ObjectKey) -> Object | None:
         found = await present(client, request.get(kind, *key))
     except ApiError as error:
         raise (missing_crd() if error.is_unknown_resource else error) from error
-    return None if found is None else {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+    return None if found is None else with_type(kind, found)
 
 
 # --- out ---------------------------------------------------------------------------------------------------

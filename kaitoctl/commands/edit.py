@@ -33,7 +33,14 @@ from kaitoctl.kaito import api, catalog_file, merge_request, planning
 from kaitoctl.kaito.prices import read_prices
 from kaitoctl.kube import refusal_hints, request
 from kaitoctl.kube.documents import load_yaml
-from kaitoctl.kube.objects import is_being_deleted, key_of, resource_version_of, uid_of
+from kaitoctl.kube.objects import (
+    is_being_deleted,
+    key_of,
+    merge_patch_between,
+    resource_version_of,
+    uid_of,
+    with_type,
+)
 from kaitoctl.kube.yaml_writer import to_yaml
 from kaitoctl.screens import output
 
@@ -301,7 +308,7 @@ async def _send(client: Client, now: Object, goal: Object, *, dry_run: bool) -> 
     kind = api.kind_of(now)
     for tries in range(1, _TRIES + 1):
         judged = {"uid": uid_of(now), "resourceVersion": resource_version_of(now)}
-        patch = merge_request.patch(_editable(now), goal)
+        patch = merge_patch_between(_editable(now), goal)
         patch["metadata"] = {**(patch.get("metadata") or {}), **judged}
         asked = request.merge_patch(kind, *key_of(now), patch, manager=field_manager(), dry_run=dry_run)
         try:
@@ -311,5 +318,5 @@ async def _send(client: Client, now: Object, goal: Object, *, dry_run: bool) -> 
                 raise explain_refusal(error, namespace=key_of(now).namespace) from error
             now = await _unchanged(client, now)
         else:
-            return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+            return with_type(kind, found)
     raise AssertionError("the last try returns or raises")

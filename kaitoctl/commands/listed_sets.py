@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
-from kaitoctl.kube.objects import key_of
+from kaitoctl.kube.objects import key_of, with_type
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
@@ -24,9 +24,7 @@ async def listed_sets(client: Client, namespace: str) -> list[Object]:
             if error.is_unknown_resource:
                 continue
             return []
-        return sorted(
-            ({"apiVersion": kind.api_version, "kind": kind.kind, **one} for one in items), key=key_of
-        )
+        return sorted((with_type(kind, one) for one in items), key=key_of)
     return []
 
 
@@ -39,4 +37,4 @@ async def listed_roles(client: Client, namespace: str) -> list[Object]:
         if error.status not in (403, 404):
             raise
         return []
-    return sorted(({"apiVersion": kind.api_version, "kind": kind.kind, **one} for one in items), key=key_of)
+    return sorted((with_type(kind, one) for one in items), key=key_of)

@@ -20,14 +20,7 @@ from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.planning import Change, Plan, Trial
 from kaitoctl.kube import refusal_hints, request
-from kaitoctl.kube.objects import (
-    CONFIG_MAP,
-    SECRET,
-    Kind,
-    ObjectKey,
-    is_being_deleted,
-    uid_of,
-)
+from kaitoctl.kube.objects import CONFIG_MAP, SECRET, Kind, ObjectKey, is_being_deleted, uid_of, with_type
 from kaitoctl.reconcile.comparison import between
 from kaitoctl.screens import output
 
@@ -139,7 +132,7 @@ class _Judge:
         try:
             before = await self._present(kind, one.key)
             if before is not None:
-                before = {"apiVersion": kind.api_version, "kind": kind.kind, **before}
+                before = with_type(kind, before)
                 if is_being_deleted(before):
                     return _refusal(one, "it is being deleted: wait until it is gone, and apply again")
                 problems, warnings = self._offline(one, body, before)
@@ -157,7 +150,7 @@ class _Judge:
             return _refusal(one, *problems, _words(error, one, kind), warnings=warnings)
         if problems:
             return _refusal(one, *problems, warnings=warnings)
-        after = {"apiVersion": kind.api_version, "kind": kind.kind, **after}
+        after = with_type(kind, after)
         fields = () if before is None else between(before, after)
         shown = tuple((item.path, item.observed, item.desired) for item in fields)
         return Trial(one.source, one.kind, body, before, after, shown, (*warnings, *more))

@@ -21,6 +21,7 @@ from kaitoctl.kube.objects import (
     ObjectKey,
     is_controlled_by,
     key_of,
+    with_type,
 )
 from kaitoctl.screens import output
 from kaitoctl.workspace_controller import MANAGER
@@ -89,7 +90,7 @@ async def _say_what_is_there(client: Client, error: ApiError, kind: Kind, key: O
 
 async def _read(client: Client, kind: Kind, namespace: str, name: str) -> Object:
     found = await client.send(request.get(kind, namespace, name))
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+    return with_type(kind, found)
 
 
 async def pods_of(client: Client, workspace: Object) -> list[Object] | None:
@@ -124,7 +125,7 @@ async def workload_of(client: Client, workspace: Object) -> Object | None:
     for kind in (DEPLOYMENT, STATEFUL_SET):
         found = await present(client, request.get(kind, *key_of(workspace)))
         if found is not None and is_controlled_by(found, workspace):
-            return {"apiVersion": kind.api_version, "kind": kind.kind, **found}
+            return with_type(kind, found)
     return None
 
 

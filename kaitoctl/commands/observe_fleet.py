@@ -13,11 +13,11 @@ from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet import history
 from kaitoctl.kaito.fleet.view import Fleet, fleet_of
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONTROLLER_REVISION, key_of
+from kaitoctl.kube.objects import CONTROLLER_REVISION, key_of, with_type
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Kind, Object, ObjectKey
+    from kaitoctl.kube.objects import Object, ObjectKey
 
 _KINDS = (api.INFERENCE_SET, api.INFERENCE_SET_V1ALPHA1)
 
@@ -37,7 +37,7 @@ async def fleet_at(client: Client, key: ObjectKey, *, catalog: Catalog = SHIPPED
             if not error.is_unknown_resource:
                 return None
         else:
-            return await _with_workspaces(client, _titled(kind, found), catalog)
+            return await _with_workspaces(client, with_type(kind, found), catalog)
     return None
 
 
@@ -48,9 +48,5 @@ async def _with_workspaces(client: Client, inference_set: Object, catalog: Catal
         client.list(kind, key.namespace, label_selector=f"{api.LABEL_CREATED_BY_SET}={key.name}"),
         client.list(CONTROLLER_REVISION, key.namespace, label_selector=f"{history.LABEL_NAME}={key.name}"),
     )
-    members = [_titled(kind, one) for one in workspaces.items]
+    members = [with_type(kind, one) for one in workspaces.items]
     return fleet_of(inference_set, members, revisions.items, datetime.now(UTC), catalog=catalog)
-
-
-def _titled(kind: Kind, obj: Object) -> Object:
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **obj}

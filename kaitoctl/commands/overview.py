@@ -37,6 +37,7 @@ from kaitoctl.kube.objects import (
     is_being_deleted,
     key_of,
     labels_of,
+    with_type,
 )
 from kaitoctl.reconcile.informer import Informer
 
@@ -228,8 +229,7 @@ class Overview(Observation):
 
 
 def _titled(kind: Kind, view: Informer) -> list[Object]:
-    head = {"apiVersion": kind.api_version, "kind": kind.kind}
-    return [{**head, **view.store[key]} for key in sorted(view.store)]
+    return [with_type(kind, view.store[key]) for key in sorted(view.store)]
 
 
 def _health_of(node: Object) -> Object:

@@ -29,6 +29,7 @@ from kaitoctl.kube.objects import (
     controller_of,
     is_being_deleted,
     key_of,
+    with_type,
 )
 from kaitoctl.screens import output
 
@@ -138,7 +139,7 @@ async def _selected(client: Client, kind: Kind, namespace: str, selector: str) -
         if error.is_unknown_resource:
             return []
         raise explain_refusal(error, namespace=namespace) from error
-    return [{"apiVersion": kind.api_version, "kind": kind.kind, **obj} for obj in found]
+    return [with_type(kind, obj) for obj in found]
 
 
 def _own(kind: Kind, objects: Sequence[Object]) -> list[Object]:

@@ -301,8 +301,7 @@ async def _apply(client: Client, applying: Request) -> Object:
     try:
         return await client.send(applying)
     except ApiError as error:
-        causes = error.details.get("causes")
-        fields = [str(cause.get("field")) for cause in causes] if isinstance(causes, list) else []
+        fields = [str(cause.get("field")) for cause in error.causes]
         if error.reason == "Conflict" and fields and all(CHANGE_CAUSE in field for field in fields):
             return await _send(client, replace(applying, query={**applying.query, "force": "true"}))
         raise explain(error) from error

@@ -24,7 +24,7 @@ from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import undo
 from kaitoctl.kaito.fleet import history, kinds, validation
 from kaitoctl.kaito.fleet.strategy import PAUSED
-from kaitoctl.kaito.fleet.template import differences, patch_between, way_of
+from kaitoctl.kaito.fleet.template import differences, way_of
 from kaitoctl.kaito.revisions import number_of, sort_revisions
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -34,7 +34,9 @@ from kaitoctl.kube.objects import (
     apply_merge_patch,
     dig,
     is_controlled_by,
+    merge_patch_between,
     uid_of,
+    with_type,
     without_managed_fields,
 )
 from kaitoctl.kube.yaml_writer import to_yaml
@@ -173,7 +175,7 @@ async def undo_to(
         output.report_write(live, how.output, words)
         return
     goal = history.as_of(live, chosen)
-    patch = {"spec": patch_between(live["spec"], goal["spec"])}
+    patch = {"spec": merge_patch_between(live["spec"], goal["spec"])}
     _require_valid(fleet, goal, number)
     output.step(f"InferenceSet {fleet.key} gets the template of revision {number} again")
     output.differences(difference(history.data_of(live)["Spec"], history.data_of(goal)["Spec"]))
@@ -299,4 +301,4 @@ async def _patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool
             error.hint = "somebody has just changed it; run the command again"
             raise
         raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **answer}
+    return with_type(kind, answer)

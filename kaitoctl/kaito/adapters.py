@@ -436,9 +436,8 @@ def is_stale(error: ApiError) -> bool:
 
 def conflicting(error: ApiError) -> list[str]:
     """The managers that own what an apply wanted to change, as the API server words them."""
-    causes = error.details.get("causes")
     return [
         str(item.get("message")).removeprefix("conflict with ")
-        for item in (causes if isinstance(causes, list) else ())
-        if isinstance(item, dict) and item.get("reason") == "FieldManagerConflict"
+        for item in error.causes
+        if item.get("reason") == "FieldManagerConflict"
     ]

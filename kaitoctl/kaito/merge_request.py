@@ -126,19 +126,6 @@ def intent(live: Object, goal: Object, manager: str) -> Object:
     return {**made, "metadata": metadata}
 
 
-def patch(before: Object, after: Object) -> Object:
-    """The JSON merge patch (RFC 7386) from `before` to `after`: lists as a whole, null for what goes."""
-    found: Object = {key: None for key in before if key not in after}
-    for key, value in after.items():
-        old = before.get(key)
-        if isinstance(value, dict) and isinstance(old, dict):
-            if inner := patch(old, value):
-                found[key] = inner
-        elif key not in before or value != old:
-            found[key] = value
-    return found
-
-
 def asked_of(workspace: Object) -> Object:
     """What a person means by the Workspace: what it asks for, its labels and annotations."""
     labels = labels_of(workspace)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kaitoctl.kube import failures
 from kaitoctl.kube.http import Answer
 from kaitoctl.kube.kubeconfig import Server
-from kaitoctl.kube.objects import Kind, Object
+from kaitoctl.kube.objects import Kind, Object, with_type
 from kaitoctl.kube.overrides import NONE, Overrides
 from kaitoctl.kube.paging import Paging
 from kaitoctl.kube.partial_decoding import WORTH_MSGSPEC, Decode
@@ -211,11 +211,7 @@ class Client:
         while True:
             page = await self.send(Request("GET", kind.path(namespace), query=query), decode=decode)
             insist_on_success(page)
-            items = [
-                {"apiVersion": kind.api_version, "kind": kind.kind, **item}
-                for item in items_of(page)
-                if keep is None or keep(item)
-            ]
+            items = [with_type(kind, item) for item in items_of(page) if keep is None or keep(item)]
             metadata, listed = page.get("metadata") or {}, items_of(page)
             yield ObjectList(items, str(metadata.get("resourceVersion") or ""))
             if not metadata.get("continue"):

@@ -73,18 +73,14 @@ def _invalid_fields(error: ApiError) -> list[Object]:
 
     Source: k8s.io/apimachinery v0.37 `pkg/api/errors/errors.go` (NewInvalid), `pkg/util/validation/field`.
     """
-    causes = error.details.get("causes")
-    if error.status != 422 or error.details.get("kind") not in _WORKLOADS or not isinstance(causes, list):
+    if error.status != 422 or error.details.get("kind") not in _WORKLOADS or "denied" in error.message:
         return []
-    if "denied" in error.message:
-        return []
-    found = [item for item in causes if isinstance(item, dict)]
     is_of_fields = all(
         str(item.get("reason")).startswith("FieldValue") and str(item.get("field")).startswith(_POD_TEMPLATE)
-        for item in found
+        for item in error.causes
     )
-    is_of_it = not any(_OF_SOMETHING_ELSE.search(str(item.get("message"))) for item in found)
-    return found if is_of_fields and is_of_it and len(found) == len(causes) else []
+    is_of_it = not any(_OF_SOMETHING_ELSE.search(str(item.get("message"))) for item in error.causes)
+    return error.causes if is_of_fields and is_of_it else []
 
 
 def is_final(error: ApiError) -> bool:

@@ -396,3 +396,21 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:
         else:
             merged[name] = apply_merge_patch(merged.get(name), value)
     return merged
+
+
+def merge_patch_between(old: Object, new: Object) -> Object:
+    """The JSON merge patch (RFC 7386) from one map to another: lists as a whole, null for what goes."""
+    patch: Object = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if inner := merge_patch_between(before, value):
+                patch[key] = inner
+        elif key not in old or value != before:
+            patch[key] = value
+    return patch
+
+
+def with_type(kind: Kind, obj: Object) -> Object:
+    """The object with its `apiVersion` and `kind`, which items of lists and some answers leave out."""
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **obj}

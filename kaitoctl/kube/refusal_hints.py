@@ -165,9 +165,8 @@ _CAUSES = {"FieldManagerConflict": "field-owner", "NamespaceTerminating": "names
 
 def refusal_kind(error: ApiError) -> str:
     """The name of a refusal's kind, a key of `KINDS`; empty for one that none of them describes."""
-    causes = error.details.get("causes")
-    for cause in causes if isinstance(causes, list) else ():
-        if isinstance(cause, dict) and (name := _CAUSES.get(str(cause.get("reason")))):
+    for cause in error.causes:
+        if name := _CAUSES.get(str(cause.get("reason"))):
             return name
     for name, kind in KINDS.items():
         fits = not kind.statuses or error.status in kind.statuses

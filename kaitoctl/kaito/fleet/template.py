@@ -6,12 +6,12 @@ What is compared is what the two say, not who wrote it: so it also holds for Wor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from kaitoctl.kaito import api, validation
 from kaitoctl.kaito.fleet.replicas import workspace_of
 from kaitoctl.kube import schema, schema_defaults
-from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of
+from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of, merge_patch_between
 
 Way = Literal["", "label", "patch", "replace"]
 """How a Workspace comes to be as the template says: it is already; by labels alone, which stop nothing; by a
@@ -93,7 +93,7 @@ def patch_of(inference_set: Object, workspace: Object, *, dropped: Iterable[str]
     """
     wanted = workspace_of(inference_set)
     patch: Object = {}
-    if inference := patch_between(workspace.get("inference") or {}, wanted.get("inference") or {}):
+    if inference := merge_patch_between(workspace.get("inference") or {}, wanted.get("inference") or {}):
         patch["inference"] = inference
     metadata: Object = {}
     for kind, of in (("annotations", annotations_of), ("labels", labels_of)):
@@ -103,18 +103,6 @@ def patch_of(inference_set: Object, workspace: Object, *, dropped: Iterable[str]
     if going := dropped_annotations(wanted, workspace, dropped):
         metadata["annotations"] = {**metadata.get("annotations", {}), **dict.fromkeys(going)}
     return {**patch, **({"metadata": metadata} if metadata else {})}
-
-
-def patch_between(old: Any, new: Any) -> Object:
-    """The JSON merge patch that turns one map into another: null where a key goes."""
-    patch: Object = {key: None for key in old if key not in new}
-    for key, value in new.items():
-        before = old.get(key)
-        if before == value:
-            continue
-        both = isinstance(before, dict) and isinstance(value, dict)
-        patch[key] = patch_between(before, value) if both else value
-    return patch
 
 
 def _comparable(workspace: Object) -> Object:
