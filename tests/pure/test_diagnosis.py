@@ -221,6 +221,9 @@ def test_a_probe_of_another_container_is_not_blamed() -> None:
 def test_a_container_that_has_recovered_is_not_blamed() -> None:
     well = {**ended(1), "state": {"running": {}}, "ready": True}
     assert code_of(of_pod(a_pod(well))) == ""
+    copied = {**ended(1, name="style"), "state": {"terminated": {"exitCode": 0}}, "ready": True}
+    assert code_of(of_pod(a_pod(well, inits=(copied,)))) == ""
+    assert code_of(of_pod(a_pod(well, inits=({**copied, "ready": False},)))) != ""
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,13 @@ def _start_failure(case: Case, pod: Object, item: Object, reason: str, words: st
 def _failed_end(item: Object) -> Object | None:
     """How the container ended with an error or ends over and over, unless it has recovered since."""
     is_looping = dig(item, "state", "waiting", "reason") == "CrashLoopBackOff"
-    for ended in (dig(item, "state", "terminated"), dig(item, "lastState", "terminated")):
+    state = item.get("state") or {}
+    # An init container that has done its work at last is ready, and ended.
+    is_well = state.get("running") is not None or dig(state, "terminated", "exitCode") == 0
+    has_recovered = item.get("ready") and is_well
+    for ended in (state.get("terminated"), dig(item, "lastState", "terminated")):
         failed = ended and (ended.get("exitCode") or ended.get("reason") == "OOMKilled" or is_looping)
-        if failed and not (item.get("ready") and dig(item, "state", "running") is not None):
+        if failed and not has_recovered:
             return dict(ended)
     last = dig(item, "lastState", "terminated")  # with 0, and started again: a server is not to end
     if last and item.get("restartCount") and not item.get("ready") and not dig(item, "state", "terminated"):
