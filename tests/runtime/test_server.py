@@ -215,26 +215,46 @@ def test_nothing_that_was_converted_is_left_on_disk(tmp_path: Path, monkeypatch:
         assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize("bytes_allowed", [4096, 100_000])
-def test_a_full_disk_is_named(bytes_allowed: int, tmp_path: Path) -> None:
-    """A limit on the size of files, which fails as a full disk does."""
+def on_a_full_disk(home: Path, bytes_allowed: int, *arguments: str) -> str:
+    """What a command says under a limit on the size of files, which fails as a full disk does."""
     program = (
         "import resource, sys; from kaitoctl.cli.app import app, run; "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_allowed}, {bytes_allowed})); sys.exit(run(app))"
     )
-    model = tiny.model(tmp_path / "m")
+    places = {"XDG_CACHE_HOME": str(home / "cache"), "KAITOCTL_STATE_DIR": str(home / "state")}
     done = subprocess.run(
-        [sys.executable, "-c", program, *("runtime", "models", "pull", "mine", "--from", str(model))],
+        [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={**os.environ, **places},
     )
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-    assert "mine.gguf" in done.stderr
-    assert "is the disk full?" in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("bytes_allowed", [4096, 100_000])
+def test_a_full_disk_is_named(bytes_allowed: int, tmp_path: Path) -> None:
+    model = tiny.model(tmp_path / "m")
+    words = on_a_full_disk(tmp_path, bytes_allowed, "runtime", "models", "pull", "mine", "--from", str(model))
+    assert "mine.gguf" in words
+    assert "is the disk full?" in words
     assert list((tmp_path / "cache" / "kaitoctl" / "models").iterdir()) == []
+
+
+def test_a_full_disk_is_named_and_not_what_is_copied_to_it(tmp_path: Path) -> None:
+    adapter, packed = tiny.adapter(tmp_path / "style"), tmp_path / "style.tar"
+    words = on_a_full_disk(tmp_path, 4096, "adapter", "pack", str(adapter), "-o", str(packed))
+    assert f"{packed}: File too large" in words
+    assert not list(tmp_path.glob("*.tar*"))
+    words = on_a_full_disk(
+        tmp_path, 4096, "sandbox", "image", "load", str(adapter), "--as", "example.org/style:1"
+    )
+    images = tmp_path / "state" / "sandbox" / "default" / "images"
+    assert f"{images}: File too large" in words
+    assert "is the disk full?" in words
+    assert list(images.iterdir()) == []
 
 
 def test_it_ends_at_sigterm(model: Path) -> None:

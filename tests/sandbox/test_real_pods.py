@@ -243,6 +243,23 @@ def test_an_init_container_copies_and_waits_for_its_image(tmp_path: Path) -> Non
         await seen(world, lambda it: main(it).get("ready"))
         (folder,) = world.files.iterdir()
         assert (folder / "volume" / "style" / "weights").read_text() == "w"
+        assert (folder / "style.log").read_text() == "copied /data of late to /mnt/style\n"
+
+    play(tmp_path, story)
+
+
+def test_what_cannot_be_copied_is_named_and_nothing_of_it_is_left(tmp_path: Path) -> None:
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    (tmp_path / "data" / "deep" / "whole").write_text("w")
+    (tmp_path / "data" / "weights").symlink_to("nowhere")
+
+    async def story(world: World) -> None:
+        world.images["bad"] = tmp_path / "data"
+        await world.client.send(request.create(POD, pod(inits=[{"name": "style", "image": "bad"}])))
+        await seen(world, lambda it: '"exitCode": 1' in str(it["status"]).replace("'", '"'))
+        (folder,) = world.files.iterdir()
+        assert (folder / "style.log").read_text() == "cannot copy weights: No such file or directory\n"
+        assert not list((folder / "volume").iterdir())
 
     play(tmp_path, story)
 

@@ -20,11 +20,13 @@ class Copying(Life):
     Args:
         source: where the image's files are; None while there is no such image.
         target: the folder that is to be made.
+        seen_as: its place in a container, for the log.
         log: a file to write to.
     """
 
     source: Callable[[], Path | None]
     target: Path
+    seen_as: str
     log: Path
 
     async def once(self) -> tuple[int, str]:
@@ -42,22 +44,26 @@ class Copying(Life):
         self.show(replace(running, restarts=before.restarts, last=before.last))
         words = await asyncio.to_thread(_copy, source, self.target)
         with contextlib.suppress(OSError):  # a full disk has the exit code alone
-            self.log.write_text(words or f"copied {source.name} of {image} to /{self.target.name}\n")
+            self.log.write_text(f"{words or f'copied /data of {image} to {self.seen_as}'}\n")
         return (1, "Error") if words else (0, "Completed")
 
 
 def _copy(source: Path, target: Path) -> str:
     """Copy; returns what went wrong, empty when nothing did."""
     partial = target.with_name(f".{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        if not any(source.iterdir()):
-            return "no files in /data of this image\n"
-        shutil.rmtree(partial, ignore_errors=True)
+        found = sorted(source.rglob("*"))  # a folder before what is in it
+        if not found:
+            return "no files in /data of this image"
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copytree(source, partial)
+        partial.mkdir()
+        for copied in found:
+            into = partial / copied.relative_to(source)
+            into.mkdir() if copied.is_dir() else shutil.copyfile(copied, into)
         partial.replace(target)
-    except (OSError, shutil.Error) as error:
+    except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        return f"cannot copy: {getattr(error, 'strerror', '') or error}\n"
+        return f"cannot copy {Path(error.filename or source).name}: {error.strerror or error}"
     return ""

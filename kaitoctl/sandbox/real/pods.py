@@ -202,8 +202,15 @@ class RealPods:
             life = Serving(known.setting, container, policy, command=command, log=log, seen_as=seen_as)
         elif name in plan.copies:
             policy = "Never" if policy == "Never" else "OnFailure"
-            source, target = plan.copies[name], volume / name
-            life = Copying(known.setting, container, policy, source=source, target=target, log=log)
+            life = Copying(
+                known.setting,
+                container,
+                policy,
+                source=plan.copies[name],
+                target=volume / name,
+                seen_as=f"{plan.mount}/{name}",
+                log=log,
+            )
         else:
             return None
         known.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
