@@ -20,9 +20,10 @@ from runtime.test_server import BROKEN
 from kaitoctl.kaito.adapter_files.codes import CODES
 
 
-def kaitoctl(*arguments: object) -> subprocess.CompletedProcess[str]:
+def kaitoctl(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "kaitoctl", *map(str, arguments)],
+        env={**os.environ, **env},
         capture_output=True,
         text=True,
         check=False,
@@ -193,6 +194,19 @@ def test_hostile_archives_are_refused(name: str, tmp_path: Path) -> None:
     assert (status, found) == (2, {})
     assert "adapter-archive-unsafe" in words
     assert [path.name for path in tmp_path.iterdir()] == ["x.tgz"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_of_hostile_archives_nothing_gets_into_a_sandbox(name: str, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    archive, state = HOSTILE[name](tmp_path / "from"), tmp_path / "state"
+    load = ("sandbox", "image", "load", archive, "--as", "example.org/style:1")
+    done = kaitoctl(*load, KAITOCTL_STATE_DIR=str(state))
+    assert (done.returncode, "adapter-archive-unsafe" in done.stderr) == (2, True), done.stderr
+    assert not [path for path in state.rglob("*") if not path.is_dir()]
+    assert {path.name for path in tmp_path.rglob("*")} == {
+        *("from", "x.tgz", "state", "sandbox", "default", "images"),
+    }
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08 cut"])

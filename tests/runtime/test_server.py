@@ -215,23 +215,27 @@ def test_nothing_that_was_converted_is_left_on_disk(tmp_path: Path, monkeypatch:
         assert list(scratch.iterdir()) == []
 
 
-def on_a_full_disk(home: Path, bytes_allowed: int, *arguments: str) -> str:
-    """What a command says under a limit on the size of files, which fails as a full disk does."""
-    program = (
-        "import resource, sys; from kaitoctl.cli.app import app, run; "
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_allowed}, {bytes_allowed})); sys.exit(run(app))"
-    )
+def refused_after(first: str, home: Path, *arguments: str) -> str:
+    """What a command says that is refused in a process that begins with a statement."""
+    program = f"import resource, sys; {first}; from kaitoctl.cli.app import app, run; sys.exit(run(app))"
     places = {"XDG_CACHE_HOME": str(home / "cache"), "KAITOCTL_STATE_DIR": str(home / "state")}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
+        cwd=home,
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
         env={**os.environ, **places},
     )
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False), done.stderr
     return done.stderr
+
+
+def on_a_full_disk(home: Path, bytes_allowed: int, *arguments: str) -> str:
+    """What a command says under a limit on the size of files, which fails as a full disk does."""
+    limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_allowed}, {bytes_allowed}))"
+    return refused_after(limit, home, *arguments)
 
 
 @pytest.mark.parametrize("bytes_allowed", [4096, 100_000])
@@ -419,6 +423,27 @@ def test_a_folder_of_another_architecture(tmp_path: Path) -> None:
     folder = tiny.model(tmp_path / "m", architectures=["FalconForCausalLM"])
     assert "cannot convert FalconForCausalLM" in refused("--model", folder)
     assert "no config.json" in refused("--model", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runtime", "serve", "--model", "tiny.gguf"),
+        ("runtime", "models", "pull", "mine", "--from", "tiny.gguf"),
+        ("sandbox", "model", "set", "falcon-7b", "--from", "tiny.gguf"),
+        ("create", "workspace", "w", "--preset", "smollm2-135m-instruct", "--sandbox"),
+    ],
+    ids=" ".join,
+)
+def test_without_the_extra_the_command_that_installs_it_is_said(
+    command: tuple[str, ...], model: Path, tmp_path: Path
+) -> None:
+    """A module that is None in `sys.modules` is to Python one that is not installed."""
+    (tmp_path / "tiny.gguf").symlink_to(model)
+    words = refused_after("sys.modules['xllamacpp'] = None", tmp_path, *command)
+    assert "xllamacpp, which is not installed" in words
+    assert "pip install 'kaitoctl[runtime]'" in words
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"], "nothing was made or downloaded"
 
 
 def test_two_servers_on_one_port(model: Path) -> None:
