@@ -29,6 +29,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from release import image_bom
+
 _TITLE, _VERSION = (f"org.opencontainers.image.{one}" for one in ("title", "version"))
 DOCKERFILE = Path(__file__).resolve().parent.parent / "deploy" / "Dockerfile"
 SITE = "usr/lib/python3/dist-packages"
@@ -154,12 +156,19 @@ def entry(root: Path, python: str) -> None:
     (root / "tmp").chmod(0o1777)
 
 
+def add_bill(roots: Sequence[Path], site: Path) -> None:
+    """Put the bill of materials of Python's packages and of Debian's where the image's label says."""
+    bill = roots[1] / image_bom.PLACE
+    bill.parent.mkdir(parents=True)
+    bill.write_text(image_bom.bill([site, roots[0] / "var/lib/dpkg/status.d"]), "utf-8")
+
+
 def config() -> dict[str, Any]:
     """User, environment, entry point and labels as deploy/Dockerfile says them."""
     _, _, image = DOCKERFILE.read_text("utf-8").split("\nFROM ")
     words = re.findall(r"^ENV (.+)$", image, re.MULTILINE)
     (user,), (program,) = (re.findall(rf"^{one} (.+)$", image, re.M) for one in ("USER", "ENTRYPOINT"))
-    labels = re.findall(r'(org\.opencontainers\.image\.\w+)="([^"]*)"', image)
+    labels = re.findall(r'^(?:LABEL|  +) *([\w.]+)="([^"]*)"', image, re.MULTILINE)
     path = "PATH=/usr/local/bin:/usr/bin:/bin"
     return {
         "User": user,
@@ -250,6 +259,7 @@ def build(folder: Path, archs: Sequence[str], sources: Path | None, *, runtime: 
             base(roots[0], debian, *(_OF_RUNTIME if runtime else ()))
             packages(roots[1], wheel, requirements, debian.python, arch)
             entry(roots[1], f"/usr/bin/python{debian.python}")
+            add_bill(roots, roots[1] / SITE)
             images[arch] = [layer(root) for root in roots]
     title = "kaitoctl-runtime" if runtime else "kaitoctl"
     found = folder / f"{title}-{version}.oci.tar"

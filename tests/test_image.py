@@ -69,6 +69,20 @@ def test_the_image_runs_without_writing(installed: Path, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
+def test_its_label_names_the_bill_that_its_build_writes(installed: Path) -> None:
+    """The command of the build stage, on the packages that are there without a builder."""
+    command = re.search(r"python -m release\.image_bom ([^>]+)> /install/(\S+)", BUILD.replace("\\\n", ""))
+    assert command
+    place = re.search(r'dev\.kaitoctl\.sbom="/usr/local/(\S+)"', IMAGE)
+    assert "COPY --from=build /install /usr/local" in IMAGE
+    assert place and place[1] == command[2]
+    words = [sys.executable, "-m", "release.image_bom", str(installed)]
+    assert [word.rpartition("/")[2] for word in command[1].split()] == ["site-packages"] * 2 + ["status"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metadata"]["component"]["version"] == kaitoctl.__version__
+
+
 def test_it_is_not_root_and_the_builder_gets_what_is_copied() -> None:
     user = re.search(r"^USER (\d+):(\d+)$", IMAGE, re.MULTILINE)
     assert user

@@ -76,6 +76,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     (built,) = folder.glob("*.whl")
     shutil.unpack_archive(built, site, "zip")
     image.entry(roots[1], machines_python(roots[0], site))
+    status = roots[0] / "var/lib/dpkg/status.d" / "netbase"
+    status.parent.mkdir(parents=True)
+    status.write_text("Package: netbase\nVersion: 1:6.4+deb12u1\nArchitecture: all\nDescription: a\n b\n")
+    image.add_bill(roots, site)
     layers = [image.layer(root) for root in roots]
     assert layers == [image.layer(root) for root in roots]
     return image.layout({"amd64": layers}, "1.2.3", {"org.opencontainers.image.version": "1.2.3"})
@@ -164,6 +168,25 @@ def test_the_image_runs_by_its_own_config_and_writes_nothing(running: tuple[Path
     falcon = ("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", "a=b")
     assert "kind: Workspace" in run("create", "workspace", "w", *falcon, "--dry-run=client", "-o", "yaml")
     assert sorted(root.rglob("*")) == before
+
+
+def test_the_label_of_the_image_leads_to_a_bill_of_all_that_is_in_it(running: tuple[Path, Any]) -> None:
+    root, config = running
+    bill = json.loads((root / config["Labels"]["dev.kaitoctl.sbom"].lstrip("/")).read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    about = bill["metadata"]["component"]
+    assert (about["type"], about["purl"]) == ("application", f"pkg:pypi/kaitoctl@{kaitoctl.__version__}")
+    purls = [one["purl"] for one in bill["components"]]
+    assert "pkg:deb/debian/netbase@1%3A6.4%2Bdeb12u1?arch=all" in purls
+    installed = {
+        re.sub(r"[-_.]+", "-", name).lower() + f"@{version}"
+        for name, version in (
+            folder.name.removesuffix(".dist-info").rsplit("-", 1) for folder in root.rglob("*.dist-info")
+        )
+    }
+    assert {one.removeprefix("pkg:pypi/") for one in purls if "pypi" in one} == {
+        one for one in installed if not one.startswith("kaitoctl@")
+    }
 
 
 def test_the_model_server_answers_from_the_image(running: tuple[Path, Any]) -> None:
