@@ -1,8 +1,8 @@
-"""What is in an image, as CycloneDX 1.5: Python's distributions by their metadata, Debian's packages by dpkg's.
+"""What is in an image, as CycloneDX 1.5: Python's packages by their metadata, Debian's by dpkg's.
 
-`python -m release.image_bom PATH...` takes folders of Python's packages, and files or folders of dpkg's status,
-and writes to standard output. deploy/Dockerfile calls it where pip has installed, as release/image.py does. It
-needs nothing but Python's own library.
+`python -m release.image_bom PATH...` takes folders of Python's packages and files or folders of dpkg's
+status, and writes to standard output. deploy/Dockerfile calls it where pip has installed, as
+release/image.py does. It needs nothing but Python's own library.
 
 Source: https://cyclonedx.org/docs/1.5/json; https://github.com/package-url/purl-spec (types pypi, deb).
 """
