@@ -14,9 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from kaitoctl.kube import request
+from kaitoctl.kube import conditions, request
 from kaitoctl.kube.client import Client, connect
-from kaitoctl.kube.objects import EVENT, POD, SERVICE, Object, annotations_of, dig
+from kaitoctl.kube.objects import DEPLOYMENT, EVENT, POD, SERVICE, Object, annotations_of, dig
 from kaitoctl.sandbox import nodes, proxy
 from kaitoctl.sandbox.cluster import Cluster, cluster
 from kaitoctl.sandbox.nodes import InstanceShape
@@ -227,6 +227,43 @@ def test_what_cannot_be_started_backs_off_and_is_no_end_of_the_sandbox(tmp_path:
         await seen(world, lambda it: dig(main(it), "state", "waiting", "reason") == "CrashLoopBackOff")
 
     play(tmp_path, story, ["/nonexistent/program"])
+
+
+def deployment(deadline_s: int) -> Object:
+    template = pod(readinessProbe=PROBE)
+    del template["apiVersion"], template["kind"], template["metadata"]["name"]
+    spec = {"selector": {"matchLabels": {"app": "p"}}, "template": template}
+    return {
+        "apiVersion": DEPLOYMENT.api_version,
+        "kind": DEPLOYMENT.kind,
+        "metadata": {"name": "d", "namespace": "default"},
+        "spec": {**spec, "progressDeadlineSeconds": deadline_s},
+    }
+
+
+@pytest.mark.parametrize(
+    ("program", "deadline_s", "ends_as"),
+    [
+        # Twenty simulated seconds pass in one; the first three real ones leave time to start a process.
+        (f"import time; time.sleep(5)\n{SERVER}", 60, "NewReplicaSetAvailable"),
+        ("import time; time.sleep(99)", 2, "ProgressDeadlineExceeded"),
+        ("raise SystemExit(2)", 20, "ProgressDeadlineExceeded"),
+    ],
+    ids=["slow", "never", "crashes"],
+)
+def test_a_deadline_of_a_process_that_loads_counts_in_real_seconds(
+    tmp_path: Path, program: str, deadline_s: int, ends_as: str
+) -> None:
+    async def story(world: World) -> None:
+        await world.client.send(request.create(DEPLOYMENT, deployment(deadline_s)))
+        said = "ReplicaSetUpdated"
+        while said == "ReplicaSetUpdated":
+            await asyncio.sleep(0.02)
+            found = await world.client.send(request.get(DEPLOYMENT, "default", "d"))
+            said = (conditions.find(found, "Progressing") or {"reason": said})["reason"]
+        assert said == ends_as
+
+    play(tmp_path, story, [sys.executable, "-c", program])
 
 
 def test_an_init_container_copies_and_waits_for_its_image(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from kaitoctl.kube.objects import (
     owner_reference,
     uid_of,
 )
-from kaitoctl.kube.pod_state import is_finished
+from kaitoctl.kube.pod_state import container_statuses, is_finished, reality
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.reconcile.store import Store
@@ -304,11 +304,21 @@ class Deployments:
             return {**moved, "lastUpdateTime": self.clock.stamp()}, float(deadline_s)
         if before.get("status") == "False":
             return before, None
-        left_s = deadline_s - self.clock.since_s(before.get("lastUpdateTime") or self.clock.stamp())
+        passed_s = self.clock.since_s(before.get("lastUpdateTime") or self.clock.stamp())
+        # What a process of this machine takes to load a model does not get faster by the clock's speed.
+        left_s = deadline_s * (self.clock.speed if self._is_starting_for_real(new) else 1.0) - passed_s
         if left_s > 0:
             return before, left_s
         message = f"{name} has timed out progressing."
         return conditions.condition("Progressing", False, "ProgressDeadlineExceeded", message), None
+
+    def _is_starting_for_real(self, new: Object | None) -> bool:
+        """Whether a process of this machine runs behind a new pod, and does not serve yet."""
+        return any(
+            reality(item) == "real" and dig(item, "state", "running") is not None and not item.get("ready")
+            for pod in (self.pods.by_owner(uid_of(new)) if new else ())
+            for item in container_statuses(pod)
+        )
 
 
 def _revision(replica_set: Object) -> int:
