@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from builders import adapter, workspace
 
+from kaitoctl.commands import adapter_messages
+from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import adapter_rollout, adapters
+from kaitoctl.kaito.adapter_rollout import Row
 from kaitoctl.kube.objects import Object
 
 STYLE = adapter()
@@ -207,3 +212,21 @@ def test_vllm_that_was_started_without_adapters_loads_none(line: str, without: b
     workload = {"spec": {"template": {"spec": {"containers": [main]}}}}
     assert adapter_rollout.starts_without_adapters(workload) is without
     assert not adapter_rollout.starts_without_adapters({})
+
+
+@pytest.mark.parametrize(
+    ("loaded", "at", "words"),
+    [
+        (False, "", "the model server serves without style: in /data of the image must be an"),
+        (False, "0.2", "the model server has loaded style at 0.2, not 0.8"),
+    ],
+)
+def test_a_server_that_is_ready_and_has_not_loaded_an_adapter_is_a_negative_answer(
+    loaded: bool, at: str, words: str
+) -> None:
+    row = Row("style", "registry.example/style:1", "0.8", True, (), loaded, at)
+    with pytest.raises(NegativeAnswer, match=re.escape(words)):
+        adapter_messages.insist_on_loaded([row], "", quietly=True)
+    assert NegativeAnswer.exit_code == 1
+    for fine in (replace(row, loaded=True), replace(row, loaded=None), replace(row, is_asked_for=False)):
+        adapter_messages.insist_on_loaded([fine], "", quietly=True)

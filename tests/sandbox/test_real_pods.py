@@ -7,20 +7,36 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from kaitoctl.kube import conditions, request
+from kaitoctl.kube import request
 from kaitoctl.kube.client import Client, connect
-from kaitoctl.kube.objects import DEPLOYMENT, EVENT, POD, SERVICE, Object, annotations_of, dig
+from kaitoctl.kube.objects import (
+    DEPLOYMENT,
+    EVENT,
+    POD,
+    REPLICA_SET,
+    SERVICE,
+    Kind,
+    Object,
+    annotations_of,
+    dig,
+    key_of,
+)
+from kaitoctl.reconcile.store import Store
 from kaitoctl.sandbox import nodes, proxy
+from kaitoctl.sandbox.clock import Clock, precise
 from kaitoctl.sandbox.cluster import Cluster, cluster
 from kaitoctl.sandbox.nodes import InstanceShape
 from kaitoctl.sandbox.real import Plan
+from kaitoctl.sandbox.workloads.deployments import Deployments
 
 # Says who it is, answers with what it was given, stops answering at /sick, ends at the end of its input.
 SERVER = """
@@ -229,41 +245,52 @@ def test_what_cannot_be_started_backs_off_and_is_no_end_of_the_sandbox(tmp_path:
     play(tmp_path, story, ["/nonexistent/program"])
 
 
-def deployment(deadline_s: int) -> Object:
-    template = pod(readinessProbe=PROBE)
-    del template["apiVersion"], template["kind"], template["metadata"]["name"]
-    spec = {"selector": {"matchLabels": {"app": "p"}}, "template": template}
-    return {
-        "apiVersion": DEPLOYMENT.api_version,
-        "kind": DEPLOYMENT.kind,
-        "metadata": {"name": "d", "namespace": "default"},
-        "spec": {**spec, "progressDeadlineSeconds": deadline_s},
-    }
+RUNS: Object = {"containerID": "process://1", "state": {"running": {}}}
+SIMULATED: Object = {**RUNS, "containerID": "sandbox://1"}
+CRASHED: Object = {"containerID": "process://1", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
 
 
 @pytest.mark.parametrize(
-    ("program", "deadline_s", "ends_as"),
-    [
-        # Twenty simulated seconds pass in one; the first three real ones leave time to start a process.
-        (f"import time; time.sleep(5)\n{SERVER}", 60, "NewReplicaSetAvailable"),
-        ("import time; time.sleep(99)", 2, "ProgressDeadlineExceeded"),
-        ("raise SystemExit(2)", 20, "ProgressDeadlineExceeded"),
-    ],
-    ids=["slow", "never", "crashes"],
+    ("container", "real_s", "is_given_up"),
+    [(RUNS, 14, False), (RUNS, 299, False), (RUNS, 301, True)]
+    + [(one, s, s > 15) for one in (SIMULATED, CRASHED, {**RUNS, "ready": True}) for s in (14, 16)],
 )
-def test_a_deadline_of_a_process_that_loads_counts_in_real_seconds(
-    tmp_path: Path, program: str, deadline_s: int, ends_as: str
+def test_a_process_that_loads_has_the_real_seconds_of_a_rollouts_deadline(
+    container: Object, real_s: int, is_given_up: bool
 ) -> None:
-    async def story(world: World) -> None:
-        await world.client.send(request.create(DEPLOYMENT, deployment(deadline_s)))
-        said = "ReplicaSetUpdated"
-        while said == "ReplicaSetUpdated":
-            await asyncio.sleep(0.02)
-            found = await world.client.send(request.get(DEPLOYMENT, "default", "d"))
-            said = (conditions.find(found, "Progressing") or {"reason": said})["reason"]
-        assert said == ends_as
+    """Of five minutes, which are fifteen seconds of the wall for all else."""
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    clock = Clock(lambda: began + timedelta(seconds=real_s), speed=20)
+    template = {"spec": {"containers": [{"name": "main"}]}}
 
-    play(tmp_path, story, [sys.executable, "-c", program])
+    def made(kind: Kind, owner: str, **parts: Any) -> Object:
+        owners = [{"uid": owner, "controller": True}] if owner else []
+        metadata = {"namespace": "default", "uid": kind.kind, "ownerReferences": owners, "generation": 1}
+        return {"kind": kind.kind, "metadata": {"name": kind.kind.lower(), **metadata}, **parts}
+
+    counts = {"replicas": 1, "updatedReplicas": 1, "unavailableReplicas": 1, "observedGeneration": 1}
+    moved = {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}
+    status = {**counts, "conditions": [{**moved, "lastUpdateTime": precise(began)}]}
+    spec = {"replicas": 1, "template": template}
+    limited = {**spec, "progressDeadlineSeconds": 300}
+    stores = [Store(), Store(), Store()]
+    objects = (
+        made(DEPLOYMENT, "", spec=limited, status=status),
+        made(REPLICA_SET, "Deployment", spec=spec, status={"replicas": 1}),
+        made(POD, "ReplicaSet", status={"containerStatuses": [container]}),
+    )
+    for store, obj in zip(stores, objects, strict=True):
+        store._replace(key_of(obj), obj)
+    reconciling = Deployments(stores[0], stores[1], stores[2], clock).reconcile(key_of(objects[0]))
+    written: list[Any] = []
+    with suppress(StopIteration):
+        asked = next(reconciling)
+        while True:
+            written.append(asked.body)
+            asked = reconciling.send({})
+    said = [dig(body, "status", "conditions") for body in written if dig(body, "status", "conditions")]
+    reason = next((one["reason"] for one in said[-1] if one["type"] == "Progressing"), "") if said else ""
+    assert (reason == "ProgressDeadlineExceeded") is is_given_up
 
 
 def test_an_init_container_copies_and_waits_for_its_image(tmp_path: Path) -> None:
