@@ -153,11 +153,11 @@ def _start_failure(case: Case, pod: Object, item: Object, reason: str, words: st
 def _failed_end(item: Object) -> Object | None:
     """How the container ended with an error or ends over and over, unless it has recovered since."""
     is_looping = dig(item, "state", "waiting", "reason") == "CrashLoopBackOff"
-    state = item.get("state") or {}
+    state: Object = item.get("state") or {}
     # An init container that has done its work at last is ready, and ended.
     is_well = state.get("running") is not None or dig(state, "terminated", "exitCode") == 0
     has_recovered = item.get("ready") and is_well
-    for ended in (state.get("terminated"), dig(item, "lastState", "terminated")):
+    for ended in (dig(state, "terminated"), dig(item, "lastState", "terminated")):
         failed = ended and (ended.get("exitCode") or ended.get("reason") == "OOMKilled" or is_looping)
         if failed and not has_recovered:
             return dict(ended)

@@ -306,16 +306,16 @@ class Deployments:
             return before, None
         passed_s = self.clock.since_s(before.get("lastUpdateTime") or self.clock.stamp())
         # What a process of this machine takes to load a model does not get faster by the clock's speed.
-        left_s = deadline_s * (self.clock.speed if self._is_starting_for_real(new) else 1.0) - passed_s
+        left_s = deadline_s * (self.clock.speed if self._runs_for_real(new) else 1.0) - passed_s
         if left_s > 0:
             return before, left_s
         message = f"{name} has timed out progressing."
         return conditions.condition("Progressing", False, "ProgressDeadlineExceeded", message), None
 
-    def _is_starting_for_real(self, new: Object | None) -> bool:
-        """Whether a process of this machine runs behind a new pod, and does not serve yet."""
+    def _runs_for_real(self, new: Object | None) -> bool:
+        """Whether a process of this machine runs behind a new pod, be it that its ReplicaSet says so late."""
         return any(
-            reality(item) == "real" and dig(item, "state", "running") is not None and not item.get("ready")
+            reality(item) == "real" and dig(item, "state", "running") is not None
             for pod in (self.pods.by_owner(uid_of(new)) if new else ())
             for item in container_statuses(pod)
         )
