@@ -143,7 +143,7 @@ class _Rendering:
 
     def new(self, served: Sequence[str], setting: Setting) -> Object:
         """The manifest of a Workspace that does not exist yet."""
-        made = self._render(self._version(served or _served_by(setting)))
+        made = self._render(self._version(served or _served_by(setting), setting))
         return validation.loading_adapters(made, setting, self.without_strength)
 
     def upon(self, live: Object, setting: Setting) -> Object:
@@ -173,13 +173,19 @@ class _Rendering:
         _insist_on_name(made, self.request.name, self.namespace)
         return _with_mirror(made, self.given.registry)
 
-    def _version(self, served: Sequence[str]) -> str:
+    def _version(self, served: Sequence[str], setting: Setting) -> str:
         """The version to render for; says why when that is not the newest one."""
         if self.given.api_version is not None:
             return self.given.api_version
         texts = ("preset", "instance_type", "private_image")
         said = {key: self.extra[key] for key in texts if isinstance(self.extra.get(key), str)}
-        version, reason = convert.choose_version(replace(self.request, **said), served, known=self.known)
+        version, reason = convert.choose_version(
+            replace(self.request, **said),
+            served,
+            known=self.known,
+            release=nearest(setting.target or ""),
+            byo=bool(setting.byo) or setting.provisioner == "byo",
+        )
         if reason:
             output.step(f"writing {version}: {reason}")
         return version

@@ -125,6 +125,8 @@ async def observe_world(
     quotas, ranges = found.pop("quotas"), found.pop("ranges")
     if machines := found.pop("machines", None):
         found["claims"] = store_of({**found["claims"], **machines})
+    if setting.byo and NODE.plural not in lists.unseen:
+        setting = replace(setting, nodes=tuple(found["nodes"].values()))  # which its webhook looks at
     unseen = tuple(sorted(lists.unseen))
     if unseen:
         what = ", ".join(unseen)

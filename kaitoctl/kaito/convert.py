@@ -303,7 +303,12 @@ class _Reader:
 
 
 def choose_version(
-    request: WorkspaceRequest, served: Collection[str], *, known: Catalog = catalog.SHIPPED
+    request: WorkspaceRequest,
+    served: Collection[str],
+    *,
+    known: Catalog = catalog.SHIPPED,
+    release: Release | None = None,
+    byo: bool = False,
 ) -> tuple[str, str]:
     """The newest API version served in which a request means what it says, and why not a newer one.
 
@@ -311,8 +316,10 @@ def choose_version(
         request: what is asked for.
         served: the versions that the cluster serves; empty when there is no cluster to ask.
         known: where presets and instance types are looked up.
+        release: the KAITO that is to serve it; None for kaitoctl's own controller, and where nobody knows.
+        byo: whether KAITO makes no nodes, and wants no instance type in v1beta1.
     """
-    reason = _why_not_v1beta1(request, known)
+    reason = _why_not_v1beta1(request, known, release, byo=byo)
     alpha, beta = VERSIONS
     if not served:
         # The guide's version, unless it cannot name the model, as no id at Hugging Face.
@@ -325,18 +332,24 @@ def choose_version(
     return (beta if beta in served else alpha), ""
 
 
-def _why_not_v1beta1(request: WorkspaceRequest, known: Catalog) -> str:
+def _why_not_v1beta1(request: WorkspaceRequest, known: Catalog, release: Release | None, *, byo: bool) -> str:
     machine = known.instance_type(request.instance_type or "")
-    if request.preset and known.preset(request.preset) and not known.model(request.preset):
+    crashes = release.alpha_presets if release is not None and request.preset else ""
+    if crashes == "crash" or (crashes == "hub-crash" and "/" in request.preset):
+        return ""  # its v1alpha1 webhook does
+    has = release is not None and preset(release, request.preset, known) is not None
+    if not has and request.preset and known.preset(request.preset) and not known.model(request.preset):
         last = served_by(request.preset, known)[-1:]
         return f"{request.preset} is a preset of {f'KAITO up to {last[0]}' if last else 'the sandbox'}"
     if request.preferred_nodes:
         return "preferredNodes is not read in v1beta1"
     if request.private_image:
         return "private images are not used in v1beta1"
-    if request.instance_type is None:
+    if request.instance_type is None and not byo:
         return "v1beta1 has no default instance type"
-    if machine is not None and catalog.TARGETS["v0.12"] not in machine.versions:
+    if machine is None or (release and gpu_type(release, machine.name, machine.cloud, known)):
+        return ""
+    if catalog.TARGETS["v0.12"] not in machine.versions:
         return f"{machine.name} is not known to KAITO v0.12"
     return ""
 

@@ -39,7 +39,6 @@ def here(shell: Shell) -> dict[str, Any]:
     [
         ((*V12, "--node-provisioner", "azure-gpu-provisioner"), 1, ""),
         ((*V12, "--node-provisioner", "karpenter"), 1, ""),
-        ((*V12, "--node-provisioner", "byo"), 0, "KAITO makes none"),
         (("--target-version", "kaitoctl"), 1, ""),
         (("--target-version", "kaitoctl", "--node-provisioner", "azure-gpu-provisioner"), 1, ""),
         # These clusters do not serve NodePools, which our own controller looks for before it asks.
@@ -57,6 +56,30 @@ def test_a_plan_counts_the_nodes_that_the_provisioner_makes(
     assert waits in (change["waitsFor"] or ""), change
     if not waits:
         assert not change["waitsFor"], change
+
+
+def own_node(name: str, label: str, product: str) -> dict[str, Any]:
+    labels = {"apps": label, "nvidia.com/gpu.product": product}
+    sizes = {"nvidia.com/gpu.count": "1", "nvidia.com/gpu.memory": "81920"}
+    metadata = {"name": name, "labels": {**labels, **sizes}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+
+
+def test_a_plan_refuses_nodes_of_ones_own_as_kaitos_webhook_does(shell: Shell, namespace: str) -> None:
+    file, byo = manifest(shell, namespace, of_own=True), (*V12, "--node-provisioner", "byo")
+    label = json.loads((shell.home / file).read_text())["resource"]["labelSelector"]["matchLabels"]["apps"]
+    names = [f"{namespace}-{number}" for number in range(2)]
+    plan = ("plan", "-f", file, *byo)
+    try:
+        assert "no node carries all labels" in shell.kaitoctl(*plan, code=2, **here(shell)).stdout
+        for name, product in zip(names, ("NVIDIA-A100", "NVIDIA-L40S"), strict=True):
+            (shell.home / "node.json").write_text(json.dumps(own_node(name, label, product)))
+            shell.kubectl("apply", "-f", str(shell.home / "node.json"))
+        assert "differ in product" in " ".join(shell.kaitoctl(*plan, code=2, **here(shell)).stdout.split())
+        shell.kubectl("delete", "node", names[1])
+        assert "1 created" in shell.kaitoctl(*plan, code=1, **here(shell)).stdout
+    finally:
+        shell.kubectl("delete", "node", *names, "--ignore-not-found")
 
 
 def test_the_instance_type_is_refused_where_nodes_are_ones_own(shell: Shell, namespace: str) -> None:

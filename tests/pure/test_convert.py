@@ -202,6 +202,37 @@ def test_what_only_v1alpha1_means_stays_there_and_says_why(fields: Any, why: str
     assert convert.choose_version(request(**fields), ["v1beta1"]) == ("v1beta1", "")
 
 
+@pytest.mark.parametrize(
+    "fields", [{"instance_type": None}, {"preferred_nodes": ("n",)}, {"private_image": "r/x:1"}]
+)
+@pytest.mark.parametrize("version", ["v0.11.0", "v0.12.0", "v0.13.0"])
+def test_a_kaito_whose_old_webhook_crashes_is_never_written_to_in_v1alpha1(fields: Any, version: str) -> None:
+    release = nearest(version)
+    assert convert.choose_version(request(**fields), BOTH, release=release) == ("v1beta1", "")
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "chosen"),
+    [
+        ("v0.9.4", {"preset": "falcon-7b"}, "v1beta1"),
+        ("v0.9.4", {"preset": "Qwen/Qwen3.5-2B", "instance_type": None}, "v1beta1"),
+        ("v0.9.4", {"instance_type": None}, "v1alpha1"),
+        ("v0.4.6", {"instance_type": "Standard_NC12s_v3"}, "v1beta1"),
+        ("v0.4.6", {"preferred_nodes": ("n",)}, "v1alpha1"),
+    ],
+)
+def test_a_release_that_knows_preset_and_machine_gets_the_newest_version(
+    version: str, fields: Any, chosen: str
+) -> None:
+    found, why = convert.choose_version(request(**fields), BOTH, release=nearest(version))
+    assert found == chosen
+    assert bool(why) == (chosen == "v1alpha1")
+
+
+def test_nodes_of_ones_own_need_no_instance_type() -> None:
+    assert convert.choose_version(request(instance_type=None), BOTH, byo=True) == ("v1beta1", "")
+
+
 def test_without_a_cluster_it_is_the_guides_version_unless_the_model_is_newer() -> None:
     assert convert.choose_version(request(), []) == ("v1alpha1", "")
     assert convert.choose_version(request(preset="no-such"), []) == ("v1alpha1", "")

@@ -357,7 +357,7 @@ def _model_findings(need: Need, model: Model, gpus: Gpus, gets: int, each: float
         message = f"{has}: no room for weights of {model.name} beside its cache of {context:,} tokens"
     elif needed > 1 and not model.distributed:
         message = f"{has}: {model.name} takes {needed * gets} on one node"
-    elif needed > need.required:
+    elif needed > need.required and not need.refusal:
         message = f"{has}: {model.name} takes {needed} such nodes, and KAITO would take {need.required}"
     else:
         return
