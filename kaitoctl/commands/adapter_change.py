@@ -28,7 +28,6 @@ from kaitoctl.commands import adapter_messages as words
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.adapter_settings import AdapterCheck, AdapterSettings
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
-from kaitoctl.commands.follow import budget_s
 from kaitoctl.commands.kaito_detection import as_said
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
@@ -271,17 +270,12 @@ class _Changing:
             self.client,
             self.target,
             key_of(workspace),
-            timeout_s=self._budget_s(workspace),
+            timeout_s=self.how.timeout_s or follow.following_s(self.how.catalog, workspace),
             catalog=self.how.catalog,
             has_arrived=has_arrived,
             is_from_before=is_from_before,
             managed=self.how.managed,
         )
-
-    def _budget_s(self, workspace: Object) -> float:
-        if self.how.timeout_s is not None:
-            return self.how.timeout_s
-        return budget_s(self.how.catalog, str(dig(workspace, "inference", "preset", "name") or ""))
 
     async def _explain(self, workspace: Object, error: NegativeAnswer) -> str:
         """The root cause in one sentence; its evidence and the command that fixes it are shown at once."""

@@ -199,13 +199,8 @@ async def _until_ready(
 _TUNING_S = 24 * 3600.0
 
 
-def budget_s(known: Catalog, preset: str) -> float:
-    """The preset's own readiness budget, and ten minutes for nodes to come up."""
-    return known.readiness_s(preset) + 600.0
-
-
 def following_s(known: Catalog, workspace: Object) -> float:
     """How long to follow a rollout if nobody says; how long tuning takes depends on its data."""
     if workspace.get("tuning"):
         return _TUNING_S
-    return budget_s(known, str(dig(workspace, "inference", "preset", "name") or ""))
+    return known.from_nothing_s(str(dig(workspace, "inference", "preset", "name") or ""))

@@ -49,7 +49,6 @@ from kaitoctl.reconcile.store import Store
 from kaitoctl.workspace_controller import MANAGER, refusal_of, steps
 
 FleetSteps = Generator[Request, Object, Outcome]
-_READY_WITHIN_S = 600.0  # for nodes to come up, on top of the preset's own budget
 _LOOK_AGAIN_S = 30.0
 
 
@@ -152,7 +151,7 @@ class FleetReconciler:
 
     def _budget_s(self, inference_set: Object) -> float:
         name = str(dig(inference_set, "spec", "template", "inference", "preset", "name") or "")
-        return self._settings.catalog.readiness_s(name) + _READY_WITHIN_S
+        return self._settings.catalog.from_nothing_s(name)
 
     def _decide(self, inference_set: Object, mine: list[Replica], refused: str = "") -> Decision:
         return decide(

@@ -37,6 +37,7 @@ TARGETS: Mapping[str, str] = MappingProxyType({"v0.3": "v0.3.2", "v0.4": "v0.4.0
 """The KAITO versions that can be asked about, and what the tables call each."""
 
 _TABLES = Path(__file__).parent / "tables"
+_NODES_COME_UP_S = 600.0
 
 
 class Runtime(NamedTuple):
@@ -404,6 +405,10 @@ class Catalog:
         """Seconds from start to ready that a preset or model may take; half an hour when nobody knows it."""
         found = (self.preset(name) or self.model(name)) if name else None
         return float(found.readiness_timeout_s if found else 1800)
+
+    def from_nothing_s(self, name: str) -> float:
+        """Seconds from asking for nodes to ready that a preset or model may take."""
+        return _NODES_COME_UP_S + self.readiness_s(name)
 
     def model_names(self) -> list[str]:
         """Every id and alias by which `model` finds something."""

@@ -26,7 +26,6 @@ from kaitoctl.kube.objects import (
     key_of,
 )
 
-_NODES_COME_UP_S = 600.0
 ROLE_CONDITIONS = ("PrefillReady", "DecodeReady", "InferencePoolReady", "Ready", "Deleting")
 """What KAITO's controller says of a MultiRoleInference."""
 
@@ -197,7 +196,7 @@ def fleet_of(
         catalog: of presets, for how long a replica may take.
     """
     name = str(dig(inference_set, "spec", "template", "inference", "preset", "name") or "")
-    budget_s = catalog.readiness_s(name) + _NODES_COME_UP_S
+    budget_s = catalog.from_nothing_s(name)
     past = [history.trim_revision(one) for one in revisions if is_controlled_by(one, inference_set)]
     dropped = tuple(dict.fromkeys(key for one in past for key in one["annotations"]))
     own = sorted((one for one in workspaces if is_controlled_by(one, inference_set)), key=key_of)
