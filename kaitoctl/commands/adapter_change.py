@@ -18,6 +18,7 @@ from kaitoctl.commands import (
     adapter_file,
     consent,
     follow,
+    observe_adapters,
     option_values,
     ownership_warnings,
     plan_effects,
@@ -25,7 +26,6 @@ from kaitoctl.commands import (
     smoke_test,
 )
 from kaitoctl.commands import adapter_messages as words
-from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.adapter_settings import AdapterCheck, AdapterSettings
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
 from kaitoctl.commands.kaito_detection import as_said
@@ -35,13 +35,13 @@ from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, NegativeAnswer, TimedOut
 from kaitoctl.kaito import adapter_rollout, adapters, validation
 from kaitoctl.kaito.diagnosis import diagnose
-from kaitoctl.kaito.own_workloads import is_made_by_us
+from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
 from kaitoctl.kube.objects import dig, is_being_deleted, key_of
 from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.screens import output
 
 _LONGEST_EVIDENCE = 240
-_FOLLOWING_TRIES, _FOLLOWING_S = 60, 0.25  # a kubelet brings a mounted ConfigMap up to date now and then
+_TRIES, _TRY_AGAIN_S = 60, 0.25  # of a proof: a kubelet brings a mounted ConfigMap up to date now and then
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,10 +77,10 @@ def run(
     """
     if settings.filename is not None:
         if tuning is not None:
-            look = Command("kubectl get workspace NAME -o jsonpath={.tuning.output.image}")
+            shows = Command("kubectl get workspace NAME -o jsonpath={.tuning.output.image}")
             raise InputError(
                 "--from-tuning asks a cluster, and -f edits a file",
-                hint=look + " shows the image for --image",
+                hint=shows + " shows the image for --image",
             )
         adapter_file.edit(settings.filename, name, target.namespace, make, settings)
         return
@@ -91,8 +91,8 @@ def run(
     try:
         asyncio.run(_run(target, name, make, settings, tuning))
     except KeyboardInterrupt:
-        look = Command("kaitoctl list-adapters", name, *target.in_namespace)
-        hint = "what was already applied stays; see: " + look
+        lists = Command("kaitoctl list-adapters", name, *target.in_namespace)
+        hint = "what was already applied stays; see: " + lists
         raise Interrupted("interrupted", hint=target.text(hint)) from None
 
 
@@ -112,12 +112,12 @@ class _Changing:
     how: AdapterSettings
 
     async def carry_out(self, name: str, make: MakeChange, tuning: str | None) -> None:
-        workspace = await look.workspace_named(self.client, name)
+        workspace = await observe_adapters.workspace_named(self.client, name)
         _require_inference(workspace)
         ownership_warnings.warn(self.target, workspace)
-        pods = await look.pods_of(self.client, workspace) or []
+        pods = await observe_adapters.pods_of(self.client, workspace) or []
         setting = await self._setting(workspace)
-        tuned = None if tuning is None else await look.workspace_named(self.client, tuning)
+        tuned = None if tuning is None else await observe_adapters.workspace_named(self.client, tuning)
         change = make(workspace, validation.wants_strength(workspace, setting), tuned)
         present = adapters.entries_of(workspace)
         wanted = change.on(present)
@@ -153,7 +153,7 @@ class _Changing:
 
     async def _setting(self, workspace: Object) -> Setting:
         said = self.how.managed
-        if said.target_version is None and (self.target.sandbox or look.is_ours(workspace)):
+        if said.target_version is None and (self.target.sandbox or is_written_by_us(workspace)):
             return validation.Setting(validation.OWN, catalog=self.how.catalog)
         here = await as_said(self.client, said, await served_versions(self.client))
         return here.setting(self.how.catalog)
@@ -190,7 +190,7 @@ class _Changing:
         """The Workspace's change, what it makes of the workload, and what that costs."""
         output.step(f"Workspace {key_of(before)}")
         output.differences(words.difference(words.adapters_of(before), words.adapters_of(after)))
-        workload = await look.workload_if_seen(self.client, before)
+        workload = await observe_adapters.workload_if_seen(self.client, before)
         if workload is not None and is_made_by_us(workload):
             if changes := words.workload_changes(before, after, workload, self.how.catalog):
                 output.step(f"{workload['kind']} {key_of(workload)}")
@@ -247,11 +247,11 @@ class _Changing:
 
     async def _proof(self, workspace: Object, pods: Sequence[Object] | None) -> tuple[list[Row], str]:
         """What is loaded, once servers that follow the strengths have had the time to."""
-        rows, why = await look.proof(self.client, workspace, pods)
-        tries = _FOLLOWING_TRIES if adapter_rollout.follow_strengths(pods or ()) else 0
+        rows, why = await observe_adapters.proof(self.client, workspace, pods)
+        tries = _TRIES if adapter_rollout.follow_strengths(pods or ()) else 0
         while tries and words.at_another_strength(rows):
-            await asyncio.sleep(_FOLLOWING_S)
-            rows, why = await look.proof(self.client, workspace, pods)
+            await asyncio.sleep(_TRY_AGAIN_S)
+            rows, why = await observe_adapters.proof(self.client, workspace, pods)
             tries -= 1
         return rows, why
 
@@ -315,7 +315,7 @@ class _Changing:
         output.failure(error.message)
         output.step(f"rolling back the change of {change.name}")
         try:
-            workspace = await look.workspace_named(self.client, key.name, key.namespace)
+            workspace = await observe_adapters.workspace_named(self.client, key.name, key.namespace)
             undone = await self._write(
                 workspace, adapters.restoring(change.name, before, after), AdapterCheck.of_nothing()
             )

@@ -12,7 +12,7 @@ from kaitoctl.commands.cluster import explain_refusal, present, served_versions
 from kaitoctl.commands.name_lookup import set_at
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import adapter_rollout, adapters, api, convert
-from kaitoctl.kube import managed_fields, pod_state, request
+from kaitoctl.kube import pod_state, request
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     POD,
@@ -24,7 +24,6 @@ from kaitoctl.kube.objects import (
     with_type,
 )
 from kaitoctl.screens import output
-from kaitoctl.workspace_controller import MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,8 +188,3 @@ async def _models_listed(client: Client, workspace: Object) -> tuple[list[str] |
         return None, "could not query the model server: the answer is not JSON"
     loaded = adapter_rollout.loaded_by_models(answer)
     return loaded, "the model server lists no models"
-
-
-def is_ours(workspace: Object) -> bool:
-    """Whether kaitoctl's own controller manages the Workspace."""
-    return MANAGER in managed_fields.owners(workspace)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import Object, annotations_of, generation_of
 
 CONTROLLER = "kaitoctl-controller"
 """The field manager under which kaitoctl's own controller writes."""
 OWNER_GENERATION = "kaitoctl.dev/owner-generation"
 """On a child: the generation of the Workspace that it was made for."""
+
+
+def is_written_by_us(workspace: Object) -> bool:
+    """Whether kaitoctl's own controller has written the Workspace, as its `managedFields` say."""
+    return CONTROLLER in managed_fields.owners(workspace)
 
 
 def is_made_by_us(workload: Object) -> bool:

@@ -13,8 +13,7 @@ from typing import NamedTuple
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.node_check import Verdict
-from kaitoctl.kaito.own_workloads import CONTROLLER, is_made_by_us
-from kaitoctl.kube import managed_fields
+from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     POD,
@@ -123,8 +122,7 @@ class Snapshot:
     def is_ours(self) -> bool:
         """Whether kaitoctl's own controller manages the Workspace."""
         made = (*self.workloads, *self.jobs)
-        is_written = CONTROLLER in managed_fields.owners(self.workspace or {})
-        return is_written or any(map(is_made_by_us, made))
+        return is_written_by_us(self.workspace or {}) or any(map(is_made_by_us, made))
 
     def node(self, name: str) -> Object | None:
         """The node of this name, if it is among those seen."""
