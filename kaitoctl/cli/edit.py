@@ -1,4 +1,4 @@
-"""`kaitoctl edit`: a Workspace in an editor."""
+"""`kaitoctl edit`: a Workspace or an InferenceSet in an editor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def edit(
-    name: options.WorkspaceName,
+    name: options.ServedName,
     yes: options.Yes = False,
     wait: options.Wait = True,
     timeout: options.FollowTimeout = None,
@@ -21,7 +21,7 @@ def edit(
     managed: options.ManagedBy = options.MANAGED_BY,
     target: options.Cluster = options.CLUSTER,
 ) -> None:
-    """Edit a Workspace with $KUBE_EDITOR, $VISUAL or $EDITOR, and follow its rollout.
+    """Edit a Workspace or set with $KUBE_EDITOR, $VISUAL or $EDITOR, and follow it.
 
     What you save is judged before it is sent; what is wrong with it stands at its top when the editor opens
     again. Then it shows what changes, restarts and costs, and asks.

@@ -152,7 +152,7 @@ async def _applied(client: Client, made: Object, *, dry_run: bool) -> Object:
     except ApiError as error:
         if error.status == 409:
             error.message = f"there is an InferenceSet {key} already; it stays as it is"
-            edit = Command("kubectl edit inferenceset", key.name, "-n", key.namespace)
+            edit = Command("kaitoctl edit", f"inferenceset/{key.name}", "-n", key.namespace)
             error.hint = edit + " changes it"
             raise
         raise explain_refusal(error, namespace=key.namespace) from error

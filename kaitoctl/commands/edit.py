@@ -1,4 +1,4 @@
-"""`kaitoctl edit`: a Workspace in an editor; judged before it is sent, with its plan, and followed."""
+"""`kaitoctl edit`: a Workspace or a set in an editor; judged before it is sent, planned, and followed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import (
     consent,
     files,
@@ -21,15 +21,19 @@ from kaitoctl.commands import (
     option_values,
     ownership_warnings,
     plan_effects,
+    rollout_set,
 )
 from kaitoctl.commands.adapter_messages import difference
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
-from kaitoctl.commands.observe_adapters import workspace_named
-from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.name_lookup import fleet_named
+from kaitoctl.commands.observe_adapters import workspace_named, workspace_or_set
+from kaitoctl.commands.option_values import ManagedBy, Named, parse_name
 from kaitoctl.commands.plan_world import setting_of
+from kaitoctl.commands.rollout_options import RolloutOptions
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, NegativeAnswer
 from kaitoctl.kaito import api, catalog_file, merge_request, planning
+from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.prices import read_prices
 from kaitoctl.kube import refusal_hints, request
 from kaitoctl.kube.documents import load_yaml
@@ -82,15 +86,24 @@ class _Session:
 
     Args:
         path: of it.
+        about: what is edited, as kubectl names it.
         shown: its text when the editor was opened last.
         rounds: how often it was saved.
         problems: what is wrong with it.
+        is_for_a_new_one: whether that is only that it differs from what there is.
     """
 
     path: Path
+    about: Named
     shown: str = ""
     rounds: int = 0
     problems: list[str] = field(default_factory=list)
+    is_for_a_new_one: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Of what is edited."""
+        return api.INFERENCE_SET.kind if self.about.kind == "inferenceset" else api.WORKSPACE.kind
 
 
 def edit(
@@ -104,31 +117,33 @@ def edit(
     prices: str | None,
     target: Target,
 ) -> None:
-    """Open a Workspace in $EDITOR, and apply what was changed."""
+    """Open a Workspace or a set in $EDITOR, and apply what was changed."""
     check_manager(managed)
     timeout_s = option_values.duration_s(timeout) if timeout else None
     known = catalog_file.read(catalog)
     how = _EditOptions(yes, wait, timeout_s, managed, read_prices(prices), known)
-    plain = option_values.workspace_name(name)
+    asked = parse_name(name)
     try:
-        live, setting = invocation.answer_of(_look(target, plain, how))
-        with tempfile.NamedTemporaryFile("w", prefix=f"{plain}-", suffix=".yaml", delete=False) as file:
-            session = _Session(Path(file.name))
+        live, setting = invocation.answer_of(_look(target, asked, how))
+        with tempfile.NamedTemporaryFile("w", prefix=f"{asked.name}-", suffix=".yaml", delete=False) as file:
+            about = Named("inferenceset" if kinds.is_set(live) else "", asked.name)
+            session = _Session(Path(file.name), about)
         _edit(target, live, setting, session, how)
     except KeyboardInterrupt:
         raise Interrupted(
-            "interrupted", hint=target.text(Command("kaitoctl status", plain, *target.in_namespace))
+            "interrupted", hint=target.text(Command("kaitoctl status", str(asked), *target.in_namespace))
         ) from None
     except KaitoctlError as error:
         error.hint = target.text(error.hint)
         raise
 
 
-async def _look(target: Target, name: str, how: _EditOptions) -> tuple[Object, Setting]:
+async def _look(target: Target, asked: Named, how: _EditOptions) -> tuple[Object, Setting]:
     async with connected(target) as client:
-        live = await workspace_named(client, name)
+        found = await workspace_or_set(client, asked)
+        live = found if isinstance(found, dict) else found.inference_set
         if is_being_deleted(live):
-            raise InputError(f"Workspace {key_of(live)} is being deleted; it cannot be edited")
+            raise InputError(f"{live['kind']} {key_of(live)} is being deleted; it cannot be edited")
         setting = await setting_of(client, how.managed, is_sandbox=target.sandbox)
         ownership_warnings.warn(target, live)
         return live, replace(setting, catalog=how.catalog)
@@ -140,6 +155,7 @@ def _edit(target: Target, live: Object, setting: Setting, session: _Session, how
     text = to_yaml(before)
     while True:
         text = _edit_text(session, text)
+        session.is_for_a_new_one = False
         try:
             goal = _goal(text, before)
         except InputError as error:
@@ -149,9 +165,11 @@ def _edit(target: Target, live: Object, setting: Setting, session: _Session, how
             session.path.unlink()
             output.step("nothing was changed")
             return
-        problems, warnings = planning.problems(goal, setting, before)
+        judge = planning.set_problems if kinds.is_set(goal) else planning.problems
+        problems, warnings = judge(goal, setting, before)
         session.problems = list(problems)
         if problems:
+            session.is_for_a_new_one = planning.must_be_recreated(goal, setting, before)
             continue
         for line in warnings:
             output.warning(line)
@@ -169,7 +187,7 @@ def _edit(target: Target, live: Object, setting: Setting, session: _Session, how
 
 
 def _with_file(error: KaitoctlError, session: _Session) -> KaitoctlError:
-    where = f"the edited Workspace is in {session.path}"
+    where = f"the edited {session.kind} is in {session.path}"
     error.hint = error.hint + f"; {where}" if error.hint else where
     return error
 
@@ -192,22 +210,27 @@ def _edit_text(session: _Session, text: str) -> str:
     session.rounds += 1
     if session.problems and (kept == session.shown or session.rounds > _MOST_ROUNDS):
         raise InputError(
-            "the Workspace is refused; nothing was written",
+            f"the {session.kind} is refused; nothing was written",
             problems=session.problems,
-            hint="what cannot change takes a new Workspace: "
-            + Command("kaitoctl delete", *_name_in(kept))
-            + ", and then "
-            + Command("kaitoctl apply -f", str(session.path)),
+            hint=_way(session, kept),
         )
     return kept
 
 
-def _name_in(text: str) -> tuple[str, ...]:
+def _way(session: _Session, kept: str) -> Advice:
+    """What can be done with what is refused."""
+    apply = Command("kaitoctl apply -f", str(session.path))
+    if not session.is_for_a_new_one:
+        return f"the edited {session.kind} is in {session.path}; " + apply + " applies it once it is right"
+    delete = Command("kaitoctl delete", str(session.about), *_namespace_in(kept))
+    return f"what cannot change takes a new {session.kind}: " + delete + ", and then " + apply
+
+
+def _namespace_in(text: str) -> tuple[str, ...]:
     try:
-        metadata = load_yaml(text, "")[0]["metadata"]
-        return str(metadata["name"]), "-n", str(metadata["namespace"])
+        return "-n", str(load_yaml(text, "")[0]["metadata"]["namespace"])
     except (InputError, LookupError, TypeError):
-        return ("NAME",)
+        return ()
 
 
 def _open(path: Path) -> None:
@@ -240,7 +263,7 @@ def _editable(live: Object) -> Object:
 
 
 def _goal(text: str, before: Object) -> Object:
-    """The Workspace that the text is.
+    """The Workspace or set that the text is.
 
     Raises:
         InputError: it is none, or another one.
@@ -263,6 +286,9 @@ def _goal(text: str, before: Object) -> Object:
 
 async def _write(target: Target, live: Object, goal: Object, how: _EditOptions) -> None:
     async with connected(target) as client:
+        if kinds.is_set(live):
+            await _write_set(client, target, live, goal, how)
+            return
         now = await _unchanged(client, live)
         trial = await _send(client, now, goal, dry_run=True)
         output.step(f"changes to Workspace {key_of(live)}:")
@@ -288,6 +314,27 @@ async def _write(target: Target, live: Object, goal: Object, how: _EditOptions) 
             )
 
 
+async def _write_set(client: Client, target: Target, live: Object, goal: Object, how: _EditOptions) -> None:
+    fleet = await fleet_named(client, key_of(live))
+    now = fleet.inference_set
+    if uid_of(now) != uid_of(live) or _editable(now) != _editable(live):
+        raise _changed(live)
+    output.step(f"changes to InferenceSet {fleet.key}:")
+    output.differences(difference(merge_request.asked_of(now), merge_request.asked_of(goal)))
+    options = RolloutOptions(
+        yes=how.yes, wait=how.wait, timeout_s=how.timeout_s, catalog=how.catalog, managed=how.managed
+    )
+    patch = merge_patch_between(_editable(now), goal)
+    await rollout_set.write(client, target, fleet, patch, options, words="edited", question="Continue?")
+
+
+def _changed(live: Object) -> InputError:
+    return InputError(
+        f"{live['kind']} {key_of(live)} was changed by somebody else meanwhile; nothing was written",
+        hint="edit it again",
+    )
+
+
 async def _unchanged(client: Client, live: Object) -> Object:
     """The Workspace as it is now, of which only the status may be another.
 
@@ -296,10 +343,7 @@ async def _unchanged(client: Client, live: Object) -> Object:
     """
     now = await workspace_named(client, *reversed(key_of(live)))
     if uid_of(now) != uid_of(live) or _editable(now) != _editable(live):
-        raise InputError(
-            f"Workspace {key_of(live)} was changed by somebody else meanwhile; nothing was written",
-            hint="edit it again",
-        )
+        raise _changed(live)
     return now
 
 

@@ -25,6 +25,11 @@ LOOK_AGAIN_S = 2.0
 _TIMEOUT_S = 7200.0
 
 
+def is_ready(fleet: Fleet) -> bool:
+    """Whether all replicas serve the present template."""
+    return fleet.state == "Ready"
+
+
 async def until_ready(
     client: Client,
     target: Target,
@@ -32,7 +37,7 @@ async def until_ready(
     *,
     timeout_s: float | None,
     catalog: Catalog = SHIPPED,
-    is_done: Callable[[Fleet], bool] = lambda fleet: fleet.state == "Ready",
+    is_done: Callable[[Fleet], bool] = is_ready,
     show: Callable[[Fleet], None] | None = None,
     stream: TextIO | None = None,
 ) -> Fleet:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kaitoctl.advice import Command
 from kaitoctl.commands import cluster
 from kaitoctl.commands.cluster import explain_refusal, present, served_versions
-from kaitoctl.commands.name_lookup import set_at
+from kaitoctl.commands.name_lookup import set_at, workspace_or_fleet
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import adapter_rollout, adapters, api, convert
 from kaitoctl.kube import pod_state, request
@@ -28,7 +28,9 @@ from kaitoctl.screens import output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kaitoctl.commands.option_values import Named
     from kaitoctl.kaito.adapter_rollout import Row
+    from kaitoctl.kaito.fleet.view import Fleet
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
 
@@ -50,6 +52,19 @@ async def workspace_named(client: Client, name: str, namespace: str = "") -> Obj
             kind = api.newest(served) or api.WORKSPACE
             await _say_what_is_there(client, error, kind, ObjectKey(namespace, name))
         raise explain_refusal(error) from error
+
+
+async def workspace_or_set(client: Client, asked: Named) -> Object | Fleet:
+    """The Workspace of a name, as `workspace_named` has it, or else the InferenceSet.
+
+    Raises:
+        ApiError: there is neither; the hint names one of a similar name.
+    """
+
+    async def read(client: Client, key: ObjectKey) -> Object:
+        return await workspace_named(client, key.name, key.namespace)
+
+    return await workspace_or_fleet(client, asked, read)
 
 
 async def find_workspace(client: Client, name: str, namespace: str) -> Object | None:
@@ -83,7 +98,7 @@ async def _say_what_is_there(client: Client, error: ApiError, kind: Kind, key: O
         error.hint = (await cluster.no_such(client, kind, key)).hint
         return
     error.message = f"{key} is an InferenceSet, and this changes one Workspace"
-    edit = Command("kubectl edit inferenceset", key.name, "-n", key.namespace)
+    edit = Command("kaitoctl edit", f"inferenceset/{key.name}", "-n", key.namespace)
     error.hint = "its replicas are made of spec.template: " + edit + " changes that for all of them"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import InputError
 from kaitoctl.kube.names import is_address, is_label, is_qualified, is_subdomain, without_user
 
@@ -104,6 +105,7 @@ def namespace_name(text: str) -> str:
 
 _WORKSPACE = ("workspace", "workspaces", "wk", "wks")
 """What kubectl names the kind, its short names among it."""
+_SETS = ("inferenceset", "inferencesets", "is", "isets")
 
 
 def workspace_name(text: str) -> str:
@@ -114,14 +116,20 @@ def workspace_name(text: str) -> str:
     """
     kind, slash, name = text.rpartition("/")
     if slash and kind.removesuffix(".kaito.sh") not in _WORKSPACE:
-        raise InputError(f"{text[:80]!r}: this is about Workspaces", hint="such as workspace/falcon")
+        hint: Advice = "such as workspace/falcon"
+        if kind.removesuffix(".kaito.sh") in _SETS:
+            hint = (
+                "the replicas of a set are Workspaces: "
+                + Command("kaitoctl status", text[:80])
+                + " lists them"
+            )
+        raise InputError(f"{text[:80]!r}: this is about Workspaces", hint=hint)
     if not is_subdomain(name):
         raise InputError(f"{text[:80]!r} does not name a Workspace", hint="such as falcon")
     return name
 
 
-_SETS = ("inferenceset", "inferencesets")
-_OF_ROLES = ("multiroleinference", "multiroleinferences")
+_OF_ROLES = ("multiroleinference", "multiroleinferences", "mri")
 
 
 class Named(NamedTuple):

@@ -1,4 +1,4 @@
-"""How a Workspace or an InferenceSet is brought back to an earlier revision, paused or resumed."""
+"""How a Workspace or an InferenceSet is written: brought back to an earlier revision, paused, scaled."""
 
 from __future__ import annotations
 

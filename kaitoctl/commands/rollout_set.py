@@ -25,6 +25,7 @@ from kaitoctl.kaito import undo
 from kaitoctl.kaito.fleet import history, kinds, validation
 from kaitoctl.kaito.fleet.strategy import PAUSED
 from kaitoctl.kaito.fleet.template import differences, way_of
+from kaitoctl.kaito.merge_request import asked_of
 from kaitoctl.kaito.revisions import number_of, sort_revisions
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 _WIDTH = 100
+_TRIES = 5
 _RIGHTS = (
     "you need get and patch on inferencesets.kaito.sh, list on workspaces.kaito.sh, and list on "
     "controllerrevisions.apps in this namespace"
@@ -183,7 +185,7 @@ async def undo_to(
         output.report_write(goal, how.output, f"rolled back{how.suffix}")
         return
     _require_own(live, patch, force=how.force)
-    await _write(client, target, fleet, patch, how, words="rolled back", question="Roll back?")
+    await write(client, target, fleet, patch, how, words="rolled back", question="Roll back?")
 
 
 def _require_valid(fleet: Fleet, goal: Object, number: int) -> None:
@@ -242,13 +244,13 @@ async def _set_paused(target: Target, name: str, paused: bool, how: RolloutOptio
         if how.dry_run == "client":
             output.report_write(live, how.output, f"{word}{how.suffix}")
             return
-        await _write(client, target, fleet, patch, how, words=word, question="Continue the rollout?")
+        await write(client, target, fleet, patch, how, words=word, question="Continue the rollout?")
 
 
 # --- write -------------------------------------------------------------------------------------------------
 
 
-async def _write(
+async def write(
     client: Client,
     target: Target,
     fleet: Fleet,
@@ -257,8 +259,24 @@ async def _write(
     *,
     words: str,
     question: str,
+    is_scale: bool = False,
 ) -> None:
-    """Show what a patch leads to, ask where something stops or is bought, write, and follow."""
+    """Show what a patch leads to, ask where something stops or is bought, write, and follow.
+
+    Args:
+        client: of the cluster.
+        target: the same.
+        fleet: the set as it was seen.
+        patch: a merge patch of it.
+        how: what is asked for.
+        words: what has become of it.
+        question: for who is asked.
+        is_scale: whether replicas come or go, of whatever template.
+
+    Raises:
+        NegativeAnswer: the answer is no, or a replica has failed.
+        ApiError: somebody has changed it meanwhile, or the server refuses.
+    """
     ownership_warnings.warn(target, fleet.inference_set)
     trial = await _patched(client, fleet, patch, dry_run=True)
     change = await plan_effects.change_of(
@@ -275,30 +293,42 @@ async def _write(
         await consent.confirm(question)
     after = await _patched(client, fleet, patch, dry_run=False)
     output.report_write(after, how.output, words)
-    if not change.outage.pods:
+    if not change.outage.pods and not is_scale:
         fleet = await follow_fleet.present(client, fleet.key, how.catalog)
         if fleet.outdated and not fleet.is_paused:
             carry = Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace)
             output.note(target.text(carry + " carries the template to the replicas"))
         return
     if how.wait:
+        is_done = _is_scaled if is_scale else follow_fleet.is_ready
         await follow_fleet.until_ready(
-            client, target, fleet.key, timeout_s=how.timeout_s, catalog=how.catalog
+            client, target, fleet.key, timeout_s=how.timeout_s, catalog=how.catalog, is_done=is_done
         )
 
 
+def _is_scaled(fleet: Fleet) -> bool:
+    """Whether as many serve as are wanted, and no more are there; with which template is not asked."""
+    return fleet.state in ("Ready", "Mixed") and len(fleet.live) == len(fleet.replicas) == fleet.wanted
+
+
 async def _patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool) -> Object:
-    """The set with the patch, if it still is as it was seen."""
+    """The set with the patch, if it still is as it was seen; a status that moves is no obstacle."""
     live = fleet.inference_set
     kind = kinds.kind_of(live)
-    same = {"uid": uid_of(live), "resourceVersion": live["metadata"]["resourceVersion"]}
-    whole = apply_merge_patch(patch, {"metadata": same})
-    asked = request.merge_patch(kind, *fleet.key, whole, manager=field_manager(), dry_run=dry_run)
-    try:
-        answer = await client.send(asked)
-    except ApiError as error:
-        if error.status == 409:
-            error.hint = "somebody has just changed it; run the command again"
-            raise
-        raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
-    return with_type(kind, answer)
+    for tries in range(1, _TRIES + 1):
+        same = {"uid": uid_of(live), "resourceVersion": live["metadata"]["resourceVersion"]}
+        whole = apply_merge_patch(patch, {"metadata": same})
+        asked = request.merge_patch(kind, *fleet.key, whole, manager=field_manager(), dry_run=dry_run)
+        try:
+            answer = await client.send(asked)
+        except ApiError as error:
+            if error.status != 409:
+                raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
+            before, live = live, (await fleet_named(client, fleet.key)).inference_set
+            is_same = uid_of(live) == uid_of(before) and asked_of(live) == asked_of(before)
+            if not is_same or tries == _TRIES:
+                error.hint = "somebody has just changed it; run the command again"
+                raise
+        else:
+            return with_type(kind, answer)
+    raise AssertionError("the last try returns or raises")

@@ -48,7 +48,7 @@ async def show_costs(client: Client, target: Target, fleet: Fleet, number: int, 
         NegativeAnswer: there are no GPUs for them, none may be bought, or an autoscaler would take them back.
     """
     live = fleet.inference_set
-    if _is_scaled_by_others(live):
+    if is_scaled_by_others(live):
         raise NegativeAnswer(
             f"InferenceSet {fleet.key}: an autoscaler writes its replicas, and would undo a surge",
             hint="leave --max-surge out, or raise the autoscaler's minReplicas for as long as it takes",
@@ -64,7 +64,7 @@ async def show_costs(client: Client, target: Target, fleet: Fleet, number: int, 
     consent.show_costs(target, change)
 
 
-def _is_scaled_by_others(inference_set: Object) -> bool:
+def is_scaled_by_others(inference_set: Object) -> bool:
     """Whether somebody has written the replicas through the scale subresource, as autoscalers do."""
     return any(
         entry.get("subresource") == "scale" and dig(entry, "fieldsV1", "f:spec", "f:replicas") is not None

@@ -1,4 +1,7 @@
-"""`kaitoctl scale`: another number of nodes, which no release of KAITO takes, and the way that works."""
+"""`kaitoctl scale`: more or fewer replicas of an InferenceSet, with the plan first.
+
+Another number of nodes no release of KAITO takes for a Workspace that exists: that says the way that works.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +9,70 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import option_values
+from kaitoctl.commands import option_values, rollout_set, rollout_surge
 from kaitoctl.commands.cluster import connected
-from kaitoctl.commands.observe_adapters import workspace_named
-from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.observe_adapters import workspace_or_set
+from kaitoctl.commands.option_values import ManagedBy, Named, parse_name
 from kaitoctl.commands.plan_world import setting_of
+from kaitoctl.commands.rollout_options import RolloutOptions
 from kaitoctl.commands.target_release import check_manager
-from kaitoctl.errors import InputError
-from kaitoctl.kaito import convert, node_check, planning
-from kaitoctl.kube.objects import key_of
+from kaitoctl.errors import InputError, Interrupted
+from kaitoctl.kaito import catalog_file, convert, node_check, planning
+from kaitoctl.kube.objects import key_of, without_managed_fields
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
+    from kaitoctl.kaito.fleet.view import Fleet
+    from kaitoctl.kube.client import Client
 
 
-def scale(*, name: str, count: int, output_format: str | None, managed: ManagedBy, target: Target) -> None:
-    """Change the number of nodes of a Workspace, as far as whoever manages it lets it be changed."""
+def scale(
+    *,
+    name: str,
+    count: int,
+    output_format: str | None,
+    dry_run: str,
+    yes: bool,
+    wait: bool,
+    timeout: str | None,
+    catalog: str | None,
+    managed: ManagedBy,
+    target: Target,
+) -> None:
+    """Change the number of replicas of a set, or say why that of nodes of a Workspace stays."""
     check_manager(managed)
+    option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
     if output_format is not None:
         option_values.output_format(output_format, ("yaml", "json", "name"))
-    plain = option_values.workspace_name(name)
-    asyncio.run(_scale(target, plain, count, output_format, managed))
+    timeout_s = option_values.duration_s(timeout) if timeout else None
+    known, asked = catalog_file.read(catalog), parse_name(name)
+    how = RolloutOptions(dry_run, output_format, yes, wait, timeout_s, catalog=known, managed=managed)
+    try:
+        asyncio.run(_scale(target, asked, count, how))
+    except KeyboardInterrupt:
+        look = Command("kaitoctl status", str(asked), *target.in_namespace)
+        raise Interrupted("interrupted", hint=target.text(look)) from None
 
 
-async def _scale(
-    target: Target, name: str, count: int, output_format: str | None, managed: ManagedBy
-) -> None:
+async def _scale(target: Target, asked: Named, count: int, how: RolloutOptions) -> None:
     async with connected(target) as client:
-        live = await workspace_named(client, name)
-        key = key_of(live)
+        found = await workspace_or_set(client, asked)
+        if not isinstance(found, dict):
+            await _scale_set(client, target, found, count, how)
+            return
+        live, key = found, key_of(found)
         goal = {**live, "resource": {**(live.get("resource") or {}), "count": count}}
-        if output_format is not None:  # to be applied once this one is gone
+        if count < 1:
+            raise InputError(f"Workspace {key}: --count {count}: it needs at least one node")
+        if how.output is not None:  # to be applied once this one is gone
             version = str(live["apiVersion"]).rpartition("/")[2]
-            output.objects([convert.convert(goal, version).workspace], output_format)
+            output.objects([convert.convert(goal, version).workspace], how.output)
             return
         if node_check.required_nodes(live) == count:
             output.report_write(live, None, "unchanged")
             return
-        setting = await setting_of(client, managed, is_sandbox=target.sandbox)
+        setting = await setting_of(client, how.managed, is_sandbox=target.sandbox)
         problems, _ = planning.problems(goal, setting, live)
         where, file = (key.name, "-n", key.namespace), f"{key.name}.yaml"
         printing = Command("kaitoctl scale", *where, "--count", str(count), "-o", "yaml")
@@ -59,3 +87,24 @@ async def _scale(
             + Command("kaitoctl apply -f", file)
             + "; delete and apply say first what they cost",
         )
+
+
+async def _scale_set(client: Client, target: Target, fleet: Fleet, count: int, how: RolloutOptions) -> None:
+    live = fleet.inference_set
+    goal = {**live, "spec": {**live["spec"], "replicas": count}}
+    if how.output is not None:
+        output.objects([without_managed_fields(goal)], how.output)
+        return
+    if fleet.wanted == count:
+        output.report_write(live, None, f"unchanged{how.suffix}")
+        return
+    if rollout_surge.is_scaled_by_others(live):
+        output.warning(f"an autoscaler writes the replicas of InferenceSet {fleet.key}, and may undo this")
+    output.step(f"InferenceSet {fleet.key}: {fleet.wanted} -> {count} replicas")
+    if how.dry_run == "client":
+        output.report_write(goal, None, f"scaled{how.suffix}")
+        return
+    patch = {"spec": {"replicas": count}}
+    await rollout_set.write(
+        client, target, fleet, patch, how, words="scaled", question="Continue?", is_scale=True
+    )

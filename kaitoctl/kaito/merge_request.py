@@ -127,7 +127,7 @@ def intent(live: Object, goal: Object, manager: str) -> Object:
 
 
 def asked_of(workspace: Object) -> Object:
-    """What a person means by the Workspace: what it asks for, its labels and annotations."""
+    """What a person means by a Workspace or a set: what it asks for, its labels and annotations."""
     labels = labels_of(workspace)
     annotations = {key: value for key, value in annotations_of(workspace).items() if key != _LAST_APPLIED}
     metadata: Object = {}
@@ -135,7 +135,7 @@ def asked_of(workspace: Object) -> Object:
         metadata["labels"] = labels
     if annotations:
         metadata["annotations"] = annotations
-    parts = {part: workspace[part] for part in revisions.PARTS if workspace.get(part) is not None}
+    parts = {part: workspace[part] for part in (*revisions.PARTS, "spec") if workspace.get(part) is not None}
     return {**parts, **({"metadata": metadata} if metadata else {})}
 
 

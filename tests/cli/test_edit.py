@@ -119,6 +119,7 @@ def test_an_edit_that_cannot_be(sandbox_shell: Shell, editor: str, words: str) -
 def test_an_editor_that_always_errs_comes_to_an_end(served: Served) -> None:
     done = edit(served, replacing(("^kind:", "kind: kind:")), code=2)
     assert "is refused" in done.stderr or "the file" in done.stderr
+    assert "kaitoctl delete" not in done.stderr, "it is not for want of a new one"
 
 
 def test_an_empty_file_writes_nothing(served: Served) -> None:
@@ -202,3 +203,75 @@ def test_get_is_status(served: Served) -> None:
     where = ("-n", served.namespace, "-o", "json")
     both = [served.shell.kaitoctl(word, served.name, *where).stdout for word in ("get", "status")]
     assert both[0].split('"conditions"')[0] == both[1].split('"conditions"')[0]
+
+
+# --- sets --------------------------------------------------------------------------------------------------
+
+PHIS = "inferenceset/phis"
+
+
+@pytest.fixture
+def phis(shell: Shell, namespace: str) -> Served:
+    """A set of one replica that serves."""
+    options = ("--preset", "phi-4-mini-instruct", "--instance-type", "Standard_NC24ads_A100_v4")
+    create = ("create", "inference-set", "phis", *options, "--replicas", "1", "--yes", "-n", namespace)
+    shell.kaitoctl(*create, "--timeout", "90s")
+    return Served(shell, namespace, "phis")
+
+
+def test_a_set_is_scaled_with_what_is_bought_and_what_goes_said_first(phis: Served) -> None:
+    shell, where = phis.shell, ("-n", phis.namespace, "--timeout", "90s")
+    planned = shell.kaitoctl("scale", "phis", "--replicas", "2", *where, "--dry-run", "server")
+    assert "nodes asked for: 1 Standard_NC24ads_A100_v4 node" in planned.stderr
+    asked = shell.kaitoctl("scale", "phis", "--replicas", "2", *where, code=2)
+    assert "hint: add --yes" in asked.stderr
+    assert len(shell.names("workspaces", "-n", phis.namespace)) == 1, "nothing was written yet"
+    done = shell.kaitoctl("scale", "phis", "--replicas", "2", *where, "--yes")
+    assert done.stdout == "inferenceset.kaito.sh/phis scaled\n"
+    assert "2 of 2 replicas ready" in done.stderr
+    assert shell.kaitoctl("scale", PHIS, "--replicas", "2", *where).stdout.endswith(" unchanged\n")
+    down = shell.kaitoctl("scale", PHIS, "--replicas", "0", *where, "--yes")
+    assert down.stderr.count("released: Workspace phis-") == 2
+    assert shell.names("workspaces", "-n", phis.namespace) == []
+    shown = shell.kaitoctl("scale", PHIS, "--replicas", "3", *where, "-o", "json").stdout
+    assert json.loads(shown)["spec"]["replicas"] == 3
+    assert shell.get("inferenceset", "phis", "-n", phis.namespace)["spec"]["replicas"] == 0, "printed alone"
+
+
+def test_a_set_is_edited_judged_announced_and_followed(phis: Served) -> None:
+    shell, where = phis.shell, ("-n", phis.namespace)
+    assert "nothing was changed" in edit(phis, "true").stderr
+    refused = edit(phis, replacing(("name: phi-4-mini-instruct", "name: phi-9")), code=2).stderr
+    assert "the InferenceSet is refused" in refused and "phi-9" in refused and "delete" not in refused
+    Path(refused.split("kaitoctl apply -f ")[1].split()[0]).unlink()
+    adapters = replacing(("preset:", ADAPTERS.replace("\\n", "\\n    ")))
+    done = edit(phis, adapters, code=2)
+    assert "1 pod restarts" in done.stderr and "the edited InferenceSet is in " in done.stderr
+    Path(done.stderr.split("the edited InferenceSet is in ")[1].strip()).unlink()
+    done = edit(phis, adapters, "--yes")
+    assert done.stdout == "inferenceset.kaito.sh/phis edited\n"
+    (replica,) = shell.get("workspaces", *where)["items"]
+    assert replica["inference"]["adapters"][0]["source"]["name"] == "style"
+    assert "1 of 1 replicas ready" in done.stderr
+
+
+def test_a_set_whose_status_moves_is_edited_and_one_that_somebody_changes_is_not(
+    phis: Served, tmp_path: Path
+) -> None:
+    """Both while the editor is open."""
+    config = tmp_path / "kubeconfig"
+    config.write_text(phis.shell.kubectl("config", "view", "--raw"))
+    words = ("patch", "inferenceset", "phis", "-n", phis.namespace, "--type=merge", "-p")
+    status = ('{"status": {"replicas": 7}}', "--subresource=status")
+    note = 's/^metadata:/metadata:\\n  annotations:\\n    note: "x"/'
+    for meanwhile, change, code in (
+        (status, note, 0),
+        (('{"metadata": {"labels": {"by": "them"}}}',), "s/note:/other:/", 2),
+    ):
+        patch = shlex.join(["kubectl", "--kubeconfig", str(config), *words, *meanwhile])
+        script = tmp_path / f"editor{code}"
+        script.write_text(f'#!/bin/sh\n{patch} >/dev/null\nsed -i -e {shlex.quote(change)} "$1"\n')
+        script.chmod(0o755)
+        done = edit(phis, str(script), "--yes", "--no-wait", code=code)
+    assert "InferenceSet" in done.stderr and "was changed by somebody else meanwhile" in done.stderr
+    Path(done.stderr.split("the edited InferenceSet is in ")[1].strip()).unlink()

@@ -61,7 +61,7 @@ def test_what_is_about_one_names_its_sets(shell: Shell, roles: None, command: st
 
 @pytest.mark.parametrize(
     "command",
-    ["restart", "edit", "list-adapters", "add-adapter --name x --image r.io/x:1", "remove-adapter --name x"],
+    ["restart", "list-adapters", "add-adapter --name x --image r.io/x:1", "remove-adapter --name x"],
 )
 def test_what_changes_one_workspace_says_that_a_name_is_a_sets(
     shell: Shell, roles: None, command: str
@@ -69,7 +69,7 @@ def test_what_changes_one_workspace_says_that_a_name_is_a_sets(
     first, *more = command.split()
     done = shell.kaitoctl(first, "duo-prefill", *more, "-n", NAMESPACE, code=4)
     assert f"{NAMESPACE}/duo-prefill is an InferenceSet, and this changes one Workspace" in done.stderr
-    assert "kubectl edit inferenceset duo-prefill" in done.stderr
+    assert "kaitoctl edit inferenceset/duo-prefill" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["duo", "multiroleinference/duo"])
@@ -115,6 +115,21 @@ def test_a_list_has_it_with_its_parts(shell: Shell, roles: None) -> None:
     assert [one["name"] for one in both["inferenceSets"]] == ["duo-prefill"]
     done = shell.kaitoctl("status", "-n", NAMESPACE, "-w", "--timeout", "3s", code=124)
     assert f"MultiRoleInference {NAMESPACE}/duo  Progressing" in done.stdout
+
+
+def test_one_of_which_nothing_else_exists_is_listed(shell: Shell) -> None:
+    """As where its controller is off, which is KAITO's default."""
+    shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "roles-alone"}})
+    shell.apply({**ROLES, "metadata": {"name": "alone", "namespace": "roles-alone"}})
+    (row,) = [
+        line
+        for line in shell.kaitoctl("status", "-n", "roles-alone").stdout.splitlines()
+        if line.startswith("alone ")
+    ]
+    assert row.split()[1:4] == ["Progressing", "-", "-"]
+    for name in ("mri/alone", "multiroleinference.kaito.sh/alone"):
+        assert "alone" in shell.kaitoctl("status", name, "-n", "roles-alone").stdout
+    shell.kubectl("delete", "namespace", "roles-alone", "--wait=false")
 
 
 def family(shell: Shell, name: str, **metadata: Any) -> None:

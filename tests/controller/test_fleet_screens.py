@@ -105,7 +105,7 @@ def test_a_canary_and_a_walk_that_restart_replicas_have_not_failed(by_kaito: boo
     world.settle()
     fleet = seen(world, by_kaito=by_kaito)
     assert (fleet.state, ends(fleet)) == ("Mixed", True)
-    assert ("kaitoctl rollout fleet phis" if by_kaito else "kubectl edit inferenceset phis") in hint(fleet)
+    assert ("kaitoctl rollout fleet phis" if by_kaito else "kaitoctl edit inferenceset/phis") in hint(fleet)
 
 
 def test_over_the_failure_budget_the_replica_is_named_once_and_both_ways_on(
@@ -133,7 +133,7 @@ def test_a_set_that_is_refused_is_not_waited_for() -> None:
     world.settle()
     fleet = seen(world)
     assert (fleet.state, ends(fleet)) == ("Mixed", True)
-    assert hint(fleet) == "kubectl edit inferenceset phis -n default changes that"
+    assert hint(fleet) == "kaitoctl edit inferenceset/phis -n default changes that"
     world.apply(inference_set(3))
     assert not ends(seen(world)), "the refusal was of the generation before"
 

@@ -207,7 +207,7 @@ def fleet_of(
 def way_out(fleet: Fleet) -> tuple[Command, str] | None:
     """What gets a set further which gets no further by itself: the command, and what it does."""
     name, space = fleet.key.name, fleet.key.namespace
-    edit = Command("kubectl edit inferenceset", name, "-n", space), " changes that"
+    edit = Command("kaitoctl edit", f"inferenceset/{name}", "-n", space), " changes that"
     if fleet.is_leaving or not fleet.trouble:
         return None
     if fleet.refusal:
