@@ -6,6 +6,7 @@ real control plane (measured 2026-11-28). The objects are ours for that generati
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from kaitoctl.kaito.desired import Settings, desired, with_node_count
@@ -128,9 +129,13 @@ def status(
     return made
 
 
-def objects_of(workspace: Object) -> list[Object]:
+def objects_of(workspace: Object, provisioner: str = KAITO.provisioner) -> list[Object]:
     """Its Services and its StatefulSet."""
-    made = desired(with_node_count(workspace, KAITO), gpus=1, settings=KAITO)
+    settings = replace(KAITO, provisioner=provisioner)
+    made = desired(with_node_count(workspace, settings), gpus=1, settings=settings)
     owner = {"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "name": "big", "controller": True}
     owned = {"ownerReferences": [{**owner, "uid": workspace["metadata"]["uid"]}]}
-    return [{**item, "kind": kind.kind, "metadata": {**item["metadata"], **owned}} for kind, item in made]
+    return [
+        {**item, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {**item["metadata"], **owned}}
+        for kind, item in made
+    ]

@@ -111,7 +111,7 @@ def _model_facts(model: Model, known: Catalog) -> dict[str, str]:
         "KAITO": catalog_lookup.served(model, known),
         "Aliases": ", ".join(model.aliases),
         "License": model.license,
-        "Gated": "yes: set presetOptions.modelAccessSecret, a Secret with HF_TOKEN" if model.gated else "no",
+        "Gated": "yes: --set model_access_secret=NAME, a Secret with HF_TOKEN" if model.gated else "no",
         "Task": model.task,
         "Architecture": ", ".join(model.architectures),
         "Weights": f"{model.weights_gib:g} GiB" + (f", {model.quantization}" if model.quantization else ""),

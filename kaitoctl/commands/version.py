@@ -12,7 +12,7 @@ from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, ExitCode, KaitoctlError
 from kaitoctl.kaito import api, installation
-from kaitoctl.kaito.validation.releases import nearest
+from kaitoctl.kaito.validation.releases import IN_ORDER, nearest
 from kaitoctl.kube.objects import DEPLOYMENT
 from kaitoctl.kube.request import Request
 from kaitoctl.screens import output
@@ -94,7 +94,7 @@ def _skew(answer: Object) -> Any:
     if found and int(found[1]) > NEWEST:
         yield f"Kubernetes {version} is newer than 1.{NEWEST}, the newest that kaitoctl was tested with"
     for one in answer["controllers"] or ():
-        if one["kind"] == "KAITO" and one["version"] and nearest(one["version"]) is None:
+        if one["kind"] == "KAITO" and one["version"] and not _is_known(one["version"]):
             yield f"KAITO {one['version']} is not known: it is judged by the nearest release; update kaitoctl"
         if one["kind"] == "kaitoctl" and one["version"] and one["version"] != __version__:
             yield f"the controller is kaitoctl {one['version']}, this is {__version__}: update the older one"
@@ -102,6 +102,13 @@ def _skew(answer: Object) -> Any:
     if versions and not set(versions) & set(api.VERSIONS):
         known = " and ".join(api.VERSIONS)
         yield f"Workspaces are served as {', '.join(versions)}; kaitoctl supports {known}"
+
+
+def _is_known(version: str) -> bool:
+    """Whether a release of KAITO is of a minor version that was measured or read."""
+    found = re.match(r"v?(\d{1,4})\.(\d{1,4})", version)
+    newest = IN_ORDER[-1].since[:2]
+    return found is not None and nearest(version) is not None and (int(found[1]), int(found[2])) <= newest
 
 
 def _lines(found: Object) -> Any:

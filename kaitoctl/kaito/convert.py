@@ -285,7 +285,6 @@ class _Reader:
                 f"v1alpha1 fills in {filled}, which also decides how many GPUs each pod asks for; name the "
                 "type of your nodes",
             )
-        title = self._kaito if self._is_named else "KAITO up to v0.4"
         for use in ("inference", "tuning"):
             name = dig(made, use, "preset", "name")
             if not isinstance(name, str):
@@ -294,9 +293,10 @@ class _Reader:
             if self._is_named:
                 has = is_preset_name(self._release, name, self._known)
             if not has:
-                yield Remark(
-                    f"{use}.preset.name", f"{title} has no preset {name[:80]!r}", self._listing("models")
-                )
+                since = served_by(name, self._known)[:1]
+                title = self._kaito if self._is_named else f"KAITO before {since[0]}" if since else "KAITO"
+                words = f"{title} has no preset {name[:80]!r}"
+                yield Remark(f"{use}.preset.name", words, self._listing("models"))
 
 
 # --- which version -----------------------------------------------------------------------------------------

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from cli.test_run_controller import CREATE, Wait, bare, controller
-from kaito_wrote import LOST_UPDATE, NO_SIZE, status
+from kaito_wrote import LOST_UPDATE, NO_SIZE, model, objects_of, status
 from shell import BIN, Shell
+
+from kaitoctl.kube.objects import dig
 
 __all__ = ["bare"]
 
@@ -57,11 +59,32 @@ def cluster(bare: Shell) -> Iterator[Shell]:
     bare.kubectl("delete", "deployment", "workspace", "-n", NAMESPACE, "--ignore-not-found")
 
 
+def ours(shell: Shell) -> dict[str, str]:
+    """What our controller could have written: Workspaces, what it makes of them, Leases and Events."""
+    asked = ("-A", "-o", "json", "--show-managed-fields")
+    kinds = "workspaces,statefulsets,deployments,services,controllerrevisions,leases,events"
+    return {
+        f"{item['kind']} {item['metadata']['namespace']}/{item['metadata']['name']}": writer.get("time", "")
+        for item in json.loads(shell.kubectl("get", kinds, *asked))["items"]
+        for writer in item["metadata"].get("managedFields") or ()
+        if writer["manager"].startswith("kaitoctl")
+    }
+
+
 @pytest.mark.parametrize("option", [[], ["--dry-run"], ["--no-leader-elect"]])
 def test_it_does_not_start_beside_kaito(cluster: Shell, option: list[str]) -> None:
     install(cluster, 1)
-    with controller(cluster, *option) as process:
-        out, err = process.communicate(timeout=60)
+    waits = cluster.kaitoctl(*CREATE, "--dry-run=client", "-o", "json").stdout
+    (cluster.home / "waits.json").write_text(waits)
+    cluster.kubectl("apply", "-f", str(cluster.home / "waits.json"))
+    before = ours(cluster)
+    try:
+        with controller(cluster, *option) as process:
+            out, err = process.communicate(timeout=60)
+        assert ours(cluster) == before, "it has written where KAITO lives"
+        assert "status" not in cluster.get("workspace", "w")
+    finally:
+        cluster.kubectl("delete", "workspace", "w")
     assert process.returncode == 2, err
     assert out == ""
     assert f"KAITO 0.4.6: Deployment {NAMESPACE}/workspace" in err
@@ -213,3 +236,78 @@ def test_each_command_ends_right_on_what_kaito_v0_12_writes(cluster: Shell, wait
         process.kill()
         process.communicate()
         cluster.kubectl("delete", "workspace", "big", "--ignore-not-found", "--wait=false")
+
+
+def test_an_adapter_that_comes_later_is_followed_to_its_end_beside_kaito_v0_12(
+    cluster: Shell, wait_until: Wait
+) -> None:
+    """KAITO copies its files and leaves the command as it was: said before anything is written."""
+    if "KAITOCTL_SANDBOX" not in cluster.cluster:
+        pytest.skip("a node of the sandbox runs its pod")
+    here: dict[str, Any] = {"KUBECONFIG": cluster.kubeconfig, "KAITOCTL_SANDBOX": ""}
+    own = model(resource={"labelSelector": {"matchLabels": {"apps": "beside"}}})
+    own["metadata"] = {"name": "big", "namespace": "default"}
+    own["inference"] = {"preset": {"name": "phi-4-mini-instruct"}}
+
+    def write(kind: str, **body: Any) -> None:
+        (cluster.home / f"{kind}.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", **body}))
+        cluster.kubectl("apply", "-f", str(cluster.home / f"{kind}.json"))
+
+    def makes(generation: int, workspace: Any) -> None:
+        """What KAITO makes: of a workload that exists it changes files and volumes alone."""
+        made = objects_of({**workspace, "metadata": {**workspace["metadata"], "uid": uid}}, "byo")
+        command = dig(made[-1], "spec", "template", "spec", "containers", 0)
+        command["command"] = [word.replace(" --enable-lora", "") for word in command["command"]]
+        write("made", items=made)
+        patch = {"status": status(serves=True, measured="", target=1)}
+        for item in patch["status"]["conditions"]:
+            item["observedGeneration"] = generation
+        ready = (
+            "get",
+            "statefulset",
+            "big",
+            "-o",
+            "jsonpath={.status.readyReplicas}/{.status.updatedReplicas}",
+        )
+        wait_until(lambda: cluster.kubectl(*ready) == "1/1")
+        cluster.kubectl(
+            "patch", "workspace", "big", "--subresource=status", "--type=merge", "-p", json.dumps(patch)
+        )
+
+    try:
+        cluster.kaitoctl(
+            "sandbox",
+            "node",
+            "add",
+            "beside",
+            "--instance-type",
+            "Standard_NC24ads_A100_v4",
+            "--label",
+            "apps=beside",
+        )
+        write("asked", items=[own])
+        uid = cluster.get("workspace", "big")["metadata"]["uid"]
+        makes(1, own)
+        assert json.loads(cluster.kaitoctl("why", "big", "-o", "json", **here).stdout)["cause"] is None
+        add = ("add-adapter", "big", "--name", "style", "--image", "registry.example/style:1", "--yes")
+        said = ("--target-version", "v0.12", "--timeout", "60s")
+        process = subprocess.Popen(
+            [str(BIN / "kaitoctl"), *add, *said],
+            env={**cluster.env, **here},
+            cwd=cluster.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: cluster.get("workspace", "big")["metadata"]["generation"] == 2)
+        assert process.poll() is None, process.communicate()
+        makes(2, cluster.get("workspace", "big"))
+        _, err = process.communicate(timeout=90)
+        assert process.returncode == 0, err
+        assert "vLLM runs without --enable-lora" in err
+        listed = json.loads(cluster.kaitoctl("list-adapters", "big", "-o", "json", **here).stdout)
+        (row,) = listed
+        assert (row["name"], row["loaded"]) == ("style", None), "a simulated pod loads nothing"
+    finally:
+        cluster.kubectl("delete", "workspace", "big", "--ignore-not-found")
+        cluster.kubectl("delete", "statefulset,service", "-l", "kaito.sh/workspace=big")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kaitoctl.commands.version import _skew
 from kaitoctl.kaito import catalog, estimate, validation
 from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS
@@ -392,6 +393,27 @@ def test_each_release_counts_nodes_by_its_own_sizes(
         model = releases.as_of(version, catalog.SHIPPED).model(name)
         assert model is not None
         assert estimate.estimated_nodes(model, Shape(gpus, memory_gib)) == expected, version
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [
+        ("0.12.0", True),
+        ("v0.12.7", True),
+        ("0.9.4", True),
+        ("0.13.0", False),
+        ("1.0.0", False),
+        ("0.2.0", False),
+    ],
+)
+def test_version_says_which_kaito_is_newer_than_what_was_read(version: str, known: bool) -> None:
+    answer = {
+        "server": {"version": "v1.37.0"},
+        "controllers": [{"kind": "KAITO", "version": version}],
+        "crd": {"versions": []},
+    }
+    said = [words for words in _skew(answer) if words.startswith("KAITO")]
+    assert bool(said) != known, said
 
 
 def test_what_users_bring_stays_over_the_sizes_of_a_release() -> None:

@@ -80,6 +80,8 @@ class Share:
             self._taken[name] = key_of(workspace)
         words = [f"KAITO counts node {name}, which {self._taken[name]} of this plan gets" for name in doubled]
         words += [f"KAITO counts node {name}, where its pod cannot run" for name in verdict.taken_unusable]
+        if verdict.refusal:
+            words.append(f"KAITO counts no nodes for it: {verdict.refusal}")
         if rules.is_byo and not verdict.enough:
             words.append(
                 f"{verdict.missing} more {node_check.plural('node', verdict.missing)}: KAITO makes none"
