@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from itertools import takewhile
 from types import FrameType
 from typing import Any
 
@@ -105,9 +106,18 @@ _ELSEWHERE = {
     "wait": "`kaitoctl rollout status NAME --timeout DURATION`",
     "port-forward": "`kaitoctl endpoint NAME --type port-forward`",
     "top": "`kaitoctl nodes`",
+    "exec": "`kubectl exec`; `kaitoctl status NAME` names the pods",
+    "run": "`kaitoctl create workspace NAME`",
+    "expose": "`kaitoctl endpoint NAME`",
+    "patch": "`kaitoctl edit NAME`",
+    "replace": "`kaitoctl edit NAME`",
+    "label": "`kaitoctl edit NAME`",
+    "annotate": "`kaitoctl edit NAME`",
+    "list": "`kaitoctl status`",
     "create-workspace": "`kaitoctl create workspace NAME`",
 }
 """What people type who come from kubectl, and what does it here."""
+_KINDS = frozenset({"workspace", "workspaces", "wk", "wks", "inferenceset", "inferencesets"})
 _COMMANDS = {name: text for commands in _GROUPS.values() for name, text in commands.items()}
 
 
@@ -135,6 +145,16 @@ def _said_as_all_others() -> Iterator[None]:
         raise InputError(words, problems=[" ".join(ctx.get_usage().split())], hint=hint) from None
 
 
+def _kinds_joined(args: list[str]) -> list[str]:
+    """`get workspaces` is `get`, and `get workspace a` is `get workspace/a`: as kubectl has it."""
+    at = args.index("get") + 1 if "get" in args else len(args)
+    if at >= len(args) or args[at] not in _KINDS:
+        return args
+    names = list(takewhile(lambda word: not word.startswith("-"), args[at + 1 :]))
+    joined = [name if "/" in name else f"{args[at]}/{name}" for name in names]
+    return [*args[:at], *joined, *args[at + 1 + len(names) :]]
+
+
 class _LazyGroup(typer.core.TyperGroup):
     """Imports and builds a command when it is asked for, so that no command pays for the others."""
 
@@ -152,7 +172,7 @@ class _LazyGroup(typer.core.TyperGroup):
         invocation.begin()
         if args[:1] == ["help"]:  # as kubectl, flux and uv have it
             args = [*args[1:], "--help"]
-        path, arguments = global_options.rearranged(self, ctx, args)
+        path, arguments = global_options.rearranged(self, ctx, _kinds_joined(args))
         if path:
             # Names are completed by the same defaults; a file that is not as it must be is not said then.
             with suppress(*[InputError] * ctx.resilient_parsing):

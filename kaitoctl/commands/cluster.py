@@ -50,8 +50,10 @@ async def connected(
             raise InputError(f"--kubeconfig {kubeconfig}: that is a folder, not a file")
         raise InputError(f"--kubeconfig {kubeconfig}: there is no such file")
     if target.sandbox:
-        if target.kubeconfig or target.context or invocation.names_server():
-            raise InputError("--sandbox and another option name two clusters; give one of them")
+        others = [name for name in ("kubeconfig", "context") if getattr(target, name)]
+        if others := [*(f"--{name}" for name in others), *invocation.server_options()]:
+            hint = "give one of them; $KAITOCTL_SANDBOX says --sandbox, too"
+            raise InputError(f"--sandbox excludes {' and '.join(others)}", hint=hint)
         from kaitoctl.commands import sandbox_process
 
         kubeconfig = await sandbox_process.ensure_up(target.sandbox_name)

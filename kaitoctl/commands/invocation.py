@@ -117,9 +117,11 @@ def overrides() -> Overrides:
     )
 
 
-def names_server() -> bool:
-    """Whether the command line says which server, or who we are there."""
-    return bool(_given.keys() & {*CLUSTER_KEYS, "cluster_name", "user_name", "token", "client_certificate"})
+def server_options() -> list[str]:
+    """The options of the command line that say which server, or who we are there."""
+    names = _given.keys() & {*CLUSTER_KEYS, "cluster_name", "user_name", "token", "client_certificate"}
+    spelt = {"cluster_name": "cluster", "user_name": "user"}
+    return sorted(f"--{spelt.get(name, name).replace('_', '-')}" for name in names)
 
 
 def words() -> tuple[str, ...]:

@@ -72,7 +72,8 @@ async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -
         what = "there is no Workspace, no InferenceSet and no ConfigMap in it"
         raise InputError(f"{files}: {what}{beside}", hint=hint)
     for one in skipped:
-        output.note(f"{one.source}: {one.kind} {one.key.name} is skipped")
+        what = f"{one.kind} {one.key.name}".strip()
+        output.note(f"{one.source}: {what} is skipped")
     meant.sort(key=lambda one: _KINDS.index(one.kind) if one.kind in _KINDS else 0)
     world = await plan_world.observe_world(
         client,

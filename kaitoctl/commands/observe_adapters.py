@@ -95,7 +95,8 @@ async def _say_what_is_there(client: Client, error: ApiError, kind: Kind, key: O
     except ApiError:
         return
     if fleet is None:
-        error.hint = (await cluster.no_such(client, kind, key)).hint
+        unknown = await cluster.no_such(client, kind, key)
+        error.message, error.hint = unknown.message, unknown.hint
         return
     error.message = f"{key} is an InferenceSet, and this changes one Workspace"
     edit = Command("kaitoctl edit", f"inferenceset/{key.name}", "-n", key.namespace)

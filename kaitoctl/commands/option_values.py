@@ -193,7 +193,9 @@ def output_format(value: str, choices: Sequence[str]) -> None:
 
         output_templates.check(value)
         return
-    one_of(value, choices, option="--output")
+    if value not in choices:
+        every = [*choices, *(["jsonpath=...", "custom-columns=..."] if "json" in choices else [])]
+        one_of(value, every, option="--output")
 
 
 def is_structured(value: str) -> bool:

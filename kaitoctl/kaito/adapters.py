@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, validation
 from kaitoctl.kaito.validation import OWN, Problem, Setting
@@ -189,7 +189,9 @@ def _missing(name: str, known: Sequence[str]) -> InputError:
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}" if known else ""
+    hint: Advice = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    if not known:
+        hint = "it has none; " + Command("kaitoctl add-adapter NAME") + " adds one"
     return InputError(f"there is no adapter {name[:80]!r}", hint=hint)
 
 

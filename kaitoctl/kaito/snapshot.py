@@ -124,6 +124,11 @@ class Snapshot:
         made = (*self.workloads, *self.jobs)
         return is_written_by_us(self.workspace or {}) or any(map(is_made_by_us, made))
 
+    @property
+    def written_at(self) -> str:
+        """When the spec was written last, RFC 3339; empty where the API server did not say."""
+        return managed_fields.written_at(self.workspace or {}, ("f:resource", "f:inference", "f:tuning"))
+
     def node(self, name: str) -> Object | None:
         """The node of this name, if it is among those seen."""
         return next((node for node in self.nodes if node["metadata"]["name"] == name), None)

@@ -187,10 +187,10 @@ def title(workspace: Object, verdict: node_check.Verdict | None = None) -> str:
 
 
 def _began(workspace: Object, seen: Snapshot) -> str:
-    """When the newest pod was made, or before that the Workspace: from then on its budget counts."""
+    """When the newest pod was made, or before that the spec was written: from then on its budget counts."""
     pods = current_pods(workspace, seen)
     moments = [creation_time_of(pod) for pod in pods]
-    return max(moments, default="") or creation_time_of(workspace)
+    return max(moments, default="") or seen.written_at or creation_time_of(workspace)
 
 
 def _conditions(workspace: Object) -> Iterable[Condition]:

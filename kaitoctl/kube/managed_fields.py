@@ -13,7 +13,7 @@ Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from kaitoctl.kube.objects import Object, dig
@@ -127,6 +127,19 @@ def last_writer(obj: Object, *path: str) -> Writer | None:
         if dig(entry, "fieldsV1", *path) is not None
     ]
     return max(found, key=lambda writer: writer.time, default=None)
+
+
+def written_at(obj: Object, fields: Collection[str]) -> str:
+    """When somebody last wrote an object of which they own one of these fields; empty when nobody says.
+
+    Args:
+        obj: as the API server has it.
+        fields: at its root, such as `f:spec`.
+    """
+    entries = (obj.get("metadata") or {}).get("managedFields") or ()
+    spec = (one for one in entries if not one.get("subresource"))
+    own = [one for one in spec if not {*fields}.isdisjoint(one.get("fieldsV1") or ())]
+    return max((str(one.get("time") or "") for one in own), default="")
 
 
 def owners(obj: Object, *path: str, subresource: str | None = None) -> set[str]:

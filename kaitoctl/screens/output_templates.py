@@ -200,7 +200,9 @@ def order(expression: str, items: Sequence[Any]) -> list[int]:
     Raises:
         InputError: the expression is no JSONPath, or finds nothing in any item.
     """
-    path = expression.strip().strip("{}")
+    path = expression.strip().removeprefix("{").removesuffix("}")
+    if not path or set(path) & set("{}"):
+        raise InputError(f"--sort-by {expression!r} names no field", hint="such as --sort-by .name")
 
     def rank(at: int) -> tuple[int, float, str]:
         values = find(path, items[at])

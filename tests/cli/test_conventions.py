@@ -168,6 +168,20 @@ def test_several_names_are_shown_and_a_missing_one_is_said(listed: Shell) -> Non
     assert "Workspace conventions/pear not found" in both.stderr
 
 
+def test_get_takes_a_kind_and_names_as_kubectl_does(listed: Shell) -> None:
+    def names(*arguments: str) -> list[str]:
+        return listed.kaitoctl(*arguments, "-o", "name").stdout.split()
+
+    every = names("get", "-n", NAMESPACE)
+    assert len(every) > 1 and names("get", "workspaces", "-n", NAMESPACE) == every
+    assert names("-n", NAMESPACE, "get", "wk") == every
+    assert names("get", "workspace", "zebra", "-n", NAMESPACE) == ["workspace.kaito.sh/zebra"]
+    assert names("get", "wk", "workspace/zebra", "apple", "-n", NAMESPACE) == [
+        "workspace.kaito.sh/apple",
+        "workspace.kaito.sh/zebra",
+    ]
+
+
 def test_several_names_are_explained_and_a_missing_one_is_said(listed: Shell) -> None:
     where = ("-n", NAMESPACE)
     code = listed.run(str(BIN / "kaitoctl"), "why", "apple", *where).returncode
@@ -251,7 +265,11 @@ def test_q_leaves_results_warnings_and_errors(offline: Shell) -> None:
     assert "error:" in offline.kaitoctl("-q", "explain", "nonsense", code=2).stderr
 
 
-@pytest.mark.parametrize("verb", ["get", "describe", "edit", "scale", "wait", "top"])
+@pytest.mark.parametrize(
+    "verb",
+    ["get", "describe", "edit", "scale", "wait", "top", "exec", "run", "expose", "patch", "replace", "label",
+     "annotate", "list"],
+)  # fmt: skip
 def test_verbs_of_kubectl_name_the_command_here(offline: Shell, verb: str) -> None:
     from kaitoctl.cli.app import _COMMANDS
 

@@ -299,8 +299,12 @@ def test_nonsense_has_clear_answers(shell: Shell, namespace: str, apply: Apply) 
         (("undo", "w", "--to-revision", "-1"), 2, "numbered from 1"),
         (("undo", "w", "--to-revision", "x"), 2, "not a valid int"),
         (("undo", "w", "--dry-run", "maybe"), 2, "choose none, client or server"),
-        (("undo", "w", "-o", "xml"), 2, "choose yaml, json or name"),
-        (("history", "w", "-o", "xml"), 2, "choose table, wide, json, yaml or name"),
+        (("undo", "w", "-o", "xml"), 2, "choose yaml, json, name, jsonpath=... or custom-columns=..."),
+        (
+            ("history", "w", "-o", "xml"),
+            2,
+            "choose table, wide, json, yaml, name, jsonpath=...",
+        ),
         (("undo", "w", "--timeout", "soon"), 2, "is not a duration"),
         (("status", "w", "--timeout", "soon"), 2, "is not a duration"),
     ):

@@ -263,8 +263,11 @@ def test_ctrl_c_ends_with_130_and_the_cursor_comes_back(shell: Shell, namespace:
         (("status", "w", "-A"), "list Workspaces"),
         (("status", "w", "--record", "f"), "require -w"),
         (("status", "w", "-w", "-o", "yaml"), "no YAML"),
-        (("status", "-o", "nonsense"), "choose table, wide, json, yaml or name"),
-        (("why", "w", "-o", "nonsense"), "choose text, json, yaml, short or name"),
+        (
+            ("status", "-o", "nonsense"),
+            "choose table, wide, json, yaml, name, jsonpath=...",
+        ),
+        (("why", "w", "-o", "nonsense"), "choose text, json, yaml, short, name, jsonpath=..."),
         (("replay", "no-such-file"), "no-such-file"),
         *(
             ((command, "A B"), "does not name a Workspace")

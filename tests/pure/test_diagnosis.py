@@ -17,6 +17,7 @@ from kaitoctl.kaito import diagnosis, installation_codes, node_check
 from kaitoctl.kaito.diagnosis import diagnose, of_controller
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.node_check import codes as node_codes
+from kaitoctl.kaito.own_workloads import CONTROLLER
 from kaitoctl.kaito.snapshot import Named, Snapshot
 from kaitoctl.kaito.validation import codes as validation_codes
 from kaitoctl.kube.objects import Object, ObjectKey
@@ -372,6 +373,14 @@ def test_a_change_that_nobody_has_taken_up() -> None:
     found = diagnose(Snapshot(stale, (workload(ready=1),)), NOW)
     assert found.cause
     assert found.cause.code == "generation-not-observed"
+    assert found.cause.weight == "wait", "KAITO does not mark each generation that it has seen"
+    for seconds, weight in ((5, "wait"), (60, "fault")):
+        written = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        by_ours = {"manager": CONTROLLER, "operation": "Apply", "subresource": "status", "time": written}
+        by_user = {"manager": "x", "time": written, "fieldsV1": {"f:inference": {}}}
+        stale["metadata"]["managedFields"] = [by_ours, by_user]
+        cause = diagnose(Snapshot(stale, (workload(ready=1),)), NOW).cause
+        assert cause and cause.weight == weight
 
 
 def test_upstream_says_ready_while_the_pod_crashes() -> None:

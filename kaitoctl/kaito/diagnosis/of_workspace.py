@@ -33,6 +33,7 @@ from kaitoctl.kube.objects import (
 )
 
 _TAKEN_UP_WITHIN_S = 5.0
+_OBSERVED_WITHIN_S = 15.0
 _PASSES_WITHIN_S = 600.0
 _SILENT = (
     "check whether its pod crashes or lacks rights; "
@@ -233,8 +234,13 @@ def controller(case: Case) -> Iterator[Cause]:
             evidence,
             hint="check that the controller runs",
             command=Command("kaitoctl doctor"),
-            weight="fault" if case.seen.is_ours and here == () else "wait",
+            weight="fault" if case.seen.is_ours and (here == () or _is_overdue(case)) else "wait",
         )
+
+
+def _is_overdue(case: Case) -> bool:
+    """Whether a controller that marks each generation it has seen has had the time for this one."""
+    return case.age_s(case.seen.written_at) > _OBSERVED_WITHIN_S
 
 
 def _start(here: tuple[str, ...] | None) -> Advice:

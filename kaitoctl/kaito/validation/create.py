@@ -273,9 +273,8 @@ def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> It
         for machine in subject.setting.catalog.instance_types.values()
         if machine.cloud == cloud and machine.exists and subject.offers(machine)
     ]
-    hint = (
-        did_you_mean(name, (machine.name for machine in offered)) if known is None else _like(known, offered)
-    )
+    near = did_you_mean(name, (one.name for one in offered)) if known is None else _like(known, offered)
+    hint = near or Command("kaitoctl skus list") + " names those that it knows"
     shown = repr(name[:80])
     if subject.target == OWN or (by_prefix and not subject.has_estimator):
         message = f"{shown} is not in the catalog; whether the preset fits is not checked"
