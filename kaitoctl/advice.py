@@ -100,6 +100,16 @@ class Text(_Joining):
 Advice = str | Command | Text
 
 
+class Words(str):
+    """Advice for a screen, which still knows its commands: no line is broken inside of one.
+
+    Attributes:
+        commands: the command lines in it.
+    """
+
+    commands: tuple[str, ...] = ()
+
+
 def text(advice: Advice, flags: ClusterFlags = NO_FLAGS) -> str:
     """The advice as it is printed.
 
@@ -112,10 +122,13 @@ def text(advice: Advice, flags: ClusterFlags = NO_FLAGS) -> str:
     return "".join(part if isinstance(part, str) else part.line(flags) for part in advice.parts)
 
 
-def command_lines(advice: Advice, flags: ClusterFlags = NO_FLAGS) -> tuple[str, ...]:
-    """The commands in advice as they are printed, so that no line is broken inside of one."""
-    parts = () if isinstance(advice, str) else advice.parts
-    return tuple(part.line(flags) for part in parts if not isinstance(part, str))
+def on_screen(advice: Advice, flags: ClusterFlags = NO_FLAGS) -> str:
+    """As `text`, for a screen."""
+    if isinstance(advice, str):
+        return advice
+    found = Words(text(advice, flags))
+    found.commands = tuple(part.line(flags) for part in advice.parts if not isinstance(part, str))
+    return found
 
 
 def joined(between: str, several: Sequence[Advice]) -> Advice:

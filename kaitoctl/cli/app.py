@@ -106,7 +106,6 @@ _ELSEWHERE = {
     "wait": "`kaitoctl rollout status NAME --timeout DURATION`",
     "port-forward": "`kaitoctl endpoint NAME --type port-forward`",
     "top": "`kaitoctl nodes`",
-    "exec": "`kubectl exec`; `kaitoctl status NAME` names the pods",
     "run": "`kaitoctl create workspace NAME`",
     "expose": "`kaitoctl endpoint NAME`",
     "patch": "`kaitoctl edit NAME`",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl import __version__, packaged
-from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command, text
+from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command, on_screen, text
 from kaitoctl.commands import doctor_cluster, doctor_nodes, doctor_rights, doctor_webhooks, option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.doctor_check import (
@@ -86,7 +86,7 @@ def report(checks: Sequence[Check], flags: ClusterFlags = NO_FLAGS, *, short: bo
         said = f"{check.result}: {check.message}"
         blocks.append(Paragraph(check.message, mark=_MARKS[check.result], plain=said))
         if check.hint and check.result != "ok":
-            blocks.append(Paragraph(text(check.hint, flags), indent=4))
+            blocks.append(Paragraph(on_screen(check.hint, flags), indent=4))
     return [*blocks, *([BLANK] if blocks else []), _verdict(checks)]
 
 

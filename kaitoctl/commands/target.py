@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from kaitoctl.advice import Advice, ClusterFlags, text
+from kaitoctl.advice import Advice, ClusterFlags, on_screen
 from kaitoctl.commands import invocation
 
 
@@ -38,8 +38,8 @@ class Target:
         return ClusterFlags(ours + more, kubectl + more)
 
     def text(self, advice: Advice) -> str:
-        """Advice as it is printed: its commands reach this cluster."""
-        return text(advice, self.flags)
+        """Advice for a screen: its commands reach this cluster."""
+        return on_screen(advice, self.flags)
 
     @property
     def in_namespace(self) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ def _dumper() -> type[CSafeDumper]:
 
     Dumper.add_representer(dict, represent_map)
     Dumper.add_representer(str, represent_text)
+    Dumper.add_multi_representer(str, represent_text)  # advice still knows its commands
     return Dumper
 
 

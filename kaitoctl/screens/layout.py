@@ -38,7 +38,7 @@ class Paragraph:
     """A text of one line in a pipe; on a terminal wrapped between words.
 
     Args:
-        text: the words.
+        text: the words; no line is broken inside of a command that `advice.on_screen` has put among them.
         mark: a sign before it, on terminals only; the rest of the text hangs behind it.
         lead: words before it that count, such as `hint: `, in the style of the mark.
         indent: columns on the left.
@@ -46,7 +46,6 @@ class Paragraph:
         plain: other words for a pipe.
         most: columns of a line in a pipe, where the text is wrapped to them; 0 for one line.
         style: of the lead; of the whole text where there is neither lead nor mark.
-        whole: pieces of the text that no line is broken in, such as commands to paste.
     """
 
     text: str = ""
@@ -57,7 +56,6 @@ class Paragraph:
     plain: str | None = None
     most: int = 0
     style: str = ""
-    whole: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
+from kaitoctl.advice import NO_FLAGS, ClusterFlags, on_screen, text
 from kaitoctl.kaito.node_check import Finding, Gpus, NodeVerdict, Verdict
 from kaitoctl.kaito.node_check.sharing import Sharing
 from kaitoctl.kube.objects import Object
@@ -248,7 +248,7 @@ def _findings(node: NodeVerdict, findings: Iterable[Finding], flags: ClusterFlag
         code = f"[{finding.code}]" if finding.level == "fail" else f"[{finding.code}, warning]"
         yield Paragraph(f"{finding.message} {code}", indent=4)
         if finding.hint:
-            yield Paragraph(text(finding.hint, flags), indent=6)
+            yield Paragraph(on_screen(finding.hint, flags), indent=6)
         if finding.command:
             word = "fix" if finding.changes_node else "look"
             yield Command(text(finding.command, flags), lead=f"{word}: ", indent=6)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, command_lines, shortened, text
+from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, on_screen, shortened
 from kaitoctl.errors import Unread
 from kaitoctl.screens import layout
 from kaitoctl.screens.layout import STEERING, Difference, Paragraph, Table
@@ -410,19 +410,15 @@ def error(problem: KaitoctlError) -> None:
     shown = [Paragraph(problem.message, lead="error: ", style="red")]
     shown += [Paragraph(line, indent=2) for line in getattr(problem, "problems", ())]
     if problem.hint:
-        shown.append(_advised(problem.hint, problem.flags, lead="hint: ", style="dim"))
+        shown.append(Paragraph(on_screen(problem.hint, problem.flags), lead="hint: ", style="dim"))
     _show(shown, sys.stderr)
 
 
 def _narrate(mark: str, message: str, hint: Advice = "", flags: ClusterFlags = NO_FLAGS) -> None:
     shown = [Paragraph(message, mark=mark, plain=f"{mark} {message}")]
     if hint:
-        shown.append(_advised(hint, flags, indent=2))
+        shown.append(Paragraph(on_screen(hint, flags), indent=2))
     _show(shown, sys.stderr)
-
-
-def _advised(hint: Advice, flags: ClusterFlags, **looks: Any) -> Paragraph:
-    return Paragraph(text(hint, flags), whole=command_lines(hint, flags), **looks)
 
 
 def _write(stream: TextIO, text: str, end: str = "\n") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import command_lines, shortened, text
+from kaitoctl.advice import on_screen, shortened, text
 from kaitoctl.kaito.rollout import Phase
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.screens import layout
@@ -269,6 +269,5 @@ def _cause(shown: View) -> Iterator[Block]:
     if cause.command:
         yield Command(text(cause.command, shown.flags))
     elif cause.hint:
-        whole = command_lines(cause.hint, shown.flags)
-        yield Paragraph(text(cause.hint, shown.flags), indent=4, whole=whole)
+        yield Paragraph(on_screen(cause.hint, shown.flags), indent=4)
     yield Command(text(shown.more, shown.flags), lead="More: ", indent=2)

@@ -223,7 +223,7 @@ def _paragraph(block: Paragraph, width: int) -> Iterator[Text]:
     first.append(block.lead, block.style)
     style = "" if block.lead or block.mark else block.style
     text = visible(block.text)
-    for piece in map(visible, block.whole):
+    for piece in map(visible, getattr(block.text, "commands", ())):
         text = text.replace(piece, piece.replace(" ", _NO_BREAK))
     for number, line in enumerate(_lines(text, width - hang, first.cell_len - hang)):
         yield _whole_after(first if number == 0 else Text(" " * hang), line.replace(_NO_BREAK, " "), style)

@@ -32,6 +32,7 @@ CHANGES = {
     "kubectl rollout resume": "test_harms_nobody: the Workspace's own",
     "kubectl set selector": "test_harms_nobody: of a Service that reaches nobody",
     "kubectl create": "test_advice_helps: nothing that exists is touched",
+    "kaitoctl edit NAME": "judges what the editor leaves, and asks before it writes",
     "kubectl edit": "opens an editor: whoever uses it decides",
     "kubectl apply": "a CRD that is missing, or the reader's own manifest",
     "kubectl annotate workspace": "leaves the benchmark out; no pod restarts by it",

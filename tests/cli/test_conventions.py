@@ -267,7 +267,7 @@ def test_q_leaves_results_warnings_and_errors(offline: Shell) -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["get", "describe", "edit", "scale", "wait", "top", "exec", "run", "expose", "patch", "replace", "label",
+    ["get", "describe", "edit", "scale", "wait", "top", "run", "expose", "patch", "replace", "label",
      "annotate", "list"],
 )  # fmt: skip
 def test_verbs_of_kubectl_name_the_command_here(offline: Shell, verb: str) -> None:

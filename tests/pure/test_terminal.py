@@ -17,6 +17,7 @@ import pytest
 from screen_data import cluster, node_verdict, pod, snapshot
 from terminals import Terminal, lines, uncoloured
 
+from kaitoctl import advice
 from kaitoctl.commands.why import report as why
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.rollout import Phase, Progress
@@ -119,10 +120,10 @@ def test_an_encoding_without_check_marks_gets_plain_signs() -> None:
 def test_no_line_is_broken_inside_of_a_command_among_words() -> None:
     command = "kaitoctl why a-workspace -n default --sandbox --sandbox-name other"
     for before in ("", "no controller manages it, so nothing will happen: "):
-        text = f"{before}{command} says more of what stands in its way"
-        shown = Terminal(80).lines([Paragraph(text, lead="hint: ", whole=(command,))])
+        words = advice.on_screen(before + advice.Command(command) + " says more of what stands in its way")
+        shown = Terminal(80).lines([Paragraph(words, lead="hint: ")])
         assert any(command in line for line in shown) and len(shown) > 1
-        assert "".join(" ".join(shown).split()) == "".join(f"hint: {text}".split())
+        assert "".join(" ".join(shown).split()) == "".join(f"hint: {words}".split())
 
 
 def test_commands_are_not_broken() -> None:
