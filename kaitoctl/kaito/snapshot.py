@@ -14,6 +14,7 @@ from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
+from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     POD,
