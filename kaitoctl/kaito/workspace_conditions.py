@@ -42,7 +42,8 @@ class Observed:
     Args:
         verdict: of the nodes; None when the Workspace was refused before nodes were looked at.
         claims: the Workspace's NodeClaims.
-        can_claim: whether the cluster serves the NodeClaim API at all.
+        can_claim: whether nodes can be asked for: the cluster serves the API, and the provisioner means it.
+        provisioner: as in `Settings`.
         workload: the Deployment, StatefulSet or Job that is ours, None when there is none.
         pods: the Workspace's pods.
         refusal: why nothing can be built.
@@ -60,6 +61,7 @@ class Observed:
     verdict: Verdict | None = None
     claims: tuple[Object, ...] = ()
     can_claim: bool = False
+    provisioner: str = ""
     workload: Object | None = None
     pods: tuple[Object, ...] = ()
     refusal: str = ""
@@ -72,6 +74,14 @@ class Observed:
     asked: Mapping[str, ClaimAttempts] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
     catalog: Catalog = SHIPPED
+
+
+_NO_CLAIMS = "this cluster has no NodeClaim API that could create them"
+_NOBODY = {
+    "karpenter": "this cluster has no NodePool API that could create them",
+    "byo": "this controller asks for none (--node-provisioner byo): prepare nodes with these labels",
+}
+"""Why nobody creates nodes, by the provisioner."""
 
 
 def _asked_claims(seen: Observed) -> list[Object]:
@@ -189,7 +199,7 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
             condition(api.RESOURCE_READY, False, "PreferredNodesUnusable", f"{missing}: {reasons}"),
         )
     if not seen.can_claim:
-        text = f"{missing}: {_purpose(workspace)}; this cluster has no NodeClaim API that could create them"
+        text = f"{missing}: {_purpose(workspace)}; {_NOBODY.get(seen.provisioner, _NO_CLAIMS)}"
         return (
             condition(api.NODE_CLAIM_READY, False, "nodeClaimFailedCreation", text),
             condition(api.RESOURCE_READY, False, "NodesMissing", text),

@@ -282,6 +282,7 @@ class WorkspaceReconciler:
             verdict=look.verdict,
             claims=tuple(claims_of(self._stores, workspace)),
             can_claim=self._stores.can_claim(),
+            provisioner=self._settings.provisioner,
             workload=workload,
             pods=tuple(self._children.pods(workspace)),
             conflicts=tuple(conflict(kind, key, owner) for kind, key, owner in changes.foreign),

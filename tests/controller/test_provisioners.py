@@ -11,6 +11,8 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.node_check import OWN_RULES, verdict
+from kaitoctl.kaito.workspace_conditions import Observed, conditions
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import CRD, NODE, NODE_CLAIM, POD, STATEFUL_SET, Object, ObjectKey, key_of
 from kaitoctl.reconcile.store import Store
@@ -272,6 +274,8 @@ def test_byo_never_buys() -> None:
     assert not is_ready(world)
     assert not world.list(NODE_CLAIM)
     assert not world.list(STATEFUL_SET)
+    assert "asks for none (--node-provisioner byo)" in messages(world)
+    assert "NodeClaim API" not in messages(world), "there is one, and nobody uses it"
 
 
 def test_byo_refuses_a_mixed_pool_and_keeps_what_serves() -> None:
@@ -295,3 +299,13 @@ def test_a_cluster_without_pools_is_asked_for_none() -> None:
         world.list(kaito.NODE_POOL)
     world.reconcile()
     assert not world.list(NODE_CLAIM)
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "words"),
+    [("", "no NodeClaim API"), ("karpenter", "no NodePool API"), ("byo", "asks for none")],
+)
+def test_what_keeps_nodes_from_being_created_is_said_by_its_name(provisioner: str, words: str) -> None:
+    seen = Observed(verdict=verdict(asks(), [], None, rules=OWN_RULES), provisioner=provisioner)
+    (found,) = {item["message"] for item in conditions(asks(), seen) if item["type"] == kaito.RESOURCE_READY}
+    assert words in found
