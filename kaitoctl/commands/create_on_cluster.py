@@ -120,7 +120,12 @@ async def _check_nodes(
         return
     output.step(f"checking {len(names)} preferred node{'s' if len(names) > 1 else ''}")
     try:
-        verdict = await verdict_now(client, workspace, rules_in(setting, workspace))
+        rules = rules_in(setting, workspace)
+        if dig(workspace, "inference", "config"):
+            from kaitoctl.commands.asked_context import context_on_cluster  # most name none
+
+            rules = replace(rules, context=await context_on_cluster(client, workspace, (), rules))
+        verdict = await verdict_now(client, workspace, rules)
     except ApiError as error:
         if error.status != 403:
             raise

@@ -164,6 +164,11 @@ async def _verdict(
     if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
         return None
     rules = await _rules(client, seen, is_sandbox=is_sandbox, managed=managed)
+    if dig(seen.workspace, "inference", "config"):
+        from kaitoctl.commands.asked_context import context_on_cluster  # most name none
+
+        asking = context_on_cluster(client, seen.workspace, (), rules)
+        rules = replace(rules, context=await questions.answer("the inference ConfigMap", asking) or 0)
     found: ObservedNodes | None = await questions.answer("nodes", observe(client, seen.workspace, rules))
     if found is None:
         return None

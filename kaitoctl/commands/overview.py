@@ -17,7 +17,7 @@ from kaitoctl.commands.observation import (
     served_kinds,
 )
 from kaitoctl.kaito import api, node_check
-from kaitoctl.kaito.rollout import Phase, progress
+from kaitoctl.kaito.rollout import Phase, progress, standing
 from kaitoctl.kaito.snapshot import Snapshot, trimmed
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.client import Client
@@ -276,7 +276,7 @@ def _row(
         state = (
             "NotServing" if where.down else {"ready": "Ready", "failed": "Failed", None: waits}[where.outcome]
         )
-        words = f"{where.words}: {where.detail}".rstrip(": ")
+        words = standing(where.words, where.detail)
     here = {dig(pod, "spec", "nodeName") for pod in seen.pods if not pod_state.is_finished(pod)} - {None, ""}
     held = sum(node_check.gpus_held(pod) for pod in seen.pods)
     return Row(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import consent, plan_world
+from kaitoctl.commands.asked_context import context_on_cluster
+from kaitoctl.commands.kaito_detection import rules_in
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_quotas import QuotaEffects
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, planning
 from kaitoctl.kaito.planning import Change, Effects, Trial
+from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
+    CONFIG_MAP,
     DEPLOYMENT,
     JOB,
     STATEFUL_SET,
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.prices import Prices
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
+    from kaitoctl.kube.request import Request
 
 
 _RUNNING = frozenset(kind.plural for kind in (DEPLOYMENT, STATEFUL_SET, JOB))
@@ -127,22 +132,24 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
         if one.kind == api.INFERENCE_SET.kind
     }
     made = [workspace for one in sets.values() for workspace in one.made]
+    beside = [one.after for one in trials if one.kind == CONFIG_MAP.kind]
     effects: dict[ObjectKey, Effects] = {}
     workloads: dict[ObjectKey, Object | None] = {}
     if world.is_own:
-        forecasts = await _forecasts(client, world, [*(one.after for one in workspaces), *made])
+        forecasts = await _forecasts(client, world, [*(one.after for one in workspaces), *made], beside)
         effects = {item.key: _effects(world, item) for item in forecasts}
         workloads = {item.key: item.workload for item in forecasts}
     else:
         share = _share(world)
         for one in workspaces:
             key = key_of(one.after)
-            nodes = share.of(one.after, _claims_of(world, key))
+            context = await _context(client, world, one.after, beside)
+            nodes = share.of(one.after, _claims_of(world, key), context=context)
             effects[key] = planning.effects_by_kaito(
                 one, _workload(world, one.before), _pods(world, key), nodes
             )
         for workspace in made:
-            nodes = share.of(workspace, [])
+            nodes = share.of(workspace, context=await _context(client, world, workspace, beside))
             effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits)
     limited = QuotaEffects(world, {key: _pods(world, key) for key in effects} if world.quotas else {})
     planned = [(key_of(one), one) for one in [*(one.after for one in workspaces), *made]]
@@ -197,12 +204,40 @@ def _entry(
     return replace(change, uncertain=words)
 
 
-async def _forecasts(client: Client, world: World, planned: list[Object]) -> list[Forecast]:
-    """What kaitoctl's controller would do; its reads that the lists do not answer are sent."""
+async def _context(client: Client, world: World, workspace: Object, beside: Sequence[Object]) -> int:
+    """The tokens by which KAITO counts the nodes; 0 for the usual number."""
+    if not dig(workspace, "inference", "config"):
+        return 0
+    return await context_on_cluster(client, workspace, beside, rules_in(world.setting, workspace))
+
+
+async def _forecasts(
+    client: Client, world: World, planned: list[Object], beside: Sequence[Object]
+) -> list[Forecast]:
+    """What kaitoctl's controller would do; its reads that neither lists nor the plan answer are sent."""
     now = datetime.now(UTC)
     knows = world.setting.rights is not None
     asking = forecast(world.stores, planned, world.settings, clock=lambda: now, knows_rights=knows)
-    return await drive(client, asking)
+    return await drive(client, _with_planned(asking, beside))
+
+
+def _with_planned(
+    asking: Generator[Request, Object, list[Forecast]], beside: Sequence[Object]
+) -> Generator[Request, Object, list[Forecast]]:
+    """The same, where ConfigMaps that the plan writes answer for those that the server has."""
+    planned = {request.get(CONFIG_MAP, *key_of(one)).path: one for one in beside}
+    try:
+        asked = next(asking)
+        while True:
+            found = planned.get(asked.path) if asked.method == "GET" else None
+            try:
+                answer = (yield asked) if found is None else found
+            except ApiError as error:
+                asked = asking.throw(error)
+            else:
+                asked = asking.send(answer)
+    except StopIteration as end:
+        return list(end.value)
 
 
 @lru_cache(maxsize=5000)

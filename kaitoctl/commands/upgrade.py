@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import invocation, option_values, plan_documents, plan_world
+from kaitoctl.commands.asked_context import context_on_cluster
 from kaitoctl.commands.cluster import connected, served_versions, workspace_kind
-from kaitoctl.commands.kaito_detection import kaito_here
+from kaitoctl.commands.kaito_detection import kaito_here, rules_in
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.errors import ExitCode, InputError, NegativeAnswer
@@ -132,15 +133,20 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
             known=asked.known,
             namespaces=[],
         )
+        provisioner = asked.provisioner or world.setting.provisioner or ""
+        then = validation.Setting(asked.to, catalog=asked.known, provisioner=provisioner)
+        contexts = {
+            key: await context_on_cluster(client, workspace, (), rules_in(then, workspace))
+            for key, workspace in world.stores.workspaces.items()
+            if dig(workspace, "inference", "config")
+        }
     if api.WORKSPACE.plural in world.unseen:
         raise NegativeAnswer(
             "the Workspaces of all namespaces cannot be listed",
             hint="you need list on workspaces.kaito.sh; or plan their manifests with -f",
         )
-    provisioner = asked.provisioner or world.setting.provisioner or ""
     gpu_pods = world.stores.gpu_pods.values() if world.sees_pods else None
     nodes, found = world.stores.nodes.values(), []
-    then = validation.Setting(asked.to, catalog=asked.known, provisioner=provisioner)
     share = planning.Share(nodes, gpu_pods, then)
     for key in sorted(world.stores.workspaces):
         workspace = world.stores.workspaces[key]
@@ -173,7 +179,7 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
             c for c in world.stores.claims.values() if labels_of(c).get(api.LABEL_WORKSPACE) == key.name
         ]
         if one.outcome == "restarts":
-            asked_for = share.of(one.written, claims).asked
+            asked_for = share.of(one.written, claims, context=contexts.get(key, 0)).asked
             one = replace(one, nodes_asked=asked_for)
         found.append(one)
     return release, found

@@ -197,7 +197,7 @@ def _report(
     if option_values.is_structured(output_format):
         value = {"documents": [as_json(result, flags, strict=strict) for result in judged]}
         output.write_structured(value, output_format)
-    elif not judged and not allow_none:
+    if not judged and not allow_none:
         hint = f"what is validated has kind: Workspace, {', '.join(FLEETS[:-1])} or {FLEETS[-1]}"
         raise InputError(
             f"nothing was validated: there is no Workspace beside {', '.join(others)} (warnings above)"
@@ -205,7 +205,7 @@ def _report(
             else "no Workspace was found",
             hint=hint,
         )
-    elif output_format != "table":
+    if output_format != "table" and not option_values.is_structured(output_format):
         from kaitoctl.screens import ci_reports  # most validate by hand
 
         sys.stdout.write(ci_reports.in_format(output_format, judged, strict=strict))

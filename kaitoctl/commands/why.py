@@ -20,6 +20,7 @@ from kaitoctl.commands.why_answer import Answer
 from kaitoctl.errors import ExitCode
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.rollout import standing
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view_json import cause_json
 from kaitoctl.kube.objects import ObjectKey, key_of
@@ -120,7 +121,7 @@ def as_json(found: Diagnosis, key: ObjectKey, seen: Snapshot, flags: ClusterFlag
 def short(found: Diagnosis, flags: ClusterFlags = NO_FLAGS) -> str:
     """One line."""
     if found.cause is None:
-        return visible(f"{found.progress.words}: {found.progress.detail}".rstrip(": "))
+        return visible(standing(found.progress.words, found.progress.detail))
     cause = found.cause
     command = f" -> {text(cause.command, flags)}" if cause.command else ""
     return visible(f"{cause.code}: {cause.about}: {cause.message}{command}")
@@ -128,7 +129,7 @@ def short(found: Diagnosis, flags: ClusterFlags = NO_FLAGS) -> str:
 
 def report(found: Diagnosis, key: ObjectKey, seen: Snapshot, flags: ClusterFlags = NO_FLAGS) -> list[Block]:
     """The verdict, the root cause with its evidence, the other findings, and what could not be read."""
-    where = f"{found.progress.words}: {found.progress.detail}".rstrip(": ")
+    where = standing(found.progress.words, found.progress.detail)
     if found.is_ready:
         mark, head = "✔", f"Workspace {key} is {where}"
     elif found.cause is None:

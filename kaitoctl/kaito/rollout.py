@@ -66,6 +66,11 @@ class Phase(IntEnum):
         return "refused" if self is Phase.REFUSED else f"failed while {self.words}"
 
 
+def standing(words: str, detail: str, link: str = ": ") -> str:
+    """A phase's words with what is going on there, which may say them itself."""
+    return detail if f" is {words}: " in detail else words + (link + detail if detail else "")
+
+
 _WORDS = {
     Phase.REFUSED: "refused",
     Phase.DELETING: "being deleted",

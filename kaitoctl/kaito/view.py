@@ -14,7 +14,7 @@ from typing import Literal
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command
 from kaitoctl.kaito import load_progress, node_check
 from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose
-from kaitoctl.kaito.rollout import DOWN, Phase, Progress, current_pods
+from kaitoctl.kaito.rollout import DOWN, Phase, Progress, current_pods, standing
 from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view_tree import Item, tree_of
@@ -123,7 +123,7 @@ class View:
     def where(self) -> str:
         """Where it stands, in words."""
         link = " " if self.detail.startswith("on ") else ": "
-        return (DOWN if self.down else self.phase.words) + (link + self.detail if self.detail else "")
+        return standing(DOWN if self.down else self.phase.words, self.detail, link)
 
 
 def view(

@@ -277,6 +277,8 @@ def _service(item: Object, seen: Snapshot) -> Item:
         return Item("Service", name, "ok", "Headless", creation_time_of(item))
     ports = ",".join(str(port.get("port")) for port in spec.get("ports") or ())
     address = f"{spec.get('clusterIP') or '-'}:{ports}"
+    if is_being_deleted(item):
+        return Item("Service", name, "busy", "Terminating", creation_time_of(item), address)
     if not is_main:
         return Item(
             "Service", name, "ok", str(spec.get("type") or "ClusterIP"), creation_time_of(item), address

@@ -8,6 +8,7 @@ Opening files is left to the callers.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -249,20 +250,42 @@ def _unpack(value: Object) -> Iterator[tuple[tuple[str | int, ...], Object]]:
 
 _START = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _DIRECTIVES = re.compile(r"\s*(?:[#%][^\n]*\s*)*")
+_MARK = re.compile(r"\A(---[^\n]*\n)\ufeff")
+_NEXT_OBJECT = re.compile(r"\}\s*\{")
 
 
 def _parts(text: str) -> Iterator[_Part]:
-    """The text cut before every `---` line, where YAML, too, starts afresh whatever came before."""
+    """The text cut before every `---` line, as kubectl cuts it, and a stream of JSON after each object.
+
+    Source: apimachinery pkg/util/yaml (YAMLReader, YAMLOrJSONDecoder); seen with kubectl v1.32.
+    """
     starts = [found.start() for found in _START.finditer(text)]
     begin, line = 0, 1
     for start in [*starts, len(text)]:
         piece = text[begin:start]
-        if start < len(text) and "%" in piece and _DIRECTIVES.fullmatch(piece):
-            continue  # %YAML belongs to the document that it announces
         if piece:
-            yield _Part(piece, line)
+            yield from _objects(_MARK.sub(r"\1", piece), line)
         line += piece.count("\n")
         begin = start
+
+
+def _objects(piece: str, line: int) -> Iterator[_Part]:
+    """The piece; or each object of a stream of JSON, such as `jq -c` writes."""
+    begin = 0
+    if piece.lstrip().startswith("{") and _NEXT_OBJECT.search(piece):
+        decoder = json.JSONDecoder()
+        try:
+            while True:
+                start = len(piece) - len(piece[begin:].lstrip())
+                _, end = decoder.raw_decode(piece, start)
+                if not piece[end:].strip():
+                    break
+                yield _Part(piece[begin:end], line)
+                line += piece.count("\n", begin, end)
+                begin = end
+        except (ValueError, RecursionError):
+            pass  # the rest says itself what it is
+    yield _Part(piece[begin:], line)
 
 
 class _Part:
@@ -293,6 +316,9 @@ class _Part:
         if spent.documents > MAX_DOCUMENTS:
             spent.is_over = True
             raise Refused(f"more than {MAX_DOCUMENTS:,} documents in one file", 0, 1)
+        if "%" in self.text and _DIRECTIVES.fullmatch(self.text):
+            line = next(number for number, words in enumerate(self.lines) if "%" in words)
+            raise Refused("kubectl takes a directive (%YAML, %TAG) for a document: take it out", line, 1)
         body = self.text.removeprefix("---").lstrip() if self.text.startswith("---") else self.text.lstrip()
         if body.startswith("{"):
             value = from_json(body)

@@ -122,6 +122,7 @@ ELSEWHERE: dict[str, str] = {
     "model-unsupported path-not-writable port-in-use process-limit shared-memory-too-small worker-died",
     "a provisioner's words; tests/pure/test_claim_causes.py": "node-claim-inconsistent "
     "node-claim-terminating node-class-not-ready node-not-initialized node-pool-limit",
+    "says only where to look; tests/pure/test_trouble.py has the cause": "service-going",
     "deletion that hangs; tests/pure/test_deletion_causes.py holds its advice to a law": "drain-blocked "
     "dependents-hold-deletion node-claim-kind-missing node-claim-stuck",
     "refused by the sandbox's own controller before: template-refused": "secret-missing",

@@ -311,9 +311,50 @@ def test_one_bad_document_spoils_no_other() -> None:
     ]
 
 
-def test_directives_belong_to_the_document_that_they_announce() -> None:
-    found = list(documents.read("%YAML 1.1\n---\na: 1\n", "f"))
-    assert [(document.obj, document.position("a")) for document in found] == [({"a": 1}, (3, 1))]
+@pytest.mark.parametrize(
+    "before", ["%YAML 1.1\n", "%YAML 1.2\n", "# of it\n%TAG ! tag:x,2000:\n", "\n%YAML 1.2\n\n"]
+)
+def test_a_directive_is_a_document_of_its_own_which_kubectl_cannot_read(before: str) -> None:
+    first, second = documents.read(f"{before}---\na: 1\n", "f")
+    assert first.fault is not None
+    assert "directive" in first.fault.message
+    assert before.splitlines()[first.fault.line - 1].startswith("%")
+    assert documents.as_taken(first) is None
+    assert (second.obj, second.fault) == ({"a": 1}, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('{"a":1}\n{"a":2}\n{"a":3}\n', [1, 2, 3]),
+        ('{"a":1}{"a":2} {"a":3}', [1, 1, 1]),
+        ('\n{\n "a":1\n}\n\n{"a":2}\n{\n "a":\n 3}', [3, 6, 8]),
+        ('{"a":1}\r\n{"a":2}\r\n{"a":3}', [1, 2, 3]),
+        ('{"a":1}\n---\n{"a":2}\n---\n{"a":3}', [1, 3, 5]),
+    ],
+)
+def test_a_stream_of_json_is_a_document_for_each_object(text: str, places: list[int]) -> None:
+    found = list(documents.read(text, "f"))
+    assert [document.fault for document in found] == [None] * 3
+    assert [document.obj for document in found] == [{"a": 1}, {"a": 2}, {"a": 3}]
+    assert [(document.position("a") or (0, 0))[0] for document in found] == places
+
+
+@pytest.mark.parametrize("rest", ["{", "oops", '{"a":2} {"b"', "}"])
+def test_what_is_wrong_in_a_stream_of_json_spoils_no_object_before_it(rest: str) -> None:
+    first, *more = documents.read('{"a":1}\n{"a":3}\n' + rest, "f")
+    assert (first.obj, first.fault) == ({"a": 1}, None)
+    assert more[-1].fault is not None
+
+
+def test_braces_in_text_are_no_stream() -> None:
+    (found,) = documents.read('{"a": "} {", "b": "}{"}', "f")
+    assert found.obj == {"a": "} {", "b": "}{"}
+
+
+def test_a_mark_of_files_that_were_put_together_is_no_text() -> None:
+    found = list(documents.read("a: 1\n---\n\ufeffa: 2\n---\r\n\ufeffa: 3\n", "f"))
+    assert [(document.obj, document.fault) for document in found] == [({"a": n}, None) for n in (1, 2, 3)]
 
 
 KEYS = st.text("abc./0-", min_size=1, max_size=6)

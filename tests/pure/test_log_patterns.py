@@ -51,6 +51,39 @@ CASES = [
     ("process-limit", "files", "OSError: [Errno 24] Too many open files: '/usr/lib/python3/dist.py'"),
     ("process-limit", "files", "RuntimeError: unable to open file: os error 24"),
     ("process-limit", "threads", "RuntimeError: can't start new thread"),
+    ("disk-full", "quota of the volume", "OSError: [Errno 122] Disk quota exceeded: '/workspace/weights/x'"),
+    ("disk-full", "quota of the volume", "RuntimeError: IO Error: Disk quota exceeded (os error 122)"),
+    (
+        "model-access-denied",
+        "not granted it yet",
+        "GatedRepoError: 403 Client Error.\nYour request to access model meta-llama/Llama-3.3-70B-Instruct "
+        "is awaiting a review from the repo authors.",
+    ),
+    (
+        "bad-arguments",
+        "must be less than 1.0",
+        "ValueError: GPU memory utilization must be less than 1.0. Got 95.0.",
+    ),
+    (
+        "bad-arguments",
+        "must be non-negative",
+        "ValueError: CPU offload space must be non-negative, but got -1",
+    ),
+    (
+        "gpu-count-misfit",
+        "wants 4 GPUs, and the container sees 2",
+        "AssertionError: please set tensor_parallel_size (4) to less than max local gpu count (2)",
+    ),
+    (
+        "gpu-count-misfit",
+        "wants 8 GPUs, and the container sees 1",
+        "ValueError: Tensor parallel size (8) cannot be larger than the number of available GPUs (1).",
+    ),
+    (
+        "gpu-too-old",
+        "compute capability",
+        "NotImplementedError: Sinks are only supported in FlashAttention 3",
+    ),
     (
         "process-limit",
         "threads",

@@ -726,3 +726,93 @@ def test_an_end_of_which_nobody_knows_the_exit_code_is_no_end_with_0() -> None:
     cause = world.cause()
     assert cause.code == "container-killed"
     assert "exit code 0" not in str(cause)
+
+
+# --- GPUs that go while a server runs ----------------------------------------------------------------------
+
+GPU = "nvidia.com/gpu"
+
+
+def on_a_node(
+    *, condition: tuple[str, str] | None = None, allocatable: str = "2", since: str = "16:00"
+) -> World:
+    """A server that runs and is not ready, and what its node says of its GPUs."""
+    world = loading()
+    container = world["Pod"]["spec"]["containers"][0]
+    container.setdefault("resources", {})["limits"] = {GPU: "2"}
+    state = world["Pod"]["status"]["containerStatuses"][0]["state"]
+    state["running"]["startedAt"] = f"2026-11-28T{since}:00Z"
+    status = world["Node"]["status"]
+    status["capacity"][GPU], status["allocatable"][GPU] = "2", allocatable
+    if condition is not None:
+        kind, value = condition
+        status["conditions"].append({"type": kind, "status": value, "reason": "R", "message": "off the bus"})
+    return world
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        ("GPUXIDError", "True"),
+        ("GPUMissing", "True"),
+        ("XIDErrors", "True"),
+        ("NVLinkStatusInactive", "True"),
+        ("AcceleratedHardwareReady", "False"),
+        ("GpuHealthy", "False"),
+        ("UnhealthyNvidiaDevicePlugin", "True"),
+    ],
+)
+def test_a_problem_of_gpus_that_the_node_reports_is_the_cause(condition: tuple[str, str]) -> None:
+    found = on_a_node(condition=condition).cause()
+    assert (found.code, found.weight) == ("node-problem", "fault")
+    assert any("off the bus" in words for _, words in found.evidence)
+
+
+@pytest.mark.parametrize(
+    "condition", [("GpuHealthy", "True"), ("GPUMissing", "False"), ("FrequentKubeletRestart", "True")]
+)
+def test_what_is_well_or_no_matter_of_gpus_is_not(condition: tuple[str, str]) -> None:
+    assert all(cause.code != "node-problem" for cause in on_a_node(condition=condition).diagnosis().causes)
+
+
+@pytest.mark.parametrize(
+    ("allocatable", "since", "is_named"), [("0", "16:00", True), ("0", "16:55", False), ("2", "16:00", False)]
+)
+def test_gpus_that_nobody_gets_any_more_are_named_once_a_restart_of_their_plugin_is_no_excuse(
+    allocatable: str, since: str, is_named: bool
+) -> None:
+    found = on_a_node(allocatable=allocatable, since=since).diagnosis().causes
+    assert ("gpu-not-allocatable" in [cause.code for cause in found]) is is_named
+
+
+def test_a_node_that_is_not_ready_is_told_once() -> None:
+    world = on_a_node()
+    world["Node"]["status"]["conditions"] = [{"type": "Ready", "status": "False", "message": "no news"}]
+    assert [cause.code for cause in world.diagnosis().causes].count("not-ready") == 1
+
+
+@pytest.mark.parametrize("kind", ["DiskPressure", "MemoryPressure", "PIDPressure"])
+def test_a_kubelet_that_begins_nothing_on_a_node_under_pressure_is_explained(kind: str) -> None:
+    world = waits("ContainerCreating", "").without("Event")
+    said = {"type": kind, "status": "True", "reason": "KubeletHas", "message": "kubelet runs out"}
+    world["Node"]["status"]["conditions"].append(said)
+    found = world.cause()
+    assert any(kind in source for source, _ in found.evidence)
+    assert "free it" in text(found.hint)
+
+
+@pytest.mark.parametrize(
+    ("name", "publisher"),
+    [
+        ("kube-root-ca.crt", "kube-controller-manager"),
+        ("openshift-service-ca.crt", "service CA operator"),
+        ("istio-ca-root-cert", "istiod"),
+    ],
+)
+def test_nobody_creates_by_hand_what_a_controller_publishes(name: str, publisher: str) -> None:
+    world = waits("ContainerCreating", "").without("Event")
+    world.event("FailedMount", f'MountVolume.SetUp failed for volume "ca" : configmap "{name}" not found')
+    found = world.cause()
+    assert found.code == "config-map-missing"
+    assert publisher in text(found.hint)
+    assert "create" not in text(found.command)

@@ -786,3 +786,26 @@ def test_what_a_custom_pod_asks_for_besides_gpus_is_named_with_who_offers_it(
     offering = node()
     offering["status"]["allocatable"] |= asked
     assert said(judged(offering, custom({"containers": [container]})), code) is None
+
+
+@pytest.mark.parametrize(
+    ("amount", "spec", "is_named"),
+    [
+        ("0", None, True),
+        ("50m", None, True),
+        ("0.25", None, True),
+        ("499m", {"containers": [{"name": "c", "image": "i"}]}, True),
+        ("500m", None, False),
+        ("940m", None, False),  # GKE's smallest machine that takes a GPU
+        ("200m", {"containers": [asking(cpu="100m")]}, False),  # it says itself what it needs
+    ],
+)
+def test_nearly_no_cpu_is_named_where_a_pod_asks_for_none(
+    amount: str, spec: dict[str, Any] | None, is_named: bool
+) -> None:
+    obj = node()
+    obj["status"]["allocatable"]["cpu"] = amount
+    finding = said(judged(obj, custom(spec)) if spec else judged(obj), "no-room")
+    assert (finding is not None) is is_named
+    if finding is not None:
+        assert (finding.level, "cpu allocatable" in finding.message) == ("warn", True)

@@ -184,3 +184,53 @@ def test_the_newest_words_of_the_runtime_count_and_a_back_off_says_nothing() -> 
 
 def test_a_registry_that_leads_elsewhere_has_no_mirror() -> None:
     assert asked_for(IMAGE, [REDIRECTED]).role == "redirect"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "whom"),
+    [
+        (
+            "toomanyrequests: You have reached your unauthenticated pull rate limit. "
+            "https://www.docker.com/increase-rate-limit",
+            "registry-unreachable",
+            "docker.io limits",
+        ),
+        (
+            "429 Too Many Requests: toomanyrequests: see https://docs.docker.com/docker-hub/download-rate-limit/",
+            "registry-unreachable",
+            "docker.io limits",
+        ),
+        (
+            "unauthorized: authentication required, visit https://aka.ms/acr/authorization for more.",
+            "image-unauthorized",
+            "docker.io denies",
+        ),
+        (
+            "denied: access forbidden, see https://cloud.google.com/artifact-registry/docs/access-control",
+            "image-unauthorized",
+            "docker.io denies",
+        ),
+    ],
+)
+def test_where_people_are_sent_to_read_on_is_nobody_who_was_asked(said: str, code: str, whom: str) -> None:
+    found = refused(f"{_RESOLVE}{said}")
+    assert found.code == code
+    assert whom in found.message
+    assert "leads" not in found.message
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "lookup registry-1.docker.io on 168.63.129.16:53: server misbehaving",
+        "lookup registry-1.docker.io on 10.0.0.10:53: no such host",
+        "lookup registry-1.docker.io: Temporary failure in name resolution",
+        "lookup registry-1.docker.io on 10.0.0.10:53: read udp 10.1.0.4:4321->10.0.0.10:53: i/o timeout",
+    ],
+)
+def test_a_name_that_cannot_be_resolved_is_a_matter_of_dns(said: str) -> None:
+    asked = 'Head "https://registry-1.docker.io/v2/library/busybox/manifests/1": dial tcp: '
+    found = refused(f"{_REQUEST}{asked}{said}")
+    assert found.code == "registry-unreachable"
+    assert "cannot be resolved" in found.message
+    assert "DNS" in text(found.hint)

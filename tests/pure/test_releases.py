@@ -96,6 +96,31 @@ def test_inference_parameters_are_flat_and_lengths_whole(text: str, expected: li
     assert [code for code, answer in found if answer == "refuses"] == kept
 
 
+@pytest.mark.parametrize(
+    ("option", "refused", "taken"),
+    [
+        ("max-model-len", ("-5", "0", "-2"), ("1", "-1", "4096", "+4096", "'4096'")),
+        ("max_model_len", ("-5",), ("4096",)),
+        ("gpu-memory-utilization", ("95", "0", "-0.5", "1.01", "90%", "high"), ("0.9", "1", ".85", "9e-1")),
+        ("tensor-parallel-size", ("0", "-1", "two", "1.5"), ("1", "8")),
+        ("pipeline-parallel-size", ("0",), ("2",)),
+        ("max-num-seqs", ("0", "many"), ("1", "256")),
+        ("max-num-batched-tokens", ("-1", "8q"), ("8192", "8k", "1.5K")),
+        ("max-lora-rank", ("0", "24", "1024"), ("8", "64")),
+        ("swap-space", ("-4",), ("0", "4", "0.5")),
+        ("enforce-eager", (), ("true",)),
+    ],
+)
+def test_values_with_which_vllm_does_not_start_are_admitted_and_never_ready(
+    option: str, refused: tuple[str, ...], taken: tuple[str, ...]
+) -> None:
+    obj = workspace(preset={"name": "phi-4"}, config="c")
+    for value in (*refused, *taken):
+        for release in ("v0.9", "v0.12"):
+            found = codes(obj, release, config_maps=config(f"vllm:\n  {option}: {value}\n"))
+            assert found == [("KW202", "never-ready")] * (value in refused), (value, release)
+
+
 def test_several_small_gpus_need_a_context_length_up_to_v0_4_6() -> None:
     obj = workspace(preset={"name": "phi-4-mini-instruct"})
     obj["resource"]["instanceType"] = T4X4

@@ -4,7 +4,7 @@ from typing import Any
 
 from builders import workspace
 
-from kaitoctl.kaito.rollout import Phase, Progress, progress
+from kaitoctl.kaito.rollout import Phase, Progress, progress, standing
 from kaitoctl.kaito.snapshot import Snapshot as SnapshotOf
 from kaitoctl.kube.objects import Object
 
@@ -83,6 +83,14 @@ def phase(pod: Object) -> Phase:
 
 def test_a_workspace_without_status_waits_for_a_controller() -> None:
     assert progress(Snapshot(workspace())).phase is Phase.SUBMITTED
+
+
+def test_what_a_detail_says_itself_is_not_said_twice() -> None:
+    why = "generation 2 is refused: resource.count: is immutable (1 -> 2)"
+    assert standing("refused", why) == why
+    assert standing("refused", "no such preset") == "refused: no such preset"
+    assert standing("ready", "") == "ready"
+    assert standing("ready", "1 pod", " - ") == "ready - 1 pod"
 
 
 def test_a_refused_generation_waits_for_nothing() -> None:

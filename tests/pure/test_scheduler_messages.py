@@ -408,3 +408,20 @@ def test_each_file_system_that_a_kubelet_watches_is_a_disk(signal: str) -> None:
     words = f"The node was low on resource: {signal}. "
     world["Pod"]["status"] = {"phase": "Failed", "reason": "Evicted", "message": words}
     assert world.cause().code == "disk-full"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "1 node(s) had untolerated taint {sku: gpu}, 2 node(s) didn't match Pod's node affinity/selector.",
+        "2 node(s) had untolerated taint {a: b}, 1 node(s) didn't match Pod's node affinity/selector.",
+        "1 node(s) were unschedulable, 1 node(s) had untolerated taint {a: }, 1 node(s) didn't match Pod's "
+        "node affinity/selector.",
+    ],
+)
+def test_where_a_taint_or_the_labels_may_keep_it_off_the_node_both_are_named(words: str) -> None:
+    """A scheduler looks at taints before labels: a node with the taint may be one that has the labels."""
+    found = obstacle_of(NOBODY + words, NAMES)
+    assert found is not None
+    assert "taints" in text(found.hint)
+    assert "labels" in text(found.hint)

@@ -838,3 +838,26 @@ def test_a_workload_that_is_being_deleted_is_told_of_while_its_pods_still_serve(
     (note,) = found.causes
     assert (note.code, note.weight) == ("workload-missing", "note")
     assert "foregroundDeletion" in note.evidence[0][1]
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "words", "hint"),
+    [
+        (["service.kubernetes.io/load-balancer-cleanup"], "has held for 40m", "load balancer down"),
+        (["example.com/dns"], "finalizer example.com/dns", "takes its finalizer off"),
+        ([], "is being deleted;", "makes the Service again"),
+    ],
+)
+def test_a_service_that_is_being_deleted_serves_until_it_is_gone_and_is_named(
+    finalizers: list[str], words: str, hint: str
+) -> None:
+    world = serving_world()
+    world["Service"]["metadata"] |= {"deletionTimestamp": "2026-11-28T16:20:00Z", "finalizers": finalizers}
+    found = world.diagnosis()
+    assert (found.is_ready, found.cause) == (True, None)
+    (note,) = found.causes
+    assert (note.code, note.weight) == ("service-going", "note")
+    assert words in note.message
+    assert hint in text(note.hint)
+    (row,) = (item for item in view(world.seen(), NOW).tree.children if item.kind == "Service")
+    assert row.status == "Terminating"

@@ -841,6 +841,13 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "not set an edited Service right.",
             "Lead the port to the one where the server listens (5000 for presets): `kubectl patch service`.",
         ),
+        "service-going": Code(
+            "the Service is being deleted",
+            "the Service `NAME` has a `deletionTimestamp`, and a finalizer keeps it",
+            "Somebody has deleted the Service, and what is to be cleaned up first, mostly a cloud's load "
+            "balancer, is not done. Until then it leads to the model, and no other of its name can be made.",
+            "Check why its finalizer stays: the events of the Service, and its owner's log.",
+        ),
         "nobody-served": Code(
             "its controller calls it ready, and it does not serve",
             "conditions say ready; no pod is",

@@ -103,14 +103,27 @@ def _missing(case: Case, named: Named, about: str, evidence: list[tuple[str, str
 
         registry = of_registries.registry_of(image)
         command = of_registries.for_registry(case, named.name, registry)
+    hint = "create it; the pod then starts automatically" if case.seen.pods else "create it"
+    if named.kind == "ConfigMap" and (publisher := _PUBLISHED.get(named.name)):
+        hint = f"{publisher} writes it into every namespace: check that it runs, and its log"
+        command = Command("kubectl get configmaps -A --field-selector", f"metadata.name={named.name}")
     return blame(
         _CODES[named.kind],
         about,
         f"{named.kind} {named.name} does not exist in namespace {case.namespace}",
         evidence,
-        hint="create it; the pod then starts automatically" if case.seen.pods else "create it",
+        hint=hint,
         command=command,
     )
+
+
+# Source: Kubernetes v1.37.2 pkg/controller/certificates/rootcacertpublisher; openshift/service-ca-operator;
+# istio 1.28 pilot/pkg/bootstrap/namespacecontroller.go.
+_PUBLISHED = {
+    "kube-root-ca.crt": "kube-controller-manager",
+    "openshift-service-ca.crt": "OpenShift's service CA operator",
+    "istio-ca-root-cert": "istiod",
+}
 
 
 def references(workspace: Object) -> list[tuple[str, Named]]:

@@ -11,17 +11,28 @@ from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, denials,
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.maintenance import maintenance_of
 from kaitoctl.kaito.launch_failures import claim_failure
+from kaitoctl.kaito.node_check.of_state import problems
 from kaitoctl.kaito.rollout import Phase
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, annotations_of, dig, is_being_deleted, labels_of, matches_selector
+from kaitoctl.kube.objects import (
+    Object,
+    annotations_of,
+    dig,
+    is_being_deleted,
+    labels_of,
+    matches_selector,
+    whole_number,
+)
 
 
 def findings(case: Case) -> Iterator[Cause]:
     """Nodes that could serve, and what keeps them from it."""
+    unready = set()
     for pod in case.pods:
         node = case.seen.node(str(dig(pod, "spec", "nodeName") or ""))
         if node is not None and not pod_state.is_finished(pod) and not conditions.is_true(node, "Ready"):
             ready = conditions.find(node, "Ready") or {}
+            unready.add(node["metadata"]["name"])
             yield blame(
                 "not-ready",
                 title_of(node),
@@ -55,6 +66,8 @@ def findings(case: Case) -> Iterator[Cause]:
             continue
         for finding in judged_node.failures:
             code = finding.code
+            if code == "not-ready" and judged_node.name in unready:
+                continue
             is_gpu_type = case.seen.catalog.machine(judged_node.instance_type) is not None
             unseen = code == "gpu-not-allocatable" and not judged_node.gpus.capacity
             if code in _LACKS_GPUS and (cause := _offered_by_dra(case, judged_node, evidence)):
@@ -66,6 +79,62 @@ def findings(case: Case) -> Iterator[Cause]:
             if unseen or (code == "no-gpu" and is_gpu_type):
                 code = "device-plugin-missing"
             yield _unusable(judged_node, finding, code, evidence, waiting)
+
+
+def troubled(case: Case) -> Iterator[Cause]:
+    """What has become of a node's GPUs while a pod that holds some is not ready.
+
+    A device plugin that stops takes nothing from pods that run; a GPU that breaks does, and looks alike.
+    """
+    for pod in case.pods:
+        node = case.seen.node(str(dig(pod, "spec", "nodeName") or ""))
+        is_judged = node is not None and conditions.is_true(node, "Ready")
+        if node is None or not is_judged or pod_state.is_ready(pod) or pod_state.is_finished(pod):
+            continue
+        name = str(node["metadata"]["name"])
+        has, offers = (
+            whole_number(dig(node, "status", part, api.GPU)) for part in ("capacity", "allocatable")
+        )
+        reported = [
+            condition_words(item)
+            for item in dig(node, "status", "conditions") or ()
+            if _OF_GPUS.search(str(item.get("type"))) and _is_bad(item)
+        ]
+        if reported:
+            yield blame(
+                "node-problem",
+                title_of(node),
+                f"a problem of the GPUs of {name} is reported, where {pod['metadata']['name']} runs",
+                reported,
+                hint="drain and reboot the node, or replace it",
+                command=Command("kubectl describe node", name),
+                weight="fault" if _is_late(case, pod) else "wait",
+            )
+        elif has and offers == 0 and pod_state.holds_accelerator(pod) and _is_late(case, pod):
+            yield blame(
+                "gpu-not-allocatable",
+                title_of(node),
+                f"node {name}, where {pod['metadata']['name']} runs, has {has} "
+                f"{node_check.plural('GPU', has)}, and none is allocatable any more",
+                [("node", f"capacity {has}, allocatable {offers} {api.GPU}")],
+                hint="the device plugin has stopped there, or calls the GPUs unhealthy: check its pod",
+                command=kubectl_hints.pods_on(name),
+            )
+
+
+_OF_GPUS = re.compile(r"(?i)gpu|xid|nvlink|nvswitch|fabric|accelerat|cuda|ib_?link|nvidia")
+_LATE_S = 900.0
+
+
+def _is_bad(condition: Object) -> bool:
+    told = {str(condition.get("type")): (str(condition.get("status")), "")}
+    return condition.get("status") != "Unknown" and any(problems(told))
+
+
+def _is_late(case: Case, pod: Object) -> bool:
+    """Whether a pod runs for longer than most servers load, or served before."""
+    times = [dig(item, "state", "running", "startedAt") for item in pod_state.container_statuses(pod)]
+    return case.progress.down or any(case.age_s(moment) > _LATE_S for moment in times if moment)
 
 
 def _unusable(

@@ -177,10 +177,11 @@ def slow(case: Case) -> Iterator[Cause]:
                 continue
             log = _log_of(case, pod, item)
             if running_s > budget_s:
-                if (served_s := _served_s(case, pod, running_s)) > 0:
+                beside = _beside_the_server(pod, str(item["name"]), running_s)
+                if beside is None and (served_s := _served_s(case, pod, running_s)) > 0:
                     yield from _no_longer_ready(case, pod, served_s)
                     continue
-                if (beside := _beside_the_server(pod, str(item["name"]), running_s)) is not None:
+                if beside is not None:
                     message, hint = beside
                     look = logs_of(case, pod, str(item["name"]))
                     about = f"{title_of(pod)}, container {item['name']}"

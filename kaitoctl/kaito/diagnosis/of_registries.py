@@ -82,13 +82,24 @@ _ANSWERS = (
         is_of_anybody=True,
     ),
     _Answer(
-        r"(?i)i/o timeout|no such host|connection refused|connection reset|deadline exceeded|TLS handshake|"
+        r"(?i)no such host|server misbehaving|Temporary failure in name resolution|"
+        r"\blookup [\w.:-]{1,253}(?: on \S{1,60})?: ",
+        "the node cannot reach {registry} for {image}: its name cannot be resolved there",
+        "check the name, and the DNS of the node",
+        is_of_anybody=True,
+    ),
+    _Answer(
+        r"(?i)i/o timeout|connection refused|connection reset|deadline exceeded|TLS handshake|"
         r"dial tcp|no route to host|network is unreachable|EOF$",
         "the node cannot reach {registry} for {image}",
         "try the registry from the node",
     ),
 )
 _URL = re.compile(r"https?://[^\s\"'<>\\]{1,2000}")
+# Where registries send people to read on: Docker Hub's "increase-rate-limit", Azure's aka.ms/acr/....
+_TO_READ = re.compile(
+    r"(?:www|docs?|support|help|learn|developer)\.[\w.-]+|aka\.ms|cloud\.google\.com|(?:hub\.docker|github)\.com"
+)
 _DIALED = re.compile(
     r"proxyconnect tcp:.*?\b(?:dial tcp (?P<address>[\w.\[\]-]+:\d+)|lookup (?P<name>[\w.-]+))"
 )
@@ -168,7 +179,8 @@ def asked_for(image: str, texts: Iterable[str]) -> Asked:
         if _OF_PROXY.search(text):
             found = _DIALED.search(text)
             return Asked(registry, (found["address"] or found["name"]) if found else "", "proxy")
-        if urls := _URL.findall(text):
+        urls = [url for url in _URL.findall(text) if not _TO_READ.fullmatch(urlsplit(url).netloc)]
+        if urls:
             host = urlsplit(urls[-1]).netloc.rpartition("@")[2]
             return Asked(registry, host, _role(registry, host, urls[-1]))
         if pinged := _PINGED.search(text):

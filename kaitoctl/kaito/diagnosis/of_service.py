@@ -49,6 +49,35 @@ def service(case: Case) -> Iterator[Cause]:
     )
 
 
+def going_service(case: Case) -> Iterator[Cause]:
+    """The Service is being deleted: until its finalizers are off it leads to the pods, and is in the way.
+
+    Source: Kubernetes v1.37.2 k8s.io/cloud-provider/service/helpers (LoadBalancerCleanupFinalizer).
+    """
+    main = main_service(case.seen)
+    if main is None or not is_being_deleted(main) or is_being_deleted(case.workspace):
+        return
+    held = [str(name) for name in main["metadata"].get("finalizers") or ()]
+    since_s = case.age_s(main["metadata"]["deletionTimestamp"])
+    who = f", which finalizer {', '.join(held)} has held for {span(since_s)}" if held else ""
+    hint = "its owner takes its finalizer off: check that it runs"
+    if "service.kubernetes.io/load-balancer-cleanup" in held:
+        hint = "the cloud's controller first takes its load balancer down: its events say what it meets"
+    yield blame(
+        "service-going",
+        f"Service {case.name}",
+        f"Service {case.name} is being deleted{who}; it leads to the model until it is gone, "
+        "and no other can be made meanwhile",
+        [
+            ("metadata", f"deletionTimestamp {main['metadata']['deletionTimestamp']}"),
+            *(event_words(event) for event in case.seen.events_of(main)[:1]),
+        ],
+        hint=f"{hint}; then the controller makes the Service again",
+        command=kubectl_hints.describe(main),
+        weight="note",
+    )
+
+
 def _is_just_ready(case: Case) -> bool:
     """Whether the pods became ready so lately that Kubernetes may not have written their endpoints yet."""
     moments = [

@@ -6,9 +6,18 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
-from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, span, title_of
+from kaitoctl.kaito.diagnosis.case import (
+    Case,
+    blame,
+    condition_words,
+    event_words,
+    is_creating,
+    span,
+    title_of,
+)
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import NORMAL, Place, code_of
+from kaitoctl.kaito.node_check.of_state import PRESSURES
 from kaitoctl.kaito.snapshot import times_of
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig, generation_of
@@ -62,11 +71,23 @@ def said_of_pods(case: Case) -> Iterator[Cause]:
                 "kubernetes-says",
                 title_of(pod),
                 f"the kubelet of {node} has begun nothing of it for {span(since_s)}, and no event says why",
-                [("pod", pod_state.summary(pod)), *_unseen(case)],
-                hint="check whether that node's kubelet runs, and what it pulls or mounts",
+                [("pod", pod_state.summary(pod)), *_pressures(case, node), *_unseen(case)],
+                hint="the node runs out of what it reports: free it, or take another node"
+                if _pressures(case, node)
+                else "check whether that node's kubelet runs, and what it pulls or mounts",
                 command=Command("kubectl describe node", node),
                 weight="wait",
             )
+
+
+def _pressures(case: Case, name: str) -> list[tuple[str, str]]:
+    """That the node lacks disk, memory or process ids, in the words of its kubelet."""
+    found = ((case.seen.node(name) or {}).get("status") or {}).get("conditions") or ()
+    return [
+        condition_words(item)
+        for item in found
+        if item.get("type") in PRESSURES and item.get("status") == "True"
+    ]
 
 
 def said_of_workloads(case: Case) -> Iterator[Cause]:

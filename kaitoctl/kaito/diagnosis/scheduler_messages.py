@@ -325,6 +325,9 @@ def obstacle_of(words: str, names: Mapping[str, str]) -> Obstacle | None:
     if not found:
         return None
     _, _, _, obstacle, match = max(found, key=lambda item: item[:3])
+    if obstacle.before_labels:  # nobody knows which of these nodes have the labels
+        hints = dict.fromkeys(item[3].hint for item in sorted(found, key=lambda item: item[:3], reverse=True))
+        obstacle = replace(obstacle, hint="; ".join(hints))
     groups = {key: value or "" for key, value in match.groupdict().items()}
     resource = groups.get("resource", "")
     return _shortage(replace(obstacle, resource=resource), resource).filled({**names, **groups})

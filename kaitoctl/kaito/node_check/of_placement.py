@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _GIB = Decimal(2**30)
 # A preset names the size of a new node's disk; what kubelet and system keep of it is not allocatable.
 _ALLOCATABLE_SHARE = Decimal("0.8")
+# A server beside kubelet and device plugin on less than this loads for hours, and fails its probes.
+_LEAST_CPU = Decimal("0.5")
 _WORDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral storage"}
 
 
@@ -122,7 +124,7 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
                 f"it is what {known.who}: {known.hint}" if known else "choose a larger node, or request less"
             )
             yield Finding("no-room", "fail", message, hint, look)
-        elif amount < (least := _least(need, node, kind)) or amount <= 0:
+        elif amount < (least := _least(need, node, kind, asked)) or amount <= 0:
             wanted_by = need.model or need.preset
             needs = (
                 f", and {wanted_by.name} needs about {_in_units(kind, least)}" if wanted_by and least else ""
@@ -132,8 +134,10 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
             yield Finding("no-room", "warn", message, hint, look)
 
 
-def _least(need: Need, node: NodeFacts, kind: str) -> Decimal:
-    """What a preset takes of a node though its pods request nothing: weights pass through memory and disk."""
+def _least(need: Need, node: NodeFacts, kind: str, asked: Decimal) -> Decimal:
+    """What a pod takes of a node though it requests nothing: weights pass through memory and disk."""
+    if kind == "cpu":
+        return Decimal(0) if asked else _LEAST_CPU
     if need.model is not None:  # fast local disks hold its weights where there are some, and memory maps them
         is_beside = kind != "ephemeral-storage" or (node.shape is not None and node.shape.nvme)
         return Decimal(0) if is_beside else (_amount(need.model.disk) or Decimal(0)) * _ALLOCATABLE_SHARE

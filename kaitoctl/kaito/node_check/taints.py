@@ -71,6 +71,7 @@ _BY_KEY: dict[str, Owner] = {
     "node.kubernetes.io/network-unavailable": Owner(_NODE, "starting"),
     "node.kubernetes.io/unschedulable": Owner(_NODE, "trouble"),
     "node.kubernetes.io/out-of-service": Owner("whoever fenced the node", "trouble"),
+    "weave.works/kured-node-reboot": Owner("kured", "leaving"),
     "node.cloudprovider.kubernetes.io/uninitialized": Owner(_CLOUD, "starting"),
     "node.cloudprovider.kubernetes.io/shutdown": Owner(_CLOUD, "leaving"),
     "ToBeDeletedByClusterAutoscaler": Owner(_AUTOSCALER, "leaving"),

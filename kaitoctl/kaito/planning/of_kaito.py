@@ -8,7 +8,7 @@ Source: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection),
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
@@ -55,17 +55,19 @@ class Share:
         self._setting = setting
         self._taken: dict[str, ObjectKey] = {}
 
-    def of(self, workspace: Object, claims: Sequence[Object] = ()) -> Nodes:
+    def of(self, workspace: Object, claims: Sequence[Object] = (), *, context: int = 0) -> Nodes:
         """What the Workspace gets of the nodes, those that planned ones before it have taken left out.
 
         Args:
             workspace: as it will be.
             claims: NodeClaims of it whose nodes have not joined.
+            context: the tokens by which its nodes are counted; 0 for the usual number.
         """
         setting = self._setting
         choice = release_detection.node_rules_of(setting.target or "v0.4", workspace)
         known = releases.as_of(setting.target, setting.catalog)
         rules = node_check.rules_for(workspace, choice, setting.provisioner or "", known=known)
+        rules = replace(rules, context=context)
         names = self._candidates(workspace, rules)
         others = None
         if self._pods is not None:

@@ -863,5 +863,13 @@ CODES: Mapping[str, Code] = {
             "`Non-uniform GPU product: ...`, `Non-uniform GPU count: ...`, `Non-uniform GPU memory: ...`",
         ),
     ),
+    "KW202": Code(
+        "a value that vLLM refuses",
+        "A key of the section vllm in inference_config.yaml has a value with which the server does not "
+        "start: a context of no token, a share of GPU memory beyond 1, no process. KAITO hands each on as a "
+        "flag and judges none but max-model-len.",
+        _HUB,
+        ("KAITO admits it; the server ends with an error of its options.",),
+    ),
 }
 """Every code that a `Problem` can carry."""

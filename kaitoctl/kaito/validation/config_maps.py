@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kaitoctl.errors import InputError
@@ -33,6 +33,7 @@ def problems(subject: Subject) -> Iterator[Problem]:
     yield from (error(*fault) for fault in _tuning_faults(subject))
     if not subject.is_old:
         yield from (error(*fault) for fault in _inference_faults(subject))
+        yield from (error(*fault) for fault in _server_faults(subject))
 
 
 def tuning_refusals(subject: Subject) -> Iterator[Problem]:
@@ -176,6 +177,55 @@ def _inference_faults(subject: Subject) -> Iterator[tuple[str, str, str]]:
     yield from (
         (where, code, f"ConfigMap {place}: {message}") for code, message in _context(subject, section)
     )
+
+
+def _server_faults(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    """Values that KAITO passes on and vLLM refuses, so that the server never starts."""
+    text, fault = _text(subject, "inference", _INFERENCE)
+    if fault or text is None or subject.runtime != "vllm":
+        return
+    try:
+        section = as_map(as_map(_raw(text)).get("vllm"))
+    except InputError:
+        return
+    place = subject.config_map_key(as_text(subject.inference.get("config"))[:253])
+    for key, value in section.items():
+        name, written = key.replace("_", "-"), as_text(value).strip()
+        takes = _TAKES.get(name)
+        if takes is None or not written or (name == _LENGTH and _whole(written) is None):  # KW197 says that
+            continue
+        pattern, words, is_fit = takes
+        if not re.fullmatch(pattern, written) or not is_fit(float(written.rstrip("kKmMgGtT"))):
+            yield "inference.config", "KW202", f"ConfigMap {place}: {key} {written[:40]!r} is not {words}"
+
+
+_COUNT, _TOKENS = r"[-+]?[0-9]{1,18}", r"[-+]?[0-9]{1,18}(?:\.[0-9]{1,9})?[kKmMgGtT]?"
+_SHARE = r"[-+]?(?:[0-9]{1,9}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][-+]?[0-9]{1,2})?"
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def _some(number: float) -> bool:
+    return number >= 1
+
+
+# By vLLM's option: how a value is written, what it is in words, and what is fit; -1 is the longest context
+# for which there is room. Source: vLLM v0.20 config/{model,cache,parallel,scheduler,lora}.py, engine.
+_TAKES: Mapping[str, tuple[str, str, Callable[[float], bool]]] = {
+    _LENGTH: (_COUNT, "a number of tokens", lambda number: number >= 1 or number == -1),
+    "max-num-batched-tokens": (_TOKENS, "a number of tokens", _some),
+    **dict.fromkeys(
+        (
+            "tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size", "max-num-seqs",
+            "max-loras",
+        ),
+        (_COUNT, "a whole number of at least 1", _some),
+    ),
+    "max-lora-rank": (_COUNT, f"one of {', '.join(map(str, _RANKS))}", _RANKS.__contains__),
+    "gpu-memory-utilization": (_SHARE, "a share between 0 and 1", lambda share: 0 < share <= 1),
+    **dict.fromkeys(
+        ("swap-space", "cpu-offload-gb"), (_SHARE, "a number of GiB", lambda number: number >= 0)
+    ),
+}  # fmt: skip
 
 
 def _context(subject: Subject, section: Any) -> Iterator[tuple[str, str]]:

@@ -175,6 +175,7 @@ ADMITTED: Mapping[str, Answer | _Judge] = {
     **dict.fromkeys(("KW190", "KW191", "KW192", "KW193", "KW194"), "never-ready"),
     **dict.fromkeys(("KW195", "KW196", "KW197"), _length),
     "KW199": "ignores",
+    "KW202": _length,
 }
 """What becomes of a problem that the admission lets through; a code that is missing is then no problem."""
 

@@ -55,7 +55,9 @@ PATTERNS: tuple[Row, ...] = (
     (
         r"(?i)fp8e4nv.{0,60}not supported|compute capability not supported|"
         r"requires (?:GPUs with )?SM ?\d\d|"
-        r"PassManager::run failed|only supports Ampere GPUs or newer|for "
+        r"PassManager::run failed|only supports? Ampere GPUs or newer|"
+        r"Sinks are only supported in FlashAttention|"
+        r"FlashAttention (?:3|v3|version 3) .{0,40}(?:not supported|requires)|for "
         r"Volta and Turing GPUs|"
         r"requires? (?:a )?(?:GPUs? with )?(?:CUDA )?compute capability (?:of )?(?:at least |>= ?)?\d",
         Reading(
@@ -228,7 +230,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"World size \((?P<size>\d+)\) is larger than the number of available GPUs \((?P<gpus>\d+)\)",
+        r"(?i)(?:World|tensor[_ ]parallel)[_ ]size \((?P<size>\d+)\) (?:is larger than|"
+        r"cannot be larger than|exceeds|to less than)[^(]{0,60}GPU[^(]{0,20}\((?P<gpus>\d+)\)",
         Reading(
             "gpu-count-misfit",
             "the server wants {size} GPUs, and the container sees {gpus}",

@@ -95,6 +95,15 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"(?i)awaiting a review from the repo",
+        Reading(
+            "model-access-denied",
+            "access to the model has been asked for, and its owners have not granted it yet",
+            "wait for their answer (huggingface.co: Settings, Gated Repositories), or take another model",
+            f"{HUB} utils/_http.py",
+        ),
+    ),
+    (
         r"(?i)\b40[13] Client Error|gated repo|Access to model .{1,160} is restricted|"
         r"CAS (?:client|service) error.{0,200}\b40[13]\b|"
         r"You must (?:have access|be authenticated) to (?:it|access it)|awaiting a review from the repo|"

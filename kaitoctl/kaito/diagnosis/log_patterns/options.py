@@ -92,8 +92,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        rf"^(?:ValueError|AssertionError|NotImplementedError|TypeError): (?P<what>.{{0,160}}?\b(?:{_OPTIONS})"
-        r"\b.{0,200}?)\.?$",
+        rf"^(?:ValueError|AssertionError|NotImplementedError|TypeError): (?P<what>.{{0,160}}?\b(?:{_OPTIONS}|"
+        r"GPU memory utilization must|CPU offload space must|swap space must)\b.{0,200}?)\.?$",
         Reading(
             "bad-arguments",
             "the server refuses its options: {what}",

@@ -18,7 +18,16 @@ _AGAIN = "download or copy the files again; check that the disk has room"
 PATTERNS: tuple[Row, ...] = (
     # --- disks
     (
-        r"(?i)No space left on device|Not enough free disk space|Disk quota exceeded|os error 28\b",
+        r"(?i)Disk quota exceeded|os error 122\b|\[Errno 122\]",
+        Reading(
+            "disk-full",
+            "the quota of the volume that the server writes to is used up",
+            "raise that quota (of the share, the file system or the user), or make room on it",
+            "glibc strerror EDQUOT",
+        ),
+    ),
+    (
+        r"(?i)No space left on device|Not enough free disk space|os error 28\b",
         Reading(
             "disk-full",
             "the disk is full",
