@@ -133,30 +133,30 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
     }
     made = [workspace for one in sets.values() for workspace in one.made]
     beside = [one.after for one in trials if one.kind == CONFIG_MAP.kind]
+    planned = [(key_of(one), one) for one in [*(one.after for one in workspaces), *made]]
+    contexts = {key: await _context(client, world, one, beside) for key, one in planned}
     effects: dict[ObjectKey, Effects] = {}
     workloads: dict[ObjectKey, Object | None] = {}
     if world.is_own:
-        forecasts = await _forecasts(client, world, [*(one.after for one in workspaces), *made], beside)
+        forecasts = await _forecasts(client, world, [one for _, one in planned], beside)
         effects = {item.key: _effects(world, item) for item in forecasts}
         workloads = {item.key: item.workload for item in forecasts}
     else:
         share = _share(world)
         for one in workspaces:
             key = key_of(one.after)
-            context = await _context(client, world, one.after, beside)
-            nodes = share.of(one.after, _claims_of(world, key), context=context)
+            nodes = share.of(one.after, _claims_of(world, key), context=contexts[key])
             effects[key] = planning.effects_by_kaito(
                 one, _workload(world, one.before), _pods(world, key), nodes
             )
         for workspace in made:
-            nodes = share.of(workspace, context=await _context(client, world, workspace, beside))
+            nodes = share.of(workspace, context=contexts[key_of(workspace)])
             effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits)
     limited = QuotaEffects(world, {key: _pods(world, key) for key in effects} if world.quotas else {})
-    planned = [(key_of(one), one) for one in [*(one.after for one in workspaces), *made]]
     limited.survey((one, workloads.get(key), effects[key]) for key, one in planned)
     for key, workspace in planned:
         effects[key] = limited.of(workspace, workloads.get(key), effects[key])
-    return [one if isinstance(one, Change) else _entry(world, one, effects, sets) for one in found]
+    return [one if isinstance(one, Change) else _entry(world, one, effects, sets, contexts) for one in found]
 
 
 def _share(world: World) -> planning.Share:
@@ -169,6 +169,7 @@ def _entry(
     trial: Trial,
     effects: Mapping[ObjectKey, Effects],
     sets: Mapping[ObjectKey, planning.SetEffects],
+    contexts: Mapping[ObjectKey, int],
 ) -> Change:
     known = world.setting.catalog
     if trial.kind == api.INFERENCE_SET.kind:
@@ -189,19 +190,24 @@ def _entry(
         restarted = rolled if change.outage.pods else ()
         starts = of_set.made or (world.stores.workspaces[one] for one in restarted)
         first = next(iter(starts), None)
-        return change if first is None else replace(change, loading=planning.loading(first, world.settings))
+        return change if first is None else replace(change, loading=_loading(world, first, contexts))
     if trial.kind != "Workspace":
         return planning.change_of(trial, Effects(), None, (), known)
     key = key_of(trial.after)
     workload, pods = _workload(world, trial.before), _pods(world, key)
     change = planning.change_of(trial, effects[key], workload, pods, known)
     if change.fate == "created" or change.outage.pods:
-        change = replace(change, loading=planning.loading(trial.after, world.settings))
+        change = replace(change, loading=_loading(world, trial.after, contexts))
     hidden = sorted(world.hidden & _RUNNING) if change.fate == "changed" else ()
     if not hidden:
         return change
     words = f"whether pods restart, as {' and '.join(hidden)} cannot be listed in {key.namespace}"
     return replace(change, uncertain=words)
+
+
+def _loading(world: World, workspace: Object, contexts: Mapping[ObjectKey, int]) -> planning.Loading | None:
+    settings = replace(world.settings, context=contexts.get(key_of(workspace), 0))
+    return planning.loading(workspace, settings)
 
 
 async def _context(client: Client, world: World, workspace: Object, beside: Sequence[Object]) -> int:

@@ -522,9 +522,24 @@ def test_the_context_of_the_clusters_config_map_counts_where_the_file_has_none(
     required, said = asked()
     assert required == 3
     assert "ConfigMap context/big does not exist" in said
+    of_kaito = how[4:]
+    assert planned(sandbox_shell, file, namespace, *of_kaito) == 3
+    beside, _ = with_context(tmp_path, "131072", namespace=namespace)
+    for by in (of_kaito, ()):  # KAITO, and kaitoctl's own controller
+        assert planned(sandbox_shell, beside, namespace, *by) == 6, "the file's own counts"
     sandbox_shell.apply(config)
+    with_context(tmp_path, "131072", namespace=namespace, beside=False)
     assert asked() == (6, "")
+    for by in (of_kaito, ()):
+        assert planned(sandbox_shell, file, namespace, *by) == 6
     sandbox_shell.end_namespace(namespace)
+
+
+def planned(shell: Shell, file: str, namespace: str, *how: str) -> int:
+    """How many nodes a plan of the file asks for."""
+    done = shell.run("kaitoctl", "plan", "-f", file, "-n", namespace, *how, "-o", "json", "--sandbox")
+    (change,) = (one for one in json.loads(done.stdout)["changes"] if one["kind"] == "Workspace")
+    return int(change["nodesAsked"])
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,24 @@ def judged(shell: Shell, *arguments: str, code: int = 0) -> list[dict[str, Any]]
     return documents
 
 
+@pytest.mark.parametrize("form", ["table", "json", "yaml", "github", "sarif", "junit"])
+@pytest.mark.parametrize("text", ["", "# nothing\n---\n", "Error from server (NotFound): not found\n"])
+def test_where_nothing_was_validated_nothing_is_well_whatever_the_format(
+    offline: Shell, form: str, text: str
+) -> None:
+    write(offline, none_yaml=text)
+    done = offline.kaitoctl("validate", "-f", "none.yaml", "-o", form, code=2)
+    assert "no Workspace was found" in done.stderr
+    offline.kaitoctl("validate", "-f", "none.yaml", "-o", form, "--allow-none")
+
+
+def test_a_stream_of_json_is_validated_object_by_object(offline: Shell) -> None:
+    good = yaml.safe_load(GOOD)
+    lines = "\n".join(json.dumps(good | {"metadata": {"name": name}}) for name in ("one", "two"))
+    write(offline, all_json=lines)
+    assert [document["valid"] for document in judged(offline, "-f", "all.json")] == [True, True]
+
+
 def test_a_good_file_is_valid_and_says_so_on_stderr(offline: Shell) -> None:
     write(offline, good_yaml=GOOD)
     done = offline.kaitoctl("validate", "-f", "good.yaml")

@@ -29,6 +29,7 @@ PLURALS = {
     "Namespace": "namespaces",
     "Deployment": "deployments",
     "ResourceSlice": "resourceslices",
+    "ConfigMap": "configmaps",
 }
 
 
@@ -335,3 +336,26 @@ def test_a_node_that_somebody_reboots(why: Callable[..., Any]) -> None:
     cause = why(waiting(), node)["cause"]
     assert (cause["code"], cause["about"]) == ("cordoned", "Node gpu-z")
     assert "kured reboots it" in cause["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "ConfigMap default/big does not exist: nodes are counted for 2,048 tokens"),
+        ("vllm:\n  max-model-len: '8192'\n", "says max-model-len 8,192, and KAITO counts nodes for 2,048"),
+        ("vllm:\n  max-model-len: 8192\n", ""),
+    ],
+)
+def test_nodes_are_counted_by_the_context_of_the_config_map(
+    offline: Shell, tmp_path: Path, text: str | None, said: str
+) -> None:
+    asked = {**waiting(), "apiVersion": "kaito.sh/v1beta1"}
+    asked["inference"] = {"preset": {"name": "phi-4"}, "config": "big"}
+    metadata = {"name": "big", "namespace": "default"}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    there = [] if text is None else [{**config, "data": {"inference_config.yaml": text}}]
+    with serving(world(asked, *there), tmp_path) as kubeconfig:
+        how = ("--target-version", "v0.12", "--node-provisioner", "karpenter", "--kubeconfig", kubeconfig)
+        done = offline.run("kaitoctl", "why", "falcon", *how)
+    assert done.returncode == 1, done.stderr
+    assert (said in done.stderr) if said else "tokens" not in done.stderr
