@@ -85,6 +85,11 @@ CASES = [
         "NotImplementedError: Sinks are only supported in FlashAttention 3",
     ),
     (
+        "gpu-too-old",
+        "compute capability",
+        "NotImplementedError: FlashMLA is not supported on compute capability 8.0; requires Hopper GPUs",
+    ),
+    (
         "process-limit",
         "threads",
         "OpenBLAS blas_thread_init: pthread_create failed for thread 3 of 32: Resource temporarily "

@@ -59,6 +59,16 @@ def event(world: str, reason: str, words: str) -> World:
             "Name or service not known",
             "cannot resolve",
         ),
+        (
+            'MountVolume.SetUp failed for volume "s" : rpc error: code = Unknown desc = failed to mount secrets '
+            "store objects for pod default/falcon, err: keyvault.BaseClient#GetSecret: StatusCode=403",
+            "identity in the vault",
+        ),
+        (
+            'MountVolume.SetUp failed for volume "s" : failed to get secretproviderclass default/hf: '
+            'secretproviderclasses "hf" not found',
+            "SecretProviderClass",
+        ),
         ('MountVolume.SetUp failed for volume "w" : applyFSGroup failed: input/output error', "broken"),
         ('MountVolume.SetUp failed for volume "w" : blobfuse: 403 AuthorizationFailure', "access rules"),
         ('MountVolume.SetUp failed for volume "dshm" : mount tmpfs: no space left on device', "is full"),

@@ -151,6 +151,21 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         ),
     ),
     (
+        r"(?i)AvailabilityZoneNotSupported|zones? \S{1,40} (?:is |are )?not supported",
+        Reason(
+            "instance-type-unavailable",
+            "waiting does not help: this zone does not have the type: let the node class or pool take other "
+            "zones, or take another type: ",
+        ),
+    ),
+    (
+        r"(?i)AgentPoolLimitReached|max(?:imum)? (?:number of )?(?:agent|node) ?pools",
+        Reason(
+            "node-claim-failed",
+            "the cluster has as many node pools as the cloud lets it: delete those that nobody needs",
+        ),
+    ),
+    (
         r"(?i)ScopeLocked|scope\(s\) are locked",
         Reason("node-claim-failed", "a lock of the cloud forbids it: ask who has locked the resource group"),
     ),

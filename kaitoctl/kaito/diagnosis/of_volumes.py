@@ -26,6 +26,11 @@ _VOLUME_HINTS = (
         "the pod's ServiceAccount is missing, or may have no token: check it",
     ),
     (
+        r"(?i)secrets[- ]store|SecretProviderClass",
+        "the vault does not give what the SecretProviderClass names: check the names there, and the rights "
+        "of the pod's identity in the vault",
+    ),
+    (
         r"(?i)image volume|failed to pull|pull and unpack|ErrImagePull",
         "the image of that volume cannot be pulled: check its name, and the pull secrets",
     ),

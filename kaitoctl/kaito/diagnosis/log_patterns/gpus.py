@@ -56,7 +56,7 @@ PATTERNS: tuple[Row, ...] = (
         r"(?i)fp8e4nv.{0,60}not supported|compute capability not supported|"
         r"requires (?:GPUs with )?SM ?\d\d|"
         r"PassManager::run failed|only supports? Ampere GPUs or newer|"
-        r"Sinks are only supported in FlashAttention|"
+        r"Sinks are only supported in FlashAttention|not supported on compute capability|"
         r"FlashAttention (?:3|v3|version 3) .{0,40}(?:not supported|requires)|for "
         r"Volta and Turing GPUs|"
         r"requires? (?:a )?(?:GPUs? with )?(?:CUDA )?compute capability (?:of )?(?:at least |>= ?)?\d",
