@@ -515,6 +515,8 @@ def claimed(*conditions: tuple[str, str, str, str]) -> World:
         "ZONE_RESOURCE_POOL_EXHAUSTED: The zone does not have enough resources available",
         "BadRequest: The VM size of Standard_NC12s_v3 is not allowed in your subscription.",
         "Insert failed: STOCKOUT",
+        "AvailabilityZoneNotSupported: zone 3 not supported for Standard_NC12s_v3 in eastus",
+        "The requested size is not offered: zones 1,2 are not supported",
     ],
 )
 def test_each_clouds_words_for_no_machine_are_known(words: str) -> None:
@@ -526,6 +528,8 @@ def test_each_clouds_words_for_no_machine_are_known(words: str) -> None:
     ("words", "hint"),
     [
         ("SubnetIsFull: Subnet aks-subnet does not have enough capacity for 1 IP addresses.", "subnet"),
+        ("ManagedClusterAgentPoolLimitReached: the cluster has 100 of them", "node pools"),
+        ("Operation results in more than the maximum number of agent pools", "node pools"),
         ("RequestDisallowedByPolicy: Resource 'x' was disallowed by policy.", "policy"),
     ],
 )

@@ -60,8 +60,8 @@ def event(world: str, reason: str, words: str) -> World:
             "cannot resolve",
         ),
         (
-            'MountVolume.SetUp failed for volume "s" : rpc error: code = Unknown desc = failed to mount secrets '
-            "store objects for pod default/falcon, err: keyvault.BaseClient#GetSecret: StatusCode=403",
+            'MountVolume.SetUp failed for volume "s" : rpc error: code = Unknown desc = failed to mount '
+            "secrets store objects for pod default/falcon, err: keyvault.BaseClient#GetSecret: 403",
             "identity in the vault",
         ),
         (

@@ -55,7 +55,9 @@ NOT_SAID: Mapping[str, str] = {
         ),
         _ELSEWHERE,
     ),
-    **dict.fromkeys((f"KW{number}" for number in (*range(186, 189), *range(190, 199), 200, 201)), _OTHERS),
+    **dict.fromkeys(
+        (f"KW{number}" for number in (*range(186, 189), *range(190, 199), *range(200, 203))), _OTHERS
+    ),
     **dict.fromkeys(
         (
             *("KW114", "KW115", "KW116", "KW118", "KW121", "KW122", "KW125", "KW126", "KW146", "KW149"),
