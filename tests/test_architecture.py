@@ -23,6 +23,8 @@ LATE = {
     ("check_nodes_on_cluster", "commands.asked_context.context_on_cluster"): "most name no ConfigMap",
     ("check_nodes_on_cluster", "commands.judged_preset.with_its_preset"): "what is there was admitted",
     ("checked_workspace", "commands.saved_lists"): "only with -f",
+    ("create_on_cluster", "commands.asked_context.context_on_cluster"): "most name no ConfigMap",
+    ("observe_deeply", "commands.asked_context.context_on_cluster"): "most name no ConfigMap",
     ("files", "commands.kustomize"): "only with -k",
     ("files", "commands.remote_file"): "only for URLs",
     ("fit", "commands.cluster.connected"): "saved lists and instance types ask no cluster",

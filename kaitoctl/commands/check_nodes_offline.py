@@ -14,6 +14,7 @@ from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
     from kaitoctl.kaito.node_check import Rules, Verdict
     from kaitoctl.kube.objects import Object
@@ -75,4 +76,8 @@ def _from_lists(
         return ObservedNodes(found, None), others
     saved_lists.warn_of_gaps(found, everybody, pods)
     holding = node_check.pods_of_others(workspace, everybody)
-    return ObservedNodes(found, holding, crowds=node_check.crowds(workspace, everybody)), others
+    taken: dict[str, dict[str, Decimal]] = {}
+    for pod in everybody:
+        node_check.take_room(taken, workspace, pod)
+    crowds = node_check.crowds(workspace, everybody)
+    return ObservedNodes(found, holding, crowds=crowds, taken=taken), others

@@ -16,6 +16,7 @@ from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
 
     from kaitoctl.kaito.node_check import Rules, Verdict
     from kaitoctl.kube.client import Client
@@ -63,13 +64,17 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
     ]
     names_asked += unlabelled[: max(0, min(_LABELS_ADVISED, _ONE_BY_ONE - len(names_asked)))]
     crowds: Counter[str] = Counter()
-    pods = await pods_on(
-        client, names_asked, seen=lambda pod: crowds.update(node_check.crowds(workspace, [pod]))
-    )
+    taken: dict[str, dict[str, Decimal]] = {}
+
+    def see(pod: Object) -> None:
+        crowds.update(node_check.crowds(workspace, [pod]))
+        node_check.take_room(taken, workspace, pod)
+
+    pods = await pods_on(client, names_asked, seen=see)
     if pods is None:
         return ObservedNodes(list(nodes.values()), None, names, frozenset(names_asked))
     others = node_check.pods_of_others(workspace, pods)
-    return ObservedNodes(list(nodes.values()), others, names, frozenset(names_asked), crowds)
+    return ObservedNodes(list(nodes.values()), others, names, frozenset(names_asked), crowds, taken)
 
 
 class _Taken:

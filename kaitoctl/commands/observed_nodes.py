@@ -11,6 +11,7 @@ from kaitoctl.kube.objects import dig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
     from kaitoctl.kaito.node_check import Rules, Verdict
     from kaitoctl.kube.objects import Object
@@ -26,6 +27,7 @@ class ObservedNodes:
         names: further nodes of the cluster.
         pods_of: the nodes whose pods are listed, None for all.
         crowds: how many pods of any kind are on a node; None when they could not be listed.
+        taken: what those of others request there besides devices; None when they could not be listed.
     """
 
     nodes: list[Object]
@@ -33,6 +35,7 @@ class ObservedNodes:
     names: tuple[str, ...] = ()
     pods_of: frozenset[str] | None = None
     crowds: Mapping[str, int] | None = None
+    taken: Mapping[str, Mapping[str, Decimal]] | None = None
 
     def verdict(self, workspace: Object, rules: Rules) -> Verdict:
         """The answer for a Workspace, from what was seen; of a model, its size says how many."""
@@ -60,6 +63,7 @@ class ObservedNodes:
             known_names=self.names,
             pods_of=self.pods_of,
             crowds=self.crowds,
+            taken=self.taken,
             now=datetime.now(UTC),
         )
 

@@ -21,11 +21,12 @@ from kaitoctl.screens.layout import Paragraph, indented
 
 if TYPE_CHECKING:
     from kaitoctl.commands.option_values import Manifests
+    from kaitoctl.commands.plan_world import World
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.upgrade import Effect
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Object
+    from kaitoctl.kube.objects import Object, ObjectKey
 
 _TO = "v0.12"
 
@@ -122,6 +123,15 @@ def _workspaces(given: Manifests) -> list[tuple[str, Object]]:
     return found
 
 
+async def _contexts(client: Client, world: World, then: validation.Setting) -> dict[ObjectKey, int]:
+    """The context that the ConfigMaps of Workspaces ask for, by which the new release counts nodes."""
+    return {
+        key: await context_on_cluster(client, workspace, (), rules_in(then, workspace))
+        for key, workspace in world.stores.workspaces.items()
+        if dig(workspace, "inference", "config")
+    }
+
+
 async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list[Effect]]:
     """The release that manages the cluster's Workspaces, and what becomes of them."""
     async with connected(target) as client:
@@ -135,11 +145,7 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
         )
         provisioner = asked.provisioner or world.setting.provisioner or ""
         then = validation.Setting(asked.to, catalog=asked.known, provisioner=provisioner)
-        contexts = {
-            key: await context_on_cluster(client, workspace, (), rules_in(then, workspace))
-            for key, workspace in world.stores.workspaces.items()
-            if dig(workspace, "inference", "config")
-        }
+        contexts = await _contexts(client, world, then)
     if api.WORKSPACE.plural in world.unseen:
         raise NegativeAnswer(
             "the Workspaces of all namespaces cannot be listed",

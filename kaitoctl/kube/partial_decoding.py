@@ -51,7 +51,14 @@ def pod_list(labels: Iterable[str]) -> Decode:
     metadata = {"name": Any, "namespace": Any, "labels": _struct(dict.fromkeys(labels, Any)) | None}
     return _decoder(
         metadata,
-        {"nodeName": Any, "containers": containers, "initContainers": inits, "resourceClaims": Any},
+        {
+            "nodeName": Any,
+            "containers": containers,
+            "initContainers": inits,
+            "resourceClaims": Any,
+            "resources": _struct({"requests": amounts, "limits": amounts}) | None,
+            "overhead": amounts,
+        },
         {"phase": Any},
     )
 

@@ -14,7 +14,7 @@ from terminals import Terminal
 from kaitoctl.advice import text
 from kaitoctl.kaito import node_check
 from kaitoctl.kaito.catalog import SHIPPED
-from kaitoctl.kaito.node_check import Finding, of_state, taints
+from kaitoctl.kaito.node_check import Finding, of_state, taints, take_room
 from kaitoctl.kube.objects import Object
 from kaitoctl.screens.node_table import report
 
@@ -809,3 +809,35 @@ def test_nearly_no_cpu_is_named_where_a_pod_asks_for_none(
     assert (finding is not None) is is_named
     if finding is not None:
         assert (finding.level, "cpu allocatable" in finding.message) == ("warn", True)
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ([{"containers": [asking(cpu="3")]}], "1 of 4 cpu free, and the pod requests 2"),
+        ([{"containers": [asking(cpu="1500m")]}, {"containers": [asking(cpu="1")]}], "1.5 of 4 cpu free"),
+        ([{"overhead": {"cpu": "250m"}, "containers": [asking(cpu="2")]}], "1.75 of 4 cpu free"),
+        ([{"resources": {"requests": {"cpu": "4"}}, "containers": [asking(cpu="1")]}], "0 of 4 cpu free"),
+        ([{"initContainers": [asking(cpu="3")], "containers": [asking(cpu="1")]}], "1 of 4 cpu free"),
+        ([{"containers": [asking(memory="7Gi")]}], "1 GiB of 8 GiB memory free"),
+        ([{"containers": [asking(cpu="2", memory="4Gi")]}], ""),
+        ([{"containers": [{"name": "c"}]}], ""),
+    ],
+)
+def test_what_pods_of_others_request_leaves_a_custom_pod_no_room(
+    others: list[dict[str, Any]], words: str
+) -> None:
+    obj = node()
+    obj["status"]["allocatable"] |= {"cpu": "4", "memory": "8Gi"}
+    wanted = custom({"containers": [asking(cpu="2", memory="4Gi")]})
+    taken: dict[str, dict[str, Any]] = {}
+    for number, spec in enumerate(others):
+        other = {"metadata": {"name": f"o{number}"}, "spec": {"nodeName": "gpu-a", **spec}, "status": {}}
+        take_room(taken, wanted, other)
+        take_room(taken, wanted, {**other, "status": {"phase": "Succeeded"}})
+    finding = said(judged(obj, wanted, taken=taken), "no-room")
+    assert (finding is not None and words in finding.message) if words else finding is None
+    preset = workspace()
+    none: dict[str, dict[str, Any]] = {}
+    take_room(none, preset, {"spec": {"nodeName": "gpu-a", "containers": [asking(cpu="3")]}})
+    assert none == {}, "the pods of presets request nothing besides GPUs"

@@ -41,6 +41,7 @@ from kaitoctl.kaito.node_check.judge import (
     keeping,
     offers_gpus,
     pods_of_others,
+    take_room,
     verdict,
     what_counts,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "replicas_of",
     "required_nodes",
     "rules_for",
+    "take_room",
     "trimmed",
     "verdict",
     "what_counts",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.advice import Command
@@ -38,6 +39,7 @@ from kaitoctl.kaito.node_check.need import (
     need_of,
     preset_gpus,
     preset_of,
+    room_of,
 )
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, whole_number
@@ -77,6 +79,24 @@ def crowds(workspace: Object, pods: Iterable[Object]) -> Counter[str]:
         ):
             found[name] += 1
     return found
+
+
+def take_room(taken: dict[str, dict[str, Decimal]], workspace: Object, pod: Object) -> None:
+    """Add what an unfinished pod of others requests of its node besides devices.
+
+    Args:
+        taken: by node, then by kind; only of interest to custom pods, and empty for all others.
+        workspace: who asks.
+        pod: any pod.
+    """
+    name = below(pod, "spec", "nodeName")
+    if not isinstance(name, str) or not name or below(workspace, "inference", "template") is None:
+        return
+    if pod_state.is_finished(pod) or is_own_pod(workspace, pod):
+        return
+    there = taken.setdefault(name, {})
+    for kind, amount in room_of(pod).items():
+        there[kind] = there.get(kind, Decimal(0)) + amount
 
 
 def gpus_held(pod: Object, resource: str = api.GPU) -> int:
@@ -121,6 +141,7 @@ def verdict(
     known_names: Iterable[str] = (),
     pods_of: Container[str] | None = None,
     crowds: Mapping[str, int] | None = None,
+    taken: Mapping[str, Mapping[str, Decimal]] | None = None,
     now: datetime | None = None,
 ) -> Verdict:
     """Judge all nodes that the Workspace names, labels select, or whose instance type it asks for.
@@ -134,6 +155,7 @@ def verdict(
         known_names: further nodes of the cluster, for "did you mean".
         pods_of: the nodes whose pods are listed, None for all; of others in-use is unknown.
         crowds: how many pods are on each node (`crowds`); None when that is not known.
+        taken: what they request there (`take_room`); None when that is not known.
         now: the time, by which forgotten taints are recognised; None leaves that out.
 
     Guarantee: never raises, whatever the nodes and pods look like.
@@ -154,11 +176,15 @@ def verdict(
         labels = mapping(below(node, "metadata", "labels"))
         if not need.concerns(name, labels):
             continue
-        is_listed = in_use is not None and (pods_of is None or name in pods_of)
-        used = in_use.get(name, 0) if in_use is not None and is_listed else None
-        there = crowds.get(name, 0) if crowds is not None else None
-        judged[name] = judge(name, node, Crowd(used, name in others, there))
+        used = _count(in_use, name) if pods_of is None or name in pods_of else None
+        held = tuple(sorted((taken or {}).get(name, {}).items()))
+        judged[name] = judge(name, node, Crowd(used, name in others, _count(crowds, name), held))
     return conclude(workspace, need, judged, {*names, *known_names})
+
+
+def _count(counted: Mapping[str, int] | None, name: str) -> int | None:
+    """How many of something are on a node; None when that is not known of any."""
+    return None if counted is None else counted.get(name, 0)
 
 
 def keeping() -> Callable[[list[Object]], list[Object]]:
@@ -241,11 +267,13 @@ class Crowd(NamedTuple):
         in_use: whole GPUs that pods of others hold; None when that is not known.
         has_holders: whether pods of others hold any accelerator, or a part of one.
         pods: unfinished pods of others; None when that is not known.
+        taken: what they request besides devices, by kind, as far as that is known.
     """
 
     in_use: int | None
     has_holders: bool
     pods: int | None
+    taken: tuple[tuple[str, Decimal], ...] = ()
 
 
 def judge_node(need: Need, node: Object, crowd: Crowd, now: datetime | None = None) -> NodeVerdict:
@@ -279,7 +307,7 @@ def _judge(need: Need, node: NodeFacts, crowd: Crowd, now: datetime | None) -> N
         *of_placement.taint_findings(need, node, allowed),
         *(of_placement.custom_pod_findings(need, node) if own_pod else ()),
         *of_gpus.gpu_findings(need, node, gpus),
-        *of_placement.room_findings(need, node, crowd.pods),
+        *of_placement.room_findings(need, node, crowd.pods, dict(crowd.taken)),
     ]
     if node.name in need.repeated:
         findings.append(of_labels.listed_twice(node.name))

@@ -85,7 +85,7 @@ def custom_pod(workspace: Object) -> CustomPod | None:
     return CustomPod(
         pod_state.gpu_request(pod, api.GPU),
         {kind: pod_state.gpu_request(pod, kind) for kind in _extended_resources(spec) if kind != api.GPU},
-        {kind: amount for kind in _room_kinds(spec) if (amount := _request_of(spec, kind))},
+        room_of(pod),
         tuple(item for item in items(spec.get("tolerations")) if isinstance(item, dict)),
         texts(spec.get("nodeSelector")),
         named if isinstance(named, str) else "",
@@ -131,6 +131,12 @@ def _quantity(amount: object) -> Decimal:
     except (ValueError, ArithmeticError):
         return Decimal(0)
     return found if found.is_finite() else Decimal(0)
+
+
+def room_of(pod: Object) -> dict[str, Decimal]:
+    """What a pod requests besides devices: cpu (cores), memory, ephemeral storage and huge pages (bytes)."""
+    spec = mapping(below(pod, "spec"))
+    return {kind: amount for kind in _room_kinds(spec) if (amount := _request_of(spec, kind))}
 
 
 def _room_kinds(spec: Object) -> list[str]:

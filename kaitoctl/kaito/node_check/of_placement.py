@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -99,13 +99,16 @@ def full_finding(node: NodeFacts, pods_there: int | None) -> Finding | None:
     return Finding("no-room", "fail", message, "choose another node, or raise the kubelet's maxPods", look)
 
 
-def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterable[Finding]:
+def room_findings(
+    need: Need, node: NodeFacts, pods_there: int | None, taken: Mapping[str, Decimal]
+) -> Iterable[Finding]:
     """No room on the node besides its GPUs.
 
     Args:
         need: what is asked.
         node: the node.
         pods_there: as of `full_finding`.
+        taken: what pods of others request there, by kind, as far as that is known.
     """
     look = Command("kubectl describe node", node.name)
     if (full := full_finding(node, pods_there)) is not None:
@@ -124,6 +127,11 @@ def room_findings(need: Need, node: NodeFacts, pods_there: int | None) -> Iterab
                 f"it is what {known.who}: {known.hint}" if known else "choose a larger node, or request less"
             )
             yield Finding("no-room", "fail", message, hint, look)
+        elif asked and (free := max(amount - taken.get(kind, Decimal(0)), Decimal(0))) < asked:
+            there, wanted = _in_units(kind, free), _in_units(kind, asked)
+            message = f"{there} of {_in_units(kind, amount)} {word_for} free, and the pod requests {wanted}"
+            hint = "wait for the pods that hold it, choose another node, or request less"
+            yield Finding("no-room", "fail", message, hint, kubectl_hints.pods_on(node.name))
         elif amount < (least := _least(need, node, kind, asked)) or amount <= 0:
             wanted_by = need.model or need.preset
             needs = (
