@@ -64,17 +64,17 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
     ]
     names_asked += unlabelled[: max(0, min(_LABELS_ADVISED, _ONE_BY_ONE - len(names_asked)))]
     crowds: Counter[str] = Counter()
-    taken: dict[str, dict[str, Decimal]] = {}
+    requested: dict[str, dict[str, Decimal]] = {}
 
     def see(pod: Object) -> None:
         crowds.update(node_check.crowds(workspace, [pod]))
-        node_check.take_room(taken, workspace, pod)
+        node_check.take_room(requested, workspace, pod)
 
     pods = await pods_on(client, names_asked, seen=see)
     if pods is None:
         return ObservedNodes(list(nodes.values()), None, names, frozenset(names_asked))
     others = node_check.pods_of_others(workspace, pods)
-    return ObservedNodes(list(nodes.values()), others, names, frozenset(names_asked), crowds, taken)
+    return ObservedNodes(list(nodes.values()), others, names, frozenset(names_asked), crowds, requested)
 
 
 class _Taken:
