@@ -7,7 +7,7 @@ and kept for the Workspaces after it, so no two of them count the same free node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
 from kaitoctl.kaito.settings import Rights
 from kaitoctl.kube.access import access
-from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, uid_of
+from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, labels_of, uid_of
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.comparison import changes, restarts
 from kaitoctl.reconcile.dry_run import outcome
@@ -210,7 +210,9 @@ def _beside_rivals(
     moving = {item.key for item in planned if item.restarts or item.asked}
     others = (key for key in workspaces if key not in moving)
     moving |= {key for key in others if not world.is_placed(sized(workspaces[key]))}
-    rivals_of = _Rivals({key: _labels_asked(workspaces[key], own_labels) for key in sorted(moving)})
+    asked = {key: _labels_asked(workspaces[key], own_labels) for key in sorted(moving)}
+    bought = [*asked.values(), *map(_in_list, map(workspaces.__getitem__, asked)), *world.labels_coming()]
+    rivals_of = _Rivals(asked, map(labels_of, world.stores.nodes.values()), bought)
     found = []
     for one in planned:
         rivals: tuple[ObjectKey, ...] = ()
@@ -230,14 +232,33 @@ def _labels_asked(workspace: Object, own: Collection[str]) -> Mapping[str, str]:
     return node_check.labels_asked(with_own_labels(workspace, own) if own else workspace)
 
 
+def _in_list(workspace: Object) -> dict[str, str]:
+    """What its selector says of labels that have one value; its nodes get these labels, too."""
+    found = dict(dig(workspace, "resource", "labelSelector", "matchLabels") or {})
+    for item in dig(workspace, "resource", "labelSelector", "matchExpressions") or ():
+        if item.get("operator") == "In" and len(item.get("values") or ()) == 1:
+            found[item["key"]] = item["values"][0]
+    return found
+
+
 class _Rivals:
-    """Who may meet on a node: those of whose labels none has another value for the other.
+    """Who may meet on a node: one that exists and has the labels of both, or one that is bought with them.
+
+    A node is bought with the labels that its Workspace selects, and with those of clouds and provisioners,
+    which are not known before it is there: these are taken to be what somebody asks for.
 
     Args:
         labels: what each asks of nodes.
+        nodes: the labels of the nodes that there are.
+        bought: the labels that nodes which are bought, now or later, get from Workspaces.
     """
 
-    def __init__(self, labels: Mapping[ObjectKey, Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        labels: Mapping[ObjectKey, Mapping[str, str]],
+        nodes: Iterable[Mapping[str, str]],
+        bought: Iterable[Mapping[str, str]],
+    ) -> None:
         self._labels = labels
         self._with: dict[str, dict[str, set[ObjectKey]]] = {}
         for key, asked in labels.items():
@@ -246,21 +267,57 @@ class _Rivals:
         self._without = {
             name: {key for key, asked in labels.items() if name not in asked} for name in self._with
         }
-        self._known: dict[
-            tuple[tuple[str, str], ...], tuple[tuple[ObjectKey, ...], dict[ObjectKey, int]]
-        ] = {}
+        self._nodes = _distinct({key: one[key] for key in self._with if key in one} for one in nodes)
+        self._bought = _distinct(bought)
+        self._known: dict[_Pairs, tuple[tuple[ObjectKey, ...], dict[ObjectKey, int]]] = {}
 
     def __call__(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
         """The others that may use the same nodes, in order."""
-        mine = tuple(self._labels[key].items())
+        mine = _pairs(self._labels[key])
         if mine not in self._known:
-            fitting = [self._with[name][value] | self._without[name] for name, value in mine]
-            found = tuple(sorted(set.intersection(*fitting)) if fitting else self._labels)
+            found = tuple(sorted(self._meeting(dict(mine))))
             self._known[mine] = found, {other: at for at, other in enumerate(found)}
         # Of hundreds that ask for the same each has hundreds: none is compared with all the others.
         found, places = self._known[mine]
         at = places[key]
         return found[:at] + found[at + 1 :]
+
+    def _meeting(self, mine: Mapping[str, str]) -> Iterator[ObjectKey]:
+        """Those that contradict none of the labels, and can be on one of the nodes that have them."""
+        fitting = [self._with[name][value] | self._without[name] for name, value in mine.items()]
+        nodes = [one for one in self._nodes if mine.items() <= one.items()]
+        bought = [one for one in self._bought if _may_get(one, mine)]
+        known: dict[_Pairs, bool] = {}
+        for key in set.intersection(*fitting) if fitting else self._labels:
+            other = self._labels[key]
+            pairs = _pairs(other)
+            if pairs not in known:
+                known[pairs] = any(other.items() <= one.items() for one in nodes) or any(
+                    _may_get(one, other) for one in bought
+                )
+            if known[pairs]:
+                yield key
+
+
+_Pairs = tuple[tuple[str, str], ...]
+_OF_CLOUDS = frozenset(("accelerator", "agentpool", "storageprofile", "storagetier"))
+"""Labels without a prefix that AKS gives its nodes; those of others have one, and users' own mostly none."""
+
+
+def _pairs(labels: Mapping[str, str]) -> _Pairs:
+    return tuple(sorted(labels.items()))
+
+
+def _distinct(labels: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    return [dict(pairs) for pairs in sorted({_pairs(one) for one in labels})]
+
+
+def _may_get(bought: Mapping[str, str], asked: Mapping[str, str]) -> bool:
+    """Whether a node that is bought with some labels may have those that are asked for."""
+    return all(
+        bought[name] == value if name in bought else "/" in name or name in _OF_CLOUDS
+        for name, value in asked.items()
+    )
 
 
 class _World:
@@ -309,6 +366,12 @@ class _World:
         """How many nodes of the Workspace's NodePool have not joined yet."""
         wanted = sum(map(replicas_of_pool, self.stores.pools.by(workspace_of_pool, key)))
         return max(0, wanted - len(self.stores.nodes.by(workspace_of_pool, key))) if wanted else 0
+
+    def labels_coming(self) -> Iterator[Mapping[str, str]]:
+        """The labels of nodes that have been asked for, and may not be there yet."""
+        yield from map(labels_of, self.stores.claims.values())
+        for pool in self.stores.pools.values():
+            yield dig(pool, "spec", "template", "metadata", "labels") or {}
 
     def is_placed(self, workspace: Object) -> bool:
         """Whether the Workspace has pods on as many nodes as it needs."""

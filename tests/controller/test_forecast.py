@@ -60,3 +60,62 @@ def test_what_a_controller_allows_is_certain_where_its_options_were_read(knows_r
     refused = "spec.serviceAccountName: admin"
     assert (refused in found.refusal) is knows_rights
     assert (refused in found.waits) is not knows_rights
+
+
+X, Y, BOTH = {"apps": "x"}, {"team": "y"}, {"apps": "x", "team": "y"}
+SOUTH = {"topology.kubernetes.io/zone": "south"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "rival", "node", "third", "meet"),
+    [
+        (X, X, {}, {}, True),
+        (X, {"apps": "y"}, {}, {}, False),
+        (X, Y, {}, {}, False),
+        (X, Y, BOTH, {}, True),
+        (X, Y, X, {}, False),
+        (X, Y, {}, BOTH, True),
+        (X, BOTH, {}, {}, True),
+        (BOTH, Y, {}, {}, True),
+        (X, SOUTH, {}, {}, True),  # where the node comes up, only the cloud knows
+        (X | {"topology.kubernetes.io/zone": "north"}, SOUTH, {}, {}, False),
+        (X, {"agentpool": "gpu"}, {}, {}, True),
+    ],
+)
+def test_rivals_are_those_that_may_be_on_one_node(
+    asked: dict[str, str], rival: dict[str, str], node: dict[str, str], third: dict[str, str], meet: bool
+) -> None:
+    """A node is bought with the labels of its Workspace: who asks for others is never on it."""
+    world = World()
+    for name, labels in (("rival", rival), ("third", third)):
+        if labels:
+            world.apply(kaito.WORKSPACE, named(name, labels))
+    if node:
+        world.apply(NODE, gpu_node("gpu-a", node))
+    found = foreseen(world, named("falcon", asked))
+    assert ("rival" in [key.name for key in found.rivals]) is meet
+    assert len(found.asked) == 1
+    assert (found.most > 1) is bool(found.rivals)
+
+
+def test_a_node_that_is_asked_for_has_the_labels_that_its_workspace_had() -> None:
+    """And so has one of which a list names the only value."""
+    world = World()
+    world.apply(kaito.WORKSPACE, named("third", BOTH))
+    world.reconcile("third")
+    world.apply(kaito.WORKSPACE, named("third", {"apps": "elsewhere"}))
+    world.apply(kaito.WORKSPACE, named("rival", Y))
+    assert "rival" in [key.name for key in foreseen(world, named("falcon", X)).rivals]
+    world = World()
+    third = named("third", X)
+    listed = {"key": "team", "operator": "In", "values": ["y"]}
+    third["resource"]["labelSelector"]["matchExpressions"] = [listed]
+    world.apply(kaito.WORKSPACE, third)
+    world.apply(kaito.WORKSPACE, named("rival", Y))
+    assert "rival" in [key.name for key in foreseen(world, named("falcon", X)).rivals]
+
+
+def named(name: str, labels: dict[str, str]) -> Object:
+    made = falcon(labelSelector={"matchLabels": labels})
+    made["metadata"] = {"name": name, "namespace": "default"}
+    return made

@@ -59,7 +59,7 @@ PHASES = (Phase.explicit, Phase.generate)
 class Drawn:
     """A node: its label, GPUs, whether others hold them, whether it is closed, its type and taint."""
 
-    label: str
+    label: str | Mapping[str, str]
     gpus: str = "2"
     is_held: bool = False
     is_cordoned: bool = False
@@ -71,7 +71,7 @@ class Drawn:
 class Asked:
     """A Workspace that there is, or that is asked for."""
 
-    label: str
+    label: str | Mapping[str, str]
     count: int = 1
     preset: str = "falcon-7b"
     instance_type: str = TYPE
@@ -89,7 +89,7 @@ class Asked:
         made = falcon(
             count=self.count,
             **({"instanceType": self.instance_type} if self.instance_type else {}),
-            labelSelector={"matchLabels": {"apps": self.label}},
+            labelSelector={"matchLabels": labelled(self.label)},
             **preferred,
         )
         made["metadata"] = {"name": name, "namespace": "default"}
@@ -135,6 +135,11 @@ class Scene:
     rounds: tuple[Mapping[str, Asked | None], ...] = ()
     provisioner: str = ""
     quota: tuple[tuple[str, str], ...] = ()
+
+
+def labelled(label: str | Mapping[str, str]) -> dict[str, str]:
+    """The labels of a node or a selector; most have one of two values of one label."""
+    return {"apps": label} if isinstance(label, str) else dict(label)
 
 
 LABELS = st.sampled_from(["a", "b"])
@@ -225,7 +230,7 @@ def built(scene: Scene) -> PlannedWorld:
         taints = [dict(zip(("key", "value"), key.split("="), strict=True), effect=effect)] if key else []
         spec = {"unschedulable": True} if node.is_cordoned else {}
         product = {"nvidia.com/gpu.product": node.instance_type, "nvidia.com/gpu.count": node.gpus}
-        labels = {"apps": node.label, **(product if is_byo else {})}
+        labels = {**labelled(node.label), **(product if is_byo else {})}
         made = gpu_node(name, labels, node.instance_type)
         world.apply(NODE, {**made, "spec": {**spec, **({"taints": taints} if taints else {})}})
         world.set_status(NODE, name, node_status(node.gpus))
@@ -373,11 +378,45 @@ PLANNED: Counter[str] = Counter()
 @given(scene=scenes())
 @settings(max_examples=PLANS // 2, suppress_health_check=list(HealthCheck), phases=PHASES)
 def test_what_a_plan_announces_is_what_happens(scene: Scene) -> None:
+    round_after_round(scene)
+
+
+def round_after_round(scene: Scene) -> None:
     world = built(scene)
     for applied in scene.rounds:
         one_round(world, {name: asked for name, asked in applied.items() if asked is not None})
         for name in [name for name, asked in applied.items() if asked is None]:
             deleted(world, name)
+
+
+SEVERAL = (
+    {"apps": "a"},
+    {"team": "y"},
+    {"apps": "a", "team": "y"},
+    {"apps": "b", "team": "y"},
+    {"apps": "b"},
+)
+
+
+@st.composite
+def scenes_of_several_labels(draw: Any) -> Scene:
+    """Selectors that have labels in common, contradict each other, or have nothing to do with each other."""
+    drawn: Scene = draw(scenes())
+    labels = st.sampled_from(SEVERAL)
+    several = {name: draw(labels) for name in NAMES}
+
+    def relabelled(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: one and replace(one, label=several[name]) for name, one in found.items()}
+
+    nodes = tuple(replace(node, label=draw(labels)) for node in drawn.nodes)
+    rounds = tuple(map(relabelled, drawn.rounds))
+    return replace(drawn, nodes=nodes, there=relabelled(drawn.there), rounds=rounds)
+
+
+@given(scene=scenes_of_several_labels())
+@settings(max_examples=PLANS // 10, suppress_health_check=list(HealthCheck), phases=PHASES)
+def test_what_a_plan_announces_is_what_happens_where_some_labels_are_shared(scene: Scene) -> None:
+    round_after_round(scene)
 
 
 def test_where_rivals_have_not_room_for_all_their_pods_the_plan_says_so_of_each() -> None:
