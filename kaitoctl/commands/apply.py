@@ -116,8 +116,9 @@ def apply(
 
 def _again(given: Manifests, kept: Object | None, target: Target, selector: str) -> Command:
     """The command that goes on; a plan that is half applied is no plan any more, its manifests are."""
-    words = list(given.words)
-    names = [item["source"].rpartition(": document ")[0] for item in (kept or {}).get("changes", ())]
+    words = list(given.words if kept is None else kept.get(planning.GIVEN) or ())
+    sources = () if kept is None or words else (item["source"] for item in kept["changes"])
+    names = [source.rpartition(": document ")[0] for source in sources]
     for name in dict.fromkeys(names):
         built, _, folder = name.partition("-k ")
         words += ("-k", folder) if folder and not built else ("-f", "-" if name == "stdin" else name)

@@ -12,7 +12,7 @@ from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import catalog_file
+from kaitoctl.kaito import catalog_file, planning
 from kaitoctl.kaito.prices import read_prices
 from kaitoctl.screens import markdown, output, plan_screen
 from kaitoctl.screens.layout import indented
@@ -56,7 +56,7 @@ def plan(
     else:
         output.show([indented(line) for line in plan_screen.lines(found, target.flags, costs)])
     if out is not None and not found.refused:
-        _keep(found, out, target)
+        _keep(found, given, out, target)
     elif out is not None:
         output.warning(f"--out {out}: not written, as something is refused")
     return found.exit_code
@@ -67,9 +67,10 @@ async def _plan(target: Target, written: list[plan_documents.Written], asked: ma
         return await make_plan.make(client, written, asked)
 
 
-def _keep(found: Plan, path: str, target: Target) -> None:
+def _keep(found: Plan, given: Manifests, path: str, target: Target) -> None:
+    kept = {**found.as_json(), planning.GIVEN: list(given.words)}
     try:
-        Path(path).write_text(output.json_text(found.as_json(), 2) + "\n", encoding="utf-8")
+        Path(path).write_text(output.json_text(kept, 2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"--out {path}: {error.strerror}") from None
     apply = target.text(Command("kaitoctl apply --plan", path))

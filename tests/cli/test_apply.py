@@ -269,11 +269,25 @@ def test_a_namespace_that_is_ending_takes_nothing_more(shell: Shell, namespace: 
 
 
 @pytest.mark.sandbox_alone
-def test_ctrl_c_says_what_was_applied_and_the_same_command_goes_on(shell: Shell, namespace: str) -> None:
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_ctrl_c_says_what_was_applied_and_the_same_command_goes_on(
+    shell: Shell, namespace: str, is_kept: bool
+) -> None:
+    """Of a plan that was kept: the folder that it is of, and not a hundred files of it."""
     never = workspace(namespace, "never")
     never["resource"]["labelSelector"]["matchLabels"]["sandbox.kaitoctl.dev/fault"] = "never-joins"
-    file = write(shell, "w.yaml", config_map(namespace, "cm", a="b"), never)
-    command = [str(BIN / "kaitoctl"), "apply", "-f", file, "--yes"]
+    (shell.home / namespace).mkdir()
+    write(shell, f"{namespace}/1.yaml", config_map(namespace, "cm", a="b"))
+    write(shell, f"{namespace}/2.yaml", never)
+    file = str(shell.home / namespace)
+    if is_kept:
+        shell.kaitoctl("plan", "-f", file, "--out", "kept.plan", code=1)
+    command = [
+        str(BIN / "kaitoctl"),
+        "apply",
+        *(("--plan", "kept.plan") if is_kept else ("-f", file)),
+        "--yes",
+    ]
     lines = []
     with subprocess.Popen(
         command, cwd=shell.home, env=shell.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -286,7 +300,7 @@ def test_ctrl_c_says_what_was_applied_and_the_same_command_goes_on(shell: Shell,
         assert process.wait(20) == 130
     said = "".join(lines)
     assert f"applied: ConfigMap {namespace}/cm, Workspace {namespace}/never" in said
-    assert f"to continue, run again: kaitoctl apply -f {file}" in said
+    assert f"to continue, run again: kaitoctl apply -f {file}\n" in said
     again = shell.kaitoctl("apply", "-f", file, "--no-wait")
     assert again.stdout.splitlines()[1] == "workspace.kaito.sh/never unchanged"
 

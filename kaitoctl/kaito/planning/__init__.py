@@ -20,9 +20,10 @@ from kaitoctl.kaito.planning.loading import Loading, loading
 from kaitoctl.kaito.planning.of_kaito import Share
 from kaitoctl.kaito.planning.of_sets import SetEffects, change_of_set, effects_of_set, set_problems
 from kaitoctl.kaito.planning.outage import Outage, deadlock, outage, outage_of_replica, surges
-from kaitoctl.kaito.planning.plan import Change, Fate, Plan, is_plan, what_moved
+from kaitoctl.kaito.planning.plan import GIVEN, Change, Fate, Plan, is_plan, what_moved
 
 __all__ = [
+    "GIVEN",
     "Change",
     "Effects",
     "Fate",

@@ -17,6 +17,8 @@ from kaitoctl.kube.objects import Object, ObjectKey
 Fate = Literal["created", "changed", "recreated", "unchanged", "refused"]
 
 _KIND = {"apiVersion": "kaitoctl.dev/v1", "kind": "Plan"}
+GIVEN = "manifests"
+"""In a plan that is kept: the options that named the manifests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,9 @@ def is_plan(value: object) -> bool:
     """Whether a document is a plan that `--out` has written, with all that applying it needs."""
     if not isinstance(value, dict) or any(value.get(key) != text for key, text in _KIND.items()):
         return False
-    changes = value.get("changes")
+    changes, given = value.get("changes"), value.get(GIVEN, [])
+    if not (isinstance(given, list) and all(isinstance(word, str) for word in given)):
+        return False
     return isinstance(changes, list) and all(
         isinstance(item, dict)
         and all(isinstance(item.get(name), str) for name in ("kind", "namespace", "name", "source"))
