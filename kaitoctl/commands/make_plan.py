@@ -152,7 +152,7 @@ class _Judge:
         if problems:
             return _refusal(one, *problems, warnings=warnings)
         after = with_type(kind, after)
-        fields = () if before is None else between(before, after)
+        fields = () if before is None else between(planning.as_just_seen(before, after, body), after)
         shown = tuple((item.path, item.observed, item.desired) for item in fields)
         return Trial(one.source, one.kind, body, before, after, shown, (*warnings, *more))
 

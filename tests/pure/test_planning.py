@@ -11,9 +11,10 @@ from world import falcon, gpu_node, node_status
 
 from kaitoctl.kaito import node_check, planning
 from kaitoctl.kaito.catalog import SHIPPED
-from kaitoctl.kaito.planning import Change, Outage, Plan
+from kaitoctl.kaito.planning import Change, Outage, Plan, as_just_seen
 from kaitoctl.kaito.validation import Setting
 from kaitoctl.kube.objects import Object, ObjectKey, key_of
+from kaitoctl.reconcile.comparison import between
 
 
 def deployment(replicas: int = 1, **strategy: Any) -> Object:
@@ -255,3 +256,19 @@ def test_values_of_a_config_map_that_are_no_text_are_named() -> None:
     found = planning.config_map_problems({"kind": "ConfigMap", "data": data, "binaryData": None})
     assert [line.partition(":")[0] for line in found] == ["data[replicas]", "data[on]", "data[nested]"]
     assert "in quotes" in found[0]
+
+
+def test_what_others_write_while_a_plan_is_made_is_no_change_of_the_users() -> None:
+    """A controller's finalizer and annotation, a moment after the Workspace was created."""
+
+    def differing(before: Object, after: Object, body: Object) -> list[str]:
+        both = ({"spec": 1, "metadata": {"name": "w", **one}} for one in (before, after, body))
+        seen, now, said = both
+        return [item.path for item in between(as_just_seen(seen, now, said), now)]
+
+    theirs = {"finalizers": ["f"], "annotations": {"hash": "1"}, "ownerReferences": [{"uid": "u"}]}
+    assert differing({}, theirs, {}) == []
+    assert differing({}, {"annotations": {"a": "1", "hash": "1"}}, {"annotations": {"a": "1"}}) != []
+    assert differing({"annotations": {"a": "1"}}, {"annotations": {"a": "2"}}, {}) != []
+    assert differing({"labels": {"a": "1"}}, {"labels": {}}, {}) != [], "what goes is no addition"
+    assert differing({}, {"finalizers": ["f"]}, {"finalizers": ["f"]}) != []

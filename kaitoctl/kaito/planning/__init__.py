@@ -8,6 +8,7 @@ nodes that KAITO asks for; what kaitoctl's own controller does is forecast by th
 from kaitoctl.kaito.planning.change import (
     Effects,
     Trial,
+    as_just_seen,
     change_of,
     config_map_problems,
     effects_by_kaito,
@@ -33,6 +34,7 @@ __all__ = [
     "SetEffects",
     "Share",
     "Trial",
+    "as_just_seen",
     "change_of",
     "change_of_set",
     "config_map_problems",

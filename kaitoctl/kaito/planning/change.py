@@ -119,6 +119,28 @@ def config_map_problems(obj: Object) -> tuple[str, ...]:
     )
 
 
+def as_just_seen(before: Object, after: Object, body: Object) -> Object:
+    """The object as it is, with the metadata that others have added since it was looked at.
+
+    An apply adds nothing that its document does not say: a controller's finalizer is no change of the user's.
+
+    Args:
+        before: as it was seen.
+        after: as the server, a moment later, would have it.
+        body: the document.
+    """
+    seen, now, said = (dict(one.get("metadata") or {}) for one in (before, after, body))
+    for part in ("labels", "annotations"):
+        old, asked = seen.get(part) or {}, said.get(part) or {}
+        others = {key: value for key, value in (now.get(part) or {}).items() if key not in {*old, *asked}}
+        if others:
+            seen[part] = {**old, **others}
+    for part in ("finalizers", "ownerReferences"):
+        if part in now and part not in said and not seen.get(part):
+            seen[part] = now[part]
+    return {**before, "metadata": seen}
+
+
 def must_be_recreated(obj: Object, setting: validation.Setting, before: Object) -> bool:
     """Whether a Workspace is refused for nothing but that its fields are immutable."""
     found = validation.judge(obj, setting, old=before)
