@@ -133,7 +133,9 @@ async def _create(
         output.report_write(live, given.output_format, f"created{note}")
         if given.dry_run == "server" or not given.wait:
             return 0
-        await follow_fleet.until_ready(client, target, key_of(live), timeout_s=timeout_s, catalog=known)
+        key = key_of(live)
+        await follow_fleet.until_ready(client, target, key, timeout_s=timeout_s, catalog=known)
+        output.next_command(target.text(Command("kaitoctl endpoint", key.name, "-n", key.namespace)))
     return 0
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("cluster", "proxy", "port-forward", "load-balancer", "gateway", "local")
 _HINTS = {
-    "local": "kaitoctl sandbox model set PRESET --from FILE lets a sandbox's pods really serve",
+    "local": "kaitoctl sandbox model set PRESET --from MODEL lets a sandbox's pods really serve",
     "load-balancer": "annotate the Workspace with kaito.sh/enablelb=True before it is created",
     "gateway": "an InferenceSet has one when an HTTPRoute leads to the InferencePool that KAITO makes for it",
 }

@@ -35,9 +35,10 @@ async def run(client: Client, target: Target, seen: Snapshot, *, is_asked_for: b
     found = endpoint.addresses(client, seen)
     if target.sandbox and not found["addresses"]["local"]:
         if is_asked_for:
-            hint = "kaitoctl sandbox model set PRESET --from FILE lets the pods of a preset really serve"
+            hint = "kaitoctl sandbox model set PRESET --from MODEL lets the pods of a preset really serve"
             raise NegativeAnswer("no smoke test: the pods of this Workspace are simulated", hint=hint)
         return
+    output.step(f'smoke test: asking the model "{_PROMPT}"')
     try:
         output.success(f"smoke test: {await answer_of(client, seen)}")
     except ApiError as error:

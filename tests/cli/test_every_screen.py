@@ -126,7 +126,8 @@ def test_no_screen_of_a_set_is_too_wide(sandbox_shell: Shell) -> None:
     make = ("create", "inference-set", name, "--preset", "phi-4-mini-instruct", "--replicas", "2")
     instance = ("--instance-type", "Standard_NC24ads_A100_v4")
     shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    shell.kaitoctl(*make, *instance, "-n", NAMESPACE, "--yes", "--timeout", "90s")
+    done = shell.kaitoctl(*make, *instance, "-n", NAMESPACE, "--yes", "--timeout", "90s")
+    assert f"next: kaitoctl endpoint {name} -n {NAMESPACE}" in done.stderr
     made = shell.get("inferenceset", name, "-n", NAMESPACE)
     made["spec"]["replicas"] = 4
     (shell.home / "more.yaml").write_text(json.dumps(made))

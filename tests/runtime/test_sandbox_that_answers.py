@@ -123,6 +123,7 @@ def test_a_model_answers_and_adapters_change_what_it_says(shell: Shell) -> None:
     change = ("--name", "style", "--yes", "--timeout", "90s")
     done = shell.kaitoctl("add-adapter", "w", *change, "--image", "example.org/style:1", "--strength", "0.2")
     assert "in the pods and loaded: style" in done.stderr
+    assert 'smoke test: asking the model "What is Kubernetes?"' in done.stderr
     assert re.search(r'smoke test: ".*", first token after [\d.]+s(, then \d+ tokens/s)?\n', done.stderr)
     weak = answer(shell)
     tree = shell.kaitoctl("status", "w").stdout
