@@ -285,10 +285,14 @@ class _Rivals:
     def _meeting(self, mine: Mapping[str, str]) -> Iterator[ObjectKey]:
         """Those that contradict none of the labels, and can be on one of the nodes that have them."""
         fitting = [self._with[name][value] | self._without[name] for name, value in mine.items()]
+        agreeing = set.intersection(*fitting) if fitting else self._labels.keys()
+        known = {_pairs(mine): True}  # on the nodes that are bought for it
+        if all(_pairs(self._labels[key]) in known for key in agreeing):
+            yield from agreeing
+            return
         nodes = [one for one in self._nodes if mine.items() <= one.items()]
         bought = [one for one in self._bought if _may_get(one, mine)]
-        known: dict[_Pairs, bool] = {}
-        for key in set.intersection(*fitting) if fitting else self._labels:
+        for key in agreeing:
             other = self._labels[key]
             pairs = _pairs(other)
             if pairs not in known:
