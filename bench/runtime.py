@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.figures import Figure, Skipped, in_turn, of_pairs, of_values, wall_ms
+from kaitoctl.sandbox.real.serving import NICE
 
 KAITOCTL = str(Path(sys.executable).parent / "kaitoctl")
 MODEL, ADAPTER = "smollm2-135m-instruct", Path(__file__).resolve().parent.parent / "examples" / "pirate"
@@ -44,11 +45,18 @@ def figures(rounds: int = 3) -> list[Figure]:
         env = {**os.environ, "KAITOCTL_STATE_DIR": folder, "KAITOCTL_SANDBOX": "1"}
         model = _model(env)
         server = [KAITOCTL, "runtime", "serve", "--model", str(model), "--port", "0", "--end-with-stdin"]
-        ups = in_turn(rounds, {"server": lambda: _up_ms(server), "import": lambda: wall_ms(IMPORT)})
+        ups = in_turn(
+            rounds,
+            {
+                "server": lambda: _up_ms(server),
+                "as in a pod": lambda: _up_ms(server, NICE),
+                "import": lambda: wall_ms(IMPORT),
+            },
+        )
         try:
-            with _serving([sys.executable, "-c", ENGINE, str(model), str(ADAPTER)]) as (said, _):
+            with _serving([sys.executable, "-c", ENGINE, str(model), str(ADAPTER)], NICE) as (said, _):
                 key, engine = said
-                found = _in_sandbox(rounds, env, (engine, key), model, ups["server"])
+                found = _in_sandbox(rounds, env, (engine, key), model, ups["as in a pod"])
         finally:
             subprocess.run(
                 [KAITOCTL, "sandbox", "down", "--delete"], env=env, check=False, capture_output=True
@@ -126,11 +134,15 @@ def _done(*arguments: str, env: dict[str, str]) -> None:
 
 
 @contextmanager
-def _serving(command: list[str]) -> Iterator[tuple[list[str], float]]:
-    """What a server says that it serves on, and how many milliseconds it took until it served."""
+def _serving(command: list[str], nice: int = 0) -> Iterator[tuple[list[str], float]]:
+    """What a server says that it serves on, and how many milliseconds it took until it served.
+
+    Beside a server of a pod it has to be as nice: on a busy machine that alone makes a third of its speed.
+    """
     began = time.perf_counter()
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdin is not None
+    os.setpriority(os.PRIO_PROCESS, process.pid, nice)
     try:
         line = next(line for line in process.stdout if line.startswith("Serving on "))
         yield line.split()[2:], (time.perf_counter() - began) * 1000
@@ -141,8 +153,8 @@ def _serving(command: list[str]) -> Iterator[tuple[list[str], float]]:
         process.stdout.close()
 
 
-def _up_ms(command: list[str]) -> float:
-    with _serving(command) as (_, took_ms):
+def _up_ms(command: list[str], nice: int = 0) -> float:
+    with _serving(command, nice) as (_, took_ms):
         return took_ms
 
 

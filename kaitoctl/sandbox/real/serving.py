@@ -16,13 +16,15 @@ from kaitoctl.sandbox.real import memory
 from kaitoctl.sandbox.real.container_process import Life
 from kaitoctl.sandbox.workloads.container_life import Stretch
 
+NICE = 5
+"""How far a server stands back for what else runs on this machine, as `nice` counts it."""
+
 _SERVES = re.compile(rb"Serving on http://127\.0\.0\.1:(\d{1,5})")
 _LONGEST_LOG = 10 << 20  # the kubelet's containerLogMaxSize
 _LONGEST_LINE = 1 << 20
 _STOP_S = 4.0
 _LEAST_TIMEOUT_S = 5.0
 _OFTEN_S = 0.1
-_NICE = 5
 # What a server of ours needs of the environment; tokens and keys of the user's are none of it.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
@@ -230,7 +232,7 @@ async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
         env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
     )
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
     return process
 
 
