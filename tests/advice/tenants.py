@@ -382,6 +382,7 @@ def _change(made: Cluster) -> None:
             "name": "falcon-1",
             "namespace": "a",
             "labels": {"workspace.kaito.io/name": ASKER},
+            "ownerReferences": [_owner(live)],
         },
         "revision": 1,
         "data": {part: live[part] for part in ("resource", "inference")},
@@ -390,6 +391,16 @@ def _change(made: Cluster) -> None:
     patch = {"resource": {"count": int(live["resource"]["count"]) + 1}}
     made.do(request.merge_patch(kaito.WORKSPACE, "a", ASKER, patch, manager="somebody"))
     _call_ready(made)
+
+
+def _owner(live: Object) -> Object:
+    return {
+        "apiVersion": kaito.WORKSPACE.api_version,
+        "kind": "Workspace",
+        "name": ASKER,
+        "uid": live["metadata"]["uid"],
+        "controller": True,
+    }
 
 
 def _call_ready(made: Cluster) -> None:
@@ -402,15 +413,8 @@ def _serve(made: Cluster, trouble: str) -> None:
     """What KAITO makes of a Workspace, all of it ready, but for one trouble."""
     _call_ready(made)
     live = made.do(request.get(kaito.WORKSPACE, "a", ASKER))
-    owner = {
-        "apiVersion": kaito.WORKSPACE.api_version,
-        "kind": "Workspace",
-        "name": ASKER,
-        "uid": live["metadata"]["uid"],
-        "controller": True,
-    }
     labels = {kaito.LABEL_WORKSPACE: ASKER}
-    metadata = {"name": ASKER, "namespace": "a", "labels": labels, "ownerReferences": [owner]}
+    metadata = {"name": ASKER, "namespace": "a", "labels": labels, "ownerReferences": [_owner(live)]}
     container = {"name": ASKER, "image": "r.example/m:1", "ports": [{"containerPort": 5000}]}
     pods, count = {"spec": {"containers": [container]}}, 0 if trouble == "scaled" else made.scene.count
     done = 0 if trouble == "paused" else count
