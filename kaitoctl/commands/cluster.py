@@ -23,6 +23,7 @@ from kaitoctl.kube.request import Request, get
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from kaitoctl.advice import Advice
     from kaitoctl.kube.client import Exchange, Observer
 
 
@@ -158,6 +159,15 @@ OF_ROLES = "MultiRoleInference"
 """The reason of a 404 for a name that stands for two sets: waiting until a Workspace has it is of no use."""
 
 
+_OF_KUBERNETES = (
+    *("pod", "pods", "po", "service", "services", "svc", "deployment", "deployments", "deploy"),
+    *("statefulset", "statefulsets", "sts", "job", "jobs", "secret", "secrets", "configmap", "configmaps"),
+    *("cm", "persistentvolumeclaim", "persistentvolumeclaims", "pvc", "all"),
+)
+"""What follows `get` in kubectl, and is no Workspace here."""
+_LISTED_HERE = {"node": "nodes", "nodes": "nodes", "no": "nodes", "event": "events", "events": "events"}
+
+
 async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:
     """The error for a name that no Workspace has, with the nearest one that exists."""
     try:
@@ -167,9 +177,13 @@ async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:
             return missing_crd()
         there = []
     near = catalog.close_matches(key.name, there)
-    hint = (
-        f"did you mean {near[0]}?" if near else Command("kaitoctl status -n", key.namespace) + " lists them"
-    )
+    lists = Command("kaitoctl status -n", key.namespace)
+    hint: Advice = f"did you mean {near[0]}?" if near else lists + " lists them"
+    if key.name in _LISTED_HERE:
+        hint = "here stands a Workspace's name; " + Command("kaitoctl", _LISTED_HERE[key.name]) + " has those"
+    elif key.name in _OF_KUBERNETES:
+        lists = Command("kubectl get", key.name, "-n", key.namespace)
+        hint = "here stands a Workspace's name; " + lists + " has those"
     return ApiError(404, "NotFound", f"Workspace {key} not found", details={"name": key.name}, hint=hint)
 
 

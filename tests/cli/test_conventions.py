@@ -175,11 +175,20 @@ def test_get_takes_a_kind_and_names_as_kubectl_does(listed: Shell) -> None:
     every = names("get", "-n", NAMESPACE)
     assert len(every) > 1 and names("get", "workspaces", "-n", NAMESPACE) == every
     assert names("-n", NAMESPACE, "get", "wk") == every
+    assert names("get", "workspaces.kaito.sh", "-n", NAMESPACE) == every
     assert names("get", "workspace", "zebra", "-n", NAMESPACE) == ["workspace.kaito.sh/zebra"]
     assert names("get", "wk", "workspace/zebra", "apple", "-n", NAMESPACE) == [
         "workspace.kaito.sh/apple",
         "workspace.kaito.sh/zebra",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [("pods", "kubectl get pods -n conventions"), ("nodes", "kaitoctl nodes"), ("events", "kaitoctl events")],
+)
+def test_a_kind_that_is_not_ours_is_pointed_to(listed: Shell, kind: str, command: str) -> None:
+    assert command in listed.kaitoctl("get", kind, "-n", NAMESPACE, code=4).stderr
 
 
 def test_several_names_are_explained_and_a_missing_one_is_said(listed: Shell) -> None:
