@@ -42,7 +42,7 @@ def create_inference_set(*, name: str, given: SetOptions, managed: ManagedBy, ta
     """Create an InferenceSet, and follow it until all replicas are ready."""
     option_values.one_of(given.dry_run, ("none", "client", "server"), option="--dry-run")
     if given.output_format is not None:
-        option_values.one_of(given.output_format, ("yaml", "json", "name"), option="--output")
+        option_values.output_format(given.output_format, ("yaml", "json", "name"))
     option_values.one_of(given.api_version, kinds.VERSIONS[api.INFERENCE_SET.kind], option="--api-version")
     timeout_s = option_values.duration_s(given.timeout) if given.timeout else None
     known = catalog_file.read(given.catalog)

@@ -60,7 +60,8 @@ def _dumper() -> type[CSafeDumper]:
         return dumper.represent_mapping(f"{_TAGS}map", [(key, data[key]) for key in ordered])
 
     def represent_text(dumper: Any, data: str) -> Any:
-        return dumper.represent_scalar(f"{_TAGS}str", data, style=_style(data))
+        text = str(data)  # libyaml takes no subclass of it
+        return dumper.represent_scalar(f"{_TAGS}str", text, style=_style(text))
 
     Dumper.add_representer(dict, represent_map)
     Dumper.add_representer(str, represent_text)

@@ -44,6 +44,6 @@ def test_replicas_that_come_up_have_a_bar_below_the_table(shell: Shell, namespac
     text = drawn(shell, *create, "--timeout", "90s")
     assert re.search(rf"◌ {namespace}/phis-\w+ [█░]{{10}} ", text)
     assert re.search(r"phis-\w+ +no +present", text)
-    assert text.endswith("2 of 2 replicas ready")
+    assert text.endswith(f"2 of 2 replicas ready next: kaitoctl endpoint phis -n {namespace}")
     again = drawn(shell, "status", "phis", "-w", "-n", namespace)
     assert "█" not in again and "░" not in again, "nothing comes up"
