@@ -64,9 +64,10 @@ class _ApplyOptions:
 
 @dataclass(slots=True)
 class Progress:
-    """What has been written so far, for who interrupts."""
+    """What has been written so far, for who interrupts, and the generations that it got."""
 
     written: list[Change]
+    generations: dict[ObjectKey, int]
 
 
 def apply(
@@ -104,7 +105,7 @@ def apply(
     how = _ApplyOptions(
         dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, again, chosen, documents
     )
-    progress = Progress([])
+    progress = Progress([], {})
     try:
         return asyncio.run(_apply(target, written, asked, kept, how, progress))
     except KeyboardInterrupt:
@@ -194,7 +195,9 @@ async def _apply(
         if not workspaces:
             return 0
         bodies = {change.key: change.body for change in plan.changes if change.kind == "Workspace"}
-        return await follow_all(client, target, bodies, how.timeout_s, asked.catalog, asked.managed)
+        return await follow_all(
+            client, target, bodies, progress.generations, how.timeout_s, asked.catalog, asked.managed
+        )
 
 
 def _is_as_far(fleet: Fleet) -> bool:
@@ -277,13 +280,15 @@ async def write(client: Client, plan: Plan, progress: Progress, *, force: bool, 
     todo = list(plan.written)
     for number, change in enumerate(todo):
         try:
-            await _send(client, change, force=force)
+            made = await _send(client, change, force=force)
         except (ApiError, Unreachable) as error:
             raise _how_far(error, todo, number, again) from error
         progress.written.append(change)
+        if change.kind == "Workspace":
+            progress.generations[change.key] = generation_of(made)
 
 
-async def _send(client: Client, change: Change, *, force: bool) -> None:
+async def _send(client: Client, change: Change, *, force: bool) -> Object:
     """Write just the object that was shown, or a new one; a status that moves meanwhile is no obstacle."""
     kind = _kind(change)
     version, word = change.seen.get("resourceVersion", ""), _word(change)
@@ -292,7 +297,7 @@ async def _send(client: Client, change: Change, *, force: bool) -> None:
         body = {**change.body, "metadata": {**change.body["metadata"], **judged}}
         asked = request.apply(kind, body, manager=field_manager(), force=force, only_new=not change.seen)
         try:
-            await certain_write.applied(
+            return await certain_write.applied(
                 client, asked, kind, change.key, is_done=lambda now: _is_done(now, change.body), word=word
             )
         except ApiError as error:
@@ -304,8 +309,7 @@ async def _send(client: Client, change: Change, *, force: bool) -> None:
                 error.hint = "somebody else has just written it; look at it with " + Command("kaitoctl plan")
                 raise
             version = str(now["metadata"]["resourceVersion"])
-        else:
-            return
+    raise AssertionError("the last try returns or raises")
 
 
 def _kind(change: Change) -> Kind:

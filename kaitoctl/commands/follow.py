@@ -25,7 +25,7 @@ from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.rollout import Phase, Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view import view
-from kaitoctl.kube.objects import ObjectKey, dig
+from kaitoctl.kube.objects import ObjectKey, dig, generation_of
 from kaitoctl.screens import layout, output, progress_reporters
 from kaitoctl.screens.progress_reporters import ProgressReporter
 
@@ -48,8 +48,11 @@ async def rollout(
     is_from_before: Callable[[Snapshot], bool] = lambda seen: False,
     reporters: Sequence[ProgressReporter] | None = None,
     managed: ManagedBy = NOT_SAID,
+    written: int | None = None,
 ) -> Snapshot:
     """Show the rollout of the Workspace's present generation; returns what there is once it is ready.
+
+    Somebody else may change it meanwhile: then what is ready is that change, and a warning says so.
 
     Args:
         client: the cluster.
@@ -61,6 +64,7 @@ async def rollout(
         is_from_before: whether a state that says failed is an old one.
         reporters: what shows it; by default one on stderr.
         managed: who manages the Workspace, as far as the user says it: the cause of a failure goes by it.
+        written: the generation that the caller wrote; None for the one that is seen first.
 
     Raises:
         InputError: there is no such Workspace.
@@ -68,11 +72,11 @@ async def rollout(
         TimedOut: it is still progressing; nothing was undone.
     """
     showing = [progress_reporters.on(sys.stderr)] if reporters is None else reporters
-    last = _LastSeen(LoadingLog(client))
+    last = _LastSeen(LoadingLog(client), generation=written)
     try:
         async with asyncio.timeout(timeout_s):
             async with observe_workspace(client, key, catalog=catalog) as observed:
-                return await _until_ready(
+                seen = await _until_ready(
                     client, target, observed, has_arrived, is_from_before, showing, last, managed
                 )
     except TimeoutError:
@@ -88,6 +92,13 @@ async def rollout(
         last.log.close()
         for reporter in showing:
             reporter.close()
+    now = generation_of(seen.workspace or {})
+    if last.generation is not None and now > last.generation:
+        output.warning(
+            f"Workspace {key} was changed by somebody else meanwhile "
+            f"(generation {last.generation} -> {now}): what is ready is that change"
+        )
+    return seen
 
 
 async def until_created(client: Client, key: ObjectKey, timeout_s: float | None) -> float | None:
@@ -144,6 +155,7 @@ class _LastSeen:
     log: LoadingLog
     where: str = "nothing: the cluster does not show it"
     nobody_manages: bool = False
+    generation: int | None = None
 
 
 def _name_options(key: ObjectKey) -> tuple[str, ...]:
@@ -169,6 +181,8 @@ async def _until_ready(
         seen, now = observed.snapshot(), datetime.now(UTC)
         if seen.workspace is None:
             raise NegativeAnswer(f"Workspace {key} has been deleted")
+        if last.generation is None:
+            last.generation = generation_of(seen.workspace)
         where = progress(seen)
         is_old = where.outcome == "ready" and not has_arrived(seen)
         if is_old or (where.outcome == "failed" and is_from_before(seen)):

@@ -39,6 +39,7 @@ async def follow_all(
     client: Client,
     target: Target,
     workspaces: Mapping[ObjectKey, Object],
+    generations: Mapping[ObjectKey, int],
     timeout_s: float | None,
     known: Catalog,
     managed: ManagedBy,
@@ -49,6 +50,7 @@ async def follow_all(
         client: the cluster.
         target: how it was named.
         workspaces: what is followed, as it was applied.
+        generations: of those that were written.
         timeout_s: for all of them; None goes by the budget of each.
         known: the catalog.
         managed: who manages Workspaces, as far as the user says it.
@@ -69,6 +71,7 @@ async def follow_all(
                 catalog=known,
                 reporters=[reporters[key]],
                 managed=managed,
+                written=generations.get(key),
             )
         except KaitoctlError as error:
             return error

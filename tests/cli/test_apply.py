@@ -269,6 +269,28 @@ def test_a_namespace_that_is_ending_takes_nothing_more(shell: Shell, namespace: 
 
 
 @pytest.mark.sandbox_alone
+def test_whose_change_is_ready_is_said_when_somebody_else_came_later(shell: Shell, namespace: str) -> None:
+    late = workspace(namespace, "late")
+    labels = late["resource"]["labelSelector"]["matchLabels"]
+    labels["sandbox.kaitoctl.dev/fault"] = "never-joins"
+    file = write(shell, f"{namespace}.yaml", late)
+    command = [str(BIN / "kaitoctl"), "apply", "-f", file, "--yes"]
+    lines = []
+    with subprocess.Popen(
+        command, cwd=shell.home, env=shell.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if f"{namespace}/late  preparing" in line and "preparing" not in "".join(lines[:-1]):
+                shell.patch({"inference": {"adapters": ADAPTERS}}, "workspace", "late", "-n", namespace)
+                shell.add_node(f"node-of-{namespace}"[:60].strip("-"), "Standard_NC12s_v3", **labels)
+        assert process.wait(20) == 0
+    said = "".join(lines)
+    assert f"Workspace {namespace}/late was changed by somebody else meanwhile (generation 1 -> 2)" in said
+
+
+@pytest.mark.sandbox_alone
 @pytest.mark.parametrize("is_kept", [False, True])
 def test_ctrl_c_says_what_was_applied_and_the_same_command_goes_on(
     shell: Shell, namespace: str, is_kept: bool

@@ -57,7 +57,7 @@ def planned(world: World, *bodies: Object) -> Plan:
 
 
 def write(client: Direct, plan: Plan) -> list[str]:
-    progress = apply.Progress([])
+    progress = apply.Progress([], {})
     asyncio.run(apply.write(client, plan, progress, force=False, again=AGAIN))  # type: ignore[arg-type]
     return [change.title for change in progress.written]
 
