@@ -25,7 +25,7 @@ from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.rollout import Phase, Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view import view
-from kaitoctl.kube.objects import ObjectKey, dig, generation_of
+from kaitoctl.kube.objects import ObjectKey, dig, generation_of, key_of
 from kaitoctl.screens import layout, output, progress_reporters
 from kaitoctl.screens.progress_reporters import ProgressReporter
 
@@ -92,13 +92,19 @@ async def rollout(
         last.log.close()
         for reporter in showing:
             reporter.close()
-    now = generation_of(seen.workspace or {})
-    if last.generation is not None and now > last.generation:
-        output.warning(
-            f"Workspace {key} was changed by somebody else meanwhile "
-            f"(generation {last.generation} -> {now}): what is ready is that change"
-        )
+    _say_whose(seen, last.generation)
     return seen
+
+
+def _say_whose(seen: Snapshot, followed: int | None) -> None:
+    """Warn when what is ready is not what was followed."""
+    assert seen.workspace is not None
+    now = generation_of(seen.workspace)
+    if followed is not None and now > followed:
+        output.warning(
+            f"Workspace {key_of(seen.workspace)} was changed by somebody else meanwhile "
+            f"(generation {followed} -> {now}): what is ready is that change"
+        )
 
 
 async def until_created(client: Client, key: ObjectKey, timeout_s: float | None) -> float | None:
