@@ -24,7 +24,7 @@ from kaitoctl.reconcile.comparison import changes, restarts
 from kaitoctl.reconcile.dry_run import outcome
 from kaitoctl.reconcile.store import Store, store_of
 from kaitoctl.workspace_controller.claims import claims_of
-from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, MANAGER, mixed_nodes
+from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, MANAGER, gpus_of, mixed_nodes
 from kaitoctl.workspace_controller.node_pools import replicas_of_pool, workspace_of_pool
 from kaitoctl.workspace_controller.node_view import NodeView
 from kaitoctl.workspace_controller.reconcile import ReconcileSteps, WorkspaceReconciler
@@ -157,6 +157,7 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
         refusal: why nothing would be built.
     """
     look, claims = world.nodes.look(workspace), claims_of(world.stores, workspace)
+    workload = world.workload(key)
     outgrown: list[Object] = []
     if look.verdict.enough and world.has_workload(key):
         serving = look.verdict.selected
@@ -173,15 +174,15 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
     coming = sum(not node_claims.node_of(claim) for claim in claims) + world.coming_of_pool(key)
     short = look.verdict.missing - coming
     is_placing = not refusal and (world.restarts or len(look.held) < look.verdict.required)
+    strays = world.nodes.strays(workspace, gpus_of(workload or {}))
     waits = ""
     if short > 0 and not refusal and not look.held:
         words = "those that would do are other Workspaces'" if look.waits_for_others else look.verdict.summary
         waits = f"{short} more {node_check.plural('node', short)}: {words}"
     elif not (refusal or is_placing or look.verdict.enough):
-        astray = ", ".join(sorted(look.held.intersection(world.nodes.strays(workspace))))
+        astray = ", ".join(sorted(look.held.intersection(strays)))
         waits = f"its pods are on {astray}, which the controller does not count" if astray else ""
     returned = dict.fromkeys([*world.returned, *given_back])
-    workload = world.workload(key)
     return Forecast(
         key,
         tuple(world.asked),
@@ -191,7 +192,7 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
         refusal,
         workload=workload,
         outgrown=tuple(given_back),
-        strays=tuple(world.nodes.strays(workspace)) if is_placing else (),
+        strays=tuple(strays) if is_placing else (),
     )
 
 

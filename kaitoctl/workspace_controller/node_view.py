@@ -130,11 +130,11 @@ class NodeView:
         mine = key_of(workspace)
         return {name for key, names in shares.items() if key != mine for name in names} & set(nodes)
 
-    def strays(self, workspace: Object) -> list[str]:
-        """Nodes where the scheduler may place its pods, and where they do not count."""
+    def strays(self, workspace: Object, gpus: int) -> list[str]:
+        """Nodes where the scheduler may place its pods of so many GPUs, and where they do not count."""
         answer = self._answer(workspace)
         judged = answer.verdicts | self._judged.without_pods_of(answer, key_of(workspace))
-        return sorted(name for name, node in judged.items() if node.may_get_pods)
+        return sorted(name for name, node in judged.items() if node.may_get_pods(gpus))
 
     def serving(self, workspace: Object, ready: Iterable[str]) -> set[str]:
         """Those of the nodes that would suit the Workspace as it is now."""

@@ -56,6 +56,9 @@ _UNSEEN_BY_SCHEDULER = frozenset(
 )  # fmt: skip
 
 
+_TOO_FEW = frozenset({"gpu-unhealthy", "too-few-gpus", "gpus-in-use"})
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing found out about one node.
@@ -173,10 +176,16 @@ class NodeVerdict:
         """The findings that keep it from being used."""
         return tuple(finding for finding in self.findings if finding.level == "fail")
 
-    @property
-    def may_get_pods(self) -> bool:
-        """Whether the scheduler may place pods on a node that is not usable: it does not see why not."""
-        return not self.usable and all(one.code in _UNSEEN_BY_SCHEDULER for one in self.failures)
+    def may_get_pods(self, gpus: int = 0) -> bool:
+        """Whether the scheduler may place pods on a node that is not usable: it does not see why not.
+
+        Args:
+            gpus: how many each pod asks for, where that may be less than the node was judged by: pods ask for
+                what the smallest of the chosen nodes has; 0 when that is not known.
+        """
+        has_room = bool(gpus) and self.gpus.free is not None and self.gpus.free >= gpus
+        unseen = _UNSEEN_BY_SCHEDULER | (_TOO_FEW if has_room else frozenset())
+        return not self.usable and all(one.code in unseen for one in self.failures)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:

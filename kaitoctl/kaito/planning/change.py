@@ -54,8 +54,9 @@ class Effects:
         if not self.strays:
             return ""
         nodes = ", ".join(self.strays[:3]) + (" and more" if len(self.strays) > 3 else "")
+        what = "whether it serves" + (", and gives back what it has outgrown" if self.outgrown else "")
         return (
-            f"whether it serves: the scheduler may place its pods on {nodes}, with its labels but not as it "
+            f"{what}: the scheduler may place its pods on {nodes}, with its labels but not as it "
             "asks for, where the controller does not count them"
         )
 
