@@ -66,7 +66,7 @@ def node_claim(workspace: Object, name: str, settings: Settings) -> Object:
         "kind": NODE_CLAIM.kind,
         "metadata": {
             "name": name,
-            "labels": {**_selected_labels(workspace), **_own_labels(workspace)},
+            "labels": {**selected_labels(workspace), **_own_labels(workspace)},
             "annotations": {"karpenter.sh/do-not-disrupt": "true", OWNER_UID: metadata["uid"]},
         },
         "spec": {
@@ -89,7 +89,7 @@ def fits(workspace: Object, claim: Object) -> bool:
         "values": [node_check.instance_type_of(workspace)],
     }
     has_type = wanted in (dig(claim, "spec", "requirements") or ())
-    return has_type and _selected_labels(workspace).items() <= labels_of(claim).items()
+    return has_type and selected_labels(workspace).items() <= labels_of(claim).items()
 
 
 def kept_words(claim: Object, why: str) -> str:
@@ -227,12 +227,17 @@ def _is_aws(workspace: Object, known: Catalog) -> bool:
     return found is not None and found.cloud == "aws"
 
 
-def _selected_labels(workspace: Object) -> dict[str, str]:
+def selected_labels(workspace: Object) -> dict[str, str]:
+    """What its selector says of labels that have one value; its nodes get these labels."""
     return dict(_selected_pairs(workspace))
 
 
 def _selected_pairs(workspace: Object) -> list[tuple[str, str]]:
-    """The selector as labels; the rules refuse expressions that cannot be said so."""
+    """The selector as labels; expressions that cannot be said so are left out, and refused by the rules."""
     selector = dig(workspace, "resource", "labelSelector") or {}
-    single = [(item["key"], item["values"][0]) for item in selector.get("matchExpressions") or ()]
+    single = [
+        (item["key"], item["values"][0])
+        for item in selector.get("matchExpressions") or ()
+        if item.get("operator") == "In" and len(item.get("values") or ()) == 1
+    ]
     return [*(selector.get("matchLabels") or {}).items(), *single]
