@@ -12,11 +12,11 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import estimate
 from kaitoctl.kaito.validation import config_maps as rules_of_config_maps
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, dig
+from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from kaitoctl.kaito.node_check import Rules
     from kaitoctl.kube.client import Client
@@ -89,3 +89,30 @@ async def context_on_cluster(
         _warn_of_missing(workspace, rules, "does not exist" if error.status == 404 else "may not be read")
         return 0
     return context_in(found, key, rules)
+
+
+async def contexts_on_cluster(
+    client: Client,
+    workspaces: Iterable[Object],
+    beside: Collection[Object],
+    rules_of: Callable[[Object], Rules],
+) -> dict[ObjectKey, int]:
+    """The same of many, by Workspace; of those that name a ConfigMap, each of which is read once.
+
+    Args:
+        client: of the cluster.
+        workspaces: all of them; the replicas of a set name the same one.
+        beside: ConfigMaps that will be there.
+        rules_of: by whose rules a Workspace is judged.
+    """
+    found: dict[ObjectKey, int] = {}
+    read: dict[tuple[ObjectKey | None, str | None], int] = {}
+    for workspace in workspaces:
+        if not dig(workspace, "inference", "config"):
+            continue
+        rules = rules_of(workspace)
+        named = config_named(workspace, rules), rules.target
+        if named not in read:
+            read[named] = await context_on_cluster(client, workspace, beside, rules)
+        found[key_of(workspace)] = read[named]
+    return found

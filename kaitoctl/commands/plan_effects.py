@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import consent, plan_world
-from kaitoctl.commands.asked_context import context_on_cluster
+from kaitoctl.commands.asked_context import contexts_on_cluster
 from kaitoctl.commands.kaito_detection import rules_in
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_quotas import QuotaEffects
@@ -134,7 +134,9 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
     made = [workspace for one in sets.values() for workspace in one.made]
     beside = [one.after for one in trials if one.kind == CONFIG_MAP.kind]
     planned = [(key_of(one), one) for one in [*(one.after for one in workspaces), *made]]
-    contexts = {key: await _context(client, world, one, beside) for key, one in planned}
+    contexts = await contexts_on_cluster(
+        client, [one for _, one in planned], beside, lambda one: rules_in(world.setting, one)
+    )
     effects: dict[ObjectKey, Effects] = {}
     workloads: dict[ObjectKey, Object | None] = {}
     if world.is_own:
@@ -145,12 +147,12 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
         share = _share(world)
         for one in workspaces:
             key = key_of(one.after)
-            nodes = share.of(one.after, _claims_of(world, key), context=contexts[key])
+            nodes = share.of(one.after, _claims_of(world, key), context=contexts.get(key, 0))
             effects[key] = planning.effects_by_kaito(
                 one, _workload(world, one.before), _pods(world, key), nodes
             )
         for workspace in made:
-            nodes = share.of(workspace, context=contexts[key_of(workspace)])
+            nodes = share.of(workspace, context=contexts.get(key_of(workspace), 0))
             effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits)
     limited = QuotaEffects(world, {key: _pods(world, key) for key in effects} if world.quotas else {})
     limited.survey((one, workloads.get(key), effects[key]) for key, one in planned)
@@ -208,13 +210,6 @@ def _entry(
 def _loading(world: World, workspace: Object, contexts: Mapping[ObjectKey, int]) -> planning.Loading | None:
     settings = replace(world.settings, context=contexts.get(key_of(workspace), 0))
     return planning.loading(workspace, settings)
-
-
-async def _context(client: Client, world: World, workspace: Object, beside: Sequence[Object]) -> int:
-    """The tokens by which KAITO counts the nodes; 0 for the usual number."""
-    if not dig(workspace, "inference", "config"):
-        return 0
-    return await context_on_cluster(client, workspace, beside, rules_in(world.setting, workspace))
 
 
 async def _forecasts(

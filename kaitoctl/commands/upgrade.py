@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import invocation, option_values, plan_documents, plan_world
-from kaitoctl.commands.asked_context import context_on_cluster
+from kaitoctl.commands.asked_context import contexts_on_cluster
 from kaitoctl.commands.cluster import connected, served_versions, workspace_kind
 from kaitoctl.commands.kaito_detection import kaito_here, rules_in
 from kaitoctl.commands.option_values import ManagedBy
@@ -21,12 +21,11 @@ from kaitoctl.screens.layout import Paragraph, indented
 
 if TYPE_CHECKING:
     from kaitoctl.commands.option_values import Manifests
-    from kaitoctl.commands.plan_world import World
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.upgrade import Effect
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Object, ObjectKey
+    from kaitoctl.kube.objects import Object
 
 _TO = "v0.12"
 
@@ -123,15 +122,6 @@ def _workspaces(given: Manifests) -> list[tuple[str, Object]]:
     return found
 
 
-async def _contexts(client: Client, world: World, then: validation.Setting) -> dict[ObjectKey, int]:
-    """The context that the ConfigMaps of Workspaces ask for, by which the new release counts nodes."""
-    return {
-        key: await context_on_cluster(client, workspace, (), rules_in(then, workspace))
-        for key, workspace in world.stores.workspaces.items()
-        if dig(workspace, "inference", "config")
-    }
-
-
 async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list[Effect]]:
     """The release that manages the cluster's Workspaces, and what becomes of them."""
     async with connected(target) as client:
@@ -145,7 +135,9 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
         )
         provisioner = asked.provisioner or world.setting.provisioner or ""
         then = validation.Setting(asked.to, catalog=asked.known, provisioner=provisioner)
-        contexts = await _contexts(client, world, then)
+        contexts = await contexts_on_cluster(
+            client, world.stores.workspaces.values(), (), lambda one: rules_in(then, one)
+        )
     if api.WORKSPACE.plural in world.unseen:
         raise NegativeAnswer(
             "the Workspaces of all namespaces cannot be listed",
