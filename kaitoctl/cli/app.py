@@ -116,10 +116,6 @@ _ELSEWHERE = {
     "create-workspace": "`kaitoctl create workspace NAME`",
 }
 """What people type who come from kubectl, and what does it here."""
-_KINDS = frozenset(
-    {"workspace", "workspaces", "wk", "wks", "inferenceset", "inferencesets", "is", "isets"}
-    | {"multiroleinference", "multiroleinferences", "mri"}
-)
 _COMMANDS = {name: text for commands in _GROUPS.values() for name, text in commands.items()}
 
 
@@ -150,7 +146,11 @@ def _said_as_all_others() -> Iterator[None]:
 def _kinds_joined(args: list[str]) -> list[str]:
     """`get workspaces` is `get`, and `get workspace a` is `get workspace/a`: as kubectl has it."""
     at = args.index("get") + 1 if "get" in args else len(args)
-    if at >= len(args) or args[at].removesuffix(".kaito.sh") not in _KINDS:
+    if at >= len(args):
+        return args
+    from kaitoctl.commands.option_values import KINDS  # most command lines have no kinds
+
+    if args[at].removesuffix(".kaito.sh") not in KINDS:
         return args
     names = list(takewhile(lambda word: not word.startswith("-"), args[at + 1 :]))
     joined = [name if "/" in name else f"{args[at]}/{name}" for name in names]

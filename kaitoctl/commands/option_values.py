@@ -106,6 +106,9 @@ def namespace_name(text: str) -> str:
 _WORKSPACE = ("workspace", "workspaces", "wk", "wks")
 """What kubectl names the kind, its short names among it."""
 _SETS = ("inferenceset", "inferencesets", "is", "isets")
+_OF_ROLES = ("multiroleinference", "multiroleinferences", "mri")
+KINDS = frozenset((*_WORKSPACE, *_SETS, *_OF_ROLES))
+"""What may stand before the name of something of ours."""
 
 
 def workspace_name(text: str) -> str:
@@ -127,9 +130,6 @@ def workspace_name(text: str) -> str:
     if not is_subdomain(name):
         raise InputError(f"{text[:80]!r} does not name a Workspace", hint="such as falcon")
     return name
-
-
-_OF_ROLES = ("multiroleinference", "multiroleinferences", "mri")
 
 
 class Named(NamedTuple):
