@@ -15,10 +15,10 @@ from kaitoctl.kube.objects import (
     JOB,
     PERSISTENT_VOLUME_CLAIM,
     POD,
-    Kind,
     Object,
     creation_time_of,
     dig,
+    with_type,
 )
 
 Answer = Callable[[str, Any], Awaitable[Any]]
@@ -32,7 +32,7 @@ async def observe_mirror(client: Client, seen: Snapshot, answer: Answer) -> dict
     mirror = model_mirrors.of_workspace(seen.workspace, listed.items if listed else (), seen.catalog)
     if mirror is None:
         return {}
-    found = [_with_kind(mirror, api.MODEL_MIRROR)]
+    found = [with_type(api.MODEL_MIRROR, mirror)]
     name, namespace = str(mirror["metadata"]["name"]), str(dig(mirror, "spec", "jobNamespace") or "")
     if not namespace:
         return {"mirror": tuple(found)}
@@ -45,19 +45,15 @@ async def observe_mirror(client: Client, seen: Snapshot, answer: Answer) -> dict
     )
     events: tuple[Object, ...] = ()
     if claim:
-        found.append(_with_kind(claim, PERSISTENT_VOLUME_CLAIM))
+        found.append(with_type(PERSISTENT_VOLUME_CLAIM, claim))
         if dig(claim, "status", "phase") != "Bound":
             fields = f"involvedObject.kind={PERSISTENT_VOLUME_CLAIM.kind},involvedObject.name={name}"
             told = await answer("events", client.list(EVENT, namespace, field_selector=fields))
             events = tuple(told.items) if told else ()
     if jobs and jobs.items:
         job = max(jobs.items, key=creation_time_of)
-        found.append(_with_kind(job, JOB))
+        found.append(with_type(JOB, job))
         selector = f"job-name={job['metadata']['name']}"
         pods = await answer("pods", client.list(POD, namespace, label_selector=selector))
-        found += [_with_kind(pod, POD) for pod in (pods.items if pods else ())]
+        found += [with_type(POD, pod) for pod in (pods.items if pods else ())]
     return {"mirror": tuple(found), "events": events}
-
-
-def _with_kind(obj: Object, kind: Kind) -> Object:
-    return {**obj, "kind": kind.kind}

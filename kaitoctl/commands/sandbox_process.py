@@ -167,7 +167,7 @@ def _try_lock(file: TextIO) -> bool:
 
 
 def installation(file: Path = _OURS) -> dict[str, Any]:
-    """Which files kaitoctl runs from: to install it anew puts others there, of another inode or time."""
+    """Which files kaitoctl runs from: an installation replaces them, by ones of another inode or time."""
     try:
         there = file.stat()
     except OSError:

@@ -37,20 +37,19 @@ def mirror(case: Case) -> Iterator[Cause]:
     claim, pod = _of_kind(case, "PersistentVolumeClaim"), _of_kind(case, "Pod")
     storage = conditions.find(one, "StorageReady")
     said = [condition_words(item) for item in (storage,) if item and item.get("status") == "False"]
+    words, hint = claim_words(case, claim)
     if pod is not None and (why := _why_no_start(pod)):
-        hint = "it asks for modelMirrorDownloadCPU and -Memory of KAITO's chart: 3 CPUs and 8Gi by default"
-        words, hint = claim_words(case, claim)[0], claim_words(case, claim)[1] or hint
+        asks = "it asks for modelMirrorDownloadCPU and -Memory of KAITO's chart: 3 CPUs and 8Gi by default"
         look = Command("kubectl describe pod", pod["metadata"]["name"], "-n", namespace)
         yield blame(
             "model-mirror-waits",
             title_of(one),
             f"the pod that downloads the model does not start: {why}",
             [("pod", f"{pod['metadata']['name']}: {why}"), *words, *said],
-            hint=hint,
+            hint=hint or asks,
             command=look,
         )
     elif claim is not None and dig(claim, "status", "phase") != "Bound":
-        words, hint = claim_words(case, claim)
         yield blame(
             "model-mirror-waits",
             title_of(one),
