@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -268,25 +269,36 @@ def test_a_namespace_that_is_ending_takes_nothing_more(shell: Shell, namespace: 
     shell.patch(nothing, "configmap", "held", "-n", ending)
 
 
+def said_by_apply(
+    shell: Shell, *given: str, once: str, then: Callable[[subprocess.Popen[str]], None], code: int
+) -> str:
+    """What `apply` says on stderr while it follows; something happens once a line has some words."""
+    command = [str(BIN / "kaitoctl"), "apply", *given, "--yes"]
+    lines: list[str] = []
+    with subprocess.Popen(
+        command, cwd=shell.home, env=shell.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if once in line and not any(once in earlier for earlier in lines):
+                then(process)
+            lines.append(line)
+        assert process.wait(20) == code
+    return "".join(lines)
+
+
 @pytest.mark.sandbox_alone
 def test_whose_change_is_ready_is_said_when_somebody_else_came_later(shell: Shell, namespace: str) -> None:
     late = workspace(namespace, "late")
     labels = late["resource"]["labelSelector"]["matchLabels"]
     labels["sandbox.kaitoctl.dev/fault"] = "never-joins"
     file = write(shell, f"{namespace}.yaml", late)
-    command = [str(BIN / "kaitoctl"), "apply", "-f", file, "--yes"]
-    lines = []
-    with subprocess.Popen(
-        command, cwd=shell.home, env=shell.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            lines.append(line)
-            if f"{namespace}/late  preparing" in line and "preparing" not in "".join(lines[:-1]):
-                shell.patch({"inference": {"adapters": ADAPTERS}}, "workspace", "late", "-n", namespace)
-                shell.add_node(f"node-of-{namespace}"[:60].strip("-"), "Standard_NC12s_v3", **labels)
-        assert process.wait(20) == 0
-    said = "".join(lines)
+
+    def meanwhile(_: subprocess.Popen[str]) -> None:
+        shell.patch({"inference": {"adapters": ADAPTERS}}, "workspace", "late", "-n", namespace)
+        shell.add_node(f"node-of-{namespace}"[:60].strip("-"), "Standard_NC12s_v3", **labels)
+
+    said = said_by_apply(shell, "-f", file, once=f"{namespace}/late  preparing", then=meanwhile, code=0)
     assert f"Workspace {namespace}/late was changed by somebody else meanwhile (generation 1 -> 2)" in said
 
 
@@ -304,23 +316,12 @@ def test_ctrl_c_says_what_was_applied_and_the_same_command_goes_on(
     file = str(shell.home / namespace)
     if is_kept:
         shell.kaitoctl("plan", "-f", file, "--out", "kept.plan", code=1)
-    command = [
-        str(BIN / "kaitoctl"),
-        "apply",
-        *(("--plan", "kept.plan") if is_kept else ("-f", file)),
-        "--yes",
-    ]
-    lines = []
-    with subprocess.Popen(
-        command, cwd=shell.home, env=shell.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            lines.append(line)
-            if f"{namespace}/never  preparing" in line:
-                process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-    said = "".join(lines)
+    given = ("--plan", "kept.plan") if is_kept else ("-f", file)
+
+    def interrupt(process: subprocess.Popen[str]) -> None:
+        process.send_signal(signal.SIGINT)
+
+    said = said_by_apply(shell, *given, once=f"{namespace}/never  preparing", then=interrupt, code=130)
     assert f"applied: ConfigMap {namespace}/cm, Workspace {namespace}/never" in said
     assert f"to continue, run again: kaitoctl apply -f {file}\n" in said
     again = shell.kaitoctl("apply", "-f", file, "--no-wait")

@@ -254,26 +254,22 @@ def test_what_may_not_be_looked_at_costs_no_answer(why: Callable[..., Any]) -> N
     )
 
 
-def test_the_root_of_a_long_log_is_read(why: Callable[..., Any]) -> None:
-    """vLLM V1 tells the error first, then 150 lines and more of how it was handed on."""
-    made = waiting()
-    ended = {"exitCode": 1, "reason": "Error"}
-    pod = {
+def server(**status: Any) -> Object:
+    """A pod of the Workspace on a node, whose container has this status."""
+    return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "falcon-0", "namespace": "default", "labels": {"kaito.sh/workspace": "falcon"}},
         "spec": {"nodeName": "gpu-a", "containers": [{"name": "falcon", "image": "r.example/m:1"}]},
-        "status": {
-            "phase": "Running",
-            "containerStatuses": [
-                {
-                    "name": "falcon",
-                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                    "lastState": {"terminated": ended},
-                }
-            ],
-        },
+        "status": {"phase": "Running", "containerStatuses": [{"name": "falcon", **status}]},
     }
+
+
+def test_the_root_of_a_long_log_is_read(why: Callable[..., Any]) -> None:
+    """vLLM V1 tells the error first, then 150 lines and more of how it was handed on."""
+    made = waiting()
+    ended = {"exitCode": 1, "reason": "Error"}
+    pod = server(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": ended})
     lines = [
         "(EngineCore_DP0 pid=9) ERROR 11-02 10:00:00 [core.py:7] ValueError: No available memory for "
         "the cache blocks.",
@@ -289,18 +285,7 @@ def test_the_log_of_a_server_that_is_slow_for_its_own_preset_is_read(why: Callab
     made = waiting()
     made["inference"]["preset"]["name"] = "smollm2-135m-instruct"
     began = (datetime.now(UTC) - timedelta(minutes=15)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "falcon-0", "namespace": "default", "labels": {"kaito.sh/workspace": "falcon"}},
-        "spec": {"nodeName": "gpu-a", "containers": [{"name": "falcon", "image": "r.example/m:1"}]},
-        "status": {
-            "phase": "Running",
-            "containerStatuses": [
-                {"name": "falcon", "ready": False, "state": {"running": {"startedAt": began}}}
-            ],
-        },
-    }
+    pod = server(ready=False, state={"running": {"startedAt": began}})
     said = why(made, pod, NODE, logs={"falcon-0": "INFO loading tokenizer from a very far place"})
     assert "a very far place" in json.dumps(said["cause"])
 
