@@ -100,6 +100,7 @@ CHOICES = {
     ("tuning", "method"),
     ("metadata", "annotations", "kaito.sh/runtime"),
     ("metadata", "annotations", "kaito.sh/enablelb"),
+    ("resource", "labelSelector", "matchExpressions", 0, "operator"),  # only `In` gives a node its label
 }
 """What chooses between things to build."""
 ANYTHING_ELSE_IS_NO = {
