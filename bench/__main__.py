@@ -21,6 +21,7 @@ from bench import (
     competition,
     controller,
     fleets,
+    large,
     lists,
     nodes,
     page,
@@ -49,6 +50,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "competition": lambda chosen: competition.figures(chosen.rounds or 9),
     "fleets": lambda chosen: fleets.figures(chosen.rounds or 3),
     "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces or 300),
+    "large": lambda chosen: large.figures(chosen.workspaces or 50_000),
     "shards": lambda chosen: shards.figures(),
     "scaling": lambda chosen: scaling.figures([int(size) for size in chosen.sizes.split(",")]),
 }
@@ -75,7 +77,9 @@ def main() -> None:
         "parts", nargs="*", choices=[*PARTS, []], help="all when none is named", metavar="PART"
     )
     parser.add_argument("--rounds", type=int, default=0, help="of each part; its own number when not given")
-    parser.add_argument("--workspaces", type=int, default=0, help="of controller (1000) and real (300)")
+    parser.add_argument(
+        "--workspaces", type=int, default=0, help="of controller (1000), real (300), large (50000)"
+    )
     parser.add_argument("--sizes", default="1000,10000,20000", help="of the part scaling")
     chosen = parser.parse_args()
     # As after an installation: a developer's environment may forbid what then compiles at every start.

@@ -72,6 +72,47 @@ def workspace(number: int) -> dict[str, Any]:
     }
 
 
+def pod(number: int, which: int) -> dict[str, Any]:
+    """One that runs for a Workspace, as large as they are."""
+    name = f"ws-{number:05}"
+    volumes = [{"name": f"volume-{one}", "emptyDir": {}} for one in range(4)]
+    mounts = [{"name": volume["name"], "mountPath": f"/mnt/{volume['name']}"} for volume in volumes]
+    variables = [{"name": f"VARIABLE_{one}", "value": "x" * 40} for one in range(12)]
+    amounts = {"nvidia.com/gpu": "1"}
+    container = {
+        "name": name,
+        "image": "registry.example/falcon:1",
+        "command": ["/bin/sh", "-c", "python3 inference_api.py " + "--flag " * 40],
+        "resources": {"limits": amounts, "requests": amounts},
+        "env": variables,
+        "volumeMounts": mounts,
+    }
+    started = "2026-01-01T00:00:00Z"
+    conditions = [
+        {"type": kind, "status": "True", "lastTransitionTime": started}
+        for kind in ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+    ]
+    state = {
+        "name": name,
+        "ready": True,
+        "restartCount": 0,
+        "image": container["image"],
+        "imageID": f"{container['image']}@sha256:{'0' * 64}",
+        "state": {"running": {"startedAt": started}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{name}-{which}",
+            "namespace": "default",
+            "labels": {"kaito.sh/workspace": name, "pod-template-hash": "6d5f8c7b9"},
+        },
+        "spec": {"nodeName": f"gpu-{number:05}", "containers": [container], "volumes": volumes},
+        "status": {"phase": "Running", "conditions": conditions, "containerStatuses": [state]},
+    }
+
+
 def owner(child: str) -> str:
     """The Workspace of a child, which is named after it."""
     return child[: len("ws-00000")]
@@ -134,6 +175,14 @@ class _Counted:
         for number in range(count):
             self.make("POST", "/api/v1/nodes", node(number))
 
+    async def add_pods(self, first: int, count: int) -> None:
+        """Two for each Workspace, a few at a time: watchers that fall far behind would be sent away."""
+        for number in range(first, first + count):
+            for which in range(2):
+                self.make("POST", "/api/v1/namespaces/default/pods", pod(number, which))
+            if number % 50 == 0:
+                await asyncio.sleep(0.02)
+
     def forget(self, first: int, count: int) -> None:
         """End all watches, create Workspaces, and forget the past: who comes back must list to see them."""
         for watch in list(self.server._watches):
@@ -167,8 +216,9 @@ async def _serve(pipe: Connection) -> None:
             counted.add_nodes(*rest)
         elif word == "create":
             counted.create(*rest)
-        elif word == "trickle":
-            running.add(asyncio.get_running_loop().create_task(counted.trickle(*rest)))
+        elif word in ("trickle", "pods"):
+            work = counted.trickle(*rest) if word == "trickle" else counted.add_pods(*rest)
+            running.add(asyncio.get_running_loop().create_task(work))
         elif word == "forget":
             counted.forget(*rest)
         elif word == "record":

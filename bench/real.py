@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import api_server, controller, startup
-from bench.figures import Figure, Skipped, of_values
+from bench.figures import Figure, Skipped, of_pairs, of_values
 from kaitoctl.kaito import api
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.client import Client, connect
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 32
 READY = 100
+BURST = 1000
 USER = "bench"
 METHODS = {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}
 
@@ -177,7 +178,31 @@ def figures(rounds: int = 3, count: int = 300) -> list[Figure]:
         *controller.beside_peers("real", runs, count),
         of_values("real", "requests in 10 s at rest", at_rest, unit="", aim="= 0"),
         *until_ready(),
+        burst(),
     ]
+
+
+def burst(count: int = BURST) -> Figure:
+    """So many Workspaces at once until all are Ready, beside the bare client's same writes."""
+    taken = {}
+    for side in ("kaitoctl", "bare"):
+        with running(bare=False) as server, tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            writes = folder / "writes.json"
+            writes.write_text(json.dumps(controller.recorded(folder)))
+            server.ask("nodes", count)
+            with controller.started(side, server, folder, writes):
+                began = time.perf_counter()
+                if side == "kaitoctl":
+                    asyncio.run(server.create_until_ready(0, count))
+                else:
+                    server.ask("create", 0, count)
+                    controller.until(lambda: server.ask("progress")[0] >= count, "the bare client", 600)
+                taken[side] = time.perf_counter() - began
+    pairs = [(taken["kaitoctl"], taken["bare"])]
+    return of_pairs(
+        "real", f"{count} Workspaces at once, until all are Ready", pairs, "bare", "<= 1.3", unit="s"
+    )
 
 
 def commands(rounds: int) -> list[Figure]:
@@ -212,6 +237,6 @@ def until_ready() -> list[Figure]:
     return [
         alone("writes for a Workspace", writes / READY, "", "= 7"),
         alone("reads for a Workspace", reads / READY, "", "= 0"),
-        alone("CPU for a Workspace", cpu_ms, "ms"),
-        alone("memory for a Workspace", kib, "KiB"),
+        alone("CPU for a Workspace", cpu_ms, "ms", "<= 5"),
+        alone("memory for a Workspace", kib, "KiB", "<= 12"),
     ]

@@ -9,7 +9,14 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from kaitoctl.kube.conditions import is_true
-from kaitoctl.kube.objects import GPU_RESOURCES, Object, dig, is_being_deleted, whole_number
+from kaitoctl.kube.objects import (
+    GPU_RESOURCES,
+    Object,
+    dig,
+    is_being_deleted,
+    whole_number,
+    without_managed_fields,
+)
 
 AFTER_THE_PULL = frozenset(
     {
@@ -299,27 +306,41 @@ def holding_gpus(pod: Object) -> Object | None:
     """What there is to remember of a pod for its GPUs: nothing unless it holds some, and little then."""
     if not holds_gpus(pod):
         return None
-    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    metadata = pod["metadata"]
     return {
         "metadata": {
             key: metadata[key]
             for key in ("name", "namespace", "labels", "uid", "resourceVersion")
             if key in metadata
         },
-        "spec": {
-            "nodeName": spec.get("nodeName"),
-            **{
-                kind: [
-                    {
-                        "resources": item.get("resources"),
-                        **({"restartPolicy": "Always"} if is_sidecar(item) else {}),
-                    }
-                    for item in spec.get(kind) or ()
-                ]
-                for kind in _CONTAINERS
-            },
-        },
+        "spec": _holding(pod),
         "status": {"phase": dig(pod, "status", "phase")},
+    }
+
+
+def trimmed(pod: Object) -> Object:
+    """What a controller keeps of a pod of its own: what it is, where, what it holds, and how it fares.
+
+    What its containers run, and with what, stands in the workload; a pod's copy is most of its bytes.
+    """
+    return {**without_managed_fields(pod), "spec": _holding(pod)}
+
+
+def _holding(pod: Object) -> Object:
+    """Of its spec the node, and what its containers ask for."""
+    spec = pod.get("spec") or {}
+    return {
+        "nodeName": spec.get("nodeName"),
+        **{
+            kind: [
+                {
+                    "resources": item.get("resources"),
+                    **({"restartPolicy": "Always"} if is_sidecar(item) else {}),
+                }
+                for item in spec.get(kind) or ()
+            ]
+            for kind in _CONTAINERS
+        },
     }
 
 

@@ -74,7 +74,7 @@ class Store(Mapping[ObjectKey, Object]):
 
     def __init__(self, *, packed: bool = False) -> None:
         self._objects: dict[ObjectKey, Any] = {}
-        self._indexes: dict[Index, dict[Hashable, dict[ObjectKey, None]]] = {}
+        self._indexes: dict[Index, _Matching] = {}
         self.journal = Journal[ObjectKey]()
         """The keys of the objects that came, changed or went."""
         self.pack: Callable[[Object], Any] = marshal.dumps if packed else _as_it_is
@@ -138,22 +138,24 @@ class Store(Mapping[ObjectKey, Object]):
         if matching is None:
             matching = self._indexes[index] = {}
             for key, obj in self.items():
+                alone = (key,)
                 for one in _values(index, obj):
-                    matching.setdefault(one, {})[key] = None
+                    if (there := matching.setdefault(one, alone)) is not alone:
+                        matching[one] = _with(there, key)
         return matching.get(value, ())
 
     def _replace(self, key: ObjectKey, new: Object | None) -> Object | None:
         """Make `new` the object of `key`, None removes it; returns what was there."""
         old = self.get(key)
         self.journal.add(key)
+        alone = (key,)
         for index, matching in self._indexes.items():
             before, after = _values(index, old), _values(index, new)
             for value in before - after:
-                matching[value].pop(key)
-                if not matching[value]:
-                    del matching[value]
+                _remove(matching, value, key)
             for value in after - before:
-                matching.setdefault(value, {})[key] = None
+                if (there := matching.setdefault(value, alone)) is not alone:
+                    matching[value] = _with(there, key)
         if new is not None:
             self._objects[key] = self.pack(new)
         elif old is not None:
@@ -196,6 +198,29 @@ def store_of(objects: Mapping[ObjectKey, Object]) -> Store:
     for key, obj in objects.items():
         made._replace(key, obj)
     return made
+
+
+_Matching = dict[Hashable, tuple[ObjectKey] | dict[ObjectKey, None]]
+"""The keys by a value. Most are one object's, and a dict for each would take more than its bytes."""
+
+
+def _with(there: tuple[ObjectKey] | dict[ObjectKey, None], key: ObjectKey) -> dict[ObjectKey, None]:
+    """The keys of a value that has got another one."""
+    if isinstance(there, tuple):
+        return {there[0]: None, key: None}
+    there[key] = None
+    return there
+
+
+def _remove(matching: _Matching, value: Hashable, key: ObjectKey) -> None:
+    there = matching[value]
+    if isinstance(there, tuple):
+        del matching[value]
+        return
+    del there[key]
+    if len(there) == 1:
+        (left,) = there
+        matching[value] = (left,)
 
 
 def _values(index: Index, obj: Object | None) -> set[Hashable]:

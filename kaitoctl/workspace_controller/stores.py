@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from kaitoctl.kaito import api, node_check, node_claims, revisions
 from kaitoctl.kaito.workspace_status import trim
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     NODE,
+    POD,
     Kind,
     Object,
     ObjectKey,
@@ -25,7 +27,7 @@ class Stores:
     """What a reconcile may look at: the informers' stores, and whether NodeClaims exist in this cluster.
 
     Args:
-        pods: the Workspaces' own pods, whole.
+        pods: the Workspaces' own pods, as `pod_state.trimmed`.
         gpu_pods: all unfinished pods that hold GPUs, trimmed by `holding_gpus`.
         config_maps: those labelled with a Workspace's name.
         revisions: those labelled with a Workspace's name, as `revisions.kept`.
@@ -53,6 +55,7 @@ _TRANSFORMS: Mapping[Kind, Callable[[Object], Object]] = {
     api.WORKSPACE_V1BETA1: trim,
     CONTROLLER_REVISION: revisions.trim_revision,
     NODE: node_check.trimmed,
+    POD: pod_state.trimmed,
 }
 
 
