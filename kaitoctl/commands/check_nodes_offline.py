@@ -59,8 +59,8 @@ def _from_lists(
     others = [other for other in beside if isinstance(other.get("metadata"), dict)]
     everybody: list[Object] | None = None
     if pods is not None:
-        everybody, more = saved_lists.beside_workspaces(
-            pods, "Pod", option="--pods", decode=partial_decoding.pod_list([api.LABEL_WORKSPACE])
+        everybody, more = saved_lists.objects_and(
+            "Workspace", pods, "Pod", option="--pods", decode=partial_decoding.pod_list([api.LABEL_WORKSPACE])
         )
         others += more
     # Others may ask for any label.
@@ -69,7 +69,7 @@ def _from_lists(
         if others
         else partial_decoding.node_list(node_check.labels_read(workspace, rules), node_check.READ_ANNOTATIONS)
     )
-    found, more = saved_lists.beside_workspaces(nodes, "Node", option="--nodes", decode=decode)
+    found, more = saved_lists.objects_and("Workspace", nodes, "Node", option="--nodes", decode=decode)
     others += more
     if everybody is None or pods is None:
         output.warning("GPUs in use are unknown without --pods FILE")

@@ -66,7 +66,7 @@ def from_file(file: str, name: str | None, catalog: Catalog) -> FromFile:
     # The readers of files take as long to import as all the rest, and a check on a cluster needs none.
     from kaitoctl.commands import saved_lists
 
-    found, config_maps = saved_lists.with_config_maps(file, "Workspace", option="-f")
+    found, config_maps = saved_lists.objects_and("ConfigMap", file, "Workspace", option="-f")
     named = {str((item.get("metadata") or {}).get("name") or ""): item for item in found if _is_sound(item)}
     if name is not None and name not in named:
         raise InputError(

@@ -50,7 +50,6 @@ _ERROR = re.compile(
     r"get \"?https?://|no such file)"
 )
 _TABLE = re.compile(r"(?:NAMESPACE\s+)?NAME\s+[A-Z]")
-_WORKSPACES = re.compile(rb"\bkind\"?\s*:\s*[\"']?Workspace\b")
 _NAMES = re.compile(r"(?:node|pod)s?/\S+\s*$")
 _DESCRIBED = re.compile(r"Name:\s+\S+\s*$")
 
@@ -69,41 +68,26 @@ def objects(
     Raises:
         InputError: no such file, or it holds neither such objects nor a list of them.
     """
-    return beside_workspaces(file, kind, option=option, decode=decode)[0]
+    return objects_and(None, file, kind, option=option, decode=decode)[0]
 
 
-def beside_workspaces(
-    file: str, kind: str, *, option: str, decode: Callable[[bytes], Any] | None = None
+def objects_and(
+    other: str | None, file: str, kind: str, *, option: str, decode: Callable[[bytes], Any] | None = None
 ) -> tuple[list[Object], list[Object]]:
-    """As `objects`, and the Workspaces that are in the file, too: `kubectl get nodes,workspaces -A -o json`.
+    """As `objects`, and those of another kind that are in the file, too: `kubectl get nodes,workspaces -A`.
 
-    Where there are Workspaces, the objects are read whole: what others ask for is not known before.
+    Where there are any, the objects are read whole: what those ask for is not known before.
     """
     source = _Source(file, kind, option)
     body = _body(file, option)
-    if has_workspaces := _WORKSPACES.search(body) is not None:
-        decode = None
-    found, documents = _found(body, source, decode)
+    has_others = other and re.search(rb"\bkind\"?\s*:\s*[\"']?%b\b" % other.encode(), body)
+    found, documents = _found(body, source, None if has_others else decode)
     beside: list[Object] = []
-    if has_workspaces and kind != "Workspace":
-        theirs = _Source(file, "Workspace", option)
+    if other and has_others:
+        theirs = _Source(file, other, option)
         beside = [obj for document in documents for obj in _objects(document, theirs, {})]
-    named = [obj for obj in beside if obj.get("kind") == "Workspace" and _has_a_name(obj)]
+    named = [obj for obj in beside if obj.get("kind") == other and _has_a_name(obj)]
     return found if kind == "Workspace" else _last_versions(found), named
-
-
-def with_config_maps(file: str, kind: str, *, option: str) -> tuple[list[Object], list[Object]]:
-    """As `objects`, and the ConfigMaps that are in the file, too: what Workspaces name in `inference.config`.
-
-    Raises:
-        InputError: as `objects`.
-    """
-    source = _Source(file, kind, option)
-    body = _body(file, option)
-    found, documents = _found(body, source, None)
-    theirs = _Source(file, "ConfigMap", option)
-    beside = [obj for document in documents for obj in _objects(document, theirs, {})] if documents else []
-    return found, [obj for obj in beside if obj.get("kind") == "ConfigMap" and _has_a_name(obj)]
 
 
 def _found(
@@ -147,10 +131,9 @@ def _last_versions(found: list[Object]) -> list[Object]:
     known: dict[object, Object] = {}
     for number, obj in enumerate(found):
         metadata = obj.get("metadata")
-        name = metadata.get("name") if isinstance(metadata, dict) else None
-        known[
-            str(metadata.get("namespace")) if metadata else "", name if isinstance(name, str) else number
-        ] = obj
+        named = metadata if isinstance(metadata, dict) else {}
+        name = named.get("name")
+        known[str(named.get("namespace")), name if isinstance(name, str) else number] = obj
     return list(known.values())
 
 

@@ -171,3 +171,8 @@ def test_of_an_object_that_was_watched_the_last_version_counts(tmp_path: Path) -
     elsewhere["metadata"]["namespace"] = "b"
     file = saved(tmp_path, "".join(map(json.dumps, (early, early, elsewhere, late))))
     assert objects(file, "Pod", option="--pods") == [late, elsewhere]
+
+
+def test_metadata_that_is_no_map_names_nothing(tmp_path: Path) -> None:
+    nodes = [{"kind": "Node", "metadata": metadata} for metadata in ("text", ["a"], None, {})]
+    assert objects(saved(tmp_path, json.dumps({"items": nodes})), "Node", option="--nodes") == nodes
